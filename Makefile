@@ -1,0 +1,86 @@
+# Thin names over real commands. Every target works as the first command after `git clone`:
+# the tools are installed into .venv the first time, and again only when their list changes.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+PYTEST := $(PYTHON) -m pytest
+# A file of requests for the demo: make demo FILE=my-requests.jsonl
+FILE ?= events/sample.jsonl
+# More for pytest: make unit ARGS="-k polling -x"
+ARGS ?=
+
+export SAM_CLI_TELEMETRY := 0
+export PYTHON_BIN
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(STAMP) ## Install the tools into .venv (the other targets do it themselves)
+
+$(STAMP): requirements-dev.txt functions/requirements.txt local/setup.sh
+	@sh local/setup.sh $(VENV)
+	@touch $@
+
+.PHONY: demo
+demo: $(STAMP) ## Run the whole pipeline on this machine, without an AWS account [FILE=requests.jsonl]
+	@$(PYTHON) -m local.demo "$(FILE)"
+
+.PHONY: test
+test: $(STAMP) ## Run all tests
+	$(PYTEST) $(ARGS)
+
+.PHONY: unit
+unit: $(STAMP) ## Run the unit tests (seconds; no sockets)
+	$(PYTEST) tests/unit $(ARGS)
+
+.PHONY: integration
+integration: $(STAMP) ## Run the handlers against moto and the Groq simulator
+	$(PYTEST) tests/integration $(ARGS)
+
+.PHONY: infrastructure
+infrastructure: $(STAMP) ## Check the transformed template and the state machine's text
+	$(PYTEST) tests/infrastructure $(ARGS)
+
+.PHONY: workflow
+workflow: $(STAMP) ## Run the shipped state machine on the emulator
+	$(PYTEST) tests/workflow $(ARGS)
+
+.PHONY: e2e
+e2e: $(STAMP) ## Run the deployed stack end to end on the emulator
+	$(PYTEST) tests/e2e $(ARGS)
+
+.PHONY: coverage
+coverage: $(STAMP) ## Run unit and integration tests with coverage of functions/
+	$(PYTEST) tests/unit tests/integration --cov --cov-report=term-missing $(ARGS)
+
+.PHONY: lint
+lint: $(STAMP) ## Check style, types, template and state machine
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+	$(PYTHON) -m local.asl_check statemachine/batch_job.asl.json
+	$(PYTHON) -m cfnlint template.yaml
+	env -u AWS_PROFILE $(PYTHON) -m samcli validate --lint --region us-east-1 --template template.yaml
+
+.PHONY: format
+format: $(STAMP) ## Format the code and repair what can be repaired
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+.PHONY: requirements
+requirements: $(STAMP) ## Pin requirements-dev.in anew into requirements-dev.txt
+	$(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --upgrade \
+		--annotation-style line --custom-compile-command "make requirements" \
+		requirements-dev.in --output-file requirements-dev.txt
+
+.PHONY: clean
+clean: ## Remove everything that was built or installed here
+	rm -rf $(VENV) .aws-sam .local .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	find . -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,87 @@
+"""What every test suite shares: a sealed-off environment and a Lambda context."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TESTS = Path(__file__).parent
+
+FAKE_ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_SESSION_TOKEN": "",
+    "AWS_REGION": "us-east-1",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": "/dev/null",
+    "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+    "POWERTOOLS_SERVICE_NAME": "groq-batch",
+    "POWERTOOLS_METRICS_NAMESPACE": "GroqBatch",
+    "POWERTOOLS_TRACE_DISABLED": "1",
+    "SAM_CLI_TELEMETRY": "0",
+}
+"""No test can reach a real account: nobody's own profile, keys or region are left."""
+
+REMOVED_VARIABLES = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL", "GROQ_API_KEY")
+
+
+def _suite(path: Path) -> str:
+    """Return the folder of a test below tests/, such as ``unit``."""
+    parts = path.relative_to(TESTS).parts
+    return parts[0] if len(parts) > 1 else ""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test by its suite: what it may connect to, and how long it may take.
+
+    Unit tests open no sockets but unix ones; all the others stay on this machine.
+    """
+    for item in items:
+        suite = _suite(item.path)
+        if suite == "unit":
+            item.add_marker(pytest.mark.disable_socket)
+        else:
+            item.add_marker(pytest.mark.allow_hosts(["127.0.0.1", "::1"]))
+        if suite in {"e2e", "workflow"}:
+            item.add_marker(getattr(pytest.mark, suite))
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(300))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fake_environment() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in REMOVED_VARIABLES:
+            patch.delenv(name, raising=False)
+        for name, value in FAKE_ENVIRONMENT.items():
+            patch.setenv(name, value)
+        yield
+
+
+class _FakeLambdaContext(LambdaContext):
+    """A call with five minutes left."""
+
+    _function_name = "groq-batch-test"
+    _function_version = "$LATEST"
+    _invoked_function_arn = "arn:aws:lambda:us-east-1:000000000000:function:groq-batch-test"
+    _memory_limit_in_mb = 512
+    _aws_request_id = "11111111-2222-3333-4444-555555555555"
+    _log_group_name = "/aws/lambda/groq-batch-test"
+    _log_stream_name = "test"
+
+    @staticmethod
+    def get_remaining_time_in_millis() -> int:
+        return 300_000
+
+
+@pytest.fixture
+def lambda_context() -> LambdaContext:
+    """Return the context that Lambda passes to a handler, as Powertools reads it."""
+    return _FakeLambdaContext()
