@@ -1,0 +1,161 @@
+"""The real ``sam build``, done once for the same sources."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.environment import CACHE_FOLDER, PROJECT_ROOT, sam_environment
+from local.processes import LocalStackError, log_tail
+
+BUILDS_FOLDER = CACHE_FOLDER / "builds"
+
+_SOURCES = ("template.yaml", "statemachine", "functions")
+_IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".mypy_cache", ".pytest_cache")
+_BUILD_TIMEOUT_SECONDS = 300
+_UNUSED_BUILD_SECONDS = 24 * 3600
+_ARM_MACHINES = frozenset({"arm64", "aarch64"})
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A built application.
+
+    Attributes:
+        folder: Folder of the build; belongs to the cache and is not to be changed.
+        template: The built template, for ``sam deploy``.
+        parameters: The parameters that say what it was built for; every deployment needs them.
+        was_cached: Whether an earlier build was found.
+    """
+
+    folder: Path
+    template: Path
+    parameters: dict[str, str]
+    was_cached: bool
+
+
+def machine_parameters() -> dict[str, str]:
+    """Return the runtime and the architecture that Lambdas have on this machine.
+
+    On AWS the template's own defaults hold.
+    """
+    architecture = "arm64" if platform.machine().lower() in _ARM_MACHINES else "x86_64"
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return {"PythonRuntime": f"python{version}", "Architecture": architecture}
+
+
+def _source_files(project: Path) -> Iterator[Path]:
+    for name in _SOURCES:
+        source = project / name
+        if source.is_file():
+            yield source
+        else:
+            yield from sorted(
+                path
+                for path in source.rglob("*")
+                if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc"
+            )
+
+
+def source_hash(project: Path, parameters: dict[str, str]) -> str:
+    """Return a name for what a build would be made of: the sources and what it is built for."""
+    digest = hashlib.sha256(repr(sorted(parameters.items())).encode())
+    for path in _source_files(project):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(project)}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()[:20]
+
+
+def build_application(
+    builds_folder: Path = BUILDS_FOLDER, *, project: Path = PROJECT_ROOT
+) -> Build:
+    """Build the application with ``sam build``, or find the build of the same sources.
+
+    Several may build at the same time: each builds in a folder of its own, the first one stays.
+
+    Args:
+        builds_folder: Where the builds are kept.
+        project: Folder with template.yaml, statemachine/ and functions/.
+
+    Raises:
+        LocalStackError: ``sam build`` failed; the end of its output is in the message.
+    """
+    parameters = machine_parameters()
+    folder = builds_folder / source_hash(project, parameters)
+    template = folder / "build" / "template.yaml"
+    if template.exists():
+        folder.touch()
+        return Build(folder, template, parameters, was_cached=True)
+    builds_folder.mkdir(parents=True, exist_ok=True)
+    _remove_unused(builds_folder)
+    workplace = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=builds_folder))
+    try:
+        _run_sam_build(project, workplace, parameters)
+        try:
+            workplace.rename(folder)
+        except OSError:
+            if not template.exists():  # Anything but "somebody else was faster".
+                raise
+    finally:
+        shutil.rmtree(workplace, ignore_errors=True)
+    return Build(folder, template, parameters, was_cached=False)
+
+
+def _run_sam_build(project: Path, workplace: Path, parameters: dict[str, str]) -> None:
+    # The sources are copied first, so that a build stays what it is when they change: the built
+    # template refers to the state machine's file.
+    sources = workplace / "sources"
+    sources.mkdir()
+    for name in _SOURCES:
+        if (project / name).is_file():
+            shutil.copy2(project / name, sources / name)
+        elif (project / name).is_dir():
+            shutil.copytree(project / name, sources / name, ignore=_IGNORED)
+    log_file = workplace / "sam-build.log"
+    command = [
+        sys.executable,
+        "-m",
+        "samcli",
+        "build",
+        "--template",
+        str(sources / "template.yaml"),
+    ]
+    command += ["--build-dir", str(workplace / "build"), "--parameter-overrides"]
+    command += [f"{name}={value}" for name, value in parameters.items()]
+    environment = sam_environment(workplace / "sam")
+    # sam build looks for python3.X on the PATH; the one that runs this is the right one.
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment.get('PATH', '')}"
+    with log_file.open("wb") as log:
+        try:
+            finished = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=sources,
+                env=environment,
+                timeout=_BUILD_TIMEOUT_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            message = f"sam build took over {_BUILD_TIMEOUT_SECONDS} s:\n{log_tail(log_file)}"
+            raise LocalStackError(message) from error
+    if finished.returncode != 0:
+        raise LocalStackError(f"sam build failed:\n{log_tail(log_file)}")
+
+
+def _remove_unused(builds_folder: Path) -> None:
+    """Remove builds that nobody used for a day, and what broken-off builds left."""
+    oldest = time.time() - _UNUSED_BUILD_SECONDS
+    for folder in builds_folder.iterdir():
+        if folder.stat().st_mtime < oldest:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,104 @@
+"""The emulated AWS: MiniStack on a free port of this machine, with nothing of the outside in it."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from local.environment import REGION, aws_environment
+from local.processes import LOOPBACK, LeashedProgram, LocalStackError, answers_ok, free_port
+
+_START_ATTEMPTS = 3
+_START_TIMEOUT_SECONDS = 60.0
+
+
+def emulator_environment(
+    port: int, folder: Path, *, wait_scale: float, check_permissions: bool
+) -> dict[str, str]:
+    """Return MiniStack's environment, which its Lambda workers inherit.
+
+    Args:
+        port: Where it listens, on the loopback address only.
+        folder: A folder of its own for everything that it writes.
+        wait_scale: Factor for the waits and retry intervals of Step Functions.
+        check_permissions: Whether the functions may do only what their roles allow.
+    """
+    # No AWS_ENDPOINT_URL: Lambda workers get the emulator's address from the emulator itself.
+    environment = aws_environment()
+    environment.update(
+        AUTH="true" if check_permissions else "false",
+        BIND_HOST=LOOPBACK,
+        GATEWAY_PORT=str(port),
+        MINISTACK_REGION=REGION,
+        SFN_WAIT_SCALE=str(wait_scale),
+        # No listeners but the one, no containers, nothing kept, no files of the user read.
+        IOT_MTLS_ENABLED="0",
+        SFTP_ENABLED="0",
+        LAMBDA_EXECUTOR="local",
+        DOCKER_HOST=f"unix://{folder / 'no-docker'}",
+        PERSIST_STATE="0",
+        S3_PERSIST="0",
+        STATE_DIR=str(folder / "state"),
+        S3_DATA_DIR=str(folder / "s3"),
+        TMPDIR=str(folder),
+        HOME=str(folder),
+        LOG_LEVEL="INFO",
+    )
+    return environment
+
+
+class Emulator(LeashedProgram):
+    """A running MiniStack; leaving it ends it with its Lambda workers and removes its files."""
+
+    def __init__(self, *, log_file: Path, wait_scale: float, check_permissions: bool) -> None:
+        """Start it; ``start`` waits until it is ready."""
+        self.port = free_port()
+        folder = Path(tempfile.mkdtemp(prefix="groq-batch-aws-"))
+        super().__init__(
+            "The emulator (MiniStack)",
+            [sys.executable, "-m", "ministack"],
+            environment=emulator_environment(
+                self.port, folder, wait_scale=wait_scale, check_permissions=check_permissions
+            ),
+            log_file=log_file,
+            remove_afterwards=[folder],
+        )
+
+    @property
+    def endpoint_url(self) -> str:
+        """Where the AWS APIs are."""
+        return f"http://{LOOPBACK}:{self.port}"
+
+    def wait(self) -> None:
+        """Wait until the AWS APIs answer.
+
+        Raises:
+            LocalStackError: It ended, or is not ready in time.
+        """
+        self.wait_until(lambda: answers_ok(self.port, "/_ministack/health"), _START_TIMEOUT_SECONDS)
+
+    @classmethod
+    def start(cls, *, log_file: Path, wait_scale: float, check_permissions: bool) -> Emulator:
+        """Start an emulator and wait until it is ready.
+
+        Raises:
+            LocalStackError: It does not start; its log's end is in the message.
+        """
+        for attempt in range(1, _START_ATTEMPTS + 1):
+            emulator = cls(
+                log_file=log_file, wait_scale=wait_scale, check_permissions=check_permissions
+            )
+            try:
+                emulator.wait()
+            except LocalStackError:
+                emulator.stop()
+                # Somebody else may have taken the port since it was found free.
+                if attempt == _START_ATTEMPTS:
+                    raise
+            except BaseException:
+                emulator.stop()
+                raise
+            else:
+                return emulator
+        raise AssertionError("unreachable")  # pragma: no cover

@@ -1,0 +1,114 @@
+"""The environment that the emulator, the SAM CLI and boto3 get here: nothing of a real account."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+"""Folder of the project: where template.yaml is."""
+
+CACHE_FOLDER = PROJECT_ROOT / ".local"
+"""What is kept from one run to the next (git-ignored)."""
+
+REGION = "us-east-1"
+
+ROOT_ACCESS_KEY = "test"
+"""The access key that the emulator takes for the account's root user."""
+
+ROOT_SECRET_KEY = "test"  # noqa: S105 - the emulator's own, opens nothing else
+
+_PASSED_ON = (
+    "HOME",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "LANG",
+    "LC_ALL",
+    "LD_LIBRARY_PATH",
+    "PATH",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "TMPDIR",
+    "TZ",
+    "USER",
+    "http_proxy",
+    "https_proxy",
+)
+"""Variables that programs started here may need. Everything else stays behind, above all keys."""
+
+_PACKAGE_INSTALLER_PREFIXES = ("PIP_", "UV_")
+
+
+def plain_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return what a program started here gets of the caller's environment: no secrets, no AWS.
+
+    Args:
+        environ: The caller's environment; the process's own when not given.
+    """
+    source = os.environ if environ is None else environ
+    result = {name: source[name] for name in _PASSED_ON if name in source}
+    # Proxies are for the real API; whatever runs on this machine is reached directly.
+    no_proxy = [source.get("NO_PROXY") or source.get("no_proxy") or "", "127.0.0.1,localhost"]
+    result["NO_PROXY"] = result["no_proxy"] = ",".join(part for part in no_proxy if part)
+    result["PYTHONUNBUFFERED"] = "1"
+    return result
+
+
+def aws_environment(
+    endpoint_url: str | None = None, environ: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Return the environment of AWS tools: root of the emulator's account and nobody else.
+
+    Args:
+        endpoint_url: The emulator; left out for tools that make no calls, such as ``sam build``.
+        environ: The caller's environment; the process's own when not given.
+    """
+    result = plain_environment(environ)
+    result.update(
+        AWS_ACCESS_KEY_ID=ROOT_ACCESS_KEY,
+        AWS_SECRET_ACCESS_KEY=ROOT_SECRET_KEY,
+        AWS_REGION=REGION,
+        AWS_DEFAULT_REGION=REGION,
+        AWS_CONFIG_FILE=os.devnull,
+        AWS_SHARED_CREDENTIALS_FILE=os.devnull,
+        AWS_EC2_METADATA_DISABLED="true",
+    )
+    if endpoint_url is not None:
+        result["AWS_ENDPOINT_URL"] = endpoint_url
+    return result
+
+
+def sam_environment(
+    settings_folder: Path,
+    endpoint_url: str | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Return the environment of the SAM CLI, which here never phones home.
+
+    Args:
+        settings_folder: Where the SAM CLI may keep its own settings; is created.
+        endpoint_url: The emulator, for commands that make calls.
+        environ: The caller's environment; the process's own when not given.
+    """
+    source = os.environ if environ is None else environ
+    settings_folder.mkdir(parents=True, exist_ok=True)
+    # A version check that is not due is not made: it would be the only call to the outside.
+    checked = {"telemetryEnabled": False, "lastVersionCheck": time.time()}
+    (settings_folder / "metadata.json").write_text(json.dumps(checked), encoding="utf-8")
+    result = aws_environment(endpoint_url, environ)
+    result.update(
+        {
+            name: value
+            for name, value in source.items()
+            if name.startswith(_PACKAGE_INSTALLER_PREFIXES)
+        }
+    )
+    result["SAM_CLI_TELEMETRY"] = "0"
+    # Seconds between two looks at a deployment; the default of 5 is for AWS's pace.
+    result["SAM_CLI_POLL_DELAY"] = "0.5"
+    result["__SAM_CLI_APP_DIR"] = str(settings_folder)
+    return result
