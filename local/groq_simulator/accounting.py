@@ -1,0 +1,86 @@
+"""Counts for assertions: calls, sendings and successes of every request, and the call log."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from local.groq_simulator.settings import Settings
+
+
+@dataclass(slots=True)
+class Call:
+    """One entry of the call log; `status` is None while it runs and when nothing was answered."""
+
+    time: float
+    route: str
+    method: str
+    path: str
+    status: int | None = None
+    seconds: float | None = None
+    running: bool = True
+
+    def view(self) -> dict[str, Any]:
+        """Returns the entry as JSON."""
+        return {
+            "time": self.time,
+            "route": self.route,
+            "method": self.method,
+            "path": self.path,
+            "status": self.status,
+            "seconds": self.seconds,
+            "running": self.running,
+        }
+
+
+@dataclass(slots=True)
+class Accounting:
+    """Everything that is counted."""
+
+    settings: Settings
+    calls: list[Call] = field(default_factory=list)
+    bytes_received: int = 0
+    bytes_sent: int = 0
+    _sent: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _succeeded: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def sent(self, metadata: Mapping[str, str] | None, custom_id: str) -> None:
+        """Counts a request of a batch that was looked at."""
+        if self.settings.account_requests:
+            self._sent[_job(metadata), custom_id] += 1
+
+    def succeeded(self, metadata: Mapping[str, str] | None, custom_id: str) -> None:
+        """Counts a request that was answered, thus is paid for."""
+        if self.settings.account_requests:
+            self._succeeded[_job(metadata), custom_id] += 1
+
+    def calls_by_route(self) -> dict[str, int]:
+        """Returns the number of calls of each route."""
+        return dict(Counter(call.route for call in self.calls))
+
+    def requests(self, job: str | None = None) -> dict[str, dict[str, int]]:
+        """Returns times sent and times succeeded by `custom_id`, of one job or of all."""
+        counts: dict[str, dict[str, int]] = {}
+        for name, counter in (("sent", self._sent), ("succeeded", self._succeeded)):
+            for (of_job, custom_id), count in counter.items():
+                if job is None or of_job == job:
+                    entry = counts.setdefault(custom_id, {"sent": 0, "succeeded": 0})
+                    entry[name] += count
+        return counts
+
+    def paid_twice(self) -> list[str]:
+        """Returns the ids of the requests that succeeded more than once within one job."""
+        return sorted({key[1] for key, count in self._succeeded.items() if count > 1})
+
+    def clear(self) -> None:
+        """Starts again from zero."""
+        self.calls.clear()
+        self.bytes_received = self.bytes_sent = 0
+        self._sent.clear()
+        self._succeeded.clear()
+
+
+def _job(metadata: Mapping[str, str] | None) -> str:
+    return (metadata or {}).get("job", "")

@@ -1,0 +1,120 @@
+"""What becomes of a whole batch, and which batch gets which fate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from local.groq_simulator.outcomes import Outcome, parse_outcome
+from local.groq_simulator.parsing import build, metadata_matches
+
+ENDS = ("complete", "fail", "expire", "cancel", "stuck")
+
+
+@dataclass(slots=True)
+class Fate:
+    """The fate of one batch.
+
+    Attributes:
+        end: `complete`, `fail` (at validation), `expire`, `cancel` (by somebody else) or `stuck`
+            (in progress for ever).
+        done: Share of the requests done before it expires, is cancelled or gets stuck.
+        batch_seconds: Duration instead of the general setting.
+        errors: Entries of `errors`, for a failed batch or, as an oddity, on any other at its end.
+        errors_shape: `list` or `array` instead of the general setting.
+        unfinished: `error` (rows `batch_expired`, `batch_cancelled`) or `missing`.
+        status: Status string shown instead of `in_progress`.
+        status_seconds: How long `status` is shown; None is for ever.
+        all_requests: Outcome of every request, before any rule.
+        no_files: Both file ids are null in the end.
+        empty_error_file: There is an error file of zero bytes when nothing stands in it.
+        counts: Replaces entries of `request_counts` at the end.
+        override: Replaces fields of the batch object at the end, such as `error_file_id`.
+    """
+
+    end: str = "complete"
+    done: float = 0.5
+    batch_seconds: float | None = None
+    errors: list[dict[str, Any]] | None = None
+    errors_shape: str | None = None
+    unfinished: str = "error"
+    status: str | None = None
+    status_seconds: float | None = None
+    all_requests: Any = None
+    no_files: bool = False
+    empty_error_file: bool = False
+    counts: dict[str, int] = field(default_factory=dict)
+    override: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.end not in ENDS:
+            raise ValueError(f"end must be one of {', '.join(ENDS)}")
+        if self.errors_shape not in (None, "list", "array"):
+            raise ValueError("errors_shape must be 'list' or 'array'")
+        if self.unfinished not in ("error", "missing"):
+            raise ValueError("unfinished must be 'error' or 'missing'")
+        if self.all_requests is not None and not isinstance(self.all_requests, Outcome):
+            self.all_requests = parse_outcome(self.all_requests)
+
+
+@dataclass(slots=True)
+class FateMatch:
+    """Which batches get a fate; every given condition must hold, none means all.
+
+    Attributes:
+        metadata: Entries of the metadata (values are full-match regular expressions).
+        nth: Number of the accepted create call since the last reset, from 1.
+    """
+
+    metadata: dict[str, str] | None = None
+    nth: int | None = None
+
+    def matches(self, number: int, metadata: Mapping[str, str] | None) -> bool:
+        """Tells whether a new batch is meant."""
+        if self.nth is not None and number != self.nth:
+            return False
+        return self.metadata is None or metadata_matches(self.metadata, metadata)
+
+
+@dataclass(slots=True)
+class FateRule:
+    """A fate for the batches that match, `times` of them (None is all)."""
+
+    match: Any
+    fate: Any
+    times: int | None = None
+
+    def __post_init__(self) -> None:
+        self.match = build(FateMatch, self.match)
+        self.fate = build(Fate, self.fate)
+
+
+class Fates:
+    """The fates in force."""
+
+    def __init__(self) -> None:
+        self._rules: list[FateRule] = []
+
+    def replace(self, rules: list[dict[str, Any]]) -> None:
+        """Puts new rules in place of all others.
+
+        Raises:
+            ValueError: A rule is malformed; the old ones stay.
+        """
+        self._rules = [build(FateRule, rule) for rule in rules]
+
+    def add(self, rule: dict[str, Any]) -> None:
+        """Adds a rule behind the others; the first that matches and is not used up applies."""
+        self._rules.append(build(FateRule, rule))
+
+    def take(self, number: int, metadata: Mapping[str, str] | None) -> Fate:
+        """Decides the fate of a new batch."""
+        for rule in self._rules:
+            if rule.times == 0 or not rule.match.matches(number, metadata):
+                continue
+            if rule.times is not None:
+                rule.times -= 1
+            fate: Fate = rule.fate
+            return fate
+        return Fate()

@@ -1,0 +1,190 @@
+"""What the control API does inside the simulator; arguments and results are plain JSON."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from local.groq_simulator.batches import TERMINAL, view
+from local.groq_simulator.fates import Fate
+from local.groq_simulator.parsing import build
+from local.groq_simulator.settings import check_keys
+from local.groq_simulator.state import State
+
+WAIT_STEP_SECONDS = 0.005
+
+
+class Operations:
+    """The control operations by name."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._operations: dict[str, Callable[..., Any]] = {
+            "configure": self._configure,
+            "set_keys": self._set_keys,
+            "set_rules": self._set_rules,
+            "add_rule": self._add_rule,
+            "set_fates": self._set_fates,
+            "add_fate": self._add_fate,
+            "change_batch": self._change_batch,
+            "set_faults": self._set_faults,
+            "add_fault": self._add_fault,
+            "clear_faults": self._clear_faults,
+            "wait_held": self._wait_held,
+            "release": self._release,
+            "wait_calls": self._wait_calls,
+            "add_foreign_batches": self._add_foreign_batches,
+            "advance_clock": self._advance_clock,
+            "stats": self._stats,
+            "requests": self._requests,
+            "batches": self._batches,
+            "calls": self._calls,
+            "reset": self._reset,
+        }
+
+    def run(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        """Runs an operation.
+
+        Raises:
+            ValueError: There is no such operation, or its arguments are wrong.
+        """
+        operation = self._operations.get(name)
+        if operation is None:
+            raise ValueError(f"no operation {name!r}; known: {', '.join(self._operations)}")
+        try:
+            return operation(**arguments)
+        except (TypeError, LookupError) as error:
+            raise ValueError(f"{name}: {error}") from error
+
+    def _configure(self, settings: dict[str, Any]) -> dict[str, Any]:
+        with self._state.lock:
+            self._state.settings.update(settings)
+            return {
+                name: getattr(self._state.settings, name)
+                for name in self._state.settings.__dataclass_fields__
+                if name != "keys"
+            }
+
+    def _set_keys(self, keys: dict[str, str]) -> None:
+        check_keys(keys)
+        with self._state.lock:
+            self._state.settings.keys = dict(keys)
+
+    def _set_rules(self, rules: list[dict[str, Any]]) -> None:
+        with self._state.lock:
+            self._state.rules.replace(rules)
+
+    def _add_rule(self, rule: dict[str, Any]) -> None:
+        with self._state.lock:
+            self._state.rules.add(rule)
+
+    def _set_fates(self, fates: list[dict[str, Any]]) -> None:
+        with self._state.lock:
+            self._state.fates.replace(fates)
+
+    def _add_fate(self, fate: dict[str, Any]) -> None:
+        with self._state.lock:
+            self._state.fates.add(fate)
+
+    def _change_batch(self, batch_id: str, fate: dict[str, Any]) -> None:
+        with self._state.lock:
+            batch = self._batch(batch_id)
+            self._state.engine.advance(batch, self._state.now())
+            batch.fate = build(Fate, fate)
+
+    def _batch(self, batch_id: str) -> Any:
+        for batch in self._state.batches.all():
+            if batch.id == batch_id:
+                return batch
+        raise ValueError(f"no batch {batch_id!r}")
+
+    def _set_faults(self, faults: list[dict[str, Any]]) -> None:
+        self._state.faults.replace(faults)
+
+    def _add_fault(self, fault: dict[str, Any]) -> None:
+        self._state.faults.add(fault)
+
+    def _clear_faults(self, route: str | None) -> None:
+        self._state.faults.clear(route)
+
+    def _wait_held(self, name: str, count: int, timeout: float) -> bool:
+        return self._state.gates.wait_held(name, count, timeout)
+
+    def _release(self, name: str, count: int | None) -> int:
+        return self._state.gates.release(name, count)
+
+    def _wait_calls(self, route: str, count: int, timeout: float) -> bool:
+        until = time.monotonic() + timeout
+        while time.monotonic() < until:
+            with self._state.lock:
+                if self._state.accounting.calls_by_route().get(route, 0) >= count:
+                    return True
+            time.sleep(WAIT_STEP_SECONDS)
+        return False
+
+    def _add_foreign_batches(
+        self, count: int, metadata: dict[str, str] | None, status: str
+    ) -> list[str]:
+        with self._state.lock:
+            added = self._state.batches.add_foreign(count, metadata, status, self._state.now())
+        return [batch.id for batch in added]
+
+    def _advance_clock(self, seconds: float) -> None:
+        with self._state.lock:
+            self._state.clock_offset += seconds
+
+    def _advance(self) -> None:
+        for batch in self._state.batches.all():
+            self._state.engine.advance(batch, self._state.now())
+
+    def _batches(self) -> list[dict[str, Any]]:
+        with self._state.lock:
+            self._advance()
+            now, settings = self._state.now(), self._state.settings
+            return [
+                view(batch, settings, now) | {"foreign": batch.foreign}
+                for batch in self._state.batches.all()
+            ]
+
+    def _stats(self) -> dict[str, Any]:
+        with self._state.lock:
+            self._advance()
+            own = [batch for batch in self._state.batches.all() if not batch.foreign]
+            shards: dict[str, list[str]] = {}
+            for batch in own:
+                shards.setdefault(_shard_key(batch.metadata), []).append(batch.id)
+            accounting = self._state.accounting
+            sendings = accounting.requests().values()
+            return {
+                "calls": accounting.calls_by_route(),
+                "creates": len(own),
+                "shards": shards,
+                "batches_by_status": dict(Counter(batch.status for batch in own)),
+                "running": sum(batch.status not in TERMINAL for batch in own),
+                "requests_sent": sum(entry["sent"] for entry in sendings),
+                "requests_succeeded": sum(entry["succeeded"] for entry in sendings),
+                "paid_twice": accounting.paid_twice(),
+                "files": [stored.view() for stored in self._state.files.all()],
+                "bytes_received": accounting.bytes_received,
+                "bytes_sent": accounting.bytes_sent,
+            }
+
+    def _requests(self, job: str | None) -> dict[str, dict[str, int]]:
+        with self._state.lock:
+            self._advance()
+            return self._state.accounting.requests(job)
+
+    def _calls(self, route: str | None) -> list[dict[str, Any]]:
+        with self._state.lock:
+            calls = list(self._state.accounting.calls)
+        return [call.view() for call in calls if route is None or call.route == route]
+
+    def _reset(self) -> None:
+        self._state.reset()
+
+
+def _shard_key(metadata: Mapping[str, str] | None) -> str:
+    given = metadata or {}
+    return "/".join(given.get(name, "") for name in ("job", "shard", "attempt"))

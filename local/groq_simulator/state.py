@@ -1,0 +1,60 @@
+"""Everything one simulator knows, under one lock."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+from local.groq_simulator.accounting import Accounting
+from local.groq_simulator.batches import BatchStore
+from local.groq_simulator.engine import Engine
+from local.groq_simulator.fates import Fates
+from local.groq_simulator.faults import Faults, Gates
+from local.groq_simulator.files import FileStore
+from local.groq_simulator.outcomes import Rules
+from local.groq_simulator.settings import Settings
+
+
+class State:
+    """The state of one simulator; `lock` guards all of it but faults and gates."""
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        self.lock = threading.RLock()
+        self.settings = settings
+        self._initial_settings = settings.copy()
+        self.folder = folder
+        self.clock_offset = 0.0
+        self.faults = Faults()
+        self.gates = Gates()
+        self.accounting = Accounting(settings)
+        self.files = FileStore(folder)
+        self.batches = BatchStore()
+        self.rules = Rules()
+        self.fates = Fates()
+        self.engine = Engine(settings, self.files, self.rules, self.accounting)
+
+    def now(self) -> float:
+        """Returns the simulator's time in Unix seconds."""
+        return time.time() + self.clock_offset
+
+    def reset(self) -> None:
+        """Forgets everything and goes back to the settings of the start."""
+        with self.lock:
+            self.settings.update(
+                {
+                    name: getattr(self._initial_settings.copy(), name)
+                    for name in Settings.__dataclass_fields__
+                }
+            )
+            self.clock_offset = 0.0
+            self.faults.clear()
+            self.accounting.clear()
+            for batch in self.batches.all():
+                if batch.input_path is not None:
+                    batch.input_path.unlink(missing_ok=True)
+            self.files.clear()
+            self.batches = BatchStore()
+            self.rules = Rules()
+            self.fates = Fates()
+            self.engine = Engine(self.settings, self.files, self.rules, self.accounting)
