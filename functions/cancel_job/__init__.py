@@ -1,0 +1,1 @@
+"""The function that closes jobs which did not end by themselves."""

@@ -1,0 +1,30 @@
+"""Closes jobs whose execution has ended. Called by Step Functions' events, by the reconciler's
+schedule, and by the state StopJob of a job that has met a failure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from groq_batch import bootstrap
+from groq_batch.cancel import JobCloser
+from groq_batch.observability import logger
+
+
+@logger.inject_lambda_context(clear_state=True)
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Close what the event is about; answers with what was done."""
+    closer = JobCloser(
+        storage=bootstrap.storage(),
+        client=bootstrap.groq(),
+        states=bootstrap.states(),
+        events=bootstrap.events(),
+        settings=bootstrap.settings(),
+    )
+    if event.get("trigger") == "reconcile":
+        return {"jobs": closer.reconcile(event["state_machine_arn"])}
+    if "job_id" in event:
+        logger.append_keys(job_id=event["job_id"])
+        return closer.stop(event["job_id"], str(event.get("error", ""))).to_json()
+    return {"done": closer.on_status_change(event["detail"])}

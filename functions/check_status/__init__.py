@@ -1,0 +1,1 @@
+"""The function that looks at a job's batches."""

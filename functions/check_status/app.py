@@ -1,0 +1,26 @@
+"""Looks at the batches of an attempt and decides. Called by the state CheckStatus."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from groq_batch import bootstrap
+from groq_batch.observability import logger
+from groq_batch.status import check_status
+
+
+@logger.inject_lambda_context(clear_state=True)
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Check ``attempt`` of ``job_id``; answers with what the state machine does next."""
+    logger.append_keys(job_id=event["job_id"], attempt=event["attempt"])
+    return check_status(
+        storage=bootstrap.storage(),
+        client=bootstrap.groq(),
+        settings=bootstrap.settings(),
+        job_id=event["job_id"],
+        attempt=int(event["attempt"]),
+        polls=int(event.get("polls", 0)),
+        resume_in=int(event.get("resume_in", 0)),
+    ).to_json()

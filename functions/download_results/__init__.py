@@ -1,0 +1,1 @@
+"""The function that collects one shard attempt."""

@@ -1,0 +1,24 @@
+"""Collects a shard attempt's rows. Called by the state DownloadShard of the Map DownloadResults."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from groq_batch import bootstrap
+from groq_batch.download import download_shard
+from groq_batch.observability import logger
+
+
+@logger.inject_lambda_context(clear_state=True)
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Collect ``shard_key`` of ``job_id``; answers with an outcome and a time to wait."""
+    logger.append_keys(job_id=event["job_id"], shard=event["shard_key"])
+    return download_shard(
+        storage=bootstrap.storage(),
+        client=bootstrap.groq(),
+        job_id=event["job_id"],
+        shard_key=event["shard_key"],
+        tries=int(event.get("tries", 0)),
+    ).to_json()

@@ -1,0 +1,25 @@
+"""Delivers, reports, tidies up. Called by the state FinishJob."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from groq_batch import bootstrap
+from groq_batch.finish import finish_job
+from groq_batch.observability import logger
+
+
+@logger.inject_lambda_context(clear_state=True)
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Finish ``job_id``; answers with an outcome and a time to wait."""
+    logger.append_keys(job_id=event["job_id"])
+    return finish_job(
+        storage=bootstrap.storage(),
+        client=bootstrap.groq(),
+        events=bootstrap.events(),
+        settings=bootstrap.settings(),
+        job_id=event["job_id"],
+        tries=int(event.get("tries", 0)),
+    ).to_json()

@@ -1,0 +1,192 @@
+"""What a job knows of one attempt's batches: one object, however many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from groq_batch import layout
+from groq_batch.batches import Batch
+from groq_batch.storage import Storage
+from groq_batch.submissions import Stage, Submission
+
+_READERS = 16
+
+
+@dataclass(slots=True)
+class BoardEntry:
+    """One shard attempt: how far its submission is and its batch as last seen."""
+
+    stage: Stage | None = None
+    file_id: str | None = None
+    requests: int | None = None
+    batch: Batch | None = None
+    error: dict[str, Any] | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing more will be sent for this shard attempt."""
+        return self.stage is not None and self.stage.is_settled
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether a batch of it may still be running."""
+        return self.batch is not None and not self.batch.is_terminal
+
+
+@dataclass(slots=True)
+class Board:
+    """The batches of one attempt.
+
+    Attributes:
+        attempt: The attempt.
+        started_at: When the attempt's first look at its batches was, in seconds since 1970.
+        entries: What is known of each shard, by number.
+        outage: Why Groq cannot be asked at present, as code and sentence; None when it can.
+        submit_rounds: How often the attempt's shards have been handed to the submission again.
+        download_rounds: How often they have been handed to the download.
+        lost: Whether batches were given up that never ended.
+    """
+
+    attempt: int
+    started_at: float
+    entries: dict[int, BoardEntry] = field(default_factory=dict)
+    outage: dict[str, Any] | None = None
+    submit_rounds: int = 0
+    download_rounds: int = 0
+    lost: bool = False
+
+    @classmethod
+    def load(cls, storage: Storage, keys: layout.WorkKeys, attempt: int) -> Self | None:
+        """Read the board of an attempt, or None when nobody has looked yet."""
+        found = storage.get_json(keys.batches(attempt))
+        return cls.from_json(found[0]) if found else None
+
+    @classmethod
+    def begin(
+        cls, storage: Storage, keys: layout.WorkKeys, attempt: int, *, started_at: float
+    ) -> Self:
+        """Make the board of an attempt from the shards that it has."""
+        numbers = [
+            layout.shard_of_key(shard.key)[1] for shard in storage.list(keys.shards(attempt))
+        ]
+        return cls(
+            attempt=attempt,
+            started_at=started_at,
+            entries={number: BoardEntry() for number in numbers},
+        )
+
+    def save(self, storage: Storage, keys: layout.WorkKeys) -> None:
+        """Write the board."""
+        storage.put_json(keys.batches(self.attempt), self.to_json())
+
+    def refresh(self, storage: Storage, keys: layout.WorkKeys) -> None:
+        """Read the submission records of the shards that were not settled when last seen."""
+        open_numbers = [number for number, entry in self.entries.items() if not entry.is_settled]
+        if not open_numbers:
+            return
+        begun = {item.key for item in storage.list(keys.submissions(self.attempt))}
+
+        def read(number: int) -> tuple[int, Submission | None]:
+            key = keys.submission(self.attempt, number)
+            found = Submission.load(storage, key) if key in begun else None
+            return number, found[0] if found else None
+
+        with ThreadPoolExecutor(max_workers=_READERS) as pool:
+            for number, record in pool.map(read, open_numbers):
+                if record is not None:
+                    self.entries[number] = BoardEntry(
+                        stage=record.stage,
+                        file_id=record.file_id,
+                        requests=record.requests,
+                        batch=record.batch,
+                        error=record.error,
+                    )
+
+    @property
+    def open_numbers(self) -> list[int]:
+        """Shards that are not settled: not sent yet, or with an outcome that is not known."""
+        return [number for number, entry in self.entries.items() if not entry.is_settled]
+
+    @property
+    def undecided_numbers(self) -> list[int]:
+        """Shards that somebody has begun to send without a decided end."""
+        return [
+            number
+            for number, entry in self.entries.items()
+            if entry.stage is not None and not entry.stage.is_settled
+        ]
+
+    @property
+    def pending(self) -> list[BoardEntry]:
+        """Entries whose batch may still be running."""
+        return [entry for entry in self.entries.values() if entry.is_pending]
+
+    @property
+    def has_batches(self) -> bool:
+        """Whether any batch of this attempt exists."""
+        return any(entry.batch is not None for entry in self.entries.values())
+
+    @property
+    def requests(self) -> int:
+        """Requests of the attempt's batches, as far as known."""
+        return sum(_requests(entry) for entry in self.entries.values())
+
+    @property
+    def done(self) -> int:
+        """Requests that the API counts as completed or failed."""
+        return sum(
+            entry.batch.counts.completed + entry.batch.counts.failed
+            for entry in self.entries.values()
+            if entry.batch is not None
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema_version": 1,
+            "attempt": self.attempt,
+            "started_at": self.started_at,
+            "outage": self.outage,
+            "submit_rounds": self.submit_rounds,
+            "download_rounds": self.download_rounds,
+            "lost": self.lost,
+            "shards": {
+                str(number): {
+                    "stage": str(entry.stage) if entry.stage else None,
+                    "file_id": entry.file_id,
+                    "requests": entry.requests,
+                    "batch": entry.batch.to_json() if entry.batch else None,
+                    "error": entry.error,
+                }
+                for number, entry in sorted(self.entries.items())
+            },
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        return cls(
+            attempt=data["attempt"],
+            started_at=data["started_at"],
+            outage=data["outage"],
+            submit_rounds=data["submit_rounds"],
+            download_rounds=data["download_rounds"],
+            lost=data["lost"],
+            entries={
+                int(number): BoardEntry(
+                    stage=Stage(entry["stage"]) if entry["stage"] else None,
+                    file_id=entry["file_id"],
+                    requests=entry["requests"],
+                    batch=Batch.from_json(entry["batch"]) if entry["batch"] else None,
+                    error=entry["error"],
+                )
+                for number, entry in data["shards"].items()
+            },
+        )
+
+
+def _requests(entry: BoardEntry) -> int:
+    if entry.requests is not None:
+        return entry.requests
+    return entry.batch.counts.total if entry.batch else 0

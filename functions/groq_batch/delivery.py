@@ -1,0 +1,200 @@
+"""Where a job delivers, and how an older upload never replaces what a newer one wrote.
+
+The jobs of one key are ordered by their upload (the order of the object's versions) and, for runs of
+one upload, by their start. A job that begins takes its path over and removes what stands there; a job
+that has been overtaken delivers below ``superseded/<job_id>/``. Every object that is delivered names
+its job, and is written only where nothing stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from groq_batch import layout
+from groq_batch.jobs import JobRequest
+from groq_batch.reports import RUNNING
+from groq_batch.storage import JOB_METADATA, ConflictError, ObjectWriter, Storage
+
+_TRIES = 5
+
+
+class OvertakenError(Exception):
+    """A newer job has written at this job's path in the meantime."""
+
+
+class Delivery:
+    """The deliverables of one job."""
+
+    def __init__(self, storage: Storage, request: JobRequest) -> None:
+        """Deliver for the job of ``request``."""
+        self._storage = storage
+        self._request = request
+        self.metadata = {JOB_METADATA: request.job_id}
+
+    # -- order -----------------------------------------------------------------------------------
+
+    def is_overtaken(self) -> bool:
+        """Tell whether a newer upload of the key, or a later run of the same one, exists."""
+        if self._newer_upload_exists():
+            return True
+        found = self._storage.get_json(layout.delivery_keys(self._request.path).report)
+        return found is not None and self._is_later_run(found[0])
+
+    def _newer_upload_exists(self) -> bool:
+        for version in self._storage.versions(self._request.key):
+            if version.key != self._request.key:
+                return False
+            if version.version_id == self._request.version_id:
+                return False
+            if not version.is_delete_marker:
+                return self._request.version_id is not None
+        return False
+
+    def _is_later_run(self, report: dict[str, Any]) -> bool:
+        mine = self._request
+        source = report.get("input", {})
+        if (source.get("key"), source.get("version_id")) != (mine.key, mine.version_id):
+            return False
+        theirs = (report.get("timing", {}).get("started_at") or "", report.get("job_id") or "")
+        return theirs > (mine.started_at, mine.job_id)
+
+    # -- the report ------------------------------------------------------------------------------
+
+    def begin(self, report: dict[str, Any], *, take_over: bool) -> None:
+        """Write the first report and remove what the job before has delivered.
+
+        Args:
+            report: The report of the running job.
+            take_over: Whether the path is this job's by right. An upload that is rejected for its
+                key may stand on the path of others and touches nothing of theirs.
+        """
+        mine = self._request.job_id
+        path = self._request.path
+        if take_over and self.is_overtaken():
+            path = layout.superseded_path(mine, path)
+        for _ in range(_TRIES):
+            keys = layout.delivery_keys(path)
+            found = self._storage.get_json(keys.report)
+            if found is not None:
+                if found[0].get("job_id") == mine:
+                    return
+                same_key = found[0].get("input", {}).get("key") == self._request.key
+                if not take_over and not same_key:
+                    path = mine
+                    continue
+            if take_over:
+                self._remove(keys)
+            try:
+                self._storage.put_json(
+                    keys.report,
+                    report,
+                    if_none_match=found is None,
+                    if_match=found[1] if found else None,
+                    metadata=self.metadata,
+                )
+            except ConflictError:
+                if take_over and self.is_overtaken():
+                    path = layout.superseded_path(mine, self._request.path)
+                continue
+            return
+        raise ConflictError(layout.delivery_keys(path).report)
+
+    def _remove(self, keys: layout.DeliveryKeys) -> None:
+        names = (keys.results, keys.failed, keys.invalid)
+        self._storage.delete([name for name in names if self._storage.exists(name)])
+
+    def write_running(self, report: dict[str, Any]) -> None:
+        """Bring the report of the running job up to date; never touches one that is final."""
+        for path in self._paths():
+            key = layout.delivery_keys(path).report
+            found = self._storage.get_json(key)
+            if found is None:
+                continue
+            standing, etag = found
+            if standing.get("job_id") != self._request.job_id:
+                continue
+            if standing.get("status") == RUNNING and standing != report:
+                try:
+                    self._storage.put_json(key, report, if_match=etag, metadata=self.metadata)
+                except ConflictError:
+                    # Somebody wrote a newer one; the next check tells the same again.
+                    return
+            return
+
+    def path(self) -> str:
+        """Return the path to deliver under: where the report stands, unless overtaken since."""
+        mine = self._request.job_id
+        for path in self._paths():
+            found = self._storage.get_json(layout.delivery_keys(path).report)
+            if found is not None and found[0].get("job_id") == mine:
+                if path == self._request.path and self.is_overtaken():
+                    return layout.superseded_path(mine, path)
+                return path
+        if self.is_overtaken():
+            return layout.superseded_path(mine, self._request.path)
+        return self._request.path
+
+    def write_final(self, report: dict[str, Any], path: str) -> str:
+        """Write the final report under ``path`` and return its key."""
+        key = layout.delivery_keys(path).report
+        self._storage.put_json(key, report, metadata=self.metadata)
+        if path != self._request.path:
+            self._withdraw_running_report()
+        return key
+
+    def _withdraw_running_report(self) -> None:
+        """Remove the running report of a job that ends below ``superseded/``."""
+        key = layout.delivery_keys(self._request.path).report
+        found = self._storage.get_json(key)
+        if found is not None and found[0].get("job_id") == self._request.job_id:
+            self._storage.delete([key])
+
+    def _paths(self) -> list[str]:
+        """Return the paths under which this job's report may stand."""
+        mine = self._request.job_id
+        return [self._request.path, layout.superseded_path(mine, self._request.path), mine]
+
+    # -- the objects -----------------------------------------------------------------------------
+
+    def deliver(self, key: str, write: Callable[[ObjectWriter], None] | None) -> bool:
+        """Put one deliverable in place, once.
+
+        Args:
+            key: Its key.
+            write: Writes the content; None when the job has nothing to deliver there, so that what
+                an older job left is removed.
+
+        Returns:
+            Whether the object exists now.
+
+        Raises:
+            OvertakenError: A newer job's object stands there.
+        """
+        for _ in range(_TRIES):
+            head = self._storage.head(key)
+            if head is not None and head.metadata.get(JOB_METADATA) == self._request.job_id:
+                return True
+            if head is not None:
+                if self.is_overtaken():
+                    raise OvertakenError(key)
+                self._storage.delete([key])
+            if write is None:
+                return False
+            writer = self._storage.writer(
+                key, content_type=_content_type(key), metadata=self.metadata
+            )
+            try:
+                write(writer)
+                writer.commit(if_none_match=True)
+            except ConflictError:
+                continue
+            except BaseException:
+                writer.abort()
+                raise
+            return True
+        raise OvertakenError(key)
+
+
+def _content_type(key: str) -> str:
+    return "application/gzip" if layout.is_gzip(key) else "application/x-ndjson"

@@ -1,0 +1,570 @@
+"""Collect one shard attempt: fetch the batch's files and settle every request of the shard.
+
+The rows of an attempt are merged with those of the attempt before, in the order of the requests, so
+that after every attempt a shard's results are complete: a success stays, everything else is replaced
+by what is known now. What may be tried again becomes the same shard of the next attempt.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import msgspec
+
+from groq_batch import layout
+from groq_batch.batches import Batch, BatchIssue
+from groq_batch.boards import Board, BoardEntry
+from groq_batch.errors import GroqApiError, NotFoundError, RateLimitedError
+from groq_batch.groq_api import GroqClient
+from groq_batch.jobs import JobRecord, JobRequest, ShardSummary, Stop, is_closed
+from groq_batch.jsonl import decompress
+from groq_batch.observability import logger
+from groq_batch.rows import Row, RowOutcome, classify_row, pipeline_row
+from groq_batch.storage import LineReader, ObjectWriter, Storage
+from groq_batch.submissions import Stage
+from groq_batch.submit import backoff_seconds
+
+_MAX_ERRORS = 100
+_MISSING_FILE_TRIES = 5
+_MAX_MESSAGE = 500
+
+PERMANENT_BATCH_CODES = frozenset(
+    {
+        "batch_creation_failed",
+        "duplicate_custom_id",
+        "empty_batch",
+        "empty_file",
+        "file_too_large",
+        "invalid_api_key",
+        "invalid_json_line",
+        "invalid_jsonl",
+        "invalid_method",
+        "invalid_request",
+        "invalid_request_error",
+        "invalid_url",
+        "model_decommissioned",
+        "model_mismatch",
+        "model_not_found",
+        "model_permission_blocked_org",
+        "model_permission_blocked_project",
+        "not_available_for_plan",
+        "too_many_tasks",
+        "url_mismatch",
+    }
+)
+"""Codes of a refused batch that the same requests would meet again (groq-facts: batch errors of Groq,
+OpenAI and Azure)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadOutcome:
+    """What the state machine does next: ``settled``, or ``wait`` and try again."""
+
+    outcome: str
+    wait_seconds: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class DiskFullError(Exception):
+    """The result files do not fit into the function's temporary storage."""
+
+
+def download_shard(
+    *,
+    storage: Storage,
+    client: GroqClient,
+    job_id: str,
+    shard_key: str,
+    tries: int,
+    folder: Path | None = None,
+) -> DownloadOutcome:
+    """Collect a shard attempt's rows and store the shard's results, failed lines and left-overs.
+
+    Args:
+        storage: The bucket.
+        client: The Groq API.
+        job_id: The job.
+        shard_key: The key of the shard attempt's request lines.
+        tries: How often this shard attempt has been tried in this round.
+        folder: Where the result files are kept while they are read; the temporary folder when None.
+
+    Raises:
+        ValueError: ``shard_key`` is not a shard's, or the job has no record.
+        DiskFullError: The result files do not fit on the disk.
+    """
+    attempt, number = layout.shard_of_key(shard_key)
+    keys = layout.WorkKeys(job_id)
+    if is_closed(storage, keys) or storage.exists(keys.summary(attempt, number)):
+        return DownloadOutcome(outcome="settled")
+    job = JobRecord.load(storage, keys)
+    board = Board.load(storage, keys, attempt)
+    if job is None or board is None:
+        raise ValueError(f"The job {job_id} has no record of attempt {attempt}")
+    entry = board.entries.get(number, BoardEntry())
+    work = Path(tempfile.mkdtemp(prefix="results-", dir=folder))
+    try:
+        index = ResultIndex()
+        if entry.batch is not None and entry.batch.is_terminal:
+            try:
+                _fetch(client, entry.batch, index, work, tries)
+            except GroqApiError as error:
+                logger.warning("Results could not be fetched", kind=type(error).__name__)
+                return DownloadOutcome(outcome="wait", wait_seconds=_pause(error, tries))
+        _settle_shard(storage, keys, job, attempt, number, entry, index)
+    finally:
+        index.close()
+        shutil.rmtree(work, ignore_errors=True)
+    return DownloadOutcome(outcome="settled")
+
+
+def settle_shard_without_results(*, storage: Storage, job_id: str, shard_key: str) -> None:
+    """Store a shard's rows without asking Groq; the last resort of a job that cannot be collected.
+
+    A shard that has been collected is left as it is.
+
+    Args:
+        storage: The bucket.
+        job_id: The job.
+        shard_key: The key of the shard attempt's request lines.
+    """
+    attempt, number = layout.shard_of_key(shard_key)
+    keys = layout.WorkKeys(job_id)
+    job = JobRecord.load(storage, keys)
+    board = Board.load(storage, keys, attempt)
+    if job is None or board is None or storage.exists(keys.summary(attempt, number)):
+        return
+    entry = board.entries.get(number, BoardEntry())
+    _settle_shard(storage, keys, job, attempt, number, entry, ResultIndex())
+
+
+def _settle_shard(
+    storage: Storage,
+    keys: layout.WorkKeys,
+    job: JobRecord,
+    attempt: int,
+    number: int,
+    entry: BoardEntry,
+    index: ResultIndex,
+) -> None:
+    """Write a shard's rows, failed lines and left-overs, and last the summary that says so."""
+    summary = _Settlement(
+        storage=storage,
+        keys=keys,
+        job=job,
+        stop=Stop.load(storage, keys),
+        attempt=attempt,
+        number=number,
+        entry=entry,
+        index=index,
+    ).run()
+    storage.put_json(keys.summary(attempt, number), summary.to_json())
+    logger.info(
+        "Collected a shard",
+        succeeded=summary.succeeded,
+        failed=summary.failed,
+        left_over=summary.left_over,
+        anomalies=summary.anomalies,
+    )
+
+
+def _pause(error: GroqApiError, tries: int) -> int:
+    if isinstance(error, RateLimitedError) and error.retry_after_seconds is not None:
+        return max(1, math.ceil(min(error.retry_after_seconds, 3600)))
+    return math.ceil(backoff_seconds(tries))
+
+
+# -- the rows of the API -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a row stands and what it is."""
+
+    source: int
+    offset: int
+    length: int
+    outcome: RowOutcome
+
+
+class ResultIndex:
+    """Finds the API's row of a custom_id in files on disk; keeps places, never rows."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, _Place] = {}
+        self._sources: list[IO[bytes]] = []
+        self.repeated = 0
+        self.unreadable = 0
+        self.is_lost = False
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def add(self, source: IO[bytes]) -> None:
+        """Index the rows of a file; of an id that comes twice a success is kept, else the first."""
+        self._sources.append(source)
+        number = len(self._sources) - 1
+        source.seek(0)
+        offset = 0
+        for line in source:
+            length = len(line)
+            row = classify_row(line) if line.strip() else None
+            if row is None:
+                self.unreadable += bool(line.strip())
+            else:
+                known = self._places.get(row.custom_id)
+                self.repeated += known is not None
+                better = row.outcome is RowOutcome.SUCCESS
+                if known is None or (better and known.outcome is not RowOutcome.SUCCESS):
+                    self._places[row.custom_id] = _Place(number, offset, length, row.outcome)
+            offset += length
+
+    def read(self, custom_id: str) -> bytes | None:
+        """Return a row without its line end, or None when the API gave none for this id."""
+        place = self._places.get(custom_id)
+        if place is None:
+            return None
+        source = self._sources[place.source]
+        source.seek(place.offset)
+        return source.read(place.length).rstrip(b"\r\n")
+
+    def close(self) -> None:
+        """Close the files."""
+        for source in self._sources:
+            source.close()
+
+
+def _fetch(client: GroqClient, batch: Batch, index: ResultIndex, work: Path, tries: int) -> None:
+    """Download and index the files of a batch that has ended.
+
+    Raises:
+        GroqApiError: Groq cannot be read now. A file that does not exist counts as one that is lost
+            once it has been missing for some tries.
+    """
+    for name, file_id in (("output", batch.output_file_id), ("errors", batch.error_file_id)):
+        if file_id is None:
+            continue
+        target = (work / name).open("w+b")
+        try:
+            client.download_file(file_id, target)
+        except NotFoundError:
+            target.close()
+            if tries < _MISSING_FILE_TRIES:
+                raise
+            index.is_lost = True
+            logger.warning("A result file does not exist any more", file_id=file_id)
+            continue
+        except OSError as error:
+            target.close()
+            raise DiskFullError(
+                f"The results of batch {batch.id} do not fit into the temporary storage of the "
+                f"function; give DownloadResultsFunction more EphemeralStorage ({error.strerror})"
+            ) from error
+        index.add(target)
+
+
+# -- settling ------------------------------------------------------------------------------------
+
+
+class _RequestId(msgspec.Struct):
+    custom_id: str
+
+
+_request_id = msgspec.json.Decoder(_RequestId)
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """A request's row after this attempt."""
+
+    row: bytes
+    succeeded: bool
+    retry: bool
+    code: str | None = None
+    message: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class _Settlement:
+    """Writes what is known of a shard's requests after one attempt."""
+
+    storage: Storage
+    keys: layout.WorkKeys
+    job: JobRecord
+    stop: Stop | None
+    attempt: int
+    number: int
+    entry: BoardEntry
+    index: ResultIndex
+
+    def run(self) -> ShardSummary:
+        summary = ShardSummary(attempt=self.attempt, number=self.number)
+        path_is_gzip = self._is_gzip()
+        sent = self._positions_in_batch()
+        issues = self._issues_by_position()
+        earlier = self._earlier_rows(path_is_gzip)
+        retry_allowed = self.stop is None and self.attempt < self.job.options.max_attempts
+        with (
+            _Output(
+                self.storage.writer(self.keys.results(self.attempt, self.number)), path_is_gzip
+            ) as results,
+            _Output(
+                self.storage.writer(self.keys.failed(self.attempt, self.number)), path_is_gzip
+            ) as failed,
+            _Output(
+                self.storage.writer(self.keys.shard(self.attempt + 1, self.number)), False
+            ) as left_over,
+        ):
+            for line, skipped in self._region():
+                before = next(earlier) if earlier is not None else None
+                if skipped is not None:
+                    results.write(
+                        pipeline_row(
+                            skipped["custom_id"],
+                            code=skipped["code"],
+                            message=skipped["message"],
+                        )
+                    )
+                    failed.write(line + b"\n")
+                    continue
+                custom_id = _request_id.decode(line).custom_id
+                position = sent.get(custom_id) if sent is not None else None
+                verdict = (
+                    self._settled_before(before)
+                    if before is not None and position is None
+                    else self._settle(custom_id, before, issues.get(position or 0), summary)
+                )
+                results.write(verdict.row + b"\n")
+                if verdict.succeeded:
+                    summary.succeeded += 1
+                    continue
+                summary.failed += 1
+                failed.write(line + b"\n")
+                if retry_allowed and verdict.retry:
+                    left_over.write(line + b"\n")
+                    summary.left_over += 1
+                if len(summary.errors) < _MAX_ERRORS:
+                    summary.errors.append(
+                        {
+                            "line": None,
+                            "custom_id": custom_id,
+                            "code": verdict.code,
+                            "message": verdict.message,
+                        }
+                    )
+        summary.sent = len(sent) if sent is not None and self.entry.batch is not None else 0
+        summary.anomalies = self.index.repeated + self.index.unreadable
+        summary.results_bytes = results.bytes_written
+        summary.failed_bytes = failed.bytes_written
+        return summary
+
+    # -- what the shard holds --------------------------------------------------------------------
+
+    def _is_gzip(self) -> bool:
+        request = JobRequest.load(self.storage, self.keys.job)
+        return request is not None and layout.is_gzip(request.path)
+
+    def _region(self) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
+        """Yield the non-blank input lines of the shard in order, bad ones with their problem."""
+        good = iter(LineReader(self.storage.chunks(self.keys.shard(1, self.number))))
+        shard = next(item for item in self.job.shards if item.number == self.number)
+        if shard.skipped:
+            raw = _Raw(self.storage.open(self.keys.skipped_raw(self.number)))
+            position = 0
+            for index_line in LineReader(self.storage.chunks(self.keys.skipped_index(self.number))):
+                problem = msgspec.json.decode(index_line)
+                while position < problem["position"]:
+                    yield next(good), None
+                    position += 1
+                yield raw.line(problem["bytes"]), problem
+                position += 1
+        for line in good:
+            yield line, None
+
+    def _positions_in_batch(self) -> dict[str, int] | None:
+        """Return the line number (from 1) of every request in this attempt's file."""
+        lines = LineReader(self.storage.chunks(self.keys.shard(self.attempt, self.number)))
+        return {
+            _request_id.decode(line).custom_id: position
+            for position, line in enumerate(lines, start=1)
+        }
+
+    def _earlier_rows(self, compressed: bool) -> Iterator[bytes] | None:
+        """Return the rows after the attempt before, in the order of the region."""
+        if self.attempt == 1:
+            return None
+        # A shard without left-overs is not part of the next attempt, so the attempt before has it.
+        pieces: Iterable[bytes] = self.storage.chunks(
+            self.keys.results(self.attempt - 1, self.number)
+        )
+        return iter(LineReader(decompress(pieces) if compressed else pieces))
+
+    def _issues_by_position(self) -> dict[int, BatchIssue]:
+        if self.entry.batch is None:
+            return {}
+        return {issue.line: issue for issue in self.entry.batch.errors if issue.line}
+
+    # -- what becomes of a request ---------------------------------------------------------------
+
+    def _settled_before(self, row: bytes) -> _Verdict:
+        known = classify_row(row)
+        if known is None:
+            raise ValueError("A stored result row cannot be read")
+        return _Verdict(
+            row=row,
+            succeeded=known.outcome is RowOutcome.SUCCESS,
+            retry=False,
+            code=known.code,
+            message=known.message,
+        )
+
+    def _settle(
+        self, custom_id: str, before: bytes | None, issue: BatchIssue | None, summary: ShardSummary
+    ) -> _Verdict:
+        row = self.index.read(custom_id)
+        if row is not None:
+            return self._from_row(row, summary)
+        if before is not None and self._was_not_sent():
+            return self._settled_before(before)
+        code, message, retry = self._without_row(issue)
+        return _Verdict(
+            row=pipeline_row(custom_id, code=code, message=message).rstrip(b"\n"),
+            succeeded=False,
+            retry=retry,
+            code=code,
+            message=message,
+        )
+
+    def _from_row(self, row: bytes, summary: ShardSummary) -> _Verdict:
+        known: Row | None = classify_row(row)
+        if known is None:
+            raise ValueError("An indexed result row cannot be read")
+        if known.outcome is RowOutcome.SUCCESS:
+            summary.batch_succeeded += 1
+            if known.usage is not None:
+                used = summary.usage.setdefault(known.model or "", [0, 0, 0])
+                used[0] += known.usage.prompt_tokens
+                used[1] += known.usage.completion_tokens
+                used[2] += known.usage.total_tokens
+        return _Verdict(
+            row=row,
+            succeeded=known.outcome is RowOutcome.SUCCESS,
+            retry=known.outcome is RowOutcome.RETRYABLE,
+            code=known.code,
+            message=(known.message or "")[:_MAX_MESSAGE] or None,
+        )
+
+    def _was_not_sent(self) -> bool:
+        return self.entry.batch is None and self.entry.stage is not Stage.REFUSED
+
+    def _without_row(self, issue: BatchIssue | None) -> tuple[str, str, bool]:
+        """Return code, message and whether to try again for a request that has no row."""
+        batch = self.entry.batch
+        if batch is None:
+            return self._not_created()
+        if issue is not None:
+            return "batch_failed", _issue_text(issue), False
+        if batch.status == "failed":
+            return self._failed_batch(batch)
+        if self.index.is_lost:
+            return (
+                "missing",
+                f"The result file of batch {batch.id} does not exist any more at Groq, so this "
+                f"answer is lost. Send the request again from failed/.",
+                False,
+            )
+        if self.stop is not None and batch.status != "completed":
+            if self.stop.status == "cancelled":
+                return "cancelled", self.stop.message, False
+            return "missing", f"The batch gave no answer: {self.stop.message}", False
+        return (
+            "missing",
+            f"Batch {batch.id} ended as {batch.status} without a row for this request. Send the "
+            f"request again from failed/.",
+            batch.is_terminal,
+        )
+
+    def _not_created(self) -> tuple[str, str, bool]:
+        error = self.entry.error or {}
+        if self.entry.stage is Stage.REFUSED:
+            text = f"{error.get('code') or 'refused'}: {error.get('message') or 'no text given'}"
+            return "batch_failed", f"Groq refused the batch: {text}"[:_MAX_MESSAGE], False
+        reason = self.stop.message if self.stop else "Its batch could not be created."
+        return "not_sent", f"This request was not sent. {reason}", False
+
+    def _failed_batch(self, batch: Batch) -> tuple[str, str, bool]:
+        """A batch refused at validation ran nothing; what was not at fault may run without it."""
+        general = [issue for issue in batch.errors if not issue.line]
+        named = [issue for issue in batch.errors if issue.line]
+        first = (general or named or [None])[0]
+        text = _issue_text(first) if first is not None else "Groq gave no reason."
+        if general or not named:
+            retry = bool(general) and not any(
+                issue.code in PERMANENT_BATCH_CODES for issue in general
+            )
+            return "batch_failed", text, retry
+        return "batch_failed", f"Another line of the batch was refused. {text}", True
+
+
+def _issue_text(issue: BatchIssue) -> str:
+    return f"{issue.code or 'refused'}: {issue.message or 'no text given'}"[:_MAX_MESSAGE]
+
+
+class _Raw:
+    """Reads lines of known length (and their line end) from a stream."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def line(self, length: int) -> bytes:
+        pieces: list[bytes] = []
+        missing = length + 1
+        while missing:
+            piece = self._stream.read(missing)
+            if not piece:
+                raise ValueError("The stored bad lines are shorter than their index says")
+            pieces.append(piece)
+            missing -= len(piece)
+        return b"".join(pieces)[:-1]
+
+
+class _Output:
+    """Lines into an object, compressed as one gzip member when asked; no lines, no object."""
+
+    def __init__(self, writer: ObjectWriter, compressed: bool) -> None:
+        self._writer = writer
+        self._gzip = zlib.compressobj(6, zlib.DEFLATED, 31) if compressed else None
+        self.lines = 0
+        self.bytes_written = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def write(self, data: bytes) -> None:
+        """Append a line that has its line end."""
+        self.lines += 1
+        self._writer.write(self._gzip.compress(data) if self._gzip else data)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None or not self.lines:
+            self._writer.abort()
+            return
+        if self._gzip is not None:
+            self._writer.write(self._gzip.flush())
+        self.bytes_written = self._writer.bytes_written
+        self._writer.commit()

@@ -1,0 +1,285 @@
+"""Where everything stands in the bucket, and how a job gets its name.
+
+This module is the only place that spells object keys. Event patterns and IAM statements of
+``template.yaml`` use the same prefixes; a test compares them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+INPUT_PREFIX = "input/"
+RECURRING_PREFIX = "recurring/"
+OUTPUT_PREFIX = "output/"
+FAILED_PREFIX = "failed/"
+INVALID_PREFIX = "invalid/"
+REPORTS_PREFIX = "reports/"
+JOBS_PREFIX = "jobs/"
+WORK_PREFIX = "work/"
+OPEN_JOBS_PREFIX = "work/open/"
+
+PLAIN_ENDING = ".jsonl"
+GZIP_ENDING = ".jsonl.gz"
+RESERVED_FOLDERS = ("recurring/", "superseded/")
+
+MAX_KEY_BYTES = 900
+"""Longest accepted input key, in bytes of UTF-8. S3 allows 1,024; what the pipeline puts in front of
+a path (``output/superseded/<job_id>/``) needs the rest."""
+
+MAX_JOB_ID_LENGTH = 64
+"""Execution names hold 80 characters; the rest is for the suffix of a collecting execution."""
+
+_SLUG_LENGTH = 40
+_HASH_LENGTH = 20
+
+
+def job_id(*, bucket: str, key: str, identity: str) -> str:
+    """Name a job: a readable slug of the file name and a hash of what makes the job unique.
+
+    Args:
+        bucket: The bucket of the input.
+        key: The input's object key.
+        identity: What tells apart the jobs of one key: the object version, the version and the id
+            of a manual run, or the time of a firing.
+
+    Returns:
+        At most ``MAX_JOB_ID_LENGTH`` characters out of ``a-z0-9-``, which Step Functions accepts as
+        an execution name. The same arguments give the same name.
+    """
+    stem = key.rsplit("/", 1)[-1].removesuffix(".gz").removesuffix(".jsonl")
+    slug = re.sub(r"[^a-z0-9]+", "-", stem.lower())[:_SLUG_LENGTH].strip("-") or "job"
+    digest = hashlib.sha256("\0".join((bucket, key, identity)).encode("utf-8", "surrogatepass"))
+    return f"{slug}-{digest.hexdigest()[:_HASH_LENGTH]}"
+
+
+def upload_job_id(*, bucket: str, key: str, version_id: str) -> str:
+    """Name the job of one upload (one version of one key)."""
+    return job_id(bucket=bucket, key=key, identity=version_id)
+
+
+def again_job_id(*, bucket: str, key: str, version_id: str, run: str) -> str:
+    """Name one more run of an upload; ``run`` tells the runs apart."""
+    return job_id(bucket=bucket, key=key, identity=f"{version_id}\0again\0{run}")
+
+
+def firing_job_id(*, bucket: str, key: str, fired_at: str) -> str:
+    """Name the job of one firing of a recurring file; the version plays no part in it, so that the
+    same scheduled time delivered twice is one job."""
+    return job_id(bucket=bucket, key=key, identity=f"fired\0{fired_at}")
+
+
+def job_id_of_execution(name: str) -> str:
+    """Return the job behind an execution's name: the name itself, or that before ``-c<number>``."""
+    return re.sub(r"-c[0-9]+$", "", name) if _COLLECTOR_NAME.search(name) else name
+
+
+_COLLECTOR_NAME = re.compile(r"-[0-9a-f]{20}-c[0-9]+$")
+
+
+def collector_number(name: str) -> int:
+    """Return which collecting execution of its job a name belongs to; 0 for the job's own."""
+    return int(name.rsplit("-c", 1)[-1]) if _COLLECTOR_NAME.search(name) else 0
+
+
+def collector_name(job: str, number: int) -> str:
+    """Name the collecting execution ``number`` (from 1) of a job."""
+    return f"{job}-c{number}"
+
+
+def format_fired_at(moment: datetime) -> str:
+    """Write a firing's time as it stands in keys: ``YYYY-MM-DDTHH-MM-SSZ`` in UTC."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+
+
+def has_accepted_ending(key: str) -> bool:
+    """Tell whether a key ends in ``.jsonl`` or ``.jsonl.gz`` behind a name that is not empty."""
+    name = key.rsplit("/", 1)[-1]
+    return name.removesuffix(".gz").removesuffix(PLAIN_ENDING) not in ("", name) and name.endswith(
+        (PLAIN_ENDING, GZIP_ENDING)
+    )
+
+
+def is_folder_marker(key: str) -> bool:
+    """Tell whether a key is the empty object that consoles make for a folder."""
+    return key.endswith("/")
+
+
+def is_gzip(path: str) -> bool:
+    """Tell whether a path's objects are compressed."""
+    return path.endswith(".gz")
+
+
+def input_path(key: str) -> str:
+    """Return the ``<path>`` that ``output/``, ``failed/``, ``invalid/`` and ``reports/`` mirror."""
+    return key.removeprefix(INPUT_PREFIX)
+
+
+def recurring_path(key: str, fired_at: str) -> str:
+    """Return the ``<path>`` of one firing of ``recurring/<stem>.jsonl``."""
+    ending = GZIP_ENDING if key.endswith(GZIP_ENDING) else PLAIN_ENDING
+    return f"{key.removesuffix(ending)}/{fired_at}{ending}"
+
+
+def superseded_path(job: str, path: str) -> str:
+    """Return the ``<path>`` under which an overtaken job delivers."""
+    return f"superseded/{job}/{path}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryKeys:
+    """The keys of what a job hands to its user."""
+
+    results: str
+    failed: str
+    invalid: str
+    report: str
+
+
+def delivery_keys(path: str) -> DeliveryKeys:
+    """Return the keys that mirror ``path``."""
+    return DeliveryKeys(
+        results=OUTPUT_PREFIX + path,
+        failed=FAILED_PREFIX + path,
+        invalid=INVALID_PREFIX + path,
+        report=f"{REPORTS_PREFIX}{path}.json",
+    )
+
+
+def job_key(job: str) -> str:
+    """Return the key of the permanent record that an upload has been started."""
+    return JOBS_PREFIX + job
+
+
+def open_job_key(job: str) -> str:
+    """Return the key that exists while a job has no final report."""
+    return OPEN_JOBS_PREFIX + job
+
+
+def shard_name(number: int) -> str:
+    """Return the name of a shard's objects, without ending."""
+    return f"{number:05d}"
+
+
+_SHARD_KEY = re.compile(r"/attempt-([0-9]+)/([0-9]{5,})\.jsonl$")
+
+
+def shard_of_key(key: str) -> tuple[int, int]:
+    """Return attempt and shard number of a shard's key.
+
+    Raises:
+        ValueError: The key is not a shard's. A Distributed Map passes every object below its prefix,
+            so a stray object must not be taken for requests.
+    """
+    match = _SHARD_KEY.search(key)
+    if match is None:
+        raise ValueError(f"{key!r} is not the key of a shard (…/attempt-N/00001.jsonl)")
+    return int(match[1]), int(match[2])
+
+
+def shard_number(key: str) -> int:
+    """Return the number in the name of one of a shard's objects (``…/00001.json``)."""
+    return int(key.rsplit("/", 1)[-1].split(".", 1)[0])
+
+
+@dataclass(frozen=True, slots=True)
+class WorkKeys:
+    """The private objects of one job, below ``work/<job_id>/``."""
+
+    job: str
+
+    @property
+    def prefix(self) -> str:
+        return f"{WORK_PREFIX}{self.job}/"
+
+    @property
+    def job_record(self) -> str:
+        """What was found in the input and decided about it; written last by the preparation."""
+        return f"{self.prefix}job.json"
+
+    @property
+    def stopped(self) -> str:
+        """The fence: once it exists nothing is sent any more."""
+        return f"{self.prefix}stopped.json"
+
+    @property
+    def halt(self) -> str:
+        """An account error met while sending; holds back the other shards."""
+        return f"{self.prefix}halt.json"
+
+    @property
+    def submitted(self) -> str:
+        """Exists once a batch of this job has been created."""
+        return f"{self.prefix}submitted"
+
+    @property
+    def closed(self) -> str:
+        """Exists once the final report has been written; every later step does nothing."""
+        return f"{self.prefix}closed"
+
+    @property
+    def invalid(self) -> str:
+        """All problems of the input, in the form of ``invalid/<path>``."""
+        return f"{self.prefix}invalid"
+
+    def shards(self, attempt: int) -> str:
+        """Prefix of the request lines of an attempt; holds shards and nothing else."""
+        return f"{self.prefix}shards/attempt-{attempt}/"
+
+    def shard(self, attempt: int, number: int) -> str:
+        return f"{self.shards(attempt)}{shard_name(number)}.jsonl"
+
+    def skipped_index(self, number: int) -> str:
+        return f"{self.prefix}skipped/{shard_name(number)}.jsonl"
+
+    def skipped_raw(self, number: int) -> str:
+        return f"{self.prefix}skipped/{shard_name(number)}.raw"
+
+    def submissions(self, attempt: int) -> str:
+        """Prefix of the records of an attempt's submissions."""
+        return f"{self.prefix}submissions/attempt-{attempt}/"
+
+    @property
+    def all_submissions(self) -> str:
+        return f"{self.prefix}submissions/"
+
+    def submission(self, attempt: int, number: int) -> str:
+        return f"{self.submissions(attempt)}{shard_name(number)}.json"
+
+    def batches(self, attempt: int) -> str:
+        """What is known of an attempt's batches, one object for all of them."""
+        return f"{self.prefix}batches/attempt-{attempt}.json"
+
+    def results(self, attempt: int, number: int) -> str:
+        return f"{self.prefix}results/attempt-{attempt}/{shard_name(number)}.jsonl"
+
+    def failed(self, attempt: int, number: int) -> str:
+        return f"{self.prefix}failed/attempt-{attempt}/{shard_name(number)}.jsonl"
+
+    def summaries(self, attempt: int) -> str:
+        """Prefix of what was counted when an attempt's results were stored."""
+        return f"{self.prefix}summaries/attempt-{attempt}/"
+
+    def summary(self, attempt: int, number: int) -> str:
+        return f"{self.summaries(attempt)}{shard_name(number)}.json"
+
+    def map_results(self) -> str:
+        """Prefix that the Distributed Maps write their own results to."""
+        return f"{self.prefix}maps/"
+
+
+def groq_file_name(job: str, attempt: int, number: int) -> str:
+    """Return the name of the file at Groq that holds one shard attempt."""
+    return f"{job}-{attempt}-{shard_name(number)}.jsonl"
+
+
+def groq_file_prefix(job: str) -> str:
+    """Return what the names of all of a job's files at Groq begin with."""
+    return f"{job}-"
+
+
+def batch_metadata(job: str, attempt: int, number: int) -> dict[str, str]:
+    """Return the metadata by which a shard attempt's batch is found again."""
+    return {"job": job, "attempt": str(attempt), "shard": str(number)}

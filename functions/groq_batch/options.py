@@ -1,0 +1,134 @@
+"""The options of one job: the stack's, overridden by the upload's S3 user metadata."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from groq_batch.checks import Problem
+
+MAX_ATTEMPTS_LIMIT = 10
+
+_HOURS_OF_UNIT = {"h": 1, "d": 24}
+_SHORTEST_WINDOW_HOURS = 24
+_LONGEST_WINDOW_HOURS = 7 * 24
+_RETENTION_MARGIN_DAYS = 2
+"""Days that a job may need beside its windows: sending, outages, collecting."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobOptions:
+    """How one job runs.
+
+    Attributes:
+        completion_window: Time that Groq has for a batch, as sent to the API (``24h``, ``7d``).
+        skip_invalid_lines: Whether good lines run beside bad ones.
+        max_attempts: How often a request may be sent in all.
+        max_job_cost_usd: Highest accepted cost estimate in USD; 0 means no cap.
+    """
+
+    completion_window: str
+    skip_invalid_lines: bool
+    max_attempts: int
+    max_job_cost_usd: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the options as they stand in a job's record."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> JobOptions:
+        """Read the options of a job's record."""
+        return cls(
+            completion_window=data["completion_window"],
+            skip_invalid_lines=data["skip_invalid_lines"],
+            max_attempts=data["max_attempts"],
+            max_job_cost_usd=data["max_job_cost_usd"],
+        )
+
+
+def window_hours(window: str) -> int | None:
+    """Return the length of a completion window in hours, or None when it is not one."""
+    match = re.fullmatch(r"([0-9]{1,6})([hd])", window)
+    return int(match[1]) * _HOURS_OF_UNIT[match[2]] if match else None
+
+
+def is_completion_window(window: str) -> bool:
+    """Tell whether the API's documented range (24 hours to 7 days) holds a window."""
+    hours = window_hours(window)
+    return hours is not None and _SHORTEST_WINDOW_HOURS <= hours <= _LONGEST_WINDOW_HOURS
+
+
+def parse_options(
+    metadata: Mapping[str, str], *, defaults: JobOptions, work_retention_days: int
+) -> tuple[JobOptions, list[Problem]]:
+    """Read an upload's options from its S3 user metadata.
+
+    Args:
+        metadata: The object's user metadata; keys of others are left alone.
+        defaults: The stack's options.
+        work_retention_days: How long the stack keeps a job's work; a job must end within it.
+
+    Returns:
+        The options, and an ``invalid_option`` problem for each value that cannot be used.
+    """
+    given = {name.lower(): value.strip().lower() for name, value in metadata.items()}
+    options, problems = defaults, []
+
+    def refuse(name: str, allowed: str) -> None:
+        found = given[name][:100]
+        problems.append(
+            _problem(f"The metadata {name} is {found!r}; allowed is {allowed}. Upload it again.")
+        )
+
+    if (window := given.get("completion-window")) is not None:
+        if is_completion_window(window):
+            options = replace(options, completion_window=window)
+        else:
+            refuse("completion-window", "hours or days between 24h and 7d, such as 24h, 72h or 7d")
+    if (policy := given.get("on-invalid-line")) is not None:
+        if policy in ("reject", "skip"):
+            options = replace(options, skip_invalid_lines=policy == "skip")
+        else:
+            refuse("on-invalid-line", "reject or skip")
+    if (attempts := given.get("max-attempts")) is not None:
+        if re.fullmatch(r"[0-9]{1,4}", attempts) and 1 <= int(attempts) <= MAX_ATTEMPTS_LIMIT:
+            options = replace(options, max_attempts=int(attempts))
+        else:
+            refuse("max-attempts", f"a whole number from 1 to {MAX_ATTEMPTS_LIMIT}")
+    if (cap := given.get("max-job-cost-usd")) is not None:
+        amount = _amount(cap)
+        if amount is None:
+            refuse("max-job-cost-usd", "a number of US dollars from 0 (0 means no cap)")
+        else:
+            options = replace(options, max_job_cost_usd=amount)
+
+    needed_days = _days_needed(options)
+    if not problems and needed_days > work_retention_days:
+        problems.append(
+            _problem(
+                f"{options.max_attempts} attempts of {options.completion_window} can take "
+                f"{needed_days} days, but this stack keeps a job's work for {work_retention_days}. "
+                f"Ask for fewer attempts or a shorter window, or deploy the stack with "
+                f"WorkRetentionDays={needed_days} or more."
+            )
+        )
+    return options, problems
+
+
+def _days_needed(options: JobOptions) -> int:
+    hours = window_hours(options.completion_window) or 0
+    return math.ceil(options.max_attempts * hours / 24) + _RETENTION_MARGIN_DAYS
+
+
+def _amount(text: str) -> float | None:
+    if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?|\.[0-9]{1,9}", text):
+        return None
+    return float(text)
+
+
+def _problem(message: str) -> Problem:
+    return Problem(line=None, custom_id=None, code="invalid_option", message=message)

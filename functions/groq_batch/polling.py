@@ -1,0 +1,53 @@
+"""When to look at the batches again: one pure function.
+
+A fixed interval is wrong at both ends: too slow for a batch of a minute, too dear for one of a week.
+Waiting a fraction of the time already waited keeps the detection lag in proportion to the duration
+and the number of checks logarithmic, until the longest interval takes over.
+"""
+
+from __future__ import annotations
+
+import math
+
+LAG_SHARE = 0.1
+"""Part of the time already waited that the next interval lasts."""
+
+POLL_BUDGET = 2_000
+"""Most status checks of an execution. A check, its Wait and its Choice add 9 events to the execution's
+history (18,000 in all) and Step Functions ends an execution at 25,000; the rest is for the Maps, for
+retries and for a job's other states."""
+
+
+def wait_seconds(
+    *,
+    elapsed_seconds: float,
+    done: int,
+    total: int,
+    polls: int,
+    remaining_seconds: float,
+    shortest: int,
+    longest: int,
+) -> int:
+    """Return how long to wait before the next status check, in whole seconds.
+
+    Args:
+        elapsed_seconds: Time since the attempt's first batch was created.
+        done: Requests of the attempt that have an outcome.
+        total: Requests of the attempt; 0 when not known.
+        polls: Status checks made so far by this execution.
+        remaining_seconds: Longest time that the job may still take.
+        shortest: The stack's ``PollMinSeconds``.
+        longest: The stack's ``PollMaxSeconds``.
+
+    Returns:
+        At least ``shortest``, at most ``longest``, but always long enough that the checks left in
+        the budget last for ``remaining_seconds``.
+    """
+    wait = elapsed_seconds * LAG_SHARE
+    if 0 < done < total:
+        # At the pace so far the rest takes this long; half of it still leaves a look before the end.
+        rest = elapsed_seconds * (total - done) / done
+        wait = min(wait, rest / 2)
+    wait = min(max(wait, shortest), max(longest, shortest))
+    checks_left = max(POLL_BUDGET - polls, 1)
+    return max(1, math.ceil(max(wait, remaining_seconds / checks_left)))

@@ -1,0 +1,290 @@
+"""Start jobs: one for each upload, one for each firing of a recurring file, one more when asked.
+
+The permanent record at ``jobs/<job_id>`` is written before the execution is started. A crash between
+the two is healed by whoever comes by next: starting an execution of the same name again is harmless,
+and it is only done while the job is still open.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from groq_batch import layout
+from groq_batch.jobs import JobRequest, timestamp
+from groq_batch.observability import logger
+from groq_batch.storage import ConflictError, ObjectVersion, Storage
+
+STARTED = "started"
+EXISTS = "exists"
+
+_STARTERS = 8
+_PLACEHOLDER = "<aws."
+_UNVERSIONED = "null"
+
+
+class InvocationError(ValueError):
+    """The event is none of those that this function takes, or names an object that is not there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartedJob:
+    """A job that was started, now or before.
+
+    Attributes:
+        job_id: The job.
+        status: ``started``, or ``exists`` when the job had been started before.
+        input: Address of the input.
+        report: Address of its report.
+    """
+
+    job_id: str
+    status: str
+    input: str
+    report: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class JobStarter:
+    """Starts jobs of one bucket."""
+
+    def __init__(
+        self,
+        *,
+        storage: Storage,
+        states: Any,
+        state_machine_arn: str,
+        invocation: str,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Start jobs with the Step Functions client ``states``; ``invocation`` names the caller."""
+        self._storage = storage
+        self._states = states
+        self._machine = state_machine_arn
+        self._invocation = invocation
+        self._clock = clock
+
+    # -- triggers --------------------------------------------------------------------------------
+
+    def handle(self, event: Mapping[str, Any]) -> list[StartedJob]:
+        """Start what an event asks for.
+
+        Args:
+            event: An S3 ``Object Created`` event, ``{"trigger": "schedule", "scheduled_time": …}``,
+                or ``{"key": …}`` by hand, with ``"again": true`` for one more run.
+
+        Raises:
+            InvocationError: The event is none of these, or its object does not exist.
+        """
+        if event.get("detail-type") == "Object Created":
+            return self._on_upload(event["detail"])
+        if event.get("trigger") == "schedule":
+            return self._on_schedule(str(event.get("scheduled_time", "")))
+        if isinstance(event.get("key"), str):
+            return [self._by_hand(event["key"], again=event.get("again") is True)]
+        raise InvocationError(
+            'This function takes {"key": "input/…"} (with "again": true to run an upload once '
+            'more), {"key": "recurring/…"}, or {"trigger": "schedule"}; found the fields '
+            + (", ".join(sorted(map(str, event))) or "none")
+            + "."
+        )
+
+    def _on_upload(self, detail: Mapping[str, Any]) -> list[StartedJob]:
+        bucket, key = detail["bucket"]["name"], detail["object"]["key"]
+        if bucket != self._storage.bucket:
+            raise InvocationError(f"The event is of bucket {bucket}, not {self._storage.bucket}.")
+        if not self._is_for_upload_trigger(key):
+            return []
+        version_id = detail["object"].get("version-id")
+        if version_id is None:
+            version_id = self._version_of_event(key, str(detail["object"].get("etag", "")))
+        if version_id is None:
+            logger.info("The uploaded object is gone, or all its versions have jobs", key=key)
+            return []
+        return [self._start(self._upload_request(key, version_id))]
+
+    @staticmethod
+    def _is_for_upload_trigger(key: str) -> bool:
+        """Tell whether an upload starts a job by itself: any below ``input/``, and misnamed ones
+        below ``recurring/``, which would otherwise be met with silence."""
+        if layout.is_folder_marker(key):
+            return False
+        if key.startswith(layout.INPUT_PREFIX):
+            return True
+        return key.startswith(layout.RECURRING_PREFIX) and not layout.has_accepted_ending(key)
+
+    def _version_of_event(self, key: str, etag: str) -> str | None:
+        """Find the version behind an event that names none: the newest with its ETag and no job."""
+        for version in self._versions_of(key):
+            if version.is_delete_marker or (etag and version.etag != etag.strip('"')):
+                continue
+            request = self._upload_request(key, version.version_id)
+            if not self._storage.exists(layout.job_key(request.job_id)):
+                return version.version_id
+        return None
+
+    def _on_schedule(self, scheduled_time: str) -> list[StartedJob]:
+        fired_at = layout.format_fired_at(self._scheduled_moment(scheduled_time))
+        known = {item.key for item in self._storage.list(layout.JOBS_PREFIX)}
+        requests = [
+            request
+            for request in self._sweep_requests(fired_at)
+            if layout.job_key(request.job_id) not in known
+        ]
+        with ThreadPoolExecutor(max_workers=_STARTERS) as pool:
+            started = list(pool.map(self._start, requests))
+        logger.info("Swept the uploads", fired_at=fired_at, started=len(started))
+        return started
+
+    def _scheduled_moment(self, text: str) -> datetime:
+        """Return the planned time of a firing. A placeholder that was not filled in, or no time,
+        means now, cut to the minute, so that a second delivery is likely to say the same."""
+        if not text or text.startswith(_PLACEHOLDER):
+            now = datetime.fromtimestamp(self._clock(), UTC)
+            return now.replace(second=0, microsecond=0)
+        try:
+            moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        except ValueError:
+            raise InvocationError(
+                f"scheduled_time must be a time such as 2026-01-31T12:00:00Z, not {text[:100]!r}."
+            ) from None
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+    def _sweep_requests(self, fired_at: str) -> Iterator[JobRequest]:
+        """Yield a request for every upload and, of this firing, for every recurring file."""
+        for version in _standing(self._storage.versions(layout.INPUT_PREFIX)):
+            if not layout.is_folder_marker(version.key):
+                yield self._upload_request(version.key, version.version_id)
+        for version in _standing(self._storage.versions(layout.RECURRING_PREFIX)):
+            if layout.is_folder_marker(version.key) or not version.is_latest:
+                continue
+            if layout.has_accepted_ending(version.key):
+                yield self._firing_request(version.key, version.version_id, fired_at)
+            else:
+                yield self._upload_request(version.key, version.version_id)
+
+    def _by_hand(self, key: str, *, again: bool) -> StartedJob:
+        if not key.startswith((layout.INPUT_PREFIX, layout.RECURRING_PREFIX)):
+            raise InvocationError(
+                f"The key must begin with input/ or recurring/, not {key[:100]!r}."
+            )
+        newest = next(self._versions_of(key), None)
+        if newest is None or newest.is_delete_marker:
+            raise InvocationError(f"There is no object {self._storage.url(key)[:1100]}.")
+        if key.startswith(layout.RECURRING_PREFIX) and layout.has_accepted_ending(key):
+            fired_at = layout.format_fired_at(datetime.fromtimestamp(self._clock(), UTC))
+            return self._start(self._firing_request(key, newest.version_id, fired_at))
+        request = self._upload_request(key, newest.version_id)
+        if again:
+            job_id = layout.again_job_id(
+                bucket=self._storage.bucket,
+                key=key,
+                version_id=newest.version_id,
+                run=self._invocation,
+            )
+            request = self._request(job_id, key, newest.version_id, layout.input_path(key))
+        return self._start(request)
+
+    # -- requests --------------------------------------------------------------------------------
+
+    def _versions_of(self, key: str) -> Iterator[ObjectVersion]:
+        for version in self._storage.versions(key):
+            if version.key != key:
+                return
+            yield version
+
+    def _upload_request(self, key: str, version_id: str) -> JobRequest:
+        job_id = layout.upload_job_id(bucket=self._storage.bucket, key=key, version_id=version_id)
+        return self._request(job_id, key, version_id, layout.input_path(key))
+
+    def _firing_request(self, key: str, version_id: str, fired_at: str) -> JobRequest:
+        job_id = layout.firing_job_id(bucket=self._storage.bucket, key=key, fired_at=fired_at)
+        return self._request(job_id, key, version_id, layout.recurring_path(key, fired_at))
+
+    def _request(self, job_id: str, key: str, version_id: str, path: str) -> JobRequest:
+        too_long = len(key.encode("utf-8", "surrogatepass")) > layout.MAX_KEY_BYTES
+        return JobRequest(
+            job_id=job_id,
+            bucket=self._storage.bucket,
+            key=key,
+            version_id=None if version_id == _UNVERSIONED else version_id,
+            path=job_id if too_long else path,
+            started_at=timestamp(datetime.fromtimestamp(self._clock(), UTC)),
+            claimed_by=self._invocation,
+        )
+
+    # -- starting --------------------------------------------------------------------------------
+
+    def _start(self, request: JobRequest) -> StartedJob:
+        return start_job(self._storage, self._states, self._machine, request)
+
+
+def start_job(
+    storage: Storage, states: Any, state_machine_arn: str, request: JobRequest
+) -> StartedJob:
+    """Start a job unless it has been started before.
+
+    Args:
+        storage: The bucket.
+        states: The boto3 client of Step Functions.
+        state_machine_arn: The state machine.
+        request: What the job is for.
+
+    Returns:
+        The job, and whether this call started it.
+    """
+    status = STARTED
+    open_key = layout.open_job_key(request.job_id)
+    known = JobRequest.load(storage, request.job_id)
+    if known is None:
+        # The open marker comes first, so that there is no moment at which a recorded job could be
+        # forgotten; the reconciler takes care of a marker without a record.
+        storage.put_json(open_key, request.to_json())
+        try:
+            storage.put_json(layout.job_key(request.job_id), request.to_json(), if_none_match=True)
+        except ConflictError:
+            known = JobRequest.load(storage, request.job_id)
+    if known is not None and known != request:
+        status = EXISTS
+        request = known
+    if status == STARTED or storage.exists(open_key):
+        start_execution(states, state_machine_arn, request.job_id, request.execution_input())
+    logger.info("Job " + status, job_id=request.job_id, key=request.key)
+    return StartedJob(
+        job_id=request.job_id,
+        status=status,
+        input=storage.url(request.key),
+        report=storage.url(layout.delivery_keys(request.path).report),
+    )
+
+
+def start_execution(
+    states: Any, state_machine_arn: str, name: str, execution_input: Mapping[str, Any]
+) -> bool:
+    """Start an execution unless one of its name exists; tells whether this call started it."""
+    try:
+        states.start_execution(
+            stateMachineArn=state_machine_arn,
+            name=name,
+            input=json.dumps(execution_input, sort_keys=True),
+        )
+    except states.exceptions.ExecutionAlreadyExists:
+        return False
+    return True
+
+
+def _standing(versions: Iterable[ObjectVersion]) -> Iterator[ObjectVersion]:
+    """Yield the versions of keys that have not been deleted."""
+    key, deleted = None, False
+    for version in versions:
+        if version.key != key:
+            key, deleted = version.key, version.is_delete_marker
+        if not deleted and not version.is_delete_marker:
+            yield version

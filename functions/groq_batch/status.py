@@ -1,0 +1,336 @@
+"""The status check: look at a job's batches with one API call for 200 of them, and decide.
+
+This step is the brain of the state machine's loop. It never fails because of Groq: while the API is
+out of reach, or the account has a problem, the batches go on and so does the waiting, until the
+windows and a day of grace have passed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from groq_batch import layout, polling
+from groq_batch.batches import Batch
+from groq_batch.boards import Board, BoardEntry
+from groq_batch.config import Settings
+from groq_batch.delivery import Delivery
+from groq_batch.errors import AccountError, GroqApiError, RateLimitedError
+from groq_batch.groq_api import GroqClient
+from groq_batch.jobs import JobRecord, JobRequest, ShardSummary, Stop, is_closed, timestamp
+from groq_batch.observability import logger
+from groq_batch.options import window_hours
+from groq_batch.reports import running_report
+from groq_batch.storage import Storage
+from groq_batch.submit import error_json
+from groq_batch.summaries import load_summaries
+
+GRACE_SECONDS = 24 * 3600
+"""How long after the end of the last window a job waits for an API that does not answer."""
+
+FIRST_PAUSE_SECONDS = 30
+"""Waiting time after the first round of a Map before what it left undone is tried again; every
+further round doubles it."""
+
+_LONGEST_OVERDUE_SECONDS = 900
+_SHORTEST_OVERDUE_SECONDS = 10
+_LONGEST_PAUSE_SECONDS = 900
+_CANCELLERS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What the state machine does next.
+
+    Attributes:
+        decision: ``wait``, ``submit``, ``download``, ``finish`` or ``closed``.
+        attempt: The attempt to go on with.
+        shards_prefix: Where that attempt's shards stand.
+        wait_seconds: Seconds to wait before the next check; an integer, as Wait states want it.
+        polls: Status checks made so far.
+        resume_in: Seconds of waiting left before open shards (or results) are tried again.
+    """
+
+    decision: str
+    attempt: int
+    shards_prefix: str
+    wait_seconds: int
+    polls: int
+    resume_in: int
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def check_status(
+    *,
+    storage: Storage,
+    client: GroqClient,
+    settings: Settings,
+    job_id: str,
+    attempt: int,
+    polls: int,
+    resume_in: int,
+    clock: Callable[[], float] = time.time,
+) -> Decision:
+    """Look at the batches of an attempt and decide how the job goes on.
+
+    Args:
+        storage: The bucket.
+        client: The Groq API.
+        settings: The stack's settings.
+        job_id: The job.
+        attempt: The attempt under way.
+        polls: Status checks made before this one.
+        resume_in: Seconds that were still to wait, after the last wait, before trying again what
+            could not be sent or fetched; counted in waits, not by the clock.
+        clock: Seconds since 1970.
+    """
+    check = _Check(
+        storage=storage,
+        client=client,
+        settings=settings,
+        keys=layout.WorkKeys(job_id),
+        attempt=attempt,
+        polls=polls + 1,
+        resume_in=resume_in,
+        now=clock(),
+    )
+    decision = check.run()
+    logger.info("Checked the batches", **decision.to_json())
+    return decision
+
+
+@dataclass(slots=True, kw_only=True)
+class _Check:
+    storage: Storage
+    client: GroqClient
+    settings: Settings
+    keys: layout.WorkKeys
+    attempt: int
+    polls: int
+    resume_in: int
+    now: float
+    not_before: int = 0
+
+    def run(self) -> Decision:
+        if is_closed(self.storage, self.keys):
+            return self._decide("closed")
+        job = JobRecord.load(self.storage, self.keys)
+        if job is None or not job.accepted:
+            return self._decide("finish")
+        stop = Stop.load(self.storage, self.keys)
+        board = Board.load(self.storage, self.keys, self.attempt) or Board.begin(
+            self.storage, self.keys, self.attempt, started_at=self.now
+        )
+        board.refresh(self.storage, self.keys)
+        stop = self._settle_halt(board) or stop
+        self._poll(board, stop)
+        stop = self._give_up_after_deadline(board, job) or stop
+        decision = self._next(board, job, stop)
+        board.save(self.storage, self.keys)
+        self._report_progress(job, board)
+        return decision
+
+    # -- what happened while sending -------------------------------------------------------------
+
+    def _settle_halt(self, board: Board) -> Stop | None:
+        """Decide about an account error that held back the shards: the end, or an outage."""
+        found = self.storage.get_json(self.keys.halt)
+        if found is None:
+            return None
+        reason = found[0]
+        if board.has_batches or self.storage.exists(self.keys.submitted):
+            board.outage = {"code": reason["code"], "message": reason["message"]}
+            self.storage.delete([self.keys.halt])
+            return None
+        if board.undecided_numbers and any(
+            board.entries[number].stage == "creating" for number in board.undecided_numbers
+        ):
+            return None
+        stop = Stop(
+            status="failed", code=reason["code"], message=reason["message"], at=reason["at"]
+        )
+        return stop.write(self.storage, self.keys)
+
+    # -- looking at the batches ------------------------------------------------------------------
+
+    def _poll(self, board: Board, stop: Stop | None) -> None:
+        """Bring the board's batches up to date; an API that does not answer changes nothing."""
+        pending = {entry.batch.id: entry for entry in board.pending if entry.batch is not None}
+        if not pending:
+            return
+        try:
+            for batch_id, batch in self.client.batches_by_id(list(pending)).items():
+                if batch_id in pending:
+                    pending[batch_id].batch = batch
+            board.outage = None
+        except GroqApiError as error:
+            logger.warning("The batches could not be read", kind=type(error).__name__)
+            board.outage = error_json(error) if isinstance(error, AccountError) else None
+            if isinstance(error, RateLimitedError) and error.retry_after_seconds:
+                self.not_before = min(int(error.retry_after_seconds) + 1, _LONGEST_PAUSE_SECONDS)
+            return
+        self._cancel(
+            [
+                entry
+                for entry in pending.values()
+                if entry.is_pending
+                and entry.batch is not None
+                and entry.batch.status != "cancelling"
+                and (stop is not None or self._is_overdue(entry.batch))
+            ]
+        )
+
+    def _is_overdue(self, batch: Batch) -> bool:
+        """Tell whether a batch runs beyond its window by more than a small share of it."""
+        if batch.expires_at is None:
+            return False
+        window = batch.expires_at - (batch.created_at or batch.expires_at)
+        margin = min(max(window * 0.01, _SHORTEST_OVERDUE_SECONDS), _LONGEST_OVERDUE_SECONDS)
+        return self.now > batch.expires_at + margin
+
+    def _cancel(self, entries: Sequence[BoardEntry]) -> None:
+        def cancel(entry: BoardEntry) -> None:
+            if entry.batch is None:
+                return
+            try:
+                entry.batch = self.client.cancel_batch(entry.batch.id)
+            except GroqApiError as error:
+                # Tried again at the next check.
+                logger.warning(
+                    "A batch could not be cancelled",
+                    batch_id=entry.batch.id,
+                    kind=type(error).__name__,
+                )
+
+        with ThreadPoolExecutor(max_workers=_CANCELLERS) as pool:
+            list(pool.map(cancel, entries))
+
+    def _give_up_after_deadline(self, board: Board, job: JobRecord) -> Stop | None:
+        """End the waiting when the last window and the grace have passed."""
+        waiting = bool(board.pending or board.open_numbers) and not board.lost
+        if not waiting or self.now <= self._deadline(board, job):
+            return None
+        board.lost = True
+        hours = GRACE_SECONDS // 3600
+        outage = board.outage or {
+            "code": "timed_out",
+            "message": (
+                f"Groq gave no result within the completion window and {hours} hours more. Look at "
+                f"the batches in the Groq console; send the requests in failed/ again when the "
+                f"cause is known."
+            ),
+        }
+        stop = Stop(
+            status="failed",
+            code=outage["code"],
+            message=outage["message"],
+            at=timestamp(datetime.fromtimestamp(self.now, UTC)),
+        )
+        return stop.write(self.storage, self.keys)
+
+    def _deadline(self, board: Board, job: JobRecord) -> float:
+        """Return when waiting for this attempt ends, in seconds since 1970."""
+        window = (window_hours(job.options.completion_window) or 0) * 3600
+        ends = [
+            entry.batch.expires_at or (entry.batch.created_at or board.started_at) + window
+            for entry in board.entries.values()
+            if entry.batch is not None
+        ]
+        return max([board.started_at, *ends]) + GRACE_SECONDS
+
+    # -- deciding --------------------------------------------------------------------------------
+
+    def _next(self, board: Board, job: JobRecord, stop: Stop | None) -> Decision:
+        if board.lost:
+            return self._after_batches(board, job, stop)
+        # Of a stopped job only what may be under way matters; the rest was never sent.
+        if board.open_numbers if stop is None else board.undecided_numbers:
+            if self.resume_in > 0:
+                return self._wait(board, job)
+            board.submit_rounds += 1
+            return self._decide("submit", resume_in=_pause(board.submit_rounds))
+        if board.pending:
+            return self._wait(board, job)
+        return self._after_batches(board, job, stop)
+
+    def _after_batches(self, board: Board, job: JobRecord, stop: Stop | None) -> Decision:
+        """All batches have ended: collect what is not collected, then go on or finish."""
+        collected = {
+            layout.shard_number(item.key)
+            for item in self.storage.list(self.keys.summaries(self.attempt))
+        }
+        if not collected >= set(board.entries):
+            if board.download_rounds > 0 and self.resume_in > 0:
+                return self._wait(board, job)
+            board.download_rounds += 1
+            return self._decide("download", resume_in=_pause(board.download_rounds))
+        if stop is None and self.attempt < job.options.max_attempts:
+            following = self.keys.shards(self.attempt + 1)
+            if next(iter(self.storage.list(following)), None) is not None:
+                self.attempt += 1
+                return self._decide("submit", resume_in=FIRST_PAUSE_SECONDS)
+        return self._decide("finish")
+
+    def _wait(self, board: Board, job: JobRecord) -> Decision:
+        created = [
+            entry.batch.created_at
+            for entry in board.entries.values()
+            if entry.batch is not None and entry.batch.created_at is not None
+        ]
+        window = (window_hours(job.options.completion_window) or 0) * 3600
+        attempts_left = job.options.max_attempts - self.attempt
+        remaining = max(self._deadline(board, job) - self.now, 0) + attempts_left * window
+        seconds = polling.wait_seconds(
+            elapsed_seconds=max(self.now - min(created, default=board.started_at), 0.0),
+            done=board.done,
+            total=board.requests,
+            polls=self.polls,
+            remaining_seconds=remaining,
+            shortest=self.settings.poll_min_seconds,
+            longest=self.settings.poll_max_seconds,
+        )
+        if not board.pending:
+            seconds = max(self.resume_in, 1)
+        elif board.open_numbers and self.resume_in > 0:
+            seconds = max(min(seconds, self.resume_in), self.settings.poll_min_seconds)
+        seconds = max(seconds, self.not_before)
+        return self._decide(
+            "wait", wait_seconds=seconds, resume_in=max(self.resume_in - seconds, 0)
+        )
+
+    def _decide(self, decision: str, *, wait_seconds: int = 1, resume_in: int = 0) -> Decision:
+        return Decision(
+            decision=decision,
+            attempt=self.attempt,
+            shards_prefix=self.keys.shards(self.attempt),
+            wait_seconds=wait_seconds,
+            polls=self.polls,
+            resume_in=resume_in,
+        )
+
+    # -- telling ---------------------------------------------------------------------------------
+
+    def _report_progress(self, job: JobRecord, board: Board) -> None:
+        request = JobRequest.load(self.storage, self.keys.job)
+        if request is None:
+            return
+        earlier = [
+            found
+            for attempt in range(1, board.attempt)
+            if (found := Board.load(self.storage, self.keys, attempt)) is not None
+        ]
+        summaries: list[ShardSummary] = []
+        for done in earlier:
+            summaries += load_summaries(self.storage, self.keys, done.attempt)
+        report = running_report(request, job, boards=[*earlier, board], summaries=summaries)
+        Delivery(self.storage, request).write_running(report)
+
+
+def _pause(rounds: int) -> int:
+    return min(FIRST_PAUSE_SECONDS * 2 ** min(rounds - 1, 10), _LONGEST_PAUSE_SECONDS)

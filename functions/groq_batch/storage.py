@@ -1,0 +1,489 @@
+"""The bucket: the only module that speaks to S3.
+
+Every decision that two invocations might make at once goes through a conditional write
+(``If-None-Match``, ``If-Match``), which S3 answers with 412 or 409 for the one that comes second.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+PART_BYTES = 8 * 1024 * 1024
+"""Size of an uploaded part; S3's least is 5 MiB, and its 10,000 parts make 80 GB of it."""
+
+READ_BYTES = 1024 * 1024
+_PARTS_IN_FLIGHT = 3
+_DELETE_AT_ONCE = 1000
+_MISSING_CODES = {"404", "NoSuchKey", "NotFound", "NoSuchVersion"}
+_CONFLICT_CODES = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}
+_VERSION_GONE_CODES = {"405", "MethodNotAllowed"}
+
+JOB_METADATA = "groq-batch-job"
+"""User metadata that names the job which wrote an object."""
+
+
+class ConflictError(Exception):
+    """A conditional write came second: somebody else wrote (or removed) the object meanwhile."""
+
+
+class MissingObjectError(Exception):
+    """The object, or the version of it, does not exist (any more)."""
+
+
+class UnreadableObjectError(Exception):
+    """S3 refuses to hand out the object (403: a permission, or the key that encrypts it)."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One object of a listing. ``size`` is in bytes."""
+
+    key: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectVersion:
+    """One version of a key in a listing; ``is_delete_marker`` says that it stands for a removal."""
+
+    key: str
+    version_id: str
+    is_latest: bool
+    is_delete_marker: bool
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectHead:
+    """What HEAD tells of an object. ``size`` is in bytes, ``metadata`` the user's own."""
+
+    size: int
+    etag: str
+    version_id: str | None
+    metadata: dict[str, str]
+
+
+class Storage:
+    """Reads and writes the objects of one bucket."""
+
+    def __init__(self, *, s3: Any, bucket: str) -> None:
+        """Use the boto3 client ``s3`` on ``bucket``."""
+        self.s3 = s3
+        self.bucket = bucket
+
+    def url(self, key: str) -> str:
+        """Return the ``s3://`` address of a key."""
+        return f"s3://{self.bucket}/{key}"
+
+    # -- whole small objects ---------------------------------------------------------------------
+
+    def get_json(self, key: str) -> tuple[dict[str, Any], str] | None:
+        """Return a JSON object and its ETag, or None when it does not exist."""
+        try:
+            answer = self.s3.get_object(Bucket=self.bucket, Key=key)
+        except ClientError as error:
+            if _code(error) in _MISSING_CODES:
+                return None
+            raise
+        with answer["Body"] as body:
+            return json.loads(body.read()), answer["ETag"]
+
+    def put_json(
+        self,
+        key: str,
+        value: Mapping[str, Any],
+        *,
+        if_none_match: bool = False,
+        if_match: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> str:
+        """Write a JSON object and return its ETag.
+
+        Raises:
+            ConflictError: A condition was given and does not hold.
+        """
+        return self.put_bytes(
+            key,
+            json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace"),
+            content_type="application/json",
+            if_none_match=if_none_match,
+            if_match=if_match,
+            metadata=metadata,
+        )
+
+    def put_bytes(
+        self,
+        key: str,
+        data: bytes,
+        *,
+        content_type: str = "application/octet-stream",
+        if_none_match: bool = False,
+        if_match: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> str:
+        """Write a small object and return its ETag.
+
+        Raises:
+            ConflictError: A condition was given and does not hold.
+        """
+        condition = _condition(if_none_match=if_none_match, if_match=if_match)
+        try:
+            answer = self.s3.put_object(
+                Bucket=self.bucket,
+                Key=key,
+                Body=data,
+                ContentType=content_type,
+                Metadata=dict(metadata or {}),
+                **condition,
+            )
+        except ClientError as error:
+            if condition and _code(error) in _CONFLICT_CODES | _MISSING_CODES:
+                raise ConflictError(key) from error
+            raise
+        return str(answer["ETag"])
+
+    def exists(self, key: str) -> bool:
+        """Tell whether a key has a current object."""
+        return self.head(key) is not None
+
+    def head(self, key: str, *, version_id: str | None = None) -> ObjectHead | None:
+        """Return what is known of an object or of one version of it; None when it is gone.
+
+        Raises:
+            UnreadableObjectError: S3 answers 403.
+        """
+        version = {"VersionId": version_id} if version_id else {}
+        try:
+            answer = self.s3.head_object(Bucket=self.bucket, Key=key, **version)
+        except ClientError as error:
+            if _code(error) in _MISSING_CODES | _VERSION_GONE_CODES:
+                return None
+            if _code(error) == "403":
+                raise UnreadableObjectError(key) from error
+            raise
+        return ObjectHead(
+            size=int(answer["ContentLength"]),
+            etag=answer["ETag"],
+            version_id=answer.get("VersionId"),
+            metadata={name.lower(): value for name, value in answer.get("Metadata", {}).items()},
+        )
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove objects; in a versioned bucket they stay as older versions."""
+        pending = list(keys)
+        for start in range(0, len(pending), _DELETE_AT_ONCE):
+            answer = self.s3.delete_objects(
+                Bucket=self.bucket,
+                Delete={
+                    "Objects": [{"Key": key} for key in pending[start : start + _DELETE_AT_ONCE]],
+                    "Quiet": True,
+                },
+            )
+            for refused in answer.get("Errors", []):
+                raise UnreadableObjectError(f"{refused.get('Key')}: {refused.get('Code')}")
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """Yield the objects below a prefix in order of their keys, 1,000 for each call."""
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+        for page in pages:
+            for entry in page.get("Contents", []):
+                yield StoredObject(entry["Key"], int(entry["Size"]))
+
+    def folders(self, prefix: str) -> list[str]:
+        """Return the names of the folders directly below a prefix."""
+        pages = self.s3.get_paginator("list_objects_v2").paginate(
+            Bucket=self.bucket, Prefix=prefix, Delimiter="/"
+        )
+        return [
+            entry["Prefix"][len(prefix) : -1]
+            for page in pages
+            for entry in page.get("CommonPrefixes", [])
+        ]
+
+    def versions(self, prefix: str) -> Iterator[ObjectVersion]:
+        """Yield the versions below a prefix by key, the newest of a key first.
+
+        The order within a key is the order of the uploads' completion, which dates cannot give: a
+        multipart upload is dated by its beginning.
+        """
+        pages = self.s3.get_paginator("list_object_versions").paginate(
+            Bucket=self.bucket, Prefix=prefix
+        )
+        for page in pages:
+            entries = [(entry, False) for entry in page.get("Versions", [])]
+            entries += [(entry, True) for entry in page.get("DeleteMarkers", [])]
+            # Versions and markers come in two lists, each in order. The latest of a key comes first
+            # in its own list; a marker below the top of a key decides nothing here.
+            entries.sort(key=lambda pair: (pair[0]["Key"].encode(), not pair[0]["IsLatest"]))
+            for entry, is_marker in entries:
+                yield ObjectVersion(
+                    key=entry["Key"],
+                    version_id=entry["VersionId"],
+                    is_latest=bool(entry["IsLatest"]),
+                    is_delete_marker=is_marker,
+                    etag=str(entry.get("ETag", "")).strip('"'),
+                )
+
+    # -- large objects ---------------------------------------------------------------------------
+
+    def open(
+        self, key: str, *, version_id: str | None = None, first: int = 0, length: int | None = None
+    ) -> Any:
+        """Open an object for reading and return botocore's stream of it (``read``, ``close``).
+
+        Args:
+            key: The object.
+            version_id: The version to read; the current one when None.
+            first: Offset of the first byte.
+            length: Number of bytes; to the end when None.
+
+        Raises:
+            MissingObjectError: The object or the version does not exist.
+            UnreadableObjectError: S3 answers 403.
+        """
+        extra: dict[str, str] = {"VersionId": version_id} if version_id else {}
+        if first or length is not None:
+            extra["Range"] = f"bytes={first}-{'' if length is None else first + length - 1}"
+        try:
+            return self.s3.get_object(Bucket=self.bucket, Key=key, **extra)["Body"]
+        except ClientError as error:
+            if _code(error) in _MISSING_CODES | _VERSION_GONE_CODES:
+                raise MissingObjectError(key) from error
+            if _code(error) in {"403", "AccessDenied"}:
+                raise UnreadableObjectError(key) from error
+            raise
+
+    def chunks(self, key: str, *, version_id: str | None = None) -> Iterator[bytes]:
+        """Yield an object's bytes in pieces; raises as ``open`` does."""
+        with self.open(key, version_id=version_id) as body:
+            while piece := body.read(READ_BYTES):
+                yield piece
+
+    def writer(
+        self,
+        key: str,
+        *,
+        content_type: str = "application/x-ndjson",
+        metadata: Mapping[str, str] | None = None,
+    ) -> ObjectWriter:
+        """Begin an object of unknown size; see ``ObjectWriter``."""
+        return ObjectWriter(self, key, content_type=content_type, metadata=dict(metadata or {}))
+
+
+class ObjectWriter:
+    """Writes an object of any size in parts, holding a few parts in memory.
+
+    Nothing is visible in the bucket before ``commit``. Used as a context manager it commits at the
+    end of the block and leaves nothing behind when the block fails. ``seal`` ends the writing and
+    leaves the decision open: a sealed writer holds no data and waits for ``commit`` or ``abort``.
+    """
+
+    def __init__(
+        self, storage: Storage, key: str, *, content_type: str, metadata: dict[str, str]
+    ) -> None:
+        self.key = key
+        self.bytes_written = 0
+        self._storage = storage
+        self._content_type = content_type
+        self._metadata = metadata
+        self._buffer = bytearray()
+        self._upload_id: str | None = None
+        self._parts: list[dict[str, Any]] = []
+        self._in_flight: dict[Future[str], int] = {}
+        self._pool: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.commit()
+        else:
+            self.abort()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append bytes."""
+        self._buffer += data
+        self.bytes_written += len(data)
+        if len(self._buffer) >= PART_BYTES:
+            self._send_part()
+
+    def seal(self) -> None:
+        """Send what is left and wait until S3 has all parts."""
+        if self._buffer or not (self._parts or self._in_flight):
+            self._send_part()
+        self._collect(everything=True)
+        self._close_pool()
+
+    def commit(self, *, if_none_match: bool = False) -> str:
+        """Make the object visible and return its ETag.
+
+        Args:
+            if_none_match: Only when the key has no current object.
+
+        Raises:
+            ConflictError: The condition does not hold; the parts are dropped.
+        """
+        condition = _condition(if_none_match=if_none_match, if_match=None)
+        if self._upload_id is None and not self._parts:
+            # All of it fits into one request.
+            data, self._buffer = bytes(self._buffer), bytearray()
+            return self._storage.put_bytes(
+                self.key,
+                data,
+                content_type=self._content_type,
+                metadata=self._metadata,
+                if_none_match=if_none_match,
+            )
+        self.seal()
+        self._parts.sort(key=lambda part: int(part["PartNumber"]))
+        try:
+            answer = self._storage.s3.complete_multipart_upload(
+                Bucket=self._storage.bucket,
+                Key=self.key,
+                UploadId=self._upload_id,
+                MultipartUpload={"Parts": self._parts},
+                **condition,
+            )
+        except ClientError as error:
+            if condition and _code(error) in _CONFLICT_CODES:
+                self.abort()
+                raise ConflictError(self.key) from error
+            raise
+        return str(answer["ETag"])
+
+    def abort(self) -> None:
+        """Drop what was written."""
+        self._buffer = bytearray()
+        wait(self._in_flight)
+        self._in_flight.clear()
+        self._close_pool()
+        if self._upload_id is not None:
+            self._storage.s3.abort_multipart_upload(
+                Bucket=self._storage.bucket, Key=self.key, UploadId=self._upload_id
+            )
+            self._upload_id = None
+
+    def copy_part(self, source: str, *, first: int, length: int) -> None:
+        """Append a range of another object of the bucket without reading it (5 MiB to 5 GiB)."""
+        if self._buffer:
+            self._send_part()
+        self._submit(
+            lambda number: str(
+                self._storage.s3.upload_part_copy(
+                    Bucket=self._storage.bucket,
+                    Key=self.key,
+                    UploadId=self._upload_id,
+                    PartNumber=number,
+                    CopySource={"Bucket": self._storage.bucket, "Key": source},
+                    CopySourceRange=f"bytes={first}-{first + length - 1}",
+                )["CopyPartResult"]["ETag"]
+            )
+        )
+        self.bytes_written += length
+
+    def flush_part(self) -> None:
+        """Send the bytes written so far as a part of its own."""
+        if self._buffer:
+            self._send_part()
+
+    def _send_part(self) -> None:
+        data, self._buffer = bytes(self._buffer), bytearray()
+        self._submit(
+            lambda number: str(
+                self._storage.s3.upload_part(
+                    Bucket=self._storage.bucket,
+                    Key=self.key,
+                    UploadId=self._upload_id,
+                    PartNumber=number,
+                    Body=data,
+                )["ETag"]
+            )
+        )
+
+    def _submit(self, send: Any) -> None:
+        if self._upload_id is None:
+            self._upload_id = self._storage.s3.create_multipart_upload(
+                Bucket=self._storage.bucket,
+                Key=self.key,
+                ContentType=self._content_type,
+                Metadata=self._metadata,
+            )["UploadId"]
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(max_workers=_PARTS_IN_FLIGHT)
+        self._collect(everything=False)
+        number = len(self._parts) + len(self._in_flight) + 1
+        self._in_flight[self._pool.submit(send, number)] = number
+
+    def _collect(self, *, everything: bool) -> None:
+        """Take over finished parts; wait while too many (or, at the end, any) are under way."""
+        while self._in_flight and (everything or len(self._in_flight) >= _PARTS_IN_FLIGHT):
+            done, _ = wait(self._in_flight, return_when="FIRST_COMPLETED")
+            for future in done:
+                number = self._in_flight.pop(future)
+                self._parts.append({"PartNumber": number, "ETag": future.result()})
+
+    def _close_pool(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+
+class LineReader:
+    """Reads lines (bytes up to ``\\n``) from pieces of bytes; only ``\\n`` ends a line."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._raw = _PieceReader(pieces)
+        self._lines = io.BufferedReader(self._raw, READ_BYTES)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the lines without their ``\\n``."""
+        for line in self._lines:
+            yield line[:-1] if line.endswith(b"\n") else line
+
+
+class _PieceReader(io.RawIOBase):
+    """Makes pieces of bytes readable as a raw stream."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: Any) -> int:
+        while not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._rest = memoryview(piece)
+        count = min(len(target), len(self._rest))
+        target[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+
+def _condition(*, if_none_match: bool, if_match: str | None) -> dict[str, str]:
+    if if_match is not None:
+        return {"IfMatch": if_match}
+    return {"IfNoneMatch": "*"} if if_none_match else {}
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))

@@ -1,0 +1,385 @@
+"""Submit one shard attempt: upload its requests to Groq and create its batch, at most once.
+
+The API has no idempotency key, so this step is built on three things: a lease that lets one
+invocation at a time hold the shard attempt, a record that is written before everything that costs,
+and metadata by which a batch is found again. An outcome that is not known is never followed by
+another create before the quarantine has passed and a look over the whole list found nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from groq_batch import layout
+from groq_batch.batches import Batch
+from groq_batch.errors import (
+    AccountError,
+    GroqApiError,
+    NotFoundError,
+    NotSentError,
+    RateLimitedError,
+    RequestRefusedError,
+    UnknownOutcomeError,
+)
+from groq_batch.groq_api import GroqClient
+from groq_batch.jobs import JobRecord, Stop, is_closed, timestamp
+from groq_batch.observability import logger
+from groq_batch.storage import ConflictError, Storage
+from groq_batch.submissions import (
+    QUARANTINE_SECONDS,
+    HeldSubmission,
+    LeaseLostError,
+    Stage,
+    Submission,
+)
+
+ENDPOINT = "/v1/chat/completions"
+"""The one batch endpoint that Groq's API reference names; lines may carry other URLs."""
+
+_LONGEST_BACKOFF_SECONDS = 300
+_LONGEST_RETRY_AFTER_SECONDS = 3600
+_MISSING_FILE_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitOutcome:
+    """What the state machine does next with this shard attempt.
+
+    Attributes:
+        outcome: ``settled`` (created, refused, or not to be sent any more), ``wait`` (try again
+            after ``wait_seconds``) or ``deferred`` (the job decides, not the shard).
+        wait_seconds: Seconds to wait before the next try; an integer, as Wait states want it.
+    """
+
+    outcome: str
+    wait_seconds: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+_SETTLED = SubmitOutcome(outcome="settled")
+_DEFERRED = SubmitOutcome(outcome="deferred")
+
+
+def _wait(seconds: float) -> SubmitOutcome:
+    return SubmitOutcome(outcome="wait", wait_seconds=max(1, math.ceil(seconds)))
+
+
+def backoff_seconds(tries: int) -> float:
+    """Return the pause after the ``tries``-th (from 0) failure of the same step, in seconds."""
+    return float(min(_LONGEST_BACKOFF_SECONDS, 5 * 2 ** min(tries, 10)))
+
+
+def submit_shard(
+    *,
+    storage: Storage,
+    client: GroqClient,
+    job_id: str,
+    shard_key: str,
+    owner: str,
+    tries: int,
+    clock: Callable[[], float] = time.time,
+) -> SubmitOutcome:
+    """Bring one shard attempt as far as it goes without waiting.
+
+    Args:
+        storage: The bucket.
+        client: The Groq API.
+        job_id: The job.
+        shard_key: The key of the shard's request lines.
+        owner: Names this invocation.
+        tries: How often this shard attempt has been tried in this round.
+        clock: Seconds since 1970.
+
+    Returns:
+        What to do next. Nothing that the API answers makes this function raise.
+
+    Raises:
+        ValueError: ``shard_key`` is not a shard's.
+    """
+    attempt, number = layout.shard_of_key(shard_key)
+    keys = layout.WorkKeys(job_id)
+    record_key = keys.submission(attempt, number)
+    if is_closed(storage, keys):
+        return _SETTLED
+    found = Submission.load(storage, record_key)
+    if found is not None and found[0].stage.is_settled:
+        return _SETTLED
+    if found is None:
+        # Nothing was sent for this shard attempt, so there is nothing to find out either.
+        if storage.exists(keys.stopped):
+            return _SETTLED
+        if storage.exists(keys.halt):
+            return _DEFERRED
+    elif found[0].lease_until > clock():
+        return _wait(found[0].lease_until - clock() + 1)
+    try:
+        held = HeldSubmission.claim(storage, record_key, found, owner=owner, clock=clock)
+    except ConflictError:
+        return _wait(5)
+    step = _Step(
+        storage=storage,
+        client=client,
+        keys=keys,
+        attempt=attempt,
+        number=number,
+        tries=tries,
+        clock=clock,
+        held=held,
+    )
+    try:
+        with held:
+            return step.run()
+    except LeaseLostError:
+        return _wait(5)
+
+
+class _RequestStream(Protocol):
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+class _CountingStream:
+    """Passes a stream on and counts its lines."""
+
+    def __init__(self, stream: _RequestStream) -> None:
+        self._stream = stream
+        self.lines = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._stream.read(size)
+        self.lines += data.count(b"\n")
+        return data
+
+
+@dataclass(slots=True, kw_only=True)
+class _Step:
+    """One invocation's work on a shard attempt that it holds."""
+
+    storage: Storage
+    client: GroqClient
+    keys: layout.WorkKeys
+    attempt: int
+    number: int
+    tries: int
+    clock: Callable[[], float]
+    held: HeldSubmission
+    doubtful: bool = False
+
+    def run(self) -> SubmitOutcome:
+        unknown_since = self.held.record.unknown_since
+        if unknown_since is not None:
+            remaining = unknown_since + QUARANTINE_SECONDS - self.clock()
+            if remaining > 0:
+                self.held.release()
+                return _wait(remaining)
+            try:
+                if self._find_what_was_sent():
+                    return _SETTLED
+            except GroqApiError as error:
+                return self._look_failed(error)
+            self.doubtful = True
+        if self.storage.exists(self.keys.stopped):
+            self.held.release(stage=Stage.ABANDONED, unknown_since=None)
+            return _SETTLED
+        if self.storage.exists(self.keys.halt):
+            self.held.release(unknown_since=None)
+            return _DEFERRED
+        try:
+            if self.held.record.file_id is None:
+                self._upload()
+            return self._create()
+        except GroqApiError as error:
+            return self._sending_failed(error)
+
+    # -- finding out -----------------------------------------------------------------------------
+
+    def _find_what_was_sent(self) -> bool:
+        """Look for what an invocation before this one may have left at Groq; adopt a batch."""
+        batch = self._first_batch()
+        if batch is not None:
+            logger.info("Adopted a batch that had been created before", batch_id=batch.id)
+            self._created(batch)
+            return True
+        file_id = self.held.record.file_id
+        if file_id is None:
+            name = layout.groq_file_name(self.keys.job, self.attempt, self.number)
+            size = self._shard_size()
+            for file in self.client.list_files():
+                if file.filename == name and file.bytes in (size, None):
+                    file_id = file.id
+                    break
+        self.held.update(
+            stage=Stage.UPLOADED if file_id else Stage.CLAIMED,
+            file_id=file_id,
+            unknown_since=None,
+        )
+        return False
+
+    def _first_batch(self) -> Batch | None:
+        """Return the oldest batch of this shard attempt in the whole list."""
+        metadata = layout.batch_metadata(self.keys.job, self.attempt, self.number)
+        file_id = self.held.record.file_id
+        candidates = [
+            batch
+            for batch in self.client.all_batches()
+            if batch.metadata == metadata
+            or (file_id is not None and batch.input_file_id == file_id)
+        ]
+        return min(candidates, key=lambda batch: (batch.created_at or 0, batch.id), default=None)
+
+    # -- sending ---------------------------------------------------------------------------------
+
+    def _shard_size(self) -> int:
+        head = self.storage.head(self.keys.shard(self.attempt, self.number))
+        if head is None:
+            raise ValueError(f"The request lines of {self.held.record.owner} are gone")
+        return head.size
+
+    def _upload(self) -> None:
+        size = self._shard_size()
+        streams: list[_CountingStream] = []
+
+        def open_stream() -> _CountingStream:
+            key = self.keys.shard(self.attempt, self.number)
+            streams.append(_CountingStream(self.storage.open(key)))
+            return streams[-1]
+
+        file = self.client.upload_file(
+            filename=layout.groq_file_name(self.keys.job, self.attempt, self.number),
+            open_stream=open_stream,
+            size=size,
+        )
+        self.held.update(stage=Stage.UPLOADED, file_id=file.id, requests=streams[-1].lines)
+        logger.info("Uploaded a shard", file_id=file.id, bytes=size)
+
+    def _create(self) -> SubmitOutcome:
+        job = JobRecord.load(self.storage, self.keys)
+        if job is None:
+            raise ValueError("The job has no record; its preparation has not ended")
+        file_id = self.held.record.file_id
+        assert file_id is not None  # noqa: S101  (uploaded just before)
+        if self.storage.exists(self.keys.stopped):
+            self.held.release(stage=Stage.ABANDONED)
+            return _SETTLED
+        # Written last before the request that costs: it proves that the lease is still held, and
+        # whoever finds this stage later knows that a batch may exist.
+        self.held.update(stage=Stage.CREATING)
+        batch = self.client.create_batch(
+            input_file_id=file_id,
+            endpoint=ENDPOINT,
+            completion_window=job.options.completion_window,
+            metadata=layout.batch_metadata(self.keys.job, self.attempt, self.number),
+        )
+        logger.info("Created a batch", batch_id=batch.id)
+        try:
+            self._created(batch)
+        except LeaseLostError:
+            self._cancel_if_second(batch)
+            raise
+        return _SETTLED
+
+    def _created(self, batch: Batch) -> None:
+        """Record the batch; then make sure that it is wanted and the only one."""
+        self.held.update(stage=Stage.CREATED, batch=batch, unknown_since=None, error=None)
+        self.storage.put_bytes(self.keys.submitted, b"")
+        if self.doubtful:
+            first = self._first_batch_or_none()
+            if first is not None and first.id != batch.id:
+                logger.warning("Cancelled a second batch of one shard attempt", batch_id=batch.id)
+                self._cancel(batch)
+                batch = first
+        if self.storage.exists(self.keys.stopped):
+            self._cancel(batch)
+        self.held.release(batch=batch)
+
+    def _first_batch_or_none(self) -> Batch | None:
+        try:
+            return self._first_batch()
+        except GroqApiError as error:
+            # The batch is recorded; a look that fails must not undo that.
+            logger.warning("The list could not be read again", error=str(error))
+            return None
+
+    def _cancel_if_second(self, batch: Batch) -> None:
+        """After a lost lease: our batch goes if the new owner has recorded another one."""
+        found = Submission.load(self.storage, self.keys.submission(self.attempt, self.number))
+        if found and found[0].batch is not None and found[0].batch.id != batch.id:
+            self._cancel(batch)
+
+    def _cancel(self, batch: Batch) -> None:
+        try:
+            self.client.cancel_batch(batch.id)
+        except GroqApiError as error:
+            # The status check cancels again what still runs of a stopped job, and the end of the
+            # job cancels batches that no record names.
+            logger.warning("A batch could not be cancelled", batch_id=batch.id, error=str(error))
+
+    # -- what went wrong -------------------------------------------------------------------------
+
+    def _sending_failed(self, error: GroqApiError) -> SubmitOutcome:
+        """Record a failure of the upload or the create and say how to go on."""
+        logger.warning("A shard was not submitted", error=str(error), kind=type(error).__name__)
+        stage = Stage.UPLOADED if self.held.record.file_id else Stage.CLAIMED
+        note = error_json(error)
+        if isinstance(error, UnknownOutcomeError):
+            self.held.release(unknown_since=self.clock(), error=note)
+            return _wait(QUARANTINE_SECONDS)
+        if isinstance(error, RateLimitedError):
+            self.held.release(stage=stage, error=note)
+            return _wait(self._rate_limit_seconds(error))
+        if isinstance(error, NotSentError):
+            self.held.release(stage=stage, error=note)
+            return _wait(backoff_seconds(self.tries))
+        if isinstance(error, AccountError):
+            self.held.release(stage=stage, error=note)
+            return self._account_refuses(error)
+        creating = self.held.record.stage is Stage.CREATING
+        if isinstance(error, NotFoundError) and creating and self.tries < _MISSING_FILE_TRIES:
+            # The uploaded file is not there (yet): forget it and upload once more.
+            self.held.release(stage=Stage.CLAIMED, file_id=None, error=note)
+            return _wait(backoff_seconds(self.tries))
+        if isinstance(error, RequestRefusedError):
+            self.held.release(stage=Stage.REFUSED, error=note)
+            return _SETTLED
+        raise error
+
+    def _look_failed(self, error: GroqApiError) -> SubmitOutcome:
+        """A look at Groq failed, so the outcome stays unknown."""
+        logger.warning("Groq could not be looked at", error=str(error), kind=type(error).__name__)
+        self.held.release(error=error_json(error))
+        if isinstance(error, AccountError):
+            return self._account_refuses(error)
+        if isinstance(error, RateLimitedError):
+            return _wait(self._rate_limit_seconds(error))
+        return _wait(backoff_seconds(self.tries))
+
+    def _account_refuses(self, error: AccountError) -> SubmitOutcome:
+        """Hold back the other shards while nothing runs; later it is an outage like others."""
+        if not self.storage.exists(self.keys.submitted):
+            moment = timestamp(datetime.fromtimestamp(self.clock(), UTC))
+            reason = Stop(
+                status="failed",
+                code=error.code or "permission_denied",
+                message=str(error),
+                at=moment,
+            )
+            self.storage.put_json(self.keys.halt, asdict(reason))
+        return _DEFERRED
+
+    def _rate_limit_seconds(self, error: RateLimitedError) -> float:
+        if error.retry_after_seconds is None:
+            return backoff_seconds(self.tries)
+        return min(error.retry_after_seconds, _LONGEST_RETRY_AFTER_SECONDS)
+
+
+def error_json(error: GroqApiError) -> dict[str, Any]:
+    """Return an error of the API as it stands in records: its code and its sentence."""
+    code = getattr(error, "api_code", None) or error.code
+    message = getattr(error, "api_message", None) or str(error)
+    return {"code": code, "message": message}

@@ -1,0 +1,25 @@
+"""Uploads a shard and creates its batch. Called by the state SubmitBatch of the Map SubmitShards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from groq_batch import bootstrap
+from groq_batch.observability import logger
+from groq_batch.submit import submit_shard
+
+
+@logger.inject_lambda_context(clear_state=True)
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Submit ``shard_key`` of ``job_id``; answers with an outcome and a time to wait."""
+    logger.append_keys(job_id=event["job_id"], shard=event["shard_key"])
+    return submit_shard(
+        storage=bootstrap.storage(),
+        client=bootstrap.groq(),
+        job_id=event["job_id"],
+        shard_key=event["shard_key"],
+        owner=context.aws_request_id,
+        tries=int(event.get("tries", 0)),
+    ).to_json()
