@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -43,8 +44,20 @@ class Accounting:
     calls: list[Call] = field(default_factory=list)
     bytes_received: int = 0
     bytes_sent: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
     _sent: Counter[tuple[str, str]] = field(default_factory=Counter)
     _succeeded: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def add_call(self, call: Call) -> None:
+        """Adds an entry to the call log."""
+        with self._lock:
+            self.calls.append(call)
+
+    def count_bytes(self, *, received: int = 0, sent: int = 0) -> None:
+        """Counts bytes of bodies."""
+        with self._lock:
+            self.bytes_received += received
+            self.bytes_sent += sent
 
     def sent(self, metadata: Mapping[str, str] | None, custom_id: str) -> None:
         """Counts a request of a batch that was looked at."""
@@ -58,7 +71,8 @@ class Accounting:
 
     def calls_by_route(self) -> dict[str, int]:
         """Returns the number of calls of each route."""
-        return dict(Counter(call.route for call in self.calls))
+        with self._lock:
+            return dict(Counter(call.route for call in self.calls))
 
     def requests(self, job: str | None = None) -> dict[str, dict[str, int]]:
         """Returns times sent and times succeeded by `custom_id`, of one job or of all."""
@@ -76,8 +90,9 @@ class Accounting:
 
     def clear(self) -> None:
         """Starts again from zero."""
-        self.calls.clear()
-        self.bytes_received = self.bytes_sent = 0
+        with self._lock:
+            self.calls.clear()
+            self.bytes_received = self.bytes_sent = 0
         self._sent.clear()
         self._succeeded.clear()
 

@@ -73,6 +73,12 @@ class Response:
         if self.stream is not None:
             self.stream.close()
 
+    def __enter__(self) -> Response:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
 
 class ApiError(Exception):
     """A refusal in the API's own form.

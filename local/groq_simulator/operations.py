@@ -118,9 +118,8 @@ class Operations:
     def _wait_calls(self, route: str, count: int, timeout: float) -> bool:
         until = time.monotonic() + timeout
         while time.monotonic() < until:
-            with self._state.lock:
-                if self._state.accounting.calls_by_route().get(route, 0) >= count:
-                    return True
+            if self._state.accounting.calls_by_route().get(route, 0) >= count:
+                return True
             time.sleep(WAIT_STEP_SECONDS)
         return False
 
@@ -177,8 +176,7 @@ class Operations:
             return self._state.accounting.requests(job)
 
     def _calls(self, route: str | None) -> list[dict[str, Any]]:
-        with self._state.lock:
-            calls = list(self._state.accounting.calls)
+        calls = list(self._state.accounting.calls)
         return [call.view() for call in calls if route is None or call.route == route]
 
     def _reset(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from local.groq_simulator.batches import Batch, view
@@ -33,7 +33,7 @@ MAX_METADATA_KEY = 64
 MAX_METADATA_VALUE = 512
 
 
-def find_route(method: str, path: str, query: dict[str, list[str]]) -> tuple[str, str] | None:
+def find_route(method: str, path: str, query: Mapping[str, list[str]]) -> tuple[str, str] | None:
     """Returns name and id of the route of a call, None when there is no such route."""
     for name, wanted, pattern in ROUTE_TABLE:
         found = re.fullmatch(pattern, path)

@@ -1,0 +1,243 @@
+"""The Groq simulator driven by the official SDKs, and as a process of its own."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.groq_simulator import DEFAULT_KEY, GroqSimulator, SimulatorControl
+
+groq = pytest.importorskip("groq")
+openai = pytest.importorskip("openai")
+
+ROOT = Path(__file__).resolve().parents[2]
+ENDPOINT = "/v1/chat/completions"
+MAX_PROCESS_KIB = 80 * 1024
+
+
+def request_lines(count: int, content: str = "hello") -> bytes:
+    body = {"model": "openai/gpt-oss-20b", "messages": [{"role": "user", "content": content}]}
+    lines = (
+        json.dumps({"custom_id": f"r-{number}", "method": "POST", "url": ENDPOINT, "body": body})
+        for number in range(count)
+    )
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+@pytest.fixture
+def simulator() -> Iterator[GroqSimulator]:
+    with GroqSimulator(batch_seconds=0.1, cancel_seconds=0.05, page_size=2) as running:
+        yield running
+
+
+@pytest.fixture(params=["groq", "openai"])
+def client(request: pytest.FixtureRequest, simulator: GroqSimulator) -> Iterator[Any]:
+    options = {"api_key": DEFAULT_KEY, "max_retries": 0, "timeout": 10}
+    if request.param == "groq":
+        made = groq.Groq(base_url=simulator.host_url, **options)
+    else:
+        made = openai.OpenAI(base_url=simulator.url, **options)
+    with made:
+        yield made
+
+
+def create(client: Any, data: bytes = b"") -> Any:
+    stored = client.files.create(file=("a.jsonl", data or request_lines(5)), purpose="batch")
+    return client.batches.create(
+        input_file_id=stored.id,
+        endpoint=ENDPOINT,
+        completion_window="24h",
+        metadata={"job": "j", "shard": "1", "attempt": "1"},
+    )
+
+
+def wait(client: Any, batch_id: str, status: str = "completed") -> Any:
+    until = time.monotonic() + 5
+    while (batch := client.batches.retrieve(batch_id)).status != status:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    return batch
+
+
+def content(client: Any, file_id: str) -> bytes:
+    answer = client.files.content(file_id)
+    data: bytes = answer.read()
+    return data
+
+
+def test_upload_create_poll_download_delete(simulator: GroqSimulator, client: Any) -> None:
+    simulator.control.add_rule("capacity_exhausted", match={"custom_id": "r-3"})
+    created = create(client)
+    assert created.status == "validating"
+    batch = wait(client, created.id)
+    assert batch.metadata == {"job": "j", "shard": "1", "attempt": "1"}
+    assert (batch.request_counts.completed, batch.request_counts.failed) == (4, 1)
+    rows = [json.loads(line) for line in content(client, batch.output_file_id).splitlines()]
+    assert sorted(row["custom_id"] for row in rows) == ["r-0", "r-1", "r-2", "r-4"]
+    (failed,) = content(client, batch.error_file_id).splitlines()
+    assert json.loads(failed)["error"]["code"] == "capacity_exhausted"
+    assert len(client.files.list().data) == 3
+    for file_id in (batch.input_file_id, batch.output_file_id, batch.error_file_id):
+        assert client.files.delete(file_id).deleted
+    assert simulator.control.stats()["files"] == []
+
+
+def raw_list(client: Any, query: str = "") -> Any:
+    """Lists with a query as it is: the SDKs would write several ids as `id=a,b` and `id[]=a`."""
+    prefix = "/openai/v1" if type(client).__module__.startswith("groq") else ""
+    return client.get(f"{prefix}/batches{query}", cast_to=object)
+
+
+def test_list_by_ids(client: Any) -> None:
+    ids = [create(client).id for _ in range(3)]
+    listed = raw_list(client, f"?id={ids[0]}&id={ids[2]}")
+    assert [batch["id"] for batch in listed["data"]] == [ids[0], ids[2]]
+    one = client.batches.list(extra_query={"id": ids[1]})
+    assert [batch.id for batch in one.data] == [ids[1]]
+
+
+def test_list_by_cursor(client: Any) -> None:
+    ids = [create(client).id for _ in range(3)]
+    first = raw_list(client)
+    assert [batch["id"] for batch in first["data"]] == [ids[2], ids[1]]
+    cursor = first["paging"]["next_cursor"]
+    second = client.batches.list(extra_query={"cursor": cursor})
+    assert [batch.id for batch in second.data] == [ids[0]]
+
+
+def test_cancel(simulator: GroqSimulator, client: Any) -> None:
+    simulator.control.configure(batch_seconds=60)
+    created = create(client)
+    assert client.batches.cancel(created.id).status == "cancelling"
+    assert wait(client, created.id, "cancelled").output_file_id is None
+
+
+def test_refusals_raise_the_sdks_own_errors(simulator: GroqSimulator, client: Any) -> None:
+    module = groq if type(client).__module__.startswith("groq") else openai
+    with pytest.raises(module.NotFoundError):
+        client.batches.retrieve("batch_unknown")
+    with pytest.raises(module.BadRequestError):
+        client.batches.create(input_file_id="file_x", endpoint=ENDPOINT, completion_window="1h")
+    simulator.control.add_fault("list", status=429, headers={"Retry-After": "3"})
+    with pytest.raises(module.RateLimitError) as caught:
+        client.batches.list()
+    assert caught.value.response.headers["retry-after"] == "3"
+    simulator.control.set_keys({})
+    with pytest.raises(module.AuthenticationError):
+        client.files.list()
+
+
+class Process:
+    """The simulator as `python -m local.groq_simulator`."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.data = folder / "data"
+        port_file = folder / "port"
+        command = [sys.executable, "-m", "local.groq_simulator", "--port", "0"]
+        command += ["--port-file", str(port_file), "--data-dir", str(self.data), *options]
+        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+        until = time.monotonic() + 15
+        while not port_file.exists():
+            assert self.process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        self.port = int(port_file.read_text())
+        self.control = SimulatorControl(f"http://127.0.0.1:{self.port}")
+
+    def peak_kib(self) -> int:
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        found = re.search(r"VmHWM:\s+(\d+) kB", status)
+        assert found is not None
+        return int(found[1])
+
+    def stop(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        code = self.process.wait(15)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return code
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_process_cleans_up(tmp_path: Path, number: signal.Signals) -> None:
+    process = Process(
+        tmp_path,
+        *("--batch-seconds", "1", "--speed", "100", "--set", "page_size=5"),
+        *("--set", "errors_shape=array", "--key", "gsk_a", "--key", "gsk_b=free"),
+        *("--honour-request-hints", "--no-request-accounting"),
+    )
+    try:
+        settings = process.control.configure()
+        assert (settings["batch_seconds"], settings["speed"]) == (1, 100)
+        assert (settings["page_size"], settings["errors_shape"]) == (5, "array")
+        assert settings["honour_request_hints"]
+        assert not settings["account_requests"]
+        with groq.Groq(base_url=f"http://127.0.0.1:{process.port}", api_key="gsk_a") as client:
+            wait(client, create(client).id)
+        assert len(list(process.data.glob("*/*"))) == 2
+    finally:
+        code = process.stop(number)
+    assert code == 0
+    assert list(process.data.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    process = Process(tmp_path, *("--batch-seconds", "0", "--no-request-accounting"))
+    try:
+        size = _upload_large(process.port, tmp_path / "large.jsonl")
+        with groq.Groq(
+            base_url=f"http://127.0.0.1:{process.port}", api_key=DEFAULT_KEY, timeout=30
+        ) as client:
+            (stored,) = client.files.list().data
+            assert stored.bytes == size
+            created = client.batches.create(
+                input_file_id=stored.id, endpoint=ENDPOINT, completion_window="24h"
+            )
+            batch = wait(client, created.id)
+            assert batch.request_counts.completed == 15_000
+            received = 0
+            with client.files.with_streaming_response.content(batch.output_file_id) as answer:
+                for chunk in answer.iter_bytes(65536):
+                    received += len(chunk)
+            assert received > 15_000 * 1000
+        assert process.peak_kib() < MAX_PROCESS_KIB
+    finally:
+        process.stop(signal.SIGTERM)
+
+
+def _upload_large(port: int, path: Path) -> int:
+    """Uploads about 60 MB without holding them here either; returns their size in bytes."""
+    with path.open("wb") as output:
+        for start in range(0, 15_000, 1000):
+            lines = request_lines(1000, "x" * 3900)
+            output.write(lines.replace(b'"r-', b'"r-%d-' % start))
+    size = path.stat().st_size
+    head = (
+        b'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--b\r\n'
+        b'Content-Disposition: form-data; name="file"; filename="large.jsonl"\r\n\r\n'
+    )
+    tail = b"\r\n--b--\r\n"
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.putrequest("POST", "/openai/v1/files")
+    connection.putheader("Authorization", f"Bearer {DEFAULT_KEY}")
+    connection.putheader("Content-Type", "multipart/form-data; boundary=b")
+    connection.putheader("Content-Length", str(len(head) + size + len(tail)))
+    connection.endheaders()
+    connection.send(head)
+    with path.open("rb") as source:
+        connection.send(source)
+    connection.send(tail)
+    assert connection.getresponse().status == 200
+    connection.close()
+    return size
