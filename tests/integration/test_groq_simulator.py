@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import io
 import json
 import threading
 import time
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from local.groq_simulator import DEFAULT_KEY, ControlError, GroqSimulator, SimulatorControl
+from local.groq_simulator.multipart import MultipartError, MultipartReader
 
 ENDPOINT = "/v1/chat/completions"
 BOUNDARY = "----simulator-test"
@@ -196,6 +198,24 @@ def test_an_upload_is_refused(
     assert refused.status == status
     assert refused.json["error"]["message"]
     assert simulator.control.stats()["files"] == []
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 100_000])
+def test_a_boundary_is_found_wherever_a_read_ends(size: int) -> None:
+    content = b"a\r\n--boundar\r\n--\r\r\n-\n"
+    body = b'preamble\r\n--boundary\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n'
+    body += b'--boundary\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n'
+    body += content + b"\r\n--boundary--\r\nepilogue"
+
+    def parts(data: bytes) -> list[tuple[str, str | None, bytes]]:
+        source = io.BytesIO(data)
+        reader = MultipartReader(lambda wanted: source.read(min(size, wanted)), b"boundary")
+        return [(part.name, part.filename, b"".join(part.chunks)) for part in reader.parts()]
+
+    assert parts(body) == [("a", None, b"1"), ("file", "f", content)]
+    for broken in (body[:40], body[:-20], body.replace(b'name="a"', b""), b"--boundaryX"):
+        with pytest.raises(MultipartError):
+            parts(broken)
 
 
 def test_a_malformed_upload_is_refused(api: Api) -> None:
