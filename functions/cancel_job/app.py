@@ -1,5 +1,8 @@
-"""Closes jobs whose execution has ended. Called by Step Functions' events, by the reconciler's
-schedule, and by the state StopJob of a job that has met a failure."""
+"""Closes jobs whose execution has ended.
+
+Called by Step Functions' events, by the reconciler's schedule, and by the state StopJob of a job
+that has met a failure.
+"""
 
 from __future__ import annotations
 

@@ -144,6 +144,7 @@ class Board:
         )
 
     def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON data."""
         return {
             "schema_version": 1,
             "attempt": self.attempt,
@@ -166,6 +167,7 @@ class Board:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read the fields from JSON data."""
         return cls(
             attempt=data["attempt"],
             started_at=data["started_at"],

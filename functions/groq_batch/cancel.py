@@ -1,9 +1,9 @@
 """Close jobs whose execution has ended without a final report.
 
-A stopped, failed or timed-out execution is followed by a collecting one: the fence goes up first, then
-what still runs at Groq is cancelled, then the same state machine collects what was paid for and
-finishes the job. The event that tells of the end is delivered at best effort only, so a reconciler
-looks for such jobs as well; both come to the same functions.
+A stopped, failed or timed-out execution is followed by a collecting one: the fence goes up first,
+then what still runs at Groq is cancelled, then the same state machine collects what was paid for
+and finishes the job. The event that tells of the end is delivered at best effort only, so a
+reconciler looks for such jobs as well; both come to the same functions.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ MOST_COLLECTORS = 3
 failing collector cannot go round for ever."""
 
 FRESH_SECONDS = 180
-"""Jobs younger than this are left alone by the reconciler: what Step Functions tells of a new execution
-may be older than the execution."""
+"""Jobs younger than this are left alone by the reconciler: what Step Functions tells of a new
+execution may be older than the execution."""
 
 _ENDED = ("FAILED", "TIMED_OUT", "ABORTED")
 
@@ -54,6 +54,7 @@ class CollectPlan:
     resume_in: int = FIRST_PAUSE_SECONDS
 
     def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON data."""
         return asdict(self)
 
 
@@ -111,7 +112,7 @@ class JobCloser:
             job_id = item.key.removeprefix(layout.OPEN_JOBS_PREFIX)
             try:
                 done[job_id] = self._reconcile(state_machine_arn, job_id)
-            except Exception:
+            except Exception:  # noqa: BLE001
                 # One job must not keep the others from being looked at; it is tried again at the
                 # next run, and the error stands in the log and the function's error metric.
                 logger.exception("A job could not be reconciled", job_id=job_id)

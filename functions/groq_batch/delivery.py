@@ -1,9 +1,9 @@
 """Where a job delivers, and how an older upload never replaces what a newer one wrote.
 
-The jobs of one key are ordered by their upload (the order of the object's versions) and, for runs of
-one upload, by their start. A job that begins takes its path over and removes what stands there; a job
-that has been overtaken delivers below ``superseded/<job_id>/``. Every object that is delivered names
-its job, and is written only where nothing stands.
+The jobs of one key are ordered by their upload (the order of the object's versions) and, for runs
+of one upload, by their start. A job that begins takes its path over and removes what stands there;
+a job that has been overtaken delivers below ``superseded/<job_id>/``. Every object that is
+delivered names its job, and is written only where nothing stands.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Collect one shard attempt: fetch the batch's files and settle every request of the shard.
 
-The rows of an attempt are merged with those of the attempt before, in the order of the requests, so
-that after every attempt a shard's results are complete: a success stays, everything else is replaced
-by what is known now. What may be tried again becomes the same shard of the next attempt.
+The rows of an attempt are merged with those of the attempt before, in the order of the requests,
+so that after every attempt a shard's results are complete: a success stays, everything else is
+replaced by what is known now. What may be tried again becomes the same shard of the next attempt.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
-import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -61,8 +60,8 @@ PERMANENT_BATCH_CODES = frozenset(
         "url_mismatch",
     }
 )
-"""Codes of a refused batch that the same requests would meet again (groq-facts: batch errors of Groq,
-OpenAI and Azure)."""
+"""Codes of a refused batch that the same requests would meet again: those documented by Groq and,
+for APIs of the same shape, by OpenAI and Azure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +72,7 @@ class DownloadOutcome:
     wait_seconds: int = 1
 
     def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON data."""
         return asdict(self)
 
 
@@ -121,7 +121,15 @@ def download_shard(
             except GroqApiError as error:
                 logger.warning("Results could not be fetched", kind=type(error).__name__)
                 return DownloadOutcome(outcome="wait", wait_seconds=_pause(error, tries))
-        _settle_shard(storage, keys, job, attempt, number, entry, index)
+        _settle_shard(
+            storage=storage,
+            keys=keys,
+            job=job,
+            attempt=attempt,
+            number=number,
+            entry=entry,
+            index=index,
+        )
     finally:
         index.close()
         shutil.rmtree(work, ignore_errors=True)
@@ -145,10 +153,19 @@ def settle_shard_without_results(*, storage: Storage, job_id: str, shard_key: st
     if job is None or board is None or storage.exists(keys.summary(attempt, number)):
         return
     entry = board.entries.get(number, BoardEntry())
-    _settle_shard(storage, keys, job, attempt, number, entry, ResultIndex())
+    _settle_shard(
+        storage=storage,
+        keys=keys,
+        job=job,
+        attempt=attempt,
+        number=number,
+        entry=entry,
+        index=ResultIndex(),
+    )
 
 
 def _settle_shard(
+    *,
     storage: Storage,
     keys: layout.WorkKeys,
     job: JobRecord,

@@ -1,7 +1,7 @@
 """Finish a job: deliver what there is, write the final report, tell the world, tidy up at Groq.
 
-Every part can be repeated: what is already in place is left alone. The ``closed`` marker comes after
-the report and before the tidying, so that no later step of this job changes anything.
+Every part can be repeated: what is already in place is left alone. The ``closed`` marker comes
+after the report and before the tidying, so that no later step of this job changes anything.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class FinishOutcome:
     tries: int = 0
 
     def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON data."""
         return asdict(self)
 
 

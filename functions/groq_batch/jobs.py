@@ -49,15 +49,19 @@ class JobRequest:
     claimed_by: str
 
     def execution_input(self) -> dict[str, Any]:
-        """Return the input of the job's execution: equal for equal jobs, so that Step Functions
-        takes a second start for the same one."""
+        """Return the input of the job's execution.
+
+        It is equal for equal jobs, so that Step Functions takes a second start for the same one.
+        """
         return {"mode": "run", "job_id": self.job_id, "bucket": self.bucket}
 
     def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON data."""
         return {"schema_version": 1, **asdict(self)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read the fields from JSON data."""
         return cls(
             job_id=data["job_id"],
             bucket=data["bucket"],
@@ -120,6 +124,7 @@ class JobRecord:
     prepared_at: str = ""
 
     def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON data."""
         return {
             "schema_version": 1,
             "accepted": self.accepted,
@@ -139,6 +144,7 @@ class JobRecord:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read the fields from JSON data."""
         return cls(
             accepted=data["accepted"],
             failure=data["failure"],
@@ -247,8 +253,10 @@ class ShardSummary:
     anomalies: int = 0
 
     def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON data."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read the fields from JSON data."""
         return cls(**data)

@@ -26,8 +26,8 @@ GZIP_ENDING = ".jsonl.gz"
 RESERVED_FOLDERS = ("recurring/", "superseded/")
 
 MAX_KEY_BYTES = 900
-"""Longest accepted input key, in bytes of UTF-8. S3 allows 1,024; what the pipeline puts in front of
-a path (``output/superseded/<job_id>/``) needs the rest."""
+"""Longest accepted input key, in bytes of UTF-8. S3 allows 1,024; what the pipeline puts in front
+of a path (``output/superseded/<job_id>/``) needs the rest."""
 
 MAX_JOB_ID_LENGTH = 64
 """Execution names hold 80 characters; the rest is for the suffix of a collecting execution."""
@@ -66,8 +66,10 @@ def again_job_id(*, bucket: str, key: str, version_id: str, run: str) -> str:
 
 
 def firing_job_id(*, bucket: str, key: str, fired_at: str) -> str:
-    """Name the job of one firing of a recurring file; the version plays no part in it, so that the
-    same scheduled time delivered twice is one job."""
+    """Name the job of one firing of a recurring file.
+
+    The version plays no part in it, so that the same scheduled time delivered twice is one job.
+    """
     return job_id(bucket=bucket, key=key, identity=f"fired\0{fired_at}")
 
 
@@ -170,8 +172,8 @@ def shard_of_key(key: str) -> tuple[int, int]:
     """Return attempt and shard number of a shard's key.
 
     Raises:
-        ValueError: The key is not a shard's. A Distributed Map passes every object below its prefix,
-            so a stray object must not be taken for requests.
+        ValueError: The key is not a shard's. A Distributed Map passes every object below its
+            prefix, so a stray object must not be taken for requests.
     """
     match = _SHARD_KEY.search(key)
     if match is None:
@@ -192,6 +194,7 @@ class WorkKeys:
 
     @property
     def prefix(self) -> str:
+        """The prefix of all of them."""
         return f"{WORK_PREFIX}{self.job}/"
 
     @property
@@ -229,12 +232,15 @@ class WorkKeys:
         return f"{self.prefix}shards/attempt-{attempt}/"
 
     def shard(self, attempt: int, number: int) -> str:
+        """The request lines of a shard attempt."""
         return f"{self.shards(attempt)}{shard_name(number)}.jsonl"
 
     def skipped_index(self, number: int) -> str:
+        """Where the bad lines of a shard's region stand, and what is wrong with them."""
         return f"{self.prefix}skipped/{shard_name(number)}.jsonl"
 
     def skipped_raw(self, number: int) -> str:
+        """The bad lines of a shard's region themselves."""
         return f"{self.prefix}skipped/{shard_name(number)}.raw"
 
     def submissions(self, attempt: int) -> str:
@@ -243,9 +249,11 @@ class WorkKeys:
 
     @property
     def all_submissions(self) -> str:
+        """Prefix of the records of all attempts' submissions."""
         return f"{self.prefix}submissions/"
 
     def submission(self, attempt: int, number: int) -> str:
+        """The record of a shard attempt's submission, with its lease."""
         return f"{self.submissions(attempt)}{shard_name(number)}.json"
 
     def batches(self, attempt: int) -> str:
@@ -253,9 +261,11 @@ class WorkKeys:
         return f"{self.prefix}batches/attempt-{attempt}.json"
 
     def results(self, attempt: int, number: int) -> str:
+        """A shard's result rows after an attempt, complete and in order."""
         return f"{self.prefix}results/attempt-{attempt}/{shard_name(number)}.jsonl"
 
     def failed(self, attempt: int, number: int) -> str:
+        """A shard's request lines without a success after an attempt."""
         return f"{self.prefix}failed/attempt-{attempt}/{shard_name(number)}.jsonl"
 
     def summaries(self, attempt: int) -> str:
@@ -263,6 +273,7 @@ class WorkKeys:
         return f"{self.prefix}summaries/attempt-{attempt}/"
 
     def summary(self, attempt: int, number: int) -> str:
+        """What was counted when a shard attempt's results were stored."""
         return f"{self.summaries(attempt)}{shard_name(number)}.json"
 
     def map_results(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -76,36 +76,22 @@ def parse_options(
         The options, and an ``invalid_option`` problem for each value that cannot be used.
     """
     given = {name.lower(): value.strip().lower() for name, value in metadata.items()}
-    options, problems = defaults, []
-
-    def refuse(name: str, allowed: str) -> None:
-        found = given[name][:100]
-        problems.append(
-            _problem(f"The metadata {name} is {found!r}; allowed is {allowed}. Upload it again.")
-        )
-
-    if (window := given.get("completion-window")) is not None:
-        if is_completion_window(window):
-            options = replace(options, completion_window=window)
+    changes: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for name, (field, read, allowed) in _OPTIONS.items():
+        if name not in given:
+            continue
+        value = read(given[name])
+        if value is None:
+            problems.append(
+                _problem(
+                    f"The metadata {name} is {given[name][:100]!r}; allowed is {allowed}. "
+                    f"Upload the file again."
+                )
+            )
         else:
-            refuse("completion-window", "hours or days between 24h and 7d, such as 24h, 72h or 7d")
-    if (policy := given.get("on-invalid-line")) is not None:
-        if policy in ("reject", "skip"):
-            options = replace(options, skip_invalid_lines=policy == "skip")
-        else:
-            refuse("on-invalid-line", "reject or skip")
-    if (attempts := given.get("max-attempts")) is not None:
-        if re.fullmatch(r"[0-9]{1,4}", attempts) and 1 <= int(attempts) <= MAX_ATTEMPTS_LIMIT:
-            options = replace(options, max_attempts=int(attempts))
-        else:
-            refuse("max-attempts", f"a whole number from 1 to {MAX_ATTEMPTS_LIMIT}")
-    if (cap := given.get("max-job-cost-usd")) is not None:
-        amount = _amount(cap)
-        if amount is None:
-            refuse("max-job-cost-usd", "a number of US dollars from 0 (0 means no cap)")
-        else:
-            options = replace(options, max_job_cost_usd=amount)
-
+            changes[field] = value
+    options = replace(defaults, **changes)
     needed_days = _days_needed(options)
     if not problems and needed_days > work_retention_days:
         problems.append(
@@ -119,6 +105,20 @@ def parse_options(
     return options, problems
 
 
+def _window(text: str) -> str | None:
+    return text if is_completion_window(text) else None
+
+
+def _skips(text: str) -> bool | None:
+    return {"reject": False, "skip": True}.get(text)
+
+
+def _attempts(text: str) -> int | None:
+    if re.fullmatch(r"[0-9]{1,4}", text) and 1 <= int(text) <= MAX_ATTEMPTS_LIMIT:
+        return int(text)
+    return None
+
+
 def _days_needed(options: JobOptions) -> int:
     hours = window_hours(options.completion_window) or 0
     return math.ceil(options.max_attempts * hours / 24) + _RETENTION_MARGIN_DAYS
@@ -128,6 +128,27 @@ def _amount(text: str) -> float | None:
     if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?|\.[0-9]{1,9}", text):
         return None
     return float(text)
+
+
+_OPTIONS: dict[str, tuple[str, Callable[[str], Any], str]] = {
+    "completion-window": (
+        "completion_window",
+        _window,
+        "hours or days between 24h and 7d, such as 24h, 72h or 7d",
+    ),
+    "on-invalid-line": ("skip_invalid_lines", _skips, "reject or skip"),
+    "max-attempts": (
+        "max_attempts",
+        _attempts,
+        f"a whole number from 1 to {MAX_ATTEMPTS_LIMIT}",
+    ),
+    "max-job-cost-usd": (
+        "max_job_cost_usd",
+        _amount,
+        "a number of US dollars from 0 (0 means no cap)",
+    ),
+}
+"""Metadata names: the option's field, how its text is read (None: not allowed), what is allowed."""
 
 
 def _problem(message: str) -> Problem:

@@ -1,8 +1,8 @@
 """When to look at the batches again: one pure function.
 
-A fixed interval is wrong at both ends: too slow for a batch of a minute, too dear for one of a week.
-Waiting a fraction of the time already waited keeps the detection lag in proportion to the duration
-and the number of checks logarithmic, until the longest interval takes over.
+A fixed interval is wrong at both ends: too slow for a batch of a minute, too dear for one of a
+week. Waiting a fraction of the time already waited keeps the detection lag in proportion to the
+duration and the number of checks logarithmic, until the longest interval takes over.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ LAG_SHARE = 0.1
 """Part of the time already waited that the next interval lasts."""
 
 POLL_BUDGET = 2_000
-"""Most status checks of an execution. A check, its Wait and its Choice add 9 events to the execution's
-history (18,000 in all) and Step Functions ends an execution at 25,000; the rest is for the Maps, for
-retries and for a job's other states."""
+"""Most status checks of an execution. A check, its Wait and its Choice add 9 events to the
+execution's history (18,000 in all) and Step Functions ends an execution at 25,000; the rest is for
+the Maps, for retries and for a job's other states."""
 
 
 def wait_seconds(
@@ -45,7 +45,7 @@ def wait_seconds(
     """
     wait = elapsed_seconds * LAG_SHARE
     if 0 < done < total:
-        # At the pace so far the rest takes this long; half of it still leaves a look before the end.
+        # At the pace so far the rest takes this long; half of it leaves a look before the end.
         rest = elapsed_seconds * (total - done) / done
         wait = min(wait, rest / 2)
     wait = min(max(wait, shortest), max(longest, shortest))

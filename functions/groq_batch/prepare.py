@@ -1,14 +1,14 @@
 """Prepare a job: read the input once, check all of it, cut it into shards, decide.
 
-Nothing is sent before the last line has passed. The shards are uploads that S3 holds back until they
-are completed, so that a rejected file leaves nothing behind.
+Nothing is sent before the last line has passed. The shards are uploads that S3 holds back until
+they are completed, so that a rejected file leaves nothing behind.
 """
 
 from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -65,6 +65,7 @@ class Preparation:
     resume_in: int = FIRST_PAUSE_SECONDS
 
     def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON data."""
         return {
             "accepted": self.accepted,
             "attempt": self.attempt,
@@ -128,8 +129,8 @@ def check_key(key: str) -> Problem | None:
     if len(key.encode("utf-8", "surrogatepass")) > layout.MAX_KEY_BYTES:
         return _job_problem(
             "key_too_long",
-            f"The key is longer than {layout.MAX_KEY_BYTES} bytes, and the results' keys are longer "
-            f"still. Upload the file under a shorter name.",
+            f"The key is longer than {layout.MAX_KEY_BYTES} bytes, and the results' keys are "
+            f"longer still. Upload the file under a shorter name.",
         )
     path = layout.input_path(key)
     if key.startswith(layout.INPUT_PREFIX) and path.startswith(layout.RESERVED_FOLDERS):

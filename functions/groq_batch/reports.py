@@ -173,8 +173,10 @@ def _batch_entry(
     requests: int | None,
     summaries: dict[tuple[int, int], ShardSummary],
 ) -> dict[str, Any]:
-    """Return a batch's line of the report: counted from its rows once they were read, before that
-    as the API counts."""
+    """Return a batch's line of the report.
+
+    It is counted from the batch's rows once they were read, before that as the API counts.
+    """
     summary = summaries.get((attempt, shard))
     sent = summary.sent if summary else requests if requests is not None else batch.counts.total
     succeeded = summary.batch_succeeded if summary else batch.counts.completed

@@ -1,8 +1,8 @@
 """Start jobs: one for each upload, one for each firing of a recurring file, one more when asked.
 
-The permanent record at ``jobs/<job_id>`` is written before the execution is started. A crash between
-the two is healed by whoever comes by next: starting an execution of the same name again is harmless,
-and it is only done while the job is still open.
+The permanent record at ``jobs/<job_id>`` is written before the execution is started. A crash
+between the two is healed by whoever comes by next: starting an execution of the same name again is
+harmless, and it is only done while the job is still open.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class StartedJob:
     report: str
 
     def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON data."""
         return asdict(self)
 
 
@@ -112,8 +113,11 @@ class JobStarter:
 
     @staticmethod
     def _is_for_upload_trigger(key: str) -> bool:
-        """Tell whether an upload starts a job by itself: any below ``input/``, and misnamed ones
-        below ``recurring/``, which would otherwise be met with silence."""
+        """Tell whether an upload starts a job by itself.
+
+        Any below ``input/`` does, and misnamed ones below ``recurring/``, which would otherwise be
+        met with silence.
+        """
         if layout.is_folder_marker(key):
             return False
         if key.startswith(layout.INPUT_PREFIX):
@@ -144,8 +148,11 @@ class JobStarter:
         return started
 
     def _scheduled_moment(self, text: str) -> datetime:
-        """Return the planned time of a firing. A placeholder that was not filled in, or no time,
-        means now, cut to the minute, so that a second delivery is likely to say the same."""
+        """Return the planned time of a firing.
+
+        A placeholder that was not filled in, or no time, means now, cut to the minute, so that a
+        second delivery is likely to say the same.
+        """
         if not text or text.startswith(_PLACEHOLDER):
             now = datetime.fromtimestamp(self._clock(), UTC)
             return now.replace(second=0, microsecond=0)

@@ -63,6 +63,7 @@ class Decision:
     resume_in: int
 
     def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON data."""
         return asdict(self)
 
 

@@ -445,14 +445,14 @@ class ObjectWriter:
 
 
 class LineReader:
-    """Reads lines (bytes up to ``\\n``) from pieces of bytes; only ``\\n`` ends a line."""
+    """Reads lines from pieces of bytes; only the byte 0x0A ends a line."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._raw = _PieceReader(pieces)
         self._lines = io.BufferedReader(self._raw, READ_BYTES)
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the lines without their ``\\n``."""
+        """Yield the lines without their line end."""
         for line in self._lines:
             yield line[:-1] if line.endswith(b"\n") else line
 

@@ -77,6 +77,7 @@ class Submission:
     error: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON data."""
         data = asdict(replace(self, batch=None))
         data["stage"] = str(self.stage)
         data["batch"] = self.batch.to_json() if self.batch else None
@@ -84,6 +85,7 @@ class Submission:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read the fields from JSON data."""
         return cls(
             stage=Stage(data["stage"]),
             owner=data["owner"],

@@ -60,6 +60,7 @@ class SubmitOutcome:
     wait_seconds: int = 1
 
     def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON data."""
         return asdict(self)
 
 

@@ -1,4 +1,4 @@
-"""Uploads a shard and creates its batch. Called by the state SubmitBatch of the Map SubmitShards."""
+"""Uploads a shard and creates its batch. Called by the state SubmitBatch of SubmitShards."""
 
 from __future__ import annotations
 

@@ -1,0 +1,54 @@
+"""One emulator with one deployed stack for the whole suite; every test uses keys of its own."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from local.stack import LocalStack
+from tests.e2e.pipeline import Pipeline, secret_of
+
+SECRET = "groq/api-key"
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[LocalStack]:
+    """Yield the emulated account with its Groq simulator."""
+    with LocalStack(wait_scale=0.02) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def deployed(stack: LocalStack) -> Pipeline:
+    """Return the stack that most tests share."""
+    return deploy(stack, "shared")
+
+
+@pytest.fixture
+def pipeline(deployed: Pipeline) -> Pipeline:
+    """Return the shared stack with a simulator and a secret as good as new."""
+    deployed.simulator.reset()
+    deployed.simulator.configure(batch_seconds=0.5)
+    deployed.stack.put_secret(secret_of(deployed.parameters), deployed.stack.groq_api_key)
+    return deployed
+
+
+@pytest.fixture
+def name() -> str:
+    """Return a name that no other test uses."""
+    return uuid.uuid4().hex[:12]
+
+
+def deploy(stack: LocalStack, stack_name: str, **parameters: str) -> Pipeline:
+    """Deploy the template once more, with a secret of its own."""
+    chosen = {
+        "GroqBaseUrl": stack.groq_base_url,
+        "GroqApiKeySecretName": f"{stack_name}/groq",
+        "MaxRequestsPerBatch": "100",
+        "ScheduleExpression": "rate(365 days)",
+        **parameters,
+    }
+    stack.put_secret(secret_of(chosen), stack.groq_api_key)
+    return Pipeline(stack, stack_name, chosen, stack.deploy(stack_name, chosen))

@@ -1,0 +1,105 @@
+"""Names of jobs and keys."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from groq_batch import layout
+
+KEYS = st.text(min_size=1, max_size=200)
+
+
+@given(bucket=KEYS, key=KEYS, identity=KEYS)
+def test_job_ids_are_execution_names(bucket: str, key: str, identity: str) -> None:
+    name = layout.job_id(bucket=bucket, key=key, identity=identity)
+    assert re.fullmatch(r"[a-z0-9-]+", name)
+    assert len(name) <= layout.MAX_JOB_ID_LENGTH
+    assert name == layout.job_id(bucket=bucket, key=key, identity=identity)
+
+
+@given(bucket=KEYS, key=KEYS, identity=KEYS, number=st.integers(1, 99))
+def test_job_of_a_collecting_execution(bucket: str, key: str, identity: str, number: int) -> None:
+    job = layout.job_id(bucket=bucket, key=key, identity=identity)
+    collector = layout.collector_name(job, number)
+    assert len(collector) <= 80
+    assert layout.job_id_of_execution(collector) == layout.job_id_of_execution(job) == job
+    assert layout.collector_number(collector) == number
+    assert layout.collector_number(job) == 0
+
+
+def test_job_whose_file_ends_like_a_collector() -> None:
+    job = layout.job_id(bucket="b", key="input/run-c1.jsonl", identity="v")
+    assert job.startswith("run-c1-")
+    assert layout.job_id_of_execution(job) == job
+    assert layout.collector_number(job) == 0
+
+
+def test_what_makes_a_job_its_own() -> None:
+    upload = layout.upload_job_id(bucket="b", key="k", version_id="v")
+    others = {
+        layout.upload_job_id(bucket="b", key="k", version_id="w"),
+        layout.upload_job_id(bucket="c", key="k", version_id="v"),
+        layout.again_job_id(bucket="b", key="k", version_id="v", run="1"),
+        layout.again_job_id(bucket="b", key="k", version_id="v", run="2"),
+        layout.firing_job_id(bucket="b", key="k", fired_at="v"),
+    }
+    assert len(others | {upload}) == 6
+
+
+@pytest.mark.parametrize(
+    ("key", "accepted"),
+    [
+        ("input/a.jsonl", True),
+        ("input/a.jsonl.gz", True),
+        ("input/a/b c+ü'.jsonl", True),
+        ("input/.jsonl", False),
+        ("input/.jsonl.gz", False),
+        ("input/a.json", False),
+        ("input/a.jsonl.zip", False),
+        ("input/a.gz", False),
+        ("input/a.JSONL", False),
+        ("input/a.jsonl/", False),
+        ("input/folder.jsonl/b.txt", False),
+    ],
+)
+def test_accepted_endings(key: str, accepted: bool) -> None:
+    assert layout.has_accepted_ending(key) is accepted
+
+
+def test_paths() -> None:
+    assert layout.input_path("input/team/a.jsonl") == "team/a.jsonl"
+    fired_at = layout.format_fired_at(datetime(2026, 3, 1, 2, 3, 4, tzinfo=UTC))
+    assert fired_at == "2026-03-01T02-03-04Z"
+    assert (
+        layout.recurring_path("recurring/x/daily.jsonl.gz", fired_at)
+        == "recurring/x/daily/2026-03-01T02-03-04Z.jsonl.gz"
+    )
+    assert layout.superseded_path("job", "team/a.jsonl") == "superseded/job/team/a.jsonl"
+    keys = layout.delivery_keys("team/a.jsonl")
+    assert keys.results == "output/team/a.jsonl"
+    assert keys.failed == "failed/team/a.jsonl"
+    assert keys.invalid == "invalid/team/a.jsonl"
+    assert keys.report == "reports/team/a.jsonl.json"
+
+
+def test_longest_accepted_key_leaves_room() -> None:
+    key = "input/" + "ä" * ((layout.MAX_KEY_BYTES - 6) // 2)
+    job = layout.upload_job_id(bucket="b", key=key, version_id="v")
+    path = layout.superseded_path(job, layout.input_path(key))
+    assert len(layout.delivery_keys(path).report.encode()) <= 1024
+
+
+def test_shard_keys() -> None:
+    keys = layout.WorkKeys("job")
+    assert layout.shard_of_key(keys.shard(3, 12)) == (3, 12)
+    assert layout.shard_number(keys.summary(1, 12)) == 12
+    for stray in ("work/job/shards/attempt-1/", "work/job/shards/attempt-1/x.jsonl"):
+        with pytest.raises(ValueError, match="not the key of a shard"):
+            layout.shard_of_key(stray)
+    assert keys.shards(1).endswith("/")
+    assert not keys.shards(10).startswith(keys.shards(1))
