@@ -1,0 +1,87 @@
+"""The errors of the Groq API, sorted by what the caller must do.
+
+No message holds the API key, a prompt or an answer; texts of the API are cut.
+"""
+
+from __future__ import annotations
+
+MAX_MESSAGE_LENGTH = 500
+"""Characters kept of a text that the API sent."""
+
+
+class GroqBatchError(Exception):
+    """Base of the errors of this package that a caller is meant to handle."""
+
+
+class GroqApiError(GroqBatchError):
+    """A call to the API did not succeed.
+
+    Attributes:
+        status: The HTTP status, or None when there was no answer.
+        code: The API's code, or this package's where it has one of its own.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class NotSentError(GroqApiError):
+    """The request provably never reached the API; it may be sent again later."""
+
+
+class UnknownOutcomeError(GroqApiError):
+    """The API may or may not have acted; whoever repeats the call must first look what is there."""
+
+
+class RateLimitedError(GroqApiError):
+    """The API asks to come back later; it did not act.
+
+    Attributes:
+        retry_after_seconds: How long the API asks to wait, in seconds; None when it does not say.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message, status=status, code=code)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class AccountError(GroqApiError):
+    """The account or its configuration is at fault; the message says what to do.
+
+    ``code`` is one of ``invalid_api_key``, ``plan_required``, ``permission_denied``,
+    ``spend_limit``, ``secret_missing``, ``secret_unreadable``.
+    """
+
+
+class RequestRefusedError(GroqApiError):
+    """The API refuses this request; it must not be repeated unchanged.
+
+    Attributes:
+        api_code: The API's code, where it gives one.
+        api_message: The API's text, cut.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        api_code: str | None = None,
+        api_message: str | None = None,
+    ) -> None:
+        super().__init__(message, status=status, code=api_code)
+        self.api_code = api_code
+        self.api_message = api_message
+
+
+class NotFoundError(RequestRefusedError):
+    """What the request names does not exist (404)."""

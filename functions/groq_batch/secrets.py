@@ -1,0 +1,108 @@
+"""The Groq API key, from Secrets Manager and nowhere else."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from aws_lambda_powertools.utilities.parameters import SecretsProvider
+from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
+from botocore.exceptions import ClientError
+
+from groq_batch.errors import AccountError, GroqApiError, NotSentError
+
+KEY_FIELD = "GROQ_API_KEY"
+MAX_AGE_SECONDS = 300
+"""How long a key is used before the secret is read again."""
+
+
+class SecretApiKey:
+    """Reads the key of a secret and keeps it for some minutes; call it to get the key."""
+
+    def __init__(
+        self,
+        *,
+        secret_name: str,
+        provider: SecretsProvider | None = None,
+        max_age_seconds: int = MAX_AGE_SECONDS,
+    ) -> None:
+        """Read ``secret_name``, which holds the bare key or JSON with ``GROQ_API_KEY``."""
+        self._name = secret_name
+        self._provider = provider
+        self._max_age = max_age_seconds
+
+    def __call__(self, *, refresh: bool = False) -> str:
+        """Return the key.
+
+        Args:
+            refresh: Read the secret now, whatever is kept.
+
+        Raises:
+            AccountError: The secret is missing or cannot be used; the message says what to do.
+            NotSentError: Secrets Manager cannot be reached at present.
+        """
+        if self._provider is None:
+            self._provider = SecretsProvider()
+        try:
+            value: Any = self._provider.get(self._name, max_age=self._max_age, force_fetch=refresh)
+        except GetParameterError as error:
+            # The chain would carry the service's own text on; the sentence says enough.
+            raise self._unreadable(error.__cause__ or error.__context__) from None
+        return self._key_of(value)
+
+    def _key_of(self, value: Any) -> str:
+        text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+        text = text.strip()
+        if text.startswith("{"):
+            try:
+                fields = json.loads(text)
+            except ValueError:
+                raise self._bad("is not valid JSON") from None
+            text = fields.get(KEY_FIELD)
+            if not isinstance(text, str):
+                raise self._bad(f"is JSON without a text under {KEY_FIELD}")
+            text = text.strip()
+        if not text:
+            raise self._bad("is empty")
+        if not (text.isascii() and text.isprintable() and " " not in text):
+            raise self._bad("holds characters that no API key has")
+        return text
+
+    def _bad(self, what: str) -> AccountError:
+        return AccountError(
+            f"The secret {self._name} {what}. Store the bare Groq API key in it, or JSON with the "
+            f"field {KEY_FIELD}.",
+            code="secret_unreadable",
+        )
+
+    def _unreadable(self, cause: BaseException | None) -> GroqApiError:
+        code, text = "", ""
+        if isinstance(cause, ClientError):
+            code = str(cause.response.get("Error", {}).get("Code", ""))
+            text = str(cause.response.get("Error", {}).get("Message", ""))
+        if code == "ResourceNotFoundException":
+            return AccountError(
+                f"There is no secret {self._name} in this account and region. Create it with the "
+                f"Groq API key (aws secretsmanager create-secret), or deploy the stack with the "
+                f"name of yours as GroqApiKeySecretName.",
+                code="secret_missing",
+            )
+        if code in ("AccessDeniedException", "AccessDenied") and "kms" not in text.lower():
+            return self._denied("the functions may not read it")
+        if code in ("AccessDeniedException", "AccessDenied", "DecryptionFailure"):
+            return self._denied("it is encrypted with a key that the functions may not use")
+        if code in ("InvalidRequestException", "InvalidParameterException"):
+            return AccountError(
+                f"The secret {self._name} cannot be read; it may be marked for deletion. Restore "
+                f"it (aws secretsmanager restore-secret) or create it anew.",
+                code="secret_unreadable",
+            )
+        return NotSentError(f"Secrets Manager could not be asked ({code or 'no answer'}).")
+
+    def _denied(self, why: str) -> AccountError:
+        return AccountError(
+            f"The secret {self._name} cannot be read: {why}. Deploy the stack with the name of the "
+            f"secret as GroqApiKeySecretName; for a KMS key of your own, allow the functions' "
+            f"roles kms:Decrypt on it.",
+            code="secret_unreadable",
+        )
