@@ -1,0 +1,294 @@
+"""Cuts an input into shards while checking it: one pass, whatever the size."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import msgspec
+
+from groq_batch.checks import (
+    CheckedRequest,
+    LineChecker,
+    Problem,
+    encoding_message,
+    problem_row,
+    shown,
+    too_long_message,
+)
+from groq_batch.cost import ModelEstimates
+from groq_batch.jsonl import Line, NotGzipError, decompress, split_lines
+
+MAX_KEPT_PROBLEMS = 100
+"""Problems that are kept in memory; all of them go to the sink."""
+
+_BATCHED_WRITE_BYTES = 256 * 1024
+"""Request lines are handed on in blocks of about this size: a call for each would cost more."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitLimits:
+    """Limits of a shard and of a line.
+
+    Attributes:
+        max_requests: Most request lines of a shard.
+        max_bytes: Most bytes of a shard, line ends included.
+        max_line_bytes: Longest request line, in bytes without its line end. A line that with its
+            line end is larger than ``max_bytes`` is too long as well.
+    """
+
+    max_requests: int
+    max_bytes: int
+    max_line_bytes: int
+
+
+class ByteWriter(Protocol):
+    """Takes bytes."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append bytes."""
+
+
+class ShardSink(Protocol):
+    """Takes what is found. What belongs to a shard comes before all that belongs to the next."""
+
+    def shard(self, number: int) -> ByteWriter:
+        """Return where the request lines of a shard go."""
+
+    def skipped_index(self, number: int) -> ByteWriter:
+        """Return where a row for each bad line of a shard's region goes."""
+
+    def skipped_raw(self, number: int) -> ByteWriter:
+        """Return where the bad lines of a shard's region go."""
+
+    def problems(self) -> ByteWriter:
+        """Return where a row for each problem goes."""
+
+
+@dataclass(slots=True)
+class ShardSummary:
+    """A shard.
+
+    Attributes:
+        number: Its number, from 1.
+        requests: Its request lines.
+        bytes: Their size, line ends included.
+        skipped: The bad lines of its region.
+    """
+
+    number: int
+    requests: int = 0
+    bytes: int = 0
+    skipped: int = 0
+
+
+@dataclass(slots=True)
+class InputSummary:
+    """What was found in an input.
+
+    Attributes:
+        lines: Physical lines, blank ones included, also a last one without line end.
+        total: Lines that are not blank.
+        good: Lines that passed all checks.
+        invalid: Lines that did not.
+        shards: The shards in order; each has a request at least.
+        models: What each model is asked to do by the good lines.
+        problems: The first problems, that of the whole file first, with ids cut to what is shown.
+        problems_total: How many there are.
+        fatal: The problem of the whole file, if it has one: ``empty_file`` or ``not_gzip``.
+    """
+
+    lines: int = 0
+    total: int = 0
+    good: int = 0
+    invalid: int = 0
+    shards: list[ShardSummary] = field(default_factory=list)
+    models: ModelEstimates = field(default_factory=ModelEstimates)
+    problems: list[Problem] = field(default_factory=list)
+    problems_total: int = 0
+    fatal: Problem | None = None
+
+
+def split_input(
+    chunks: Iterable[bytes],
+    *,
+    gzipped: bool,
+    limits: SplitLimits,
+    skip_invalid: bool,
+    sink: ShardSink,
+) -> InputSummary:
+    """Check an input and cut it into shards.
+
+    A shard is a contiguous region of the lines that are not blank. A new one begins at the good
+    line that would not fit any more, so that bad lines belong to the region in which they stand and
+    every shard has a good line. Lines are written byte for byte, good and bad ones alike, but for
+    a byte order mark at the start of the file, carriage returns before the line end, and blank
+    lines. As soon as a bad line rejects the file no more shards are written, but all lines are
+    checked.
+
+    Args:
+        chunks: The object's bytes.
+        gzipped: Whether they are compressed.
+        limits: The limits in force.
+        skip_invalid: Whether bad lines are kept apart for the results instead of rejecting.
+        sink: Takes shards, bad lines and problems.
+    """
+    splitter = _Splitter(limits, skip_invalid, sink)
+    source = decompress(chunks) if gzipped else chunks
+    try:
+        for line in split_lines(source, max_line_bytes=splitter.max_line_bytes):
+            splitter.take(line)
+    except NotGzipError:
+        splitter.reject(
+            "not_gzip",
+            "The name ends in .gz, so the file must be gzip, but it is not, or it is damaged or "
+            "cut short. Compress it again, or upload it uncompressed under a name without .gz.",
+        )
+    else:
+        if splitter.summary.total == 0:
+            splitter.reject(
+                "empty_file",
+                "The file holds no request. Write each request as one JSON object on one line.",
+            )
+    splitter.flush()
+    return splitter.summary
+
+
+class _Splitter:
+    """The pass over an input."""
+
+    def __init__(self, limits: SplitLimits, skip_invalid: bool, sink: ShardSink) -> None:
+        self.summary = InputSummary()
+        self.max_line_bytes = min(limits.max_line_bytes, limits.max_bytes - 1)
+        self._limits = limits
+        self._skip_invalid = skip_invalid
+        self._sink = sink
+        self._checker = LineChecker()
+        self._shard = ShardSummary(number=1)
+        self._batched: list[bytes] = []
+        self._batched_bytes = 0
+        self._long_line: _LongLine | None = None
+
+    def take(self, line: Line) -> None:
+        """Take the next line or piece of a line."""
+        self.summary.lines = line.number
+        if line.is_blank:
+            return
+        if line.is_too_long:
+            self._take_piece(line)
+            return
+        self.summary.total += 1
+        found = self._checker.check(line.number, line.data)
+        if isinstance(found, CheckedRequest):
+            self._take_good(found, line.data)
+        else:
+            if self._skip_invalid:
+                self._sink.skipped_raw(self._shard.number).write(line.data + b"\n")
+            self._take_bad(found, len(line.data))
+
+    def flush(self) -> None:
+        """Hand the batched request lines on."""
+        if self._batched:
+            self._batched.append(b"")
+            self._sink.shard(self._shard.number).write(b"\n".join(self._batched))
+            self._batched = []
+            self._batched_bytes = 0
+
+    def reject(self, code: str, message: str) -> None:
+        """Record a problem of the whole file."""
+        problem = Problem(None, None, code, message)
+        summary = self.summary
+        summary.fatal = problem
+        summary.problems.insert(0, problem)
+        del summary.problems[MAX_KEPT_PROBLEMS:]
+        summary.problems_total += 1
+        self._sink.problems().write(problem_row(problem))
+
+    def _take_good(self, request: CheckedRequest, data: bytes) -> None:
+        summary = self.summary
+        summary.good += 1
+        summary.models.add(request.model, request.body_bytes, request.max_output_tokens)
+        if summary.invalid and not self._skip_invalid:
+            return
+        shard, size = self._shard, len(data) + 1
+        if shard.requests == 0:
+            summary.shards.append(shard)
+        elif (
+            shard.requests == self._limits.max_requests
+            or shard.bytes + size > self._limits.max_bytes
+        ):
+            self.flush()
+            shard = self._shard = ShardSummary(number=shard.number + 1)
+            summary.shards.append(shard)
+        shard.requests += 1
+        shard.bytes += size
+        self._batched.append(data)
+        self._batched_bytes += size
+        if self._batched_bytes >= _BATCHED_WRITE_BYTES:
+            self.flush()
+
+    def _take_piece(self, line: Line) -> None:
+        """Take a piece of a line that is too long to be held."""
+        if self._long_line is None:
+            self._long_line = _LongLine()
+            self.summary.total += 1
+        long_line = self._long_line
+        long_line.take(line)
+        if self._skip_invalid:
+            raw = self._sink.skipped_raw(self._shard.number)
+            raw.write(line.data)
+            if line.is_last:
+                raw.write(b"\n")
+        if line.is_last:
+            self._long_line = None
+            self._take_bad(long_line.problem(line.number, self.max_line_bytes), long_line.size)
+
+    def _take_bad(self, problem: Problem, size: int) -> None:
+        """Report a bad line of some bytes."""
+        summary, shard = self.summary, self._shard
+        summary.invalid += 1
+        summary.problems_total += 1
+        if len(summary.problems) < MAX_KEPT_PROBLEMS:
+            summary.problems.append(replace(problem, custom_id=shown(problem.custom_id)))
+        self._sink.problems().write(problem_row(problem))
+        if not self._skip_invalid:
+            return
+        row = {
+            "position": shard.requests + shard.skipped,
+            "line": problem.line,
+            "custom_id": problem.custom_id,
+            "code": problem.code,
+            "message": problem.message,
+            "bytes": size,
+        }
+        self._sink.skipped_index(shard.number).write(msgspec.json.encode(row) + b"\n")
+        shard.skipped += 1
+
+
+class _LongLine:
+    """What can be said of a line that passes in pieces."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._encoding_error: int | None = None
+
+    def take(self, piece: Line) -> None:
+        """Take the next piece."""
+        if self._encoding_error is None:
+            pending = len(self._decoder.getstate()[0])
+            try:
+                self._decoder.decode(piece.data, piece.is_last)
+            except UnicodeDecodeError as error:
+                self._encoding_error = self.size - pending + error.start + 1
+        self.size += len(piece.data)
+
+    def problem(self, number: int, max_line_bytes: int) -> Problem:
+        """Return what is wrong with the line, when its last piece was taken."""
+        if self._encoding_error is not None:
+            message = encoding_message(self._encoding_error)
+            return Problem(number, None, "invalid_encoding", message)
+        message = too_long_message(self.size, max_line_bytes)
+        return Problem(number, None, "line_too_long", message)
