@@ -15,6 +15,9 @@ from groq_batch.errors import MAX_MESSAGE_LENGTH
 TERMINAL_STATUSES = frozenset({"completed", "failed", "expired", "cancelled"})
 """Statuses that do not change any more. An unknown status is not one of them."""
 
+_LATEST_TIME = 253_402_300_799
+"""The end of the year 9999, in Unix seconds; a larger number is no time (nor any count)."""
+
 _END_FIELDS = ("completed_at", "failed_at", "expired_at", "cancelled_at")
 
 
@@ -138,7 +141,7 @@ class GroqFile:
 def _issues(data: object) -> tuple[BatchIssue, ...]:
     """Read ``errors``: a bare array, an object with ``data``, one object, a text, or nothing."""
     if isinstance(data, dict):
-        data = data["data"] if "data" in data else [data] if data else []
+        data = data.get("data", [data] if data else [])
     if isinstance(data, str) and data:
         data = [{"message": data}]
     if not isinstance(data, list):
@@ -170,4 +173,4 @@ def _count(value: object) -> int:
 def _time(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return int(value) if value == value and abs(value) < 1e15 else None  # noqa: PLR0124  (NaN)
+    return int(value) if abs(value) <= _LATEST_TIME else None  # False for NaN.

@@ -70,7 +70,7 @@ class Board:
     ) -> Self:
         """Make the board of an attempt from the shards that it has."""
         numbers = [
-            layout.shard_of_key(shard.key)[1] for shard in storage.list(keys.shards(attempt))
+            layout.shard_of_key(shard.key)[1] for shard in storage.objects(keys.shards(attempt))
         ]
         return cls(
             attempt=attempt,
@@ -87,7 +87,7 @@ class Board:
         open_numbers = [number for number, entry in self.entries.items() if not entry.is_settled]
         if not open_numbers:
             return
-        begun = {item.key for item in storage.list(keys.submissions(self.attempt))}
+        begun = {item.key for item in storage.objects(keys.submissions(self.attempt))}
 
         def read(number: int) -> tuple[int, Submission | None]:
             key = keys.submission(self.attempt, number)

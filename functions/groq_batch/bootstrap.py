@@ -63,4 +63,4 @@ def reset() -> None:
 
 
 def _client(service: str) -> Any:
-    return boto3.client(service, config=_AWS_CONFIG)
+    return boto3.session.Session().client(service, config=_AWS_CONFIG)  # type: ignore[call-overload]

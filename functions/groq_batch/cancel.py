@@ -108,7 +108,7 @@ class JobCloser:
             state_machine_arn: The state machine.
         """
         done: dict[str, str] = {}
-        for item in self._storage.list(layout.OPEN_JOBS_PREFIX):
+        for item in self._storage.objects(layout.OPEN_JOBS_PREFIX):
             job_id = item.key.removeprefix(layout.OPEN_JOBS_PREFIX)
             try:
                 done[job_id] = self._reconcile(state_machine_arn, job_id)

@@ -1,9 +1,9 @@
 """The checks of a request line, in the order in which they are reported.
 
-A good line is recognised by one typed decode (the fast way). Any other line is taken apart again
-key by key to name what is wrong (the careful way); it gives the same verdict on every line. Both
-walk over the prompts without building objects for them, so that a line needs no more memory than
-its bytes.
+A good line of the usual form is recognised by one typed decode (the fast way). Any other line is
+taken apart key by key (the careful way), which gives the same verdict on every line and can name
+what is wrong. Both walk over the prompts without building objects for them, so that a line needs
+no more memory than its bytes.
 
 Text that cannot be written as UTF-8 (half of a surrogate pair, such as a lone backslash-u-d800) is
 taken as invalid JSON wherever it stands: RFC 8259 calls its meaning unpredictable, and neither the
@@ -13,14 +13,16 @@ counts, as in most parsers.
 
 from __future__ import annotations
 
+import codecs
 import re
 from array import array
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
-ALLOWED_URLS = ("/v1/chat/completions", "/v1/audio/transcriptions", "/v1/audio/translations")
+_Url = Literal["/v1/chat/completions", "/v1/audio/transcriptions", "/v1/audio/translations"]
+ALLOWED_URLS: tuple[str, ...] = get_args(_Url)
 """Endpoints that Groq's batch guide names for request lines."""
 
 MAX_SHOWN_CHARACTERS = 512
@@ -28,10 +30,6 @@ MAX_SHOWN_CHARACTERS = 512
 
 _MAX_TOKENS = 2**53
 """A larger limit of output tokens is not a number that any parser agrees on."""
-
-_URLS = frozenset(ALLOWED_URLS)
-
-_TOO_DEEP = "The line is nested too deeply to be read as JSON. Write a flatter request."
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,27 +65,30 @@ class CheckedRequest(msgspec.Struct, frozen=True, gc=False):
     max_output_tokens: int | None
 
 
+_Text = Annotated[str, msgspec.Meta(min_length=1)]
+_Tokens = Annotated[int, msgspec.Meta(gt=0, le=_MAX_TOKENS)]
+
+
 class _Body(msgspec.Struct, gc=False):
-    """The parts of a body that matter here, as a good request has them."""
+    """The body of a good request as it nearly always is: what matters of it."""
 
-    model: str
-    stream: Any = None
-    service_tier: Any = None
-    max_tokens: Any = None
-    max_completion_tokens: Any = None
+    model: _Text
+    stream: bool | None = None
+    service_tier: None = None
+    max_tokens: _Tokens | None = None
+    max_completion_tokens: _Tokens | None = None
 
 
-class _Request(msgspec.Struct, gc=False):
-    """A request line as a good one is."""
+class _Request(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A good request line as it nearly always is."""
 
-    custom_id: str
-    method: str
-    url: str
-    body: msgspec.Raw
+    custom_id: _Text
+    method: Literal["POST"]
+    url: _Url
+    body: _Body
 
 
 _decode_request = msgspec.json.Decoder(_Request).decode
-_decode_body = msgspec.json.Decoder(_Body).decode
 _decode_syntax = msgspec.json.Decoder(msgspec.Raw).decode
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
@@ -133,23 +134,40 @@ class LineChecker:
             position = utf8_error(data)
             if position is not None:
                 return Problem(number, None, "invalid_encoding", encoding_message(position))
-        request = _good_request(data)
-        if request is None:
-            try:
-                return self._check_carefully(number, data)
-            except RecursionError:
-                return Problem(number, None, "invalid_json", _TOO_DEEP)
-        first_line = self._first_lines.add(request.custom_id, number)
+        try:
+            request = _decode_request(data)
+        except (msgspec.DecodeError, RecursionError):
+            return self._check_carefully(number, data)
+        custom_id, body = request.custom_id, request.body
+        if body.stream or "{" in custom_id or not data.endswith(b"}}"):
+            return self._check_carefully(number, data)
+        first_line = self._first_lines.add(custom_id, number)
         if first_line is not None:
-            return _duplicate(number, request.custom_id, first_line)
-        return request
+            return _duplicate(number, custom_id, first_line)
+        # The line has four keys and no others, and only the body has brackets and can end with one:
+        # it begins at the first bracket after the line's own, and ends one before the end.
+        body_bytes = len(data) - 1 - data.index(b"{", 1)
+        tokens = body.max_completion_tokens or body.max_tokens
+        return CheckedRequest(custom_id, body.model, body_bytes, tokens)
 
     def _check_carefully(self, number: int, data: bytes) -> CheckedRequest | Problem:
-        """Check a line that the fast way did not take."""
+        """Check a line that the fast way does not take."""
+        try:
+            return self._take_apart(number, data)
+        except RecursionError:
+            message = "The line is nested too deeply to be read as JSON. Write a flatter request."
+            return Problem(number, None, "invalid_json", message)
+
+    def _take_apart(self, number: int, data: bytes) -> CheckedRequest | Problem:
+        """Check a line key by key.
+
+        Raises:
+            RecursionError: It is nested too deeply.
+        """
         try:
             value = _decode_syntax(data)
         except msgspec.DecodeError as error:
-            return Problem(number, None, "invalid_json", _json_message(str(error)))
+            return Problem(number, None, "invalid_json", _json_message(data, str(error)))
         if _kind(value) != "an object":
             return Problem(number, None, "not_an_object", _object_message(value))
         fields = _decode_object(value)
@@ -188,12 +206,16 @@ class _FirstLines:
     that two different ids of a million share one happens once in 37 million files.
     """
 
+    __slots__ = ("_hashes", "_lines", "_mask", "_room", "_table")
+
     def __init__(self) -> None:
         self._hashes = array("q")
         self._lines = array("Q")
         # Where a hash belongs stands its place in the two arrays, from 1; 0 is free.
-        self._table = array("I", bytes(4 * 1024))
-        self._mask = 1024 - 1
+        self._table = array("I")
+        self._mask = 0
+        self._room = 0
+        self._resize(1024)
 
     def add(self, custom_id: str, line: int) -> int | None:
         """Return the line of an id's first use; None if this is it."""
@@ -206,22 +228,21 @@ class _FirstLines:
             slot = (slot + 1) & mask
         self._hashes.append(key)
         self._lines.append(line)
-        table[slot] = len(self._hashes)
-        if len(self._hashes) * 5 > mask * 3:
-            self._grow()
+        table[slot] = place = len(self._hashes)
+        if place == self._room:
+            self._resize(4 * len(table))
         return None
 
-    def _grow(self) -> None:
-        """Make the table four times as large."""
-        size = 4 * (self._mask + 1)
-        table = array("I", bytes(4 * size))
+    def _resize(self, size: int) -> None:
+        """Build the table anew; the size is a power of two, and filled by 60 % at most."""
+        table = array("I", bytes(array("I").itemsize * size))
         mask = size - 1
         for place, key in enumerate(self._hashes, start=1):
             slot = key & mask
             while table[slot]:
                 slot = (slot + 1) & mask
             table[slot] = place
-        self._table, self._mask = table, mask
+        self._table, self._mask, self._room = table, mask, size * 3 // 5
 
 
 def utf8_error(data: bytes) -> int | None:
@@ -246,30 +267,6 @@ def too_long_message(size: int, limit: int) -> str:
     )
 
 
-def _good_request(data: bytes) -> CheckedRequest | None:
-    """Return a request if nothing is wrong with it, apart from its id being used before."""
-    try:
-        line = _decode_request(data)
-        body = _decode_body(line.body)
-    except (msgspec.DecodeError, RecursionError):
-        return None
-    if (
-        not line.custom_id
-        or line.method != "POST"
-        or line.url not in _URLS
-        or not body.model
-        or body.stream is True
-        or body.service_tier is not None
-    ):
-        return None
-    return CheckedRequest(
-        line.custom_id,
-        body.model,
-        len(memoryview(line.body)),
-        _max_output_tokens(body.max_completion_tokens, body.max_tokens),
-    )
-
-
 def _check_fields(
     custom_id: str, fields: dict[str, msgspec.Raw]
 ) -> CheckedRequest | tuple[str, str]:
@@ -277,7 +274,7 @@ def _check_fields(
     if _text(fields.get("method")) != "POST":
         found = _found(fields.get("method"))
         return "invalid_method", f'The method must be "POST", but it is {found}. Set it to "POST".'
-    if _text(fields.get("url")) not in _URLS:
+    if _text(fields.get("url")) not in ALLOWED_URLS:
         found = _found(fields.get("url"))
         message = (
             f"The url must be one of {', '.join(ALLOWED_URLS)}, but it is {found}. Write it "
@@ -344,8 +341,13 @@ def _duplicate(number: int, custom_id: str, first_line: int) -> Problem:
     )
 
 
-def _json_message(error: str) -> str:
+def _json_message(data: bytes, error: str) -> str:
     """Return the sentence for what the JSON parser says, which names no content."""
+    if data.startswith(codecs.BOM_UTF8):
+        return (
+            "The line begins with a byte order mark, as if files had been joined. Remove it: only "
+            "the start of the file may have one."
+        )
     text = error.removeprefix("JSON is malformed: ")
     place = _PLACE.search(text)
     where = f" at byte {int(place[1]) + 1}" if place else ""

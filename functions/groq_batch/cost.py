@@ -48,20 +48,15 @@ class ModelEstimate:
 
 
 class ModelEstimates(dict[str, ModelEstimate]):
-    """Estimates by model.
+    """Estimates by model; asking for a model that is not there adds it.
 
     A file that names more than a thousand models, or names of more than 512 characters, has most
-    names made up; these count as one, so that memory does not grow with the file.
+    of them made up; these count as one, so that memory does not grow with the file.
     """
 
-    def add(self, model: str, body_bytes: int, max_output_tokens: int | None) -> None:
-        """Add a request to its model."""
-        estimate = self.get(model)
-        if estimate is None:
-            is_told_apart = len(self) < _MAX_MODELS and len(model) <= _MAX_MODEL_CHARACTERS
-            name = model if is_told_apart else OTHER_MODELS
-            estimate = self.setdefault(name, ModelEstimate())
-        estimate.add(body_bytes, max_output_tokens)
+    def __missing__(self, model: str) -> ModelEstimate:
+        is_told_apart = len(self) < _MAX_MODELS and len(model) <= _MAX_MODEL_CHARACTERS
+        return self.setdefault(model if is_told_apart else OTHER_MODELS, ModelEstimate())
 
 
 def estimate_tokens(body_bytes: int) -> float:

@@ -36,32 +36,20 @@ _MAX_ERRORS = 100
 _MISSING_FILE_TRIES = 5
 _MAX_MESSAGE = 500
 
-PERMANENT_BATCH_CODES = frozenset(
+TRANSIENT_BATCH_CODES = frozenset(
     {
-        "batch_creation_failed",
-        "duplicate_custom_id",
-        "empty_batch",
-        "empty_file",
-        "file_too_large",
-        "invalid_api_key",
-        "invalid_json_line",
-        "invalid_jsonl",
-        "invalid_method",
-        "invalid_request",
-        "invalid_request_error",
-        "invalid_url",
-        "model_decommissioned",
-        "model_mismatch",
-        "model_not_found",
-        "model_permission_blocked_org",
-        "model_permission_blocked_project",
-        "not_available_for_plan",
-        "too_many_tasks",
-        "url_mismatch",
+        "capacity_exceeded",
+        "capacity_exhausted",
+        "internal_error",
+        "internal_server_error",
+        "rate_limit_exceeded",
+        "server_error",
+        "service_unavailable",
+        "token_limit_exceeded",
     }
 )
-"""Codes of a refused batch that the same requests would meet again: those documented by Groq and,
-for APIs of the same shape, by OpenAI and Azure."""
+"""Codes of a batch refused as a whole that the same requests may not meet again: field reports of
+Groq, and OpenAI's and Azure's documents for APIs of the same shape. Any other refusal stands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -496,8 +484,10 @@ class _Settlement:
         if self.index.is_lost:
             return (
                 "missing",
-                f"The result file of batch {batch.id} does not exist any more at Groq, so this "
-                f"answer is lost. Send the request again from failed/.",
+                (
+                    f"The result file of batch {batch.id} does not exist any more at Groq, so this "
+                    f"answer is lost. Send the request again from failed/."
+                ),
                 False,
             )
         if self.stop is not None and batch.status != "completed":
@@ -506,8 +496,10 @@ class _Settlement:
             return "missing", f"The batch gave no answer: {self.stop.message}", False
         return (
             "missing",
-            f"Batch {batch.id} ended as {batch.status} without a row for this request. Send the "
-            f"request again from failed/.",
+            (
+                f"Batch {batch.id} ended as {batch.status} without a row for this request. Send the "
+                f"request again from failed/."
+            ),
             batch.is_terminal,
         )
 
@@ -521,16 +513,13 @@ class _Settlement:
 
     def _failed_batch(self, batch: Batch) -> tuple[str, str, bool]:
         """A batch refused at validation ran nothing; what was not at fault may run without it."""
-        general = [issue for issue in batch.errors if not issue.line]
-        named = [issue for issue in batch.errors if issue.line]
-        first = (general or named or [None])[0]
-        text = _issue_text(first) if first is not None else "Groq gave no reason."
-        if general or not named:
-            retry = bool(general) and not any(
-                issue.code in PERMANENT_BATCH_CODES for issue in general
-            )
-            return "batch_failed", text, retry
-        return "batch_failed", f"Another line of the batch was refused. {text}", True
+        whole = [issue for issue in batch.errors if not issue.line]
+        if batch.errors and not whole:
+            text = _issue_text(batch.errors[0])
+            return "batch_failed", f"Another line of the batch was refused. {text}", True
+        text = _issue_text(whole[0]) if whole else "Groq gave no reason."
+        may_pass = any(issue.code in TRANSIENT_BATCH_CODES for issue in whole)
+        return "batch_failed", text, may_pass
 
 
 def _issue_text(issue: BatchIssue) -> str:

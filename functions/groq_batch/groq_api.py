@@ -7,6 +7,7 @@ and for connections that were never made. Waiting is left to Step Functions.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 import re
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, BinaryIO, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -235,11 +236,9 @@ class GroqClient:
         found: dict[str, Batch] = {}
         for start in range(0, len(batch_ids), IDS_PER_CALL):
             asked = batch_ids[start : start + IDS_PER_CALL]
-            try:
+            # A list that is refused (for an unknown id among the others, say) has none of them.
+            with contextlib.suppress(RequestRefusedError):
                 found.update(self._listed(asked))
-            except RequestRefusedError:
-                # The list refuses (an unknown id among the others, say): each is asked for alone.
-                pass
             for batch_id in asked:
                 if batch_id not in found:
                     try:
@@ -264,8 +263,9 @@ class GroqClient:
         cursor: str | None = None
         seen: set[str] = set()
         while True:
-            params = {"cursor": cursor} if cursor else {}
-            data = self._json("GET", "/batches", lambda params=params: {"params": params})
+            data = self._json(
+                "GET", f"/batches?cursor={quote(cursor, safe='')}" if cursor else "/batches"
+            )
             for item in _items(data):
                 batch = Batch.from_api(item)
                 if batch is not None:
@@ -395,7 +395,7 @@ def _items(data: object) -> list[Any]:
 
 def _segment(identity: str) -> str:
     """Return an id as a segment of a path."""
-    return requests.utils.quote(identity, safe="")
+    return quote(identity, safe="")
 
 
 def _body_of(response: requests.Response) -> bytes:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
+from io import BytesIO
 
 import msgspec
 
@@ -14,32 +16,39 @@ _COMPRESSED_PIECE_BYTES = 64 * 1024
 _PIECE_BYTES = 1024 * 1024
 """Most decompressed bytes taken from zlib at a time: a gzip bomb unpacks piece by piece."""
 
-_BOM = b"\xef\xbb\xbf"
-_MAX_BLANK_BYTES = 32 * 1024 * 1024
-"""A line of more white space than this counts as too long, not as blank: it is not held."""
+_LINE_END = b"\r\n"
+_MAX_UNDECIDED_BYTES = 8 * 1024 * 1024
+"""White space that may yet be a blank line, or returns before a line end, is held up to here."""
 
 
 class NotGzipError(ValueError):
     """The bytes are not gzip, or are damaged or cut short."""
 
 
-class Line(msgspec.Struct, gc=False):
-    """A physical line, or a piece of one that is too long to be held.
+class Lines(msgspec.Struct, frozen=True, gc=False):
+    """Whole lines that follow each other.
 
     Attributes:
-        number: Place in the file, from 1.
-        data: The bytes without the line end. The pieces of a line that is too long make up its
-            bytes when joined; the last one may be empty.
-        is_blank: Whether the line is empty or nothing but ASCII white space.
-        is_too_long: Whether this is a piece of a line that is too long.
-        is_last: Whether the line ends here; false only for pieces.
+        first: Number of the first one in the file, from 1; blank lines count.
+        lines: Their bytes without line ends.
+    """
+
+    first: int
+    lines: list[bytes]
+
+
+class LongLinePiece(msgspec.Struct, frozen=True, gc=False):
+    """A piece of a line that is too long to be held.
+
+    Attributes:
+        number: The line's number in the file, from 1.
+        data: The next bytes of the line, without its line end; the last piece may be empty.
+        is_last: Whether the line ends here.
     """
 
     number: int
     data: bytes
-    is_blank: bool = False
-    is_too_long: bool = False
-    is_last: bool = True
+    is_last: bool
 
 
 def decompress(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -80,12 +89,13 @@ def decompress(chunks: Iterable[bytes]) -> Iterator[bytes]:
         raise NotGzipError("The stream ends within a gzip member")
 
 
-def split_lines(chunks: Iterable[bytes], *, max_line_bytes: int) -> Iterator[Line]:
-    r"""Yield the lines of a file.
+def split_lines(chunks: Iterable[bytes], *, max_line_bytes: int) -> Iterator[Lines | LongLinePiece]:
+    """Yield the lines of a file: those that end in one chunk together, for the sake of speed.
 
     Only the byte 0x0A ends a line: U+2028, U+2029 and U+0085 stand inside JSON texts. A byte order
     mark at the start of the file and carriage returns before a line end are left out. A line of
-    more than ``max_line_bytes`` comes in pieces, so that it is never held in memory.
+    more than ``max_line_bytes`` comes in pieces, so that it is never held in memory, unless it is
+    blank.
 
     Args:
         chunks: The file, cut anywhere.
@@ -95,51 +105,67 @@ def split_lines(chunks: Iterable[bytes], *, max_line_bytes: int) -> Iterator[Lin
     held = bytearray()
     is_long = False
     for chunk in _without_bom(chunks):
-        lines = chunk.split(b"\n")
-        rest = lines.pop()
-        for data in lines:
-            if held or is_long:
-                held += data
-                yield _line(number, bytes(held), is_long, max_line_bytes)
-                held.clear()
-                is_long = False
-            else:
-                yield _line(number, data, False, max_line_bytes)
+        # BytesIO ends lines at 0x0A alone, and finds them several times as fast as bytes.split.
+        lines = list(BytesIO(chunk))
+        rest = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
+        if lines and is_long:
+            held += lines.pop(0)
+            yield LongLinePiece(number, bytes(held.rstrip(_LINE_END)), is_last=True)
             number += 1
+            held.clear()
+            is_long = False
+        elif lines and held:
+            held += lines[0]
+            lines[0] = bytes(held)
+            held.clear()
+        if lines:
+            yield from _whole_lines(number, lines, max_line_bytes)
+            number += len(lines)
         held += rest
-        if is_long or (len(held) > max_line_bytes and not _may_be_blank(held)):
-            is_long = True
-            end = _before_returns(held, max_line_bytes)
-            if end:
-                yield Line(number, bytes(held[:end]), is_too_long=True, is_last=False)
+        if is_long or len(held) > max_line_bytes:
+            end = _end_of_content(held)
+            is_long = is_long or (end > max_line_bytes and not _may_be_blank(held))
+            if is_long and end:
+                yield LongLinePiece(number, bytes(held[:end]), is_last=False)
                 del held[:end]
-    if held or is_long:
-        yield _line(number, bytes(held), is_long, max_line_bytes)
-
-
-def _line(number: int, data: bytes, is_long: bool, max_line_bytes: int) -> Line:
-    """Return a line, or the last piece of a long one, from its bytes up to the line end."""
-    data = data.rstrip(b"\r")
     if is_long:
-        return Line(number, data, is_too_long=True)
-    if not data or data.isspace():
-        return Line(number, data, is_blank=True)
-    return Line(number, data, is_too_long=len(data) > max_line_bytes)
+        yield LongLinePiece(number, bytes(held.rstrip(_LINE_END)), is_last=True)
+    elif held:
+        yield from _whole_lines(number, [bytes(held)], max_line_bytes)
+
+
+def is_blank(line: bytes | bytearray) -> bool:
+    """Tell whether a line is empty or nothing but ASCII white space."""
+    return not line or line.isspace()
+
+
+def _whole_lines(
+    first: int, lines: list[bytes], max_line_bytes: int
+) -> Iterator[Lines | LongLinePiece]:
+    """Yield lines without their ends; those that are too long as a piece."""
+    lines = [line.rstrip(_LINE_END) for line in lines]
+    begin = 0
+    if max(map(len, lines)) > max_line_bytes:
+        for place, line in enumerate(lines):
+            if len(line) > max_line_bytes and not is_blank(line):
+                if place > begin:
+                    yield Lines(first + begin, lines[begin:place])
+                yield LongLinePiece(first + place, line, is_last=True)
+                begin = place + 1
+        lines = lines[begin:]
+    if lines:
+        yield Lines(first + begin, lines)
+
+
+def _end_of_content(held: bytearray) -> int:
+    """Return where the carriage returns begin that may turn out to stand before the line end."""
+    end = len(held.rstrip(b"\r"))
+    return end if len(held) - end <= _MAX_UNDECIDED_BYTES else len(held)
 
 
 def _may_be_blank(held: bytearray) -> bool:
-    """Tell whether a long beginning is kept because the line may turn out to be blank."""
-    return len(held) <= _MAX_BLANK_BYTES and held.isspace()
-
-
-def _before_returns(held: bytearray, max_line_bytes: int) -> int:
-    """Return how much of a long line's beginning can go out.
-
-    Carriage returns at its end stay: they may turn out to stand before the line end. A whole
-    ``max_line_bytes`` of them is content, so that they do not pile up.
-    """
-    end = len(held.rstrip(b"\r"))
-    return end if len(held) - end <= max_line_bytes else len(held)
+    """Tell whether a long beginning may turn out to be a blank line."""
+    return len(held) <= _MAX_UNDECIDED_BYTES and held.isspace()
 
 
 def _without_bom(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -151,10 +177,10 @@ def _without_bom(chunks: Iterable[bytes]) -> Iterator[bytes]:
             yield chunk
             continue
         head += chunk
-        if len(head) < len(_BOM) and _BOM.startswith(head):
+        if len(head) < len(BOM_UTF8) and BOM_UTF8.startswith(head):
             continue
         is_decided = True
-        yield head.removeprefix(_BOM)
+        yield head.removeprefix(BOM_UTF8)
     if head and not is_decided:
         yield head
 

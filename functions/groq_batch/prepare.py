@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from groq_batch import layout
-from groq_batch.checks import Problem
+from groq_batch.checks import Problem, problem_row
 from groq_batch.config import Settings
 from groq_batch.cost import estimate_cost_usd, unknown_models
 from groq_batch.delivery import Delivery
@@ -29,7 +29,6 @@ from groq_batch.jobs import (
 )
 from groq_batch.observability import logger
 from groq_batch.options import JobOptions, parse_options
-from groq_batch.problems import problem_row
 from groq_batch.reports import running_report
 from groq_batch.split import InputSummary, SplitLimits, split_input
 from groq_batch.status import FIRST_PAUSE_SECONDS

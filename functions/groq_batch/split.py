@@ -19,13 +19,20 @@ from groq_batch.checks import (
     too_long_message,
 )
 from groq_batch.cost import ModelEstimates
-from groq_batch.jsonl import Line, NotGzipError, decompress, split_lines
+from groq_batch.jsonl import (
+    Lines,
+    LongLinePiece,
+    NotGzipError,
+    decompress,
+    is_blank,
+    split_lines,
+)
 
 MAX_KEPT_PROBLEMS = 100
 """Problems that are kept in memory; all of them go to the sink."""
 
-_BATCHED_WRITE_BYTES = 256 * 1024
-"""Request lines are handed on in blocks of about this size: a call for each would cost more."""
+_WRITE_BYTES = 256 * 1024
+"""Request lines are written in blocks of about this size: a call for each would cost more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +97,6 @@ class InputSummary:
 
     Attributes:
         lines: Physical lines, blank ones included, also a last one without line end.
-        total: Lines that are not blank.
         good: Lines that passed all checks.
         invalid: Lines that did not.
         shards: The shards in order; each has a request at least.
@@ -101,7 +107,6 @@ class InputSummary:
     """
 
     lines: int = 0
-    total: int = 0
     good: int = 0
     invalid: int = 0
     shards: list[ShardSummary] = field(default_factory=list)
@@ -109,6 +114,11 @@ class InputSummary:
     problems: list[Problem] = field(default_factory=list)
     problems_total: int = 0
     fatal: Problem | None = None
+
+    @property
+    def total(self) -> int:
+        """Lines that are not blank."""
+        return self.good + self.invalid
 
 
 def split_input(
@@ -138,8 +148,11 @@ def split_input(
     splitter = _Splitter(limits, skip_invalid, sink)
     source = decompress(chunks) if gzipped else chunks
     try:
-        for line in split_lines(source, max_line_bytes=splitter.max_line_bytes):
-            splitter.take(line)
+        for item in split_lines(source, max_line_bytes=splitter.max_line_bytes):
+            if isinstance(item, Lines):
+                splitter.take_lines(item)
+            else:
+                splitter.take_piece(item)
     except NotGzipError:
         splitter.reject(
             "not_gzip",
@@ -147,7 +160,7 @@ def split_input(
             "cut short. Compress it again, or upload it uncompressed under a name without .gz.",
         )
     else:
-        if splitter.summary.total == 0:
+        if not splitter.summary.total:
             splitter.reject(
                 "empty_file",
                 "The file holds no request. Write each request as one JSON object on one line.",
@@ -167,34 +180,38 @@ class _Splitter:
         self._sink = sink
         self._checker = LineChecker()
         self._shard = ShardSummary(number=1)
-        self._batched: list[bytes] = []
-        self._batched_bytes = 0
+        self._unwritten: list[bytes] = []
+        self._unwritten_bytes = 0
         self._long_line: _LongLine | None = None
 
-    def take(self, line: Line) -> None:
-        """Take the next line or piece of a line."""
-        self.summary.lines = line.number
-        if line.is_blank:
-            return
-        if line.is_too_long:
-            self._take_piece(line)
-            return
-        self.summary.total += 1
-        found = self._checker.check(line.number, line.data)
-        if isinstance(found, CheckedRequest):
-            self._take_good(found, line.data)
-        else:
-            if self._skip_invalid:
-                self._sink.skipped_raw(self._shard.number).write(line.data + b"\n")
-            self._take_bad(found, len(line.data))
+    def take_lines(self, block: Lines) -> None:
+        """Take whole lines, blank ones among them."""
+        self.summary.lines = block.first + len(block.lines) - 1
+        check, take_good = self._checker.check, self._take_good
+        for number, data in enumerate(block.lines, block.first):
+            found = check(number, data)
+            if isinstance(found, CheckedRequest):
+                take_good(found, data)
+            elif not is_blank(data):
+                if self._skip_invalid:
+                    self._sink.skipped_raw(self._shard.number).write(data + b"\n")
+                self._take_bad(found, len(data))
 
-    def flush(self) -> None:
-        """Hand the batched request lines on."""
-        if self._batched:
-            self._batched.append(b"")
-            self._sink.shard(self._shard.number).write(b"\n".join(self._batched))
-            self._batched = []
-            self._batched_bytes = 0
+    def take_piece(self, piece: LongLinePiece) -> None:
+        """Take a piece of a line that is too long to be held."""
+        self.summary.lines = piece.number
+        if self._long_line is None:
+            self._long_line = _LongLine()
+        long_line = self._long_line
+        long_line.take(piece)
+        if self._skip_invalid:
+            raw = self._sink.skipped_raw(self._shard.number)
+            raw.write(piece.data)
+            if piece.is_last:
+                raw.write(b"\n")
+        if piece.is_last:
+            self._long_line = None
+            self._take_bad(long_line.problem(piece.number, self.max_line_bytes), long_line.size)
 
     def reject(self, code: str, message: str) -> None:
         """Record a problem of the whole file."""
@@ -206,47 +223,38 @@ class _Splitter:
         summary.problems_total += 1
         self._sink.problems().write(problem_row(problem))
 
+    def flush(self) -> None:
+        """Write the shard's lines that are not written yet."""
+        if self._unwritten:
+            self._unwritten.append(b"")
+            self._sink.shard(self._shard.number).write(b"\n".join(self._unwritten))
+            self._unwritten = []
+            self._unwritten_bytes = 0
+
     def _take_good(self, request: CheckedRequest, data: bytes) -> None:
-        summary = self.summary
+        summary, shard = self.summary, self._shard
         summary.good += 1
-        summary.models.add(request.model, request.body_bytes, request.max_output_tokens)
+        summary.models[request.model].add(request.body_bytes, request.max_output_tokens)
         if summary.invalid and not self._skip_invalid:
             return
-        shard, size = self._shard, len(data) + 1
-        if shard.requests == 0:
-            summary.shards.append(shard)
-        elif (
+        size = len(data) + 1
+        if (
             shard.requests == self._limits.max_requests
             or shard.bytes + size > self._limits.max_bytes
         ):
             self.flush()
             shard = self._shard = ShardSummary(number=shard.number + 1)
+        if shard.requests == 0:
             summary.shards.append(shard)
         shard.requests += 1
         shard.bytes += size
-        self._batched.append(data)
-        self._batched_bytes += size
-        if self._batched_bytes >= _BATCHED_WRITE_BYTES:
+        self._unwritten.append(data)
+        self._unwritten_bytes += size
+        if self._unwritten_bytes >= _WRITE_BYTES:
             self.flush()
 
-    def _take_piece(self, line: Line) -> None:
-        """Take a piece of a line that is too long to be held."""
-        if self._long_line is None:
-            self._long_line = _LongLine()
-            self.summary.total += 1
-        long_line = self._long_line
-        long_line.take(line)
-        if self._skip_invalid:
-            raw = self._sink.skipped_raw(self._shard.number)
-            raw.write(line.data)
-            if line.is_last:
-                raw.write(b"\n")
-        if line.is_last:
-            self._long_line = None
-            self._take_bad(long_line.problem(line.number, self.max_line_bytes), long_line.size)
-
     def _take_bad(self, problem: Problem, size: int) -> None:
-        """Report a bad line of some bytes."""
+        """Report a bad line; its size is in bytes."""
         summary, shard = self.summary, self._shard
         summary.invalid += 1
         summary.problems_total += 1
@@ -275,7 +283,7 @@ class _LongLine:
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._encoding_error: int | None = None
 
-    def take(self, piece: Line) -> None:
+    def take(self, piece: LongLinePiece) -> None:
         """Take the next piece."""
         if self._encoding_error is None:
             pending = len(self._decoder.getstate()[0])

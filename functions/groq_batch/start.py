@@ -136,7 +136,7 @@ class JobStarter:
 
     def _on_schedule(self, scheduled_time: str) -> list[StartedJob]:
         fired_at = layout.format_fired_at(self._scheduled_moment(scheduled_time))
-        known = {item.key for item in self._storage.list(layout.JOBS_PREFIX)}
+        known = {item.key for item in self._storage.objects(layout.JOBS_PREFIX)}
         requests = [
             request
             for request in self._sweep_requests(fired_at)

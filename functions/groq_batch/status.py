@@ -264,7 +264,7 @@ class _Check:
         """All batches have ended: collect what is not collected, then go on or finish."""
         collected = {
             layout.shard_number(item.key)
-            for item in self.storage.list(self.keys.summaries(self.attempt))
+            for item in self.storage.objects(self.keys.summaries(self.attempt))
         }
         if not collected >= set(board.entries):
             if board.download_rounds > 0 and self.resume_in > 0:
@@ -273,7 +273,7 @@ class _Check:
             return self._decide("download", resume_in=_pause(board.download_rounds))
         if stop is None and self.attempt < job.options.max_attempts:
             following = self.keys.shards(self.attempt + 1)
-            if next(iter(self.storage.list(following)), None) is not None:
+            if next(iter(self.storage.objects(following)), None) is not None:
                 self.attempt += 1
                 return self._decide("submit", resume_in=FIRST_PAUSE_SECONDS)
         return self._decide("finish")
@@ -334,4 +334,5 @@ class _Check:
 
 
 def _pause(rounds: int) -> int:
-    return min(FIRST_PAUSE_SECONDS * 2 ** min(rounds - 1, 10), _LONGEST_PAUSE_SECONDS)
+    doublings: int = min(rounds - 1, 10)
+    return min(FIRST_PAUSE_SECONDS << doublings, _LONGEST_PAUSE_SECONDS)

@@ -192,7 +192,7 @@ class Storage:
             for refused in answer.get("Errors", []):
                 raise UnreadableObjectError(f"{refused.get('Key')}: {refused.get('Code')}")
 
-    def list(self, prefix: str) -> Iterator[StoredObject]:
+    def objects(self, prefix: str) -> Iterator[StoredObject]:
         """Yield the objects below a prefix in order of their keys, 1,000 for each call."""
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
         for page in pages:

@@ -13,7 +13,7 @@ _READERS = 16
 
 def load_summaries(storage: Storage, keys: layout.WorkKeys, attempt: int) -> list[ShardSummary]:
     """Return the summaries of an attempt's shards, in order of the shards."""
-    names = [item.key for item in storage.list(keys.summaries(attempt))]
+    names = [item.key for item in storage.objects(keys.summaries(attempt))]
 
     def read(key: str) -> ShardSummary | None:
         found = storage.get_json(key)

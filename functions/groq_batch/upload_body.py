@@ -1,4 +1,4 @@
-"""The body of a file upload, sent as it is read: ``requests`` itself would read the whole file first."""
+"""The body of a file upload, sent as it is read; ``requests`` would read the whole file first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user sees of a job: rows in order, nothing lost, nothing sent twice, a report that adds up."""
+"""What a user sees of a job: rows in order, nothing lost or sent twice, a report that adds up."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ BAD_LINES = {
     "duplicate_custom_id": request_line("good-1"),
     "invalid_method": request_line("m").replace(b"POST", b"GET"),
     "invalid_url": request_line("u").replace(b"/v1/chat/completions", b"/v1/embeddings"),
-    "invalid_body": b'{"custom_id": "b", "method": "POST", "url": "/v1/chat/completions", "body": 1}',
+    "invalid_body": b'{"custom_id":"b","method":"POST","url":"/v1/chat/completions","body":1}',
     "missing_model": b'{"custom_id":"n","method":"POST","url":"/v1/chat/completions","body":{}}',
     "unsupported_parameter": request_line("s", stream=True),
 }

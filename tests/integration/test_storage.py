@@ -26,9 +26,7 @@ def storage() -> Iterator[Storage]:
     with mock_aws():
         s3 = boto3.client("s3")
         s3.create_bucket(Bucket="bucket")
-        s3.put_bucket_versioning(
-            Bucket="bucket", VersioningConfiguration={"Status": "Enabled"}
-        )
+        s3.put_bucket_versioning(Bucket="bucket", VersioningConfiguration={"Status": "Enabled"})
         yield Storage(s3=s3, bucket="bucket")
 
 
@@ -74,7 +72,7 @@ def test_head_and_versions(storage: Storage) -> None:
 def test_lists(storage: Storage) -> None:
     for key in ("w/attempt-1/a", "w/attempt-1/b", "w/attempt-2/a"):
         storage.put_bytes(key, b"12")
-    assert list(storage.list("w/attempt-1/")) == [
+    assert list(storage.objects("w/attempt-1/")) == [
         StoredObject("w/attempt-1/a", 2),
         StoredObject("w/attempt-1/b", 2),
     ]

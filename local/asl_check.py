@@ -1,0 +1,457 @@
+"""Check a state machine's definition (Amazon States Language) without AWS.
+
+``python -m local.asl_check FILE...`` finds what creating the machine would refuse, and some of what
+it would accept and never run: targets that do not exist, states that nothing leads to or that lead
+nowhere, unknown fields, fields of the other query language, and JSONata that cannot be parsed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jsonata import Jsonata
+from jsonata.jexception import JException
+
+JSONPATH = "JSONPath"
+JSONATA = "JSONata"
+
+_MAX_STATE_NAME_LENGTH = 80
+
+_MACHINE_FIELDS = {"Comment", "QueryLanguage", "StartAt", "States", "TimeoutSeconds", "Version"}
+_PROCESSOR_FIELDS = {"Comment", "ProcessorConfig", "StartAt", "States"}
+_PROCESSOR_CONFIG_FIELDS = {"ExecutionType", "Mode"}
+
+_COMMON_FIELDS = {"Comment", "QueryLanguage", "Type"}
+_TRANSITION_FIELDS = {"End", "Next"}
+_FAULT_FIELDS = {"Catch", "Retry"}
+
+_FIELDS: Mapping[str, set[str]] = {
+    "Task": {"Assign", "Credentials", "HeartbeatSeconds", "Resource", "TimeoutSeconds"}
+    | _TRANSITION_FIELDS
+    | _FAULT_FIELDS,
+    "Pass": {"Assign"} | _TRANSITION_FIELDS,
+    "Choice": {"Assign", "Choices", "Default"},
+    "Wait": {"Assign", "Seconds", "Timestamp"} | _TRANSITION_FIELDS,
+    "Succeed": set(),
+    "Fail": {"Cause", "Error"},
+    "Parallel": {"Assign", "Branches"} | _TRANSITION_FIELDS | _FAULT_FIELDS,
+    "Map": {
+        "Assign",
+        "ItemBatcher",
+        "ItemProcessor",
+        "ItemReader",
+        "ItemSelector",
+        "Label",
+        "MaxConcurrency",
+        "ResultWriter",
+        "ToleratedFailureCount",
+        "ToleratedFailurePercentage",
+    }
+    | _TRANSITION_FIELDS
+    | _FAULT_FIELDS,
+}
+"""Fields of each type of state that both query languages have."""
+
+_JSONPATH_FIELDS: Mapping[str, set[str]] = {
+    "Task": {
+        "HeartbeatSecondsPath",
+        "InputPath",
+        "OutputPath",
+        "Parameters",
+        "ResultPath",
+        "ResultSelector",
+        "TimeoutSecondsPath",
+    },
+    "Pass": {"InputPath", "OutputPath", "Parameters", "Result", "ResultPath"},
+    "Choice": {"InputPath", "OutputPath"},
+    "Wait": {"InputPath", "OutputPath", "SecondsPath", "TimestampPath"},
+    "Succeed": {"InputPath", "OutputPath"},
+    "Fail": {"CausePath", "ErrorPath"},
+    "Parallel": {"InputPath", "OutputPath", "Parameters", "ResultPath", "ResultSelector"},
+    "Map": {
+        "InputPath",
+        "ItemsPath",
+        "MaxConcurrencyPath",
+        "OutputPath",
+        "ResultPath",
+        "ResultSelector",
+        "ToleratedFailureCountPath",
+        "ToleratedFailurePercentagePath",
+    },
+}
+
+_JSONATA_FIELDS: Mapping[str, set[str]] = {
+    "Task": {"Arguments", "Output"},
+    "Pass": {"Output"},
+    "Choice": {"Output"},
+    "Wait": {"Output"},
+    "Succeed": {"Output"},
+    "Fail": set(),
+    "Parallel": {"Arguments", "Output"},
+    "Map": {"Items", "Output"},
+}
+
+_REQUIRED_FIELDS: Mapping[str, set[str]] = {
+    "Task": {"Resource"},
+    "Choice": {"Choices"},
+    "Parallel": {"Branches"},
+    "Map": {"ItemProcessor"},
+}
+
+_RETRY_FIELDS = {
+    "BackoffRate",
+    "Comment",
+    "ErrorEquals",
+    "IntervalSeconds",
+    "JitterStrategy",
+    "MaxAttempts",
+    "MaxDelaySeconds",
+}
+_CATCH_FIELDS = {"Assign", "Comment", "ErrorEquals", "Next"}
+_CHOICE_FIELDS = {"Assign", "Comment", "Next"}
+_TRANSFER_FIELDS = {"Comment", "ReaderConfig", "Resource", "WriterConfig"}
+_COMPARISON = re.compile(
+    r"(?:String|Numeric|Timestamp)(?:Equals|LessThan|GreaterThan|LessThanEquals|GreaterThanEquals)"
+    r"(?:Path)?|BooleanEquals(?:Path)?|StringMatches|Is(?:Null|Present|Numeric|String|Boolean|Timestamp)"
+)
+
+_PLACEHOLDER = re.compile(r"\$\{[^}]*\}?")
+_GOOD_PLACEHOLDER = re.compile(r"\$\{[A-Za-z0-9]+\}")
+
+_ONLY = {JSONPATH: _JSONPATH_FIELDS, JSONATA: _JSONATA_FIELDS}
+_OTHER = {JSONPATH: JSONATA, JSONATA: JSONPATH}
+
+Json = dict[str, Any]
+
+
+@dataclass(slots=True)
+class _Findings:
+    """What was found so far, and the names used, which have to be unique in the whole machine."""
+
+    default_language: str
+    problems: list[str] = field(default_factory=list)
+    names: set[str] = field(default_factory=set)
+
+    def add(self, place: str, message: str) -> None:
+        self.problems.append(f"{place}: {message}")
+
+    def unknown(self, place: str, value: Mapping[str, Any], allowed: set[str]) -> None:
+        for name in value:
+            if name not in allowed:
+                self.add(place, f"unknown field {name}")
+
+
+def check_text(text: str) -> list[str]:
+    """Return the problems of a definition in JSON; none when it is fine."""
+    try:
+        machine = json.loads(text, object_pairs_hook=_without_duplicates)
+    except ValueError as error:
+        return [f"not JSON before the placeholders are replaced: {error}"]
+    if not isinstance(machine, dict):
+        return ["the definition is not an object"]
+    return check_machine(machine)
+
+
+def check_machine(machine: Json) -> list[str]:
+    """Return the problems of a parsed definition; none when it is fine."""
+    language = machine.get("QueryLanguage", JSONPATH)
+    findings = _Findings(language if language in _ONLY else JSONPATH)
+    if language not in _ONLY:
+        findings.add("machine", f"unknown QueryLanguage {language!r}")
+    findings.unknown("machine", machine, _MACHINE_FIELDS)
+    _check_placeholders(machine, "machine", findings)
+    _check_states(machine, "machine", findings)
+    return findings.problems
+
+
+def _without_duplicates(pairs: Sequence[tuple[str, Any]]) -> Json:
+    result: Json = {}
+    for name, value in pairs:
+        if name in result:
+            raise ValueError(f"{name!r} stands twice in the same object")
+        result[name] = value
+    return result
+
+
+def _strings(value: Any, place: str) -> Iterator[tuple[str, str]]:
+    """Yield every string of a value with the place where it stands."""
+    if isinstance(value, str):
+        yield place, value
+    elif isinstance(value, dict):
+        for name, part in value.items():
+            yield from _strings(part, f"{place}.{name}")
+    elif isinstance(value, list):
+        for number, part in enumerate(value):
+            yield from _strings(part, f"{place}[{number}]")
+
+
+def _check_placeholders(machine: Json, place: str, findings: _Findings) -> None:
+    for where, text in _strings(machine, place):
+        for placeholder in _PLACEHOLDER.findall(text):
+            if not _GOOD_PLACEHOLDER.fullmatch(placeholder):
+                findings.add(where, f"{placeholder} is no placeholder: letters and digits only")
+
+
+def _check_states(container: Json, place: str, findings: _Findings) -> None:
+    """Check the states of a machine, of a branch or of an item processor, and how they connect."""
+    states = container.get("States")
+    if not isinstance(states, dict) or not states:
+        findings.add(place, "States is missing or empty")
+        return
+    start = container.get("StartAt")
+    if start not in states:
+        findings.add(place, f"StartAt names {start!r}, which is not a state here")
+    for name, state in states.items():
+        _check_name(name, findings)
+        if isinstance(state, dict) and state.get("Type") in _FIELDS:
+            _check_state(name, state, findings)
+        else:
+            kind = state.get("Type") if isinstance(state, dict) else None
+            findings.add(name, f"unknown Type {kind!r}")
+    _check_graph(start, states, findings)
+
+
+def _check_name(name: str, findings: _Findings) -> None:
+    if name in findings.names:
+        findings.add(name, "this name is used twice in the machine")
+    findings.names.add(name)
+    if len(name) > _MAX_STATE_NAME_LENGTH:
+        findings.add(name, f"the name is longer than {_MAX_STATE_NAME_LENGTH} characters")
+
+
+def _check_graph(start: Any, states: Json, findings: _Findings) -> None:
+    """Report targets that do not exist, states that nothing leads to, and states without an end."""
+    following: dict[str, list[str]] = {name: [] for name in states}
+    before: dict[str, list[str]] = {name: [] for name in states}
+    for name, state in states.items():
+        for where, target in _targets(state):
+            if target in states:
+                following[name].append(target)
+                before[target].append(name)
+            else:
+                findings.add(name, f"{where} names {target!r}, which is not a state here")
+    reachable = _closure({start} & set(states), following)
+    ending = _closure({name for name, state in states.items() if _is_end(state)}, before)
+    for name in states:
+        if start in states and name not in reachable:
+            findings.add(name, "nothing leads to this state")
+        if name not in ending:
+            findings.add(name, "no path leads from this state to an end")
+
+
+def _closure(start: set[str], edges: Mapping[str, Sequence[str]]) -> set[str]:
+    seen = set(start)
+    waiting = list(start)
+    while waiting:
+        for following in edges[waiting.pop()]:
+            if following not in seen:
+                seen.add(following)
+                waiting.append(following)
+    return seen
+
+
+def _objects(value: Any) -> list[Json]:
+    return [part for part in value if isinstance(part, dict)] if isinstance(value, list) else []
+
+
+def _is_end(state: Any) -> bool:
+    return isinstance(state, dict) and (
+        state.get("Type") in {"Succeed", "Fail"} or state.get("End") is True
+    )
+
+
+def _targets(state: Any) -> Iterator[tuple[str, Any]]:
+    """Yield where a state may go, with the field that says so."""
+    if not isinstance(state, dict):
+        return
+    for name in ("Next", "Default"):
+        if name in state:
+            yield name, state[name]
+    for name in ("Choices", "Catch"):
+        for number, rule in enumerate(_objects(state.get(name))):
+            yield f"{name}[{number}].Next", rule.get("Next")
+
+
+def _check_state(name: str, state: Json, findings: _Findings) -> None:
+    kind = state["Type"]
+    language = state.get("QueryLanguage", findings.default_language)
+    if language not in _ONLY:
+        findings.add(name, f"unknown QueryLanguage {language!r}")
+        return
+    if language == JSONPATH and findings.default_language == JSONATA:
+        findings.add(name, "a JSONPath state cannot stand in a JSONata machine")
+    for given in state:
+        if given in _COMMON_FIELDS | _FIELDS[kind] | _ONLY[language][kind]:
+            continue
+        if given in _ONLY[_OTHER[language]][kind]:
+            findings.add(name, f"{given} belongs to {_OTHER[language]}; this is a {language} state")
+        else:
+            findings.add(name, f"unknown field {given}")
+    for required in _REQUIRED_FIELDS.get(kind, set()):
+        if required not in state:
+            findings.add(name, f"{required} is missing")
+    _check_transition(name, state, findings)
+    _check_expressions(name, state, language, findings)
+    if kind == "Choice":
+        _check_choices(name, state, language, findings)
+    if kind == "Wait":
+        _check_wait(name, state, findings)
+    _check_faults(name, state, language, findings)
+    _check_nested(name, state, language, findings)
+
+
+def _check_transition(name: str, state: Json, findings: _Findings) -> None:
+    if not _FIELDS[state["Type"]] >= _TRANSITION_FIELDS:
+        return
+    if ("Next" in state) == ("End" in state):
+        findings.add(name, "needs either Next or End")
+    if "End" in state and state["End"] is not True:
+        findings.add(name, "End can only be true")
+
+
+def _check_wait(name: str, state: Json, findings: _Findings) -> None:
+    given = [
+        one for one in ("Seconds", "SecondsPath", "Timestamp", "TimestampPath") if one in state
+    ]
+    if len(given) != 1:
+        findings.add(name, "needs exactly one of Seconds and Timestamp")
+
+
+def _own_values(state: Json) -> Json:
+    """Return a state without the states inside it, which are checked on their own."""
+    return {
+        name: value for name, value in state.items() if name not in {"ItemProcessor", "Branches"}
+    }
+
+
+def _check_expressions(name: str, state: Json, language: str, findings: _Findings) -> None:
+    """Check JSONata expressions, and that none of the other language's stand here."""
+    own = _own_values(state)
+    for where, text in _strings(own, name):
+        if where.endswith(".Comment") or "{%" not in text:
+            continue
+        if language == JSONPATH:
+            findings.add(where, "JSONata in a JSONPath state is taken as plain text")
+        elif not (text.startswith("{%") and text.endswith("%}")):
+            findings.add(where, "a JSONata expression has to be the whole string, {% to %}")
+        else:
+            _check_jsonata(where, text[2:-2], findings)
+    for where, value in _path_fields(own, name):
+        if language == JSONATA:
+            findings.add(where, "fields ending in .$ belong to JSONPath; this is a JSONata state")
+        elif not (isinstance(value, str) and value.startswith(("$", "States."))):
+            findings.add(where, "has to be a path that begins with $ or a States. function")
+
+
+def _path_fields(value: Any, place: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for name, part in value.items():
+            if name.endswith(".$"):
+                yield f"{place}.{name}", part
+            yield from _path_fields(part, f"{place}.{name}")
+    elif isinstance(value, list):
+        for number, part in enumerate(value):
+            yield from _path_fields(part, f"{place}[{number}]")
+
+
+def _check_jsonata(where: str, expression: str, findings: _Findings) -> None:
+    try:
+        Jsonata(expression)
+    except (JException, IndexError, AttributeError, TypeError, ValueError) as error:
+        findings.add(where, f"JSONata cannot be parsed: {error}")
+
+
+def _check_choices(name: str, state: Json, language: str, findings: _Findings) -> None:
+    if not _objects(state.get("Choices")):
+        findings.add(name, "Choices has no rule")
+    for number, rule in enumerate(_objects(state.get("Choices"))):
+        place = f"{name}.Choices[{number}]"
+        if language == JSONATA:
+            findings.unknown(place, rule, _CHOICE_FIELDS | {"Condition", "Output"})
+            if "Condition" not in rule:
+                findings.add(place, "Condition is missing")
+        else:
+            _check_comparison(
+                place, {k: v for k, v in rule.items() if k not in _CHOICE_FIELDS}, findings
+            )
+
+
+def _check_comparison(place: str, rule: Json, findings: _Findings) -> None:
+    """Check a JSONPath rule: a Variable and one comparison, or And, Or, Not of such."""
+    if len(rule) == 1 and next(iter(rule)) in {"And", "Or", "Not"}:
+        (operator, parts), *_ = rule.items()
+        for part in [parts] if operator == "Not" else parts:
+            _check_comparison(f"{place}.{operator}", part, findings)
+        return
+    comparisons = [one for one in rule if _COMPARISON.fullmatch(one)]
+    findings.unknown(place, rule, {"Variable", *comparisons})
+    if "Variable" not in rule or len(comparisons) != 1:
+        findings.add(place, "needs a Variable and exactly one comparison")
+
+
+def _check_faults(name: str, state: Json, language: str, findings: _Findings) -> None:
+    only = {"Output"} if language == JSONATA else {"ResultPath"}
+    for kind, allowed in (("Retry", _RETRY_FIELDS), ("Catch", _CATCH_FIELDS | only)):
+        rules = _objects(state.get(kind))
+        for number, rule in enumerate(rules):
+            place = f"{name}.{kind}[{number}]"
+            findings.unknown(place, rule, allowed)
+            errors = rule.get("ErrorEquals")
+            if not isinstance(errors, list) or not errors:
+                findings.add(place, "ErrorEquals is missing or empty")
+            elif "States.ALL" in errors and (len(errors) > 1 or number < len(rules) - 1):
+                findings.add(place, "States.ALL has to stand alone, in the last rule")
+
+
+def _check_nested(name: str, state: Json, language: str, findings: _Findings) -> None:
+    """Check the states inside a Map or a Parallel state, and where a Map reads and writes."""
+    processor = state.get("ItemProcessor")
+    if isinstance(processor, dict):
+        place = f"{name}.ItemProcessor"
+        findings.unknown(place, processor, _PROCESSOR_FIELDS)
+        config = processor.get("ProcessorConfig", {})
+        findings.unknown(f"{place}.ProcessorConfig", config, _PROCESSOR_CONFIG_FIELDS)
+        if config.get("Mode") == "DISTRIBUTED" and "ExecutionType" not in config:
+            findings.add(place, "a distributed map needs an ExecutionType")
+        _check_states(processor, place, findings)
+    for number, branch in enumerate(_objects(state.get("Branches"))):
+        place = f"{name}.Branches[{number}]"
+        findings.unknown(place, branch, _PROCESSOR_FIELDS - {"ProcessorConfig"})
+        _check_states(branch, place, findings)
+    own = {"Arguments"} if language == JSONATA else {"Parameters"}
+    for one in ("ItemReader", "ResultWriter"):
+        if isinstance(state.get(one), dict):
+            findings.unknown(f"{name}.{one}", state[one], _TRANSFER_FIELDS | own)
+
+
+def count_states(container: Json) -> int:
+    """Return the number of states of a definition, those inside other states included."""
+    states = container["States"].values()
+    nested = [state["ItemProcessor"] for state in states if "ItemProcessor" in state]
+    nested += [branch for state in states for branch in state.get("Branches", [])]
+    return len(states) + sum(count_states(one) for one in nested)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check files; return 1 when one has a problem, and print every problem."""
+    status = 0
+    for name in sys.argv[1:] if arguments is None else arguments:
+        text = Path(name).read_text(encoding="utf-8")
+        problems = check_text(text)
+        for problem in problems:
+            print(f"{name}: {problem}")
+        if problems:
+            status = 1
+        else:
+            print(f"{name}: {count_states(json.loads(text))} states, no problems")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import gzip
+import io
+import tracemalloc
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from groq_batch.jsonl import Lines, LongLinePiece, NotGzipError, decompress, split_lines
+
+BOM = b"\xef\xbb\xbf"
+LIMIT = 8
+
+
+def cut(data: bytes, size: int) -> list[bytes]:
+    return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+@st.composite
+def chunked(draw: st.DrawFn, content: st.SearchStrategy[bytes]) -> list[bytes]:
+    """Content cut at any places, empty chunks among them."""
+    data = draw(content)
+    places = sorted(draw(st.lists(st.integers(0, len(data)), max_size=8)))
+    return [data[a:b] for a, b in zip([0, *places], [*places, len(data)], strict=True)]
+
+
+def read(chunks: list[bytes], limit: int = LIMIT) -> list[tuple[int, bytes, bool]]:
+    """Return number, bytes and whether it came in pieces, for each line."""
+    found: list[tuple[int, bytes, bool]] = []
+    pieces: list[bytes] = []
+    for item in split_lines(chunks, max_line_bytes=limit):
+        if isinstance(item, Lines):
+            assert not pieces
+            found += [(item.first + place, line, False) for place, line in enumerate(item.lines)]
+        else:
+            pieces.append(item.data)
+            if item.is_last:
+                found.append((item.number, b"".join(pieces), True))
+                pieces = []
+    assert not pieces
+    return found
+
+
+def expected(data: bytes, limit: int = LIMIT) -> list[tuple[int, bytes, bool]]:
+    """The same, from the whole file in memory."""
+    lines = data.removeprefix(BOM).split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    lines = [line.rstrip(b"\r") for line in lines]
+    return [
+        (number, line, len(line) > limit and bool(line.strip()))
+        for number, line in enumerate(lines, start=1)
+    ]
+
+
+class TestSplitLines:
+    @given(
+        chunked(
+            st.lists(
+                st.sampled_from([b"a", b"\n", b"\r", b" ", b"\t", BOM, b"\xc2\x85", b"abcdefgh"]),
+                max_size=40,
+            ).map(b"".join)
+        )
+    )
+    def test_any_chunking_gives_the_lines_of_the_file(self, chunks: list[bytes]) -> None:
+        assert read(chunks) == expected(b"".join(chunks))
+
+    @pytest.mark.parametrize("size", range(1, 12))
+    def test_every_boundary(self, size: int) -> None:
+        data = BOM + b"one\r\n\n two\r\r\n" + BOM + b"\n12345678\r\n123456789\r\n\r\nlast\r"
+        assert read(cut(data, size)) == [
+            (1, b"one", False),
+            (2, b"", False),
+            (3, b" two", False),
+            (4, BOM, False),
+            (5, b"12345678", False),
+            (6, b"123456789", True),
+            (7, b"", False),
+            (8, b"last", False),
+        ]
+
+    @pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\u0085", "\v", "\f", "\x1c", "\r"])
+    def test_only_0x0a_ends_a_line(self, separator: str) -> None:
+        line = f"a{separator}b".encode()
+        assert read([line + b"\nc"]) == [(1, line, False), (2, b"c", False)]
+
+    @pytest.mark.parametrize("data", [b"", BOM])
+    def test_nothing_is_no_line(self, data: bytes) -> None:
+        assert read([data]) == []
+
+    def test_a_last_line_without_end_counts(self) -> None:
+        assert read([b"a\nb"]) == read([b"a\nb\n"]) == [(1, b"a", False), (2, b"b", False)]
+
+    def test_half_a_byte_order_mark_is_content(self) -> None:
+        assert read([b"\xef", b"\xbb"]) == [(1, b"\xef\xbb", False)]
+
+    def test_a_long_line_comes_in_pieces_while_it_is_read(self) -> None:
+        def chunks():
+            for number in range(5):
+                seen.append(number)
+                yield b"x" * 10
+            yield b"\nshort\n"
+
+        seen: list[int] = []
+        items = split_lines(chunks(), max_line_bytes=15)
+        first = next(items)
+        assert first == LongLinePiece(1, b"x" * 20, is_last=False)
+        assert seen == [0, 1]
+        assert list(items)[-1] == Lines(2, [b"short"])
+
+    def test_returns_within_a_long_line_are_kept_and_those_at_its_end_are_not(self) -> None:
+        assert read([b"123456789", b"\r\r", b"\rx\r", b"\r", b"\nb"]) == [
+            (1, b"123456789\r\r\rx", True),
+            (2, b"b", False),
+        ]
+
+    def test_a_long_line_without_end(self) -> None:
+        assert read([b"123456789", b"0\r"]) == [(1, b"1234567890", True)]
+
+    def test_a_long_blank_line_is_not_too_long(self) -> None:
+        assert read([b" " * 20, b"\t" * 20, b"\r\nx"]) == [
+            (1, b" " * 20 + b"\t" * 20, False),
+            (2, b"x", False),
+        ]
+
+    def test_endless_white_space_is_not_held(self) -> None:
+        megabytes = 100
+        tracemalloc.start()
+        chunks = (b"\r" * 2**20 for _ in range(megabytes))
+        pieces = [item.is_last for item in split_lines(chunks, max_line_bytes=LIMIT)]
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert pieces[-1]
+        assert peak < 80 * 2**20
+
+    def test_a_line_of_300_megabytes_is_not_held(self) -> None:
+        tracemalloc.start()
+        size = sum(
+            len(item.data)
+            for item in split_lines((b"x" * 2**20 for _ in range(300)), max_line_bytes=2**20)
+            if isinstance(item, LongLinePiece)
+        )
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert size == 300 * 2**20
+        assert peak < 12 * 2**20
+
+
+class TestDecompress:
+    @given(
+        st.lists(st.binary(max_size=200), min_size=1, max_size=4),
+        st.integers(0, 5),
+        st.integers(1, 50),
+    )
+    def test_members_and_padding_in_any_chunks(
+        self, members: list[bytes], padding: int, size: int
+    ) -> None:
+        data = b"".join(gzip.compress(member) + b"\0" * padding for member in members)
+        assert b"".join(decompress(cut(data, size))) == b"".join(members) == gzip.decompress(data)
+
+    def test_an_empty_stream_is_an_empty_file(self) -> None:
+        assert list(decompress([])) == list(decompress([b""])) == []
+        assert gzip.decompress(b"") == b""
+
+    def test_a_stream_cut_anywhere_is_refused(self) -> None:
+        data = gzip.compress(b"first") + gzip.compress(b"some content, some content")
+        whole_member = len(gzip.compress(b"first"))
+        for end in range(1, len(data)):
+            if end != whole_member:
+                with pytest.raises(NotGzipError):
+                    list(decompress([data[:end]]))
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"{}\n",
+            b"\0\0\0\0",
+            b"\0" + gzip.compress(b"x"),
+            gzip.compress(b"x") + b"more",
+            gzip.compress(b"x") + b"\0\0more",
+            zlib.compress(b"x"),
+            gzip.compress(b"x")[:-8] + b"\0" * 8,
+            gzip.compress(b"xy")[:-1] + b"\1",
+        ],
+    )
+    @pytest.mark.parametrize("size", [1, 1000])
+    def test_what_is_not_gzip_is_refused(self, data: bytes, size: int) -> None:
+        with pytest.raises(NotGzipError):
+            list(decompress(cut(data, size)))
+
+    def test_a_bomb_unpacks_piece_by_piece(self) -> None:
+        packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+        packed = io.BytesIO()
+        for _ in range(200):
+            packed.write(packer.compress(b"\0" * 2**20))
+        packed.write(packer.flush())
+        chunks = [packed.getvalue()]
+        tracemalloc.start()
+        total = 0
+        for piece in decompress(chunks):
+            assert len(piece) <= 2**20
+            total += len(piece)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert total == 200 * 2**20
+        assert peak < 4 * 2**20
+
+    def test_many_tiny_members(self) -> None:
+        data = gzip.compress(b"x") * 20_000
+        assert b"".join(decompress([data])) == b"x" * 20_000
