@@ -9,7 +9,8 @@ from typing import Any, Self
 
 from groq_batch import layout
 from groq_batch.batches import Batch
-from groq_batch.storage import Storage
+from groq_batch.observability import logger
+from groq_batch.storage import ConflictError, Storage
 from groq_batch.submissions import Stage, Submission
 
 _READERS = 16
@@ -24,6 +25,7 @@ class BoardEntry:
     requests: int | None = None
     batch: Batch | None = None
     error: dict[str, Any] | None = None
+    doubtful: bool = False
 
     @property
     def is_settled(self) -> bool:
@@ -45,6 +47,7 @@ class Board:
         started_at: When the attempt's first look at its batches was, in seconds since 1970.
         entries: What is known of each shard, by number.
         outage: Why Groq cannot be asked at present, as code and sentence; None when it can.
+        blocked: What the account was refused for when shards were last sent or fetched, likewise.
         submit_rounds: How often the attempt's shards have been handed to the submission again.
         download_rounds: How often they have been handed to the download.
         lost: Whether batches were given up that never ended.
@@ -54,15 +57,21 @@ class Board:
     started_at: float
     entries: dict[int, BoardEntry] = field(default_factory=dict)
     outage: dict[str, Any] | None = None
+    blocked: dict[str, Any] | None = None
     submit_rounds: int = 0
     download_rounds: int = 0
     lost: bool = False
+    etag: str | None = field(default=None, compare=False)
 
     @classmethod
     def load(cls, storage: Storage, keys: layout.WorkKeys, attempt: int) -> Self | None:
         """Read the board of an attempt, or None when nobody has looked yet."""
         found = storage.get_json(keys.batches(attempt))
-        return cls.from_json(found[0]) if found else None
+        if found is None:
+            return None
+        board = cls.from_json(found[0])
+        board.etag = found[1]
+        return board
 
     @classmethod
     def begin(
@@ -79,8 +88,20 @@ class Board:
         )
 
     def save(self, storage: Storage, keys: layout.WorkKeys) -> None:
-        """Write the board."""
-        storage.put_json(keys.batches(self.attempt), self.to_json())
+        """Write the board, unless another look at the batches has written it meanwhile.
+
+        What that one saw is as new, and an invocation that was thought dead must not set the board
+        back.
+        """
+        try:
+            self.etag = storage.put_json(
+                keys.batches(self.attempt),
+                self.to_json(),
+                if_none_match=self.etag is None,
+                if_match=self.etag,
+            )
+        except ConflictError:
+            logger.info("Another invocation has looked at the batches as well")
 
     def refresh(self, storage: Storage, keys: layout.WorkKeys) -> None:
         """Read the submission records of the shards that were not settled when last seen."""
@@ -103,6 +124,7 @@ class Board:
                         requests=record.requests,
                         batch=record.batch,
                         error=record.error,
+                        doubtful=record.doubtful,
                     )
 
     @property
@@ -130,6 +152,11 @@ class Board:
         return any(entry.batch is not None for entry in self.entries.values())
 
     @property
+    def has_doubts(self) -> bool:
+        """Whether Groq may hold a batch or a file of this attempt that no record names."""
+        return any(entry.doubtful for entry in self.entries.values())
+
+    @property
     def requests(self) -> int:
         """Requests of the attempt's batches, as far as known."""
         return sum(_requests(entry) for entry in self.entries.values())
@@ -150,6 +177,7 @@ class Board:
             "attempt": self.attempt,
             "started_at": self.started_at,
             "outage": self.outage,
+            "blocked": self.blocked,
             "submit_rounds": self.submit_rounds,
             "download_rounds": self.download_rounds,
             "lost": self.lost,
@@ -160,6 +188,7 @@ class Board:
                     "requests": entry.requests,
                     "batch": entry.batch.to_json() if entry.batch else None,
                     "error": entry.error,
+                    "doubtful": entry.doubtful,
                 }
                 for number, entry in sorted(self.entries.items())
             },
@@ -172,6 +201,7 @@ class Board:
             attempt=data["attempt"],
             started_at=data["started_at"],
             outage=data["outage"],
+            blocked=data["blocked"],
             submit_rounds=data["submit_rounds"],
             download_rounds=data["download_rounds"],
             lost=data["lost"],
@@ -182,6 +212,7 @@ class Board:
                     requests=entry["requests"],
                     batch=Batch.from_json(entry["batch"]) if entry["batch"] else None,
                     error=entry["error"],
+                    doubtful=entry["doubtful"],
                 )
                 for number, entry in data["shards"].items()
             },

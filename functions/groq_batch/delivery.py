@@ -15,6 +15,7 @@ from groq_batch import layout
 from groq_batch.jobs import JobRequest
 from groq_batch.reports import RUNNING
 from groq_batch.storage import JOB_METADATA, ConflictError, ObjectWriter, Storage
+from groq_batch.upload_keys import check_key
 
 _TRIES = 5
 
@@ -30,12 +31,19 @@ class Delivery:
         """Deliver for the job of ``request``."""
         self._storage = storage
         self._request = request
+        # An upload that is rejected for its key may stand on the path of others.
+        self._owns_path = check_key(request.key) is None
         self.metadata = {JOB_METADATA: request.job_id}
 
     # -- order -----------------------------------------------------------------------------------
 
     def is_overtaken(self) -> bool:
-        """Tell whether a newer upload of the key, or a later run of the same one, exists."""
+        """Tell whether a newer upload of the key, or a later run of the same one, exists.
+
+        A firing of a recurring file has a path of its own, which nobody else delivers under.
+        """
+        if self._request.path != layout.input_path(self._request.key):
+            return False
         if self._newer_upload_exists():
             return True
         found = self._storage.get_json(layout.delivery_keys(self._request.path).report)
@@ -61,17 +69,20 @@ class Delivery:
 
     # -- the report ------------------------------------------------------------------------------
 
-    def begin(self, report: dict[str, Any], *, take_over: bool) -> None:
+    def begin(self, report: dict[str, Any]) -> None:
         """Write the first report and remove what the job before has delivered.
+
+        An upload that is rejected for its key touches nothing of others at its path.
 
         Args:
             report: The report of the running job.
-            take_over: Whether the path is this job's by right. An upload that is rejected for its
-                key may stand on the path of others and touches nothing of theirs.
+
+        Raises:
+            ConflictError: Others kept writing the report at the same time.
         """
         mine = self._request.job_id
         path = self._request.path
-        if take_over and self.is_overtaken():
+        if self.is_overtaken():
             path = layout.superseded_path(mine, path)
         for _ in range(_TRIES):
             keys = layout.delivery_keys(path)
@@ -80,10 +91,10 @@ class Delivery:
                 if found[0].get("job_id") == mine:
                     return
                 same_key = found[0].get("input", {}).get("key") == self._request.key
-                if not take_over and not same_key:
+                if not self._owns_path and not same_key:
                     path = mine
                     continue
-            if take_over:
+            if self._owns_path:
                 self._remove(keys)
             try:
                 self._storage.put_json(
@@ -94,7 +105,7 @@ class Delivery:
                     metadata=self.metadata,
                 )
             except ConflictError:
-                if take_over and self.is_overtaken():
+                if self.is_overtaken():
                     path = layout.superseded_path(mine, self._request.path)
                 continue
             return
@@ -135,13 +146,32 @@ class Delivery:
             return layout.superseded_path(mine, self._request.path)
         return self._request.path
 
-    def write_final(self, report: dict[str, Any], path: str) -> str:
-        """Write the final report under ``path`` and return its key."""
+    def write_final(self, report: dict[str, Any], path: str) -> None:
+        """Write the final report under ``path``, in the place of this job's running one.
+
+        Raises:
+            OvertakenError: A newer job has begun at this path; nothing was written.
+        """
         key = layout.delivery_keys(path).report
-        self._storage.put_json(key, report, metadata=self.metadata)
-        if path != self._request.path:
-            self._withdraw_running_report()
-        return key
+        for _ in range(_TRIES):
+            found = self._storage.get_json(key)
+            is_mine = found is None or found[0].get("job_id") == self._request.job_id
+            if not is_mine and (self.is_overtaken() or not self._owns_path):
+                raise OvertakenError(key)
+            try:
+                self._storage.put_json(
+                    key,
+                    report,
+                    if_none_match=found is None,
+                    if_match=found[1] if found else None,
+                    metadata=self.metadata,
+                )
+            except ConflictError:
+                continue
+            if path != self._request.path:
+                self._withdraw_running_report()
+            return
+        raise OvertakenError(key)
 
     def _withdraw_running_report(self) -> None:
         """Remove the running report of a job that ends below ``superseded/``."""
@@ -176,6 +206,8 @@ class Delivery:
             if head is not None and head.metadata.get(JOB_METADATA) == self._request.job_id:
                 return True
             if head is not None:
+                if not self._owns_path:
+                    return False
                 if self.is_overtaken():
                     raise OvertakenError(key)
                 self._storage.delete([key])

@@ -22,7 +22,7 @@ import msgspec
 from groq_batch import layout
 from groq_batch.batches import Batch, BatchIssue
 from groq_batch.boards import Board, BoardEntry
-from groq_batch.errors import GroqApiError, NotFoundError, RateLimitedError
+from groq_batch.errors import AccountError, GroqApiError, NotFoundError, RateLimitedError
 from groq_batch.groq_api import GroqClient
 from groq_batch.jobs import JobRecord, JobRequest, ShardSummary, Stop, is_closed
 from groq_batch.jsonl import decompress
@@ -30,7 +30,7 @@ from groq_batch.observability import logger
 from groq_batch.rows import Row, RowOutcome, classify_row, pipeline_row
 from groq_batch.storage import LineReader, ObjectWriter, Storage
 from groq_batch.submissions import Stage
-from groq_batch.submit import backoff_seconds
+from groq_batch.submit import LONGEST_RETRY_AFTER_SECONDS, account_refusal, backoff_seconds
 
 _MAX_ERRORS = 100
 _MISSING_FILE_TRIES = 5
@@ -54,7 +54,13 @@ Groq, and OpenAI's and Azure's documents for APIs of the same shape. Any other r
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownloadOutcome:
-    """What the state machine does next: ``settled``, or ``wait`` and try again."""
+    """What the state machine does next with this shard attempt.
+
+    Attributes:
+        outcome: ``settled``, ``wait`` (try again after ``wait_seconds``) or ``deferred`` (the job
+            decides, not the shard).
+        wait_seconds: Seconds to wait before the next try; an integer, as Wait states want it.
+    """
 
     outcome: str
     wait_seconds: int = 1
@@ -100,15 +106,20 @@ def download_shard(
     if job is None or board is None:
         raise ValueError(f"The job {job_id} has no record of attempt {attempt}")
     entry = board.entries.get(number, BoardEntry())
+    index = ResultIndex()
     work = Path(tempfile.mkdtemp(prefix="results-", dir=folder))
     try:
-        index = ResultIndex()
-        if entry.batch is not None and entry.batch.is_terminal:
-            try:
+        try:
+            if entry.batch is not None:
+                entry.batch = _look_again(client, entry.batch, tries)
+                if not entry.batch.is_terminal and not board.lost:
+                    return DownloadOutcome(outcome="deferred")
                 _fetch(client, entry.batch, index, work, tries)
-            except GroqApiError as error:
-                logger.warning("Results could not be fetched", kind=type(error).__name__)
-                return DownloadOutcome(outcome="wait", wait_seconds=_pause(error, tries))
+        except GroqApiError as error:
+            logger.warning("Results could not be fetched", kind=type(error).__name__)
+            if not board.lost:
+                return _after_error(storage, keys, error, tries)
+            index.is_lost = True
         _settle_shard(
             storage=storage,
             keys=keys,
@@ -183,10 +194,37 @@ def _settle_shard(
     )
 
 
-def _pause(error: GroqApiError, tries: int) -> int:
+def _look_again(client: GroqClient, batch: Batch, tries: int) -> Batch:
+    """Return the batch as it is now where the board's view of it may be too old to settle on.
+
+    That is a batch that was running when last seen, and one that has done work but names no file:
+    its files may show later than its end.
+
+    Raises:
+        GroqApiError: Groq cannot be asked now.
+    """
+    has_files = batch.output_file_id is not None or batch.error_file_id is not None
+    if batch.is_terminal and (has_files or batch.status == "failed"):
+        return batch
+    batch = client.retrieve_batch(batch.id)
+    has_files = batch.output_file_id is not None or batch.error_file_id is not None
+    done = batch.counts.completed + batch.counts.failed
+    if batch.is_terminal and done and not has_files and tries < _MISSING_FILE_TRIES:
+        raise NotFoundError(f"Batch {batch.id} has ended but names no file yet.")
+    return batch
+
+
+def _after_error(
+    storage: Storage, keys: layout.WorkKeys, error: GroqApiError, tries: int
+) -> DownloadOutcome:
+    """Wait for an API out of reach; leave a fault of the account to the job, which reports it."""
+    if isinstance(error, AccountError):
+        account_refusal(error).record(storage, keys)
+        return DownloadOutcome(outcome="deferred")
+    seconds = backoff_seconds(tries)
     if isinstance(error, RateLimitedError) and error.retry_after_seconds is not None:
-        return max(1, math.ceil(min(error.retry_after_seconds, 3600)))
-    return math.ceil(backoff_seconds(tries))
+        seconds = min(error.retry_after_seconds, LONGEST_RETRY_AFTER_SECONDS)
+    return DownloadOutcome(outcome="wait", wait_seconds=max(1, math.ceil(seconds)))
 
 
 # -- the rows of the API -------------------------------------------------------------------------
@@ -343,7 +381,7 @@ class _Settlement:
                     failed.write(line + b"\n")
                     continue
                 custom_id = _request_id.decode(line).custom_id
-                position = sent.get(custom_id) if sent is not None else None
+                position = sent.get(custom_id)
                 verdict = (
                     self._settled_before(before)
                     if before is not None and position is None
@@ -367,7 +405,10 @@ class _Settlement:
                             "message": verdict.message,
                         }
                     )
-        summary.sent = len(sent) if sent is not None and self.entry.batch is not None else 0
+        batch = self.entry.batch
+        if batch is not None:
+            summary.sent = len(sent)
+            summary.file_ids = [one for one in (batch.output_file_id, batch.error_file_id) if one]
         summary.anomalies = self.index.repeated + self.index.unreadable
         summary.results_bytes = results.bytes_written
         summary.failed_bytes = failed.bytes_written
@@ -396,7 +437,7 @@ class _Settlement:
         for line in good:
             yield line, None
 
-    def _positions_in_batch(self) -> dict[str, int] | None:
+    def _positions_in_batch(self) -> dict[str, int]:
         """Return the line number (from 1) of every request in this attempt's file."""
         lines = LineReader(self.storage.chunks(self.keys.shard(self.attempt, self.number)))
         return {
@@ -481,27 +522,21 @@ class _Settlement:
             return "batch_failed", _issue_text(issue), False
         if batch.status == "failed":
             return self._failed_batch(batch)
-        if self.index.is_lost:
-            return (
-                "missing",
-                (
-                    f"The result file of batch {batch.id} does not exist any more at Groq, so this "
-                    f"answer is lost. Send the request again from failed/."
-                ),
-                False,
-            )
         if self.stop is not None and batch.status != "completed":
             if self.stop.status == "cancelled":
                 return "cancelled", self.stop.message, False
             return "missing", f"The batch gave no answer: {self.stop.message}", False
-        return (
-            "missing",
-            (
-                f"Batch {batch.id} ended as {batch.status} without a row for this request. Send the "
-                f"request again from failed/."
-            ),
-            batch.is_terminal,
+        if self.index.is_lost:
+            text = (
+                f"The results of batch {batch.id} could not be fetched from Groq, so this answer "
+                f"is lost. Send the request again from failed/."
+            )
+            return "missing", text, False
+        text = (
+            f"Batch {batch.id} ended as {batch.status} without a row for this request. Send the "
+            f"request again from failed/."
         )
+        return "missing", text, batch.is_terminal
 
     def _not_created(self) -> tuple[str, str, bool]:
         error = self.entry.error or {}

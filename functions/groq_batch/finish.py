@@ -9,16 +9,17 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from groq_batch import layout
+from groq_batch.batches import Batch
 from groq_batch.boards import Board
 from groq_batch.config import Settings
 from groq_batch.cost import actual_cost_usd
 from groq_batch.delivery import Delivery, OvertakenError
-from groq_batch.errors import GroqApiError, RateLimitedError
+from groq_batch.errors import GroqApiError, NotFoundError, RateLimitedError
 from groq_batch.groq_api import GroqClient
 from groq_batch.jobs import JobRecord, JobRequest, ShardSummary, Stop, is_closed
 from groq_batch.joining import join
@@ -31,7 +32,6 @@ from groq_batch.summaries import load_summaries
 EVENT_SOURCE = "groq-batch"
 EVENT_DETAIL_TYPE = "Batch Job Ended"
 _MOST_CLEANING_TRIES = 20
-_DELIVERY_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,31 +122,29 @@ def _deliver(storage: Storage, request: JobRequest, now: datetime) -> dict[str, 
     job = JobRecord.load(storage, keys)
     stop = Stop.load(storage, keys)
     boards, summaries = _load_attempts(storage, keys)
-    delivery = Delivery(storage, request)
-    path = delivery.path()
-    for _ in range(_DELIVERY_TRIES):
-        try:
-            outputs = _place(storage, keys, delivery, path, job, summaries)
-            break
-        except OvertakenError:
-            path = layout.superseded_path(request.job_id, request.path)
-    else:
-        raise OvertakenError(path)
     status, reason = _end_of(job, stop, summaries)
-    usage = _usage_by_model(summaries)
-    report = final_report(
-        request,
-        job,
-        status=status,
-        reason=reason,
-        boards=boards,
-        summaries=summaries,
-        actual_cost_usd=actual_cost_usd(usage),
-        outputs=outputs,
-        finished_at=now,
-    )
-    delivery.write_final(report, path)
-    return report
+    delivery = Delivery(storage, request)
+
+    def deliver_under(path: str) -> dict[str, Any]:
+        report = final_report(
+            request,
+            job,
+            status=status,
+            reason=reason,
+            boards=boards,
+            summaries=summaries,
+            actual_cost_usd=actual_cost_usd(_usage_by_model(summaries)),
+            outputs=_place(storage, keys, delivery, path, job, summaries),
+            finished_at=now,
+        )
+        delivery.write_final(report, path)
+        return report
+
+    try:
+        return deliver_under(delivery.path())
+    except OvertakenError:
+        logger.info("A newer job has begun at this path")
+        return deliver_under(layout.superseded_path(request.job_id, request.path))
 
 
 def _load_attempts(
@@ -232,41 +230,76 @@ def _place(
 def _tidy_up(
     storage: Storage, client: GroqClient, settings: Settings, keys: layout.WorkKeys, tries: int
 ) -> FinishOutcome:
-    """Delete the job's files at Groq: those recorded, and any of its name that no record knows."""
+    """Leave nothing of the job at Groq: no batch that runs, no file that is not wanted."""
     done = FinishOutcome(outcome="done", tries=tries)
-    if not settings.delete_groq_files or not storage.exists(keys.job_record):
+    boards, summaries = _load_attempts(storage, keys)
+    if not any(entry.stage for board in boards for entry in board.entries.values()):
         return done
-    boards, _ = _load_attempts(storage, keys)
     try:
-        for file_id in _files_at_groq(client, boards, keys.job):
-            client.delete_file(file_id)
+        batches = _batches_at_groq(client, storage, keys, boards)
+        batches = [batch if batch.is_terminal else _cancelled(client, batch) for batch in batches]
+        running = any(not batch.is_terminal for batch in batches)
+        if settings.delete_groq_files:
+            for file_id in _files_at_groq(client, boards, summaries, batches, keys.job):
+                client.delete_file(file_id)
     except GroqApiError as error:
-        if tries >= _MOST_CLEANING_TRIES:
-            logger.warning("Files were left at Groq; it deletes them after 30 days")
-            return done
         pause = backoff_seconds(tries)
         if isinstance(error, RateLimitedError) and error.retry_after_seconds is not None:
             pause = error.retry_after_seconds
-        logger.warning("Files could not be deleted yet", kind=type(error).__name__)
-        return FinishOutcome(outcome="wait", wait_seconds=max(1, int(pause)), tries=tries + 1)
-    return done
+        logger.warning("Groq could not be tidied up yet", kind=type(error).__name__)
+    else:
+        if not running:
+            return done
+        pause = backoff_seconds(tries)
+    if tries >= _MOST_CLEANING_TRIES:
+        logger.warning("Something was left at Groq, which deletes files after 30 days")
+        return done
+    return FinishOutcome(outcome="wait", wait_seconds=max(1, int(pause)), tries=tries + 1)
 
 
-def _files_at_groq(client: GroqClient, boards: list[Board], job_id: str) -> list[str]:
-    entries = [entry for board in boards for entry in board.entries.values()]
-    if not any(entry.stage for entry in entries):
-        return []
-    named = {
-        file_id
-        for entry in entries
-        for file_id in (
-            entry.file_id,
-            entry.batch.output_file_id if entry.batch else None,
-            entry.batch.error_file_id if entry.batch else None,
-        )
-        if file_id is not None
+def _batches_at_groq(
+    client: GroqClient, storage: Storage, keys: layout.WorkKeys, boards: list[Board]
+) -> list[Batch]:
+    """Return the job's batches as last seen, and any that no record names.
+
+    Those can exist only where an outcome was unknown or the job was stopped; only then the whole
+    list is read.
+    """
+    batches = {
+        entry.batch.id: entry.batch
+        for board in boards
+        for entry in board.entries.values()
+        if entry.batch is not None
     }
-    standing = client.list_files()
+    if any(board.has_doubts for board in boards) or storage.exists(keys.stopped):
+        for batch in client.all_batches():
+            if (batch.metadata or {}).get("job") == keys.job:
+                batches[batch.id] = batch
+    return list(batches.values())
+
+
+def _cancelled(client: GroqClient, batch: Batch) -> Batch:
+    """Cancel a batch that nobody waits for any more and return it as it is then."""
+    try:
+        return client.cancel_batch(batch.id)
+    except NotFoundError:
+        return replace(batch, status="cancelled")
+
+
+def _files_at_groq(
+    client: GroqClient,
+    boards: list[Board],
+    summaries: list[ShardSummary],
+    batches: list[Batch],
+    job_id: str,
+) -> list[str]:
+    """Return the ids of the job's files: those recorded, and any of its name that is not."""
+    recorded = [
+        *(entry.file_id for board in boards for entry in board.entries.values()),
+        *(file_id for summary in summaries for file_id in summary.file_ids),
+        *(batch.output_file_id for batch in batches),
+        *(batch.error_file_id for batch in batches),
+    ]
     prefix = layout.groq_file_prefix(job_id)
-    unrecorded = {file.id for file in standing if (file.filename or "").startswith(prefix)}
-    return sorted(named | unrecorded)
+    named = [file.id for file in client.list_files() if (file.filename or "").startswith(prefix)]
+    return sorted({file_id for file_id in (*recorded, *named) if file_id is not None})

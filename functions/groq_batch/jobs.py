@@ -215,6 +215,31 @@ class Stop:
         return self
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountRefusal:
+    """A fault of the account that a shard met; the next look at the batches decides what it means.
+
+    Attributes:
+        code: One of the report's codes.
+        message: A sentence that says what to do.
+        at: When it was met.
+    """
+
+    code: str
+    message: str
+    at: str
+
+    @classmethod
+    def load(cls, storage: Storage, keys: layout.WorkKeys) -> Self | None:
+        """Read the last one, or None when there is none that has not been decided about."""
+        found = storage.get_json(keys.halt)
+        return cls(**found[0]) if found else None
+
+    def record(self, storage: Storage, keys: layout.WorkKeys) -> None:
+        """Leave it for the next look; shards that are not under way are held back until then."""
+        storage.put_json(keys.halt, asdict(self))
+
+
 def is_closed(storage: Storage, keys: layout.WorkKeys) -> bool:
     """Tell whether a job's final report has been written."""
     return storage.exists(keys.closed)
@@ -234,6 +259,7 @@ class ShardSummary:
         failed: Good lines of the shard without one, after this attempt.
         usage: Tokens of this attempt's successes by model: prompt, completion, total.
         errors: The first rows without a success, after this attempt.
+        file_ids: The batch's result files at Groq.
         results_bytes: Size of the stored results.
         failed_bytes: Size of the stored request lines without a success.
         anomalies: Rows of the API that belong to no request or came twice.
@@ -248,6 +274,7 @@ class ShardSummary:
     failed: int = 0
     usage: dict[str, list[int]] = field(default_factory=dict)
     errors: list[dict[str, Any]] = field(default_factory=list)
+    file_ids: list[str] = field(default_factory=list)
     results_bytes: int = 0
     failed_bytes: int = 0
     anomalies: int = 0

@@ -39,6 +39,7 @@ from groq_batch.storage import (
     Storage,
     UnreadableObjectError,
 )
+from groq_batch.upload_keys import check_key
 
 _COMMITTERS = 16
 _MISSING_INPUT_TRIES = 5
@@ -107,7 +108,7 @@ def prepare_input(
     delivery = Delivery(storage, request)
     if record is None:
         key_problem = check_key(request.key)
-        delivery.begin(running_report(request, None), take_over=key_problem is None)
+        delivery.begin(running_report(request, None))
         step = _Preparing(storage, settings, request, keys, sleep)
         record = step.run(key_problem, timestamp(datetime.fromtimestamp(clock(), UTC)))
         storage.put_json(keys.job_record, record.to_json())
@@ -121,31 +122,6 @@ def prepare_input(
         )
     delivery.write_running(running_report(request, record))
     return _preparation(keys, accepted=record.accepted)
-
-
-def check_key(key: str) -> Problem | None:
-    """Return why an upload is rejected for its key alone, or None when it is not."""
-    if len(key.encode("utf-8", "surrogatepass")) > layout.MAX_KEY_BYTES:
-        return _job_problem(
-            "key_too_long",
-            f"The key is longer than {layout.MAX_KEY_BYTES} bytes, and the results' keys are "
-            f"longer still. Upload the file under a shorter name.",
-        )
-    path = layout.input_path(key)
-    if key.startswith(layout.INPUT_PREFIX) and path.startswith(layout.RESERVED_FOLDERS):
-        folders = " and ".join(f"input/{folder}" for folder in layout.RESERVED_FOLDERS)
-        return _job_problem(
-            "reserved_path",
-            f"{folders} are reserved: the results would stand among those of other jobs. Upload "
-            f"the file under another folder of input/, or below recurring/ to run it on schedule.",
-        )
-    if not layout.has_accepted_ending(key):
-        return _job_problem(
-            "unsupported_name",
-            "The name must end in .jsonl, or in .jsonl.gz for a compressed file. Upload the file "
-            "under such a name.",
-        )
-    return None
 
 
 def _preparation(keys: layout.WorkKeys, *, accepted: bool) -> Preparation:

@@ -23,27 +23,24 @@ def running_report(
     job: JobRecord | None,
     *,
     boards: Sequence[Board] = (),
-    summaries: Iterable[ShardSummary] = (),
 ) -> dict[str, Any]:
-    """Return the report of a job that has not ended.
+    """Return the report of a job that has not ended; batches are counted as the API counts.
 
     Args:
         request: What the job was started for.
         job: What the preparation found; None before it has ended.
         boards: The attempts' batches so far, in order.
-        summaries: What was counted in the attempts already collected.
     """
     good = job.good if job else 0
     invalid = job.invalid if job else 0
-    report = _base(
-        request, job, boards=boards, summaries={(s.attempt, s.number): s for s in summaries}
-    )
+    report = _base(request, job, boards=boards, summaries={})
     current = boards[-1] if boards else None
     if current is not None:
         settled_before = max(good - current.requests, 0)
         report["progress"]["completed"] = min(settled_before + current.done, good)
-        if current.outage is not None:
-            _put_first(report, current.outage)
+        outage = current.outage or current.blocked
+        if outage is not None:
+            _put_first(report, outage)
     report["progress"]["total"] = good
     report["requests"]["invalid"] = invalid
     return report

@@ -21,13 +21,13 @@ from groq_batch.config import Settings
 from groq_batch.delivery import Delivery
 from groq_batch.errors import AccountError, GroqApiError, RateLimitedError
 from groq_batch.groq_api import GroqClient
-from groq_batch.jobs import JobRecord, JobRequest, ShardSummary, Stop, is_closed, timestamp
+from groq_batch.jobs import AccountRefusal, JobRecord, JobRequest, Stop, is_closed, timestamp
 from groq_batch.observability import logger
 from groq_batch.options import window_hours
 from groq_batch.reports import running_report
 from groq_batch.storage import Storage
+from groq_batch.submissions import Stage
 from groq_batch.submit import error_json
-from groq_batch.summaries import load_summaries
 
 GRACE_SECONDS = 24 * 3600
 """How long after the end of the last window a job waits for an API that does not answer."""
@@ -36,6 +36,11 @@ FIRST_PAUSE_SECONDS = 30
 """Waiting time after the first round of a Map before what it left undone is tried again; every
 further round doubles it."""
 
+_TIMED_OUT = (
+    f"Groq gave no result within the completion window and {GRACE_SECONDS // 3600} hours more. "
+    "Look at the batches in the Groq console; send the requests in failed/ again when the cause "
+    "is known."
+)
 _LONGEST_OVERDUE_SECONDS = 900
 _SHORTEST_OVERDUE_SECONDS = 10
 _LONGEST_PAUSE_SECONDS = 900
@@ -129,10 +134,11 @@ class _Check:
             self.storage, self.keys, self.attempt, started_at=self.now
         )
         board.refresh(self.storage, self.keys)
-        stop = self._settle_halt(board) or stop
         self._poll(board, stop)
-        stop = self._give_up_after_deadline(board, job) or stop
-        decision = self._next(board, job, stop)
+        stop = self._settle_halt(board) or stop
+        collected = self._collected(board)
+        stop = self._give_up_after_deadline(board, job, collected) or stop
+        decision = self._next(board, job, stop, collected)
         board.save(self.storage, self.keys)
         self._report_progress(job, board)
         return decision
@@ -140,22 +146,18 @@ class _Check:
     # -- what happened while sending -------------------------------------------------------------
 
     def _settle_halt(self, board: Board) -> Stop | None:
-        """Decide about an account error that held back the shards: the end, or an outage."""
-        found = self.storage.get_json(self.keys.halt)
-        if found is None:
+        """Decide about an account error met by the shards: the end, or an outage like others."""
+        refusal = AccountRefusal.load(self.storage, self.keys)
+        if refusal is None:
             return None
-        reason = found[0]
-        if board.has_batches or self.storage.exists(self.keys.submitted):
-            board.outage = {"code": reason["code"], "message": reason["message"]}
+        may_exist = any(
+            board.entries[number].stage == Stage.CREATING for number in board.undecided_numbers
+        )
+        if board.has_batches or may_exist or self.storage.exists(self.keys.submitted):
+            board.blocked = {"code": refusal.code, "message": refusal.message}
             self.storage.delete([self.keys.halt])
             return None
-        if board.undecided_numbers and any(
-            board.entries[number].stage == "creating" for number in board.undecided_numbers
-        ):
-            return None
-        stop = Stop(
-            status="failed", code=reason["code"], message=reason["message"], at=reason["at"]
-        )
+        stop = Stop(status="failed", code=refusal.code, message=refusal.message, at=refusal.at)
         return stop.write(self.storage, self.keys)
 
     # -- looking at the batches ------------------------------------------------------------------
@@ -212,21 +214,24 @@ class _Check:
         with ThreadPoolExecutor(max_workers=_CANCELLERS) as pool:
             list(pool.map(cancel, entries))
 
-    def _give_up_after_deadline(self, board: Board, job: JobRecord) -> Stop | None:
-        """End the waiting when the last window and the grace have passed."""
-        waiting = bool(board.pending or board.open_numbers) and not board.lost
-        if not waiting or self.now <= self._deadline(board, job):
-            return None
-        board.lost = True
-        hours = GRACE_SECONDS // 3600
-        outage = board.outage or {
-            "code": "timed_out",
-            "message": (
-                f"Groq gave no result within the completion window and {hours} hours more. Look at "
-                f"the batches in the Groq console; send the requests in failed/ again when the "
-                f"cause is known."
-            ),
+    def _collected(self, board: Board) -> bool:
+        """Tell whether the rows of all shards of the attempt are stored."""
+        if board.pending and not board.lost:
+            return False
+        found = {
+            layout.shard_number(item.key)
+            for item in self.storage.objects(self.keys.summaries(self.attempt))
         }
+        return found >= set(board.entries)
+
+    def _give_up_after_deadline(self, board: Board, job: JobRecord, collected: bool) -> Stop | None:
+        """End the waiting when the last window and the grace have passed."""
+        if board.lost or collected or self.now <= self._deadline(board, job):
+            return None
+        if not (board.pending or board.open_numbers or board.download_rounds):
+            return None  # The results were not asked for yet: they are, now.
+        board.lost = True
+        outage = board.outage or board.blocked or {"code": "timed_out", "message": _TIMED_OUT}
         stop = Stop(
             status="failed",
             code=outage["code"],
@@ -247,29 +252,29 @@ class _Check:
 
     # -- deciding --------------------------------------------------------------------------------
 
-    def _next(self, board: Board, job: JobRecord, stop: Stop | None) -> Decision:
+    def _next(self, board: Board, job: JobRecord, stop: Stop | None, collected: bool) -> Decision:
         if board.lost:
-            return self._after_batches(board, job, stop)
+            return self._after_batches(board, job, stop, collected)
         # Of a stopped job only what may be under way matters; the rest was never sent.
         if board.open_numbers if stop is None else board.undecided_numbers:
             if self.resume_in > 0:
                 return self._wait(board, job)
             board.submit_rounds += 1
+            board.blocked = None
             return self._decide("submit", resume_in=_pause(board.submit_rounds))
         if board.pending:
             return self._wait(board, job)
-        return self._after_batches(board, job, stop)
+        return self._after_batches(board, job, stop, collected)
 
-    def _after_batches(self, board: Board, job: JobRecord, stop: Stop | None) -> Decision:
+    def _after_batches(
+        self, board: Board, job: JobRecord, stop: Stop | None, collected: bool
+    ) -> Decision:
         """All batches have ended: collect what is not collected, then go on or finish."""
-        collected = {
-            layout.shard_number(item.key)
-            for item in self.storage.objects(self.keys.summaries(self.attempt))
-        }
-        if not collected >= set(board.entries):
+        if not collected:
             if board.download_rounds > 0 and self.resume_in > 0:
                 return self._wait(board, job)
             board.download_rounds += 1
+            board.blocked = None
             return self._decide("download", resume_in=_pause(board.download_rounds))
         if stop is None and self.attempt < job.options.max_attempts:
             following = self.keys.shards(self.attempt + 1)
@@ -326,10 +331,7 @@ class _Check:
             for attempt in range(1, board.attempt)
             if (found := Board.load(self.storage, self.keys, attempt)) is not None
         ]
-        summaries: list[ShardSummary] = []
-        for done in earlier:
-            summaries += load_summaries(self.storage, self.keys, done.attempt)
-        report = running_report(request, job, boards=[*earlier, board], summaries=summaries)
+        report = running_report(request, job, boards=[*earlier, board])
         Delivery(self.storage, request).write_running(report)
 
 

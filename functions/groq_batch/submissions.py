@@ -65,6 +65,7 @@ class Submission:
         requests: Request lines in that file; None when not counted by this record's writers.
         batch: The batch as last seen by the submission.
         error: The last error met, as code and sentence.
+        doubtful: Whether an outcome was ever unknown, so that Groq may hold more than is recorded.
     """
 
     stage: Stage
@@ -75,6 +76,7 @@ class Submission:
     requests: int | None = None
     batch: Batch | None = None
     error: dict[str, Any] | None = None
+    doubtful: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON data."""
@@ -95,6 +97,7 @@ class Submission:
             requests=data["requests"],
             batch=Batch.from_json(data["batch"]) if data["batch"] else None,
             error=data["error"],
+            doubtful=data["doubtful"],
         )
 
     @classmethod
@@ -162,6 +165,7 @@ class HeldSubmission:
                 owner=owner,
                 lease_until=now + LEASE_SECONDS,
                 unknown_since=unknown_since,
+                doubtful=before.doubtful or unknown_since is not None,
             )
             etag = _write(storage, key, record, if_match=before_etag)
         return cls(storage, key, record, etag, clock=clock)

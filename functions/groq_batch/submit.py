@@ -27,7 +27,7 @@ from groq_batch.errors import (
     UnknownOutcomeError,
 )
 from groq_batch.groq_api import GroqClient
-from groq_batch.jobs import JobRecord, Stop, is_closed, timestamp
+from groq_batch.jobs import AccountRefusal, JobRecord, is_closed, timestamp
 from groq_batch.observability import logger
 from groq_batch.storage import ConflictError, Storage
 from groq_batch.submissions import (
@@ -42,7 +42,10 @@ ENDPOINT = "/v1/chat/completions"
 """The one batch endpoint that Groq's API reference names; lines may carry other URLs."""
 
 _LONGEST_BACKOFF_SECONDS = 300
-_LONGEST_RETRY_AFTER_SECONDS = 3600
+_SECOND_LOOK_SECONDS = 10
+LONGEST_RETRY_AFTER_SECONDS = 3600
+"""A Retry-After is kept up to here; what is asked beyond is asked again."""
+
 _MISSING_FILE_TRIES = 5
 
 
@@ -193,6 +196,7 @@ class _Step:
             return _DEFERRED
         try:
             if self.held.record.file_id is None:
+                self._check_account()
                 self._upload()
             return self._create()
         except GroqApiError as error:
@@ -235,6 +239,23 @@ class _Step:
         return min(candidates, key=lambda batch: (batch.created_at or 0, batch.id), default=None)
 
     # -- sending ---------------------------------------------------------------------------------
+
+    def _check_account(self) -> None:
+        """Ask something small before the job's first upload, which may take minutes.
+
+        A wrong key or plan is then known in a second. Any other failure is the upload's to meet.
+
+        Raises:
+            AccountError: The account or its configuration is at fault.
+        """
+        if self.storage.exists(self.keys.submitted):
+            return
+        try:
+            next(self.client.all_batches(), None)
+        except AccountError:
+            raise
+        except GroqApiError as error:
+            logger.info("The account could not be checked", kind=type(error).__name__)
 
     def _shard_size(self) -> int:
         head = self.storage.head(self.keys.shard(self.attempt, self.number))
@@ -329,7 +350,7 @@ class _Step:
         stage = Stage.UPLOADED if self.held.record.file_id else Stage.CLAIMED
         note = error_json(error)
         if isinstance(error, UnknownOutcomeError):
-            self.held.release(unknown_since=self.clock(), error=note)
+            self.held.release(unknown_since=self.clock(), doubtful=True, error=note)
             return _wait(QUARANTINE_SECONDS)
         if isinstance(error, RateLimitedError):
             self.held.release(stage=stage, error=note)
@@ -361,22 +382,24 @@ class _Step:
         return _wait(backoff_seconds(self.tries))
 
     def _account_refuses(self, error: AccountError) -> SubmitOutcome:
-        """Hold back the other shards while nothing runs; later it is an outage like others."""
-        if not self.storage.exists(self.keys.submitted):
-            moment = timestamp(datetime.fromtimestamp(self.clock(), UTC))
-            reason = Stop(
-                status="failed",
-                code=error.code or "permission_denied",
-                message=str(error),
-                at=moment,
-            )
-            self.storage.put_json(self.keys.halt, asdict(reason))
+        """Leave it to the job, unless it may be no more than a network front's passing whim."""
+        if error.code == "permission_denied" and self.tries == 0:
+            return _wait(_SECOND_LOOK_SECONDS)
+        account_refusal(error, now=self.clock()).record(self.storage, self.keys)
         return _DEFERRED
 
     def _rate_limit_seconds(self, error: RateLimitedError) -> float:
         if error.retry_after_seconds is None:
             return backoff_seconds(self.tries)
-        return min(error.retry_after_seconds, _LONGEST_RETRY_AFTER_SECONDS)
+        return min(error.retry_after_seconds, LONGEST_RETRY_AFTER_SECONDS)
+
+
+def account_refusal(error: AccountError, *, now: float | None = None) -> AccountRefusal:
+    """Return the record of a fault of the account."""
+    moment = datetime.fromtimestamp(time.time() if now is None else now, UTC)
+    return AccountRefusal(
+        code=error.code or "permission_denied", message=str(error), at=timestamp(moment)
+    )
 
 
 def error_json(error: GroqApiError) -> dict[str, Any]:

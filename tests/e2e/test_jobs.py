@@ -20,13 +20,12 @@ def test_many_shards_failures_and_retries(pipeline: Pipeline, name: str) -> None
     failing = [one for number, one in enumerate(ids) if number % 20 == 5]
     missing_once = [one for number, one in enumerate(ids) if number % 20 == 7]
     rules = [
-        ({"status": 500}, failing_once, 1),
-        ({"status": 400, "code": "invalid_request_error"}, failing, None),
+        ({"kind": "http_error", "status": 503}, failing_once, 1),
+        ({"kind": "http_error", "status": 400, "code": "invalid_request_error"}, failing, None),
         ("missing", missing_once, 1),
     ]
     for outcome, chosen, times in rules:
-        for one in chosen:
-            pipeline.simulator.add_rule(outcome, match={"custom_id": one}, times=times)
+        pipeline.simulator.add_rule(outcome, match={"custom_id": chosen}, times=times)
     data = request_file(ids)
 
     report = pipeline.run(f"{name}.jsonl", data, seconds=150)
@@ -106,7 +105,7 @@ def test_bad_lines_can_be_skipped(pipeline: Pipeline, name: str) -> None:
 
 def test_difficult_bytes(pipeline: Pipeline, name: str) -> None:
     odd = "a\u2028b\u2029c\u0085d"
-    pipeline.simulator.add_rule({"line_separators": True}, match={"custom_id": odd})
+    pipeline.simulator.add_rule("unicode_separators", match={"custom_id": odd})
     lines = [
         b"\xef\xbb\xbf" + request_line("first"),
         request_line(odd, prompt=odd),
