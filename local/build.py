@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local.environment import CACHE_FOLDER, PROJECT_ROOT, sam_environment
-from local.processes import LocalStackError, log_tail
+from local.processes import run_program
 
 BUILDS_FOLDER = CACHE_FOLDER / "builds"
 
@@ -76,7 +75,10 @@ def source_hash(project: Path, parameters: dict[str, str]) -> str:
 
 
 def build_application(
-    builds_folder: Path = BUILDS_FOLDER, *, project: Path = PROJECT_ROOT
+    builds_folder: Path = BUILDS_FOLDER,
+    *,
+    project: Path = PROJECT_ROOT,
+    log_file: Path | None = None,
 ) -> Build:
     """Build the application with ``sam build``, or find the build of the same sources.
 
@@ -85,6 +87,7 @@ def build_application(
     Args:
         builds_folder: Where the builds are kept.
         project: Folder with template.yaml, statemachine/ and functions/.
+        log_file: Where the output of ``sam build`` goes; kept with the build when not given.
 
     Raises:
         LocalStackError: ``sam build`` failed; the end of its output is in the message.
@@ -99,7 +102,9 @@ def build_application(
     _remove_unused(builds_folder)
     workplace = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=builds_folder))
     try:
-        _run_sam_build(project, workplace, parameters)
+        _run_sam_build(
+            project, workplace, parameters, log_file=log_file or workplace / "sam-build.log"
+        )
         try:
             workplace.rename(folder)
         except OSError:
@@ -110,7 +115,9 @@ def build_application(
     return Build(folder, template, parameters, was_cached=False)
 
 
-def _run_sam_build(project: Path, workplace: Path, parameters: dict[str, str]) -> None:
+def _run_sam_build(
+    project: Path, workplace: Path, parameters: dict[str, str], *, log_file: Path
+) -> None:
     # The sources are copied first, so that a build stays what it is when they change: the built
     # template refers to the state machine's file.
     sources = workplace / "sources"
@@ -120,37 +127,21 @@ def _run_sam_build(project: Path, workplace: Path, parameters: dict[str, str]) -
             shutil.copy2(project / name, sources / name)
         elif (project / name).is_dir():
             shutil.copytree(project / name, sources / name, ignore=_IGNORED)
-    log_file = workplace / "sam-build.log"
-    command = [
-        sys.executable,
-        "-m",
-        "samcli",
-        "build",
-        "--template",
-        str(sources / "template.yaml"),
-    ]
+    command = [sys.executable, "-m", "samcli", "build"]
+    command += ["--template", str(sources / "template.yaml")]
     command += ["--build-dir", str(workplace / "build"), "--parameter-overrides"]
     command += [f"{name}={value}" for name, value in parameters.items()]
     environment = sam_environment(workplace / "sam")
     # sam build looks for python3.X on the PATH; the one that runs this is the right one.
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment.get('PATH', '')}"
-    with log_file.open("wb") as log:
-        try:
-            finished = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=sources,
-                env=environment,
-                timeout=_BUILD_TIMEOUT_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            message = f"sam build took over {_BUILD_TIMEOUT_SECONDS} s:\n{log_tail(log_file)}"
-            raise LocalStackError(message) from error
-    if finished.returncode != 0:
-        raise LocalStackError(f"sam build failed:\n{log_tail(log_file)}")
+    run_program(
+        "sam build",
+        command,
+        environment=environment,
+        log_file=log_file,
+        directory=sources,
+        timeout_seconds=_BUILD_TIMEOUT_SECONDS,
+    )
 
 
 def _remove_unused(builds_folder: Path) -> None:

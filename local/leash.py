@@ -1,8 +1,9 @@
 """Keep a program on a leash: it ends, with all its children, when its owner does.
 
-``python -m local.leash [--remove FOLDER] -- PROGRAM ARGUMENT...`` starts the program in a process
-group of its own and ends the group when this process's standard input is closed, which also happens
-when the owner is killed and can clean up nothing. Afterwards FOLDER is removed.
+``python -m local.leash [--directory FOLDER] [--remove FOLDER] -- PROGRAM ARGUMENT...`` starts the
+program in a process group of its own (and in a directory) and ends the group when this process's
+standard input is closed, which also happens when the owner is killed and can clean up nothing.
+Afterwards the folder to remove is removed.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a program until it ends or its owner does; return its exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--directory", metavar="FOLDER")
     parser.add_argument("--remove", action="append", default=[], metavar="FOLDER")
     parser.add_argument("program", nargs="+")
     options = parser.parse_args(arguments)
@@ -60,7 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, _do_nothing)
     signal.signal(signal.SIGHUP, _do_nothing)
     signal.signal(signal.SIGTERM, _leave)
-    process = subprocess.Popen(options.program, stdin=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(
+        options.program,
+        stdin=subprocess.DEVNULL,
+        cwd=options.directory,
+        start_new_session=True,
+    )
     try:
         while process.poll() is None and not _owner_is_gone(_POLL_SECONDS):
             pass

@@ -63,6 +63,7 @@ class LeashedProgram:
         *,
         environment: Mapping[str, str],
         log_file: Path,
+        directory: Path | None = None,
         remove_afterwards: Sequence[Path] = (),
     ) -> None:
         """Start the program.
@@ -72,14 +73,17 @@ class LeashedProgram:
             command: The program and its arguments.
             environment: Its whole environment.
             log_file: Where its output goes.
+            directory: Where it runs; the project's folder when not given.
             remove_afterwards: Folders to remove when it has ended, however it ended.
         """
         self.name = name
         self.log_file = log_file
-        removals = [part for folder in remove_afterwards for part in ("--remove", str(folder))]
+        options = [part for folder in remove_afterwards for part in ("--remove", str(folder))]
+        if directory is not None:
+            options += ["--directory", str(directory)]
         with log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "local.leash", *removals, "--", *command],
+                [sys.executable, "-m", "local.leash", *options, "--", *command],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -117,6 +121,22 @@ class LeashedProgram:
                 )
             time.sleep(0.05)
 
+    def wait_for_end(self, timeout_seconds: float) -> int:
+        """Wait until the program ends by itself.
+
+        Returns:
+            Its exit status.
+
+        Raises:
+            LocalStackError: It has not ended in time.
+        """
+        try:
+            return self._process.wait(timeout_seconds)
+        except subprocess.TimeoutExpired:
+            raise LocalStackError(
+                f"{self.name} took over {timeout_seconds:.0f} seconds:\n{log_tail(self.log_file)}"
+            ) from None
+
     def stop(self) -> None:
         """End the program and its children; nothing happens when they have ended."""
         if self._process.stdin is not None:
@@ -127,3 +147,33 @@ class LeashedProgram:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def run_program(
+    name: str,
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    log_file: Path,
+    directory: Path,
+    timeout_seconds: float,
+) -> None:
+    """Run a program to its end; it and its children end early when this process does.
+
+    Args:
+        name: What error messages call it.
+        command: The program and its arguments.
+        environment: Its whole environment.
+        log_file: Where its output goes.
+        directory: Where it runs.
+        timeout_seconds: When it has to have ended.
+
+    Raises:
+        LocalStackError: It failed or took too long; the end of its output is in the message.
+    """
+    with LeashedProgram(
+        name, command, environment=environment, log_file=log_file, directory=directory
+    ) as program:
+        status = program.wait_for_end(timeout_seconds)
+    if status != 0:
+        raise LocalStackError(f"{name} failed:\n{log_tail(log_file)}")

@@ -26,8 +26,20 @@ find_python() {
     return 1
 }
 
-# An environment that works is kept; one of an unsuitable or removed Python is made anew.
-if ! is_suitable "$venv/bin/python"; then
+# Warnings of a command that works are nobody's business; when it fails, all it said is.
+quietly() {
+    if ! said="$("$@" 2>&1)"; then
+        echo "$said" >&2
+        echo "Could not install the tools: see above. Is there a network? Then run it again." >&2
+        exit 1
+    fi
+}
+
+# An environment that works is kept; one that was left half made, or whose Python was removed or is
+# unsuitable, is made anew.
+if is_suitable "$venv/bin/python" && "$venv/bin/python" -c 'import pip' 2>/dev/null; then
+    echo "Updating $venv ..."
+else
     python="$(find_python)"
     echo "Setting up $venv with $("$python" --version) (about a minute, only this once) ..."
     rm -rf "$venv"
@@ -36,10 +48,8 @@ if ! is_suitable "$venv/bin/python"; then
         echo "Could not make $venv. On Debian and Ubuntu: apt-get install python3-venv" >&2
         exit 1
     fi
-else
-    echo "Updating $venv ..."
 fi
 
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check "uv==$uv_version"
-"$venv/bin/python" -m uv pip install --quiet --python "$venv/bin/python" \
+quietly "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "uv==$uv_version"
+quietly "$venv/bin/python" -m uv pip install --quiet --python "$venv/bin/python" \
     --requirement requirements-dev.txt --requirement functions/requirements.txt

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -29,7 +28,7 @@ from local.build import Build, build_application
 from local.emulator import Emulator
 from local.environment import REGION, ROOT_ACCESS_KEY, ROOT_SECRET_KEY, sam_environment
 from local.groq_simulator import SimulatorControl
-from local.processes import LocalStackError, log_tail
+from local.processes import LocalStackError, run_program
 from local.simulator_process import SimulatorProcess
 
 __all__ = ["LocalStack", "LocalStackError"]
@@ -201,24 +200,15 @@ class LocalStack:
         command += ["--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"]
         command += ["--parameter-overrides"]
         command += parameter_overrides({**self._build.parameters, **parameters})
-        with log_file.open("ab") as log:
-            try:
-                finished = subprocess.run(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    # Away from the project: its samconfig.toml is for real accounts.
-                    cwd=self._scratch,
-                    env=sam_environment(self._scratch / "sam", self.endpoint_url),
-                    timeout=_DEPLOY_TIMEOUT_SECONDS,
-                    check=False,
-                )
-            except subprocess.TimeoutExpired as error:
-                message = f"sam deploy took over {_DEPLOY_TIMEOUT_SECONDS} s"
-                raise LocalStackError(f"{message}:\n{log_tail(log_file)}") from error
-        if finished.returncode != 0:
-            raise LocalStackError(f"sam deploy failed:\n{log_tail(log_file)}")
+        run_program(
+            "sam deploy",
+            command,
+            environment=sam_environment(self._scratch / "sam", self.endpoint_url),
+            log_file=log_file,
+            # Away from the project: its samconfig.toml is for real accounts.
+            directory=self._scratch,
+            timeout_seconds=_DEPLOY_TIMEOUT_SECONDS,
+        )
         return self.outputs(stack_name)
 
     def outputs(self, stack_name: str) -> dict[str, str]:
