@@ -10,7 +10,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from groq_batch import bootstrap
+from groq_batch import bootstrap, layout
 from groq_batch.cancel import JobCloser
 from groq_batch.observability import logger
 
@@ -30,4 +30,6 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     if "job_id" in event:
         logger.append_keys(job_id=event["job_id"])
         return closer.stop(event["job_id"], str(event.get("error", ""))).to_json()
-    return {"done": closer.on_status_change(event["detail"])}
+    detail = event["detail"]
+    logger.append_keys(job_id=layout.job_id_of_execution(str(detail["name"])))
+    return {"done": closer.on_status_change(detail)}

@@ -10,15 +10,24 @@ from groq_batch import bootstrap
 from groq_batch.observability import logger
 from groq_batch.start import JobStarter
 
+MOST_LISTED_JOBS = 1000
+"""Jobs that an answer lists: one that is longer than 6 MB makes Lambda fail the whole call."""
+
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Start what the event asks for; answers with the jobs, or with the one asked for by hand."""
+    """Start what the event asks for.
+
+    Answers with the one job asked for by hand, otherwise with the number of jobs and the first of
+    them.
+    """
     starter = JobStarter(
         storage=bootstrap.storage(),
         states=bootstrap.states(),
         state_machine_arn=bootstrap.settings().state_machine_arn or "",
         invocation=context.aws_request_id,
     )
-    started = [job.to_json() for job in starter.handle(event)]
-    return started[0] if "key" in event else {"jobs": started}
+    jobs = starter.handle(event)
+    if "key" in event:
+        return jobs[0].to_json()
+    return {"total": len(jobs), "jobs": [job.to_json() for job in jobs[:MOST_LISTED_JOBS]]}
