@@ -1,7 +1,9 @@
-"""Finish a job: deliver what there is, write the final report, tell the world, tidy up at Groq.
+"""Finish a job: deliver what there is, tidy up at Groq, write the final report, tell the world.
 
-Every part can be repeated: what is already in place is left alone. The ``closed`` marker comes
-after the report and before the tidying, so that no later step of this job changes anything.
+Every part can be repeated: what is already in place is left alone. Nothing is deleted at Groq
+before all of it stands in the bucket. A Groq that cannot be tidied up now does not hold up the
+report; it is tidied up afterwards, when the ``closed`` marker keeps the job's other steps from
+changing anything.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -32,6 +35,7 @@ from groq_batch.summaries import load_summaries
 EVENT_SOURCE = "groq-batch"
 EVENT_DETAIL_TYPE = "Batch Job Ended"
 _MOST_CLEANING_TRIES = 20
+_DELETERS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +65,7 @@ def finish_job(
     tries: int = 0,
     clock: Callable[[], float] = time.time,
 ) -> FinishOutcome:
-    """Deliver, report, publish, close; then delete the job's files at Groq.
+    """Deliver, tidy up, report, publish, close.
 
     Args:
         storage: The bucket.
@@ -79,12 +83,16 @@ def finish_job(
     request = JobRequest.load(storage, job_id)
     if request is None:
         raise ValueError(f"There is no job {job_id}: {layout.job_key(job_id)} does not exist")
-    if not is_closed(storage, keys):
-        report = _deliver(storage, request, datetime.fromtimestamp(clock(), UTC))
-        publish_end(events, report)
-        close(storage, job_id)
-        logger.info("Job ended", status=report["status"], requests=report["requests"])
-    return _tidy_up(storage, client, settings, keys, tries)
+    if is_closed(storage, keys):
+        return _tidy_up(storage, client, settings, keys, tries)
+    finishing = _Finishing(storage, request)
+    path = finishing.place(finishing.delivery.path())
+    tidied = _tidy_up(storage, client, settings, keys, tries)
+    report = finishing.report(path, now=datetime.fromtimestamp(clock(), UTC))
+    publish_end(events, report)
+    close(storage, job_id)
+    logger.info("Job ended", status=report["status"], requests=report["requests"])
+    return tidied
 
 
 def close(storage: Storage, job_id: str) -> None:
@@ -116,35 +124,76 @@ def publish_end(events: Any, report: dict[str, Any]) -> None:
         raise EventNotPublishedError(f"EventBridge refused the event of the job's end: {codes}")
 
 
-def _deliver(storage: Storage, request: JobRequest, now: datetime) -> dict[str, Any]:
-    """Put the deliverables in place and write the final report; returns the report."""
-    keys = layout.WorkKeys(request.job_id)
-    job = JobRecord.load(storage, keys)
-    stop = Stop.load(storage, keys)
-    boards, summaries = _load_attempts(storage, keys)
-    status, reason = _end_of(job, stop, summaries)
-    delivery = Delivery(storage, request)
+class _Finishing:
+    """The end of one job: its deliverables and its final report."""
 
-    def deliver_under(path: str) -> dict[str, Any]:
-        report = final_report(
-            request,
-            job,
-            status=status,
-            reason=reason,
-            boards=boards,
-            summaries=summaries,
-            actual_cost_usd=actual_cost_usd(_usage_by_model(summaries)),
-            outputs=_place(storage, keys, delivery, path, job, summaries),
-            finished_at=now,
-        )
-        delivery.write_final(report, path)
+    def __init__(self, storage: Storage, request: JobRequest) -> None:
+        self.delivery = Delivery(storage, request)
+        self._storage = storage
+        self._request = request
+        self._keys = layout.WorkKeys(request.job_id)
+        self._job = JobRecord.load(storage, self._keys)
+        self._stop = Stop.load(storage, self._keys)
+        self._boards, self._summaries = _load_attempts(storage, self._keys)
+        self._outputs: dict[str, str | None] = {}
+
+    def place(self, path: str) -> str:
+        """Put results, failed lines and problems in place; returns the path they stand under."""
+        try:
+            self._place(layout.delivery_keys(path))
+        except OvertakenError:
+            path = layout.superseded_path(self._request.job_id, self._request.path)
+            self._place(layout.delivery_keys(path))
+        return path
+
+    def report(self, path: str, *, now: datetime) -> dict[str, Any]:
+        """Write the final report, under ``path`` unless a newer job has begun there; returns it."""
+        report = self._report(now)
+        try:
+            self.delivery.write_final(report, path)
+        except OvertakenError:
+            path = layout.superseded_path(self._request.job_id, self._request.path)
+            self._place(layout.delivery_keys(path))
+            report = self._report(now)
+            self.delivery.write_final(report, path)
         return report
 
-    try:
-        return deliver_under(delivery.path())
-    except OvertakenError:
-        logger.info("A newer job has begun at this path")
-        return deliver_under(layout.superseded_path(request.job_id, request.path))
+    def _report(self, now: datetime) -> dict[str, Any]:
+        status, reason = _end_of(self._job, self._stop, self._summaries)
+        return final_report(
+            self._request,
+            self._job,
+            status=status,
+            reason=reason,
+            boards=self._boards,
+            summaries=self._summaries,
+            actual_cost_usd=actual_cost_usd(_usage_by_model(self._summaries)),
+            outputs=self._outputs,
+            finished_at=now,
+        )
+
+    def _place(self, targets: layout.DeliveryKeys) -> None:
+        keys, deliver = self._keys, self.delivery.deliver
+        results: list[StoredObject] = []
+        failed: list[StoredObject] = []
+        for summary in latest_summaries(self._summaries):
+            place = (summary.attempt, summary.number)
+            results.append(StoredObject(keys.results(*place), summary.results_bytes))
+            if summary.failed_bytes:
+                failed.append(StoredObject(keys.failed(*place), summary.failed_bytes))
+        has_problems = self._job is not None and self._job.problems_total > 0
+        problems = self._storage.head(keys.invalid) if has_problems else None
+        invalid = [StoredObject(keys.invalid, problems.size)] if problems is not None else []
+        self._outputs = delivery_outputs(
+            targets,
+            self._storage.url,
+            results=deliver(targets.results, self._writing(results)),
+            failed=deliver(targets.failed, self._writing(failed)),
+            invalid=deliver(targets.invalid, self._writing(invalid)),
+        )
+
+    def _writing(self, sources: list[StoredObject]) -> Callable[[ObjectWriter], None] | None:
+        return (lambda writer: join(self._storage, sources, writer)) if sources else None
 
 
 def _load_attempts(
@@ -189,41 +238,6 @@ def _usage_by_model(summaries: list[ShardSummary]) -> dict[str, tuple[int, int]]
     return usage
 
 
-def _place(
-    storage: Storage,
-    keys: layout.WorkKeys,
-    delivery: Delivery,
-    path: str,
-    job: JobRecord | None,
-    summaries: list[ShardSummary],
-) -> dict[str, str | None]:
-    """Put results, failed lines and problems in place; returns their addresses."""
-    targets = layout.delivery_keys(path)
-    results: list[StoredObject] = []
-    failed: list[StoredObject] = []
-    for summary in latest_summaries(summaries):
-        results.append(
-            StoredObject(keys.results(summary.attempt, summary.number), summary.results_bytes)
-        )
-        if summary.failed_bytes:
-            failed.append(
-                StoredObject(keys.failed(summary.attempt, summary.number), summary.failed_bytes)
-            )
-    problems = storage.head(keys.invalid) if job is not None and job.problems_total else None
-    invalid = [StoredObject(keys.invalid, problems.size)] if problems is not None else []
-
-    def writing(sources: list[StoredObject]) -> Callable[[ObjectWriter], None] | None:
-        return (lambda writer: join(storage, sources, writer)) if sources else None
-
-    return delivery_outputs(
-        targets,
-        storage.url,
-        results=delivery.deliver(targets.results, writing(results)),
-        failed=delivery.deliver(targets.failed, writing(failed)),
-        invalid=delivery.deliver(targets.invalid, writing(invalid)),
-    )
-
-
 # -- tidying up ----------------------------------------------------------------------------------
 
 
@@ -240,8 +254,9 @@ def _tidy_up(
         batches = [batch if batch.is_terminal else _cancelled(client, batch) for batch in batches]
         running = any(not batch.is_terminal for batch in batches)
         if settings.delete_groq_files:
-            for file_id in _files_at_groq(client, boards, summaries, batches, keys.job):
-                client.delete_file(file_id)
+            files = _files_at_groq(client, boards, summaries, batches, keys.job)
+            with ThreadPoolExecutor(max_workers=_DELETERS) as pool:
+                list(pool.map(client.delete_file, files))
     except GroqApiError as error:
         pause = backoff_seconds(tries)
         if isinstance(error, RateLimitedError) and error.retry_after_seconds is not None:

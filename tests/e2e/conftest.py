@@ -35,6 +35,18 @@ def pipeline(deployed: Pipeline) -> Pipeline:
     return deployed
 
 
+@pytest.fixture(scope="session")
+def nightly(stack: LocalStack) -> Pipeline:
+    """Return a second stack, beside the first, on which uploads wait for the schedule."""
+    return deploy(stack, "nightly", TriggerMode="schedule")
+
+
+@pytest.fixture
+def scheduled(nightly: Pipeline, pipeline: Pipeline) -> Pipeline:
+    """Return the second stack; the simulator is as good as new."""
+    return nightly
+
+
 @pytest.fixture
 def name() -> str:
     """Return a name that no other test uses."""

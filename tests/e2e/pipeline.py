@@ -6,6 +6,7 @@ import gzip
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -154,6 +155,16 @@ class Pipeline:
             StackName=self.stack_name, LogicalResourceId=logical_id
         )
         return str(found["StackResourceDetail"]["PhysicalResourceId"])
+
+    def age_open_job(self, job_id: str, *, minutes: int) -> None:
+        """Make the reconciler take an open job for one that was started some time ago."""
+        key = f"work/open/{job_id}"
+        data = self.read(key)
+        assert data is not None, f"{job_id} is not open"
+        request = json.loads(data)
+        begun = datetime.fromisoformat(request["started_at"]) - timedelta(minutes=minutes)
+        request["started_at"] = begun.isoformat().replace("+00:00", "Z")
+        self.s3.put_object(Bucket=self.bucket, Key=key, Body=json.dumps(request).encode())
 
     def executions(self) -> dict[str, str]:
         """Return the status of every execution by name."""
