@@ -8,7 +8,7 @@ no more memory than its bytes.
 Text that cannot be written as UTF-8 (half of a surrogate pair, such as a lone backslash-u-d800) is
 taken as invalid JSON wherever it stands: RFC 8259 calls its meaning unpredictable, and neither the
 custom_id nor an answer row could be written with it. Of a key that stands twice the last value
-counts, as in most parsers.
+counts, as in most parsers; only its size may be that of all of them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,13 @@ ALLOWED_URLS: tuple[str, ...] = get_args(_Url)
 """Endpoints that Groq's batch guide names for request lines."""
 
 MAX_SHOWN_CHARACTERS = 512
-"""Longer ids and model names are cut where they are shown, in reports and ``invalid/``."""
+"""Longer ids are cut where they are shown, in reports."""
+
+MAX_NESTING = 500
+"""Brackets that may be open at once. Python's parsers give up at about a thousand, less the calls
+that are under way, so that without a limit of its own a line might pass here and fail later."""
+
+_FEW_BRACKETS = 20
 
 _MAX_TOKENS = 2**53
 """A larger limit of output tokens is not a number that any parser agrees on."""
@@ -94,13 +100,19 @@ _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
 _decode_number = msgspec.json.Decoder(float | int).decode
 _PLACE = re.compile(r" \(byte (\d+)\)$")
+_GZIP_MAGIC = b"\x1f\x8b"
+_UTF_16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_HALF_PAIR_AT_END = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}.{0,5}\Z")
+# A text, or a bracket that opens (group 1) or closes outside of all texts. The search never goes
+# back, so that its time and memory stay in proportion to the line, whatever stands there.
+_TEXT_OR_BRACKET = re.compile(rb'(?s)"[^"\\]*+(?:\\.[^"\\]*+)*+"?|([\[{])|([\]}])')
 
 
 def problem_row(problem: Problem) -> bytes:
     """Return a problem as a row of ``invalid/``, with its line end."""
     row = {
         "line": problem.line,
-        "custom_id": shown(problem.custom_id),
+        "custom_id": problem.custom_id,
         "code": problem.code,
         "message": problem.message,
     }
@@ -133,7 +145,10 @@ class LineChecker:
         if not data.isascii():
             position = utf8_error(data)
             if position is not None:
-                return Problem(number, None, "invalid_encoding", encoding_message(position))
+                message = encoding_message(position, data)
+                return Problem(number, None, "invalid_encoding", message)
+        if len(data) > 2 * MAX_NESTING and _nests_too_deeply(data):
+            return self._check_carefully(number, data)
         try:
             request = _decode_request(data)
         except (msgspec.DecodeError, RecursionError):
@@ -151,23 +166,15 @@ class LineChecker:
         return CheckedRequest(custom_id, body.model, body_bytes, tokens)
 
     def _check_carefully(self, number: int, data: bytes) -> CheckedRequest | Problem:
-        """Check a line that the fast way does not take."""
-        try:
-            return self._take_apart(number, data)
-        except RecursionError:
-            message = "The line is nested too deeply to be read as JSON. Write a flatter request."
-            return Problem(number, None, "invalid_json", message)
-
-    def _take_apart(self, number: int, data: bytes) -> CheckedRequest | Problem:
-        """Check a line key by key.
-
-        Raises:
-            RecursionError: It is nested too deeply.
-        """
+        """Check a line that the fast way does not take, key by key."""
         try:
             value = _decode_syntax(data)
         except msgspec.DecodeError as error:
             return Problem(number, None, "invalid_json", _json_message(data, str(error)))
+        except RecursionError:
+            return _too_deep(number)
+        if _nests_too_deeply(data):
+            return _too_deep(number)
         if _kind(value) != "an object":
             return Problem(number, None, "not_an_object", _object_message(value))
         fields = _decode_object(value)
@@ -254,8 +261,20 @@ def utf8_error(data: bytes) -> int | None:
     return None
 
 
-def encoding_message(position: int) -> str:
-    """Return the sentence about a line that is not UTF-8 from a byte on, counted from 1."""
+def encoding_message(position: int, beginning: bytes) -> str:
+    """Return the sentence about a line that is not UTF-8.
+
+    Args:
+        position: The first byte that is not, from 1.
+        beginning: The line's first bytes; some tell what the file is instead.
+    """
+    if beginning.startswith(_GZIP_MAGIC):
+        return (
+            "The line begins as a gzip file does. Upload a compressed file under a name that ends "
+            "in .jsonl.gz, or decompress it."
+        )
+    if beginning.startswith(_UTF_16_BOMS):
+        return "The line begins as UTF-16 text does. Save the file as UTF-8."
     return f"Byte {position} of the line is not UTF-8. Save the file as UTF-8."
 
 
@@ -331,6 +350,40 @@ def _max_output_tokens(max_completion_tokens: Any, max_tokens: Any) -> int | Non
     return None
 
 
+def _nests_too_deeply(data: bytes) -> bool:
+    """Tell whether more than ``MAX_NESTING`` brackets of a line are open at once."""
+    if _has_few(b"[", data) and _has_few(b"{", data):
+        return False
+    depth = 0
+    for found in _TEXT_OR_BRACKET.finditer(data):
+        if found.lastindex is not None:
+            depth += 1 if found.lastindex == 1 else -1
+        if depth > MAX_NESTING:
+            return True
+    return False
+
+
+def _has_few(bracket: bytes, data: bytes) -> bool:
+    """Tell whether a bracket stands too seldom in a line to be open half of ``MAX_NESTING`` times.
+
+    Usual lines have a few, and looking for each is several times as fast as counting.
+    """
+    place = -1
+    for _ in range(_FEW_BRACKETS):
+        place = data.find(bracket, place + 1)
+        if place < 0:
+            return True
+    return data.count(bracket, place) <= MAX_NESTING // 2 - _FEW_BRACKETS
+
+
+def _too_deep(number: int) -> Problem:
+    message = (
+        f"The line is nested too deeply: more than {MAX_NESTING} brackets are open at once. Write "
+        f"a flatter request."
+    )
+    return Problem(number, None, "invalid_json", message)
+
+
 def _duplicate(number: int, custom_id: str, first_line: int) -> Problem:
     return Problem(
         number,
@@ -351,12 +404,15 @@ def _json_message(data: bytes, error: str) -> str:
     text = error.removeprefix("JSON is malformed: ")
     place = _PLACE.search(text)
     where = f" at byte {int(place[1]) + 1}" if place else ""
-    if "surrogate" in text or "hex escape" in text:
+    # At the end of a line the parser looks for the other half, and reports the end of the line.
+    is_cut = "truncated" in text
+    is_half_pair = "surrogate" in text or (is_cut and _HALF_PAIR_AT_END.search(data) is not None)
+    if is_half_pair or "hex escape" in text:
         return (
             f"A backslash-u escape{where} is incomplete or half of a surrogate pair, often half of "
             f"an emoji that was cut. Remove it or write it whole."
         )
-    reason = "it ends too early" if "truncated" in text else _PLACE.sub("", text)
+    reason = "it ends too early" if is_cut else _PLACE.sub("", text)
     return (
         f"The line is not valid JSON: {reason}{where}. Write each request as one JSON object on "
         f"one line."

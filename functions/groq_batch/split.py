@@ -31,6 +31,9 @@ from groq_batch.jsonl import (
 MAX_KEPT_PROBLEMS = 100
 """Problems that are kept in memory; all of them go to the sink."""
 
+_BEGINNING_BYTES = 16
+"""Of a long line its beginning is kept, which may tell what the file is."""
+
 _WRITE_BYTES = 256 * 1024
 """Request lines are written in blocks of about this size: a call for each would cost more."""
 
@@ -280,11 +283,14 @@ class _LongLine:
 
     def __init__(self) -> None:
         self.size = 0
+        self._beginning = b""
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._encoding_error: int | None = None
 
     def take(self, piece: LongLinePiece) -> None:
         """Take the next piece."""
+        if not self.size:
+            self._beginning = piece.data[:_BEGINNING_BYTES]
         if self._encoding_error is None:
             pending = len(self._decoder.getstate()[0])
             try:
@@ -296,7 +302,7 @@ class _LongLine:
     def problem(self, number: int, max_line_bytes: int) -> Problem:
         """Return what is wrong with the line, when its last piece was taken."""
         if self._encoding_error is not None:
-            message = encoding_message(self._encoding_error)
+            message = encoding_message(self._encoding_error, self._beginning)
             return Problem(number, None, "invalid_encoding", message)
         message = too_long_message(self.size, max_line_bytes)
         return Problem(number, None, "line_too_long", message)
