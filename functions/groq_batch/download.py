@@ -22,6 +22,7 @@ import msgspec
 from groq_batch import layout
 from groq_batch.batches import Batch, BatchIssue
 from groq_batch.boards import Board, BoardEntry
+from groq_batch.checks import shown
 from groq_batch.errors import AccountError, GroqApiError, NotFoundError, RateLimitedError
 from groq_batch.groq_api import GroqClient
 from groq_batch.jobs import JobRecord, JobRequest, ShardSummary, Stop, is_closed
@@ -400,7 +401,7 @@ class _Settlement:
                     summary.errors.append(
                         {
                             "line": None,
-                            "custom_id": custom_id,
+                            "custom_id": shown(custom_id),
                             "code": verdict.code,
                             "message": verdict.message,
                         }

@@ -23,6 +23,10 @@ from groq_batch.storage import ConflictError, ObjectVersion, Storage
 STARTED = "started"
 EXISTS = "exists"
 
+_MESSAGES = {
+    STARTED: "The job was started; its report says how it goes.",
+    EXISTS: 'This upload has a job already; add "again": true to run it once more.',
+}
 _STARTERS = 8
 _PLACEHOLDER = "<aws."
 _UNVERSIONED = "null"
@@ -39,12 +43,14 @@ class StartedJob:
     Attributes:
         job_id: The job.
         status: ``started``, or ``exists`` when the job had been started before.
+        message: The same as a sentence, for whoever started it by hand.
         input: Address of the input.
         report: Address of its report.
     """
 
     job_id: str
     status: str
+    message: str
     input: str
     report: str
 
@@ -267,6 +273,7 @@ def start_job(
     return StartedJob(
         job_id=request.job_id,
         status=status,
+        message=_MESSAGES[status],
         input=storage.url(request.key),
         report=storage.url(layout.delivery_keys(request.path).report),
     )
