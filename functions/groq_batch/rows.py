@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any
+from typing import Annotated
 
 import msgspec
 
@@ -21,13 +23,33 @@ RETRYABLE_CODES = frozenset(
         "batch_expired",
         "capacity_exceeded",
         "capacity_exhausted",
+        "engine_overloaded",
+        "gateway_timeout",
+        "internal_error",
+        "internal_server_error",
+        # What a model wrote is not the JSON that was asked for; the next time it may be.
         "json_validate_failed",
+        "over_capacity",
+        "overloaded",
+        "overloaded_error",
+        "rate_limit_error",
+        "rate_limit_exceeded",
         "request_timeout",
+        "server_error",
+        "service_unavailable",
+        "timeout",
     }
 )
-"""Codes of rows that another attempt may turn into a success."""
+"""Codes (or types) of errors that another attempt may turn into a success."""
 
-RETRYABLE_STATUSES = frozenset({0, 408, 409, 429, 498})
+RETRYABLE_STATUSES = frozenset({0, 408, 409, 424, 429, 498})
+"""Statuses below 500 that another attempt may turn into a success; 0 means that there was none."""
+
+_MAX_CODE_LENGTH = 100
+_MOST_TOKENS = 10**12
+_MOST_DIGITS = 18
+_CODE = re.compile(r"[a-z0-9_.]{1,100}")
+_STATUS_NAME = re.compile(r"[1-9][0-9]{2}")
 
 
 class RowOutcome(Enum):
@@ -59,21 +81,16 @@ class Row:
     model: str | None = None
 
 
-class _RawRow(msgspec.Struct):
-    custom_id: str
-    response: Any = None
-    error: Any = None
-
-
 class _Usage(msgspec.Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    total_tokens: int = 0
+    prompt_tokens: Annotated[int, msgspec.Meta(ge=0, le=_MOST_TOKENS)]
+    completion_tokens: Annotated[int, msgspec.Meta(ge=0, le=_MOST_TOKENS)]
+    total_tokens: Annotated[int, msgspec.Meta(ge=0, le=_MOST_TOKENS)]
 
 
 class _Body(msgspec.Struct):
-    error: msgspec.Raw | None = None
-    usage: _Usage | None = None
+    usage: _Usage
+    error: None = None
+    object: str = ""
     model: str | None = None
 
 
@@ -90,18 +107,27 @@ class _QuickRow(msgspec.Struct):
     error: None = None
 
 
+def _number(text: str) -> int | float:
+    """Read an integer of JSON; one of thousands of digits is no reason to fail."""
+    return int(text) if len(text) <= _MOST_DIGITS else float(text)
+
+
 _quick = msgspec.json.Decoder(_QuickRow)
-_careful = msgspec.json.Decoder(_RawRow)
+# Python's own reader takes what models and the programs around them really write, and what strict
+# readers refuse: NaN and Infinity, half of a surrogate pair, control characters in a text.
+_careful = json.JSONDecoder(strict=False, parse_int=_number)
 
 
 def classify_row(line: bytes) -> Row | None:
     """Read a result row.
 
-    The content decides, not the file that the row was in: an error with a code, no usable response,
-    a status of 200 to 299 without an error in the body, anything else, in this order.
+    The content decides, not the file that the row was in: an error that says something, no usable
+    response, a status of 200 to 299 with an answer and without an error in the body, anything
+    else, in this order. A row that can be read at all is read, because an answer that is taken for
+    missing would be asked for, and paid for, once more.
 
     Args:
-        line: The row.
+        line: The row, with or without its line end.
 
     Returns:
         The row, or None when it is not a JSON object with a ``custom_id`` that is a string.
@@ -110,78 +136,122 @@ def classify_row(line: bytes) -> Row | None:
         quick = _quick.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return _classify_carefully(line)
-    body = quick.response.body
-    if 200 <= quick.response.status_code < 300 and body.error is None:
-        used = body.usage
-        return Row(
-            custom_id=quick.custom_id,
-            outcome=RowOutcome.SUCCESS,
-            usage=Usage(used.prompt_tokens, used.completion_tokens, used.total_tokens)
-            if used
-            else None,
-            model=body.model,
-        )
-    return _classify_carefully(line)
+    response, body = quick.response, quick.response.body
+    if not 200 <= response.status_code < 300 or body.object == "error":
+        return _classify_carefully(line)
+    usage = Usage(body.usage.prompt_tokens, body.usage.completion_tokens, body.usage.total_tokens)
+    return Row(quick.custom_id, RowOutcome.SUCCESS, usage=usage, model=body.model)
 
 
 def _classify_carefully(line: bytes) -> Row | None:
     try:
-        row = _careful.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        row = _careful.decode(line.decode("utf-8-sig", "replace"))
+    except (ValueError, RecursionError):
         return None
-    if row.error:
-        code, message = _error_parts(row.error)
-        return _failed(row.custom_id, code or "unknown_error", message, status=None)
-    response = row.response
-    if not isinstance(response, dict):
-        return Row(row.custom_id, RowOutcome.RETRYABLE, "no_response", "The row has no response.")
-    status = response.get("status_code")
-    status = status if isinstance(status, int) and not isinstance(status, bool) else 0
+    custom_id = row.get("custom_id") if isinstance(row, dict) else None
+    if not isinstance(custom_id, str):
+        return None
+    response = row.get("response")
+    status = _status(response.get("status_code")) if isinstance(response, dict) else None
+    if _says_something(row.get("error")):
+        # A status of 0 beside it is an empty field, and says nothing.
+        return _failed(custom_id, row["error"], status or None)
+    if not isinstance(response, dict) or not response:
+        return Row(custom_id, RowOutcome.RETRYABLE, "no_response", "The row has no response.")
     body = response.get("body")
-    error = body.get("error") if isinstance(body, dict) else None
-    if 200 <= status < 300 and not error:
-        return _answered(row.custom_id, body)
-    code, message = _error_parts(error)
-    return _failed(row.custom_id, code or f"http_{status}", message, status=status)
-
-
-def _answered(custom_id: str, body: Any) -> Row:
-    usage, model = None, None
-    if isinstance(body, dict):
-        model = body.get("model") if isinstance(body.get("model"), str) else None
-        used = body.get("usage")
-        if isinstance(used, dict):
-            usage = Usage(
-                *(
-                    _tokens(used.get(name))
-                    for name in ("prompt_tokens", "completion_tokens", "total_tokens")
-                )
-            )
-    return Row(custom_id, RowOutcome.SUCCESS, usage=usage, model=model)
-
-
-def _failed(custom_id: str, code: str, message: str | None, *, status: int | None) -> Row:
-    retry = code in RETRYABLE_CODES or (
-        status is not None and (status in RETRYABLE_STATUSES or status >= 500)
+    error = _error_of_body(body)
+    if not 200 <= (status or 0) < 300 or error is not None:
+        return _failed(custom_id, error, status or 0)
+    if not isinstance(body, dict) or not body:
+        return Row(custom_id, RowOutcome.RETRYABLE, "no_body", "The response has no answer in it.")
+    model = body.get("model")
+    return Row(
+        custom_id,
+        RowOutcome.SUCCESS,
+        usage=_usage(body.get("usage")),
+        model=model if isinstance(model, str) else None,
     )
-    outcome = RowOutcome.RETRYABLE if retry else RowOutcome.FINAL
-    return Row(custom_id, outcome, code[:100], message)
 
 
-def _error_parts(error: Any) -> tuple[str | None, str | None]:
-    """Return code and text of an error, which may be an object, a text or something else."""
-    if isinstance(error, dict):
-        code = error.get("code") or error.get("type")
-        message = error.get("message")
-        return (
-            str(code) if code is not None else None,
-            str(message)[:MAX_MESSAGE_LENGTH] if message is not None else None,
-        )
-    return None, error[:MAX_MESSAGE_LENGTH] if isinstance(error, str) else None
+def _says_something(error: object) -> bool:
+    """Tell an error from an empty field: null, ``""``, ``{}``, or an object of such fields only."""
+    return any(error.values()) if isinstance(error, dict) else bool(error)
 
 
-def _tokens(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+def _error_of_body(body: object) -> object:
+    """Return the error in a response's body, or None; some servers make the body itself one."""
+    if not isinstance(body, dict):
+        return None
+    if _says_something(body.get("error")):
+        return body["error"]
+    return body if body.get("object") == "error" else None
+
+
+def _failed(custom_id: str, error: object, status: int | None) -> Row:
+    names, message = _error_parts(error)
+    if not status:
+        # Some servers give the HTTP status as the error's code.
+        status = next((int(name) for name in names if _STATUS_NAME.fullmatch(name)), status)
+    code = next((name for name in names if not name.isdecimal()), None)
+    if code is None:
+        code = "unknown_error" if status is None else f"http_{status}"
+    retry = status != 413 and any(name.lower() in RETRYABLE_CODES for name in names)
+    retry = retry or (status is not None and (status in RETRYABLE_STATUSES or status >= 500))
+    return Row(
+        custom_id,
+        RowOutcome.RETRYABLE if retry else RowOutcome.FINAL,
+        code[:_MAX_CODE_LENGTH],
+        message,
+    )
+
+
+def _error_parts(error: object) -> tuple[list[str], str | None]:
+    """Return what an error calls itself (its code, its type) and its text."""
+    if isinstance(error, str):
+        if _CODE.fullmatch(error):
+            return [error], None
+        return [], error[:MAX_MESSAGE_LENGTH]
+    if not isinstance(error, dict):
+        return [], None
+    names = (_name(error.get(field)) for field in ("code", "type"))
+    message = error.get("message")
+    return (
+        [name for name in names if name],
+        message[:MAX_MESSAGE_LENGTH] if isinstance(message, str) and message else None,
+    )
+
+
+def _name(value: object) -> str:
+    if isinstance(value, str):
+        return value.strip()
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
+
+
+def _status(value: object) -> int:
+    """Return an HTTP status given as a number or as digits, 0 for anything else."""
+    if isinstance(value, str) and _STATUS_NAME.fullmatch(value.strip()):
+        return int(value)
+    return _whole(value, most=999) or 0
+
+
+def _usage(value: object) -> Usage | None:
+    if not isinstance(value, dict):
+        return None
+    prompt, completion, total = (
+        _whole(value.get(name), most=_MOST_TOKENS)
+        for name in ("prompt_tokens", "completion_tokens", "total_tokens")
+    )
+    if prompt is completion is total is None:
+        return None
+    known = (prompt or 0) + (completion or 0)
+    return Usage(prompt or 0, completion or 0, known if total is None else total)
+
+
+def _whole(value: object, *, most: int) -> int | None:
+    """Return a whole number from 0 to ``most``, also one written as ``80.0``, else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+        return None
+    return int(value) if value == int(value) else None
 
 
 def pipeline_row(custom_id: str | None, *, code: str, message: str) -> bytes:
@@ -195,4 +265,8 @@ def pipeline_row(custom_id: str | None, *, code: str, message: str) -> bytes:
         "response": None,
         "error": {"code": code, "message": message},
     }
-    return msgspec.json.encode(row) + b"\n"
+    try:
+        return msgspec.json.encode(row) + b"\n"
+    except UnicodeEncodeError:
+        # Half of a surrogate pair has no form in UTF-8, only its escape.
+        return json.dumps(row, separators=(",", ":")).encode("ascii") + b"\n"
