@@ -6,8 +6,10 @@ disagree in places, and nothing here may fail because of it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any, Self
 
 from groq_batch.errors import MAX_MESSAGE_LENGTH
@@ -15,15 +17,23 @@ from groq_batch.errors import MAX_MESSAGE_LENGTH
 TERMINAL_STATUSES = frozenset({"completed", "failed", "expired", "cancelled"})
 """Statuses that do not change any more. An unknown status is not one of them."""
 
+UNKNOWN_STATUS = "unknown"
+"""Stands for a status that is missing or no text."""
+
+_SPELLINGS = {"canceled": "cancelled", "canceling": "cancelling"}
+
 _LATEST_TIME = 253_402_300_799
-"""The end of the year 9999, in Unix seconds; a larger number is no time (nor any count)."""
+"""The end of the year 9999, in Unix seconds; a larger number can only be milliseconds."""
+
+_LARGEST_COUNT = 10**15
+_DIGITS = re.compile("[0-9]{1,15}")
 
 _END_FIELDS = ("completed_at", "failed_at", "expired_at", "cancelled_at")
 
 
 def file_id(value: object) -> str | None:
     """Return a file's id; only a non-empty string is one (``""``, ``{}`` and null mean no file)."""
-    return value if isinstance(value, str) and value else None
+    return value if isinstance(value, str) and value.strip() else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,22 +101,23 @@ class Batch:
             return None
         counts = data.get("request_counts")
         counts = counts if isinstance(counts, dict) else {}
-        metadata = data.get("metadata")
+        created_at, expires_at = _time(data.get("created_at")), _time(data.get("expires_at"))
+        if created_at is not None and expires_at is not None and expires_at <= created_at:
+            # A batch that seems to have expired is cancelled, so nonsense must not pass as a time.
+            expires_at = None
         return cls(
             id=identity,
-            status=str(data.get("status") or "unknown").lower(),
+            status=_status(data.get("status")),
             input_file_id=file_id(data.get("input_file_id")),
             output_file_id=file_id(data.get("output_file_id")),
             error_file_id=file_id(data.get("error_file_id")),
             counts=BatchCounts(
-                *(_count(counts.get(name)) for name in ("total", "completed", "failed"))
+                *(_count(counts.get(name)) or 0 for name in ("total", "completed", "failed"))
             ),
             errors=_issues(data.get("errors")),
-            metadata={str(name): str(value) for name, value in metadata.items()}
-            if isinstance(metadata, dict)
-            else {},
-            created_at=_time(data.get("created_at")),
-            expires_at=_time(data.get("expires_at")),
+            metadata=_metadata(data.get("metadata")),
+            created_at=created_at,
+            expires_at=expires_at,
             ended_at=next(
                 (found for name in _END_FIELDS if (found := _time(data.get(name))) is not None),
                 None,
@@ -132,45 +143,88 @@ class GroqFile:
         return cls(
             id=identity,
             filename=file_id(data.get("filename")),
-            bytes=_time(data.get("bytes")),
+            bytes=_count(data.get("bytes")),
             created_at=_time(data.get("created_at")),
             purpose=file_id(data.get("purpose")),
         )
 
 
+def _status(value: object) -> str:
+    """Return a status in lower case and in the spelling of Groq's documents."""
+    text = value.strip().lower() if isinstance(value, str) else ""
+    return _SPELLINGS.get(text, text) or UNKNOWN_STATUS
+
+
+def _metadata(data: object) -> dict[str, str]:
+    """Read metadata: texts by name; numbers become texts, anything else is left out."""
+    if not isinstance(data, dict):
+        return {}
+    entries = ((str(name), _text(value)) for name, value in data.items())
+    return {name: text for name, text in entries if text is not None}
+
+
 def _issues(data: object) -> tuple[BatchIssue, ...]:
     """Read ``errors``: a bare array, an object with ``data``, one object, a text, or nothing."""
     if isinstance(data, dict):
-        data = data.get("data", [data] if data else [])
-    if isinstance(data, str) and data:
-        data = [{"message": data}]
-    if not isinstance(data, list):
-        return ()
-    return tuple(
-        BatchIssue(
-            code=_text(item.get("code")),
-            message=_text(item.get("message")),
-            line=_line(item.get("line")),
-            param=_text(item.get("param")),
-        )
-        for item in data
-        if isinstance(item, dict)
+        data = data.get("data", [data])
+    items = data if isinstance(data, list) else [data]
+    return tuple(issue for item in items if (issue := _issue(item)) is not None)
+
+
+def _issue(item: object) -> BatchIssue | None:
+    """Read one entry of ``errors``, or None when it says nothing."""
+    if isinstance(item, str):
+        item = {"message": item}
+    if not isinstance(item, dict):
+        return None
+    issue = BatchIssue(
+        code=_short_text(item.get("code")),
+        message=_short_text(item.get("message")),
+        line=_count(item.get("line")) or None,
+        param=_short_text(item.get("param")),
     )
+    return issue if issue.code or issue.message or issue.line else None
 
 
 def _text(value: object) -> str | None:
-    return str(value)[:MAX_MESSAGE_LENGTH] if value is not None else None
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return str(value) if abs(value) <= _LARGEST_COUNT else None  # False for NaN.
 
 
-def _line(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+def _short_text(value: object) -> str | None:
+    text = _text(value)
+    return text[:MAX_MESSAGE_LENGTH] if text else None
 
 
-def _count(value: object) -> int:
-    return max(_time(value) or 0, 0)
+def _count(value: object) -> int | None:
+    """Return a whole number from 0, also one given as ``3.0`` or ``"3"``, else None."""
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if 0 <= value <= _LARGEST_COUNT else None  # False for NaN.
 
 
 def _time(value: object) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    """Return a time in Unix seconds, given as seconds, milliseconds or a text, else None.
+
+    0 is no time: it is how some languages write an empty field.
+    """
+    seconds = _count(value)
+    if seconds is None and isinstance(value, str):
+        seconds = _count(_seconds_of_iso(value))
+    elif seconds is not None and seconds > _LATEST_TIME:
+        seconds //= 1000
+    return seconds if seconds and seconds <= _LATEST_TIME else None
+
+
+def _seconds_of_iso(text: str) -> float | None:
+    """Read a time such as ``2026-01-31T12:00:00Z``; without a zone it is UTC."""
+    try:
+        moment = datetime.fromisoformat(text.strip())
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
         return None
-    return int(value) if abs(value) <= _LATEST_TIME else None  # False for NaN.
