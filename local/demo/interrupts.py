@@ -1,0 +1,40 @@
+"""Ctrl-C and its relatives: one interruption at a time, and none while things are put away."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+
+
+class Interrupts:
+    """Turns the first signal into a KeyboardInterrupt and leaves out the others.
+
+    Ending what was started takes some seconds, in which an impatient second Ctrl-C would leave
+    things behind. A part of the clean-up that may be broken off says so with ``allow_another``.
+    """
+
+    def __init__(self) -> None:
+        self._is_awake = True
+
+    def install(self) -> None:
+        """Take over Ctrl-C, ``kill`` and the closing of the terminal."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self.handle)
+
+    def handle(self, _number: int, _frame: FrameType | None) -> None:
+        """Take a signal.
+
+        Raises:
+            KeyboardInterrupt: It is the first one.
+        """
+        if self._is_awake:
+            self._is_awake = False
+            raise KeyboardInterrupt
+
+    def allow_another(self) -> None:
+        """Let the next signal interrupt again."""
+        self._is_awake = True
+
+    def end(self) -> None:
+        """Leave out all signals from now on."""
+        self._is_awake = False

@@ -1,0 +1,70 @@
+"""What the demo says before it begins: what is going to happen, where, and what it costs."""
+
+from __future__ import annotations
+
+from local.demo.console import Console
+from local.demo.groq_access import GroqAccess
+from local.demo.presentation import shown_path
+from local.demo.request_file import RequestFile, Survey, survey
+from local.demo.text import counted, dollars
+
+_SHOWN_MODELS = 3
+
+
+def introduce(
+    console: Console, file: RequestFile, access: GroqAccess | None = None, hints: int = 0
+) -> None:
+    """Say what is going to happen.
+
+    Args:
+        console: Where to write.
+        file: The file of requests.
+        access: The real Groq API; None for the simulator.
+        hints: How many hints for the simulator are left out of the upload.
+    """
+    console.line(console.styled("Groq Batch on AWS, on this machine", "bold"))
+    console.line()
+    lines = [("Requests", shown_path(file.path)), ("AWS", "an emulator; no account is needed")]
+    if access is None:
+        lines += _simulator_lines(console, file)
+    else:
+        lines += _real_api_lines(console, access, survey(file), hints)
+    for label, text in lines:
+        console.line(f"  {label:<10}{text}")
+    console.line()
+
+
+def _simulator_lines(console: Console, file: RequestFile) -> list[tuple[str, str]]:
+    lines = [
+        ("Groq", "a simulator, which answers with echoes and costs nothing"),
+        ("", "Set GROQ_API_KEY, in the environment or in .env, to use the real Groq API."),
+    ]
+    if file.is_sample:
+        lines.append(("", "One request fails once and is sent again; another fails for good."))
+    return [(label, text if label else console.styled(text, "dim")) for label, text in lines]
+
+
+def _real_api_lines(
+    console: Console, access: GroqAccess, found: Survey, hints: int
+) -> list[tuple[str, str]]:
+    title = console.styled("the real API, which costs money:", "yellow")
+    lines = [
+        ("Groq", f"{title} {access.base_url}, key from {access.source}"),
+        ("Cost", cost_text(found)),
+        ("Time", "seconds to hours, as Groq has capacity; a day at most for each attempt"),
+    ]
+    if hints:
+        lines.append(
+            ("", f"{counted(hints, 'hint')} for the simulator left out: the API knows none.")
+        )
+    lines.append(("", "Ctrl-C cancels the job at Groq. For the simulator: GROQ_API_KEY= make demo"))
+    return lines
+
+
+def cost_text(found: Survey) -> str:
+    """Return what a file will cost, as far as can be said."""
+    requests = counted(found.requests, "request")
+    if found.unknown_models:
+        models = ", ".join(found.unknown_models[:_SHOWN_MODELS])
+        return f"not known for {requests}: there is no price for {models}"
+    return f"about {dollars(found.cost_usd)} for {requests}, at the price for batches"

@@ -1,0 +1,44 @@
+"""The logs of a run: gone when all was well, kept when something went wrong."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Self
+
+from local.environment import CACHE_FOLDER
+
+LOGS_FOLDER = CACHE_FOLDER / "logs"
+
+_KEPT_SECONDS = 7 * 24 * 3600
+
+
+class LogFolder:
+    """A folder for logs, removed at the end of the ``with`` block unless ``keep`` was called."""
+
+    def __init__(self, parent: Path = LOGS_FOLDER) -> None:
+        """Make the folder in ``parent`` and remove those of long ago."""
+        parent.mkdir(parents=True, exist_ok=True)
+        _remove_old(parent)
+        self.path = Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=parent))
+        self._is_kept = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._is_kept:
+            shutil.rmtree(self.path, ignore_errors=True)
+
+    def keep(self) -> None:
+        """Keep the logs, which somebody will want to read."""
+        self._is_kept = True
+
+
+def _remove_old(parent: Path) -> None:
+    oldest = time.time() - _KEPT_SECONDS
+    for folder in parent.iterdir():
+        if folder.stat().st_mtime < oldest:
+            shutil.rmtree(folder, ignore_errors=True)

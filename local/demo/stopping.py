@@ -1,0 +1,81 @@
+"""Leaves nothing running at the real Groq API when the demo ends before its job."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from groq_batch.errors import GroqApiError
+from local.demo.console import Console
+from local.demo.groq_access import GroqAccess, cancel_batches
+from local.demo.interrupts import Interrupts
+from local.demo.job import Job, is_final
+from local.demo.text import batches
+
+_PATIENCE_SECONDS = 120.0
+"""How long a stopped job has for its final report."""
+
+_START_SECONDS = 10.0
+"""How long an upload that is just under way has to become a job."""
+
+_LOOK_SECONDS = 0.5
+
+
+def stop_job(
+    job: Job, access: GroqAccess, *, console: Console, interrupts: Interrupts
+) -> Mapping[str, Any] | None:
+    """Stop a job, and see to it that no batch of it goes on at Groq.
+
+    The pipeline itself cancels the batches and collects what was answered. Should it not be able
+    to, the batches are cancelled from here.
+
+    Returns:
+        The final report; None when the job did not come to it in time.
+    """
+    console.line("Stopping the job at Groq; what is answered already is kept. Ctrl-C: do not wait.")
+    interrupts.allow_another()
+    report = None
+    try:
+        report = _wait_for_end(job, console)
+    except KeyboardInterrupt:
+        console.line("Not waiting for the results.")
+    except (BotoCoreError, ClientError):
+        console.line("The emulated AWS does not answer any more.")
+    interrupts.end()
+    console.line(_end_at_groq(job, access))
+    return report
+
+
+def _wait_for_end(job: Job, console: Console) -> Mapping[str, Any] | None:
+    begun = time.monotonic()
+    while (seconds := time.monotonic() - begun) < _PATIENCE_SECONDS:
+        is_started = job.stop()
+        report = job.report()
+        if is_final(report):
+            return report
+        if not is_started and seconds > _START_SECONDS:
+            return None
+        console.progress("Waiting for the end of the job", seconds)
+        time.sleep(_LOOK_SECONDS)
+    return None
+
+
+def _end_at_groq(job: Job, access: GroqAccess) -> str:
+    """Cancel what still runs at Groq; returns what is to be said of it."""
+    if job.id is None:
+        return "Nothing was sent to Groq."
+    try:
+        running = cancel_batches(access, job.id)
+    except GroqApiError:
+        return (
+            "Groq could not be asked whether a batch still runs. Look at "
+            "https://console.groq.com/batches, and cancel what runs there."
+        )
+    ending = [batch for batch in running if not batch.is_terminal]
+    if not ending:
+        return "Nothing of the job runs at Groq any more."
+    ids = ", ".join(batch.id for batch in ending)
+    return f"Groq is cancelling {batches(len(ending))} ({ids}), which may take it ten minutes."
