@@ -1,0 +1,162 @@
+"""The seven functions: what they run, for how long, and with what."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import pytest
+
+from groq_batch.bootstrap import _AWS_CONFIG as AWS_CONFIG
+from groq_batch.groq_api import Timeouts
+from groq_batch.submissions import LEASE_SECONDS, QUARANTINE_SECONDS, RENEW_SECONDS
+from tests.infrastructure.stack import MACHINE, PROJECT, TEMPLATE, Stack, machine, source
+
+HANDLERS = {
+    "StartJobFunction": "start_job",
+    "PrepareInputFunction": "prepare_input",
+    "SubmitBatchFunction": "submit_batch",
+    "CheckStatusFunction": "check_status",
+    "DownloadResultsFunction": "download_results",
+    "FinishJobFunction": "finish_job",
+    "CancelJobFunction": "cancel_job",
+}
+
+LONGEST_LAMBDA_SECONDS = 900
+
+
+def tasks(states: dict[str, Any] | None = None) -> dict[str, dict[str, Any]]:
+    """Return every Task of the state machine by name."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, state in (states or machine()["States"]).items():
+        if state["Type"] == "Task":
+            found[name] = state
+        if "ItemProcessor" in state:
+            found |= tasks(state["ItemProcessor"]["States"])
+    return found
+
+
+def test_every_folder_of_a_handler_is_a_function(stack: Stack):
+    folders = {path.parent.name for path in (PROJECT / "functions").glob("*/app.py")}
+    assert folders == set(HANDLERS.values())
+    assert {name: properties["Handler"] for name, properties in stack.functions.items()} == {
+        name: f"{folder}.app.lambda_handler" for name, folder in HANDLERS.items()
+    }
+
+
+@pytest.mark.parametrize("folder", HANDLERS.values())
+def test_handler_exists(folder: str):
+    assert callable(importlib.import_module(f"{folder}.app").lambda_handler)
+
+
+def test_runtime_and_architecture_are_the_same_for_all(stack: Stack):
+    for properties in stack.functions.values():
+        assert properties["Runtime"] == "python3.13"
+        assert properties["Architectures"] == ["arm64"]
+    other = Stack.deploy(PythonRuntime="python3.11", Architecture="x86_64")
+    for properties in other.functions.values():
+        assert properties["Runtime"] == "python3.11"
+        assert properties["Architectures"] == ["x86_64"]
+
+
+def test_logs_are_json_in_one_group_that_does_not_grow_for_ever(stack: Stack):
+    for properties in stack.functions.values():
+        assert properties["LoggingConfig"] == {
+            "LogFormat": "JSON",
+            "ApplicationLogLevel": "INFO",
+            "SystemLogLevel": "WARN",
+            "LogGroup": "<LogGroup>",
+        }
+    assert stack.properties("LogGroup") == {"RetentionInDays": 30}
+
+
+def test_no_function_needs_a_share_of_the_concurrency(stack: Stack):
+    # New accounts have 10 concurrent executions, of which nothing can be reserved.
+    for properties in stack.functions.values():
+        assert "ReservedConcurrentExecutions" not in properties
+        assert "VpcConfig" not in properties
+
+
+def test_memory_and_disk(stack: Stack):
+    memory = {name: properties["MemorySize"] for name, properties in stack.functions.items()}
+    # A whole processor (1,769 MB) for those that read every byte of a job.
+    for name in ("PrepareInputFunction", "DownloadResultsFunction", "FinishJobFunction"):
+        assert memory[name] >= 1769
+    assert min(memory.values()) >= 512
+    disks = {
+        name: properties["EphemeralStorage"]["Size"]
+        for name, properties in stack.functions.items()
+        if "EphemeralStorage" in properties
+    }
+    # 50,000 answers of 16 KB are 800 MB; what Lambda gives by itself is 512 MB.
+    assert disks == {"DownloadResultsFunction": 10240}
+
+
+def test_timeouts_lie_within_each_other(stack: Stack):
+    http = Timeouts()
+    longest_http = max(http.connect + http.read, http.connect + http.transfer)
+    longest_aws = AWS_CONFIG.connect_timeout + AWS_CONFIG.read_timeout
+    by_arn = {f"${{{name}Arn}}": properties for name, properties in stack.functions.items()}
+    assert tasks()
+    for name, task in tasks().items():
+        function_seconds = by_arn[task["Arguments"]["FunctionName"]]["Timeout"]
+        # Two silent calls one after the other still end before Lambda ends the function.
+        assert 2 * max(longest_http, longest_aws) < function_seconds, name
+        assert function_seconds < LONGEST_LAMBDA_SECONDS, name
+        # The state machine must not give up a call that still runs.
+        assert function_seconds + 60 <= task["TimeoutSeconds"], name
+        assert task["TimeoutSeconds"] < machine()["TimeoutSeconds"], name
+    assert stack.functions["StartJobFunction"]["Timeout"] < LONGEST_LAMBDA_SECONDS
+
+
+def test_a_lease_outlives_missed_renewals_and_ends_long_before_a_retry_budget():
+    assert RENEW_SECONDS * 3 < LEASE_SECONDS < QUARANTINE_SECONDS
+
+
+def test_reconciler_ends_before_it_starts_again(stack: Stack):
+    assert stack.properties("CancelJobFunctionReconcile")["ScheduleExpression"] == (
+        "rate(15 minutes)"
+    )
+    assert stack.functions["CancelJobFunction"]["Timeout"] < 15 * 60
+
+
+def test_failed_invocations_go_to_the_dead_letter_queue(stack: Stack):
+    configured = {
+        properties["FunctionName"]: properties
+        for properties in stack.of_type("AWS::Lambda::EventInvokeConfig").values()
+    }
+    # Those that are invoked by events; Step Functions waits for the others itself.
+    assert set(configured) == {"<StartJobFunction>", "<CancelJobFunction>"}
+    for name, properties in configured.items():
+        assert properties["MaximumRetryAttempts"] == 2
+        destination = properties["DestinationConfig"]["OnFailure"]["Destination"]
+        assert destination == "<DeadLetterQueue.Arn>"
+        role = stack.role(f"{name[1:-1]}Role")
+        assert role.allows("sqs:SendMessage", "<DeadLetterQueue.Arn>")
+
+
+def test_no_resource_has_a_name_that_a_second_stack_would_want(notified: Stack):
+    naming = {"BucketName", "FunctionName", "LogGroupName", "Name", "QueueName", "RoleName"}
+    naming |= {"StateMachineName", "TopicName", "AlarmName", "ManagedPolicyName", "GroupName"}
+    for name, resource in notified.resources.items():
+        named = naming & set(resource["Properties"])
+        if resource["Type"] in ("AWS::Lambda::EventInvokeConfig", "AWS::Lambda::Permission"):
+            named -= {"FunctionName"}
+        assert not named, name
+    assert "Name" not in source()["Resources"]["BatchJob"]["Properties"]
+
+
+def test_nothing_is_bound_to_one_partition_region_or_account():
+    for text in (TEMPLATE.read_text("utf-8"), MACHINE.read_text("utf-8")):
+        assert "arn:aws" not in text
+        assert "us-east-1" not in text
+        assert "amazonaws.com.cn" not in text
+
+
+def test_versions_of_what_is_installed_are_pinned():
+    lines = (PROJECT / "functions" / "requirements.txt").read_text("utf-8").splitlines()
+    required = [line for line in lines if line and not line.startswith("#")]
+    assert required
+    assert all("==" in line for line in required)
+    # The Lambda runtimes bring boto3.
+    assert not any(line.startswith(("boto3", "botocore")) for line in required)

@@ -1,0 +1,221 @@
+"""What a user can set, and what the functions make of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from groq_batch.config import Settings
+from groq_batch.groq_api import validate_base_url
+from groq_batch.options import MAX_ATTEMPTS_LIMIT, is_completion_window
+from tests.infrastructure.stack import Stack, source
+
+PARAMETERS = {
+    "GroqApiKeySecretName": "groq/api-key",
+    "GroqBaseUrl": "https://api.groq.com/openai/v1",
+    "CompletionWindow": "24h",
+    "TriggerMode": "both",
+    "ScheduleExpression": "rate(1 hour)",
+    "ScheduleTimezone": "UTC",
+    "OnInvalidLine": "reject",
+    "MaxRequestsPerBatch": 50000,
+    "MaxBytesPerBatch": 100000000,
+    "MaxAttempts": 3,
+    "MaxJobCostUsd": 0,
+    "PollMinSeconds": 5,
+    "PollMaxSeconds": 900,
+    "DeleteGroqFiles": "true",
+    "WorkRetentionDays": 30,
+    "NotificationEmail": "",
+    "PythonRuntime": "python3.13",
+    "Architecture": "arm64",
+    "LogLevel": "INFO",
+}
+"""The parameters and their defaults: what users rely on."""
+
+OUTPUTS = {"BucketName", "StateMachineArn", "StartJobFunctionName"}
+
+
+def parameter(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = source()["Parameters"][name]
+    return found
+
+
+def accepts(name: str, value: str) -> bool:
+    """Tell whether CloudFormation takes a value, which a pattern has to match as a whole."""
+    declared = parameter(name)
+    if "AllowedValues" in declared:
+        return value in map(str, declared["AllowedValues"])
+    if declared["Type"] == "Number":
+        number = float(value)
+        return bool(declared.get("MinValue", number) <= number <= declared.get("MaxValue", number))
+    return re.fullmatch(declared.get("AllowedPattern", ".*"), value) is not None
+
+
+def test_parameters_and_defaults():
+    assert {name: one["Default"] for name, one in source()["Parameters"].items()} == PARAMETERS
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_every_default_is_accepted(name: str):
+    assert accepts(name, str(PARAMETERS[name]))
+
+
+def test_every_parameter_is_described_and_stands_in_a_group():
+    assert all(one["Description"].endswith(".") for one in source()["Parameters"].values())
+    interface = source()["Metadata"]["AWS::CloudFormation::Interface"]
+    grouped = [name for group in interface["ParameterGroups"] for name in group["Parameters"]]
+    assert sorted(grouped) == sorted(PARAMETERS)
+
+
+def test_outputs():
+    assert set(source()["Outputs"]) == OUTPUTS
+    assert all(one["Description"] for one in source()["Outputs"].values())
+    assert not any("Export" in one for one in source()["Outputs"].values())
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("TriggerMode", ["upload", "schedule", "both"], ["none", ""]),
+        ("OnInvalidLine", ["reject", "skip"], ["ignore"]),
+        ("DeleteGroqFiles", ["true", "false"], ["yes"]),
+        ("Architecture", ["arm64", "x86_64"], ["riscv"]),
+        ("PythonRuntime", ["python3.11", "python3.13"], ["python3.10"]),
+        ("LogLevel", ["DEBUG", "INFO", "WARN", "ERROR"], ["TRACE"]),
+        ("MaxAttempts", ["1", "10"], ["0", "11"]),
+        ("MaxRequestsPerBatch", ["1", "50000"], ["0", "50001"]),
+        ("MaxBytesPerBatch", ["1", "200000000"], ["0", "200000001"]),
+        ("MaxJobCostUsd", ["0", "2.5", "100000"], ["-1"]),
+        ("PollMinSeconds", ["1", "3600"], ["0", "3601"]),
+        ("PollMaxSeconds", ["300", "86400"], ["299", "86401"]),
+        # Shorter than that a redriven execution could outlive the marker that its job is closed.
+        ("WorkRetentionDays", ["15", "3650"], ["14", "3651"]),
+        ("CompletionWindow", ["24h", "72h", "168h", "1d", "7d"], ["23h", "169h", "8d", "7", "0d"]),
+        ("ScheduleExpression", ["rate(5 minutes)", "cron(0 6 * * ? *)"], ["hourly", "rate"]),
+        ("NotificationEmail", ["", "team@example.com"], ["team", "a@b c@d"]),
+        (
+            "GroqApiKeySecretName",
+            ["groq/api-key", "a"],
+            ["arn:aws:secretsmanager:us-east-1:1:secret:x", "", "a*", "what?"],
+        ),
+        (
+            "GroqBaseUrl",
+            [
+                "https://api.groq.com/openai/v1",
+                "https://proxy.example.com:8443",
+                "http://127.0.0.1:8080/openai/v1",
+                "http://localhost/openai/v1",
+                "http://[::1]:9/v1",
+            ],
+            [
+                "http://api.groq.com/openai/v1",
+                "http://127.0.0.1.example.com/v1",
+                "http://localhost.example.com/v1",
+                "https://user:secret@api.groq.com/v1",
+                "https://api.groq.com/v1?key=1",
+                "ftp://127.0.0.1/",
+                "https://",
+                "",
+            ],
+        ),
+    ],
+)
+def test_what_is_accepted(name: str, good: list[str], bad: list[str]):
+    assert [value for value in good if not accepts(name, value)] == []
+    assert [value for value in bad if accepts(name, value)] == []
+    if name == "GroqBaseUrl":
+        for value in good:
+            validate_base_url(value)
+    if name == "CompletionWindow":
+        assert all(map(is_completion_window, good))
+        assert not any(map(is_completion_window, bad))
+
+
+class WatchedEnvironment(Mapping[str, str]):
+    """An environment that notes which variables were asked for."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
+        self.asked: set[str] = set()
+
+    def __getitem__(self, name: str) -> str:
+        self.asked.add(name)
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+LIBRARY_VARIABLES = {"LOG_LEVEL", "POWERTOOLS_SERVICE_NAME"}
+"""Read by Powertools, not by the settings."""
+
+
+def test_functions_get_the_variables_that_the_settings_read(stack: Stack):
+    for function in stack.functions:
+        environment = WatchedEnvironment(stack.environment(function))
+        Settings.from_env(environment)
+        given = set(environment) | {"STATE_MACHINE_ARN"}
+        assert given == environment.asked | LIBRARY_VARIABLES, function
+
+
+def test_settings_are_the_parameters(stack: Stack):
+    settings = Settings.from_env(stack.environment("StartJobFunction"))
+    assert settings.bucket == "<Bucket>"
+    assert settings.state_machine_arn == "<BatchJob>"
+    assert settings.groq_base_url == PARAMETERS["GroqBaseUrl"]
+    assert settings.groq_api_key_secret_name == PARAMETERS["GroqApiKeySecretName"]
+    options = settings.default_options
+    assert options.completion_window == "24h"
+    assert options.skip_invalid_lines is False
+    assert options.max_attempts == 3
+    assert options.max_job_cost_usd == 0
+    assert settings.max_requests_per_batch == 50_000
+    assert settings.max_bytes_per_batch == 100_000_000
+    assert settings.poll_min_seconds == 5
+    assert settings.poll_max_seconds == 900
+    assert settings.delete_groq_files is True
+    assert settings.work_retention_days == 30
+
+
+@pytest.mark.parametrize(
+    ("name", "variable", "bounds"),
+    [
+        ("MaxRequestsPerBatch", "MAX_REQUESTS_PER_BATCH", ("1", "50000")),
+        ("MaxBytesPerBatch", "MAX_BYTES_PER_BATCH", ("1", "200000000")),
+        ("MaxAttempts", "MAX_ATTEMPTS", ("1", str(MAX_ATTEMPTS_LIMIT))),
+        ("PollMinSeconds", "POLL_MIN_SECONDS", ("1", "3600")),
+        ("PollMaxSeconds", "POLL_MAX_SECONDS", ("300", "86400")),
+        ("WorkRetentionDays", "WORK_RETENTION_DAYS", ("15", "3650")),
+    ],
+)
+def test_settings_take_what_the_template_lets_pass(
+    name: str, variable: str, bounds: tuple[str, str]
+):
+    assert (str(parameter(name)["MinValue"]), str(parameter(name)["MaxValue"])) == bounds
+    for value in bounds:
+        stack = Stack.deploy(**{name: value})
+        environment = stack.environment("PrepareInputFunction")
+        assert environment[variable] == value
+        Settings.from_env(environment)
+
+
+def test_only_the_start_function_knows_the_state_machine(stack: Stack):
+    # The state machine names the others; one of them that named it in turn would be a circle.
+    knowing = {name for name in stack.functions if "STATE_MACHINE_ARN" in stack.environment(name)}
+    assert knowing == {"StartJobFunction"}
+
+
+def test_environment_is_small_and_holds_no_secret(stack: Stack):
+    for function in stack.functions:
+        environment = stack.environment(function)
+        assert sum(len(name) + len(value) for name, value in environment.items()) < 3_000
+        named = {name for name in environment if re.search("KEY|SECRET|TOKEN|PASSWORD", name)}
+        assert named == {"GROQ_API_KEY_SECRET_NAME"}
+        assert environment["GROQ_API_KEY_SECRET_NAME"] == PARAMETERS["GroqApiKeySecretName"]

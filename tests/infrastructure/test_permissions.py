@@ -1,0 +1,232 @@
+"""What each role may do: what its function calls, under the prefixes that it works on."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from groq_batch import layout
+from tests.infrastructure.stack import ACCOUNT, Stack, as_list, transformed
+from tests.infrastructure.test_functions import HANDLERS
+
+SECRET = f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:groq/api-key"
+EXECUTIONS = f"arn:aws:states:us-east-1:{ACCOUNT}:execution:<BatchJob.Name>"
+BUS = f"arn:aws:events:us-east-1:{ACCOUNT}:event-bus/default"
+
+INPUTS = {layout.INPUT_PREFIX, layout.RECURRING_PREFIX}
+OUTPUTS = {layout.OUTPUT_PREFIX, layout.FAILED_PREFIX, layout.INVALID_PREFIX}
+JOBS, WORK, REPORTS = {layout.JOBS_PREFIX}, {layout.WORK_PREFIX}, {layout.REPORTS_PREFIX}
+OPEN_JOBS = {layout.OPEN_JOBS_PREFIX}
+HALT = {"work/*/halt.json"}
+
+S3_GRANTS: dict[str, dict[str, set[str]]] = {
+    "StartJobFunction": {
+        "ListBucketVersions": INPUTS,
+        "ListBucket": JOBS | OPEN_JOBS,
+        "GetObject": JOBS | OPEN_JOBS,
+        "PutObject": JOBS | OPEN_JOBS,
+    },
+    "PrepareInputFunction": {
+        "ListBucketVersions": INPUTS,
+        "ListBucket": INPUTS | JOBS | WORK | REPORTS | OUTPUTS,
+        "GetObject": INPUTS | JOBS | WORK | REPORTS | OUTPUTS,
+        "GetObjectVersion": INPUTS,
+        "PutObject": WORK | REPORTS,
+        "AbortMultipartUpload": WORK,
+        "DeleteObject": OUTPUTS,
+    },
+    "SubmitBatchFunction": {
+        "ListBucket": WORK,
+        "GetObject": WORK,
+        "PutObject": WORK,
+    },
+    "CheckStatusFunction": {
+        "ListBucket": JOBS | WORK | REPORTS,
+        "GetObject": JOBS | WORK | REPORTS,
+        "PutObject": WORK | REPORTS,
+        "DeleteObject": HALT,
+    },
+    "DownloadResultsFunction": {
+        "ListBucket": JOBS | WORK,
+        "GetObject": JOBS | WORK,
+        "PutObject": WORK,
+        "AbortMultipartUpload": WORK,
+    },
+    "FinishJobFunction": {
+        "ListBucketVersions": INPUTS,
+        "ListBucket": JOBS | WORK | REPORTS | OUTPUTS,
+        "GetObject": JOBS | WORK | REPORTS | OUTPUTS,
+        "PutObject": WORK | REPORTS | OUTPUTS,
+        "AbortMultipartUpload": WORK | OUTPUTS,
+        "DeleteObject": REPORTS | OUTPUTS | OPEN_JOBS,
+    },
+    "CancelJobFunction": {
+        "ListBucketVersions": INPUTS,
+        "ListBucket": JOBS | WORK | REPORTS | OUTPUTS,
+        "GetObject": JOBS | WORK | REPORTS | OUTPUTS,
+        "PutObject": JOBS | WORK | REPORTS | OUTPUTS,
+        "AbortMultipartUpload": WORK | OUTPUTS,
+        "DeleteObject": REPORTS | OUTPUTS | OPEN_JOBS,
+    },
+    "BatchJob": {
+        "ListBucket": WORK,
+        "GetObject": {"work/*/maps/"},
+        "PutObject": {"work/*/maps/"},
+        "AbortMultipartUpload": {"work/*/maps/"},
+        "ListMultipartUploadParts": {"work/*/maps/"},
+    },
+}
+
+# The bare name is what is asked for when there is no such secret: the answer then says so.
+SECRET_GRANTS = {
+    ("secretsmanager:GetSecretValue", f"{SECRET}-??????"),
+    ("secretsmanager:GetSecretValue", SECRET),
+}
+
+OTHER_GRANTS: dict[str, set[tuple[str, str]]] = {
+    "StartJobFunction": {
+        ("states:StartExecution", "<BatchJob>"),
+        ("sqs:SendMessage", "<DeadLetterQueue.Arn>"),
+    },
+    "PrepareInputFunction": set(),
+    "SubmitBatchFunction": SECRET_GRANTS,
+    "CheckStatusFunction": SECRET_GRANTS,
+    "DownloadResultsFunction": SECRET_GRANTS,
+    "FinishJobFunction": {
+        *SECRET_GRANTS,
+        ("events:PutEvents", BUS),
+    },
+    "CancelJobFunction": {
+        *SECRET_GRANTS,
+        ("events:PutEvents", BUS),
+        ("states:StartExecution", "<BatchJob>"),
+        ("states:DescribeExecution", f"{EXECUTIONS}:*"),
+        ("sqs:SendMessage", "<DeadLetterQueue.Arn>"),
+    },
+    "BatchJob": {
+        *(
+            ("lambda:InvokeFunction", f"<{name}.Arn>")
+            for name in HANDLERS
+            if name != "StartJobFunction"
+        ),
+        ("states:StartExecution", "<BatchJob>"),
+        ("states:DescribeExecution", f"{EXECUTIONS}:*"),
+        ("states:DescribeExecution", f"{EXECUTIONS}/*:*"),
+        ("states:StopExecution", f"{EXECUTIONS}:*"),
+        ("states:StopExecution", f"{EXECUTIONS}/*:*"),
+        ("states:RedriveExecution", f"{EXECUTIONS}/*:*"),
+    },
+}
+
+
+@pytest.mark.parametrize("name", S3_GRANTS)
+def test_grants_on_the_bucket(stack: Stack, name: str):
+    expected = {
+        (f"s3:{action}", f"<Bucket.Arn>/{prefix}" + ("" if prefix in HALT else "*"))
+        for action, prefixes in S3_GRANTS[name].items()
+        for prefix in prefixes
+    }
+    granted = {one for one in stack.role(f"{name}Role").grants() if one[0].startswith("s3:")}
+    assert granted == expected
+
+
+@pytest.mark.parametrize("name", OTHER_GRANTS)
+def test_grants_beyond_the_bucket(stack: Stack, name: str):
+    granted = {one for one in stack.role(f"{name}Role").grants() if not one[0].startswith("s3:")}
+    assert granted == OTHER_GRANTS[name]
+
+
+def test_one_role_for_each_that_acts(stack: Stack):
+    roles = stack.of_type("AWS::IAM::Role")
+    schedules = {"StartJobFunctionSweepRole", "CancelJobFunctionReconcileRole"}
+    assert set(roles) == {f"{name}Role" for name in S3_GRANTS} | schedules
+    used = [properties["Role"] for properties in stack.functions.values()]
+    assert sorted(used) == sorted(f"<{name}Role.Arn>" for name in HANDLERS)
+
+
+def test_managed_policies_are_for_logs_only(stack: Stack):
+    for name, properties in stack.of_type("AWS::IAM::Role").items():
+        managed = properties.get("ManagedPolicyArns", [])
+        basic = [one for one in managed if one.endswith("/AWSLambdaBasicExecutionRole")]
+        assert managed == basic, name
+        assert "PermissionsBoundary" not in properties
+    assert not stack.of_type("AWS::IAM::ManagedPolicy")
+
+
+def test_no_wildcard_where_a_name_is_known(stack: Stack):
+    for name in stack.of_type("AWS::IAM::Role"):
+        for action, resource in stack.role(name).grants():
+            assert "*" not in action
+            assert resource != "*"
+            # What comes before the first star names the bucket or the machine.
+            fixed = re.split(r"[*?]", resource)[0]
+            known = ("<Bucket.Arn>/", "<", EXECUTIONS, BUS)
+            assert fixed.startswith(known) or fixed in (SECRET, f"{SECRET}-"), (name, resource)
+
+
+def test_lists_are_confined_to_prefixes(stack: Stack):
+    for name in S3_GRANTS:
+        for statement in stack.role(f"{name}Role").statements:
+            if "<Bucket.Arn>" in statement.resources:
+                assert set(statement.actions) <= {"s3:ListBucket", "s3:ListBucketVersions"}
+                (condition,) = statement.conditions
+                assert condition[:2] == ("StringLike", "s3:prefix")
+                assert "*" not in condition[2]
+
+
+@pytest.mark.parametrize("name", HANDLERS)
+def test_a_missing_object_is_answered_with_404(stack: Stack, name: str):
+    """S3 answers 403 for a key that is not there to those who may not list its prefix."""
+    role = stack.role(f"{name}Role")
+    readable = {
+        resource.removeprefix("<Bucket.Arn>/").replace("*", "x")
+        for action, resource in role.grants()
+        if action == "s3:GetObject"
+    }
+    assert readable
+    for key in readable:
+        assert role.allows("s3:ListBucket", "<Bucket.Arn>", s3_prefix=key), key
+
+
+def test_conditional_writes_may_read(stack: Stack):
+    """``If-Match`` needs the permission to read as well."""
+    for name in HANDLERS:
+        role = stack.role(f"{name}Role")
+        written = {resource for action, resource in role.grants() if action == "s3:PutObject"}
+        read = {resource for action, resource in role.grants() if action == "s3:GetObject"}
+        assert written <= read, name
+
+
+def test_only_events_of_this_application_can_be_published(stack: Stack):
+    for name in ("FinishJobFunction", "CancelJobFunction"):
+        role = stack.role(f"{name}Role")
+        assert role.allows("events:PutEvents", BUS, events_source="groq-batch")
+        assert not role.allows("events:PutEvents", BUS, events_source="other")
+        assert not role.allows("events:PutEvents", f"{BUS}2", events_source="groq-batch")
+
+
+def test_secret_is_the_one_named(stack: Stack):
+    role = stack.role("SubmitBatchFunctionRole")
+    assert role.allows("secretsmanager:GetSecretValue", f"{SECRET}-a1B2c3")
+    assert not role.allows("secretsmanager:GetSecretValue", f"{SECRET}-other-a1B2c3")
+    assert not role.allows("secretsmanager:GetSecretValue", f"{SECRET}2-a1B2c3")
+    other = Stack.deploy(GroqApiKeySecretName="mine").role("SubmitBatchFunctionRole")
+    assert not other.allows("secretsmanager:GetSecretValue", f"{SECRET}-a1B2c3")
+
+
+def test_children_of_the_maps_are_the_machines_own(stack: Stack):
+    role = stack.role("BatchJobRole")
+    child = f"{EXECUTIONS}/Submit:0f1e2d3c-0000-0000-0000-000000000000"
+    assert role.allows("states:StartExecution", "<BatchJob>")
+    for action in ("DescribeExecution", "StopExecution", "RedriveExecution"):
+        assert role.allows(f"states:{action}", child)
+    # Redriving the job itself stays the user's.
+    assert not role.allows("states:RedriveExecution", f"{EXECUTIONS}:job")
+
+
+def test_nothing_starts_before_its_permissions_stand(stack: Stack):
+    """The policies that would make a circle stand apart, and could come later than a first job."""
+    assert set(as_list(transformed()["Resources"]["StartJobFunction"]["DependsOn"])) == set(
+        stack.of_type("AWS::IAM::Policy")
+    )
