@@ -1,0 +1,117 @@
+"""The bucket: closed, versioned, kept; and what expires in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from groq_batch import layout
+from groq_batch.options import JobOptions, parse_options
+from tests.infrastructure.stack import Stack, defaults, source
+
+
+def rules(stack: Stack) -> dict[str, dict[str, Any]]:
+    configured = stack.properties("Bucket")["LifecycleConfiguration"]["Rules"]
+    assert all(one["Status"] == "Enabled" for one in configured)
+    return {one.get("Prefix", ""): one for one in configured}
+
+
+def test_bucket_survives_the_stack_with_its_policy(stack: Stack):
+    for name in ("Bucket", "BucketPolicy"):
+        assert stack.resources[name]["DeletionPolicy"] == "Retain"
+        assert stack.resources[name]["UpdateReplacePolicy"] == "Retain"
+
+
+def test_nothing_else_is_left_behind(notified: Stack):
+    kept = {
+        name
+        for name, resource in notified.resources.items()
+        if resource.get("DeletionPolicy", "Delete") != "Delete"
+    }
+    assert kept == {"Bucket", "BucketPolicy"}
+
+
+def test_bucket_is_versioned_encrypted_closed_and_tells_of_uploads(stack: Stack):
+    bucket = stack.properties("Bucket")
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    (encryption,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert encryption == {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+    assert bucket["PublicAccessBlockConfiguration"] == {
+        "BlockPublicAcls": True,
+        "BlockPublicPolicy": True,
+        "IgnorePublicAcls": True,
+        "RestrictPublicBuckets": True,
+    }
+    (ownership,) = bucket["OwnershipControls"]["Rules"]
+    assert ownership == {"ObjectOwnership": "BucketOwnerEnforced"}
+    assert bucket["NotificationConfiguration"] == {
+        "EventBridgeConfiguration": {"EventBridgeEnabled": True}
+    }
+
+
+def test_only_tls_is_let_in(stack: Stack):
+    policy = stack.properties("BucketPolicy")
+    assert policy["Bucket"] == "<Bucket>"
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    assert statement["Effect"] == "Deny"
+    assert statement["Principal"] == "*"
+    assert statement["Action"] == "s3:*"
+    assert statement["Resource"] == ["<Bucket.Arn>", "<Bucket.Arn>/*"]
+    # The only exception is this machine itself, where emulators listen. A negated condition holds
+    # where AWS knows no source address, so that nothing else slips through.
+    assert statement["Condition"] == {
+        "Bool": {"aws:SecureTransport": "false"},
+        "NotIpAddress": {"aws:SourceIp": "127.0.0.0/8"},
+    }
+
+
+def test_work_expires_for_good(stack: Stack):
+    work = rules(stack)[layout.WORK_PREFIX]
+    assert work["ExpirationInDays"] == defaults()["WorkRetentionDays"]
+    assert work["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
+    longer = rules(Stack.deploy(WorkRetentionDays="90"))[layout.WORK_PREFIX]
+    assert longer["ExpirationInDays"] == "90"
+
+
+def test_earlier_reports_expire(stack: Stack):
+    reports = rules(stack)[layout.REPORTS_PREFIX]
+    assert reports["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
+    assert "ExpirationInDays" not in reports
+
+
+def test_unfinished_uploads_expire_everywhere_but_not_under_a_running_step(stack: Stack):
+    everywhere = rules(stack)[""]
+    days = everywhere["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"]
+    longest_step = max(properties["Timeout"] for properties in stack.functions.values())
+    assert 1 <= days <= 7
+    assert days * 86_400 > 24 * longest_step
+    assert set(everywhere) == {"Id", "Status", "AbortIncompleteMultipartUpload"}
+
+
+def test_nothing_of_the_users_and_no_record_of_a_job_ever_expires(stack: Stack):
+    expiring = {
+        prefix
+        for prefix, rule in rules(stack).items()
+        if {"ExpirationInDays", "NoncurrentVersionExpiration"} & set(rule)
+    }
+    assert expiring == {layout.WORK_PREFIX, layout.REPORTS_PREFIX}
+    assert not layout.JOBS_PREFIX.startswith(tuple(expiring))
+
+
+def test_shortest_retention_is_longer_than_a_redrive_is_possible():
+    # https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html: 14 days.
+    assert source()["Parameters"]["WorkRetentionDays"]["MinValue"] > 14
+
+
+def test_jobs_of_the_default_options_fit_into_the_default_retention():
+    values = defaults()
+    options = JobOptions(
+        completion_window=values["CompletionWindow"],
+        skip_invalid_lines=False,
+        max_attempts=int(values["MaxAttempts"]),
+        max_job_cost_usd=0,
+    )
+    days = int(values["WorkRetentionDays"])
+    assert parse_options({}, defaults=options, work_retention_days=days)[1] == []
+    # Also with the longest window that an upload may ask for.
+    longest = {"completion-window": "7d"}
+    assert parse_options(longest, defaults=options, work_retention_days=days)[1] == []
