@@ -33,6 +33,10 @@ MAX_NESTING = 500
 that are under way, so that without a limit of its own a line might pass here and fail later."""
 
 _FEW_BRACKETS = 20
+_TOO_DEEP = (
+    f"The line is nested too deeply: more than {MAX_NESTING} brackets are open at once. Write a "
+    f"flatter request."
+)
 
 _MAX_TOKENS = 2**53
 """A larger limit of output tokens is not a number that any parser agrees on."""
@@ -167,17 +171,9 @@ class LineChecker:
 
     def _check_carefully(self, number: int, data: bytes) -> CheckedRequest | Problem:
         """Check a line that the fast way does not take, key by key."""
-        try:
-            value = _decode_syntax(data)
-        except msgspec.DecodeError as error:
-            return Problem(number, None, "invalid_json", _json_message(data, str(error)))
-        except RecursionError:
-            return _too_deep(number)
-        if _nests_too_deeply(data):
-            return _too_deep(number)
-        if _kind(value) != "an object":
-            return Problem(number, None, "not_an_object", _object_message(value))
-        fields = _decode_object(value)
+        fields = _read_object(number, data)
+        if isinstance(fields, Problem):
+            return fields
         if "custom_id" not in fields:
             return Problem(
                 number,
@@ -286,6 +282,22 @@ def too_long_message(size: int, limit: int) -> str:
     )
 
 
+def _read_object(number: int, data: bytes) -> dict[str, msgspec.Raw] | Problem:
+    """Return the values of a line by their keys, unread, or what keeps it from being an object."""
+    try:
+        value = _decode_syntax(data)
+    except msgspec.DecodeError as error:
+        return Problem(number, None, "invalid_json", _json_message(data, str(error)))
+    except RecursionError:
+        return Problem(number, None, "invalid_json", _TOO_DEEP)
+    if _nests_too_deeply(data):
+        return Problem(number, None, "invalid_json", _TOO_DEEP)
+    if _kind(value) != "an object":
+        return Problem(number, None, "not_an_object", _object_message(value))
+    fields: dict[str, msgspec.Raw] = _decode_object(value)
+    return fields
+
+
 def _check_fields(
     custom_id: str, fields: dict[str, msgspec.Raw]
 ) -> CheckedRequest | tuple[str, str]:
@@ -374,14 +386,6 @@ def _has_few(bracket: bytes, data: bytes) -> bool:
         if place < 0:
             return True
     return data.count(bracket, place) <= MAX_NESTING // 2 - _FEW_BRACKETS
-
-
-def _too_deep(number: int) -> Problem:
-    message = (
-        f"The line is nested too deeply: more than {MAX_NESTING} brackets are open at once. Write "
-        f"a flatter request."
-    )
-    return Problem(number, None, "invalid_json", message)
 
 
 def _duplicate(number: int, custom_id: str, first_line: int) -> Problem:

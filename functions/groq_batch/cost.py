@@ -1,6 +1,7 @@
 """What a job costs at Groq: an estimate before it is sent, the real cost from the token counts.
 
-All at the batch price, in USD, rounded to a millionth at the very end.
+All at the batch price, in USD, rounded at the very end, only to hide the noise of binary fractions:
+a small job costs less than a millionth.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ OTHER_MODELS = "(other models)"
 
 _MAX_MODELS = 1000
 _MAX_MODEL_CHARACTERS = 512
-_DECIMALS = 6
+_DECIMALS = 12
 
 
 @dataclass(slots=True)

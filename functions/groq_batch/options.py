@@ -52,7 +52,7 @@ class JobOptions:
 
 def window_hours(window: str) -> int | None:
     """Return the length of a completion window in hours, or None when it is not one."""
-    match = re.fullmatch(r"([0-9]{1,6})([hd])", window)
+    match = re.fullmatch(r"([0-9]+)([hd])", window)
     return int(match[1]) * _HOURS_OF_UNIT[match[2]] if match else None
 
 
@@ -68,14 +68,15 @@ def parse_options(
     """Read an upload's options from its S3 user metadata.
 
     Args:
-        metadata: The object's user metadata; keys of others are left alone.
+        metadata: The object's user metadata; keys of others are left alone. Values count as they
+            are written, for a window is sent so.
         defaults: The stack's options.
         work_retention_days: How long the stack keeps a job's work; a job must end within it.
 
     Returns:
         The options, and an ``invalid_option`` problem for each value that cannot be used.
     """
-    given = {name.lower(): value.strip().lower() for name, value in metadata.items()}
+    given = {name.lower(): value for name, value in metadata.items()}
     changes: dict[str, Any] = {}
     problems: list[Problem] = []
     for name, (field, read, allowed) in _OPTIONS.items():
@@ -114,7 +115,7 @@ def _skips(text: str) -> bool | None:
 
 
 def _attempts(text: str) -> int | None:
-    if re.fullmatch(r"[0-9]{1,4}", text) and 1 <= int(text) <= MAX_ATTEMPTS_LIMIT:
+    if re.fullmatch(r"[0-9]+", text) and 1 <= int(text) <= MAX_ATTEMPTS_LIMIT:
         return int(text)
     return None
 
@@ -145,7 +146,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[str], Any], str]] = {
     "max-job-cost-usd": (
         "max_job_cost_usd",
         _amount,
-        "a number of US dollars from 0 (0 means no cap)",
+        "a number of US dollars such as 2.50 (0 means no cap)",
     ),
 }
 """Metadata names: the option's field, how its text is read (None: not allowed), what is allowed."""

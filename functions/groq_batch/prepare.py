@@ -1,15 +1,17 @@
 """Prepare a job: read the input once, check all of it, cut it into shards, decide.
 
 Nothing is sent before the last line has passed. The shards are uploads that S3 holds back until
-they are completed, so that a rejected file leaves nothing behind.
+they are completed, so that a rejected file leaves nothing behind; which ones are completed is
+decided once, when the plan is written down (see ``plans``). The job's record comes last: where it
+stands, everything that it tells of stands as well.
 """
 
 from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +21,7 @@ from groq_batch.checks import Problem, problem_row
 from groq_batch.config import Settings
 from groq_batch.cost import estimate_cost_usd, unknown_models
 from groq_batch.delivery import Delivery
+from groq_batch.held_uploads import HeldUpload, HeldWriter, complete_all
 from groq_batch.jobs import (
     MAX_KEPT_PROBLEMS,
     JobRecord,
@@ -29,21 +32,25 @@ from groq_batch.jobs import (
 )
 from groq_batch.observability import logger
 from groq_batch.options import JobOptions, parse_options
+from groq_batch.plans import Plan
 from groq_batch.reports import running_report
-from groq_batch.split import InputSummary, SplitLimits, split_input
+from groq_batch.split import InputSummary, ShardSummary, SplitLimits, split_input
 from groq_batch.status import FIRST_PAUSE_SECONDS
 from groq_batch.storage import (
+    ConflictError,
     MissingObjectError,
     ObjectHead,
-    ObjectWriter,
     Storage,
     UnreadableObjectError,
 )
 from groq_batch.upload_keys import check_key
 
-_COMMITTERS = 16
-_MISSING_INPUT_TRIES = 5
-_MISSING_INPUT_PAUSE_SECONDS = 2.0
+_SEALED_AT_ONCE = 4
+_DROPPED_AT_ONCE = 16
+_INPUT_TRIES = 5
+_INPUT_PAUSE_SECONDS = 2.0
+_SHOWN_NAMES = 5
+_SHOWN_NAME_CHARACTERS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,21 +114,38 @@ def prepare_input(
     record = JobRecord.load(storage, keys)
     delivery = Delivery(storage, request)
     if record is None:
+        if storage.exists(keys.stopped):
+            return _preparation(keys, accepted=False)
         key_problem = check_key(request.key)
         delivery.begin(running_report(request, None))
-        step = _Preparing(storage, settings, request, keys, sleep)
-        record = step.run(key_problem, timestamp(datetime.fromtimestamp(clock(), UTC)))
-        storage.put_json(keys.job_record, record.to_json())
-        logger.info(
-            "Prepared the input",
-            accepted=record.accepted,
-            lines=record.lines,
-            good=record.good,
-            invalid=record.invalid,
-            shards=len(record.shards),
-        )
+        plan = Plan.load(storage, keys)
+        if plan is None:
+            now = timestamp(datetime.fromtimestamp(clock(), UTC))
+            plan = _Preparing(storage, settings, request, keys, sleep).run(key_problem, now)
+        complete_all(storage, plan.uploads)
+        record = plan.record
+        # Whoever stopped the job meanwhile has found no record, and ends the job without rows.
+        if storage.exists(keys.stopped):
+            return _preparation(keys, accepted=False)
+        _write_record(storage, keys, record)
     delivery.write_running(running_report(request, record))
     return _preparation(keys, accepted=record.accepted)
+
+
+def _write_record(storage: Storage, keys: layout.WorkKeys, record: JobRecord) -> None:
+    try:
+        storage.put_json(keys.job_record, record.to_json(), if_none_match=True)
+    except ConflictError:
+        # Another invocation was first; what it wrote comes from the same plan.
+        return
+    logger.info(
+        "Prepared the input",
+        accepted=record.accepted,
+        lines=record.lines,
+        good=record.good,
+        invalid=record.invalid,
+        shards=len(record.shards),
+    )
 
 
 def _preparation(keys: layout.WorkKeys, *, accepted: bool) -> Preparation:
@@ -149,24 +173,33 @@ class _Preparing:
         self._keys = keys
         self._sleep = sleep
 
-    def run(self, key_problem: Problem | None, now: str) -> JobRecord:
-        """Check everything and return the plan."""
-        defaults = self._settings.default_options
-        try:
-            head = self._head()
-        except (MissingObjectError, UnreadableObjectError) as error:
-            return self._unreadable(error, now)
-        if key_problem is not None:
-            return self._rejected(defaults, [key_problem], now, head)
-        options, problems = parse_options(
-            head.metadata,
-            defaults=defaults,
-            work_retention_days=self._settings.work_retention_days,
-        )
-        if problems:
-            return self._rejected(options, problems, now, head)
+    def run(self, key_problem: Problem | None, now: str) -> Plan:
+        """Check everything; returns the plan that stands, be it this invocation's or another's."""
         sink = _Sink(self._storage, self._keys, compress=layout.is_gzip(self._request.path))
         try:
+            record = self._check(key_problem, sink, now)
+            plan = Plan(record=record, uploads=sink.hold(shards=record.accepted))
+        except BaseException:
+            sink.abort()
+            raise
+        # From here on a failure leaves the uploads alone, for the plan may stand. Those that no
+        # plan names are dropped by S3 after some days.
+        standing = plan.propose(self._storage, self._keys)
+        sink.abort(keep=standing.uploads)
+        return standing
+
+    def _check(self, key_problem: Problem | None, sink: _Sink, now: str) -> JobRecord:
+        """Check everything and return the record of it."""
+        head = None
+        try:
+            head = self._head()
+            if key_problem is not None:
+                return self._rejected_unread(key_problem, sink, head, now)
+            options, problems = parse_options(
+                head.metadata,
+                defaults=self._settings.default_options,
+                work_retention_days=self._settings.work_retention_days,
+            )
             summary = split_input(
                 self._storage.chunks(self._request.key, version_id=self._request.version_id),
                 gzipped=layout.is_gzip(self._request.key),
@@ -177,118 +210,54 @@ class _Preparing:
                 ),
                 skip_invalid=options.skip_invalid_lines,
                 sink=sink,
+                check_only=bool(problems),
             )
-            return self._decide(summary, options, sink, head, now)
         except (MissingObjectError, UnreadableObjectError) as error:
-            sink.abort()
-            return self._unreadable(error, now)
-        except BaseException:
-            sink.abort()
-            raise
-
-    def _head(self) -> ObjectHead:
-        """Read the metadata of the version, giving a new bucket some seconds to show it."""
-        for _ in range(_MISSING_INPUT_TRIES):
-            head = self._storage.head(self._request.key, version_id=self._request.version_id)
-            if head is not None:
-                return head
-            self._sleep(_MISSING_INPUT_PAUSE_SECONDS)
-        raise MissingObjectError(self._request.key)
-
-    def _decide(
-        self,
-        summary: InputSummary,
-        options: JobOptions,
-        sink: _Sink,
-        head: ObjectHead,
-        now: str,
-    ) -> JobRecord:
-        estimate = estimate_cost_usd(summary.models)
-        whole = (
-            [summary.fatal]
-            if summary.fatal is not None
-            else self._too_expensive(summary, options, estimate)
-        )
-        for problem in whole:
-            if problem is not summary.fatal:
-                sink.problems().write(problem_row(problem))
-        problems = [*whole, *(item for item in summary.problems if item not in whole)]
-        total_problems = summary.problems_total + sum(
-            1 for problem in whole if problem is not summary.fatal
-        )
-        bad_lines = summary.invalid > 0 and not options.skip_invalid_lines
-        accepted = not whole and not bad_lines and summary.good > 0
-        sink.finish(accepted=accepted)
-        return JobRecord(
-            accepted=accepted,
-            options=options,
-            input_bytes=head.size,
-            lines=summary.lines,
-            total=summary.total,
-            good=summary.good,
-            invalid=summary.invalid,
-            shards=tuple(
-                ShardRecord(
-                    number=shard.number,
-                    requests=shard.requests,
-                    bytes=shard.bytes,
-                    skipped=shard.skipped,
-                )
-                for shard in summary.shards
-            )
-            if accepted
-            else (),
-            problems=tuple(problems[:MAX_KEPT_PROBLEMS]),
-            problems_total=total_problems,
-            estimated_cost_usd=estimate,
-            prepared_at=now,
-        )
-
-    def _too_expensive(
-        self, summary: InputSummary, options: JobOptions, estimate: float | None
-    ) -> list[Problem]:
-        """Hold the estimate against the cap; with a cap every model needs a known price."""
-        cap = options.max_job_cost_usd
-        if not cap or not summary.good:
-            return []
-        unknown = unknown_models(summary.models)
-        if unknown:
-            names = ", ".join(name[:100] for name in unknown[:5])
-            return [
-                _job_problem(
-                    "too_expensive",
-                    f"A cost cap of {cap:g} USD is set, but the price of {names} is not known. Run "
-                    f"the file without a cap, or use models with a known price.",
-                )
-            ]
-        if estimate is not None and estimate > cap:
-            return [
-                _job_problem(
-                    "too_expensive",
-                    f"The estimated cost of {estimate:.6g} USD is above the cap of {cap:g} USD. "
-                    f"Raise max-job-cost-usd or split the file.",
-                )
-            ]
-        return []
-
-    def _rejected(
-        self, options: JobOptions, problems: list[Problem], now: str, head: ObjectHead
-    ) -> JobRecord:
-        """Reject a job for something that needs no look into its input."""
-        sink = _Sink(self._storage, self._keys, compress=layout.is_gzip(self._request.path))
+            return self._unreadable(error, head, now)
+        if not problems and summary.fatal is None:
+            problems = _too_expensive(summary, options)
         for problem in problems:
             sink.problems().write(problem_row(problem))
-        sink.finish(accepted=False)
+        return _decided(summary, options, problems, input_bytes=head.size, now=now)
+
+    def _head(self) -> ObjectHead:
+        """Read the metadata of the version.
+
+        A bucket that is new may take some seconds to show an object, a role that is new to get its
+        permissions.
+
+        Raises:
+            MissingObjectError: It does not exist.
+            UnreadableObjectError: S3 refuses to hand it out.
+        """
+        refusal: Exception = MissingObjectError(self._request.key)
+        for tries_left in reversed(range(_INPUT_TRIES)):
+            try:
+                head = self._storage.head(self._request.key, version_id=self._request.version_id)
+            except UnreadableObjectError as error:
+                refusal = error
+            else:
+                if head is not None:
+                    return head
+            if tries_left:
+                self._sleep(_INPUT_PAUSE_SECONDS)
+        raise refusal
+
+    def _rejected_unread(
+        self, problem: Problem, sink: _Sink, head: ObjectHead, now: str
+    ) -> JobRecord:
+        """Reject an upload for its key, whatever is in it."""
+        sink.problems().write(problem_row(problem))
         return JobRecord(
             accepted=False,
-            options=options,
+            options=self._settings.default_options,
             input_bytes=head.size,
-            problems=tuple(problems),
-            problems_total=len(problems),
+            problems=(problem,),
+            problems_total=1,
             prepared_at=now,
         )
 
-    def _unreadable(self, error: Exception, now: str) -> JobRecord:
+    def _unreadable(self, error: Exception, head: ObjectHead | None, now: str) -> JobRecord:
         if isinstance(error, MissingObjectError):
             text = (
                 "The uploaded object does not exist any more; it was deleted before it could be "
@@ -303,89 +272,171 @@ class _Preparing:
             accepted=False,
             options=self._settings.default_options,
             failure={"code": "input_unreadable", "message": text},
+            input_bytes=head.size if head else 0,
             prepared_at=now,
         )
 
 
+def _decided(
+    summary: InputSummary,
+    options: JobOptions,
+    problems: list[Problem],
+    *,
+    input_bytes: int,
+    now: str,
+) -> JobRecord:
+    """Return the record of an input that was read.
+
+    Args:
+        summary: What was found in it.
+        options: The options in force.
+        problems: Further ones, that reject the job.
+        input_bytes: Size of the object.
+        now: The time.
+    """
+    bad_lines_reject = summary.invalid > 0 and not options.skip_invalid_lines
+    rejected = bool(problems) or summary.fatal is not None or bad_lines_reject
+    accepted = not rejected and summary.good > 0
+    return JobRecord(
+        accepted=accepted,
+        options=options,
+        input_bytes=input_bytes,
+        lines=summary.lines,
+        total=summary.total,
+        good=summary.good,
+        invalid=summary.invalid,
+        shards=tuple(_shard_record(shard) for shard in summary.shards) if accepted else (),
+        problems=tuple([*problems, *summary.problems][:MAX_KEPT_PROBLEMS]),
+        problems_total=len(problems) + summary.problems_total,
+        estimated_cost_usd=estimate_cost_usd(summary.models),
+        prepared_at=now,
+    )
+
+
+def _too_expensive(summary: InputSummary, options: JobOptions) -> list[Problem]:
+    """Hold the estimate against the cap; with a cap every model needs a known price."""
+    cap = options.max_job_cost_usd
+    if not cap or not summary.good:
+        return []
+    unknown = unknown_models(summary.models)
+    if unknown:
+        names = ", ".join(name[:_SHOWN_NAME_CHARACTERS] for name in unknown[:_SHOWN_NAMES])
+        more = f" and {len(unknown) - _SHOWN_NAMES} more" if len(unknown) > _SHOWN_NAMES else ""
+        return [
+            _job_problem(
+                "too_expensive",
+                f"A cost cap of {cap:g} USD is set, but the price of {names}{more} is not known. "
+                f"Run the file without a cap (max-job-cost-usd=0), or use models with a known "
+                f"price.",
+            )
+        ]
+    estimate = estimate_cost_usd(summary.models)
+    if estimate is not None and estimate > cap:
+        return [
+            _job_problem(
+                "too_expensive",
+                f"The estimated cost of {estimate:.6g} USD is above the cap of {cap:g} USD. "
+                f"Raise max-job-cost-usd or split the file.",
+            )
+        ]
+    return []
+
+
+def _shard_record(shard: ShardSummary) -> ShardRecord:
+    return ShardRecord(
+        number=shard.number, requests=shard.requests, bytes=shard.bytes, skipped=shard.skipped
+    )
+
+
 class _Sink:
-    """Takes what the splitting finds into objects that are completed only at the end."""
+    """Takes what the splitting finds into uploads that S3 holds back."""
 
     def __init__(self, storage: Storage, keys: layout.WorkKeys, *, compress: bool) -> None:
         self._storage = storage
         self._keys = keys
-        self._shards: list[ObjectWriter] = []
-        self._open: dict[str, ObjectWriter] = {}
+        self._open: dict[str, HeldWriter] = {}
         self._current = 0
-        self._problems = _ProblemWriter(storage.writer(keys.invalid), compress=compress)
+        self._ended: list[HeldWriter] = []
+        self._pool = ThreadPoolExecutor(max_workers=_SEALED_AT_ONCE)
+        self._sealing: list[Future[None]] = []
+        self._problems = _ProblemWriter(HeldWriter(storage, keys.invalid), compress=compress)
 
-    def shard(self, number: int) -> ObjectWriter:
+    def shard(self, number: int) -> HeldWriter:
         return self._writer(number, self._keys.shard(1, number))
 
-    def skipped_index(self, number: int) -> ObjectWriter:
+    def skipped_index(self, number: int) -> HeldWriter:
         return self._writer(number, self._keys.skipped_index(number))
 
-    def skipped_raw(self, number: int) -> ObjectWriter:
+    def skipped_raw(self, number: int) -> HeldWriter:
         return self._writer(number, self._keys.skipped_raw(number))
 
     def problems(self) -> _ProblemWriter:
         return self._problems
 
-    def finish(self, *, accepted: bool) -> None:
-        """Complete the shards of an accepted job, drop those of a rejected one."""
-        self._seal_current()
-        self._each(ObjectWriter.commit if accepted else ObjectWriter.abort)
-        self._problems.commit()
+    def hold(self, *, shards: bool) -> tuple[HeldUpload, ...]:
+        """End the writing.
 
-    def abort(self) -> None:
-        """Drop everything."""
-        self._shards += self._open.values()
-        self._open = {}
-        self._each(ObjectWriter.abort)
-        self._problems.abort()
+        Args:
+            shards: Whether the job goes on with its shards, not only with its problems.
 
-    def _writer(self, number: int, key: str) -> ObjectWriter:
+        Returns:
+            What the job goes on with.
+        """
+        uploads: list[HeldUpload] = []
+        if shards:
+            self._seal_current()
+            self._wait_for_sealing(0)
+            uploads += [writer.hold() for writer in self._ended]
+        problems = self._problems.hold()
+        return (*uploads, problems) if problems is not None else tuple(uploads)
+
+    def abort(self, *, keep: Collection[HeldUpload] = ()) -> None:
+        """Drop everything but what is to be kept."""
+        self._pool.shutdown()
+        kept = {upload.upload_id for upload in keep}
+        writers = (*self._ended, *self._open.values(), self._problems.writer)
+        with ThreadPoolExecutor(max_workers=_DROPPED_AT_ONCE) as pool:
+            list(pool.map(HeldWriter.abort, (one for one in writers if one.upload_id not in kept)))
+
+    def _writer(self, number: int, key: str) -> HeldWriter:
         if number != self._current:
             # The one before is complete: its last bytes go to S3 and leave the memory.
             self._seal_current()
             self._current = number
         if key not in self._open:
-            self._open[key] = self._storage.writer(key)
+            self._open[key] = HeldWriter(self._storage, key)
         return self._open[key]
 
     def _seal_current(self) -> None:
         for writer in self._open.values():
-            writer.seal()
-            self._shards.append(writer)
+            self._ended.append(writer)
+            self._sealing.append(self._pool.submit(writer.seal))
         self._open = {}
+        self._wait_for_sealing(_SEALED_AT_ONCE)
 
-    def _each(self, act: Callable[[ObjectWriter], Any]) -> None:
-        with ThreadPoolExecutor(max_workers=_COMMITTERS) as pool:
-            list(pool.map(act, self._shards))
-        self._shards = []
+    def _wait_for_sealing(self, most: int) -> None:
+        """Wait until few enough writers are being sealed; they hold a few parts each."""
+        while len(self._sealing) > most:
+            self._sealing.pop(0).result()
 
 
 class _ProblemWriter:
     """Problem rows into ``invalid``, compressed like the input."""
 
-    def __init__(self, writer: ObjectWriter, *, compress: bool) -> None:
-        self._writer = writer
+    def __init__(self, writer: HeldWriter, *, compress: bool) -> None:
+        self.writer = writer
         self._gzip = zlib.compressobj(6, zlib.DEFLATED, 31) if compress else None
-        self._used = False
+        self._is_used = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append rows."""
-        self._used = True
-        self._writer.write(self._gzip.compress(data) if self._gzip else data)
+        self._is_used = True
+        self.writer.write(self._gzip.compress(data) if self._gzip else data)
 
-    def commit(self) -> None:
-        """Make the object visible if there is anything in it."""
-        if not self._used:
-            self._writer.abort()
-            return
+    def hold(self) -> HeldUpload | None:
+        """End the writing; returns what completes the upload, None if nothing was written."""
+        if not self._is_used:
+            return None
         if self._gzip is not None:
-            self._writer.write(self._gzip.flush())
-        self._writer.commit()
-
-    def abort(self) -> None:
-        """Drop it."""
-        self._writer.abort()
+            self.writer.write(self._gzip.flush())
+        return self.writer.hold()

@@ -131,6 +131,7 @@ def split_input(
     limits: SplitLimits,
     skip_invalid: bool,
     sink: ShardSink,
+    check_only: bool = False,
 ) -> InputSummary:
     """Check an input and cut it into shards.
 
@@ -147,8 +148,12 @@ def split_input(
         limits: The limits in force.
         skip_invalid: Whether bad lines are kept apart for the results instead of rejecting.
         sink: Takes shards, bad lines and problems.
+        check_only: Whether the file is rejected anyway, and only what is wrong with its lines is
+            of interest: neither shards nor bad lines are written.
     """
-    splitter = _Splitter(limits, skip_invalid, sink)
+    splitter = _Splitter(
+        limits, sink, writes_shards=not check_only, skip_invalid=skip_invalid and not check_only
+    )
     source = decompress(chunks) if gzipped else chunks
     try:
         for item in split_lines(source, max_line_bytes=splitter.max_line_bytes):
@@ -175,10 +180,13 @@ def split_input(
 class _Splitter:
     """The pass over an input."""
 
-    def __init__(self, limits: SplitLimits, skip_invalid: bool, sink: ShardSink) -> None:
+    def __init__(
+        self, limits: SplitLimits, sink: ShardSink, *, writes_shards: bool, skip_invalid: bool
+    ) -> None:
         self.summary = InputSummary()
         self.max_line_bytes = min(limits.max_line_bytes, limits.max_bytes - 1)
         self._limits = limits
+        self._writes_shards = writes_shards
         self._skip_invalid = skip_invalid
         self._sink = sink
         self._checker = LineChecker()
@@ -238,7 +246,7 @@ class _Splitter:
         summary, shard = self.summary, self._shard
         summary.good += 1
         summary.models[request.model].add(request.body_bytes, request.max_output_tokens)
-        if summary.invalid and not self._skip_invalid:
+        if not self._writes_shards:
             return
         size = len(data) + 1
         if (
@@ -265,6 +273,7 @@ class _Splitter:
             summary.problems.append(replace(problem, custom_id=shown(problem.custom_id)))
         self._sink.problems().write(problem_row(problem))
         if not self._skip_invalid:
+            self._writes_shards = False
             return
         row = {
             "position": shard.requests + shard.skipped,
