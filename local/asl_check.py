@@ -22,6 +22,9 @@ JSONPATH = "JSONPath"
 JSONATA = "JSONata"
 
 _MAX_STATE_NAME_LENGTH = 80
+_MAX_SECONDS = 99_999_999
+_MAX_DELAY_SECONDS = 31_622_400
+_MAX_ATTEMPTS = 99_999_999
 
 _MACHINE_FIELDS = {"Comment", "QueryLanguage", "StartAt", "States", "TimeoutSeconds", "Version"}
 _PROCESSOR_FIELDS = {"Comment", "ProcessorConfig", "StartAt", "States"}
@@ -115,6 +118,28 @@ _RETRY_FIELDS = {
 }
 _CATCH_FIELDS = {"Assign", "Comment", "ErrorEquals", "Next"}
 _CHOICE_FIELDS = {"Assign", "Comment", "Next"}
+_RESERVED_ERRORS = {
+    "States.ALL",
+    "States.BranchFailed",
+    "States.DataLimitExceeded",
+    "States.ExceedToleratedFailureThreshold",
+    "States.HeartbeatTimeout",
+    "States.Http.Socket",
+    "States.IntrinsicFailure",
+    "States.ItemReaderFailed",
+    "States.NoChoiceMatched",
+    "States.ParameterPathFailure",
+    "States.Permissions",
+    "States.QueryEvaluationError",
+    "States.ResultPathMatchFailure",
+    "States.ResultWriterFailed",
+    "States.Runtime",
+    "States.TaskFailed",
+    "States.Timeout",
+}
+"""Error names that begin with States. are Step Functions' own."""
+
+_LABEL = re.compile(r"[^\s?*<>{}\[\]:;,\\|^~$#%&`\"\x00-\x1f\x7f-\x9f]{1,40}")
 _TRANSFER_FIELDS = {"Comment", "ReaderConfig", "Resource", "WriterConfig"}
 _COMPARISON = re.compile(
     r"(?:String|Numeric|Timestamp)(?:Equals|LessThan|GreaterThan|LessThanEquals|GreaterThanEquals)"
@@ -165,6 +190,7 @@ def check_machine(machine: Json) -> list[str]:
     if language not in _ONLY:
         findings.add("machine", f"unknown QueryLanguage {language!r}")
     findings.unknown("machine", machine, _MACHINE_FIELDS)
+    _check_number("machine", machine, "TimeoutSeconds", 1, _MAX_SECONDS, findings)
     _check_placeholders(machine, "machine", findings)
     _check_states(machine, "machine", findings)
     return findings.problems
@@ -298,6 +324,7 @@ def _check_state(name: str, state: Json, findings: _Findings) -> None:
             findings.add(name, f"{required} is missing")
     _check_transition(name, state, findings)
     _check_expressions(name, state, language, findings)
+    _check_numbers(name, state, language, findings)
     if kind == "Choice":
         _check_choices(name, state, language, findings)
     if kind == "Wait":
@@ -313,6 +340,33 @@ def _check_transition(name: str, state: Json, findings: _Findings) -> None:
         findings.add(name, "needs either Next or End")
     if "End" in state and state["End"] is not True:
         findings.add(name, "End can only be true")
+
+
+def _check_number(
+    place: str, value: Json, field_name: str, lowest: int, highest: int, findings: _Findings
+) -> None:
+    """Check a field that, where it stands, has to be a whole number."""
+    number = value.get(field_name, lowest)
+    if isinstance(number, bool) or not isinstance(number, int) or not lowest <= number <= highest:
+        findings.add(place, f"{field_name} has to be a whole number from {lowest} to {highest}")
+
+
+def _check_numbers(name: str, state: Json, language: str, findings: _Findings) -> None:
+    """Check the numbers of a state; in a JSONata state an expression may stand for one."""
+    for one, lowest, highest in (
+        ("TimeoutSeconds", 1, _MAX_SECONDS),
+        ("HeartbeatSeconds", 1, _MAX_SECONDS),
+        ("Seconds", 0, _MAX_SECONDS),
+        ("MaxConcurrency", 0, 10_000),
+        ("ToleratedFailureCount", 0, 10_000_000),
+        ("ToleratedFailurePercentage", 0, 100),
+    ):
+        if language == JSONATA and str(state.get(one, "")).startswith("{%"):
+            continue
+        _check_number(name, state, one, lowest, highest, findings)
+    label = state.get("Label")
+    if label is not None and not (isinstance(label, str) and _LABEL.fullmatch(label)):
+        findings.add(name, "Label has to be 1 to 40 plain characters")
 
 
 def _check_wait(name: str, state: Json, findings: _Findings) -> None:
@@ -342,6 +396,7 @@ def _check_expressions(name: str, state: Json, language: str, findings: _Finding
             findings.add(where, "a JSONata expression has to be the whole string, {% to %}")
         else:
             _check_jsonata(where, text[2:-2], findings)
+            _check_results(where, where.removeprefix(f"{name}."), text, findings)
     for where, value in _path_fields(own, name):
         if language == JSONATA:
             findings.add(where, "fields ending in .$ belong to JSONPath; this is a JSONata state")
@@ -365,6 +420,15 @@ def _check_jsonata(where: str, expression: str, findings: _Findings) -> None:
         Jsonata(expression)
     except (JException, IndexError, AttributeError, TypeError, ValueError) as error:
         findings.add(where, f"JSONata cannot be parsed: {error}")
+
+
+def _check_results(where: str, field_path: str, expression: str, findings: _Findings) -> None:
+    """Check that results and errors are named only where there are any."""
+    is_after = field_path.startswith(("Output", "Assign"))
+    if "$states.result" in expression and not is_after:
+        findings.add(where, "$states.result is known in Output and Assign only")
+    if "$states.errorOutput" in expression and not field_path.startswith("Catch["):
+        findings.add(where, "$states.errorOutput is known in a Catch only")
 
 
 def _check_choices(name: str, state: Json, language: str, findings: _Findings) -> None:
@@ -405,8 +469,28 @@ def _check_faults(name: str, state: Json, language: str, findings: _Findings) ->
             errors = rule.get("ErrorEquals")
             if not isinstance(errors, list) or not errors:
                 findings.add(place, "ErrorEquals is missing or empty")
-            elif "States.ALL" in errors and (len(errors) > 1 or number < len(rules) - 1):
+                continue
+            if "States.ALL" in errors and (len(errors) > 1 or number < len(rules) - 1):
                 findings.add(place, "States.ALL has to stand alone, in the last rule")
+            for error in errors:
+                if str(error).startswith("States.") and error not in _RESERVED_ERRORS:
+                    findings.add(place, f"{error} is no error of Step Functions")
+            if kind == "Retry":
+                _check_retrier(place, rule, findings)
+
+
+def _check_retrier(place: str, rule: Json, findings: _Findings) -> None:
+    _check_number(place, rule, "IntervalSeconds", 1, _MAX_SECONDS, findings)
+    _check_number(place, rule, "MaxAttempts", 0, _MAX_ATTEMPTS, findings)
+    _check_number(place, rule, "MaxDelaySeconds", 1, _MAX_DELAY_SECONDS, findings)
+    rate = rule.get("BackoffRate", 2)
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or rate < 1:
+        findings.add(place, "BackoffRate has to be a number from 1")
+    if rule.get("JitterStrategy", "NONE") not in ("FULL", "NONE"):
+        findings.add(place, "JitterStrategy has to be FULL or NONE")
+    longest = rule.get("MaxDelaySeconds")
+    if isinstance(longest, int) and longest <= rule.get("IntervalSeconds", 1):
+        findings.add(place, "MaxDelaySeconds has to be more than IntervalSeconds")
 
 
 def _check_nested(name: str, state: Json, language: str, findings: _Findings) -> None:

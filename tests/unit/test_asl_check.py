@@ -137,6 +137,66 @@ def test_good_machine_has_no_problems():
             {},
             "Prepare: Parameters belongs to JSONPath; this is a JSONata state",
         ),
+        ("TimeoutSeconds", "60", "machine: TimeoutSeconds has to be a whole number from 1"),
+        ("TimeoutSeconds", True, "machine: TimeoutSeconds has to be a whole number from 1"),
+        (
+            "States/Prepare/TimeoutSeconds",
+            0,
+            "Prepare: TimeoutSeconds has to be a whole number from 1 to 99999999",
+        ),
+        (
+            "States/Prepare/Retry/0/MaxDelaySeconds",
+            2,
+            "Prepare.Retry[0]: MaxDelaySeconds has to be more than IntervalSeconds",
+        ),
+        (
+            "States/Prepare/Retry/0/MaxAttempts",
+            -1,
+            "Prepare.Retry[0]: MaxAttempts has to be a whole number from 0",
+        ),
+        (
+            "States/Prepare/Retry/1/BackoffRate",
+            0.5,
+            "Prepare.Retry[1]: BackoffRate has to be a number from 1",
+        ),
+        (
+            "States/Prepare/Retry/0/JitterStrategy",
+            "SOME",
+            "Prepare.Retry[0]: JitterStrategy has to be FULL or NONE",
+        ),
+        (
+            "States/Prepare/Retry/0/ErrorEquals",
+            ["States.TimedOut"],
+            "Prepare.Retry[0]: States.TimedOut is no error of Step Functions",
+        ),
+        (
+            "States/Prepare/Arguments/Payload/key",
+            "{% $states.result.Payload %}",
+            "Prepare.Arguments.Payload.key: $states.result is known in Output and Assign only",
+        ),
+        (
+            "States/Prepare/Output",
+            "{% $states.errorOutput %}",
+            "Prepare.Output: $states.errorOutput is known in a Catch only",
+        ),
+        (
+            "States/Prepare/Catch/0/Output",
+            "{% $states.result %}",
+            "Prepare.Catch[0].Output: $states.result is known in Output and Assign only",
+        ),
+        ("States/Shards/MaxConcurrency", "5", "Shards: MaxConcurrency has to be a whole number"),
+        (
+            "States/Shards/ToleratedFailurePercentage",
+            101,
+            "Shards: ToleratedFailurePercentage has to be a whole number from 0 to 100",
+        ),
+        ("States/Shards/Label", "two words", "Shards: Label has to be 1 to 40 plain characters"),
+        ("States/Shards/Label", "x" * 41, "Shards: Label has to be 1 to 40 plain characters"),
+        (
+            "States/Shards/ItemProcessor/States/Pause/Seconds",
+            1.5,
+            "Pause: Seconds has to be a whole number from 0 to 99999999",
+        ),
         ("States/Prepare/QueryLanguage", "X", "Prepare: unknown QueryLanguage 'X'"),
         ("States/Prepare/Retry/0/Attempts", 1, "Prepare.Retry[0]: unknown field Attempts"),
         (
