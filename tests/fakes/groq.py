@@ -1,0 +1,223 @@
+"""The Groq simulator behind the real HTTP client, without sockets and with a clock of its own.
+
+Everything but the socket is real: the client, ``requests``, urllib3 with its retries and its checks
+of lengths on one side, the simulator's routes, faults and batches on the other.
+``tests/workflow/test_fakes.py`` holds it against the simulator over HTTP.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from http.client import RemoteDisconnected
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPResponse
+from urllib3.exceptions import NewConnectionError, ReadTimeoutError
+from urllib3.util import Retry
+
+from groq_batch import groq_api
+from groq_batch.groq_api import GroqClient
+from local.groq_simulator.accounting import Call as LoggedCall
+from local.groq_simulator.control import ControlOperations
+from local.groq_simulator.exchange import Exchange
+from local.groq_simulator.faults import Fault
+from local.groq_simulator.messages import ApiError, Request, Response
+from local.groq_simulator.operations import Operations
+from local.groq_simulator.routes import Api, find_route
+from local.groq_simulator.settings import DEFAULT_KEY, Settings
+from local.groq_simulator.state import State
+from tests.fakes.calls import Call, Wire, plain_wire
+
+BASE_URL = "http://127.0.0.1:9/openai/v1"
+"""Nothing listens there, and nothing is ever sent there."""
+
+_SHARED_MEMORY = Path("/dev/shm")
+
+
+class _ClockedState(State):
+    """A simulator's state that lives in the time of a test."""
+
+    clock: Callable[[], float]
+
+    def now(self) -> float:
+        return self.clock() + self.clock_offset
+
+
+class _Control(ControlOperations):
+    def __init__(self, operations: Operations) -> None:
+        self._operations = operations
+
+    def call(self, operation: str, arguments: dict[str, Any]) -> Any:
+        plain = json.loads(json.dumps(arguments))
+        return json.loads(json.dumps(self._operations.run(operation, plain)))
+
+
+class FakeGroq:
+    """A simulator in this process.
+
+    Args:
+        clock: Seconds since 1970.
+        settings: Settings of the simulator by name.
+
+    Attributes:
+        control: The simulator's control operations.
+        reachable: Whether a connection can be made at all.
+    """
+
+    def __init__(self, *, clock: Callable[[], float], **settings: Any) -> None:
+        chosen = Settings()
+        chosen.update(settings)
+        parent = _SHARED_MEMORY if _SHARED_MEMORY.is_dir() else None
+        self._folder = Path(tempfile.mkdtemp(prefix="groq-fake-", dir=parent))
+        self._state = _ClockedState(chosen, self._folder)
+        self._state.clock = clock
+        self._api = Api(self._state)
+        self.control: ControlOperations = _Control(Operations(self._state))
+        self.reachable = True
+        self.key = DEFAULT_KEY
+
+    def close(self) -> None:
+        """Remove the simulator's files."""
+        self._state.gates.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def client(
+        self, wire: Wire = plain_wire, *, api_key: groq_api.ApiKeySource | None = None
+    ) -> GroqClient:
+        """Return the real client, whose calls go through ``wire`` to this simulator."""
+        return GroqClient(
+            base_url=BASE_URL, api_key=api_key or self._key, session=self._session(wire)
+        )
+
+    def _key(self, *, refresh: bool = False) -> str:
+        return self.key
+
+    def _session(self, wire: Wire) -> requests.Session:
+        session = groq_api._new_session()
+        replaced = session.get_adapter(BASE_URL)
+        assert isinstance(replaced, HTTPAdapter)
+        retry = replaced.max_retries
+        assert isinstance(retry, Retry)
+        # The same retries, without their pauses.
+        session.mount("http://", _Adapter(self, wire, retry.new(backoff_factor=0)))
+        return session
+
+    def exchange(
+        self, method: str, target: str, headers: Mapping[str, str], body: Any
+    ) -> HTTPResponse:
+        """Do with a request what the simulator's HTTP server does with it."""
+        address = urlsplit(target)
+        query = parse_qs(address.query, keep_blank_values=True)
+        path = address.path.removeprefix(urlsplit(BASE_URL).path)
+        stream = body if hasattr(body, "read") else io.BytesIO(_bytes(body))
+        request = Request(
+            method=method,
+            path=path,
+            query=query,
+            headers={name.lower(): _text(value) for name, value in headers.items()},
+            read=stream.read,
+            length=int(headers.get("Content-Length") or 0),
+        )
+        found = find_route(method, path, query)
+        route, target_id = found or ("unknown", "")
+        logged = LoggedCall(time=self._state.now(), route=route, method=method, path=target)
+        self._state.accounting.add_call(logged)
+        if found is None:
+            response, fault = ApiError(404, "Unknown URL.", code="unknown_url").response(), None
+        else:
+            exchange = Exchange(self._state, self._api, route, target_id, target)
+            response, fault = exchange.run(request), exchange.fault
+        try:
+            logged.status = response.status
+            return _delivered(response, fault, method, target)
+        finally:
+            logged.running = False
+            response.close()
+
+
+def route_of(method: str, target: str) -> str:
+    """Return the name of the route of a request."""
+    address = urlsplit(target)
+    path = address.path.removeprefix(urlsplit(BASE_URL).path)
+    found = find_route(method, path, parse_qs(address.query, keep_blank_values=True))
+    return found[0] if found else "unknown"
+
+
+def _delivered(response: Response, fault: Fault | None, method: str, target: str) -> HTTPResponse:
+    """Return the answer as it comes out of the socket, or raise what the socket raises."""
+    answer = fault.answer if fault is not None else None
+    if answer == "reset":
+        raise ConnectionResetError(104, "Connection reset by peer")
+    if answer == "half_close":
+        raise RemoteDisconnected("Remote end closed connection without response")
+    data = response.body if response.stream is None else response.stream.read()
+    if answer == "stall":
+        raise ReadTimeoutError(HTTPConnectionPool("127.0.0.1"), target, "Read timed out.")
+    headers = {**response.headers, "Content-Length": str(len(data))}
+    if answer == "cut" and fault is not None:
+        data = data[: int(len(data) * fault.fraction)]
+    return HTTPResponse(
+        body=io.BytesIO(data),
+        headers=headers,
+        status=response.status,
+        version=11,
+        preload_content=False,
+        decode_content=False,
+        enforce_content_length=True,
+        request_method=method,
+        request_url=target,
+    )
+
+
+class _Pool(HTTPConnectionPool):
+    """urllib3's pool of connections, none of which is ever made."""
+
+    def __init__(self, groq: FakeGroq, wire: Wire) -> None:
+        super().__init__("127.0.0.1")
+        self._groq = groq
+        self._wire = wire
+
+    def _make_request(  # type: ignore[override]
+        self,
+        conn: Any,
+        method: str,
+        url: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        **_: Any,
+    ) -> HTTPResponse:
+        def act() -> HTTPResponse:
+            if not self._groq.reachable:
+                raise NewConnectionError(conn, "Failed to establish a new connection")
+            return self._groq.exchange(method, url, headers or {}, body)
+
+        call = Call("groq", route_of(method, url), "", {"method": method, "url": url})
+        response: HTTPResponse = self._wire(call, act)
+        return response
+
+
+class _Adapter(HTTPAdapter):
+    """The adapter of ``requests`` over such a pool."""
+
+    def __init__(self, groq: FakeGroq, wire: Wire, retry: Retry) -> None:
+        super().__init__(max_retries=retry)
+        self._pool = _Pool(groq, wire)
+
+    def get_connection_with_tls_context(self, *_: Any, **__: Any) -> Any:
+        return self._pool
+
+
+def _bytes(body: Any) -> bytes:
+    return body.encode() if isinstance(body, str) else bytes(body or b"")
+
+
+def _text(value: Any) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,393 @@
+"""One run of a Lambda function in a test: the real handler, with doubles that can strike.
+
+An invocation has clients of its own. All of its calls pass through its wire, where troubles wait
+for them: a death before or after a call, a call that is held while the world goes on, an error, an
+answer that is lost and asked for again by the SDK. Once dead it does nothing any more: every
+further call of any of its threads ends in ``Killed``, which no handler can catch as an
+``Exception``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import inspect
+import json
+import logging
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from groq_batch import bootstrap, submissions
+from groq_batch.config import Settings
+from groq_batch.groq_api import GroqClient
+from groq_batch.storage import Storage
+from tests.fakes.calls import Call
+from tests.workflow.machine import TaskError
+from tests.workflow.virtual_time import REAL_SECONDS, VirtualClock, VirtualThreading
+
+if TYPE_CHECKING:
+    from tests.workflow.world import World
+
+FUNCTIONS = (
+    "start_job",
+    "prepare_input",
+    "submit_batch",
+    "check_status",
+    "download_results",
+    "finish_job",
+    "cancel_job",
+)
+DEATH = "Runtime.ExitError"
+"""How Step Functions calls the death of a function's process (at a time-out: Sandbox.Timedout)."""
+
+
+class Killed(BaseException):
+    """The invocation is dead."""
+
+
+# -- troubles ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """Something that happens to an invocation.
+
+    Attributes:
+        at: The call at which it happens: its number from 0, or its label.
+        after: Whether it happens after the call has acted, instead of before.
+    """
+
+    at: int | str = 0
+    after: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Die(Trouble):
+    """The process ends; Step Functions sees ``error``."""
+
+    error: str = DEATH
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold(Trouble):
+    """The call takes so many seconds, during which the world goes on.
+
+    Attributes:
+        seconds: How long.
+        lost: The error that Step Functions sees meanwhile, having lost sight of the invocation;
+            None when it waits.
+        frozen: Whether nothing of the invocation goes on, not even the renewal of leases.
+    """
+
+    seconds: float
+    lost: str | None = None
+    frozen: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Break(Trouble):
+    """The call ends with an exception."""
+
+    error: Callable[[], Exception]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeat(Trouble):
+    """The answer is lost and the SDK makes the call a second time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refuse(Trouble):
+    """The invocation never runs; Step Functions sees ``error``."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoseAnswer(Trouble):
+    """The invocation runs to its end, but Step Functions sees ``error``."""
+
+    error: str
+
+
+# -- invocations ---------------------------------------------------------------------------------
+
+
+class _Local(threading.local):
+    invocation: Invocation | None = None
+
+
+_local = _Local()
+
+
+def current() -> Invocation:
+    """Return the invocation that the calling thread belongs to."""
+    assert _local.invocation is not None, "No handler runs in this thread"
+    return _local.invocation
+
+
+@dataclass(slots=True, eq=False)
+class Invocation:
+    """One invocation.
+
+    Attributes:
+        world: The world that it runs in.
+        function: The function's folder.
+        payload: The event.
+        number: Its number among all invocations of the world.
+        troubles: What happens to it.
+        trace: Its calls by label: the call, and how often it was made before.
+        answer: What it returned.
+        failure: How it failed as Step Functions sees it.
+        exception: The exception that the handler raised.
+        dead: Whether its process is gone.
+        frozen: Whether its threads stand still.
+    """
+
+    world: World
+    function: str
+    payload: Any
+    number: int
+    troubles: Sequence[Trouble] = ()
+    trace: list[str] = field(default_factory=list)
+    answer: Any = None
+    failure: TaskError | None = None
+    exception: Exception | None = None
+    dead: bool = False
+    frozen: bool = False
+    ended: bool = False
+    _made: Counter[str] = field(default_factory=Counter)
+    _turn: threading.Condition = field(default_factory=threading.Condition)
+    _is_held: bool = False
+    _thread: threading.Thread | None = None
+    _death: str = DEATH
+
+    @property
+    def request_id(self) -> str:
+        """What Lambda calls the invocation."""
+        return f"{self.function}-{self.number:06d}"
+
+    @property
+    def clock(self) -> VirtualClock:
+        """The world's clock."""
+        return self.world.clock
+
+    @property
+    def held_by(self) -> Hold | None:
+        """The hold among its troubles."""
+        return next((one for one in self.troubles if isinstance(one, Hold)), None)
+
+    # -- what bootstrap builds -------------------------------------------------------------------
+
+    def storage(self) -> Storage:
+        return Storage(s3=self.world.s3.client(self.wire), bucket=self.world.s3.bucket)
+
+    def groq(self) -> GroqClient:
+        return self.world.groq.client(self.wire)
+
+    def states(self) -> Any:
+        return self.world.states.client(self.wire)
+
+    def events(self) -> Any:
+        return self.world.events.client(self.wire)
+
+    def settings(self) -> Settings:
+        return self.world.settings
+
+    # -- running ---------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Run the handler to its end, in the calling thread."""
+        before, _local.invocation = _local.invocation, self
+        try:
+            answer = handler(self.function)(
+                json.loads(json.dumps(self.payload)), _Context(self.request_id)
+            )
+            self.answer = json.loads(json.dumps(answer))
+        except Killed:
+            self.failure = TaskError(self._death)
+        except Exception as error:  # noqa: BLE001 (Lambda tells of every exception)
+            self.exception = error
+            self.failure = TaskError(type(error).__name__, str(error)[:500])
+        finally:
+            _local.invocation = before
+            self.ended = True
+
+    def run_beside(self) -> None:
+        """Run the handler in a thread of its own until it ends or is held."""
+
+        def target() -> None:
+            self.run()
+            with self._turn:
+                self._turn.notify_all()
+
+        self._thread = threading.Thread(target=target, name=self.request_id, daemon=True)
+        self._thread.start()
+        self._await_turn()
+
+    def release(self, *, dead: bool = False) -> None:
+        """Let a held invocation go on to its end, or die where it stands."""
+        with self._turn:
+            self.dead = self.dead or dead
+            self.frozen = False
+            self._is_held = False
+            self._turn.notify_all()
+        self._await_turn()
+
+    def _await_turn(self) -> None:
+        with self._turn:
+            calm = self._turn.wait_for(lambda: self.ended or self._is_held, REAL_SECONDS)
+        assert calm, f"{self.request_id} neither ends nor is held; last call {self.trace[-1:]}"
+
+    # -- the wire --------------------------------------------------------------------------------
+
+    def wire(self, call: Call, act: Callable[[], Any]) -> Any:
+        """Carry a call, with whatever happens to it."""
+        if self.dead:
+            raise Killed
+        if _local.invocation is not self:
+            # A thread that renews a lease; its calls come at any time and are not numbered.
+            return act()
+        name = str(call)
+        label = f"{name} #{self._made[name]}"
+        self._made[name] += 1
+        number = len(self.trace)
+        self.trace.append(label)
+        self.world.calls += 1
+        struck = [one for one in self.troubles if one.at in (number, label)]
+        for trouble in struck:
+            if not trouble.after:
+                self._strike(trouble)
+        if any(isinstance(one, Repeat) for one in struck):
+            # The first answer is lost, whatever it is.
+            with contextlib.suppress(Exception):
+                act()
+        try:
+            return act()
+        finally:
+            for trouble in struck:
+                if trouble.after:
+                    self._strike(trouble)
+
+    def _strike(self, trouble: Trouble) -> None:
+        if isinstance(trouble, Die):
+            self._death = trouble.error
+            self.dead = True
+            raise Killed
+        if isinstance(trouble, Break):
+            raise trouble.error()
+        if isinstance(trouble, Hold):
+            with self._turn:
+                self.frozen = trouble.frozen
+                self._is_held = True
+                self._turn.notify_all()
+                self._turn.wait_for(lambda: not self._is_held)
+            if self.dead:
+                raise Killed
+
+
+class _Context:
+    """The context of a Lambda function, as Powertools and the handlers read it."""
+
+    def __init__(self, request_id: str) -> None:
+        self.aws_request_id = request_id
+        self.function_name = "groq-batch"
+        self.memory_limit_in_mb = 512
+        self.invoked_function_arn = "arn:aws:lambda:us-east-1:000000000000:function:groq-batch"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 300_000
+
+
+# -- the handlers in place -----------------------------------------------------------------------
+
+
+@functools.cache
+def _app(function: str) -> ModuleType:
+    return importlib.import_module(f"{function}.app")
+
+
+def handler(function: str) -> Callable[[Any, Any], Any]:
+    """Return a function's handler."""
+    found: Callable[[Any, Any], Any] = _app(function).lambda_handler
+    return found
+
+
+@contextmanager
+def handlers_in_place(*, inline: bool = True) -> Iterator[None]:
+    """Give the handlers the doubles of whatever invocation runs them, and its clock.
+
+    Args:
+        inline: Whether thread pools do their work at once and in order, which makes every run of
+            a test the same; the order is one of those that threads may come to.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("settings", "storage", "groq", "states", "events"):
+            patch.setattr(bootstrap, name, lambda name=name: getattr(current(), name)())
+        for function in FUNCTIONS:
+            _hand_over_time(_app(function), patch)
+        threads = VirtualThreading(
+            lambda: current().clock, lambda: functools.partial(_goes_on, current()), Killed
+        )
+        patch.setattr(submissions, "threading", threads)
+        if inline:
+            for name, module in sorted(sys.modules.items()):
+                if name.startswith("groq_batch.") and hasattr(module, "ThreadPoolExecutor"):
+                    patch.setattr(module, "ThreadPoolExecutor", InlineExecutor)
+        logging.disable(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)
+
+
+def _goes_on(invocation: Invocation) -> bool:
+    return not invocation.frozen
+
+
+def _hand_over_time(app: ModuleType, patch: pytest.MonkeyPatch) -> None:
+    """Make a handler pass the test's clock to its use case, which it calls without one."""
+    for name, value in list(vars(app).items()):
+        if not callable(value) or not getattr(value, "__module__", "").startswith("groq_batch."):
+            continue
+        try:
+            parameters = inspect.signature(value).parameters
+        except (TypeError, ValueError):
+            continue
+        if "clock" in parameters:
+            patch.setattr(app, name, _with_time(value, parameters))
+
+
+def _with_time(value: Callable[..., Any], parameters: Mapping[str, Any]) -> Callable[..., Any]:
+    def call(**arguments: Any) -> Any:
+        arguments["clock"] = current().clock
+        if "sleep" in parameters:
+            arguments["sleep"] = lambda _: None
+        return value(**arguments)
+
+    return call
+
+
+class InlineExecutor(Executor):
+    """A pool that does its work at once, in the thread that asks for it."""
+
+    def __init__(self, max_workers: int | None = None) -> None:
+        self.max_workers = max_workers
+
+    def submit(self, fn: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*arguments, **named))
+        except BaseException as error:  # noqa: BLE001 (as the real pool does)
+            future.set_exception(error)
+        return future

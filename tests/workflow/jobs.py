@@ -1,0 +1,331 @@
+"""Files of requests for the tests of this folder, and what must become of them.
+
+The oracle knows nothing of the code: it takes the lines of a file as they were made, with what is
+wrong with each, and looks at what stands in the bucket, at Groq and on the event bus in the end.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from groq_batch import layout
+from tests.workflow.world import World
+
+MODEL = "openai/gpt-oss-20b"
+FINAL = ("succeeded", "partial", "rejected", "failed", "cancelled")
+RETRYABLE = (
+    "batch_cancelled",
+    "batch_expired",
+    "capacity_exhausted",
+    "missing",
+    "no_response",
+    "request_timeout",
+)
+"""Codes of rows that must not be final before the last attempt, in a job that nobody stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a file that is not blank.
+
+    Attributes:
+        data: Its bytes as they are passed on: without carriage returns before the line end.
+        custom_id: Its id where it can be read.
+        problem: The code of what is wrong with it, if anything is.
+        prompt: What a good one asks.
+    """
+
+    data: bytes
+    custom_id: str | None
+    problem: str | None = None
+    prompt: str = ""
+
+
+def good_line(custom_id: str, prompt: str | None = None, **body: Any) -> Line:
+    """Return a request that has nothing wrong with it."""
+    text = f"Say {custom_id}." if prompt is None else prompt
+    request = {
+        "custom_id": custom_id,
+        "method": "POST",
+        "url": "/v1/chat/completions",
+        "body": {"model": MODEL, "messages": [{"role": "user", "content": text}], **body},
+    }
+    data = json.dumps(request, ensure_ascii=False).encode()
+    return Line(data, custom_id, prompt=text)
+
+
+def good_lines(count: int, prefix: str = "r") -> list[Line]:
+    """Return some requests."""
+    return [good_line(f"{prefix}{number}") for number in range(count)]
+
+
+def bad_line(custom_id: str) -> Line:
+    """Return a request with a method that no batch takes."""
+    data = good_line(custom_id).data.replace(b"POST", b"GET")
+    return Line(data, custom_id, "invalid_method")
+
+
+def file_of(lines: Iterable[Line], *, packed: bool = False) -> bytes:
+    """Return a file of lines."""
+    data = b"".join(line.data + b"\n" for line in lines)
+    return gzip.compress(data, mtime=0) if packed else data
+
+
+@dataclass(slots=True)
+class Upload:
+    """A file that was uploaded, and the job that it must have.
+
+    Attributes:
+        key: The object's key.
+        lines: Its lines.
+        version_id: Its version.
+        skips: Whether bad lines are skipped.
+        fatal: The code of what rejects the whole file, if anything does.
+        is_standing: Whether its report must stand at its own path: no later job took that over.
+    """
+
+    key: str
+    lines: Sequence[Line]
+    version_id: str = ""
+    skips: bool = False
+    fatal: str | None = None
+    is_standing: bool = True
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    def job_id(self, bucket: str) -> str:
+        """Return the name of its job."""
+        return layout.upload_job_id(bucket=bucket, key=self.key, version_id=self.version_id)
+
+    @property
+    def path(self) -> str:
+        """The path of its deliverables."""
+        return self.key.removeprefix("input/")
+
+    @property
+    def is_rejected(self) -> bool:
+        """Whether its job must end ``rejected`` when nobody stops it before."""
+        bad = [line for line in self.lines if line.problem is not None]
+        if self.fatal is not None or not self.lines:
+            return True
+        return bool(bad) and (not self.skips or len(bad) == len(self.lines))
+
+
+def put(world: World, key: str, lines: Sequence[Line], **options: str) -> Upload:
+    """Upload a file of lines, with options as metadata."""
+    metadata = {name.replace("_", "-"): value for name, value in options.items()}
+    upload = Upload(
+        key=key,
+        lines=lines,
+        skips=metadata.get("on-invalid-line") == "skip",
+        metadata=metadata,
+    )
+    data = file_of(lines, packed=key.endswith(".gz"))
+    upload.version_id = world.upload(key, data, metadata=metadata)
+    return upload
+
+
+# -- what must hold in the end -------------------------------------------------------------------
+
+
+def check_end(world: World, *uploads: Upload) -> list[dict[str, Any]]:
+    """Check everything that must hold when a world has come to rest; returns the reports."""
+    check_groq(world)
+    check_bucket(world)
+    check_invocations(world)
+    return [check_job(world, upload) for upload in uploads]
+
+
+def check_groq(world: World) -> None:
+    """Nothing runs, nothing is left, nothing was made or paid twice."""
+    stats = world.simulator.stats()
+    for place, batches in stats["shards"].items():
+        assert len(batches) == 1, f"{len(batches)} batches of {place}"
+    assert stats["paid_twice"] == []
+    assert stats["running"] == 0, stats["batches_by_status"]
+    assert stats["files"] == [], "files were left at Groq"
+
+
+def check_bucket(world: World) -> None:
+    """Every job is closed, and no execution runs."""
+    assert world.open_jobs() == []
+    for key in world.s3.keys(layout.JOBS_PREFIX):
+        job_id = key.removeprefix(layout.JOBS_PREFIX)
+        assert world.s3.read(layout.WorkKeys(job_id).closed) is not None, f"{job_id} is not closed"
+        ends = [detail for _, _, detail in world.events.published if detail["job_id"] == job_id]
+        assert ends, f"no event tells of the end of {job_id}"
+        assert len({json.dumps(end, sort_keys=True) for end in ends}) == 1, "ends that differ"
+    for name, execution in world.executions.items():
+        assert execution.status != "RUNNING", f"{name} runs for ever"
+        assert execution.events < 20_000, f"{name} has {execution.events} events"
+
+
+EXPECTED_EXCEPTIONS = {
+    "ClientError",
+    "ConflictError",
+    "EventNotPublishedError",
+    "LeaseLostError",
+    "OvertakenError",
+    "ReconcileError",
+    "ReadTimeoutError",
+    "ConnectionClosedError",
+    "EndpointConnectionError",
+}
+"""What handlers may fail with; all else is a fault of theirs or of a double."""
+
+
+def check_invocations(world: World) -> None:
+    """No handler failed with an exception that nobody thought of."""
+    for invocation in world.invocations:
+        error = invocation.exception
+        if error is not None and type(error).__name__ not in EXPECTED_EXCEPTIONS:
+            raise AssertionError(f"{invocation.request_id} failed: {error!r}") from error
+
+
+def report_of(world: World, path: str) -> dict[str, Any]:
+    """Return the report that stands at a path."""
+    data = world.s3.read(f"reports/{path}.json")
+    assert data is not None, f"there is no report of {path}: {world.describe()}"
+    report: dict[str, Any] = json.loads(data)
+    return report
+
+
+def check_job(world: World, upload: Upload) -> dict[str, Any]:
+    """One job ended as it must; returns its report."""
+    job_id = upload.job_id(world.s3.bucket)
+    path = upload.path
+    if not upload.is_standing:
+        path = layout.superseded_path(job_id, path)
+        if world.s3.read(f"reports/{path}.json") is None:
+            # It ended before the newer upload took the path over; its event told its end.
+            return _end_of(world, job_id)
+    report = report_of(world, path)
+    assert report["job_id"] == job_id
+    assert report["status"] in FINAL, report["status"]
+    _check_report_matches_event(world, report)
+    _check_counts(report, upload)
+    if report["status"] == "rejected":
+        _check_rejected(world, report, path, upload)
+    elif report["outputs"]["results"] is None:
+        assert _never_prepared(world, job_id), f"{path} has no results: {report}"
+    else:
+        assert not upload.is_rejected, f"{path} should have been rejected"
+        _check_rows(world, report, path, upload)
+    return report
+
+
+def _end_of(world: World, job_id: str) -> dict[str, Any]:
+    return next(detail for _, _, detail in world.events.published if detail["job_id"] == job_id)
+
+
+def _never_prepared(world: World, job_id: str) -> bool:
+    """Tell whether a job was stopped before its input was checked, or could not read it."""
+    record = world.s3.read(layout.WorkKeys(job_id).job_record)
+    return record is None or json.loads(record)["failure"] is not None
+
+
+def _check_report_matches_event(world: World, report: dict[str, Any]) -> None:
+    end = _end_of(world, report["job_id"])
+    assert end == {key: value for key, value in report.items() if key not in ("batches", "errors")}
+
+
+def _check_counts(report: dict[str, Any], upload: Upload) -> None:
+    counts = report["requests"]
+    assert counts["total"] == counts["succeeded"] + counts["failed"] + counts["invalid"]
+    assert len(report["errors"]) <= 100
+    assert report["errors_total"] >= len(report["errors"])
+    if counts["total"]:
+        assert counts["total"] == len(upload.lines)
+        assert counts["invalid"] == sum(line.problem is not None for line in upload.lines)
+    if report["status"] == "succeeded":
+        assert counts["succeeded"] == counts["total"] > 0
+        assert report["errors"] == []
+    elif report["status"] in ("failed", "cancelled"):
+        assert report["errors"][0]["line"] is None
+        assert report["errors"][0]["message"]
+    elif report["status"] == "partial":
+        assert counts["succeeded"] < counts["total"]
+
+
+def _check_rejected(world: World, report: dict[str, Any], path: str, upload: Upload) -> None:
+    assert upload.is_rejected, f"{path} was rejected: {report['errors'][:3]}"
+    assert world.s3.read(f"output/{path}") is None
+    assert world.s3.read(f"failed/{path}") is None
+    assert world.s3.read(f"invalid/{path}") is not None
+    assert world.simulator.requests(report["job_id"]) == {}
+    assert report["requests"]["succeeded"] == 0
+
+
+def _check_rows(world: World, report: dict[str, Any], path: str, upload: Upload) -> None:
+    rows = [json.loads(row) for row in _object_lines(world, f"output/{path}")]
+    assert [row["custom_id"] for row in rows] == [line.custom_id for line in upload.lines]
+    sendings = world.simulator.requests(report["job_id"])
+    most = int(upload.metadata.get("max-attempts", world.settings.default_options.max_attempts))
+    failed = []
+    for row, line in zip(rows, upload.lines, strict=True):
+        counted = sendings.get(line.custom_id or "", {"sent": 0, "succeeded": 0})
+        assert counted["sent"] <= most, f"{line.custom_id} was sent {counted['sent']} times"
+        if _is_success(row):
+            _check_answer(row, line, counted)
+            continue
+        failed.append(line.data + b"\n")
+        code = _code(row)
+        if line.problem is not None:
+            assert code == line.problem
+            assert counted["sent"] == 0
+        else:
+            assert counted["succeeded"] == 0, f"the answer to {line.custom_id} was lost: {row}"
+            if report["status"] == "partial" and code in RETRYABLE:
+                assert counted["sent"] == most, f"{line.custom_id} ({code}) was given up early"
+    assert _object_bytes(world, f"failed/{path}") == b"".join(failed)
+    assert report["requests"]["succeeded"] == len(rows) - len(failed)
+    urls = {name: f"s3://{world.s3.bucket}/{name}/{path}" for name in ("failed", "invalid")}
+    assert report["outputs"]["failed"] == (urls["failed"] if failed else None)
+    bad = any(line.problem for line in upload.lines)
+    assert report["outputs"]["invalid"] == (urls["invalid"] if bad else None)
+    if report["status"] in ("succeeded", "partial"):
+        assert (report["status"] == "succeeded") == (not failed)
+    assert all(batch["status"] in _TERMINAL for batch in report["batches"]) or _gave_up(report)
+    assert sum(batch["succeeded"] for batch in report["batches"]) == len(rows) - len(failed)
+
+
+_TERMINAL = ("completed", "failed", "expired", "cancelled")
+
+
+def _gave_up(report: dict[str, Any]) -> bool:
+    return report["status"] in ("failed", "cancelled")
+
+
+def _check_answer(row: dict[str, Any], line: Line, counted: dict[str, int]) -> None:
+    assert line.problem is None, f"a bad line was sent: {line.custom_id}"
+    assert counted["succeeded"] == 1
+    text = row["response"]["body"]["choices"][0]["message"]["content"]
+    assert text.startswith(f"Echo: {line.prompt}"[:2000]), "an answer to another request"
+
+
+def _is_success(row: dict[str, Any]) -> bool:
+    response = row.get("response") or {}
+    body = response.get("body")
+    is_error = isinstance(body, dict) and body.get("error")
+    return response.get("status_code") == 200 and not row.get("error") and not is_error
+
+
+def _code(row: dict[str, Any]) -> str:
+    if row.get("error"):
+        return str(row["error"]["code"])
+    body = (row.get("response") or {}).get("body") or {}
+    return str((body.get("error") or {}).get("code"))
+
+
+def _object_bytes(world: World, key: str) -> bytes:
+    data = world.s3.read(key) or b""
+    return gzip.decompress(data) if key.endswith(".gz") and data else data
+
+
+def _object_lines(world: World, key: str) -> list[bytes]:
+    data = _object_bytes(world, key)
+    assert data.endswith(b"\n"), f"{key} does not end with a line"
+    return data.split(b"\n")[:-1]

@@ -1,0 +1,102 @@
+"""Whole jobs through the shipped state machine, in virtual time, with nothing going wrong."""
+
+from __future__ import annotations
+
+from tests.workflow.jobs import bad_line, check_end, good_lines, put
+from tests.workflow.world import World
+
+
+def test_one_shard() -> None:
+    with World() as world:
+        upload = put(world, "input/team/a.jsonl", good_lines(3))
+        world.settle()
+        (report,) = check_end(world, upload)
+    assert report["status"] == "succeeded"
+    assert [one.function for one in world.invocations] == [
+        "start_job",
+        "prepare_input",
+        "submit_batch",
+        "check_status",
+        "check_status",
+        "download_results",
+        "check_status",
+        "finish_job",
+    ]
+
+
+def test_several_shards_and_attempts() -> None:
+    with World({"MAX_REQUESTS_PER_BATCH": "2"}) as world:
+        world.simulator.add_rule("capacity_exhausted", match={"custom_id": "r1"}, times=2)
+        world.simulator.add_rule("fail", match={"custom_id": "r4"})
+        upload = put(world, "input/a.jsonl.gz", good_lines(7))
+        world.settle()
+        (report,) = check_end(world, upload)
+    assert report["status"] == "partial"
+    assert report["requests"]["failed"] == 1
+    assert [(one["shard"], one["attempt"]) for one in report["batches"]] == [
+        (1, 1),
+        (2, 1),
+        (3, 1),
+        (4, 1),
+        (1, 2),
+        (1, 3),
+    ]
+
+
+def test_bad_lines() -> None:
+    lines = [*good_lines(3), bad_line("bad"), *good_lines(2, "s")]
+    with World({"MAX_REQUESTS_PER_BATCH": "2"}) as world:
+        rejected = put(world, "input/rejected.jsonl", lines)
+        skipped = put(world, "input/skipped.jsonl", lines, on_invalid_line="skip")
+        empty = put(world, "input/empty.jsonl", [])
+        world.settle()
+        reports = check_end(world, rejected, skipped, empty)
+    assert [one["status"] for one in reports] == ["rejected", "partial", "rejected"]
+
+
+def test_stop_while_batches_run() -> None:
+    with World({"MAX_REQUESTS_PER_BATCH": "2"}) as world:
+        upload = put(world, "input/a.jsonl", good_lines(5))
+        world.run_for(80)
+        assert world.stop(upload.job_id("bucket"))
+        world.settle()
+        (report,) = check_end(world, upload)
+    assert report["status"] == "cancelled"
+    assert report["errors"][0]["code"] == "cancelled"
+    assert 0 < report["requests"]["succeeded"] < 5
+
+
+def test_lost_event_of_a_stop_is_made_up_for() -> None:
+    with World() as world:
+        world.tells_ends = lambda _: False
+        upload = put(world, "input/a.jsonl", good_lines(5))
+        world.run_for(50)
+        world.stop(upload.job_id("bucket"))
+        world.settle()
+        (report,) = check_end(world, upload)
+    assert report["status"] == "cancelled"
+
+
+def test_newer_upload_overtakes() -> None:
+    with World() as world:
+        older = put(world, "input/a.jsonl", good_lines(3, "old"))
+        world.run_for(50)
+        newer = put(world, "input/a.jsonl", good_lines(2, "new"))
+        older.is_standing = False
+        world.settle()
+        reports = check_end(world, older, newer)
+    assert [one["status"] for one in reports] == ["succeeded", "succeeded"]
+
+
+def test_configuration_error_ends_the_job_within_a_minute() -> None:
+    with World({"MAX_REQUESTS_PER_BATCH": "1"}) as world:
+        world.groq.key = "gsk_wrong"
+        upload = put(world, "input/a.jsonl", good_lines(30))
+        world.run_for(60)
+        data = world.s3.read("reports/a.jsonl.json")
+        assert data is not None
+        assert b'"status":"failed"' in data
+        assert b'"code":"invalid_api_key"' in data
+        world.settle()
+        world.groq.key = "gsk_simulator_key"
+        check_end(world, upload)
