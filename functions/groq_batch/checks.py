@@ -407,7 +407,8 @@ def _json_message(data: bytes, error: str) -> str:
         )
     text = error.removeprefix("JSON is malformed: ")
     place = _PLACE.search(text)
-    where = f" at byte {int(place[1]) + 1}" if place else ""
+    # The parser tells the byte it stumbled over or the one behind it.
+    where = f" near byte {int(place[1]) + 1}" if place else ""
     # At the end of a line the parser looks for the other half, and reports the end of the line.
     is_cut = "truncated" in text
     is_half_pair = "surrogate" in text or (is_cut and _HALF_PAIR_AT_END.search(data) is not None)

@@ -1,0 +1,601 @@
+"""The checks of a request line."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import tracemalloc
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from groq_batch.checks import (
+    ALLOWED_URLS,
+    MAX_NESTING,
+    MAX_SHOWN_CHARACTERS,
+    CheckedRequest,
+    LineChecker,
+    Problem,
+    problem_row,
+    shown,
+)
+
+SECRET = "Xyzzy"
+"""Stands wherever a line may hold content; no sentence may repeat it."""
+
+BODY: Mapping[str, Any] = {
+    "model": "openai/gpt-oss-20b",
+    "messages": [{"role": "user", "content": SECRET}],
+}
+REQUEST: Mapping[str, Any] = {
+    "custom_id": "a-1",
+    "method": "POST",
+    "url": "/v1/chat/completions",
+    "body": BODY,
+}
+ABSENT = object()
+
+
+def request(**changes: Any) -> bytes:
+    """Return a good request with some of its values changed, or left out."""
+    fields = {**REQUEST, **changes}
+    return dump({name: value for name, value in fields.items() if value is not ABSENT})
+
+
+def with_body(**changes: Any) -> bytes:
+    """Return a good request with some values of its body changed, or left out."""
+    fields = {**BODY, **changes}
+    return request(body={name: value for name, value in fields.items() if value is not ABSENT})
+
+
+def dump(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode()
+
+
+def check(data: bytes) -> CheckedRequest | Problem:
+    return LineChecker().check(7, data)
+
+
+def checked(data: bytes) -> CheckedRequest:
+    """Check a line that must be good."""
+    found = check(data)
+    assert isinstance(found, CheckedRequest), found
+    return found
+
+
+def problem(data: bytes) -> Problem:
+    """Check a line that must be bad."""
+    found = check(data)
+    assert isinstance(found, Problem), found
+    return found
+
+
+class TestGoodRequests:
+    def test_what_matters_of_a_request(self) -> None:
+        data = with_body(max_completion_tokens=200)
+        body_bytes = len(dump({**BODY, "max_completion_tokens": 200}))
+        assert checked(data) == CheckedRequest("a-1", "openai/gpt-oss-20b", body_bytes, 200)
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            pytest.param(request(), id="usual"),
+            pytest.param(b"  " + request() + b"\t ", id="white space around"),
+            pytest.param(json.dumps(REQUEST, indent=1).replace("\n", " ").encode(), id="spacious"),
+            pytest.param(dump(dict(reversed(REQUEST.items()))), id="other order of keys"),
+            pytest.param(request(note={"{": [1, "}"]}), id="a key of the user's own"),
+            pytest.param(request().replace(b"custom_id", rb"custom\u005fid"), id="escaped key"),
+            pytest.param(
+                request().replace(b'{"custom_id"', b'{"custom_id": 5, "custom_id"'),
+                id="the last of two equal keys counts",
+            ),
+            pytest.param(
+                request().replace(b'{"custom_id"', b'{"body": {}, "method": "GET", "custom_id"'),
+                id="the last of two bodies counts",
+            ),
+        ],
+    )
+    def test_forms_of_one_request(self, data: bytes) -> None:
+        found = checked(data)
+        assert (found.custom_id, found.model) == ("a-1", "openai/gpt-oss-20b")
+
+    @pytest.mark.parametrize("url", ALLOWED_URLS)
+    def test_urls(self, url: str) -> None:
+        assert checked(request(url=url)).custom_id == "a-1"
+
+    def test_the_urls_are_those_of_the_batch_guide(self) -> None:
+        assert ALLOWED_URLS == (
+            "/v1/chat/completions",
+            "/v1/audio/transcriptions",
+            "/v1/audio/translations",
+        )
+
+    @pytest.mark.parametrize(
+        "custom_id",
+        [" ", "{", '"', "a}}", "é", "日本", "\u2028\u2029\u0085", "😀", "\0", "x" * 100_000],
+    )
+    @pytest.mark.parametrize("ascii_only", [True, False])
+    def test_any_text_is_a_custom_id(self, custom_id: str, ascii_only: bool) -> None:
+        data = json.dumps({**REQUEST, "custom_id": custom_id}, ensure_ascii=ascii_only).encode()
+        found = checked(data)
+        assert found.custom_id == custom_id
+        assert found.body_bytes == len(json.dumps(BODY, ensure_ascii=ascii_only).encode())
+
+    @pytest.mark.parametrize(
+        "value",
+        ["1e400", "-1e400", "1" * 5000, "-0", "0.1e-7", r'"\u0000"', r'"\ud83d\ude00"', '"\x7f"'],
+    )
+    def test_odd_values_that_are_json(self, value: str) -> None:
+        data = request(body={**BODY, "seed": "@"}).replace(b'"@"', value.encode())
+        assert checked(data).body_bytes == len(dump({**BODY, "seed": "@"})) - 3 + len(value)
+
+    @pytest.mark.parametrize("value", [False, None, "true", 1])
+    def test_only_true_streams(self, value: object) -> None:
+        assert checked(with_body(stream=value)).custom_id == "a-1"
+
+    def test_a_service_tier_of_null_is_none(self) -> None:
+        assert checked(with_body(service_tier=None)).custom_id == "a-1"
+
+    @pytest.mark.parametrize(
+        ("limits", "expected"),
+        [
+            pytest.param({}, None, id="none"),
+            pytest.param({"max_tokens": 7}, 7, id="old name"),
+            pytest.param({"max_completion_tokens": 8}, 8, id="new name"),
+            pytest.param({"max_tokens": 7, "max_completion_tokens": 8}, 8, id="both"),
+            pytest.param({"max_tokens": 7, "max_completion_tokens": None}, 7, id="new one null"),
+            pytest.param({"max_tokens": 7, "max_completion_tokens": 0}, 7, id="new one zero"),
+            pytest.param({"max_tokens": 7, "max_completion_tokens": "8"}, 7, id="new one a text"),
+            pytest.param({"max_tokens": 7.0}, 7, id="whole, written as a fraction"),
+            pytest.param({"max_tokens": 7.5}, None, id="fraction"),
+            pytest.param({"max_tokens": -7}, None, id="negative"),
+            pytest.param({"max_tokens": True}, None, id="true"),
+            pytest.param({"max_tokens": [7]}, None, id="list"),
+            pytest.param({"max_tokens": 2**53}, 2**53, id="largest"),
+            pytest.param({"max_tokens": 2**53 + 1}, None, id="beyond the largest"),
+            pytest.param({"max_tokens": 10**400}, None, id="huge"),
+        ],
+    )
+    def test_limit_of_output_tokens(
+        self, limits: Mapping[str, object], expected: int | None
+    ) -> None:
+        assert checked(with_body(**limits)).max_output_tokens == expected
+
+    def test_a_number_beyond_all_floats_is_no_limit(self) -> None:
+        data = with_body(max_tokens="@").replace(b'"@"', b"1e400")
+        assert checked(data).max_output_tokens is None
+
+
+CASES: Sequence[tuple[str, bytes, str | None, str, str]] = [
+    # what, the line, its id as far as it is known, code, words of the sentence
+    ("latin-1", request().replace(b"a-1", b"\xe9"), None, "invalid_encoding", "Byte 16 .* UTF-8"),
+    ("cut character", request() + b"\xe2\x82", None, "invalid_encoding", "Save the file as UTF-8"),
+    ("utf-8 of a surrogate", b'"\xed\xa0\x80"', None, "invalid_encoding", "Byte 2 "),
+    ("utf-16", b"\xff\xfe{\0", None, "invalid_encoding", "UTF-16.*Save the file as UTF-8"),
+    ("gzip", b"\x1f\x8b\x08\x00", None, "invalid_encoding", r"name that ends in \.jsonl\.gz"),
+    (
+        "text",
+        b"hello",
+        None,
+        "invalid_json",
+        "invalid character near byte 1.*one JSON object on one",
+    ),
+    ("pretty", b"{", None, "invalid_json", "ends too early.*one JSON object on one line"),
+    ("cut off", request()[:-1], None, "invalid_json", "ends too early"),
+    ("comma at the end", request()[:-1] + b",}", None, "invalid_json", "trailing comma"),
+    ("python", str(REQUEST).encode(), None, "invalid_json", "near byte 2"),
+    ("two objects", request() * 2, None, "invalid_json", "trailing characters near byte"),
+    ("nul", b"\0", None, "invalid_json", "near byte 1"),
+    ("raw tab in a text", with_body(x="@").replace(b"@", b"\t"), None, "invalid_json", "near byte"),
+    ("nan", with_body(x=math.nan), None, "invalid_json", "invalid character near byte"),
+    ("number with a zero in front", b"01", None, "invalid_json", "invalid number near byte"),
+    ("bom in the middle", b"\xef\xbb\xbf" + request(), None, "invalid_json", "byte order mark.*Re"),
+    (
+        "half an emoji",
+        with_body(x="@", y="filler").replace(b"@", rb"\ud83d"),
+        None,
+        "invalid_json",
+        "half of an emoji.*Remove it or write it whole",
+    ),
+    (
+        "half an emoji at the end",
+        with_body(x="@").replace(b"@", rb"\ud83d"),
+        None,
+        "invalid_json",
+        "half of an emoji",
+    ),
+    (
+        "half a pair as id",
+        request(custom_id="@").replace(b"@", rb"\udc00"),
+        None,
+        "invalid_json",
+        "",
+    ),
+    ("cut escape", b'"\\u00', None, "invalid_json", ""),
+    ("nested endlessly", b"[" * 100_000, None, "invalid_json", "Write a flatter request"),
+    ("objects in objects", b'{"a":' * 100_000, None, "invalid_json", "nested too deeply"),
+    ("list", b"[]", None, "not_an_object", "it is a list.*one JSON object on one line"),
+    ("null", b"null", None, "not_an_object", "it is null"),
+    ("json text", b'"Xyzzy"', None, "not_an_object", "it is a text"),
+    ("number", b"-1", None, "not_an_object", "it is a number"),
+    ("true", b"true", None, "not_an_object", "it is true or false"),
+    (
+        "no id",
+        request(custom_id=ABSENT),
+        None,
+        "missing_custom_id",
+        "Give every request a custom_id",
+    ),
+    ("empty object", b"{}", None, "missing_custom_id", "no custom_id"),
+    ("id is empty", request(custom_id=""), None, "invalid_custom_id", "it is empty. Give every"),
+    ("id is null", request(custom_id=None), None, "invalid_custom_id", "it is null"),
+    ("id is a number", request(custom_id=1), None, "invalid_custom_id", "it is a number"),
+    ("id is a list", request(custom_id=["a"]), None, "invalid_custom_id", "it is a list"),
+    ("no method", request(method=ABSENT), "a-1", "invalid_method", 'missing. Set it to "POST"'),
+    ("get", request(method="GET"), "a-1", "invalid_method", "another text"),
+    ("small letters", request(method="post"), "a-1", "invalid_method", "another text"),
+    ("method is null", request(method=None), "a-1", "invalid_method", "it is null"),
+    ("no url", request(url=ABSENT), "a-1", "invalid_url", "/v1/chat/completions.*is missing"),
+    ("whole url", request(url="https://Xyzzy"), "a-1", "invalid_url", "without host"),
+    ("openai prefix", request(url="/openai/v1/chat/completions"), "a-1", "invalid_url", "/openai"),
+    ("other endpoint", request(url="/v1/embeddings"), "a-1", "invalid_url", "another text"),
+    ("url is a number", request(url=1), "a-1", "invalid_url", "it is a number"),
+    (
+        "no body",
+        request(body=ABSENT),
+        "a-1",
+        "invalid_body",
+        "it is missing. Put the request's par",
+    ),
+    ("body is a text", request(body="Xyzzy"), "a-1", "invalid_body", "it is a text"),
+    ("body is null", request(body=None), "a-1", "invalid_body", "it is null"),
+    ("body is a list", request(body=[BODY]), "a-1", "invalid_body", "it is a list"),
+    ("no model", with_body(model=ABSENT), "a-1", "missing_model", "it is missing. Name one"),
+    ("empty body", request(body={}), "a-1", "missing_model", "such as openai/gpt-oss-20b"),
+    ("model is empty", with_body(model=""), "a-1", "missing_model", "it is empty"),
+    ("model is null", with_body(model=None), "a-1", "missing_model", "it is null"),
+    ("model is an object", with_body(model={}), "a-1", "missing_model", "it is an object"),
+    ("stream", with_body(stream=True), "a-1", "unsupported_parameter", "Remove stream"),
+    ("tier", with_body(service_tier="flex"), "a-1", "unsupported_parameter", "Remove service_tier"),
+    ("empty tier", with_body(service_tier=""), "a-1", "unsupported_parameter", "service_tier is"),
+]
+
+
+@pytest.mark.parametrize(
+    ("data", "custom_id", "code", "words"),
+    [pytest.param(*case[1:], id=case[0]) for case in CASES],
+)
+def test_problems(data: bytes, custom_id: str | None, code: str, words: str) -> None:
+    found = problem(data)
+    assert (found.line, found.custom_id, found.code) == (7, custom_id, code)
+    assert re.search(words, found.message)
+    assert SECRET not in found.message
+    assert found.message.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        pytest.param(b"\xff{", "invalid_encoding", id="encoding before json"),
+        pytest.param(b'{"custom_id": 1', "invalid_json", id="json before id"),
+        pytest.param(b'["custom_id"]', "not_an_object", id="object before id"),
+        pytest.param(b'{"method": 1}', "missing_custom_id", id="id before method"),
+        pytest.param(b'{"custom_id": 1}', "invalid_custom_id", id="id that is none before method"),
+        pytest.param(b'{"custom_id": "used"}', "duplicate_custom_id", id="used id before method"),
+        pytest.param(b'{"custom_id": "a"}', "invalid_method", id="method before url"),
+        pytest.param(b'{"custom_id": "a", "method": "POST"}', "invalid_url", id="url before body"),
+        pytest.param(request(body=[]), "invalid_body", id="body before model"),
+        pytest.param(request(body={"stream": True}), "missing_model", id="model before stream"),
+    ],
+)
+def test_the_first_problem_in_order_is_told(data: bytes, code: str) -> None:
+    checker = LineChecker()
+    assert isinstance(checker.check(1, request(custom_id="used")), CheckedRequest)
+    found = checker.check(2, data)
+    assert isinstance(found, Problem)
+    assert found.code == code
+
+
+class TestNesting:
+    """The limit is one of ours, because the parser's own depends on the calls under way."""
+
+    def nested(self, depth: int, kind: str = "[") -> bytes:
+        """Return a request in which so many brackets are open at once."""
+        opening, closing = ("[", "]") if kind == "[" else ('{"a":', "}")
+        inner = opening * (depth - 2) + "1" + closing * (depth - 2)
+        return with_body(x="@").replace(b'"@"', inner.encode())
+
+    @pytest.mark.parametrize("kind", ["[", "{"])
+    def test_at_the_limit(self, kind: str) -> None:
+        assert checked(self.nested(MAX_NESTING, kind)).custom_id == "a-1"
+
+    @pytest.mark.parametrize("kind", ["[", "{"])
+    @pytest.mark.parametrize("depth", [MAX_NESTING + 1, 900, 2000])
+    def test_beyond_the_limit(self, kind: str, depth: int) -> None:
+        found = problem(self.nested(depth, kind))
+        assert (found.custom_id, found.code) == (None, "invalid_json")
+        assert str(MAX_NESTING) in found.message
+
+    def test_the_limit_does_not_depend_on_the_calls_under_way(self) -> None:
+        def deeper(frames: int, data: bytes) -> CheckedRequest | Problem:
+            return deeper(frames - 1, data) if frames else check(data)
+
+        for frames in (0, 300):
+            assert isinstance(deeper(frames, self.nested(MAX_NESTING)), CheckedRequest)
+            assert isinstance(deeper(frames, self.nested(MAX_NESTING + 1)), Problem)
+
+    @pytest.mark.parametrize("text", ["[" * 5000, '\\"{' * 5000, "\\\\[" * 5000, '"' * 5001])
+    def test_brackets_within_texts_are_open_nowhere(self, text: str) -> None:
+        data = with_body(x=text, y=[{"content": text}] * 3)
+        assert checked(data).body_bytes == len(
+            dump({**BODY, "x": text, "y": [{"content": text}] * 3})
+        )
+
+    def test_many_brackets_beside_each_other(self) -> None:
+        assert checked(with_body(x=[{}] * 20_000)).custom_id == "a-1"
+
+    def test_a_text_without_end_takes_no_time(self) -> None:
+        """Tried from every quote anew, this would take hours."""
+        data = b"[" * 600 + b'"' + rb"\"" * 1_000_000
+        assert problem(data).code == "invalid_json"
+
+
+class TestDuplicates:
+    def test_every_line_after_the_first_use_names_it(self) -> None:
+        checker = LineChecker()
+        assert isinstance(checker.check(3, request()), CheckedRequest)
+        for number in (5, 9):
+            found = checker.check(number, request())
+            assert isinstance(found, Problem)
+            assert (found.line, found.custom_id) == (number, "a-1")
+            assert found.code == "duplicate_custom_id"
+            assert "already used on line 3." in found.message
+            assert "Give every request a custom_id of its own" in found.message
+
+    @pytest.mark.parametrize(
+        "first",
+        [
+            pytest.param(request(method="GET"), id="method"),
+            pytest.param(request(url="/"), id="url"),
+            pytest.param(request(body=None), id="body"),
+            pytest.param(with_body(model=None), id="model"),
+            pytest.param(with_body(stream=True), id="parameter"),
+            pytest.param(request(note=1), id="good, in an unusual form"),
+        ],
+    )
+    @pytest.mark.parametrize(
+        "second",
+        [
+            pytest.param(request(), id="good"),
+            pytest.param(request(method="PUT"), id="bad"),
+            pytest.param(request(custom_id="@").replace(b"@", rb"\u0061-1"), id="escaped"),
+        ],
+    )
+    def test_an_id_is_used_also_on_a_line_that_is_bad(self, first: bytes, second: bytes) -> None:
+        checker = LineChecker()
+        checker.check(1, first)
+        found = checker.check(2, second)
+        assert isinstance(found, Problem)
+        assert (found.custom_id, found.code) == ("a-1", "duplicate_custom_id")
+        assert "on line 1." in found.message
+
+    @pytest.mark.parametrize(
+        "first", [request()[:-1], request() + b"\xff", request() + b"x", b'["a-1"]']
+    )
+    def test_an_id_that_cannot_be_read_is_not_used(self, first: bytes) -> None:
+        checker = LineChecker()
+        assert isinstance(checker.check(1, first), Problem)
+        assert isinstance(checker.check(2, request()), CheckedRequest)
+
+    @pytest.mark.parametrize(
+        ("one", "other"), [("a", "A"), ("é", "e\u0301"), ("a", "a "), ("1", "01")]
+    )
+    def test_ids_are_compared_as_they_are_written(self, one: str, other: str) -> None:
+        checker = LineChecker()
+        for number, custom_id in enumerate((one, other), start=1):
+            assert isinstance(checker.check(number, request(custom_id=custom_id)), CheckedRequest)
+
+    @given(st.lists(st.text(min_size=1, max_size=3), max_size=200))
+    def test_first_lines_are_those_of_a_dictionary(self, ids: list[str]) -> None:
+        checker = LineChecker()
+        first: dict[str, int] = {}
+        for number, custom_id in enumerate(ids, start=1):
+            found = checker.check(number, request(custom_id=custom_id))
+            if custom_id in first:
+                assert isinstance(found, Problem)
+                assert f"on line {first[custom_id]}." in found.message
+            else:
+                assert isinstance(found, CheckedRequest)
+                first[custom_id] = number
+
+    def test_many_ids_in_few_bytes(self) -> None:
+        """None is forgotten while the table of them grows, also right after it has."""
+        count = 40_000
+        lines = [
+            request(custom_id=f"{number:040d}", body={"model": "m"}) for number in range(count)
+        ]
+        checker = LineChecker()
+        tracemalloc.start()
+        fresh = sum(
+            isinstance(checker.check(number, data), CheckedRequest)
+            for number, data in enumerate(lines, start=1)
+        )
+        held, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert fresh == count
+        assert held < 50 * count
+        assert peak < 60 * count
+        for number in (1, 2, 614, 615, 2457, 2458, 39_321, 39_322, count):
+            found = checker.check(count + 1, lines[number - 1])
+            assert isinstance(found, Problem)
+            assert f"on line {number}." in found.message
+
+
+class TestShowing:
+    def test_a_problem_as_a_row(self) -> None:
+        custom_id = "é\n" + "x" * 1000
+        row = problem_row(Problem(3, custom_id, "invalid_url", "Do this."))
+        assert row.endswith(b"}\n")
+        assert row.count(b"\n") == 1
+        assert json.loads(row) == {
+            "line": 3,
+            "custom_id": custom_id,
+            "code": "invalid_url",
+            "message": "Do this.",
+        }
+
+    def test_what_is_long_is_cut_in_reports(self) -> None:
+        assert shown(None) is None
+        assert shown("x" * MAX_SHOWN_CHARACTERS) == "x" * MAX_SHOWN_CHARACTERS
+        assert shown("x" * 100_000) == "x" * MAX_SHOWN_CHARACTERS + "…"
+
+
+# -- both ways of checking, against each other and against Python's own parser ---------------------
+
+ODD_VALUES = st.sampled_from(
+    [None, True, False, 0, 1, -3, 2.0, 1.5, 10**30, "", "POST", "{", "}}", "é", "\u2028", [], {}]
+)
+VALUES: Mapping[str, st.SearchStrategy[Any]] = {
+    "custom_id": st.text(min_size=1, max_size=4),
+    "method": st.just("POST"),
+    "url": st.sampled_from(ALLOWED_URLS),
+    "model": st.sampled_from(["m", "openai/gpt-oss-20b"]),
+    "stream": st.sampled_from([False, None, True]),
+    "service_tier": st.sampled_from([None, "auto"]),
+    "max_tokens": st.integers(1, 5000),
+    "max_completion_tokens": st.integers(1, 5000),
+    "messages": st.just([{"role": "user", "content": 'He said: "{}" \\ [1]'}]),
+    "other": ODD_VALUES,
+}
+
+
+@st.composite
+def json_objects(draw: st.DrawFn, required: Sequence[str], optional: Sequence[str]) -> str:
+    """The text of an object near that of a good request: keys may miss, come twice, have odd
+    values, and stand in any order."""
+    names = [name for name in required if draw(st.integers(0, 19))]
+    names += draw(st.lists(st.sampled_from([*required, *optional]), max_size=2))
+    if draw(st.booleans()):
+        names = draw(st.permutations(names))
+    items = []
+    for name in names:
+        if name == "body":
+            value = draw(json_objects(["model", "messages"], list(VALUES)[4:]))
+        else:
+            usual = draw(st.integers(0, 9)) > 0
+            drawn = draw(VALUES[name] if usual else ODD_VALUES)
+            value = json.dumps(drawn, ensure_ascii=draw(st.booleans()))
+        space = draw(st.sampled_from(["", " "]))
+        items.append(f'"{name}":{space}{value}')
+    return "{" + draw(st.sampled_from([",", ", "])).join(items) + "}"
+
+
+@st.composite
+def near_requests(draw: st.DrawFn) -> bytes:
+    """Good and nearly good lines, some with a byte taken out, put in or changed."""
+    data = draw(json_objects(["custom_id", "method", "url", "body"], ["other"])).encode()
+    if draw(st.integers(0, 3)):
+        return data
+    place = draw(st.integers(0, len(data)))
+    inserted = draw(
+        st.sampled_from(
+            [b"", b" ", b"{", b"}", b'"', b"\\", rb"\ud800", b",", b"\xff", b"\0", b"1"]
+        )
+    )
+    return data[:place] + inserted + data[place + draw(st.integers(0, 1)) :]
+
+
+def verdict(found: CheckedRequest | Problem) -> tuple[Any, ...]:
+    if isinstance(found, Problem):
+        return found.code, found.custom_id
+    return "good", found.custom_id, found.model, found.max_output_tokens
+
+
+def read(data: bytes) -> Any:
+    """Read a line with Python's own parser.
+
+    Raises:
+        ValueError: It is no JSON, or holds text that cannot be written as UTF-8.
+    """
+    texts: list[str] = []
+
+    def take(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        # Of a key that stands twice the value that does not count is read as well.
+        texts.extend(text for pair in pairs for text in pair if isinstance(text, str))
+        return dict(pairs)
+
+    def refuse(name: str) -> None:
+        raise ValueError(name)
+
+    value = json.loads(data.decode(), object_pairs_hook=take, parse_constant=refuse)
+    json.dumps([value, texts], ensure_ascii=False).encode()
+    return value
+
+
+def is_text(value: object) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def first_true(*conditions: tuple[bool, str]) -> str | None:
+    return next((code for holds, code in conditions if holds), None)
+
+
+def expected_limit(body: Mapping[str, Any]) -> int | None:
+    for limit in (body.get("max_completion_tokens"), body.get("max_tokens")):
+        is_number = isinstance(limit, int | float) and not isinstance(limit, bool)
+        if is_number and 0 < limit <= 2**53 and limit == int(limit):
+            return int(limit)
+    return None
+
+
+def expected_verdict(data: bytes) -> tuple[Any, ...]:
+    """The verdict that the codes promise, from Python's own parser."""
+    try:
+        line = read(data)
+    except UnicodeDecodeError:
+        return "invalid_encoding", None
+    except ValueError:
+        return "invalid_json", None
+    if not isinstance(line, dict):
+        return "not_an_object", None
+    custom_id, body = line.get("custom_id"), line.get("body")
+    if not is_text(custom_id):
+        return "invalid_custom_id" if "custom_id" in line else "missing_custom_id", None
+    parameters = body if isinstance(body, dict) else {}
+    code = first_true(
+        (line.get("method") != "POST", "invalid_method"),
+        (line.get("url") not in list(ALLOWED_URLS), "invalid_url"),
+        (not isinstance(body, dict), "invalid_body"),
+        (not is_text(parameters.get("model")), "missing_model"),
+        (parameters.get("stream") is True, "unsupported_parameter"),
+        (parameters.get("service_tier") is not None, "unsupported_parameter"),
+    )
+    if code is not None:
+        return code, custom_id
+    return "good", custom_id, parameters["model"], expected_limit(parameters)
+
+
+@given(near_requests())
+@example(request())
+@example(request(custom_id="{"))
+@example(with_body(max_tokens=5, max_completion_tokens=0))
+@example(request().replace(b"a-1", rb"\ud83d\ude00"))
+@example(request().replace(b'"body": {', b'"body": {"x": "' + rb"\ud83d" + b'", '))
+def test_both_ways_come_to_the_expected_verdict(data: bytes) -> None:
+    # White space after a request changes nothing of it, and keeps it off the fast way.
+    fast, careful = check(data), check(data + b" ")
+    assert verdict(fast) == verdict(careful) == expected_verdict(data)
+
+
+@given(json_objects(["model", "messages"], ["other", "max_tokens"]), st.text(min_size=1))
+def test_both_ways_measure_the_body(body: str, custom_id: str) -> None:
+    line = json.dumps({**REQUEST, "custom_id": custom_id, "body": "@"})
+    data = line.replace('"body": "@"', f'"body": {body}').encode()
+    fast, careful = check(data), check(data + b" ")
+    if isinstance(fast, CheckedRequest):
+        assert fast == careful
+        assert fast.body_bytes == len(body.encode())
