@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import boto3
+from aws_lambda_powertools.utilities.parameters import SecretsProvider
 from botocore.config import Config
 
 from groq_batch.config import Settings
@@ -15,12 +17,31 @@ from groq_batch.secrets import SecretApiKey
 from groq_batch.storage import Storage
 
 _AWS_CONFIG = Config(
-    retries={"mode": "standard", "max_attempts": 5},
+    # All tries of a silent call together stay below the time limit of every function.
+    retries={"mode": "standard", "max_attempts": 4},
     connect_timeout=5,
-    # Completing a large multipart upload can take minutes.
-    read_timeout=180,
+    read_timeout=60,
     max_pool_connections=32,
 )
+# The key stands before every call of Groq's API, so it must come, or fail to come, soon.
+_SECRETS_CONFIG = Config(
+    retries={"mode": "standard", "max_attempts": 3}, connect_timeout=3, read_timeout=10
+)
+
+_SHARE_FOR_GROQ = 0.8
+"""Of the time that an invocation has left, what calls of Groq's API may take; the rest is for
+writing down what came of them."""
+
+# At level DEBUG, which the stack permits and Lambda sets for every logger, these write down what
+# goes over the wire: the secret with the API key, and the prompts and answers.
+for _name in ("boto3", "botocore", "s3transfer", "urllib3"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+
+class _Context(Protocol):
+    """What Lambda tells of an invocation."""
+
+    def get_remaining_time_in_millis(self) -> int: ...
 
 
 @lru_cache(maxsize=1)
@@ -35,13 +56,16 @@ def storage() -> Storage:
     return Storage(s3=_client("s3"), bucket=settings().bucket)
 
 
-@lru_cache(maxsize=1)
-def groq() -> GroqClient:
-    """Return the client of the Groq API."""
-    return GroqClient(
-        base_url=settings().groq_base_url,
-        api_key=SecretApiKey(secret_name=settings().groq_api_key_secret_name),
-    )
+def groq(context: _Context | None = None) -> GroqClient:
+    """Return the client of the Groq API.
+
+    Args:
+        context: The invocation, when what it asks of Groq must end well before it does.
+    """
+    client = _groq()
+    if context is None:
+        return client
+    return client.within(_SHARE_FOR_GROQ * context.get_remaining_time_in_millis() / 1000)
 
 
 @lru_cache(maxsize=1)
@@ -58,9 +82,22 @@ def events() -> Any:
 
 def reset() -> None:
     """Forget everything built; for tests that change the environment."""
-    for build in (settings, storage, groq, states, events):
+    for build in (settings, storage, _groq, states, events, _session):
         build.cache_clear()
 
 
-def _client(service: str) -> Any:
-    return boto3.session.Session().client(service, config=_AWS_CONFIG)  # type: ignore[call-overload]
+@lru_cache(maxsize=1)
+def _groq() -> GroqClient:
+    provider = SecretsProvider(boto3_client=_client("secretsmanager", _SECRETS_CONFIG))
+    key = SecretApiKey(secret_name=settings().groq_api_key_secret_name, provider=provider)
+    return GroqClient(base_url=settings().groq_base_url, api_key=key)
+
+
+@lru_cache(maxsize=1)
+def _session() -> boto3.session.Session:
+    # One for all clients: what it reads from botocore's files costs a tenth of a second.
+    return boto3.session.Session()
+
+
+def _client(service: str, config: Config = _AWS_CONFIG) -> Any:
+    return _session().client(service, config=config)  # type: ignore[call-overload]

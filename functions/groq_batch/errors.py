@@ -5,6 +5,8 @@ No message holds the API key, a prompt or an answer; texts of the API are cut.
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 MAX_MESSAGE_LENGTH = 500
 """Characters kept of a text that the API sent."""
 
@@ -13,22 +15,41 @@ class GroqBatchError(Exception):
     """Base of the errors of this package that a caller is meant to handle."""
 
 
+class NoAnswer(StrEnum):
+    """Why a call has no (whole) answer."""
+
+    NAME_NOT_FOUND = "name_not_found"
+    UNREACHABLE = "unreachable"
+    UNTRUSTED_CERTIFICATE = "untrusted_certificate"
+    TIMED_OUT = "timed_out"
+    BROKEN_OFF = "broken_off"
+
+
 class GroqApiError(GroqBatchError):
     """A call to the API did not succeed.
 
     Attributes:
         status: The HTTP status, or None when there was no answer.
         code: The API's code, or this package's where it has one of its own.
+        reason: Why there was no answer, or None when there was one.
     """
 
-    def __init__(self, message: str, *, status: int | None = None, code: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        reason: NoAnswer | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
+        self.reason = reason
 
 
 class NotSentError(GroqApiError):
-    """The request provably never reached the API; it may be sent again later."""
+    """The API provably did not get the request, or not all of it; it may be sent again later."""
 
 
 class UnknownOutcomeError(GroqApiError):
@@ -55,11 +76,26 @@ class RateLimitedError(GroqApiError):
 
 
 class AccountError(GroqApiError):
-    """The account or its configuration is at fault; the message says what to do.
+    """The account or the configuration is at fault; the message says what to do.
 
     ``code`` is one of ``invalid_api_key``, ``plan_required``, ``permission_denied``,
     ``spend_limit``, ``secret_missing``, ``secret_unreadable``.
+
+    Attributes:
+        may_pass: Whether the same request may succeed a moment later, as with a network front that
+            took it for an attack.
     """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        may_pass: bool = False,
+    ) -> None:
+        super().__init__(message, status=status, code=code)
+        self.may_pass = may_pass
 
 
 class RequestRefusedError(GroqApiError):

@@ -2,45 +2,39 @@
 
 Every method either returns or raises one of the errors of ``errors.py``, which say whether the API
 may have acted. Nothing is repeated here that could act twice: short retries are for GET and DELETE
-and for connections that were never made. Waiting is left to Step Functions.
+and for connections that were never made. Every method ends within a time of its own, below the
+time limits of the functions; longer waiting is left to Step Functions.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import ipaddress
 import json
-import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from typing import Any, BinaryIO, Protocol
-from urllib.parse import quote, urlsplit
-
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    MaxRetryError,
-    NameResolutionError,
-    NewConnectionError,
-)
-from urllib3.util import Retry
+from io import SEEK_END
+from typing import Any, BinaryIO, Protocol, Self, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
 
 from groq_batch import __version__
+from groq_batch.answers import error_from_answer
 from groq_batch.batches import Batch, GroqFile
 from groq_batch.errors import (
-    MAX_MESSAGE_LENGTH,
     AccountError,
     GroqApiError,
+    NoAnswer,
     NotFoundError,
     NotSentError,
-    RateLimitedError,
     RequestRefusedError,
     UnknownOutcomeError,
 )
-from groq_batch.upload_body import MultipartBody, ReadableStream, StreamSizeError
+from groq_batch.transport import HttpAnswer, HttpRequest, Transport
+from groq_batch.upload_body import MultipartBody, ReadableStream
 
 USER_AGENT = f"groq-batch-on-aws/{__version__}"
 """Sent with every request: Groq's front refuses Python's default agents (Cloudflare error 1010)."""
@@ -48,24 +42,39 @@ USER_AGENT = f"groq-batch-on-aws/{__version__}"
 IDS_PER_CALL = 200
 """Batches that one list call may name."""
 
-_DOWNLOAD_TRIES = 3
-_PIECE_BYTES = 1024 * 1024
-_MAX_ERROR_BYTES = 64 * 1024
+_TRIES = 3
+_LOOKERS = 8
+_LEAST_SECONDS_TO_ACT = 5.0
+_LARGEST_ERROR_FILE = 64 * 1024
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """Times after which the API counts as silent, in seconds.
+    """Times after which the API counts as silent, and limits of the methods, in seconds.
 
     Attributes:
         connect: For making a connection.
         read: Between two reads of a short answer.
-        transfer: Between two reads of a file, and for the answer to an upload.
+        transfer: Between two reads or writes of a file, and for the answer to what creates.
+        pause: Before the second try of a call; twice that before the third.
+        call: For all tries of a short call.
+        lookup: For finding batches by their ids, however many.
+        listing: For reading a list to its end, however long.
+        upload: For sending a file.
+        download: For all tries of fetching a file.
     """
 
     connect: float = 5.0
-    read: float = 60.0
-    transfer: float = 120.0
+    read: float = 30.0
+    transfer: float = 60.0
+    pause: float = 0.5
+    call: float = 60.0
+    lookup: float = 120.0
+    listing: float = 300.0
+    upload: float = 480.0
+    download: float = 300.0
 
 
 class ApiKeySource(Protocol):
@@ -81,16 +90,7 @@ def validate_base_url(url: str) -> str:
     Raises:
         ValueError: It is neither https nor http on a loopback address, or holds credentials.
     """
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    is_loopback = host == "localhost"
-    if not is_loopback:
-        try:
-            is_loopback = ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            is_loopback = False
-    allowed = parts.scheme == "https" or (parts.scheme == "http" and is_loopback)
-    if not host or not allowed or parts.username is not None or parts.query or parts.fragment:
+    if not _is_base_url(url):
         raise ValueError(
             "The base URL of the Groq API must be https://… (or http:// on a loopback address), "
             f"such as https://api.groq.com/openai/v1, not {url[:200]!r}"
@@ -98,22 +98,67 @@ def validate_base_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def _is_base_url(url: str) -> bool:
+    if not url.isascii() or not url.isprintable() or " " in url:
+        return False
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return False
+    if not host or port == 0 or parts.username is not None or parts.query or parts.fragment:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """A call of the API, which may take more than one request.
+
+    ``body`` makes the body of each request, with its Content-Type.
+    """
+
+    method: str
+    path: str
+    until: float
+    query: Sequence[tuple[str, str]] = ()
+    body: Callable[[], tuple[bytes | MultipartBody, str]] | None = None
+    connect_timeout: float
+    read_timeout: float
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
 class GroqClient:
-    """The calls that the pipeline makes."""
+    """The calls that the pipeline makes. Threads may share a client."""
 
     def __init__(
-        self,
-        *,
-        base_url: str,
-        api_key: ApiKeySource,
-        timeouts: Timeouts | None = None,
-        session: requests.Session | None = None,
+        self, *, base_url: str, api_key: ApiKeySource, timeouts: Timeouts | None = None
     ) -> None:
         """Speak to the API at ``base_url`` with the key that ``api_key`` hands out."""
         self._base_url = validate_base_url(base_url)
         self._api_key = api_key
         self._timeouts = timeouts or Timeouts()
-        self._session = session or _new_session()
+        self._transport = Transport(encrypted=self._base_url.startswith("https:"))
+        self._deadline = float("inf")
+
+    def within(self, seconds: float) -> Self:
+        """Return this client with a limit for all that it does from now on.
+
+        When the time is over, what is under way ends with an error, and what is still to come is
+        not sent.
+        """
+        limited = copy.copy(self)
+        limited._deadline = min(self._deadline, time.monotonic() + seconds)
+        return limited
 
     # -- files -----------------------------------------------------------------------------------
 
@@ -124,81 +169,100 @@ class GroqClient:
 
         Args:
             filename: Its name at Groq; ends in ``.jsonl``.
-            open_stream: Opens the content; called again when the key had to be refreshed.
+            open_stream: Opens the content; called again for each further try.
             size: The content's exact size in bytes.
 
         Raises:
+            NotSentError: Not all of the file was taken, so there is none.
+            UnknownOutcomeError: The file may exist.
             GroqApiError: As its class says.
         """
 
-        def request() -> dict[str, Any]:
-            body = MultipartBody(
+        def body() -> tuple[MultipartBody, str]:
+            made = MultipartBody(
                 filename=filename, purpose="batch", stream=open_stream(), size=size
             )
-            return {"data": body, "headers": {"Content-Type": body.content_type}}
+            return made, made.content_type
 
         file = GroqFile.from_api(
-            self._json("POST", "/files", request, read_timeout=self._timeouts.transfer)
+            self._json(
+                self._call(
+                    "POST",
+                    "/files",
+                    body=body,
+                    seconds=self._timeouts.upload,
+                    read_timeout=self._timeouts.transfer,
+                    # urllib3 gives this time to each piece of the body as well, and a server that
+                    # stores what it gets may well pause.
+                    connect_timeout=self._timeouts.transfer,
+                )
+            )
         )
         if file is None:
             raise UnknownOutcomeError("The answer to the upload names no file.")
         return file
 
     def list_files(self) -> list[GroqFile]:
-        """Return all files of the account; the API has no pages for them."""
-        data = self._json("GET", "/files")
-        return [file for item in _items(data) if (file := GroqFile.from_api(item)) is not None]
+        """Return all files of the account."""
+        # The API's documents know no pages of files. If there are any they are followed, but a
+        # cursor that leads nowhere is no reason to fail.
+        items = self._items_of_pages("/files", strict=False)
+        return [file for item in items if (file := GroqFile.from_api(item)) is not None]
 
     def delete_file(self, file_id: str) -> None:
         """Delete a file; one that is gone already is fine."""
+        call = self._call("DELETE", f"/files/{_segment(file_id)}")
         try:
-            self._json("DELETE", f"/files/{_segment(file_id)}")
+            self._repeated(lambda: self._exchange(call), until=call.until, repeatable=True)
         except NotFoundError:
             return
 
     def download_file(self, file_id: str, target: BinaryIO) -> int:
         """Write a file's content to ``target`` from its start; returns its size in bytes.
 
-        A body that is cut is fetched again some times.
+        A content that is cut, or that cannot be a file of rows, is fetched again some times.
 
         Raises:
-            UnknownOutcomeError: It was cut every time.
+            UnknownOutcomeError: It was cut, or was something else, every time.
             GroqApiError: As its class says.
+            OSError: ``target`` cannot be written to.
         """
-        for left in reversed(range(_DOWNLOAD_TRIES)):
+        call = self._call(
+            "GET",
+            f"/files/{_segment(file_id)}/content",
+            seconds=self._timeouts.download,
+            read_timeout=self._timeouts.transfer,
+        )
+        sizes: set[int] = set()
+
+        def fetch() -> int:
             target.seek(0)
             target.truncate()
-            try:
-                return self._download(file_id, target)
-            except UnknownOutcomeError:
-                if not left:
-                    raise
-        raise AssertionError("unreachable")
+            answer = self._exchange(call, into=target)
+            _check_content(call, answer, target)
+            self._check_size(file_id, answer, sizes, call.until)
+            return answer.size
 
-    def _download(self, file_id: str, target: BinaryIO) -> int:
-        path = f"/files/{_segment(file_id)}/content"
-        with self._send(
-            "GET",
-            path,
-            lambda: {
-                "stream": True,
-                "headers": {"Accept": "application/octet-stream", "Accept-Encoding": "identity"},
-            },
-            read_timeout=self._timeouts.transfer,
-        ) as response:
-            written = 0
-            try:
-                for piece in response.iter_content(_PIECE_BYTES):
-                    target.write(piece)
-                    written += len(piece)
-            except requests.RequestException as error:
-                raise UnknownOutcomeError(
-                    f"The content was cut after {written} bytes ({type(error).__name__})."
-                ) from None
-            expected = response.headers.get("Content-Length", "")
-            if expected.isdigit() and int(expected) != written:
-                raise UnknownOutcomeError(f"The content has {written} of {expected} bytes.")
-            return written
+        return self._repeated(fetch, until=call.until, repeatable=True)
+
+    def _check_size(self, file_id: str, answer: HttpAnswer, sizes: set[int], until: float) -> None:
+        """Ask Groq for the size of a content whose answer did not tell it, or that is empty.
+
+        Raises:
+            UnknownOutcomeError: The content is shorter, and has not come twice in the same size.
+        """
+        if answer.size and "content-length" in answer.headers:
+            return
+        call = self._call("GET", f"/files/{_segment(file_id)}", until=until)
+        try:
+            file = GroqFile.from_api(self._json(call))
+        except GroqApiError:
+            return
+        expected = file.bytes if file is not None else None
+        if expected is None or answer.size >= expected or answer.size in sizes:
+            return
+        sizes.add(answer.size)
+        raise UnknownOutcomeError(f"The content has {answer.size} of {expected} bytes.")
 
     # -- batches ---------------------------------------------------------------------------------
 
@@ -216,72 +280,115 @@ class GroqClient:
             UnknownOutcomeError: The batch may exist.
             GroqApiError: As its class says.
         """
-        payload = {
-            "input_file_id": input_file_id,
-            "endpoint": endpoint,
-            "completion_window": completion_window,
-            "metadata": dict(metadata),
-        }
-        return self._batch(self._json("POST", "/batches", lambda: {"json": payload}))
+        content = json.dumps(
+            {
+                "input_file_id": input_file_id,
+                "endpoint": endpoint,
+                "completion_window": completion_window,
+                "metadata": dict(metadata),
+            }
+        ).encode()
+        call = self._call(
+            "POST",
+            "/batches",
+            body=lambda: (content, "application/json"),
+            seconds=self._timeouts.call + self._timeouts.transfer,
+            read_timeout=self._timeouts.transfer,
+        )
+        return _batch(self._json(call), call)
 
     def retrieve_batch(self, batch_id: str) -> Batch:
         """Return one batch."""
-        return self._batch(self._json("GET", f"/batches/{_segment(batch_id)}"))
+        call = self._call("GET", f"/batches/{_segment(batch_id)}")
+        return _batch(self._json(call), call, batch_id)
 
     def batches_by_id(self, batch_ids: Sequence[str]) -> dict[str, Batch]:
         """Return batches by id, 200 with each call.
 
-        Ids that a list leaves out are asked for one by one; those that do not exist are absent.
+        Ids that a list leaves out are asked for one by one. Absent from the result are those that
+        do not exist, and those that could not be asked for once others had been found.
+
+        Raises:
+            GroqApiError: None could be asked for.
         """
+        until = self._until(self._timeouts.lookup)
         found: dict[str, Batch] = {}
-        for start in range(0, len(batch_ids), IDS_PER_CALL):
-            asked = batch_ids[start : start + IDS_PER_CALL]
-            # A list that is refused (for an unknown id among the others, say) has none of them.
-            with contextlib.suppress(RequestRefusedError):
-                found.update(self._listed(asked))
-            for batch_id in asked:
-                if batch_id not in found:
-                    try:
-                        found[batch_id] = self.retrieve_batch(batch_id)
-                    except NotFoundError:
-                        continue
+        try:
+            for start in range(0, len(batch_ids), IDS_PER_CALL):
+                asked = batch_ids[start : start + IDS_PER_CALL]
+                # Perhaps refused for an unknown id among the others; each of them will be answered.
+                with contextlib.suppress(RequestRefusedError, UnknownOutcomeError):
+                    self._look_up_together(asked, found, until)
+                missing = [batch_id for batch_id in asked if batch_id not in found]
+                self._look_up_each(missing, found, until)
+        except GroqApiError:
+            if not found:
+                raise
         return found
 
-    def _listed(self, batch_ids: Sequence[str]) -> dict[str, Batch]:
-        data = self._json(
-            "GET", "/batches", lambda: {"params": [("id", batch_id) for batch_id in batch_ids]}
-        )
-        batches = (Batch.from_api(item) for item in _items(data))
-        return {batch.id: batch for batch in batches if batch is not None}
+    def _look_up_together(
+        self, asked: Sequence[str], found: dict[str, Batch], until: float
+    ) -> None:
+        """Add to ``found`` what a list of these ids shows, on as many pages as show any."""
+        query = [("id", batch_id) for batch_id in asked]
+        cursor: str | None = None
+        while True:
+            page = [("cursor", cursor)] if cursor else []
+            data = self._json(self._call("GET", "/batches", query=[*query, *page], until=until))
+            batches = (Batch.from_api(item) for item in _items(data))
+            # A server that does not know the parameter answers with all batches, others' too.
+            shown = {batch.id: batch for batch in batches if batch and batch.id in asked}
+            is_news = bool(shown.keys() - found.keys())
+            found.update(shown)
+            cursor = _next_cursor(data, strict=False)
+            if not cursor or not is_news or all(batch_id in found for batch_id in asked):
+                return
+
+    def _look_up_each(self, asked: Sequence[str], found: dict[str, Batch], until: float) -> None:
+        """Add to ``found`` what exists of these ids, some at a time.
+
+        Raises:
+            GroqApiError: The first that was met; no more are asked for then.
+        """
+        if not asked:
+            return
+        stopped = threading.Event()
+
+        def look_up(batch_id: str) -> GroqApiError | None:
+            if stopped.is_set():
+                return None
+            call = self._call("GET", f"/batches/{_segment(batch_id)}", until=until)
+            try:
+                found[batch_id] = _batch(self._json(call), call, batch_id)
+            except NotFoundError:
+                return None
+            except GroqApiError as error:
+                stopped.set()
+                return error
+            return None
+
+        with ThreadPoolExecutor(max_workers=_LOOKERS) as pool:
+            errors = [error for error in pool.map(look_up, asked) if error is not None]
+        if errors:
+            raise errors[0]
 
     def all_batches(self) -> Iterator[Batch]:
         """Yield every batch of the account, page by page.
 
         Raises:
-            UnknownOutcomeError: The pages go round in a circle.
+            UnknownOutcomeError: The pages go round in a circle, or cannot be followed to the end.
+            GroqApiError: As its class says.
         """
-        cursor: str | None = None
-        seen: set[str] = set()
-        while True:
-            data = self._json(
-                "GET", f"/batches?cursor={quote(cursor, safe='')}" if cursor else "/batches"
-            )
-            for item in _items(data):
-                batch = Batch.from_api(item)
-                if batch is not None:
-                    yield batch
-            paging = data.get("paging") if isinstance(data, dict) else None
-            cursor = paging.get("next_cursor") if isinstance(paging, dict) else None
-            if not isinstance(cursor, str) or not cursor:
-                return
-            if cursor in seen:
-                raise UnknownOutcomeError("The list of batches repeats a page for ever.")
-            seen.add(cursor)
+        for item in self._items_of_pages("/batches", strict=True):
+            batch = Batch.from_api(item)
+            if batch is not None:
+                yield batch
 
     def cancel_batch(self, batch_id: str) -> Batch:
         """Cancel a batch and return it; one that has ended already is returned as it is."""
+        call = self._call("POST", f"/batches/{_segment(batch_id)}/cancel")
         try:
-            return self._batch(self._json("POST", f"/batches/{_segment(batch_id)}/cancel"))
+            return _batch(self._json(call), call, batch_id)
         except NotFoundError:
             raise
         except (RequestRefusedError, UnknownOutcomeError):
@@ -290,269 +397,213 @@ class GroqClient:
                 return batch
             raise
 
-    def _batch(self, data: object) -> Batch:
-        batch = Batch.from_api(data)
-        if batch is None:
-            raise UnknownOutcomeError("The answer names no batch.")
-        return batch
+    # -- pages -----------------------------------------------------------------------------------
 
-    # -- HTTP ------------------------------------------------------------------------------------
+    def _items_of_pages(self, path: str, *, strict: bool) -> Iterator[Any]:
+        """Yield the items of a list, following its cursor.
 
-    def _json(
+        Args:
+            path: The list.
+            strict: Whether pages that cannot be followed to the end are an error.
+        """
+        until = self._until(self._timeouts.listing)
+        cursor: str | None = None
+        seen: set[str] = set()
+        while True:
+            query = [("cursor", cursor)] if cursor else []
+            data = self._json(self._call("GET", path, query=query, until=until))
+            yield from _items(data)
+            cursor = _next_cursor(data, strict=strict)
+            if cursor is None:
+                return
+            if cursor in seen:
+                if strict:
+                    raise UnknownOutcomeError(f"The list {path} repeats a page for ever.")
+                return
+            seen.add(cursor)
+
+    # -- calls -----------------------------------------------------------------------------------
+
+    def _until(self, seconds: float) -> float:
+        return min(time.monotonic() + seconds, self._deadline)
+
+    def _call(
         self,
         method: str,
         path: str,
-        request: Callable[[], dict[str, Any]] = dict,
         *,
+        query: Sequence[tuple[str, str]] = (),
+        body: Callable[[], tuple[bytes | MultipartBody, str]] | None = None,
+        seconds: float | None = None,
+        until: float = float("inf"),
+        connect_timeout: float | None = None,
         read_timeout: float | None = None,
-    ) -> Any:
-        """Make a call and return its JSON."""
-        with self._send(method, path, request, read_timeout=read_timeout) as response:
+    ) -> _Call:
+        """Describe a call that ends after ``seconds``, and at the latest at ``until``."""
+        return _Call(
+            method=method,
+            path=path,
+            query=query,
+            body=body,
+            until=min(until, self._until(seconds or self._timeouts.call)),
+            connect_timeout=connect_timeout or self._timeouts.connect,
+            read_timeout=read_timeout or self._timeouts.read,
+        )
+
+    def _json(self, call: _Call) -> Any:
+        """Make a call, some times if need be, and return its JSON."""
+        return self._repeated(
+            lambda: self._json_once(call), until=call.until, repeatable=call.method != "POST"
+        )
+
+    def _json_once(self, call: _Call) -> Any:
+        answer = self._exchange(call)
+        try:
+            return json.loads(answer.body)
+        except (ValueError, RecursionError):
+            problem = UnknownOutcomeError(
+                f"The answer to {call} is not JSON.", status=answer.status
+            )
+        raise problem
+
+    def _repeated(
+        self, attempt: Callable[[], _Result], *, until: float, repeatable: bool
+    ) -> _Result:
+        """Try something up to three times.
+
+        Args:
+            attempt: What to try.
+            until: When no further try is made, by ``time.monotonic``.
+            repeatable: Whether it may be tried again although it may have succeeded.
+        """
+        pause = self._timeouts.pause
+        for left in reversed(range(_TRIES)):
             try:
-                return response.json()
-            except (requests.RequestException, ValueError):
-                raise UnknownOutcomeError(
-                    f"The answer to {method} {path} is not JSON.", status=response.status_code
-                ) from None
+                return attempt()
+            except (NotSentError, UnknownOutcomeError) as error:
+                may_repeat = repeatable or isinstance(error, NotSentError)
+                if not left or not may_repeat or time.monotonic() + pause >= until:
+                    raise
+            except AccountError as error:
+                if left != _TRIES - 1 or not error.may_pass:
+                    raise
+            time.sleep(pause)
+            pause *= 2
+        raise AssertionError("unreachable")
 
-    def _send(
-        self,
-        method: str,
-        path: str,
-        request: Callable[[], dict[str, Any]],
-        *,
-        read_timeout: float | None = None,
-    ) -> requests.Response:
-        """Make a call; a refused key is read anew once, in case it was rotated."""
+    def _exchange(self, call: _Call, *, into: BinaryIO | None = None) -> HttpAnswer:
+        """Send a request; a refused key is read anew once, in case it was replaced."""
         key = self._api_key()
         try:
-            return self._send_once(method, path, request(), key, read_timeout)
+            return self._exchange_with(key, call, into)
         except AccountError as error:
             if error.code != "invalid_api_key":
                 raise
-            newest = self._api_key(refresh=True)
-            if newest == key:
-                raise
-        return self._send_once(method, path, request(), newest, read_timeout)
+            refused = error
+        newest = self._api_key(refresh=True)
+        if newest == key:
+            raise refused
+        return self._exchange_with(newest, call, into)
 
-    def _send_once(
-        self,
-        method: str,
-        path: str,
-        request: dict[str, Any],
-        key: str,
-        read_timeout: float | None,
-    ) -> requests.Response:
-        headers = {"Authorization": f"Bearer {key}", **request.pop("headers", {})}
-        if method == "POST":
-            # A kept connection may have died while the function was frozen, which would make the
-            # outcome of a request on it unknown; a new one cannot.
-            self._session.close()
-        try:
-            response = self._session.request(
-                method,
-                self._base_url + path,
+    def _exchange_with(self, key: str, call: _Call, into: BinaryIO | None) -> HttpAnswer:
+        remaining = call.until - time.monotonic()
+        if remaining <= (_LEAST_SECONDS_TO_ACT if call.method == "POST" else 0):
+            # What acts is not begun when its answer could not be waited for.
+            raise NotSentError(f"No time is left for {call}.", reason=NoAnswer.TIMED_OUT)
+        headers = {
+            "Authorization": f"Bearer {key}",
+            "User-Agent": USER_AGENT,
+            "Accept": "application/octet-stream" if into is not None else "application/json",
+            "Accept-Encoding": "identity",
+        }
+        body: bytes | MultipartBody | None = None
+        if call.body is not None:
+            body, headers["Content-Type"] = call.body()
+        query = f"?{urlencode(call.query)}" if call.query else ""
+        answer = self._transport.exchange(
+            HttpRequest(
+                method=call.method,
+                url=f"{self._base_url}{call.path}{query}",
                 headers=headers,
-                timeout=(self._timeouts.connect, read_timeout or self._timeouts.read),
-                allow_redirects=False,
-                **request,
-            )
-        except requests.RequestException as error:
-            # The chain could carry the request with its key.
-            raise _error_of_exception(error, f"{method} {path}") from None
-        except StreamSizeError as error:
-            raise NotSentError(f"The upload was given up: {error}.") from None
-        if 200 <= response.status_code < 300:
-            return response
-        with response:
-            raise error_from_response(response.status_code, response.headers, _body_of(response))
+                body=body,
+                connect_timeout=min(call.connect_timeout, remaining),
+                read_timeout=min(call.read_timeout, remaining),
+                until=call.until,
+            ),
+            into=into,
+        )
+        if answer.is_success:
+            return answer
+        # An API may quote what it refuses.
+        shown = answer.body.replace(key.encode(), b"(the API key)")
+        raise error_from_answer(answer.status, answer.headers, shown)
 
 
-def _new_session() -> requests.Session:
-    session = requests.Session()
-    session.headers["User-Agent"] = USER_AGENT
-    # Proxies and .netrc of an environment must not see or replace the key.
-    session.trust_env = False
-    retry = Retry(
-        total=2,
-        backoff_factor=0.5,
-        status_forcelist=(500, 502, 503, 504),
-        allowed_methods=frozenset({"GET", "DELETE"}),
-        respect_retry_after_header=False,
-        raise_on_status=False,
-    )
-    for scheme in ("https://", "http://"):
-        session.mount(scheme, HTTPAdapter(max_retries=retry, pool_maxsize=16))
-    return session
+def _batch(data: object, call: _Call, batch_id: str | None = None) -> Batch:
+    """Read the answer to a call that concerns one batch (the one with this id, if given)."""
+    batch = Batch.from_api(data)
+    if batch is None or (batch_id is not None and batch.id != batch_id):
+        raise UnknownOutcomeError(f"The answer to {call} is not about the batch asked for.")
+    return batch
 
 
 def _items(data: object) -> list[Any]:
-    items = data.get("data") if isinstance(data, dict) else data
-    if not isinstance(items, list):
+    """Return the items of a list's page; null is how some languages write an empty list."""
+    if isinstance(data, dict) and "data" in data and not data.get("error"):
+        data = [] if data["data"] is None else data["data"]
+    if not isinstance(data, list):
         raise UnknownOutcomeError("The answer is not a list.")
-    return items
+    return data
+
+
+def _next_cursor(data: object, *, strict: bool) -> str | None:
+    """Return the cursor of the next page, or None when this page is the last.
+
+    Raises:
+        UnknownOutcomeError: ``strict``, and there is a next page that cannot be asked for.
+    """
+    paging = data.get("paging") if isinstance(data, dict) else None
+    cursor = paging.get("next_cursor") if isinstance(paging, dict) else None
+    if isinstance(cursor, int) and not isinstance(cursor, bool):
+        return str(cursor)
+    if isinstance(cursor, str) and cursor:
+        return cursor
+    if cursor and strict:
+        raise UnknownOutcomeError("The list names a next page in a form that is not known.")
+    return None
+
+
+def _check_content(call: _Call, answer: HttpAnswer, target: BinaryIO) -> None:
+    """Tell a file of rows from a message that came in its place with a status of success.
+
+    A message that passed for a file of rows would make every request of the batch look unanswered,
+    and they would all be sent, and paid for, again. Rows that are broken pass.
+
+    Raises:
+        UnknownOutcomeError: It is no file of rows.
+    """
+    target.seek(0)
+    start = target.read(_LARGEST_ERROR_FILE + 1)
+    target.seek(0, SEEK_END)
+    is_text = start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] not in b'{["'
+    # Any other success than 200 has a part of the file, or none.
+    if answer.status != 200 or is_text or _is_error_object(start):
+        raise UnknownOutcomeError(f"The answer to {call} is no file of rows.", status=answer.status)
+
+
+def _is_error_object(content: bytes) -> bool:
+    """Tell whether a content is one error of the API, and not a row that has one."""
+    if len(content) > _LARGEST_ERROR_FILE:
+        return False
+    try:
+        data = json.loads(content)
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(data, dict) or data.keys() & {"custom_id", "response"}:
+        return False
+    return bool(data.get("error")) or data.get("object") == "error"
 
 
 def _segment(identity: str) -> str:
     """Return an id as a segment of a path."""
     return quote(identity, safe="")
-
-
-def _body_of(response: requests.Response) -> bytes:
-    try:
-        return next(response.iter_content(_MAX_ERROR_BYTES), b"")
-    except requests.RequestException:
-        return b""
-
-
-def _error_of_exception(error: requests.RequestException, call: str) -> GroqApiError:
-    """Tell a request that was never sent from one whose outcome is not known."""
-    reason: object = error.args[0] if error.args else None
-    if isinstance(reason, MaxRetryError):
-        reason = reason.reason
-    never_sent = (NewConnectionError, NameResolutionError, ConnectTimeoutError)
-    if isinstance(error, requests.ConnectTimeout) or isinstance(reason, never_sent):
-        return NotSentError(f"Groq could not be reached for {call} ({type(reason).__name__}).")
-    return UnknownOutcomeError(f"No answer came to {call} ({type(error).__name__}).")
-
-
-def error_from_response(
-    status: int, headers: Mapping[str, str], body: bytes, *, now: float | None = None
-) -> GroqApiError:
-    """Return the error that an answer stands for.
-
-    Args:
-        status: The HTTP status, not 2xx.
-        headers: The answer's headers; looked up without regard to case by ``requests``.
-        body: The answer's body: usually JSON, from a proxy in between HTML or text.
-        now: Seconds since 1970, for a Retry-After that is a date.
-
-    Returns:
-        The error; its message is a sentence that says what to do where anything can be done.
-    """
-    code, text = _error_fields(body)
-    if status in (429, 498):
-        return RateLimitedError(
-            "Groq asks to come back later.",
-            status=status,
-            code=code,
-            retry_after_seconds=_retry_after(headers, now if now is not None else time.time()),
-        )
-    if status < 400 or status in (408, 409) or status >= 500:
-        return UnknownOutcomeError(f"Groq answered {status}.", status=status, code=code)
-    account = _account_error(status, code, text)
-    if account is not None:
-        return account
-    kind = NotFoundError if status == 404 else RequestRefusedError
-    return kind(
-        f"Groq refused the request ({status} {code or 'without a code'}).",
-        status=status,
-        api_code=code or ("file_too_large" if status == 413 else f"http_{status}"),
-        api_message=text or None,
-    )
-
-
-def _account_error(status: int, code: str | None, text: str) -> AccountError | None:
-    """Return the sentence for an answer that names a fault of the account, or None."""
-    if status == 401:
-        return AccountError(
-            "Groq refuses the API key. Put a valid key into the secret named by "
-            "GroqApiKeySecretName.",
-            status=status,
-            code="invalid_api_key",
-        )
-    if status == 400 and code and (code == "blocked_api_access" or code.startswith("spend_")):
-        return AccountError(
-            "The Groq organisation has reached its spend limit. Raise it in the Groq console, or "
-            "wait until it resets on the first of the month.",
-            status=status,
-            code="spend_limit",
-        )
-    if status != 403:
-        return None
-    if code == "not_available_for_plan":
-        return AccountError(
-            "The plan of this Groq account has no Batch API. Upgrade it to the Developer tier.",
-            status=status,
-            code="plan_required",
-        )
-    if code and code.startswith("model_permission_blocked"):
-        sentence = (
-            "A model is blocked for this Groq organisation or project. Allow it in the Groq "
-            "console, or use another model."
-        )
-    elif "1010" in text:
-        sentence = "Groq's network front refuses this client (error 1010). Report this as a fault."
-    elif "network" in text.lower() or text.lstrip().startswith("<"):
-        sentence = (
-            "Groq's network front refuses requests from this address. Deploy the stack in another "
-            "region, or send its traffic through another address."
-        )
-    else:
-        sentence = (
-            "Groq denies permission for this call. Check the rights of the API key and its project "
-            "in the Groq console."
-        )
-    return AccountError(sentence, status=status, code="permission_denied")
-
-
-def _error_fields(body: bytes) -> tuple[str | None, str]:
-    """Return code and text of an error's body, whatever it is."""
-    plain = body.decode("utf-8", "replace")
-    try:
-        data = json.loads(plain)
-    except (ValueError, RecursionError):
-        return None, plain[:MAX_MESSAGE_LENGTH]
-    error = data.get("error", data) if isinstance(data, dict) else data
-    if isinstance(error, str):
-        return None, error[:MAX_MESSAGE_LENGTH]
-    if not isinstance(error, dict):
-        return None, ""
-    code, text = error.get("code") or error.get("type"), error.get("message")
-    return (
-        code[:100] if isinstance(code, str) else None,
-        text[:MAX_MESSAGE_LENGTH] if isinstance(text, str) else "",
-    )
-
-
-_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:([\d.]+)s)?(?:([\d.]+)ms)?$")
-
-
-def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Return how long an answer asks to wait, in seconds, or None when it does not say."""
-    milliseconds = _number(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return milliseconds / 1000
-    text = (headers.get("retry-after") or "").strip()
-    seconds = _number(text)
-    if seconds is not None:
-        return seconds
-    if text:
-        try:
-            return max(parsedate_to_datetime(text).timestamp() - now, 0.0)
-        except ValueError:
-            pass
-    resets = [
-        found
-        for name in ("x-ratelimit-reset-requests", "x-ratelimit-reset-tokens")
-        if (found := _duration(headers.get(name))) is not None
-    ]
-    return max(resets, default=None)
-
-
-def _number(text: str | None) -> float | None:
-    if text is None or not re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", text.strip()):
-        return None
-    return float(text)
-
-
-def _duration(text: str | None) -> float | None:
-    """Read a duration such as ``2m59.56s`` or ``7.66s``."""
-    match = _DURATION.match(text.strip()) if text else None
-    if match is None or not any(match.groups()):
-        return None
-    try:
-        hours, minutes, seconds, milliseconds = (float(part or 0) for part in match.groups())
-    except ValueError:
-        return None
-    return hours * 3600 + minutes * 60 + seconds + milliseconds / 1000

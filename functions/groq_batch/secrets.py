@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 from aws_lambda_powertools.utilities.parameters import SecretsProvider
@@ -23,16 +24,20 @@ class SecretApiKey:
         self,
         *,
         secret_name: str,
-        provider: SecretsProvider | None = None,
+        provider: SecretsProvider,
         max_age_seconds: int = MAX_AGE_SECONDS,
     ) -> None:
         """Read ``secret_name``, which holds the bare key or JSON with ``GROQ_API_KEY``."""
         self._name = secret_name
         self._provider = provider
         self._max_age = max_age_seconds
+        self._last: str | None = None
+        self._lock = threading.Lock()
 
     def __call__(self, *, refresh: bool = False) -> str:
         """Return the key.
+
+        While Secrets Manager cannot be reached, the key that it gave last is used on.
 
         Args:
             refresh: Read the secret now, whatever is kept.
@@ -41,32 +46,48 @@ class SecretApiKey:
             AccountError: The secret is missing or cannot be used; the message says what to do.
             NotSentError: Secrets Manager cannot be reached at present.
         """
-        if self._provider is None:
-            self._provider = SecretsProvider()
+        with self._lock:
+            try:
+                self._last = self._key_of(self._value(refresh=refresh))
+            except NotSentError:
+                if refresh or self._last is None:
+                    raise
+            return self._last
+
+    def _value(self, *, refresh: bool) -> Any:
         try:
-            value: Any = self._provider.get(self._name, max_age=self._max_age, force_fetch=refresh)
+            return self._provider.get(self._name, max_age=self._max_age, force_fetch=refresh)
         except GetParameterError as error:
-            # The chain would carry the service's own text on; the sentence says enough.
-            raise self._unreadable(error.__cause__ or error.__context__) from None
-        return self._key_of(value)
+            problem = self._unreadable(error.__cause__ or error.__context__)
+        # Raised here, it has no context: the service's own text is not carried on.
+        raise problem
 
     def _key_of(self, value: Any) -> str:
         text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-        text = text.strip()
+        # Files written on Windows begin with a byte order mark.
+        text = text.removeprefix("\ufeff").strip()
         if text.startswith("{"):
-            try:
-                fields = json.loads(text)
-            except ValueError:
-                raise self._bad("is not valid JSON") from None
-            text = fields.get(KEY_FIELD)
-            if not isinstance(text, str):
-                raise self._bad(f"is JSON without a text under {KEY_FIELD}")
-            text = text.strip()
+            text = self._field_of(text)
+        # A key copied from a shell script or from JSON may bring its quotation marks.
+        text = text.strip().strip("\"'")
         if not text:
             raise self._bad("is empty")
         if not (text.isascii() and text.isprintable() and " " not in text):
             raise self._bad("holds characters that no API key has")
         return text
+
+    def _field_of(self, text: str) -> str:
+        try:
+            fields = json.loads(text)
+        except (ValueError, RecursionError):
+            problem = self._bad("is not valid JSON")
+        else:
+            key = fields.get(KEY_FIELD)
+            if isinstance(key, str):
+                return key
+            problem = self._bad(f"is JSON without a text under {KEY_FIELD}")
+        # Raised here, it has no context: a JSON error holds the whole secret.
+        raise problem
 
     def _bad(self, what: str) -> AccountError:
         return AccountError(
@@ -79,7 +100,9 @@ class SecretApiKey:
         code, text = "", ""
         if isinstance(cause, ClientError):
             code = str(cause.response.get("Error", {}).get("Code", ""))
-            text = str(cause.response.get("Error", {}).get("Message", ""))
+            text = str(cause.response.get("Error", {}).get("Message", "")).lower()
+        if code == "ResourceNotFoundException" and "secret value" in text:
+            return self._bad("has no value yet")
         if code == "ResourceNotFoundException":
             return AccountError(
                 f"There is no secret {self._name} in this account and region. Create it with the "
@@ -87,14 +110,20 @@ class SecretApiKey:
                 f"name of yours as GroqApiKeySecretName.",
                 code="secret_missing",
             )
-        if code in ("AccessDeniedException", "AccessDenied") and "kms" not in text.lower():
+        if code in ("AccessDeniedException", "AccessDenied") and "kms" not in text:
             return self._denied("the functions may not read it")
         if code in ("AccessDeniedException", "AccessDenied", "DecryptionFailure"):
             return self._denied("it is encrypted with a key that the functions may not use")
-        if code in ("InvalidRequestException", "InvalidParameterException"):
+        if code == "InvalidRequestException":
             return AccountError(
                 f"The secret {self._name} cannot be read; it may be marked for deletion. Restore "
                 f"it (aws secretsmanager restore-secret) or create it anew.",
+                code="secret_unreadable",
+            )
+        if code in ("InvalidParameterException", "ValidationException"):
+            return AccountError(
+                f"{self._name} cannot be the name of a secret. Deploy the stack with the name of "
+                f"yours (not its ARN) as GroqApiKeySecretName.",
                 code="secret_unreadable",
             )
         return NotSentError(f"Secrets Manager could not be asked ({code or 'no answer'}).")
