@@ -56,6 +56,10 @@ workflow: $(STAMP) ## Run the shipped state machine on the emulator
 e2e: $(STAMP) ## Run the deployed stack end to end on the emulator
 	$(PYTEST) tests/e2e $(ARGS)
 
+.PHONY: faults
+faults: $(STAMP) ## Try the faults of a bad day on the deployed stack; writes docs/faults.md [ARGS=name]
+	$(PYTHON) -m bench.faults $(ARGS)
+
 .PHONY: coverage
 coverage: $(STAMP) ## Run unit and integration tests with coverage of functions/
 	$(PYTEST) tests/unit tests/integration --cov --cov-report=term-missing $(ARGS)

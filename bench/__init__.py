@@ -1,0 +1,1 @@
+"""Measurements: speed, memory, cost, and what faults do to a job."""
