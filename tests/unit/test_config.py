@@ -1,0 +1,118 @@
+"""The stack's settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from groq_batch.config import HARD_LINE_LIMIT_BYTES, Settings, SettingsError
+from groq_batch.options import JobOptions
+
+ENVIRONMENT: Mapping[str, str] = {
+    "BUCKET_NAME": "bucket",
+    "GROQ_BASE_URL": "https://api.groq.com/openai/v1",
+    "GROQ_API_KEY_SECRET_NAME": "groq/api-key",
+    "COMPLETION_WINDOW": "24h",
+    "ON_INVALID_LINE": "reject",
+    "MAX_REQUESTS_PER_BATCH": "50000",
+    "MAX_BYTES_PER_BATCH": "100000000",
+    "MAX_ATTEMPTS": "3",
+    "MAX_JOB_COST_USD": "0",
+    "POLL_MIN_SECONDS": "5",
+    "POLL_MAX_SECONDS": "900",
+    "DELETE_GROQ_FILES": "true",
+    "WORK_RETENTION_DAYS": "30",
+}
+
+
+def settings(**changes: str) -> Settings:
+    return Settings.from_env({**ENVIRONMENT, **changes})
+
+
+def test_everything_is_read() -> None:
+    assert settings() == Settings(
+        bucket="bucket",
+        groq_base_url="https://api.groq.com/openai/v1",
+        groq_api_key_secret_name="groq/api-key",
+        default_options=JobOptions(
+            completion_window="24h",
+            skip_invalid_lines=False,
+            max_attempts=3,
+            max_job_cost_usd=0.0,
+        ),
+        max_requests_per_batch=50_000,
+        max_bytes_per_batch=100_000_000,
+        poll_min_seconds=5,
+        poll_max_seconds=900,
+        delete_groq_files=True,
+        work_retention_days=30,
+        state_machine_arn=None,
+    )
+
+
+def test_other_values() -> None:
+    found = settings(
+        ON_INVALID_LINE="skip",
+        MAX_JOB_COST_USD="2.5",
+        DELETE_GROQ_FILES="false",
+        STATE_MACHINE_ARN="arn",
+        MAX_ATTEMPTS="10",
+        COMPLETION_WINDOW="7d",
+    )
+    assert found.default_options == JobOptions(
+        completion_window="7d", skip_invalid_lines=True, max_attempts=10, max_job_cost_usd=2.5
+    )
+    assert found.delete_groq_files is False
+    assert found.state_machine_arn == "arn"
+
+
+@pytest.mark.parametrize("name", sorted(ENVIRONMENT))
+@pytest.mark.parametrize("value", [None, "", "  "])
+def test_a_variable_that_is_missing(name: str, value: str | None) -> None:
+    environ = {key: text for key, text in {**ENVIRONMENT, name: value}.items() if text is not None}
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env(environ)
+    assert str(caught.value) == f"Environment of the function: {name} is missing."
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [
+        ("COMPLETION_WINDOW", ["23h", "8d", "24H", "1w"], "between 24h and 7d"),
+        ("ON_INVALID_LINE", ["Skip", "ignore"], "one of reject, skip"),
+        ("DELETE_GROQ_FILES", ["True", "1"], "one of true, false"),
+        ("MAX_REQUESTS_PER_BATCH", ["0", "50001", "-1", "1.0", "x", "²", "٣"], "1 to 50000"),
+        ("MAX_BYTES_PER_BATCH", ["0", "200000001"], "1 to 200000000"),
+        ("MAX_ATTEMPTS", ["0", "11"], "1 to 10"),
+        ("MAX_JOB_COST_USD", ["-1", "nan", "inf", "x"], "a number of USD from 0"),
+        ("POLL_MIN_SECONDS", ["0", "3601"], "1 to 3600"),
+        ("POLL_MAX_SECONDS", ["299", "86401"], "300 to 86400"),
+        ("WORK_RETENTION_DAYS", ["0", "3651"], "1 to 3650"),
+    ],
+)
+def test_a_value_that_cannot_be_used(name: str, values: list[str], expected: str) -> None:
+    for value in values:
+        with pytest.raises(SettingsError) as caught:
+            settings(**{name: value})
+        assert f"{name} must be {expected}, not {value!r}." in str(caught.value)
+
+
+def test_everything_at_fault_is_named_at_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings(MAX_ATTEMPTS="x", BUCKET_NAME="", POLL_MAX_SECONDS="1")
+    message = str(caught.value)
+    assert all(name in message for name in ("MAX_ATTEMPTS", "BUCKET_NAME", "POLL_MAX_SECONDS"))
+    assert message.count(";") == 2
+
+
+@pytest.mark.parametrize(
+    ("max_bytes", "expected"),
+    [
+        ("1000", 1000),
+        (str(HARD_LINE_LIMIT_BYTES), HARD_LINE_LIMIT_BYTES),
+        ("100000000", 32 * 1024 * 1024),
+    ],
+)
+def test_longest_line(max_bytes: str, expected: int) -> None:
+    assert settings(MAX_BYTES_PER_BATCH=max_bytes).max_line_bytes == expected

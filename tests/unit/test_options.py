@@ -1,0 +1,157 @@
+"""Options of one upload."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from groq_batch.checks import Problem
+from groq_batch.options import JobOptions, is_completion_window, parse_options, window_hours
+
+DEFAULTS = JobOptions(
+    completion_window="48h", skip_invalid_lines=False, max_attempts=3, max_job_cost_usd=5.0
+)
+
+
+def parse(
+    metadata: Mapping[str, str], *, defaults: JobOptions = DEFAULTS, days: int = 1000
+) -> tuple[JobOptions, list[Problem]]:
+    return parse_options(metadata, defaults=defaults, work_retention_days=days)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "changes"),
+    [
+        pytest.param({}, {}, id="none"),
+        pytest.param({"owner": "me", "attempts": "x"}, {}, id="metadata of the user's own"),
+        pytest.param({"completion-window": "7d"}, {"completion_window": "7d"}, id="window in days"),
+        pytest.param({"completion-window": "24h"}, {"completion_window": "24h"}, id="shortest"),
+        pytest.param({"completion-window": "168h"}, {"completion_window": "168h"}, id="longest"),
+        pytest.param({"completion-window": "048h"}, {"completion_window": "048h"}, id="as written"),
+        pytest.param(
+            {"Completion-Window": "3d"}, {"completion_window": "3d"}, id="name in capitals"
+        ),
+        pytest.param({"on-invalid-line": "skip"}, {"skip_invalid_lines": True}, id="skip"),
+        pytest.param({"on-invalid-line": "reject"}, {}, id="reject"),
+        pytest.param({"max-attempts": "1"}, {"max_attempts": 1}, id="one attempt"),
+        pytest.param({"max-attempts": "10"}, {"max_attempts": 10}, id="ten attempts"),
+        pytest.param({"max-job-cost-usd": "0"}, {"max_job_cost_usd": 0.0}, id="no cap"),
+        pytest.param({"max-job-cost-usd": "2.50"}, {"max_job_cost_usd": 2.5}, id="cap"),
+        pytest.param({"max-job-cost-usd": ".5"}, {"max_job_cost_usd": 0.5}, id="cap below one"),
+        pytest.param(
+            {"max-attempts": "2", "on-invalid-line": "skip"},
+            {"max_attempts": 2, "skip_invalid_lines": True},
+            id="two",
+        ),
+    ],
+)
+def test_an_upload_overrides_the_stack(
+    metadata: Mapping[str, str], changes: Mapping[str, object]
+) -> None:
+    options, problems = parse(metadata)
+    assert problems == []
+    assert options == replace(DEFAULTS, **changes)  # type: ignore[arg-type]
+
+
+def test_reject_overrides_skip() -> None:
+    options, _ = parse(
+        {"on-invalid-line": "reject"}, defaults=replace(DEFAULTS, skip_invalid_lines=True)
+    )
+    assert options.skip_invalid_lines is False
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        *(
+            ("completion-window", value, "hours or days between 24h and 7d, such as 24h, 72h or 7d")
+            for value in (
+                *("23h", "169h", "0d", "8d", "1h", "24", "h", "24 h", " 24h", "24H", "24m", "-24h"),
+                *("+24h", "24h ", "24h\n", "1.5d", "1e2h", "٢٤h", "24h,7d", "9" * 1000 + "h", ""),
+            )
+        ),
+        *(
+            ("on-invalid-line", value, "reject or skip")
+            for value in ("Skip", "REJECT", "true", "yes", "skip ", "")
+        ),
+        *(
+            ("max-attempts", value, "a whole number from 1 to 10")
+            for value in ("0", "11", "-1", "+2", "2.0", "1e1", "three", "²", "9" * 1000, "")
+        ),
+        *(
+            ("max-job-cost-usd", value, "a number of US dollars such as 2.50 (0 means no cap)")
+            for value in ("-1", "+1", "$5", "5 USD", "1,5", "1e3", "nan", "inf", "1_000", ".", "")
+        ),
+    ],
+)
+def test_a_value_that_cannot_be_used(name: str, value: str, allowed: str) -> None:
+    options, problems = parse({name: value})
+    assert options == DEFAULTS
+    (found,) = problems
+    assert (found.line, found.custom_id, found.code) == (None, None, "invalid_option")
+    assert name in found.message
+    assert repr(value[:100]) in found.message
+    assert f"allowed is {allowed}. Upload the file again." in found.message
+    assert len(found.message) < 400
+
+
+def test_every_value_at_fault_is_named() -> None:
+    _, problems = parse(
+        {"max-attempts": "0", "on-invalid-line": "no", "completion-window": "3d", "x": "y"}
+    )
+    assert sorted(re.findall(r"metadata (\S+)", " ".join(p.message for p in problems))) == [
+        "max-attempts",
+        "on-invalid-line",
+    ]
+
+
+class TestRetention:
+    """A job must end before its work expires: all its windows, and two days more."""
+
+    @pytest.mark.parametrize(
+        ("window", "attempts", "days"),
+        [("24h", 1, 3), ("24h", 3, 5), ("25h", 1, 4), ("7d", 3, 23), ("7d", 4, 30), ("7d", 10, 72)],
+    )
+    def test_days_that_a_job_may_need(self, window: str, attempts: int, days: int) -> None:
+        metadata = {"completion-window": window, "max-attempts": str(attempts)}
+        assert parse(metadata, days=days)[1] == []
+        options, (found,) = parse(metadata, days=days - 1)
+        assert (options.completion_window, options.max_attempts) == (window, attempts)
+        assert (found.line, found.code) == (None, "invalid_option")
+        assert f"{attempts} attempts of {window}" in found.message
+        assert f"WorkRetentionDays={days} or more" in found.message
+        assert "fewer attempts or a shorter window" in found.message
+
+    def test_the_stacks_own_options_are_held_to_it(self) -> None:
+        assert [found.code for found in parse({}, days=7)[1]] == ["invalid_option"]
+        assert parse({"max-attempts": "2"}, days=7)[1] == []
+
+    def test_a_value_at_fault_is_told_alone(self) -> None:
+        _, problems = parse({"max-attempts": "11"}, days=1)
+        assert len(problems) == 1
+        assert "max-attempts" in problems[0].message
+
+
+class TestWindows:
+    @given(st.integers(0, 10_000), st.sampled_from("hd"))
+    def test_the_range(self, count: int, unit: str) -> None:
+        hours = count * (24 if unit == "d" else 1)
+        assert window_hours(f"{count}{unit}") == hours
+        assert is_completion_window(f"{count}{unit}") is (24 <= hours <= 168)
+
+    @given(st.text(max_size=6))
+    def test_nothing_else_is_a_window(self, text: str) -> None:
+        is_window = re.fullmatch(r"[0-9]+[hd]", text) is not None
+        assert (window_hours(text) is not None) is is_window
+
+
+def test_options_in_a_record() -> None:
+    data = json.loads(json.dumps(DEFAULTS.to_json()))
+    assert JobOptions.from_json(data) == DEFAULTS
+    assert JobOptions.from_json({**data, "of_a_later_version": 1}) == DEFAULTS
