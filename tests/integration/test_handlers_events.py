@@ -1,0 +1,502 @@
+"""Every stored event, given to the handler that it is for.
+
+The events are used as they are stored; only what AWS makes up (the version of an upload) is filled
+in. So each of them can be given to a deployed function, too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from groq_batch import layout
+from groq_batch.cancel import CollectPlan
+from groq_batch.jobs import JobRequest, timestamp
+from groq_batch.observability import logger
+from groq_batch.prepare import Preparation
+from groq_batch.status import Decision
+from local.groq_simulator import GroqSimulator
+from tests.infrastructure.stack import machine
+from tests.integration.account import (
+    BUCKET,
+    EVENTS,
+    JOB,
+    KEY,
+    MACHINE,
+    UPLOAD,
+    Account,
+    account,
+    stored,
+)
+
+IDS = ["id-7f3a-1", "id-7f3a-2", "id-7f3a-3"]
+SECRET_PROMPT = "the prompt that no log may hold"
+
+
+def request(custom_id: str) -> bytes:
+    body = {"model": "llama-3.1-8b-instant"}
+    body |= {"messages": [{"role": "user", "content": SECRET_PROMPT}]}
+    line = {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": body}
+    return json.dumps(line).encode() + b"\n"
+
+
+REQUESTS = b"".join(map(request, IDS))
+
+
+@dataclasses.dataclass
+class Pipeline:
+    """The account with a simulator of Groq, and the steps of one job."""
+
+    account: Account
+    simulator: GroqSimulator
+
+    def invoke(self, folder: str, event: Mapping[str, Any]) -> dict[str, Any]:
+        return self.account.invoke(folder, event)
+
+    def begin(self, *, age_seconds: float = 0.0) -> None:
+        """Upload a file and record its job, as the start function does, under the stored id."""
+        version = self.account.upload(KEY, REQUESTS)
+        started = datetime.fromtimestamp(time.time() - age_seconds, UTC)
+        record = JobRequest(
+            job_id=JOB,
+            bucket=BUCKET,
+            key=KEY,
+            version_id=version,
+            path=layout.input_path(KEY),
+            started_at=timestamp(started),
+            claimed_by="test",
+        )
+        for key in (layout.open_job_key(JOB), layout.job_key(JOB)):
+            self.account.s3.put_object(Bucket=BUCKET, Key=key, Body=json.dumps(record.to_json()))
+        self.account.states.start_execution(
+            stateMachineArn=MACHINE, name=JOB, input=json.dumps(record.execution_input())
+        )
+
+    def prepare(self) -> dict[str, Any]:
+        return self.invoke("prepare_input", stored("prepare_input"))
+
+    def submit(self) -> dict[str, Any]:
+        return self.invoke("submit_batch", stored("submit_batch"))
+
+    def check(self) -> dict[str, Any]:
+        return self.invoke("check_status", stored("check_status"))
+
+    def check_until(self, decision: str) -> dict[str, Any]:
+        """Check until the batches have ended; they take a moment."""
+        for _ in range(200):
+            answer = self.check()
+            if answer["decision"] != "wait":
+                assert answer["decision"] == decision
+                return answer
+            time.sleep(0.02)
+        raise AssertionError(f"never {decision}")
+
+    def run_until(self, step: str) -> None:
+        """Run the steps of the job that come before one."""
+        steps: dict[str, Callable[[], Any]] = {
+            "prepare_input": self.begin,
+            "submit_batch": self.prepare,
+            "check_status": self.submit,
+            "download_results": lambda: self.check_until("download"),
+            "finish_job": lambda: self.invoke("download_results", stored("download_results")),
+            "closed": lambda: self.invoke("finish_job", stored("finish_job")),
+        }
+        for name, run in steps.items():
+            run()
+            if name == step:
+                return
+
+
+@pytest.fixture
+def pipeline(monkeypatch: pytest.MonkeyPatch, lambda_context: LambdaContext) -> Iterator[Pipeline]:
+    with (
+        GroqSimulator(batch_seconds=0.02, cancel_seconds=0.02) as simulator,
+        account(monkeypatch, lambda_context, GroqBaseUrl=simulator.url) as made,
+    ):
+        yield Pipeline(made, simulator)
+
+
+# -- starting ------------------------------------------------------------------------------------
+
+
+def upload_of(event: dict[str, Any], pipeline: Pipeline, data: bytes = b"hello\n") -> str:
+    """Upload what an event tells of, fill its version in, and return the version."""
+    described = event["detail"]["object"]
+    version = pipeline.account.upload(described["key"], data)
+    if "version-id" in described:
+        described["version-id"] = version
+    return version
+
+
+def started_once(pipeline: Pipeline, event: dict[str, Any]) -> dict[str, Any]:
+    """Deliver an event twice; returns the record of the one job that it starts."""
+    first, second = (pipeline.invoke("start_job", event) for _ in range(2))
+    assert first["total"] == second["total"] == 1
+    (job,), (same,) = first["jobs"], second["jobs"]
+    assert job["job_id"] == same["job_id"]
+    assert list(pipeline.account.executions()) == [job["job_id"]]
+    record = pipeline.account.json(layout.job_key(job["job_id"]))
+    assert job["input"] == f"s3://{BUCKET}/{record['key']}"
+    assert job["report"] == f"s3://{BUCKET}/reports/{record['path']}.json"
+    return record
+
+
+def s3_object_created(pipeline: Pipeline) -> None:
+    event = stored("s3_object_created")
+    version = upload_of(event, pipeline)
+    record = started_once(pipeline, event)
+    assert (record["key"], record["version_id"]) == (KEY, version)
+    assert pipeline.account.executions() == {
+        record["job_id"]: {"mode": "run", "job_id": record["job_id"], "bucket": BUCKET}
+    }
+
+
+def s3_object_created_odd_key(pipeline: Pipeline) -> None:
+    event = stored("s3_object_created_odd_key")
+    key = event["detail"]["object"]["key"]
+    assert all(part in key for part in (" ", "+", "%", '"', "'", "ü", "東"))
+    version = upload_of(event, pipeline)
+    record = started_once(pipeline, event)
+    assert (record["key"], record["version_id"]) == (key, version)
+    assert record["path"] == key.removeprefix("input/")
+
+
+def s3_object_created_without_version(pipeline: Pipeline) -> None:
+    event = stored("s3_object_created_without_version")
+    version = upload_of(event, pipeline)
+    (job,) = pipeline.invoke("start_job", event)["jobs"]
+    assert pipeline.account.json(layout.job_key(job["job_id"]))["version_id"] == version
+    # The version behind the event has its job now, so a second delivery finds nothing to start.
+    pipeline.invoke("start_job", event)
+    assert list(pipeline.account.executions()) == [job["job_id"]]
+
+
+def schedule(pipeline: Pipeline) -> None:
+    pipeline.account.upload(KEY, REQUESTS)
+    pipeline.account.upload("recurring/team/daily.jsonl.gz", b"")
+    answer = pipeline.invoke("start_job", stored("schedule"))
+    paths = {pipeline.account.json(layout.job_key(one["job_id"]))["path"] for one in answer["jobs"]}
+    assert paths == {"team/requests.jsonl", "recurring/team/daily/2026-03-01T06-00-00Z.jsonl.gz"}
+    again = pipeline.invoke("start_job", stored("schedule"))
+    assert again == {"total": 0, "jobs": []}
+    assert len(pipeline.account.executions()) == 2
+
+
+def schedule_placeholder(pipeline: Pipeline) -> None:
+    pipeline.account.upload("recurring/daily.jsonl", REQUESTS)
+    before = datetime.now(UTC).replace(second=0, microsecond=0)
+    (job,) = pipeline.invoke("start_job", stored("schedule_placeholder"))["jobs"]
+    path = pipeline.account.json(layout.job_key(job["job_id"]))["path"]
+    text = path.removeprefix("recurring/daily/").removesuffix(".jsonl")
+    fired_at = datetime.strptime(text, "%Y-%m-%dT%H-%M-%SZ").replace(tzinfo=UTC)
+    assert before <= fired_at <= datetime.now(UTC)
+    assert fired_at.second == 0
+
+
+def manual(pipeline: Pipeline) -> None:
+    version = pipeline.account.upload(KEY, REQUESTS)
+    job = pipeline.invoke("start_job", stored("manual"))
+    assert job["status"] == "started"
+    assert pipeline.account.json(layout.job_key(job["job_id"]))["version_id"] == version
+    known = pipeline.invoke("start_job", stored("manual"))
+    assert (known["job_id"], known["status"]) == (job["job_id"], "exists")
+
+
+def manual_again(pipeline: Pipeline) -> None:
+    pipeline.account.upload(KEY, REQUESTS)
+    first = pipeline.invoke("start_job", stored("manual"))
+    again = pipeline.invoke("start_job", stored("manual_again"))
+    assert again["status"] == "started"
+    assert again["job_id"] != first["job_id"]
+    assert set(pipeline.account.executions()) == {first["job_id"], again["job_id"]}
+
+
+def manual_recurring(pipeline: Pipeline) -> None:
+    pipeline.account.upload(stored("manual_recurring")["key"], REQUESTS)
+    job = pipeline.invoke("start_job", stored("manual_recurring"))
+    assert job["status"] == "started"
+    record = pipeline.account.json(layout.job_key(job["job_id"]))
+    assert record["path"].startswith("recurring/team/daily/20")
+    assert record["path"].endswith("Z.jsonl")
+
+
+# -- the steps of a job --------------------------------------------------------------------------
+
+
+def prepare_input(pipeline: Pipeline) -> None:
+    pipeline.begin()
+    answer = pipeline.prepare()
+    assert set(answer) == {field.name for field in dataclasses.fields(Preparation)}
+    assert answer["accepted"] is True
+    shard_key = stored("submit_batch")["shard_key"]
+    assert shard_key.startswith(answer["shards_prefix"])
+    assert pipeline.account.keys(answer["shards_prefix"]) == [shard_key]
+    assert pipeline.account.read(shard_key) == REQUESTS
+    report = pipeline.account.json("reports/team/requests.jsonl.json")
+    assert (report["status"], report["requests"]["total"]) == ("running", 3)
+    assert pipeline.prepare() == answer
+    assert pipeline.simulator.control.calls() == []
+
+
+def submit_batch(pipeline: Pipeline) -> None:
+    pipeline.run_until("submit_batch")
+    answer = pipeline.submit()
+    assert answer["outcome"] == "settled"
+    assert pipeline.submit() == answer
+    (batch,) = pipeline.simulator.control.batches()
+    assert batch["metadata"] == layout.batch_metadata(JOB, 1, 1)
+    assert pipeline.simulator.control.stats()["creates"] == 1
+
+
+def check_status(pipeline: Pipeline) -> None:
+    pipeline.simulator.control.configure(batch_seconds=600.0)
+    pipeline.run_until("check_status")
+    answer = pipeline.check()
+    assert set(answer) == {field.name for field in dataclasses.fields(Decision)}
+    assert answer["decision"] == "wait"
+    assert answer["wait_seconds"] >= 1
+    assert answer["polls"] == stored("check_status")["polls"] + 1
+    (batch,) = pipeline.account.json("reports/team/requests.jsonl.json")["batches"]
+    assert batch["id"] == pipeline.simulator.control.batches()[0]["id"]
+
+
+def download_results(pipeline: Pipeline) -> None:
+    pipeline.run_until("download_results")
+    answer = pipeline.invoke("download_results", stored("download_results"))
+    assert answer["outcome"] == "settled"
+    rows = pipeline.account.read(layout.WorkKeys(JOB).results(1, 1)).splitlines()
+    assert [json.loads(row)["custom_id"] for row in rows] == IDS
+    assert pipeline.check_until("finish")["attempt"] == 1
+
+
+def finish_job(pipeline: Pipeline) -> None:
+    pipeline.run_until("finish_job")
+    answer = pipeline.invoke("finish_job", stored("finish_job"))
+    assert answer["outcome"] == "done"
+    rows = [
+        json.loads(row) for row in pipeline.account.read("output/team/requests.jsonl").splitlines()
+    ]
+    assert [row["custom_id"] for row in rows] == IDS
+    assert [row["response"]["status_code"] for row in rows] == [200] * 3
+    report = pipeline.account.json("reports/team/requests.jsonl.json")
+    assert report["status"] == "succeeded"
+    (event,) = pipeline.account.published()
+    assert event["detail-type"] == "Batch Job Ended"
+    assert event["detail"]["job_id"] == JOB
+    assert pipeline.account.keys("work/open/") == []
+    assert pipeline.simulator.control.stats()["files"] == []
+    # A job that has ended is left alone by every step that comes late.
+    assert pipeline.invoke("finish_job", stored("finish_job"))["outcome"] == "done"
+    assert pipeline.submit()["outcome"] == "settled"
+    assert pipeline.check()["decision"] == "closed"
+    assert pipeline.prepare()["accepted"] is False
+    assert len(pipeline.account.published()) == 1
+
+
+def cancel_job_from_machine(pipeline: Pipeline) -> None:
+    pipeline.simulator.control.configure(batch_seconds=600.0)
+    pipeline.run_until("check_status")
+    plan = pipeline.invoke("cancel_job", stored("cancel_job_from_machine"))
+    assert set(plan) == {field.name for field in dataclasses.fields(CollectPlan)}
+    assert (plan["mode"], plan["job_id"], plan["accepted"]) == ("collect", JOB, True)
+    assert stored("submit_batch")["shard_key"].startswith(plan["shards_prefix"])
+    (batch,) = pipeline.simulator.control.batches()
+    assert batch["status"] in ("cancelling", "cancelled")
+    # The machine goes on by itself: no other execution is started.
+    assert list(pipeline.account.executions()) == [JOB]
+
+
+# -- ends of executions --------------------------------------------------------------------------
+
+
+def closes(pipeline: Pipeline, event: dict[str, Any], reason: str) -> None:
+    """Deliver the end of the job's execution twice; it is collected once, for a reason."""
+    first = pipeline.invoke("cancel_job", event)
+    assert first == {"done": f"collecting as {JOB}-c1"}
+    pipeline.invoke("cancel_job", event)
+    executions = pipeline.account.executions()
+    assert set(executions) == {JOB, f"{JOB}-c1"}
+    plan = executions[f"{JOB}-c1"]
+    assert set(plan) == {field.name for field in dataclasses.fields(CollectPlan)}
+    assert (plan["mode"], plan["job_id"], plan["bucket"]) == ("collect", JOB, BUCKET)
+    assert pipeline.account.json(layout.WorkKeys(JOB).stopped)["code"] == reason
+    (batch,) = pipeline.simulator.control.batches()
+    assert batch["status"] in ("cancelling", "cancelled")
+
+
+def run_for_long(pipeline: Pipeline) -> None:
+    pipeline.simulator.control.configure(batch_seconds=600.0)
+    pipeline.run_until("check_status")
+
+
+def execution_status_change_aborted(pipeline: Pipeline) -> None:
+    run_for_long(pipeline)
+    pipeline.account.states.stop_execution(executionArn=Account.execution_arn(JOB))
+    closes(pipeline, stored("execution_status_change_aborted"), "cancelled")
+
+
+def execution_status_change_failed(pipeline: Pipeline) -> None:
+    run_for_long(pipeline)
+    event = stored("execution_status_change_failed")
+    # Such an end leaves out the input; the names alone have to do.
+    assert event["detail"]["input"] is None
+    pipeline.account.end_execution(JOB, "FAILED", event["detail"]["error"])
+    closes(pipeline, event, "internal_error")
+    assert "States.Runtime" in pipeline.account.json(layout.WorkKeys(JOB).stopped)["message"]
+
+
+def execution_status_change_timed_out(pipeline: Pipeline) -> None:
+    run_for_long(pipeline)
+    pipeline.account.end_execution(JOB, "TIMED_OUT")
+    closes(pipeline, stored("execution_status_change_timed_out"), "timed_out")
+
+
+def reconcile(pipeline: Pipeline) -> None:
+    pipeline.simulator.control.configure(batch_seconds=600.0)
+    pipeline.begin(age_seconds=3_600)
+    pipeline.prepare()
+    pipeline.submit()
+    running = pipeline.invoke("cancel_job", stored("reconcile"))
+    assert running == {"jobs": {JOB: "is RUNNING"}}
+    pipeline.account.end_execution(JOB, "ABORTED")
+    closed = pipeline.invoke("cancel_job", stored("reconcile"))
+    assert closed == {"jobs": {JOB: f"collecting as {JOB}-c1"}}
+    assert set(pipeline.account.executions()) == {JOB, f"{JOB}-c1"}
+
+
+SCENARIOS: dict[str, Callable[[Pipeline], None]] = {
+    scenario.__name__: scenario
+    for scenario in (
+        cancel_job_from_machine,
+        check_status,
+        download_results,
+        execution_status_change_aborted,
+        execution_status_change_failed,
+        execution_status_change_timed_out,
+        finish_job,
+        manual,
+        manual_again,
+        manual_recurring,
+        prepare_input,
+        reconcile,
+        s3_object_created,
+        s3_object_created_odd_key,
+        s3_object_created_without_version,
+        schedule,
+        schedule_placeholder,
+        submit_batch,
+    )
+}
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_event(pipeline: Pipeline, name: str) -> None:
+    SCENARIOS[name](pipeline)
+
+
+def test_every_stored_event_is_tried() -> None:
+    assert set(SCENARIOS) == {path.stem for path in EVENTS.glob("*.json")}
+
+
+# -- events that are for somebody else -----------------------------------------------------------
+
+
+def test_stored_events_belong_together() -> None:
+    """The steps' payloads are those of the job that the stored upload starts."""
+    described = UPLOAD["object"]
+    assert (
+        layout.upload_job_id(
+            bucket=BUCKET, key=described["key"], version_id=described["version-id"]
+        )
+        == JOB
+    )
+    for path in EVENTS.glob("*.json"):
+        event = json.loads(path.read_text("utf-8"))
+        assert event.get("job_id", JOB) == JOB
+        assert event.get("state_machine_arn", MACHINE) == MACHINE
+        shard_key = event.get("shard_key", layout.WorkKeys(JOB).shard(1, 1))
+        assert shard_key == layout.WorkKeys(JOB).shard(1, 1)
+        detail = event.get("detail", {})
+        assert detail.get("bucket", {}).get("name", BUCKET) == BUCKET
+        assert detail.get("name", JOB) == JOB
+
+
+def test_end_of_a_child_of_a_map_is_not_the_jobs(pipeline: Pipeline) -> None:
+    run_for_long(pipeline)
+    event = stored("execution_status_change_failed")
+    child = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
+    event["detail"]["stateMachineArn"] = f"{MACHINE}/Submit"
+    event["detail"]["name"] = child
+    event["detail"]["executionArn"] = f"{Account.execution_arn(JOB)}/Submit:{child}"
+    assert "child" in pipeline.invoke("cancel_job", event)["done"]
+    assert list(pipeline.account.executions()) == [JOB]
+
+
+def test_late_event_of_an_execution_that_runs_again_is_ignored(pipeline: Pipeline) -> None:
+    """Events come late and out of order, so the execution itself is asked."""
+    run_for_long(pipeline)
+    event = stored("execution_status_change_failed")
+    assert "RUNNING" in pipeline.invoke("cancel_job", event)["done"]
+    assert pipeline.simulator.control.batches()[0]["status"] != "cancelling"
+    assert list(pipeline.account.executions()) == [JOB]
+
+
+# -- what the machine passes on ------------------------------------------------------------------
+
+
+def test_every_answer_is_small_enough_for_a_state() -> None:
+    """Names and counts only: a list would grow with the job beyond Step Functions' 256 KiB."""
+    for kind in (CollectPlan, Decision, Preparation):
+        for field in dataclasses.fields(kind):
+            assert field.type in ("str", "int", "bool", str, int, bool), (kind, field.name)
+
+
+def test_steps_take_the_payloads_of_the_machine(pipeline: Pipeline) -> None:
+    """Numbers may come back from a JSONata expression as 1.0 or as text."""
+    pipeline.run_until("submit_batch")
+    assert pipeline.submit() == pipeline.invoke(
+        "submit_batch", stored("submit_batch") | {"tries": 1.0}
+    )
+    answer = pipeline.invoke("check_status", stored("check_status") | {"attempt": 1.0})
+    assert isinstance(answer["attempt"], int)
+    assert (
+        machine()["States"]["CheckStatus"]["Arguments"]["Payload"].keys()
+        == stored("check_status").keys()
+    )
+
+
+# -- logs ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """Return what the functions write to their log."""
+    stream = io.StringIO()
+    for handler in logging.getLogger("groq-batch").handlers:
+        monkeypatch.setattr(handler, "stream", stream)
+    logger.setLevel("INFO")
+    return stream
+
+
+def test_log_lines_name_job_shard_and_attempt_and_hold_no_content(
+    pipeline: Pipeline, log: io.StringIO
+) -> None:
+    pipeline.run_until("closed")
+    entries = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert len(entries) >= 6
+    assert {entry["job_id"] for entry in entries} == {JOB}
+    by_function = {entry["message"]: entry for entry in entries}
+    for message in ("Created a batch", "Collected a shard"):
+        assert (by_function[message]["shard"], by_function[message]["attempt"]) == (1, 1)
+    assert by_function["Checked the batches"]["attempt"] == 1
+    for word in (SECRET_PROMPT, "gsk_", *IDS):
+        assert word not in log.getvalue()
