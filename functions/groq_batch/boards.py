@@ -51,6 +51,8 @@ class Board:
         submit_rounds: How often the attempt's shards have been handed to the submission again.
         download_rounds: How often they have been handed to the download.
         lost: Whether batches were given up that never ended.
+        seen_done: Requests with an outcome when that number was last seen to change.
+        progress_at: When that was, in seconds since 1970.
     """
 
     attempt: int
@@ -61,6 +63,8 @@ class Board:
     submit_rounds: int = 0
     download_rounds: int = 0
     lost: bool = False
+    seen_done: int = 0
+    progress_at: float = 0.0
     etag: str | None = field(default=None, compare=False)
 
     @classmethod
@@ -84,6 +88,7 @@ class Board:
         return cls(
             attempt=attempt,
             started_at=started_at,
+            progress_at=started_at,
             entries={number: BoardEntry() for number in numbers},
         )
 
@@ -181,6 +186,8 @@ class Board:
             "submit_rounds": self.submit_rounds,
             "download_rounds": self.download_rounds,
             "lost": self.lost,
+            "seen_done": self.seen_done,
+            "progress_at": self.progress_at,
             "shards": {
                 str(number): {
                     "stage": str(entry.stage) if entry.stage else None,
@@ -205,6 +212,8 @@ class Board:
             submit_rounds=data["submit_rounds"],
             download_rounds=data["download_rounds"],
             lost=data["lost"],
+            seen_done=data["seen_done"],
+            progress_at=data["progress_at"],
             entries={
                 int(number): BoardEntry(
                     stage=Stage(entry["stage"]) if entry["stage"] else None,

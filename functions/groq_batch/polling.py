@@ -2,7 +2,8 @@
 
 A fixed interval is wrong at both ends: too slow for a batch of a minute, too dear for one of a
 week. Waiting a fraction of the time already waited keeps the detection lag in proportion to the
-duration and the number of checks logarithmic, until the longest interval takes over.
+duration and the number of checks logarithmic. Where the API tells progress, the end is foreseen and
+approached by halves; where progress rests, the wait grows again.
 """
 
 from __future__ import annotations
@@ -10,7 +11,11 @@ from __future__ import annotations
 import math
 
 LAG_SHARE = 0.1
-"""Part of the time already waited that the next interval lasts."""
+"""Part of the time already waited (or rested) that the next interval lasts."""
+
+PLATEAU_CHECKS = 300
+"""Checks that a job may spend at its longest interval. A job of long windows and many attempts gets
+a longer one than ``PollMaxSeconds``: three attempts of seven days stay below 5,000 events."""
 
 POLL_BUDGET = 2_000
 """Most status checks of an execution. A check, its Wait and its Choice add 9 events to the
@@ -21,10 +26,12 @@ the Maps, for retries and for a job's other states."""
 def wait_seconds(
     *,
     elapsed_seconds: float,
+    idle_seconds: float,
     done: int,
     total: int,
     polls: int,
     remaining_seconds: float,
+    planned_seconds: float,
     shortest: int,
     longest: int,
 ) -> int:
@@ -32,22 +39,28 @@ def wait_seconds(
 
     Args:
         elapsed_seconds: Time since the attempt's first batch was created.
+        idle_seconds: Time since the last request was seen to have an outcome.
         done: Requests of the attempt that have an outcome.
         total: Requests of the attempt; 0 when not known.
         polls: Status checks made so far by this execution.
         remaining_seconds: Longest time that the job may still take.
+        planned_seconds: The completion windows of all attempts together.
         shortest: The stack's ``PollMinSeconds``.
         longest: The stack's ``PollMaxSeconds``.
 
     Returns:
-        At least ``shortest``, at most ``longest``, but always long enough that the checks left in
-        the budget last for ``remaining_seconds``.
+        At least ``shortest``, at most ``longest`` or a three-hundredth of ``planned_seconds``, but
+        always long enough that the checks left in the budget last for ``remaining_seconds``.
     """
     wait = elapsed_seconds * LAG_SHARE
-    if 0 < done < total:
+    if 0 < done <= total:
         # At the pace so far the rest takes this long; half of it leaves a look before the end.
         rest = elapsed_seconds * (total - done) / done
-        wait = min(wait, rest / 2)
-    wait = min(max(wait, shortest), max(longest, shortest))
+        wait = min(wait, max(rest / 2, idle_seconds * LAG_SHARE))
+    ceiling = max(shortest, longest, planned_seconds / PLATEAU_CHECKS)
+    wait = min(max(wait, shortest), ceiling)
+    # Short waits are free as long as the rest of the time can be covered with the longest ones.
     checks_left = max(POLL_BUDGET - polls, 1)
-    return max(1, math.ceil(max(wait, remaining_seconds / checks_left)))
+    if checks_left - remaining_seconds / ceiling < 1:
+        wait = max(wait, remaining_seconds / checks_left)
+    return max(1, math.ceil(wait))

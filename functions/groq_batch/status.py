@@ -21,7 +21,15 @@ from groq_batch.config import Settings
 from groq_batch.delivery import Delivery
 from groq_batch.errors import AccountError, GroqApiError, RateLimitedError
 from groq_batch.groq_api import GroqClient
-from groq_batch.jobs import AccountRefusal, JobRecord, JobRequest, Stop, is_closed, timestamp
+from groq_batch.jobs import (
+    AccountRefusal,
+    JobRecord,
+    JobRequest,
+    Stop,
+    is_closed,
+    parse_timestamp,
+    timestamp,
+)
 from groq_batch.observability import logger
 from groq_batch.options import window_hours
 from groq_batch.reports import running_report
@@ -135,6 +143,8 @@ class _Check:
         )
         board.refresh(self.storage, self.keys)
         self._poll(board, stop)
+        if board.done != board.seen_done:
+            board.seen_done, board.progress_at = board.done, self.now
         stop = self._settle_halt(board) or stop
         collected = self._collected(board)
         stop = self._give_up_after_deadline(board, job, collected) or stop
@@ -258,12 +268,12 @@ class _Check:
         # Of a stopped job only what may be under way matters; the rest was never sent.
         if board.open_numbers if stop is None else board.undecided_numbers:
             if self.resume_in > 0:
-                return self._wait(board, job)
+                return self._wait(board, job, stop)
             board.submit_rounds += 1
             board.blocked = None
             return self._decide("submit", resume_in=_pause(board.submit_rounds))
         if board.pending:
-            return self._wait(board, job)
+            return self._wait(board, job, stop)
         return self._after_batches(board, job, stop, collected)
 
     def _after_batches(
@@ -272,7 +282,7 @@ class _Check:
         """All batches have ended: collect what is not collected, then go on or finish."""
         if not collected:
             if board.download_rounds > 0 and self.resume_in > 0:
-                return self._wait(board, job)
+                return self._wait(board, job, stop)
             board.download_rounds += 1
             board.blocked = None
             return self._decide("download", resume_in=_pause(board.download_rounds))
@@ -283,21 +293,27 @@ class _Check:
                 return self._decide("submit", resume_in=FIRST_PAUSE_SECONDS)
         return self._decide("finish")
 
-    def _wait(self, board: Board, job: JobRecord) -> Decision:
+    def _wait(self, board: Board, job: JobRecord, stop: Stop | None) -> Decision:
         created = [
             entry.batch.created_at
             for entry in board.entries.values()
             if entry.batch is not None and entry.batch.created_at is not None
         ]
+        begun = min(created, default=board.started_at)
+        if stop is not None:
+            # What is being cancelled ends within minutes, however long it has run.
+            begun = max(begun, parse_timestamp(stop.at).timestamp())
         window = (window_hours(job.options.completion_window) or 0) * 3600
         attempts_left = job.options.max_attempts - self.attempt
         remaining = max(self._deadline(board, job) - self.now, 0) + attempts_left * window
         seconds = polling.wait_seconds(
-            elapsed_seconds=max(self.now - min(created, default=board.started_at), 0.0),
+            elapsed_seconds=max(self.now - begun, 0.0),
+            idle_seconds=max(self.now - max(begun, board.progress_at), 0.0),
             done=board.done,
             total=board.requests,
             polls=self.polls,
             remaining_seconds=remaining,
+            planned_seconds=job.options.max_attempts * window,
             shortest=self.settings.poll_min_seconds,
             longest=self.settings.poll_max_seconds,
         )

@@ -2,45 +2,90 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch.polling import POLL_BUDGET, wait_seconds
+from groq_batch.polling import PLATEAU_CHECKS, POLL_BUDGET, wait_seconds
 
-DAY = 86_400
+HOUR = 3_600
+DAY = 24 * HOUR
+EVENTS_OF_A_CHECK = 9
+
+
+def check_times(
+    duration: float,
+    *,
+    window: float,
+    attempts: int = 3,
+    shortest: int = 5,
+    longest: int = 900,
+    done_at: Callable[[float], int] = lambda _: 0,
+    total: int = 1000,
+    polls: int = 0,
+) -> list[float]:
+    """Return when a batch of some seconds is looked at, up to the look that finds it ended."""
+    times: list[float] = []
+    elapsed, seen, progress_at = 0.0, 0, 0.0
+    while True:
+        done = done_at(elapsed)
+        if done != seen:
+            seen, progress_at = done, elapsed
+        elapsed += wait_seconds(
+            elapsed_seconds=elapsed,
+            idle_seconds=elapsed - progress_at,
+            done=done,
+            total=total,
+            polls=polls + len(times) + 1,
+            remaining_seconds=window + DAY - elapsed + (attempts - 1) * window,
+            planned_seconds=attempts * window,
+            shortest=shortest,
+            longest=longest,
+        )
+        times.append(elapsed)
+        if elapsed >= duration:
+            return times
 
 
 @given(
     elapsed=st.floats(0, 100 * DAY),
+    idle=st.floats(0, 100 * DAY),
     done=st.integers(0, 50_000),
     total=st.integers(0, 50_000),
     polls=st.integers(0, 3_000),
     remaining=st.floats(0, 100 * DAY),
+    planned=st.floats(DAY, 70 * DAY),
     shortest=st.integers(1, 3_600),
     longest=st.integers(300, DAY),
 )
 def test_wait_is_within_its_bounds(
     elapsed: float,
+    idle: float,
     done: int,
     total: int,
     polls: int,
     remaining: float,
+    planned: float,
     shortest: int,
     longest: int,
 ) -> None:
     wait = wait_seconds(
         elapsed_seconds=elapsed,
+        idle_seconds=idle,
         done=done,
         total=total,
         polls=polls,
         remaining_seconds=remaining,
+        planned_seconds=planned,
         shortest=shortest,
         longest=longest,
     )
     assert isinstance(wait, int)
     assert wait >= shortest
     floor = remaining / max(POLL_BUDGET - polls, 1)
-    assert wait <= max(longest, shortest, floor) + 1
+    assert wait <= max(longest, shortest, planned / PLATEAU_CHECKS, floor) + 1
 
 
 @given(
@@ -48,41 +93,49 @@ def test_wait_is_within_its_bounds(
     window_days=st.integers(1, 7),
     shortest=st.integers(1, 3_600),
     longest=st.integers(300, DAY),
+    stalls_at=st.integers(0, 1000),
 )
 def test_no_permitted_setting_exceeds_the_budget(
-    attempts: int, window_days: int, shortest: int, longest: int
+    attempts: int, window_days: int, shortest: int, longest: int, stalls_at: int
 ) -> None:
-    """Every attempt takes its whole window and a day more, without ever showing progress."""
+    """Every attempt takes its whole window and a day more, with progress that stalls somewhere."""
     polls = 0
+    window = window_days * DAY
     for attempt in range(attempts):
-        elapsed, end = 0.0, (window_days + 1) * DAY
-        while elapsed < end:
-            polls += 1
-            elapsed += wait_seconds(
-                elapsed_seconds=elapsed,
-                done=0,
-                total=0,
-                polls=polls,
-                remaining_seconds=end - elapsed + (attempts - attempt - 1) * window_days * DAY,
+        polls += len(
+            check_times(
+                window + DAY,
+                window=window,
+                attempts=attempts - attempt,
                 shortest=shortest,
                 longest=longest,
+                done_at=lambda elapsed: min(int(elapsed), stalls_at),
+                polls=polls,
             )
-    assert polls * 9 < 20_000
-
-
-def test_short_batches_are_seen_soon() -> None:
-    def wait(elapsed: float, done: int = 0) -> int:
-        return wait_seconds(
-            elapsed_seconds=elapsed,
-            done=done,
-            total=100,
-            polls=10,
-            remaining_seconds=DAY,
-            shortest=5,
-            longest=900,
         )
+    assert polls * EVENTS_OF_A_CHECK < 20_000
 
-    assert wait(0) <= 44
-    assert wait(600) == 60
-    assert wait(600, done=99) < 60
-    assert wait(DAY) == 900
+
+def test_three_attempts_of_seven_days_stay_below_5000_events() -> None:
+    window = 7 * DAY
+    polls = 3 * len(check_times(window, window=window))
+    progressing = 3 * len(
+        check_times(window, window=window, done_at=lambda elapsed: int(1000 * elapsed / window))
+    )
+    assert max(polls, progressing) * EVENTS_OF_A_CHECK < 5_000
+
+
+@pytest.mark.parametrize("duration", [3, 60, 600, 2 * HOUR, 10 * HOUR, DAY])
+def test_the_end_is_seen_in_proportion_to_the_duration(duration: float) -> None:
+    blind = check_times(duration, window=DAY)[-1] - duration
+    foreseen = check_times(
+        duration, window=DAY, done_at=lambda elapsed: int(1000 * elapsed / duration)
+    )
+    assert blind <= max(5, 0.11 * duration)
+    assert foreseen[-1] - duration <= max(6, 0.01 * duration)
+    assert len(foreseen) < 200
+
+
+def test_the_first_look_is_soon_whatever_the_window() -> None:
+    for window in (DAY, 7 * DAY):
+        assert check_times(3, window=window) == [5]
