@@ -133,6 +133,14 @@ class Delivery:
                     return
             return
 
+    def standing_final_report(self) -> dict[str, Any] | None:
+        """Return this job's final report if it has been written."""
+        for path in self._paths():
+            found = self._storage.get_json(layout.delivery_keys(path).report)
+            if found is not None and found[0].get("job_id") == self._request.job_id:
+                return found[0] if found[0].get("status") != RUNNING else None
+        return None
+
     def path(self) -> str:
         """Return the path to deliver under: where the report stands, unless overtaken since."""
         mine = self._request.job_id

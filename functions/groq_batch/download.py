@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, BinaryIO, Self
 
 import msgspec
 
@@ -246,7 +246,7 @@ class ResultIndex:
 
     def __init__(self) -> None:
         self._places: dict[str, _Place] = {}
-        self._sources: list[IO[bytes]] = []
+        self._sources: list[BinaryIO] = []
         self.repeated = 0
         self.unreadable = 0
         self.is_lost = False
@@ -254,10 +254,18 @@ class ResultIndex:
     def __len__(self) -> int:
         return len(self._places)
 
-    def add(self, source: IO[bytes]) -> None:
-        """Index the rows of a file; of an id that comes twice a success is kept, else the first."""
+    def keep(self, source: BinaryIO) -> BinaryIO:
+        """Take a file over: it is closed with the index."""
         self._sources.append(source)
-        number = len(self._sources) - 1
+        return source
+
+    def add(self, source: BinaryIO) -> None:
+        """Index a file; of an id that comes twice a success is kept, else the first row.
+
+        Args:
+            source: A file that was given to ``keep``.
+        """
+        number = self._sources.index(source)
         source.seek(0)
         offset = 0
         for line in source:
@@ -298,18 +306,16 @@ def _fetch(client: GroqClient, batch: Batch, index: ResultIndex, work: Path, tri
     for name, file_id in (("output", batch.output_file_id), ("errors", batch.error_file_id)):
         if file_id is None:
             continue
-        target = (work / name).open("w+b")
+        target = index.keep((work / name).open("w+b"))
         try:
             client.download_file(file_id, target)
         except NotFoundError:
-            target.close()
             if tries < _MISSING_FILE_TRIES:
                 raise
             index.is_lost = True
             logger.warning("A result file does not exist any more", file_id=file_id)
             continue
         except OSError as error:
-            target.close()
             raise DiskFullError(
                 f"The results of batch {batch.id} do not fit into the temporary storage of the "
                 f"function; give DownloadResultsFunction more EphemeralStorage ({error.strerror})"

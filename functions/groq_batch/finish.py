@@ -86,9 +86,14 @@ def finish_job(
     if is_closed(storage, keys):
         return _tidy_up(storage, client, settings, keys, tries)
     finishing = _Finishing(storage, request)
-    path = finishing.place(finishing.delivery.path())
-    tidied = _tidy_up(storage, client, settings, keys, tries)
-    report = finishing.report(path, now=datetime.fromtimestamp(clock(), UTC))
+    report = finishing.delivery.standing_final_report()
+    if report is None:
+        path = finishing.place(finishing.delivery.path())
+        tidied = _tidy_up(storage, client, settings, keys, tries)
+        report = finishing.report(path, now=datetime.fromtimestamp(clock(), UTC))
+    else:
+        # An invocation before this one died here: the end that it wrote stands.
+        tidied = _tidy_up(storage, client, settings, keys, tries)
     publish_end(events, report)
     close(storage, job_id)
     logger.info("Job ended", status=report["status"], requests=report["requests"])
