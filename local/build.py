@@ -110,6 +110,7 @@ def build_application(
         except OSError:
             if not template.exists():  # Anything but "somebody else was faster".
                 raise
+        shutil.rmtree(folder / "sam", ignore_errors=True)
     finally:
         shutil.rmtree(workplace, ignore_errors=True)
     return Build(folder, template, parameters, was_cached=False)

@@ -90,12 +90,14 @@ def sam_environment(
     """Return the environment of the SAM CLI, which here never phones home.
 
     Args:
-        settings_folder: Where the SAM CLI may keep its own settings; is created.
+        settings_folder: Where the SAM CLI keeps its settings and temporary files, some of which it
+            leaves behind; is created.
         endpoint_url: The emulator, for commands that make calls.
         environ: The caller's environment; the process's own when not given.
     """
     source = os.environ if environ is None else environ
-    settings_folder.mkdir(parents=True, exist_ok=True)
+    temporary = settings_folder / "tmp"
+    temporary.mkdir(parents=True, exist_ok=True)
     # A version check that is not due is not made: it would be the only call to the outside.
     checked = {"telemetryEnabled": False, "lastVersionCheck": time.time()}
     (settings_folder / "metadata.json").write_text(json.dumps(checked), encoding="utf-8")
@@ -107,6 +109,7 @@ def sam_environment(
             if name.startswith(_PACKAGE_INSTALLER_PREFIXES)
         }
     )
+    result["TMPDIR"] = str(temporary)
     result["SAM_CLI_TELEMETRY"] = "0"
     # Seconds between two looks at a deployment; the default of 5 is for AWS's pace.
     result["SAM_CLI_POLL_DELAY"] = "0.5"

@@ -9,28 +9,28 @@ from __future__ import annotations
 import os
 import sys
 
-from local.demo.console import Console
 from local.demo.errors import EXIT_INTERRUPTED
 from local.demo.interrupts import Interrupts
-from local.environment import PROJECT_ROOT
 
 
 def main() -> int:
     """Run the demo; return its exit status."""
-    console = Console(sys.stdout, os.environ)
     interrupts = Interrupts()
-    interrupts.install()
     try:
+        interrupts.install()
+        # Ctrl-C has to work from here on, and importing the AWS tools takes a moment.
+        from local.demo.console import Console  # noqa: PLC0415
+        from local.environment import PROJECT_ROOT  # noqa: PLC0415
+
         # The functions' own checks, prices and client are used here as well.
         sys.path.append(str(PROJECT_ROOT / "functions"))
-        # Within the reach of Ctrl-C: importing the AWS tools takes a moment.
         from local.demo.session import run  # noqa: PLC0415
 
+        console = Console(sys.stdout, os.environ)
         return run(sys.argv[1:], environ=os.environ, console=console, interrupts=interrupts)
     except KeyboardInterrupt:
         interrupts.end()
-        console.line()
-        console.line("Stopped. Nothing of it runs any more, and its temporary files are gone.")
+        print("\nStopped. Everything that the demo had started has ended.", flush=True)
         return EXIT_INTERRUPTED
 
 

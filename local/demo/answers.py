@@ -13,7 +13,7 @@ from groq_batch.rows import RowOutcome, classify_row
 from local.demo.text import one_line
 
 SHOWN_ANSWERS = 5
-SHOWN_FAILURES = 10
+SHOWN_FAILURES = 5
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
-import requests
-from urllib3.exceptions import NameResolutionError
-
 from groq_batch.batches import Batch
-from groq_batch.errors import AccountError, GroqApiError, RateLimitedError
-from groq_batch.groq_api import GroqClient, Timeouts, validate_base_url
+from groq_batch.errors import AccountError, GroqApiError, NoAnswer, RateLimitedError
+from groq_batch.groq_api import GroqClient, validate_base_url
 from local.demo.errors import DemoError
 
 KEY_VARIABLE = "GROQ_API_KEY"
@@ -21,13 +18,27 @@ DEFAULT_BASE_URL = "https://api.groq.com/openai/v1"
 
 _API_PATH = "/openai/v1"
 _PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
-_TIMEOUTS = Timeouts(connect=5.0, read=20.0, transfer=20.0)
+_CHECK_SECONDS = 20.0
+_CANCEL_SECONDS = 60.0
 
-_ACCOUNT_ADVICE = {
+_REFUSALS = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+_ADVICE = {
     "invalid_api_key": "Groq refuses the key in {key}. Copy a valid one from "
     "https://console.groq.com/keys.",
     "plan_required": "The plan of this Groq account has no Batch API. Upgrade it to the Developer "
     "tier: https://console.groq.com/settings/billing",
+}
+"""What to do about a refusal, where it is something else than for a stack on AWS."""
+
+_NO_ANSWER = {
+    NoAnswer.NAME_NOT_FOUND: "{host} cannot be found: this machine has no network, or its DNS does "
+    "not work.",
+    NoAnswer.UNREACHABLE: "No connection to {host} can be made from here.",
+    NoAnswer.UNTRUSTED_CERTIFICATE: "The certificate that {host} shows is not trusted. Usually a "
+    "proxy or a virus scanner between this machine and Groq is the reason.",
+    NoAnswer.TIMED_OUT: "{host} does not answer. A firewall may stand between.",
+    NoAnswer.BROKEN_OFF: "The connection to {host} was broken off. Try again, or from another "
+    "network.",
 }
 
 
@@ -52,7 +63,7 @@ class GroqAccess:
 
     def client(self) -> GroqClient:
         """Return the client that the functions use, with this key."""
-        return GroqClient(base_url=self.base_url, api_key=self._current_key, timeouts=_TIMEOUTS)
+        return GroqClient(base_url=self.base_url, api_key=self._current_key)
 
     def _current_key(self, *, refresh: bool = False) -> str:
         del refresh  # There is but this one.
@@ -100,61 +111,39 @@ def check_access(access: GroqAccess, environ: Mapping[str, str]) -> None:
         DemoError: They cannot; says why and what to do.
     """
     try:
-        next(access.client().all_batches(), None)
+        next(access.client().within(_CHECK_SECONDS).all_batches(), None)
     except GroqApiError as error:
         raise DemoError(explain(error, access, environ)) from None
 
 
 def explain(error: GroqApiError, access: GroqAccess, environ: Mapping[str, str]) -> str:
     """Return what a failed call says of the key or the network, and what to do."""
-    if isinstance(error, AccountError):
-        advice = _ACCOUNT_ADVICE.get(error.code or "", str(error))
-        return advice.format(key=f"{KEY_VARIABLE} ({access.source})")
+    if error.reason is not None:
+        return _NO_ANSWER[error.reason].format(host=access.host) + _proxy_note(environ)
     if isinstance(error, RateLimitedError):
         return f"{access.host} takes no more calls at present. Try again in some minutes."
-    if error.status is not None:
-        return _unexpected_answer(error.status, access)
-    return _no_answer(error, access) + _proxy_note(environ)
-
-
-def _unexpected_answer(status: int, access: GroqAccess) -> str:
-    if status >= 500:  # noqa: PLR2004 - better known by its number
+    if isinstance(error, AccountError) and error.status in _REFUSALS:
+        return _explain_refusal(error, access)
+    if error.status is not None and error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return (
-            f"{access.host} is out of order at present (status {status}). See "
+            f"{access.host} is out of order at present (status {error.status}). See "
             "https://groqstatus.com and try again later."
         )
+    status = f" (status {error.status})" if error.status is not None else ""
     return (
-        f"{access.base_url} does not answer like the Groq API (status {status}). Check "
-        f"{BASE_URL_VARIABLE}, which usually ends in {_API_PATH}."
+        f"{access.base_url} does not answer like the Groq API{status}. Check {BASE_URL_VARIABLE}, "
+        f"which usually ends in {_API_PATH}."
     )
 
 
-def _no_answer(error: GroqApiError, access: GroqAccess) -> str:
-    causes = list(_causes(error))
-    if any(isinstance(cause, requests.exceptions.SSLError) for cause in causes):
+def _explain_refusal(error: AccountError, access: GroqAccess) -> str:
+    if error.may_pass:
         return (
-            f"The certificate that {access.host} shows is not trusted here. Usually a proxy or a "
-            "virus scanner between this machine and Groq is the reason."
+            f"{access.host} refuses the address of this machine, as it does with some VPNs and "
+            "data centers. Try again from another network."
         )
-    if any(isinstance(cause, NameResolutionError | socket.gaierror) for cause in causes):
-        return f"{access.host} cannot be found: this machine has no network, or its DNS does not."
-    if any(isinstance(cause, requests.exceptions.Timeout) for cause in causes):
-        return f"{access.host} does not answer: a firewall may stand between."
-    return f"No connection to {access.host} can be made from here."
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield everything that an error goes back to, also what HTTP libraries hand on as values."""
-    waiting: list[BaseException] = [error]
-    seen: set[int] = set()
-    while waiting:
-        found = waiting.pop()
-        if id(found) in seen:
-            continue
-        seen.add(id(found))
-        yield found
-        related = (found.__cause__, found.__context__, getattr(found, "reason", None), *found.args)
-        waiting += [one for one in related if isinstance(one, BaseException)]
+    advice = _ADVICE.get(error.code or "", str(error))
+    return advice.format(key=f"{KEY_VARIABLE} (from {access.source})")
 
 
 def _proxy_note(environ: Mapping[str, str]) -> str:
@@ -170,7 +159,7 @@ def cancel_batches(access: GroqAccess, job_id: str) -> list[Batch]:
     Raises:
         GroqApiError: Groq could not be asked.
     """
-    client = access.client()
+    client = access.client().within(_CANCEL_SECONDS)
     running = [
         batch
         for batch in client.all_batches()

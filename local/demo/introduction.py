@@ -5,14 +5,14 @@ from __future__ import annotations
 from local.demo.console import Console
 from local.demo.groq_access import GroqAccess
 from local.demo.presentation import shown_path
-from local.demo.request_file import RequestFile, Survey, survey
+from local.demo.request_file import RequestFile, Survey, Upload, survey
 from local.demo.text import counted, dollars
 
 _SHOWN_MODELS = 3
 
 
 def introduce(
-    console: Console, file: RequestFile, access: GroqAccess | None = None, hints: int = 0
+    console: Console, file: RequestFile, access: GroqAccess | None, upload: Upload
 ) -> None:
     """Say what is going to happen.
 
@@ -20,7 +20,7 @@ def introduce(
         console: Where to write.
         file: The file of requests.
         access: The real Groq API; None for the simulator.
-        hints: How many hints for the simulator are left out of the upload.
+        upload: What is uploaded of the file.
     """
     console.line(console.styled("Groq Batch on AWS, on this machine", "bold"))
     console.line()
@@ -28,7 +28,7 @@ def introduce(
     if access is None:
         lines += _simulator_lines(console, file)
     else:
-        lines += _real_api_lines(console, access, survey(file), hints)
+        lines += _real_api_lines(console, access, upload)
     for label, text in lines:
         console.line(f"  {label:<10}{text}")
     console.line()
@@ -44,18 +44,16 @@ def _simulator_lines(console: Console, file: RequestFile) -> list[tuple[str, str
     return [(label, text if label else console.styled(text, "dim")) for label, text in lines]
 
 
-def _real_api_lines(
-    console: Console, access: GroqAccess, found: Survey, hints: int
-) -> list[tuple[str, str]]:
-    title = console.styled("the real API, which costs money:", "yellow")
+def _real_api_lines(console: Console, access: GroqAccess, upload: Upload) -> list[tuple[str, str]]:
     lines = [
-        ("Groq", f"{title} {access.base_url}, key from {access.source}"),
-        ("Cost", cost_text(found)),
+        ("Groq", console.styled("the real API, which costs money", "yellow")),
+        ("", f"{access.base_url}, with the key from {access.source}"),
+        ("Cost", cost_text(survey(upload.file))),
         ("Time", "seconds to hours, as Groq has capacity; a day at most for each attempt"),
     ]
-    if hints:
+    if upload.hints:
         lines.append(
-            ("", f"{counted(hints, 'hint')} for the simulator left out: the API knows none.")
+            ("", f"{counted(upload.hints, 'hint')} for the simulator left out: the API knows none.")
         )
     lines.append(("", "Ctrl-C cancels the job at Groq. For the simulator: GROQ_API_KEY= make demo"))
     return lines

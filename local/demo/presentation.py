@@ -32,6 +32,7 @@ def present(console: Console, report: Report, delivered: Delivered, *, is_simula
     console.line(console.styled(headline(report), style_of(report["status"])))
     counts = report["requests"]
     if counts["total"] and report["status"] != "rejected":
+        console.line()
         _rows(console, "", report_table(report, is_simulated=is_simulated))
     if counts["invalid"] or report["status"] == "rejected":
         problems = problem_rows(report)
@@ -60,7 +61,7 @@ def _rows(
     rows: list[tuple[str, str]],
     *,
     wraps: bool = False,
-    style: str = "dim",
+    style: str = "cyan",
 ) -> None:
     """Write a small table under a title."""
     if title:

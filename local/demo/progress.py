@@ -32,7 +32,8 @@ def progress_text(report: Report | None, *, unicode: bool = True) -> str:
         return "Waiting for the upload's job to start"
     total = report["progress"]["total"]
     if not total:
-        return "Checking every line of the file"
+        is_checked = report["input"]["lines"] > 0
+        return "Writing the report" if is_checked else "Checking every line of the file"
     done = report["progress"]["completed"]
     text = f"{bar(done, total, unicode=unicode)} {done:,} of {counted(total, 'request')} done"
     if not report["batches"]:
@@ -68,6 +69,8 @@ def _checks(before: Report | None, after: Report) -> Iterator[str]:
     text = f"Checked {counted(counts['total'], 'request')}"
     if counts["invalid"]:
         yield f"{text}: {counts['invalid']:,} cannot be sent"
+    elif after["errors_total"]:
+        yield f"{text}: the file cannot be run"
     else:
         cost = after["cost_usd"]["estimated"]
         yield f"{text}: all good, estimated cost {dollars(cost)}"
@@ -86,15 +89,15 @@ def _batch_news(before: Report | None, after: Report) -> Iterator[str]:
         for batch in of_attempt:
             was = known.get(batch["id"], {}).get("status")
             if batch["status"] in _ENDED and was not in _ENDED:
-                yield _end_of(batch)
+                name = "batch" if len(of_attempt) == 1 else f"batch {batch['shard']}"
+                yield f"Attempt {attempt}: {name} {_end_of(batch)}"
 
 
 def _end_of(batch: Mapping[str, Any]) -> str:
-    text = f"Attempt {batch['attempt']}: batch {batch['shard']} {batch['status']}"
     counts = [f"{batch['succeeded']:,} answered"]
     if batch["failed"]:
         counts.append(f"{batch['failed']:,} failed")
-    return f"{text}: {', '.join(counts)}"
+    return f"{batch['status']}, {', '.join(counts)}"
 
 
 def _outage(before: Report | None, after: Report) -> Iterator[str]:
@@ -105,7 +108,10 @@ def _outage(before: Report | None, after: Report) -> Iterator[str]:
 
 
 def _waits_for(report: Report | None) -> str | None:
-    """Return the error of a running report that concerns the whole job."""
-    errors = report["errors"] if report else ()
+    """Return the error that a report begins with when Groq refuses the account for the moment.
+
+    Only a job that has batches waits; without any, such an error is a problem of the file.
+    """
+    errors = report["errors"] if report and report["batches"] else ()
     first = next((e for e in errors if e["line"] is None and e["custom_id"] is None), None)
     return first["message"] if first else None

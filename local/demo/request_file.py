@@ -58,6 +58,19 @@ class RequestFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Upload:
+    """What is uploaded of a file: the file itself, or one without hints for the simulator.
+
+    Attributes:
+        file: The file to upload.
+        hints: How many hints were left out.
+    """
+
+    file: RequestFile
+    hints: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Survey:
     """What the pipeline will find in a file.
 
@@ -164,14 +177,14 @@ def without_hint(line: bytes) -> bytes:
 
 
 @contextlib.contextmanager
-def hints_removed(file: RequestFile) -> Iterator[tuple[RequestFile, int]]:
-    """Yield a file to upload without hints for the simulator, and how many there were.
+def hints_removed(file: RequestFile) -> Iterator[Upload]:
+    """Yield a file to upload without hints for the simulator.
 
     A file without any, or one that cannot be unpacked, is yielded itself.
     """
     hints = _count_hints(file)
     if not hints:
-        yield file, 0
+        yield Upload(file)
         return
     with tempfile.TemporaryDirectory(prefix="groq-batch-demo-") as folder:
         cleaned = Path(folder) / file.name
@@ -181,7 +194,7 @@ def hints_removed(file: RequestFile) -> Iterator[tuple[RequestFile, int]]:
         ):
             for line in source:
                 target.write(without_hint(line))
-        yield RequestFile(cleaned), hints
+        yield Upload(RequestFile(cleaned), hints)
 
 
 def _count_hints(file: RequestFile) -> int:

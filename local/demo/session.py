@@ -21,13 +21,13 @@ from local.demo.job import Job, is_final
 from local.demo.log_folder import LogFolder
 from local.demo.presentation import present, shown_path
 from local.demo.progress import Report, news, progress_text
-from local.demo.request_file import RequestFile, choose_file, hints_removed
+from local.demo.request_file import RequestFile, Upload, choose_file, hints_removed
 from local.demo.stopping import stop_job
-from local.environment import PROJECT_ROOT
 from local.processes import log_tail
 from local.stack import DEFAULT_WAIT_SCALE, LocalStack, LocalStackError
 
-RESULTS_FOLDER = PROJECT_ROOT / "demo-output"
+RESULTS_FOLDER = Path("demo-output")
+SETTINGS_FILE = Path(".env")
 
 _STACK_NAME = "groq-batch-demo"
 _SECRET_NAME = "groq/api-key"  # noqa: S105 - where the key is, not what it is
@@ -55,15 +55,15 @@ def run(
     """
     try:
         file = choose_file(arguments)
-        access = find_access(environ, read_dotenv(PROJECT_ROOT / ".env"))
+        access = find_access(environ, read_dotenv(SETTINGS_FILE))
         if access is None:
-            introduce(console, file)
+            introduce(console, file, None, Upload(file))
             return Session(file, None, console, interrupts).run()
-        with hints_removed(file) as (upload, hints):
-            introduce(console, file, access, hints)
+        with hints_removed(file) as upload:
+            introduce(console, file, access, upload)
             with console.step("Asking Groq whether this key can run batches"):
                 check_access(access, environ)
-            return Session(upload, access, console, interrupts).run()
+            return Session(upload.file, access, console, interrupts).run()
     except DemoError as error:
         console.error(str(error))
         return error.exit_status

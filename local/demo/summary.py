@@ -62,9 +62,9 @@ def report_table(report: Report, *, is_simulated: bool) -> list[tuple[str, str]]
     rows += [(f"Attempt {number}", text) for number, text in _attempts(report)]
     rows.append(("Tokens", f"{usage['prompt_tokens']:,} in, {usage['completion_tokens']:,} out"))
     cost = report["cost_usd"]
-    paid = " (by the price list; the simulator costs nothing)" if is_simulated else ""
+    free = "; the simulator costs nothing" if is_simulated else ""
     rows.append(
-        ("Cost", f"{dollars(cost['actual'])}, estimated {dollars(cost['estimated'])}{paid}")
+        ("Cost", f"{dollars(cost['actual'])} (estimated {dollars(cost['estimated'])}){free}")
     )
     if report["timing"]["seconds"] is not None:
         rows.append(("Time", duration(report["timing"]["seconds"])))
@@ -140,7 +140,7 @@ def file_rows(delivered: Delivered, report: Report) -> list[tuple[str, str]]:
         (delivered.results, f"{counted(counts['total'], 'row')}, in the order of the requests"),
         (
             delivered.failed,
-            f"{counted(unsuccessful, 'request line')} without success, to run again",
+            f"{counted(unsuccessful, 'request line')} to run again",
         ),
         (delivered.invalid, f"{counted(problems, 'problem')}, each with its line and what to do"),
         (delivered.report, "the report: counts, batches, cost, times"),

@@ -1,0 +1,241 @@
+"""The demo as its user runs it: a command, what it prints, and the files that it leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.demo.errors import DemoError
+from local.demo.groq_access import GroqAccess, check_access
+from local.environment import PROJECT_ROOT
+from local.simulator_process import SimulatorProcess
+
+SAMPLE = PROJECT_ROOT / "events" / "sample.jsonl"
+SAMPLE_IDS = [json.loads(line)["custom_id"] for line in SAMPLE.read_bytes().split(b"\n")[:-1]]
+
+
+class Demo:
+    """A run of the demo in a folder of its own, where ``.env`` and the results are."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.temporary = folder / "tmp"
+        self.temporary.mkdir()
+
+    def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("GROQ_")},
+            "PYTHONPATH": str(PROJECT_ROOT),
+            "TMPDIR": str(self.temporary),
+            **environ,
+        }
+        return subprocess.Popen(
+            [sys.executable, "-m", "local.demo", *arguments],
+            cwd=self.folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+        )
+
+    def run(self, *arguments: str, **environ: str) -> tuple[int, str]:
+        """Return exit status and output."""
+        with self.start(*arguments, **environ) as process:
+            return self.finish(process)
+
+    def finish(self, process: subprocess.Popen[str]) -> tuple[int, str]:
+        try:
+            said, _ = process.communicate(timeout=200)
+        finally:
+            process.kill()
+        assert "\x1b" not in said
+        assert "Traceback" not in said
+        assert list(self.temporary.iterdir()) == [], "temporary files were left behind"
+        return process.returncode, said
+
+    @property
+    def results(self) -> Path:
+        """The only folder of results."""
+        (folder,) = (self.folder / "demo-output").iterdir()
+        return folder
+
+    def rows(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.results / "results.jsonl").open("rb")]
+
+    def report(self) -> dict[str, Any]:
+        report: dict[str, Any] = json.loads((self.results / "report.json").read_bytes())
+        return report
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Demo:
+    return Demo(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def groq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatorProcess]:
+    """Yield a simulator that is named to the demo as the real API."""
+    log_file = tmp_path_factory.mktemp("groq") / "simulator.log"
+    with SimulatorProcess(log_file=log_file) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def real_api(groq: SimulatorProcess) -> SimulatorProcess:
+    groq.control.reset()
+    groq.control.configure(batch_seconds=0.2)
+    return groq
+
+
+@pytest.mark.slow
+def test_sample_on_the_simulator(demo: Demo) -> None:
+    status, said = demo.run()
+
+    assert status == 0, said
+    assert "a simulator, which answers with echoes and costs nothing" in said
+    assert "Attempt 1: 22 requests sent in 2 batches" in said
+    assert "Attempt 2: 1 request sent again in 1 batch" in said
+    assert "Partial: 21 of 22 requests answered, 1 not" in said
+    assert "ticket-1841          " in said
+    assert "demo-fails-always  invalid_request_error" in said
+    assert f"Files in demo-output/{demo.results.name}" in said
+    report = demo.report()
+    assert report["status"] == "partial"
+    assert report["requests"] == {"total": 22, "succeeded": 21, "failed": 1, "invalid": 0}
+    rows = demo.rows()
+    assert [row["custom_id"] for row in rows] == SAMPLE_IDS
+    answered = [row for row in rows if (row["response"] or {}).get("status_code") == 200]
+    assert {row["custom_id"] for row in rows} - {row["custom_id"] for row in answered} == {
+        "demo-fails-always"
+    }
+    failed = (demo.results / "failed.jsonl").read_bytes()
+    assert failed in SAMPLE.read_bytes()
+    assert json.loads(failed)["custom_id"] == "demo-fails-always"
+
+
+@pytest.mark.slow
+def test_sample_on_the_real_api(demo: Demo, real_api: SimulatorProcess) -> None:
+    (demo.folder / ".env").write_text(f"GROQ_API_KEY='{real_api.api_key}'\n", encoding="utf-8")
+
+    status, said = demo.run(GROQ_BASE_URL=real_api.url)
+
+    assert status == 0, said
+    assert "the real API, which costs money" in said
+    assert f"{real_api.groq_base_url}, with the key from .env" in said
+    assert "about $0.002" in said
+    assert "2 hints for the simulator left out" in said
+    assert "Succeeded: 22 requests, 22 answers" in said
+    assert real_api.api_key not in said
+    assert [row["custom_id"] for row in demo.rows()] == SAMPLE_IDS
+    stats = real_api.control.stats()
+    # With its hints two requests would have failed: none of them was sent.
+    assert (stats["creates"], stats["requests_sent"]) == (1, 22)
+    assert stats["files"] == []
+
+
+@pytest.mark.slow
+def test_interruption_cancels_at_the_real_api(demo: Demo, real_api: SimulatorProcess) -> None:
+    real_api.control.configure(batch_seconds=3600)
+    access = {"GROQ_API_KEY": real_api.api_key, "GROQ_BASE_URL": real_api.url}
+
+    with demo.start(**access) as process:
+        wait_for_batch(real_api, process)
+        process.send_signal(signal.SIGINT)
+        status, said = demo.finish(process)
+
+    assert status == 130, said
+    assert said.endswith("\nStopped. Everything that the demo had started has ended.\n")
+    assert "Nothing of the job runs at Groq any more." in said
+    assert [batch["status"] for batch in real_api.control.batches()] == ["cancelled"]
+    assert demo.report()["status"] == "cancelled"
+    assert (demo.results / "failed.jsonl").read_bytes().count(b"\n") == 22
+
+
+def wait_for_batch(simulator: SimulatorProcess, process: subprocess.Popen[str]) -> None:
+    while not simulator.control.batches():
+        assert process.poll() is None, "the demo has ended"
+        time.sleep(0.2)
+
+
+@pytest.mark.slow
+def test_rejected_file(demo: Demo) -> None:
+    path = demo.folder / "my requests.jsonl"
+    path.write_text('{"custom_id": "a"\n\n{"custom_id": "b", "method": "GET"}\n', encoding="utf-8")
+
+    status, said = demo.run(str(path))
+
+    assert status == 1, said
+    assert "Rejected: the file has 2 problems, nothing was sent to Groq" in said
+    assert "  line 1      invalid_json: " in said
+    assert "  line 3 (b)  invalid_method: " in said
+    assert "Error" not in said
+    assert sorted(file.name for file in demo.results.iterdir()) == ["invalid.jsonl", "report.json"]
+
+
+def test_interruption_before_the_job(demo: Demo) -> None:
+    with demo.start() as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("  Groq"):
+                break
+        process.send_signal(signal.SIGTERM)
+        status, said = demo.finish(process)
+    assert status == 130, said
+    assert said.endswith("\nStopped. Everything that the demo had started has ended.\n")
+    assert not (demo.folder / "demo-output").exists()
+
+
+def test_key_that_groq_refuses(demo: Demo, real_api: SimulatorProcess) -> None:
+    key = "gsk_nobody_knows_this_key"
+    status, said = demo.run(GROQ_API_KEY=key, GROQ_BASE_URL=real_api.url)
+    assert status == 1
+    assert "Error: Groq refuses the key in GROQ_API_KEY (from the environment)." in said
+    assert key not in said
+    assert real_api.control.stats()["calls"] == {"list": 1}
+
+
+def test_file_that_does_not_exist(demo: Demo) -> None:
+    status, said = demo.run("nothing.jsonl")
+    assert status == 2
+    assert said == (
+        "\nError: nothing.jsonl does not exist. Give a file: make demo FILE=requests.jsonl\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ("free", "has no Batch API. Upgrade it to the Developer tier"),
+        ("spend_limit", "has reached its spend limit"),
+        ("network_blocked", "refuses the address of this machine"),
+    ],
+)
+def test_accounts_that_cannot_run_batches(
+    real_api: SimulatorProcess, state: str, expected: str
+) -> None:
+    real_api.control.set_keys({"gsk_1": state})
+    with pytest.raises(DemoError, match=expected):
+        check_access(GroqAccess(real_api.groq_base_url, "gsk_1", ".env"), {})
+
+
+def test_address_that_is_not_groqs(real_api: SimulatorProcess) -> None:
+    access = GroqAccess(f"{real_api.url}/v1", real_api.api_key, ".env")
+    with pytest.raises(DemoError, match="does not answer like the Groq API"):
+        check_access(access, {})
+
+
+def test_nobody_listens_at_the_address() -> None:
+    access = GroqAccess("http://127.0.0.1:9/openai/v1", "gsk_1", ".env")
+    with pytest.raises(DemoError, match=r"No connection to 127\.0\.0\.1"):
+        check_access(access, {})
