@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
@@ -191,7 +192,10 @@ def _number(text: str | None) -> float | None:
 def _seconds_until(date: str, now: float) -> float | None:
     """Return the seconds until a date such as ``Wed, 21 Oct 2026 07:28:00 GMT``, at least 0."""
     try:
-        return max(parsedate_to_datetime(date).timestamp() - now, 0.0)
+        moment = parsedate_to_datetime(date)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return max(moment.timestamp() - now, 0.0)
     except (ValueError, TypeError, OverflowError):
         return None
 

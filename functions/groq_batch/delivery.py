@@ -14,7 +14,13 @@ from typing import Any
 from groq_batch import layout
 from groq_batch.jobs import JobRequest
 from groq_batch.reports import RUNNING
-from groq_batch.storage import JOB_METADATA, ConflictError, ObjectWriter, Storage
+from groq_batch.storage import (
+    JOB_METADATA,
+    ConflictError,
+    ObjectWriter,
+    Storage,
+    UnwritableObjectError,
+)
 from groq_batch.upload_keys import check_key
 
 _TRIES = 5
@@ -95,7 +101,12 @@ class Delivery:
                     path = mine
                     continue
             if self._owns_path:
-                self._remove(keys)
+                try:
+                    self._remove(keys)
+                except UnwritableObjectError:
+                    # What stands there is locked, so this job cannot deliver there either.
+                    path = layout.superseded_path(mine, self._request.path)
+                    continue
             try:
                 self._storage.put_json(
                     keys.report,
@@ -208,6 +219,7 @@ class Delivery:
 
         Raises:
             OvertakenError: A newer job's object stands there.
+            UnwritableObjectError: S3 does not let this key be written or removed.
         """
         for _ in range(_TRIES):
             head = self._storage.head(key)

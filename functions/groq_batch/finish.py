@@ -8,6 +8,7 @@ changing anything.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -28,7 +29,14 @@ from groq_batch.jobs import JobRecord, JobRequest, ShardSummary, Stop, is_closed
 from groq_batch.joining import join
 from groq_batch.observability import logger
 from groq_batch.reports import delivery_outputs, event_detail, final_report, latest_summaries
-from groq_batch.storage import ConflictError, ObjectWriter, Storage, StoredObject
+from groq_batch.storage import (
+    ConflictError,
+    ObjectWriter,
+    Storage,
+    StoredObject,
+    UnreadableObjectError,
+    UnwritableObjectError,
+)
 from groq_batch.submit import backoff_seconds
 from groq_batch.summaries import load_summaries
 
@@ -36,6 +44,7 @@ EVENT_SOURCE = "groq-batch"
 EVENT_DETAIL_TYPE = "Batch Job Ended"
 _MOST_CLEANING_TRIES = 20
 _DELETERS = 8
+_DENIALS = (UnreadableObjectError, UnwritableObjectError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,15 +149,33 @@ class _Finishing:
         self._job = JobRecord.load(storage, self._keys)
         self._stop = Stop.load(storage, self._keys)
         self._boards, self._summaries = _load_attempts(storage, self._keys)
-        self._outputs: dict[str, str | None] = {}
+        self._outputs: dict[str, str | None] = delivery_outputs(
+            layout.delivery_keys(request.path),
+            storage.url,
+            results=False,
+            failed=False,
+            invalid=False,
+        )
+        self._denied: dict[str, Any] | None = None
 
     def place(self, path: str) -> str:
-        """Put results, failed lines and problems in place; returns the path they stand under."""
+        """Put results, failed lines and problems in place; returns the path they stand under.
+
+        Where a newer job or a lock stands in the way that is a path of this job's own. What cannot
+        be written there either stays in the job's working files, and the report says so.
+        """
+        aside = layout.superseded_path(self._request.job_id, self._request.path)
         try:
             self._place(layout.delivery_keys(path))
         except OvertakenError:
-            path = layout.superseded_path(self._request.job_id, self._request.path)
+            path = aside
             self._place(layout.delivery_keys(path))
+        except _DENIALS as error:
+            self._denied = _denied_writing(str(error))
+            if path != aside:
+                with contextlib.suppress(*_DENIALS):
+                    self._place(layout.delivery_keys(aside))
+                    path = aside
         return path
 
     def report(self, path: str, *, now: datetime) -> dict[str, Any]:
@@ -165,6 +192,8 @@ class _Finishing:
 
     def _report(self, now: datetime) -> dict[str, Any]:
         status, reason = _end_of(self._job, self._stop, self._summaries)
+        if self._denied is not None:
+            status, reason = "failed", self._denied
         return final_report(
             self._request,
             self._job,
@@ -199,6 +228,16 @@ class _Finishing:
 
     def _writing(self, sources: list[StoredObject]) -> Callable[[ObjectWriter], None] | None:
         return (lambda writer: join(self._storage, sources, writer)) if sources else None
+
+
+def _denied_writing(key: str) -> dict[str, Any]:
+    """Return the reason of a job whose results S3 does not let be written."""
+    return {
+        "code": "permission_denied",
+        "message": f"S3 does not allow the functions to write or remove {key}; a policy or a lock "
+        f"denies it. The results stand where outputs says, or in the job's folder of work/. Allow "
+        f"it before the next upload.",
+    }
 
 
 def _load_attempts(

@@ -184,23 +184,17 @@ class GroqClient:
             )
             return made, made.content_type
 
-        file = GroqFile.from_api(
-            self._json(
-                self._call(
-                    "POST",
-                    "/files",
-                    body=body,
-                    seconds=self._timeouts.upload,
-                    read_timeout=self._timeouts.transfer,
-                    # urllib3 gives this time to each piece of the body as well, and a server that
-                    # stores what it gets may well pause.
-                    connect_timeout=self._timeouts.transfer,
-                )
-            )
+        call = self._call(
+            "POST",
+            "/files",
+            body=body,
+            seconds=self._timeouts.upload,
+            read_timeout=self._timeouts.transfer,
+            # urllib3 gives this time to each piece of the body as well, and a server that stores
+            # what it gets may well pause.
+            connect_timeout=self._timeouts.transfer,
         )
-        if file is None:
-            raise UnknownOutcomeError("The answer to the upload names no file.")
-        return file
+        return self._answer(call, _file)
 
     def list_files(self) -> list[GroqFile]:
         """Return all files of the account."""
@@ -239,30 +233,28 @@ class GroqClient:
             target.seek(0)
             target.truncate()
             answer = self._exchange(call, into=target)
-            _check_content(call, answer, target)
-            self._check_size(file_id, answer, sizes, call.until)
+            if _is_doubtful(call, answer, target):
+                self._check_size(file_id, answer, sizes, call.until)
             return answer.size
 
         return self._repeated(fetch, until=call.until, repeatable=True)
 
     def _check_size(self, file_id: str, answer: HttpAnswer, sizes: set[int], until: float) -> None:
-        """Ask Groq for the size of a content whose answer did not tell it, or that is empty.
+        """Hold a content against the size that Groq gives of the file, if it gives one.
 
         Raises:
             UnknownOutcomeError: The content is shorter, and has not come twice in the same size.
         """
-        if answer.size and "content-length" in answer.headers:
-            return
-        call = self._call("GET", f"/files/{_segment(file_id)}", until=until)
         try:
-            file = GroqFile.from_api(self._json(call))
+            file = self._answer(
+                self._call("GET", f"/files/{_segment(file_id)}", until=until), _file
+            )
         except GroqApiError:
             return
-        expected = file.bytes if file is not None else None
-        if expected is None or answer.size >= expected or answer.size in sizes:
+        if file.bytes is None or answer.size >= file.bytes or answer.size in sizes:
             return
         sizes.add(answer.size)
-        raise UnknownOutcomeError(f"The content has {answer.size} of {expected} bytes.")
+        raise UnknownOutcomeError(f"The content has {answer.size} of {file.bytes} bytes.")
 
     # -- batches ---------------------------------------------------------------------------------
 
@@ -295,12 +287,12 @@ class GroqClient:
             seconds=self._timeouts.call + self._timeouts.transfer,
             read_timeout=self._timeouts.transfer,
         )
-        return _batch(self._json(call), call)
+        return self._answer(call, _batch)
 
     def retrieve_batch(self, batch_id: str) -> Batch:
         """Return one batch."""
         call = self._call("GET", f"/batches/{_segment(batch_id)}")
-        return _batch(self._json(call), call, batch_id)
+        return self._answer(call, lambda data: _batch(data, batch_id))
 
     def batches_by_id(self, batch_ids: Sequence[str]) -> dict[str, Batch]:
         """Return batches by id, 200 with each call.
@@ -330,18 +322,18 @@ class GroqClient:
         self, asked: Sequence[str], found: dict[str, Batch], until: float
     ) -> None:
         """Add to ``found`` what a list of these ids shows, on as many pages as show any."""
-        query = [("id", batch_id) for batch_id in asked]
+        query, wanted = [("id", batch_id) for batch_id in asked], set(asked)
         cursor: str | None = None
         while True:
             page = [("cursor", cursor)] if cursor else []
-            data = self._json(self._call("GET", "/batches", query=[*query, *page], until=until))
-            batches = (Batch.from_api(item) for item in _items(data))
+            call = self._call("GET", "/batches", query=[*query, *page], until=until)
+            items, cursor = self._answer(call, lambda data: _page(data, strict=False))
+            batches = (Batch.from_api(item) for item in items)
             # A server that does not know the parameter answers with all batches, others' too.
-            shown = {batch.id: batch for batch in batches if batch and batch.id in asked}
+            shown = {batch.id: batch for batch in batches if batch and batch.id in wanted}
             is_news = bool(shown.keys() - found.keys())
             found.update(shown)
-            cursor = _next_cursor(data, strict=False)
-            if not cursor or not is_news or all(batch_id in found for batch_id in asked):
+            if not cursor or not is_news or wanted <= found.keys():
                 return
 
     def _look_up_each(self, asked: Sequence[str], found: dict[str, Batch], until: float) -> None:
@@ -359,7 +351,7 @@ class GroqClient:
                 return None
             call = self._call("GET", f"/batches/{_segment(batch_id)}", until=until)
             try:
-                found[batch_id] = _batch(self._json(call), call, batch_id)
+                found[batch_id] = self._answer(call, lambda data: _batch(data, batch_id))
             except NotFoundError:
                 return None
             except GroqApiError as error:
@@ -388,7 +380,7 @@ class GroqClient:
         """Cancel a batch and return it; one that has ended already is returned as it is."""
         call = self._call("POST", f"/batches/{_segment(batch_id)}/cancel")
         try:
-            return _batch(self._json(call), call, batch_id)
+            return self._answer(call, lambda data: _batch(data, batch_id))
         except NotFoundError:
             raise
         except (RequestRefusedError, UnknownOutcomeError):
@@ -411,9 +403,9 @@ class GroqClient:
         seen: set[str] = set()
         while True:
             query = [("cursor", cursor)] if cursor else []
-            data = self._json(self._call("GET", path, query=query, until=until))
-            yield from _items(data)
-            cursor = _next_cursor(data, strict=strict)
+            call = self._call("GET", path, query=query, until=until)
+            items, cursor = self._answer(call, lambda data: _page(data, strict=strict))
+            yield from items
             if cursor is None:
                 return
             if cursor in seen:
@@ -450,21 +442,20 @@ class GroqClient:
             read_timeout=read_timeout or self._timeouts.read,
         )
 
-    def _json(self, call: _Call) -> Any:
-        """Make a call, some times if need be, and return its JSON."""
-        return self._repeated(
-            lambda: self._json_once(call), until=call.until, repeatable=call.method != "POST"
-        )
+    def _answer(self, call: _Call, read: Callable[[Any], _Result]) -> _Result:
+        """Make a call, some times if need be, and return what ``read`` makes of its JSON."""
 
-    def _json_once(self, call: _Call) -> Any:
-        answer = self._exchange(call)
-        try:
-            return json.loads(answer.body)
-        except (ValueError, RecursionError):
-            problem = UnknownOutcomeError(
-                f"The answer to {call} is not JSON.", status=answer.status
-            )
-        raise problem
+        def attempt() -> _Result:
+            answer = self._exchange(call)
+            try:
+                return read(json.loads(answer.body))
+            except (ValueError, RecursionError):
+                problem = "is not JSON"
+            except _ShapeError as error:
+                problem = str(error)
+            raise UnknownOutcomeError(f"The answer to {call} {problem}.", status=answer.status)
+
+        return self._repeated(attempt, until=call.until, repeatable=call.method != "POST")
 
     def _repeated(
         self, attempt: Callable[[], _Result], *, until: float, repeatable: bool
@@ -539,56 +530,72 @@ class GroqClient:
         raise error_from_answer(answer.status, answer.headers, shown)
 
 
-def _batch(data: object, call: _Call, batch_id: str | None = None) -> Batch:
-    """Read the answer to a call that concerns one batch (the one with this id, if given)."""
+class _ShapeError(Exception):
+    """An answer's JSON is not what it should be; the text goes on after "The answer …"."""
+
+
+def _file(data: object) -> GroqFile:
+    file = GroqFile.from_api(data)
+    if file is None:
+        raise _ShapeError("names no file")
+    return file
+
+
+def _batch(data: object, batch_id: str | None = None) -> Batch:
+    """Read a batch: the one with this id, if given."""
     batch = Batch.from_api(data)
     if batch is None or (batch_id is not None and batch.id != batch_id):
-        raise UnknownOutcomeError(f"The answer to {call} is not about the batch asked for.")
+        raise _ShapeError("is not about the batch asked for")
     return batch
 
 
-def _items(data: object) -> list[Any]:
-    """Return the items of a list's page; null is how some languages write an empty list."""
-    if isinstance(data, dict) and "data" in data and not data.get("error"):
-        data = [] if data["data"] is None else data["data"]
-    if not isinstance(data, list):
-        raise UnknownOutcomeError("The answer is not a list.")
-    return data
-
-
-def _next_cursor(data: object, *, strict: bool) -> str | None:
-    """Return the cursor of the next page, or None when this page is the last.
+def _page(data: object, *, strict: bool) -> tuple[list[Any], str | None]:
+    """Return the items of a list's page, and the cursor of the next page unless it is the last.
 
     Raises:
-        UnknownOutcomeError: ``strict``, and there is a next page that cannot be asked for.
+        _ShapeError: It is no list, or ``strict`` and there is a next page that cannot be asked for.
     """
-    paging = data.get("paging") if isinstance(data, dict) else None
+    items, paging = data, None
+    if isinstance(data, dict) and "data" in data and not data.get("error"):
+        # Null is how some languages write an empty list.
+        items, paging = data["data"] or [], data.get("paging")
+    if not isinstance(items, list):
+        raise _ShapeError("is not a list")
     cursor = paging.get("next_cursor") if isinstance(paging, dict) else None
     if isinstance(cursor, int) and not isinstance(cursor, bool):
-        return str(cursor)
-    if isinstance(cursor, str) and cursor:
-        return cursor
-    if cursor and strict:
-        raise UnknownOutcomeError("The list names a next page in a form that is not known.")
-    return None
+        cursor = str(cursor)
+    if cursor and not isinstance(cursor, str) and strict:
+        raise _ShapeError("names a next page in a form that is not known")
+    return items, cursor if isinstance(cursor, str) and cursor else None
 
 
-def _check_content(call: _Call, answer: HttpAnswer, target: BinaryIO) -> None:
-    """Tell a file of rows from a message that came in its place with a status of success.
+def _is_doubtful(call: _Call, answer: HttpAnswer, target: BinaryIO) -> bool:
+    """Tell whether a content should be held against the size that Groq knows.
 
     A message that passed for a file of rows would make every request of the batch look unanswered,
-    and they would all be sent, and paid for, again. Rows that are broken pass.
+    and they would all be sent, and paid for, again. A file may have broken rows, though.
 
     Raises:
-        UnknownOutcomeError: It is no file of rows.
+        UnknownOutcomeError: It is a message that came in the place of a file of rows.
     """
     target.seek(0)
     start = target.read(_LARGEST_ERROR_FILE + 1)
     target.seek(0, SEEK_END)
-    is_text = start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] not in b'{["'
+    rows = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     # Any other success than 200 has a part of the file, or none.
-    if answer.status != 200 or is_text or _is_error_object(start):
+    if answer.status != 200 or rows[:1] not in b'{["' or _is_error_object(rows):
         raise UnknownOutcomeError(f"The answer to {call} is no file of rows.", status=answer.status)
+    has_length = "content-length" in answer.headers and "content-encoding" not in answer.headers
+    first, end, _ = rows.partition(b"\n")
+    first_is_whole = bool(end) or len(start) <= _LARGEST_ERROR_FILE
+    return not has_length or not rows or (first_is_whole and not _is_object(first))
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _is_error_object(content: bytes) -> bool:

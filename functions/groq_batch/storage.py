@@ -27,6 +27,7 @@ _DELETE_AT_ONCE = 1000
 _MISSING_CODES = {"404", "NoSuchKey", "NotFound", "NoSuchVersion"}
 _CONFLICT_CODES = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}
 _VERSION_GONE_CODES = {"405", "MethodNotAllowed"}
+_DENIED_CODES = {"403", "AccessDenied"}
 
 JOB_METADATA = "groq-batch-job"
 """User metadata that names the job which wrote an object."""
@@ -42,6 +43,10 @@ class MissingObjectError(Exception):
 
 class UnreadableObjectError(Exception):
     """S3 refuses to hand out the object (403: a permission, or the key that encrypts it)."""
+
+
+class UnwritableObjectError(Exception):
+    """S3 refuses to have the object written or removed (403: a policy, a lock, a key of KMS)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +116,7 @@ class Storage:
 
         Raises:
             ConflictError: A condition was given and does not hold.
+            UnwritableObjectError: S3 answers 403.
         """
         return self.put_bytes(
             key,
@@ -135,6 +141,7 @@ class Storage:
 
         Raises:
             ConflictError: A condition was given and does not hold.
+            UnwritableObjectError: S3 answers 403.
         """
         condition = _condition(if_none_match=if_none_match, if_match=if_match)
         try:
@@ -149,6 +156,8 @@ class Storage:
         except ClientError as error:
             if condition and _code(error) in _CONFLICT_CODES | _MISSING_CODES:
                 raise ConflictError(key) from error
+            if _code(error) in _DENIED_CODES:
+                raise UnwritableObjectError(key) from error
             raise
         return str(answer["ETag"])
 
@@ -168,7 +177,7 @@ class Storage:
         except ClientError as error:
             if _code(error) in _MISSING_CODES | _VERSION_GONE_CODES:
                 return None
-            if _code(error) == "403":
+            if _code(error) in _DENIED_CODES:
                 raise UnreadableObjectError(key) from error
             raise
         return ObjectHead(
@@ -179,7 +188,11 @@ class Storage:
         )
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Remove objects; in a versioned bucket they stay as older versions."""
+        """Remove objects; in a versioned bucket they stay as older versions.
+
+        Raises:
+            UnwritableObjectError: S3 refuses to remove one; the message names it.
+        """
         pending = list(keys)
         for start in range(0, len(pending), _DELETE_AT_ONCE):
             answer = self.s3.delete_objects(
@@ -190,7 +203,7 @@ class Storage:
                 },
             )
             for refused in answer.get("Errors", []):
-                raise UnreadableObjectError(f"{refused.get('Key')}: {refused.get('Code')}")
+                raise UnwritableObjectError(f"{refused.get('Key')}: {refused.get('Code')}")
 
     def objects(self, prefix: str) -> Iterator[StoredObject]:
         """Yield the objects below a prefix in order of their keys, 1,000 for each call."""
@@ -259,7 +272,7 @@ class Storage:
         except ClientError as error:
             if _code(error) in _MISSING_CODES | _VERSION_GONE_CODES:
                 raise MissingObjectError(key) from error
-            if _code(error) in {"403", "AccessDenied"}:
+            if _code(error) in _DENIED_CODES:
                 raise UnreadableObjectError(key) from error
             raise
 
@@ -338,6 +351,7 @@ class ObjectWriter:
 
         Raises:
             ConflictError: The condition does not hold; the parts are dropped.
+            UnwritableObjectError: S3 answers 403.
         """
         condition = _condition(if_none_match=if_none_match, if_match=None)
         if self._upload_id is None and not self._parts:
@@ -364,6 +378,8 @@ class ObjectWriter:
             if condition and _code(error) in _CONFLICT_CODES:
                 self.abort()
                 raise ConflictError(self.key) from error
+            if _code(error) in _DENIED_CODES:
+                raise UnwritableObjectError(self.key) from error
             raise
         return str(answer["ETag"])
 
@@ -418,17 +434,26 @@ class ObjectWriter:
 
     def _submit(self, send: Any) -> None:
         if self._upload_id is None:
-            self._upload_id = self._storage.s3.create_multipart_upload(
-                Bucket=self._storage.bucket,
-                Key=self.key,
-                ContentType=self._content_type,
-                Metadata=self._metadata,
-            )["UploadId"]
+            self._upload_id = self._begin_upload()
         if self._pool is None:
             self._pool = ThreadPoolExecutor(max_workers=_PARTS_IN_FLIGHT)
         self._collect(everything=False)
         number = len(self._parts) + len(self._in_flight) + 1
         self._in_flight[self._pool.submit(send, number)] = number
+
+    def _begin_upload(self) -> str:
+        try:
+            answer = self._storage.s3.create_multipart_upload(
+                Bucket=self._storage.bucket,
+                Key=self.key,
+                ContentType=self._content_type,
+                Metadata=self._metadata,
+            )
+        except ClientError as error:
+            if _code(error) in _DENIED_CODES:
+                raise UnwritableObjectError(self.key) from error
+            raise
+        return str(answer["UploadId"])
 
     def _collect(self, *, everything: bool) -> None:
         """Take over finished parts; wait while too many (or, at the end, any) are under way."""
