@@ -1,0 +1,907 @@
+"""Preparing a job: the handler with its role on moto's S3, and its crashes on a double of S3."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import gzip
+import json
+import random
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import ClientError, ReadTimeoutError
+
+from groq_batch import bootstrap, layout
+from groq_batch.config import Settings
+from groq_batch.jobs import JobRecord, JobRequest, Stop
+from groq_batch.options import JobOptions
+from groq_batch.prepare import Preparation, prepare_input
+from groq_batch.storage import PART_BYTES, Storage
+from tests.fakes.calls import Call, Wire, plain_wire
+from tests.fakes.s3 import FakeS3, client_error
+from tests.integration.account import BUCKET, Account, account
+
+MODEL = "openai/gpt-oss-20b"
+JOB_FILES = ("job.json", "plan.json")
+
+
+def request(custom_id: str, content: str = "Say hello.", **body: Any) -> bytes:
+    """Return a good request line without its end."""
+    fields = {
+        "custom_id": custom_id,
+        "method": "POST",
+        "url": "/v1/chat/completions",
+        "body": {"model": MODEL, "messages": [{"role": "user", "content": content}], **body},
+    }
+    return json.dumps(fields).encode()
+
+
+def bad(custom_id: str) -> bytes:
+    """Return a line with a method that no batch takes."""
+    return request(custom_id).replace(b"POST", b"GET")
+
+
+def file_of(*lines: bytes) -> bytes:
+    return b"".join(line + b"\n" for line in lines)
+
+
+GOOD = [request(f"id-{number}") for number in range(5)]
+BODY_BYTES = len(json.dumps(json.loads(GOOD[0])["body"]))
+
+# -- the handler on moto ---------------------------------------------------------------------------
+
+
+class Job:
+    """One upload and its job, in an account."""
+
+    def __init__(self, made: Account, data: bytes, key: str, options: Mapping[str, str]) -> None:
+        self.made = made
+        self.key = key
+        self.version_id = made.upload(key, data, **options)
+        started = made.invoke("start_job", {"key": key})
+        assert started["status"] == "started"
+        self.job_id: str = started["job_id"]
+        self.report_key: str = started["report"].removeprefix(f"s3://{BUCKET}/")
+        self.keys = layout.WorkKeys(self.job_id)
+
+    def prepare(self) -> dict[str, Any]:
+        """Run the handler, with no more than its role allows."""
+        return self.made.invoke("prepare_input", {"job_id": self.job_id})
+
+    @property
+    def report(self) -> dict[str, Any]:
+        return self.made.json(self.report_key)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        return self.made.json(self.keys.job_record)
+
+    @property
+    def shards(self) -> dict[str, bytes]:
+        """What a Distributed Map would be given, by name."""
+        prefix = self.keys.shards(1)
+        return {key.removeprefix(prefix): self.made.read(key) for key in self.made.keys(prefix)}
+
+    @property
+    def work(self) -> list[str]:
+        """All that stands in the job's folder, without what every job has."""
+        names = [key.removeprefix(self.keys.prefix) for key in self.made.keys(self.keys.prefix)]
+        return [name for name in names if name not in JOB_FILES]
+
+    @property
+    def versions(self) -> list[str]:
+        """All versions and markers of the job's folder, without what every job has."""
+        found = self.made.s3.list_object_versions(Bucket=BUCKET, Prefix=self.keys.prefix)
+        entries = [*found.get("Versions", []), *found.get("DeleteMarkers", [])]
+        names = sorted(entry["Key"].removeprefix(self.keys.prefix) for entry in entries)
+        return [name for name in names if name not in JOB_FILES]
+
+    @property
+    def open_uploads(self) -> list[str]:
+        found = self.made.s3.list_multipart_uploads(Bucket=BUCKET)
+        return [upload["Key"] for upload in found.get("Uploads", [])]
+
+    @property
+    def invalid(self) -> list[dict[str, Any]]:
+        """The rows that are delivered at ``invalid/<path>`` in the end."""
+        data = self.made.read(self.keys.invalid)
+        if self.key.endswith(".gz"):
+            data = gzip.decompress(data)
+        return [json.loads(row) for row in data.splitlines()]
+
+    def reads_of_the_input(self) -> int:
+        """Return how often the last invocation has read the upload."""
+        return sum(
+            call.operation == "GetObject" and call.parameters["Key"] == self.key
+            for call in self.made.calls
+        )
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch, lambda_context: LambdaContext) -> Iterator[Account]:
+    with account(monkeypatch, lambda_context, MaxRequestsPerBatch="2") as made:
+        yield made
+
+
+@pytest.fixture
+def upload(made: Account) -> Callable[..., Job]:
+    def upload(*lines: bytes, key: str = "input/team/a.jsonl", **options: str) -> Job:
+        return Job(made, file_of(*lines), key, options)
+
+    return upload
+
+
+Upload = Callable[..., Job]
+
+
+class TestAccepted:
+    def test_what_the_state_machine_goes_on_with(self, upload: Upload) -> None:
+        job = upload(*GOOD)
+        assert job.prepare() == {
+            "accepted": True,
+            "attempt": 1,
+            "shards_prefix": f"work/{job.job_id}/shards/attempt-1/",
+            "polls": 0,
+            "resume_in": Preparation(accepted=True, attempt=1, shards_prefix="").resume_in,
+        }
+
+    def test_shards_and_nothing_else(self, upload: Upload) -> None:
+        job = upload(GOOD[0], b"", GOOD[1] + b"\r", b"  ", *GOOD[2:])
+        job.prepare()
+        assert job.shards == {
+            "00001.jsonl": file_of(*GOOD[:2]),
+            "00002.jsonl": file_of(*GOOD[2:4]),
+            "00003.jsonl": file_of(GOOD[4]),
+        }
+        assert job.work == job.versions
+        assert len(job.work) == 3
+        assert job.open_uploads == []
+        assert job.made.keys("invalid/") == job.made.keys("output/") == []
+
+    def test_the_report_of_the_running_job(self, upload: Upload) -> None:
+        job = upload(*GOOD, b"", request("limited", max_tokens=100))
+        job.prepare()
+        report = job.report
+        data = file_of(*GOOD, b"", request("limited", max_tokens=100))
+        body_bytes = 5 * BODY_BYTES + len(
+            json.dumps(json.loads(request("limited", max_tokens=100))["body"])
+        )
+        estimate = report["cost_usd"].pop("estimated")
+        assert estimate == pytest.approx(body_bytes / 4 * 0.0375e-6 + 100 * 0.15e-6, rel=1e-6)
+        assert report.pop("timing")["started_at"].endswith("Z")
+        assert report == {
+            "schema_version": 1,
+            "job_id": job.job_id,
+            "status": "running",
+            "input": {
+                "bucket": BUCKET,
+                "key": "input/team/a.jsonl",
+                "version_id": job.version_id,
+                "bytes": len(data),
+                "lines": 7,
+            },
+            "requests": {"total": 6, "succeeded": 0, "failed": 0, "invalid": 0},
+            "progress": {"completed": 0, "total": 6},
+            "batches": [],
+            "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
+            "cost_usd": {"actual": None},
+            "errors": [],
+            "errors_total": 0,
+            "outputs": {"results": None, "failed": None, "invalid": None},
+        }
+
+    def test_the_record_of_the_job(self, upload: Upload) -> None:
+        job = upload(*GOOD)
+        job.prepare()
+        sizes = [len(data) for data in job.shards.values()]
+        assert job.record["shards"] == [
+            [1, 2, sizes[0], 0],
+            [2, 2, sizes[1], 0],
+            [3, 1, sizes[2], 0],
+        ]
+        assert job.record["options"] == {
+            "completion_window": "24h",
+            "skip_invalid_lines": False,
+            "max_attempts": 3,
+            "max_job_cost_usd": 0.0,
+        }
+        assert job.record["accepted"] is True
+
+    @pytest.mark.parametrize(
+        "key",
+        [
+            "input/a.jsonl",
+            "input/team a/b+c/ü'\"&.jsonl",
+            "input/recurring.jsonl",
+            "recurring/daily.jsonl",
+            "input/" + "k" * (900 - len("input/.jsonl")) + ".jsonl",
+        ],
+    )
+    def test_keys(self, upload: Upload, key: str) -> None:
+        job = upload(*GOOD, key=key)
+        assert job.prepare()["accepted"] is True
+        assert job.report["input"]["key"] == key
+
+    def test_a_compressed_file(self, made: Account) -> None:
+        members = gzip.compress(file_of(*GOOD[:2])) + gzip.compress(file_of(*GOOD[2:]))
+        job = Job(made, members, "input/a.jsonl.gz", {})
+        assert job.prepare()["accepted"] is True
+        assert b"".join(job.shards.values()) == file_of(*GOOD)
+        assert job.report["input"]["bytes"] == len(members)
+
+    def test_a_model_without_a_price(self, upload: Upload) -> None:
+        job = upload(request("a", model="whisper-large-v3"))
+        assert job.prepare()["accepted"] is True
+        assert job.report["cost_usd"]["estimated"] is None
+
+    def test_a_shard_of_several_parts(self, made: Account) -> None:
+        lines = [request("a", "x" * (PART_BYTES + 1)), request("b", "y" * (PART_BYTES + 1))]
+        job = Job(made, file_of(*lines), "input/a.jsonl", {})
+        assert job.prepare()["accepted"] is True
+        assert made.count("UploadPart") >= 2
+        assert job.shards == {"00001.jsonl": file_of(*lines)}
+
+    def test_the_version_of_the_upload_is_read(self, made: Account, upload: Upload) -> None:
+        first = upload(*GOOD)
+        made.upload(first.key, b"of somebody else")
+        assert first.prepare()["accepted"] is True
+        second = Job(made, file_of(GOOD[0]), first.key, {})
+        made.s3.delete_object(Bucket=BUCKET, Key=first.key)
+        assert second.prepare()["accepted"] is True
+        assert b"".join(first.shards.values()) == file_of(*GOOD)
+        assert b"".join(second.shards.values()) == file_of(GOOD[0])
+
+
+class TestSkipping:
+    def test_bad_lines_are_kept_apart(self, upload: Upload) -> None:
+        job = upload(bad("x"), *GOOD[:3], bad("id-0"), b"[]", on_invalid_line="skip")
+        assert job.prepare()["accepted"] is True
+        assert b"".join(job.shards.values()) == file_of(*GOOD[:3])
+        assert job.work == [
+            "invalid",
+            "shards/attempt-1/00001.jsonl",
+            "shards/attempt-1/00002.jsonl",
+            "skipped/00001.jsonl",
+            "skipped/00001.raw",
+            "skipped/00002.jsonl",
+            "skipped/00002.raw",
+        ]
+        assert job.made.read(job.keys.skipped_raw(2)) == file_of(bad("id-0"), b"[]")
+        assert [shard[3] for shard in job.record["shards"]] == [1, 2]
+        assert job.open_uploads == []
+
+    def test_the_report_tells_of_them(self, upload: Upload) -> None:
+        job = upload(bad("x"), *GOOD[:3], bad("id-0"), b"", b"[]", on_invalid_line="skip")
+        job.prepare()
+        report = job.report
+        assert report["status"] == "running"
+        assert report["requests"] == {"total": 6, "succeeded": 0, "failed": 0, "invalid": 3}
+        assert report["progress"] == {"completed": 0, "total": 3}
+        assert [(one["line"], one["custom_id"], one["code"]) for one in report["errors"]] == [
+            (1, "x", "invalid_method"),
+            (5, "id-0", "duplicate_custom_id"),
+            (7, None, "not_an_object"),
+        ]
+        assert report["errors_total"] == 3
+        assert job.invalid == report["errors"]
+
+    def test_without_a_good_line_nothing_is_left_to_run(self, upload: Upload) -> None:
+        job = upload(bad("a"), bad("b"), on_invalid_line="skip")
+        assert job.prepare()["accepted"] is False
+        assert job.record["failure"] is None
+        assert [row["code"] for row in job.invalid] == ["invalid_method", "invalid_method"]
+        assert job.versions == ["invalid"]
+        assert job.open_uploads == []
+
+    def test_the_file_as_a_whole_rejects_all_the_same(self, made: Account) -> None:
+        data = gzip.compress(file_of(*GOOD, bad("x")))[:-1]
+        job = Job(made, data, "input/a.jsonl.gz", {"on_invalid_line": "skip"})
+        assert job.prepare()["accepted"] is False
+        assert [row["code"] for row in job.invalid] == ["invalid_method", "not_gzip"]
+        assert job.versions == ["invalid"]
+
+
+class TestRejected:
+    """Nothing of a rejected file is left, not even as a version that nobody sees."""
+
+    def test_a_bad_line_among_good_ones(self, upload: Upload) -> None:
+        job = upload(*GOOD, bad("x"), request("y"))
+        assert job.prepare()["accepted"] is False
+        assert job.shards == {}
+        assert job.versions == ["invalid"]
+        assert job.open_uploads == []
+        assert job.invalid == [
+            {
+                "line": 6,
+                "custom_id": "x",
+                "code": "invalid_method",
+                "message": 'The method must be "POST", but it is another text. Set it to "POST".',
+            }
+        ]
+
+    def test_the_report_of_the_job(self, upload: Upload) -> None:
+        job = upload(*GOOD, b"", *[bad(f"bad-{number}") for number in range(120)])
+        job.prepare()
+        report = job.report
+        assert report["status"] == "running"
+        assert report["input"]["lines"] == 126
+        assert report["requests"]["total"] == 125
+        assert report["requests"]["invalid"] == 120
+        assert report["progress"]["total"] == 5
+        assert len(report["errors"]) == 100
+        assert report["errors_total"] == len(job.invalid) == 120
+        assert [row["line"] for row in job.invalid] == list(range(7, 127))
+
+    def test_all_that_is_wrong_is_compressed_like_the_input(self, made: Account) -> None:
+        job = Job(made, gzip.compress(file_of(bad("a"), b"[]")), "input/a.jsonl.gz", {})
+        assert job.prepare()["accepted"] is False
+        assert [row["line"] for row in job.invalid] == [1, 2]
+
+    @pytest.mark.parametrize(
+        ("data", "key", "code"),
+        [
+            pytest.param(b"", "input/a.jsonl", "empty_file", id="empty"),
+            pytest.param(b"\xef\xbb\xbf\r\n\n", "input/a.jsonl", "empty_file", id="blank"),
+            pytest.param(gzip.compress(b""), "input/a.jsonl.gz", "empty_file", id="empty gzip"),
+            pytest.param(file_of(*GOOD), "input/a.jsonl.gz", "not_gzip", id="not gzip"),
+        ],
+    )
+    def test_the_file_as_a_whole(self, made: Account, data: bytes, key: str, code: str) -> None:
+        job = Job(made, data, key, {})
+        assert job.prepare()["accepted"] is False
+        (row,) = job.invalid
+        assert (row["line"], row["custom_id"], row["code"]) == (None, None, code)
+        assert job.report["errors"] == [row]
+        assert job.report["requests"]["total"] == 0
+
+    def test_what_was_seen_of_a_damaged_file_is_counted(self, made: Account) -> None:
+        content = file_of(*GOOD, bad("x")) + random.Random(1).randbytes(200_000).hex().encode()
+        job = Job(made, gzip.compress(content)[:-70_000], "input/a.jsonl.gz", {})
+        assert job.prepare()["accepted"] is False
+        report = job.report
+        assert report["errors"][0]["code"] == "not_gzip"
+        assert report["errors"][1]["line"] == 6
+        assert report["progress"]["total"] == 5
+        assert report["input"]["lines"] == report["requests"]["total"] == 6
+
+    @pytest.mark.parametrize(
+        ("key", "code"),
+        [
+            ("input/recurring/a.jsonl", "reserved_path"),
+            ("input/superseded/job/a.jsonl", "reserved_path"),
+            ("input/a.json", "unsupported_name"),
+            ("input/a.jsonl.zip", "unsupported_name"),
+            ("input/a", "unsupported_name"),
+            ("input/" + "k" * (901 - len("input/.jsonl")) + ".jsonl", "key_too_long"),
+        ],
+    )
+    def test_a_key_at_fault(self, upload: Upload, key: str, code: str) -> None:
+        job = upload(*GOOD, key=key)
+        assert job.prepare()["accepted"] is False
+        assert job.reads_of_the_input() == 0
+        report = job.report
+        assert report["input"]["bytes"] == len(file_of(*GOOD))
+        assert report["requests"]["total"] == report["input"]["lines"] == 0
+        (error,) = report["errors"]
+        assert (error["line"], error["code"]) == (None, code)
+        assert "pload the file under" in error["message"]
+        assert job.invalid == [error]
+        assert job.versions == ["invalid"]
+        if code == "key_too_long":
+            assert job.report_key == f"reports/{job.job_id}.json"
+
+
+class TestOptions:
+    def test_of_an_upload(self, upload: Upload) -> None:
+        job = upload(
+            *GOOD,
+            completion_window="7d",
+            on_invalid_line="skip",
+            max_attempts="2",
+            max_job_cost_usd="1.50",
+        )
+        assert job.prepare()["accepted"] is True
+        assert job.record["options"] == {
+            "completion_window": "7d",
+            "skip_invalid_lines": True,
+            "max_attempts": 2,
+            "max_job_cost_usd": 1.5,
+        }
+
+    def test_that_cannot_be_used(self, upload: Upload) -> None:
+        """The file is checked all the same, so that one upload tells everything."""
+        job = upload(*GOOD, bad("x"), max_attempts="11", on_invalid_line="ignore")
+        assert job.prepare()["accepted"] is False
+        report = job.report
+        assert [(one["line"], one["code"]) for one in report["errors"]] == [
+            (None, "invalid_option"),
+            (None, "invalid_option"),
+            (6, "invalid_method"),
+        ]
+        messages = " ".join(one["message"] for one in report["errors"])
+        assert "a whole number from 1 to 10" in messages
+        assert "reject or skip" in messages
+        assert report["errors_total"] == len(job.invalid) == 3
+        assert report["requests"]["total"] == 6
+        assert report["input"]["lines"] == 6
+        assert job.versions == ["invalid"]
+        assert job.made.count("UploadPart") == 1
+
+    def test_that_outlast_the_work(self, upload: Upload) -> None:
+        job = upload(*GOOD, max_attempts="10", completion_window="7d")
+        assert job.prepare()["accepted"] is False
+        assert "WorkRetentionDays=72" in job.report["errors"][0]["message"]
+        assert job.report["progress"]["total"] == 5
+
+
+class TestCost:
+    ESTIMATE = 5 * BODY_BYTES / 4 * 0.0375e-6
+
+    def test_above_the_cap(self, upload: Upload) -> None:
+        job = upload(*GOOD, b"[]", max_job_cost_usd="0.000000001", on_invalid_line="skip")
+        assert job.prepare()["accepted"] is False
+        report = job.report
+        assert [(one["line"], one["code"]) for one in report["errors"]] == [
+            (None, "too_expensive"),
+            (6, "not_an_object"),
+        ]
+        assert "above the cap of 1e-09 USD" in report["errors"][0]["message"]
+        assert "Raise max-job-cost-usd or split the file." in report["errors"][0]["message"]
+        assert report["cost_usd"]["estimated"] == pytest.approx(self.ESTIMATE, rel=1e-6)
+        assert report["requests"] == {"total": 6, "succeeded": 0, "failed": 0, "invalid": 1}
+        assert report["progress"]["total"] == 5
+        assert sorted(row["code"] for row in job.invalid) == ["not_an_object", "too_expensive"]
+        assert job.versions == ["invalid"]
+        assert job.open_uploads == []
+
+    @pytest.mark.parametrize(("factor", "accepted"), [(1.001, True), (0.999, False)])
+    def test_around_the_cap(self, upload: Upload, factor: float, accepted: bool) -> None:
+        job = upload(*GOOD, max_job_cost_usd=f"{self.ESTIMATE * factor:.9f}")
+        assert job.prepare()["accepted"] is accepted
+
+    def test_a_model_without_a_price_is_named(self, upload: Upload) -> None:
+        job = upload(*GOOD, request("x", model="acme/new"), max_job_cost_usd="1000")
+        assert job.prepare()["accepted"] is False
+        (error,) = job.report["errors"]
+        assert error["code"] == "too_expensive"
+        assert "the price of acme/new is not known" in error["message"]
+        assert "max-job-cost-usd=0" in error["message"]
+
+    def test_of_many_models_without_a_price_some_are_named(self, upload: Upload) -> None:
+        lines = [request(f"{number}", model=f"acme/{number}") for number in range(9)]
+        job = upload(*lines, max_job_cost_usd="1000")
+        assert job.prepare()["accepted"] is False
+        message = job.report["errors"][0]["message"]
+        assert "acme/0, acme/1, acme/2, acme/3, acme/4 and 4 more" in message
+
+    def test_the_upload_lifts_the_stacks_cap(
+        self, monkeypatch: pytest.MonkeyPatch, made: Account, upload: Upload
+    ) -> None:
+        monkeypatch.setenv("MAX_JOB_COST_USD", "0.000000001")
+        bootstrap.reset()
+        assert upload(*GOOD, key="input/capped.jsonl").prepare()["accepted"] is False
+        lifted = upload(*GOOD, key="input/free.jsonl", max_job_cost_usd="0")
+        assert lifted.prepare()["accepted"] is True
+
+
+class TestAgain:
+    def test_a_second_run_changes_nothing(self, upload: Upload) -> None:
+        job = upload(*GOOD, bad("x"), on_invalid_line="skip")
+        first = job.prepare()
+        assert job.reads_of_the_input() == 1
+        state = (job.record, job.report, job.shards, job.versions)
+        assert job.prepare() == first
+        assert job.made.count("PutObject", "CreateMultipartUpload", "DeleteObjects") == 0
+        assert job.reads_of_the_input() == 0
+        assert (job.record, job.report, job.shards, job.versions) == state
+
+    def test_a_rejected_job_stays_rejected(self, upload: Upload) -> None:
+        job = upload(bad("x"))
+        assert job.prepare() == job.prepare()
+        assert job.made.count("PutObject", "CreateMultipartUpload") == 0
+
+    def test_a_closed_job_is_left_alone(self, upload: Upload) -> None:
+        job = upload(*GOOD)
+        job.made.s3.put_object(Bucket=BUCKET, Key=job.keys.closed, Body=b"")
+        assert job.prepare()["accepted"] is False
+        assert job.work == ["closed"]
+        assert job.made.keys("reports/") == []
+
+    def test_a_stopped_job_is_left_alone(self, upload: Upload) -> None:
+        job = upload(*GOOD)
+        job.made.s3.put_object(Bucket=BUCKET, Key=job.keys.stopped, Body=b"{}")
+        assert job.prepare()["accepted"] is False
+        assert job.work == ["stopped.json"]
+        assert job.reads_of_the_input() == 0
+
+    def test_a_job_that_was_never_started(self, made: Account) -> None:
+        with pytest.raises(ValueError, match="jobs/unknown does not exist"):
+            made.invoke("prepare_input", {"job_id": "unknown"})
+
+
+# -- troubles, on a double of S3 -------------------------------------------------------------------
+
+JOB = layout.upload_job_id(bucket="bucket", key="input/a.jsonl", version_id="v")
+KEYS = layout.WorkKeys(JOB)
+PLAN = f"{KEYS.prefix}plan.json"
+SETTINGS = Settings(
+    bucket="bucket",
+    groq_base_url="https://api.groq.com/openai/v1",
+    groq_api_key_secret_name="groq/api-key",
+    default_options=JobOptions(
+        completion_window="24h", skip_invalid_lines=True, max_attempts=3, max_job_cost_usd=0.0
+    ),
+    max_requests_per_batch=1,
+    max_bytes_per_batch=1_000_000,
+    poll_min_seconds=5,
+    poll_max_seconds=900,
+    delete_groq_files=True,
+    work_retention_days=30,
+)
+LARGER_SHARDS = dataclasses.replace(SETTINGS, max_requests_per_batch=50)
+STRICT = dataclasses.replace(
+    SETTINGS,
+    max_requests_per_batch=2,
+    default_options=dataclasses.replace(SETTINGS.default_options, skip_invalid_lines=False),
+)
+LINES = [GOOD[0], bad("x"), GOOD[1], GOOD[2], b"[]"]
+
+
+class Death(BaseException):
+    """The end of an invocation: from then on none of its calls reaches S3."""
+
+
+class Bucket:
+    """A bucket with one upload and its job."""
+
+    def __init__(self, *lines: bytes) -> None:
+        self.s3 = FakeS3()
+        answer = self.s3.client().put_object(
+            Bucket="bucket", Key="input/a.jsonl", Body=file_of(*lines)
+        )
+        self.request = JobRequest(
+            job_id=JOB,
+            bucket="bucket",
+            key="input/a.jsonl",
+            version_id=answer["VersionId"],
+            path="a.jsonl",
+            started_at="2026-03-01T00:00:00.000Z",
+            claimed_by="test",
+        )
+        self.storage().put_json(layout.job_key(JOB), self.request.to_json())
+
+    def storage(self, wire: Wire = plain_wire) -> Storage:
+        return Storage(s3=self.s3.client(wire), bucket="bucket")
+
+    def prepare(
+        self,
+        wire: Wire = plain_wire,
+        settings: Settings = SETTINGS,
+        sleep: Callable[[float], None] | None = None,
+    ) -> Preparation:
+        return prepare_input(
+            storage=self.storage(wire),
+            settings=settings,
+            job_id=JOB,
+            sleep=sleep or pytest.fail,
+        )
+
+    @property
+    def report(self) -> dict[str, Any]:
+        data = self.s3.read("reports/a.jsonl.json")
+        assert data is not None
+        report: dict[str, Any] = json.loads(data)
+        return report
+
+    @property
+    def record(self) -> JobRecord:
+        record = JobRecord.load(self.storage(), KEYS)
+        assert record is not None
+        return record
+
+    def check(self, answer: Preparation) -> None:
+        """See that record, shards and problems are those of one plan, each written once."""
+        record = self.record
+        assert answer == Preparation(
+            accepted=record.accepted, attempt=1, shards_prefix=KEYS.shards(1)
+        )
+        expected = [KEYS.shard(1, shard.number) for shard in record.shards]
+        assert self.s3.keys(KEYS.shards(1)) == expected
+        for shard in record.shards:
+            data = self.s3.read(KEYS.shard(1, shard.number))
+            assert data is not None
+            assert (len(data), data.count(b"\n")) == (shard.bytes, shard.requests)
+            for key in (KEYS.skipped_index(shard.number), KEYS.skipped_raw(shard.number)):
+                kept = self.s3.read(key)
+                assert (kept is not None) is (shard.skipped > 0)
+        sent = b"".join(self.s3.read(key) or b"" for key in expected)
+        assert sent == (file_of(*GOOD[:3]) if record.accepted else b"")
+        rows = self.s3.read(KEYS.invalid)
+        assert rows is not None
+        assert rows.count(b"\n") == record.problems_total == 2
+        for key in self.s3.keys(KEYS.prefix):
+            assert len(self.s3.history(key)) == 1, f"{key} was written more than once"
+        assert self.report["status"] == "running"
+        assert self.report["requests"]["total"] == 5
+        assert self.report["progress"]["total"] == 3
+
+
+class Calls:
+    """Counts the calls of an invocation, and lets something happen in place of one of them."""
+
+    def __init__(self, at: int | None, happens: Callable[[Calls, Callable[[], Any]], Any]) -> None:
+        self.count = 0
+        self.is_dead = False
+        self._at = at
+        self._happens = happens
+
+    def __call__(self, call: Call, act: Callable[[], Any]) -> Any:
+        if self.is_dead:
+            raise Death
+        self.count += 1
+        return self._happens(self, act) if self.count == self._at else act()
+
+    def die(self) -> None:
+        self.is_dead = True
+        raise Death
+
+
+def calls_of_a_run(settings: Settings = SETTINGS) -> range:
+    """Return the numbers of the calls that a preparation makes."""
+    calls = Calls(None, lambda _, act: act())
+    Bucket(*LINES).prepare(calls, settings)
+    return range(1, calls.count + 1)
+
+
+def test_there_are_calls_to_fail_at() -> None:
+    assert len(calls_of_a_run()) > 30
+    assert len(calls_of_a_run(STRICT)) > 15
+
+
+SHARDS = {id(SETTINGS): [1, 1, 1], id(LARGER_SHARDS): [3], id(STRICT): []}
+"""Requests of the shards that each settings make of the lines."""
+
+TWO_SETTINGS = pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        pytest.param(SETTINGS, SETTINGS, id="equal settings"),
+        pytest.param(SETTINGS, LARGER_SHARDS, id="larger shards later"),
+        pytest.param(SETTINGS, STRICT, id="rejected later"),
+        pytest.param(STRICT, SETTINGS, id="rejected first"),
+    ],
+)
+
+
+@TWO_SETTINGS
+@pytest.mark.parametrize("acts", [False, True], ids=["before it", "after it"])
+def test_a_death_at_any_call_is_made_good_by_the_next_run(
+    acts: bool, first: Settings, second: Settings
+) -> None:
+    """Whatever was done by then: a plan that stands is carried out, otherwise a new one is made."""
+    for at in calls_of_a_run(first):
+        bucket = Bucket(*LINES)
+
+        def dies(calls: Calls, act: Callable[[], Any]) -> None:
+            if acts:
+                with contextlib.suppress(ClientError):
+                    act()
+            calls.die()
+
+        with pytest.raises(Death):
+            bucket.prepare(Calls(at, dies), first)
+        settings = first if bucket.s3.read(PLAN) is not None else second
+        bucket.check(bucket.prepare(settings=second))
+        assert [shard.requests for shard in bucket.record.shards] == SHARDS[id(settings)]
+
+
+@TWO_SETTINGS
+def test_two_runs_at_the_same_time_come_to_one_plan(first: Settings, second: Settings) -> None:
+    """The second one runs from beginning to end within any call of the first."""
+    for at in calls_of_a_run(first):
+        bucket = Bucket(*LINES)
+        answers: list[Preparation] = []
+
+        def another_runs(
+            _: Calls,
+            act: Callable[[], Any],
+            bucket: Bucket = bucket,
+            answers: list[Preparation] = answers,
+        ) -> Any:
+            settings = first if bucket.s3.read(PLAN) is not None else second
+            answers.append(bucket.prepare(settings=second))
+            bucket.check(answers[0])
+            assert [shard.requests for shard in bucket.record.shards] == SHARDS[id(settings)]
+            return act()
+
+        answers.append(bucket.prepare(Calls(at, another_runs), first))
+        assert answers[0] == answers[1]
+        bucket.check(answers[0])
+        assert bucket.s3.open_uploads == []
+
+
+def test_an_answer_that_is_lost_and_asked_for_again() -> None:
+    """As boto3 does after a time-out: the first try has been carried out, also of the plan."""
+    for at in calls_of_a_run():
+        bucket = Bucket(*LINES)
+
+        def twice(_: Calls, act: Callable[[], Any]) -> Any:
+            with contextlib.suppress(ClientError):
+                act()
+            return act()
+
+        bucket.check(bucket.prepare(Calls(at, twice)))
+        assert bucket.record.accepted
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, STRICT], ids=["accepted", "rejected"])
+def test_a_run_that_fails_before_its_plan_leaves_no_upload_behind(settings: Settings) -> None:
+    """Where the plan may stand the uploads must stay: S3 drops those that nobody completes."""
+    failures = 0
+    for at in calls_of_a_run(settings):
+        bucket = Bucket(*LINES)
+        failed: list[Call] = []
+
+        def wire(
+            call: Call, act: Callable[[], Any], at: int = at, seen: list[Call] = failed
+        ) -> Any:
+            seen.append(call)
+            if len(seen) == at:
+                raise ReadTimeoutError(endpoint_url="https://s3")
+            return act()
+
+        try:
+            bucket.prepare(wire, settings)
+        except ReadTimeoutError:
+            failures += 1
+        if bucket.s3.read(PLAN) is None and failed[at - 1].target != PLAN:
+            assert bucket.s3.open_uploads == []
+        bucket.check(bucket.prepare(settings=settings))
+    assert failures > 15
+
+
+class TestStopped:
+    def stop(self, bucket: Bucket) -> None:
+        stop = Stop(status="cancelled", code="cancelled", message="Stopped.", at="now")
+        stop.write(bucket.storage(), KEYS)
+
+    def test_while_the_input_is_read_no_record_is_made(self) -> None:
+        """Whoever stopped the job has found none, and ends it with a report alone."""
+        bucket = Bucket(*LINES)
+
+        def wire(call: Call, act: Callable[[], Any]) -> Any:
+            if call.operation == "get_object" and call.target == "input/a.jsonl":
+                self.stop(bucket)
+            return act()
+
+        assert bucket.prepare(wire).accepted is False
+        assert JobRecord.load(bucket.storage(), KEYS) is None
+        assert bucket.s3.open_uploads == []
+
+    def test_after_the_record_was_made_the_answer_is_the_same(self) -> None:
+        bucket = Bucket(*LINES)
+        first = bucket.prepare()
+        self.stop(bucket)
+        assert bucket.prepare() == first
+
+
+class TestUnreadable:
+    def failure_of(self, bucket: Bucket, wire: Wire = plain_wire) -> dict[str, str]:
+        pauses: list[float] = []
+        assert bucket.prepare(wire, sleep=pauses.append).accepted is False
+        assert 0 < sum(pauses) < 20 or not pauses
+        failure = bucket.record.failure
+        assert failure is not None
+        assert bucket.record.problems_total == 0
+        assert bucket.s3.keys(KEYS.shards(1)) == bucket.s3.open_uploads == []
+        return failure
+
+    def test_a_version_that_is_gone(self) -> None:
+        bucket = Bucket(*LINES)
+        gone = dataclasses.replace(bucket.request, version_id="gone")
+        bucket.storage().put_json(layout.job_key(JOB), gone.to_json())
+        failure = self.failure_of(bucket)
+        assert failure["code"] == "input_unreadable"
+        assert "deleted before it could be read. Upload it again." in failure["message"]
+
+    def test_a_version_that_is_shown_late(self) -> None:
+        bucket = Bucket(*LINES)
+        pauses: list[float] = []
+
+        def wire(call: Call, act: Callable[[], Any]) -> Any:
+            is_head = (call.operation, call.target) == ("head_object", "input/a.jsonl")
+            if is_head and len(pauses) < 3:
+                raise client_error("HeadObject", 404, "404", "Not Found")
+            return act()
+
+        bucket.check(bucket.prepare(wire, sleep=pauses.append))
+        assert len(pauses) == 3
+
+    @pytest.mark.parametrize("operation", ["head_object", "get_object"])
+    def test_an_object_that_s3_refuses(self, operation: str) -> None:
+        bucket = Bucket(*LINES)
+
+        def wire(call: Call, act: Callable[[], Any]) -> Any:
+            if (call.operation, call.target) == (operation, "input/a.jsonl"):
+                code = "403" if operation == "head_object" else "AccessDenied"
+                raise client_error(operation, 403, code, "Access Denied")
+            return act()
+
+        failure = self.failure_of(bucket, wire)
+        assert failure["code"] == "input_unreadable"
+        assert "kms:Decrypt" in failure["message"]
+
+    def test_deleted_between_two_calls(self) -> None:
+        bucket = Bucket(*LINES)
+
+        def wire(call: Call, act: Callable[[], Any]) -> Any:
+            if (call.operation, call.target) == ("get_object", "input/a.jsonl"):
+                raise client_error("GetObject", 404, "NoSuchVersion", "gone")
+            return act()
+
+        assert self.failure_of(bucket, wire)["code"] == "input_unreadable"
+        assert bucket.report["input"]["bytes"] == len(file_of(*LINES))
+
+
+class _BrokenBody:
+    """A stream that ends in the middle with an error."""
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+        self._reads = 0
+
+    def __enter__(self) -> _BrokenBody:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._body.close()
+
+    def read(self, size: int) -> bytes:
+        self._reads += 1
+        if self._reads > 1:
+            raise ReadTimeoutError(endpoint_url="https://s3")
+        data: bytes = self._body.read(size)
+        return data[: len(data) // 2]
+
+
+def test_a_read_that_breaks_off_is_begun_anew() -> None:
+    bucket = Bucket(*LINES)
+
+    def wire(call: Call, act: Callable[[], Any]) -> Any:
+        answer = act()
+        if (call.operation, call.target) == ("get_object", "input/a.jsonl"):
+            answer = {**answer, "Body": _BrokenBody(answer["Body"])}
+        return answer
+
+    with pytest.raises(ReadTimeoutError):
+        bucket.prepare(wire)
+    assert bucket.s3.open_uploads == []
+    assert bucket.s3.keys(KEYS.prefix) == []
+    bucket.check(bucket.prepare())
+
+
+def test_the_report_stands_before_the_input_is_read() -> None:
+    bucket = Bucket(*LINES)
+    seen: list[dict[str, Any]] = []
+
+    def wire(call: Call, act: Callable[[], Any]) -> Any:
+        if call.operation in ("head_object", "get_object") and call.target == "input/a.jsonl":
+            seen.append(bucket.report)
+        return act()
+
+    bucket.prepare(wire)
+    assert [report["status"] for report in seen] == ["running", "running"]
+    assert all(report["requests"]["total"] == 0 for report in seen)
+
+
+def test_nothing_is_visible_before_the_last_line_has_passed() -> None:
+    bucket = Bucket(*LINES)
+
+    def wire(call: Call, act: Callable[[], Any]) -> Any:
+        if call.operation in ("create_multipart_upload", "upload_part"):
+            assert bucket.s3.keys(KEYS.prefix) == []
+        return act()
+
+    bucket.check(bucket.prepare(wire))
