@@ -45,7 +45,7 @@ IDS_PER_CALL = 200
 _TRIES = 3
 _LOOKERS = 8
 _LEAST_SECONDS_TO_ACT = 5.0
-_LARGEST_ERROR_FILE = 64 * 1024
+_LARGEST_MESSAGE = 64 * 1024
 
 _Result = TypeVar("_Result")
 
@@ -233,28 +233,25 @@ class GroqClient:
             target.seek(0)
             target.truncate()
             answer = self._exchange(call, into=target)
-            if _is_doubtful(call, answer, target):
-                self._check_size(file_id, answer, sizes, call.until)
+            rows_are_sound = _check_rows(call, answer, target)
+            if rows_are_sound and answer.is_of_known_length:
+                return answer.size
+            expected = self._size_at_groq(file_id, call.until) or 0
+            # Groq's figure may be wrong itself, so the same rows are believed when they come again.
+            if answer.size < expected and not (rows_are_sound and answer.size in sizes):
+                sizes.add(answer.size)
+                raise UnknownOutcomeError(f"The content has {answer.size} of {expected} bytes.")
             return answer.size
 
         return self._repeated(fetch, until=call.until, repeatable=True)
 
-    def _check_size(self, file_id: str, answer: HttpAnswer, sizes: set[int], until: float) -> None:
-        """Hold a content against the size that Groq gives of the file, if it gives one.
-
-        Raises:
-            UnknownOutcomeError: The content is shorter, and has not come twice in the same size.
-        """
+    def _size_at_groq(self, file_id: str, until: float) -> int | None:
+        """Return the size that Groq gives of a file, or None when it cannot be had."""
+        call = self._call("GET", f"/files/{_segment(file_id)}", until=until)
         try:
-            file = self._answer(
-                self._call("GET", f"/files/{_segment(file_id)}", until=until), _file
-            )
+            return self._answer(call, _file).bytes
         except GroqApiError:
-            return
-        if file.bytes is None or answer.size >= file.bytes or answer.size in sizes:
-            return
-        sizes.add(answer.size)
-        raise UnknownOutcomeError(f"The content has {answer.size} of {file.bytes} bytes.")
+            return None
 
     # -- batches ---------------------------------------------------------------------------------
 
@@ -558,7 +555,7 @@ def _page(data: object, *, strict: bool) -> tuple[list[Any], str | None]:
     items, paging = data, None
     if isinstance(data, dict) and "data" in data and not data.get("error"):
         # Null is how some languages write an empty list.
-        items, paging = data["data"] or [], data.get("paging")
+        items, paging = [] if data["data"] is None else data["data"], data.get("paging")
     if not isinstance(items, list):
         raise _ShapeError("is not a list")
     cursor = paging.get("next_cursor") if isinstance(paging, dict) else None
@@ -569,8 +566,8 @@ def _page(data: object, *, strict: bool) -> tuple[list[Any], str | None]:
     return items, cursor if isinstance(cursor, str) and cursor else None
 
 
-def _is_doubtful(call: _Call, answer: HttpAnswer, target: BinaryIO) -> bool:
-    """Tell whether a content should be held against the size that Groq knows.
+def _check_rows(call: _Call, answer: HttpAnswer, target: BinaryIO) -> bool:
+    """Tell whether a content begins as a file of rows does.
 
     A message that passed for a file of rows would make every request of the batch look unanswered,
     and they would all be sent, and paid for, again. A file may have broken rows, though.
@@ -579,36 +576,32 @@ def _is_doubtful(call: _Call, answer: HttpAnswer, target: BinaryIO) -> bool:
         UnknownOutcomeError: It is a message that came in the place of a file of rows.
     """
     target.seek(0)
-    start = target.read(_LARGEST_ERROR_FILE + 1)
+    start = target.read(_LARGEST_MESSAGE + 1)
     target.seek(0, SEEK_END)
     rows = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    is_short = len(start) <= _LARGEST_MESSAGE
     # Any other success than 200 has a part of the file, or none.
-    if answer.status != 200 or rows[:1] not in b'{["' or _is_error_object(rows):
+    if answer.status != 200 or rows[:1] not in b'{["' or (is_short and _is_error(rows)):
         raise UnknownOutcomeError(f"The answer to {call} is no file of rows.", status=answer.status)
-    has_length = "content-length" in answer.headers and "content-encoding" not in answer.headers
     first, end, _ = rows.partition(b"\n")
-    first_is_whole = bool(end) or len(start) <= _LARGEST_ERROR_FILE
-    return not has_length or not rows or (first_is_whole and not _is_object(first))
+    if not end and not is_short:
+        return True
+    return isinstance(_json_of(first), dict)
 
 
-def _is_object(line: bytes) -> bool:
-    try:
-        return isinstance(json.loads(line), dict)
-    except (ValueError, RecursionError):
-        return False
-
-
-def _is_error_object(content: bytes) -> bool:
+def _is_error(content: bytes) -> bool:
     """Tell whether a content is one error of the API, and not a row that has one."""
-    if len(content) > _LARGEST_ERROR_FILE:
-        return False
-    try:
-        data = json.loads(content)
-    except (ValueError, RecursionError):
-        return False
+    data = _json_of(content)
     if not isinstance(data, dict) or data.keys() & {"custom_id", "response"}:
         return False
     return bool(data.get("error")) or data.get("object") == "error"
+
+
+def _json_of(content: bytes) -> object:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _segment(identity: str) -> str:

@@ -85,6 +85,11 @@ class HttpAnswer:
         """Whether the server says that it did what it was asked for."""
         return 200 <= self.status < 300  # noqa: PLR2004 (better known by its number)
 
+    @property
+    def is_of_known_length(self) -> bool:
+        """Whether the server said beforehand how long the content is, so that none is missing."""
+        return "content-length" in self.headers and "content-encoding" not in self.headers
+
 
 class Transport:
     """Sends requests to one server."""

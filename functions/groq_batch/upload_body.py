@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from typing import Protocol
 
 _PIECE_BYTES = 1024 * 1024
@@ -39,48 +38,52 @@ class MultipartBody:
         ).encode()
         self._tail = f"\r\n--{boundary}--\r\n".encode()
         self._stream = stream
-        self._size = size
-        self._left = len(self)
-        self._pieces = self._read_pieces()
-        self._pending = b""
+        self._missing = size
+        self._stream_has_ended = False
+        self._length = len(self._head) + size + len(self._tail)
 
     def __len__(self) -> int:
         """Return the length of the whole body, the request's Content-Length."""
-        return len(self._head) + self._size + len(self._tail)
+        return self._length
 
     @property
     def is_complete(self) -> bool:
         """Whether the body was handed out to its last byte; before, no server can have it all."""
-        return self._left == 0
+        return not self._tail
 
     def read(self, size: int = -1) -> bytes:
-        """Return the next bytes of the body, at most ``size`` of them when it is not negative.
+        """Return the next ``size`` bytes of the body, fewer at its end, all when it is negative.
 
         Raises:
             StreamError: The stream fails, ends too early or goes on too long.
         """
-        if size < 0:
-            return b"".join(iter(lambda: self.read(_PIECE_BYTES), b""))
-        if not self._pending:
-            self._pending = next(self._pieces, b"")
-        piece, self._pending = self._pending[:size], self._pending[size:]
-        self._left -= len(piece)
+        pieces = []
+        left = size if size >= 0 else self._length
+        while left > 0 and not self.is_complete:
+            piece = self._next_piece(left)
+            left -= len(piece)
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def _next_piece(self, size: int) -> bytes:
+        if self._head:
+            piece, self._head = self._head[:size], self._head[size:]
+        elif self._missing > 0:
+            piece = self._read_stream(min(size, self._missing, _PIECE_BYTES))
+            if not piece:
+                raise StreamError(f"The file is {self._missing} bytes shorter than expected")
+            self._missing -= len(piece)
+        else:
+            self._check_end()
+            piece, self._tail = self._tail[:size], self._tail[size:]
         return piece
 
-    def _read_pieces(self) -> Iterator[bytes]:
-        yield self._head
-        missing = self._size
-        while missing > 0:
-            piece = self._read_stream(min(_PIECE_BYTES, missing))
-            if not piece:
-                raise StreamError(f"The file is {missing} bytes shorter than expected")
-            missing -= len(piece)
-            if missing < 0:
-                break
-            yield piece
-        if missing < 0 or self._read_stream(1):
+    def _check_end(self) -> None:
+        if self._stream_has_ended:
+            return
+        if self._missing < 0 or self._read_stream(1):
             raise StreamError("The file is longer than expected")
-        yield self._tail
+        self._stream_has_ended = True
 
     def _read_stream(self, size: int) -> bytes:
         try:
