@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import shutil
 import socket
 import subprocess
 import sys
@@ -81,17 +82,23 @@ class LeashedProgram:
         options = [part for folder in remove_afterwards for part in ("--remove", str(folder))]
         if directory is not None:
             options += ["--directory", str(directory)]
-        with log_file.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "local.leash", *options, "--", *command],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=PROJECT_ROOT,
-                env=dict(environment),
-                # Out of reach of the terminal's Ctrl-C: this process ends it in its own time.
-                start_new_session=True,
-            )
+        try:
+            with log_file.open("ab") as log:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "local.leash", *options, "--", *command],
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    cwd=PROJECT_ROOT,
+                    env=dict(environment),
+                    # Out of reach of the terminal's Ctrl-C: this process ends it in its own time.
+                    start_new_session=True,
+                )
+        except BaseException:
+            # Interrupted half-way: what has come to life finds its owner gone and ends.
+            for folder in remove_afterwards:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
 
     def __enter__(self) -> Self:
         return self

@@ -108,7 +108,7 @@ class Session:
             with step("Deploying the template (sam deploy)"):
                 stack.use_build(build)
                 outputs = self._deploy(stack)
-            return self._run_job(Job(stack, _STACK_NAME, outputs, self.file), logs)
+            return self.run_job(Job(stack, _STACK_NAME, outputs, self.file), logs)
 
     def _local_stack(self, log_dir: Path) -> LocalStack:
         if self.access is None:
@@ -129,7 +129,8 @@ class Session:
 
     # -- the job ---------------------------------------------------------------------------------
 
-    def _run_job(self, job: Job, logs: LogFolder) -> int:
+    def run_job(self, job: Job, logs: LogFolder) -> int:
+        """Upload the file and show its job to the end; returns the exit status."""
         try:
             job.upload()
             self.console.line(f"Uploaded to {job.input_url}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -14,13 +15,26 @@ from typing import Any
 
 import pytest
 
+from local.demo.console import Console
 from local.demo.errors import DemoError
 from local.demo.groq_access import GroqAccess, check_access
+from local.demo.interrupts import Interrupts
+from local.demo.job import Job
+from local.demo.log_folder import LogFolder
+from local.demo.request_file import RequestFile
+from local.demo.session import Session
 from local.environment import PROJECT_ROOT
 from local.simulator_process import SimulatorProcess
+from tests.e2e.pipeline import Pipeline
 
 SAMPLE = PROJECT_ROOT / "events" / "sample.jsonl"
-SAMPLE_IDS = [json.loads(line)["custom_id"] for line in SAMPLE.read_bytes().split(b"\n")[:-1]]
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
+
+
+SAMPLE_IDS = [row["custom_id"] for row in rows_of(SAMPLE)]
 
 
 class Demo:
@@ -71,7 +85,7 @@ class Demo:
         return folder
 
     def rows(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in (self.results / "results.jsonl").open("rb")]
+        return rows_of(self.results / "results.jsonl")
 
     def report(self) -> dict[str, Any]:
         report: dict[str, Any] = json.loads((self.results / "report.json").read_bytes())
@@ -168,19 +182,29 @@ def wait_for_batch(simulator: SimulatorProcess, process: subprocess.Popen[str]) 
         time.sleep(0.2)
 
 
-@pytest.mark.slow
-def test_rejected_file(demo: Demo) -> None:
-    path = demo.folder / "my requests.jsonl"
-    path.write_text('{"custom_id": "a"\n\n{"custom_id": "b", "method": "GET"}\n', encoding="utf-8")
+def test_rejected_file(
+    pipeline: Pipeline, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = RequestFile(tmp_path / f"{name}.jsonl")
+    lines = ['{"custom_id": "a"', "", '{"custom_id": "b", "method": "GET"}']
+    file.path.write_text("\n".join(lines), encoding="utf-8")
+    outputs = {"BucketName": pipeline.bucket, "StateMachineArn": pipeline.state_machine}
+    job = Job(pipeline.stack, pipeline.stack_name, outputs, file)
+    stream = io.StringIO()
+    session = Session(file, None, Console(stream, {}), Interrupts())
 
-    status, said = demo.run(str(path))
+    with LogFolder(tmp_path / "logs") as logs:
+        status = session.run_job(job, logs)
 
-    assert status == 1, said
+    said = stream.getvalue()
+    assert status == 1
     assert "Rejected: the file has 2 problems, nothing was sent to Groq" in said
     assert "  line 1      invalid_json: " in said
     assert "  line 3 (b)  invalid_method: " in said
-    assert "Error" not in said
-    assert sorted(file.name for file in demo.results.iterdir()) == ["invalid.jsonl", "report.json"]
+    (results,) = (tmp_path / "demo-output").iterdir()
+    assert sorted(path.name for path in results.iterdir()) == ["invalid.jsonl", "report.json"]
+    assert list((tmp_path / "logs").iterdir()) == []
 
 
 def test_interruption_before_the_job(demo: Demo) -> None:
@@ -230,7 +254,7 @@ def test_accounts_that_cannot_run_batches(
 
 
 def test_address_that_is_not_groqs(real_api: SimulatorProcess) -> None:
-    access = GroqAccess(f"{real_api.url}/v1", real_api.api_key, ".env")
+    access = GroqAccess(f"{real_api.url}/elsewhere", real_api.api_key, ".env")
     with pytest.raises(DemoError, match="does not answer like the Groq API"):
         check_access(access, {})
 
