@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import logging
+import socket
 import ssl
 import threading
 import traceback
@@ -451,14 +452,12 @@ def test_nothing_was_sent_when_nobody_listens() -> None:
 
 def test_nothing_was_sent_when_the_name_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def not_found(*arguments: Any, **more: Any) -> Any:
-        raise OSError(-2, "Name or service not known")
+        raise socket.gaierror(-2, "Name or service not known")
 
-    monkeypatch.setattr(
-        "urllib3.util.connection.socket.getaddrinfo",
-        lambda *arguments, **more: not_found() if arguments else None,
-    )
+    monkeypatch.setattr("socket.getaddrinfo", not_found)
     error = failure(lambda: create(make_client("https://api.groq.invalid/v1")))
     assert type(error) is NotSentError
+    assert error.reason is NoAnswer.NAME_NOT_FOUND
 
 
 def test_nothing_was_sent_when_no_connection_comes_about(
