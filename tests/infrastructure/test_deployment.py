@@ -1,4 +1,4 @@
-"""Plain ``sam build`` and ``sam deploy``: a sound template, and nothing that is left to be asked."""
+"""Plain ``sam build`` and ``sam deploy``: the template is sound, and nothing is asked for."""
 
 from __future__ import annotations
 
