@@ -272,12 +272,18 @@ class _Step:
             streams.append(_CountingStream(self.storage.open(key)))
             return streams[-1]
 
+        # Proves that the lease is still held: an upload may take minutes and leaves a file.
+        self.held.update()
         file = self.client.upload_file(
             filename=layout.groq_file_name(self.keys.job, self.attempt, self.number),
             open_stream=open_stream,
             size=size,
         )
-        self.held.update(stage=Stage.UPLOADED, file_id=file.id, requests=streams[-1].lines)
+        try:
+            self.held.update(stage=Stage.UPLOADED, file_id=file.id, requests=streams[-1].lines)
+        except LeaseLostError:
+            self._delete_if_unwanted(file.id)
+            raise
         logger.info("Uploaded a shard", file_id=file.id, bytes=size)
 
     def _create(self) -> SubmitOutcome:
@@ -333,6 +339,17 @@ class _Step:
         found = Submission.load(self.storage, self.keys.submission(self.attempt, self.number))
         if found and found[0].batch is not None and found[0].batch.id != batch.id:
             self._cancel(batch)
+
+    def _delete_if_unwanted(self, file_id: str) -> None:
+        """After a lost lease: our file goes, unless the new owner has found and taken it."""
+        found = Submission.load(self.storage, self.keys.submission(self.attempt, self.number))
+        if found and found[0].file_id == file_id:
+            return
+        try:
+            self.client.delete_file(file_id)
+        except GroqApiError as error:
+            # The end of the job deletes it, unless it is over; Groq does after 30 days.
+            logger.warning("A file could not be deleted", file_id=file_id, error=str(error))
 
     def _cancel(self, batch: Batch) -> None:
         try:
