@@ -1,7 +1,7 @@
 """The Groq simulator behind the real HTTP client, without sockets and with a clock of its own.
 
-Everything but the socket is real: the client, ``requests``, urllib3 with its retries and its checks
-of lengths on one side, the simulator's routes, faults and batches on the other.
+Everything but the socket is real: the client and urllib3 with its checks of lengths on one side,
+the simulator's routes, faults and batches on the other.
 ``tests/workflow/test_fakes.py`` holds it against the simulator over HTTP.
 """
 
@@ -12,19 +12,17 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from http.client import RemoteDisconnected
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPResponse
+from urllib3 import HTTPConnectionPool, HTTPResponse, PoolManager
 from urllib3.exceptions import NewConnectionError, ReadTimeoutError
-from urllib3.util import Retry
 
-from groq_batch import groq_api
-from groq_batch.groq_api import GroqClient
+from groq_batch.groq_api import ApiKeySource, GroqClient, Timeouts
+from groq_batch.transport import Transport
 from local.groq_simulator.accounting import Call as LoggedCall
 from local.groq_simulator.control import ControlOperations
 from local.groq_simulator.exchange import Exchange
@@ -39,6 +37,7 @@ from tests.fakes.calls import Call, Wire, plain_wire
 BASE_URL = "http://127.0.0.1:9/openai/v1"
 """Nothing listens there, and nothing is ever sent there."""
 
+_PIECE_BYTES = 65_536
 _SHARED_MEMORY = Path("/dev/shm")
 
 
@@ -89,26 +88,16 @@ class FakeGroq:
         self._state.gates.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def client(
-        self, wire: Wire = plain_wire, *, api_key: groq_api.ApiKeySource | None = None
-    ) -> GroqClient:
-        """Return the real client, whose calls go through ``wire`` to this simulator."""
-        return GroqClient(
-            base_url=BASE_URL, api_key=api_key or self._key, session=self._session(wire)
+    def client(self, wire: Wire = plain_wire, *, api_key: ApiKeySource | None = None) -> GroqClient:
+        """Return the real client, whose requests go through ``wire`` to this simulator."""
+        client = GroqClient(
+            base_url=BASE_URL, api_key=api_key or self._key, timeouts=Timeouts(pause=0.0)
         )
+        client._transport = _Transport(self, wire)
+        return client
 
     def _key(self, *, refresh: bool = False) -> str:
         return self.key
-
-    def _session(self, wire: Wire) -> requests.Session:
-        session = groq_api._new_session()
-        replaced = session.get_adapter(BASE_URL)
-        assert isinstance(replaced, HTTPAdapter)
-        retry = replaced.max_retries
-        assert isinstance(retry, Retry)
-        # The same retries, without their pauses.
-        session.mount("http://", _Adapter(self, wire, retry.new(backoff_factor=0)))
-        return session
 
     def exchange(
         self, method: str, target: str, headers: Mapping[str, str], body: Any
@@ -117,14 +106,15 @@ class FakeGroq:
         address = urlsplit(target)
         query = parse_qs(address.query, keep_blank_values=True)
         path = address.path.removeprefix(urlsplit(BASE_URL).path)
-        stream = body if hasattr(body, "read") else io.BytesIO(_bytes(body))
+        stream = body if hasattr(body, "read") else io.BytesIO(body or b"")
+        is_stream = stream is body
         request = Request(
             method=method,
             path=path,
             query=query,
-            headers={name.lower(): _text(value) for name, value in headers.items()},
+            headers={name.lower(): value for name, value in headers.items()},
             read=stream.read,
-            length=int(headers.get("Content-Length") or 0),
+            length=int(headers["Content-Length"]) if is_stream else len(body or b""),
         )
         found = find_route(method, path, query)
         route, target_id = found or ("unknown", "")
@@ -137,6 +127,9 @@ class FakeGroq:
             response, fault = exchange.run(request), exchange.fault
         try:
             logged.status = response.status
+            if fault is None or (fault.read_body and fault.answer not in ("reset", "half_close")):
+                while stream.read(_PIECE_BYTES):
+                    pass
             return _delivered(response, fault, method, target)
         finally:
             logged.running = False
@@ -177,11 +170,25 @@ def _delivered(response: Response, fault: Fault | None, method: str, target: str
     )
 
 
-class _Pool(HTTPConnectionPool):
-    """urllib3's pool of connections, none of which is ever made."""
+class _Transport(Transport):
+    """The client's transport, with a pool of connections none of which is ever made."""
 
     def __init__(self, groq: FakeGroq, wire: Wire) -> None:
-        super().__init__("127.0.0.1")
+        self._groq = groq
+        self._wire = wire
+        super().__init__(encrypted=False)
+
+    def _new_pools(self) -> PoolManager:
+        pools = super()._new_pools()
+        pools.pool_classes_by_scheme = {"http": partial(_Pool, self._groq, self._wire)}
+        return pools
+
+
+class _Pool(HTTPConnectionPool):
+    """Hands requests to the simulator, where another pool would send them."""
+
+    def __init__(self, groq: FakeGroq, wire: Wire, host: str, port: int, **settings: Any) -> None:
+        super().__init__(host, port, **settings)
         self._groq = groq
         self._wire = wire
 
@@ -202,22 +209,3 @@ class _Pool(HTTPConnectionPool):
         call = Call("groq", route_of(method, url), "", {"method": method, "url": url})
         response: HTTPResponse = self._wire(call, act)
         return response
-
-
-class _Adapter(HTTPAdapter):
-    """The adapter of ``requests`` over such a pool."""
-
-    def __init__(self, groq: FakeGroq, wire: Wire, retry: Retry) -> None:
-        super().__init__(max_retries=retry)
-        self._pool = _Pool(groq, wire)
-
-    def get_connection_with_tls_context(self, *_: Any, **__: Any) -> Any:
-        return self._pool
-
-
-def _bytes(body: Any) -> bytes:
-    return body.encode() if isinstance(body, str) else bytes(body or b"")
-
-
-def _text(value: Any) -> str:
-    return value.decode("latin-1") if isinstance(value, bytes) else str(value)

@@ -15,6 +15,7 @@ import importlib
 import inspect
 import json
 import logging
+import re
 import sys
 import threading
 from collections import Counter
@@ -47,8 +48,23 @@ FUNCTIONS = (
     "finish_job",
     "cancel_job",
 )
+READS = (
+    "s3.get_object",
+    "s3.head_object",
+    "s3.list_",
+    "groq.list",
+    "groq.files_list",
+    "groq.retrieve",
+    "groq.content",
+    "states.describe_",
+)
+"""How the labels of calls begin that change nothing outside."""
+
 DEATH = "Runtime.ExitError"
 """How Step Functions calls the death of a function's process (at a time-out: Sandbox.Timedout)."""
+
+
+_SHARD = re.compile(r"/[0-9]{5}\.")
 
 
 class Killed(BaseException):
@@ -186,6 +202,11 @@ class Invocation:
     def held_by(self) -> Hold | None:
         """The hold among its troubles."""
         return next((one for one in self.troubles if isinstance(one, Hold)), None)
+
+    @property
+    def kind(self) -> tuple[str, ...]:
+        """The function and its calls, whatever shard they were for."""
+        return self.function, *(_SHARD.sub("/N.", label) for label in self.trace)
 
     # -- what bootstrap builds -------------------------------------------------------------------
 
@@ -333,7 +354,7 @@ def handlers_in_place(*, inline: bool = True) -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         for name in ("settings", "storage", "groq", "states", "events"):
-            patch.setattr(bootstrap, name, lambda name=name: getattr(current(), name)())
+            patch.setattr(bootstrap, name, lambda *_, name=name: getattr(current(), name)())
         for function in FUNCTIONS:
             _hand_over_time(_app(function), patch)
         threads = VirtualThreading(

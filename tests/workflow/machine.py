@@ -4,8 +4,8 @@ It is the same machine because it is the same file: ``statemachine/batch_job.asl
 it is, with its substitutions filled in as CloudFormation does, and everything in it is executed:
 every expression is evaluated, every Retry counted and every Catch followed. A field, a type of
 state, a path or a resource that this driver does not know fails the loading, so that the file
-cannot grow away from it. What the documentation of Step Functions leaves open fails as well when a run comes to
-it, such as a Map over nothing.
+cannot grow away from it. What the documentation of Step Functions leaves open fails as well when a
+run comes to it, such as a Map over nothing.
 
 What it takes from AWS:
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 from tests.workflow.jobs import bad_line, check_end, good_lines, put
 from tests.workflow.world import World
 
@@ -12,11 +14,11 @@ def test_one_shard() -> None:
         world.settle()
         (report,) = check_end(world, upload)
     assert report["status"] == "succeeded"
-    assert [one.function for one in world.invocations] == [
+    steps = [function for function, _ in groupby(one.function for one in world.invocations)]
+    assert steps == [
         "start_job",
         "prepare_input",
         "submit_batch",
-        "check_status",
         "check_status",
         "download_results",
         "check_status",

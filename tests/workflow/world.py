@@ -299,9 +299,9 @@ class World:
         lines = [f"open jobs {self.open_jobs()}"]
         for name, execution in self.executions.items():
             lines.append(f"{name}: {execution.status} {execution.error} {execution.visits[-12:]}")
-        for invocation in self.invocations[-12:]:
+        for invocation in self.invocations[-6:]:
             failure = invocation.exception or invocation.failure
-            lines.append(f"{invocation.request_id}: {invocation.answer or failure!r}")
+            lines.append(f"{invocation.request_id}: {invocation.answer or failure!r}"[:300])
         return "\n".join(lines)
 
     # -- invoking functions ----------------------------------------------------------------------

@@ -1,0 +1,117 @@
+"""Lives of jobs that the tests of deaths and of twins go through again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tests.workflow.invocations import Invocation, Refuse, Trouble
+from tests.workflow.jobs import Line, Upload, bad_line, good_line, good_lines, put
+from tests.workflow.world import World
+
+Script = Callable[[World], list[Upload]]
+"""Lives through a world and returns the uploads whose jobs must have ended well."""
+
+FEW_CHECKS = {"POLL_MIN_SECONDS": "60"}
+"""Few looks at the batches: each of them is like the one before."""
+
+SMALL_SHARDS = {**FEW_CHECKS, "MAX_REQUESTS_PER_BATCH": "2", "MAX_ATTEMPTS": "2"}
+
+
+def shards_and_attempts(world: World) -> list[Upload]:
+    """Three shards with a bad line between; one request succeeds the second time, one never."""
+    world.simulator.add_rule("capacity_exhausted", match={"custom_id": "r1"}, times=1)
+    world.simulator.add_rule("missing", match={"custom_id": "r2"}, times=1)
+    world.simulator.add_rule("fail", match={"custom_id": "r3"})
+    lines: list[Line] = [*good_lines(4), bad_line("bad"), good_line("last")]
+    upload = put(world, "input/team/job 1.jsonl.gz", lines, on_invalid_line="skip")
+    world.settle()
+    return [upload]
+
+
+def rejected(world: World) -> list[Upload]:
+    """A bad line rejects the file."""
+    upload = put(world, "input/a.jsonl", [*good_lines(2), bad_line("bad")])
+    world.settle()
+    return [upload]
+
+
+def stopped(world: World) -> list[Upload]:
+    """Somebody stops the execution while its batches run."""
+    upload = put(world, "input/a.jsonl", good_lines(4))
+    world.run_for(70)
+    world.stop(upload.job_id(world.s3.bucket))
+    world.settle()
+    return [upload]
+
+
+def stopped_unheard(world: World) -> list[Upload]:
+    """Likewise, but the event that tells of it is lost."""
+    world.tells_ends = lambda execution: execution.status != "ABORTED"
+    return stopped(world)
+
+
+def failing(world: World) -> list[Upload]:
+    """The first attempt's downloads cannot run; the job stops itself and collects."""
+    tries = [0]
+
+    def director(invocation: Invocation) -> Sequence[Trouble]:
+        found = inner(invocation)
+        if invocation.function == "check_status" and tries[0] < 21 and world.clock() > begun + 100:
+            tries[0] += 1
+            return (Refuse(error="Runtime.ImportModuleError"),)
+        return found
+
+    inner, world.director = world.director, director
+    begun = world.clock()
+    upload = put(world, "input/a.jsonl", good_lines(3))
+    world.settle()
+    return [upload]
+
+
+def overtaken(world: World) -> list[Upload]:
+    """A newer upload of the same key takes the path over while the older one's batch runs."""
+    older = put(world, "input/a.jsonl", good_lines(2, "old"))
+    world.run_for(90)
+    newer = put(world, "input/a.jsonl", good_lines(2, "new"))
+    older.is_standing = False
+    world.settle()
+    return [older, newer]
+
+
+def repeated(world: World) -> list[Upload]:
+    """A newer upload of a key whose job has ended replaces its results."""
+    older = put(world, "input/a.jsonl", [*good_lines(2, "old"), good_line("more")])
+    world.simulator.add_rule("fail", match={"custom_id": "more"})
+    world.settle()
+    newer = put(world, "input/a.jsonl", good_lines(2, "new"))
+    older.is_standing = False
+    world.settle()
+    return [newer]
+
+
+def refused_key(world: World) -> list[Upload]:
+    """The API key is refused, so that nothing is ever sent."""
+    world.groq.key = "gsk_wrong"
+    upload = put(world, "input/a.jsonl", good_lines(4))
+    world.settle()
+    return [upload]
+
+
+def large_results(world: World) -> list[Upload]:
+    """Results that S3 joins by copying parts."""
+    world.simulator.add_rule({"kind": "padding", "bytes": 5_300_000})
+    upload = put(world, "input/a.jsonl", good_lines(3))
+    world.settle()
+    return [upload]
+
+
+SCRIPTS: list[tuple[Script, dict[str, str]]] = [
+    (shards_and_attempts, SMALL_SHARDS),
+    (rejected, FEW_CHECKS),
+    (stopped, SMALL_SHARDS),
+    (stopped_unheard, FEW_CHECKS),
+    (failing, SMALL_SHARDS),
+    (overtaken, FEW_CHECKS),
+    (repeated, FEW_CHECKS),
+    (refused_key, SMALL_SHARDS),
+]

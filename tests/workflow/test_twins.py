@@ -1,0 +1,132 @@
+"""Two invocations of the same step at the same time, at every call of the first.
+
+Step Functions can lose sight of an invocation that lives on (``Lambda.SdkClientException``) and
+then runs the step again; an event may be delivered twice. Here the first invocation is held at one
+of its calls, in a thread, while the second one and the rest of the job go on; then the first goes
+on with what it had read before. Afterwards everything must be as if it had never been there.
+
+The first invocation goes on to renew its lease while it is held. A process that stands still, or
+that cannot reach the bucket any more, does not: it loses its lease, and its create may be one too
+many. That batch must be cancelled at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from tests.workflow.invocations import READS, Hold, Invocation, Trouble
+from tests.workflow.jobs import check_end
+from tests.workflow.scripts import (
+    FEW_CHECKS,
+    SMALL_SHARDS,
+    Script,
+    overtaken,
+    rejected,
+    shards_and_attempts,
+    stopped,
+)
+from tests.workflow.world import World
+
+EVERY_CALL = bool(os.environ.get("WORKFLOW_EVERY_CALL"))
+LOST = "Lambda.SdkClientException"
+MOST_ALIKE = 1
+
+SHORT = 12.0
+"""Seconds after which the first goes on while the second waits for its lease."""
+
+LONG = 400.0
+"""Seconds after which the second has gone far beyond the step, or the job has ended."""
+
+SCRIPTS: list[tuple[Script, dict[str, str]]] = [
+    (shards_and_attempts, SMALL_SHARDS),
+    (rejected, FEW_CHECKS),
+    (stopped, SMALL_SHARDS),
+    (overtaken, FEW_CHECKS),
+]
+
+Place = tuple[int, str, bool]
+"""The number of an invocation, the label of a call, and whether the call has acted."""
+
+
+def places_of(world: World, functions: Sequence[str]) -> Iterator[Place]:
+    """Yield where the invocations of a run are held.
+
+    Before each call that changes something, when all that it goes by has been read, and after it.
+    """
+    seen: Counter[tuple[str, ...]] = Counter()
+    for one in world.invocations:
+        seen[one.kind] += 1
+        if one.function not in functions or seen[one.kind] > MOST_ALIKE:
+            continue
+        for call in one.trace:
+            if EVERY_CALL or not call.startswith(READS):
+                yield one.number, call, False
+                yield one.number, call, True
+
+
+def explore(
+    script: Script,
+    environment: dict[str, str],
+    hold: Hold,
+    functions: Sequence[str],
+) -> list[str]:
+    """Hold every invocation at every call; returns what went wrong."""
+    with World(environment) as world:
+        check_end(world, *script(world))
+        places = list(places_of(world, functions))
+    wrong = []
+    for number, call, after in places:
+        trouble = Hold(
+            at=call, after=after, seconds=hold.seconds, lost=hold.lost, frozen=hold.frozen
+        )
+
+        def director(
+            invocation: Invocation, number: int = number, trouble: Trouble = trouble
+        ) -> Sequence[Trouble]:
+            return (trouble,) if invocation.number == number else ()
+
+        with World(environment, director=director) as world:
+            try:
+                uploads = script(world)
+                check_end(world, *uploads, doubles_may_be_cancelled=hold.frozen)
+            except AssertionError as error:
+                wrong.append(f"{(number, call, after)}: {error}")
+    print(f"{script.__name__}: held at {len(places)} places for {hold.seconds:.0f} s")
+    assert places
+    return wrong
+
+
+STEPS = ("prepare_input", "submit_batch", "check_status", "download_results", "finish_job")
+EVENTS = ("start_job", "cancel_job")
+
+
+@pytest.mark.parametrize(
+    ("script", "environment"), SCRIPTS, ids=[script.__name__ for script, _ in SCRIPTS]
+)
+def test_twin_of_a_step(script: Script, environment: dict[str, str]) -> None:
+    wrong = explore(script, environment, Hold(seconds=LONG, lost=LOST), STEPS)
+    assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
+
+
+def test_twin_waits_for_the_lease() -> None:
+    # Of all steps this one alone takes time for its twin.
+    hold = Hold(seconds=SHORT, lost=LOST)
+    wrong = explore(shards_and_attempts, SMALL_SHARDS, hold, ("submit_batch",))
+    assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
+
+
+@pytest.mark.parametrize("script", [shards_and_attempts, stopped, overtaken])
+def test_twin_of_an_event(script: Script) -> None:
+    wrong = explore(script, SMALL_SHARDS, Hold(seconds=LONG, lost=LOST), EVENTS)
+    assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
+
+
+@pytest.mark.parametrize("script", [shards_and_attempts, stopped])
+def test_first_stands_still(script: Script) -> None:
+    hold = Hold(seconds=LONG, lost=LOST, frozen=True)
+    wrong = explore(script, SMALL_SHARDS, hold, ("submit_batch",))
+    assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
