@@ -185,6 +185,11 @@ class HeldSubmission:
         if kind is None and not self._lost and self.record.lease_until:
             self.update(lease_until=0.0)
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether most of the lease is left: its last renewal did not take long to be written."""
+        return self.record.lease_until - self._clock() > LEASE_SECONDS / 2
+
     def update(self, **changes: Any) -> None:
         """Change the record.
 

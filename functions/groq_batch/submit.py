@@ -298,6 +298,10 @@ class _Step:
         # Written last before the request that costs: it proves that the lease is still held, and
         # whoever finds this stage later knows that a batch may exist.
         self.held.update(stage=Stage.CREATING)
+        if not self.held.is_fresh:
+            # The write took so long that somebody else may have taken over since it was done.
+            self.held.release(stage=Stage.UPLOADED)
+            return _wait(5)
         batch = self.client.create_batch(
             input_file_id=file_id,
             endpoint=ENDPOINT,
