@@ -38,6 +38,9 @@ MOST_ALIKE = 1
 SHORT = 12.0
 """Seconds after which the first goes on while the second waits for its lease."""
 
+MIDDLE = 150.0
+"""Seconds after which the batch that the second made is running."""
+
 LONG = 400.0
 """Seconds after which the second has gone far beyond the step, or the job has ended."""
 
@@ -112,9 +115,18 @@ def test_twin_of_a_step(script: Script, environment: dict[str, str]) -> None:
     assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
 
 
-def test_twin_waits_for_the_lease() -> None:
+@pytest.mark.parametrize(
+    "seconds",
+    [
+        SHORT,
+        pytest.param(
+            MIDDLE, marks=pytest.mark.xfail(strict=True, reason="a late write is taken for good")
+        ),
+    ],
+)
+def test_twin_waits_for_the_lease(seconds: float) -> None:
     # Of all steps this one alone takes time for its twin.
-    hold = Hold(seconds=SHORT, lost=LOST)
+    hold = Hold(seconds=seconds, lost=LOST)
     wrong = explore(shards_and_attempts, SMALL_SHARDS, hold, ("submit_batch",))
     assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
 
@@ -125,8 +137,9 @@ def test_twin_of_an_event(script: Script) -> None:
     assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
 
 
+@pytest.mark.parametrize("seconds", [MIDDLE, LONG])
 @pytest.mark.parametrize("script", [shards_and_attempts, stopped])
-def test_first_stands_still(script: Script) -> None:
-    hold = Hold(seconds=LONG, lost=LOST, frozen=True)
+def test_first_stands_still(script: Script, seconds: float) -> None:
+    hold = Hold(seconds=seconds, lost=LOST, frozen=True)
     wrong = explore(script, SMALL_SHARDS, hold, ("submit_batch",))
     assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
