@@ -17,10 +17,10 @@ from groq_batch.secrets import SecretApiKey
 from groq_batch.storage import Storage
 
 _AWS_CONFIG = Config(
-    # All tries of a silent call together stay below the time limit of every function.
-    retries={"mode": "standard", "max_attempts": 4},
+    retries={"mode": "standard", "max_attempts": 5},
     connect_timeout=5,
-    read_timeout=60,
+    # S3 may be silent for a minute while it copies gigabytes or puts many parts together.
+    read_timeout=120,
     max_pool_connections=32,
 )
 # The key stands before every call of Groq's API, so it must come, or fail to come, soon.
