@@ -70,7 +70,7 @@ lint: $(STAMP) ## Check style, types, template and state machine
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 	$(PYTHON) -m local.asl_check statemachine/batch_job.asl.json
-	$(PYTHON) -m cfnlint template.yaml
+	$(VENV)/bin/cfn-lint template.yaml
 	env -u AWS_PROFILE $(PYTHON) -m samcli validate --lint --region us-east-1 --template template.yaml
 
 .PHONY: format

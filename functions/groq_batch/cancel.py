@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -117,7 +118,7 @@ class JobCloser:
                 # next run, and the error stands in the log and the function's error metric.
                 logger.exception("A job could not be reconciled", job_id=job_id)
                 done[job_id] = "failed"
-        logger.info("Reconciled the open jobs", jobs=done)
+        logger.info("Reconciled the open jobs", jobs=len(done), done=Counter(done.values()))
         if "failed" in done.values():
             raise ReconcileError(
                 "Open jobs could not be reconciled: "

@@ -284,7 +284,9 @@ class GroqClient:
             seconds=self._timeouts.call + self._timeouts.transfer,
             read_timeout=self._timeouts.transfer,
         )
-        return self._answer(call, _batch)
+        # The caller has made sure just now that the batch is wanted and its own to create. That
+        # would not be so any more after further tries, be they for a connection only.
+        return self._answer_once(call, _batch)
 
     def retrieve_batch(self, batch_id: str) -> Batch:
         """Return one batch."""
@@ -441,18 +443,21 @@ class GroqClient:
 
     def _answer(self, call: _Call, read: Callable[[Any], _Result]) -> _Result:
         """Make a call, some times if need be, and return what ``read`` makes of its JSON."""
+        return self._repeated(
+            lambda: self._answer_once(call, read),
+            until=call.until,
+            repeatable=call.method != "POST",
+        )
 
-        def attempt() -> _Result:
-            answer = self._exchange(call)
-            try:
-                return read(json.loads(answer.body))
-            except (ValueError, RecursionError):
-                problem = "is not JSON"
-            except _ShapeError as error:
-                problem = str(error)
-            raise UnknownOutcomeError(f"The answer to {call} {problem}.", status=answer.status)
-
-        return self._repeated(attempt, until=call.until, repeatable=call.method != "POST")
+    def _answer_once(self, call: _Call, read: Callable[[Any], _Result]) -> _Result:
+        answer = self._exchange(call)
+        try:
+            return read(json.loads(answer.body))
+        except (ValueError, RecursionError):
+            problem = "is not JSON"
+        except _ShapeError as error:
+            problem = str(error)
+        raise UnknownOutcomeError(f"The answer to {call} {problem}.", status=answer.status)
 
     def _repeated(
         self, attempt: Callable[[], _Result], *, until: float, repeatable: bool

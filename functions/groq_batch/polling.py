@@ -34,6 +34,7 @@ def wait_seconds(
     planned_seconds: float,
     shortest: int,
     longest: int,
+    wanted_within: float = math.inf,
 ) -> int:
     """Return how long to wait before the next status check, in whole seconds.
 
@@ -47,6 +48,7 @@ def wait_seconds(
         planned_seconds: The completion windows of all attempts together.
         shortest: The stack's ``PollMinSeconds``.
         longest: The stack's ``PollMaxSeconds``.
+        wanted_within: When something else is due, such as another try to send a shard, in seconds.
 
     Returns:
         At least ``shortest``, at most ``longest`` or a three-hundredth of ``planned_seconds``, but
@@ -58,7 +60,7 @@ def wait_seconds(
         rest = elapsed_seconds * (total - done) / done
         wait = min(wait, max(rest / 2, idle_seconds * LAG_SHARE))
     ceiling = max(shortest, longest, planned_seconds / PLATEAU_CHECKS)
-    wait = min(max(wait, shortest), ceiling)
+    wait = min(max(min(wait, wanted_within), shortest), ceiling)
     # Short waits are free as long as the rest of the time can be covered with the longest ones.
     checks_left = max(POLL_BUDGET - polls, 1)
     if checks_left - remaining_seconds / ceiling < 1:

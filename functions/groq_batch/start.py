@@ -149,9 +149,10 @@ class JobStarter:
             if layout.job_key(request.job_id) not in known
         ]
         with ThreadPoolExecutor(max_workers=_STARTERS) as pool:
-            started = list(pool.map(self._start, requests))
-        logger.info("Swept the uploads", fired_at=fired_at, started=len(started))
-        return started
+            starts = [pool.submit(self._start, request) for request in requests]
+        # All of them have been tried; one that failed is reported, and healed by the next sweep.
+        logger.info("Swept the uploads", fired_at=fired_at, found=len(starts))
+        return [start.result() for start in starts]
 
     def _scheduled_moment(self, text: str) -> datetime:
         """Return the planned time of a firing.

@@ -7,6 +7,7 @@ windows and a day of grace have passed.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -51,7 +52,7 @@ _TIMED_OUT = (
 )
 _LONGEST_OVERDUE_SECONDS = 900
 _SHORTEST_OVERDUE_SECONDS = 10
-_LONGEST_PAUSE_SECONDS = 900
+_LONGEST_PAUSE_SECONDS = 3600
 _CANCELLERS = 8
 
 
@@ -306,6 +307,7 @@ class _Check:
         window = (window_hours(job.options.completion_window) or 0) * 3600
         attempts_left = job.options.max_attempts - self.attempt
         remaining = max(self._deadline(board, job) - self.now, 0) + attempts_left * window
+        is_retry_due = bool(board.open_numbers) and self.resume_in > 0
         seconds = polling.wait_seconds(
             elapsed_seconds=max(self.now - begun, 0.0),
             idle_seconds=max(self.now - max(begun, board.progress_at), 0.0),
@@ -316,11 +318,11 @@ class _Check:
             planned_seconds=job.options.max_attempts * window,
             shortest=self.settings.poll_min_seconds,
             longest=self.settings.poll_max_seconds,
+            wanted_within=self.resume_in if is_retry_due else math.inf,
         )
         if not board.pending:
-            seconds = max(self.resume_in, 1)
-        elif board.open_numbers and self.resume_in > 0:
-            seconds = max(min(seconds, self.resume_in), self.settings.poll_min_seconds)
+            # Nothing to look at before the next try.
+            seconds = max(seconds, self.resume_in)
         seconds = max(seconds, self.not_before)
         return self._decide(
             "wait", wait_seconds=seconds, resume_in=max(self.resume_in - seconds, 0)

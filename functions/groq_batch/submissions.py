@@ -7,7 +7,6 @@ the lease finds out at its next change and never acts on what it believes.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from groq_batch.batches import Batch
+from groq_batch.observability import logger
 from groq_batch.storage import ConflictError, Storage
 
 LEASE_SECONDS = 30.0
@@ -28,9 +28,6 @@ RENEW_SECONDS = 8.0
 QUARANTINE_SECONDS = 60.0
 """After an outcome that is not known nothing is created for this long: the API has no idempotency
 key, and a batch that it accepted may show late in its list."""
-
-logger = logging.getLogger(__name__)
-
 
 class LeaseLostError(Exception):
     """Another invocation has taken over; the loser must not act any further."""
@@ -230,7 +227,7 @@ class HeldSubmission:
                     self._swap()
                 except LeaseLostError:
                     return
-                except Exception:
+                except Exception:  # noqa: BLE001
                     # The next renewal may pass; a lease that runs out is found out by the owner's
                     # next change of the record, which is then refused.
                     logger.warning("A lease could not be renewed", exc_info=True)

@@ -1,4 +1,4 @@
-"""An account or a configuration at fault ends a job at once, with a sentence that says what to do."""
+"""A fault of the account or the configuration ends a job at once and says what to do."""
 
 from __future__ import annotations
 
