@@ -34,11 +34,11 @@ def progress_text(report: Report | None, *, unicode: bool = True) -> str:
     if not total:
         is_checked = report["input"]["lines"] > 0
         return "Writing the report" if is_checked else "Checking every line of the file"
-    done = report["progress"]["completed"]
-    text = f"{bar(done, total, unicode=unicode)} {done:,} of {counted(total, 'request')} done"
     if not report["batches"]:
-        return f"{text}, sending them to Groq"
-    return f"{text}, {_attempt_text(report)}"
+        return f"Sending {counted(total, 'request')} to Groq"
+    done = report["progress"]["completed"]
+    filled = bar(done, total, unicode=unicode)
+    return f"{filled} {done:,} of {counted(total, 'request')} done, {_attempt_text(report)}"
 
 
 def _attempt_text(report: Report) -> str:

@@ -68,7 +68,7 @@ class TestProgressText:
         assert progress_text(report(input={"lines": 3})) == "Writing the report"
 
     def test_before_the_first_batch(self) -> None:
-        assert progress_text(checked()).endswith(" 0 of 22 requests done, sending them to Groq")
+        assert progress_text(checked()) == "Sending 22 requests to Groq"
 
     def test_batches_of_the_latest_attempt_are_counted(self) -> None:
         batches = [
