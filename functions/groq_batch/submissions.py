@@ -29,6 +29,7 @@ QUARANTINE_SECONDS = 60.0
 """After an outcome that is not known nothing is created for this long: the API has no idempotency
 key, and a batch that it accepted may show late in its list."""
 
+
 class LeaseLostError(Exception):
     """Another invocation has taken over; the loser must not act any further."""
 
