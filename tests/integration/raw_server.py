@@ -31,7 +31,8 @@ def http(
     length: bool = True,
     **fields: str,
 ) -> bytes:
-    """Return an answer as it goes over the wire."""
+    """Return an answer as it goes over the wire; the last of its connection, unless it says so."""
+    fields.setdefault("Connection", "close")
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     lines = [f"HTTP/1.1 {status} Status"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in fields.items()]
