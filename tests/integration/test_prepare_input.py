@@ -692,9 +692,18 @@ def test_a_death_at_any_call_is_made_good_by_the_next_run(
 
         with pytest.raises(Death):
             bucket.prepare(Calls(at, dies), first)
-        settings = first if bucket.s3.read(PLAN) is not None else second
-        bucket.check(bucket.prepare(settings=second))
+        stands = bucket.s3.read(PLAN) is not None
+        reads: list[Call] = []
+
+        def wire(call: Call, act: Callable[[], Any], reads: list[Call] = reads) -> Any:
+            if (call.operation, call.target) == ("get_object", "input/a.jsonl"):
+                reads.append(call)
+            return act()
+
+        bucket.check(bucket.prepare(wire, second))
+        settings = first if stands else second
         assert [shard.requests for shard in bucket.record.shards] == SHARDS[id(settings)]
+        assert len(reads) == (0 if stands else 1), "a plan that stands needs no second look"
 
 
 @TWO_SETTINGS
