@@ -6,6 +6,7 @@ when FILE cannot be used, 130 when it was interrupted.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -26,6 +27,9 @@ def main() -> int:
         sys.path.append(str(PROJECT_ROOT / "functions"))
         from local.demo.session import run  # noqa: PLC0415
 
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # Whatever the terminal speaks, an answer in another script is no reason to fail.
+            sys.stdout.reconfigure(errors="replace")
         console = Console(sys.stdout, os.environ)
         return run(sys.argv[1:], environ=os.environ, console=console, interrupts=interrupts)
     except KeyboardInterrupt:

@@ -17,9 +17,13 @@ class Interrupts:
         self._is_awake = True
 
     def install(self) -> None:
-        """Take over Ctrl-C, ``kill`` and the closing of the terminal."""
+        """Take over Ctrl-C, ``kill`` and the closing of the terminal.
+
+        A signal that is ignored, as with ``nohup``, stays so.
+        """
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self.handle)
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self.handle)
 
     def handle(self, _number: int, _frame: FrameType | None) -> None:
         """Take a signal.

@@ -96,7 +96,7 @@ def choose_file(arguments: list[str]) -> RequestFile:
     """
     if len(arguments) > 1:
         raise UsageError("Give one file: make demo FILE=requests.jsonl")
-    path = Path(arguments[0]) if arguments and arguments[0] else SAMPLE
+    path = Path(arguments[0]).expanduser() if arguments and arguments[0] else SAMPLE
     if path.is_dir():
         raise UsageError(f"{path} is a folder. Give a file: make demo FILE=requests.jsonl")
     if not path.exists():

@@ -25,7 +25,7 @@ from local.demo.request_file import RequestFile
 from local.demo.session import Session
 from local.environment import PROJECT_ROOT
 from local.simulator_process import SimulatorProcess
-from tests.e2e.pipeline import Pipeline
+from tests.e2e.pipeline import Pipeline, request_file
 
 SAMPLE = PROJECT_ROOT / "events" / "sample.jsonl"
 
@@ -182,22 +182,26 @@ def wait_for_batch(simulator: SimulatorProcess, process: subprocess.Popen[str]) 
         time.sleep(0.2)
 
 
-def test_rejected_file(
-    pipeline: Pipeline, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    file = RequestFile(tmp_path / f"{name}.jsonl")
-    lines = ['{"custom_id": "a"', "", '{"custom_id": "b", "method": "GET"}']
-    file.path.write_text("\n".join(lines), encoding="utf-8")
+def run_on(pipeline: Pipeline, path: Path, content: bytes) -> tuple[int, str]:
+    """Run a file on the suite's own stack; returns exit status and output."""
+    path.write_bytes(content)
+    file = RequestFile(path)
     outputs = {"BucketName": pipeline.bucket, "StateMachineArn": pipeline.state_machine}
     job = Job(pipeline.stack, pipeline.stack_name, outputs, file)
     stream = io.StringIO()
     session = Session(file, None, Console(stream, {}), Interrupts())
+    with LogFolder(path.parent / "logs") as logs:
+        return session.run_job(job, logs), stream.getvalue()
 
-    with LogFolder(tmp_path / "logs") as logs:
-        status = session.run_job(job, logs)
 
-    said = stream.getvalue()
+def test_rejected_file(
+    pipeline: Pipeline, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    content = b'{"custom_id": "a"\n\n{"custom_id": "b", "method": "GET"}'
+
+    status, said = run_on(pipeline, tmp_path / f"{name}.jsonl", content)
+
     assert status == 1
     assert "Rejected: the file has 2 problems, nothing was sent to Groq" in said
     assert "  line 1      invalid_json: " in said
@@ -205,6 +209,24 @@ def test_rejected_file(
     (results,) = (tmp_path / "demo-output").iterdir()
     assert sorted(path.name for path in results.iterdir()) == ["invalid.jsonl", "report.json"]
     assert list((tmp_path / "logs").iterdir()) == []
+
+
+def test_job_that_fails(
+    pipeline: Pipeline, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pipeline.simulator.set_keys({"gsk_another_key": "paid"})
+
+    status, said = run_on(pipeline, tmp_path / f"{name}.jsonl", request_file(["a", "b"]))
+
+    assert status == 1
+    assert "Failed: Groq refuses the API key." in said
+    assert "  a  not_sent: " in said
+    (logs,) = (tmp_path / "logs").iterdir()
+    assert f"The logs are in logs/{logs.name}" in said
+    log = (logs / "functions.log").read_text(encoding="utf-8")
+    assert name in log
+    assert pipeline.stack.groq_api_key not in log
 
 
 def test_interruption_before_the_job(demo: Demo) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 
 import pytest
 
@@ -25,13 +26,28 @@ def test_no_signal_counts_at_the_end() -> None:
     interrupts.handle(signal.SIGINT, None)
 
 
+NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@pytest.fixture
+def _handlers_restored() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in NUMBERS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("_handlers_restored")
 def test_all_ways_to_end_it_are_taken_over() -> None:
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.getsignal(number) for number in numbers}
+    for number in NUMBERS:
+        signal.signal(number, signal.SIG_DFL)
     interrupts = Interrupts()
-    try:
-        interrupts.install()
-        assert all(signal.getsignal(number) == interrupts.handle for number in numbers)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    interrupts.install()
+    assert all(signal.getsignal(number) == interrupts.handle for number in NUMBERS)
+
+
+@pytest.mark.usefixtures("_handlers_restored")
+def test_ignored_signal_stays_ignored() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    Interrupts().install()
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
