@@ -17,13 +17,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from io import SEEK_END
 from typing import Any, BinaryIO, Protocol, Self, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 from groq_batch import __version__
 from groq_batch.answers import error_from_answer
 from groq_batch.batches import Batch, GroqFile
+from groq_batch.contents import (
+    ShapeError,
+    begins_with_a_row,
+    read_batch,
+    read_file,
+    read_page,
+)
 from groq_batch.errors import (
     AccountError,
     GroqApiError,
@@ -45,7 +51,6 @@ IDS_PER_CALL = 200
 _TRIES = 3
 _LOOKERS = 8
 _LEAST_SECONDS_TO_ACT = 5.0
-_LARGEST_MESSAGE = 64 * 1024
 
 _Result = TypeVar("_Result")
 
@@ -194,7 +199,7 @@ class GroqClient:
             # what it gets may well pause.
             connect_timeout=self._timeouts.transfer,
         )
-        return self._answer(call, _file)
+        return self._answer(call, read_file)
 
     def list_files(self) -> list[GroqFile]:
         """Return all files of the account."""
@@ -233,7 +238,7 @@ class GroqClient:
             target.seek(0)
             target.truncate()
             answer = self._exchange(call, into=target)
-            rows_are_sound = _check_rows(call, answer, target)
+            rows_are_sound = _begins_with_a_row(call, answer, target)
             if rows_are_sound and answer.is_of_known_length:
                 return answer.size
             expected = self._size_at_groq(file_id, call.until) or 0
@@ -249,7 +254,7 @@ class GroqClient:
         """Return the size that Groq gives of a file, or None when it cannot be had."""
         call = self._call("GET", f"/files/{_segment(file_id)}", until=until)
         try:
-            return self._answer(call, _file).bytes
+            return self._answer(call, read_file).bytes
         except GroqApiError:
             return None
 
@@ -286,12 +291,12 @@ class GroqClient:
         )
         # The caller has made sure just now that the batch is wanted and its own to create. That
         # would not be so any more after further tries, be they for a connection only.
-        return self._answer_once(call, _batch)
+        return self._answer_once(call, read_batch)
 
     def retrieve_batch(self, batch_id: str) -> Batch:
         """Return one batch."""
         call = self._call("GET", f"/batches/{_segment(batch_id)}")
-        return self._answer(call, lambda data: _batch(data, batch_id))
+        return self._answer(call, lambda data: read_batch(data, batch_id))
 
     def batches_by_id(self, batch_ids: Sequence[str]) -> dict[str, Batch]:
         """Return batches by id, 200 with each call.
@@ -326,7 +331,7 @@ class GroqClient:
         while True:
             page = [("cursor", cursor)] if cursor else []
             call = self._call("GET", "/batches", query=[*query, *page], until=until)
-            items, cursor = self._answer(call, lambda data: _page(data, strict=False))
+            items, cursor = self._answer(call, lambda data: read_page(data, strict=False))
             batches = (Batch.from_api(item) for item in items)
             # A server that does not know the parameter answers with all batches, others' too.
             shown = {batch.id: batch for batch in batches if batch and batch.id in wanted}
@@ -350,7 +355,7 @@ class GroqClient:
                 return None
             call = self._call("GET", f"/batches/{_segment(batch_id)}", until=until)
             try:
-                found[batch_id] = self._answer(call, lambda data: _batch(data, batch_id))
+                found[batch_id] = self._answer(call, lambda data: read_batch(data, batch_id))
             except NotFoundError:
                 return None
             except GroqApiError as error:
@@ -379,7 +384,7 @@ class GroqClient:
         """Cancel a batch and return it; one that has ended already is returned as it is."""
         call = self._call("POST", f"/batches/{_segment(batch_id)}/cancel")
         try:
-            return self._answer(call, lambda data: _batch(data, batch_id))
+            return self._answer(call, lambda data: read_batch(data, batch_id))
         except NotFoundError:
             raise
         except (RequestRefusedError, UnknownOutcomeError):
@@ -403,7 +408,7 @@ class GroqClient:
         while True:
             query = [("cursor", cursor)] if cursor else []
             call = self._call("GET", path, query=query, until=until)
-            items, cursor = self._answer(call, lambda data: _page(data, strict=strict))
+            items, cursor = self._answer(call, lambda data: read_page(data, strict=strict))
             yield from items
             if cursor is None:
                 return
@@ -455,7 +460,7 @@ class GroqClient:
             return read(json.loads(answer.body))
         except (ValueError, RecursionError):
             problem = "is not JSON"
-        except _ShapeError as error:
+        except ShapeError as error:
             problem = str(error)
         raise UnknownOutcomeError(f"The answer to {call} {problem}.", status=answer.status)
 
@@ -469,20 +474,19 @@ class GroqClient:
             until: When no further try is made, by ``time.monotonic``.
             repeatable: Whether it may be tried again although it may have succeeded.
         """
-        pause = self._timeouts.pause
-        for left in reversed(range(_TRIES)):
+        tries = 0
+        while True:
+            tries += 1
             try:
                 return attempt()
             except (NotSentError, UnknownOutcomeError) as error:
                 may_repeat = repeatable or isinstance(error, NotSentError)
-                if not left or not may_repeat or time.monotonic() + pause >= until:
+                if tries == _TRIES or not may_repeat or time.monotonic() >= until:
                     raise
             except AccountError as error:
-                if left != _TRIES - 1 or not error.may_pass:
+                if tries > 1 or not error.may_pass:
                     raise
-            time.sleep(pause)
-            pause *= 2
-        raise AssertionError("unreachable")
+            time.sleep(self._timeouts.pause * tries)
 
     def _exchange(self, call: _Call, *, into: BinaryIO | None = None) -> HttpAnswer:
         """Send a request; a refused key is read anew once, in case it was replaced."""
@@ -532,81 +536,15 @@ class GroqClient:
         raise error_from_answer(answer.status, answer.headers, shown)
 
 
-class _ShapeError(Exception):
-    """An answer's JSON is not what it should be; the text goes on after "The answer …"."""
-
-
-def _file(data: object) -> GroqFile:
-    file = GroqFile.from_api(data)
-    if file is None:
-        raise _ShapeError("names no file")
-    return file
-
-
-def _batch(data: object, batch_id: str | None = None) -> Batch:
-    """Read a batch: the one with this id, if given."""
-    batch = Batch.from_api(data)
-    if batch is None or (batch_id is not None and batch.id != batch_id):
-        raise _ShapeError("is not about the batch asked for")
-    return batch
-
-
-def _page(data: object, *, strict: bool) -> tuple[list[Any], str | None]:
-    """Return the items of a list's page, and the cursor of the next page unless it is the last.
-
-    Raises:
-        _ShapeError: It is no list, or ``strict`` and there is a next page that cannot be asked for.
-    """
-    items, paging = data, None
-    if isinstance(data, dict) and "data" in data and not data.get("error"):
-        # Null is how some languages write an empty list.
-        items, paging = [] if data["data"] is None else data["data"], data.get("paging")
-    if not isinstance(items, list):
-        raise _ShapeError("is not a list")
-    cursor = paging.get("next_cursor") if isinstance(paging, dict) else None
-    if isinstance(cursor, int) and not isinstance(cursor, bool):
-        cursor = str(cursor)
-    if cursor and not isinstance(cursor, str) and strict:
-        raise _ShapeError("names a next page in a form that is not known")
-    return items, cursor if isinstance(cursor, str) and cursor else None
-
-
-def _check_rows(call: _Call, answer: HttpAnswer, target: BinaryIO) -> bool:
-    """Tell whether a content begins as a file of rows does.
-
-    A message that passed for a file of rows would make every request of the batch look unanswered,
-    and they would all be sent, and paid for, again. A file may have broken rows, though.
-
-    Raises:
-        UnknownOutcomeError: It is a message that came in the place of a file of rows.
-    """
-    target.seek(0)
-    start = target.read(_LARGEST_MESSAGE + 1)
-    target.seek(0, SEEK_END)
-    rows = start.removeprefix(b"\xef\xbb\xbf").lstrip()
-    is_short = len(start) <= _LARGEST_MESSAGE
-    # Any other success than 200 has a part of the file, or none.
-    if answer.status != 200 or rows[:1] not in b'{["' or (is_short and _is_error(rows)):
-        raise UnknownOutcomeError(f"The answer to {call} is no file of rows.", status=answer.status)
-    first, end, _ = rows.partition(b"\n")
-    if not end and not is_short:
-        return True
-    return isinstance(_json_of(first), dict)
-
-
-def _is_error(content: bytes) -> bool:
-    """Tell whether a content is one error of the API, and not a row that has one."""
-    data = _json_of(content)
-    if not isinstance(data, dict) or data.keys() & {"custom_id", "response"}:
-        return False
-    return bool(data.get("error")) or data.get("object") == "error"
-
-
-def _json_of(content: bytes) -> object:
+def _begins_with_a_row(call: _Call, answer: HttpAnswer, target: BinaryIO) -> bool:
     try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        return None
+        # Any other success than 200 has a part of the file, or none.
+        if answer.status == 200:
+            return begins_with_a_row(target)
+        problem = "has not the whole file"
+    except ShapeError as error:
+        problem = str(error)
+    raise UnknownOutcomeError(f"The answer to {call} {problem}.", status=answer.status)
 
 
 def _segment(identity: str) -> str:

@@ -838,6 +838,8 @@ def test_only_a_whole_file_is_taken_for_one(answers: list[bytes]) -> None:
         b'\xef\xbb\xbf{"custom_id":"a"}\n',
         b'{"error":{"code":"x"}}\n{"custom_id":"b"}\n',
         b'{"error":{}}\n',
+        b'{"custom_id":"a","response":"' + b"x" * 100_000 + b'"}\n',
+        b'{"custom_id":"a","response":"' + b"x" * 70_000,
     ],
 )
 def test_files_with_odd_rows_are_files(content: bytes) -> None:
