@@ -229,12 +229,14 @@ class Invocation:
 
     def run(self) -> None:
         """Run the handler to its end, in the calling thread."""
+        event, context = json.loads(json.dumps(self.payload)), _Context(self.request_id)
+        self.run_with(lambda: handler(self.function)(event, context))
+
+    def run_with(self, act: Callable[[], Any]) -> None:
+        """Run something as the handler is run."""
         before, _local.invocation = _local.invocation, self
         try:
-            answer = handler(self.function)(
-                json.loads(json.dumps(self.payload)), _Context(self.request_id)
-            )
-            self.answer = json.loads(json.dumps(answer))
+            self.answer = json.loads(json.dumps(act()))
         except Killed:
             self.failure = TaskError(self._death)
         except Exception as error:  # noqa: BLE001 (Lambda tells of every exception)

@@ -1,0 +1,516 @@
+"""Random lives of a stack: files, fates, faults, deaths, stops and second deliveries, all at once.
+
+A life is drawn by Hypothesis: what is uploaded and when, what becomes of each request and each
+batch, which calls of Groq fail and how, which invocations die or are held or are seen to fail,
+which events are lost or come twice, what users stop, start again or remove. The world lives through
+it until nothing is left to happen. Then everything of ``jobs.py`` must hold: one row out for each
+row in, in order; nothing paid twice; nothing sent before everything is checked; what may be tried
+again is tried again; every job ends with a report, an event and a closed door.
+
+``make test`` runs the same lives every time. For more of them, other ones each time::
+
+    WORKFLOW_LIVES=20000 .venv/bin/python -m pytest tests/workflow/test_lives.py
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from botocore.exceptions import ConnectionClosedError
+from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import strategies as st
+
+from groq_batch import layout
+from tests.fakes.s3 import client_error
+from tests.workflow.invocations import (
+    FUNCTIONS,
+    Break,
+    Die,
+    Hold,
+    Invocation,
+    LoseAnswer,
+    Refuse,
+    Repeat,
+    Trouble,
+)
+from tests.workflow.jobs import Line, Upload, bad_line, check_end, file_of, good_line
+from tests.workflow.world import World
+
+# A dead function closes nothing.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+
+LIVES = int(os.environ.get("WORKFLOW_LIVES", "0"))
+
+KEYS = ("input/a.jsonl", "input/a.jsonl", "input/team/b é+'.jsonl", "input/c.jsonl.gz")
+"""Few, so that uploads meet at a key."""
+
+LOST_SIGHT = ("Lambda.SdkClientException", "Lambda.ClientExecutionTimeoutException")
+DEATHS = ("Runtime.ExitError", "Sandbox.Timedout")
+REFUSALS = ("Lambda.TooManyRequestsException", "Lambda.ServiceException")
+
+MOST_HELD_SECONDS = 840.0
+"""No function runs longer."""
+
+QUARANTINE_SECONDS = 60.0
+"""For so long a batch may be missing in lists after it was made."""
+
+
+# -- what is drawn -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Something that happens to the n-th invocation of a function."""
+
+    function: str
+    number: int
+    trouble: Trouble
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something that a user, or the world, does at a moment."""
+
+    moment: float
+    name: str
+    argument: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file to upload."""
+
+    moment: float
+    key: str
+    lines: tuple[Line, ...]
+    blanks: int
+    ending: bytes
+    delays: tuple[float, ...]
+    metadata: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """Everything that happens."""
+
+    environment: dict[str, str]
+    simulator: dict[str, Any]
+    files: tuple[File, ...]
+    rules: tuple[dict[str, Any], ...]
+    fates: tuple[dict[str, Any], ...]
+    faults: tuple[dict[str, Any], ...]
+    troubles: tuple[Placed, ...]
+    actions: tuple[Action, ...]
+    lost_ends: tuple[bool, ...]
+    lag: float
+    seed: int
+
+
+PROMPTS = st.text(max_size=12)
+IDS = st.one_of(
+    st.integers(0, 9).map(lambda number: f"r{number}"),
+    st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=4),
+)
+
+
+@st.composite
+def lines(draw: st.DrawFn) -> tuple[Line, ...]:
+    """Draw the lines of a file: good ones, bad ones, and ids that come twice."""
+    drawn: list[Line] = []
+    used: set[str] = set()
+    for custom_id in draw(st.lists(IDS, max_size=7)):
+        if custom_id in used:
+            line = good_line(custom_id)
+            drawn.append(Line(line.data, custom_id, "duplicate_custom_id"))
+            continue
+        used.add(custom_id)
+        kind = draw(st.integers(0, 11))
+        if kind == 0:
+            drawn.append(bad_line(custom_id))
+        elif kind == 1:
+            drawn.append(Line(b'{"custom_id": ', None, "invalid_json"))
+            used.remove(custom_id)
+        elif kind == 2:
+            drawn.append(Line(b"\xff\xfe", None, "invalid_encoding"))
+            used.remove(custom_id)
+        else:
+            drawn.append(good_line(custom_id, draw(PROMPTS)))
+    return tuple(drawn)
+
+
+OPTIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        "on-invalid-line": st.sampled_from(["skip", "skip", "reject"]),
+        "max-attempts": st.integers(1, 3).map(str),
+        "completion-window": st.sampled_from(["24h", "48h"]),
+    },
+)
+
+MOMENTS = st.one_of(
+    st.integers(0, 60).map(float),
+    st.integers(0, 2_000).map(float),
+    st.integers(0, 200_000).map(float),
+)
+
+FILES = st.builds(
+    File,
+    moment=MOMENTS,
+    key=st.sampled_from(KEYS),
+    lines=lines(),
+    blanks=st.integers(0, 2),
+    ending=st.sampled_from([b"\n", b"\n", b"\r\n", b"\r\r\n"]),
+    delays=st.sampled_from([(1.0,), (1.0,), (1.0,), (1.0, 1.0), (1.0, 90.0), (1.0, 5000.0), ()]),
+    metadata=OPTIONS,
+)
+
+ENVIRONMENTS = st.fixed_dictionaries(
+    {
+        "MAX_REQUESTS_PER_BATCH": st.sampled_from(["1", "2", "3", "50000"]),
+        "MAX_BYTES_PER_BATCH": st.sampled_from(["600", "100000000"]),
+        "MAX_ATTEMPTS": st.sampled_from(["1", "2", "3"]),
+        "ON_INVALID_LINE": st.sampled_from(["reject", "skip"]),
+        "POLL_MIN_SECONDS": st.sampled_from(["30", "300"]),
+        "POLL_MAX_SECONDS": st.sampled_from(["900", "3600"]),
+    }
+)
+
+SIMULATORS = st.fixed_dictionaries(
+    {
+        "batch_seconds": st.sampled_from([1.0, 60.0, 600.0, 20_000.0]),
+        "cancel_seconds": st.sampled_from([1.0, 60.0, 600.0]),
+        "page_size": st.sampled_from([1, 3, 20]),
+        "list_order": st.sampled_from(["newest", "oldest"]),
+        "last_page": st.sampled_from(["null", "empty", "absent"]),
+        "unknown_ids": st.sampled_from(["omit", "error"]),
+        "bad_line": st.sampled_from(["fail_batch", "fail_row", "report_only"]),
+        "errors_shape": st.sampled_from(["list", "array"]),
+    }
+)
+
+OUTCOMES = st.sampled_from(
+    [
+        "fail",
+        "capacity_exhausted",
+        "request_timeout",
+        "status_zero",
+        "missing",
+        "duplicated",
+        "foreign",
+        "unicode_separators",
+        "crlf",
+        "blank_line",
+        "json_validate_failed",
+        "error_in_output",
+        "error_with_200",
+        "invalid_json",
+        "not_an_object",
+        {"kind": "http_error", "status": 503},
+        {"kind": "http_error", "status": 429},
+        {"kind": "capacity_exhausted", "response": "missing"},
+    ]
+)
+
+RULES = st.builds(
+    lambda outcome, regex, times: {"outcome": outcome, "match": {"regex": regex}, "times": times},
+    OUTCOMES,
+    st.sampled_from(["", "^r[0-4]$", "^r[5-9]$", "[^r]"]),
+    st.sampled_from([1, 1, 2, None]),
+)
+
+FATES = st.builds(
+    lambda fate, nth: {"match": {} if nth is None else {"nth": nth}, "fate": fate, "times": 1},
+    st.one_of(
+        st.builds(
+            lambda end, done, unfinished: {"end": end, "done": done, "unfinished": unfinished},
+            st.sampled_from(["expire", "cancel", "stuck", "complete"]),
+            st.sampled_from([0.0, 0.5, 1.0]),
+            st.sampled_from(["error", "missing"]),
+        ),
+        st.sampled_from(
+            [
+                {"end": "fail"},
+                {"end": "fail", "errors": [{"code": "capacity_exceeded", "message": "full"}]},
+                {"end": "fail", "errors": [{"code": "invalid_method", "line": 1}]},
+                {"status": "paused", "status_seconds": 500.0},
+                {"status": "paused"},
+                {"empty_error_file": True},
+                {"counts": {"failed": 99}},
+                {"override": {"error_file_id": ""}},
+                {"override": {"errors": {}}},
+                {"batch_seconds": 100_000.0},
+                {"batch_seconds": 0.0},
+            ]
+        ),
+    ),
+    st.sampled_from([None, 1, 2, 3]),
+)
+
+ROUTES = (
+    "upload",
+    "upload",
+    "create",
+    "create",
+    "create",
+    "list",
+    "list_by_ids",
+    "retrieve",
+    "content",
+    "cancel",
+    "files_list",
+    "file_delete",
+    "*",
+)
+
+FAULTS = st.builds(
+    lambda route, fault, times, skip: {"route": route, "times": times, "skip": skip, **fault},
+    st.sampled_from(ROUTES),
+    st.sampled_from(
+        [
+            {"status": 500},
+            {"status": 503, "body": "<html>busy</html>"},
+            {"status": 504, "act": True},
+            {"status": 504, "act": True, "visible_after": 50.0},
+            {"status": 429, "headers": {"Retry-After": "7"}},
+            {"status": 429, "headers": {"Retry-After": "400"}},
+            {"status": 429},
+            {"status": 498},
+            {"status": 409},
+            {"status": 408},
+            {"status": 408, "act": True},
+            {"answer": "reset"},
+            {"answer": "reset", "act": True},
+            {"answer": "reset", "act": True, "visible_after": 55.0},
+            {"answer": "half_close"},
+            {"answer": "half_close", "act": True},
+            {"answer": "stall"},
+            {"answer": "garbage"},
+            {"answer": "cut"},
+            {"answer": "cut", "fraction": 0.0},
+            {"answer": "normal", "visible_after": 50.0},
+        ]
+    ),
+    st.sampled_from([1, 1, 2, 4, 9]),
+    st.integers(0, 3),
+)
+
+
+def _slow_down() -> Exception:
+    return client_error("put_object", 503, "SlowDown", "Please reduce your request rate.")
+
+
+def _cut_off() -> Exception:
+    return ConnectionClosedError(endpoint_url="https://s3.example")
+
+
+TROUBLES = st.builds(
+    Placed,
+    st.sampled_from(FUNCTIONS),
+    st.integers(1, 4),
+    st.one_of(
+        st.builds(Die, at=st.integers(0, 40), after=st.booleans(), error=st.sampled_from(DEATHS)),
+        st.builds(
+            Hold,
+            at=st.integers(0, 40),
+            after=st.booleans(),
+            seconds=st.sampled_from([5.0, 45.0, 200.0, MOST_HELD_SECONDS]),
+            lost=st.sampled_from([None, *LOST_SIGHT]),
+        ),
+        st.builds(
+            Break,
+            at=st.integers(0, 40),
+            after=st.booleans(),
+            error=st.sampled_from([_slow_down, _cut_off]),
+        ),
+        st.builds(Repeat, at=st.integers(0, 40)),
+        st.builds(Refuse, error=st.sampled_from(REFUSALS)),
+        st.builds(LoseAnswer, error=st.sampled_from([*LOST_SIGHT, "Lambda.ServiceException"])),
+    ),
+)
+
+ACTIONS = st.builds(
+    lambda moment, named: Action(moment, *named),
+    MOMENTS,
+    st.one_of(
+        st.tuples(
+            st.sampled_from(["stop", "stop", "redrive", "again", "start"]), st.integers(0, 3)
+        ),
+        st.tuples(st.sampled_from(["sweep", "remove outputs", "refuse events", "blind maps"])),
+        st.tuples(st.just("outage"), st.sampled_from([30.0, 500.0, 9_000.0])),
+        st.tuples(st.just("wrong key"), st.sampled_from([30.0, 500.0, 9_000.0])),
+    ),
+)
+
+LIFE = st.builds(
+    Life,
+    environment=ENVIRONMENTS,
+    simulator=SIMULATORS,
+    files=st.lists(FILES, min_size=1, max_size=3).map(tuple),
+    rules=st.lists(RULES, max_size=3).map(tuple),
+    fates=st.lists(FATES, max_size=3).map(tuple),
+    faults=st.lists(FAULTS, max_size=4).map(tuple),
+    troubles=st.lists(TROUBLES, max_size=4).map(tuple),
+    actions=st.lists(ACTIONS, max_size=3).map(tuple),
+    lost_ends=st.lists(st.booleans(), max_size=3).map(tuple),
+    lag=st.sampled_from([0.0, 0.0, 3.0]),
+    seed=st.integers(0, 3),
+)
+
+
+# -- living --------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Living:
+    """A world in which a life takes place, and what is known of it from outside."""
+
+    life: Life
+    world: World
+    uploads: list[Upload] = field(default_factory=list)
+    has_removed: bool = False
+    _seen: dict[str, int] = field(default_factory=dict)
+    _ends: int = 0
+
+    def direct(self, invocation: Invocation) -> Sequence[Trouble]:
+        """Hand out the troubles of an invocation."""
+        number = self._seen[invocation.function] = self._seen.get(invocation.function, 0) + 1
+        return [
+            one.trouble
+            for one in self.life.troubles
+            if (one.function, one.number) == (invocation.function, number)
+        ]
+
+    def tell_end(self, _: Any) -> bool:
+        """Tell whether the event of an execution's end arrives."""
+        self._ends += 1
+        lost = self.life.lost_ends
+        return self._ends > len(lost) or not lost[self._ends - 1]
+
+    def run(self) -> None:
+        """Live through everything, then come to rest."""
+        world = self.world
+        world.director = self.direct
+        world.tells_ends = self.tell_end
+        world.states.lag_seconds = self.life.lag
+        world.simulator.set_rules(self.life.rules)
+        world.simulator.set_fates(self.life.fates)
+        world.simulator.set_faults(self.life.faults)
+        begun = world.clock()
+        for one in sorted((*self.life.files, *self.life.actions), key=lambda one: one.moment):
+            world.run_until(begun + one.moment)
+            if isinstance(one, File):
+                self.upload(one)
+            else:
+                self.act(one)
+        # Whatever was switched off comes back, and the schedule fires once more.
+        world.run_for(10_000)
+        world.groq.reachable, world.groq.key = True, "gsk_simulator_key"
+        world.sweep()
+        world.settle()
+
+    def upload(self, file: File) -> None:
+        """Put a file; the jobs of older uploads of its key need not stand any more."""
+        data = file_of(
+            [Line(b"", None)] * file.blanks + list(file.lines),
+            packed=file.key.endswith(".gz"),
+            ending=file.ending,
+        )
+        for other in self.uploads:
+            if other.key == file.key:
+                other.is_standing = False
+        default = self.world.settings.default_options
+        option = file.metadata.get("on-invalid-line")
+        upload = Upload(
+            key=file.key,
+            lines=file.lines,
+            skips=default.skip_invalid_lines if option is None else option == "skip",
+            metadata=file.metadata,
+        )
+        upload.version_id = self.world.upload(
+            file.key, data, delays=file.delays, metadata=file.metadata
+        )
+        self.uploads.append(upload)
+
+    def act(self, action: Action) -> None:
+        """Do what a user does."""
+        world = self.world
+        names = list(world.executions)
+        if action.name == "stop" and names:
+            world.stop(names[action.argument % len(names)])
+        elif action.name == "redrive" and names:
+            world.redrive(names[action.argument % len(names)])
+        elif action.name in ("again", "start") and self.uploads:
+            upload = self.uploads[action.argument % len(self.uploads)]
+            self.start(upload, again=action.name == "again")
+        elif action.name == "sweep":
+            world.sweep()
+        elif action.name == "remove outputs":
+            self.has_removed = True
+            world.delete(*world.s3.keys("output/"), *world.s3.keys("reports/"), "output/none")
+        elif action.name == "refuse events":
+            world.events.refusals += 2
+        elif action.name == "blind maps":
+            world.reader_failures += 1
+        elif action.name == "outage":
+            self.switch_off("reachable", False, True, action.argument)
+        elif action.name == "wrong key":
+            self.switch_off("key", "gsk_wrong", "gsk_simulator_key", action.argument)
+
+    def start(self, upload: Upload, *, again: bool) -> None:
+        """Start an upload's key by hand; one more run of it takes its path over."""
+        if again:
+            for other in self.uploads:
+                if other.key == upload.key:
+                    other.is_standing = False
+        self.world.deliver("start_job", {"key": upload.key, "again": again}, 0.0)
+
+    def switch_off(self, name: str, off: Any, on: Any, seconds: float) -> None:
+        """Change something about Groq for some seconds."""
+        groq = self.world.groq
+        setattr(groq, name, off)
+
+        def back() -> Any:
+            setattr(groq, name, on)
+            yield from ()
+
+        self.world.spawn(back(), after=seconds)
+
+
+def check(living: Living) -> None:
+    """Check the end of a life."""
+    world = living.world
+    uploads = [] if living.has_removed else living.uploads
+    check_end(world, *uploads, doubles_may_be_cancelled=_may_double(living))
+    started = {key.removeprefix(layout.JOBS_PREFIX) for key in world.s3.keys(layout.JOBS_PREFIX)}
+    for upload in living.uploads:
+        assert upload.job_id(world.s3.bucket) in started, f"{upload.key} never had a job"
+
+
+def _may_double(living: Living) -> bool:
+    """Tell whether an invocation stood still, which no lease can do anything about."""
+    return any(isinstance(one.trouble, Hold) for one in living.life.troubles)
+
+
+@settings(
+    max_examples=LIVES or 500,
+    derandomize=not LIVES,
+    database=None,
+    deadline=None,
+    phases=(Phase.generate, Phase.shrink),
+    suppress_health_check=list(HealthCheck),
+    print_blob=False,
+)
+@given(LIFE)
+def test_random_life(life: Life) -> None:
+    with World(life.environment, seed=life.seed, simulator=life.simulator) as world:
+        living = Living(life, world)
+        try:
+            living.run()
+            check(living)
+        except BaseException:
+            note(world.describe())
+            raise
