@@ -1,0 +1,187 @@
+"""How a command reaches AWS: the stack that was named, its settings, and clients for it.
+
+boto3 is imported only here and only when it is needed: importing it takes longer than checking a
+file of some megabytes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from groq_batch.options import JobOptions
+from groq_batch.split import SplitLimits
+from groq_batch.storage import Storage
+from groq_batch_cli.errors import CommandError
+from groq_batch_cli.limits import split_limits
+
+DEFAULT_STACK_NAME = "groq-batch"
+STACK_VARIABLE = "GROQ_BATCH_STACK"
+
+_NEEDED_OUTPUTS = ("BucketName", "StateMachineArn", "StartJobFunctionName")
+_MOST_CONNECTIONS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Which stack a command is for.
+
+    Attributes:
+        stack_name: Name of the CloudFormation stack.
+        region: Region; the AWS settings' own when None.
+        profile: Profile of the AWS settings; the default one when None.
+        endpoint_url: Where all AWS APIs are; AWS itself, or what ``AWS_ENDPOINT_URL`` says, when
+            None.
+        access_key: Keys for an emulator; those of the AWS settings when None.
+    """
+
+    stack_name: str
+    region: str | None = None
+    profile: str | None = None
+    endpoint_url: str | None = None
+    access_key: tuple[str, str] | None = None
+
+    def session(self) -> Any:
+        """Return a boto3 session with these settings."""
+        import boto3  # noqa: PLC0415 - see the module's docstring
+        import botocore.session  # noqa: PLC0415
+
+        if self.access_key is None:
+            return boto3.session.Session(profile_name=self.profile, region_name=self.region)
+        # An emulator on this machine: nobody's own profile or settings are looked at.
+        session = botocore.session.Session(
+            session_vars={
+                "profile": (None, None, None, None),
+                "config_file": (None, None, os.devnull, None),
+                "credentials_file": (None, None, os.devnull, None),
+            }
+        )
+        session.set_credentials(*self.access_key)
+        return boto3.session.Session(botocore_session=session, region_name=self.region)
+
+
+@dataclass(slots=False)
+class Stack:
+    """A deployed stack.
+
+    Attributes:
+        target: How it was found.
+        outputs: The outputs of its template.
+        parameters: The parameters of its template, those with default values included.
+    """
+
+    target: Target
+    outputs: Mapping[str, str]
+    parameters: Mapping[str, str]
+    _session: Any
+    _clients: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Name of the stack."""
+        return self.target.stack_name
+
+    @property
+    def bucket(self) -> str:
+        """Name of its bucket."""
+        return self.outputs["BucketName"]
+
+    @property
+    def start_function(self) -> str:
+        """Name of the function that starts jobs."""
+        return self.outputs["StartJobFunctionName"]
+
+    @cached_property
+    def storage(self) -> Storage:
+        """Its bucket."""
+        return Storage(s3=self.client("s3"), bucket=self.bucket)
+
+    def client(self, service: str) -> Any:
+        """Return the boto3 client of a service, made once."""
+        if service not in self._clients:
+            self._clients[service] = _client(self._session, self.target, service)
+        return self._clients[service]
+
+    def execution_arn(self, name: str) -> str:
+        """Return the ARN of an execution, whose name is that of its job."""
+        machine = self.outputs["StateMachineArn"]
+        return f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
+
+    # -- settings --------------------------------------------------------------------------------
+
+    @property
+    def starts_on_upload(self) -> bool:
+        """Whether an upload starts its job at once."""
+        return self.parameters.get("TriggerMode") != "schedule"
+
+    @property
+    def limits(self) -> SplitLimits:
+        """The limits of its batches."""
+        return split_limits(
+            int(self.parameters["MaxRequestsPerBatch"]), int(self.parameters["MaxBytesPerBatch"])
+        )
+
+    @property
+    def default_options(self) -> JobOptions:
+        """The options of an upload that brings none of its own."""
+        return JobOptions(
+            completion_window=self.parameters["CompletionWindow"],
+            skip_invalid_lines=self.parameters["OnInvalidLine"] == "skip",
+            max_attempts=int(self.parameters["MaxAttempts"]),
+            max_job_cost_usd=float(self.parameters["MaxJobCostUsd"]),
+        )
+
+    @property
+    def work_retention_days(self) -> int:
+        """How long it keeps a job's work."""
+        return int(self.parameters["WorkRetentionDays"])
+
+
+def connect(target: Target) -> Stack:
+    """Find a deployed stack.
+
+    Raises:
+        CommandError: There is none of this name, or it is a stack of something else.
+    """
+    from botocore.exceptions import ClientError  # noqa: PLC0415 - see the module's docstring
+
+    session = target.session()
+    cloudformation = _client(session, target, "cloudformation")
+    try:
+        found = cloudformation.describe_stacks(StackName=target.stack_name)["Stacks"][0]
+    except ClientError as error:
+        if "does not exist" not in str(error):
+            raise
+        region = cloudformation.meta.region_name
+        where = f" at {target.endpoint_url}" if target.endpoint_url else f" in {region}"
+        raise CommandError(
+            f"There is no stack {target.stack_name}{where}. Name yours with --stack-name or "
+            f"{STACK_VARIABLE}, its region with --region, or deploy it: sam build && sam deploy"
+        ) from None
+    outputs = {one["OutputKey"]: one["OutputValue"] for one in found.get("Outputs", [])}
+    if not all(name in outputs for name in _NEEDED_OUTPUTS):
+        status = found.get("StackStatus", "")
+        raise CommandError(
+            f"The stack {target.stack_name} ({status}) has no output {_NEEDED_OUTPUTS[0]}: it is "
+            f"another application's, or its deployment has not come to an end."
+        )
+    parameters = {
+        one["ParameterKey"]: one.get("ParameterValue", "") for one in found.get("Parameters", [])
+    }
+    return Stack(target=target, outputs=outputs, parameters=parameters, _session=session)
+
+
+def _client(session: Any, target: Target, service: str) -> Any:
+    from botocore.config import Config  # noqa: PLC0415 - see the module's docstring
+
+    config = Config(
+        retries={"mode": "standard", "max_attempts": 5},
+        connect_timeout=10,
+        read_timeout=120,
+        max_pool_connections=_MOST_CONNECTIONS,
+        user_agent_extra="groq-batch-cli",
+    )
+    return session.client(service, endpoint_url=target.endpoint_url, config=config)

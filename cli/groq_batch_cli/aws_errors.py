@@ -1,0 +1,130 @@
+"""What an error of boto3 means for the user, in a sentence that says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from botocore import exceptions
+
+from groq_batch.storage import UnreadableObjectError, UnwritableObjectError
+from groq_batch_cli.text import one_line, shorten
+
+_LONGEST_MESSAGE = 400
+
+_SIGN_IN = "Sign in again (aws sso login, aws configure), or name another profile with --profile."
+
+_EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
+_UNKNOWN_KEY_CODES = frozenset(
+    {
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+        "AuthFailure",
+    }
+)
+_DENIED_CODES = frozenset({"AccessDenied", "AccessDeniedException", "403", "UnauthorizedOperation"})
+_BUSY_CODES = frozenset(
+    {"SlowDown", "Throttling", "ThrottlingException", "TooManyRequestsException"}
+)
+
+
+def explain(error: BaseException) -> str | None:
+    """Return the sentence for an error of AWS's or of botocore's; None for any other error."""
+    for kind, sentence in _SENTENCES:
+        if isinstance(error, kind):
+            return sentence(error)
+    return None
+
+
+def _client_error(error: Any) -> str:
+    details = error.response.get("Error", {})
+    code = str(details.get("Code", ""))
+    message = shorten(one_line(str(details.get("Message", ""))), _LONGEST_MESSAGE)
+    operation = error.operation_name
+    if code in _EXPIRED_CODES:
+        return f"The AWS credentials have expired. {_SIGN_IN}"
+    if code in _UNKNOWN_KEY_CODES:
+        return f"AWS does not accept these credentials. {_SIGN_IN}"
+    if code in _DENIED_CODES:
+        # HEAD answers carry no text.
+        said = f" ({message})" if message and message not in ("Forbidden", "Access Denied") else ""
+        return (
+            f"AWS denies {operation}{said}. Ask for this permission, or name a profile that has it "
+            f"with --profile."
+        )
+    if code == "NoSuchBucket":
+        return "The bucket of the stack does not exist any more. Deploy the stack again."
+    if code in _BUSY_CODES:
+        return f"AWS asks to slow down ({operation}). Try again in a moment."
+    return f"AWS answers {code} to {operation}: {message or 'no more than that'}"
+
+
+def _no_answer(error: Any) -> str:
+    url = error.kwargs.get("endpoint_url", "AWS")
+    return (
+        f"{url} does not answer. Is there a network? If an emulator is meant: does it run, and at "
+        f"this address?"
+    )
+
+
+_SENTENCES: tuple[
+    tuple[type[BaseException] | tuple[type[BaseException], ...], Callable[[Any], str]], ...
+] = (
+    (
+        (exceptions.NoCredentialsError, exceptions.PartialCredentialsError),
+        lambda _: (
+            "There are no AWS credentials. Sign in (aws sso login, aws configure), or name a "
+            "profile with --profile. For the emulated stack of this machine add --local."
+        ),
+    ),
+    (
+        exceptions.ProfileNotFound,
+        lambda error: (
+            f"There is no AWS profile {error.kwargs['profile']}. `aws configure list-profiles` "
+            f"shows yours."
+        ),
+    ),
+    (
+        exceptions.NoRegionError,
+        lambda _: "No AWS region is set. Name one with --region or AWS_REGION.",
+    ),
+    (
+        exceptions.InvalidRegionError,
+        lambda error: f"{error.kwargs['region_name']!r} is not a name of a region.",
+    ),
+    (
+        (
+            exceptions.TokenRetrievalError,
+            exceptions.SSOError,
+            exceptions.CredentialRetrievalError,
+        ),
+        lambda error: f"The AWS credentials cannot be had: {one_line(str(error))} {_SIGN_IN}",
+    ),
+    (
+        (
+            exceptions.EndpointConnectionError,
+            exceptions.ConnectTimeoutError,
+            exceptions.ReadTimeoutError,
+            exceptions.ConnectionClosedError,
+            exceptions.ProxyConnectionError,
+            exceptions.SSLError,
+        ),
+        _no_answer,
+    ),
+    (exceptions.ClientError, _client_error),
+    (
+        UnreadableObjectError,
+        lambda error: (
+            f"S3 denies to read {error}. Ask for the permission s3:GetObject on it (and "
+            f"kms:Decrypt where the bucket has a key of its own)."
+        ),
+    ),
+    (
+        UnwritableObjectError,
+        lambda error: f"S3 denies to write {error}. Ask for the permission s3:PutObject on it.",
+    ),
+    (exceptions.BotoCoreError, lambda error: f"The AWS client fails: {one_line(str(error))}"),
+)

@@ -1,0 +1,148 @@
+"""What the checks have found in a file, for people and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from groq_batch.checks import Problem
+from groq_batch.cost import ModelEstimate
+from groq_batch_cli.prices import price
+from groq_batch_cli.survey import FoundProblem, Survey
+from groq_batch_cli.tables import aligned
+from groq_batch_cli.terminal import Terminal
+from groq_batch_cli.text import batches, counted, dollars, listed, one_line, shorten
+
+_MOST_MODELS = 12
+_LONGEST_ID = 60
+
+
+def problem_lines(survey: Survey, terminal: Terminal, *, with_source: bool) -> Iterator[str]:
+    """Yield the problems of a file, as compilers show them.
+
+    Args:
+        survey: What was found.
+        terminal: Where they are written.
+        with_source: Whether to show the piece of the line, too.
+    """
+    for problem in survey.file_problems:
+        yield _headline(survey, problem, None, terminal)
+    for found in survey.line_problems:
+        yield _headline(survey, found.problem, found, terminal)
+        if with_source and found.excerpt is not None:
+            yield f"    {found.excerpt.text}"
+            yield " " * (4 + found.excerpt.indent) + terminal.styled(
+                "^" * found.excerpt.marked, "red"
+            )
+    rest = survey.invalid - len(survey.line_problems)
+    if rest:
+        codes = survey.line_problem_codes.most_common()
+        told = listed([f"{number:,} {code}" for code, number in codes])
+        yield f"{survey.file.shown}: {rest:,} more lines with problems; in all: {told}"
+
+
+def _headline(
+    survey: Survey, problem: Problem, found: FoundProblem | None, terminal: Terminal
+) -> str:
+    place = one_line(survey.file.shown)
+    if problem.line is not None:
+        place += f":{problem.line}"
+        if found is not None and found.excerpt is not None:
+            place += f":{found.excerpt.column}"
+    whose = ""
+    if problem.custom_id is not None:
+        whose = f" (custom_id {shorten(one_line(problem.custom_id), _LONGEST_ID)})"
+    code = terminal.styled(problem.code, "red")
+    return f"{terminal.styled(place, 'bold')}: {code}{whose} {one_line(problem.message)}"
+
+
+def summary_lines(survey: Survey, terminal: Terminal, *, skip_invalid: bool) -> Iterator[str]:
+    """Yield what a file holds, what it costs, and whether it can be run."""
+    name = terminal.styled(one_line(survey.file.shown), "bold")
+    if not survey.problems_total:
+        fine = terminal.styled("no problems", "green")
+        yield f"{name}: {counted(survey.good, 'request')}, {fine}"
+    else:
+        found = terminal.styled(counted(survey.problems_total, "problem"), "red")
+        yield f"{name}: {found} in {counted(survey.lines, 'line')}"
+    if not survey.good:
+        return
+    yield from ("  " + line for line in _model_lines(survey.models))
+    total = price(survey.models)
+    costs = f"estimated {dollars(total.batch)} (on demand {dollars(total.on_demand)})"
+    if total.batch is None:
+        costs = "no estimate, for a model's price is not known"
+    if not survey.invalid:
+        yield f"  {batches(survey.shards)}, {costs}"
+    elif survey.passes(skip_invalid=skip_invalid):
+        yield f"  without the bad lines: {batches(survey.shards)}, {costs}"
+    elif not survey.file_problems:
+        yield (
+            f"  with --skip-invalid the other {counted(survey.good, 'request')} would run: "
+            f"{batches(survey.shards)}, {costs}"
+        )
+    if any(not model.output_tokens for model in survey.models.values()):
+        yield "  (no output is counted for requests without max_completion_tokens)"
+
+
+def _model_lines(models: dict[str, ModelEstimate]) -> list[str]:
+    """Return the table of models, those with the most requests first."""
+    rows = [("model", "requests", "tokens in", "tokens out", "batch", "on demand")]
+    ordered = sorted(models.items(), key=lambda item: -item[1].requests)
+    for name, model in ordered[:_MOST_MODELS]:
+        cost = price({name: model})
+        rows.append(
+            (
+                shorten(one_line(name), _LONGEST_ID),
+                f"{model.requests:,}",
+                f"{model.input_tokens:,.0f}",
+                f"{model.output_tokens:,}",
+                dollars(cost.batch),
+                dollars(cost.on_demand),
+            )
+        )
+    lines = aligned(rows, right=frozenset({1, 2, 3, 4, 5}))
+    if len(ordered) > _MOST_MODELS:
+        lines.append(f"and {len(ordered) - _MOST_MODELS} more models")
+    return lines
+
+
+def survey_json(survey: Survey, *, skip_invalid: bool) -> dict[str, Any]:
+    """Return everything as JSON data."""
+    total = price(survey.models)
+    return {
+        "file": survey.file.shown,
+        "passes": survey.passes(skip_invalid=skip_invalid),
+        "bytes": survey.bytes,
+        "lines": survey.lines,
+        "requests": {"good": survey.good, "invalid": survey.invalid},
+        "batches": survey.shards,
+        "models": {name: _model_json(name, model) for name, model in survey.models.items()},
+        "cost_usd": {"batch": total.batch, "on_demand": total.on_demand},
+        "problems": [
+            *(_problem_json(problem, None) for problem in survey.file_problems),
+            *(_problem_json(found.problem, found) for found in survey.line_problems),
+        ],
+        "problems_total": survey.problems_total,
+        "problem_codes": dict(survey.line_problem_codes),
+    }
+
+
+def _model_json(name: str, model: ModelEstimate) -> dict[str, Any]:
+    cost = price({name: model})
+    return {
+        "requests": model.requests,
+        "input_tokens": round(model.input_tokens),
+        "output_tokens": model.output_tokens,
+        "cost_usd": {"batch": cost.batch, "on_demand": cost.on_demand},
+    }
+
+
+def _problem_json(problem: Problem, found: FoundProblem | None) -> dict[str, Any]:
+    return {
+        "line": problem.line,
+        "column": found.excerpt.column if found and found.excerpt else None,
+        "custom_id": problem.custom_id,
+        "code": problem.code,
+        "message": problem.message,
+    }

@@ -1,0 +1,93 @@
+"""What is said, and fetched, when a job has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from groq_batch.storage import Storage
+from groq_batch_cli.fetching import Fetched, fetch
+from groq_batch_cli.job_lookup import FoundJob, Report
+from groq_batch_cli.job_view import GOOD, cost_so_far, headline, style_of
+from groq_batch_cli.progress_bar import ByteProgress
+from groq_batch_cli.terminal import Terminal
+from groq_batch_cli.text import duration, one_line
+
+SHOWN_PROBLEMS = 10
+
+
+def end_line(name: str, report: Report, terminal: Terminal) -> str:
+    """Return the line of a job that has ended."""
+    status = terminal.styled(report["status"], style_of(report["status"]))
+    words = [headline(report)]
+    if cost_so_far(report):
+        words.append(cost_so_far(report))
+    if report["timing"]["seconds"] is not None:
+        words.append(duration(report["timing"]["seconds"]))
+    return f"{name}: {status}, {', '.join(words)}"
+
+
+def problem_lines(report: Report) -> Iterator[str]:
+    """Yield the first problems of a job's file."""
+    problems = [error for error in report["errors"] if _is_of_input(error)]
+    for error in problems[:SHOWN_PROBLEMS]:
+        where = f"line {error['line']:,}" if error["line"] is not None else "the file"
+        yield f"  {where}: {error['code']} {one_line(error['message'])}"
+    rest = report["errors_total"] - min(len(problems), SHOWN_PROBLEMS)
+    if rest > 0 and problems:
+        yield f"  and {rest:,} more"
+
+
+def _is_of_input(error: Report) -> bool:
+    return error["line"] is not None or error["custom_id"] is None
+
+
+def end(
+    storage: Storage,
+    job: FoundJob,
+    name: str,
+    folder: Path,
+    terminal: Terminal,
+    say: Callable[[str], None],
+) -> Fetched:
+    """Say how a job has ended, fetch its files, and say what can be done now.
+
+    Args:
+        storage: The bucket.
+        job: The job, with its final report.
+        name: What it is called in the output.
+        folder: Where the files go.
+        terminal: Where to write.
+        say: Writes a line of the result.
+    """
+    report = job.report or {}
+    say(end_line(name, report, terminal))
+    if report["status"] == "rejected":
+        for line in problem_lines(report):
+            say(line)
+    fetched = fetch_files(storage, job, folder, terminal)
+    for path in (fetched.results, fetched.failed, fetched.invalid, fetched.report):
+        if path is not None:
+            say(f"  {path}")
+    if report["status"] != GOOD and fetched.failed is not None:
+        say(f"  to run the failed ones again: groq-batch retry {quoted(job.path)}")
+    return fetched
+
+
+def fetch_files(storage: Storage, job: FoundJob, folder: Path, terminal: Terminal) -> Fetched:
+    """Fetch a job's files, and show how far it is."""
+
+    def begin(name: str, total: int) -> Callable[[int], None]:
+        return ByteProgress(terminal, f"Fetching {name}", total).add
+
+    try:
+        return fetch(storage, job, folder, begin=begin)
+    finally:
+        terminal.clear()
+
+
+def quoted(path: str) -> str:
+    """Return a path as a shell takes it."""
+    import shlex  # noqa: PLC0415 - seldom needed
+
+    return shlex.quote(path)

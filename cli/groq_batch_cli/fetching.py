@@ -1,0 +1,128 @@
+"""Fetches what a job has delivered into a folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from groq_batch import layout
+from groq_batch.storage import JOB_METADATA, ObjectHead, Storage
+from groq_batch_cli.errors import CommandError
+from groq_batch_cli.job_lookup import FoundJob
+
+KINDS = ("results", "failed", "invalid")
+
+
+@dataclass(frozen=True, slots=True)
+class Deliverable:
+    """One file to fetch.
+
+    Attributes:
+        key: The object.
+        target: The file.
+        head: What S3 tells of the object.
+    """
+
+    key: str
+    target: Path
+    head: ObjectHead
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The files of a job; None for those that it has not.
+
+    Attributes:
+        results: One row for each request.
+        failed: The request lines without a success.
+        invalid: What is wrong with the input.
+        report: The report.
+        page: The report for people.
+    """
+
+    results: Path | None
+    failed: Path | None
+    invalid: Path | None
+    report: Path
+    page: Path | None
+
+
+def key_of(url: str) -> str:
+    """Return the object key of an address ``s3://bucket/key``."""
+    return url.removeprefix("s3://").partition("/")[2]
+
+
+def fetch(
+    storage: Storage,
+    job: FoundJob,
+    folder: Path,
+    *,
+    begin: Callable[[str, int], Callable[[int], None]],
+) -> Fetched:
+    """Fetch the files of a job that has ended; files of the same names are replaced.
+
+    Args:
+        storage: The bucket.
+        job: The job, with its final report.
+        folder: Where the files go; is made.
+        begin: Is told the name and the size in bytes of each file before it is fetched; returns
+            what is then told the number of bytes of each piece.
+
+    Raises:
+        CommandError: The results of a newer job stand in their place.
+    """
+    report = job.report or {}
+    folder.mkdir(parents=True, exist_ok=True)
+    files: dict[str, Path | None] = dict.fromkeys(KINDS)
+    for kind, url in report["outputs"].items():
+        if url is not None and kind in files:
+            target = folder / f"{job.stem}.{kind}{job.ending}"
+            one = _deliverable(storage, job, key_of(url), target)
+            _download(storage, one, begin(target.name, one.head.size))
+            files[kind] = target
+    report_file = folder / f"{job.stem}.report.json"
+    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+    report_file.write_text(text, encoding="utf-8")
+    return Fetched(
+        results=files["results"],
+        failed=files["failed"],
+        invalid=files["invalid"],
+        report=report_file,
+        page=_fetch_page(storage, job, folder / f"{job.stem}.report.html"),
+    )
+
+
+def _deliverable(storage: Storage, job: FoundJob, key: str, target: Path) -> Deliverable:
+    head = storage.head(key)
+    if head is None:
+        raise CommandError(
+            f"{storage.url(key)} does not exist any more. The bucket keeps it as an older version: "
+            f"aws s3api list-object-versions --bucket {storage.bucket} --prefix '{key}'"
+        )
+    if head.metadata.get(JOB_METADATA, job.job_id) != job.job_id:
+        raise CommandError(
+            f"The results of the job {job.job_id} have been replaced by those of a newer upload of "
+            f"the same key. They are an older version of {storage.url(key)}."
+        )
+    return Deliverable(key, target, head)
+
+
+def _download(storage: Storage, one: Deliverable, progress: Callable[[int], None]) -> None:
+    # The version that was looked at, and none that is written meanwhile.
+    version = {"VersionId": one.head.version_id} if one.head.version_id else None
+    storage.s3.download_file(
+        storage.bucket, one.key, str(one.target), ExtraArgs=version, Callback=progress
+    )
+
+
+def _fetch_page(storage: Storage, job: FoundJob, target: Path) -> Path | None:
+    """Fetch the report for people, if there is one of this job."""
+    key = f"{layout.REPORTS_PREFIX}{job.path}.html"
+    head: Any = storage.head(key)
+    if head is None or head.metadata.get(JOB_METADATA, job.job_id) != job.job_id:
+        return None
+    _download(storage, Deliverable(key, target, head), lambda _: None)
+    return target

@@ -1,0 +1,203 @@
+"""Follows jobs to their end: a line for each, with its state, its rate and the time left."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+from groq_batch.storage import Storage
+from groq_batch_cli.job_lookup import FoundJob, Report, job_by_id, load_report
+from groq_batch_cli.job_view import (
+    Progress,
+    cost_so_far,
+    is_final,
+    phase,
+    reason,
+    time_left,
+)
+from groq_batch_cli.terminal import Terminal
+from groq_batch_cli.text import columns, counted, one_line, share, shorten
+
+_SHORTEST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 10.0
+_PAUSE_SHARE = 0.05
+_RATE_SECONDS = 120.0
+_PIPE_SECONDS = 30.0
+"""A pipe gets news of the progress no more often than this."""
+
+_READERS = 8
+_LONGEST_NAME = 40
+
+
+@dataclass(slots=True)
+class Followed:
+    """A job that is being followed.
+
+    Attributes:
+        name: What it is called in the output.
+        job: What is known of it.
+    """
+
+    name: str
+    job: FoundJob
+    _samples: deque[tuple[float, int]] = field(default_factory=deque)
+
+    @property
+    def report(self) -> Report | None:
+        """Its last report."""
+        return self.job.report
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it has ended."""
+        return is_final(self.report)
+
+    @property
+    def phase(self) -> str:
+        """What it is doing."""
+        return phase(self.report, has_job=self.job.request is not None or self.report is not None)
+
+    def take(self, job: FoundJob, now: float) -> None:
+        """Take what was found now, at a time in seconds."""
+        self.job = job
+        self._samples.append((now, Progress.of(job.report).done))
+        while now - self._samples[0][0] > _RATE_SECONDS:
+            self._samples.popleft()
+
+    def rate(self) -> float:
+        """Return how many requests per second have got an outcome lately."""
+        if not self._samples:
+            return 0.0
+        (first, before), (last, after) = self._samples[0], self._samples[-1]
+        return (after - before) / (last - first) if last > first else 0.0
+
+    def words(self) -> list[str]:
+        """Return what is worth saying of its progress."""
+        progress = Progress.of(self.report)
+        if not progress.done:
+            return [counted(progress.total, "request")] if progress.total else []
+        rate = self.rate()
+        percent = share(progress.done, progress.total)
+        words = [f"{progress.done:,} of {counted(progress.total, 'request')} ({percent})"]
+        if rate:
+            words.append(f"{rate:,.1f}/s" if rate < 10 else f"{rate:,.0f}/s")  # noqa: PLR2004
+        words += [part for part in (time_left(progress, rate), cost_so_far(self.report)) if part]
+        return words
+
+
+class Follower:
+    """Looks at jobs until they have ended."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        terminal: Terminal,
+        *,
+        on_silence: Callable[[Followed], None] | None = None,
+        silence_seconds: float = 20.0,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Look into ``storage``, write to ``terminal``.
+
+        Args:
+            storage: The bucket.
+            terminal: Where to write.
+            on_silence: Is told, once, of an upload that has not become a job for some time.
+            silence_seconds: That time.
+            clock: Seconds since some moment.
+            sleep: Waits some seconds.
+        """
+        self._storage = storage
+        self._terminal = terminal
+        self._on_silence = on_silence
+        self._silence_seconds = silence_seconds
+        self._clock = clock
+        self._sleep = sleep
+        self._said: dict[str, tuple[str, float]] = {}
+        self._waits: dict[str, str | None] = {}
+
+    def follow(self, jobs: Sequence[Followed], on_end: Callable[[Followed], None]) -> None:
+        """Show how jobs go on until all have ended.
+
+        Args:
+            jobs: The jobs.
+            on_end: Is told of each as it ends.
+        """
+        begun = self._clock()
+        pending = list(jobs)
+        silent = list(jobs)
+        with ThreadPoolExecutor(max_workers=_READERS) as pool:
+            while True:
+                found = list(pool.map(lambda one: look(self._storage, one.job), pending))
+                now = self._clock()
+                for one, job in zip(pending, found, strict=True):
+                    one.take(job, now)
+                for one in [one for one in pending if one.is_final]:
+                    pending.remove(one)
+                    on_end(one)
+                if not pending:
+                    break
+                self._show(pending, now)
+                silent = [one for one in silent if one.phase == "waiting"]
+                if silent and self._on_silence and now - begun >= self._silence_seconds:
+                    for one in silent:
+                        self._on_silence(one)
+                    silent = []
+                self._sleep(pause_seconds(now - begun))
+        self._terminal.clear()
+
+    def _show(self, jobs: Sequence[Followed], now: float) -> None:
+        for one in jobs:
+            self._tell_outage(one)
+        if self._terminal.is_live:
+            width = min(max(columns(one.name) for one in jobs), _LONGEST_NAME)
+            self._terminal.live([self._live_line(one, width) for one in jobs])
+            return
+        for one in jobs:
+            phase_said, at = self._said.get(one.name, ("", 0.0))
+            if one.phase != phase_said or (one.words() and now - at >= _PIPE_SECONDS):
+                self._said[one.name] = (one.phase, now)
+                self._terminal.note(f"{one.name}: {', '.join([one.phase, *one.words()])}")
+
+    def _live_line(self, one: Followed, width: int) -> str:
+        name = shorten(one.name, width)
+        name += " " * (width - columns(name))
+        progress = Progress.of(one.report)
+        line = f"{name}  {one.phase:<10}"
+        if progress.total:
+            line += f"  {self._terminal.bar(progress.done, progress.total)}"
+        return f"{line}  {', '.join(one.words())}".rstrip()
+
+    def _tell_outage(self, one: Followed) -> None:
+        """Say it when a job waits for Groq, and when it goes on."""
+        waits_for = reason(one.report) if one.report is not None else None
+        if waits_for == self._waits.get(one.name):
+            return
+        self._waits[one.name] = waits_for
+        if waits_for is not None:
+            self._terminal.warn(f"{one.name} waits: {waits_for}")
+        else:
+            self._terminal.note(f"{one.name} goes on")
+
+
+def look(storage: Storage, job: FoundJob) -> FoundJob:
+    """Return a job as it stands now."""
+    if job.report is not None:
+        report = load_report(storage, job.path)
+        if report is not None and report["job_id"] == job.job_id:
+            return replace(job, report=report)
+    return (job_by_id(storage, job.job_id) if job.job_id else None) or job
+
+
+def pause_seconds(seconds: float) -> float:
+    """Return how long to wait before the next look, so many seconds after the first."""
+    return min(max(seconds * _PAUSE_SHARE, _SHORTEST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
+
+
+def shown_name(path: str) -> str:
+    """Return what a job is called in the output."""
+    return one_line(path)

@@ -1,0 +1,118 @@
+"""What the functions have logged about one job."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from groq_batch_cli.aws import Stack
+from groq_batch_cli.text import one_line
+
+_LOG_GROUP = "LogGroup"
+"""The log group's name in the template."""
+
+_STANDARD_FIELDS = frozenset(
+    {
+        "level",
+        "location",
+        "message",
+        "timestamp",
+        "service",
+        "cold_start",
+        "function_name",
+        "function_memory_size",
+        "function_arn",
+        "function_request_id",
+        "job_id",
+        "exception",
+        "exception_name",
+        "stack_trace",
+        "xray_trace_id",
+        "sampling_rate",
+    }
+)
+"""Fields that every line has, or that are shown in a way of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogEvent:
+    """One line of the log.
+
+    Attributes:
+        id: CloudWatch's id of it.
+        milliseconds: When it was written, since 1970.
+        fields: Its fields.
+        text: The line as it was written.
+    """
+
+    id: str
+    milliseconds: int
+    fields: dict[str, Any]
+    text: str
+
+
+def log_group(stack: Stack) -> str:
+    """Return the name of the stack's log group."""
+    found = stack.client("cloudformation").describe_stack_resource(
+        StackName=stack.name, LogicalResourceId=_LOG_GROUP
+    )
+    return str(found["StackResourceDetail"]["PhysicalResourceId"])
+
+
+def job_events(
+    stack: Stack, group: str, job_id: str, *, since_milliseconds: int
+) -> Iterator[LogEvent]:
+    """Yield what was logged about a job, the oldest first.
+
+    Args:
+        stack: The stack.
+        group: Its log group.
+        job_id: The job.
+        since_milliseconds: Where to begin, since 1970.
+    """
+    pages = (
+        stack.client("logs")
+        .get_paginator("filter_log_events")
+        .paginate(
+            logGroupName=group,
+            filterPattern=f'{{ $.job_id = "{job_id}" }}',
+            startTime=since_milliseconds,
+        )
+    )
+    for page in pages:
+        for event in page["events"]:
+            fields = _fields(event["message"])
+            # An emulator may not know filters.
+            if fields.get("job_id") == job_id:
+                yield LogEvent(
+                    str(event.get("eventId", "")),
+                    int(event["timestamp"]),
+                    fields,
+                    event["message"].rstrip("\n"),
+                )
+
+
+def _fields(message: str) -> dict[str, Any]:
+    try:
+        fields = json.loads(message)
+    except ValueError:
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def function_of(fields: dict[str, Any]) -> str:
+    """Return the short name of the function that wrote a line: ``PrepareInput``."""
+    name = str(fields.get("function_name", ""))
+    part = next((part for part in name.split("-") if part.endswith("Function")), name)
+    return part.removesuffix("Function")
+
+
+def extra_text(fields: dict[str, Any]) -> str:
+    """Return the fields that only some lines have, as ``name=value``."""
+    return " ".join(
+        f"{name}={one_line(value if isinstance(value, str) else json.dumps(value))}"
+        for name, value in fields.items()
+        if name not in _STANDARD_FIELDS
+    )

@@ -1,0 +1,76 @@
+"""Lines of files on this machine and of objects in the bucket, unpacked where necessary."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from groq_batch import layout
+from groq_batch.jsonl import NotGzipError, decompress
+from groq_batch.storage import LineReader, Storage
+from groq_batch_cli.errors import CommandError
+from groq_batch_cli.request_files import RequestFile
+
+_GZIP_LEVEL = 6
+
+
+def lines_of(chunks: Iterable[bytes], *, is_gzip: bool, name: str) -> Iterator[bytes]:
+    """Yield the lines of a file without their line ends; only the byte 0x0A ends one.
+
+    Args:
+        chunks: The file's bytes.
+        is_gzip: Whether they are compressed.
+        name: What messages call the file.
+
+    Raises:
+        CommandError: The file is not gzip though it should be, or is damaged.
+    """
+    try:
+        yield from LineReader(decompress(chunks) if is_gzip else chunks)
+    except NotGzipError:
+        raise CommandError(
+            f"{name} ends in .gz, but it is not gzip, or it is damaged or cut short."
+        ) from None
+
+
+@contextlib.contextmanager
+def local_lines(path: str) -> Iterator[Iterator[bytes]]:
+    """Open a file of lines, or standard input for ``-``, for the time of a ``with`` block."""
+    file = RequestFile(path)
+    with file.chunks() as chunks:
+        yield lines_of(chunks, is_gzip=chunks.is_gzip, name=file.shown)
+
+
+def stored_lines(storage: Storage, key: str) -> Iterator[bytes]:
+    """Yield the lines of an object of the bucket."""
+    return lines_of(storage.chunks(key), is_gzip=layout.is_gzip(key), name=key)
+
+
+@contextlib.contextmanager
+def output(path: Path | None) -> Iterator[BinaryIO]:
+    """Open a file for writing, or standard output for None, for the time of a ``with`` block.
+
+    The file has its name only when the block has come to its end, so that what stands there is
+    never half of it. A name that ends in ``.gz`` is compressed.
+    """
+    if path is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        with draft.open("wb") as plain:
+            if path.name.endswith(".gz"):
+                with gzip.GzipFile("", "wb", _GZIP_LEVEL, plain, mtime=0) as packed:
+                    yield cast("BinaryIO", packed)
+            else:
+                yield plain
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,138 @@
+"""Puts the results of a retry into the place of the rows that had failed.
+
+The lines that a job could not answer stand in ``failed/`` in the order of the input, and their
+retry has one row for each of them in the same order. So one pass over both files is enough: each
+row without a success takes the next row of the retry, which must be of the same request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from groq_batch.rows import RowOutcome, classify_row
+from groq_batch_cli.errors import CommandError
+from groq_batch_cli.text import counted, one_line, shorten
+
+_LONGEST_ID = 60
+
+
+@dataclass(slots=True)
+class _Layer:
+    """What one retry has done: the rows in all, those it answered, those that have no success."""
+
+    rows: int = 0
+    answered: int = 0
+    left: int = 0
+
+
+@dataclass(slots=True)
+class MergeCounts:
+    """What a merge has done; complete when its rows have all been read."""
+
+    layers: list[_Layer] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """The counts in words."""
+        left = f", {self.left:,} still without a success" if self.left else ""
+        return f"{counted(self.layers[0].rows, 'row')}, {self.answered:,} new answers{left}"
+
+    @property
+    def answered(self) -> int:
+        """Rows that the retries turned into a success."""
+        return sum(layer.answered for layer in self.layers)
+
+    @property
+    def left(self) -> int:
+        """Rows that still have none."""
+        return self.layers[-1].left
+
+
+@dataclass(frozen=True, slots=True)
+class NamedRows:
+    """Result rows, and what messages call them."""
+
+    name: str
+    rows: Iterable[bytes]
+
+
+class _Id(msgspec.Struct):
+    custom_id: str | None = None
+
+
+_decode_id = msgspec.json.Decoder(_Id).decode
+
+
+def merge(original: NamedRows, retries: Sequence[NamedRows]) -> tuple[Iterable[bytes], MergeCounts]:
+    """Return the rows of a job with those of its retries in place.
+
+    Args:
+        original: The job's result rows.
+        retries: The result rows of its failed lines, run again; then those of what had failed of
+            these, and so on.
+
+    Returns:
+        The rows, and what was counted while they were read. Reading them raises a ``CommandError``
+        when one is not the retry of what failed in the one before.
+    """
+    counts = MergeCounts()
+    merged = original
+    for retried in retries:
+        layer = _Layer()
+        counts.layers.append(layer)
+        merged = NamedRows(retried.name, _merged(merged, retried, layer))
+    return merged.rows, counts
+
+
+def _merged(original: NamedRows, retried: NamedRows, counts: _Layer) -> Iterator[bytes]:
+    names = (original.name, retried.name)
+    retries = enumerate(retried.rows, start=1)
+    for number, row in enumerate(original.rows, start=1):
+        counts.rows += 1
+        if _is_success(row):
+            yield row
+            continue
+        place, other = next(retries, (0, b""))
+        if not place:
+            raise CommandError(
+                f"{names[1]} has fewer rows than {names[0]} has failures: row {number} of "
+                f"{names[0]} ({_shown(row)}) has none. Merge a job with the retry of its own "
+                f"failed lines."
+            )
+        if _id(row) != _id(other):
+            raise CommandError(
+                f"Row {number} of {names[0]}, without a success, is of {_shown(row)}, but row "
+                f"{place} of {names[1]} is of {_shown(other)}. Merge a job with the retry of its "
+                f"own failed lines."
+            )
+        if _is_success(other):
+            counts.answered += 1
+        else:
+            counts.left += 1
+        yield other
+    place, other = next(retries, (0, b""))
+    if place:
+        raise CommandError(
+            f"{names[1]} has more rows than {names[0]} has failures: row {place} ({_shown(other)}) "
+            f"is left over. Merge a job with the retry of its own failed lines."
+        )
+
+
+def _is_success(row: bytes) -> bool:
+    classified = classify_row(row)
+    return classified is not None and classified.outcome is RowOutcome.SUCCESS
+
+
+def _id(row: bytes) -> str | None:
+    try:
+        return _decode_id(row).custom_id
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def _shown(row: bytes) -> str:
+    custom_id = _id(row)
+    return "no custom_id" if custom_id is None else shorten(one_line(custom_id), _LONGEST_ID)

@@ -1,0 +1,148 @@
+"""Where in a bad line the fault is, and the piece of the line around it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from groq_batch.checks import Problem
+from groq_batch_cli.text import columns, printable
+
+_BEFORE = 24
+_AFTER = 48
+_LONGEST_MARK = 40
+_BAD_BYTE = re.compile(r"^Byte ([0-9]+) of the line")
+_NEAR_BYTE = re.compile(r" near byte ([0-9]+)")
+_WHITE_SPACE = re.compile(r"[ \t\r\n]*")
+_FIELDS = {
+    "invalid_custom_id": "custom_id",
+    "duplicate_custom_id": "custom_id",
+    "invalid_method": "method",
+    "invalid_url": "url",
+    "invalid_body": "body",
+}
+"""Codes that are about one field of a line."""
+
+_decode = json.JSONDecoder().raw_decode
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """The piece of a line around a fault.
+
+    Attributes:
+        column: Where the fault begins: the character of the line, from 1.
+        text: The piece, fit for a terminal.
+        indent: Columns of the terminal before the fault.
+        marked: Columns that the fault takes.
+    """
+
+    column: int
+    text: str
+    indent: int
+    marked: int
+
+
+def excerpt(problem: Problem, data: bytes) -> Excerpt | None:
+    """Return where a problem is; None when there is no place to point at.
+
+    Args:
+        problem: What is wrong with the line.
+        data: The line, without its line end.
+    """
+    text = data.decode("utf-8", "replace")
+    place = _place(problem, data, text)
+    if place is None:
+        return None
+    begin, end = place
+    first = max(begin - _BEFORE, 0)
+    last = min(begin + _AFTER, len(text))
+    head = ("…" if first else "") + printable(text[first:begin])
+    marked = printable(text[begin : min(end, last)]) or " "
+    tail = printable(text[min(end, last) : last]) + ("…" if last < len(text) else "")
+    return Excerpt(
+        column=begin + 1,
+        text=(head + marked + tail).rstrip(),
+        indent=columns(head),
+        marked=min(max(columns(marked), 1), _LONGEST_MARK),
+    )
+
+
+def _place(problem: Problem, data: bytes, text: str) -> tuple[int, int] | None:
+    """Return the characters, from and to, that are at fault."""
+    if problem.code == "invalid_encoding":
+        found = _BAD_BYTE.match(problem.message)
+        return _at_byte(data, int(found[1]) - 1) if found else None
+    if problem.code == "invalid_json":
+        return _broken_json(problem, data, text)
+    if problem.code == "not_an_object":
+        return 0, len(text)
+    if problem.code == "missing_custom_id":
+        return _object_start(text)
+    return _field_place(problem, text)
+
+
+def _at_byte(data: bytes, place: int) -> tuple[int, int]:
+    """Return the character at a byte of a line."""
+    character = len(data[:place].decode("utf-8", "replace"))
+    return character, character + 1
+
+
+def _broken_json(problem: Problem, data: bytes, text: str) -> tuple[int, int] | None:
+    """Return where a line stops being JSON."""
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        return error.pos, error.pos + 1
+    except RecursionError:
+        return None
+    # Python's parser takes a little more than the pipeline's, which names the byte.
+    near = _NEAR_BYTE.search(problem.message)
+    return _at_byte(data, int(near[1]) - 1) if near else None
+
+
+def _field_place(problem: Problem, text: str) -> tuple[int, int] | None:
+    """Return the field of a request that a problem is about, or where it is missing."""
+    try:
+        fields = dict(_members(text, 0))
+        if problem.code in _FIELDS:
+            return fields.get(_FIELDS[problem.code]) or _object_start(text)
+        body = fields.get("body")
+        if body is None or problem.code not in ("missing_model", "unsupported_parameter"):
+            return None
+        parameter = "model"
+        if problem.code == "unsupported_parameter":
+            parameter = problem.message.split(" ", 1)[0]
+        return dict(_members(text, body[0])).get(parameter) or (body[0], body[0] + 1)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _members(text: str, begin: int) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Yield the keys of the object that begins at a character, each with the place of its value.
+
+    Raises:
+        ValueError: It is no object.
+    """
+    place = _after_space(text, begin)
+    if text[place : place + 1] != "{":
+        raise ValueError("not an object")
+    place = _after_space(text, place + 1)
+    while text[place : place + 1] == '"':
+        key, place = _decode(text, place)
+        place = _after_space(text, _after_space(text, place) + 1)
+        _, end = _decode(text, place)
+        yield key, (place, end)
+        place = _after_space(text, _after_space(text, end) + 1)
+
+
+def _after_space(text: str, place: int) -> int:
+    found = _WHITE_SPACE.match(text, place)
+    return found.end() if found else place
+
+
+def _object_start(text: str) -> tuple[int, int]:
+    begin = _after_space(text, 0)
+    return begin, begin + 1

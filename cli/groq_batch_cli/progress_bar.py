@@ -1,0 +1,66 @@
+"""One line that shows how much of something is done, for terminals; a pipe gets nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from groq_batch_cli.terminal import Terminal
+from groq_batch_cli.text import duration, share, size
+
+_SHORTEST_PAUSE_SECONDS = 0.1
+_PATIENCE_SECONDS = 0.5
+"""What is done sooner needs no line."""
+
+
+class ByteProgress:
+    """Shows how many bytes have passed, for the time of a ``with`` block."""
+
+    def __init__(
+        self,
+        terminal: Terminal,
+        doing: str,
+        total: int | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Show ``doing`` and how much of ``total`` bytes is done; None when that is not known."""
+        self._terminal = terminal
+        self._doing = doing
+        self._total = total
+        self._clock = clock
+        self._begun = clock()
+        self._shown = self._begun + _PATIENCE_SECONDS - _SHORTEST_PAUSE_SECONDS
+        self._done = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._terminal.clear()
+
+    def add(self, number: int) -> None:
+        """Count bytes that are done."""
+        self._done += number
+        now = self._clock()
+        if now - self._shown >= _SHORTEST_PAUSE_SECONDS:
+            self._shown = now
+            self._terminal.live([self.line(now - self._begun)])
+
+    def line(self, seconds: float) -> str:
+        """Return the line after so many seconds."""
+        rate = self._done / seconds if seconds else 0.0
+        if self._total is None:
+            return f"{self._doing}  {size(self._done)}, {size(rate)}/s"
+        left = f", {duration((self._total - self._done) / rate)} left" if rate else ""
+        return (
+            f"{self._doing}  {self._terminal.bar(self._done, self._total)} "
+            f"{share(self._done, self._total):>5}  {size(self._done)} of {size(self._total)}, "
+            f"{size(rate)}/s{left}"
+        )

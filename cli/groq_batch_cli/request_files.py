@@ -1,0 +1,99 @@
+"""The files of requests that the command line is given."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from groq_batch import layout
+from groq_batch_cli.errors import CommandError
+
+STDIN = "-"
+
+_CHUNK_BYTES = 1024 * 1024
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFile:
+    """A file of requests, or what comes in on standard input.
+
+    Attributes:
+        argument: What the user called it.
+    """
+
+    argument: str
+
+    @property
+    def is_stdin(self) -> bool:
+        """Whether it comes in on standard input."""
+        return self.argument == STDIN
+
+    @property
+    def shown(self) -> str:
+        """What messages call it."""
+        return "<stdin>" if self.is_stdin else self.argument
+
+    @property
+    def name(self) -> str:
+        """Its name without folders."""
+        return Path(self.argument).name
+
+    @property
+    def size(self) -> int | None:
+        """Its size in bytes; None when that is not known before it is read."""
+        return None if self.is_stdin else Path(self.argument).stat().st_size
+
+    @contextlib.contextmanager
+    def chunks(self, progress: Callable[[int], None] | None = None) -> Iterator[Chunks]:
+        """Open the file for the time of a ``with`` block.
+
+        Args:
+            progress: Is told the number of bytes of each chunk that was read.
+
+        Raises:
+            CommandError: It cannot be read.
+        """
+        try:
+            if self.is_stdin:
+                yield Chunks(sys.stdin.buffer, is_gzip=None, progress=progress)
+                return
+            with Path(self.argument).open("rb") as stream:
+                yield Chunks(stream, is_gzip=layout.is_gzip(self.name), progress=progress)
+        except OSError as error:
+            if error.filename != self.argument:
+                raise
+            raise CommandError(f"{self.argument} cannot be read: {error.strerror}.") from None
+
+
+class Chunks:
+    """The bytes of an open file in pieces of at most 1 MiB.
+
+    Attributes:
+        is_gzip: Whether they are compressed: the name says so, or, where there is none, the first
+            two bytes.
+    """
+
+    def __init__(
+        self, stream: BinaryIO, *, is_gzip: bool | None, progress: Callable[[int], None] | None
+    ) -> None:
+        self._stream = stream
+        self._progress = progress
+        self._first = b""
+        if is_gzip is None:
+            self._first = stream.read(_CHUNK_BYTES)
+            is_gzip = self._first.startswith(_GZIP_MAGIC)
+        self.is_gzip = is_gzip
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the pieces."""
+        chunk = self._first or self._stream.read(_CHUNK_BYTES)
+        while chunk:
+            if self._progress is not None:
+                self._progress(len(chunk))
+            yield chunk
+            chunk = self._stream.read(_CHUNK_BYTES)

@@ -1,0 +1,1 @@
+"""Rows of data: reading and writing them as JSONL, CSV and Parquet."""

@@ -1,0 +1,202 @@
+"""Looks at a file of requests with the pipeline's own checks, in one pass, whatever its size."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import msgspec
+
+from groq_batch import layout
+from groq_batch.checks import Problem, shown
+from groq_batch.cost import ModelEstimate
+from groq_batch.split import InputSummary, SplitLimits, split_input
+from groq_batch.upload_keys import check_key
+from groq_batch_cli.cost_cap import check_cost
+from groq_batch_cli.places import Excerpt, excerpt
+from groq_batch_cli.request_files import RequestFile
+
+DEFAULT_MAX_PROBLEMS = 100
+
+_decode = msgspec.json.Decoder().decode
+
+
+@dataclass(frozen=True, slots=True)
+class FoundProblem:
+    """A problem and, where there is one, its place."""
+
+    problem: Problem
+    excerpt: Excerpt | None
+
+
+@dataclass(slots=True)
+class Survey:
+    """What the pipeline will find in a file.
+
+    Attributes:
+        file: The file.
+        lines: Physical lines.
+        good: Requests that pass the checks.
+        invalid: Lines that do not.
+        shards: Batches that the good requests make.
+        models: What each model is asked to do by them.
+        file_problems: What is wrong with the file as a whole.
+        line_problems: The first problems of lines.
+        line_problem_codes: How many lines have each code.
+        sha256: Hash of the file's bytes.
+        bytes: Its size.
+    """
+
+    file: RequestFile
+    lines: int = 0
+    good: int = 0
+    invalid: int = 0
+    shards: int = 0
+    models: dict[str, ModelEstimate] = field(default_factory=dict)
+    file_problems: list[Problem] = field(default_factory=list)
+    line_problems: list[FoundProblem] = field(default_factory=list)
+    line_problem_codes: Counter[str] = field(default_factory=Counter)
+    sha256: str = ""
+    bytes: int = 0
+
+    @property
+    def problems_total(self) -> int:
+        """Problems of all kinds."""
+        return len(self.file_problems) + self.invalid
+
+    def passes(self, *, skip_invalid: bool) -> bool:
+        """Tell whether the pipeline would run the file."""
+        if self.file_problems or not self.good:
+            return False
+        return skip_invalid or not self.invalid
+
+
+def survey(
+    file: RequestFile,
+    *,
+    limits: SplitLimits,
+    max_cost_usd: float = 0.0,
+    key: str | None = None,
+    max_problems: int = DEFAULT_MAX_PROBLEMS,
+    progress: Callable[[int], None] | None = None,
+) -> Survey:
+    """Check a file.
+
+    Args:
+        file: The file.
+        limits: The limits of its batches.
+        max_cost_usd: Highest accepted cost estimate in USD; 0 means no cap.
+        key: The key that it is to get in the bucket; taken from its name when None.
+        max_problems: Problems of lines that are kept.
+        progress: Is told the number of bytes of each chunk that was read.
+
+    Raises:
+        CommandError: The file cannot be read.
+    """
+    result = Survey(file)
+    digest = hashlib.sha256()
+    if key is None and not file.is_stdin:
+        key = layout.INPUT_PREFIX + file.name
+    name_problem = check_key(key) if key is not None else None
+    with file.chunks(progress) as chunks:
+        summary = split_input(
+            _hashed(chunks, digest, result),
+            gzipped=chunks.is_gzip,
+            limits=limits,
+            # Bad lines are passed on only when they do not reject the file.
+            skip_invalid=True,
+            sink=_Sink(result, max_problems),
+        )
+    result.sha256 = digest.hexdigest()
+    _take_over(summary, result)
+    if name_problem is not None:
+        result.file_problems.insert(0, name_problem)
+    too_expensive = check_cost(result.models, max_cost_usd)
+    if too_expensive is not None and not result.file_problems:
+        result.file_problems.append(too_expensive)
+    return result
+
+
+def _hashed(chunks: Iterable[bytes], digest: Any, result: Survey) -> Iterator[bytes]:
+    for chunk in chunks:
+        digest.update(chunk)
+        result.bytes += len(chunk)
+        yield chunk
+
+
+def _take_over(summary: InputSummary, result: Survey) -> None:
+    result.lines = summary.lines
+    result.good = summary.good
+    result.invalid = summary.invalid
+    result.shards = len(summary.shards)
+    result.models = dict(summary.models)
+
+
+class _Nowhere:
+    """Takes bytes and keeps nothing of them."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Take bytes."""
+
+
+class _Sink:
+    """Takes what the checks find: of requests nothing, of bad lines the problem and its place."""
+
+    def __init__(self, result: Survey, max_problems: int) -> None:
+        self._result = result
+        self._max_problems = max_problems
+        self._nowhere = _Nowhere()
+        self._line = bytearray()
+
+    def shard(self, number: int) -> _Nowhere:
+        """Return where the request lines of a shard go."""
+        del number
+        return self._nowhere
+
+    skipped_index = shard
+
+    def skipped_raw(self, number: int) -> _Sink:
+        """Return where a bad line goes; what is wrong with it comes right behind."""
+        del number
+        return self
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Take a piece of a bad line."""
+        if len(self._result.line_problems) < self._max_problems and len(self._line) < _KEPT_BYTES:
+            self._line += data
+
+    def problems(self) -> _Problems:
+        """Return where the problems go."""
+        return _Problems(self)
+
+    def take(self, problem: Problem) -> None:
+        """Take a problem, of the line that came before or of the whole file."""
+        if problem.line is None:
+            self._result.file_problems.append(problem)
+            return
+        self._result.line_problem_codes[problem.code] += 1
+        if len(self._result.line_problems) < self._max_problems:
+            line = bytes(self._line).removesuffix(b"\n")
+            # A line that passed in pieces is kept in part: only what is too long has no place.
+            place = None if problem.code == "line_too_long" else excerpt(problem, line)
+            problem = replace(problem, custom_id=shown(problem.custom_id))
+            self._result.line_problems.append(FoundProblem(problem, place))
+        self._line.clear()
+
+
+_KEPT_BYTES = 33 * 1024 * 1024
+"""A line that can be checked at all is kept whole to look for the place of its problem."""
+
+
+class _Problems:
+    """Takes problems as rows of ``invalid/``."""
+
+    def __init__(self, sink: _Sink) -> None:
+        self._sink = sink
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Take a row."""
+        self._sink.take(Problem(**_decode(data)))

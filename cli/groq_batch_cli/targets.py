@@ -1,0 +1,60 @@
+"""Which stack the options of the command line and the environment name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from groq_batch_cli.aws import DEFAULT_STACK_NAME, STACK_VARIABLE, Target
+from groq_batch_cli.errors import CommandError
+from groq_batch_cli.local_state import LocalState, running_state
+
+
+def choose_target(
+    *,
+    stack_name: str | None,
+    region: str | None,
+    profile: str | None,
+    endpoint_url: str | None,
+    local: bool,
+    environ: Mapping[str, str] | None = None,
+) -> Target:
+    """Return the stack that a command is for.
+
+    Args:
+        stack_name: The option ``--stack-name``.
+        region: The option ``--region``.
+        profile: The option ``--profile``.
+        endpoint_url: The option ``--endpoint-url``.
+        local: The option ``--local``.
+        environ: The environment; the process's own when not given.
+
+    Raises:
+        CommandError: ``--local`` is given and no emulated stack runs on this machine.
+    """
+    environ = os.environ if environ is None else environ
+    if local:
+        return local_target(running_state(), stack_name)
+    return Target(
+        stack_name=stack_name or environ.get(STACK_VARIABLE) or DEFAULT_STACK_NAME,
+        # As the AWS CLI does; boto3 itself reads AWS_DEFAULT_REGION only.
+        region=region or environ.get("AWS_REGION") or None,
+        profile=profile,
+        endpoint_url=endpoint_url,
+    )
+
+
+def local_target(state: LocalState | None, stack_name: str | None = None) -> Target:
+    """Return the emulated stack of this machine.
+
+    Raises:
+        CommandError: None is running.
+    """
+    if state is None:
+        raise CommandError("No emulated stack runs on this machine. Start one: groq-batch local up")
+    return Target(
+        stack_name=stack_name or state.stack_name,
+        region=state.region,
+        endpoint_url=state.endpoint_url,
+        access_key=(state.access_key, state.secret_key),
+    )

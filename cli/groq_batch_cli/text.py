@@ -1,0 +1,117 @@
+"""Words for numbers, and texts of others made fit for one line of a terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import datetime
+
+_MINUTE = 60
+_HOUR = 3600
+_DAY = 86_400
+_KILO = 1000
+
+_UNSAFE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Categories of characters that would break a line, or steer the terminal."""
+
+_REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Characters that turn the direction of what stands behind them."""
+
+
+def printable(text: str) -> str:
+    """Return a text of as many characters, in which nothing ends the line or steers a terminal."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        " " if one in _REORDERING or unicodedata.category(one) in _UNSAFE else one for one in text
+    )
+
+
+def one_line(text: str) -> str:
+    """Return a text fit for one line, with single spaces between its words."""
+    return " ".join(printable(text).split())
+
+
+def columns(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    return len(text) if text.isascii() else sum(_columns_of(one) for one in text)
+
+
+def _columns_of(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in ("W", "F") else 1
+
+
+def shorten(text: str, width: int) -> str:
+    """Return a text cut to ``width`` columns, with an ellipsis where something is left out."""
+    if columns(text) <= width:
+        return text
+    kept, used = [], 0
+    for one in text:
+        used += _columns_of(one)
+        if used >= width:
+            break
+        kept.append(one)
+    return "".join(kept).rstrip() + "…"
+
+
+def counted(number: int, one: str, several: str | None = None) -> str:
+    """Return a number with its noun: ``1 request``, ``1,200 requests``."""
+    return f"{number:,} {one if number == 1 else several or one + 's'}"
+
+
+def batches(number: int) -> str:
+    """Return a number of batches."""
+    return counted(number, "batch", "batches")
+
+
+def duration(seconds: float) -> str:
+    """Return a time span as people say it: ``7 s``, ``2 min 5 s``, ``1 h 12 min``, ``3 d 2 h``."""
+    whole = max(int(seconds), 0)
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE} s"
+    if whole < _DAY:
+        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min"
+    return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
+
+
+def age(moment: datetime, now: datetime) -> str:
+    """Return how long ago something was, in its largest unit: ``40 s``, ``3 h``, ``12 d``."""
+    seconds = max(int((now - moment).total_seconds()), 0)
+    for unit, name in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min")):
+        if seconds >= unit:
+            return f"{seconds // unit} {name}"
+    return f"{seconds} s"
+
+
+def dollars(amount: float | None) -> str:
+    """Return an amount of USD with as many digits as it is worth."""
+    if amount is None:
+        return "not known"
+    if amount == 0:
+        return "$0"
+    digits = 2 if amount >= 1 else 4 if amount >= 0.01 else 6  # noqa: PLR2004
+    return f"${amount:,.{digits}f}"
+
+
+def size(number: float) -> str:
+    """Return a number of bytes in its largest decimal unit: ``812 B``, ``3.4 MB``."""
+    amount = float(number)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < _KILO:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= _KILO
+    return f"{amount:.1f} TB"
+
+
+def share(done: int, total: int) -> str:
+    """Return a share as a whole percentage, which is 100 only when everything is done."""
+    return f"{100 * done // total} %" if total else "0 %"
+
+
+def listed(names: list[str], most: int = 5) -> str:
+    """Return names one after the other; those beyond ``most`` are only counted."""
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

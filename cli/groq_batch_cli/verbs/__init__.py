@@ -1,0 +1,1 @@
+"""One module for each verb; ``command`` is its click command."""

@@ -1,0 +1,89 @@
+"""``groq-batch cancel``: stop jobs."""
+
+from __future__ import annotations
+
+import click
+
+from groq_batch_cli.aws import Stack, Target, connect
+from groq_batch_cli.endings import end_line, quoted
+from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM, CommandError
+from groq_batch_cli.following import Followed, Follower
+from groq_batch_cli.job_lookup import FoundJob, find_job
+from groq_batch_cli.job_view import is_final
+from groq_batch_cli.options import stack_options
+from groq_batch_cli.terminal import Terminal
+from groq_batch_cli.text import one_line
+from groq_batch_cli.verbs.run import leave
+
+
+@click.command()
+@click.argument("jobs", nargs=-1, required=True, metavar="JOB...")
+@click.option("--wait/--no-wait", default=False, help="Wait until what was answered is delivered.")
+@stack_options
+@click.pass_obj
+def command(terminal: Terminal, jobs: tuple[str, ...], wait: bool, target: Target) -> int:
+    """Stop jobs; what was answered until then is kept.
+
+    The batches are cancelled at Groq, which may take it ten minutes; then the rows that were paid
+    for are delivered, and the job ends as cancelled. JOB is named as for status.
+
+    \b
+    Example:
+      groq-batch cancel requests.jsonl --wait && groq-batch results requests.jsonl
+    """
+    stack = connect(target)
+    found = [find_job(stack.storage, text) for text in jobs]
+    for job in found:
+        _stop(stack, job)
+        terminal.print(f"{one_line(job.path)}: stopping {job.job_id}")
+    if not wait:
+        for job in found:
+            terminal.note(f"  follow it: groq-batch status {quoted(job.path)} --watch")
+        return EXIT_FINE
+    followed = [Followed(one_line(job.path), job) for job in found]
+
+    def tell(one: Followed) -> None:
+        if one.report is not None:
+            terminal.print(end_line(one.name, one.report, terminal))
+
+    try:
+        Follower(stack.storage, terminal).follow(followed, tell)
+    except KeyboardInterrupt:
+        return leave(terminal, followed)
+    cancelled = all(
+        one.report is not None and one.report["status"] == "cancelled" for one in followed
+    )
+    return EXIT_FINE if cancelled else EXIT_PROBLEM
+
+
+def _stop(stack: Stack, job: FoundJob) -> None:
+    """Stop a job's execution.
+
+    Raises:
+        CommandError: There is nothing to stop.
+    """
+    name = one_line(job.path)
+    if job.job_id is None:
+        raise CommandError(
+            f"The upload {name} has no job yet. To keep it from getting one, remove it: "
+            f"aws s3 rm {quoted(stack.storage.url('input/' + job.path))}"
+        )
+    if job.report is not None and is_final(job.report):
+        raise CommandError(f"{name} has ended already: {job.report['status']}.")
+    states = stack.client("stepfunctions")
+    arn = stack.execution_arn(job.job_id)
+    try:
+        status = states.describe_execution(executionArn=arn)["status"]
+        if status == "RUNNING":
+            states.stop_execution(
+                executionArn=arn, error="Cancelled", cause="Stopped with groq-batch cancel"
+            )
+    except states.exceptions.ExecutionDoesNotExist:
+        raise CommandError(
+            f"The job {job.job_id} has no execution (any more), so there is nothing to stop."
+        ) from None
+    if status != "RUNNING":
+        raise CommandError(
+            f"The execution of {name} has ended already ({status}); its results are being put in "
+            f"place. Follow it: groq-batch status {quoted(job.path)} --watch"
+        )

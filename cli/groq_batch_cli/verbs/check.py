@@ -1,0 +1,106 @@
+"""``groq-batch check``: the pipeline's checks, offline."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from groq_batch_cli.check_report import problem_lines, summary_lines, survey_json
+from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM
+from groq_batch_cli.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_REQUESTS, split_limits
+from groq_batch_cli.options import max_cost_option, request_files_argument, skip_invalid_option
+from groq_batch_cli.progress_bar import ByteProgress
+from groq_batch_cli.request_files import RequestFile
+from groq_batch_cli.survey import DEFAULT_MAX_PROBLEMS, Survey, survey
+from groq_batch_cli.terminal import Terminal
+
+
+@click.command()
+@request_files_argument(stdin=True)
+@skip_invalid_option
+@max_cost_option
+@click.option(
+    "--max-requests-per-batch",
+    type=click.IntRange(1, DEFAULT_MAX_REQUESTS),
+    default=DEFAULT_MAX_REQUESTS,
+    show_default=True,
+    help="MaxRequestsPerBatch of the stack.",
+)
+@click.option(
+    "--max-bytes-per-batch",
+    type=click.IntRange(1, 2 * DEFAULT_MAX_BYTES),
+    default=DEFAULT_MAX_BYTES,
+    show_default=True,
+    help="MaxBytesPerBatch of the stack.",
+)
+@click.option(
+    "--max-problems",
+    type=click.IntRange(0),
+    default=DEFAULT_MAX_PROBLEMS,
+    show_default=True,
+    metavar="N",
+    help="Bad lines to show; the others are counted.",
+)
+@click.option(
+    "--source/--no-source",
+    default=None,
+    help="Show the piece of a bad line around its fault.  [default: on a terminal only]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Write a JSON object for each file.")
+@click.option("-q", "--quiet", is_flag=True, help="Write problems only.")
+@click.pass_obj
+def command(
+    terminal: Terminal,
+    files: tuple[RequestFile, ...],
+    skip_invalid: bool,
+    max_cost: float | None,
+    max_requests_per_batch: int,
+    max_bytes_per_batch: int,
+    max_problems: int,
+    source: bool | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Check files of requests offline, and estimate their cost.
+
+    These are the very checks that the pipeline makes before it sends anything. FILE is a .jsonl
+    or .jsonl.gz file, or - for standard input.
+
+    \b
+    Exit status: 0 when the pipeline would run every file, 1 when not, 2 for a wrong usage.
+
+    \b
+    Examples:
+      groq-batch check requests.jsonl
+      groq-batch check --json requests.jsonl | jq .cost_usd.batch
+      zcat part-*.jsonl.gz | groq-batch check -
+    """
+    limits = split_limits(max_requests_per_batch, max_bytes_per_batch)
+    passes = True
+    for file in files:
+        with ByteProgress(terminal, f"Checking {file.shown}", file.size) as progress:
+            found = survey(
+                file,
+                limits=limits,
+                max_cost_usd=max_cost or 0.0,
+                max_problems=max_problems,
+                progress=progress.add,
+            )
+        passes = found.passes(skip_invalid=skip_invalid) and passes
+        if as_json:
+            terminal.print(json.dumps(survey_json(found, skip_invalid=skip_invalid)))
+        else:
+            with_source = terminal.out_is_terminal if source is None else source
+            _show(found, terminal, with_source=with_source, skip_invalid=skip_invalid, quiet=quiet)
+    return EXIT_FINE if passes else EXIT_PROBLEM
+
+
+def _show(
+    found: Survey, terminal: Terminal, *, with_source: bool, skip_invalid: bool, quiet: bool
+) -> None:
+    for line in problem_lines(found, terminal, with_source=with_source):
+        terminal.print(line)
+    if not quiet:
+        for line in summary_lines(found, terminal, skip_invalid=skip_invalid):
+            terminal.print(line)

@@ -1,0 +1,109 @@
+"""``groq-batch logs``: what the functions have logged about a job."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import click
+
+from groq_batch.jobs import parse_timestamp
+from groq_batch_cli.aws import Stack, Target, connect
+from groq_batch_cli.errors import EXIT_FINE, NoSuchJobError
+from groq_batch_cli.job_logs import LogEvent, extra_text, function_of, job_events, log_group
+from groq_batch_cli.job_lookup import FoundJob, find_job
+from groq_batch_cli.options import stack_options
+from groq_batch_cli.terminal import Terminal
+from groq_batch_cli.text import one_line
+
+_LOOK_SECONDS = 3.0
+_BEFORE_MILLISECONDS = 60_000
+"""The clocks of the functions and of S3 may differ."""
+
+_LATE_MILLISECONDS = 60_000
+"""Lines come to CloudWatch some time after they were written."""
+
+_STYLES = {"ERROR": "red", "CRITICAL": "red", "WARNING": "yellow"}
+
+
+@click.command()
+@click.argument("job")
+@click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="Write the lines as they are in the log.")
+@stack_options
+@click.pass_obj
+def command(terminal: Terminal, job: str, follow: bool, as_json: bool, target: Target) -> int:
+    """Show what the functions have logged about a job.
+
+    Prompts and answers are never logged. JOB is named as for status.
+
+    \b
+    Examples:
+      groq-batch logs requests.jsonl
+      groq-batch logs requests.jsonl --json | jq 'select(.level == "ERROR")'
+    """
+    stack = connect(target)
+    found = find_job(stack.storage, job)
+    if found.job_id is None:
+        raise NoSuchJobError(f"The upload {one_line(found.path)} has no job yet, and so no log.")
+    since = _began(found) - _BEFORE_MILLISECONDS
+    shown = 0
+    try:
+        for event in _events(stack, found.job_id, since, follow=follow):
+            shown += 1
+            terminal.print(event.text if as_json else event_text(event, terminal))
+    except KeyboardInterrupt:
+        return EXIT_FINE
+    if not shown:
+        terminal.note("Nothing was logged about this job, or it is older than the log.")
+    return EXIT_FINE
+
+
+def _events(stack: Stack, job_id: str, since: int, *, follow: bool) -> Iterator[LogEvent]:
+    """Yield the lines, each once."""
+    group = log_group(stack)
+    seen: set[tuple[str, int, str]] = set()
+    while True:
+        newest = since
+        for event in job_events(stack, group, job_id, since_milliseconds=since):
+            newest = max(newest, event.milliseconds - _LATE_MILLISECONDS)
+            name = (event.id, event.milliseconds, event.text)
+            if name not in seen:
+                seen.add(name)
+                yield event
+        if not follow:
+            return
+        since = newest
+        time.sleep(_LOOK_SECONDS)
+
+
+def _began(job: FoundJob) -> int:
+    """Return when a job was started, in milliseconds since 1970; 0 when nobody knows."""
+    text = None
+    if job.request is not None:
+        text = job.request.started_at
+    elif job.report is not None:
+        text = job.report["timing"]["started_at"]
+    return int(parse_timestamp(text).timestamp() * 1000) if text else _BEFORE_MILLISECONDS
+
+
+def event_text(event: LogEvent, terminal: Terminal) -> str:
+    """Return a line of the log as people read it."""
+    moment = datetime.fromtimestamp(event.milliseconds / 1000, UTC)
+    level = str(event.fields.get("level", ""))
+    shown_level = f"{level:<7}"
+    if level in _STYLES:
+        shown_level = terminal.styled(shown_level, _STYLES[level])
+    parts = [
+        terminal.styled(f"{moment:%Y-%m-%d %H:%M:%S}Z", "dim"),
+        shown_level,
+        f"{function_of(event.fields):<15}",
+        one_line(str(event.fields.get("message", ""))),
+        terminal.styled(extra_text(event.fields), "dim"),
+    ]
+    text = " ".join(parts).rstrip()
+    exception = event.fields.get("exception")
+    if exception:
+        text += "".join(f"\n    {line}" for line in str(exception).splitlines())
+    return text

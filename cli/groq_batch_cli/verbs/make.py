@@ -1,0 +1,139 @@
+"""``groq-batch make``: rows into requests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from groq_batch_cli.errors import EXIT_FINE
+from groq_batch_cli.ids import RowIds
+from groq_batch_cli.lines import output
+from groq_batch_cli.making import Made, RequestMaker, make_requests, read_parameters
+from groq_batch_cli.options import rows_argument
+from groq_batch_cli.prices import price
+from groq_batch_cli.rows.reading import RowFile
+from groq_batch_cli.schemas import AnswerSchema
+from groq_batch_cli.templates import Template
+from groq_batch_cli.terminal import Terminal
+from groq_batch_cli.text import counted, dollars, size
+
+
+@click.command()
+@rows_argument
+@click.option("--model", required=True, metavar="MODEL", help="Such as openai/gpt-oss-20b.")
+@click.option(
+    "--prompt", metavar="TEXT", help="The user's message, with {column} where its value goes."
+)
+@click.option(
+    "--prompt-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The same from a file.",
+)
+@click.option("--system", metavar="TEXT", help="The system's message; may have columns as well.")
+@click.option(
+    "--system-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The same from a file.",
+)
+@click.option(
+    "--param",
+    "parameters",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A further field of the request, such as temperature=0.2; may be repeated.",
+)
+@click.option(
+    "--schema",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="JSON schema that the answers are to have.",
+)
+@click.option(
+    "--strict", is_flag=True, help="Force the schema on the answers (not every model can)."
+)
+@click.option(
+    "--id", "id_column", metavar="COLUMN", help="Column with the custom_id.  [default: row-N]"
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    show_default="standard output",
+    metavar="FILE",
+    help="File to write; compressed when it ends in .gz.",
+)
+@click.pass_obj
+def command(
+    terminal: Terminal,
+    rows: RowFile,
+    model: str,
+    prompt: str | None,
+    prompt_file: Path | None,
+    system: str | None,
+    system_file: Path | None,
+    parameters: tuple[str, ...],
+    schema: Path | None,
+    strict: bool,
+    id_column: str | None,
+    out: Path | None,
+) -> int:
+    """Turn rows (JSONL, CSV, Parquet) into a file of requests.
+
+    ROWS is a .jsonl, .csv, .tsv or .parquet file, or - for JSONL on standard input. Each row
+    becomes a request, in order, and is checked as the pipeline will.
+
+    \b
+    Examples:
+      groq-batch make reviews.csv --model openai/gpt-oss-20b \\
+          --prompt "Is this review positive? {text}" --param max_completion_tokens=20 \\
+          --id review_id --out requests.jsonl
+      groq-batch make papers.parquet --model openai/gpt-oss-120b --schema topics.json --strict \\
+          --prompt-file prompt.txt --out requests.jsonl.gz
+    """
+    user_text = _text(prompt, prompt_file, "--prompt")
+    if user_text is None:
+        raise click.UsageError("Name the prompt with --prompt or --prompt-file.")
+    system_text = _text(system, system_file, "--system")
+    fields = read_parameters(parameters)
+    if strict and schema is None:
+        raise click.UsageError("--strict is about the --schema, which is not given.")
+    if schema is not None:
+        answers = AnswerSchema.load(schema)
+        if strict:
+            answers.check_strict()
+        fields["response_format"] = answers.response_format(strict=strict)
+    maker = RequestMaker(
+        model=model,
+        prompt=Template.parse(user_text),
+        system=Template.parse(system_text) if system_text is not None else None,
+        parameters=fields,
+        ids=RowIds(id_column),
+    )
+    made = Made()
+    with rows.rows() as found, output(out) as stream:
+        for line in make_requests(found, maker, name=rows.name, made=made):
+            stream.write(line)
+    terminal.note(_summary(made, out))
+    return EXIT_FINE
+
+
+def _text(text: str | None, file: Path | None, option: str) -> str | None:
+    if text is not None and file is not None:
+        raise click.UsageError(f"Give {option} or {option}-file, not both.")
+    if file is None:
+        return text
+    try:
+        # The line end at the end of a file is an editor's, not the prompt's.
+        return file.read_text(encoding="utf-8").removesuffix("\n")
+    except UnicodeDecodeError:
+        raise click.BadParameter(
+            f"{file} is not text in UTF-8.", param_hint=f"{option}-file"
+        ) from None
+
+
+def _summary(made: Made, out: Path | None) -> str:
+    where = f" in {out}" if out is not None else ""
+    if not made.requests:
+        return f"The file has no rows, so there are no requests{where}."
+    cost = price(made.models)
+    costs = f", estimated {dollars(cost.batch)} in a batch" if cost.batch is not None else ""
+    return f"{counted(made.requests, 'request')}{where}, {size(made.bytes)}{costs}"

@@ -1,0 +1,56 @@
+"""``groq-batch merge``: the results of retries in the place of what had failed."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import click
+
+from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM
+from groq_batch_cli.lines import local_lines
+from groq_batch_cli.merging import NamedRows, merge
+from groq_batch_cli.retries import write_rows
+from groq_batch_cli.terminal import Terminal
+from groq_batch_cli.text import one_line
+
+
+@click.command()
+@click.argument("results", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.argument(
+    "retried",
+    nargs=-1,
+    required=True,
+    metavar="RETRIED...",
+    type=click.Path(exists=True, dir_okay=False),
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    show_default="standard output",
+    metavar="FILE",
+    help="File to write; compressed when it ends in .gz.",
+)
+@click.pass_obj
+def command(terminal: Terminal, results: str, retried: tuple[str, ...], out: Path | None) -> int:
+    """Put the results of retries into the original results.
+
+    RESULTS are the rows of a job, RETRIED those of its failed lines, run again; a second file are
+    those of what had failed then. The rows keep the order of RESULTS.
+
+    \b
+    Exit status: 0 when every row has a success now, 1 when not.
+
+    \b
+    Example:
+      groq-batch merge requests.results.jsonl requests.retry.results.jsonl --out merged.jsonl
+    """
+    with contextlib.ExitStack() as files:
+        original, *others = [
+            NamedRows(one_line(path), files.enter_context(local_lines(path)))
+            for path in (results, *retried)
+        ]
+        rows, counts = merge(original, others)
+        write_rows(rows, out)
+    terminal.note(counts.text)
+    return EXIT_PROBLEM if counts.left else EXIT_FINE

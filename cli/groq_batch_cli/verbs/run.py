@@ -1,0 +1,281 @@
+"""``groq-batch run``: check, upload, follow, fetch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from groq_batch.options import JobOptions
+from groq_batch_cli import uploads
+from groq_batch_cli.aws import Stack, Target, connect
+from groq_batch_cli.check_report import problem_lines
+from groq_batch_cli.endings import end, quoted
+from groq_batch_cli.errors import EXIT_FINE, EXIT_INTERRUPTED, EXIT_PROBLEM, CommandError
+from groq_batch_cli.following import Followed, Follower, shown_name
+from groq_batch_cli.job_lookup import FoundJob
+from groq_batch_cli.job_view import GOOD, is_final
+from groq_batch_cli.options import (
+    json_option,
+    max_attempts_option,
+    max_cost_option,
+    out_folder_option,
+    request_files_argument,
+    skip_invalid_option,
+    stack_options,
+    window_option,
+)
+from groq_batch_cli.prices import price
+from groq_batch_cli.progress_bar import ByteProgress
+from groq_batch_cli.request_files import RequestFile
+from groq_batch_cli.survey import Survey, survey
+from groq_batch_cli.terminal import Terminal
+from groq_batch_cli.text import batches, counted, dollars, one_line
+
+
+@click.command()
+@request_files_argument(stdin=False)
+@click.option(
+    "--to",
+    metavar="PREFIX",
+    help="Folder below input/, such as team/; with .jsonl at its end the whole path of one file.",
+)
+@click.option(
+    "--wait/--no-wait",
+    default=True,
+    help="Follow the jobs and fetch their results.  [default: wait]",
+)
+@out_folder_option
+@window_option
+@skip_invalid_option
+@max_attempts_option
+@max_cost_option
+@click.option("--now", is_flag=True, help="Do not leave the start to the stack's schedule.")
+@click.option("--again", is_flag=True, help="Run and pay for a file once more.")
+@json_option
+@stack_options
+@click.pass_obj
+def command(
+    terminal: Terminal,
+    files: tuple[RequestFile, ...],
+    to: str | None,
+    wait: bool,
+    out: Path,
+    window: str | None,
+    skip_invalid: bool,
+    max_attempts: int | None,
+    max_cost: float | None,
+    now: bool,
+    again: bool,
+    as_json: bool,
+    target: Target,
+) -> int:
+    """Check, upload and follow files; fetch their results.
+
+    Nothing is uploaded unless every FILE passes the checks. A file that is running already, or has
+    run and was answered, is not paid for once more: its job is followed, its results are fetched.
+    Ctrl-C leaves the jobs running.
+
+    \b
+    Exit status: 0 when every request of every file was answered (with --no-wait: when all
+    are uploaded), 1 when not, 2 for a wrong usage, 130 after Ctrl-C.
+
+    \b
+    Examples:
+      groq-batch run requests.jsonl
+      groq-batch run part-*.jsonl --to 2026/june --window 7d --out results
+      groq-batch run requests.jsonl --no-wait --max-cost 5
+    """
+    metadata = uploads.option_metadata(
+        window=window, skip_invalid=skip_invalid, max_attempts=max_attempts, max_cost=max_cost
+    )
+    keys = _keys(files, to)
+    stack = connect(target)
+    options = uploads.options_in_force(stack, metadata)
+    say = terminal.note if as_json else terminal.print
+    running = _Run(stack, terminal, say, out)
+    plan = [(file, key) for file, key in zip(files, keys, strict=True)]
+    surveys = running.check(plan, options)
+    if surveys is None:
+        return EXIT_PROBLEM
+    jobs = [
+        running.begin(found, key, metadata, again=again)
+        for found, key in zip(surveys, keys, strict=True)
+    ]
+    if now:
+        running.start(jobs)
+    if not wait:
+        running.tell_where(jobs)
+        return EXIT_FINE
+    return running.follow(jobs, as_json=as_json, is_started=now)
+
+
+def _keys(files: Sequence[RequestFile], to: str | None) -> list[str]:
+    """Return the keys that the files get.
+
+    Raises:
+        UsageError: Two would get the same one.
+    """
+    keys = [uploads.input_key(file, to) for file in files]
+    for place, key in enumerate(keys):
+        if key in keys[:place]:
+            raise click.UsageError(
+                f"{files[keys.index(key)].shown} and {files[place].shown} would both be uploaded "
+                f"to {key}. Run them one by one with another --to."
+            )
+    return keys
+
+
+@dataclass(slots=True)
+class _Run:
+    """One run of some files.
+
+    Attributes:
+        stack: The stack.
+        terminal: Where to write.
+        say: Writes a line of the result.
+        out: Folder for the results.
+    """
+
+    stack: Stack
+    terminal: Terminal
+    say: Callable[[str], None]
+    out: Path
+
+    def check(
+        self, plan: Sequence[tuple[RequestFile, str]], options: JobOptions
+    ) -> list[Survey] | None:
+        """Check all files; returns None when one would not run."""
+        surveys = []
+        for file, key in plan:
+            with ByteProgress(self.terminal, f"Checking {file.shown}", file.size) as progress:
+                found = survey(
+                    file,
+                    limits=self.stack.limits,
+                    max_cost_usd=options.max_job_cost_usd,
+                    key=key,
+                    progress=progress.add,
+                )
+            for line in problem_lines(found, self.terminal, with_source=self.terminal.is_live):
+                self.say(line)
+            surveys.append(found)
+            if found.passes(skip_invalid=options.skip_invalid_lines):
+                self.say(_checked(found))
+        bad = [
+            found for found in surveys if not found.passes(skip_invalid=options.skip_invalid_lines)
+        ]
+        if not bad:
+            return surveys
+        advice = ""
+        if all(found.passes(skip_invalid=True) for found in bad):
+            advice = ", or run the good lines only: --skip-invalid"
+        self.terminal.error(
+            f"Nothing was uploaded. Repair the {'file' if len(plan) == 1 else 'files'}{advice}"
+        )
+        return None
+
+    def begin(self, found: Survey, key: str, metadata: dict[str, str], *, again: bool) -> Followed:
+        """Upload a file, unless it is there already; returns its job."""
+        storage = self.stack.storage
+        name = one_line(found.file.name)
+        if not again:
+            job = uploads.same_upload(storage, key, found.sha256)
+            if job is not None and _is_worth_keeping(job):
+                state = "has run" if is_final(job.report) else "is running"
+                self.terminal.note(
+                    f"{name} {state} already, as {job.job_id or key}. To pay for all of it once "
+                    f"more: --again"
+                )
+                return Followed(name, job)
+        with ByteProgress(self.terminal, f"Uploading {name}", found.bytes) as progress:
+            uploaded = uploads.upload(
+                storage,
+                found.file,
+                key,
+                metadata=metadata,
+                sha256=found.sha256,
+                progress=progress.add,
+            )
+        return Followed(name, FoundJob(path=uploaded.path, job_id=uploaded.job_id))
+
+    def start(self, jobs: Sequence[Followed]) -> None:
+        """Start the jobs without waiting for the event of their upload, or the schedule."""
+        for one in jobs:
+            if one.report is None:
+                uploads.start_by_hand(self.stack, f"input/{one.job.path}")
+
+    def tell_where(self, jobs: Sequence[Followed]) -> None:
+        """Say how to come back to the jobs."""
+        for one in jobs:
+            self.say(f"{one.name}: uploaded as {self.stack.storage.url('input/' + one.job.path)}")
+            self.say(f"  follow it: groq-batch status {quoted(one.job.path)} --watch")
+
+    def follow(self, jobs: Sequence[Followed], *, as_json: bool, is_started: bool) -> int:
+        """Follow the jobs to their ends; returns the exit status."""
+        if not self.stack.starts_on_upload and not is_started:
+            self.terminal.note(
+                f"This stack starts uploads when its schedule fires: "
+                f"{self.stack.parameters.get('ScheduleExpression')}. --now starts them at once."
+            )
+        follower = Follower(
+            self.stack.storage,
+            self.terminal,
+            on_silence=self._start_silent if self.stack.starts_on_upload else None,
+        )
+        try:
+            follower.follow(jobs, self._end)
+        except KeyboardInterrupt:
+            return leave(self.terminal, jobs)
+        if as_json:
+            for one in jobs:
+                self.terminal.print(json.dumps(one.report, ensure_ascii=False))
+        good = all(one.report is not None and one.report["status"] == GOOD for one in jobs)
+        return EXIT_FINE if good else EXIT_PROBLEM
+
+    def _end(self, one: Followed) -> None:
+        end(self.stack.storage, one.job, one.name, self.out, self.terminal, self.say)
+
+    def _start_silent(self, one: Followed) -> None:
+        """Start an upload by hand whose event has not come."""
+        try:
+            uploads.start_by_hand(self.stack, f"input/{one.job.path}")
+        except CommandError as error:
+            self.terminal.warn(f"The upload of {one.name} has not started a job yet. {error}")
+        else:
+            self.terminal.note(
+                f"The event of {one.name}'s upload has not come, as in the first minutes of a "
+                f"bucket; the job was started by hand."
+            )
+
+
+def _is_worth_keeping(job: FoundJob) -> bool:
+    """Tell whether a job is under way, or has answers that were paid for."""
+    return not is_final(job.report) or (
+        job.report is not None and job.report["requests"]["succeeded"] > 0
+    )
+
+
+def leave(terminal: Terminal, jobs: Sequence[Followed]) -> int:
+    """Say after Ctrl-C that the jobs go on, and how to come back; returns the exit status."""
+    terminal.clear()
+    terminal.note()
+    for one in jobs:
+        if not one.is_final:
+            terminal.note(
+                f"{shown_name(one.name)} goes on without this terminal. Come back with: "
+                f"groq-batch status {quoted(one.job.path)} --watch"
+            )
+    return EXIT_INTERRUPTED
+
+
+def _checked(found: Survey) -> str:
+    cost = price(found.models).batch
+    costs = f", estimated {dollars(cost)}" if cost is not None else ""
+    skipped = f" ({counted(found.invalid, 'bad line')} skipped)" if found.invalid else ""
+    return (
+        f"{one_line(found.file.shown)}: {counted(found.good, 'request')}{skipped}, "
+        f"{batches(found.shards)}{costs}"
+    )
