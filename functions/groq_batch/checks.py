@@ -238,7 +238,7 @@ class _FirstLines:
 
     def _resize(self, size: int) -> None:
         """Build the table anew; the size is a power of two, and filled by 60 % at most."""
-        table = array("I", bytes(array("I").itemsize * size))
+        table = array("I", [0]) * size
         mask = size - 1
         for place, key in enumerate(self._hashes, start=1):
             slot = key & mask
