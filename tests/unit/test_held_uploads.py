@@ -107,3 +107,5 @@ def test_a_dropped_upload_cannot_be_held(s3: FakeS3) -> None:
     writer.abort()
     assert writer.upload_id is None
     assert s3.open_uploads == []
+    with pytest.raises(ValueError, match="The upload of a was dropped"):
+        writer.hold()
