@@ -7,6 +7,7 @@ file of some megabytes.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -36,6 +37,7 @@ class Target:
         endpoint_url: Where all AWS APIs are; AWS itself, or what ``AWS_ENDPOINT_URL`` says, when
             None.
         access_key: Keys for an emulator; those of the AWS settings when None.
+        options: The options of the command line that say so, for commands to come.
     """
 
     stack_name: str
@@ -43,6 +45,11 @@ class Target:
     profile: str | None = None
     endpoint_url: str | None = None
     access_key: tuple[str, str] | None = None
+    options: tuple[str, ...] = ()
+
+    def command(self, verb: str, *arguments: str) -> str:
+        """Return a command for the same stack, as a shell takes it."""
+        return shlex.join(["groq-batch", verb, *arguments, *self.options])
 
     def session(self) -> Any:
         """Return a boto3 session with these settings."""

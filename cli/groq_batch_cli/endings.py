@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from groq_batch.storage import Storage
+from groq_batch_cli.aws import Stack
 from groq_batch_cli.fetching import Fetched, fetch
 from groq_batch_cli.job_lookup import FoundJob, Report
 from groq_batch_cli.job_view import GOOD, cost_so_far, headline, style_of
@@ -43,7 +44,7 @@ def _is_of_input(error: Report) -> bool:
 
 
 def end(
-    storage: Storage,
+    stack: Stack,
     job: FoundJob,
     name: str,
     folder: Path,
@@ -53,7 +54,7 @@ def end(
     """Say how a job has ended, fetch its files, and say what can be done now.
 
     Args:
-        storage: The bucket.
+        stack: The stack.
         job: The job, with its final report.
         name: What it is called in the output.
         folder: Where the files go.
@@ -65,12 +66,12 @@ def end(
     if report["status"] == "rejected":
         for line in problem_lines(report):
             say(line)
-    fetched = fetch_files(storage, job, folder, terminal)
+    fetched = fetch_files(stack.storage, job, folder, terminal)
     for path in (fetched.results, fetched.failed, fetched.invalid, fetched.report):
         if path is not None:
             say(f"  {path}")
     if report["status"] != GOOD and fetched.failed is not None:
-        say(f"  to run the failed ones again: groq-batch retry {quoted(job.path)}")
+        say(f"  to run the failed ones again: {stack.target.command('retry', job.path)}")
     return fetched
 
 
@@ -84,10 +85,3 @@ def fetch_files(storage: Storage, job: FoundJob, folder: Path, terminal: Termina
         return fetch(storage, job, folder, begin=begin)
     finally:
         terminal.clear()
-
-
-def quoted(path: str) -> str:
-    """Return a path as a shell takes it."""
-    import shlex  # noqa: PLC0415 - seldom needed
-
-    return shlex.quote(path)

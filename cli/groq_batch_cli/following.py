@@ -19,7 +19,7 @@ from groq_batch_cli.job_view import (
     time_left,
 )
 from groq_batch_cli.terminal import Terminal
-from groq_batch_cli.text import columns, counted, one_line, share, shorten
+from groq_batch_cli.text import columns, counted, share, shorten
 
 _SHORTEST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 10.0
@@ -196,8 +196,3 @@ def look(storage: Storage, job: FoundJob) -> FoundJob:
 def pause_seconds(seconds: float) -> float:
     """Return how long to wait before the next look, so many seconds after the first."""
     return min(max(seconds * _PAUSE_SHARE, _SHORTEST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
-
-
-def shown_name(path: str) -> str:
-    """Return what a job is called in the output."""
-    return one_line(path)

@@ -20,6 +20,9 @@ STARTING = "starting"
 READY = "ready"
 FAILED = "failed"
 
+FOLDER_VARIABLE = "GROQ_BATCH_LOCAL_FOLDER"
+"""Names another folder for the running stack than the clone's own, for a second one."""
+
 _PROJECT_FILES = ("template.yaml", "local/stack.py", "functions/groq_batch")
 
 
@@ -54,14 +57,15 @@ class LocalState:
 
 @dataclass(frozen=True, slots=True)
 class LocalFolder:
-    """The folder in which a clone of the project keeps its running stack."""
+    """The folder in which a clone of the project keeps its running stack.
+
+    Attributes:
+        project: The clone.
+        path: The folder.
+    """
 
     project: Path
-
-    @property
-    def path(self) -> Path:
-        """The folder; git ignores it."""
-        return self.project / ".local" / "stack"
+    path: Path
 
     @property
     def logs(self) -> Path:
@@ -163,10 +167,15 @@ def project_folder() -> LocalFolder:
         raise CommandError(
             "The emulated stack needs a clone of the project: run this in its folder."
         )
-    return LocalFolder(project)
+    return _folder_of(project)
 
 
 def running_state() -> LocalState | None:
     """Return the running stack of the clone; None when there is none."""
     project = find_project()
-    return LocalFolder(project).running() if project is not None else None
+    return _folder_of(project).running() if project is not None else None
+
+
+def _folder_of(project: Path) -> LocalFolder:
+    named = os.environ.get(FOLDER_VARIABLE)
+    return LocalFolder(project, Path(named) if named else project / ".local" / "stack")

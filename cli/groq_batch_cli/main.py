@@ -23,7 +23,7 @@ VERBS: dict[str, str] = {
     "run": "Check, upload and follow files; fetch their results.",
     "jobs": "List jobs, the newest first.",
     "status": "Show how far a job is, or how it ended.",
-    "results": "Fetch a job's results.",
+    "results": "Fetch the results of jobs that have ended.",
     "join": "Put the answers back beside the rows.",
     "cancel": "Stop jobs; what was answered until then is kept.",
     "retry": "Run again what has failed, and merge the results.",
@@ -99,10 +99,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _explain(error: Exception) -> str | None:
-    """Return the sentence for an error of AWS's; None for a fault of this program."""
+    """Return the sentence for an error of AWS's or of this machine's files; None for any other."""
     # Without botocore nothing of AWS's can have failed, and there is no need to import it now.
-    if "botocore" not in sys.modules:
-        return None
-    explain: Any = importlib.import_module("groq_batch_cli.aws_errors").explain
-    sentence: str | None = explain(error)
-    return sentence
+    if "botocore" in sys.modules:
+        explain: Any = importlib.import_module("groq_batch_cli.aws_errors").explain
+        sentence: str | None = explain(error)
+        if sentence is not None:
+            return sentence
+    if isinstance(error, OSError) and error.strerror is not None:
+        return f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
+    return None

@@ -15,6 +15,11 @@ _AFTER = 48
 _LONGEST_MARK = 40
 _BAD_BYTE = re.compile(r"^Byte ([0-9]+) of the line")
 _NEAR_BYTE = re.compile(r" near byte ([0-9]+)")
+# An escape: a whole surrogate pair, half of one (the group), or any other.
+_ESCAPE = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    r"|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)"
+)
 _WHITE_SPACE = re.compile(r"[ \t\r\n]*")
 _FIELDS = {
     "invalid_custom_id": "custom_id",
@@ -98,7 +103,10 @@ def _broken_json(problem: Problem, data: bytes, text: str) -> tuple[int, int] | 
         return error.pos, error.pos + 1
     except RecursionError:
         return None
-    # Python's parser takes a little more than the pipeline's, which names the byte.
+    # Python's parser takes a little more than the pipeline's: halves of pairs, and NaN.
+    for escape in _ESCAPE.finditer(text):
+        if escape[1] is not None:
+            return escape.span()
     near = _NEAR_BYTE.search(problem.message)
     return _at_byte(data, int(near[1]) - 1) if near else None
 

@@ -46,7 +46,7 @@ class Survey:
         file_problems: What is wrong with the file as a whole.
         line_problems: The first problems of lines.
         line_problem_codes: How many lines have each code.
-        sha256: Hash of the file's bytes.
+        digest: Hash of the file's bytes; empty when it was not asked for.
         bytes: Its size.
     """
 
@@ -59,7 +59,7 @@ class Survey:
     file_problems: list[Problem] = field(default_factory=list)
     line_problems: list[FoundProblem] = field(default_factory=list)
     line_problem_codes: Counter[str] = field(default_factory=Counter)
-    sha256: str = ""
+    digest: str = ""
     bytes: int = 0
 
     @property
@@ -81,6 +81,7 @@ def survey(
     max_cost_usd: float = 0.0,
     key: str | None = None,
     max_problems: int = DEFAULT_MAX_PROBLEMS,
+    with_digest: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Survey:
     """Check a file.
@@ -91,26 +92,27 @@ def survey(
         max_cost_usd: Highest accepted cost estimate in USD; 0 means no cap.
         key: The key that it is to get in the bucket; taken from its name when None.
         max_problems: Problems of lines that are kept.
+        with_digest: Whether to hash the file, which takes as long as checking it.
         progress: Is told the number of bytes of each chunk that was read.
 
     Raises:
         CommandError: The file cannot be read.
     """
     result = Survey(file)
-    digest = hashlib.sha256()
+    digest = new_digest() if with_digest else None
     if key is None and not file.is_stdin:
         key = layout.INPUT_PREFIX + file.name
     name_problem = check_key(key) if key is not None else None
     with file.chunks(progress) as chunks:
         summary = split_input(
-            _hashed(chunks, digest, result),
+            _counted(chunks, digest, result),
             gzipped=chunks.is_gzip,
             limits=limits,
             # Bad lines are passed on only when they do not reject the file.
             skip_invalid=True,
             sink=_Sink(result, max_problems),
         )
-    result.sha256 = digest.hexdigest()
+    result.digest = digest.hexdigest() if digest is not None else ""
     _take_over(summary, result)
     if name_problem is not None:
         result.file_problems.insert(0, name_problem)
@@ -120,9 +122,16 @@ def survey(
     return result
 
 
-def _hashed(chunks: Iterable[bytes], digest: Any, result: Survey) -> Iterator[bytes]:
+def new_digest() -> Any:
+    """Return what hashes a file's bytes."""
+    # About four times as fast as SHA-256 where the processor has no instructions for that.
+    return hashlib.blake2b(digest_size=32)
+
+
+def _counted(chunks: Iterable[bytes], digest: Any, result: Survey) -> Iterator[bytes]:
     for chunk in chunks:
-        digest.update(chunk)
+        if digest is not None:
+            digest.update(chunk)
         result.bytes += len(chunk)
         yield chunk
 

@@ -33,18 +33,29 @@ def choose_target(
         CommandError: ``--local`` is given and no emulated stack runs on this machine.
     """
     environ = os.environ if environ is None else environ
+    given = {
+        "--stack-name": stack_name,
+        "--region": region,
+        "--profile": profile,
+        "--endpoint-url": endpoint_url,
+    }
+    options = [part for name, value in given.items() if value is not None for part in (name, value)]
     if local:
-        return local_target(running_state(), stack_name)
+        named = ["--stack-name", stack_name] if stack_name is not None else []
+        return local_target(running_state(), stack_name, options=("--local", *named))
     return Target(
         stack_name=stack_name or environ.get(STACK_VARIABLE) or DEFAULT_STACK_NAME,
         # As the AWS CLI does; boto3 itself reads AWS_DEFAULT_REGION only.
         region=region or environ.get("AWS_REGION") or None,
         profile=profile,
         endpoint_url=endpoint_url,
+        options=tuple(options),
     )
 
 
-def local_target(state: LocalState | None, stack_name: str | None = None) -> Target:
+def local_target(
+    state: LocalState | None, stack_name: str | None = None, *, options: tuple[str, ...] = ()
+) -> Target:
     """Return the emulated stack of this machine.
 
     Raises:
@@ -57,4 +68,5 @@ def local_target(state: LocalState | None, stack_name: str | None = None) -> Tar
         region=state.region,
         endpoint_url=state.endpoint_url,
         access_key=(state.access_key, state.secret_key),
+        options=options,
     )

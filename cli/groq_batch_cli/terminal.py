@@ -88,11 +88,11 @@ class Terminal:
 
     def error(self, text: str) -> None:
         """Write what went wrong."""
-        self.note(self.noted("error:", "red") + " " + text)
+        self.note(self.noted("Error:", "red") + " " + text)
 
     def warn(self, text: str) -> None:
         """Write what the user should know, though it keeps nothing from going on."""
-        self.note(self.noted("warning:", "yellow") + " " + text)
+        self.note(self.noted("Warning:", "yellow") + " " + text)
 
     def noted(self, text: str, style: str) -> str:
         """Return a text for standard error in a style, where it has any."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,9 +13,10 @@ from groq_batch_cli.aws import Stack
 from groq_batch_cli.errors import CommandError
 from groq_batch_cli.job_lookup import FoundJob, job_of_path
 from groq_batch_cli.request_files import RequestFile
+from groq_batch_cli.survey import new_digest
 from groq_batch_cli.text import one_line, shorten
 
-HASH_METADATA = "groq-batch-sha256"
+DIGEST_METADATA = "groq-batch-digest"
 """User metadata with the hash of what was uploaded, by which the same file is known again."""
 
 _DECIMALS = 9
@@ -90,10 +90,10 @@ def input_key(file: RequestFile, to: str | None) -> str:
     return layout.INPUT_PREFIX + (f"{path}/" if path else "") + file.name
 
 
-def same_upload(storage: Storage, key: str, sha256: str) -> FoundJob | None:
+def same_upload(storage: Storage, key: str, digest: str) -> FoundJob | None:
     """Return the job of a key's newest upload if that was of the same bytes."""
     head = storage.head(key)
-    if head is None or head.metadata.get(HASH_METADATA) != sha256:
+    if head is None or head.metadata.get(DIGEST_METADATA) != digest:
         return None
     return job_of_path(storage, layout.input_path(key))
 
@@ -104,7 +104,7 @@ def upload(
     key: str,
     *,
     metadata: Mapping[str, str],
-    sha256: str,
+    digest: str,
     progress: Callable[[int], None],
 ) -> Upload:
     """Upload a file.
@@ -114,20 +114,20 @@ def upload(
         file: The file.
         key: Its key.
         metadata: Its options.
-        sha256: The hash of its bytes when it was checked.
+        digest: The hash of its bytes when it was checked.
         progress: Is told the number of bytes of each chunk.
 
     Raises:
         CommandError: It cannot be read, or is not the file any more that was checked.
     """
-    digest = hashlib.sha256()
-    writer = storage.writer(key, metadata={**metadata, HASH_METADATA: sha256})
+    hashed = new_digest()
+    writer = storage.writer(key, metadata={**metadata, DIGEST_METADATA: digest})
     try:
         with file.chunks(progress) as chunks:
             for chunk in chunks:
-                digest.update(chunk)
+                hashed.update(chunk)
                 writer.write(chunk)
-        _check_unchanged(file, digest.hexdigest(), sha256)
+        _check_unchanged(file, hashed.hexdigest(), digest)
         etag = writer.commit()
     except BaseException:
         writer.abort()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
 from groq_batch_cli.aws import Stack, Target, connect
-from groq_batch_cli.endings import end_line, quoted
+from groq_batch_cli.endings import end_line
 from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM, CommandError
 from groq_batch_cli.following import Followed, Follower
 from groq_batch_cli.job_lookup import FoundJob, find_job
@@ -38,7 +40,7 @@ def command(terminal: Terminal, jobs: tuple[str, ...], wait: bool, target: Targe
         terminal.print(f"{one_line(job.path)}: stopping {job.job_id}")
     if not wait:
         for job in found:
-            terminal.note(f"  follow it: groq-batch status {quoted(job.path)} --watch")
+            terminal.note(f"  follow it: {target.command('status', job.path, '--watch')}")
         return EXIT_FINE
     followed = [Followed(one_line(job.path), job) for job in found]
 
@@ -49,7 +51,7 @@ def command(terminal: Terminal, jobs: tuple[str, ...], wait: bool, target: Targe
     try:
         Follower(stack.storage, terminal).follow(followed, tell)
     except KeyboardInterrupt:
-        return leave(terminal, followed)
+        return leave(terminal, target, followed)
     cancelled = all(
         one.report is not None and one.report["status"] == "cancelled" for one in followed
     )
@@ -66,7 +68,7 @@ def _stop(stack: Stack, job: FoundJob) -> None:
     if job.job_id is None:
         raise CommandError(
             f"The upload {name} has no job yet. To keep it from getting one, remove it: "
-            f"aws s3 rm {quoted(stack.storage.url('input/' + job.path))}"
+            f"aws s3 rm {shlex.quote(stack.storage.url('input/' + job.path))}"
         )
     if job.report is not None and is_final(job.report):
         raise CommandError(f"{name} has ended already: {job.report['status']}.")
@@ -85,5 +87,5 @@ def _stop(stack: Stack, job: FoundJob) -> None:
     if status != "RUNNING":
         raise CommandError(
             f"The execution of {name} has ended already ({status}); its results are being put in "
-            f"place. Follow it: groq-batch status {quoted(job.path)} --watch"
+            f"place. Follow it: {stack.target.command('status', job.path, '--watch')}"
         )

@@ -32,14 +32,14 @@ def command(terminal: Terminal, jobs: tuple[str, ...], out: Path, target: Target
       groq-batch results requests.jsonl
       groq-batch results 2026/june/part-1.jsonl 2026/june/part-2.jsonl --out results
     """
-    storage = connect(target).storage
+    stack = connect(target)
     for text in jobs:
-        job = find_job(storage, text)
+        job = find_job(stack.storage, text)
         if not is_final(job.report):
             so_far = f" ({headline(job.report)})" if job.report else ""
             raise CommandError(
-                f"{one_line(job.path)} has not ended yet{so_far}. Follow it: groq-batch status "
-                f"{one_line(text)} --watch"
+                f"{one_line(job.path)} has not ended yet{so_far}. Follow it: "
+                f"{target.command('status', job.path, '--watch')}"
             )
-        end(storage, job, one_line(job.path), out, terminal, terminal.print)
+        end(stack, job, one_line(job.path), out, terminal, terminal.print)
     return EXIT_FINE

@@ -8,7 +8,7 @@ import click
 
 from groq_batch_cli import retries, uploads
 from groq_batch_cli.aws import Stack, Target, connect
-from groq_batch_cli.endings import end, quoted
+from groq_batch_cli.endings import end
 from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM
 from groq_batch_cli.following import Followed, Follower
 from groq_batch_cli.job_lookup import FoundJob, find_job
@@ -93,7 +93,7 @@ def command(
             terminal,
         )
     if not wait:
-        terminal.note(f"  come back with: groq-batch retry {quoted(found.path)}")
+        terminal.note(f"  come back with: {target.command('retry', found.path)}")
         return EXIT_FINE
     return _finish(stack, found, followed, out, terminal)
 
@@ -125,8 +125,8 @@ def _finish(
     try:
         Follower(storage, terminal).follow([followed], lambda _: None)
     except KeyboardInterrupt:
-        return leave(terminal, [followed])
-    end(storage, followed.job, followed.name, out, terminal, terminal.print)
+        return leave(terminal, stack.target, [followed])
+    end(stack, followed.job, followed.name, out, terminal, terminal.print)
     report = followed.report or {}
     if report["outputs"]["results"] is None:
         return EXIT_PROBLEM

@@ -13,9 +13,9 @@ from groq_batch.options import JobOptions
 from groq_batch_cli import uploads
 from groq_batch_cli.aws import Stack, Target, connect
 from groq_batch_cli.check_report import problem_lines
-from groq_batch_cli.endings import end, quoted
+from groq_batch_cli.endings import end
 from groq_batch_cli.errors import EXIT_FINE, EXIT_INTERRUPTED, EXIT_PROBLEM, CommandError
-from groq_batch_cli.following import Followed, Follower, shown_name
+from groq_batch_cli.following import Followed, Follower
 from groq_batch_cli.job_lookup import FoundJob
 from groq_batch_cli.job_view import GOOD, is_final
 from groq_batch_cli.options import (
@@ -157,6 +157,7 @@ class _Run:
                     limits=self.stack.limits,
                     max_cost_usd=options.max_job_cost_usd,
                     key=key,
+                    with_digest=True,
                     progress=progress.add,
                 )
             for line in problem_lines(found, self.terminal, with_source=self.terminal.is_live):
@@ -182,7 +183,7 @@ class _Run:
         storage = self.stack.storage
         name = one_line(found.file.name)
         if not again:
-            job = uploads.same_upload(storage, key, found.sha256)
+            job = uploads.same_upload(storage, key, found.digest)
             if job is not None and _is_worth_keeping(job):
                 state = "has run" if is_final(job.report) else "is running"
                 self.terminal.note(
@@ -196,7 +197,7 @@ class _Run:
                 found.file,
                 key,
                 metadata=metadata,
-                sha256=found.sha256,
+                digest=found.digest,
                 progress=progress.add,
             )
         return Followed(name, FoundJob(path=uploaded.path, job_id=uploaded.job_id))
@@ -211,7 +212,7 @@ class _Run:
         """Say how to come back to the jobs."""
         for one in jobs:
             self.say(f"{one.name}: uploaded as {self.stack.storage.url('input/' + one.job.path)}")
-            self.say(f"  follow it: groq-batch status {quoted(one.job.path)} --watch")
+            self.say(f"  follow it: {self.stack.target.command('status', one.job.path, '--watch')}")
 
     def follow(self, jobs: Sequence[Followed], *, as_json: bool, is_started: bool) -> int:
         """Follow the jobs to their ends; returns the exit status."""
@@ -228,7 +229,7 @@ class _Run:
         try:
             follower.follow(jobs, self._end)
         except KeyboardInterrupt:
-            return leave(self.terminal, jobs)
+            return leave(self.terminal, self.stack.target, jobs)
         if as_json:
             for one in jobs:
                 self.terminal.print(json.dumps(one.report, ensure_ascii=False))
@@ -236,7 +237,7 @@ class _Run:
         return EXIT_FINE if good else EXIT_PROBLEM
 
     def _end(self, one: Followed) -> None:
-        end(self.stack.storage, one.job, one.name, self.out, self.terminal, self.say)
+        end(self.stack, one.job, one.name, self.out, self.terminal, self.say)
 
     def _start_silent(self, one: Followed) -> None:
         """Start an upload by hand whose event has not come."""
@@ -258,15 +259,15 @@ def _is_worth_keeping(job: FoundJob) -> bool:
     )
 
 
-def leave(terminal: Terminal, jobs: Sequence[Followed]) -> int:
+def leave(terminal: Terminal, target: Target, jobs: Sequence[Followed]) -> int:
     """Say after Ctrl-C that the jobs go on, and how to come back; returns the exit status."""
     terminal.clear()
     terminal.note()
     for one in jobs:
         if not one.is_final:
             terminal.note(
-                f"{shown_name(one.name)} goes on without this terminal. Come back with: "
-                f"groq-batch status {quoted(one.job.path)} --watch"
+                f"{one.name} goes on without this terminal. Come back with: "
+                f"{target.command('status', one.job.path, '--watch')}"
             )
     return EXIT_INTERRUPTED
 

@@ -59,7 +59,7 @@ def command(terminal: Terminal, job: str, watch: bool, as_json: bool, target: Ta
         try:
             Follower(storage, terminal).follow([followed], lambda _: None)
         except KeyboardInterrupt:
-            return leave(terminal, [followed])
+            return leave(terminal, target, [followed])
         found = followed.job
     if as_json:
         if found.report is None:

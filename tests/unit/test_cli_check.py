@@ -1,0 +1,417 @@
+"""``groq-batch check``: the pipeline's verdict, the place of each fault, and the cost."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import tracemalloc
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from groq_batch import prepare
+from groq_batch.checks import LineChecker, Problem
+from groq_batch.cost import ModelEstimate, ModelEstimates
+from groq_batch.options import JobOptions
+from groq_batch.split import InputSummary
+from groq_batch_cli import limits
+from groq_batch_cli.cost_cap import check_cost
+from groq_batch_cli.main import run
+from groq_batch_cli.places import excerpt
+from groq_batch_cli.prices import batch_discount
+from groq_batch_cli.request_files import RequestFile
+from groq_batch_cli.survey import survey
+
+PROJECT = Path(__file__).parents[2]
+GOOD = {
+    "custom_id": "a",
+    "method": "POST",
+    "url": "/v1/chat/completions",
+    "body": {"model": "openai/gpt-oss-20b", "messages": [], "max_completion_tokens": 100},
+}
+
+
+def line(**changes: Any) -> bytes:
+    request = {name: value for name, value in {**GOOD, **changes}.items() if value is not None}
+    return json.dumps(request, ensure_ascii=False).encode()
+
+
+def body(**changes: Any) -> dict[str, Any]:
+    return {name: value for name, value in {**GOOD["body"], **changes}.items() if value is not None}  # type: ignore[dict-item]
+
+
+def write(folder: Path, *lines: bytes, name: str = "requests.jsonl") -> str:
+    path = folder / name
+    data = b"\n".join(lines)
+    path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    return str(path)
+
+
+def check_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Any]]:
+    status = run(["check", "--json", *arguments])
+    return status, json.loads(capsys.readouterr().out)
+
+
+# -- the place of a fault ---------------------------------------------------------------------
+
+
+def found_place(data: bytes) -> tuple[str, str]:
+    """Return the code of a line's problem and the text that is marked."""
+    checker = LineChecker()
+    checker.check(1, line(custom_id="used"))
+    problem = checker.check(2, data)
+    assert isinstance(problem, Problem)
+    place = excerpt(problem, data)
+    if place is None:
+        return problem.code, ""
+    assert place.text[place.indent :] != ""
+    text = data.decode("utf-8", "replace")
+    assert text[place.column - 1 :].startswith(place.text[place.indent :][: place.marked][:20])
+    return problem.code, place.text[place.indent :][: place.marked]
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "marked"),
+    [
+        (b'{"custom_id": "\xff"}', "invalid_encoding", "\ufffd"),
+        (b'{"custom_id": "a", }', "invalid_json", "}"),
+        (b"nonsense", "invalid_json", "n"),
+        (b'{"a": "\\\\ud800 \\ud83d\\ude00 \\ud83d"}', "invalid_json", "\\ud83d"),
+        (b'{"a": "\\udE00"}', "invalid_json", "\\udE00"),
+        (b'{"a": NaN}', "invalid_json", "N"),
+        (b"[1, 2]", "not_an_object", "[1, 2]"),
+        (b' {"method": "POST"}', "missing_custom_id", "{"),
+        (line(custom_id=7), "invalid_custom_id", "7"),
+        (line(custom_id="used"), "duplicate_custom_id", '"used"'),
+        (line(method="GET"), "invalid_method", '"GET"'),
+        (line(method=None), "invalid_method", "{"),
+        (line(url="/v1/embeddings"), "invalid_url", '"/v1/embeddings"'),
+        (line(body=1), "invalid_body", "1"),
+        (line(body=body(model="")), "missing_model", '""'),
+        (line(body=body(model=None)), "missing_model", "{"),
+        (line(body=body(stream=True)), "unsupported_parameter", "true"),
+        (line(body=body(service_tier="flex")), "unsupported_parameter", '"flex"'),
+    ],
+)
+def test_fault_is_pointed_at(data: bytes, code: str, marked: str) -> None:
+    assert found_place(data) == (code, marked)
+
+
+def test_of_a_key_that_stands_twice_the_last_value_is_pointed_at() -> None:
+    data = line().replace(b'"POST"', b'"POST", "method": "PUT"')
+    assert found_place(data) == ("invalid_method", '"PUT"')
+
+
+def test_long_line_is_cut_around_the_fault() -> None:
+    data = line(body={**GOOD["body"], "x": "日本語" * 1000}, url="/x" * 500)  # type: ignore[dict-item]
+    problem = LineChecker().check(1, data)
+    assert isinstance(problem, Problem)
+    place = excerpt(problem, data)
+    assert place is not None
+    assert place.text.startswith("…")
+    assert place.text.endswith("…")
+    assert len(place.text) < 120
+    assert place.marked == 40
+
+
+def test_excerpt_cannot_steer_the_terminal() -> None:
+    data = line(custom_id="\u202e\x7f", url="x")
+    problem = LineChecker().check(1, data)
+    assert isinstance(problem, Problem)
+    place = excerpt(problem, data)
+    assert place is not None
+    assert place.text.isprintable()
+
+
+@given(st.binary(max_size=200) | st.text(max_size=100).map(lambda text: text.encode()))
+def test_place_is_within_any_line(data: bytes) -> None:
+    found = LineChecker().check(1, data)
+    if isinstance(found, Problem):
+        place = excerpt(found, data)
+        if place is not None:
+            assert 1 <= place.column <= len(data.decode("utf-8", "replace")) + 1
+            assert place.marked >= 1
+
+
+def test_deep_nesting_has_no_place() -> None:
+    data = b'{"custom_id": "a", "x": ' + b"[" * 100_000
+    assert found_place(data) == ("invalid_json", "")
+
+
+# -- the verdict ------------------------------------------------------------------------------
+
+
+def test_good_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, line(), line(custom_id="b"), b"", line(custom_id="c"))
+    assert run(["check", path, "--max-requests-per-batch", "2"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.splitlines()[0] == f"{path}: 3 requests, no problems"
+    assert out.splitlines()[1].split() == "model requests tokens in tokens out batch on demand".split()
+    assert out.splitlines()[2].split()[:2] == ["openai/gpt-oss-20b", "3"]
+    assert out.splitlines()[3].startswith("  2 batches, estimated $0.0000")
+
+
+def test_good_file_says_nothing_when_quiet(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["check", "--quiet", write(tmp_path, line())]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_problems_are_shown_with_their_places(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path, line(), line(custom_id="b", method="PUT"), line())
+    assert run(["check", "--source", path]) == 1
+    assert capsys.readouterr().out.splitlines()[:7] == [
+        f'{path}:2:30: invalid_method (custom_id b) The method must be "POST", but it is another '
+        f'text. Set it to "POST".',
+        '    …tom_id": "b", "method": "PUT", "url": "/v1/chat/completions", "body": {"…',
+        "                             ^^^^^",
+        f"{path}:3:15: duplicate_custom_id (custom_id a) This custom_id was already used on line "
+        f"1. Give every request a custom_id of its own.",
+        '    {"custom_id": "a", "method": "POST", "url": "/v1/chat/completi…',
+        "                  ^^^",
+        f"{path}: 2 problems in 3 lines",
+    ]
+
+
+def test_pipe_shows_no_piece_of_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    secret = body(messages=[{"role": "user", "content": "Xyzzy"}])
+    path = write(tmp_path, line(method="PUT", body=secret), b'{"Xyzzy')
+    assert run(["check", path]) == 1
+    assert "Xyzzy" not in capsys.readouterr().out
+    _, found = check_json(capsys, path)
+    assert "Xyzzy" not in json.dumps(found)
+
+
+def test_problems_beyond_the_first_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path, *[line(method="PUT", custom_id=f"{n}") for n in range(5)], b"1")
+    assert run(["check", "--max-problems", "2", path]) == 1
+    out = capsys.readouterr().out
+    assert f"{path}: 4 more lines with problems; in all: 5 invalid_method, 1 not_an_object" in out
+    assert f"{path}: 6 problems in 6 lines" in out
+    status, found = check_json(capsys, "--max-problems", "2", path)
+    assert status == 1
+    assert len(found["problems"]) == 2
+    assert found["problems_total"] == 6
+    assert found["problem_codes"] == {"invalid_method": 5, "not_an_object": 1}
+
+
+def test_bad_lines_may_be_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, line(), b"1")
+    assert run(["check", path]) == 1
+    assert "with --skip-invalid the other 1 request would run: 1 batch" in capsys.readouterr().out
+    assert run(["check", "--skip-invalid", path]) == 0
+    assert "without the bad lines: 1 batch, estimated" in capsys.readouterr().out
+    assert run(["check", "--skip-invalid", write(tmp_path, b"1")]) == 1
+
+
+def test_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, line(), line(custom_id="ü", method="PUT"))
+    status, found = check_json(capsys, path)
+    assert status == 1
+    bytes_of_body = len(json.dumps(GOOD["body"]))
+    cost = bytes_of_body / 4 * 0.075e-6 / 2 + 100 * 0.30e-6 / 2
+    assert found == {
+        "file": path,
+        "passes": False,
+        "bytes": Path(path).stat().st_size,
+        "lines": 2,
+        "requests": {"good": 1, "invalid": 1},
+        "batches": 1,
+        "models": {
+            "openai/gpt-oss-20b": {
+                "requests": 1,
+                "input_tokens": round(bytes_of_body / 4),
+                "output_tokens": 100,
+                "cost_usd": {
+                    "batch": pytest.approx(cost),
+                    "on_demand": pytest.approx(2 * cost),
+                },
+            }
+        },
+        "cost_usd": {"batch": pytest.approx(cost), "on_demand": pytest.approx(2 * cost)},
+        "problems": [
+            {
+                "line": 2,
+                "column": 30,
+                "custom_id": "ü",
+                "code": "invalid_method",
+                "message": 'The method must be "POST", but it is another text. Set it to "POST".',
+            }
+        ],
+        "problems_total": 1,
+        "problem_codes": {"invalid_method": 1},
+    }
+
+
+def test_each_file_has_a_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = write(tmp_path, line(), name="good.jsonl")
+    bad = write(tmp_path, b"1", name="bad.jsonl")
+    assert run(["check", "--json", good, bad]) == 1
+    verdicts = [json.loads(one) for one in capsys.readouterr().out.splitlines()]
+    assert [(one["file"], one["passes"]) for one in verdicts] == [(good, True), (bad, False)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code"),
+    [
+        ("empty.jsonl", b"\n \n", "empty_file"),
+        ("plain.jsonl.gz", None, "not_gzip"),
+        ("requests.json", line(), "unsupported_name"),
+        (f"{'x' * 240}.jsonl", line(), None),
+    ],
+)
+def test_problems_of_the_whole_file(
+    name: str,
+    content: bytes | None,
+    code: str | None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(line() if content is None else content)
+    status, found = check_json(capsys, str(path))
+    assert status == (0 if code is None else 1)
+    assert [one["code"] for one in found["problems"]] == ([] if code is None else [code])
+
+
+def test_damaged_gzip_keeps_what_was_found_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "cut.jsonl.gz"
+    path.write_bytes(gzip.compress(b"1\n" + line())[:-9])
+    _, found = check_json(capsys, str(path))
+    assert [one["code"] for one in found["problems"]] == ["not_gzip", "not_an_object"]
+
+
+class Stdin:
+    def __init__(self, data: bytes) -> None:
+        self.buffer = io.BytesIO(data)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_standard_input(
+    pack: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = pack(b"\xef\xbb\xbf" + line() + b"\r\n" + line(custom_id="b"))
+    monkeypatch.setattr("sys.stdin", Stdin(data))
+    status, found = check_json(capsys, "-")
+    assert (status, found["file"], found["requests"]["good"]) == (0, "<stdin>", 2)
+
+
+def test_file_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "requests.jsonl"
+    path.symlink_to(path)
+    assert run(["check", str(path)]) == 2
+    assert "does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["nowhere.jsonl", "."])
+def test_file_that_is_none(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check", name]) == 2
+    assert name in capsys.readouterr().err
+
+
+def test_file_named_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, line())
+    assert run(["check", path, path]) == 2
+    assert "named twice" in capsys.readouterr().err
+
+
+# -- cost -------------------------------------------------------------------------------------
+
+
+def test_model_without_a_price(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, line(body=body(model="x/y", max_completion_tokens=None)))
+    assert run(["check", path]) == 0
+    out = capsys.readouterr().out
+    assert "1 batch, no estimate, for a model's price is not known" in out
+    assert "no output is counted for requests without max_completion_tokens" in out
+    _, found = check_json(capsys, path)
+    assert found["cost_usd"] == {"batch": None, "on_demand": None}
+
+
+def test_many_models_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(
+        tmp_path, *[line(custom_id=f"{n}", body=body(model=f"m-{n}")) for n in range(20)]
+    )
+    assert run(["check", path]) == 0
+    assert "and 8 more models" in capsys.readouterr().out
+
+
+def test_cost_cap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, line())
+    assert run(["check", "--max-cost", "0.000001", path]) == 1
+    out = capsys.readouterr().out
+    assert f"{path}: too_expensive The estimated cost of " in out
+    assert run(["check", "--max-cost", "1", path]) == 0
+    assert run(["check", "--max-cost", "0", path]) == 0
+
+
+@given(
+    models=st.dictionaries(
+        st.sampled_from(["openai/gpt-oss-20b", "openai/gpt-oss-120b", "a", "b", "c", "d", "e", "f"]),
+        st.builds(ModelEstimate, st.just(1), st.integers(0, 10**9), st.integers(0, 10**9)),
+    ),
+    cap=st.floats(0, 1000) | st.just(0.0),
+)
+def test_cap_is_that_of_the_preparation(models: Mapping[str, ModelEstimate], cap: float) -> None:
+    summary = InputSummary(good=len(models), models=ModelEstimates(models))
+    options = JobOptions(
+        completion_window="24h", skip_invalid_lines=False, max_attempts=1, max_job_cost_usd=cap
+    )
+    theirs = prepare._too_expensive(summary, options)
+    ours = check_cost(models, cap)
+    assert [one.code for one in theirs] == ([ours.code] if ours else [])
+    if ours is not None:
+        expected = theirs[0].message.replace("max-job-cost-usd=0", "--max-cost 0")
+        assert ours.message == expected.replace("max-job-cost-usd", "--max-cost")
+
+
+def test_discount_is_that_of_the_price_list() -> None:
+    text = (Path(prepare.__file__).parent / "prices.json").read_text("utf-8")
+    assert batch_discount() == json.loads(text)["batch_discount"]
+
+
+# -- the pipeline's own rules -----------------------------------------------------------------
+
+
+def test_limits_are_the_defaults_of_the_template() -> None:
+    template = (PROJECT / "template.yaml").read_text("utf-8")
+    for name, value in [
+        ("MaxRequestsPerBatch", limits.DEFAULT_MAX_REQUESTS),
+        ("MaxBytesPerBatch", limits.DEFAULT_MAX_BYTES),
+    ]:
+        assert f"  {name}:\n    Type: Number\n    Default: {value}\n" in template
+
+
+def test_line_that_fits_into_no_batch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, line())
+    status, found = check_json(capsys, "--max-bytes-per-batch", "100", path)
+    assert status == 1
+    assert [(one["code"], one["column"]) for one in found["problems"]] == [("line_too_long", None)]
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    long = [line(custom_id=f"{n}", body=body(x="y" * 10_000)) for n in range(2_000)]
+    path = write(tmp_path, *long)
+    split_limits = limits.split_limits(50_000, 100_000_000)
+    survey(RequestFile(path), limits=split_limits)
+    tracemalloc.start()
+    try:
+        survey(RequestFile(path), limits=split_limits)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert Path(path).stat().st_size > 20_000_000
+    assert peak < 8_000_000
