@@ -94,11 +94,20 @@ class HeldWriter(ObjectWriter):
         """S3's id of the upload; None before its first part and after ``abort``."""
         return self._upload_id
 
+    def abort(self) -> None:
+        """Drop what was written."""
+        super().abort()
+        self.bytes_written = 0
+
     def hold(self) -> HeldUpload:
-        """End the writing and return what completes the upload; there must be bytes in it."""
+        """End the writing and return what completes the upload.
+
+        Raises:
+            ValueError: Nothing was written, or it was dropped.
+        """
+        if not self.bytes_written:
+            raise ValueError(f"There is nothing to be held back for {self.key}")
         self.seal()
-        if self._upload_id is None:
-            raise ValueError(f"The upload of {self.key} was dropped")
         parts = sorted(self._parts, key=lambda part: int(part["PartNumber"]))
         etags = tuple(str(part["ETag"]) for part in parts)
-        return HeldUpload(self.key, self._upload_id, etags, self.bytes_written)
+        return HeldUpload(self.key, str(self._upload_id), etags, self.bytes_written)

@@ -107,5 +107,12 @@ def test_a_dropped_upload_cannot_be_held(s3: FakeS3) -> None:
     writer.abort()
     assert writer.upload_id is None
     assert s3.open_uploads == []
-    with pytest.raises(ValueError, match="The upload of a was dropped"):
+    with pytest.raises(ValueError, match="nothing to be held back for a"):
         writer.hold()
+    assert s3.open_uploads == []
+
+
+def test_nothing_cannot_be_held(s3: FakeS3) -> None:
+    with pytest.raises(ValueError, match="nothing to be held back for a"):
+        HeldWriter(storage_of(s3), "a").hold()
+    assert s3.open_uploads == []
