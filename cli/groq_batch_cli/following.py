@@ -83,9 +83,16 @@ class Followed:
         percent = share(progress.done, progress.total)
         words = [f"{progress.done:,} of {counted(progress.total, 'request')} ({percent})"]
         if rate:
-            words.append(f"{rate:,.1f}/s" if rate < 10 else f"{rate:,.0f}/s")  # noqa: PLR2004
+            words.append(_rate_text(rate))
         words += [part for part in (time_left(progress, rate), cost_so_far(self.report)) if part]
         return words
+
+
+def _rate_text(rate: float) -> str:
+    """Return a number of requests per second; slow ones per minute."""
+    if rate < 1:
+        return f"{60 * rate:.1f}/min"
+    return f"{rate:,.1f}/s" if rate < 10 else f"{rate:,.0f}/s"  # noqa: PLR2004
 
 
 class Follower:

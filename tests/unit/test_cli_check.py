@@ -152,7 +152,17 @@ def test_good_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert err == ""
     assert out.splitlines()[0] == f"{path}: 3 requests, no problems"
-    assert out.splitlines()[1].split() == "model requests tokens in tokens out batch on demand".split()
+    assert out.splitlines()[1].split() == [
+        "model",
+        "requests",
+        "tokens",
+        "in",
+        "tokens",
+        "out",
+        "batch",
+        "on",
+        "demand",
+    ]
     assert out.splitlines()[2].split()[:2] == ["openai/gpt-oss-20b", "3"]
     assert out.splitlines()[3].startswith("  2 batches, estimated $0.0000")
 
@@ -170,12 +180,16 @@ def test_problems_are_shown_with_their_places(
     path = write(tmp_path, line(), line(custom_id="b", method="PUT"), line())
     assert run(["check", "--source", path]) == 1
     assert capsys.readouterr().out.splitlines()[:7] == [
-        f'{path}:2:30: invalid_method (custom_id b) The method must be "POST", but it is another '
-        f'text. Set it to "POST".',
+        (
+            f'{path}:2:30: invalid_method (custom_id b) The method must be "POST", but it is another '
+            f'text. Set it to "POST".'
+        ),
         '    …tom_id": "b", "method": "PUT", "url": "/v1/chat/completions", "body": {"…',
         "                             ^^^^^",
-        f"{path}:3:15: duplicate_custom_id (custom_id a) This custom_id was already used on line "
-        f"1. Give every request a custom_id of its own.",
+        (
+            f"{path}:3:15: duplicate_custom_id (custom_id a) This custom_id was already used on line "
+            f"1. Give every request a custom_id of its own."
+        ),
         '    {"custom_id": "a", "method": "POST", "url": "/v1/chat/completi…',
         "                  ^^^",
         f"{path}: 2 problems in 3 lines",
@@ -342,9 +356,7 @@ def test_model_without_a_price(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_many_models_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = write(
-        tmp_path, *[line(custom_id=f"{n}", body=body(model=f"m-{n}")) for n in range(20)]
-    )
+    path = write(tmp_path, *[line(custom_id=f"{n}", body=body(model=f"m-{n}")) for n in range(20)])
     assert run(["check", path]) == 0
     assert "and 8 more models" in capsys.readouterr().out
 
@@ -360,7 +372,9 @@ def test_cost_cap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 @given(
     models=st.dictionaries(
-        st.sampled_from(["openai/gpt-oss-20b", "openai/gpt-oss-120b", "a", "b", "c", "d", "e", "f"]),
+        st.sampled_from(
+            ["openai/gpt-oss-20b", "openai/gpt-oss-120b", "a", "b", "c", "d", "e", "f"]
+        ),
         st.builds(ModelEstimate, st.just(1), st.integers(0, 10**9), st.integers(0, 10**9)),
     ),
     cap=st.floats(0, 1000) | st.just(0.0),

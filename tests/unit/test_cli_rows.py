@@ -198,8 +198,10 @@ def test_same_rows_make_the_same_bytes(tmp_path: Path) -> None:
         (
             '{"a": 1}\n{"a": 1}',
             ["--prompt", "x", "--id", "a"],
-            "Row 2 of {rows}: This custom_id was already used in row 1. Give every request a "
-            "custom_id of its own. The ids are those of the column 'a' (--id).",
+            (
+                "Row 2 of {rows}: This custom_id was already used in row 1. Give every request a "
+                "custom_id of its own. The ids are those of the column 'a' (--id)."
+            ),
         ),
         ('{"a": ""}', ["--prompt", "x", "--id", "a"], "Row 1 of {rows}: The column 'a' (--id) is"),
         (
@@ -335,7 +337,10 @@ def test_schema_that_is_none(text: str, tmp_path: Path) -> None:
         ({"required": ["good"]}, "in the schema these are not: count, score, topics"),
         ({"additionalProperties": True}, 'needs "additionalProperties": false; the schema has'),
         (
-            {"properties": {"a": {"type": "array", "items": {"type": "object"}}}, "required": ["a"]},
+            {
+                "properties": {"a": {"type": "array", "items": {"type": "object"}}},
+                "required": ["a"],
+            },
             "property a has it not",
         ),
         (

@@ -1,0 +1,248 @@
+"""Which stack a command is for, and what is known of the one that runs on this machine."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from groq_batch_cli import local_state, uploads
+from groq_batch_cli.aws import Stack, Target
+from groq_batch_cli.errors import CommandError
+from groq_batch_cli.local_state import LocalFolder, LocalState, find_project
+from groq_batch_cli.main import run
+from groq_batch_cli.request_files import RequestFile
+from groq_batch_cli.targets import choose_target
+
+PROJECT = Path(__file__).parents[2]
+STATE = LocalState(
+    pid=12345,
+    endpoint_url="http://127.0.0.1:4566",
+    region="us-east-1",
+    stack_name="groq-batch",
+    access_key="key",
+    secret_key="secret",
+    bucket="bucket",
+    groq_base_url="http://127.0.0.1:1/openai/v1",
+    started_at=0.0,
+    log_folder="/logs",
+)
+PARAMETERS = {
+    "TriggerMode": "both",
+    "CompletionWindow": "24h",
+    "OnInvalidLine": "reject",
+    "MaxAttempts": "3",
+    "MaxJobCostUsd": "0",
+    "MaxRequestsPerBatch": "100",
+    "MaxBytesPerBatch": "1000",
+    "WorkRetentionDays": "30",
+}
+
+
+def choose(environ: dict[str, str] | None = None, **options: str | bool | None) -> Target:
+    given = dict.fromkeys(["stack_name", "region", "profile", "endpoint_url"])
+    return choose_target(**{**given, "local": False, **options}, environ=environ or {})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalFolder:
+    """Keep the running stack's state in a folder of the test's own."""
+    monkeypatch.setenv(local_state.FOLDER_VARIABLE, str(tmp_path / "stack"))
+    made = LocalFolder(PROJECT, tmp_path / "stack")
+    made.prepare()
+    return made
+
+
+@pytest.fixture
+def served(folder: LocalFolder) -> Iterator[LocalFolder]:
+    """Be the server of a running stack."""
+    with folder.locked():
+        folder.write_ready(STATE)
+        yield folder
+
+
+def test_stack_is_chosen_by_option_environment_or_default() -> None:
+    environ = {"GROQ_BATCH_STACK": "mine", "AWS_REGION": "eu-west-1"}
+    assert choose(environ, stack_name="other", region="us-west-2") == Target(
+        stack_name="other",
+        region="us-west-2",
+        options=("--stack-name", "other", "--region", "us-west-2"),
+    )
+    assert choose(environ) == Target(stack_name="mine", region="eu-west-1")
+    assert choose() == Target(stack_name="groq-batch")
+    assert choose(profile="work", endpoint_url="http://x").endpoint_url == "http://x"
+
+
+def test_commands_to_come_are_for_the_same_stack() -> None:
+    target = choose(stack_name="my stack", profile="p")
+    assert target.command("status", "team/a b.jsonl", "--watch") == (
+        "groq-batch status 'team/a b.jsonl' --watch --stack-name 'my stack' --profile p"
+    )
+    assert choose().command("jobs") == "groq-batch jobs"
+
+
+def test_local_stack(served: LocalFolder) -> None:
+    assert choose(local=True) == Target(
+        stack_name="groq-batch",
+        region="us-east-1",
+        endpoint_url="http://127.0.0.1:4566",
+        access_key=("key", "secret"),
+        options=("--local",),
+    )
+    other = choose(local=True, stack_name="x", region="ignored")
+    assert (other.stack_name, other.options) == ("x", ("--local", "--stack-name", "x"))
+
+
+def test_no_local_stack(folder: LocalFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(CommandError, match="groq-batch local up"):
+        choose(local=True)
+    assert run(["local", "status"]) == 1
+    assert run(["local", "env"]) == 1
+    assert run(["local", "down"]) == 0
+    assert "No emulated stack is running." in capsys.readouterr().err
+
+
+def test_state_that_a_crash_left_behind_is_none(folder: LocalFolder) -> None:
+    folder.write_ready(STATE)
+    assert folder.running() is None
+    with folder.locked():
+        assert folder.running() == STATE
+    assert folder.running() is None
+
+
+def test_only_one_server_at_a_time(served: LocalFolder) -> None:
+    with pytest.raises(CommandError, match="Another server"), served.locked():
+        pass
+    assert served.is_served()
+
+
+def test_status_and_environment_of_a_running_stack(
+    served: LocalFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["local", "status"]) == 0
+    assert "http://127.0.0.1:4566" in capsys.readouterr().out
+    assert run(["local", "env"]) == 0
+    exported = capsys.readouterr().out
+    assert "export AWS_ENDPOINT_URL=http://127.0.0.1:4566\n" in exported
+    assert "export GROQ_BATCH_STACK=groq-batch\n" in exported
+    assert run(["local", "up"]) == 0
+    said = capsys.readouterr()
+    assert "is running already" in said.err
+    assert "groq-batch run requests.jsonl --local" in said.out
+
+
+def test_stack_that_is_being_started(
+    folder: LocalFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with folder.locked():
+        folder.write(local_state.STARTING, step="Building", pid=1)
+        assert run(["local", "status"]) == 1
+        assert "is being started: Building" in capsys.readouterr().out
+        assert run(["local", "up"]) == 1
+        assert "just being started" in capsys.readouterr().err
+
+
+def test_server_that_fails_says_why(
+    folder: LocalFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = folder.path / "python"
+    script.write_text("#!/bin/sh\necho 'No module named ministack' >&2; exit 1\n")
+    script.chmod(0o755)
+    monkeypatch.setattr("groq_batch_cli.verbs.local._python", lambda _: str(script))
+    assert run(["local", "up"]) == 1
+    said = capsys.readouterr().err
+    assert "No module named ministack. Install the project's tools first: make setup" in said
+    failed = json.dumps({"phase": "failed", "message": "sam build failed"})
+    script.write_text(f"#!/bin/sh\necho '{failed}' > {folder.path}/state.json; exit 1\n")
+    assert run(["local", "up"]) == 1
+    assert "did not start: sam build failed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["x", "A-B=1", "=1"])
+def test_parameter_that_is_none(
+    text: str, folder: LocalFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["local", "up", "--parameter", text]) == 2
+    assert "is not NAME=VALUE" in capsys.readouterr().err
+
+
+def test_project_is_found_from_anywhere(tmp_path: Path) -> None:
+    assert find_project(tmp_path) == PROJECT
+
+
+def test_lock_goes_with_the_process(folder: LocalFolder) -> None:
+    with (folder.path / "lock").open("ab") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        assert folder.is_served()
+    assert not folder.is_served()
+
+
+# -- options of a job -------------------------------------------------------------------------
+
+
+def a_stack(**parameters: str) -> Stack:
+    return Stack(
+        target=Target(stack_name="s"),
+        outputs={
+            "BucketName": "bucket",
+            "StateMachineArn": "arn:aws:states:us-east-1:1:stateMachine:m",
+            "StartJobFunctionName": "f",
+        },
+        parameters={**PARAMETERS, **parameters},
+        _session=None,
+    )
+
+
+def test_settings_of_a_stack() -> None:
+    stack = a_stack(TriggerMode="schedule", OnInvalidLine="skip", MaxJobCostUsd="2.5")
+    assert stack.execution_arn("job") == "arn:aws:states:us-east-1:1:execution:m:job"
+    assert not stack.starts_on_upload
+    assert (stack.limits.max_requests, stack.limits.max_bytes) == (100, 1000)
+    assert stack.limits.max_line_bytes == 1000
+    assert stack.default_options.skip_invalid_lines
+    assert stack.default_options.max_job_cost_usd == 2.5
+
+
+def test_options_become_metadata() -> None:
+    assert uploads.option_metadata(
+        window="7d", skip_invalid=True, max_attempts=2, max_cost=0.0000001
+    ) == {
+        "completion-window": "7d",
+        "on-invalid-line": "skip",
+        "max-attempts": "2",
+        "max-job-cost-usd": "0.0000001",
+    }
+    none = uploads.option_metadata(
+        window=None, skip_invalid=False, max_attempts=None, max_cost=None
+    )
+    assert none == {}
+    zero = uploads.option_metadata(window=None, skip_invalid=False, max_attempts=None, max_cost=0)
+    assert zero == {"max-job-cost-usd": "0"}
+
+
+def test_options_are_those_that_the_stack_will_use() -> None:
+    stack = a_stack()
+    assert uploads.options_in_force(stack, {"max-job-cost-usd": "100"}).max_job_cost_usd == 100
+    with pytest.raises(CommandError, match="allowed is hours or days between 24h and 7d"):
+        uploads.options_in_force(stack, {"completion-window": "8d"})
+    with pytest.raises(CommandError, match="WorkRetentionDays=65"):
+        uploads.options_in_force(stack, {"completion-window": "7d", "max-attempts": "9"})
+
+
+@pytest.mark.parametrize(
+    ("to", "expected"),
+    [
+        (None, "input/x.jsonl"),
+        ("team", "input/team/x.jsonl"),
+        ("/team/a/", "input/team/a/x.jsonl"),
+        ("input/team", "input/team/x.jsonl"),
+        ("team/y.jsonl", "input/team/y.jsonl"),
+        ("team/y.jsonl.gz", "input/team/y.jsonl.gz"),
+    ],
+)
+def test_key_of_an_upload(to: str | None, expected: str) -> None:
+    assert uploads.input_key(RequestFile(f"data{os.sep}x.jsonl"), to) == expected
