@@ -152,17 +152,8 @@ def test_good_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert err == ""
     assert out.splitlines()[0] == f"{path}: 3 requests, no problems"
-    assert out.splitlines()[1].split() == [
-        "model",
-        "requests",
-        "tokens",
-        "in",
-        "tokens",
-        "out",
-        "batch",
-        "on",
-        "demand",
-    ]
+    heads = ["model", "requests", "tokens in", "tokens out", "batch", "on demand"]
+    assert out.splitlines()[1].split() == " ".join(heads).split()
     assert out.splitlines()[2].split()[:2] == ["openai/gpt-oss-20b", "3"]
     assert out.splitlines()[3].startswith("  2 batches, estimated $0.0000")
 
@@ -181,14 +172,14 @@ def test_problems_are_shown_with_their_places(
     assert run(["check", "--source", path]) == 1
     assert capsys.readouterr().out.splitlines()[:7] == [
         (
-            f'{path}:2:30: invalid_method (custom_id b) The method must be "POST", but it is another '
-            f'text. Set it to "POST".'
+            f'{path}:2:30: invalid_method (custom_id b) The method must be "POST", but it is '
+            f'another text. Set it to "POST".'
         ),
         '    …tom_id": "b", "method": "PUT", "url": "/v1/chat/completions", "body": {"…',
         "                             ^^^^^",
         (
-            f"{path}:3:15: duplicate_custom_id (custom_id a) This custom_id was already used on line "
-            f"1. Give every request a custom_id of its own."
+            f"{path}:3:15: duplicate_custom_id (custom_id a) This custom_id was already used on "
+            f"line 1. Give every request a custom_id of its own."
         ),
         '    {"custom_id": "a", "method": "POST", "url": "/v1/chat/completi…',
         "                  ^^^",
