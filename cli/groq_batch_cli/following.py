@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from groq_batch.storage import Storage
-from groq_batch_cli.job_lookup import FoundJob, Report, job_by_id, load_report
+from groq_batch_cli.job_lookup import FoundJob, Report, job_by_id, job_of_path, load_report
 from groq_batch_cli.job_view import (
     Progress,
     cost_so_far,
@@ -197,7 +197,9 @@ def look(storage: Storage, job: FoundJob) -> FoundJob:
         report = load_report(storage, job.path)
         if report is not None and report["job_id"] == job.job_id:
             return replace(job, report=report)
-    return (job_by_id(storage, job.job_id) if job.job_id else None) or job
+    if job.job_id is None:
+        return job_of_path(storage, job.path) or job
+    return job_by_id(storage, job.job_id) or job
 
 
 def pause_seconds(seconds: float) -> float:

@@ -560,6 +560,20 @@ def test_silent_upload_is_told_of_once(bucket: Bucket) -> None:
     assert told == ["x"]
 
 
+def test_upload_without_a_job_is_followed_until_it_has_one(bucket: Bucket) -> None:
+    job_id = bucket.upload("x.jsonl")
+    found = bucket.find("x.jsonl")
+    assert found.job_id is None
+    story = Story(
+        bucket,
+        lambda: bucket.record(job_id, "x.jsonl"),
+        lambda: bucket.report("x.jsonl", make_report(job_id, "succeeded")),
+    )
+    terminal, _, err = a_terminal()
+    assert follow(story, [Followed("x", found)], terminal) == ["x"]
+    assert err.getvalue() == "x: waiting\nx: starting\n"
+
+
 def test_jobs_end_one_after_the_other(bucket: Bucket) -> None:
     names = {path: bucket.upload(path) for path in ("a.jsonl", "b.jsonl")}
 

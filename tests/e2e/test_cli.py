@@ -1,0 +1,217 @@
+"""The command line as its users run it: a process of its own, on the deployed stack."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.environment import ROOT_ACCESS_KEY, ROOT_SECRET_KEY
+from local.processes import LOOPBACK, answers_ok
+from tests.e2e.pipeline import Pipeline, request_file, request_line, wait_until
+from tests.e2e.test_jobs import BAD_LINES
+
+PROJECT = Path(__file__).parents[2]
+_PATIENCE_SECONDS = 120
+
+
+class CommandLine:
+    """Runs ``groq-batch`` in a folder, for a stack."""
+
+    def __init__(self, folder: Path, **environ: str) -> None:
+        self.folder = folder
+        self._environ = {
+            **os.environ,
+            "AWS_ACCESS_KEY_ID": ROOT_ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": ROOT_SECRET_KEY,
+            **environ,
+        }
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a command."""
+        return subprocess.Popen(
+            [sys.executable, str(PROJECT / "cli"), *arguments],
+            cwd=self.folder,
+            env=self._environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str, status: int = 0) -> tuple[str, str]:
+        """Run a command to its end; returns what it said."""
+        with self.start(*arguments) as process:
+            try:
+                out, err = process.communicate(timeout=_PATIENCE_SECONDS)
+            finally:
+                process.kill()
+        assert process.returncode == status, f"{arguments}: {process.returncode}\n{out}\n{err}"
+        assert "Traceback" not in err
+        return out, err
+
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        """Return the rows of a file of the folder."""
+        return [json.loads(line) for line in self.read(name).split(b"\n")[:-1]]
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a file of the folder."""
+        return (self.folder / name).read_bytes()
+
+
+@pytest.fixture
+def cli(pipeline: Pipeline, tmp_path: Path) -> CommandLine:
+    """Return the command line for the shared stack."""
+    return CommandLine(
+        tmp_path,
+        AWS_ENDPOINT_URL=pipeline.stack.endpoint_url,
+        GROQ_BATCH_STACK=pipeline.stack_name,
+    )
+
+
+def test_from_rows_to_answers(cli: CommandLine, pipeline: Pipeline, name: str) -> None:
+    """Make, check, run, see a failure, retry, merge and join."""
+    texts = [f"text {number}, ü" for number in range(120)]
+    with (cli.folder / "rows.csv").open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows([["key", "text"], *enumerate(texts)])
+    requests = f"{name}.jsonl"
+    make = ["make", "rows.csv", "--model", "openai/gpt-oss-20b", "--prompt", "Say {text}"]
+    cli.run(*make, "--id", "key", "--out", requests)
+    out, _ = cli.run("check", requests)
+    assert "120 requests, no problems" in out
+    refused = {"kind": "http_error", "status": 400, "code": "invalid_request_error"}
+    pipeline.simulator.add_rule(refused, match={"custom_id": ["3", "100"]})
+
+    out, err = cli.run("run", requests, "--to", "cli", "--out", "results", status=1)
+
+    assert "120 requests, 2 batches, estimated $" in out
+    assert f"{name}.jsonl: partial, 118 of 120 requests answered, 2 not, $0.00" in out
+    assert f"retry cli/{requests}" in out
+    assert f"{requests}: waiting\n" in err
+    results = f"results/{name}.results.jsonl"
+    assert cli.read(results) == pipeline.read(f"output/cli/{requests}")
+    assert cli.read(f"results/{name}.failed.jsonl") == pipeline.read(f"failed/cli/{requests}")
+    report = pipeline.report(f"cli/{requests}")
+    assert report is not None
+    assert json.loads(cli.read(f"results/{name}.report.json")) == report
+
+    _, err = cli.run("run", requests, "--to", "cli", "--out", "results", status=1)
+    assert f"{requests} has run already, as {report['job_id']}" in err
+    sendings = pipeline.simulator.requests(report["job_id"])
+    assert sum(counted["succeeded"] for counted in sendings.values()) == 118
+
+    pipeline.simulator.reset()
+    out, _ = cli.run("retry", requests, "--out", "results")
+    assert f"cli/{name}.retry.jsonl: 2 failed requests of cli/{requests}" in out
+    assert "120 rows, 2 new answers" in out
+    merged = cli.rows(f"results/{name}.merged.jsonl")
+    assert [row["custom_id"] for row in merged] == [str(number) for number in range(120)]
+    before = cli.rows(results)
+    changed = [old["custom_id"] for old, new in zip(before, merged, strict=True) if old != new]
+    assert changed == ["3", "100"]
+
+    join = ["join", "rows.csv", f"results/{name}.merged.jsonl", "--id", "key"]
+    cli.run(*join, "--out", "answered.csv")
+    with (cli.folder / "answered.csv").open(encoding="utf-8", newline="") as stream:
+        answered = list(csv.DictReader(stream))
+    assert [row["answer"] for row in answered] == [f"Echo: Say {text}" for text in texts]
+    assert {row["error_code"] for row in answered} == {""}
+
+    out, _ = cli.run("jobs", "--json", "--limit", "2")
+    assert [json.loads(line)["path"] for line in out.splitlines()] == [
+        f"cli/{name}.retry.jsonl",
+        f"cli/{requests}",
+    ]
+    out, _ = cli.run("logs", report["job_id"][:30])
+    assert "Job ended status=partial" in out
+    assert "Say text" not in out
+
+
+def test_interrupted_and_cancelled(cli: CommandLine, pipeline: Pipeline, name: str) -> None:
+    pipeline.simulator.configure(batch_seconds=600)
+    (cli.folder / f"{name}.jsonl").write_bytes(request_file(["a", "b"]))
+    with cli.start("run", f"{name}.jsonl") as process:
+        try:
+            assert process.stderr is not None
+            assert any("running" in line for line in process.stderr)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=_PATIENCE_SECONDS)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert "goes on without this terminal" in err
+    assert f"groq-batch status {name}.jsonl --watch" in err
+    report = pipeline.report(f"{name}.jsonl")
+    assert report is not None
+    assert report["status"] == "running"
+    out, _ = cli.run("status", f"{name}.jsonl")
+    assert f"{name}.jsonl: running, 0 of 2 requests done (0 %)" in out
+    _, err = cli.run("results", f"{name}.jsonl", status=1)
+    assert "has not ended yet" in err
+
+    out, _ = cli.run("cancel", f"{name}.jsonl", "--wait")
+
+    assert f"{name}.jsonl: cancelled, 0 of 2 requests answered until then" in out
+    out, _ = cli.run("status", f"{name}.jsonl", "--json", status=1)
+    assert json.loads(out) == pipeline.report(f"{name}.jsonl")
+
+
+def test_check_finds_what_the_pipeline_finds(
+    cli: CommandLine, pipeline: Pipeline, name: str
+) -> None:
+    lines = [request_line("good-1"), *BAD_LINES.values()]
+    data = b"\n".join(lines) + b"\n"
+    (cli.folder / f"{name}.jsonl").write_bytes(data)
+    out, _ = cli.run("check", "--json", f"{name}.jsonl", status=1)
+    found = [
+        {field: value for field, value in problem.items() if field != "column"}
+        for problem in json.loads(out)["problems"]
+    ]
+    _, err = cli.run("run", f"{name}.jsonl", status=1)
+    assert "Nothing was uploaded. Repair the file, or run the good lines only" in err
+    assert pipeline.read(f"input/{name}.jsonl") is None
+    assert pipeline.run(f"{name}.jsonl", data)["errors"] == found
+    # Whether the event or the start by hand comes first, there is one job.
+    out, _ = cli.run("run", f"{name}.jsonl", "--skip-invalid", "--now", "--json", status=1)
+    report = json.loads(out)
+    assert report == pipeline.report(f"{name}.jsonl")
+    assert report["requests"]["succeeded"] == 1
+    assert report["requests"]["invalid"] == len(BAD_LINES)
+
+
+@pytest.fixture
+def down(tmp_path: Path) -> Iterator[Callable[[], CommandLine]]:
+    """Return the command line for a stack of its own, which ends with the test."""
+    cli = CommandLine(tmp_path, GROQ_BATCH_LOCAL_FOLDER=str(tmp_path / "stack"))
+    yield lambda: cli
+    cli.run("local", "down")
+
+
+def test_stack_that_is_kept_running(down: Callable[[], CommandLine], name: str) -> None:
+    cli = down()
+    _, err = cli.run("jobs", "--local", status=1)
+    assert "Start one: groq-batch local up" in err
+    out, err = cli.run("local", "up", "--batch-seconds", "0.2", "--stack-name", "kept")
+    assert "The stack kept runs on this machine" in out
+    assert "Deploying the template (sam deploy) ..." in err
+    (cli.folder / f"{name}.jsonl").write_bytes(request_file(["a"]))
+    out, _ = cli.run("run", f"{name}.jsonl", "--local")
+    assert f"{name}.jsonl: succeeded, 1 request answered" in out
+    out, _ = cli.run("local", "status")
+    address = next(line.split()[-1] for line in out.splitlines() if " AWS " in line)
+    port = int(address.rsplit(":", 1)[-1])
+    assert answers_ok(port, "/_ministack/health"), address
+    assert LOOPBACK in address
+    cli.run("local", "down")
+    wait_until(
+        lambda: not answers_ok(port, "/_ministack/health"), 10, lambda: "it is still running"
+    )
+    cli.run("local", "status", status=1)
