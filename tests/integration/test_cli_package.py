@@ -1,0 +1,92 @@
+"""The package that ``pip install .`` makes: whole, and in need of nothing but what it declares."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from email.parser import Parser
+from pathlib import Path
+
+import pytest
+
+from groq_batch import __version__
+from groq_batch_cli.main import VERBS
+
+PROJECT = Path(__file__).parents[2]
+NOT_DECLARED = ("aws_lambda_powertools", "requests", "pyarrow", "yaml", "local", "hatchling")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the package as pip does, with the build tools that are here."""
+    folder = tmp_path_factory.mktemp("dist")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
+        cwd=PROJECT,
+        check=True,
+        capture_output=True,
+    )
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Unpack the package into a folder of its own."""
+    folder = tmp_path_factory.mktemp("site-packages")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def run(installed: Path, code: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=installed.parent,
+        env={**os.environ, "PYTHONPATH": str(installed)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout
+
+
+def test_content(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        info = f"groq_batch-{__version__}.dist-info"
+        metadata = Parser().parsestr(archive.read(f"{info}/METADATA").decode())
+        entry_points = archive.read(f"{info}/entry_points.txt").decode()
+    assert {name.split("/")[0] for name in names} == {"groq_batch", "groq_batch_cli", info}
+    assert {"groq_batch/prices.json", "groq_batch/py.typed", "groq_batch_cli/py.typed"} <= names
+    assert not [name for name in names if "__pycache__" in name]
+    assert entry_points.split() == [
+        "[console_scripts]",
+        "groq-batch",
+        "=",
+        "groq_batch_cli.main:main",
+    ]
+    assert metadata["Version"] == __version__
+    needed = [name for name in metadata.get_all("Requires-Dist", []) if "extra" not in name]
+    assert [name.split(">")[0] for name in needed] == ["boto3", "click", "msgspec"]
+
+
+def test_every_verb_needs_nothing_else(installed: Path) -> None:
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({NOT_DECLARED!r}))\n"
+        f"import groq_batch_cli.aws_errors, groq_batch_cli.targets, groq_batch_cli.main as main\n"
+        f"for verb in main.VERBS: main.load_verb(verb)\n"
+        f"print(main.__file__, len(main.VERBS))"
+    )
+    path, number = run(installed, code).split()
+    assert Path(path).is_relative_to(installed)
+    assert int(number) == len(VERBS)
+
+
+def test_it_works_away_from_the_project(installed: Path) -> None:
+    code = "from groq_batch_cli.main import main; main()"
+    sample = str(PROJECT / "events/sample.jsonl")
+    assert json.loads(run(installed, code, "check", "--json", sample))["passes"] is True
