@@ -79,13 +79,27 @@ class Followed:
         progress = Progress.of(self.report)
         if not progress.done:
             return [counted(progress.total, "request")] if progress.total else []
-        rate = self.rate()
         percent = share(progress.done, progress.total)
-        words = [f"{progress.done:,} of {counted(progress.total, 'request')} ({percent})"]
-        if rate:
-            words.append(_rate_text(rate))
-        words += [part for part in (time_left(progress, rate), cost_so_far(self.report)) if part]
-        return words
+        requests = f"{progress.done:,} of {counted(progress.total, 'request')} ({percent})"
+        return [requests, *self._pace(progress)]
+
+    def figures(self) -> list[str]:
+        """Return the same for a line with a bar, where room is scarce."""
+        progress = Progress.of(self.report)
+        if not progress.total:
+            return []
+        percent = share(progress.done, progress.total)
+        requests = f"{percent:>5}  {progress.done:,}/{progress.total:,}"
+        return [requests, *self._pace(progress)] if progress.done else [requests]
+
+    def _pace(self, progress: Progress) -> list[str]:
+        rate = self.rate() if progress.done < progress.total else 0.0
+        parts = [
+            _rate_text(rate) if rate else "",
+            time_left(progress, rate),
+            cost_so_far(self.report),
+        ]
+        return [part for part in parts if part]
 
 
 def _rate_text(rate: float) -> str:
@@ -177,7 +191,7 @@ class Follower:
         line = f"{name}  {one.phase:<10}"
         if progress.total:
             line += f"  {self._terminal.bar(progress.done, progress.total)}"
-        return f"{line}  {', '.join(one.words())}".rstrip()
+        return "  ".join([line, *one.figures()]).rstrip()
 
     def _tell_outage(self, one: Followed) -> None:
         """Say it when a job waits for Groq, and when it goes on."""

@@ -494,8 +494,8 @@ def test_list_of_jobs(world: World, capsys: Said) -> None:
     capsys.readouterr()
     assert run(["jobs"]) == 0
     head, *rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert head == ["FILE", "STATUS", "DONE", "REQUESTS", "COST", "AGE", "JOB"]
-    assert sorted(row[:2] for row in rows) == [["x.jsonl", "succeeded"], ["y.jsonl", "running"]]
+    assert head == ["STATUS", "FILE", "DONE", "REQUESTS", "COST", "AGE", "JOB"]
+    assert sorted(row[:2] for row in rows) == [["running", "y.jsonl"], ["succeeded", "x.jsonl"]]
     assert run(["jobs", "--status", "running", "--json"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     found = json.loads(line)

@@ -20,7 +20,7 @@ from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.text import age, one_line, share, shorten
 
 _LONGEST_PATH = 60
-_HEADS = ("FILE", "STATUS", "DONE", "REQUESTS", "COST", "AGE", "JOB")
+_HEADS = ("STATUS", "FILE", "DONE", "REQUESTS", "COST", "AGE", "JOB")
 _NUMBERS = frozenset({2, 3, 4, 5})
 
 
@@ -76,8 +76,8 @@ def _show(jobs: Iterable[ListedJob], terminal: Terminal) -> None:
     head, *lines = aligned([_HEADS, *(_row(one, now) for one in listed)], right=_NUMBERS)
     terminal.print(terminal.styled(_fitting(head, terminal), "dim"))
     for one, line in zip(listed, lines, strict=True):
-        styled = terminal.styled(one.status, style_of(one.status))
-        terminal.print(_fitting(line, terminal).replace(f" {one.status} ", f" {styled} ", 1))
+        rest = _fitting(line, terminal).removeprefix(one.status)
+        terminal.print(terminal.styled(one.status, style_of(one.status)) + rest)
 
 
 def _fitting(line: str, terminal: Terminal) -> str:
@@ -88,8 +88,8 @@ def _row(one: ListedJob, now: datetime) -> tuple[str, ...]:
     report = one.job.report
     progress = Progress.of(report)
     return (
-        shorten(one_line(one.job.path), _LONGEST_PATH),
         one.status,
+        shorten(one_line(one.job.path), _LONGEST_PATH),
         share(progress.done, progress.total) if progress.total else "",
         f"{report['requests']['total']:,}" if report else "",
         cost_so_far(report).partition(" of ")[0],
