@@ -14,6 +14,16 @@ _LONGEST_MESSAGE = 400
 
 _SIGN_IN = "Sign in again (aws sso login, aws configure), or name another profile with --profile."
 
+_SERVER_ERROR = 500
+
+_NO_ANSWERS = (
+    exceptions.EndpointConnectionError,
+    exceptions.ConnectTimeoutError,
+    exceptions.ReadTimeoutError,
+    exceptions.ConnectionClosedError,
+    exceptions.ProxyConnectionError,
+    exceptions.SSLError,
+)
 _EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 _UNKNOWN_KEY_CODES = frozenset(
     {
@@ -37,6 +47,14 @@ def explain(error: BaseException) -> str | None:
         if isinstance(error, kind):
             return sentence(error)
     return None
+
+
+def is_passing(error: BaseException) -> bool:
+    """Tell whether an error is one of the network or of a busy service, which passes by itself."""
+    if isinstance(error, exceptions.ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return status >= _SERVER_ERROR or error.response["Error"].get("Code") in _BUSY_CODES
+    return isinstance(error, _NO_ANSWERS)
 
 
 def _client_error(error: Any) -> str:
@@ -103,17 +121,7 @@ _SENTENCES: tuple[
         ),
         lambda error: f"The AWS credentials cannot be had: {one_line(str(error))} {_SIGN_IN}",
     ),
-    (
-        (
-            exceptions.EndpointConnectionError,
-            exceptions.ConnectTimeoutError,
-            exceptions.ReadTimeoutError,
-            exceptions.ConnectionClosedError,
-            exceptions.ProxyConnectionError,
-            exceptions.SSLError,
-        ),
-        _no_answer,
-    ),
+    (_NO_ANSWERS, _no_answer),
     (exceptions.ClientError, _client_error),
     (
         UnreadableObjectError,

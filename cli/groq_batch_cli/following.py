@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from groq_batch.storage import Storage
+from groq_batch_cli.aws_errors import is_passing
 from groq_batch_cli.job_lookup import FoundJob, Report, job_by_id, job_of_path, load_report
 from groq_batch_cli.job_view import (
     Progress,
@@ -140,6 +141,7 @@ class Follower:
         self._sleep = sleep
         self._said: dict[str, tuple[str, float]] = {}
         self._waits: dict[str, str | None] = {}
+        self._is_cut_off = False
 
     def follow(self, jobs: Sequence[Followed], on_end: Callable[[Followed], None]) -> None:
         """Show how jobs go on until all have ended.
@@ -153,10 +155,7 @@ class Follower:
         silent = list(jobs)
         with ThreadPoolExecutor(max_workers=_READERS) as pool:
             while True:
-                found = list(pool.map(lambda one: look(self._storage, one.job), pending))
-                now = self._clock()
-                for one, job in zip(pending, found, strict=True):
-                    one.take(job, now)
+                now = self._look(pool, pending)
                 for one in [one for one in pending if one.is_final]:
                     pending.remove(one)
                     on_end(one)
@@ -170,6 +169,25 @@ class Follower:
                     silent = []
                 self._sleep(pause_seconds(now - begun))
         self._terminal.clear()
+
+    def _look(self, pool: ThreadPoolExecutor, jobs: Sequence[Followed]) -> float:
+        """Look at jobs; returns the time. When AWS cannot be reached, the next look tells."""
+        try:
+            found = list(pool.map(lambda one: look(self._storage, one.job), jobs))
+        except Exception as error:
+            if not is_passing(error):
+                raise
+            if not self._is_cut_off:
+                self._terminal.warn("AWS cannot be reached at the moment. Trying again ...")
+            self._is_cut_off = True
+            return self._clock()
+        if self._is_cut_off:
+            self._terminal.note("AWS can be reached again.")
+            self._is_cut_off = False
+        now = self._clock()
+        for one, job in zip(jobs, found, strict=True):
+            one.take(job, now)
+        return now
 
     def _show(self, jobs: Sequence[Followed], now: float) -> None:
         for one in jobs:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import io
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import boto3
 import pytest
 from botocore.awsrequest import AWSRequest
 from botocore.client import BaseClient
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
 from moto import mock_aws
 
 from groq_batch import layout
@@ -25,6 +27,7 @@ from groq_batch.rows import pipeline_row
 from groq_batch.storage import JOB_METADATA, Storage
 from groq_batch_cli import uploads
 from groq_batch_cli.aws import Target
+from groq_batch_cli.following import Follower
 from groq_batch_cli.main import run
 
 REGION = "us-east-1"
@@ -86,6 +89,7 @@ class World:
         self.payloads: list[dict[str, Any]] = []
         self.start_error: str | None = None
         self.denied: str | None = None
+        self.failure: Exception | None = None
         self.log_filters: list[str] = []
         self._make_call = BaseClient._make_api_call  # type: ignore[attr-defined]
         self.s3 = _shared_session().client("s3")
@@ -119,6 +123,8 @@ class World:
 
     def call(self, client: Any, operation: str, parameters: dict[str, Any]) -> Any:
         """Answer a call of boto3."""
+        if self.failure is not None:
+            raise self.failure
         if operation == self.denied:
             error = {"Code": "AccessDenied", "Message": "not authorized: s3:ListBucket"}
             raise ClientError({"Error": error}, operation)
@@ -241,6 +247,7 @@ _new_session = Target.session
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """Work in a folder of the test's own, on an account of its own."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GROQ_BATCH_STACK", raising=False)
     with mock_aws():
         made = World(tmp_path)
 
@@ -481,6 +488,99 @@ def test_job_is_started_by_hand_when_asked(world: World, capsys: Said) -> None:
     assert "The start function could not start input/x.jsonl: No such role." in (
         capsys.readouterr().err
     )
+
+
+class Hurried(Follower):
+    """Follows without waiting: at each pause something happens."""
+
+    chapters: ClassVar[list[Callable[[], object]]] = []
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        moments = itertools.count(step=30.0)
+        super().__init__(
+            *arguments,
+            clock=lambda: next(moments),
+            sleep=lambda _: self.chapters.pop(0)(),
+            **options,
+        )
+
+
+@pytest.fixture
+def chapters(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
+    """Return what happens, one thing after the other, while jobs are followed."""
+    monkeypatch.setattr(Hurried, "chapters", [])
+    monkeypatch.setattr("groq_batch_cli.verbs.run.Follower", Hurried)
+    return Hurried.chapters
+
+
+def test_upload_that_starts_no_job_is_started_by_hand(
+    world: World, chapters: list[Callable[[], object]], capsys: Said
+) -> None:
+    path = world.file("x.jsonl", request_line("a"))
+    end = functools.partial(world.end, "x.jsonl", "succeeded", results=[good_row("a")])
+    chapters += [lambda: None, end]
+    assert run(["run", path]) == 0
+    assert world.payloads == [{"key": "input/x.jsonl"}]
+    assert "the job was started by hand" in capsys.readouterr().err
+
+
+def test_start_by_hand_that_is_denied_is_no_end(
+    world: World, chapters: list[Callable[[], object]], capsys: Said
+) -> None:
+    world.denied = "Invoke"
+    path = world.file("x.jsonl", request_line("a"))
+    end = functools.partial(world.end, "x.jsonl", "succeeded", results=[good_row("a")])
+    chapters += [lambda: None, end]
+    assert run(["run", path]) == 0
+    said = capsys.readouterr().err
+    assert "The upload of x.jsonl has not started a job yet. AWS denies Invoke" in said
+
+
+def test_schedule_is_not_forestalled(
+    world: World, chapters: list[Callable[[], object]], capsys: Said
+) -> None:
+    world.deploy("nightly", TriggerMode="schedule")
+    path = world.file("x.jsonl", request_line("a"))
+    end = functools.partial(world.end, "x.jsonl", "succeeded", results=[good_row("a")])
+    chapters += [lambda: None, lambda: None, end]
+    assert run(["run", path, "--stack-name", "nightly"]) == 0
+    assert world.payloads == []
+    assert "when its schedule fires: rate(1 hour). --now starts them" in capsys.readouterr().err
+
+
+def test_network_that_fails_for_a_while_is_no_end(
+    world: World, chapters: list[Callable[[], object]], capsys: Said
+) -> None:
+    path = world.file("x.jsonl", request_line("a"))
+
+    def cut() -> None:
+        world.failure = EndpointConnectionError(endpoint_url="https://s3")
+
+    def mend() -> None:
+        world.failure = None
+        world.end("x.jsonl", "succeeded", results=[good_row("a")])
+
+    chapters += [cut, lambda: None, mend]
+    assert run(["run", path]) == 0
+    said = capsys.readouterr().err
+    assert said.count("AWS cannot be reached at the moment. Trying again") == 1
+    assert "AWS can be reached again." in said
+
+
+def test_credentials_that_expire_leave_the_way_back(
+    world: World, chapters: list[Callable[[], object]], capsys: Said
+) -> None:
+    path = world.file("x.jsonl", request_line("a"))
+
+    def expire() -> None:
+        error = {"Code": "ExpiredToken", "Message": "The token has expired"}
+        world.failure = ClientError({"Error": error}, "GetObject")
+
+    chapters += [expire]
+    assert run(["run", path]) == 1
+    said = capsys.readouterr().err
+    assert "Come back with: groq-batch status x.jsonl --watch" in said
+    assert "Error: The AWS credentials have expired." in said
 
 
 # -- jobs, status, results --------------------------------------------------------------------

@@ -16,7 +16,7 @@ from botocore import exceptions
 from groq_batch import __version__
 from groq_batch.storage import UnreadableObjectError, UnwritableObjectError
 from groq_batch_cli import main
-from groq_batch_cli.aws_errors import explain
+from groq_batch_cli.aws_errors import explain, is_passing
 from groq_batch_cli.errors import CommandError
 
 PROJECT = Path(__file__).parents[2]
@@ -45,9 +45,7 @@ def test_help_of_a_verb_begins_as_in_the_list(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", main.VERBS)
-def test_every_option_of_a_verb_is_described(
-    name: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_option_of_a_verb_is_described(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run([name, "--help"]) == 0
     assert "\b" not in capsys.readouterr().out
     command = main.load_verb(name)
@@ -196,6 +194,25 @@ def client_error(code: str, message: str = "", operation: str = "GetObject") -> 
 )
 def test_errors_of_aws_say_what_to_do(error: Exception, expected: str) -> None:
     assert (explain(error) or "").startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (exceptions.EndpointConnectionError(endpoint_url="x"), True),
+        (exceptions.ConnectionClosedError(endpoint_url="x"), True),
+        (client_error("SlowDown"), True),
+        (
+            exceptions.ClientError({"ResponseMetadata": {"HTTPStatusCode": 503}, "Error": {}}, "X"),
+            True,
+        ),
+        (client_error("ExpiredToken"), False),
+        (exceptions.NoCredentialsError(), False),
+        (ValueError("x"), False),
+    ],
+)
+def test_errors_that_pass(error: Exception, expected: bool) -> None:
+    assert is_passing(error) is expected
 
 
 def test_other_errors_are_not_explained() -> None:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from botocore.exceptions import ClientError
 
 from groq_batch.options import JobOptions
 from groq_batch_cli import uploads
 from groq_batch_cli.aws import Stack, Target, connect
+from groq_batch_cli.aws_errors import explain
 from groq_batch_cli.check_report import problem_lines
 from groq_batch_cli.endings import end
 from groq_batch_cli.errors import EXIT_FINE, EXIT_INTERRUPTED, EXIT_PROBLEM, CommandError
@@ -230,6 +232,10 @@ class _Run:
             follower.follow(jobs, self._end)
         except KeyboardInterrupt:
             return leave(self.terminal, self.stack.target, jobs)
+        except ClientError:
+            # The credentials have expired, for example; the jobs need none of them.
+            leave(self.terminal, self.stack.target, jobs)
+            raise
         if as_json:
             for one in jobs:
                 self.terminal.print(json.dumps(one.report, ensure_ascii=False))
@@ -243,8 +249,10 @@ class _Run:
         """Start an upload by hand whose event has not come."""
         try:
             uploads.start_by_hand(self.stack, f"input/{one.job.path}")
-        except CommandError as error:
-            self.terminal.warn(f"The upload of {one.name} has not started a job yet. {error}")
+        except (CommandError, ClientError) as error:
+            self.terminal.warn(
+                f"The upload of {one.name} has not started a job yet. {explain(error) or error}"
+            )
         else:
             self.terminal.note(
                 f"The event of {one.name}'s upload has not come, as in the first minutes of a "
