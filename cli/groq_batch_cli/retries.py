@@ -53,7 +53,7 @@ def failed_key(job: FoundJob) -> str:
             f"groq-batch run"
         )
     if url is None:
-        raise CommandError(f"Nothing of {name} has failed: it has {report['status']}.")
+        raise CommandError(f"Nothing of {name} has failed; it ended as {report['status']}.")
     if not counts["failed"]:
         raise CommandError(
             f"What has failed of {name} are {counted(counts['invalid'], 'bad line')}, which would "

@@ -9,6 +9,7 @@ _MINUTE = 60
 _HOUR = 3600
 _DAY = 86_400
 _KILO = 1000
+_SMALLEST_AMOUNT = 0.000001
 
 _UNSAFE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Categories of characters that would break a line, or steer the terminal."""
@@ -92,6 +93,8 @@ def dollars(amount: float | None) -> str:
         return "not known"
     if amount == 0:
         return "$0"
+    if amount < _SMALLEST_AMOUNT:
+        return f"<${_SMALLEST_AMOUNT:f}"
     digits = 2 if amount >= 1 else 4 if amount >= 0.01 else 6  # noqa: PLR2004
     return f"${amount:,.{digits}f}"
 

@@ -778,7 +778,7 @@ def test_retry_that_is_not_of_this_job(world: World, capsys: Said) -> None:
         (lambda world: world.start("x.jsonl"), "x.jsonl has not ended yet."),
         (
             lambda world: world.end("x.jsonl", "succeeded", results=[good_row("a")]),
-            "Nothing of x.jsonl has failed: it has succeeded.",
+            "Nothing of x.jsonl has failed; it ended as succeeded.",
         ),
         (lambda world: world.end("x.jsonl", "rejected", results=[]), "x.jsonl was rejected,"),
         (
