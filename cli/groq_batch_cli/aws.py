@@ -22,7 +22,7 @@ from groq_batch_cli.limits import split_limits
 DEFAULT_STACK_NAME = "groq-batch"
 STACK_VARIABLE = "GROQ_BATCH_STACK"
 
-_NEEDED_OUTPUTS = ("BucketName", "StateMachineArn", "StartJobFunctionName")
+NEEDED_OUTPUTS = ("BucketName", "StateMachineArn", "StartJobFunctionName")
 _MOST_CONNECTIONS = 20
 
 
@@ -169,10 +169,10 @@ def connect(target: Target) -> Stack:
             f"{STACK_VARIABLE}, its region with --region, or deploy it: sam build && sam deploy"
         ) from None
     outputs = {one["OutputKey"]: one["OutputValue"] for one in found.get("Outputs", [])}
-    if not all(name in outputs for name in _NEEDED_OUTPUTS):
+    if not all(name in outputs for name in NEEDED_OUTPUTS):
         status = found.get("StackStatus", "")
         raise CommandError(
-            f"The stack {target.stack_name} ({status}) has no output {_NEEDED_OUTPUTS[0]}: it is "
+            f"The stack {target.stack_name} ({status}) has no output {NEEDED_OUTPUTS[0]}: it is "
             f"another application's, or its deployment has not come to an end."
         )
     parameters = {

@@ -10,7 +10,7 @@ from typing import Any
 from groq_batch_cli.aws import Stack
 from groq_batch_cli.text import one_line
 
-_LOG_GROUP = "LogGroup"
+LOG_GROUP = "LogGroup"
 """The log group's name in the template."""
 
 _STANDARD_FIELDS = frozenset(
@@ -56,7 +56,7 @@ class LogEvent:
 def log_group(stack: Stack) -> str:
     """Return the name of the stack's log group."""
     found = stack.client("cloudformation").describe_stack_resource(
-        StackName=stack.name, LogicalResourceId=_LOG_GROUP
+        StackName=stack.name, LogicalResourceId=LOG_GROUP
     )
     return str(found["StackResourceDetail"]["PhysicalResourceId"])
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from groq_batch_cli import local_state, uploads
+from groq_batch_cli import aws, job_logs, local_state, uploads
 from groq_batch_cli.aws import Stack, Target
 from groq_batch_cli.errors import CommandError
 from groq_batch_cli.local_state import LocalFolder, LocalState, find_project
@@ -246,3 +246,13 @@ def test_options_are_those_that_the_stack_will_use() -> None:
 )
 def test_key_of_an_upload(to: str | None, expected: str) -> None:
     assert uploads.input_key(RequestFile(f"data{os.sep}x.jsonl"), to) == expected
+
+
+def test_template_has_what_the_command_line_looks_for() -> None:
+    template = (PROJECT / "template.yaml").read_text("utf-8")
+    outputs = template.split("\nOutputs:\n")[1]
+    resources = template.split("\nResources:\n")[1]
+    parameters = template.split("\nParameters:\n")[1].split("\nConditions:\n")[0]
+    assert all(f"  {name}:\n" in outputs for name in aws.NEEDED_OUTPUTS)
+    assert f"  {job_logs.LOG_GROUP}:\n    Type: AWS::Logs::LogGroup\n" in resources
+    assert all(f"  {name}:\n" in parameters for name in (*PARAMETERS, "ScheduleExpression"))
