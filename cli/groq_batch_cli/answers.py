@@ -6,7 +6,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from groq_batch.rows import RowOutcome, classify_row
+
+_decode = msgspec.json.Decoder().decode
 
 NOT_JSON = "answer_not_json"
 UNREADABLE = "unreadable_row"
@@ -43,7 +47,7 @@ def read_answer(line: bytes, *, as_json: bool) -> Answer:
         return _without_owner(line)
     if row.outcome is not RowOutcome.SUCCESS:
         return Answer(row.custom_id, error_code=row.code, error_message=row.message)
-    text, finish_reason = _said(json.loads(line)["response"]["body"])
+    text, finish_reason = _said(_load(line)["response"]["body"])
     if not as_json:
         return Answer(row.custom_id, text, finish_reason)
     try:
@@ -59,10 +63,23 @@ def read_answer(line: bytes, *, as_json: bool) -> Answer:
         )
 
 
+def _load(line: bytes) -> Any:
+    """Return a row as data, in every form in which ``classify_row`` takes one.
+
+    Raises:
+        ValueError: It is not JSON.
+        RecursionError: It is nested too deeply.
+    """
+    try:
+        return _decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return json.loads(line.decode("utf-8-sig", "replace"))
+
+
 def _without_owner(line: bytes) -> Answer:
     """Read a row without a custom_id, as a line has that could not be read itself."""
     try:
-        row = json.loads(line)
+        row = _load(line)
     except (ValueError, RecursionError):
         row = None
     error = row.get("error") if isinstance(row, dict) else None

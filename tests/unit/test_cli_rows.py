@@ -364,6 +364,8 @@ def test_schema_that_cannot_be_forced(change: dict[str, Any], expected: str) -> 
     [
         (result("a", "Hi"), ("Hi", "stop", None)),
         (result("a", ""), ("", "stop", None)),
+        (b"\xef\xbb\xbf" + result("a", "X").replace(b"X", b"\xff"), ("\ufffd", "stop", None)),
+        (result("a", "X").replace(b"X", b"\\ud83d"), ("\ud83d", "stop", None)),
         (result("a", None), (None, "stop", None)),
         (result("a", "cut", finish_reason="length"), ("cut", "length", None)),
         (
@@ -550,6 +552,15 @@ def test_columns_of_jsonl_rows_are_those_of_all_rows(tmp_path: Path) -> None:
     assert out.read_text() == (
         'a,b,answer,finish_reason,error_code,error_message\n1,,x,stop,,\n,"{""c"": 2}",y,stop,,\n'
     )
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.csv", "out.parquet"])
+def test_answer_with_half_of_an_emoji_can_be_written(name: str, tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl", [{"a": 1}])
+    results = results_file(tmp_path, result("row-1", "X").replace(b"X", b"Hi \\ud83d"))
+    out = tmp_path / name
+    assert run(["join", str(rows), results, "--out", str(out)]) == 0
+    assert b"Hi ?" in out.read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,8 @@ def _fitting(value: Any, kind: str) -> Any:
     if kind == "boolean":
         return value if isinstance(value, bool) else None
     if kind == "string":
-        return as_text(value)
+        # Half of a surrogate pair, as a model may write it, has no form in UTF-8.
+        return as_text(value).encode("utf-8", "replace").decode()
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     if kind == "number":
