@@ -115,13 +115,12 @@ class Job:
         return bool(executions)
 
     def fetch(self, report: Mapping[str, Any], folder: Path) -> Delivered:
-        """Copy what the job has delivered into a new folder.
+        """Copy what the job has delivered into a folder.
 
         Args:
             report: The final report.
-            folder: Where the files go; is made.
+            folder: Where the files go.
         """
-        folder.mkdir(parents=True)
         ending = ".jsonl.gz" if self._file.is_gzip else ".jsonl"
         files: dict[str, Path | None] = {}
         for kind in ("results", "failed", "invalid"):

@@ -22,11 +22,11 @@ from local.demo.log_folder import LogFolder
 from local.demo.presentation import present, shown_path
 from local.demo.progress import Report, news, progress_text
 from local.demo.request_file import RequestFile, Upload, choose_file, hints_removed
+from local.demo.results_folder import results_folder
 from local.demo.stopping import stop_job
 from local.processes import log_tail
 from local.stack import DEFAULT_WAIT_SCALE, LocalStack, LocalStackError
 
-RESULTS_FOLDER = Path("demo-output")
 SETTINGS_FILE = Path(".env")
 
 _STACK_NAME = "groq-batch-demo"
@@ -56,14 +56,14 @@ def run(
     try:
         file = choose_file(arguments)
         access = find_access(environ, read_dotenv(SETTINGS_FILE))
-        if access is None:
-            introduce(console, file, None, Upload(file))
-            return Session(file, None, console, interrupts).run()
-        with hints_removed(file) as upload:
+        uploading = hints_removed(file) if access else contextlib.nullcontext(Upload(file))
+        # Before anything is paid for there is a place for it.
+        with uploading as upload, results_folder(file) as results:
             introduce(console, file, access, upload)
-            with console.step("Asking Groq whether this key can run batches"):
-                check_access(access, environ)
-            return Session(upload.file, access, console, interrupts).run()
+            if access is not None:
+                with console.step("Asking Groq whether this key can run batches"):
+                    check_access(access, environ)
+            return Session(upload.file, access, results, console, interrupts).run()
     except DemoError as error:
         console.error(str(error))
         return error.exit_status
@@ -76,12 +76,14 @@ class Session:
     Attributes:
         file: What to upload.
         access: The real Groq API; None for the simulator.
+        results: Folder for what the job delivers.
         console: Where to write.
         interrupts: Who takes Ctrl-C.
     """
 
     file: RequestFile
     access: GroqAccess | None
+    results: Path
     console: Console
     interrupts: Interrupts
 
@@ -95,6 +97,8 @@ class Session:
             except (BotoCoreError, ClientError) as error:
                 tail = log_tail(logs.path / "emulator.log")
                 return self._fail(f"The emulated AWS does not work: {error}\n{tail}", logs)
+            except OSError as error:
+                return self._fail(f"A file cannot be read or written: {error}", logs)
 
     def _run(self, logs: LogFolder) -> int:
         step = self.console.step
@@ -136,13 +140,15 @@ class Session:
             self.console.line(f"Uploaded to {job.input_url}")
             self.console.line()
             report = self._watch(job)
-        except BaseException:
+        except BaseException as error:
             if self.access is not None:
                 self._stop(job, self.access)
+            if isinstance(error, LocalStackError):
+                self._save_function_logs(job, logs)
             raise
         self._show(job, report)
         if report["status"] == "failed":
-            job.save_function_logs(logs.path / "functions.log")
+            self._save_function_logs(job, logs)
             logs.keep()
             self._say_where_logs_are(logs)
         return 0 if report["status"] in _GOOD_ENDS else EXIT_FAILED
@@ -178,9 +184,13 @@ class Session:
             self._show(job, report)
 
     def _show(self, job: Job, report: Report) -> None:
-        folder = RESULTS_FOLDER / f"{self.file.stem}-{time.strftime('%Y%m%d-%H%M%S')}"
-        delivered = job.fetch(report, folder)
+        delivered = job.fetch(report, self.results)
         present(self.console, report, delivered, is_simulated=self.access is None)
+
+    @staticmethod
+    def _save_function_logs(job: Job, logs: LogFolder) -> None:
+        with contextlib.suppress(BotoCoreError, ClientError):
+            job.save_function_logs(logs.path / "functions.log")
 
     # -- when it does not work -------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from local.demo.interrupts import Interrupts
 from local.demo.job import Job
 from local.demo.log_folder import LogFolder
 from local.demo.request_file import RequestFile
+from local.demo.results_folder import results_folder
 from local.demo.session import Session
 from local.environment import PROJECT_ROOT
 from local.simulator_process import SimulatorProcess
@@ -193,8 +194,8 @@ def run_on(pipeline: Pipeline, path: Path, content: bytes) -> tuple[int, str]:
     outputs = {"BucketName": pipeline.bucket, "StateMachineArn": pipeline.state_machine}
     job = Job(pipeline.stack, pipeline.stack_name, outputs, file)
     stream = io.StringIO()
-    session = Session(file, None, Console(stream, {}), Interrupts())
-    with LogFolder(path.parent / "logs") as logs:
+    with LogFolder(path.parent / "logs") as logs, results_folder(file) as results:
+        session = Session(file, None, results, Console(stream, {}), Interrupts())
         return session.run_job(job, logs), stream.getvalue()
 
 
