@@ -34,7 +34,7 @@ _SECRET_NAME = "groq/api-key"  # noqa: S105 - where the key is, not what it is
 _SAMPLE_REQUESTS_PER_BATCH = "12"
 """Small enough that the sample becomes more than one batch."""
 
-_SIMULATED_BATCH_SECONDS = "2"
+_SIMULATED_BATCH_SECONDS = "3"
 _LOOK_SECONDS = 0.3
 _GOOD_ENDS = frozenset({"succeeded", "partial"})
 
