@@ -15,8 +15,8 @@ from local.demo.interrupts import Interrupts
 from local.demo.job import Job, is_final
 from local.demo.text import batches
 
-_PATIENCE_SECONDS = 120.0
-"""How long a stopped job has for its final report."""
+_PATIENCE_SECONDS = 660.0
+"""How long a stopped job has for its final report: Groq may take ten minutes to cancel a batch."""
 
 _START_SECONDS = 10.0
 """How long an upload that is just under way has to become a job."""
@@ -35,7 +35,10 @@ def stop_job(
     Returns:
         The final report; None when the job did not come to it in time.
     """
-    console.line("Stopping the job at Groq; what is answered already is kept. Ctrl-C: do not wait.")
+    console.line(
+        "Stopping the job at Groq, to keep what is answered already; this may take minutes."
+    )
+    console.line("Ctrl-C once more cancels without waiting for the answers.")
     interrupts.allow_another()
     report = None
     try:
@@ -78,4 +81,7 @@ def _end_at_groq(job: Job, access: GroqAccess) -> str:
     if not ending:
         return "Nothing of the job runs at Groq any more."
     ids = ", ".join(batch.id for batch in ending)
-    return f"Groq is cancelling {batches(len(ending))} ({ids}), which may take it ten minutes."
+    return (
+        f"Groq is cancelling {batches(len(ending))} ({ids}), which may take it ten minutes. What was "
+        "answered by then can be had from the Groq console."
+    )
