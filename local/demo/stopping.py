@@ -82,6 +82,6 @@ def _end_at_groq(job: Job, access: GroqAccess) -> str:
         return "Nothing of the job runs at Groq any more."
     ids = ", ".join(batch.id for batch in ending)
     return (
-        f"Groq is cancelling {batches(len(ending))} ({ids}), which may take it ten minutes. What was "
-        "answered by then can be had from the Groq console."
+        f"Groq is cancelling {batches(len(ending))} ({ids}), which may take it ten minutes. What "
+        "was answered by then can be had from the Groq console."
     )
