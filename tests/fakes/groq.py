@@ -78,6 +78,8 @@ class FakeGroq:
         self._folder = Path(tempfile.mkdtemp(prefix="groq-fake-", dir=parent))
         self._state = _ClockedState(chosen, self._folder)
         self._state.clock = clock
+        # Pauses are the sockets' affair.
+        self._state.gates.sleep = lambda seconds: None  # type: ignore[method-assign]
         self._api = Api(self._state)
         self.control: ControlOperations = _Control(Operations(self._state))
         self.reachable = True

@@ -262,16 +262,29 @@ class FakeS3:
         objects = Delete["Objects"]
         if not 1 <= len(objects) <= MOST_DELETED_AT_ONCE:
             _fail(operation, 400, "MalformedXML", "The XML you provided was not well-formed.")
-        deleted = []
+        deleted, errors = [], []
         for one in objects:
-            _only(operation, one, {"Key"})
+            _only(operation, one, {"Key", "ETag"})
             entry: dict[str, Any] = {"Key": one["Key"]}
+            problem = self._deletion_refused(one["Key"], one.get("ETag"))
+            if problem is not None:
+                errors.append(entry | {"Code": problem, "Message": "It was not removed."})
+                continue
             marker = _Version(version_id=self._next("v"), modified=self._clock())
             self._keep(one["Key"], marker)
             if self._versioned:
                 entry |= {"DeleteMarker": True, "DeleteMarkerVersionId": marker.version_id}
             deleted.append(entry)
-        return _answer({} if Delete.get("Quiet") else {"Deleted": deleted})
+        answer: dict[str, Any] = {} if Delete.get("Quiet") else {"Deleted": deleted}
+        return _answer(answer | ({"Errors": errors} if errors else {}))
+
+    def _deletion_refused(self, key: str, etag: str | None) -> str | None:
+        if etag is None:
+            return None
+        current = self._current(key)
+        if current is None:
+            return "NoSuchKey"
+        return None if current.etag.strip('"') == etag.strip('"') else "PreconditionFailed"
 
     # -- listings --------------------------------------------------------------------------------
 

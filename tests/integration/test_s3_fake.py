@@ -189,6 +189,20 @@ def test_if_match_of_a_key_without_object(s3: Any) -> None:
         assert found == (404, "NoSuchKey")
 
 
+@aws_alone
+def test_removal_of_what_was_looked_at(s3: Any) -> None:
+    # AWS: DeleteObjects takes the ETag that an object must have.
+    old = put(s3, "a")["ETag"]
+    put(s3, "a", b"other")
+    put(s3, "b")
+    objects = [{"Key": "a", "ETag": old}, {"Key": "b", "ETag": old}, {"Key": "c", "ETag": old}]
+    answer = s3.delete_objects(Bucket=BUCKET, Delete={"Objects": objects, "Quiet": True})
+    errors = [(one["Key"], one["Code"]) for one in answer["Errors"]]
+    assert errors == [("a", "PreconditionFailed"), ("c", "NoSuchKey")]
+    assert read(s3, "a") == b"other"
+    assert refusal(lambda: read(s3, "b")) == (404, "NoSuchKey")
+
+
 # -- listings ----------------------------------------------------------------------------------
 
 

@@ -112,14 +112,14 @@ class Hold(Trouble):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Break(Trouble):
-    """The call ends with an exception."""
+    """The call ends with an exception; a request to Groq with a broken connection."""
 
     error: Callable[[], Exception]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repeat(Trouble):
-    """The answer is lost and the SDK makes the call a second time."""
+    """The answer is lost and the SDK makes the call a second time; nobody does so with Groq."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,8 +290,8 @@ class Invocation:
         struck = [one for one in self.troubles if one.at in (number, label)]
         for trouble in struck:
             if not trouble.after:
-                self._strike(trouble)
-        if any(isinstance(one, Repeat) for one in struck):
+                self._strike(trouble, call)
+        if call.service != "groq" and any(isinstance(one, Repeat) for one in struck):
             # The first answer is lost, whatever it is.
             with contextlib.suppress(Exception):
                 act()
@@ -300,15 +300,15 @@ class Invocation:
         finally:
             for trouble in struck:
                 if trouble.after:
-                    self._strike(trouble)
+                    self._strike(trouble, call)
 
-    def _strike(self, trouble: Trouble) -> None:
+    def _strike(self, trouble: Trouble, call: Call) -> None:
         if isinstance(trouble, Die):
             self._death = trouble.error
             self.dead = True
             raise Killed
         if isinstance(trouble, Break):
-            raise trouble.error()
+            raise ConnectionResetError if call.service == "groq" else trouble.error()
         if isinstance(trouble, Hold):
             with self._turn:
                 self.frozen = trouble.frozen

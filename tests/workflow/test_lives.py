@@ -25,6 +25,7 @@ from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
 from groq_batch import layout
+from local.groq_simulator import DEFAULT_KEY
 from tests.fakes.s3 import client_error
 from tests.workflow.invocations import (
     FUNCTIONS,
@@ -50,7 +51,12 @@ KEYS = ("input/a.jsonl", "input/a.jsonl", "input/team/b é+'.jsonl", "input/c.js
 
 LOST_SIGHT = ("Lambda.SdkClientException", "Lambda.ClientExecutionTimeoutException")
 DEATHS = ("Runtime.ExitError", "Sandbox.Timedout")
-REFUSALS = ("Lambda.TooManyRequestsException", "Lambda.ServiceException")
+REFUSALS = (
+    "Lambda.TooManyRequestsException",
+    "Lambda.ServiceException",
+    "Runtime.ImportModuleError",
+    "Runtime.ImportModuleError",
+)
 
 MOST_HELD_SECONDS = 840.0
 """No function runs longer."""
@@ -64,18 +70,24 @@ QUARANTINE_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Something that happens to the n-th invocation of a function."""
+    """Something that happens to the n-th invocation of a function, and to some after it."""
 
     function: str
     number: int
     trouble: Trouble
+    span: int = 1
+
+    def is_for(self, function: str, number: int) -> bool:
+        """Tell whether an invocation is meant."""
+        return function == self.function and 0 <= number - self.number < self.span
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Something that a user, or the world, does at a moment."""
+    """Something that a user, or the world, does some seconds after a file was uploaded."""
 
-    moment: float
+    delay: float
+    file: int
     name: str
     argument: Any = None
 
@@ -122,13 +134,16 @@ def lines(draw: st.DrawFn) -> tuple[Line, ...]:
     """Draw the lines of a file: good ones, bad ones, and ids that come twice."""
     drawn: list[Line] = []
     used: set[str] = set()
-    for custom_id in draw(st.lists(IDS, max_size=7)):
+    custom_ids = draw(st.one_of(st.lists(IDS, max_size=7), st.just([f"r{n}" for n in range(6)])))
+    for custom_id in custom_ids:
+        if custom_id in used and draw(st.booleans()):
+            continue
         if custom_id in used:
             line = good_line(custom_id)
             drawn.append(Line(line.data, custom_id, "duplicate_custom_id"))
             continue
         used.add(custom_id)
-        kind = draw(st.integers(0, 11))
+        kind = draw(st.integers(0, 24))
         if kind == 0:
             drawn.append(bad_line(custom_id))
         elif kind == 1:
@@ -173,7 +188,7 @@ ENVIRONMENTS = st.fixed_dictionaries(
         "MAX_REQUESTS_PER_BATCH": st.sampled_from(["1", "2", "3", "50000"]),
         "MAX_BYTES_PER_BATCH": st.sampled_from(["600", "100000000"]),
         "MAX_ATTEMPTS": st.sampled_from(["1", "2", "3"]),
-        "ON_INVALID_LINE": st.sampled_from(["reject", "skip"]),
+        "ON_INVALID_LINE": st.sampled_from(["reject", "skip", "skip"]),
         "POLL_MIN_SECONDS": st.sampled_from(["30", "300"]),
         "POLL_MAX_SECONDS": st.sampled_from(["900", "3600"]),
     }
@@ -240,7 +255,6 @@ FATES = st.builds(
                 {"status": "paused"},
                 {"empty_error_file": True},
                 {"counts": {"failed": 99}},
-                {"override": {"error_file_id": ""}},
                 {"override": {"errors": {}}},
                 {"batch_seconds": 100_000.0},
                 {"batch_seconds": 0.0},
@@ -307,41 +321,66 @@ def _cut_off() -> Exception:
     return ConnectionClosedError(endpoint_url="https://s3.example")
 
 
-TROUBLES = st.builds(
-    Placed,
-    st.sampled_from(FUNCTIONS),
-    st.integers(1, 4),
-    st.one_of(
-        st.builds(Die, at=st.integers(0, 40), after=st.booleans(), error=st.sampled_from(DEATHS)),
-        st.builds(
-            Hold,
-            at=st.integers(0, 40),
-            after=st.booleans(),
-            seconds=st.sampled_from([5.0, 45.0, 200.0, MOST_HELD_SECONDS]),
-            lost=st.sampled_from([None, *LOST_SIGHT]),
-        ),
-        st.builds(
-            Break,
-            at=st.integers(0, 40),
-            after=st.booleans(),
-            error=st.sampled_from([_slow_down, _cut_off]),
-        ),
-        st.builds(Repeat, at=st.integers(0, 40)),
-        st.builds(Refuse, error=st.sampled_from(REFUSALS)),
-        st.builds(LoseAnswer, error=st.sampled_from([*LOST_SIGHT, "Lambda.ServiceException"])),
-    ),
+CALLS = {
+    "start_job": 5,
+    "prepare_input": 24,
+    "submit_batch": 22,
+    "check_status": 14,
+    "download_results": 16,
+    "finish_job": 30,
+    "cancel_job": 14,
+}
+"""How many calls each function makes, about."""
+
+
+@st.composite
+def troubles(draw: st.DrawFn) -> Placed:
+    """Draw something that happens to an invocation."""
+    function = draw(st.sampled_from(FUNCTIONS))
+    at, after = draw(st.integers(0, CALLS[function])), draw(st.booleans())
+    number = draw(st.integers(1, 4))
+    kind = draw(st.integers(0, 9))
+    if kind <= 2:
+        error = draw(st.sampled_from(DEATHS))
+        return Placed(function, number, Die(at=at, after=after, error=error))
+    if kind <= 5:
+        seconds = draw(st.sampled_from([5.0, 45.0, 130.0, 200.0, MOST_HELD_SECONDS]))
+        lost = draw(st.sampled_from([None, *LOST_SIGHT]))
+        return Placed(function, number, Hold(at=at, after=after, seconds=seconds, lost=lost))
+    if kind == 6:
+        failure = draw(st.sampled_from([_slow_down, _cut_off]))
+        return Placed(function, number, Break(at=at, after=after, error=failure))
+    if kind == 7:
+        return Placed(function, number, Repeat(at=at))
+    if kind == 8:
+        # Broken for a while, or for so long that Step Functions gives up.
+        span = draw(st.sampled_from([1, 2, 9, 30]))
+        return Placed(function, number, Refuse(error=draw(st.sampled_from(REFUSALS))), span)
+    error = draw(st.sampled_from([*LOST_SIGHT, "Lambda.ServiceException"]))
+    return Placed(function, number, LoseAnswer(error=error))
+
+
+DELAYS = st.one_of(
+    st.integers(0, 10).map(float),
+    st.integers(0, 300).map(float),
+    st.integers(0, 3_000).map(float),
+    st.integers(0, 50_000).map(float),
 )
 
 ACTIONS = st.builds(
-    lambda moment, named: Action(moment, *named),
-    MOMENTS,
+    lambda delay, file, named: Action(delay, file, *named),
+    DELAYS,
+    st.integers(0, 2),
     st.one_of(
-        st.tuples(
-            st.sampled_from(["stop", "stop", "redrive", "again", "start"]), st.integers(0, 3)
-        ),
+        st.tuples(st.just("stop"), st.sampled_from([None, None, 0.5, 30.0, 3_000.0])),
+        st.tuples(st.sampled_from(["redrive", "again", "start"])),
         st.tuples(st.sampled_from(["sweep", "remove outputs", "refuse events", "blind maps"])),
-        st.tuples(st.just("outage"), st.sampled_from([30.0, 500.0, 9_000.0])),
-        st.tuples(st.just("wrong key"), st.sampled_from([30.0, 500.0, 9_000.0])),
+        st.tuples(
+            st.just("switch off"),
+            st.tuples(
+                st.sampled_from(["reachable", "key"]), st.sampled_from([30.0, 500.0, 9_000.0])
+            ),
+        ),
     ),
 )
 
@@ -353,7 +392,7 @@ LIFE = st.builds(
     rules=st.lists(RULES, max_size=3).map(tuple),
     fates=st.lists(FATES, max_size=3).map(tuple),
     faults=st.lists(FAULTS, max_size=4).map(tuple),
-    troubles=st.lists(TROUBLES, max_size=4).map(tuple),
+    troubles=st.lists(troubles(), max_size=4).map(tuple),
     actions=st.lists(ACTIONS, max_size=3).map(tuple),
     lost_ends=st.lists(st.booleans(), max_size=3).map(tuple),
     lag=st.sampled_from([0.0, 0.0, 3.0]),
@@ -372,16 +411,17 @@ class Living:
     world: World
     uploads: list[Upload] = field(default_factory=list)
     has_removed: bool = False
+    is_calm: bool = False
     _seen: dict[str, int] = field(default_factory=dict)
     _ends: int = 0
 
     def direct(self, invocation: Invocation) -> Sequence[Trouble]:
         """Hand out the troubles of an invocation."""
         number = self._seen[invocation.function] = self._seen.get(invocation.function, 0) + 1
+        if self.is_calm:
+            return ()
         return [
-            one.trouble
-            for one in self.life.troubles
-            if (one.function, one.number) == (invocation.function, number)
+            one.trouble for one in self.life.troubles if one.is_for(invocation.function, number)
         ]
 
     def tell_end(self, _: Any) -> bool:
@@ -400,15 +440,20 @@ class Living:
         world.simulator.set_fates(self.life.fates)
         world.simulator.set_faults(self.life.faults)
         begun = world.clock()
-        for one in sorted((*self.life.files, *self.life.actions), key=lambda one: one.moment):
-            world.run_until(begun + one.moment)
+        files = self.life.files
+        plan: list[tuple[float, File | Action]] = [(file.moment, file) for file in files]
+        plan += [
+            (files[one.file % len(files)].moment + one.delay, one) for one in self.life.actions
+        ]
+        for moment, one in sorted(plan, key=lambda pair: pair[0]):
+            world.run_until(begun + moment)
             if isinstance(one, File):
                 self.upload(one)
             else:
                 self.act(one)
-        # Whatever was switched off comes back, and the schedule fires once more.
+        # Whatever was broken works again, and the schedule fires once more.
         world.run_for(10_000)
-        world.groq.reachable, world.groq.key = True, "gsk_simulator_key"
+        self.is_calm = True
         world.sweep()
         world.settle()
 
@@ -438,14 +483,17 @@ class Living:
     def act(self, action: Action) -> None:
         """Do what a user does."""
         world = self.world
-        names = list(world.executions)
+        file = self.life.files[action.file % len(self.life.files)]
+        uploads = [one for one in self.uploads if one.key == file.key]
+        jobs = [one.job_id(world.s3.bucket) for one in uploads]
+        names = [name for name in world.executions if layout.job_id_of_execution(name) in jobs]
         if action.name == "stop" and names:
-            world.stop(names[action.argument % len(names)])
+            if world.stop(names[-1]) and action.argument is not None:
+                world.spawn(self.redrive(names[-1]), after=action.argument)
         elif action.name == "redrive" and names:
-            world.redrive(names[action.argument % len(names)])
-        elif action.name in ("again", "start") and self.uploads:
-            upload = self.uploads[action.argument % len(self.uploads)]
-            self.start(upload, again=action.name == "again")
+            world.redrive(names[-1])
+        elif action.name in ("again", "start") and uploads:
+            self.start(uploads[-1], again=action.name == "again")
         elif action.name == "sweep":
             world.sweep()
         elif action.name == "remove outputs":
@@ -455,10 +503,13 @@ class Living:
             world.events.refusals += 2
         elif action.name == "blind maps":
             world.reader_failures += 1
-        elif action.name == "outage":
-            self.switch_off("reachable", False, True, action.argument)
-        elif action.name == "wrong key":
-            self.switch_off("key", "gsk_wrong", "gsk_simulator_key", action.argument)
+        elif action.name == "switch off":
+            self.switch_off(*action.argument)
+
+    def redrive(self, name: str) -> Any:
+        """Redrive an execution that was stopped a while ago."""
+        self.world.redrive(name)
+        yield from ()
 
     def start(self, upload: Upload, *, again: bool) -> None:
         """Start an upload's key by hand; one more run of it takes its path over."""
@@ -468,13 +519,14 @@ class Living:
                     other.is_standing = False
         self.world.deliver("start_job", {"key": upload.key, "again": again}, 0.0)
 
-    def switch_off(self, name: str, off: Any, on: Any, seconds: float) -> None:
-        """Change something about Groq for some seconds."""
+    def switch_off(self, name: str, seconds: float) -> None:
+        """Make Groq unreachable, or its key a wrong one, for some seconds."""
         groq = self.world.groq
-        setattr(groq, name, off)
+        right = {"reachable": True, "key": DEFAULT_KEY}
+        setattr(groq, name, {"reachable": False, "key": "gsk_wrong"}[name])
 
         def back() -> Any:
-            setattr(groq, name, on)
+            setattr(groq, name, right[name])
             yield from ()
 
         self.world.spawn(back(), after=seconds)
