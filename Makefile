@@ -60,6 +60,10 @@ e2e: $(STAMP) ## Run the deployed stack end to end on the emulator
 faults: $(STAMP) ## Try the faults of a bad day on the deployed stack; writes docs/faults.md [ARGS=name]
 	$(PYTHON) -m bench.faults $(ARGS)
 
+.PHONY: kills
+kills: $(STAMP) ## Run jobs while the functions are killed at random [ARGS="--jobs 20"]
+	$(PYTHON) -m bench.faults.kills $(ARGS)
+
 .PHONY: coverage
 coverage: $(STAMP) ## Run unit and integration tests with coverage of functions/
 	$(PYTEST) tests/unit tests/integration --cov --cov-report=term-missing $(ARGS)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from collections.abc import Callable
 
 from bench.faults.scenario import REQUESTS, Scenario, Trial
+from bench.faults.workers import worker_processes
 from tests.e2e.pipeline import request_file, secret_of, wait_until
 
 LOST = "Lost answers"
@@ -81,23 +81,9 @@ def _stop_unheard(trial: Trial) -> None:
 def _kill_submitting_function(trial: Trial) -> None:
     """Kill the process of the function that waits for the answer to its create."""
     assert trial.simulator.wait_held(trial.name, 1, timeout=60)
-    name = trial.pipeline.function("SubmitBatchFunction")
-    listing = subprocess.run(
-        ["ps", "-eo", "pid=,args="], capture_output=True, text=True, check=True
-    )
-    for line in listing.stdout.splitlines():
-        process, _, arguments = line.strip().partition(" ")
-        if name in arguments or name in _environment(process):
-            os.kill(int(process), signal.SIGKILL)
+    for process in worker_processes([trial.pipeline.function("SubmitBatchFunction")]):
+        os.kill(process, signal.SIGKILL)
     trial.simulator.release(trial.name)
-
-
-def _environment(process: str) -> str:
-    try:
-        with open(f"/proc/{process}/environ", "rb") as file:  # noqa: PTH123
-            return file.read().decode("utf-8", "replace")
-    except OSError:
-        return ""
 
 
 def _overwrite_input(trial: Trial) -> None:

@@ -56,6 +56,10 @@ def _try(trial: Trial, scenario: Scenario, seen: Seen) -> None:
     scenario.act(trial)
     report = _final_report(trial, version, scenario.seconds)
     job = report["job_id"]
+    if report["outputs"]["results"] is None:
+        seen.status = report["status"]
+        seen.problems.append(f"no results: {report['errors'][:1]}")
+        return
     rows = pipeline.rows(report["outputs"]["results"].removeprefix(f"s3://{pipeline.bucket}/"))
     wait_until(lambda: not _left_at_groq(trial, job), 60, lambda: str(_left_at_groq(trial, job)))
     batches = [one for one in trial.my_batches() if one["metadata"]["job"] == job]

@@ -1,0 +1,92 @@
+"""``make kills``: jobs of twenty shards while the functions' processes are killed at random.
+
+Exit status: 0 when every job has its rows, in order, and nothing was paid twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from bench.faults.scenario import Scenario
+from bench.faults.trial import try_scenario
+from bench.faults.workers import worker_processes
+from local.stack import LocalStack
+from tests.e2e.conftest import deploy
+
+FUNCTIONS = ("PrepareInput", "SubmitBatch", "CheckStatus", "DownloadResults", "FinishJob")
+SHARDS = 20
+_AT_ONCE = 4
+
+
+def main() -> int:
+    """Run the jobs; print what came of each."""
+    parser = argparse.ArgumentParser(prog="make kills", description=__doc__)
+    parser.add_argument("--jobs", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    with LocalStack(wait_scale=0.02) as stack:
+        pipeline = deploy(stack, "kills", MaxRequestsPerBatch="10")
+        pipeline.simulator.configure(batch_seconds=3)
+        names = [pipeline.function(f"{name}Function") for name in FUNCTIONS]
+        killer = _Killer(names, random.Random(options.seed))
+        scenarios = [
+            Scenario(
+                name=f"killed-{number}",
+                group="",
+                fault=f"job {number}",
+                batches=SHARDS,
+                requests=10 * SHARDS,
+                seconds=600,
+            )
+            for number in range(1, options.jobs + 1)
+        ]
+        failed = 0
+        with killer, ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+            results = pool.map(lambda one: (one, try_scenario(pipeline, one)), scenarios)
+            for scenario, seen in results:
+                failed += bool(seen.problems)
+                word = "; ".join(seen.problems) or f"{seen.rows} rows, {seen.batches} batches"
+                print(f"{scenario.fault}: {word}", flush=True)
+    print(f"{killer.kills} processes killed, {options.jobs - failed} of {options.jobs} jobs right.")
+    return 1 if failed else 0
+
+
+class _Killer:
+    """Kills a process of a function every few seconds."""
+
+    def __init__(self, functions: list[str], choice: random.Random) -> None:
+        self.kills = 0
+        self._functions = functions
+        self._choice = choice
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> _Killer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        until = time.monotonic() + 1800
+        while not self._ended.wait(self._choice.uniform(1, 6)) and time.monotonic() < until:
+            processes = worker_processes(self._functions)
+            if processes:
+                try:
+                    os.kill(self._choice.choice(processes), signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+                self.kills += 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
