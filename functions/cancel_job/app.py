@@ -20,7 +20,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     """Close what the event is about; answers with what was done."""
     closer = JobCloser(
         storage=bootstrap.storage(),
-        client=bootstrap.groq(),
+        client=bootstrap.groq(context),
         states=bootstrap.states(),
         events=bootstrap.events(),
         settings=bootstrap.settings(),

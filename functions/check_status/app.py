@@ -17,7 +17,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     logger.append_keys(job_id=event["job_id"], attempt=event["attempt"])
     return check_status(
         storage=bootstrap.storage(),
-        client=bootstrap.groq(),
+        client=bootstrap.groq(context),
         settings=bootstrap.settings(),
         job_id=event["job_id"],
         attempt=int(event["attempt"]),

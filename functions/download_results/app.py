@@ -18,7 +18,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     logger.append_keys(job_id=event["job_id"], shard=shard, attempt=attempt)
     return download_shard(
         storage=bootstrap.storage(),
-        client=bootstrap.groq(),
+        client=bootstrap.groq(context),
         job_id=event["job_id"],
         shard_key=event["shard_key"],
         tries=int(event.get("tries", 0)),

@@ -17,7 +17,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     logger.append_keys(job_id=event["job_id"])
     return finish_job(
         storage=bootstrap.storage(),
-        client=bootstrap.groq(),
+        client=bootstrap.groq(context),
         events=bootstrap.events(),
         settings=bootstrap.settings(),
         job_id=event["job_id"],

@@ -12,18 +12,20 @@ from collections.abc import Callable
 from typing import Any
 
 from groq_batch import layout
-from groq_batch.jobs import JobRequest
+from groq_batch.jobs import JobRequest, is_closed
+from groq_batch.observability import logger
 from groq_batch.reports import RUNNING
 from groq_batch.storage import (
     JOB_METADATA,
     ConflictError,
     ObjectWriter,
     Storage,
+    UnreadableObjectError,
     UnwritableObjectError,
 )
 from groq_batch.upload_keys import check_key
 
-_TRIES = 5
+_TRIES = 8
 
 
 class OvertakenError(Exception):
@@ -73,6 +75,9 @@ class Delivery:
         theirs = (report.get("timing", {}).get("started_at") or "", report.get("job_id") or "")
         return theirs > (mine.started_at, mine.job_id)
 
+    def _is_of_my_key(self, report: dict[str, Any]) -> bool:
+        return bool(report.get("input", {}).get("key") == self._request.key)
+
     # -- the report ------------------------------------------------------------------------------
 
     def begin(self, report: dict[str, Any]) -> None:
@@ -88,43 +93,57 @@ class Delivery:
         """
         mine = self._request.job_id
         path = self._request.path
-        if self.is_overtaken():
-            path = layout.superseded_path(mine, path)
         for _ in range(_TRIES):
             keys = layout.delivery_keys(path)
             found = self._storage.get_json(keys.report)
-            if found is not None:
-                if found[0].get("job_id") == mine:
-                    return
-                same_key = found[0].get("input", {}).get("key") == self._request.key
-                if not self._owns_path and not same_key:
-                    path = mine
-                    continue
-            if self._owns_path:
-                try:
-                    self._remove(keys)
-                except UnwritableObjectError:
-                    # What stands there is locked, so this job cannot deliver there either.
-                    path = layout.superseded_path(mine, self._request.path)
-                    continue
-            try:
-                self._storage.put_json(
-                    keys.report,
-                    report,
-                    if_none_match=found is None,
-                    if_match=found[1] if found else None,
-                    metadata=self.metadata,
-                )
-            except ConflictError:
-                if self.is_overtaken():
-                    path = layout.superseded_path(mine, self._request.path)
+            # Asked after that read: whoever takes the path over later makes the write below fail.
+            if path == self._request.path and self.is_overtaken():
+                path = layout.superseded_path(mine, path)
                 continue
+            is_mine = found is not None and found[0].get("job_id") == mine
+            if found is not None and not (
+                is_mine or self._owns_path or self._is_of_my_key(found[0])
+            ):
+                path = mine
+                continue
+            if found is None or not is_mine:
+                if is_closed(self._storage, layout.WorkKeys(mine)):
+                    return
+                try:
+                    self._storage.put_json(
+                        keys.report,
+                        report,
+                        if_none_match=found is None,
+                        if_match=found[1] if found else None,
+                        metadata=self.metadata,
+                    )
+                except ConflictError:
+                    continue
+            elif found[0].get("status") != RUNNING:
+                return
+            if self._owns_path:
+                self._remove_earlier(keys)
             return
         raise ConflictError(layout.delivery_keys(path).report)
 
-    def _remove(self, keys: layout.DeliveryKeys) -> None:
-        names = (keys.results, keys.failed, keys.invalid)
-        self._storage.delete([name for name in names if self._storage.exists(name)])
+    def _remove_earlier(self, keys: layout.DeliveryKeys) -> None:
+        """Remove what the job before has delivered, and nothing else.
+
+        An invocation that was thought dead may come here when this job, or a newer one, has long
+        delivered: what names this job stays, and so does everything that was written since it was
+        looked at.
+        """
+        for key in (keys.results, keys.failed, keys.invalid):
+            try:
+                head = self._storage.head(key)
+                if head is None or head.metadata.get(JOB_METADATA) == self._request.job_id:
+                    continue
+                if self.is_overtaken():
+                    return
+                self._storage.delete_unchanged(key, head.etag)
+            except (UnreadableObjectError, UnwritableObjectError):
+                # The end of the job meets the same lock, delivers beside it and says so.
+                logger.warning("An earlier result is locked", kind="permission")
 
     def write_running(self, report: dict[str, Any]) -> None:
         """Bring the report of the running job up to date; never touches one that is final."""
@@ -230,7 +249,7 @@ class Delivery:
                     return False
                 if self.is_overtaken():
                     raise OvertakenError(key)
-                self._storage.delete([key])
+                self._storage.delete_unchanged(key, head.etag)
             if write is None:
                 return False
             writer = self._storage.writer(

@@ -11,6 +11,7 @@ import math
 import shutil
 import tempfile
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -288,7 +289,7 @@ class ResultIndex:
             return None
         source = self._sources[place.source]
         source.seek(place.offset)
-        return source.read(place.length).rstrip(b"\r\n")
+        return source.read(place.length).removeprefix(BOM_UTF8).rstrip(b"\r\n")
 
     def close(self) -> None:
         """Close the files."""

@@ -28,6 +28,7 @@ _MISSING_CODES = {"404", "NoSuchKey", "NotFound", "NoSuchVersion"}
 _CONFLICT_CODES = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}
 _VERSION_GONE_CODES = {"405", "MethodNotAllowed"}
 _DENIED_CODES = {"403", "AccessDenied"}
+_PASSING_CODES = {"ExpiredToken", "RequestTimeout", "RequestTimeTooSkewed"}
 
 JOB_METADATA = "groq-batch-job"
 """User metadata that names the job which wrote an object."""
@@ -42,7 +43,7 @@ class MissingObjectError(Exception):
 
 
 class UnreadableObjectError(Exception):
-    """S3 refuses to hand out the object (403: a permission, or the key that encrypts it)."""
+    """S3 refuses to hand out the object: a permission, the key that encrypts it, an archive."""
 
 
 class UnwritableObjectError(Exception):
@@ -169,7 +170,7 @@ class Storage:
         """Return what is known of an object or of one version of it; None when it is gone.
 
         Raises:
-            UnreadableObjectError: S3 answers 403.
+            UnreadableObjectError: S3 answers 400 or 403.
         """
         version = {"VersionId": version_id} if version_id else {}
         try:
@@ -177,7 +178,7 @@ class Storage:
         except ClientError as error:
             if _code(error) in _MISSING_CODES | _VERSION_GONE_CODES:
                 return None
-            if _code(error) in _DENIED_CODES:
+            if _is_refused(error):
                 raise UnreadableObjectError(key) from error
             raise
         return ObjectHead(
@@ -204,6 +205,26 @@ class Storage:
             )
             for refused in answer.get("Errors", []):
                 raise UnwritableObjectError(f"{refused.get('Key')}: {refused.get('Code')}")
+
+    def delete_unchanged(self, key: str, etag: str) -> bool:
+        """Remove an object unless it was written since it was looked at; tells whether it was.
+
+        Args:
+            key: The object.
+            etag: Its ETag when it was looked at.
+
+        Raises:
+            UnwritableObjectError: S3 refuses to remove it.
+        """
+        answer = self.s3.delete_objects(
+            Bucket=self.bucket,
+            Delete={"Objects": [{"Key": key, "ETag": etag}], "Quiet": True},
+        )
+        for refused in answer.get("Errors", []):
+            if refused.get("Code") in _CONFLICT_CODES | _MISSING_CODES:
+                return False
+            raise UnwritableObjectError(f"{key}: {refused.get('Code')}")
+        return True
 
     def objects(self, prefix: str) -> Iterator[StoredObject]:
         """Yield the objects below a prefix in order of their keys, 1,000 for each call."""
@@ -262,7 +283,7 @@ class Storage:
 
         Raises:
             MissingObjectError: The object or the version does not exist.
-            UnreadableObjectError: S3 answers 403.
+            UnreadableObjectError: S3 answers 400 or 403.
         """
         extra: dict[str, str] = {"VersionId": version_id} if version_id else {}
         if first or length is not None:
@@ -272,7 +293,7 @@ class Storage:
         except ClientError as error:
             if _code(error) in _MISSING_CODES | _VERSION_GONE_CODES:
                 raise MissingObjectError(key) from error
-            if _code(error) in _DENIED_CODES:
+            if _is_refused(error):
                 raise UnreadableObjectError(key) from error
             raise
 
@@ -390,9 +411,13 @@ class ObjectWriter:
         self._in_flight.clear()
         self._close_pool()
         if self._upload_id is not None:
-            self._storage.s3.abort_multipart_upload(
-                Bucket=self._storage.bucket, Key=self.key, UploadId=self._upload_id
-            )
+            try:
+                self._storage.s3.abort_multipart_upload(
+                    Bucket=self._storage.bucket, Key=self.key, UploadId=self._upload_id
+                )
+            except ClientError as error:
+                if _code(error) != "NoSuchUpload":  # A repeated abort meets itself.
+                    raise
             self._upload_id = None
 
     def copy_part(self, source: str, *, first: int, length: int) -> None:
@@ -508,6 +533,12 @@ def _condition(*, if_none_match: bool, if_match: str | None) -> dict[str, str]:
     if if_match is not None:
         return {"IfMatch": if_match}
     return {"IfNoneMatch": "*"} if if_none_match else {}
+
+
+def _is_refused(error: ClientError) -> bool:
+    """Tell whether S3 refuses an object for good: 403, and 400 for keys that it was not given."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return status in (400, 403) and _code(error) not in _PASSING_CODES
 
 
 def _code(error: ClientError) -> str:

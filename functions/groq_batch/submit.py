@@ -233,7 +233,7 @@ class _Step:
         candidates = [
             batch
             for batch in self.client.all_batches()
-            if batch.metadata == metadata
+            if metadata.items() <= (batch.metadata or {}).items()
             or (file_id is not None and batch.input_file_id == file_id)
         ]
         return min(candidates, key=lambda batch: (batch.created_at or 0, batch.id), default=None)
