@@ -93,7 +93,7 @@ def explore(
                 check_end(world, *script(world))
                 assert any(one.dead for one in world.invocations), "nobody died"
             except AssertionError as error:
-                wrong.append(f"{point}: {error}")
+                wrong.append(f"{point}: {str(error)[:300]}")
     print(f"{script.__name__}: {calls} calls, {len(points)} deaths that differ")
     assert points
     return wrong

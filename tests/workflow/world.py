@@ -122,6 +122,7 @@ class World:
         executions: All executions by name.
         dead_letters: Events whose function failed three times.
         reader_failures: How many times the next Maps cannot read their items.
+        on_held: Called with an invocation when it is held.
         tells_ends: Tells whether the event of an execution's end arrives; it is best effort.
         calls: How many calls were made in all.
     """
@@ -148,6 +149,7 @@ class World:
         self.executions: dict[str, Execution] = {}
         self.dead_letters: list[tuple[str, Any]] = []
         self.reader_failures = 0
+        self.on_held: Callable[[Invocation], None] = lambda _: None
         self.tells_ends: Callable[[Execution], bool] = lambda _: True
         self.calls = 0
         self._random = random.Random(seed)
@@ -341,6 +343,7 @@ class World:
         invocation.run_beside()
         if invocation.ended:
             return
+        self.on_held(invocation)
         moment = self.clock() + hold.seconds
         if hold.lost is not None:
             self._push(moment, self._release(invocation), False)
