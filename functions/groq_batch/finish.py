@@ -180,15 +180,12 @@ class _Finishing:
 
     def report(self, path: str, *, now: datetime) -> dict[str, Any]:
         """Write the final report, under ``path`` unless a newer job has begun there; returns it."""
-        report = self._report(now)
         try:
-            self.delivery.write_final(report, path)
+            return self.delivery.write_final(self._report(now), path)
         except OvertakenError:
             path = layout.superseded_path(self._request.job_id, self._request.path)
             self._place(layout.delivery_keys(path))
-            report = self._report(now)
-            self.delivery.write_final(report, path)
-        return report
+            return self.delivery.write_final(self._report(now), path)
 
     def _report(self, now: datetime) -> dict[str, Any]:
         status, reason = _end_of(self._job, self._stop, self._summaries)

@@ -136,15 +136,7 @@ def test_twin_waits_for_the_lease(seconds: float) -> None:
     assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
 
 
-@pytest.mark.parametrize(
-    "function",
-    [
-        *STEPS[:-1],
-        pytest.param(
-            STEPS[-1], marks=pytest.mark.xfail(strict=True, reason="a final report is replaced")
-        ),
-    ],
-)
+@pytest.mark.parametrize("function", STEPS)
 def test_stop_at_every_call(function: str) -> None:
     # What was held goes on when the job has been collected and closed.
     hold = Hold(seconds=LONG)
