@@ -33,8 +33,8 @@ demo: $(STAMP) ## Run the whole pipeline on this machine, without an AWS account
 	@$(PYTHON) -m local.demo "$(FILE)"
 
 .PHONY: test
-test: $(STAMP) ## Run all tests
-	$(PYTEST) $(ARGS)
+test: $(STAMP) ## Run all tests, in two processes
+	$(PYTEST) --numprocesses 2 --dist loadgroup $(ARGS)
 
 .PHONY: unit
 unit: $(STAMP) ## Run the unit tests (seconds; no sockets)
@@ -63,6 +63,10 @@ faults: $(STAMP) ## Try the faults of a bad day on the deployed stack; writes do
 .PHONY: kills
 kills: $(STAMP) ## Run jobs while the functions are killed at random [ARGS="--jobs 20"]
 	$(PYTHON) -m bench.faults.kills $(ARGS)
+
+.PHONY: soak
+soak: $(STAMP) ## Live through 20,000 random lives, other ones each time (hours)
+	WORKFLOW_LIVES=20000 $(PYTEST) tests/workflow/test_lives.py --timeout 0 $(ARGS)
 
 .PHONY: coverage
 coverage: $(STAMP) ## Run unit and integration tests with coverage of functions/

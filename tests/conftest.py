@@ -49,6 +49,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.disable_socket)
         else:
             item.add_marker(pytest.mark.allow_hosts(["127.0.0.1", "::1"]))
+        # One deployed stack serves the whole suite, so all of it goes to one process.
+        item.add_marker(pytest.mark.xdist_group("e2e" if suite == "e2e" else item.path.name))
         if suite in {"e2e", "workflow"}:
             item.add_marker(getattr(pytest.mark, suite))
             if item.get_closest_marker("timeout") is None:

@@ -178,12 +178,12 @@ class TestDecompress:
         [
             b"{}\n",
             b"\0\0\0\0",
-            b"\0" + gzip.compress(b"x"),
-            gzip.compress(b"x") + b"more",
-            gzip.compress(b"x") + b"\0\0more",
+            b"\0" + gzip.compress(b"x", mtime=0),
+            gzip.compress(b"x", mtime=0) + b"more",
+            gzip.compress(b"x", mtime=0) + b"\0\0more",
             zlib.compress(b"x"),
-            gzip.compress(b"x")[:-8] + b"\0" * 8,
-            gzip.compress(b"xy")[:-1] + b"\1",
+            gzip.compress(b"x", mtime=0)[:-8] + b"\0" * 8,
+            gzip.compress(b"xy", mtime=0)[:-1] + b"\1",
         ],
     )
     @pytest.mark.parametrize("size", [1, 1000])
