@@ -10,7 +10,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from groq_batch import bootstrap, layout
+from groq_batch import bootstrap, given_bucket, layout
 from groq_batch.cancel import JobCloser
 from groq_batch.observability import logger
 
@@ -18,15 +18,20 @@ from groq_batch.observability import logger
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Close what the event is about; answers with what was done."""
+    storage, settings = bootstrap.storage(), bootstrap.settings()
     closer = JobCloser(
-        storage=bootstrap.storage(),
+        storage=storage,
         client=bootstrap.groq(context),
         states=bootstrap.states(),
         events=bootstrap.events(),
-        settings=bootstrap.settings(),
+        settings=settings,
     )
     if event.get("trigger") == "reconcile":
-        return {"jobs": closer.reconcile(event["state_machine_arn"])}
+        jobs = closer.reconcile(event["state_machine_arn"])
+        if settings.bucket_is_given:
+            # Behind the jobs: a setting must not keep them from being closed.
+            given_bucket.check_settings(storage.s3, storage.bucket)
+        return {"jobs": jobs}
     if "job_id" in event:
         logger.append_keys(job_id=event["job_id"])
         return closer.stop(event["job_id"], str(event.get("error", ""))).to_json()

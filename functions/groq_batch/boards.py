@@ -18,7 +18,11 @@ _READERS = 16
 
 @dataclass(slots=True)
 class BoardEntry:
-    """One shard attempt: how far its submission is and its batch as last seen."""
+    """One shard attempt: how far its submission is and its batch as last seen.
+
+    ``is_under_way`` says that an invocation may be at work on it, or that something was sent whose
+    outcome is not known.
+    """
 
     stage: Stage | None = None
     file_id: str | None = None
@@ -26,6 +30,7 @@ class BoardEntry:
     batch: Batch | None = None
     error: dict[str, Any] | None = None
     doubtful: bool = False
+    is_under_way: bool = False
 
     @property
     def is_settled(self) -> bool:
@@ -130,6 +135,7 @@ class Board:
                         batch=record.batch,
                         error=record.error,
                         doubtful=record.doubtful,
+                        is_under_way=bool(record.lease_until) or record.unknown_since is not None,
                     )
 
     @property
@@ -139,11 +145,11 @@ class Board:
 
     @property
     def undecided_numbers(self) -> list[int]:
-        """Shards that somebody has begun to send without a decided end."""
+        """Shards of which Groq may yet turn out to have a batch."""
         return [
             number
             for number, entry in self.entries.items()
-            if entry.stage is not None and not entry.stage.is_settled
+            if entry.is_under_way and not entry.is_settled
         ]
 
     @property
@@ -196,6 +202,7 @@ class Board:
                     "batch": entry.batch.to_json() if entry.batch else None,
                     "error": entry.error,
                     "doubtful": entry.doubtful,
+                    "is_under_way": entry.is_under_way,
                 }
                 for number, entry in sorted(self.entries.items())
             },
@@ -222,6 +229,7 @@ class Board:
                     batch=Batch.from_json(entry["batch"]) if entry["batch"] else None,
                     error=entry["error"],
                     doubtful=entry["doubtful"],
+                    is_under_way=entry["is_under_way"],
                 )
                 for number, entry in data["shards"].items()
             },

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from groq_batch import layout
+from groq_batch import layout, metrics
 from groq_batch.batches import Batch
 from groq_batch.boards import Board
 from groq_batch.config import Settings
@@ -25,7 +25,8 @@ from groq_batch.errors import GroqApiError
 from groq_batch.finish import close, finish_job
 from groq_batch.groq_api import GroqClient
 from groq_batch.jobs import JobRecord, JobRequest, Stop, is_closed, parse_timestamp, timestamp
-from groq_batch.observability import logger
+from groq_batch.observability import facts, logger
+from groq_batch.options import window_hours
 from groq_batch.start import start_execution, start_job
 from groq_batch.status import FIRST_PAUSE_SECONDS
 from groq_batch.storage import Storage
@@ -39,6 +40,7 @@ FRESH_SECONDS = 180
 execution may be older than the execution."""
 
 _ENDED = ("FAILED", "TIMED_OUT", "ABORTED")
+_SHORTEST_WINDOW_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +100,9 @@ class JobCloser:
 
     def stop(self, job_id: str, error: str) -> CollectPlan:
         """Stop a job whose own execution has met a failure and goes on by collecting."""
-        self._fence(job_id, "FAILED", error)
+        stop = self._fence(job_id, "FAILED", error)
         self._cancel_batches(job_id)
+        logger.info("Stopped the job; what was paid for is collected", code=stop.code)
         return self._plan(job_id)
 
     def reconcile(self, state_machine_arn: str) -> dict[str, str]:
@@ -109,15 +112,18 @@ class JobCloser:
             state_machine_arn: The state machine.
         """
         done: dict[str, str] = {}
+        open_jobs = metrics.OpenJobs()
         for item in self._storage.objects(layout.OPEN_JOBS_PREFIX):
             job_id = item.key.removeprefix(layout.OPEN_JOBS_PREFIX)
-            try:
-                done[job_id] = self._reconcile(state_machine_arn, job_id)
-            except Exception:  # noqa: BLE001
-                # One job must not keep the others from being looked at; it is tried again at the
-                # next run, and the error stands in the log and the function's error metric.
-                logger.exception("A job could not be reconciled", job_id=job_id)
-                done[job_id] = "failed"
+            with logger.append_context_keys(job_id=job_id):
+                try:
+                    done[job_id] = self._reconcile(state_machine_arn, job_id, open_jobs)
+                except Exception:  # noqa: BLE001
+                    # One job must not keep the others from being looked at; it is tried again at
+                    # the next run, and the error stands in the log and the function's error metric.
+                    logger.exception("A job could not be reconciled")
+                    done[job_id] = "failed"
+        open_jobs.publish()
         logger.info("Reconciled the open jobs", jobs=len(done), done=Counter(done.values()))
         if "failed" in done.values():
             raise ReconcileError(
@@ -128,7 +134,7 @@ class JobCloser:
 
     # -- one job ---------------------------------------------------------------------------------
 
-    def _reconcile(self, machine: str, job_id: str) -> str:
+    def _reconcile(self, machine: str, job_id: str, open_jobs: metrics.OpenJobs) -> str:
         if is_closed(self._storage, layout.WorkKeys(job_id)):
             self._storage.delete([layout.open_job_key(job_id)])
             return "was closed"
@@ -137,6 +143,7 @@ class JobCloser:
             return "was closed"
         request = JobRequest.from_json(marker[0])
         age = self._clock() - parse_timestamp(request.started_at).timestamp()
+        open_jobs.add(age_seconds=age, is_overdue=self._is_overdue(job_id, age))
         if age < FRESH_SECONDS:
             return "is fresh"
         name, status, error = self._latest_execution(machine, job_id)
@@ -146,6 +153,18 @@ class JobCloser:
         if status not in (*_ENDED, "SUCCEEDED"):
             return f"is {status}"
         return self._close(machine, name, status, error)
+
+    def _is_overdue(self, job_id: str, age_seconds: float) -> bool:
+        """Tell whether a job is older than the window of one batch and an hour for all around it.
+
+        Its first attempt has used up the window then, or Groq cannot be reached.
+        """
+        if age_seconds < _SHORTEST_WINDOW_SECONDS:
+            return False
+        job = JobRecord.load(self._storage, layout.WorkKeys(job_id))
+        options = job.options if job is not None else self._settings.default_options
+        hours = window_hours(options.completion_window) or 0
+        return age_seconds > (hours + 1) * 3600
 
     def _latest_execution(self, machine: str, job_id: str) -> tuple[str, str | None, str]:
         """Return name, status and error of a job's last execution; status None when it has none."""
@@ -228,9 +247,7 @@ class JobCloser:
         try:
             self._client.cancel_batch(batch.id)
         except GroqApiError as error:
-            logger.warning(
-                "A batch could not be cancelled yet", batch_id=batch.id, kind=type(error).__name__
-            )
+            logger.warning("A batch could not be cancelled yet", batch_id=batch.id, **facts(error))
 
     def _finish_without_collecting(self, job_id: str) -> None:
         """Write the final report with what is in the bucket; the last resort."""

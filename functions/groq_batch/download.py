@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Self
 
 import msgspec
 
-from groq_batch import layout
+from groq_batch import layout, metrics
 from groq_batch.batches import Batch, BatchIssue
 from groq_batch.boards import Board, BoardEntry
 from groq_batch.checks import shown
@@ -28,7 +28,7 @@ from groq_batch.errors import AccountError, GroqApiError, NotFoundError, RateLim
 from groq_batch.groq_api import GroqClient
 from groq_batch.jobs import JobRecord, JobRequest, ShardSummary, Stop, is_closed
 from groq_batch.jsonl import decompress
-from groq_batch.observability import logger
+from groq_batch.observability import facts, logger
 from groq_batch.rows import Row, RowOutcome, classify_row, pipeline_row
 from groq_batch.storage import LineReader, ObjectWriter, Storage
 from groq_batch.submissions import Stage
@@ -118,7 +118,8 @@ def download_shard(
                     return DownloadOutcome(outcome="deferred")
                 _fetch(client, entry.batch, index, work, tries)
         except GroqApiError as error:
-            logger.warning("Results could not be fetched", kind=type(error).__name__)
+            logger.warning("Results could not be fetched", **facts(error))
+            metrics.groq_failed(error)
             if not board.lost:
                 return _after_error(storage, keys, error, tries)
             index.is_lost = True

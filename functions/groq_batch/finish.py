@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from groq_batch import layout
+from groq_batch import layout, metrics
 from groq_batch.batches import Batch
 from groq_batch.boards import Board
 from groq_batch.config import Settings
@@ -27,7 +28,7 @@ from groq_batch.errors import GroqApiError, NotFoundError, RateLimitedError
 from groq_batch.groq_api import GroqClient
 from groq_batch.jobs import JobRecord, JobRequest, ShardSummary, Stop, is_closed
 from groq_batch.joining import join
-from groq_batch.observability import logger
+from groq_batch.observability import facts, logger
 from groq_batch.reports import delivery_outputs, event_detail, final_report, latest_summaries
 from groq_batch.storage import (
     ConflictError,
@@ -43,6 +44,7 @@ from groq_batch.summaries import load_summaries
 EVENT_SOURCE = "groq-batch"
 EVENT_DETAIL_TYPE = "Batch Job Ended"
 _MOST_CLEANING_TRIES = 20
+_IDENTIFIER = re.compile("[a-z0-9_]{1,64}")
 _DELETERS = 8
 _DENIALS = (UnreadableObjectError, UnwritableObjectError)
 
@@ -104,18 +106,40 @@ def finish_job(
         # An invocation before this one died here: the end that it wrote stands.
         tidied = _tidy_up(storage, client, settings, keys, tries)
     publish_end(events, report)
-    close(storage, job_id)
-    logger.info("Job ended", status=report["status"], requests=report["requests"])
+    if close(storage, job_id):
+        _tell(report)
     return tidied
 
 
-def close(storage: Storage, job_id: str) -> None:
-    """Mark a job as ended, for its own later steps and for the reconciler."""
+def close(storage: Storage, job_id: str) -> bool:
+    """Mark a job as ended, for its own later steps and for the reconciler.
+
+    Returns:
+        Whether it had not been marked before.
+    """
+    is_first = True
     try:
         storage.put_bytes(layout.WorkKeys(job_id).closed, b"", if_none_match=True)
     except ConflictError:
         logger.info("The job had been closed before")
+        is_first = False
     storage.delete([layout.open_job_key(job_id)])
+    return is_first
+
+
+def _tell(report: dict[str, Any]) -> None:
+    """Log and count the end of a job. Of its first error the code is told, never the message."""
+    code = report["errors"][0]["code"] if report["errors"] else None
+    logger.info(
+        "Job ended",
+        status=report["status"],
+        code=code if code and _IDENTIFIER.fullmatch(code) else None,
+        key=report["input"]["key"],
+        requests=report["requests"],
+        cost_usd=report["cost_usd"]["actual"],
+        seconds=report["timing"]["seconds"],
+    )
+    metrics.job_ended(report)
 
 
 def publish_end(events: Any, report: dict[str, Any]) -> None:
@@ -302,7 +326,8 @@ def _tidy_up(
         pause = backoff_seconds(tries)
         if isinstance(error, RateLimitedError) and error.retry_after_seconds is not None:
             pause = error.retry_after_seconds
-        logger.warning("Groq could not be tidied up yet", kind=type(error).__name__)
+        logger.warning("Groq could not be tidied up yet", **facts(error))
+        metrics.groq_failed(error)
     else:
         if not running:
             return done

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aws_lambda_powertools import Logger
+
+from groq_batch.errors import GroqApiError
 
 logger = Logger(service="groq-batch")
 """Structured log. Handlers append ``job_id``, ``shard`` and ``attempt`` to every line."""
+
+
+def facts(error: GroqApiError) -> dict[str, Any]:
+    """Return what a log line may tell of a failed call.
+
+    The API's own text is left out: it may quote what was sent. Reports and records have it.
+    """
+    return {"kind": type(error).__name__, "status": error.status, "code": error.code}

@@ -145,6 +145,9 @@ def _write_record(storage: Storage, keys: layout.WorkKeys, record: JobRecord) ->
         good=record.good,
         invalid=record.invalid,
         shards=len(record.shards),
+        bytes=record.input_bytes,
+        problems=record.problems_total,
+        code=record.failure["code"] if record.failure else None,
     )
 
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from groq_batch import layout
+from groq_batch import layout, metrics
 from groq_batch.jobs import JobRequest, timestamp
 from groq_batch.observability import logger
 from groq_batch.storage import ConflictError, ObjectVersion, Storage
@@ -271,6 +271,8 @@ def start_job(
     if status == STARTED or storage.exists(open_key):
         start_execution(states, state_machine_arn, request.job_id, request.execution_input())
     logger.info("Job " + status, job_id=request.job_id, key=request.key)
+    if known is None:
+        metrics.job_started()
     return StartedJob(
         job_id=request.job_id,
         status=status,

@@ -11,11 +11,11 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from groq_batch import layout, polling
+from groq_batch import layout, metrics, polling
 from groq_batch.batches import Batch
 from groq_batch.boards import Board, BoardEntry
 from groq_batch.config import Settings
@@ -31,7 +31,7 @@ from groq_batch.jobs import (
     parse_timestamp,
     timestamp,
 )
-from groq_batch.observability import logger
+from groq_batch.observability import facts, logger
 from groq_batch.options import window_hours
 from groq_batch.reports import running_report
 from groq_batch.storage import Storage
@@ -131,6 +131,7 @@ class _Check:
     resume_in: int
     now: float
     not_before: int = 0
+    ended: list[Batch] = field(default_factory=list)
 
     def run(self) -> Decision:
         if is_closed(self.storage, self.keys):
@@ -151,6 +152,7 @@ class _Check:
         stop = self._give_up_after_deadline(board, job, collected) or stop
         decision = self._next(board, job, stop, collected)
         board.save(self.storage, self.keys)
+        metrics.batches_checked(self.ended, now=self.now)
         self._report_progress(job, board)
         return decision
 
@@ -182,9 +184,12 @@ class _Check:
             for batch_id, batch in self.client.batches_by_id(list(pending)).items():
                 if batch_id in pending:
                     pending[batch_id].batch = batch
+                    if batch.is_terminal:
+                        self.ended.append(batch)
             board.outage = None
         except GroqApiError as error:
-            logger.warning("The batches could not be read", kind=type(error).__name__)
+            logger.warning("The batches could not be read", **facts(error))
+            metrics.groq_failed(error)
             board.outage = error_json(error) if isinstance(error, AccountError) else None
             if isinstance(error, RateLimitedError) and error.retry_after_seconds:
                 self.not_before = min(int(error.retry_after_seconds) + 1, _LONGEST_PAUSE_SECONDS)
@@ -219,7 +224,7 @@ class _Check:
                 logger.warning(
                     "A batch could not be cancelled",
                     batch_id=entry.batch.id,
-                    kind=type(error).__name__,
+                    **facts(error),
                 )
 
         with ThreadPoolExecutor(max_workers=_CANCELLERS) as pool:

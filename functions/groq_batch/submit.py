@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from groq_batch import layout
+from groq_batch import layout, metrics
 from groq_batch.batches import Batch
 from groq_batch.errors import (
     AccountError,
@@ -28,7 +28,7 @@ from groq_batch.errors import (
 )
 from groq_batch.groq_api import GroqClient
 from groq_batch.jobs import AccountRefusal, JobRecord, is_closed, timestamp
-from groq_batch.observability import logger
+from groq_batch.observability import facts, logger
 from groq_batch.storage import ConflictError, Storage
 from groq_batch.submissions import (
     QUARANTINE_SECONDS,
@@ -255,7 +255,7 @@ class _Step:
         except AccountError:
             raise
         except GroqApiError as error:
-            logger.info("The account could not be checked", kind=type(error).__name__)
+            logger.info("The account could not be checked", **facts(error))
 
     def _shard_size(self) -> int:
         head = self.storage.head(self.keys.shard(self.attempt, self.number))
@@ -335,7 +335,7 @@ class _Step:
             return self._first_batch()
         except GroqApiError as error:
             # The batch is recorded; a look that fails must not undo that.
-            logger.warning("The list could not be read again", error=str(error))
+            logger.warning("The list could not be read again", **facts(error))
             return None
 
     def _cancel_if_second(self, batch: Batch) -> None:
@@ -353,7 +353,7 @@ class _Step:
             self.client.delete_file(file_id)
         except GroqApiError as error:
             # The end of the job deletes it, unless it is over; Groq does after 30 days.
-            logger.warning("A file could not be deleted", file_id=file_id, error=str(error))
+            logger.warning("A file could not be deleted", file_id=file_id, **facts(error))
 
     def _cancel(self, batch: Batch) -> None:
         try:
@@ -361,13 +361,14 @@ class _Step:
         except GroqApiError as error:
             # The status check cancels again what still runs of a stopped job, and the end of the
             # job cancels batches that no record names.
-            logger.warning("A batch could not be cancelled", batch_id=batch.id, error=str(error))
+            logger.warning("A batch could not be cancelled", batch_id=batch.id, **facts(error))
 
     # -- what went wrong -------------------------------------------------------------------------
 
     def _sending_failed(self, error: GroqApiError) -> SubmitOutcome:
         """Record a failure of the upload or the create and say how to go on."""
-        logger.warning("A shard was not submitted", error=str(error), kind=type(error).__name__)
+        logger.warning("A shard was not submitted", **facts(error))
+        metrics.groq_failed(error)
         stage = Stage.UPLOADED if self.held.record.file_id else Stage.CLAIMED
         note = error_json(error)
         if isinstance(error, UnknownOutcomeError):
@@ -394,7 +395,8 @@ class _Step:
 
     def _look_failed(self, error: GroqApiError) -> SubmitOutcome:
         """A look at Groq failed, so the outcome stays unknown."""
-        logger.warning("Groq could not be looked at", error=str(error), kind=type(error).__name__)
+        logger.warning("Groq could not be looked at", **facts(error))
+        metrics.groq_failed(error)
         self.held.release(error=error_json(error))
         if isinstance(error, AccountError):
             return self._account_refuses(error)

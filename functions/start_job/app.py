@@ -6,7 +6,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from groq_batch import bootstrap
+from groq_batch import bootstrap, given_bucket
 from groq_batch.observability import logger
 from groq_batch.start import JobStarter
 
@@ -21,10 +21,13 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     Answers with the one job asked for by hand, otherwise with the number of jobs and the first of
     them.
     """
+    storage, settings = bootstrap.storage(), bootstrap.settings()
+    if settings.bucket_is_given:
+        given_bucket.check_versioning(storage.s3, storage.bucket)
     starter = JobStarter(
-        storage=bootstrap.storage(),
+        storage=storage,
         states=bootstrap.states(),
-        state_machine_arn=bootstrap.settings().state_machine_arn or "",
+        state_machine_arn=settings.state_machine_arn or "",
         invocation=context.aws_request_id,
     )
     jobs = starter.handle(event)

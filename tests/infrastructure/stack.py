@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import fnmatch
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ from samtranslator.translator.transform import transform
 PROJECT = Path(__file__).parents[2]
 TEMPLATE = PROJECT / "template.yaml"
 MACHINE = PROJECT / "statemachine" / "batch_job.asl.json"
+
+WITHOUT_STATEMENT = "TEST_WITHOUT_STATEMENT"
+"""Variable that takes a statement from a role (``StartJobFunctionRole/ListUploads``), to see which
+tests miss it; see ``make test-iam``."""
 
 ACCOUNT = "123456789012"
 _PSEUDO_PARAMETERS = {
@@ -50,7 +55,6 @@ def transformed() -> dict[str, Any]:
     template = copy.deepcopy(source())
     # What `sam deploy` puts here is the address of an upload.
     template["Globals"]["Function"]["CodeUri"] = "s3://artifacts/functions.zip"
-    template["Resources"]["BatchJob"]["Properties"]["DefinitionUri"] = "s3://artifacts/machine.json"
     result: dict[str, Any] = transform(template, {}, _ManagedPolicies())
     return result
 
@@ -83,8 +87,9 @@ class Stack:
         """Return the stack with the defaults, or with parameters of one's own."""
         values = {**defaults(), **parameters}
         template = transformed()
-        conditions = {name: _condition(one, values) for name, one in template["Conditions"].items()}
-        resolver = _Resolver(values, conditions)
+        written = template["Conditions"]
+        conditions = {name: _condition(one, values, written) for name, one in written.items()}
+        resolver = _Resolver(values, conditions, template["Resources"])
         resources = {
             name: resolver.resolve(resource)
             for name, resource in template["Resources"].items()
@@ -126,14 +131,29 @@ class Stack:
             if f"<{name}>" in policy["Roles"]
         ]
         statements = [one for document in documents for one in as_list(document["Statement"])]
-        return Role(tuple(_Statement.read(one) for one in statements))
+        return Role(
+            tuple(
+                Statement.read(one)
+                for one in statements
+                if f"{name}/{one['Sid']}" != os.environ.get(WITHOUT_STATEMENT)
+            )
+        )
+
+    @property
+    def roles(self) -> dict[str, Role]:
+        """What every role may do."""
+        return {name: self.role(name) for name in self.of_type("AWS::IAM::Role")}
 
 
-def _condition(value: Any, parameters: Mapping[str, str]) -> bool:
+def _condition(value: Any, parameters: Mapping[str, str], written: Mapping[str, Any]) -> bool:
     """Return what a condition of the template comes to; knows those that the template uses."""
     ((operator, arguments),) = value.items()
+    if operator == "Condition":
+        return _condition(written[arguments], parameters, written)
     if operator == "Fn::Not":
-        return not _condition(arguments[0], parameters)
+        return not _condition(arguments[0], parameters, written)
+    if operator == "Fn::And":
+        return all(_condition(one, parameters, written) for one in arguments)
     if operator == "Fn::Equals":
         left, right = (
             parameters[one["Ref"]] if isinstance(one, dict) else one for one in arguments
@@ -146,6 +166,7 @@ def _condition(value: Any, parameters: Mapping[str, str]) -> bool:
 class _Resolver:
     parameters: Mapping[str, str]
     conditions: Mapping[str, bool]
+    resources: Mapping[str, Any]
 
     def resolve(self, value: Any) -> Any:
         if isinstance(value, list):
@@ -158,12 +179,12 @@ class _Resolver:
             if name == "Ref":
                 return self._reference(argument)
             if name == "Fn::GetAtt":
-                parts = argument.split(".", 1) if isinstance(argument, str) else argument
-                return f"<{'.'.join(parts)}>"
+                return self._attribute(argument)
             if name == "Fn::Sub":
-                return re.sub(
+                text = re.sub(
                     r"\$\{([^}]+)\}", lambda match: str(self._reference(match[1])), argument
                 )
+                return text.replace("arn:aws:s3:::<Bucket>", "<Bucket.Arn>")
             if name == "Fn::If":
                 chosen = argument[1] if self.conditions[argument[0]] else argument[2]
                 return self.resolve(chosen)
@@ -177,7 +198,16 @@ class _Resolver:
             return _NO_VALUE
         if name in _PSEUDO_PARAMETERS:
             return _PSEUDO_PARAMETERS[name]
+        if "." in name:
+            return self._attribute(name)
         return self.parameters.get(name, f"<{name}>")
+
+    def _attribute(self, argument: str | list[str]) -> Any:
+        name, attribute = argument.split(".", 1) if isinstance(argument, str) else argument
+        resource = self.resources[name]
+        if resource["Type"] == "AWS::SSM::Parameter" and attribute == "Value":
+            return self.resolve(resource["Properties"]["Value"])
+        return f"<{name}.{attribute}>"
 
 
 # -- permissions ---------------------------------------------------------------------------------
@@ -189,16 +219,21 @@ def as_list(value: Any) -> list[Any]:
 
 
 @dataclass(frozen=True)
-class _Statement:
+class Statement:
+    """One statement of a policy."""
+
+    sid: str
     actions: tuple[str, ...]
     resources: tuple[str, ...]
     conditions: tuple[tuple[str, str, tuple[str, ...]], ...]
 
     @classmethod
-    def read(cls, statement: Mapping[str, Any]) -> _Statement:
+    def read(cls, statement: Mapping[str, Any]) -> Statement:
+        """Read what a policy says; nothing is denied, and nothing is all but something."""
         assert statement["Effect"] == "Allow"
         assert not {"NotAction", "NotResource"} & set(statement)
         return cls(
+            sid=statement["Sid"],
             actions=tuple(as_list(statement["Action"])),
             resources=tuple(as_list(statement["Resource"])),
             conditions=tuple(
@@ -209,6 +244,7 @@ class _Statement:
         )
 
     def allows(self, action: str, resource: str, context: Mapping[str, str]) -> bool:
+        """Tell whether a call would pass by this statement."""
         return (
             action in self.actions
             and any(fnmatch.fnmatchcase(resource, _pattern(one)) for one in self.resources)
@@ -237,7 +273,7 @@ def _holds(operator: str, key: str, values: Iterable[str], context: Mapping[str,
 class Role:
     """What the inline policies of a role allow. There are no statements that deny."""
 
-    statements: tuple[_Statement, ...]
+    statements: tuple[Statement, ...]
 
     def allows(self, action: str, resource: str, **context: str) -> bool:
         """Tell whether a call would pass.

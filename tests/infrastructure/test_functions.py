@@ -67,7 +67,20 @@ def test_logs_are_json_in_one_group_that_does_not_grow_for_ever(stack: Stack):
             "SystemLogLevel": "WARN",
             "LogGroup": "<LogGroup>",
         }
-    assert stack.properties("LogGroup") == {"RetentionInDays": 30}
+    assert stack.properties("LogGroup") == {"RetentionInDays": "30"}
+    kept_longer = Stack.deploy(LogRetentionDays="365").properties("LogGroup")
+    assert kept_longer["RetentionInDays"] == "365"
+
+
+def test_traces_are_made_without_a_library(stack: Stack):
+    # AWS gives X-Ray's SDKs up on 2027-02-25; what Lambda and Step Functions trace needs none:
+    # https://docs.aws.amazon.com/xray/latest/devguide/xray-daemon-eos.html
+    for properties in stack.functions.values():
+        assert properties["TracingConfig"] == {"Mode": "Active"}
+    assert stack.properties("BatchJob")["TracingConfiguration"] == {"Enabled": True}
+    requirements = (PROJECT / "functions" / "requirements.txt").read_text("utf-8")
+    assert "xray" not in requirements
+    assert "opentelemetry" not in requirements
 
 
 def test_no_function_needs_a_share_of_the_concurrency(stack: Stack):

@@ -36,6 +36,19 @@ PARAMETERS = {
 }
 """The parameters and their defaults: what users rely on."""
 
+OPERATION = {
+    "Paused": "false",
+    "FailureShareAlarmPercent": 20,
+    "RunbookUrl": "docs/operations.md",
+    "LogRetentionDays": 30,
+    "KmsKeyArn": "",
+    "PermissionsBoundaryArn": "",
+    "ExistingBucketName": "",
+}
+"""Further ones: what an operator or a security team may want, none of it needed."""
+
+ALL = {**PARAMETERS, **OPERATION}
+
 OUTPUTS = {"BucketName", "StateMachineArn", "StartJobFunctionName"}
 
 
@@ -56,19 +69,19 @@ def accepts(name: str, value: str) -> bool:
 
 
 def test_parameters_and_defaults():
-    assert {name: one["Default"] for name, one in source()["Parameters"].items()} == PARAMETERS
+    assert {name: one["Default"] for name, one in source()["Parameters"].items()} == ALL
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
+@pytest.mark.parametrize("name", ALL)
 def test_every_default_is_accepted(name: str):
-    assert accepts(name, str(PARAMETERS[name]))
+    assert accepts(name, str(ALL[name]))
 
 
 def test_every_parameter_is_described_and_stands_in_a_group():
     assert all(one["Description"].endswith(".") for one in source()["Parameters"].values())
     interface = source()["Metadata"]["AWS::CloudFormation::Interface"]
     grouped = [name for group in interface["ParameterGroups"] for name in group["Parameters"]]
-    assert sorted(grouped) == sorted(PARAMETERS)
+    assert sorted(grouped) == sorted(ALL)
 
 
 def test_outputs():
@@ -97,6 +110,39 @@ def test_outputs():
         ("CompletionWindow", ["24h", "72h", "168h", "1d", "7d"], ["23h", "169h", "8d", "7", "0d"]),
         ("ScheduleExpression", ["rate(5 minutes)", "cron(0 6 * * ? *)"], ["hourly", "rate"]),
         ("NotificationEmail", ["", "team@example.com"], ["team", "a@b c@d"]),
+        ("Paused", ["true", "false"], ["yes", ""]),
+        ("FailureShareAlarmPercent", ["0", "20", "100"], ["-1", "101"]),
+        # CloudWatch takes certain numbers of days only.
+        ("LogRetentionDays", ["1", "30", "365", "3653"], ["0", "2", "31"]),
+        (
+            "RunbookUrl",
+            ["docs/operations.md", "https://wiki.example.com/ops?page=a%20b"],
+            ["", "https://x/a b", "https://x/#part", 'x"y', "x<y>"],
+        ),
+        (
+            "KmsKeyArn",
+            [
+                "",
+                "arn:aws:kms:us-east-1:123456789012:key/0f1e2d3c-0000-0000-0000-000000000000",
+                "arn:aws-us-gov:kms:us-gov-west-1:123456789012:key/mrk-0f1e2d3c",
+            ],
+            ["0f1e2d3c", "alias/mine", "arn:aws:kms:us-east-1:123456789012:alias/mine"],
+        ),
+        (
+            "PermissionsBoundaryArn",
+            [
+                "",
+                "arn:aws:iam::123456789012:policy/team/boundary",
+                "arn:aws:iam::aws:policy/PowerUserAccess",
+                "arn:aws-cn:iam::123456789012:policy/boundary",
+            ],
+            ["boundary", "arn:aws:iam::123456789012:role/boundary"],
+        ),
+        (
+            "ExistingBucketName",
+            ["", "my-bucket", "my.bucket.1"],
+            ["My-Bucket", "a", "s3://bucket", "arn:aws:s3:::bucket", "-bucket"],
+        ),
         (
             "GroqApiKeySecretName",
             ["groq/api-key", "a"],

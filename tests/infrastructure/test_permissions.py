@@ -78,6 +78,14 @@ S3_GRANTS: dict[str, dict[str, set[str]]] = {
     },
 }
 
+BASICS = {
+    ("logs:CreateLogStream", "<LogGroup.Arn>"),
+    ("logs:PutLogEvents", "<LogGroup.Arn>"),
+    ("xray:PutTraceSegments", "*"),
+    ("xray:PutTelemetryRecords", "*"),
+}
+"""What every function does."""
+
 # The bare name is what is asked for when there is no such secret: the answer then says so.
 SECRET_GRANTS = {
     ("secretsmanager:GetSecretValue", f"{SECRET}-??????"),
@@ -86,18 +94,21 @@ SECRET_GRANTS = {
 
 OTHER_GRANTS: dict[str, set[tuple[str, str]]] = {
     "StartJobFunction": {
+        *BASICS,
         ("states:StartExecution", "<BatchJob>"),
         ("sqs:SendMessage", "<DeadLetterQueue.Arn>"),
     },
-    "PrepareInputFunction": set(),
-    "SubmitBatchFunction": SECRET_GRANTS,
-    "CheckStatusFunction": SECRET_GRANTS,
-    "DownloadResultsFunction": SECRET_GRANTS,
+    "PrepareInputFunction": BASICS,
+    "SubmitBatchFunction": BASICS | SECRET_GRANTS,
+    "CheckStatusFunction": BASICS | SECRET_GRANTS,
+    "DownloadResultsFunction": BASICS | SECRET_GRANTS,
     "FinishJobFunction": {
+        *BASICS,
         *SECRET_GRANTS,
         ("events:PutEvents", BUS),
     },
     "CancelJobFunction": {
+        *BASICS,
         *SECRET_GRANTS,
         ("events:PutEvents", BUS),
         ("states:StartExecution", "<BatchJob>"),
@@ -105,6 +116,10 @@ OTHER_GRANTS: dict[str, set[tuple[str, str]]] = {
         ("sqs:SendMessage", "<DeadLetterQueue.Arn>"),
     },
     "BatchJob": {
+        ("xray:PutTraceSegments", "*"),
+        ("xray:PutTelemetryRecords", "*"),
+        ("xray:GetSamplingRules", "*"),
+        ("xray:GetSamplingTargets", "*"),
         *(
             ("lambda:InvokeFunction", f"<{name}.Arn>")
             for name in HANDLERS
@@ -138,27 +153,62 @@ def test_grants_beyond_the_bucket(stack: Stack, name: str):
 
 
 def test_one_role_for_each_that_acts(stack: Stack):
-    roles = stack.of_type("AWS::IAM::Role")
-    schedules = {"StartJobFunctionSweepRole", "CancelJobFunctionReconcileRole"}
-    assert set(roles) == {f"{name}Role" for name in S3_GRANTS} | schedules
+    assert set(stack.of_type("AWS::IAM::Role")) == set(TRUSTED)
     used = [properties["Role"] for properties in stack.functions.values()]
     assert sorted(used) == sorted(f"<{name}Role.Arn>" for name in HANDLERS)
 
 
-def test_managed_policies_are_for_logs_only(stack: Stack):
+TRUSTED = {
+    **dict.fromkeys((f"{name}Role" for name in HANDLERS), "lambda.amazonaws.com"),
+    "BatchJobRole": "states.amazonaws.com",
+    "StartJobFunctionSweepRole": "scheduler.amazonaws.com",
+    "CancelJobFunctionReconcileRole": "scheduler.amazonaws.com",
+}
+
+
+def test_roles_can_be_taken_by_one_service_of_this_account(stack: Stack):
     for name, properties in stack.of_type("AWS::IAM::Role").items():
-        managed = properties.get("ManagedPolicyArns", [])
-        basic = [one for one in managed if one.endswith("/AWSLambdaBasicExecutionRole")]
-        assert managed == basic, name
+        (statement,) = properties["AssumeRolePolicyDocument"]["Statement"]
+        assert statement["Action"] == "sts:AssumeRole"
+        assert statement["Principal"] == {"Service": TRUSTED[name]}
+        if TRUSTED[name] == "lambda.amazonaws.com":
+            # Lambda takes a role for the functions of its own account only, and names no source.
+            assert "Condition" not in statement
+        else:
+            # Against a service that is made to act for somebody else:
+            # https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html
+            assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+
+
+def test_no_policy_is_of_somebody_else(stack: Stack):
+    for name, properties in stack.of_type("AWS::IAM::Role").items():
+        assert "ManagedPolicyArns" not in properties, name
         assert "PermissionsBoundary" not in properties
     assert not stack.of_type("AWS::IAM::ManagedPolicy")
+
+
+def test_boundary_is_around_every_role():
+    boundary = f"arn:aws:iam::{ACCOUNT}:policy/boundary"
+    stack = Stack.deploy(PermissionsBoundaryArn=boundary)
+    roles = stack.of_type("AWS::IAM::Role")
+    assert len(roles) == len(TRUSTED)
+    assert {properties["PermissionsBoundary"] for properties in roles.values()} == {boundary}
+
+
+def test_statements_have_names_of_their_own(stack: Stack):
+    for name, role in stack.roles.items():
+        sids = [statement.sid for statement in role.statements]
+        assert len(sids) == len(set(sids)), name
 
 
 def test_no_wildcard_where_a_name_is_known(stack: Stack):
     for name in stack.of_type("AWS::IAM::Role"):
         for action, resource in stack.role(name).grants():
             assert "*" not in action
-            assert resource != "*"
+            if resource == "*":
+                # Traces are no resources that could be named.
+                assert action.startswith("xray:"), name
+                continue
             # What comes before the first star names the bucket or the machine.
             fixed = re.split(r"[*?]", resource)[0]
             known = ("<Bucket.Arn>/", "<", EXECUTIONS, BUS)

@@ -416,5 +416,5 @@ def test_children_are_states_of_the_two_maps():
 
 def test_the_machine_in_the_template_is_this_file():
     properties = source()["Resources"]["BatchJob"]["Properties"]
-    assert (PROJECT / properties["DefinitionUri"]) == MACHINE
-    assert "Definition" not in properties
+    assert (PROJECT / properties["DefinitionS3Location"]) == MACHINE
+    assert not {"Definition", "DefinitionString"} & set(properties)

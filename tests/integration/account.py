@@ -19,6 +19,7 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.client import BaseClient
 from moto import mock_aws
+from moto.s3.models import s3_backends
 from moto.stepfunctions.models import stepfunctions_backends
 
 from groq_batch import bootstrap
@@ -88,7 +89,11 @@ class AwsCall:
     def _other_permissions(self) -> Iterator[tuple[str, str, dict[str, str]]]:
         given = self.parameters
         arn = f"arn:aws:{{}}:{REGION}:{ACCOUNT}:"
-        if self.operation == "StartExecution":
+        if self.operation == "GetBucketVersioning":
+            yield "s3:GetBucketVersioning", "<Bucket.Arn>", {}
+        elif self.operation == "GetBucketNotificationConfiguration":
+            yield "s3:GetBucketNotification", "<Bucket.Arn>", {}
+        elif self.operation == "StartExecution":
             assert given["stateMachineArn"] == MACHINE
             yield "states:StartExecution", "<BatchJob>", {}
         elif self.operation == "DescribeExecution":
@@ -138,7 +143,14 @@ class Account:
     def _check_permissions(self, role: Role) -> None:
         for call in self.calls:
             for action, resource, context in call.permissions():
-                assert role.allows(action, resource, **context), (action, resource, context)
+                named = resource.replace("<Bucket.Arn>", self.bucket_arn)
+                assert role.allows(action, named, **context), (action, named, context)
+
+    @property
+    def bucket_arn(self) -> str:
+        """The ARN of the bucket, as the stack's policies name it."""
+        given = self.stack.parameters["ExistingBucketName"]
+        return f"arn:aws:s3:::{given}" if given else "<Bucket.Arn>"
 
     def count(self, *operations: str) -> int:
         """Return how often the last invocation called some operations."""
@@ -150,7 +162,7 @@ class Account:
         """Upload a file and return its version."""
         metadata = {name.replace("_", "-"): value for name, value in options.items()}
         answer = self.s3.put_object(Bucket=BUCKET, Key=key, Body=data, Metadata=metadata)
-        return str(answer["VersionId"])
+        return str(answer.get("VersionId"))
 
     def keys(self, prefix: str) -> list[str]:
         """Return the keys below a prefix."""
@@ -224,11 +236,7 @@ def account(
             stack=stack,
             **{name: _session().client(service) for name, service in _CLIENTS.items()},
         )
-        made.s3.create_bucket(Bucket=BUCKET)
-        made.s3.put_bucket_versioning(
-            Bucket=BUCKET,
-            VersioningConfiguration=stack.properties("Bucket")["VersioningConfiguration"],
-        )
+        _set_up_bucket(made.s3)
         machine = made.states.create_state_machine(
             name=MACHINE.rsplit(":", 1)[-1],
             definition="{}",
@@ -254,12 +262,34 @@ def account(
             bootstrap.reset()
 
 
+def _set_up_bucket(s3: Any) -> None:
+    """Make the bucket as the template does, also where the stack takes over one like it."""
+    settings = Stack.deploy().properties("Bucket")
+    s3.create_bucket(Bucket=BUCKET)
+    s3.put_bucket_versioning(
+        Bucket=BUCKET, VersioningConfiguration=settings["VersioningConfiguration"]
+    )
+    assert settings["NotificationConfiguration"]["EventBridgeConfiguration"] == {
+        "EventBridgeEnabled": True
+    }
+    s3.put_bucket_notification_configuration(
+        Bucket=BUCKET, NotificationConfiguration={"EventBridgeConfiguration": {}}
+    )
+
+
 def _record_calls(patch: pytest.MonkeyPatch, made: Account) -> None:
     make_call = BaseClient._make_api_call
 
     def recording(client: Any, operation: str, parameters: Any) -> Any:
         if made.recorded is not None:
             made.recorded.append(AwsCall(operation, parameters))
-        return make_call(client, operation, parameters)
+        answer = make_call(client, operation, parameters)
+        if operation == "GetBucketNotificationConfiguration":
+            # moto keeps this setting, and leaves it out of the answer.
+            bucket = s3_backends[ACCOUNT]["aws"].buckets[parameters["Bucket"]]
+            kept = bucket.notification_configuration
+            if kept is not None and kept.event_bridge is not None:
+                answer["EventBridgeConfiguration"] = {}
+        return answer
 
     patch.setattr(BaseClient, "_make_api_call", recording)

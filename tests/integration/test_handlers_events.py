@@ -43,7 +43,7 @@ SECRET_PROMPT = "the prompt that no log may hold"
 
 
 def request(custom_id: str) -> bytes:
-    body = {"model": "llama-3.1-8b-instant"}
+    body = {"model": "openai/gpt-oss-20b"}
     body |= {"messages": [{"role": "user", "content": SECRET_PROMPT}]}
     line = {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": body}
     return json.dumps(line).encode() + b"\n"
@@ -487,16 +487,191 @@ def log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     return stream
 
 
-def test_log_lines_name_job_shard_and_attempt_and_hold_no_content(
+def log_entries(log: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log.getvalue().splitlines()]
+
+
+def metric_lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    written = map(json.loads, capsys.readouterr().out.splitlines())
+    return [line for line in written if "_aws" in line]
+
+
+STEPS = {
+    "Prepared the input": {"job_id"},
+    "Uploaded a shard": {"job_id", "shard", "attempt"},
+    "Created a batch": {"job_id", "shard", "attempt"},
+    "Checked the batches": {"job_id", "attempt"},
+    "Collected a shard": {"job_id", "shard", "attempt"},
+    "Job ended": {"job_id"},
+}
+"""What an operator wants to see of a job, and what each line tells about itself."""
+
+
+def test_every_step_of_a_job_has_its_line(pipeline: Pipeline, log: io.StringIO) -> None:
+    pipeline.run_until("closed")
+    entries = log_entries(log)
+    assert list(dict.fromkeys(entry["message"] for entry in entries)) == list(STEPS)
+    for entry in entries:
+        assert entry["level"] == "INFO"
+        assert entry["job_id"] == JOB
+        about = {name for name in ("job_id", "shard", "attempt") if name in entry}
+        assert about == STEPS[entry["message"]], entry
+        assert {entry.get("shard", 1), entry.get("attempt", 1)} == {1}
+    ended = entries[-1]
+    assert (ended["status"], ended["key"], ended["requests"]["succeeded"]) == ("succeeded", KEY, 3)
+    assert ended["cost_usd"] > 0
+    assert "code" not in ended or ended["code"] is None
+
+
+def test_log_holds_no_content(
+    pipeline: Pipeline, log: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logger.setLevel("DEBUG")
+    pipeline.run_until("closed")
+    everything = log.getvalue() + capsys.readouterr().out
+    for word in (SECRET_PROMPT, "gsk_", *IDS):
+        assert word not in everything
+
+
+def test_log_of_a_failed_call_leaves_out_what_the_api_says(
     pipeline: Pipeline, log: io.StringIO
 ) -> None:
+    """An API may quote what it was sent."""
+    pipeline.simulator.control.add_fault(
+        "create", status=400, body={"error": {"message": SECRET_PROMPT, "type": "invalid"}}
+    )
+    pipeline.run_until("check_status")
+    (warning,) = [one for one in log_entries(log) if one["level"] == "WARNING"]
+    assert warning["message"] == "A shard was not submitted"
+    assert (warning["kind"], warning["status"]) == ("RequestRefusedError", 400)
+    assert SECRET_PROMPT not in log.getvalue()
+
+
+def test_a_job_that_fails_says_why_in_one_word(pipeline: Pipeline, log: io.StringIO) -> None:
+    pipeline.simulator.control.set_keys({})
+    pipeline.run_until("submit_batch")
+    pipeline.submit()
+    pipeline.check_until("download")
+    pipeline.invoke("download_results", stored("download_results"))
+    pipeline.check_until("finish")
+    pipeline.invoke("finish_job", stored("finish_job"))
+    ended = log_entries(log)[-1]
+    assert (ended["message"], ended["status"]) == ("Job ended", "failed")
+    assert ended["code"] == "invalid_api_key"
+
+
+def test_keys_of_objects_make_no_lines_of_their_own(
+    pipeline: Pipeline, log: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = 'input/a\n{"level":"ERROR","message":"forged"}\n\u2028.jsonl'
+    pipeline.account.upload(key, REQUESTS)
+    pipeline.invoke("start_job", {"key": key})
+    # Lambda ends a log line at 0x0A alone.
+    written = log.getvalue() + capsys.readouterr().out
+    lines = written.removesuffix("\n").split("\n")
+    assert len(lines) == 2
+    for line in lines:
+        assert json.loads(line)["level"] == "INFO"
+    assert json.loads(lines[0])["key"] == key
+
+
+def test_reconciler_names_the_job_on_every_line_about_one(
+    pipeline: Pipeline, log: io.StringIO
+) -> None:
+    run_for_long(pipeline)
+    marker = pipeline.account.json(layout.open_job_key(JOB))
+    marker["started_at"] = timestamp(datetime.fromtimestamp(time.time() - 3600, UTC))
+    pipeline.account.s3.put_object(
+        Bucket=BUCKET, Key=layout.open_job_key(JOB), Body=json.dumps(marker)
+    )
+    pipeline.account.end_execution(JOB, "ABORTED")
+    log.truncate(0)
+    log.seek(0)
+    pipeline.simulator.control.add_fault("cancel", status=503)
+    pipeline.invoke("cancel_job", stored("reconcile"))
+    warning, collecting, summary = log_entries(log)
+    assert warning["message"] == "A batch could not be cancelled yet"
+    assert collecting["message"] == "Collecting what was paid for"
+    assert warning["job_id"] == collecting["job_id"] == JOB
+    assert (summary["message"], summary["jobs"]) == ("Reconciled the open jobs", 1)
+    assert "job_id" not in summary
+
+
+# -- metrics -------------------------------------------------------------------------------------
+
+
+def published(lines: list[dict[str, Any]]) -> dict[str, float]:
+    """Return the sum of every metric."""
+    sums: dict[str, float] = {}
+    for line in lines:
+        for metric in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]:
+            name = metric["Name"]
+            sums[name] = sums.get(name, 0.0) + sum(line[name])
+    return sums
+
+
+def test_metrics_of_a_job(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
     pipeline.run_until("closed")
-    entries = [json.loads(line) for line in log.getvalue().splitlines()]
-    assert len(entries) >= 6
-    assert {entry["job_id"] for entry in entries} == {JOB}
-    by_function = {entry["message"]: entry for entry in entries}
-    for message in ("Created a batch", "Collected a shard"):
-        assert (by_function[message]["shard"], by_function[message]["attempt"]) == (1, 1)
-    assert by_function["Checked the batches"]["attempt"] == 1
-    for word in (SECRET_PROMPT, "gsk_", *IDS):
-        assert word not in log.getvalue()
+    # A step that comes once more counts nothing again.
+    pipeline.invoke("finish_job", stored("finish_job"))
+    lines = metric_lines(capsys)
+    assert {line["job_id"] for line in lines} == {JOB}
+    sums = published(lines)
+    report = pipeline.account.json("reports/team/requests.jsonl.json")
+    assert (sums["JobsSucceeded"], sums["JobsFailed"]) == (1, 0)
+    assert (sums["Requests"], sums["RequestsFailed"], sums["RequestsInvalid"]) == (3, 0, 0)
+    assert sums["PromptTokens"] == report["usage"]["prompt_tokens"] > 0
+    assert sums["CompletionTokens"] == report["usage"]["completion_tokens"] > 0
+    assert sums["CostUsd"] == report["cost_usd"]["actual"] > 0
+    assert sums["JobSeconds"] == report["timing"]["seconds"]
+    assert sums["Attempts"] == 1
+    assert sums["StatusChecks"] >= 1
+    assert sums["DetectionLagSeconds"] >= 0
+    assert sum("BatchSeconds" in line for line in lines) == 1
+    assert {"AccountErrors", "RateLimits", "GroqErrors"} & set(sums) == set()
+
+
+def test_metrics_of_a_start(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
+    pipeline.account.upload(KEY, REQUESTS)
+    for _ in range(2):
+        pipeline.invoke("start_job", stored("manual"))
+    assert published(metric_lines(capsys)) == {"JobsStarted": 1}
+
+
+def test_metrics_of_an_account_that_is_refused(
+    pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipeline.run_until("submit_batch")
+    pipeline.simulator.control.set_keys({})
+    pipeline.submit()
+    (line,) = metric_lines(capsys)
+    assert published([line]) == {"AccountErrors": 1}
+    assert (line["job_id"], line["shard"], line["attempt"]) == (JOB, 1, 1)
+
+
+@pytest.mark.parametrize(("hours", "overdue"), [(1, 0), (24.5, 0), (25.5, 1)])
+def test_metrics_of_open_jobs(
+    pipeline: Pipeline, capsys: pytest.CaptureFixture[str], hours: float, overdue: int
+) -> None:
+    pipeline.simulator.control.configure(batch_seconds=600.0)
+    pipeline.begin(age_seconds=hours * 3600)
+    pipeline.prepare()
+    pipeline.invoke("cancel_job", stored("reconcile"))
+    sums = published(metric_lines(capsys))
+    assert (sums["OpenJobs"], sums["JobsOverdue"]) == (1, overdue)
+    assert sums["OldestJobSeconds"] == pytest.approx(hours * 3600, abs=60)
+
+
+def test_window_of_the_upload_decides_when_its_job_is_overdue(
+    pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipeline.begin(age_seconds=30 * 3600)
+    pipeline.account.upload(KEY, REQUESTS, completion_window="2d")
+    record = pipeline.account.json(layout.job_key(JOB))
+    version = pipeline.account.s3.head_object(Bucket=BUCKET, Key=KEY)["VersionId"]
+    for key in (layout.job_key(JOB), layout.open_job_key(JOB)):
+        body = json.dumps(record | {"version_id": version})
+        pipeline.account.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+    pipeline.prepare()
+    pipeline.invoke("cancel_job", stored("reconcile"))
+    assert published(metric_lines(capsys))["JobsOverdue"] == 0
