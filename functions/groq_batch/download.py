@@ -30,7 +30,7 @@ from groq_batch.jobs import JobRecord, JobRequest, ShardSummary, Stop, is_closed
 from groq_batch.jsonl import decompress
 from groq_batch.observability import facts, logger
 from groq_batch.rows import Row, RowOutcome, classify_row, pipeline_row
-from groq_batch.storage import LineReader, ObjectWriter, Storage
+from groq_batch.storage import READ_BYTES, LineReader, ObjectWriter, Storage
 from groq_batch.submissions import Stage
 from groq_batch.submit import LONGEST_RETRY_AFTER_SECONDS, account_refusal, backoff_seconds
 
@@ -377,17 +377,12 @@ class _Settlement:
                 self.storage.writer(self.keys.shard(self.attempt + 1, self.number)), False
             ) as left_over,
         ):
-            for line, skipped in self._region():
+            for line in self._region():
                 before = next(earlier) if earlier is not None else None
-                if skipped is not None:
-                    results.write(
-                        pipeline_row(
-                            skipped["custom_id"],
-                            code=skipped["code"],
-                            message=skipped["message"],
-                        )
-                    )
-                    failed.write(line + b"\n")
+                if isinstance(line, _SkippedLine):
+                    results.write(line.row())
+                    for piece in line.pieces:
+                        failed.write(piece)
                     continue
                 custom_id = _request_id.decode(line).custom_id
                 position = sent.get(custom_id)
@@ -429,8 +424,8 @@ class _Settlement:
         request = JobRequest.load(self.storage, self.keys.job)
         return request is not None and layout.is_gzip(request.path)
 
-    def _region(self) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
-        """Yield the non-blank input lines of the shard in order, bad ones with their problem."""
+    def _region(self) -> Iterator[bytes | _SkippedLine]:
+        """Yield the non-blank input lines of the shard in order, good ones without line end."""
         good = iter(LineReader(self.storage.chunks(self.keys.shard(1, self.number))))
         shard = next(item for item in self.job.shards if item.number == self.number)
         if shard.skipped:
@@ -439,12 +434,11 @@ class _Settlement:
             for index_line in LineReader(self.storage.chunks(self.keys.skipped_index(self.number))):
                 problem = msgspec.json.decode(index_line)
                 while position < problem["position"]:
-                    yield next(good), None
+                    yield next(good)
                     position += 1
-                yield raw.line(problem["bytes"]), problem
+                yield _SkippedLine(problem, raw.pieces(problem["bytes"] + 1))
                 position += 1
-        for line in good:
-            yield line, None
+        yield from good
 
     def _positions_in_batch(self) -> dict[str, int]:
         """Return the line number (from 1) of every request in this attempt's file."""
@@ -570,39 +564,55 @@ def _issue_text(issue: BatchIssue) -> str:
     return f"{issue.code or 'refused'}: {issue.message or 'no text given'}"[:_MAX_MESSAGE]
 
 
+@dataclass(frozen=True, slots=True)
+class _SkippedLine:
+    """A bad line: what is wrong with it, and its bytes with the line end.
+
+    It comes in pieces, for nothing limits the size of a line that is too long; they must be taken
+    before the next line is asked for.
+    """
+
+    problem: dict[str, Any]
+    pieces: Iterator[bytes]
+
+    def row(self) -> bytes:
+        """Return its result row."""
+        found = self.problem
+        return pipeline_row(found["custom_id"], code=found["code"], message=found["message"])
+
+
 class _Raw:
-    """Reads lines of known length (and their line end) from a stream."""
+    """Reads stretches of known length from a stream."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
 
-    def line(self, length: int) -> bytes:
-        pieces: list[bytes] = []
-        missing = length + 1
+    def pieces(self, length: int) -> Iterator[bytes]:
+        """Yield the next ``length`` bytes."""
+        missing = length
         while missing:
-            piece = self._stream.read(missing)
+            piece = self._stream.read(min(missing, READ_BYTES))
             if not piece:
                 raise ValueError("The stored bad lines are shorter than their index says")
-            pieces.append(piece)
+            yield piece
             missing -= len(piece)
-        return b"".join(pieces)[:-1]
 
 
 class _Output:
-    """Lines into an object, compressed as one gzip member when asked; no lines, no object."""
+    """Bytes into an object, compressed as one gzip member when asked; no bytes, no object."""
 
     def __init__(self, writer: ObjectWriter, compressed: bool) -> None:
         self._writer = writer
         self._gzip = zlib.compressobj(6, zlib.DEFLATED, 31) if compressed else None
-        self.lines = 0
+        self._is_empty = True
         self.bytes_written = 0
 
     def __enter__(self) -> Self:
         return self
 
     def write(self, data: bytes) -> None:
-        """Append a line that has its line end."""
-        self.lines += 1
+        """Append bytes."""
+        self._is_empty = False
         self._writer.write(self._gzip.compress(data) if self._gzip else data)
 
     def __exit__(
@@ -611,7 +621,7 @@ class _Output:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is not None or not self.lines:
+        if kind is not None or self._is_empty:
             self._writer.abort()
             return
         if self._gzip is not None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from tests.workflow.jobs import bad_line, check_end, good_lines, put
+import pytest
+
+from groq_batch.storage import READ_BYTES, ObjectWriter
+from tests.workflow.jobs import Line, bad_line, check_end, good_line, good_lines, put
 from tests.workflow.world import World
 
 
@@ -54,6 +57,27 @@ def test_bad_lines() -> None:
         world.settle()
         reports = check_end(world, rejected, skipped, empty)
     assert [one["status"] for one in reports] == ["rejected", "partial", "rejected"]
+
+
+def test_a_line_too_long_to_be_held_passes_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    long_line = Line(good_line("long", "x" * 3 * READ_BYTES).data, None, "line_too_long")
+    lines = [*good_lines(2), long_line, *good_lines(2, "s"), bad_line("bad")]
+    written: list[int] = []
+    write = ObjectWriter.write
+
+    def watched(writer: ObjectWriter, data: bytes) -> None:
+        if "/failed/" in writer.key:
+            written.append(len(data))
+        write(writer, data)
+
+    monkeypatch.setattr(ObjectWriter, "write", watched)
+    with World({"MAX_BYTES_PER_BATCH": "2000", "MAX_REQUESTS_PER_BATCH": "3"}) as world:
+        upload = put(world, "input/a.jsonl", lines, on_invalid_line="skip")
+        world.settle()
+        (report,) = check_end(world, upload)
+    assert report["requests"] == {"total": 6, "succeeded": 4, "failed": 0, "invalid": 2}
+    assert sum(written) > 3 * READ_BYTES
+    assert max(written) <= READ_BYTES
 
 
 def test_stop_while_batches_run() -> None:
