@@ -81,6 +81,15 @@ class Trial:
         """Wait until so many batches of this trial exist."""
         wait_until(lambda: len(self.my_batches()) >= count, 120, lambda: f"{self.name}: no batch")
 
+    def wait_until_done(self, count: int) -> None:
+        """Wait until so many requests of this trial have an outcome at Groq."""
+
+        def done() -> bool:
+            counts = [batch["request_counts"] for batch in self.my_batches()]
+            return sum(one["completed"] + one["failed"] for one in counts) >= count
+
+        wait_until(done, 120, lambda: f"{self.name}: {count} requests were never done")
+
     def job_id(self) -> str:
         """Return the trial's job, as soon as it has a report."""
         report = wait_until(

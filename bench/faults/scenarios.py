@@ -49,8 +49,8 @@ def _both(*steps: Callable[[Trial], None]) -> Callable[[Trial], None]:
 # -- while a job runs ------------------------------------------------------------------------------
 
 
-def _stop_when_created(trial: Trial) -> None:
-    trial.wait_for_batches()
+def _stop_half_way(trial: Trial) -> None:
+    trial.wait_until_done(REQUESTS // 2)
     trial.stop()
 
 
@@ -67,7 +67,7 @@ def _stop_unheard(trial: Trial) -> None:
     rule = trial.pipeline.resource("CancelJobFunctionExecutionEnded")
     events.disable_rule(Name=rule)
     try:
-        trial.wait_for_batches()
+        trial.wait_until_done(REQUESTS // 2)
         trial.stop()
         trial.pipeline.age_open_job(trial.job_id(), minutes=10)
         trial.pipeline.invoke(
@@ -381,7 +381,7 @@ SCENARIOS = [
         group=RUNS,
         fault="`stop-execution` while the batch runs, half done",
         arrange=_fate(end="stuck", done=0.5),
-        act=_stop_when_created,
+        act=_stop_half_way,
         status="cancelled",
         succeeded=REQUESTS // 2,
         first_error="cancelled",
