@@ -86,11 +86,14 @@ format: $(STAMP) ## Format the code and repair what can be repaired
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 
+PIN := $(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --upgrade \
+	--annotation-style line --custom-compile-command "make requirements"
+
 .PHONY: requirements
-requirements: $(STAMP) ## Pin requirements-dev.in anew into requirements-dev.txt
-	$(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --upgrade \
-		--annotation-style line --custom-compile-command "make requirements" \
-		requirements-dev.in --output-file requirements-dev.txt
+requirements: $(STAMP) ## Pin what is installed anew: functions, development, security tools
+	$(PIN) --generate-hashes functions/requirements.in --output-file functions/requirements.txt
+	$(PIN) requirements-dev.in --output-file requirements-dev.txt
+	$(PIN) --generate-hashes requirements-security.in --output-file requirements-security.txt
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed here

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from typing import Any
 
 import pytest
@@ -166,10 +167,35 @@ def test_nothing_is_bound_to_one_partition_region_or_account():
         assert "amazonaws.com.cn" not in text
 
 
-def test_versions_of_what_is_installed_are_pinned():
-    lines = (PROJECT / "functions" / "requirements.txt").read_text("utf-8").splitlines()
-    required = [line for line in lines if line and not line.startswith("#")]
+def requirements() -> dict[str, list[str]]:
+    """Return the hashes of every package that is installed, by name and version."""
+    text = (PROJECT / "functions" / "requirements.txt").read_text("utf-8")
+    found: dict[str, list[str]] = {}
+    for line in text.replace("\\\n", " ").splitlines():
+        if line and not line.lstrip().startswith("#"):
+            package, *options = line.split()
+            found[package] = options
+    return found
+
+
+def test_versions_and_files_of_what_is_installed_are_pinned():
+    required = requirements()
     assert required
-    assert all("==" in line for line in required)
+    for package, hashes in required.items():
+        # With one hash pip wants one for every package, those that others bring included.
+        assert re.fullmatch(r"[a-z0-9-]+==[a-z0-9.]+", package), package
+        assert hashes, package
+        assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", one) for one in hashes), package
     # The Lambda runtimes bring boto3.
-    assert not any(line.startswith(("boto3", "botocore")) for line in required)
+    assert not any(package.startswith(("boto3", "botocore")) for package in required)
+
+
+def test_pins_come_from_the_short_list():
+    """``make requirements`` was run after the last change of the short list."""
+    short_list = (PROJECT / "functions" / "requirements.in").read_text("utf-8").splitlines()
+    asked_for = {line for line in short_list if line and not line.startswith("#")}
+    assert asked_for
+    assert asked_for <= set(requirements())
+    development = (PROJECT / "requirements-dev.txt").read_text("utf-8")
+    for package in requirements():
+        assert re.search(rf"^{re.escape(package)}\s", development, re.MULTILINE), package
