@@ -28,6 +28,7 @@ from groq_batch.errors import AccountError, GroqApiError, NotFoundError, RateLim
 from groq_batch.groq_api import GroqClient
 from groq_batch.jobs import JobRecord, JobRequest, ShardSummary, Stop, is_closed
 from groq_batch.jsonl import decompress
+from groq_batch.measures import count_name
 from groq_batch.observability import facts, logger
 from groq_batch.rows import Row, RowOutcome, classify_row, pipeline_row
 from groq_batch.storage import READ_BYTES, LineReader, ObjectWriter, Storage
@@ -377,7 +378,7 @@ class _Settlement:
                 self.storage.writer(self.keys.shard(self.attempt + 1, self.number)), False
             ) as left_over,
         ):
-            for line in self._region():
+            for line_number, line in enumerate(self._region(), start=self._first_line()):
                 before = next(earlier) if earlier is not None else None
                 if isinstance(line, _SkippedLine):
                     results.write(line.row())
@@ -400,10 +401,12 @@ class _Settlement:
                 if retry_allowed and verdict.retry:
                     left_over.write(line + b"\n")
                     summary.left_over += 1
+                known_line = line_number if self._lines_are_known() else None
+                summary.measures.failures.add(verdict.code, known_line, verdict.message)
                 if len(summary.errors) < _MAX_ERRORS:
                     summary.errors.append(
                         {
-                            "line": None,
+                            "line": known_line,
                             "custom_id": shown(custom_id),
                             "code": verdict.code,
                             "message": verdict.message,
@@ -423,6 +426,15 @@ class _Settlement:
     def _is_gzip(self) -> bool:
         request = JobRequest.load(self.storage, self.keys.job)
         return request is not None and layout.is_gzip(request.path)
+
+    def _first_line(self) -> int:
+        """Return the place among the input's non-blank lines of the shard's first one, from 1."""
+        before = (item for item in self.job.shards if item.number < self.number)
+        return 1 + sum(item.requests + item.skipped for item in before)
+
+    def _lines_are_known(self) -> bool:
+        """Tell whether those places are the lines' numbers: no line of the input is blank."""
+        return self.job.lines == self.job.total
 
     def _region(self) -> Iterator[bytes | _SkippedLine]:
         """Yield the non-blank input lines of the shard in order, good ones without line end."""
@@ -500,6 +512,7 @@ class _Settlement:
             raise ValueError("An indexed result row cannot be read")
         if known.outcome is RowOutcome.SUCCESS:
             summary.batch_succeeded += 1
+            _measure(known, summary)
             if known.usage is not None:
                 used = summary.usage.setdefault(known.model or "", [0, 0, 0])
                 used[0] += known.usage.prompt_tokens
@@ -558,6 +571,18 @@ class _Settlement:
         text = _issue_text(whole[0]) if whole else "Groq gave no reason."
         may_pass = any(issue.code in TRANSIENT_BATCH_CODES for issue in whole)
         return "batch_failed", text, may_pass
+
+
+def _measure(row: Row, summary: ShardSummary) -> None:
+    """Count what an answer took."""
+    measures = summary.measures
+    if row.usage is not None:
+        measures.prompt_tokens.add(row.usage.prompt_tokens)
+        measures.completion_tokens.add(row.usage.completion_tokens)
+    if row.seconds is not None:
+        measures.milliseconds.add(round(row.seconds * 1000))
+    if row.finish_reason:
+        count_name(measures.finish_reasons, row.finish_reason)
 
 
 def _issue_text(issue: BatchIssue) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from groq_batch import layout
 from groq_batch.checks import Problem
+from groq_batch.measures import Measures
 from groq_batch.options import JobOptions
 from groq_batch.storage import ConflictError, Storage
 
@@ -263,6 +264,7 @@ class ShardSummary:
         results_bytes: Size of the stored results.
         failed_bytes: Size of the stored request lines without a success.
         anomalies: Rows of the API that belong to no request or came twice.
+        measures: What this attempt's answers took, and why requests have no success after it.
     """
 
     attempt: int
@@ -278,12 +280,19 @@ class ShardSummary:
     results_bytes: int = 0
     failed_bytes: int = 0
     anomalies: int = 0
+    measures: Measures = field(default_factory=Measures)
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON data."""
-        return asdict(self)
+        return {**asdict(self), "measures": self.measures.to_json()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data."""
-        return cls(**data)
+        """Read the fields from JSON data.
+
+        A job may run across deployments: fields that an older version did not write have their
+        defaults, and those that a newer one has added are passed over.
+        """
+        known = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
+        measures = Measures.from_json(known.pop("measures", {}))
+        return cls(**known, measures=measures)

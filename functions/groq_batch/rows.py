@@ -47,6 +47,7 @@ RETRYABLE_STATUSES = frozenset({0, 408, 409, 424, 429, 498})
 
 _MAX_CODE_LENGTH = 100
 _MOST_TOKENS = 10**12
+_MOST_SECONDS = 10**9
 _MOST_DIGITS = 18
 _CODE = re.compile(r"[a-z0-9_.]{1,100}")
 _STATUS_NAME = re.compile(r"[1-9][0-9]{2}")
@@ -71,7 +72,18 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A result row: whose it is, what it says, and what it used."""
+    """A result row: whose it is, what it says, and what it used.
+
+    Attributes:
+        custom_id: Whose it is.
+        outcome: What it says.
+        code: The code of its error.
+        message: The text of its error, cut.
+        usage: Tokens of the answer.
+        model: The model that answered.
+        seconds: How long the API says that it worked on the answer; None when it does not say.
+        finish_reason: Why the model stopped, in the API's word.
+    """
 
     custom_id: str
     outcome: RowOutcome
@@ -79,16 +91,24 @@ class Row:
     message: str | None = None
     usage: Usage | None = None
     model: str | None = None
+    seconds: float | None = None
+    finish_reason: str | None = None
 
 
 class _Usage(msgspec.Struct):
     prompt_tokens: Annotated[int, msgspec.Meta(ge=0, le=_MOST_TOKENS)]
     completion_tokens: Annotated[int, msgspec.Meta(ge=0, le=_MOST_TOKENS)]
     total_tokens: Annotated[int, msgspec.Meta(ge=0, le=_MOST_TOKENS)]
+    total_time: Annotated[float, msgspec.Meta(ge=0, le=_MOST_SECONDS)] | None = None
+
+
+class _Choice(msgspec.Struct):
+    finish_reason: str | None = None
 
 
 class _Body(msgspec.Struct):
     usage: _Usage
+    choices: list[_Choice] | None = None
     error: None = None
     object: str = ""
     model: str | None = None
@@ -140,7 +160,14 @@ def classify_row(line: bytes) -> Row | None:
     if not 200 <= response.status_code < 300 or body.object == "error":
         return _classify_carefully(line)
     usage = Usage(body.usage.prompt_tokens, body.usage.completion_tokens, body.usage.total_tokens)
-    return Row(quick.custom_id, RowOutcome.SUCCESS, usage=usage, model=body.model)
+    return Row(
+        quick.custom_id,
+        RowOutcome.SUCCESS,
+        usage=usage,
+        model=body.model,
+        seconds=body.usage.total_time,
+        finish_reason=body.choices[0].finish_reason if body.choices else None,
+    )
 
 
 def _classify_carefully(line: bytes) -> Row | None:
@@ -170,6 +197,8 @@ def _classify_carefully(line: bytes) -> Row | None:
         RowOutcome.SUCCESS,
         usage=_usage(body.get("usage")),
         model=model if isinstance(model, str) else None,
+        seconds=_seconds(body.get("usage")),
+        finish_reason=_finish_reason(body.get("choices")),
     )
 
 
@@ -245,6 +274,21 @@ def _usage(value: object) -> Usage | None:
         return None
     known = (prompt or 0) + (completion or 0)
     return Usage(prompt or 0, completion or 0, known if total is None else total)
+
+
+def _seconds(usage: object) -> float | None:
+    """Return how long the API says that it worked on an answer."""
+    value = usage.get("total_time") if isinstance(usage, dict) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 <= value <= _MOST_SECONDS else None
+
+
+def _finish_reason(choices: object) -> str | None:
+    """Return why the model stopped writing the first of its answers."""
+    first = choices[0] if isinstance(choices, list) and choices else None
+    reason = first.get("finish_reason") if isinstance(first, dict) else None
+    return reason if isinstance(reason, str) else None
 
 
 def _whole(value: object, *, most: int) -> int | None:

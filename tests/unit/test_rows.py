@@ -69,7 +69,7 @@ def test_an_answer_is_a_success_whatever_an_empty_error_looks_like(
     body = ANSWER if error_in_body is ABSENT else ANSWER | {"error": error_in_body}
     row = classify(make_row(body=body, error=error))
     assert row == Row(
-        "r-1", SUCCESS, usage=Usage(80, 20, 100), model="openai/gpt-oss-20b", code=None
+        "r-1", SUCCESS, usage=Usage(80, 20, 100), model="openai/gpt-oss-20b", seconds=0.06
     )
 
 
@@ -140,6 +140,46 @@ def test_usage(usage: Any, expected: Usage | None) -> None:
     row = classify(make_row(body=body if usage is ABSENT else body | {"usage": usage}))
     assert row.outcome is SUCCESS
     assert row.usage == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0.25, 0.25),
+        (3, 3.0),
+        (0, 0.0),
+        (None, None),
+        ("0.25", None),
+        (True, None),
+        (-1, None),
+        (10**12, None),
+        ({}, None),
+    ],
+)
+def test_seconds(value: Any, expected: float | None) -> None:
+    row = classify(make_row(body=ANSWER | {"usage": ANSWER["usage"] | {"total_time": value}}))
+    assert row.outcome is SUCCESS
+    assert row.seconds == expected
+    assert row.usage == Usage(80, 20, 100)
+
+
+@pytest.mark.parametrize(
+    ("choices", "expected"),
+    [
+        ([{"finish_reason": "length"}, {"finish_reason": "stop"}], "length"),
+        ([{"finish_reason": None}], None),
+        ([{}], None),
+        ([], None),
+        (None, None),
+        ([{"finish_reason": 7}], None),
+        (["stop"], None),
+        ({"finish_reason": "stop"}, None),
+    ],
+)
+def test_finish_reason(choices: Any, expected: str | None) -> None:
+    row = classify(make_row(body=ANSWER | {"choices": choices}))
+    assert row.outcome is SUCCESS
+    assert row.finish_reason == expected
 
 
 @pytest.mark.parametrize(("model", "expected"), [("m", "m"), (None, None), (7, None), ({}, None)])
