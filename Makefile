@@ -8,6 +8,9 @@ SHELL := /bin/sh
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+# The tools that look for weak spots bring a hundred packages; only `make lint` and `make audit` need them.
+SECURITY := .venv-security
+SECURITY_STAMP := $(SECURITY)/.installed
 PYTEST := $(PYTHON) -m pytest
 # A file of requests for the demo: make demo FILE=my-requests.jsonl
 FILE ?= events/sample.jsonl
@@ -26,6 +29,12 @@ setup: $(STAMP) ## Install the tools into .venv (the other targets do it themsel
 
 $(STAMP): requirements-dev.txt functions/requirements.txt local/setup.sh
 	@sh local/setup.sh $(VENV)
+	@touch $@
+
+$(SECURITY_STAMP): requirements-security.txt $(STAMP)
+	@$(PYTHON) -m uv venv --quiet --clear --python $(PYTHON) $(SECURITY)
+	@$(PYTHON) -m uv pip install --quiet --python $(SECURITY)/bin/python --require-hashes \
+		--requirement requirements-security.txt
 	@touch $@
 
 .PHONY: demo
@@ -73,13 +82,19 @@ coverage: $(STAMP) ## Run unit and integration tests with coverage of functions/
 	$(PYTEST) tests/unit tests/integration --cov --cov-report=term-missing $(ARGS)
 
 .PHONY: lint
-lint: $(STAMP) ## Check style, types, template and state machine
+lint: $(STAMP) $(SECURITY_STAMP) ## Check style, types, security, template and state machine
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 	$(PYTHON) -m local.asl_check statemachine/batch_job.asl.json
 	$(VENV)/bin/cfn-lint template.yaml
 	env -u AWS_PROFILE $(PYTHON) -m samcli validate --lint --region us-east-1 --template template.yaml
+	$(SECURITY)/bin/bandit --quiet --recursive --configfile pyproject.toml functions local cli
+	$(SECURITY)/bin/checkov --config-file .checkov.yaml
+
+.PHONY: audit
+audit: $(SECURITY_STAMP) ## Ask PyPI for known weak spots of the functions' packages (needs pypi.org)
+	$(SECURITY)/bin/pip-audit --disable-pip --require-hashes --strict --requirement functions/requirements.txt
 
 .PHONY: format
 format: $(STAMP) ## Format the code and repair what can be repaired
@@ -97,5 +112,5 @@ requirements: $(STAMP) ## Pin what is installed anew: functions, development, se
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
-	rm -rf $(VENV) .aws-sam .local .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(SECURITY) .aws-sam .local .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
