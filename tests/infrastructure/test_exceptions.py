@@ -30,7 +30,7 @@ def test_every_exception_has_a_reason():
 
 
 def test_functions_have_the_same_exceptions():
-    """`sam build` makes one package for functions that differ in nothing, and their metadata counts."""
+    """`sam build` makes one package for functions whose metadata are the same."""
     functions = {
         name: resource.get("Metadata")
         for name, resource in source()["Resources"].items()
