@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -12,9 +13,14 @@ logger = Logger(service="groq-batch")
 """Structured log. Handlers append ``job_id``, ``shard`` and ``attempt`` to every line."""
 
 
+_IDENTIFIER = re.compile("[A-Za-z0-9_.-]{1,64}")
+
+
 def facts(error: GroqApiError) -> dict[str, Any]:
     """Return what a log line may tell of a failed call.
 
-    The API's own text is left out: it may quote what was sent. Reports and records have it.
+    The API's own text is left out: it may quote what was sent, and so may a code that is no
+    identifier. Reports and records have both.
     """
-    return {"kind": type(error).__name__, "status": error.status, "code": error.code}
+    code = error.code if error.code and _IDENTIFIER.fullmatch(error.code) else None
+    return {"kind": type(error).__name__, "status": error.status, "code": code}
