@@ -13,13 +13,12 @@ from pathlib import Path
 
 from bench.faults.scenario import Scenario
 from bench.faults.scenarios import SCENARIOS
-from bench.faults.table import write_table
+from bench.faults.table import TABLE, write_table
 from bench.faults.trial import Seen, try_scenario
 from local.stack import LocalStack
 from tests.e2e.conftest import deploy
 from tests.e2e.pipeline import Pipeline, secret_of
 
-TABLE = Path(__file__).parents[2] / "docs" / "faults.md"
 _AT_ONCE = 6
 
 

@@ -1,5 +1,7 @@
 """``make kills``: jobs of twenty shards while the functions' processes are killed at random.
 
+A whole run of twenty jobs writes its figures into ``docs/faults.md``.
+
 Exit status: 0 when every job has its rows, in order, and nothing was paid twice.
 """
 
@@ -13,8 +15,10 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from bench.faults.scenario import Scenario
+from bench.faults.table import TABLE, Kills, write_kills
 from bench.faults.trial import try_scenario
 from bench.faults.workers import worker_processes
 from local.stack import LocalStack
@@ -22,16 +26,19 @@ from tests.e2e.conftest import deploy
 
 FUNCTIONS = ("PrepareInput", "SubmitBatch", "CheckStatus", "DownloadResults", "FinishJob")
 SHARDS = 20
+JOBS = 20
 _AT_ONCE = 4
 
 
 def main() -> int:
     """Run the jobs; print what came of each."""
     parser = argparse.ArgumentParser(prog="make kills", description=__doc__)
-    parser.add_argument("--jobs", type=int, default=20)
+    parser.add_argument("--jobs", type=int, default=JOBS)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--logs", type=Path, help="folder for the logs of the emulator")
     options = parser.parse_args()
-    with LocalStack(wait_scale=0.02) as stack:
+    begun = time.monotonic()
+    with LocalStack(wait_scale=0.02, log_dir=options.logs) as stack:
         pipeline = deploy(stack, "kills", MaxRequestsPerBatch="10")
         pipeline.simulator.configure(batch_seconds=3)
         names = [pipeline.function(f"{name}Function") for name in FUNCTIONS]
@@ -47,14 +54,22 @@ def main() -> int:
             )
             for number in range(1, options.jobs + 1)
         ]
-        failed = 0
+        failed = batches = rows = 0
         with killer, ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
             results = pool.map(lambda one: (one, try_scenario(pipeline, one)), scenarios)
             for scenario, seen in results:
                 failed += bool(seen.problems)
+                batches += seen.batches
+                rows += seen.rows
+                if seen.problems:
+                    print(pipeline.describe(f"{scenario.name}.jsonl"), flush=True)
                 word = "; ".join(seen.problems) or f"{seen.rows} rows, {seen.batches} batches"
                 print(f"{scenario.fault}: {word}", flush=True)
-    print(f"{killer.kills} processes killed, {options.jobs - failed} of {options.jobs} jobs right.")
+    right = options.jobs - failed
+    print(f"{killer.kills} processes killed, {right} of {options.jobs} jobs right.")
+    if options.jobs == JOBS:
+        minutes = (time.monotonic() - begun) / 60
+        write_kills(TABLE, Kills(options.jobs, right, SHARDS, killer.kills, batches, rows, minutes))
     return 1 if failed else 0
 
 

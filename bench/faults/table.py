@@ -1,14 +1,19 @@
-"""Writes the fault table."""
+"""Writes ``docs/faults.md``: the fault table, and below it what came of random kills."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
 from bench.faults.scenario import Scenario
 from bench.faults.trial import Seen
+
+TABLE = Path(__file__).parents[2] / "docs" / "faults.md"
+
+_KILLS_HEADING = "## Killed at random"
 
 _HEAD = """# Faults
 
@@ -23,8 +28,68 @@ of the job stood at Groq.
 """
 
 
+_KILLS = """{heading}
+
+`make kills` runs jobs of {shards} shards, four at a time, while every few seconds the process of
+one function or other is killed (SIGKILL), whatever it is doing. Last run: {date}, {right} of
+{jobs} jobs as expected. {kills} processes were killed within {minutes:.0f} minutes; {batches}
+batches were created for {expected} shards, {rows} rows delivered for {requests} requests, in order,
+none paid twice.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Kills:
+    """What came of a run of jobs whose functions were killed at random.
+
+    Attributes:
+        jobs: How many jobs ran.
+        right: How many of them came out as expected.
+        shards: Shards of each, of ten requests.
+        kills: Processes that were killed.
+        batches: Batches created at Groq, by all jobs.
+        rows: Rows delivered, by all jobs.
+        minutes: How long all of it took.
+    """
+
+    jobs: int
+    right: int
+    shards: int
+    kills: int
+    batches: int
+    rows: int
+    minutes: float
+
+
+def write_kills(path: Path, kills: Kills) -> None:
+    """Write the section on random kills, below the table that stands at ``path``."""
+    table, _ = _parts(path)
+    section = _KILLS.format(
+        heading=_KILLS_HEADING,
+        date=datetime.now(UTC).date().isoformat(),
+        expected=kills.jobs * kills.shards,
+        requests=kills.jobs * kills.shards * 10,
+        jobs=kills.jobs,
+        right=kills.right,
+        shards=kills.shards,
+        kills=kills.kills,
+        batches=kills.batches,
+        rows=kills.rows,
+        minutes=kills.minutes,
+    )
+    path.write_text(f"{table}\n{section}", encoding="utf-8")
+
+
+def _parts(path: Path) -> tuple[str, str]:
+    """Return the table that stands at ``path``, and the section below it or nothing."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    table, heading, rest = text.partition(_KILLS_HEADING)
+    return table.rstrip("\n") + "\n", heading + rest
+
+
 def write_table(path: Path, results: Sequence[tuple[Scenario, Seen]]) -> None:
-    """Write the table of a whole run to ``path``."""
+    """Write the table of a whole run to ``path``; what stands below it stays."""
+    _, kills = _parts(path)
     good = sum(not seen.problems for _, seen in results)
     head = _HEAD.format(
         requests=results[0][0].requests,
@@ -46,4 +111,5 @@ def write_table(path: Path, results: Sequence[tuple[Scenario, Seen]]) -> None:
                 f"| {scenario.fault} | {expected}, {scenario.succeeded} answered | {word} | "
                 f"{seen.batches} | {seen.rows} | {seen.succeeded} | {seen.paid_twice} |"
             )
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    text = "\n".join(lines) + "\n"
+    path.write_text(f"{text}\n{kills}" if kills else text, encoding="utf-8")

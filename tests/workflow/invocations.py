@@ -33,6 +33,7 @@ from groq_batch.config import Settings
 from groq_batch.groq_api import GroqClient
 from groq_batch.storage import Storage
 from tests.fakes.calls import Call
+from tests.fakes.s3 import client_error
 from tests.workflow.machine import TaskError
 from tests.workflow.virtual_time import REAL_SECONDS, VirtualClock, VirtualThreading
 
@@ -296,11 +297,27 @@ class Invocation:
             with contextlib.suppress(Exception):
                 act()
         try:
-            return act()
+            return self._answer(call, act)
         finally:
             for trouble in struck:
                 if trouble.after:
                     self._strike(trouble, call)
+
+    def _answer(self, call: Call, act: Callable[[], Any]) -> Any:
+        """Return the service's answer, unless a policy denies the call."""
+        if call.service != "s3":
+            return act()
+        if call.operation == "delete_objects":
+            # Denied one by one, in an answer that is a success.
+            keys = [one["Key"] for one in call.arguments["Delete"]["Objects"]]
+            denied = [key for key in keys if self.world.denies(call.operation, key)]
+            if denied:
+                error = {"Code": "AccessDenied", "Message": "Access Denied"}
+                return {"Errors": [{"Key": key, **error} for key in denied]}
+        elif self.world.denies(call.operation, call.target):
+            code = "403" if call.operation == "head_object" else "AccessDenied"
+            raise client_error(call.operation, 403, code, "Access Denied")
+        return act()
 
     def _strike(self, trouble: Trouble, call: Call) -> None:
         if isinstance(trouble, Die):
@@ -404,7 +421,7 @@ def _with_time(value: Callable[..., Any], parameters: Mapping[str, Any]) -> Call
 class InlineExecutor(Executor):
     """A pool that does its work at once, in the thread that asks for it."""
 
-    def __init__(self, max_workers: int | None = None) -> None:
+    def __init__(self, max_workers: int | None = None, **_: object) -> None:
         self.max_workers = max_workers
 
     def submit(self, fn: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:

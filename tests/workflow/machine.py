@@ -17,7 +17,8 @@ What it takes from AWS:
   ends the execution.
 - A Distributed Map lists its objects, gives each to a child with an execution, a context and a
   history of its own, and writes the children's results to the bucket. Children see the item that
-  they were given and nothing else.
+  they were given and nothing else. Once more of them have failed than it tolerates (none, unless it
+  says otherwise), the others are stopped and it fails.
 - A history takes 25,000 events, a state's data 256 KiB. Both ends of an execution that has too much
   cannot be caught.
 - A redriven execution goes on where it failed; of a Map the children that did not succeed do.
@@ -32,7 +33,7 @@ import heapq
 import json
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
@@ -384,7 +385,7 @@ def _parse_map(name: str, fields: _Fields) -> _Map:
         next=fields.take("Next", str),
         label=fields.take("Label", str),
         concurrency=fields.take("MaxConcurrency", int),
-        tolerated=fields.take("ToleratedFailurePercentage", int),
+        tolerated=fields.take("ToleratedFailurePercentage", int, default=0),
         reader=path_template(listed),
         selector=path_template(fields.take("ItemSelector", dict)),
         writer=path_template(written),
@@ -464,6 +465,7 @@ class Execution:
         events: Events of its history.
         visits: The states that it has entered, in order.
         redrives: How often it was redriven.
+        on_visit: Called with the name of each state that it or a child of it enters.
     """
 
     machine_arn: str
@@ -480,6 +482,7 @@ class Execution:
     events: int = 0
     visits: list[str] = field(default_factory=list)
     redrives: int = 0
+    on_visit: Callable[[str], None] = lambda _: None
     _place: tuple[str, Any] | None = None
     _map_run: _MapRun | None = None
     _map_runs: int = 0
@@ -548,6 +551,7 @@ class Execution:
             self._check_size(given)
             state = self.states.by_name[name]
             self.visits.append(name)
+            self.on_visit(name)
             if isinstance(state, _Succeed):
                 self._count(2)
                 self.output = given
@@ -680,12 +684,12 @@ class Execution:
             ]
             run = self._map_run = _MapRun(self._map_runs, children)
         yield from self._run_children(state, run)
-        failed = [child for child in run.children if child.status != "SUCCEEDED"]
         written = state.writer(roots)
         folder = f"{written['Prefix']}/{self.name}-{run.number}"
         result = self._write_results(written["Bucket"], folder, run.children)
+        is_tolerable = _is_tolerable(state, run)
         self._map_run = None
-        if len(failed) * 100 > state.tolerated * len(run.children):
+        if not is_tolerable:
             raise TaskError(
                 "States.ExceedToleratedFailureThreshold",
                 "The specified tolerated failure threshold was exceeded",
@@ -706,6 +710,7 @@ class Execution:
             arn=f"{self.arn}/{state.label}:{name}",
             # A child gets a copy: nothing of its parent can be seen through it.
             input=json.loads(json.dumps(child_input)),
+            on_visit=self.on_visit,
         )
 
     def _run_children(self, state: _Map, run: _MapRun) -> Any:
@@ -729,6 +734,8 @@ class Execution:
                 if following is not None:
                     order += 1
                     heapq.heappush(running, (following, order, steps))
+                elif not _is_tolerable(state, run):
+                    return
         finally:
             for _, _, steps in running:
                 steps.close()  # type: ignore[attr-defined]
@@ -786,6 +793,12 @@ class Execution:
                 "States.DataLimitExceeded",
                 "The data of a state is longer than 256 KiB",
             )
+
+
+def _is_tolerable(state: _Map, run: _MapRun) -> bool:
+    """Tell whether no more children have failed than a Map puts up with."""
+    failed = sum(child.status in ("FAILED", "TIMED_OUT") for child in run.children)
+    return failed * 100 <= state.tolerated * len(run.children)
 
 
 def _until(steps: Iterator[float], deadline: float) -> Any:

@@ -419,6 +419,22 @@ def test_failing_children_are_tolerated_up_to_a_share() -> None:
             assert "BrokenError" not in execution.cause
 
 
+def test_first_failure_of_a_child_ends_a_map_that_tolerates_none() -> None:
+    def work(payload: Any) -> Any:
+        if payload["key"] == "p/1":
+            raise TaskError("BrokenError")
+        return {}
+
+    stage = Stage({"work": work}, objects=["p/1", "p/2", "p/3"])
+    stage.seconds = 10
+    state = map_state()
+    del state["ToleratedFailurePercentage"]
+    execution = stage.execute(machine(Map=state, End=succeed()), GIVEN)
+    assert execution.error == "States.ExceedToleratedFailureThreshold"
+    # The third never began, and nobody waits for the second.
+    assert [payload["key"] for _, _, payload in stage.calls] == ["p/1"]
+
+
 def test_reader_is_tried_again_and_then_caught() -> None:
     state = map_state(
         Retry=[retrier("States.ItemReaderFailed", attempts=2)],
