@@ -47,6 +47,7 @@ DEFAULT_ENVIRONMENT = {
     "ON_INVALID_LINE": "reject",
     "MAX_REQUESTS_PER_BATCH": "50000",
     "MAX_BYTES_PER_BATCH": "100000000",
+    "MAX_BYTES_PER_RANGE": "1073741824",
     "MAX_ATTEMPTS": "3",
     "MAX_JOB_COST_USD": "0",
     "POLL_MIN_SECONDS": "5",
@@ -124,6 +125,10 @@ class World:
         reader_failures: How many times the next Maps cannot read their items.
         on_held: Called with an invocation when it is held.
         tells_ends: Tells whether the event of an execution's end arrives; it is best effort.
+        denies: Tells whether a policy denies an operation of S3 on a key.
+        on_visit: Called with the names of an execution and of the state that it, or a child of it,
+            enters.
+        time_limits: Time limits, in seconds, of executions by name that differ from the machine's.
         calls: How many calls were made in all.
     """
 
@@ -151,6 +156,9 @@ class World:
         self.reader_failures = 0
         self.on_held: Callable[[Invocation], None] = lambda _: None
         self.tells_ends: Callable[[Execution], bool] = lambda _: True
+        self.denies: Callable[[str, str], bool] = lambda operation, key: False
+        self.on_visit: Callable[[str, str], None] = lambda execution, state: None
+        self.time_limits: dict[str, float] = {}
         self.calls = 0
         self._random = random.Random(seed)
         self._heap: list[_Entry] = []
@@ -389,6 +397,8 @@ class World:
             arn=record.arn,
             given=json.loads(record.input),
         )
+        execution.timeout = self.time_limits.get(record.name, execution.timeout)
+        execution.on_visit = lambda state: self.on_visit(record.name, state)
         self.executions[record.name] = execution
         self._run_execution(execution, execution.run())
 
