@@ -17,7 +17,7 @@ import codecs
 import re
 from array import array
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Protocol, get_args
 
 import msgspec
 
@@ -130,11 +130,31 @@ def shown(text: str | None) -> str | None:
     return text[:MAX_SHOWN_CHARACTERS] + "…"
 
 
+class FirstUses(Protocol):
+    """Tells whether an id was used before."""
+
+    def add(self, custom_id: str, line: int) -> int | None:
+        """Note the use of an id on a line.
+
+        Args:
+            custom_id: The id.
+            line: The line, from 1; greater than in the call before.
+
+        Returns:
+            The line of the id's first use; None if it is this one.
+        """
+
+
 class LineChecker:
     """Checks the lines of one file and remembers the ids that were used."""
 
-    def __init__(self) -> None:
-        self._first_lines = _FirstLines()
+    def __init__(self, first_uses: FirstUses | None = None) -> None:
+        """Check lines.
+
+        Args:
+            first_uses: Knows which ids were used before; those of the lines checked when None.
+        """
+        self._first_uses = first_uses or FirstLines()
 
     def check(self, number: int, data: bytes) -> CheckedRequest | Problem:
         """Check one line.
@@ -160,7 +180,7 @@ class LineChecker:
         custom_id, body = request.custom_id, request.body
         if body.stream or "{" in custom_id or not data.endswith(b"}}"):
             return self._check_carefully(number, data)
-        first_line = self._first_lines.add(custom_id, number)
+        first_line = self._first_uses.add(custom_id, number)
         if first_line is not None:
             return _duplicate(number, custom_id, first_line)
         # The line has four keys and no others, and only the body has brackets and can end with one:
@@ -191,7 +211,7 @@ class LineChecker:
                 f"The custom_id must be a text that is not empty, but it is {found}. Give every "
                 f"request a custom_id of its own.",
             )
-        first_line = self._first_lines.add(custom_id, number)
+        first_line = self._first_uses.add(custom_id, number)
         if first_line is not None:
             return _duplicate(number, custom_id, first_line)
         result = _check_fields(custom_id, fields)
@@ -201,7 +221,7 @@ class LineChecker:
         return Problem(number, custom_id, code, message)
 
 
-class _FirstLines:
+class FirstLines(FirstUses):
     """Remembers on which line each custom_id was first used.
 
     A hash table in arrays: an id takes 20 to 50 bytes, whatever its length, where a dictionary

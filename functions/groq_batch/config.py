@@ -10,6 +10,9 @@ from groq_batch.options import MAX_ATTEMPTS_LIMIT, JobOptions, is_completion_win
 HARD_LINE_LIMIT_BYTES = 32 * 1024 * 1024
 """No request line may be longer, whatever ``MaxBytesPerBatch`` allows: a line is held in memory."""
 
+MAX_RANGE_BYTES = 2**32 - 1
+"""No range may be larger: the lines of one are counted in 32 bits."""
+
 
 class SettingsError(Exception):
     """The function's environment is incomplete or wrong; names every variable at fault."""
@@ -26,6 +29,7 @@ class Settings:
         default_options: The options of an upload that brings none of its own.
         max_requests_per_batch: Most request lines of a shard.
         max_bytes_per_batch: Most bytes of a shard.
+        max_bytes_per_range: Size in bytes of the ranges in which a large input is prepared.
         poll_min_seconds: Shortest time between two status checks.
         poll_max_seconds: Longest time between two status checks.
         delete_groq_files: Whether a finished job's files at Groq are deleted.
@@ -41,6 +45,7 @@ class Settings:
     default_options: JobOptions
     max_requests_per_batch: int
     max_bytes_per_batch: int
+    max_bytes_per_range: int
     poll_min_seconds: int
     poll_max_seconds: int
     delete_groq_files: bool
@@ -73,6 +78,7 @@ class Settings:
             ),
             max_requests_per_batch=reader.integer("MAX_REQUESTS_PER_BATCH", 1, 50_000),
             max_bytes_per_batch=reader.integer("MAX_BYTES_PER_BATCH", 1, 200_000_000),
+            max_bytes_per_range=reader.integer("MAX_BYTES_PER_RANGE", 1, MAX_RANGE_BYTES),
             poll_min_seconds=reader.integer("POLL_MIN_SECONDS", 1, 3600),
             poll_max_seconds=reader.integer("POLL_MAX_SECONDS", 300, 86_400),
             delete_groq_files=reader.choice("DELETE_GROQ_FILES", "true", "false") == "true",

@@ -59,6 +59,14 @@ class ModelEstimates(dict[str, ModelEstimate]):
         is_told_apart = len(self) < _MAX_MODELS and len(model) <= _MAX_MODEL_CHARACTERS
         return self.setdefault(model if is_told_apart else OTHER_MODELS, ModelEstimate())
 
+    def merge(self, others: Mapping[str, ModelEstimate]) -> None:
+        """Add the estimates of another part of a file."""
+        for model, estimate in others.items():
+            mine = self[model]
+            mine.requests += estimate.requests
+            mine.body_bytes += estimate.body_bytes
+            mine.output_tokens += estimate.output_tokens
+
 
 def estimate_tokens(body_bytes: int) -> float:
     """Return the estimated tokens of some bytes of request bodies."""

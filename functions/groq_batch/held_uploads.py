@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from groq_batch.storage import ObjectWriter, Storage
 
-_COMPLETED_AT_ONCE = 16
+_AT_ONCE = 16
 
 
 class LostUploadError(Exception):
@@ -75,10 +75,26 @@ class HeldUpload:
                     f"The upload of {self.key} does not exist any more"
                 ) from error
 
+    def abort(self, storage: Storage) -> None:
+        """Drop it; harmless to repeat, and when it was completed."""
+        try:
+            storage.s3.abort_multipart_upload(
+                Bucket=storage.bucket, Key=self.key, UploadId=self.upload_id
+            )
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") != "NoSuchUpload":
+                raise
+
+
+def abort_all(storage: Storage, uploads: Iterable[HeldUpload]) -> None:
+    """Drop uploads, many at a time."""
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        list(pool.map(lambda upload: upload.abort(storage), uploads))
+
 
 def complete_all(storage: Storage, uploads: Iterable[HeldUpload]) -> None:
     """Complete uploads, many at a time; raises as ``HeldUpload.complete`` does."""
-    with ThreadPoolExecutor(max_workers=_COMPLETED_AT_ONCE) as pool:
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
         list(pool.map(lambda upload: upload.complete(storage), uploads))
 
 

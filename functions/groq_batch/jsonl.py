@@ -89,7 +89,13 @@ def decompress(chunks: Iterable[bytes]) -> Iterator[bytes]:
         raise NotGzipError("The stream ends within a gzip member")
 
 
-def split_lines(chunks: Iterable[bytes], *, max_line_bytes: int) -> Iterator[Lines | LongLinePiece]:
+def split_lines(
+    chunks: Iterable[bytes],
+    *,
+    max_line_bytes: int,
+    first_line: int = 1,
+    begins_file: bool = True,
+) -> Iterator[Lines | LongLinePiece]:
     """Yield the lines of a file: those that end in one chunk together, for the sake of speed.
 
     Only the byte 0x0A ends a line: U+2028, U+2029 and U+0085 stand inside JSON texts. A byte order
@@ -100,11 +106,13 @@ def split_lines(chunks: Iterable[bytes], *, max_line_bytes: int) -> Iterator[Lin
     Args:
         chunks: The file, cut anywhere.
         max_line_bytes: Longest line that is yielded whole, in bytes without its line end.
+        first_line: Number of the first line.
+        begins_file: Whether the file begins here, where a byte order mark may stand.
     """
-    number = 1
+    number = first_line
     held = bytearray()
     is_long = False
-    for chunk in _without_bom(chunks):
+    for chunk in _without_bom(chunks) if begins_file else chunks:
         # BytesIO ends lines at 0x0A alone, and finds them several times as fast as bytes.split.
         lines = list(BytesIO(chunk))
         rest = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""

@@ -181,6 +181,21 @@ def shard_of_key(key: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+_TASK_KEY = re.compile(r"/ranges/([a-z]+)/tasks/([0-9]{5,})\.json$")
+
+
+def task_of_key(key: str) -> tuple[str, int]:
+    """Return phase and number of a task of the preparation of a large input.
+
+    Raises:
+        ValueError: The key is not a task's.
+    """
+    match = _TASK_KEY.search(key)
+    if match is None:
+        raise ValueError(f"{key!r} is not the key of a task (…/ranges/scan/tasks/00001.json)")
+    return match[1], int(match[2])
+
+
 def shard_number(key: str) -> int:
     """Return the number in the name of one of a shard's objects (``…/00001.json``)."""
     return int(key.rsplit("/", 1)[-1].split(".", 1)[0])
@@ -275,6 +290,46 @@ class WorkKeys:
     def summary(self, attempt: int, number: int) -> str:
         """What was counted when a shard attempt's results were stored."""
         return f"{self.summaries(attempt)}{shard_name(number)}.json"
+
+    # A large input is prepared by many invocations, each of which reads a byte range of it.
+
+    @property
+    def division(self) -> str:
+        """How a large input is divided; the first one that is written stands."""
+        return f"{self.prefix}ranges/division.json"
+
+    @property
+    def first_lines(self) -> str:
+        """The number of each range's first line in the file."""
+        return f"{self.prefix}ranges/first-lines.json"
+
+    def tasks(self, phase: str) -> str:
+        """Prefix of the tasks of a phase of the preparation; holds tasks and nothing else."""
+        return f"{self.prefix}ranges/{phase}/tasks/"
+
+    def task(self, phase: str, number: int) -> str:
+        """One task of a phase of the preparation."""
+        return f"{self.tasks(phase)}{shard_name(number)}.json"
+
+    def outcomes(self, phase: str) -> str:
+        """Prefix of what came out of the tasks of a phase."""
+        return f"{self.prefix}ranges/{phase}/outcomes/"
+
+    def outcome(self, phase: str, number: int) -> str:
+        """What came out of a task; the first one that is written stands."""
+        return f"{self.outcomes(phase)}{shard_name(number)}.json"
+
+    def uses(self, number: int) -> str:
+        """Records of the ids that a range uses, by partition."""
+        return f"{self.prefix}ranges/scan/uses/{shard_name(number)}"
+
+    def repeats(self, number: int) -> str:
+        """Records of the lines that repeat an id of a partition, by range."""
+        return f"{self.prefix}ranges/match/repeats/{shard_name(number)}"
+
+    def problems(self, number: int) -> str:
+        """The problems that a task found in its lines, in the form of ``invalid/<path>``."""
+        return f"{self.prefix}ranges/cut/problems/{shard_name(number)}.jsonl"
 
     def map_results(self) -> str:
         """Prefix that the Distributed Maps write their own results to."""

@@ -1,4 +1,7 @@
-"""Prepare a job: read the input once, check all of it, cut it into shards, decide.
+"""Prepare a job: read the input, check all of it, cut it into shards, decide.
+
+An input of the usual size is read once, by one invocation. A large one is divided and read by many
+(see ``division``); this module then answers with the tasks that come next, until all is done.
 
 Nothing is sent before the last line has passed. The shards are uploads that S3 holds back until
 they are completed, so that a rejected file leaves nothing behind; which ones are completed is
@@ -9,10 +12,9 @@ stands, everything that it tells of stands as well.
 from __future__ import annotations
 
 import time
-import zlib
-from collections.abc import Callable, Collection
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,7 +23,9 @@ from groq_batch.checks import Problem, problem_row
 from groq_batch.config import Settings
 from groq_batch.cost import estimate_cost_usd, unknown_models
 from groq_batch.delivery import Delivery
-from groq_batch.held_uploads import HeldUpload, HeldWriter, complete_all
+from groq_batch.division import CutOutcome, Division
+from groq_batch.fan_out import FanOut, is_large, new_division
+from groq_batch.held_uploads import HeldUpload, abort_all, complete_all
 from groq_batch.jobs import (
     MAX_KEPT_PROBLEMS,
     JobRecord,
@@ -33,20 +37,28 @@ from groq_batch.jobs import (
 from groq_batch.observability import logger
 from groq_batch.options import JobOptions, parse_options
 from groq_batch.plans import Plan
+from groq_batch.read_ahead import read_ahead
 from groq_batch.reports import running_report
-from groq_batch.split import InputSummary, ShardSummary, SplitLimits, split_input
+from groq_batch.shard_uploads import ProblemWriter, ShardUploads
+from groq_batch.split import (
+    EMPTY_FILE,
+    InputSummary,
+    ShardSummary,
+    SplitLimits,
+    merge_summaries,
+    split_input,
+)
 from groq_batch.status import FIRST_PAUSE_SECONDS
 from groq_batch.storage import (
     ConflictError,
     MissingObjectError,
     ObjectHead,
     Storage,
+    StoredObject,
     UnreadableObjectError,
 )
 from groq_batch.upload_keys import check_key
 
-_SEALED_AT_ONCE = 4
-_DROPPED_AT_ONCE = 16
 _INPUT_TRIES = 5
 _INPUT_PAUSE_SECONDS = 2.0
 _SHOWN_NAMES = 5
@@ -61,6 +73,8 @@ class Preparation:
         accepted: Whether there is something to send.
         attempt: The first attempt.
         shards_prefix: Where its shards stand.
+        tasks_prefix: Where tasks stand that are to be done before this step is called again; none
+            when empty.
         polls: Status checks made: none.
         resume_in: Waiting time, in seconds, before shards that could not be sent are tried again.
     """
@@ -68,6 +82,7 @@ class Preparation:
     accepted: bool
     attempt: int
     shards_prefix: str
+    tasks_prefix: str = ""
     polls: int = 0
     resume_in: int = FIRST_PAUSE_SECONDS
 
@@ -77,6 +92,7 @@ class Preparation:
             "accepted": self.accepted,
             "attempt": self.attempt,
             "shards_prefix": self.shards_prefix,
+            "tasks_prefix": self.tasks_prefix,
             "polls": self.polls,
             "resume_in": self.resume_in,
         }
@@ -90,7 +106,7 @@ def prepare_input(
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Preparation:
-    """Check a job's input and make its plan.
+    """Check a job's input and make its plan, or the next tasks of doing so.
 
     Args:
         storage: The bucket.
@@ -121,7 +137,10 @@ def prepare_input(
         plan = Plan.load(storage, keys)
         if plan is None:
             now = timestamp(datetime.fromtimestamp(clock(), UTC))
-            plan = _Preparing(storage, settings, request, keys, sleep).run(key_problem, now)
+            found = _Preparing(storage, settings, request, keys, sleep, now).run(key_problem)
+            if isinstance(found, str):
+                return replace(_preparation(keys, accepted=False), tasks_prefix=found)
+            plan = found
         complete_all(storage, plan.uploads)
         record = plan.record
         # Whoever stopped the job meanwhile has found no record, and ends the job without rows.
@@ -169,59 +188,126 @@ class _Preparing:
         request: JobRequest,
         keys: layout.WorkKeys,
         sleep: Callable[[float], None],
+        now: str,
     ) -> None:
         self._storage = storage
         self._settings = settings
         self._request = request
         self._keys = keys
         self._sleep = sleep
+        self._now = now
 
-    def run(self, key_problem: Problem | None, now: str) -> Plan:
-        """Check everything; returns the plan that stands, be it this invocation's or another's."""
-        sink = _Sink(self._storage, self._keys, compress=layout.is_gzip(self._request.path))
-        try:
-            record = self._check(key_problem, sink, now)
-            plan = Plan(record=record, uploads=sink.hold(shards=record.accepted))
-        except BaseException:
-            sink.abort()
-            raise
-        # From here on a failure leaves the uploads alone, for the plan may stand. Those that no
-        # plan names are dropped by S3 after some days.
-        standing = plan.propose(self._storage, self._keys)
-        sink.abort(keep=standing.uploads)
-        return standing
+    def run(self, key_problem: Problem | None) -> Plan | str:
+        """Check everything.
 
-    def _check(self, key_problem: Problem | None, sink: _Sink, now: str) -> JobRecord:
-        """Check everything and return the record of it."""
+        Returns:
+            The plan that stands, be it this invocation's or another's, or the prefix of the tasks
+            that are to be done first.
+        """
         head = None
         try:
             head = self._head()
             if key_problem is not None:
-                return self._rejected_unread(key_problem, sink, head, now)
+                return self._rejected_unread(key_problem, head)
+            return self._read(head)
+        except (MissingObjectError, UnreadableObjectError) as error:
+            return self._propose(Plan(record=self._unreadable(error, head), uploads=()))
+
+    def _read(self, head: ObjectHead) -> Plan | str:
+        """Read the input: alone, or by many invocations."""
+        settings, request = self._settings, self._request
+        division = Division.load(self._storage, self._keys)
+        if division is None:
             options, problems = parse_options(
                 head.metadata,
-                defaults=self._settings.default_options,
-                work_retention_days=self._settings.work_retention_days,
+                defaults=settings.default_options,
+                work_retention_days=settings.work_retention_days,
             )
-            summary = split_input(
-                self._storage.chunks(self._request.key, version_id=self._request.version_id),
-                gzipped=layout.is_gzip(self._request.key),
-                limits=SplitLimits(
-                    max_requests=self._settings.max_requests_per_batch,
-                    max_bytes=self._settings.max_bytes_per_batch,
-                    max_line_bytes=self._settings.max_line_bytes,
-                ),
-                skip_invalid=options.skip_invalid_lines,
-                sink=sink,
-                check_only=bool(problems),
+            limits = SplitLimits(
+                max_requests=settings.max_requests_per_batch,
+                max_bytes=settings.max_bytes_per_batch,
+                max_line_bytes=settings.max_line_bytes,
             )
-        except (MissingObjectError, UnreadableObjectError) as error:
-            return self._unreadable(error, head, now)
+            # What has no version might be another file in the next range.
+            can_be_divided = request.version_id is not None and not layout.is_gzip(request.key)
+            if not can_be_divided or not is_large(head.size, settings.max_bytes_per_range):
+                return self._read_alone(head, limits, options, problems)
+            division = new_division(
+                size=head.size,
+                range_bytes=settings.max_bytes_per_range,
+                limits=limits,
+                options=options,
+                option_problems=problems,
+            ).propose(self._storage, self._keys)
+        found = FanOut(self._storage, self._keys, division).advance()
+        return found if isinstance(found, str) else self._read_by_many(division, found)
+
+    def _read_alone(
+        self, head: ObjectHead, limits: SplitLimits, options: JobOptions, problems: list[Problem]
+    ) -> Plan:
+        request = self._request
+        with self._uploads() as uploads:
+            chunks = self._storage.chunks(request.key, version_id=request.version_id)
+            with closing(read_ahead(chunks)) as pieces:
+                summary = split_input(
+                    pieces,
+                    gzipped=layout.is_gzip(request.key),
+                    limits=limits,
+                    skip_invalid=options.skip_invalid_lines,
+                    sink=uploads,
+                    check_only=bool(problems),
+                )
+            record = self._decide(summary, options, problems, head.size, uploads.problems())
+            plan = _new_plan(record, uploads.hold_shards() if record.accepted else (), uploads)
+        return self._propose(plan, uploads)
+
+    def _read_by_many(self, division: Division, cuts: list[CutOutcome]) -> Plan:
+        summary = merge_summaries(cut.summary for cut in cuts)
+        problems = [cut.problems for cut in cuts if cut.problems is not None]
+        shards = tuple(upload for cut in cuts for upload in cut.shards)
+        complete_all(self._storage, problems)
+        with self._uploads() as uploads:
+            uploads.problems().join(
+                self._storage, [StoredObject(upload.key, upload.size) for upload in problems]
+            )
+            if not summary.total:
+                summary.reject(EMPTY_FILE)
+                uploads.problems().write(problem_row(EMPTY_FILE))
+            record = self._decide(
+                summary,
+                division.options,
+                list(division.option_problems),
+                division.size,
+                uploads.problems(),
+            )
+            plan = _new_plan(record, shards if record.accepted else (), uploads)
+        standing = self._propose(plan, uploads)
+        kept = {upload.upload_id for upload in standing.uploads}
+        abort_all(self._storage, (one for one in shards if one.upload_id not in kept))
+        return standing
+
+    def _decide(
+        self,
+        summary: InputSummary,
+        options: JobOptions,
+        problems: list[Problem],
+        input_bytes: int,
+        writer: ProblemWriter,
+    ) -> JobRecord:
+        """Return the record of an input that was read; what rejects it besides is written."""
         if not problems and summary.fatal is None:
             problems = _too_expensive(summary, options)
         for problem in problems:
-            sink.problems().write(problem_row(problem))
-        return _decided(summary, options, problems, input_bytes=head.size, now=now)
+            writer.write(problem_row(problem))
+        return _decided(summary, options, problems, input_bytes=input_bytes, now=self._now)
+
+    def _uploads(self) -> ShardUploads:
+        return ShardUploads(
+            self._storage,
+            self._keys,
+            problems_key=self._keys.invalid,
+            compress=layout.is_gzip(self._request.path),
+        )
 
     def _head(self) -> ObjectHead:
         """Read the metadata of the version.
@@ -246,21 +332,33 @@ class _Preparing:
                 self._sleep(_INPUT_PAUSE_SECONDS)
         raise refusal
 
-    def _rejected_unread(
-        self, problem: Problem, sink: _Sink, head: ObjectHead, now: str
-    ) -> JobRecord:
+    def _rejected_unread(self, problem: Problem, head: ObjectHead) -> Plan:
         """Reject an upload for its key, whatever is in it."""
-        sink.problems().write(problem_row(problem))
-        return JobRecord(
+        record = JobRecord(
             accepted=False,
             options=self._settings.default_options,
             input_bytes=head.size,
             problems=(problem,),
             problems_total=1,
-            prepared_at=now,
+            prepared_at=self._now,
         )
+        with self._uploads() as uploads:
+            uploads.problems().write(problem_row(problem))
+            plan = _new_plan(record, (), uploads)
+        return self._propose(plan, uploads)
 
-    def _unreadable(self, error: Exception, head: ObjectHead | None, now: str) -> JobRecord:
+    def _propose(self, plan: Plan, uploads: ShardUploads | None = None) -> Plan:
+        """Write the plan down unless one stands; returns the one that stands.
+
+        A failure here leaves the uploads alone, for the plan may stand. Those that no plan names
+        are dropped by S3 after some days.
+        """
+        standing = plan.propose(self._storage, self._keys)
+        if uploads is not None:
+            uploads.abort(keep=standing.uploads)
+        return standing
+
+    def _unreadable(self, error: Exception, head: ObjectHead | None) -> JobRecord:
         if isinstance(error, MissingObjectError):
             text = (
                 "The uploaded object does not exist any more; it was deleted before it could be "
@@ -276,8 +374,13 @@ class _Preparing:
             options=self._settings.default_options,
             failure={"code": "input_unreadable", "message": text},
             input_bytes=head.size if head else 0,
-            prepared_at=now,
+            prepared_at=self._now,
         )
+
+
+def _new_plan(record: JobRecord, shards: tuple[HeldUpload, ...], uploads: ShardUploads) -> Plan:
+    problems = uploads.problems().hold()
+    return Plan(record=record, uploads=(*shards, problems) if problems else shards)
 
 
 def _decided(
@@ -349,97 +452,3 @@ def _shard_record(shard: ShardSummary) -> ShardRecord:
     return ShardRecord(
         number=shard.number, requests=shard.requests, bytes=shard.bytes, skipped=shard.skipped
     )
-
-
-class _Sink:
-    """Takes what the splitting finds into uploads that S3 holds back."""
-
-    def __init__(self, storage: Storage, keys: layout.WorkKeys, *, compress: bool) -> None:
-        self._storage = storage
-        self._keys = keys
-        self._open: dict[str, HeldWriter] = {}
-        self._current = 0
-        self._ended: list[HeldWriter] = []
-        self._pool = ThreadPoolExecutor(max_workers=_SEALED_AT_ONCE)
-        self._sealing: list[Future[None]] = []
-        self._problems = _ProblemWriter(HeldWriter(storage, keys.invalid), compress=compress)
-
-    def shard(self, number: int) -> HeldWriter:
-        return self._writer(number, self._keys.shard(1, number))
-
-    def skipped_index(self, number: int) -> HeldWriter:
-        return self._writer(number, self._keys.skipped_index(number))
-
-    def skipped_raw(self, number: int) -> HeldWriter:
-        return self._writer(number, self._keys.skipped_raw(number))
-
-    def problems(self) -> _ProblemWriter:
-        return self._problems
-
-    def hold(self, *, shards: bool) -> tuple[HeldUpload, ...]:
-        """End the writing.
-
-        Args:
-            shards: Whether the job goes on with its shards, not only with its problems.
-
-        Returns:
-            What the job goes on with.
-        """
-        uploads: list[HeldUpload] = []
-        if shards:
-            self._seal_current()
-            self._wait_for_sealing(0)
-            uploads += [writer.hold() for writer in self._ended]
-        problems = self._problems.hold()
-        return (*uploads, problems) if problems is not None else tuple(uploads)
-
-    def abort(self, *, keep: Collection[HeldUpload] = ()) -> None:
-        """Drop everything but what is to be kept."""
-        self._pool.shutdown()
-        kept = {upload.upload_id for upload in keep}
-        writers = (*self._ended, *self._open.values(), self._problems.writer)
-        with ThreadPoolExecutor(max_workers=_DROPPED_AT_ONCE) as pool:
-            list(pool.map(HeldWriter.abort, (one for one in writers if one.upload_id not in kept)))
-
-    def _writer(self, number: int, key: str) -> HeldWriter:
-        if number != self._current:
-            # The one before is complete: its last bytes go to S3 and leave the memory.
-            self._seal_current()
-            self._current = number
-        if key not in self._open:
-            self._open[key] = HeldWriter(self._storage, key)
-        return self._open[key]
-
-    def _seal_current(self) -> None:
-        for writer in self._open.values():
-            self._ended.append(writer)
-            self._sealing.append(self._pool.submit(writer.seal))
-        self._open = {}
-        self._wait_for_sealing(_SEALED_AT_ONCE)
-
-    def _wait_for_sealing(self, most: int) -> None:
-        """Wait until few enough writers are being sealed; they hold a few parts each."""
-        while len(self._sealing) > most:
-            self._sealing.pop(0).result()
-
-
-class _ProblemWriter:
-    """Problem rows into ``invalid``, compressed like the input."""
-
-    def __init__(self, writer: HeldWriter, *, compress: bool) -> None:
-        self.writer = writer
-        self._gzip = zlib.compressobj(6, zlib.DEFLATED, 31) if compress else None
-        self._is_used = False
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append rows."""
-        self._is_used = True
-        self.writer.write(self._gzip.compress(data) if self._gzip else data)
-
-    def hold(self) -> HeldUpload | None:
-        """End the writing; returns what completes the upload, None if nothing was written."""
-        if not self._is_used:
-            return None
-        if self._gzip is not None:
-            self.writer.write(self._gzip.flush())
-        return self.writer.hold()

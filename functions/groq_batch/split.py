@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -11,6 +11,7 @@ import msgspec
 
 from groq_batch.checks import (
     CheckedRequest,
+    FirstUses,
     LineChecker,
     Problem,
     encoding_message,
@@ -30,6 +31,36 @@ from groq_batch.jsonl import (
 
 MAX_KEPT_PROBLEMS = 100
 """Problems that are kept in memory; all of them go to the sink."""
+
+MAX_GZIP_CONTENT_BYTES = 16 * 1024**3
+"""Most bytes that a compressed file may unpack to. It can only be read by one function from its
+beginning, in the time and the memory that a function has; docs/performance.md has the figures."""
+
+MAX_GZIP_LINES = 40_000_000
+"""Most lines of a compressed file, for the same reason: each id takes memory."""
+
+EMPTY_FILE = Problem(
+    None,
+    None,
+    "empty_file",
+    "The file holds no request. Write each request as one JSON object on one line.",
+)
+NOT_GZIP = Problem(
+    None,
+    None,
+    "not_gzip",
+    "The name ends in .gz, so the file must be gzip, but it is not, or it is damaged or cut short. "
+    "Compress it again, or upload it uncompressed under a name without .gz.",
+)
+GZIP_TOO_LARGE = Problem(
+    None,
+    None,
+    "gzip_too_large",
+    f"The file unpacks to more than {MAX_GZIP_CONTENT_BYTES // 1024**3} GiB or "
+    f"{MAX_GZIP_LINES:,} lines, and a compressed file can only be read from its beginning. Upload "
+    f"it uncompressed, under a name that ends in .jsonl, which has no such limit, or in several "
+    f"files.",
+)
 
 _BEGINNING_BYTES = 16
 """Of a long line its beginning is kept, which may tell what the file is."""
@@ -52,6 +83,23 @@ class SplitLimits:
     max_requests: int
     max_bytes: int
     max_line_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilePart:
+    """Where a part of a file stands in it.
+
+    Attributes:
+        begins_file: Whether the file begins with it.
+        first_line: Number of its first line, from 1.
+        first_shard: Number of its first shard, from 1.
+        first_uses: Knows which ids were used before, in this part or in others.
+    """
+
+    begins_file: bool
+    first_line: int
+    first_shard: int
+    first_uses: FirstUses
 
 
 class ByteWriter(Protocol):
@@ -106,7 +154,8 @@ class InputSummary:
         models: What each model is asked to do by the good lines.
         problems: The first problems, that of the whole file first, with ids cut to what is shown.
         problems_total: How many there are.
-        fatal: The problem of the whole file, if it has one: ``empty_file`` or ``not_gzip``.
+        fatal: The problem of the whole file, if it has one: ``empty_file``, ``not_gzip`` or
+            ``gzip_too_large``.
     """
 
     lines: int = 0
@@ -123,6 +172,27 @@ class InputSummary:
         """Lines that are not blank."""
         return self.good + self.invalid
 
+    def reject(self, problem: Problem) -> None:
+        """Record a problem of the whole file."""
+        self.fatal = problem
+        self.problems.insert(0, problem)
+        del self.problems[MAX_KEPT_PROBLEMS:]
+        self.problems_total += 1
+
+
+def merge_summaries(parts: Iterable[InputSummary]) -> InputSummary:
+    """Return what was found in a file from what was found in its parts, in order."""
+    merged = InputSummary()
+    for part in parts:
+        merged.lines += part.lines
+        merged.good += part.good
+        merged.invalid += part.invalid
+        merged.shards += part.shards
+        merged.models.merge(part.models)
+        merged.problems += part.problems[: MAX_KEPT_PROBLEMS - len(merged.problems)]
+        merged.problems_total += part.problems_total
+    return merged
+
 
 def split_input(
     chunks: Iterable[bytes],
@@ -132,8 +202,9 @@ def split_input(
     skip_invalid: bool,
     sink: ShardSink,
     check_only: bool = False,
+    part: FilePart | None = None,
 ) -> InputSummary:
-    """Check an input and cut it into shards.
+    """Check an input, or a part of one, and cut it into shards.
 
     A shard is a contiguous region of the lines that are not blank. A new one begins at the good
     line that would not fit any more, so that bad lines belong to the region in which they stand and
@@ -150,54 +221,86 @@ def split_input(
         sink: Takes shards, bad lines and problems.
         check_only: Whether the file is rejected anyway, and only what is wrong with its lines is
             of interest: neither shards nor bad lines are written.
+        part: Which part of the file the bytes are; None when they are all of it. A part may be
+            empty.
     """
     splitter = _Splitter(
-        limits, sink, writes_shards=not check_only, skip_invalid=skip_invalid and not check_only
+        limits,
+        sink,
+        writes_shards=not check_only,
+        skip_invalid=skip_invalid and not check_only,
+        part=part,
     )
-    source = decompress(chunks) if gzipped else chunks
+    source = _limited(decompress(chunks)) if gzipped else chunks
     try:
-        for item in split_lines(source, max_line_bytes=splitter.max_line_bytes):
+        for item in split_lines(
+            source,
+            max_line_bytes=splitter.max_line_bytes,
+            first_line=part.first_line if part else 1,
+            begins_file=part is None or part.begins_file,
+        ):
             if isinstance(item, Lines):
                 splitter.take_lines(item)
             else:
                 splitter.take_piece(item)
     except NotGzipError:
-        splitter.reject(
-            "not_gzip",
-            "The name ends in .gz, so the file must be gzip, but it is not, or it is damaged or "
-            "cut short. Compress it again, or upload it uncompressed under a name without .gz.",
-        )
+        splitter.reject(NOT_GZIP)
+    except _TooLargeError:
+        splitter.reject(GZIP_TOO_LARGE)
     else:
-        if not splitter.summary.total:
-            splitter.reject(
-                "empty_file",
-                "The file holds no request. Write each request as one JSON object on one line.",
-            )
+        if part is None and not splitter.summary.total:
+            splitter.reject(EMPTY_FILE)
     splitter.flush()
     return splitter.summary
+
+
+class _TooLargeError(Exception):
+    """A compressed file has more in it than one function can read."""
+
+
+def _limited(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield what a compressed file unpacks to, up to the limits.
+
+    Raises:
+        _TooLargeError: There is more.
+    """
+    size = lines = 0
+    for chunk in chunks:
+        size += len(chunk)
+        lines += chunk.count(b"\n")
+        if size > MAX_GZIP_CONTENT_BYTES or lines > MAX_GZIP_LINES:
+            raise _TooLargeError
+        yield chunk
 
 
 class _Splitter:
     """The pass over an input."""
 
     def __init__(
-        self, limits: SplitLimits, sink: ShardSink, *, writes_shards: bool, skip_invalid: bool
+        self,
+        limits: SplitLimits,
+        sink: ShardSink,
+        *,
+        writes_shards: bool,
+        skip_invalid: bool,
+        part: FilePart | None,
     ) -> None:
         self.summary = InputSummary()
+        self._lines_before = part.first_line - 1 if part else 0
         self.max_line_bytes = min(limits.max_line_bytes, limits.max_bytes - 1)
         self._limits = limits
         self._writes_shards = writes_shards
         self._skip_invalid = skip_invalid
         self._sink = sink
-        self._checker = LineChecker()
-        self._shard = ShardSummary(number=1)
+        self._checker = LineChecker(part.first_uses if part else None)
+        self._shard = ShardSummary(number=part.first_shard if part else 1)
         self._unwritten: list[bytes] = []
         self._unwritten_bytes = 0
         self._long_line: _LongLine | None = None
 
     def take_lines(self, block: Lines) -> None:
         """Take whole lines, blank ones among them."""
-        self.summary.lines = block.first + len(block.lines) - 1
+        self.summary.lines = block.first + len(block.lines) - 1 - self._lines_before
         check, take_good = self._checker.check, self._take_good
         for number, data in enumerate(block.lines, block.first):
             found = check(number, data)
@@ -210,7 +313,7 @@ class _Splitter:
 
     def take_piece(self, piece: LongLinePiece) -> None:
         """Take a piece of a line that is too long to be held."""
-        self.summary.lines = piece.number
+        self.summary.lines = piece.number - self._lines_before
         if self._long_line is None:
             self._long_line = _LongLine()
         long_line = self._long_line
@@ -224,14 +327,9 @@ class _Splitter:
             self._long_line = None
             self._take_bad(long_line.problem(piece.number, self.max_line_bytes), long_line.size)
 
-    def reject(self, code: str, message: str) -> None:
+    def reject(self, problem: Problem) -> None:
         """Record a problem of the whole file."""
-        problem = Problem(None, None, code, message)
-        summary = self.summary
-        summary.fatal = problem
-        summary.problems.insert(0, problem)
-        del summary.problems[MAX_KEPT_PROBLEMS:]
-        summary.problems_total += 1
+        self.summary.reject(problem)
         self._sink.problems().write(problem_row(problem))
 
     def flush(self) -> None:

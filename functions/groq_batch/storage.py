@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import (
+    ClientError,
+    IncompleteReadError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -28,6 +33,8 @@ _MISSING_CODES = {"404", "NoSuchKey", "NotFound", "NoSuchVersion"}
 _CONFLICT_CODES = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}
 _VERSION_GONE_CODES = {"405", "MethodNotAllowed"}
 _DENIED_CODES = {"403", "AccessDenied"}
+_BROKEN_STREAM = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
+_STREAM_TRIES = 4
 _PASSING_CODES = {"ExpiredToken", "RequestTimeout", "RequestTimeTooSkewed"}
 
 JOB_METADATA = "groq-batch-job"
@@ -285,23 +292,60 @@ class Storage:
             MissingObjectError: The object or the version does not exist.
             UnreadableObjectError: S3 answers 400 or 403.
         """
+        return self._get(key, version_id=version_id, first=first, length=length)["Body"]
+
+    def chunks(
+        self, key: str, *, version_id: str | None = None, first: int = 0
+    ) -> Generator[bytes]:
+        """Yield an object's bytes in pieces, from the offset ``first`` on.
+
+        A stream that breaks is taken up again where it broke, on the very same object.
+
+        Raises:
+            MissingObjectError: The object or the version does not exist.
+            UnreadableObjectError: S3 answers 400 or 403.
+        """
+        offset, etag, broken = first, None, 0
+        left = 1
+        while left:
+            try:
+                answer = self._get(key, version_id=version_id, first=offset, if_match=etag)
+                etag, left = answer["ETag"], int(answer["ContentLength"])
+                with answer["Body"] as body:
+                    while piece := body.read(READ_BYTES):
+                        offset += len(piece)
+                        left -= len(piece)
+                        broken = 0
+                        yield piece
+                return
+            except _BROKEN_STREAM:
+                broken += 1
+                if broken == _STREAM_TRIES:
+                    raise
+
+    def _get(
+        self,
+        key: str,
+        *,
+        version_id: str | None,
+        first: int = 0,
+        length: int | None = None,
+        if_match: str | None = None,
+    ) -> dict[str, Any]:
         extra: dict[str, str] = {"VersionId": version_id} if version_id else {}
         if first or length is not None:
             extra["Range"] = f"bytes={first}-{'' if length is None else first + length - 1}"
+        if if_match is not None:
+            extra["IfMatch"] = if_match
         try:
-            return self.s3.get_object(Bucket=self.bucket, Key=key, **extra)["Body"]
+            answer: dict[str, Any] = self.s3.get_object(Bucket=self.bucket, Key=key, **extra)
         except ClientError as error:
             if _code(error) in _MISSING_CODES | _VERSION_GONE_CODES:
                 raise MissingObjectError(key) from error
             if _is_refused(error):
                 raise UnreadableObjectError(key) from error
             raise
-
-    def chunks(self, key: str, *, version_id: str | None = None) -> Iterator[bytes]:
-        """Yield an object's bytes in pieces; raises as ``open`` does."""
-        with self.open(key, version_id=version_id) as body:
-            while piece := body.read(READ_BYTES):
-                yield piece
+        return answer
 
     def writer(
         self,

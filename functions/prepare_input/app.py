@@ -1,4 +1,7 @@
-"""Checks a job's input and makes its plan. Called by the state PrepareInput."""
+"""Checks a job's input and makes its plan.
+
+Called by the state PrepareInput for a job, and by PrepareRange for a task of a large input.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,21 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from groq_batch import bootstrap
 from groq_batch.observability import logger
 from groq_batch.prepare import prepare_input
+from groq_batch.range_tasks import prepare_range
 
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Prepare ``job_id``; answers with where the shards stand and whether there are any."""
-    logger.append_keys(job_id=event["job_id"])
-    return prepare_input(
-        storage=bootstrap.storage(), settings=bootstrap.settings(), job_id=event["job_id"]
-    ).to_json()
+    """Prepare ``job_id``, or one task of doing so.
+
+    For a job it answers with where the shards stand and whether there are any, or with where the
+    tasks stand that come first. With ``task_key`` it does that task, whose outcome it leaves in
+    the bucket.
+    """
+    job_id = event["job_id"]
+    logger.append_keys(job_id=job_id)
+    storage = bootstrap.storage()
+    if "task_key" in event:
+        prepare_range(storage=storage, job_id=job_id, task_key=event["task_key"])
+        return {}
+    return prepare_input(storage=storage, settings=bootstrap.settings(), job_id=job_id).to_json()

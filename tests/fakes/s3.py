@@ -212,7 +212,12 @@ class FakeS3:
                 _precondition_failed(operation, "If-Match")
 
     def get_object(
-        self, *, Key: str, VersionId: str | None = None, Range: str | None = None
+        self,
+        *,
+        Key: str,
+        VersionId: str | None = None,
+        Range: str | None = None,
+        IfMatch: str | None = None,
     ) -> dict[str, Any]:
         operation = "GetObject"
         version = self._version(Key, VersionId)
@@ -224,6 +229,8 @@ class FakeS3:
             if VersionId is not None:
                 _fail(operation, 405, "MethodNotAllowed", "The specified method is not allowed.")
             _fail(operation, 404, "NoSuchKey", "The specified key does not exist.")
+        if IfMatch is not None and IfMatch.strip('"') != version.etag.strip('"'):
+            _precondition_failed(operation, "If-Match")
         data = version.data
         answer = self._described(version)
         if Range is not None:

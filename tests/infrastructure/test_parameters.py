@@ -224,6 +224,7 @@ def test_settings_are_the_parameters(stack: Stack):
     assert options.max_job_cost_usd == 0
     assert settings.max_requests_per_batch == 50_000
     assert settings.max_bytes_per_batch == 100_000_000
+    assert settings.max_bytes_per_range == 2**30
     assert settings.poll_min_seconds == 5
     assert settings.poll_max_seconds == 900
     assert settings.delete_groq_files is True
@@ -235,6 +236,7 @@ def test_settings_are_the_parameters(stack: Stack):
     [
         ("MaxRequestsPerBatch", "MAX_REQUESTS_PER_BATCH", ("1", "50000")),
         ("MaxBytesPerBatch", "MAX_BYTES_PER_BATCH", ("1", "200000000")),
+        ("MaxBytesPerRange", "MAX_BYTES_PER_RANGE", ("1", "4294967295")),
         ("MaxAttempts", "MAX_ATTEMPTS", ("1", str(MAX_ATTEMPTS_LIMIT))),
         ("PollMinSeconds", "POLL_MIN_SECONDS", ("1", "3600")),
         ("PollMaxSeconds", "POLL_MAX_SECONDS", ("300", "86400")),

@@ -144,6 +144,7 @@ class TestAccepted:
             "accepted": True,
             "attempt": 1,
             "shards_prefix": f"work/{job.job_id}/shards/attempt-1/",
+            "tasks_prefix": "",
             "polls": 0,
             "resume_in": Preparation(accepted=True, attempt=1, shards_prefix="").resume_in,
         }
@@ -536,6 +537,7 @@ SETTINGS = Settings(
     ),
     max_requests_per_batch=1,
     max_bytes_per_batch=1_000_000,
+    max_bytes_per_range=2**30,
     poll_min_seconds=5,
     poll_max_seconds=900,
     delete_groq_files=True,
@@ -855,11 +857,11 @@ class TestUnreadable:
 
 
 class _BrokenBody:
-    """A stream that ends in the middle with an error."""
+    """A stream that breaks in the middle, or at once."""
 
-    def __init__(self, body: Any) -> None:
+    def __init__(self, body: Any, *, gives: int) -> None:
         self._body = body
-        self._reads = 0
+        self._gives = gives
 
     def __enter__(self) -> _BrokenBody:
         return self
@@ -868,24 +870,41 @@ class _BrokenBody:
         self._body.close()
 
     def read(self, size: int) -> bytes:
-        self._reads += 1
-        if self._reads > 1:
+        if not self._gives:
             raise ReadTimeoutError(endpoint_url="https://s3")
-        data: bytes = self._body.read(size)
-        return data[: len(data) // 2]
+        data: bytes = self._body.read(min(size, self._gives))
+        self._gives -= len(data)
+        return data
 
 
-def test_a_read_that_breaks_off_is_begun_anew() -> None:
-    bucket = Bucket(*LINES)
+def breaking(streams: list[int], gives: int) -> Wire:
+    """Return a wire on which every stream of the input breaks after so many bytes."""
 
     def wire(call: Call, act: Callable[[], Any]) -> Any:
         answer = act()
         if (call.operation, call.target) == ("get_object", "input/a.jsonl"):
-            answer = {**answer, "Body": _BrokenBody(answer["Body"])}
+            streams.append(int(answer["ContentLength"]))
+            answer = {**answer, "Body": _BrokenBody(answer["Body"], gives=gives)}
         return answer
 
+    return wire
+
+
+@pytest.mark.parametrize("gives", [100, len(file_of(*LINES)) // 2, len(file_of(*LINES))])
+def test_a_stream_that_breaks_is_taken_up_where_it_broke(gives: int) -> None:
+    bucket = Bucket(*LINES)
+    streams: list[int] = []
+    bucket.check(bucket.prepare(breaking(streams, gives)))
+    size = len(file_of(*LINES))
+    assert streams == list(range(size, 0, -gives))
+
+
+def test_a_stream_that_gives_nothing_is_given_up() -> None:
+    bucket = Bucket(*LINES)
+    streams: list[int] = []
     with pytest.raises(ReadTimeoutError):
-        bucket.prepare(wire)
+        bucket.prepare(breaking(streams, 0))
+    assert len(streams) == 4
     assert bucket.s3.open_uploads == []
     assert bucket.s3.keys(KEYS.prefix) == []
     bucket.check(bucket.prepare())

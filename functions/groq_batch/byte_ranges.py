@@ -1,0 +1,73 @@
+"""Byte ranges of a large input: which lines are whose, so that many functions can read one file.
+
+A line belongs to the range in which its first byte stands. A range therefore begins after the first
+line end that it meets (unless it is the first of the file) and goes on past its end until the line
+that it has begun is complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """A range of a file.
+
+    Attributes:
+        first: Offset of its first byte.
+        end: Offset of the first byte behind it.
+    """
+
+    first: int
+    end: int
+
+    @property
+    def read_from(self) -> int:
+        """Offset to read from: the byte before the range tells whether a line begins with it."""
+        return max(0, self.first - 1)
+
+
+def divide(size: int, range_bytes: int) -> list[ByteRange]:
+    """Divide a file of ``size`` bytes into ranges of ``range_bytes``; the last may be shorter."""
+    return [
+        ByteRange(first, min(first + range_bytes, size)) for first in range(0, size, range_bytes)
+    ]
+
+
+def owned_lines(chunks: Iterable[bytes], part: ByteRange) -> Iterator[bytes]:
+    """Yield the bytes of the lines that belong to a range.
+
+    Args:
+        chunks: The file from ``part.read_from`` on; no more is taken of them than needed.
+        part: The range.
+
+    Yields:
+        The lines, cut anywhere, the last one with its line end if it has one.
+    """
+    position = part.read_from
+    is_inside = part.first == 0
+    for chunk in chunks:
+        begin = 0
+        if not is_inside:
+            # The line that begins last in this range follows a line end before its last byte.
+            begin = chunk.find(b"\n", 0, max(0, part.end - 1 - position)) + 1
+            is_inside = begin > 0
+        if is_inside:
+            end = _line_end(chunk, max(begin, part.end - 1 - position))
+            if end is not None:
+                yield chunk[begin:end]
+                return
+            if begin < len(chunk):
+                yield chunk[begin:]
+        position += len(chunk)
+        if not is_inside and position >= part.end - 1:
+            return
+
+
+def _line_end(chunk: bytes, start: int) -> int | None:
+    """Return where a chunk's first line end from ``start`` on ends, or None."""
+    if start >= len(chunk):
+        return None
+    return chunk.find(b"\n", start) + 1 or None

@@ -1,0 +1,139 @@
+"""Where a preparation writes shards and problems: into uploads that S3 holds back."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Collection
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Self
+
+from groq_batch import layout
+from groq_batch.held_uploads import HeldUpload, HeldWriter
+from groq_batch.joining import join
+from groq_batch.storage import Storage, StoredObject
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_SEALED_AT_ONCE = 4
+_DROPPED_AT_ONCE = 16
+
+
+class ShardUploads:
+    """Takes what the splitting finds into uploads that S3 holds back.
+
+    A shard of the first attempt is three objects at most: its requests, and in a job that leaves
+    out bad lines those of its region and what is wrong with them. Used as a context manager it
+    leaves nothing behind when the block fails.
+    """
+
+    def __init__(
+        self, storage: Storage, keys: layout.WorkKeys, *, problems_key: str, compress: bool = False
+    ) -> None:
+        """Write for a job.
+
+        Args:
+            storage: The bucket.
+            keys: The job's working files.
+            problems_key: Where the problems go.
+            compress: Whether they are compressed.
+        """
+        self._storage = storage
+        self._keys = keys
+        self._open: dict[str, HeldWriter] = {}
+        self._current = 0
+        self._ended: list[HeldWriter] = []
+        self._pool = ThreadPoolExecutor(max_workers=_SEALED_AT_ONCE)
+        self._sealing: list[Future[None]] = []
+        self._problems = ProblemWriter(HeldWriter(storage, problems_key), compress=compress)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            self.abort()
+
+    def shard(self, number: int) -> HeldWriter:
+        """Return where the request lines of a shard go."""
+        return self._writer(number, self._keys.shard(1, number))
+
+    def skipped_index(self, number: int) -> HeldWriter:
+        """Return where a row for each bad line of a shard's region goes."""
+        return self._writer(number, self._keys.skipped_index(number))
+
+    def skipped_raw(self, number: int) -> HeldWriter:
+        """Return where the bad lines of a shard's region go."""
+        return self._writer(number, self._keys.skipped_raw(number))
+
+    def problems(self) -> ProblemWriter:
+        """Return where a row for each problem goes."""
+        return self._problems
+
+    def hold_shards(self) -> tuple[HeldUpload, ...]:
+        """End the writing of the shards and return what completes them."""
+        self._seal_current()
+        self._wait_for_sealing(0)
+        return tuple(writer.hold() for writer in self._ended)
+
+    def abort(self, *, keep: Collection[HeldUpload] = ()) -> None:
+        """Drop everything but what is to be kept."""
+        self._pool.shutdown()
+        kept = {upload.upload_id for upload in keep}
+        writers = (*self._ended, *self._open.values(), self._problems.writer)
+        with ThreadPoolExecutor(max_workers=_DROPPED_AT_ONCE) as pool:
+            list(pool.map(HeldWriter.abort, (one for one in writers if one.upload_id not in kept)))
+
+    def _writer(self, number: int, key: str) -> HeldWriter:
+        if number != self._current:
+            # The one before is complete: its last bytes go to S3 and leave the memory.
+            self._seal_current()
+            self._current = number
+        if key not in self._open:
+            self._open[key] = HeldWriter(self._storage, key)
+        return self._open[key]
+
+    def _seal_current(self) -> None:
+        for writer in self._open.values():
+            self._ended.append(writer)
+            self._sealing.append(self._pool.submit(writer.seal))
+        self._open = {}
+        self._wait_for_sealing(_SEALED_AT_ONCE)
+
+    def _wait_for_sealing(self, most: int) -> None:
+        """Wait until few enough writers are being sealed; they hold a few parts each."""
+        while len(self._sealing) > most:
+            self._sealing.pop(0).result()
+
+
+class ProblemWriter:
+    """Problem rows into ``invalid``, compressed like the input."""
+
+    def __init__(self, writer: HeldWriter, *, compress: bool) -> None:
+        """Write to ``writer``."""
+        self.writer = writer
+        self._gzip = zlib.compressobj(6, zlib.DEFLATED, 31) if compress else None
+        self._is_used = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append rows."""
+        self._is_used = True
+        self.writer.write(self._gzip.compress(data) if self._gzip else data)
+
+    def join(self, storage: Storage, sources: Collection[StoredObject]) -> None:
+        """Append the rows of other objects, none of which is compressed, and neither is this."""
+        self._is_used = self._is_used or bool(sources)
+        join(storage, sources, self.writer)
+
+    def hold(self) -> HeldUpload | None:
+        """End the writing; returns what completes the upload, None if nothing was written."""
+        if not self._is_used:
+            return None
+        if self._gzip is not None:
+            self.writer.write(self._gzip.flush())
+        return self.writer.hold()

@@ -1,0 +1,411 @@
+"""A large input, prepared by many invocations: the same as by one, at any range size."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import gzip
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from groq_batch import layout
+from groq_batch.config import Settings
+from groq_batch.held_uploads import HeldUpload
+from groq_batch.jobs import JobRecord, JobRequest, Stop
+from groq_batch.prepare import Preparation, prepare_input
+from groq_batch.range_tasks import prepare_range
+from groq_batch.storage import Storage
+from tests.fakes.calls import Call, Wire, plain_wire
+from tests.fakes.s3 import FakeS3, client_error
+from tests.integration.test_prepare_input import SETTINGS, Calls, Death, bad, request
+
+JOB = "a-0123456789"
+KEYS = layout.WorkKeys(JOB)
+KEY = "input/a.jsonl"
+ALONE = dataclasses.replace(SETTINGS, max_requests_per_batch=3, max_bytes_per_batch=2_000)
+"""Settings under which one invocation prepares every file of these tests."""
+
+
+def strict(base: Settings) -> Settings:
+    """Return settings under which a bad line rejects the file."""
+    options = dataclasses.replace(base.default_options, skip_invalid_lines=False)
+    return dataclasses.replace(base, default_options=options)
+
+
+def by_many(base: Settings, range_bytes: int) -> Settings:
+    return dataclasses.replace(base, max_bytes_per_range=range_bytes)
+
+
+class Bucket:
+    """A bucket with one upload and its job."""
+
+    def __init__(self, data: bytes, **metadata: str) -> None:
+        self.s3 = FakeS3()
+        answer = self.s3.client().put_object(Bucket="bucket", Key=KEY, Body=data, Metadata=metadata)
+        self.request = JobRequest(
+            job_id=JOB,
+            bucket="bucket",
+            key=KEY,
+            version_id=answer["VersionId"],
+            path="a.jsonl",
+            started_at="2026-03-01T00:00:00.000Z",
+            claimed_by="test",
+        )
+        self.storage().put_json(layout.job_key(JOB), self.request.to_json())
+
+    def storage(self, wire: Wire = plain_wire) -> Storage:
+        return Storage(s3=self.s3.client(wire), bucket="bucket")
+
+    def begin(self, settings: Settings, wire: Wire = plain_wire) -> Preparation:
+        return prepare_input(
+            storage=self.storage(wire), settings=settings, job_id=JOB, sleep=pytest.fail
+        )
+
+    def work(self, task_key: str, wire: Wire = plain_wire) -> None:
+        prepare_range(storage=self.storage(wire), job_id=JOB, task_key=task_key)
+
+    def steps(self, settings: Settings) -> Iterator[Callable[[Wire], Preparation | None]]:
+        """Yield the steps that the state machine would take, until the input is prepared."""
+        answers: list[Preparation] = []
+
+        def begin(wire: Wire = plain_wire) -> Preparation:
+            answers.append(self.begin(settings, wire))
+            return answers[-1]
+
+        while not answers or answers[-1].tasks_prefix:
+            yield begin
+            if answers[-1].tasks_prefix:
+                for key in self.s3.keys(answers[-1].tasks_prefix):
+                    yield lambda wire, key=key: self.work(key, wire)
+
+    def prepare(self, settings: Settings) -> Preparation:
+        answer = None
+        for step in self.steps(settings):
+            answer = step(plain_wire) or answer
+        assert answer is not None
+        return answer
+
+    @property
+    def record(self) -> JobRecord:
+        record = JobRecord.load(self.storage(), KEYS)
+        assert record is not None
+        return record
+
+    def found(self) -> dict[str, Any]:
+        """Return all that the further steps go on with, told without the cuts between shards."""
+        record = self.record
+        data = record.to_json()
+        del data["prepared_at"], data["shards"]
+        numbers = [shard.number for shard in record.shards]
+        assert numbers == sorted(set(numbers))
+        assert self.s3.keys(KEYS.shards(1)) == [KEYS.shard(1, number) for number in numbers]
+        lines: list[Any] = []
+        for shard in record.shards:
+            assert shard.requests >= 1
+            region = self.region(shard.number)
+            assert len(region) == shard.requests + shard.skipped
+            lines += region
+        skipped = [*self.s3.keys(f"{KEYS.prefix}skipped/")]
+        expected = {
+            key
+            for shard in record.shards
+            if shard.skipped
+            for key in (KEYS.skipped_index(shard.number), KEYS.skipped_raw(shard.number))
+        }
+        assert set(skipped) == expected
+        return {
+            "record": data,
+            "lines": lines,
+            "invalid": (self.s3.read(KEYS.invalid) or b"").splitlines(),
+        }
+
+    def region(self, number: int) -> list[Any]:
+        """Return the lines of a shard's region in order, the bad ones with what is wrong."""
+        sent = self.s3.read(KEYS.shard(1, number)) or b""
+        assert len(sent) <= 2_000
+        good = iter(sent.split(b"\n")[:-1])
+        raw = self.s3.read(KEYS.skipped_raw(number)) or b""
+        lines: list[Any] = []
+        for row in map(json.loads, (self.s3.read(KEYS.skipped_index(number)) or b"").splitlines()):
+            position = row.pop("position")
+            while len(lines) < position:
+                lines.append(next(good))
+            size = row["bytes"]
+            lines.append((raw[:size], row))
+            assert raw[size : size + 1] == b"\n"
+            raw = raw[size + 1 :]
+        assert raw == b""
+        return [*lines, *good]
+
+
+def one_pass(data: bytes, settings: Settings, **metadata: str) -> dict[str, Any]:
+    bucket = Bucket(data, **metadata)
+    answer = bucket.begin(by_many(settings, 2**30))
+    assert answer.tasks_prefix == ""
+    return bucket.found()
+
+
+def assert_nothing_is_left_over(bucket: Bucket) -> None:
+    assert bucket.s3.open_uploads == []
+
+
+IDS = [f"id-{number}" for number in range(12)]
+LINES = st.one_of(
+    st.sampled_from(IDS).map(request),
+    st.integers(0, 10**6).map(lambda number: request(f"n{number}")),
+    st.sampled_from(IDS).map(bad),
+    st.integers(1, 700).map(lambda size: request("long", "ä" * size)),
+    st.sampled_from([b"", b"  \r", b"[]", b"{", b"\xff\xfe", b"x" * 2_500, b"\xef\xbb\xbf{}"]),
+)
+FILES = st.builds(
+    lambda bom, lines, end: bom + b"".join(line + cut for line, cut in lines) + end,
+    st.sampled_from([b"", b"", b"\xef\xbb\xbf"]),
+    st.lists(st.tuples(LINES, st.sampled_from([b"\n", b"\n", b"\r\n"])), max_size=25),
+    st.sampled_from([b"", request("last"), b"{"]),
+)
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    data=FILES,
+    share=st.floats(0.01, 0.49),
+    rejects=st.booleans(),
+    cap=st.sampled_from(["0", "0.000001", "nonsense"]),
+)
+def test_the_same_as_by_one_invocation(data: bytes, share: float, rejects: bool, cap: str) -> None:
+    base = strict(ALONE) if rejects else ALONE
+    bucket = Bucket(data, **{"max-job-cost-usd": cap})
+    range_bytes = max(1, len(data) // 8, int(len(data) * share))
+    bucket.prepare(by_many(base, range_bytes))
+    assert bucket.found() == one_pass(data, base, **{"max-job-cost-usd": cap})
+    assert_nothing_is_left_over(bucket)
+
+
+FILE = b"".join(
+    line + b"\n"
+    for line in [
+        *(request(f"id-{number}") for number in range(6)),
+        bad("x"),
+        b"",
+        request("id-2"),
+        request("y"),
+        b"[]",
+        b"{}",
+        b"not json",
+        request("z"),
+    ]
+)
+RANGES = by_many(ALONE, 650)
+
+
+def test_there_are_many_ranges_in_these_tests() -> None:
+    bucket = Bucket(FILE)
+    prefix = bucket.begin(RANGES).tasks_prefix
+    assert prefix == KEYS.tasks("scan")
+    assert len(bucket.s3.keys(prefix)) >= 3
+
+
+def test_a_repeat_names_its_first_use_in_another_range() -> None:
+    bucket = Bucket(FILE)
+    bucket.prepare(RANGES)
+    [problem] = [one for one in bucket.record.problems if one.code == "duplicate_custom_id"]
+    assert (problem.line, problem.custom_id) == (9, "id-2")
+    assert "line 3" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("name", "version"), [("input/a.jsonl.gz", True), ("input/a.jsonl", False)]
+)
+def test_what_cannot_be_entered_in_the_middle_is_read_by_one(name: str, version: bool) -> None:
+    """Compressed files, and objects of a bucket whose versions are not on yet."""
+    bucket = Bucket(FILE)
+    data = gzip.compress(FILE) if name.endswith(".gz") else FILE
+    answer = bucket.s3.client().put_object(Bucket="bucket", Key=name, Body=data)
+    request_ = dataclasses.replace(
+        bucket.request,
+        key=name,
+        path=name.removeprefix("input/"),
+        version_id=answer["VersionId"] if version else None,
+    )
+    bucket.storage().put_json(layout.job_key(JOB), request_.to_json())
+    answer = bucket.begin(by_many(ALONE, 20))
+    assert answer.tasks_prefix == ""
+    assert bucket.record.good == 8
+
+
+def test_the_division_stands_whatever_is_deployed_meanwhile() -> None:
+    bucket = Bucket(FILE)
+    bucket.begin(RANGES)
+    bucket.prepare(dataclasses.replace(RANGES, max_requests_per_batch=1, max_bytes_per_range=900))
+    assert max(shard.requests for shard in bucket.record.shards) == 3
+    assert len(bucket.s3.keys(KEYS.outcomes("scan"))) == -(-len(FILE) // 650)
+
+
+def test_tasks_that_are_done_twice_change_nothing() -> None:
+    bucket = Bucket(FILE)
+    for step in bucket.steps(RANGES):
+        step(plain_wire)
+        before = {key: len(bucket.s3.history(key)) for key in bucket.s3.keys(KEYS.outcomes("cut"))}
+        with contextlib.suppress(StopIteration):
+            step(plain_wire)
+        after = {key: len(bucket.s3.history(key)) for key in before}
+        assert before == after
+    assert bucket.found() == one_pass(FILE, ALONE)
+    assert_nothing_is_left_over(bucket)
+
+
+@pytest.mark.parametrize("base", [ALONE, strict(ALONE)], ids=["skip", "reject"])
+@pytest.mark.parametrize("acts", [False, True], ids=["before it", "after it"])
+def test_a_death_at_any_call_is_made_good(acts: bool, base: Settings) -> None:
+    """At every call of every step, each in a life of its own; then the step is taken again."""
+    expected = one_pass(FILE, base)
+    points = 0
+    step_number = 0
+    while True:
+        at = 1
+        while True:
+            bucket = Bucket(FILE)
+            steps = bucket.steps(by_many(base, 650))
+            reached = False
+            died = False
+            for number, step in enumerate(steps):
+                if number == step_number:
+                    reached = True
+
+                    def dies(calls: Calls, act: Callable[[], Any]) -> None:
+                        if acts:
+                            with contextlib.suppress(ClientError):
+                                act()
+                        calls.die()
+
+                    try:
+                        step(Calls(at, dies))
+                    except Death:
+                        died = True
+                        step(plain_wire)
+                else:
+                    step(plain_wire)
+            if not died:
+                break
+            points += 1
+            assert bucket.found() == expected
+            at += 1
+        if not reached:
+            break
+        step_number += 1
+    print(f"{points} points of death in {step_number} steps")
+    assert points > 100
+
+
+def test_two_of_each_step_at_the_same_time() -> None:
+    """The second one runs from beginning to end within any call of the first."""
+    expected = one_pass(FILE, ALONE)
+    steps_of_a_run = len(list(run_all(Bucket(FILE))))
+    points = 0
+    for step_number in range(steps_of_a_run):
+        at = 1
+        while True:
+            bucket = Bucket(FILE)
+            happened = False
+            for number, step in enumerate(bucket.steps(RANGES)):
+                if number != step_number:
+                    step(plain_wire)
+                    continue
+
+                def twin(_: Calls, act: Callable[[], Any], step: Callable[..., Any] = step) -> Any:
+                    nonlocal happened
+                    happened = True
+                    step(plain_wire)
+                    return act()
+
+                step(Calls(at, twin))
+            if not happened:
+                break
+            points += 1
+            assert bucket.found() == expected
+            assert_nothing_is_left_over(bucket)
+            at += 1
+    assert points > 100
+
+
+def run_all(bucket: Bucket) -> Iterator[None]:
+    for step in bucket.steps(RANGES):
+        step(plain_wire)
+        yield
+
+
+class TestTrouble:
+    def fails_on_input(self, range_number: int, code: str, status: int) -> tuple[Bucket, Wire]:
+        bucket = Bucket(FILE)
+        seen = 0
+
+        def wire(call: Call, act: Callable[[], Any]) -> Any:
+            nonlocal seen
+            if (call.operation, call.target) == ("get_object", KEY):
+                seen += 1
+                if seen == range_number:
+                    raise client_error("GetObject", status, code, "no")
+            return act()
+
+        return bucket, wire
+
+    @pytest.mark.parametrize(
+        ("code", "status", "text"),
+        [("NoSuchVersion", 404, "deleted before"), ("AccessDenied", 403, "kms:Decrypt")],
+    )
+    @pytest.mark.parametrize("nth_read", [1, 3, 5])
+    def test_an_input_that_cannot_be_read(
+        self, code: str, status: int, text: str, nth_read: int
+    ) -> None:
+        bucket, wire = self.fails_on_input(nth_read, code, status)
+        answer = None
+        for step in bucket.steps(RANGES):
+            answer = step(wire) or answer
+        assert answer is not None
+        assert (answer.accepted, answer.tasks_prefix) == (False, "")
+        failure = bucket.record.failure
+        assert failure is not None
+        assert failure["code"] == "input_unreadable"
+        assert text in failure["message"]
+        assert bucket.s3.keys(KEYS.shards(1)) == []
+
+    def test_a_job_that_is_stopped_is_not_prepared_further(self) -> None:
+        bucket = Bucket(FILE)
+        steps = bucket.steps(RANGES)
+        next(steps)(plain_wire)
+        task = next(steps)
+        Stop(status="cancelled", code="cancelled", message="Stopped.", at="now").write(
+            bucket.storage(), KEYS
+        )
+        task(plain_wire)
+        assert bucket.s3.keys(KEYS.outcomes("scan")) == []
+        answer = bucket.begin(RANGES)
+        assert (answer.accepted, answer.tasks_prefix) == (False, "")
+        assert JobRecord.load(bucket.storage(), KEYS) is None
+
+    def test_a_rejected_file_leaves_no_shard(self) -> None:
+        bucket = Bucket(FILE.replace(b"{}", b""), **{"max-job-cost-usd": "0.000001"})
+        bucket.prepare(RANGES)
+        assert bucket.record.problems[0].code == "too_expensive"
+        assert bucket.s3.keys(KEYS.shards(1)) == []
+        assert_nothing_is_left_over(bucket)
+
+    @pytest.mark.parametrize("key", ["work/a/shards/attempt-1/00001.jsonl", "work/a/ranges/x"])
+    def test_a_key_that_is_no_task(self, key: str) -> None:
+        with pytest.raises(ValueError, match="is not the key of a task"):
+            Bucket(FILE).work(key)
+
+
+def test_held_uploads_are_dropped_once() -> None:
+    bucket = Bucket(FILE)
+    upload = bucket.s3.client().create_multipart_upload(Bucket="bucket", Key="work/x")
+    held = HeldUpload("work/x", upload["UploadId"], (), 0)
+    held.abort(bucket.storage())
+    held.abort(bucket.storage())
+    assert bucket.s3.open_uploads == []
