@@ -48,11 +48,21 @@ class SecretApiKey:
         """
         with self._lock:
             try:
-                self._last = self._key_of(self._value(refresh=refresh))
+                self._last = self._read(refresh=refresh)
             except NotSentError:
                 if refresh or self._last is None:
                     raise
             return self._last
+
+    def _read(self, *, refresh: bool) -> str:
+        value = self._value(refresh=refresh)
+        try:
+            return self._key_of(value)
+        except AccountError:
+            if refresh:
+                raise
+        # It may have been kept from a time before the secret was mended.
+        return self._key_of(self._value(refresh=True))
 
     def _value(self, *, refresh: bool) -> Any:
         try:

@@ -187,6 +187,16 @@ def test_a_key_is_kept_and_read_again_on_demand() -> None:
     assert provider.reads == 2
 
 
+def test_a_mended_secret_is_read_at_once() -> None:
+    """What was kept is no key, and the job that is started again must not wait for its end."""
+    key, provider = source("{}", "{}", KEY)
+    assert failure(key).code == "secret_unreadable"
+    assert key() == KEY
+    assert provider.reads == 3
+    assert key() == KEY
+    assert provider.reads == 3
+
+
 def test_a_key_grows_old() -> None:
     key, provider = source("gsk_old", "gsk_new", max_age_seconds=0)
     assert [key(), key()] == ["gsk_old", "gsk_new"]
