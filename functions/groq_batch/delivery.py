@@ -14,6 +14,8 @@ from typing import Any
 from groq_batch import layout
 from groq_batch.jobs import JobRequest, is_closed
 from groq_batch.observability import logger
+from groq_batch.report_page.facts import Facts
+from groq_batch.report_page.pages import ReportPages
 from groq_batch.reports import RUNNING
 from groq_batch.storage import (
     JOB_METADATA,
@@ -42,6 +44,7 @@ class Delivery:
         # An upload that is rejected for its key may stand on the path of others.
         self._owns_path = check_key(request.key) is None
         self.metadata = {JOB_METADATA: request.job_id}
+        self._pages = ReportPages(storage, request.job_id)
 
     # -- order -----------------------------------------------------------------------------------
 
@@ -119,6 +122,7 @@ class Delivery:
                     )
                 except ConflictError:
                     continue
+                self._pages.write(keys)
             elif found[0].get("status") != RUNNING:
                 return
             if self._owns_path:
@@ -148,8 +152,8 @@ class Delivery:
     def write_running(self, report: dict[str, Any]) -> None:
         """Bring the report of the running job up to date; never touches one that is final."""
         for path in self._paths():
-            key = layout.delivery_keys(path).report
-            found = self._storage.get_json(key)
+            keys = layout.delivery_keys(path)
+            found = self._storage.get_json(keys.report)
             if found is None:
                 continue
             standing, etag = found
@@ -157,10 +161,18 @@ class Delivery:
                 continue
             if standing.get("status") == RUNNING and standing != report:
                 try:
-                    self._storage.put_json(key, report, if_match=etag, metadata=self.metadata)
+                    self._storage.put_json(
+                        keys.report, report, if_match=etag, metadata=self.metadata
+                    )
                 except ConflictError:
                     # Somebody wrote a newer one; the next check tells the same again.
                     return
+                except UnwritableObjectError:
+                    # Progress that cannot be told is no reason to give up what runs at Groq; the
+                    # end of the job meets the same lock.
+                    logger.warning("The report is locked", kind="permission")
+                    return
+                self._pages.write(keys)
             return
 
     def standing_final_report(self) -> dict[str, Any] | None:
@@ -170,6 +182,19 @@ class Delivery:
             if found is not None and found[0].get("job_id") == self._request.job_id:
                 return found[0] if found[0].get("status") != RUNNING else None
         return None
+
+    def write_page(self, facts: Facts) -> None:
+        """Write the page of this job's final report where that stands.
+
+        Args:
+            facts: What the page tells beside the report.
+        """
+        for path in self._paths():
+            keys = layout.delivery_keys(path)
+            found = self._storage.get_json(keys.report)
+            if found is not None and found[0].get("job_id") == self._request.job_id:
+                self._pages.write(keys, facts)
+                return
 
     def path(self) -> str:
         """Return the path to deliver under: where the report stands, unless overtaken since."""
@@ -219,10 +244,11 @@ class Delivery:
 
     def _withdraw_running_report(self) -> None:
         """Remove the running report of a job that ends below ``superseded/``."""
-        key = layout.delivery_keys(self._request.path).report
-        found = self._storage.get_json(key)
+        keys = layout.delivery_keys(self._request.path)
+        found = self._storage.get_json(keys.report)
         if found is not None and found[0].get("job_id") == self._request.job_id:
-            self._storage.delete([key])
+            self._storage.delete([keys.report])
+            self._pages.remove(keys.page)
 
     def _paths(self) -> list[str]:
         """Return the paths under which this job's report may stand."""

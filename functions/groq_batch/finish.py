@@ -29,6 +29,7 @@ from groq_batch.groq_api import GroqClient
 from groq_batch.jobs import JobRecord, JobRequest, ShardSummary, Stop, is_closed
 from groq_batch.joining import join
 from groq_batch.observability import facts, logger
+from groq_batch.report_page.facts import Facts
 from groq_batch.reports import delivery_outputs, event_detail, final_report, latest_summaries
 from groq_batch.storage import (
     ConflictError,
@@ -105,6 +106,7 @@ def finish_job(
     else:
         # An invocation before this one died here: the end that it wrote stands.
         tidied = _tidy_up(storage, client, settings, keys, tries)
+    finishing.write_page()
     publish_end(events, report)
     if close(storage, job_id):
         _tell(report)
@@ -210,6 +212,11 @@ class _Finishing:
             path = layout.superseded_path(self._request.job_id, self._request.path)
             self._place(layout.delivery_keys(path))
             return self.delivery.write_final(self._report(now), path)
+
+    def write_page(self) -> None:
+        """Write the report for people; a page that fails does not keep the job from its end."""
+        facts = Facts.of(self._job, self._summaries, _usage_by_model(self._summaries))
+        self.delivery.write_page(facts)
 
     def _report(self, now: datetime) -> dict[str, Any]:
         status, reason = _end_of(self._job, self._stop, self._summaries)

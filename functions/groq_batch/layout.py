@@ -138,6 +138,7 @@ class DeliveryKeys:
     failed: str
     invalid: str
     report: str
+    page: str
 
 
 def delivery_keys(path: str) -> DeliveryKeys:
@@ -147,6 +148,7 @@ def delivery_keys(path: str) -> DeliveryKeys:
         failed=FAILED_PREFIX + path,
         invalid=INVALID_PREFIX + path,
         report=f"{REPORTS_PREFIX}{path}.json",
+        page=f"{REPORTS_PREFIX}{path}.html",
     )
 
 

@@ -55,6 +55,7 @@ UNITS: dict[str, MetricUnit] = {
     "AccountErrors": _COUNT,
     "RateLimits": _COUNT,
     "GroqErrors": _COUNT,
+    "ReportPagesFailed": _COUNT,
 }
 """Every metric and its unit. Each name is billed once for the stack."""
 
@@ -122,6 +123,11 @@ def groq_failed(error: GroqApiError) -> None:
         _publish({"RateLimits": [1]})
     else:
         _publish({"GroqErrors": [1]})
+
+
+def report_page_failed() -> None:
+    """Count a report page that could not be made, written or removed."""
+    _publish({"ReportPagesFailed": [1]})
 
 
 @dataclass(slots=True)

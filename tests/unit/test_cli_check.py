@@ -18,12 +18,12 @@ from groq_batch import prepare
 from groq_batch.checks import LineChecker, Problem
 from groq_batch.cost import ModelEstimate, ModelEstimates
 from groq_batch.options import JobOptions
+from groq_batch.prices import on_demand_usd
 from groq_batch.split import InputSummary
 from groq_batch_cli import limits
 from groq_batch_cli.cost_cap import check_cost
 from groq_batch_cli.main import run
 from groq_batch_cli.places import excerpt
-from groq_batch_cli.prices import batch_discount
 from groq_batch_cli.request_files import RequestFile
 from groq_batch_cli.survey import survey
 
@@ -385,7 +385,7 @@ def test_cap_is_that_of_the_preparation(models: Mapping[str, ModelEstimate], cap
 
 def test_discount_is_that_of_the_price_list() -> None:
     text = (Path(prepare.__file__).parent / "prices.json").read_text("utf-8")
-    assert batch_discount() == json.loads(text)["batch_discount"]
+    assert on_demand_usd(1.0) == 1 / (1 - json.loads(text)["batch_discount"])
 
 
 # -- the pipeline's own rules -----------------------------------------------------------------

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from groq_batch import prices
-from groq_batch.prices import ModelPrice, price_of
+from groq_batch.prices import ModelPrice, on_demand_usd, price_list_date, price_of
 
 LIST = json.loads(Path(prices.__file__).with_name("prices.json").read_text(encoding="utf-8"))
 
@@ -29,6 +29,11 @@ def test_a_batch_costs_half(model: str, input_usd: float, output_usd: float) -> 
 @pytest.mark.parametrize("model", ["whisper-large-v3", "gpt-oss-20b", "OPENAI/GPT-OSS-20B", ""])
 def test_no_price_is_guessed(model: str) -> None:
     assert price_of(model) is None
+
+
+def test_on_demand_costs_twice_as_much() -> None:
+    assert on_demand_usd(1.25) == 2.5
+    assert price_list_date() == LIST["date"]
 
 
 def test_the_list_says_where_it_is_from() -> None:
