@@ -47,6 +47,8 @@ PLAN = CollectPlan(
 DECISION = Decision(
     decision="wait", attempt=1, shards_prefix=SHARDS, wait_seconds=7, polls=3, resume_in=0
 )
+DIVIDED = {**BEGUN, **replace(PREPARED, accepted=False, tasks_prefix="work/x/").to_json()}
+TASK = {"job_id": JOB, "task_key": f"work/{JOB}/ranges/scan/tasks/00001.json"}
 CHILD = {"job_id": JOB, "shard_key": f"{SHARDS}00001.jsonl", "tries": 0}
 CAUGHT = {"caught": {"Error": "States.Timeout", "Cause": "…"}}
 
@@ -66,8 +68,12 @@ class Given:
 
 STATES = {
     "ChooseMode": Given([BEGUN, PLAN.to_json(), {**BEGUN, **CAUGHT, **PLAN.to_json()}], []),
-    "PrepareInput": Given([BEGUN], [PREPARED.to_json()]),
-    "IsAccepted": Given([RUNNING[0], {**BEGUN, **replace(PREPARED, accepted=False).to_json()}], []),
+    "PrepareInput": Given([BEGUN, DIVIDED], [PREPARED.to_json()]),
+    "IsAccepted": Given(
+        [RUNNING[0], DIVIDED, {**BEGUN, **replace(PREPARED, accepted=False).to_json()}], []
+    ),
+    "PrepareRange": Given([TASK], [{}]),
+    "RangePrepared": Given([TASK], []),
     "CheckStatus": Given([*RUNNING, *CHECKED], [DECISION.to_json()]),
     "NextStep": Given(
         [
@@ -219,6 +225,7 @@ def chosen(name: str, state_input: dict[str, Any]) -> str:
         ("ChooseMode", BEGUN, "PrepareInput"),
         ("ChooseMode", PLAN.to_json(), "SubmitShards"),
         ("ChooseMode", replace(PLAN, accepted=False).to_json(), "FinishJob"),
+        ("IsAccepted", DIVIDED, "PrepareRanges"),
         ("IsAccepted", RUNNING[0], "SubmitShards"),
         ("IsAccepted", {**RUNNING[0], "accepted": False}, "FinishJob"),
         ("NextStep", {**CHECKED[0], "decision": "wait"}, "WaitForBatches"),

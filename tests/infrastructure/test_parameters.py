@@ -37,6 +37,7 @@ PARAMETERS = {
 """The parameters and their defaults: what users rely on."""
 
 OPERATION = {
+    "MaxBytesPerRange": 2**30,
     "Paused": "false",
     "FailureShareAlarmPercent": 20,
     "RunbookUrl": "docs/operations.md",

@@ -26,6 +26,7 @@ from tests.infrastructure.test_expressions import BEGUN, all_states, expressions
 STATES = dict(all_states())
 TASKS = {name: state for name, state in STATES.items() if state["Type"] == "Task"}
 MAPS = {name: state for name, state in STATES.items() if state["Type"] == "Map"}
+SHARD_MAPS = [name for name in MAPS if name != "PrepareRanges"]
 CHOICES = {name: state for name, state in STATES.items() if state["Type"] == "Choice"}
 WAITS = {name: state for name, state in STATES.items() if state["Type"] == "Wait"}
 CHILDREN = {
@@ -47,6 +48,7 @@ LAMBDA_FAULTS = {
 
 EVENT_FILES = {
     "PrepareInput": "prepare_input",
+    "PrepareRange": "prepare_input_task",
     "SubmitBatch": "submit_batch",
     "CheckStatus": "check_status",
     "DownloadShard": "download_results",
@@ -159,6 +161,8 @@ def test_status_check_outlasts_an_outage_of_hours():
 
 @pytest.mark.parametrize("name", [*TASKS, *MAPS])
 def test_every_failure_is_caught(name: str):
+    if name == "PrepareRange":
+        name = "PrepareRanges"  # Its failure is the Map's.
     (catch,) = STATES[name]["Catch"]
     assert catch["ErrorEquals"] == ["States.ALL"]
 
@@ -209,13 +213,14 @@ def test_choices_know_every_decision():
 
 
 @pytest.mark.parametrize("name", MAPS)
-def test_maps_run_over_the_shards_and_nothing_else(name: str):
+def test_maps_run_over_shards_or_tasks_and_nothing_else(name: str):
     state = MAPS[name]
     reader = state["ItemReader"]
     assert reader["Resource"] == "arn:${Partition}:states:::s3:listObjectsV2"
     # Without a transformation an item is what the list says of an object, not its content.
     assert set(reader) == {"Resource", "Parameters"}
-    assert reader["Parameters"] == {"Bucket.$": "$.bucket", "Prefix.$": "$.shards_prefix"}
+    prefix = "$.shards_prefix" if name in SHARD_MAPS else "$.tasks_prefix"
+    assert reader["Parameters"] == {"Bucket.$": "$.bucket", "Prefix.$": prefix}
     config = state["ItemProcessor"]["ProcessorConfig"]
     assert config == {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}
     assert re.fullmatch("[A-Za-z]{1,40}", state["Label"])
@@ -251,13 +256,28 @@ def test_shard_prefix_holds_shards_only_and_no_other_attempts():
     assert not any(key.startswith(f"{keys.prefix}shards/") for key in others)
 
 
+def test_task_prefix_holds_tasks_only_and_no_other_phases():
+    keys = layout.WorkKeys("a-0123")
+    assert layout.task_of_key(keys.task("scan", 7)) == ("scan", 7)
+    others = {
+        keys.division,
+        keys.first_lines,
+        keys.uses(1),
+        keys.repeats(1),
+        keys.problems(1),
+        *(keys.outcome(phase, 1) for phase in ("scan", "match", "cut")),
+        *(keys.task(phase, 1) for phase in ("match", "cut")),
+    }
+    assert not any(key.startswith(keys.tasks("scan")) for key in others)
+
+
 @pytest.mark.parametrize("name", MAPS)
 def test_results_of_maps_are_written_where_the_role_may(stack: Stack, name: str):
     writer = MAPS[name]["ResultWriter"]
     assert writer["Resource"] == "arn:${Partition}:states:::s3:putObject"
     assert writer["Parameters"]["Bucket.$"] == "$.bucket"
     template = re.fullmatch(
-        r"States\.Format\('([^']+)', \$\.job_id, \$\.attempt\)",
+        r"States\.Format\('([^']+)', \$\.job_id(?:, \$\.attempt)?\)",
         writer["Parameters"]["Prefix.$"],
     )
     assert template is not None
@@ -283,8 +303,8 @@ def test_maps_are_repeated_only_for_their_own_reading_and_writing(name: str):
     assert all(one["JitterStrategy"] == "FULL" for one in MAPS[name]["Retry"])
 
 
-@pytest.mark.parametrize("name", MAPS)
-def test_children_never_fail(name: str):
+@pytest.mark.parametrize("name", SHARD_MAPS)
+def test_children_of_shards_never_fail(name: str):
     state = MAPS[name]
     assert state["ToleratedFailurePercentage"] == 100
     children = state["ItemProcessor"]["States"]
@@ -294,12 +314,22 @@ def test_children_never_fail(name: str):
             assert children[catch["Next"]]["Type"] == "Succeed"
 
 
+def test_a_range_that_cannot_be_prepared_fails_the_preparation():
+    """As a preparation by one invocation does: without all ranges there is nothing to decide."""
+    state = MAPS["PrepareRanges"]
+    assert not {"ToleratedFailurePercentage", "ToleratedFailureCount"} & set(state)
+    assert "Catch" not in STATES["PrepareRange"]
+    assert STATES["PrepareRange"]["Retry"] == STATES["PrepareInput"]["Retry"]
+    assert state["Next"] == "PrepareInput"
+
+
 @pytest.mark.parametrize("name", MAPS)
 def test_children_see_their_item_and_nothing_of_the_parent(name: str):
     """A child is an execution of its own: neither context nor variables are the parent's."""
     selector = {key.removesuffix(".$") for key in MAPS[name]["ItemSelector"]}
-    outcome = {"Submit": SubmitOutcome, "Download": DownloadOutcome}[MAPS[name]["Label"]]
-    allowed = selector | fields(outcome)
+    outcomes = {"Submit": SubmitOutcome, "Download": DownloadOutcome}
+    label = MAPS[name]["Label"]
+    allowed = selector | (fields(outcomes[label]) if label in outcomes else set())
     for child_name, child in MAPS[name]["ItemProcessor"]["States"].items():
         text = json.dumps(child)
         assert "$states.context" not in text
@@ -409,9 +439,9 @@ def test_states_say_what_they_are_for():
     assert not any("TODO" in state["Comment"] for state in STATES.values())
 
 
-def test_children_are_states_of_the_two_maps():
+def test_children_are_states_of_the_three_maps():
     assert set(CHILDREN) < set(STATES)
-    assert len(CHILDREN) == 10
+    assert len(CHILDREN) == 12
 
 
 def test_the_machine_in_the_template_is_this_file():

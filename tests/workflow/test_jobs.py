@@ -48,6 +48,23 @@ def test_several_shards_and_attempts() -> None:
     ]
 
 
+def test_a_large_input_is_prepared_range_by_range() -> None:
+    lines = [*good_lines(9), bad_line("bad"), *good_lines(4, "s"), bad_line("bad2")]
+    with World({"MAX_REQUESTS_PER_BATCH": "4", "MAX_BYTES_PER_RANGE": "500"}) as world:
+        world.simulator.add_rule("capacity_exhausted", match={"custom_id": "s1"}, times=1)
+        upload = put(world, "input/a.jsonl", lines, on_invalid_line="skip")
+        world.settle()
+        (report,) = check_end(world, upload)
+        tasks = [
+            world.s3.keys(f"work/{upload.job_id('bucket')}/ranges/{phase}/tasks/")
+            for phase in ("scan", "match", "cut")
+        ]
+    assert report["requests"] == {"total": 15, "succeeded": 13, "failed": 0, "invalid": 2}
+    assert all(len(keys) > 2 for keys in tasks)
+    begun = sum(one.function == "prepare_input" for one in world.invocations)
+    assert begun == sum(map(len, tasks)) + 4
+
+
 def test_bad_lines() -> None:
     lines = [*good_lines(3), bad_line("bad"), *good_lines(2, "s")]
     with World({"MAX_REQUESTS_PER_BATCH": "2"}) as world:

@@ -187,6 +187,7 @@ ENVIRONMENTS = st.fixed_dictionaries(
     {
         "MAX_REQUESTS_PER_BATCH": st.sampled_from(["1", "2", "3", "50000"]),
         "MAX_BYTES_PER_BATCH": st.sampled_from(["600", "100000000"]),
+        "MAX_BYTES_PER_RANGE": st.sampled_from(["600", *["1073741824"] * 5]),
         "MAX_ATTEMPTS": st.sampled_from(["1", "2", "3"]),
         "ON_INVALID_LINE": st.sampled_from(["reject", "skip", "skip"]),
         "POLL_MIN_SECONDS": st.sampled_from(["30", "300"]),
