@@ -20,7 +20,7 @@ from groq_batch import layout, metrics
 from groq_batch.batches import Batch
 from groq_batch.boards import Board
 from groq_batch.config import Settings
-from groq_batch.download import settle_shard_without_results
+from groq_batch.download import settle_shard_at_last
 from groq_batch.errors import GroqApiError
 from groq_batch.finish import close, finish_job
 from groq_batch.groq_api import GroqClient
@@ -29,7 +29,7 @@ from groq_batch.observability import facts, logger
 from groq_batch.options import window_hours
 from groq_batch.start import start_execution, start_job
 from groq_batch.status import FIRST_PAUSE_SECONDS
-from groq_batch.storage import Storage
+from groq_batch.storage import Storage, UnwritableObjectError
 
 MOST_COLLECTORS = 3
 """Collecting executions of one job. After the last the report is written without them, so that a
@@ -250,7 +250,11 @@ class JobCloser:
             logger.warning("A batch could not be cancelled yet", batch_id=batch.id, **facts(error))
 
     def _finish_without_collecting(self, job_id: str) -> None:
-        """Write the final report with what is in the bucket; the last resort."""
+        """Fetch what Groq still gives and write the final report; the last resort.
+
+        Shards are stored one by one: should the function's time not do for all of them, the next
+        look at the open jobs goes on with the rest.
+        """
         keys = layout.WorkKeys(job_id)
         plan = self._plan(job_id)
         if plan.accepted:
@@ -258,10 +262,12 @@ class JobCloser:
                 self._storage, keys, plan.attempt, started_at=self._clock()
             )
             board.refresh(self._storage, keys)
+            board.lost = True
             board.save(self._storage, keys)
             for number in board.entries:
-                settle_shard_without_results(
+                settle_shard_at_last(
                     storage=self._storage,
+                    client=self._client,
                     job_id=job_id,
                     shard_key=keys.shard(plan.attempt, number),
                 )
@@ -300,6 +306,15 @@ def _stop_of(status: str, error: str, moment: str) -> Stop:
             code="timed_out",
             message="The execution reached its time limit. What was answered until then is in the "
             "results; run failed/ again under a name of its own for the rest.",
+            at=moment,
+        )
+    if error == UnwritableObjectError.__name__:
+        return Stop(
+            status="failed",
+            code="permission_denied",
+            message="S3 does not allow the functions to write the job's report or its working "
+            "files; a policy or a lock denies it, and the function's log names the key. What was "
+            "answered is in the results. Allow it before the next upload.",
             at=moment,
         )
     cause = re.sub(r"[^A-Za-z0-9_.]", "", error)[:100] or "without a name"

@@ -139,31 +139,52 @@ def download_shard(
     return DownloadOutcome(outcome="settled")
 
 
-def settle_shard_without_results(*, storage: Storage, job_id: str, shard_key: str) -> None:
-    """Store a shard's rows without asking Groq; the last resort of a job that cannot be collected.
+def settle_shard_at_last(
+    *, storage: Storage, client: GroqClient, job_id: str, shard_key: str
+) -> None:
+    """Store a shard's rows with what Groq gives now; the last resort of a job.
 
-    A shard that has been collected is left as it is.
+    A shard that has been collected is left as it is. The attempt's board says that nobody waits for
+    its batches any more.
 
     Args:
         storage: The bucket.
+        client: The Groq API.
         job_id: The job.
         shard_key: The key of the shard attempt's request lines.
     """
+    try:
+        download_shard(
+            storage=storage,
+            client=client,
+            job_id=job_id,
+            shard_key=shard_key,
+            tries=_MISSING_FILE_TRIES,
+        )
+    except Exception:  # noqa: BLE001
+        # Whatever keeps this shard's rows from being read must not keep the job from its end.
+        logger.exception("A shard could not be collected; its requests get rows that say so")
+        _settle_without_results(storage, job_id, shard_key)
+
+
+def _settle_without_results(storage: Storage, job_id: str, shard_key: str) -> None:
+    """Store a shard's rows without what Groq knows of them."""
     attempt, number = layout.shard_of_key(shard_key)
     keys = layout.WorkKeys(job_id)
     job = JobRecord.load(storage, keys)
     board = Board.load(storage, keys, attempt)
-    if job is None or board is None or storage.exists(keys.summary(attempt, number)):
+    if job is None or board is None:
         return
-    entry = board.entries.get(number, BoardEntry())
+    index = ResultIndex()
+    index.is_lost = True
     _settle_shard(
         storage=storage,
         keys=keys,
         job=job,
         attempt=attempt,
         number=number,
-        entry=entry,
-        index=ResultIndex(),
+        entry=board.entries.get(number, BoardEntry()),
+        index=index,
     )
 
 

@@ -197,11 +197,12 @@ class _Finishing:
             path = aside
             self._place(layout.delivery_keys(path))
         except _DENIALS as error:
-            self._denied = _denied_writing(str(error))
+            self._denied = _denied_writing(str(error), self._storage.url(self._keys.prefix))
             if path != aside:
                 with contextlib.suppress(*_DENIALS):
                     self._place(layout.delivery_keys(aside))
-                    path = aside
+                    return aside
+            self._place(layout.delivery_keys(path), leaves_out_what_is_denied=True)
         return path
 
     def report(self, path: str, *, now: datetime) -> dict[str, Any]:
@@ -234,8 +235,16 @@ class _Finishing:
             finished_at=now,
         )
 
-    def _place(self, targets: layout.DeliveryKeys) -> None:
-        keys, deliver = self._keys, self.delivery.deliver
+    def _place(
+        self, targets: layout.DeliveryKeys, *, leaves_out_what_is_denied: bool = False
+    ) -> None:
+        keys = self._keys
+
+        def deliver(key: str, write: Callable[[ObjectWriter], None] | None) -> bool:
+            with contextlib.suppress(*(_DENIALS if leaves_out_what_is_denied else ())):
+                return self.delivery.deliver(key, write)
+            return False
+
         results: list[StoredObject] = []
         failed: list[StoredObject] = []
         for summary in latest_summaries(self._summaries):
@@ -258,13 +267,19 @@ class _Finishing:
         return (lambda writer: join(self._storage, sources, writer)) if sources else None
 
 
-def _denied_writing(key: str) -> dict[str, Any]:
-    """Return the reason of a job whose results S3 does not let be written."""
+def _denied_writing(key: str, work: str) -> dict[str, Any]:
+    """Return the reason of a job whose results S3 does not let be written.
+
+    Args:
+        key: What could not be written or removed.
+        work: The address of the job's working files.
+    """
     return {
         "code": "permission_denied",
         "message": f"S3 does not allow the functions to write or remove {key}; a policy or a lock "
-        f"denies it. The results stand where outputs says, or in the job's folder of work/. Allow "
-        f"it before the next upload.",
+        f"denies it. The results stand where outputs says; what is null there stands shard by "
+        f"shard in the folders results and failed of {work} until that expires. Allow it before "
+        f"the next upload.",
     }
 
 
