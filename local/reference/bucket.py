@@ -1,0 +1,71 @@
+"""The bucket's keys, from ``layout``."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from groq_batch import layout
+from local.reference.markdown import code, first_sentence, table
+
+_JOB = "requests-04ad86b59a21faf11acc"
+_SAMPLES: dict[str, Any] = {"attempt": 1, "number": 1, "phase": "scan"}
+
+
+def deliveries() -> str:
+    """Return the deliverables of one upload, and of one firing of a recurring file."""
+    upload = layout.delivery_keys(layout.input_path("input/team/requests.jsonl"))
+    fired_at = "2026-11-25T02-00-00Z"
+    firing = layout.delivery_keys(layout.recurring_path("recurring/evals.jsonl", fired_at))
+    overtaken = layout.delivery_keys(layout.superseded_path(_JOB, "team/requests.jsonl"))
+    rows = [
+        ["results", "results"],
+        ["request lines without a success", "failed"],
+        ["problems of the input", "invalid"],
+        ["report", "report"],
+        ["report for people", "page"],
+    ]
+    heads = ["", "of `input/team/requests.jsonl`", f"of `recurring/evals.jsonl` at {fired_at}"]
+    both = table(
+        heads,
+        ([what, code(getattr(upload, name)), code(getattr(firing, name))] for what, name in rows),
+    )
+    return (
+        f"{both}\n\nA job that was overtaken by a newer upload of the same key delivers to "
+        f"{code(overtaken.results)} and so on."
+    )
+
+
+def work() -> str:
+    """Return the private objects of a job, with what each of them is for."""
+    keys = layout.WorkKeys(_JOB)
+    rows = [
+        [code(layout.job_key(_JOB)), _JOB_KEY],
+        [code(layout.open_job_key(_JOB)), _OPEN_KEY],
+    ]
+    for name, member in inspect.getmembers_static(layout.WorkKeys):
+        if name.startswith("_") or name in ("job", "prefix"):
+            continue
+        key = _key(keys, name, member)
+        if key is not None and not key.endswith("/"):
+            rows.append([code(key.replace(_JOB, "…")), _text(member)])
+    return table(["key", "what it is"], sorted(rows))
+
+
+_JOB_KEY = "The upload has been started; permanent, and never to be removed."
+_OPEN_KEY = "The job has no final report yet; the reconciler looks here."
+
+
+def _key(keys: layout.WorkKeys, name: str, member: object) -> str | None:
+    if isinstance(member, property):
+        return str(getattr(keys, name))
+    if not callable(member):
+        return None
+    method: Callable[..., str] = getattr(keys, name)
+    names = inspect.signature(method).parameters
+    return method(**{one: _SAMPLES[one] for one in names})
+
+
+def _text(member: object) -> str:
+    return first_sentence(inspect.getdoc(member) or "")

@@ -1,0 +1,322 @@
+"""The error codes: what each means, with a sentence that the code itself has just written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from aws_lambda_powertools.utilities.parameters import SecretsProvider
+from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
+from botocore.exceptions import ClientError
+
+from groq_batch import rows, split, upload_keys
+from groq_batch.answers import error_from_answer
+from groq_batch.checks import LineChecker, Problem, too_long_message
+from groq_batch.config import HARD_LINE_LIMIT_BYTES
+from groq_batch.errors import AccountError
+from groq_batch.options import JobOptions, parse_options
+from groq_batch.secrets import SecretApiKey
+from local.reference.markdown import code, table
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """One error code.
+
+    Attributes:
+        name: The code.
+        meaning: What it means, in a few words.
+        says: Writes the sentence that comes with it, from an example; None where the sentence is
+            made of what happened.
+        example: The example, as it is shown.
+    """
+
+    name: str
+    meaning: str
+    says: Callable[[], str] | None = None
+    example: str = ""
+
+
+# ---------------------------------------------------------------- examples
+
+
+def _says_of_line(line: bytes, *before: bytes) -> Callable[[], str]:
+    def check() -> str:
+        checker = LineChecker()
+        found: object = None
+        for number, one in enumerate((*before, line), start=1):
+            found = checker.check(number, one)
+        if not isinstance(found, Problem):
+            raise TypeError(f"{line!r} passes the checks")
+        return found.message
+
+    return check
+
+
+def _line(name: str, meaning: str, line: bytes, *, before: Sequence[bytes] = ()) -> Code:
+    shown = line.decode("ascii", "backslashreplace")
+    return Code(name, meaning, _says_of_line(line, *before), shown)
+
+
+def _says_of_key(key: str) -> Callable[[], str]:
+    return lambda: _message(upload_keys.check_key(key))
+
+
+def _says_of_option() -> str:
+    options = JobOptions(
+        completion_window="24h", skip_invalid_lines=False, max_attempts=3, max_job_cost_usd=0
+    )
+    given = {"completion-window": "2d12h"}
+    _, problems = parse_options(given, defaults=options, work_retention_days=30)
+    return _message(problems[0])
+
+
+def _says_of_answer(status: int, body: bytes) -> Callable[[], str]:
+    def read() -> str:
+        error = error_from_answer(status, {}, body)
+        if not isinstance(error, AccountError):
+            raise TypeError(f"{body!r} is no fault of the account")
+        return str(error)
+
+    return read
+
+
+class _Refusing:
+    """Secrets Manager for a secret that it cannot give."""
+
+    def __init__(self, error_code: str, message: str) -> None:
+        error = {"Error": {"Code": error_code, "Message": message}}
+        self._error = ClientError(cast(Any, error), "GetSecretValue")
+
+    def get(self, name: str, **_: object) -> str:
+        raise GetParameterError(name) from self._error
+
+
+def _says_of_secret(error_code: str, message: str = "") -> Callable[[], str]:
+    def read() -> str:
+        provider = cast(SecretsProvider, _Refusing(error_code, message))
+        try:
+            SecretApiKey(secret_name="groq/api-key", provider=provider)()  # noqa: S106
+        except AccountError as error:
+            return str(error)
+        raise TypeError(f"{error_code} is no fault of the account")
+
+    return read
+
+
+def _message(problem: Problem | None) -> str:
+    if problem is None:
+        raise TypeError("The example passes the checks")
+    return problem.message
+
+
+_GOOD = (
+    b'{"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", '
+    b'"body": {"model": "openai/gpt-oss-20b", "messages": []}}'
+)
+
+# ---------------------------------------------------------------- the codes
+
+LINES = (
+    _line(
+        "invalid_encoding",
+        "Not UTF-8.",
+        _GOOD.replace(b'"a"', b'"caf\xe9"'),
+    ),
+    Code(
+        "line_too_long",
+        "More bytes than `MaxBytesPerBatch`, or than 32 MiB.",
+        lambda: too_long_message(HARD_LINE_LIMIT_BYTES + 1, HARD_LINE_LIMIT_BYTES),
+        "a line of 32 MiB and a byte",
+    ),
+    _line("invalid_json", "Not JSON, or nested too deeply.", b'{"custom_id": "a", "method": '),
+    _line("not_an_object", "JSON, but no object.", b'["a", "POST"]'),
+    _line("missing_custom_id", "No `custom_id`.", b'{"method": "POST"}'),
+    _line("invalid_custom_id", "The `custom_id` is no text, or empty.", b'{"custom_id": 7}'),
+    _line(
+        "duplicate_custom_id",
+        "An earlier line has the same `custom_id`; also one that is bad for another reason.",
+        _GOOD,
+        before=(_GOOD,),
+    ),
+    _line("invalid_method", "The method is not `POST`.", b'{"custom_id": "a", "method": "post"}'),
+    _line(
+        "invalid_url",
+        "An endpoint that batches do not have.",
+        _GOOD.replace(b"/v1/chat/completions", b"/v1/embeddings"),
+    ),
+    _line(
+        "invalid_body",
+        "No body, or one that is no object.",
+        b'{"custom_id": "a", "method": "POST", "url": "/v1/chat/completions"}',
+    ),
+    _line(
+        "missing_model",
+        "The body names no model.",
+        _GOOD.replace(b'"model": "openai/gpt-oss-20b", ', b""),
+    ),
+    _line(
+        "unsupported_parameter",
+        "`stream` is true, or there is a `service_tier`.",
+        _GOOD.replace(b'"messages"', b'"stream": true, "messages"'),
+    ),
+)
+"""Codes of single lines, in the order of the checks: of each line the first that applies."""
+
+FILES = (
+    Code("empty_file", "No line but blank ones.", lambda: split.EMPTY_FILE.message),
+    Code(
+        "not_gzip",
+        "The name ends in `.gz`, and the file is not gzip, damaged or cut short.",
+        lambda: split.NOT_GZIP.message,
+    ),
+    Code(
+        "gzip_too_large",
+        "A compressed file that unpacks to more than one function can read.",
+        lambda: split.GZIP_TOO_LARGE.message,
+    ),
+    Code("too_expensive", "The estimate is above the cap, or a price is not known."),
+    Code(
+        "invalid_option",
+        "An option in the upload's metadata that cannot be used.",
+        _says_of_option,
+        "completion-window=2d12h",
+    ),
+    Code(
+        "reserved_path",
+        "`input/recurring/` and `input/superseded/` would collide with other results.",
+        _says_of_key("input/recurring/a.jsonl"),
+        "input/recurring/a.jsonl",
+    ),
+    Code(
+        "unsupported_name",
+        "The name ends neither in `.jsonl` nor in `.jsonl.gz`.",
+        _says_of_key("input/a.json"),
+        "input/a.json",
+    ),
+    Code(
+        "key_too_long",
+        "The key has more than 900 bytes; the report stands at `reports/<job_id>.json`.",
+        _says_of_key("input/" + "a" * 900 + ".jsonl"),
+        "a key of 912 bytes",
+    ),
+)
+"""Codes of the whole file; they reject it whatever ``OnInvalidLine`` says."""
+
+JOBS = (
+    Code(
+        "invalid_api_key",
+        "Groq does not know the key.",
+        _says_of_answer(401, b'{"error": {"code": "invalid_api_key"}}'),
+    ),
+    Code(
+        "plan_required",
+        "The account's plan has no Batch API.",
+        _says_of_answer(403, b'{"error": {"code": "not_available_for_plan"}}'),
+    ),
+    Code(
+        "permission_denied",
+        "Groq, the network before it, or a policy of the bucket denies a call.",
+        _says_of_answer(403, b'{"error": {"message": "Forbidden"}}'),
+    ),
+    Code(
+        "spend_limit",
+        "The organisation's spend limit is reached.",
+        _says_of_answer(400, b'{"error": {"code": "blocked_api_access"}}'),
+    ),
+    Code(
+        "secret_missing",
+        "There is no such secret.",
+        _says_of_secret("ResourceNotFoundException"),
+    ),
+    Code(
+        "secret_unreadable",
+        "The secret holds no key, or may not be read.",
+        _says_of_secret("ResourceNotFoundException", "can't find the specified secret value"),
+    ),
+    Code("input_unreadable", "The upload is gone, archived, or encrypted with another key."),
+    Code("cancelled", "Somebody stopped the execution."),
+    Code("timed_out", "No result within the window and 24 hours, or within the execution's limit."),
+    Code("internal_error", "A step failed after all its retries."),
+)
+"""Codes of jobs that end ``failed`` or ``cancelled``: the first entry of the report's errors."""
+
+ROWS = (
+    Code(rows.NOT_SENT, "Its batch was never created; the message says why."),
+    Code(rows.MISSING, "Its batch ended without a row for it, in every attempt."),
+    Code(rows.BATCH_FAILED, "Groq refused the batch; the message has the API's code and text."),
+    Code(rows.CANCELLED, "The job was stopped before it was answered."),
+)
+"""Codes of rows that the pipeline writes itself, beside those of ``LINES``."""
+
+READ_ROWS = (
+    Code("no_response", "The API's row has neither a response nor an error. Tried again."),
+    Code("no_body", "The API's response has a good status and nothing in it. Tried again."),
+    Code("unknown_error", "The API's row has an error without a code and without a status."),
+)
+"""Codes in the report for rows of the API that name none; the rows themselves stay as they are."""
+
+
+def all_codes() -> set[str]:
+    """Return every code that is written down."""
+    groups = (LINES, FILES, JOBS, ROWS, READ_ROWS)
+    return {one.name for group in groups for one in group}
+
+
+# ---------------------------------------------------------------- blocks
+
+
+def line_codes() -> str:
+    """Return the codes of single lines, with an example of each."""
+    return _with_examples(LINES, "example line")
+
+
+def file_codes() -> str:
+    """Return the codes of whole files."""
+    return _with_examples(FILES, "example")
+
+
+def job_codes() -> str:
+    """Return the codes of jobs that failed or were stopped."""
+    return _with_sentences(JOBS)
+
+
+def row_codes() -> str:
+    """Return the codes of rows that the pipeline writes."""
+    return _with_sentences(ROWS)
+
+
+def read_row_codes() -> str:
+    """Return the codes that stand in for those that the API's rows lack."""
+    return _with_sentences(READ_ROWS)
+
+
+def retryable() -> str:
+    """Return which errors of the API's rows are tried again."""
+    statuses = ", ".join(code(str(one)) for one in sorted(rows.RETRYABLE_STATUSES) if one)
+    names = ", ".join(code(one) for one in sorted(rows.RETRYABLE_CODES))
+    return (
+        f"- by status: {statuses}, every status from `500`, and none at all\n"
+        f"- by code or type, whatever the status but `413`: {names}"
+    )
+
+
+def _with_examples(codes: Sequence[Code], head: str) -> str:
+    return table(
+        ["code", "meaning", head, "what it says"],
+        ([code(one.name), one.meaning, code(one.example), _sentence(one)] for one in codes),
+    )
+
+
+def _with_sentences(codes: Sequence[Code]) -> str:
+    if not any(one.says for one in codes):
+        return table(["code", "meaning"], ([code(one.name), one.meaning] for one in codes))
+    return table(
+        ["code", "meaning", "what it says, for example"],
+        ([code(one.name), one.meaning, _sentence(one)] for one in codes),
+    )
+
+
+def _sentence(one: Code) -> str:
+    return one.says() if one.says is not None else ""

@@ -1,0 +1,31 @@
+"""What writes each generated block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from local.reference import bucket, cadence, codes, costs, machine, options, parameters, reports
+
+BLOCKS: Mapping[str, Callable[[], str]] = {
+    "bucket-deliveries": bucket.deliveries,
+    "bucket-work": bucket.work,
+    "cadence": cadence.cadence,
+    "codes-of-files": codes.file_codes,
+    "codes-of-jobs": codes.job_codes,
+    "codes-of-lines": codes.line_codes,
+    "codes-of-read-rows": codes.read_row_codes,
+    "codes-of-rows": codes.row_codes,
+    "codes-retryable": codes.retryable,
+    "cost-example": costs.cost_example,
+    "event-example": reports.event_example,
+    "event-pattern": reports.event_pattern,
+    "machine-picture": machine.picture,
+    "machine-retries": machine.retries,
+    "machine-states": machine.states,
+    "options": options.options,
+    "outputs": parameters.outputs,
+    "parameters": parameters.parameters,
+    "prices": costs.price_table,
+    "report-example": reports.report_example,
+    "report-fields": reports.report_fields,
+}
