@@ -150,7 +150,7 @@ def test_what_takes_too_long_or_too_much_memory_is_not_tried_for_hours(name: str
         "Lambda.Unknown",
         "Runtime.ExitError",
     }
-    assert retrier["MaxAttempts"] <= 2
+    assert retrier["MaxAttempts"] <= 3
 
 
 def test_status_check_outlasts_an_outage_of_hours():
