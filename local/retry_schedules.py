@@ -1,0 +1,154 @@
+"""For how long each state of the state machine is tried again after each error, and how often.
+
+    python -m local.retry_schedules
+
+prints the table. Times are those without jitter, the longest possible; full jitter takes half of
+them on average. ``tests/infrastructure/test_retry_schedules.py`` says how long is long enough.
+
+The first retrier that names an error decides; ``States.TaskFailed`` names every error but
+``States.Timeout``; two errors can be named by nothing. See
+https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from local.environment import PROJECT_ROOT
+
+MACHINE = PROJECT_ROOT / "statemachine" / "batch_job.asl.json"
+
+UNCATCHABLE = ("States.DataLimitExceeded", "States.Runtime")
+"""Errors that end an execution at once, whatever its states say."""
+
+SERVICE_ERRORS = (
+    "Lambda.TooManyRequestsException",
+    "Lambda.ServiceException",
+    "Lambda.AWSLambdaException",
+    "Lambda.SdkClientException",
+    "Lambda.ClientExecutionTimeoutException",
+)
+"""The Lambda service could not run the function, or lost sight of it."""
+
+DEATHS = ("Runtime.ExitError", "Sandbox.Timedout", "Lambda.Unknown")
+"""The function's process ended: killed, out of memory, out of time."""
+
+FAILURES = (
+    "States.TaskFailed",
+    "States.Timeout",
+    "States.Permissions",
+    "Lambda.ResourceNotFoundException",
+    "Runtime.ImportModuleError",
+    "ClientError",
+)
+"""The function failed, or cannot be called; the last is an example of a Python exception."""
+
+MAP_ERRORS = (
+    "States.ItemReaderFailed",
+    "States.ResultWriterFailed",
+    "States.ExceedToleratedFailureThreshold",
+)
+"""A Distributed Map could not read its items, write its results, or lost too many children."""
+
+_DEFAULT_ATTEMPTS = 3
+_DEFAULT_INTERVAL = 1
+_DEFAULT_RATE = 2.0
+
+_MINUTE = 60
+_HOUR = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """The delays, in seconds and without jitter, before each further try."""
+
+    delays: tuple[float, ...]
+
+    @property
+    def tries(self) -> int:
+        """How often it is tried again."""
+        return len(self.delays)
+
+    @property
+    def seconds(self) -> float:
+        """For how long, at the longest."""
+        return sum(self.delays)
+
+    @property
+    def expected_seconds(self) -> float:
+        """For how long on average, with full jitter."""
+        return self.seconds / 2
+
+
+def schedule(retriers: Sequence[Mapping[str, Any]], error: str) -> Schedule:
+    """Return when a state is tried again that fails with the same error every time.
+
+    Args:
+        retriers: The state's ``Retry``.
+        error: The error's name.
+    """
+    for retrier in retriers:
+        if _names(retrier["ErrorEquals"], error):
+            interval = retrier.get("IntervalSeconds", _DEFAULT_INTERVAL)
+            rate = retrier.get("BackoffRate", _DEFAULT_RATE)
+            longest = retrier.get("MaxDelaySeconds", float("inf"))
+            attempts = range(retrier.get("MaxAttempts", _DEFAULT_ATTEMPTS))
+            return Schedule(tuple(float(min(interval * rate**n, longest)) for n in attempts))
+    return Schedule(())
+
+
+def _names(errors: Sequence[str], error: str) -> bool:
+    if error in UNCATCHABLE:
+        return False
+    if error in errors or "States.ALL" in errors:
+        return True
+    return "States.TaskFailed" in errors and error != "States.Timeout"
+
+
+def states_with_retries(path: Path = MACHINE) -> dict[str, Mapping[str, Any]]:
+    """Return the states that call something, children of Maps included, by name."""
+
+    def walk(states: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        for name, state in states.items():
+            if state["Type"] in ("Task", "Map"):
+                yield name, state
+            if state["Type"] == "Map":
+                yield from walk(state["ItemProcessor"]["States"])
+
+    return dict(walk(json.loads(path.read_text("utf-8"))["States"]))
+
+
+def errors_of(state: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the errors that a state can meet."""
+    if state["Type"] == "Map":
+        return (*MAP_ERRORS, *UNCATCHABLE)
+    return (*SERVICE_ERRORS, *DEATHS, *FAILURES, *UNCATCHABLE)
+
+
+def table(path: Path = MACHINE) -> list[str]:
+    """Return the lines of a Markdown table of all schedules, errors that are alike together."""
+    lines = ["| state | errors | tries | longest | average |", "|---|---|---:|---:|---:|"]
+    for name, state in states_with_retries(path).items():
+        found = [(schedule(state.get("Retry", ()), error), error) for error in errors_of(state)]
+        for times, members in groupby(found, key=lambda pair: pair[0]):
+            errors = ", ".join(error for _, error in members)
+            longest, average = _spoken(times.seconds), _spoken(times.expected_seconds)
+            lines.append(f"| {name} | {errors} | {times.tries} | {longest} | {average} |")
+    return lines
+
+
+def _spoken(seconds: float) -> str:
+    if seconds < _MINUTE:
+        return f"{seconds:.0f} s"
+    if seconds < _HOUR:
+        return f"{seconds / _MINUTE:.0f} min"
+    return f"{seconds / _HOUR:.1f} h"
+
+
+if __name__ == "__main__":
+    print("\n".join(table()))
