@@ -77,6 +77,10 @@ kills: $(STAMP) ## Run jobs while the functions are killed at random [ARGS="--jo
 soak: $(STAMP) ## Live through 20,000 random lives, other ones each time (hours)
 	WORKFLOW_LIVES=20000 $(PYTEST) tests/workflow/test_lives.py --timeout 0 $(ARGS)
 
+.PHONY: test-iam
+test-iam: $(STAMP) ## Take each statement from the roles, one by one, and name the test that misses it [ARGS=--actions]
+	$(PYTHON) -m tests.iam_trial $(ARGS)
+
 .PHONY: coverage
 coverage: $(STAMP) ## Run unit and integration tests with coverage of functions/
 	$(PYTEST) tests/unit tests/integration --cov --cov-report=term-missing $(ARGS)
@@ -109,6 +113,10 @@ requirements: $(STAMP) ## Pin what is installed anew: functions, development, se
 	$(PIN) --generate-hashes functions/requirements.in --output-file functions/requirements.txt
 	$(PIN) requirements-dev.in --output-file requirements-dev.txt
 	$(PIN) --generate-hashes requirements-security.in --output-file requirements-security.txt
+
+.PHONY: roles
+roles: $(STAMP) ## Write the tables of roles in docs/security.md from the template
+	$(PYTHON) -m tests.infrastructure.role_tables
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed here

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import fnmatch
 import json
 import os
@@ -21,8 +22,9 @@ TEMPLATE = PROJECT / "template.yaml"
 MACHINE = PROJECT / "statemachine" / "batch_job.asl.json"
 
 WITHOUT_STATEMENT = "TEST_WITHOUT_STATEMENT"
-"""Variable that takes a statement from a role (``StartJobFunctionRole/ListUploads``), to see which
-tests miss it; see ``make test-iam``."""
+"""Variable that takes a statement from a role (``StartJobFunctionRole/ListUploads``), or one action
+of it (``StartJobFunctionRole/ListUploads/s3:ListBucketVersions``), to see which tests miss it; see
+``make test-iam``."""
 
 ACCOUNT = "123456789012"
 _PSEUDO_PARAMETERS = {
@@ -130,14 +132,13 @@ class Stack:
             for policy in self.of_type("AWS::IAM::Policy").values()
             if f"<{name}>" in policy["Roles"]
         ]
-        statements = [one for document in documents for one in as_list(document["Statement"])]
-        return Role(
-            tuple(
-                Statement.read(one)
-                for one in statements
-                if f"{name}/{one['Sid']}" != os.environ.get(WITHOUT_STATEMENT)
-            )
-        )
+        written = [one for document in documents for one in as_list(document["Statement"])]
+        statements = map(Statement.read, written)
+        without = os.environ.get(WITHOUT_STATEMENT, "")
+        if without.startswith(f"{name}/"):
+            sid, _, action = without.removeprefix(f"{name}/").partition("/")
+            statements = (one.without(action) if one.sid == sid else one for one in statements)
+        return Role(tuple(statements))
 
     @property
     def roles(self) -> dict[str, Role]:
@@ -242,6 +243,11 @@ class Statement:
                 for key, values in keys.items()
             ),
         )
+
+    def without(self, action: str) -> Statement:
+        """Return the statement without one of its actions, or without any when none is named."""
+        kept = tuple(one for one in self.actions if action and one != action)
+        return dataclasses.replace(self, actions=kept)
 
     def allows(self, action: str, resource: str, context: Mapping[str, str]) -> bool:
         """Tell whether a call would pass by this statement."""
