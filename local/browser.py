@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -32,6 +33,18 @@ _FLAGS = (
     "--hide-scrollbars",
     "--remote-debugging-pipe",
 )
+
+
+_LAUNCHER = """
+import os, sys
+# The browser reads its file descriptor 3 and writes its 4; copies first, for ours may be these.
+reading, writing = os.dup(int(sys.argv[1])), os.dup(int(sys.argv[2]))
+os.dup2(reading, 3)
+os.dup2(writing, 4)
+os.set_inheritable(3, True)
+os.set_inheritable(4, True)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 class BrowserError(Exception):
@@ -170,12 +183,9 @@ def open_page(program: str) -> Iterator[Page]:
     to_read, to_write = os.pipe()
     from_read, from_write = os.pipe()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        # The browser reads its file descriptor 3 and writes its 4; the shell puts ours there.
         process = subprocess.Popen(
             [
-                "/bin/sh",
-                "-c",
-                f'exec "$0" "$@" 3<&{to_read} 4>&{from_write}',
+                *(sys.executable, "-c", _LAUNCHER, str(to_read), str(from_write)),
                 program,
                 *_FLAGS,
                 f"--user-data-dir={Path(profile)}",

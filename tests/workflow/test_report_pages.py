@@ -1,0 +1,343 @@
+"""The page beside the report, over the whole life of jobs."""
+
+from __future__ import annotations
+
+import html
+import io
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from groq_batch import layout
+from groq_batch.report_page import pages, rendering
+from groq_batch.report_page.facts import Facts
+from groq_batch.report_page.pages import CONTENT_TYPE, ReportPages
+from groq_batch.storage import JOB_METADATA, Storage
+from tests.fakes.calls import Call, Wire, plain_wire
+from tests.fakes.s3 import FakeS3
+from tests.report_samples import report as sample_report
+from tests.workflow.jobs import bad_line, check_end, good_line, good_lines, put
+from tests.workflow.world import World
+
+PATH = "team/a.jsonl"
+KEYS = layout.delivery_keys(PATH)
+
+
+def page_of(world: World, path: str) -> str:
+    data = world.s3.read(f"reports/{path}.html")
+    assert data is not None, world.s3.keys("reports/")
+    return data.decode()
+
+
+def test_a_job_has_a_page_from_its_start_to_its_end() -> None:
+    with World() as world:
+        upload = put(world, "input/team/a.jsonl", good_lines(3))
+        world.run_for(30)
+        running = page_of(world, PATH)
+        world.settle()
+        check_end(world, upload)
+        final = page_of(world, PATH)
+        head = world.s3.head_object(Key=KEYS.page)
+    assert '<body class="running">' in running
+    assert "0 of 3" in running
+    assert '<body class="succeeded">' in final
+    assert "Every request was answered." in final
+    # From the rows: tokens, times, why the model stopped.
+    for said in ("Prompt tokens", "Completion tokens", "Time of the model", "<bdi>stop</bdi>"):
+        assert said in final
+    assert head["ContentType"] == CONTENT_TYPE == "text/html; charset=utf-8"
+    assert head["Metadata"][JOB_METADATA] == upload.job_id("bucket")
+
+
+def test_lines_of_failed_rows_are_named() -> None:
+    lines = [*good_lines(3), bad_line("bad"), *good_lines(3, "s")]
+    with World({"MAX_REQUESTS_PER_BATCH": "2"}) as world:
+        world.simulator.add_rule("fail", match={"custom_id": "s1"})
+        upload = put(world, "input/team/a.jsonl", lines, on_invalid_line="skip")
+        world.settle()
+        (report,) = check_end(world, upload)
+        page = page_of(world, PATH)
+    known = {(error["line"], error["custom_id"]) for error in report["errors"]}
+    assert known == {(4, "bad"), (6, "s1")}
+    assert "line 4 <code><bdi>bad</bdi></code>" in page
+    assert "line 6 <code><bdi>s1</bdi></code>" in page
+
+
+def test_lines_are_not_guessed_where_lines_are_blank() -> None:
+    with World() as world:
+        world.simulator.add_rule("fail", match={"custom_id": "r1"})
+        data = b"\n\n".join(line.data for line in good_lines(3))
+        world.upload("input/team/a.jsonl", data, metadata={})
+        world.settle()
+        report = json.loads(world.s3.read(KEYS.report) or b"")
+    (error,) = report["errors"]
+    assert (error["line"], error["custom_id"]) == (None, "r1")
+
+
+def test_hostile_requests_and_answers_are_text() -> None:
+    script = "<script>document.title='pwned'</script>"
+    key = f"input/team/{script.replace('/', '.')}\u202e.jsonl"
+    lines = [good_line(script), good_line('"><img src=x onerror=alert(1)>' + "x" * 10_000)]
+    with World() as world:
+        outcome = {"kind": "http_error", "status": 400, "code": "bad_" + script, "message": script}
+        world.simulator.add_rule(outcome, match={"custom_id": script})
+        upload = put(world, key, lines)
+        world.settle()
+        (report,) = check_end(world, upload)
+        page = page_of(world, key.removeprefix("input/"))
+    assert report["status"] == "partial"
+    assert "<script" not in page
+    assert "<img" not in page
+    assert f"<bdi>{html.escape(script)}</bdi>".replace("&#x27;", "&#39;") in page
+
+
+def test_neither_prompts_nor_answers_stand_on_a_page() -> None:
+    with World() as world:
+        world.simulator.add_rule("fail", match={"custom_id": "r2"})
+        lines = [good_line(f"r{number}", f"CANARY {number}") for number in range(4)]
+        upload = put(world, "input/team/a.jsonl", lines)
+        world.settle()
+        check_end(world, upload)
+        assert b"CANARY" in (world.s3.read(KEYS.results) or b"")
+        versions = world.s3.history(KEYS.page)
+    assert len(versions) >= 2
+    assert not any(b"CANARY" in (version or b"") for version in versions)
+
+
+def test_a_newer_upload_takes_the_page_over() -> None:
+    with World() as world:
+        first = put(world, "input/team/a.jsonl", good_lines(3, "old"))
+        first.is_standing = False
+        world.settle()
+        second = put(world, "input/team/a.jsonl", [bad_line("bad")])
+        world.settle()
+        check_end(world, second)
+        page = page_of(world, PATH)
+    assert '<body class="rejected">' in page
+    assert first.job_id("bucket") not in page
+    assert second.job_id("bucket") in page
+
+
+def test_an_overtaken_job_has_its_page_where_it_delivers() -> None:
+    with World() as world:
+        older = put(world, "input/team/a.jsonl", good_lines(3, "old"))
+        world.run_for(50)
+        newer = put(world, "input/team/a.jsonl", good_lines(2, "new"))
+        older.is_standing = False
+        world.settle()
+        check_end(world, older, newer)
+        aside = f"superseded/{older.job_id('bucket')}/{PATH}"
+        assert older.job_id("bucket") in page_of(world, aside)
+        assert newer.job_id("bucket") in page_of(world, PATH)
+        assert '<body class="succeeded">' in page_of(world, PATH)
+
+
+def test_a_key_that_is_too_long_has_its_page_under_the_name_of_the_job() -> None:
+    with World() as world:
+        upload = put(world, f"input/{'k' * 950}.jsonl", good_lines(1))
+        world.settle()
+        assert "key_too_long" in page_of(world, upload.job_id("bucket"))
+
+
+# A page that fails
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """Give what the functions write to their log."""
+    stream = io.StringIO()
+    for handler in logging.getLogger("groq-batch").handlers:
+        monkeypatch.setattr(handler, "stream", stream)
+    # The other tests of this folder run in silence.
+    logging.disable(logging.NOTSET)
+    yield stream
+    logging.disable(logging.CRITICAL)
+
+
+def test_a_page_that_cannot_be_made_stops_nothing(
+    monkeypatch: pytest.MonkeyPatch, log: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*args: Any, **named: Any) -> str:
+        raise RuntimeError("CANARY of the input")
+
+    monkeypatch.setattr(rendering, "render", broken)
+    with World() as world:
+        upload = put(world, "input/team/a.jsonl", good_lines(3))
+        world.settle()
+        (report,) = check_end(world, upload)
+        page = page_of(world, PATH)
+    assert report["status"] == "succeeded"
+    assert "This job is: succeeded." in page
+    told = capsys.readouterr().out
+    entries = [json.loads(line) for line in log.getvalue().splitlines()]
+    errors = [entry for entry in entries if entry["level"] == "ERROR"]
+    assert {(one["message"], one["kind"]) for one in errors} == {
+        ("The report page could not be made", "RuntimeError")
+    }
+    assert all(one["place"].startswith("test_report_pages.py:") for one in errors)
+    assert '"ReportPagesFailed":[1' in told
+    assert "CANARY" not in told + log.getvalue()
+
+
+def test_a_page_that_must_not_be_written_stops_nothing(
+    log: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with World() as world:
+        world.denies = lambda operation, key: operation == "put_object" and key.endswith(".html")
+        upload = put(world, "input/team/a.jsonl", good_lines(3))
+        world.settle()
+        (report,) = check_end(world, upload)
+        assert world.s3.read(KEYS.page) is None
+    assert report["status"] == "succeeded"
+    assert "The report page could not be written" in log.getvalue()
+    assert '"ReportPagesFailed":[1' in capsys.readouterr().out
+
+
+def test_the_report_is_written_before_its_page() -> None:
+    with World() as world:
+        order: list[str] = []
+        keep = world.s3.put_object
+
+        def watched(**named: Any) -> Any:
+            order.append(named["Key"])
+            return keep(**named)
+
+        world.s3.put_object = watched  # type: ignore[method-assign]
+        put(world, "input/team/a.jsonl", good_lines(3))
+        world.settle()
+    written = [key for key in order if key.startswith("reports/")]
+    assert written[0] == KEYS.report
+    assert all(KEYS.report in pair for pair in pairwise(written))
+    assert written[-2:] == [KEYS.report, KEYS.page]
+
+
+# Who writes when
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 25, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+class Shelf:
+    """A bucket with a report, and the pages of a job."""
+
+    def __init__(self, wire: Wire = plain_wire) -> None:
+        self.s3 = FakeS3()
+        self.clock = Clock()
+        self.storage = Storage(s3=self.s3.client(wire), bucket="bucket")
+        self.plain = Storage(s3=self.s3.client(), bucket="bucket")
+
+    def put(self, job: str, status: str = "running", total: int = 5) -> None:
+        made = sample_report(status, job_id=job)
+        made["requests"]["total"] = total
+        self.plain.put_json(KEYS.report, made)
+
+    def write(self, job: str, facts: Facts | None = None) -> None:
+        ReportPages(self.storage, job, clock=self.clock).write(KEYS, facts)
+
+    @property
+    def page(self) -> str:
+        return (self.s3.read(KEYS.page) or b"").decode()
+
+    @property
+    def count(self) -> int:
+        return len(self.s3.history(KEYS.page))
+
+
+def test_a_running_job_has_a_new_page_every_five_minutes_at_most() -> None:
+    shelf = Shelf()
+    shelf.put("j", total=0)
+    shelf.write("j")
+    shelf.put("j")  # Checked now: the page must not go on saying that it is not.
+    shelf.write("j")
+    assert shelf.count == 2
+    for _ in range(30):
+        shelf.clock.now += timedelta(seconds=20)
+        shelf.write("j")
+    assert shelf.count == 4
+    shelf.put("j", "succeeded")
+    shelf.write("j", Facts())
+    assert shelf.count == 5
+    assert '<body class="succeeded">' in shelf.page
+
+
+def test_a_final_page_is_written_once() -> None:
+    shelf = Shelf()
+    shelf.put("j", "succeeded")
+    shelf.write("j", Facts())
+    shelf.clock.now += timedelta(hours=1)
+    shelf.write("j", Facts())
+    shelf.write("j")
+    assert shelf.count == 1
+
+
+@pytest.mark.parametrize("facts", [None, Facts()])
+def test_a_late_writer_leaves_the_page_of_another_job_alone(facts: Facts | None) -> None:
+    shelf = Shelf()
+    shelf.put("newer")
+    shelf.write("newer")
+    shelf.write("older", facts)
+    assert shelf.count == 1
+    assert "newer" in shelf.page
+
+
+def test_a_late_running_page_does_not_replace_the_final_one() -> None:
+    shelf = Shelf()
+    shelf.put("j", "succeeded")
+    shelf.write("j")
+    assert shelf.count == 0
+
+
+@pytest.mark.parametrize("step", ["head_object", "get_object", "put_object"])
+def test_of_two_jobs_the_page_of_the_standing_report_wins(step: str) -> None:
+    """A newer job takes the path over between any two calls of an older one's writer."""
+    begun: list[str] = []
+
+    def overtake(call: Call, act: Callable[[], Any]) -> Any:
+        if call.operation == step and not begun:
+            begun.append(step)
+            shelf.put("newer", total=7)
+            ReportPages(shelf.plain, "newer", clock=shelf.clock).write(KEYS)
+        return act()
+
+    shelf = Shelf(overtake)
+    shelf.put("older", "succeeded")
+    shelf.write("older", Facts())
+    assert begun
+    assert "<dd><bdi>newer</bdi></dd>" in shelf.page
+    assert '<body class="running">' in shelf.page
+
+
+def test_a_withdrawn_page_is_removed_by_its_own_job_alone() -> None:
+    shelf = Shelf()
+    shelf.put("mine")
+    shelf.write("mine")
+    ReportPages(shelf.storage, "other").remove(KEYS.page)
+    assert shelf.page
+    ReportPages(shelf.storage, "mine").remove(KEYS.page)
+    assert not shelf.page
+    ReportPages(shelf.storage, "mine").remove(KEYS.page)
+
+
+def test_handlers_do_not_import_the_page_before_they_need_it() -> None:
+    """Jinja and the SVG library are no part of any handler's start."""
+    functions = Path(pages.__file__).parents[2]
+    handlers = sorted(path.parent.name for path in functions.glob("*/app.py"))
+    code = "; ".join(f"import {name}.app" for name in handlers)
+    code += "; import sys; print(sorted({'jinja2', 'svg', 'markupsafe'} & set(sys.modules)))"
+    answer = subprocess.run(
+        [sys.executable, "-c", code], cwd=functions, capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == "[]"
