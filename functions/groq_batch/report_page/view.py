@@ -242,7 +242,8 @@ def _advice(report: Mapping[str, Any]) -> str:
         )
     if status == "rejected":
         return "Nothing was sent and nothing was paid. Correct what stands below and upload again."
-    kept = " What was answered is in the results." if outputs["results"] else ""
+    has_answers = outputs["results"] and requests["succeeded"]
+    kept = " What was answered is in the results." if has_answers else ""
     if status == "cancelled":
         return f"The job was stopped.{kept}"
     return f"The job could not be finished; the cause and what to do stand below.{kept}"
