@@ -321,6 +321,7 @@ class _Check:
             polls=self.polls,
             remaining_seconds=remaining,
             planned_seconds=job.options.max_attempts * window,
+            attempts=job.options.max_attempts,
             shortest=self.settings.poll_min_seconds,
             longest=self.settings.poll_max_seconds,
             wanted_within=self.resume_in if is_retry_due else math.inf,

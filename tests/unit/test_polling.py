@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch.polling import PLATEAU_CHECKS, POLL_BUDGET, wait_seconds
+from groq_batch.polling import PLATEAU_CHECKS, POLL_BUDGET, SHORT_CHECKS, wait_seconds
 
 HOUR = 3_600
 DAY = 24 * HOUR
@@ -41,6 +41,7 @@ def check_times(
             polls=polls + len(times) + 1,
             remaining_seconds=window + DAY - elapsed + (attempts - 1) * window,
             planned_seconds=attempts * window,
+            attempts=attempts,
             shortest=shortest,
             longest=longest,
         )
@@ -57,6 +58,7 @@ def check_times(
     polls=st.integers(0, 3_000),
     remaining=st.floats(0, 100 * DAY),
     planned=st.floats(DAY, 70 * DAY),
+    attempts=st.integers(1, 10),
     shortest=st.integers(1, 3_600),
     longest=st.integers(300, DAY),
 )
@@ -68,6 +70,7 @@ def test_wait_is_within_its_bounds(
     polls: int,
     remaining: float,
     planned: float,
+    attempts: int,
     shortest: int,
     longest: int,
 ) -> None:
@@ -79,13 +82,15 @@ def test_wait_is_within_its_bounds(
         polls=polls,
         remaining_seconds=remaining,
         planned_seconds=planned,
+        attempts=attempts,
         shortest=shortest,
         longest=longest,
     )
     assert isinstance(wait, int)
     assert wait >= shortest
-    floor = remaining / max(POLL_BUDGET - polls, 1)
-    assert wait <= max(longest, shortest, planned / PLATEAU_CHECKS, floor) + 1
+    ceiling = max(longest, shortest, planned / PLATEAU_CHECKS)
+    budget = min(POLL_BUDGET, (planned + DAY) / ceiling + SHORT_CHECKS * attempts)
+    assert wait <= max(ceiling, remaining / max(budget - polls, 1)) + 1
 
 
 @given(
