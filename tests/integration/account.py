@@ -123,12 +123,17 @@ class Account:
     logs: Any
     recorded: list[AwsCall] | None = None
     calls: list[AwsCall] = field(default_factory=list)
+    warm: str | None = None
 
     # -- functions -------------------------------------------------------------------------------
 
     def invoke(self, folder: str, event: Mapping[str, Any]) -> dict[str, Any]:
         """Invoke a function; fails when it does what its role does not allow."""
         handler = importlib.import_module(f"{folder}.app").lambda_handler
+        if folder != self.warm:
+            # Functions share no memory on AWS: each has to read the key itself.
+            bootstrap.reset()
+            self.warm = folder
         self.recorded = []
         try:
             # Step Functions and Lambda pass JSON, so nothing else may come in or go out.
