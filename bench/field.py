@@ -1,0 +1,130 @@
+"""Runs the other tools, each with an interpreter of its own that has its packages and no others."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from local.environment import CACHE_FOLDER, PROJECT_ROOT, plain_environment
+
+_ENVIRONMENTS = CACHE_FOLDER / "bench-envs"
+_PEERS = Path(__file__).parent / "peers"
+_MOST_SECONDS = 600
+_INSTALL_SECONDS = 300
+
+
+class NotRunnableError(Exception):
+    """A tool cannot be installed or run; the text says why, in a few words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool from PyPI.
+
+    Attributes:
+        name: Its name there, which the file of its pinned packages has as well.
+        driver: The script that runs it.
+        title: What the table calls it.
+    """
+
+    name: str
+    driver: str
+    title: str
+
+
+TOOLS = (
+    Tool("tutorial", "tutorial.py", "tutorial script"),
+    Tool("openai-batch", "openai_batch_driver.py", "openai-batch 0.3.4"),
+    Tool("batchwizard", "batchwizard_driver.py", "batchwizard 0.5.0"),
+    Tool("batchwork-ai", "batchwork_driver.py", "batchwork-ai 0.3.0"),
+    Tool("batchlane", "batchlane_driver.py", "batchlane 0.2.0"),
+)
+
+
+def environment_of(name: str) -> Path:
+    """Return the interpreter that has the packages of ``peers/requirements/<name>.txt``.
+
+    Raises:
+        NotRunnableError: They cannot be installed.
+    """
+    requirements = _PEERS / "requirements" / f"{name}.txt"
+    folder = _ENVIRONMENTS / name
+    python = folder / "bin" / "python"
+    stamp = folder / ".installed"
+    wanted = requirements.read_text(encoding="utf-8")
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
+        return python
+    uv = [sys.executable, "-m", "uv"]
+    try:
+        _run([*uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)])
+        _run([*uv, "pip", "install", "--quiet", "--python", str(python), "-r", str(requirements)])
+    except (subprocess.SubprocessError, OSError) as error:
+        raise NotRunnableError("could not be installed") from error
+    stamp.write_text(wanted, encoding="utf-8")
+    return python
+
+
+def _run(command: list[str]) -> None:
+    subprocess.run(
+        command, check=True, cwd=PROJECT_ROOT, capture_output=True, timeout=_INSTALL_SECONDS
+    )
+
+
+def site_packages(name: str) -> Path:
+    """Return the folder of an environment's packages.
+
+    Raises:
+        NotRunnableError: They cannot be installed.
+    """
+    return next((environment_of(name).parents[1] / "lib").glob("python*/site-packages"))
+
+
+def run_tool(
+    tool: Tool, source: Path, target: Path, *, base_url: str, api_key: str, log_file: Path
+) -> dict[str, Any]:
+    """Run a tool on a file of requests.
+
+    Returns:
+        ``seconds`` and ``cpu_seconds`` from when it was loaded to when the answers were written,
+        ``peak_bytes``, and ``error`` or None.
+
+    Raises:
+        NotRunnableError: It cannot be installed, does not load, or takes too long.
+    """
+    python = environment_of(tool.name)
+    command = [str(python), str(_PEERS / tool.driver), str(source), str(target), base_url, api_key]
+    home = target.parent / f"home-{tool.name}"
+    home.mkdir(exist_ok=True)
+    environment = plain_environment() | {
+        "HOME": str(home),
+        "GROQ_API_KEY": api_key,
+        "OPENAI_API_KEY": api_key,
+    }
+    with (
+        log_file.open("ab") as log,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            cwd=home,
+            env=environment,
+            text=True,
+        ) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            if process.stdout.readline().strip() != "ready":
+                raise NotRunnableError("does not load")
+            output, _ = process.communicate("go\n", timeout=_MOST_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise NotRunnableError(f"gave up after {_MOST_SECONDS} s") from None
+    if not output.strip():
+        raise NotRunnableError(f"ended without results (status {process.returncode})")
+    result: dict[str, Any] = json.loads(output)
+    return result

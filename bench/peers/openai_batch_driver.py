@@ -1,0 +1,38 @@
+"""openai-batch: its ``Batch`` class on a file that is there already, as its command line does."""
+
+from __future__ import annotations
+
+import time
+
+from driver import POLL_SECONDS, Task, drive
+from openai_batch import Batch
+from openai_batch.providers import Provider
+
+
+def run(task: Task) -> None:
+    """Do the task."""
+    provider = Provider(name="groq", base_url=task.base_url, api_key=task.api_key)
+    with Batch(
+        submission_input_file=str(task.source),
+        output_file=str(task.target),
+        error_file=str(task.target) + ".errors",
+        provider=provider,
+    ) as batch:
+        batch.submit()
+        while (state := batch.status()).status not in (
+            "failed",
+            "completed",
+            "expired",
+            "cancelled",
+        ):
+            time.sleep(POLL_SECONDS)
+        if state.status != "completed":
+            errors = state.errors.data if state.errors and state.errors.data else []
+            raise RuntimeError(
+                f"the batch {state.status}: {errors[0].message if errors else 'no text'}"
+            )
+        batch.download()
+
+
+if __name__ == "__main__":
+    drive(run)
