@@ -91,7 +91,7 @@ def fetch(
         failed=files["failed"],
         invalid=files["invalid"],
         report=report_file,
-        page=_fetch_page(storage, job, folder / f"{job.stem}.report.html"),
+        page=fetch_page(storage, job, folder / f"{job.stem}.report.html"),
     )
 
 
@@ -118,9 +118,15 @@ def _download(storage: Storage, one: Deliverable, progress: Callable[[int], None
     )
 
 
-def _fetch_page(storage: Storage, job: FoundJob, target: Path) -> Path | None:
-    """Fetch the report for people, if there is one of this job."""
-    key = f"{layout.REPORTS_PREFIX}{job.path}.html"
+def fetch_page(storage: Storage, job: FoundJob, target: Path) -> Path | None:
+    """Fetch the report for people, if there is one of this job.
+
+    Args:
+        storage: The bucket.
+        job: The job.
+        target: Where it goes.
+    """
+    key = layout.delivery_keys(job.path).page
     head: Any = storage.head(key)
     if head is None or head.metadata.get(JOB_METADATA, job.job_id) != job.job_id:
         return None

@@ -24,6 +24,7 @@ VERBS: dict[str, str] = {
     "jobs": "List jobs, the newest first.",
     "status": "Show how far a job is, or how it ended.",
     "results": "Fetch the results of jobs that have ended.",
+    "open": "Open the report of a job as a page in the browser.",
     "join": "Put the answers back beside the rows.",
     "cancel": "Stop jobs; what was answered until then is kept.",
     "retry": "Run again what has failed, and merge the results.",

@@ -643,6 +643,50 @@ def test_results_of_several_jobs(world: World) -> None:
     ]
 
 
+@pytest.mark.parametrize("arguments", [["--print"], []])
+def test_page_of_a_job_in_a_pipe(arguments: list[str], world: World, capsys: Said) -> None:
+    assert run(["run", world.file("x.jsonl", request_line("a")), "--no-wait"]) == 0
+    job = world.end("x.jsonl", "succeeded", results=[good_row("a")])
+    world.storage.put_bytes("reports/x.jsonl.html", b"<html>", metadata={JOB_METADATA: job.job_id})
+    capsys.readouterr()
+    assert run(["open", "x.jsonl", *arguments]) == 0
+    out, err = capsys.readouterr()
+    page = Path(out.removesuffix("\n"))
+    assert (page.name, page.read_bytes(), err) == ("x.report.html", b"<html>", "")
+
+
+def test_page_of_a_job_in_the_browser(
+    world: World, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(["run", world.file("x.jsonl", request_line("a")), "--no-wait"]) == 0
+    world.end("x.jsonl", "succeeded", results=[good_row("a")])
+    world.storage.put_bytes("reports/x.jsonl.html", b"<html>")
+    capsys.readouterr()
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or True)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert run(["open", "x.jsonl"]) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert [f"Opened {address.removeprefix('file://')}\n" for address in opened] == [err]
+    monkeypatch.setattr("webbrowser.open", lambda address: False)
+    assert run(["open", "x.jsonl"]) == 0
+    assert capsys.readouterr().out.endswith("x.report.html\n")
+
+
+def test_page_that_is_not_there(world: World, capsys: Said) -> None:
+    assert run(["run", world.file("x.jsonl", request_line("a")), "--no-wait"]) == 0
+    capsys.readouterr()
+    assert run(["open", "x.jsonl"]) == 1
+    assert "x.jsonl has no job yet, and so no report." in capsys.readouterr().err
+    world.end("x.jsonl", "succeeded", results=[good_row("a")])
+    assert run(["open", "x.jsonl"]) == 1
+    assert "has no page at present" in capsys.readouterr().err
+    world.storage.put_bytes("reports/x.jsonl.html", b"", metadata={JOB_METADATA: "another"})
+    assert run(["open", "x.jsonl"]) == 1
+    assert "a newer one has taken its place" in capsys.readouterr().err
+
+
 def test_results_that_were_replaced(world: World, capsys: Said) -> None:
     assert run(["run", world.file("x.jsonl", request_line("a")), "--no-wait"]) == 0
     world.end("x.jsonl", "succeeded", results=[good_row("a")])
