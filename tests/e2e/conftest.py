@@ -41,6 +41,18 @@ def nightly(stack: LocalStack) -> Pipeline:
     return deploy(stack, "nightly", TriggerMode="schedule")
 
 
+@pytest.fixture(scope="session")
+def quiet(stack: LocalStack) -> Pipeline:
+    """Return a stack that no other test sees, which logs all it can and tells somebody by mail."""
+    return deploy(
+        stack,
+        "quiet",
+        NotificationEmail="team@example.com",
+        LogLevel="DEBUG",
+        OnInvalidLine="skip",
+    )
+
+
 @pytest.fixture
 def scheduled(nightly: Pipeline, pipeline: Pipeline) -> Pipeline:
     """Return the second stack; the simulator is as good as new."""
@@ -59,6 +71,8 @@ def deploy(stack: LocalStack, stack_name: str, **parameters: str) -> Pipeline:
         "GroqBaseUrl": stack.groq_base_url,
         "GroqApiKeySecretName": f"{stack_name}/groq",
         "MaxRequestsPerBatch": "100",
+        # Files of more than 100,000 bytes are prepared range by range.
+        "MaxBytesPerRange": "50000",
         "ScheduleExpression": "rate(365 days)",
         **parameters,
     }

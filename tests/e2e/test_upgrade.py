@@ -1,0 +1,94 @@
+"""A new version is deployed while a job runs: the job ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.build import Build, build_application
+from tests.e2e.pipeline import Pipeline, request_file, secret_of, wait_until
+
+IDS = [f"r-{number}" for number in range(150)]
+
+
+def next_version(build: Build, folder: Path) -> Build:
+    """Return a build whose functions and state machine differ from those of another one."""
+    copied = folder / "build"
+    shutil.copytree(build.folder, copied)
+    codes = list(copied.glob("build/*/groq_batch/__init__.py"))
+    assert len(codes) == 7
+    for code in codes:
+        code.write_text(code.read_text("utf-8") + '\n\nNEXT_VERSION = "of a test"\n', "utf-8")
+    (machine,) = copied.glob("sources/statemachine/*.json")
+    definition = json.loads(machine.read_text("utf-8"))
+    definition["Comment"] = "The next version."
+    machine.write_text(json.dumps(definition), "utf-8")
+    template = build.template.relative_to(build.folder)
+    return replace(build, folder=copied, template=copied / template)
+
+
+@pytest.fixture
+def upgraded(quiet: Pipeline, tmp_path: Path) -> Iterator[tuple[Pipeline, Build]]:
+    """Return a stack and a version of it that has not been deployed yet."""
+    build = build_application()
+    quiet.simulator.reset()
+    quiet.stack.put_secret(secret_of(quiet.parameters), quiet.stack.groq_api_key)
+    try:
+        yield quiet, next_version(build, tmp_path)
+    finally:
+        quiet.stack.use_build(build)
+
+
+def state(stack: Pipeline) -> dict[str, Any]:
+    """Return what a deployment changes, as the account shows it."""
+    functions = stack.stack.client("lambda")
+    function = functions.get_function_configuration(
+        FunctionName=stack.function("DownloadResultsFunction")
+    )
+    machine = stack.states.describe_state_machine(stateMachineArn=stack.state_machine)
+    return {
+        "code": function["CodeSha256"],
+        "attempts": function["Environment"]["Variables"]["MAX_ATTEMPTS"],
+        "machine": json.loads(machine["definition"])["Comment"],
+    }
+
+
+def test_a_job_outlives_a_deployment(upgraded: tuple[Pipeline, Build], name: str) -> None:
+    stack, build = upgraded
+    simulator, path = stack.simulator, f"{name}.jsonl"
+    simulator.configure(batch_seconds=600)
+    # One request has to be sent a second time, which the new version does.
+    simulator.add_rule("fail_once", match={"custom_id": IDS[7]}, times=1)
+    version = stack.upload(f"input/{path}", request_file(IDS))
+    wait_until(lambda: len(simulator.batches()) == 2, 60, lambda: stack.describe(path))
+    before = state(stack)
+    stack.stack.use_build(build)
+    # What stood in force when the job was accepted holds for it: three attempts, shards of 100.
+    changed = {"MaxAttempts": "1", "MaxRequestsPerBatch": "10", "CompletionWindow": "48h"}
+    stack.stack.deploy(stack.stack_name, {**stack.parameters, **changed})
+    after = state(stack)
+    assert all(after[what] != before[what] for what in before), after
+    for batch in simulator.batches():
+        assert batch["status"] in ("validating", "in_progress")
+        simulator.change_batch(batch["id"], batch_seconds=0)
+    simulator.configure(batch_seconds=0.3)
+    report = stack.wait_for_report(path, version=version)
+    assert report["status"] == "succeeded"
+    assert report["requests"] == {"total": 150, "succeeded": 150, "failed": 0, "invalid": 0}
+    assert [row["custom_id"] for row in stack.rows(f"output/{path}")] == IDS
+    assert [(one["shard"], one["attempt"]) for one in report["batches"]] == [(1, 1), (2, 1), (1, 2)]
+    sent = simulator.requests(report["job_id"])
+    assert {one: counts["sent"] for one, counts in sent.items() if counts["sent"] > 1} == {
+        IDS[7]: 2
+    }
+    assert all(counts["succeeded"] == 1 for counts in sent.values())
+    # The next job is one of the new version.
+    report = stack.run(f"{name}-next.jsonl", request_file(IDS[:15]))
+    assert report["status"] == "succeeded"
+    assert len(report["batches"]) == 2
