@@ -81,6 +81,10 @@ soak: $(STAMP) ## Live through 20,000 random lives, other ones each time (hours)
 test-iam: $(STAMP) ## Take each statement from the roles, one by one, and name the test that misses it [ARGS=--actions]
 	$(PYTHON) -m tests.iam_trial $(ARGS)
 
+.PHONY: reference
+reference: $(STAMP) ## Write the parts of the documentation that come out of the code
+	$(PYTHON) -m local.reference $(ARGS)
+
 .PHONY: coverage
 coverage: $(STAMP) ## Run unit and integration tests with coverage of functions/
 	$(PYTEST) tests/unit tests/integration --cov --cov-report=term-missing $(ARGS)

@@ -17,7 +17,7 @@ _LAMBDA_ERRORS = {
     "States.ItemReaderFailed": "the list of shards cannot be read",
     "States.TaskFailed": "anything else",
 }
-"""The first error name of a retrier that tells what the retrier is about."""
+"""What the error names say that tell retriers apart."""
 
 
 @cache
