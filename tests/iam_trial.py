@@ -30,6 +30,7 @@ DERIVED = "tests/infrastructure/test_needed_permissions.py"
 
 RUN = (
     "tests/integration/test_handlers_events.py",
+    "tests/integration/test_roles.py",
     "tests/integration/test_given_bucket.py",
     "tests/integration/test_start_job.py",
     "tests/integration/test_prepare_input.py",
@@ -119,7 +120,10 @@ def main() -> int:
         print(f"{broken} fails with all permissions in place; mend that first.")
         return 2
     missed = 0
-    widths = max(len(one.role) for one in chosen), max(len(str(one)) for one in chosen)
+    widths = (
+        max(len(one.role) for one in chosen),
+        max(len(f"{one.sid}/{one.action}") for one in chosen),
+    )
     # Each trial is a copy of this process, in which everything has been imported by now.
     with multiprocessing.get_context("fork").Pool(os.cpu_count(), maxtasksperchild=1) as pool:
         for permission, test in zip(chosen, pool.imap(trial, chosen), strict=True):
@@ -127,7 +131,7 @@ def main() -> int:
             missed += test is None
             columns = (
                 permission.role.ljust(widths[0]),
-                what.ljust(widths[1] - widths[0]),
+                what.ljust(widths[1]),
                 test or "NO TEST MISSES IT",
             )
             print("  ".join(columns), flush=True)

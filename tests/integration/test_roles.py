@@ -1,0 +1,51 @@
+"""What a function's role is for, where no stored event leads there: see ``make test-iam``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from groq_batch import layout
+from local.groq_simulator import DEFAULT_KEY, GroqSimulator
+from tests.integration.account import JOB, account, stored
+from tests.integration.test_handlers_events import Pipeline
+
+
+@pytest.fixture
+def pipeline(monkeypatch: pytest.MonkeyPatch, lambda_context: LambdaContext) -> Iterator[Pipeline]:
+    """Yield a job of two shards: its file has three requests."""
+    with (
+        GroqSimulator(batch_seconds=600.0) as simulator,
+        account(
+            monkeypatch, lambda_context, GroqBaseUrl=simulator.url, MaxRequestsPerBatch="2"
+        ) as made,
+    ):
+        yield Pipeline(made, simulator)
+
+
+def test_an_account_error_holds_shards_back_until_the_check_lifts_it(pipeline: Pipeline) -> None:
+    """``LiftHalt``: once a batch runs the error is an outage; the other shard is tried again."""
+    pipeline.run_until("check_status")
+    second = stored("submit_batch")
+    second["shard_key"] = second["shard_key"].replace("00001", "00002")
+    pipeline.simulator.control.set_keys({})
+    assert pipeline.invoke("submit_batch", second)["outcome"] == "deferred"
+    halt = layout.WorkKeys(JOB).halt
+    assert pipeline.account.keys(halt) == [halt]
+    pipeline.simulator.control.set_keys({DEFAULT_KEY: "paid"})
+    assert pipeline.check()["decision"] in ("wait", "submit")
+    assert pipeline.account.keys(halt) == []
+    assert pipeline.invoke("submit_batch", second)["outcome"] == "settled"
+    assert len(pipeline.simulator.control.batches()) == 2
+
+
+def test_every_function_that_calls_groq_reads_the_key_itself(pipeline: Pipeline) -> None:
+    """``ReadGroqApiKey``: no function finds it in the memory of another."""
+    pipeline.run_until("check_status")
+    assert pipeline.account.count("GetSecretValue") == 1
+    pipeline.check()
+    assert pipeline.account.count("GetSecretValue") == 1
+    pipeline.check()
+    assert pipeline.account.count("GetSecretValue") == 0
