@@ -312,16 +312,21 @@ class Storage:
                 answer = self._get(key, version_id=version_id, first=offset, if_match=etag)
                 etag, left = answer["ETag"], int(answer["ContentLength"])
                 with answer["Body"] as body:
+                    if offset and "ContentRange" not in answer:
+                        # A server may ignore a range and send all of it (RFC 9110, 14.2).
+                        left -= offset
+                        _skip(body, offset)
                     while piece := body.read(READ_BYTES):
                         offset += len(piece)
                         left -= len(piece)
                         broken = 0
                         yield piece
-                return
             except _BROKEN_STREAM:
                 broken += 1
                 if broken == _STREAM_TRIES:
                     raise
+            else:
+                return
 
     def _get(
         self,
@@ -571,6 +576,11 @@ class _PieceReader(io.RawIOBase):
         target[:count] = self._rest[:count]
         self._rest = self._rest[count:]
         return count
+
+
+def _skip(body: Any, count: int) -> None:
+    while count and (piece := body.read(min(count, READ_BYTES))):
+        count -= len(piece)
 
 
 def _condition(*, if_none_match: bool, if_match: str | None) -> dict[str, str]:

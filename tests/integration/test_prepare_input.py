@@ -899,6 +899,23 @@ def test_a_stream_that_breaks_is_taken_up_where_it_broke(gives: int) -> None:
     assert streams == list(range(size, 0, -gives))
 
 
+def test_a_range_that_is_ignored_is_made_good() -> None:
+    """As RFC 9110 allows a server, and some that speak S3's language do."""
+    bucket = Bucket(*LINES)
+    streams: list[int] = []
+    breaks = breaking(streams, 100)
+
+    def wire(call: Call, act: Callable[[], Any]) -> Any:
+        if "Range" not in call.arguments:
+            return breaks(call, act)
+        answer = bucket.s3.client().get_object(Bucket="bucket", Key=call.target)
+        assert "ContentRange" not in answer
+        return answer
+
+    bucket.check(bucket.prepare(wire))
+    assert len(streams) == 1
+
+
 def test_a_stream_that_gives_nothing_is_given_up() -> None:
     bucket = Bucket(*LINES)
     streams: list[int] = []
