@@ -54,8 +54,9 @@ class Board:
         outage: Why Groq cannot be asked at present, as code and sentence; None when it can.
         blocked: What the account was refused for when shards were last sent or fetched, likewise.
         submit_rounds: How often the attempt's shards have been handed to the submission again.
-        download_rounds: How often they have been handed to the download.
-        lost: Whether batches were given up that never ended.
+        download_rounds: How often they have been handed to the download; counted anew from the
+            moment at which they are given up.
+        lost: Whether nobody waits any more for batches, or results, that are left.
         seen_done: Requests with an outcome when that number was last seen to change.
         progress_at: When that was, in seconds since 1970.
     """

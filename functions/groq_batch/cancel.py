@@ -195,6 +195,8 @@ class JobCloser:
         if JobRequest.load(self._storage, job_id) is None:
             return "ignored: not a job"
         if is_closed(self._storage, keys):
+            # Its files at Groq may be all that is left; what cannot be deleted now, Groq deletes.
+            self._finish(job_id)
             return "was closed"
         self._fence(job_id, status, error)
         self._cancel_batches(job_id)
@@ -262,7 +264,7 @@ class JobCloser:
                 self._storage, keys, plan.attempt, started_at=self._clock()
             )
             board.refresh(self._storage, keys)
-            board.lost = True
+            board.lost, board.download_rounds = True, 0
             board.save(self._storage, keys)
             for number in board.entries:
                 settle_shard_at_last(
@@ -271,6 +273,10 @@ class JobCloser:
                     job_id=job_id,
                     shard_key=keys.shard(plan.attempt, number),
                 )
+        self._finish(job_id)
+        close(self._storage, job_id)
+
+    def _finish(self, job_id: str) -> None:
         finish_job(
             storage=self._storage,
             client=self._client,
@@ -279,7 +285,6 @@ class JobCloser:
             job_id=job_id,
             clock=self._clock,
         )
-        close(self._storage, job_id)
 
 
 class ReconcileError(Exception):

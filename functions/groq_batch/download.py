@@ -8,11 +8,13 @@ replaced by what is known now. What may be tried again becomes the same shard of
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import tempfile
 import zlib
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +32,7 @@ from groq_batch.jobs import JobRecord, JobRequest, ShardSummary, Stop, is_closed
 from groq_batch.jsonl import decompress
 from groq_batch.measures import count_name
 from groq_batch.observability import facts, logger
+from groq_batch.read_ahead import read_ahead
 from groq_batch.rows import Row, RowOutcome, classify_row, pipeline_row
 from groq_batch.storage import READ_BYTES, LineReader, ObjectWriter, Storage
 from groq_batch.submissions import Stage
@@ -37,6 +40,10 @@ from groq_batch.submit import LONGEST_RETRY_AFTER_SECONDS, account_refusal, back
 
 _MAX_ERRORS = 100
 _MISSING_FILE_TRIES = 5
+_ROUNDS_WITH_RESULTS = 3
+"""How often the results of a shard are fetched once the job has given up waiting. A function that
+dies of them each time, for want of memory, then stores the shard's rows without them."""
+
 _MAX_MESSAGE = 500
 
 TRANSIENT_BATCH_CODES = frozenset(
@@ -113,7 +120,9 @@ def download_shard(
     work = Path(tempfile.mkdtemp(prefix="results-", dir=folder))
     try:
         try:
-            if entry.batch is not None:
+            if board.lost and board.download_rounds > _ROUNDS_WITH_RESULTS:
+                index.is_lost = True
+            elif entry.batch is not None:
                 entry.batch = _look_again(client, entry.batch, tries)
                 if not entry.batch.is_terminal and not board.lost:
                     return DownloadOutcome(outcome="deferred")
@@ -255,21 +264,30 @@ def _after_error(
 # -- the rows of the API -------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a row stands and what it is."""
+class _CustomId(msgspec.Struct):
+    """What every line has, be it a request or a row; decoding it skips the rest."""
 
-    source: int
-    offset: int
-    length: int
-    outcome: RowOutcome
+    custom_id: str
+
+
+_custom_id = msgspec.json.Decoder(_CustomId)
+
+
+def _id_of_row(line: bytes) -> str | None:
+    """Return whose row a line is; None when it cannot be read as one."""
+    try:
+        return _custom_id.decode(line).custom_id
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        row = classify_row(line)
+    return row.custom_id if row else None
 
 
 class ResultIndex:
     """Finds the API's row of a custom_id in files on disk; keeps places, never rows."""
 
     def __init__(self) -> None:
-        self._places: dict[str, _Place] = {}
+        # File, offset and length of a row.
+        self._places: dict[str, tuple[int, int, int]] = {}
         self._sources: list[BinaryIO] = []
         self.repeated = 0
         self.unreadable = 0
@@ -294,15 +312,15 @@ class ResultIndex:
         offset = 0
         for line in source:
             length = len(line)
-            row = classify_row(line) if line.strip() else None
-            if row is None:
+            custom_id = _id_of_row(line)
+            if custom_id is None:
                 self.unreadable += bool(line.strip())
+            elif custom_id not in self._places:
+                self._places[custom_id] = (number, offset, length)
             else:
-                known = self._places.get(row.custom_id)
-                self.repeated += known is not None
-                better = row.outcome is RowOutcome.SUCCESS
-                if known is None or (better and known.outcome is not RowOutcome.SUCCESS):
-                    self._places[row.custom_id] = _Place(number, offset, length, row.outcome)
+                self.repeated += 1
+                if _is_success(line) and not _is_success(self._row_at(self._places[custom_id])):
+                    self._places[custom_id] = (number, offset, length)
             offset += length
 
     def read(self, custom_id: str) -> bytes | None:
@@ -310,14 +328,22 @@ class ResultIndex:
         place = self._places.get(custom_id)
         if place is None:
             return None
-        source = self._sources[place.source]
-        source.seek(place.offset)
-        return source.read(place.length).removeprefix(BOM_UTF8).rstrip(b"\r\n")
+        return self._row_at(place).removeprefix(BOM_UTF8).rstrip(b"\r\n")
+
+    def _row_at(self, place: tuple[int, int, int]) -> bytes:
+        number, offset, length = place
+        # Without a position of its own: the file may be being read from its beginning to its end.
+        return os.pread(self._sources[number].fileno(), length, offset)
 
     def close(self) -> None:
         """Close the files."""
         for source in self._sources:
             source.close()
+
+
+def _is_success(line: bytes) -> bool:
+    row = classify_row(line)
+    return row is not None and row.outcome is RowOutcome.SUCCESS
 
 
 def _fetch(client: GroqClient, batch: Batch, index: ResultIndex, work: Path, tries: int) -> None:
@@ -350,13 +376,6 @@ def _fetch(client: GroqClient, batch: Batch, index: ResultIndex, work: Path, tri
 # -- settling ------------------------------------------------------------------------------------
 
 
-class _RequestId(msgspec.Struct):
-    custom_id: str
-
-
-_request_id = msgspec.json.Decoder(_RequestId)
-
-
 @dataclass(frozen=True, slots=True)
 class _Verdict:
     """A request's row after this attempt."""
@@ -366,6 +385,24 @@ class _Verdict:
     retry: bool
     code: str | None = None
     message: str | None = None
+
+
+@dataclass(slots=True)
+class _SentLines:
+    """Tells where a request stands in this attempt's file, from 1.
+
+    The file of the first attempt is what is being settled, line by line, and is not read for this.
+    """
+
+    positions: dict[str, int] | None = None
+    count: int = 0
+
+    def position_of(self, custom_id: str) -> int | None:
+        """Return the next request's line; None when it is not in the file."""
+        if self.positions is not None:
+            return self.positions.get(custom_id)
+        self.count += 1
+        return self.count
 
 
 @dataclass(slots=True, kw_only=True)
@@ -384,11 +421,12 @@ class _Settlement:
     def run(self) -> ShardSummary:
         summary = ShardSummary(attempt=self.attempt, number=self.number)
         path_is_gzip = self._is_gzip()
-        sent = self._positions_in_batch()
+        sent = self._sent_lines()
         issues = self._issues_by_position()
         earlier = self._earlier_rows(path_is_gzip)
         retry_allowed = self.stop is None and self.attempt < self.job.options.max_attempts
         with (
+            closing(self._region()) as region,
             _Output(
                 self.storage.writer(self.keys.results(self.attempt, self.number)), path_is_gzip
             ) as results,
@@ -399,15 +437,15 @@ class _Settlement:
                 self.storage.writer(self.keys.shard(self.attempt + 1, self.number)), False
             ) as left_over,
         ):
-            for line_number, line in enumerate(self._region(), start=self._first_line()):
+            for line_number, line in enumerate(region, start=self._first_line()):
                 before = next(earlier) if earlier is not None else None
                 if isinstance(line, _SkippedLine):
                     results.write(line.row())
                     for piece in line.pieces:
                         failed.write(piece)
                     continue
-                custom_id = _request_id.decode(line).custom_id
-                position = sent.get(custom_id)
+                custom_id = _custom_id.decode(line).custom_id
+                position = sent.position_of(custom_id)
                 verdict = (
                     self._settled_before(before)
                     if before is not None and position is None
@@ -435,7 +473,7 @@ class _Settlement:
                     )
         batch = self.entry.batch
         if batch is not None:
-            summary.sent = len(sent)
+            summary.sent = sent.count
             summary.file_ids = [one for one in (batch.output_file_id, batch.error_file_id) if one]
         summary.anomalies = self.index.repeated + self.index.unreadable
         summary.results_bytes = results.bytes_written
@@ -457,9 +495,13 @@ class _Settlement:
         """Tell whether those places are the lines' numbers: no line of the input is blank."""
         return self.job.lines == self.job.total
 
-    def _region(self) -> Iterator[bytes | _SkippedLine]:
+    def _region(self) -> Generator[bytes | _SkippedLine]:
         """Yield the non-blank input lines of the shard in order, good ones without line end."""
-        good = iter(LineReader(self.storage.chunks(self.keys.shard(1, self.number))))
+        chunks = self.storage.chunks(self.keys.shard(1, self.number))
+        with closing(read_ahead(chunks)) as pieces:
+            yield from self._region_of(iter(LineReader(pieces)))
+
+    def _region_of(self, good: Iterator[bytes]) -> Iterator[bytes | _SkippedLine]:
         shard = next(item for item in self.job.shards if item.number == self.number)
         if shard.skipped:
             raw = _Raw(self.storage.open(self.keys.skipped_raw(self.number)))
@@ -473,13 +515,15 @@ class _Settlement:
                 position += 1
         yield from good
 
-    def _positions_in_batch(self) -> dict[str, int]:
-        """Return the line number (from 1) of every request in this attempt's file."""
+    def _sent_lines(self) -> _SentLines:
+        if self.attempt == 1:
+            return _SentLines()
         lines = LineReader(self.storage.chunks(self.keys.shard(self.attempt, self.number)))
-        return {
-            _request_id.decode(line).custom_id: position
+        positions = {
+            _custom_id.decode(line).custom_id: position
             for position, line in enumerate(lines, start=1)
         }
+        return _SentLines(positions, len(positions))
 
     def _earlier_rows(self, compressed: bool) -> Iterator[bytes] | None:
         """Return the rows after the attempt before, in the order of the region."""
@@ -514,8 +558,10 @@ class _Settlement:
         self, custom_id: str, before: bytes | None, issue: BatchIssue | None, summary: ShardSummary
     ) -> _Verdict:
         row = self.index.read(custom_id)
-        if row is not None:
-            return self._from_row(row, summary)
+        known = classify_row(row) if row is not None else None
+        if row is not None and known is not None:
+            return self._from_row(row, known, summary)
+        self.index.unreadable += row is not None
         if before is not None and self._was_not_sent():
             return self._settled_before(before)
         code, message, retry = self._without_row(issue)
@@ -527,10 +573,7 @@ class _Settlement:
             message=message,
         )
 
-    def _from_row(self, row: bytes, summary: ShardSummary) -> _Verdict:
-        known: Row | None = classify_row(row)
-        if known is None:
-            raise ValueError("An indexed result row cannot be read")
+    def _from_row(self, row: bytes, known: Row, summary: ShardSummary) -> _Verdict:
         if known.outcome is RowOutcome.SUCCESS:
             summary.batch_succeeded += 1
             _measure(known, summary)

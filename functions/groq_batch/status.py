@@ -50,10 +50,20 @@ _TIMED_OUT = (
     "Look at the batches in the Groq console; send the requests in failed/ again when the cause "
     "is known."
 )
+_NOT_STORED = (
+    "The results of a batch could not be fetched and stored within the completion window and "
+    f"{GRACE_SECONDS // 3600} hours more. Look at the log of DownloadResultsFunction; send the "
+    "requests in failed/ again when the cause is known."
+)
 _LONGEST_OVERDUE_SECONDS = 900
 _SHORTEST_OVERDUE_SECONDS = 10
 _LONGEST_PAUSE_SECONDS = 3600
+_MOST_LAST_ROUNDS = 8
 _CANCELLERS = 8
+
+
+class NotCollectedError(Exception):
+    """Shards stay without results, though nobody waits for a batch any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,7 +257,11 @@ class _Check:
         if not (board.pending or board.open_numbers or board.download_rounds):
             return None  # The results were not asked for yet: they are, now.
         board.lost = True
-        outage = board.outage or board.blocked or {"code": "timed_out", "message": _TIMED_OUT}
+        reason = {"code": "timed_out", "message": _TIMED_OUT}
+        if board.download_rounds and not board.pending:
+            reason = {"code": "internal_error", "message": _NOT_STORED}
+        board.download_rounds = 0
+        outage = board.outage or board.blocked or reason
         stop = Stop(
             status="failed",
             code=outage["code"],
@@ -289,6 +303,10 @@ class _Check:
         if not collected:
             if board.download_rounds > 0 and self.resume_in > 0:
                 return self._wait(board, job, stop)
+            if board.lost and board.download_rounds >= _MOST_LAST_ROUNDS:
+                # The function that stores results cannot run at all. A failure leads to the last
+                # resort, where another one does its work.
+                raise NotCollectedError(f"Shards of attempt {self.attempt} could not be collected")
             board.download_rounds += 1
             board.blocked = None
             return self._decide("download", resume_in=_pause(board.download_rounds))

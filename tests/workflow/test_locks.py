@@ -74,7 +74,7 @@ def check_denied(report: dict[str, Any]) -> None:
 
 
 def check_nothing_left(world: World) -> None:
-    check_groq(world, doubles_may_be_cancelled=False)
+    check_groq(world)
     check_bucket(world)
 
 

@@ -1,0 +1,613 @@
+"""What becomes of single executions and batches, each fate by itself.
+
+``test_lives.py`` mixes all of these at random; here each of them is told apart, so that a failure
+has a name. After every one: nothing runs at Groq, what was paid for is delivered, there is a final
+report and exactly one row for each request.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from tests.workflow.invocations import FUNCTIONS, Die, Hold, Invocation, LoseAnswer, Refuse, Trouble
+from tests.workflow.jobs import Upload, check_end, good_lines, put, report_of
+from tests.workflow.machine import Machine, UnknownFeatureError
+from tests.workflow.scripts import SMALL_SHARDS
+from tests.workflow.world import (
+    DEFINITION,
+    RECONCILE_SECONDS,
+    START,
+    SUBSTITUTIONS,
+    World,
+)
+
+HOUR = 3_600.0
+DAY = 24 * HOUR
+ENVIRONMENT = {"MAX_REQUESTS_PER_BATCH": "2"}
+WHILE_BATCHES_RUN = 60.0
+
+
+def later(act: Callable[[], Any]) -> Iterator[float]:
+    """Do something as a step of the world."""
+    act()
+    yield from ()
+
+
+def answered(world: World, path: str = "a.jsonl") -> set[str]:
+    """Return the ids of the requests that have an answer in the results."""
+    data = world.s3.read(f"output/{path}") or b""
+    rows = [json.loads(line) for line in data.splitlines()]
+    return {row["custom_id"] for row in rows if (row["response"] or {}).get("status_code") == 200}
+
+
+def paid(world: World, upload: Upload) -> set[str]:
+    """Return the ids of the requests that Groq has answered."""
+    counted = world.simulator.requests(upload.job_id(world.s3.bucket))
+    return {custom_id for custom_id, one in counted.items() if one["succeeded"]}
+
+
+def check(world: World, upload: Upload, *, files_may_be_left: bool = False) -> dict[str, Any]:
+    """Check the end of a job, and that everything that was paid for is delivered."""
+    (report,) = check_end(world, upload, files_may_be_left=files_may_be_left)
+    assert answered(world, upload.path) == paid(world, upload)
+    return report
+
+
+# -- fates of batches ----------------------------------------------------------------------------
+
+
+def test_a_batch_that_runs_beyond_its_window_is_cancelled_and_its_rest_sent_again() -> None:
+    with World() as world:
+        world.simulator.add_fate(end="stuck", done=0.5, times=1)
+        job = put(world, "input/a.jsonl", good_lines(4))
+        world.run_for(DAY - HOUR)
+        assert report_of(world, "a.jsonl")["status"] == "running"
+        assert world.simulator.batches()[0]["status"] == "in_progress"
+        world.settle()
+        report = check(world, job)
+    assert report["status"] == "succeeded"
+    assert [(one["status"], one["requests"], one["succeeded"]) for one in report["batches"]] == [
+        ("cancelled", 4, 2),
+        ("completed", 2, 2),
+    ]
+
+
+def test_a_batch_that_cannot_even_be_cancelled_is_given_up_a_day_later() -> None:
+    with World() as world:
+        world.simulator.add_fate(end="stuck", done=0.5, times=1)
+        world.simulator.add_fault("cancel", status=500, times=None)
+        job = put(world, "input/a.jsonl", good_lines(4))
+        world.run_for(2 * DAY - HOUR)
+        assert report_of(world, "a.jsonl")["status"] == "running"
+        world.run_for(2 * HOUR)
+        report = report_of(world, "a.jsonl")
+        assert report["status"] == "failed"
+        assert report["errors"][0]["code"] == "timed_out"
+        world.simulator.clear_faults()
+        world.settle()
+        # What Groq had done by then is in no file that could be read.
+        check_end(world)
+        data = world.s3.read("output/a.jsonl") or b""
+        ids = [json.loads(line)["custom_id"] for line in data.splitlines()]
+        assert ids == [line.custom_id for line in job.lines]
+
+
+@pytest.mark.parametrize(
+    ("fate", "status", "succeeded", "batches"),
+    [
+        ({"end": "fail"}, "partial", 0, 1),
+        ({"end": "fail", "errors_shape": "array"}, "partial", 0, 1),
+        ({"end": "expire", "done": 0.5}, "succeeded", 4, 2),
+        ({"end": "expire", "done": 0.5, "unfinished": "missing"}, "succeeded", 4, 2),
+        ({"end": "expire", "done": 0.0}, "succeeded", 4, 2),
+        ({"end": "cancel", "done": 0.5}, "succeeded", 4, 2),
+        ({"status": "paused", "status_seconds": 5_000.0}, "succeeded", 4, 1),
+        ({"status": "paused", "batch_seconds": 5_000.0}, "succeeded", 4, 1),
+        ({"no_files": True, "all_requests": "missing"}, "succeeded", 4, 2),
+        ({"all_requests": "fail"}, "partial", 0, 1),
+        ({"all_requests": "error_in_output"}, "partial", 0, 1),
+        ({"all_requests": "duplicated"}, "succeeded", 4, 1),
+        ({"all_requests": "foreign"}, "succeeded", 4, 1),
+        ({"errors": [{"code": "odd", "message": "m", "line": None}]}, "succeeded", 4, 1),
+        ({"empty_error_file": True}, "succeeded", 4, 1),
+        ({"override": {"error_file_id": {}}}, "succeeded", 4, 1),
+    ],
+    ids=str,
+)
+def test_fate_of_a_batch(fate: dict[str, Any], status: str, succeeded: int, batches: int) -> None:
+    with World() as world:
+        world.simulator.add_fate(times=1, **fate)
+        job = put(world, "input/a.jsonl", good_lines(4))
+        world.settle()
+        report = check(world, job)
+    assert report["status"] == status
+    assert report["requests"]["succeeded"] == succeeded
+    assert len(report["batches"]) == batches
+
+
+def test_a_model_that_is_withdrawn_while_batches_wait() -> None:
+    """Half is answered; the other half, sent again for want of capacity, meets a model gone."""
+    with World() as world:
+        late = {"custom_id": ["r2", "r3"]}
+        world.simulator.add_rule("capacity_exhausted", match=late, times=1)
+        world.simulator.add_rule({"kind": "http_error", "status": 404}, match=late)
+        job = put(world, "input/a.jsonl", good_lines(4))
+        world.settle()
+        report = check(world, job)
+        sendings = world.simulator.requests(job.job_id("bucket"))
+    assert report["status"] == "partial"
+    assert report["requests"]["succeeded"] == 2
+    # Such an answer stands: nothing is sent a third time.
+    assert [sendings[f"r{number}"]["sent"] for number in range(4)] == [1, 1, 2, 2]
+    assert [batch["attempt"] for batch in report["batches"]] == [1, 2]
+
+
+def test_a_model_that_is_withdrawn_refuses_the_next_batch_as_a_whole() -> None:
+    with World() as world:
+        world.simulator.add_fate(end="expire", done=0.5, times=1)
+        world.simulator.add_fate(
+            end="fail",
+            errors=[{"code": "model_decommissioned", "message": "gone", "line": None}],
+            times=None,
+        )
+        job = put(world, "input/a.jsonl", good_lines(4))
+        world.settle()
+        report = check(world, job)
+    assert report["status"] == "partial"
+    assert report["requests"]["succeeded"] == 2
+    assert [one["status"] for one in report["batches"]] == ["expired", "failed"]
+
+
+# -- fates of executions: stops ------------------------------------------------------------------
+
+
+def long_job(world: World) -> Upload:
+    """Upload a job with three shards and two attempts that meets an API that is busy at times."""
+    world.simulator.add_rule("capacity_exhausted", match={"custom_id": "r1"}, times=1)
+    world.simulator.add_fault("upload", status=429, headers={"Retry-After": "7"}, times=1)
+    world.simulator.add_fault("content", status=503, times=9)
+    world.simulator.add_fault("files_list", status=503, times=9)
+    return put(world, "input/a.jsonl", good_lines(5))
+
+
+def divided_job(world: World) -> Upload:
+    """Upload a job whose input is prepared range by range."""
+    return put(world, "input/a.jsonl", good_lines(40))
+
+
+DIVIDED = {**SMALL_SHARDS, "MAX_REQUESTS_PER_BATCH": "20", "MAX_BYTES_PER_RANGE": "1000"}
+
+JOBS: list[tuple[Callable[[World], Upload], dict[str, str]]] = [
+    (long_job, SMALL_SHARDS),
+    (divided_job, DIVIDED),
+]
+
+
+def states_entered(script: Callable[[World], Upload], environment: dict[str, str]) -> list[str]:
+    """Return the states that a job enters, each once, in order."""
+    entered: dict[str, None] = {}
+    with World(environment) as world:
+        world.on_visit = lambda _, state: entered.setdefault(state)
+        job = script(world)
+        world.settle()
+        check(world, job)
+    return list(entered)
+
+
+def stop_in(world: World, state: str) -> list[str]:
+    """Let a user stop the first execution that enters a state; returns it once it is stopped."""
+    stopped: list[str] = []
+
+    def stop(execution: str, entered: str) -> None:
+        if entered == state and not stopped:
+            stopped.append(execution)
+            world.spawn(later(lambda: act(execution)), after=0.1)
+
+    def act(execution: str) -> None:
+        world.simulator.clear_faults()
+        world.stop(execution)
+
+    world.on_visit = stop
+    return stopped
+
+
+@pytest.mark.parametrize(
+    ("script", "environment"), JOBS, ids=[script.__name__ for script, _ in JOBS]
+)
+@pytest.mark.parametrize("is_heard", [True, False], ids=["heard", "unheard"])
+def test_stop_in_each_state(
+    script: Callable[[World], Upload], environment: dict[str, str], is_heard: bool
+) -> None:
+    states = states_entered(script, environment)
+    for state in states:
+        with World(environment) as world:
+            stopped = stop_in(world, state)
+            world.tells_ends = lambda _: is_heard
+            job = script(world)
+            world.settle()
+            assert stopped, state
+            # A job that has ended is no longer looked at; only the event tells of such a stop.
+            report = check(world, job, files_may_be_left=state in _LAST and not is_heard)
+            expected = ("cancelled", "succeeded") if state in _LAST else ("cancelled",)
+            assert report["status"] in expected, state
+    print(f"{script.__name__}: stopped in {len(states)} states")
+
+
+_LAST = ("FinishJob", "IsTidy", "WaitToTidyUp", "JobDone")
+"""States in which the end of the job may stand before it is stopped."""
+
+
+def test_all_states_of_a_job_are_stopped_in() -> None:
+    entered = {
+        state for script, environment in JOBS for state in states_entered(script, environment)
+    }
+    entered |= {
+        # Reached only by failures: the tests below, and the scripts of test_crashes.py.
+        "AfterFailure",
+        "StopJob",
+        "ExecutionFailed",
+        "LeaveSubmitToJob",
+        "LeaveDownloadToJob",
+    }
+    everything: set[str] = set()
+
+    def walk(states: dict[str, Any]) -> None:
+        for name, state in states.items():
+            everything.add(name)
+            walk(state.get("ItemProcessor", {}).get("States", {}))
+
+    walk(json.loads(DEFINITION.read_text("utf-8"))["States"])
+    assert entered == everything
+
+
+# -- fates of executions: time-outs and failures -------------------------------------------------
+
+
+def job_name(world: World, upload: Upload) -> str:
+    return upload.job_id(world.s3.bucket)
+
+
+@pytest.mark.parametrize("is_heard", [True, False], ids=["heard", "unheard"])
+@pytest.mark.parametrize("seconds", [0.1, 1.0, 30.0, WHILE_BATCHES_RUN, 101.0])
+def test_an_execution_that_reaches_its_time_limit(seconds: float, is_heard: bool) -> None:
+    with World(ENVIRONMENT) as world:
+        world.tells_ends = lambda execution: is_heard or execution.status != "TIMED_OUT"
+        job = put(world, "input/a.jsonl", good_lines(4))
+        world.time_limits[job_name(world, job)] = seconds
+        world.settle()
+        report = check(world, job)
+        assert world.executions[job_name(world, job)].status == "TIMED_OUT"
+    assert report["status"] == "failed"
+    assert report["errors"][0]["code"] == "timed_out"
+
+
+def test_the_time_limit_is_the_machines() -> None:
+    machine = Machine.load(DEFINITION, SUBSTITUTIONS, arn="arn")
+    assert machine.timeout == json.loads(DEFINITION.read_text("utf-8"))["TimeoutSeconds"]
+    with pytest.raises(UnknownFeatureError):
+        Machine({"StartAt": "A", "States": {}}, arn="arn")
+
+
+def failing_in(
+    world: World, executions: Sequence[str], function: str, error: str
+) -> Callable[[Invocation], Sequence[Trouble]]:
+    """Return a director that lets a function never run for some executions."""
+
+    def director(invocation: Invocation) -> Sequence[Trouble]:
+        running = [name for name, one in world.executions.items() if one.status == "RUNNING"]
+        is_meant = bool(running) and running[-1] in executions
+        if invocation.function == function and is_meant and world.clock() > START + 100:
+            return (Refuse(error=error),)
+        return ()
+
+    return director
+
+
+@pytest.mark.parametrize("function", ["check_status", "finish_job"])
+@pytest.mark.parametrize("collectors", [1, 2])
+def test_a_collecting_execution_that_fails_is_followed_by_another(
+    function: str, collectors: int
+) -> None:
+    with World(ENVIRONMENT) as world:
+        job = put(world, "input/a.jsonl", good_lines(4))
+        name = job_name(world, job)
+        failing = [name, *(f"{name}-c{number}" for number in range(1, collectors + 1))]
+        world.director = failing_in(world, failing, function, "Runtime.ImportModuleError")
+        world.settle()
+        report = check(world, job)
+        statuses = [one.status for one in world.executions.values()]
+        assert statuses == ["FAILED"] * (len(statuses) - 1) + ["SUCCEEDED"]
+        assert len(statuses) == collectors + 2
+    assert report["status"] == "failed"
+    assert report["errors"][0]["code"] == "internal_error"
+    assert report["requests"]["succeeded"] == 4
+
+
+@pytest.mark.parametrize("function", ["check_status", "finish_job"])
+def test_when_all_collecting_executions_fail_the_rows_are_fetched_at_last(function: str) -> None:
+    with World(ENVIRONMENT) as world:
+        job = put(world, "input/a.jsonl", good_lines(4))
+        name = job_name(world, job)
+        everything = [name, *(f"{name}-c{number}" for number in range(1, 9))]
+        world.director = failing_in(world, everything, function, "Runtime.ImportModuleError")
+        world.settle()
+        report = check(world, job)
+        # They cannot go round for ever.
+        assert len(world.executions) == 4
+        assert {one.status for one in world.executions.values()} == {"FAILED"}
+    assert report["status"] == "failed"
+    assert report["requests"]["succeeded"] == 4
+
+
+def test_without_groq_the_last_resort_says_that_answers_are_lost() -> None:
+    with World(ENVIRONMENT) as world:
+        job = put(world, "input/a.jsonl", good_lines(4))
+        name = job_name(world, job)
+        everything = [name, *(f"{name}-c{number}" for number in range(1, 9))]
+        world.director = failing_in(world, everything, "check_status", "States.TaskFailed")
+        world.simulator.add_fault("content", status=503, times=None)
+        world.run_for(2 * DAY)
+        report = report_of(world, job.path)
+        data = world.s3.read("output/a.jsonl") or b""
+        rows = [json.loads(line) for line in data.splitlines()]
+    assert report["status"] == "failed"
+    assert [row["custom_id"] for row in rows] == ["r0", "r1", "r2", "r3"]
+    assert {row["error"]["code"] for row in rows} == {"missing"}
+    assert all("could not be fetched" in row["error"]["message"] for row in rows)
+
+
+ONCE = (
+    "Lambda.ServiceException",
+    "Lambda.AWSLambdaException",
+    "Lambda.SdkClientException",
+    "Lambda.ClientExecutionTimeoutException",
+    "Lambda.TooManyRequestsException",
+    "Lambda.Unknown",
+    "Runtime.ExitError",
+    "Sandbox.Timedout",
+    "States.Timeout",
+    "States.TaskFailed",
+    "Runtime.ImportModuleError",
+)
+STEPS = tuple(one for one in FUNCTIONS if one not in ("start_job", "cancel_job"))
+
+
+@pytest.mark.parametrize("makes", [Refuse, LoseAnswer])
+@pytest.mark.parametrize("error", ONCE)
+@pytest.mark.parametrize("function", STEPS)
+def test_an_error_of_lambda_is_survived(
+    function: str, error: str, makes: Callable[..., Trouble]
+) -> None:
+    """The function did not run, or it ran and Step Functions never heard of it; twice in a row."""
+    struck: Counter[str] = Counter()
+
+    def director(invocation: Invocation) -> Sequence[Trouble]:
+        if invocation.function != function or struck[function] == 2:
+            return ()
+        struck[function] += 1
+        return (makes(error=error),)
+
+    with World(ENVIRONMENT, director=director) as world:
+        job = put(world, "input/a.jsonl", good_lines(4))
+        world.settle()
+        report = check(world, job)
+        assert struck[function] == 2
+        assert len(world.executions) == 1
+    assert report["status"] == "succeeded"
+    assert len(report["batches"]) == 2
+
+
+@pytest.mark.parametrize("seconds", [10 * 60.0, 30 * 60.0])
+@pytest.mark.parametrize("function", STEPS)
+def test_a_lambda_service_out_of_reach_costs_nothing_but_time(
+    function: str, seconds: float
+) -> None:
+    begun: list[float] = []
+
+    def director(invocation: Invocation) -> Sequence[Trouble]:
+        if invocation.function == function and not begun:
+            begun.append(world.clock())
+        if begun and world.clock() < begun[0] + seconds:
+            return (Refuse(error="Lambda.ServiceException"),)
+        return ()
+
+    with World(ENVIRONMENT) as world:
+        world.director = director
+        job = put(world, "input/a.jsonl", good_lines(4))
+        world.settle()
+        report = check(world, job)
+        assert len(world.executions) == 1
+    assert report["status"] == "succeeded"
+    assert len(report["batches"]) == 2
+
+
+def out_of_memory(*, only_for_results: bool) -> Callable[[Invocation], Sequence[Trouble]]:
+    """Let the second shard's download die each time: of its results, or whatever it does."""
+
+    def director(invocation: Invocation) -> Sequence[Trouble]:
+        is_second = str(invocation.payload.get("shard_key")).endswith("/00002.jsonl")
+        if invocation.function != "download_results" or not is_second:
+            return ()
+        if only_for_results:
+            return (Die(at="groq.content #0"),)
+        return (Refuse(error="Runtime.ExitError"),)
+
+    return director
+
+
+@pytest.mark.parametrize("only_for_results", [True, False])
+def test_results_that_cannot_be_stored_for_want_of_memory(only_for_results: bool) -> None:
+    with World(ENVIRONMENT, director=out_of_memory(only_for_results=only_for_results)) as world:
+        job = put(world, "input/a.jsonl", good_lines(4))
+        world.run_for(2 * DAY - HOUR)
+        # There is time to give the function more memory.
+        assert report_of(world, job.path)["status"] == "running"
+        world.settle()
+        check_end(world)
+        report = report_of(world, job.path)
+        data = world.s3.read("output/a.jsonl") or b""
+        rows = [json.loads(line) for line in data.splitlines()]
+        assert [row["custom_id"] for row in rows] == ["r0", "r1", "r2", "r3"]
+        # The other shard is not held back by it; where another function can do the work, it does.
+        expected = {"r0", "r1"} if only_for_results else {"r0", "r1", "r2", "r3"}
+        assert answered(world) == expected
+        assert world.clock() - START < 4 * DAY
+    assert report["status"] == "failed"
+    assert report["errors"][0]["code"] == "internal_error"
+    assert "DownloadResultsFunction" in report["errors"][0]["message"]
+
+
+def test_more_memory_in_time_brings_all_results() -> None:
+    with World(ENVIRONMENT, director=out_of_memory(only_for_results=True)) as world:
+        job = put(world, "input/a.jsonl", good_lines(4))
+        world.run_for(DAY)
+        world.director = lambda _: ()
+        world.settle()
+        report = check(world, job)
+        assert len(world.executions) == 1
+    assert report["status"] == "succeeded"
+
+
+def test_a_function_whose_time_runs_out_during_an_upload_is_followed_by_another() -> None:
+    """Step Functions waits no longer, or Lambda kills it; the lease runs out, a look finds out."""
+
+    def director(invocation: Invocation) -> Sequence[Trouble]:
+        if invocation.function == "submit_batch" and len(invocation.world.invocations) < 5:
+            return (Hold(at="groq.upload #0", seconds=840.0, lost="States.Timeout"),)
+        return ()
+
+    with World(ENVIRONMENT, director=director) as world:
+        job = put(world, "input/a.jsonl", good_lines(2))
+        world.settle()
+        report = check(world, job)
+    assert report["status"] == "succeeded"
+    assert len(report["batches"]) == 1
+
+
+# -- fates of executions: redrives ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("after", [0.0, 0.5, 2.0, 10.0, 30.0, 60.0])
+def test_a_redrive_before_the_collector_has_delivered(after: float) -> None:
+    with World(ENVIRONMENT) as world:
+        job = put(world, "input/a.jsonl", good_lines(6))
+        name = job_name(world, job)
+        world.run_for(WHILE_BATCHES_RUN)
+        world.stop(name)
+        world.spawn(later(lambda: world.redrive(name)), after=after)
+        world.settle()
+        report = check(world, job)
+        assert world.executions[name].redrives == 1
+        assert len(world.simulator.batches()) == 3
+    assert report["status"] in ("cancelled", "succeeded")
+
+
+def test_a_redrive_after_the_collector_has_delivered_changes_nothing() -> None:
+    with World(ENVIRONMENT) as world:
+        job = put(world, "input/a.jsonl", good_lines(6))
+        name = job_name(world, job)
+        world.run_for(WHILE_BATCHES_RUN)
+        world.stop(name)
+        world.settle()
+        before = check(world, job)
+        output, ends = world.s3.history("output/a.jsonl"), len(world.events.published)
+        assert world.redrive(name)
+        world.settle()
+        assert check(world, job) == before
+        assert world.s3.history("output/a.jsonl") == output
+        assert len(world.events.published) == ends
+        assert world.executions[name].status == "SUCCEEDED"
+        assert len(world.simulator.batches()) == 3
+
+
+@pytest.mark.parametrize("state", ["PrepareInput", "SubmitShards", "CheckStatus", "FinishJob"])
+def test_a_redrive_in_each_step_after_everything_has_been_delivered(state: str) -> None:
+    with World(ENVIRONMENT) as world:
+        job = put(world, "input/a.jsonl", good_lines(6))
+        name = job_name(world, job)
+        stop_in(world, state)
+        world.settle()
+        before = check(world, job)
+        batches = len(world.simulator.batches())
+        assert world.redrive(name)
+        world.settle()
+        assert check(world, job) == before
+        assert len(world.simulator.batches()) == batches
+
+
+# -- what changes around a job -------------------------------------------------------------------
+
+
+def test_the_key_is_rotated_while_batches_run() -> None:
+    with World(ENVIRONMENT) as world:
+        job = put(world, "input/a.jsonl", good_lines(4))
+        world.run_for(WHILE_BATCHES_RUN)
+        world.simulator.set_keys({"gsk_rotated": "paid"})
+        world.run_for(10 * HOUR)
+        report = report_of(world, "a.jsonl")
+        assert report["status"] == "running"
+        assert report["errors"][0]["code"] == "invalid_api_key"
+        world.groq.key = "gsk_rotated"
+        world.settle()
+        report = check(world, job)
+    assert report["status"] == "succeeded"
+    assert report["errors"] == []
+
+
+def test_the_key_is_rotated_between_two_attempts() -> None:
+    with World({"MAX_REQUESTS_PER_BATCH": "2"}) as world:
+        world.simulator.add_rule("capacity_exhausted", match={"custom_id": "r1"}, times=1)
+        rotated: list[bool] = []
+
+        def director(invocation: Invocation) -> Sequence[Trouble]:
+            key = invocation.payload.get("shard_key", "")
+            is_second = invocation.function == "submit_batch" and "/attempt-2/" in key
+            if is_second and not rotated:
+                rotated.append(True)
+                world.simulator.set_keys({"gsk_rotated": "paid"})
+                world.spawn(later(lambda: setattr(world.groq, "key", "gsk_rotated")), after=HOUR)
+            return ()
+
+        world.director = director
+        job = put(world, "input/a.jsonl", good_lines(4))
+        world.settle()
+        report = check(world, job)
+        assert world.groq.key == "gsk_rotated"
+    assert report["status"] == "succeeded"
+    assert len(report["batches"]) == 3
+
+
+@pytest.mark.parametrize("moment", [0.5, 30.0, WHILE_BATCHES_RUN])
+@pytest.mark.parametrize("is_overwritten", [True, False], ids=["overwritten", "deleted"])
+def test_the_input_changes_while_its_job_runs(moment: float, is_overwritten: bool) -> None:
+    with World(ENVIRONMENT) as world:
+        older = put(world, "input/a.jsonl", good_lines(4, "old"))
+        world.run_for(moment)
+        uploads = [older]
+        if is_overwritten:
+            older.is_standing = False
+            uploads.append(put(world, "input/a.jsonl", good_lines(3, "new")))
+        else:
+            world.delete("input/a.jsonl")
+        world.settle()
+        reports = check_end(world, *uploads)
+    assert [one["status"] for one in reports] == ["succeeded"] * len(uploads)
+
+
+@pytest.mark.parametrize("moment", [0.5, 10.0, WHILE_BATCHES_RUN, 5_000.0])
+def test_an_event_of_an_end_that_is_lost_is_made_up_for(moment: float) -> None:
+    with World(ENVIRONMENT, simulator={"batch_seconds": 10_000.0}) as world:
+        world.tells_ends = lambda execution: False
+        job = put(world, "input/a.jsonl", good_lines(4))
+        world.run_for(2 + moment)
+        assert world.stop(job_name(world, job))
+        stopped = world.clock()
+        world.settle()
+        report = check(world, job)
+        assert world.clock() - stopped < 2 * RECONCILE_SECONDS + 600
+    assert report["status"] == "cancelled"
