@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import json
 import os
 import signal
@@ -12,6 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from local.environment import ROOT_ACCESS_KEY, ROOT_SECRET_KEY
@@ -125,6 +128,20 @@ def test_from_rows_to_answers(cli: CommandLine, pipeline: Pipeline, name: str) -
     assert [row["answer"] for row in answered] == [f"Echo: Say {text}" for text in texts]
     assert {row["error_code"] for row in answered} == {""}
 
+    cli.run("results", f"cli/{requests}", "--out", "again")
+    assert cli.read(f"again/{name}.results.jsonl") == cli.read(results)
+    retried = f"results/{name}.retry.results.jsonl"
+    cli.run("merge", results, retried, "--out", "merged.jsonl")
+    assert cli.read("merged.jsonl") == cli.read(f"results/{name}.merged.jsonl")
+
+    out, _ = cli.run("open", f"cli/{requests}", "--print")
+    page = Path(out.strip()).read_bytes()
+    assert page == pipeline.read(f"reports/cli/{requests}.html")
+    assert page == cli.read(f"again/{name}.report.html")
+    assert b'<body class="partial">' in page
+    assert b"line 4 <code><bdi>3</bdi></code>" in page
+    assert b"Say text" not in page
+
     out, _ = cli.run("jobs", "--json", "--limit", "2")
     assert [json.loads(line)["path"] for line in out.splitlines()] == [
         f"cli/{name}.retry.jsonl",
@@ -133,6 +150,46 @@ def test_from_rows_to_answers(cli: CommandLine, pipeline: Pipeline, name: str) -
     out, _ = cli.run("logs", report["job_id"][:30])
     assert "Job ended status=partial" in out
     assert "Say text" not in out
+
+
+ROWS = int(os.environ.get("CLI_ROWS", "150"))
+"""Rows of each format; 10,000 by hand now and then: CLI_ROWS=10000 make e2e ARGS="-k keep"."""
+
+
+def test_rows_keep_their_order_and_types(cli: CommandLine, name: str) -> None:
+    """Make, run and join a CSV and a Parquet file of the same rows."""
+    columns = {
+        "name": [f"name {number}, ü\n2nd" for number in range(ROWS)],
+        "number": list(range(ROWS)),
+        "share": [number / 7 if number % 5 else None for number in range(ROWS)],
+        "is_even": [number % 2 == 0 for number in range(ROWS)],
+        "day": [datetime.date(2026, 1, 1) + datetime.timedelta(number) for number in range(ROWS)],
+        "tags": [["a"] * (number % 3) for number in range(ROWS)],
+    }
+    table = pyarrow.table(columns)
+    pyarrow.parquet.write_table(table, cli.folder / "rows.parquet", row_group_size=64)
+    plain = [column for column in columns if column != "tags"]
+    with (cli.folder / "rows.csv").open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows([plain, *zip(*(columns[one] for one in plain), strict=True)])
+    make = ["--model", "openai/gpt-oss-20b", "--prompt", "Say {name} {number}"]
+    files = [f"{name}-csv.jsonl", f"{name}-parquet.jsonl"]
+    for rows, requests in zip(("rows.csv", "rows.parquet"), files, strict=True):
+        cli.run("make", rows, *make, "--out", requests)
+
+    cli.run("run", *files, "--out", ".")
+    results = [requests.replace(".jsonl", ".results.jsonl") for requests in files]
+    cli.run("join", "rows.csv", results[0], "--out", "answered.csv")
+    cli.run("join", "rows.parquet", results[1], "--out", "answered.parquet")
+
+    expected = [f"Echo: Say {columns['name'][n]} {n}" for n in range(ROWS)]
+    answered = pyarrow.parquet.read_table(cli.folder / "answered.parquet")
+    assert answered.column("answer").to_pylist() == expected
+    assert answered.select(list(columns)).equals(table)
+    with (cli.folder / "answered.csv").open(encoding="utf-8", newline="") as stream:
+        read = list(csv.DictReader(stream))
+    with (cli.folder / "rows.csv").open(encoding="utf-8", newline="") as stream:
+        assert [{one: row[one] for one in plain} for row in read] == list(csv.DictReader(stream))
+    assert [row["answer"] for row in read] == expected
 
 
 def test_interrupted_and_cancelled(cli: CommandLine, pipeline: Pipeline, name: str) -> None:
