@@ -247,6 +247,25 @@ def prepare_input(pipeline: Pipeline) -> None:
     assert pipeline.simulator.control.calls() == []
 
 
+def prepare_input_task(pipeline: Pipeline) -> None:
+    """A file of several ranges: the tasks of each phase are done before the next is asked for."""
+    event = stored("prepare_input_task")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MAX_BYTES_PER_RANGE", str(len(REQUESTS) // len(IDS)))
+        pipeline.begin()
+        answer = pipeline.prepare()
+        assert event["task_key"].startswith(answer["tasks_prefix"])
+        while answer["tasks_prefix"]:
+            for task_key in pipeline.account.keys(answer["tasks_prefix"]):
+                task = event | {"task_key": task_key}
+                assert pipeline.invoke("prepare_input", task) == {}
+            answer = pipeline.prepare()
+    assert answer["accepted"] is True
+    shards = pipeline.account.keys(answer["shards_prefix"])
+    assert shards[0] == stored("submit_batch")["shard_key"]
+    assert b"".join(map(pipeline.account.read, shards)) == REQUESTS
+
+
 def submit_batch(pipeline: Pipeline) -> None:
     pipeline.run_until("submit_batch")
     answer = pipeline.submit()
@@ -387,6 +406,7 @@ SCENARIOS: dict[str, Callable[[Pipeline], None]] = {
         manual_again,
         manual_recurring,
         prepare_input,
+        prepare_input_task,
         reconcile,
         s3_object_created,
         s3_object_created_odd_key,
