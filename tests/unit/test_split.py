@@ -598,3 +598,34 @@ class TestMemory:
         assert summary.good == 5000
         assert len(summary.models) <= 1001
         assert sum(item.requests for item in summary.models.values()) == 5000
+
+
+class TestTooLargeToUnpack:
+    """A compressed file can only be read from its beginning, by one function."""
+
+    LINES = b"".join(request(f"id-{number}") + b"\n" for number in range(100))
+
+    @pytest.mark.parametrize(
+        ("name", "limit"), [("MAX_GZIP_CONTENT_BYTES", len(LINES) - 1), ("MAX_GZIP_LINES", 99)]
+    )
+    def test_is_refused(self, name: str, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(f"groq_batch.split.{name}", limit)
+        found = split(gzip.compress(self.LINES), gzipped=True)
+        assert found.summary.fatal is not None
+        assert found.codes == [(None, "gzip_too_large")]
+        assert "Upload it uncompressed" in found.summary.fatal.message
+
+    @pytest.mark.parametrize(
+        ("name", "limit"), [("MAX_GZIP_CONTENT_BYTES", len(LINES)), ("MAX_GZIP_LINES", 100)]
+    )
+    def test_up_to_the_limit_is_taken(
+        self, name: str, limit: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(f"groq_batch.split.{name}", limit)
+        assert split(gzip.compress(self.LINES), gzipped=True).summary.good == 100
+
+    def test_does_not_concern_a_file_that_is_not_compressed(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("groq_batch.split.MAX_GZIP_LINES", 9)
+        assert split(self.LINES).summary.good == 100

@@ -1,0 +1,65 @@
+"""Which ranges are cut together, and which numbers their shards get."""
+
+from __future__ import annotations
+
+import pytest
+
+from groq_batch.division import CutTask, ScanOutcome, plan_cuts
+from groq_batch.fan_out import is_large
+
+
+def scan(good: int, shards: int, invalid: int = 0) -> ScanOutcome:
+    return ScanOutcome(lines=good + invalid, good=good, invalid=invalid, shards=shards, uses=())
+
+
+def cuts(
+    scans: list[ScanOutcome], repeats: list[int] | None = None, *, writes_shards: bool = True
+) -> list[tuple[int, int, int, int]]:
+    """Return first and last range, first shard and most shards of each task."""
+    plan = plan_cuts(scans, repeats or [0] * len(scans), writes_shards=writes_shards)
+    assert [task.number for task in plan] == list(range(1, len(plan) + 1))
+    assert all(task.writes_shards is writes_shards for task in plan)
+    return [(task.first, task.last, task.first_shard, task.most_shards) for task in plan]
+
+
+def test_each_range_gets_the_numbers_that_it_may_need() -> None:
+    assert cuts([scan(10, 3), scan(5, 1), scan(7, 2)]) == [
+        (0, 0, 1, 3),
+        (1, 1, 4, 1),
+        (2, 2, 5, 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("good", "expected"),
+    [
+        pytest.param([1, 0, 1], [(0, 1), (2, 2)], id="one without goes with the one before"),
+        pytest.param([0, 0, 1, 1], [(0, 2), (3, 3)], id="leading ones with the first one after"),
+        pytest.param([1, 1, 0, 0], [(0, 0), (1, 3)], id="trailing ones with the last"),
+        pytest.param([0, 0, 0], [(0, 2)], id="a file without good lines is one task"),
+    ],
+)
+def test_ranges_without_a_good_line_are_cut_with_a_neighbour(
+    good: list[int], expected: list[tuple[int, int]]
+) -> None:
+    found = cuts([scan(number, number, invalid=1) for number in good])
+    assert [(first, last) for first, last, _, _ in found] == expected
+
+
+def test_a_range_of_nothing_but_repeats_has_no_good_line() -> None:
+    assert cuts([scan(4, 2), scan(3, 1), scan(4, 2)], [0, 3, 1]) == [(0, 1, 1, 3), (2, 2, 4, 2)]
+
+
+def test_where_only_problems_are_written_every_range_is_cut_alone() -> None:
+    found = cuts([scan(0, 0, 5), scan(1, 1), scan(0, 0)], writes_shards=False)
+    assert [(first, last) for first, last, _, _ in found] == [(0, 0), (1, 1), (2, 2)]
+
+
+def test_a_task_is_what_its_json_says() -> None:
+    task = CutTask(number=1, first=0, last=2, first_shard=1, most_shards=4, writes_shards=True)
+    assert CutTask(**task.to_json()) == task
+
+
+@pytest.mark.parametrize(("size", "large"), [(0, False), (20, False), (21, True)])
+def test_files_of_up_to_two_ranges_are_read_by_one_invocation(size: int, large: bool) -> None:
+    assert is_large(size, 10) is large
