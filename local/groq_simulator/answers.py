@@ -13,6 +13,8 @@ from local.groq_simulator.outcomes import SUCCEEDING_KINDS, Outcome
 
 MAX_ECHO_CHARACTERS = 2000
 BYTES_PER_TOKEN = 4
+PROMPT_TOKENS_PER_SECOND = 10_000
+COMPLETION_TOKENS_PER_SECOND = 500
 MAX_SCHEMA_DEPTH = 8
 SEPARATORS = "first\u2028second\u2029third\u0085fourth"
 
@@ -125,6 +127,8 @@ def success_row(
     """Returns the row of an answered request."""
     prompt_tokens = max(1, len(json.dumps(body.get("messages"))) // BYTES_PER_TOKEN)
     completion_tokens = max(1, len(text) // BYTES_PER_TOKEN)
+    prompt_time = round(prompt_tokens / PROMPT_TOKENS_PER_SECOND, 6)
+    completion_time = round(completion_tokens / COMPLETION_TOKENS_PER_SECOND, 6)
     request_id = f"req_01{row_id}"
     answer = {
         "id": f"chatcmpl-{row_id}",
@@ -142,11 +146,11 @@ def success_row(
         "usage": {
             "queue_time": 0.1,
             "prompt_tokens": prompt_tokens,
-            "prompt_time": 0.01,
+            "prompt_time": prompt_time,
             "completion_tokens": completion_tokens,
-            "completion_time": 0.05,
+            "completion_time": completion_time,
             "total_tokens": prompt_tokens + completion_tokens,
-            "total_time": 0.06,
+            "total_time": round(prompt_time + completion_time, 6),
         },
         "usage_breakdown": None,
         "system_fingerprint": "fp_simulator",
