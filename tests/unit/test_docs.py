@@ -1,0 +1,224 @@
+"""The documentation: every link leads somewhere, every page is found, every command exists."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from functools import cache
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import botocore.session
+import click
+import pytest
+import yaml
+from botocore import xform_name
+from botocore.exceptions import UnknownServiceError
+from botocore.model import ServiceModel
+
+from groq_batch_cli import main
+from tests import documents
+from tests.documents import PROJECT, Block, Link
+
+FILES = documents.files()
+LINKS = [link for file in FILES for link in documents.links(file)]
+BLOCKS = [block for file in FILES for block in documents.blocks(file)]
+SHELL_BLOCKS = [block for block in BLOCKS if block.language in documents.SHELLS]
+
+GUIDES = [
+    *(PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "docs/tutorial.md")),
+    *(file for file in FILES if file.parent.name == "how-to"),
+]
+"""Pages whose shell blocks say how they were tried."""
+
+
+def _id(thing: object) -> str:
+    if isinstance(thing, Block):
+        return thing.place
+    if isinstance(thing, Link):
+        return f"{thing.file.relative_to(PROJECT)}-{thing.target}"
+    return str(thing)
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(FILES) > 25
+    assert len(LINKS) > 120
+    assert len(SHELL_BLOCKS) > 50
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PROJECT)))
+def test_links_lead_somewhere(file: Path) -> None:
+    broken = [link.target for link in LINKS if link.file == file and not _leads_somewhere(link)]
+    assert broken == []
+
+
+def _leads_somewhere(link: Link) -> bool:
+    parts = urlsplit(link.target)
+    if parts.scheme or parts.netloc:
+        return parts.scheme == "https" and "." in parts.netloc
+    target = link.file
+    if parts.path:
+        target = (link.file.parent / unquote(parts.path)).resolve()
+    if not target.exists() or not target.is_relative_to(PROJECT):
+        return False
+    if not parts.fragment:
+        return True
+    return target.suffix == ".md" and parts.fragment in documents.anchors(target)
+
+
+def test_a_link_that_leads_nowhere_is_noticed() -> None:
+    readme = PROJECT / "README.md"
+    assert _leads_somewhere(Link(readme, "docs/decisions.md#2026-11-24-the-shape"))
+    for target in ("docs/nothing.md", "#nothing", "http://example.com", "../../etc/passwd"):
+        assert not _leads_somewhere(Link(readme, target))
+
+
+def test_every_page_is_linked_from_the_index() -> None:
+    index = PROJECT / "docs" / "README.md"
+    linked = {
+        (index.parent / urlsplit(link.target).path).resolve()
+        for link in LINKS
+        if link.file == index
+    }
+    pages = {file for file in FILES if file.is_relative_to(index.parent) and file != index}
+    assert pages <= linked
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PROJECT)))
+def test_no_two_headings_of_a_page_are_the_same(file: Path) -> None:
+    repeated = [anchor for anchor in documents.anchors(file) if re.search(r"-[0-9]$", anchor)]
+    bases = documents.anchors(file)
+    assert [one for one in repeated if one.rsplit("-", 1)[0] in bases] == []
+
+
+@pytest.mark.parametrize("block", SHELL_BLOCKS, ids=_id)
+def test_shell_blocks_of_guides_say_how_they_were_tried(block: Block) -> None:
+    if block.file in GUIDES:
+        assert block.use in documents.USES
+    else:
+        assert block.use in ("", *documents.USES)
+
+
+@pytest.mark.parametrize("block", SHELL_BLOCKS, ids=_id)
+def test_commands_exist(block: Block) -> None:
+    for words in documents.commands(block.text):
+        if words[0] == "make":
+            _check_make(words)
+        elif words[0] == "groq-batch":
+            _check_verb(words)
+        elif words[0] == "aws":
+            _check_aws(words)
+
+
+def _check_make(words: list[str]) -> None:
+    targets = re.findall(r"^([a-z][a-z0-9-]*):", (PROJECT / "Makefile").read_text("utf-8"), re.M)
+    asked = [word for word in words[1:] if "=" not in word]
+    assert set(asked) <= set(targets)
+    assert {word.split("=")[0] for word in words[1:] if "=" in word} <= {
+        "ARGS",
+        "FILE",
+        "PYTHON_BIN",
+    }
+
+
+def _check_verb(words: list[str]) -> None:
+    command: click.Command = main.cli
+    rest = words[1:]
+    while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+        name = rest.pop(0)
+        found = command.get_command(click.Context(command), name)
+        assert found is not None, f"groq-batch has no verb {name}"
+        command = found
+    options = {"--help", "-h"}
+    for parameter in command.params:
+        options |= {*parameter.opts, *parameter.secondary_opts}
+    asked = {word.split("=")[0] for word in rest if re.match(r"--?[a-z]", word)}
+    assert asked <= options, f"{words} has other options than {sorted(options)}"
+
+
+AWS_OPTIONS = {"--query", "--output", "--region", "--profile", "--endpoint-url"}
+S3_OPTIONS = {"--metadata", "--metadata-directive", "--recursive"}
+LAMBDA_OPTIONS = {"--cli-binary-format"}
+
+
+def _check_aws(words: list[str]) -> None:
+    """Hold a command of the AWS CLI against the models of the services that it is made from."""
+    service, operation = words[1], words[2]
+    options = {word for word in words[3:] if re.match(r"--[a-z]", word)} - AWS_OPTIONS
+    if service == "s3":
+        assert operation in ("cp", "ls", "rm", "sync", "mv")
+        assert options <= S3_OPTIONS
+        return
+    model = _service(service.removesuffix("api"))
+    names = {xform_name(name, "-"): name for name in model.operation_names}
+    assert operation in names, f"{service} has no operation {operation}"
+    shape = model.operation_model(names[operation]).input_shape
+    assert shape is not None
+    members = {"--" + xform_name(name, "-") for name in shape.members}
+    required = {"--" + xform_name(name, "-") for name in shape.required_members}
+    assert options - (LAMBDA_OPTIONS if service == "lambda" else set()) <= members
+    # "..." and variables may stand in for values, but an option may not be left out.
+    assert required <= options or "…" in words
+
+
+@cache
+def _service(name: str) -> ServiceModel:
+    try:
+        return botocore.session.get_session().get_service_model(name)
+    except UnknownServiceError:
+        pytest.fail(f"AWS has no service {name}")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "groq-batch runn x.jsonl",
+        "groq-batch run x.jsonl --windows 7d",
+        "aws s3 cp a b --metadat x=y",
+        "aws states stop-execution --execution-arn x",
+        "aws stepfunctions stop-executions --execution-arn x",
+        "aws stepfunctions stop-execution --arn x",
+        "aws stepfunctions stop-execution",
+        "make dmeo",
+        "make demo NAME=x",
+    ],
+)
+def test_a_command_that_does_not_exist_is_noticed(words: str) -> None:
+    block = Block(PROJECT / "README.md", 1, "bash", "", words)
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        test_commands_exist(block)
+
+
+def test_commands_of_a_block() -> None:
+    text = "$ A=1 make unit  # a comment\nshown\n$ cat <<'END'\n$ x\nEND\n$ a \\\n  b | c && (d)\n"
+    assert list(documents.commands(text)) == [["make", "unit"], ["a", "b"], ["c"], ["d"]]
+
+
+@pytest.mark.parametrize(
+    "block", [one for one in BLOCKS if one.language in ("json", "yaml", "python")], ids=_id
+)
+def test_data_and_code_can_be_parsed(block: Block) -> None:
+    if block.language == "python":
+        ast.parse(block.text)
+    elif block.language == "yaml":
+        _parse_yaml(block.text)
+    else:
+        _parse_json(block.text)
+
+
+def _parse_json(text: str) -> None:
+    """Read one value, or one on each line."""
+    try:
+        json.loads(text)
+    except json.JSONDecodeError:
+        for line in text.splitlines():
+            json.loads(line)
+
+
+def _parse_yaml(text: str) -> None:
+    class Loader(yaml.SafeLoader):
+        """Takes the short forms of CloudFormation's functions."""
+
+    Loader.add_multi_constructor("!", lambda loader, suffix, node: suffix)
+    yaml.load(text, Loader)
