@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,16 +24,18 @@ from bench.faults.trial import try_scenario
 from bench.faults.workers import worker_processes
 from local.stack import LocalStack
 from tests.e2e.conftest import deploy
+from tests.e2e.pipeline import Pipeline
 
 FUNCTIONS = ("PrepareInput", "SubmitBatch", "CheckStatus", "DownloadResults", "FinishJob")
 SHARDS = 20
 JOBS = 20
 _AT_ONCE = 2
-_PAUSES = (2.0, 10.0)
-"""Seconds between two kills. With a process the emulator throws away all others of the function, so
-that each kill costs up to ten of them, and ten cold starts."""
+_PAUSES = (0.5, 6.0)
+"""Seconds between the last sign of progress and the next kill. With a process the emulator throws
+away all others of the function, so that each kill costs many cold starts; on a busy machine kills
+by the clock alone would never let any process come to its first line."""
 
-_MOST_SECONDS = 1500.0
+_MOST_SECONDS = 1200.0
 
 
 def main() -> int:
@@ -47,7 +50,7 @@ def main() -> int:
         pipeline = deploy(stack, "kills", MaxRequestsPerBatch="10")
         pipeline.simulator.configure(batch_seconds=3)
         names = [pipeline.function(f"{name}Function") for name in FUNCTIONS]
-        killer = _Killer(names, random.Random(options.seed))
+        killer = _Killer(names, random.Random(options.seed), lambda: _progress(pipeline))
         scenarios = [
             Scenario(
                 name=f"killed-{number}",
@@ -78,13 +81,22 @@ def main() -> int:
     return 1 if failed else 0
 
 
-class _Killer:
-    """Kills a process of a function every few seconds."""
+def _progress(pipeline: Pipeline) -> int:
+    """Return a number that grows with all that the jobs have done for good."""
+    keys = pipeline.keys("work/") + pipeline.keys("output/")
+    return len(keys) + len(pipeline.simulator.batches())
 
-    def __init__(self, functions: list[str], choice: random.Random) -> None:
+
+class _Killer:
+    """Kills a process of a function some seconds after each sign of progress."""
+
+    def __init__(
+        self, functions: list[str], choice: random.Random, progress: Callable[[], int]
+    ) -> None:
         self.kills = 0
         self._functions = functions
         self._choice = choice
+        self._progress = progress
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -97,7 +109,11 @@ class _Killer:
         self._thread.join()
 
     def _run(self) -> None:
+        seen = 0
         while not self._ended.wait(self._choice.uniform(*_PAUSES)):
+            before, seen = seen, self._progress()
+            if seen <= before:
+                continue
             processes = worker_processes(self._functions)
             if processes:
                 try:
