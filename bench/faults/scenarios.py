@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import time
 from collections.abc import Callable
 
 from bench.faults.scenario import REQUESTS, Scenario, Trial
 from bench.faults.workers import worker_processes
+from local.stack import DEFAULT_WAIT_SCALE
 from tests.e2e.pipeline import request_file, secret_of, wait_until
 
 LOST = "Lost answers"
@@ -113,6 +116,52 @@ def _revoke_key_for_a_while(trial: Trial) -> None:
 
     wait_until(says_so, 60, lambda: f"{trial.name}: the report does not say so")
     trial.simulator.set_keys({trial.pipeline.stack.groq_api_key: "paid"})
+
+
+def _half_an_hour_without_groq(trial: Trial) -> None:
+    """Let every call fail for half an hour of a state machine whose waits run 50 times faster."""
+    trial.wait_for_batches()
+    trial.simulator.add_fault("*", status=503, times=None)
+    time.sleep(1800 * DEFAULT_WAIT_SCALE)
+    trial.simulator.clear_faults()
+
+
+def _deny_results(trial: Trial) -> None:
+    """Deny the function that delivers this job's results key."""
+    trial.pipeline.stack.client("iam").put_role_policy(
+        RoleName=trial.pipeline.resource("FinishJobFunctionRole"),
+        PolicyName=trial.name,
+        PolicyDocument=json.dumps(
+            {
+                "Version": "2012-10-17",
+                "Statement": [
+                    {
+                        "Effect": "Deny",
+                        "Action": "s3:PutObject",
+                        "Resource": f"arn:aws:s3:::{trial.pipeline.bucket}/output/{trial.path}",
+                    }
+                ],
+            }
+        ),
+    )
+
+
+def _run_beyond_the_window(trial: Trial) -> None:
+    """Make the window of the next batch some seconds long; it runs half way and then stands."""
+    trial.simulator.configure(window_scale=5 / 86_400)
+    trial.fate(end="stuck", done=0.5)
+
+
+def _lengthen_windows(trial: Trial) -> None:
+    trial.wait_for_batches()
+    trial.simulator.configure(window_scale=1.0)
+
+
+def _withdraw_model(trial: Trial) -> None:
+    """Let the first batch expire half-way and every further one meet a model that is gone."""
+    trial.fate(end="expire", done=0.6)
+    gone = {"code": "model_decommissioned", "message": "The model has been decommissioned."}
+    trial.fate(end="fail", errors=[gone], times=None)
 
 
 def _add_foreign_batches_after(trial: Trial) -> None:
@@ -246,6 +295,23 @@ SCENARIOS = [
         act=_revoke_key_for_a_while,
         alone=True,
     ),
+    Scenario(
+        name="poll-429-long",
+        group=THROTTLED,
+        fault="status checks answered 429 with Retry-After of 10 minutes",
+        arrange=_everywhere(
+            {"route": "list_by_ids", "status": 429, "headers": {"Retry-After": "600"}, "times": 1},
+        ),
+        alone=True,
+    ),
+    Scenario(
+        name="outage",
+        group=THROTTLED,
+        fault="half an hour (scaled) without Groq while the batch runs",
+        arrange=_fate(batch_seconds=6),
+        act=_half_an_hour_without_groq,
+        alone=True,
+    ),
     # -- fates of a batch
     Scenario(
         name="expired",
@@ -310,6 +376,24 @@ SCENARIOS = [
         group=BATCHES,
         fault="batch in a status that nobody has heard of, for a while",
         arrange=_fate(status="paused", status_seconds=3, batch_seconds=5),
+    ),
+    Scenario(
+        name="overdue",
+        group=BATCHES,
+        fault="batch still `in_progress` beyond `expires_at`, half done",
+        arrange=_run_beyond_the_window,
+        act=_lengthen_windows,
+        batches=2,
+        alone=True,
+    ),
+    Scenario(
+        name="withdrawn",
+        group=BATCHES,
+        fault="batch expired with 60 % done; then its model is withdrawn",
+        arrange=_withdraw_model,
+        status="partial",
+        succeeded=REQUESTS * 6 // 10,
+        batches=2,
     ),
     Scenario(
         name="all-fail",
@@ -406,6 +490,14 @@ SCENARIOS = [
         status="cancelled",
         succeeded=REQUESTS // 2,
         alone=True,
+    ),
+    Scenario(
+        name="denied",
+        group=RUNS,
+        fault="a policy denies the results' key; they stand below `superseded/`",
+        arrange=_deny_results,
+        status="failed",
+        first_error="permission_denied",
     ),
     Scenario(
         name="overwritten",
