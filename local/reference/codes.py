@@ -17,7 +17,7 @@ from groq_batch.config import HARD_LINE_LIMIT_BYTES
 from groq_batch.errors import AccountError
 from groq_batch.options import JobOptions, parse_options
 from groq_batch.secrets import SecretApiKey
-from local.reference.markdown import code, table
+from local.reference.markdown import code, fenced, table
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ LINES = (
         "line_too_long",
         "More bytes than `MaxBytesPerBatch`, or than 32 MiB.",
         lambda: too_long_message(HARD_LINE_LIMIT_BYTES + 1, HARD_LINE_LIMIT_BYTES),
-        "a line of 32 MiB and a byte",
+        "",
     ),
     _line("invalid_json", "Not JSON, or nested too deeply.", b'{"custom_id": "a", "method": '),
     _line("not_an_object", "JSON, but no object.", b'["a", "POST"]'),
@@ -176,7 +176,11 @@ FILES = (
         "A compressed file that unpacks to more than one function can read.",
         lambda: split.GZIP_TOO_LARGE.message,
     ),
-    Code("too_expensive", "The estimate is above the cap, or a price is not known."),
+    Code(
+        "too_expensive",
+        "The estimate is above the cap, or with a cap a price is not known. The sentence names "
+        "both amounts, or the models.",
+    ),
     Code(
         "invalid_option",
         "An option in the upload's metadata that cannot be used.",
@@ -199,7 +203,7 @@ FILES = (
         "key_too_long",
         "The key has more than 900 bytes; the report stands at `reports/<job_id>.json`.",
         _says_of_key("input/" + "a" * 900 + ".jsonl"),
-        "a key of 912 bytes",
+        "",
     ),
 )
 """Codes of the whole file; they reject it whatever ``OnInvalidLine`` says."""
@@ -269,12 +273,12 @@ def all_codes() -> set[str]:
 
 def line_codes() -> str:
     """Return the codes of single lines, with an example of each."""
-    return _with_examples(LINES, "example line")
+    return _with_examples(LINES)
 
 
 def file_codes() -> str:
     """Return the codes of whole files."""
-    return _with_examples(FILES, "example")
+    return _with_examples(FILES)
 
 
 def job_codes() -> str:
@@ -302,10 +306,20 @@ def retryable() -> str:
     )
 
 
-def _with_examples(codes: Sequence[Code], head: str) -> str:
-    return table(
-        ["code", "meaning", head, "what it says"],
-        ([code(one.name), one.meaning, code(one.example), _sentence(one)] for one in codes),
+def _with_examples(codes: Sequence[Code]) -> str:
+    """Return a section for each code, so that each can be linked to."""
+    return "\n\n".join(
+        "\n\n".join(
+            part
+            for part in (
+                f"### {code(one.name)}",
+                one.meaning,
+                fenced(one.example, "text") if one.example else "",
+                f"> {one.says()}" if one.says is not None else "",
+            )
+            if part
+        )
+        for one in codes
     )
 
 
