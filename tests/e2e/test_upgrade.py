@@ -1,4 +1,4 @@
-"""A new version is deployed while a job runs: the job ends as if nothing had happened."""
+"""A stack lives on: a new version comes during a job, another stack takes its bucket over."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from local.build import Build, build_application
+from tests.e2e.conftest import deploy
 from tests.e2e.pipeline import Pipeline, request_file, secret_of, wait_until
 
 IDS = [f"r-{number}" for number in range(150)]
@@ -92,3 +93,21 @@ def test_a_job_outlives_a_deployment(upgraded: tuple[Pipeline, Build], name: str
     report = stack.run(f"{name}-next.jsonl", request_file(IDS[:15]))
     assert report["status"] == "succeeded"
     assert len(report["batches"]) == 2
+
+
+def test_a_deleted_stack_leaves_its_bucket_to_the_next(quiet: Pipeline, name: str) -> None:
+    """The last of all tests that use this stack."""
+    quiet.simulator.reset()
+    quiet.simulator.configure(batch_seconds=0.3)
+    quiet.stack.put_secret(secret_of(quiet.parameters), quiet.stack.groq_api_key)
+    assert quiet.run(f"{name}.jsonl", request_file(IDS[:3]))["status"] == "succeeded"
+    quiet.stack.delete(quiet.stack_name)
+    assert len(quiet.rows(f"output/{name}.jsonl")) == 3
+    successor = deploy(quiet.stack, "successor", ExistingBucketName=quiet.bucket)
+    assert successor.bucket == quiet.bucket
+    # Whatever ran on the stack before has run: the records of its jobs are in the bucket.
+    firing = {"trigger": "schedule", "scheduled_time": "2026-03-01T06:00:00Z"}
+    assert successor.invoke("StartJobFunction", firing) == {"total": 0, "jobs": []}
+    report = successor.run(f"{name}-later.jsonl", request_file(IDS[:3]))
+    assert report["status"] == "succeeded"
+    assert [row["custom_id"] for row in successor.rows(f"output/{name}-later.jsonl")] == IDS[:3]
