@@ -85,6 +85,10 @@ test-iam: $(STAMP) ## Take each statement from the roles, one by one, and name t
 reference: $(STAMP) ## Write the parts of the documentation that come out of the code
 	$(PYTHON) -m local.reference $(ARGS)
 
+.PHONY: pictures
+pictures: $(STAMP) ## Make the pictures of the documents anew (needs Chromium) [ARGS="flow"]
+	$(PYTHON) -m local.pictures $(ARGS)
+
 .PHONY: coverage
 coverage: $(STAMP) ## Run unit and integration tests with coverage of functions/
 	$(PYTEST) tests/unit tests/integration --cov --cov-report=term-missing $(ARGS)

@@ -98,10 +98,11 @@ class Page:
             raise BrowserError(f"{expression}: {answer['exceptionDetails']}")
         return answer["result"].get("value")
 
-    def picture(self, *, scale: float = 1) -> bytes:
-        """Return the whole page as a PNG."""
+    def picture(self, *, most_height: float = float("inf")) -> bytes:
+        """Return the page, or so many pixels of it from above, as a PNG."""
         size = self.call("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": scale}
+        height = min(size["height"], most_height)
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": height, "scale": 1}
         answer = self.call(
             "Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip
         )

@@ -67,7 +67,7 @@ def end(
         for line in problem_lines(report):
             say(line)
     fetched = fetch_files(stack.storage, job, folder, terminal)
-    for path in (fetched.results, fetched.failed, fetched.invalid, fetched.report):
+    for path in (fetched.results, fetched.failed, fetched.invalid, fetched.report, fetched.page):
         if path is not None:
             say(f"  {path}")
     if report["status"] != GOOD and fetched.failed is not None:

@@ -144,7 +144,7 @@ def file_rows(delivered: Delivered, report: Report) -> list[tuple[str, str]]:
         ),
         (delivered.invalid, f"{counted(problems, 'problem')}, each with its line and what to do"),
         (delivered.report, "the report: counts, batches, cost, times"),
-        (delivered.page, "the report for people"),
+        (delivered.page, "the report as a page: open it in a browser"),
     ]
     return [(path.name, text) for path, text in described if path is not None]
 

@@ -1,0 +1,1 @@
+"""The pictures of the documents, made anew by ``make pictures``."""
