@@ -8,8 +8,9 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from groq_batch import layout
+from groq_batch.cancel import MOST_COLLECTORS
 from local.groq_simulator import DEFAULT_KEY, GroqSimulator
-from tests.integration.account import JOB, account, stored
+from tests.integration.account import JOB, MACHINE, account, stored
 from tests.integration.test_handlers_events import Pipeline
 
 
@@ -49,3 +50,24 @@ def test_every_function_that_calls_groq_reads_the_key_itself(pipeline: Pipeline)
     assert pipeline.account.count("GetSecretValue") == 1
     pipeline.check()
     assert pipeline.account.count("GetSecretValue") == 0
+
+
+def test_a_job_that_no_execution_could_collect_is_finished_by_the_cancel_function(
+    pipeline: Pipeline,
+) -> None:
+    """``OrderUploads``, ``Deliver``, ``Report``, ``PublishEnd`` and more of its role."""
+    pipeline.run_until("check_status")
+    name = JOB
+    for number in range(1, MOST_COLLECTORS + 1):
+        name = layout.collector_name(JOB, number)
+        pipeline.account.states.start_execution(stateMachineArn=MACHINE, name=name, input="{}")
+        pipeline.account.end_execution(name, "FAILED", "States.Runtime")
+    pipeline.account.end_execution(JOB, "FAILED", "States.Runtime")
+    event = stored("execution_status_change_failed")
+    event["detail"] |= {"name": name, "executionArn": pipeline.account.execution_arn(name)}
+    assert pipeline.invoke("cancel_job", event) == {"done": "finished without collecting"}
+    assert pipeline.account.json("reports/team/requests.jsonl.json")["status"] == "failed"
+    rows = pipeline.account.read("output/team/requests.jsonl").splitlines()
+    assert len(rows) == 3
+    assert [one["detail"]["job_id"] for one in pipeline.account.published()] == [JOB]
+    assert pipeline.account.keys(layout.OPEN_JOBS_PREFIX) == []
