@@ -8,6 +8,7 @@ report and exactly one row for each request.
 from __future__ import annotations
 
 import json
+import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -611,3 +612,111 @@ def test_an_event_of_an_end_that_is_lost_is_made_up_for(moment: float) -> None:
         report = check(world, job)
         assert world.clock() - stopped < 2 * RECONCILE_SECONDS + 600
     assert report["status"] == "cancelled"
+
+
+# -- lost answers --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shows_after", [0.0, 30.0, 55.0])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 504},
+        {"status": 502, "body": "<html>bad gateway</html>"},
+        {"status": 408},
+        {"answer": "reset"},
+        {"answer": "half_close"},
+        {"answer": "stall"},
+        {"answer": "garbage"},
+        {"answer": "cut", "fraction": 0.5},
+        {"answer": "cut", "fraction": 0.0},
+    ],
+    ids=str,
+)
+def test_a_batch_whose_answer_is_lost_is_found_though_it_shows_late(
+    fault: dict[str, Any], shows_after: float
+) -> None:
+    with World() as world:
+        world.simulator.add_foreign_batches(60)
+        world.simulator.add_fault("create", act=True, visible_after=shows_after, times=1, **fault)
+        job = put(world, "input/a.jsonl", good_lines(3))
+        world.settle()
+        report = check(world, job)
+        assert world.simulator.stats()["creates"] == 1
+    assert report["status"] == "succeeded"
+    assert len(report["batches"]) == 1
+
+
+@pytest.mark.parametrize("answer", ["reset", "half_close", "stall"])
+@pytest.mark.parametrize("act", [True, False])
+def test_a_file_whose_answer_is_lost_is_used_or_sent_again(answer: str, act: bool) -> None:
+    with World() as world:
+        world.simulator.add_fault("upload", answer=answer, act=act, times=1)
+        job = put(world, "input/a.jsonl", good_lines(3))
+        world.settle()
+        report = check(world, job)
+    assert report["status"] == "succeeded"
+    assert len(report["batches"]) == 1
+
+
+# -- a year later --------------------------------------------------------------------------------
+
+
+def test_an_upload_is_never_run_twice_not_even_a_year_later() -> None:
+    """Outputs and reports are tidied up, working files and names of executions are forgotten."""
+    with World() as world:
+        job = put(world, "input/a.jsonl", good_lines(3))
+        world.settle()
+        check(world, job)
+        world.delete(*world.s3.keys("output/"), *world.s3.keys("reports/"), *world.s3.keys("work/"))
+        world.states.executions.clear()
+        world.run_for(400 * DAY)
+        for _ in range(2):
+            world.sweep()
+            world.deliver("start_job", {"key": "input/a.jsonl"}, 1.0)
+            world.deliver("start_job", _event_of(job), 2.0)
+        world.settle(days=500)
+        assert world.simulator.stats()["creates"] == 1
+        assert world.states.executions == {}
+        assert world.s3.keys("output/") == []
+
+
+def _event_of(upload: Upload) -> dict[str, Any]:
+    detail = {"key": upload.key, "size": 1, "etag": "", "version-id": upload.version_id}
+    return {
+        "detail-type": "Object Created",
+        "detail": {"bucket": {"name": "bucket"}, "object": detail},
+    }
+
+
+# -- random deaths -------------------------------------------------------------------------------
+
+SHARDS = 20
+MOST_DEATHS = 3
+"""How often in a row one step of one shard dies; Step Functions tries it again as often."""
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_twenty_shards_whose_functions_die_at_random(seed: int) -> None:
+    choice = random.Random(seed)
+    deaths: Counter[str] = Counter()
+
+    def director(invocation: Invocation) -> Sequence[Trouble]:
+        if invocation.function in ("start_job", "cancel_job"):
+            return ()
+        step = f"{invocation.function} {invocation.payload.get('shard_key')}"
+        if deaths[step] == MOST_DEATHS or choice.random() > 0.4:
+            return ()
+        deaths[step] += 1
+        return (Die(at=choice.randrange(25), after=choice.random() < 0.5),)
+
+    with World({"MAX_REQUESTS_PER_BATCH": "2"}, director=director, seed=seed) as world:
+        world.simulator.add_rule("capacity_exhausted", match={"regex": "^r1[0-9]$"}, times=1)
+        job = put(world, "input/a.jsonl", good_lines(2 * SHARDS))
+        world.settle()
+        report = check(world, job)
+        died = sum(one.dead for one in world.invocations)
+    print(f"{died} of {len(world.invocations)} invocations died")
+    assert died >= SHARDS / 2
+    assert report["status"] == "succeeded"
+    assert len(report["batches"]) == SHARDS + 5
