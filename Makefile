@@ -89,6 +89,10 @@ reference: $(STAMP) ## Write the parts of the documentation that come out of the
 pictures: $(STAMP) ## Make the pictures of the documents anew (needs Chromium) [ARGS="flow"]
 	$(PYTHON) -m local.pictures $(ARGS)
 
+.PHONY: versions
+versions: $(STAMP) ## Run unit and integration tests on every Python from 3.11 to 3.14 that is here
+	@sh local/versions.sh $(PYTHON) $(ARGS)
+
 .PHONY: coverage
 coverage: $(STAMP) ## Run unit and integration tests with coverage of functions/
 	$(PYTEST) tests/unit tests/integration --cov --cov-report=term-missing $(ARGS)
