@@ -14,7 +14,7 @@ for folder in "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.1[1-4]*/bin; do
 done
 export PATH
 for version in 3.11 3.12 3.13 3.14; do
-    if ! found="$("$python" -m uv python find --quiet --no-project --no-python-downloads \
+    if ! found="$("$python" -m uv python find --no-project --no-python-downloads \
         --system "$version" 2>/dev/null)"; then
         echo "== Python $version: not on this machine"
         continue
