@@ -19,7 +19,7 @@ from local.pictures.recording import picture, played
 FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
 _WIDTH = 1280
 _PLAYED_SECONDS = 16.0
-_END_OF_PICTURE = "document.querySelector('.grid').getBoundingClientRect().bottom + 24"
+_END_OF_PICTURE = "document.querySelector('div.grid').getBoundingClientRect().bottom + 8"
 """A document shows a page down to the distributions, not all of it."""
 
 

@@ -18,9 +18,9 @@ from itertools import pairwise
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-COLUMNS = 100
+COLUMNS = 106
 _LINES = 24
-_CHARACTER_WIDTH = 8.43
+_CHARACTER_WIDTH = 8.4
 _LINE_HEIGHT = 20
 _MARGIN = 22
 _TOP = 52

@@ -52,7 +52,7 @@ def test_a_picture_needs_nothing_but_itself() -> None:
 def test_a_command_has_a_terminal_while_it_is_recorded(tmp_path: Path) -> None:
     code = "import os, sys; print(sys.stderr.isatty(), os.get_terminal_size().columns)"
     *_, last = record([sys.executable, "-c", code], shown_as="it", cwd=tmp_path, environ={})
-    assert text_of(last) == ["$ it", "True 100", ""]
+    assert text_of(last) == ["$ it", "True 106", ""]
 
 
 def test_the_flow_is_drawn_as_it_is_shown() -> None:

@@ -41,7 +41,7 @@ def draw_histogram(histogram: Histogram, label: str, write: Callable[[float], st
         values = write(start) if end - start == 1 else f"{write(start)} to {write(end - 1)}"
         return f"{values}: about {wording.percent(count, total)}"
 
-    median, ninth = (histogram.quantile(share) or 0.0 for share in (0.5, 0.9))
+    median, ninth = (round(histogram.quantile(share) or 0) for share in (0.5, 0.9))
     return charts.histogram(
         [
             charts.Column(height / highest, title(count, start, end))

@@ -395,7 +395,7 @@ def _quantiles(histogram: Histogram, write: Any) -> list[tuple[str, str]]:
         ("99 %", histogram.quantile(0.99)),
         ("most", histogram.most),
     )
-    return [(label, write(value)) for label, value in values if value is not None]
+    return [(label, write(round(value))) for label, value in values if value is not None]
 
 
 def _finish_reasons(measures: Measures | None) -> list[Bar]:
