@@ -73,6 +73,10 @@ faults: $(STAMP) ## Try the faults of a bad day on the deployed stack; writes do
 kills: $(STAMP) ## Run jobs while the functions are killed at random [ARGS="--jobs 20"]
 	$(PYTHON) -m bench.faults.kills $(ARGS)
 
+.PHONY: bench
+bench: $(STAMP) ## Measure speed, memory, cost; writes docs/performance.md [ARGS="prepare cadence"]
+	$(PYTHON) -m bench $(ARGS)
+
 .PHONY: soak
 soak: $(STAMP) ## Live through 20,000 random lives, other ones each time (hours)
 	WORKFLOW_LIVES=20000 $(PYTEST) tests/workflow/test_lives.py --timeout 0 $(ARGS)

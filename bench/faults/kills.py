@@ -30,11 +30,12 @@ FUNCTIONS = ("PrepareInput", "SubmitBatch", "CheckStatus", "DownloadResults", "F
 SHARDS = 20
 JOBS = 20
 _AT_ONCE = 2
-_PAUSES = (0.5, 6.0)
-"""Seconds between the last sign of progress and the next kill. With a process the emulator throws
-away all others of the function, so that each kill costs many cold starts; on a busy machine kills
-by the clock alone would never let any process come to its first line."""
+_STEPS = (10, 25)
+"""How many steps the jobs get on between two kills; a job of twenty shards has about seventy. With
+a process the emulator throws away all others of the function, so that each kill costs many cold
+starts; on a busy machine kills by the clock alone never let a process come to its first line."""
 
+_LOOK_SECONDS = (0.2, 3.0)
 _MOST_SECONDS = 1200.0
 
 
@@ -88,7 +89,7 @@ def _progress(pipeline: Pipeline) -> int:
 
 
 class _Killer:
-    """Kills a process of a function some seconds after each sign of progress."""
+    """Kills a process of a function each time that the jobs have got on a little."""
 
     def __init__(
         self, functions: list[str], choice: random.Random, progress: Callable[[], int]
@@ -109,11 +110,12 @@ class _Killer:
         self._thread.join()
 
     def _run(self) -> None:
-        seen = 0
-        while not self._ended.wait(self._choice.uniform(*_PAUSES)):
-            before, seen = seen, self._progress()
-            if seen <= before:
+        due = 0
+        while not self._ended.wait(self._choice.uniform(*_LOOK_SECONDS)):
+            done = self._progress()
+            if done < due:
                 continue
+            due = done + self._choice.randint(*_STEPS)
             processes = worker_processes(self._functions)
             if processes:
                 try:

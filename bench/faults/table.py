@@ -30,11 +30,11 @@ of the job stood at Groq.
 
 _KILLS = """{heading}
 
-`make kills` runs jobs of {shards} shards, two at a time, while every few seconds, as long as they
-get on at all, the process of one function or other is killed (SIGKILL), whatever it is doing; the
-emulator then throws away all other processes of that function, too. Last run: {date}, {right} of
-{jobs} jobs as expected. {kills} kills within {minutes:.0f} minutes; {batches} batches were created
-for {expected} shards, {rows} rows delivered for {requests} requests, in order, none paid twice.
+`make kills` runs jobs of {shards} shards, two at a time, while again and again the process of one
+function or other is killed (SIGKILL), whatever it is doing; the emulator then throws away all other
+processes of that function, too. Last run: {date}, {right} of {jobs} jobs as expected. {kills} kills
+within {minutes:.0f} minutes; {batches} batches were created for {expected} shards, {rows} rows
+delivered for {requests} requests, in order, none paid twice.
 """
 
 

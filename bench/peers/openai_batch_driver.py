@@ -1,4 +1,8 @@
-"""openai-batch: its ``Batch`` class on a file that is there already, as its command line does."""
+"""openai-batch: its ``Batch`` class on a file that is there already, as its command line does.
+
+Given a path it would read the file into memory and upload it under a name that Groq refuses (it
+does not end in ``.jsonl``); given an open file it uploads that, which is what is done here.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +16,15 @@ from openai_batch.providers import Provider
 def run(task: Task) -> None:
     """Do the task."""
     provider = Provider(name="groq", base_url=task.base_url, api_key=task.api_key)
-    with Batch(
-        submission_input_file=str(task.source),
-        output_file=str(task.target),
-        error_file=str(task.target) + ".errors",
-        provider=provider,
-    ) as batch:
+    with (
+        task.source.open("rb") as source,
+        Batch(
+            submission_input_file=source,
+            output_file=str(task.target),
+            error_file=str(task.target) + ".errors",
+            provider=provider,
+        ) as batch,
+    ):
         batch.submit()
         while (state := batch.status()).status not in (
             "failed",

@@ -1,0 +1,74 @@
+"""``python -m bench [PART...]``: measure, print one table, write ``docs/performance.md``.
+
+Parts that are not named stay as they were measured last (``bench/results.json``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+# What is measured are the functions as they are in this tree.
+sys.path.insert(0, str(Path(__file__).parents[1] / "functions"))
+
+from bench import cadence_part, document, end_to_end, joins, memory, million, preparation, store
+from bench.bars import bars
+from bench.tables import Table
+
+
+def _progress(text: str) -> None:
+    print(f"  {text}", flush=True)
+
+
+PARTS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
+    "cadence": ("cadence of the status checks", cadence_part.measure),
+    "prepare": ("preparation beside decoders", lambda: {"speeds": preparation.measure()}),
+    "joins": ("joins of rows and of shards", joins.measure),
+    "cost": ("cost of a million requests", lambda: million.measure(_progress)),
+    "jobs": ("whole jobs beside other tools", lambda: end_to_end.measure(_progress)),
+    "memory": ("peak memory by size", lambda: memory.measure(_progress)),
+}
+
+
+def main() -> int:
+    """Measure the chosen parts; exit status 0 when every promise holds that can be judged."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of: {', '.join(PARTS)}")
+    parser.add_argument(
+        "--page", action="store_true", help="measure nothing, write the page from what is there"
+    )
+    options = parser.parse_args()
+    chosen = options.parts
+    if unknown := set(chosen) - PARTS.keys():
+        parser.error(f"no part is called {', '.join(sorted(unknown))}; known: {', '.join(PARTS)}")
+    signal.signal(signal.SIGTERM, _leave)
+    results = store.load()
+    for name, (title, measure) in PARTS.items():
+        if options.page or (chosen and name not in chosen):
+            continue
+        print(f"{name}: {title} ...", flush=True)
+        begun = time.monotonic()
+        values = measure()
+        results = store.save_part(name, values)
+        print(f"  {time.monotonic() - begun:.0f} s", flush=True)
+    document.write(results)
+    found = bars(results)
+    rows = [[bar.text, bar.found, "yes" if bar.passes else "NO"] for bar in found]
+    print(Table(["what is promised", "found", "holds"], rows).markdown())
+    print(f"Written: {document.DOCUMENT.relative_to(Path(__file__).parents[1])}")
+    return 0 if all(bar.passes for bar in found) else 1
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    # As an exception, so that every process that was started is ended.
+    sys.exit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

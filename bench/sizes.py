@@ -1,0 +1,57 @@
+"""What the figures say about the sizes of the functions: memory, disk, time-outs. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bench.cost import GROQ_BYTES_PER_SECOND, S3_BYTES_PER_SECOND
+
+TIMEOUT_SECONDS = 840
+"""What the template gives every function."""
+
+SLOWER_CORE = 2.0
+"""How much slower a core of Lambda is taken to be than the one that was measured on."""
+
+MAX_SHARD_BYTES = 200_000_000
+MAX_SHARD_ROWS = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far one invocation of the preparation gets.
+
+    Attributes:
+        cpu_bytes_per_second: What one core here checks and cuts, handler and S3 client included.
+        bytes_per_second: What is reckoned with at AWS.
+        bytes: What fits into the time-out.
+    """
+
+    cpu_bytes_per_second: float
+    bytes_per_second: float
+    bytes: float
+
+
+def reach(input_bytes: float, cpu_seconds: float) -> Reach:
+    """Reckon from a measured preparation.
+
+    At AWS a byte is read from S3, checked by a core that is half as fast, and written to S3; these
+    are added up, though most of it happens at the same time.
+
+    Args:
+        input_bytes: What was prepared.
+        cpu_seconds: The CPU time that it took here.
+    """
+    per_byte = cpu_seconds / input_bytes
+    rate = 1 / (per_byte * SLOWER_CORE + 2 / S3_BYTES_PER_SECOND)
+    return Reach(1 / per_byte, rate, rate * TIMEOUT_SECONDS)
+
+
+def submit_seconds() -> float:
+    """Return how long the largest shard takes to Groq, in seconds."""
+    return MAX_SHARD_BYTES / GROQ_BYTES_PER_SECOND
+
+
+def bytes_of_a_line(small: dict[str, Any], large: dict[str, Any], function: str) -> float:
+    """Return what a function's peak grows by with each line, in bytes, from two jobs."""
+    return float((large[function] - small[function]) / (large["lines"] - small["lines"]))
