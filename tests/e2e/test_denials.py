@@ -56,6 +56,17 @@ def _publish(session: Any, _: Pipeline) -> Any:
     return session.client("events").put_events(Entries=[entry])
 
 
+def _invoke(session: Any, stack: Pipeline) -> Any:
+    return session.client("lambda").invoke(
+        FunctionName=stack.function("FinishJobFunction"), Payload=b"{}"
+    )
+
+
+def _others(*allowed: str) -> tuple[str, ...]:
+    """Return the functions but those that may."""
+    return tuple(one for one in EVERYBODY if one not in allowed)
+
+
 CASES: list[tuple[str, str, Act]] = [
     *((one, "write an upload", _put("input/x.jsonl")) for one in EVERYBODY),
     *((one, "delete an upload", _delete("input/x.jsonl")) for one in EVERYBODY),
@@ -68,6 +79,22 @@ CASES: list[tuple[str, str, Act]] = [
         for one in EVERYBODY
         if one not in ("FinishJob", "CancelJob")
     ),
+    *((one, "write failed lines", _put("failed/x")) for one in _others("FinishJob", "CancelJob")),
+    *(
+        (one, "delete results", _delete("output/x.jsonl"))
+        for one in _others("PrepareInput", "FinishJob", "CancelJob")
+    ),
+    *(
+        (one, "write a report", _put("reports/x.json"))
+        for one in _others("PrepareInput", "CheckStatus", "FinishJob", "CancelJob")
+    ),
+    *((one, "record a job", _put("jobs/x")) for one in _others("StartJob", "CancelJob")),
+    *((one, "write a recurring file", _put("recurring/x.jsonl")) for one in EVERYBODY),
+    *((one, "delete a recurring file", _delete("recurring/x.jsonl")) for one in EVERYBODY),
+    *((one, "delete what a job has stored", _delete("work/x/job.json")) for one in EVERYBODY),
+    ("StartJob", "write what a job stores", _put("work/x/job.json")),
+    ("StartJob", "read what a job stores", _get("work/x/job.json")),
+    *((one, "invoke a function", _invoke) for one in EVERYBODY),
     *((one, "start executions", _start) for one in FUNCTIONS if one != "StartJob"),
     *((one, "publish ends", _publish) for one in FUNCTIONS if one != "FinishJob"),
 ]
