@@ -28,7 +28,6 @@ LINE_BYTES = 4066
 """45,000 of them make 183 MB."""
 
 ROUNDS = 5
-HELP_ROUNDS = 9
 _TEXT = 'Say in a sentence:\nThe battery "lasts two days", the café mode does not. '
 
 
@@ -91,8 +90,8 @@ def measure(megabytes: float = MEGABYTES, *, rounds: int = ROUNDS) -> CheckSpeed
         for _ in range(rounds):
             bare.append(_process([sys.executable, "-c", _BARE, str(file)]))
             check.append(_run(["check", str(file)]))
-        helps = [_run(["--help"]) for _ in range(HELP_ROUNDS)]
-        nothing = [_process([sys.executable, "-c", ""]) for _ in range(HELP_ROUNDS)]
+        helps = [_run(["--help"]) for _ in range(rounds)]
+        nothing = [_process([sys.executable, "-c", ""]) for _ in range(rounds)]
         return CheckSpeed(
             megabytes=file.stat().st_size / 1e6,
             check_seconds=statistics.median(one.clock for one in check),
