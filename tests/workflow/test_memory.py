@@ -7,13 +7,17 @@ an S3 that keeps nothing of them.
 from __future__ import annotations
 
 import json
+import time
 import tracemalloc
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO
 
+import pytest
+
+from groq_batch import storage
 from groq_batch.batches import Batch
 from groq_batch.download import ResultIndex, download_shard
-from groq_batch.storage import Storage
 from tests.workflow.invocations import Invocation, Refuse, Trouble
 from tests.workflow.jobs import good_lines, put
 from tests.workflow.world import World
@@ -98,7 +102,7 @@ def test_results_pass_in_pieces() -> None:
         tracemalloc.start()
         try:
             download_shard(
-                storage=Storage(s3=s3, bucket=world.s3.bucket),
+                storage=storage.Storage(s3=s3, bucket=world.s3.bucket),
                 client=client,
                 job_id=job,
                 shard_key=f"work/{job}/shards/attempt-1/00001.jsonl",
@@ -130,3 +134,31 @@ def test_an_index_keeps_places_not_rows(tmp_path: Any) -> None:
     print(f"{kept / rows:.0f} bytes for each row of {len(text)}")
     assert kept / rows < 400
     assert peak - kept < MIB
+
+
+def test_parts_of_an_upload_do_not_pile_up_before_a_slow_s3(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(storage, "ThreadPoolExecutor", ThreadPoolExecutor)
+    with World() as world:
+        s3 = SwallowingS3(world)
+        swallow = s3.upload_part
+
+        def slowly(**arguments: Any) -> dict[str, Any]:
+            time.sleep(0.01)
+            return swallow(**arguments)
+
+        monkeypatch.setattr(s3, "upload_part", slowly)
+        writer = storage.Storage(s3=s3, bucket="bucket").writer("work/large")
+        piece = bytes(MIB)
+        tracemalloc.start()
+        try:
+            for _ in range(RESULT_BYTES // MIB * 3):
+                writer.write(piece)
+            writer.commit()
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    print(f"{s3.swallowed / MIB:.0f} MiB written: {peak / MIB:.1f} MiB at most")
+    assert s3.swallowed == RESULT_BYTES // MIB * 3 * MIB
+    assert peak < s3.swallowed / 4
