@@ -28,6 +28,37 @@ of the job stood at Groq.
 """
 
 
+_ELSEWHERE = """
+## What else is tried
+
+The shipped state machine and the functions also run in one process and in virtual time
+(`tests/workflow`), where waiting costs nothing and every call can be struck:
+
+- a function dies before and after each call that changes anything, or is held there while a second
+  one does the same step, or while somebody stops the execution;
+- a stop in each state, time limits, redrives before and after everything has been delivered,
+  collecting executions that fail;
+- every error of Lambda in every step, and half an hour without Lambda;
+- half an hour without Groq in every step and in each of nine ways of being out of reach;
+- twenty jobs of twenty shards whose functions die at random; hundreds of lives in which all of this
+  happens at once.
+
+How long each state is tried again after each error is computed from the state machine's text:
+`python -m local.retry_schedules`.
+
+A policy that denies the functions what they write (S3 answers 403) has these ends:
+
+- the key of the results or of the failed lines: both stand below `superseded/<job_id>/`, and the
+  job ends `failed` with `permission_denied` and their addresses;
+- all of `output/` or all of `failed/`: the other one is delivered, and what is denied stays shard
+  by shard in the job's working files, whose address the report names;
+- the report, from the start: nothing is sent;
+- the report, later: batches are waited for, results are delivered, and the final report comes
+  within 15 minutes of being allowed;
+- the working files: the job stops after some hours; what was paid for is delivered when they are
+  allowed.
+"""
+
 _KILLS = """{heading}
 
 `make kills` runs jobs of {shards} shards, two at a time, while again and again the process of one
@@ -111,5 +142,5 @@ def write_table(path: Path, results: Sequence[tuple[Scenario, Seen]]) -> None:
                 f"| {scenario.fault} | {expected}, {scenario.succeeded} answered | {word} | "
                 f"{seen.batches} | {seen.rows} | {seen.succeeded} | {seen.paid_twice} |"
             )
-    text = "\n".join(lines) + "\n"
+    text = "\n".join(lines) + "\n" + _ELSEWHERE
     path.write_text(f"{text}\n{kills}" if kills else text, encoding="utf-8")
