@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import html
 import os
 import pty
 import re
@@ -16,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 COLUMNS = 106
 _LINES = 24
@@ -198,7 +198,7 @@ def picture(frames: Sequence[Frame], *, title: str) -> str:
     style = _STYLE + "".join(rules)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">'
-        f"<title>{escape(title)}</title><style>{style}</style>"
+        f"<title>{html.escape(title)}</title><style>{style}</style>"
         f'<rect class="back" width="{width}" height="{height}" rx="10"/>'
         '<circle cx="24" cy="22" r="6" fill="#ff5f57"/>'
         '<circle cx="44" cy="22" r="6" fill="#febc2e"/>'
@@ -214,7 +214,7 @@ def _line(runs: Sequence[tuple[str, str]], y: float) -> str:
             length = len(text) * _CHARACTER_WIDTH
             kind = f' class="{style}"' if style else ""
             parts.append(
-                f'<tspan x="{x:.1f}" textLength="{length:.1f}"{kind}>{escape(text)}</tspan>'
+                f'<tspan x="{x:.1f}" textLength="{length:.1f}"{kind}>{html.escape(text)}</tspan>'
             )
         column += len(text)
     return f'<text y="{y:.0f}" xml:space="preserve">{"".join(parts)}</text>'
