@@ -534,10 +534,11 @@ def test_a_redrive_in_each_step_after_everything_has_been_delivered(state: str) 
         stop_in(world, state)
         world.settle()
         before = check(world, job)
-        batches = len(world.simulator.batches())
+        batches, ends = len(world.simulator.batches()), len(world.events.published)
         assert world.redrive(name)
         world.settle()
         assert check(world, job) == before
+        assert len(world.events.published) == ends
         assert len(world.simulator.batches()) == batches
 
 
