@@ -18,6 +18,7 @@ from groq_batch.errors import AccountError
 from groq_batch.options import JobOptions, parse_options
 from groq_batch.secrets import SecretApiKey
 from local.reference.markdown import code, fenced, table
+from local.reference.parameters import default_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ def _says_of_secret(error_code: str, message: str = "") -> Callable[[], str]:
     def read() -> str:
         provider = cast(SecretsProvider, _Refusing(error_code, message))
         try:
-            SecretApiKey(secret_name="groq/api-key", provider=provider)()  # noqa: S106
+            SecretApiKey(secret_name=default_of("GroqApiKeySecretName"), provider=provider)()
         except AccountError as error:
             return str(error)
         raise TypeError(f"{error_code} is no fault of the account")
