@@ -30,6 +30,7 @@ from groq_batch.jobs import JobRecord, JobRequest, ShardSummary, Stop, is_closed
 from groq_batch.joining import join
 from groq_batch.observability import facts, logger
 from groq_batch.report_page.facts import Facts
+from groq_batch.report_page.pages import tell_failure
 from groq_batch.reports import delivery_outputs, event_detail, final_report, latest_summaries
 from groq_batch.storage import (
     ConflictError,
@@ -216,8 +217,11 @@ class _Finishing:
 
     def write_page(self) -> None:
         """Write the report for people; a page that fails does not keep the job from its end."""
-        facts = Facts.of(self._job, self._summaries, _usage_by_model(self._summaries))
-        self.delivery.write_page(facts)
+        try:
+            facts = Facts.of(self._job, self._summaries, _usage_by_model(self._summaries))
+            self.delivery.write_page(facts)
+        except Exception as error:  # noqa: BLE001
+            tell_failure("The report page could not be written", error)
 
     def _report(self, now: datetime) -> dict[str, Any]:
         status, reason = _end_of(self._job, self._stop, self._summaries)

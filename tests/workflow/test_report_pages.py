@@ -14,6 +14,7 @@ import pytest
 
 from groq_batch import layout
 from groq_batch.report_page import rendering
+from groq_batch.report_page.facts import Facts
 from groq_batch.report_page.pages import CONTENT_TYPE
 from groq_batch.storage import JOB_METADATA
 from tests.workflow.jobs import bad_line, check_end, good_line, good_lines, put
@@ -191,6 +192,18 @@ def test_a_page_that_must_not_be_written_stops_nothing(
     assert report["status"] == "succeeded"
     assert "The report page could not be written" in log.getvalue()
     assert '"ReportPagesFailed":[1' in capsys.readouterr().out
+
+
+def test_facts_that_cannot_be_summed_up_stop_nothing(
+    monkeypatch: pytest.MonkeyPatch, log: io.StringIO
+) -> None:
+    monkeypatch.setattr(Facts, "of", lambda *_: 1 / 0)
+    with World() as world:
+        upload = put(world, "input/team/a.jsonl", good_lines(3))
+        world.settle()
+        (report,) = check_end(world, upload)
+    assert report["status"] == "succeeded"
+    assert "ZeroDivisionError" in log.getvalue()
 
 
 def test_the_report_is_written_before_its_page() -> None:

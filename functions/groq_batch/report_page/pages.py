@@ -58,7 +58,7 @@ class ReportPages:
             self._write(keys, facts)
         except Exception as error:  # noqa: BLE001
             # Whatever is wrong with the page, the job goes on.
-            _tell("The report page could not be written", error)
+            tell_failure("The report page could not be written", error)
 
     def remove(self, page_key: str) -> None:
         """Remove this job's page where its report was withdrawn; never raises because of it."""
@@ -67,7 +67,7 @@ class ReportPages:
             if head is not None and head.metadata.get(JOB_METADATA) == self._job_id:
                 self._storage.delete_unchanged(page_key, head.etag)
         except Exception as error:  # noqa: BLE001
-            _tell("A report page could not be removed", error)
+            tell_failure("A report page could not be removed", error)
 
     def _write(self, keys: DeliveryKeys, facts: Facts | None) -> None:
         now = self._clock()
@@ -123,7 +123,7 @@ def _make(report: Mapping[str, Any], report_key: str, facts: Facts, now: datetim
 
         page = render(report, facts, report_key=report_key, as_of=now)
     except Exception as error:  # noqa: BLE001
-        _tell("The report page could not be made", error)
+        tell_failure("The report page could not be made", error)
         # Something must replace the page of the job before.
         page = _plain_page(report, report_key)
     return page.encode("utf-8", "replace")
@@ -140,8 +140,15 @@ def _plain_page(report: Mapping[str, Any], report_key: str) -> str:
     )
 
 
-def _tell(what: str, error: Exception) -> None:
-    """Log and count a failure. An error's text may hold what the input says; its kind does not."""
+def tell_failure(what: str, error: Exception) -> None:
+    """Log and count that a page failed.
+
+    An error's text may hold what the input says; its kind and its place do not.
+
+    Args:
+        what: What failed, as a sentence.
+        error: Why.
+    """
     logger.error(what, kind=type(error).__name__, place=_place_of(error))
     metrics.report_page_failed()
 
