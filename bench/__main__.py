@@ -62,7 +62,7 @@ def main() -> int:
     rows = [[bar.text, bar.found, "yes" if bar.passes else "NO"] for bar in found]
     print(Table(["what is promised", "found", "holds"], rows).markdown())
     print(f"Written: {document.DOCUMENT.relative_to(Path(__file__).parents[1])}")
-    return 0 if all(bar.passes for bar in found) else 1
+    return 0 if options.page or all(bar.passes for bar in found) else 1
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:

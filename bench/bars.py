@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.end_to_end import OURS
+from bench.memory import NO_FUNCTIONS
 from bench.store import Results
 from bench.tables import digits, megabytes
 
@@ -101,7 +102,7 @@ def _of_memory(part: dict[str, Any]) -> list[Bar]:
         return []
     found = [
         _growth(name, jobs["100"][name], jobs["1000"][name], jobs["1000"]["lines"])
-        for name in sorted(jobs["1000"].keys() - _NO_FUNCTIONS)
+        for name in sorted(jobs["1000"].keys() - NO_FUNCTIONS)
     ]
     name = "download_results"
     found.append(
@@ -110,9 +111,6 @@ def _of_memory(part: dict[str, Any]) -> list[Bar]:
         )
     )
     return found
-
-
-_NO_FUNCTIONS = frozenset({"lines", "input_bytes", "answer_bytes"})
 
 
 def _growth(name: str, before: float, after: float, lines: int) -> Bar:

@@ -13,6 +13,7 @@ from typing import Any
 from bench import cadence, cost, prices
 from bench.bars import bars
 from bench.end_to_end import OURS
+from bench.memory import NO_FUNCTIONS
 from bench.million import template_sizes
 from bench.sizes import (
     MAX_SHARD_ROWS,
@@ -199,9 +200,7 @@ The pipeline step by step: {steps}.
 def _memory(part: dict[str, Any]) -> str:
     jobs, shard = part["job"], part["shard"]
     sizes = list(jobs)
-    names = [
-        name for name in jobs[sizes[0]] if name not in ("lines", "input_bytes", "answer_bytes")
-    ]
+    names = [name for name in jobs[sizes[0]] if name not in NO_FUNCTIONS]
     rows = [[name, *(megabytes(jobs[size][name]) for size in sizes)] for name in names]
     rows.append(
         [

@@ -17,6 +17,9 @@ _LONG_ANSWER_PADDING = 19_200
 _LONG_ANSWER_BYTES = 20_000
 _SHORT_LINE_BYTES = 200
 
+NO_FUNCTIONS = frozenset({"lines", "input_bytes", "answer_bytes"})
+"""What stands beside the functions in the figures of a job."""
+
 Progress = Callable[[str], None]
 
 
@@ -46,7 +49,9 @@ def measure(progress: Progress, *, megabytes: tuple[int, ...] = MEGABYTES) -> di
 
 
 def _told(peaks: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value / 1e6:.0f} MB" for name, value in peaks.items() if "_" in name)
+    return ", ".join(
+        f"{name} {value / 1e6:.0f} MB" for name, value in peaks.items() if name not in NO_FUNCTIONS
+    )
 
 
 def _peaks(count: int, line_bytes: int, padding: int) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 from driver import POLL_SECONDS, Task, drive
@@ -30,8 +32,7 @@ async def _process(task: Task) -> None:
         max_retries=0,
     )
     provider = OpenAIBatchProvider(client)
-    folder = Path(f"{task.target}.folder")
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(dir=task.target.parent))
     orchestrator = BatchOrchestrator(
         provider, JobStore(folder / "jobs.db"), check_interval=POLL_SECONDS
     )
@@ -43,6 +44,7 @@ async def _process(task: Task) -> None:
     if job.output_path is None:
         raise RuntimeError(f"no results: {job.error_summary or job.last_local_error or job.state}")
     Path(job.output_path).rename(task.target)
+    shutil.rmtree(folder)
 
 
 if __name__ == "__main__":
