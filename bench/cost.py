@@ -20,6 +20,11 @@ S3_BYTES_PER_SECOND = 50e6
 GROQ_BYTES_PER_SECOND = 20e6
 """What one function gets through the internet to Groq, likewise."""
 
+CALLS_OF_A_MAP = 6
+"""Calls to S3 that Step Functions makes itself for a Distributed Map, on the safe side: a listing of
+its items, and the files of its results.
+https://docs.aws.amazon.com/step-functions/latest/dg/input-output-resultwriter.html"""
+
 CALL_SECONDS = 0.03
 """A call to AWS or Groq and its answer, bytes of objects aside."""
 
@@ -134,6 +139,7 @@ def bill(
     sizes: Mapping[str, Size],
     *,
     transitions: float,
+    maps: int,
     stored_bytes: float,
     days: float,
 ) -> list[Part]:
@@ -143,6 +149,7 @@ def bill(
         work: What each function does in it.
         sizes: What each function gets from the template.
         transitions: States entered.
+        maps: Distributed Maps among them.
         stored_bytes: Bytes of objects that stand in the bucket while the job runs.
         days: How long that is.
     """
@@ -171,6 +178,11 @@ def bill(
             "S3 writes and lists",
             f"{writes_usd / prices.S3_WRITE_USD:,.0f} calls",
             writes_usd,
+        ),
+        Part(
+            "S3 calls of the Maps",
+            f"{maps * CALLS_OF_A_MAP} calls",
+            maps * CALLS_OF_A_MAP * prices.S3_WRITE_USD,
         ),
         Part("S3 reads", f"{reads_usd / prices.S3_READ_USD:,.0f} calls", reads_usd),
         Part(

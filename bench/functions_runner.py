@@ -183,6 +183,7 @@ class Run:
         seconds: From its start to its end.
         transitions: States that the execution and its children entered.
         polls: Status checks.
+        maps: Distributed Maps that were run.
         steps: Seconds by step.
     """
 
@@ -190,6 +191,7 @@ class Run:
     seconds: float = 0.0
     transitions: int = 0
     polls: int = 0
+    maps: int = 0
     steps: dict[str, float] = field(default_factory=dict)
 
 
@@ -275,11 +277,13 @@ class StateMachine:
             self._timed(run, "prepare_input", lambda e=event: call("prepare_input", e))
             run.transitions += 2
         run.transitions += 3
+        run.maps += 1
         return self._timed(run, "prepare_input", lambda: call("prepare_input", state))
 
     def _map(self, run: Run, decision: Mapping[str, Any]) -> None:
         module = "submit_batch" if decision["decision"] == "submit" else "download_results"
         run.transitions += 1
+        run.maps += 1
         waiting = [
             {"job_id": run.job_id, "shard_key": key, "tries": 0}
             for key in self._keys(decision["shards_prefix"])

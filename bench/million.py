@@ -54,7 +54,12 @@ def measure(progress: Progress) -> dict[str, Any]:
     # While a job waits its input and its shards stand there; the answers come at its end.
     stored = 2 * input_bytes
     bill = cost.bill(
-        work, template_sizes(), transitions=transitions, stored_bytes=stored, days=DAYS
+        work,
+        template_sizes(),
+        transitions=transitions,
+        maps=many_run.maps,
+        stored_bytes=stored,
+        days=DAYS,
     )
     total = sum(part.usd for part in bill)
     progress(f"A million requests: {total:.4f} USD")
