@@ -21,7 +21,7 @@ GROQ_BYTES_PER_SECOND = 20e6
 """What one function gets through the internet to Groq, likewise."""
 
 CALLS_OF_A_MAP = 6
-"""Calls to S3 that Step Functions makes itself for a Distributed Map, on the safe side: a listing of
+"""Calls to S3 that Step Functions makes itself for a Distributed Map, on the safe side: a list of
 its items, and the files of its results.
 https://docs.aws.amazon.com/step-functions/latest/dg/input-output-resultwriter.html"""
 
