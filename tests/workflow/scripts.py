@@ -14,6 +14,8 @@ Script = Callable[[World], list[Upload]]
 FEW_CHECKS = {"POLL_MIN_SECONDS": "60"}
 """Few looks at the batches: each of them is like the one before."""
 
+RANGES = {**FEW_CHECKS, "MAX_BYTES_PER_RANGE": "700", "MAX_REQUESTS_PER_BATCH": "4"}
+
 SMALL_SHARDS = {**FEW_CHECKS, "MAX_REQUESTS_PER_BATCH": "2", "MAX_ATTEMPTS": "2"}
 
 
@@ -24,6 +26,16 @@ def shards_and_attempts(world: World) -> list[Upload]:
     world.simulator.add_rule("fail", match={"custom_id": "r3"})
     lines: list[Line] = [*good_lines(4), bad_line("bad"), good_line("last")]
     upload = put(world, "input/team/job 1.jsonl.gz", lines, on_invalid_line="skip")
+    world.settle()
+    return [upload]
+
+
+def divided(world: World) -> list[Upload]:
+    """A large input that is prepared range by range; an id comes twice, in different ranges."""
+    twice = good_line("r0")
+    lines = [*good_lines(5), bad_line("bad"), *good_lines(3, "s")]
+    lines += [Line(twice.data, "r0", "duplicate_custom_id"), good_line("last")]
+    upload = put(world, "input/a.jsonl", lines, on_invalid_line="skip")
     world.settle()
     return [upload]
 
@@ -107,6 +119,7 @@ def large_results(world: World) -> list[Upload]:
 
 SCRIPTS: list[tuple[Script, dict[str, str]]] = [
     (shards_and_attempts, SMALL_SHARDS),
+    (divided, RANGES),
     (rejected, FEW_CHECKS),
     (stopped, SMALL_SHARDS),
     (stopped_unheard, FEW_CHECKS),
