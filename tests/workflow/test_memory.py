@@ -145,7 +145,7 @@ def test_parts_of_an_upload_do_not_pile_up_before_a_slow_s3(
         swallow = s3.upload_part
 
         def slowly(**arguments: Any) -> dict[str, Any]:
-            time.sleep(0.01)
+            time.sleep(0.1)
             return swallow(**arguments)
 
         monkeypatch.setattr(s3, "upload_part", slowly)
