@@ -484,7 +484,7 @@ SCENARIOS = [
     Scenario(
         name="stopped-unheard",
         group=RUNS,
-        fault="the same, and the event that tells of it is lost",
+        fault="`stop-execution` while the batch runs, and the event that tells of it is lost",
         arrange=_fate(end="stuck", done=0.5),
         act=_stop_unheard,
         status="cancelled",
