@@ -33,6 +33,7 @@ MAX_NESTING = 500
 that are under way, so that without a limit of its own a line might pass here and fail later."""
 
 _FEW_BRACKETS = 20
+_OPENING_BRACKETS = (b"[", b"{")
 _TOO_DEEP = (
     f"The line is nested too deeply: more than {MAX_NESTING} brackets are open at once. Write a "
     f"flatter request."
@@ -154,7 +155,7 @@ class LineChecker:
         Args:
             first_uses: Knows which ids were used before; those of the lines checked when None.
         """
-        self._first_uses = first_uses or FirstLines()
+        self._add_use = (first_uses or FirstLines()).add
 
     def check(self, number: int, data: bytes) -> CheckedRequest | Problem:
         """Check one line.
@@ -180,7 +181,7 @@ class LineChecker:
         custom_id, body = request.custom_id, request.body
         if body.stream or "{" in custom_id or not data.endswith(b"}}"):
             return self._check_carefully(number, data)
-        first_line = self._first_uses.add(custom_id, number)
+        first_line = self._add_use(custom_id, number)
         if first_line is not None:
             return _duplicate(number, custom_id, first_line)
         # The line has four keys and no others, and only the body has brackets and can end with one:
@@ -211,7 +212,7 @@ class LineChecker:
                 f"The custom_id must be a text that is not empty, but it is {found}. Give every "
                 f"request a custom_id of its own.",
             )
-        first_line = self._first_uses.add(custom_id, number)
+        first_line = self._add_use(custom_id, number)
         if first_line is not None:
             return _duplicate(number, custom_id, first_line)
         result = _check_fields(custom_id, fields)
@@ -243,15 +244,15 @@ class FirstLines(FirstUses):
     def add(self, custom_id: str, line: int) -> int | None:
         """Return the line of an id's first use; None if this is it."""
         key = hash(custom_id)
-        table, mask = self._table, self._mask
+        table, mask, hashes = self._table, self._mask, self._hashes
         slot = key & mask
         while place := table[slot]:
-            if self._hashes[place - 1] == key:
+            if hashes[place - 1] == key:
                 return self._lines[place - 1]
             slot = (slot + 1) & mask
-        self._hashes.append(key)
+        hashes.append(key)
         self._lines.append(line)
-        table[slot] = place = len(self._hashes)
+        table[slot] = place = len(hashes)
         if place == self._room:
             self._resize(4 * len(table))
         return None
@@ -384,7 +385,17 @@ def _max_output_tokens(max_completion_tokens: Any, max_tokens: Any) -> int | Non
 
 def _nests_too_deeply(data: bytes) -> bool:
     """Tell whether more than ``MAX_NESTING`` brackets of a line are open at once."""
-    if _has_few(b"[", data) and _has_few(b"{", data):
+    # Of one kind at least half as many would stand in the line. Usual lines have a few, and looking
+    # for each is several times as fast as counting; calls are left out, for every line comes here.
+    find = data.find
+    for bracket in _OPENING_BRACKETS:
+        place, left = find(bracket), _FEW_BRACKETS
+        while place >= 0 and left:
+            place = find(bracket, place + 1)
+            left -= 1
+        if place >= 0 and data.count(bracket, place) > MAX_NESTING // 2 - _FEW_BRACKETS:
+            break
+    else:
         return False
     depth = 0
     for found in _TEXT_OR_BRACKET.finditer(data):
@@ -393,19 +404,6 @@ def _nests_too_deeply(data: bytes) -> bool:
         if depth > MAX_NESTING:
             return True
     return False
-
-
-def _has_few(bracket: bytes, data: bytes) -> bool:
-    """Tell whether a bracket stands too seldom in a line to be open half of ``MAX_NESTING`` times.
-
-    Usual lines have a few, and looking for each is several times as fast as counting.
-    """
-    place = -1
-    for _ in range(_FEW_BRACKETS):
-        place = data.find(bracket, place + 1)
-        if place < 0:
-            return True
-    return data.count(bracket, place) <= MAX_NESTING // 2 - _FEW_BRACKETS
 
 
 def _duplicate(number: int, custom_id: str, first_line: int) -> Problem:

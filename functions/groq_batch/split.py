@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Protocol
 
 import msgspec
@@ -19,7 +20,7 @@ from groq_batch.checks import (
     shown,
     too_long_message,
 )
-from groq_batch.cost import ModelEstimates
+from groq_batch.cost import ModelEstimate, ModelEstimates
 from groq_batch.jsonl import (
     Lines,
     LongLinePiece,
@@ -301,15 +302,22 @@ class _Splitter:
     def take_lines(self, block: Lines) -> None:
         """Take whole lines, blank ones among them."""
         self.summary.lines = block.first + len(block.lines) - 1 - self._lines_before
-        check, take_good = self._checker.check, self._take_good
-        for number, data in enumerate(block.lines, block.first):
-            found = check(number, data)
-            if isinstance(found, CheckedRequest):
-                take_good(found, data)
-            elif not is_blank(data):
+        lines, check = block.lines, self._checker.check
+        # Good lines that follow each other are taken together: a call for each would cost more.
+        good: list[CheckedRequest] = []
+        begin = 0
+        for place, result in enumerate(map(check, count(block.first), lines)):
+            if isinstance(result, CheckedRequest):
+                good.append(result)
+                continue
+            self._take_good(good, lines[begin:place])
+            good, begin = [], place + 1
+            data = lines[place]
+            if not is_blank(data):
                 if self._skip_invalid:
                     self._sink.skipped_raw(self._shard.number).write(data + b"\n")
-                self._take_bad(found, len(data))
+                self._take_bad(result, len(data))
+        self._take_good(good, lines[begin:])
 
     def take_piece(self, piece: LongLinePiece) -> None:
         """Take a piece of a line that is too long to be held."""
@@ -340,24 +348,41 @@ class _Splitter:
             self._unwritten = []
             self._unwritten_bytes = 0
 
-    def _take_good(self, request: CheckedRequest, data: bytes) -> None:
-        summary, shard = self.summary, self._shard
-        summary.good += 1
-        summary.models[request.model].add(request.body_bytes, request.max_output_tokens)
+    def _take_good(self, requests: list[CheckedRequest], lines: list[bytes]) -> None:
+        """Take good lines that follow each other."""
+        if not requests:
+            return
+        summary, limits = self.summary, self._limits
+        summary.good += len(requests)
+        name, estimate = "", ModelEstimate()
+        for request in requests:
+            if request.model != name:
+                name, estimate = request.model, summary.models[request.model]
+            estimate.add(request.body_bytes, request.max_output_tokens)
         if not self._writes_shards:
             return
-        size = len(data) + 1
+        size = sum(map(len, lines)) + len(lines)
+        shard = self._shard
         if (
-            shard.requests == self._limits.max_requests
-            or shard.bytes + size > self._limits.max_bytes
+            shard.requests + len(lines) <= limits.max_requests
+            and shard.bytes + size <= limits.max_bytes
         ):
+            self._write(lines, size)
+            return
+        for line in lines:
+            self._write([line], len(line) + 1)
+
+    def _write(self, lines: list[bytes], size: int) -> None:
+        """Append lines of so many bytes to the shard; one that does not fit begins the next."""
+        limits, shard = self._limits, self._shard
+        if shard.requests == limits.max_requests or shard.bytes + size > limits.max_bytes:
             self.flush()
             shard = self._shard = ShardSummary(number=shard.number + 1)
         if shard.requests == 0:
-            summary.shards.append(shard)
-        shard.requests += 1
+            self.summary.shards.append(shard)
+        shard.requests += len(lines)
         shard.bytes += size
-        self._unwritten.append(data)
+        self._unwritten += lines
         self._unwritten_bytes += size
         if self._unwritten_bytes >= _WRITE_BYTES:
             self.flush()
