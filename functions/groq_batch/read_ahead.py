@@ -6,11 +6,11 @@ from collections import deque
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 
-_PIECES = 8
+_PIECES = 4
 
 
 def read_ahead(pieces: Generator[bytes]) -> Generator[bytes]:
-    """Yield ``pieces``, up to eight of which are fetched in advance by a thread of their own.
+    """Yield ``pieces``, up to four of which are fetched in advance by a thread of their own.
 
     What their source raises is raised here in its place. With this generator the source is closed.
     """

@@ -15,7 +15,7 @@ from groq_batch.storage import Storage, StoredObject
 if TYPE_CHECKING:
     from types import TracebackType
 
-_SEALED_AT_ONCE = 4
+_SEALED_AT_ONCE = 2
 _DROPPED_AT_ONCE = 16
 
 

@@ -23,11 +23,11 @@ from botocore.exceptions import (
 if TYPE_CHECKING:
     from types import TracebackType
 
-PART_BYTES = 8 * 1024 * 1024
-"""Size of an uploaded part; S3's least is 5 MiB, and its 10,000 parts make 80 GB of it."""
+PART_BYTES = 6 * 1024 * 1024
+"""Size of an uploaded part; S3's least is 5 MiB, and its 10,000 parts make 60 GB of it."""
 
 READ_BYTES = 1024 * 1024
-_PARTS_IN_FLIGHT = 3
+_PARTS_IN_FLIGHT = 2
 _DELETE_AT_ONCE = 1000
 _MISSING_CODES = {"404", "NoSuchKey", "NotFound", "NoSuchVersion"}
 _CONFLICT_CODES = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}

@@ -30,7 +30,7 @@ def test_plan_covers_everything_in_valid_parts(sizes: list[int]) -> None:
             case Read(key, first, length):
                 covered.append((key, first, length))
                 pending += length
-                # The writer sends a part by itself from 8 MiB on; the plan never lets it.
+                # The writer sends a part by itself from 6 MiB on; the plan never lets it.
                 assert pending < 8 * MIB
             case Copy(key, first, length):
                 assert pending == 0
