@@ -158,7 +158,7 @@ def _error_fields(body: bytes) -> tuple[str | None, str]:
         return None, ""
     code, text = error.get("code") or error.get("type"), error.get("message")
     return (
-        code[:100] if isinstance(code, str) else None,
+        code[:100] if isinstance(code, str) and code else None,
         text[:MAX_MESSAGE_LENGTH] if isinstance(text, str) else "",
     )
 

@@ -212,7 +212,11 @@ def test_rejected_file(
     assert "  line 1      invalid_json: " in said
     assert "  line 3 (b)  invalid_method: " in said
     (results,) = (tmp_path / "demo-output").iterdir()
-    assert sorted(path.name for path in results.iterdir()) == ["invalid.jsonl", "report.json"]
+    assert sorted(path.name for path in results.iterdir()) == [
+        "invalid.jsonl",
+        "report.html",
+        "report.json",
+    ]
     assert list((tmp_path / "logs").iterdir()) == []
 
 
