@@ -19,7 +19,7 @@ from bench.sizes import (
     MAX_SHARD_ROWS,
     SLOWER_CORE,
     TIMEOUT_SECONDS,
-    bytes_of_a_line,
+    ids_bytes,
     reach,
     submit_seconds,
 )
@@ -364,9 +364,7 @@ def _sizes(results: Results) -> str:
         for name in peaks
     ]
     heads = ["function", "memory", "peak here", "cores at AWS", "disk", "why"]
-    ordered = sorted(memory["job"].items(), key=lambda item: int(item[0]))
-    line = bytes_of_a_line(ordered[0][1], ordered[-1][1], "prepare_input")
-    gzip_memory = peaks["start_job"] + line * MAX_GZIP_LINES
+    ids = ids_bytes(MAX_GZIP_LINES)
     answers = statistics.fmean(
         shard["answer_bytes"] / shard["lines"] for shard in memory["shard"].values()
     )
@@ -389,8 +387,8 @@ retry repeats one range. A file of 200 GB has {200e9 / 2**30:.0f} ranges, each o
 to be cut): {2 * 200e9 / 2**30 / 10 * 2**30 / found.bytes_per_second / 60:.0f} minutes with ten at a time.
 
 **Compressed files** cannot be entered in the middle. They are refused when they unpack to more than
-{MAX_GZIP_CONTENT_BYTES / 2**30:.0f} GiB, which would take {MAX_GZIP_CONTENT_BYTES / found.bytes_per_second:.0f} s by the reckoning above, or to more than {MAX_GZIP_LINES:,} lines: a line
-takes {line:.0f} bytes here (its id, for finding duplicates), which is {gzip_memory / 1e6:,.0f} MB for so many.
+{MAX_GZIP_CONTENT_BYTES / 2**30:.0f} GiB, which would take {MAX_GZIP_CONTENT_BYTES / found.bytes_per_second:.0f} s by the reckoning above, or to more than {MAX_GZIP_LINES:,} lines: an id
+takes {ids / MAX_GZIP_LINES:.0f} bytes there (a hash, a line number, a place in a table), which is {ids / 1e6:,.0f} MB for so many.
 
 **The largest shard** (200 MB) goes to Groq in {submit_seconds():.0f} s at {cost.GROQ_BYTES_PER_SECOND / 1e6:.0f} MB/s; the time-out leaves room for a connection of
 {200e6 / TIMEOUT_SECONDS * 8 / 1e6:.1f} Mbit/s. Its answers stand on the disk of `download_results` before they are

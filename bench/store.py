@@ -25,7 +25,7 @@ def save_part(name: str, values: dict[str, Any], path: Path = RESULTS) -> Result
     """Put a part in the place of the one before, with the machine's name; returns all parts."""
     results = load(path)
     results[name] = {"machine": machine(), **_rounded(values)}
-    text = json.dumps(results, indent=1, sort_keys=True, ensure_ascii=False)
+    text = json.dumps(results, indent=1, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")
     return results
 

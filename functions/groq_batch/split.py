@@ -33,7 +33,7 @@ from groq_batch.jsonl import (
 MAX_KEPT_PROBLEMS = 100
 """Problems that are kept in memory; all of them go to the sink."""
 
-MAX_GZIP_CONTENT_BYTES = 16 * 1024**3
+MAX_GZIP_CONTENT_BYTES = 8 * 1024**3
 """Most bytes that a compressed file may unpack to. It can only be read by one function from its
 beginning, in the time and the memory that a function has; docs/performance.md has the figures."""
 

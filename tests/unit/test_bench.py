@@ -16,7 +16,7 @@ from bench.cost import Part, Size, Work, bill, billed_seconds, s3_usd, storage_u
 from bench.end_to_end import OURS
 from bench.inputs import ACCENTED_TEXT, TEXT, request_line
 from bench.rows import check_rows
-from bench.sizes import TIMEOUT_SECONDS, bytes_of_a_line, reach
+from bench.sizes import TIMEOUT_SECONDS, ids_bytes, reach
 from bench.tables import Table, digits, megabytes, percent, usd
 
 # -- cost ------------------------------------------------------------------------------------------
@@ -111,9 +111,12 @@ def test_reach_adds_up_reading_checking_and_writing() -> None:
     assert found.bytes == pytest.approx(found.bytes_per_second * TIMEOUT_SECONDS)
 
 
-def test_bytes_of_a_line_come_from_two_jobs() -> None:
-    small, large = {"f": 100_000, "lines": 100}, {"f": 140_000, "lines": 1100}
-    assert bytes_of_a_line(small, large, "f") == 40
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [(0, 4096), (614, 16 * 614 + 4096), (615, 16 * 615 + 4 * 4096), (40_000_000, 908_435_456)],
+)
+def test_ids_take_two_numbers_and_their_part_of_a_table(lines: int, expected: int) -> None:
+    assert ids_bytes(lines) == expected
 
 
 # -- tables ----------------------------------------------------------------------------------------
