@@ -100,7 +100,11 @@ def _broken_json(problem: Problem, data: bytes, text: str) -> tuple[int, int] | 
     try:
         json.loads(text)
     except json.JSONDecodeError as error:
-        return error.pos, error.pos + 1
+        place = error.pos
+        if error.msg.startswith("Illegal trailing comma"):
+            # Since Python 3.13; before, as the pipeline does, what follows the comma was named.
+            place = len(text) - len(text[place + 1 :].lstrip())
+        return place, place + 1
     except RecursionError:
         return None
     # Python's parser takes a little more than the pipeline's: halves of pairs, and NaN.
