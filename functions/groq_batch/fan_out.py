@@ -128,12 +128,12 @@ class FanOut:
         self, phase: str, count: int, read: Callable[[Mapping[str, Any]], _Outcome]
     ) -> list[_Outcome] | None:
         """Return what came out of a phase, or None when it has not been done."""
-        prefix = self._keys.outcomes(phase)
-        names = [found.key for found in self._storage.objects(prefix)]
-        if len(names) < count:
+        standing = {found.key for found in self._storage.objects(self._keys.outcomes(phase))}
+        expected = [self._keys.outcome(phase, number) for number in range(1, count + 1)]
+        if not standing.issuperset(expected):
             return None
         with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-            outcomes = list(pool.map(self._outcome, names))
+            outcomes = list(pool.map(self._outcome, expected))
         return [read(outcome) for outcome in outcomes]
 
     def _outcome(self, key: str) -> Mapping[str, Any]:

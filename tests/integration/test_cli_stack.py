@@ -29,6 +29,7 @@ from groq_batch_cli import uploads
 from groq_batch_cli.aws import Target
 from groq_batch_cli.following import Follower
 from groq_batch_cli.main import run
+from groq_batch_cli.verbs import status
 
 REGION = "us-east-1"
 REQUEST = {
@@ -619,6 +620,23 @@ def test_status(world: World, capsys: Said) -> None:
     job = world.end("x.jsonl", "partial", results=[bad_row("a")], failed=[request_line("a")])
     assert run(["status", job.job_id, "--watch"]) == 1
     assert "x.jsonl: partial, 0 of 1 request answered, 1 not" in capsys.readouterr().out
+
+
+def test_status_says_what_to_do_about_an_upload_that_stays_without_a_job(
+    world: World, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(["run", world.file("x.jsonl", request_line("a")), "--no-wait"]) == 0
+    sentence = status._not_started
+
+    def then_it_starts_after_all(name: str) -> str:
+        world.start("x.jsonl")
+        world.end("x.jsonl", "succeeded", results=[good_row("a")])
+        return sentence(name)
+
+    monkeypatch.setattr(status, "_SILENCE_SECONDS", 0.0)
+    monkeypatch.setattr(status, "_not_started", then_it_starts_after_all)
+    assert run(["status", "x.jsonl", "--watch"]) == 0
+    assert "x.jsonl: no job has started for this upload yet." in capsys.readouterr().err
 
 
 def test_results_of_a_job_that_has_not_ended(world: World, capsys: Said) -> None:

@@ -84,7 +84,7 @@ def test_a_partial_job() -> None:
         "team/requests.jsonl",
         "Started 25 Nov 2026, 02:00 UTC · took 3 h 7 min",
         "4,400 of 4,500 requests were answered; 96 got no answer and 4 could not be sent.",
-        "aws s3 cp s3://data/output/team/requests.jsonl .",
+        "aws s3 cp s3://data/output/team/requests.jsonl requests.results.jsonl",
         "aws s3 cp s3://data/failed/team/requests.jsonl s3://data/input/team/requests.retry.jsonl",
         "97.8 %",
         "2.9M",

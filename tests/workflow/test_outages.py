@@ -135,17 +135,20 @@ def _check_cost_nothing_but_time(
     assert next(iter(world.executions.values())).status == "SUCCEEDED"
 
 
-@pytest.mark.parametrize("function", ["submit_batch", "download_results", "finish_job"])
-@pytest.mark.parametrize("name", OUTAGES)
-def test_half_an_hour_in_another_step(
-    name: str, function: str, calm: tuple[list[tuple[str, Any]], int, float]
-) -> None:
+def _run_with_half_an_hour_from(
+    function: str, begin: Callable[[World], object], calm: tuple[list[tuple[str, Any]], int, float]
+) -> float:
+    """Run a job with an outage from the first call of a function on.
+
+    Returns:
+        How long after the outage the job ended, in seconds.
+    """
     begun: list[float] = []
 
     def director(invocation: Invocation) -> Sequence[Trouble]:
         if invocation.function == function and not begun:
             begun.append(world.clock())
-            OUTAGES[name](world)
+            begin(world)
             world.spawn(_later(_end, world), after=HALF_AN_HOUR)
         return ()
 
@@ -156,9 +159,17 @@ def test_half_an_hour_in_another_step(
         (report,) = check_end(world, job)
         assert report["status"] == "partial"
         _check_cost_nothing_but_time(world, calm)
-        late = world.clock() - begun[0] - HALF_AN_HOUR
-        # What could not be sent or fetched is tried again after a pause of an hour at most.
-        assert 0 <= late < BATCH_SECONDS + 3_600 + LONGEST_INTERVAL
+        return world.clock() - begun[0] - HALF_AN_HOUR
+
+
+@pytest.mark.parametrize("function", ["submit_batch", "download_results", "finish_job"])
+@pytest.mark.parametrize("name", OUTAGES)
+def test_half_an_hour_in_another_step(
+    name: str, function: str, calm: tuple[list[tuple[str, Any]], int, float]
+) -> None:
+    late = _run_with_half_an_hour_from(function, OUTAGES[name], calm)
+    # What could not be sent or fetched is tried again after a pause of an hour at most.
+    assert 0 <= late < BATCH_SECONDS + 3_600 + LONGEST_INTERVAL
 
 
 @pytest.mark.parametrize("name", REFUSALS)
@@ -166,22 +177,7 @@ def test_half_an_hour_in_another_step(
 def test_a_refusing_account_after_batches_exist_is_an_outage(
     name: str, function: str, calm: tuple[list[tuple[str, Any]], int, float]
 ) -> None:
-    begun: list[float] = []
-
-    def director(invocation: Invocation) -> Sequence[Trouble]:
-        if invocation.function == function and not begun:
-            begun.append(world.clock())
-            REFUSALS[name](world)
-            world.spawn(_later(_end, world), after=HALF_AN_HOUR)
-        return ()
-
-    with make_world() as world:
-        world.director = director
-        job = upload(world)
-        world.settle()
-        (report,) = check_end(world, job)
-        assert report["status"] == "partial"
-        _check_cost_nothing_but_time(world, calm)
+    _run_with_half_an_hour_from(function, REFUSALS[name], calm)
 
 
 def test_an_outage_longer_than_the_window_and_a_day_ends_the_job() -> None:

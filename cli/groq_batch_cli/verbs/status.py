@@ -31,6 +31,8 @@ from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.text import counted, duration, one_line
 from groq_batch_cli.verbs.run import leave
 
+_SILENCE_SECONDS = 60.0
+
 
 @click.command()
 @click.argument("job")
@@ -57,7 +59,13 @@ def command(terminal: Terminal, job: str, watch: bool, as_json: bool, target: Ta
     if watch and not is_final(found.report):
         followed = Followed(one_line(found.path), found)
         try:
-            Follower(storage, terminal).follow([followed], lambda _: None)
+            follower = Follower(
+                storage,
+                terminal,
+                on_silence=lambda one: terminal.note(_not_started(one.name)),
+                silence_seconds=_SILENCE_SECONDS,
+            )
+            follower.follow([followed], lambda _: None)
         except KeyboardInterrupt:
             return leave(terminal, target, [followed])
         found = followed.job
@@ -70,6 +78,14 @@ def command(terminal: Terminal, job: str, watch: bool, as_json: bool, target: Ta
             terminal.print(line)
     good = found.report is None or not is_final(found.report) or found.report["status"] == GOOD
     return EXIT_FINE if good else EXIT_PROBLEM
+
+
+def _not_started(name: str) -> str:
+    return (
+        f"{name}: no job has started for this upload yet. A stack with TriggerMode=schedule starts "
+        f"it when its schedule fires, others start what was missed then; if that does not help, "
+        f"look at the dead-letter queue and the log of StartJobFunction."
+    )
 
 
 def status_lines(found: FoundJob, terminal: Terminal, now: datetime) -> Iterator[str]:

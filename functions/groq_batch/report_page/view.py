@@ -265,16 +265,18 @@ def _reason(report: Mapping[str, Any]) -> tuple[str, str] | None:
 def _commands(report: Mapping[str, Any]) -> list[Command]:
     """Return the commands that fit the job's end; they work wherever the AWS CLI does."""
     outputs, key = report["outputs"], str(report["input"]["key"])
+    ending = layout.GZIP_ENDING if layout.is_gzip(key) else layout.PLAIN_ENDING
+    stem = key.removesuffix(ending).rsplit("/", 1)[-1]
+    # Under names of their own: the user's file of requests may stand in the same folder.
     commands = [
-        Command(label, f"aws s3 cp {_quoted(address)} .")
-        for label, address in (
-            ("Fetch the results", outputs["results"]),
-            ("Fetch the list of invalid lines", outputs["invalid"]),
+        Command(label, f"aws s3 cp {_quoted(outputs[kind])} {_quoted(f'{stem}.{kind}{ending}')}")
+        for label, kind in (
+            ("Fetch the results", "results"),
+            ("Fetch the list of invalid lines", "invalid"),
         )
-        if address
+        if outputs[kind]
     ]
     if outputs["failed"] and key.startswith(layout.INPUT_PREFIX):
-        ending = layout.GZIP_ENDING if layout.is_gzip(key) else layout.PLAIN_ENDING
         again = f"s3://{report['input']['bucket']}/{key.removesuffix(ending)}.retry{ending}"
         commands.append(
             Command(
@@ -285,8 +287,8 @@ def _commands(report: Mapping[str, Any]) -> list[Command]:
     return commands
 
 
-def _quoted(address: str) -> str:
-    return shlex.quote(wording.text(address, most=_KEY_CHARACTERS))
+def _quoted(word: str) -> str:
+    return shlex.quote(wording.text(word, most=_KEY_CHARACTERS))
 
 
 def _figures(report: Mapping[str, Any]) -> list[Figure]:
