@@ -19,7 +19,7 @@ import msgspec
 
 from bench.field import NotRunnableError, site_packages
 from bench.inputs import ACCENTED_TEXT, TEXT, request_line
-from groq_batch.split import SplitLimits, split_input
+from groq_batch.split import NullSink, SplitLimits, split_input
 from local.environment import CACHE_FOLDER
 
 ROUNDS = 5
@@ -30,23 +30,6 @@ LINES = (
     ("200 bytes, ASCII", 200, TEXT, 20_000_000),
 )
 """Name, bytes of a line, text, bytes in all."""
-
-
-class NullSink:
-    """Takes everything and keeps nothing."""
-
-    def shard(self, _: int) -> NullSink:
-        """Return itself; so do the others."""
-        return self
-
-    skipped_index = skipped_raw = shard
-
-    def problems(self) -> NullSink:
-        """Return itself."""
-        return self
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Drop the bytes."""
 
 
 def measure(*, rounds: int = ROUNDS) -> dict[str, Any]:

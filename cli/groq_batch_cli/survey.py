@@ -13,7 +13,7 @@ import msgspec
 from groq_batch import layout
 from groq_batch.checks import Problem, shown
 from groq_batch.cost import ModelEstimate
-from groq_batch.split import InputSummary, SplitLimits, split_input
+from groq_batch.split import InputSummary, NullSink, SplitLimits, split_input
 from groq_batch.upload_keys import check_key
 from groq_batch_cli.cost_cap import check_cost
 from groq_batch_cli.places import Excerpt, excerpt
@@ -144,28 +144,27 @@ def _take_over(summary: InputSummary, result: Survey) -> None:
     result.models = dict(summary.models)
 
 
-class _Nowhere:
-    """Takes bytes and keeps nothing of them."""
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Take bytes."""
+_NOWHERE = NullSink()
 
 
 class _Sink:
-    """Takes what the checks find: of requests nothing, of bad lines the problem and its place."""
+    """Keeps what the checks find: of requests nothing, of bad lines the problem and its place."""
 
     def __init__(self, result: Survey, max_problems: int) -> None:
         self._result = result
         self._max_problems = max_problems
-        self._nowhere = _Nowhere()
         self._line = bytearray()
 
-    def shard(self, number: int) -> _Nowhere:
+    def shard(self, number: int) -> NullSink:
         """Return where the request lines of a shard go."""
         del number
-        return self._nowhere
+        return _NOWHERE
 
     skipped_index = shard
+
+    def custom_ids(self) -> NullSink:
+        """Return where the ids of the requests go."""
+        return _NOWHERE
 
     def skipped_raw(self, number: int) -> _Sink:
         """Return where a bad line goes; what is wrong with it comes right behind."""

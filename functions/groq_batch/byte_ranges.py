@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,34 +37,42 @@ def divide(size: int, range_bytes: int) -> list[ByteRange]:
     ]
 
 
-def owned_lines(chunks: Iterable[bytes], part: ByteRange) -> Iterator[bytes]:
-    """Yield the bytes of the lines that belong to a range.
+def owned_lines(chunks: Iterable[bytes], part: ByteRange) -> tuple[int, Iterator[bytes]]:
+    """Find the lines that belong to a range.
 
     Args:
         chunks: The file from ``part.read_from`` on; no more is taken of them than needed.
         part: The range.
 
-    Yields:
-        The lines, cut anywhere, the last one with its line end if it has one.
+    Returns:
+        Where the first line begins in the file, and the lines, cut anywhere, the last one with its
+        line end if it has one.
     """
-    position = part.read_from
-    is_inside = part.first == 0
-    for chunk in chunks:
-        begin = 0
-        if not is_inside:
-            # The line that begins last in this range follows a line end before its last byte.
-            begin = chunk.find(b"\n", 0, max(0, part.end - 1 - position)) + 1
-            is_inside = begin > 0
-        if is_inside:
-            end = _line_end(chunk, max(begin, part.end - 1 - position))
-            if end is not None:
-                yield chunk[begin:end]
-                return
-            if begin < len(chunk):
-                yield chunk[begin:]
+    position, rest = part.read_from, iter(chunks)
+    if part.first == 0:
+        return 0, _up_to_line_end(rest, 0, part.end)
+    for chunk in rest:
+        # The line that begins last in this range follows a line end before its last byte.
+        begin = chunk.find(b"\n", 0, max(0, part.end - 1 - position)) + 1
+        if begin:
+            first = position + begin
+            return first, _up_to_line_end(chain((chunk[begin:],), rest), first, part.end)
         position += len(chunk)
-        if not is_inside and position >= part.end - 1:
+        if position >= part.end - 1:
+            break
+    return position, iter(())
+
+
+def _up_to_line_end(chunks: Iterable[bytes], position: int, end: int) -> Iterator[bytes]:
+    """Yield a file from ``position`` up to the end of the line that has the byte before ``end``."""
+    for chunk in chunks:
+        stop = _line_end(chunk, max(0, end - 1 - position))
+        if stop is not None:
+            yield chunk[:stop]
             return
+        if chunk:
+            yield chunk
+        position += len(chunk)
 
 
 def _line_end(chunk: bytes, start: int) -> int | None:

@@ -1,9 +1,9 @@
 """The checks of a request line, in the order in which they are reported.
 
-A good line of the usual form is recognised by one typed decode (the fast way). Any other line is
-taken apart key by key (the careful way), which gives the same verdict on every line and can name
-what is wrong. Both walk over the prompts without building objects for them, so that a line needs
-no more memory than its bytes.
+Good lines of the usual form are recognised many at a time, by one typed decode each (the fast way).
+Any other line is taken apart key by key (the careful way), which gives the same verdict on every
+line and can name what is wrong. Both walk over the prompts without building objects for them, so
+that a line needs no more memory than its bytes.
 
 Text that cannot be written as UTF-8 (half of a surrogate pair, such as a lone backslash-u-d800) is
 taken as invalid JSON wherever it stands: RFC 8259 calls its meaning unpredictable, and neither the
@@ -15,11 +15,17 @@ from __future__ import annotations
 
 import codecs
 import re
-from array import array
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Protocol, get_args
+from itertools import repeat
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
+
+from groq_batch.cost import ModelEstimate, ModelEstimates
+from groq_batch.first_uses import FirstLines, FirstUses
+from groq_batch.jsonl import is_blank, without_line_end
 
 _Url = Literal["/v1/chat/completions", "/v1/audio/transcriptions", "/v1/audio/translations"]
 ALLOWED_URLS: tuple[str, ...] = get_args(_Url)
@@ -32,12 +38,19 @@ MAX_NESTING = 500
 """Brackets that may be open at once. Python's parsers give up at about a thousand, less the calls
 that are under way, so that without a limit of its own a line might pass here and fail later."""
 
+_SHALLOW_BYTES = 2 * MAX_NESTING
+"""A line of so many bytes cannot be nested too deeply: what opens has to close."""
+
 _FEW_BRACKETS = 20
 _OPENING_BRACKETS = (b"[", b"{")
 _TOO_DEEP = (
     f"The line is nested too deeply: more than {MAX_NESTING} brackets are open at once. Write a "
     f"flatter request."
 )
+
+_USUAL_END = b"}}\n"
+_BEHIND_BODY = len(b"}\n")
+_FEW_LINES = 8
 
 _MAX_TOKENS = 2**53
 """A larger limit of output tokens is not a number that any parser agrees on."""
@@ -74,6 +87,38 @@ class CheckedRequest(msgspec.Struct, frozen=True, gc=False):
     model: str
     body_bytes: int
     max_output_tokens: int | None
+
+
+class GoodLines(msgspec.Struct, frozen=True, gc=False):
+    """Good lines that follow each other.
+
+    Attributes:
+        place: The first one's place among the lines that were given, from 0.
+        lines: The lines, each with one line feed at its end.
+        size: Their bytes.
+        is_as_given: Whether these are the very bytes that were given.
+        custom_ids: Their ids.
+        models: What each model is asked to do by them.
+    """
+
+    place: int
+    lines: list[bytes]
+    size: int
+    is_as_given: bool
+    custom_ids: list[str]
+    models: dict[str, ModelEstimate]
+
+
+class BadLine(msgspec.Struct, frozen=True, gc=False):
+    """A line with a problem.
+
+    Attributes:
+        data: The line without line end.
+        problem: The first problem that applies.
+    """
+
+    data: bytes
+    problem: Problem
 
 
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
@@ -131,21 +176,6 @@ def shown(text: str | None) -> str | None:
     return text[:MAX_SHOWN_CHARACTERS] + "…"
 
 
-class FirstUses(Protocol):
-    """Tells whether an id was used before."""
-
-    def add(self, custom_id: str, line: int) -> int | None:
-        """Note the use of an id on a line.
-
-        Args:
-            custom_id: The id.
-            line: The line, from 1; greater than in the call before.
-
-        Returns:
-            The line of the id's first use; None if it is this one.
-        """
-
-
 class LineChecker:
     """Checks the lines of one file and remembers the ids that were used."""
 
@@ -155,10 +185,38 @@ class LineChecker:
         Args:
             first_uses: Knows which ids were used before; those of the lines checked when None.
         """
-        self._add_use = (first_uses or FirstLines()).add
+        self._first_uses = first_uses or FirstLines()
+
+    def check_lines(self, number: int, lines: list[bytes]) -> Iterator[GoodLines | BadLine]:
+        """Check lines that follow each other.
+
+        Args:
+            number: The physical line of the first one, from 1.
+            lines: Their bytes, with line ends; only the last line of a file may have none.
+
+        Yields:
+            What was found, in order; of blank lines nothing.
+        """
+        given, lines = lines, _with_line_feeds(lines)
+        is_as_given = lines is given
+        begin, most = 0, len(lines)
+        while begin < len(lines):
+            taken = lines[begin : begin + most]
+            requests = _usual_requests(taken)
+            count = len(requests)
+            if requests:
+                yield from self._sort_out(number, begin, taken[:count], requests, is_as_given)
+            begin += count
+            if count == len(taken):
+                most *= 2
+                continue
+            yield from self._take_carefully(number + begin, begin, given[begin])
+            begin += 1
+            # Lines like this one rarely come alone, and what was looked at behind it was in vain.
+            most = _FEW_LINES
 
     def check(self, number: int, data: bytes) -> CheckedRequest | Problem:
-        """Check one line.
+        """Check one line, the careful way.
 
         Args:
             number: The physical line, from 1.
@@ -167,28 +225,59 @@ class LineChecker:
         Returns:
             What matters of the request, or the first problem that applies.
         """
-        if not data.isascii():
-            position = utf8_error(data)
-            if position is not None:
-                message = encoding_message(position, data)
-                return Problem(number, None, "invalid_encoding", message)
-        if len(data) > 2 * MAX_NESTING and _nests_too_deeply(data):
-            return self._check_carefully(number, data)
-        try:
-            request = _decode_request(data)
-        except (msgspec.DecodeError, RecursionError):
-            return self._check_carefully(number, data)
-        custom_id, body = request.custom_id, request.body
-        if body.stream or "{" in custom_id or not data.endswith(b"}}"):
-            return self._check_carefully(number, data)
-        first_line = self._add_use(custom_id, number)
-        if first_line is not None:
-            return _duplicate(number, custom_id, first_line)
-        # The line has four keys and no others, and only the body has brackets and can end with one:
-        # it begins at the first bracket after the line's own, and ends one before the end.
-        body_bytes = len(data) - 1 - data.index(b"{", 1)
-        tokens = body.max_completion_tokens or body.max_tokens
-        return CheckedRequest(custom_id, body.model, body_bytes, tokens)
+        position = utf8_error(data)
+        if position is not None:
+            return Problem(number, None, "invalid_encoding", encoding_message(position, data))
+        return self._check_carefully(number, data)
+
+    def _sort_out(
+        self,
+        number: int,
+        place: int,
+        lines: list[bytes],
+        requests: list[_Request],
+        is_as_given: bool,
+    ) -> Iterator[GoodLines | BadLine]:
+        """Tell lines that are good in themselves from those whose id was used before."""
+        custom_ids = [request.custom_id for request in requests]
+        repeats = self._first_uses.add(custom_ids, number + place)
+        begin = 0
+        for end, first_line in [*repeats, (len(lines), 0)]:
+            if end > begin:
+                good = slice(begin, end)
+                yield GoodLines(
+                    place + begin,
+                    lines[good],
+                    sum(map(len, lines[good])),
+                    is_as_given,
+                    custom_ids[good],
+                    _estimates(lines[good], requests[good]),
+                )
+            if end < len(lines):
+                problem = _duplicate(number + place + end, custom_ids[end], first_line)
+                yield BadLine(without_line_end(lines[end]), problem)
+            begin = end + 1
+
+    def _take_carefully(
+        self, number: int, place: int, line: bytes
+    ) -> Iterator[GoodLines | BadLine]:
+        """Check one line as it was given."""
+        data = without_line_end(line)
+        if is_blank(data):
+            return
+        found = self.check(number, data)
+        if isinstance(found, Problem):
+            yield BadLine(data, found)
+            return
+        written = data + b"\n"
+        yield GoodLines(
+            place,
+            [written],
+            len(written),
+            written == line,
+            [found.custom_id],
+            {found.model: ModelEstimate(1, found.body_bytes, found.max_output_tokens or 0)},
+        )
 
     def _check_carefully(self, number: int, data: bytes) -> CheckedRequest | Problem:
         """Check a line that the fast way does not take, key by key."""
@@ -212,8 +301,7 @@ class LineChecker:
                 f"The custom_id must be a text that is not empty, but it is {found}. Give every "
                 f"request a custom_id of its own.",
             )
-        first_line = self._add_use(custom_id, number)
-        if first_line is not None:
+        for _, first_line in self._first_uses.add((custom_id,), number):
             return _duplicate(number, custom_id, first_line)
         result = _check_fields(custom_id, fields)
         if isinstance(result, CheckedRequest):
@@ -222,55 +310,86 @@ class LineChecker:
         return Problem(number, custom_id, code, message)
 
 
-class FirstLines(FirstUses):
-    """Remembers on which line each custom_id was first used.
+def _with_line_feeds(lines: list[bytes]) -> list[bytes]:
+    """Return lines that end as Windows ends them with a line feed alone; others as they are."""
+    if lines[0].endswith(b"\r\n"):
+        return [without_line_end(line) + b"\n" for line in lines]
+    return lines
 
-    A hash table in arrays: an id takes 20 to 50 bytes, whatever its length, where a dictionary
-    takes 120 and more. Of an id its 64-bit hash is kept, which Python keys anew in every process:
-    that two different ids of a million share one happens once in 37 million files.
+
+def _usual_requests(lines: list[bytes]) -> list[_Request]:
+    """Decode lines up to the first that is not, beyond doubt, a good request of the usual form.
+
+    All that is asked of a line is asked of all of them at once, by loops that run in C.
     """
+    if not (
+        all(map(bytes.startswith, lines, repeat(b"{")))
+        and all(map(bytes.endswith, lines, repeat(_USUAL_END)))
+        and _are_flat(lines)
+        and _are_utf8(lines)
+    ):
+        lines = lines[: next(n for n, line in enumerate(lines) if not _has_usual_frame(line))]
+    requests: list[_Request] = []
+    with suppress(msgspec.DecodeError, RecursionError):
+        # What was decoded before the line that fails stays in the list.
+        requests.extend(map(_decode_request, lines))
+    # With a bracket in the id the body would not be found, and a stream may be true.
+    has_bracket = "{" in "".join([request.custom_id for request in requests])
+    if has_bracket or True in [request.body.stream for request in requests]:
+        unusual = (n for n, one in enumerate(requests) if "{" in one.custom_id or one.body.stream)
+        del requests[next(unusual) :]
+    return requests
 
-    __slots__ = ("_hashes", "_lines", "_mask", "_room", "_table")
 
-    def __init__(self) -> None:
-        self._hashes = array("q")
-        self._lines = array("Q")
-        # Where a hash belongs stands its place in the two arrays, from 1; 0 is free.
-        self._table = array("I")
-        self._mask = 0
-        self._room = 0
-        self._resize(1024)
+def _has_usual_frame(line: bytes) -> bool:
+    return (
+        line.startswith(b"{")
+        and line.endswith(_USUAL_END)
+        and utf8_error(line) is None
+        and not _nests_too_deeply(line)
+    )
 
-    def add(self, custom_id: str, line: int) -> int | None:
-        """Return the line of an id's first use; None if this is it."""
-        key = hash(custom_id)
-        table, mask, hashes = self._table, self._mask, self._hashes
-        slot = key & mask
-        while place := table[slot]:
-            if hashes[place - 1] == key:
-                return self._lines[place - 1]
-            slot = (slot + 1) & mask
-        hashes.append(key)
-        self._lines.append(line)
-        table[slot] = place = len(hashes)
-        if place == self._room:
-            self._resize(4 * len(table))
-        return None
 
-    def _resize(self, size: int) -> None:
-        """Build the table anew; the size is a power of two, and filled by 60 % at most."""
-        table = array("I", [0]) * size
-        mask = size - 1
-        for place, key in enumerate(self._hashes, start=1):
-            slot = key & mask
-            while table[slot]:
-                slot = (slot + 1) & mask
-            table[slot] = place
-        self._table, self._mask, self._room = table, mask, size * 3 // 5
+def _are_utf8(lines: list[bytes]) -> bool:
+    if all(map(bytes.isascii, lines)):
+        return True
+    return all(utf8_error(line) is None for line in lines)
+
+
+def _are_flat(lines: list[bytes]) -> bool:
+    """Tell whether none of some lines is nested too deeply."""
+    # Brackets that are open at once stand at least a byte apart, braces (with a key each) four:
+    # usual lines have none where too many could stand before them.
+    if max(map(len, lines)) <= _SHALLOW_BYTES or (
+        max(map(bytes.find, lines, repeat(b"["), repeat(_SHALLOW_BYTES // 4))) < 0
+        and max(map(bytes.find, lines, repeat(b"{"), repeat(_SHALLOW_BYTES))) < 0
+    ):
+        return True
+    return not any(map(_nests_too_deeply, lines))
+
+
+def _estimates(lines: list[bytes], requests: list[_Request]) -> dict[str, ModelEstimate]:
+    """Return what each model is asked to do by requests of the usual form."""
+    # Such a line has four keys and no others, and only the body has brackets and can end with one:
+    # it begins at the first bracket after the line's own, and ends one before the line's end.
+    begins = map(bytes.index, lines, repeat(b"{"), repeat(1))
+    bodies = [request.body for request in requests]
+    names = {body.model for body in bodies}
+    if len(names) == 1:
+        size = sum(map(len, lines)) - sum(begins) - len(lines) * _BEHIND_BODY
+        tokens = sum([body.max_completion_tokens or body.max_tokens or 0 for body in bodies])
+        return {names.pop(): ModelEstimate(len(lines), size, tokens)}
+    models = ModelEstimates()
+    for line, begin, body in zip(lines, begins, bodies, strict=True):
+        size = len(line) - begin - _BEHIND_BODY
+        models[body.model].add(size, body.max_completion_tokens or body.max_tokens)
+    return models
 
 
 def utf8_error(data: bytes) -> int | None:
     """Return the place, from 1, of the first byte that is not UTF-8; None if all are."""
+    if data.isascii():
+        return None
     try:
         data.decode()
     except UnicodeDecodeError as error:

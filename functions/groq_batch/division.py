@@ -24,7 +24,7 @@ from groq_batch.cost import ModelEstimate, ModelEstimates
 from groq_batch.held_uploads import HeldUpload
 from groq_batch.jobs import problem_json
 from groq_batch.options import JobOptions
-from groq_batch.split import InputSummary, ShardSummary, SplitLimits
+from groq_batch.split import IdsPlace, InputSummary, ShardSummary, SplitLimits
 from groq_batch.storage import ConflictError, Storage
 
 SCAN = "scan"
@@ -187,7 +187,7 @@ class CutOutcome:
 
     Attributes:
         summary: What was found in its lines.
-        shards: What completes its shards.
+        shards: What completes its shards and the ids of their requests.
         problems: What completes its problems, if it has any.
     """
 
@@ -238,7 +238,10 @@ def read_summary(data: Mapping[str, Any]) -> InputSummary:
         lines=data["lines"],
         good=data["good"],
         invalid=data["invalid"],
-        shards=[ShardSummary(**shard) for shard in data["shards"]],
+        shards=[
+            ShardSummary(**{**shard, "ids": IdsPlace(**shard.get("ids", {}))})
+            for shard in data["shards"]
+        ],
         models=ModelEstimates(
             {name: ModelEstimate(**model) for name, model in data["models"].items()}
         ),

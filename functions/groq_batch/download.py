@@ -16,6 +16,7 @@ from codecs import BOM_UTF8
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -28,7 +29,14 @@ from groq_batch.boards import Board, BoardEntry
 from groq_batch.checks import shown
 from groq_batch.errors import AccountError, GroqApiError, NotFoundError, RateLimitedError
 from groq_batch.groq_api import GroqClient
-from groq_batch.jobs import JobRecord, JobRequest, ShardSummary, Stop, is_closed
+from groq_batch.jobs import (
+    JobRecord,
+    JobRequest,
+    ShardRecord,
+    ShardSummary,
+    Stop,
+    is_closed,
+)
 from groq_batch.jsonl import decompress
 from groq_batch.measures import count_name
 from groq_batch.observability import facts, logger
@@ -271,6 +279,7 @@ class _CustomId(msgspec.Struct):
 
 
 _custom_id = msgspec.json.Decoder(_CustomId)
+_text = msgspec.json.Decoder(str)
 
 
 def _id_of_row(line: bytes) -> str | None:
@@ -426,7 +435,7 @@ class _Settlement:
         earlier = self._earlier_rows(path_is_gzip)
         retry_allowed = self.stop is None and self.attempt < self.job.options.max_attempts
         with (
-            closing(self._region()) as region,
+            _RequestLines(self.storage, self.keys.shard(1, self.number)) as lines,
             _Output(
                 self.storage.writer(self.keys.results(self.attempt, self.number)), path_is_gzip
             ) as results,
@@ -437,14 +446,14 @@ class _Settlement:
                 self.storage.writer(self.keys.shard(self.attempt + 1, self.number)), False
             ) as left_over,
         ):
-            for line_number, line in enumerate(region, start=self._first_line()):
+            for line_number, item in enumerate(self._region(lines), start=self._first_line()):
                 before = next(earlier) if earlier is not None else None
-                if isinstance(line, _SkippedLine):
-                    results.write(line.row())
-                    for piece in line.pieces:
+                if isinstance(item, _SkippedLine):
+                    results.write(item.row())
+                    for piece in item.pieces:
                         failed.write(piece)
                     continue
-                custom_id = _custom_id.decode(line).custom_id
+                place, custom_id = item
                 position = sent.position_of(custom_id)
                 verdict = (
                     self._settled_before(before)
@@ -456,9 +465,10 @@ class _Settlement:
                     summary.succeeded += 1
                     continue
                 summary.failed += 1
-                failed.write(line + b"\n")
+                line = lines.line(place) + b"\n"
+                failed.write(line)
                 if retry_allowed and verdict.retry:
-                    left_over.write(line + b"\n")
+                    left_over.write(line)
                     summary.left_over += 1
                 known_line = line_number if self._lines_are_known() else None
                 summary.measures.failures.add(verdict.code, known_line, verdict.message)
@@ -495,14 +505,10 @@ class _Settlement:
         """Tell whether those places are the lines' numbers: no line of the input is blank."""
         return self.job.lines == self.job.total
 
-    def _region(self) -> Generator[bytes | _SkippedLine]:
-        """Yield the non-blank input lines of the shard in order, good ones without line end."""
-        chunks = self.storage.chunks(self.keys.shard(1, self.number))
-        with closing(read_ahead(chunks)) as pieces:
-            yield from self._region_of(iter(LineReader(pieces)))
-
-    def _region_of(self, good: Iterator[bytes]) -> Iterator[bytes | _SkippedLine]:
+    def _region(self, lines: _RequestLines) -> Iterator[tuple[int, str] | _SkippedLine]:
+        """Yield the non-blank input lines of the shard in order, of good ones place and id."""
         shard = next(item for item in self.job.shards if item.number == self.number)
+        good = enumerate(self._custom_ids(shard, lines))
         if shard.skipped:
             raw = _Raw(self.storage.open(self.keys.skipped_raw(self.number)))
             position = 0
@@ -514,6 +520,19 @@ class _Settlement:
                 yield _SkippedLine(problem, raw.pieces(problem["bytes"] + 1))
                 position += 1
         yield from good
+
+    def _custom_ids(self, shard: ShardRecord, lines: _RequestLines) -> Iterator[str]:
+        """Yield the ids of the shard's requests in order."""
+        ids = shard.ids
+        if not ids.part:
+            # They were not kept when this job was prepared.
+            for place in range(shard.requests):
+                yield _custom_id.decode(lines.line(place)).custom_id
+            return
+        key = self.keys.custom_ids(ids.part)
+        with closing(self.storage.chunks(key, first=ids.first, length=ids.size)) as pieces:
+            for line in LineReader(pieces):
+                yield _text.decode(line)
 
     def _sent_lines(self) -> _SentLines:
         if self.attempt == 1:
@@ -651,6 +670,42 @@ def _measure(row: Row, summary: ShardSummary) -> None:
 
 def _issue_text(issue: BatchIssue) -> str:
     return f"{issue.code or 'refused'}: {issue.message or 'no text given'}"[:_MAX_MESSAGE]
+
+
+class _RequestLines:
+    """The lines of a shard, read as far as they are asked for: of most shards none is."""
+
+    def __init__(self, storage: Storage, key: str) -> None:
+        self._storage = storage
+        self._key = key
+        self._pieces: Generator[bytes] | None = None
+        self._lines: Iterator[bytes] = iter(())
+        self._next = 0
+        self._line = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pieces is not None:
+            self._pieces.close()
+
+    def line(self, place: int) -> bytes:
+        """Return a line without its end; places, from 0, are asked for in order, some twice.
+
+        Raises:
+            ValueError: There is no such line.
+        """
+        if self._pieces is None:
+            self._pieces = read_ahead(self._storage.chunks(self._key))
+            self._lines = iter(LineReader(self._pieces))
+        if place >= self._next:
+            skipped = place - self._next
+            line = next(islice(self._lines, skipped, None), None)
+            if line is None:
+                raise ValueError(f"{self._key} has fewer lines than its plan says")
+            self._line, self._next = line, place + 1
+        return self._line
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import hashlib
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 
-from groq_batch.checks import FirstUses
+from groq_batch.first_uses import FirstUses
 
 _DIGEST_BYTES = 12
 _USE = struct.Struct(f">{_DIGEST_BYTES}sI")
@@ -36,13 +36,15 @@ class UseRecorder(FirstUses):
         self._digest = hashlib.blake2b(key=key, digest_size=_DIGEST_BYTES)
         self.partitions = [bytearray() for _ in range(partitions)]
 
-    def add(self, custom_id: str, line: int) -> None:
-        """Record the use of an id on a line of the range."""
-        digest = self._digest.copy()
-        digest.update(custom_id.encode())
-        value = digest.digest()
-        place = int.from_bytes(value[:4]) % len(self.partitions)
-        self.partitions[place] += _USE.pack(value, line)
+    def add(self, custom_ids: Sequence[str], line: int) -> list[tuple[int, int]]:
+        """Record the use of ids on lines of the range."""
+        partitions, count = self.partitions, len(self.partitions)
+        for number, custom_id in enumerate(custom_ids, start=line):
+            digest = self._digest.copy()
+            digest.update(custom_id.encode())
+            value = digest.digest()
+            partitions[int.from_bytes(value[:4]) % count] += _USE.pack(value, number)
+        return []
 
 
 def find_repeats(uses: Iterable[bytes]) -> dict[int, bytes]:
@@ -99,11 +101,10 @@ class KnownRepeats(FirstUses):
         self._repeats = repeats
         self._next = next(repeats, None)
 
-    def add(self, custom_id: str, line: int) -> int | None:
-        """Return the line of the first use of a line's id; None if it is this line."""
-        del custom_id
-        if self._next is None or self._next[0] != line:
-            return None
-        first_line = self._next[1]
-        self._next = next(self._repeats, None)
-        return first_line
+    def add(self, custom_ids: Sequence[str], line: int) -> list[tuple[int, int]]:
+        """Return which of some lines repeat an id, and the lines of the first use."""
+        found: list[tuple[int, int]] = []
+        while self._next is not None and self._next[0] < line + len(custom_ids):
+            found.append((self._next[0] - line, self._next[1]))
+            self._next = next(self._repeats, None)
+        return found

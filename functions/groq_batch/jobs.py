@@ -11,6 +11,7 @@ from groq_batch import layout
 from groq_batch.checks import Problem
 from groq_batch.measures import Measures
 from groq_batch.options import JobOptions
+from groq_batch.split import IdsPlace
 from groq_batch.storage import ConflictError, Storage
 
 MAX_KEPT_PROBLEMS = 100
@@ -82,12 +83,21 @@ class JobRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardRecord:
-    """One shard of the input: its number (from 1), request lines, bytes and bad lines."""
+    """One shard of the input.
+
+    Attributes:
+        number: Its number, from 1.
+        requests: Its request lines.
+        bytes: Their size.
+        skipped: The bad lines of its region.
+        ids: Where the ids of its requests stand.
+    """
 
     number: int
     requests: int
     bytes: int
     skipped: int
+    ids: IdsPlace = field(default_factory=IdsPlace)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +147,7 @@ class JobRecord:
             "good": self.good,
             "invalid": self.invalid,
             "shards": [[s.number, s.requests, s.bytes, s.skipped] for s in self.shards],
+            "ids": [[s.ids.part, s.ids.first, s.ids.size] for s in self.shards],
             "problems": [problem_json(problem) for problem in self.problems],
             "problems_total": self.problems_total,
             "estimated_cost_usd": self.estimated_cost_usd,
@@ -156,8 +167,19 @@ class JobRecord:
             good=data["good"],
             invalid=data["invalid"],
             shards=tuple(
-                ShardRecord(number=number, requests=requests, bytes=size, skipped=skipped)
-                for number, requests, size, skipped in data["shards"]
+                ShardRecord(
+                    number=number,
+                    requests=requests,
+                    bytes=size,
+                    skipped=skipped,
+                    ids=IdsPlace(*ids),
+                )
+                for (number, requests, size, skipped), ids in zip(
+                    data["shards"],
+                    # Jobs that were prepared before ids were kept have none.
+                    data.get("ids") or [()] * len(data["shards"]),
+                    strict=True,
+                )
             ),
             problems=tuple(Problem(**problem) for problem in data["problems"]),
             problems_total=data["problems_total"],

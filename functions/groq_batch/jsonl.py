@@ -6,6 +6,7 @@ import zlib
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from io import BytesIO
+from itertools import chain
 
 import msgspec
 
@@ -16,7 +17,6 @@ _COMPRESSED_PIECE_BYTES = 64 * 1024
 _PIECE_BYTES = 1024 * 1024
 """Most decompressed bytes taken from zlib at a time: a gzip bomb unpacks piece by piece."""
 
-_LINE_END = b"\r\n"
 _MAX_UNDECIDED_BYTES = 8 * 1024 * 1024
 """White space that may yet be a blank line, or returns before a line end, is held up to here."""
 
@@ -30,10 +30,12 @@ class Lines(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         first: Number of the first one in the file, from 1; blank lines count.
-        lines: Their bytes without line ends.
+        offset: Where it begins: bytes from the beginning of the stream.
+        lines: Their bytes with line ends; only the last line of a file may have none.
     """
 
     first: int
+    offset: int
     lines: list[bytes]
 
 
@@ -99,9 +101,8 @@ def split_lines(
     """Yield the lines of a file: those that end in one chunk together, for the sake of speed.
 
     Only the byte 0x0A ends a line: U+2028, U+2029 and U+0085 stand inside JSON texts. A byte order
-    mark at the start of the file and carriage returns before a line end are left out. A line of
-    more than ``max_line_bytes`` comes in pieces, so that it is never held in memory, unless it is
-    blank.
+    mark at the start of the file is left out. A line of more than ``max_line_bytes`` comes in
+    pieces, so that it is never held in memory, unless it is blank.
 
     Args:
         chunks: The file, cut anywhere.
@@ -110,15 +111,21 @@ def split_lines(
         begins_file: Whether the file begins here, where a byte order mark may stand.
     """
     number = first_line
+    position = 0
+    if begins_file:
+        position, chunks = _without_bom(chunks)
     held = bytearray()
     is_long = False
-    for chunk in _without_bom(chunks) if begins_file else chunks:
+    for chunk in chunks:
         # BytesIO ends lines at 0x0A alone, and finds them several times as fast as bytes.split.
         lines = list(BytesIO(chunk))
         rest = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
+        offset = position - len(held)
+        position += len(chunk)
         if lines and is_long:
             held += lines.pop(0)
-            yield LongLinePiece(number, bytes(held.rstrip(_LINE_END)), is_last=True)
+            offset += len(held)
+            yield LongLinePiece(number, without_line_end(held), is_last=True)
             number += 1
             held.clear()
             is_long = False
@@ -127,7 +134,7 @@ def split_lines(
             lines[0] = bytes(held)
             held.clear()
         if lines:
-            yield from _whole_lines(number, lines, max_line_bytes)
+            yield from _whole_lines(number, offset, lines, max_line_bytes)
             number += len(lines)
         held += rest
         if is_long or len(held) > max_line_bytes:
@@ -137,9 +144,14 @@ def split_lines(
                 yield LongLinePiece(number, bytes(held[:end]), is_last=False)
                 del held[:end]
     if is_long:
-        yield LongLinePiece(number, bytes(held.rstrip(_LINE_END)), is_last=True)
+        yield LongLinePiece(number, without_line_end(held), is_last=True)
     elif held:
-        yield from _whole_lines(number, [bytes(held)], max_line_bytes)
+        yield from _whole_lines(number, position - len(held), [bytes(held)], max_line_bytes)
+
+
+def without_line_end(line: bytes | bytearray) -> bytes:
+    """Return a line without its line feed and the carriage returns before it."""
+    return bytes(line.rstrip(b"\r\n"))
 
 
 def is_blank(line: bytes | bytearray) -> bool:
@@ -148,21 +160,22 @@ def is_blank(line: bytes | bytearray) -> bool:
 
 
 def _whole_lines(
-    first: int, lines: list[bytes], max_line_bytes: int
+    first: int, offset: int, lines: list[bytes], max_line_bytes: int
 ) -> Iterator[Lines | LongLinePiece]:
-    """Yield lines without their ends; those that are too long as a piece."""
-    lines = [line.rstrip(_LINE_END) for line in lines]
+    """Yield lines; those that are too long as a piece."""
     begin = 0
     if max(map(len, lines)) > max_line_bytes:
         for place, line in enumerate(lines):
-            if len(line) > max_line_bytes and not is_blank(line):
+            content = without_line_end(line)
+            if len(content) > max_line_bytes and not is_blank(content):
                 if place > begin:
-                    yield Lines(first + begin, lines[begin:place])
-                yield LongLinePiece(first + place, line, is_last=True)
+                    yield Lines(first + begin, offset, lines[begin:place])
+                yield LongLinePiece(first + place, content, is_last=True)
+                offset += sum(map(len, lines[begin : place + 1]))
                 begin = place + 1
         lines = lines[begin:]
     if lines:
-        yield Lines(first + begin, lines)
+        yield Lines(first + begin, offset, lines)
 
 
 def _end_of_content(held: bytearray) -> int:
@@ -176,21 +189,16 @@ def _may_be_blank(held: bytearray) -> bool:
     return len(held) <= _MAX_UNDECIDED_BYTES and held.isspace()
 
 
-def _without_bom(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the chunks without a byte order mark at the very start."""
+def _without_bom(chunks: Iterable[bytes]) -> tuple[int, Iterable[bytes]]:
+    """Take a byte order mark off the very start; returns its size, 0 without one, and the rest."""
+    rest = iter(chunks)
     head = b""
-    is_decided = False
-    for chunk in chunks:
-        if is_decided:
-            yield chunk
-            continue
+    for chunk in rest:
         head += chunk
-        if len(head) < len(BOM_UTF8) and BOM_UTF8.startswith(head):
-            continue
-        is_decided = True
-        yield head.removeprefix(BOM_UTF8)
-    if head and not is_decided:
-        yield head
+        if len(head) >= len(BOM_UTF8):
+            break
+    content = head.removeprefix(BOM_UTF8)
+    return len(head) - len(content), chain((content,), rest)
 
 
 def _cut(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:

@@ -252,6 +252,10 @@ class WorkKeys:
         """The request lines of a shard attempt."""
         return f"{self.shards(attempt)}{shard_name(number)}.jsonl"
 
+    def custom_ids(self, part: int) -> str:
+        """The ids of the requests of a part of the input, those of all its shards in order."""
+        return f"{self.prefix}ids/{shard_name(part)}.jsonl"
+
     def skipped_index(self, number: int) -> str:
         """Where the bad lines of a shard's region stand, and what is wrong with them."""
         return f"{self.prefix}skipped/{shard_name(number)}.jsonl"

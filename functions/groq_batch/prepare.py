@@ -39,6 +39,7 @@ from groq_batch.options import JobOptions, parse_options
 from groq_batch.plans import Plan
 from groq_batch.read_ahead import read_ahead
 from groq_batch.reports import running_report
+from groq_batch.request_uploads import CopySource
 from groq_batch.shard_uploads import ProblemWriter, ShardUploads
 from groq_batch.split import (
     EMPTY_FILE,
@@ -246,12 +247,16 @@ class _Preparing:
         self, head: ObjectHead, limits: SplitLimits, options: JobOptions, problems: list[Problem]
     ) -> Plan:
         request = self._request
-        with self._uploads() as uploads:
+        is_gzip = layout.is_gzip(request.key)
+        source = None
+        if request.version_id is not None and not is_gzip:
+            source = CopySource(request.key, request.version_id)
+        with self._uploads(source) as uploads:
             chunks = self._storage.chunks(request.key, version_id=request.version_id)
             with closing(read_ahead(chunks)) as pieces:
                 summary = split_input(
                     pieces,
-                    gzipped=layout.is_gzip(request.key),
+                    gzipped=is_gzip,
                     limits=limits,
                     skip_invalid=options.skip_invalid_lines,
                     sink=uploads,
@@ -301,12 +306,13 @@ class _Preparing:
             writer.write(problem_row(problem))
         return _decided(summary, options, problems, input_bytes=input_bytes, now=self._now)
 
-    def _uploads(self) -> ShardUploads:
+    def _uploads(self, source: CopySource | None = None) -> ShardUploads:
         return ShardUploads(
             self._storage,
             self._keys,
             problems_key=self._keys.invalid,
             compress=layout.is_gzip(self._request.path),
+            source=source,
         )
 
     def _head(self) -> ObjectHead:
@@ -450,5 +456,9 @@ def _too_expensive(summary: InputSummary, options: JobOptions) -> list[Problem]:
 
 def _shard_record(shard: ShardSummary) -> ShardRecord:
     return ShardRecord(
-        number=shard.number, requests=shard.requests, bytes=shard.bytes, skipped=shard.skipped
+        number=shard.number,
+        requests=shard.requests,
+        bytes=shard.bytes,
+        skipped=shard.skipped,
+        ids=shard.ids,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import Any
 
 from groq_batch import layout
@@ -31,8 +31,9 @@ from groq_batch.duplicates import (
 from groq_batch.jobs import JobRecord, JobRequest, is_closed
 from groq_batch.observability import logger
 from groq_batch.read_ahead import read_ahead
+from groq_batch.request_uploads import CopySource
 from groq_batch.shard_uploads import ShardUploads
-from groq_batch.split import FilePart, InputSummary, ShardSink, split_input
+from groq_batch.split import FilePart, InputSummary, NullSink, ShardSink, split_input
 from groq_batch.storage import (
     ConflictError,
     MissingObjectError,
@@ -91,14 +92,18 @@ class _Tasks:
         recorder = UseRecorder(
             key=bytes.fromhex(division.digest_key), partitions=division.partitions
         )
-        part = FilePart(begins_file=number == 1, first_line=1, first_shard=1, first_uses=recorder)
+        part = FilePart(
+            number=number,
+            begins_file=number == 1,
+            first_line=1,
+            first_shard=1,
+            first_uses=recorder,
+        )
         try:
-            summary = self._split(
-                division.ranges[number - 1],
-                part,
-                _Nowhere(),
-                check_only=bool(division.option_problems),
-            )
+            with self._lines_of(division.ranges[number - 1]) as (_, lines):
+                summary = self._split(
+                    lines, part, NullSink(), check_only=bool(division.option_problems)
+                )
         except (MissingObjectError, UnreadableObjectError) as error:
             self._unreadable(SCAN, number, error)
             return
@@ -157,6 +162,7 @@ class _Tasks:
         first_lines: list[int] = self._first_lines()
         ranges = division.ranges[plan.first : plan.last + 1]
         part = FilePart(
+            number=number,
             begins_file=plan.first == 0,
             first_line=first_lines[plan.first],
             first_shard=plan.first_shard,
@@ -164,8 +170,17 @@ class _Tasks:
         )
         region = ByteRange(ranges[0].first, ranges[-1].end)
         try:
-            with ShardUploads(self._storage, keys, problems_key=keys.problems(number)) as uploads:
-                summary = self._split(region, part, uploads, check_only=not plan.writes_shards)
+            with (
+                self._lines_of(region) as (first, lines),
+                ShardUploads(
+                    self._storage,
+                    keys,
+                    part=number,
+                    problems_key=keys.problems(number),
+                    source=self._copy_source(first),
+                ) as uploads,
+            ):
+                summary = self._split(lines, part, uploads, check_only=not plan.writes_shards)
                 _hold_to_plan(summary, plan)
                 outcome = CutOutcome(
                     summary=summary,
@@ -206,23 +221,32 @@ class _Tasks:
 
     # -- all -------------------------------------------------------------------------------------
 
-    def _split(
-        self, region: ByteRange, part: FilePart, sink: ShardSink, *, check_only: bool
-    ) -> InputSummary:
-        request, division = self._request, self._division
+    @contextmanager
+    def _lines_of(self, region: ByteRange) -> Iterator[tuple[int, Iterator[bytes]]]:
+        """Read a range: where its first line begins, and its lines."""
         chunks = self._storage.chunks(
-            request.key, version_id=request.version_id, first=region.read_from
+            self._request.key, version_id=self._request.version_id, first=region.read_from
         )
         with closing(read_ahead(chunks)) as pieces:
-            return split_input(
-                owned_lines(pieces, region),
-                gzipped=False,
-                limits=division.limits,
-                skip_invalid=division.options.skip_invalid_lines,
-                sink=sink,
-                check_only=check_only,
-                part=part,
-            )
+            yield owned_lines(pieces, region)
+
+    def _copy_source(self, begins_at: int) -> CopySource | None:
+        version_id = self._request.version_id
+        return CopySource(self._request.key, version_id, begins_at) if version_id else None
+
+    def _split(
+        self, lines: Iterator[bytes], part: FilePart, sink: ShardSink, *, check_only: bool
+    ) -> InputSummary:
+        division = self._division
+        return split_input(
+            lines,
+            gzipped=False,
+            limits=division.limits,
+            skip_invalid=division.options.skip_invalid_lines,
+            sink=sink,
+            check_only=check_only,
+            part=part,
+        )
 
     def _unreadable(self, phase: str, number: int, error: Exception) -> None:
         reason = "gone" if isinstance(error, MissingObjectError) else "refused"
@@ -254,19 +278,3 @@ def _hold_to_plan(summary: InputSummary, plan: CutTask) -> None:
             f"The ranges make {len(summary.shards)} shards, and have numbers for "
             f"{plan.most_shards}; were the checks changed while the job was prepared?"
         )
-
-
-class _Nowhere:
-    """Takes what a scan does not keep."""
-
-    def shard(self, number: int) -> _Nowhere:
-        del number
-        return self
-
-    skipped_index = skipped_raw = shard
-
-    def problems(self) -> _Nowhere:
-        return self
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Drop the bytes."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 from groq_batch import layout
 from groq_batch.held_uploads import HeldUpload, HeldWriter
 from groq_batch.joining import join
+from groq_batch.request_uploads import CopySource, RequestUpload
 from groq_batch.storage import Storage, StoredObject
 
 if TYPE_CHECKING:
@@ -23,28 +24,40 @@ class ShardUploads:
     """Takes what the splitting finds into uploads that S3 holds back.
 
     A shard of the first attempt is three objects at most: its requests, and in a job that leaves
-    out bad lines those of its region and what is wrong with them. Used as a context manager it
-    leaves nothing behind when the block fails.
+    out bad lines those of its region and what is wrong with them. One more object holds the ids of
+    all requests. Used as a context manager it leaves nothing behind when the block fails.
     """
 
     def __init__(
-        self, storage: Storage, keys: layout.WorkKeys, *, problems_key: str, compress: bool = False
+        self,
+        storage: Storage,
+        keys: layout.WorkKeys,
+        *,
+        part: int = 1,
+        problems_key: str,
+        compress: bool = False,
+        source: CopySource | None = None,
     ) -> None:
         """Write for a job.
 
         Args:
             storage: The bucket.
             keys: The job's working files.
+            part: The part of the input, from 1, that is cut.
             problems_key: Where the problems go.
             compress: Whether they are compressed.
+            source: Where the stream that is cut stands, if shards can be copied from there.
         """
         self._storage = storage
         self._keys = keys
-        self._open: dict[str, HeldWriter] = {}
         self._current = 0
+        self._shard: RequestUpload | None = None
+        self._skipped: dict[str, HeldWriter] = {}
         self._ended: list[HeldWriter] = []
         self._pool = ThreadPoolExecutor(max_workers=_SEALED_AT_ONCE)
         self._sealing: list[Future[None]] = []
+        self._source = source
+        self._ids = HeldWriter(storage, keys.custom_ids(part))
         self._problems = ProblemWriter(HeldWriter(storage, problems_key), compress=compress)
 
     def __enter__(self) -> Self:
@@ -59,17 +72,25 @@ class ShardUploads:
         if kind is not None:
             self.abort()
 
-    def shard(self, number: int) -> HeldWriter:
+    def shard(self, number: int) -> RequestUpload:
         """Return where the request lines of a shard go."""
-        return self._writer(number, self._keys.shard(1, number))
+        self._begin(number)
+        if self._shard is None:
+            key = self._keys.shard(1, number)
+            self._shard = RequestUpload(self._storage, key, self._source)
+        return self._shard
+
+    def custom_ids(self) -> HeldWriter:
+        """Return where the ids of the requests go."""
+        return self._ids
 
     def skipped_index(self, number: int) -> HeldWriter:
         """Return where a row for each bad line of a shard's region goes."""
-        return self._writer(number, self._keys.skipped_index(number))
+        return self._skipped_writer(number, self._keys.skipped_index(number))
 
     def skipped_raw(self, number: int) -> HeldWriter:
         """Return where the bad lines of a shard's region go."""
-        return self._writer(number, self._keys.skipped_raw(number))
+        return self._skipped_writer(number, self._keys.skipped_raw(number))
 
     def problems(self) -> ProblemWriter:
         """Return where a row for each problem goes."""
@@ -79,30 +100,39 @@ class ShardUploads:
         """End the writing of the shards and return what completes them."""
         self._seal_current()
         self._wait_for_sealing(0)
-        return tuple(writer.hold() for writer in self._ended)
+        ids = [self._ids] if self._ids.bytes_written else []
+        return tuple(writer.hold() for writer in (*self._ended, *ids))
 
     def abort(self, *, keep: Collection[HeldUpload] = ()) -> None:
         """Drop everything but what is to be kept."""
         self._pool.shutdown()
         kept = {upload.upload_id for upload in keep}
-        writers = (*self._ended, *self._open.values(), self._problems.writer)
+        writers = (*self._ended, *self._unsealed(), self._ids, self._problems.writer)
         with ThreadPoolExecutor(max_workers=_DROPPED_AT_ONCE) as pool:
             list(pool.map(HeldWriter.abort, (one for one in writers if one.upload_id not in kept)))
 
-    def _writer(self, number: int, key: str) -> HeldWriter:
+    def _begin(self, number: int) -> None:
+        """Go on with a shard; the one before is complete."""
         if number != self._current:
-            # The one before is complete: its last bytes go to S3 and leave the memory.
+            # Its last bytes go to S3 and leave the memory.
             self._seal_current()
             self._current = number
-        if key not in self._open:
-            self._open[key] = HeldWriter(self._storage, key)
-        return self._open[key]
+
+    def _skipped_writer(self, number: int, key: str) -> HeldWriter:
+        self._begin(number)
+        if key not in self._skipped:
+            self._skipped[key] = HeldWriter(self._storage, key)
+        return self._skipped[key]
+
+    def _unsealed(self) -> list[HeldWriter]:
+        shard = [self._shard] if self._shard is not None else []
+        return [*shard, *self._skipped.values()]
 
     def _seal_current(self) -> None:
-        for writer in self._open.values():
+        for writer in self._unsealed():
             self._ended.append(writer)
             self._sealing.append(self._pool.submit(writer.seal))
-        self._open = {}
+        self._shard, self._skipped = None, {}
         self._wait_for_sealing(_SEALED_AT_ONCE)
 
     def _wait_for_sealing(self, most: int) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import count
 from typing import Protocol
 
 import msgspec
 
 from groq_batch.checks import (
-    CheckedRequest,
-    FirstUses,
+    BadLine,
+    GoodLines,
     LineChecker,
     Problem,
     encoding_message,
@@ -20,13 +19,13 @@ from groq_batch.checks import (
     shown,
     too_long_message,
 )
-from groq_batch.cost import ModelEstimate, ModelEstimates
+from groq_batch.cost import ModelEstimates
+from groq_batch.first_uses import FirstUses
 from groq_batch.jsonl import (
     Lines,
     LongLinePiece,
     NotGzipError,
     decompress,
-    is_blank,
     split_lines,
 )
 
@@ -63,11 +62,10 @@ GZIP_TOO_LARGE = Problem(
     f"files.",
 )
 
+_encode_ids = msgspec.json.Encoder().encode_lines
+
 _BEGINNING_BYTES = 16
 """Of a long line its beginning is kept, which may tell what the file is."""
-
-_WRITE_BYTES = 256 * 1024
-"""Request lines are written in blocks of about this size: a call for each would cost more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +89,14 @@ class FilePart:
     """Where a part of a file stands in it.
 
     Attributes:
+        number: Its number, from 1.
         begins_file: Whether the file begins with it.
         first_line: Number of its first line, from 1.
         first_shard: Number of its first shard, from 1.
         first_uses: Knows which ids were used before, in this part or in others.
     """
 
+    number: int
     begins_file: bool
     first_line: int
     first_shard: int
@@ -110,11 +110,28 @@ class ByteWriter(Protocol):
         """Append bytes."""
 
 
+class RequestWriter(Protocol):
+    """Takes request lines."""
+
+    def write_lines(self, lines: list[bytes], size: int, offset: int | None) -> None:
+        """Append lines.
+
+        Args:
+            lines: The lines, with line feeds.
+            size: Their bytes.
+            offset: Where the very same bytes stand in the stream that is cut; None where they
+                stand there with other line ends, or last and without one.
+        """
+
+
 class ShardSink(Protocol):
     """Takes what is found. What belongs to a shard comes before all that belongs to the next."""
 
-    def shard(self, number: int) -> ByteWriter:
+    def shard(self, number: int) -> RequestWriter:
         """Return where the request lines of a shard go."""
+
+    def custom_ids(self) -> ByteWriter:
+        """Return where the ids of the requests go, those of all shards in order, as JSON Lines."""
 
     def skipped_index(self, number: int) -> ByteWriter:
         """Return where a row for each bad line of a shard's region goes."""
@@ -126,6 +143,44 @@ class ShardSink(Protocol):
         """Return where a row for each problem goes."""
 
 
+class NullSink:
+    """Takes what is found and keeps nothing, for those who want the summary alone."""
+
+    def shard(self, number: int) -> NullSink:
+        """Return where the request lines of a shard go; the others likewise."""
+        del number
+        return self
+
+    skipped_index = skipped_raw = shard
+
+    def custom_ids(self) -> NullSink:
+        """Return where the ids of the requests go."""
+        return self
+
+    problems = custom_ids
+
+    def write_lines(self, lines: list[bytes], size: int, offset: int | None) -> None:
+        """Drop lines."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Drop bytes."""
+
+
+@dataclass(slots=True)
+class IdsPlace:
+    """Where the ids of a shard's requests stand: the part of the file, and the bytes of its ids.
+
+    Attributes:
+        part: The part of the file, from 1; 0 when they were not kept.
+        first: Offset of the first byte.
+        size: How many bytes there are.
+    """
+
+    part: int = 0
+    first: int = 0
+    size: int = 0
+
+
 @dataclass(slots=True)
 class ShardSummary:
     """A shard.
@@ -135,12 +190,14 @@ class ShardSummary:
         requests: Its request lines.
         bytes: Their size, line ends included.
         skipped: The bad lines of its region.
+        ids: Where the ids of its requests stand.
     """
 
     number: int
     requests: int = 0
     bytes: int = 0
     skipped: int = 0
+    ids: IdsPlace = field(default_factory=IdsPlace)
 
 
 @dataclass(slots=True)
@@ -251,7 +308,6 @@ def split_input(
     else:
         if part is None and not splitter.summary.total:
             splitter.reject(EMPTY_FILE)
-    splitter.flush()
     return splitter.summary
 
 
@@ -294,30 +350,25 @@ class _Splitter:
         self._skip_invalid = skip_invalid
         self._sink = sink
         self._checker = LineChecker(part.first_uses if part else None)
-        self._shard = ShardSummary(number=part.first_shard if part else 1)
-        self._unwritten: list[bytes] = []
-        self._unwritten_bytes = 0
+        self._part_number = part.number if part else 1
+        self._ids_bytes = 0
+        self._shard = self._new_shard(part.first_shard if part else 1)
         self._long_line: _LongLine | None = None
 
     def take_lines(self, block: Lines) -> None:
         """Take whole lines, blank ones among them."""
         self.summary.lines = block.first + len(block.lines) - 1 - self._lines_before
-        lines, check = block.lines, self._checker.check
-        # Good lines that follow each other are taken together: a call for each would cost more.
-        good: list[CheckedRequest] = []
-        begin = 0
-        for place, result in enumerate(map(check, count(block.first), lines)):
-            if isinstance(result, CheckedRequest):
-                good.append(result)
-                continue
-            self._take_good(good, lines[begin:place])
-            good, begin = [], place + 1
-            data = lines[place]
-            if not is_blank(data):
+        offset, place = block.offset, 0
+        for found in self._checker.check_lines(block.first, block.lines):
+            if isinstance(found, BadLine):
                 if self._skip_invalid:
-                    self._sink.skipped_raw(self._shard.number).write(data + b"\n")
-                self._take_bad(result, len(data))
-        self._take_good(good, lines[begin:])
+                    self._sink.skipped_raw(self._shard.number).write(found.data + b"\n")
+                self._take_bad(found.problem, len(found.data))
+                continue
+            if found.is_as_given:
+                offset += sum(map(len, block.lines[place : found.place]))
+                place = found.place
+            self._take_good(found, offset if found.is_as_given else None)
 
     def take_piece(self, piece: LongLinePiece) -> None:
         """Take a piece of a line that is too long to be held."""
@@ -340,52 +391,46 @@ class _Splitter:
         self.summary.reject(problem)
         self._sink.problems().write(problem_row(problem))
 
-    def flush(self) -> None:
-        """Write the shard's lines that are not written yet."""
-        if self._unwritten:
-            self._unwritten.append(b"")
-            self._sink.shard(self._shard.number).write(b"\n".join(self._unwritten))
-            self._unwritten = []
-            self._unwritten_bytes = 0
-
-    def _take_good(self, requests: list[CheckedRequest], lines: list[bytes]) -> None:
-        """Take good lines that follow each other."""
-        if not requests:
-            return
+    def _take_good(self, good: GoodLines, offset: int | None) -> None:
+        """Take good lines, and where they stand in the stream if they stand there so."""
         summary, limits = self.summary, self._limits
-        summary.good += len(requests)
-        name, estimate = "", ModelEstimate()
-        for request in requests:
-            if request.model != name:
-                name, estimate = request.model, summary.models[request.model]
-            estimate.add(request.body_bytes, request.max_output_tokens)
+        summary.good += len(good.lines)
+        summary.models.merge(good.models)
         if not self._writes_shards:
             return
-        size = sum(map(len, lines)) + len(lines)
-        shard = self._shard
-        if (
-            shard.requests + len(lines) <= limits.max_requests
-            and shard.bytes + size <= limits.max_bytes
-        ):
-            self._write(lines, size)
-            return
-        for line in lines:
-            self._write([line], len(line) + 1)
+        lines, custom_ids, size = good.lines, good.custom_ids, good.size
+        while lines:
+            shard = self._shard
+            room = limits.max_bytes - shard.bytes
+            count = min(len(lines), limits.max_requests - shard.requests)
+            if count == len(lines) and size <= room:
+                self._write(lines, size, custom_ids, offset)
+                return
+            count, taken = _fitting(lines[:count], room)
+            if count:
+                self._write(lines[:count], taken, custom_ids[:count], offset)
+                lines, custom_ids, size = lines[count:], custom_ids[count:], size - taken
+                offset = None if offset is None else offset + taken
+            if lines:
+                self._shard = self._new_shard(shard.number + 1)
 
-    def _write(self, lines: list[bytes], size: int) -> None:
-        """Append lines of so many bytes to the shard; one that does not fit begins the next."""
-        limits, shard = self._limits, self._shard
-        if shard.requests == limits.max_requests or shard.bytes + size > limits.max_bytes:
-            self.flush()
-            shard = self._shard = ShardSummary(number=shard.number + 1)
-        if shard.requests == 0:
+    def _write(
+        self, lines: list[bytes], size: int, custom_ids: list[str], offset: int | None
+    ) -> None:
+        """Append lines to the shard, which has room for them."""
+        shard = self._shard
+        if not shard.requests:
             self.summary.shards.append(shard)
         shard.requests += len(lines)
         shard.bytes += size
-        self._unwritten += lines
-        self._unwritten_bytes += size
-        if self._unwritten_bytes >= _WRITE_BYTES:
-            self.flush()
+        self._sink.shard(shard.number).write_lines(lines, size, offset)
+        ids = _encode_ids(custom_ids)
+        shard.ids.size += len(ids)
+        self._ids_bytes += len(ids)
+        self._sink.custom_ids().write(ids)
+
+    def _new_shard(self, number: int) -> ShardSummary:
+        return ShardSummary(number, ids=IdsPlace(self._part_number, self._ids_bytes))
 
     def _take_bad(self, problem: Problem, size: int) -> None:
         """Report a bad line; its size is in bytes."""
@@ -408,6 +453,16 @@ class _Splitter:
         }
         self._sink.skipped_index(shard.number).write(msgspec.json.encode(row) + b"\n")
         shard.skipped += 1
+
+
+def _fitting(lines: list[bytes], room: int) -> tuple[int, int]:
+    """Return how many lines fit into so many bytes, and the bytes of those."""
+    size = 0
+    for count, line in enumerate(lines):
+        if size + len(line) > room:
+            return count, size
+        size += len(line)
+    return len(lines), size
 
 
 class _LongLine:

@@ -295,30 +295,44 @@ class Storage:
         return self._get(key, version_id=version_id, first=first, length=length)["Body"]
 
     def chunks(
-        self, key: str, *, version_id: str | None = None, first: int = 0
+        self,
+        key: str,
+        *,
+        version_id: str | None = None,
+        first: int = 0,
+        length: int | None = None,
     ) -> Generator[bytes]:
-        """Yield an object's bytes in pieces, from the offset ``first`` on.
+        """Yield an object's bytes in pieces.
 
         A stream that breaks is taken up again where it broke, on the very same object.
+
+        Args:
+            key: The object.
+            version_id: The version to read; the current one when None.
+            first: Offset of the first byte.
+            length: Number of bytes; to the end when None.
 
         Raises:
             MissingObjectError: The object or the version does not exist.
             UnreadableObjectError: S3 answers 400 or 403.
         """
         offset, etag, broken = first, None, 0
-        left = 1
-        while left:
+        end = None if length is None else first + length
+        while end is None or offset < end:
+            rest = None if end is None else end - offset
             try:
-                answer = self._get(key, version_id=version_id, first=offset, if_match=etag)
+                answer = self._get(
+                    key, version_id=version_id, first=offset, length=rest, if_match=etag
+                )
                 etag, left = answer["ETag"], int(answer["ContentLength"])
                 with answer["Body"] as body:
                     if offset and "ContentRange" not in answer:
                         # A server may ignore a range and send all of it (RFC 9110, 14.2).
                         left -= offset
                         _skip(body, offset)
-                    while piece := body.read(READ_BYTES):
+                    end = offset + (left if rest is None else min(left, rest))
+                    while offset < end and (piece := body.read(min(READ_BYTES, end - offset))):
                         offset += len(piece)
-                        left -= len(piece)
                         broken = 0
                         yield piece
             except _BROKEN_STREAM:
@@ -469,23 +483,45 @@ class ObjectWriter:
                     raise
             self._upload_id = None
 
-    def copy_part(self, source: str, *, first: int, length: int) -> None:
-        """Append a range of another object of the bucket without reading it (5 MiB to 5 GiB)."""
+    def copy_part(
+        self, source: str, *, first: int, length: int, version_id: str | None = None
+    ) -> None:
+        """Append a range of another object of the bucket without reading it.
+
+        Args:
+            source: The other object.
+            first: Offset of the range's first byte.
+            length: Its bytes: 5 MiB to 5 GiB.
+            version_id: The version to copy from; the current one when None.
+
+        What goes wrong is raised here or by a later call: ``MissingObjectError`` when the object or
+        the version does not exist, ``UnreadableObjectError`` when S3 answers 403.
+        """
         if self._buffer:
             self._send_part()
-        self._submit(
-            lambda number: str(
-                self._storage.s3.upload_part_copy(
-                    Bucket=self._storage.bucket,
-                    Key=self.key,
-                    UploadId=self._upload_id,
-                    PartNumber=number,
-                    CopySource={"Bucket": self._storage.bucket, "Key": source},
-                    CopySourceRange=f"bytes={first}-{first + length - 1}",
-                )["CopyPartResult"]["ETag"]
-            )
-        )
+        place = {"Bucket": self._storage.bucket, "Key": source}
+        if version_id is not None:
+            place["VersionId"] = version_id
+        self._submit(lambda number: self._copy(number, place, first, first + length - 1))
         self.bytes_written += length
+
+    def _copy(self, number: int, source: Mapping[str, str], first: int, last: int) -> str:
+        try:
+            answer = self._storage.s3.upload_part_copy(
+                Bucket=self._storage.bucket,
+                Key=self.key,
+                UploadId=self._upload_id,
+                PartNumber=number,
+                CopySource=source,
+                CopySourceRange=f"bytes={first}-{last}",
+            )
+        except ClientError as error:
+            if _code(error) in _MISSING_CODES:
+                raise MissingObjectError(source["Key"]) from error
+            if _code(error) in _DENIED_CODES:
+                raise UnreadableObjectError(source["Key"]) from error
+            raise
+        return str(answer["CopyPartResult"]["ETag"])
 
     def flush_part(self) -> None:
         """Send the bytes written so far as a part of its own."""

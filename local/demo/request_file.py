@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from groq_batch.cost import estimate_cost_usd, unknown_models
-from groq_batch.split import SplitLimits, split_input
+from groq_batch.split import NullSink, SplitLimits, split_input
 from local.demo.errors import UsageError
 from local.environment import PROJECT_ROOT
 
@@ -125,7 +125,7 @@ def survey(file: RequestFile) -> Survey:
             gzipped=file.is_gzip,
             limits=_LIMITS,
             skip_invalid=True,
-            sink=_Nowhere(),
+            sink=NullSink(),
         )
     return Survey(
         requests=summary.good,
@@ -133,24 +133,6 @@ def survey(file: RequestFile) -> Survey:
         cost_usd=estimate_cost_usd(summary.models),
         unknown_models=tuple(unknown_models(summary.models)),
     )
-
-
-class _Nowhere:
-    """Takes what the checks find and keeps nothing of it."""
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Take bytes."""
-
-    def shard(self, number: int) -> _Nowhere:
-        """Return where the request lines of a shard go."""
-        del number
-        return self
-
-    skipped_index = skipped_raw = shard
-
-    def problems(self) -> _Nowhere:
-        """Return where the problems go."""
-        return self
 
 
 def without_hint(line: bytes) -> bytes:
