@@ -18,6 +18,7 @@ from local.simulator_process import SimulatorProcess
 
 BUCKET = "bench"
 SECRET = "groq/api-key"
+_SIMULATOR_WORKERS = 2
 _MACHINE = '{"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}'
 _ROLE = "arn:aws:iam::000000000000:role/bench"
 
@@ -54,10 +55,13 @@ class Account:
             self.simulator = resources.enter_context(
                 SimulatorProcess(
                     log_file=self.folder / "simulator.log",
+                    honours_hints=False,
                     arguments=(
                         "--batch-seconds",
                         "0.1",
                         "--no-request-accounting",
+                        # As the API does, each batch is worked on beside the others.
+                        *("--set", f"workers={_SIMULATOR_WORKERS}"),
                         *self._simulator_arguments,
                     ),
                 )

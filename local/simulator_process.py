@@ -18,11 +18,14 @@ class SimulatorProcess(LeashedProgram):
 
     api_key = DEFAULT_KEY
 
-    def __init__(self, *, log_file: Path, arguments: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, *, log_file: Path, arguments: tuple[str, ...] = (), honours_hints: bool = True
+    ) -> None:
         """Start it and wait until it listens.
 
         Args:
             log_file: Where its output goes.
+            honours_hints: Whether requests may say what becomes of them.
             arguments: More options of ``python -m local.groq_simulator``.
 
         Raises:
@@ -31,7 +34,9 @@ class SimulatorProcess(LeashedProgram):
         folder = Path(tempfile.mkdtemp(prefix="groq-batch-simulator-"))
         port_file = folder / "port"
         command = [sys.executable, "-m", "local.groq_simulator", "--port", "0"]
-        command += ["--port-file", str(port_file), "--honour-request-hints", *arguments]
+        command += ["--port-file", str(port_file), *arguments]
+        if honours_hints:
+            command.append("--honour-request-hints")
         environment = plain_environment() | {"TMPDIR": str(folder)}
         super().__init__(
             "The Groq simulator",

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import random
 import time
 from array import array
-from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from local.groq_simulator.accounting import Accounting
-from local.groq_simulator.answers import Rendered, render
 from local.groq_simulator.batches import Batch
-from local.groq_simulator.files import FileStore, StoredFile
-from local.groq_simulator.input_checks import parse_line, problem, scan_input
-from local.groq_simulator.outcomes import Outcome, Rules
+from local.groq_simulator.files import FileStore
+from local.groq_simulator.input_checks import InputScan, problem, scan_input
+from local.groq_simulator.outcomes import Rules
+from local.groq_simulator.results import ResultWriter, order_of_work
 from local.groq_simulator.settings import Settings
+from local.groq_simulator.workers import Workers
 
 VALIDATING_SHARE = 0.1
 FINALIZING_SHARE = 0.1
@@ -27,12 +25,23 @@ class Engine:
     """Moves batches on."""
 
     def __init__(
-        self, settings: Settings, files: FileStore, rules: Rules, accounting: Accounting
+        self,
+        settings: Settings,
+        files: FileStore,
+        rules: Rules,
+        accounting: Accounting,
+        workers: Workers,
     ) -> None:
         self._settings = settings
         self._files = files
         self._rules = rules
         self._accounting = accounting
+        self._workers = workers
+
+    def begin(self, batch: Batch) -> None:
+        """Begins to work on a new batch where that is done beside the server."""
+        if self._rules.are_none:
+            self._workers.begin(batch, self._settings)
 
     def advance_all(self, batches: list[Batch], now: float) -> None:
         """Brings batches up to the present; stops early when that takes long."""
@@ -86,13 +95,10 @@ class Engine:
 
     def _leave_validating(self, batch: Batch, now: float) -> bool:
         due = batch.created_at + self._seconds(batch) * VALIDATING_SHARE
-        if now < due or batch.input_path is None:
+        if now < due or batch.input_path is None or self._workers.are_busy_with(batch):
             return False
-        scan = scan_input(
-            batch.input_path,
-            max_requests=self._settings.max_requests,
-            seen=lambda custom_id: self._accounting.sent(batch.metadata, custom_id),
-        )
+        finished = self._workers.finished(batch)
+        scan = finished.scan if finished else self._scan(batch, batch.input_path)
         fails = batch.fate.end == "fail"
         unusable = scan.total == 0 or scan.total > self._settings.max_requests
         strict = self._settings.bad_line == "fail_batch"
@@ -108,19 +114,16 @@ class Engine:
         batch.errors = scan.errors
         batch.total = scan.total
         batch.bad_offsets = scan.bad
-        batch.offsets = self._shuffled(batch, scan.good)
+        batch.offsets = order_of_work(batch, scan.good, self._settings)
         batch.enter("in_progress", due)
         return True
 
-    def _shuffled(self, batch: Batch, offsets: array[int]) -> array[int]:
-        if not self._settings.shuffle:
-            return offsets
-        order = random.Random(f"{self._settings.seed}:{batch.position}")  # noqa: S311 (no secret)
-        in_order = list(offsets)
-        order.shuffle(offsets)
-        if list(offsets) == in_order:
-            offsets.reverse()
-        return offsets
+    def _scan(self, batch: Batch, path: Path) -> InputScan:
+        return scan_input(
+            path,
+            max_requests=self._settings.max_requests,
+            seen=lambda custom_id: self._accounting.sent(batch.metadata, custom_id),
+        )
 
     def _leave_in_progress(self, batch: Batch, now: float) -> bool:
         fate = batch.fate
@@ -165,9 +168,16 @@ class Engine:
         return int(limit * share)
 
     def _end(self, batch: Batch, status: str, now: float) -> bool:
-        _ResultWriter(self._settings, self._files, self._rules, self._accounting).write(
-            batch, status, now
-        )
+        finished = self._workers.finished(batch)
+        if finished and status == "completed":
+            self._files.adopt(finished.files)
+            batch.completed, batch.failed = finished.completed, finished.failed
+            batch.output_file_id = finished.output_file_id
+            batch.error_file_id = finished.error_file_id
+        else:
+            ResultWriter(self._settings, self._files, self._rules, self._accounting).write(
+                batch, status, now
+            )
         batch.enter(status, now)
         self._drop_input(batch)
         return True
@@ -179,97 +189,3 @@ class Engine:
             batch.input_path = None
         batch.offsets = array("Q")
         batch.bad_offsets = array("Q")
-
-
-class _ResultWriter:
-    """Writes the result files of one batch, one row at a time."""
-
-    def __init__(
-        self, settings: Settings, files: FileStore, rules: Rules, accounting: Accounting
-    ) -> None:
-        self._settings = settings
-        self._files = files
-        self._rules = rules
-        self._accounting = accounting
-
-    def write(self, batch: Batch, status: str, now: float) -> None:
-        """Writes both files and sets the batch's counts and file ids."""
-        output_spool, error_spool = self._files.spool_path(), self._files.spool_path()
-        batch.completed = batch.failed = 0
-        with output_spool.open("wb") as output, error_spool.open("wb") as error:
-            for rendered in self._rows(batch, status, int(now)):
-                output.write(rendered.output)
-                error.write(rendered.error)
-                if rendered.completed:
-                    batch.completed += 1
-                else:
-                    batch.failed += 1
-        if status != "completed":
-            # Requests that were never run are neither completed nor failed.
-            batch.failed -= self._unfinished(batch)
-        output_file = self._keep(output_spool, batch, "output", now)
-        empty_too = batch.fate.empty_error_file
-        error_file = self._keep(error_spool, batch, "error", now, even_empty=empty_too)
-        batch.output_file_id = output_file.id if output_file else None
-        batch.error_file_id = error_file.id if error_file else None
-
-    @staticmethod
-    def _unfinished(batch: Batch) -> int:
-        done = len(batch.offsets) if batch.done is None else batch.done
-        return len(batch.offsets) - done
-
-    def _keep(
-        self, spool: Path, batch: Batch, kind: str, now: float, *, even_empty: bool = False
-    ) -> StoredFile | None:
-        if spool.stat().st_size == 0 and not even_empty:
-            spool.unlink()
-            return None
-        name = f"{batch.id}_{kind}.jsonl"
-        return self._files.add(spool, filename=name, purpose="batch_output", now=now)
-
-    def _rows(self, batch: Batch, status: str, now: int) -> Iterator[Rendered]:
-        if batch.input_path is None:
-            return
-        done = len(batch.offsets) if batch.done is None else batch.done
-        with batch.input_path.open("rb") as source:
-            for number, offset in enumerate(batch.offsets):
-                if number < done:
-                    yield self._done_row(batch, source, offset, now)
-                else:
-                    yield self._unfinished_row(batch, source, offset, status)
-            for offset in batch.bad_offsets:
-                yield self._bad_row(batch, source, offset)
-
-    def _done_row(self, batch: Batch, source: BinaryIO, offset: int, now: int) -> Rendered:
-        request = parse_line(_line_at(source, offset))
-        custom_id, body = request["custom_id"], request["body"]
-        outcome = batch.fate.all_requests
-        if outcome is None:
-            hints = self._settings.honour_request_hints
-            outcome = self._rules.outcome(custom_id, body, batch.metadata, hints=hints)
-        if outcome.succeeds:
-            self._accounting.succeeded(batch.metadata, custom_id)
-        return render(outcome, custom_id, body, batch_id=batch.id, now=now)
-
-    @staticmethod
-    def _unfinished_row(batch: Batch, source: BinaryIO, offset: int, status: str) -> Rendered:
-        if batch.fate.unfinished == "missing":
-            return Rendered(completed=False)
-        kind = "batch_expired" if status == "expired" else "batch_cancelled"
-        custom_id = parse_line(_line_at(source, offset))["custom_id"]
-        return render(Outcome(kind), custom_id, {}, batch_id=batch.id, now=0)
-
-    def _bad_row(self, batch: Batch, source: BinaryIO, offset: int) -> Rendered:
-        try:
-            request = parse_line(_line_at(source, offset))
-            custom_id = request["custom_id"]
-        except (ValueError, TypeError, LookupError):
-            return Rendered(completed=False)
-        if self._settings.bad_line == "report_only" or not isinstance(custom_id, str):
-            return Rendered(completed=False)
-        return render(Outcome("http_error"), custom_id, {}, batch_id=batch.id, now=0)
-
-
-def _line_at(source: BinaryIO, offset: int) -> bytes:
-    source.seek(offset)
-    return source.readline().removesuffix(b"\n")

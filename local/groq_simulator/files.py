@@ -58,6 +58,10 @@ class FileStore:
         self._files[file_id] = stored
         return stored
 
+    def adopt(self, files: list[StoredFile]) -> None:
+        """Takes files that were stored in the same folder elsewhere."""
+        self._files |= {stored.id: stored for stored in files}
+
     def find(self, file_id: str) -> StoredFile | None:
         """Returns a file, None when it is unknown or deleted."""
         return self._files.get(file_id)

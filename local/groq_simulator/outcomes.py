@@ -155,6 +155,11 @@ class Rules:
         self._rules: list[Rule] = []
         self._hints: dict[tuple[str, str, str], int] = {}
 
+    @property
+    def are_none(self) -> bool:
+        """Whether there is no rule."""
+        return not self._rules
+
     def replace(self, rules: list[dict[str, Any]]) -> None:
         """Puts new rules in place of all others.
 

@@ -195,6 +195,7 @@ class Api:
         batch.input_path = self._state.folder / f"input-{batch.id}"
         batch.input_path.hardlink_to(stored.path)
         batches.add(batch)
+        self._state.engine.begin(batch)
         return self._shown(batch)
 
     def _shown(self, batch: Batch) -> Response:

@@ -65,6 +65,7 @@ class GroqSimulator:
         try:
             self._server = HttpServer(port, self._state)
         except OSError:
+            self._state.workers.stop()
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
         self._thread = threading.Thread(
@@ -104,6 +105,7 @@ class GroqSimulator:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
             time.sleep(0.005)
+        self._state.workers.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def __enter__(self) -> GroqSimulator:

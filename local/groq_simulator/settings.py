@@ -44,6 +44,8 @@ class Settings:
         shuffle: Give results in a seeded random order.
         seed: Seed of the order of results.
         max_hold_seconds: Longest time that a request is held.
+        workers: Processes that work on batches beside the server, see `workers.py`; taken at the
+            start only.
         keys: Accepted API keys with their state, one of `KEY_STATES`.
     """
 
@@ -65,6 +67,7 @@ class Settings:
     shuffle: bool = True
     seed: int = 0
     max_hold_seconds: float = 600.0
+    workers: int = 0
     keys: dict[str, str] = field(default_factory=lambda: {DEFAULT_KEY: "paid"})
 
     def update(self, changes: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ from local.groq_simulator.faults import Faults, Gates
 from local.groq_simulator.files import FileStore
 from local.groq_simulator.outcomes import Rules
 from local.groq_simulator.settings import Settings
+from local.groq_simulator.workers import Workers
 
 
 class State:
@@ -32,7 +33,11 @@ class State:
         self.batches = BatchStore()
         self.rules = Rules()
         self.fates = Fates()
-        self.engine = Engine(settings, self.files, self.rules, self.accounting)
+        self.workers = Workers(settings.workers, folder)
+        self.engine = self._new_engine()
+
+    def _new_engine(self) -> Engine:
+        return Engine(self.settings, self.files, self.rules, self.accounting, self.workers)
 
     def now(self) -> float:
         """Returns the simulator's time in Unix seconds."""
@@ -50,11 +55,13 @@ class State:
             self.clock_offset = 0.0
             self.faults.clear()
             self.accounting.clear()
+            self.workers.wait()
             for batch in self.batches.all():
                 if batch.input_path is not None:
                     batch.input_path.unlink(missing_ok=True)
             self.files.clear()
+            self.workers.clear()
             self.batches = BatchStore()
             self.rules = Rules()
             self.fates = Fates()
-            self.engine = Engine(self.settings, self.files, self.rules, self.accounting)
+            self.engine = self._new_engine()
