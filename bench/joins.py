@@ -11,6 +11,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import msgspec
+
 from bench.inputs import MODEL, expected_answers, request_file
 from groq_batch import layout
 from groq_batch.batches import Batch
@@ -19,6 +21,7 @@ from groq_batch.download import download_shard
 from groq_batch.jobs import JobRecord, JobRequest, ShardRecord
 from groq_batch.joining import join
 from groq_batch.options import JobOptions
+from groq_batch.split import IdsPlace
 from groq_batch.storage import Storage, StoredObject
 from groq_batch.submissions import Stage
 from local.groq_simulator.answers import success_row
@@ -58,6 +61,7 @@ def join_rows(rounds: int = ROUNDS) -> dict[str, Any]:
     """Collect a shard of 50,000 rows from memory to memory; the medians of some rounds."""
     source = request_file(ROWS, 1000)
     requests = source.read_bytes()
+    ids = [json.loads(line)["custom_id"] for line in requests.splitlines()]
     answers = _shuffled_rows(source)
     keys = layout.WorkKeys("bench-00000000000000000000")
     shard_key = keys.shard(1, 1)
@@ -65,7 +69,7 @@ def join_rows(rounds: int = ROUNDS) -> dict[str, Any]:
     for _round in range(rounds):
         bucket = FakeS3()
         storage = Storage(s3=bucket.client(), bucket=bucket.bucket)
-        _prepare(storage, keys, requests)
+        _prepare(storage, keys, requests, ids)
         begun, cpu_begun = time.perf_counter(), time.process_time()
         outcome = download_shard(
             storage=storage,
@@ -78,8 +82,7 @@ def join_rows(rounds: int = ROUNDS) -> dict[str, Any]:
         cpu_times.append(time.process_time() - cpu_begun)
         assert outcome.outcome == "settled", outcome
         result = bucket.read(keys.results(1, 1)) or b""
-        ids = [json.loads(line)["custom_id"] for line in result.splitlines()]
-        assert ids == [json.loads(line)["custom_id"] for line in requests.splitlines()]
+        assert [json.loads(line)["custom_id"] for line in result.splitlines()] == ids
     return {
         "rows": ROWS,
         "request_bytes": len(requests),
@@ -89,7 +92,8 @@ def join_rows(rounds: int = ROUNDS) -> dict[str, Any]:
     }
 
 
-def _prepare(storage: Storage, keys: layout.WorkKeys, requests: bytes) -> None:
+def _prepare(storage: Storage, keys: layout.WorkKeys, requests: bytes, ids: list[str]) -> None:
+    kept_ids = msgspec.json.Encoder().encode_lines(ids)
     request = JobRequest(
         job_id=keys.job,
         bucket=storage.bucket,
@@ -107,7 +111,15 @@ def _prepare(storage: Storage, keys: layout.WorkKeys, requests: bytes) -> None:
         lines=ROWS,
         total=ROWS,
         good=ROWS,
-        shards=(ShardRecord(number=1, requests=ROWS, bytes=len(requests), skipped=0),),
+        shards=(
+            ShardRecord(
+                number=1,
+                requests=ROWS,
+                bytes=len(requests),
+                skipped=0,
+                ids=IdsPlace(part=1, first=0, size=len(kept_ids)),
+            ),
+        ),
     )
     batch = Batch.from_api(
         {
@@ -121,6 +133,7 @@ def _prepare(storage: Storage, keys: layout.WorkKeys, requests: bytes) -> None:
     storage.put_json(layout.job_key(keys.job), request.to_json())
     storage.put_json(keys.job_record, record.to_json())
     storage.put_bytes(keys.shard(1, 1), requests)
+    storage.put_bytes(keys.custom_ids(1), kept_ids)
     entry = BoardEntry(stage=Stage.CREATED, requests=ROWS, batch=batch)
     Board(attempt=1, started_at=0.0, entries={1: entry}).save(storage, keys)
 

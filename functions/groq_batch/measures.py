@@ -6,7 +6,8 @@ job are summed without reading a row again, and all of them are bounded, whateve
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -70,16 +71,14 @@ class Histogram:
         count = self.count
         return self.total / count if count else None
 
-    def add(self, value: int) -> None:
-        """Count a whole number from 0."""
-        value = min(value, LARGEST_VALUE)
-        bucket = bucket_of(value)
-        self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
-        self.total += value
-        if self.least is None or value < self.least:
-            self.least = value
-        if self.most is None or value > self.most:
-            self.most = value
+    def add_all(self, values: Collection[int]) -> None:
+        """Count whole numbers from 0."""
+        if not values:
+            return
+        if max(values) > LARGEST_VALUE:
+            values = [min(value, LARGEST_VALUE) for value in values]
+        least, most = min(values), max(values)
+        self.merge(Histogram(Counter(map(bucket_of, values)), sum(values), least, most))
 
     def merge(self, other: Histogram) -> None:
         """Count what another histogram has counted."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Annotated
 
@@ -61,8 +60,7 @@ class RowOutcome(Enum):
     FINAL = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """Tokens of an answer."""
 
     prompt_tokens: int
@@ -70,8 +68,7 @@ class Usage:
     total_tokens: int
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True, gc=False):
     """A result row: whose it is, what it says, and what it used.
 
     Attributes:

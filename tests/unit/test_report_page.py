@@ -166,9 +166,9 @@ def test_summaries_of_an_older_version_leave_the_errors_to_the_report() -> None:
 def test_a_later_attempt_settles_what_an_earlier_one_left() -> None:
     first = ShardSummary(attempt=1, number=1, succeeded=1, failed=1)
     first.measures.failures.add("http_500", 2, "m")
-    first.measures.prompt_tokens.add(10)
+    first.measures.prompt_tokens.add_all([10])
     second = ShardSummary(attempt=2, number=1, succeeded=2)
-    second.measures.prompt_tokens.add(30)
+    second.measures.prompt_tokens.add_all([30])
     beside = Facts.of(None, [first, second], {})
     assert beside.failures is not None
     assert beside.failures.groups == {}
@@ -210,8 +210,7 @@ def test_batches_outside_of_the_job_stay_inside_of_the_drawing() -> None:
 )
 def test_histograms_of_few_values(values: list[int]) -> None:
     found = Histogram()
-    for value in values:
-        found.add(value)
+    found.add_all(values)
     drawing = draw_histogram(found, "x", wording.short)
     assert drawing.count('class="column"') >= 1
     check_drawing(drawing)
@@ -220,8 +219,7 @@ def test_histograms_of_few_values(values: list[int]) -> None:
 @given(st.lists(st.integers(0, 2**40), min_size=1, max_size=50))
 def test_histograms_stay_inside_of_their_drawing(values: list[int]) -> None:
     found = Histogram()
-    for value in values:
-        found.add(value)
+    found.add_all(values)
     check_drawing(draw_histogram(found, "x", wording.short))
 
 
