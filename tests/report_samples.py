@@ -96,9 +96,9 @@ def facts(text: Callable[[], str] = lambda: "") -> Facts:
     """Return what a page tells beside a report; ``text`` gives what stands after each name."""
     measures, failures = Measures(), Failures()
     for number in range(400):
-        measures.prompt_tokens.add(200 + number * number % 700)
-        measures.completion_tokens.add(number * 7919 % 4000)
-        measures.milliseconds.add(100 + number * 104_729 % 6000)
+        measures.prompt_tokens.add_all([200 + number * number % 700])
+        measures.completion_tokens.add_all([number * 7919 % 4000])
+        measures.milliseconds.add_all([100 + number * 104_729 % 6000])
     count_name(measures.finish_reasons, "stop" + text(), 380)
     count_name(measures.finish_reasons, "length" + text(), 20)
     failures.add("rate_limit" + text(), 17, "Too many." + text())
