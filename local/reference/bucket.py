@@ -10,7 +10,7 @@ from groq_batch import layout
 from local.reference.markdown import code, first_sentence, table
 
 _JOB = "requests-04ad86b59a21faf11acc"
-_SAMPLES: dict[str, Any] = {"attempt": 1, "number": 1, "phase": "scan"}
+_SAMPLES: dict[str, Any] = {"attempt": 1, "number": 1, "part": 1, "phase": "scan"}
 
 
 def deliveries() -> str:
