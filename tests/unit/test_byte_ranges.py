@@ -18,7 +18,11 @@ def pieces(data: bytes, size: int, read: list[int]) -> Iterator[bytes]:
 
 
 def owned(data: bytes, part: ByteRange, piece: int = 4) -> bytes:
-    return b"".join(owned_lines(pieces(data[part.read_from :], piece, []), part))
+    """Return the lines of a range, after a look whether they stand where they are said to."""
+    first, lines = owned_lines(pieces(data[part.read_from :], piece, []), part)
+    found = b"".join(lines)
+    assert data[first : first + len(found)] == found
+    return found
 
 
 def test_ranges_cover_a_file_without_gaps() -> None:
@@ -56,6 +60,8 @@ def test_all_lines_come_once_and_in_order(data: bytes, range_bytes: int, piece: 
     position = 0
     for part, lines in zip(parts, found, strict=True):
         if lines:
+            chunks = pieces(data[part.read_from :], piece, [])
+            assert owned_lines(chunks, part)[0] == position
             assert part.first <= position < part.end, "its first line begins in the range"
             assert position == 0 or data[position - 1 : position] == b"\n"
         position += len(lines)
@@ -65,13 +71,15 @@ def test_no_more_is_read_than_needed() -> None:
     data = b"".join(b"line %04d\n" % number for number in range(1000))
     read: list[int] = []
     part = ByteRange(1000, 2000)
-    lines = b"".join(owned_lines(pieces(data[part.read_from :], 100, read), part))
-    assert lines == data[1000:2000]
+    first, lines = owned_lines(pieces(data[part.read_from :], 100, read), part)
+    assert sum(read) <= 100, "where the first line begins is known before the others are read"
+    assert (first, b"".join(lines)) == (1000, data[1000:2000])
     assert sum(read) <= 1100
 
 
 def test_a_range_without_a_line_is_left_at_its_end() -> None:
     data = b"x" * 10_000 + b"\n"
     read: list[int] = []
-    assert list(owned_lines(pieces(data[999:], 100, read), ByteRange(1000, 2000))) == []
+    _, lines = owned_lines(pieces(data[999:], 100, read), ByteRange(1000, 2000))
+    assert list(lines) == []
     assert sum(read) <= 1100

@@ -7,7 +7,6 @@ from itertools import accumulate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch.checks import FirstLines
 from groq_batch.duplicates import (
     REPEAT_BYTES,
     USE_BYTES,
@@ -16,46 +15,73 @@ from groq_batch.duplicates import (
     find_repeats,
     repeats_of_range,
 )
+from groq_batch.first_uses import FirstLines, FirstUses
 
 KEY = b"0123456789abcdef"
 
 IDS = st.sampled_from(["a", "b", "c", "ä", "a" * 300, "0", "1", "2", "3", "\u2028"])
 
 
-def first_uses(ranges: list[list[str]], partitions: int) -> list[int | None]:
-    """Return for each line the line of its id's first use, found as the tasks find it."""
+Repeats = list[tuple[int, int]]
+
+
+def added(uses: FirstUses, ids: list[str], line: int, block: int) -> Repeats:
+    """Add ids a block at a time; returns the lines that repeat one, and those of the first use."""
+    found: Repeats = []
+    for begin in range(0, len(ids), block):
+        repeats = uses.add(ids[begin : begin + block], line + begin)
+        found += [(line + begin + place, first_line) for place, first_line in repeats]
+    return found
+
+
+def over_ranges(ranges: list[list[str]], partitions: int, block: int) -> Repeats:
+    """Find the repeated lines of a file as the tasks find them."""
     recorders = [UseRecorder(key=KEY, partitions=partitions) for _ in ranges]
     for recorder, ids in zip(recorders, ranges, strict=True):
-        for line, custom_id in enumerate(ids, start=1):
-            recorder.add(custom_id, line)
+        assert added(recorder, ids, 1, block) == []
     found = [
         find_repeats([bytes(recorder.partitions[partition]) for recorder in recorders])
         for partition in range(partitions)
     ]
     first_lines = list(accumulate(map(len, ranges), initial=1))
-    answers: list[int | None] = []
+    answers: Repeats = []
     for place, ids in enumerate(ranges):
         records = [repeats.get(place, b"") for repeats in found]
         known = KnownRepeats(repeats_of_range(records, place, first_lines))
-        answers += [
-            known.add(custom_id, first_lines[place] + offset)
-            for offset, custom_id in enumerate(ids)
-        ]
+        answers += added(known, ids, first_lines[place], block)
     return answers
 
 
-@given(ranges=st.lists(st.lists(IDS, max_size=12), max_size=6), partitions=st.integers(1, 5))
-def test_as_one_pass_finds_them(ranges: list[list[str]], partitions: int) -> None:
-    one_pass = FirstLines()
-    lines = [custom_id for ids in ranges for custom_id in ids]
-    expected = [one_pass.add(custom_id, line) for line, custom_id in enumerate(lines, start=1)]
-    assert first_uses(ranges, partitions) == expected
+@given(
+    ranges=st.lists(st.lists(IDS, max_size=12), max_size=6),
+    partitions=st.integers(1, 5),
+    block=st.integers(1, 13),
+)
+def test_as_one_pass_finds_them(ranges: list[list[str]], partitions: int, block: int) -> None:
+    ids = [custom_id for one in ranges for custom_id in one]
+    first_lines: dict[str, int] = {}
+    expected: Repeats = []
+    for line, custom_id in enumerate(ids, start=1):
+        if custom_id in first_lines:
+            expected.append((line, first_lines[custom_id]))
+        first_lines.setdefault(custom_id, line)
+    assert added(FirstLines(), ids, 1, block) == expected
+    assert over_ranges(ranges, partitions, block) == expected
+
+
+def test_repeats_on_lines_that_are_not_asked_for_are_passed_over() -> None:
+    """Lines without an id lie between those that are asked for."""
+    known = KnownRepeats(iter([(3, 1), (5, 2), (9, 1)]))
+    assert known.add(["a", "b"], 1) == []
+    assert known.add(["c", "d", "e"], 3) == [(0, 1), (2, 2)]
+    assert known.add(["f"], 8) == []
+    assert known.add(["g", "h"], 9) == [(0, 1)]
+    assert known.add(["i"], 11) == []
 
 
 def test_uses_are_spread_over_the_partitions() -> None:
     recorder = UseRecorder(key=KEY, partitions=4)
-    for line in range(1, 4001):
-        recorder.add(f"id-{line}", line)
+    assert recorder.add([f"id-{line}" for line in range(1, 4001)], 1) == []
     sizes = [len(records) // USE_BYTES for records in recorder.partitions]
     assert sum(sizes) == 4000
     assert all(900 < size < 1100 for size in sizes)
@@ -63,9 +89,9 @@ def test_uses_are_spread_over_the_partitions() -> None:
 
 def test_ranges_without_repeats_have_no_records() -> None:
     recorder = UseRecorder(key=KEY, partitions=1)
-    recorder.add("a", 1)
+    recorder.add(["a"], 1)
     again = UseRecorder(key=KEY, partitions=1)
-    again.add("a", 7)
+    again.add(["a"], 7)
     [uses], [more] = recorder.partitions, again.partitions
     found = find_repeats([bytes(uses), b"", bytes(more)])
     assert list(found) == [2]
@@ -77,6 +103,6 @@ def test_another_key_makes_other_digests() -> None:
     records = []
     for key in (KEY, KEY[::-1]):
         recorder = UseRecorder(key=key, partitions=1)
-        recorder.add("a", 1)
+        recorder.add(["a"], 1)
         records.append(bytes(recorder.partitions[0]))
     assert records[0] != records[1]

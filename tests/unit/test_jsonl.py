@@ -4,6 +4,7 @@ import gzip
 import io
 import tracemalloc
 import zlib
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -27,13 +28,22 @@ def chunked(draw: st.DrawFn, content: st.SearchStrategy[bytes]) -> list[bytes]:
     return [data[a:b] for a, b in zip([0, *places], [*places, len(data)], strict=True)]
 
 
-def read(chunks: list[bytes], limit: int = LIMIT) -> list[tuple[int, bytes, bool]]:
-    """Return number, bytes and whether it came in pieces, for each line."""
+def read(chunks: list[bytes], limit: int = LIMIT, **where: Any) -> list[tuple[int, bytes, bool]]:
+    """Return number, bytes and whether it came in pieces, for each line.
+
+    Whole lines come with their line ends, pieces without.
+    """
+    data = b"".join(chunks)
     found: list[tuple[int, bytes, bool]] = []
     pieces: list[bytes] = []
-    for item in split_lines(chunks, max_line_bytes=limit):
+    for item in split_lines(chunks, max_line_bytes=limit, **where):
         if isinstance(item, Lines):
             assert not pieces
+            assert item.lines
+            block = b"".join(item.lines)
+            assert data[item.offset : item.offset + len(block)] == block
+            place = item.offset
+            assert place == 0 or data[place - 1 : place] == b"\n" or data[:place] == BOM
             found += [(item.first + place, line, False) for place, line in enumerate(item.lines)]
         else:
             pieces.append(item.data)
@@ -46,14 +56,14 @@ def read(chunks: list[bytes], limit: int = LIMIT) -> list[tuple[int, bytes, bool
 
 def expected(data: bytes, limit: int = LIMIT) -> list[tuple[int, bytes, bool]]:
     """The same, from the whole file in memory."""
-    lines = data.removeprefix(BOM).split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    lines = [line.rstrip(b"\r") for line in lines]
-    return [
-        (number, line, len(line) > limit and bool(line.strip()))
-        for number, line in enumerate(lines, start=1)
-    ]
+    found = []
+    for number, line in enumerate(data.removeprefix(BOM).split(b"\n"), start=1):
+        content = line.rstrip(b"\r")
+        is_long = len(content) > limit and bool(content.strip())
+        found.append((number, content if is_long else line + b"\n", is_long))
+    number, last, is_long = found.pop()
+    last = last if is_long else last.removesuffix(b"\n")
+    return [*found, (number, last, is_long)] if last else found
 
 
 class TestSplitLines:
@@ -68,31 +78,56 @@ class TestSplitLines:
     def test_any_chunking_gives_the_lines_of_the_file(self, chunks: list[bytes]) -> None:
         assert read(chunks) == expected(b"".join(chunks))
 
+    def test_lines_stand_where_they_are_said_to(self) -> None:
+        """Offsets count a byte order mark, blank lines, line ends, and lines that are too long."""
+        data = BOM + b"one\r\n\n123456789\r\ntwo\nthree\n1234567890\nlast"
+        for size in (1, 2, 3, 5, 7, 100):
+            places = {
+                line: item.offset + sum(map(len, item.lines[:place]))
+                for item in split_lines(cut(data, size), max_line_bytes=LIMIT)
+                if isinstance(item, Lines)
+                for place, line in enumerate(item.lines)
+            }
+            assert places == {
+                line: data.index(line) if line.strip() else data.index(b"\n\n") + 1
+                for line in (b"one\r\n", b"\n", b"two\n", b"three\n", b"last")
+            }
+
+    def test_a_part_of_a_file(self) -> None:
+        """Its numbers go on, and a byte order mark is one at the beginning of the file alone."""
+        chunks = [BOM + b"a\n", b"b"]
+        assert read(chunks, first_line=7, begins_file=False) == [
+            (7, BOM + b"a\n", False),
+            (8, b"b", False),
+        ]
+        assert read(chunks, first_line=7) == [(7, b"a\n", False), (8, b"b", False)]
+
     @pytest.mark.parametrize("size", range(1, 12))
     def test_every_boundary(self, size: int) -> None:
         data = BOM + b"one\r\n\n two\r\r\n" + BOM + b"\n12345678\r\n123456789\r\n\r\nlast\r"
         assert read(cut(data, size)) == [
-            (1, b"one", False),
-            (2, b"", False),
-            (3, b" two", False),
-            (4, BOM, False),
-            (5, b"12345678", False),
+            (1, b"one\r\n", False),
+            (2, b"\n", False),
+            (3, b" two\r\r\n", False),
+            (4, BOM + b"\n", False),
+            (5, b"12345678\r\n", False),
             (6, b"123456789", True),
-            (7, b"", False),
-            (8, b"last", False),
+            (7, b"\r\n", False),
+            (8, b"last\r", False),
         ]
 
     @pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\u0085", "\v", "\f", "\x1c", "\r"])
     def test_only_0x0a_ends_a_line(self, separator: str) -> None:
         line = f"a{separator}b".encode()
-        assert read([line + b"\nc"]) == [(1, line, False), (2, b"c", False)]
+        assert read([line + b"\nc"]) == [(1, line + b"\n", False), (2, b"c", False)]
 
     @pytest.mark.parametrize("data", [b"", BOM])
     def test_nothing_is_no_line(self, data: bytes) -> None:
         assert read([data]) == []
 
     def test_a_last_line_without_end_counts(self) -> None:
-        assert read([b"a\nb"]) == read([b"a\nb\n"]) == [(1, b"a", False), (2, b"b", False)]
+        assert read([b"a\nb"]) == [(1, b"a\n", False), (2, b"b", False)]
+        assert read([b"a\nb\n"]) == [(1, b"a\n", False), (2, b"b\n", False)]
 
     def test_half_a_byte_order_mark_is_content(self) -> None:
         assert read([b"\xef", b"\xbb"]) == [(1, b"\xef\xbb", False)]
@@ -109,7 +144,7 @@ class TestSplitLines:
         first = next(items)
         assert first == LongLinePiece(1, b"x" * 20, is_last=False)
         assert seen == [0, 1]
-        assert list(items)[-1] == Lines(2, [b"short"])
+        assert list(items)[-1] == Lines(2, 51, [b"short\n"])
 
     def test_returns_within_a_long_line_are_kept_and_those_at_its_end_are_not(self) -> None:
         assert read([b"123456789", b"\r\r", b"\rx\r", b"\r", b"\nb"]) == [
@@ -122,7 +157,7 @@ class TestSplitLines:
 
     def test_a_long_blank_line_is_not_too_long(self) -> None:
         assert read([b" " * 20, b"\t" * 20, b"\r\nx"]) == [
-            (1, b" " * 20 + b"\t" * 20, False),
+            (1, b" " * 20 + b"\t" * 20 + b"\r\n", False),
             (2, b"x", False),
         ]
 
