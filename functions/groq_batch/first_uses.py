@@ -81,9 +81,14 @@ class FirstLines(FirstUses):
         """Build the table of the known hashes; the size is a power of two, and filled by 60 %."""
         table = array("I", [0]) * size
         mask = size - 1
-        for place, key in enumerate(islice(self._hashes, known), start=1):
+        hashes = self._hashes
+        for place, key in enumerate(islice(hashes, known), start=1):
             slot = key & mask
-            while table[slot]:
+            while first := table[slot]:
+                if hashes[first - 1] == key:
+                    # Used again: a slot for each use would make a file of one id endless to check.
+                    break
                 slot = (slot + 1) & mask
-            table[slot] = place
+            else:
+                table[slot] = place
         self._table, self._mask, self._room = table, mask, size * 3 // 5
