@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from groq_batch.held_uploads import HeldWriter
+from groq_batch.held_uploads import HeldUpload, HeldWriter
 from groq_batch.storage import Storage
 
 SMALLEST_COPY_BYTES = 6 * 1024 * 1024
@@ -70,6 +70,11 @@ class RequestUpload(HeldWriter):
         """Send what is left and wait until S3 has all parts."""
         self._end_stretch()
         super().seal()
+
+    def hold(self) -> HeldUpload:
+        """End the writing and return what completes the upload; see ``HeldWriter.hold``."""
+        self._end_stretch()
+        return super().hold()
 
     def abort(self) -> None:
         """Drop what was written."""

@@ -108,8 +108,9 @@ class ShardUploads:
         self._pool.shutdown()
         kept = {upload.upload_id for upload in keep}
         writers = (*self._ended, *self._unsealed(), self._ids, self._problems.writer)
+        dropped = [one for one in writers if one.upload_id not in kept]
         with ThreadPoolExecutor(max_workers=_DROPPED_AT_ONCE) as pool:
-            list(pool.map(HeldWriter.abort, (one for one in writers if one.upload_id not in kept)))
+            list(pool.map(lambda one: one.abort(), dropped))
 
     def _begin(self, number: int) -> None:
         """Go on with a shard; the one before is complete."""
