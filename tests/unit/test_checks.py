@@ -6,7 +6,7 @@ import json
 import math
 import re
 import tracemalloc
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -17,12 +17,15 @@ from groq_batch.checks import (
     ALLOWED_URLS,
     MAX_NESTING,
     MAX_SHOWN_CHARACTERS,
+    BadLine,
     CheckedRequest,
+    GoodLines,
     LineChecker,
     Problem,
     problem_row,
     shown,
 )
+from groq_batch.cost import ModelEstimate, ModelEstimates
 
 SECRET = "Xyzzy"
 """Stands wherever a line may hold content; no sentence may repeat it."""
@@ -57,7 +60,42 @@ def dump(value: object) -> bytes:
 
 
 def check(data: bytes) -> CheckedRequest | Problem:
-    return LineChecker().check(7, data)
+    """Check a line both ways, which must agree."""
+    careful = LineChecker().check(7, data)
+    assert_agree(list(LineChecker().check_lines(7, [data + b"\n"])), careful, data)
+    return careful
+
+
+def assert_agree(
+    found: Sequence[GoodLines | BadLine], careful: CheckedRequest | Problem, data: bytes
+) -> None:
+    """Compare what was found in a block of one line with what the careful way says of the line."""
+    if isinstance(careful, Problem):
+        assert found == [BadLine(data, careful)]
+        return
+    line = data + b"\n"
+    (good,) = found
+    assert isinstance(good, GoodLines)
+    (estimate,) = good.models.values()
+    if estimate.body_bytes != careful.body_bytes:
+        assert has_equal_keys(data), "of equal keys the size may be that of all values"
+        assert careful.body_bytes < estimate.body_bytes < len(data)
+    assert good == GoodLines(
+        0,
+        [line],
+        len(line),
+        is_as_given=True,
+        custom_ids=[careful.custom_id],
+        models={
+            careful.model: ModelEstimate(1, estimate.body_bytes, careful.max_output_tokens or 0)
+        },
+    )
+
+
+def has_equal_keys(data: bytes) -> bool:
+    """Tell whether a key of the line itself, not of its values, stands twice."""
+    pairs: list[tuple[str, Any]] = json.loads(data, object_pairs_hook=list)
+    return len({name for name, _ in pairs}) < len(pairs)
 
 
 def checked(data: bytes) -> CheckedRequest:
@@ -96,6 +134,18 @@ class TestGoodRequests:
             pytest.param(
                 request().replace(b'{"custom_id"', b'{"body": {}, "method": "GET", "custom_id"'),
                 id="the last of two bodies counts",
+            ),
+            pytest.param(
+                request().replace(b'{"custom_id"', b'{"body": {"model": "x"}, "custom_id"'),
+                id="the last of two good bodies counts",
+            ),
+            pytest.param(
+                request().replace(b'{"custom_id"', b'{"custom_id": "{", "custom_id"'),
+                id="the last of two good ids counts",
+            ),
+            pytest.param(
+                with_body(stream=False).replace(b'"model"', b'"stream": true, "model"'),
+                id="the last of two streams counts",
             ),
         ],
     )
@@ -293,11 +343,14 @@ def test_problems(data: bytes, custom_id: str | None, code: str, words: str) -> 
     ],
 )
 def test_the_first_problem_in_order_is_told(data: bytes, code: str) -> None:
+    used = request(custom_id="used")
     checker = LineChecker()
-    assert isinstance(checker.check(1, request(custom_id="used")), CheckedRequest)
+    assert isinstance(checker.check(1, used), CheckedRequest)
     found = checker.check(2, data)
     assert isinstance(found, Problem)
     assert found.code == code
+    _, in_block = LineChecker().check_lines(1, [used + b"\n", data + b"\n"])
+    assert in_block == BadLine(data, found)
 
 
 class TestNesting:
@@ -319,6 +372,36 @@ class TestNesting:
         found = problem(self.nested(depth, kind))
         assert (found.custom_id, found.code) == (None, "invalid_json")
         assert str(MAX_NESTING) in found.message
+
+    @pytest.mark.parametrize("kind", ["[", "{"])
+    @pytest.mark.parametrize("before", [0, 100, 248, 252, 700, 1100, 5000])
+    @pytest.mark.parametrize("behind", [0, 2000])
+    def test_wherever_the_brackets_stand(self, kind: str, before: int, behind: int) -> None:
+        """Lines without a bracket beyond their first bytes are not looked at more closely."""
+        for depth, is_good in ((MAX_NESTING, True), (MAX_NESTING + 1, False)):
+            data = self.nested(depth, kind)
+            data = data.replace(b'"body": {', b'"body": {"p": "%s", ' % (b"p" * before))
+            data = data.replace(b"}}", b', "q": "%s"}}' % (b"q" * behind))
+            assert isinstance(check(data), CheckedRequest) == is_good
+
+    @pytest.mark.parametrize("kind", ["[", "{"])
+    def test_before_the_first_key_that_matters(self, kind: str) -> None:
+        for depth, is_good in ((MAX_NESTING, True), (MAX_NESTING + 1, False)):
+            data = self.nested(depth, kind)
+            (nest,) = re.findall(rb', ("x": .*)}}\Z', data)
+            early = data.replace(b", " + nest, b"").replace(
+                b'{"custom_id"', b'{"body": {"model": "m", ' + nest + b'}, "custom_id"'
+            )
+            assert isinstance(check(early), CheckedRequest) == is_good
+
+    @pytest.mark.parametrize("place", [0, 1, 4])
+    def test_one_deep_line_among_others(self, place: int) -> None:
+        lines = [request(custom_id=str(number)) + b"\n" for number in range(5)]
+        lines[place] = self.nested(MAX_NESTING + 1) + b"\n"
+        found = list(LineChecker().check_lines(1, lines))
+        (bad,) = [one for one in found if isinstance(one, BadLine)]
+        assert (bad.problem.line, bad.problem.code) == (place + 1, "invalid_json")
+        assert sum(len(one.lines) for one in found if isinstance(one, GoodLines)) == 4
 
     def test_the_limit_does_not_depend_on_the_calls_under_way(self) -> None:
         def deeper(frames: int, data: bytes) -> CheckedRequest | Problem:
@@ -382,6 +465,8 @@ class TestDuplicates:
         assert isinstance(found, Problem)
         assert (found.custom_id, found.code) == ("a-1", "duplicate_custom_id")
         assert "on line 1." in found.message
+        _, in_block = LineChecker().check_lines(1, [first + b"\n", second + b"\n"])
+        assert in_block == BadLine(second, found)
 
     @pytest.mark.parametrize(
         "first", [request()[:-1], request() + b"\xff", request() + b"x", b'["a-1"]']
@@ -429,8 +514,9 @@ class TestDuplicates:
         assert fresh == count
         assert held < 50 * count
         assert peak < 60 * count
-        for number in (1, 2, 614, 615, 2457, 2458, 39_321, 39_322, count):
-            found = checker.check(count + 1, lines[number - 1])
+        seen = (1, 2, 614, 615, 2457, 2458, 39_321, 39_322, count)
+        for place, number in enumerate(seen, start=count + 1):
+            found = checker.check(place, lines[number - 1])
             assert isinstance(found, Problem)
             assert f"on line {number}." in found.message
 
@@ -586,16 +672,207 @@ def expected_verdict(data: bytes) -> tuple[Any, ...]:
 @example(request().replace(b"a-1", rb"\ud83d\ude00"))
 @example(request().replace(b'"body": {', b'"body": {"x": "' + rb"\ud83d" + b'", '))
 def test_both_ways_come_to_the_expected_verdict(data: bytes) -> None:
+    assert verdict(check(data)) == expected_verdict(data)
     # White space after a request changes nothing of it, and keeps it off the fast way.
-    fast, careful = check(data), check(data + b" ")
-    assert verdict(fast) == verdict(careful) == expected_verdict(data)
+    assert verdict(check(data + b" ")) == expected_verdict(data)
 
 
 @given(json_objects(["model", "messages"], ["other", "max_tokens"]), st.text(min_size=1))
 def test_both_ways_measure_the_body(body: str, custom_id: str) -> None:
     line = json.dumps({**REQUEST, "custom_id": custom_id, "body": "@"})
     data = line.replace('"body": "@"', f'"body": {body}').encode()
-    fast, careful = check(data), check(data + b" ")
-    if isinstance(fast, CheckedRequest):
-        assert fast == careful
-        assert fast.body_bytes == len(body.encode())
+    found = check(data)
+    if isinstance(found, CheckedRequest):
+        assert found == check(data + b" ")
+        assert found.body_bytes == len(body.encode())
+
+
+# -- blocks of lines -------------------------------------------------------------------------------
+
+IDS = st.integers(0, 12).map("id-{}".format)
+MODELS = st.sampled_from(["m", "n", "openai/gpt-oss-20b", "é", "x" * 600])
+USUAL = st.builds(
+    lambda custom_id, model, limits: request(
+        custom_id=custom_id, body={**BODY, "model": model, **limits}
+    ),
+    st.integers(0, 10**6).map(str) | IDS,
+    MODELS,
+    st.sampled_from([{}, {}, {"max_tokens": 7}, {"max_completion_tokens": 9, "max_tokens": 7}]),
+)
+ACCENTS = st.builds(
+    lambda custom_id, text: request(custom_id=custom_id, body={**BODY, "x": text}),
+    IDS | st.sampled_from(["é", "日本", "😀"]),
+    st.sampled_from(["é", "\u2028", "😀" * 300, "{[" * 300]),
+)
+UNUSUAL: Sequence[Callable[[bytes], bytes]] = [
+    lambda line: b" " + line,
+    lambda line: line + b"\t",
+    lambda line: line[:-1] + b" }",
+    lambda line: line.replace(b'{"custom_id": "', b'{"custom_id": "{'),
+    lambda line: line.replace(b'{"custom_id": "', rb'{"custom_id": "\u007b'),
+    lambda line: line.replace(b'{"custom_id": "', rb'{"custom_id": "\ud83d\ude00'),
+    lambda line: line.replace(b'{"custom_id"', b'{"note": {}, "custom_id"'),
+    lambda line: line.replace(b'{"custom_id"', rb'{"custom\u005fid"'),
+    lambda line: dump(dict(reversed(json.loads(line).items()))),
+    lambda line: line.replace(b'"body": {', b'"body": {"stream": false, '),
+    lambda line: line.replace(b'"body": {', b'"body": {"max_tokens": 7.0, '),
+    lambda line: line.replace(b'"body": {', b'"body": {"max_completion_tokens": -1, '),
+    lambda line: line.replace(b'"body": {', b'"body": {"service_tier": null, '),
+    lambda line: line.replace(b'"body": {', b'"body": {"x": %s, ' % (b"[" * 498 + b"]" * 498)),
+    lambda line: line.replace(b'"body": {', b'"body": {"x": "%s", ' % (b"[" * 2000)),
+]
+SPOILING: Sequence[Callable[[bytes], bytes]] = [
+    lambda line: line[:-1],
+    lambda line: line + b"}",
+    lambda line: line * 2,
+    lambda line: line.replace(b"POST", b"PUT"),
+    lambda line: line.replace(b"/v1/", b"/v2/"),
+    lambda line: line.replace(b'"body": {', b'"body": {"stream": true, '),
+    lambda line: line.replace(b'"body": {', b'"body": {"service_tier": "auto", '),
+    lambda line: line.replace(b'"model"', b'"Model"'),
+    lambda line: line.replace(b'"custom_id": "', b'"custom_id": 5, "x": "'),
+    lambda line: line.replace(b'"custom_id"', b'"id"'),
+    lambda line: line.replace(b'"body": {', b'"body": {"x": "\xe9", '),
+    lambda line: line.replace(b'"body": {', b'"body": {"x": "\xe2\x82", '),
+    lambda line: line.replace(b'"body": {', rb'"body": {"x": "\ud83d", '),
+    lambda line: line.replace(b'"body": {', b'"body": {"x": %s, ' % (b"[" * 499 + b"]" * 499)),
+    lambda line: line.replace(b'{"custom_id": "', b'{"custom_id": "\xff'),
+    lambda line: b"\xef\xbb\xbf" + line,
+    lambda _line: b"[]",
+    lambda _line: b"{}",
+    lambda _line: b"{",
+    lambda _line: b"\x1f\x8b",
+]
+BLANKS = st.sampled_from([b"", b" ", b"\t ", b"\r", b" \r\r"])
+
+
+def changed(changes: Sequence[Callable[[bytes], bytes]]) -> st.SearchStrategy[bytes]:
+    return st.builds(lambda change, line: change(line), st.sampled_from(changes), USUAL)
+
+
+@st.composite
+def blocks(draw: st.DrawFn) -> list[bytes]:
+    """Lines of all kinds with line ends: long runs of usual ones, and others among them."""
+    kinds = [USUAL, ACCENTS, changed(UNUSUAL), changed(SPOILING), BLANKS]
+    lines: list[bytes] = []
+    for _ in range(draw(st.integers(1, 5))):
+        lines += draw(st.lists(USUAL, max_size=12))
+        lines += draw(st.lists(st.one_of(kinds), max_size=4))
+    lines = lines or [draw(st.one_of(kinds))]
+    ends = draw(st.sampled_from([[b"\n"], [b"\n"], [b"\r\n"], [b"\n", b"\r\n", b"\r\r\n"]]))
+    lines = [line + draw(st.sampled_from(ends)) for line in lines]
+    if draw(st.booleans()):
+        lines[-1] = lines[-1].removesuffix(b"\n")
+    return lines if lines[-1] else lines[:-1]
+
+
+def expected_of(lines: Sequence[bytes]) -> tuple[list[object], ModelEstimates]:
+    """What the careful way finds in lines: a good line's place and id, a bad line's problem."""
+    checker, models = LineChecker(), ModelEstimates()
+    expected: list[object] = []
+    for number, line in enumerate(lines, start=1):
+        data = line.rstrip(b"\r\n")
+        if not data.strip():
+            continue
+        found = checker.check(number, data)
+        if isinstance(found, Problem):
+            expected.append(BadLine(data, found))
+        else:
+            expected.append((number, data + b"\n", found.custom_id))
+            models[found.model].add(found.body_bytes, found.max_output_tokens)
+    return expected, models
+
+
+def assert_describes(good: GoodLines, lines: Sequence[bytes]) -> None:
+    """Compare what is said of good lines with the lines that were given."""
+    stretch = list(lines[good.place : good.place + len(good.lines)])
+    assert good.lines == [line.rstrip(b"\r\n") + b"\n" for line in stretch]
+    assert good.size == sum(map(len, good.lines))
+    assert len(good.custom_ids) == len(good.lines) > 0
+    assert sum(one.requests for one in good.models.values()) == len(good.lines)
+    if good.is_as_given:
+        assert good.lines == stretch
+    elif not lines[0].endswith(b"\r\n"):
+        # Of lines that end as Windows ends them the bytes are new, whatever they are.
+        assert good.lines != stretch
+
+
+@given(blocks(), st.integers(1, 40))
+def test_many_lines_are_checked_as_each_of_them_is(lines: list[bytes], size: int) -> None:
+    for sizes in (size, len(lines) or 1):
+        checker, models = LineChecker(), ModelEstimates()
+        found: list[object] = []
+        for begin in range(0, len(lines), sizes):
+            block = lines[begin : begin + sizes]
+            for one in checker.check_lines(begin + 1, block):
+                if isinstance(one, BadLine):
+                    found.append(one)
+                    continue
+                assert_describes(one, block)
+                models.merge(one.models)
+                numbers = range(begin + 1 + one.place, begin + 1 + one.place + len(one.lines))
+                found += zip(numbers, one.lines, one.custom_ids, strict=True)
+        assert (found, models) == expected_of(lines)
+
+
+class TestBlocks:
+    def test_usual_lines_come_as_one_stretch_as_they_were_given(self) -> None:
+        lines = [request(custom_id=str(number)) + b"\n" for number in range(1000)]
+        (found,) = LineChecker().check_lines(1, lines)
+        assert isinstance(found, GoodLines)
+        assert (found.place, found.lines, found.is_as_given) == (0, lines, True)
+        assert found.custom_ids == [str(number) for number in range(1000)]
+
+    @pytest.mark.parametrize("change", SPOILING)
+    @pytest.mark.parametrize("place", [0, 1, 9])
+    def test_a_bad_line_leaves_the_others_good(
+        self, change: Callable[[bytes], bytes], place: int
+    ) -> None:
+        lines = [request(custom_id=str(number)) for number in range(10)]
+        lines[place] = change(lines[place])
+        found = list(LineChecker().check_lines(1, [line + b"\n" for line in lines]))
+        (bad,) = [one for one in found if isinstance(one, BadLine)]
+        assert bad.problem.line == place + 1
+        good = [one for one in found if isinstance(one, GoodLines)]
+        assert sum(len(one.lines) for one in good) == 9
+
+    @pytest.mark.parametrize("change", UNUSUAL)
+    @pytest.mark.parametrize("place", [0, 1, 9])
+    def test_an_unusual_line_is_good_and_so_are_the_others(
+        self, change: Callable[[bytes], bytes], place: int
+    ) -> None:
+        lines = [request(custom_id=str(number)) for number in range(10)]
+        lines[place] = change(lines[place])
+        given_lines = [line + b"\n" for line in lines]
+        found = list(LineChecker().check_lines(1, given_lines))
+        assert all(isinstance(one, GoodLines) and one.is_as_given for one in found)
+        assert [line for one in found for line in one.lines] == given_lines  # type: ignore[union-attr]
+
+    def test_windows_line_ends(self) -> None:
+        lines = [request(custom_id=str(number)) + b"\r\n" for number in range(100)]
+        (found,) = LineChecker().check_lines(1, lines)
+        assert isinstance(found, GoodLines)
+        assert not found.is_as_given
+        assert found.lines == [line[:-2] + b"\n" for line in lines]
+
+    def test_duplicates_within_and_between_blocks(self) -> None:
+        checker = LineChecker()
+        ids = ["a", "b", "a", "c", "a", "b"]
+        lines = [request(custom_id=custom_id) + b"\n" for custom_id in ids]
+        for number, repeats in ((1, {3: 1, 5: 1, 6: 2}), (11, {11: 1, 12: 2, 13: 1, 14: 4, 15: 1})):
+            bad = [one for one in checker.check_lines(number, lines) if isinstance(one, BadLine)]
+            for line, first in repeats.items():
+                (problem,) = [one.problem for one in bad if one.problem.line == line]
+                assert problem.code == "duplicate_custom_id"
+                assert f"on line {first}." in problem.message
+            assert len(bad) == len(repeats) + (number == 11)
+
+    def test_models_beyond_those_that_are_told_apart_count_as_one(self) -> None:
+        lines = [
+            request(custom_id=str(number), body={"model": f"m-{number}"}) + b"\n"
+            for number in range(1500)
+        ]
+        (found,) = LineChecker().check_lines(1, lines)
+        assert isinstance(found, GoodLines)
+        assert len(found.models) == 1001
+        assert found.models["(other models)"].requests == 500

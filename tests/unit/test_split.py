@@ -6,18 +6,25 @@ import gzip
 import itertools
 import json
 import tracemalloc
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from groq_batch.byte_ranges import divide, owned_lines
 from groq_batch.checks import MAX_SHOWN_CHARACTERS
+from groq_batch.first_uses import FirstLines
+from groq_batch.jsonl import NotGzipError, decompress
 from groq_batch.split import (
     MAX_KEPT_PROBLEMS,
+    FilePart,
+    IdsPlace,
     InputSummary,
+    NullSink,
     ShardSummary,
     SplitLimits,
     split_input,
@@ -45,6 +52,9 @@ def sized(custom_id: str, size: int) -> bytes:
     return line
 
 
+Taker = TypeVar("Taker", bound="Bytes")
+
+
 class Bytes:
     """Takes bytes, and counts the writes."""
 
@@ -58,31 +68,60 @@ class Bytes:
 
 
 @dataclass
-class Sink:
-    """Keeps everything, and sees to it that one shard is done before the next begins."""
+class Requests(Bytes):
+    """Takes request lines, and compares those that are said to stand in the input with it."""
 
-    shards: dict[int, Bytes] = field(default_factory=dict)
+    source: bytes
+    in_place: int = 0
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def write_lines(self, lines: list[bytes], size: int, offset: int | None) -> None:
+        data = b"".join(lines)
+        assert size == len(data) > 0
+        assert all(line.endswith(b"\n") for line in lines)
+        if offset is not None:
+            assert self.source[offset : offset + size] == data
+            self.in_place += size
+        self.write(data)
+
+
+@dataclass
+class Sink:
+    """Keeps everything, and sees to it that one shard is done before the next begins.
+
+    Attributes:
+        source: The content of the input, which offsets refer to.
+    """
+
+    source: bytes = b""
+    shards: dict[int, Requests] = field(default_factory=dict)
     indexes: dict[int, Bytes] = field(default_factory=dict)
     raws: dict[int, Bytes] = field(default_factory=dict)
+    ids: Bytes = field(default_factory=Bytes)
     problem_rows: Bytes = field(default_factory=Bytes)
     newest: int = 1
 
-    def shard(self, number: int) -> Bytes:
-        return self._of(self.shards, number)
+    def shard(self, number: int) -> Requests:
+        return self._of(self.shards, number, Requests(self.source))
+
+    def custom_ids(self) -> Bytes:
+        return self.ids
 
     def skipped_index(self, number: int) -> Bytes:
-        return self._of(self.indexes, number)
+        return self._of(self.indexes, number, Bytes())
 
     def skipped_raw(self, number: int) -> Bytes:
-        return self._of(self.raws, number)
+        return self._of(self.raws, number, Bytes())
 
     def problems(self) -> Bytes:
         return self.problem_rows
 
-    def _of(self, kind: dict[int, Bytes], number: int) -> Bytes:
+    def _of(self, kind: dict[int, Taker], number: int, new: Taker) -> Taker:
         assert number in (self.newest, self.newest + 1)
         self.newest = number
-        return kind.setdefault(number, Bytes())
+        return kind.setdefault(number, new)
 
 
 @dataclass
@@ -105,6 +144,22 @@ class Split:
     @property
     def codes(self) -> list[tuple[int | None, str]]:
         return [(row["line"], row["code"]) for row in self.problems]
+
+    @property
+    def custom_ids(self) -> list[list[str]]:
+        """The ids of each shard, as they are read by later steps."""
+        data = bytes(self.sink.ids.data)
+        found, end = [], 0
+        for shard in self.summary.shards:
+            assert shard.ids.first == end, "the ids of shards follow each other"
+            end += shard.ids.size
+            found.append([json.loads(row) for row in data[shard.ids.first : end].splitlines()])
+        assert end == len(data)
+        return found
+
+    @property
+    def lines_at_fault(self) -> list[int]:
+        return [row["line"] for row in self.problems if row["line"] is not None]
 
     def region(self, number: int) -> list[bytes]:
         """Return the lines of a shard's region in order, as later steps put them together."""
@@ -130,8 +185,8 @@ def split(
     gzipped: bool = False,
     check_only: bool = False,
 ) -> Split:
-    sink = Sink()
-    chunks = [data] if isinstance(data, bytes) else data
+    chunks = [data] if isinstance(data, bytes) else list(data)
+    sink = Sink(unpacked(chunks) if gzipped else b"".join(chunks))
     summary = split_input(
         chunks,
         gzipped=gzipped,
@@ -141,6 +196,15 @@ def split(
         check_only=check_only,
     )
     return Split(summary, sink)
+
+
+def unpacked(chunks: list[bytes]) -> bytes:
+    """Return the content of gzip, as far as it can be read."""
+    content = b""
+    with suppress(NotGzipError):
+        for piece in decompress(chunks):
+            content += piece
+    return content
 
 
 def cut(data: bytes, size: int) -> list[bytes]:
@@ -184,12 +248,17 @@ class File:
         return [line for line in stripped if line.strip()]
 
 
+ENDS = (b"\n", b"\r\n", b"\r\r\n")
+
+
 @st.composite
-def files(draw: st.DrawFn) -> File:
+def files(draw: st.DrawFn, ends: Sequence[bytes] = ENDS) -> File:
+    # In most files all lines end alike.
+    ends = draw(st.sampled_from([ends, *([end] for end in ends)]))
     lines = draw(st.lists(LINES, max_size=25))
     data = draw(st.sampled_from([b"", BOM]))
     for line in lines:
-        data += line + draw(st.sampled_from([b"\n", b"\r\n", b"\r\r\n"]))
+        data += line + draw(st.sampled_from(ends))
     if lines and lines[-1] and draw(st.booleans()):
         data = data.removesuffix(b"\n")
     lines = data.removesuffix(b"\n").split(b"\n") if data.removeprefix(BOM) else []
@@ -238,7 +307,6 @@ def test_every_shard_fits_and_is_as_full_as_can_be(
 def test_the_problems_are_those_of_the_lines(file: File, limits: SplitLimits) -> None:
     found = split(file.chunks, limits, skip=True)
     summary = found.summary
-    lines_at_fault = [row["line"] for row in found.problems if row["line"] is not None]
     good = b"".join(found.shards).split(b"\n")[:-1]
     expected, rest = [], iter([*good, None])
     wanted = next(rest)
@@ -251,7 +319,7 @@ def test_the_problems_are_those_of_the_lines(file: File, limits: SplitLimits) ->
         else:
             expected.append(number)
     assert wanted is None
-    assert lines_at_fault == expected
+    assert found.lines_at_fault == expected
     assert len(expected) == summary.invalid
     assert summary.problems_total == len(found.problems)
 
@@ -276,6 +344,75 @@ def test_cuts_and_compression_change_nothing(
             assert {n: bytes(one.data) for n, one in ours.items()} == {
                 n: bytes(one.data) for n, one in theirs.items()
             }
+
+
+@given(files(), LIMITS, st.booleans())
+def test_the_ids_stand_by_shard_in_the_order_of_the_lines(
+    file: File, limits: SplitLimits, skip: bool
+) -> None:
+    found = split(file.chunks, limits, skip=skip)
+    assert found.custom_ids == [
+        [json.loads(line)["custom_id"] for line in shard.split(b"\n")[:-1]]
+        for shard in found.shards
+    ]
+    assert {shard.ids.part for shard in found.summary.shards} <= {1}
+
+
+@given(files(ends=[b"\n"]), LIMITS)
+def test_what_ends_with_line_feeds_is_written_as_it_stands(file: File, limits: SplitLimits) -> None:
+    """Only a last line without line end is not: the sink compares all others with the input."""
+    found = split(file.chunks, limits, skip=True)
+    in_place = sum(shard.in_place for shard in found.sink.shards.values())
+    written = sum(map(len, found.shards))
+    ends_open = not file.data.endswith(b"\n") and len(file.lines) not in found.lines_at_fault
+    if b"\r" not in file.data and file.lines:
+        assert written - in_place == (len(file.content[-1]) + 1 if ends_open else 0)
+
+
+@given(files(), LIMITS, st.booleans(), st.integers(1, 2000), st.integers(1, 300))
+def test_parts_of_a_file_give_what_the_whole_file_gives(
+    file: File, limits: SplitLimits, skip: bool, range_bytes: int, chunk_bytes: int
+) -> None:
+    """Of a part the offsets count from its own beginning, as those of its ids do."""
+    first_uses, lines, shards = FirstLines(), 0, 0
+    good: list[bytes] = []
+    problems: list[dict[str, Any]] = []
+    for number, part in enumerate(divide(len(file.data), range_bytes), start=1):
+        first, rest = owned_lines(cut(file.data[part.read_from :], chunk_bytes), part)
+        sink = Sink(file.data[first:], newest=shards + 1)
+        summary = split_input(
+            rest,
+            gzipped=False,
+            limits=limits,
+            skip_invalid=True,
+            sink=sink,
+            part=FilePart(
+                number=number,
+                begins_file=first == 0,
+                first_line=lines + 1,
+                first_shard=shards + 1,
+                first_uses=first_uses,
+            ),
+        )
+        found = Split(summary, sink)
+        assert [shard.number for shard in summary.shards] == [
+            shards + place for place in range(1, len(summary.shards) + 1)
+        ]
+        assert {shard.ids.part for shard in summary.shards} <= {number}
+        written = [
+            bytes(sink.shards[shard.number].data).split(b"\n")[:-1] for shard in summary.shards
+        ]
+        assert found.custom_ids == [
+            [json.loads(line)["custom_id"] for line in shard] for shard in written
+        ]
+        good += itertools.chain.from_iterable(written)
+        problems += found.problems
+        lines += summary.lines
+        shards += len(summary.shards)
+    whole = split(file.data, limits, skip=True)
+    assert good == b"".join(whole.shards).split(b"\n")[:-1]
+    assert problems == [row for row in whole.problems if row["line"] is not None]
+    assert lines == whole.summary.lines
 
 
 @given(files(), LIMITS)
@@ -329,9 +466,9 @@ class TestShards:
         found = split(b"".join(lines), limits)
         assert found.shards == [lines[0] + lines[1], lines[2] + lines[3], lines[4]]
         assert found.summary.shards == [
-            ShardSummary(1, 2, len(lines[0]) * 2),
-            ShardSummary(2, 2, len(lines[0]) * 2),
-            ShardSummary(3, 1, len(lines[0])),
+            ShardSummary(1, 2, len(lines[0]) * 2, ids=IdsPlace(1, 0, 8)),
+            ShardSummary(2, 2, len(lines[0]) * 2, ids=IdsPlace(1, 8, 8)),
+            ShardSummary(3, 1, len(lines[0]), ids=IdsPlace(1, 16, 4)),
         ]
 
     def test_a_shard_holds_at_most_so_many_bytes_with_line_ends(self) -> None:
@@ -380,8 +517,10 @@ class TestShards:
 
     def test_lines_are_written_in_blocks(self) -> None:
         lines = [request(str(number)) for number in range(5000)]
-        found = split(cut(b"\n".join(lines), 100_000))
-        assert found.sink.shards[1].writes <= 4
+        chunks = cut(b"\n".join(lines), 100_000)
+        found = split(chunks)
+        # The last line stands alone: it has no line end.
+        assert found.sink.shards[1].writes == found.sink.ids.writes == len(chunks) + 1
         assert found.shards == [b"\n".join(lines) + b"\n"]
 
 
@@ -551,23 +690,10 @@ def test_what_the_models_are_asked_to_do() -> None:
 class TestMemory:
     """The file is never held: neither its lines, nor its shards, nor its problems."""
 
-    class Nowhere:
-        def write(self, data: bytes | bytearray | memoryview) -> None:
-            pass
-
-    class NullSink:
-        def shard(self, number: int) -> TestMemory.Nowhere:
-            return TestMemory.Nowhere()
-
-        skipped_index = skipped_raw = shard
-
-        def problems(self) -> TestMemory.Nowhere:
-            return TestMemory.Nowhere()
-
     def peak(self, chunks: Iterator[bytes], *, skip: bool) -> tuple[InputSummary, int]:
         tracemalloc.start()
         summary = split_input(
-            chunks, gzipped=False, limits=ROOMY, skip_invalid=skip, sink=self.NullSink()
+            chunks, gzipped=False, limits=ROOMY, skip_invalid=skip, sink=NullSink()
         )
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
