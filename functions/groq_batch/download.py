@@ -526,7 +526,11 @@ class _Settlement:
         yield from good
 
     def _custom_ids(self, shard: ShardRecord, lines: _RequestLines) -> Iterator[str]:
-        """Yield the ids of the shard's requests in order."""
+        """Yield the ids of the shard's requests in order.
+
+        Raises:
+            ValueError: There are not as many as the plan says.
+        """
         ids = shard.ids
         if not ids.part:
             # They were not kept when this job was prepared.
@@ -534,9 +538,16 @@ class _Settlement:
                 yield _custom_id.decode(lines.line(place)).custom_id
             return
         key = self.keys.custom_ids(ids.part)
+        count = 0
         with closing(self.storage.chunks(key, first=ids.first, length=ids.size)) as pieces:
             for line in LineReader(pieces):
+                count += 1
                 yield _text.decode(line)
+        if count != shard.requests:
+            raise ValueError(
+                f"{key} has {count} ids for shard {shard.number}, not {shard.requests} as the plan "
+                f"says"
+            )
 
     def _sent_lines(self) -> _SentLines:
         if self.attempt == 1:
