@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from groq_batch.checks import (
@@ -797,6 +797,7 @@ def assert_describes(good: GoodLines, lines: Sequence[bytes]) -> None:
         assert good.lines != stretch
 
 
+@settings(deadline=None)
 @given(blocks(), st.integers(1, 40))
 def test_many_lines_are_checked_as_each_of_them_is(lines: list[bytes], size: int) -> None:
     for sizes in (size, len(lines) or 1):
