@@ -8,6 +8,7 @@ from pathlib import Path
 
 from local.groq_simulator.accounting import Accounting
 from local.groq_simulator.batches import Batch
+from local.groq_simulator.fates import Fate
 from local.groq_simulator.files import FileStore
 from local.groq_simulator.input_checks import InputScan, problem, scan_input
 from local.groq_simulator.outcomes import Rules
@@ -169,7 +170,8 @@ class Engine:
 
     def _end(self, batch: Batch, status: str, now: float) -> bool:
         finished = self._workers.finished(batch)
-        if finished and status == "completed":
+        is_as_begun = self._rules.are_none and batch.fate == Fate()
+        if finished and status == "completed" and is_as_begun:
             self._files.adopt(finished.files)
             batch.completed, batch.failed = finished.completed, finished.failed
             batch.output_file_id = finished.output_file_id

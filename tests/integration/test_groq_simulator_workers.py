@@ -220,6 +220,31 @@ def test_a_batch_with_a_fate_of_its_own_is_run_by_the_server(
     assert found["request_counts"]["completed"] == 2
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda control, _batch: control.add_rule("capacity_exhausted"), id="a rule"),
+        pytest.param(
+            lambda control, batch: control.change_batch(batch, all_requests="capacity_exhausted"),
+            id="a fate",
+        ),
+    ],
+)
+def test_what_is_changed_later_counts_as_well(
+    change: Callable[[Any, str], None], simulator: GroqSimulator
+) -> None:
+    """A worker may have run the batch by then, as if nothing were to come."""
+    api = Api(simulator.url)
+    simulator.control.configure(batch_seconds=3600.0)
+    batch_id = api.submit(request_lines(2))
+    change(simulator.control, batch_id)
+    simulator.control.advance_clock(3600)
+    batch = api.wait(batch_id)
+    assert batch["request_counts"] == {"total": 2, "completed": 0, "failed": 2}
+    assert batch["output_file_id"] is None
+    assert len(api.rows(batch["error_file_id"])) == 2
+
+
 def test_a_reset_forgets_batches_at_work_and_their_files(simulator: GroqSimulator) -> None:
     api = Api(simulator.url)
     simulator.control.configure(batch_seconds=3600.0)
