@@ -82,6 +82,8 @@ class FakeS3:
         versioned: Whether versioning is enabled.
         clock: Seconds since 1970.
         page_size: Entries of a page of a listing.
+        smallest_part_bytes: Least size of a part that is not the last, and of what ranges can be
+            copied from; smaller than AWS's for tests that would take too much memory otherwise.
     """
 
     def __init__(
@@ -91,8 +93,10 @@ class FakeS3:
         versioned: bool = True,
         clock: Callable[[], float] = time.time,
         page_size: int = PAGE_SIZE,
+        smallest_part_bytes: int = SMALLEST_PART_BYTES,
     ) -> None:
         self.bucket = bucket
+        self.smallest_part_bytes = smallest_part_bytes
         self.page_size = page_size
         self._versioned = versioned
         self._clock = clock
@@ -426,14 +430,20 @@ class FakeS3:
         CopySourceRange: str,
     ) -> dict[str, Any]:
         operation = "UploadPartCopy"
-        _only(operation, CopySource, {"Bucket", "Key"})
+        _only(operation, CopySource, {"Bucket", "Key", "VersionId"})
         if CopySource["Bucket"] != self.bucket:
             _fail(operation, 404, "NoSuchBucket", "The specified bucket does not exist")
         upload = self._upload(operation, Key, UploadId)
         _check_part_number(operation, PartNumber)
-        source = self._current(CopySource["Key"])
-        if source is None or source.data is None:
+        version_id = CopySource.get("VersionId")
+        source = self._version(CopySource["Key"], version_id)
+        if source is None and version_id is not None:
+            _fail(operation, 404, "NoSuchVersion", "The specified version does not exist.")
+        if source is None or (source.data is None and version_id is None):
             _fail(operation, 404, "NoSuchKey", "The specified key does not exist.")
+        if source.data is None:
+            message = "The source of a copy request may not specifically refer to a delete marker"
+            _fail(operation, 400, "InvalidRequest", message)
         match = re.fullmatch(r"bytes=([0-9]+)-([0-9]+)", CopySourceRange)
         if match is None:
             _fail(operation, 400, "InvalidArgument", "The x-amz-copy-source-range is malformed")
@@ -445,7 +455,7 @@ class FakeS3:
                 "InvalidArgument",
                 f"Range specified is not valid for source object of size: {len(source.data)}",
             )
-        if len(source.data) < SMALLEST_PART_BYTES:
+        if len(source.data) < self.smallest_part_bytes:
             _fail(
                 operation,
                 400,
@@ -476,7 +486,7 @@ class FakeS3:
         if done is not None and done.asked == named and IfNoneMatch is None:
             return done.answer
         upload = self._upload(operation, Key, UploadId)
-        parts = _chosen_parts(operation, upload, named)
+        parts = _chosen_parts(operation, upload, named, self.smallest_part_bytes)
         self._check_conditions(operation, Key, IfNoneMatch, None)
         if IfNoneMatch is not None and upload.touched:
             _fail(
@@ -656,7 +666,9 @@ def _checked_metadata(operation: str, given: Mapping[str, str] | None) -> dict[s
     return {name.lower(): value.strip() for name, value in metadata.items()}
 
 
-def _chosen_parts(operation: str, upload: _Upload, named: Sequence[tuple[int, str]]) -> list[_Part]:
+def _chosen_parts(
+    operation: str, upload: _Upload, named: Sequence[tuple[int, str]], smallest: int
+) -> list[_Part]:
     if not named:
         _fail(operation, 400, "MalformedXML", "The XML you provided was not well-formed.")
     numbers = [number for number, _ in named]
@@ -670,7 +682,7 @@ def _chosen_parts(operation: str, upload: _Upload, named: Sequence[tuple[int, st
             message = "One or more of the specified parts could not be found."
             _fail(operation, 400, "InvalidPart", message)
         parts.append(part)
-    if any(len(part.data) < SMALLEST_PART_BYTES for part in parts[:-1]):
+    if any(len(part.data) < smallest for part in parts[:-1]):
         message = "Your proposed upload is smaller than the minimum allowed size"
         _fail(operation, 400, "EntityTooSmall", message)
     return parts

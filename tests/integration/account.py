@@ -73,7 +73,9 @@ class AwsCall:
                 yield "s3:GetObject", f"<Bucket.Arn>/{given['Key']}", {}
         elif self.operation == "UploadPartCopy":
             yield "s3:PutObject", f"<Bucket.Arn>/{given['Key']}", {}
-            yield "s3:GetObject", f"<Bucket.Arn>/{given['CopySource']['Key']}", {}
+            source = given["CopySource"]
+            action = "s3:GetObjectVersion" if "VersionId" in source else "s3:GetObject"
+            yield action, f"<Bucket.Arn>/{source['Key']}", {}
         elif self.operation == "AbortMultipartUpload":
             yield "s3:AbortMultipartUpload", f"<Bucket.Arn>/{given['Key']}", {}
         elif self.operation == "DeleteObjects":
@@ -287,7 +289,8 @@ def _record_calls(patch: pytest.MonkeyPatch, made: Account) -> None:
 
     def recording(client: Any, operation: str, parameters: Any) -> Any:
         if made.recorded is not None:
-            made.recorded.append(AwsCall(operation, parameters))
+            # boto3 puts the text of a header in the place of a copy's source.
+            made.recorded.append(AwsCall(operation, dict(parameters)))
         answer = make_call(client, operation, parameters)
         if operation == "GetBucketNotificationConfiguration":
             # moto keeps this setting, and leaves it out of the answer.

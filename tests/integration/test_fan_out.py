@@ -14,15 +14,16 @@ from botocore.exceptions import ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from groq_batch import layout
+from groq_batch import layout, request_uploads
+from groq_batch import storage as storage_module
 from groq_batch.config import Settings
 from groq_batch.held_uploads import HeldUpload
-from groq_batch.jobs import JobRecord, JobRequest, Stop
+from groq_batch.jobs import JobRecord, JobRequest, ShardRecord, Stop
 from groq_batch.prepare import Preparation, prepare_input
 from groq_batch.range_tasks import prepare_range
 from groq_batch.storage import Storage
 from tests.fakes.calls import Call, Wire, plain_wire
-from tests.fakes.s3 import FakeS3, client_error
+from tests.fakes.s3 import SMALLEST_PART_BYTES, FakeS3, client_error
 from tests.integration.test_prepare_input import SETTINGS, Calls, Death, bad, request
 
 JOB = "a-0123456789"
@@ -45,8 +46,10 @@ def by_many(base: Settings, range_bytes: int) -> Settings:
 class Bucket:
     """A bucket with one upload and its job."""
 
-    def __init__(self, data: bytes, **metadata: str) -> None:
-        self.s3 = FakeS3()
+    def __init__(
+        self, data: bytes, *, smallest_part_bytes: int = SMALLEST_PART_BYTES, **metadata: str
+    ) -> None:
+        self.s3 = FakeS3(smallest_part_bytes=smallest_part_bytes)
         answer = self.s3.client().put_object(Bucket="bucket", Key=KEY, Body=data, Metadata=metadata)
         self.request = JobRequest(
             job_id=JOB,
@@ -101,7 +104,7 @@ class Bucket:
         """Return all that the further steps go on with, told without the cuts between shards."""
         record = self.record
         data = record.to_json()
-        del data["prepared_at"], data["shards"]
+        del data["prepared_at"], data["shards"], data["ids"]
         numbers = [shard.number for shard in record.shards]
         assert numbers == sorted(set(numbers))
         assert self.s3.keys(KEYS.shards(1)) == [KEYS.shard(1, number) for number in numbers]
@@ -109,6 +112,7 @@ class Bucket:
         for shard in record.shards:
             assert shard.requests >= 1
             region = self.region(shard.number)
+            self.check_ids(shard)
             assert len(region) == shard.requests + shard.skipped
             lines += region
         skipped = [*self.s3.keys(f"{KEYS.prefix}skipped/")]
@@ -124,6 +128,16 @@ class Bucket:
             "lines": lines,
             "invalid": (self.s3.read(KEYS.invalid) or b"").splitlines(),
         }
+
+    def check_ids(self, shard: ShardRecord) -> None:
+        """See that the ids that are said to be a shard's are those of its lines, in order."""
+        place = shard.ids
+        kept = self.s3.read(KEYS.custom_ids(place.part)) or b""
+        ids = kept[place.first : place.first + place.size]
+        sent = self.s3.read(KEYS.shard(1, shard.number)) or b""
+        expected = [json.loads(line)["custom_id"] for line in sent.split(b"\n")[:-1]]
+        assert [json.loads(line) for line in ids.split(b"\n")[:-1]] == expected
+        assert ids.endswith(b"\n")
 
     def region(self, number: int) -> list[Any]:
         """Return the lines of a shard's region in order, the bad ones with what is wrong."""
@@ -184,6 +198,77 @@ def test_the_same_as_by_one_invocation(data: bytes, share: float, rejects: bool,
     range_bytes = max(1, len(data) // 8, int(len(data) * share))
     bucket.prepare(by_many(base, range_bytes))
     assert bucket.found() == one_pass(data, base, **{"max-job-cost-usd": cap})
+    assert_nothing_is_left_over(bucket)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    data=FILES, share=st.floats(0.01, 0.49), smallest=st.integers(1, 900), largest=st.integers(1, 3)
+)
+def test_copies_make_no_difference(data: bytes, share: float, smallest: int, largest: int) -> None:
+    """With parts as small as these files need them S3 copies what it can, of every range."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(request_uploads, "SMALLEST_COPY_BYTES", smallest)
+        patch.setattr(request_uploads, "LARGEST_COPY_BYTES", largest * smallest)
+        patch.setattr(storage_module, "PART_BYTES", smallest)
+        bucket = Bucket(data, smallest_part_bytes=smallest)
+        bucket.prepare(by_many(ALONE, max(1, len(data) // 8, int(len(data) * share))))
+    assert bucket.found() == one_pass(data, ALONE)
+    assert_nothing_is_left_over(bucket)
+
+
+def test_large_shards_of_many_ranges_are_copied() -> None:
+    """Three ranges of 7 MB, each of which is a shard: S3 has all of their bytes already."""
+    lines = [request(f"large-{number}", "x" * 100_000) for number in range(210)]
+    data = b"".join(line + b"\n" for line in lines)
+    bucket = Bucket(data)
+    calls: list[Call] = []
+
+    def wire(call: Call, act: Callable[[], Any]) -> Any:
+        calls.append(call)
+        return act()
+
+    base = dataclasses.replace(ALONE, max_requests_per_batch=100, max_bytes_per_batch=2**27)
+    for step in bucket.steps(by_many(base, len(data) // 3 + 1000)):
+        step(wire)
+    assert bucket.s3.keys(KEYS.tasks("cut"))[2:]
+    shards = bucket.s3.keys(KEYS.shards(1))
+    assert b"".join(bucket.s3.read(key) or b"" for key in shards) == data
+    copied = [call.target for call in calls if call.operation == "upload_part_copy"]
+    assert copied == shards
+    assert len(copied) == 3
+    shard_parts = [call for call in calls if call.target in shards]
+    assert "upload_part" not in {call.operation for call in shard_parts}
+    assert [one.ids.part for one in bucket.record.shards] == [1, 2, 3]
+    for shard in bucket.record.shards:
+        bucket.check_ids(shard)
+    assert_nothing_is_left_over(bucket)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "text"),
+    [("NoSuchVersion", 404, "deleted before"), ("AccessDenied", 403, "kms:Decrypt")],
+)
+def test_an_input_that_can_be_read_and_not_copied(
+    monkeypatch: pytest.MonkeyPatch, code: str, status: int, text: str
+) -> None:
+    monkeypatch.setattr(request_uploads, "SMALLEST_COPY_BYTES", 100)
+    bucket = Bucket(FILE, smallest_part_bytes=100)
+
+    def wire(call: Call, act: Callable[[], Any]) -> Any:
+        if call.operation == "upload_part_copy":
+            raise client_error("UploadPartCopy", status, code, "no")
+        return act()
+
+    for step in bucket.steps(RANGES):
+        answer = step(wire)
+    assert answer is not None
+    assert (answer.accepted, answer.tasks_prefix) == (False, "")
+    failure = bucket.record.failure
+    assert failure is not None
+    assert failure["code"] == "input_unreadable"
+    assert text in failure["message"]
+    assert bucket.s3.keys(KEYS.shards(1)) == []
     assert_nothing_is_left_over(bucket)
 
 

@@ -158,7 +158,7 @@ class TestAccepted:
             "00003.jsonl": file_of(GOOD[4]),
         }
         assert job.work == job.versions
-        assert len(job.work) == 3
+        assert [name for name in job.work if not name.startswith("shards/")] == ["ids/00001.jsonl"]
         assert job.open_uploads == []
         assert job.made.keys("invalid/") == job.made.keys("output/") == []
 
@@ -240,9 +240,11 @@ class TestAccepted:
 
     def test_a_shard_of_several_parts(self, made: Account) -> None:
         lines = [request("a", "x" * (PART_BYTES + 1)), request("b", "y" * (PART_BYTES + 1))]
-        job = Job(made, file_of(*lines), "input/a.jsonl", {})
+        job = Job(made, b"".join(line + b"\r\n" for line in lines), "input/a.jsonl", {})
         assert job.prepare()["accepted"] is True
-        assert made.count("UploadPart") >= 2
+        assert made.count("UploadPartCopy") == 0
+        sent = [call for call in made.calls if call.operation == "UploadPart"]
+        assert [call.parameters["Key"] for call in sent].count(job.keys.shard(1, 1)) >= 2
         assert job.shards == {"00001.jsonl": file_of(*lines)}
 
     def test_the_version_of_the_upload_is_read(self, made: Account, upload: Upload) -> None:
@@ -256,12 +258,135 @@ class TestAccepted:
         assert b"".join(second.shards.values()) == file_of(GOOD[0])
 
 
+def sent_bytes(made: Account, prefix: str) -> int:
+    """Return how many bytes the last invocation sent to the keys below a prefix."""
+    return sum(
+        len(call.parameters["Body"])
+        for call in made.calls
+        if call.operation == "UploadPart" and call.parameters["Key"].startswith(prefix)
+    )
+
+
+class TestCopied:
+    """What stands in the input as it is to be sent is copied by S3."""
+
+    LARGE = tuple(request(f"large-{number}", "x" * 100_000) for number in range(150))
+    SHARD = 70
+    """Requests of a shard, so that there are two of 7 MB and one that is too small for a copy."""
+
+    @pytest.fixture
+    def made(
+        self, monkeypatch: pytest.MonkeyPatch, lambda_context: LambdaContext
+    ) -> Iterator[Account]:
+        limit = str(self.SHARD)
+        with account(monkeypatch, lambda_context, MaxRequestsPerBatch=limit) as made:
+            yield made
+
+    def prepare(self, made: Account, data: bytes, *good: bytes, **options: str) -> Job:
+        """Prepare a file and see that its shards have the good lines, in order."""
+        job = Job(made, data, options.pop("key", "input/a.jsonl"), options)
+        assert job.prepare()["accepted"] is True
+        shards = list(job.shards.values())
+        assert b"".join(shards) == file_of(*good)
+        assert [shard.count(b"\n") for shard in shards] == [one[1] for one in job.record["shards"]]
+        ids = made.read(job.keys.custom_ids(1))
+        assert [json.loads(one) for one in ids.splitlines()] == [
+            json.loads(line)["custom_id"] for line in good
+        ]
+        assert job.open_uploads == []
+        return job
+
+    def sent(self, job: Job) -> list[int]:
+        """Return how many bytes of each shard were sent, and not copied."""
+        return [sent_bytes(job.made, job.keys.shard(1, number)) for number in (1, 2, 3)]
+
+    def test_without_sending_a_byte_of_them(self, made: Account) -> None:
+        job = self.prepare(made, file_of(*self.LARGE), *self.LARGE)
+        assert self.sent(job) == [0, 0, len(file_of(*self.LARGE[140:]))]
+        copies = [call.parameters for call in made.calls if call.operation == "UploadPartCopy"]
+        assert [one["Key"] for one in copies] == [job.keys.shard(1, 1), job.keys.shard(1, 2)]
+        source = {"Bucket": BUCKET, "Key": job.key, "VersionId": job.version_id}
+        assert [one["CopySource"] for one in copies] == [source, source]
+        assert [one["PartNumber"] for one in copies] == [1, 1]
+
+    @pytest.mark.parametrize(
+        "key",
+        [
+            "input/team a/b+c/ü'\"&.jsonl",
+            "input/a?versionId=1#%20%2F.jsonl",
+            "input/…/日本 語/\U0001f600.jsonl",
+        ],
+    )
+    def test_whatever_the_key(self, made: Account, key: str) -> None:
+        good = self.LARGE[: self.SHARD]
+        self.prepare(made, file_of(*good), *good, key=key)
+        assert made.count("UploadPartCopy") == 1
+
+    def test_after_a_byte_order_mark(self, made: Account) -> None:
+        job = self.prepare(made, b"\xef\xbb\xbf" + file_of(*self.LARGE), *self.LARGE)
+        assert self.sent(job)[:2] == [0, 0]
+        assert made.count("UploadPartCopy") == 2
+
+    def test_but_not_with_other_line_ends(self, made: Account) -> None:
+        data = b"".join(line + b"\r\n" for line in self.LARGE)
+        self.prepare(made, data, *self.LARGE)
+        assert made.count("UploadPartCopy") == 0
+
+    def test_around_a_blank_line(self, made: Account) -> None:
+        """What comes before it or after it may be too little for a copy."""
+        good = self.LARGE[: self.SHARD]
+        data = file_of(*good[:5], b"", *good[5:])
+        self.prepare(made, data, *good)
+        assert made.count("UploadPartCopy") == 0, "the bytes before it wait to be sent with others"
+        data = file_of(*good[:68], b"", *good[68:])
+        job = self.prepare(made, data, *good, key="input/b.jsonl")
+        assert made.count("UploadPartCopy") == 1
+        assert self.sent(job)[0] == len(file_of(*good[68:]))
+
+    def test_around_bad_lines(self, made: Account) -> None:
+        lines = [bad("x"), *self.LARGE[:69], b"[]", *self.LARGE[69:], bad("y")]
+        job = self.prepare(made, file_of(*lines), *self.LARGE, on_invalid_line="skip")
+        assert made.count("UploadPartCopy") == 2
+        assert self.sent(job)[:2] == [len(file_of(self.LARGE[69])), 0]
+        assert made.read(job.keys.skipped_raw(1)) == file_of(bad("x"), b"[]")
+        assert made.read(job.keys.skipped_raw(3)) == file_of(bad("y"))
+
+    def test_up_to_a_last_line_without_an_end(self, made: Account) -> None:
+        good = self.LARGE[: self.SHARD]
+        job = self.prepare(made, file_of(*good)[:-1], *good)
+        assert made.count("UploadPartCopy") == 1
+        assert self.sent(job)[0] == len(file_of(good[-1]))
+
+    def test_from_the_version_of_the_upload(self, made: Account) -> None:
+        good = self.LARGE[: self.SHARD]
+        job = Job(made, file_of(*good), "input/a.jsonl", {})
+        made.upload(job.key, b"of somebody else")
+        made.s3.delete_object(Bucket=BUCKET, Key=job.key)
+        assert job.prepare()["accepted"] is True
+        assert list(job.shards.values()) == [file_of(*good)]
+        assert made.count("UploadPartCopy") == 1
+
+    def test_but_not_from_a_compressed_file(self, made: Account) -> None:
+        good = self.LARGE[: self.SHARD]
+        job = Job(made, gzip.compress(file_of(*good), 1), "input/a.jsonl.gz", {})
+        assert job.prepare()["accepted"] is True
+        assert list(job.shards.values()) == [file_of(*good)]
+        assert made.count("UploadPartCopy") == 0
+
+    def test_of_a_rejected_file_nothing_is_left(self, made: Account) -> None:
+        job = Job(made, file_of(*self.LARGE, bad("x")), "input/a.jsonl", {})
+        assert job.prepare()["accepted"] is False
+        assert job.versions == ["invalid"]
+        assert job.open_uploads == []
+
+
 class TestSkipping:
     def test_bad_lines_are_kept_apart(self, upload: Upload) -> None:
         job = upload(bad("x"), *GOOD[:3], bad("id-0"), b"[]", on_invalid_line="skip")
         assert job.prepare()["accepted"] is True
         assert b"".join(job.shards.values()) == file_of(*GOOD[:3])
         assert job.work == [
+            "ids/00001.jsonl",
             "invalid",
             "shards/attempt-1/00001.jsonl",
             "shards/attempt-1/00002.jsonl",
@@ -799,9 +924,11 @@ class TestStopped:
 
 
 class TestUnreadable:
-    def failure_of(self, bucket: Bucket, wire: Wire = plain_wire) -> dict[str, str]:
+    def failure_of(
+        self, bucket: Bucket, wire: Wire = plain_wire, settings: Settings = SETTINGS
+    ) -> dict[str, str]:
         pauses: list[float] = []
-        assert bucket.prepare(wire, sleep=pauses.append).accepted is False
+        assert bucket.prepare(wire, settings, pauses.append).accepted is False
         assert 0 < sum(pauses) < 20 or not pauses
         failure = bucket.record.failure
         assert failure is not None
@@ -854,6 +981,65 @@ class TestUnreadable:
 
         assert self.failure_of(bucket, wire)["code"] == "input_unreadable"
         assert bucket.report["input"]["bytes"] == len(file_of(*LINES))
+
+
+COPIED = [request(f"c-{number}", "x" * 100_000) for number in range(70)]
+ONE_SHARD = dataclasses.replace(SETTINGS, max_requests_per_batch=100, max_bytes_per_batch=2**27)
+
+
+class TestUncopied:
+    """What may become of an input between its reading and its copying."""
+
+    @pytest.mark.parametrize(
+        ("code", "status", "text"),
+        [("NoSuchVersion", 404, "deleted before"), ("AccessDenied", 403, "kms:Decrypt")],
+    )
+    def test_it_cannot_be_read_any_more(self, code: str, status: int, text: str) -> None:
+        bucket = Bucket(*COPIED)
+        copies = 0
+
+        def wire(call: Call, act: Callable[[], Any]) -> Any:
+            nonlocal copies
+            if call.operation == "upload_part_copy":
+                copies += 1
+                raise client_error("UploadPartCopy", status, code, "no")
+            return act()
+
+        failure = TestUnreadable().failure_of(bucket, wire, ONE_SHARD)
+        assert failure["code"] == "input_unreadable"
+        assert text in failure["message"]
+        assert copies == 1
+
+    @pytest.mark.parametrize("acts", [False, True], ids=["before it", "after it"])
+    def test_a_death_is_made_good(self, acts: bool) -> None:
+        bucket = Bucket(*COPIED)
+
+        def wire(call: Call, act: Callable[[], Any]) -> Any:
+            if call.operation == "upload_part_copy":
+                if acts:
+                    act()
+                raise ReadTimeoutError(endpoint_url="https://s3")
+            return act()
+
+        with pytest.raises(ReadTimeoutError):
+            bucket.prepare(wire, ONE_SHARD)
+        assert bucket.s3.open_uploads == []
+        assert bucket.s3.keys(KEYS.prefix) == []
+        assert bucket.prepare(settings=ONE_SHARD).accepted is True
+        assert bucket.s3.read(KEYS.shard(1, 1)) == file_of(*COPIED)
+
+    def test_without_a_version_its_bytes_are_sent(self) -> None:
+        """It might be another object by the time of the copy."""
+        bucket = Bucket(*COPIED)
+        versionless = dataclasses.replace(bucket.request, version_id=None)
+        bucket.storage().put_json(layout.job_key(JOB), versionless.to_json())
+
+        def wire(call: Call, act: Callable[[], Any]) -> Any:
+            assert call.operation != "upload_part_copy"
+            return act()
+
+        assert bucket.prepare(wire, ONE_SHARD).accepted is True
+        assert bucket.s3.read(KEYS.shard(1, 1)) == file_of(*COPIED)
 
 
 class _BrokenBody:

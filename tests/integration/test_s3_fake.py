@@ -362,13 +362,15 @@ def test_aborted_uploads_are_gone(s3: Any) -> None:
     assert refusal(lambda: s3.abort_multipart_upload(**ask)) == expected
 
 
-def copy(s3: Any, upload: str, number: int, source: str, first: int, last: int) -> dict[str, Any]:
+def copy(
+    s3: Any, upload: str, number: int, source: str, first: int, last: int, **version: str
+) -> dict[str, Any]:
     answer = s3.upload_part_copy(
         Bucket=BUCKET,
         Key="big",
         UploadId=upload,
         PartNumber=number,
-        CopySource={"Bucket": BUCKET, "Key": source},
+        CopySource={"Bucket": BUCKET, "Key": source, **version},
         CopySourceRange=f"bytes={first}-{last}",
     )
     return {"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]}
@@ -383,11 +385,38 @@ def test_parts_are_copied(s3: Any) -> None:
     assert read(s3, "big") == data[7:] + b"tail"
 
 
+def test_parts_are_copied_from_a_version(s3: Any) -> None:
+    old, new = b"old" * 2 * MIB, b"new" * 2 * MIB
+    versions = [put(s3, "source ?versionId=1", data)["VersionId"] for data in (old, new)]
+    s3.delete_objects(Bucket=BUCKET, Delete={"Objects": [{"Key": "source ?versionId=1"}]})
+    upload = begin(s3)
+    parts = [
+        copy(s3, upload, number, "source ?versionId=1", 0, len(old) - 1, VersionId=version)
+        for number, version in enumerate(versions, 1)
+    ]
+    complete(s3, upload, parts)
+    assert read(s3, "big") == old + new
+
+
 @aws_alone
 def test_copies_of_what_is_not_there_are_refused(s3: Any) -> None:
     # AWS: the copy of a part answers with a body, so that boto3 knows the code.
     upload = begin(s3)
     assert refusal(lambda: copy(s3, upload, 1, "absent", 0, 9)) == (404, "NoSuchKey")
+    put(s3, "source", b"x" * 6 * MIB)
+    absent = refusal(lambda: copy(s3, upload, 1, "source", 0, 9, VersionId="absent"))
+    assert absent == (404, "NoSuchVersion")
+
+
+@aws_alone
+def test_ranges_are_not_copied_from_small_objects(s3: Any) -> None:
+    # AWS: a range can only be copied when the source is larger than 5 MB.
+    put(s3, "source", b"x" * (5 * MIB - 1))
+    upload = begin(s3)
+    assert refusal(lambda: copy(s3, upload, 1, "source", 0, 9)) == (400, "InvalidRequest")
+    put(s3, "source", b"x" * 6 * MIB)
+    beyond = refusal(lambda: copy(s3, upload, 1, "source", 0, 6 * MIB))
+    assert beyond == (400, "InvalidArgument")
 
 
 def test_completion_only_where_nothing_stands(s3: Any) -> None:
