@@ -139,9 +139,11 @@ def _jobs(part: dict[str, Any]) -> str:
 the state machine, checks on, every row in order. Beside it the script of Groq's tutorial (written
 anew: it posts the file, asks for the batch's status, saves what it gets; no checks, no order, no
 S3), and other tools from PyPI in environments of their own, with the same simulator. Everything that
-polls does so every 0.05 s. Time and CPU are counted from the moment a tool is loaded; time includes
-the simulator's work, which is the same for all. CPU and memory are the client's own: of the pipeline
-all functions' CPU, and the memory of the largest one. A tool that took longer than 30 s was run once.
+polls does so every 0.05 s. Time and CPU are counted from the moment a tool is loaded. Time includes
+the work of the simulator, which runs each batch in a process of its own, two at a time, and for the
+pipeline that of the emulated S3, which the other tools do without. CPU and memory are the client's
+own: of the pipeline all functions' CPU, and the memory of the largest one. A tool that took longer
+than 30 s was run once.
 
 {"".join(pieces)}"""
 
@@ -257,7 +259,7 @@ def _cost(part: dict[str, Any]) -> str:
             usd(part["egress_usd"]),
         ],
         [
-            "Working files kept for 30 days more (`WorkRetentionDays`)",
+            "Working files of a job that was stopped or failed, kept for 30 days (`WorkRetentionDays`)",
             f"{part['work_bytes'] / cost.GB:.1f} GB",
             usd(part["kept_usd"]),
         ],
@@ -346,7 +348,8 @@ def _sizes(results: Results) -> str:
         return _NOT_MEASURED.format(name='"jobs memory"')
     entry = jobs["large"]["entries"][OURS]
     prepared = entry["functions"]["prepare_input"]
-    found = reach(jobs["large"]["bytes"], prepared["cpu_seconds"])
+    found = reach(jobs["large"]["bytes"], prepared["cpu_seconds"], passes=1)
+    unpacked = reach(jobs["large"]["bytes"], prepared["cpu_seconds"], passes=2)
     peaks = {name: use["peak_bytes"] for name, use in entry["functions"].items()}
     for job in memory["job"].values():
         peaks = {name: max(peak, job[name]) for name, peak in peaks.items()}
@@ -377,18 +380,18 @@ data; it is chosen for the share of a core.
 **Time-outs.** Every function ends itself after {TIMEOUT_SECONDS} s, below Lambda's 900 s, so that the state machine
 (960 s) never takes a function that still runs for one that has died.
 
-**What one invocation prepares.** Here one core checks, cuts and sends off {found.cpu_bytes_per_second / 1e6:.0f} MB/s
+**What one invocation prepares.** Here one core checks and cuts {found.cpu_bytes_per_second / 1e6:.0f} MB/s
 ({megabytes(jobs["large"]["bytes"])} MB in {digits(prepared["cpu_seconds"])} s of CPU, S3's client included). At AWS take a core that
-is {SLOWER_CORE:g} times slower, and {cost.S3_BYTES_PER_SECOND / 1e6:.0f} MB/s from S3 and as much to S3, one after the other: that is
-1 / ({SLOWER_CORE:g} / {found.cpu_bytes_per_second / 1e6:.0f} + 2 / {cost.S3_BYTES_PER_SECOND / 1e6:.0f}) = {found.bytes_per_second / 1e6:.1f} MB/s, or {found.bytes / 1e9:.1f} GB within the time-out.
+is {SLOWER_CORE:g} times slower, and {cost.S3_BYTES_PER_SECOND / 1e6:.0f} MB/s from S3, one after the other (S3 itself copies the shards): that is
+1 / ({SLOWER_CORE:g} / {found.cpu_bytes_per_second / 1e6:.0f} + 1 / {cost.S3_BYTES_PER_SECOND / 1e6:.0f}) = {found.bytes_per_second / 1e6:.1f} MB/s, or {found.bytes / 1e9:.1f} GB within the time-out.
 A plain file of more than two ranges of `MaxBytesPerRange` (1 GiB) is therefore prepared range by
 range: a range takes about {1.0737e9 / found.bytes_per_second:.0f} s by the same reckoning, ten are worked on at a time, and a
 retry repeats one range. A file of 200 GB has {200e9 / 2**30:.0f} ranges, each of which is read twice (to be checked,
 to be cut): {2 * 200e9 / 2**30 / 10 * 2**30 / found.bytes_per_second / 60:.0f} minutes with ten at a time.
 
 **Compressed files** cannot be entered in the middle. They are refused when they unpack to more than
-{MAX_GZIP_CONTENT_BYTES / 2**30:.0f} GiB, which would take {MAX_GZIP_CONTENT_BYTES / found.bytes_per_second:.0f} s by the reckoning above, or to more than {MAX_GZIP_LINES:,} lines: an id
-takes {ids / MAX_GZIP_LINES:.0f} bytes there (a hash, a line number, a place in a table), which is {ids / 1e6:,.0f} MB for so many.
+{MAX_GZIP_CONTENT_BYTES / 2**30:.0f} GiB, which would take {MAX_GZIP_CONTENT_BYTES / unpacked.bytes_per_second:.0f} s by the reckoning above (what was unpacked is sent to S3 at the same rate), or to more than {MAX_GZIP_LINES:,} lines: an id
+takes {ids / MAX_GZIP_LINES:.0f} bytes there (a hash, a place in a table), which is {ids / 1e6:,.0f} MB for so many.
 
 **The largest shard** (200 MB) goes to Groq in {submit_seconds():.0f} s at {cost.GROQ_BYTES_PER_SECOND / 1e6:.0f} MB/s; the time-out leaves room for a connection of
 {200e6 / TIMEOUT_SECONDS * 8 / 1e6:.1f} Mbit/s. Its answers stand on the disk of `download_results` before they are
@@ -399,7 +402,7 @@ joined: {MAX_SHARD_ROWS:,} rows fill its {sizes["download_results"].disk_gb:g} G
 
 _WHY = {
     "start_job": "a few small objects for each job",
-    "prepare_input": "reads, checks and writes all bytes: one core",
+    "prepare_input": "reads and checks all bytes: one core",
     "submit_batch": "passes bytes on; the network is the limit",
     "check_status": "one call for 200 batches, small objects",
     "download_results": "reads and writes all answers: one core; they stand on its disk",

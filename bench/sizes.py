@@ -31,18 +31,19 @@ class Reach:
     bytes: float
 
 
-def reach(input_bytes: float, cpu_seconds: float) -> Reach:
+def reach(input_bytes: float, cpu_seconds: float, *, passes: int) -> Reach:
     """Reckon from a measured preparation.
 
-    At AWS a byte is read from S3, checked by a core that is half as fast, and written to S3; these
-    are added up, though most of it happens at the same time.
+    At AWS a byte is read from S3, checked by a core that is half as fast, and, unless S3 copies it,
+    written to S3; these are added up, though most of it happens at the same time.
 
     Args:
         input_bytes: What was prepared.
         cpu_seconds: The CPU time that it took here.
+        passes: How often a byte passes between the function and S3.
     """
     per_byte = cpu_seconds / input_bytes
-    rate = 1 / (per_byte * SLOWER_CORE + 2 / S3_BYTES_PER_SECOND)
+    rate = 1 / (per_byte * SLOWER_CORE + passes / S3_BYTES_PER_SECOND)
     return Reach(1 / per_byte, rate, rate * TIMEOUT_SECONDS)
 
 
@@ -54,10 +55,10 @@ def submit_seconds() -> float:
 def ids_bytes(lines: int) -> int:
     """Return what the ids of so many lines take in memory while their file is checked, in bytes.
 
-    As ``checks.FirstLines`` holds them: a hash and a line number each, and a table of places that
-    grows fourfold when 60 % of it is used.
+    As ``first_uses.FirstLines`` holds them: a hash each, and a table of places that grows fourfold
+    when 60 % of it is used.
     """
     slots = 1024
     while lines > slots * 3 // 5:
         slots *= 4
-    return 16 * lines + 4 * slots
+    return 8 * lines + 4 * slots

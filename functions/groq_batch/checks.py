@@ -51,6 +51,7 @@ _TOO_DEEP = (
 _USUAL_END = b"}}\n"
 _BEHIND_BODY = len(b"}\n")
 _FEW_LINES = 8
+_MOST_ODD_LINES = 64
 
 _MAX_TOKENS = 2**53
 """A larger limit of output tokens is not a number that any parser agrees on."""
@@ -199,7 +200,7 @@ class LineChecker:
         """
         given, lines = lines, _with_line_feeds(lines)
         is_as_given = lines is given
-        begin, most = 0, len(lines)
+        begin, most, odd = 0, len(lines), 1
         while begin < len(lines):
             taken = lines[begin : begin + most]
             requests = _usual_requests(taken)
@@ -210,9 +211,11 @@ class LineChecker:
             if count == len(taken):
                 most *= 2
                 continue
-            yield from self._take_carefully(number + begin, begin, given[begin])
-            begin += 1
-            # Lines like this one rarely come alone, and what was looked at behind it was in vain.
+            # Lines of an unusual form rarely come alone: less and less often is the next one tried.
+            odd = 1 if count else min(2 * odd, _MOST_ODD_LINES)
+            for place in range(begin, min(begin + odd, len(lines))):
+                yield from self._take_carefully(number + place, place, given[place])
+            begin += odd
             most = _FEW_LINES
 
     def check(self, number: int, data: bytes) -> CheckedRequest | Problem:

@@ -48,6 +48,7 @@ EVENT_DETAIL_TYPE = "Batch Job Ended"
 _MOST_CLEANING_TRIES = 20
 _IDENTIFIER = re.compile("[a-z0-9_]{1,64}")
 _DELETERS = 8
+_DELIVERED_STATUSES = ("succeeded", "partial")
 _DENIALS = (UnreadableObjectError, UnwritableObjectError)
 
 
@@ -111,6 +112,8 @@ def finish_job(
     publish_end(events, report)
     if close(storage, job_id):
         _tell(report)
+    if report["status"] in _DELIVERED_STATUSES:
+        _remove_bulk(storage, keys)
     return tidied
 
 
@@ -128,6 +131,19 @@ def close(storage: Storage, job_id: str) -> bool:
         is_first = False
     storage.delete([layout.open_job_key(job_id)])
     return is_first
+
+
+def _remove_bulk(storage: Storage, keys: layout.WorkKeys) -> None:
+    """Remove the copies of requests and answers of a job that has ended by itself.
+
+    They would cost more than all else that the job takes at AWS, and hold prompts for longer than
+    anybody needs them. What cannot be removed expires with the job's other working files.
+    """
+    for prefix in keys.bulk:
+        try:
+            storage.delete(found.key for found in storage.objects(prefix))
+        except UnwritableObjectError as error:
+            logger.warning("Working files could not be removed", reason=str(error))
 
 
 def _tell(report: dict[str, Any]) -> None:

@@ -297,6 +297,15 @@ class WorkKeys:
         """What was counted when a shard attempt's results were stored."""
         return f"{self.summaries(attempt)}{shard_name(number)}.json"
 
+    @property
+    def bulk(self) -> tuple[str, ...]:
+        """Prefixes of all that grows with the input: copies of requests and answers, and ids.
+
+        Once everything stands where it belongs nothing of it is needed any more.
+        """
+        names = ("shards", "ids", "skipped", "ranges", "results", "failed")
+        return tuple(f"{self.prefix}{name}/" for name in names)
+
     # A large input is prepared by many invocations, each of which reads a byte range of it.
 
     @property

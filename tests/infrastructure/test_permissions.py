@@ -19,6 +19,7 @@ OUTPUTS = {layout.OUTPUT_PREFIX, layout.FAILED_PREFIX, layout.INVALID_PREFIX}
 JOBS, WORK, REPORTS = {layout.JOBS_PREFIX}, {layout.WORK_PREFIX}, {layout.REPORTS_PREFIX}
 OPEN_JOBS = {layout.OPEN_JOBS_PREFIX}
 HALT = {"work/*/halt.json"}
+BULK = set(layout.WorkKeys("*").bulk)
 
 S3_GRANTS: dict[str, dict[str, set[str]]] = {
     "StartJobFunction": {
@@ -59,7 +60,7 @@ S3_GRANTS: dict[str, dict[str, set[str]]] = {
         "GetObject": JOBS | WORK | REPORTS | OUTPUTS,
         "PutObject": WORK | REPORTS | OUTPUTS,
         "AbortMultipartUpload": WORK | OUTPUTS,
-        "DeleteObject": REPORTS | OUTPUTS | OPEN_JOBS,
+        "DeleteObject": REPORTS | OUTPUTS | OPEN_JOBS | BULK,
     },
     "CancelJobFunction": {
         "ListBucketVersions": INPUTS,

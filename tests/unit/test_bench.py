@@ -104,18 +104,20 @@ def test_prices_name_their_sources() -> None:
 # -- sizes -----------------------------------------------------------------------------------------
 
 
-def test_reach_adds_up_reading_checking_and_writing() -> None:
-    found = reach(100e6, 1.0)
+@pytest.mark.parametrize("passes", [1, 2])
+def test_reach_adds_up_checking_and_passing(passes: int) -> None:
+    found = reach(100e6, 1.0, passes=passes)
     assert found.cpu_bytes_per_second == pytest.approx(100e6)
-    assert 1 / found.bytes_per_second == pytest.approx(2 / 100e6 + 2 / cost.S3_BYTES_PER_SECOND)
+    per_byte = 2 / 100e6 + passes / cost.S3_BYTES_PER_SECOND
+    assert 1 / found.bytes_per_second == pytest.approx(per_byte)
     assert found.bytes == pytest.approx(found.bytes_per_second * TIMEOUT_SECONDS)
 
 
 @pytest.mark.parametrize(
     ("lines", "expected"),
-    [(0, 4096), (614, 16 * 614 + 4096), (615, 16 * 615 + 4 * 4096), (40_000_000, 908_435_456)],
+    [(0, 4096), (614, 8 * 614 + 4096), (615, 8 * 615 + 4 * 4096), (40_000_000, 588_435_456)],
 )
-def test_ids_take_two_numbers_and_their_part_of_a_table(lines: int, expected: int) -> None:
+def test_ids_take_a_number_and_their_part_of_a_table(lines: int, expected: int) -> None:
     assert ids_bytes(lines) == expected
 
 

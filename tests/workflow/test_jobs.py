@@ -6,8 +6,9 @@ from itertools import groupby
 
 import pytest
 
+from groq_batch import layout
 from groq_batch.storage import READ_BYTES, ObjectWriter
-from tests.workflow.jobs import Line, bad_line, check_end, good_line, good_lines, put
+from tests.workflow.jobs import Line, Upload, bad_line, check_end, good_line, good_lines, put
 from tests.workflow.world import World
 
 
@@ -55,14 +56,61 @@ def test_a_large_input_is_prepared_range_by_range() -> None:
         upload = put(world, "input/a.jsonl", lines, on_invalid_line="skip")
         world.settle()
         (report,) = check_end(world, upload)
-        tasks = [
-            world.s3.keys(f"work/{upload.job_id('bucket')}/ranges/{phase}/tasks/")
-            for phase in ("scan", "match", "cut")
-        ]
     assert report["requests"] == {"total": 15, "succeeded": 13, "failed": 0, "invalid": 2}
-    assert all(len(keys) > 2 for keys in tasks)
-    begun = sum(one.function == "prepare_input" for one in world.invocations)
-    assert begun == sum(map(len, tasks)) + 4
+    begun = [one.payload for one in world.invocations if one.function == "prepare_input"]
+    tasks = {payload["task_key"] for payload in begun if "task_key" in payload}
+    for phase in ("scan", "match", "cut"):
+        assert sum(f"/ranges/{phase}/tasks/" in key for key in tasks) > 2
+    assert len(begun) == len(tasks) + 4
+
+
+def bulk_of(world: World, upload: Upload) -> dict[str, bool]:
+    """Return which kinds of copies of requests and answers a job has left."""
+    keys = layout.WorkKeys(upload.job_id("bucket"))
+    return {prefix.split("/")[-2]: bool(world.s3.keys(prefix)) for prefix in keys.bulk}
+
+
+def test_copies_are_removed_at_the_end_of_a_job_that_ends_by_itself() -> None:
+    lines = [*good_lines(5), bad_line("bad")]
+    with World({"MAX_REQUESTS_PER_BATCH": "2"}) as world:
+        world.simulator.add_rule("fail", match={"custom_id": "r1"})
+        world.simulator.add_rule("capacity_exhausted", match={"custom_id": "r2"}, times=1)
+        clean = put(world, "input/clean.jsonl", good_lines(3, "s"))
+        partial = put(world, "input/partial.jsonl", lines, on_invalid_line="skip")
+        world.settle()
+        reports = check_end(world, clean, partial)
+        kept = [world.s3.keys(layout.WorkKeys(clean.job_id("bucket")).prefix)]
+        left = [bulk_of(world, clean), bulk_of(world, partial)]
+    assert [one["status"] for one in reports] == ["succeeded", "partial"]
+    assert not any(found for kinds in left for found in kinds.values()), left
+    names = {key.split("/", 2)[2] for key in kept[0]}
+    assert {"job.json", "plan.json", "closed", "summaries/attempt-1/00001.json"} <= names
+
+
+def test_copies_that_cannot_be_removed_change_nothing() -> None:
+    with World() as world:
+        upload = put(world, "input/a.jsonl", good_lines(3))
+        world.denies = lambda operation, key: (
+            operation == "delete_objects" and key.startswith("work/") and "/open/" not in key
+        )
+        world.settle()
+        (report,) = check_end(world, upload)
+        left = bulk_of(world, upload)
+    assert report["status"] == "succeeded"
+    assert left["shards"]
+    assert left["results"]
+
+
+def test_copies_of_a_job_that_was_stopped_stay() -> None:
+    with World() as world:
+        upload = put(world, "input/a.jsonl", good_lines(3))
+        world.run_for(90)
+        assert world.stop(upload.job_id("bucket"))
+        world.settle()
+        (report,) = check_end(world, upload)
+        left = bulk_of(world, upload)
+    assert report["status"] == "cancelled"
+    assert left["shards"]
 
 
 def test_bad_lines() -> None:
