@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError, ReadTimeoutError
 from moto import mock_aws
 
 from groq_batch.joining import join
 from groq_batch.storage import (
     PART_BYTES,
+    READ_BYTES,
     ConflictError,
     LineReader,
     MissingObjectError,
     Storage,
     StoredObject,
 )
+from tests.fakes.calls import Call
+from tests.fakes.s3 import FakeS3
 
 MIB = 1024 * 1024
 
@@ -145,3 +150,142 @@ def test_join(storage: Storage) -> None:
 def test_lines_end_with_one_byte_only() -> None:
     pieces = [b"a\xe2\x80", b"\xa8b\r\nc", b"", b"\n\nlast"]
     assert list(LineReader(pieces)) == [b"a\xe2\x80\xa8b\r", b"c", b"", b"last"]
+
+
+class TestRanges:
+    DATA = bytes(range(256)) * 12_000
+    """Three pieces of a stream, the last one short."""
+
+    @pytest.fixture
+    def storage(self, storage: Storage) -> Storage:
+        storage.put_bytes("a", self.DATA)
+        return storage
+
+    @pytest.mark.parametrize("first", [0, 1, READ_BYTES, 3_071_999])
+    @pytest.mark.parametrize("length", [0, 1, 10, READ_BYTES + 1, None])
+    def test_of_an_object(self, storage: Storage, first: int, length: int | None) -> None:
+        pieces = list(storage.chunks("a", first=first, length=length))
+        end = len(self.DATA) if length is None else first + length
+        assert b"".join(pieces) == self.DATA[first:end]
+        assert all(0 < len(piece) <= READ_BYTES for piece in pieces)
+
+    def test_that_reach_beyond_the_end_are_cut(self, storage: Storage) -> None:
+        assert b"".join(storage.chunks("a", first=3_071_990, length=100)) == self.DATA[-10:]
+
+    def test_of_no_length_ask_for_nothing(self, storage: Storage) -> None:
+        """Not even for an object: S3 knows no range without a byte."""
+        assert list(storage.chunks("absent", first=5, length=0)) == []
+
+    def test_of_a_version(self, storage: Storage) -> None:
+        head = storage.head("a")
+        assert head is not None
+        storage.put_bytes("a", b"of somebody else")
+        pieces = storage.chunks("a", version_id=head.version_id, first=3, length=7)
+        assert b"".join(pieces) == self.DATA[3:10]
+        assert b"".join(storage.chunks("a", first=3, length=7)) == b"somebod"
+
+    def test_of_what_is_not_there(self, storage: Storage) -> None:
+        with pytest.raises(MissingObjectError):
+            list(storage.chunks("absent", first=1, length=2))
+
+
+class TestBrokenRanges:
+    """A range whose stream breaks is taken up where it broke, and ends where it was to end."""
+
+    @pytest.mark.parametrize("ignores_ranges", [False, True])
+    @pytest.mark.parametrize(("first", "length"), [(0, 50), (7, 50), (7, 400), (50, None)])
+    def test_is_taken_up(self, first: int, length: int | None, ignores_ranges: bool) -> None:
+        s3 = FakeS3()
+        data = bytes(range(200))
+        s3.client().put_object(Bucket="bucket", Key="a", Body=data)
+        asked: list[str | None] = []
+
+        def wire(call: Call, act: Callable[[], Any]) -> Any:
+            asked.append(call.arguments.get("Range"))
+            answer = act()
+            if ignores_ranges:
+                answer = s3.client().get_object(Bucket="bucket", Key="a")
+            else:
+                answer = {**answer, "Body": BreakingBody(answer["Body"], 20)}
+            return answer
+
+        storage = Storage(s3=s3.client(wire), bucket="bucket")
+        end = None if length is None else first + length
+        assert b"".join(storage.chunks("a", first=first, length=length)) == data[first:end]
+        if not ignores_ranges:
+            rest = range(first, min(200, end or 200), 20)
+            starts = [
+                int((one or "bytes=0-").removeprefix("bytes=").split("-")[0]) for one in asked
+            ]
+            assert starts == list(rest)
+
+    def test_of_an_object_that_was_overwritten_meanwhile(self) -> None:
+        s3 = FakeS3()
+        s3.client().put_object(Bucket="bucket", Key="a", Body=b"x" * 100)
+
+        def wire(call: Call, act: Callable[[], Any]) -> Any:
+            answer = act()
+            s3.client().put_object(Bucket="bucket", Key="a", Body=b"y" * 100)
+            return {**answer, "Body": BreakingBody(answer["Body"], 20)}
+
+        storage = Storage(s3=s3.client(wire), bucket="bucket")
+        with pytest.raises(ClientError, match="PreconditionFailed"):
+            list(storage.chunks("a", first=10, length=60))
+
+
+class BreakingBody:
+    """A stream that breaks after some bytes, unless it has ended by then."""
+
+    def __init__(self, body: Any, gives: int) -> None:
+        self._body = body
+        self._gives = gives
+
+    def __enter__(self) -> BreakingBody:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._body.close()
+
+    def read(self, size: int) -> bytes:
+        if not self._gives:
+            raise ReadTimeoutError(endpoint_url="https://s3")
+        data: bytes = self._body.read(min(size, self._gives))
+        self._gives -= len(data)
+        return data
+
+
+class TestCopies:
+    DATA = bytes(range(256)) * (7 * MIB // 256)
+
+    def put(self, storage: Storage, key: str, data: bytes) -> str:
+        storage.put_bytes(key, data)
+        head = storage.head(key)
+        assert head is not None
+        return str(head.version_id)
+
+    @pytest.mark.parametrize("key", ["input/a", "input/a b+c?versionId=x&%20#ü'\".jsonl"])
+    def test_of_a_version(self, storage: Storage, key: str) -> None:
+        version_id = self.put(storage, key, self.DATA)
+        self.put(storage, key, b"of somebody else")
+        with storage.writer("a") as writer:
+            writer.copy_part(key, first=3, length=6 * MIB, version_id=version_id)
+            writer.write(b"tail")
+        assert writer.bytes_written == 6 * MIB + 4
+        assert b"".join(storage.chunks("a")) == self.DATA[3 : 3 + 6 * MIB] + b"tail"
+
+    def test_bytes_that_were_written_before_come_before(self, storage: Storage) -> None:
+        self.put(storage, "b", self.DATA)
+        with storage.writer("a") as writer:
+            writer.write(b"x" * 5 * MIB)
+            writer.copy_part("b", first=0, length=6 * MIB)
+            writer.copy_part("b", first=MIB, length=6 * MIB)
+        expected = b"x" * 5 * MIB + self.DATA[: 6 * MIB] + self.DATA[MIB:]
+        assert b"".join(storage.chunks("a")) == expected
+
+    def test_of_what_is_not_there(self, storage: Storage) -> None:
+        writer = storage.writer("a")
+        writer.copy_part("absent", first=0, length=6 * MIB)
+        with pytest.raises(MissingObjectError, match="absent"):
+            writer.seal()
+        writer.abort()
+        assert storage.s3.list_multipart_uploads(Bucket="bucket").get("Uploads", []) == []
