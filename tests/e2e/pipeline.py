@@ -92,6 +92,13 @@ class Pipeline:
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
         return [item["Key"] for page in pages for item in page.get("Contents", [])]
 
+    def keys_ever(self, prefix: str) -> set[str]:
+        """Return the keys below a prefix, those of removed objects among them."""
+        pages = self.s3.get_paginator("list_object_versions").paginate(
+            Bucket=self.bucket, Prefix=prefix
+        )
+        return {item["Key"] for page in pages for item in page.get("Versions", [])}
+
     # -- jobs ------------------------------------------------------------------------------------
 
     def report(self, path: str) -> dict[str, Any] | None:

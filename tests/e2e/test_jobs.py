@@ -6,7 +6,8 @@ import gzip
 import json
 from typing import Any
 
-from tests.e2e.pipeline import Pipeline, request_file, request_line
+from groq_batch import layout
+from tests.e2e.pipeline import Pipeline, request_file, request_line, wait_until
 
 
 def assert_adds_up(report: dict[str, Any]) -> None:
@@ -40,7 +41,14 @@ def test_many_shards_failures_and_retries(pipeline: Pipeline, name: str) -> None
     assert pipeline.read(f"failed/{name}.jsonl") == request_file(failing)
     first_attempt = [batch for batch in report["batches"] if batch["attempt"] == 1]
     assert len(first_attempt) >= 10
-    ranges = pipeline.keys(f"work/{report['job_id']}/ranges/cut/outcomes/")
+    keys = layout.WorkKeys(report["job_id"])
+    wait_until(
+        lambda: not any(map(pipeline.keys, keys.bulk)),
+        30,
+        lambda: "copies of requests and answers are not removed",
+    )
+    # Each range was a task; what it came to is removed, and stands as a version.
+    ranges = pipeline.keys_ever(keys.outcomes("cut"))
     assert len(ranges) == -(-len(data) // 50_000) > 2, "the file is prepared range by range"
     assert sum(batch["requests"] for batch in first_attempt) == 1000
     assert report["usage"]["total_tokens"] > 0

@@ -312,6 +312,8 @@ def finish_job(pipeline: Pipeline) -> None:
     assert event["detail-type"] == "Batch Job Ended"
     assert event["detail"]["job_id"] == JOB
     assert pipeline.account.keys("work/open/") == []
+    for prefix in layout.WorkKeys(JOB).bulk:
+        assert pipeline.account.keys(prefix) == []
     assert pipeline.simulator.control.stats()["files"] == []
     # A job that has ended is left alone by every step that comes late.
     assert pipeline.invoke("finish_job", stored("finish_job"))["outcome"] == "done"
