@@ -849,6 +849,24 @@ class TestBlocks:
         assert all(isinstance(one, GoodLines) and one.is_as_given for one in found)
         assert [line for one in found for line in one.lines] == given_lines  # type: ignore[union-attr]
 
+    @pytest.mark.parametrize("size", [1, 5, 150, 300])
+    @pytest.mark.parametrize("odd", [0, 1, 2, 63, 64, 65, 200])
+    def test_runs_of_unusual_lines(self, odd: int, size: int) -> None:
+        """Behind a long run of them the usual ones are found again, and none is passed over."""
+        lines = [
+            (b" " if number % 100 < odd else b"") + request(custom_id=str(number)) + b"\n"
+            for number in range(300)
+        ]
+        checker = LineChecker()
+        found = [
+            (begin + one.place + place, line, custom_id)
+            for begin in range(0, 300, size)
+            for one in checker.check_lines(begin + 1, lines[begin : begin + size])
+            if isinstance(one, GoodLines)
+            for place, (line, custom_id) in enumerate(zip(one.lines, one.custom_ids, strict=True))
+        ]
+        assert found == [(number, lines[number], str(number)) for number in range(300)]
+
     def test_windows_line_ends(self) -> None:
         lines = [request(custom_id=str(number)) + b"\r\n" for number in range(100)]
         (found,) = LineChecker().check_lines(1, lines)
