@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from groq_batch.held_uploads import HeldUpload, HeldWriter, LostUploadError, complete_all
+from groq_batch.held_uploads import HeldUpload, HeldWriter, LostUploadError, abort_all, complete_all
 from groq_batch.storage import PART_BYTES, Storage
 from tests.fakes.calls import Call, Wire, plain_wire
 from tests.fakes.s3 import FakeS3, client_error
@@ -89,6 +89,48 @@ def test_many_at_once(s3: FakeS3) -> None:
     complete_all(storage_of(s3), uploads)
     assert [s3.read(f"k{number:02}") for number in range(40)] == [b"%d" % n for n in range(40)]
     complete_all(storage_of(s3), [])
+
+
+def test_many_are_dropped_at_once_and_again(s3: FakeS3) -> None:
+    uploads = [held(s3, b"%d" % number, f"k{number:02}") for number in range(40)]
+    uploads[7].complete(storage_of(s3))
+    for _ in range(2):
+        abort_all(storage_of(s3), iter(uploads))
+    assert s3.open_uploads == []
+    assert s3.keys() == ["k07"]
+    abort_all(storage_of(s3), [])
+
+
+def test_an_error_of_dropping_is_passed_on(s3: FakeS3) -> None:
+    def refusing(call: Call, act: Callable[[], Any]) -> Any:
+        raise client_error(call.operation, 403, "AccessDenied", "no")
+
+    with pytest.raises(ClientError, match="AccessDenied"):
+        abort_all(storage_of(s3, refusing), [held(s3, b"data")])
+
+
+def test_copied_and_written_bytes_are_held_together(s3: FakeS3) -> None:
+    source = bytes(range(251)) * 30_000
+    storage_of(s3).put_bytes("source", source)
+    writer = HeldWriter(storage_of(s3), "a")
+    writer.write(source[:PART_BYTES])
+    writer.copy_part("source", first=5, length=PART_BYTES)
+    writer.write(b"end")
+    upload = writer.hold()
+    assert len(upload.etags) == 3
+    assert upload.size == 2 * PART_BYTES + 3
+    upload.complete(storage_of(s3))
+    assert s3.read("a") == source[:PART_BYTES] + source[5 : 5 + PART_BYTES] + b"end"
+
+
+def test_a_part_that_is_too_small_is_refused_when_it_is_completed(s3: FakeS3) -> None:
+    """Who writes has to see to it: S3 tells only in the end."""
+    storage_of(s3).put_bytes("source", b"x" * PART_BYTES)
+    writer = HeldWriter(storage_of(s3), "a")
+    writer.write(b"x" * (5 * 1024 * 1024 - 1))
+    writer.copy_part("source", first=0, length=PART_BYTES)
+    with pytest.raises(ClientError, match="EntityTooSmall"):
+        writer.hold().complete(storage_of(s3))
 
 
 def test_one_of_many_fails(s3: FakeS3) -> None:
