@@ -184,10 +184,11 @@ def test_a_batch_does_not_wait_for_the_one_before(tmp_path: Path) -> None:
         assert workers.finished(first) is not None
         assert not workers.are_busy_with(first)
     finally:
-        for name in ("first", "second"):
-            # A reader that still waits would keep the processes from ending.
+        # A reader that waits, or begins to, would keep the processes from ending.
+        for name in ("second", "first"):
             with suppress(OSError):
                 os.close(os.open(tmp_path / name, os.O_WRONLY | os.O_NONBLOCK))
+            (tmp_path / name).unlink()
         workers.stop()
 
 
