@@ -135,6 +135,26 @@ _quick = msgspec.json.Decoder(_QuickRow)
 _careful = json.JSONDecoder(strict=False, parse_int=_number)
 
 
+class _CustomId(msgspec.Struct):
+    """What every line has, be it a request or a row; decoding it skips the rest."""
+
+    custom_id: str
+
+
+_custom_id = msgspec.json.Decoder(_CustomId)
+
+
+def custom_id_of(line: bytes) -> str:
+    """Return the id of a request line, or of a row in the usual form.
+
+    Raises:
+        msgspec.MsgspecError: The line has none, or cannot be read.
+        UnicodeDecodeError: The same.
+        RecursionError: The same.
+    """
+    return _custom_id.decode(line).custom_id
+
+
 def classify_row(line: bytes) -> Row | None:
     """Read a result row.
 

@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from groq_batch import layout
+from groq_batch.boards import Board
 from groq_batch.download import download_shard
 from groq_batch.storage import Storage
 from tests.workflow.invocations import Invocation, Trouble
@@ -196,6 +197,40 @@ def test_ids_that_do_not_fit_the_plan_settle_nothing(
         world.settle()
         check_end(world, upload)
     assert len(seen) == 1
+
+
+def test_ids_that_are_gone_are_read_from_the_lines() -> None:
+    def collect(world: World) -> None:
+        world.delete(keys_of(world, upload).custom_ids(1))
+
+    with World({"MAX_REQUESTS_PER_BATCH": "3"}) as world:
+        world.simulator.add_rule("fail", match={"custom_id": "r2"})
+        before_the_first_collection(collect)(world)
+        upload = put(world, "input/a.jsonl", good_lines(5))
+        world.settle()
+        (report,) = check_end(world, upload)
+    assert report["requests"] == {"total": 5, "succeeded": 4, "failed": 1, "invalid": 0}
+    assert report["status"] == "partial"
+
+
+def test_the_last_resort_asks_no_ids_that_are_damaged() -> None:
+    """Whatever is wrong with them, a job that nobody waits for any more gets its rows."""
+
+    def collect(world: World) -> None:
+        keys = keys_of(world, upload)
+        world.s3.client().put_object(Bucket=world.s3.bucket, Key=keys.custom_ids(1), Body=b'"r')
+        storage = Storage(s3=world.s3.client(), bucket=world.s3.bucket)
+        board = Board.load(storage, keys, 1)
+        assert board is not None
+        board.lost = True
+        board.save(storage, keys)
+
+    with World() as world:
+        before_the_first_collection(collect)(world)
+        upload = put(world, "input/a.jsonl", good_lines(5))
+        world.settle()
+        (report,) = check_end(world, upload)
+    assert report["status"] == "succeeded"
 
 
 def test_a_shard_shorter_than_its_plan_settles_nothing() -> None:

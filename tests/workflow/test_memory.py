@@ -17,7 +17,8 @@ import pytest
 
 from groq_batch import storage
 from groq_batch.batches import Batch
-from groq_batch.download import ResultIndex, download_shard
+from groq_batch.download import download_shard
+from groq_batch.result_index import ResultIndex
 from tests.workflow.invocations import Invocation, Refuse, Trouble
 from tests.workflow.jobs import good_lines, put
 from tests.workflow.world import World
