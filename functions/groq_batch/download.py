@@ -6,6 +6,7 @@ import math
 import shutil
 import tempfile
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from groq_batch.observability import facts, logger
 from groq_batch.result_index import ResultIndex
 from groq_batch.settlement import Settlement
 from groq_batch.storage import Storage
+from groq_batch.stragglers import unless_ended
 from groq_batch.submit import LONGEST_RETRY_AFTER_SECONDS, account_refusal, backoff_seconds
 
 _MISSING_FILE_TRIES = 5
@@ -102,7 +104,8 @@ def download_shard(
             if not board.lost:
                 return _after_error(storage, keys, error, tries)
             index.is_lost = True
-        _settle_shard(
+        settle = partial(
+            _settle_shard,
             storage=storage,
             keys=keys,
             job=job,
@@ -113,6 +116,7 @@ def download_shard(
             # Should they be what kept this shard from being read, its lines say the same.
             uses_kept_ids=not board.lost,
         )
+        unless_ended(storage, keys, settle, lambda: None)
     finally:
         index.close()
         shutil.rmtree(work, ignore_errors=True)

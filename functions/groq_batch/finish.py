@@ -40,6 +40,7 @@ from groq_batch.storage import (
     UnreadableObjectError,
     UnwritableObjectError,
 )
+from groq_batch.stragglers import unless_ended
 from groq_batch.submit import backoff_seconds
 from groq_batch.summaries import load_summaries
 
@@ -97,24 +98,31 @@ def finish_job(
     request = JobRequest.load(storage, job_id)
     if request is None:
         raise ValueError(f"There is no job {job_id}: {layout.job_key(job_id)} does not exist")
-    if is_closed(storage, keys):
+
+    def tidy_up() -> FinishOutcome:
         return _tidy_up(storage, client, settings, keys, tries)
-    finishing = _Finishing(storage, request)
-    report = finishing.delivery.standing_final_report()
-    if report is None:
-        path = finishing.place(finishing.delivery.path())
-        tidied = _tidy_up(storage, client, settings, keys, tries)
-        report = finishing.report(path, now=datetime.fromtimestamp(clock(), UTC))
-    else:
-        # An invocation before this one died here: the end that it wrote stands.
-        tidied = _tidy_up(storage, client, settings, keys, tries)
-    finishing.write_page()
-    publish_end(events, report)
-    if close(storage, job_id):
-        _tell(report)
-    if report["status"] in _DELIVERED_STATUSES:
-        _remove_bulk(storage, keys)
-    return tidied
+
+    def finish() -> FinishOutcome:
+        if is_closed(storage, keys):
+            return tidy_up()
+        finishing = _Finishing(storage, request)
+        report = finishing.delivery.standing_final_report()
+        if report is None:
+            path = finishing.place(finishing.delivery.path())
+            tidied = tidy_up()
+            report = finishing.report(path, now=datetime.fromtimestamp(clock(), UTC))
+        else:
+            # An invocation before this one died here: the end that it wrote stands.
+            tidied = tidy_up()
+        finishing.write_page()
+        publish_end(events, report)
+        if close(storage, job_id):
+            _tell(report)
+        if report["status"] in _DELIVERED_STATUSES:
+            _remove_bulk(storage, keys)
+        return tidied
+
+    return unless_ended(storage, keys, finish, tidy_up)
 
 
 def close(storage: Storage, job_id: str) -> bool:

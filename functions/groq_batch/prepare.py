@@ -58,6 +58,7 @@ from groq_batch.storage import (
     StoredObject,
     UnreadableObjectError,
 )
+from groq_batch.stragglers import unless_ended
 from groq_batch.upload_keys import check_key
 
 _INPUT_TRIES = 5
@@ -126,30 +127,10 @@ def prepare_input(
     request = JobRequest.load(storage, job_id)
     if request is None:
         raise ValueError(f"There is no job {job_id}: {layout.job_key(job_id)} does not exist")
-    if is_closed(storage, keys):
-        return _preparation(keys, accepted=False)
-    record = JobRecord.load(storage, keys)
-    delivery = Delivery(storage, request)
-    if record is None:
-        if storage.exists(keys.stopped):
-            return _preparation(keys, accepted=False)
-        key_problem = check_key(request.key)
-        delivery.begin(running_report(request, None))
-        plan = Plan.load(storage, keys)
-        if plan is None:
-            now = timestamp(datetime.fromtimestamp(clock(), UTC))
-            found = _Preparing(storage, settings, request, keys, sleep, now).run(key_problem)
-            if isinstance(found, str):
-                return replace(_preparation(keys, accepted=False), tasks_prefix=found)
-            plan = found
-        complete_all(storage, plan.uploads)
-        record = plan.record
-        # Whoever stopped the job meanwhile has found no record, and ends the job without rows.
-        if storage.exists(keys.stopped):
-            return _preparation(keys, accepted=False)
-        _write_record(storage, keys, record)
-    delivery.write_running(running_report(request, record))
-    return _preparation(keys, accepted=record.accepted)
+    preparing = _Preparing(storage, settings, request, keys, sleep, clock)
+    return unless_ended(
+        storage, keys, preparing.prepare, lambda: _preparation(keys, accepted=False)
+    )
 
 
 def _write_record(storage: Storage, keys: layout.WorkKeys, record: JobRecord) -> None:
@@ -189,16 +170,46 @@ class _Preparing:
         request: JobRequest,
         keys: layout.WorkKeys,
         sleep: Callable[[float], None],
-        now: str,
+        clock: Callable[[], float],
     ) -> None:
         self._storage = storage
         self._settings = settings
         self._request = request
         self._keys = keys
         self._sleep = sleep
-        self._now = now
+        self._clock = clock
 
-    def run(self, key_problem: Problem | None) -> Plan | str:
+    def prepare(self) -> Preparation:
+        """Do what is left to do of it."""
+        storage, keys, request = self._storage, self._keys, self._request
+        if is_closed(storage, keys):
+            return _preparation(keys, accepted=False)
+        record = JobRecord.load(storage, keys)
+        delivery = Delivery(storage, request)
+        if record is None:
+            if storage.exists(keys.stopped):
+                return _preparation(keys, accepted=False)
+            key_problem = check_key(request.key)
+            delivery.begin(running_report(request, None))
+            plan = Plan.load(storage, keys)
+            if plan is None:
+                found = self._check(key_problem)
+                if isinstance(found, str):
+                    return replace(_preparation(keys, accepted=False), tasks_prefix=found)
+                plan = found
+            complete_all(storage, plan.uploads)
+            record = plan.record
+            # Whoever stopped the job meanwhile has found no record, and ends the job without rows.
+            if storage.exists(keys.stopped):
+                return _preparation(keys, accepted=False)
+            _write_record(storage, keys, record)
+        delivery.write_running(running_report(request, record))
+        return _preparation(keys, accepted=record.accepted)
+
+    def _now(self) -> str:
+        return timestamp(datetime.fromtimestamp(self._clock(), UTC))
+
+    def _check(self, key_problem: Problem | None) -> Plan | str:
         """Check everything.
 
         Returns:
@@ -304,7 +315,7 @@ class _Preparing:
             problems = _too_expensive(summary, options)
         for problem in problems:
             writer.write(problem_row(problem))
-        return _decided(summary, options, problems, input_bytes=input_bytes, now=self._now)
+        return _decided(summary, options, problems, input_bytes=input_bytes, now=self._now())
 
     def _uploads(self, source: CopySource | None = None) -> ShardUploads:
         return ShardUploads(
@@ -346,7 +357,7 @@ class _Preparing:
             input_bytes=head.size,
             problems=(problem,),
             problems_total=1,
-            prepared_at=self._now,
+            prepared_at=self._now(),
         )
         with self._uploads() as uploads:
             uploads.problems().write(problem_row(problem))
@@ -380,7 +391,7 @@ class _Preparing:
             options=self._settings.default_options,
             failure={"code": "input_unreadable", "message": text},
             input_bytes=head.size if head else 0,
-            prepared_at=self._now,
+            prepared_at=self._now(),
         )
 
 

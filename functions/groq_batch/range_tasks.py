@@ -40,6 +40,7 @@ from groq_batch.storage import (
     Storage,
     UnreadableObjectError,
 )
+from groq_batch.stragglers import unless_ended
 
 _READ_AT_ONCE = 16
 
@@ -58,6 +59,11 @@ def prepare_range(*, storage: Storage, job_id: str, task_key: str) -> None:
         ValueError: There is no such job or task.
     """
     keys = layout.WorkKeys(job_id)
+    unless_ended(storage, keys, lambda: _do_task(storage, keys, task_key), lambda: None)
+
+
+def _do_task(storage: Storage, keys: layout.WorkKeys, task_key: str) -> None:
+    job_id = keys.job
     if storage.exists(keys.stopped) or is_closed(storage, keys):
         return
     phase, number = layout.task_of_key(task_key)

@@ -30,6 +30,7 @@ from groq_batch.groq_api import GroqClient
 from groq_batch.jobs import AccountRefusal, JobRecord, is_closed, timestamp
 from groq_batch.observability import facts, logger
 from groq_batch.storage import ConflictError, Storage
+from groq_batch.stragglers import unless_ended
 from groq_batch.submissions import (
     QUARANTINE_SECONDS,
     HeldSubmission,
@@ -139,7 +140,7 @@ def submit_shard(
     )
     try:
         with held:
-            return step.run()
+            return unless_ended(storage, keys, step.run, lambda: _SETTLED)
     except LeaseLostError:
         return _wait(5)
 
