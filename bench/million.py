@@ -119,7 +119,8 @@ def _scaled(
     """Put the counts together: many small shards, the size of full ones, and the waiting."""
     work = {}
     for name, base in many.items():
-        size = large[name].plus(one[name], -1)
+        # How often a batch is looked at depends on the time that it takes, not on its size.
+        size = Work() if name == "check_status" else large[name].plus(one[name], -1)
         # A file that is prepared in ranges is read twice: to be checked, and to be cut.
         reads = 2 if name == "prepare_input" else 1
         total = base.plus(Work(calls=size.calls, s3_bytes=size.s3_bytes), SHARDS)

@@ -9,6 +9,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from groq_batch import bootstrap
 from groq_batch.finish import finish_job
 from groq_batch.observability import logger
+from groq_batch.report_page.pages import preload
+
+preload()
 
 
 @logger.inject_lambda_context(clear_state=True)

@@ -77,8 +77,8 @@ class Batch:
         return self.status in TERMINAL_STATUSES
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return asdict(self)
+        """Return the fields as JSON data, the same as is read again."""
+        return asdict(self) | {"errors": [asdict(issue) for issue in self.errors]}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:

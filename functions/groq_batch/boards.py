@@ -59,6 +59,8 @@ class Board:
         lost: Whether nobody waits any more for batches, or results, that are left.
         seen_done: Requests with an outcome when that number was last seen to change.
         progress_at: When that was, in seconds since 1970.
+        etag: The ETag of what stands in the bucket; None when nothing does.
+        standing: What stands there, as JSON data.
     """
 
     attempt: int
@@ -72,6 +74,7 @@ class Board:
     seen_done: int = 0
     progress_at: float = 0.0
     etag: str | None = field(default=None, compare=False)
+    standing: dict[str, Any] | None = field(default=None, compare=False)
 
     @classmethod
     def load(cls, storage: Storage, keys: layout.WorkKeys, attempt: int) -> Self | None:
@@ -80,7 +83,7 @@ class Board:
         if found is None:
             return None
         board = cls.from_json(found[0])
-        board.etag = found[1]
+        board.standing, board.etag = found
         return board
 
     @classmethod
@@ -99,18 +102,22 @@ class Board:
         )
 
     def save(self, storage: Storage, keys: layout.WorkKeys) -> None:
-        """Write the board, unless another look at the batches has written it meanwhile.
+        """Write the board if it changed, unless another look has written it meanwhile.
 
         What that one saw is as new, and an invocation that was thought dead must not set the board
         back.
         """
+        data = self.to_json()
+        if data == self.standing:
+            return
         try:
             self.etag = storage.put_json(
                 keys.batches(self.attempt),
-                self.to_json(),
+                data,
                 if_none_match=self.etag is None,
                 if_match=self.etag,
             )
+            self.standing = data
         except ConflictError:
             logger.info("Another invocation has looked at the batches as well")
 

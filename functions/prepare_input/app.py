@@ -13,6 +13,9 @@ from groq_batch import bootstrap
 from groq_batch.observability import logger
 from groq_batch.prepare import prepare_input
 from groq_batch.range_tasks import prepare_range
+from groq_batch.report_page.pages import preload
+
+preload()
 
 
 @logger.inject_lambda_context(clear_state=True)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
+from importlib import import_module
 from typing import Any
 
 from groq_batch import metrics
@@ -33,6 +35,16 @@ _TRIES = 4
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def preload() -> None:
+    """Import what pages are made with, for functions that always make one.
+
+    It is done while their environment starts, where it keeps no job waiting. Should it fail, so
+    will the page, which says so then.
+    """
+    with suppress(Exception):
+        import_module("groq_batch.report_page.rendering")
 
 
 class ReportPages:
@@ -118,7 +130,7 @@ class ReportPages:
 
 def _make(report: Mapping[str, Any], report_key: str, facts: Facts, now: datetime) -> bytes:
     try:
-        # Imported here: only now, with the report in place, is there time for it.
+        # Imported here: most functions that report make no page most of the time.
         from groq_batch.report_page.rendering import render  # noqa: PLC0415
 
         page = render(report, facts, report_key=report_key, as_of=now)
