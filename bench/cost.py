@@ -25,6 +25,10 @@ CALLS_OF_A_MAP = 6
 its items, and the files of its results.
 https://docs.aws.amazon.com/step-functions/latest/dg/input-output-resultwriter.html"""
 
+DAYS_OF_REMOVED = 1.5
+"""How long what was removed stays as a version: a day, and until the next midnight.
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/intro-lifecycle-rules.html"""
+
 CALL_SECONDS = 0.03
 """A call to AWS or Groq and its answer, bytes of objects aside."""
 
@@ -142,6 +146,7 @@ def bill(
     maps: int,
     stored_bytes: float,
     days: float,
+    removed_bytes: float,
 ) -> list[Part]:
     """Return what a job costs, part by part.
 
@@ -152,6 +157,7 @@ def bill(
         maps: Distributed Maps among them.
         stored_bytes: Bytes of objects that stand in the bucket while the job runs.
         days: How long that is.
+        removed_bytes: Bytes of objects that are removed at its end.
     """
     seconds = {name: billed_seconds(item, sizes[name]) for name, item in work.items()}
     gb_seconds = {name: seconds[name] * sizes[name].memory_mb / 1024 for name in work}
@@ -189,6 +195,11 @@ def bill(
             f"S3 storage, {days:g} day",
             f"{stored_bytes / GB:,.1f} GB",
             storage_usd(stored_bytes, days),
+        ),
+        Part(
+            f"S3 storage, {DAYS_OF_REMOVED:g} days after",
+            f"{removed_bytes / GB:,.1f} GB",
+            storage_usd(removed_bytes, DAYS_OF_REMOVED),
         ),
         Part(
             "Events, secret",

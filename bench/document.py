@@ -273,7 +273,8 @@ the size on one shard of full size, those of a status check on jobs with more an
 {part["polls"]:.0f} checks are what the cadence (below) makes of 24 hours. Seconds of Lambda are reckoned, on the
 safe side: CPU time as measured here at the share of a core that the memory brings, then
 {cost.S3_BYTES_PER_SECOND / 1e6:.0f} MB/s from and to S3, {cost.GROQ_BYTES_PER_SECOND / 1e6:.0f} MB/s to and from Groq and
-{cost.CALL_SECONDS * 1000:.0f} ms for each call, all added up as if nothing happened at the same time. List
+{cost.CALL_SECONDS * 1000:.0f} ms for each call, all added up as if nothing happened at the same time. The copies of requests
+and answers that are removed at the end stay as versions for a day, and until the next midnight. List
 prices of {prices.REGION}, arm64, read in {prices.READ_AT}, without the free tier: {sources}
 
 {Table(heads, rows).markdown()}

@@ -27,6 +27,9 @@ LINE_BYTES = 3_990
 
 SHARDS = REQUESTS // SHARD_REQUESTS
 DAYS = 1
+_OF_NO_SIZE = ("start_job", "check_status")
+"""What these do depends on the number of shards, and on how long they take, but not on bytes."""
+
 _SMALL_LINES = 50
 _SMALL_BYTES = 200
 
@@ -60,6 +63,7 @@ def measure(progress: Progress) -> dict[str, Any]:
         maps=many_run.maps,
         stored_bytes=stored,
         days=DAYS,
+        removed_bytes=input_bytes + answers,
     )
     total = sum(part.usd for part in bill)
     progress(f"A million requests: {total:.4f} USD")
@@ -119,8 +123,7 @@ def _scaled(
     """Put the counts together: many small shards, the size of full ones, and the waiting."""
     work = {}
     for name, base in many.items():
-        # How often a batch is looked at depends on the time that it takes, not on its size.
-        size = Work() if name == "check_status" else large[name].plus(one[name], -1)
+        size = Work() if name in _OF_NO_SIZE else large[name].plus(one[name], -1)
         # A file that is prepared in ranges is read twice: to be checked, and to be cut.
         reads = 2 if name == "prepare_input" else 1
         total = base.plus(Work(calls=size.calls, s3_bytes=size.s3_bytes), SHARDS)

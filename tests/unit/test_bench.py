@@ -71,7 +71,8 @@ def test_a_bill_has_a_line_for_everything() -> None:
         "download_results": Work(invocations=90, s3_bytes=cost.S3_BYTES_PER_SECOND * 100),
     }
     sizes = {"submit_batch": Size(1024), "download_results": Size(2048, 10.5)}
-    parts = bill(work, sizes, transitions=1000, maps=10, stored_bytes=1e9, days=1)
+    stored = {"stored_bytes": 1e9, "days": 1, "removed_bytes": 2e9}
+    parts = bill(work, sizes, transitions=1000, maps=10, **stored)
     by_name = {part.name: part for part in parts}
     assert by_name["Step Functions"] == Part("Step Functions", "1,000 transitions", 0.025)
     seconds = 100 * 1769 / 1024 + 1001 * cost.CALL_SECONDS
@@ -85,6 +86,8 @@ def test_a_bill_has_a_line_for_everything() -> None:
     assert by_name["Lambda calls"].usd == pytest.approx(100 * prices.LAMBDA_REQUEST_USD)
     assert by_name["S3 writes and lists"].usd == pytest.approx(0.005)
     assert by_name["S3 calls of the Maps"].usd == pytest.approx(60 * 0.005 / 1000)
+    assert by_name["S3 storage, 1 day"].usd == pytest.approx(storage_usd(1e9, 1))
+    assert by_name["S3 storage, 1.5 days after"].usd == pytest.approx(storage_usd(2e9, 1.5))
     assert by_name["Logs"].usd == pytest.approx(0.5)
     assert by_name["Events, secret"].usd == pytest.approx(prices.EVENT_USD)
 
