@@ -45,7 +45,7 @@ def work() -> str:
         [code(layout.open_job_key(_JOB)), _OPEN_KEY],
     ]
     for name, member in inspect.getmembers_static(layout.WorkKeys):
-        if name.startswith("_") or name in ("job", "prefix"):
+        if name.startswith("_") or name in ("job", "prefix", "bulk"):
             continue
         key = _key(keys, name, member)
         if key is not None and not key.endswith("/"):

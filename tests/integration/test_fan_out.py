@@ -169,6 +169,17 @@ def assert_nothing_is_left_over(bucket: Bucket) -> None:
     assert bucket.s3.open_uploads == []
 
 
+def assert_unreadable(bucket: Bucket, answer: Preparation | None, text: str) -> None:
+    """The job is over, for its input could not be read, and has no shards."""
+    assert answer is not None
+    assert (answer.accepted, answer.tasks_prefix) == (False, "")
+    failure = bucket.record.failure
+    assert failure is not None
+    assert failure["code"] == "input_unreadable"
+    assert text in failure["message"]
+    assert bucket.s3.keys(KEYS.shards(1)) == []
+
+
 IDS = [f"id-{number}" for number in range(12)]
 LINES = st.one_of(
     st.sampled_from(IDS).map(request),
@@ -262,13 +273,7 @@ def test_an_input_that_can_be_read_and_not_copied(
 
     for step in bucket.steps(RANGES):
         answer = step(wire)
-    assert answer is not None
-    assert (answer.accepted, answer.tasks_prefix) == (False, "")
-    failure = bucket.record.failure
-    assert failure is not None
-    assert failure["code"] == "input_unreadable"
-    assert text in failure["message"]
-    assert bucket.s3.keys(KEYS.shards(1)) == []
+    assert_unreadable(bucket, answer, text)
     assert_nothing_is_left_over(bucket)
 
 
@@ -452,13 +457,7 @@ class TestTrouble:
         answer = None
         for step in bucket.steps(RANGES):
             answer = step(wire) or answer
-        assert answer is not None
-        assert (answer.accepted, answer.tasks_prefix) == (False, "")
-        failure = bucket.record.failure
-        assert failure is not None
-        assert failure["code"] == "input_unreadable"
-        assert text in failure["message"]
-        assert bucket.s3.keys(KEYS.shards(1)) == []
+        assert_unreadable(bucket, answer, text)
 
     def test_a_job_that_is_stopped_is_not_prepared_further(self) -> None:
         bucket = Bucket(FILE)

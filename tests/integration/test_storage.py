@@ -7,7 +7,7 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError, ReadTimeoutError
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from groq_batch.joining import join
@@ -22,6 +22,7 @@ from groq_batch.storage import (
 )
 from tests.fakes.calls import Call
 from tests.fakes.s3 import FakeS3
+from tests.fakes.streams import BreakingBody
 
 MIB = 1024 * 1024
 
@@ -206,7 +207,7 @@ class TestBrokenRanges:
             if ignores_ranges:
                 answer = s3.client().get_object(Bucket="bucket", Key="a")
             else:
-                answer = {**answer, "Body": BreakingBody(answer["Body"], 20)}
+                answer = {**answer, "Body": BreakingBody(answer["Body"], gives=20)}
             return answer
 
         storage = Storage(s3=s3.client(wire), bucket="bucket")
@@ -226,32 +227,11 @@ class TestBrokenRanges:
         def wire(call: Call, act: Callable[[], Any]) -> Any:
             answer = act()
             s3.client().put_object(Bucket="bucket", Key="a", Body=b"y" * 100)
-            return {**answer, "Body": BreakingBody(answer["Body"], 20)}
+            return {**answer, "Body": BreakingBody(answer["Body"], gives=20)}
 
         storage = Storage(s3=s3.client(wire), bucket="bucket")
         with pytest.raises(ClientError, match="PreconditionFailed"):
             list(storage.chunks("a", first=10, length=60))
-
-
-class BreakingBody:
-    """A stream that breaks after some bytes, unless it has ended by then."""
-
-    def __init__(self, body: Any, gives: int) -> None:
-        self._body = body
-        self._gives = gives
-
-    def __enter__(self) -> BreakingBody:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._body.close()
-
-    def read(self, size: int) -> bytes:
-        if not self._gives:
-            raise ReadTimeoutError(endpoint_url="https://s3")
-        data: bytes = self._body.read(min(size, self._gives))
-        self._gives -= len(data)
-        return data
 
 
 class TestCopies:

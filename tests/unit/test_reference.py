@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,11 @@ def test_working_files_have_a_line_for_every_key_of_the_layout() -> None:
     assert keys.stopped.replace("J", "…") in shown
     assert keys.submission(1, 1).replace("J", "…") in shown
     assert "| |" not in shown.replace("|  |", "| |")
+
+
+def test_every_line_of_the_working_files_is_one_key() -> None:
+    keys = [line.split("|")[1].strip() for line in bucket.work().splitlines()[2:]]
+    assert all(re.fullmatch(r"`(jobs|work)/[^`,()]+`", key) for key in keys), keys
 
 
 def test_a_block_is_written_anew_and_what_is_around_it_stays() -> None:
