@@ -68,7 +68,11 @@ class Account:
             )
             self._emulator = resources.enter_context(
                 Emulator.start(
-                    log_file=self.folder / "emulator.log", wait_scale=0.02, check_permissions=False
+                    log_file=self.folder / "emulator.log",
+                    wait_scale=0.02,
+                    check_permissions=False,
+                    # S3 has no need to look for memory either.
+                    keeps_memory=True,
                 )
             )
             self.s3 = self._client("s3")

@@ -13,8 +13,21 @@ _START_ATTEMPTS = 3
 _START_TIMEOUT_SECONDS = 60.0
 
 
+_MEMORY_THAT_STAYS = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(2**40),
+}
+"""Settings of glibc under which memory that was used once is used again, and never given back: to
+find pages anew for each object took longer than all else that is done with large ones."""
+
+
 def emulator_environment(
-    port: int, folder: Path, *, wait_scale: float, check_permissions: bool
+    port: int,
+    folder: Path,
+    *,
+    wait_scale: float,
+    check_permissions: bool,
+    keeps_memory: bool = False,
 ) -> dict[str, str]:
     """Return MiniStack's environment, which its Lambda workers inherit.
 
@@ -23,6 +36,7 @@ def emulator_environment(
         folder: A folder of its own for everything that it writes.
         wait_scale: Factor for the waits and retry intervals of Step Functions.
         check_permissions: Whether the functions may do only what their roles allow.
+        keeps_memory: Whether memory that held objects is kept for the next ones.
     """
     # No AWS_ENDPOINT_URL: Lambda workers get the emulator's address from the emulator itself.
     environment = aws_environment()
@@ -44,6 +58,7 @@ def emulator_environment(
         TMPDIR=str(folder),
         HOME=str(folder),
         LOG_LEVEL="INFO",
+        **(_MEMORY_THAT_STAYS if keeps_memory else {}),
     )
     return environment
 
@@ -51,7 +66,9 @@ def emulator_environment(
 class Emulator(LeashedProgram):
     """A running MiniStack; leaving it ends it with its Lambda workers and removes its files."""
 
-    def __init__(self, *, log_file: Path, wait_scale: float, check_permissions: bool) -> None:
+    def __init__(
+        self, *, log_file: Path, wait_scale: float, check_permissions: bool, keeps_memory: bool
+    ) -> None:
         """Start it; ``start`` waits until it is ready."""
         self.port = free_port()
         folder = Path(tempfile.mkdtemp(prefix="groq-batch-aws-"))
@@ -59,7 +76,11 @@ class Emulator(LeashedProgram):
             "The emulator (MiniStack)",
             [sys.executable, "-m", "ministack"],
             environment=emulator_environment(
-                self.port, folder, wait_scale=wait_scale, check_permissions=check_permissions
+                self.port,
+                folder,
+                wait_scale=wait_scale,
+                check_permissions=check_permissions,
+                keeps_memory=keeps_memory,
             ),
             log_file=log_file,
             remove_afterwards=[folder],
@@ -79,15 +100,25 @@ class Emulator(LeashedProgram):
         self.wait_until(lambda: answers_ok(self.port, "/_ministack/health"), _START_TIMEOUT_SECONDS)
 
     @classmethod
-    def start(cls, *, log_file: Path, wait_scale: float, check_permissions: bool) -> Emulator:
-        """Start an emulator and wait until it is ready.
+    def start(
+        cls,
+        *,
+        log_file: Path,
+        wait_scale: float,
+        check_permissions: bool,
+        keeps_memory: bool = False,
+    ) -> Emulator:
+        """Start an emulator and wait until it is ready; see ``emulator_environment``.
 
         Raises:
             LocalStackError: It does not start; its log's end is in the message.
         """
         for attempt in range(1, _START_ATTEMPTS + 1):
             emulator = cls(
-                log_file=log_file, wait_scale=wait_scale, check_permissions=check_permissions
+                log_file=log_file,
+                wait_scale=wait_scale,
+                check_permissions=check_permissions,
+                keeps_memory=keeps_memory,
             )
             try:
                 emulator.wait()
