@@ -11,6 +11,7 @@ from local.environment import CACHE_FOLDER
 
 TEXT = 'Say in a sentence:\nThe battery "lasts two days", the cafe mode does not. '
 ACCENTED_TEXT = TEXT.replace("cafe", "caf\u00e9")
+CODE_TEXT = 'rows = [{"id": n, "tags": ["a", "b"]} for n in range(10)]\nprint(json.dumps(rows))\n'
 
 _FOLDER = CACHE_FOLDER / "bench-inputs"
 _SHOWN_CHARACTERS = 2000

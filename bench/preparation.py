@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from bench.field import NotRunnableError, site_packages
-from bench.inputs import ACCENTED_TEXT, TEXT, request_line
+from bench.inputs import ACCENTED_TEXT, CODE_TEXT, TEXT, request_line
 from groq_batch.split import NullSink, SplitLimits, split_input
 from local.environment import CACHE_FOLDER
 
@@ -27,6 +27,7 @@ CHUNK_BYTES = 1024 * 1024
 LINES = (
     ("4 KB, ASCII", 4096, TEXT, 80_000_000),
     ("4 KB, some accents", 4096, ACCENTED_TEXT, 80_000_000),
+    ("4 KB, code", 4096, CODE_TEXT, 80_000_000),
     ("200 bytes, ASCII", 200, TEXT, 20_000_000),
 )
 """Name, bytes of a line, text, bytes in all."""

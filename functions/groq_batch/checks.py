@@ -41,8 +41,8 @@ that are under way, so that without a limit of its own a line might pass here an
 _SHALLOW_BYTES = 2 * MAX_NESTING
 """A line of so many bytes cannot be nested too deeply: what opens has to close."""
 
-_FEW_BRACKETS = 20
-_OPENING_BRACKETS = (b"[", b"{")
+_ALL_BUT_OPENING = bytes(byte for byte in range(256) if byte not in b"[{")
+_PIECE_BYTES = 64 * 1024
 _TOO_DEEP = (
     f"The line is nested too deeply: more than {MAX_NESTING} brackets are open at once. Write a "
     f"flatter request."
@@ -362,11 +362,15 @@ def _are_utf8(lines: list[bytes]) -> bool:
 def _are_flat(lines: list[bytes]) -> bool:
     """Tell whether none of some lines is nested too deeply."""
     # Brackets that are open at once stand at least a byte apart, braces (with a key each) four:
-    # usual lines have none where too many could stand before them.
-    if max(map(len, lines)) <= _SHALLOW_BYTES or (
+    # plain prompts leave none where too many could stand before them.
+    longest = max(map(len, lines))
+    if longest <= _SHALLOW_BYTES or (
         max(map(bytes.find, lines, repeat(b"["), repeat(_SHALLOW_BYTES // 4))) < 0
         and max(map(bytes.find, lines, repeat(b"{"), repeat(_SHALLOW_BYTES))) < 0
     ):
+        return True
+    # Code, JSON, footnotes: brackets within prompts are common, but seldom so many.
+    if longest <= _PIECE_BYTES and max(map(_opening_brackets, lines)) <= MAX_NESTING:
         return True
     return not any(map(_nests_too_deeply, lines))
 
@@ -507,17 +511,8 @@ def _max_output_tokens(max_completion_tokens: Any, max_tokens: Any) -> int | Non
 
 def _nests_too_deeply(data: bytes) -> bool:
     """Tell whether more than ``MAX_NESTING`` brackets of a line are open at once."""
-    # Of one kind at least half as many would stand in the line. Usual lines have a few, and looking
-    # for each is several times as fast as counting; calls are left out, for every line comes here.
-    find = data.find
-    for bracket in _OPENING_BRACKETS:
-        place, left = find(bracket), _FEW_BRACKETS
-        while place >= 0 and left:
-            place = find(bracket, place + 1)
-            left -= 1
-        if place >= 0 and data.count(bracket, place) > MAX_NESTING // 2 - _FEW_BRACKETS:
-            break
-    else:
+    pieces = (data[at : at + _PIECE_BYTES] for at in range(0, len(data), _PIECE_BYTES))
+    if sum(map(_opening_brackets, pieces)) <= MAX_NESTING:
         return False
     depth = 0
     for found in _TEXT_OR_BRACKET.finditer(data):
@@ -526,6 +521,11 @@ def _nests_too_deeply(data: bytes) -> bool:
         if depth > MAX_NESTING:
             return True
     return False
+
+
+def _opening_brackets(data: bytes) -> int:
+    """Count the brackets that open, within texts too: several times as fast as ``bytes.count``."""
+    return len(data.translate(None, _ALL_BUT_OPENING))
 
 
 def _duplicate(number: int, custom_id: str, first_line: int) -> Problem:
