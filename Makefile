@@ -43,7 +43,7 @@ demo: $(STAMP) ## Run the whole pipeline on this machine, without an AWS account
 
 .PHONY: test
 test: $(STAMP) ## Run all tests, in two processes
-	$(PYTEST) --numprocesses 2 --dist loadgroup $(ARGS)
+	$(PYTEST) --numprocesses 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 .PHONY: unit
 unit: $(STAMP) ## Run the unit tests (seconds; no sockets)

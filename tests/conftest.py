@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from tests.scheduling import SuiteScheduling, place_of, suite_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-TESTS = Path(__file__).parent
 
 FAKE_ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "test",
@@ -32,25 +31,24 @@ FAKE_ENVIRONMENT = {
 REMOVED_VARIABLES = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL", "GROQ_API_KEY")
 
 
-def _suite(path: Path) -> str:
-    """Return the folder of a test below tests/, such as ``unit``."""
-    parts = path.relative_to(TESTS).parts
-    return parts[0] if len(parts) > 1 else ""
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SuiteScheduling:
+    """Return what hands out the tests to several processes."""
+    return SuiteScheduling(config, log)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark every test by its suite: what it may connect to, and how long it may take.
 
     Unit tests open no sockets but unix ones; all the others stay on this machine.
     """
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: place_of(item.path))
     for item in items:
-        suite = _suite(item.path)
+        suite = suite_of(item.path)
         if suite == "unit":
             item.add_marker(pytest.mark.disable_socket)
         else:
             item.add_marker(pytest.mark.allow_hosts(["127.0.0.1", "::1"]))
-        # One deployed stack serves the whole suite, so all of it goes to one process.
-        item.add_marker(pytest.mark.xdist_group("e2e" if suite == "e2e" else item.path.name))
         if suite in {"e2e", "workflow"}:
             item.add_marker(getattr(pytest.mark, suite))
             if item.get_closest_marker("timeout") is None:
