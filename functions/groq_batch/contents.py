@@ -42,21 +42,28 @@ def read_batch(data: object, batch_id: str | None = None) -> Batch:
 def read_page(data: object, *, strict: bool) -> tuple[list[Any], str | None]:
     """Return the items of a list's page, and the cursor of the next page unless it is the last.
 
+    The cursor stands in ``paging``, where Groq's documents show it, or beside the items. A page in
+    the form of other APIs, which says that there are more items and not how to get at them, must
+    not pass for the last one.
+
     Raises:
         ShapeError: It is no list, or ``strict`` and there is a next page that cannot be asked for.
     """
-    items, paging = data, None
+    items, places = data, []
     if isinstance(data, dict) and "data" in data and not data.get("error"):
         # Null is how some languages write an empty list.
-        items, paging = [] if data["data"] is None else data["data"], data.get("paging")
+        items = [] if data["data"] is None else data["data"]
+        places = [place for place in (data.get("paging"), data) if isinstance(place, dict)]
     if not isinstance(items, list):
         raise ShapeError("is not a list")
-    cursor = paging.get("next_cursor") if isinstance(paging, dict) else None
+    cursor = next((found for place in places if (found := place.get("next_cursor"))), None)
     if isinstance(cursor, int) and not isinstance(cursor, bool):
         cursor = str(cursor)
-    if cursor and not isinstance(cursor, str) and strict:
+    if isinstance(cursor, str):
+        return items, cursor
+    if strict and (cursor or any(place.get("has_more") for place in places)):
         raise ShapeError("names a next page in a form that is not known")
-    return items, cursor if isinstance(cursor, str) and cursor else None
+    return items, None
 
 
 def begins_with_a_row(content: BinaryIO) -> bool:

@@ -926,10 +926,11 @@ def page(*items: Any, cursor: Any = None) -> dict[str, Any]:
         {"object": "list", "data": [batch_json("b")], "paging": None},
         {"object": "list", "data": [batch_json("b")], "paging": {}},
         {"object": "list", "data": [batch_json("b")], "paging": []},
+        {"object": "list", "data": [batch_json("b")], "has_more": False, "last_id": "b"},
         [batch_json("b")],
         page(None, {}, 7, "text", batch_json("b"), {"id": ""}),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 @pytest.mark.parametrize("cursor", ["c/1 &?", 7])
 def test_shapes_of_pages(last: Any, cursor: Any) -> None:
@@ -938,6 +939,13 @@ def test_shapes_of_pages(last: Any, cursor: Any) -> None:
         assert [batch.id for batch in client.all_batches()] == ["a", "b"]
     expected = b"7" if cursor == 7 else b"c%2F1+%26%3F"
     assert server.heads[1].startswith(b"GET /openai/v1/batches?cursor=%s HTTP/1.1" % expected)
+
+
+def test_a_cursor_beside_the_items() -> None:
+    first = {"object": "list", "data": [batch_json("a")], "paging": {}, "next_cursor": "c-1"}
+    with RawServer(http(200, first), http(200, page(batch_json("b")))) as server:
+        assert [found.id for found in make_client(server.url).all_batches()] == ["a", "b"]
+    assert server.heads[1].startswith(b"GET /openai/v1/batches?cursor=c-1 HTTP/1.1")
 
 
 @pytest.mark.parametrize("data", [[], None])
@@ -969,6 +977,17 @@ def test_what_is_no_list_is_not_taken_for_an_empty_one(answer: Any) -> None:
 @pytest.mark.parametrize("cursor", [{"page": 2}, ["c"], True, 7.5])
 def test_batches_that_cannot_be_seen_to_the_end_are_an_error(cursor: Any) -> None:
     with RawServer(http(200, page(batch_json("a"), cursor=cursor))) as server:
+        error = failure(lambda: list(make_client(server.url).all_batches()))
+    assert type(error) is UnknownOutcomeError
+
+
+@pytest.mark.parametrize("place", ["beside the items", "in paging"])
+def test_a_page_that_says_there_is_more_is_not_the_last(place: str) -> None:
+    more = {"has_more": True, "first_id": "a", "last_id": "a"}
+    answer = page(batch_json("a")) | more
+    if place == "in paging":
+        answer = {"data": [batch_json("a")], "paging": more}
+    with RawServer(http(200, answer)) as server:
         error = failure(lambda: list(make_client(server.url).all_batches()))
     assert type(error) is UnknownOutcomeError
 
