@@ -8,11 +8,12 @@ delivered names its job, and is written only where nothing stands.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 from groq_batch import layout
-from groq_batch.jobs import JobRequest, is_closed
+from groq_batch.jobs import JobRequest, is_closed, parse_timestamp
 from groq_batch.observability import logger
 from groq_batch.report_page.facts import Facts
 from groq_batch.report_page.pages import ReportPages
@@ -61,14 +62,20 @@ class Delivery:
         return found is not None and self._is_later_run(found[0])
 
     def _newer_upload_exists(self) -> bool:
-        for version in self._storage.versions(self._request.key):
-            if version.key != self._request.key:
-                return False
-            if version.version_id == self._request.version_id:
-                return False
-            if not version.is_delete_marker:
-                return self._request.version_id is not None
-        return False
+        mine = self._request
+        if mine.version_id is None:
+            return False
+        newest = None
+        for version in self._storage.versions(mine.key):
+            if version.key != mine.key:
+                break
+            if version.version_id == mine.version_id:
+                return newest is not None
+            if newest is None and not version.is_delete_marker:
+                newest = version
+        # This job's upload was removed for good, and with it the place that it had in the order.
+        begun = parse_timestamp(mine.started_at).timestamp()
+        return newest is not None and newest.modified_at >= math.floor(begun)
 
     def _is_later_run(self, report: dict[str, Any]) -> bool:
         mine = self._request

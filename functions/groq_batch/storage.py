@@ -67,13 +67,17 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class ObjectVersion:
-    """One version of a key in a listing; ``is_delete_marker`` says that it stands for a removal."""
+    """One version of a key in a listing; ``is_delete_marker`` says that it stands for a removal.
+
+    ``modified_at`` is in seconds since 1970; of a multipart upload it is the time of its beginning.
+    """
 
     key: str
     version_id: str
     is_latest: bool
     is_delete_marker: bool
     etag: str
+    modified_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +277,7 @@ class Storage:
                     is_latest=bool(entry["IsLatest"]),
                     is_delete_marker=is_marker,
                     etag=str(entry.get("ETag", "")).strip('"'),
+                    modified_at=entry["LastModified"].timestamp(),
                 )
 
     # -- large objects ---------------------------------------------------------------------------

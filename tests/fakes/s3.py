@@ -129,6 +129,13 @@ class FakeS3:
         with self._lock:
             return [version.data for version in self._keys.get(key, [])]
 
+    def remove_version(self, key: str, version_id: str) -> None:
+        """Remove a version for good, as ``DeleteObjectVersion`` does."""
+        with self._lock:
+            kept = [one for one in self._keys[key] if one.version_id != version_id]
+            assert len(kept) < len(self._keys[key]), f"{key} has no version {version_id}"
+            self._keys[key] = kept
+
     @property
     def open_uploads(self) -> list[str]:
         """The keys of multipart uploads that were neither completed nor aborted."""

@@ -721,3 +721,32 @@ def test_twenty_shards_whose_functions_die_at_random(seed: int) -> None:
     assert died >= SHARDS / 2
     assert report["status"] == "succeeded"
     assert len(report["batches"]) == SHARDS + 5
+
+
+# Uploads that are removed for good
+
+
+def test_a_job_whose_upload_is_removed_for_good_delivers_at_its_path() -> None:
+    with World(ENVIRONMENT) as world:
+        put(world, "input/a.jsonl", good_lines(2, "old"))
+        world.settle()
+        world.run_for(HOUR)
+        upload = put(world, "input/a.jsonl", good_lines(2, "new"))
+        world.run_for(WHILE_BATCHES_RUN)
+        # What stands first among the versions of the key is now an upload from before this one.
+        world.s3.remove_version(upload.key, upload.version_id)
+        world.settle()
+        assert check(world, upload)["status"] == "succeeded"
+        assert answered(world) == {"new0", "new1"}
+
+
+def test_a_job_whose_upload_is_removed_for_good_gives_way_to_a_newer_one() -> None:
+    with World(ENVIRONMENT) as world:
+        upload = put(world, "input/a.jsonl", good_lines(2, "old"))
+        world.run_for(WHILE_BATCHES_RUN)
+        newer = put(world, "input/a.jsonl", good_lines(2, "new"))
+        world.s3.remove_version(upload.key, upload.version_id)
+        upload.is_standing = False
+        world.settle()
+        check_end(world, upload, newer)
+        assert answered(world) == {"new0", "new1"}
