@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,13 @@ from typing import Any
 from groq_batch import layout, metrics
 from groq_batch.batches import Batch
 from groq_batch.boards import Board, BoardEntry
-from groq_batch.errors import AccountError, GroqApiError, NotFoundError, RateLimitedError
+from groq_batch.errors import (
+    AccountError,
+    GroqApiError,
+    NotFoundError,
+    RateLimitedError,
+    UnknownOutcomeError,
+)
 from groq_batch.groq_api import GroqClient
 from groq_batch.jobs import (
     JobRecord,
@@ -243,15 +250,16 @@ def _fetch(client: GroqClient, batch: Batch, index: ResultIndex, work: Path, tri
     """Download and index the files of a batch that has ended.
 
     Raises:
-        GroqApiError: Groq cannot be read now. A file that does not exist counts as one that is lost
-            once it has been missing for some tries.
+        GroqApiError: Groq cannot be read now. A file that does not exist, or does not come whole,
+            counts as one that is lost once that has been so for some tries.
     """
+    sizes: dict[str, int] = {}
     for name, file_id in (("output", batch.output_file_id), ("errors", batch.error_file_id)):
         if file_id is None:
             continue
         target = index.keep((work / name).open("w+b"))
         try:
-            client.download_file(file_id, target)
+            sizes[file_id] = client.download_file(file_id, target)
         except NotFoundError:
             if tries < _MISSING_FILE_TRIES:
                 raise
@@ -264,3 +272,32 @@ def _fetch(client: GroqClient, batch: Batch, index: ResultIndex, work: Path, tri
                 f"function; give DownloadResultsFunction more EphemeralStorage ({error.strerror})"
             ) from error
         index.add(target)
+    if batch.counts.completed + batch.counts.failed > index.rows:
+        _look_for_more(client, sizes, index, tries)
+
+
+def _look_for_more(
+    client: GroqClient, sizes: Mapping[str, int], index: ResultIndex, tries: int
+) -> None:
+    """Make sure that files with fewer rows than the batch counts have come whole.
+
+    Something on the way may have cut one and made its length fit. The requests of the rows behind
+    the cut would look unanswered, and be sent, and paid for, again.
+
+    Args:
+        client: The Groq API.
+        sizes: The bytes that came of each file.
+        index: What was read of them.
+        tries: How often they have been fetched before.
+
+    Raises:
+        UnknownOutcomeError: One is longer at Groq.
+    """
+    for file_id, size in sizes.items():
+        expected = client.file_size(file_id)
+        if expected is None or expected <= size:
+            continue
+        if tries < _MISSING_FILE_TRIES:
+            raise UnknownOutcomeError(f"The content has {size} of {expected} bytes.")
+        index.is_lost = True
+        logger.warning("A result file does not come whole", file_id=file_id)

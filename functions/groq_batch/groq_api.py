@@ -250,8 +250,11 @@ class GroqClient:
 
         return self._repeated(fetch, until=call.until, repeatable=True)
 
+    def file_size(self, file_id: str) -> int | None:
+        """Return the size in bytes that Groq gives of a file, or None when it cannot be had."""
+        return self._size_at_groq(file_id, float("inf"))
+
     def _size_at_groq(self, file_id: str, until: float) -> int | None:
-        """Return the size that Groq gives of a file, or None when it cannot be had."""
         call = self._call("GET", f"/files/{_segment(file_id)}", until=until)
         try:
             return self._answer(call, read_file).bytes

@@ -22,8 +22,10 @@ class ResultIndex:
         self.unreadable = 0
         self.is_lost = False
 
-    def __len__(self) -> int:
-        return len(self._places)
+    @property
+    def rows(self) -> int:
+        """Rows in the files, readable or not; rows of one id are one."""
+        return len(self._places) + self.unreadable
 
     def keep(self, source: BinaryIO) -> BinaryIO:
         """Take a file over: it is closed with the index."""

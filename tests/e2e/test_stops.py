@@ -88,6 +88,4 @@ def test_a_lost_event_is_made_up_for(pipeline: Pipeline, name: str) -> None:
     assert report["status"] == "cancelled"
     assert_nothing_left(pipeline, report)
     # The report comes first, then the job is closed.
-    wait_until(
-        lambda: not pipeline.keys(f"work/open/{job}"), 30, lambda: "the job was not closed"
-    )
+    wait_until(lambda: not pipeline.keys(f"work/open/{job}"), 30, lambda: "the job was not closed")

@@ -36,7 +36,7 @@ def test_rows_are_found_in_any_file_and_order(index: ResultIndex, tmp_path: Path
     add(index, tmp_path, row("c", status=400))
     assert [index.read(name) for name in "abc"] == [row("a"), row("b"), row("c", status=400)]
     assert index.read("d") is None
-    assert (len(index), index.repeated, index.unreadable) == (3, 0, 0)
+    assert (index.rows, index.repeated, index.unreadable) == (3, 0, 0)
 
 
 @pytest.mark.parametrize("success_comes_first", [True, False])
@@ -63,7 +63,7 @@ def test_what_is_no_row_is_counted_and_blank_lines_are_not(
 ) -> None:
     add(index, tmp_path, b"", b"  ", b"{", b"[1]", b'{"custom_id": 1}', row("a") + b"\r", b"")
     assert index.read("a") == row("a")
-    assert (len(index), index.unreadable) == (1, 3)
+    assert (index.rows, index.unreadable) == (1, 3)
 
 
 def test_rows_that_only_a_lenient_reader_takes_are_found(

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from local.groq_simulator.answers import success_row
 from tests.workflow.invocations import FUNCTIONS, Die, Hold, Invocation, LoseAnswer, Refuse, Trouble
 from tests.workflow.jobs import Upload, check_end, good_lines, put, report_of
 from tests.workflow.machine import Machine, UnknownFeatureError
@@ -750,3 +751,27 @@ def test_a_job_whose_upload_is_removed_for_good_gives_way_to_a_newer_one() -> No
         world.settle()
         check_end(world, upload, newer)
         assert answered(world) == {"new0", "new1"}
+
+
+# Results that come cut
+
+
+@pytest.mark.parametrize("times", [3, None])
+def test_results_that_were_cut_on_the_way_are_not_asked_for_and_paid_again(
+    times: int | None,
+) -> None:
+    with World({}) as world:
+        # What cuts it makes its length fit, so that nothing is missing by the look of it.
+        row = success_row("r0", {}, "Echo: r0", row_id=f"{1:024d}", now=0)
+        world.simulator.add_fault("content", status=200, body=json.dumps(row) + "\n", times=times)
+        upload = put(world, "input/a.jsonl", good_lines(3))
+        world.settle()
+        assert len(world.simulator.batches()) == 1
+        assert len(paid(world, upload)) == 3
+        report = report_of(world, "a.jsonl")
+        if times is not None:
+            assert (report["status"], answered(world)) == ("succeeded", {"r0", "r1", "r2"})
+            return
+        assert (report["status"], answered(world)) == ("partial", {"r0"})
+        assert [one["code"] for one in report["errors"]] == ["missing", "missing"]
+        assert "could not be fetched" in report["errors"][0]["message"]
