@@ -66,6 +66,21 @@ class FinishOutcome:
         return asdict(self)
 
 
+_UNREAD = (
+    "The job ended before its input was checked. Start it again; if it happens again, look at the "
+    "log of PrepareInputFunction."
+)
+_LOST = (
+    "The job's working files were removed while it ran, so what it had sent could not be "
+    "collected. Look for its batches in the Groq console before you send the file again: they may "
+    "be paid for."
+)
+_UNCOLLECTED = (
+    "The job was ended before the rows of {missing} of its {all} shards were stored. Look for "
+    "their batches in the Groq console before you send those requests again: they may be paid for."
+)
+
+
 class EventNotPublishedError(Exception):
     """EventBridge took the call and refused the event; to be repeated."""
 
@@ -248,7 +263,7 @@ class _Finishing:
             tell_failure("The report page could not be written", error)
 
     def _report(self, now: datetime) -> dict[str, Any]:
-        status, reason = _end_of(self._job, self._stop, self._summaries)
+        status, reason = _end_of(self._job, self._stop, self._boards, self._summaries)
         if self._denied is not None:
             status, reason = "failed", self._denied
         return final_report(
@@ -324,7 +339,7 @@ def _load_attempts(
 
 
 def _end_of(
-    job: JobRecord | None, stop: Stop | None, summaries: list[ShardSummary]
+    job: JobRecord | None, stop: Stop | None, boards: list[Board], summaries: list[ShardSummary]
 ) -> tuple[str, dict[str, Any] | None]:
     """Return a job's final status, and the reason of one that failed or was stopped."""
     if job is not None and job.failure is not None:
@@ -332,14 +347,14 @@ def _end_of(
     if stop is not None and (job is None or job.accepted):
         return stop.status, {"code": stop.code, "message": stop.message}
     if job is None:
-        return "failed", {
-            "code": "internal_error",
-            "message": "The job ended before its input was checked. Start it again; if it happens "
-            "again, look at the log of PrepareInputFunction.",
-        }
+        return "failed", {"code": "internal_error", "message": _LOST if boards else _UNREAD}
     if not job.accepted:
         return "rejected", None
-    answered = sum(summary.succeeded for summary in latest_summaries(summaries))
+    latest = latest_summaries(summaries)
+    if len(latest) < len(job.shards):
+        text = _UNCOLLECTED.format(missing=len(job.shards) - len(latest), all=len(job.shards))
+        return "failed", {"code": "internal_error", "message": text}
+    answered = sum(summary.succeeded for summary in latest)
     return ("succeeded" if answered == job.total else "partial"), None
 
 

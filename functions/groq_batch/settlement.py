@@ -10,7 +10,7 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
@@ -98,6 +98,7 @@ class Settlement:
         answers = _Answers(summary)
         path_is_gzip = self._is_gzip()
         sent = self._sent_lines()
+        self._give_up_unknown_lines(sent)
         issues = self._issues_by_position()
         earlier = self._earlier_rows(path_is_gzip)
         retry_allowed = self.stop is None and self.attempt < self.job.options.max_attempts
@@ -186,6 +187,19 @@ class Settlement:
             self.keys.results(self.attempt - 1, self.number)
         )
         return iter(LineReader(decompress(pieces) if compressed else pieces))
+
+    def _give_up_unknown_lines(self, sent: _SentLines) -> None:
+        """Take what the API says of a line that was not sent as said of the whole batch."""
+        if self.entry.batch is None:
+            return
+        count = sent.count
+        if sent.positions is None:
+            count = next(one.requests for one in self.job.shards if one.number == self.number)
+        errors = tuple(
+            issue if (issue.line or 0) <= count else replace(issue, line=None)
+            for issue in self.entry.batch.errors
+        )
+        self.entry.batch = replace(self.entry.batch, errors=errors)
 
     def _issues_by_position(self) -> dict[int, BatchIssue]:
         if self.entry.batch is None:

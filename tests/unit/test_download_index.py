@@ -63,7 +63,7 @@ def test_what_is_no_row_is_counted_and_blank_lines_are_not(
 ) -> None:
     add(index, tmp_path, b"", b"  ", b"{", b"[1]", b'{"custom_id": 1}', row("a") + b"\r", b"")
     assert index.read("a") == row("a")
-    assert (index.rows, index.unreadable) == (1, 3)
+    assert (index.rows, index.unreadable) == (4, 3)
 
 
 def test_rows_that_only_a_lenient_reader_takes_are_found(

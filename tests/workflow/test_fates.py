@@ -104,6 +104,9 @@ def test_a_batch_that_cannot_even_be_cancelled_is_given_up_a_day_later() -> None
     [
         ({"end": "fail"}, "partial", 0, 1),
         ({"end": "fail", "errors_shape": "array"}, "partial", 0, 1),
+        # What is said of a line that was not sent is no reason to send the same once more.
+        ({"end": "fail", "errors": [{"code": "odd", "message": "m", "line": 99}]}, "partial", 0, 1),
+        ({"end": "fail", "errors": [{"code": "odd", "message": "m", "line": 4}]}, "partial", 3, 2),
         ({"end": "expire", "done": 0.5}, "succeeded", 4, 2),
         ({"end": "expire", "done": 0.5, "unfinished": "missing"}, "succeeded", 4, 2),
         ({"end": "expire", "done": 0.0}, "succeeded", 4, 2),
@@ -775,3 +778,28 @@ def test_results_that_were_cut_on_the_way_are_not_asked_for_and_paid_again(
         assert (report["status"], answered(world)) == ("partial", {"r0"})
         assert [one["code"] for one in report["errors"]] == ["missing", "missing"]
         assert "could not be fetched" in report["errors"][0]["message"]
+
+
+# What nobody should do
+
+
+def test_a_job_that_is_finished_by_hand_while_its_batches_run_does_not_end_well() -> None:
+    with World(ENVIRONMENT) as world:
+        upload = put(world, "input/a.jsonl", good_lines(3))
+        world.run_for(WHILE_BATCHES_RUN)
+        world.deliver("finish_job", {"job_id": upload.job_id("bucket")}, 0)
+        world.settle()
+        report = report_of(world, "a.jsonl")
+    assert (report["status"], report["errors"][0]["code"]) == ("failed", "internal_error")
+    assert "the rows of 2 of its 2 shards" in report["errors"][0]["message"]
+
+
+def test_a_job_whose_record_is_removed_does_not_ask_to_be_started_again() -> None:
+    with World(ENVIRONMENT) as world:
+        upload = put(world, "input/a.jsonl", good_lines(3))
+        world.run_for(WHILE_BATCHES_RUN)
+        world.delete(f"work/{upload.job_id('bucket')}/job.json")
+        world.settle()
+        report = report_of(world, "a.jsonl")
+    assert (report["status"], report["errors"][0]["code"]) == ("failed", "internal_error")
+    assert "before you send the file again" in report["errors"][0]["message"]
