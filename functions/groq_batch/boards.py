@@ -52,6 +52,8 @@ class Board:
         started_at: When the attempt's first look at its batches was, in seconds since 1970.
         entries: What is known of each shard, by number.
         outage: Why Groq cannot be asked at present, as code and sentence; None when it can.
+        silence: Why the last look at Groq showed nothing of some batches, as code and sentence;
+            told to the user, and a reason for nothing.
         blocked: What the account was refused for when shards were last sent or fetched, likewise.
         submit_rounds: How often the attempt's shards have been handed to the submission again.
         download_rounds: How often they have been handed to the download; counted anew from the
@@ -67,6 +69,7 @@ class Board:
     started_at: float
     entries: dict[int, BoardEntry] = field(default_factory=dict)
     outage: dict[str, Any] | None = None
+    silence: dict[str, Any] | None = None
     blocked: dict[str, Any] | None = None
     submit_rounds: int = 0
     download_rounds: int = 0
@@ -196,6 +199,7 @@ class Board:
             "attempt": self.attempt,
             "started_at": self.started_at,
             "outage": self.outage,
+            "silence": self.silence,
             "blocked": self.blocked,
             "submit_rounds": self.submit_rounds,
             "download_rounds": self.download_rounds,
@@ -223,6 +227,8 @@ class Board:
             attempt=data["attempt"],
             started_at=data["started_at"],
             outage=data["outage"],
+            # The board of an older version has none.
+            silence=data.get("silence"),
             blocked=data["blocked"],
             submit_rounds=data["submit_rounds"],
             download_rounds=data["download_rounds"],

@@ -108,7 +108,7 @@ def download_shard(
         except GroqApiError as error:
             logger.warning("Results could not be fetched", **facts(error))
             metrics.groq_failed(error)
-            if not board.lost:
+            if not (board.lost or _is_gone(error, entry, tries)):
                 return _after_error(storage, keys, error, tries)
             index.is_lost = True
         settle = partial(
@@ -231,6 +231,12 @@ def _look_again(client: GroqClient, batch: Batch, tries: int) -> Batch:
     if batch.is_terminal and done and not has_files and tries < _MISSING_FILE_TRIES:
         raise NotFoundError(f"Batch {batch.id} has ended but names no file yet.")
     return batch
+
+
+def _is_gone(error: GroqApiError, entry: BoardEntry, tries: int) -> bool:
+    """Tell whether Groq does not know a batch any more that has ended, or was given up."""
+    has_ended = entry.batch is not None and entry.batch.is_terminal
+    return has_ended and isinstance(error, NotFoundError) and tries >= _MISSING_FILE_TRIES
 
 
 def _after_error(

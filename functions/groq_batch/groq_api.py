@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol, Self, TypeVar
+from typing import Any, BinaryIO, NamedTuple, Protocol, Self, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 from groq_batch import __version__
@@ -140,6 +140,18 @@ class _Call:
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
+
+
+class FoundBatches(NamedTuple):
+    """What a look at batches by their ids has found.
+
+    Attributes:
+        batches: Batches by id.
+        unknown: Ids that Groq says are none of a batch.
+    """
+
+    batches: dict[str, Batch]
+    unknown: set[str]
 
 
 class GroqClient:
@@ -301,17 +313,18 @@ class GroqClient:
         call = self._call("GET", f"/batches/{_segment(batch_id)}")
         return self._answer(call, lambda data: read_batch(data, batch_id))
 
-    def batches_by_id(self, batch_ids: Sequence[str]) -> dict[str, Batch]:
+    def batches_by_id(self, batch_ids: Sequence[str]) -> FoundBatches:
         """Return batches by id, 200 with each call.
 
-        Ids that a list leaves out are asked for one by one. Absent from the result are those that
-        do not exist, and those that could not be asked for once others had been found.
+        Ids that a list leaves out are asked for one by one. Nothing is said of those that could not
+        be asked for once others had been found.
 
         Raises:
             GroqApiError: None could be asked for.
         """
         until = self._until(self._timeouts.lookup)
         found: dict[str, Batch] = {}
+        unknown: set[str] = set()
         try:
             for start in range(0, len(batch_ids), IDS_PER_CALL):
                 asked = batch_ids[start : start + IDS_PER_CALL]
@@ -319,11 +332,11 @@ class GroqClient:
                 with contextlib.suppress(RequestRefusedError, UnknownOutcomeError):
                     self._look_up_together(asked, found, until)
                 missing = [batch_id for batch_id in asked if batch_id not in found]
-                self._look_up_each(missing, found, until)
+                unknown |= self._look_up_each(missing, found, until)
         except GroqApiError:
             if not found:
                 raise
-        return found
+        return FoundBatches(found, unknown)
 
     def _look_up_together(
         self, asked: Sequence[str], found: dict[str, Batch], until: float
@@ -343,14 +356,17 @@ class GroqClient:
             if not cursor or not is_news or wanted <= found.keys():
                 return
 
-    def _look_up_each(self, asked: Sequence[str], found: dict[str, Batch], until: float) -> None:
-        """Add to ``found`` what exists of these ids, some at a time.
+    def _look_up_each(
+        self, asked: Sequence[str], found: dict[str, Batch], until: float
+    ) -> set[str]:
+        """Add to ``found`` what exists of these ids, some at a time; returns those that do not.
 
         Raises:
             GroqApiError: The first that was met; no more are asked for then.
         """
+        unknown: set[str] = set()
         if not asked:
-            return
+            return unknown
         stopped = threading.Event()
 
         def look_up(batch_id: str) -> GroqApiError | None:
@@ -360,7 +376,7 @@ class GroqClient:
             try:
                 found[batch_id] = self._answer(call, lambda data: read_batch(data, batch_id))
             except NotFoundError:
-                return None
+                unknown.add(batch_id)
             except GroqApiError as error:
                 stopped.set()
                 return error
@@ -370,6 +386,7 @@ class GroqClient:
             errors = [error for error in pool.map(look_up, asked) if error is not None]
         if errors:
             raise errors[0]
+        return unknown
 
     def all_batches(self) -> Iterator[Batch]:
         """Yield every batch of the account, page by page.

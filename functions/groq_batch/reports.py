@@ -38,7 +38,7 @@ def running_report(
     if current is not None:
         settled_before = max(good - current.requests, 0)
         report["progress"]["completed"] = min(settled_before + current.done, good)
-        outage = current.outage or current.blocked
+        outage = current.outage or current.blocked or current.silence
         if outage is not None:
             _put_first(report, outage)
     report["progress"]["total"] = good

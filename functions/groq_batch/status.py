@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -45,6 +45,9 @@ FIRST_PAUSE_SECONDS = 30
 """Waiting time after the first round of a Map before what it left undone is tried again; every
 further round doubles it."""
 
+GONE_SECONDS = 600
+"""How long after a job was stopped a batch that Groq does not know (any more) is waited for."""
+
 _TIMED_OUT = (
     f"Groq gave no result within the completion window and {GRACE_SECONDS // 3600} hours more. "
     "Look at the batches in the Groq console; send the requests in failed/ again when the cause "
@@ -60,6 +63,7 @@ _SHORTEST_OVERDUE_SECONDS = 10
 _LONGEST_PAUSE_SECONDS = 3600
 _MOST_LAST_ROUNDS = 8
 _CANCELLERS = 8
+_SHOWN_BATCHES = 3
 
 
 class NotCollectedError(Exception):
@@ -191,19 +195,26 @@ class _Check:
         if not pending:
             return
         try:
-            for batch_id, batch in self.client.batches_by_id(list(pending)).items():
-                if batch_id in pending:
-                    pending[batch_id].batch = batch
-                    if batch.is_terminal:
-                        self.ended.append(batch)
-            board.outage = None
+            found = self.client.batches_by_id(list(pending))
         except GroqApiError as error:
             logger.warning("The batches could not be read", **facts(error))
             metrics.groq_failed(error)
-            board.outage = error_json(error) if isinstance(error, AccountError) else None
+            is_account = isinstance(error, AccountError)
+            board.outage = error_json(error) if is_account else None
+            board.silence = None if is_account else _silence(error)
             if isinstance(error, RateLimitedError) and error.retry_after_seconds:
                 self.not_before = min(int(error.retry_after_seconds) + 1, _LONGEST_PAUSE_SECONDS)
             return
+        for batch_id, batch in found.batches.items():
+            if batch_id in pending:
+                pending[batch_id].batch = batch
+                if batch.is_terminal:
+                    self.ended.append(batch)
+        gone = [pending[batch_id] for batch_id in sorted(found.unknown & pending.keys())]
+        board.outage = None
+        board.silence = _absence(gone) if gone else None
+        if stop is not None and self.now > parse_timestamp(stop.at).timestamp() + GONE_SECONDS:
+            self._give_up(gone)
         self._cancel(
             [
                 entry
@@ -214,6 +225,13 @@ class _Check:
                 and (stop is not None or self._is_overdue(entry.batch))
             ]
         )
+
+    def _give_up(self, gone: Sequence[BoardEntry]) -> None:
+        """Take batches of a stopped job that do not exist any more for ended."""
+        for entry in gone:
+            if entry.batch is not None:
+                logger.warning("A batch does not exist any more", batch_id=entry.batch.id)
+                entry.batch = replace(entry.batch, status="cancelled")
 
     def _is_overdue(self, batch: Batch) -> bool:
         """Tell whether a batch runs beyond its window by more than a small share of it."""
@@ -375,6 +393,25 @@ class _Check:
         ]
         report = running_report(request, job, boards=[*earlier, board])
         Delivery(self.storage, request).write_running(report)
+
+
+def _silence(error: GroqApiError) -> dict[str, Any]:
+    return {
+        "code": "groq_unavailable",
+        "message": f"Groq could not be asked about the batches at the last check. {error} They go "
+        f"on without that, and so does this job as soon as Groq answers.",
+    }
+
+
+def _absence(gone: Sequence[BoardEntry]) -> dict[str, Any]:
+    names = ", ".join(entry.batch.id for entry in gone[:_SHOWN_BATCHES] if entry.batch is not None)
+    more = f" and {len(gone) - _SHOWN_BATCHES} more" if len(gone) > _SHOWN_BATCHES else ""
+    return {
+        "code": "batch_not_found",
+        "message": f"Groq does not know {names}{more} (any more). The job waits for it until its "
+        f"window and {GRACE_SECONDS // 3600} hours have passed. To collect the rows of the other "
+        f"batches now, stop the job's execution.",
+    }
 
 
 def _pause(rounds: int) -> int:

@@ -142,6 +142,10 @@ class BatchStore:
         """Adds a batch."""
         self._batches[batch.id] = batch
 
+    def remove(self, batch: Batch) -> None:
+        """Forgets a batch: nobody can see it any more."""
+        del self._batches[batch.id]
+
     def get(self, batch_id: str) -> Batch:
         """Returns a batch.
 

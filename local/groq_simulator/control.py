@@ -67,6 +67,10 @@ class ControlOperations(ABC):
         """Gives a running batch another fate."""
         self.call("change_batch", {"batch_id": batch_id, "fate": fate})
 
+    def forget_batch(self, batch_id: str) -> None:
+        """Lets a batch vanish, as if the API had lost it."""
+        self.call("forget_batch", {"batch_id": batch_id})
+
     def set_faults(self, faults: Sequence[Mapping[str, Any]]) -> None:
         """Replaces all faults."""
         self.call("set_faults", {"faults": list(faults)})

@@ -29,6 +29,7 @@ class Operations:
             "set_fates": self._set_fates,
             "add_fate": self._add_fate,
             "change_batch": self._change_batch,
+            "forget_batch": self._forget_batch,
             "set_faults": self._set_faults,
             "add_fault": self._add_fault,
             "clear_faults": self._clear_faults,
@@ -93,6 +94,10 @@ class Operations:
             batch = self._batch(batch_id)
             self._state.engine.advance(batch, self._state.now())
             batch.fate = build(Fate, fate)
+
+    def _forget_batch(self, batch_id: str) -> None:
+        with self._state.lock:
+            self._state.batches.remove(self._batch(batch_id))
 
     def _batch(self, batch_id: str) -> Any:
         for batch in self._state.batches.all():

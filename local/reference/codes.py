@@ -247,6 +247,12 @@ JOBS = (
 )
 """Codes of jobs that end ``failed`` or ``cancelled``: the first entry of the report's errors."""
 
+RUNNING = (
+    Code("groq_unavailable", "Groq gave no usable answer to the last status check."),
+    Code("batch_not_found", "Groq does not know a batch of the job (any more)."),
+)
+"""Codes that stand in the report of a running job alone, until the next status check."""
+
 ROWS = (
     Code(rows.NOT_SENT, "Its batch was never created; the message says why."),
     Code(rows.MISSING, "Its batch ended without a row for it, in every attempt."),
@@ -265,7 +271,7 @@ READ_ROWS = (
 
 def all_codes() -> set[str]:
     """Return every code that is written down."""
-    groups = (LINES, FILES, JOBS, ROWS, READ_ROWS)
+    groups = (LINES, FILES, JOBS, RUNNING, ROWS, READ_ROWS)
     return {one.name for group in groups for one in group}
 
 
@@ -285,6 +291,11 @@ def file_codes() -> str:
 def job_codes() -> str:
     """Return the codes of jobs that failed or were stopped."""
     return _with_sentences(JOBS)
+
+
+def running_codes() -> str:
+    """Return the codes of what a running job waits for."""
+    return _with_sentences(RUNNING)
 
 
 def row_codes() -> str:

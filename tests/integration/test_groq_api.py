@@ -1022,11 +1022,11 @@ def test_an_error_in_the_middle_of_a_list(simulator: GroqSimulator, client: Groq
 
 def test_two_hundred_batches_with_one_call(simulator: GroqSimulator, client: GroqClient) -> None:
     ids = simulator.control.add_foreign_batches(450)
-    found = client.batches_by_id(ids)
+    found = client.batches_by_id(ids).batches
     assert sorted(found) == sorted(ids)
     assert all(batch.id == batch_id for batch_id, batch in found.items())
     assert simulator.control.stats()["calls"] == {"list_by_ids": 3}
-    assert client.batches_by_id([]) == {}
+    assert client.batches_by_id([]) == ({}, set())
     assert simulator.control.stats()["calls"] == {"list_by_ids": 3}
 
 
@@ -1053,14 +1053,16 @@ def test_what_a_list_does_not_show_is_asked_for_one_by_one(
     if fault is not None:
         simulator.control.add_fault("list_by_ids", times=None, **fault)
     found = client.batches_by_id([*ids, *unknown])
-    assert sorted(found) == sorted(ids)
+    assert sorted(found.batches) == sorted(ids)
+    assert found.unknown == set(unknown)
     assert calls_of(simulator, "retrieve") == (2 if fault is None else 32)
 
 
 def test_unknown_ids_that_spoil_the_list(simulator: GroqSimulator, client: GroqClient) -> None:
     simulator.control.configure(unknown_ids="error")
     ids = simulator.control.add_foreign_batches(3)
-    assert sorted(client.batches_by_id([*ids, "batch_x"])) == sorted(ids)
+    found = client.batches_by_id([*ids, "batch_x"])
+    assert (sorted(found.batches), found.unknown) == (sorted(ids), {"batch_x"})
 
 
 def test_a_list_by_ids_in_pages() -> None:
@@ -1070,7 +1072,7 @@ def test_a_list_by_ids_in_pages() -> None:
         page(batch_json("c"), cursor="c-3"),
     ]
     with RawServer(*(http(200, answer) for answer in answers), http(500)) as server:
-        found = make_client(server.url).batches_by_id(["a", "b", "c"])
+        found = make_client(server.url).batches_by_id(["a", "b", "c"]).batches
     assert sorted(found) == ["a", "b", "c"]
     assert server.connections == 3
     assert b"?id=a&id=b&id=c&cursor=c-1 " in server.heads[1]
@@ -1082,11 +1084,13 @@ def test_what_was_found_is_not_lost_to_an_error(
     ids = simulator.control.add_foreign_batches(250)
     # The second call for 50 of the ids fails, and so do they one by one.
     simulator.control.add_fault("list_by_ids", skip=1, times=None, status=429)
-    assert sorted(client.batches_by_id(ids)) == sorted(ids[:200])
+    found = client.batches_by_id(ids)
+    assert (sorted(found.batches), found.unknown) == (sorted(ids[:200]), set())
     simulator.control.clear_faults()
     simulator.control.add_fault("list_by_ids", skip=1, times=None, status=400)
     simulator.control.add_fault("retrieve", times=None, status=401)
-    assert sorted(client.batches_by_id(ids)) == sorted(ids[:200])
+    found = client.batches_by_id(ids)
+    assert (sorted(found.batches), found.unknown) == (sorted(ids[:200]), set())
     # No more is asked once one of the threads has met the error.
     assert calls_of(simulator, "retrieve") <= 8
 

@@ -1051,6 +1051,7 @@ def test_the_control_api_works_over_http(simulator: GroqSimulator) -> None:
         ("add_fate", {"fate": {"match": {}, "fate": {"unfinished": "unknown"}}}),
         ("add_fate", {"fate": {"match": {}, "fate": {"errors_shape": "unknown"}}}),
         ("change_batch", {"batch_id": "batch_unknown", "fate": {}}),
+        ("forget_batch", {"batch_id": "batch_unknown"}),
         ("add_fault", {"fault": {"route": "unknown"}}),
         ("add_fault", {"fault": {"route": "create", "answer": "unknown"}}),
         ("add_fault", {"fault": {"route": "create", "answer": "status"}}),

@@ -79,10 +79,10 @@ def transcript(client: GroqClient) -> list[Any]:
     )
     listed = tell("list", lambda: list(client.all_batches())) or []
     if batch is not None:
-        found = tell("by id", lambda: client.batches_by_id([batch.id, "batch_none"])) or {}
+        found = tell("by id", lambda: client.batches_by_id([batch.id, "batch_none"]))
         seen = tell("retrieve", lambda: client.retrieve_batch(batch.id))
         tell("cancel", lambda: client.cancel_batch(batch.id))
-        said.append([one.status for one in found.values()])
+        said.append([one.status for one in found.batches.values()] if found else [])
         if seen is not None and seen.output_file_id:
             target = io.BytesIO()
             size = tell("content", lambda: client.download_file(seen.output_file_id, target))

@@ -803,3 +803,26 @@ def test_a_job_whose_record_is_removed_does_not_ask_to_be_started_again() -> Non
         report = report_of(world, "a.jsonl")
     assert (report["status"], report["errors"][0]["code"]) == ("failed", "internal_error")
     assert "before you send the file again" in report["errors"][0]["message"]
+
+
+# Batches that vanish
+
+
+def test_a_batch_that_vanishes_is_told_and_given_up_when_the_job_is_stopped() -> None:
+    with World(ENVIRONMENT) as world:
+        upload = put(world, "input/a.jsonl", good_lines(4))
+        world.run_for(WHILE_BATCHES_RUN / 2)
+        lost = world.simulator.batches()[1]["id"]
+        world.simulator.forget_batch(lost)
+        world.run_for(DAY)
+        report = report_of(world, "a.jsonl")
+        assert report["status"] == "running"
+        assert report["errors"][0]["code"] == "batch_not_found"
+        assert lost in report["errors"][0]["message"]
+        assert world.stop(upload.job_id("bucket"))
+        world.run_for(HOUR)
+        report = report_of(world, "a.jsonl")
+        assert report["status"] == "cancelled"
+        assert len(answered(world)) == 2
+        world.settle()
+        assert len(world.simulator.batches()) == 1
