@@ -501,10 +501,15 @@ def _check_body(custom_id: str, body: msgspec.Raw) -> CheckedRequest | tuple[str
 
 
 def _max_output_tokens(max_completion_tokens: Any, max_tokens: Any) -> int | None:
-    """Return the first of the two limits that is a whole number above 0."""
+    """Return the first of the two limits that is a whole number above 0.
+
+    A number too large to be one stands for the largest: it must not pass for no limit at all.
+    """
     for value in (max_completion_tokens, max_tokens):
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if is_number and 0 < value <= _MAX_TOKENS and value == int(value):
+        if is_number and value > _MAX_TOKENS:
+            return _MAX_TOKENS
+        if is_number and value > 0 and value == int(value):
             return int(value)
     return None
 

@@ -104,9 +104,9 @@ def has_accepted_ending(key: str) -> bool:
     )
 
 
-def is_folder_marker(key: str) -> bool:
-    """Tell whether a key is the empty object that consoles make for a folder."""
-    return key.endswith("/")
+def is_folder_marker(key: str, size: int) -> bool:
+    """Tell whether an object of so many bytes is the empty one that consoles make for a folder."""
+    return key.endswith("/") and not size
 
 
 def is_gzip(path: str) -> bool:

@@ -458,7 +458,7 @@ def _too_expensive(summary: InputSummary, options: JobOptions) -> list[Problem]:
         return [
             _job_problem(
                 "too_expensive",
-                f"The estimated cost of {estimate:.6g} USD is above the cap of {cap:g} USD. "
+                f"The estimated cost of {estimate:.10g} USD is above the cap of {cap:.10g} USD. "
                 f"Raise max-job-cost-usd or split the file.",
             )
         ]

@@ -31,6 +31,7 @@ from groq_batch.submissions import Stage
 
 _MAX_ERRORS = 100
 _MAX_MESSAGE = 500
+_NO_TEXT = "The API gave no text for this error; see its code, and the row in the results."
 _WRITE_BYTES = 256 * 1024
 _COUNTED_AT_ONCE = 1000
 
@@ -152,7 +153,7 @@ class Settlement:
                             "line": known_line,
                             "custom_id": shown(custom_id),
                             "code": verdict.code,
-                            "message": verdict.message,
+                            "message": verdict.message or _NO_TEXT,
                         }
                     )
         answers.count()

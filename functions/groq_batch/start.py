@@ -107,9 +107,9 @@ class JobStarter:
         bucket, key = detail["bucket"]["name"], detail["object"]["key"]
         if bucket != self._storage.bucket:
             raise InvocationError(f"The event is of bucket {bucket}, not {self._storage.bucket}.")
-        if not self._is_for_upload_trigger(key):
-            return []
         version_id = detail["object"].get("version-id")
+        if not self._is_for_upload_trigger(key, version_id):
+            return []
         if version_id is None:
             version_id = self._version_of_event(key, str(detail["object"].get("etag", "")))
         if version_id is None:
@@ -117,15 +117,18 @@ class JobStarter:
             return []
         return [self._start(self._upload_request(key, version_id))]
 
-    @staticmethod
-    def _is_for_upload_trigger(key: str) -> bool:
+    def _is_for_upload_trigger(self, key: str, version_id: str | None) -> bool:
         """Tell whether an upload starts a job by itself.
 
         Any below ``input/`` does, and misnamed ones below ``recurring/``, which would otherwise be
         met with silence.
         """
-        if layout.is_folder_marker(key):
-            return False
+        if key.endswith("/"):
+            versions = self._versions_of(key)
+            found = (one for one in versions if version_id in (None, one.version_id))
+            uploaded = next(found, None)
+            if uploaded is None or layout.is_folder_marker(key, uploaded.size):
+                return False
         if key.startswith(layout.INPUT_PREFIX):
             return True
         return key.startswith(layout.RECURRING_PREFIX) and not layout.has_accepted_ending(key)
@@ -174,10 +177,11 @@ class JobStarter:
     def _sweep_requests(self, fired_at: str) -> Iterator[JobRequest]:
         """Yield a request for every upload and, of this firing, for every recurring file."""
         for version in _standing(self._storage.versions(layout.INPUT_PREFIX)):
-            if not layout.is_folder_marker(version.key):
+            if not layout.is_folder_marker(version.key, version.size):
                 yield self._upload_request(version.key, version.version_id)
         for version in _standing(self._storage.versions(layout.RECURRING_PREFIX)):
-            if layout.is_folder_marker(version.key) or not version.is_latest:
+            is_marker = layout.is_folder_marker(version.key, version.size)
+            if is_marker or not version.is_latest:
                 continue
             if layout.has_accepted_ending(version.key):
                 yield self._firing_request(version.key, version.version_id, fired_at)

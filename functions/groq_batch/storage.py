@@ -69,7 +69,8 @@ class StoredObject:
 class ObjectVersion:
     """One version of a key in a listing; ``is_delete_marker`` says that it stands for a removal.
 
-    ``modified_at`` is in seconds since 1970; of a multipart upload it is the time of its beginning.
+    ``size`` is in bytes, ``modified_at`` in seconds since 1970; of a multipart upload that is the
+    time of its beginning.
     """
 
     key: str
@@ -77,6 +78,7 @@ class ObjectVersion:
     is_latest: bool
     is_delete_marker: bool
     etag: str
+    size: int
     modified_at: float
 
 
@@ -277,6 +279,7 @@ class Storage:
                     is_latest=bool(entry["IsLatest"]),
                     is_delete_marker=is_marker,
                     etag=str(entry.get("ETag", "")).strip('"'),
+                    size=int(entry.get("Size", 0)),
                     modified_at=entry["LastModified"].timestamp(),
                 )
 

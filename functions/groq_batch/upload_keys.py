@@ -25,8 +25,8 @@ def check_key(key: str) -> Problem | None:
     if not layout.has_accepted_ending(key):
         return _problem(
             "unsupported_name",
-            "The name must end in .jsonl, or in .jsonl.gz for a compressed file. Upload the file "
-            "under such a name.",
+            "The name must end in .jsonl, or in .jsonl.gz for a compressed file, and have "
+            "something before that. Upload the file under such a name.",
         )
     return None
 

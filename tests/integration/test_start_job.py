@@ -232,6 +232,14 @@ def test_folders_that_consoles_make_are_no_jobs(account: Account, key: str) -> N
     assert account.jobs == []
 
 
+def test_a_folder_with_content_is_answered(account: Account) -> None:
+    key = "input/folder/"
+    event = created(key, account.upload(key, b"{}"))
+    (job,) = account.invoke(event)
+    assert job.report == f"s3://{BUCKET}/reports/folder/.json"
+    assert account.invoke(SCHEDULED) == []
+
+
 @pytest.mark.parametrize("key", ["input/a.csv", "input/.jsonl", "input/recurring/a.jsonl"])
 def test_uploads_that_cannot_run_get_a_job_that_says_so(account: Account, key: str) -> None:
     (job,) = account.invoke(created(key, account.upload(key)))
