@@ -50,6 +50,15 @@ class Fetched:
     page: Path | None
 
 
+def targets(job: FoundJob, folder: Path) -> dict[str, Path]:
+    """Return where the files of a job go, by their kinds, whichever of them it has."""
+    return {
+        **{kind: folder / f"{job.stem}.{kind}{job.ending}" for kind in KINDS},
+        "report": folder / f"{job.stem}.report.json",
+        "page": folder / f"{job.stem}.report.html",
+    }
+
+
 def key_of(url: str) -> str:
     """Return the object key of an address ``s3://bucket/key``."""
     return url.removeprefix("s3://").partition("/")[2]
@@ -76,22 +85,22 @@ def fetch(
     """
     report = job.report or {}
     folder.mkdir(parents=True, exist_ok=True)
+    places = targets(job, folder)
     files: dict[str, Path | None] = dict.fromkeys(KINDS)
     for kind, url in report["outputs"].items():
         if url is not None and kind in files:
-            target = folder / f"{job.stem}.{kind}{job.ending}"
+            target = places[kind]
             one = _deliverable(storage, job, key_of(url), target)
             _download(storage, one, begin(target.name, one.head.size))
             files[kind] = target
-    report_file = folder / f"{job.stem}.report.json"
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-    report_file.write_text(text, encoding="utf-8")
+    places["report"].write_text(text, encoding="utf-8")
     return Fetched(
         results=files["results"],
         failed=files["failed"],
         invalid=files["invalid"],
-        report=report_file,
-        page=fetch_page(storage, job, folder / f"{job.stem}.report.html"),
+        report=places["report"],
+        page=fetch_page(storage, job, places["page"]),
     )
 
 

@@ -406,6 +406,16 @@ def test_two_files_cannot_have_one_key(world: World, capsys: Said) -> None:
     assert "would both be uploaded to input/x.jsonl" in capsys.readouterr().err
 
 
+def test_results_never_replace_a_file_that_is_to_run(world: World, capsys: Said) -> None:
+    files = [world.file("x.jsonl", request_line("a"))]
+    files.append(world.file("x.failed.jsonl", request_line("b")))
+    world.denied = "PutObject"
+    assert run(["run", *files, "--out", f"{world.folder}/../{world.folder.name}"]) == 2
+    assert f"a result of {files[0]}, would be written over {files[1]}" in capsys.readouterr().err
+    world.denied = None
+    assert run(["run", *files, "--no-wait"]) == 0, "nothing is fetched, and so nothing replaced"
+
+
 def test_file_that_changes_while_it_is_uploaded(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: Said
 ) -> None:

@@ -125,6 +125,27 @@ def test_failed_merge_leaves_no_file(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == [results, other, out]
 
 
+def test_merge_never_replaces_what_it_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.jsonl").write_bytes(bad("b") + b"\n")
+    Path("b.jsonl").write_bytes(good("b") + b"\n")
+    Path("link.jsonl").symlink_to("a.jsonl")
+    Path("hard.jsonl").hardlink_to("b.jsonl")
+    for out in ("a.jsonl", "b.jsonl", str(tmp_path / "a.jsonl"), "link.jsonl", "hard.jsonl"):
+        assert run(["merge", "a.jsonl", "b.jsonl", "--out", out]) == 2
+        read = "b.jsonl" if out in ("b.jsonl", "hard.jsonl") else "a.jsonl"
+        assert f"--out {out} would be written over {read}, which is read." in (
+            capsys.readouterr().err
+        )
+    assert run(["merge", "link.jsonl", "b.jsonl", "--out", "a.jsonl"]) == 2
+    assert Path("a.jsonl").read_bytes() == bad("b") + b"\n"
+    assert Path("b.jsonl").read_bytes() == good("b") + b"\n"
+    assert run(["merge", "a.jsonl", "b.jsonl", "--out", "c.jsonl"]) == 0
+    assert run(["merge", "a.jsonl", "b.jsonl", "--out", "c.jsonl"]) == 0, "the same once more"
+
+
 @pytest.mark.parametrize(
     ("path", "first", "second"),
     [

@@ -254,6 +254,20 @@ def test_wrong_usage(
     assert expected in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("out", ["rows.jsonl", "prompt.jsonl", "system.jsonl", "schema.jsonl"])
+def test_make_never_replaces_what_it_reads(
+    out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--prompt-file", "prompt.jsonl", "--system-file", "system.jsonl"]
+    for name in ("rows.jsonl", "prompt.jsonl", "system.jsonl", "schema.jsonl"):
+        Path(name).write_text('{"a": 1}')
+    arguments += ["--schema", "schema.jsonl", "--out", f"../{tmp_path.name}/{out}"]
+    assert make("rows.jsonl", *arguments) == 2
+    assert f"{out} would be written over {out}, which is read." in capsys.readouterr().err
+    assert Path(out).read_text() == '{"a": 1}'
+
+
 def test_no_rows_make_no_requests(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text("\n")
@@ -582,6 +596,21 @@ def test_results_of_other_rows(
     message = expected.replace("{rows}", str(rows)).replace("{results}", results)
     assert message in capsys.readouterr().err
     assert not out.exists()
+
+
+@pytest.mark.parametrize("out", ["rows.csv", "schema.jsonl", "requests.results.jsonl"])
+def test_join_never_replaces_what_it_reads(
+    out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_rows(Path("rows.csv"), [{"a": "1"}])
+    Path("schema.jsonl").write_text("{}")
+    results_file(tmp_path, result("row-1", "{}"))
+    before = Path(out).read_bytes()
+    join = ["join", "rows.csv", "requests.results.jsonl", "--schema", "schema.jsonl"]
+    assert run([*join, "--out", str(tmp_path / out)]) == 2
+    assert f"would be written over {out}, which is read." in capsys.readouterr().err
+    assert Path(out).read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["out.jsonl", "out.csv", "out.parquet"])

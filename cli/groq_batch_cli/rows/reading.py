@@ -47,6 +47,11 @@ class RowFile:
         self._argument = argument
 
     @property
+    def path(self) -> Path | None:
+        """Where it is; None for standard input."""
+        return None if self._argument == STDIN else Path(self._argument)
+
+    @property
     def can_be_read_again(self) -> bool:
         """Whether it is a file, not standard input."""
         return self._argument != STDIN

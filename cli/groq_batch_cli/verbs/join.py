@@ -12,6 +12,7 @@ from groq_batch_cli.ids import RowIds
 from groq_batch_cli.joining import AnswerColumns, JoinCounts, check_columns, join
 from groq_batch_cli.lines import local_lines
 from groq_batch_cli.options import rows_argument
+from groq_batch_cli.overwriting import check_output
 from groq_batch_cli.request_files import STDIN
 from groq_batch_cli.rows.formats import Format, format_of
 from groq_batch_cli.rows.reading import RowFile
@@ -62,6 +63,7 @@ def command(
     """
     if results == STDIN and not rows.can_be_read_again:
         raise click.UsageError("Only one of ROWS and RESULTS can come in on standard input.")
+    check_output(out, (rows.path, results, schema))
     kind = format_of(str(out)) if out is not None else Format.JSONL
     columns = AnswerColumns(
         prefix=prefix,

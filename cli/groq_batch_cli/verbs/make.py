@@ -11,6 +11,7 @@ from groq_batch_cli.ids import RowIds
 from groq_batch_cli.lines import output
 from groq_batch_cli.making import Made, RequestMaker, make_requests, read_parameters
 from groq_batch_cli.options import rows_argument
+from groq_batch_cli.overwriting import check_output
 from groq_batch_cli.prices import price
 from groq_batch_cli.rows.reading import RowFile
 from groq_batch_cli.schemas import AnswerSchema
@@ -89,6 +90,7 @@ def command(
       groq-batch make papers.parquet --model openai/gpt-oss-120b --schema topics.json --strict \\
           --prompt-file prompt.txt --out requests.jsonl.gz
     """
+    check_output(out, (rows.path, prompt_file, system_file, schema))
     user_text = _text(prompt, prompt_file, "--prompt")
     if user_text is None:
         raise click.UsageError("Name the prompt with --prompt or --prompt-file.")

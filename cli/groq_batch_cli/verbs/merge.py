@@ -10,6 +10,7 @@ import click
 from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM
 from groq_batch_cli.lines import local_lines
 from groq_batch_cli.merging import NamedRows, merge
+from groq_batch_cli.overwriting import check_output
 from groq_batch_cli.retries import write_rows
 from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.text import one_line
@@ -45,6 +46,7 @@ def command(terminal: Terminal, results: str, retried: tuple[str, ...], out: Pat
     Example:
       groq-batch merge requests.results.jsonl requests.retry.results.jsonl --out merged.jsonl
     """
+    check_output(out, (results, *retried))
     with contextlib.ExitStack() as files:
         original, *others = [
             NamedRows(one_line(path), files.enter_context(local_lines(path)))

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 from botocore.exceptions import ClientError
 
+from groq_batch import layout
 from groq_batch.options import JobOptions
 from groq_batch_cli import uploads
 from groq_batch_cli.aws import Stack, Target, connect
@@ -17,6 +18,7 @@ from groq_batch_cli.aws_errors import explain
 from groq_batch_cli.check_report import problem_lines
 from groq_batch_cli.endings import end
 from groq_batch_cli.errors import EXIT_FINE, EXIT_INTERRUPTED, EXIT_PROBLEM, CommandError
+from groq_batch_cli.fetching import targets
 from groq_batch_cli.following import Followed, Follower
 from groq_batch_cli.job_lookup import FoundJob
 from groq_batch_cli.job_view import GOOD, is_final
@@ -30,6 +32,7 @@ from groq_batch_cli.options import (
     stack_options,
     window_option,
 )
+from groq_batch_cli.overwriting import identity
 from groq_batch_cli.prices import price
 from groq_batch_cli.progress_bar import ByteProgress
 from groq_batch_cli.request_files import RequestFile
@@ -95,6 +98,8 @@ def command(
         window=window, skip_invalid=skip_invalid, max_attempts=max_attempts, max_cost=max_cost
     )
     keys = _keys(files, to)
+    if wait:
+        _check_results(files, keys, out)
     stack = connect(target)
     options = uploads.options_in_force(stack, metadata)
     say = terminal.note if as_json else terminal.print
@@ -129,6 +134,24 @@ def _keys(files: Sequence[RequestFile], to: str | None) -> list[str]:
                 f"to {key}. Run them one by one with another --to."
             )
     return keys
+
+
+def _check_results(files: Sequence[RequestFile], keys: Sequence[str], out: Path) -> None:
+    """Check that no results would be written over one of the files.
+
+    Raises:
+        UsageError: They would.
+    """
+    read = {identity(Path(file.argument)): file for file in files}
+    for file, key in zip(files, keys, strict=True):
+        job = FoundJob(path=layout.input_path(key), job_id=None)
+        for target in targets(job, out).values():
+            found = identity(target)
+            if found is not None and found in read:
+                raise click.UsageError(
+                    f"{target}, a result of {file.shown}, would be written over "
+                    f"{read[found].shown}, which is to run as well. Name another folder with --out."
+                )
 
 
 @dataclass(slots=True)
