@@ -16,6 +16,7 @@ from typing import Any
 from groq_batch.options import JobOptions
 from groq_batch.split import SplitLimits
 from groq_batch.storage import Storage
+from groq_batch_cli.endpoints import check_endpoint, named_endpoint, refused_endpoint
 from groq_batch_cli.errors import CommandError
 from groq_batch_cli.limits import split_limits
 
@@ -184,6 +185,9 @@ def connect(target: Target) -> Stack:
 def _client(session: Any, target: Target, service: str) -> Any:
     from botocore.config import Config  # noqa: PLC0415 - see the module's docstring
 
+    named = named_endpoint(service, target.endpoint_url, os.environ)
+    if named is not None:
+        check_endpoint(*named)
     config = Config(
         retries={"mode": "standard", "max_attempts": 5},
         connect_timeout=10,
@@ -191,4 +195,10 @@ def _client(session: Any, target: Target, service: str) -> Any:
         max_pool_connections=_MOST_CONNECTIONS,
         user_agent_extra="groq-batch-cli",
     )
-    return session.client(service, endpoint_url=target.endpoint_url, config=config)
+    try:
+        return session.client(service, endpoint_url=target.endpoint_url, config=config)
+    except ValueError as error:
+        refusal = refused_endpoint(error, named)
+        if refusal is None:
+            raise
+        raise refusal from None

@@ -8,10 +8,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import pytest
 
 from groq_batch_cli import aws, job_logs, local_state, uploads
 from groq_batch_cli.aws import Stack, Target
+from groq_batch_cli.endpoints import check_endpoint, named_endpoint
 from groq_batch_cli.errors import CommandError
 from groq_batch_cli.local_state import LocalFolder, LocalState, find_project
 from groq_batch_cli.main import run
@@ -179,6 +181,83 @@ def test_lock_goes_with_the_process(folder: LocalFolder) -> None:
         fcntl.flock(stream, fcntl.LOCK_EX)
         assert folder.is_served()
     assert not folder.is_served()
+
+
+# -- endpoints ----------------------------------------------------------------------------------
+
+EXPECTED = (
+    "but it has to be a whole address that begins with http:// or https://, such as "
+    "http://127.0.0.1:4566."
+)
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:4566", "notaurl", "", "http://", "ftp://x", "http://[::1", "http://x:99999"]
+)
+def test_endpoint_of_the_option_is_a_whole_address(
+    url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["status", "x", "--endpoint-url", url]) == 1
+    assert capsys.readouterr().err == f"Error: --endpoint-url is {url!r}, {EXPECTED}\n"
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_CLOUDFORMATION"])
+def test_endpoint_of_a_variable_is_a_whole_address(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(name, "localhost:4566")
+    assert run(["status", "x"]) == 1
+    assert capsys.readouterr().err == f"Error: {name} is 'localhost:4566', {EXPECTED}\n"
+
+
+def test_endpoint_that_botocore_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://my_host:4566")
+    assert run(["jobs"]) == 1
+    assert capsys.readouterr().err == (
+        "Error: AWS_ENDPOINT_URL is 'http://my_host:4566', but the name of its host may have "
+        "letters, digits, hyphens and dots only, for AWS clients take no other.\n"
+    )
+    monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
+    (tmp_path / "config").write_text("[default]\nendpoint_url = localhost:4566\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    assert named_endpoint("s3", None, os.environ) is None
+    monkeypatch.delenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    assert run(["jobs"]) == 1
+    assert capsys.readouterr().err == (
+        f"Error: endpoint_url in the AWS settings is 'localhost:4566', {EXPECTED}\n"
+    )
+
+
+def test_endpoint_that_is_not_of_use_is_not_looked_at() -> None:
+    environ = {"AWS_ENDPOINT_URL": "x", "AWS_ENDPOINT_URL_S3": "http://s3", "AWS_OTHER": "y"}
+    assert named_endpoint("s3", "http://option", environ) == ("--endpoint-url", "http://option")
+    assert named_endpoint("s3", None, environ) == ("AWS_ENDPOINT_URL_S3", "http://s3")
+    assert named_endpoint("logs", None, environ) == ("AWS_ENDPOINT_URL", "x")
+    assert named_endpoint("logs", None, {"AWS_ENDPOINT_URL": ""}) is None
+    check_endpoint("x", "HTTPS://[::1]:4566/path")
+
+
+@pytest.mark.parametrize(
+    ("service", "name"),
+    [
+        ("cloudformation", "AWS_ENDPOINT_URL_CLOUDFORMATION"),
+        ("lambda", "AWS_ENDPOINT_URL_LAMBDA"),
+        ("logs", "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS"),
+        ("s3", "AWS_ENDPOINT_URL_S3"),
+        ("stepfunctions", "AWS_ENDPOINT_URL_SFN"),
+    ],
+)
+def test_variables_are_those_that_botocore_looks_at(
+    service: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert named_endpoint(service, None, os.environ) == (name, "http://127.0.0.1:1")
+    session = boto3.session.Session("key", "secret", region_name="us-east-1")
+    assert session.client(service).meta.endpoint_url == "http://127.0.0.1:1"
 
 
 # -- options of a job -------------------------------------------------------------------------
