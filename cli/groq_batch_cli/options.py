@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +12,12 @@ import click
 
 from groq_batch.options import MAX_ATTEMPTS_LIMIT
 from groq_batch_cli.request_files import STDIN, RequestFile
+
+MOST_CAP_DIGITS = 12
+MOST_CAP_DECIMALS = 9
+"""The digits of ``max-job-cost-usd`` that the pipeline takes before and behind the point."""
+
+_SMALLEST_CAP = Decimal(1).scaleb(-MOST_CAP_DECIMALS)
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -53,9 +60,32 @@ skip_invalid_option = click.option(
     "--skip-invalid", is_flag=True, help="Run the good lines, though there are bad ones."
 )
 
+
+class _Cap(click.FloatRange):
+    """An amount of USD that the metadata of an upload can hold."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Read an amount as it is written; none is rounded, for 0 would mean no cap."""
+        amount = float(super().convert(value, param, ctx))
+        written = Decimal(str(value))
+        if not written.is_finite():
+            self.fail(f"{value} is no amount of US dollars, such as 2.50.", param, ctx)
+        if written >= 10**MOST_CAP_DIGITS or written != round(written, MOST_CAP_DECIMALS):
+            self.fail(
+                f"{value} has more than {MOST_CAP_DIGITS} digits before the point or "
+                f"{MOST_CAP_DECIMALS} behind it. The smallest cap is {_SMALLEST_CAP:f}; 0 means "
+                f"no cap.",
+                param,
+                ctx,
+            )
+        return amount
+
+
 max_cost_option = click.option(
     "--max-cost",
-    type=click.FloatRange(0),
+    type=_Cap(0),
     metavar="USD",
     help="Refuse a file whose estimated cost is above this; 0 means no cap.",
 )

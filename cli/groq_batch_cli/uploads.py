@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 from groq_batch import layout
 from groq_batch.options import JobOptions, parse_options
@@ -19,7 +20,6 @@ from groq_batch_cli.text import one_line, shorten
 DIGEST_METADATA = "groq-batch-digest"
 """User metadata with the hash of what was uploaded, by which the same file is known again."""
 
-_DECIMALS = 9
 _MOST_ANSWER_CHARACTERS = 500
 
 
@@ -57,8 +57,14 @@ def option_metadata(
     if max_attempts is not None:
         metadata["max-attempts"] = str(max_attempts)
     if max_cost is not None:
-        metadata["max-job-cost-usd"] = f"{max_cost:.{_DECIMALS}f}".rstrip("0").rstrip(".") or "0"
+        metadata["max-job-cost-usd"] = _plain(max_cost)
     return metadata
+
+
+def _plain(amount: float) -> str:
+    """Return an amount with all of its digits, without a sign and an exponent."""
+    text = f"{Decimal(repr(abs(float(amount)))):f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def options_in_force(stack: Stack, metadata: Mapping[str, str]) -> JobOptions:

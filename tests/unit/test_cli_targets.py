@@ -6,17 +6,21 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import boto3
+import click
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from groq_batch_cli import aws, job_logs, local_state, uploads
 from groq_batch_cli.aws import Stack, Target
 from groq_batch_cli.endpoints import check_endpoint, named_endpoint
 from groq_batch_cli.errors import CommandError
 from groq_batch_cli.local_state import LocalFolder, LocalState, find_project
-from groq_batch_cli.main import run
+from groq_batch_cli.main import load_verb, run
 from groq_batch_cli.request_files import RequestFile
 from groq_batch_cli.targets import choose_target
 
@@ -301,6 +305,74 @@ def test_options_become_metadata() -> None:
     assert none == {}
     zero = uploads.option_metadata(window=None, skip_invalid=False, max_attempts=None, max_cost=0)
     assert zero == {"max-job-cost-usd": "0"}
+
+
+def read_cap(text: str) -> float | None:
+    """Return what --max-cost reads; None when it refuses the text."""
+    try:
+        found: float | None = max_cost_type().convert(text, None, None)
+    except click.BadParameter:
+        return None
+    return found
+
+
+def max_cost_type() -> click.ParamType:
+    command = load_verb("run")
+    return next(one.type for one in command.params if one.name == "max_cost")
+
+
+@given(st.decimals(0, 10**12, places=12) | st.floats(0).map(Decimal) | st.decimals(0, 1))
+def test_cap_is_what_was_written_or_refused(amount: Decimal) -> None:
+    text = str(amount)
+    cap = read_cap(text)
+    if cap is None:
+        assert not amount.is_finite() or amount >= 10**12 or amount != round(amount, 9)
+        return
+    assert cap == float(text)
+    metadata = uploads.option_metadata(
+        window=None, skip_invalid=False, max_attempts=None, max_cost=cap
+    )
+    if cap < 10**12:
+        # The digits of a float may end one above the longest that the pipeline takes.
+        read = uploads.options_in_force(a_stack(), metadata).max_job_cost_usd
+        assert read == cap
+        assert (read == 0) == (amount == 0), "a positive cap would be none"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0.000000001", "0.000000001"),
+        ("1e-9", "0.000000001"),
+        ("123456789.123456789", "123456789.12345679"),
+        ("1e3", "1000"),
+        ("2.50", "2.5"),
+        ("-0", "0"),
+    ],
+)
+def test_cap_is_written_without_an_exponent(text: str, expected: str) -> None:
+    metadata = uploads.option_metadata(
+        window=None, skip_invalid=False, max_attempts=None, max_cost=read_cap(text)
+    )
+    assert metadata == {"max-job-cost-usd": expected}
+
+
+@pytest.mark.parametrize("verb", ["run", "check", "retry"])
+@pytest.mark.parametrize("text", ["0.0000000001", "1e-400", "1e12", "nan", "inf", "-1"])
+def test_cap_that_an_upload_cannot_hold(
+    verb: str, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([verb, str(PROJECT / "events/sample.jsonl"), "--max-cost", text]) == 2
+    assert "Invalid value for '--max-cost'" in capsys.readouterr().err
+
+
+def test_cap_that_was_made_elsewhere_does_not_become_none() -> None:
+    metadata = uploads.option_metadata(
+        window=None, skip_invalid=False, max_attempts=None, max_cost=1e-10
+    )
+    assert metadata == {"max-job-cost-usd": "0.0000000001"}
+    with pytest.raises(CommandError, match="max-job-cost-usd"):
+        uploads.options_in_force(a_stack(), metadata)
 
 
 def test_options_are_those_that_the_stack_will_use() -> None:
