@@ -11,6 +11,7 @@ from typing import Any
 from groq_batch import layout
 from groq_batch.storage import JOB_METADATA, ObjectHead, Storage
 from groq_batch_cli.errors import CommandError
+from groq_batch_cli.file_errors import naming
 from groq_batch_cli.job_lookup import FoundJob
 
 KINDS = ("results", "failed", "invalid")
@@ -94,7 +95,8 @@ def fetch(
             _download(storage, one, begin(target.name, one.head.size))
             files[kind] = target
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-    places["report"].write_text(text, encoding="utf-8")
+    with naming(places["report"]):
+        places["report"].write_text(text, encoding="utf-8")
     return Fetched(
         results=files["results"],
         failed=files["failed"],
@@ -122,9 +124,10 @@ def _deliverable(storage: Storage, job: FoundJob, key: str, target: Path) -> Del
 def _download(storage: Storage, one: Deliverable, progress: Callable[[int], None]) -> None:
     # The version that was looked at, and none that is written meanwhile.
     version = {"VersionId": one.head.version_id} if one.head.version_id else None
-    storage.s3.download_file(
-        storage.bucket, one.key, str(one.target), ExtraArgs=version, Callback=progress
-    )
+    with naming(one.target):
+        storage.s3.download_file(
+            storage.bucket, one.key, str(one.target), ExtraArgs=version, Callback=progress
+        )
 
 
 def fetch_page(storage: Storage, job: FoundJob, target: Path) -> Path | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import io
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from groq_batch import layout
 from groq_batch.jsonl import NotGzipError, decompress
 from groq_batch.storage import LineReader, Storage
 from groq_batch_cli.errors import CommandError
+from groq_batch_cli.file_errors import STDOUT, NamedFile, naming
 from groq_batch_cli.request_files import RequestFile
 
 _GZIP_LEVEL = 6
@@ -58,18 +60,19 @@ def output(path: Path | None) -> Iterator[BinaryIO]:
     never half of it. A name that ends in ``.gz`` is compressed.
     """
     if path is None:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        with naming(STDOUT):
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.part")
     try:
-        with draft.open("wb") as plain:
+        with io.BufferedWriter(NamedFile(draft, becomes=path)) as plain:
             if path.name.endswith(".gz"):
                 with gzip.GzipFile("", "wb", _GZIP_LEVEL, plain, mtime=0) as packed:
                     yield cast("BinaryIO", packed)
             else:
-                yield plain
+                yield cast("BinaryIO", plain)
         draft.replace(path)
     except BaseException:
         draft.unlink(missing_ok=True)

@@ -58,16 +58,22 @@ class RequestFile:
         Raises:
             CommandError: It cannot be read.
         """
+        if self.is_stdin:
+            yield Chunks(sys.stdin.buffer, self.shown, is_gzip=None, progress=progress)
+            return
+        with self._open() as stream:
+            is_gzip = layout.is_gzip(self.name)
+            yield Chunks(stream, self.shown, is_gzip=is_gzip, progress=progress)
+
+    def _open(self) -> BinaryIO:
         try:
-            if self.is_stdin:
-                yield Chunks(sys.stdin.buffer, is_gzip=None, progress=progress)
-                return
-            with Path(self.argument).open("rb") as stream:
-                yield Chunks(stream, is_gzip=layout.is_gzip(self.name), progress=progress)
+            return Path(self.argument).open("rb")
         except OSError as error:
-            if error.filename != self.argument:
-                raise
-            raise CommandError(f"{self.argument} cannot be read: {error.strerror}.") from None
+            raise _unreadable(self.shown, error) from None
+
+
+def _unreadable(name: str, error: OSError) -> CommandError:
+    return CommandError(f"{name} cannot be read: {error.strerror}.")
 
 
 class Chunks:
@@ -79,21 +85,37 @@ class Chunks:
     """
 
     def __init__(
-        self, stream: BinaryIO, *, is_gzip: bool | None, progress: Callable[[int], None] | None
+        self,
+        stream: BinaryIO,
+        name: str,
+        *,
+        is_gzip: bool | None,
+        progress: Callable[[int], None] | None,
     ) -> None:
         self._stream = stream
+        self._name = name
         self._progress = progress
         self._first = b""
         if is_gzip is None:
-            self._first = stream.read(_CHUNK_BYTES)
+            self._first = self._read()
             is_gzip = self._first.startswith(_GZIP_MAGIC)
         self.is_gzip = is_gzip
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the pieces."""
-        chunk = self._first or self._stream.read(_CHUNK_BYTES)
+        """Yield the pieces.
+
+        Raises:
+            CommandError: They cannot be read.
+        """
+        chunk = self._first or self._read()
         while chunk:
             if self._progress is not None:
                 self._progress(len(chunk))
             yield chunk
-            chunk = self._stream.read(_CHUNK_BYTES)
+            chunk = self._read()
+
+    def _read(self) -> bytes:
+        try:
+            return self._stream.read(_CHUNK_BYTES)
+        except OSError as error:
+            raise _unreadable(self._name, error) from None

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from groq_batch_cli.errors import CommandError
+from groq_batch_cli.file_errors import naming
 from groq_batch_cli.text import listed, one_line
 
 _NAME = re.compile(r"[^A-Za-z0-9_-]+")
@@ -36,7 +37,8 @@ class AnswerSchema:
             CommandError: The file holds no JSON object.
         """
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            with naming(path):
+                data = json.loads(path.read_text(encoding="utf-8"))
         except (ValueError, RecursionError) as error:
             raise CommandError(f"{path} is not JSON: {error}.") from None
         if not isinstance(data, dict):

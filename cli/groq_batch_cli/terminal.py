@@ -12,6 +12,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TextIO
 
+from groq_batch_cli.file_errors import STDOUT, naming
 from groq_batch_cli.text import shorten
 
 _STYLES = {
@@ -63,7 +64,7 @@ class Terminal:
 
     def print(self, text: str = "") -> None:
         """Write a line of the result."""
-        with self._lock:
+        with self._lock, naming(STDOUT):
             self._erase()
             self._out.write(text + "\n")
             self._out.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import json
@@ -319,6 +320,25 @@ def test_file_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[
     path.symlink_to(path)
     assert run(["check", str(path)]) == 2
     assert "does not exist" in capsys.readouterr().err
+
+
+class BrokenDisk(io.BytesIO):
+    def read(self, size: int | None = -1, /) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+
+def test_file_that_breaks_off_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path, line())
+    monkeypatch.setattr(Path, "open", lambda *_: BrokenDisk())
+    assert run(["check", path]) == 1
+    assert capsys.readouterr().err == f"Error: {path} cannot be read: Input/output error.\n"
+    stdin = Stdin(b"")
+    stdin.buffer = BrokenDisk()
+    monkeypatch.setattr("sys.stdin", stdin)
+    assert run(["check", "-"]) == 1
+    assert capsys.readouterr().err == "Error: <stdin> cannot be read: Input/output error.\n"
 
 
 @pytest.mark.parametrize("name", ["nowhere.jsonl", "."])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -14,10 +15,12 @@ import pytest
 from botocore import exceptions
 
 from groq_batch import __version__
-from groq_batch.storage import UnreadableObjectError, UnwritableObjectError
+from groq_batch.storage import ObjectHead, UnreadableObjectError, UnwritableObjectError
 from groq_batch_cli import main
 from groq_batch_cli.aws_errors import explain, is_passing
 from groq_batch_cli.errors import CommandError
+from groq_batch_cli.fetching import fetch_page
+from groq_batch_cli.job_lookup import FoundJob
 
 PROJECT = Path(__file__).parents[2]
 
@@ -117,6 +120,75 @@ def test_error_of_a_file_names_it(
     error = OSError(errno.ENOSPC, "No space left on device", "out.jsonl")
     assert run_failing(monkeypatch, error) == 1
     assert capsys.readouterr().err == "Error: out.jsonl: No space left on device.\n"
+
+
+def command_line(shell: str, folder: Path) -> str:
+    """Run the command line in a shell; returns what it says on standard error."""
+    words = [sys.executable, str(PROJECT / "cli")]
+    # Python may not write its own files either, of which it would notice less.
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    command = ["sh", "-c", shell, "sh", *words]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    return done.stderr
+
+
+@pytest.mark.parametrize("out", ["new/out.jsonl", "out.jsonl.gz"])
+def test_file_that_cannot_be_written_is_named(out: str, tmp_path: Path) -> None:
+    rows = "".join(json.dumps({"text": os.urandom(100).hex()}) + "\n" for _ in range(100))
+    (tmp_path / "rows.jsonl").write_text(rows)
+    make = f"make rows.jsonl --model m --prompt '{{text}}' --out {out}"
+    assert command_line(f'ulimit -f 2; exec "$@" {make}', tmp_path) == (
+        f"Error: {out}: File too large.\n"
+    )
+    assert [one for one in tmp_path.rglob("*") if one.is_file()] == [tmp_path / "rows.jsonl"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("verb", ["check", "make --model m --prompt x"])
+def test_standard_output_that_is_full_is_named(verb: str, tmp_path: Path) -> None:
+    shell = f'exec "$@" {verb} {PROJECT / "events/sample.jsonl"} > /dev/full'
+    assert command_line(shell, tmp_path) == "Error: <stdout>: No space left on device.\n"
+
+
+@pytest.mark.parametrize("option", ["--prompt-file", "--schema"])
+def test_small_file_that_breaks_off_is_named(
+    option: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def read_text(*_: Any, **__: Any) -> str:
+        raise OSError(errno.EIO, "Input/output error")
+
+    path = tmp_path / "x.json"
+    path.write_text("{}")
+    monkeypatch.setattr(Path, "read_text", read_text)
+    prompt = ["--prompt", "x"] if option == "--schema" else []
+    sample = str(PROJECT / "events/sample.jsonl")
+    assert main.run(["make", sample, "--model", "m", *prompt, option, str(path)]) == 1
+    assert capsys.readouterr().err == f"Error: {path}: Input/output error.\n"
+
+
+def test_result_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    class S3:
+        def download_file(self, *_: Any, **__: Any) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    class Bucket:
+        s3 = S3()
+        bucket = "bucket"
+
+        def head(self, _: str) -> ObjectHead:
+            return ObjectHead(size=1, etag="e", version_id="v", metadata={})
+
+    job: Any = FoundJob(path="x.jsonl", job_id="x-1")
+    storage: Any = Bucket()
+    with pytest.raises(OSError, match="No space left") as raised:
+        fetch_page(storage, job, tmp_path / "x.report.html")
+    assert raised.value.filename == str(tmp_path / "x.report.html")
 
 
 def test_fault_of_the_program_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -683,6 +683,19 @@ def test_files_that_cannot_be_read(
     assert expected.replace("{}", str(path)) in str(raised.value)
 
 
+def test_parquet_that_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    table = pyarrow.Table.from_pylist([{"text": f"{n}"} for n in range(1000)])
+    pyarrow.parquet.write_table(table, path, compression="none", use_dictionary=False)
+    data = path.read_bytes()
+    path.write_bytes(data[:4] + b"\xff" * 400 + data[404:])
+    with (
+        pytest.raises(CommandError, match=r"rows\.parquet cannot be read as Parquet: .*\.$"),
+        RowFile(str(path)).rows() as rows,
+    ):
+        list(rows)
+
+
 def test_parquet_without_its_library(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,6 +17,7 @@ from groq_batch_cli.errors import CommandError
 from groq_batch_cli.lines import local_lines
 from groq_batch_cli.request_files import STDIN
 from groq_batch_cli.rows.formats import Format, arrow, format_of
+from groq_batch_cli.text import one_line
 
 Row = dict[str, Any]
 
@@ -65,7 +66,7 @@ class RowFile:
         """
         if self.format is Format.PARQUET:
             with _parquet_file(self._argument) as file:
-                yield _parquet_rows(file)
+                yield _parquet_rows(file, self.name)
             return
         with local_lines(self._argument) as lines:
             if self.format is Format.JSONL:
@@ -140,12 +141,21 @@ def _parquet_file(path: str) -> Iterator[Any]:
         with pyarrow.parquet.ParquetFile(path) as file:
             yield file
     except pyarrow.lib.ArrowInvalid as error:
-        raise CommandError(f"{path} cannot be read as Parquet: {error}.") from None
+        raise _no_parquet(path, error) from None
 
 
-def _parquet_rows(file: Any) -> Iterator[Row]:
-    for batch in file.iter_batches(batch_size=_BATCH_ROWS):
-        yield from batch.to_pylist()
+def _parquet_rows(file: Any, name: str) -> Iterator[Row]:
+    try:
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS):
+            yield from batch.to_pylist()
+    except OSError as error:
+        # The operating system's, or Arrow's own about damaged pages.
+        raise _no_parquet(name, error) from None
+
+
+def _no_parquet(name: str, error: Exception) -> CommandError:
+    said = one_line(str(error)).removesuffix(".")
+    return CommandError(f"{name} cannot be read as Parquet: {said}.")
 
 
 def as_text(value: Any) -> str:

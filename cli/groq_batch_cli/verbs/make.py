@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from groq_batch_cli.errors import EXIT_FINE
+from groq_batch_cli.file_errors import naming
 from groq_batch_cli.ids import RowIds
 from groq_batch_cli.lines import output
 from groq_batch_cli.making import Made, RequestMaker, make_requests, read_parameters
@@ -125,7 +126,8 @@ def _text(text: str | None, file: Path | None, option: str) -> str | None:
         return text
     try:
         # The line end at the end of a file is an editor's, not the prompt's.
-        return file.read_text(encoding="utf-8").removesuffix("\n")
+        with naming(file):
+            return file.read_text(encoding="utf-8").removesuffix("\n")
     except UnicodeDecodeError:
         raise click.BadParameter(
             f"{file} is not text in UTF-8.", param_hint=f"{option}-file"
