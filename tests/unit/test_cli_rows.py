@@ -212,7 +212,23 @@ def test_same_rows_make_the_same_bytes(tmp_path: Path) -> None:
         ('{"a": 1}', ["--prompt", "x", "--param", "stream"], "--param 'stream' is not NAME=VALUE"),
         ('{"a": 1}', ["--prompt", "x", "--param", "model=y"], "--param model is set by --model"),
         ('{"a": 1}\n[1]', ["--prompt", "x"], "Line 2 of {rows} is not a JSON object"),
-        ('{"a": "\\ud800"}', ["--prompt", "{a}"], "Line 1 of {rows} is not a JSON object"),
+        ('{"a": "\\ud8"}', ["--prompt", "{a}"], "Line 1 of {rows} is not a JSON object"),
+        ('{"a": "\\ud83d\\ude00"}\n{"a": "x', ["--prompt", "{a}"], "(Input data was truncated)"),
+        (
+            '{"a": "\\ud800"}',
+            ["--prompt", "x"],
+            "Line 1 of {rows} holds half of a surrogate pair in its column 'a', often half of an",
+        ),
+        (
+            '{"a": 1}\n{"a": 1, "b": {"c": ["\\udc00 and more"]}}',
+            ["--prompt", "{a}"],
+            "Line 2 of {rows} holds half of a surrogate pair in its column 'b'",
+        ),
+        (
+            '{"\\ud800a": 1}',
+            ["--prompt", "x"],
+            "Line 1 of {rows} holds half of a surrogate pair in its column 'a'",
+        ),
     ],
 )
 def test_rows_that_cannot_become_requests(

@@ -88,10 +88,34 @@ def _jsonl_rows(lines: Iterable[bytes], name: str) -> Iterator[Row]:
         try:
             yield _decode(data)
         except (msgspec.DecodeError, RecursionError) as error:
+            column = _half_pair_column(data)
+            if column is not None:
+                raise CommandError(
+                    f"Line {number} of {name} holds half of a surrogate pair in its column "
+                    f"{one_line(column)!r}, often half of an emoji that was cut. Remove it or "
+                    f"write it whole."
+                ) from None
             raise CommandError(
                 f"Line {number} of {name} is not a JSON object ({error}). A file of rows has one "
                 f"on each line."
             ) from None
+
+
+def _half_pair_column(data: bytes) -> str | None:
+    """Return the column of a JSON object that has no form in UTF-8; None if that is not its fault.
+
+    Python's own parser takes half of a surrogate pair, such as a lone backslash-u-d800.
+    """
+    try:
+        row = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    for column, value in row.items() if isinstance(row, dict) else ():
+        try:
+            json.dumps([column, value], ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            return str(column)
+    return None
 
 
 def _csv_rows(lines: Iterable[bytes], name: str, delimiter: str) -> Iterator[Row]:
