@@ -33,7 +33,7 @@ def check_cost(models: Mapping[str, ModelEstimate], cap: float) -> Problem | Non
     estimate = estimate_cost_usd(models)
     if estimate is not None and estimate > cap:
         return _problem(
-            f"The estimated cost of {estimate:.6g} USD is above the cap of {cap:g} USD. Raise "
+            f"The estimated cost of {estimate:.10g} USD is above the cap of {cap:.10g} USD. Raise "
             f"--max-cost or split the file."
         )
     return None
