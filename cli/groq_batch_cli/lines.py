@@ -57,12 +57,17 @@ def output(path: Path | None) -> Iterator[BinaryIO]:
     """Open a file for writing, or standard output for None, for the time of a ``with`` block.
 
     The file has its name only when the block has come to its end, so that what stands there is
-    never half of it. A name that ends in ``.gz`` is compressed.
+    never half of it. A name that ends in ``.gz`` is compressed. What is no file, such as
+    ``/dev/null`` or a pipe, is written to as it is.
     """
     if path is None:
         with naming(STDOUT):
             yield sys.stdout.buffer
             sys.stdout.buffer.flush()
+        return
+    if path.exists() and not path.is_file():
+        with naming(path), path.open("wb") as stream:
+            yield stream
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.part")

@@ -6,7 +6,9 @@ import csv
 import gzip
 import io
 import json
+import os
 import sys
+import threading
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -22,6 +24,7 @@ from groq_batch.checks import CheckedRequest, LineChecker
 from groq_batch.rows import pipeline_row
 from groq_batch_cli.answers import read_answer
 from groq_batch_cli.errors import CommandError
+from groq_batch_cli.lines import output
 from groq_batch_cli.main import run
 from groq_batch_cli.rows import writing
 from groq_batch_cli.rows.formats import Format, format_of
@@ -732,3 +735,20 @@ def test_csv_values_may_be_long(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "a.csv", [{"a": "x" * 200_000}])
     with RowFile(str(path)).rows() as rows:
         assert [len(row["a"]) for row in rows] == [200_000]
+
+
+# -- places that are no files --------------------------------------------------------------------
+
+
+def test_what_is_no_file_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    taken: list[bytes] = []
+    reader = threading.Thread(target=lambda: taken.append(pipe.read_bytes()))
+    reader.start()
+    with output(pipe) as stream:
+        stream.write(b"one\n")
+    reader.join(10)
+    assert taken == [b"one\n"]
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
