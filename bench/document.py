@@ -37,8 +37,9 @@ by `make bench`, which also writes this page. One part is measured anew with, fo
 million bytes. Compare ratios: the machines of others have other seconds.
 
 The functions run as they are shipped, each in a process of its own that is kept warm, as Lambda
-does. S3 and Secrets Manager are the emulator MiniStack on the same machine, Groq is the simulator of
-this repository. The waits of the state machine are not slept.
+does. S3 and Secrets Manager are the emulator MiniStack on the same machine, which keeps the memory of
+objects that are gone for the next ones; Groq is the simulator of this repository. The waits of the
+state machine are not slept.
 """
 
 _WIDTH = 100
