@@ -117,6 +117,8 @@ def test_names_that_cannot_run_are_answered(pipeline: Pipeline, name: str) -> No
     long_name = name + "x" * 900
     cases = {
         f"input/{name}.csv": ("unsupported_name", f"{name}.csv"),
+        # A folder's marker would be empty.
+        f"input/{name}/": ("unsupported_name", f"{name}/"),
         f"input/recurring/{name}.jsonl": ("reserved_path", f"recurring/{name}.jsonl"),
         f"input/superseded/{name}.jsonl": ("reserved_path", f"superseded/{name}.jsonl"),
     }
