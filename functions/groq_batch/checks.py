@@ -26,6 +26,7 @@ import msgspec
 from groq_batch.cost import ModelEstimate, ModelEstimates
 from groq_batch.first_uses import FirstLines, FirstUses
 from groq_batch.jsonl import is_blank, without_line_end
+from groq_batch.nesting import nests_deeper_than
 
 _Url = Literal["/v1/chat/completions", "/v1/audio/transcriptions", "/v1/audio/translations"]
 ALLOWED_URLS: tuple[str, ...] = get_args(_Url)
@@ -154,9 +155,6 @@ _PLACE = re.compile(r" \(byte (\d+)\)$")
 _GZIP_MAGIC = b"\x1f\x8b"
 _UTF_16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _HALF_PAIR_AT_END = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}.{0,5}\Z")
-# A text, or a bracket that opens (group 1) or closes outside of all texts. The search never goes
-# back, so that its time and memory stay in proportion to the line, whatever stands there.
-_TEXT_OR_BRACKET = re.compile(rb'(?s)"[^"\\]*+(?:\\.[^"\\]*+)*+"?|([\[{])|([\]}])')
 
 
 def problem_row(problem: Problem) -> bytes:
@@ -519,13 +517,7 @@ def _nests_too_deeply(data: bytes) -> bool:
     pieces = (data[at : at + _PIECE_BYTES] for at in range(0, len(data), _PIECE_BYTES))
     if sum(map(_opening_brackets, pieces)) <= MAX_NESTING:
         return False
-    depth = 0
-    for found in _TEXT_OR_BRACKET.finditer(data):
-        if found.lastindex is not None:
-            depth += 1 if found.lastindex == 1 else -1
-        if depth > MAX_NESTING:
-            return True
-    return False
+    return nests_deeper_than(data, MAX_NESTING)
 
 
 def _opening_brackets(data: bytes) -> int:

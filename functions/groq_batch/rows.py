@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from enum import Enum, auto
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
 from groq_batch.errors import MAX_MESSAGE_LENGTH
+from groq_batch.nesting import without_depths
 
 NOT_SENT = "not_sent"
 MISSING = "missing"
@@ -48,6 +49,9 @@ _MAX_CODE_LENGTH = 100
 _MOST_TOKENS = 10**12
 _MOST_SECONDS = 10**9
 _MOST_DIGITS = 18
+_DEEPEST = 100
+"""Brackets open at once down to where a row is read, if it is too deep to be read whole."""
+
 _CODE = re.compile(r"[a-z0-9_.]{1,100}")
 _STATUS_NAME = re.compile(r"[1-9][0-9]{2}")
 
@@ -188,10 +192,7 @@ def classify_row(line: bytes) -> Row | None:
 
 
 def _classify_carefully(line: bytes) -> Row | None:
-    try:
-        row = _careful.decode(line.decode("utf-8-sig", "replace"))
-    except (ValueError, RecursionError):
-        return None
+    row = _read_carefully(line)
     custom_id = row.get("custom_id") if isinstance(row, dict) else None
     if not isinstance(custom_id, str):
         return None
@@ -217,6 +218,21 @@ def _classify_carefully(line: bytes) -> Row | None:
         seconds=_seconds(body.get("usage")),
         finish_reason=_finish_reason(body.get("choices")),
     )
+
+
+def _read_carefully(line: bytes) -> Any:
+    """Return what a line says as JSON, None when it cannot be read."""
+    try:
+        return _careful.decode(line.decode("utf-8-sig", "replace"))
+    except ValueError:
+        return None
+    except RecursionError:
+        pass
+    # An answer may be nested more deeply than any parser follows; what a row means stands above.
+    try:
+        return _careful.decode(without_depths(line, _DEEPEST).decode("utf-8-sig", "replace"))
+    except (ValueError, RecursionError):
+        return None
 
 
 def _says_something(error: object) -> bool:

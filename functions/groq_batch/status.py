@@ -191,6 +191,7 @@ class _Check:
 
     def _poll(self, board: Board, stop: Stop | None) -> None:
         """Bring the board's batches up to date; an API that does not answer changes nothing."""
+        board.silence = _unsent(board)
         pending = {entry.batch.id: entry for entry in board.pending if entry.batch is not None}
         if not pending:
             return
@@ -201,7 +202,8 @@ class _Check:
             metrics.groq_failed(error)
             is_account = isinstance(error, AccountError)
             board.outage = error_json(error) if is_account else None
-            board.silence = None if is_account else _silence(error)
+            if not is_account:
+                board.silence = _silence(error)
             if isinstance(error, RateLimitedError) and error.retry_after_seconds:
                 self.not_before = min(int(error.retry_after_seconds) + 1, _LONGEST_PAUSE_SECONDS)
             return
@@ -212,7 +214,8 @@ class _Check:
                     self.ended.append(batch)
         gone = [pending[batch_id] for batch_id in sorted(found.unknown & pending.keys())]
         board.outage = None
-        board.silence = _absence(gone) if gone else None
+        if gone:
+            board.silence = _absence(gone, is_stopped=stop is not None)
         if stop is not None and self.now > parse_timestamp(stop.at).timestamp() + GONE_SECONDS:
             self._give_up(gone)
         self._cancel(
@@ -403,14 +406,34 @@ def _silence(error: GroqApiError) -> dict[str, Any]:
     }
 
 
-def _absence(gone: Sequence[BoardEntry]) -> dict[str, Any]:
+def _unsent(board: Board) -> dict[str, Any] | None:
+    """Return why shards could not be sent yet, None when nothing has kept them from it."""
+    open_entries = (board.entries[number] for number in board.open_numbers)
+    errors = [entry.error for entry in open_entries if entry.error]
+    if not errors:
+        return None
+    return {
+        "code": "groq_unavailable",
+        "message": f"{len(errors)} of {len(board.entries)} shards could not be sent to Groq yet. "
+        f"{errors[0]['message']} They are tried again.",
+    }
+
+
+def _absence(gone: Sequence[BoardEntry], *, is_stopped: bool) -> dict[str, Any]:
     names = ", ".join(entry.batch.id for entry in gone[:_SHOWN_BATCHES] if entry.batch is not None)
     more = f" and {len(gone) - _SHOWN_BATCHES} more" if len(gone) > _SHOWN_BATCHES else ""
+    waits = (
+        f"The job waits for it until its window and {GRACE_SECONDS // 3600} hours have passed. To "
+        f"collect the rows of the other batches now, stop the job's execution."
+    )
+    if is_stopped:
+        waits = (
+            f"The job was stopped; it gives this up {GONE_SECONDS // 60} minutes after that, and "
+            f"delivers the rows of the other batches."
+        )
     return {
         "code": "batch_not_found",
-        "message": f"Groq does not know {names}{more} (any more). The job waits for it until its "
-        f"window and {GRACE_SECONDS // 3600} hours have passed. To collect the rows of the other "
-        f"batches now, stop the job's execution.",
+        "message": f"Groq does not know {names}{more} (any more). {waits}",
     }
 
 

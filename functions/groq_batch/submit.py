@@ -49,6 +49,10 @@ LONGEST_RETRY_AFTER_SECONDS = 3600
 
 _MISSING_FILE_TRIES = 5
 
+_MOST_TRIES_OF_A_ROUND = 8
+"""After so many tries, a quarter of an hour unless the API asks for more, a shard is left to the
+job, which tells its user what it waits for and has the shard tried again."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmitOutcome:
@@ -377,10 +381,10 @@ class _Step:
             return _wait(QUARANTINE_SECONDS)
         if isinstance(error, RateLimitedError):
             self.held.release(stage=stage, error=note)
-            return _wait(self._rate_limit_seconds(error))
+            return self._later(self._rate_limit_seconds(error))
         if isinstance(error, NotSentError):
             self.held.release(stage=stage, error=note)
-            return _wait(backoff_seconds(self.tries))
+            return self._later(backoff_seconds(self.tries))
         if isinstance(error, AccountError):
             self.held.release(stage=stage, error=note)
             return self._account_refuses(error)
@@ -402,8 +406,12 @@ class _Step:
         if isinstance(error, AccountError):
             return self._account_refuses(error)
         if isinstance(error, RateLimitedError):
-            return _wait(self._rate_limit_seconds(error))
-        return _wait(backoff_seconds(self.tries))
+            return self._later(self._rate_limit_seconds(error))
+        return self._later(backoff_seconds(self.tries))
+
+    def _later(self, seconds: float) -> SubmitOutcome:
+        """Try again after some seconds, or leave that to the job."""
+        return _wait(seconds) if self.tries < _MOST_TRIES_OF_A_ROUND else _DEFERRED
 
     def _account_refuses(self, error: AccountError) -> SubmitOutcome:
         """Leave it to the job, unless it may be no more than a network front's passing whim."""

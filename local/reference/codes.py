@@ -248,7 +248,7 @@ JOBS = (
 """Codes of jobs that end ``failed`` or ``cancelled``: the first entry of the report's errors."""
 
 RUNNING = (
-    Code("groq_unavailable", "Groq gave no usable answer to the last status check."),
+    Code("groq_unavailable", "Groq gave no usable answer: to the last look, or to what was sent."),
     Code("batch_not_found", "Groq does not know a batch of the job (any more)."),
 )
 """Codes that stand in the report of a running job alone, until the next status check."""

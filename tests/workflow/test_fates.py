@@ -819,7 +819,11 @@ def test_a_batch_that_vanishes_is_told_and_given_up_when_the_job_is_stopped() ->
         assert report["status"] == "running"
         assert report["errors"][0]["code"] == "batch_not_found"
         assert lost in report["errors"][0]["message"]
+        assert "stop the job's execution" in report["errors"][0]["message"]
         assert world.stop(upload.job_id("bucket"))
+        world.run_for(300)
+        report = report_of(world, "a.jsonl")
+        assert "gives this up 10 minutes after" in report["errors"][0]["message"]
         world.run_for(HOUR)
         report = report_of(world, "a.jsonl")
         assert report["status"] == "cancelled"

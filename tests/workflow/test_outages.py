@@ -181,6 +181,22 @@ def test_a_refusing_account_after_batches_exist_is_an_outage(
     _run_with_half_an_hour_from(function, REFUSALS[name], calm)
 
 
+@pytest.mark.parametrize("name", OUTAGES)
+def test_what_keeps_shards_from_being_sent_stands_in_the_report(name: str) -> None:
+    with make_world() as world:
+        OUTAGES[name](world)
+        job = upload(world)
+        world.run_for(3 * 3_600)
+        report = report_of(world, "a.jsonl")
+        assert (report["status"], report["batches"]) == ("running", [])
+        assert [error["code"] for error in report["errors"]] == ["groq_unavailable"]
+        assert "3 of 3 shards could not be sent" in report["errors"][0]["message"]
+        _end(world)
+        world.settle()
+        (report,) = check_end(world, job)
+        assert (report["status"], len(report["batches"])) == ("partial", 3)
+
+
 def test_an_outage_longer_than_the_window_and_a_day_ends_the_job() -> None:
     with make_world() as world:
         job = upload(world)

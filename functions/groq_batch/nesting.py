@@ -1,0 +1,44 @@
+"""How deeply JSON is nested, told without building anything of it.
+
+The searches never go back, so that their time and memory stay in proportion to the line, whatever
+stands there.
+"""
+
+from __future__ import annotations
+
+import re
+
+# A text, or a bracket that opens (group 1) or closes outside of all texts.
+_TEXT_OR_BRACKET = re.compile(rb'(?s)"[^"\\]*+(?:\\.[^"\\]*+)*+"?|([\[{])|([\]}])')
+_OPENS = 1
+
+
+def nests_deeper_than(data: bytes, most: int) -> bool:
+    """Tell whether more than so many brackets are open at once."""
+    depth = 0
+    for found in _TEXT_OR_BRACKET.finditer(data):
+        if found.lastindex is not None:
+            depth += 1 if found.lastindex == _OPENS else -1
+        if depth > most:
+            return True
+    return False
+
+
+def without_depths(data: bytes, most: int) -> bytes:
+    """Return JSON with null in the place of everything within more than so many brackets."""
+    kept: list[bytes] = []
+    depth = begin = 0
+    for found in _TEXT_OR_BRACKET.finditer(data):
+        if found.lastindex is None:
+            continue
+        if found.lastindex == _OPENS:
+            depth += 1
+            if depth == most + 1:
+                kept += (data[begin : found.start()], b"null")
+        else:
+            if depth == most + 1:
+                begin = found.end()
+            depth -= 1
+    if depth <= most:
+        kept.append(data[begin:])
+    return b"".join(kept)
