@@ -50,6 +50,7 @@ LINE_CODES = {
     "unsupported_parameter",
 }
 ROW_CODES = {"not_sent", "missing", "batch_failed", "cancelled"}
+WAITING_CODES = {"groq_unavailable", "batch_not_found"}
 OF_THE_API = {"unknown_error"}
 """What a row is called whose error has no name of its own."""
 
@@ -71,6 +72,7 @@ def coded(text: str) -> set[str]:
     [
         ("A job ended as failed", JOB_CODES - {"cancelled"}),
         ("A job ended as partial", ROW_CODES),
+        ("A job waits for Groq", WAITING_CODES),
         ("A job ended as rejected", FILE_CODES | LINE_CODES),
     ],
 )
@@ -109,7 +111,7 @@ def test_the_code_knows_no_code_without_an_entry():
         tree = ast.parse(path.read_text("utf-8"))
         found |= set(_literals(tree))
         constants |= {text for node in ast.walk(tree) for text in _texts(node)}
-    known = JOB_CODES | FILE_CODES | LINE_CODES | ROW_CODES
+    known = JOB_CODES | FILE_CODES | LINE_CODES | ROW_CODES | WAITING_CODES
     assert len(found) > 8
     assert found - OF_THE_API <= known
     # And every entry is of a code that can come.
