@@ -54,6 +54,8 @@ class Board:
         outage: Why Groq cannot be asked at present, as code and sentence; None when it can.
         silence: Why the last look at Groq showed nothing of some batches, as code and sentence;
             told to the user, and a reason for nothing.
+        absent_since: Since when every look has found Groq to know nothing of some batch, in seconds
+            since 1970; None when it knew all of them.
         blocked: What the account was refused for when shards were last sent or fetched, likewise.
         submit_rounds: How often the attempt's shards have been handed to the submission again.
         download_rounds: How often they have been handed to the download; counted anew from the
@@ -70,6 +72,7 @@ class Board:
     entries: dict[int, BoardEntry] = field(default_factory=dict)
     outage: dict[str, Any] | None = None
     silence: dict[str, Any] | None = None
+    absent_since: float | None = None
     blocked: dict[str, Any] | None = None
     submit_rounds: int = 0
     download_rounds: int = 0
@@ -200,6 +203,7 @@ class Board:
             "started_at": self.started_at,
             "outage": self.outage,
             "silence": self.silence,
+            "absent_since": self.absent_since,
             "blocked": self.blocked,
             "submit_rounds": self.submit_rounds,
             "download_rounds": self.download_rounds,
@@ -227,8 +231,9 @@ class Board:
             attempt=data["attempt"],
             started_at=data["started_at"],
             outage=data["outage"],
-            # The board of an older version has none.
+            # The board of an older version has neither.
             silence=data.get("silence"),
+            absent_since=data.get("absent_since"),
             blocked=data["blocked"],
             submit_rounds=data["submit_rounds"],
             download_rounds=data["download_rounds"],

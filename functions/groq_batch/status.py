@@ -46,7 +46,7 @@ FIRST_PAUSE_SECONDS = 30
 further round doubles it."""
 
 GONE_SECONDS = 600
-"""How long after a job was stopped a batch that Groq does not know (any more) is waited for."""
+"""How long a stopped job waits for a batch that Groq does not know (any more), at every look."""
 
 _TIMED_OUT = (
     f"Groq gave no result within the completion window and {GRACE_SECONDS // 3600} hours more. "
@@ -191,7 +191,8 @@ class _Check:
 
     def _poll(self, board: Board, stop: Stop | None) -> None:
         """Bring the board's batches up to date; an API that does not answer changes nothing."""
-        board.silence = _unsent(board)
+        # Of a stopped job nothing is sent any more.
+        board.silence = _unsent(board) if stop is None else None
         pending = {entry.batch.id: entry for entry in board.pending if entry.batch is not None}
         if not pending:
             return
@@ -216,8 +217,11 @@ class _Check:
         board.outage = None
         if gone:
             board.silence = _absence(gone, is_stopped=stop is not None)
-        if stop is not None and self.now > parse_timestamp(stop.at).timestamp() + GONE_SECONDS:
-            self._give_up(gone)
+            board.absent_since = board.absent_since or self.now
+            if stop is not None:
+                self._give_up(gone, since=max(board.absent_since, _seconds(stop)))
+        else:
+            board.absent_since = None
         self._cancel(
             [
                 entry
@@ -229,9 +233,12 @@ class _Check:
             ]
         )
 
-    def _give_up(self, gone: Sequence[BoardEntry]) -> None:
-        """Take batches of a stopped job that do not exist any more for ended."""
-        for entry in gone:
+    def _give_up(self, gone: Sequence[BoardEntry], *, since: float) -> None:
+        """Take batches of a stopped job that have not existed for a while for ended.
+
+        An API that answers 404 for a moment must not cost rows that were paid for.
+        """
+        for entry in gone if self.now > since + GONE_SECONDS else ():
             if entry.batch is not None:
                 logger.warning("A batch does not exist any more", batch_id=entry.batch.id)
                 entry.batch = replace(entry.batch, status="cancelled")
@@ -347,7 +354,7 @@ class _Check:
         begun = min(created, default=board.started_at)
         if stop is not None:
             # What is being cancelled ends within minutes, however long it has run.
-            begun = max(begun, parse_timestamp(stop.at).timestamp())
+            begun = max(begun, _seconds(stop))
         window = (window_hours(job.options.completion_window) or 0) * 3600
         attempts_left = job.options.max_attempts - self.attempt
         remaining = max(self._deadline(board, job) - self.now, 0) + attempts_left * window
@@ -398,6 +405,11 @@ class _Check:
         Delivery(self.storage, request).write_running(report)
 
 
+def _seconds(stop: Stop) -> float:
+    """Return when a job was stopped, in seconds since 1970."""
+    return parse_timestamp(stop.at).timestamp()
+
+
 def _silence(error: GroqApiError) -> dict[str, Any]:
     return {
         "code": "groq_unavailable",
@@ -428,8 +440,8 @@ def _absence(gone: Sequence[BoardEntry], *, is_stopped: bool) -> dict[str, Any]:
     )
     if is_stopped:
         waits = (
-            f"The job was stopped; it gives this up {GONE_SECONDS // 60} minutes after that, and "
-            f"delivers the rows of the other batches."
+            f"The job was stopped; it gives this up when Groq has not known it for "
+            f"{GONE_SECONDS // 60} minutes after that, and delivers the rows of the other batches."
         )
     return {
         "code": "batch_not_found",

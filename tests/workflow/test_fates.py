@@ -756,6 +756,25 @@ def test_a_job_whose_upload_is_removed_for_good_gives_way_to_a_newer_one() -> No
         assert answered(world) == {"new0", "new1"}
 
 
+def test_a_stopped_job_does_not_give_batches_up_for_a_404_of_a_moment() -> None:
+    with World(ENVIRONMENT, simulator={"batch_seconds": 600}) as world:
+        upload = put(world, "input/a.jsonl", good_lines(4))
+        world.run_for(WHILE_BATCHES_RUN)
+        # They answer half of what they are asked, and cannot be cancelled for a while.
+        for batch in world.simulator.batches():
+            world.simulator.change_batch(batch["id"], end="stuck", done=0.5)
+        world.simulator.add_fault("cancel", status=500, times=None)
+        assert world.stop(upload.job_id("bucket"))
+        world.run_for(800)
+        for route in ("list_by_ids", "retrieve"):
+            world.simulator.add_fault(route, status=404, body="<html>no</html>", times=None)
+        world.run_for(300)
+        world.simulator.clear_faults()
+        world.settle()
+        check(world, upload)
+        assert len(answered(world)) == 2
+
+
 # Results that come cut
 
 
@@ -823,7 +842,7 @@ def test_a_batch_that_vanishes_is_told_and_given_up_when_the_job_is_stopped() ->
         assert world.stop(upload.job_id("bucket"))
         world.run_for(300)
         report = report_of(world, "a.jsonl")
-        assert "gives this up 10 minutes after" in report["errors"][0]["message"]
+        assert "not known it for 10 minutes after" in report["errors"][0]["message"]
         world.run_for(HOUR)
         report = report_of(world, "a.jsonl")
         assert report["status"] == "cancelled"
