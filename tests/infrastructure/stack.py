@@ -73,6 +73,38 @@ def defaults() -> dict[str, str]:
     return {name: str(one["Default"]) for name, one in source()["Parameters"].items()}
 
 
+def references(value: Any) -> Iterator[str]:
+    """Yield what a part of the template names, and so is made after: resources and parameters."""
+    if isinstance(value, list):
+        for one in value:
+            yield from references(one)
+    if not isinstance(value, dict):
+        return
+    for key, part in value.items():
+        if key == "Ref":
+            yield part
+        elif key == "DependsOn":
+            yield from as_list(part)
+        elif key == "Fn::GetAtt":
+            yield (part if isinstance(part, str) else part[0]).split(".")[0]
+        elif key == "Fn::Sub":
+            yield from re.findall(r"\$\{([A-Za-z0-9:]+)", json.dumps(part))
+        yield from references(part)
+
+
+def made_before(template: Mapping[str, Any], name: str) -> set[str]:
+    """Return the resources that CloudFormation completes before it begins one, itself included."""
+    resources = template["Resources"]
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        one = waiting.pop()
+        if one in resources and one not in found:
+            found.add(one)
+            waiting.extend(references(resources[one]))
+    return found
+
+
 @dataclass(frozen=True)
 class Stack:
     """The resources that a deployment makes.
@@ -87,8 +119,12 @@ class Stack:
     @classmethod
     def deploy(cls, **parameters: str) -> Stack:
         """Return the stack with the defaults, or with parameters of one's own."""
+        return cls.of(transformed(), **parameters)
+
+    @classmethod
+    def of(cls, template: Mapping[str, Any], **parameters: str) -> Stack:
+        """Return the stack that a transformed template makes."""
         values = {**defaults(), **parameters}
-        template = transformed()
         written = template["Conditions"]
         conditions = {name: _condition(one, values, written) for name, one in written.items()}
         resolver = _Resolver(values, conditions, template["Resources"])
