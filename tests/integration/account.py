@@ -47,6 +47,16 @@ MACHINE: str = STATUS_CHANGE["stateMachineArn"]
 JOB: str = STATUS_CHANGE["name"]
 
 
+def _deletion(key: str, *, is_conditional: bool) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Yield what it takes to remove an object; with an ETag that is compared first, also to read.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-delete-enforce.html
+    """
+    yield "s3:DeleteObject", f"<Bucket.Arn>/{key}", {}
+    if is_conditional:
+        yield "s3:GetObject", f"<Bucket.Arn>/{key}", {}
+
+
 @dataclass(frozen=True)
 class AwsCall:
     """One call of an AWS API."""
@@ -80,7 +90,9 @@ class AwsCall:
             yield "s3:AbortMultipartUpload", f"<Bucket.Arn>/{given['Key']}", {}
         elif self.operation == "DeleteObjects":
             for one in given["Delete"]["Objects"]:
-                yield "s3:DeleteObject", f"<Bucket.Arn>/{one['Key']}", {}
+                yield from _deletion(one["Key"], is_conditional="ETag" in one)
+        elif self.operation == "DeleteObject":
+            yield from _deletion(given["Key"], is_conditional="IfMatch" in given)
         elif self.operation == "ListObjectsV2":
             yield "s3:ListBucket", "<Bucket.Arn>", {"s3_prefix": given["Prefix"]}
         elif self.operation == "ListObjectVersions":
