@@ -192,11 +192,23 @@ def _condition(value: Any, parameters: Mapping[str, str], written: Mapping[str, 
     if operator == "Fn::And":
         return all(_condition(one, parameters, written) for one in arguments)
     if operator == "Fn::Equals":
-        left, right = (
-            parameters[one["Ref"]] if isinstance(one, dict) else one for one in arguments
-        )
+        left, right = (_text(one, parameters) for one in arguments)
         return bool(left == right)
     raise NotImplementedError(operator)
+
+
+def _text(value: Any, parameters: Mapping[str, str]) -> Any:
+    """Return what a condition compares: a text, or a list that it splits one into."""
+    if not isinstance(value, dict):
+        return value
+    ((function, arguments),) = value.items()
+    if function == "Ref":
+        return parameters[arguments]
+    if function == "Fn::Split":
+        return _text(arguments[1], parameters).split(arguments[0])
+    if function == "Fn::Join":
+        return str(arguments[0]).join(_text(arguments[1], parameters))
+    raise NotImplementedError(function)
 
 
 @dataclass(frozen=True)
