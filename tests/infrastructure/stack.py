@@ -335,9 +335,11 @@ class Role:
         Args:
             action: Such as ``s3:GetObject``.
             resource: An ARN, as in ``Stack``.
-            context: Condition keys; ``s3_prefix`` stands for ``s3:prefix``.
+            context: Condition keys; ``s3_prefix`` stands for ``s3:prefix``. Resources are of the
+                stack's own account unless ``aws_ResourceAccount`` says otherwise.
         """
         given = {name.replace("_", ":", 1): value for name, value in context.items()}
+        given.setdefault("aws:ResourceAccount", ACCOUNT)
         return any(one.allows(action, resource, given) for one in self.statements)
 
     def grants(self) -> Iterator[tuple[str, str]]:

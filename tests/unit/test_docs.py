@@ -138,7 +138,14 @@ def _check_verb(words: list[str]) -> None:
 
 
 AWS_OPTIONS = {"--query", "--output", "--region", "--profile", "--endpoint-url"}
-S3_OPTIONS = {"--metadata", "--metadata-directive", "--recursive"}
+S3_OPTIONS = {
+    "--exclude",
+    "--metadata",
+    "--metadata-directive",
+    "--recursive",
+    "--sse",
+    "--sse-kms-key-id",
+}
 LAMBDA_OPTIONS = {"--cli-binary-format"}
 
 
