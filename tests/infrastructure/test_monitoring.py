@@ -9,19 +9,23 @@ from typing import Any
 import pytest
 
 from groq_batch import metrics
-from tests.infrastructure.stack import PROJECT, Stack, source
+from tests.infrastructure.stack import PROJECT, Stack, as_list, source, transformed
 from tests.infrastructure.test_functions import HANDLERS
 
 RUNBOOK = PROJECT / "docs" / "operations.md"
 OWN = [{"Name": "service", "Value": "stack"}]
 
 ALARMS = {
-    "FailedJobsAlarm": ("JobsFailed", "Sum", 300),
-    "AccountErrorsAlarm": ("AccountErrors", "Sum", 300),
-    "OverdueJobsAlarm": ("JobsOverdue", "Maximum", 3600),
-    "FailureShareAlarm": ("RequestFailureShare", "Average", 3600),
+    "FailedJobsAlarm": ("JobsFailed", "Sum", 900),
+    "AccountErrorsAlarm": ("AccountErrors", "Sum", 900),
+    "GroqErrorsAlarm": ("GroqErrors", "Average", 18_000),
+    "OverdueJobsAlarm": ("JobsOverdue", "Minimum", 1_800),
+    "FailureShareAlarm": ("RequestFailureShare", "Average", 3_600),
 }
-"""The alarms on the stack's own metrics."""
+"""The alarms on the stack's own metrics. When they ring is in test_alarm_times.py."""
+
+BY_SCHEDULE = {"OpenJobs", "OldestJobSeconds", "JobsOverdue"}
+"""Metrics that the reconciler publishes at every run, whatever happens: silence is bad news."""
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +58,51 @@ def test_alarms_watch_metrics_that_are_published(notified: Stack):
         assert alarm["Dimensions"] == OWN
 
 
-def test_alarms_are_raised_by_the_first_bad_period_and_not_by_silence(notified: Stack):
+def test_alarms_call_somebody(notified: Stack):
     for alarm in notified.of_type("AWS::CloudWatch::Alarm").values():
         assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
-        assert alarm["EvaluationPeriods"] == 1
-        assert alarm["TreatMissingData"] == "notBreaching"
         assert alarm["AlarmActions"] == ["<NotificationTopic>"]
+    for alarm in Stack.deploy().of_type("AWS::CloudWatch::Alarm").values():
+        assert "AlarmActions" not in alarm
+
+
+def test_silence_is_bad_news_where_a_schedule_publishes(
+    notified: Stack, capsys: pytest.CaptureFixture[str]
+):
+    metrics.OpenJobs().publish()
+    (line,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert set(line) & set(metrics.UNITS) == BY_SCHEDULE
+    for name, alarm in notified.of_type("AWS::CloudWatch::Alarm").items():
+        expected = "breaching" if alarm["MetricName"] in BY_SCHEDULE else "notBreaching"
+        assert alarm["TreatMissingData"] == expected, name
+
+
+def test_counting_begins_before_its_silence_is_judged(stack: Stack):
+    """The schedule fires as soon as it is made."""
+    watching = transformed()["Resources"]["OverdueJobsAlarm"]
+    assert as_list(watching["DependsOn"]) == ["CancelJobFunctionReconcile"]
+    assert "CancelJobFunctionReconcile" in stack.of_type("AWS::Scheduler::Schedule")
+
+
+@pytest.mark.parametrize("name", ["FailedJobsAlarm", "AccountErrorsAlarm"])
+def test_one_error_rings_and_is_remembered_longer_where_jobs_look_less_often(name: str):
+    for parameters, period in (
+        ({}, 900),
+        ({"PollMaxSeconds": "21600"}, 3_600),
+        ({"WorkRetentionDays": "72"}, 3_600),
+    ):
+        alarm = Stack.deploy(**parameters).properties(name)
+        assert (alarm["EvaluationPeriods"], alarm["DatapointsToAlarm"]) == (12, 1)
+        assert alarm["Period"] == period
+
+
+def test_periods_are_those_that_cloudwatch_takes(notified: Stack):
+    for name, alarm in notified.of_type("AWS::CloudWatch::Alarm").items():
+        evaluated = alarm["Period"] * alarm["EvaluationPeriods"]
+        assert alarm["Period"] % 60 == 0, name
+        # A day at most for periods below an hour, a week for longer ones. What is beyond a day is
+        # judged once an hour.
+        assert evaluated <= 86_400, name
 
 
 def test_thresholds(stack: Stack):
@@ -68,6 +111,8 @@ def test_thresholds(stack: Stack):
         for name, alarm in stack.of_type("AWS::CloudWatch::Alarm").items()
     }
     assert thresholds.pop("FailureShareAlarm") == "20"
+    # One error beside each of two looks is a third.
+    assert thresholds.pop("GroqErrorsAlarm") == "0.34"
     assert set(thresholds.values()) == {"0"}
     other = Stack.deploy(FailureShareAlarmPercent="5").properties("FailureShareAlarm")
     assert other["Threshold"] == "5"

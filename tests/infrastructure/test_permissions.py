@@ -242,9 +242,9 @@ def test_bucket_has_to_be_of_the_stacks_account(parameters: dict[str, str]):
     role = stack.role("PrepareInputFunctionRole")
     bucket = "arn:aws:s3:::bucket-of-before" if parameters else "<Bucket.Arn>"
     for account in (ACCOUNT, "210987654321"):
-        assert role.allows(
-            "s3:PutObject", f"{bucket}/work/a", aws_ResourceAccount=account
-        ) == (account == ACCOUNT)
+        assert role.allows("s3:PutObject", f"{bucket}/work/a", aws_ResourceAccount=account) == (
+            account == ACCOUNT
+        )
 
 
 @pytest.mark.parametrize("name", HANDLERS)

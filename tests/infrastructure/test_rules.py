@@ -44,9 +44,7 @@ def _holds(expression: Any, parameters: dict[str, str]) -> bool:
         return not _holds(arguments[0], parameters)
     if function in ("Fn::And", "Fn::Or"):
         assert 2 <= len(arguments) <= 10
-        return (all if function == "Fn::And" else any)(
-            _holds(one, parameters) for one in arguments
-        )
+        return (all if function == "Fn::And" else any)(_holds(one, parameters) for one in arguments)
     if function == "Fn::Equals":
         left, right = arguments
         return bool(parameters[left["Ref"]] == right)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from groq_batch import metrics
+from local.retry_schedules import schedule, states_with_retries
 from tests.infrastructure.stack import PROJECT, Stack
 
 RUNBOOK = PROJECT / "docs" / "operations.md"
@@ -121,10 +122,11 @@ def test_the_code_knows_no_code_without_an_entry():
 def test_every_alarm_says_what_it_means_and_what_to_do():
     stack = Stack.deploy(NotificationEmail="team@example.com")
     alarms = stack.of_type("AWS::CloudWatch::Alarm").values()
-    assert len(alarms) == 5
+    assert len(alarms) == 6
     text = RUNBOOK.read_text("utf-8")
     for alarm in alarms:
         name = alarm["AlarmDescription"].rsplit("#alarm-", 1)[1].replace("-", " ")
+        name = name.replace("groq", "Groq")
         entry = section(f"Alarm: {name}")
         for part in ("Means:", "The system", "See:", "Do:"):
             assert re.search(rf"^- \*\*{part}\*?\*?", entry, re.MULTILINE), (name, part)
@@ -150,6 +152,19 @@ def test_figures_of_the_template_are_those_of_the_runbook():
     assert f" {gigabytes:.2f} GB " in cost
     days = stack.properties("DeadLetterQueue")["MessageRetentionPeriod"] // 86_400
     assert f"for {days}\n  days" in section("Alarm: dead letters")
+
+
+def test_throttled_steps_are_tried_as_long_as_it_says():
+    text = section("Capacity and quotas")
+    assert "is tried 60 times more, for about 50 minutes (a look at batches: for hours)" in text
+    for name, state in states_with_retries().items():
+        if state["Type"] != "Task":
+            continue
+        again = schedule(state["Retry"], "Lambda.TooManyRequestsException")
+        assert again.tries == 60
+        # With full jitter half of the longest time, on average.
+        minutes = again.expected_seconds / 60
+        assert 50 <= minutes <= 55 or (name == "CheckStatus" and minutes > 300), name
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_every_role_may_use_the_key_and_no_other(encrypted: Stack):
 
 
 SERVICES = {
-    **dict.fromkeys((f"{name}Role" for name in HANDLERS), {"s3", "sqs", "states"}),
+    **{f"{name}Role": {"s3", "sqs", "states"} for name in HANDLERS},
     "StartJobFunctionSweepRole": {"sqs"},
     "CancelJobFunctionReconcileRole": {"sqs"},
     "BatchJobRole": {"s3"},
