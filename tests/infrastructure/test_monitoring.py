@@ -7,10 +7,15 @@ import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from groq_batch import metrics
+from groq_batch import layout, metrics
+from groq_batch.jobs import JobRequest
+from groq_batch.reports import event_detail, running_report
 from tests.infrastructure.stack import PROJECT, Stack, as_list, source, transformed
 from tests.infrastructure.test_functions import HANDLERS
+from tests.infrastructure.test_parameters import accepts
 
 RUNBOOK = PROJECT / "docs" / "operations.md"
 OWN = [{"Name": "service", "Value": "stack"}]
@@ -156,6 +161,96 @@ def test_mails_point_into_the_runbook(notified: Stack):
     assert '"What to do: docs/operations.md#a-job-ended-as-<status>"' in template.splitlines()
     for status in set(metrics.ENDED) - {"succeeded"}:
         assert f"a-job-ended-as-{status}" in anchors()
+
+
+def mail(stack: Stack, detail: dict[str, Any]) -> list[str]:
+    """Return the lines of a mail, or fail where EventBridge would not deliver it.
+
+    It puts values into the template as they are, and what comes out has to be JSON.
+    """
+    (target,) = stack.properties("JobNeedsAttentionRule")["Targets"]
+    transformer = target["InputTransformer"]
+    values: dict[str, str] = {}
+    for name, path in transformer["InputPathsMap"].items():
+        value: Any = {"detail": detail}
+        for part in path.removeprefix("$.").split("."):
+            value = value[part]
+        values[name] = str(value)
+    filled_in = re.sub(r"<([a-z]+)>", lambda match: values[match[1]], transformer["InputTemplate"])
+    return [json.loads(line) for line in filled_in.split("\n") if line]
+
+
+def ended(key: str) -> dict[str, Any]:
+    """Return the event of the end of a job for an upload."""
+    request = JobRequest(
+        job_id=layout.upload_job_id(bucket="bucket", key=key, version_id="v"),
+        bucket="bucket",
+        key=key,
+        version_id="v",
+        path=key.removeprefix("input/"),
+        started_at="2026-03-01T06:00:00.000Z",
+        claimed_by="",
+    )
+    report = running_report(request, None) | {"status": "rejected"}
+    detail: dict[str, Any] = json.loads(json.dumps(event_detail(report), ensure_ascii=False))
+    return detail
+
+
+def test_mail_names_the_input(notified: Stack):
+    lines = mail(notified, ended("input/team/a b+c'ü.jsonl"))
+    assert "Input: s3://bucket/input/team/a b+c'ü.jsonl" in lines
+    assert lines[-1] == "What to do: docs/operations.md#a-job-ended-as-rejected"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        'input/a"b.jsonl',
+        "input/a\\b.jsonl",
+        'input/x"\n"All is well."\n".jsonl',
+        "input/line\nbreak\t\u2028.jsonl",
+        "input/\u202eturned\u202c.jsonl",
+        "input/<status>.jsonl",
+    ],
+)
+def test_an_uploader_cannot_break_or_write_a_mail(notified: Stack, key: str):
+    lines = mail(notified, ended(key))
+    assert len(lines) == len(mail(notified, ended("input/a.jsonl")))
+    (named,) = (line for line in lines if line.startswith("Input: "))
+    assert len(named) == len("Input: s3://bucket/") + len(key)
+    assert named.isprintable()
+
+
+@given(st.text(min_size=1, max_size=200))
+def test_every_key_gives_a_mail_of_the_same_lines(name: str):
+    stack = Stack.deploy(NotificationEmail="team@example.com")
+    lines = mail(stack, ended(f"input/{name}.jsonl"))
+    usual = mail(stack, ended("input/a.jsonl"))
+    assert len(lines) == len(usual)
+    assert [line for line in lines if not line.startswith(("Input:", "Groq batch job "))] == [
+        line for line in usual if not line.startswith(("Input:", "Groq batch job "))
+    ]
+
+
+def test_a_report_of_an_earlier_version_gives_a_mail_as_well(notified: Stack):
+    detail = ended('input/a"b.jsonl')
+    del detail["input"]["shown"]
+    lines = mail(notified, event_detail(detail | {"batches": [], "errors": []}))
+    assert "Input: s3://bucket/input/a?b.jsonl" in lines
+
+
+def test_all_else_in_a_mail_is_of_harmless_characters(notified: Stack):
+    """Names that AWS or the pipeline give, numbers, and parameters whose patterns see to it."""
+    (target,) = notified.properties("JobNeedsAttentionRule")["Targets"]
+    paths = target["InputTransformer"]["InputPathsMap"]
+    counts = {f"$.detail.requests.{name}" for name in ("total", "succeeded", "failed", "invalid")}
+    names = {"$.detail.job_id", "$.detail.status", "$.detail.input.bucket"}
+    assert set(paths.values()) == counts | names | {"$.detail.input.shown"}
+    assert re.fullmatch(r"[a-z0-9-]+", ended('input/"\\.jsonl')["job_id"])
+    assert all(status.isalpha() for status in metrics.ENDED)
+    for text in ('"', "\\", "\n", "<job>", " "):
+        assert not accepts("RunbookUrl", f"https://wiki.example.com/{text}")
+        assert not accepts("ExistingBucketName", f"bucket{text}name")
 
 
 # -- dashboard -----------------------------------------------------------------------------------
