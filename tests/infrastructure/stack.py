@@ -115,6 +115,7 @@ class Stack:
 
     parameters: dict[str, str]
     resources: dict[str, dict[str, Any]]
+    outputs: dict[str, str]
 
     @classmethod
     def deploy(cls, **parameters: str) -> Stack:
@@ -133,7 +134,10 @@ class Stack:
             for name, resource in template["Resources"].items()
             if conditions.get(resource.get("Condition", ""), True)
         }
-        return cls(values, resources)
+        outputs = {
+            name: resolver.resolve(one["Value"]) for name, one in template["Outputs"].items()
+        }
+        return cls(values, resources, outputs)
 
     def properties(self, name: str) -> dict[str, Any]:
         """Return a resource's properties."""

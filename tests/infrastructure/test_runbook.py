@@ -10,7 +10,8 @@ import pytest
 
 from groq_batch import metrics
 from local.retry_schedules import schedule, states_with_retries
-from tests.infrastructure.stack import PROJECT, Stack
+from tests import documents
+from tests.infrastructure.stack import PROJECT, Stack, source
 
 RUNBOOK = PROJECT / "docs" / "operations.md"
 CODE = PROJECT / "functions" / "groq_batch"
@@ -131,6 +132,22 @@ def test_every_alarm_says_what_it_means_and_what_to_do():
         for part in ("Means:", "The system", "See:", "Do:"):
             assert re.search(rf"^- \*\*{part}\*?\*?", entry, re.MULTILINE), (name, part)
     assert text.count("\n## Alarm: ") == len(alarms)
+
+
+def test_every_command_names_outputs_of_the_stack():
+    text = RUNBOOK.read_text("utf-8")
+    table = dict(re.findall(r"^\| `([A-Z_]+)` \| `(\w+)` \|$", text, re.MULTILINE))
+    assert set(table.values()) <= set(source()["Outputs"])
+    blocks = [one.text for one in documents.blocks(RUNBOOK) if one.language in documents.SHELLS]
+    named = {
+        word
+        for block in blocks
+        for words in documents.commands(block)
+        for word in re.findall(r"(?<![$A-Za-z_])[A-Z][A-Z_]{2,}(?![A-Za-z])", " ".join(words[3:]))
+    }
+    # What a job's id and MACHINE make, as the page says, is no output.
+    assert "`MACHINE` with `:execution:`" in text
+    assert named - {"EXECUTION_ARN"} == set(table) - {"MACHINE"}
 
 
 def test_every_service_has_its_quotas():
