@@ -112,7 +112,15 @@ def batches_checked(ended: Iterable[Batch], *, now: float) -> None:
         lags.append(max(now - batch.ended_at, 0.0))
         if batch.created_at is not None:
             seconds.append(max(batch.ended_at - batch.created_at, 0))
-    _publish({"StatusChecks": [1], "BatchSeconds": seconds, "DetectionLagSeconds": lags})
+    _publish(
+        {
+            "StatusChecks": [1],
+            # Zeros as well: an average tells the share of calls that Groq did not answer.
+            "GroqErrors": [0],
+            "BatchSeconds": seconds,
+            "DetectionLagSeconds": lags,
+        }
+    )
 
 
 def groq_failed(error: GroqApiError) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +17,9 @@ MAX_ERRORS = 100
 """Errors that a report holds; ``errors_total`` counts all."""
 
 RUNNING = "running"
+
+_UNSHOWABLE = re.compile('[\x00-\x1f"\\\\\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]')
+"""What a JSON text cannot hold as it is, ends a line, or turns the direction of what follows."""
 
 
 def running_report(
@@ -114,7 +118,21 @@ def latest_summaries(summaries: Iterable[ShardSummary]) -> list[ShardSummary]:
 
 def event_detail(report: dict[str, Any]) -> dict[str, Any]:
     """Return what the event of a job's end carries: the report without its two lists."""
-    return {name: value for name, value in report.items() if name not in ("batches", "errors")}
+    detail = {name: value for name, value in report.items() if name not in ("batches", "errors")}
+    # Reports that were begun by an earlier version lack it.
+    detail["input"] = {"shown": shown_key(detail["input"]["key"]), **detail["input"]}
+    return detail
+
+
+def shown_key(key: str) -> str:
+    """Return a key for people: of as many characters, in one line, and without quotes.
+
+    EventBridge puts texts into a mail as they are ("EventBridge does not escape values extracted
+    by Input Path"): a quotation mark of an uploader would end the mail's text, so that the mail is
+    not sent, or goes on with what the uploader wrote. See
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html.
+    """
+    return _UNSHOWABLE.sub("?", key)
 
 
 def _base(
@@ -132,6 +150,7 @@ def _base(
         "input": {
             "bucket": request.bucket,
             "key": request.key,
+            "shown": shown_key(request.key),
             "version_id": request.version_id,
             "bytes": job.input_bytes if job else 0,
             "lines": job.lines if job else 0,

@@ -50,6 +50,8 @@ MEANINGS = {
     "status": "`running`, `succeeded`, `partial`, `rejected`, `failed` or `cancelled`.",
     "input.bucket": "Where the input is.",
     "input.key": "The input's key.",
+    "input.shown": "The same for people and mails: quotation marks, backslashes and control "
+    "characters are question marks.",
     "input.version_id": "The version that the job has read.",
     "input.bytes": "Size of the object, compressed if it is.",
     "input.lines": "Lines of the file, blank ones included.",

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from groq_batch import __version__
 from groq_batch.config import Settings
 from groq_batch.groq_api import validate_base_url
 from groq_batch.options import MAX_ATTEMPTS_LIMIT, is_completion_window
@@ -50,7 +51,20 @@ OPERATION = {
 
 ALL = {**PARAMETERS, **OPERATION}
 
-OUTPUTS = {"BucketName", "StateMachineArn", "StartJobFunctionName"}
+OUTPUTS = {
+    "BucketName": "<Bucket>",
+    "StateMachineArn": "<BatchJob>",
+    "StartJobFunctionName": "<StartJobFunction>",
+    "CheckStatusFunctionName": "<CheckStatusFunction>",
+    "CancelJobFunctionName": "<CancelJobFunction>",
+    "DeadLetterQueueUrl": "<DeadLetterQueue>",
+    "DashboardUrl": (
+        "https://us-east-1.console.aws.amazon.com/cloudwatch/home?region=us-east-1"
+        "#dashboards/dashboard/<Dashboard>"
+    ),
+    "Version": __version__,
+}
+"""The outputs and their values; for a queue ``Ref`` is its URL."""
 
 
 def parameter(name: str) -> dict[str, Any]:
@@ -86,7 +100,7 @@ def test_every_parameter_is_described_and_stands_in_a_group():
 
 
 def test_outputs():
-    assert set(source()["Outputs"]) == OUTPUTS
+    assert Stack.deploy().outputs == OUTPUTS
     assert all(one["Description"] for one in source()["Outputs"].values())
     assert not any("Export" in one for one in source()["Outputs"].values())
 

@@ -78,15 +78,26 @@ class AwsCall:
             yield action, f"<Bucket.Arn>/{source['Key']}", {}
         elif self.operation == "AbortMultipartUpload":
             yield "s3:AbortMultipartUpload", f"<Bucket.Arn>/{given['Key']}", {}
-        elif self.operation == "DeleteObjects":
-            for one in given["Delete"]["Objects"]:
-                yield "s3:DeleteObject", f"<Bucket.Arn>/{one['Key']}", {}
+        elif self.operation in ("DeleteObject", "DeleteObjects"):
+            yield from self._deletions()
         elif self.operation == "ListObjectsV2":
             yield "s3:ListBucket", "<Bucket.Arn>", {"s3_prefix": given["Prefix"]}
         elif self.operation == "ListObjectVersions":
             yield "s3:ListBucketVersions", "<Bucket.Arn>", {"s3_prefix": given["Prefix"]}
         else:
             yield from self._other_permissions()
+
+    def _deletions(self) -> Iterator[tuple[str, str, dict[str, str]]]:
+        """Yield what it takes to remove objects: where an ETag is compared first, also to read.
+
+        https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-delete-enforce.html
+        """
+        given = self.parameters
+        objects = given["Delete"]["Objects"] if "Delete" in given else [given]
+        for one in objects:
+            yield "s3:DeleteObject", f"<Bucket.Arn>/{one['Key']}", {}
+            if "ETag" in one or "IfMatch" in one:
+                yield "s3:GetObject", f"<Bucket.Arn>/{one['Key']}", {}
 
     def _other_permissions(self) -> Iterator[tuple[str, str, dict[str, str]]]:
         given = self.parameters

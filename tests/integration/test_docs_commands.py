@@ -109,13 +109,14 @@ def test_settings_for_sam_are_those_of_the_template() -> None:
 def _check_parameters(given: list[str]) -> None:
     """Read parameters as the SAM CLI does, and look for them in the template."""
     from tests.infrastructure.stack import source  # noqa: PLC0415 - it is slow to import
+    from tests.infrastructure.test_parameters import accepts  # noqa: PLC0415
 
     values = CfnParameterOverridesType().convert(tuple(given), None, None)
     assert len(values) == len([word for word in given if "=" in word]) > 0
     known = source()["Parameters"]
     for name, value in values.items():
         assert name in known, f"The template has no parameter {name}"
-        assert value
+        assert value or accepts(name, "")
 
 
 @pytest.fixture

@@ -181,6 +181,7 @@ class TestAccepted:
             "input": {
                 "bucket": BUCKET,
                 "key": "input/team/a.jsonl",
+                "shown": "input/team/a.jsonl",
                 "version_id": job.version_id,
                 "bytes": len(data),
                 "lines": 7,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -10,7 +11,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from groq_batch import layout
 from groq_batch.cancel import MOST_COLLECTORS
 from local.groq_simulator import DEFAULT_KEY, GroqSimulator
-from tests.integration.account import JOB, MACHINE, account, stored
+from tests.integration.account import JOB, MACHINE, AwsCall, account, stored
 from tests.integration.test_handlers_events import Pipeline
 
 
@@ -71,3 +72,22 @@ def test_a_job_that_no_execution_could_collect_is_finished_by_the_cancel_functio
     assert len(rows) == 3
     assert [one["detail"]["job_id"] for one in pipeline.account.published()] == [JOB]
     assert pipeline.account.keys(layout.OPEN_JOBS_PREFIX) == []
+
+
+@pytest.mark.parametrize(
+    ("operation", "parameters"),
+    [
+        ("DeleteObjects", {"Delete": {"Objects": [{"Key": "output/a.jsonl", "ETag": "abc"}]}}),
+        ("DeleteObject", {"Key": "output/a.jsonl", "IfMatch": '"abc"'}),
+    ],
+)
+def test_a_conditional_deletion_asks_for_the_permission_to_read(
+    operation: str, parameters: dict[str, Any]
+) -> None:
+    asked = [action for action, _, _ in AwsCall(operation, parameters).permissions()]
+    assert asked == ["s3:DeleteObject", "s3:GetObject"]
+
+
+def test_a_deletion_without_a_condition_asks_for_no_more() -> None:
+    call = AwsCall("DeleteObjects", {"Delete": {"Objects": [{"Key": "work/job/halt.json"}]}})
+    assert [action for action, _, _ in call.permissions()] == ["s3:DeleteObject"]

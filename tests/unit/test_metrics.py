@@ -119,6 +119,7 @@ def test_look_at_the_batches(capsys: pytest.CaptureFixture[str]):
     metrics.batches_checked(ended, now=1105.5)
     assert values(line(capsys)) == {
         "StatusChecks": [1],
+        "GroqErrors": [0],
         "BatchSeconds": [60, 0],
         "DetectionLagSeconds": [45.5, 5.5, 0],
     }
@@ -126,7 +127,7 @@ def test_look_at_the_batches(capsys: pytest.CaptureFixture[str]):
 
 def test_look_without_an_end(capsys: pytest.CaptureFixture[str]):
     metrics.batches_checked([], now=0)
-    assert values(line(capsys)) == {"StatusChecks": [1]}
+    assert values(line(capsys)) == {"StatusChecks": [1], "GroqErrors": [0]}
 
 
 def test_a_line_holds_no_more_values_than_cloudwatch_takes(capsys: pytest.CaptureFixture[str]):
