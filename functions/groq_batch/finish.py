@@ -170,9 +170,13 @@ def _remove_bulk(storage: Storage, keys: layout.WorkKeys) -> None:
 
 
 def _tell(report: dict[str, Any]) -> None:
-    """Log and count the end of a job. Of its first error the code is told, never the message."""
+    """Log and count the end of a job. Of its first error the code is told, never the message.
+
+    A stack that logs warnings only still tells of the jobs that did not succeed.
+    """
     code = report["errors"][0]["code"] if report["errors"] else None
-    logger.info(
+    log = logger.info if report["status"] == "succeeded" else logger.warning
+    log(
         "Job ended",
         status=report["status"],
         code=code if code and _IDENTIFIER.fullmatch(code) else None,

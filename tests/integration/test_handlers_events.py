@@ -582,6 +582,21 @@ def test_a_job_that_fails_says_why_in_one_word(pipeline: Pipeline, log: io.Strin
     assert ended["code"] == "invalid_api_key"
 
 
+def test_a_stack_that_logs_warnings_only_tells_of_jobs_that_did_not_succeed(
+    pipeline: Pipeline, log: io.StringIO
+) -> None:
+    logger.setLevel("WARNING")
+    pipeline.run_until("closed")
+    assert log_entries(log) == []
+    pipeline.account.upload("input/rejected.jsonl", b"no JSON\n")
+    started = pipeline.invoke("start_job", {"key": "input/rejected.jsonl"})["job_id"]
+    for step in ("prepare_input", "finish_job"):
+        pipeline.invoke(step, stored(step) | {"job_id": started})
+    (ended,) = log_entries(log)
+    assert (ended["message"], ended["level"]) == ("Job ended", "WARNING")
+    assert (ended["status"], ended["job_id"]) == ("rejected", started)
+
+
 def test_keys_of_objects_make_no_lines_of_their_own(
     pipeline: Pipeline, log: io.StringIO, capsys: pytest.CaptureFixture[str]
 ) -> None:
