@@ -132,7 +132,7 @@ def finish_job(
         finishing.write_page()
         publish_end(events, report)
         if close(storage, job_id):
-            _tell(report)
+            _tell(report, unasked=finishing.unasked)
         if report["status"] in _DELIVERED_STATUSES:
             _remove_bulk(storage, keys)
         return tidied
@@ -169,7 +169,7 @@ def _remove_bulk(storage: Storage, keys: layout.WorkKeys) -> None:
             logger.warning("Working files could not be removed", reason=str(error))
 
 
-def _tell(report: dict[str, Any]) -> None:
+def _tell(report: dict[str, Any], *, unasked: int) -> None:
     """Log and count the end of a job. Of its first error the code is told, never the message.
 
     A stack that logs warnings only still tells of the jobs that did not succeed.
@@ -185,7 +185,7 @@ def _tell(report: dict[str, Any]) -> None:
         cost_usd=report["cost_usd"]["actual"],
         seconds=report["timing"]["seconds"],
     )
-    metrics.job_ended(report)
+    metrics.job_ended(report, unasked=unasked)
 
 
 def publish_end(events: Any, report: dict[str, Any]) -> None:
@@ -257,6 +257,16 @@ class _Finishing:
             path = layout.superseded_path(self._request.job_id, self._request.path)
             self._place(layout.delivery_keys(path))
             return self.delivery.write_final(self._report(now), path)
+
+    @property
+    def unasked(self) -> int:
+        """How many requests have failed without having been asked in time."""
+        return sum(
+            group.count
+            for summary in latest_summaries(self._summaries)
+            for code, group in summary.measures.failures.groups.items()
+            if code in metrics.UNASKED_CODES
+        )
 
     def write_page(self) -> None:
         """Write the report for people; a page that fails does not keep the job from its end."""

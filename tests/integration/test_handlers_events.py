@@ -569,7 +569,9 @@ def test_log_of_a_failed_call_leaves_out_what_the_api_says(
     assert SECRET_PROMPT not in log.getvalue()
 
 
-def test_a_job_that_fails_says_why_in_one_word(pipeline: Pipeline, log: io.StringIO) -> None:
+def test_a_job_that_fails_says_why_in_one_word(
+    pipeline: Pipeline, log: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
     pipeline.simulator.control.set_keys({})
     pipeline.run_until("submit_batch")
     pipeline.submit()
@@ -580,6 +582,10 @@ def test_a_job_that_fails_says_why_in_one_word(pipeline: Pipeline, log: io.Strin
     ended = log_entries(log)[-1]
     assert (ended["message"], ended["status"]) == ("Job ended", "failed")
     assert ended["code"] == "invalid_api_key"
+    # That nothing was sent tells nothing of how requests are answered.
+    (counted,) = [one for one in metric_lines(capsys) if "JobsFailed" in one]
+    assert counted["RequestsFailed"] == [3]
+    assert "RequestFailureShare" not in counted
 
 
 def test_a_stack_that_logs_warnings_only_tells_of_jobs_that_did_not_succeed(
