@@ -119,6 +119,13 @@ def input_path(key: str) -> str:
     return key.removeprefix(INPUT_PREFIX)
 
 
+def folder(key: str) -> str:
+    """Return the first folder of an input below ``input/`` or ``recurring/``; empty at the top."""
+    _, _, inside = key.partition("/")
+    name, is_below, _ = inside.partition("/")
+    return name if is_below else ""
+
+
 def recurring_path(key: str, fired_at: str) -> str:
     """Return the ``<path>`` of one firing of ``recurring/<stem>.jsonl``."""
     ending = GZIP_ENDING if key.endswith(GZIP_ENDING) else PLAIN_ENDING

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from groq_batch import layout
+from groq_batch import __version__, layout
 from groq_batch.cancel import CollectPlan
 from groq_batch.jobs import JobRequest, timestamp
 from groq_batch.observability import logger
@@ -311,6 +311,8 @@ def finish_job(pipeline: Pipeline) -> None:
     (event,) = pipeline.account.published()
     assert event["detail-type"] == "Batch Job Ended"
     assert event["detail"]["job_id"] == JOB
+    for told in (report, event["detail"]):
+        assert (told["folder"], told["version"]) == ("team", __version__)
     assert pipeline.account.keys("work/open/") == []
     for prefix in layout.WorkKeys(JOB).bulk:
         assert pipeline.account.keys(prefix) == []
