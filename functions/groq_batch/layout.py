@@ -242,6 +242,11 @@ class WorkKeys:
         return f"{self.prefix}submitted"
 
     @property
+    def end(self) -> str:
+        """The final report, decided before it stands where it belongs."""
+        return f"{self.prefix}end.json"
+
+    @property
     def closed(self) -> str:
         """Exists once the final report has been written; every later step does nothing."""
         return f"{self.prefix}closed"
