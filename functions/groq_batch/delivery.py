@@ -46,6 +46,8 @@ class Delivery:
         self._owns_path = check_key(request.key) is None
         self.metadata = {JOB_METADATA: request.job_id}
         self._pages = ReportPages(storage, request.job_id)
+        self.unreadable_report: str | None = None
+        """The key of the report that keeps this job from its path, once ``path`` has met one."""
 
     # -- order -----------------------------------------------------------------------------------
 
@@ -58,7 +60,7 @@ class Delivery:
             return False
         if self._newer_upload_exists():
             return True
-        found = self._report_at(self._request.path)
+        found = self._readable_report(self._request.path)
         return found is not None and self._is_later_run(found[0])
 
     def _newer_upload_exists(self) -> bool:
@@ -93,7 +95,8 @@ class Delivery:
     def begin(self, report: dict[str, Any]) -> None:
         """Write the first report and remove what the job before has delivered.
 
-        An upload that is rejected for its key touches nothing of others at its path.
+        An upload that is rejected for its key touches nothing of others at its path. Where a report
+        stands that S3 does not hand out, nobody can tell whose it is: the job keeps beside it.
 
         Args:
             report: The report of the running job.
@@ -105,7 +108,12 @@ class Delivery:
         path = self._request.path
         for _ in range(_TRIES):
             keys = layout.delivery_keys(path)
-            found = self._report_at(path)
+            try:
+                found = self._report_at(path)
+            except UnreadableObjectError:
+                logger.warning("An earlier report cannot be read", kind="permission")
+                path = self._aside
+                continue
             # Asked after that read: whoever takes the path over later makes the write below fail.
             if path == self._request.path and self.is_overtaken():
                 path = self._superseded
@@ -160,7 +168,7 @@ class Delivery:
         """Bring the report of the running job up to date; never touches one that is final."""
         for path in self._paths():
             keys = layout.delivery_keys(path)
-            found = self._report_at(path)
+            found = self._readable_report(path)
             if found is None:
                 continue
             standing, etag = found
@@ -185,7 +193,7 @@ class Delivery:
     def standing_final_report(self) -> tuple[dict[str, Any], str] | None:
         """Return this job's final report and its path, if it stands where it was written."""
         for path in self._paths():
-            found = self._report_at(path)
+            found = self._readable_report(path)
             if found is None or found[0].get("job_id") != self._request.job_id:
                 continue
             if found[0].get("status") != RUNNING:
@@ -199,21 +207,34 @@ class Delivery:
             facts: What the page tells beside the report.
         """
         for path in self._paths():
-            found = self._report_at(path)
+            found = self._readable_report(path)
             if found is not None and found[0].get("job_id") == self._request.job_id:
                 self._pages.write(layout.delivery_keys(path), facts)
                 return
 
     def path(self) -> str:
-        """Return the path to deliver under: where the report stands, unless overtaken since."""
+        """Return the path to deliver under.
+
+        It is where the report stands, unless the job has been overtaken since, or S3 does not hand
+        out what stands at the upload's path (``unreadable_report`` tells which).
+        """
         mine = self._request.job_id
+        standing, refused = None, None
         for path in self._paths():
-            found = self._report_at(path)
+            try:
+                found = self._report_at(path)
+            except UnreadableObjectError as error:
+                refused = str(error)
+                continue
             if found is not None and found[0].get("job_id") == mine:
-                if path == self._request.path and self.is_overtaken():
-                    return self._superseded
-                return path
-        return self._superseded if self.is_overtaken() else self._request.path
+                standing = path
+                break
+        if standing in (None, self._request.path) and self.is_overtaken():
+            return self._superseded
+        if refused is not None and not self.is_overtaken():
+            self.unreadable_report = refused
+            return standing or self._aside
+        return standing or self._request.path
 
     def write_final(self, report: Mapping[str, Any], path: str) -> None:
         """Write the final report under ``path``, in the place of this job's running one.
@@ -223,7 +244,7 @@ class Delivery:
             OvertakenError: A newer job has begun at this path; nothing was written.
         """
         key = layout.delivery_keys(path).report
-        found = self._report_at(path)
+        found = self._readable_report(path)
         is_mine = found is not None and found[0].get("job_id") == self._request.job_id
         if found is not None:
             if is_mine and found[0].get("status") != RUNNING:
@@ -241,7 +262,10 @@ class Delivery:
     def withdraw_running_report(self) -> None:
         """Remove the running report of a job whose final one stands below ``superseded/``."""
         keys = layout.delivery_keys(self._request.path)
-        head = self._storage.head(keys.report)
+        try:
+            head = self._storage.head(keys.report)
+        except UnreadableObjectError:
+            return  # It is another job's, as far as can be known.
         if head is None or head.metadata.get(JOB_METADATA) != self._request.job_id:
             return
         if self._storage.delete_unchanged(keys.report, head.etag):
@@ -256,9 +280,28 @@ class Delivery:
         """The path of a job that has been overtaken."""
         return layout.superseded_path(self._request.job_id, self._request.path)
 
+    @property
+    def _aside(self) -> str:
+        """The path of a job that may not touch what stands at the one of its upload."""
+        return self._superseded if self._owns_path else self._request.job_id
+
     def _report_at(self, path: str) -> tuple[dict[str, Any], str] | None:
-        """Return the report that stands at a path, and its ETag; None where there is none."""
-        return self._storage.get_json(layout.delivery_keys(path).report)
+        """Return the report that stands at a path, and its ETag; None where there is none.
+
+        Raises:
+            UnreadableObjectError: S3 does not hand it out, and another job may have written it.
+        """
+        key = layout.delivery_keys(path).report
+        if path in (self._superseded, self._request.job_id):
+            return self._storage.get_json(key)
+        return self._storage.get_foreign_json(key)
+
+    def _readable_report(self, path: str) -> tuple[dict[str, Any], str] | None:
+        """Return the report at a path like ``_report_at``; None as well where it is refused."""
+        try:
+            return self._report_at(path)
+        except UnreadableObjectError:
+            return None
 
     # -- the objects -----------------------------------------------------------------------------
 
@@ -312,7 +355,7 @@ class Delivery:
         Raises:
             OvertakenError: A newer job has begun at this path; nothing of this one is left there.
         """
-        found = self._report_at(path)
+        found = self._readable_report(path)
         if found is None or found[0].get("job_id") == self._request.job_id:
             return
         if not (self._owns_path and self.is_overtaken()):

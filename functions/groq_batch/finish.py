@@ -345,8 +345,11 @@ class _Finishing:
 
     def _report(self, now: datetime) -> dict[str, Any]:
         status, reason = _end_of(self._job, self._stop, self._boards, self._summaries)
+        unreadable = self.delivery.unreadable_report
         if self._denied is not None:
             status, reason = "failed", self._denied
+        elif unreadable is not None and status in _DELIVERED_STATUSES:
+            status, reason = "failed", _denied_reading(unreadable)
         return final_report(
             self._request,
             self._job,
@@ -403,6 +406,21 @@ def _denied_writing(key: str, work: str) -> dict[str, Any]:
         f"denies it. The results stand where outputs says; what is null there stands shard by "
         f"shard in the folders results and failed of {work} until that expires. Allow it before "
         f"the next upload.",
+    }
+
+
+def _denied_reading(key: str) -> dict[str, Any]:
+    """Return the reason of a job that an earlier report keeps from its path.
+
+    Args:
+        key: The report that S3 does not hand out.
+    """
+    return {
+        "code": "permission_denied",
+        "message": f"S3 does not allow the functions to read {key}, which an earlier job has "
+        f"written; a policy denies it, or it is encrypted with a former key of the bucket. "
+        f"Everything of this job stands where outputs says. Allow the functions' roles "
+        f"kms:Decrypt on that key, or remove the earlier report, before the next upload.",
     }
 
 

@@ -36,7 +36,7 @@ _VERSION_GONE_CODES = {"405", "MethodNotAllowed"}
 _DENIED_CODES = {"403", "AccessDenied"}
 _BROKEN_STREAM = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
 _STREAM_TRIES = 4
-_PASSING_CODES = {"ExpiredToken", "RequestTimeout", "RequestTimeTooSkewed"}
+_PASSING_CODES = {"ExpiredToken", "RequestTimeout", "RequestTimeTooSkewed", "ThrottlingException"}
 _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 """Characters that keys may hold and XML 1.0, in which DeleteObjects names them, may not
 (https://www.w3.org/TR/xml/#charsets)."""
@@ -120,6 +120,20 @@ class Storage:
             raise
         with answer["Body"] as body:
             return json.loads(body.read()), answer["ETag"]
+
+    def get_foreign_json(self, key: str) -> tuple[dict[str, Any], str] | None:
+        """Return a JSON object that another job may have written, as ``get_json`` does.
+
+        Raises:
+            UnreadableObjectError: S3 answers 400 or 403; the key of KMS that encrypts the object
+                may be a former one of the bucket, which the functions may not use any more.
+        """
+        try:
+            return self.get_json(key)
+        except ClientError as error:
+            if _is_refused(error):
+                raise UnreadableObjectError(key) from error
+            raise
 
     def put_json(
         self,
