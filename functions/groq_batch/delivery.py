@@ -9,7 +9,7 @@ delivered names its job, and is written only where nothing stands.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from groq_batch import layout
@@ -46,6 +46,8 @@ class Delivery:
         self._owns_path = check_key(request.key) is None
         self.metadata = {JOB_METADATA: request.job_id}
         self._pages = ReportPages(storage, request.job_id)
+        self.unreadable_report: str | None = None
+        """The key of the report that keeps this job from its path, once ``path`` has met one."""
 
     # -- order -----------------------------------------------------------------------------------
 
@@ -58,7 +60,7 @@ class Delivery:
             return False
         if self._newer_upload_exists():
             return True
-        found = self._storage.get_json(layout.delivery_keys(self._request.path).report)
+        found = self._readable_report(self._request.path)
         return found is not None and self._is_later_run(found[0])
 
     def _newer_upload_exists(self) -> bool:
@@ -93,7 +95,8 @@ class Delivery:
     def begin(self, report: dict[str, Any]) -> None:
         """Write the first report and remove what the job before has delivered.
 
-        An upload that is rejected for its key touches nothing of others at its path.
+        An upload that is rejected for its key touches nothing of others at its path. Where a report
+        stands that S3 does not hand out, nobody can tell whose it is: the job keeps beside it.
 
         Args:
             report: The report of the running job.
@@ -105,10 +108,15 @@ class Delivery:
         path = self._request.path
         for _ in range(_TRIES):
             keys = layout.delivery_keys(path)
-            found = self._storage.get_json(keys.report)
+            try:
+                found = self._report_at(path)
+            except UnreadableObjectError:
+                logger.warning("An earlier report cannot be read", kind="permission")
+                path = self._aside
+                continue
             # Asked after that read: whoever takes the path over later makes the write below fail.
             if path == self._request.path and self.is_overtaken():
-                path = layout.superseded_path(mine, path)
+                path = self._superseded
                 continue
             is_mine = found is not None and found[0].get("job_id") == mine
             if found is not None and not (
@@ -160,7 +168,7 @@ class Delivery:
         """Bring the report of the running job up to date; never touches one that is final."""
         for path in self._paths():
             keys = layout.delivery_keys(path)
-            found = self._storage.get_json(keys.report)
+            found = self._readable_report(path)
             if found is None:
                 continue
             standing, etag = found
@@ -182,12 +190,14 @@ class Delivery:
                 self._pages.write(keys)
             return
 
-    def standing_final_report(self) -> dict[str, Any] | None:
-        """Return this job's final report if it has been written."""
+    def standing_final_report(self) -> tuple[dict[str, Any], str] | None:
+        """Return this job's final report and its path, if it stands where it was written."""
         for path in self._paths():
-            found = self._storage.get_json(layout.delivery_keys(path).report)
-            if found is not None and found[0].get("job_id") == self._request.job_id:
-                return found[0] if found[0].get("status") != RUNNING else None
+            found = self._readable_report(path)
+            if found is None or found[0].get("job_id") != self._request.job_id:
+                continue
+            if found[0].get("status") != RUNNING:
+                return found[0], path
         return None
 
     def write_page(self, facts: Facts) -> None:
@@ -197,70 +207,101 @@ class Delivery:
             facts: What the page tells beside the report.
         """
         for path in self._paths():
-            keys = layout.delivery_keys(path)
-            found = self._storage.get_json(keys.report)
+            found = self._readable_report(path)
             if found is not None and found[0].get("job_id") == self._request.job_id:
-                self._pages.write(keys, facts)
+                self._pages.write(layout.delivery_keys(path), facts)
                 return
 
     def path(self) -> str:
-        """Return the path to deliver under: where the report stands, unless overtaken since."""
-        mine = self._request.job_id
-        for path in self._paths():
-            found = self._storage.get_json(layout.delivery_keys(path).report)
-            if found is not None and found[0].get("job_id") == mine:
-                if path == self._request.path and self.is_overtaken():
-                    return layout.superseded_path(mine, path)
-                return path
-        if self.is_overtaken():
-            return layout.superseded_path(mine, self._request.path)
-        return self._request.path
+        """Return the path to deliver under.
 
-    def write_final(self, report: dict[str, Any], path: str) -> dict[str, Any]:
+        It is where the report stands, unless the job has been overtaken since, or S3 does not hand
+        out what stands at the upload's path (``unreadable_report`` tells which).
+        """
+        mine = self._request.job_id
+        standing, refused = None, None
+        for path in self._paths():
+            try:
+                found = self._report_at(path)
+            except UnreadableObjectError as error:
+                refused = str(error)
+                continue
+            if found is not None and found[0].get("job_id") == mine:
+                standing = path
+                break
+        if standing in (None, self._request.path) and self.is_overtaken():
+            return self._superseded
+        if refused is not None and not self.is_overtaken():
+            self.unreadable_report = refused
+            return standing or self._aside
+        return standing or self._request.path
+
+    def write_final(self, report: Mapping[str, Any], path: str) -> None:
         """Write the final report under ``path``, in the place of this job's running one.
 
-        Returns:
-            The final report that stands: this one, or the first that another invocation wrote.
-
         Raises:
+            ConflictError: Somebody has written there meanwhile; look again what stands.
             OvertakenError: A newer job has begun at this path; nothing was written.
         """
         key = layout.delivery_keys(path).report
-        for _ in range(_TRIES):
-            found = self._storage.get_json(key)
-            first = self.standing_final_report()
-            if first is not None:
-                return first
-            is_mine = found is None or found[0].get("job_id") == self._request.job_id
+        found = self._readable_report(path)
+        is_mine = found is not None and found[0].get("job_id") == self._request.job_id
+        if found is not None:
+            if is_mine and found[0].get("status") != RUNNING:
+                raise ConflictError(key)
             if not is_mine and (self.is_overtaken() or not self._owns_path):
                 raise OvertakenError(key)
-            try:
-                self._storage.put_json(
-                    key,
-                    report,
-                    if_none_match=found is None,
-                    if_match=found[1] if found else None,
-                    metadata=self.metadata,
-                )
-            except ConflictError:
-                continue
-            if path != self._request.path:
-                self._withdraw_running_report()
-            return report
-        raise OvertakenError(key)
+        self._storage.put_json(
+            key,
+            report,
+            if_none_match=found is None,
+            if_match=found[1] if found else None,
+            metadata=self.metadata,
+        )
 
-    def _withdraw_running_report(self) -> None:
-        """Remove the running report of a job that ends below ``superseded/``."""
+    def withdraw_running_report(self) -> None:
+        """Remove the running report of a job whose final one stands below ``superseded/``."""
         keys = layout.delivery_keys(self._request.path)
-        found = self._storage.get_json(keys.report)
-        if found is not None and found[0].get("job_id") == self._request.job_id:
-            self._storage.delete([keys.report])
+        try:
+            head = self._storage.head(keys.report)
+        except UnreadableObjectError:
+            return  # It is another job's, as far as can be known.
+        if head is None or head.metadata.get(JOB_METADATA) != self._request.job_id:
+            return
+        if self._storage.delete_unchanged(keys.report, head.etag):
             self._pages.remove(keys.page)
 
     def _paths(self) -> list[str]:
         """Return the paths under which this job's report may stand."""
-        mine = self._request.job_id
-        return [self._request.path, layout.superseded_path(mine, self._request.path), mine]
+        return [self._request.path, self._superseded, self._request.job_id]
+
+    @property
+    def _superseded(self) -> str:
+        """The path of a job that has been overtaken."""
+        return layout.superseded_path(self._request.job_id, self._request.path)
+
+    @property
+    def _aside(self) -> str:
+        """The path of a job that may not touch what stands at the one of its upload."""
+        return self._superseded if self._owns_path else self._request.job_id
+
+    def _report_at(self, path: str) -> tuple[dict[str, Any], str] | None:
+        """Return the report that stands at a path, and its ETag; None where there is none.
+
+        Raises:
+            UnreadableObjectError: S3 does not hand it out, and another job may have written it.
+        """
+        key = layout.delivery_keys(path).report
+        if path in (self._superseded, self._request.job_id):
+            return self._storage.get_json(key)
+        return self._storage.get_foreign_json(key)
+
+    def _readable_report(self, path: str) -> tuple[dict[str, Any], str] | None:
+        """Return the report at a path like ``_report_at``; None as well where it is refused."""
+        try:
+            return self._report_at(path)
+        except UnreadableObjectError:
+            return None
 
     # -- the objects -----------------------------------------------------------------------------
 
@@ -304,6 +345,27 @@ class Delivery:
                 raise
             return True
         raise OvertakenError(key)
+
+    def check_path(self, path: str) -> None:
+        """Make sure that what was delivered there has not come after a newer job's beginning.
+
+        An invocation that was thought dead may deliver when the newer job has removed what it
+        found, and even when it has ended. Whoever begins after this look removes it himself.
+
+        Raises:
+            OvertakenError: A newer job has begun at this path; nothing of this one is left there.
+        """
+        found = self._readable_report(path)
+        if found is None or found[0].get("job_id") == self._request.job_id:
+            return
+        if not (self._owns_path and self.is_overtaken()):
+            return
+        keys = layout.delivery_keys(path)
+        for key in (keys.results, keys.failed, keys.invalid):
+            head = self._storage.head(key)
+            if head is not None and head.metadata.get(JOB_METADATA) == self._request.job_id:
+                self._storage.delete_unchanged(key, head.etag)
+        raise OvertakenError(keys.report)
 
 
 def _content_type(key: str) -> str:

@@ -24,6 +24,7 @@ from groq_batch.boards import Board
 from groq_batch.config import Settings
 from groq_batch.cost import actual_cost_usd
 from groq_batch.delivery import Delivery, OvertakenError
+from groq_batch.ends import End
 from groq_batch.errors import GroqApiError, NotFoundError, RateLimitedError
 from groq_batch.groq_api import GroqClient
 from groq_batch.jobs import JobRecord, JobRequest, ShardSummary, Stop, is_closed
@@ -49,6 +50,7 @@ EVENT_DETAIL_TYPE = "Batch Job Ended"
 _MOST_CLEANING_TRIES = 20
 _IDENTIFIER = re.compile("[a-z0-9_]{1,64}")
 _DELETERS = 8
+_TRIES = 8
 _DELIVERED_STATUSES = ("succeeded", "partial")
 _DENIALS = (UnreadableObjectError, UnwritableObjectError)
 
@@ -121,18 +123,18 @@ def finish_job(
         if is_closed(storage, keys):
             return tidy_up()
         finishing = _Finishing(storage, request)
-        report = finishing.delivery.standing_final_report()
-        if report is None:
-            path = finishing.place(finishing.delivery.path())
-            tidied = tidy_up()
-            report = finishing.report(path, now=datetime.fromtimestamp(clock(), UTC))
-        else:
-            # An invocation before this one died here: the end that it wrote stands.
-            tidied = tidy_up()
-        finishing.write_page()
+        if not finishing.has_report():
+            finishing.place()
+        tidied = tidy_up()
+        report = finishing.report(now=datetime.fromtimestamp(clock(), UTC))
+        if report is not None:
+            finishing.write_page()
+        if report is None or is_closed(storage, keys):
+            # This invocation was thought dead: another one has brought the job to its end.
+            return tidied
         publish_end(events, report)
         if close(storage, job_id):
-            _tell(report)
+            _tell(report, unasked=finishing.unasked)
         if report["status"] in _DELIVERED_STATUSES:
             _remove_bulk(storage, keys)
         return tidied
@@ -169,10 +171,14 @@ def _remove_bulk(storage: Storage, keys: layout.WorkKeys) -> None:
             logger.warning("Working files could not be removed", reason=str(error))
 
 
-def _tell(report: dict[str, Any]) -> None:
-    """Log and count the end of a job. Of its first error the code is told, never the message."""
+def _tell(report: dict[str, Any], *, unasked: int) -> None:
+    """Log and count the end of a job. Of its first error the code is told, never the message.
+
+    A stack that logs warnings only still tells of the jobs that did not succeed.
+    """
     code = report["errors"][0]["code"] if report["errors"] else None
-    logger.info(
+    log = logger.info if report["status"] == "succeeded" else logger.warning
+    log(
         "Job ended",
         status=report["status"],
         code=code if code and _IDENTIFIER.fullmatch(code) else None,
@@ -181,7 +187,7 @@ def _tell(report: dict[str, Any]) -> None:
         cost_usd=report["cost_usd"]["actual"],
         seconds=report["timing"]["seconds"],
     )
-    metrics.job_ended(report)
+    metrics.job_ended(report, unasked=unasked)
 
 
 def publish_end(events: Any, report: dict[str, Any]) -> None:
@@ -223,36 +229,111 @@ class _Finishing:
             invalid=False,
         )
         self._denied: dict[str, Any] | None = None
+        self._is_overtaken = False
+        self._path: str | None = None
+        """Where everything has been put, once it has."""
 
-    def place(self, path: str) -> str:
-        """Put results, failed lines and problems in place; returns the path they stand under.
+    def has_report(self) -> bool:
+        """Tell whether an invocation before this one has written the final report."""
+        return self._has_ended() or self.delivery.standing_final_report() is not None
+
+    def _has_ended(self) -> bool:
+        """Tell whether the final report has stood where it belongs, wherever it is now."""
+        found = End.load(self._storage, self._keys)
+        return found is not None and found[0].stands
+
+    def place(self) -> None:
+        """Put results, failed lines and problems in place.
 
         Where a newer job or a lock stands in the way that is a path of this job's own. What cannot
         be written there either stays in the job's working files, and the report says so.
         """
         aside = layout.superseded_path(self._request.job_id, self._request.path)
+        path = aside if self._is_overtaken else self.delivery.path()
+        if path != aside:
+            try:
+                self._path = self._placed(path, aside)
+            except OvertakenError:
+                path = aside
+        # What a newer job has replaced may be an end that was told long ago.
+        if path == aside and not self._has_ended():
+            self._path = self._placed(aside, aside)
+
+    def _placed(self, path: str, aside: str) -> str:
+        """Put everything under ``path``, or ``aside`` where a lock is; returns under which."""
         try:
-            self._place(layout.delivery_keys(path))
-        except OvertakenError:
-            path = aside
-            self._place(layout.delivery_keys(path))
+            self._place(path)
         except _DENIALS as error:
             self._denied = _denied_writing(str(error), self._storage.url(self._keys.prefix))
             if path != aside:
                 with contextlib.suppress(*_DENIALS):
-                    self._place(layout.delivery_keys(aside))
+                    self._place(aside)
                     return aside
-            self._place(layout.delivery_keys(path), leaves_out_what_is_denied=True)
+            self._place(path, leaves_out_what_is_denied=True)
         return path
 
-    def report(self, path: str, *, now: datetime) -> dict[str, Any]:
-        """Write the final report, under ``path`` unless a newer job has begun there; returns it."""
-        try:
-            return self.delivery.write_final(self._report(now), path)
-        except OvertakenError:
-            path = layout.superseded_path(self._request.job_id, self._request.path)
-            self._place(layout.delivery_keys(path))
-            return self.delivery.write_final(self._report(now), path)
+    def report(self, *, now: datetime) -> dict[str, Any] | None:
+        """Return the job's one final report, which stands where it belongs by then.
+
+        Args:
+            now: When the job has ended, unless it had before.
+
+        Returns:
+            The report; None when the job is closed, so that everybody has been told already.
+
+        Raises:
+            ConflictError: Others kept deciding about the end at the same time.
+        """
+        for _ in range(_TRIES):
+            if is_closed(self._storage, self._keys):
+                return None
+            found = End.load(self._storage, self._keys)
+            if found is not None and found[0].stands:
+                return found[0].report
+            with contextlib.suppress(ConflictError):
+                return self._decide(now, over=found[1] if found else None)
+        raise ConflictError(self._keys.end)
+
+    def _decide(self, now: datetime, *, over: str | None) -> dict[str, Any]:
+        """Write down how the job has ended, write the report, write down that it stands.
+
+        Args:
+            now: When the job has ended.
+            over: ETag of the end that stands, and whose report does not; None without one.
+
+        Raises:
+            ConflictError: Somebody came between; everything is to be looked at again.
+        """
+        standing = self.delivery.standing_final_report()
+        if standing is not None:
+            report, path = standing
+        else:
+            if self._path is None:
+                self.place()
+            if self._path is None:
+                raise ConflictError(self._keys.end)
+            report, path = self._report(now), self._path
+            over = End(report=report, stands=False).write(self._storage, self._keys, over=over)
+            try:
+                self.delivery.write_final(report, path)
+            except OvertakenError:
+                # The report says where the results are, so it is another one below superseded/.
+                self._is_overtaken, self._path = True, None
+                raise ConflictError(self._keys.end) from None
+        if path != self._request.path:
+            self.delivery.withdraw_running_report()
+        End(report=report, stands=True).write(self._storage, self._keys, over=over)
+        return report
+
+    @property
+    def unasked(self) -> int:
+        """How many requests have failed without having been asked in time."""
+        return sum(
+            group.count
+            for summary in latest_summaries(self._summaries)
+            for code, group in summary.measures.failures.groups.items()
+            if code in metrics.UNASKED_CODES
+        )
 
     def write_page(self) -> None:
         """Write the report for people; a page that fails does not keep the job from its end."""
@@ -264,8 +345,11 @@ class _Finishing:
 
     def _report(self, now: datetime) -> dict[str, Any]:
         status, reason = _end_of(self._job, self._stop, self._boards, self._summaries)
+        unreadable = self.delivery.unreadable_report
         if self._denied is not None:
             status, reason = "failed", self._denied
+        elif unreadable is not None and status in _DELIVERED_STATUSES:
+            status, reason = "failed", _denied_reading(unreadable)
         return final_report(
             self._request,
             self._job,
@@ -278,10 +362,8 @@ class _Finishing:
             finished_at=now,
         )
 
-    def _place(
-        self, targets: layout.DeliveryKeys, *, leaves_out_what_is_denied: bool = False
-    ) -> None:
-        keys = self._keys
+    def _place(self, path: str, *, leaves_out_what_is_denied: bool = False) -> None:
+        keys, targets = self._keys, layout.delivery_keys(path)
 
         def deliver(key: str, write: Callable[[ObjectWriter], None] | None) -> bool:
             with contextlib.suppress(*(_DENIALS if leaves_out_what_is_denied else ())):
@@ -305,6 +387,7 @@ class _Finishing:
             failed=deliver(targets.failed, self._writing(failed)),
             invalid=deliver(targets.invalid, self._writing(invalid)),
         )
+        self.delivery.check_path(path)
 
     def _writing(self, sources: list[StoredObject]) -> Callable[[ObjectWriter], None] | None:
         return (lambda writer: join(self._storage, sources, writer)) if sources else None
@@ -323,6 +406,21 @@ def _denied_writing(key: str, work: str) -> dict[str, Any]:
         f"denies it. The results stand where outputs says; what is null there stands shard by "
         f"shard in the folders results and failed of {work} until that expires. Allow it before "
         f"the next upload.",
+    }
+
+
+def _denied_reading(key: str) -> dict[str, Any]:
+    """Return the reason of a job that an earlier report keeps from its path.
+
+    Args:
+        key: The report that S3 does not hand out.
+    """
+    return {
+        "code": "permission_denied",
+        "message": f"S3 does not allow the functions to read {key}, which an earlier job has "
+        f"written; a policy denies it, or it is encrypted with a former key of the bucket. "
+        f"Everything of this job stands where outputs says. Allow the functions' roles "
+        f"kms:Decrypt on that key, or remove the earlier report, before the next upload.",
     }
 
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from groq_batch.storage import ObjectWriter, Storage, StoredObject
 
-SMALLEST_PART_BYTES = 5 * 1024 * 1024
-"""S3's least for every part but the last."""
+SMALLEST_PART_BYTES = 5 * 1024 * 1024 + 1
+"""Least bytes of a part but the last, and of what parts are copied from. S3 takes parts from 5 MiB
+on, but copies ranges only of sources that are greater than that
+(https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html)."""
 
 LARGEST_COPY_BYTES = 5 * 1024 * 1024 * 1024
 """Most bytes that one UploadPartCopy takes."""

@@ -119,6 +119,13 @@ def input_path(key: str) -> str:
     return key.removeprefix(INPUT_PREFIX)
 
 
+def folder(key: str) -> str:
+    """Return the first folder of an input below ``input/`` or ``recurring/``; empty at the top."""
+    _, _, inside = key.partition("/")
+    name, is_below, _ = inside.partition("/")
+    return name if is_below else ""
+
+
 def recurring_path(key: str, fired_at: str) -> str:
     """Return the ``<path>`` of one firing of ``recurring/<stem>.jsonl``."""
     ending = GZIP_ENDING if key.endswith(GZIP_ENDING) else PLAIN_ENDING
@@ -233,6 +240,11 @@ class WorkKeys:
     def submitted(self) -> str:
         """Exists once a batch of this job has been created."""
         return f"{self.prefix}submitted"
+
+    @property
+    def end(self) -> str:
+        """The final report, decided before it stands where it belongs."""
+        return f"{self.prefix}end.json"
 
     @property
     def closed(self) -> str:

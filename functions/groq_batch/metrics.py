@@ -59,7 +59,13 @@ UNITS: dict[str, MetricUnit] = {
 }
 """Every metric and its unit. Each name is billed once for the stack."""
 
+UNASKED_CODES = frozenset({"not_sent", "deadline_passed"})
+"""Codes of rows that say nothing of how well requests are answered: they were not asked in time."""
+
 _PROPERTIES = ("job_id", "shard", "attempt")
+
+_WITHOUT_SHARE = ("rejected", "cancelled")
+"""Ends of jobs whose requests failed because nobody asked, or wanted to know any more."""
 
 _VALUES_OF_A_LINE = 99
 """A line may hold 100 values of a metric; Powertools prints one by itself when it has as many."""
@@ -70,11 +76,12 @@ def job_started() -> None:
     _publish({"JobsStarted": [1]})
 
 
-def job_ended(report: Mapping[str, Any]) -> None:
+def job_ended(report: Mapping[str, Any], *, unasked: int = 0) -> None:
     """Publish what a job came to.
 
     Args:
         report: Its final report.
+        unasked: How many of the failed requests have one of the ``UNASKED_CODES``.
     """
     requests, usage = report["requests"], report["usage"]
     values: dict[str, list[float]] = {
@@ -89,9 +96,10 @@ def job_ended(report: Mapping[str, Any]) -> None:
     }
     if report["batches"]:
         values["Attempts"] = [max(batch["attempt"] for batch in report["batches"])]
-    sent = requests["succeeded"] + requests["failed"]
-    if sent and report["status"] != "rejected":
-        values["RequestFailureShare"] = [100 * requests["failed"] / sent]
+    failed = max(requests["failed"] - unasked, 0)
+    asked = requests["succeeded"] + failed
+    if asked and report["status"] not in _WITHOUT_SHARE:
+        values["RequestFailureShare"] = [100 * failed / asked]
     if report["cost_usd"]["actual"] is not None:
         values["CostUsd"] = [report["cost_usd"]["actual"]]
     _publish(values)

@@ -9,8 +9,13 @@ from aws_lambda_powertools import Logger
 
 from groq_batch.errors import GroqApiError
 
-logger = Logger(service="groq-batch")
-"""Structured log. Handlers append ``job_id``, ``shard`` and ``attempt`` to every line."""
+logger = Logger(service="groq-batch", use_rfc3339=True)
+"""Structured log. Handlers append ``job_id``, ``shard`` and ``attempt`` to every line.
+
+Lambda takes a line whose time is not written as RFC 3339 says for one of level INFO, and drops
+those of a stack that logs warnings only:
+https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
+"""
 
 
 _IDENTIFIER = re.compile("[A-Za-z0-9_.-]{1,64}")

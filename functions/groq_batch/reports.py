@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from groq_batch import layout
+from groq_batch import __version__, layout
 from groq_batch.batches import Batch
 from groq_batch.boards import Board
 from groq_batch.jobs import JobRecord, JobRequest, ShardSummary, parse_timestamp, problem_json
@@ -155,6 +155,7 @@ def _base(
             "bytes": job.input_bytes if job else 0,
             "lines": job.lines if job else 0,
         },
+        "folder": layout.folder(request.key),
         "requests": {
             "total": job.total if job else 0,
             "succeeded": 0,
@@ -179,6 +180,7 @@ def _base(
         "errors": problems[:MAX_ERRORS],
         "errors_total": job.problems_total if job else 0,
         "outputs": {"results": None, "failed": None, "invalid": None},
+        "version": __version__,
     }
 
 

@@ -11,14 +11,14 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from groq_batch import layout, metrics
 from groq_batch.jobs import JobRequest, timestamp
 from groq_batch.observability import logger
-from groq_batch.storage import ConflictError, ObjectVersion, Storage
+from groq_batch.storage import ConflictError, ObjectVersion, Storage, UnreadableObjectError
 
 STARTED = "started"
 EXISTS = "exists"
@@ -260,7 +260,7 @@ def start_job(
     """
     status = STARTED
     open_key = layout.open_job_key(request.job_id)
-    known = JobRequest.load(storage, request.job_id)
+    known = _recorded(storage, request)
     if known is None:
         # The open marker comes first, so that there is no moment at which a recorded job could be
         # forgotten; the reconciler takes care of a marker without a record.
@@ -268,7 +268,7 @@ def start_job(
         try:
             storage.put_json(layout.job_key(request.job_id), request.to_json(), if_none_match=True)
         except ConflictError:
-            known = JobRequest.load(storage, request.job_id)
+            known = _recorded(storage, request)
     if known is not None and known != request:
         status = EXISTS
         request = known
@@ -284,6 +284,18 @@ def start_job(
         input=storage.url(request.key),
         report=storage.url(layout.delivery_keys(request.path).report),
     )
+
+
+def _recorded(storage: Storage, request: JobRequest) -> JobRequest | None:
+    """Return what a job was started for, or None when it was never started."""
+    key = layout.job_key(request.job_id)
+    try:
+        found = storage.get_foreign_json(key)
+    except UnreadableObjectError:
+        # A former key of the bucket may encrypt it. That it stands there says enough: the rest
+        # follows from the upload, but for who was first.
+        return replace(request, claimed_by="") if storage.exists(key) else None
+    return JobRequest.from_json(found[0]) if found else None
 
 
 def start_execution(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -35,7 +36,10 @@ _VERSION_GONE_CODES = {"405", "MethodNotAllowed"}
 _DENIED_CODES = {"403", "AccessDenied"}
 _BROKEN_STREAM = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
 _STREAM_TRIES = 4
-_PASSING_CODES = {"ExpiredToken", "RequestTimeout", "RequestTimeTooSkewed"}
+_PASSING_CODES = {"ExpiredToken", "RequestTimeout", "RequestTimeTooSkewed", "ThrottlingException"}
+_NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+"""Characters that keys may hold and XML 1.0, in which DeleteObjects names them, may not
+(https://www.w3.org/TR/xml/#charsets)."""
 
 JOB_METADATA = "groq-batch-job"
 """User metadata that names the job which wrote an object."""
@@ -116,6 +120,20 @@ class Storage:
             raise
         with answer["Body"] as body:
             return json.loads(body.read()), answer["ETag"]
+
+    def get_foreign_json(self, key: str) -> tuple[dict[str, Any], str] | None:
+        """Return a JSON object that another job may have written, as ``get_json`` does.
+
+        Raises:
+            UnreadableObjectError: S3 answers 400 or 403; the key of KMS that encrypts the object
+                may be a former one of the bucket, which the functions may not use any more.
+        """
+        try:
+            return self.get_json(key)
+        except ClientError as error:
+            if _is_refused(error):
+                raise UnreadableObjectError(key) from error
+            raise
 
     def put_json(
         self,
@@ -207,7 +225,12 @@ class Storage:
         Raises:
             UnwritableObjectError: S3 refuses to remove one; the message names it.
         """
-        pending = list(keys)
+        pending: list[str] = []
+        for key in keys:
+            if _NO_XML.search(key):
+                self._delete_one(key)
+            else:
+                pending.append(key)
         for start in range(0, len(pending), _DELETE_AT_ONCE):
             answer = self.s3.delete_objects(
                 Bucket=self.bucket,
@@ -216,28 +239,41 @@ class Storage:
                     "Quiet": True,
                 },
             )
-            for refused in answer.get("Errors", []):
-                raise UnwritableObjectError(f"{refused.get('Key')}: {refused.get('Code')}")
+            for failed in answer.get("Errors", []):
+                if failed.get("Code") in _DENIED_CODES:
+                    raise UnwritableObjectError(f"{failed.get('Key')}: {failed.get('Code')}")
+                # S3 fails for single keys (InternalError, SlowDown) in an answer that is a success,
+                # which no SDK asks for again (https://github.com/boto/boto3/issues/3052). A call
+                # for the one key is repeated like any other.
+                self._delete_one(failed["Key"])
 
     def delete_unchanged(self, key: str, etag: str) -> bool:
         """Remove an object unless it was written since it was looked at; tells whether it was.
 
         Args:
             key: The object.
-            etag: Its ETag when it was looked at.
+            etag: Its ETag when it was looked at, with its quotation marks.
 
         Raises:
             UnwritableObjectError: S3 refuses to remove it.
         """
-        answer = self.s3.delete_objects(
-            Bucket=self.bucket,
-            Delete={"Objects": [{"Key": key, "ETag": etag}], "Quiet": True},
-        )
-        for refused in answer.get("Errors", []):
-            if refused.get("Code") in _CONFLICT_CODES | _MISSING_CODES:
+        try:
+            # Not DeleteObjects: whether that takes an ETag with its marks is not documented.
+            # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-deletes.html
+            self._delete_one(key, IfMatch=etag)
+        except ClientError as error:
+            if _code(error) in _CONFLICT_CODES | _MISSING_CODES:
                 return False
-            raise UnwritableObjectError(f"{key}: {refused.get('Code')}")
+            raise
         return True
+
+    def _delete_one(self, key: str, **condition: str) -> None:
+        try:
+            self.s3.delete_object(Bucket=self.bucket, Key=key, **condition)
+        except ClientError as error:
+            if _code(error) in _DENIED_CODES:
+                raise UnwritableObjectError(f"{key}: {_code(error)}") from error
+            raise
 
     def objects(self, prefix: str) -> Iterator[StoredObject]:
         """Yield the objects below a prefix in order of their keys, 1,000 for each call."""
@@ -499,7 +535,7 @@ class ObjectWriter:
         Args:
             source: The other object.
             first: Offset of the range's first byte.
-            length: Its bytes: 5 MiB to 5 GiB.
+            length: Its bytes: 5 MiB to 5 GiB, of an object of more than 5 MiB.
             version_id: The version to copy from; the current one when None.
 
         What goes wrong is raised here or by a later call: ``MissingObjectError`` when the object or

@@ -55,6 +55,7 @@ MEANINGS = {
     "input.version_id": "The version that the job has read.",
     "input.bytes": "Size of the object, compressed if it is.",
     "input.lines": "Lines of the file, blank ones included.",
+    "folder": "The first folder below `input/` or `recurring/`; empty at the top.",
     "requests.total": "Lines that are not blank.",
     "requests.succeeded": "Requests with an answer.",
     "requests.failed": "Good lines without one. In a rejected job: all good lines.",
@@ -87,6 +88,7 @@ MEANINGS = {
     "outputs.results": "Address of the result rows.",
     "outputs.failed": "Address of the request lines without a success.",
     "outputs.invalid": "Address of the problems of the input.",
+    "version": "Version of the stack's code that wrote the report.",
 }
 """What each field says; a list's fields are written with ``[]``."""
 

@@ -33,6 +33,8 @@ MOST_KEY_BYTES = 1024
 MOST_METADATA_BYTES = 2048
 MOST_DELETED_AT_ONCE = 1000
 PAGE_SIZE = 1000
+_NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+"""What XML 1.0 may not hold, be it escaped or not."""
 
 
 @dataclass(slots=True)
@@ -82,8 +84,12 @@ class FakeS3:
         versioned: Whether versioning is enabled.
         clock: Seconds since 1970.
         page_size: Entries of a page of a listing.
-        smallest_part_bytes: Least size of a part that is not the last, and of what ranges can be
-            copied from; smaller than AWS's for tests that would take too much memory otherwise.
+        smallest_part_bytes: Least size of a part that is not the last; ranges can be copied from
+            what is larger. Smaller than AWS's for tests that would take too much memory otherwise.
+
+    Attributes:
+        deletion_errors: Codes with which DeleteObjects fails for its next keys, in an answer that
+            is a success.
     """
 
     def __init__(
@@ -98,6 +104,7 @@ class FakeS3:
         self.bucket = bucket
         self.smallest_part_bytes = smallest_part_bytes
         self.page_size = page_size
+        self.deletion_errors: list[str] = []
         self._versioned = versioned
         self._clock = clock
         self._lock = threading.RLock()
@@ -274,35 +281,38 @@ class FakeS3:
             answer["VersionId"] = version.version_id
         return _answer(answer)
 
+    def delete_object(self, *, Key: str, IfMatch: str | None = None) -> dict[str, Any]:
+        self._check_conditions("DeleteObject", Key, None, IfMatch)
+        return _answer(self._remove(Key))
+
     def delete_objects(self, *, Delete: Mapping[str, Any]) -> dict[str, Any]:
         operation = "DeleteObjects"
         _only(operation, Delete, {"Objects", "Quiet"})
         objects = Delete["Objects"]
-        if not 1 <= len(objects) <= MOST_DELETED_AT_ONCE:
+        is_xml = not any(_NO_XML.search(one["Key"]) for one in objects)
+        if not (is_xml and 1 <= len(objects) <= MOST_DELETED_AT_ONCE):
             _fail(operation, 400, "MalformedXML", "The XML you provided was not well-formed.")
         deleted, errors = [], []
         for one in objects:
-            _only(operation, one, {"Key", "ETag"})
+            _only(operation, one, {"Key"})
             entry: dict[str, Any] = {"Key": one["Key"]}
-            problem = self._deletion_refused(one["Key"], one.get("ETag"))
-            if problem is not None:
+            if self.deletion_errors:
+                problem = self.deletion_errors.pop(0)
                 errors.append(entry | {"Code": problem, "Message": "It was not removed."})
                 continue
-            marker = _Version(version_id=self._next("v"), modified=self._clock())
-            self._keep(one["Key"], marker)
-            if self._versioned:
-                entry |= {"DeleteMarker": True, "DeleteMarkerVersionId": marker.version_id}
+            removed = self._remove(one["Key"])
+            if removed:
+                entry |= {"DeleteMarker": True, "DeleteMarkerVersionId": removed["VersionId"]}
             deleted.append(entry)
         answer: dict[str, Any] = {} if Delete.get("Quiet") else {"Deleted": deleted}
         return _answer(answer | ({"Errors": errors} if errors else {}))
 
-    def _deletion_refused(self, key: str, etag: str | None) -> str | None:
-        if etag is None:
-            return None
-        current = self._current(key)
-        if current is None:
-            return "NoSuchKey"
-        return None if current.etag.strip('"') == etag.strip('"') else "PreconditionFailed"
+    def _remove(self, key: str) -> dict[str, Any]:
+        marker = _Version(version_id=self._next("v"), modified=self._clock())
+        self._keep(key, marker)
+        if not self._versioned:
+            return {}
+        return {"DeleteMarker": True, "VersionId": marker.version_id}
 
     # -- listings --------------------------------------------------------------------------------
 
@@ -462,7 +472,8 @@ class FakeS3:
                 "InvalidArgument",
                 f"Range specified is not valid for source object of size: {len(source.data)}",
             )
-        if len(source.data) < self.smallest_part_bytes:
+        # AWS: a range can be copied only if the source is greater than 5 MB.
+        if len(source.data) <= self.smallest_part_bytes:
             _fail(
                 operation,
                 400,
@@ -547,6 +558,7 @@ OPERATIONS = (
     "put_object",
     "get_object",
     "head_object",
+    "delete_object",
     "delete_objects",
     "create_multipart_upload",
     "upload_part",

@@ -31,6 +31,16 @@ REGION = "us-east-1"
 EVENTS = PROJECT / "events"
 FUNCTIONS = {folder: name for name, folder in HANDLERS.items()}
 BUS_LOG = "/aws/events/ended"
+_ACTIONS_ON_A_KEY = {
+    **dict.fromkeys(
+        ("PutObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"),
+        "s3:PutObject",
+    ),
+    "AbortMultipartUpload": "s3:AbortMultipartUpload",
+    "DeleteObject": "s3:DeleteObject",
+}
+"""What operations on one key ask for; with an ``If-Match`` also ``s3:GetObject``
+(https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-delete-enforce.html)."""
 
 
 def stored(name: str) -> dict[str, Any]:
@@ -62,13 +72,8 @@ class AwsCall:
             yield action, f"<Bucket.Arn>/{given['Key']}", {}
             # Without it a key that does not exist is answered with 403.
             yield "s3:ListBucket", "<Bucket.Arn>", {"s3_prefix": given["Key"]}
-        elif self.operation in (
-            "PutObject",
-            "CreateMultipartUpload",
-            "UploadPart",
-            "CompleteMultipartUpload",
-        ):
-            yield "s3:PutObject", f"<Bucket.Arn>/{given['Key']}", {}
+        elif self.operation in _ACTIONS_ON_A_KEY:
+            yield _ACTIONS_ON_A_KEY[self.operation], f"<Bucket.Arn>/{given['Key']}", {}
             if "IfMatch" in given:
                 yield "s3:GetObject", f"<Bucket.Arn>/{given['Key']}", {}
         elif self.operation == "UploadPartCopy":

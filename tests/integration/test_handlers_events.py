@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from groq_batch import layout
+from groq_batch import __version__, layout
 from groq_batch.cancel import CollectPlan
 from groq_batch.jobs import JobRequest, timestamp
 from groq_batch.observability import logger
@@ -311,6 +311,8 @@ def finish_job(pipeline: Pipeline) -> None:
     (event,) = pipeline.account.published()
     assert event["detail-type"] == "Batch Job Ended"
     assert event["detail"]["job_id"] == JOB
+    for told in (report, event["detail"]):
+        assert (told["folder"], told["version"]) == ("team", __version__)
     assert pipeline.account.keys("work/open/") == []
     for prefix in layout.WorkKeys(JOB).bulk:
         assert pipeline.account.keys(prefix) == []
@@ -569,7 +571,9 @@ def test_log_of_a_failed_call_leaves_out_what_the_api_says(
     assert SECRET_PROMPT not in log.getvalue()
 
 
-def test_a_job_that_fails_says_why_in_one_word(pipeline: Pipeline, log: io.StringIO) -> None:
+def test_a_job_that_fails_says_why_in_one_word(
+    pipeline: Pipeline, log: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
     pipeline.simulator.control.set_keys({})
     pipeline.run_until("submit_batch")
     pipeline.submit()
@@ -580,6 +584,25 @@ def test_a_job_that_fails_says_why_in_one_word(pipeline: Pipeline, log: io.Strin
     ended = log_entries(log)[-1]
     assert (ended["message"], ended["status"]) == ("Job ended", "failed")
     assert ended["code"] == "invalid_api_key"
+    # That nothing was sent tells nothing of how requests are answered.
+    (counted,) = [one for one in metric_lines(capsys) if "JobsFailed" in one]
+    assert counted["RequestsFailed"] == [3]
+    assert "RequestFailureShare" not in counted
+
+
+def test_a_stack_that_logs_warnings_only_tells_of_jobs_that_did_not_succeed(
+    pipeline: Pipeline, log: io.StringIO
+) -> None:
+    logger.setLevel("WARNING")
+    pipeline.run_until("closed")
+    assert log_entries(log) == []
+    pipeline.account.upload("input/rejected.jsonl", b"no JSON\n")
+    started = pipeline.invoke("start_job", {"key": "input/rejected.jsonl"})["job_id"]
+    for step in ("prepare_input", "finish_job"):
+        pipeline.invoke(step, stored(step) | {"job_id": started})
+    (ended,) = log_entries(log)
+    assert (ended["message"], ended["level"]) == ("Job ended", "WARNING")
+    assert (ended["status"], ended["job_id"]) == ("rejected", started)
 
 
 def test_keys_of_objects_make_no_lines_of_their_own(

@@ -14,7 +14,7 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from groq_batch import bootstrap, layout
+from groq_batch import __version__, bootstrap, layout
 from groq_batch.config import Settings
 from groq_batch.jobs import JobRecord, JobRequest, Stop
 from groq_batch.options import JobOptions
@@ -186,6 +186,7 @@ class TestAccepted:
                 "bytes": len(data),
                 "lines": 7,
             },
+            "folder": "team",
             "requests": {"total": 6, "succeeded": 0, "failed": 0, "invalid": 0},
             "progress": {"completed": 0, "total": 6},
             "batches": [],
@@ -194,6 +195,7 @@ class TestAccepted:
             "errors": [],
             "errors_total": 0,
             "outputs": {"results": None, "failed": None, "invalid": None},
+            "version": __version__,
         }
 
     def test_the_record_of_the_job(self, upload: Upload) -> None:

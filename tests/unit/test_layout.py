@@ -87,6 +87,24 @@ def test_paths() -> None:
     assert keys.report == "reports/team/a.jsonl.json"
 
 
+@pytest.mark.parametrize(
+    ("key", "folder"),
+    [
+        ("input/a.jsonl", ""),
+        ("input/team/a.jsonl", "team"),
+        ("input/team/eu west+1/a.jsonl.gz", "team"),
+        ("input/team/", "team"),
+        ("input//a.jsonl", ""),
+        ("recurring/a.jsonl", ""),
+        ("recurring/evals/nightly.jsonl", "evals"),
+        ("input/recurring/a.jsonl", "recurring"),
+        ("recurring/input/a.jsonl", "input"),
+    ],
+)
+def test_folder_is_the_first_below_input_or_recurring(key: str, folder: str) -> None:
+    assert layout.folder(key) == folder
+
+
 def test_longest_accepted_key_leaves_room() -> None:
     key = "input/" + "ä" * ((layout.MAX_KEY_BYTES - 6) // 2)
     job = layout.upload_job_id(bucket="b", key=key, version_id="v")

@@ -101,6 +101,34 @@ def test_copies_that_cannot_be_removed_change_nothing() -> None:
     assert left["results"]
 
 
+def test_single_keys_that_s3_fails_to_remove_end_no_job() -> None:
+    with World() as world:
+        older = put(world, "input/a.jsonl", good_lines(3))
+        world.settle()
+        older.is_standing = False
+        world.s3.deletion_errors = ["InternalError", "SlowDown", "InternalError", "SlowDown"]
+        newer = put(world, "input/a.jsonl", good_lines(2))
+        world.settle()
+        reports = check_end(world, older, newer)
+        failed = [one.request_id for one in world.invocations if one.failure is not None]
+    assert [one["status"] for one in reports] == ["succeeded", "succeeded"]
+    assert failed == []
+
+
+@pytest.mark.parametrize(
+    "key", ["input/a\x01b.jsonl", "input/a\tb\r\nc.jsonl", "input/\x7f\x85.jsonl"]
+)
+def test_keys_with_control_characters_take_a_second_upload(key: str) -> None:
+    with World() as world:
+        older = put(world, key, good_lines(3))
+        world.settle()
+        older.is_standing = False
+        newer = put(world, key, [*good_lines(2), bad_line("bad")], on_invalid_line="skip")
+        world.settle()
+        check_end(world, older, newer)
+        assert world.dead_letters == []
+
+
 def test_copies_of_a_job_that_was_stopped_stay() -> None:
     with World() as world:
         upload = put(world, "input/a.jsonl", good_lines(3))
