@@ -102,6 +102,9 @@ class AwsCall:
             name = given["executionArn"].rsplit(":", 1)[-1]
             resource = f"{arn.format('states')}execution:<BatchJob.Name>:{name}"
             yield "states:DescribeExecution", resource, {}
+        elif self.operation == "ListExecutions":
+            assert given["stateMachineArn"] == MACHINE
+            yield "states:ListExecutions", "<BatchJob>", {}
         elif self.operation == "GetSecretValue":
             resource = f"{arn.format('secretsmanager')}secret:{given['SecretId']}-a1B2c3"
             yield "secretsmanager:GetSecretValue", resource, {}
