@@ -704,6 +704,7 @@ def test_metrics_of_open_jobs(
 ) -> None:
     pipeline.simulator.control.configure(batch_seconds=600.0)
     pipeline.begin(age_seconds=hours * 3600)
+    pipeline.account.age(layout.open_job_key(JOB), hours * 3600)
     pipeline.prepare()
     pipeline.invoke("cancel_job", stored("reconcile"))
     sums = published(metric_lines(capsys))
@@ -721,6 +722,7 @@ def test_window_of_the_upload_decides_when_its_job_is_overdue(
     for key in (layout.job_key(JOB), layout.open_job_key(JOB)):
         body = json.dumps(record | {"version_id": version})
         pipeline.account.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+    pipeline.account.age(layout.open_job_key(JOB), 30 * 3600)
     pipeline.prepare()
     pipeline.invoke("cancel_job", stored("reconcile"))
     assert published(metric_lines(capsys))["JobsOverdue"] == 0
