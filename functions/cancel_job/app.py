@@ -13,6 +13,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from groq_batch import bootstrap, given_bucket, layout
 from groq_batch.cancel import JobCloser
 from groq_batch.observability import logger
+from groq_batch.reconcile import Reconciler
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -27,7 +28,14 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         settings=settings,
     )
     if event.get("trigger") == "reconcile":
-        jobs = closer.reconcile(event["state_machine_arn"])
+        reconciler = Reconciler(
+            storage=storage,
+            states=bootstrap.states(),
+            closer=closer,
+            settings=settings,
+            time_left=lambda: context.get_remaining_time_in_millis() / 1000,
+        )
+        jobs = reconciler.run(event["state_machine_arn"])
         if settings.bucket_is_given:
             # Behind the jobs: a setting must not keep them from being closed.
             given_bucket.check_settings(storage.s3, storage.bucket)

@@ -60,6 +60,7 @@ class Board:
         submit_rounds: How often the attempt's shards have been handed to the submission again.
         download_rounds: How often they have been handed to the download; counted anew from the
             moment at which they are given up.
+        rate_limits: How many looks in a row Groq has refused because there were too many.
         lost: Whether nobody waits any more for batches, or results, that are left.
         seen_done: Requests with an outcome when that number was last seen to change.
         progress_at: When that was, in seconds since 1970.
@@ -76,6 +77,7 @@ class Board:
     blocked: dict[str, Any] | None = None
     submit_rounds: int = 0
     download_rounds: int = 0
+    rate_limits: int = 0
     lost: bool = False
     seen_done: int = 0
     progress_at: float = 0.0
@@ -207,6 +209,7 @@ class Board:
             "blocked": self.blocked,
             "submit_rounds": self.submit_rounds,
             "download_rounds": self.download_rounds,
+            "rate_limits": self.rate_limits,
             "lost": self.lost,
             "seen_done": self.seen_done,
             "progress_at": self.progress_at,
@@ -231,9 +234,10 @@ class Board:
             attempt=data["attempt"],
             started_at=data["started_at"],
             outage=data["outage"],
-            # The board of an older version has neither.
+            # The board of an older version has none of these.
             silence=data.get("silence"),
             absent_since=data.get("absent_since"),
+            rate_limits=data.get("rate_limits", 0),
             blocked=data["blocked"],
             submit_rounds=data["submit_rounds"],
             download_rounds=data["download_rounds"],

@@ -23,6 +23,14 @@ _AWS_CONFIG = Config(
     read_timeout=120,
     max_pool_connections=32,
 )
+# The quotas for starting and describing executions are the whole account's, refilled by the second.
+# Ten tries wait about a minute for it.
+_STATES_CONFIG = Config(
+    retries={"mode": "standard", "total_max_attempts": 10},
+    connect_timeout=5,
+    read_timeout=30,
+    max_pool_connections=32,
+)
 # The key stands before every call of Groq's API, so it must come, or fail to come, soon.
 _SECRETS_CONFIG = Config(
     retries={"mode": "standard", "max_attempts": 3}, connect_timeout=3, read_timeout=10
@@ -71,7 +79,7 @@ def groq(context: _Context | None = None) -> GroqClient:
 @lru_cache(maxsize=1)
 def states() -> Any:
     """Return the client of Step Functions."""
-    return _client("stepfunctions")
+    return _client("stepfunctions", _STATES_CONFIG)
 
 
 @lru_cache(maxsize=1)

@@ -8,15 +8,15 @@ reconciler looks for such jobs as well; both come to the same functions.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from groq_batch import layout, metrics
+from groq_batch import layout
 from groq_batch.batches import Batch
 from groq_batch.boards import Board
 from groq_batch.config import Settings
@@ -24,23 +24,21 @@ from groq_batch.download import settle_shard_at_last
 from groq_batch.errors import GroqApiError
 from groq_batch.finish import close, finish_job
 from groq_batch.groq_api import GroqClient
-from groq_batch.jobs import JobRecord, JobRequest, Stop, is_closed, parse_timestamp, timestamp
+from groq_batch.jobs import JobRecord, JobRequest, Stop, is_closed, timestamp
 from groq_batch.observability import facts, logger
-from groq_batch.options import window_hours
 from groq_batch.start import start_execution, start_job
 from groq_batch.status import FIRST_PAUSE_SECONDS
-from groq_batch.storage import Storage, UnwritableObjectError
+from groq_batch.storage import ConflictError, Storage, UnwritableObjectError
 
 MOST_COLLECTORS = 3
 """Collecting executions of one job. After the last the report is written without them, so that a
 failing collector cannot go round for ever."""
 
-FRESH_SECONDS = 180
-"""Jobs younger than this are left alone by the reconciler: what Step Functions tells of a new
-execution may be older than the execution."""
-
 _ENDED = ("FAILED", "TIMED_OUT", "ABORTED")
-_SHORTEST_WINDOW_SECONDS = 24 * 3600
+
+
+class UnknownJobError(Exception):
+    """A job's execution has ended, and the bucket knows nothing of the job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,82 +103,29 @@ class JobCloser:
         logger.info("Stopped the job; what was paid for is collected", code=stop.code)
         return self._plan(job_id)
 
-    def reconcile(self, state_machine_arn: str) -> dict[str, str]:
-        """Look at every job without a final report; returns what was done for each.
+    def close_if_ended(self, state_machine_arn: str, request: JobRequest) -> str:
+        """Close an open job if its last execution has ended; returns what was done.
+
+        Step Functions is asked once. Which execution is the last one was written down before its
+        start, so one that does not exist is one whose start did not come about.
 
         Args:
             state_machine_arn: The state machine.
+            request: What the job is for.
         """
-        done: dict[str, str] = {}
-        open_jobs = metrics.OpenJobs()
-        for item in self._storage.objects(layout.OPEN_JOBS_PREFIX):
-            job_id = item.key.removeprefix(layout.OPEN_JOBS_PREFIX)
-            with logger.append_context_keys(job_id=job_id):
-                try:
-                    done[job_id] = self._reconcile(state_machine_arn, job_id, open_jobs)
-                except Exception:  # noqa: BLE001
-                    # One job must not keep the others from being looked at; it is tried again at
-                    # the next run, and the error stands in the log and the function's error metric.
-                    logger.exception("A job could not be reconciled")
-                    done[job_id] = "failed"
-        open_jobs.publish()
-        logger.info("Reconciled the open jobs", jobs=len(done), done=Counter(done.values()))
-        if "failed" in done.values():
-            raise ReconcileError(
-                "Open jobs could not be reconciled: "
-                + ", ".join(job for job, result in done.items() if result == "failed")[:1000]
-            )
-        return done
-
-    # -- one job ---------------------------------------------------------------------------------
-
-    def _reconcile(self, machine: str, job_id: str, open_jobs: metrics.OpenJobs) -> str:
-        if is_closed(self._storage, layout.WorkKeys(job_id)):
-            self._storage.delete([layout.open_job_key(job_id)])
-            return "was closed"
-        marker = self._storage.get_json(layout.open_job_key(job_id))
-        if marker is None:
-            return "was closed"
-        request = JobRequest.from_json(marker[0])
-        age = self._clock() - parse_timestamp(request.started_at).timestamp()
-        open_jobs.add(age_seconds=age, is_overdue=self._is_overdue(job_id, age))
-        if age < FRESH_SECONDS:
-            return "is fresh"
-        name, status, error = self._latest_execution(machine, job_id)
+        number = self._last_collector(request.job_id)
+        name = layout.collector_name(request.job_id, number) if number else request.job_id
+        status, error = self._describe(_execution_arn(state_machine_arn, name))
+        if status is None and number:
+            return self._collect(state_machine_arn, request.job_id, number)
         if status is None:
-            start_job(self._storage, self._states, machine, request)
+            start_job(self._storage, self._states, state_machine_arn, request)
             return "started"
         if status not in (*_ENDED, "SUCCEEDED"):
             return f"is {status}"
-        return self._close(machine, name, status, error)
+        return self._close(state_machine_arn, name, status, error)
 
-    def _is_overdue(self, job_id: str, age_seconds: float) -> bool:
-        """Tell whether a job is older than the window of one batch and an hour for all around it.
-
-        Its first attempt has used up the window then, or Groq cannot be reached.
-        """
-        if age_seconds < _SHORTEST_WINDOW_SECONDS:
-            return False
-        job = JobRecord.load(self._storage, layout.WorkKeys(job_id))
-        options = job.options if job is not None else self._settings.default_options
-        hours = window_hours(options.completion_window) or 0
-        return age_seconds > (hours + 1) * 3600
-
-    def _latest_execution(self, machine: str, job_id: str) -> tuple[str, str | None, str]:
-        """Return name, status and error of a job's last execution; status None when it has none."""
-        found: tuple[str, str | None, str] = (job_id, None, "")
-        for name in self._execution_names(job_id):
-            status, error = self._describe(_execution_arn(machine, name))
-            if status is None:
-                break
-            found = (name, status, error)
-        return found
-
-    @staticmethod
-    def _execution_names(job_id: str) -> Iterator[str]:
-        yield job_id
-        for number in range(1, MOST_COLLECTORS + 1):
-            yield layout.collector_name(job_id, number)
+    # -- one job ---------------------------------------------------------------------------------
 
     def _describe(self, arn: str) -> tuple[str | None, str]:
         try:
@@ -192,22 +137,73 @@ class JobCloser:
     def _close(self, machine: str, name: str, status: str, error: str) -> str:
         job_id = layout.job_id_of_execution(name)
         keys = layout.WorkKeys(job_id)
-        if JobRequest.load(self._storage, job_id) is None:
-            return "ignored: not a job"
+        if not self._is_known(job_id):
+            if not layout.is_job_id(job_id):
+                return "ignored: not a job"
+            if is_closed(self._storage, keys):
+                return "was closed, and its record is gone"
+            raise UnknownJobError(
+                f"The execution {name} has ended ({status}), and the bucket "
+                f"{self._storage.bucket} has no record of its job at {layout.job_key(job_id)}. "
+                "Batches of it may have been paid for. Was the job started with another bucket? "
+                'See "An execution without a job" in docs/operations.md.'
+            )
         if is_closed(self._storage, keys):
             # Its files at Groq may be all that is left; what cannot be deleted now, Groq deletes.
             self._finish(job_id)
             return "was closed"
         self._fence(job_id, status, error)
+        return self._collect(machine, job_id, layout.collector_number(name) + 1)
+
+    def _is_known(self, job_id: str) -> bool:
+        """Tell whether a job has its record; one that was removed too early is written again."""
+        if JobRequest.load(self._storage, job_id) is not None:
+            return True
+        marker = self._storage.get_json(layout.open_job_key(job_id))
+        if marker is None:
+            return False
+        logger.warning("The record of an open job was removed; it is written again", job_id=job_id)
+        with contextlib.suppress(ConflictError):
+            self._storage.put_json(layout.job_key(job_id), marker[0], if_none_match=True)
+        return True
+
+    def _collect(self, machine: str, job_id: str, number: int) -> str:
+        """Start a collecting execution of a job whose fence is up, or do without."""
         self._cancel_batches(job_id)
-        number = layout.collector_number(name) + 1
         if number > MOST_COLLECTORS:
             self._finish_without_collecting(job_id)
             return "finished without collecting"
         collector = layout.collector_name(job_id, number)
+        self._note_collector(job_id, number)
         start_execution(self._states, machine, collector, self._plan(job_id).to_json())
         logger.info("Collecting what was paid for", job_id=job_id, execution=collector)
         return f"collecting as {collector}"
+
+    def _last_collector(self, job_id: str) -> int:
+        """Return the number of the collecting execution started last; 0 when there is none.
+
+        Of a job that an older version of this code has begun to collect the number may be too
+        small; each look then finds one more.
+        """
+        found = self._storage.get_json(layout.WorkKeys(job_id).collector)
+        return int(found[0]["number"]) if found else 0
+
+    def _note_collector(self, job_id: str, number: int) -> None:
+        """Write down that a collecting execution is started now, unless a later one has been."""
+        key = layout.WorkKeys(job_id).collector
+        found = self._storage.get_json(key)
+        if found is not None and int(found[0]["number"]) >= number:
+            return
+        try:
+            self._storage.put_json(
+                key,
+                {"schema_version": 1, "number": number},
+                if_none_match=found is None,
+                if_match=found[1] if found else None,
+            )
+        except ConflictError:
+            # Written by another invocation that comes from the same end, or from a later one.
+            logger.info("Another invocation collects as well", job_id=job_id)
 
     def _fence(self, job_id: str, status: str, error: str) -> Stop:
         moment = timestamp(datetime.fromtimestamp(self._clock(), UTC))
@@ -285,10 +281,6 @@ class JobCloser:
             job_id=job_id,
             clock=self._clock,
         )
-
-
-class ReconcileError(Exception):
-    """Some open jobs could not be looked at; the others were."""
 
 
 def _execution_arn(machine: str, name: str) -> str:

@@ -27,7 +27,14 @@ from groq_batch.delivery import Delivery, OvertakenError
 from groq_batch.ends import End
 from groq_batch.errors import GroqApiError, NotFoundError, RateLimitedError
 from groq_batch.groq_api import GroqClient
-from groq_batch.jobs import JobRecord, JobRequest, ShardSummary, Stop, is_closed
+from groq_batch.jobs import (
+    JobRecord,
+    JobRequest,
+    ShardSummary,
+    Stop,
+    is_closed,
+    parse_timestamp,
+)
 from groq_batch.joining import join
 from groq_batch.observability import facts, logger
 from groq_batch.report_page.facts import Facts
@@ -42,6 +49,7 @@ from groq_batch.storage import (
     UnwritableObjectError,
 )
 from groq_batch.stragglers import unless_ended
+from groq_batch.submissions import CLOCK_MARGIN_SECONDS
 from groq_batch.submit import backoff_seconds
 from groq_batch.summaries import load_summaries
 
@@ -478,11 +486,12 @@ def _tidy_up(
     if not any(entry.stage for board in boards for entry in board.entries.values()):
         return done
     try:
-        batches = _batches_at_groq(client, storage, keys, boards)
+        doubts = any(board.has_doubts for board in boards) or storage.exists(keys.stopped)
+        batches = _batches_at_groq(client, storage, keys, boards, doubts=doubts)
         batches = [batch if batch.is_terminal else _cancelled(client, batch) for batch in batches]
         running = any(not batch.is_terminal for batch in batches)
         if settings.delete_groq_files:
-            files = _files_at_groq(client, boards, summaries, batches, keys.job)
+            files = _files_at_groq(client, boards, summaries, batches, keys.job, doubts=doubts)
             with ThreadPoolExecutor(max_workers=_DELETERS) as pool:
                 list(pool.map(client.delete_file, files))
     except GroqApiError as error:
@@ -502,12 +511,22 @@ def _tidy_up(
 
 
 def _batches_at_groq(
-    client: GroqClient, storage: Storage, keys: layout.WorkKeys, boards: list[Board]
+    client: GroqClient,
+    storage: Storage,
+    keys: layout.WorkKeys,
+    boards: list[Board],
+    *,
+    doubts: bool,
 ) -> list[Batch]:
     """Return the job's batches as last seen, and any that no record names.
 
-    Those can exist only where an outcome was unknown or the job was stopped; only then the whole
-    list is read.
+    Args:
+        client: The Groq API.
+        storage: The bucket.
+        keys: The job's keys.
+        boards: What is known of its attempts.
+        doubts: Whether there may be any, because an outcome was unknown or the job was stopped;
+            only then Groq is asked for the batches since the job's start.
     """
     batches = {
         entry.batch.id: entry.batch
@@ -515,8 +534,12 @@ def _batches_at_groq(
         for entry in board.entries.values()
         if entry.batch is not None
     }
-    if any(board.has_doubts for board in boards) or storage.exists(keys.stopped):
-        for batch in client.all_batches():
+    if doubts:
+        request = JobRequest.load(storage, keys.job)
+        since = None
+        if request is not None:
+            since = parse_timestamp(request.started_at).timestamp() - CLOCK_MARGIN_SECONDS
+        for batch in client.batches_since(since):
             if (batch.metadata or {}).get("job") == keys.job:
                 batches[batch.id] = batch
     return list(batches.values())
@@ -536,8 +559,14 @@ def _files_at_groq(
     summaries: list[ShardSummary],
     batches: list[Batch],
     job_id: str,
+    *,
+    doubts: bool,
 ) -> list[str]:
-    """Return the ids of the job's files: those recorded, and any of its name that is not."""
+    """Return the ids of the job's files: those recorded, and any of its name that is not.
+
+    ``doubts`` tells whether there may be any of the latter; only then all files of the account are
+    listed.
+    """
     recorded = [
         *(entry.file_id for board in boards for entry in board.entries.values()),
         *(file_id for summary in summaries for file_id in summary.file_ids),
@@ -545,5 +574,6 @@ def _files_at_groq(
         *(batch.error_file_id for batch in batches),
     ]
     prefix = layout.groq_file_prefix(job_id)
-    named = [file.id for file in client.list_files() if (file.filename or "").startswith(prefix)]
+    listed = client.list_files() if doubts else []
+    named = [file.id for file in listed if (file.filename or "").startswith(prefix)]
     return sorted({file_id for file_id in (*recorded, *named) if file_id is not None})

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import ipaddress
+import itertools
 import json
 import threading
 import time
@@ -39,6 +40,7 @@ from groq_batch.errors import (
     RequestRefusedError,
     UnknownOutcomeError,
 )
+from groq_batch.listing_order import NewestFirst
 from groq_batch.transport import HttpAnswer, HttpRequest, Transport
 from groq_batch.upload_body import MultipartBody, ReadableStream
 
@@ -48,6 +50,7 @@ USER_AGENT = f"groq-batch-on-aws/{__version__}"
 IDS_PER_CALL = 200
 """Batches that one list call may name."""
 
+_BATCHES_OF_A_PAGE = 100
 _TRIES = 3
 _LOOKERS = 8
 _LEAST_SECONDS_TO_ACT = 5.0
@@ -217,7 +220,7 @@ class GroqClient:
         """Return all files of the account."""
         # The API's documents know no pages of files. If there are any they are followed, but a
         # cursor that leads nowhere is no reason to fail.
-        items = self._items_of_pages("/files", strict=False)
+        items = itertools.chain.from_iterable(self._pages("/files", strict=False))
         return [file for item in items if (file := GroqFile.from_api(item)) is not None]
 
     def delete_file(self, file_id: str) -> None:
@@ -395,10 +398,35 @@ class GroqClient:
             UnknownOutcomeError: The pages go round in a circle, or cannot be followed to the end.
             GroqApiError: As its class says.
         """
-        for item in self._items_of_pages("/batches", strict=True):
-            batch = Batch.from_api(item)
-            if batch is not None:
-                yield batch
+        for page in self._batch_pages():
+            yield from page
+
+    def batches_since(self, moment: float | None) -> Iterator[Batch]:
+        """Yield every batch that was created since a moment, and older ones as they come.
+
+        A page is the last one that is asked for when it lies before the moment as a whole and all
+        batches so far came newest first: then no later page can have what is looked for. The list
+        is read to its end otherwise, as by ``all_batches``.
+
+        Args:
+            moment: In seconds since 1970; None for all batches.
+
+        Raises:
+            UnknownOutcomeError: The pages go round in a circle, or cannot be followed to the end.
+            GroqApiError: As its class says.
+        """
+        order = NewestFirst()
+        for page in self._batch_pages(limit=_BATCHES_OF_A_PAGE):
+            yield from page
+            dates = [batch.created_at for batch in page]
+            order.add(dates)
+            known = [date for date in dates if date is not None]
+            if moment is not None and known and order.is_shown and max(known) < moment:
+                return
+
+    def _batch_pages(self, *, limit: int | None = None) -> Iterator[list[Batch]]:
+        for items in self._pages("/batches", strict=True, limit=limit):
+            yield [batch for item in items if (batch := Batch.from_api(item)) is not None]
 
     def cancel_batch(self, batch_id: str) -> Batch:
         """Cancel a batch and return it; one that has ended already is returned as it is."""
@@ -415,21 +443,34 @@ class GroqClient:
 
     # -- pages -----------------------------------------------------------------------------------
 
-    def _items_of_pages(self, path: str, *, strict: bool) -> Iterator[Any]:
-        """Yield the items of a list, following its cursor.
+    def _pages(self, path: str, *, strict: bool, limit: int | None = None) -> Iterator[list[Any]]:
+        """Yield the pages of a list, following its cursor.
 
         Args:
             path: The list.
             strict: Whether pages that cannot be followed to the end are an error.
+            limit: How many entries a page should have. The API does not document it, so a server
+                may take no notice, refuse, or take it for the length of the whole list; then it is
+                left out, and the list begun anew.
         """
         until = self._until(self._timeouts.listing)
         cursor: str | None = None
         seen: set[str] = set()
         while True:
-            query = [("cursor", cursor)] if cursor else []
+            query = [("limit", str(limit))] if limit is not None else []
+            query += [("cursor", cursor)] if cursor else []
             call = self._call("GET", path, query=query, until=until)
-            items, cursor = self._answer(call, lambda data: read_page(data, strict=strict))
-            yield from items
+            try:
+                items, cursor = self._answer(call, lambda data: read_page(data, strict=strict))
+            except RequestRefusedError:
+                if limit is None:
+                    raise
+                limit = None
+                continue
+            yield items
+            if cursor is None and limit is not None and len(items) >= limit:
+                limit = None
+                continue
             if cursor is None:
                 return
             if cursor in seen:

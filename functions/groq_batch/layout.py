@@ -21,6 +21,12 @@ JOBS_PREFIX = "jobs/"
 WORK_PREFIX = "work/"
 OPEN_JOBS_PREFIX = "work/open/"
 
+SWEEP_KEY = "work/swept.json"
+"""How far the sweep of ``input/`` has come. Its loss costs time, no upload."""
+
+RECONCILER_KEY = "work/reconciled.json"
+"""Where the reconciler ran out of time; the next run goes on there."""
+
 PLAIN_ENDING = ".jsonl"
 GZIP_ENDING = ".jsonl.gz"
 RESERVED_FOLDERS = ("recurring/", "superseded/")
@@ -71,6 +77,14 @@ def firing_job_id(*, bucket: str, key: str, fired_at: str) -> str:
     The version plays no part in it, so that the same scheduled time delivered twice is one job.
     """
     return job_id(bucket=bucket, key=key, identity=f"fired\0{fired_at}")
+
+
+def is_job_id(name: str) -> bool:
+    """Tell whether a name has the form of a job's; executions started by hand rarely have it."""
+    return len(name) <= MAX_JOB_ID_LENGTH and _JOB_ID.fullmatch(name) is not None
+
+
+_JOB_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?-[0-9a-f]{20}")
 
 
 def job_id_of_execution(name: str) -> str:
@@ -245,6 +259,11 @@ class WorkKeys:
     def end(self) -> str:
         """The final report, decided before it stands where it belongs."""
         return f"{self.prefix}end.json"
+
+    @property
+    def collector(self) -> str:
+        """Which collecting execution of the job was started last; written before its start."""
+        return f"{self.prefix}collector.json"
 
     @property
     def closed(self) -> str:

@@ -3,15 +3,20 @@
 The permanent record at ``jobs/<job_id>`` is written before the execution is started. A crash
 between the two is healed by whoever comes by next: starting an execution of the same name again is
 harmless, and it is only done while the job is still open.
+
+A firing of the schedule may start any number of jobs. Its files below ``recurring/`` come first, so
+that they do not depend on how many uploads there are to sweep.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +24,7 @@ from groq_batch import layout, metrics
 from groq_batch.jobs import JobRequest, timestamp
 from groq_batch.observability import logger
 from groq_batch.storage import ConflictError, ObjectVersion, Storage, UnreadableObjectError
+from groq_batch.sweep import Standing, Sweep
 
 STARTED = "started"
 EXISTS = "exists"
@@ -27,7 +33,11 @@ _MESSAGES = {
     STARTED: "The job was started; its report says how it goes.",
     EXISTS: 'This upload has a job already; add "again": true to run it once more.',
 }
-_STARTERS = 8
+_STARTERS = 16
+_STARTED_TOGETHER = 1000
+_MOST_LISTED_BYTES = 200_000
+"""Of the jobs in an answer; Lambda passes on no more than 256 KB of an asynchronous one."""
+
 _PLACEHOLDER = "<aws."
 _UNVERSIONED = "null"
 
@@ -59,6 +69,27 @@ class StartedJob:
         return asdict(self)
 
 
+@dataclass(slots=True)
+class StartedJobs:
+    """The jobs that an event has started, now or before.
+
+    Attributes:
+        total: How many there are.
+        jobs: The first of them, as many as an answer of the function may hold.
+    """
+
+    total: int = 0
+    jobs: list[StartedJob] = field(default_factory=list)
+    _room: int = _MOST_LISTED_BYTES
+
+    def add(self, job: StartedJob) -> None:
+        """Count a job, and keep it if there is room."""
+        self.total += 1
+        self._room -= len(json.dumps(job.to_json())) if self._room > 0 else 0
+        if self._room > 0:
+            self.jobs.append(job)
+
+
 class JobStarter:
     """Starts jobs of one bucket."""
 
@@ -69,18 +100,29 @@ class JobStarter:
         states: Any,
         state_machine_arn: str,
         invocation: str,
+        time_left: Callable[[], float] = lambda: math.inf,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Start jobs with the Step Functions client ``states``; ``invocation`` names the caller."""
+        """Start jobs with the Step Functions client ``states``.
+
+        Args:
+            storage: The bucket.
+            states: The boto3 client of Step Functions.
+            state_machine_arn: The state machine.
+            invocation: Names the caller.
+            time_left: Tells how many seconds the invocation has left.
+            clock: Seconds since 1970.
+        """
         self._storage = storage
         self._states = states
         self._machine = state_machine_arn
         self._invocation = invocation
+        self._time_left = time_left
         self._clock = clock
 
     # -- triggers --------------------------------------------------------------------------------
 
-    def handle(self, event: Mapping[str, Any]) -> list[StartedJob]:
+    def handle(self, event: Mapping[str, Any]) -> StartedJobs:
         """Start what an event asks for.
 
         Args:
@@ -90,12 +132,17 @@ class JobStarter:
         Raises:
             InvocationError: The event is none of these, or its object does not exist.
         """
-        if event.get("detail-type") == "Object Created":
-            return self._on_upload(event["detail"])
         if event.get("trigger") == "schedule":
             return self._on_schedule(str(event.get("scheduled_time", "")))
+        started = StartedJobs()
+        if event.get("detail-type") == "Object Created":
+            job = self._on_upload(event["detail"])
+            if job is not None:
+                started.add(job)
+            return started
         if isinstance(event.get("key"), str):
-            return [self._by_hand(event["key"], again=event.get("again") is True)]
+            started.add(self._by_hand(event["key"], again=event.get("again") is True))
+            return started
         raise InvocationError(
             'This function takes {"key": "input/…"} (with "again": true to run an upload once '
             'more), {"key": "recurring/…"}, or {"trigger": "schedule"}; found the fields '
@@ -103,19 +150,19 @@ class JobStarter:
             + "."
         )
 
-    def _on_upload(self, detail: Mapping[str, Any]) -> list[StartedJob]:
+    def _on_upload(self, detail: Mapping[str, Any]) -> StartedJob | None:
         bucket, key = detail["bucket"]["name"], detail["object"]["key"]
         if bucket != self._storage.bucket:
             raise InvocationError(f"The event is of bucket {bucket}, not {self._storage.bucket}.")
         version_id = detail["object"].get("version-id")
         if not self._is_for_upload_trigger(key, version_id):
-            return []
+            return None
         if version_id is None:
             version_id = self._version_of_event(key, str(detail["object"].get("etag", "")))
         if version_id is None:
             logger.info("The uploaded object is gone, or all its versions have jobs", key=key)
-            return []
-        return [self._start(self._upload_request(key, version_id))]
+            return None
+        return self._start(self._upload_request(key, version_id))
 
     def _is_for_upload_trigger(self, key: str, version_id: str | None) -> bool:
         """Tell whether an upload starts a job by itself.
@@ -143,19 +190,33 @@ class JobStarter:
                 return version.version_id
         return None
 
-    def _on_schedule(self, scheduled_time: str) -> list[StartedJob]:
+    def _on_schedule(self, scheduled_time: str) -> StartedJobs:
         fired_at = layout.format_fired_at(self._scheduled_moment(scheduled_time))
-        known = {item.key for item in self._storage.objects(layout.JOBS_PREFIX)}
-        requests = [
-            request
-            for request in self._sweep_requests(fired_at)
-            if layout.job_key(request.job_id) not in known
-        ]
+        now = self._clock()
         with ThreadPoolExecutor(max_workers=_STARTERS) as pool:
-            starts = [pool.submit(self._start, request) for request in requests]
-        # All of them have been tried; one that failed is reported, and healed by the next sweep.
-        logger.info("Swept the uploads", fired_at=fired_at, found=len(starts))
-        return [start.result() for start in starts]
+            firing = _Firing(pool, self._start_if_unknown)
+            firing.start_all(self._recurring_requests(fired_at))
+            sweep = Sweep(
+                self._storage,
+                start_missing=lambda uploads: firing.start_all(
+                    self._upload_request(upload.key, upload.version_id) for upload in uploads
+                ),
+                time_left=self._time_left,
+                now=now,
+            )
+            is_complete = sweep.run()
+        end = "Swept the uploads" if is_complete else "Swept a part; the next firing goes on there"
+        logger.info(
+            end,
+            fired_at=fired_at,
+            found=firing.started.total,
+            listed=sweep.listed,
+            asked=sweep.asked,
+        )
+        if firing.failure is not None:
+            # All others have been tried; this one is counted, and healed by the next sweep.
+            raise firing.failure
+        return firing.started
 
     def _scheduled_moment(self, text: str) -> datetime:
         """Return the planned time of a firing.
@@ -174,12 +235,9 @@ class JobStarter:
             ) from None
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
-    def _sweep_requests(self, fired_at: str) -> Iterator[JobRequest]:
-        """Yield a request for every upload and, of this firing, for every recurring file."""
-        for version in _standing(self._storage.versions(layout.INPUT_PREFIX)):
-            if not layout.is_folder_marker(version.key, version.size):
-                yield self._upload_request(version.key, version.version_id)
-        for version in _standing(self._storage.versions(layout.RECURRING_PREFIX)):
+    def _recurring_requests(self, fired_at: str) -> Iterator[JobRequest]:
+        """Yield a request for each recurring file of a firing, and for misnamed ones."""
+        for version in Standing().of(self._storage.versions(layout.RECURRING_PREFIX)):
             is_marker = layout.is_folder_marker(version.key, version.size)
             if is_marker or not version.is_latest:
                 continue
@@ -242,6 +300,52 @@ class JobStarter:
 
     def _start(self, request: JobRequest) -> StartedJob:
         return start_job(self._storage, self._states, self._machine, request)
+
+    def _start_if_unknown(self, request: JobRequest) -> StartedJob | None:
+        if self._storage.exists(layout.job_key(request.job_id)):
+            return None
+        return self._start(request)
+
+
+class _Firing:
+    """The jobs of one firing, started by several threads.
+
+    Attributes:
+        started: What was started so far.
+        failure: Why a job could not be started, the first time; None when all could.
+    """
+
+    def __init__(
+        self, pool: ThreadPoolExecutor, start: Callable[[JobRequest], StartedJob | None]
+    ) -> None:
+        self.started = StartedJobs()
+        self.failure: Exception | None = None
+        self._pool = pool
+        self._start = start
+
+    def start_all(self, requests: Iterable[JobRequest]) -> bool:
+        """Start jobs and wait until that is done; tells whether all could be started."""
+        waiting = iter(requests)
+        is_well = True
+        while group := list(itertools.islice(waiting, _STARTED_TOGETHER)):
+            is_well &= self._start_group(group)
+        return is_well
+
+    def _start_group(self, group: Sequence[JobRequest]) -> bool:
+        is_well = True
+        starts = [self._pool.submit(self._start, request) for request in group]
+        for request, start in zip(group, starts, strict=True):
+            try:
+                job = start.result()
+            except Exception as error:  # noqa: BLE001
+                # One must not hold up the others. It is raised when all have been tried.
+                logger.warning("A job could not be started", job_id=request.job_id, exc_info=True)
+                self.failure = self.failure or error
+                is_well = False
+            else:
+                if job is not None:
+                    self.started.add(job)
+        return is_well
 
 
 def start_job(
@@ -311,13 +415,3 @@ def start_execution(
     except states.exceptions.ExecutionAlreadyExists:
         return False
     return True
-
-
-def _standing(versions: Iterable[ObjectVersion]) -> Iterator[ObjectVersion]:
-    """Yield the versions of keys that have not been deleted."""
-    key, deleted = None, False
-    for version in versions:
-        if version.key != key:
-            key, deleted = version.key, version.is_delete_marker
-        if not deleted and not version.is_delete_marker:
-            yield version

@@ -36,7 +36,7 @@ from groq_batch.options import window_hours
 from groq_batch.reports import running_report
 from groq_batch.storage import Storage
 from groq_batch.submissions import Stage
-from groq_batch.submit import error_json
+from groq_batch.submit import backoff_seconds, error_json
 
 GRACE_SECONDS = 24 * 3600
 """How long after the end of the last window a job waits for an API that does not answer."""
@@ -205,9 +205,12 @@ class _Check:
             board.outage = error_json(error) if is_account else None
             if not is_account:
                 board.silence = _silence(error)
-            if isinstance(error, RateLimitedError) and error.retry_after_seconds:
-                self.not_before = min(int(error.retry_after_seconds) + 1, _LONGEST_PAUSE_SECONDS)
+            if isinstance(error, RateLimitedError):
+                pause = error.retry_after_seconds or backoff_seconds(board.rate_limits)
+                self.not_before = min(int(pause) + 1, _LONGEST_PAUSE_SECONDS)
+                board.rate_limits += 1
             return
+        board.rate_limits = 0
         for batch_id, batch in found.batches.items():
             if batch_id in pending:
                 pending[batch_id].batch = batch

@@ -7,6 +7,7 @@ Every decision that two invocations might make at once goes through a conditiona
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -36,6 +37,7 @@ _VERSION_GONE_CODES = {"405", "MethodNotAllowed"}
 _DENIED_CODES = {"403", "AccessDenied"}
 _BROKEN_STREAM = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
 _STREAM_TRIES = 4
+_BAD_REQUEST = 400
 _PASSING_CODES = {"ExpiredToken", "RequestTimeout", "RequestTimeTooSkewed", "ThrottlingException"}
 _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 """Characters that keys may hold and XML 1.0, in which DeleteObjects names them, may not
@@ -61,12 +63,20 @@ class UnwritableObjectError(Exception):
     """S3 refuses to have the object written or removed (403: a policy, a lock, a key of KMS)."""
 
 
+class LostPositionError(Exception):
+    """A listing cannot go on where an earlier one ended; begin it anew."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """One object of a listing. ``size`` is in bytes."""
+    """One object of a listing.
+
+    ``size`` is in bytes, ``modified_at`` in seconds since 1970, 0 where it was not asked for.
+    """
 
     key: str
     size: int
+    modified_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +94,25 @@ class ObjectVersion:
     etag: str
     size: int
     modified_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ListingPosition:
+    """Where a listing of versions goes on, as S3 names it; a key can have many pages of them."""
+
+    key: str
+    version_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionPage:
+    """What one call lists: versions by key, the newest of a key first.
+
+    ``following`` is where the next page begins, None on the last.
+    """
+
+    versions: list[ObjectVersion]
+    following: ListingPosition | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +309,9 @@ class Storage:
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
         for page in pages:
             for entry in page.get("Contents", []):
-                yield StoredObject(entry["Key"], int(entry["Size"]))
+                yield StoredObject(
+                    entry["Key"], int(entry["Size"]), entry["LastModified"].timestamp()
+                )
 
     def folders(self, prefix: str) -> list[str]:
         """Return the names of the folders directly below a prefix."""
@@ -299,25 +330,37 @@ class Storage:
         The order within a key is the order of the uploads' completion, which dates cannot give: a
         multipart upload is dated by its beginning.
         """
-        pages = self.s3.get_paginator("list_object_versions").paginate(
-            Bucket=self.bucket, Prefix=prefix
+        for page in self.version_pages(prefix):
+            yield from page.versions
+
+    def version_pages(
+        self, prefix: str, after: ListingPosition | None = None
+    ) -> Iterator[VersionPage]:
+        """Yield the versions below a prefix by pages of 1,000, each of which costs a call.
+
+        Args:
+            prefix: What the keys begin with.
+            after: Where to go on, as an earlier page says; None for the beginning.
+
+        Raises:
+            LostPositionError: S3 does not take ``after``.
+        """
+        position = {} if after is None else {"KeyMarker": after.key}
+        if after is not None and after.version_id is not None:
+            position["VersionIdMarker"] = after.version_id
+        pages = iter(
+            self.s3.get_paginator("list_object_versions").paginate(
+                Bucket=self.bucket, Prefix=prefix, **position
+            )
         )
-        for page in pages:
-            entries = [(entry, False) for entry in page.get("Versions", [])]
-            entries += [(entry, True) for entry in page.get("DeleteMarkers", [])]
-            # Versions and markers come in two lists, each in order. The latest of a key comes first
-            # in its own list; a marker below the top of a key decides nothing here.
-            entries.sort(key=lambda pair: (pair[0]["Key"].encode(), not pair[0]["IsLatest"]))
-            for entry, is_marker in entries:
-                yield ObjectVersion(
-                    key=entry["Key"],
-                    version_id=entry["VersionId"],
-                    is_latest=bool(entry["IsLatest"]),
-                    is_delete_marker=is_marker,
-                    etag=str(entry.get("ETag", "")).strip('"'),
-                    size=int(entry.get("Size", 0)),
-                    modified_at=entry["LastModified"].timestamp(),
-                )
+        try:
+            first = next(pages)
+        except ClientError as error:
+            if after is not None and _status(error) == _BAD_REQUEST:
+                raise LostPositionError(after.key) from error
+            raise
+        for page in itertools.chain([first], pages):
+            yield _version_page(page)
 
     # -- large objects ---------------------------------------------------------------------------
 
@@ -658,6 +701,31 @@ class _PieceReader(io.RawIOBase):
         return count
 
 
+def _version_page(page: Mapping[str, Any]) -> VersionPage:
+    """Return a page of versions as S3 lists it, versions and delete markers together."""
+    entries = [(entry, False) for entry in page.get("Versions", [])]
+    entries += [(entry, True) for entry in page.get("DeleteMarkers", [])]
+    # Versions and markers come in two lists, each in order. The latest of a key comes first in its
+    # own list; a marker below the top of a key decides nothing here.
+    entries.sort(key=lambda pair: (pair[0]["Key"].encode(), not pair[0]["IsLatest"]))
+    versions = [
+        ObjectVersion(
+            key=entry["Key"],
+            version_id=entry["VersionId"],
+            is_latest=bool(entry["IsLatest"]),
+            is_delete_marker=is_marker,
+            etag=str(entry.get("ETag", "")).strip('"'),
+            size=int(entry.get("Size", 0)),
+            modified_at=entry["LastModified"].timestamp(),
+        )
+        for entry, is_marker in entries
+    ]
+    following = None
+    if page.get("IsTruncated") and "NextKeyMarker" in page:
+        following = ListingPosition(page["NextKeyMarker"], page.get("NextVersionIdMarker"))
+    return VersionPage(versions, following)
+
+
 def _skip(body: Any, count: int) -> None:
     while count and (piece := body.read(min(count, READ_BYTES))):
         count -= len(piece)
@@ -671,8 +739,11 @@ def _condition(*, if_none_match: bool, if_match: str | None) -> dict[str, str]:
 
 def _is_refused(error: ClientError) -> bool:
     """Tell whether S3 refuses an object for good: 403, and 400 for keys that it was not given."""
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    return status in (400, 403) and _code(error) not in _PASSING_CODES
+    return _status(error) in (_BAD_REQUEST, 403) and _code(error) not in _PASSING_CODES
+
+
+def _status(error: ClientError) -> int | None:
+    return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
 
 
 def _code(error: ClientError) -> str:

@@ -30,6 +30,10 @@ QUARANTINE_SECONDS = 60.0
 key, and a batch that it accepted may show late in its list."""
 
 
+CLOCK_MARGIN_SECONDS = 3600.0
+"""How much earlier than by this side's clock Groq may date what was created."""
+
+
 class LeaseLostError(Exception):
     """Another invocation has taken over; the loser must not act any further."""
 
@@ -63,7 +67,10 @@ class Submission:
         requests: Request lines in that file; None when not counted by this record's writers.
         batch: The batch as last seen by the submission.
         error: The last error met, as code and sentence.
-        doubtful: Whether an outcome was ever unknown, so that Groq may hold more than is recorded.
+        doubtful: Whether an outcome was ever unknown, or a file was given up, so that Groq may hold
+            more than is recorded.
+        begun_at: When the record was first written, before anything was sent; None in records of
+            older versions.
     """
 
     stage: Stage
@@ -75,6 +82,7 @@ class Submission:
     batch: Batch | None = None
     error: dict[str, Any] | None = None
     doubtful: bool = False
+    begun_at: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON data."""
@@ -96,6 +104,7 @@ class Submission:
             batch=Batch.from_json(data["batch"]) if data["batch"] else None,
             error=data["error"],
             doubtful=data["doubtful"],
+            begun_at=data.get("begun_at"),
         )
 
     @classmethod
@@ -151,7 +160,9 @@ class HeldSubmission:
         """
         now = clock()
         if found is None:
-            record = Submission(stage=Stage.CLAIMED, owner=owner, lease_until=now + LEASE_SECONDS)
+            record = Submission(
+                stage=Stage.CLAIMED, owner=owner, lease_until=now + LEASE_SECONDS, begun_at=now
+            )
             etag = _write(storage, key, record, if_match=None)
         else:
             before, before_etag = found
@@ -212,6 +223,9 @@ class HeldSubmission:
             raise LeaseLostError(self._key)
         renewed = {"lease_until": self._clock() + LEASE_SECONDS}
         record = replace(self.record, **{**renewed, **changes})
+        if self.record.file_id is not None and record.file_id is None:
+            # The file that is given up may be at Groq all the same.
+            record = replace(record, doubtful=True)
         try:
             self._etag = _write(self._storage, self._key, record, if_match=self._etag)
         except ConflictError:

@@ -32,6 +32,7 @@ from groq_batch.observability import facts, logger
 from groq_batch.storage import ConflictError, Storage
 from groq_batch.stragglers import unless_ended
 from groq_batch.submissions import (
+    CLOCK_MARGIN_SECONDS,
     QUARANTINE_SECONDS,
     HeldSubmission,
     LeaseLostError,
@@ -238,12 +239,17 @@ class _Step:
         return False
 
     def _first_batch(self) -> Batch | None:
-        """Return the oldest batch of this shard attempt in the whole list."""
+        """Return the oldest batch of this shard attempt in the list, as far back as it can be.
+
+        None was created before this shard attempt's record was.
+        """
         metadata = layout.batch_metadata(self.keys.job, self.attempt, self.number)
         file_id = self.held.record.file_id
+        begun_at = self.held.record.begun_at
+        since = None if begun_at is None else begun_at - CLOCK_MARGIN_SECONDS
         candidates = [
             batch
-            for batch in self.client.all_batches()
+            for batch in self.client.batches_since(since)
             if metadata.items() <= (batch.metadata or {}).items()
             or (file_id is not None and batch.input_file_id == file_id)
         ]

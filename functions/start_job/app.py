@@ -10,9 +10,6 @@ from groq_batch import bootstrap, given_bucket
 from groq_batch.observability import logger
 from groq_batch.start import JobStarter
 
-MOST_LISTED_JOBS = 1000
-"""Jobs that an answer lists: one that is longer than 6 MB makes Lambda fail the whole call."""
-
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
@@ -29,8 +26,9 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         states=bootstrap.states(),
         state_machine_arn=settings.state_machine_arn or "",
         invocation=context.aws_request_id,
+        time_left=lambda: context.get_remaining_time_in_millis() / 1000,
     )
-    jobs = starter.handle(event)
+    started = starter.handle(event)
     if "key" in event:
-        return jobs[0].to_json()
-    return {"total": len(jobs), "jobs": [job.to_json() for job in jobs[:MOST_LISTED_JOBS]]}
+        return started.jobs[0].to_json()
+    return {"total": started.total, "jobs": [job.to_json() for job in started.jobs]}

@@ -377,8 +377,7 @@ class FakeS3:
         ]
         start = 0
         if KeyMarker is not None:
-            places = [(key, version.version_id) for key, version, _ in entries]
-            start = places.index((KeyMarker, VersionIdMarker or "")) + 1
+            start = self._place_after("ListObjectVersions", entries, KeyMarker, VersionIdMarker)
         page, rest = entries[start : start + self.page_size], entries[start + self.page_size :]
         answer: dict[str, Any] = {
             "Name": self.bucket,
@@ -404,6 +403,22 @@ class FakeS3:
             answer["NextKeyMarker"] = page[-1][0]
             answer["NextVersionIdMarker"] = page[-1][1].version_id
         return _answer(answer)
+
+    @staticmethod
+    def _place_after(
+        operation: str,
+        entries: Sequence[tuple[str, _Version, bool]],
+        key: str,
+        version_id: str | None,
+    ) -> int:
+        """Return where a listing goes on: behind a version, or behind all versions of a key."""
+        if version_id is None:
+            return sum(one.encode() <= key.encode() for one, _, _ in entries)
+        places = [(one, version.version_id) for one, version, _ in entries]
+        if (key, version_id) not in places:
+            # What S3 does with a version that is gone is not documented; this is the worst.
+            _fail(operation, 400, "InvalidArgument", "Invalid version id specified")
+        return places.index((key, version_id)) + 1
 
     # -- multipart uploads -----------------------------------------------------------------------
 

@@ -96,6 +96,9 @@ def test_memory_and_disk(stack: Stack):
     # A whole processor (1,769 MB) for those that read every byte of a job.
     for name in ("PrepareInputFunction", "DownloadResultsFunction", "FinishJobFunction"):
         assert memory[name] >= 1769
+    # The lists of a million uploads, and of ten thousand open jobs, are work for the processor too.
+    for name in ("StartJobFunction", "CancelJobFunction"):
+        assert memory[name] >= 1769
     assert min(memory.values()) >= 512
     disks = {
         name: properties["EphemeralStorage"]["Size"]

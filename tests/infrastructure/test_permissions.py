@@ -18,15 +18,16 @@ INPUTS = {layout.INPUT_PREFIX, layout.RECURRING_PREFIX}
 OUTPUTS = {layout.OUTPUT_PREFIX, layout.FAILED_PREFIX, layout.INVALID_PREFIX}
 JOBS, WORK, REPORTS = {layout.JOBS_PREFIX}, {layout.WORK_PREFIX}, {layout.REPORTS_PREFIX}
 OPEN_JOBS = {layout.OPEN_JOBS_PREFIX}
+SWEEP = {layout.SWEEP_KEY}
 HALT = {"work/*/halt.json"}
 BULK = set(layout.WorkKeys("*").bulk)
 
 S3_GRANTS: dict[str, dict[str, set[str]]] = {
     "StartJobFunction": {
         "ListBucketVersions": INPUTS,
-        "ListBucket": JOBS | OPEN_JOBS,
-        "GetObject": JOBS | OPEN_JOBS,
-        "PutObject": JOBS | OPEN_JOBS,
+        "ListBucket": JOBS | OPEN_JOBS | SWEEP,
+        "GetObject": JOBS | OPEN_JOBS | SWEEP,
+        "PutObject": JOBS | OPEN_JOBS | SWEEP,
     },
     "PrepareInputFunction": {
         "ListBucketVersions": INPUTS,
@@ -115,6 +116,7 @@ OTHER_GRANTS: dict[str, set[tuple[str, str]]] = {
         ("events:PutEvents", BUS),
         ("states:StartExecution", "<BatchJob>"),
         ("states:DescribeExecution", f"{EXECUTIONS}:*"),
+        ("states:ListExecutions", "<BatchJob>"),
         ("sqs:SendMessage", "<DeadLetterQueue.Arn>"),
     },
     "BatchJob": {
@@ -140,7 +142,7 @@ OTHER_GRANTS: dict[str, set[tuple[str, str]]] = {
 @pytest.mark.parametrize("name", S3_GRANTS)
 def test_grants_on_the_bucket(stack: Stack, name: str):
     expected = {
-        (f"s3:{action}", f"<Bucket.Arn>/{prefix}" + ("" if prefix in HALT else "*"))
+        (f"s3:{action}", f"<Bucket.Arn>/{prefix}" + ("" if prefix in HALT | SWEEP else "*"))
         for action, prefixes in S3_GRANTS[name].items()
         for prefix in prefixes
     }

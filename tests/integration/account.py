@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cache
 from typing import Any
 
@@ -118,6 +119,9 @@ class AwsCall:
             name = given["executionArn"].rsplit(":", 1)[-1]
             resource = f"{arn.format('states')}execution:<BatchJob.Name>:{name}"
             yield "states:DescribeExecution", resource, {}
+        elif self.operation == "ListExecutions":
+            assert given["stateMachineArn"] == MACHINE
+            yield "states:ListExecutions", "<BatchJob>", {}
         elif self.operation == "GetSecretValue":
             resource = f"{arn.format('secretsmanager')}secret:{given['SecretId']}-a1B2c3"
             yield "secretsmanager:GetSecretValue", resource, {}
@@ -200,6 +204,12 @@ class Account:
         """Return a JSON object."""
         value: dict[str, Any] = json.loads(self.read(key))
         return value
+
+    def age(self, key: str, seconds: float) -> None:
+        """Make an object older than it is, which S3 has no call for."""
+        stored_key = s3_backends[ACCOUNT]["aws"].get_object(BUCKET, key)
+        assert stored_key is not None
+        stored_key.last_modified -= timedelta(seconds=seconds)
 
     # -- executions ------------------------------------------------------------------------------
 

@@ -33,7 +33,7 @@ def test_bucket_set_up_as_told_is_used_like_the_stacks_own(made: Account):
     assert made.invoke("start_job", stored("manual"))["status"] == "started"
     assert made.count("GetBucketVersioning") == 1
     assert made.invoke("cancel_job", stored("reconcile")) == {
-        "jobs": dict.fromkeys(made.executions(), "is fresh")
+        "jobs": dict.fromkeys(made.executions(), "is RUNNING")
     }
     assert made.count("GetBucketVersioning", "GetBucketNotificationConfiguration") == 2
 

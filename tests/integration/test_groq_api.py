@@ -1005,6 +1005,99 @@ def test_pages_that_go_round() -> None:
     assert [found.id for found in files] == ["file_1"] * 3
 
 
+def dated(*dates: int | None, cursor: str | None = None) -> dict[str, Any]:
+    return page(
+        *(batch_json(f"b-{number}", created_at=date) for number, date in enumerate(dates)),
+        cursor=cursor,
+    )
+
+
+def pages_read(*pages: dict[str, Any], since: float | None) -> int:
+    """Return how many pages are asked for when these are the answers."""
+    with RawServer(*(http(200, one) for one in pages)) as server:
+        list(make_client(server.url).batches_since(since))
+    return server.connections
+
+
+def test_batches_since_a_moment_are_read_up_to_the_first_page_before_it() -> None:
+    pages = [dated(90, 80, cursor="c-1"), dated(70, 60, cursor="c-2"), dated(50, 40)]
+    assert pages_read(*pages, since=65) == 3
+    assert pages_read(*pages, since=75) == 2
+    assert pages_read(*pages, since=95) == 1
+    # A batch of that very second may be the one.
+    assert pages_read(*pages, since=70) == 3
+    assert pages_read(*pages, since=None) == 3
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        dated(40, 50, cursor="c-1"),  # Oldest first.
+        dated(50, 50, cursor="c-1"),  # Of one second, which shows no order.
+        dated(50, cursor="c-1"),
+        dated(50, None, 40, cursor="c-1"),
+        dated(cursor="c-1"),
+        page({"id": "a"}, {"id": "b"}, cursor="c-1"),
+    ],
+    ids=["oldest first", "one second", "one batch", "a date missing", "empty", "no dates"],
+)
+def test_batches_in_an_order_that_is_not_shown_are_read_to_the_end(first: dict[str, Any]) -> None:
+    assert pages_read(first, dated(90, 80), since=85) == 2
+
+
+def test_order_that_breaks_later_is_believed_no_more() -> None:
+    pages = [dated(90, 80, cursor="c-1"), dated(85, 40, cursor="c-2"), dated(30, cursor="c-3")]
+    assert pages_read(*pages, dated(95), since=88) == 4
+
+
+def test_large_pages_are_asked_for() -> None:
+    first, second = page(batch_json("a"), cursor="c-1"), page(batch_json("b"))
+    with RawServer(http(200, first), http(200, second)) as server:
+        found = [batch.id for batch in make_client(server.url).batches_since(None)]
+    assert found == ["a", "b"]
+    assert server.heads[0].startswith(b"GET /openai/v1/batches?limit=100 HTTP/1.1")
+    assert server.heads[1].startswith(b"GET /openai/v1/batches?limit=100&cursor=c-1 HTTP/1.1")
+
+
+@pytest.mark.parametrize("status", [400, 404, 422])
+@pytest.mark.parametrize("refused", [0, 1])
+def test_a_limit_that_is_refused_is_left_out(status: int, refused: int) -> None:
+    """The API's reference does not have it."""
+    answers = [http(200, page(batch_json("a"), cursor="c-1")), http(200, page(batch_json("b")))]
+    answers.insert(refused, http(status, {"error": {"message": "unknown parameter: limit"}}))
+    with RawServer(*answers) as server:
+        found = [batch.id for batch in make_client(server.url).batches_since(None)]
+    assert found == ["a", "b"]
+    asked = [b"limit" in head for head in server.heads]
+    assert asked == [True] * (refused + 1) + [False] * (2 - refused)
+
+
+def test_a_list_that_cannot_be_read_without_a_limit_either_is_an_error() -> None:
+    refusal = http(400, {"error": {"message": "no"}})
+    with RawServer(refusal, refusal) as server:
+        error = failure(lambda: list(make_client(server.url).batches_since(None)))
+    assert type(error) is RequestRefusedError
+    assert server.connections == 2
+
+
+def test_a_limit_that_cuts_the_list_off_does_not_hide_what_is_behind_it() -> None:
+    """A full page that says it is the last may be that of a server with other ideas of a limit."""
+    cut = page(*(batch_json(f"b-{number}") for number in range(100)))
+    whole = [http(200, cut | {"paging": {"next_cursor": "c-1"}}), http(200, page(batch_json("z")))]
+    with RawServer(http(200, cut), *whole) as server:
+        found = {batch.id for batch in make_client(server.url).batches_since(None)}
+    assert "z" in found
+    assert [b"limit" in head for head in server.heads] == [True, False, False]
+
+
+def test_an_account_with_many_batches_is_read_as_far_as_it_matters() -> None:
+    old = [
+        dated(*range(10_000 - 20 * number, 9_980 - 20 * number, -1), cursor=f"c-{number}")
+        for number in range(400)
+    ]
+    assert pages_read(dated(20_001, 20_000, cursor="c"), *old, since=19_000) == 2
+
+
 def test_an_error_in_the_middle_of_a_list(simulator: GroqSimulator, client: GroqClient) -> None:
     simulator.control.add_foreign_batches(50)
     simulator.control.add_fault("list", skip=1, status=429, times=None)

@@ -474,6 +474,33 @@ def test_late_event_of_an_execution_that_runs_again_is_ignored(pipeline: Pipelin
     assert list(pipeline.account.executions()) == [JOB]
 
 
+# -- firings of any size -------------------------------------------------------------------------
+
+
+def test_firing_takes_its_time_from_lambda(
+    pipeline: Pipeline, lambda_context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.account.upload(KEY, REQUESTS)
+    pipeline.account.upload("recurring/daily.jsonl", REQUESTS)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(lambda_context), "get_remaining_time_in_millis", lambda _: 20_000)
+        answer = pipeline.invoke("start_job", stored("schedule"))
+    assert [job["input"] for job in answer["jobs"]] == [f"s3://{BUCKET}/recurring/daily.jsonl"]
+    answer = pipeline.invoke("start_job", stored("schedule"))
+    assert [job["input"] for job in answer["jobs"]] == [f"s3://{BUCKET}/{KEY}"]
+
+
+def test_answer_of_a_firing_counts_all_jobs_and_lists_what_lambda_passes_on(
+    pipeline: Pipeline,
+) -> None:
+    for number in range(120):
+        pipeline.account.upload(f"input/{number:03d}/{'x' * 800}.jsonl", REQUESTS)
+    answer = pipeline.invoke("start_job", stored("schedule"))
+    assert answer["total"] == 120
+    assert 0 < len(answer["jobs"]) < 120
+    assert len(json.dumps(answer)) < 256 * 1024
+
+
 # -- what the machine passes on ------------------------------------------------------------------
 
 
@@ -701,6 +728,7 @@ def test_metrics_of_open_jobs(
 ) -> None:
     pipeline.simulator.control.configure(batch_seconds=600.0)
     pipeline.begin(age_seconds=hours * 3600)
+    pipeline.account.age(layout.open_job_key(JOB), hours * 3600)
     pipeline.prepare()
     pipeline.invoke("cancel_job", stored("reconcile"))
     sums = published(metric_lines(capsys))
@@ -718,6 +746,7 @@ def test_window_of_the_upload_decides_when_its_job_is_overdue(
     for key in (layout.job_key(JOB), layout.open_job_key(JOB)):
         body = json.dumps(record | {"version_id": version})
         pipeline.account.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+    pipeline.account.age(layout.open_job_key(JOB), 30 * 3600)
     pipeline.prepare()
     pipeline.invoke("cancel_job", stored("reconcile"))
     assert published(metric_lines(capsys))["JobsOverdue"] == 0

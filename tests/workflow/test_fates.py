@@ -176,7 +176,7 @@ def long_job(world: World) -> Upload:
     world.simulator.add_rule("capacity_exhausted", match={"custom_id": "r1"}, times=1)
     world.simulator.add_fault("upload", status=429, headers={"Retry-After": "7"}, times=1)
     world.simulator.add_fault("content", status=503, times=9)
-    world.simulator.add_fault("files_list", status=503, times=9)
+    world.simulator.add_fault("file_delete", status=503, times=9)
     return put(world, "input/a.jsonl", good_lines(5))
 
 
