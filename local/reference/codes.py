@@ -263,7 +263,7 @@ ROWS = (
 
 READ_ROWS = (
     Code("no_response", "The API's row has neither a response nor an error. Tried again."),
-    Code("no_body", "The API's response has a good status and nothing in it. Tried again."),
+    Code("no_body", "The API's response has a good status and no body, or null. Tried again."),
     Code("unknown_error", "The API's row has an error without a code and without a status."),
 )
 """Codes in the report for rows of the API that name none; the rows themselves stay as they are."""
