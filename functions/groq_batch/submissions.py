@@ -64,6 +64,7 @@ class Submission:
         batch: The batch as last seen by the submission.
         error: The last error met, as code and sentence.
         doubtful: Whether an outcome was ever unknown, so that Groq may hold more than is recorded.
+        endpoint: The batch's endpoint, written before it is asked for; None before that.
     """
 
     stage: Stage
@@ -75,6 +76,7 @@ class Submission:
     batch: Batch | None = None
     error: dict[str, Any] | None = None
     doubtful: bool = False
+    endpoint: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON data."""
@@ -96,6 +98,8 @@ class Submission:
             batch=Batch.from_json(data["batch"]) if data["batch"] else None,
             error=data["error"],
             doubtful=data["doubtful"],
+            # The record of an older version has none; its batches have the one for chat.
+            endpoint=data.get("endpoint"),
         )
 
     @classmethod
