@@ -99,6 +99,11 @@ class Board:
             return None
         board = cls.from_json(found[0])
         board.standing, board.etag = found
+        if not all("region" in entry for entry in found[0]["shards"].values()):
+            # Written by an older version, to which all shards were the input's.
+            plan = AttemptPlan.load(storage, keys, attempt) or AttemptPlan(attempt=attempt)
+            for number, entry in board.entries.items():
+                entry.region = plan.regions.get(number)
         return board
 
     @classmethod
