@@ -39,7 +39,7 @@ class AttemptPlan:
     Attributes:
         attempt: The attempt.
         decided_at: When that was, in seconds since 1970.
-        not_before: When it may begin, likewise; 0 when at once.
+        pause_seconds: How long to wait before it begins.
         highest: The highest number that a shard of the job has had so far.
         divided: The shards of the attempt before that are divided: the number of their first part,
             and how many parts there are. They are no shards of this attempt.
@@ -50,7 +50,7 @@ class AttemptPlan:
 
     attempt: int
     decided_at: float = 0.0
-    not_before: float = 0.0
+    pause_seconds: int = 0
     highest: int = 0
     divided: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     regions: Mapping[int, int] = field(default_factory=dict)
@@ -91,7 +91,7 @@ class AttemptPlan:
         own_url = set(by_url)
         for shard, refusal in sorted(refused.items()):
             count = refusals.get(shard, 0) + 1
-            pause = max(pause, pause_seconds(count))
+            pause = max(pause, pause_after(count))
             numbers = [shard]
             if refusal.parts > 1:
                 divided[shard] = (highest + 1, refusal.parts)
@@ -104,7 +104,7 @@ class AttemptPlan:
         return AttemptPlan(
             attempt=self.attempt + 1,
             decided_at=now,
-            not_before=now + pause if pause else 0.0,
+            pause_seconds=pause,
             highest=highest,
             divided=divided,
             regions=regions,
@@ -122,7 +122,7 @@ class AttemptPlan:
         return cls(
             attempt=data["attempt"],
             decided_at=data["decided_at"],
-            not_before=data["not_before"],
+            pause_seconds=data["pause_seconds"],
             highest=data["highest"],
             divided={int(shard): (at, count) for shard, (at, count) in data["divided"].items()},
             regions={int(shard): region for shard, region in data["regions"].items()},
@@ -147,6 +147,6 @@ class AttemptPlan:
         return self
 
 
-def pause_seconds(refusals: int) -> int:
+def pause_after(refusals: int) -> int:
     """Return the pause after so many refusals (from 1) of what a shard holds, in seconds."""
     return FIRST_PAUSE_SECONDS << (refusals - 1)

@@ -355,9 +355,8 @@ class _Check:
         return self._begin(following, board, job)
 
     def _begin(self, following: NextAttempt, board: Board, job: JobRecord) -> Decision:
-        """Go on with the next attempt, once its shards are there and its time has come."""
+        """Go on with the next attempt, once its shards are there, after its pause."""
         plan = following.plan
-        board.refusal = refusal_notice(board, is_last=False, not_before=plan.not_before)
         if following.missing:
             if self.now > plan.decided_at + GRACE_SECONDS:
                 self._give_up_job({"code": "internal_error", "message": _NOT_DIVIDED})
@@ -366,10 +365,13 @@ class _Check:
                 return self._wait(board, job, None)
             board.division_rounds += 1
             return self._decide("download", resume_in=_pause(board.division_rounds))
-        if plan.not_before > self.now:
-            return self._decide("wait", wait_seconds=math.ceil(plan.not_before - self.now))
-        board.refusal = None
         self.attempt += 1
+        if plan.pause_seconds:
+            # The next look finds an attempt of which nothing has been sent, and has it sent.
+            again = self.now + plan.pause_seconds
+            board.refusal = refusal_notice(board, is_last=False, not_before=again)
+            return self._decide("wait", wait_seconds=plan.pause_seconds)
+        board.refusal = None
         return self._decide("submit", resume_in=FIRST_PAUSE_SECONDS)
 
     def _wait(self, board: Board, job: JobRecord, stop: Stop | None) -> Decision:

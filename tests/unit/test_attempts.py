@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from groq_batch import layout
-from groq_batch.attempts import AttemptPlan, RefusedShard, pause_seconds
+from groq_batch.attempts import AttemptPlan, RefusedShard, pause_after
 from groq_batch.storage import Storage
 from tests.fakes.s3 import FakeS3
 
@@ -48,18 +48,18 @@ def test_parts_of_a_part_come_from_its_region() -> None:
 def test_shard_of_one_kind_keeps_its_number() -> None:
     plan = after(FIRST, s1=1)
     assert (plan.divided, plan.regions, plan.highest) == ({}, {}, 3)
-    assert plan.not_before == NOW + 60
+    assert plan.pause_seconds == 60
 
 
 def test_pauses_double_with_each_refusal_of_the_same_requests() -> None:
-    assert [pause_seconds(count) for count in range(1, 10)] == [60 * 2**n for n in range(9)]
+    assert [pause_after(count) for count in range(1, 10)] == [60 * 2**n for n in range(9)]
     plan = after(after(FIRST, s1=2), s4=1)
-    assert plan.not_before == NOW + 120
+    assert plan.pause_seconds == 120
     # Others that are refused for the first time do not wait longer for that, nor make others wait.
-    assert after(plan, s5=1).not_before == NOW + 120
-    assert after(plan, s2=1).not_before == NOW + 60
-    assert after(plan, s2=1, s4=1).not_before == NOW + 240
-    assert after(plan).not_before == 0
+    assert after(plan, s5=1).pause_seconds == 120
+    assert after(plan, s2=1).pause_seconds == 60
+    assert after(plan, s2=1, s4=1).pause_seconds == 240
+    assert after(plan).pause_seconds == 0
 
 
 def test_endpoints_stay_with_shards_and_go_over_to_their_parts() -> None:
