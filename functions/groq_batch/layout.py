@@ -265,7 +265,7 @@ class WorkKeys:
         return f"{self.prefix}skipped/{shard_name(number)}.raw"
 
     def attempt_plan(self, attempt: int) -> str:
-        """What was decided about an attempt's shards before it began; the first one stands."""
+        """What was decided about the shards of an attempt that follows refusals."""
         return f"{self.prefix}attempts/attempt-{attempt}.json"
 
     def submissions(self, attempt: int) -> str:

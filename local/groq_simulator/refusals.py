@@ -106,7 +106,6 @@ class Refusals:
                 return one
         return None
 
-
     def check_create(self, path: Path) -> None:
         """Refuses the create of a batch with this input file, if one of the refusals says so.
 

@@ -250,13 +250,20 @@ JOBS = (
 RUNNING = (
     Code("groq_unavailable", "Groq gave no usable answer: to the last look, or to what was sent."),
     Code("batch_not_found", "Groq does not know a batch of the job (any more)."),
+    Code(
+        rows.BATCH_FAILED, "Groq refused batches; the message says why, and when it is tried again."
+    ),
 )
 """Codes that stand in the report of a running job alone, until the next status check."""
 
 ROWS = (
     Code(rows.NOT_SENT, "Its batch was never created; the message says why."),
     Code(rows.MISSING, "Its batch ended without a row for it, in every attempt."),
-    Code(rows.BATCH_FAILED, "Groq refused the batch; the message has the API's code and text."),
+    Code(
+        rows.BATCH_FAILED,
+        "Groq refused its batch in the last attempt, or this line of it in any; the message has "
+        "the API's code and text.",
+    ),
     Code(rows.CANCELLED, "The job was stopped before it was answered."),
 )
 """Codes of rows that the pipeline writes itself, beside those of ``LINES``."""
