@@ -88,8 +88,13 @@ def _without_owner(line: bytes) -> Answer:
     return Answer(None, error_code=error.get("code"), error_message=error.get("message"))
 
 
-def _said(body: dict[str, Any]) -> tuple[str | None, str | None]:
-    """Return the text of a good answer and why it ended; a call of a tool as JSON."""
+def _said(body: Any) -> tuple[str | None, str | None]:
+    """Return the text of a good answer and why it ended; a call of a tool as JSON.
+
+    A transcription with ``response_format: "text"`` is a text and nothing else.
+    """
+    if not isinstance(body, dict):
+        return (body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)), None
     choices = body.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
     if not isinstance(first, dict):

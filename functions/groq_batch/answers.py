@@ -44,7 +44,7 @@ def error_from_answer(
     Returns:
         The error; its message is a sentence that says what to do where anything can be done.
     """
-    code, text = _error_fields(body)
+    code, text, param = _error_fields(body)
     if status in _COME_BACK_LATER:
         return RateLimitedError(
             "Groq asks to come back later.",
@@ -65,6 +65,7 @@ def error_from_answer(
         status=status,
         api_code=code or f"http_{status}",
         api_message=text or None,
+        api_param=param,
     )
 
 
@@ -144,22 +145,24 @@ def _forbidden(code: str | None, text: str) -> AccountError:
     )
 
 
-def _error_fields(body: bytes) -> tuple[str | None, str]:
-    """Return code and text of an error's content, whatever it is."""
+def _error_fields(body: bytes) -> tuple[str | None, str, str | None]:
+    """Return code, text and parameter of an error's content, whatever it is."""
     plain = body.decode("utf-8", "replace")
     try:
         data = json.loads(plain)
     except (ValueError, RecursionError):
-        return None, plain[:MAX_MESSAGE_LENGTH]
+        return None, plain[:MAX_MESSAGE_LENGTH], None
     error = data.get("error", data) if isinstance(data, dict) else data
     if isinstance(error, str):
-        return None, error[:MAX_MESSAGE_LENGTH]
+        return None, error[:MAX_MESSAGE_LENGTH], None
     if not isinstance(error, dict):
-        return None, ""
+        return None, "", None
     code, text = error.get("code") or error.get("type"), error.get("message")
+    param = error.get("param")
     return (
         code[:100] if isinstance(code, str) and code else None,
         text[:MAX_MESSAGE_LENGTH] if isinstance(text, str) else "",
+        param[:100] if isinstance(param, str) and param else None,
     )
 
 

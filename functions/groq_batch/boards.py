@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from groq_batch import layout
+from groq_batch.attempts import AttemptPlan
 from groq_batch.batches import Batch
 from groq_batch.observability import logger
 from groq_batch.storage import ConflictError, Storage
@@ -21,7 +22,8 @@ class BoardEntry:
     """One shard attempt: how far its submission is and its batch as last seen.
 
     ``is_under_way`` says that an invocation may be at work on it, or that something was sent whose
-    outcome is not known.
+    outcome is not known. ``endpoint`` is that of its batch; None when it was not written down.
+    ``region`` is that of the input which its lines come from; None when it has the shard's number.
     """
 
     stage: Stage | None = None
@@ -31,6 +33,8 @@ class BoardEntry:
     error: dict[str, Any] | None = None
     doubtful: bool = False
     is_under_way: bool = False
+    endpoint: str | None = None
+    region: int | None = None
 
     @property
     def is_settled(self) -> bool:
@@ -57,10 +61,13 @@ class Board:
         absent_since: Since when every look has found Groq to know nothing of some batch, in seconds
             since 1970; None when it knew all of them.
         blocked: What the account was refused for when shards were last sent or fetched, likewise.
+        refusal: Why batches were refused, and when what they hold is sent again, likewise; None
+            once the next attempt has begun.
         submit_rounds: How often the attempt's shards have been handed to the submission again.
         download_rounds: How often they have been handed to the download; counted anew from the
             moment at which they are given up.
         rate_limits: How many looks in a row Groq has refused because there were too many.
+        division_rounds: How often they have been handed to it again to be divided.
         lost: Whether nobody waits any more for batches, or results, that are left.
         seen_done: Requests with an outcome when that number was last seen to change.
         progress_at: When that was, in seconds since 1970.
@@ -75,9 +82,11 @@ class Board:
     silence: dict[str, Any] | None = None
     absent_since: float | None = None
     blocked: dict[str, Any] | None = None
+    refusal: dict[str, Any] | None = None
     submit_rounds: int = 0
     download_rounds: int = 0
     rate_limits: int = 0
+    division_rounds: int = 0
     lost: bool = False
     seen_done: int = 0
     progress_at: float = 0.0
@@ -92,6 +101,11 @@ class Board:
             return None
         board = cls.from_json(found[0])
         board.standing, board.etag = found
+        if not all("region" in entry for entry in found[0]["shards"].values()):
+            # Written by an older version, to which all shards were the input's.
+            plan = AttemptPlan.load(storage, keys, attempt) or AttemptPlan(attempt=attempt)
+            for number, entry in board.entries.items():
+                entry.region = plan.regions.get(number)
         return board
 
     @classmethod
@@ -99,6 +113,7 @@ class Board:
         cls, storage: Storage, keys: layout.WorkKeys, attempt: int, *, started_at: float
     ) -> Self:
         """Make the board of an attempt from the shards that it has."""
+        plan = AttemptPlan.load(storage, keys, attempt) or AttemptPlan(attempt=attempt)
         numbers = [
             layout.shard_of_key(shard.key)[1] for shard in storage.objects(keys.shards(attempt))
         ]
@@ -106,7 +121,12 @@ class Board:
             attempt=attempt,
             started_at=started_at,
             progress_at=started_at,
-            entries={number: BoardEntry() for number in numbers},
+            entries={
+                number: BoardEntry(region=plan.regions.get(number))
+                for number in numbers
+                # An older version may have left a shard behind as it was before it was divided.
+                if number not in plan.divided
+            },
         )
 
     def save(self, storage: Storage, keys: layout.WorkKeys) -> None:
@@ -144,7 +164,8 @@ class Board:
         with ThreadPoolExecutor(max_workers=_READERS) as pool:
             for number, record in pool.map(read, open_numbers):
                 if record is not None:
-                    self.entries[number] = BoardEntry(
+                    self.entries[number] = replace(
+                        self.entries[number],
                         stage=record.stage,
                         file_id=record.file_id,
                         requests=record.requests,
@@ -152,12 +173,32 @@ class Board:
                         error=record.error,
                         doubtful=record.doubtful,
                         is_under_way=bool(record.lease_until) or record.unknown_since is not None,
+                        endpoint=record.endpoint,
                     )
+
+    def region_of(self, shard: int) -> int:
+        """Return the region of the input that the lines of a shard come from."""
+        entry = self.entries.get(shard)
+        return entry.region if entry is not None and entry.region is not None else shard
+
+    def shards_of(self, region: int) -> list[int]:
+        """Return the shards of the attempt that come from a region, in order."""
+        return sorted(number for number in self.entries if self.region_of(number) == region)
 
     @property
     def open_numbers(self) -> list[int]:
         """Shards that are not settled: not sent yet, or with an outcome that is not known."""
         return [number for number, entry in self.entries.items() if not entry.is_settled]
+
+    @property
+    def refused_numbers(self) -> list[int]:
+        """Shards whose batch the API refused: at its creation, or at validation."""
+        return [
+            number
+            for number, entry in self.entries.items()
+            if entry.stage is Stage.REFUSED
+            or (entry.batch is not None and entry.batch.status == "failed")
+        ]
 
     @property
     def undecided_numbers(self) -> list[int]:
@@ -207,9 +248,11 @@ class Board:
             "silence": self.silence,
             "absent_since": self.absent_since,
             "blocked": self.blocked,
+            "refusal": self.refusal,
             "submit_rounds": self.submit_rounds,
             "download_rounds": self.download_rounds,
             "rate_limits": self.rate_limits,
+            "division_rounds": self.division_rounds,
             "lost": self.lost,
             "seen_done": self.seen_done,
             "progress_at": self.progress_at,
@@ -222,6 +265,8 @@ class Board:
                     "error": entry.error,
                     "doubtful": entry.doubtful,
                     "is_under_way": entry.is_under_way,
+                    "endpoint": entry.endpoint,
+                    "region": entry.region,
                 }
                 for number, entry in sorted(self.entries.items())
             },
@@ -234,13 +279,15 @@ class Board:
             attempt=data["attempt"],
             started_at=data["started_at"],
             outage=data["outage"],
-            # The board of an older version has none of these.
+            # The board of an older version lacks what came later.
             silence=data.get("silence"),
             absent_since=data.get("absent_since"),
             rate_limits=data.get("rate_limits", 0),
             blocked=data["blocked"],
+            refusal=data.get("refusal"),
             submit_rounds=data["submit_rounds"],
             download_rounds=data["download_rounds"],
+            division_rounds=data.get("division_rounds", 0),
             lost=data["lost"],
             seen_done=data["seen_done"],
             progress_at=data["progress_at"],
@@ -253,6 +300,8 @@ class Board:
                     error=entry["error"],
                     doubtful=entry["doubtful"],
                     is_under_way=entry["is_under_way"],
+                    endpoint=entry.get("endpoint"),
+                    region=entry.get("region"),
                 )
                 for number, entry in data["shards"].items()
             },

@@ -1,19 +1,23 @@
-"""Collect one shard attempt: fetch the batch's files and settle every request of the shard."""
+"""Collect one shard attempt: fetch the batch's files and settle every request of the shard.
+
+Shards that are parts of one, and so come from one region of the input, are collected together, by
+the invocation for the first of them: they have one set of rows.
+"""
 
 from __future__ import annotations
 
 import math
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from groq_batch import layout, metrics
 from groq_batch.batches import Batch
 from groq_batch.boards import Board, BoardEntry
+from groq_batch.dividing import divide_shard
 from groq_batch.errors import (
     AccountError,
     GroqApiError,
@@ -29,6 +33,7 @@ from groq_batch.jobs import (
 )
 from groq_batch.observability import facts, logger
 from groq_batch.result_index import ResultIndex
+from groq_batch.sent_shards import SentShard
 from groq_batch.settlement import Settlement
 from groq_batch.storage import Storage
 from groq_batch.stragglers import unless_ended
@@ -58,6 +63,10 @@ class DownloadOutcome:
         return asdict(self)
 
 
+_SETTLED = DownloadOutcome(outcome="settled")
+_DEFERRED = DownloadOutcome(outcome="deferred")
+
+
 class DiskFullError(Exception):
     """The result files do not fit into the function's temporary storage."""
 
@@ -71,7 +80,9 @@ def download_shard(
     tries: int,
     folder: Path | None = None,
 ) -> DownloadOutcome:
-    """Collect a shard attempt's rows and store the shard's results, failed lines and left-overs.
+    """Collect a shard attempt's rows and store the results, failed lines and left-overs.
+
+    When they are stored, and the plan of the next attempt says so, the shard is divided.
 
     Args:
         storage: The bucket.
@@ -87,47 +98,33 @@ def download_shard(
     """
     attempt, number = layout.shard_of_key(shard_key)
     keys = layout.WorkKeys(job_id)
-    if is_closed(storage, keys) or storage.exists(keys.summary(attempt, number)):
-        return DownloadOutcome(outcome="settled")
-    job = JobRecord.load(storage, keys)
-    board = Board.load(storage, keys, attempt)
-    if job is None or board is None:
-        raise ValueError(f"The job {job_id} has no record of attempt {attempt}")
-    entry = board.entries.get(number, BoardEntry())
-    index = ResultIndex()
+    if is_closed(storage, keys):
+        return _SETTLED
+    collection = _Collection.of(storage, keys, attempt, number)
+    if storage.exists(keys.summary(attempt, collection.region)):
+        unless_ended(
+            storage, keys, lambda: divide_shard(storage, keys, attempt, number), lambda: None
+        )
+        return _SETTLED
+    if not collection.is_first(number):
+        return _SETTLED
     work = Path(tempfile.mkdtemp(prefix="results-", dir=folder))
     try:
-        try:
-            if board.lost and board.download_rounds > _ROUNDS_WITH_RESULTS:
-                index.is_lost = True
-            elif entry.batch is not None:
-                entry.batch = _look_again(client, entry.batch, tries)
-                if not entry.batch.is_terminal and not board.lost:
-                    return DownloadOutcome(outcome="deferred")
-                _fetch(client, entry.batch, index, work, tries)
-        except GroqApiError as error:
-            logger.warning("Results could not be fetched", **facts(error))
-            metrics.groq_failed(error)
-            if not (board.lost or _is_gone(error, entry, tries)):
-                return _after_error(storage, keys, error, tries)
-            index.is_lost = True
-        settle = partial(
-            _settle_shard,
-            storage=storage,
-            keys=keys,
-            job=job,
-            attempt=attempt,
-            number=number,
-            entry=entry,
-            index=index,
-            # Should they be what kept this shard from being read, its lines say the same.
-            uses_kept_ids=not board.lost,
+        for shard in collection.shards:
+            outcome = collection.fetch(client, shard, work / str(shard.number), tries)
+            if outcome is not None:
+                return outcome
+        unless_ended(
+            storage,
+            keys,
+            # Should the kept ids be what kept it from being read, its lines say the same.
+            lambda: collection.settle(uses_kept_ids=not collection.board.lost),
+            lambda: None,
         )
-        unless_ended(storage, keys, settle, lambda: None)
     finally:
-        index.close()
+        collection.close()
         shutil.rmtree(work, ignore_errors=True)
-    return DownloadOutcome(outcome="settled")
+    return _SETTLED
 
 
 def settle_shard_at_last(
@@ -162,55 +159,98 @@ def _settle_without_results(storage: Storage, job_id: str, shard_key: str) -> No
     """Store a shard's rows without what Groq knows of them."""
     attempt, number = layout.shard_of_key(shard_key)
     keys = layout.WorkKeys(job_id)
-    job = JobRecord.load(storage, keys)
-    board = Board.load(storage, keys, attempt)
-    if job is None or board is None:
+    if JobRecord.load(storage, keys) is None or Board.load(storage, keys, attempt) is None:
         return
-    index = ResultIndex()
-    index.is_lost = True
-    _settle_shard(
-        storage=storage,
-        keys=keys,
-        job=job,
-        attempt=attempt,
-        number=number,
-        entry=board.entries.get(number, BoardEntry()),
-        index=index,
-        uses_kept_ids=False,
-    )
+    collection = _Collection.of(storage, keys, attempt, number)
+    for shard in collection.shards:
+        shard.index.is_lost = True
+    collection.settle(uses_kept_ids=False)
 
 
-def _settle_shard(
-    *,
-    storage: Storage,
-    keys: layout.WorkKeys,
-    job: JobRecord,
-    attempt: int,
-    number: int,
-    entry: BoardEntry,
-    index: ResultIndex,
-    uses_kept_ids: bool,
-) -> None:
-    """Write a shard's rows, failed lines and left-overs, and last the summary that says so."""
-    summary = Settlement(
-        storage=storage,
-        keys=keys,
-        job=job,
-        stop=Stop.load(storage, keys),
-        attempt=attempt,
-        number=number,
-        entry=entry,
-        index=index,
-        uses_kept_ids=uses_kept_ids,
-    ).run()
-    storage.put_json(keys.summary(attempt, number), summary.to_json())
-    logger.info(
-        "Collected a shard",
-        succeeded=summary.succeeded,
-        failed=summary.failed,
-        left_over=summary.left_over,
-        anomalies=summary.anomalies,
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Collection:
+    """The shards of an attempt that come from one region, and are collected together."""
+
+    storage: Storage
+    keys: layout.WorkKeys
+    job: JobRecord
+    board: Board
+    region: int
+    shards: Sequence[SentShard]
+
+    @classmethod
+    def of(cls, storage: Storage, keys: layout.WorkKeys, attempt: int, number: int) -> Self:
+        """Read what is known of a shard and of those that are collected with it.
+
+        Raises:
+            ValueError: The job has no record, or the attempt none.
+        """
+        job = JobRecord.load(storage, keys)
+        board = Board.load(storage, keys, attempt)
+        if job is None or board is None:
+            raise ValueError(f"The job {keys.job} has no record of attempt {attempt}")
+        region = board.region_of(number)
+        numbers = board.shards_of(region) or [number]
+        shards = [
+            SentShard(number=one, entry=board.entries.get(one, BoardEntry()), index=ResultIndex())
+            for one in numbers
+        ]
+        return cls(storage=storage, keys=keys, job=job, board=board, region=region, shards=shards)
+
+    def is_first(self, number: int) -> bool:
+        """Tell whether a shard is the one whose invocation collects all of them."""
+        return number == self.shards[0].number
+
+    def close(self) -> None:
+        """Close the files of all of them."""
+        for shard in self.shards:
+            shard.index.close()
+
+    def fetch(
+        self, client: GroqClient, shard: SentShard, folder: Path, tries: int
+    ) -> DownloadOutcome | None:
+        """Fetch the rows of a shard's batch; returns what to do when that cannot be done now."""
+        board, entry, index = self.board, shard.entry, shard.index
+        if board.lost and board.download_rounds > _ROUNDS_WITH_RESULTS:
+            index.is_lost = True
+            return None
+        if entry.batch is None:
+            return None
+        try:
+            entry.batch = _look_again(client, entry.batch, tries)
+            if not entry.batch.is_terminal and not board.lost:
+                return _DEFERRED
+            folder.mkdir()
+            _fetch(client, entry.batch, index, folder, tries)
+        except GroqApiError as error:
+            logger.warning("Results could not be fetched", **facts(error))
+            metrics.groq_failed(error)
+            if not (board.lost or _is_gone(error, entry, tries)):
+                return _after_error(self.storage, self.keys, error, tries)
+            index.is_lost = True
+        return None
+
+    def settle(self, *, uses_kept_ids: bool) -> None:
+        """Write rows, failed lines and left-overs, and last the summary that says so."""
+        attempt = self.board.attempt
+        summary = Settlement(
+            storage=self.storage,
+            keys=self.keys,
+            job=self.job,
+            stop=Stop.load(self.storage, self.keys),
+            attempt=attempt,
+            region=self.region,
+            shards=self.shards,
+            uses_kept_ids=uses_kept_ids,
+        ).run()
+        self.storage.put_json(self.keys.summary(attempt, self.region), summary.to_json())
+        logger.info(
+            "Collected a shard",
+            succeeded=summary.succeeded,
+            failed=summary.failed,
+            left_over=summary.left_over,
+            anomalies=summary.anomalies,
+        )
 
 
 def _look_again(client: GroqClient, batch: Batch, tries: int) -> Batch:
@@ -245,7 +285,7 @@ def _after_error(
     """Wait for an API out of reach; leave a fault of the account to the job, which reports it."""
     if isinstance(error, AccountError):
         account_refusal(error).record(storage, keys)
-        return DownloadOutcome(outcome="deferred")
+        return _DEFERRED
     seconds = backoff_seconds(tries)
     if isinstance(error, RateLimitedError) and error.retry_after_seconds is not None:
         seconds = min(error.retry_after_seconds, LONGEST_RETRY_AFTER_SECONDS)

@@ -6,6 +6,7 @@ No message holds the API key, a prompt or an answer; texts of the API are cut.
 from __future__ import annotations
 
 from enum import StrEnum
+from http import HTTPStatus
 
 MAX_MESSAGE_LENGTH = 500
 """Characters kept of a text that the API sent."""
@@ -104,6 +105,7 @@ class RequestRefusedError(GroqApiError):
     Attributes:
         api_code: The API's code, where it gives one.
         api_message: The API's text, cut.
+        api_param: The parameter that it names, where it names one.
     """
 
     def __init__(
@@ -113,10 +115,20 @@ class RequestRefusedError(GroqApiError):
         status: int | None = None,
         api_code: str | None = None,
         api_message: str | None = None,
+        api_param: str | None = None,
     ) -> None:
         super().__init__(message, status=status, code=api_code)
         self.api_code = api_code
         self.api_message = api_message
+        self.api_param = api_param
+
+    @property
+    def names_endpoint(self) -> bool:
+        """Whether it is a create's endpoint that the API refuses: status 400, and it says so."""
+        said = (self.api_param, self.api_code, self.api_message)
+        return self.status == HTTPStatus.BAD_REQUEST and any(
+            "endpoint" in text.lower() for text in said if text
+        )
 
 
 class NotFoundError(RequestRefusedError):

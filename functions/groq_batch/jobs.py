@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 from groq_batch import layout
+from groq_batch.attempts import RefusedShard
 from groq_batch.checks import Problem
 from groq_batch.measures import Measures
 from groq_batch.options import JobOptions
@@ -99,6 +100,11 @@ class ShardRecord:
     skipped: int
     ids: IdsPlace = field(default_factory=IdsPlace)
 
+    @property
+    def first_attempt(self) -> int:
+        """The attempt in which its requests are sent for the first time."""
+        return 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
@@ -133,6 +139,32 @@ class JobRecord:
     problems_total: int = 0
     estimated_cost_usd: float | None = None
     prepared_at: str = ""
+
+    @property
+    def highest_shard(self) -> int:
+        """The highest number of a shard that the input was cut into."""
+        return max((shard.number for shard in self.shards), default=0)
+
+    @property
+    def last_attempt(self) -> int:
+        """The last attempt that the job may need."""
+        begins = max((shard.first_attempt for shard in self.shards), default=1)
+        return begins + self.options.max_attempts - 1
+
+    def last_attempt_of(self, region: int) -> int:
+        """Return the last attempt in which the requests of a region may be sent."""
+        return self.region(region).first_attempt + self.options.max_attempts - 1
+
+    def region(self, number: int) -> ShardRecord:
+        """Return the shard that a region of the input was cut into.
+
+        Raises:
+            ValueError: There is none of this number.
+        """
+        for shard in self.shards:
+            if shard.number == number:
+                return shard
+        raise ValueError(f"The job's input has no shard {number}")
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON data."""
@@ -274,9 +306,11 @@ class ShardSummary:
 
     Attributes:
         attempt: The attempt.
-        number: The shard.
-        sent: Requests of the shard attempt's batch; 0 when it was never created.
+        number: The shard; of shards that are parts of another, the region that they come from.
+        sent: Requests of the attempt's batches; 0 when none was created.
         batch_succeeded: Requests among them that succeeded.
+        batches: The same two of each shard that has a batch.
+        refused: The shards whose batch was refused as a whole, and which are sent again.
         left_over: Request lines that go into the next attempt.
         succeeded: Requests of the shard with a success, after this attempt.
         failed: Good lines of the shard without one, after this attempt.
@@ -293,6 +327,8 @@ class ShardSummary:
     number: int
     sent: int = 0
     batch_succeeded: int = 0
+    batches: dict[int, tuple[int, int]] = field(default_factory=dict)
+    refused: dict[int, RefusedShard] = field(default_factory=dict)
     left_over: int = 0
     succeeded: int = 0
     failed: int = 0
@@ -317,4 +353,16 @@ class ShardSummary:
         """
         known = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
         measures = Measures.from_json(known.pop("measures", {}))
-        return cls(**known, measures=measures)
+        batches = known.pop("batches", {}).items()
+        refused = known.pop("refused", {}).items()
+        return cls(
+            **known,
+            measures=measures,
+            batches={int(shard): (sent, succeeded) for shard, (sent, succeeded) in batches},
+            refused={int(shard): RefusedShard(**one) for shard, one in refused},
+        )
+
+    def counts_of(self, shard: int) -> tuple[int, int]:
+        """Return how many requests of a shard's batch there were, and how many succeeded."""
+        # An older version knew no parts, and counted for the only shard that there was.
+        return self.batches.get(shard, (self.sent, self.batch_succeeded))

@@ -295,6 +295,10 @@ class WorkKeys:
         """The bad lines of a shard's region themselves."""
         return f"{self.prefix}skipped/{shard_name(number)}.raw"
 
+    def attempt_plan(self, attempt: int) -> str:
+        """What was decided about the shards of an attempt that follows refusals."""
+        return f"{self.prefix}attempts/attempt-{attempt}.json"
+
     def submissions(self, attempt: int) -> str:
         """Prefix of the records of an attempt's submissions."""
         return f"{self.prefix}submissions/attempt-{attempt}/"

@@ -61,8 +61,8 @@ class Region:
         self._keys = keys
         self._job = job
         self._uses_kept_ids = uses_kept_ids
-        self._shard = next(shard for shard in job.shards if shard.number == number)
-        self._requests = _RequestLines(storage, keys.shard(1, number))
+        self._shard = job.region(number)
+        self._requests = _RequestLines(storage, keys.shard(self._shard.first_attempt, number))
 
     def __enter__(self) -> Self:
         return self

@@ -42,7 +42,7 @@ def running_report(
     if current is not None:
         settled_before = max(good - current.requests, 0)
         report["progress"]["completed"] = min(settled_before + current.done, good)
-        outage = current.outage or current.blocked or current.silence
+        outage = current.outage or current.blocked or current.silence or current.refusal
         if outage is not None:
             _put_first(report, outage)
     report["progress"]["total"] = good
@@ -164,7 +164,13 @@ def _base(
         },
         "progress": {"completed": 0, "total": 0},
         "batches": [
-            _batch_entry(entry.batch, number, board.attempt, entry.requests, summaries)
+            _batch_entry(
+                entry.batch,
+                number,
+                board.attempt,
+                entry.requests,
+                summaries.get((board.attempt, board.region_of(number))),
+            )
             for board in boards
             for number, entry in sorted(board.entries.items())
             if entry.batch is not None
@@ -189,15 +195,16 @@ def _batch_entry(
     shard: int,
     attempt: int,
     requests: int | None,
-    summaries: dict[tuple[int, int], ShardSummary],
+    summary: ShardSummary | None,
 ) -> dict[str, Any]:
     """Return a batch's line of the report.
 
     It is counted from the batch's rows once they were read, before that as the API counts.
     """
-    summary = summaries.get((attempt, shard))
-    sent = summary.sent if summary else requests if requests is not None else batch.counts.total
-    succeeded = summary.batch_succeeded if summary else batch.counts.completed
+    sent = requests if requests is not None else batch.counts.total
+    succeeded = batch.counts.completed
+    if summary is not None:
+        sent, succeeded = summary.counts_of(shard)
     return {
         "id": batch.id,
         "shard": shard,

@@ -111,7 +111,6 @@ class _Body(msgspec.Struct):
     usage: _Usage
     choices: list[_Choice] | None = None
     error: None = None
-    object: str = ""
     model: str | None = None
 
 
@@ -163,7 +162,7 @@ def classify_row(line: bytes) -> Row | None:
     """Read a result row.
 
     The content decides, not the file that the row was in: an error that says something, no usable
-    response, a status of 200 to 299 with an answer and without an error in the body, anything
+    response, a status of 200 to 299 with a body of any kind and without an error in it, anything
     else, in this order. A row that can be read at all is read, because an answer that is taken for
     missing would be asked for, and paid for, once more.
 
@@ -178,7 +177,7 @@ def classify_row(line: bytes) -> Row | None:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return _classify_carefully(line)
     response, body = quick.response, quick.response.body
-    if not 200 <= response.status_code < 300 or body.object == "error":
+    if not 200 <= response.status_code < 300:
         return _classify_carefully(line)
     usage = Usage(body.usage.prompt_tokens, body.usage.completion_tokens, body.usage.total_tokens)
     return Row(
@@ -204,11 +203,15 @@ def _classify_carefully(line: bytes) -> Row | None:
     if not isinstance(response, dict) or not response:
         return Row(custom_id, RowOutcome.RETRYABLE, "no_response", "The row has no response.")
     body = response.get("body")
-    error = _error_of_body(body)
-    if not 200 <= (status or 0) < 300 or error is not None:
+    is_success = 200 <= (status or 0) < 300
+    error = _error_of_body(body, may_be_one=not is_success)
+    if not is_success or error is not None:
         return _failed(custom_id, error, status or 0)
-    if not isinstance(body, dict) or not body:
+    if body is None:
         return Row(custom_id, RowOutcome.RETRYABLE, "no_body", "The response has no answer in it.")
+    if not isinstance(body, dict):
+        # Audio with response_format "text" is answered with a text, and may be an empty one.
+        return Row(custom_id, RowOutcome.SUCCESS)
     model = body.get("model")
     return Row(
         custom_id,
@@ -240,13 +243,19 @@ def _says_something(error: object) -> bool:
     return any(error.values()) if isinstance(error, dict) else bool(error)
 
 
-def _error_of_body(body: object) -> object:
-    """Return the error in a response's body, or None; some servers make the body itself one."""
+def _error_of_body(body: object, *, may_be_one: bool) -> object:
+    """Return the error in a response's body, or None.
+
+    Args:
+        body: The body.
+        may_be_one: Whether the body itself can be the error, as some servers write it. With a
+            status of success it is an answer, and was paid for.
+    """
     if not isinstance(body, dict):
         return None
     if _says_something(body.get("error")):
         return body["error"]
-    return body if body.get("object") == "error" else None
+    return body if may_be_one and body.get("object") == "error" else None
 
 
 def _failed(custom_id: str, error: object, status: int | None) -> Row:

@@ -1,54 +1,41 @@
-"""Settles every request of a shard after an attempt: its row, and whether it is tried again.
+"""Settles every request of a region of the input after an attempt: its row, and what comes next.
 
-The rows of an attempt are merged with those of the attempt before, in the order of the requests,
-so that after every attempt a shard's results are complete: a success stays, everything else is
-replaced by what is known now. What may be tried again becomes the same shard of the next attempt.
+A region is what one shard of the input was cut from. In a later attempt its requests stand in one
+shard, or in several if that was divided. The rows of an attempt are merged with those of the
+attempt before, in the order of the requests, so that after every attempt a region's results are
+complete: a success stays, everything else is replaced by what is known now. What may be tried again
+goes into the same shard of the next attempt; a shard that the API refused as a whole goes there
+whole, or is divided by a step of its own.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 import msgspec
 
 from groq_batch import layout
-from groq_batch.batches import Batch, BatchIssue
-from groq_batch.boards import BoardEntry
 from groq_batch.checks import shown
 from groq_batch.jobs import JobRecord, JobRequest, ShardSummary, Stop
+from groq_batch.joining import join
 from groq_batch.jsonl import decompress
 from groq_batch.measures import count_name
 from groq_batch.regions import Region, SkippedLine
-from groq_batch.result_index import ResultIndex
 from groq_batch.rows import Row, RowOutcome, classify_row, custom_id_of, pipeline_row
-from groq_batch.storage import LineReader, ObjectWriter, Storage
-from groq_batch.submissions import Stage
+from groq_batch.sent_shards import SentLines, SentShard
+from groq_batch.storage import LineReader, MissingObjectError, ObjectWriter, Storage, StoredObject
 
 _MAX_ERRORS = 100
 _MAX_MESSAGE = 500
 _NO_TEXT = "The API gave no text for this error; see its code, and the row in the results."
 _WRITE_BYTES = 256 * 1024
 _COUNTED_AT_ONCE = 1000
-
-TRANSIENT_BATCH_CODES = frozenset(
-    {
-        "capacity_exceeded",
-        "capacity_exhausted",
-        "internal_error",
-        "internal_server_error",
-        "rate_limit_exceeded",
-        "server_error",
-        "service_unavailable",
-        "token_limit_exceeded",
-    }
-)
-"""Codes of a batch refused as a whole that the same requests may not meet again: field reports of
-Groq, and OpenAI's and Azure's documents for APIs of the same shape. Any other refusal stands."""
 
 
 class _Verdict(msgspec.Struct, frozen=True, gc=False):
@@ -61,65 +48,44 @@ class _Verdict(msgspec.Struct, frozen=True, gc=False):
     message: str | None = None
 
 
-@dataclass(slots=True)
-class _SentLines:
-    """Tells where a request stands in this attempt's file, from 1.
-
-    The file of the first attempt is what is being settled, line by line, and is not read for this.
-    """
-
-    positions: dict[str, int] | None = None
-    count: int = 0
-
-    def position_of(self, custom_id: str) -> int | None:
-        """Return the next request's line; None when it is not in the file."""
-        if self.positions is not None:
-            return self.positions.get(custom_id)
-        self.count += 1
-        return self.count
-
-
 @dataclass(slots=True, kw_only=True)
 class Settlement:
-    """Writes what is known of a shard's requests after one attempt."""
+    """Writes what is known of a region's requests after one attempt."""
 
     storage: Storage
     keys: layout.WorkKeys
     job: JobRecord
     stop: Stop | None
     attempt: int
-    number: int
-    entry: BoardEntry
-    index: ResultIndex
+    region: int
+    shards: Sequence[SentShard]
     uses_kept_ids: bool = True
 
     def run(self) -> ShardSummary:
-        """Write a shard's results, failed lines and left-overs; returns what was counted."""
-        summary = ShardSummary(attempt=self.attempt, number=self.number)
+        """Write a region's results, failed lines and left-overs; returns what was counted."""
+        summary = ShardSummary(attempt=self.attempt, number=self.region)
         answers = _Answers(summary)
         path_is_gzip = self._is_gzip()
+        may_retry = self.stop is None and self.attempt < self.job.last_attempt_of(self.region)
         sent = self._sent_lines()
-        self._give_up_unknown_lines(sent)
-        issues = self._issues_by_position()
+        for shard in self.shards:
+            shard.read_refusal(self._lines_of(shard), is_sent_again=may_retry)
         earlier = self._earlier_rows(path_is_gzip)
-        retry_allowed = self.stop is None and self.attempt < self.job.options.max_attempts
         with (
             Region(
                 self.storage,
                 self.keys,
                 self.job,
-                self.number,
+                self.region,
                 uses_kept_ids=self.uses_kept_ids,
             ) as region,
             _Output(
-                self.storage.writer(self.keys.results(self.attempt, self.number)), path_is_gzip
+                self.storage.writer(self.keys.results(self.attempt, self.region)), path_is_gzip
             ) as results,
             _Output(
-                self.storage.writer(self.keys.failed(self.attempt, self.number)), path_is_gzip
+                self.storage.writer(self.keys.failed(self.attempt, self.region)), path_is_gzip
             ) as failed,
-            _Output(
-                self.storage.writer(self.keys.shard(self.attempt + 1, self.number)), False
-            ) as left_over,
+            _LeftOvers(self.storage, self.keys, self.attempt + 1) as left_over,
         ):
             for line_number, item in enumerate(region, start=region.first_line):
                 before = next(earlier) if earlier is not None else None
@@ -129,11 +95,11 @@ class Settlement:
                         failed.write(piece)
                     continue
                 place, custom_id = item
-                position = sent.position_of(custom_id)
+                found = sent.find(custom_id)
                 verdict = (
                     self._settled_before(before)
-                    if before is not None and position is None
-                    else self._settle(custom_id, before, issues.get(position or 0), answers)
+                    if before is not None and found is None
+                    else self._settle(found, custom_id, before, answers)
                 )
                 results.write(verdict.row + b"\n")
                 if verdict.succeeded:
@@ -142,9 +108,10 @@ class Settlement:
                 summary.failed += 1
                 line = region.request_line(place)
                 failed.write(line)
-                if retry_allowed and verdict.retry:
-                    left_over.write(line)
+                if may_retry and verdict.retry and found is not None:
                     summary.left_over += 1
+                    if found[0].refused is None:
+                        left_over.write(found[0].number, line)
                 known_line = line_number if region.lines_are_known else None
                 summary.measures.failures.add(verdict.code, known_line, verdict.message)
                 if len(summary.errors) < _MAX_ERRORS:
@@ -157,55 +124,66 @@ class Settlement:
                         }
                     )
         answers.count()
-        batch = self.entry.batch
-        if batch is not None:
-            summary.sent = sent.count
-            summary.file_ids = [one for one in (batch.output_file_id, batch.error_file_id) if one]
-        summary.anomalies = self.index.repeated + self.index.unreadable
+        for shard in self.shards:
+            self._conclude(shard, summary)
         summary.results_bytes = results.bytes_written
         summary.failed_bytes = failed.bytes_written
         return summary
 
-    # -- what the shard holds --------------------------------------------------------------------
+    def _conclude(self, shard: SentShard, summary: ShardSummary) -> None:
+        """Count what came of a shard's batch; a refused one that stays as it is goes on whole."""
+        batch = shard.entry.batch
+        if batch is not None:
+            summary.sent += shard.lines
+            summary.batches[shard.number] = (shard.lines, shard.succeeded)
+            summary.file_ids += [one for one in (batch.output_file_id, batch.error_file_id) if one]
+        summary.anomalies += shard.index.repeated + shard.index.unreadable
+        if shard.refused is None:
+            return
+        summary.refused[shard.number] = shard.refused
+        if shard.refused.parts == 1:
+            source = self.keys.shard(self.attempt, shard.number)
+            head = self.storage.head(source)
+            if head is None:
+                raise MissingObjectError(source)
+            with self.storage.writer(self.keys.shard(self.attempt + 1, shard.number)) as writer:
+                join(self.storage, [StoredObject(source, head.size)], writer)
+
+    # -- what the region holds -------------------------------------------------------------------
+
+    @property
+    def _is_first_attempt(self) -> bool:
+        return self.attempt == self.job.region(self.region).first_attempt
 
     def _is_gzip(self) -> bool:
         request = JobRequest.load(self.storage, self.keys.job)
         return request is not None and layout.is_gzip(request.path)
 
-    def _sent_lines(self) -> _SentLines:
-        if self.attempt == 1:
-            return _SentLines()
-        lines = LineReader(self.storage.chunks(self.keys.shard(self.attempt, self.number)))
-        positions = {custom_id_of(line): position for position, line in enumerate(lines, start=1)}
-        return _SentLines(positions, len(positions))
+    def _lines_of(self, shard: SentShard) -> Iterator[bytes]:
+        return iter(LineReader(self.storage.chunks(self.keys.shard(self.attempt, shard.number))))
+
+    def _sent_lines(self) -> SentLines:
+        if self._is_first_attempt:
+            (shard,) = self.shards
+            shard.lines = self.job.region(self.region).requests
+            return SentLines(self.shards, None)
+        positions: dict[str, int] = {}
+        for shard in self.shards:
+            before = len(positions)
+            for line in self._lines_of(shard):
+                positions[custom_id_of(line)] = len(positions) + 1
+            shard.lines = len(positions) - before
+        return SentLines(self.shards, positions)
 
     def _earlier_rows(self, compressed: bool) -> Iterator[bytes] | None:
         """Return the rows after the attempt before, in the order of the region."""
-        if self.attempt == 1:
+        if self._is_first_attempt:
             return None
-        # A shard without left-overs is not part of the next attempt, so the attempt before has it.
+        # A region without left-overs is not part of the next attempt, so the attempt before has it.
         pieces: Iterable[bytes] = self.storage.chunks(
-            self.keys.results(self.attempt - 1, self.number)
+            self.keys.results(self.attempt - 1, self.region)
         )
         return iter(LineReader(decompress(pieces) if compressed else pieces))
-
-    def _give_up_unknown_lines(self, sent: _SentLines) -> None:
-        """Take what the API says of a line that was not sent as said of the whole batch."""
-        if self.entry.batch is None:
-            return
-        count = sent.count
-        if sent.positions is None:
-            count = next(one.requests for one in self.job.shards if one.number == self.number)
-        errors = tuple(
-            issue if (issue.line or 0) <= count else replace(issue, line=None)
-            for issue in self.entry.batch.errors
-        )
-        self.entry.batch = replace(self.entry.batch, errors=errors)
-
-    def _issues_by_position(self) -> dict[int, BatchIssue]:
-        if self.entry.batch is None:
-            return {}
-        return {issue.line: issue for issue in self.entry.batch.errors if issue.line}
 
     # -- what becomes of a request ---------------------------------------------------------------
 
@@ -222,16 +200,26 @@ class Settlement:
         )
 
     def _settle(
-        self, custom_id: str, before: bytes | None, issue: BatchIssue | None, answers: _Answers
+        self,
+        found: tuple[SentShard, int] | None,
+        custom_id: str,
+        before: bytes | None,
+        answers: _Answers,
     ) -> _Verdict:
-        row = self.index.read(custom_id)
+        if found is None:
+            raise ValueError("A request of the first attempt was not sent")
+        shard, position = found
+        row = shard.index.read(custom_id)
         known = classify_row(row) if row is not None else None
         if row is not None and known is not None:
-            return self._from_row(row, known, answers)
-        self.index.unreadable += row is not None
-        if before is not None and self._was_not_sent():
+            if known.outcome is RowOutcome.SUCCESS:
+                shard.succeeded += 1
+                answers.add(known)
+            return _from_row(row, known)
+        shard.index.unreadable += row is not None
+        if before is not None and not shard.was_sent:
             return self._settled_before(before)
-        code, message, retry = self._without_row(issue)
+        code, message, retry = self._without_row(shard, position)
         return _Verdict(
             row=pipeline_row(custom_id, code=code, message=message).rstrip(b"\n"),
             succeeded=False,
@@ -240,35 +228,22 @@ class Settlement:
             message=message,
         )
 
-    def _from_row(self, row: bytes, known: Row, answers: _Answers) -> _Verdict:
-        if known.outcome is RowOutcome.SUCCESS:
-            answers.add(known)
-            return _Verdict(row=row, succeeded=True, retry=False)
-        return _Verdict(
-            row=row,
-            succeeded=False,
-            retry=known.outcome is RowOutcome.RETRYABLE,
-            code=known.code,
-            message=(known.message or "")[:_MAX_MESSAGE] or None,
-        )
-
-    def _was_not_sent(self) -> bool:
-        return self.entry.batch is None and self.entry.stage is not Stage.REFUSED
-
-    def _without_row(self, issue: BatchIssue | None) -> tuple[str, str, bool]:
+    def _without_row(self, shard: SentShard, position: int) -> tuple[str, str, bool]:
         """Return code, message and whether to try again for a request that has no row."""
-        batch = self.entry.batch
-        if batch is None:
-            return self._not_created()
-        if issue is not None:
-            return "batch_failed", _issue_text(issue), False
-        if batch.status == "failed":
-            return self._failed_batch(batch)
+        batch, index = shard.entry.batch, shard.index
+        if not shard.was_sent:
+            reason = self.stop.message if self.stop else "Its batch could not be created."
+            return "not_sent", f"This request was not sent. {reason}", False
+        if position in shard.issues:
+            return "batch_failed", shard.refusal_text(position), False
+        if batch is None or batch.status == "failed":
+            # It ran nothing; but rows that it has after all, and that are lost, were paid for.
+            return "batch_failed", shard.refusal_text(position), not index.is_lost
         if self.stop is not None and batch.status != "completed":
             if self.stop.status == "cancelled":
                 return "cancelled", self.stop.message, False
             return "missing", f"The batch gave no answer: {self.stop.message}", False
-        if self.index.is_lost:
+        if index.is_lost:
             text = (
                 f"The results of batch {batch.id} could not be fetched from Groq, so this answer "
                 f"is lost. Send the request again from failed/."
@@ -280,23 +255,17 @@ class Settlement:
         )
         return "missing", text, batch.is_terminal
 
-    def _not_created(self) -> tuple[str, str, bool]:
-        error = self.entry.error or {}
-        if self.entry.stage is Stage.REFUSED:
-            text = f"{error.get('code') or 'refused'}: {error.get('message') or 'no text given'}"
-            return "batch_failed", f"Groq refused the batch: {text}"[:_MAX_MESSAGE], False
-        reason = self.stop.message if self.stop else "Its batch could not be created."
-        return "not_sent", f"This request was not sent. {reason}", False
 
-    def _failed_batch(self, batch: Batch) -> tuple[str, str, bool]:
-        """A batch refused at validation ran nothing; what was not at fault may run without it."""
-        whole = [issue for issue in batch.errors if not issue.line]
-        if batch.errors and not whole:
-            text = _issue_text(batch.errors[0])
-            return "batch_failed", f"Another line of the batch was refused. {text}", True
-        text = _issue_text(whole[0]) if whole else "Groq gave no reason."
-        may_pass = any(issue.code in TRANSIENT_BATCH_CODES for issue in whole)
-        return "batch_failed", text, may_pass
+def _from_row(row: bytes, known: Row) -> _Verdict:
+    if known.outcome is RowOutcome.SUCCESS:
+        return _Verdict(row=row, succeeded=True, retry=False)
+    return _Verdict(
+        row=row,
+        succeeded=False,
+        retry=known.outcome is RowOutcome.RETRYABLE,
+        code=known.code,
+        message=(known.message or "")[:_MAX_MESSAGE] or None,
+    )
 
 
 class _Answers:
@@ -333,8 +302,38 @@ class _Answers:
                 used[2] += row.usage.total_tokens
 
 
-def _issue_text(issue: BatchIssue) -> str:
-    return f"{issue.code or 'refused'}: {issue.message or 'no text given'}"[:_MAX_MESSAGE]
+class _LeftOvers:
+    """The lines of the shards of an attempt that go into the next one, a shard for each of them.
+
+    The writers hold a part of an upload each, but together no more than a region has.
+    """
+
+    def __init__(self, storage: Storage, keys: layout.WorkKeys, attempt: int) -> None:
+        self._storage = storage
+        self._keys = keys
+        self._attempt = attempt
+        self._outputs: dict[int, _Output] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def write(self, shard: int, line: bytes) -> None:
+        """Append a line to a shard."""
+        output = self._outputs.get(shard)
+        if output is None:
+            writer = self._storage.writer(self._keys.shard(self._attempt, shard))
+            output = self._stack.enter_context(_Output(writer, compressed=False))
+            self._outputs[shard] = output
+        output.write(line)
 
 
 class _Output:

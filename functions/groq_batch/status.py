@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -31,6 +31,7 @@ from groq_batch.jobs import (
     parse_timestamp,
     timestamp,
 )
+from groq_batch.next_attempt import NextAttempt, refusal_notice
 from groq_batch.observability import facts, logger
 from groq_batch.options import window_hours
 from groq_batch.reports import running_report
@@ -57,6 +58,11 @@ _NOT_STORED = (
     "The results of a batch could not be fetched and stored within the completion window and "
     f"{GRACE_SECONDS // 3600} hours more. Look at the log of DownloadResultsFunction; send the "
     "requests in failed/ again when the cause is known."
+)
+_NOT_DIVIDED = (
+    "Groq refused a batch as a whole, and it could not be divided to be sent again within "
+    f"{GRACE_SECONDS // 3600} hours. Look at the log of DownloadResultsFunction; send the requests "
+    "in failed/ again when the cause is known."
 )
 _LONGEST_OVERDUE_SECONDS = 900
 _SHORTEST_OVERDUE_SECONDS = 10
@@ -162,6 +168,7 @@ class _Check:
         if board.done != board.seen_done:
             board.seen_done, board.progress_at = board.done, self.now
         stop = self._settle_halt(board) or stop
+        board.refusal = refusal_notice(board, is_last=self.attempt >= job.last_attempt)
         collected = self._collected(board)
         stop = self._give_up_after_deadline(board, job, collected) or stop
         decision = self._next(board, job, stop, collected)
@@ -279,7 +286,7 @@ class _Check:
             layout.shard_number(item.key)
             for item in self.storage.objects(self.keys.summaries(self.attempt))
         }
-        return found >= set(board.entries)
+        return found >= {board.region_of(number) for number in board.entries}
 
     def _give_up_after_deadline(self, board: Board, job: JobRecord, collected: bool) -> Stop | None:
         """End the waiting when the last window and the grace have passed."""
@@ -292,11 +299,13 @@ class _Check:
         if board.download_rounds and not board.pending:
             reason = {"code": "internal_error", "message": _NOT_STORED}
         board.download_rounds = 0
-        outage = board.outage or board.blocked or reason
+        return self._give_up_job(board.outage or board.blocked or reason)
+
+    def _give_up_job(self, reason: Mapping[str, Any]) -> Stop:
         stop = Stop(
             status="failed",
-            code=outage["code"],
-            message=outage["message"],
+            code=reason["code"],
+            message=reason["message"],
             at=timestamp(datetime.fromtimestamp(self.now, UTC)),
         )
         return stop.write(self.storage, self.keys)
@@ -341,12 +350,32 @@ class _Check:
             board.download_rounds += 1
             board.blocked = None
             return self._decide("download", resume_in=_pause(board.download_rounds))
-        if stop is None and self.attempt < job.options.max_attempts:
-            following = self.keys.shards(self.attempt + 1)
-            if next(iter(self.storage.objects(following)), None) is not None:
-                self.attempt += 1
-                return self._decide("submit", resume_in=FIRST_PAUSE_SECONDS)
-        return self._decide("finish")
+        following = None
+        if stop is None and self.attempt < job.last_attempt:
+            following = NextAttempt.after(self.storage, self.keys, job, board, now=self.now)
+        if following is None:
+            return self._decide("finish")
+        return self._begin(following, board, job)
+
+    def _begin(self, following: NextAttempt, board: Board, job: JobRecord) -> Decision:
+        """Go on with the next attempt, once its shards are there, after its pause."""
+        plan = following.plan
+        if following.missing:
+            if self.now > plan.decided_at + GRACE_SECONDS:
+                self._give_up_job({"code": "internal_error", "message": _NOT_DIVIDED})
+                return self._decide("finish")
+            if board.division_rounds > 0 and self.resume_in > 0:
+                return self._wait(board, job, None)
+            board.division_rounds += 1
+            return self._decide("download", resume_in=_pause(board.division_rounds))
+        self.attempt += 1
+        if plan.pause_seconds:
+            # The next look finds an attempt of which nothing has been sent, and has it sent.
+            again = self.now + plan.pause_seconds
+            board.refusal = refusal_notice(board, is_last=False, not_before=again)
+            return self._decide("wait", wait_seconds=plan.pause_seconds)
+        board.refusal = None
+        return self._decide("submit", resume_in=FIRST_PAUSE_SECONDS)
 
     def _wait(self, board: Board, job: JobRecord, stop: Stop | None) -> Decision:
         created = [
@@ -359,7 +388,7 @@ class _Check:
             # What is being cancelled ends within minutes, however long it has run.
             begun = max(begun, _seconds(stop))
         window = (window_hours(job.options.completion_window) or 0) * 3600
-        attempts_left = job.options.max_attempts - self.attempt
+        attempts_left = max(job.last_attempt - self.attempt, 0)
         remaining = max(self._deadline(board, job) - self.now, 0) + attempts_left * window
         is_retry_due = bool(board.open_numbers) and self.resume_in > 0
         seconds = polling.wait_seconds(

@@ -71,6 +71,7 @@ class Submission:
             more than is recorded.
         begun_at: When the record was first written, before anything was sent; None in records of
             older versions.
+        endpoint: The batch's endpoint, written before it is asked for; None before that.
     """
 
     stage: Stage
@@ -83,6 +84,7 @@ class Submission:
     error: dict[str, Any] | None = None
     doubtful: bool = False
     begun_at: float | None = None
+    endpoint: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON data."""
@@ -105,6 +107,8 @@ class Submission:
             error=data["error"],
             doubtful=data["doubtful"],
             begun_at=data.get("begun_at"),
+            # The record of an older version has none; its batches have the one for chat.
+            endpoint=data.get("endpoint"),
         )
 
     @classmethod

@@ -11,11 +11,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from groq_batch import layout, metrics
+from groq_batch.attempts import AttemptPlan
 from groq_batch.batches import Batch
 from groq_batch.errors import (
     AccountError,
@@ -29,7 +31,8 @@ from groq_batch.errors import (
 from groq_batch.groq_api import GroqClient
 from groq_batch.jobs import AccountRefusal, JobRecord, is_closed, timestamp
 from groq_batch.observability import facts, logger
-from groq_batch.storage import ConflictError, Storage
+from groq_batch.shard_parts import common_audio_url
+from groq_batch.storage import ConflictError, LineReader, Storage
 from groq_batch.stragglers import unless_ended
 from groq_batch.submissions import (
     CLOCK_MARGIN_SECONDS,
@@ -41,7 +44,10 @@ from groq_batch.submissions import (
 )
 
 ENDPOINT = "/v1/chat/completions"
-"""The one batch endpoint that Groq's API reference names; lines may carry other URLs."""
+"""The one batch endpoint that Groq's API reference names; lines may carry other URLs.
+
+See https://console.groq.com/docs/api-reference#batches-create. Other APIs of this shape want the
+lines' own URL; a shard of one audio URL is sent so where this one is refused."""
 
 _LONGEST_BACKOFF_SECONDS = 300
 _SECOND_LOOK_SECONDS = 10
@@ -125,7 +131,9 @@ def submit_shard(
     if is_closed(storage, keys):
         return _SETTLED
     found = Submission.load(storage, record_key)
-    if found is not None and found[0].stage.is_settled:
+    plan = AttemptPlan.load(storage, keys, attempt) or AttemptPlan(attempt=attempt)
+    # An older version may have left a shard here as it was before it was divided.
+    if (found is not None and found[0].stage.is_settled) or number in plan.divided:
         return _SETTLED
     if found is None:
         # Nothing was sent for this shard attempt, so there is nothing to find out either.
@@ -148,6 +156,7 @@ def submit_shard(
         tries=tries,
         clock=clock,
         held=held,
+        asks_by_url=number in plan.by_url,
     )
     try:
         with held:
@@ -185,6 +194,7 @@ class _Step:
     tries: int
     clock: Callable[[], float]
     held: HeldSubmission
+    asks_by_url: bool
     doubtful: bool = False
 
     def run(self) -> SubmitOutcome:
@@ -304,6 +314,27 @@ class _Step:
         logger.info("Uploaded a shard", file_id=file.id, bytes=size)
 
     def _create(self) -> SubmitOutcome:
+        """Create the batch; once more, with another endpoint, where the first is refused."""
+        endpoint = self.held.record.endpoint
+        if endpoint is None:
+            endpoint = (self._audio_url() if self.asks_by_url else None) or ENDPOINT
+        try:
+            return self._create_with(endpoint)
+        except RequestRefusedError as error:
+            audio_url = self._audio_url() if error.names_endpoint else None
+            if audio_url in (None, endpoint):
+                raise
+            logger.info("The endpoint was refused", **facts(error))
+        # A create that was refused has made no batch.
+        return self._create_with(audio_url)
+
+    def _audio_url(self) -> str | None:
+        """Return the audio URL that all lines of the shard have, None when there is none."""
+        key = self.keys.shard(self.attempt, self.number)
+        with closing(self.storage.chunks(key)) as pieces:
+            return common_audio_url(LineReader(pieces))
+
+    def _create_with(self, endpoint: str) -> SubmitOutcome:
         job = JobRecord.load(self.storage, self.keys)
         if job is None:
             raise ValueError("The job has no record; its preparation has not ended")
@@ -314,14 +345,14 @@ class _Step:
             return _SETTLED
         # Written last before the request that costs: it proves that the lease is still held, and
         # whoever finds this stage later knows that a batch may exist.
-        self.held.update(stage=Stage.CREATING)
+        self.held.update(stage=Stage.CREATING, endpoint=endpoint)
         if not self.held.is_fresh:
             # The write took so long that somebody else may have taken over since it was done.
             self.held.release(stage=Stage.UPLOADED)
             return _wait(5)
         batch = self.client.create_batch(
             input_file_id=file_id,
-            endpoint=ENDPOINT,
+            endpoint=endpoint,
             completion_window=job.options.completion_window,
             metadata=layout.batch_metadata(self.keys.job, self.attempt, self.number),
         )

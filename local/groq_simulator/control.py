@@ -63,6 +63,14 @@ class ControlOperations(ABC):
         rule = {"match": dict(match or {}), "fate": fate, "times": times}
         self.call("add_fate", {"fate": rule})
 
+    def set_refusals(self, refusals: Sequence[Mapping[str, Any]]) -> None:
+        """Replaces the refusals of batches from now on."""
+        self.call("set_refusals", {"refusals": list(refusals)})
+
+    def add_refusal(self, **refusal: Any) -> None:
+        """Adds a refusal of batches, given by its fields, behind the others."""
+        self.call("add_refusal", {"refusal": refusal})
+
     def change_batch(self, batch_id: str, **fate: Any) -> None:
         """Gives a running batch another fate."""
         self.call("change_batch", {"batch_id": batch_id, "fate": fate})
@@ -121,6 +129,11 @@ class ControlOperations(ABC):
     def requests(self, job: str | None = None) -> dict[str, dict[str, int]]:
         """Returns `{"sent": n, "succeeded": n}` by `custom_id`, of one job or of all."""
         result: dict[str, dict[str, int]] = self.call("requests", {"job": job})
+        return result
+
+    def attempts(self, job: str) -> dict[str, list[str]]:
+        """Returns by `custom_id` in which attempts of a job it was asked for, run or refused."""
+        result: dict[str, list[str]] = self.call("attempts", {"job": job})
         return result
 
     def batches(self) -> list[dict[str, Any]]:

@@ -28,6 +28,8 @@ class Operations:
             "add_rule": self._add_rule,
             "set_fates": self._set_fates,
             "add_fate": self._add_fate,
+            "set_refusals": self._set_refusals,
+            "add_refusal": self._add_refusal,
             "change_batch": self._change_batch,
             "forget_batch": self._forget_batch,
             "set_faults": self._set_faults,
@@ -40,6 +42,7 @@ class Operations:
             "advance_clock": self._advance_clock,
             "stats": self._stats,
             "requests": self._requests,
+            "attempts": self._attempts,
             "batches": self._batches,
             "calls": self._calls,
             "reset": self._reset,
@@ -88,6 +91,14 @@ class Operations:
     def _add_fate(self, fate: dict[str, Any]) -> None:
         with self._state.lock:
             self._state.fates.add(fate)
+
+    def _set_refusals(self, refusals: list[dict[str, Any]]) -> None:
+        with self._state.lock:
+            self._state.refusals.replace(refusals)
+
+    def _add_refusal(self, refusal: dict[str, Any]) -> None:
+        with self._state.lock:
+            self._state.refusals.add(refusal)
 
     def _change_batch(self, batch_id: str, fate: dict[str, Any]) -> None:
         with self._state.lock:
@@ -179,6 +190,11 @@ class Operations:
         with self._state.lock:
             self._advance()
             return self._state.accounting.requests(job)
+
+    def _attempts(self, job: str) -> dict[str, list[str]]:
+        with self._state.lock:
+            self._advance()
+            return self._state.accounting.attempts(job)
 
     def _calls(self, route: str | None) -> list[dict[str, Any]]:
         calls = list(self._state.accounting.calls)

@@ -8,9 +8,10 @@ from typing import Any
 
 from local.groq_simulator.batches import Batch, view
 from local.groq_simulator.files import StoredFile
-from local.groq_simulator.input_checks import ENDPOINTS
+from local.groq_simulator.input_checks import CHAT_URL, URLS
 from local.groq_simulator.messages import ApiError, Request, Response
 from local.groq_simulator.multipart import MultipartError, MultipartReader, Part, boundary_of
+from local.groq_simulator.refusals import asked_by, check_endpoint
 from local.groq_simulator.state import State
 
 ROUTE_TABLE: tuple[tuple[str, str, str], ...] = (
@@ -166,8 +167,9 @@ class Api:
         body = request.json
         if not isinstance(body, dict):
             raise ApiError(400, "The body must be a JSON object.")
-        if body.get("endpoint") not in ENDPOINTS:
-            message = f"endpoint must be one of {', '.join(ENDPOINTS)}."
+        known = (CHAT_URL,) if self._state.settings.endpoint_rule == "chat" else URLS
+        if body.get("endpoint") not in known:
+            message = f"endpoint must be one of {', '.join(known)}."
             raise ApiError(400, message, code="invalid_endpoint", param="endpoint")
         window = body.get("completion_window")
         window_seconds = _window_seconds(window)
@@ -178,6 +180,7 @@ class Api:
         stored = self._file(file_id)
         if stored.purpose != "batch":
             raise ApiError(400, "The file's purpose is not 'batch'.", param="input_file_id")
+        self._refuse_if_so_set(stored, body["endpoint"], metadata)
         batches, now = self._state.batches, self._state.now()
         batches.created += 1
         batch = Batch(
@@ -197,6 +200,23 @@ class Api:
         batches.add(batch)
         self._state.engine.begin(batch)
         return self._shown(batch)
+
+    def _refuse_if_so_set(
+        self, stored: StoredFile, endpoint: str, metadata: dict[str, str] | None
+    ) -> None:
+        """Refuses a create for what the requests ask for.
+
+        Raises:
+            ApiError: The create is refused.
+        """
+        try:
+            if self._state.settings.endpoint_rule == "own_at_create":
+                check_endpoint(endpoint, asked_by(stored.path))
+            self._state.refusals.check_create(stored.path)
+        except ApiError:
+            for asked in asked_by(stored.path):
+                self._state.accounting.asked(metadata, asked.custom_id)
+            raise
 
     def _shown(self, batch: Batch) -> Response:
         return Response.of_json(view(batch, self._state.settings, self._state.now()))

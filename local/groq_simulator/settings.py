@@ -15,6 +15,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "unknown_ids": ("omit", "error"),
     "bad_line": ("fail_batch", "fail_row", "report_only"),
     "errors_shape": ("list", "array"),
+    "endpoint_rule": ("chat", "own_at_create", "own_at_validation"),
 }
 KEY_STATES = ("paid", "free", "spend_limit", "network_blocked")
 
@@ -39,6 +40,9 @@ class Settings:
         bad_line: `fail_batch` fails the batch at validation; `fail_row` completes it with the line
             in `errors` and an error row; `report_only` likewise but without the row.
         errors_shape: `errors` as `{"object": "list", "data": []}` (`list`) or bare `array`.
+        endpoint_rule: `chat`: every batch has the endpoint for chat, whatever its requests' URLs.
+            Otherwise it must be the URL of all its requests, or its create is refused
+            (`own_at_create`), or it fails with `url_mismatch` (`own_at_validation`).
         honour_request_hints: Obey `body.metadata.simulate` of a request.
         account_requests: Count sendings per `custom_id` (off saves memory).
         shuffle: Give results in a seeded random order.
@@ -62,6 +66,7 @@ class Settings:
     max_requests: int = 50_000
     bad_line: str = "fail_batch"
     errors_shape: str = "list"
+    endpoint_rule: str = "chat"
     honour_request_hints: bool = False
     account_requests: bool = True
     shuffle: bool = True

@@ -250,20 +250,27 @@ JOBS = (
 RUNNING = (
     Code("groq_unavailable", "Groq gave no usable answer: to the last look, or to what was sent."),
     Code("batch_not_found", "Groq does not know a batch of the job (any more)."),
+    Code(
+        rows.BATCH_FAILED, "Groq refused batches; the message says why, and when it is tried again."
+    ),
 )
 """Codes that stand in the report of a running job alone, until the next status check."""
 
 ROWS = (
     Code(rows.NOT_SENT, "Its batch was never created; the message says why."),
     Code(rows.MISSING, "Its batch ended without a row for it, in every attempt."),
-    Code(rows.BATCH_FAILED, "Groq refused the batch; the message has the API's code and text."),
+    Code(
+        rows.BATCH_FAILED,
+        "Groq refused its batch in the last attempt, or this line of it in any; the message has "
+        "the API's code and text.",
+    ),
     Code(rows.CANCELLED, "The job was stopped before it was answered."),
 )
 """Codes of rows that the pipeline writes itself, beside those of ``LINES``."""
 
 READ_ROWS = (
     Code("no_response", "The API's row has neither a response nor an error. Tried again."),
-    Code("no_body", "The API's response has a good status and nothing in it. Tried again."),
+    Code("no_body", "The API's response has a good status and no body, or null. Tried again."),
     Code("unknown_error", "The API's row has an error without a code and without a status."),
 )
 """Codes in the report for rows of the API that name none; the rows themselves stay as they are."""

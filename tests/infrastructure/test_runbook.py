@@ -52,7 +52,7 @@ LINE_CODES = {
     "unsupported_parameter",
 }
 ROW_CODES = {"not_sent", "missing", "batch_failed", "cancelled"}
-WAITING_CODES = {"groq_unavailable", "batch_not_found"}
+WAITING_CODES = {"groq_unavailable", "batch_not_found", "batch_failed"}
 OF_THE_API = {"unknown_error"}
 """What a row is called whose error has no name of its own."""
 

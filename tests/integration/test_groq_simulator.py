@@ -646,8 +646,10 @@ def test_a_row_has_odd_bytes(simulator: GroqSimulator) -> None:
     with pytest.raises(ValueError, match=r"Unterminated|Expecting|delimiter"):
         json.loads(output_of(simulator, "invalid_json").split(b"\n")[1])
     assert json.loads(output_of(simulator, "not_an_object").split(b"\n")[1]) == ["r-1"]
+    simulator.control.reset()
     row = json.loads(output_of(simulator, "body_not_object").split(b"\n")[1])
     assert isinstance(row["response"]["body"], str)
+    assert simulator.control.requests()["r-1"]["succeeded"] == 1
 
 
 def test_lone_surrogates_survive(api: Api) -> None:
@@ -704,6 +706,48 @@ def test_hints_in_requests_count_only_when_honoured(simulator: GroqSimulator, ap
     assert answered("b") == ["unknown_word"]
     assert answered("b") == ["fail_once", "missing_once", "unknown_word"]
     assert answered("c") == ["unknown_word"]
+
+
+# Refusals of batches
+
+
+def test_batches_are_refused_for_a_model_or_a_url(simulator: GroqSimulator, api: Api) -> None:
+    chat = request_line("a", model="m")
+    speech = request_line("b", model="w").replace(b"chat/completions", b"audio/translations")
+    simulator.control.set_refusals(
+        [
+            {"at": "create", "match": {"model": "w"}, "status": 404, "code": "gone", "times": 1},
+            {"at": "validation", "match": {"url": "/v1/audio/translations"}, "message": "No."},
+        ]
+    )
+    api.wait(api.submit(chat))
+    refused = api.create(api.upload(chat + speech).json["id"])
+    assert (refused.status, refused.code) == (404, "gone")
+    failed = api.wait(api.submit(chat + speech), "failed")
+    errors = [{"code": "model_not_found", "message": "No.", "param": None, "line": None}]
+    assert failed["errors"]["data"] == errors
+    assert failed["output_file_id"] is failed["error_file_id"] is None
+    simulator.control.set_refusals([])
+    api.wait(api.submit(speech))
+    with pytest.raises(ControlError, match="at must be one of create, validation"):
+        simulator.control.add_refusal(at="upload")
+    with pytest.raises(ControlError, match="no field models"):
+        simulator.control.add_refusal(match={"models": "m"})
+
+
+def test_attempts_are_told_whether_batches_ran_or_not(simulator: GroqSimulator, api: Api) -> None:
+    simulator.control.add_refusal(match={"model": "m"}, times=1)
+    lines = request_line("a", model="m") + request_line("b")
+    for attempt in ("1", "2", "3"):
+        metadata = {"job": "j", "attempt": attempt}
+        if attempt == "1":
+            assert api.create(api.upload(lines).json["id"], metadata).status == 400
+        else:
+            api.wait(api.submit(lines, metadata))
+    attempts = simulator.control.attempts("j")
+    assert attempts == {"a": ["1", "2", "3"], "b": ["1", "2", "3"]}
+    assert simulator.control.requests("j")["a"] == {"sent": 2, "succeeded": 2}
+    assert simulator.control.attempts("other") == {}
 
 
 # Fates of batches

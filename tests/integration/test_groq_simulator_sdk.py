@@ -22,6 +22,7 @@ openai = pytest.importorskip("openai")
 
 ROOT = Path(__file__).resolve().parents[2]
 ENDPOINT = "/v1/chat/completions"
+SPEECH = "/v1/audio/transcriptions"
 MAX_PROCESS_KIB = 80 * 1024
 
 
@@ -51,11 +52,20 @@ def client(request: pytest.FixtureRequest, simulator: GroqSimulator) -> Iterator
         yield made
 
 
-def create(client: Any, data: bytes = b"") -> Any:
+def audio_lines(*forms: str, url: str = SPEECH) -> bytes:
+    body = {"model": "whisper-large-v3", "url": "https://example.com/a.mp3"}
+    lines = (
+        {"custom_id": form, "method": "POST", "url": url, "body": {**body, "response_format": form}}
+        for form in forms
+    )
+    return "".join(f"{json.dumps(line)}\n" for line in lines).encode()
+
+
+def create(client: Any, data: bytes = b"", *, endpoint: str = ENDPOINT) -> Any:
     stored = client.files.create(file=("a.jsonl", data or request_lines(5)), purpose="batch")
     return client.batches.create(
         input_file_id=stored.id,
-        endpoint=ENDPOINT,
+        endpoint=endpoint,
         completion_window="24h",
         metadata={"job": "j", "shard": "1", "attempt": "1"},
     )
@@ -135,6 +145,59 @@ def test_refusals_raise_the_sdks_own_errors(simulator: GroqSimulator, client: An
     simulator.control.set_keys({})
     with pytest.raises(module.AuthenticationError):
         client.files.list()
+
+
+def test_transcriptions_come_in_the_form_that_was_asked_for(
+    simulator: GroqSimulator, client: Any
+) -> None:
+    batch = wait(client, create(client, audio_lines("text", "json", "verbose_json")).id)
+    rows = [json.loads(line) for line in content(client, batch.output_file_id).splitlines()]
+    bodies = {row["custom_id"]: row["response"]["body"] for row in rows}
+    said = "Echo: https://example.com/a.mp3"
+    assert bodies["text"] == said
+    assert bodies["json"]["text"] == bodies["verbose_json"]["text"] == said
+    assert "duration" not in bodies["json"]
+    assert bodies["verbose_json"]["duration"] > 0
+    # A text is an answer like others: it is paid for, and a second time if it is asked again.
+    assert simulator.control.stats()["paid_twice"] == []
+    wait(client, create(client, audio_lines("text")).id)
+    assert simulator.control.stats()["paid_twice"] == ["text"]
+
+
+def test_model_that_no_batch_may_hold_is_refused_without_a_line(
+    simulator: GroqSimulator, client: Any
+) -> None:
+    module = groq if type(client).__module__.startswith("groq") else openai
+    match = {"model": "whisper-large-v3"}
+    simulator.control.add_refusal(at="create", match=match, code="model_not_found", times=1)
+    with pytest.raises(module.BadRequestError) as caught:
+        create(client, request_lines(1) + audio_lines("text"))
+    assert json.loads(caught.value.response.read())["error"]["code"] == "model_not_found"
+    simulator.control.add_refusal(at="validation", match=match, code="model_decommissioned")
+    failed = wait(client, create(client, request_lines(1) + audio_lines("text")).id, "failed")
+    assert [(one.code, one.line) for one in failed.errors.data] == [("model_decommissioned", None)]
+    wait(client, create(client).id)
+    # Who refuses a batch answers nothing, so that nothing is paid for.
+    counted = simulator.control.requests("j")
+    assert counted["text"] == {"sent": 1, "succeeded": 0}
+    assert simulator.control.attempts("j")["text"] == ["1"]
+
+
+def test_endpoint_must_be_the_url_of_the_requests_where_so_set(
+    simulator: GroqSimulator, client: Any
+) -> None:
+    module = groq if type(client).__module__.startswith("groq") else openai
+    with pytest.raises(module.BadRequestError):
+        create(client, audio_lines("text"), endpoint=SPEECH)
+    simulator.control.configure(endpoint_rule="own_at_create")
+    with pytest.raises(module.BadRequestError) as caught:
+        create(client, audio_lines("text"))
+    assert json.loads(caught.value.response.read())["error"]["param"] == "endpoint"
+    assert wait(client, create(client, audio_lines("text"), endpoint=SPEECH).id).endpoint == SPEECH
+    simulator.control.configure(endpoint_rule="own_at_validation")
+    lines = audio_lines("json") + request_lines(1)
+    failed = wait(client, create(client, lines, endpoint=SPEECH).id, "failed")
+    assert [(one.code, one.line) for one in failed.errors.data] == [("url_mismatch", 2)]
 
 
 class Process:

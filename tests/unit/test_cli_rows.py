@@ -417,9 +417,14 @@ def test_answer_of_a_row(row: bytes, expected: tuple[Any, ...]) -> None:
     assert (answer.value, answer.finish_reason, answer.error_code) == expected
 
 
-def test_transcription_is_an_answer() -> None:
-    row = {"custom_id": "a", "response": {"status_code": 200, "body": {"text": "Hello"}}}
-    assert read_answer(json.dumps(row).encode(), as_json=False).value == "Hello"
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [({"text": "Hello"}, "Hello"), ("Hello", "Hello"), ("", ""), ([1, "é"], '[1, "é"]'), (7, "7")],
+)
+def test_transcription_is_an_answer(body: Any, value: str) -> None:
+    row = {"custom_id": "a", "response": {"status_code": 200, "body": body}}
+    answer = read_answer(json.dumps(row).encode(), as_json=False)
+    assert (answer.value, answer.error_code) == (value, None)
 
 
 def test_answer_that_is_to_be_json() -> None:

@@ -217,7 +217,9 @@ def test_compressed_results(tmp_path: Path) -> None:
         ({"text": "spoken words"}, "spoken words"),
         ({"choices": []}, "(no text)"),
         ({"choices": "odd"}, "(no text)"),
-        ("odd", ""),
+        ("spoken\nwords", "spoken words"),
+        ("", "(no text)"),
+        ([1, "x"], '[1, "x"]'),
     ],
 )
 def test_text_of_an_answer(body: Any, text: str) -> None:

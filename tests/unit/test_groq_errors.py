@@ -136,6 +136,26 @@ def test_refusals_say_why(status: int, body: bytes, code: str, message: str | No
     assert code in str(error) or str(error).startswith(f"Groq refused the request ({status} ")
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (400, error_body("x", param="endpoint"), True),
+        (400, error_body("invalid_endpoint"), True),
+        (400, error_body("x", "'Endpoint' must be the url of the requests."), True),
+        (400, b"bad endpoint", True),
+        (400, error_body("x", param="input_file_id"), False),
+        (400, error_body("x", param=["endpoint"]), False),
+        (400, b"", False),
+        (404, error_body("x", param="endpoint"), False),
+        (422, error_body("x", param="endpoint"), False),
+    ],
+)
+def test_refusal_of_an_endpoint_names_it(status: int, body: bytes, expected: bool) -> None:
+    error = of(status, body)
+    assert isinstance(error, RequestRefusedError)
+    assert error.names_endpoint is expected
+
+
 # The account
 
 

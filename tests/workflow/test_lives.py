@@ -38,7 +38,19 @@ from tests.workflow.invocations import (
     Repeat,
     Trouble,
 )
-from tests.workflow.jobs import Line, Upload, bad_line, check_end, file_of, good_line
+from tests.workflow.jobs import (
+    MODEL,
+    OTHER_MODEL,
+    SPEECH_MODEL,
+    TRANSCRIPTIONS_URL,
+    Line,
+    Upload,
+    audio_line,
+    bad_line,
+    check_end,
+    file_of,
+    good_line,
+)
 from tests.workflow.world import World
 
 # A dead function closes nothing.
@@ -114,6 +126,7 @@ class Life:
     files: tuple[File, ...]
     rules: tuple[dict[str, Any], ...]
     fates: tuple[dict[str, Any], ...]
+    refusals: tuple[dict[str, Any], ...]
     faults: tuple[dict[str, Any], ...]
     troubles: tuple[Placed, ...]
     actions: tuple[Action, ...]
@@ -152,8 +165,11 @@ def lines(draw: st.DrawFn) -> tuple[Line, ...]:
         elif kind == 2:
             drawn.append(Line(b"\xff\xfe", None, "invalid_encoding"))
             used.remove(custom_id)
+        elif kind <= 4:
+            drawn.append(audio_line(custom_id))
         else:
-            drawn.append(good_line(custom_id, draw(PROMPTS)))
+            model = OTHER_MODEL if kind <= 12 else MODEL
+            drawn.append(good_line(custom_id, draw(PROMPTS), model=model))
     return tuple(drawn)
 
 
@@ -205,6 +221,7 @@ SIMULATORS = st.fixed_dictionaries(
         "unknown_ids": st.sampled_from(["omit", "error"]),
         "bad_line": st.sampled_from(["fail_batch", "fail_row", "report_only"]),
         "errors_shape": st.sampled_from(["list", "array"]),
+        "endpoint_rule": st.sampled_from(["chat", "chat", "own_at_create", "own_at_validation"]),
     }
 )
 
@@ -225,6 +242,7 @@ OUTCOMES = st.sampled_from(
         "error_with_200",
         "invalid_json",
         "not_an_object",
+        "body_not_object",
         {"kind": "http_error", "status": 503},
         {"kind": "http_error", "status": 429},
         {"kind": "capacity_exhausted", "response": "missing"},
@@ -263,6 +281,22 @@ FATES = st.builds(
         ),
     ),
     st.sampled_from([None, 1, 2, 3]),
+)
+
+REFUSALS_WITHOUT_A_LINE = st.builds(
+    lambda at, match, status, times: {"at": at, "match": match, "status": status, "times": times},
+    st.sampled_from(["create", "validation"]),
+    st.sampled_from(
+        [
+            {"model": MODEL},
+            {"model": OTHER_MODEL},
+            {"model": SPEECH_MODEL},
+            {"url": TRANSCRIPTIONS_URL},
+            {},
+        ]
+    ),
+    st.sampled_from([400, 404, 422]),
+    st.sampled_from([1, 2, None]),
 )
 
 ROUTES = (
@@ -392,6 +426,7 @@ LIFE = st.builds(
     files=st.lists(FILES, min_size=1, max_size=3).map(tuple),
     rules=st.lists(RULES, max_size=3).map(tuple),
     fates=st.lists(FATES, max_size=3).map(tuple),
+    refusals=st.lists(REFUSALS_WITHOUT_A_LINE, max_size=2).map(tuple),
     faults=st.lists(FAULTS, max_size=4).map(tuple),
     troubles=st.lists(troubles(), max_size=4).map(tuple),
     actions=st.lists(ACTIONS, max_size=3).map(tuple),
@@ -439,6 +474,7 @@ class Living:
         world.states.lag_seconds = self.life.lag
         world.simulator.set_rules(self.life.rules)
         world.simulator.set_fates(self.life.fates)
+        world.simulator.set_refusals(self.life.refusals)
         world.simulator.set_faults(self.life.faults)
         begun = world.clock()
         files = self.life.files

@@ -24,10 +24,13 @@ from tests.workflow.jobs import check_end
 from tests.workflow.scripts import (
     FEW_CHECKS,
     RANGES,
+    REFUSALS,
     SMALL_SHARDS,
     Script,
     divided,
     overtaken,
+    refused_at_creation,
+    refused_endpoint,
     rejected,
     shards_and_attempts,
     stopped,
@@ -52,6 +55,7 @@ SCRIPTS: list[tuple[Script, dict[str, str]]] = [
     (rejected, FEW_CHECKS),
     (stopped, SMALL_SHARDS),
     (overtaken, FEW_CHECKS),
+    *REFUSALS,
 ]
 
 Place = tuple[int, str, bool]
@@ -141,11 +145,30 @@ def test_twin_waits_for_the_lease(seconds: float) -> None:
     assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
 
 
+@pytest.mark.parametrize("seconds", [SHORT, MIDDLE])
+def test_twin_waits_for_the_lease_of_a_repeated_create(seconds: float) -> None:
+    hold = Hold(seconds=seconds, lost=LOST)
+    wrong = explore(refused_endpoint, dict(REFUSALS)[refused_endpoint], hold, ("submit_batch",))
+    assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
+
+
 @pytest.mark.parametrize("function", STEPS)
 def test_stop_at_every_call(function: str) -> None:
     # What was held goes on when the job has been collected and closed.
     hold = Hold(seconds=LONG)
     wrong = explore(shards_and_attempts, SMALL_SHARDS, hold, [function], prepare=stop_when_held)
+    assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
+
+
+@pytest.mark.parametrize(
+    ("script", "environment"), REFUSALS, ids=[script.__name__ for script, _ in REFUSALS]
+)
+def test_stop_while_refused_batches_are_sent_again(
+    script: Script, environment: dict[str, str]
+) -> None:
+    steps = ("submit_batch", "check_status", "download_results")
+    hold = Hold(seconds=LONG)
+    wrong = explore(script, environment, hold, steps, prepare=stop_when_held)
     assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
 
 
@@ -179,4 +202,11 @@ def test_twin_of_an_event(script: Script) -> None:
 def test_first_stands_still(script: Script, seconds: float) -> None:
     hold = Hold(seconds=seconds, lost=LOST, frozen=True)
     wrong = explore(script, SMALL_SHARDS, hold, ("submit_batch",))
+    assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
+
+
+@pytest.mark.parametrize("script", [refused_at_creation, refused_endpoint])
+def test_first_stands_still_at_a_refused_create(script: Script) -> None:
+    hold = Hold(seconds=LONG, lost=LOST, frozen=True)
+    wrong = explore(script, dict(REFUSALS)[script], hold, ("submit_batch",))
     assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
