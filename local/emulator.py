@@ -74,7 +74,7 @@ class Emulator(LeashedProgram):
         folder = Path(tempfile.mkdtemp(prefix="groq-batch-aws-"))
         super().__init__(
             "The emulator (MiniStack)",
-            [sys.executable, "-m", "ministack"],
+            [sys.executable, "-m", "local.emulator_main"],
             environment=emulator_environment(
                 self.port,
                 folder,
