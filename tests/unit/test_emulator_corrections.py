@@ -1,0 +1,196 @@
+"""How the emulator waits after throttles, and what it may take of its machine."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from local import function_limits
+from local.emulator import emulator_environment
+from local.emulator_corrections import (
+    EventQueue,
+    asynchronous_settings,
+    is_throttle,
+    on_failure,
+    retry_seconds,
+    take_idle,
+)
+from local.function_limits import FunctionLimits, fitting_limits, limits_of_this_machine
+
+GIGABYTE = 1024**3
+GOOD = {"body": "done"}
+FAILED = {"error": True, "body": {"errorMessage": "no"}}
+THROTTLED = {"error": True, "throttle": True}
+
+
+class Clock:
+    """Time that passes only by waiting."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.waits: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.now += seconds
+
+    def queue(self, **settings: Any) -> EventQueue:
+        given = {"retries": None, "event_age_seconds": None, "wait_scale": 1, **settings}
+        return EventQueue(**given, clock=lambda: self.now, sleep=self.sleep)
+
+
+# -- asynchronous events ------------------------------------------------------------------------
+
+
+def test_throttled_event_waits_longer_and_longer_up_to_five_minutes() -> None:
+    clock = Clock()
+    results = iter([THROTTLED] * 20 + [GOOD])
+    assert clock.queue().deliver(lambda: next(results)) is GOOD
+    for place, wait in enumerate(clock.waits):
+        longest = min(2.0**place, 300)
+        assert longest / 2 <= wait <= longest
+    assert len(clock.waits) == 20
+
+
+def test_throttled_event_is_given_up_after_six_hours() -> None:
+    clock = Clock()
+    assert clock.queue().deliver(lambda: THROTTLED) is THROTTLED
+    assert 21_300 < clock.now <= 21_600
+
+
+def test_throttles_do_not_count_as_failures_of_the_function() -> None:
+    clock = Clock()
+    results = iter([THROTTLED, FAILED, THROTTLED, THROTTLED, FAILED, GOOD])
+    assert clock.queue().deliver(lambda: next(results)) is GOOD
+    assert [wait for wait in clock.waits if wait >= 10] == [60, 120]
+
+
+@pytest.mark.parametrize(("retries", "runs"), [(None, 3), (0, 1), (1, 2)])
+def test_function_that_fails_is_run_as_often_as_it_wants(retries: int | None, runs: int) -> None:
+    count = 0
+
+    def run() -> dict[str, Any]:
+        nonlocal count
+        count += 1
+        return FAILED
+
+    assert Clock().queue(retries=retries).deliver(run) is FAILED
+    assert count == runs
+
+
+def test_event_is_kept_no_longer_than_the_function_wants() -> None:
+    clock = Clock()
+    assert clock.queue(event_age_seconds=60).deliver(lambda: THROTTLED) is THROTTLED
+    assert clock.now <= 60
+
+
+def test_waits_are_scaled_but_never_below_the_first_after_a_throttle() -> None:
+    clock = Clock()
+    results = iter([THROTTLED] * 9 + [FAILED, GOOD])
+    assert clock.queue(wait_scale=0.02).deliver(lambda: next(results)) is GOOD
+    assert 0.5 <= clock.waits[0] <= 1
+    assert 3 <= clock.waits[8] <= 6
+    assert clock.waits[9] == pytest.approx(1.2)
+
+
+def test_settings_of_a_function_for_its_events() -> None:
+    config = {"DeadLetterConfig": {"TargetArn": "letters"}}
+    bare = {"config": config}
+    assert on_failure(bare, asynchronous_settings(bare)) == "letters"
+    settings = {"MaximumRetryAttempts": 1, "DestinationConfig": {"OnFailure": {"Destination": "q"}}}
+    for function in (
+        {"config": config, "event_invoke_config": settings},
+        {"config": config, "event_invoke_configs": {"$LATEST": settings}},
+    ):
+        assert asynchronous_settings(function) == settings
+        assert on_failure(function, settings) == "q"
+    assert on_failure({"config": {}}, {}) == ""
+
+
+# -- tasks of Step Functions --------------------------------------------------------------------
+
+
+def test_throttle_is_told_from_other_errors() -> None:
+    throttle = json.dumps({"__type": "TooManyRequestsException"})
+    assert is_throttle("Lambda.Unknown", throttle)
+    assert not is_throttle("Runtime.HandlerError", throttle)
+    for cause in (json.dumps({"errorMessage": "x"}), "no JSON", "[]"):
+        assert not is_throttle("Lambda.Unknown", cause)
+
+
+@given(count=st.integers(0, 60), jitter=st.sampled_from(["FULL", "NONE", None]))
+def test_wait_before_a_repetition_is_step_functions_own(count: int, jitter: str | None) -> None:
+    retrier = {"IntervalSeconds": 5, "BackoffRate": 1.5, "MaxDelaySeconds": 120}
+    if jitter:
+        retrier["JitterStrategy"] = jitter
+    longest = min(5 * 1.5**count, 120)
+    wait = retry_seconds(retrier, count)
+    assert 0 <= wait <= longest
+    assert wait == longest or jitter == "FULL"
+
+
+def test_wait_before_a_repetition_has_defaults() -> None:
+    assert [retry_seconds({}, count) for count in range(4)] == [1, 2, 4, 8]
+
+
+# -- processes ----------------------------------------------------------------------------------
+
+
+def worker(last_used: float, *, in_use: bool = False) -> SimpleNamespace:
+    return SimpleNamespace(last_used=last_used, in_use=in_use)
+
+
+def test_longest_idle_processes_are_taken_and_busy_ones_never() -> None:
+    oldest, busy, old, young = worker(1), worker(0, in_use=True), worker(2), worker(3)
+    runtime = SimpleNamespace(
+        _lock=threading.Lock(), _workers={"a": [oldest, busy], "b": [young, old]}
+    )
+    assert take_idle(runtime, 4) == []
+    assert take_idle(runtime, 2) == [oldest, old]
+    assert runtime._workers == {"a": [busy], "b": [young]}
+    assert take_idle(runtime, 0) == [young]
+    assert take_idle(runtime, 0) == []
+    assert runtime._workers == {"a": [busy], "b": []}
+
+
+@pytest.mark.parametrize(
+    ("cores", "gigabytes", "concurrent"),
+    [(2, 24, 10), (2, 8, 7), (1, 2, 4), (4, 16, 14), (16, 64, 59), (0.5, 64, 4), (256, 4096, 1000)],
+)
+def test_functions_fit_the_machine(cores: float, gigabytes: int, concurrent: int) -> None:
+    limits = fitting_limits(cores=cores, memory_bytes=gigabytes * GIGABYTE)
+    assert limits == FunctionLimits(concurrent=concurrent, processes=2 * concurrent)
+
+
+def test_container_may_have_less_than_its_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(function_limits, "_CONTROL_GROUP", tmp_path)
+    whole = limits_of_this_machine()
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    assert limits_of_this_machine() == whole
+    (tmp_path / "memory.max").write_text(f"{2 * GIGABYTE}\n")
+    assert limits_of_this_machine().concurrent == 4
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "cpu.max").write_text("50000 100000\n")
+    assert limits_of_this_machine().concurrent == 4
+
+
+def test_emulator_is_told_its_limits(tmp_path: Path) -> None:
+    environment = emulator_environment(
+        4566,
+        tmp_path,
+        wait_scale=1,
+        check_permissions=True,
+        limits=FunctionLimits(concurrent=7, processes=9),
+    )
+    assert environment["LAMBDA_ACCOUNT_CONCURRENCY"] == "7"
+    assert environment["GROQ_BATCH_EMULATOR_PROCESSES"] == "9"
