@@ -10,12 +10,13 @@ from __future__ import annotations
 import contextvars
 import json
 import os
-import random
 import threading
 import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any
+
+from local.function_queue import EventQueue, WaitingLine, retry_seconds
 
 WRITTEN_FOR = "1.5.33"
 """The version of MiniStack that was corrected, as pinned in requirements-dev.in."""
@@ -24,15 +25,6 @@ MOST_PROCESSES_VARIABLE = "GROQ_BATCH_EMULATOR_PROCESSES"
 """How many processes of functions may live at once, those that wait for work among them."""
 
 THROTTLED_TASK = "Lambda.TooManyRequestsException"
-THROTTLED_TASK_SCALE = 0.25
-"""Least factor of the waits of a throttled task. Other waits may be scaled further: a throttled
-task waits for the end of other functions, and these do not run faster than they do."""
-
-_FIRST_THROTTLE_SECONDS = 1.0
-_LONGEST_THROTTLE_SECONDS = 300.0
-_EVENT_AGE_SECONDS = 21_600
-_FUNCTION_RETRIES = 2
-_FUNCTION_RETRY_SECONDS = 60.0
 
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -100,8 +92,8 @@ def _correct_ranges_of_versions() -> None:
     s3._get_object = corrected
 
 
-def _correct_asynchronous_invocations() -> None:
-    """Keep an asynchronous event until its function has had a chance to run.
+def _correct_throttles() -> None:
+    """Treat a call that is throttled as AWS does, be it an event or a task of an execution.
 
     Lambda puts an event that is throttled back into its queue and tries again for up to six hours,
     after one second first, then after longer and longer waits, five minutes at most; a function
@@ -109,10 +101,32 @@ def _correct_asynchronous_invocations() -> None:
     (https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html). EventBridge
     and its scheduler invoke functions that way. MiniStack counts a throttle as a failure of the
     function, and drops an event of EventBridge at its first failure.
+
+    A task that is throttled fails with ``Lambda.TooManyRequestsException``
+    (https://docs.aws.amazon.com/step-functions/latest/dg/sfn-best-practices.html), and the waits
+    before its repetitions follow ``MaxDelaySeconds`` and ``JitterStrategy``
+    (https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html). MiniStack
+    says ``Lambda.Unknown``, and its scaled waits of 60 seconds at most give a task up after a
+    minute, while the functions before it are still running.
     """
-    from ministack.services import eventbridge, lambda_svc, stepfunctions  # noqa: PLC0415
+    from ministack.services import lambda_svc, stepfunctions  # noqa: PLC0415
 
     scale = float(stepfunctions._SFN_WAIT_SCALE)
+    most = int(lambda_svc._ACCOUNT_CONCURRENCY_CAP)
+    line = WaitingLine(lambda: not most or lambda_svc._inflight_total < most, wait_scale=scale)
+    release = lambda_svc._release_execution_slot
+
+    def release_slot(key: str) -> None:
+        release(key)
+        line.call_next()
+
+    lambda_svc._release_execution_slot = release_slot
+    _correct_events(line, scale)
+    _correct_tasks(line)
+
+
+def _correct_events(line: WaitingLine, scale: float) -> None:
+    from ministack.services import eventbridge, lambda_svc  # noqa: PLC0415
 
     def invoke(function: Mapping[str, Any], event: Any) -> None:
         def run() -> None:
@@ -120,7 +134,8 @@ def _correct_asynchronous_invocations() -> None:
             queue = EventQueue(
                 retries=settings.get("MaximumRetryAttempts"),
                 event_age_seconds=settings.get("MaximumEventAgeInSeconds"),
-                wait_scale=scale,
+                wait_after_failure=lambda seconds: time.sleep(seconds * scale),
+                wait_after_throttle=lambda seconds: line.wait(seconds, is_task=False),
             )
             result = queue.deliver(
                 lambda: lambda_svc._execute_function_with_config_scope(function, event)
@@ -171,76 +186,11 @@ def on_failure(function: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     return str(destination.get("Destination") or letters.get("TargetArn") or "")
 
 
-class EventQueue:
-    """Delivers an event to a function as Lambda's queue of asynchronous events does."""
-
-    def __init__(
-        self,
-        *,
-        retries: int | None,
-        event_age_seconds: int | None,
-        wait_scale: float,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        """Take the function's settings; None stands for Lambda's own.
-
-        Args:
-            retries: How often a function that fails is run again.
-            event_age_seconds: How long an event is kept.
-            wait_scale: Factor for the waits; the first after a throttle is never shortened.
-            clock: Seconds since some moment.
-            sleep: Waits some seconds.
-        """
-        self._retries = _FUNCTION_RETRIES if retries is None else int(retries)
-        self._event_age_seconds = (
-            _EVENT_AGE_SECONDS if event_age_seconds is None else int(event_age_seconds)
-        )
-        self._wait_scale = wait_scale
-        self._clock = clock
-        self._sleep = sleep
-
-    def deliver(self, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Run the function until it succeeds or the event is given up; returns the last result."""
-        begun = self._clock()
-        failures = throttles = 0
-        while True:
-            result = run()
-            if not result.get("error"):
-                return result
-            if result.get("throttle"):
-                wait = self._after_throttle(throttles)
-                throttles += 1
-            else:
-                failures += 1
-                wait = failures * _FUNCTION_RETRY_SECONDS * self._wait_scale
-            is_late = self._clock() - begun + wait > self._event_age_seconds
-            if failures > self._retries or is_late:
-                return result
-            self._sleep(wait)
-
-    def _after_throttle(self, throttles: int) -> float:
-        longest = max(_LONGEST_THROTTLE_SECONDS * self._wait_scale, _FIRST_THROTTLE_SECONDS)
-        wait: float = min(_FIRST_THROTTLE_SECONDS * 2.0**throttles, longest)
-        # Events that came together do not come back together.
-        return wait * random.uniform(0.5, 1)  # noqa: S311 - nothing secret
-
-
-def _correct_throttled_tasks() -> None:
-    """Report a throttled task, and repeat it, as Step Functions does.
-
-    The error is ``Lambda.TooManyRequestsException``
-    (https://docs.aws.amazon.com/step-functions/latest/dg/sfn-best-practices.html), MiniStack says
-    ``Lambda.Unknown``. The waits before the repetitions follow ``MaxDelaySeconds`` and
-    ``JitterStrategy`` (https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html),
-    which MiniStack does not read: it waits 60 seconds at most, scaled, and so gives up a task after
-    a minute while the functions before it are still running.
-    """
+def _correct_tasks(line: WaitingLine) -> None:
     from ministack.services import stepfunctions  # noqa: PLC0415
 
     call_function = stepfunctions._call_lambda
     find_retrier = stepfunctions._find_matching_retrier
-    scale = max(float(stepfunctions._SFN_WAIT_SCALE), THROTTLED_TASK_SCALE)
 
     def call(function: Any, event: Any) -> Any:
         try:
@@ -254,7 +204,7 @@ def _correct_throttled_tasks() -> None:
         retrier, place = find_retrier(retriers, error, counts)
         if error != THROTTLED_TASK or retrier is None:
             return retrier, place
-        time.sleep(retry_seconds(retrier, counts.get(place, 0)) * scale)
+        line.wait(retry_seconds(retrier, counts.get(place, 0)), is_task=True)
         # What MiniStack still has to wait.
         return {**retrier, "IntervalSeconds": 0}, place
 
@@ -271,22 +221,6 @@ def is_throttle(error: str, cause: str) -> bool:
     except ValueError:
         return False
     return isinstance(said, dict) and said.get("__type") == "TooManyRequestsException"
-
-
-def retry_seconds(retrier: Mapping[str, Any], count: int) -> float:
-    """Return how long Step Functions waits before a repetition.
-
-    Args:
-        retrier: An entry of a state's ``Retry``.
-        count: How many repetitions by this entry there have been.
-    """
-    interval = float(retrier.get("IntervalSeconds", 1))
-    wait: float = interval * float(retrier.get("BackoffRate", 2)) ** count
-    if "MaxDelaySeconds" in retrier:
-        wait = min(wait, float(retrier["MaxDelaySeconds"]))
-    if retrier.get("JitterStrategy") == "FULL":
-        return random.uniform(0, wait)  # noqa: S311 - nothing secret
-    return wait
 
 
 def _limit_processes() -> None:
@@ -333,7 +267,6 @@ def take_idle(runtime: Any, most: int) -> list[Any]:
 
 _CORRECTIONS: tuple[Callable[[], None], ...] = (
     _correct_ranges_of_versions,
-    _correct_asynchronous_invocations,
-    _correct_throttled_tasks,
+    _correct_throttles,
     _limit_processes,
 )

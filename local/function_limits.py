@@ -15,6 +15,9 @@ _IDLE_BYTES = 75 * 1024**2
 _CONCURRENT_FOR_A_CORE = 5
 """Functions wait for S3 and Groq most of the time."""
 
+_PROCESSES = 4
+"""Processes that may live for each function that runs."""
+
 _LEAST = 4
 _MOST = 1000
 """The quota of an AWS account: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
@@ -35,8 +38,8 @@ class FunctionLimits:
     @classmethod
     def of_concurrency(cls, concurrent: int) -> FunctionLimits:
         """Return the limits for a number of concurrent functions."""
-        # As many more may be idle: each function has processes of its own, which start slowly.
-        return cls(concurrent=concurrent, processes=2 * concurrent)
+        # Each function has processes of its own, which take seconds to start: some may be idle.
+        return cls(concurrent=concurrent, processes=_PROCESSES * concurrent)
 
 
 def fitting_limits(*, cores: float, memory_bytes: int) -> FunctionLimits:
@@ -46,7 +49,8 @@ def fitting_limits(*, cores: float, memory_bytes: int) -> FunctionLimits:
         cores: Cores that may be used.
         memory_bytes: Memory that may be used, by everything together.
     """
-    by_memory = int(memory_bytes * _MEMORY_SHARE / (_WORKING_BYTES + _IDLE_BYTES))
+    each = _WORKING_BYTES + (_PROCESSES - 1) * _IDLE_BYTES
+    by_memory = int(memory_bytes * _MEMORY_SHARE / each)
     by_cores = int(cores * _CONCURRENT_FOR_A_CORE)
     return FunctionLimits.of_concurrency(max(_LEAST, min(by_memory, by_cores, _MOST)))
 

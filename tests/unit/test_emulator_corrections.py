@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,14 +16,13 @@ from hypothesis import strategies as st
 from local import function_limits
 from local.emulator import emulator_environment
 from local.emulator_corrections import (
-    EventQueue,
     asynchronous_settings,
     is_throttle,
     on_failure,
-    retry_seconds,
     take_idle,
 )
 from local.function_limits import FunctionLimits, fitting_limits, limits_of_this_machine
+from local.function_queue import EventQueue, WaitingLine, retry_seconds
 
 GIGABYTE = 1024**3
 GOOD = {"body": "done"}
@@ -42,8 +42,13 @@ class Clock:
         self.now += seconds
 
     def queue(self, **settings: Any) -> EventQueue:
-        given = {"retries": None, "event_age_seconds": None, "wait_scale": 1, **settings}
-        return EventQueue(**given, clock=lambda: self.now, sleep=self.sleep)
+        given = {"retries": None, "event_age_seconds": None, **settings}
+        return EventQueue(
+            **given,
+            wait_after_failure=self.sleep,
+            wait_after_throttle=self.sleep,
+            clock=lambda: self.now,
+        )
 
 
 # -- asynchronous events ------------------------------------------------------------------------
@@ -91,15 +96,6 @@ def test_event_is_kept_no_longer_than_the_function_wants() -> None:
     assert clock.now <= 60
 
 
-def test_waits_are_scaled_but_never_below_the_first_after_a_throttle() -> None:
-    clock = Clock()
-    results = iter([THROTTLED] * 9 + [FAILED, GOOD])
-    assert clock.queue(wait_scale=0.02).deliver(lambda: next(results)) is GOOD
-    assert 0.5 <= clock.waits[0] <= 1
-    assert 3 <= clock.waits[8] <= 6
-    assert clock.waits[9] == pytest.approx(1.2)
-
-
 def test_settings_of_a_function_for_its_events() -> None:
     config = {"DeadLetterConfig": {"TargetArn": "letters"}}
     bare = {"config": config}
@@ -140,6 +136,86 @@ def test_wait_before_a_repetition_has_defaults() -> None:
     assert [retry_seconds({}, count) for count in range(4)] == [1, 2, 4, 8]
 
 
+# -- the line of those that were throttled ------------------------------------------------------
+
+
+class Line:
+    """Calls in threads of their own that wait for a room that only the test makes."""
+
+    def __init__(self, *, has_room: bool = False) -> None:
+        self.has_room = has_room
+        self.gone: list[str] = []
+        self._line = WaitingLine(lambda: self.has_room, wait_scale=0)
+        self._threads: list[threading.Thread] = []
+
+    def join(self, name: str, seconds: float = 60, *, is_task: bool) -> None:
+        """Have a call wait; returns when it stands in the line or has gone."""
+
+        def wait() -> None:
+            self._line.wait(seconds, is_task=is_task)
+            self.gone.append(name)
+
+        length = self._length
+        thread = threading.Thread(target=wait, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+        while self._length == length and name not in self.gone:
+            time.sleep(0.001)
+
+    def call_next(self) -> None:
+        """Make room for one, and wait until it has gone."""
+        expected = len(self.gone) + min(self._length, 1)
+        self._line.call_next()
+        while len(self.gone) < expected:
+            time.sleep(0.001)
+
+    def end(self) -> None:
+        for thread in self._threads:
+            thread.join(10)
+
+    @property
+    def _length(self) -> int:
+        return len(self._line._tasks) + len(self._line._events)
+
+
+def test_tasks_go_before_events_each_in_their_order() -> None:
+    line = Line()
+    for name in ("event 1", "event 2"):
+        line.join(name, is_task=False)
+    for name in ("task 1", "task 2"):
+        line.join(name, is_task=True)
+    for _ in range(4):
+        line.call_next()
+    line.end()
+    assert line.gone == ["task 1", "task 2", "event 1", "event 2"]
+
+
+def test_nobody_waits_where_there_is_room_and_no_line() -> None:
+    line = Line()
+    line.join("before", is_task=False)
+    line.has_room = True
+    line.join("task", is_task=True)
+    line.join("event", is_task=False)
+    assert line.gone == ["task"], "an event came first, but tasks go before events"
+    line.call_next()
+    line.call_next()
+    line.join("after", is_task=False)
+    line.end()
+    assert line.gone == ["task", "before", "event", "after"]
+
+
+def test_nobody_waits_longer_than_on_aws() -> None:
+    line = Line()
+    line.join("impatient", 0.01, is_task=True)
+    line.join("patient", is_task=True)
+    while not line.gone:
+        time.sleep(0.001)
+    assert line.gone == ["impatient"]
+    line.call_next()
+    line.end()
+    assert line.gone == ["impatient", "patient"]
+
+
 # -- processes ----------------------------------------------------------------------------------
 
 
@@ -162,11 +238,11 @@ def test_longest_idle_processes_are_taken_and_busy_ones_never() -> None:
 
 @pytest.mark.parametrize(
     ("cores", "gigabytes", "concurrent"),
-    [(2, 24, 10), (2, 8, 7), (1, 2, 4), (4, 16, 14), (16, 64, 59), (0.5, 64, 4), (256, 4096, 1000)],
+    [(2, 24, 10), (4, 16, 9), (1, 2, 4), (16, 64, 38), (0.5, 64, 4), (256, 4096, 1000)],
 )
 def test_functions_fit_the_machine(cores: float, gigabytes: int, concurrent: int) -> None:
     limits = fitting_limits(cores=cores, memory_bytes=gigabytes * GIGABYTE)
-    assert limits == FunctionLimits(concurrent=concurrent, processes=2 * concurrent)
+    assert limits == FunctionLimits(concurrent=concurrent, processes=4 * concurrent)
 
 
 def test_container_may_have_less_than_its_machine(
