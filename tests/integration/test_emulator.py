@@ -29,12 +29,12 @@ import os, time, uuid
 def handler(event, context):
     event = event.get("detail", event)
     with open(os.path.join(event["folder"], uuid.uuid4().hex), "w") as run:
-        run.write(str(os.getpid()))
+        run.write(f"{os.getpid()} {os.path.realpath(__file__)}")
     time.sleep(event.get("seconds", 0))
     if event.get("fails"):
         raise ValueError("told to fail")
 """
-"""A function that leaves a file with its process's id for each run."""
+"""A function that leaves a file for each run, with its process's id and the place of its code."""
 
 _PATIENCE_SECONDS = 60
 
@@ -153,7 +153,8 @@ def runs(tmp_path: Path) -> Callable[[], list[int]]:
     """Tell the process of each run of a function that was given this test's folder."""
 
     def look() -> list[int]:
-        return [int(text) for path in tmp_path.iterdir() if (text := path.read_text())]
+        texts = [path.read_text() for path in tmp_path.iterdir()]
+        return [int(text.split()[0]) for text in texts if text]
 
     return look
 
@@ -263,6 +264,15 @@ def test_idle_processes_make_room_for_others(
         wait_until(lambda count=2 * number: len(runs()) == count)  # type: ignore[misc]
 
     wait_until(lambda: sum(is_alive(process) for process in set(runs())) <= LIMITS.processes)
+
+
+def test_processes_of_a_function_share_its_code(
+    emulator: Emulator, functions: list[str], tmp_path: Path, runs: Callable[[], list[int]]
+) -> None:
+    send(emulator, functions[2], 2, folder=str(tmp_path), seconds=1)
+    wait_until(lambda: len(runs()) == 2)
+    assert len(set(runs())) == 2
+    assert len({path.read_text().split()[1] for path in tmp_path.iterdir()}) == 1
 
 
 def is_alive(process: int) -> bool:
