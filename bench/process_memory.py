@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import Self
 
-_LOOK_SECONDS = 0.5
+_LOOK_SECONDS = 1.0
 _PROCESSES = Path("/proc")
 
 

@@ -252,22 +252,28 @@ def _limit_processes() -> None:
 
 
 def take_idle(runtime: Any, most: int) -> list[Any]:
-    """Take the processes out of MiniStack's pools that have been idle longest; returns them.
+    """Take idle processes out of MiniStack's pools until few enough are left; returns them.
+
+    They are taken from the function with the most idle ones, those first that have been idle
+    longest. By age alone a row of functions that take turns would always lose the next one's.
 
     Args:
         runtime: Its module with the pools.
         most: How many may stay; those that work stay in any case.
     """
+    taken: list[Any] = []
     with runtime._lock:
-        workers = [worker for pool in runtime._workers.values() for worker in pool]
-        idle = sorted(
-            (worker for worker in workers if not worker.in_use),
-            key=lambda worker: float(worker.last_used),
-        )
-        surplus = idle[: max(len(workers) - most, 0)]
-        for pool in runtime._workers.values():
-            pool[:] = [worker for worker in pool if worker not in surplus]
-    return surplus
+        pools = runtime._workers.values()
+        idle = [
+            sorted((one for one in pool if not one.in_use), key=lambda one: float(one.last_used))
+            for pool in pools
+        ]
+        surplus = sum(map(len, pools)) - most
+        while len(taken) < surplus and any(idle):
+            taken.append(max(idle, key=len).pop(0))
+        for pool in pools:
+            pool[:] = [one for one in pool if one not in taken]
+    return taken
 
 
 def _share_unpacked_code() -> None:

@@ -12,11 +12,12 @@ _WORKING_BYTES = 200 * 1024**2
 """What a function takes while it works on a usual file; 60 MB of it are Python and boto3."""
 
 _IDLE_BYTES = 75 * 1024**2
-_CONCURRENT_FOR_A_CORE = 5
-"""Functions wait for S3 and Groq most of the time."""
+_CONCURRENT_FOR_A_CORE = 3
+"""A function waits for S3 and Groq for much of its time."""
 
-_PROCESSES = 4
-"""Processes that may live for each function that runs."""
+_PROCESSES = 6
+"""Processes that may live for each function that runs: a job has a row of six functions, each with
+processes of its own, which are slow to start."""
 
 _LEAST = 4
 _MOST = 1000
@@ -38,7 +39,6 @@ class FunctionLimits:
     @classmethod
     def of_concurrency(cls, concurrent: int) -> FunctionLimits:
         """Return the limits for a number of concurrent functions."""
-        # Each function has processes of its own, which take seconds to start: some may be idle.
         return cls(concurrent=concurrent, processes=_PROCESSES * concurrent)
 
 

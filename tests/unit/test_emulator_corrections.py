@@ -223,26 +223,28 @@ def worker(last_used: float, *, in_use: bool = False) -> SimpleNamespace:
     return SimpleNamespace(last_used=last_used, in_use=in_use)
 
 
-def test_longest_idle_processes_are_taken_and_busy_ones_never() -> None:
-    oldest, busy, old, young = worker(1), worker(0, in_use=True), worker(2), worker(3)
+def test_idle_processes_of_the_largest_pool_are_taken_and_busy_ones_never() -> None:
+    oldest, busy = worker(1), worker(0, in_use=True)
+    first, second, third = worker(2), worker(3), worker(4)
     runtime = SimpleNamespace(
-        _lock=threading.Lock(), _workers={"a": [oldest, busy], "b": [young, old]}
+        _lock=threading.Lock(), _workers={"a": [oldest, busy], "b": [third, first, second]}
     )
-    assert take_idle(runtime, 4) == []
-    assert take_idle(runtime, 2) == [oldest, old]
-    assert runtime._workers == {"a": [busy], "b": [young]}
-    assert take_idle(runtime, 0) == [young]
+    assert take_idle(runtime, 5) == []
+    assert take_idle(runtime, 3) == [first, second]
+    assert runtime._workers == {"a": [oldest, busy], "b": [third]}
+    assert take_idle(runtime, 2) == [oldest]
+    assert take_idle(runtime, 0) == [third]
     assert take_idle(runtime, 0) == []
     assert runtime._workers == {"a": [busy], "b": []}
 
 
 @pytest.mark.parametrize(
     ("cores", "gigabytes", "concurrent"),
-    [(2, 24, 10), (4, 16, 9), (1, 2, 4), (16, 64, 38), (0.5, 64, 4), (256, 4096, 1000)],
+    [(2, 24, 6), (8, 16, 7), (1, 2, 4), (8, 64, 24), (0.5, 64, 4), (512, 4096, 1000)],
 )
 def test_functions_fit_the_machine(cores: float, gigabytes: int, concurrent: int) -> None:
     limits = fitting_limits(cores=cores, memory_bytes=gigabytes * GIGABYTE)
-    assert limits == FunctionLimits(concurrent=concurrent, processes=4 * concurrent)
+    assert limits == FunctionLimits(concurrent=concurrent, processes=6 * concurrent)
 
 
 def test_container_may_have_less_than_its_machine(
