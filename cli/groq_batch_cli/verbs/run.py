@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -163,12 +163,14 @@ class _Run:
         terminal: Where to write.
         say: Writes a line of the result.
         out: Folder for the results.
+        unfetched: The files whose job has ended and whose results could not be fetched.
     """
 
     stack: Stack
     terminal: Terminal
     say: Callable[[str], None]
     out: Path
+    unfetched: list[str] = field(default_factory=list)
 
     def check(
         self, plan: Sequence[tuple[RequestFile, str]], options: JobOptions
@@ -263,10 +265,15 @@ class _Run:
             for one in jobs:
                 self.terminal.print(json.dumps(one.report, ensure_ascii=False))
         good = all(one.report is not None and one.report["status"] == GOOD for one in jobs)
-        return EXIT_FINE if good else EXIT_PROBLEM
+        return EXIT_FINE if good and not self.unfetched else EXIT_PROBLEM
 
     def _end(self, one: Followed) -> None:
-        end(self.stack, one.job, one.name, self.out, self.terminal, self.say)
+        try:
+            end(self.stack, one.job, one.name, self.out, self.terminal, self.say)
+        except CommandError as error:
+            # The other jobs are followed, and their results fetched, all the same.
+            self.unfetched.append(one.name)
+            self.terminal.error(f"{one.name}: {error}")
 
     def _start_silent(self, one: Followed) -> None:
         """Start an upload by hand whose event has not come."""
