@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from groq_batch import layout
 from groq_batch.storage import JOB_METADATA, Storage
 from groq_batch_cli.downloads import Begin, Deliverable, download
 from groq_batch_cli.errors import CommandError
 from groq_batch_cli.file_errors import naming
-from groq_batch_cli.job_lookup import FoundJob, Report
+from groq_batch_cli.job_lookup import FoundJob
 
 KINDS = ("results", "failed", "invalid")
 
@@ -93,7 +94,7 @@ def fetch(
     )
 
 
-def expected_rows(report: Report, kind: str) -> int | None:
+def expected_rows(report: Mapping[str, Any], kind: str) -> int | None:
     """Return how many rows a file of a job has by its report; None where that does not tell.
 
     Args:
