@@ -221,6 +221,14 @@ class LocalStack:
         stacks = self.client("cloudformation").describe_stacks(StackName=stack_name)["Stacks"]
         return {one["OutputKey"]: one["OutputValue"] for one in stacks[0].get("Outputs", [])}
 
+    def parameters(self, stack_name: str) -> dict[str, str]:
+        """Return the parameters of a deployed stack, those with default values included."""
+        stacks = self.client("cloudformation").describe_stacks(StackName=stack_name)["Stacks"]
+        return {
+            one["ParameterKey"]: one.get("ParameterValue", "")
+            for one in stacks[0].get("Parameters", [])
+        }
+
     def delete(self, stack_name: str) -> None:
         """Delete a stack and wait until it is gone.
 
