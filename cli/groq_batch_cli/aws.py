@@ -48,6 +48,11 @@ class Target:
     access_key: tuple[str, str] | None = None
     options: tuple[str, ...] = ()
 
+    @property
+    def is_emulated(self) -> bool:
+        """Whether it is a stack of ``groq-batch local up``."""
+        return self.access_key is not None
+
     def command(self, verb: str, *arguments: str) -> str:
         """Return a command for the same stack, as a shell takes it."""
         return shlex.join(["groq-batch", verb, *arguments, *self.options])
@@ -113,6 +118,11 @@ class Stack:
             self._clients[service] = _client(self._session, self.target, service)
         return self._clients[service]
 
+    def look_again(self) -> None:
+        """Take over the parameters as they are now: a deployment may have changed them."""
+        found = self.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"][0]
+        self.parameters = _parameters(found)
+
     def execution_arn(self, name: str) -> str:
         """Return the ARN of an execution, whose name is that of its job."""
         machine = self.outputs["StateMachineArn"]
@@ -124,6 +134,11 @@ class Stack:
     def starts_on_upload(self) -> bool:
         """Whether an upload starts its job at once."""
         return self.parameters.get("TriggerMode") != "schedule"
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether neither uploads nor the schedule start jobs."""
+        return self.parameters.get("Paused") == "true"
 
     @property
     def limits(self) -> SplitLimits:
@@ -176,10 +191,14 @@ def connect(target: Target) -> Stack:
             f"The stack {target.stack_name} ({status}) has no output {NEEDED_OUTPUTS[0]}: it is "
             f"another application's, or its deployment has not come to an end."
         )
-    parameters = {
+    return Stack(target=target, outputs=outputs, parameters=_parameters(found), _session=session)
+
+
+def _parameters(found: Mapping[str, Any]) -> dict[str, str]:
+    """Return the parameters of a stack as CloudFormation describes it."""
+    return {
         one["ParameterKey"]: one.get("ParameterValue", "") for one in found.get("Parameters", [])
     }
-    return Stack(target=target, outputs=outputs, parameters=parameters, _session=session)
 
 
 def _client(session: Any, target: Target, service: str) -> Any:

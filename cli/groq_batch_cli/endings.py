@@ -51,7 +51,7 @@ def end(
     terminal: Terminal,
     say: Callable[[str], None],
 ) -> Fetched:
-    """Say how a job has ended, fetch its files, and say what can be done now.
+    """Fetch the files of a job, say how it has ended, and what can be done now.
 
     Args:
         stack: The stack.
@@ -60,13 +60,17 @@ def end(
         folder: Where the files go.
         terminal: Where to write.
         say: Writes a line of the result.
+
+    Raises:
+        CommandError: Its files cannot be fetched; nothing has been said then.
     """
     report = job.report or {}
+    # A job is not called a success before its results are here.
+    fetched = fetch_files(stack.storage, job, folder, terminal)
     say(end_line(name, report, terminal))
     if report["status"] == "rejected":
         for line in problem_lines(report):
             say(line)
-    fetched = fetch_files(stack.storage, job, folder, terminal)
     for path in (fetched.results, fetched.failed, fetched.invalid, fetched.report, fetched.page):
         if path is not None:
             say(f"  {path}")
@@ -82,6 +86,6 @@ def fetch_files(storage: Storage, job: FoundJob, folder: Path, terminal: Termina
         return ByteProgress(terminal, f"Fetching {name}", total).add
 
     try:
-        return fetch(storage, job, folder, begin=begin)
+        return fetch(storage, job, folder, begin=begin, warn=terminal.warn)
     finally:
         terminal.clear()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
 from pathlib import Path
 
 from groq_batch import layout
 from groq_batch.storage import Storage
+from groq_batch_cli.downloads import all_rows
 from groq_batch_cli.errors import CommandError
 from groq_batch_cli.fetching import key_of
 from groq_batch_cli.job_lookup import FoundJob, file_stem, job_of_path
@@ -123,9 +124,7 @@ def write_merged(storage: Storage, jobs: list[FoundJob], folder: Path) -> tuple[
         CommandError: They do not belong together, or have no results.
     """
     target = folder / f"{file_stem(jobs[0].path)}.merged{jobs[0].ending}"
-    original, *others = [
-        NamedRows(one_line(job.path), stored_lines(storage, _results_key(job))) for job in jobs
-    ]
+    original, *others = [NamedRows(one_line(job.path), _rows(storage, job)) for job in jobs]
     rows, counts = merge(original, others)
     write_rows(rows, target)
     return target, counts
@@ -138,8 +137,10 @@ def write_rows(rows: Iterable[bytes], target: Path | None) -> None:
             stream.write(row + b"\n")
 
 
-def _results_key(job: FoundJob) -> str:
+def _rows(storage: Storage, job: FoundJob) -> Iterator[bytes]:
+    """Return the result rows of a job, which are as many as its report tells."""
     url = job.report["outputs"]["results"] if job.report else None
-    if url is None:
+    if job.report is None or url is None:
         raise CommandError(f"{one_line(job.path)} has no results to merge.")
-    return key_of(url)
+    rows = stored_lines(storage, key_of(url))
+    return all_rows(rows, int(job.report["requests"]["total"]), storage.url(key_of(url)))

@@ -6,6 +6,7 @@ import csv
 import datetime
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,8 +33,9 @@ _PATIENCE_SECONDS = 120 + ROWS / 10
 class CommandLine:
     """Runs ``groq-batch`` in a folder, for a stack."""
 
-    def __init__(self, folder: Path, **environ: str) -> None:
+    def __init__(self, folder: Path, *, program: Path = PROJECT / "cli", **environ: str) -> None:
         self.folder = folder
+        self._program = program
         self._environ = {
             **os.environ,
             "AWS_ACCESS_KEY_ID": ROOT_ACCESS_KEY,
@@ -44,7 +46,7 @@ class CommandLine:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a command."""
         return subprocess.Popen(
-            [sys.executable, str(PROJECT / "cli"), *arguments],
+            [sys.executable, str(self._program), *arguments],
             cwd=self.folder,
             env=self._environ,
             stdin=subprocess.DEVNULL,
@@ -247,12 +249,27 @@ def test_check_finds_what_the_pipeline_finds(
 @pytest.fixture
 def down(tmp_path: Path) -> Iterator[Callable[[], CommandLine]]:
     """Return the command line for a stack of its own, which ends with the test."""
-    cli = CommandLine(tmp_path, GROQ_BATCH_LOCAL_FOLDER=str(tmp_path / "stack"))
+    cli = CommandLine(
+        tmp_path,
+        GROQ_BATCH_LOCAL_FOLDER=str(tmp_path / "stack"),
+        XDG_STATE_HOME=str(tmp_path / "state"),
+    )
     yield lambda: cli
     cli.run("local", "down")
 
 
-def test_stack_that_is_kept_running(down: Callable[[], CommandLine], name: str) -> None:
+def installed(folder: Path) -> Path:
+    """Return the command line as it is when it was installed: without a clone around it."""
+    target = folder / "installed"
+    shutil.copytree(PROJECT / "cli" / "groq_batch_cli", target / "groq_batch_cli")
+    shutil.copytree(PROJECT / "functions" / "groq_batch", target / "groq_batch")
+    shutil.copy2(target / "groq_batch_cli" / "__main__.py", target / "__main__.py")
+    return target
+
+
+def test_stack_that_is_kept_running(
+    down: Callable[[], CommandLine], name: str, tmp_path: Path
+) -> None:
     cli = down()
     _, err = cli.run("jobs", "--local", status=1)
     assert "Start one: groq-batch local up" in err
@@ -267,7 +284,17 @@ def test_stack_that_is_kept_running(down: Callable[[], CommandLine], name: str) 
     port = int(address.rsplit(":", 1)[-1])
     assert answers_ok(port, "/_ministack/health"), address
     assert LOOPBACK in address
-    cli.run("local", "down")
+    # Another program, that belongs to no clone, in a folder that belongs to none.
+    elsewhere = CommandLine(
+        tmp_path, program=installed(tmp_path), XDG_STATE_HOME=str(tmp_path / "state")
+    )
+    out, _ = elsewhere.run("jobs", "--local")
+    assert f"{name}.jsonl" in out
+    _, err = cli.run("local", "up", "--parameter", "MaxAttempts=5", status=1)
+    assert "is running already, with MaxAttempts=3. To start it anew" in err
+    _, err = cli.run("local", "up", "--parameter", "MaxAttempt=5", status=2)
+    assert "The template has no parameter MaxAttempt. Is MaxAttempts meant?" in err
+    elsewhere.run("local", "down")
     wait_until(
         lambda: not answers_ok(port, "/_ministack/health"), 10, lambda: "it is still running"
     )

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch_cli import aws, job_logs, local_state, uploads
+from groq_batch_cli import aws, job_logs, local_choice, local_state, uploads
 from groq_batch_cli.aws import Stack, Target
 from groq_batch_cli.endpoints import check_endpoint, named_endpoint
 from groq_batch_cli.errors import CommandError
-from groq_batch_cli.local_state import LocalFolder, LocalState, find_project
+from groq_batch_cli.local_state import LocalFolder, LocalState
 from groq_batch_cli.main import load_verb, run
 from groq_batch_cli.request_files import RequestFile
 from groq_batch_cli.targets import choose_target
@@ -57,7 +57,7 @@ def choose(environ: dict[str, str] | None = None, **options: str | bool | None) 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalFolder:
     """Keep the running stack's state in a folder of the test's own."""
-    monkeypatch.setenv(local_state.FOLDER_VARIABLE, str(tmp_path / "stack"))
+    monkeypatch.setenv(local_choice.FOLDER_VARIABLE, str(tmp_path / "stack"))
     made = LocalFolder(PROJECT, tmp_path / "stack")
     made.prepare()
     return made
@@ -174,10 +174,6 @@ def test_parameter_that_is_none(
 ) -> None:
     assert run(["local", "up", "--parameter", text]) == 2
     assert "is not NAME=VALUE" in capsys.readouterr().err
-
-
-def test_project_is_found_from_anywhere(tmp_path: Path) -> None:
-    assert find_project(tmp_path) == PROJECT
 
 
 def test_lock_goes_with_the_process(folder: LocalFolder) -> None:

@@ -39,7 +39,8 @@ def command(terminal: Terminal, job: str, only_print: bool, target: Target) -> i
         raise NoSuchJobError(f"The upload {one_line(found.path)} has no job yet, and so no report.")
     # Kept when the command has ended: the browser reads it afterwards.
     folder = Path(tempfile.mkdtemp(prefix="groq-batch-"))
-    page = fetch_page(stack.storage, found, folder / f"{found.stem}.report.html")
+    target_file = folder / f"{found.stem}.report.html"
+    page = fetch_page(stack.storage, found, target_file, warn=terminal.warn)
     if page is None:
         folder.rmdir()
         raise CommandError(

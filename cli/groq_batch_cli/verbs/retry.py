@@ -22,6 +22,7 @@ from groq_batch_cli.options import (
 )
 from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.text import counted, one_line
+from groq_batch_cli.upload_waits import reason_to_wait
 from groq_batch_cli.verbs.run import leave
 
 
@@ -92,6 +93,9 @@ def command(
             ),
             terminal,
         )
+    reason = reason_to_wait(stack)
+    if reason is not None and followed.report is None:
+        terminal.note(reason)
     if not wait:
         terminal.note(f"  come back with: {target.command('retry', found.path)}")
         return EXIT_FINE

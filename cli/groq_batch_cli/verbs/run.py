@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -39,6 +39,7 @@ from groq_batch_cli.request_files import RequestFile
 from groq_batch_cli.survey import Survey, survey
 from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.text import batches, counted, dollars, one_line
+from groq_batch_cli.upload_waits import reason_to_wait
 
 
 @click.command()
@@ -112,12 +113,13 @@ def command(
         running.begin(found, key, metadata, again=again)
         for found, key in zip(surveys, keys, strict=True)
     ]
+    running.tell_wait(jobs, is_started=now)
     if now:
         running.start(jobs)
     if not wait:
         running.tell_where(jobs)
         return EXIT_FINE
-    return running.follow(jobs, as_json=as_json, is_started=now)
+    return running.follow(jobs, as_json=as_json)
 
 
 def _keys(files: Sequence[RequestFile], to: str | None) -> list[str]:
@@ -163,12 +165,16 @@ class _Run:
         terminal: Where to write.
         say: Writes a line of the result.
         out: Folder for the results.
+        unfetched: The files whose job has ended and whose results could not be fetched.
+        has_looked_again: Whether the stack was looked at once more since the uploads.
     """
 
     stack: Stack
     terminal: Terminal
     say: Callable[[str], None]
     out: Path
+    unfetched: list[str] = field(default_factory=list)
+    has_looked_again: bool = False
 
     def check(
         self, plan: Sequence[tuple[RequestFile, str]], options: JobOptions
@@ -239,17 +245,29 @@ class _Run:
             self.say(f"{one.name}: uploaded as {self.stack.storage.url('input/' + one.job.path)}")
             self.say(f"  follow it: {self.stack.target.command('status', one.job.path, '--watch')}")
 
-    def follow(self, jobs: Sequence[Followed], *, as_json: bool, is_started: bool) -> int:
+    def tell_wait(self, jobs: Sequence[Followed], *, is_started: bool) -> None:
+        """Say it when the stack lets uploads wait.
+
+        Args:
+            jobs: The jobs.
+            is_started: Whether they are started by hand.
+        """
+        reason = reason_to_wait(self.stack)
+        if reason is None or all(one.report is not None for one in jobs):
+            return
+        if not is_started:
+            self.terminal.note(f"{reason} --now starts them at once.")
+        elif self.stack.is_paused:
+            self.terminal.note(f"The stack {self.stack.name} is paused; --now starts jobs even so.")
+
+    def follow(self, jobs: Sequence[Followed], *, as_json: bool) -> int:
         """Follow the jobs to their ends; returns the exit status."""
-        if not self.stack.starts_on_upload and not is_started:
-            self.terminal.note(
-                f"This stack starts uploads when its schedule fires: "
-                f"{self.stack.parameters.get('ScheduleExpression')}. --now starts them at once."
-            )
+        # Where uploads wait on purpose no event is missing.
+        waits = reason_to_wait(self.stack) is not None
         follower = Follower(
             self.stack.storage,
             self.terminal,
-            on_silence=self._start_silent if self.stack.starts_on_upload else None,
+            on_silence=None if waits else self._start_silent,
         )
         try:
             follower.follow(jobs, self._end)
@@ -263,13 +281,24 @@ class _Run:
             for one in jobs:
                 self.terminal.print(json.dumps(one.report, ensure_ascii=False))
         good = all(one.report is not None and one.report["status"] == GOOD for one in jobs)
-        return EXIT_FINE if good else EXIT_PROBLEM
+        return EXIT_FINE if good and not self.unfetched else EXIT_PROBLEM
 
     def _end(self, one: Followed) -> None:
-        end(self.stack, one.job, one.name, self.out, self.terminal, self.say)
+        try:
+            end(self.stack, one.job, one.name, self.out, self.terminal, self.say)
+        except CommandError as error:
+            # The other jobs are followed, and their results fetched, all the same.
+            self.unfetched.append(one.name)
+            self.terminal.error(f"{one.name}: {error}")
 
     def _start_silent(self, one: Followed) -> None:
-        """Start an upload by hand whose event has not come."""
+        """Start an upload by hand whose event has not come, unless it waits on purpose by now."""
+        if not self.has_looked_again:
+            self.has_looked_again = True
+            self.stack.look_again()
+            self.tell_wait([one], is_started=False)
+        if reason_to_wait(self.stack) is not None:
+            return
         try:
             uploads.start_by_hand(self.stack, f"input/{one.job.path}")
         except (CommandError, ClientError) as error:
