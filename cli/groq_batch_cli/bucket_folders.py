@@ -16,7 +16,7 @@ _MIRRORS = (
     layout.INVALID_PREFIX,
     layout.REPORTS_PREFIX,
 )
-_ODD_PARTS = frozenset({"", ".", ".."})
+_ODD_PARTS = {"": "an empty part", ".": "the part '.'", "..": "the part '..'"}
 _CODES_OF_FOLDERS = frozenset({"reserved_path", "key_too_long"})
 
 
@@ -54,9 +54,9 @@ def upload_path(to: str) -> str:
     path = to.removeprefix(layout.INPUT_PREFIX).strip("/")
     if to.startswith(_ADDRESS):
         raise _refusal(f"{to} is an address. Name a folder below input/ of the bucket: team/")
-    odd = sorted(_ODD_PARTS & set(path.split("/"))) if path else []
+    odd = sorted(_ODD_PARTS.keys() & set(path.split("/"))) if path else []
     if odd or "\\" in path or printable(path) != path:
-        what = f"the part {odd[0]!r}" if odd else "a backslash or a control character"
+        what = _ODD_PARTS[odd[0]] if odd else "a backslash or a control character"
         raise _refusal(
             f"{to!r} has {what}. S3 knows no folders, and would keep it as a part of the key. "
             f"Name a folder below input/ such as team/june."

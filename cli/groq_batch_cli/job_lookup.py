@@ -99,17 +99,13 @@ def find_job(storage: Storage, text: str) -> FoundJob:
         if found is not None:
             return found
     path = path_of(storage, text)
-    found = (
-        job_of_path(storage, path)
-        or _newest_firing(storage, path)
-        or _job_of_file(storage, path)
-        or _job_begun(storage, text)
-    )
+    found = job_of_path(storage, path) or _newest_firing(storage, path)
     if found is None and path.startswith(layout.RECURRING_PREFIX) and storage.exists(path):
         raise NoSuchJobError(
             f"{one_line(path)} has not run yet. It runs when the schedule fires; to run it now: "
             f"groq-batch start {shlex.quote(one_line(path))}"
         )
+    found = found or _job_of_file(storage, path) or _job_begun(storage, text)
     if found is None:
         raise NoSuchJobError(
             f"There is no job of {one_line(text)} in s3://{storage.bucket}. "

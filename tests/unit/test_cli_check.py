@@ -341,10 +341,70 @@ def test_file_that_breaks_off_is_named(
     assert capsys.readouterr().err == "Error: <stdin> cannot be read: Input/output error.\n"
 
 
-@pytest.mark.parametrize("name", ["nowhere.jsonl", "."])
-def test_file_that_is_none(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["check", name]) == 2
-    assert name in capsys.readouterr().err
+def test_file_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check", "nowhere.jsonl"]) == 2
+    assert "nowhere.jsonl does not exist." in capsys.readouterr().err
+
+
+def test_check_folder_looks_at_every_file_below_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / ".git").mkdir()
+    good = [write(tmp_path, line(), name=name) for name in ("b.jsonl", "deep/er/a.jsonl")]
+    for name in ("._b.jsonl", "deep/.c.jsonl", ".git/d.jsonl", "notes.txt"):
+        (tmp_path / name).write_text("what is no request\n")
+    assert run(["check", str(tmp_path)]) == 0
+    said = capsys.readouterr()
+    assert [one.split(":")[0] for one in said.out.splitlines() if "no problems" in one] == good
+    hidden = f"{tmp_path}/._b.jsonl, {tmp_path}/deep/.c.jsonl"
+    assert said.err == f"Left out, as hidden: {hidden}\n"
+
+
+def test_check_folder_without_requests_is_a_wrong_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    assert run(["check", str(tmp_path)]) == 2
+    assert f"{tmp_path} is a folder without files of requests" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["check", "run"])
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (
+            "my tickets.csv",
+            (
+                "is a table, not a file of requests. Turn its rows into requests first: groq-batch "
+                "make 'my tickets.csv' --model MODEL --prompt '... {COLUMN} ...' --out 'my "
+                "tickets.jsonl'"
+            ),
+        ),
+        ("tickets.csv.gz", "first: groq-batch make tickets.csv.gz --model MODEL"),
+        ("tickets.tsv", "first: groq-batch make tickets.tsv --model MODEL"),
+        ("tickets.PARQUET", "first: groq-batch make tickets.PARQUET --model MODEL"),
+        (
+            "tickets.xlsx",
+            "Save it as CSV, then turn its rows into requests: groq-batch make tickets.csv --model",
+        ),
+    ],
+)
+def test_table_in_the_place_of_requests_names_make(
+    verb: str,
+    name: str,
+    expected: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text("id,text\n1,x\n")
+    assert run([verb, name]) == 2
+    said = capsys.readouterr()
+    assert f"{name} is a table" in said.err
+    assert expected in said.err
+    assert said.out == ""
 
 
 def test_file_named_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
