@@ -17,7 +17,7 @@ from groq_batch.options import JobOptions
 from groq_batch.split import SplitLimits
 from groq_batch.storage import Storage
 from groq_batch_cli.endpoints import check_endpoint, named_endpoint, refused_endpoint
-from groq_batch_cli.errors import CommandError
+from groq_batch_cli.errors import CommandError, WrongUsageError
 from groq_batch_cli.limits import split_limits
 from groq_batch_cli.stack_version import version_difference
 from groq_batch_cli.terminal import Terminal
@@ -171,8 +171,13 @@ def connect(target: Target) -> Stack:
     Raises:
         CommandError: There is none of this name, it is a stack of something else, or neither
             credentials nor a region are set.
+        WrongUsageError: The option names a region that there cannot be.
     """
-    from botocore.exceptions import ClientError, NoRegionError  # noqa: PLC0415 - see above
+    from botocore.exceptions import (  # noqa: PLC0415 - see the module's docstring
+        ClientError,
+        InvalidRegionError,
+        NoRegionError,
+    )
 
     session = target.session()
     try:
@@ -181,6 +186,10 @@ def connect(target: Target) -> Stack:
         if session.get_credentials() is not None:
             raise
         raise CommandError(NO_CREDENTIALS_NO_REGION) from None
+    except InvalidRegionError:
+        if "--region" not in target.options:
+            raise
+        raise WrongUsageError(f"{target.region!r} is not a name of a region.") from None
     try:
         found = cloudformation.describe_stacks(StackName=target.stack_name)["Stacks"][0]
     except ClientError as error:

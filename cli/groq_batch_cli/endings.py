@@ -69,7 +69,9 @@ def end(
         for line in problem_lines(report):
             say(line)
     elif report["status"] == "partial":
-        say(f"  not answered: {error_codes(stack.storage, job).text()}")
+        codes = error_codes(stack.storage, job)
+        if codes.codes:
+            say(f"  not answered: {codes.text()}")
     fetched = fetch_files(stack.storage, job, folder, terminal)
     for path in (fetched.results, fetched.failed, fetched.invalid, fetched.report, fetched.page):
         if path is not None:

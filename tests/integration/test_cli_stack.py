@@ -19,16 +19,17 @@ import pytest
 from botocore.awsrequest import AWSRequest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError, EndpointConnectionError
+from click.shell_completion import ShellComplete
 from moto import mock_aws
 
-from groq_batch import layout
+from groq_batch import __version__, layout
 from groq_batch.jobs import JobRequest
 from groq_batch.rows import pipeline_row
 from groq_batch.storage import JOB_METADATA, Storage
 from groq_batch_cli import uploads
 from groq_batch_cli.aws import Target
 from groq_batch_cli.following import Follower
-from groq_batch_cli.main import run
+from groq_batch_cli.main import cli, run
 from groq_batch_cli.verbs import status
 
 REGION = "us-east-1"
@@ -88,6 +89,7 @@ class World:
         self.folder = folder
         self.stacks: dict[str, dict[str, Any]] = {}
         self.payloads: list[dict[str, Any]] = []
+        self.start_answer: dict[str, Any] = {"job_id": "x"}
         self.start_error: str | None = None
         self.denied: str | None = None
         self.failure: Exception | None = None
@@ -113,6 +115,7 @@ class World:
             "BucketName": self.bucket,
             "StateMachineArn": self.machine,
             "StartJobFunctionName": "start",
+            "Version": __version__,
         }
         chosen = {**PARAMETERS, **parameters}
         self.stacks[name] = {
@@ -145,7 +148,9 @@ class World:
             case "Invoke":
                 assert parameters["FunctionName"] == "start"
                 self.payloads.append(json.loads(parameters["Payload"]))
-                answer = {"errorMessage": self.start_error} if self.start_error else {"job_id": "x"}
+                answer = self.start_answer
+                if self.start_error:
+                    answer = {"errorMessage": self.start_error}
                 failed = {"FunctionError": "Unhandled"} if self.start_error else {}
                 return {"Payload": io.BytesIO(json.dumps(answer).encode()), **failed}
             case "FilterLogEvents":
@@ -159,7 +164,7 @@ class World:
         path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
         return str(path)
 
-    def job_of(self, path: str) -> JobRequest:
+    def job_of(self, path: str, *, hour: int = 11) -> JobRequest:
         """Return the job that the pipeline starts for the newest upload of a path."""
         key = layout.INPUT_PREFIX + path
         head = self.storage.head(key)
@@ -171,13 +176,19 @@ class World:
             key=key,
             version_id=head.version_id,
             path=path,
-            started_at="2026-03-01T11:00:00.000Z",
+            started_at=f"2026-03-01T{hour}:00:00.000Z",
             claimed_by="",
         )
 
-    def start(self, path: str, **changes: Any) -> dict[str, Any]:
+    def read_report(self, path: str) -> dict[str, Any]:
+        """Return the report at a path."""
+        found = self.storage.get_json(layout.delivery_keys(path).report)
+        assert found is not None
+        return found[0]
+
+    def start(self, path: str, *, hour: int = 11, **changes: Any) -> dict[str, Any]:
         """Start the job of the newest upload of a path; returns its report."""
-        request = self.job_of(path)
+        request = self.job_of(path, hour=hour)
         self.storage.put_json(layout.job_key(request.job_id), request.to_json())
         self.storage.put_json(layout.open_job_key(request.job_id), request.to_json())
         self.states.start_execution(stateMachineArn=self.machine, name=request.job_id, input="{}")
@@ -193,7 +204,12 @@ class World:
             "batches": [],
             "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
             "cost_usd": {"estimated": 0.5, "actual": None},
-            "timing": {"started_at": request.started_at, "seconds": None},
+            "timing": {
+                "started_at": request.started_at,
+                "submitted_at": None,
+                "finished_at": None,
+                "seconds": None,
+            },
             "errors": [],
             "errors_total": 0,
             "outputs": {"results": None, "failed": None, "invalid": None},
@@ -203,6 +219,13 @@ class World:
         self.storage.put_json(key, report, metadata={JOB_METADATA: request.job_id})
         return report
 
+    @staticmethod
+    def _errors(results: list[bytes]) -> Iterator[dict[str, Any]]:
+        """Yield what a report says of rows without a success."""
+        for line, row in enumerate(map(json.loads, results), start=1):
+            if row["error"] is not None:
+                yield {"line": line, "custom_id": row["custom_id"], **row["error"]}
+
     def end(
         self,
         path: str,
@@ -211,10 +234,12 @@ class World:
         results: list[bytes],
         failed: list[bytes] | None = None,
         invalid: int = 0,
+        hour: int = 11,
+        cost: float | None = None,
     ) -> JobRequest:
-        """Start the job of a path and let it come to its end."""
-        self.start(path)
-        request = self.job_of(path)
+        """Start the job of a path, at some hour, and let it come to its end."""
+        self.start(path, hour=hour)
+        request = self.job_of(path, hour=hour)
         keys = layout.delivery_keys(path)
         outputs: dict[str, str | None] = {"results": None, "failed": None, "invalid": None}
         for name, key, rows in [
@@ -236,7 +261,17 @@ class World:
             "failed": len(results) - succeeded - invalid,
             "invalid": invalid,
         }
-        self.report(request, status, requests=counts, outputs=outputs)
+        costs = {"estimated": 0.5, "actual": cost}
+        errors = list(self._errors(results))
+        self.report(
+            request,
+            status,
+            requests=counts,
+            outputs=outputs,
+            cost_usd=costs,
+            errors=errors,
+            errors_total=len(errors),
+        )
         self.storage.delete([layout.open_job_key(request.job_id)])
         return request
 
@@ -295,12 +330,49 @@ def test_no_credentials(
     monkeypatch.delenv("AWS_REGION")
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     assert run(["jobs"]) == 1
-    assert "No AWS region is set." in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "There are no AWS credentials, and no AWS region is set. Sign in" in said
+    assert "name the region with --region or AWS_REGION" in said
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    assert run(["jobs"]) == 1
+    assert "Error: No AWS region is set. Name one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        (None, "is of an older version, this command line of"),
+        ("0.9.0", "is of version 0.9.0, this command line of"),
+    ],
+)
+def test_stack_of_another_version_is_told_once(
+    version: str | None, expected: str, world: World, capsys: Said
+) -> None:
+    outputs = world.stacks["groq-batch"]["Outputs"]
+    outputs[:] = [one for one in outputs if one["OutputKey"] != "Version"]
+    if version is not None:
+        outputs.append({"OutputKey": "Version", "OutputValue": version})
+    assert run(["run", world.file("x.jsonl", request_line("a")), "--no-wait"]) == 0
+    said = capsys.readouterr()
+    (line,) = said.err.splitlines()
+    assert line.startswith(f"Warning: The stack groq-batch {expected} {__version__};")
+    assert "Warning" not in said.out
 
 
 def test_profile_that_does_not_exist(world: World, capsys: Said) -> None:
     assert run(["jobs", "--profile", "nope"]) == 1
     assert "There is no AWS profile nope." in capsys.readouterr().err
+
+
+def test_region_of_an_impossible_name_is_a_wrong_usage_as_an_option(
+    world: World, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(["jobs", "--region", "mars!"]) == 2
+    assert "'mars!' is not a name of a region." in capsys.readouterr().err
+    monkeypatch.setenv("AWS_REGION", "mars!")
+    assert run(["jobs"]) == 1
+    assert "'mars!' is not a name of a region." in capsys.readouterr().err
 
 
 def test_denied(world: World, capsys: Said) -> None:
@@ -336,6 +408,7 @@ def test_upload(world: World, capsys: Said) -> None:
         f"{path}: 5 requests, 3 batches, estimated $0.000002",
         f"x y.jsonl: uploaded as s3://{world.bucket}/input/team/x y.jsonl",
         "  follow it: groq-batch status 'team/x y.jsonl' --watch",
+        "  fetch its results: groq-batch results 'team/x y.jsonl'",
     ]
 
 
@@ -350,25 +423,50 @@ def test_large_file_is_uploaded_in_parts_as_it_is(world: World, capsys: Said) ->
 
 
 @pytest.mark.parametrize(
-    ("lines", "arguments", "expected"),
+    ("lines", "arguments", "expected", "advice"),
     [
-        ([request_line("a"), b"1\n"], [], ":2:1: not_an_object"),
-        ([b"1\n"], ["--skip-invalid"], ":1:1: not_an_object"),
-        ([], [], ": empty_file"),
-        ([request_line("a")], ["--max-cost", "0.000000001"], ": too_expensive"),
-        ([request_line("a")], ["--to", "recurring/a"], ": reserved_path"),
-        ([request_line("a")], ["--to", "x" * 900], ": key_too_long"),
+        (
+            [request_line("a"), b"1\n"],
+            [],
+            ":2:1: not_an_object",
+            " Repair the files, or run the good lines only: --skip-invalid",
+        ),
+        ([b"1\n"], ["--skip-invalid"], ":1:1: not_an_object", " Repair the files."),
+        ([], [], ": empty_file", " Repair the files."),
+        ([request_line("a")], ["--max-cost", "0.000000001"], ": too_expensive", ""),
     ],
 )
 def test_file_that_would_be_rejected_is_not_uploaded(
-    lines: list[bytes], arguments: list[str], expected: str, world: World, capsys: Said
+    lines: list[bytes],
+    arguments: list[str],
+    expected: str,
+    advice: str,
+    world: World,
+    capsys: Said,
 ) -> None:
     path = world.file("x.jsonl", *lines)
     good = world.file("good.jsonl", request_line("a"))
     assert run(["run", path, good, "--no-wait", *arguments]) == 1
     said = capsys.readouterr()
     assert f"{path}{expected}" in said.out
-    assert said.err.startswith("Error: Nothing was uploaded.")
+    assert said.err == f"Error: Nothing was uploaded.{advice}\n"
+    assert list(world.storage.objects("")) == []
+
+
+@pytest.mark.parametrize(
+    ("to", "expected"),
+    [
+        ("recurring/a", "input/recurring/ and input/superseded/ are reserved"),
+        ("x" * 900, "The key is longer than 900 bytes"),
+        ("../../etc", "'../../etc' has the part '..'"),
+    ],
+)
+def test_folder_that_uploads_may_not_have_is_a_wrong_usage(
+    to: str, expected: str, world: World, capsys: Said
+) -> None:
+    path = world.file("x.jsonl", request_line("a"))
+    assert run(["run", path, "--no-wait", "--to", to]) == 2
+    assert expected in capsys.readouterr().err
     assert list(world.storage.objects("")) == []
 
 
@@ -386,7 +484,7 @@ def test_limits_and_options_are_those_of_the_stack(world: World, capsys: Said) -
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--window", "8d"], "allowed is hours or days between 24h and 7d"),
+        (["--window", "12h"], "'--window': '12h' is no time that Groq takes: hours or days"),
         (["--window", "7d", "--max-attempts", "10"], "can take 72 days"),
     ],
 )
@@ -394,8 +492,11 @@ def test_option_that_the_stack_would_refuse(
     arguments: list[str], expected: str, world: World, capsys: Said
 ) -> None:
     path = world.file("x.jsonl", request_line("a"))
-    assert run(["run", path, "--no-wait", *arguments]) == 1
-    assert expected in capsys.readouterr().err
+    assert run(["run", path, "--no-wait", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert expected in said
+    assert "metadata" not in said
+    assert "Upload the file again" not in said
     assert list(world.storage.objects("")) == []
 
 
@@ -446,6 +547,7 @@ def test_file_that_has_run_is_not_paid_for_again(ending: str, world: World, caps
     assert f"x{ending} has run already, as {job.job_id}." in said.err
     assert said.out.splitlines()[1:] == [
         f"x{ending}: partial, 1 of 2 requests answered, 1 not",
+        "  not answered: 1 missing",
         f"  results/x.results{ending}",
         f"  results/x.failed{ending}",
         "  results/x.report.json",
@@ -590,7 +692,9 @@ def test_credentials_that_expire_leave_the_way_back(
     chapters += [expire]
     assert run(["run", path]) == 1
     said = capsys.readouterr().err
-    assert "Come back with: groq-batch status x.jsonl --watch" in said
+    assert "x.jsonl goes on without this terminal." in said
+    assert "follow it: groq-batch status x.jsonl --watch" in said
+    assert "fetch its results when it has ended: groq-batch results x.jsonl" in said
     assert "Error: The AWS credentials have expired." in said
 
 
@@ -605,17 +709,153 @@ def test_list_of_jobs(world: World, capsys: Said) -> None:
     capsys.readouterr()
     assert run(["jobs"]) == 0
     head, *rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert head == ["STATUS", "FILE", "DONE", "REQUESTS", "COST", "AGE", "JOB"]
-    assert sorted(row[:2] for row in rows) == [["running", "y.jsonl"], ["succeeded", "x.jsonl"]]
+    assert head == ["STATUS", "FILE", "DONE", "REQUESTS", "FAILED", "COST", "AGE", "JOB"]
+    assert sorted(row[:2] for row in rows[:-1]) == [
+        ["running", "y.jsonl"],
+        ["succeeded", "x.jsonl"],
+    ]
+    assert rows[-1] == ["Total:", "2", "jobs,", "3", "requests,", "$0"]
     assert run(["jobs", "--status", "running", "--json"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     found = json.loads(line)
     assert (found["path"], found["status"]) == ("y.jsonl", "running")
     assert found["requests"]["total"] == 2
     assert run(["jobs", "--limit", "1"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 2
+    said = capsys.readouterr()
+    assert len(said.out.splitlines()) == 3
+    assert said.err == "These are the newest 1; --all lists all, --limit N more.\n"
     assert run(["jobs", "--status", "failed"]) == 0
     assert capsys.readouterr() == ("", "There are no such jobs.\n")
+
+
+def test_list_of_no_jobs_at_all_says_so(world: World, capsys: Said) -> None:
+    assert run(["jobs"]) == 0
+    assert capsys.readouterr() == ("", "There are no jobs yet. Start one: groq-batch run\n")
+
+
+def test_list_of_jobs_tells_why_and_sums_up(world: World, capsys: Said) -> None:
+    for name in ("x.jsonl", "team/y.jsonl"):
+        file = world.file("x.jsonl", request_line("a"), request_line("b"))
+        assert run(["run", file, "--no-wait", "--to", name]) == 0
+        rows = [good_row("a"), bad_row("b")]
+        world.end(name, "partial", results=rows, failed=[request_line("b")], cost=0.25)
+    capsys.readouterr()
+    assert run(["jobs", "--all"]) == 0
+    head, *lines, total = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert head == ["STATUS", "FILE", "DONE", "REQUESTS", "FAILED", "COST", "AGE", "WHY", "JOB"]
+    for line in lines:
+        assert line[2:7] == ["50", "%", "2", "1", "$0.2500"]
+        assert line[-2] == "missing"
+    assert total == ["Total:", "2", "jobs,", "4", "requests,", "$0.5000"]
+    assert run(["jobs", "--json", "--under", "team"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    found = json.loads(line)
+    assert (found["path"], found["error_code"], found["errors_total"]) == (
+        "team/y.jsonl",
+        "missing",
+        1,
+    )
+    assert run(["jobs", "--under", "s3://other/input/team"]) == 2
+    assert "s3://other is not this stack's bucket, which is bucket." in capsys.readouterr().err
+    assert run(["jobs", "--since", "2w", "--under", "s3://bucket/input/other/"]) == 0
+    assert capsys.readouterr() == ("", "There are no such jobs.\n")
+
+
+BEFORE_MORE_WAS_TOLD = {
+    "job_id", "path", "status", "started_at", "requests", "progress", "cost_usd",
+}  # fmt: skip
+
+
+def test_jobs_as_json_have_all_fields_that_they_ever_had(world: World, capsys: Said) -> None:
+    assert run(["run", world.file("x.jsonl", request_line("a")), "--no-wait"]) == 0
+    world.end("x.jsonl", "succeeded", results=[good_row("a")])
+    capsys.readouterr()
+    assert run(["jobs", "--all", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found.keys() > BEFORE_MORE_WAS_TOLD
+    assert found["status"] == found["report_status"] == "succeeded"
+    assert found["requests"]["total"] == 1
+
+
+def test_sum_of_the_costs_has_those_of_replaced_jobs(world: World, capsys: Said) -> None:
+    path = world.file("x.jsonl", request_line("a"))
+    for hour, cost in ((10, 0.5), (11, 0.25)):
+        assert run(["run", path, "--no-wait", "--again"]) == 0
+        world.end("x.jsonl", "succeeded", results=[good_row("a")], hour=hour, cost=cost)
+    capsys.readouterr()
+    assert run(["jobs", "--all", "--json"]) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert sorted(one["status"] for one in found) == ["replaced", "succeeded"]
+    assert sum(one["cost_usd"]["actual"] for one in found) == 0.75
+    assert {one["report_status"] for one in found} == {"succeeded"}
+
+
+@pytest.mark.parametrize("parameters", [{"TriggerMode": "schedule"}, {"Paused": "true"}])
+def test_uploads_that_wait_for_the_stack_are_listed(
+    parameters: dict[str, str], world: World, capsys: Said
+) -> None:
+    assert run(["run", world.file("x.jsonl", request_line("a")), "--no-wait"]) == 0
+    capsys.readouterr()
+    assert run(["jobs"]) == 0
+    assert "There are no jobs yet." in capsys.readouterr().err
+    world.deploy("holds", **parameters)
+    assert run(["jobs", "--stack-name", "holds", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["path"], found["status"], found["started_at"]) == ("x.jsonl", "waiting", None)
+    assert found["job_id"] == world.job_of("x.jsonl").job_id
+    assert found["uploaded_at"] is not None
+    assert run(["jobs", "--status", "waiting"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[:2] == ["waiting", "x.jsonl"]
+
+
+def test_results_of_a_replaced_job_are_fetched_by_its_name(world: World, capsys: Said) -> None:
+    path = world.file("x.jsonl", request_line("a"))
+    jobs = []
+    for hour, text in ((10, "first"), (11, "second")):
+        assert run(["run", path, "--no-wait", "--again"]) == 0
+        row = good_row("a", text)
+        jobs.append(world.end("x.jsonl", "succeeded", results=[row], hour=hour))
+    assert run(["results", jobs[0].job_id, "--out", "older"]) == 0
+    assert run(["results", "x.jsonl", "--out", "newer"]) == 0
+    assert Path("older/x.results.jsonl").read_bytes() == good_row("a", "first")
+    assert json.loads(Path("older/x.report.json").read_text())["job_id"] == jobs[0].job_id
+    assert Path("newer/x.results.jsonl").read_bytes() == good_row("a", "second")
+    capsys.readouterr()
+    assert run(["status", jobs[0].job_id]) == 0
+    assert f"groq-batch results {jobs[0].job_id}" in capsys.readouterr().out
+    assert run(["retry", jobs[0].job_id]) == 1
+    assert f"{jobs[0].job_id} was replaced by a newer run of x.jsonl" in capsys.readouterr().err
+
+
+def test_status_says_why_a_job_is_partial(world: World, capsys: Said) -> None:
+    file = world.file("x.jsonl", request_line("a"), request_line("b"))
+    assert run(["run", file, "--no-wait"]) == 0
+    world.end(
+        "x.jsonl", "partial", results=[good_row("a"), bad_row("b")], failed=[request_line("b")]
+    )
+    capsys.readouterr()
+    assert run(["status", "x.jsonl"]) == 1
+    said = capsys.readouterr().out
+    assert "  1 error by code:\n    1  missing  No.\n" in said
+
+
+def test_completion_of_jobs_has_their_paths(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(world.folder / "cache"))
+    complete = ShellComplete(cli, {}, "groq-batch", "_GROQ_BATCH_COMPLETE")
+    for name in ("team/x.jsonl", "team/y.jsonl", "z.jsonl"):
+        file = world.file("x.jsonl", request_line("a"))
+        assert run(["run", file, "--no-wait", "--to", name]) == 0
+        world.end(name, "succeeded", results=[good_row("a")])
+        world.storage.put_bytes(f"reports/{name}.html", b"")
+    for arguments in (["status"], ["retry", "--all"], ["results", "z.jsonl"]):
+        found = complete.get_completions(arguments, "team/")
+        assert [one.value for one in found] == ["team/x.jsonl", "team/y.jsonl"]
+    world.denied = "DescribeStacks"
+    found = complete.get_completions(["cancel"], "z")
+    assert [one.value for one in found] == ["z.jsonl"], "the bucket was looked up again"
+    world.denied = "ListObjectsV2"
+    assert complete.get_completions(["cancel"], "z") == []
+    assert complete.get_completions(["status", "--stack-name", "nope"], "z") == []
 
 
 def test_status(world: World, capsys: Said) -> None:
@@ -825,12 +1065,15 @@ def test_bad_lines_do_not_keep_the_others_from_a_retry(world: World) -> None:
     world.end(
         "x.jsonl",
         "partial",
-        results=[bad_row("b"), bad_row("c")],
+        results=[bad_row("b"), pipeline_row(None, code="not_an_object", message="No.")],
         failed=[request_line("b"), b"1\n"],
         invalid=1,
     )
     assert run(["retry", "x.jsonl", "--no-wait"]) == 0
-    head = world.storage.head("input/x.retry.jsonl")
+    assert read(world, "input/x.retry.jsonl") == request_line("b")
+    assert run(["retry", "x.jsonl", "--no-wait", "--again", "--all"]) == 0
+    assert read(world, "input/x.retry-2.jsonl") == request_line("b") + b"1\n"
+    head = world.storage.head("input/x.retry-2.jsonl")
     assert head is not None
     assert head.metadata == {"on-invalid-line": "skip"}
 
@@ -887,22 +1130,26 @@ def test_logs(world: World, capsys: Said) -> None:
         "message": "Broken\x1b",
         "function_name": "s-CheckStatusFunction-X1",
         "job_id": job["job_id"],
-        "wait_seconds": 5,
+        "shard": 5,
         "exception": "Traceback\n  line",
     }
+    metrics = {"level": "INFO", "job_id": job["job_id"], "_aws": {"CloudWatchMetrics": []}}
     moment = int(time.time()) * 1000
-    events = [json.dumps(fields), json.dumps({**fields, "job_id": "another"}), "START RequestId"]
+    events = [json.dumps(one) for one in (fields, metrics, {**fields, "job_id": "another"})]
     logs.put_log_events(
         logGroupName=LOG_GROUP,
         logStreamName="s",
-        logEvents=[{"timestamp": moment, "message": text} for text in events],
+        logEvents=[{"timestamp": moment, "message": text} for text in [*events, "START RequestId"]],
     )
     assert run(["logs", "x.jsonl"]) == 0
     assert world.log_filters[1:] == [f'{{ $.job_id = "{job["job_id"]}" }}']
+    second = f"{datetime.fromtimestamp(moment / 1000, UTC):%Y-%m-%d %H:%M:%S}Z"
+    assert capsys.readouterr().out == (f"{second} CheckStatus     ERROR Broken shard=5 (line)\n")
+    assert run(["logs", "x.jsonl", "--all"]) == 0
     assert capsys.readouterr().out == (
-        f"{datetime.fromtimestamp(moment / 1000, UTC):%Y-%m-%d %H:%M:%S}Z ERROR   CheckStatus     "
-        f"Broken wait_seconds=5\n"
+        f"{second} ERROR   CheckStatus     Broken shard=5\n"
         "    Traceback\n      line\n"
+        f'{second} INFO                     _aws={{"CloudWatchMetrics": []}}\n'
     )
     assert run(["logs", "x.jsonl", "--json"]) == 0
-    assert capsys.readouterr().out == events[0] + "\n"
+    assert capsys.readouterr().out == f"{events[0]}\n{events[1]}\n"

@@ -85,7 +85,7 @@ def command(
     metadata = uploads.option_metadata(
         window=window,
         # Bad lines of the original stand among the failed ones, and would reject the rest.
-        skip_invalid=everything and _has_bad_lines(found),
+        skip_invalid=_has_bad_lines(found),
         max_attempts=max_attempts,
         max_cost=max_cost,
     )
