@@ -26,7 +26,8 @@ from groq_batch import __version__, layout
 from groq_batch.jobs import JobRequest
 from groq_batch.rows import pipeline_row
 from groq_batch.storage import JOB_METADATA, Storage
-from groq_batch_cli import uploads
+from groq_batch.upload_keys import check_key
+from groq_batch_cli import aws, uploads
 from groq_batch_cli.aws import Target
 from groq_batch_cli.following import Follower
 from groq_batch_cli.main import cli, run
@@ -592,6 +593,145 @@ def test_several_files_as_json(world: World, capsys: Said) -> None:
     assert [one["job_id"] for one in reports] == [job.job_id for job in jobs]
 
 
+def test_folder_runs_with_the_names_that_its_files_have(world: World, capsys: Said) -> None:
+    (world.folder / "many" / "deep").mkdir(parents=True)
+    files = ["many/x.jsonl", "many/deep/x.jsonl.gz", "many/._x.jsonl", "many/deep/notes.txt"]
+    for name in files:
+        world.file(name, request_line("a"))
+    assert run(["run", "many", "--to", "team", "--no-wait"]) == 0
+    assert [one.key for one in world.storage.objects("input/")] == [
+        "input/team/deep/x.jsonl.gz",
+        "input/team/x.jsonl",
+    ]
+    said = capsys.readouterr()
+    assert said.err == "Left out, as hidden: many/._x.jsonl\n"
+    assert "deep/x.jsonl.gz: uploaded as s3://bucket/input/team/deep/x.jsonl.gz" in said.out
+    assert "  fetch its results: groq-batch results team/deep/x.jsonl.gz --out deep" in said.out
+
+
+def test_folder_that_has_run_is_not_run_with_its_results(world: World, capsys: Said) -> None:
+    (world.folder / "many" / "deep").mkdir(parents=True)
+    for name in ("x.jsonl", "deep/x.jsonl"):
+        world.file(f"many/{name}", request_line("a"), request_line("b"))
+    assert run(["run", "many", "--no-wait"]) == 0
+    for name in ("x.jsonl", "deep/x.jsonl"):
+        rows = [good_row("a", name), bad_row("b")]
+        world.end(name, "partial", results=rows, failed=[request_line("b")])
+    for _ in range(2):
+        assert run(["run", "many", "--out", "many"]) == 1
+        assert (
+            Path("many/deep/x.results.jsonl").read_bytes().startswith(good_row("a", "deep/x.jsonl"))
+        )
+        assert Path("many/x.results.jsonl").read_bytes().startswith(good_row("a", "x.jsonl"))
+    said = capsys.readouterr().err
+    assert "Left out, as fetched by an earlier run: many/x.failed.jsonl, many/x.results" in said
+    assert [one.key for one in world.storage.objects("input/")] == [
+        "input/deep/x.jsonl",
+        "input/x.jsonl",
+    ]
+
+
+def test_upload_over_a_running_job_warns(world: World, capsys: Said) -> None:
+    path = world.file("x.jsonl", request_line("a"))
+    assert run(["run", path, "--to", "team", "--no-wait"]) == 0
+    job = world.start("team/x.jsonl", progress={"completed": 1, "total": 2})
+    world.file("x.jsonl", request_line("b"))
+    capsys.readouterr()
+    assert run(["run", path, "--to", "team", "--no-wait"]) == 0
+    said = capsys.readouterr().err
+    assert said == (
+        f"Warning: An earlier upload of x.jsonl is still running, as {job['job_id']} (1 of 2 "
+        f"requests done (50 %)). This one takes its place; the results of the earlier one will be "
+        f"in output/superseded/{job['job_id']}/team/x.jsonl. To stop it: groq-batch cancel "
+        f"{job['job_id']}\n"
+    )
+    world.end("team/x.jsonl", "succeeded", results=[good_row("b")])
+    assert run(["run", path, "--to", "team", "--no-wait", "--again"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+# -- start ------------------------------------------------------------------------------------
+
+
+def answered(world: World, job_id: str, path: str, status: str = "started") -> dict[str, Any]:
+    """Return what the start function answers."""
+    report = world.storage.url(layout.delivery_keys(path).report)
+    return {"job_id": job_id, "status": status, "message": "m", "input": "i", "report": report}
+
+
+def test_start_of_a_recurring_file_follows_and_fetches(
+    world: World, chapters: list[Callable[[], object]], capsys: Said
+) -> None:
+    path = "recurring/evals/2026-03-01T12-00-00Z.jsonl"
+    job = JobRequest(
+        job_id="evals-04ad86b59a21faf11acc",
+        bucket=world.bucket,
+        key="recurring/evals.jsonl",
+        version_id="v",
+        path=path,
+        started_at="2026-03-01T12:00:00.000Z",
+        claimed_by="",
+    )
+    world.start_answer = answered(world, job.job_id, path)
+
+    def end() -> None:
+        key = layout.delivery_keys(path).results
+        world.storage.put_json(layout.job_key(job.job_id), job.to_json())
+        world.storage.put_bytes(key, good_row("a"), metadata={JOB_METADATA: job.job_id})
+        outputs = {"results": world.storage.url(key), "failed": None, "invalid": None}
+        world.report(job, "succeeded", outputs=outputs)
+
+    chapters += [lambda: None, end]
+    assert run(["start", "recurring/evals.jsonl", "--out", "nights"]) == 0
+    assert world.payloads == [{"key": "recurring/evals.jsonl", "again": True}]
+    said = capsys.readouterr().out
+    assert f"{path}: started as {job.job_id}\n" in said
+    assert Path("nights/2026-03-01T12-00-00Z.results.jsonl").read_bytes() == good_row("a")
+    assert run(["start", "recurring/evals.jsonl", "--again"]) == 2
+    assert "a recurring file runs anew each time" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["team/x.jsonl", "input/team/x.jsonl", "s3://bucket/input/team/x"])
+def test_start_of_an_upload_that_waits(name: str, world: World, capsys: Said) -> None:
+    name = name if name.endswith("l") else f"{name}.jsonl"
+    world.start_answer = answered(world, "x-1", "team/x.jsonl")
+    assert run(["start", name, "--no-wait"]) == 0
+    assert world.payloads == [{"key": "input/team/x.jsonl"}]
+    assert capsys.readouterr().out.splitlines() == [
+        "team/x.jsonl: started as x-1",
+        "  follow it: groq-batch status team/x.jsonl --watch",
+        "  fetch its results: groq-batch results team/x.jsonl",
+    ]
+    world.start_answer = answered(world, "x-1", "team/x.jsonl", "exists")
+    assert run(["start", name, "--no-wait"]) == 0
+    assert "team/x.jsonl has a job already, x-1. To pay for all of it once more: --again" in (
+        capsys.readouterr().err
+    )
+    assert run(["start", name, "--no-wait", "--again"]) == 0
+    assert world.payloads[-1] == {"key": "input/team/x.jsonl", "again": True}
+
+
+def test_start_that_is_paid_for_each_time_is_never_repeated(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: Said
+) -> None:
+    made: list[Any] = []
+    client = aws._client
+
+    def remember(session: Any, target: Any, service: str, **options: Any) -> Any:
+        made.append(client(session, target, service, **options))
+        return made[-1]
+
+    monkeypatch.setattr(aws, "_client", remember)
+    world.start_answer = answered(world, "x-1", "x.jsonl")
+    tries = {}
+    for arguments in (["recurring/x.jsonl"], ["x.jsonl", "--again"], ["x.jsonl"]):
+        assert run(["start", *arguments, "--no-wait"]) == 0
+        (used,) = [one for one in made if one.meta.service_model.service_name == "lambda"]
+        tries[" ".join(arguments)] = used.meta.config.retries["total_max_attempts"]
+        made.clear()
+    assert tries == {"recurring/x.jsonl": 1, "x.jsonl --again": 1, "x.jsonl": 6}
+
+
 def test_job_is_started_by_hand_when_asked(world: World, capsys: Said) -> None:
     path = world.file("x.jsonl", request_line("a"))
     assert run(["run", path, "--no-wait", "--now"]) == 0
@@ -623,6 +763,7 @@ def chapters(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
     """Return what happens, one thing after the other, while jobs are followed."""
     monkeypatch.setattr(Hurried, "chapters", [])
     monkeypatch.setattr("groq_batch_cli.verbs.run.Follower", Hurried)
+    monkeypatch.setattr("groq_batch_cli.verbs.start.Follower", Hurried)
     return Hurried.chapters
 
 
@@ -1076,6 +1217,146 @@ def test_bad_lines_do_not_keep_the_others_from_a_retry(world: World) -> None:
     head = world.storage.head("input/x.retry-2.jsonl")
     assert head is not None
     assert head.metadata == {"on-invalid-line": "skip"}
+
+
+def refused_row(custom_id: str) -> bytes:
+    body = {"error": {"code": "context_length_exceeded", "message": "Too long."}}
+    row = {"custom_id": custom_id, "response": {"status_code": 400, "body": body}, "error": None}
+    return json.dumps(row).encode() + b"\n"
+
+
+def unknown_row(custom_id: str) -> bytes:
+    return pipeline_row(custom_id, code="outcome_unknown", message="Nobody knows.")
+
+
+def a_job_with_final_errors(world: World, path: str = "x.jsonl") -> None:
+    """Run a job of five requests: answered, refused for good, missing, unknown, missing."""
+    names = "abcde"
+    file = world.file(path, *[request_line(name) for name in names])
+    assert run(["run", file, "--no-wait"]) == 0
+    rows = [good_row("a"), refused_row("b"), bad_row("c"), unknown_row("d"), bad_row("e")]
+    world.end(path, "partial", results=rows, failed=[request_line(name) for name in "bcde"])
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz"])
+def test_retry_leaves_out_what_would_fail_again_or_may_have_been_answered(
+    ending: str, world: World, capsys: Said
+) -> None:
+    a_job_with_final_errors(world, f"x{ending}")
+    capsys.readouterr()
+    assert run(["retry", f"x{ending}", "--no-wait", "--window", "48h"]) == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines() == [
+        f"x.retry{ending}: 2 failed requests of x{ending}",
+        (
+            "  left out: 1 whose error is final (1 context_length_exceeded), 1 whose outcome is not "
+            "known (they may have been answered and paid for)"
+        ),
+    ]
+    assert f"to send them as well: groq-batch retry x{ending} --all" in said.err
+    data = read(world, f"input/x.retry{ending}")
+    sent = gzip.decompress(data) if ending.endswith("gz") else data
+    assert sent == request_line("c") + request_line("e")
+    head = world.storage.head(f"input/x.retry{ending}")
+    assert head is not None
+    assert head.metadata["completion-window"] == "48h"
+    world.end(f"x.retry{ending}", "succeeded", results=[good_row("c"), good_row("e")])
+    assert run(["retry", f"x{ending}"]) == 0
+    assert "5 rows, 2 new answers, 2 still without a success" in capsys.readouterr().out
+    merged = Path(f"x.merged{ending}").read_bytes()
+    assert (gzip.decompress(merged) if ending.endswith("gz") else merged) == b"".join(
+        [good_row("a"), refused_row("b"), good_row("c"), unknown_row("d"), good_row("e")]
+    )
+
+
+def test_retry_of_all_after_a_retry_sends_nothing_that_was_answered(
+    world: World, capsys: Said
+) -> None:
+    a_job_with_final_errors(world)
+    assert run(["retry", "x.jsonl", "--no-wait"]) == 0
+    world.start("x.retry.jsonl")
+    assert run(["retry", "x.jsonl", "--no-wait", "--all"]) == 0
+    assert "It leaves out 2 lines; use --all when it has ended." in capsys.readouterr().err
+    rows = [good_row("c"), bad_row("e")]
+    world.end("x.retry.jsonl", "partial", results=rows, failed=[request_line("e")])
+    assert run(["retry", "x.jsonl", "--no-wait", "--all"]) == 0
+    assert read(world, "input/x.retry-2.jsonl") == b"".join(map(request_line, "bde"))
+    assert "x.retry-2.jsonl: 3 failed requests of x.jsonl\n" in capsys.readouterr().out
+    rows = [refused_row("b"), good_row("d"), good_row("e")]
+    world.end("x.retry-2.jsonl", "partial", results=rows, failed=[request_line("b")])
+    # The same command comes back to it, and merges the answers of both.
+    assert run(["retry", "x.jsonl", "--all"]) == 1
+    said = capsys.readouterr()
+    assert "A retry has run already: x.retry-2.jsonl." in said.err
+    assert "x.merged.jsonl: 5 rows, 3 new answers, 1 still without a success" in said.out
+    assert Path("x.merged.jsonl").read_bytes() == b"".join(
+        [good_row("a"), refused_row("b"), good_row("c"), good_row("d"), good_row("e")]
+    )
+
+
+def test_retry_of_all_is_a_copy_within_s3(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: Said
+) -> None:
+    a_job_with_final_errors(world)
+    world.denied = "PutObject"
+    assert run(["retry", "x.jsonl", "--no-wait"]) == 1
+    assert run(["retry", "x.jsonl", "--no-wait", "--all"]) == 0
+    assert read(world, "input/x.retry.jsonl") == b"".join(map(request_line, "bcde"))
+    assert "left out" not in capsys.readouterr().out
+
+
+def test_retry_of_final_errors_alone_sends_nothing(world: World, capsys: Said) -> None:
+    assert run(["run", world.file("x.jsonl", request_line("b")), "--no-wait"]) == 0
+    world.end("x.jsonl", "partial", results=[refused_row("b")], failed=[request_line("b")])
+    assert run(["retry", "x.jsonl", "--no-wait"]) == 1
+    assert (
+        "Nothing of x.jsonl is worth sending again: 1 whose error is final (1 "
+        "context_length_exceeded). To send it all the same: groq-batch retry x.jsonl --all"
+    ) in capsys.readouterr().err
+    assert world.storage.head("input/x.retry.jsonl") is None
+
+
+def test_retry_of_files_that_do_not_belong_together_sends_nothing(
+    world: World, capsys: Said
+) -> None:
+    a_job_with_final_errors(world)
+    metadata = {JOB_METADATA: world.job_of("x.jsonl").job_id}
+    world.storage.put_bytes("failed/x.jsonl", request_line("b"), metadata=metadata)
+    assert run(["retry", "x.jsonl", "--no-wait"]) == 1
+    assert "has other lines than the results of its job have failures" in capsys.readouterr().err
+    assert world.storage.head("input/x.retry.jsonl") is None
+    assert "Uploads" not in world.s3.list_multipart_uploads(Bucket=world.bucket)
+
+
+def test_retry_of_a_firing_goes_where_uploads_may_go(world: World) -> None:
+    path = "recurring/evals/2026-03-01T12-00-00Z.jsonl"
+    key = layout.delivery_keys(path)
+    job = JobRequest(
+        job_id="evals-04ad86b59a21faf11acc",
+        bucket=world.bucket,
+        key="recurring/evals.jsonl",
+        version_id="v",
+        path=path,
+        started_at="2026-03-01T12:00:00.000Z",
+        claimed_by="",
+    )
+    world.storage.put_json(layout.job_key(job.job_id), job.to_json())
+    world.storage.put_bytes(key.results, good_row("a") + bad_row("b"))
+    world.storage.put_bytes(key.failed, request_line("b"))
+    outputs = {
+        "results": world.storage.url(key.results),
+        "failed": world.storage.url(key.failed),
+        "invalid": None,
+    }
+    counts = {"total": 2, "succeeded": 1, "failed": 1, "invalid": 0}
+    world.report(job, "partial", outputs=outputs, requests=counts)
+    assert run(["retry", "recurring/evals.jsonl", "--no-wait"]) == 0
+    retried = "retries/recurring/evals/2026-03-01T12-00-00Z.retry.jsonl"
+    assert read(world, f"input/{retried}") == request_line("b")
+    assert check_key(f"input/{retried}") is None
+    world.end(retried, "succeeded", results=[good_row("b")])
+    assert run(["retry", "recurring/evals.jsonl"]) == 0
+    assert Path("2026-03-01T12-00-00Z.merged.jsonl").read_bytes() == good_row("a") + good_row("b")
 
 
 def test_retry_that_is_not_of_this_job(world: World, capsys: Said) -> None:
