@@ -32,10 +32,10 @@ OUTCOME_UNKNOWN = "outcome_unknown"
 _UNANSWERED_CODES = frozenset({NOT_SENT, MISSING, CANCELLED, "deadline_passed"})
 """Codes of rows that the pipeline writes for requests that have met no error of their own."""
 
-_OTHER_LINE = "Another line of the batch was refused."
-"""What the message of a line begins with that was refused for the sake of another one."""
+_NOT_ITS_FAULT = ("Another line of the batch was refused.", "Groq refused the batch:")
+"""What the message of a line begins with that was refused with its batch, and not for itself."""
 
-_REFUSAL_CODE = re.compile(r"(?:Groq refused the batch: )?([a-z0-9_.]+): ")
+_REFUSAL_CODE = re.compile(r"([a-z0-9_.]+): ")
 _UNREADABLE = "unreadable_row"
 
 
@@ -94,7 +94,9 @@ def _standing_of_pipeline_row(row: Row) -> Standing:
         message = row.message or ""
         refusal = _REFUSAL_CODE.match(message)
         passes = refusal is not None and refusal[1] in RETRYABLE_CODES
-        return Standing.RETRYABLE if passes or message.startswith(_OTHER_LINE) else Standing.FINAL
+        return (
+            Standing.RETRYABLE if passes or message.startswith(_NOT_ITS_FAULT) else Standing.FINAL
+        )
     return Standing.FINAL
 
 

@@ -475,7 +475,12 @@ def test_limits_and_options_are_those_of_the_stack(world: World, capsys: Said) -
     world.deploy("lenient", OnInvalidLine="skip", MaxJobCostUsd="0.0000001")
     path = world.file("x.jsonl", request_line("a"), b"1\n")
     assert run(["run", path, "--no-wait", "--stack-name", "lenient"]) == 1
-    assert "above the cap of 1e-07 USD" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert (
+        "The estimated cost of $0.000001 is above the cap of <$0.000001. Raise --max-cost or split the file."
+        in said.out
+    )
+    assert said.err == "Error: Nothing was uploaded.\n"
     assert run(["run", path, "--no-wait", "--stack-name", "lenient", "--max-cost", "0"]) == 0
     said = capsys.readouterr().out
     assert f"{path}: 1 request (1 bad line skipped), 1 batch" in said
@@ -516,6 +521,15 @@ def test_results_never_replace_a_file_that_is_to_run(world: World, capsys: Said)
     assert f"a result of {files[0]}, would be written over {files[1]}" in capsys.readouterr().err
     world.denied = None
     assert run(["run", *files, "--no-wait"]) == 0, "nothing is fetched, and so nothing replaced"
+
+
+def test_results_of_two_files_never_replace_each_other(world: World, capsys: Said) -> None:
+    files = [world.file(name, request_line("a")) for name in ("x.jsonl", "x.jsonl.gz")]
+    assert run(["run", *files]) == 2
+    assert f"x.report.json would hold results of {files[0]} and of {files[1]}." in (
+        capsys.readouterr().err
+    )
+    assert list(world.storage.objects("")) == []
 
 
 def test_file_that_changes_while_it_is_uploaded(
@@ -1249,8 +1263,8 @@ def test_retry_leaves_out_what_would_fail_again_or_may_have_been_answered(
     assert said.out.splitlines() == [
         f"x.retry{ending}: 2 failed requests of x{ending}",
         (
-            "  left out: 1 whose error is final (1 context_length_exceeded), 1 whose outcome is not "
-            "known (they may have been answered and paid for)"
+            "  left out: 1 whose error is final (1 context_length_exceeded), 1 whose outcome is "
+            "not known (they may have been answered and paid for)"
         ),
     ]
     assert f"to send them as well: groq-batch retry x{ending} --all" in said.err

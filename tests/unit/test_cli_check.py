@@ -458,9 +458,22 @@ def test_cap_is_that_of_the_preparation(models: Mapping[str, ModelEstimate], cap
     theirs = prepare._too_expensive(summary, options)
     ours = check_cost(models, cap)
     assert [one.code for one in theirs] == ([ours.code] if ours else [])
-    if ours is not None:
-        expected = theirs[0].message.replace("max-job-cost-usd=0", "--max-cost 0")
-        assert ours.message == expected.replace("max-job-cost-usd", "--max-cost")
+
+
+@pytest.mark.parametrize(
+    ("requests", "cap", "expected"),
+    [
+        (100_000, 0.1, "The estimated cost of $3.00 is above the cap of $0.1000. Raise --max-cost"),
+        (33_334, 1.0, "The estimated cost of $1.00002 is above the cap of $1. Raise --max-cost"),
+        (1, 0.0000001, "The estimated cost of $0.000030 is above the cap of <$0.000001. Raise"),
+    ],
+)
+def test_cap_that_is_exceeded_is_told_in_amounts_that_differ(
+    requests: int, cap: float, expected: str
+) -> None:
+    found = check_cost({"openai/gpt-oss-20b": ModelEstimate(requests, 0, 200 * requests)}, cap)
+    assert found is not None
+    assert found.message.startswith(expected)
 
 
 def test_discount_is_that_of_the_price_list() -> None:

@@ -69,7 +69,12 @@ def without_response(code: str) -> bytes:
             "batch_failed",
         ),
         (
-            own("batch_failed", message="Groq refused the batch: capacity_exceeded: full"),
+            own("batch_failed", message="capacity_exceeded: full"),
+            Standing.RETRYABLE,
+            "batch_failed",
+        ),
+        (
+            own("batch_failed", message="Groq refused the batch: invalid_request_error: no"),
             Standing.RETRYABLE,
             "batch_failed",
         ),

@@ -143,15 +143,22 @@ def _keys(files: Sequence[RequestFile], to: str | None) -> list[str]:
 
 
 def _check_results(files: Sequence[RequestFile], keys: Sequence[str], out: Path) -> None:
-    """Check that no results would be written over one of the files.
+    """Check that no results would be written over one of the files, or over those of another.
 
     Raises:
         UsageError: They would.
     """
+    written: dict[Path, RequestFile] = {}
     read = {identity(Path(file.argument)): file for file in files}
     for file, key in zip(files, keys, strict=True):
         job = FoundJob(path=layout.input_path(key), job_id=None)
         for target in targets(job, _results_folder(file, out)).values():
+            first = written.setdefault(target, file)
+            if first is not file:
+                raise click.UsageError(
+                    f"{target} would hold results of {first.shown} and of {file.shown}. Run them "
+                    f"one by one, each with an --out of its own."
+                )
             found = identity(target)
             if found is not None and found in read:
                 raise click.UsageError(
