@@ -215,7 +215,8 @@ class _Run:
         ]
         if not bad:
             return surveys
-        self.terminal.error(f"Nothing was uploaded.{_advice(bad, of=len(plan))}")
+        skips = options.skip_invalid_lines
+        self.terminal.error(f"Nothing was uploaded.{_advice(bad, of=len(plan), skips=skips)}")
         return None
 
     def begin(self, found: Survey, key: str, metadata: dict[str, str], *, again: bool) -> Followed:
@@ -356,12 +357,18 @@ def leave(
     return EXIT_INTERRUPTED
 
 
-def _advice(bad: Sequence[Survey], *, of: int) -> str:
-    """Return what to do about files that would not run; the problems themselves have been told."""
+def _advice(bad: Sequence[Survey], *, of: int, skips: bool) -> str:
+    """Return what to do about files that would not run; the problems themselves have been told.
+
+    Args:
+        bad: These files.
+        of: The number of all files.
+        skips: Whether bad lines do not keep the others from running.
+    """
     if all(found.passes(skip_invalid=True) for found in bad):
         files = "file" if of == 1 else "files"
         return f" Repair the {files}, or run the good lines only: --skip-invalid"
-    if any(found.invalid or not found.good for found in bad):
+    if any((found.invalid and not skips) or not found.good for found in bad):
         return f" Repair the {'file' if of == 1 else 'files'}."
     return ""
 
