@@ -651,7 +651,7 @@ def test_upload_over_a_running_job_warns(world: World, capsys: Said) -> None:
     assert run(["run", path, "--to", "team", "--no-wait"]) == 0
     said = capsys.readouterr().err
     assert said == (
-        f"Warning: An earlier upload of x.jsonl is still running, as {job['job_id']} (1 of 2 "
+        f"Warning: An earlier upload of team/x.jsonl is still running, as {job['job_id']} (1 of 2 "
         f"requests done (50 %)). This one takes its place; the results of the earlier one will be "
         f"in output/superseded/{job['job_id']}/team/x.jsonl. To stop it: groq-batch cancel "
         f"{job['job_id']}\n"

@@ -105,16 +105,19 @@ def test_every_option_names_its_parameter_or_says_that_it_has_none() -> None:
 
 
 def test_option_without_a_parameter_has_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(options._OPTIONS, "tag", ("tag", str, "any text"))
-    monkeypatch.setattr(options, "PARAMETERS", {**options.PARAMETERS, "tag": None})
-    assert "| `tag` | any text | nothing |" in options.options()
+    monkeypatch.setitem(options._OPTIONS, "x-new", ("new", str, "any text"))
+    monkeypatch.setattr(options, "PARAMETERS", {**options.PARAMETERS, "x-new": None})
+    assert "| `x-new` | any text | nothing |" in options.options()
 
 
 @pytest.mark.parametrize(
     ("block", "place"),
     [
-        ("options", "Nothing says what tag is. Describe it in PARAMETERS of local/reference/opt"),
-        ("report-fields", "Nothing says what input.tag is. Describe it in MEANINGS of local/refer"),
+        ("options", "Nothing says what x-new is. Describe it in PARAMETERS of local/reference/opt"),
+        (
+            "report-fields",
+            "Nothing says what input.x-new is. Describe it in MEANINGS of local/refer",
+        ),
     ],
 )
 def test_make_reference_says_where_to_describe_what_is_new(
@@ -125,9 +128,9 @@ def test_make_reference_says_where_to_describe_what_is_new(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Add an option, and a field of the report, as somebody does who has not read on yet."""
-    monkeypatch.setitem(options._OPTIONS, "tag", ("tag", str, "any text"))
+    monkeypatch.setitem(options._OPTIONS, "x-new", ("new", str, "any text"))
     report = reports.example()
-    report["input"]["tag"] = "x"
+    report["input"]["x-new"] = "x"
     monkeypatch.setattr(reports, "example", lambda: report)
     page = tmp_path / "page.md"
     page.write_text(f"<!-- generated: {block} -->\n<!-- end of {block} -->\n")

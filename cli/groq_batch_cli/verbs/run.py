@@ -235,7 +235,7 @@ class _Run:
                 )
                 return Followed(name, job)
         if standing is not None:
-            self._warn_of_running(name, standing.job)
+            self._warn_of_running(standing.job)
         with ByteProgress(self.terminal, f"Uploading {name}", found.bytes) as progress:
             uploaded = uploads.upload(
                 storage,
@@ -247,14 +247,14 @@ class _Run:
             )
         return Followed(name, FoundJob(path=uploaded.path, job_id=uploaded.job_id))
 
-    def _warn_of_running(self, name: str, job: FoundJob) -> None:
+    def _warn_of_running(self, job: FoundJob) -> None:
         """Say it when an upload takes the place of a job that still runs."""
         if job.job_id is None or is_final(job.report):
             return
         so_far = f" ({headline(job.report)})" if job.report is not None else ""
         aside = layout.superseded_path(job.job_id, job.path)
         self.terminal.warn(
-            f"An earlier upload of {name} is still running, as {job.job_id}{so_far}. This one "
+            f"An earlier upload of {one_line(job.path)} is still running, as {job.job_id}{so_far}. This one "
             f"takes its place; the results of the earlier one will be in "
             f"output/{one_line(aside)}. To stop it: "
             f"{self.stack.target.command('cancel', job.job_id)}"
