@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from groq_batch import layout
-from groq_batch.storage import JOB_METADATA, Storage
+from groq_batch.storage import JOB_METADATA, ObjectHead, Storage
 from groq_batch_cli.downloads import Begin, Deliverable, download
 from groq_batch_cli.errors import CommandError
 from groq_batch_cli.file_errors import naming
@@ -110,7 +111,7 @@ def expected_rows(report: Mapping[str, Any], kind: str) -> int | None:
 
 
 def _deliverable(storage: Storage, job: FoundJob, key: str, target: Path) -> Deliverable:
-    head = storage.head(key)
+    head = _earlier(storage, key, job) if job.is_replaced else storage.head(key)
     if head is None:
         raise CommandError(
             f"{storage.url(key)} does not exist any more. The bucket keeps it as an older version: "
@@ -122,6 +123,17 @@ def _deliverable(storage: Storage, job: FoundJob, key: str, target: Path) -> Del
             f"the same key. They are an older version of {storage.url(key)}."
         )
     return Deliverable(key, target, head)
+
+
+def _earlier(storage: Storage, key: str, job: FoundJob) -> ObjectHead | None:
+    """Return the version of an object that a job has delivered; None when it is gone."""
+    for version in takewhile(lambda one: one.key == key, storage.versions(key)):
+        if version.is_delete_marker:
+            continue
+        head = storage.head(key, version_id=version.version_id)
+        if head is not None and head.metadata.get(JOB_METADATA) == job.job_id:
+            return head
+    return None
 
 
 def fetch_page(
