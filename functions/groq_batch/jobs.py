@@ -9,8 +9,10 @@ from typing import Any, Self
 
 from groq_batch import layout
 from groq_batch.checks import Problem
+from groq_batch.cost import ModelUsage, ModelUsages
 from groq_batch.measures import Measures
 from groq_batch.options import JobOptions
+from groq_batch.prices import Prices
 from groq_batch.split import IdsPlace
 from groq_batch.storage import ConflictError, Storage
 
@@ -117,6 +119,8 @@ class JobRecord:
         problems: The first problems found.
         problems_total: How many there are.
         estimated_cost_usd: Cost estimate in USD; None when a model's price is not known.
+        prices: The prices that hold for the job; None in records of an older version, and where
+            the input was not read.
         prepared_at: When the plan was made.
     """
 
@@ -132,6 +136,7 @@ class JobRecord:
     problems: tuple[Problem, ...] = ()
     problems_total: int = 0
     estimated_cost_usd: float | None = None
+    prices: Prices | None = None
     prepared_at: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -151,6 +156,7 @@ class JobRecord:
             "problems": [problem_json(problem) for problem in self.problems],
             "problems_total": self.problems_total,
             "estimated_cost_usd": self.estimated_cost_usd,
+            "prices": self.prices.to_json() if self.prices is not None else None,
             "prepared_at": self.prepared_at,
         }
 
@@ -184,6 +190,7 @@ class JobRecord:
             problems=tuple(Problem(**problem) for problem in data["problems"]),
             problems_total=data["problems_total"],
             estimated_cost_usd=data["estimated_cost_usd"],
+            prices=Prices.from_json(data["prices"]) if data.get("prices") else None,
             prepared_at=data["prepared_at"],
         )
 
@@ -281,6 +288,7 @@ class ShardSummary:
         succeeded: Requests of the shard with a success, after this attempt.
         failed: Good lines of the shard without one, after this attempt.
         usage: Tokens of this attempt's successes by model: prompt, completion, total.
+        answers: What this attempt's successes used, by model.
         errors: The first rows without a success, after this attempt.
         file_ids: The batch's result files at Groq.
         results_bytes: Size of the stored results.
@@ -297,6 +305,7 @@ class ShardSummary:
     succeeded: int = 0
     failed: int = 0
     usage: dict[str, list[int]] = field(default_factory=dict)
+    answers: ModelUsages = field(default_factory=ModelUsages)
     errors: list[dict[str, Any]] = field(default_factory=list)
     file_ids: list[str] = field(default_factory=list)
     results_bytes: int = 0
@@ -317,4 +326,15 @@ class ShardSummary:
         """
         known = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
         measures = Measures.from_json(known.pop("measures", {}))
-        return cls(**known, measures=measures)
+        answers = ModelUsages(
+            {name: ModelUsage.from_json(used) for name, used in known.pop("answers", {}).items()}
+        )
+        return cls(**known, measures=measures, answers=answers)
+
+    @property
+    def used(self) -> ModelUsages:
+        """What this attempt's successes used, by model; of an older summary as far as it tells."""
+        if self.answers:
+            return self.answers
+        usage = self.usage.items()
+        return ModelUsages({model: ModelUsage(0, used[0], used[1]) for model, used in usage})
