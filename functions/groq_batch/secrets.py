@@ -121,7 +121,10 @@ class SecretApiKey:
                 code="secret_missing",
             )
         if code in ("AccessDeniedException", "AccessDenied") and "kms" not in text:
-            return self._denied("the functions may not read it")
+            # Where it is not there, IAM may deny before anybody looks for it.
+            return self._denied(
+                "the functions may not read it, or there is no such secret in this region"
+            )
         if code in ("AccessDeniedException", "AccessDenied", "DecryptionFailure"):
             return self._denied("it is encrypted with a key that the functions may not use")
         if code == "InvalidRequestException":
@@ -140,8 +143,8 @@ class SecretApiKey:
 
     def _denied(self, why: str) -> AccountError:
         return AccountError(
-            f"The secret {self._name} cannot be read: {why}. Deploy the stack with the name of the "
-            f"secret as GroqApiKeySecretName; for a KMS key of your own, allow the functions' "
-            f"roles kms:Decrypt on it.",
+            f"The secret {self._name} cannot be read: {why}. Deploy the stack with the name of "
+            f"yours as GroqApiKeySecretName; for a KMS key of your own, allow the functions' roles "
+            f"kms:Decrypt on it.",
             code="secret_unreadable",
         )

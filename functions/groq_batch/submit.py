@@ -44,6 +44,12 @@ ENDPOINT = "/v1/chat/completions"
 
 _LONGEST_BACKOFF_SECONDS = 300
 _SECOND_LOOK_SECONDS = 10
+
+UNREADABLE_SECRET_PAUSES_SECONDS = (5, 10, 25)
+"""Pauses before a secret that cannot be read is read once more. While a stack is deployed, and in
+the seconds in which IAM spreads a new policy, a function may have the name of one secret and the
+permission for another. Their sum leaves the job its minute to end in."""
+
 LONGEST_RETRY_AFTER_SECONDS = 3600
 """A Retry-After is kept up to here; what is asked beyond is asked again."""
 
@@ -414,9 +420,15 @@ class _Step:
         return _wait(seconds) if self.tries < _MOST_TRIES_OF_A_ROUND else _DEFERRED
 
     def _account_refuses(self, error: AccountError) -> SubmitOutcome:
-        """Leave it to the job, unless it may be no more than a network front's passing whim."""
+        """Leave it to the job, unless it may pass: the whim of a network front, a deployment."""
         if error.code == "permission_denied" and self.tries == 0:
             return _wait(_SECOND_LOOK_SECONDS)
+        if (
+            error.code == "secret_unreadable"
+            and self.tries < len(UNREADABLE_SECRET_PAUSES_SECONDS)
+            and not self.storage.exists(self.keys.submitted)
+        ):
+            return _wait(UNREADABLE_SECRET_PAUSES_SECONDS[self.tries])
         account_refusal(error, now=self.clock()).record(self.storage, self.keys)
         return _DEFERRED
 

@@ -148,7 +148,11 @@ NO_VALUE = "Secrets Manager can't find the specified secret value for staging la
             "secret_unreadable",
             "has no value yet",
         ),
-        (client_error("AccessDeniedException"), "secret_unreadable", "may not read it"),
+        (
+            client_error("AccessDeniedException"),
+            "secret_unreadable",
+            "may not read it, or there is no such secret in this region.",
+        ),
         (client_error("AccessDeniedException", KMS), "secret_unreadable", "kms:Decrypt"),
         (client_error("DecryptionFailure"), "secret_unreadable", "kms:Decrypt"),
         (client_error("InvalidRequestException"), "secret_unreadable", "restore-secret"),

@@ -267,6 +267,45 @@ def test_a_fault_of_the_account_ends_the_job_within_a_minute(code: str, shards: 
         assert sum(_meets_it(one) for one in world.invocations) <= SIDE_BY_SIDE
 
 
+@pytest.mark.parametrize("shards", [1, 3])
+def test_a_secret_that_can_be_read_again_after_half_a_minute_ends_no_job(shards: int) -> None:
+    """A new secret's name and the permission for it come some seconds apart."""
+    with World({"MAX_REQUESTS_PER_BATCH": "1"}) as world:
+        readable = world.groq._key
+        FAULTS["secret_unreadable"](world)
+        job = put(world, "input/a.jsonl", good_lines(shards))
+        world.run_for(35)
+        assert report_of(world, job.path)["status"] == "running"
+        world.groq._key = readable  # type: ignore[method-assign]
+        world.settle()
+        (report,) = check_end(world, job)
+        assert report["status"] == "succeeded"
+
+
+def test_a_secret_that_cannot_be_read_once_a_batch_exists_is_an_outage_at_once() -> None:
+    with World({"MAX_REQUESTS_PER_BATCH": "1"}) as world:
+        readable = world.groq._key
+        is_over = False
+
+        def key(*, refresh: bool = False) -> str:
+            if world.simulator.batches() and not is_over:
+                raise AccountError("The secret cannot be read.", code="secret_unreadable")
+            return readable()
+
+        world.groq._key = key  # type: ignore[method-assign]
+        job = put(world, "input/a.jsonl", good_lines(3))
+        world.run_for(30)
+        report = report_of(world, job.path)
+        assert (report["status"], len(report["batches"])) == ("running", 1)
+        assert report["errors"][0]["code"] == "secret_unreadable"
+        answers = [one.answer for one in world.invocations if one.function == "submit_batch"]
+        assert [one["outcome"] for one in answers] == ["settled", "deferred", "deferred"]
+        is_over = True
+        world.settle()
+        (report,) = check_end(world, job)
+        assert report["status"] == "succeeded"
+
+
 SIDE_BY_SIDE = 10
 """How many shards are sent at the same time."""
 
