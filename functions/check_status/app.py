@@ -25,8 +25,11 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     if event.get("read_models"):
         logger.append_keys(job_id=event["job_id"])
         return read_account_models(
-            storage=bootstrap.storage(), client=bootstrap.groq(context), job_id=event["job_id"]
-        )
+            storage=bootstrap.storage(),
+            client=bootstrap.groq(context),
+            job_id=event["job_id"],
+            asked=int(event.get("asked", 0)),
+        ).to_json()
     logger.append_keys(job_id=event["job_id"], attempt=event["attempt"])
     return check_status(
         storage=bootstrap.storage(),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,6 +27,7 @@ from groq_batch.models import ListedModel, ModelListing, read_models
 from groq_batch.observability import facts, logger
 from groq_batch.reports import running_report
 from groq_batch.storage import Storage
+from groq_batch.submit import UNREADABLE_SECRET_PAUSES_SECONDS
 
 ASK_SECONDS = 10.0
 """How long asking may take in all."""
@@ -39,25 +41,43 @@ let its batches pass."""
 _PAUSE_SECONDS = 0.5
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadOutcome:
+    """What the state machine does next.
+
+    Attributes:
+        outcome: ``done``, or ``wait`` to ask again.
+        wait_seconds: Seconds to wait before; an integer, as Wait states want it.
+        asked: How often was asked so far.
+    """
+
+    outcome: str
+    wait_seconds: int = 1
+    asked: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON data."""
+        return asdict(self)
+
+
 def read_account_models(
     *,
     storage: Storage,
     client: GroqClient,
     job_id: str,
+    asked: int,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
-) -> dict[str, Any]:
+) -> ReadOutcome:
     """Ask for the models that a job's account may use, and write down what came of it.
 
     Args:
         storage: The bucket.
         client: The Groq API.
         job_id: The job.
+        asked: How often was asked before.
         clock: Seconds since 1970.
         sleep: Waits some seconds, as the API asks.
-
-    Returns:
-        How many models there are, None without a list, for whoever looks at the execution.
 
     Raises:
         ValueError: There is no such job.
@@ -66,17 +86,32 @@ def read_account_models(
     request = JobRequest.load(storage, job_id)
     if request is None:
         raise ValueError(f"There is no job {job_id}: {layout.job_key(job_id)} does not exist")
-    listing = ModelListing.load(storage, keys)
-    if listing is None and not (storage.exists(keys.stopped) or is_closed(storage, keys)):
-        Delivery(storage, request).announce(running_report(request, None))
-        at = timestamp(datetime.fromtimestamp(clock(), UTC))
-        listing = _ask(client.within(ASK_SECONDS), at, sleep).propose(storage, keys)
-    models = listing.models if listing is not None else None
-    return {"models": len(models) if models is not None else None}
+    done = ReadOutcome(outcome="done", asked=asked + 1)
+    is_over = storage.exists(keys.stopped) or is_closed(storage, keys)
+    if is_over or ModelListing.load(storage, keys) is not None:
+        return done
+    Delivery(storage, request).announce(running_report(request, None))
+    at = timestamp(datetime.fromtimestamp(clock(), UTC))
+    try:
+        listing = _ask(client.within(ASK_SECONDS), at, sleep)
+    except AccountError as error:
+        logger.warning("The account is refused", **facts(error))
+        metrics.groq_failed(error)
+        is_unreadable = error.code == "secret_unreadable"
+        if is_unreadable and asked < len(UNREADABLE_SECRET_PAUSES_SECONDS):
+            pause = UNREADABLE_SECRET_PAUSES_SECONDS[asked]
+            return ReadOutcome(outcome="wait", wait_seconds=pause, asked=asked + 1)
+        listing = ModelListing(at=at, refusal={"code": str(error.code), "message": str(error)})
+    listing.propose(storage, keys)
+    return done
 
 
 def _ask(client: GroqClient, at: str, sleep: Callable[[float], None]) -> ModelListing:
-    """Ask once, and once more if there is reason and time for it."""
+    """Ask once, and once more if there is reason and time for it.
+
+    Raises:
+        AccountError: It ends the job.
+    """
     until = time.monotonic() + ASK_SECONDS
     try:
         try:
@@ -88,13 +123,10 @@ def _ask(client: GroqClient, at: str, sleep: Callable[[float], None]) -> ModelLi
             sleep(pause)
         return _listing(client, at)
     except GroqApiError as error:
-        ends_job = isinstance(error, AccountError) and error.code in ENDING_CODES
-        if not ends_job:
-            logger.warning("The models could not be listed; goes on without", **facts(error))
-            return ModelListing(at=at)
-        logger.warning("The account is refused", **facts(error))
-        metrics.groq_failed(error)
-        return ModelListing(at=at, refusal={"code": str(error.code), "message": str(error)})
+        if isinstance(error, AccountError) and error.code in ENDING_CODES:
+            raise
+        logger.warning("The models could not be listed; goes on without", **facts(error))
+        return ModelListing(at=at)
 
 
 def _listing(client: GroqClient, at: str) -> ModelListing:
@@ -106,10 +138,6 @@ def _listing(client: GroqClient, at: str) -> ModelListing:
     return ModelListing(at=at, models=models)
 
 
-def _pause(error: GroqApiError) -> float | None:
-    """Return after how many seconds to ask once more; None when that is of no use."""
-    if isinstance(error, NotSentError):
-        return _PAUSE_SECONDS
-    if isinstance(error, RateLimitedError | UnknownOutcomeError):
-        return error.retry_after_seconds
-    return None
+def _pause(error: NotSentError | RateLimitedError | UnknownOutcomeError) -> float | None:
+    """Return after how many seconds to ask once more; None when the API does not say."""
+    return _PAUSE_SECONDS if isinstance(error, NotSentError) else error.retry_after_seconds

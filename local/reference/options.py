@@ -11,6 +11,7 @@ PARAMETERS = {
     "on-invalid-line": "OnInvalidLine",
     "max-attempts": "MaxAttempts",
     "max-job-cost-usd": "MaxJobCostUsd",
+    "check-models": "CheckModels",
 }
 """The parameter of the stack that each option stands in for."""
 
