@@ -615,12 +615,9 @@ def _check_messages(fields: dict[str, msgspec.Raw]) -> tuple[str, str] | None:
 
 def _check_audio(fields: dict[str, msgspec.Raw]) -> tuple[str, str] | None:
     """Return code and sentence of what is wrong with where the audio is, if anything."""
-    advice = (
-        "Put the audio where Groq can fetch it, and its address into the body's url; a batch takes "
-        "no file."
-    )
+    advice = "Put the audio where Groq can fetch it, and its address into the body's url."
     if _is_given(fields.get("file")):
-        return "missing_audio", f"The body has a file, which a batch does not take. {advice}"
+        return "missing_audio", f"file is set, but a batch takes none. {advice}"
     url = _text(fields.get("url"))
     if url:
         return None

@@ -46,7 +46,7 @@ class Code:
 
 def _says_of_line(line: bytes, *before: bytes) -> Callable[[], str]:
     def check() -> str:
-        checker = LineChecker(models=_MODELS)
+        checker = LineChecker(models=MODELS)
         found: object = None
         for number, one in enumerate((*before, line), start=1):
             found = checker.check(number, one)
@@ -118,7 +118,7 @@ _GOOD = (
     b'{"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", '
     b'"body": {"model": "openai/gpt-oss-20b", "messages": [{"role": "user", "content": "Hi"}]}}'
 )
-_MODELS = ModelChecker(
+MODELS = ModelChecker(
     {
         "openai/gpt-oss-20b": ListedModel.from_api({"output_modalities": ["text"]}),
         "whisper-large-v3": ListedModel.from_api({"output_modalities": ["transcription"]}),

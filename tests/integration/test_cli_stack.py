@@ -36,7 +36,7 @@ REQUEST = {
     "custom_id": "a",
     "method": "POST",
     "url": "/v1/chat/completions",
-    "body": {"model": "openai/gpt-oss-20b", "messages": []},
+    "body": {"model": "openai/gpt-oss-20b", "messages": [{}]},
 }
 PARAMETERS = {
     "TriggerMode": "both",
