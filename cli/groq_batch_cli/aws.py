@@ -172,6 +172,7 @@ class Stack:
             skip_invalid_lines=self.parameters["OnInvalidLine"] == "skip",
             max_attempts=int(self.parameters["MaxAttempts"]),
             max_job_cost_usd=float(self.parameters["MaxJobCostUsd"]),
+            check_models=self.parameters.get("CheckModels") != "false",
         )
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import unicodedata
 from datetime import datetime
-from decimal import Decimal
 
 _MINUTE = 60
 _HOUR = 3600
@@ -111,19 +110,6 @@ def dollars(amount: float | None) -> str:
         return f"<${_SMALLEST_AMOUNT:f}"
     digits = 2 if amount >= 1 else 4 if amount >= 0.01 else 6  # noqa: PLR2004
     return f"${amount:,.{digits}f}"
-
-
-def dollars_apart(one: float, other: float) -> tuple[str, str]:
-    """Return two amounts of USD with as many digits as it takes to tell them apart."""
-    texts = dollars(one), dollars(other)
-    if texts[0] != texts[1] or one == other:
-        return texts
-    return _all_digits(one), _all_digits(other)
-
-
-def _all_digits(amount: float) -> str:
-    text = f"{Decimal(repr(round(amount, 12))):f}"
-    return f"${text.rstrip('0').rstrip('.') if '.' in text else text}"
 
 
 def size(number: float) -> str:

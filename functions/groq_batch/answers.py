@@ -45,18 +45,24 @@ def error_from_answer(
         The error; its message is a sentence that says what to do where anything can be done.
     """
     code, text, param = _error_fields(body)
+    retry_after = _retry_after(headers, time.time() if now is None else now)
     if status in _COME_BACK_LATER:
         return RateLimitedError(
             "Groq asks to come back later.",
             status=status,
             code=code,
-            retry_after_seconds=_retry_after(headers, time.time() if now is None else now),
+            retry_after_seconds=retry_after,
         )
     account = _account_error(status, code, text)
     if account is not None:
         return account
     if status < HTTPStatus.BAD_REQUEST or status in _UNDECIDED or status >= 500:  # noqa: PLR2004
-        return UnknownOutcomeError(f"Groq answered {status}.", status=status, code=code)
+        return UnknownOutcomeError(
+            f"Groq answered {status}.",
+            status=status,
+            code=code,
+            retry_after_seconds=retry_after,
+        )
     kind = NotFoundError if status == HTTPStatus.NOT_FOUND else RequestRefusedError
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         code = code or "file_too_large"

@@ -19,10 +19,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Protocol, get_args
 
 import msgspec
 
+from groq_batch.body_sizes import Shortened, estimated_bytes, without_long_texts
 from groq_batch.cost import ModelEstimate, ModelEstimates
 from groq_batch.first_uses import FirstLines, FirstUses
 from groq_batch.jsonl import is_blank, without_line_end
@@ -31,6 +32,14 @@ from groq_batch.nesting import nests_deeper_than
 _Url = Literal["/v1/chat/completions", "/v1/audio/transcriptions", "/v1/audio/translations"]
 ALLOWED_URLS: tuple[str, ...] = get_args(_Url)
 """Endpoints that Groq's batch guide names for request lines."""
+
+CHAT_URL = "/v1/chat/completions"
+
+FIRST_CHECKS = 1
+"""The checks before there were ``invalid_messages`` and ``missing_audio``."""
+
+CHECKS = 2
+"""These checks. A large file whose checking has begun is checked to its end by the same ones."""
 
 MAX_SHOWN_CHARACTERS = 512
 """Longer ids are cut where they are shown, in reports."""
@@ -81,7 +90,7 @@ class CheckedRequest(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         custom_id: The request's id.
         model: The model it asks.
-        body_bytes: Size of its ``body`` as it stands in the line.
+        body_bytes: Size of its ``body`` as it counts for the estimate (see ``body_sizes``).
         max_output_tokens: The limit that it sets for the answer, if it does.
     """
 
@@ -127,10 +136,17 @@ _Text = Annotated[str, msgspec.Meta(min_length=1)]
 _Tokens = Annotated[int, msgspec.Meta(gt=0, le=_MAX_TOKENS)]
 
 
+class _Message(msgspec.Struct, gc=False):
+    """A message, of which nothing matters but that it is there."""
+
+
 class _Body(msgspec.Struct, gc=False):
     """The body of a good request as it nearly always is: what matters of it."""
 
     model: _Text
+    messages: Annotated[list[_Message], msgspec.Meta(min_length=1)] | None = None
+    url: str | None = None
+    file: None = None
     stream: bool | None = None
     service_tier: None = None
     max_tokens: _Tokens | None = None
@@ -146,9 +162,17 @@ class _Request(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     body: _Body
 
 
+class ModelCheck(Protocol):
+    """Says which models requests may name."""
+
+    def problem(self, model: str, url: str) -> tuple[str, str] | None:
+        """Return code and sentence of what is wrong with a model for a URL; None if nothing is."""
+
+
 _decode_request = msgspec.json.Decoder(_Request).decode
 _decode_syntax = msgspec.json.Decoder(msgspec.Raw).decode
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
 _decode_number = msgspec.json.Decoder(float | int).decode
 _PLACE = re.compile(r" \(byte (\d+)\)$")
@@ -178,13 +202,23 @@ def shown(text: str | None) -> str | None:
 class LineChecker:
     """Checks the lines of one file and remembers the ids that were used."""
 
-    def __init__(self, first_uses: FirstUses | None = None) -> None:
+    def __init__(
+        self,
+        first_uses: FirstUses | None = None,
+        *,
+        models: ModelCheck | None = None,
+        checks: int = CHECKS,
+    ) -> None:
         """Check lines.
 
         Args:
             first_uses: Knows which ids were used before; those of the lines checked when None.
+            models: Knows which models may be named; any may when None.
+            checks: Which checks are made: ``CHECKS``, or ``FIRST_CHECKS``.
         """
         self._first_uses = first_uses or FirstLines()
+        self._models = models
+        self._checks = checks
 
     def check_lines(self, number: int, lines: list[bytes]) -> Iterator[GoodLines | BadLine]:
         """Check lines that follow each other.
@@ -201,10 +235,12 @@ class LineChecker:
         begin, most, odd = 0, len(lines), 1
         while begin < len(lines):
             taken = lines[begin : begin + most]
-            requests = _usual_requests(taken)
-            count = len(requests)
-            if requests:
-                yield from self._sort_out(number, begin, taken[:count], requests, is_as_given)
+            requests, sizes = _usual_requests(taken)
+            count = self._count_allowed(requests)
+            if count:
+                yield from self._sort_out(
+                    number, begin, taken[:count], requests[:count], sizes, is_as_given
+                )
             begin += count
             if count == len(taken):
                 most *= 2
@@ -231,12 +267,23 @@ class LineChecker:
             return Problem(number, None, "invalid_encoding", encoding_message(position, data))
         return self._check_carefully(number, data)
 
+    def _count_allowed(self, requests: list[_Request]) -> int:
+        """Return how many requests there are before the first whose model may not be named."""
+        models = self._models
+        if models is None:
+            return len(requests)
+        named = {(request.body.model, request.url) for request in requests}
+        refused = {pair for pair in named if models.problem(*pair) is not None}
+        places = (n for n, one in enumerate(requests) if (one.body.model, one.url) in refused)
+        return next(places, len(requests)) if refused else len(requests)
+
     def _sort_out(
         self,
         number: int,
         place: int,
         lines: list[bytes],
         requests: list[_Request],
+        sizes: list[int],
         is_as_given: bool,
     ) -> Iterator[GoodLines | BadLine]:
         """Tell lines that are good in themselves from those whose id was used before."""
@@ -252,7 +299,7 @@ class LineChecker:
                     sum(map(len, lines[good])),
                     is_as_given,
                     custom_ids[good],
-                    _estimates(lines[good], requests[good]),
+                    _estimates(requests[good], sizes[good]),
                 )
             if end < len(lines):
                 problem = _duplicate(number + place + end, custom_ids[end], first_line)
@@ -304,11 +351,83 @@ class LineChecker:
             )
         for _, first_line in self._first_uses.add((custom_id,), number):
             return _duplicate(number, custom_id, first_line)
-        result = _check_fields(custom_id, fields)
+        result = self._check_fields(custom_id, fields)
         if isinstance(result, CheckedRequest):
             return result
         code, message = result
         return Problem(number, custom_id, code, message)
+
+    def _check_fields(
+        self, custom_id: str, fields: dict[str, msgspec.Raw]
+    ) -> CheckedRequest | tuple[str, str]:
+        """Check what stands beside the id; return the request, or code and sentence."""
+        if _text(fields.get("method")) != "POST":
+            found = _found(fields.get("method"))
+            return (
+                "invalid_method",
+                f'The method must be "POST", but it is {found}. Set it to "POST".',
+            )
+        url = _text(fields.get("url"))
+        if url not in ALLOWED_URLS:
+            found = _found(fields.get("url"))
+            message = (
+                f"The url must be one of {', '.join(ALLOWED_URLS)}, but it is {found}. Write it "
+                f"without host and without /openai."
+            )
+            return "invalid_url", message
+        body = fields.get("body")
+        if body is None or _kind(body) != "an object":
+            message = (
+                f"The body must be an object, but it is {_kind(body)}. Put the request's "
+                f"parameters into it."
+            )
+            return "invalid_body", message
+        return self._check_body(custom_id, url, body)
+
+    def _check_body(
+        self, custom_id: str, url: str, body: msgspec.Raw
+    ) -> CheckedRequest | tuple[str, str]:
+        """Check the body of a request; return the request, or code and sentence."""
+        fields = _decode_object(body)
+        model = _text(fields.get("model"))
+        if not model:
+            found = "empty" if model == "" else _kind(fields.get("model"))
+            message = (
+                f"The body's model must be the name of a model, but it is {found}. Name one that "
+                f"Groq runs in batches, such as openai/gpt-oss-20b."
+            )
+            return "missing_model", message
+        wrong = self._check_parameters(url, fields)
+        if wrong is None and self._models is not None:
+            wrong = self._models.problem(model, url)
+        if wrong is not None:
+            return wrong
+        return CheckedRequest(
+            custom_id,
+            model,
+            estimated_bytes(bytes(body)),
+            _max_output_tokens(
+                _number(fields.get("max_completion_tokens")), _number(fields.get("max_tokens"))
+            ),
+        )
+
+    def _check_parameters(self, url: str, fields: dict[str, msgspec.Raw]) -> tuple[str, str] | None:
+        """Return code and sentence of what is wrong with the parameters of a body, if anything."""
+        if self._checks > FIRST_CHECKS:
+            wrong = _check_messages(fields) if url == CHAT_URL else _check_audio(fields)
+            if wrong is not None:
+                return wrong
+        if bytes(fields.get("stream", b"")) == b"true":
+            return (
+                "unsupported_parameter",
+                "stream is true, but a batch cannot stream. Remove stream from the body.",
+            )
+        if _is_given(fields.get("service_tier")):
+            return (
+                "unsupported_parameter",
+                "service_tier is set, but a batch takes none. Remove service_tier from the body.",
+            )
+        return None
 
 
 def _with_line_feeds(lines: list[bytes]) -> list[bytes]:
@@ -318,28 +437,45 @@ def _with_line_feeds(lines: list[bytes]) -> list[bytes]:
     return lines
 
 
-def _usual_requests(lines: list[bytes]) -> list[_Request]:
+def _usual_requests(lines: list[bytes]) -> tuple[list[_Request], list[int]]:
     """Decode lines up to the first that is not, beyond doubt, a good request of the usual form.
 
     All that is asked of a line is asked of all of them at once, by loops that run in C.
+
+    Returns:
+        The requests, and what their bodies count for the estimate, two bytes more each.
     """
     if not (
         all(map(bytes.startswith, lines, repeat(b"{")))
         and all(map(bytes.endswith, lines, repeat(_USUAL_END)))
-        and _are_flat(lines)
-        and _are_utf8(lines)
     ):
-        lines = lines[: next(n for n, line in enumerate(lines) if not _has_usual_frame(line))]
+        lines = _until_unusual(lines)
+    if not lines:
+        return [], []
+    shortened = without_long_texts(lines)
+    lines = shortened.lines
+    if not (_are_flat(lines) and _are_utf8(lines)):
+        lines = _until_unusual(lines)
     requests: list[_Request] = []
     with suppress(msgspec.DecodeError, RecursionError):
         # What was decoded before the line that fails stays in the list.
         requests.extend(map(_decode_request, lines))
-    # With a bracket in the id the body would not be found, and a stream may be true.
-    has_bracket = "{" in "".join([request.custom_id for request in requests])
-    if has_bracket or True in [request.body.stream for request in requests]:
-        unusual = (n for n, one in enumerate(requests) if "{" in one.custom_id or one.body.stream)
-        del requests[next(unusual) :]
-    return requests
+    # With a bracket in the id the body would not be found.
+    unusual = [
+        place
+        for place, one in enumerate(requests)
+        if one.body.stream
+        or not (one.body.messages if one.url == CHAT_URL else one.body.url)
+        or "{" in one.custom_id
+    ]
+    if unusual:
+        del requests[unusual[0] :]
+    return requests, _body_sizes(shortened, len(requests))
+
+
+def _until_unusual(lines: list[bytes]) -> list[bytes]:
+    """Return the lines before the first that is not framed as usual."""
+    return lines[: next(n for n, line in enumerate(lines) if not _has_usual_frame(line))]
 
 
 def _has_usual_frame(line: bytes) -> bool:
@@ -373,21 +509,42 @@ def _are_flat(lines: list[bytes]) -> bool:
     return not any(map(_nests_too_deeply, lines))
 
 
-def _estimates(lines: list[bytes], requests: list[_Request]) -> dict[str, ModelEstimate]:
-    """Return what each model is asked to do by requests of the usual form."""
+def _body_sizes(shortened: Shortened, count: int) -> list[int]:
+    """Return what the bodies of the first usual lines count, each with the two bytes behind it."""
     # Such a line has four keys and no others, and only the body has brackets and can end with one:
     # it begins at the first bracket after the line's own, and ends one before the line's end.
-    begins = map(bytes.index, lines, repeat(b"{"), repeat(1))
+    lines = shortened.lines[:count]
+    begins = [*map(bytes.index, lines, repeat(b"{"), repeat(1))]
+    sizes = [*map(int.__sub__, map(len, lines), begins)]
+    semicolons = [*map(bytes.find, lines, repeat(b";"))]
+    odd = {place for place in shortened.escaped if place < count}
+    if max(semicolons, default=-1) >= 0:
+        odd.update(place for place, at in enumerate(semicolons) if at >= 0)
+    for place in odd:
+        body = lines[place][begins[place] : -_BEHIND_BODY]
+        sizes[place] = estimated_bytes(body) + _BEHIND_BODY
+    for place, size in shortened.texts.items():
+        if place < count:
+            sizes[place] += size
+    return sizes
+
+
+def _estimates(requests: list[_Request], sizes: list[int]) -> dict[str, ModelEstimate]:
+    """Return what each model is asked to do by requests.
+
+    Args:
+        requests: The requests.
+        sizes: What their bodies count, each with the two bytes behind it.
+    """
     bodies = [request.body for request in requests]
     names = {body.model for body in bodies}
     if len(names) == 1:
-        size = sum(map(len, lines)) - sum(begins) - len(lines) * _BEHIND_BODY
+        size = sum(sizes) - len(sizes) * _BEHIND_BODY
         tokens = sum([body.max_completion_tokens or body.max_tokens or 0 for body in bodies])
-        return {names.pop(): ModelEstimate(len(lines), size, tokens)}
+        return {names.pop(): ModelEstimate(len(bodies), size, tokens)}
     models = ModelEstimates()
-    for line, begin, body in zip(lines, begins, bodies, strict=True):
-        size = len(line) - begin - _BEHIND_BODY
-        models[body.model].add(size, body.max_completion_tokens or body.max_tokens)
+    for body, size in zip(bodies, sizes, strict=True):
+        models[body.model].add(size - _BEHIND_BODY, body.max_completion_tokens or body.max_tokens)
     return models
 
 
@@ -443,59 +600,34 @@ def _read_object(number: int, data: bytes) -> dict[str, msgspec.Raw] | Problem:
     return fields
 
 
-def _check_fields(
-    custom_id: str, fields: dict[str, msgspec.Raw]
-) -> CheckedRequest | tuple[str, str]:
-    """Check what stands beside the id; return the request, or code and sentence."""
-    if _text(fields.get("method")) != "POST":
-        found = _found(fields.get("method"))
-        return "invalid_method", f'The method must be "POST", but it is {found}. Set it to "POST".'
-    if _text(fields.get("url")) not in ALLOWED_URLS:
-        found = _found(fields.get("url"))
-        message = (
-            f"The url must be one of {', '.join(ALLOWED_URLS)}, but it is {found}. Write it "
-            f"without host and without /openai."
-        )
-        return "invalid_url", message
-    body = fields.get("body")
-    if body is None or _kind(body) != "an object":
-        message = (
-            f"The body must be an object, but it is {_kind(body)}. Put the request's parameters "
-            f"into it."
-        )
-        return "invalid_body", message
-    return _check_body(custom_id, body)
-
-
-def _check_body(custom_id: str, body: msgspec.Raw) -> CheckedRequest | tuple[str, str]:
-    """Check the body of a request; return the request, or code and sentence."""
-    fields = _decode_object(body)
-    model = _text(fields.get("model"))
-    if not model:
-        found = "empty" if model == "" else _kind(fields.get("model"))
-        message = (
-            f"The body's model must be the name of a model, but it is {found}. Name one that Groq "
-            f"runs in batches, such as openai/gpt-oss-20b."
-        )
-        return "missing_model", message
-    if bytes(fields.get("stream", b"")) == b"true":
-        return (
-            "unsupported_parameter",
-            "stream is true, but a batch cannot stream. Remove stream from the body.",
-        )
-    if _kind(fields.get("service_tier")) not in {"missing", "null"}:
-        return (
-            "unsupported_parameter",
-            "service_tier is set, but a batch takes none. Remove service_tier from the body.",
-        )
-    return CheckedRequest(
-        custom_id,
-        model,
-        len(memoryview(body)),
-        _max_output_tokens(
-            _number(fields.get("max_completion_tokens")), _number(fields.get("max_tokens"))
-        ),
+def _check_messages(fields: dict[str, msgspec.Raw]) -> tuple[str, str] | None:
+    """Return code and sentence of what is wrong with the messages of a chat, if anything."""
+    messages = fields.get("messages")
+    if messages is not None and _kind(messages) == "a list" and len(_decode_list(messages)):
+        return None
+    found = "empty" if _kind(messages) == "a list" else _kind(messages)
+    message = (
+        f"The body's messages must be a list of at least one message, but it is {found}. Write the "
+        f'conversation as "messages": [{{"role": "user", "content": "..."}}].'
     )
+    return "invalid_messages", message
+
+
+def _check_audio(fields: dict[str, msgspec.Raw]) -> tuple[str, str] | None:
+    """Return code and sentence of what is wrong with where the audio is, if anything."""
+    advice = "Put the audio where Groq can fetch it, and its address into the body's url."
+    if _is_given(fields.get("file")):
+        return "missing_audio", f"file is set, but a batch takes none. {advice}"
+    url = _text(fields.get("url"))
+    if url:
+        return None
+    found = "empty" if url == "" else _kind(fields.get("url"))
+    return "missing_audio", f"The body's url must be a text, but it is {found}. {advice}"
+
+
+def _is_given(value: msgspec.Raw | None) -> bool:
+    """Tell whether a value is there and not null, which stands for none."""
+    return _kind(value) not in {"missing", "null"}
 
 
 def _max_output_tokens(max_completion_tokens: Any, max_tokens: Any) -> int | None:

@@ -75,6 +75,9 @@ class Settings:
                 skip_invalid_lines=reader.choice("ON_INVALID_LINE", "reject", "skip") == "skip",
                 max_attempts=reader.integer("MAX_ATTEMPTS", 1, MAX_ATTEMPTS_LIMIT),
                 max_job_cost_usd=reader.amount("MAX_JOB_COST_USD"),
+                # While a deployment is under way, new code may see the environment before it.
+                check_models=reader.choice("CHECK_MODELS", "true", "false", default="true")
+                == "true",
             ),
             max_requests_per_batch=reader.integer("MAX_REQUESTS_PER_BATCH", 1, 50_000),
             max_bytes_per_batch=reader.integer("MAX_BYTES_PER_BATCH", 1, 200_000_000),
@@ -97,14 +100,14 @@ class _Reader:
         self._environ = environ
         self._problems: list[str] = []
 
-    def text(self, name: str) -> str:
-        value = self._environ.get(name, "").strip()
+    def text(self, name: str, *, default: str = "") -> str:
+        value = self._environ.get(name, "").strip() or default
         if not value:
             self._problems.append(f"{name} is missing")
         return value
 
-    def choice(self, name: str, *allowed: str) -> str:
-        value = self.text(name)
+    def choice(self, name: str, *allowed: str, default: str = "") -> str:
+        value = self.text(name, default=default)
         if value and value not in allowed:
             self._problems.append(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
         return value

@@ -92,6 +92,26 @@ class Delivery:
 
     # -- the report ------------------------------------------------------------------------------
 
+    def announce(self, report: dict[str, Any]) -> None:
+        """Write the first report where none stands, for a job that cannot take its path over yet.
+
+        Who announces does not ask whether the job has been overtaken. Then its report stands here
+        until the newer job begins, or this one ends.
+
+        Args:
+            report: The report of the running job.
+        """
+        if is_closed(self._storage, layout.WorkKeys(self._request.job_id)):
+            return
+        key = layout.delivery_keys(self._request.path).report
+        try:
+            self._storage.put_json(key, report, if_none_match=True, metadata=self.metadata)
+        except ConflictError:
+            return
+        except UnwritableObjectError:
+            # The beginning of the job meets the same lock, and fails by it.
+            logger.warning("The report is locked", kind="permission")
+
     def begin(self, report: dict[str, Any]) -> None:
         """Write the first report and remove what the job before has delivered.
 
@@ -137,9 +157,9 @@ class Delivery:
                     )
                 except ConflictError:
                     continue
-                self._pages.write(keys)
             elif found[0].get("status") != RUNNING:
                 return
+            self._pages.write(keys)
             if self._owns_path:
                 self._remove_earlier(keys)
             return

@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from groq_batch import layout
 from groq_batch.byte_ranges import ByteRange, divide
-from groq_batch.checks import Problem
+from groq_batch.checks import CHECKS, FIRST_CHECKS, Problem
 from groq_batch.cost import ModelEstimate, ModelEstimates
 from groq_batch.held_uploads import HeldUpload
 from groq_batch.jobs import problem_json
@@ -50,6 +50,7 @@ class Division:
         options: The options in force.
         option_problems: What is wrong with the options; with any the lines are only checked.
         digest_key: Key of the digests of ids, as hexadecimal digits.
+        checks: Which checks are made of lines, see ``LineChecker``.
     """
 
     size: int
@@ -58,6 +59,7 @@ class Division:
     options: JobOptions
     option_problems: tuple[Problem, ...]
     digest_key: str
+    checks: int = CHECKS
 
     @property
     def ranges(self) -> list[ByteRange]:
@@ -79,6 +81,7 @@ class Division:
             "options": self.options.to_json(),
             "option_problems": [problem_json(problem) for problem in self.option_problems],
             "digest_key": self.digest_key,
+            "checks": self.checks,
         }
 
     @classmethod
@@ -91,6 +94,8 @@ class Division:
             options=JobOptions.from_json(data["options"]),
             option_problems=tuple(Problem(**problem) for problem in data["option_problems"]),
             digest_key=data["digest_key"],
+            # A division that an older version made says nothing of them.
+            checks=data.get("checks", FIRST_CHECKS),
         )
 
     @classmethod

@@ -54,7 +54,23 @@ class NotSentError(GroqApiError):
 
 
 class UnknownOutcomeError(GroqApiError):
-    """The API may or may not have acted; whoever repeats the call must first look what is there."""
+    """The API may or may not have acted; whoever repeats the call must first look what is there.
+
+    Attributes:
+        retry_after_seconds: How long the API asks to wait, in seconds; None when it does not say.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        reason: NoAnswer | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message, status=status, code=code, reason=reason)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class RateLimitedError(GroqApiError):

@@ -22,7 +22,7 @@ from groq_batch import layout, metrics
 from groq_batch.batches import Batch
 from groq_batch.boards import Board
 from groq_batch.config import Settings
-from groq_batch.cost import actual_cost_usd
+from groq_batch.cost import ModelUsages, actual_cost_usd
 from groq_batch.delivery import Delivery, OvertakenError
 from groq_batch.ends import End
 from groq_batch.errors import GroqApiError, NotFoundError, RateLimitedError
@@ -365,7 +365,9 @@ class _Finishing:
             reason=reason,
             boards=self._boards,
             summaries=self._summaries,
-            actual_cost_usd=actual_cost_usd(_usage_by_model(self._summaries)),
+            actual_cost_usd=actual_cost_usd(
+                _usage_by_model(self._summaries), self._job.prices if self._job else None
+            ),
             outputs=self._outputs,
             finished_at=now,
         )
@@ -464,13 +466,11 @@ def _end_of(
     return ("succeeded" if answered == job.total else "partial"), None
 
 
-def _usage_by_model(summaries: list[ShardSummary]) -> dict[str, tuple[int, int]]:
-    """Return prompt and completion tokens by model over all attempts."""
-    usage: dict[str, tuple[int, int]] = {}
+def _usage_by_model(summaries: list[ShardSummary]) -> ModelUsages:
+    """Return what the answers of all attempts used, by model."""
+    usage = ModelUsages()
     for summary in summaries:
-        for model, (prompt, completion, _) in summary.usage.items():
-            before = usage.get(model, (0, 0))
-            usage[model] = (before[0] + prompt, before[1] + completion)
+        usage.merge(summary.used)
     return usage
 
 

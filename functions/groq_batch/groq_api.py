@@ -140,6 +140,7 @@ class _Call:
     body: Callable[[], tuple[bytes | MultipartBody, str]] | None = None
     connect_timeout: float
     read_timeout: float
+    on_new_connection: bool = False
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -441,6 +442,20 @@ class GroqClient:
                 return batch
             raise
 
+    # -- models ----------------------------------------------------------------------------------
+
+    def list_models(self) -> Any:
+        """Return the account's list of models as the API gives it; it is asked for once.
+
+        A kept connection may have died while the function was frozen. Nothing is tried again here,
+        so that it is asked for on a new one.
+
+        Raises:
+            GroqApiError: As its class says.
+        """
+        call = self._call("GET", "/models", on_new_connection=True)
+        return self._answer_once(call, lambda data: data)
+
     # -- pages -----------------------------------------------------------------------------------
 
     def _pages(self, path: str, *, strict: bool, limit: int | None = None) -> Iterator[list[Any]]:
@@ -495,6 +510,7 @@ class GroqClient:
         until: float = float("inf"),
         connect_timeout: float | None = None,
         read_timeout: float | None = None,
+        on_new_connection: bool = False,
     ) -> _Call:
         """Describe a call that ends after ``seconds``, and at the latest at ``until``."""
         return _Call(
@@ -505,6 +521,7 @@ class GroqClient:
             until=min(until, self._until(seconds or self._timeouts.call)),
             connect_timeout=connect_timeout or self._timeouts.connect,
             read_timeout=read_timeout or self._timeouts.read,
+            on_new_connection=on_new_connection,
         )
 
     def _answer(self, call: _Call, read: Callable[[Any], _Result]) -> _Result:
@@ -587,6 +604,7 @@ class GroqClient:
                 connect_timeout=min(call.connect_timeout, remaining),
                 read_timeout=min(call.read_timeout, remaining),
                 until=call.until,
+                on_new_connection=call.on_new_connection,
             ),
             into=into,
         )

@@ -10,8 +10,10 @@ from typing import Any, Self
 from groq_batch import layout
 from groq_batch.attempts import RefusedShard
 from groq_batch.checks import Problem
+from groq_batch.cost import ModelUsage, ModelUsages
 from groq_batch.measures import Measures
 from groq_batch.options import JobOptions
+from groq_batch.prices import Prices
 from groq_batch.split import IdsPlace
 from groq_batch.storage import ConflictError, Storage
 
@@ -123,6 +125,8 @@ class JobRecord:
         problems: The first problems found.
         problems_total: How many there are.
         estimated_cost_usd: Cost estimate in USD; None when a model's price is not known.
+        prices: The prices that hold for the job; None in records of an older version, and where
+            the input was not read.
         prepared_at: When the plan was made.
     """
 
@@ -138,6 +142,7 @@ class JobRecord:
     problems: tuple[Problem, ...] = ()
     problems_total: int = 0
     estimated_cost_usd: float | None = None
+    prices: Prices | None = None
     prepared_at: str = ""
 
     @property
@@ -183,6 +188,7 @@ class JobRecord:
             "problems": [problem_json(problem) for problem in self.problems],
             "problems_total": self.problems_total,
             "estimated_cost_usd": self.estimated_cost_usd,
+            "prices": self.prices.to_json() if self.prices is not None else None,
             "prepared_at": self.prepared_at,
         }
 
@@ -216,6 +222,7 @@ class JobRecord:
             problems=tuple(Problem(**problem) for problem in data["problems"]),
             problems_total=data["problems_total"],
             estimated_cost_usd=data["estimated_cost_usd"],
+            prices=Prices.from_json(data["prices"]) if data.get("prices") else None,
             prepared_at=data["prepared_at"],
         )
 
@@ -315,6 +322,7 @@ class ShardSummary:
         succeeded: Requests of the shard with a success, after this attempt.
         failed: Good lines of the shard without one, after this attempt.
         usage: Tokens of this attempt's successes by model: prompt, completion, total.
+        answers: What this attempt's successes used, by model.
         errors: The first rows without a success, after this attempt.
         file_ids: The batch's result files at Groq.
         results_bytes: Size of the stored results.
@@ -333,6 +341,7 @@ class ShardSummary:
     succeeded: int = 0
     failed: int = 0
     usage: dict[str, list[int]] = field(default_factory=dict)
+    answers: ModelUsages = field(default_factory=ModelUsages)
     errors: list[dict[str, Any]] = field(default_factory=list)
     file_ids: list[str] = field(default_factory=list)
     results_bytes: int = 0
@@ -353,11 +362,15 @@ class ShardSummary:
         """
         known = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
         measures = Measures.from_json(known.pop("measures", {}))
+        answers = ModelUsages(
+            {name: ModelUsage.from_json(used) for name, used in known.pop("answers", {}).items()}
+        )
         batches = known.pop("batches", {}).items()
         refused = known.pop("refused", {}).items()
         return cls(
             **known,
             measures=measures,
+            answers=answers,
             batches={int(shard): (sent, succeeded) for shard, (sent, succeeded) in batches},
             refused={int(shard): RefusedShard(**one) for shard, one in refused},
         )
@@ -366,3 +379,11 @@ class ShardSummary:
         """Return how many requests of a shard's batch there were, and how many succeeded."""
         # An older version knew no parts, and counted for the only shard that there was.
         return self.batches.get(shard, (self.sent, self.batch_succeeded))
+
+    @property
+    def used(self) -> ModelUsages:
+        """What this attempt's successes used, by model; of an older summary as far as it tells."""
+        if self.answers:
+            return self.answers
+        usage = self.usage.items()
+        return ModelUsages({model: ModelUsage(0, used[0], used[1]) for model, used in usage})

@@ -241,6 +241,11 @@ class WorkKeys:
         return f"{self.prefix}job.json"
 
     @property
+    def models(self) -> str:
+        """What came of asking for the account's models; the first outcome stands."""
+        return f"{self.prefix}models.json"
+
+    @property
     def stopped(self) -> str:
         """The fence: once it exists nothing is sent any more."""
         return f"{self.prefix}stopped.json"

@@ -28,12 +28,14 @@ class JobOptions:
         skip_invalid_lines: Whether good lines run beside bad ones.
         max_attempts: How often a request may be sent in all.
         max_job_cost_usd: Highest accepted cost estimate in USD; 0 means no cap.
+        check_models: Whether requests may only name models of the account's list.
     """
 
     completion_window: str
     skip_invalid_lines: bool
     max_attempts: int
     max_job_cost_usd: float
+    check_models: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """Return the options as they stand in a job's record."""
@@ -47,6 +49,8 @@ class JobOptions:
             skip_invalid_lines=data["skip_invalid_lines"],
             max_attempts=data["max_attempts"],
             max_job_cost_usd=data["max_job_cost_usd"],
+            # Jobs that were prepared before models were checked have no list to check them by.
+            check_models=data.get("check_models", True),
         )
 
 
@@ -93,6 +97,7 @@ def parse_options(
         else:
             changes[field] = value
     options = replace(defaults, **changes)
+    options = replace(options, max_job_cost_usd=_cap_in_force(defaults, options))
     needed_days = _days_needed(options)
     if not problems and needed_days > work_retention_days:
         problems.append(
@@ -104,6 +109,12 @@ def parse_options(
             )
         )
     return options, problems
+
+
+def _cap_in_force(defaults: JobOptions, options: JobOptions) -> float:
+    """Return the cap of a job: whoever may upload may lower the stack's, and never lift it."""
+    caps = (defaults.max_job_cost_usd, options.max_job_cost_usd)
+    return min((cap for cap in caps if cap), default=0.0)
 
 
 def _window(text: str) -> str | None:
@@ -118,6 +129,10 @@ def _attempts(text: str) -> int | None:
     if re.fullmatch(r"[0-9]+", text) and 1 <= int(text) <= MAX_ATTEMPTS_LIMIT:
         return int(text)
     return None
+
+
+def _yes_or_no(text: str) -> bool | None:
+    return {"true": True, "false": False}.get(text)
 
 
 def _days_needed(options: JobOptions) -> int:
@@ -146,8 +161,9 @@ _OPTIONS: dict[str, tuple[str, Callable[[str], Any], str]] = {
     "max-job-cost-usd": (
         "max_job_cost_usd",
         _amount,
-        "a number of US dollars such as 2.50 (0 means no cap)",
+        "a number of US dollars such as 2.50, which may lower the stack's cap and never lift it",
     ),
+    "check-models": ("check_models", _yes_or_no, "true or false"),
 }
 """Metadata names: the option's field, how its text is read (None: not allowed), what is allowed."""
 

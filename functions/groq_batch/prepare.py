@@ -21,7 +21,8 @@ from typing import Any
 from groq_batch import layout
 from groq_batch.checks import Problem, problem_row
 from groq_batch.config import Settings
-from groq_batch.cost import estimate_cost_usd, unknown_models
+from groq_batch.cost import estimate_cost_usd
+from groq_batch.cost_cap import check_cap
 from groq_batch.delivery import Delivery
 from groq_batch.division import CutOutcome, Division
 from groq_batch.fan_out import FanOut, is_large, new_division
@@ -31,12 +32,17 @@ from groq_batch.jobs import (
     JobRecord,
     JobRequest,
     ShardRecord,
+    Stop,
     is_closed,
     timestamp,
 )
+from groq_batch.machines import FIRST_MACHINE, READS_MODELS
+from groq_batch.model_checks import model_checker
+from groq_batch.models import ModelListing
 from groq_batch.observability import logger
 from groq_batch.options import JobOptions, parse_options
 from groq_batch.plans import Plan
+from groq_batch.prices import Prices, job_prices
 from groq_batch.read_ahead import read_ahead
 from groq_batch.reports import running_report
 from groq_batch.request_uploads import CopySource
@@ -63,8 +69,6 @@ from groq_batch.upload_keys import check_key
 
 _INPUT_TRIES = 5
 _INPUT_PAUSE_SECONDS = 2.0
-_SHOWN_NAMES = 5
-_SHOWN_NAME_CHARACTERS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +109,7 @@ def prepare_input(
     storage: Storage,
     settings: Settings,
     job_id: str,
+    machine: int = FIRST_MACHINE,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Preparation:
@@ -114,6 +119,7 @@ def prepare_input(
         storage: The bucket.
         settings: The stack's settings.
         job_id: The job.
+        machine: The version of the definition that the job's execution has.
         clock: Seconds since 1970.
         sleep: Waits some seconds; used for an object that S3 does not show yet.
 
@@ -127,7 +133,7 @@ def prepare_input(
     request = JobRequest.load(storage, job_id)
     if request is None:
         raise ValueError(f"There is no job {job_id}: {layout.job_key(job_id)} does not exist")
-    preparing = _Preparing(storage, settings, request, keys, sleep, clock)
+    preparing = _Preparing(storage, settings, request, keys, machine, sleep, clock)
     return unless_ended(
         storage, keys, preparing.prepare, lambda: _preparation(keys, accepted=False)
     )
@@ -156,10 +162,6 @@ def _preparation(keys: layout.WorkKeys, *, accepted: bool) -> Preparation:
     return Preparation(accepted=accepted, attempt=1, shards_prefix=keys.shards(1))
 
 
-def _job_problem(code: str, message: str) -> Problem:
-    return Problem(line=None, custom_id=None, code=code, message=message)
-
-
 class _Preparing:
     """One preparation."""
 
@@ -169,6 +171,7 @@ class _Preparing:
         settings: Settings,
         request: JobRequest,
         keys: layout.WorkKeys,
+        machine: int,
         sleep: Callable[[float], None],
         clock: Callable[[], float],
     ) -> None:
@@ -176,8 +179,10 @@ class _Preparing:
         self._settings = settings
         self._request = request
         self._keys = keys
+        self._machine = machine
         self._sleep = sleep
         self._clock = clock
+        self._listing: ModelListing | None = None
 
     def prepare(self) -> Preparation:
         """Do what is left to do of it."""
@@ -193,6 +198,10 @@ class _Preparing:
             delivery.begin(running_report(request, None))
             plan = Plan.load(storage, keys)
             if plan is None:
+                self._listing = self._models()
+                if self._listing is not None and self._listing.refusal is not None:
+                    self._stop(self._listing)
+                    return _preparation(keys, accepted=False)
                 found = self._check(key_problem)
                 if isinstance(found, str):
                     return replace(_preparation(keys, accepted=False), tasks_prefix=found)
@@ -205,6 +214,25 @@ class _Preparing:
             _write_record(storage, keys, record)
         delivery.write_running(running_report(request, record))
         return _preparation(keys, accepted=record.accepted)
+
+    def _models(self) -> ModelListing | None:
+        """Return the account's models; whatever is found at first holds for the whole job.
+
+        A job whose execution had no step that asks for them has none.
+        """
+        if self._machine < READS_MODELS:
+            return None
+        found = ModelListing.load(self._storage, self._keys)
+        # Nothing stands when nobody could ask. That stands then, should somebody ask after all.
+        return found or ModelListing(at=self._now()).propose(self._storage, self._keys)
+
+    def _stop(self, listing: ModelListing) -> None:
+        """End the job, of which nothing was read yet, for a fault of the account."""
+        refusal = listing.refusal or {}
+        stop = Stop(
+            status="failed", code=refusal["code"], message=refusal["message"], at=listing.at
+        )
+        stop.write(self._storage, self._keys)
 
     def _now(self) -> str:
         return timestamp(datetime.fromtimestamp(self._clock(), UTC))
@@ -272,6 +300,7 @@ class _Preparing:
                     skip_invalid=options.skip_invalid_lines,
                     sink=uploads,
                     check_only=bool(problems),
+                    models=model_checker(self._listing, options),
                 )
             record = self._decide(summary, options, problems, head.size, uploads.problems())
             plan = _new_plan(record, uploads.hold_shards() if record.accepted else (), uploads)
@@ -311,11 +340,25 @@ class _Preparing:
         writer: ProblemWriter,
     ) -> JobRecord:
         """Return the record of an input that was read; what rejects it besides is written."""
+        listing = self._listing
+        prices = job_prices(
+            summary.models,
+            listing.prices if listing is not None else None,
+            listing.day if listing is not None else "",
+        )
         if not problems and summary.fatal is None:
-            problems = _too_expensive(summary, options)
+            too_expensive = check_cap(
+                summary.models,
+                cap_usd=options.max_job_cost_usd,
+                stack_cap_usd=self._settings.default_options.max_job_cost_usd,
+                prices=prices,
+            )
+            problems = [too_expensive] if too_expensive is not None else []
         for problem in problems:
             writer.write(problem_row(problem))
-        return _decided(summary, options, problems, input_bytes=input_bytes, now=self._now())
+        return _decided(
+            summary, options, problems, prices, input_bytes=input_bytes, now=self._now()
+        )
 
     def _uploads(self, source: CopySource | None = None) -> ShardUploads:
         return ShardUploads(
@@ -404,6 +447,7 @@ def _decided(
     summary: InputSummary,
     options: JobOptions,
     problems: list[Problem],
+    prices: Prices,
     *,
     input_bytes: int,
     now: str,
@@ -414,6 +458,7 @@ def _decided(
         summary: What was found in it.
         options: The options in force.
         problems: Further ones, that reject the job.
+        prices: The prices of the job.
         input_bytes: Size of the object.
         now: The time.
     """
@@ -431,38 +476,10 @@ def _decided(
         shards=tuple(_shard_record(shard) for shard in summary.shards) if accepted else (),
         problems=tuple([*problems, *summary.problems][:MAX_KEPT_PROBLEMS]),
         problems_total=len(problems) + summary.problems_total,
-        estimated_cost_usd=estimate_cost_usd(summary.models),
+        estimated_cost_usd=estimate_cost_usd(summary.models, prices),
+        prices=prices,
         prepared_at=now,
     )
-
-
-def _too_expensive(summary: InputSummary, options: JobOptions) -> list[Problem]:
-    """Hold the estimate against the cap; with a cap every model needs a known price."""
-    cap = options.max_job_cost_usd
-    if not cap or not summary.good:
-        return []
-    unknown = unknown_models(summary.models)
-    if unknown:
-        names = ", ".join(name[:_SHOWN_NAME_CHARACTERS] for name in unknown[:_SHOWN_NAMES])
-        more = f" and {len(unknown) - _SHOWN_NAMES} more" if len(unknown) > _SHOWN_NAMES else ""
-        return [
-            _job_problem(
-                "too_expensive",
-                f"A cost cap of {cap:g} USD is set, but the price of {names}{more} is not known. "
-                f"Run the file without a cap (max-job-cost-usd=0), or use models with a known "
-                f"price.",
-            )
-        ]
-    estimate = estimate_cost_usd(summary.models)
-    if estimate is not None and estimate > cap:
-        return [
-            _job_problem(
-                "too_expensive",
-                f"The estimated cost of {estimate:.10g} USD is above the cap of {cap:.10g} USD. "
-                f"Raise max-job-cost-usd or split the file.",
-            )
-        ]
-    return []
 
 
 def _shard_record(shard: ShardSummary) -> ShardRecord:

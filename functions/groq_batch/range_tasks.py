@@ -29,6 +29,8 @@ from groq_batch.duplicates import (
     repeats_of_range,
 )
 from groq_batch.jobs import JobRecord, JobRequest, is_closed
+from groq_batch.model_checks import model_checker
+from groq_batch.models import ModelListing
 from groq_batch.observability import logger
 from groq_batch.read_ahead import read_ahead
 from groq_batch.request_uploads import CopySource
@@ -252,6 +254,8 @@ class _Tasks:
             sink=sink,
             check_only=check_only,
             part=part,
+            models=model_checker(ModelListing.load(self._storage, self._keys), division.options),
+            checks=division.checks,
         )
 
     def _unreadable(self, phase: str, number: int, error: Exception) -> None:

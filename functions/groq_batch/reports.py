@@ -71,7 +71,7 @@ def final_report(
         reason: Code and sentence of a job that failed or was stopped; its first error.
         boards: The attempts' batches, in order.
         summaries: What was counted for every shard attempt.
-        actual_cost_usd: What the API's token counts cost at the batch price; None when not known.
+        actual_cost_usd: What the answers cost at the batch price; None when not known.
         outputs: Addresses of the results, the failed lines and the problems.
         finished_at: When the job ended.
     """
@@ -177,6 +177,7 @@ def _base(
         ],
         "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
         "cost_usd": {"estimated": job.estimated_cost_usd if job else None, "actual": None},
+        "prices": job.prices.about() if job and job.prices else None,
         "timing": {
             "started_at": request.started_at,
             "submitted_at": _first_created_at(boards),

@@ -84,6 +84,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
         model: The model that answered.
         seconds: How long the API says that it worked on the answer; None when it does not say.
         finish_reason: Why the model stopped, in the API's word.
+        audio_seconds: How long the audio is that was transcribed; None when it does not say.
     """
 
     custom_id: str
@@ -94,6 +95,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     model: str | None = None
     seconds: float | None = None
     finish_reason: str | None = None
+    audio_seconds: float | None = None
 
 
 class _Usage(msgspec.Struct):
@@ -158,6 +160,24 @@ def custom_id_of(line: bytes) -> str:
     return _custom_id.decode(line).custom_id
 
 
+class _ModelName(msgspec.Struct):
+    model: str
+
+
+class _Asked(msgspec.Struct):
+    """What a request line says of its model; decoding it skips the rest."""
+
+    body: _ModelName
+
+
+_asked = msgspec.json.Decoder(_Asked)
+
+
+def model_of(line: bytes) -> str:
+    """Return the model that a request line asks."""
+    return _asked.decode(line).body.model
+
+
 def classify_row(line: bytes) -> Row | None:
     """Read a result row.
 
@@ -218,8 +238,9 @@ def _classify_carefully(line: bytes) -> Row | None:
         RowOutcome.SUCCESS,
         usage=_usage(body.get("usage")),
         model=model if isinstance(model, str) else None,
-        seconds=_seconds(body.get("usage")),
+        seconds=_total_time(body.get("usage")),
         finish_reason=_finish_reason(body.get("choices")),
+        audio_seconds=_seconds(body.get("duration")),
     )
 
 
@@ -318,9 +339,13 @@ def _usage(value: object) -> Usage | None:
     return Usage(prompt or 0, completion or 0, known if total is None else total)
 
 
-def _seconds(usage: object) -> float | None:
+def _total_time(usage: object) -> float | None:
     """Return how long the API says that it worked on an answer."""
-    value = usage.get("total_time") if isinstance(usage, dict) else None
+    return _seconds(usage.get("total_time")) if isinstance(usage, dict) else None
+
+
+def _seconds(value: object) -> float | None:
+    """Return a number of seconds, None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if 0 <= value <= _MOST_SECONDS else None

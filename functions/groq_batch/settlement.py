@@ -27,7 +27,7 @@ from groq_batch.joining import join
 from groq_batch.jsonl import decompress
 from groq_batch.measures import count_name
 from groq_batch.regions import Region, SkippedLine
-from groq_batch.rows import Row, RowOutcome, classify_row, custom_id_of, pipeline_row
+from groq_batch.rows import Row, RowOutcome, classify_row, custom_id_of, model_of, pipeline_row
 from groq_batch.sent_shards import SentLines, SentShard
 from groq_batch.storage import LineReader, MissingObjectError, ObjectWriter, Storage, StoredObject
 
@@ -95,6 +95,7 @@ class Settlement:
                         failed.write(piece)
                     continue
                 place, custom_id = item
+                answers.request = (region, place)
                 found = sent.find(custom_id)
                 verdict = (
                     self._settled_before(before)
@@ -274,9 +275,14 @@ class _Answers:
     def __init__(self, summary: ShardSummary) -> None:
         self._summary = summary
         self._rows: list[Row] = []
+        self.request: tuple[Region, int] | None = None
 
     def add(self, row: Row) -> None:
-        """Count an answer."""
+        """Count the answer to the request at hand."""
+        if not row.model and self.request is not None:
+            # As of audio: then it is the one that was asked.
+            region, place = self.request
+            row = msgspec.structs.replace(row, model=model_of(region.request_line(place)))
         self._rows.append(row)
         if len(self._rows) == _COUNTED_AT_ONCE:
             self.count()
@@ -295,11 +301,14 @@ class _Answers:
             if reason:
                 count_name(measures.finish_reasons, reason, count)
         for row in rows:
+            tokens = None
             if row.usage is not None:
+                tokens = (row.usage.prompt_tokens, row.usage.completion_tokens)
                 used = summary.usage.setdefault(row.model or "", [0, 0, 0])
                 used[0] += row.usage.prompt_tokens
                 used[1] += row.usage.completion_tokens
                 used[2] += row.usage.total_tokens
+            summary.answers[row.model or ""].add(tokens, row.audio_seconds)
 
 
 class _LeftOvers:

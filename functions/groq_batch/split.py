@@ -10,9 +10,11 @@ from typing import Protocol
 import msgspec
 
 from groq_batch.checks import (
+    CHECKS,
     BadLine,
     GoodLines,
     LineChecker,
+    ModelCheck,
     Problem,
     encoding_message,
     problem_row,
@@ -261,6 +263,8 @@ def split_input(
     sink: ShardSink,
     check_only: bool = False,
     part: FilePart | None = None,
+    models: ModelCheck | None = None,
+    checks: int = CHECKS,
 ) -> InputSummary:
     """Check an input, or a part of one, and cut it into shards.
 
@@ -281,6 +285,8 @@ def split_input(
             of interest: neither shards nor bad lines are written.
         part: Which part of the file the bytes are; None when they are all of it. A part may be
             empty.
+        models: Knows which models requests may name; any may when None.
+        checks: Which checks are made of lines, see ``LineChecker``.
     """
     splitter = _Splitter(
         limits,
@@ -288,6 +294,7 @@ def split_input(
         writes_shards=not check_only,
         skip_invalid=skip_invalid and not check_only,
         part=part,
+        checker=LineChecker(part.first_uses if part else None, models=models, checks=checks),
     )
     source = _limited(decompress(chunks)) if gzipped else chunks
     try:
@@ -341,6 +348,7 @@ class _Splitter:
         writes_shards: bool,
         skip_invalid: bool,
         part: FilePart | None,
+        checker: LineChecker,
     ) -> None:
         self.summary = InputSummary()
         self._lines_before = part.first_line - 1 if part else 0
@@ -349,7 +357,7 @@ class _Splitter:
         self._writes_shards = writes_shards
         self._skip_invalid = skip_invalid
         self._sink = sink
-        self._checker = LineChecker(part.first_uses if part else None)
+        self._checker = checker
         self._part_number = part.number if part else 1
         self._ids_bytes = 0
         self._shard = self._new_shard(part.first_shard if part else 1)

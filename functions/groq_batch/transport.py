@@ -53,6 +53,7 @@ class HttpRequest:
         connect_timeout: For making a connection, and for each piece of the body to be taken.
         read_timeout: Between two pieces of the answer.
         until: When the answer must have been read, by ``time.monotonic``.
+        on_new_connection: Whether no kept connection is used; a POST never uses one.
     """
 
     method: str
@@ -62,6 +63,7 @@ class HttpRequest:
     connect_timeout: float
     read_timeout: float
     until: float
+    on_new_connection: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +116,7 @@ class Transport:
             UnknownOutcomeError: No answer came, or not all of it.
             OSError: ``into`` cannot be written to.
         """
-        with self._pools(request.method) as pools:
+        with self._pools(request) as pools:
             response = self._begin(pools, request)
             try:
                 return self._read(response, request, into)
@@ -122,8 +124,8 @@ class Transport:
                 response.close()
 
     @contextmanager
-    def _pools(self, method: str) -> Iterator[PoolManager]:
-        if method != "POST":
+    def _pools(self, request: HttpRequest) -> Iterator[PoolManager]:
+        if request.method != "POST" and not request.on_new_connection:
             yield self._kept
             return
         # A kept connection may have died while the function was frozen, which would leave the

@@ -10,6 +10,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from groq_batch import bootstrap
+from groq_batch.machines import machine_of
 from groq_batch.observability import logger
 from groq_batch.prepare import prepare_input
 from groq_batch.range_tasks import prepare_range
@@ -32,4 +33,9 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     if "task_key" in event:
         prepare_range(storage=storage, job_id=job_id, task_key=event["task_key"])
         return {}
-    return prepare_input(storage=storage, settings=bootstrap.settings(), job_id=job_id).to_json()
+    return prepare_input(
+        storage=storage,
+        settings=bootstrap.settings(),
+        job_id=job_id,
+        machine=machine_of(event),
+    ).to_json()

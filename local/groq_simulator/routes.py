@@ -10,6 +10,7 @@ from local.groq_simulator.batches import Batch, view
 from local.groq_simulator.files import StoredFile
 from local.groq_simulator.input_checks import CHAT_URL, URLS
 from local.groq_simulator.messages import ApiError, Request, Response
+from local.groq_simulator.models import listing
 from local.groq_simulator.multipart import MultipartError, MultipartReader, Part, boundary_of
 from local.groq_simulator.refusals import asked_by, check_endpoint
 from local.groq_simulator.state import State
@@ -24,6 +25,7 @@ ROUTE_TABLE: tuple[tuple[str, str, str], ...] = (
     ("list", "GET", r"/batches"),
     ("retrieve", "GET", r"/batches/([^/]+)"),
     ("cancel", "POST", r"/batches/([^/]+)/cancel"),
+    ("models", "GET", r"/models"),
 )
 SECONDS_PER_UNIT = {"h": 3600, "d": 86400}
 MIN_WINDOW_SECONDS = 24 * 3600
@@ -59,6 +61,7 @@ class Api:
             "list_by_ids": self._list_by_ids,
             "retrieve": self._retrieve,
             "cancel": self._cancel,
+            "models": self._models,
         }
 
     def handle(self, route: str, request: Request, target_id: str) -> Response:
@@ -72,8 +75,8 @@ class Api:
         with self._state.lock:
             return self._handlers[route](request, target_id)
 
-    def authorise(self, request: Request) -> None:
-        """Checks user agent and API key.
+    def authorise(self, request: Request, route: str) -> None:
+        """Checks the API key; every plan may list models.
 
         Raises:
             ApiError: 401, 403, or 400 when the spend limit is reached.
@@ -83,7 +86,7 @@ class Api:
             known = self._state.settings.keys.get(key.strip())
         if scheme.lower() != "bearer" or known is None:
             raise ApiError(401, "Invalid API Key", code="invalid_api_key")
-        if known == "free":
+        if known == "free" and route != "models":
             message = "The Batch API is not available on your plan. Please upgrade."
             raise ApiError(403, message, code="not_available_for_plan")
         if known == "spend_limit":
@@ -253,6 +256,11 @@ class Api:
             message = f"Cannot cancel a batch with status '{batch.status}'."
             raise ApiError(400, message, code="batch_not_cancellable")
         return self._shown(batch)
+
+    # Models
+
+    def _models(self, _request: Request, _target: str) -> Response:
+        return Response.of_json(listing(self._state.settings.models))
 
 
 def _field_value(part: Part) -> str:

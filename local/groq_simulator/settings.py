@@ -51,6 +51,9 @@ class Settings:
         workers: Processes that work on batches beside the server, see `workers.py`; taken at the
             start only.
         keys: Accepted API keys with their state, one of `KEY_STATES`.
+        models: What the list of models says otherwise than `models.LISTED`: fields by the name of
+            a model, such as `{"m": {}, "openai/gpt-oss-20b": null, "whisper-large-v3":
+            {"active": false}}` (one more, one less, one that is not active).
     """
 
     batch_seconds: float = 1.0
@@ -74,6 +77,7 @@ class Settings:
     max_hold_seconds: float = 600.0
     workers: int = 0
     keys: dict[str, str] = field(default_factory=lambda: {DEFAULT_KEY: "paid"})
+    models: dict[str, dict[str, Any] | None] = field(default_factory=dict)
 
     def update(self, changes: Mapping[str, Any]) -> None:
         """Changes settings by name; nothing is changed when one of them is wrong.
@@ -95,7 +99,7 @@ class Settings:
 
     def copy(self) -> Settings:
         """Returns an independent copy."""
-        return dataclasses.replace(self, keys=dict(self.keys))
+        return dataclasses.replace(self, keys=dict(self.keys), models=dict(self.models))
 
 
 def check_keys(keys: Mapping[str, str]) -> None:

@@ -15,6 +15,8 @@ from groq_batch.answers import error_from_answer
 from groq_batch.checks import LineChecker, Problem, too_long_message
 from groq_batch.config import HARD_LINE_LIMIT_BYTES
 from groq_batch.errors import AccountError
+from groq_batch.model_checks import ModelChecker
+from groq_batch.models import ListedModel
 from groq_batch.options import JobOptions, parse_options
 from groq_batch.secrets import SecretApiKey
 from local.reference.markdown import code, fenced, table
@@ -44,7 +46,7 @@ class Code:
 
 def _says_of_line(line: bytes, *before: bytes) -> Callable[[], str]:
     def check() -> str:
-        checker = LineChecker()
+        checker = LineChecker(models=MODELS)
         found: object = None
         for number, one in enumerate((*before, line), start=1):
             found = checker.check(number, one)
@@ -114,7 +116,13 @@ def _message(problem: Problem | None) -> str:
 
 _GOOD = (
     b'{"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", '
-    b'"body": {"model": "openai/gpt-oss-20b", "messages": []}}'
+    b'"body": {"model": "openai/gpt-oss-20b", "messages": [{"role": "user", "content": "Hi"}]}}'
+)
+MODELS = ModelChecker(
+    {
+        "openai/gpt-oss-20b": ListedModel.from_api({"output_modalities": ["text"]}),
+        "whisper-large-v3": ListedModel.from_api({"output_modalities": ["transcription"]}),
+    }
 )
 
 # ---------------------------------------------------------------- the codes
@@ -158,9 +166,33 @@ LINES = (
         _GOOD.replace(b'"model": "openai/gpt-oss-20b", ', b""),
     ),
     _line(
+        "invalid_messages",
+        "A chat whose `messages` is not a list with a message in it.",
+        b'{"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", '
+        b'"body": {"model": "openai/gpt-oss-20b", "message": "Hi"}}',
+    ),
+    _line(
+        "missing_audio",
+        "Audio without a `url` that is a text, or with a `file`.",
+        b'{"custom_id": "a", "method": "POST", "url": "/v1/audio/transcriptions", '
+        b'"body": {"model": "whisper-large-v3", "file": "a.mp3"}}',
+    ),
+    _line(
         "unsupported_parameter",
         "`stream` is true, or there is a `service_tier`.",
         _GOOD.replace(b'"messages"', b'"stream": true, "messages"'),
+    ),
+    _line(
+        "unknown_model",
+        "The Groq account's list of models does not name it, or calls it inactive. Only where the "
+        "list could be read and `check-models` is `true`; never by `groq-batch check`.",
+        _GOOD.replace(b"gpt-oss-20b", b"gpt-oss-20"),
+    ),
+    _line(
+        "unsuitable_model",
+        "By the same list the model cannot answer the line's URL: it takes no audio, or gives no "
+        "text.",
+        _GOOD.replace(b"openai/gpt-oss-20b", b"whisper-large-v3"),
     ),
 )
 """Codes of single lines, in the order of the checks: of each line the first that applies."""
@@ -179,8 +211,8 @@ FILES = (
     ),
     Code(
         "too_expensive",
-        "The estimate is above the cap, or with a cap a price is not known. The sentence names "
-        "both amounts, or the models.",
+        "The estimate is above the cap, or with a cap a price or the length of audio is not known. "
+        "The sentence names both amounts, or the models.",
     ),
     Code(
         "invalid_option",

@@ -14,6 +14,7 @@ PARAMETERS: Mapping[str, str | None] = {
     "on-invalid-line": "OnInvalidLine",
     "max-attempts": "MaxAttempts",
     "max-job-cost-usd": "MaxJobCostUsd",
+    "check-models": "CheckModels",
 }
 """The parameter of the stack that each option stands in for; None for one without a parameter."""
 

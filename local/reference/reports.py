@@ -9,10 +9,11 @@ from typing import Any
 from groq_batch import layout, reports
 from groq_batch.batches import Batch, BatchCounts
 from groq_batch.boards import Board, BoardEntry
-from groq_batch.cost import actual_cost_usd
+from groq_batch.cost import ModelUsage, actual_cost_usd
 from groq_batch.finish import EVENT_DETAIL_TYPE, EVENT_SOURCE
 from groq_batch.jobs import JobRecord, JobRequest, ShardRecord, ShardSummary
 from groq_batch.options import JobOptions
+from groq_batch.prices import FROM_GROQ, Prices, table_prices
 from groq_batch.submissions import Stage
 from local.reference.blocks import described
 from local.reference.markdown import code, json_block, table
@@ -42,6 +43,7 @@ _JOB = JobRecord(
     good=22,
     shards=(ShardRecord(number=1, requests=22, bytes=10_601, skipped=0),),
     estimated_cost_usd=0.002337,
+    prices=Prices(FROM_GROQ, "2026-11-25", table_prices().models),
     prepared_at="2026-11-25T09:52:35.000Z",
 )
 
@@ -76,8 +78,16 @@ MEANINGS = {
     "usage.prompt_tokens": "Tokens of all answered requests, as Groq counts.",
     "usage.completion_tokens": "Tokens of all answers.",
     "usage.total_tokens": "Both.",
-    "cost_usd.estimated": "Before sending; null where a price is not known.",
-    "cost_usd.actual": "From `usage`, at the batch price; null likewise.",
+    "cost_usd.estimated": "Before sending; null where a price or the length of audio is not known.",
+    "cost_usd.actual": (
+        "Of what the answers used, at the batch price; null where a price is not known, or an "
+        "answer does not say what it used."
+    ),
+    "prices.source": (
+        "`groq` where a price of the account's list of models was used, else `table`. The job's "
+        "prices are fixed when its input is checked; before, `prices` is null."
+    ),
+    "prices.date": "The day of that list, or of the [table](../how-to/cap-the-cost.md).",
     "timing.started_at": "When the job was started.",
     "timing.submitted_at": "When its first batch was made.",
     "timing.finished_at": "When it ended.",
@@ -136,7 +146,7 @@ def example() -> dict[str, Any]:
         reason=None,
         boards=[_board(1, 22, 20), _board(2, 1, 1)],
         summaries=summaries,
-        actual_cost_usd=actual_cost_usd({_MODEL: (1_443, 746)}),
+        actual_cost_usd=actual_cost_usd({_MODEL: ModelUsage(21, 1_443, 746)}),
         outputs=reports.delivery_outputs(
             keys, lambda key: f"s3://{_BUCKET}/{key}", results=True, failed=True, invalid=False
         ),

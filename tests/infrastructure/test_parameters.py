@@ -26,6 +26,7 @@ PARAMETERS = {
     "MaxBytesPerBatch": 100000000,
     "MaxAttempts": 3,
     "MaxJobCostUsd": 0,
+    "CheckModels": "true",
     "PollMinSeconds": 5,
     "PollMaxSeconds": 900,
     "DeleteGroqFiles": "true",
@@ -118,6 +119,7 @@ def test_outputs():
         ("MaxRequestsPerBatch", ["1", "50000"], ["0", "50001"]),
         ("MaxBytesPerBatch", ["1", "200000000"], ["0", "200000001"]),
         ("MaxJobCostUsd", ["0", "2.5", "100000"], ["-1"]),
+        ("CheckModels", ["true", "false"], ["no", ""]),
         ("PollMinSeconds", ["1", "3600"], ["0", "3601"]),
         ("PollMaxSeconds", ["300", "86400"], ["299", "86401"]),
         # Shorter than that a redriven execution could outlive the marker that its job is closed.

@@ -13,8 +13,10 @@ from groq_batch import layout, polling
 from groq_batch.cancel import CollectPlan
 from groq_batch.download import DownloadOutcome
 from groq_batch.finish import FinishOutcome
+from groq_batch.machines import READS_MODELS
 from groq_batch.options import MAX_ATTEMPTS_LIMIT
 from groq_batch.prepare import Preparation
+from groq_batch.read_models import ReadOutcome
 from groq_batch.status import GRACE_SECONDS, Decision
 from groq_batch.submissions import LEASE_SECONDS, QUARANTINE_SECONDS
 from groq_batch.submit import SubmitOutcome
@@ -47,6 +49,7 @@ LAMBDA_FAULTS = {
 """Faults of the Lambda service that say nothing about the function."""
 
 EVENT_FILES = {
+    "ReadModels": "read_models",
     "PrepareInput": "prepare_input",
     "PrepareRange": "prepare_input_task",
     "SubmitBatch": "submit_batch",
@@ -118,6 +121,19 @@ def test_payloads_are_those_of_the_stored_events(name: str):
     assert set(TASKS[name]["Arguments"]["Payload"]) == set(stored)
 
 
+def test_every_function_is_told_which_definition_calls_it():
+    """Executions outlive deployments: only the definition knows which states it has."""
+    versions = {name: task["Arguments"]["Payload"]["machine"] for name, task in TASKS.items()}
+    assert set(versions.values()) == {READS_MODELS}
+
+
+def test_a_job_goes_on_without_a_list_whatever_happens_to_the_step_that_asks_for_it():
+    state = STATES["ReadModels"]
+    (catch,) = state["Catch"]
+    assert (catch["ErrorEquals"], catch["Next"]) == (["States.ALL"], "PrepareInput")
+    assert CHOICES["AreModelsRead"]["Default"] == "PrepareInput"
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_tasks_are_tried_again_with_care(name: str):
     task = TASKS[name]
@@ -171,17 +187,18 @@ def test_every_failure_is_caught(name: str):
 
 
 def test_waits_are_whole_seconds_that_the_steps_ask_for():
-    assert len(WAITS) == 4
+    assert len(WAITS) == 5
     for name, state in WAITS.items():
         assert state["Seconds"] == "{% $states.input.wait_seconds %}", name
         assert "Timestamp" not in state
-    for kind in (SubmitOutcome, DownloadOutcome, FinishOutcome, Decision):
+    for kind in (ReadOutcome, SubmitOutcome, DownloadOutcome, FinishOutcome, Decision):
         (field,) = (one for one in dataclasses.fields(kind) if one.name == "wait_seconds")
         assert field.type in ("int", int)
 
 
 GIVEN = {
     "ChooseMode": fields(CollectPlan) & set(BEGUN) | {"accepted"},
+    "AreModelsRead": fields(ReadOutcome),
     "IsAccepted": fields(Preparation),
     "IsSubmitted": fields(SubmitOutcome) | {"tries"},
     "NextStep": fields(Decision),

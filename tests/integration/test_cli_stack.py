@@ -38,7 +38,7 @@ REQUEST = {
     "custom_id": "a",
     "method": "POST",
     "url": "/v1/chat/completions",
-    "body": {"model": "openai/gpt-oss-20b", "messages": []},
+    "body": {"model": "openai/gpt-oss-20b", "messages": [{}]},
 }
 PARAMETERS = {
     "TriggerMode": "both",
@@ -476,7 +476,7 @@ def test_limits_and_options_are_those_of_the_stack(world: World, capsys: Said) -
     path = world.file("x.jsonl", request_line("a"), b"1\n")
     assert run(["run", path, "--no-wait", "--stack-name", "lenient"]) == 1
     said = capsys.readouterr()
-    assert "is above the cap of $0.0000001. Raise --max-cost or split the file." in said.out
+    assert "is above the cap of 0.0000001 USD. Raise --max-cost or split the file." in said.out
     assert said.err == "Error: Nothing was uploaded.\n"
     assert run(["run", path, "--no-wait", "--stack-name", "lenient", "--max-cost", "0"]) == 0
     said = capsys.readouterr().out

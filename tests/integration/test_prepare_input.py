@@ -581,7 +581,7 @@ class TestCost:
             (None, "too_expensive"),
             (6, "not_an_object"),
         ]
-        assert "above the cap of 1e-09 USD" in report["errors"][0]["message"]
+        assert "above the cap of 0.000000001 USD" in report["errors"][0]["message"]
         assert "Raise max-job-cost-usd or split the file." in report["errors"][0]["message"]
         assert report["cost_usd"]["estimated"] == pytest.approx(self.ESTIMATE, rel=1e-6)
         assert report["requests"] == {"total": 6, "succeeded": 0, "failed": 0, "invalid": 1}

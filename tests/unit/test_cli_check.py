@@ -7,7 +7,6 @@ import gzip
 import io
 import json
 import tracemalloc
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch import prepare
+from groq_batch import prices
 from groq_batch.checks import LineChecker, Problem
-from groq_batch.cost import ModelEstimate, ModelEstimates
-from groq_batch.options import JobOptions
 from groq_batch.prices import on_demand_usd
-from groq_batch.split import InputSummary
 from groq_batch_cli import limits
-from groq_batch_cli.cost_cap import check_cost
 from groq_batch_cli.main import run
 from groq_batch_cli.places import excerpt
 from groq_batch_cli.request_files import RequestFile
@@ -33,8 +28,11 @@ GOOD = {
     "custom_id": "a",
     "method": "POST",
     "url": "/v1/chat/completions",
-    "body": {"model": "openai/gpt-oss-20b", "messages": [], "max_completion_tokens": 100},
+    "body": {"model": "openai/gpt-oss-20b", "messages": [{}], "max_completion_tokens": 100},
 }
+
+
+AUDIO_URL = "/v1/audio/transcriptions"
 
 
 def line(**changes: Any) -> bytes:
@@ -95,6 +93,11 @@ def found_place(data: bytes) -> tuple[str, str]:
         (line(body=1), "invalid_body", "1"),
         (line(body=body(model="")), "missing_model", '""'),
         (line(body=body(model=None)), "missing_model", "{"),
+        (line(body=body(messages={})), "invalid_messages", "{}"),
+        (line(body=body(messages=None)), "invalid_messages", "{"),
+        (line(url=AUDIO_URL, body=body(url="")), "missing_audio", '""'),
+        (line(url=AUDIO_URL, body=body(url="x", file="a.mp3")), "missing_audio", '"a.mp3"'),
+        (line(url=AUDIO_URL, body=body()), "missing_audio", "{"),
         (line(body=body(stream=True)), "unsupported_parameter", "true"),
         (line(body=body(service_tier="flex")), "unsupported_parameter", '"flex"'),
     ],
@@ -420,7 +423,7 @@ def test_model_without_a_price(tmp_path: Path, capsys: pytest.CaptureFixture[str
     path = write(tmp_path, line(body=body(model="x/y", max_completion_tokens=None)))
     assert run(["check", path]) == 0
     out = capsys.readouterr().out
-    assert "1 batch, no estimate, for a model's price is not known" in out
+    assert "1 batch, no estimate, for a price or the length of audio is not known" in out
     assert "no output is counted for requests without max_completion_tokens" in out
     _, found = check_json(capsys, path)
     assert found["cost_usd"] == {"batch": None, "on_demand": None}
@@ -441,43 +444,57 @@ def test_cost_cap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["check", "--max-cost", "0", path]) == 0
 
 
-@given(
-    models=st.dictionaries(
-        st.sampled_from(
-            ["openai/gpt-oss-20b", "openai/gpt-oss-120b", "a", "b", "c", "d", "e", "f"]
-        ),
-        st.builds(ModelEstimate, st.just(1), st.integers(0, 10**9), st.integers(0, 10**9)),
-    ),
-    cap=st.floats(0, 1000) | st.just(0.0),
-)
-def test_cap_is_that_of_the_preparation(models: Mapping[str, ModelEstimate], cap: float) -> None:
-    summary = InputSummary(good=len(models), models=ModelEstimates(models))
-    options = JobOptions(
-        completion_window="24h", skip_invalid_lines=False, max_attempts=1, max_job_cost_usd=cap
-    )
-    theirs = prepare._too_expensive(summary, options)
-    ours = check_cost(models, cap)
-    assert [one.code for one in theirs] == ([ours.code] if ours else [])
-
-
 @pytest.mark.parametrize(
-    ("requests", "cap", "expected"),
+    ("model", "cap", "stack_cap", "words"),
     [
-        (100_000, 0.1, "The estimated cost of $3.00 is above the cap of $0.1000. Raise --max-cost"),
-        (33_334, 1.0, "The estimated cost of $1.00002 is above the cap of $1. Raise --max-cost"),
-        (1, 0.0000001, "The estimated cost of $0.000030 is above the cap of <$0.000001. Raise"),
+        ("openai/gpt-oss-20b", 0.000001, None, "Raise --max-cost or split the file."),
+        ("openai/gpt-oss-20b", 0.000001, 1.0, "Raise --max-cost or split the file."),
+        ("openai/gpt-oss-20b", 0.000001, 0.000001, "with a larger MaxJobCostUsd."),
+        ("other", 1.0, None, "the price of other is not known"),
+        # The stack may know it from its account's list of models.
+        ("other", 1.0, 0.0, None),
+        ("other", 1.0, 1.0, None),
+        ("whisper-large-v3", 1.0, 1.0, "is billed by the length of the audio"),
+        ("whisper-large-v3", 0.0, 0.0, None),
     ],
 )
-def test_cap_that_is_exceeded_is_told_in_amounts_that_differ(
-    requests: int, cap: float, expected: str
+def test_what_a_cap_keeps_from_running(
+    tmp_path: Path, model: str, cap: float, stack_cap: float | None, words: str | None
 ) -> None:
-    found = check_cost({"openai/gpt-oss-20b": ModelEstimate(requests, 0, 200 * requests)}, cap)
-    assert found is not None
-    assert found.message.startswith(expected)
+    path = write(tmp_path, line(body=body(model=model)))
+    found = survey(
+        RequestFile(path),
+        limits=limits.split_limits(50_000, 100_000_000),
+        max_cost_usd=cap,
+        stack_cap_usd=stack_cap,
+    )
+    problems = [problem.message for problem in found.file_problems]
+    assert len(problems) == (words is not None)
+    if words is not None:
+        assert words in problems[0]
+
+
+def test_models_are_left_to_the_stack(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, line(body=body(model="no/such-model")))
+    assert run(["check", path]) == 0
+    assert "models are checked by the stack alone" in capsys.readouterr().out
+
+
+def test_both_ways_of_writing_a_text_have_one_estimate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request = json.loads(line(body=body(messages=[{"role": "user", "content": "Это\n" * 500}])))
+    counted = []
+    for name, ascii_only in (("escaped", True), ("plain", False)):
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text(json.dumps(request, ensure_ascii=ascii_only) + "\n", "utf-8")
+        _, found = check_json(capsys, str(path))
+        counted.append((found["models"], found["cost_usd"]))
+    assert counted[0] == counted[1]
 
 
 def test_discount_is_that_of_the_price_list() -> None:
-    text = (Path(prepare.__file__).parent / "prices.json").read_text("utf-8")
+    text = (Path(prices.__file__).parent / "prices.json").read_text("utf-8")
     assert on_demand_usd(1.0) == 1 / (1 - json.loads(text)["batch_discount"])
 
 

@@ -77,7 +77,7 @@ def test_line_codes_stand_in_the_order_of_the_checks() -> None:
 
 
 def _code_of(line: bytes) -> str:
-    problem = codes.LineChecker().check(1, line)
+    problem = codes.LineChecker(models=codes.MODELS).check(1, line)
     assert isinstance(problem, codes.Problem)
     return problem.code
 

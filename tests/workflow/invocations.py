@@ -57,6 +57,7 @@ READS = (
     "groq.files_list",
     "groq.retrieve",
     "groq.content",
+    "groq.models",
     "states.describe_",
 )
 """How the labels of calls begin that change nothing outside."""

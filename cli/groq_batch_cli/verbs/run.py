@@ -207,6 +207,7 @@ class _Run:
                     file,
                     limits=self.stack.limits,
                     max_cost_usd=options.max_job_cost_usd,
+                    stack_cap_usd=self.stack.default_options.max_job_cost_usd,
                     key=key,
                     with_digest=True,
                     progress=progress.add,

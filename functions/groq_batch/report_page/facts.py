@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from groq_batch.cost import ModelUsage
 from groq_batch.jobs import JobRecord, ShardSummary
 from groq_batch.measures import Failures, Measures
 from groq_batch.reports import latest_summaries
@@ -18,20 +19,20 @@ class Facts:
         job: What the preparation found.
         measures: What the answers took; of all attempts.
         failures: The requests without a success at the end.
-        tokens: Prompt and completion tokens by model.
+        usage: What the answers used, by model.
     """
 
     job: JobRecord | None = None
     measures: Measures | None = None
     failures: Failures | None = None
-    tokens: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    usage: Mapping[str, ModelUsage] = field(default_factory=dict)
 
     @classmethod
     def of(
         cls,
         job: JobRecord | None,
         summaries: Sequence[ShardSummary],
-        tokens: Mapping[str, tuple[int, int]],
+        usage: Mapping[str, ModelUsage],
     ) -> Facts:
         """Sum up what was counted for the shards of all attempts."""
         measures, failures = Measures(), Failures()
@@ -43,4 +44,4 @@ class Facts:
         counted = sum(group.count for group in failures.groups.values())
         # Summaries of an older version count no failures; the report's own list stands for them.
         is_whole = counted == sum(summary.failed for summary in last)
-        return cls(job, measures, failures if is_whole else None, tokens)
+        return cls(job, measures, failures if is_whole else None, usage)

@@ -13,10 +13,10 @@ from datetime import datetime
 from typing import Any
 
 from groq_batch import layout
-from groq_batch.cost import actual_cost_usd
+from groq_batch.cost import ModelUsage, actual_cost_usd
 from groq_batch.jobs import parse_timestamp
 from groq_batch.measures import MAX_EXAMPLES, FailureGroup, Failures, Histogram, Measures
-from groq_batch.prices import on_demand_usd, price_list_date
+from groq_batch.prices import FROM_GROQ, Prices, on_demand_usd
 from groq_batch.report_page import charts, wording
 from groq_batch.report_page.facts import Facts
 from groq_batch.report_page.histograms import draw_histogram
@@ -196,7 +196,7 @@ def view_of(report: Mapping[str, Any], facts: Facts, *, report_key: str, as_of: 
         errors_remark=_errors_remark(report, facts),
         cost_bars=_cost_bars(report),
         cost_remark=_cost_remark(report),
-        models=_models(facts.tokens),
+        models=_models(facts),
         batches=[_batch_row(batch) for batch in report["batches"][:_MAX_BATCHES]],
         batches_remark=_batches_remark(report["batches"]),
         details=_details(report, facts),
@@ -318,7 +318,7 @@ def _figures(report: Mapping[str, Any]) -> list[Figure]:
                 f"{wording.short(usage['completion_tokens'])} out",
             )
         )
-    if cost["actual"] is not None and not is_running and usage["total_tokens"]:
+    if cost["actual"] is not None and not is_running and requests["succeeded"]:
         figures.append(
             Figure(
                 "Cost",
@@ -487,12 +487,12 @@ def _cost_bars(report: Mapping[str, Any]) -> list[Bar]:
     cost = report["cost_usd"]
     is_final = report["status"] != RUNNING
     amounts: list[tuple[str, float | None, str, str]] = []
-    if is_final and cost["actual"] is not None and report["usage"]["total_tokens"]:
-        amounts.append(("Cost", cost["actual"], "accent", "by the tokens of the answers"))
+    if is_final and cost["actual"] is not None and report["requests"]["succeeded"]:
+        amounts.append(("Cost", cost["actual"], "accent", "by what the answers used"))
     amounts.append(("Estimate", cost["estimated"], "faint", "before sending"))
     base = amounts[0][1]
     if base is not None:
-        amounts.append(("On demand", on_demand_usd(base), "faint", "the same tokens"))
+        amounts.append(("On demand", on_demand_usd(base), "faint", "the same requests"))
     largest = max((amount for _, amount, _, _ in amounts if amount is not None), default=0)
     return [
         Bar(
@@ -507,38 +507,63 @@ def _cost_bars(report: Mapping[str, Any]) -> list[Bar]:
 
 def _cost_remark(report: Mapping[str, Any]) -> str:
     actual, estimated = report["cost_usd"]["actual"], report["cost_usd"]["estimated"]
-    dated = f"Prices of {price_list_date()}."
-    if report["status"] == RUNNING or not report["usage"]["total_tokens"]:
+    dated = _dated(report)
+    if report["status"] == RUNNING or not report["requests"]["succeeded"]:
         if estimated is None:
-            return "The price of a model is not known, so there is no estimate."
+            return (
+                "The price of a model, or the length of the audio, is not known, so there is no "
+                "estimate."
+            )
         return (
             f"The estimate counts a token for four bytes of a request, and the limits that "
             f"requests set for their answers. {dated}"
         )
     if actual is None:
-        return "The price of a model is not known, so the cost is not."
+        return (
+            "The price of a model is not known, or an answer does not say what it used, so the "
+            "cost is not known."
+        )
     saved = on_demand_usd(actual) - actual
     return f"The batch price saved {wording.money(saved)} against doing it on demand. {dated}"
 
 
-def _models(tokens: Mapping[str, tuple[int, int]]) -> list[ModelRow]:
-    ordered = sorted(tokens.items(), key=lambda item: -sum(item[1]))
+def _dated(report: Mapping[str, Any]) -> str:
+    """Say which prices the report's amounts are counted with."""
+    prices = report.get("prices")
+    if prices is None:
+        return ""
+    source = "Groq's list" if prices["source"] == FROM_GROQ else "the table"
+    return f"Prices of {source}, {prices['date']}."
+
+
+def _models(facts: Facts) -> list[ModelRow]:
+    prices = facts.job.prices if facts.job is not None else None
+    ordered = sorted(facts.usage.items(), key=lambda item: -_amount_of_work(item[1]))
     shown = ordered[:_MAX_MODELS]
     rest = ordered[_MAX_MODELS:]
-    rows = [_model_row(model or "not named", {model: used}) for model, used in shown]
+    rows = [_model_row(model or "not named", {model: used}, prices) for model, used in shown]
     if rest:
-        rows.append(_model_row(f"{wording.whole(len(rest))} others", dict(rest)))
-    if len(tokens) > 1:
-        rows.append(_model_row("All", tokens))
+        rows.append(_model_row(f"{wording.whole(len(rest))} others", dict(rest), prices))
+    if len(facts.usage) > 1:
+        rows.append(_model_row("All", facts.usage, prices))
     return rows
 
 
-def _model_row(label: str, tokens: Mapping[str, tuple[int, int]]) -> ModelRow:
-    cost = actual_cost_usd(tokens)
+def _amount_of_work(used: ModelUsage) -> float:
+    return used.prompt_tokens + used.completion_tokens + used.billed_seconds
+
+
+def _model_row(label: str, usage: Mapping[str, ModelUsage], prices: Prices | None) -> ModelRow:
+    cost = actual_cost_usd(usage, prices)
+    prompt = wording.whole(sum(used.prompt_tokens for used in usage.values()))
+    seconds = sum(used.billed_seconds for used in usage.values())
+    if seconds:
+        audio = f"{wording.duration(seconds)} of audio"
+        prompt = audio if prompt == "0" else f"{prompt} and {audio}"
     return ModelRow(
         model=wording.text(label, most=_NAME_CHARACTERS),
-        prompt=wording.whole(sum(prompt for prompt, _ in tokens.values())),
-        completion=wording.whole(sum(completion for _, completion in tokens.values())),
+        prompt=prompt,
+        completion=wording.whole(sum(used.completion_tokens for used in usage.values())),
         batch=wording.money(cost),
         on_demand=wording.money(None if cost is None else on_demand_usd(cost)),
     )
@@ -600,5 +625,10 @@ def _details(report: Mapping[str, Any], facts: Facts) -> list[tuple[str, str]]:
             ("Completion window", options.completion_window),
             ("Attempts at most", wording.whole(options.max_attempts)),
             ("On an invalid line", "skip it" if options.skip_invalid_lines else "reject the file"),
+            ("Models", "those of the account's list" if options.check_models else "any"),
+            (
+                "Cost cap",
+                wording.money(options.max_job_cost_usd) if options.max_job_cost_usd else "none",
+            ),
         ]
     return [(label, wording.text(value, most=_KEY_CHARACTERS)) for label, value in details]
