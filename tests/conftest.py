@@ -8,6 +8,7 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from tests.scheduling import SuiteScheduling, place_of, suite_of
+from tests.signals import signals_reach_children
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,6 +63,12 @@ def _fake_environment() -> Iterator[None]:
             patch.delenv(name, raising=False)
         for name, value in FAKE_ENVIRONMENT.items():
             patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals_reach_children() -> Iterator[None]:
+    with signals_reach_children():
         yield
 
 
