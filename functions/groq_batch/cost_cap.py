@@ -15,6 +15,7 @@ from groq_batch.cost import (
 from groq_batch.prices import Prices
 
 _SHOWN_NAMES = 5
+_DIGITS = (4, 10, 17)
 _SHOWN_NAME_CHARACTERS = 100
 
 
@@ -69,11 +70,10 @@ def check_cap(
 
 def _told_apart(one: float, other: float) -> tuple[str, str]:
     """Return two amounts in four significant digits, or in all that it takes to differ."""
-    for digits in (4, 10, 17):
-        texts = [f"{Decimal(f'{amount:.{digits}g}'):f}" for amount in (one, other)]
-        if texts[0] != texts[1]:
-            break
-    return texts[0], texts[1]
+    differ = (digits for digits in _DIGITS if f"{one:.{digits}g}" != f"{other:.{digits}g}")
+    digits = next(differ, _DIGITS[-1])
+    first, second = (f"{Decimal(f'{amount:.{digits}g}'):f}" for amount in (one, other))
+    return first, second
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -91,7 +91,7 @@ class ControlOperations(ABC):
         """Removes the faults of a route, or all."""
         self.call("clear_faults", {"route": route})
 
-    def wait_held(self, name: str, count: int = 1, timeout: float = 10.0) -> bool:
+    def wait_held(self, name: str, count: int = 1, timeout: float = 60.0) -> bool:
         """Waits until so many calls are held at a gate; tells whether they are."""
         arguments = {"name": name, "count": count, "timeout": timeout}
         return bool(self.call("wait_held", arguments))
@@ -100,7 +100,7 @@ class ControlOperations(ABC):
         """Releases the calls that are held at a gate now (None: all); returns how many."""
         return int(self.call("release", {"name": name, "count": count}))
 
-    def wait_calls(self, route: str, count: int = 1, timeout: float = 10.0) -> bool:
+    def wait_calls(self, route: str, count: int = 1, timeout: float = 60.0) -> bool:
         """Waits until a route has been called so often; tells whether it has."""
         arguments = {"route": route, "count": count, "timeout": timeout}
         return bool(self.call("wait_calls", arguments))

@@ -23,12 +23,11 @@ from local.environment import ROOT_ACCESS_KEY, ROOT_SECRET_KEY
 from local.processes import LOOPBACK, answers_ok
 from tests.e2e.pipeline import Pipeline, request_file, request_line, wait_until
 from tests.e2e.test_jobs import BAD_LINES
+from tests.patience import PATIENCE_SECONDS
 
 PROJECT = Path(__file__).parents[2]
 ROWS = int(os.environ.get("CLI_ROWS", "150"))
 """Rows of each format; 10,000 by hand now and then: CLI_ROWS=10000 make e2e ARGS="-k keep"."""
-
-_PATIENCE_SECONDS = 120 + ROWS / 10
 
 
 class CommandLine:
@@ -60,7 +59,7 @@ class CommandLine:
         """Run a command to its end; returns what it said."""
         with self.start(*arguments) as process:
             try:
-                out, err = process.communicate(timeout=_PATIENCE_SECONDS)
+                out, err = process.communicate(timeout=PATIENCE_SECONDS + ROWS / 10)
             finally:
                 process.kill()
         assert process.returncode == status, f"{arguments}: {process.returncode}\n{out}\n{err}"
@@ -189,7 +188,7 @@ def test_recurring_file_in_the_middle_of_its_time(
     assert listed["error_code"] == "model_not_found"
 
 
-@pytest.mark.timeout(300 + ROWS)
+@pytest.mark.timeout(900 + ROWS)
 def test_rows_keep_their_order_and_types(cli: CommandLine, name: str) -> None:
     """Make, run and join a CSV and a Parquet file of the same rows."""
     columns = {
@@ -234,7 +233,7 @@ def test_interrupted_and_cancelled(cli: CommandLine, pipeline: Pipeline, name: s
             assert process.stderr is not None
             assert any("running" in line for line in process.stderr)
             process.send_signal(signal.SIGINT)
-            _, err = process.communicate(timeout=_PATIENCE_SECONDS)
+            _, err = process.communicate(timeout=PATIENCE_SECONDS + ROWS / 10)
         finally:
             process.kill()
     assert process.returncode == 130

@@ -12,6 +12,7 @@ from local.environment import ROOT_ACCESS_KEY, ROOT_SECRET_KEY
 from tests import documents
 from tests.documents import PROJECT
 from tests.e2e.pipeline import Pipeline
+from tests.patience import PATIENCE_SECONDS
 
 TUTORIAL = PROJECT / "docs" / "tutorial.md"
 
@@ -53,7 +54,7 @@ def test_the_tutorial_up_to_the_deployment(pipeline: Pipeline, tmp_path: Path) -
             env=environ,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
         assert done.returncode == 0, f"{block.place}\n{done.stdout}\n{done.stderr}"

@@ -25,6 +25,7 @@ from local.groq_simulator import GroqSimulator
 from local.reference.parameters import default_of
 from tests import documents
 from tests.documents import PROJECT
+from tests.patience import PATIENCE_SECONDS
 
 BLOCKS = [block for file in documents.files() for block in documents.blocks(file)]
 PAGES = sorted({block.file for block in BLOCKS if block.use == "offline"})
@@ -63,7 +64,7 @@ def test_offline_commands_work_as_printed(
             env=shell,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
         assert done.returncode == 0, f"{block.place}\n{done.stdout}\n{done.stderr}"
@@ -83,7 +84,7 @@ def test_the_tutorial_shows_what_its_commands_say(shell: dict[str, str], tmp_pat
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert done.stdout == page[place + 1].text

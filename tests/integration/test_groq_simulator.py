@@ -18,6 +18,7 @@ import pytest
 
 from local.groq_simulator import DEFAULT_KEY, ControlError, GroqSimulator, SimulatorControl
 from local.groq_simulator.multipart import MultipartError, MultipartReader
+from tests.patience import PATIENCE_SECONDS, wait_until
 
 ENDPOINT = "/v1/chat/completions"
 BOUNDARY = "----simulator-test"
@@ -54,7 +55,7 @@ class Api:
     def call(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> Answer:
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=10)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=PATIENCE_SECONDS)
         try:
             data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
             sent = self.headers | (headers or {})
@@ -94,10 +95,14 @@ class Api:
         return self.call("GET", f"/batches/{batch_id}").json
 
     def wait(self, batch_id: str, status: str = "completed") -> Any:
-        until = time.monotonic() + 5
-        while (batch := self.batch(batch_id))["status"] != status:
-            assert time.monotonic() < until, batch
-            time.sleep(0.005)
+        batch: Any = None
+
+        def arrived() -> bool:
+            nonlocal batch
+            batch = self.batch(batch_id)
+            return bool(batch["status"] == status)
+
+        wait_until(arrived, lambda: str(batch))
         return batch
 
     def rows(self, file_id: str | None) -> list[Any]:
@@ -176,7 +181,7 @@ def test_a_file_sent_in_chunks_of_unknown_length_is_accepted(api: Api) -> None:
         b"one\ntwo\r",
         f"\n--{BOUNDARY}--\r\n".encode(),
     ]
-    connection = http.client.HTTPConnection(api.host, api.port, timeout=10)
+    connection = http.client.HTTPConnection(api.host, api.port, timeout=PATIENCE_SECONDS)
     headers = api.headers | {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
     connection.request("POST", "/v1/files", iter(body), headers, encode_chunked=True)
     assert json.loads(connection.getresponse().read())["bytes"] == len(b"one\ntwo")
@@ -228,7 +233,7 @@ def test_a_malformed_upload_is_refused(api: Api) -> None:
 
 
 def test_a_batch_moves_through_its_states(simulator: GroqSimulator, api: Api) -> None:
-    simulator.control.configure(batch_seconds=0.4)
+    simulator.control.configure(batch_seconds=4000)
     file_id = api.upload(request_lines(40)).json["id"]
     created = api.create(file_id, {"job": "j", "shard": "1", "attempt": "1"}).json
     assert created["request_counts"] == {"total": 0, "completed": 0, "failed": 0}
@@ -236,14 +241,12 @@ def test_a_batch_moves_through_its_states(simulator: GroqSimulator, api: Api) ->
     seen: list[str] = []
     counts: set[int] = set()
     batch: Any = None
-    until = time.monotonic() + 5
-    while not seen or seen[-1] != "completed":
-        assert time.monotonic() < until
+    for _ in range(100):
         batch = api.batch(created["id"])
         seen.append(batch["status"])
         if batch["status"] == "in_progress":
             counts.add(batch["request_counts"]["completed"])
-        time.sleep(0.005)
+        simulator.control.advance_clock(50)
     assert list(dict.fromkeys(seen)) == ["validating", "in_progress", "finalizing", "completed"]
     assert len(counts) > 3
     assert batch["request_counts"] == {"total": 40, "completed": 40, "failed": 0}
@@ -413,13 +416,15 @@ def test_foreign_batches_stand_between_our_own(simulator: GroqSimulator, api: Ap
 
 
 def test_cancelling_keeps_what_is_done(simulator: GroqSimulator, api: Api) -> None:
-    simulator.control.configure(batch_seconds=0.5, cancel_seconds=0.1)
+    simulator.control.configure(batch_seconds=5000, cancel_seconds=1000)
     batch_id = api.submit(request_lines(100))
     while api.batch(batch_id)["request_counts"]["completed"] < 20:
-        time.sleep(0.005)
+        simulator.control.advance_clock(50)
     assert api.call("POST", f"/batches/{batch_id}/cancel").json["status"] == "cancelling"
     assert api.call("POST", f"/batches/{batch_id}/cancel").status == 200
-    batch = api.wait(batch_id, "cancelled")
+    simulator.control.advance_clock(1000)
+    batch = api.batch(batch_id)
+    assert batch["status"] == "cancelled"
     done = batch["request_counts"]["completed"]
     assert 20 <= done < 100
     assert batch["request_counts"]["failed"] == 0
@@ -817,9 +822,10 @@ def test_one_batch_takes_its_own_time(simulator: GroqSimulator, api: Api) -> Non
 
 def test_a_batch_shows_an_unknown_status(simulator: GroqSimulator, api: Api) -> None:
     simulator.control.add_fate(status="paused", match={"nth": 1})
-    simulator.control.add_fate(status="warming", status_seconds=0.1)
+    simulator.control.add_fate(status="warming", status_seconds=3600)
     forever, passing = api.submit(request_lines(1)), api.submit(request_lines(1))
     api.wait(passing, "warming")
+    simulator.control.advance_clock(3600)
     api.wait(passing)
     assert api.batch(forever)["status"] == "paused"
 
@@ -905,11 +911,11 @@ def test_a_refusal_has_any_body(
 
 def test_an_answer_is_lost_after_the_act(simulator: GroqSimulator, api: Api) -> None:
     file_id = api.upload(request_lines(1)).json["id"]
-    simulator.control.add_fault("create", status=504, act=True, visible_after=0.15)
+    simulator.control.add_fault("create", status=504, act=True, visible_after=1000)
     assert api.create(file_id).status == 504
     assert simulator.control.stats()["creates"] == 1
     assert api.call("GET", "/batches").json["data"] == []
-    time.sleep(0.2)
+    simulator.control.advance_clock(1000)
     assert len(api.call("GET", "/batches").json["data"]) == 1
     simulator.control.add_fault("create", answer="reset", act=True)
     with pytest.raises(ConnectionError):
@@ -1005,9 +1011,7 @@ def test_a_call_is_held_until_released(simulator: GroqSimulator, api: Api) -> No
         assert control.stats()["creates"] == 0
         assert control.calls("create")[0]["running"]
         assert control.release("gate", 1) == 1
-        until = time.monotonic() + 5
-        while control.stats()["creates"] < 1:
-            assert time.monotonic() < until
+        wait_until(lambda: control.stats()["creates"], lambda: "nothing was created")
         assert control.wait_held("gate", 1)
         assert not control.wait_held("gate", 2, timeout=0.01)
         assert control.release("gate") == 1

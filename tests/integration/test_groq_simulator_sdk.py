@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from local.groq_simulator import DEFAULT_KEY, GroqSimulator, SimulatorControl
+from tests.patience import PATIENCE_SECONDS, wait_until
 
 groq = pytest.importorskip("groq")
 openai = pytest.importorskip("openai")
@@ -43,7 +43,7 @@ def simulator() -> Iterator[GroqSimulator]:
 
 @pytest.fixture(params=["groq", "openai"])
 def client(request: pytest.FixtureRequest, simulator: GroqSimulator) -> Iterator[Any]:
-    options = {"api_key": DEFAULT_KEY, "max_retries": 0, "timeout": 10}
+    options = {"api_key": DEFAULT_KEY, "max_retries": 0, "timeout": PATIENCE_SECONDS}
     if request.param == "groq":
         made = groq.Groq(base_url=simulator.host_url, **options)
     else:
@@ -72,11 +72,11 @@ def create(client: Any, data: bytes = b"", *, endpoint: str = ENDPOINT) -> Any:
 
 
 def wait(client: Any, batch_id: str, status: str = "completed") -> Any:
-    until = time.monotonic() + 5
-    while (batch := client.batches.retrieve(batch_id)).status != status:
-        assert time.monotonic() < until
-        time.sleep(0.01)
-    return batch
+    def look() -> Any:
+        batch = client.batches.retrieve(batch_id)
+        return batch if batch.status == status else None
+
+    return wait_until(look, lambda: f"{batch_id} is not {status}")
 
 
 def content(client: Any, file_id: str) -> bytes:
@@ -209,11 +209,8 @@ class Process:
         command = [sys.executable, "-m", "local.groq_simulator", "--port", "0"]
         command += ["--port-file", str(port_file), "--data-dir", str(self.data), *options]
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
-        until = time.monotonic() + 15
-        while not port_file.exists():
-            assert self.process.poll() is None
-            assert time.monotonic() < until
-            time.sleep(0.02)
+        wait_until(lambda: port_file.exists() or self.process.poll() is not None, lambda: "no port")
+        assert self.process.poll() is None
         self.port = int(port_file.read_text())
         self.control = SimulatorControl(f"http://127.0.0.1:{self.port}")
 
@@ -225,7 +222,7 @@ class Process:
 
     def stop(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
-        code = self.process.wait(15)
+        code = self.process.wait(PATIENCE_SECONDS)
         assert self.process.stdout is not None
         self.process.stdout.close()
         return code
@@ -260,7 +257,9 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     try:
         size = _upload_large(process.port, tmp_path / "large.jsonl")
         with groq.Groq(
-            base_url=f"http://127.0.0.1:{process.port}", api_key=DEFAULT_KEY, timeout=30
+            base_url=f"http://127.0.0.1:{process.port}",
+            api_key=DEFAULT_KEY,
+            timeout=PATIENCE_SECONDS,
         ) as client:
             (stored,) = client.files.list().data
             assert stored.bytes == size
@@ -291,7 +290,7 @@ def _upload_large(port: int, path: Path) -> int:
         b'Content-Disposition: form-data; name="file"; filename="large.jsonl"\r\n\r\n'
     )
     tail = b"\r\n--b--\r\n"
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
     connection.putrequest("POST", "/openai/v1/files")
     connection.putheader("Authorization", f"Bearer {DEFAULT_KEY}")
     connection.putheader("Content-Type", "multipart/form-data; boundary=b")

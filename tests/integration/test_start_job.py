@@ -26,6 +26,7 @@ from groq_batch.storage import Storage
 from tests.fakes.calls import Call
 from tests.fakes.s3 import FakeS3
 from tests.fakes.step_functions import FakeStepFunctions
+from tests.patience import PATIENCE_SECONDS
 
 BUCKET = "bucket"
 KEY = "input/team/requests.jsonl"
@@ -147,7 +148,7 @@ def test_three_deliveries_are_one_job(account: Account) -> None:
 
 def test_deliveries_at_the_same_time_are_one_job(account: Account) -> None:
     event = created(KEY, account.upload(KEY))
-    together = threading.Barrier(8, timeout=10)
+    together = threading.Barrier(8, timeout=PATIENCE_SECONDS)
 
     def meet(call: Call, act: Callable[[], Any]) -> Any:
         """Let all of them find that there is no job yet before the first records it."""
