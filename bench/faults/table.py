@@ -57,6 +57,8 @@ A policy that denies the functions what they write (S3 answers 403) has these en
 - the report, from the start: nothing is sent;
 - the report, later: batches are waited for, results are delivered, and the final report comes
   within 15 minutes of being allowed;
+- reading the report of an earlier job of the key, which a former KMS key may encrypt: everything
+  stands below `superseded/<job_id>/`, and the job ends `failed` with `permission_denied`;
 - the working files: the job stops after some hours; what was paid for is delivered when they are
   allowed.
 """
