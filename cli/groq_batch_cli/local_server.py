@@ -101,6 +101,7 @@ def _serve(folder: LocalFolder, options: argparse.Namespace, stopped: threading.
                 log_folder=str(folder.logs),
                 parameters=stack.parameters(options.stack_name),
                 batch_seconds=float(options.batch_seconds),
+                groq_api_key=stack.groq_api_key,
             )
         )
         stopped.wait()

@@ -41,6 +41,7 @@ class LocalState:
         log_folder: Where the logs are.
         parameters: All parameters of the template, those with default values included.
         batch_seconds: How long the simulator takes for a batch.
+        groq_api_key: The key that the simulator takes; it opens nothing else.
     """
 
     pid: int
@@ -55,6 +56,7 @@ class LocalState:
     log_folder: str
     parameters: Mapping[str, str] = field(default_factory=dict)
     batch_seconds: float | None = None
+    groq_api_key: str = ""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> LocalState:

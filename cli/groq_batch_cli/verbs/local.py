@@ -29,6 +29,7 @@ from groq_batch_cli.local_choice import (
 from groq_batch_cli.local_state import FAILED, READY, LocalFolder, LocalState
 from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.text import age, duration, listed
+from groq_batch_cli.verbs import local_fault
 
 _BATCH_SECONDS = 5.0
 _UP_SECONDS = 400.0
@@ -51,13 +52,17 @@ def command() -> None:
     """
 
 
+command.add_command(local_fault.command)
+
+
 @command.command()
-@click.option("--stack-name", metavar="NAME", show_default=DEFAULT_STACK_NAME)
+@click.option(
+    "--stack-name", metavar="NAME", help=f"Name of the stack.  [default: {DEFAULT_STACK_NAME}]"
+)
 @click.option(
     "--batch-seconds",
     type=click.FloatRange(0),
-    show_default=f"{_BATCH_SECONDS:g}",
-    help="How long the simulator takes for a batch.",
+    help=f"How long the simulator takes for a batch.  [default: {_BATCH_SECONDS:g}]",
 )
 @click.option(
     "--parameter",
