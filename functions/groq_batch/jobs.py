@@ -377,8 +377,10 @@ class ShardSummary:
 
     def counts_of(self, shard: int) -> tuple[int, int]:
         """Return how many requests of a shard's batch there were, and how many succeeded."""
-        # An older version knew no parts, and counted for the only shard that there was.
-        return self.batches.get(shard, (self.sent, self.batch_succeeded))
+        if not self.batches:
+            # An older version knew no parts, and counted for the only shard that there was.
+            return self.sent, self.batch_succeeded
+        return self.batches.get(shard, (0, 0))
 
     @property
     def used(self) -> ModelUsages:

@@ -16,7 +16,8 @@ _HOURS_OF_UNIT = {"h": 1, "d": 24}
 _SHORTEST_WINDOW_HOURS = 24
 _LONGEST_WINDOW_HOURS = 7 * 24
 _RETENTION_MARGIN_DAYS = 2
-"""Days that a job may need beside its windows: sending, outages, collecting."""
+"""Days that a job may need beside its windows: sending, outages, collecting, and the pauses after
+refused batches, which are 8.5 hours for ten attempts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,12 +14,14 @@ from typing import Self
 
 import msgspec
 
+from groq_batch.checks import ALLOWED_URLS
+
 MOST_PARTS = 100
 """Parts of one shard. Each costs an upload and a batch, and a shard may name thousands of models,
 most of them made up. The last part takes the rest together, and is divided when it is refused."""
 
-AUDIO_URLS = ("/v1/audio/transcriptions", "/v1/audio/translations")
-"""URLs of request lines other than that of chat."""
+AUDIO_URLS = tuple(url for url in ALLOWED_URLS if url.startswith("/v1/audio/"))
+"""URLs of request lines that a batch may have as its endpoint in place of that for chat."""
 
 _DIGEST_BYTES = 16
 

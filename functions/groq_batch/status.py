@@ -168,7 +168,9 @@ class _Check:
         if board.done != board.seen_done:
             board.seen_done, board.progress_at = board.done, self.now
         stop = self._settle_halt(board) or stop
-        board.refusal = refusal_notice(board, is_last=self.attempt >= job.last_attempt)
+        board.refusal = None
+        if stop is None:
+            board.refusal = refusal_notice(board, is_last=self.attempt >= job.last_attempt)
         collected = self._collected(board)
         stop = self._give_up_after_deadline(board, job, collected) or stop
         decision = self._next(board, job, stop, collected)

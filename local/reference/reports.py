@@ -66,8 +66,8 @@ MEANINGS = {
     "progress.completed": "Requests that have an outcome.",
     "progress.total": "Requests that are to have one.",
     "batches[].id": "The batch at Groq.",
-    "batches[].shard": "The part of the file, from 1. Parts of a shard that was refused have numbers "
-    "of their own, counted on from the highest.",
+    "batches[].shard": "The part of the file, from 1. Parts of a refused shard have numbers of "
+    "their own, counted on from the highest.",
     "batches[].attempt": "The attempt, from 1.",
     "batches[].status": "What Groq says of the batch.",
     "batches[].requests": "Requests in it.",

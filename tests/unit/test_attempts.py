@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from groq_batch import layout
 from groq_batch.attempts import AttemptPlan, RefusedShard, pause_after
+from groq_batch.options import _RETENTION_MARGIN_DAYS, MAX_ATTEMPTS_LIMIT
+from groq_batch.status import GRACE_SECONDS
 from groq_batch.storage import Storage
 from tests.fakes.s3 import FakeS3
 
@@ -60,6 +62,11 @@ def test_pauses_double_with_each_refusal_of_the_same_requests() -> None:
     assert after(plan, s2=1).pause_seconds == 60
     assert after(plan, s2=1, s4=1).pause_seconds == 240
     assert after(plan).pause_seconds == 0
+
+
+def test_pauses_of_a_job_fit_into_the_days_that_it_has_beside_its_windows() -> None:
+    pauses = sum(pause_after(count) for count in range(1, MAX_ATTEMPTS_LIMIT))
+    assert pauses + GRACE_SECONDS < _RETENTION_MARGIN_DAYS * 86_400
 
 
 def test_endpoints_stay_with_shards_and_go_over_to_their_parts() -> None:

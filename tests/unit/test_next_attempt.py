@@ -163,7 +163,7 @@ def test_summary_is_read_as_it_was_written_and_from_older_versions() -> None:
     summary.batches = {7: (3, 3), 8: (2, 1)}
     summary.refused = {8: RefusedShard(parts=2, by_url=True)}
     assert ShardSummary.from_json(summary.to_json()) == summary
-    assert [summary.counts_of(shard) for shard in (7, 8)] == [(3, 3), (2, 1)]
+    assert [summary.counts_of(shard) for shard in (7, 8, 9)] == [(3, 3), (2, 1), (0, 0)]
     old = {
         name: value
         for name, value in summary.to_json().items()

@@ -282,6 +282,22 @@ def test_stop_while_refused_batches_wait(moment: float, redrives: bool) -> None:
         assert all("1" in attempts for attempts in asked_in(world, job).values())
 
 
+def test_rows_of_parts_are_fetched_at_last_when_all_collecting_executions_fail() -> None:
+    def director(invocation: Invocation) -> Sequence[Trouble]:
+        if invocation.function == "check_status" and len(world.simulator.batches()) == 2:
+            return (Refuse(error="Runtime.ImportModuleError"),)
+        return ()
+
+    with World() as world:
+        world.director = director
+        refuse(world, "create", times=1)
+        _, report = run(world, lines_of_models(3, 2))
+        assert len(world.executions) == 4
+    assert report["status"] == "failed"
+    assert report["requests"]["succeeded"] == 5
+    assert [one[:2] for one in batches(report)] == [(2, 2), (3, 2)]
+
+
 def test_parts_that_cannot_be_written_end_the_job_a_day_later_with_its_rows() -> None:
     def director(invocation: Invocation) -> Sequence[Trouble]:
         # The function collects the attempt, and cannot run any more when it is to divide it.
