@@ -111,8 +111,23 @@ def repeated(world: World) -> list[Upload]:
 
 
 def refused_key(world: World) -> list[Upload]:
-    """The API key is refused, so that nothing is ever sent."""
+    """The API key is refused, so that the input is not even read."""
     world.groq.key = "gsk_wrong"
+    upload = put(world, "input/a.jsonl", good_lines(4))
+    world.settle()
+    return [upload]
+
+
+def revoked_key(world: World) -> list[Upload]:
+    """The API key is refused from the preparation on, so that nothing is ever sent."""
+    inner = world.director
+
+    def director(invocation: Invocation) -> Sequence[Trouble]:
+        if invocation.function == "prepare_input":
+            world.groq.key = "gsk_wrong"
+        return inner(invocation)
+
+    world.director = director
     upload = put(world, "input/a.jsonl", good_lines(4))
     world.settle()
     return [upload]
@@ -177,4 +192,5 @@ SCRIPTS: list[tuple[Script, dict[str, str]]] = [
     (repeated, FEW_CHECKS),
     (refused_key, SMALL_SHARDS),
     *REFUSALS,
+    (revoked_key, SMALL_SHARDS),
 ]

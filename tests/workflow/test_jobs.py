@@ -21,6 +21,8 @@ def test_one_shard() -> None:
     steps = [function for function, _ in groupby(one.function for one in world.invocations)]
     assert steps == [
         "start_job",
+        # Asks for the models.
+        "check_status",
         "prepare_input",
         "submit_batch",
         "check_status",

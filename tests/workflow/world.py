@@ -113,8 +113,10 @@ class World:
         director: Decides what happens to invocations.
         seed: Seed of the jitter of retries.
         simulator: Settings of the Groq simulator.
+        machine: The state machine, if it is another than the shipped one.
 
     Attributes:
+        machine: The state machine.
         clock: The world's clock.
         s3: The bucket.
         groq: Groq.
@@ -140,7 +142,9 @@ class World:
         director: Director = no_trouble,
         seed: int = 0,
         simulator: Mapping[str, Any] | None = None,
+        machine: Machine | None = None,
     ) -> None:
+        self.machine = machine or shipped_machine()
         self.clock = VirtualClock(START)
         self.settings = Settings.from_env({**DEFAULT_ENVIRONMENT, **(environment or {})})
         self.s3 = FakeS3(self.settings.bucket, clock=self.clock)
@@ -392,7 +396,7 @@ class World:
 
     def _on_start(self, record: ExecutionRecord) -> None:
         execution = Execution.begin(
-            shipped_machine(),
+            self.machine,
             self,
             name=record.name,
             arn=record.arn,
