@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, tee
@@ -68,8 +67,8 @@ def failed_key(job: FoundJob) -> str:
     report = job.report
     if job.is_replaced:
         raise CommandError(
-            f"{job.job_id} was replaced by a newer run of {name}, which has all of its lines. "
-            f"Retry that one: groq-batch retry {shlex.quote(name)}"
+            f"{job.job_id} was replaced by a newer run of {name}. Fetch what it has left, and run "
+            f"that under a name of its own: groq-batch results {job.job_id}"
         )
     if report is None or not is_final(report):
         raise CommandError(f"{name} has not ended yet. Follow it: groq-batch status {name} --watch")

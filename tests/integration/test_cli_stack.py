@@ -951,6 +951,11 @@ def test_uploads_that_wait_for_the_stack_are_listed(
     assert run(["jobs"]) == 0
     assert "There are no jobs yet." in capsys.readouterr().err
     world.deploy("holds", **parameters)
+    assert run(["status", "x.jsonl", "--stack-name", "holds"]) == 0
+    assert capsys.readouterr().out == (
+        "x.jsonl: uploaded; its job has not started yet\n"
+        "  to start it now: groq-batch start x.jsonl --stack-name holds\n"
+    )
     assert run(["jobs", "--stack-name", "holds", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["path"], found["status"], found["started_at"]) == ("x.jsonl", "waiting", None)

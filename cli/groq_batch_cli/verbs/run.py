@@ -261,8 +261,8 @@ class _Run:
         so_far = f" ({headline(job.report)})" if job.report is not None else ""
         aside = layout.superseded_path(job.job_id, job.path)
         self.terminal.warn(
-            f"An earlier upload of {one_line(job.path)} is still running, as {job.job_id}{so_far}. "
-            f"This one takes its place; the results of the earlier one will be in "
+            f"An earlier upload of {one_line(job.path)} is still running, as {job.job_id}"
+            f"{so_far}. This one takes its place; the results of the earlier one will be in "
             f"output/{one_line(aside)}. To stop it: "
             f"{self.stack.target.command('cancel', job.job_id)}"
         )

@@ -69,7 +69,8 @@ def command(terminal: Terminal, job: str, watch: bool, as_json: bool, target: Ta
       groq-batch status requests.jsonl --watch
       groq-batch status team/requests.jsonl --json | jq .errors
     """
-    storage = connect(target).storage
+    stack = connect(target)
+    storage = stack.storage
     found = find_job(storage, job)
     if watch and not is_final(found.report):
         followed = Followed(one_line(found.path), found)
@@ -92,6 +93,8 @@ def command(terminal: Terminal, job: str, watch: bool, as_json: bool, target: Ta
         codes = error_codes(storage, found) if is_final(found.report) else None
         for line in status_lines(found, terminal, datetime.now(UTC), codes):
             terminal.print(line)
+        if found.job_id is None and stack.holds_uploads:
+            terminal.print(f"  to start it now: {target.command('start', found.path)}")
     good = found.report is None or not is_final(found.report) or found.report["status"] == GOOD
     return EXIT_FINE if good else EXIT_PROBLEM
 
