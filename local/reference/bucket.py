@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from groq_batch import layout
+from local.reference.blocks import described
 from local.reference.markdown import code, first_sentence, table
 
 _JOB = "requests-04ad86b59a21faf11acc"
 _SAMPLES: dict[str, Any] = {"attempt": 1, "number": 1, "part": 1, "phase": "scan"}
+_PLACE = "_SAMPLES of local/reference/bucket.py"
 
 
 def deliveries() -> str:
@@ -64,7 +66,7 @@ def _key(keys: layout.WorkKeys, name: str, member: object) -> str | None:
         return None
     method: Callable[..., str] = getattr(keys, name)
     names = inspect.signature(method).parameters
-    return method(**{one: _SAMPLES[one] for one in names})
+    return method(**{one: described(_SAMPLES, one, _PLACE) for one in names})
 
 
 def _text(member: object) -> str:

@@ -14,6 +14,7 @@ from groq_batch.finish import EVENT_DETAIL_TYPE, EVENT_SOURCE
 from groq_batch.jobs import JobRecord, JobRequest, ShardRecord, ShardSummary
 from groq_batch.options import JobOptions
 from groq_batch.submissions import Stage
+from local.reference.blocks import described
 from local.reference.markdown import code, json_block, table
 
 _BUCKET = "my-bucket"
@@ -88,6 +89,8 @@ MEANINGS = {
 }
 """What each field says; a list's fields are written with ``[]``."""
 
+_PLACE = "MEANINGS of local/reference/reports.py"
+
 
 def _batch(attempt: int, requests: int, succeeded: int) -> Batch:
     begin = _BEGIN + 12 + 11 * attempt
@@ -142,9 +145,15 @@ def report_example() -> str:
 
 
 def report_fields() -> str:
-    """Return every field of a report with its meaning."""
+    """Return every field of a report with its meaning.
+
+    Raises:
+        UndescribedError: Nobody has written down the meaning of one.
+    """
     names = dict.fromkeys(field_names(example()))
-    return table(["field", "meaning"], ([code(name), MEANINGS[name]] for name in names))
+    return table(
+        ["field", "meaning"], ([code(name), described(MEANINGS, name, _PLACE)] for name in names)
+    )
 
 
 def event_example() -> str:
