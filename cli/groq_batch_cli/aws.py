@@ -17,13 +17,21 @@ from groq_batch.options import JobOptions
 from groq_batch.split import SplitLimits
 from groq_batch.storage import Storage
 from groq_batch_cli.endpoints import check_endpoint, named_endpoint, refused_endpoint
-from groq_batch_cli.errors import CommandError
+from groq_batch_cli.errors import CommandError, WrongUsageError
 from groq_batch_cli.limits import split_limits
+from groq_batch_cli.stack_version import version_difference
+from groq_batch_cli.terminal import Terminal
 
 DEFAULT_STACK_NAME = "groq-batch"
 STACK_VARIABLE = "GROQ_BATCH_STACK"
 
 NEEDED_OUTPUTS = ("BucketName", "StateMachineArn", "StartJobFunctionName")
+
+NO_CREDENTIALS_NO_REGION = (
+    "There are no AWS credentials, and no AWS region is set. Sign in (aws sso login, aws "
+    "configure), or name a profile with --profile; name the region with --region or AWS_REGION. "
+    "For the emulated stack of this machine add --local."
+)
 _MOST_CONNECTIONS = 20
 
 
@@ -113,6 +121,10 @@ class Stack:
             self._clients[service] = _client(self._session, self.target, service)
         return self._clients[service]
 
+    def client_that_calls_once(self, service: str) -> Any:
+        """Return a client for calls that have their effect anew each time they are repeated."""
+        return _client(self._session, self.target, service, retries=0)
+
     def execution_arn(self, name: str) -> str:
         """Return the ARN of an execution, whose name is that of its job."""
         machine = self.outputs["StateMachineArn"]
@@ -124,6 +136,11 @@ class Stack:
     def starts_on_upload(self) -> bool:
         """Whether an upload starts its job at once."""
         return self.parameters.get("TriggerMode") != "schedule"
+
+    @property
+    def holds_uploads(self) -> bool:
+        """Whether uploads may wait for long before they have a job."""
+        return not self.starts_on_upload or self.parameters.get("Paused") == "true"
 
     @property
     def limits(self) -> SplitLimits:
@@ -149,15 +166,30 @@ class Stack:
 
 
 def connect(target: Target) -> Stack:
-    """Find a deployed stack.
+    """Find a deployed stack; warns when it is of another version than the command line.
 
     Raises:
-        CommandError: There is none of this name, or it is a stack of something else.
+        CommandError: There is none of this name, it is a stack of something else, or neither
+            credentials nor a region are set.
+        WrongUsageError: The option names a region that there cannot be.
     """
-    from botocore.exceptions import ClientError  # noqa: PLC0415 - see the module's docstring
+    from botocore.exceptions import (  # noqa: PLC0415 - see the module's docstring
+        ClientError,
+        InvalidRegionError,
+        NoRegionError,
+    )
 
     session = target.session()
-    cloudformation = _client(session, target, "cloudformation")
+    try:
+        cloudformation = _client(session, target, "cloudformation")
+    except NoRegionError:
+        if session.get_credentials() is not None:
+            raise
+        raise CommandError(NO_CREDENTIALS_NO_REGION) from None
+    except InvalidRegionError:
+        if "--region" not in target.options:
+            raise
+        raise WrongUsageError(f"{target.region!r} is not a name of a region.") from None
     try:
         found = cloudformation.describe_stacks(StackName=target.stack_name)["Stacks"][0]
     except ClientError as error:
@@ -179,17 +211,20 @@ def connect(target: Target) -> Stack:
     parameters = {
         one["ParameterKey"]: one.get("ParameterValue", "") for one in found.get("Parameters", [])
     }
+    difference = version_difference(outputs, target.stack_name)
+    if difference is not None:
+        Terminal.of_process().warn(difference)
     return Stack(target=target, outputs=outputs, parameters=parameters, _session=session)
 
 
-def _client(session: Any, target: Target, service: str) -> Any:
+def _client(session: Any, target: Target, service: str, *, retries: int = 5) -> Any:
     from botocore.config import Config  # noqa: PLC0415 - see the module's docstring
 
     named = named_endpoint(service, target.endpoint_url, os.environ)
     if named is not None:
         check_endpoint(*named)
     config = Config(
-        retries={"mode": "standard", "max_attempts": 5},
+        retries={"mode": "standard", "max_attempts": retries},
         connect_timeout=10,
         read_timeout=120,
         max_pool_connections=_MOST_CONNECTIONS,

@@ -9,7 +9,19 @@ EXIT_INTERRUPTED = 130
 
 
 class CommandError(Exception):
-    """Something has to be put right by the user; the text says what was found and what to do."""
+    """Something has to be put right by the user; the text says what was found and what to do.
+
+    Attributes:
+        exit_status: How the command ends for it.
+    """
+
+    exit_status = EXIT_PROBLEM
+
+
+class WrongUsageError(CommandError):
+    """An argument or an option has a value that cannot be used, whatever the files and jobs are."""
+
+    exit_status = EXIT_USAGE
 
 
 class NoSuchJobError(CommandError):

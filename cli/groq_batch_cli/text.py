@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from datetime import datetime
+from decimal import Decimal
 
 _MINUTE = 60
 _HOUR = 3600
@@ -78,6 +79,19 @@ def duration(seconds: float) -> str:
     return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
 
 
+def rough_duration(seconds: float) -> str:
+    """Return a time span that is a guess, in steps that do not promise more than that."""
+    if seconds < _MINUTE:
+        return f"{max(5 * round(seconds / 5), 5)} s"
+    if seconds < _HOUR:
+        return f"{round(seconds / _MINUTE)} min"
+    if seconds < _DAY:
+        minutes = 10 * round(seconds / _MINUTE / 10)
+        return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"
+    hours = round(seconds / _HOUR)
+    return f"{hours // 24} d {hours % 24} h" if hours % 24 else f"{hours // 24} d"
+
+
 def age(moment: datetime, now: datetime) -> str:
     """Return how long ago something was, in its largest unit: ``40 s``, ``3 h``, ``12 d``."""
     seconds = max(int((now - moment).total_seconds()), 0)
@@ -97,6 +111,19 @@ def dollars(amount: float | None) -> str:
         return f"<${_SMALLEST_AMOUNT:f}"
     digits = 2 if amount >= 1 else 4 if amount >= 0.01 else 6  # noqa: PLR2004
     return f"${amount:,.{digits}f}"
+
+
+def dollars_apart(one: float, other: float) -> tuple[str, str]:
+    """Return two amounts of USD with as many digits as it takes to tell them apart."""
+    texts = dollars(one), dollars(other)
+    if texts[0] != texts[1] or one == other:
+        return texts
+    return _all_digits(one), _all_digits(other)
+
+
+def _all_digits(amount: float) -> str:
+    text = f"{Decimal(repr(round(amount, 12))):f}"
+    return f"${text.rstrip('0').rstrip('.') if '.' in text else text}"
 
 
 def size(number: float) -> str:
