@@ -15,6 +15,7 @@ import click
 
 from groq_batch import __version__
 from groq_batch_cli.errors import EXIT_INTERRUPTED, EXIT_PROBLEM, CommandError
+from groq_batch_cli.suggestions import SuggestingGroup
 from groq_batch_cli.terminal import Terminal
 
 VERBS: dict[str, str] = {
@@ -36,7 +37,7 @@ VERBS: dict[str, str] = {
 """The verbs with their one-line helps, in the order in which they are shown."""
 
 
-class _Verbs(click.Group):
+class _Verbs(SuggestingGroup):
     """The verbs, each in a module of its own."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -89,7 +90,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except CommandError as error:
         Terminal.of_process().error(str(error))
-        return EXIT_PROBLEM
+        return error.exit_status
     except Exception as error:
         sentence = _explain(error)
         if sentence is None:

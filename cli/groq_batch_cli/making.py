@@ -12,7 +12,7 @@ import msgspec
 from groq_batch.checks import LineChecker, Problem, too_long_message
 from groq_batch.config import HARD_LINE_LIMIT_BYTES
 from groq_batch.cost import ModelEstimates
-from groq_batch_cli.errors import CommandError
+from groq_batch_cli.errors import CommandError, WrongUsageError
 from groq_batch_cli.ids import RowIds
 from groq_batch_cli.rows.reading import Row
 from groq_batch_cli.templates import Template
@@ -126,18 +126,18 @@ def read_parameters(texts: Iterable[str]) -> dict[str, Any]:
     """Return the fields that ``NAME=VALUE`` texts stand for; a value that is JSON is read as such.
 
     Raises:
-        CommandError: A text is not of this form, or names a field that has an option of its own.
+        WrongUsageError: A text is not of this form, or names a field that has an option of its own.
     """
     parameters: dict[str, Any] = {}
     for text in texts:
         name, sign, value = text.partition("=")
         if not sign or not name:
-            raise CommandError(
+            raise WrongUsageError(
                 f"--param {text!r} is not NAME=VALUE, such as temperature=0.2 or "
                 f"max_completion_tokens=200."
             )
         if name in ("model", "messages"):
-            raise CommandError(f"--param {name} is set by --model, --prompt and --system.")
+            raise WrongUsageError(f"--param {name} is set by --model, --prompt and --system.")
         try:
             parameters[name] = json.loads(value)
         except (ValueError, RecursionError):

@@ -24,9 +24,11 @@ class RequestFile:
 
     Attributes:
         argument: What the user called it.
+        below: The folder that the user named, when it was found in one.
     """
 
     argument: str
+    below: str | None = None
 
     @property
     def is_stdin(self) -> bool:
@@ -40,8 +42,9 @@ class RequestFile:
 
     @property
     def name(self) -> str:
-        """Its name without folders."""
-        return Path(self.argument).name
+        """Its name without folders, but for those below the folder that the user named."""
+        path = Path(self.argument)
+        return path.name if self.below is None else path.relative_to(self.below).as_posix()
 
     @property
     def size(self) -> int | None:

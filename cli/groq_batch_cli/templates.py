@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from string import Formatter
 from typing import Any
 
-from groq_batch_cli.errors import CommandError
+from groq_batch_cli.errors import CommandError, WrongUsageError
 from groq_batch_cli.rows.reading import as_text
 from groq_batch_cli.text import listed, one_line
 
@@ -29,21 +29,23 @@ class Template:
         """Read a prompt.
 
         Raises:
-            CommandError: Its braces do not enclose names of columns.
+            WrongUsageError: Its braces do not enclose names of columns.
         """
         try:
             pieces = list(Formatter().parse(text))
         except ValueError as error:
-            raise CommandError(
+            raise WrongUsageError(
                 f"The prompt has a brace too many or too few ({error}). {_BRACES}"
             ) from None
         parts: list[tuple[str, str | None]] = []
         for literal, name, spec, conversion in pieces:
             if name == "":
-                raise CommandError(f"The prompt has braces without the name of a column. {_BRACES}")
+                raise WrongUsageError(
+                    f"The prompt has braces without the name of a column. {_BRACES}"
+                )
             if spec or conversion:
                 mark = f"!{conversion}" if conversion else f":{spec}"
-                raise CommandError(
+                raise WrongUsageError(
                     f"{{{one_line(name or '')}{one_line(mark)}}} is not the name of a column. "
                     f"Write the name alone. {_BRACES}"
                 )

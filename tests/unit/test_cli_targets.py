@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -201,7 +202,7 @@ EXPECTED = (
 def test_endpoint_of_the_option_is_a_whole_address(
     url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["status", "x", "--endpoint-url", url]) == 1
+    assert run(["status", "x", "--endpoint-url", url]) == 2
     assert capsys.readouterr().err == f"Error: --endpoint-url is {url!r}, {EXPECTED}\n"
 
 
@@ -397,6 +398,29 @@ def test_options_are_those_that_the_stack_will_use() -> None:
 )
 def test_key_of_an_upload(to: str | None, expected: str) -> None:
     assert uploads.input_key(RequestFile(f"data{os.sep}x.jsonl"), to) == expected
+
+
+@pytest.mark.parametrize(
+    ("to", "expected"),
+    [
+        ("../../etc", "has the part '..'"),
+        ("team/./x", "has the part '.'"),
+        ("a//b", "has an empty part"),
+        ("input/../team", "has the part '..'"),
+        ("team\\june", "has a backslash or a control character"),
+        ("team\njune", "has a backslash or a control character"),
+        ("s3://bucket/input/team", "is an address. Name a folder below input/"),
+    ],
+)
+def test_input_key_to_an_unusual_folder_is_refused(to: str, expected: str) -> None:
+    with pytest.raises(click.BadParameter, match=re.escape(expected)):
+        uploads.input_key(RequestFile("x.jsonl"), to)
+
+
+def test_input_key_of_a_file_in_a_folder_keeps_its_place() -> None:
+    file = RequestFile("data/a/x.jsonl", below="data")
+    assert uploads.input_key(file, None) == "input/a/x.jsonl"
+    assert uploads.input_key(file, "team") == "input/team/a/x.jsonl"
 
 
 def test_template_has_what_the_command_line_looks_for() -> None:

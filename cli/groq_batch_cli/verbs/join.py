@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from groq_batch_cli.errors import EXIT_FINE, CommandError
+from groq_batch_cli.errors import EXIT_FINE, WrongUsageError
 from groq_batch_cli.ids import RowIds
 from groq_batch_cli.joining import AnswerColumns, JoinCounts, check_columns, join
 from groq_batch_cli.lines import local_lines
-from groq_batch_cli.options import rows_argument
+from groq_batch_cli.options import ExistingFile, ExistingPath, rows_argument
 from groq_batch_cli.overwriting import check_output
 from groq_batch_cli.request_files import STDIN
 from groq_batch_cli.rows.formats import Format, format_of
@@ -24,11 +24,11 @@ from groq_batch_cli.text import counted
 
 @click.command()
 @rows_argument
-@click.argument("results", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.argument("results", type=ExistingFile(allow_dash=True))
 @click.option("--id", "id_column", metavar="COLUMN", help="Column with the custom_id, as for make.")
 @click.option(
     "--schema",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=ExistingPath(),
     help="JSON schema of the answers, as for make: they are read as JSON.",
 )
 @click.option(
@@ -95,7 +95,7 @@ def _writer(
     if out is None or kind is Format.JSONL:
         return jsonl_writer(out)
     if not rows.can_be_read_again:
-        raise CommandError(
+        raise WrongUsageError(
             f"To write {kind.value} the rows are read twice, which standard input cannot be. Give "
             f"them as a file, or write JSONL."
         )

@@ -12,13 +12,13 @@ from groq_batch_cli.aws import Target, connect
 from groq_batch_cli.errors import EXIT_FINE, CommandError, NoSuchJobError
 from groq_batch_cli.fetching import fetch_page
 from groq_batch_cli.job_lookup import find_job
-from groq_batch_cli.options import stack_options
+from groq_batch_cli.options import job_argument, stack_options
 from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.text import one_line
 
 
 @click.command()
-@click.argument("job")
+@job_argument
 @click.option("--print", "only_print", is_flag=True, help="Print the file's path; open nothing.")
 @stack_options
 @click.pass_obj
