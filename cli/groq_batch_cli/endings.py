@@ -7,10 +7,12 @@ from pathlib import Path
 
 from groq_batch.storage import Storage
 from groq_batch_cli.aws import Stack
+from groq_batch_cli.failures import error_codes
 from groq_batch_cli.fetching import Fetched, fetch
-from groq_batch_cli.job_lookup import FoundJob, Report
+from groq_batch_cli.job_lookup import FoundJob
 from groq_batch_cli.job_view import GOOD, cost_so_far, headline, style_of
 from groq_batch_cli.progress_bar import ByteProgress
+from groq_batch_cli.stored_reports import Report
 from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.text import duration, one_line
 
@@ -66,11 +68,15 @@ def end(
     if report["status"] == "rejected":
         for line in problem_lines(report):
             say(line)
+    elif report["status"] == "partial":
+        codes = error_codes(stack.storage, job)
+        if codes.codes:
+            say(f"  not answered: {codes.text()}")
     fetched = fetch_files(stack.storage, job, folder, terminal)
     for path in (fetched.results, fetched.failed, fetched.invalid, fetched.report, fetched.page):
         if path is not None:
             say(f"  {path}")
-    if report["status"] != GOOD and fetched.failed is not None:
+    if report["status"] != GOOD and fetched.failed is not None and not job.is_replaced:
         say(f"  to run the failed ones again: {stack.target.command('retry', job.path)}")
     return fetched
 

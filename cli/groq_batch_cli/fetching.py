@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def fetch(
 
 
 def _deliverable(storage: Storage, job: FoundJob, key: str, target: Path) -> Deliverable:
-    head = storage.head(key)
+    head = _earlier(storage, key, job) if job.is_replaced else storage.head(key)
     if head is None:
         raise CommandError(
             f"{storage.url(key)} does not exist any more. The bucket keeps it as an older version: "
@@ -119,6 +120,17 @@ def _deliverable(storage: Storage, job: FoundJob, key: str, target: Path) -> Del
             f"the same key. They are an older version of {storage.url(key)}."
         )
     return Deliverable(key, target, head)
+
+
+def _earlier(storage: Storage, key: str, job: FoundJob) -> ObjectHead | None:
+    """Return the version of an object that a job has delivered; None when it is gone."""
+    for version in takewhile(lambda one: one.key == key, storage.versions(key)):
+        if version.is_delete_marker:
+            continue
+        head = storage.head(key, version_id=version.version_id)
+        if head is not None and head.metadata.get(JOB_METADATA) == job.job_id:
+            return head
+    return None
 
 
 def _download(storage: Storage, one: Deliverable, progress: Callable[[int], None]) -> None:
