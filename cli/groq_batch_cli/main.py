@@ -22,6 +22,7 @@ VERBS: dict[str, str] = {
     "make": "Turn rows (JSONL, CSV, Parquet) into a file of requests.",
     "check": "Check files of requests offline, and estimate their cost.",
     "run": "Check, upload and follow files; fetch their results.",
+    "start": "Start a job of a file that is in the bucket already.",
     "jobs": "List jobs, the newest first.",
     "status": "Show how far a job is, or how it ended.",
     "results": "Fetch the results of jobs that have ended.",
