@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from groq_batch.checks import Problem
 from groq_batch.cost import ModelEstimate, estimate_cost_usd, unknown_models
-from groq_batch_cli.text import listed, one_line
+from groq_batch_cli.text import dollars, dollars_apart, listed, one_line
 
 _SHOWN_NAME_CHARACTERS = 100
 
@@ -27,14 +27,15 @@ def check_cost(models: Mapping[str, ModelEstimate], cap: float) -> Problem | Non
     unknown = [one_line(name)[:_SHOWN_NAME_CHARACTERS] for name in unknown_models(models)]
     if unknown:
         return _problem(
-            f"A cost cap of {cap:g} USD is set, but the price of {listed(unknown)} is not known. "
-            f"Run the file without a cap (--max-cost 0), or use models with a known price."
+            f"A cost cap of {dollars(cap)} is set, but the price of {listed(unknown)} is not "
+            f"known. Run the file without a cap (--max-cost 0), or use models with a known price."
         )
     estimate = estimate_cost_usd(models)
     if estimate is not None and estimate > cap:
+        expected, allowed = dollars_apart(estimate, cap)
         return _problem(
-            f"The estimated cost of {estimate:.10g} USD is above the cap of {cap:.10g} USD. Raise "
-            f"--max-cost or split the file."
+            f"The estimated cost of {expected} is above the cap of {allowed}. Raise --max-cost or "
+            f"split the file."
         )
     return None
 

@@ -341,10 +341,70 @@ def test_file_that_breaks_off_is_named(
     assert capsys.readouterr().err == "Error: <stdin> cannot be read: Input/output error.\n"
 
 
-@pytest.mark.parametrize("name", ["nowhere.jsonl", "."])
-def test_file_that_is_none(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["check", name]) == 2
-    assert name in capsys.readouterr().err
+def test_file_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check", "nowhere.jsonl"]) == 2
+    assert "nowhere.jsonl does not exist." in capsys.readouterr().err
+
+
+def test_check_folder_looks_at_every_file_below_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / ".git").mkdir()
+    good = [write(tmp_path, line(), name=name) for name in ("b.jsonl", "deep/er/a.jsonl")]
+    for name in ("._b.jsonl", "deep/.c.jsonl", ".git/d.jsonl", "notes.txt"):
+        (tmp_path / name).write_text("what is no request\n")
+    assert run(["check", str(tmp_path)]) == 0
+    said = capsys.readouterr()
+    assert [one.split(":")[0] for one in said.out.splitlines() if "no problems" in one] == good
+    hidden = f"{tmp_path}/._b.jsonl, {tmp_path}/deep/.c.jsonl"
+    assert said.err == f"Left out, as hidden: {hidden}\n"
+
+
+def test_check_folder_without_requests_is_a_wrong_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    assert run(["check", str(tmp_path)]) == 2
+    assert f"{tmp_path} is a folder without files of requests" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["check", "run"])
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (
+            "my tickets.csv",
+            (
+                "is a table, not a file of requests. Turn its rows into requests first: groq-batch "
+                "make 'my tickets.csv' --model MODEL --prompt '... {COLUMN} ...' --out 'my "
+                "tickets.jsonl'"
+            ),
+        ),
+        ("tickets.csv.gz", "first: groq-batch make tickets.csv.gz --model MODEL"),
+        ("tickets.tsv", "first: groq-batch make tickets.tsv --model MODEL"),
+        ("tickets.PARQUET", "first: groq-batch make tickets.PARQUET --model MODEL"),
+        (
+            "tickets.xlsx",
+            "Save it as CSV, then turn its rows into requests: groq-batch make tickets.csv --model",
+        ),
+    ],
+)
+def test_table_in_the_place_of_requests_names_make(
+    verb: str,
+    name: str,
+    expected: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text("id,text\n1,x\n")
+    assert run([verb, name]) == 2
+    said = capsys.readouterr()
+    assert f"{name} is a table" in said.err
+    assert expected in said.err
+    assert said.out == ""
 
 
 def test_file_named_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -398,9 +458,22 @@ def test_cap_is_that_of_the_preparation(models: Mapping[str, ModelEstimate], cap
     theirs = prepare._too_expensive(summary, options)
     ours = check_cost(models, cap)
     assert [one.code for one in theirs] == ([ours.code] if ours else [])
-    if ours is not None:
-        expected = theirs[0].message.replace("max-job-cost-usd=0", "--max-cost 0")
-        assert ours.message == expected.replace("max-job-cost-usd", "--max-cost")
+
+
+@pytest.mark.parametrize(
+    ("requests", "cap", "expected"),
+    [
+        (100_000, 0.1, "The estimated cost of $3.00 is above the cap of $0.1000. Raise --max-cost"),
+        (33_334, 1.0, "The estimated cost of $1.00002 is above the cap of $1. Raise --max-cost"),
+        (1, 0.0000001, "The estimated cost of $0.000030 is above the cap of <$0.000001. Raise"),
+    ],
+)
+def test_cap_that_is_exceeded_is_told_in_amounts_that_differ(
+    requests: int, cap: float, expected: str
+) -> None:
+    found = check_cost({"openai/gpt-oss-20b": ModelEstimate(requests, 0, 200 * requests)}, cap)
+    assert found is not None
+    assert found.message.startswith(expected)
 
 
 def test_discount_is_that_of_the_price_list() -> None:
