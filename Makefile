@@ -134,10 +134,6 @@ requirements: $(STAMP) ## Pin what is installed anew: functions, development, se
 roles: $(STAMP) ## Write the tables of roles in docs/security.md from the template
 	$(PYTHON) -m tests.infrastructure.role_tables
 
-.PHONY: release
-release: $(STAMP) ## Make the files of a release: VERSION=2.0.0 (needs the functions' Python, 3.13)
-	$(PYTHON) -m local.release $(VERSION)
-
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
 	rm -rf $(VENV) $(SECURITY) .aws-sam .local .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage

@@ -6,6 +6,7 @@ import csv
 import datetime
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -100,6 +101,7 @@ def test_from_rows_to_answers(cli: CommandLine, pipeline: Pipeline, name: str) -
 
     assert "120 requests, 2 batches, estimated $" in out
     assert f"{name}.jsonl: partial, 118 of 120 requests answered, 2 not, $0.00" in out
+    assert "  not answered: 2 invalid_request_error\n" in out
     assert f"retry cli/{requests}" in out
     assert f"{requests}: waiting\n" in err
     results = f"results/{name}.results.jsonl"
@@ -115,7 +117,9 @@ def test_from_rows_to_answers(cli: CommandLine, pipeline: Pipeline, name: str) -
     assert sum(counted["succeeded"] for counted in sendings.values()) == 118
 
     pipeline.simulator.reset()
-    out, _ = cli.run("retry", requests, "--out", "results")
+    _, err = cli.run("retry", requests, "--out", "results", status=1)
+    assert "is worth sending again: 2 whose error is final (2 invalid_request_error)" in err
+    out, _ = cli.run("retry", requests, "--all", "--out", "results")
     assert f"cli/{name}.retry.jsonl: 2 failed requests of cli/{requests}" in out
     assert "120 rows, 2 new answers" in out
     merged = cli.rows(f"results/{name}.merged.jsonl")
@@ -153,6 +157,34 @@ def test_from_rows_to_answers(cli: CommandLine, pipeline: Pipeline, name: str) -
     out, _ = cli.run("logs", report["job_id"][:30])
     assert "Job ended status=partial" in out
     assert "Say text" not in out
+
+
+def test_recurring_file_in_the_middle_of_its_time(
+    cli: CommandLine, pipeline: Pipeline, name: str
+) -> None:
+    """Start a recurring file by hand, find its run by the file's key, and retry what failed."""
+    key = f"recurring/{name}.jsonl"
+    pipeline.s3.put_object(Bucket=pipeline.bucket, Key=key, Body=request_file(["a", "b", "c"]))
+    _, err = cli.run("status", key, status=1)
+    assert f"groq-batch start {key}" in err
+    gone = {"kind": "http_error", "status": 404, "code": "model_not_found"}
+    pipeline.simulator.add_rule(gone, match={"custom_id": ["b"]})
+    pipeline.simulator.add_rule("missing", match={"custom_id": ["c"]})
+
+    out, _ = cli.run("start", key, "--out", "nights", status=1)
+
+    path = re.search(rf"^(recurring/{name}/\S+\.jsonl): started as ", out, re.MULTILINE)
+    assert path is not None
+    assert "  not answered: 1 model_not_found, 1 missing\n" in out
+    pipeline.simulator.reset()
+    out, _ = cli.run("retry", key, "--out", "nights")
+    assert f"retries/{path[1].removesuffix('.jsonl')}.retry.jsonl: 1 failed request of" in out
+    assert "left out: 1 whose error is final (1 model_not_found)" in out
+    assert "3 rows, 1 new answers, 1 still without a success" in out
+    out, _ = cli.run("jobs", "--under", f"recurring/{name}/", "--json")
+    listed = json.loads(out)
+    assert (listed["path"], listed["status"]) == (path[1], "partial")
+    assert listed["error_code"] == "model_not_found"
 
 
 @pytest.mark.timeout(300 + ROWS)
@@ -206,6 +238,7 @@ def test_interrupted_and_cancelled(cli: CommandLine, pipeline: Pipeline, name: s
     assert process.returncode == 130
     assert "goes on without this terminal" in err
     assert f"groq-batch status {name}.jsonl --watch" in err
+    assert f"groq-batch results {name}.jsonl" in err
     report = pipeline.report(f"{name}.jsonl")
     assert report is not None
     assert report["status"] == "running"
