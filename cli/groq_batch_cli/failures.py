@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from botocore.exceptions import ClientError
 
 from groq_batch import layout
 from groq_batch.jobs import ShardSummary
 from groq_batch.measures import Failures
-from groq_batch.storage import Storage
+from groq_batch.storage import MissingObjectError, Storage, UnreadableObjectError
+from groq_batch_cli.aws_errors import is_denied
 from groq_batch_cli.fetching import key_of
 from groq_batch_cli.job_lookup import FoundJob
 from groq_batch_cli.lines import stored_lines
@@ -103,7 +105,18 @@ def _is_of_the_job(error: Report) -> bool:
 
 
 def _counted(storage: Storage, job: FoundJob, report: Report) -> Failures | None:
-    """Count all errors from what the job has left; None when that cannot be had."""
+    """Count all errors from what the job has left; None when that is gone, or may not be read."""
+    try:
+        return _count(storage, job, report)
+    except (MissingObjectError, UnreadableObjectError):
+        return None
+    except ClientError as error:
+        if not is_denied(error):
+            raise
+        return None
+
+
+def _count(storage: Storage, job: FoundJob, report: Report) -> Failures | None:
     counts = report["requests"]
     result = Failures()
     if counts["invalid"]:

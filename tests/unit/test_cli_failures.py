@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,15 +13,20 @@ from groq_batch.jobs import ShardSummary
 from groq_batch.storage import Storage
 from groq_batch_cli.failures import ErrorCodes, error_codes
 from groq_batch_cli.job_lookup import FoundJob
-from tests.fakes.s3 import FakeS3
+from tests.fakes.s3 import FakeS3, client_error
 
 BUCKET = "bucket"
 KEYS = layout.WorkKeys("job-1")
 
 
 @pytest.fixture
-def storage() -> Storage:
-    return Storage(s3=FakeS3(BUCKET).client(), bucket=BUCKET)
+def fake() -> FakeS3:
+    return FakeS3(BUCKET)
+
+
+@pytest.fixture
+def storage(fake: FakeS3) -> Storage:
+    return Storage(s3=fake.client(), bucket=BUCKET)
 
 
 def row_error(code: str, line: int = 1) -> dict[str, Any]:
@@ -112,3 +118,28 @@ def test_error_codes_of_a_huge_list_of_problems_are_not_fetched(
     storage.put_bytes("invalid/x.jsonl", b"x" * 101)
     found = error_codes(storage, a_job([row_error("invalid_url")] * 100, 500, invalid=500))
     assert (counted(found), found.total) == ([("invalid_url", 100)], 500)
+
+
+@pytest.mark.parametrize(
+    ("denied", "counts"),
+    [
+        ("list_objects_v2", {"failed": 200}),
+        ("get_object", {"failed": 200}),
+        ("get_object", {"invalid": 200}),
+    ],
+)
+def test_error_codes_that_may_not_be_counted_are_of_the_first(
+    denied: str, counts: dict[str, int], fake: FakeS3, storage: Storage
+) -> None:
+    summarize(storage, 1, 1, missing=200)
+    storage.put_bytes("invalid/x.jsonl", b"{}")
+
+    def deny(call: Any, act: Callable[[], Any]) -> Any:
+        if call.operation == denied:
+            raise client_error(denied, 403, "AccessDenied", "Access Denied")
+        return act()
+
+    errors = [row_error("missing")] * 100
+    reader = Storage(s3=fake.client(deny), bucket=BUCKET)
+    found = error_codes(reader, a_job(errors, 200, **counts))
+    assert (counted(found), found.is_complete) == ([("missing", 100)], False)
