@@ -105,7 +105,7 @@ class ListedBucket:
 
 
 def _key(number: int) -> str:
-    return f"input/team/2026-03-01/requests-{number:07d}.jsonl"
+    return f"input/team + ü/2026-03-01/requests-{number:07d}.jsonl"
 
 
 def _listing(root: str, *, is_truncated: bool, rows: str) -> bytes:

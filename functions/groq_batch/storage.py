@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from botocore.exceptions import (
@@ -76,7 +76,7 @@ class StoredObject:
 
     key: str
     size: int
-    modified_at: float = 0.0
+    modified_at: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

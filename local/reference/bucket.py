@@ -45,6 +45,8 @@ def work() -> str:
     rows = [
         [code(layout.job_key(_JOB)), _JOB_KEY],
         [code(layout.open_job_key(_JOB)), _OPEN_KEY],
+        [code(layout.SWEEP_KEY), _SWEEP_KEY],
+        [code(layout.RECONCILER_KEY), _RECONCILER_KEY],
     ]
     for name, member in inspect.getmembers_static(layout.WorkKeys):
         if name.startswith("_") or name in ("job", "prefix", "bulk"):
@@ -57,6 +59,10 @@ def work() -> str:
 
 _JOB_KEY = "The upload has been started; permanent, and never to be removed."
 _OPEN_KEY = "The job has no final report yet; the reconciler looks here."
+_SWEEP_KEY = (
+    "How far the sweep of `input/` has come; without it the next one asks for every record."
+)
+_RECONCILER_KEY = "Where the reconciler ran out of time; the next run goes on there."
 
 
 def _key(keys: layout.WorkKeys, name: str, member: object) -> str | None:

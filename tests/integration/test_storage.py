@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,12 +11,15 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
+from bench.listed_bucket import BUCKET, ListedBucket
 from groq_batch.joining import join
 from groq_batch.storage import (
     PART_BYTES,
     READ_BYTES,
     ConflictError,
     LineReader,
+    ListingPosition,
+    LostPositionError,
     MissingObjectError,
     Storage,
     StoredObject,
@@ -47,6 +51,41 @@ def test_conditional_writes(storage: Storage) -> None:
         storage.put_json("absent", {}, if_match=etag)
     assert storage.get_json("a") == ({"n": 2}, newer)
     assert storage.get_json("absent") is None
+
+
+def test_a_listing_of_versions_goes_on_where_another_has_ended() -> None:
+    storage = Storage(s3=ListedBucket(1_020, modified_at=0.0).client(), bucket=BUCKET)
+    first = next(iter(storage.version_pages("input/")))
+    assert len(first.versions) == 1_000
+    assert first.following is not None
+    assert first.following.key == first.versions[-1].key
+    (second,) = storage.version_pages("input/", first.following)
+    assert second.following is None
+    assert [*first.versions, *second.versions] == list(storage.versions("input/"))
+
+
+def test_a_listing_that_cannot_go_on_says_so(storage: Storage) -> None:
+    def refuse(**_: Any) -> Any:
+        return Refused(), {
+            "Error": {"Code": "InvalidArgument", "Message": "Invalid version id specified"},
+            "ResponseMetadata": {"HTTPStatusCode": 400},
+        }
+
+    class Refused:
+        status_code = 400
+
+    storage.s3.meta.events.register_first("before-call.s3.ListObjectVersions", refuse)
+    with pytest.raises(LostPositionError):
+        next(storage.version_pages("input/", ListingPosition("input/a", "gone")))
+    with pytest.raises(ClientError):
+        next(storage.version_pages("input/"))
+
+
+def test_objects_are_listed_with_their_dates(storage: Storage) -> None:
+    before = time.time()
+    storage.put_bytes("a", b"1")
+    (found,) = storage.objects("a")
+    assert before - 2 < found.modified_at < time.time() + 2
 
 
 def test_head_and_versions(storage: Storage) -> None:

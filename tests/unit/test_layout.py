@@ -22,6 +22,30 @@ def test_job_ids_are_execution_names(bucket: str, key: str, identity: str) -> No
     assert name == layout.job_id(bucket=bucket, key=key, identity=identity)
 
 
+@given(bucket=KEYS, key=KEYS, identity=KEYS)
+def test_job_ids_are_known_by_their_form(bucket: str, key: str, identity: str) -> None:
+    assert layout.is_job_id(layout.job_id(bucket=bucket, key=key, identity=identity))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "test",
+        "0123456789abcdef0123",
+        "-0123456789abcdef0123",
+        "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0",  # What the console makes up.
+        "nightly-2026-03-01",
+        "Nightly-0123456789abcdef0123",
+        "a_b-0123456789abcdef0123",
+        "a-0123456789abcdef0123-c1",
+        "a" * 44 + "-0123456789abcdef0123",
+    ],
+)
+def test_other_names_are_not_taken_for_job_ids(name: str) -> None:
+    assert not layout.is_job_id(name)
+
+
 @given(bucket=KEYS, key=KEYS, identity=KEYS, number=st.integers(1, 99))
 def test_job_of_a_collecting_execution(bucket: str, key: str, identity: str, number: int) -> None:
     job = layout.job_id(bucket=bucket, key=key, identity=identity)
