@@ -27,6 +27,7 @@ from groq_batch.storage import Storage
 from tests.fakes.calls import Call, Wire, plain_wire
 from tests.fakes.s3 import SMALLEST_PART_BYTES, FakeS3, client_error
 from tests.integration.test_prepare_input import SETTINGS, Calls, Death, bad, request
+from tests.workflow.invocations import do_pools_inline
 
 JOB = "a-0123456789"
 KEYS = layout.WorkKeys(JOB)
@@ -404,6 +405,13 @@ def test_tasks_that_are_done_twice_change_nothing() -> None:
     assert_nothing_is_left_over(bucket)
 
 
+@pytest.fixture
+def _no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the calls of a step the same every time, and in the same order."""
+    do_pools_inline(monkeypatch)
+
+
+@pytest.mark.usefixtures("_no_threads")
 @pytest.mark.parametrize("base", [ALONE, strict(ALONE)], ids=["skip", "reject"])
 @pytest.mark.parametrize("acts", [False, True], ids=["before it", "after it"])
 def test_a_death_at_any_call_is_made_good(acts: bool, base: Settings) -> None:
@@ -434,6 +442,7 @@ def test_a_death_at_any_call_is_made_good(acts: bool, base: Settings) -> None:
     assert points > 100
 
 
+@pytest.mark.usefixtures("_no_threads")
 def test_two_of_each_step_at_the_same_time() -> None:
     """The second one runs from beginning to end within any call of the first."""
     expected = one_pass(FILE, ALONE)
