@@ -17,7 +17,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
@@ -116,6 +116,26 @@ class FakeS3:
     def client(self, wire: Wire = plain_wire) -> FakeS3Client:
         """Return a client whose calls go through ``wire``."""
         return FakeS3Client(self, wire)
+
+    def copy(self) -> FakeS3:
+        """Return another bucket that holds the same, open uploads included."""
+        other = FakeS3(
+            self.bucket,
+            versioned=self._versioned,
+            clock=self._clock,
+            page_size=self.page_size,
+            smallest_part_bytes=self.smallest_part_bytes,
+        )
+        with self._lock:
+            # A version that is kept does not change any more.
+            other._keys = {key: list(versions) for key, versions in self._keys.items()}
+            other._uploads = {
+                name: replace(upload, parts=dict(upload.parts))
+                for name, upload in self._uploads.items()
+            }
+            other._completed = dict(self._completed)
+            other._counter = self._counter
+        return other
 
     # -- looking in, for tests -------------------------------------------------------------------
 

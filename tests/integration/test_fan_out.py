@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import gzip
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -25,6 +27,7 @@ from groq_batch.storage import Storage
 from tests.fakes.calls import Call, Wire, plain_wire
 from tests.fakes.s3 import SMALLEST_PART_BYTES, FakeS3, client_error
 from tests.integration.test_prepare_input import SETTINGS, Calls, Death, bad, request
+from tests.workflow.invocations import do_pools_inline
 
 JOB = "a-0123456789"
 KEYS = layout.WorkKeys(JOB)
@@ -41,6 +44,9 @@ def strict(base: Settings) -> Settings:
 
 def by_many(base: Settings, range_bytes: int) -> Settings:
     return dataclasses.replace(base, max_bytes_per_range=range_bytes)
+
+
+Step = Callable[[Wire], Preparation | None]
 
 
 class Bucket:
@@ -73,19 +79,18 @@ class Bucket:
     def work(self, task_key: str, wire: Wire = plain_wire) -> None:
         prepare_range(storage=self.storage(wire), job_id=JOB, task_key=task_key)
 
-    def steps(self, settings: Settings) -> Iterator[Callable[[Wire], Preparation | None]]:
+    def copy(self) -> Bucket:
+        """Return another bucket that is like this one."""
+        other = copy.copy(self)
+        other.s3 = self.s3.copy()
+        return other
+
+    def steps(self, settings: Settings) -> Iterator[Step]:
         """Yield the steps that the state machine would take, until the input is prepared."""
-        answers: list[Preparation] = []
-
-        def begin(wire: Wire = plain_wire) -> Preparation:
-            answers.append(self.begin(settings, wire))
-            return answers[-1]
-
-        while not answers or answers[-1].tasks_prefix:
-            yield begin
-            if answers[-1].tasks_prefix:
-                for key in self.s3.keys(answers[-1].tasks_prefix):
-                    yield lambda wire, key=key: self.work(key, wire)
+        course = Course(self, settings)
+        while not course.is_over:
+            yield course.step
+            course.go_on()
 
     def prepare(self, settings: Settings) -> Preparation:
         answer = None
@@ -156,6 +161,56 @@ class Bucket:
             raw = raw[size + 1 :]
         assert raw == b""
         return [*lines, *good]
+
+
+@dataclasses.dataclass
+class Course:
+    """The way that the state machine takes, as far as it has come.
+
+    Attributes:
+        bucket: The bucket whose upload is prepared.
+        settings: The settings of all invocations.
+        tasks: The tasks of the phase that are still to do.
+        answer: The last answer of the step that plans the next phase.
+    """
+
+    bucket: Bucket
+    settings: Settings
+    tasks: list[str] = dataclasses.field(default_factory=list)
+    answer: Preparation | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return self.answer is not None and not self.answer.tasks_prefix
+
+    @property
+    def step(self) -> Step:
+        """The next step, which may be taken more than once."""
+        if self.tasks:
+            task = self.tasks[0]
+            return lambda wire: self.bucket.work(task, wire)
+        return self._begin
+
+    def _begin(self, wire: Wire) -> Preparation:
+        self.answer = self.bucket.begin(self.settings, wire)
+        return self.answer
+
+    def go_on(self) -> None:
+        """Leave the step behind."""
+        if self.tasks:
+            del self.tasks[0]
+        elif self.answer is not None and self.answer.tasks_prefix:
+            self.tasks = self.bucket.s3.keys(self.answer.tasks_prefix)
+
+    def finish(self) -> None:
+        """Take the step and all that follow."""
+        while not self.is_over:
+            self.step(plain_wire)
+            self.go_on()
+
+    def copy(self) -> Course:
+        """Return another course that has come as far, for a life of its own from here."""
+        return dataclasses.replace(self, bucket=self.bucket.copy(), tasks=list(self.tasks))
 
 
 def one_pass(data: bytes, settings: Settings, **metadata: str) -> dict[str, Any]:
@@ -350,84 +405,74 @@ def test_tasks_that_are_done_twice_change_nothing() -> None:
     assert_nothing_is_left_over(bucket)
 
 
+@pytest.fixture
+def _no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the calls of a step the same every time, and in the same order."""
+    do_pools_inline(monkeypatch)
+
+
+@pytest.mark.usefixtures("_no_threads")
 @pytest.mark.parametrize("base", [ALONE, strict(ALONE)], ids=["skip", "reject"])
 @pytest.mark.parametrize("acts", [False, True], ids=["before it", "after it"])
 def test_a_death_at_any_call_is_made_good(acts: bool, base: Settings) -> None:
     """At every call of every step, each in a life of its own; then the step is taken again."""
+
+    def dies(calls: Calls, act: Callable[[], Any]) -> None:
+        if acts:
+            with contextlib.suppress(ClientError):
+                act()
+        calls.die()
+
     expected = one_pass(FILE, base)
     points = 0
-    step_number = 0
-    while True:
-        at = 1
-        while True:
-            bucket = Bucket(FILE)
-            steps = bucket.steps(by_many(base, 650))
-            reached = False
-            died = False
-            for number, step in enumerate(steps):
-                if number == step_number:
-                    reached = True
-
-                    def dies(calls: Calls, act: Callable[[], Any]) -> None:
-                        if acts:
-                            with contextlib.suppress(ClientError):
-                                act()
-                        calls.die()
-
-                    try:
-                        step(Calls(at, dies))
-                    except Death:
-                        died = True
-                        step(plain_wire)
-                else:
-                    step(plain_wire)
-            if not died:
-                break
+    course = Course(Bucket(FILE), by_many(base, 650))
+    while not course.is_over:
+        for at in itertools.count(1):
+            life = course.copy()
+            try:
+                life.step(Calls(at, dies))
+            except Death:
+                life.finish()
+            else:
+                break  # The step has no more calls.
             points += 1
-            assert bucket.found() == expected
-            at += 1
-        if not reached:
-            break
-        step_number += 1
-    print(f"{points} points of death in {step_number} steps")
+            assert life.bucket.found() == expected
+        course.step(plain_wire)
+        course.go_on()
     assert points > 100
 
 
+@pytest.mark.usefixtures("_no_threads")
 def test_two_of_each_step_at_the_same_time() -> None:
     """The second one runs from beginning to end within any call of the first."""
     expected = one_pass(FILE, ALONE)
-    steps_of_a_run = len(list(run_all(Bucket(FILE))))
     points = 0
-    for step_number in range(steps_of_a_run):
-        at = 1
-        while True:
-            bucket = Bucket(FILE)
-            happened = False
-            for number, step in enumerate(bucket.steps(RANGES)):
-                if number != step_number:
-                    step(plain_wire)
-                    continue
+    course = Course(Bucket(FILE), RANGES)
+    while not course.is_over:
+        for at in itertools.count(1):
+            life = course.copy()
+            twins: list[Any] = []
 
-                def twin(_: Calls, act: Callable[[], Any], step: Callable[..., Any] = step) -> Any:
-                    nonlocal happened
-                    happened = True
-                    step(plain_wire)
-                    return act()
+            def twin(
+                _: Calls,
+                act: Callable[[], Any],
+                step: Step = life.step,
+                twins: list[Any] = twins,
+            ) -> Any:
+                twins.append(step(plain_wire))
+                return act()
 
-                step(Calls(at, twin))
-            if not happened:
-                break
+            life.step(Calls(at, twin))
+            if not twins:
+                break  # The step has no more calls.
+            life.go_on()
+            life.finish()
             points += 1
-            assert bucket.found() == expected
-            assert_nothing_is_left_over(bucket)
-            at += 1
+            assert life.bucket.found() == expected
+            assert_nothing_is_left_over(life.bucket)
+        course.step(plain_wire)
+        course.go_on()
     assert points > 100
-
-
-def run_all(bucket: Bucket) -> Iterator[None]:
-    for step in bucket.steps(RANGES):
-        step(plain_wire)
-        yield
 
 
 class TestTrouble:

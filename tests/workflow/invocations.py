@@ -382,9 +382,7 @@ def handlers_in_place(*, inline: bool = True) -> Iterator[None]:
         )
         patch.setattr(submissions, "threading", threads)
         if inline:
-            for name, module in sorted(sys.modules.items()):
-                if name.startswith("groq_batch.") and hasattr(module, "ThreadPoolExecutor"):
-                    patch.setattr(module, "ThreadPoolExecutor", InlineExecutor)
+            do_pools_inline(patch)
         logging.disable(logging.CRITICAL)
         try:
             yield
@@ -417,6 +415,13 @@ def _with_time(value: Callable[..., Any], parameters: Mapping[str, Any]) -> Call
         return value(**arguments)
 
     return call
+
+
+def do_pools_inline(patch: pytest.MonkeyPatch) -> None:
+    """Let the thread pools of the functions do their work at once and in order."""
+    for name, module in sorted(sys.modules.items()):
+        if name.startswith("groq_batch.") and hasattr(module, "ThreadPoolExecutor"):
+            patch.setattr(module, "ThreadPoolExecutor", InlineExecutor)
 
 
 class InlineExecutor(Executor):
