@@ -351,6 +351,10 @@ def test_retry_after_reaches_the_caller(simulator: GroqSimulator, client: GroqCl
     error = failure(lambda: create(client))
     assert isinstance(error, RateLimitedError)
     assert error.retry_after_seconds == 7.0
+    simulator.control.add_fault("create", status=503, headers={"Retry-After": "8"})
+    error = failure(lambda: create(client))
+    assert isinstance(error, UnknownOutcomeError)
+    assert error.retry_after_seconds == 8.0
 
 
 def test_a_network_front_gets_a_second_chance(simulator: GroqSimulator, client: GroqClient) -> None:
@@ -516,6 +520,27 @@ def test_what_acts_has_a_connection_of_its_own() -> None:
         assert client.retrieve_batch("batch_1").id == "batch_1"
     methods = [head.split()[0] for head in server.heads]
     assert methods == [b"GET", b"POST", b"POST", b"GET", b"GET"]
+
+
+def test_models_are_asked_for_once_on_a_new_connection() -> None:
+    """Nothing is tried again, so that a kept connection that is dead would cost the list."""
+    listed = {"object": "list", "data": [{"id": "m"}]}
+
+    def keep(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(http(200, batch_json(), Connection="keep-alive"))
+        peer.read_request()
+        peer.reset()
+
+    with RawServer(keep, http(200, listed), http(500), http(200, b"{")) as server:
+        client = make_client(server.url)
+        client.retrieve_batch("batch_1")
+        assert client.list_models() == listed
+        assert type(failure(client.list_models)) is UnknownOutcomeError
+        assert type(failure(client.list_models)) is UnknownOutcomeError
+        assert server.connections == 4
+    paths = [head.split()[1] for head in server.heads]
+    assert [path.rsplit(b"/", 1)[-1] for path in paths] == [b"batch_1", *[b"models"] * 3]
 
 
 def test_many_threads_share_a_client(simulator: GroqSimulator, client: GroqClient) -> None:

@@ -542,8 +542,53 @@ def test_the_default_python_agent_is_refused(api: Api) -> None:
     assert (answer.status, answer.data) == (403, b"error code: 1010")
 
 
+def test_models_are_listed(simulator: GroqSimulator, api: Api) -> None:
+    answer = api.call("GET", "/models")
+    assert answer.json["object"] == "list"
+    models = {entry["id"]: entry for entry in answer.json["data"]}
+    small, audio = models["openai/gpt-oss-20b"], models["whisper-large-v3"]
+    assert (small["active"], small["input_modalities"]) == (True, ["text"])
+    assert (small["pricing"]["prompt"], small["pricing"]["completion"]) == (
+        "0.000000075",
+        "0.0000003",
+    )
+    assert (audio["output_modalities"], audio["pricing"]) == (["transcription"], None)
+    # Every plan may list them.
+    simulator.control.set_keys({"gsk_free": "free"})
+    assert Api(simulator.url, "gsk_free").call("GET", "/models").json == answer.json
+    assert api.call("GET", "/models").code == "invalid_api_key"
+
+
+def test_an_account_may_have_other_models(simulator: GroqSimulator, api: Api) -> None:
+    pricing = {"prompt": "0.000001", "completion": "0.000002"}
+    simulator.control.configure(
+        models={
+            "acme/new": {"pricing": pricing},
+            "openai/gpt-oss-120b": None,
+            "whisper-large-v3": {"active": False},
+        }
+    )
+    listed = api.call("GET", "/models").json["data"]
+    models = {entry["id"]: entry for entry in listed}
+    assert models["acme/new"]["pricing"] == pricing
+    assert models["acme/new"]["output_modalities"] == ["text"]
+    assert "openai/gpt-oss-120b" not in models
+    assert models["whisper-large-v3"]["active"] is False
+    simulator.control.reset()
+    assert "acme/new" not in str(api.call("GET", "/models").json)
+
+
+def test_the_list_of_models_takes_faults(simulator: GroqSimulator, api: Api) -> None:
+    simulator.control.add_fault("models", status=429, headers={"Retry-After": "2"}, times=1)
+    answer = api.call("GET", "/models")
+    assert (answer.status, answer.headers["Retry-After"]) == (429, "2")
+    assert api.call("GET", "/models").status == 200
+    assert simulator.control.stats()["calls"]["models"] == 2
+
+
 def test_unknown_addresses_are_not_found(simulator: GroqSimulator, api: Api) -> None:
-    assert api.call("GET", "/models").status == 404
+    assert api.call("GET", "/embeddings").status == 404
+    assert api.call("POST", "/models").status == 404
     assert api.call("DELETE", "/batches").status == 404
     api.prefix = "/v1"
     assert api.call("GET", "/files").status == 200

@@ -21,8 +21,10 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from groq_batch import __version__, layout
 from groq_batch.cancel import CollectPlan
 from groq_batch.jobs import JobRequest, timestamp
+from groq_batch.models import ModelListing
 from groq_batch.observability import logger
 from groq_batch.prepare import Preparation
+from groq_batch.read_models import ReadOutcome
 from groq_batch.status import Decision
 from local.groq_simulator import GroqSimulator
 from tests.infrastructure.stack import machine
@@ -232,6 +234,22 @@ def manual_recurring(pipeline: Pipeline) -> None:
 # -- the steps of a job --------------------------------------------------------------------------
 
 
+def read_models(pipeline: Pipeline) -> None:
+    pipeline.begin()
+    answer = pipeline.invoke("check_status", stored("read_models"))
+    assert set(answer) == {field.name for field in dataclasses.fields(ReadOutcome)}
+    assert (answer["outcome"], answer["asked"]) == ("done", 1)
+    listing = ModelListing.from_json(pipeline.account.json(layout.WorkKeys(JOB).models))
+    assert "openai/gpt-oss-20b" in (listing.models or {})
+    assert pipeline.account.json("reports/team/requests.jsonl.json")["status"] == "running"
+    # The first list stands.
+    pipeline.invoke("check_status", stored("read_models"))
+    assert pipeline.simulator.control.stats()["calls"] == {"models": 1}
+    assert pipeline.prepare()["accepted"] is True
+    report = pipeline.account.json("reports/team/requests.jsonl.json")
+    assert report["prices"] == {"source": "groq", "date": listing.day}
+
+
 def prepare_input(pipeline: Pipeline) -> None:
     pipeline.begin()
     answer = pipeline.prepare()
@@ -411,6 +429,7 @@ SCENARIOS: dict[str, Callable[[Pipeline], None]] = {
         manual_recurring,
         prepare_input,
         prepare_input_task,
+        read_models,
         reconcile,
         s3_object_created,
         s3_object_created_odd_key,

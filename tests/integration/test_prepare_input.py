@@ -19,6 +19,7 @@ from groq_batch.config import Settings
 from groq_batch.jobs import JobRecord, JobRequest, Stop
 from groq_batch.options import JobOptions
 from groq_batch.prepare import Preparation, prepare_input
+from groq_batch.prices import Prices, table_prices
 from groq_batch.storage import PART_BYTES, Storage
 from tests.fakes.calls import Call, Wire, plain_wire
 from tests.fakes.s3 import FakeS3, client_error
@@ -192,6 +193,7 @@ class TestAccepted:
             "batches": [],
             "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
             "cost_usd": {"actual": None},
+            "prices": table_prices().about(),
             "errors": [],
             "errors_total": 0,
             "outputs": {"results": None, "failed": None, "invalid": None},
@@ -212,8 +214,10 @@ class TestAccepted:
             "skip_invalid_lines": False,
             "max_attempts": 3,
             "max_job_cost_usd": 0.0,
+            "check_models": True,
         }
         assert job.record["accepted"] is True
+        assert Prices.from_json(job.record["prices"]) == table_prices()
 
     @pytest.mark.parametrize(
         "key",
@@ -238,7 +242,7 @@ class TestAccepted:
         assert job.report["input"]["bytes"] == len(members)
 
     def test_a_model_without_a_price(self, upload: Upload) -> None:
-        job = upload(request("a", model="whisper-large-v3"))
+        job = upload(request("a", model="acme/new"))
         assert job.prepare()["accepted"] is True
         assert job.report["cost_usd"]["estimated"] is None
 
@@ -535,6 +539,7 @@ class TestOptions:
             on_invalid_line="skip",
             max_attempts="2",
             max_job_cost_usd="1.50",
+            check_models="false",
         )
         assert job.prepare()["accepted"] is True
         assert job.record["options"] == {
@@ -542,6 +547,7 @@ class TestOptions:
             "skip_invalid_lines": True,
             "max_attempts": 2,
             "max_job_cost_usd": 1.5,
+            "check_models": False,
         }
 
     def test_that_cannot_be_used(self, upload: Upload) -> None:
@@ -601,7 +607,14 @@ class TestCost:
         (error,) = job.report["errors"]
         assert error["code"] == "too_expensive"
         assert "the price of acme/new is not known" in error["message"]
-        assert "max-job-cost-usd=0" in error["message"]
+        assert "leave out max-job-cost-usd" in error["message"]
+
+    def test_audio_is_not_known_beforehand(self, upload: Upload) -> None:
+        body = {"model": "whisper-large-v3", "url": "https://example.com/a.mp3"}
+        line = json.loads(request("x")) | {"url": "/v1/audio/transcriptions", "body": body}
+        job = upload(json.dumps(line).encode(), max_job_cost_usd="1000")
+        assert job.prepare()["accepted"] is False
+        assert "billed by the length of the audio" in job.report["errors"][0]["message"]
 
     def test_of_many_models_without_a_price_some_are_named(self, upload: Upload) -> None:
         lines = [request(f"{number}", model=f"acme/{number}") for number in range(9)]
@@ -610,14 +623,34 @@ class TestCost:
         message = job.report["errors"][0]["message"]
         assert "acme/0, acme/1, acme/2, acme/3, acme/4 and 4 more" in message
 
-    def test_the_upload_lifts_the_stacks_cap(
+    @pytest.mark.parametrize("given", [None, "0", "1000", "0.000000001"])
+    def test_no_upload_lifts_the_stacks_cap(
+        self, monkeypatch: pytest.MonkeyPatch, made: Account, upload: Upload, given: str | None
+    ) -> None:
+        monkeypatch.setenv("MAX_JOB_COST_USD", "0.000000002")
+        bootstrap.reset()
+        options = {} if given is None else {"max_job_cost_usd": given}
+        job = upload(*GOOD, **options)
+        assert job.prepare()["accepted"] is False
+        (error,) = job.report["errors"]
+        in_force, advice = (
+            ("1e-09", "Raise max-job-cost-usd")
+            if given == "0.000000001"
+            else (
+                "2e-09",
+                "Split the file, or deploy the stack with a larger MaxJobCostUsd.",
+            )
+        )
+        assert f"is above the cap of {in_force} USD. {advice}" in error["message"]
+
+    def test_an_upload_lowers_the_stacks_cap(
         self, monkeypatch: pytest.MonkeyPatch, made: Account, upload: Upload
     ) -> None:
-        monkeypatch.setenv("MAX_JOB_COST_USD", "0.000000001")
+        monkeypatch.setenv("MAX_JOB_COST_USD", "1000")
         bootstrap.reset()
-        assert upload(*GOOD, key="input/capped.jsonl").prepare()["accepted"] is False
-        lifted = upload(*GOOD, key="input/free.jsonl", max_job_cost_usd="0")
-        assert lifted.prepare()["accepted"] is True
+        assert upload(*GOOD, key="input/a.jsonl").prepare()["accepted"] is True
+        lower = upload(*GOOD, key="input/b.jsonl", max_job_cost_usd="0.000000001")
+        assert lower.prepare()["accepted"] is False
 
 
 class TestAgain:
