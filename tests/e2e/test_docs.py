@@ -17,7 +17,7 @@ from tests.documents import PROJECT
 from tests.e2e.pipeline import Pipeline
 
 TUTORIAL = PROJECT / "docs" / "tutorial.md"
-FAILURES = PROJECT / "docs" / "how-to" / "see-a-failure.md"
+FAILURES = PROJECT / "docs" / "how-to" / "see-a-failure-locally.md"
 
 # The suite's own stack is running: it stands for that of `groq-batch local up`.
 PROGRAM = f"""#!/bin/sh
@@ -43,6 +43,7 @@ def test_the_tutorial_up_to_the_deployment(pipeline: Pipeline, tmp_path: Path) -
         "AWS_SECRET_ACCESS_KEY": ROOT_SECRET_KEY,
         "AWS_ENDPOINT_URL": pipeline.stack.endpoint_url,
         "GROQ_BATCH_STACK": pipeline.stack_name,
+        "CLONE": str(PROJECT),
         "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}",
     }
     page = list(documents.blocks(TUTORIAL))
