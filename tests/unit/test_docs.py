@@ -272,3 +272,16 @@ def _parse_yaml(text: str) -> None:
 
     Loader.add_multi_constructor("!", lambda loader, suffix, node: suffix)
     yaml.load(text, Loader)
+
+
+def test_the_tutorial_leaves_the_clone_as_it_is() -> None:
+    """What it writes goes into a folder of the reader's own; it is in the clone for a moment."""
+    tutorial = PROJECT / "docs" / "tutorial.md"
+    shells = [one for one in documents.blocks(tutorial) if one.language in documents.SHELLS]
+    own = next(place for place, one in enumerate(shells) if "\ncd ~/evaluation\n" in one.text)
+    assert all(one.use == "elsewhere" for one in shells[: own + 1])
+    for block in shells[own + 1 :]:
+        there = block.text.count('cd "$CLONE"')
+        back = block.text.count('(cd "$CLONE"') + block.text.count("cd ~/evaluation")
+        assert there == back, block.place
+        assert "/dev/stdout" not in block.text, "what AWS answers mixes with what a tool says"
