@@ -119,8 +119,8 @@ def latest_summaries(summaries: Iterable[ShardSummary]) -> list[ShardSummary]:
 def event_detail(report: dict[str, Any]) -> dict[str, Any]:
     """Return what the event of a job's end carries: the report without its two lists."""
     detail = {name: value for name, value in report.items() if name not in ("batches", "errors")}
-    # Reports that were begun by an earlier version lack it.
-    detail["input"] = {"shown": shown_key(detail["input"]["key"]), **detail["input"]}
+    if "shown" not in report["input"]:  # The report of an earlier version.
+        detail["input"] = {**report["input"], "shown": shown_key(report["input"]["key"])}
     return detail
 
 
