@@ -29,7 +29,7 @@ from groq_batch_cli.local_choice import (
 from groq_batch_cli.local_state import FAILED, READY, LocalFolder, LocalState
 from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.text import age, duration, listed
-from groq_batch_cli.verbs import local_fault
+from groq_batch_cli.verbs import _local_fault
 
 _BATCH_SECONDS = 5.0
 _UP_SECONDS = 400.0
@@ -52,7 +52,7 @@ def command() -> None:
     """
 
 
-command.add_command(local_fault.command)
+command.add_command(_local_fault.command)
 
 
 @command.command()
