@@ -227,8 +227,15 @@ class GroqClient:
     def delete_file(self, file_id: str) -> None:
         """Delete a file; one that is gone already is fine."""
         call = self._call("DELETE", f"/files/{_segment(file_id)}")
+
+        def delete() -> None:
+            answer = self._exchange(call)
+            # It may be empty. A page of something between is no answer of the API.
+            if answer.body.strip():
+                _read(call, answer, lambda data: data)
+
         try:
-            self._repeated(lambda: self._exchange(call), until=call.until, repeatable=True)
+            self._repeated(delete, until=call.until, repeatable=True)
         except NotFoundError:
             return
 
@@ -533,14 +540,7 @@ class GroqClient:
         )
 
     def _answer_once(self, call: _Call, read: Callable[[Any], _Result]) -> _Result:
-        answer = self._exchange(call)
-        try:
-            return read(json.loads(answer.body))
-        except (ValueError, RecursionError):
-            problem = "is not JSON"
-        except ShapeError as error:
-            problem = str(error)
-        raise UnknownOutcomeError(f"The answer to {call} {problem}.", status=answer.status)
+        return _read(call, self._exchange(call), read)
 
     def _repeated(
         self, attempt: Callable[[], _Result], *, until: float, repeatable: bool
@@ -613,6 +613,16 @@ class GroqClient:
         # An API may quote what it refuses.
         shown = answer.body.replace(key.encode(), b"(the API key)")
         raise error_from_answer(answer.status, answer.headers, shown)
+
+
+def _read(call: _Call, answer: HttpAnswer, read: Callable[[Any], _Result]) -> _Result:
+    try:
+        return read(json.loads(answer.body))
+    except (ValueError, RecursionError):
+        problem = "is not JSON"
+    except ShapeError as error:
+        problem = str(error)
+    raise UnknownOutcomeError(f"The answer to {call} {problem}.", status=answer.status)
 
 
 def _begins_with_a_row(call: _Call, answer: HttpAnswer, target: BinaryIO) -> bool:

@@ -920,6 +920,13 @@ def test_the_answer_to_a_deletion_may_be_empty() -> None:
     assert server.connections == 3
 
 
+def test_a_page_of_something_between_is_no_answer_to_a_deletion() -> None:
+    with RawServer(*[http(200, b"<html>welcome</html>")] * 3) as server:
+        error = failure(lambda: make_client(server.url).delete_file("file_1"))
+    assert type(error) is UnknownOutcomeError
+    assert server.connections == 3
+
+
 # Lists
 
 
