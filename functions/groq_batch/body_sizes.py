@@ -19,7 +19,7 @@ _decode_text = msgspec.json.Decoder(str).decode
 
 _BASE64 = b";base64,"
 _BEGIN = b'"data:'
-_BEHIND_A_VALUE = b"},]"
+_BEHIND_A_VALUE = (b"}", b",", b"]")
 _LONG_TEXT_BYTES = 256
 _BACKSLASH = 0x5C
 _MORE_THAN_ONE_BYTE_OFF = re.compile(rb"\\[u\\]")
@@ -59,7 +59,7 @@ def without_long_texts(lines: list[bytes]) -> Shortened:
     """Take long texts with escapes out of lines, as far as each is the only one of its line.
 
     Such a text is a prompt. It is decoded on its own, which tells its size, and what is left of the
-    line, with an empty text in its place, is valid JSON if and only if the line is: decoding both
+    line, with an empty text in its place, is valid JSON if and only if the line is. Decoding both
     takes less time than decoding the line and then finding its escapes.
 
     Args:
@@ -75,7 +75,8 @@ def without_long_texts(lines: list[bytes]) -> Shortened:
     behind_lasts = map(int.__add__, map(bytes.rfind, lines, repeat(b"\\")), repeat(2))
     ends = map(bytes.find, lines, repeat(b'"'), behind_lasts)
     for place, (line, begin, end) in enumerate(zip(lines, begins, ends, strict=True)):
-        if end - begin < _LONG_TEXT_BYTES or line[end + 1] not in _BEHIND_A_VALUE:
+        behind = line[end + 1 : end + 2]
+        if end - begin < _LONG_TEXT_BYTES or behind not in _BEHIND_A_VALUE:
             continue
         try:
             text = _decode_text(memoryview(line)[begin : end + 1])
@@ -125,17 +126,6 @@ def _end_of_text(data: bytes, at: int) -> int:
 
 def _unescaped_bytes(body: bytes) -> int:
     """Return the size of a body whose escapes count as the UTF-8 bytes of their characters."""
-    begin, end = body.rfind(b'"', 0, body.find(b"\\")), body.find(b'"', body.rfind(b"\\") + 2) + 1
-    try:
-        # Nearly always only one text has escapes; more than one cannot be decoded so.
-        text = _decode_text(memoryview(body)[begin:end])
-    except msgspec.DecodeError:
-        return _unescaped_bytes_of_texts(body)
-    return len(body) - (end - begin) + len(b'""') + _utf8_bytes(text)
-
-
-def _unescaped_bytes_of_texts(body: bytes) -> int:
-    """Return the same of a body that has escapes in more than one text."""
     backslashes = body.count(b"\\")
     if _MORE_THAN_ONE_BYTE_OFF.search(body) is None:
         # Line feeds and quotation marks: a byte for two.

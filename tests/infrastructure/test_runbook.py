@@ -49,7 +49,11 @@ LINE_CODES = {
     "invalid_url",
     "invalid_body",
     "missing_model",
+    "invalid_messages",
+    "missing_audio",
     "unsupported_parameter",
+    "unknown_model",
+    "unsuitable_model",
 }
 ROW_CODES = {"not_sent", "missing", "batch_failed", "cancelled"}
 WAITING_CODES = {"groq_unavailable", "batch_not_found", "batch_failed"}

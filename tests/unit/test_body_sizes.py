@@ -120,6 +120,7 @@ class TestLongTexts:
             pytest.param(rf'{{"a": "{LONG}\ud83d"}}', id="half a pair"),
             pytest.param(rf'{{"a": "{LONG}', id="without end"),
             pytest.param("\\" * 600, id="no JSON at all"),
+            pytest.param(f'["{LONG}"', id="cut behind the text"),
         ],
     )
     def test_other_lines_stay(self, line: str) -> None:

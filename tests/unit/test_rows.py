@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from groq_batch.errors import MAX_MESSAGE_LENGTH
-from groq_batch.rows import Row, RowOutcome, Usage, classify_row, pipeline_row
+from groq_batch.rows import Row, RowOutcome, Usage, classify_row, model_of, pipeline_row
 
 SUCCESS, RETRYABLE, FINAL = RowOutcome.SUCCESS, RowOutcome.RETRYABLE, RowOutcome.FINAL
 
@@ -164,6 +164,27 @@ def test_seconds(value: Any, expected: float | None) -> None:
     assert row.outcome is SUCCESS
     assert row.seconds == expected
     assert row.usage == Usage(80, 20, 100)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(12.5, 12.5), (0, 0.0), (3, 3.0), (-1, None), (True, None), ("7", None), (None, None)],
+)
+def test_length_of_audio(value: Any, expected: float | None) -> None:
+    row = classify(make_row(body={"text": "Hello", "duration": value}))
+    assert (row.outcome, row.usage, row.model) == (SUCCESS, None, None)
+    assert row.audio_seconds == expected
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"custom_id": "a", "body": {"model": "m", "url": "x"}, "url": "u", "method": "POST"}',
+        b'{"body": {"messages": [{"model": "no"}], "model": "m"}, "model": "no"}\n',
+    ],
+)
+def test_the_model_that_a_request_asks(line: bytes) -> None:
+    assert model_of(line) == "m"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from groq_batch import layout
 from groq_batch.models import ModelListing, read_models
 from groq_batch.prices import table_prices
 from groq_batch.storage import Storage
+from local.groq_simulator import answers
 from tests.fakes.step_functions import MACHINE_ARN
 from tests.workflow.invocations import Hold, Invocation, LoseAnswer, Refuse, Trouble
 from tests.workflow.jobs import Line, Upload, check_end, good_line, good_lines, put, report_of
@@ -362,6 +363,72 @@ def test_a_listed_price_counts_for_the_cap() -> None:
             world.settle()
             (report,) = check_end(world, upload)
         assert report["status"] == status
+
+
+# -- audio -----------------------------------------------------------------------------------------
+
+
+def transcription(custom_id: str, model: str, form: str) -> Line:
+    """Return a request for audio."""
+    request = json.loads(good_line(custom_id).data)
+    request["url"] = "/v1/audio/transcriptions"
+    address = f"https://example.com/{custom_id}.mp3"
+    request["body"] = {"model": model, "url": address, "response_format": form}
+    return Line(json.dumps(request).encode(), custom_id)
+
+
+@pytest.fixture
+def transcripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the simulator answer audio as the API does: without model and tokens."""
+    chat = answers.success_row
+
+    def row(custom_id: str, body: dict[str, Any], text: str, **named: Any) -> dict[str, Any]:
+        made = chat(custom_id, body, text, **named)
+        if "url" in body:
+            length = {"duration": 12.5} if body["response_format"] == "verbose_json" else {}
+            made["response"]["body"] = {"text": text, **length}
+        return made
+
+    monkeypatch.setattr(answers, "success_row", row)
+
+
+@pytest.mark.usefixtures("transcripts")
+class TestAudio:
+    def cost_of(self, *lines: Line) -> dict[str, Any]:
+        with World({"MAX_REQUESTS_PER_BATCH": "2"}) as world:
+            put(world, "input/a.jsonl", lines)
+            world.settle()
+            report = report_of(world, "a.jsonl")
+        assert report["status"] == "succeeded"
+        cost: dict[str, Any] = report["cost_usd"]
+        assert cost["estimated"] is None
+        return cost
+
+    def test_it_is_billed_by_its_length_at_the_price_of_the_model_asked(self) -> None:
+        cost = self.cost_of(
+            transcription("a", "whisper-large-v3", "verbose_json"),
+            transcription("b", "whisper-large-v3-turbo", "verbose_json"),
+            transcription("c", "whisper-large-v3", "verbose_json"),
+        )
+        assert cost["actual"] == pytest.approx(12.5 / 3600 * (2 * 0.0555 + 0.02))
+
+    def test_with_chats_beside_it(self) -> None:
+        chat = self.cost_of_chat()
+        cost = self.cost_of(good_line("a"), transcription("b", "whisper-large-v3", "verbose_json"))
+        assert cost["actual"] == pytest.approx(chat + 12.5 / 3600 * 0.0555)
+
+    def cost_of_chat(self) -> float:
+        with World() as world:
+            put(world, "input/a.jsonl", [good_line("a")])
+            world.settle()
+            return float(report_of(world, "a.jsonl")["cost_usd"]["actual"])
+
+    def test_an_answer_without_a_length_leaves_the_cost_unknown(self) -> None:
+        cost = self.cost_of(
+            transcription("a", "whisper-large-v3", "verbose_json"),
+            transcription("b", "whisper-large-v3", "json"),
+        )
+        assert cost["actual"] is None
 
 
 # -- executions of the version before --------------------------------------------------------------
