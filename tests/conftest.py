@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
@@ -12,6 +13,15 @@ from tests.signals import signals_reach_children
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# No machine is too slow, and none is too busy. In CI Hypothesis draws the same every time.
+hypothesis.settings.register_profile(
+    "patient",
+    parent=hypothesis.settings(),
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("patient")
 
 FAKE_ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "test",

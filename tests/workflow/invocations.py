@@ -27,6 +27,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from groq_batch import bootstrap, submissions
 from groq_batch.config import Settings
@@ -165,6 +166,7 @@ class Invocation:
         number: Its number among all invocations of the world.
         troubles: What happens to it.
         trace: Its calls by label: the call, and how often it was made before.
+        seen: What its calls of AWS were told, by label; those of Groq are never alike.
         answer: What it returned.
         failure: How it failed as Step Functions sees it.
         exception: The exception that the handler raised.
@@ -178,6 +180,7 @@ class Invocation:
     number: int
     troubles: Sequence[Trouble] = ()
     trace: list[str] = field(default_factory=list)
+    seen: dict[str, Any] = field(default_factory=dict)
     answer: Any = None
     failure: TaskError | None = None
     exception: Exception | None = None
@@ -298,7 +301,13 @@ class Invocation:
             with contextlib.suppress(Exception):
                 act()
         try:
-            return self._answer(call, act)
+            answer = self._answer(call, act)
+        except ClientError as error:
+            self.seen[label] = error.response["Error"]["Code"]
+            raise
+        else:
+            self.seen[label] = _without_body(answer) if call.service != "groq" else object()
+            return answer
         finally:
             for trouble in struck:
                 if trouble.after:
@@ -335,6 +344,13 @@ class Invocation:
                 self._turn.wait_for(lambda: not self._is_held)
             if self.dead:
                 raise Killed
+
+
+def _without_body(answer: Any) -> Any:
+    """Return an answer that can be compared; an object's tag and version stand for its bytes."""
+    if not isinstance(answer, dict):
+        return answer
+    return {name: value for name, value in answer.items() if name != "Body"}
 
 
 class _Context:

@@ -15,7 +15,7 @@ again is tried again; every job ends with a report, an event and a closed door.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,8 @@ import pytest
 from botocore.exceptions import ConnectionClosedError
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 
 from groq_batch import layout
 from local.groq_simulator import DEFAULT_KEY
@@ -582,6 +584,17 @@ def check(living: Living) -> None:
 def _may_double(living: Living) -> bool:
     """Tell whether an invocation stood still, which no lease can do anything about."""
     return any(isinstance(one.trouble, Hold) for one in living.life.troubles)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _same_lives_everywhere() -> Iterator[None]:
+    """Keep Hypothesis from drawing the constants of whatever modules have been imported by now."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not LIVES:
+            patch.setattr(providers, "_get_local_constants", Constants)
+        providers.CONSTANTS_CACHE.cache.clear()
+        yield
+        providers.CONSTANTS_CACHE.cache.clear()
 
 
 @settings(
