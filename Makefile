@@ -73,6 +73,10 @@ faults: $(STAMP) ## Try the faults of a bad day on the deployed stack; writes do
 kills: $(STAMP) ## Run jobs while the functions are killed at random [ARGS="--jobs 20"]
 	$(PYTHON) -m bench.faults.kills $(ARGS)
 
+.PHONY: burst
+burst: $(STAMP) ## Upload many files at once on the emulated stack; tells time and memory [ARGS="--uploads 150"]
+	$(PYTHON) -m bench.burst $(ARGS)
+
 .PHONY: bench
 bench: $(STAMP) ## Measure speed, memory, cost; writes docs/performance.md [ARGS="prepare cadence"]
 	$(PYTHON) -m bench $(ARGS)
