@@ -36,6 +36,7 @@ from tests.workflow.scripts import (
     divided,
     overtaken,
     refused_at_creation,
+    refused_at_validation,
     refused_endpoint,
     rejected,
     shards_and_attempts,
@@ -61,7 +62,6 @@ SCRIPTS: list[tuple[Script, dict[str, str]]] = [
     (rejected, FEW_CHECKS),
     (stopped, SMALL_SHARDS),
     (overtaken, FEW_CHECKS),
-    *REFUSALS,
 ]
 
 EVERY_PLACE = bool(os.environ.get("WORKFLOW_EVERY_PLACE"))
@@ -158,6 +158,8 @@ def explore(
 
 
 STEPS = ("prepare_input", "submit_batch", "check_status", "download_results", "finish_job")
+BETWEEN = ("submit_batch", "check_status", "download_results")
+"""What a refusal changes; the other steps are as without one."""
 EVENTS = ("start_job", "cancel_job")
 
 
@@ -179,6 +181,17 @@ def test_twin_waits_for_the_lease(seconds: float) -> None:
     assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
 
 
+@pytest.mark.parametrize("function", BETWEEN)
+@pytest.mark.parametrize(
+    ("script", "environment"), REFUSALS, ids=[script.__name__ for script, _ in REFUSALS]
+)
+def test_twin_of_a_step_after_refusals(
+    script: Script, environment: dict[str, str], function: str
+) -> None:
+    wrong = explore(script, environment, Hold(seconds=LONG, lost=LOST), [function])
+    assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
+
+
 @pytest.mark.parametrize("seconds", [SHORT, MIDDLE])
 def test_twin_waits_for_the_lease_of_a_repeated_create(seconds: float) -> None:
     hold = Hold(seconds=seconds, lost=LOST)
@@ -194,15 +207,12 @@ def test_stop_at_every_call(function: str) -> None:
     assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
 
 
-@pytest.mark.parametrize(
-    ("script", "environment"), REFUSALS, ids=[script.__name__ for script, _ in REFUSALS]
-)
-def test_stop_while_refused_batches_are_sent_again(
-    script: Script, environment: dict[str, str]
-) -> None:
-    steps = ("submit_batch", "check_status", "download_results")
+@pytest.mark.parametrize("function", BETWEEN)
+@pytest.mark.parametrize("script", [refused_at_creation, refused_at_validation])
+def test_stop_while_refused_batches_are_sent_again(script: Script, function: str) -> None:
     hold = Hold(seconds=LONG)
-    wrong = explore(script, environment, hold, steps, prepare=stop_when_held)
+    environment = dict(REFUSALS)[script]
+    wrong = explore(script, environment, hold, [function], prepare=stop_when_held)
     assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
 
 
