@@ -15,14 +15,14 @@ import msgspec
 
 from bench.inputs import MODEL, expected_answers, request_file
 from groq_batch import layout
-from groq_batch.batches import Batch
+from groq_batch.batches import batch_of
 from groq_batch.boards import Board, BoardEntry
 from groq_batch.download import download_shard
 from groq_batch.jobs import JobRecord, JobRequest, ShardRecord
 from groq_batch.joining import join
 from groq_batch.options import JobOptions
 from groq_batch.split import IdsPlace
-from groq_batch.storage import Storage, StoredObject
+from groq_batch.storage import ObjectWriter, Storage, StoredObject
 from groq_batch.submissions import Stage
 from local.groq_simulator.answers import success_row
 from tests.fakes.s3 import FakeS3
@@ -121,7 +121,7 @@ def _prepare(storage: Storage, keys: layout.WorkKeys, requests: bytes, ids: list
             ),
         ),
     )
-    batch = Batch.from_api(
+    batch = batch_of(
         {
             "id": "batch_1",
             "object": "batch",
@@ -207,7 +207,7 @@ def join_shards(sizes: list[int]) -> dict[str, Any]:
     s3 = _SizesOnlyS3()
     storage = Storage(s3=s3, bucket="bucket")
     begun = time.perf_counter()
-    with storage.writer("output/bench.jsonl") as writer:
+    with ObjectWriter(storage, "output/bench.jsonl") as writer:
         sources = (StoredObject(f"results/{n:05d}.jsonl", size) for n, size in enumerate(sizes, 1))
         join(storage, sources, writer)
     return {

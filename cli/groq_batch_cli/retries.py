@@ -9,7 +9,7 @@ from itertools import count, tee
 from pathlib import Path
 
 from groq_batch import layout
-from groq_batch.storage import Storage
+from groq_batch.storage import ObjectWriter, Storage
 from groq_batch_cli.downloads import all_rows
 from groq_batch_cli.errors import CommandError
 from groq_batch_cli.fetching import key_of
@@ -193,7 +193,7 @@ def upload_leftovers(
     if after:
         more[AFTER_METADATA] = str(after)
     key = layout.INPUT_PREFIX + path
-    writer = storage.writer(key, metadata={**metadata, **more})
+    writer = ObjectWriter(storage, key, metadata={**metadata, **more})
     lines = _chosen_lines(storage, source, found)
     try:
         for piece in packed(lines) if layout.is_gzip(path) else lines:

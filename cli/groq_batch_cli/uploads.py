@@ -10,7 +10,7 @@ from typing import Any
 
 from groq_batch import layout
 from groq_batch.options import JobOptions, parse_options
-from groq_batch.storage import Storage
+from groq_batch.storage import ObjectWriter, Storage
 from groq_batch_cli.aws import Stack
 from groq_batch_cli.bucket_folders import upload_path
 from groq_batch_cli.errors import CommandError, WrongUsageError
@@ -148,7 +148,7 @@ def upload(
         CommandError: It cannot be read, or is not the file any more that was checked.
     """
     hashed = new_digest()
-    writer = storage.writer(key, metadata={**metadata, DIGEST_METADATA: digest})
+    writer = ObjectWriter(storage, key, metadata={**metadata, DIGEST_METADATA: digest})
     try:
         with file.chunks(progress) as chunks:
             for chunk in chunks:

@@ -91,39 +91,6 @@ class Batch:
             }
         )
 
-    @classmethod
-    def from_api(cls, data: object) -> Self | None:
-        """Read a batch of the API, or None when the data is not one (it has no id)."""
-        if not isinstance(data, dict):
-            return None
-        identity = file_id(data.get("id"))
-        if identity is None:
-            return None
-        counts = data.get("request_counts")
-        counts = counts if isinstance(counts, dict) else {}
-        created_at, expires_at = _time(data.get("created_at")), _time(data.get("expires_at"))
-        if created_at is not None and expires_at is not None and expires_at <= created_at:
-            # A batch that seems to have expired is cancelled, so nonsense must not pass as a time.
-            expires_at = None
-        return cls(
-            id=identity,
-            status=_status(data.get("status")),
-            input_file_id=file_id(data.get("input_file_id")),
-            output_file_id=file_id(data.get("output_file_id")),
-            error_file_id=file_id(data.get("error_file_id")),
-            counts=BatchCounts(
-                *(_count(counts.get(name)) or 0 for name in ("total", "completed", "failed"))
-            ),
-            errors=_issues(data.get("errors")),
-            metadata=_metadata(data.get("metadata")),
-            created_at=created_at,
-            expires_at=expires_at,
-            ended_at=next(
-                (found for name in _END_FIELDS if (found := _time(data.get(name))) is not None),
-                None,
-            ),
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroqFile:
@@ -135,18 +102,51 @@ class GroqFile:
     created_at: int | None = None
     purpose: str | None = None
 
-    @classmethod
-    def from_api(cls, data: object) -> Self | None:
-        """Read a file of the API, or None when the data is not one (it has no id)."""
-        if not isinstance(data, dict) or (identity := file_id(data.get("id"))) is None:
-            return None
-        return cls(
-            id=identity,
-            filename=file_id(data.get("filename")),
-            bytes=_count(data.get("bytes")),
-            created_at=_time(data.get("created_at")),
-            purpose=file_id(data.get("purpose")),
-        )
+
+def batch_of(data: object) -> Batch | None:
+    """Read a batch of the API, or None when the data is not one (it has no id)."""
+    if not isinstance(data, dict):
+        return None
+    identity = file_id(data.get("id"))
+    if identity is None:
+        return None
+    counts = data.get("request_counts")
+    counts = counts if isinstance(counts, dict) else {}
+    created_at, expires_at = _time(data.get("created_at")), _time(data.get("expires_at"))
+    if created_at is not None and expires_at is not None and expires_at <= created_at:
+        # A batch that seems to have expired is cancelled, so nonsense must not pass as a time.
+        expires_at = None
+    return Batch(
+        id=identity,
+        status=_status(data.get("status")),
+        input_file_id=file_id(data.get("input_file_id")),
+        output_file_id=file_id(data.get("output_file_id")),
+        error_file_id=file_id(data.get("error_file_id")),
+        counts=BatchCounts(
+            *(_count(counts.get(name)) or 0 for name in ("total", "completed", "failed"))
+        ),
+        errors=_issues(data.get("errors")),
+        metadata=_metadata(data.get("metadata")),
+        created_at=created_at,
+        expires_at=expires_at,
+        ended_at=next(
+            (found for name in _END_FIELDS if (found := _time(data.get(name))) is not None),
+            None,
+        ),
+    )
+
+
+def file_of(data: object) -> GroqFile | None:
+    """Read a file of the API, or None when the data is not one (it has no id)."""
+    if not isinstance(data, dict) or (identity := file_id(data.get("id"))) is None:
+        return None
+    return GroqFile(
+        id=identity,
+        filename=file_id(data.get("filename")),
+        bytes=_count(data.get("bytes")),
+        created_at=_time(data.get("created_at")),
+        purpose=file_id(data.get("purpose")),
+    )
 
 
 def _status(value: object) -> str:

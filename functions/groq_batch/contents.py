@@ -6,7 +6,7 @@ import json
 from io import SEEK_END
 from typing import Any, BinaryIO
 
-from groq_batch.batches import Batch, GroqFile
+from groq_batch.batches import Batch, GroqFile, batch_of, file_of
 
 _LARGEST_MESSAGE = 64 * 1024
 
@@ -21,7 +21,7 @@ def read_file(data: object) -> GroqFile:
     Raises:
         ShapeError: It is none.
     """
-    file = GroqFile.from_api(data)
+    file = file_of(data)
     if file is None:
         raise ShapeError("names no file")
     return file
@@ -33,7 +33,7 @@ def read_batch(data: object, batch_id: str | None = None) -> Batch:
     Raises:
         ShapeError: It is none, or another one.
     """
-    batch = Batch.from_api(data)
+    batch = batch_of(data)
     if batch is None or (batch_id is not None and batch.id != batch_id):
         raise ShapeError("is not about the batch asked for")
     return batch

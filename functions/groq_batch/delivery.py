@@ -352,8 +352,8 @@ class Delivery:
                 self._storage.delete_unchanged(key, head.etag)
             if write is None:
                 return False
-            writer = self._storage.writer(
-                key, content_type=_content_type(key), metadata=self.metadata
+            writer = ObjectWriter(
+                self._storage, key, content_type=_content_type(key), metadata=self.metadata
             )
             try:
                 write(writer)

@@ -9,7 +9,7 @@ from groq_batch import layout
 from groq_batch.attempts import AttemptPlan
 from groq_batch.observability import logger
 from groq_batch.shard_parts import ShardContents, part_key
-from groq_batch.storage import ConflictError, LineReader, Storage
+from groq_batch.storage import ConflictError, LineReader, ObjectWriter, Storage
 
 _WRITTEN_AT_ONCE = 10
 """Parts written in one pass over the shard; each of them holds some megabytes."""
@@ -56,7 +56,7 @@ def _write(
     parts: Sequence[int],
 ) -> None:
     """Write some parts, in one pass over the shard."""
-    writers = {part: storage.writer(keys.shard(attempt, part)) for part in parts}
+    writers = {part: ObjectWriter(storage, keys.shard(attempt, part)) for part in parts}
     pending = dict(writers)
     try:
         with _lines(storage, source) as lines:

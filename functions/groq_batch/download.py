@@ -224,7 +224,7 @@ class _Collection:
             _fetch(client, entry.batch, index, folder, tries)
         except GroqApiError as error:
             logger.warning("Results could not be fetched", **facts(error))
-            metrics.groq_failed(error)
+            metrics.groq_failed(error.category)
             if not (board.lost or _is_gone(error, entry, tries)):
                 return _after_error(self.storage, self.keys, error, tries)
             index.is_lost = True

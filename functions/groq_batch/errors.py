@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from http import HTTPStatus
+from typing import ClassVar
 
 MAX_MESSAGE_LENGTH = 500
 """Characters kept of a text that the API sent."""
@@ -30,10 +31,13 @@ class GroqApiError(GroqBatchError):
     """A call to the API did not succeed.
 
     Attributes:
+        category: What an operator would do about it; names a metric.
         status: The HTTP status, or None when there was no answer.
         code: The API's code, or this package's where it has one of its own.
         reason: Why there was no answer, or None when there was one.
     """
+
+    category: ClassVar[str] = "other"
 
     def __init__(
         self,
@@ -80,6 +84,8 @@ class RateLimitedError(GroqApiError):
         retry_after_seconds: How long the API asks to wait, in seconds; None when it does not say.
     """
 
+    category: ClassVar[str] = "rate_limit"
+
     def __init__(
         self,
         message: str,
@@ -102,6 +108,8 @@ class AccountError(GroqApiError):
         may_pass: Whether the same request may succeed a moment later, as with a network front that
             took it for an attack.
     """
+
+    category: ClassVar[str] = "account"
 
     def __init__(
         self,

@@ -125,7 +125,7 @@ def finish_job(
         raise ValueError(f"There is no job {job_id}: {layout.job_key(job_id)} does not exist")
 
     def tidy_up() -> FinishOutcome:
-        return _tidy_up(storage, client, settings, keys, tries)
+        return clean_up_groq(storage, client, settings, keys, tries)
 
     def finish() -> FinishOutcome:
         if is_closed(storage, keys):
@@ -228,7 +228,7 @@ class _Finishing:
         self._keys = layout.WorkKeys(request.job_id)
         self._job = JobRecord.load(storage, self._keys)
         self._stop = Stop.load(storage, self._keys)
-        self._boards, self._summaries = _load_attempts(storage, self._keys)
+        self._boards, self._summaries = load_attempts(storage, self._keys)
         self._outputs: dict[str, str | None] = delivery_outputs(
             layout.delivery_keys(request.path),
             storage.url,
@@ -434,7 +434,7 @@ def _denied_reading(key: str) -> dict[str, Any]:
     }
 
 
-def _load_attempts(
+def load_attempts(
     storage: Storage, keys: layout.WorkKeys
 ) -> tuple[list[Board], list[ShardSummary]]:
     """Read the boards and summaries of all attempts, in order."""
@@ -477,12 +477,12 @@ def _usage_by_model(summaries: list[ShardSummary]) -> ModelUsages:
 # -- tidying up ----------------------------------------------------------------------------------
 
 
-def _tidy_up(
+def clean_up_groq(
     storage: Storage, client: GroqClient, settings: Settings, keys: layout.WorkKeys, tries: int
 ) -> FinishOutcome:
     """Leave nothing of the job at Groq: no batch that runs, no file that is not wanted."""
     done = FinishOutcome(outcome="done", tries=tries)
-    boards, summaries = _load_attempts(storage, keys)
+    boards, summaries = load_attempts(storage, keys)
     if not any(entry.stage for board in boards for entry in board.entries.values()):
         return done
     try:
@@ -499,7 +499,7 @@ def _tidy_up(
         if isinstance(error, RateLimitedError) and error.retry_after_seconds is not None:
             pause = error.retry_after_seconds
         logger.warning("Groq could not be tidied up yet", **facts(error))
-        metrics.groq_failed(error)
+        metrics.groq_failed(error.category)
     else:
         if not running:
             return done

@@ -23,7 +23,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from groq_batch import __version__
 from groq_batch.answers import error_from_answer
-from groq_batch.batches import Batch, GroqFile
+from groq_batch.batches import Batch, GroqFile, batch_of, file_of
 from groq_batch.contents import (
     ShapeError,
     begins_with_a_row,
@@ -222,7 +222,7 @@ class GroqClient:
         # The API's documents know no pages of files. If there are any they are followed, but a
         # cursor that leads nowhere is no reason to fail.
         items = itertools.chain.from_iterable(self._pages("/files", strict=False))
-        return [file for item in items if (file := GroqFile.from_api(item)) is not None]
+        return [file for item in items if (file := file_of(item)) is not None]
 
     def delete_file(self, file_id: str) -> None:
         """Delete a file; one that is gone already is fine."""
@@ -359,7 +359,7 @@ class GroqClient:
             page = [("cursor", cursor)] if cursor else []
             call = self._call("GET", "/batches", query=[*query, *page], until=until)
             items, cursor = self._answer(call, lambda data: read_page(data, strict=False))
-            batches = (Batch.from_api(item) for item in items)
+            batches = (batch_of(item) for item in items)
             # A server that does not know the parameter answers with all batches, others' too.
             shown = {batch.id: batch for batch in batches if batch and batch.id in wanted}
             is_news = bool(shown.keys() - found.keys())
@@ -434,7 +434,7 @@ class GroqClient:
 
     def _batch_pages(self, *, limit: int | None = None) -> Iterator[list[Batch]]:
         for items in self._pages("/batches", strict=True, limit=limit):
-            yield [batch for item in items if (batch := Batch.from_api(item)) is not None]
+            yield [batch for item in items if (batch := batch_of(item)) is not None]
 
     def cancel_batch(self, batch_id: str) -> Batch:
         """Cancel a batch and return it; one that has ended already is returned as it is."""

@@ -18,7 +18,6 @@ from typing import Any
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from groq_batch.batches import Batch
-from groq_batch.errors import AccountError, GroqApiError, RateLimitedError
 from groq_batch.observability import logger
 
 NAMESPACE = "GroqBatch"
@@ -62,6 +61,7 @@ UNITS: dict[str, MetricUnit] = {
 UNASKED_CODES = frozenset({"not_sent", "deadline_passed"})
 """Codes of rows that say nothing of how well requests are answered: they were not asked in time."""
 
+_FAILURES = {"account": "AccountErrors", "rate_limit": "RateLimits", "other": "GroqErrors"}
 _PROPERTIES = ("job_id", "shard", "attempt")
 
 _WITHOUT_SHARE = ("rejected", "cancelled")
@@ -131,14 +131,13 @@ def batches_checked(ended: Iterable[Batch], *, now: float) -> None:
     )
 
 
-def groq_failed(error: GroqApiError) -> None:
-    """Count a call of the API that did not succeed, by what an operator would do about it."""
-    if isinstance(error, AccountError):
-        _publish({"AccountErrors": [1]})
-    elif isinstance(error, RateLimitedError):
-        _publish({"RateLimits": [1]})
-    else:
-        _publish({"GroqErrors": [1]})
+def groq_failed(category: str) -> None:
+    """Count a call of the API that did not succeed.
+
+    Args:
+        category: What an operator would do about it: ``account``, ``rate_limit`` or ``other``.
+    """
+    _publish({_FAILURES[category]: [1]})
 
 
 def report_page_failed() -> None:

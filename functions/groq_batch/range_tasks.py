@@ -39,6 +39,7 @@ from groq_batch.split import FilePart, InputSummary, NullSink, ShardSink, split_
 from groq_batch.storage import (
     ConflictError,
     MissingObjectError,
+    ObjectWriter,
     Storage,
     UnreadableObjectError,
 )
@@ -115,7 +116,7 @@ class _Tasks:
         except (MissingObjectError, UnreadableObjectError) as error:
             self._unreadable(SCAN, number, error)
             return
-        with self._storage.writer(self._keys.uses(number)) as writer:
+        with ObjectWriter(self._storage, self._keys.uses(number)) as writer:
             for records in recorder.partitions:
                 writer.write(records)
         outcome = ScanOutcome(
@@ -141,7 +142,7 @@ class _Tasks:
         with ThreadPoolExecutor(max_workers=_READ_AT_ONCE) as pool:
             uses = list(pool.map(self._uses, *zip(*enumerate(task["segments"], 1), strict=True)))
         found = find_repeats(uses)
-        with self._storage.writer(self._keys.repeats(number)) as writer:
+        with ObjectWriter(self._storage, self._keys.repeats(number)) as writer:
             for records in found.values():
                 writer.write(records)
         repeats = {place: len(records) // REPEAT_BYTES for place, records in found.items()}

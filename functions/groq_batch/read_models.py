@@ -96,7 +96,7 @@ def read_account_models(
         listing = _ask(client.within(ASK_SECONDS), at, sleep)
     except AccountError as error:
         logger.warning("The account is refused", **facts(error))
-        metrics.groq_failed(error)
+        metrics.groq_failed(error.category)
         is_unreadable = error.code == "secret_unreadable"
         if is_unreadable and asked < len(UNREADABLE_SECRET_PAUSES_SECONDS):
             pause = UNREADABLE_SECRET_PAUSES_SECONDS[asked]

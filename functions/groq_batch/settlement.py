@@ -80,10 +80,12 @@ class Settlement:
                 uses_kept_ids=self.uses_kept_ids,
             ) as region,
             _Output(
-                self.storage.writer(self.keys.results(self.attempt, self.region)), path_is_gzip
+                ObjectWriter(self.storage, self.keys.results(self.attempt, self.region)),
+                path_is_gzip,
             ) as results,
             _Output(
-                self.storage.writer(self.keys.failed(self.attempt, self.region)), path_is_gzip
+                ObjectWriter(self.storage, self.keys.failed(self.attempt, self.region)),
+                path_is_gzip,
             ) as failed,
             _LeftOvers(self.storage, self.keys, self.attempt + 1) as left_over,
         ):
@@ -147,7 +149,9 @@ class Settlement:
             head = self.storage.head(source)
             if head is None:
                 raise MissingObjectError(source)
-            with self.storage.writer(self.keys.shard(self.attempt + 1, shard.number)) as writer:
+            with ObjectWriter(
+                self.storage, self.keys.shard(self.attempt + 1, shard.number)
+            ) as writer:
                 join(self.storage, [StoredObject(source, head.size)], writer)
 
     # -- what the region holds -------------------------------------------------------------------
@@ -339,7 +343,7 @@ class _LeftOvers:
         """Append a line to a shard."""
         output = self._outputs.get(shard)
         if output is None:
-            writer = self._storage.writer(self._keys.shard(self._attempt, shard))
+            writer = ObjectWriter(self._storage, self._keys.shard(self._attempt, shard))
             output = self._stack.enter_context(_Output(writer, compressed=False))
             self._outputs[shard] = output
         output.write(line)

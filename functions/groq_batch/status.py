@@ -209,7 +209,7 @@ class _Check:
             found = self.client.batches_by_id(list(pending))
         except GroqApiError as error:
             logger.warning("The batches could not be read", **facts(error))
-            metrics.groq_failed(error)
+            metrics.groq_failed(error.category)
             is_account = isinstance(error, AccountError)
             board.outage = error_json(error) if is_account else None
             if not is_account:

@@ -453,16 +453,6 @@ class Storage:
             raise
         return answer
 
-    def writer(
-        self,
-        key: str,
-        *,
-        content_type: str = "application/x-ndjson",
-        metadata: Mapping[str, str] | None = None,
-    ) -> ObjectWriter:
-        """Begin an object of unknown size; see ``ObjectWriter``."""
-        return ObjectWriter(self, key, content_type=content_type, metadata=dict(metadata or {}))
-
 
 class ObjectWriter:
     """Writes an object of any size in parts, holding a few parts in memory.
@@ -473,13 +463,26 @@ class ObjectWriter:
     """
 
     def __init__(
-        self, storage: Storage, key: str, *, content_type: str, metadata: dict[str, str]
+        self,
+        storage: Storage,
+        key: str,
+        *,
+        content_type: str = "application/x-ndjson",
+        metadata: Mapping[str, str] | None = None,
     ) -> None:
+        """Begin an object.
+
+        Args:
+            storage: The bucket.
+            key: The object.
+            content_type: Its media type.
+            metadata: Its user metadata.
+        """
         self.key = key
         self.bytes_written = 0
         self._storage = storage
         self._content_type = content_type
-        self._metadata = metadata
+        self._metadata = dict(metadata or {})
         self._buffer = bytearray()
         self._upload_id: str | None = None
         self._parts: list[dict[str, Any]] = []

@@ -416,7 +416,7 @@ class _Step:
     def _sending_failed(self, error: GroqApiError) -> SubmitOutcome:
         """Record a failure of the upload or the create and say how to go on."""
         logger.warning("A shard was not submitted", **facts(error))
-        metrics.groq_failed(error)
+        metrics.groq_failed(error.category)
         stage = Stage.UPLOADED if self.held.record.file_id else Stage.CLAIMED
         note = error_json(error)
         if isinstance(error, UnknownOutcomeError):
@@ -444,7 +444,7 @@ class _Step:
     def _look_failed(self, error: GroqApiError) -> SubmitOutcome:
         """A look at Groq failed, so the outcome stays unknown."""
         logger.warning("Groq could not be looked at", **facts(error))
-        metrics.groq_failed(error)
+        metrics.groq_failed(error.category)
         self.held.release(error=error_json(error))
         if isinstance(error, AccountError):
             return self._account_refuses(error)

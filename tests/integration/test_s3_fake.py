@@ -19,6 +19,7 @@ from groq_batch.storage import (
     PART_BYTES,
     ConflictError,
     MissingObjectError,
+    ObjectWriter,
     Storage,
     StoredObject,
 )
@@ -450,7 +451,7 @@ def test_completion_only_where_nothing_stands(s3: Any) -> None:
 @pytest.mark.parametrize("size", [0, 10, PART_BYTES, 3 * PART_BYTES + 5])
 def test_writer(storage: Storage, size: int) -> None:
     data = bytes(range(256)) * (size // 256 + 1)
-    with storage.writer("a", metadata={"groq-batch-job": "j"}) as writer:
+    with ObjectWriter(storage, "a", metadata={"groq-batch-job": "j"}) as writer:
         for start in range(0, size, MIB):
             writer.write(data[start : min(start + MIB, size)])
     assert b"".join(storage.chunks("a")) == data[:size]
@@ -465,7 +466,7 @@ def test_join(storage: Storage) -> None:
         storage.put_bytes(f"part-{number}", data)
         sources.append(StoredObject(f"part-{number}", size))
         expected += data
-    with storage.writer("joined") as writer:
+    with ObjectWriter(storage, "joined") as writer:
         join(storage, sources, writer)
     assert b"".join(storage.chunks("joined")) == expected
 
@@ -480,7 +481,7 @@ def test_storage_reads_errors_alike(storage: Storage) -> None:
         storage.put_json("a", {"n": 2}, if_none_match=True)
     with pytest.raises(ConflictError):
         storage.put_json("absent", {"n": 2}, if_match=etag)
-    writer = storage.writer("a")
+    writer = ObjectWriter(storage, "a")
     writer.write(b"x" * (PART_BYTES + 1))
     with pytest.raises(ConflictError):
         writer.commit(if_none_match=True)

@@ -21,6 +21,7 @@ from groq_batch.storage import (
     ListingPosition,
     LostPositionError,
     MissingObjectError,
+    ObjectWriter,
     Storage,
     StoredObject,
 )
@@ -128,7 +129,7 @@ def test_lists(storage: Storage) -> None:
 @pytest.mark.parametrize("size", [0, 10, PART_BYTES, 3 * PART_BYTES + 5])
 def test_writer_writes_objects_of_any_size(storage: Storage, size: int) -> None:
     data = bytes(range(256)) * (size // 256 + 1)
-    with storage.writer("a", metadata={"groq-batch-job": "j"}) as writer:
+    with ObjectWriter(storage, "a", metadata={"groq-batch-job": "j"}) as writer:
         for start in range(0, size, MIB):
             writer.write(data[start : min(start + MIB, size)])
     assert writer.bytes_written == size
@@ -139,7 +140,7 @@ def test_writer_writes_objects_of_any_size(storage: Storage, size: int) -> None:
 
 
 def test_sealed_writer_shows_nothing_before_commit(storage: Storage) -> None:
-    kept, dropped = storage.writer("kept"), storage.writer("dropped")
+    kept, dropped = ObjectWriter(storage, "kept"), ObjectWriter(storage, "dropped")
     for writer in (kept, dropped):
         writer.write(b"few bytes")
         writer.seal()
@@ -153,7 +154,7 @@ def test_sealed_writer_shows_nothing_before_commit(storage: Storage) -> None:
 
 def test_failing_block_leaves_nothing(storage: Storage) -> None:
     def write() -> None:
-        with storage.writer("a") as writer:
+        with ObjectWriter(storage, "a") as writer:
             writer.write(b"x" * (PART_BYTES + 1))
             raise ZeroDivisionError
 
@@ -166,7 +167,7 @@ def test_failing_block_leaves_nothing(storage: Storage) -> None:
 @pytest.mark.parametrize("size", [3, PART_BYTES + 1])
 def test_commit_only_where_nothing_stands(storage: Storage, size: int) -> None:
     storage.put_bytes("a", b"theirs")
-    writer = storage.writer("a")
+    writer = ObjectWriter(storage, "a")
     writer.write(b"x" * size)
     with pytest.raises(ConflictError):
         writer.commit(if_none_match=True)
@@ -181,7 +182,7 @@ def test_join(storage: Storage) -> None:
         storage.put_bytes(f"part-{number}", data)
         sources.append(StoredObject(f"part-{number}", size))
         expected += data
-    with storage.writer("joined") as writer:
+    with ObjectWriter(storage, "joined") as writer:
         join(storage, sources, writer)
     assert b"".join(storage.chunks("joined")) == expected
     assert writer.bytes_written == len(expected)
@@ -286,7 +287,7 @@ class TestCopies:
     def test_of_a_version(self, storage: Storage, key: str) -> None:
         version_id = self.put(storage, key, self.DATA)
         self.put(storage, key, b"of somebody else")
-        with storage.writer("a") as writer:
+        with ObjectWriter(storage, "a") as writer:
             writer.copy_part(key, first=3, length=6 * MIB, version_id=version_id)
             writer.write(b"tail")
         assert writer.bytes_written == 6 * MIB + 4
@@ -294,7 +295,7 @@ class TestCopies:
 
     def test_bytes_that_were_written_before_come_before(self, storage: Storage) -> None:
         self.put(storage, "b", self.DATA)
-        with storage.writer("a") as writer:
+        with ObjectWriter(storage, "a") as writer:
             writer.write(b"x" * 5 * MIB)
             writer.copy_part("b", first=0, length=6 * MIB)
             writer.copy_part("b", first=MIB, length=6 * MIB)
@@ -302,7 +303,7 @@ class TestCopies:
         assert b"".join(storage.chunks("a")) == expected
 
     def test_of_what_is_not_there(self, storage: Storage) -> None:
-        writer = storage.writer("a")
+        writer = ObjectWriter(storage, "a")
         writer.copy_part("absent", first=0, length=6 * MIB)
         with pytest.raises(MissingObjectError, match="absent"):
             writer.seal()

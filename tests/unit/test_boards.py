@@ -6,7 +6,7 @@ import pytest
 
 from groq_batch import layout
 from groq_batch.attempts import AttemptPlan
-from groq_batch.batches import Batch
+from groq_batch.batches import Batch, batch_of
 from groq_batch.boards import Board, BoardEntry
 from groq_batch.storage import Storage
 from groq_batch.submissions import Stage
@@ -42,7 +42,7 @@ def bucket() -> Bucket:
 
 
 def board() -> Board:
-    batch = Batch.from_api(
+    batch = batch_of(
         {
             "id": "batch_1",
             "status": "in_progress",

@@ -170,7 +170,7 @@ def test_a_line_holds_no_more_values_than_cloudwatch_takes(capsys: pytest.Captur
     ],
 )
 def test_errors_of_the_api(error: GroqApiError, name: str, capsys: pytest.CaptureFixture[str]):
-    metrics.groq_failed(error)
+    metrics.groq_failed(error.category)
     assert values(line(capsys)) == {name: [1]}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from groq_batch.attempts import RefusedShard
-from groq_batch.batches import Batch
+from groq_batch.batches import batch_of
 from groq_batch.boards import BoardEntry
 from groq_batch.result_index import ResultIndex
 from groq_batch.sent_shards import SentLines, SentShard
@@ -34,7 +34,7 @@ MIXED = [line(), line(SPEECH), line()]
 def failed(
     *errors: dict[str, Any], status: str = "failed", endpoint: str | None = None
 ) -> BoardEntry:
-    batch = Batch.from_api({"id": "b", "status": status, "errors": list(errors)})
+    batch = batch_of({"id": "b", "status": status, "errors": list(errors)})
     return BoardEntry(stage=Stage.CREATED, batch=batch, endpoint=endpoint)
 
 

@@ -150,7 +150,7 @@ def test_parts_of_an_upload_do_not_pile_up_before_a_slow_s3(
             return swallow(**arguments)
 
         monkeypatch.setattr(s3, "upload_part", slowly)
-        writer = storage.Storage(s3=s3, bucket="bucket").writer("work/large")
+        writer = storage.ObjectWriter(storage.Storage(s3=s3, bucket="bucket"), "work/large")
         piece = bytes(MIB)
         tracemalloc.start()
         try:
