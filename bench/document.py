@@ -25,7 +25,7 @@ from bench.sizes import (
 )
 from bench.store import Results
 from bench.tables import Table, digits, megabytes, percent, usd
-from groq_batch.split import MAX_GZIP_CONTENT_BYTES, MAX_GZIP_LINES
+from groq_batch.request_file.splitter import MAX_GZIP_CONTENT_BYTES, MAX_GZIP_LINES
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
 
@@ -333,7 +333,7 @@ def _cadence(part: dict[str, Any]) -> str:
     ways = ", ".join(part["ways"])
     worst = max(part["three_attempts"].values())
     return f"""When to look at the batches again is one pure function
-([polling.py](../functions/groq_batch/polling.py)). Here it is played through, without a clock, over
+([polling.py](../functions/groq_batch/domain/polling.py)). Here it is played through, without a clock, over
 batches of {len(part["durations"])} durations from 3 seconds to 7 days, each a little longer and shorter, and of
 {len(part["ways"])} ways to tell progress ({ways}), beside fixed intervals. A check is {cadence.TRANSITIONS_OF_A_POLL} transitions
 and {cadence.EVENTS_OF_A_POLL} events of the history, which ends an execution at {cadence.HISTORY_LIMIT:,}: an end that would

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from groq_batch.machines import READS_MODELS
+from groq_batch.domain.machine_version import READS_MODELS
 from local.environment import PROJECT_ROOT
 
 MODULES = ("start_job", "prepare_input", "submit_batch", "check_status", "download_results")

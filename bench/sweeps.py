@@ -13,9 +13,9 @@ from collections.abc import Callable
 from typing import Any
 
 from bench.listed_bucket import BUCKET, ListedBucket
-from groq_batch import layout
-from groq_batch.start import JobStarter
-from groq_batch.storage import Storage
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.steps.start_job.start import JobStarter
 
 UPLOADS = 1_000_000
 ASKED = 20_000
@@ -41,7 +41,7 @@ def _sweep(uploads: int, state: dict[str, str] | None) -> dict[str, Any]:
     bucket = ListedBucket(uploads, modified_at=NOW - 30 * _DAY)
     if state is not None:
         kept = {"begun_at": None, "position": None, **state}
-        bucket.objects[layout.SWEEP_KEY] = json.dumps(kept).encode()
+        bucket.objects[object_keys.SWEEP_KEY] = json.dumps(kept).encode()
     starter = JobStarter(
         storage=Storage(s3=bucket.client(), bucket=BUCKET),
         states=None,
@@ -52,6 +52,6 @@ def _sweep(uploads: int, state: dict[str, str] | None) -> dict[str, Any]:
     begun = time.process_time()
     started = starter.handle(_EVENT)
     seconds = time.process_time() - begun
-    if started.total or layout.SWEEP_KEY not in bucket.objects:
+    if started.total or object_keys.SWEEP_KEY not in bucket.objects:
         raise RuntimeError("The sweep of known uploads has started jobs, or did not end")
     return {"uploads": uploads, "cpu_seconds": seconds, "calls": dict(bucket.calls)}

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from groq_batch.checks import Problem
-from groq_batch.cost import ModelUsage
-from groq_batch.jobs import JobRecord
-from groq_batch.measures import Failures, Measures, count_name
-from groq_batch.options import JobOptions
-from groq_batch.report_page.facts import Facts
+from groq_batch.domain.answer_stats import Failures, Measures, count_name
+from groq_batch.domain.cost import ModelUsage
+from groq_batch.domain.job_options import JobOptions
+from groq_batch.domain.problem import Problem
+from groq_batch.records.job import JobRecord
+from groq_batch.reports.page.data import Facts
 
 START = datetime(2026, 11, 25, 2, 0, tzinfo=UTC)
 AS_OF = START + timedelta(hours=4)

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from groq_batch.rows import RowOutcome, classify_row
+from groq_batch.domain.result_row import RowOutcome, classify_row
 
 _decode = msgspec.json.Decoder().decode
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from groq_batch.options import JobOptions
-from groq_batch.split import SplitLimits
-from groq_batch.storage import Storage
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain.job_options import JobOptions
+from groq_batch.domain.shard import SplitLimits
 from groq_batch_cli.endpoints import check_endpoint, named_endpoint, refused_endpoint
 from groq_batch_cli.errors import CommandError, WrongUsageError
 from groq_batch_cli.limits import split_limits

@@ -7,7 +7,11 @@ from typing import Any
 
 from botocore import exceptions
 
-from groq_batch.storage import MissingObjectError, UnreadableObjectError, UnwritableObjectError
+from groq_batch.bucket.s3_errors import (
+    MissingObjectError,
+    UnreadableObjectError,
+    UnwritableObjectError,
+)
 from groq_batch_cli.text import one_line, shorten
 
 _LONGEST_MESSAGE = 400

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import click
 
-from groq_batch import layout
-from groq_batch.upload_keys import check_key
+from groq_batch.domain import object_keys
+from groq_batch.domain.input_key import check_key
 from groq_batch_cli.text import printable
 
 _ADDRESS = "s3://"
 _MIRRORS = (
-    layout.INPUT_PREFIX,
-    layout.OUTPUT_PREFIX,
-    layout.FAILED_PREFIX,
-    layout.INVALID_PREFIX,
-    layout.REPORTS_PREFIX,
+    object_keys.INPUT_PREFIX,
+    object_keys.OUTPUT_PREFIX,
+    object_keys.FAILED_PREFIX,
+    object_keys.INVALID_PREFIX,
+    object_keys.REPORTS_PREFIX,
 )
 _ODD_PARTS = {"": "an empty part", ".": "the part '.'", "..": "the part '..'"}
 _CODES_OF_FOLDERS = frozenset({"reserved_path", "key_too_long"})
@@ -51,7 +51,7 @@ def upload_path(to: str) -> str:
     Raises:
         BadParameter: S3 would take it as it is written, which nobody can have meant.
     """
-    path = to.removeprefix(layout.INPUT_PREFIX).strip("/")
+    path = to.removeprefix(object_keys.INPUT_PREFIX).strip("/")
     if to.startswith(_ADDRESS):
         raise _refusal(f"{to} is an address. Name a folder below input/ of the bucket: team/")
     odd = sorted(_ODD_PARTS.keys() & set(path.split("/"))) if path else []

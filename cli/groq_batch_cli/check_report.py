@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from groq_batch.checks import Problem
-from groq_batch.cost import ModelEstimate
+from groq_batch.domain.cost import ModelEstimate
+from groq_batch.domain.problem import Problem
 from groq_batch_cli.prices import price
 from groq_batch_cli.survey import FoundProblem, Survey
 from groq_batch_cli.tables import aligned

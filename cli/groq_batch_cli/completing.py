@@ -29,7 +29,8 @@ def complete_model(
     _context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Offer the models of the price list."""
-    models = json.loads(files("groq_batch").joinpath("prices.json").read_text("utf-8"))["models"]
+    table = files("groq_batch.domain").joinpath("prices.json").read_text("utf-8")
+    models = json.loads(table)["models"]
     return [CompletionItem(name) for name in models if name.startswith(incomplete)]
 
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from groq_batch import layout
-from groq_batch.jsonl import NotGzipError, decompress
-from groq_batch.storage import MissingObjectError, ObjectHead, Storage
+from groq_batch.bucket.s3_errors import MissingObjectError
+from groq_batch.bucket.storage import ObjectHead, Storage
+from groq_batch.domain import object_keys
+from groq_batch.request_file.lines import NotGzipError, decompress
 from groq_batch_cli.errors import CommandError
 from groq_batch_cli.text import counted
 
@@ -141,7 +142,7 @@ def _fault(one: Deliverable, draft: Path, rows: int | None) -> str | None:
     if rows is None:
         return None
     try:
-        found = count_rows(draft, is_gzip=layout.is_gzip(one.key))
+        found = count_rows(draft, is_gzip=object_keys.is_gzip(one.key))
     except NotGzipError:
         return "is not gzip, or is damaged"
     if found != rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from groq_batch.storage import Storage
+from groq_batch.bucket.storage import Storage
 from groq_batch_cli.aws import Stack
 from groq_batch_cli.failures import error_codes
 from groq_batch_cli.fetching import Fetched, fetch

@@ -15,10 +15,11 @@ from typing import Any
 import msgspec
 from botocore.exceptions import ClientError
 
-from groq_batch import layout
-from groq_batch.jobs import ShardSummary
-from groq_batch.measures import Failures
-from groq_batch.storage import MissingObjectError, Storage, UnreadableObjectError
+from groq_batch.bucket.s3_errors import MissingObjectError, UnreadableObjectError
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.answer_stats import Failures
+from groq_batch.records.shard_result import ShardSummary
 from groq_batch_cli.aws_errors import is_denied
 from groq_batch_cli.fetching import key_of
 from groq_batch_cli.job_lookup import FoundJob
@@ -146,7 +147,7 @@ def _problems(storage: Storage, job: FoundJob, url: str | None) -> Failures | No
 
 def _rows(storage: Storage, job_id: str) -> Failures | None:
     """Sum up what was counted for the shards when their last rows were stored."""
-    prefix = f"{layout.WORK_PREFIX}{job_id}/summaries/"
+    prefix = f"{object_keys.WORK_PREFIX}{job_id}/summaries/"
     newest: dict[int, tuple[int, str]] = {}
     for item in storage.objects(prefix):
         found = _SUMMARY_KEY.search(item.key)

@@ -9,8 +9,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from groq_batch import layout
-from groq_batch.storage import JOB_METADATA, ObjectHead, Storage
+from groq_batch.bucket.storage import JOB_METADATA, ObjectHead, Storage
+from groq_batch.domain import object_keys
 from groq_batch_cli.downloads import Begin, Deliverable, download
 from groq_batch_cli.errors import CommandError
 from groq_batch_cli.file_errors import naming
@@ -150,7 +150,7 @@ def fetch_page(
     Raises:
         BrokenDownloadError: It does not arrive as it stands in the bucket.
     """
-    key = layout.delivery_keys(job.path).page
+    key = object_keys.delivery_keys(job.path).page
     head = storage.head(key)
     if head is None or head.metadata.get(JOB_METADATA, job.job_id) != job.job_id:
         return None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from groq_batch.storage import Storage
+from groq_batch.bucket.storage import Storage
 from groq_batch_cli.aws_errors import is_passing
 from groq_batch_cli.job_lookup import FoundJob, job_by_id, job_of_path
 from groq_batch_cli.job_view import Progress, cost_so_far, is_final, phase, reason

@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 
 from botocore.exceptions import ClientError
 
-from groq_batch import layout
-from groq_batch.jobs import JobRequest
-from groq_batch.storage import ObjectVersion, Storage
+from groq_batch.bucket.storage import ObjectVersion, Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.job_id import upload_job_id
+from groq_batch.records.job import JobRequest
 from groq_batch_cli.aws_errors import is_denied
 from groq_batch_cli.job_lookup import FoundJob, of_request, recorded_jobs
 
@@ -127,8 +128,8 @@ class _Reader:
         self._on_denied = on_denied
         self._versions_are_denied = False
         self._open = {
-            item.key.removeprefix(layout.OPEN_JOBS_PREFIX)
-            for item in storage.objects(layout.OPEN_JOBS_PREFIX)
+            item.key.removeprefix(object_keys.OPEN_JOBS_PREFIX)
+            for item in storage.objects(object_keys.OPEN_JOBS_PREFIX)
         }
 
     def read(self, moments: list[tuple[str, datetime]]) -> Iterator[ListedJob]:
@@ -185,11 +186,11 @@ def _waiting(
     """Yield every upload without a job: the name that its job will have, and when it came."""
     try:
         for version in _standing(storage):
-            job_id = layout.upload_job_id(
+            job_id = upload_job_id(
                 bucket=storage.bucket, key=version.key, version_id=version.version_id
             )
             if job_id not in recorded:
-                job = FoundJob(path=layout.input_path(version.key), job_id=None)
+                job = FoundJob(path=object_keys.input_path(version.key), job_id=None)
                 yield job_id, job, datetime.fromtimestamp(version.modified_at, UTC)
     except ClientError as error:
         if not is_denied(error):
@@ -200,9 +201,9 @@ def _waiting(
 def _standing(storage: Storage) -> Iterator[ObjectVersion]:
     """Yield the uploads that the schedule starts: all versions of keys that were not removed."""
     key, removed = None, False
-    for version in storage.versions(layout.INPUT_PREFIX):
+    for version in storage.versions(object_keys.INPUT_PREFIX):
         if version.key != key:
             key, removed = version.key, version.is_delete_marker
         is_upload = not (removed or version.is_delete_marker)
-        if is_upload and not layout.is_folder_marker(version.key, version.size):
+        if is_upload and not object_keys.is_folder_marker(version.key, version.size):
             yield version

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
-from groq_batch import layout
-from groq_batch.jobs import JobRequest
-from groq_batch.storage import Storage
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.job_id import job_id, job_id_of_execution, upload_job_id
+from groq_batch.records.job import JobRequest
 from groq_batch_cli.errors import CommandError, NoSuchJobError
 from groq_batch_cli.stored_reports import (
     Report,
@@ -26,10 +27,10 @@ from groq_batch_cli.text import listed, one_line
 _JOB_ID = re.compile(r"[a-z0-9-]{1,40}-[0-9a-f]{20}")
 _HASH = re.compile(r"-[0-9a-f]{20}$")
 _MIRRORS = (
-    layout.INPUT_PREFIX,
-    layout.OUTPUT_PREFIX,
-    layout.FAILED_PREFIX,
-    layout.INVALID_PREFIX,
+    object_keys.INPUT_PREFIX,
+    object_keys.OUTPUT_PREFIX,
+    object_keys.FAILED_PREFIX,
+    object_keys.INVALID_PREFIX,
 )
 _REPORT_ENDINGS = (".json", ".html")
 _MOST_CANDIDATES = 50
@@ -65,7 +66,9 @@ class FoundJob:
     @property
     def ending(self) -> str:
         """The ending of the job's files."""
-        return layout.GZIP_ENDING if layout.is_gzip(self.path) else layout.PLAIN_ENDING
+        return (
+            object_keys.GZIP_ENDING if object_keys.is_gzip(self.path) else object_keys.PLAIN_ENDING
+        )
 
     @property
     def status(self) -> str:
@@ -79,7 +82,7 @@ class FoundJob:
 
 def file_stem(path: str) -> str:
     """Return a file's name without folders and ending."""
-    return path.rsplit("/", 1)[-1].removesuffix(".gz").removesuffix(layout.PLAIN_ENDING)
+    return path.rsplit("/", 1)[-1].removesuffix(".gz").removesuffix(object_keys.PLAIN_ENDING)
 
 
 def find_job(storage: Storage, text: str) -> FoundJob:
@@ -93,14 +96,14 @@ def find_job(storage: Storage, text: str) -> FoundJob:
         NoSuchJobError: There is none.
         CommandError: It may be one of several.
     """
-    name = layout.job_id_of_execution(text)
+    name = job_id_of_execution(text)
     if _JOB_ID.fullmatch(name):
         found = job_by_id(storage, name)
         if found is not None:
             return found
     path = path_of(storage, text)
     found = job_of_path(storage, path) or _newest_firing(storage, path)
-    if found is None and path.startswith(layout.RECURRING_PREFIX) and storage.exists(path):
+    if found is None and path.startswith(object_keys.RECURRING_PREFIX) and storage.exists(path):
         raise NoSuchJobError(
             f"{one_line(path)} has not run yet. It runs when the schedule fires; to run it now: "
             f"groq-batch start {shlex.quote(one_line(path))}"
@@ -132,8 +135,8 @@ def path_of(storage: Storage, text: str) -> str:
     for prefix in _MIRRORS:
         if text.startswith(prefix):
             return text.removeprefix(prefix)
-    if text.startswith(layout.REPORTS_PREFIX) and text.endswith(_REPORT_ENDINGS):
-        return text.removeprefix(layout.REPORTS_PREFIX).rpartition(".")[0]
+    if text.startswith(object_keys.REPORTS_PREFIX) and text.endswith(_REPORT_ENDINGS):
+        return text.removeprefix(object_keys.REPORTS_PREFIX).rpartition(".")[0]
     return text
 
 
@@ -154,7 +157,7 @@ def of_request(storage: Storage, request: JobRequest, *, is_open: bool | None = 
     is_replaced = False
     for path in (
         request.path,
-        layout.superseded_path(request.job_id, request.path),
+        object_keys.superseded_path(request.job_id, request.path),
         request.job_id,
     ):
         found = read_report(storage, path)
@@ -164,7 +167,7 @@ def of_request(storage: Storage, request: JobRequest, *, is_open: bool | None = 
             return _found(request, path, found)
         is_replaced = is_replaced or path == request.path
     if is_open is None:
-        is_open = storage.exists(layout.open_job_key(request.job_id))
+        is_open = storage.exists(object_keys.open_job_key(request.job_id))
     if not is_open:
         return _found(request, request.path, earlier_report(storage, request), is_replaced=True)
     report = report_from_work(storage, request) if is_replaced else None
@@ -193,13 +196,13 @@ def _found(
 def job_of_path(storage: Storage, path: str) -> FoundJob | None:
     """Return the newest job of a path; an upload without a job when it is newer."""
     found = read_report(storage, path)
-    head = storage.head(layout.INPUT_PREFIX + path)
+    head = storage.head(object_keys.INPUT_PREFIX + path)
     if head is None or head.version_id is None:
         return _of_report(path, found)
     if found is not None and found.report["input"]["version_id"] == head.version_id:
         return _of_report(path, found)
-    key = layout.INPUT_PREFIX + path
-    job_id = layout.upload_job_id(bucket=storage.bucket, key=key, version_id=head.version_id)
+    key = object_keys.INPUT_PREFIX + path
+    job_id = upload_job_id(bucket=storage.bucket, key=key, version_id=head.version_id)
     # The upload is newer than the report, whose job was for one before.
     return job_by_id(storage, job_id) or FoundJob(path=path, job_id=None)
 
@@ -217,9 +220,9 @@ def _of_report(path: str, found: StoredReport | None) -> FoundJob | None:
 
 def _newest_firing(storage: Storage, key: str) -> FoundJob | None:
     """Return the newest run of a recurring file; None when a key is none, or has never run."""
-    if not key.startswith(layout.RECURRING_PREFIX):
+    if not key.startswith(object_keys.RECURRING_PREFIX):
         return None
-    for request in _records(storage, f"{layout.JOBS_PREFIX}{_slug(key)}-"):
+    for request in _records(storage, f"{object_keys.JOBS_PREFIX}{_slug(key)}-"):
         if request.key == key:
             return of_request(storage, request)
     return None
@@ -227,7 +230,7 @@ def _newest_firing(storage: Storage, key: str) -> FoundJob | None:
 
 def _slug(key: str) -> str:
     """Return what the names of the jobs of a file begin with, and so do those of others."""
-    return _HASH.sub("", layout.job_id(bucket="", key=key, identity=""))
+    return _HASH.sub("", job_id(bucket="", key=key, identity=""))
 
 
 def _job_of_file(storage: Storage, path: str) -> FoundJob | None:
@@ -237,18 +240,20 @@ def _job_of_file(storage: Storage, path: str) -> FoundJob | None:
         CommandError: There are some in several folders.
     """
     name = path.rsplit("/", 1)[-1]
-    if not layout.has_accepted_ending(name):
+    if not object_keys.has_accepted_ending(name):
         return None
-    requests = islice(_records(storage, f"{layout.JOBS_PREFIX}{_slug(name)}-"), _MOST_CANDIDATES)
+    requests = islice(
+        _records(storage, f"{object_keys.JOBS_PREFIX}{_slug(name)}-"), _MOST_CANDIDATES
+    )
     keys = sorted({one.key for one in requests if one.key.rsplit("/", 1)[-1] == name})
     if len(keys) > 1:
-        paths = sorted(layout.input_path(key) for key in keys)
+        paths = sorted(object_keys.input_path(key) for key in keys)
         raise CommandError(
             f"There are jobs of several files {name}: {listed(paths)}. Name one of these."
         )
     if not keys:
         return None
-    return _newest_firing(storage, keys[0]) or job_of_path(storage, layout.input_path(keys[0]))
+    return _newest_firing(storage, keys[0]) or job_of_path(storage, object_keys.input_path(keys[0]))
 
 
 def _job_begun(storage: Storage, text: str) -> FoundJob | None:
@@ -259,7 +264,7 @@ def _job_begun(storage: Storage, text: str) -> FoundJob | None:
     """
     if not re.fullmatch(r"[a-z0-9-]+", text):
         return None
-    requests = list(islice(_records(storage, layout.JOBS_PREFIX + text), _MOST_CANDIDATES))
+    requests = list(islice(_records(storage, object_keys.JOBS_PREFIX + text), _MOST_CANDIDATES))
     if len(requests) > 1:
         names = sorted(request.job_id for request in requests)
         raise CommandError(f"Several jobs begin with {text}: {listed(names)}. Name one of these.")
@@ -277,7 +282,9 @@ def _records(storage: Storage, prefix: str) -> Iterator[JobRequest]:
                     yield request
 
 
-def recorded_jobs(storage: Storage, prefix: str = layout.JOBS_PREFIX) -> list[tuple[str, datetime]]:
+def recorded_jobs(
+    storage: Storage, prefix: str = object_keys.JOBS_PREFIX
+) -> list[tuple[str, datetime]]:
     """Return the names of all jobs and when they were recorded, the newest first.
 
     The listing alone tells both; no record is read.
@@ -290,7 +297,7 @@ def recorded_jobs(storage: Storage, prefix: str = layout.JOBS_PREFIX) -> list[tu
         Bucket=storage.bucket, Prefix=prefix
     )
     found = [
-        (entry["Key"].removeprefix(layout.JOBS_PREFIX), entry["LastModified"])
+        (entry["Key"].removeprefix(object_keys.JOBS_PREFIX), entry["LastModified"])
         for page in pages
         for entry in page.get("Contents", [])
     ]

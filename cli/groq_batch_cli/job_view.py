@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from groq_batch.jobs import parse_timestamp
+from groq_batch.domain.times import parse_timestamp
 from groq_batch_cli.text import batches, counted, dollars, one_line, share
 
 Report = Mapping[str, Any]

@@ -15,7 +15,7 @@ from enum import Enum, auto
 
 import msgspec
 
-from groq_batch.rows import (
+from groq_batch.domain.result_row import (
     BATCH_FAILED,
     CANCELLED,
     MISSING,

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from groq_batch import layout
-from groq_batch.jsonl import NotGzipError, decompress
-from groq_batch.storage import LineReader, Storage
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.request_file.lines import LineReader, NotGzipError, decompress
 from groq_batch_cli.errors import CommandError
 from groq_batch_cli.file_errors import STDOUT, NamedFile, naming
 from groq_batch_cli.request_files import RequestFile
@@ -63,7 +63,7 @@ def stored_lines(
     chunks: Iterable[bytes] = storage.chunks(key)
     if progress is not None:
         chunks = _told(chunks, progress)
-    return lines_of(chunks, is_gzip=layout.is_gzip(key), name=key)
+    return lines_of(chunks, is_gzip=object_keys.is_gzip(key), name=key)
 
 
 def packed(pieces: Iterable[bytes]) -> Iterator[bytes]:

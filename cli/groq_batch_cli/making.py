@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 
-from groq_batch.checks import LineChecker, Problem, too_long_message
-from groq_batch.config import HARD_LINE_LIMIT_BYTES
-from groq_batch.cost import ModelEstimates
+from groq_batch.domain.cost import ModelEstimates
+from groq_batch.domain.problem import Problem
+from groq_batch.request_file.line_checks import LineChecker, too_long_message
+from groq_batch.settings import HARD_LINE_LIMIT_BYTES
 from groq_batch_cli.errors import CommandError, WrongUsageError
 from groq_batch_cli.ids import RowIds
 from groq_batch_cli.rows.reading import Row

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from groq_batch.rows import RowOutcome, classify_row
+from groq_batch.domain.result_row import RowOutcome, classify_row
 from groq_batch_cli.errors import CommandError
 from groq_batch_cli.leftovers import Standing, standing_of
 from groq_batch_cli.text import counted, one_line, shorten

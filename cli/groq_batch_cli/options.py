@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from groq_batch.options import MAX_ATTEMPTS_LIMIT, is_completion_window
+from groq_batch.domain.job_options import MAX_ATTEMPTS_LIMIT, is_completion_window
 from groq_batch_cli.completing import complete_job
 from groq_batch_cli.request_files import STDIN, RequestFile
 from groq_batch_cli.request_folders import files_of_folder

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from groq_batch.checks import Problem
+from groq_batch.domain.problem import Problem
 from groq_batch_cli.text import columns, printable
 
 _BEFORE = 24

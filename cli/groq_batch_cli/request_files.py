@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from groq_batch import layout
+from groq_batch.domain import object_keys
 from groq_batch_cli.errors import CommandError
 
 STDIN = "-"
@@ -65,7 +65,7 @@ class RequestFile:
             yield Chunks(sys.stdin.buffer, self.shown, is_gzip=None, progress=progress)
             return
         with self._open() as stream:
-            is_gzip = layout.is_gzip(self.name)
+            is_gzip = object_keys.is_gzip(self.name)
             yield Chunks(stream, self.shown, is_gzip=is_gzip, progress=progress)
 
     def _open(self) -> BinaryIO:

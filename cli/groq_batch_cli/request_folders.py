@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from groq_batch import layout
+from groq_batch.domain import object_keys
 from groq_batch_cli.request_files import RequestFile
 from groq_batch_cli.text import listed, one_line
 
@@ -59,7 +59,7 @@ def files_of_folder(folder: str) -> FolderFiles:
             if Path(place, name).is_symlink()
         ]
         for name in sorted(names):
-            if not layout.has_accepted_ending(name):
+            if not object_keys.has_accepted_ending(name):
                 continue
             path = os.path.join(place, name)  # noqa: PTH118
             if name.startswith("."):
@@ -73,7 +73,7 @@ def files_of_folder(folder: str) -> FolderFiles:
 
 def _is_fetched(name: str, beside: list[str]) -> bool:
     """Tell whether a file is one that fetching results has written, by the report beside it."""
-    stem = name.removesuffix(".gz").removesuffix(layout.PLAIN_ENDING)
+    stem = name.removesuffix(".gz").removesuffix(object_keys.PLAIN_ENDING)
     return any(
         stem.endswith(kind) and stem.removesuffix(kind) + _REPORT_ENDING in beside
         for kind in _FETCHED_KINDS

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from itertools import count, tee
 from pathlib import Path
 
-from groq_batch import layout
-from groq_batch.storage import ObjectWriter, Storage
+from groq_batch.bucket.multipart_writer import ObjectWriter
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
 from groq_batch_cli.downloads import all_rows
 from groq_batch_cli.errors import CommandError
 from groq_batch_cli.fetching import key_of
@@ -37,7 +38,7 @@ def retry_path(path: str, number: int) -> str:
     """Return the path of a job's retry, the first being number 1."""
     ending = _ending(path)
     suffix = ".retry" if number == 1 else f".retry-{number}"
-    folder = RETRIES_FOLDER if path.startswith(layout.RESERVED_FOLDERS) else ""
+    folder = RETRIES_FOLDER if path.startswith(object_keys.RESERVED_FOLDERS) else ""
     return folder + path.removesuffix(ending) + suffix + ending
 
 
@@ -48,13 +49,13 @@ def parent_path(path: str) -> str | None:
     if found is None:
         return None
     parent, aside = found[1], found[1].removeprefix(RETRIES_FOLDER)
-    if aside.startswith(layout.RESERVED_FOLDERS) and not _RETRY.fullmatch(aside):
+    if aside.startswith(object_keys.RESERVED_FOLDERS) and not _RETRY.fullmatch(aside):
         parent = aside
     return parent + ending
 
 
 def _ending(path: str) -> str:
-    return layout.GZIP_ENDING if layout.is_gzip(path) else layout.PLAIN_ENDING
+    return object_keys.GZIP_ENDING if object_keys.is_gzip(path) else object_keys.PLAIN_ENDING
 
 
 def failed_key(job: FoundJob) -> str:
@@ -122,7 +123,7 @@ def existing_retry(storage: Storage, path: str) -> tuple[Retry | None, int]:
 
 def _number_of(storage: Storage, path: str, name: str) -> int:
     """Return a number of an upload's metadata; 0 when there is none, or the upload is gone."""
-    head = storage.head(layout.INPUT_PREFIX + path)
+    head = storage.head(object_keys.INPUT_PREFIX + path)
     text = head.metadata.get(name, "") if head is not None else ""
     return int(text) if text.isdecimal() else 0
 
@@ -192,11 +193,11 @@ def upload_leftovers(
     more = {LEFT_OUT_METADATA: str(found.left_out)}
     if after:
         more[AFTER_METADATA] = str(after)
-    key = layout.INPUT_PREFIX + path
+    key = object_keys.INPUT_PREFIX + path
     writer = ObjectWriter(storage, key, metadata={**metadata, **more})
     lines = _chosen_lines(storage, source, found)
     try:
-        for piece in packed(lines) if layout.is_gzip(path) else lines:
+        for piece in packed(lines) if object_keys.is_gzip(path) else lines:
             writer.write(piece)
         writer.commit()
     except BaseException:
@@ -221,7 +222,7 @@ def _chosen_lines(storage: Storage, source: str, found: Leftovers) -> Iterator[b
 
 
 def _copy(storage: Storage, source: str, path: str, metadata: Mapping[str, str]) -> Upload:
-    key = layout.INPUT_PREFIX + path
+    key = object_keys.INPUT_PREFIX + path
     storage.s3.copy(
         {"Bucket": storage.bucket, "Key": source},
         storage.bucket,

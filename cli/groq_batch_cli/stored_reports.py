@@ -17,11 +17,12 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from groq_batch import layout
-from groq_batch.batches import Batch
-from groq_batch.jobs import JobRecord, JobRequest, problem_json
-from groq_batch.jobs import timestamp as write_timestamp
-from groq_batch.storage import ObjectVersion, Storage
+from groq_batch.bucket.storage import ObjectVersion, Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.batch import Batch
+from groq_batch.domain.problem import problem_json
+from groq_batch.domain.times import timestamp as write_timestamp
+from groq_batch.records.job import JobRecord, JobRequest
 
 Report = dict[str, Any]
 
@@ -52,7 +53,7 @@ def read_report(
         version_id: The version; the current one when None.
     """
     version = {"VersionId": version_id} if version_id is not None else {}
-    key = layout.delivery_keys(path).report
+    key = object_keys.delivery_keys(path).report
     try:
         answer = storage.s3.get_object(Bucket=storage.bucket, Key=key, **version)
     except ClientError as error:
@@ -69,7 +70,7 @@ def earlier_report(storage: Storage, request: JobRequest) -> StoredReport | None
     The runs of a path take it over one after the other, so that the versions of its report stand
     in the order of the runs: a few of them tell where those of one run begin.
     """
-    versions = list(_versions_of(storage, layout.delivery_keys(request.path).report))
+    versions = list(_versions_of(storage, object_keys.delivery_keys(request.path).report))
 
     def is_not_newer(place: int) -> bool:
         found = read_report(storage, request.path, version_id=versions[place].version_id)
@@ -99,7 +100,7 @@ def report_from_work(storage: Storage, request: JobRequest) -> Report | None:
     Returns:
         A report of the running job in the usual form; None while its input is being checked.
     """
-    keys = layout.WorkKeys(request.job_id)
+    keys = object_keys.WorkKeys(request.job_id)
     job = JobRecord.load(storage, keys)
     if job is None:
         return None
@@ -134,7 +135,7 @@ def report_from_work(storage: Storage, request: JobRequest) -> Report | None:
     }
 
 
-def _boards(storage: Storage, keys: layout.WorkKeys) -> Iterator[Mapping[str, Any]]:
+def _boards(storage: Storage, keys: object_keys.WorkKeys) -> Iterator[Mapping[str, Any]]:
     """Yield what is known of the batches of each attempt so far."""
     for attempt in count(1):
         found = storage.get_json(keys.batches(attempt))

@@ -10,13 +10,14 @@ from typing import Any
 
 import msgspec
 
-from groq_batch import layout
-from groq_batch.checks import Problem, shown
-from groq_batch.cost import ModelEstimate
-from groq_batch.cost_cap import check_cap
-from groq_batch.prices import table_prices
-from groq_batch.split import InputSummary, NullSink, SplitLimits, split_input
-from groq_batch.upload_keys import check_key
+from groq_batch.domain import object_keys
+from groq_batch.domain.cost import ModelEstimate
+from groq_batch.domain.cost_cap import check_cap
+from groq_batch.domain.input_key import check_key
+from groq_batch.domain.prices import table_prices
+from groq_batch.domain.problem import Problem, shown
+from groq_batch.domain.shard import SplitLimits
+from groq_batch.request_file.splitter import InputSummary, NullSink, split_input
 from groq_batch_cli.places import Excerpt, excerpt
 from groq_batch_cli.request_files import RequestFile
 
@@ -105,7 +106,7 @@ def survey(
     result = Survey(file)
     digest = new_digest() if with_digest else None
     if key is None and not file.is_stdin:
-        key = layout.INPUT_PREFIX + file.name
+        key = object_keys.INPUT_PREFIX + file.name
     name_problem = check_key(key) if key is not None else None
     with file.chunks(progress) as chunks:
         summary = split_input(

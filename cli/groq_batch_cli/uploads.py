@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from groq_batch import layout
-from groq_batch.options import JobOptions, parse_options
-from groq_batch.storage import ObjectWriter, Storage
+from groq_batch.bucket.multipart_writer import ObjectWriter
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.job_id import upload_job_id
+from groq_batch.domain.job_options import JobOptions, parse_options
 from groq_batch_cli.aws import Stack
 from groq_batch_cli.bucket_folders import upload_path
 from groq_batch_cli.errors import CommandError, WrongUsageError
@@ -40,7 +42,7 @@ class Upload:
     @property
     def path(self) -> str:
         """What the job's deliverables mirror."""
-        return layout.input_path(self.key)
+        return object_keys.input_path(self.key)
 
 
 def option_metadata(
@@ -98,9 +100,9 @@ def input_key(file: RequestFile, to: str | None) -> str:
         BadParameter: ``to`` is no such folder.
     """
     path = upload_path(to or "")
-    if path and layout.has_accepted_ending(path):
-        return layout.INPUT_PREFIX + path
-    return layout.INPUT_PREFIX + (f"{path}/" if path else "") + file.name
+    if path and object_keys.has_accepted_ending(path):
+        return object_keys.INPUT_PREFIX + path
+    return object_keys.INPUT_PREFIX + (f"{path}/" if path else "") + file.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ class StandingUpload:
 def standing_upload(storage: Storage, key: str) -> StandingUpload | None:
     """Return the newest upload of a key; None when there is none."""
     head = storage.head(key)
-    job = job_of_path(storage, layout.input_path(key)) if head is not None else None
+    job = job_of_path(storage, object_keys.input_path(key)) if head is not None else None
     if head is None or job is None:
         return None
     return StandingUpload(head.metadata.get(DIGEST_METADATA), job)
@@ -172,7 +174,7 @@ def _check_unchanged(file: RequestFile, now: str, before: str) -> None:
 
 def uploaded(storage: Storage, key: str, version_id: str) -> Upload:
     """Return the upload that is this version of a key."""
-    job_id = layout.upload_job_id(bucket=storage.bucket, key=key, version_id=version_id)
+    job_id = upload_job_id(bucket=storage.bucket, key=key, version_id=version_id)
     return Upload(key=key, job_id=job_id)
 
 

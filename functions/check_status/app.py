@@ -10,9 +10,9 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from groq_batch import bootstrap
-from groq_batch.observability import logger
-from groq_batch.read_models import read_account_models
-from groq_batch.status import check_status
+from groq_batch.steps.check_status.check import check_status
+from groq_batch.steps.read_models import read_account_models
+from groq_batch.telemetry.log import logger
 
 
 @logger.inject_lambda_context(clear_state=True)

@@ -11,10 +11,10 @@ import boto3
 from aws_lambda_powertools.utilities.parameters import SecretsProvider
 from botocore.config import Config
 
-from groq_batch.config import Settings
-from groq_batch.groq_api import GroqClient
-from groq_batch.secrets import SecretApiKey
-from groq_batch.storage import Storage
+from groq_batch.bucket.storage import Storage
+from groq_batch.groq.api_key import SecretApiKey
+from groq_batch.groq.client import GroqClient
+from groq_batch.settings import Settings
 
 _AWS_CONFIG = Config(
     retries={"mode": "standard", "max_attempts": 5},

@@ -10,11 +10,11 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from groq_batch import bootstrap
-from groq_batch.machines import machine_of
-from groq_batch.observability import logger
-from groq_batch.prepare import prepare_input
-from groq_batch.range_tasks import prepare_range
-from groq_batch.report_page.pages import preload
+from groq_batch.domain.machine_version import machine_of
+from groq_batch.reports.page.writer import preload
+from groq_batch.steps.prepare_input.prepare import prepare_input
+from groq_batch.steps.prepare_input.range_tasks import prepare_range
+from groq_batch.telemetry.log import logger
 
 preload()
 

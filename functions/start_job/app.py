@@ -6,9 +6,10 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from groq_batch import bootstrap, given_bucket
-from groq_batch.observability import logger
-from groq_batch.start import JobStarter
+from groq_batch import bootstrap
+from groq_batch.bucket import existing_bucket
+from groq_batch.steps.start_job.start import JobStarter
+from groq_batch.telemetry.log import logger
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -20,7 +21,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     """
     storage, settings = bootstrap.storage(), bootstrap.settings()
     if settings.bucket_is_given:
-        given_bucket.check_versioning(storage.s3, storage.bucket)
+        existing_bucket.check_versioning(storage.s3, storage.bucket)
     starter = JobStarter(
         storage=storage,
         states=bootstrap.states(),

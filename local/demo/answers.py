@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from groq_batch.rows import RowOutcome, classify_row
+from groq_batch.domain.result_row import RowOutcome, classify_row
 from local.demo.text import one_line
 
 SHOWN_ANSWERS = 5

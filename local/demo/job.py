@@ -11,8 +11,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from groq_batch.layout import upload_job_id
-from groq_batch.storage import Storage
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain.job_id import upload_job_id
 from groq_batch_cli.downloads import BrokenDownloadError, Deliverable, download
 from groq_batch_cli.fetching import expected_rows, key_of
 from local.demo.request_file import RequestFile

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from groq_batch.cost import estimate_cost_usd, models_billed_by_hour, unknown_models
-from groq_batch.split import NullSink, SplitLimits, split_input
+from groq_batch.domain.cost import estimate_cost_usd, models_billed_by_hour, unknown_models
+from groq_batch.domain.shard import SplitLimits
+from groq_batch.request_file.splitter import NullSink, split_input
 from local.demo.errors import UsageError
 from local.environment import PROJECT_ROOT
 

@@ -10,15 +10,17 @@ from aws_lambda_powertools.utilities.parameters import SecretsProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 from botocore.exceptions import ClientError
 
-from groq_batch import rows, split, upload_keys
-from groq_batch.answers import error_from_answer
-from groq_batch.checks import LineChecker, Problem, too_long_message
-from groq_batch.config import HARD_LINE_LIMIT_BYTES
-from groq_batch.errors import AccountError
-from groq_batch.model_checks import ModelChecker
-from groq_batch.models import ListedModel
-from groq_batch.options import JobOptions, parse_options
-from groq_batch.secrets import SecretApiKey
+from groq_batch.domain import input_key, result_row
+from groq_batch.domain.job_options import JobOptions, parse_options
+from groq_batch.domain.models import ListedModel
+from groq_batch.domain.problem import Problem
+from groq_batch.groq.api_key import SecretApiKey
+from groq_batch.groq.error_mapping import error_from_answer
+from groq_batch.groq.errors import AccountError
+from groq_batch.request_file import splitter
+from groq_batch.request_file.line_checks import LineChecker, too_long_message
+from groq_batch.request_file.model_checks import ModelChecker
+from groq_batch.settings import HARD_LINE_LIMIT_BYTES
 from local.reference.markdown import code, fenced, table
 from local.reference.parameters import default_of
 
@@ -63,7 +65,7 @@ def _line(name: str, meaning: str, line: bytes, *, before: Sequence[bytes] = ())
 
 
 def _says_of_key(key: str) -> Callable[[], str]:
-    return lambda: _message(upload_keys.check_key(key))
+    return lambda: _message(input_key.check_key(key))
 
 
 def _says_of_option() -> str:
@@ -198,16 +200,16 @@ LINES = (
 """Codes of single lines, in the order of the checks: of each line the first that applies."""
 
 FILES = (
-    Code("empty_file", "No line but blank ones.", lambda: split.EMPTY_FILE.message),
+    Code("empty_file", "No line but blank ones.", lambda: splitter.EMPTY_FILE.message),
     Code(
         "not_gzip",
         "The name ends in `.gz`, and the file is not gzip, damaged or cut short.",
-        lambda: split.NOT_GZIP.message,
+        lambda: splitter.NOT_GZIP.message,
     ),
     Code(
         "gzip_too_large",
         "A compressed file that unpacks to more than one function can read.",
-        lambda: split.GZIP_TOO_LARGE.message,
+        lambda: splitter.GZIP_TOO_LARGE.message,
     ),
     Code(
         "too_expensive",
@@ -283,20 +285,21 @@ RUNNING = (
     Code("groq_unavailable", "Groq gave no usable answer: to the last look, or to what was sent."),
     Code("batch_not_found", "Groq does not know a batch of the job (any more)."),
     Code(
-        rows.BATCH_FAILED, "Groq refused batches; the message says why, and when it is tried again."
+        result_row.BATCH_FAILED,
+        "Groq refused batches; the message says why, and when it is tried again.",
     ),
 )
 """Codes that stand in the report of a running job alone, until the next status check."""
 
 ROWS = (
-    Code(rows.NOT_SENT, "Its batch was never created; the message says why."),
-    Code(rows.MISSING, "Its batch ended without a row for it, in every attempt."),
+    Code(result_row.NOT_SENT, "Its batch was never created; the message says why."),
+    Code(result_row.MISSING, "Its batch ended without a row for it, in every attempt."),
     Code(
-        rows.BATCH_FAILED,
+        result_row.BATCH_FAILED,
         "Groq refused its batch in the last attempt, or this line of it in any; the message has "
         "the API's code and text.",
     ),
-    Code(rows.CANCELLED, "The job was stopped before it was answered."),
+    Code(result_row.CANCELLED, "The job was stopped before it was answered."),
 )
 """Codes of rows that the pipeline writes itself, beside those of ``LINES``."""
 
@@ -349,8 +352,8 @@ def read_row_codes() -> str:
 
 def retryable() -> str:
     """Return which errors of the API's rows are tried again."""
-    statuses = ", ".join(code(str(one)) for one in sorted(rows.RETRYABLE_STATUSES) if one)
-    names = ", ".join(code(one) for one in sorted(rows.RETRYABLE_CODES))
+    statuses = ", ".join(code(str(one)) for one in sorted(result_row.RETRYABLE_STATUSES) if one)
+    names = ", ".join(code(one) for one in sorted(result_row.RETRYABLE_CODES))
     return (
         f"- by status: {statuses}, every status from `500`, and none at all\n"
         f"- by code or type, whatever the status but `413`: {names}"

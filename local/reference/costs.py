@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from groq_batch import prices
-from groq_batch.cost import ModelUsage, actual_cost_usd
-from groq_batch.prices import HourPrice
+from groq_batch.domain import prices
+from groq_batch.domain.cost import ModelUsage, actual_cost_usd
+from groq_batch.domain.prices import HourPrice
 from local.reference.markdown import code, table
 
 EXAMPLE_REQUESTS = 100_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from groq_batch.options import _OPTIONS
+from groq_batch.domain.job_options import _OPTIONS
 from local.reference.blocks import described
 from local.reference.markdown import code, table
 from local.reference.parameters import default_of

@@ -6,15 +6,17 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from groq_batch import layout, reports
-from groq_batch.batches import Batch, BatchCounts
-from groq_batch.boards import Board, BoardEntry
-from groq_batch.cost import ModelUsage, actual_cost_usd
-from groq_batch.finish import EVENT_DETAIL_TYPE, EVENT_SOURCE
-from groq_batch.jobs import JobRecord, JobRequest, ShardRecord, ShardSummary
-from groq_batch.options import JobOptions
-from groq_batch.prices import FROM_GROQ, Prices, table_prices
-from groq_batch.submissions import Stage
+from groq_batch.domain import object_keys
+from groq_batch.domain.batch import Batch, BatchCounts
+from groq_batch.domain.cost import ModelUsage, actual_cost_usd
+from groq_batch.domain.job_options import JobOptions
+from groq_batch.domain.prices import FROM_GROQ, Prices, table_prices
+from groq_batch.records.attempt import Board, BoardEntry
+from groq_batch.records.job import JobRecord, JobRequest, ShardRecord
+from groq_batch.records.shard_result import ShardSummary
+from groq_batch.records.submission import Stage
+from groq_batch.reports.report import delivery_outputs, event_detail, final_report
+from groq_batch.steps.finish_job import EVENT_DETAIL_TYPE, EVENT_SOURCE
 from local.reference.blocks import described
 from local.reference.markdown import code, json_block, table
 
@@ -138,8 +140,8 @@ def example() -> dict[str, Any]:
     ]
     summaries[0].usage = {_MODEL: [1_380, 712, 2_092]}
     summaries[1].usage = {_MODEL: [63, 34, 97]}
-    keys = layout.delivery_keys(_REQUEST.path)
-    return reports.final_report(
+    keys = object_keys.delivery_keys(_REQUEST.path)
+    return final_report(
         _REQUEST,
         _JOB,
         status="partial",
@@ -147,7 +149,7 @@ def example() -> dict[str, Any]:
         boards=[_board(1, 22, 20), _board(2, 1, 1)],
         summaries=summaries,
         actual_cost_usd=actual_cost_usd({_MODEL: ModelUsage(21, 1_443, 746)}),
-        outputs=reports.delivery_outputs(
+        outputs=delivery_outputs(
             keys, lambda key: f"s3://{_BUCKET}/{key}", results=True, failed=True, invalid=False
         ),
         finished_at=datetime(2026, 11, 25, 9, 53, 21, tzinfo=UTC),
@@ -184,7 +186,7 @@ def event_example() -> str:
             "time": "2026-11-25T09:53:21Z",
             "region": "us-east-1",
             "resources": [],
-            "detail": reports.event_detail(report),
+            "detail": event_detail(report),
         }
     )
 

@@ -10,8 +10,8 @@ from functools import cache
 
 import pytest
 
-from groq_batch.polling import wait_seconds
-from groq_batch.status import GRACE_SECONDS
+from groq_batch.domain.polling import wait_seconds
+from groq_batch.steps.check_status.check import GRACE_SECONDS
 from tests.infrastructure.alarm_model import MINUTE, MOST_EXTRA_PERIODS, Alarm, Point
 from tests.infrastructure.stack import Stack
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from ministack.services.cloudformation.engine import _evaluate_conditions
 
-from groq_batch import layout
-from groq_batch.options import JobOptions, parse_options
+from groq_batch.domain import object_keys
+from groq_batch.domain.job_options import JobOptions, parse_options
 from tests.infrastructure.stack import Stack, defaults, source
 
 
@@ -105,15 +105,15 @@ def test_the_emulator_makes_the_exception_wherever_groq_is(address: str):
 
 
 def test_work_expires_for_good(stack: Stack):
-    work = rules(stack)[layout.WORK_PREFIX]
+    work = rules(stack)[object_keys.WORK_PREFIX]
     assert work["ExpirationInDays"] == defaults()["WorkRetentionDays"]
     assert work["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
-    longer = rules(Stack.deploy(WorkRetentionDays="90"))[layout.WORK_PREFIX]
+    longer = rules(Stack.deploy(WorkRetentionDays="90"))[object_keys.WORK_PREFIX]
     assert longer["ExpirationInDays"] == "90"
 
 
 def test_earlier_reports_expire(stack: Stack):
-    reports = rules(stack)[layout.REPORTS_PREFIX]
+    reports = rules(stack)[object_keys.REPORTS_PREFIX]
     assert reports["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
     assert "ExpirationInDays" not in reports
 
@@ -133,8 +133,8 @@ def test_nothing_of_the_users_and_no_record_of_a_job_ever_expires(stack: Stack):
         for prefix, rule in rules(stack).items()
         if {"ExpirationInDays", "NoncurrentVersionExpiration"} & set(rule)
     }
-    assert expiring == {layout.WORK_PREFIX, layout.REPORTS_PREFIX}
-    assert not layout.JOBS_PREFIX.startswith(tuple(expiring))
+    assert expiring == {object_keys.WORK_PREFIX, object_keys.REPORTS_PREFIX}
+    assert not object_keys.JOBS_PREFIX.startswith(tuple(expiring))
 
 
 def test_shortest_retention_is_longer_than_a_redrive_is_possible():

@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 from jsonata import Jsonata
 
-from groq_batch.cancel import CollectPlan
-from groq_batch.download import DownloadOutcome
-from groq_batch.finish import FinishOutcome
-from groq_batch.jobs import JobRequest
-from groq_batch.prepare import Preparation
-from groq_batch.read_models import ReadOutcome
-from groq_batch.status import Decision
-from groq_batch.submit import SubmitOutcome
+from groq_batch.records.job import JobRequest
+from groq_batch.steps.cancel_job.close import CollectPlan
+from groq_batch.steps.check_status.check import Decision
+from groq_batch.steps.download_results.download import DownloadOutcome
+from groq_batch.steps.outcomes import FinishOutcome
+from groq_batch.steps.prepare_input.prepare import Preparation
+from groq_batch.steps.read_models import ReadOutcome
+from groq_batch.steps.submit_batch import SubmitOutcome
 from tests.infrastructure.stack import machine
 
 JOB = "requests-9d8a5b8dd38bc0d2965e"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from groq_batch.bootstrap import _AWS_CONFIG as AWS_CONFIG
-from groq_batch.groq_api import Timeouts
-from groq_batch.submissions import LEASE_SECONDS, QUARANTINE_SECONDS, RENEW_SECONDS
+from groq_batch.groq.client import Timeouts
+from groq_batch.records.submission import LEASE_SECONDS, QUARANTINE_SECONDS, RENEW_SECONDS
 from tests.infrastructure.stack import MACHINE, PROJECT, TEMPLATE, Stack, machine, source
 
 HANDLERS = {

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch import layout, metrics
-from groq_batch.jobs import JobRequest
-from groq_batch.reports import event_detail, running_report
+from groq_batch.domain.job_id import upload_job_id
+from groq_batch.records.job import JobRequest
+from groq_batch.reports.report import event_detail, running_report
+from groq_batch.telemetry import metrics
 from tests.infrastructure.stack import PROJECT, Stack, as_list, source, transformed
 from tests.infrastructure.test_functions import HANDLERS
 from tests.infrastructure.test_parameters import accepts
@@ -183,7 +184,7 @@ def mail(stack: Stack, detail: dict[str, Any]) -> list[str]:
 def ended(key: str) -> dict[str, Any]:
     """Return the event of the end of a job for an upload."""
     request = JobRequest(
-        job_id=layout.upload_job_id(bucket="bucket", key=key, version_id="v"),
+        job_id=upload_job_id(bucket="bucket", key=key, version_id="v"),
         bucket="bucket",
         key=key,
         version_id="v",

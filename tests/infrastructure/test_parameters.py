@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from groq_batch import __version__
-from groq_batch.config import Settings
-from groq_batch.groq_api import validate_base_url
-from groq_batch.options import MAX_ATTEMPTS_LIMIT, is_completion_window
+from groq_batch.domain.job_options import MAX_ATTEMPTS_LIMIT, is_completion_window
+from groq_batch.groq.client import validate_base_url
+from groq_batch.settings import Settings
 from tests.infrastructure.stack import Stack, source
 
 PARAMETERS = {

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from groq_batch import layout
+from groq_batch.domain import object_keys
 from tests.infrastructure.stack import ACCOUNT, Stack, as_list, transformed
 from tests.infrastructure.test_functions import HANDLERS
 
@@ -14,13 +14,17 @@ SECRET = f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:groq/api-key"
 EXECUTIONS = f"arn:aws:states:us-east-1:{ACCOUNT}:execution:<BatchJob.Name>"
 BUS = f"arn:aws:events:us-east-1:{ACCOUNT}:event-bus/default"
 
-INPUTS = {layout.INPUT_PREFIX, layout.RECURRING_PREFIX}
-OUTPUTS = {layout.OUTPUT_PREFIX, layout.FAILED_PREFIX, layout.INVALID_PREFIX}
-JOBS, WORK, REPORTS = {layout.JOBS_PREFIX}, {layout.WORK_PREFIX}, {layout.REPORTS_PREFIX}
-OPEN_JOBS = {layout.OPEN_JOBS_PREFIX}
-SWEEP = {layout.SWEEP_KEY}
+INPUTS = {object_keys.INPUT_PREFIX, object_keys.RECURRING_PREFIX}
+OUTPUTS = {object_keys.OUTPUT_PREFIX, object_keys.FAILED_PREFIX, object_keys.INVALID_PREFIX}
+JOBS, WORK, REPORTS = (
+    {object_keys.JOBS_PREFIX},
+    {object_keys.WORK_PREFIX},
+    {object_keys.REPORTS_PREFIX},
+)
+OPEN_JOBS = {object_keys.OPEN_JOBS_PREFIX}
+SWEEP = {object_keys.SWEEP_KEY}
 HALT = {"work/*/halt.json"}
-BULK = set(layout.WorkKeys("*").bulk)
+BULK = set(object_keys.WorkKeys("*").bulk)
 
 S3_GRANTS: dict[str, dict[str, set[str]]] = {
     "StartJobFunction": {

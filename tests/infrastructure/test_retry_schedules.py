@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from groq_batch.submissions import LEASE_SECONDS
+from groq_batch.records.submission import LEASE_SECONDS
 from local.retry_schedules import (
     DEATHS,
     FAILURES,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ministack.services.cloudformation.engine import _check_rules_section, _evaluate_rules
 
-from groq_batch.options import (
+from groq_batch.domain.job_options import (
     MAX_ATTEMPTS_LIMIT,
     JobOptions,
     is_completion_window,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from groq_batch import metrics
+from groq_batch.telemetry import metrics
 from local.retry_schedules import schedule, states_with_retries
 from tests import documents
 from tests.infrastructure.stack import PROJECT, Stack, source
@@ -113,7 +113,7 @@ def _texts(node: ast.AST) -> Iterator[str]:
 def test_the_code_knows_no_code_without_an_entry():
     found: set[str] = set()
     constants: set[str] = set()
-    for path in CODE.glob("*.py"):
+    for path in CODE.rglob("*.py"):
         tree = ast.parse(path.read_text("utf-8"))
         found |= set(_literals(tree))
         constants |= {text for node in ast.walk(tree) for text in _texts(node)}

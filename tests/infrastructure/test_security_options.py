@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from groq_batch.config import Settings
+from groq_batch.settings import Settings
 from tests.infrastructure.stack import ACCOUNT, Role, Stack, source
 from tests.infrastructure.test_functions import HANDLERS
 

@@ -22,11 +22,13 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from click.shell_completion import ShellComplete
 from moto import mock_aws
 
-from groq_batch import __version__, layout
-from groq_batch.jobs import JobRequest
-from groq_batch.rows import pipeline_row
-from groq_batch.storage import JOB_METADATA, Storage
-from groq_batch.upload_keys import check_key
+from groq_batch import __version__
+from groq_batch.bucket.storage import JOB_METADATA, Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.input_key import check_key
+from groq_batch.domain.job_id import upload_job_id
+from groq_batch.domain.result_row import pipeline_row
+from groq_batch.records.job import JobRequest
 from groq_batch_cli import aws, uploads
 from groq_batch_cli.aws import Target
 from groq_batch_cli.following import Follower
@@ -167,12 +169,12 @@ class World:
 
     def job_of(self, path: str, *, hour: int = 11) -> JobRequest:
         """Return the job that the pipeline starts for the newest upload of a path."""
-        key = layout.INPUT_PREFIX + path
+        key = object_keys.INPUT_PREFIX + path
         head = self.storage.head(key)
         assert head is not None, f"{key} was not uploaded"
         assert head.version_id is not None
         return JobRequest(
-            job_id=layout.upload_job_id(bucket=self.bucket, key=key, version_id=head.version_id),
+            job_id=upload_job_id(bucket=self.bucket, key=key, version_id=head.version_id),
             bucket=self.bucket,
             key=key,
             version_id=head.version_id,
@@ -183,15 +185,15 @@ class World:
 
     def read_report(self, path: str) -> dict[str, Any]:
         """Return the report at a path."""
-        found = self.storage.get_json(layout.delivery_keys(path).report)
+        found = self.storage.get_json(object_keys.delivery_keys(path).report)
         assert found is not None
         return found[0]
 
     def start(self, path: str, *, hour: int = 11, **changes: Any) -> dict[str, Any]:
         """Start the job of the newest upload of a path; returns its report."""
         request = self.job_of(path, hour=hour)
-        self.storage.put_json(layout.job_key(request.job_id), request.to_json())
-        self.storage.put_json(layout.open_job_key(request.job_id), request.to_json())
+        self.storage.put_json(object_keys.job_key(request.job_id), request.to_json())
+        self.storage.put_json(object_keys.open_job_key(request.job_id), request.to_json())
         self.states.start_execution(stateMachineArn=self.machine, name=request.job_id, input="{}")
         return self.report(request, "running", **changes)
 
@@ -216,7 +218,7 @@ class World:
             "outputs": {"results": None, "failed": None, "invalid": None},
             **changes,
         }
-        key = layout.delivery_keys(request.path).report
+        key = object_keys.delivery_keys(request.path).report
         self.storage.put_json(key, report, metadata={JOB_METADATA: request.job_id})
         return report
 
@@ -241,7 +243,7 @@ class World:
         """Start the job of a path, at some hour, and let it come to its end."""
         self.start(path, hour=hour)
         request = self.job_of(path, hour=hour)
-        keys = layout.delivery_keys(path)
+        keys = object_keys.delivery_keys(path)
         outputs: dict[str, str | None] = {"results": None, "failed": None, "invalid": None}
         for name, key, rows in [
             ("results", keys.results, results),
@@ -273,7 +275,7 @@ class World:
             errors=errors,
             errors_total=len(errors),
         )
-        self.storage.delete([layout.open_job_key(request.job_id)])
+        self.storage.delete([object_keys.open_job_key(request.job_id)])
         return request
 
 
@@ -666,7 +668,7 @@ def test_upload_over_a_running_job_warns(world: World, capsys: Said) -> None:
 
 def answered(world: World, job_id: str, path: str, status: str = "started") -> dict[str, Any]:
     """Return what the start function answers."""
-    report = world.storage.url(layout.delivery_keys(path).report)
+    report = world.storage.url(object_keys.delivery_keys(path).report)
     return {"job_id": job_id, "status": status, "message": "m", "input": "i", "report": report}
 
 
@@ -686,8 +688,8 @@ def test_start_of_a_recurring_file_follows_and_fetches(
     world.start_answer = answered(world, job.job_id, path)
 
     def end() -> None:
-        key = layout.delivery_keys(path).results
-        world.storage.put_json(layout.job_key(job.job_id), job.to_json())
+        key = object_keys.delivery_keys(path).results
+        world.storage.put_json(object_keys.job_key(job.job_id), job.to_json())
         world.storage.put_bytes(key, good_row("a"), metadata={JOB_METADATA: job.job_id})
         outputs = {"results": world.storage.url(key), "failed": None, "invalid": None}
         world.report(job, "succeeded", outputs=outputs)
@@ -1346,7 +1348,7 @@ def test_retry_of_files_that_do_not_belong_together_sends_nothing(
 
 def test_retry_of_a_firing_goes_where_uploads_may_go(world: World) -> None:
     path = "recurring/evals/2026-03-01T12-00-00Z.jsonl"
-    key = layout.delivery_keys(path)
+    key = object_keys.delivery_keys(path)
     job = JobRequest(
         job_id="evals-04ad86b59a21faf11acc",
         bucket=world.bucket,
@@ -1356,7 +1358,7 @@ def test_retry_of_a_firing_goes_where_uploads_may_go(world: World) -> None:
         started_at="2026-03-01T12:00:00.000Z",
         claimed_by="",
     )
-    world.storage.put_json(layout.job_key(job.job_id), job.to_json())
+    world.storage.put_json(object_keys.job_key(job.job_id), job.to_json())
     world.storage.put_bytes(key.results, good_row("a") + bad_row("b"))
     world.storage.put_bytes(key.failed, request_line("b"))
     outputs = {

@@ -20,7 +20,7 @@ import pytest
 from moto import mock_aws
 from samcli.cli.types import CfnParameterOverridesType
 
-from groq_batch.options import JobOptions, parse_options
+from groq_batch.domain.job_options import JobOptions, parse_options
 from local.groq_simulator import GroqSimulator
 from local.reference.parameters import default_of
 from tests import documents

@@ -16,21 +16,21 @@ from botocore.exceptions import ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from groq_batch import layout, request_uploads
-from groq_batch import storage as storage_module
-from groq_batch.config import Settings
-from groq_batch.held_uploads import HeldUpload
-from groq_batch.jobs import JobRecord, JobRequest, ShardRecord, Stop
-from groq_batch.prepare import Preparation, prepare_input
-from groq_batch.range_tasks import prepare_range
-from groq_batch.storage import Storage
+from groq_batch.bucket import copying_writer, multipart_writer
+from groq_batch.bucket.pending_upload import HeldUpload
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.records.job import JobRecord, JobRequest, ShardRecord, Stop
+from groq_batch.settings import Settings
+from groq_batch.steps.prepare_input.prepare import Preparation, prepare_input
+from groq_batch.steps.prepare_input.range_tasks import prepare_range
 from tests.fakes.calls import Call, Wire, plain_wire
 from tests.fakes.s3 import SMALLEST_PART_BYTES, FakeS3, client_error
 from tests.integration.test_prepare_input import SETTINGS, Calls, Death, bad, request
 from tests.workflow.invocations import do_pools_inline
 
 JOB = "a-0123456789"
-KEYS = layout.WorkKeys(JOB)
+KEYS = object_keys.WorkKeys(JOB)
 KEY = "input/a.jsonl"
 ALONE = dataclasses.replace(SETTINGS, max_requests_per_batch=3, max_bytes_per_batch=2_000)
 """Settings under which one invocation prepares every file of these tests."""
@@ -66,7 +66,7 @@ class Bucket:
             started_at="2026-03-01T00:00:00.000Z",
             claimed_by="test",
         )
-        self.storage().put_json(layout.job_key(JOB), self.request.to_json())
+        self.storage().put_json(object_keys.job_key(JOB), self.request.to_json())
 
     def storage(self, wire: Wire = plain_wire) -> Storage:
         return Storage(s3=self.s3.client(wire), bucket="bucket")
@@ -274,9 +274,9 @@ def test_the_same_as_by_one_invocation(data: bytes, share: float, rejects: bool,
 def test_copies_make_no_difference(data: bytes, share: float, smallest: int, largest: int) -> None:
     """With parts as small as these files need them S3 copies what it can, of every range."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(request_uploads, "SMALLEST_COPY_BYTES", smallest)
-        patch.setattr(request_uploads, "LARGEST_COPY_BYTES", largest * smallest)
-        patch.setattr(storage_module, "PART_BYTES", smallest)
+        patch.setattr(copying_writer, "SMALLEST_COPY_BYTES", smallest)
+        patch.setattr(copying_writer, "LARGEST_COPY_BYTES", largest * smallest)
+        patch.setattr(multipart_writer, "PART_BYTES", smallest)
         bucket = Bucket(data, smallest_part_bytes=smallest)
         bucket.prepare(by_many(ALONE, max(1, len(data) // 8, int(len(data) * share))))
     assert bucket.found() == one_pass(data, ALONE)
@@ -318,7 +318,7 @@ def test_large_shards_of_many_ranges_are_copied() -> None:
 def test_an_input_that_can_be_read_and_not_copied(
     monkeypatch: pytest.MonkeyPatch, code: str, status: int, text: str
 ) -> None:
-    monkeypatch.setattr(request_uploads, "SMALLEST_COPY_BYTES", 100)
+    monkeypatch.setattr(copying_writer, "SMALLEST_COPY_BYTES", 100)
     bucket = Bucket(FILE, smallest_part_bytes=100)
 
     def wire(call: Call, act: Callable[[], Any]) -> Any:
@@ -378,7 +378,7 @@ def test_what_cannot_be_entered_in_the_middle_is_read_by_one(name: str, version:
         path=name.removeprefix("input/"),
         version_id=answer["VersionId"] if version else None,
     )
-    bucket.storage().put_json(layout.job_key(JOB), request_.to_json())
+    bucket.storage().put_json(object_keys.job_key(JOB), request_.to_json())
     answer = bucket.begin(by_many(ALONE, 20))
     assert answer.tasks_prefix == ""
     assert bucket.record.good == 8

@@ -10,7 +10,7 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
-from groq_batch.given_bucket import BucketSettingsError, check_settings, check_versioning
+from groq_batch.bucket.existing_bucket import BucketSettingsError, check_settings, check_versioning
 from tests.integration.account import BUCKET, KEY, Account, account, stored
 
 

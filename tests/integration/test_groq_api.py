@@ -19,8 +19,9 @@ from typing import Any
 import pytest
 
 from groq_batch import __version__
-from groq_batch.batches import Batch
-from groq_batch.errors import (
+from groq_batch.domain.batch import Batch
+from groq_batch.groq.client import USER_AGENT, GroqClient, Timeouts
+from groq_batch.groq.errors import (
     AccountError,
     GroqApiError,
     NoAnswer,
@@ -30,7 +31,6 @@ from groq_batch.errors import (
     RequestRefusedError,
     UnknownOutcomeError,
 )
-from groq_batch.groq_api import USER_AGENT, GroqClient, Timeouts
 from local.groq_simulator import DEFAULT_KEY, GroqSimulator
 from tests.integration.raw_server import (
     HOST,
@@ -691,7 +691,7 @@ def test_an_upload_may_pause_longer_than_a_connection_may_take() -> None:
 
 
 def test_an_upload_ends_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("groq_batch.groq_api._LEAST_SECONDS_TO_ACT", 0.0)
+    monkeypatch.setattr("groq_batch.groq.client._LEAST_SECONDS_TO_ACT", 0.0)
 
     def read_slowly(peer: Peer) -> None:
         peer.read_head()
@@ -1346,7 +1346,7 @@ def test_silence_ends_with_the_client_rather_than_with_its_patience(
 
 
 def test_an_answer_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("groq_batch.transport._MOST_IN_MEMORY", 10_000)
+    monkeypatch.setattr("groq_batch.groq.http._MOST_IN_MEMORY", 10_000)
     with RawServer(http(200, b'{"data": [' + b" " * 20_000 + b"]}")) as server:
         error = failure(make_client(server.url).list_files)
     assert type(error) is UnknownOutcomeError

@@ -14,13 +14,16 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from groq_batch import __version__, bootstrap, layout
-from groq_batch.config import Settings
-from groq_batch.jobs import JobRecord, JobRequest, Stop
-from groq_batch.options import JobOptions
-from groq_batch.prepare import Preparation, prepare_input
-from groq_batch.prices import Prices, table_prices
-from groq_batch.storage import PART_BYTES, Storage
+from groq_batch import __version__, bootstrap
+from groq_batch.bucket.multipart_writer import PART_BYTES
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.job_id import upload_job_id
+from groq_batch.domain.job_options import JobOptions
+from groq_batch.domain.prices import Prices, table_prices
+from groq_batch.records.job import JobRecord, JobRequest, Stop
+from groq_batch.settings import Settings
+from groq_batch.steps.prepare_input.prepare import Preparation, prepare_input
 from tests.fakes.calls import Call, Wire, plain_wire
 from tests.fakes.s3 import FakeS3, client_error
 from tests.fakes.streams import BreakingBody
@@ -67,7 +70,7 @@ class Job:
         assert started["status"] == "started"
         self.job_id: str = started["job_id"]
         self.report_key: str = started["report"].removeprefix(f"s3://{BUCKET}/")
-        self.keys = layout.WorkKeys(self.job_id)
+        self.keys = object_keys.WorkKeys(self.job_id)
 
     def prepare(self) -> dict[str, Any]:
         """Run the handler, with no more than its role allows."""
@@ -690,8 +693,8 @@ class TestAgain:
 
 # -- troubles, on a double of S3 -------------------------------------------------------------------
 
-JOB = layout.upload_job_id(bucket="bucket", key="input/a.jsonl", version_id="v")
-KEYS = layout.WorkKeys(JOB)
+JOB = upload_job_id(bucket="bucket", key="input/a.jsonl", version_id="v")
+KEYS = object_keys.WorkKeys(JOB)
 PLAN = f"{KEYS.prefix}plan.json"
 SETTINGS = Settings(
     bucket="bucket",
@@ -738,7 +741,7 @@ class Bucket:
             started_at="2026-03-01T00:00:00.000Z",
             claimed_by="test",
         )
-        self.storage().put_json(layout.job_key(JOB), self.request.to_json())
+        self.storage().put_json(object_keys.job_key(JOB), self.request.to_json())
 
     def storage(self, wire: Wire = plain_wire) -> Storage:
         return Storage(s3=self.s3.client(wire), bucket="bucket")
@@ -979,7 +982,7 @@ class TestUnreadable:
     def test_a_version_that_is_gone(self) -> None:
         bucket = Bucket(*LINES)
         gone = dataclasses.replace(bucket.request, version_id="gone")
-        bucket.storage().put_json(layout.job_key(JOB), gone.to_json())
+        bucket.storage().put_json(object_keys.job_key(JOB), gone.to_json())
         failure = self.failure_of(bucket)
         assert failure["code"] == "input_unreadable"
         assert "deleted before it could be read. Upload it again." in failure["message"]
@@ -1072,7 +1075,7 @@ class TestUncopied:
         """It might be another object by the time of the copy."""
         bucket = Bucket(*COPIED)
         versionless = dataclasses.replace(bucket.request, version_id=None)
-        bucket.storage().put_json(layout.job_key(JOB), versionless.to_json())
+        bucket.storage().put_json(object_keys.job_key(JOB), versionless.to_json())
 
         def wire(call: Call, act: Callable[[], Any]) -> Any:
             assert call.operation != "upload_part_copy"

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from groq_batch import layout, read_models
-from groq_batch.errors import AccountError, NotSentError
-from groq_batch.groq_api import GroqClient, Timeouts
-from groq_batch.jobs import JobRequest, Stop
-from groq_batch.models import ModelListing
-from groq_batch.read_models import ReadOutcome, read_account_models
-from groq_batch.storage import Storage
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.groq.client import GroqClient, Timeouts
+from groq_batch.groq.errors import AccountError, NotSentError
+from groq_batch.records.job import JobRequest, Stop
+from groq_batch.records.model_listing import ModelListing
+from groq_batch.steps import read_models
+from groq_batch.steps.read_models import ReadOutcome, read_account_models
 from local.groq_simulator import DEFAULT_KEY, GroqSimulator
 from tests.fakes.s3 import FakeS3
 
@@ -29,7 +30,7 @@ REQUEST = JobRequest(
     started_at="2026-11-30T08:00:00.000Z",
     claimed_by="",
 )
-KEYS = layout.WorkKeys(REQUEST.job_id)
+KEYS = object_keys.WorkKeys(REQUEST.job_id)
 NOW = 1_796_000_000.0
 NO_LIST = ModelListing(at="2026-11-30T00:53:20.000Z")
 
@@ -52,7 +53,7 @@ class Job:
     def __post_init__(self) -> None:
         record = json.dumps(REQUEST.to_json()).encode()
         self.s3.client().put_object(
-            Bucket="bucket", Key=layout.job_key(REQUEST.job_id), Body=record
+            Bucket="bucket", Key=object_keys.job_key(REQUEST.job_id), Body=record
         )
 
     @property
@@ -127,7 +128,7 @@ def test_nothing_is_asked_for_a_job_that_has_ended(simulator: GroqSimulator, job
 
 
 def test_a_job_that_was_never_started_is_an_error(job: Job) -> None:
-    job.storage.delete([layout.job_key(REQUEST.job_id)])
+    job.storage.delete([object_keys.job_key(REQUEST.job_id)])
     with pytest.raises(ValueError, match="There is no job"):
         job.ask()
 
@@ -309,7 +310,9 @@ class TestRunningReport:
     def test_a_lock_on_it_keeps_no_list_from_coming(
         self, job: Job, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from groq_batch.storage import UnwritableObjectError  # noqa: PLC0415
+        from groq_batch.bucket.s3_errors import (  # noqa: PLC0415
+            UnwritableObjectError,
+        )
 
         put = Storage.put_json
 

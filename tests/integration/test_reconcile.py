@@ -18,12 +18,15 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ClientError
 
-from groq_batch import bootstrap, layout
-from groq_batch.cancel import JobCloser, UnknownJobError
-from groq_batch.config import Settings
-from groq_batch.jobs import JobRequest, timestamp
-from groq_batch.reconcile import MARGIN_SECONDS, ReconcileError, Reconciler
-from groq_batch.storage import Storage
+from groq_batch import bootstrap
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.job_id import upload_job_id
+from groq_batch.domain.times import timestamp
+from groq_batch.records.job import JobRequest
+from groq_batch.settings import Settings
+from groq_batch.steps.cancel_job.close import JobCloser, UnknownJobError
+from groq_batch.steps.cancel_job.reconcile import MARGIN_SECONDS, ReconcileError, Reconciler
 from tests.fakes.calls import Call
 from tests.fakes.event_bridge import FakeEventBridge
 from tests.fakes.s3 import FakeS3
@@ -60,18 +63,18 @@ class Account:
     def open_job(self, number: int, *, execution: str | None = "RUNNING") -> str:
         """Start a job now; returns its id."""
         key = f"input/{number:05d}.jsonl"
-        job_id = layout.upload_job_id(bucket=BUCKET, key=key, version_id="v")
+        job_id = upload_job_id(bucket=BUCKET, key=key, version_id="v")
         request = JobRequest(
             job_id=job_id,
             bucket=BUCKET,
             key=key,
             version_id="v",
-            path=layout.input_path(key),
+            path=object_keys.input_path(key),
             started_at=timestamp(datetime.fromtimestamp(self.now, UTC)),
             claimed_by="test",
         )
-        self.write(layout.open_job_key(job_id), request.to_json())
-        self.write(layout.job_key(job_id), request.to_json())
+        self.write(object_keys.open_job_key(job_id), request.to_json())
+        self.write(object_keys.job_key(job_id), request.to_json())
         if execution is not None:
             self.start(job_id)
             self.end(job_id, execution)
@@ -193,7 +196,7 @@ def test_a_job_that_the_list_does_not_show_yet_is_not_closed(account: Account) -
     account.trouble = hide
     assert account.reconcile() == {job: "is RUNNING"}
     assert account.described == [job]
-    assert account.bucket.read(layout.WorkKeys(job).stopped) is None
+    assert account.bucket.read(object_keys.WorkKeys(job).stopped) is None
 
 
 def test_a_fresh_job_is_left_alone(account: Account) -> None:
@@ -300,7 +303,7 @@ def test_a_job_that_cannot_be_looked_at_is_told(account: Account) -> None:
     jobs = [account.open_job(number, execution="ABORTED") for number in range(3)]
     account.now += HOUR
     account.bucket.client().put_object(
-        Bucket=BUCKET, Key=layout.open_job_key(jobs[1]), Body=b"no JSON"
+        Bucket=BUCKET, Key=object_keys.open_job_key(jobs[1]), Body=b"no JSON"
     )
     account.now += HOUR
     with pytest.raises(ReconcileError, match=rf"^1 open jobs .*{jobs[1]}"):
@@ -333,7 +336,7 @@ def test_a_record_that_cannot_be_read_does_not_hide_how_many_are_overdue(
 ) -> None:
     jobs = [account.open_job(number) for number in range(3)]
     account.bucket.client().put_object(
-        Bucket=BUCKET, Key=layout.WorkKeys(jobs[0]).job_record, Body=b"no JSON"
+        Bucket=BUCKET, Key=object_keys.WorkKeys(jobs[0]).job_record, Body=b"no JSON"
     )
     account.now += 26 * HOUR
     account.reconcile()
@@ -397,14 +400,14 @@ def test_end_of_an_execution_that_somebody_started_by_hand_is_ignored(
 
 def test_end_of_a_job_whose_record_was_removed_after_it_is_no_error(account: Account) -> None:
     job = account.open_job(0)
-    account.write(layout.WorkKeys(job).closed, {})
-    account.remove(layout.job_key(job), layout.open_job_key(job))
+    account.write(object_keys.WorkKeys(job).closed, {})
+    account.remove(object_keys.job_key(job), object_keys.open_job_key(job))
     assert account.tell_end(job) == "was closed, and its record is gone"
 
 
 def test_record_that_was_removed_too_early_is_written_again(account: Account) -> None:
     job = account.open_job(0)
-    record = json.loads(account.bucket.read(layout.job_key(job)) or b"")
-    account.remove(layout.job_key(job))
+    record = json.loads(account.bucket.read(object_keys.job_key(job)) or b"")
+    account.remove(object_keys.job_key(job))
     assert account.tell_end(job) == f"collecting as {job}-c1"
-    assert json.loads(account.bucket.read(layout.job_key(job)) or b"") == record
+    assert json.loads(account.bucket.read(object_keys.job_key(job)) or b"") == record

@@ -14,15 +14,10 @@ import pytest
 from botocore.exceptions import ClientError, ParamValidationError
 from moto import mock_aws
 
-from groq_batch.joining import join
-from groq_batch.storage import (
-    PART_BYTES,
-    ConflictError,
-    MissingObjectError,
-    ObjectWriter,
-    Storage,
-    StoredObject,
-)
+from groq_batch.bucket.concat import join
+from groq_batch.bucket.multipart_writer import PART_BYTES, ObjectWriter
+from groq_batch.bucket.s3_errors import ConflictError, MissingObjectError
+from groq_batch.bucket.storage import Storage, StoredObject
 from tests.fakes.calls import Call
 from tests.fakes.s3 import FakeS3
 

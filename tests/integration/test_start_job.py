@@ -20,9 +20,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from groq_batch import layout
-from groq_batch.start import InvocationError, JobStarter, StartedJob
-from groq_batch.storage import Storage
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.job_id import upload_job_id
+from groq_batch.steps.start_job.start import InvocationError, JobStarter, StartedJob
 from tests.fakes.calls import Call
 from tests.fakes.s3 import FakeS3
 from tests.fakes.step_functions import FakeStepFunctions
@@ -105,12 +106,12 @@ class Account:
         return [key.removeprefix("jobs/") for key in self.bucket.keys("jobs/")]
 
     def record(self, job_id: str) -> dict[str, Any]:
-        value: dict[str, Any] = json.loads(self.bucket.read(layout.job_key(job_id)) or b"")
+        value: dict[str, Any] = json.loads(self.bucket.read(object_keys.job_key(job_id)) or b"")
         return value
 
     def close(self, job_id: str) -> None:
         """Let a job come to its end, as the finishing step leaves it."""
-        self.remove(layout.open_job_key(job_id))
+        self.remove(object_keys.open_job_key(job_id))
         self.machine.executions[self.machine.arn(job_id)].change("SUCCEEDED", None, self.now)
 
 
@@ -373,8 +374,8 @@ def test_sweep_over_settled_uploads_only_lists(account: Account) -> None:
     for number in range(5_000):
         key = f"input/{number:05d}.jsonl"
         version = client.put_object(Bucket=BUCKET, Key=key, Body=b"")["VersionId"]
-        job = layout.upload_job_id(bucket=BUCKET, key=key, version_id=version)
-        client.put_object(Bucket=BUCKET, Key=layout.job_key(job), Body=b"{}")
+        job = upload_job_id(bucket=BUCKET, key=key, version_id=version)
+        client.put_object(Bucket=BUCKET, Key=object_keys.job_key(job), Body=b"{}")
     account.invoke(SCHEDULED)
     account.now += 9 * 86_400
     account.invoke(SCHEDULED)
@@ -630,8 +631,8 @@ def test_a_recorded_job_is_marked_as_open_before_it_is_recorded(account: Account
     with pytest.raises(ClientError):
         account.invoke(event)
     (job_id,) = account.jobs
-    assert account.bucket.keys("work/open/") == [layout.open_job_key(job_id)]
-    marker = json.loads(account.bucket.read(layout.open_job_key(job_id)) or b"")
+    assert account.bucket.keys("work/open/") == [object_keys.open_job_key(job_id)]
+    marker = json.loads(account.bucket.read(object_keys.open_job_key(job_id)) or b"")
     assert marker == account.record(job_id)
 
 

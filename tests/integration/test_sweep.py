@@ -18,10 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.listed_bucket import ListedBucket
-from groq_batch import layout
-from groq_batch.start import JobStarter, StartedJob
-from groq_batch.storage import Storage
-from groq_batch.sweep import MARGIN_SECONDS
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.job_id import upload_job_id
+from groq_batch.steps.start_job.start import JobStarter, StartedJob
+from groq_batch.steps.start_job.sweep import MARGIN_SECONDS
 from tests.fakes.calls import Call
 from tests.integration.test_start_job import BUCKET, NOON, SCHEDULED, Account, throttled
 
@@ -45,7 +46,7 @@ class SweptAccount(Account):
         self.asked = 0
 
     def _wire(self, call: Call, act: Callable[[], Any]) -> Any:
-        if call.operation == "list_object_versions" and call.target == layout.INPUT_PREFIX:
+        if call.operation == "list_object_versions" and call.target == object_keys.INPUT_PREFIX:
             self.pages.append(call.arguments.get("KeyMarker"))
         self.asked += call.operation == "head_object" and call.target.startswith("jobs/")
         return super()._wire(call, act)
@@ -69,7 +70,7 @@ class SweptAccount(Account):
     @property
     def state(self) -> dict[str, Any]:
         """What sweeps have written down."""
-        value: dict[str, Any] = json.loads(self.bucket.read(layout.SWEEP_KEY) or b"{}")
+        value: dict[str, Any] = json.loads(self.bucket.read(object_keys.SWEEP_KEY) or b"{}")
         return value
 
     @property
@@ -254,9 +255,9 @@ def test_without_a_readable_state_every_record_is_asked_for(
     assert account.asked_by_a_sweep() == 0
     client = account.bucket.client()
     if content is None:
-        account.remove(layout.SWEEP_KEY)
+        account.remove(object_keys.SWEEP_KEY)
     else:
-        client.put_object(Bucket=BUCKET, Key=layout.SWEEP_KEY, Body=content)
+        client.put_object(Bucket=BUCKET, Key=object_keys.SWEEP_KEY, Body=content)
     assert account.asked_by_a_sweep() == 12
     # It is written anew, so that this costs time once.
     assert account.asked_by_a_sweep() == 0
@@ -470,7 +471,7 @@ def test_whatever_happens_every_upload_that_stands_gets_its_job(
     for _ in range(2):
         account.sweep()
     wanted = {
-        layout.upload_job_id(bucket=BUCKET, key=one.key, version_id=one.version_id)
+        upload_job_id(bucket=BUCKET, key=one.key, version_id=one.version_id)
         for one in storage.versions("input/")
         if not one.is_delete_marker and one.version_id not in removed
     }
@@ -495,7 +496,7 @@ def test_sweep_of_known_uploads_costs_little_more_than_their_list() -> None:
     """A call for a thousand, and for each hardly more work than botocore has with the answer."""
     uploads = 20_000
     bucket = ListedBucket(uploads, modified_at=NOON - 30 * DAY)
-    bucket.objects[layout.SWEEP_KEY] = json.dumps(
+    bucket.objects[object_keys.SWEEP_KEY] = json.dumps(
         {"complete_at": "2026-03-01T11:00:00Z", "begun_at": None, "position": None}
     ).encode()
     starter = JobStarter(

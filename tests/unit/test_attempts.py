@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch import layout
-from groq_batch.attempts import AttemptPlan, RefusedShard, pause_after
-from groq_batch.options import _RETENTION_MARGIN_DAYS, MAX_ATTEMPTS_LIMIT
-from groq_batch.status import GRACE_SECONDS
-from groq_batch.storage import Storage
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.job_options import _RETENTION_MARGIN_DAYS, MAX_ATTEMPTS_LIMIT
+from groq_batch.records.attempt_plan import AttemptPlan, RefusedShard, pause_after
+from groq_batch.steps.check_status.check import GRACE_SECONDS
 from tests.fakes.s3 import FakeS3
 
-KEYS = layout.WorkKeys("a-job")
+KEYS = object_keys.WorkKeys("a-job")
 NOW = 1_800_000_000.0
 FIRST = AttemptPlan(attempt=1, highest=3)
 

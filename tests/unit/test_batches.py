@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch.batches import Batch, BatchCounts, BatchIssue, GroqFile, batch_of, file_id, file_of
-from groq_batch.errors import MAX_MESSAGE_LENGTH
+from groq_batch.domain.batch import Batch, BatchCounts, BatchIssue, GroqFile, file_id
+from groq_batch.domain.problem import MAX_MESSAGE_LENGTH
+from groq_batch.groq.decoding import batch_of, file_of
 
 CREATED = 1_790_000_000
 DOCUMENTED: dict[str, Any] = {

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from groq_batch import layout
-from groq_batch.attempts import AttemptPlan
-from groq_batch.batches import Batch, batch_of
-from groq_batch.boards import Board, BoardEntry
-from groq_batch.storage import Storage
-from groq_batch.submissions import Stage
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.batch import Batch
+from groq_batch.groq.decoding import batch_of
+from groq_batch.records.attempt import Board, BoardEntry
+from groq_batch.records.attempt_plan import AttemptPlan
+from groq_batch.records.submission import Stage
 from tests.fakes.s3 import FakeS3
 
-KEYS = layout.WorkKeys("a-job")
+KEYS = object_keys.WorkKeys("a-job")
 
 
 class Bucket:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from groq_batch.body_sizes import DATA_URL_BYTES, estimated_bytes, without_long_texts
+from groq_batch.request_file.body_sizes import DATA_URL_BYTES, estimated_bytes, without_long_texts
 
 TEXTS = st.one_of(
     st.text(max_size=30),

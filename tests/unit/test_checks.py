@@ -13,21 +13,18 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from groq_batch.checks import (
+from groq_batch.domain.cost import ModelEstimate, ModelEstimates
+from groq_batch.domain.problem import MAX_SHOWN_CHARACTERS, Problem, problem_row, shown
+from groq_batch.request_file.line_checks import (
     ALLOWED_URLS,
     CHAT_URL,
     FIRST_CHECKS,
     MAX_NESTING,
-    MAX_SHOWN_CHARACTERS,
     BadLine,
     CheckedRequest,
     GoodLines,
     LineChecker,
-    Problem,
-    problem_row,
-    shown,
 )
-from groq_batch.cost import ModelEstimate, ModelEstimates
 
 SECRET = "Xyzzy"
 """Stands wherever a line may hold content; no sentence may repeat it."""

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch import prices
-from groq_batch.checks import LineChecker, Problem
-from groq_batch.prices import on_demand_usd
+from groq_batch.domain import prices
+from groq_batch.domain.prices import on_demand_usd
+from groq_batch.domain.problem import Problem
+from groq_batch.request_file.line_checks import LineChecker
 from groq_batch_cli import limits
 from groq_batch_cli.main import run
 from groq_batch_cli.places import excerpt

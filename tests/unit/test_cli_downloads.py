@@ -14,8 +14,8 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch.jsonl import NotGzipError
-from groq_batch.storage import ObjectHead, Storage
+from groq_batch.bucket.storage import ObjectHead, Storage
+from groq_batch.request_file.lines import NotGzipError
 from groq_batch_cli.downloads import (
     BrokenDownloadError,
     Deliverable,

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from groq_batch import layout
-from groq_batch.jobs import ShardSummary
-from groq_batch.storage import Storage
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.records.shard_result import ShardSummary
 from groq_batch_cli.failures import ErrorCodes, error_codes
 from groq_batch_cli.job_lookup import FoundJob
 from tests.fakes.s3 import FakeS3, client_error
 
 BUCKET = "bucket"
-KEYS = layout.WorkKeys("job-1")
+KEYS = object_keys.WorkKeys("job-1")
 
 
 @pytest.fixture

@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
-from groq_batch import layout
-from groq_batch.batches import Batch, BatchCounts
-from groq_batch.boards import Board, BoardEntry
-from groq_batch.jobs import JobRecord, JobRequest, timestamp
-from groq_batch.options import JobOptions
-from groq_batch.storage import Storage
-from groq_batch.submissions import Stage
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.batch import Batch, BatchCounts
+from groq_batch.domain.job_id import again_job_id, firing_job_id, upload_job_id
+from groq_batch.domain.job_options import JobOptions
+from groq_batch.domain.times import timestamp
+from groq_batch.records.attempt import Board, BoardEntry
+from groq_batch.records.job import JobRecord, JobRequest
+from groq_batch.records.submission import Stage
 from groq_batch_cli import job_view
 from groq_batch_cli.endings import end_line, problem_lines
 from groq_batch_cli.errors import CommandError, NoSuchJobError
@@ -104,13 +106,13 @@ class Bucket:
 
     def upload(self, path: str, data: bytes = b"{}") -> str:
         """Upload a file; returns the name that its job will have."""
-        key = layout.INPUT_PREFIX + path
+        key = object_keys.INPUT_PREFIX + path
         self.storage.put_bytes(key, data)
         head = self.storage.head(key)
         assert head is not None
         assert head.version_id is not None
         self.version = head.version_id
-        return layout.upload_job_id(bucket=BUCKET, key=key, version_id=head.version_id)
+        return upload_job_id(bucket=BUCKET, key=key, version_id=head.version_id)
 
     def record(
         self, job_id: str, path: str, *, is_open: bool = False, key: str | None = None
@@ -120,19 +122,19 @@ class Bucket:
         request = JobRequest(
             job_id=job_id,
             bucket=BUCKET,
-            key=key or layout.INPUT_PREFIX + path,
+            key=key or object_keys.INPUT_PREFIX + path,
             version_id="v",
             path=path,
             started_at=self.timing["started_at"],
             claimed_by="",
         )
-        self.storage.put_json(layout.job_key(job_id), request.to_json())
+        self.storage.put_json(object_keys.job_key(job_id), request.to_json())
         if is_open:
-            self.storage.put_json(layout.open_job_key(job_id), request.to_json())
+            self.storage.put_json(object_keys.open_job_key(job_id), request.to_json())
         return request
 
     def report(self, path: str, report: dict[str, Any]) -> None:
-        self.storage.put_json(layout.delivery_keys(path).report, report)
+        self.storage.put_json(object_keys.delivery_keys(path).report, report)
 
     def run(self, path: str, status: str = "succeeded") -> str:
         """Upload a file, and let its job come to a status."""
@@ -144,9 +146,9 @@ class Bucket:
 
     def fire(self, key: str) -> str:
         """Let a recurring file run once; returns the name of the job."""
-        fired_at = layout.format_fired_at(datetime.fromtimestamp(self.now, UTC))
-        job_id = layout.firing_job_id(bucket=BUCKET, key=key, fired_at=fired_at)
-        path = layout.recurring_path(key, fired_at)
+        fired_at = object_keys.format_fired_at(datetime.fromtimestamp(self.now, UTC))
+        job_id = firing_job_id(bucket=BUCKET, key=key, fired_at=fired_at)
+        path = object_keys.recurring_path(key, fired_at)
         self.record(job_id, path, key=key)
         self.report(path, make_report(job_id, "succeeded", timing=self.timing))
         return job_id
@@ -157,7 +159,7 @@ class Bucket:
             completion_window="24h", skip_invalid_lines=False, max_attempts=3, max_job_cost_usd=0
         )
         record = JobRecord(accepted=True, options=options, total=good, good=good, lines=good)
-        self.storage.put_json(layout.WorkKeys(job_id).job_record, record.to_json())
+        self.storage.put_json(object_keys.WorkKeys(job_id).job_record, record.to_json())
 
     def board(self, job_id: str, attempt: int, counts: dict[str, int]) -> None:
         """Write what is known of the one batch of an attempt."""
@@ -170,7 +172,7 @@ class Bucket:
         )
         entry = BoardEntry(stage=Stage.CREATED, requests=sent, batch=batch)
         board = Board(attempt=attempt, started_at=0.0, entries={1: entry})
-        self.storage.put_json(layout.WorkKeys(job_id).batches(attempt), board.to_json())
+        self.storage.put_json(object_keys.WorkKeys(job_id).batches(attempt), board.to_json())
 
     def find(self, text: str) -> FoundJob:
         return find_job(self.storage, text)
@@ -260,9 +262,7 @@ def test_newest_upload_of_a_key_counts(bucket: Bucket) -> None:
 
 def test_run_again_of_an_upload_counts(bucket: Bucket) -> None:
     bucket.upload("x.jsonl")
-    again = layout.again_job_id(
-        bucket=BUCKET, key="input/x.jsonl", version_id=bucket.version, run="r"
-    )
+    again = again_job_id(bucket=BUCKET, key="input/x.jsonl", version_id=bucket.version, run="r")
     bucket.report("x.jsonl", make_report(again, "running", version_id=bucket.version))
     assert bucket.find("x.jsonl").job_id == again
 
@@ -883,7 +883,7 @@ def test_job_that_is_overtaken_is_followed_to_where_it_delivers(bucket: Bucket) 
     job_id = bucket.upload("x.jsonl")
     bucket.record(job_id, "x.jsonl", is_open=True)
     bucket.report("x.jsonl", make_report(job_id))
-    aside = layout.superseded_path(job_id, "x.jsonl")
+    aside = object_keys.superseded_path(job_id, "x.jsonl")
 
     def overtake() -> None:
         bucket.report("x.jsonl", make_report("another"))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch.rows import pipeline_row
+from groq_batch.domain.result_row import pipeline_row
 from groq_batch_cli.errors import CommandError
 from groq_batch_cli.leftovers import Leftovers, Standing, leftovers, standing_of
 from groq_batch_cli.merging import NamedRows, merge

@@ -16,7 +16,8 @@ from botocore import exceptions
 from click.shell_completion import ShellComplete
 
 from groq_batch import __version__
-from groq_batch.storage import ObjectHead, UnreadableObjectError, UnwritableObjectError
+from groq_batch.bucket.s3_errors import UnreadableObjectError, UnwritableObjectError
+from groq_batch.bucket.storage import ObjectHead
 from groq_batch_cli import main
 from groq_batch_cli.aws_errors import explain, is_passing
 from groq_batch_cli.errors import CommandError

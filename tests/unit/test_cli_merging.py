@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch.rows import pipeline_row
-from groq_batch.upload_keys import check_key
+from groq_batch.domain.input_key import check_key
+from groq_batch.domain.result_row import pipeline_row
 from groq_batch_cli.errors import CommandError
 from groq_batch_cli.main import run
 from groq_batch_cli.merging import NamedRows, merge

@@ -20,8 +20,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch.checks import CheckedRequest, LineChecker
-from groq_batch.rows import pipeline_row
+from groq_batch.domain.result_row import pipeline_row
+from groq_batch.request_file.line_checks import CheckedRequest, LineChecker
 from groq_batch_cli.answers import read_answer
 from groq_batch_cli.errors import CommandError
 from groq_batch_cli.lines import output

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from groq_batch.config import HARD_LINE_LIMIT_BYTES, Settings, SettingsError
-from groq_batch.options import JobOptions
+from groq_batch.domain.job_options import JobOptions
+from groq_batch.settings import HARD_LINE_LIMIT_BYTES, Settings, SettingsError
 
 ENVIRONMENT: Mapping[str, str] = {
     "BUCKET_NAME": "bucket",

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import pytest
 
-from groq_batch.cost import (
+from groq_batch.domain.cost import (
     OTHER_MODELS,
     ModelEstimates,
     ModelUsage,
@@ -16,7 +16,7 @@ from groq_batch.cost import (
     models_billed_by_hour,
     unknown_models,
 )
-from groq_batch.prices import Prices, TokenPrice
+from groq_batch.domain.prices import Prices, TokenPrice
 
 SMALL = "openai/gpt-oss-20b"
 LARGE = "openai/gpt-oss-120b"

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch.cost import ModelEstimate, estimate_cost_usd
-from groq_batch.cost_cap import check_cap
-from groq_batch.prices import Prices, TokenPrice
+from groq_batch.domain.cost import ModelEstimate, estimate_cost_usd
+from groq_batch.domain.cost_cap import check_cap
+from groq_batch.domain.prices import Prices, TokenPrice
 
 SMALL, AUDIO = "openai/gpt-oss-20b", "whisper-large-v3"
 MILLION = ModelEstimate(1, 4_000_000, 0)

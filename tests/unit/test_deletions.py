@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from groq_batch.storage import Storage, UnwritableObjectError
+from groq_batch.bucket.s3_errors import UnwritableObjectError
+from groq_batch.bucket.storage import Storage
 from tests.fakes.calls import Call
 from tests.fakes.s3 import FakeS3, client_error
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from groq_batch import dividing, layout
-from groq_batch.attempts import AttemptPlan
-from groq_batch.storage import Storage
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.records.attempt_plan import AttemptPlan
+from groq_batch.steps.download_results import divide
 from tests.fakes.s3 import FakeS3
 
-KEYS = layout.WorkKeys("a-job")
+KEYS = object_keys.WorkKeys("a-job")
 
 
 def line(number: int, model: str) -> bytes:
@@ -47,22 +48,22 @@ EXPECTED = {
 
 
 def test_shard_is_divided_as_planned(s3: FakeS3, storage: Storage) -> None:
-    dividing.divide_shard(storage, KEYS, 1, 1)
+    divide.divide_shard(storage, KEYS, 1, 1)
     assert parts(s3) == EXPECTED
 
 
 def test_parts_are_written_some_at_a_time(
     s3: FakeS3, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dividing, "_WRITTEN_AT_ONCE", 2)
-    dividing.divide_shard(storage, KEYS, 1, 1)
+    monkeypatch.setattr(divide, "_WRITTEN_AT_ONCE", 2)
+    divide.divide_shard(storage, KEYS, 1, 1)
     assert parts(s3) == EXPECTED
 
 
 def test_what_a_dead_invocation_left_is_completed(s3: FakeS3, storage: Storage) -> None:
     storage.put_bytes(KEYS.shard(2, 6), EXPECTED["00006.jsonl"])
     before = s3.history(KEYS.shard(2, 6))
-    dividing.divide_shard(storage, KEYS, 1, 1)
+    divide.divide_shard(storage, KEYS, 1, 1)
     assert parts(s3) == EXPECTED
     assert s3.history(KEYS.shard(2, 6)) == before
 
@@ -75,7 +76,7 @@ def test_first_part_that_is_written_stands(
         storage.put_bytes(f"{KEYS.shards(2)}{key}", data)
     before = [s3.history(key) for key in s3.keys(KEYS.shards(2))]
     monkeypatch.setattr(storage, "exists", lambda _: False)
-    dividing.divide_shard(storage, KEYS, 1, 1)
+    divide.divide_shard(storage, KEYS, 1, 1)
     assert [s3.history(key) for key in s3.keys(KEYS.shards(2))] == before
 
 
@@ -83,7 +84,7 @@ def test_first_part_that_is_written_stands(
 def test_other_shards_are_left_alone(
     s3: FakeS3, storage: Storage, attempt: int, number: int
 ) -> None:
-    dividing.divide_shard(storage, KEYS, attempt, number)
+    divide.divide_shard(storage, KEYS, attempt, number)
     assert parts(s3) == {}
 
 
@@ -92,5 +93,5 @@ def test_shard_that_is_not_what_was_planned_with_is_not_divided(
 ) -> None:
     storage.put_bytes(KEYS.shard(1, 1), LINES[0])
     with pytest.raises(ValueError, match="makes 1 parts, not 3 as planned"):
-        dividing.divide_shard(storage, KEYS, 1, 1)
+        divide.divide_shard(storage, KEYS, 1, 1)
     assert parts(s3) == {}

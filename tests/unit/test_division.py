@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from groq_batch.checks import CHECKS, FIRST_CHECKS, Problem
-from groq_batch.division import CutTask, Division, ScanOutcome, plan_cuts
-from groq_batch.fan_out import is_large, new_division
-from groq_batch.options import JobOptions
-from groq_batch.split import SplitLimits
+from groq_batch.domain.job_options import JobOptions
+from groq_batch.domain.problem import Problem
+from groq_batch.domain.shard import SplitLimits
+from groq_batch.request_file.line_checks import CHECKS, FIRST_CHECKS
+from groq_batch.steps.prepare_input.fan_out import is_large, new_division
+from groq_batch.steps.prepare_input.range_plan import CutTask, Division, ScanOutcome, plan_cuts
 
 
 def scan(good: int, shards: int, invalid: int = 0) -> ScanOutcome:

@@ -17,8 +17,8 @@ from botocore import xform_name
 from botocore.exceptions import UnknownServiceError
 from botocore.model import ServiceModel
 
-from groq_batch.checks import Problem
-from groq_batch.options import JobOptions, parse_options
+from groq_batch.domain.job_options import JobOptions, parse_options
+from groq_batch.domain.problem import Problem
 from groq_batch_cli import main
 from tests import documents
 from tests.documents import PROJECT, Block, Link

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch.answers import LONGEST_RETRY_AFTER_SECONDS, error_from_answer
-from groq_batch.errors import (
-    MAX_MESSAGE_LENGTH,
+from groq_batch.domain.problem import MAX_MESSAGE_LENGTH
+from groq_batch.groq.client import validate_base_url
+from groq_batch.groq.error_mapping import LONGEST_RETRY_AFTER_SECONDS, error_from_answer
+from groq_batch.groq.errors import (
     AccountError,
     GroqApiError,
     NotFoundError,
@@ -20,7 +21,6 @@ from groq_batch.errors import (
     RequestRefusedError,
     UnknownOutcomeError,
 )
-from groq_batch.groq_api import validate_base_url
 
 HTML = b"<!DOCTYPE html>\n<html><head><title>502 Bad Gateway</title></head></html>"
 ODD_BODIES = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch.joining import LARGEST_COPY_BYTES, Copy, Flush, Read, plan_join
-from groq_batch.storage import StoredObject
+from groq_batch.bucket.concat import LARGEST_COPY_BYTES, Copy, Flush, Read, plan_join
+from groq_batch.bucket.storage import StoredObject
 
 MIB = 1024 * 1024
 SIZES = st.one_of(

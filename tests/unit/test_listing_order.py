@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch.listing_order import NewestFirst
+from groq_batch.domain.listing_order import NewestFirst
 
 
 def watch(*pages: list[int | None]) -> NewestFirst:

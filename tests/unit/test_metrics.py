@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from groq_batch import metrics
-from groq_batch.batches import Batch
-from groq_batch.errors import (
+from groq_batch.domain.batch import Batch
+from groq_batch.groq.errors import (
     AccountError,
     GroqApiError,
     NotSentError,
     RateLimitedError,
     UnknownOutcomeError,
 )
-from groq_batch.observability import logger
+from groq_batch.telemetry import metrics
+from groq_batch.telemetry.log import logger
 
 
 @pytest.fixture(autouse=True)

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from groq_batch import layout
-from groq_batch.models import ListedModel, ModelListing, read_models
-from groq_batch.prices import ListedPrice
-from groq_batch.storage import Storage
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.models import ListedModel, read_models
+from groq_batch.domain.prices import ListedPrice
+from groq_batch.records.model_listing import ModelListing
 from tests.fakes.s3 import FakeS3
 
-KEYS = layout.WorkKeys("job-1")
+KEYS = object_keys.WorkKeys("job-1")
 AT = "2026-11-30T08:00:00.000Z"
 NO_PRICE = ListedPrice(None, None)
 

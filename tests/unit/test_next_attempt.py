@@ -6,18 +6,19 @@ from typing import Any
 
 import pytest
 
-from groq_batch import layout
-from groq_batch.attempts import AttemptPlan, RefusedShard
-from groq_batch.batches import Batch, BatchIssue
-from groq_batch.boards import Board, BoardEntry
-from groq_batch.jobs import JobRecord, ShardRecord, ShardSummary
-from groq_batch.next_attempt import NextAttempt, refusal_notice
-from groq_batch.options import JobOptions
-from groq_batch.storage import Storage
-from groq_batch.submissions import Stage
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.batch import Batch, BatchIssue
+from groq_batch.domain.job_options import JobOptions
+from groq_batch.records.attempt import Board, BoardEntry
+from groq_batch.records.attempt_plan import AttemptPlan, RefusedShard
+from groq_batch.records.job import JobRecord, ShardRecord
+from groq_batch.records.shard_result import ShardSummary
+from groq_batch.records.submission import Stage
+from groq_batch.steps.check_status.next_attempt import NextAttempt, refusal_notice
 from tests.fakes.s3 import FakeS3
 
-KEYS = layout.WorkKeys("a-job")
+KEYS = object_keys.WorkKeys("a-job")
 NOW = 1_800_000_000.0
 SPEECH = "/v1/audio/transcriptions"
 OPTIONS = JobOptions(

@@ -9,8 +9,8 @@ import re
 
 import pytest
 
-from groq_batch.errors import RequestRefusedError
-from groq_batch.observability import facts, logger
+from groq_batch.groq.errors import RequestRefusedError, log_fields
+from groq_batch.telemetry.log import logger
 
 
 def refusal(code: str | None) -> RequestRefusedError:
@@ -18,7 +18,7 @@ def refusal(code: str | None) -> RequestRefusedError:
 
 
 def test_a_code_is_told_and_the_text_is_not() -> None:
-    told = facts(refusal("file_too_large"))
+    told = log_fields(refusal("file_too_large"))
     assert told == {"kind": "RequestRefusedError", "status": 400, "code": "file_too_large"}
 
 
@@ -27,7 +27,7 @@ def test_a_code_is_told_and_the_text_is_not() -> None:
 )
 def test_a_code_that_is_no_identifier_is_left_out(code: str | None) -> None:
     """It comes from the API, which may quote what it was sent."""
-    assert facts(refusal(code))["code"] is None
+    assert log_fields(refusal(code))["code"] is None
 
 
 def test_times_are_written_as_lambda_reads_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch.checks import Problem
-from groq_batch.options import JobOptions, is_completion_window, parse_options, window_hours
+from groq_batch.domain.job_options import (
+    JobOptions,
+    is_completion_window,
+    parse_options,
+    window_hours,
+)
+from groq_batch.domain.problem import Problem
 
 DEFAULTS = JobOptions(
     completion_window="48h", skip_invalid_lines=False, max_attempts=3, max_job_cost_usd=5.0

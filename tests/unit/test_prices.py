@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from groq_batch import prices
-from groq_batch.prices import (
+from groq_batch.domain import prices
+from groq_batch.domain.prices import (
     HourPrice,
     ListedPrice,
     Prices,

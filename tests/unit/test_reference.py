@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from groq_batch import layout
-from groq_batch.options import _OPTIONS
+from groq_batch.domain import object_keys
+from groq_batch.domain.job_options import _OPTIONS
 from local.reference import __main__ as reference
 from local.reference import bucket, codes, found_codes, machine, options, parameters, reports
 from local.reference.blocks import BlockError, block_names, fill, markdown_files
@@ -161,7 +161,7 @@ def test_the_example_report_adds_up() -> None:
 
 def test_working_files_have_a_line_for_every_key_of_the_layout() -> None:
     shown = bucket.work()
-    keys = layout.WorkKeys("J")
+    keys = object_keys.WorkKeys("J")
     assert keys.stopped.replace("J", "…") in shown
     assert keys.submission(1, 1).replace("J", "…") in shown
     assert "| |" not in shown.replace("|  |", "| |")

@@ -15,13 +15,13 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from groq_batch.cost import ModelUsage
-from groq_batch.jobs import ShardSummary
-from groq_batch.measures import Histogram, Measures
-from groq_batch.report_page import wording
-from groq_batch.report_page.facts import Facts
-from groq_batch.report_page.histograms import draw_histogram
-from groq_batch.report_page.rendering import render
+from groq_batch.domain.answer_stats import Histogram, Measures
+from groq_batch.domain.cost import ModelUsage
+from groq_batch.records.shard_result import ShardSummary
+from groq_batch.reports.page import wording
+from groq_batch.reports.page.data import Facts
+from groq_batch.reports.page.histograms import draw_histogram
+from groq_batch.reports.page.rendering import render
 from tests.report_samples import AS_OF, HOSTILE, batch, facts, hostile_report, moment, report
 
 STATUSES = ("running", "succeeded", "partial", "rejected", "failed", "cancelled")

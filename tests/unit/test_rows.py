@@ -9,8 +9,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from groq_batch.errors import MAX_MESSAGE_LENGTH
-from groq_batch.rows import Row, RowOutcome, Usage, classify_row, model_of, pipeline_row
+from groq_batch.domain.problem import MAX_MESSAGE_LENGTH
+from groq_batch.domain.result_row import (
+    Row,
+    RowOutcome,
+    Usage,
+    classify_row,
+    model_of,
+    pipeline_row,
+)
 
 SUCCESS, RETRYABLE, FINAL = RowOutcome.SUCCESS, RowOutcome.RETRYABLE, RowOutcome.FINAL
 

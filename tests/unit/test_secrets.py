@@ -19,8 +19,8 @@ from botocore.exceptions import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch.errors import AccountError, GroqApiError, NotSentError
-from groq_batch.secrets import SecretApiKey
+from groq_batch.groq.api_key import SecretApiKey
+from groq_batch.groq.errors import AccountError, GroqApiError, NotSentError
 
 KEY = "gsk_0123456789abcdef"
 NAME = "groq/api-key"

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from groq_batch.attempts import RefusedShard
-from groq_batch.batches import batch_of
-from groq_batch.boards import BoardEntry
-from groq_batch.result_index import ResultIndex
-from groq_batch.sent_shards import SentLines, SentShard
-from groq_batch.shard_parts import AUDIO_URLS
-from groq_batch.submissions import Stage
+from groq_batch.groq.decoding import batch_of
+from groq_batch.records.attempt import BoardEntry
+from groq_batch.records.attempt_plan import RefusedShard
+from groq_batch.records.submission import Stage
+from groq_batch.request_file.shard_parts import AUDIO_URLS
+from groq_batch.steps.download_results.result_index import ResultIndex
+from groq_batch.steps.download_results.sent_shards import SentLines, SentShard
 
 CHAT = "/v1/chat/completions"
 SPEECH = AUDIO_URLS[0]

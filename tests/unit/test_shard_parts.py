@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch.shard_parts import (
+from groq_batch.request_file.shard_parts import (
     AUDIO_URLS,
     MOST_PARTS,
     ShardContents,

@@ -29,10 +29,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from groq_batch import bootstrap, submissions
-from groq_batch.config import Settings
-from groq_batch.groq_api import GroqClient
-from groq_batch.storage import Storage
+from groq_batch import bootstrap
+from groq_batch.bucket.storage import Storage
+from groq_batch.groq.client import GroqClient
+from groq_batch.records import submission
+from groq_batch.settings import Settings
 from tests.fakes.calls import Call
 from tests.fakes.s3 import client_error
 from tests.workflow.machine import TaskError
@@ -396,7 +397,7 @@ def handlers_in_place(*, inline: bool = True) -> Iterator[None]:
         threads = VirtualThreading(
             lambda: current().clock, lambda: functools.partial(_goes_on, current()), Killed
         )
-        patch.setattr(submissions, "threading", threads)
+        patch.setattr(submission, "threading", threads)
         if inline:
             do_pools_inline(patch)
         logging.disable(logging.CRITICAL)

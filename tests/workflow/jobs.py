@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from groq_batch import layout
+from groq_batch.domain import object_keys
+from groq_batch.domain.job_id import upload_job_id
 from tests.workflow.world import World
 
 MODEL = "openai/gpt-oss-20b"
@@ -121,7 +122,7 @@ class Upload:
 
     def job_id(self, bucket: str) -> str:
         """Return the name of its job."""
-        return layout.upload_job_id(bucket=bucket, key=self.key, version_id=self.version_id)
+        return upload_job_id(bucket=bucket, key=self.key, version_id=self.version_id)
 
     @property
     def path(self) -> str:
@@ -201,9 +202,11 @@ def _ran_nothing(batch: dict[str, Any]) -> bool:
 def check_bucket(world: World) -> None:
     """Every job is closed, and no execution runs."""
     assert world.open_jobs() == []
-    for key in world.s3.keys(layout.JOBS_PREFIX):
-        job_id = key.removeprefix(layout.JOBS_PREFIX)
-        assert world.s3.read(layout.WorkKeys(job_id).closed) is not None, f"{job_id} is not closed"
+    for key in world.s3.keys(object_keys.JOBS_PREFIX):
+        job_id = key.removeprefix(object_keys.JOBS_PREFIX)
+        assert world.s3.read(object_keys.WorkKeys(job_id).closed) is not None, (
+            f"{job_id} is not closed"
+        )
         ends = [detail for _, _, detail in world.events.published if detail["job_id"] == job_id]
         assert ends, f"no event tells of the end of {job_id}"
         assert ends == ends[:1] * len(ends), f"ends that differ: {[one['status'] for one in ends]}"
@@ -248,7 +251,7 @@ def check_job(world: World, upload: Upload) -> dict[str, Any]:
     job_id = upload.job_id(world.s3.bucket)
     path = upload.path
     if not upload.is_standing:
-        path = layout.superseded_path(job_id, path)
+        path = object_keys.superseded_path(job_id, path)
         if world.s3.read(f"reports/{path}.json") is None:
             # It ended before the newer upload took the path over; its event told its end.
             return _end_of(world, job_id)

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from groq_batch import layout
-from groq_batch.reports import event_detail
+from groq_batch.domain import object_keys
+from groq_batch.reports.report import event_detail
 from tests.workflow.invocations import Hold, Invocation, Trouble
 from tests.workflow.jobs import Upload, bad_line, check_end, good_lines, put
 from tests.workflow.world import World
@@ -87,7 +87,7 @@ def live(end: str, hold: Hold | None, *, until: float = 300.0) -> tuple[World, U
     world.director = direct
     older = ENDS[end](world)
     world.run_for(until)
-    assert world.s3.read(layout.WorkKeys(older.job_id("bucket")).closed) is not None
+    assert world.s3.read(object_keys.WorkKeys(older.job_id("bucket")).closed) is not None
     older.is_standing = False
     newer = put(world, KEY, good_lines(2, "new"))
     world.settle()
@@ -97,7 +97,7 @@ def live(end: str, hold: Hold | None, *, until: float = 300.0) -> tuple[World, U
 def final_reports(world: World, job_id: str) -> list[dict[str, Any]]:
     """Return the different final reports of a job that were ever written."""
     found: list[dict[str, Any]] = []
-    for key in world.s3.keys(layout.REPORTS_PREFIX):
+    for key in world.s3.keys(object_keys.REPORTS_PREFIX):
         if not key.endswith(".json"):
             continue
         for data in world.s3.history(key):
@@ -139,6 +139,6 @@ def test_finish_job_that_comes_back_tells_no_second_end(end: str, seconds: float
             assert len(told) == 1 or number >= publishing, f"held at {call}"
             # Nothing of the older job stands beside the newer one's, nor where it was never told.
             check_end(world, newer)
-            aside = layout.superseded_path(job_id, older.path)
-            for key in dataclasses.astuple(layout.delivery_keys(aside)):
+            aside = object_keys.superseded_path(job_id, older.path)
+            for key in dataclasses.astuple(object_keys.delivery_keys(aside)):
                 assert world.s3.history(key) == [], f"held at {call}"

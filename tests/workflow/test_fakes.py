@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from groq_batch.errors import GroqApiError
-from groq_batch.groq_api import GroqClient, Timeouts
-from groq_batch.storage import Storage
-from groq_batch.submissions import HeldSubmission, Stage, Submission
+from groq_batch.bucket.storage import Storage
+from groq_batch.groq.client import GroqClient, Timeouts
+from groq_batch.groq.errors import GroqApiError
+from groq_batch.records.submission import HeldSubmission, Stage, Submission
 from local.groq_simulator import DEFAULT_KEY, GroqSimulator
 from local.groq_simulator.control import ControlOperations
 from tests.fakes.calls import Call

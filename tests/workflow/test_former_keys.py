@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from groq_batch import layout
+from groq_batch.domain import object_keys
 from tests.workflow.invocations import Invocation
 from tests.workflow.jobs import (
     Upload,
@@ -185,4 +185,4 @@ def test_upload_with_a_record_that_cannot_be_read_is_known() -> None:
         ]
         assert started[-1].answer["status"] == "exists"
         assert len(world.executions) == count
-        assert world.s3.keys(layout.OPEN_JOBS_PREFIX) == []
+        assert world.s3.keys(object_keys.OPEN_JOBS_PREFIX) == []

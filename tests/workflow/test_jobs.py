@@ -6,8 +6,9 @@ from itertools import groupby
 
 import pytest
 
-from groq_batch import layout
-from groq_batch.storage import READ_BYTES, ObjectWriter
+from groq_batch.bucket.multipart_writer import ObjectWriter
+from groq_batch.domain import object_keys
+from groq_batch.request_file.lines import READ_BYTES
 from tests.workflow.jobs import Line, Upload, bad_line, check_end, good_line, good_lines, put
 from tests.workflow.world import World
 
@@ -68,7 +69,7 @@ def test_a_large_input_is_prepared_range_by_range() -> None:
 
 def bulk_of(world: World, upload: Upload) -> dict[str, bool]:
     """Return which kinds of copies of requests and answers a job has left."""
-    keys = layout.WorkKeys(upload.job_id("bucket"))
+    keys = object_keys.WorkKeys(upload.job_id("bucket"))
     return {prefix.split("/")[-2]: bool(world.s3.keys(prefix)) for prefix in keys.bulk}
 
 
@@ -81,7 +82,7 @@ def test_copies_are_removed_at_the_end_of_a_job_that_ends_by_itself() -> None:
         partial = put(world, "input/partial.jsonl", lines, on_invalid_line="skip")
         world.settle()
         reports = check_end(world, clean, partial)
-        kept = [world.s3.keys(layout.WorkKeys(clean.job_id("bucket")).prefix)]
+        kept = [world.s3.keys(object_keys.WorkKeys(clean.job_id("bucket")).prefix)]
         left = [bulk_of(world, clean), bulk_of(world, partial)]
     assert [one["status"] for one in reports] == ["succeeded", "partial"]
     assert not any(found for kinds in left for found in kinds.values()), left

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from groq_batch import layout
-from groq_batch.submit import ENDPOINT, backoff_seconds
+from groq_batch.domain import object_keys
+from groq_batch.domain.batch import ENDPOINT
+from groq_batch.steps.outcomes import backoff_seconds
 from tests.workflow.jobs import Upload, check_end, good_lines, put
 from tests.workflow.world import World
 
@@ -100,7 +101,7 @@ def test_a_record_of_an_earlier_version_has_the_whole_list_read() -> None:
         before = add_old_batches(world)
         upload = lose_the_create(world)
         world.run_for(30)
-        key = layout.WorkKeys(upload.job_id(world.s3.bucket)).submission(1, 1)
+        key = object_keys.WorkKeys(upload.job_id(world.s3.bucket)).submission(1, 1)
         record = json.loads(world.s3.read(key) or b"")
         assert record.pop("begun_at") is not None
         world.s3.client().put_object(

@@ -26,7 +26,8 @@ from hypothesis import strategies as st
 from hypothesis.internal.conjecture import providers
 from hypothesis.internal.constants_ast import Constants
 
-from groq_batch import layout
+from groq_batch.domain import object_keys
+from groq_batch.domain.job_id import job_id_of_execution
 from local.groq_simulator import DEFAULT_KEY
 from tests.fakes.s3 import client_error
 from tests.workflow.invocations import (
@@ -525,7 +526,7 @@ class Living:
         file = self.life.files[action.file % len(self.life.files)]
         uploads = [one for one in self.uploads if one.key == file.key]
         jobs = [one.job_id(world.s3.bucket) for one in uploads]
-        names = [name for name in world.executions if layout.job_id_of_execution(name) in jobs]
+        names = [name for name in world.executions if job_id_of_execution(name) in jobs]
         if action.name == "stop" and names:
             if world.stop(names[-1]) and action.argument is not None:
                 world.spawn(self.redrive(names[-1]), after=action.argument)
@@ -576,7 +577,9 @@ def check(living: Living) -> None:
     world = living.world
     uploads = [] if living.has_removed else living.uploads
     check_end(world, *uploads, doubles_may_be_cancelled=_may_double(living))
-    started = {key.removeprefix(layout.JOBS_PREFIX) for key in world.s3.keys(layout.JOBS_PREFIX)}
+    started = {
+        key.removeprefix(object_keys.JOBS_PREFIX) for key in world.s3.keys(object_keys.JOBS_PREFIX)
+    }
     for upload in living.uploads:
         assert upload.job_id(world.s3.bucket) in started, f"{upload.key} never had a job"
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from groq_batch import layout
-from groq_batch.models import ModelListing, read_models
-from groq_batch.prices import table_prices
-from groq_batch.storage import Storage
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.models import read_models
+from groq_batch.domain.prices import table_prices
+from groq_batch.records.model_listing import ModelListing
 from local.groq_simulator import answers
 from tests.fakes.step_functions import MACHINE_ARN
 from tests.workflow.invocations import Hold, Invocation, LoseAnswer, Refuse, Trouble
@@ -314,7 +315,7 @@ def test_a_list_that_comes_while_ranges_are_read_changes_nothing() -> None:
         if is_asking(invocation):
             return (Refuse(error="Runtime.ImportModuleError"),)
         if "/match/" in invocation.payload.get("task_key", ""):
-            keys = layout.WorkKeys(invocation.payload["job_id"])
+            keys = object_keys.WorkKeys(invocation.payload["job_id"])
             bucket = Storage(s3=world.s3.client(), bucket="bucket")
             written.append(late.propose(bucket, keys) == late)
         return ()
@@ -464,6 +465,6 @@ def test_an_execution_of_the_version_before_has_no_list(environment: dict[str, s
         world.settle()
         (report,) = check_end(world, upload)
         assert asked(world) == []
-        assert world.s3.read(layout.WorkKeys(upload.job_id("bucket")).models) is None
+        assert world.s3.read(object_keys.WorkKeys(upload.job_id("bucket")).models) is None
     assert report["status"] == "succeeded"
     assert report["prices"] == table_prices().about()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from groq_batch.errors import AccountError
+from groq_batch.groq.errors import AccountError
 from local.groq_simulator import DEFAULT_KEY
 from tests.workflow.invocations import Invocation, Trouble
 from tests.workflow.jobs import Upload, check_end, good_lines, put, report_of

@@ -24,7 +24,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from groq_batch.groq_api import GroqClient, Timeouts
+from groq_batch.groq.client import GroqClient, Timeouts
 from local.emulator import Emulator
 from local.groq_simulator import DEFAULT_KEY, GroqSimulator
 from tests.fakes.calls import Call, Wire, plain_wire

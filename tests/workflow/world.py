@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from groq_batch import layout
-from groq_batch.config import Settings
+from groq_batch.domain import object_keys
+from groq_batch.settings import Settings
 from local.groq_simulator.control import ControlOperations
 from tests.fakes.event_bridge import FakeEventBridge
 from tests.fakes.groq import FakeGroq
@@ -224,7 +224,7 @@ class World:
                 },
             },
         }
-        if key.startswith((layout.INPUT_PREFIX, layout.RECURRING_PREFIX)):
+        if key.startswith((object_keys.INPUT_PREFIX, object_keys.RECURRING_PREFIX)):
             for delay in delays:
                 self.deliver("start_job", event, delay)
         return str(answer["VersionId"])
@@ -306,8 +306,8 @@ class World:
 
     def open_jobs(self) -> list[str]:
         """Return the jobs without a final report."""
-        keys = self.s3.keys(layout.OPEN_JOBS_PREFIX)
-        return [key.removeprefix(layout.OPEN_JOBS_PREFIX) for key in keys]
+        keys = self.s3.keys(object_keys.OPEN_JOBS_PREFIX)
+        return [key.removeprefix(object_keys.OPEN_JOBS_PREFIX) for key in keys]
 
     def describe(self) -> str:
         """Say what is going on, for a failing test."""

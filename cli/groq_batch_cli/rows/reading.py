@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from groq_batch.jsonl import is_blank
+from groq_batch.request_file.lines import is_blank
 from groq_batch_cli.errors import CommandError
 from groq_batch_cli.lines import local_lines
 from groq_batch_cli.request_files import STDIN

@@ -10,7 +10,7 @@ from itertools import islice
 
 import click
 
-from groq_batch.jobs import timestamp
+from groq_batch.domain.times import timestamp
 from groq_batch_cli.aws import Target, connect
 from groq_batch_cli.bucket_folders import folder_below
 from groq_batch_cli.errors import EXIT_FINE

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import click
 
-from groq_batch.jobs import parse_timestamp
+from groq_batch.domain.times import parse_timestamp
 from groq_batch_cli.aws import Stack, Target, connect
 from groq_batch_cli.errors import EXIT_FINE, NoSuchJobError
 from groq_batch_cli.job_logs import LogEvent, job_events, log_group

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from groq_batch import layout
+from groq_batch.domain import object_keys
 from groq_batch_cli.aws import Target, connect
 from groq_batch_cli.endings import end
 from groq_batch_cli.errors import EXIT_FINE, CommandError
@@ -43,7 +43,7 @@ def command(terminal: Terminal, jobs: tuple[str, ...], out: Path, target: Target
             raise CommandError(
                 f"{one_line(job.path)} was replaced by a newer run more than a month ago, and the "
                 f"report of {job.job_id} has expired. Its results are an older version of "
-                f"{stack.storage.url(layout.delivery_keys(job.path).results)}."
+                f"{stack.storage.url(object_keys.delivery_keys(job.path).results)}."
             )
         if not is_final(job.report):
             so_far = f" ({headline(job.report)})" if job.report else ""

@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 from botocore.exceptions import ClientError
 
-from groq_batch import layout
-from groq_batch.options import JobOptions
+from groq_batch.domain import object_keys
+from groq_batch.domain.job_options import JobOptions
 from groq_batch_cli import uploads
 from groq_batch_cli.aws import Stack, Target, connect
 from groq_batch_cli.aws_errors import explain
@@ -153,7 +153,7 @@ def _check_results(files: Sequence[RequestFile], keys: Sequence[str], out: Path)
     written: dict[Path, RequestFile] = {}
     read = {identity(Path(file.argument)): file for file in files}
     for file, key in zip(files, keys, strict=True):
-        job = FoundJob(path=layout.input_path(key), job_id=None)
+        job = FoundJob(path=object_keys.input_path(key), job_id=None)
         for target in targets(job, _results_folder(file, out)).values():
             first = written.setdefault(target, file)
             if first is not file:
@@ -259,7 +259,7 @@ class _Run:
         if job.job_id is None or is_final(job.report):
             return
         so_far = f" ({headline(job.report)})" if job.report is not None else ""
-        aside = layout.superseded_path(job.job_id, job.path)
+        aside = object_keys.superseded_path(job.job_id, job.path)
         self.terminal.warn(
             f"An earlier upload of {one_line(job.path)} is still running, as {job.job_id}"
             f"{so_far}. This one takes its place; the results of the earlier one will be in "

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from groq_batch import layout
+from groq_batch.domain import object_keys
 from groq_batch_cli import uploads
 from groq_batch_cli.aws import Stack, Target, connect
 from groq_batch_cli.completing import complete_job
@@ -53,10 +53,10 @@ def command(
     """
     stack = connect(target)
     path = path_of(stack.storage, file)
-    is_recurring = path.startswith(layout.RECURRING_PREFIX)
+    is_recurring = path.startswith(object_keys.RECURRING_PREFIX)
     if again and is_recurring:
         raise click.UsageError("--again is for uploads; a recurring file runs anew each time.")
-    key = path if is_recurring else layout.INPUT_PREFIX + path
+    key = path if is_recurring else object_keys.INPUT_PREFIX + path
     starts_anew = again or is_recurring
     answer = uploads.start_anew(stack, key) if starts_anew else uploads.start_by_hand(stack, key)
     job = FoundJob(path=path_of(stack.storage, answer["report"]), job_id=answer["job_id"])

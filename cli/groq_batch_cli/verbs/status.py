@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import click
 
-from groq_batch import layout
+from groq_batch.domain import object_keys
 from groq_batch_cli.aws import Target, connect
 from groq_batch_cli.endings import end_line, problem_lines
 from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM, NoSuchJobError
@@ -149,7 +149,7 @@ def _replaced_text(found: FoundJob) -> str:
             "replaced by a newer run of this file; what it has delivered are older versions of "
             f"these objects: groq-batch results {found.job_id}"
         )
-    aside = layout.superseded_path(found.job_id or "", found.path)
+    aside = object_keys.superseded_path(found.job_id or "", found.path)
     return f"a newer run of this file has begun; this one will deliver to output/{one_line(aside)}"
 
 
