@@ -478,7 +478,7 @@ def test_limits_and_options_are_those_of_the_stack(world: World, capsys: Said) -
     path = world.file("x.jsonl", request_line("a"), b"1\n")
     assert run(["run", path, "--no-wait", "--stack-name", "lenient"]) == 1
     said = capsys.readouterr()
-    assert "is above the cap of 0.0000001 USD. Raise --max-cost or split the file." in said.out
+    assert "is above the cap of 0.0000001 USD. Split the file, or deploy" in said.out
     assert said.err == "Error: Nothing was uploaded.\n"
     assert run(["run", path, "--no-wait", "--stack-name", "lenient", "--max-cost", "0"]) == 0
     said = capsys.readouterr().out
@@ -690,7 +690,8 @@ def test_start_of_a_recurring_file_follows_and_fetches(
     def end() -> None:
         key = object_keys.delivery_keys(path).results
         world.storage.put_json(object_keys.job_key(job.job_id), job.to_json())
-        world.storage.put_bytes(key, good_row("a"), metadata={JOB_METADATA: job.job_id})
+        rows = good_row("a") + good_row("b")
+        world.storage.put_bytes(key, rows, metadata={JOB_METADATA: job.job_id})
         outputs = {"results": world.storage.url(key), "failed": None, "invalid": None}
         world.report(job, "succeeded", outputs=outputs)
 

@@ -272,9 +272,6 @@ def test_an_outcome_that_is_not_known_is_looked_at_again_only_where_nothing_acts
     simulator: GroqSimulator, client: GroqClient, route: str, fault: dict[str, Any]
 ) -> None:
     simulator.control.add_fault("*", times=None, **fault)
-    if route == "file_delete" and fault.get("status") == 200:
-        client.delete_file("file_1")
-        return
     error = failure(lambda: CALLS[route](client))
     redirected = fault.get("status") == 302
     assert type(error) is (AccountError if redirected else UnknownOutcomeError)
@@ -301,12 +298,7 @@ def test_short_outages_are_not_noticed(
     }
     before = calls_of(simulator, route)
     calls[route]()
-    assert calls_of(simulator, route) == before + (1 if _acts_once(route, fault) else 3)
-
-
-def _acts_once(route: str, fault: dict[str, Any]) -> bool:
-    # The answer to a deletion is not read.
-    return route == "file_delete" and fault.get("answer") == "garbage"
+    assert calls_of(simulator, route) == before + 3
 
 
 @pytest.mark.parametrize(
