@@ -253,5 +253,6 @@ def test_requests_to_the_simulator_in_the_docs_are_taken() -> None:
     assert len(calls) >= 2
     with GroqSimulator() as simulator:
         for words in calls:
-            operation = words[-1].rsplit("/", 1)[-1]
+            (url,) = (word for word in words if "/_control/" in word)
+            operation = url.rsplit("/", 1)[-1]
             simulator.control.call(operation, json.loads(words[words.index("-d") + 1]))
