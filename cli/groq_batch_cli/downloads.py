@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import s3transfer.exceptions
-from boto3.exceptions import RetriesExceededError
-
 from groq_batch import layout
 from groq_batch.jsonl import NotGzipError, decompress
 from groq_batch.storage import MissingObjectError, ObjectHead, Storage
@@ -19,11 +16,6 @@ from groq_batch_cli.errors import CommandError
 from groq_batch_cli.text import counted
 
 _CHUNK_BYTES = 1024 * 1024
-_BROKEN_OFF = (
-    RetriesExceededError,
-    # Another range than the one that was asked for; older versions of the library do not look.
-    getattr(s3transfer.exceptions, "S3ValidationError", RetriesExceededError),
-)
 
 Begin = Callable[[str, int], Callable[[int], None]]
 """Is told the name and the size in bytes of a file before it is downloaded; returns what is then
@@ -98,6 +90,11 @@ def download(
 
 def _in_parts(storage: Storage, one: Deliverable, draft: Path, begin: Begin) -> str | None:
     """Download several ranges at once; returns what is wrong when that breaks off."""
+    import s3transfer.exceptions  # noqa: PLC0415 - slow, and commands that fetch nothing need none
+    from boto3.exceptions import RetriesExceededError  # noqa: PLC0415
+
+    # Another range than the one that was asked for; older versions of the library do not look.
+    other_range = getattr(s3transfer.exceptions, "S3ValidationError", RetriesExceededError)
     try:
         storage.s3.download_file(
             storage.bucket,
@@ -106,7 +103,7 @@ def _in_parts(storage: Storage, one: Deliverable, draft: Path, begin: Begin) -> 
             ExtraArgs=_version(one),
             Callback=begin(one.target.name, one.head.size),
         )
-    except _BROKEN_OFF:
+    except (RetriesExceededError, other_range):
         return "broke off on the way"
     return None
 

@@ -187,7 +187,7 @@ def test_result_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     job: Any = FoundJob(path="x.jsonl", job_id="x-1")
     storage: Any = Bucket()
     with pytest.raises(OSError, match="No space left") as raised:
-        fetch_page(storage, job, tmp_path / "x.report.html")
+        fetch_page(storage, job, tmp_path / "x.report.html", warn=print)
     assert raised.value.filename == str(tmp_path / "x.report.html")
 
 
