@@ -22,6 +22,17 @@ Begin = Callable[[str, int], Callable[[int], None]]
 told the number of bytes of each piece."""
 
 
+def _broken_off() -> tuple[type[Exception], ...]:
+    """Return the errors of a download that came to no end, or not to its own."""
+    # boto3 takes longer to import than most commands take.
+    import s3transfer.exceptions  # noqa: PLC0415
+    from boto3.exceptions import RetriesExceededError  # noqa: PLC0415
+
+    # Another range than the one that was asked for; older versions of the library do not look.
+    other_range = getattr(s3transfer.exceptions, "S3ValidationError", RetriesExceededError)
+    return RetriesExceededError, other_range
+
+
 class BrokenDownloadError(CommandError):
     """What has arrived is not what stands in the bucket."""
 
@@ -90,11 +101,6 @@ def download(
 
 def _in_parts(storage: Storage, one: Deliverable, draft: Path, begin: Begin) -> str | None:
     """Download several ranges at once; returns what is wrong when that breaks off."""
-    import s3transfer.exceptions  # noqa: PLC0415 - slow, and commands that fetch nothing need none
-    from boto3.exceptions import RetriesExceededError  # noqa: PLC0415
-
-    # Another range than the one that was asked for; older versions of the library do not look.
-    other_range = getattr(s3transfer.exceptions, "S3ValidationError", RetriesExceededError)
     try:
         storage.s3.download_file(
             storage.bucket,
@@ -103,7 +109,7 @@ def _in_parts(storage: Storage, one: Deliverable, draft: Path, begin: Begin) -> 
             ExtraArgs=_version(one),
             Callback=begin(one.target.name, one.head.size),
         )
-    except (RetriesExceededError, other_range):
+    except _broken_off():
         return "broke off on the way"
     return None
 

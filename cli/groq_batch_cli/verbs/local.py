@@ -16,7 +16,6 @@ from pathlib import Path
 
 import click
 
-from groq_batch_cli import local_fault_command
 from groq_batch_cli.aws import DEFAULT_STACK_NAME
 from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM, CommandError
 from groq_batch_cli.local_choice import (
@@ -30,6 +29,7 @@ from groq_batch_cli.local_choice import (
 from groq_batch_cli.local_state import FAILED, READY, LocalFolder, LocalState
 from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.text import age, duration, listed
+from groq_batch_cli.verbs import _local_fault
 
 _BATCH_SECONDS = 5.0
 _UP_SECONDS = 400.0
@@ -52,7 +52,7 @@ def command() -> None:
     """
 
 
-command.add_command(local_fault_command.command)
+command.add_command(_local_fault.command)
 
 
 @command.command()
