@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import s3transfer.exceptions
+from boto3.exceptions import RetriesExceededError
+
 from groq_batch import layout
 from groq_batch.jsonl import NotGzipError, decompress
 from groq_batch.storage import MissingObjectError, ObjectHead, Storage
@@ -16,21 +19,15 @@ from groq_batch_cli.errors import CommandError
 from groq_batch_cli.text import counted
 
 _CHUNK_BYTES = 1024 * 1024
+_BROKEN_OFF = (
+    RetriesExceededError,
+    # Another range than the one that was asked for; older versions of the library do not look.
+    getattr(s3transfer.exceptions, "S3ValidationError", RetriesExceededError),
+)
 
 Begin = Callable[[str, int], Callable[[int], None]]
 """Is told the name and the size in bytes of a file before it is downloaded; returns what is then
 told the number of bytes of each piece."""
-
-
-def _broken_off() -> tuple[type[Exception], ...]:
-    """Return the errors of a download that came to no end, or not to its own."""
-    # boto3 takes longer to import than most commands take.
-    import s3transfer.exceptions  # noqa: PLC0415
-    from boto3.exceptions import RetriesExceededError  # noqa: PLC0415
-
-    # Another range than the one that was asked for; older versions of the library do not look.
-    other_range = getattr(s3transfer.exceptions, "S3ValidationError", RetriesExceededError)
-    return RetriesExceededError, other_range
 
 
 class BrokenDownloadError(CommandError):
@@ -109,7 +106,7 @@ def _in_parts(storage: Storage, one: Deliverable, draft: Path, begin: Begin) -> 
             ExtraArgs=_version(one),
             Callback=begin(one.target.name, one.head.size),
         )
-    except _broken_off():
+    except _BROKEN_OFF:
         return "broke off on the way"
     return None
 
