@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any
+from urllib.parse import urlsplit
 
 from groq_batch_cli.aws import Stack
-from groq_batch_cli.doctor.findings import Finding, to_do, well
+from groq_batch_cli.doctor.findings import Finding, to_do, unknown, well
 
 CREDENTIALS = "credentials"
 CALLER = "caller"
@@ -49,10 +51,22 @@ def look_at_region(session: Any) -> Finding:
 
 def look_at_concurrency(stack: Stack) -> Finding:
     """Tell whether the account lets enough functions run at a time."""
-    limits = stack.client("lambda").get_account_settings()["AccountLimit"]
+    client = stack.client("lambda")
+    limits = client.get_account_settings()["AccountLimit"]
+    if is_loopback(client.meta.endpoint_url):
+        return unknown(CONCURRENCY, "not known here: an emulator has no account's limit")
     return judge_concurrency(
         int(limits["ConcurrentExecutions"]), int(limits["UnreservedConcurrentExecutions"])
     )
+
+
+def is_loopback(url: str) -> bool:
+    """Tell whether an address is one of this machine, where only an emulator can be."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def judge_concurrency(limit: int, unreserved: int) -> Finding:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from groq_batch import __version__
+from groq_batch.bucket.s3_errors import error_code
 from groq_batch_cli.aws import Stack
 from groq_batch_cli.doctor.findings import Finding, to_do, well
 from groq_batch_cli.stack_version import version_difference
@@ -117,7 +120,9 @@ def _schedule(stack: Stack, resource: str) -> dict[str, Any] | None:
     scheduler = stack.client("scheduler")
     try:
         schedule: dict[str, Any] = scheduler.get_schedule(Name=found[0]["PhysicalResourceId"])
-    except scheduler.exceptions.ResourceNotFoundException:
+    except ClientError as error:
+        if error_code(error) != "ResourceNotFoundException":
+            raise
         return None
     return schedule
 

@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from botocore.exceptions import ClientError
+
+from groq_batch.bucket.s3_errors import error_code
 from groq_batch_cli.aws import Stack
 from groq_batch_cli.doctor.findings import Finding, to_do, unknown, well
 from groq_batch_cli.errors import CommandError
@@ -52,7 +55,9 @@ def look_at_secret(stack: Stack) -> Finding:
     secrets = stack.client("secretsmanager")
     try:
         return judge_secret(name, secrets.describe_secret(SecretId=name))
-    except secrets.exceptions.ResourceNotFoundException:
+    except ClientError as error:
+        if error_code(error) != "ResourceNotFoundException":
+            raise
         return judge_secret(name, None)
 
 
@@ -140,7 +145,7 @@ def _function_error(result: Mapping[str, Any]) -> str:
     if kind == "KeyError":
         # A function that knows no such question looks for a job in it.
         return "The functions are of a version before this question. Deploy the stack again."
-    return f"The function fails ({kind or 'it names no reason'}). Its log says why (docs/operations.md)."
+    return f"The function fails ({kind or 'it names no reason'}). Its log says why."
 
 
 def groq_findings(

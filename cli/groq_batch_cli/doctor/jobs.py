@@ -7,6 +7,9 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
+from botocore.exceptions import ClientError
+
+from groq_batch.bucket.s3_errors import error_code
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_options import window_hours
@@ -84,7 +87,9 @@ def look_at_map_run(stack: Stack) -> Finding:
         try:
             events = (event for page in pages for event in page["events"])
             took = map_run_seconds(islice(events, _MOST_EVENTS))
-        except states.exceptions.ExecutionDoesNotExist:
+        except ClientError as error:
+            if error_code(error) != "ExecutionDoesNotExist":
+                raise
             # It was kept for 90 days after its end.
             continue
         if took is not None:
