@@ -17,7 +17,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.client import BaseClient
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError, ProfileNotFound
 from moto import mock_aws
 
 from groq_batch import __version__
@@ -422,6 +422,26 @@ def test_doctor_denied_to_find_the_stack_ends_there(account: Account, capsys: Sa
     found = lines(capsys, 1)
     assert list(found) == ["credentials", "region", "stack"]
     assert "cloudformation:DescribeStacks" in found["stack"]
+
+
+def test_doctor_of_a_profile_that_does_not_exist_ends_there(
+    account: Account, monkeypatch: pytest.MonkeyPatch, capsys: Said
+) -> None:
+    def session(_: Target) -> Any:
+        raise ProfileNotFound(profile="nope")
+
+    monkeypatch.setattr(Target, "session", session)
+    found = lines(capsys, 1)
+    assert list(found) == ["credentials"]
+    assert "There is no AWS profile nope." in found["credentials"]
+
+
+def test_doctor_of_an_impossible_region_is_a_wrong_usage(
+    account: Account, monkeypatch: pytest.MonkeyPatch, capsys: Said
+) -> None:
+    monkeypatch.setattr(Target, "session", lambda _: boto3.session.Session(region_name="mars!"))
+    assert run(["doctor", "--region", "mars!"]) == 2
+    assert "'mars!' is not a name of a region." in capsys.readouterr().err
 
 
 def test_doctor_without_the_stack_says_how_to_name_it(account: Account, capsys: Said) -> None:

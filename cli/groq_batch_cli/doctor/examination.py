@@ -26,16 +26,24 @@ class Examination:
 
     def run(self) -> Iterator[Finding]:
         """Yield what is found; without credentials, a region or a stack there is no more to see."""
-        session = self._target.session()
-        for look in (account.look_at_credentials, account.look_at_region):
-            finding = look(session)
-            yield finding
-            if not finding.is_well:
+        for look in (
+            Look(account.CREDENTIALS, "", self._look_at_credentials),
+            Look(account.REGION, "", self._look_at_region),
+        ):
+            findings = look()
+            yield from findings
+            if not all(finding.is_well for finding in findings):
                 return
         yield from Look(deployment.STACK, "cloudformation:DescribeStacks", self._connect)()
         if self.stack is not None:
             for one in looks_at(self.stack, self._now):
                 yield from one()
+
+    def _look_at_credentials(self) -> Sequence[Finding]:
+        return [account.look_at_credentials(self._target.session())]
+
+    def _look_at_region(self) -> Sequence[Finding]:
+        return [account.look_at_region(self._target.session())]
 
     def _connect(self) -> Sequence[Finding]:
         self.stack = connect(self._target, warns=False)
@@ -67,7 +75,7 @@ def looks_at(stack: Stack, now: datetime) -> Iterator[Look]:
         lambda: bucket.look_at_conditional_deletes(stack.storage),
     )
     yield _look(
-        groq.SECRET,
+        groq.KEY_STORE,
         "secretsmanager:DescribeSecret on the secret (nobody needs its value for this)",
         lambda: groq.look_at_secret(stack),
     )

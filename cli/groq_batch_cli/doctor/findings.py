@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from groq_batch.bucket.s3_errors import UnreadableObjectError, UnwritableObjectError
 from groq_batch_cli.aws_errors import explain, is_denied
-from groq_batch_cli.errors import CommandError
+from groq_batch_cli.errors import CommandError, WrongUsageError
 
 _UNKNOWN_OPERATION_CODES = frozenset(
     {
@@ -97,7 +97,11 @@ class Look:
     find: Callable[[], Sequence[Finding]]
 
     def __call__(self) -> Sequence[Finding]:
-        """Look; an error of AWS's is a finding."""
+        """Look; an error of AWS's is a finding.
+
+        Raises:
+            WrongUsageError: An option has a value that cannot be used.
+        """
         try:
             return self.find()
         except (UnreadableObjectError, UnwritableObjectError):
@@ -111,6 +115,8 @@ class Look:
             return [self._failed(explain(error))]
         except BotoCoreError as error:
             return [self._failed(explain(error) or str(error))]
+        except WrongUsageError:
+            raise
         except CommandError as error:
             return [self._failed(str(error))]
 

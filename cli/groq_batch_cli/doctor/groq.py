@@ -15,7 +15,7 @@ from groq_batch_cli.doctor.findings import Finding, to_do, unknown, well
 from groq_batch_cli.errors import CommandError
 from groq_batch_cli.text import counted, one_line, shorten
 
-SECRET = "secret"  # noqa: S105 - the name of a line
+KEY_STORE = "secret"
 KEY_AND_PLAN = "key and plan"
 KEY = "key"
 PLAN = "plan"
@@ -65,19 +65,19 @@ def judge_secret(name: str, described: Mapping[str, Any] | None) -> Finding:
     """Judge a secret as Secrets Manager describes it; None when there is none."""
     if described is None:
         return to_do(
-            SECRET,
+            KEY_STORE,
             f"there is no {name} in this region",
             f"aws secretsmanager create-secret --name {name} --secret-string file://KEYFILE, or "
             f"deploy with the name of yours as GroqApiKeySecretName.",
         )
     if described.get("DeletedDate") is not None:
         return to_do(
-            SECRET,
+            KEY_STORE,
             f"{name} is going to be deleted and cannot be read",
             f"aws secretsmanager restore-secret --secret-id {name}",
         )
     changed = described.get("LastChangedDate")
-    return well(SECRET, f"{name}, changed {changed:%Y-%m-%d}" if changed else name)
+    return well(KEY_STORE, f"{name}, changed {changed:%Y-%m-%d}" if changed else name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
