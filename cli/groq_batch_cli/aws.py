@@ -181,8 +181,12 @@ class Stack:
         return int(self.parameters["WorkRetentionDays"])
 
 
-def connect(target: Target) -> Stack:
+def connect(target: Target, *, warns: bool = True) -> Stack:
     """Find a deployed stack; warns when it is of another version than the command line.
+
+    Args:
+        target: The stack.
+        warns: Whether to warn.
 
     Raises:
         CommandError: There is none of this name, it is a stack of something else, or neither
@@ -225,7 +229,7 @@ def connect(target: Target) -> Stack:
             f"another application's, or its deployment has not come to an end."
         )
     difference = version_difference(outputs, target.stack_name)
-    if difference is not None:
+    if difference is not None and warns:
         Terminal.of_process().warn(difference)
     return Stack(target=target, outputs=outputs, parameters=_parameters(found), _session=session)
 

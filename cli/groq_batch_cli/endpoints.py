@@ -16,7 +16,11 @@ _SERVICE_VARIABLES = {
     "lambda": f"{_VARIABLE}_LAMBDA",
     "logs": f"{_VARIABLE}_CLOUDWATCH_LOGS",
     "s3": f"{_VARIABLE}_S3",
+    "scheduler": f"{_VARIABLE}_SCHEDULER",
+    "secretsmanager": f"{_VARIABLE}_SECRETS_MANAGER",
+    "sqs": f"{_VARIABLE}_SQS",
     "stepfunctions": f"{_VARIABLE}_SFN",
+    "sts": f"{_VARIABLE}_STS",
 }
 """https://docs.aws.amazon.com/sdkref/latest/guide/ss-endpoints-table.html"""
 

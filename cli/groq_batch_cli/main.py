@@ -32,6 +32,7 @@ VERBS: dict[str, str] = {
     "retry": "Run again what has failed, and merge the results.",
     "merge": "Put the results of retries into the original results.",
     "logs": "Show what the functions have logged about a job.",
+    "doctor": "Look whether a stack can run jobs, and say what to do.",
     "local": "Keep an emulated stack running on this machine.",
     "completion": "Print the script that completes commands in a shell.",
 }

@@ -1,6 +1,7 @@
 """Looks at the batches of an attempt and decides. Called by the state CheckStatus.
 
 The state ReadModels calls it as well: it is the first function of a job that may read the API key.
+So does ``groq-batch doctor``, for a person who may not read the key.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from groq_batch import bootstrap
 from groq_batch.steps.check_status.check import check_status
+from groq_batch.steps.doctor import examine
 from groq_batch.steps.read_models import read_account_models
 from groq_batch.telemetry.log import logger
 
@@ -20,8 +22,10 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     """Check ``attempt`` of ``job_id``; answers with what the state machine does next.
 
     With ``read_models`` it asks for the account's models instead, and leaves in the bucket what
-    came of it.
+    came of it. With ``doctor``, without a job, it tells whether the API takes the stack's key.
     """
+    if event.get("doctor"):
+        return examine(bootstrap.groq(context)).to_json()
     if event.get("read_models"):
         logger.append_keys(job_id=event["job_id"])
         return read_account_models(

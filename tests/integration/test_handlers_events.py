@@ -255,6 +255,31 @@ def read_models(pipeline: Pipeline) -> None:
     assert report["prices"] == {"source": "groq", "date": listing.day}
 
 
+def doctor(pipeline: Pipeline) -> None:
+    """No job is needed, and nothing of the account is told but what its lists are like."""
+    question = stored("doctor")
+    assert pipeline.invoke("check_status", question) == {
+        "version": __version__,
+        "models": "yes",
+        "batches": "yes",
+        "batches_listed": 0,
+        "has_next_page": False,
+        "order": None,
+    }
+    assert pipeline.simulator.control.stats()["calls"] == {"models": 1, "list": 1}
+    assert pipeline.account.keys("") == []
+
+    pipeline.simulator.control.add_foreign_batches(3, {"secret": SECRET_PROMPT})
+    pipeline.simulator.control.configure(page_size=2)
+    answer = pipeline.invoke("check_status", question)
+    assert (answer["batches_listed"], answer["has_next_page"]) == (2, True)
+    assert SECRET_PROMPT not in json.dumps(answer)
+
+    pipeline.simulator.control.set_keys({"another-key": "paid"})
+    answer = pipeline.invoke("check_status", question)
+    assert (answer["models"], answer["batches"]) == ("invalid_api_key", "invalid_api_key")
+
+
 def prepare_input(pipeline: Pipeline) -> None:
     pipeline.begin()
     answer = pipeline.prepare()
@@ -424,6 +449,7 @@ SCENARIOS: dict[str, Callable[[Pipeline], None]] = {
     for scenario in (
         cancel_job_from_machine,
         check_status,
+        doctor,
         download_results,
         execution_status_change_aborted,
         execution_status_change_failed,

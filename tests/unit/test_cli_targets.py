@@ -249,7 +249,11 @@ def test_endpoint_that_is_not_of_use_is_not_looked_at() -> None:
         ("lambda", "AWS_ENDPOINT_URL_LAMBDA"),
         ("logs", "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS"),
         ("s3", "AWS_ENDPOINT_URL_S3"),
+        ("scheduler", "AWS_ENDPOINT_URL_SCHEDULER"),
+        ("secretsmanager", "AWS_ENDPOINT_URL_SECRETS_MANAGER"),
+        ("sqs", "AWS_ENDPOINT_URL_SQS"),
         ("stepfunctions", "AWS_ENDPOINT_URL_SFN"),
+        ("sts", "AWS_ENDPOINT_URL_STS"),
     ],
 )
 def test_variables_are_those_that_botocore_looks_at(

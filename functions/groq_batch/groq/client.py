@@ -157,6 +157,19 @@ class FoundBatches(NamedTuple):
     unknown: set[str]
 
 
+class FirstPage(NamedTuple):
+    """What the first page of the account's batches tells of the list.
+
+    Attributes:
+        created_at: When each of its batches was created, in seconds since 1970, in the order of
+            the page; None where that is not told.
+        has_next: Whether it names the cursor of a next page.
+    """
+
+    created_at: list[int | None]
+    has_next: bool
+
+
 class GroqClient:
     """The calls that the pipeline makes. Threads may share a client."""
 
@@ -430,6 +443,18 @@ class GroqClient:
             known = [date for date in dates if date is not None]
             if moment is not None and known and order.is_shown and max(known) < moment:
                 return
+
+    def first_page_of_batches(self) -> FirstPage:
+        """Return what the first page of the account's batches tells; it is asked for once.
+
+        Raises:
+            GroqApiError: As its class says.
+        """
+        # As in `list_models`: a kept connection may have died.
+        call = self._call("GET", "/batches", on_new_connection=True)
+        items, cursor = self._answer_once(call, lambda data: read_page(data, strict=False))
+        batches = [batch for item in items if (batch := batch_of(item)) is not None]
+        return FirstPage([batch.created_at for batch in batches], cursor is not None)
 
     def _batch_pages(self, *, limit: int | None = None) -> Iterator[list[Batch]]:
         for items in self._pages("/batches", strict=True, limit=limit):

@@ -1,0 +1,95 @@
+"""Looks at the caller and at the account's limits."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+from urllib.parse import urlsplit
+
+from groq_batch_cli.aws import Stack
+from groq_batch_cli.doctor.findings import Finding, to_do, unknown, well
+
+CREDENTIALS = "credentials"
+CALLER = "caller"
+REGION = "region"
+CONCURRENCY = "Lambda's concurrency"
+
+NEEDED_CONCURRENCY = 20
+"""Ten for the Map of a job, and as many for everything else
+(docs/operations.md, Capacity and quotas)."""
+
+
+def look_at_credentials(session: Any) -> Finding:
+    """Tell whether there are credentials, without asking AWS about them."""
+    credentials = session.get_credentials()
+    if credentials is None:
+        return to_do(
+            CREDENTIALS,
+            "there are none",
+            "Sign in (aws sso login, aws configure), or name a profile with --profile. For the "
+            "emulated stack of this machine add --local.",
+        )
+    return well(CREDENTIALS, f"found ({credentials.method})")
+
+
+def look_at_caller(sts: Any) -> Finding:
+    """Tell whether AWS takes the credentials, and whose they are.
+
+    The call needs no permission:
+    https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
+    """
+    return well(CALLER, str(sts.get_caller_identity()["Arn"]))
+
+
+def look_at_region(session: Any) -> Finding:
+    """Tell which region is meant."""
+    region = session.region_name
+    if region is None:
+        return to_do(REGION, "none is set", "Name it with --region or AWS_REGION.")
+    return well(REGION, str(region))
+
+
+def look_at_concurrency(stack: Stack) -> Finding:
+    """Tell whether the account lets enough functions run at a time."""
+    client = stack.client("lambda")
+    limits = client.get_account_settings()["AccountLimit"]
+    if is_loopback(client.meta.endpoint_url):
+        return unknown(CONCURRENCY, "not known here: an emulator has no account's limit")
+    return judge_concurrency(
+        int(limits["ConcurrentExecutions"]), int(limits["UnreservedConcurrentExecutions"])
+    )
+
+
+def is_loopback(url: str) -> bool:
+    """Tell whether an address is one of this machine, where only an emulator can be."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def judge_concurrency(limit: int, unreserved: int) -> Finding:
+    """Judge how many functions may run at a time.
+
+    Args:
+        limit: Of all functions of the account in the region.
+        unreserved: Of that, what is not reserved for single functions; the stack shares it.
+    """
+    text = f"{limit:,} at a time, {unreserved:,} of them not reserved"
+    if unreserved >= NEEDED_CONCURRENCY:
+        return well(CONCURRENCY, text)
+    if limit >= NEEDED_CONCURRENCY:
+        advice = "Reserve less for single functions"
+    else:
+        advice = (
+            "Raise the quota in Service Quotas (aws service-quotas "
+            "request-service-quota-increase --service-code lambda --quota-code L-B99A9384 "
+            "--desired-value 1000)"
+        )
+    return to_do(
+        CONCURRENCY,
+        text,
+        f"{advice}: a job uses up to 10, and with fewer than {NEEDED_CONCURRENCY} in all its "
+        f"steps wait for each other and for the account's other functions.",
+    )

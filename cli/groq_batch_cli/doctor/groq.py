@@ -1,0 +1,208 @@
+"""Looks at the secret, and has the stack ask Groq whether its key and plan are good."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from groq_batch.bucket.s3_errors import error_code
+from groq_batch_cli.aws import Stack
+from groq_batch_cli.doctor.findings import Finding, to_do, unknown, well
+from groq_batch_cli.errors import CommandError
+from groq_batch_cli.text import counted, one_line, shorten
+
+KEY_STORE = "secret"
+KEY_AND_PLAN = "key and plan"
+KEY = "key"
+PLAN = "plan"
+BATCH_LIST = "Groq's list of batches"
+FUNCTION_VERSION = "version of the functions"
+
+_LONGEST_CODE = 64
+_YES = "yes"
+_ORDERS = {
+    "newest_first": "newest first",
+    "oldest_first": "oldest first",
+    "mixed": "in no order of their dates",
+}
+_REMEDIES = {
+    "invalid_api_key": "Put a valid key into the secret {secret} (docs/operations.md, Rotate the "
+    "key); the functions take it within five minutes.",
+    "plan_required": "The account's plan has no Batch API. Upgrade it to the Developer tier in the "
+    "Groq console.",
+    "permission_denied": "Check the rights of the key and of its project in the Groq console, and "
+    "the stack's parameter GroqBaseUrl.",
+    "spend_limit": "Raise the spend limit in the Groq console, or wait until it resets on the "
+    "first of the month.",
+    "secret_missing": "Create the secret {secret} with the key, or deploy with the name of yours "
+    "as GroqApiKeySecretName.",
+    "secret_unreadable": "Store the bare key in the secret {secret}, or JSON with the field "
+    "GROQ_API_KEY; if a KMS key encrypts it, allow the role CheckStatusFunctionRole kms:Decrypt.",
+}
+_TRY_AGAIN = (
+    "Try again in some minutes; https://groqstatus.com says whether Groq has an outage. If it "
+    "stays, look at the log of the functions and at the parameter GroqBaseUrl."
+)
+
+
+def look_at_secret(stack: Stack) -> Finding:
+    """Tell whether the secret exists; its value is never asked for."""
+    name = stack.parameters["GroqApiKeySecretName"]
+    secrets = stack.client("secretsmanager")
+    try:
+        return judge_secret(name, secrets.describe_secret(SecretId=name))
+    except ClientError as error:
+        if error_code(error) != "ResourceNotFoundException":
+            raise
+        return judge_secret(name, None)
+
+
+def judge_secret(name: str, described: Mapping[str, Any] | None) -> Finding:
+    """Judge a secret as Secrets Manager describes it; None when there is none."""
+    if described is None:
+        return to_do(
+            KEY_STORE,
+            f"there is no {name} in this region",
+            f"aws secretsmanager create-secret --name {name} --secret-string file://KEYFILE, or "
+            f"deploy with the name of yours as GroqApiKeySecretName.",
+        )
+    if described.get("DeletedDate") is not None:
+        return to_do(
+            KEY_STORE,
+            f"{name} is going to be deleted and cannot be read",
+            f"aws secretsmanager restore-secret --secret-id {name}",
+        )
+    changed = described.get("LastChangedDate")
+    return well(KEY_STORE, f"{name}, changed {changed:%Y-%m-%d}" if changed else name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examination:
+    """What the stack's function has found at Groq, as ``groq_batch.steps.doctor`` answers.
+
+    Attributes:
+        version: Version of the function's code; None when it does not say.
+        models: ``yes``, ``no`` or the code of a failure.
+        batches: ``yes`` or the code of a failure.
+        batches_listed: How many batches the first page has.
+        has_next_page: Whether the page names the cursor of a next one.
+        order: In which order the batches came; None when it cannot be told.
+    """
+
+    version: str | None = None
+    models: str
+    batches: str
+    batches_listed: int | None = None
+    has_next_page: bool | None = None
+    order: str | None = None
+
+    @classmethod
+    def from_json(cls, data: Any) -> Examination:
+        """Read the function's answer.
+
+        Raises:
+            CommandError: It is none.
+        """
+        if not isinstance(data, dict) or not {"models", "batches"} <= data.keys():
+            raise CommandError("The function's answer cannot be read. Deploy the stack again.")
+        return cls(
+            version=data.get("version"),
+            models=str(data["models"]),
+            batches=str(data["batches"]),
+            batches_listed=data.get("batches_listed"),
+            has_next_page=data.get("has_next_page"),
+            order=data.get("order"),
+        )
+
+
+def examine(stack: Stack) -> Examination:
+    """Have the function that looks at batches ask Groq.
+
+    Raises:
+        CommandError: The function is of an older version, or it fails.
+    """
+    name = stack.outputs.get("CheckStatusFunctionName")
+    if name is None:
+        raise CommandError(
+            "The stack has no output CheckStatusFunctionName: it is of an older version. Deploy "
+            "the stack again."
+        )
+    answer = stack.client("lambda").invoke(
+        FunctionName=name, Payload=json.dumps({"doctor": True}).encode()
+    )
+    result = json.loads(answer["Payload"].read())
+    if "FunctionError" in answer:
+        raise CommandError(_function_error(result if isinstance(result, dict) else {}))
+    return Examination.from_json(result)
+
+
+def _function_error(result: Mapping[str, Any]) -> str:
+    kind = shorten(one_line(str(result.get("errorType", ""))), _LONGEST_CODE)
+    if kind == "KeyError":
+        # A function that knows no such question looks for a job in it.
+        return "The functions are of a version before this question. Deploy the stack again."
+    return f"The function fails ({kind or 'it names no reason'}). Its log says why."
+
+
+def groq_findings(
+    found: Examination, *, secret: str, checks_models: bool, stack_version: str | None
+) -> Iterator[Finding]:
+    """Yield what the function's answer means.
+
+    Args:
+        found: The answer.
+        secret: The name of the secret.
+        checks_models: Whether the stack holds lines against the list of models.
+        stack_version: What the stack says of its version.
+    """
+    if found.version is not None and stack_version is not None and found.version != stack_version:
+        yield to_do(
+            FUNCTION_VERSION,
+            f"they run {_code(found.version)}, and the stack says {_code(stack_version)}",
+            "Deploy the stack again, after sam build.",
+        )
+    takes_batches = found.batches == _YES
+    if found.models == _YES:
+        yield well(KEY, "Groq takes it")
+    elif takes_batches and not checks_models:
+        yield well(KEY, "Groq takes it, but lists no models; CheckModels=false needs none")
+    elif takes_batches:
+        yield to_do(
+            KEY,
+            f"Groq takes it, but lists no models ({_code(found.models)}), so they are not checked",
+            "Allow the key to list models in the Groq console, or deploy with CheckModels=false.",
+        )
+    else:
+        yield _refusal(KEY, found.models, secret)
+    if takes_batches:
+        yield well(PLAN, "Groq lists batches")
+        yield judge_batch_list(found)
+    else:
+        yield _refusal(PLAN, found.batches, secret)
+
+
+def judge_batch_list(found: Examination) -> Finding:
+    """Tell whether the list of batches has pages, and how it is ordered.
+
+    The stack is prepared for either. Few batches show neither.
+    """
+    number = found.batches_listed or 0
+    listed = counted(number, "batch", "batches")
+    order = _ORDERS.get(found.order or "")
+    pages = "more pages by cursor" if found.has_next_page else "one page"
+    if order is None and not found.has_next_page:
+        return unknown(BATCH_LIST, f"{listed} on one page: too few to show pages and order")
+    return well(BATCH_LIST, f"{listed}, {order or 'order not told'}, {pages}")
+
+
+def _refusal(name: str, code: str, secret: str) -> Finding:
+    remedy = _REMEDIES.get(code, _TRY_AGAIN).format(secret=secret)
+    return to_do(name, f"Groq was asked in vain: {_code(code)}", remedy)
+
+
+def _code(text: str) -> str:
+    return shorten(one_line(text), _LONGEST_CODE)

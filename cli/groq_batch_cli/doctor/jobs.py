@@ -1,0 +1,118 @@
+"""Looks at open jobs, and at how long Step Functions took for the last Map Run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from groq_batch.bucket.s3_errors import error_code
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.job_options import window_hours
+from groq_batch.records.job import JobRecord
+from groq_batch_cli.aws import Stack
+from groq_batch_cli.doctor.findings import Finding, to_do, unknown, well
+from groq_batch_cli.job_lookup import recorded_jobs
+from groq_batch_cli.text import counted, duration, listed
+
+OPEN_JOBS = "open jobs"
+MAP_RUN = "last Map Run"
+
+_OVERDUE_AFTER_HOURS = 1
+"""Behind the window of one batch, as the alarm about overdue jobs has it."""
+_SHORTEST_WINDOW_HOURS = 24
+_MOST_JOBS = 5
+_MOST_EVENTS = 25_000
+"""No execution has more: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html"""
+_ENDS = frozenset({"MapRunSucceeded", "MapRunFailed", "MapRunAborted"})
+
+
+def look_at_open_jobs(stack: Stack, now: datetime) -> Finding:
+    """Tell which jobs are open for longer than Groq has time for a batch."""
+    storage = stack.storage
+    ages = {
+        item.key.removeprefix(object_keys.OPEN_JOBS_PREFIX): now.timestamp() - item.modified_at
+        for item in storage.objects(object_keys.OPEN_JOBS_PREFIX)
+    }
+    window = stack.parameters.get("CompletionWindow", "24h")
+    limits = {
+        job_id: _limit_seconds(storage, job_id, window)
+        for job_id, age in ages.items()
+        if age > (_SHORTEST_WINDOW_HOURS + _OVERDUE_AFTER_HOURS) * 3600
+    }
+    return judge_open_jobs(ages, limits)
+
+
+def _limit_seconds(storage: Storage, job_id: str, default_window: str) -> float:
+    record = JobRecord.load(storage, object_keys.WorkKeys(job_id))
+    window = record.options.completion_window if record is not None else default_window
+    return ((window_hours(window) or _SHORTEST_WINDOW_HOURS) + _OVERDUE_AFTER_HOURS) * 3600
+
+
+def judge_open_jobs(ages: Mapping[str, float], limits: Mapping[str, float]) -> Finding:
+    """Judge the jobs without an end.
+
+    Args:
+        ages: The age of each, in seconds.
+        limits: The age from which one counts as hanging, in seconds; those that are too young
+            for any limit are left out.
+    """
+    hanging = sorted(job for job, age in ages.items() if job in limits and age > limits[job])
+    if hanging:
+        return to_do(
+            OPEN_JOBS,
+            f"{counted(len(hanging), 'job')} of {len(ages):,} should have ended: {listed(hanging)}",
+            "`groq-batch status JOB` says what each waits for; docs/operations.md, Alarm: overdue "
+            "jobs, what to do.",
+        )
+    if not ages:
+        return well(OPEN_JOBS, "none")
+    return well(OPEN_JOBS, f"{len(ages):,}, the oldest for {duration(max(ages.values()))}")
+
+
+def look_at_map_run(stack: Stack) -> Finding:
+    """Tell how long the newest Map Run took among those of the last jobs."""
+    states = stack.client("stepfunctions")
+    jobs = [job_id for job_id, _ in recorded_jobs(stack.storage)[:_MOST_JOBS]]
+    for job_id in jobs:
+        pages = states.get_paginator("get_execution_history").paginate(
+            executionArn=stack.execution_arn(job_id),
+            reverseOrder=True,
+            includeExecutionData=False,
+        )
+        try:
+            events = (event for page in pages for event in page["events"])
+            took = map_run_seconds(islice(events, _MOST_EVENTS))
+        except ClientError as error:
+            if error_code(error) != "ExecutionDoesNotExist":
+                raise
+            # It was kept for 90 days after its end.
+            continue
+        if took is not None:
+            return well(MAP_RUN, f"{duration(took)}, of the job {job_id}")
+    return unknown(MAP_RUN, _no_map_run(jobs))
+
+
+def _no_map_run(jobs: Sequence[str]) -> str:
+    if not jobs:
+        return "there was no job yet; groq-batch doctor --job runs one"
+    return f"the history of the last {counted(len(jobs), 'job')} shows none that has ended"
+
+
+def map_run_seconds(newest_first: Iterable[Mapping[str, Any]]) -> float | None:
+    """Return how long the last Map Run that has ended took; None when there is none.
+
+    Args:
+        newest_first: The events of an execution's history.
+    """
+    ended: datetime | None = None
+    for event in newest_first:
+        if event["type"] in _ENDS:
+            ended = ended or event["timestamp"]
+        elif event["type"] == "MapRunStarted" and ended is not None:
+            return float((ended - event["timestamp"]).total_seconds())
+    return None

@@ -1,0 +1,214 @@
+"""Runs a file of three requests twice, and checks what comes back."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from groq_batch.domain import object_keys
+from groq_batch_cli import uploads
+from groq_batch_cli.aws import Stack
+from groq_batch_cli.doctor.findings import Finding, Look, to_do, well
+from groq_batch_cli.job_lookup import FoundJob, job_by_id
+from groq_batch_cli.job_view import GOOD, cost_so_far, is_final
+from groq_batch_cli.stored_reports import Report
+from groq_batch_cli.text import duration, one_line, shorten
+
+MODEL = "openai/gpt-oss-20b"
+IDS = ("doctor-1", "doctor-2", "doctor-3")
+MOST_SECONDS = 15 * 60.0
+"""Both jobs are waited for so long in all."""
+MOST_USD = 0.001
+"""Neither job may cost more; three such answers cost about a twentieth."""
+
+FIRST = "job"
+SECOND = "job, again"
+_FOLDER = "doctor/"
+_MOST_TOKENS = 64
+_PAUSES_SECONDS = (2.0, 2.0, 2.0, 4.0, 4.0, 6.0, 10.0)
+_LONGEST_TEXT = 200
+_OK = 200
+_PERMISSION = (
+    "s3:PutObject on input/doctor/*, lambda:InvokeFunction on the function StartJobFunctionName, "
+    "s3:ListBucket on the bucket, and s3:GetObject on jobs/*, reports/* and output/*"
+)
+
+
+def requests() -> bytes:
+    """Return the file: three short requests with short answers."""
+    return b"".join(_request(custom_id) for custom_id in IDS)
+
+
+def _request(custom_id: str) -> bytes:
+    body = {
+        "model": MODEL,
+        "messages": [{"role": "user", "content": "Answer with the one word: well"}],
+        "max_completion_tokens": _MOST_TOKENS,
+        "reasoning_effort": "low",
+    }
+    line = {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": body}
+    return json.dumps(line).encode() + b"\n"
+
+
+@dataclass(slots=True)
+class Trial:
+    """The two jobs of one file.
+
+    Attributes:
+        stack: The stack.
+        path: The file's path below ``input/``.
+        tell: Is told, in a sentence, what is waited for.
+        clock: Seconds that only ever grow.
+        sleep: Waits some seconds.
+    """
+
+    stack: Stack
+    path: str
+    tell: Callable[[str], None]
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    _until: float = field(default=0.0, init=False)
+
+    def run(self) -> Iterator[Finding]:
+        """Run the file, run it again, and yield what came of it; the first fault ends it."""
+        self._until = self.clock() + MOST_SECONDS
+        for name, start in ((FIRST, self._start), (SECOND, self._start_again)):
+            finding = self._look(name, start)
+            yield finding
+            if not finding.is_well:
+                return
+
+    def come_back(self) -> str:
+        """Return how to see later what has become of the job."""
+        target = self.stack.target
+        return (
+            f"It goes on by itself. Come back with {target.command('status', self.path, '--watch')}"
+            f" and {target.command('results', self.path)}"
+        )
+
+    def _look(self, name: str, start: Callable[[], Mapping[str, Any]]) -> Finding:
+        def find() -> Sequence[Finding]:
+            job_id = str(start()["job_id"])
+            self.tell(f"{self.path}: waiting for {job_id}, 15 minutes at most")
+            report = self._wait(job_id)
+            if report is None:
+                return [to_do(name, f"{job_id} has not ended in time", self.come_back())]
+            return [judge_job(name, report, self._rows(report))]
+
+        return Look(name, _PERMISSION, find)()[0]
+
+    def _key(self) -> str:
+        return object_keys.INPUT_PREFIX + self.path
+
+    def _start(self) -> Mapping[str, Any]:
+        # The cap of a job is the lower one of this and the stack's.
+        metadata = {"max-job-cost-usd": f"{MOST_USD:f}"}
+        self.stack.storage.put_bytes(
+            self._key(), requests(), content_type="application/x-ndjson", metadata=metadata
+        )
+        return uploads.start_by_hand(self.stack, self._key())
+
+    def _start_again(self) -> Mapping[str, Any]:
+        return uploads.start_anew(self.stack, self._key())
+
+    def _wait(self, job_id: str) -> Report | None:
+        """Return a job's final report; None when the time is over before."""
+        looks = 0
+        while True:
+            found: FoundJob | None = job_by_id(self.stack.storage, job_id)
+            if found is not None and found.report is not None and is_final(found.report):
+                return found.report
+            pause = _PAUSES_SECONDS[min(looks, len(_PAUSES_SECONDS) - 1)]
+            if self.clock() + pause > self._until:
+                return None
+            self.sleep(pause)
+            looks += 1
+
+    def _rows(self, report: Report) -> list[Any]:
+        """Return the rows that a job has delivered; none when it delivered no results."""
+        if report["outputs"]["results"] is None:
+            return []
+        key = object_keys.delivery_keys(self.path).results
+        data = b"".join(self.stack.storage.chunks(key))
+        return [_loaded(line) for line in data.splitlines()]
+
+
+def path_at(moment: datetime) -> str:
+    """Return the path of a trial that begins at a moment."""
+    return f"{_FOLDER}{object_keys.format_fired_at(moment)}{object_keys.PLAIN_ENDING}"
+
+
+def judge_job(name: str, report: Report, rows: Sequence[Any]) -> Finding:
+    """Judge a job by its report and its rows.
+
+    Args:
+        name: Which one it was.
+        report: Its final report.
+        rows: What it has delivered as results.
+    """
+    faults = [*_faults_of_report(report), *_faults_of_rows(rows)]
+    job_id = str(report["job_id"])
+    if faults:
+        return to_do(
+            name,
+            f"{job_id}: {'; '.join(faults)}",
+            "docs/operations.md has the codes; groq-batch logs shows what the functions said.",
+        )
+    seconds = report["timing"]["seconds"]
+    took = f" in {duration(seconds)}" if seconds is not None else ""
+    return well(
+        name, f"{len(IDS)} of {len(IDS)} answered, in order,{took} for {cost_so_far(report)}"
+    )
+
+
+def _faults_of_report(report: Report) -> Iterator[str]:
+    """Yield what is wrong with a report."""
+    if report["status"] != GOOD:
+        errors = report["errors"] or [{}]
+        code, message = errors[0].get("code"), errors[0].get("message")
+        text = shorten(one_line(f"{code}: {message}"), _LONGEST_TEXT) if code else "without a code"
+        yield f"it ended as {report['status']} ({text})"
+        return
+    counts = report["requests"]
+    if (counts["total"], counts["succeeded"]) != (len(IDS), len(IDS)):
+        yield f"the report counts {counts['succeeded']} of {counts['total']} requests as answered"
+    usage = report["usage"]
+    if not (usage["prompt_tokens"] > 0 and usage["completion_tokens"] > 0):
+        yield "the report has no tokens"
+    cost = report["cost_usd"]["actual"]
+    if cost is None:
+        yield f"the cost is not known, so {MODEL} has no price"
+    elif not 0 < cost < MOST_USD:
+        yield f"it cost {cost:f} USD instead of less than {MOST_USD:f}"
+
+
+def _faults_of_rows(rows: Sequence[Any]) -> Iterator[str]:
+    """Yield what is wrong with the rows of a job's results."""
+    found = [row.get("custom_id") if isinstance(row, dict) else None for row in rows]
+    if sorted(map(str, found)) != sorted(IDS):
+        yield f"{len(rows)} rows instead of one for each of {len(IDS)} requests"
+    elif found != list(IDS):
+        yield "the rows are not in the order of the requests"
+    elif not all(_is_answered(row) for row in rows):
+        yield "not every row holds an answer"
+
+
+def _is_answered(row: Mapping[str, Any]) -> bool:
+    response = row.get("response")
+    return (
+        row.get("error") is None
+        and isinstance(response, dict)
+        and response.get("status_code") == _OK
+        and bool((response.get("body") or {}).get("choices"))
+    )
+
+
+def _loaded(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
