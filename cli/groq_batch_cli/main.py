@@ -14,8 +14,9 @@ from typing import Any
 import click
 
 from groq_batch import __version__
-from groq_batch_cli.errors import EXIT_INTERRUPTED, EXIT_PROBLEM, CommandError
+from groq_batch_cli.errors import EXIT_INTERRUPTED, EXIT_PROBLEM
 from groq_batch_cli.terminal import Terminal
+from groq_batch_client.errors import GroqBatchError
 
 VERBS: dict[str, str] = {
     "make": "Turn rows (JSONL, CSV, Parquet) into a file of requests.",
@@ -87,7 +88,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except CommandError as error:
+    except GroqBatchError as error:
         Terminal.of_process().error(str(error))
         return EXIT_PROBLEM
     except Exception as error:

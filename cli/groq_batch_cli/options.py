@@ -155,14 +155,14 @@ def stack_options(function: _Function) -> Callable[..., Any]:
     return with_target
 
 
-def _row_file(_context: click.Context, _parameter: click.Parameter, value: str) -> Any:
-    from groq_batch_cli.rows.reading import RowFile  # noqa: PLC0415 - two verbs need it
+def _table_file(_context: click.Context, _parameter: click.Parameter, value: str) -> Any:
+    from groq_batch_client.tables.table import TableFile  # noqa: PLC0415 - two verbs need it
 
-    return RowFile(value)
+    return TableFile(value)
 
 
 rows_argument = click.argument(
     "rows",
     type=click.Path(exists=True, dir_okay=False, allow_dash=True),
-    callback=_row_file,
+    callback=_table_file,
 )
