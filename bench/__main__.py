@@ -17,7 +17,17 @@ from typing import Any
 # What is measured are the functions as they are in this tree.
 sys.path.insert(0, str(Path(__file__).parents[1] / "functions"))
 
-from bench import cadence_part, document, end_to_end, joins, memory, million, preparation, store
+from bench import (
+    cadence_part,
+    document,
+    end_to_end,
+    joins,
+    memory,
+    million,
+    preparation,
+    store,
+    sweeps,
+)
 from bench.bars import bars
 from bench.tables import Table
 
@@ -32,6 +42,7 @@ PARTS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "joins": ("joins of rows and of shards", joins.measure),
     "cost": ("cost of a million requests", lambda: million.measure(_progress)),
     "jobs": ("whole jobs beside other tools", lambda: end_to_end.measure(_progress)),
+    "sweep": ("a firing beside a million uploads", lambda: sweeps.measure(_progress)),
     "memory": ("peak memory by size", lambda: memory.measure(_progress)),
 }
 

@@ -30,6 +30,7 @@ DEFAULTS = {
     "MAX_BYTES_PER_RANGE": "4000000000",
     "MAX_ATTEMPTS": "3",
     "MAX_JOB_COST_USD": "0",
+    "CHECK_MODELS": "true",
     "POLL_MIN_SECONDS": "5",
     "POLL_MAX_SECONDS": "900",
     "DELETE_GROQ_FILES": "true",

@@ -17,6 +17,8 @@ JSON_TIMES = 3.0
 GROWTH = 1.2
 BYTES_OF_A_LINE = 64
 USD_OF_A_MILLION = 0.05
+SWEEP_CALLS = 1020
+SWEEP_SECONDS = 300
 TUTORIAL = "tutorial script"
 
 
@@ -53,6 +55,13 @@ def bars(results: Results) -> list[Bar]:
         total = results["cost"]["total_usd"]
         text = f"AWS cost of a million requests below {USD_OF_A_MILLION} USD"
         found.append(Bar(text, f"{total:.4f} USD", total < USD_OF_A_MILLION))
+    if "sweep" in results:
+        known = results["sweep"]["known"]
+        calls, seconds = sum(known["calls"].values()), known["cpu_seconds"]
+        text = f"sweep of {known['uploads']:,} known uploads: at most"
+        found.append(Bar(f"{text} {SWEEP_CALLS:,} calls", f"{calls:,}", calls <= SWEEP_CALLS))
+        told = f"{digits(seconds)} s"
+        found.append(Bar(f"{text} {SWEEP_SECONDS} s of a core", told, seconds <= SWEEP_SECONDS))
     return found
 
 

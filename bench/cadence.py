@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from bench.prices import TRANSITION_USD
-from groq_batch import polling
+from groq_batch.domain import polling
 
 TRANSITIONS_OF_A_POLL = 3
 """Wait, Task, Choice."""

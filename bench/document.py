@@ -25,7 +25,7 @@ from bench.sizes import (
 )
 from bench.store import Results
 from bench.tables import Table, digits, megabytes, percent, usd
-from groq_batch.split import MAX_GZIP_CONTENT_BYTES, MAX_GZIP_LINES
+from groq_batch.request_file.splitter import MAX_GZIP_CONTENT_BYTES, MAX_GZIP_LINES
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
 
@@ -250,6 +250,28 @@ through the function. Counted with a double of S3 that keeps sizes instead of by
 """
 
 
+def _sweep(part: dict[str, Any]) -> str:
+    rows = [
+        [
+            what,
+            f"{one['uploads']:,}",
+            ", ".join(f"{count:,} {name}" for name, count in one["calls"].items()),
+            digits(one["cpu_seconds"]),
+            digits(one["cpu_seconds"] / one["uploads"] * 1e6),
+        ]
+        for what, one in (
+            ("older than the last complete sweep less eight days", part["known"]),
+            ("younger, or of a first sweep", part["asked"]),
+        )
+    ]
+    heads = ["uploads that have a job", "number", "calls", "s of a core", "µs each"]
+    return f"""A firing with nothing to start, through botocore over answers in S3's own XML, without
+a network. Most of it is botocore's reading of the lists.
+
+{Table(heads, rows).markdown()}
+"""
+
+
 def _cost(part: dict[str, Any]) -> str:
     rows = [[name, amount, usd(amount_usd)] for name, amount, amount_usd in part["parts"]]
     rows.append(["**together**", "", f"**{usd(part['total_usd'])}**"])
@@ -311,7 +333,7 @@ def _cadence(part: dict[str, Any]) -> str:
     ways = ", ".join(part["ways"])
     worst = max(part["three_attempts"].values())
     return f"""When to look at the batches again is one pure function
-([polling.py](../functions/groq_batch/polling.py)). Here it is played through, without a clock, over
+([polling.py](../functions/groq_batch/domain/polling.py)). Here it is played through, without a clock, over
 batches of {len(part["durations"])} durations from 3 seconds to 7 days, each a little longer and shorter, and of
 {len(part["ways"])} ways to tell progress ({ways}), beside fixed intervals. A check is {cadence.TRANSITIONS_OF_A_POLL} transitions
 and {cadence.EVENTS_OF_A_POLL} events of the history, which ends an execution at {cadence.HISTORY_LIMIT:,}: an end that would
@@ -335,6 +357,7 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "jobs": ("Whole jobs", _jobs),
     "memory": ("Memory", _memory),
     "joins": ("Joins", _joins),
+    "sweep": ("A sweep beside a million uploads", _sweep),
     "cost": ("Cost at AWS", _cost),
     "cadence": ("Cadence of the status checks", _cadence),
 }
@@ -403,7 +426,7 @@ joined: {MAX_SHARD_ROWS:,} rows fill its {sizes["download_results"].disk_gb:g} G
 
 
 _WHY = {
-    "start_job": "a few small objects for each job",
+    "start_job": "a few small objects for each job; lists of all uploads for a firing: one core",
     "prepare_input": "reads and checks all bytes: one core",
     "submit_batch": "passes bytes on; the network is the limit",
     "check_status": "one call for 200 batches, small objects",

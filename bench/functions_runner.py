@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from groq_batch.domain.machine_version import READS_MODELS
 from local.environment import PROJECT_ROOT
 
 MODULES = ("start_job", "prepare_input", "submit_batch", "check_status", "download_results")
@@ -225,9 +226,11 @@ class StateMachine:
         }
         started = call("start_job", event)
         run = Run(job_id=started["jobs"][0]["job_id"])
-        state = {"job_id": run.job_id}
-        # ChooseMode, PrepareInput, IsAccepted.
-        run.transitions += 3
+        state = {"job_id": run.job_id, "machine": READS_MODELS}
+        # ChooseMode, ReadModels, AreModelsRead, PrepareInput, IsAccepted.
+        run.transitions += 5
+        asking = state | {"read_models": True}
+        self._timed(run, "read_models", lambda: call("check_status", asking))
         prepared = self._timed(run, "prepare_input", lambda: call("prepare_input", state))
         while prepared.get("tasks_prefix"):
             prepared = self._fan_out(run, prepared["tasks_prefix"], state)

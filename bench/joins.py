@@ -14,16 +14,17 @@ from typing import Any, BinaryIO
 import msgspec
 
 from bench.inputs import MODEL, expected_answers, request_file
-from groq_batch import layout
-from groq_batch.batches import Batch
-from groq_batch.boards import Board, BoardEntry
-from groq_batch.download import download_shard
-from groq_batch.jobs import JobRecord, JobRequest, ShardRecord
-from groq_batch.joining import join
-from groq_batch.options import JobOptions
-from groq_batch.split import IdsPlace
-from groq_batch.storage import Storage, StoredObject
-from groq_batch.submissions import Stage
+from groq_batch.bucket.concat import join
+from groq_batch.bucket.multipart_writer import ObjectWriter
+from groq_batch.bucket.storage import Storage, StoredObject
+from groq_batch.domain import object_keys
+from groq_batch.domain.job_options import JobOptions
+from groq_batch.domain.shard import IdsPlace
+from groq_batch.groq.decoding import batch_of
+from groq_batch.records.attempt import Board, BoardEntry
+from groq_batch.records.job import JobRecord, JobRequest, ShardRecord
+from groq_batch.records.submission import Stage
+from groq_batch.steps.download_results.download import download_shard
 from local.groq_simulator.answers import success_row
 from tests.fakes.s3 import FakeS3
 
@@ -63,7 +64,7 @@ def join_rows(rounds: int = ROUNDS) -> dict[str, Any]:
     requests = source.read_bytes()
     ids = [json.loads(line)["custom_id"] for line in requests.splitlines()]
     answers = _shuffled_rows(source)
-    keys = layout.WorkKeys("bench-00000000000000000000")
+    keys = object_keys.WorkKeys("bench-00000000000000000000")
     shard_key = keys.shard(1, 1)
     times, cpu_times = [], []
     for _round in range(rounds):
@@ -92,7 +93,7 @@ def join_rows(rounds: int = ROUNDS) -> dict[str, Any]:
     }
 
 
-def _prepare(storage: Storage, keys: layout.WorkKeys, requests: bytes, ids: list[str]) -> None:
+def _prepare(storage: Storage, keys: object_keys.WorkKeys, requests: bytes, ids: list[str]) -> None:
     kept_ids = msgspec.json.Encoder().encode_lines(ids)
     request = JobRequest(
         job_id=keys.job,
@@ -121,7 +122,7 @@ def _prepare(storage: Storage, keys: layout.WorkKeys, requests: bytes, ids: list
             ),
         ),
     )
-    batch = Batch.from_api(
+    batch = batch_of(
         {
             "id": "batch_1",
             "object": "batch",
@@ -130,7 +131,7 @@ def _prepare(storage: Storage, keys: layout.WorkKeys, requests: bytes, ids: list
             "request_counts": {"total": ROWS, "completed": ROWS, "failed": 0},
         }
     )
-    storage.put_json(layout.job_key(keys.job), request.to_json())
+    storage.put_json(object_keys.job_key(keys.job), request.to_json())
     storage.put_json(keys.job_record, record.to_json())
     storage.put_bytes(keys.shard(1, 1), requests)
     storage.put_bytes(keys.custom_ids(1), kept_ids)
@@ -207,7 +208,7 @@ def join_shards(sizes: list[int]) -> dict[str, Any]:
     s3 = _SizesOnlyS3()
     storage = Storage(s3=s3, bucket="bucket")
     begun = time.perf_counter()
-    with storage.writer("output/bench.jsonl") as writer:
+    with ObjectWriter(storage, "output/bench.jsonl") as writer:
         sources = (StoredObject(f"results/{n:05d}.jsonl", size) for n, size in enumerate(sizes, 1))
         join(storage, sources, writer)
     return {

@@ -19,7 +19,8 @@ import msgspec
 
 from bench.field import NotRunnableError, site_packages
 from bench.inputs import ACCENTED_TEXT, CODE_TEXT, TEXT, request_line
-from groq_batch.split import NullSink, SplitLimits, split_input
+from groq_batch.domain.shard import SplitLimits
+from groq_batch.request_file.splitter import NullSink, split_input
 from local.environment import CACHE_FOLDER
 
 ROUNDS = 5

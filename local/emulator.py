@@ -6,7 +6,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from local.emulator_corrections import MOST_PROCESSES_VARIABLE
 from local.environment import REGION, aws_environment
+from local.function_limits import FunctionLimits, limits_of_this_machine
 from local.processes import LOOPBACK, LeashedProgram, LocalStackError, answers_ok, free_port
 
 _START_ATTEMPTS = 3
@@ -27,6 +29,7 @@ def emulator_environment(
     *,
     wait_scale: float,
     check_permissions: bool,
+    limits: FunctionLimits,
     keeps_memory: bool = False,
 ) -> dict[str, str]:
     """Return MiniStack's environment, which its Lambda workers inherit.
@@ -36,6 +39,7 @@ def emulator_environment(
         folder: A folder of its own for everything that it writes.
         wait_scale: Factor for the waits and retry intervals of Step Functions.
         check_permissions: Whether the functions may do only what their roles allow.
+        limits: How many functions may run, and how many of their processes may live.
         keeps_memory: Whether memory that held objects is kept for the next ones.
     """
     # No AWS_ENDPOINT_URL: Lambda workers get the emulator's address from the emulator itself.
@@ -50,6 +54,7 @@ def emulator_environment(
         IOT_MTLS_ENABLED="0",
         SFTP_ENABLED="0",
         LAMBDA_EXECUTOR="local",
+        LAMBDA_ACCOUNT_CONCURRENCY=str(limits.concurrent),
         DOCKER_HOST=f"unix://{folder / 'no-docker'}",
         PERSIST_STATE="0",
         S3_PERSIST="0",
@@ -58,6 +63,7 @@ def emulator_environment(
         TMPDIR=str(folder),
         HOME=str(folder),
         LOG_LEVEL="INFO",
+        **{MOST_PROCESSES_VARIABLE: str(limits.processes)},
         **(_MEMORY_THAT_STAYS if keeps_memory else {}),
     )
     return environment
@@ -67,19 +73,26 @@ class Emulator(LeashedProgram):
     """A running MiniStack; leaving it ends it with its Lambda workers and removes its files."""
 
     def __init__(
-        self, *, log_file: Path, wait_scale: float, check_permissions: bool, keeps_memory: bool
+        self,
+        *,
+        log_file: Path,
+        wait_scale: float,
+        check_permissions: bool,
+        keeps_memory: bool,
+        limits: FunctionLimits,
     ) -> None:
         """Start it; ``start`` waits until it is ready."""
         self.port = free_port()
         folder = Path(tempfile.mkdtemp(prefix="groq-batch-aws-"))
         super().__init__(
             "The emulator (MiniStack)",
-            [sys.executable, "-m", "ministack"],
+            [sys.executable, "-m", "local.emulator_main"],
             environment=emulator_environment(
                 self.port,
                 folder,
                 wait_scale=wait_scale,
                 check_permissions=check_permissions,
+                limits=limits,
                 keeps_memory=keeps_memory,
             ),
             log_file=log_file,
@@ -107,18 +120,23 @@ class Emulator(LeashedProgram):
         wait_scale: float,
         check_permissions: bool,
         keeps_memory: bool = False,
+        limits: FunctionLimits | None = None,
     ) -> Emulator:
         """Start an emulator and wait until it is ready; see ``emulator_environment``.
+
+        The limits are those that fit this machine when none are given.
 
         Raises:
             LocalStackError: It does not start; its log's end is in the message.
         """
+        limits = limits or limits_of_this_machine()
         for attempt in range(1, _START_ATTEMPTS + 1):
             emulator = cls(
                 log_file=log_file,
                 wait_scale=wait_scale,
                 check_permissions=check_permissions,
                 keeps_memory=keeps_memory,
+                limits=limits,
             )
             try:
                 emulator.wait()

@@ -27,6 +27,7 @@ from botocore.exceptions import ClientError, WaiterError
 from local.build import Build, build_application
 from local.emulator import Emulator
 from local.environment import REGION, ROOT_ACCESS_KEY, ROOT_SECRET_KEY, sam_environment
+from local.function_limits import FunctionLimits
 from local.groq_simulator import SimulatorControl
 from local.processes import LocalStackError, run_program
 from local.simulator_process import SimulatorProcess
@@ -57,6 +58,7 @@ class LocalStack:
         groq_url: str | None = None,
         simulator_arguments: tuple[str, ...] = (),
         log_dir: Path | None = None,
+        limits: FunctionLimits | None = None,
     ) -> None:
         """Describe the stack; entering the ``with`` block starts it.
 
@@ -66,12 +68,14 @@ class LocalStack:
             groq_url: A Groq API ending in ``/openai/v1``; a simulator is started when not given.
             simulator_arguments: More options for the simulator's command line.
             log_dir: Where the logs go; a temporary folder, removed at the end, when not given.
+            limits: How many functions may run at once; what fits this machine when not given.
         """
         self._wait_scale = wait_scale
         self._auth = auth
         self._groq_url = groq_url
         self._simulator_arguments = simulator_arguments
         self._given_log_dir = log_dir
+        self._limits = limits
         self._resources = contextlib.ExitStack()
         self._clients: dict[str, Any] = {}
         self._build: Build | None = None
@@ -89,6 +93,7 @@ class LocalStack:
                     log_file=self.log_dir / "emulator.log",
                     wait_scale=self._wait_scale,
                     check_permissions=self._auth,
+                    limits=self._limits,
                 )
             )
             self._resources = resources.pop_all()
@@ -215,6 +220,14 @@ class LocalStack:
         """Return the outputs of a deployed stack."""
         stacks = self.client("cloudformation").describe_stacks(StackName=stack_name)["Stacks"]
         return {one["OutputKey"]: one["OutputValue"] for one in stacks[0].get("Outputs", [])}
+
+    def parameters(self, stack_name: str) -> dict[str, str]:
+        """Return the parameters of a deployed stack, those with default values included."""
+        stacks = self.client("cloudformation").describe_stacks(StackName=stack_name)["Stacks"]
+        return {
+            one["ParameterKey"]: one.get("ParameterValue", "")
+            for one in stacks[0].get("Parameters", [])
+        }
 
     def delete(self, stack_name: str) -> None:
         """Delete a stack and wait until it is gone.

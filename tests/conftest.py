@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from tests.scheduling import SuiteScheduling, place_of, suite_of
+from tests.signals import signals_reach_children
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# No machine is too slow, and none is too busy. In CI Hypothesis draws the same every time.
+hypothesis.settings.register_profile(
+    "patient",
+    parent=hypothesis.settings(),
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("patient")
 
 FAKE_ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "test",
@@ -37,7 +48,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SuiteSchedul
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark every test by its suite: what it may connect to, and how long it may take.
+    """Mark every test by its suite, which also says what it may connect to.
 
     Unit tests open no sockets but unix ones; all the others stay on this machine.
     """
@@ -51,8 +62,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.allow_hosts(["127.0.0.1", "::1"]))
         if suite in {"e2e", "workflow"}:
             item.add_marker(getattr(pytest.mark, suite))
-            if item.get_closest_marker("timeout") is None:
-                item.add_marker(pytest.mark.timeout(300))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -62,6 +71,12 @@ def _fake_environment() -> Iterator[None]:
             patch.delenv(name, raising=False)
         for name, value in FAKE_ENVIRONMENT.items():
             patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals_reach_children() -> Iterator[None]:
+    with signals_reach_children():
         yield
 
 

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from groq_batch.checks import Problem
-from groq_batch.jobs import JobRecord
-from groq_batch.measures import Failures, Measures, count_name
-from groq_batch.options import JobOptions
-from groq_batch.report_page.facts import Facts
+from groq_batch.domain.answer_stats import Failures, Measures, count_name
+from groq_batch.domain.cost import ModelUsage
+from groq_batch.domain.job_options import JobOptions
+from groq_batch.domain.problem import Problem
+from groq_batch.records.job import JobRecord
+from groq_batch.reports.page.data import Facts
 
 START = datetime(2026, 11, 25, 2, 0, tzinfo=UTC)
 AS_OF = START + timedelta(hours=4)
@@ -72,6 +73,7 @@ def report(status: str = "partial", **fields: Any) -> dict[str, Any]:
         "batches": [batch(number) for number in range(1, 6)],
         "usage": {"prompt_tokens": 2_000_000, "completion_tokens": 900_000, "total_tokens": 2.9e6},
         "cost_usd": {"estimated": 0.4, "actual": 0.21 if is_final else None},
+        "prices": {"source": "groq", "date": "2026-11-25"},
         "timing": {
             "started_at": moment(0),
             "submitted_at": moment(1.2),
@@ -112,8 +114,11 @@ def facts(text: Callable[[], str] = lambda: "") -> Facts:
         problems=(problem,),
         problems_total=4,
     )
-    tokens = {"openai/gpt-oss-20b": (1_500_000, 700_000), "model" + text(): (500_000, 200_000)}
-    return Facts(job, measures, failures, tokens)
+    usage = {
+        "openai/gpt-oss-20b": ModelUsage(3000, 1_500_000, 700_000),
+        "model" + text(): ModelUsage(1400, 500_000, 200_000),
+    }
+    return Facts(job, measures, failures, usage)
 
 
 def hostile_report(text: Callable[[], str], status: str = "partial") -> dict[str, Any]:

@@ -120,6 +120,7 @@ class Scenario:
         batches: Expected batches created at Groq, over all attempts.
         succeeded: Expected requests with a success.
         requests: Request lines of the file.
+        other_model: The model of every second of them, where it is not the same for all.
         alone: Whether it must not run beside others, because the fault meets them as well.
         first_error: Expected code of the report's first error, where it matters.
         options: Options of the upload, as metadata.
@@ -133,6 +134,7 @@ class Scenario:
     batches: int = 1
     succeeded: int = REQUESTS
     requests: int = REQUESTS
+    other_model: str = ""
     arrange: Callable[[Trial], None] = _nothing
     act: Callable[[Trial], None] = _nothing
     alone: bool = False

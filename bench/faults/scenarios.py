@@ -33,6 +33,10 @@ def _tenth(outcome: str | dict[str, object], times: int | None = None) -> Callab
     return lambda trial: trial.rule(outcome, times=times, custom_id=ids)
 
 
+def _refuse_model(at: str) -> Callable[[Trial], None]:
+    return lambda trial: trial.simulator.add_refusal(at=at, match={"model": f"other-at-{at}"})
+
+
 def _everywhere(*faults: dict[str, object]) -> Callable[[Trial], None]:
     def arrange(trial: Trial) -> None:
         for fault in faults:
@@ -341,6 +345,33 @@ SCENARIOS = [
         arrange=_fate(end="fail", errors=[{"code": "invalid_jsonl", "message": "no"}], times=None),
         status="partial",
         succeeded=0,
+        batches=3,
+    ),
+    Scenario(
+        name="refused-once",
+        group=BATCHES,
+        fault="batch refused at validation, once",
+        arrange=_fate(end="fail", errors=[{"code": "internal", "message": "no"}]),
+        batches=2,
+    ),
+    Scenario(
+        name="refused-model",
+        group=BATCHES,
+        fault="the create of a batch with a certain model refused; half of the file asks for it",
+        arrange=_refuse_model("create"),
+        other_model="other-at-create",
+        status="partial",
+        succeeded=REQUESTS // 2,
+    ),
+    Scenario(
+        name="invalid-model",
+        group=BATCHES,
+        fault="a batch with a certain model refused at validation; half of the file asks for it",
+        arrange=_refuse_model("validation"),
+        other_model="other-at-validation",
+        status="partial",
+        succeeded=REQUESTS // 2,
+        batches=4,
     ),
     Scenario(
         name="refused-line",
@@ -393,7 +424,7 @@ SCENARIOS = [
         arrange=_withdraw_model,
         status="partial",
         succeeded=REQUESTS * 6 // 10,
-        batches=2,
+        batches=3,
     ),
     Scenario(
         name="all-fail",

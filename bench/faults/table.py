@@ -40,6 +40,8 @@ The shipped state machine and the functions also run in one process and in virtu
   collecting executions that fail;
 - every error of Lambda in every step, and half an hour without Lambda;
 - half an hour without Groq in every step and in each of nine ways of being out of reach;
+- batches refused as a whole, at their creation and at validation, for one of the models or URLs of
+  a file, in the first and in the last attempt, with all of these deaths, twins and stops;
 - twenty jobs of twenty shards whose functions die at random; hundreds of lives in which all of this
   happens at once.
 
@@ -55,6 +57,8 @@ A policy that denies the functions what they write (S3 answers 403) has these en
 - the report, from the start: nothing is sent;
 - the report, later: batches are waited for, results are delivered, and the final report comes
   within 15 minutes of being allowed;
+- reading the report of an earlier job of the key, which a former KMS key may encrypt: everything
+  stands below `superseded/<job_id>/`, and the job ends `failed` with `permission_denied`;
 - the working files: the job stops after some hours; what was paid for is delivered when they are
   allowed.
 """

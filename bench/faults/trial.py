@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.faults.scenario import Scenario, Trial
-from tests.e2e.pipeline import Pipeline, request_file, wait_until
+from tests.e2e.pipeline import MODEL, Pipeline, request_line, wait_until
 
 _ENDED = ("completed", "failed", "expired", "cancelled")
 
@@ -52,7 +52,9 @@ def _try(trial: Trial, scenario: Scenario, seen: Seen) -> None:
     pipeline = trial.pipeline
     ids = [f"r-{number}" for number in range(scenario.requests)]
     scenario.arrange(trial)
-    version = pipeline.upload(trial.key, request_file(ids), **scenario.options)
+    models = (MODEL, scenario.other_model or MODEL)
+    lines = (request_line(one, model=models[n % 2]) + b"\n" for n, one in enumerate(ids))
+    version = pipeline.upload(trial.key, b"".join(lines), **scenario.options)
     scenario.act(trial)
     report = _final_report(trial, version, scenario.seconds)
     job = report["job_id"]

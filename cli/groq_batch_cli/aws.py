@@ -13,17 +13,25 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from groq_batch.options import JobOptions
-from groq_batch.split import SplitLimits
-from groq_batch.storage import Storage
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain.job_options import JobOptions
+from groq_batch.domain.shard import SplitLimits
 from groq_batch_cli.endpoints import check_endpoint, named_endpoint, refused_endpoint
-from groq_batch_cli.errors import CommandError
+from groq_batch_cli.errors import CommandError, WrongUsageError
 from groq_batch_cli.limits import split_limits
+from groq_batch_cli.stack_version import version_difference
+from groq_batch_cli.terminal import Terminal
 
 DEFAULT_STACK_NAME = "groq-batch"
 STACK_VARIABLE = "GROQ_BATCH_STACK"
 
 NEEDED_OUTPUTS = ("BucketName", "StateMachineArn", "StartJobFunctionName")
+
+NO_CREDENTIALS_NO_REGION = (
+    "There are no AWS credentials, and no AWS region is set. Sign in (aws sso login, aws "
+    "configure), or name a profile with --profile; name the region with --region or AWS_REGION. "
+    "For the emulated stack of this machine add --local."
+)
 _MOST_CONNECTIONS = 20
 
 
@@ -47,6 +55,11 @@ class Target:
     endpoint_url: str | None = None
     access_key: tuple[str, str] | None = None
     options: tuple[str, ...] = ()
+
+    @property
+    def is_emulated(self) -> bool:
+        """Whether it is a stack of ``groq-batch local up``."""
+        return self.access_key is not None
 
     def command(self, verb: str, *arguments: str) -> str:
         """Return a command for the same stack, as a shell takes it."""
@@ -113,6 +126,15 @@ class Stack:
             self._clients[service] = _client(self._session, self.target, service)
         return self._clients[service]
 
+    def look_again(self) -> None:
+        """Take over the parameters as they are now: a deployment may have changed them."""
+        found = self.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"][0]
+        self.parameters = _parameters(found)
+
+    def client_that_calls_once(self, service: str) -> Any:
+        """Return a client for calls that have their effect anew each time they are repeated."""
+        return _client(self._session, self.target, service, retries=0)
+
     def execution_arn(self, name: str) -> str:
         """Return the ARN of an execution, whose name is that of its job."""
         machine = self.outputs["StateMachineArn"]
@@ -124,6 +146,16 @@ class Stack:
     def starts_on_upload(self) -> bool:
         """Whether an upload starts its job at once."""
         return self.parameters.get("TriggerMode") != "schedule"
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether neither uploads nor the schedule start jobs."""
+        return self.parameters.get("Paused") == "true"
+
+    @property
+    def holds_uploads(self) -> bool:
+        """Whether uploads may wait for long before they have a job."""
+        return not self.starts_on_upload or self.is_paused
 
     @property
     def limits(self) -> SplitLimits:
@@ -140,6 +172,7 @@ class Stack:
             skip_invalid_lines=self.parameters["OnInvalidLine"] == "skip",
             max_attempts=int(self.parameters["MaxAttempts"]),
             max_job_cost_usd=float(self.parameters["MaxJobCostUsd"]),
+            check_models=self.parameters.get("CheckModels") != "false",
         )
 
     @property
@@ -149,15 +182,30 @@ class Stack:
 
 
 def connect(target: Target) -> Stack:
-    """Find a deployed stack.
+    """Find a deployed stack; warns when it is of another version than the command line.
 
     Raises:
-        CommandError: There is none of this name, or it is a stack of something else.
+        CommandError: There is none of this name, it is a stack of something else, or neither
+            credentials nor a region are set.
+        WrongUsageError: The option names a region that there cannot be.
     """
-    from botocore.exceptions import ClientError  # noqa: PLC0415 - see the module's docstring
+    from botocore.exceptions import (  # noqa: PLC0415 - see the module's docstring
+        ClientError,
+        InvalidRegionError,
+        NoRegionError,
+    )
 
     session = target.session()
-    cloudformation = _client(session, target, "cloudformation")
+    try:
+        cloudformation = _client(session, target, "cloudformation")
+    except NoRegionError:
+        if session.get_credentials() is not None:
+            raise
+        raise CommandError(NO_CREDENTIALS_NO_REGION) from None
+    except InvalidRegionError:
+        if "--region" not in target.options:
+            raise
+        raise WrongUsageError(f"{target.region!r} is not a name of a region.") from None
     try:
         found = cloudformation.describe_stacks(StackName=target.stack_name)["Stacks"][0]
     except ClientError as error:
@@ -176,20 +224,27 @@ def connect(target: Target) -> Stack:
             f"The stack {target.stack_name} ({status}) has no output {NEEDED_OUTPUTS[0]}: it is "
             f"another application's, or its deployment has not come to an end."
         )
-    parameters = {
+    difference = version_difference(outputs, target.stack_name)
+    if difference is not None:
+        Terminal.of_process().warn(difference)
+    return Stack(target=target, outputs=outputs, parameters=_parameters(found), _session=session)
+
+
+def _parameters(found: Mapping[str, Any]) -> dict[str, str]:
+    """Return the parameters of a stack as CloudFormation describes it."""
+    return {
         one["ParameterKey"]: one.get("ParameterValue", "") for one in found.get("Parameters", [])
     }
-    return Stack(target=target, outputs=outputs, parameters=parameters, _session=session)
 
 
-def _client(session: Any, target: Target, service: str) -> Any:
+def _client(session: Any, target: Target, service: str, *, retries: int = 5) -> Any:
     from botocore.config import Config  # noqa: PLC0415 - see the module's docstring
 
     named = named_endpoint(service, target.endpoint_url, os.environ)
     if named is not None:
         check_endpoint(*named)
     config = Config(
-        retries={"mode": "standard", "max_attempts": 5},
+        retries={"mode": "standard", "max_attempts": retries},
         connect_timeout=10,
         read_timeout=120,
         max_pool_connections=_MOST_CONNECTIONS,

@@ -7,7 +7,11 @@ from typing import Any
 
 from botocore import exceptions
 
-from groq_batch.storage import UnreadableObjectError, UnwritableObjectError
+from groq_batch.bucket.s3_errors import (
+    MissingObjectError,
+    UnreadableObjectError,
+    UnwritableObjectError,
+)
 from groq_batch_cli.text import one_line, shorten
 
 _LONGEST_MESSAGE = 400
@@ -47,6 +51,14 @@ def explain(error: BaseException) -> str | None:
         if isinstance(error, kind):
             return sentence(error)
     return None
+
+
+def is_denied(error: BaseException) -> bool:
+    """Tell whether an error says that a permission is missing."""
+    return (
+        isinstance(error, exceptions.ClientError)
+        and error.response.get("Error", {}).get("Code") in _DENIED_CODES
+    )
 
 
 def is_passing(error: BaseException) -> bool:
@@ -134,5 +146,6 @@ _SENTENCES: tuple[
         UnwritableObjectError,
         lambda error: f"S3 denies to write {error}. Ask for the permission s3:PutObject on it.",
     ),
+    (MissingObjectError, lambda error: f"The object {error} does not exist any more."),
     (exceptions.BotoCoreError, lambda error: f"The AWS client fails: {one_line(str(error))}"),
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from groq_batch.checks import Problem
-from groq_batch.cost import ModelEstimate
+from groq_batch.domain.cost import ModelEstimate
+from groq_batch.domain.problem import Problem
 from groq_batch_cli.prices import price
 from groq_batch_cli.survey import FoundProblem, Survey
 from groq_batch_cli.tables import aligned
@@ -71,7 +71,7 @@ def summary_lines(survey: Survey, terminal: Terminal, *, skip_invalid: bool) -> 
     total = price(survey.models)
     costs = f"estimated {dollars(total.batch)} (on demand {dollars(total.on_demand)})"
     if total.batch is None:
-        costs = "no estimate, for a model's price is not known"
+        costs = "no estimate, for a price or the length of audio is not known"
     if not survey.invalid:
         yield f"  {batches(survey.shards)}, {costs}"
     elif survey.passes(skip_invalid=skip_invalid):
@@ -83,6 +83,7 @@ def summary_lines(survey: Survey, terminal: Terminal, *, skip_invalid: bool) -> 
         )
     if any(not model.output_tokens for model in survey.models.values()):
         yield "  (no output is counted for requests without max_completion_tokens)"
+    yield "  (models are checked by the stack alone, by the list of its Groq account)"
 
 
 def _model_lines(models: dict[str, ModelEstimate]) -> list[str]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from groq_batch.storage import Storage
+from groq_batch.bucket.storage import Storage
 from groq_batch_cli.aws import Stack
+from groq_batch_cli.failures import error_codes
 from groq_batch_cli.fetching import Fetched, fetch
-from groq_batch_cli.job_lookup import FoundJob, Report
+from groq_batch_cli.job_lookup import FoundJob
 from groq_batch_cli.job_view import GOOD, cost_so_far, headline, style_of
 from groq_batch_cli.progress_bar import ByteProgress
+from groq_batch_cli.stored_reports import Report
 from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.text import duration, one_line
 
@@ -51,7 +53,7 @@ def end(
     terminal: Terminal,
     say: Callable[[str], None],
 ) -> Fetched:
-    """Say how a job has ended, fetch its files, and say what can be done now.
+    """Fetch the files of a job, say how it has ended, and what can be done now.
 
     Args:
         stack: The stack.
@@ -60,17 +62,25 @@ def end(
         folder: Where the files go.
         terminal: Where to write.
         say: Writes a line of the result.
+
+    Raises:
+        CommandError: Its files cannot be fetched; nothing has been said then.
     """
     report = job.report or {}
+    # A job is not called a success before its results are here.
+    fetched = fetch_files(stack.storage, job, folder, terminal)
     say(end_line(name, report, terminal))
     if report["status"] == "rejected":
         for line in problem_lines(report):
             say(line)
-    fetched = fetch_files(stack.storage, job, folder, terminal)
+    elif report["status"] == "partial":
+        codes = error_codes(stack.storage, job)
+        if codes.codes:
+            say(f"  not answered: {codes.text()}")
     for path in (fetched.results, fetched.failed, fetched.invalid, fetched.report, fetched.page):
         if path is not None:
             say(f"  {path}")
-    if report["status"] != GOOD and fetched.failed is not None:
+    if report["status"] != GOOD and fetched.failed is not None and not job.is_replaced:
         say(f"  to run the failed ones again: {stack.target.command('retry', job.path)}")
     return fetched
 
@@ -82,6 +92,6 @@ def fetch_files(storage: Storage, job: FoundJob, folder: Path, terminal: Termina
         return ByteProgress(terminal, f"Fetching {name}", total).add
 
     try:
-        return fetch(storage, job, folder, begin=begin)
+        return fetch(storage, job, folder, begin=begin, warn=terminal.warn)
     finally:
         terminal.clear()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from groq_batch_cli.errors import CommandError
+from groq_batch_cli.errors import CommandError, WrongUsageError
 from groq_batch_cli.text import one_line, shorten
 
+_OPTION = "--endpoint-url"
 _VARIABLE = "AWS_ENDPOINT_URL"
 _IGNORE_VARIABLE = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"
 _SERVICE_VARIABLES = {
@@ -38,7 +39,7 @@ def named_endpoint(
         None when neither the option nor a variable names one; then the AWS settings may.
     """
     if option is not None:
-        return "--endpoint-url", option
+        return _OPTION, option
     if environ.get(_IGNORE_VARIABLE, "").lower() == "true":
         return None
     for name in (_SERVICE_VARIABLES[service], _VARIABLE):
@@ -54,7 +55,7 @@ def check_endpoint(source: str, url: str) -> None:
         CommandError: It has not.
     """
     if not _is_whole(url):
-        raise CommandError(
+        raise _kind(source)(
             f"{_found(source, url)}, but it has to be a whole address that begins with http:// or "
             f"https://, such as http://127.0.0.1:4566."
         )
@@ -74,10 +75,15 @@ def refused_endpoint(error: ValueError, named: tuple[str, str] | None) -> Comman
         check_endpoint(source, url)
     except CommandError as refusal:
         return refusal
-    return CommandError(
+    return _kind(source)(
         f"{_found(source, url)}, but the name of its host may have letters, digits, hyphens and "
         f"dots only, for AWS clients take no other."
     )
+
+
+def _kind(source: str) -> type[CommandError]:
+    """Return the error of a source: an option is a command's usage, a variable holds for many."""
+    return WrongUsageError if source == _OPTION else CommandError
 
 
 def _is_whole(url: str) -> bool:

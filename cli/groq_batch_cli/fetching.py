@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from groq_batch import layout
-from groq_batch.storage import JOB_METADATA, ObjectHead, Storage
+from groq_batch.bucket.storage import JOB_METADATA, ObjectHead, Storage
+from groq_batch.domain import object_keys
+from groq_batch_cli.downloads import Begin, Deliverable, download
 from groq_batch_cli.errors import CommandError
-from groq_batch_cli.file_errors import naming
 from groq_batch_cli.job_lookup import FoundJob
+from groq_batch_client.file_errors import naming
 
 KINDS = ("results", "failed", "invalid")
-
-
-@dataclass(frozen=True, slots=True)
-class Deliverable:
-    """One file to fetch.
-
-    Attributes:
-        key: The object.
-        target: The file.
-        head: What S3 tells of the object.
-    """
-
-    key: str
-    target: Path
-    head: ObjectHead
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +57,8 @@ def fetch(
     job: FoundJob,
     folder: Path,
     *,
-    begin: Callable[[str, int], Callable[[int], None]],
+    begin: Begin,
+    warn: Callable[[str], None],
 ) -> Fetched:
     """Fetch the files of a job that has ended; files of the same names are replaced.
 
@@ -78,10 +66,11 @@ def fetch(
         storage: The bucket.
         job: The job, with its final report.
         folder: Where the files go; is made.
-        begin: Is told the name and the size in bytes of each file before it is fetched; returns
-            what is then told the number of bytes of each piece.
+        begin: Is told of each file before it is fetched, and then of its pieces.
+        warn: Is told when a file has to be fetched once more.
 
     Raises:
+        BrokenDownloadError: A file does not arrive as it stands in the bucket.
         CommandError: The results of a newer job stand in their place.
     """
     report = job.report or {}
@@ -92,7 +81,7 @@ def fetch(
         if url is not None and kind in files:
             target = places[kind]
             one = _deliverable(storage, job, key_of(url), target)
-            _download(storage, one, begin(target.name, one.head.size))
+            download(storage, one, rows=expected_rows(report, kind), begin=begin, warn=warn)
             files[kind] = target
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
     with naming(places["report"]):
@@ -102,12 +91,27 @@ def fetch(
         failed=files["failed"],
         invalid=files["invalid"],
         report=places["report"],
-        page=fetch_page(storage, job, places["page"]),
+        page=fetch_page(storage, job, places["page"], warn=warn),
     )
 
 
+def expected_rows(report: Mapping[str, Any], kind: str) -> int | None:
+    """Return how many rows a file of a job has by its report; None where that does not tell.
+
+    Args:
+        report: The final report.
+        kind: The file, one of ``KINDS``.
+    """
+    requests = report["requests"]
+    if kind == "results":
+        return int(requests["total"])
+    if kind == "failed":
+        return int(requests["total"]) - int(requests["succeeded"])
+    return None
+
+
 def _deliverable(storage: Storage, job: FoundJob, key: str, target: Path) -> Deliverable:
-    head = storage.head(key)
+    head = _earlier(storage, key, job) if job.is_replaced else storage.head(key)
     if head is None:
         raise CommandError(
             f"{storage.url(key)} does not exist any more. The bucket keeps it as an older version: "
@@ -121,26 +125,40 @@ def _deliverable(storage: Storage, job: FoundJob, key: str, target: Path) -> Del
     return Deliverable(key, target, head)
 
 
-def _download(storage: Storage, one: Deliverable, progress: Callable[[int], None]) -> None:
-    # The version that was looked at, and none that is written meanwhile.
-    version = {"VersionId": one.head.version_id} if one.head.version_id else None
-    with naming(one.target):
-        storage.s3.download_file(
-            storage.bucket, one.key, str(one.target), ExtraArgs=version, Callback=progress
-        )
+def _earlier(storage: Storage, key: str, job: FoundJob) -> ObjectHead | None:
+    """Return the version of an object that a job has delivered; None when it is gone."""
+    for version in takewhile(lambda one: one.key == key, storage.versions(key)):
+        if version.is_delete_marker:
+            continue
+        head = storage.head(key, version_id=version.version_id)
+        if head is not None and head.metadata.get(JOB_METADATA) == job.job_id:
+            return head
+    return None
 
 
-def fetch_page(storage: Storage, job: FoundJob, target: Path) -> Path | None:
+def fetch_page(
+    storage: Storage, job: FoundJob, target: Path, *, warn: Callable[[str], None]
+) -> Path | None:
     """Fetch the report for people, if there is one of this job.
 
     Args:
         storage: The bucket.
         job: The job.
         target: Where it goes.
+        warn: Is told when it has to be fetched once more.
+
+    Raises:
+        BrokenDownloadError: It does not arrive as it stands in the bucket.
     """
-    key = layout.delivery_keys(job.path).page
-    head: Any = storage.head(key)
+    key = object_keys.delivery_keys(job.path).page
+    head = storage.head(key)
     if head is None or head.metadata.get(JOB_METADATA, job.job_id) != job.job_id:
         return None
-    _download(storage, Deliverable(key, target, head), lambda _: None)
+    download(
+        storage,
+        Deliverable(key, target, head),
+        rows=None,
+        begin=lambda _name, _size: lambda _bytes: None,
+        warn=warn,
+    )
     return target

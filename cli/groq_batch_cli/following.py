@@ -8,24 +8,19 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from groq_batch.storage import Storage
+from groq_batch.bucket.storage import Storage
 from groq_batch_cli.aws_errors import is_passing
-from groq_batch_cli.job_lookup import FoundJob, Report, job_by_id, job_of_path, load_report
-from groq_batch_cli.job_view import (
-    Progress,
-    cost_so_far,
-    is_final,
-    phase,
-    reason,
-    time_left,
-)
+from groq_batch_cli.job_lookup import FoundJob, job_by_id, job_of_path
+from groq_batch_cli.job_view import Progress, cost_so_far, is_final, phase, reason
+from groq_batch_cli.pace import Look, Pace, current_attempt, pace_of_looks, pace_of_report
+from groq_batch_cli.stored_reports import Report, read_report
 from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.text import columns, counted, share, shorten
 
 _SHORTEST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 10.0
 _PAUSE_SHARE = 0.05
-_RATE_SECONDS = 120.0
+_MOST_LOOKS = 200
 _PIPE_SECONDS = 30.0
 """A pipe gets news of the progress no more often than this."""
 
@@ -44,7 +39,9 @@ class Followed:
 
     name: str
     job: FoundJob
-    _samples: deque[tuple[float, int]] = field(default_factory=deque)
+    _looks: deque[Look] = field(default_factory=lambda: deque(maxlen=_MOST_LOOKS))
+    _attempt: int = 0
+    _now: float = 0.0
 
     @property
     def report(self) -> Report | None:
@@ -62,18 +59,26 @@ class Followed:
         return phase(self.report, has_job=self.job.request is not None or self.report is not None)
 
     def take(self, job: FoundJob, now: float) -> None:
-        """Take what was found now, at a time in seconds."""
+        """Take what was found now, in seconds since 1970."""
         self.job = job
-        self._samples.append((now, Progress.of(job.report).done))
-        while now - self._samples[0][0] > _RATE_SECONDS:
-            self._samples.popleft()
+        self._now = now
+        if job.report is None or job.reported_at is None:
+            return
+        attempt = current_attempt(job.report)
+        if attempt != self._attempt:
+            self._attempt = attempt
+            self._looks.clear()
+        at = job.reported_at.timestamp()
+        if not self._looks or at > self._looks[-1].at:
+            # A report tells the progress of its own time, however often it is looked at.
+            self._looks.append(Look(at, Progress.of(job.report).done))
 
-    def rate(self) -> float:
-        """Return how many requests per second have got an outcome lately."""
-        if not self._samples:
-            return 0.0
-        (first, before), (last, after) = self._samples[0], self._samples[-1]
-        return (after - before) / (last - first) if last > first else 0.0
+    @property
+    def pace(self) -> Pace | None:
+        """How fast it goes; None when there is no ground for a guess."""
+        return pace_of_looks(self._looks, Progress.of(self.report).total) or pace_of_report(
+            self.report, self.job.reported_at
+        )
 
     def words(self) -> list[str]:
         """Return what is worth saying of its progress."""
@@ -94,20 +99,15 @@ class Followed:
         return [requests, *self._pace(progress)] if progress.done else [requests]
 
     def _pace(self, progress: Progress) -> list[str]:
-        rate = self.rate() if progress.done < progress.total else 0.0
+        pace = self.pace if progress.done < progress.total else None
+        since = self._now - self._looks[-1].at if self._looks else 0.0
+        left = pace.left_text(since) if pace is not None else ""
         parts = [
-            _rate_text(rate) if rate else "",
-            time_left(progress, rate),
+            pace.rate_text if pace is not None else "",
+            f"{left} left" if left else "",
             cost_so_far(self.report),
         ]
         return [part for part in parts if part]
-
-
-def _rate_text(rate: float) -> str:
-    """Return a number of requests per second; slow ones per minute."""
-    if rate < 1:
-        return f"{60 * rate:.1f}/min"
-    return f"{rate:,.1f}/s" if rate < 10 else f"{rate:,.0f}/s"  # noqa: PLR2004
 
 
 class Follower:
@@ -121,6 +121,7 @@ class Follower:
         on_silence: Callable[[Followed], None] | None = None,
         silence_seconds: float = 20.0,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Look into ``storage``, write to ``terminal``.
@@ -131,6 +132,7 @@ class Follower:
             on_silence: Is told, once, of an upload that has not become a job for some time.
             silence_seconds: That time.
             clock: Seconds since some moment.
+            wall_clock: Seconds since 1970.
             sleep: Waits some seconds.
         """
         self._storage = storage
@@ -138,6 +140,7 @@ class Follower:
         self._on_silence = on_silence
         self._silence_seconds = silence_seconds
         self._clock = clock
+        self._wall_clock = wall_clock
         self._sleep = sleep
         self._said: dict[str, tuple[str, float]] = {}
         self._waits: dict[str, str | None] = {}
@@ -184,10 +187,9 @@ class Follower:
         if self._is_cut_off:
             self._terminal.note("AWS can be reached again.")
             self._is_cut_off = False
-        now = self._clock()
         for one, job in zip(jobs, found, strict=True):
-            one.take(job, now)
-        return now
+            one.take(job, self._wall_clock())
+        return self._clock()
 
     def _show(self, jobs: Sequence[Followed], now: float) -> None:
         for one in jobs:
@@ -226,9 +228,9 @@ class Follower:
 def look(storage: Storage, job: FoundJob) -> FoundJob:
     """Return a job as it stands now."""
     if job.report is not None:
-        report = load_report(storage, job.path)
-        if report is not None and report["job_id"] == job.job_id:
-            return replace(job, report=report)
+        found = read_report(storage, job.path)
+        if found is not None and found.report["job_id"] == job.job_id:
+            return replace(job, report=found.report, reported_at=found.written_at)
     if job.job_id is None:
         return job_of_path(storage, job.path) or job
     return job_by_id(storage, job.job_id) or job

@@ -2,84 +2,208 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
-from groq_batch import layout
-from groq_batch.jobs import JobRequest
-from groq_batch.storage import Storage
-from groq_batch_cli.job_lookup import FoundJob, of_request
+from botocore.exceptions import ClientError
 
-RUNNING_STATUSES = frozenset({"running", "starting"})
-STATUSES = ("running", "succeeded", "partial", "rejected", "failed", "cancelled", "replaced")
+from groq_batch.bucket.storage import ObjectVersion, Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.job_id import upload_job_id
+from groq_batch.records.job import JobRequest
+from groq_batch_cli.aws_errors import is_denied
+from groq_batch_cli.job_lookup import FoundJob, of_request, recorded_jobs
+
+REPLACED = "replaced"
+WAITING = "waiting"
+STARTING = "starting"
+
+RUNNING_STATUSES = frozenset({"running", STARTING})
+STATUSES = (
+    WAITING,
+    STARTING,
+    "running",
+    "succeeded",
+    "partial",
+    "rejected",
+    "failed",
+    "cancelled",
+    REPLACED,
+)
 
 _READERS = 16
 _AT_ONCE = 32
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which jobs to list.
+
+    Attributes:
+        status: Only those of this status; ``running`` has those that are starting as well.
+        since: Only those that were started, or uploaded, since then.
+        under: Only those of files below this folder, such as ``team/``.
+        with_waiting: Whether to look for uploads that have no job yet, which takes a listing of all
+            uploads.
+    """
+
+    status: str | None = None
+    since: datetime | None = None
+    under: str = ""
+    with_waiting: bool = False
+
+    def has_status(self, status: str) -> bool:
+        """Tell whether jobs of a status are wanted."""
+        if self.status == "running":
+            return status in RUNNING_STATUSES
+        return self.status in (None, status)
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether no job is left out."""
+        return self.status is None and self.since is None and not self.under
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListedJob:
     """A job of the list.
 
     Attributes:
+        job_id: Its name; of a waiting upload the one that it will have.
         job: The job.
-        started_at: When it was recorded.
-        status: Its status; ``replaced`` when the results of a newer job stand where its own were.
+        at: When it was recorded; of a waiting upload when it was uploaded.
+        status: Its status; ``replaced`` when a newer run stands where its results were, and
+            ``waiting`` when the upload has no job yet.
     """
 
+    job_id: str
     job: FoundJob
-    started_at: datetime
+    at: datetime
     status: str
 
 
-def list_jobs(storage: Storage, *, status: str | None = None) -> Iterator[ListedJob]:
+def list_jobs(
+    storage: Storage, wanted: Wanted, *, on_denied: Callable[[str], None]
+) -> Iterator[ListedJob]:
     """Yield the jobs, the newest first.
 
     Args:
         storage: The bucket.
-        status: Only jobs of this status.
+        wanted: Which ones.
+        on_denied: Is told, in a sentence, what is missing because AWS denies a call.
     """
-    open_jobs = {
-        item.key.removeprefix(layout.OPEN_JOBS_PREFIX)
-        for item in storage.objects(layout.OPEN_JOBS_PREFIX)
-    }
-    started = sorted(_started(storage), key=lambda pair: pair[1], reverse=True)
-    if status == "running":
-        started = [pair for pair in started if pair[0] in open_jobs]
-    with ThreadPoolExecutor(max_workers=_READERS) as pool:
-        for begin in range(0, len(started), _AT_ONCE):
-            part = started[begin : begin + _AT_ONCE]
-            found = pool.map(lambda pair: _load(storage, pair[0]), part)
-            for (job_id, moment), job in zip(part, found, strict=True):
-                if job is None:
-                    continue
-                said = _status(job, is_open=job_id in open_jobs)
-                if (
-                    status is None
-                    or said == status
-                    or (status == "running" and said in RUNNING_STATUSES)
-                ):
-                    yield ListedJob(job, moment, said)
+    recorded = recorded_jobs(storage)
+    waiting: dict[str, FoundJob] = {}
+    moments = recorded
+    if wanted.with_waiting and wanted.has_status(WAITING):
+        found = list(_waiting(storage, {job_id for job_id, _ in recorded}, on_denied))
+        waiting = {job_id: job for job_id, job, _ in found}
+        moments = sorted(
+            [*recorded, *((job_id, at) for job_id, _, at in found)],
+            key=lambda pair: pair[1],
+            reverse=True,
+        )
+    if wanted.since is not None:
+        moments = [pair for pair in moments if pair[1] >= wanted.since]
+    if wanted.status == WAITING:
+        moments = [pair for pair in moments if pair[0] in waiting]
+    yield from _Reader(storage, wanted, waiting, on_denied).read(moments)
 
 
-def _started(storage: Storage) -> Iterator[tuple[str, datetime]]:
-    """Yield every job's name and when it was recorded, from the listing alone."""
-    pages = storage.s3.get_paginator("list_objects_v2").paginate(
-        Bucket=storage.bucket, Prefix=layout.JOBS_PREFIX
-    )
-    for page in pages:
-        for entry in page.get("Contents", []):
-            yield entry["Key"].removeprefix(layout.JOBS_PREFIX), entry["LastModified"]
+class _Reader:
+    """Reads jobs, some at a time."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        wanted: Wanted,
+        waiting: dict[str, FoundJob],
+        on_denied: Callable[[str], None],
+    ) -> None:
+        self._storage = storage
+        self._wanted = wanted
+        self._waiting = waiting
+        self._on_denied = on_denied
+        self._versions_are_denied = False
+        self._open = {
+            item.key.removeprefix(object_keys.OPEN_JOBS_PREFIX)
+            for item in storage.objects(object_keys.OPEN_JOBS_PREFIX)
+        }
+
+    def read(self, moments: list[tuple[str, datetime]]) -> Iterator[ListedJob]:
+        """Yield those that are wanted, in the same order."""
+        if self._wanted.status in RUNNING_STATUSES:
+            moments = [pair for pair in moments if pair[0] in self._open]
+        with ThreadPoolExecutor(max_workers=_READERS) as pool:
+            for begin in range(0, len(moments), _AT_ONCE):
+                part = moments[begin : begin + _AT_ONCE]
+                found = pool.map(lambda pair: self._load(pair[0]), part)
+                for (job_id, at), job in zip(part, found, strict=True):
+                    if job is None:
+                        continue
+                    status = self._status(job_id, job)
+                    if self._wanted.has_status(status):
+                        yield ListedJob(job_id=job_id, job=job, at=at, status=status)
+
+    def _load(self, job_id: str) -> FoundJob | None:
+        """Return a job; None when it is below another folder than the wanted one, or gone."""
+        if job_id in self._waiting:
+            job = self._waiting[job_id]
+            return job if job.path.startswith(self._wanted.under) else None
+        request = JobRequest.load(self._storage, job_id)
+        if request is None or not request.path.startswith(self._wanted.under):
+            return None
+        try:
+            return of_request(self._storage, request, is_open=job_id in self._open)
+        except ClientError as error:
+            # Only a job that was replaced needs older versions of objects.
+            if not is_denied(error):
+                raise
+            self._tell_denied(error)
+            return FoundJob(path=request.path, job_id=job_id, request=request, is_replaced=True)
+
+    def _tell_denied(self, error: ClientError) -> None:
+        if not self._versions_are_denied:
+            self._versions_are_denied = True
+            self._on_denied(
+                f"What jobs that were replaced have come to is not known: AWS denies "
+                f"{error.operation_name}."
+            )
+
+    def _status(self, job_id: str, job: FoundJob) -> str:
+        if job_id in self._waiting:
+            return WAITING
+        if job.is_replaced and job_id not in self._open:
+            return REPLACED
+        return job.status
 
 
-def _load(storage: Storage, job_id: str) -> FoundJob | None:
-    request = JobRequest.load(storage, job_id)
-    return of_request(storage, request) if request is not None else None
+def _waiting(
+    storage: Storage, recorded: set[str], on_denied: Callable[[str], None]
+) -> Iterator[tuple[str, FoundJob, datetime]]:
+    """Yield every upload without a job: the name that its job will have, and when it came."""
+    try:
+        for version in _standing(storage):
+            job_id = upload_job_id(
+                bucket=storage.bucket, key=version.key, version_id=version.version_id
+            )
+            if job_id not in recorded:
+                job = FoundJob(path=object_keys.input_path(version.key), job_id=None)
+                yield job_id, job, datetime.fromtimestamp(version.modified_at, UTC)
+    except ClientError as error:
+        if not is_denied(error):
+            raise
+        on_denied(f"Uploads that wait are not listed: AWS denies {error.operation_name}.")
 
 
-def _status(job: FoundJob, *, is_open: bool) -> str:
-    if job.report is None and not is_open:
-        return "replaced"
-    return job.status
+def _standing(storage: Storage) -> Iterator[ObjectVersion]:
+    """Yield the uploads that the schedule starts: all versions of keys that were not removed."""
+    key, removed = None, False
+    for version in storage.versions(object_keys.INPUT_PREFIX):
+        if version.key != key:
+            key, removed = version.key, version.is_delete_marker
+        is_upload = not (removed or version.is_delete_marker)
+        if is_upload and not object_keys.is_folder_marker(version.key, version.size):
+            yield version

@@ -109,10 +109,14 @@ def function_of(fields: dict[str, Any]) -> str:
     return part.removesuffix("Function")
 
 
+def extras_of(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields that only some lines have."""
+    return {name: value for name, value in fields.items() if name not in _STANDARD_FIELDS}
+
+
 def extra_text(fields: dict[str, Any]) -> str:
     """Return the fields that only some lines have, as ``name=value``."""
     return " ".join(
         f"{name}={one_line(value if isinstance(value, str) else json.dumps(value))}"
-        for name, value in fields.items()
-        if name not in _STANDARD_FIELDS
+        for name, value in extras_of(fields).items()
     )

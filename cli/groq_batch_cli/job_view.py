@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from groq_batch.jobs import parse_timestamp
-from groq_batch_cli.text import batches, counted, dollars, duration, one_line, share
+from groq_batch.domain.times import parse_timestamp
+from groq_batch_cli.text import batches, counted, dollars, one_line, share
 
 Report = Mapping[str, Any]
 
@@ -92,12 +92,59 @@ def cost_so_far(report: Report | None) -> str:
     return f"~{dollars(part)} of ~{dollars(cost['estimated'])}"
 
 
-def time_left(progress: Progress, rate: float) -> str:
-    """Return how long the rest takes at a rate, in requests per second."""
-    if rate <= 0 or progress.done >= progress.total:
+def unanswered(report: Report | None) -> int | None:
+    """Return how many requests of a job that has ended have no answer; None while that is open."""
+    if report is None or not is_final(report):
+        return None
+    return int(report["requests"]["total"] - report["requests"]["succeeded"])
+
+
+def answered_share(report: Report | None) -> str:
+    """Return how much of a job is done; of one that has ended, how much of it is answered."""
+    if report is None:
         return ""
-    seconds = (progress.total - progress.done) / rate
-    return f"{duration(seconds)} left" if seconds >= 1 else ""
+    if is_final(report):
+        counts = report["requests"]
+        return share(counts["succeeded"], counts["total"])
+    progress = Progress.of(report)
+    return share(progress.done, progress.total) if progress.total else ""
+
+
+def first_error_code(report: Report | None) -> str | None:
+    """Return the code of a report's first error; None when there is none."""
+    if report is None or not report["errors"]:
+        return None
+    if report["status"] == RUNNING and reason(report) is None:
+        # What was found in the file; it keeps nothing from going on.
+        return None
+    code = report["errors"][0]["code"]
+    return one_line(str(code)) if code is not None else None
+
+
+def why(report: Report | None) -> str:
+    """Return in a word or two why a job has not all answers, or what it waits for."""
+    code = first_error_code(report)
+    if report is None or code is None or code == report["status"]:
+        return ""
+    if report["status"] != "partial":
+        return code
+    # The report holds the first errors only, so they tell which codes there are, not how often.
+    codes = Counter(one_line(str(error["code"])) for error in report["errors"])
+    others = len(codes) - 1
+    return codes.most_common(1)[0][0] + (f" +{others}" if others else "")
+
+
+def counts_text(report: Report) -> str:
+    """Return how many requests of a job that has ended came to what."""
+    counts = report["requests"]
+    parts = []
+    if report["status"] != "rejected":
+        parts.append(f"{counts['succeeded']:,} answered")
+    missing = {"rejected": "not sent", "cancelled": "not answered", "failed": "not answered"}
+    parts.append(f"{counts['failed']:,} {missing.get(report['status'], 'failed')}")
+    if counts["invalid"]:
+        parts.append(f"{counts['invalid']:,} invalid")
+    return ", ".join(parts)
 
 
 def headline(report: Report) -> str:

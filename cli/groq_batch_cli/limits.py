@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from groq_batch.config import HARD_LINE_LIMIT_BYTES
-from groq_batch.split import SplitLimits
+from groq_batch.domain.shard import SplitLimits
+from groq_batch.settings import HARD_LINE_LIMIT_BYTES
 
 DEFAULT_MAX_REQUESTS = 50_000
 """The template's default of ``MaxRequestsPerBatch``."""

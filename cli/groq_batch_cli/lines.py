@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 
-from groq_batch import layout
-from groq_batch.jsonl import NotGzipError, decompress
-from groq_batch.storage import LineReader, Storage
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.request_file.lines import LineReader, NotGzipError, decompress
 from groq_batch_cli.errors import CommandError
 from groq_batch_cli.request_files import RequestFile
+
+_GZIP_LEVEL = 6
+_GZIP_FORMAT = 16 + zlib.MAX_WBITS
+"""What zlib takes for: with the header and the end of a gzip file."""
 
 
 def lines_of(chunks: Iterable[bytes], *, is_gzip: bool, name: str) -> Iterator[bytes]:
@@ -39,6 +44,32 @@ def local_lines(path: str) -> Iterator[Iterator[bytes]]:
         yield lines_of(chunks, is_gzip=chunks.is_gzip, name=file.shown)
 
 
-def stored_lines(storage: Storage, key: str) -> Iterator[bytes]:
-    """Yield the lines of an object of the bucket."""
-    return lines_of(storage.chunks(key), is_gzip=layout.is_gzip(key), name=key)
+def stored_lines(
+    storage: Storage, key: str, progress: Callable[[int], None] | None = None
+) -> Iterator[bytes]:
+    """Yield the lines of an object of the bucket.
+
+    Args:
+        storage: The bucket.
+        key: The object.
+        progress: Is told the number of bytes of each piece that was read.
+    """
+    chunks: Iterable[bytes] = storage.chunks(key)
+    if progress is not None:
+        chunks = _told(chunks, progress)
+    return lines_of(chunks, is_gzip=object_keys.is_gzip(key), name=key)
+
+
+def packed(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield pieces of bytes compressed with gzip."""
+    packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_FORMAT)
+    for piece in pieces:
+        if data := packer.compress(piece):
+            yield data
+    yield packer.flush()
+
+
+def _told(chunks: Iterable[bytes], progress: Callable[[int], None]) -> Iterator[bytes]:
+    for chunk in chunks:
+        progress(len(chunk))
+        yield chunk

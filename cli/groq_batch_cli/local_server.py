@@ -7,16 +7,19 @@ in the state file how far it is, and ends, with everything that it has started, 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Any
 
-from groq_batch_cli.local_state import FAILED, STARTING, LocalFolder, LocalState, project_folder
+from groq_batch_cli.local_choice import folder_to_start
+from groq_batch_cli.local_registry import Registry
+from groq_batch_cli.local_state import FAILED, STARTING, LocalFolder, LocalState
 
 _SECRET_NAME = "groq/api-key"  # noqa: S105 - where the key is, not what it is
 
@@ -28,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch-seconds", default="5")
     parser.add_argument("--parameter", action="append", default=[], metavar="NAME=VALUE")
     options = parser.parse_args(arguments)
-    folder = project_folder()
+    folder = folder_to_start()
     stopped = threading.Event()
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -38,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, stop)
     # A terminal that is closed does not take the stack with it.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with folder.locked():
+    with folder.locked(), _registered(folder):
         try:
             _serve(folder, options, stopped)
         except SystemExit:
@@ -48,6 +51,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             folder.write(FAILED, message=str(error) or type(error).__name__)
             return 1
     return 0
+
+
+@contextlib.contextmanager
+def _registered(folder: LocalFolder) -> Iterator[None]:
+    """Let commands in other folders find the stack for the time of a ``with`` block."""
+    registry = Registry()
+    try:
+        registry.add(folder)
+    except OSError as error:
+        # Into the log; in the clone itself the stack is found all the same.
+        print(f"Other folders cannot find this stack: {error}", file=sys.stderr)  # noqa: T201
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            registry.remove(folder)
 
 
 def _serve(folder: LocalFolder, options: argparse.Namespace, stopped: threading.Event) -> None:
@@ -80,6 +99,9 @@ def _serve(folder: LocalFolder, options: argparse.Namespace, stopped: threading.
                 groq_base_url=stack.groq_base_url,
                 started_at=begun,
                 log_folder=str(folder.logs),
+                parameters=stack.parameters(options.stack_name),
+                batch_seconds=float(options.batch_seconds),
+                groq_api_key=stack.groq_api_key,
             )
         )
         stopped.wait()

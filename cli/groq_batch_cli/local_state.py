@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,9 +20,6 @@ from groq_batch_cli.errors import CommandError
 STARTING = "starting"
 READY = "ready"
 FAILED = "failed"
-
-FOLDER_VARIABLE = "GROQ_BATCH_LOCAL_FOLDER"
-"""Names another folder for the running stack than the clone's own, for a second one."""
 
 _PROJECT_FILES = ("template.yaml", "local/stack.py", "functions/groq_batch")
 
@@ -41,6 +39,9 @@ class LocalState:
         groq_base_url: Where the simulated Groq API is.
         started_at: When the server was started, in seconds since 1970.
         log_folder: Where the logs are.
+        parameters: All parameters of the template, those with default values included.
+        batch_seconds: How long the simulator takes for a batch.
+        groq_api_key: The key that the simulator takes; it opens nothing else.
     """
 
     pid: int
@@ -53,6 +54,15 @@ class LocalState:
     groq_base_url: str
     started_at: float
     log_folder: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    batch_seconds: float | None = None
+    groq_api_key: str = ""
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> LocalState:
+        """Return what a server has written, be it of another version of this program."""
+        known = {one.name for one in fields(cls)}
+        return cls(**{name: value for name, value in data.items() if name in known})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +70,11 @@ class LocalFolder:
     """The folder in which a clone of the project keeps its running stack.
 
     Attributes:
-        project: The clone.
+        project: The clone; None when the folder was named outside of any.
         path: The folder.
     """
 
-    project: Path
+    project: Path | None
     path: Path
 
     @property
@@ -115,16 +125,19 @@ class LocalFolder:
         """
         self.prepare()
         with self._lock.open("ab") as stream:
-            if not _try_lock(stream):
-                raise CommandError("Another server of this clone is running.")
+            while not _try_lock(stream):
+                if self.is_served():
+                    raise CommandError("Another server of this clone is running.")
+                # Somebody just looks whether there is a server.
+                time.sleep(0.01)
             yield
 
     def is_served(self) -> bool:
         """Tell whether a server lives."""
         try:
             with self._lock.open("rb") as stream:
-                return not _try_lock(stream)
-        except FileNotFoundError:
+                return not _try_lock(stream, is_shared=True)
+        except OSError:
             return False
 
     def running(self) -> LocalState | None:
@@ -132,50 +145,33 @@ class LocalFolder:
         data = self.read()
         if data.pop("phase", None) != READY or not self.is_served():
             return None
-        return LocalState(**data)
+        return LocalState.from_json(data)
 
 
-def _try_lock(stream: BinaryIO) -> bool:
-    """Take a lock that goes with the process, unless somebody else has it."""
+def _try_lock(stream: BinaryIO, *, is_shared: bool = False) -> bool:
+    """Take a lock that goes with the process, unless somebody else has it.
+
+    Args:
+        stream: The file.
+        is_shared: Whether others may take it likewise, which only the server may not.
+    """
     import fcntl  # noqa: PLC0415 - not on Windows, where nothing else of this program needs it
 
     try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(stream, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
 
 
-def find_project(start: Path | None = None) -> Path | None:
-    """Return the clone of the project that this program or the working folder belongs to."""
-    of_program = Path(__file__).resolve().parent
-    for place in (of_program, (start or Path.cwd()).resolve()):
-        for folder in (place, *place.parents):
-            if all((folder / name).exists() for name in _PROJECT_FILES):
-                return folder
+def project_of(place: Path) -> Path | None:
+    """Return the clone of the project that a folder or file belongs to; None when it is in none."""
+    for folder in (place, *place.parents):
+        if all((folder / name).exists() for name in _PROJECT_FILES):
+            return folder
     return None
 
 
-def project_folder() -> LocalFolder:
-    """Return the folder of the clone's running stack.
-
-    Raises:
-        CommandError: There is no clone.
-    """
-    project = find_project()
-    if project is None:
-        raise CommandError(
-            "The emulated stack needs a clone of the project: run this in its folder."
-        )
-    return _folder_of(project)
-
-
-def running_state() -> LocalState | None:
-    """Return the running stack of the clone; None when there is none."""
-    project = find_project()
-    return _folder_of(project).running() if project is not None else None
-
-
-def _folder_of(project: Path) -> LocalFolder:
-    named = os.environ.get(FOLDER_VARIABLE)
-    return LocalFolder(project, Path(named) if named else project / ".local" / "stack")
+def find_project() -> Path | None:
+    """Return the clone of the working folder, or else the one that this program belongs to."""
+    return project_of(Path.cwd().resolve()) or project_of(Path(__file__).resolve())

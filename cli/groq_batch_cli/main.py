@@ -14,7 +14,8 @@ from typing import Any
 import click
 
 from groq_batch import __version__
-from groq_batch_cli.errors import EXIT_INTERRUPTED, EXIT_PROBLEM
+from groq_batch_cli.errors import EXIT_INTERRUPTED, EXIT_PROBLEM, exit_status
+from groq_batch_cli.suggestions import SuggestingGroup
 from groq_batch_cli.terminal import Terminal
 from groq_batch_client.errors import GroqBatchError
 
@@ -22,6 +23,7 @@ VERBS: dict[str, str] = {
     "make": "Turn rows (JSONL, CSV, Parquet) into a file of requests.",
     "check": "Check files of requests offline, and estimate their cost.",
     "run": "Check, upload and follow files; fetch their results.",
+    "start": "Start a job of a file that is in the bucket already.",
     "jobs": "List jobs, the newest first.",
     "status": "Show how far a job is, or how it ended.",
     "results": "Fetch the results of jobs that have ended.",
@@ -37,7 +39,7 @@ VERBS: dict[str, str] = {
 """The verbs with their one-line helps, in the order in which they are shown."""
 
 
-class _Verbs(click.Group):
+class _Verbs(SuggestingGroup):
     """The verbs, each in a module of its own."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -90,7 +92,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except GroqBatchError as error:
         Terminal.of_process().error(str(error))
-        return EXIT_PROBLEM
+        return exit_status(error)
     except Exception as error:
         sentence = _explain(error)
         if sentence is None:

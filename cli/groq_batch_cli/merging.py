@@ -1,8 +1,9 @@
 """Puts the results of a retry into the place of the rows that had failed.
 
-The lines that a job could not answer stand in ``failed/`` in the order of the input, and their
-retry has one row for each of them in the same order. So one pass over both files is enough: each
-row without a success takes the next row of the retry, which must be of the same request.
+The lines that a job could not answer stand in ``failed/`` in the order of the input, and a retry
+has one row for each that was sent again, in the same order. So one pass over both files is enough:
+each row without a success takes the next row of the retry if that is of the same request. It stays
+as it is if not, which is right only for those that a retry leaves out.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from groq_batch.rows import RowOutcome, classify_row
+from groq_batch.domain.result_row import RowOutcome, classify_row
 from groq_batch_cli.errors import CommandError
+from groq_batch_cli.leftovers import Standing, standing_of
 from groq_batch_cli.text import counted, one_line, shorten
 
 _LONGEST_ID = 60
@@ -26,6 +28,14 @@ class _Layer:
     rows: int = 0
     answered: int = 0
     left: int = 0
+
+    def count(self, row: bytes) -> bytes:
+        """Count the newest row of a request that had no success; returns it."""
+        if _is_success(row):
+            self.answered += 1
+        else:
+            self.left += 1
+        return row
 
 
 @dataclass(slots=True)
@@ -90,35 +100,44 @@ def merge(original: NamedRows, retries: Sequence[NamedRows]) -> tuple[Iterable[b
 def _merged(original: NamedRows, retried: NamedRows, counts: _Layer) -> Iterator[bytes]:
     names = (original.name, retried.name)
     retries = enumerate(retried.rows, start=1)
+    place, other = next(retries, _NO_ROW)
     for number, row in enumerate(original.rows, start=1):
         counts.rows += 1
         if _is_success(row):
             yield row
-            continue
-        place, other = next(retries, (0, b""))
-        if not place:
-            raise CommandError(
-                f"{names[1]} has fewer rows than {names[0]} has failures: row {number} of "
-                f"{names[0]} ({_shown(row)}) has none. Merge a job with the retry of its own "
-                f"failed lines."
-            )
-        if _id(row) != _id(other):
-            raise CommandError(
-                f"Row {number} of {names[0]}, without a success, is of {_shown(row)}, but row "
-                f"{place} of {names[1]} is of {_shown(other)}. Merge a job with the retry of its "
-                f"own failed lines."
-            )
-        if _is_success(other):
-            counts.answered += 1
+        elif place and _id(row) == _id(other):
+            yield counts.count(other)
+            place, other = next(retries, _NO_ROW)
+        elif standing_of(row)[0] is Standing.RETRYABLE:
+            raise _not_its_retry(names, (number, row), (place, other))
         else:
-            counts.left += 1
-        yield other
-    place, other = next(retries, (0, b""))
+            yield counts.count(row)
     if place:
         raise CommandError(
             f"{names[1]} has more rows than {names[0]} has failures: row {place} ({_shown(other)}) "
             f"is left over. Merge a job with the retry of its own failed lines."
         )
+
+
+_NO_ROW = (0, b"")
+
+
+def _not_its_retry(
+    names: tuple[str, str], failure: tuple[int, bytes], retry: tuple[int, bytes]
+) -> CommandError:
+    """Return the error for a row that the retry ought to have sent again."""
+    (number, row), (place, other) = failure, retry
+    if not place:
+        return CommandError(
+            f"{names[1]} has fewer rows than {names[0]} has failures: row {number} of "
+            f"{names[0]} ({_shown(row)}) has none. Merge a job with the retry of its own "
+            f"failed lines."
+        )
+    return CommandError(
+        f"Row {number} of {names[0]}, without a success, is of {_shown(row)}, but row "
+        f"{place} of {names[1]} is of {_shown(other)}. Merge a job with the retry of its "
+        f"own failed lines."
+    )
 
 
 def _is_success(row: bytes) -> bool:

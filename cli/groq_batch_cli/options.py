@@ -10,8 +10,12 @@ from typing import Any, TypeVar
 
 import click
 
-from groq_batch.options import MAX_ATTEMPTS_LIMIT
+from groq_batch.domain.job_options import MAX_ATTEMPTS_LIMIT, is_completion_window
+from groq_batch_cli.completing import complete_job
 from groq_batch_cli.request_files import STDIN, RequestFile
+from groq_batch_cli.request_folders import files_of_folder
+from groq_batch_cli.terminal import Terminal
+from groq_batch_client.tables.formats import advice_for_table
 
 MOST_CAP_DIGITS = 12
 MOST_CAP_DECIMALS = 9
@@ -23,16 +27,19 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def request_files_argument(*, stdin: bool) -> Callable[[_Function], _Function]:
-    """Return the argument FILE…: files that exist, and perhaps ``-`` for standard input."""
+    """Return the argument FILE…: files, folders of files, and perhaps ``-`` for standard input."""
 
     def read(
-        _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
+        context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
     ) -> tuple[RequestFile, ...]:
-        for place, value in enumerate(values):
-            _check_file(value, stdin=stdin)
-            if value in values[:place]:
-                raise click.BadParameter(f"{value} is named twice.")
-        return tuple(RequestFile(value) for value in values)
+        found: list[RequestFile] = []
+        for value in values:
+            found += _request_files(value, context.obj, stdin=stdin)
+        names = [file.argument for file in found]
+        for place, name in enumerate(names):
+            if name in names[:place]:
+                raise click.BadParameter(f"{name} is named twice.")
+        return tuple(found)
 
     return click.argument(
         "files",
@@ -44,16 +51,53 @@ def request_files_argument(*, stdin: bool) -> Callable[[_Function], _Function]:
     )
 
 
-def _check_file(value: str, *, stdin: bool) -> None:
+def _request_files(value: str, terminal: Terminal, *, stdin: bool) -> list[RequestFile]:
+    """Return the file that an argument names, or those of the folder; tells what is left out."""
     if value == STDIN:
         if stdin:
-            return
+            return [RequestFile(value)]
         raise click.BadParameter("Standard input has no name to upload it under. Name a file.")
     path = Path(value)
     if not path.exists():
         raise click.BadParameter(f"{value} does not exist.")
-    if path.is_dir():
-        raise click.BadParameter(f"{value} is a folder. Name the files in it.")
+    if not path.is_dir():
+        advice = advice_for_table(value)
+        if advice is not None:
+            raise click.BadParameter(advice)
+        return [RequestFile(value)]
+    found = files_of_folder(value)
+    for sentence in found.left_out():
+        terminal.note(sentence)
+    if not found.files:
+        raise click.BadParameter(
+            f"{value} is a folder without files of requests, whose names end in .jsonl or "
+            f".jsonl.gz."
+        )
+    return found.files
+
+
+class ExistingFile(click.Path):
+    """A file to read, refused in the same words wherever one is named."""
+
+    def __init__(self, *, allow_dash: bool = False) -> None:
+        super().__init__(dir_okay=False, allow_dash=allow_dash)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Check that the file exists and is no folder."""
+        if not (self.allow_dash and value == STDIN):
+            if not Path(value).exists():
+                self.fail(f"{value} does not exist.", param, ctx)
+            if Path(value).is_dir():
+                self.fail(f"{value} is a folder. Name a file in it.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class ExistingPath(ExistingFile):
+    """The same as a ``Path``."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Check the file."""
+        return Path(super().convert(value, param, ctx))
 
 
 skip_invalid_option = click.option(
@@ -90,8 +134,29 @@ max_cost_option = click.option(
     help="Refuse a file whose estimated cost is above this; 0 means no cap.",
 )
 
+
+class _Window(click.ParamType):
+    """A completion window, refused before anything is looked at."""
+
+    name = "window"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check that Groq takes a window; it is sent as it is written."""
+        if not is_completion_window(value):
+            self.fail(
+                f"{value!r} is no time that Groq takes: hours or days between 24h and 7d, such as "
+                f"24h, 72h or 7d.",
+                param,
+                ctx,
+            )
+        return str(value)
+
+
 window_option = click.option(
-    "--window", metavar="WINDOW", help="Time that Groq has for a batch, from 24h to 7d."
+    "--window",
+    type=_Window(),
+    metavar="WINDOW",
+    help="Time that Groq has for a batch, from 24h to 7d.",
 )
 
 max_attempts_option = click.option(
@@ -155,6 +220,13 @@ def stack_options(function: _Function) -> Callable[..., Any]:
     return with_target
 
 
+job_argument = click.argument("job", shell_complete=complete_job)
+
+jobs_argument = click.argument(
+    "jobs", nargs=-1, required=True, metavar="JOB...", shell_complete=complete_job
+)
+
+
 def _table_file(_context: click.Context, _parameter: click.Parameter, value: str) -> Any:
     from groq_batch_client.tables.table import TableFile  # noqa: PLC0415 - two verbs need it
 
@@ -163,6 +235,6 @@ def _table_file(_context: click.Context, _parameter: click.Parameter, value: str
 
 rows_argument = click.argument(
     "rows",
-    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+    type=ExistingFile(allow_dash=True),
     callback=_table_file,
 )

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from groq_batch.checks import Problem
+from groq_batch.domain.problem import Problem
 from groq_batch_cli.text import columns, printable
 
 _BEFORE = 24
@@ -29,6 +29,14 @@ _FIELDS = {
     "invalid_body": "body",
 }
 """Codes that are about one field of a line."""
+
+_PARAMETERS = {
+    "missing_model": ("model",),
+    "invalid_messages": ("messages",),
+    "missing_audio": ("file", "url"),
+    "unsupported_parameter": ("stream", "service_tier"),
+}
+"""Codes that are about a field of the body: which one, the first that the sentence names."""
 
 _decode = json.JSONDecoder().raw_decode
 
@@ -121,13 +129,12 @@ def _field_place(problem: Problem, text: str) -> tuple[int, int] | None:
         fields = dict(_members(text, 0))
         if problem.code in _FIELDS:
             return fields.get(_FIELDS[problem.code]) or _object_start(text)
-        body = fields.get("body")
-        if body is None or problem.code not in ("missing_model", "unsupported_parameter"):
+        body, parameters = fields.get("body"), _PARAMETERS.get(problem.code)
+        if body is None or parameters is None:
             return None
-        parameter = "model"
-        if problem.code == "unsupported_parameter":
-            parameter = problem.message.split(" ", 1)[0]
-        return dict(_members(text, body[0])).get(parameter) or (body[0], body[0] + 1)
+        words = problem.message.split()
+        named = next((one for one in parameters if one in words), parameters[-1])
+        return dict(_members(text, body[0])).get(named) or (body[0], body[0] + 1)
     except (ValueError, RecursionError):
         return None
 

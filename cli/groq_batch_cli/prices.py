@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from groq_batch.cost import ModelEstimate, estimate_cost_usd
-from groq_batch.prices import on_demand_usd
+from groq_batch.domain.cost import ModelEstimate, estimate_cost_usd
+from groq_batch.domain.prices import on_demand_usd
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from groq_batch import layout
+from groq_batch.domain import object_keys
 from groq_batch_cli.errors import CommandError
 
 STDIN = "-"
@@ -24,9 +24,11 @@ class RequestFile:
 
     Attributes:
         argument: What the user called it.
+        below: The folder that the user named, when it was found in one.
     """
 
     argument: str
+    below: str | None = None
 
     @property
     def is_stdin(self) -> bool:
@@ -40,8 +42,9 @@ class RequestFile:
 
     @property
     def name(self) -> str:
-        """Its name without folders."""
-        return Path(self.argument).name
+        """Its name without folders, but for those below the folder that the user named."""
+        path = Path(self.argument)
+        return path.name if self.below is None else path.relative_to(self.below).as_posix()
 
     @property
     def size(self) -> int | None:
@@ -62,7 +65,7 @@ class RequestFile:
             yield Chunks(sys.stdin.buffer, self.shown, is_gzip=None, progress=progress)
             return
         with self._open() as stream:
-            is_gzip = layout.is_gzip(self.name)
+            is_gzip = object_keys.is_gzip(self.name)
             yield Chunks(stream, self.shown, is_gzip=is_gzip, progress=progress)
 
     def _open(self) -> BinaryIO:

@@ -3,37 +3,60 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from itertools import count
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count, tee
 from pathlib import Path
 
-from groq_batch import layout
-from groq_batch.storage import Storage
+from groq_batch.bucket.multipart_writer import ObjectWriter
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch_cli.downloads import all_rows
 from groq_batch_cli.errors import CommandError
 from groq_batch_cli.fetching import key_of
 from groq_batch_cli.job_lookup import FoundJob, file_stem, job_of_path
 from groq_batch_cli.job_view import is_final
-from groq_batch_cli.lines import stored_lines
+from groq_batch_cli.leftovers import Leftovers, leftovers
+from groq_batch_cli.lines import packed, stored_lines
 from groq_batch_cli.merging import MergeCounts, NamedRows, merge
 from groq_batch_cli.text import counted, one_line
 from groq_batch_cli.uploads import Upload, uploaded
 from groq_batch_client.output import output
+
+RETRIES_FOLDER = "retries/"
+"""Where retries of jobs go whose own folder takes no uploads (``recurring/``, ``superseded/``)."""
+
+LEFT_OUT_METADATA = "groq-batch-left-out"
+"""User metadata with the number of lines that a retry has left out."""
+
+AFTER_METADATA = "groq-batch-after-retry"
+"""User metadata with the number of the retry whose answers a later retry of the job has counted."""
 
 _RETRY = re.compile(r"(.+)\.retry(?:-[0-9]+)?")
 
 
 def retry_path(path: str, number: int) -> str:
     """Return the path of a job's retry, the first being number 1."""
-    ending = layout.GZIP_ENDING if layout.is_gzip(path) else layout.PLAIN_ENDING
+    ending = _ending(path)
     suffix = ".retry" if number == 1 else f".retry-{number}"
-    return path.removesuffix(ending) + suffix + ending
+    folder = RETRIES_FOLDER if path.startswith(object_keys.RESERVED_FOLDERS) else ""
+    return folder + path.removesuffix(ending) + suffix + ending
 
 
 def parent_path(path: str) -> str | None:
     """Return the path of the job that a path is a retry of; None when it is none."""
-    ending = layout.GZIP_ENDING if layout.is_gzip(path) else layout.PLAIN_ENDING
+    ending = _ending(path)
     found = _RETRY.fullmatch(path.removesuffix(ending))
-    return found[1] + ending if found else None
+    if found is None:
+        return None
+    parent, aside = found[1], found[1].removeprefix(RETRIES_FOLDER)
+    if aside.startswith(object_keys.RESERVED_FOLDERS) and not _RETRY.fullmatch(aside):
+        parent = aside
+    return parent + ending
+
+
+def _ending(path: str) -> str:
+    return object_keys.GZIP_ENDING if object_keys.is_gzip(path) else object_keys.PLAIN_ENDING
 
 
 def failed_key(job: FoundJob) -> str:
@@ -44,6 +67,11 @@ def failed_key(job: FoundJob) -> str:
     """
     name = one_line(job.path)
     report = job.report
+    if job.is_replaced:
+        raise CommandError(
+            f"{job.job_id} was replaced by a newer run of {name}. Fetch what it has left, and run "
+            f"that under a name of its own: groq-batch results {job.job_id}"
+        )
     if report is None or not is_final(report):
         raise CommandError(f"{name} has not ended yet. Follow it: groq-batch status {name} --watch")
     counts = report["requests"]
@@ -63,8 +91,23 @@ def failed_key(job: FoundJob) -> str:
     return key_of(url)
 
 
-def existing_retry(storage: Storage, path: str) -> tuple[FoundJob | None, str]:
-    """Return the newest retry of a path that is of use, and the first free path for another one.
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A retry of a job.
+
+    Attributes:
+        number: The first of a job has number 1.
+        job: The retry itself.
+        left_out: How many lines it has left out though they had no answer.
+    """
+
+    number: int
+    job: FoundJob
+    left_out: int
+
+
+def existing_retry(storage: Storage, path: str) -> tuple[Retry | None, int]:
+    """Return the newest retry of a path that is of use, and the first free number for another one.
 
     Of use is one that is under way or has answers.
     """
@@ -73,21 +116,124 @@ def existing_retry(storage: Storage, path: str) -> tuple[FoundJob | None, str]:
         candidate = retry_path(path, number)
         job = job_of_path(storage, candidate)
         if job is None:
-            return useful, candidate
+            return useful, number
         if not is_final(job.report) or (job.report and job.report["requests"]["succeeded"]):
-            useful = job
+            useful = Retry(number, job, _number_of(storage, candidate, LEFT_OUT_METADATA))
     raise AssertionError("unreachable")  # pragma: no cover
 
 
-def copy_failed(storage: Storage, source: str, path: str, *, metadata: Mapping[str, str]) -> Upload:
-    """Upload failed lines under another path, without fetching them."""
-    key = layout.INPUT_PREFIX + path
+def _number_of(storage: Storage, path: str, name: str) -> int:
+    """Return a number of an upload's metadata; 0 when there is none, or the upload is gone."""
+    head = storage.head(object_keys.INPUT_PREFIX + path)
+    text = head.metadata.get(name, "") if head is not None else ""
+    return int(text) if text.isdecimal() else 0
+
+
+def choose(
+    storage: Storage,
+    job: FoundJob,
+    earlier: Sequence[FoundJob],
+    *,
+    everything: bool,
+    progress: Callable[[int], None] | None = None,
+) -> Leftovers:
+    """Decide which of a job's failed lines are sent again.
+
+    Args:
+        storage: The bucket.
+        job: The job.
+        earlier: Retries of it whose answers count.
+        everything: Whether final errors and unknown outcomes are sent again, too.
+        progress: Is told the number of bytes of each piece of the job's results.
+
+    Raises:
+        CommandError: The job has no results, or ``earlier`` are no retries of it.
+    """
+    rows = stored_lines(storage, _results_key(job), progress)
+    if not earlier:
+        return leftovers(((row, row) for row in rows), everything=everything)
+    first, second = tee(rows)
+    merged, _ = merge(
+        NamedRows(one_line(job.path), second), [_stored_rows(storage, one) for one in earlier]
+    )
+    return leftovers(zip(first, merged, strict=True), everything=everything)
+
+
+def results_size(storage: Storage, job: FoundJob) -> int | None:
+    """Return the size of a job's results in bytes; None when they are gone.
+
+    Raises:
+        CommandError: The job has none.
+    """
+    head = storage.head(_results_key(job))
+    return head.size if head is not None else None
+
+
+def upload_leftovers(
+    storage: Storage,
+    source: str,
+    path: str,
+    found: Leftovers,
+    *,
+    after: int,
+    metadata: Mapping[str, str],
+) -> Upload:
+    """Upload the chosen ones of some failed lines under another path.
+
+    Args:
+        storage: The bucket.
+        source: The object with the failed lines.
+        path: The other path.
+        found: Which of them.
+        after: The number of the retry whose answers were counted; 0 for none.
+        metadata: The options of the upload.
+    """
+    if found.are_all:
+        # Within S3: nothing of it passes through this machine.
+        return _copy(storage, source, path, metadata)
+    more = {LEFT_OUT_METADATA: str(found.left_out)}
+    if after:
+        more[AFTER_METADATA] = str(after)
+    key = object_keys.INPUT_PREFIX + path
+    writer = ObjectWriter(storage, key, metadata={**metadata, **more})
+    lines = _chosen_lines(storage, source, found)
+    try:
+        for piece in packed(lines) if object_keys.is_gzip(path) else lines:
+            writer.write(piece)
+        writer.commit()
+    except BaseException:
+        writer.abort()
+        raise
+    return _uploaded_now(storage, key)
+
+
+def _chosen_lines(storage: Storage, source: str, found: Leftovers) -> Iterator[bytes]:
+    """Yield the chosen lines with their line ends."""
+    number = 0
+    for number, line in enumerate(stored_lines(storage, source), start=1):
+        if number > len(found.chosen):
+            break
+        if found.chosen[number - 1]:
+            yield line + b"\n"
+    if number != len(found.chosen):
+        raise CommandError(
+            f"{storage.url(source)} has other lines than the results of its job have failures. "
+            f"Was one of them changed? The bucket keeps what was delivered as an older version."
+        )
+
+
+def _copy(storage: Storage, source: str, path: str, metadata: Mapping[str, str]) -> Upload:
+    key = object_keys.INPUT_PREFIX + path
     storage.s3.copy(
         {"Bucket": storage.bucket, "Key": source},
         storage.bucket,
         key,
         ExtraArgs={"Metadata": dict(metadata), "MetadataDirective": "REPLACE"},
     )
+    return _uploaded_now(storage, key)
+
+
+def _uploaded_now(storage: Storage, key: str) -> Upload:
     head = storage.head(key)
     if head is None or head.version_id is None:
         raise CommandError(f"{storage.url(key)} was removed right after it was made.")
@@ -95,18 +241,28 @@ def copy_failed(storage: Storage, source: str, path: str, *, metadata: Mapping[s
 
 
 def lineage(storage: Storage, job: FoundJob) -> list[FoundJob]:
-    """Return the jobs that a retry goes back to, the original one first, the retry last.
-
-    Raises:
-        CommandError: One of them does not exist any more.
-    """
+    """Return the jobs whose answers belong together: the original one first, a retry last."""
     jobs = [job]
-    while (path := parent_path(jobs[0].path)) is not None:
-        parent = job_of_path(storage, path)
-        if parent is None or parent.report is None:
-            break
-        jobs.insert(0, parent)
-    return jobs
+    while True:
+        path = jobs[0].path
+        parent = parent_path(path)
+        if parent is None:
+            return jobs
+        # A retry that counted the answers of an earlier one of the same job comes behind it.
+        after = _number_of(storage, path, AFTER_METADATA)
+        before = job_of_path(storage, retry_path(parent, after) if after else parent)
+        if before is None or before.report is None:
+            return jobs
+        jobs.insert(0, before)
+
+
+def _stored_rows(storage: Storage, job: FoundJob) -> NamedRows:
+    """Return the result rows of a job, which are as many as its report tells."""
+    key = _results_key(job)
+    rows = stored_lines(storage, key)
+    if job.report is not None:
+        rows = all_rows(rows, int(job.report["requests"]["total"]), storage.url(key))
+    return NamedRows(one_line(job.path), rows)
 
 
 def write_merged(storage: Storage, jobs: list[FoundJob], folder: Path) -> tuple[Path, MergeCounts]:
@@ -124,9 +280,7 @@ def write_merged(storage: Storage, jobs: list[FoundJob], folder: Path) -> tuple[
         CommandError: They do not belong together, or have no results.
     """
     target = folder / f"{file_stem(jobs[0].path)}.merged{jobs[0].ending}"
-    original, *others = [
-        NamedRows(one_line(job.path), stored_lines(storage, _results_key(job))) for job in jobs
-    ]
+    original, *others = [_stored_rows(storage, job) for job in jobs]
     rows, counts = merge(original, others)
     write_rows(rows, target)
     return target, counts

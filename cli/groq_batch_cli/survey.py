@@ -10,12 +10,14 @@ from typing import Any
 
 import msgspec
 
-from groq_batch import layout
-from groq_batch.checks import Problem, shown
-from groq_batch.cost import ModelEstimate
-from groq_batch.split import InputSummary, NullSink, SplitLimits, split_input
-from groq_batch.upload_keys import check_key
-from groq_batch_cli.cost_cap import check_cost
+from groq_batch.domain import object_keys
+from groq_batch.domain.cost import ModelEstimate
+from groq_batch.domain.cost_cap import check_cap
+from groq_batch.domain.input_key import check_key
+from groq_batch.domain.prices import table_prices
+from groq_batch.domain.problem import Problem, shown
+from groq_batch.domain.shard import SplitLimits
+from groq_batch.request_file.splitter import InputSummary, NullSink, split_input
 from groq_batch_cli.places import Excerpt, excerpt
 from groq_batch_cli.request_files import RequestFile
 
@@ -79,6 +81,7 @@ def survey(
     *,
     limits: SplitLimits,
     max_cost_usd: float = 0.0,
+    stack_cap_usd: float | None = None,
     key: str | None = None,
     max_problems: int = DEFAULT_MAX_PROBLEMS,
     with_digest: bool = False,
@@ -90,6 +93,8 @@ def survey(
         file: The file.
         limits: The limits of its batches.
         max_cost_usd: Highest accepted cost estimate in USD; 0 means no cap.
+        stack_cap_usd: The cap of the stack that is to run the file; 0 means none. None where there
+            is no stack: one may know more prices, from its account's list of models.
         key: The key that it is to get in the bucket; taken from its name when None.
         max_problems: Problems of lines that are kept.
         with_digest: Whether to hash the file, which takes as long as checking it.
@@ -101,7 +106,7 @@ def survey(
     result = Survey(file)
     digest = new_digest() if with_digest else None
     if key is None and not file.is_stdin:
-        key = layout.INPUT_PREFIX + file.name
+        key = object_keys.INPUT_PREFIX + file.name
     name_problem = check_key(key) if key is not None else None
     with file.chunks(progress) as chunks:
         summary = split_input(
@@ -116,7 +121,16 @@ def survey(
     _take_over(summary, result)
     if name_problem is not None:
         result.file_problems.insert(0, name_problem)
-    too_expensive = check_cost(result.models, max_cost_usd)
+    too_expensive = check_cap(
+        {
+            name: model
+            for name, model in result.models.items()
+            if stack_cap_usd is None or table_prices().of(name) is not None
+        },
+        cap_usd=max_cost_usd,
+        stack_cap_usd=stack_cap_usd or 0.0,
+        option="--max-cost",
+    )
     if too_expensive is not None and not result.file_problems:
         result.file_problems.append(too_expensive)
     return result

@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping
 
 from groq_batch_cli.aws import DEFAULT_STACK_NAME, STACK_VARIABLE, Target
-from groq_batch_cli.errors import CommandError
-from groq_batch_cli.local_state import LocalState, running_state
+from groq_batch_cli.local_choice import running_state
+from groq_batch_cli.local_state import LocalState
 
 
 def choose_target(
@@ -30,7 +30,7 @@ def choose_target(
         environ: The environment; the process's own when not given.
 
     Raises:
-        CommandError: ``--local`` is given and no emulated stack runs on this machine.
+        CommandError: ``--local`` is given, and no emulated stack runs or several do.
     """
     environ = os.environ if environ is None else environ
     given = {
@@ -54,15 +54,9 @@ def choose_target(
 
 
 def local_target(
-    state: LocalState | None, stack_name: str | None = None, *, options: tuple[str, ...] = ()
+    state: LocalState, stack_name: str | None = None, *, options: tuple[str, ...] = ()
 ) -> Target:
-    """Return the emulated stack of this machine.
-
-    Raises:
-        CommandError: None is running.
-    """
-    if state is None:
-        raise CommandError("No emulated stack runs on this machine. Start one: groq-batch local up")
+    """Return an emulated stack of this machine as the stack of a command."""
     return Target(
         stack_name=stack_name or state.stack_name,
         region=state.region,

@@ -78,6 +78,19 @@ def duration(seconds: float) -> str:
     return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
 
 
+def rough_duration(seconds: float) -> str:
+    """Return a time span that is a guess, in steps that do not promise more than that."""
+    if seconds < _MINUTE:
+        return f"{max(5 * round(seconds / 5), 5)} s"
+    if seconds < _HOUR:
+        return f"{round(seconds / _MINUTE)} min"
+    if seconds < _DAY:
+        minutes = 10 * round(seconds / _MINUTE / 10)
+        return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"
+    hours = round(seconds / _HOUR)
+    return f"{hours // 24} d {hours % 24} h" if hours % 24 else f"{hours // 24} d"
+
+
 def age(moment: datetime, now: datetime) -> str:
     """Return how long ago something was, in its largest unit: ``40 s``, ``3 h``, ``12 d``."""
     seconds = max(int((now - moment).total_seconds()), 0)

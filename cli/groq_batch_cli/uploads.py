@@ -6,12 +6,16 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
-from groq_batch import layout
-from groq_batch.options import JobOptions, parse_options
-from groq_batch.storage import Storage
+from groq_batch.bucket.multipart_writer import ObjectWriter
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.job_id import upload_job_id
+from groq_batch.domain.job_options import JobOptions, parse_options
 from groq_batch_cli.aws import Stack
-from groq_batch_cli.errors import CommandError
+from groq_batch_cli.bucket_folders import upload_path
+from groq_batch_cli.errors import CommandError, WrongUsageError
 from groq_batch_cli.job_lookup import FoundJob, job_of_path
 from groq_batch_cli.request_files import RequestFile
 from groq_batch_cli.survey import new_digest
@@ -38,7 +42,7 @@ class Upload:
     @property
     def path(self) -> str:
         """What the job's deliverables mirror."""
-        return layout.input_path(self.key)
+        return object_keys.input_path(self.key)
 
 
 def option_metadata(
@@ -71,7 +75,8 @@ def options_in_force(stack: Stack, metadata: Mapping[str, str]) -> JobOptions:
     """Return the options that a job with this metadata will have.
 
     Raises:
-        CommandError: The stack would reject the job for them.
+        WrongUsageError: The stack would reject the job for the options of the command line.
+        CommandError: It would do so for its own.
     """
     options, problems = parse_options(
         metadata,
@@ -79,7 +84,8 @@ def options_in_force(stack: Stack, metadata: Mapping[str, str]) -> JobOptions:
         work_retention_days=stack.work_retention_days,
     )
     if problems:
-        raise CommandError(" ".join(problem.message for problem in problems))
+        kind = WrongUsageError if metadata else CommandError
+        raise kind(" ".join(problem.message for problem in problems))
     return options
 
 
@@ -89,19 +95,36 @@ def input_key(file: RequestFile, to: str | None) -> str:
     Args:
         file: The file.
         to: The folder below ``input/``, or the whole path where it has a file's ending.
+
+    Raises:
+        BadParameter: ``to`` is no such folder.
     """
-    path = (to or "").removeprefix(layout.INPUT_PREFIX).strip("/")
-    if path and layout.has_accepted_ending(path):
-        return layout.INPUT_PREFIX + path
-    return layout.INPUT_PREFIX + (f"{path}/" if path else "") + file.name
+    path = upload_path(to or "")
+    if path and object_keys.has_accepted_ending(path):
+        return object_keys.INPUT_PREFIX + path
+    return object_keys.INPUT_PREFIX + (f"{path}/" if path else "") + file.name
 
 
-def same_upload(storage: Storage, key: str, digest: str) -> FoundJob | None:
-    """Return the job of a key's newest upload if that was of the same bytes."""
+@dataclass(frozen=True, slots=True)
+class StandingUpload:
+    """The newest upload of a key.
+
+    Attributes:
+        digest: The hash of its bytes; None when it was not this program that has uploaded it.
+        job: Its job.
+    """
+
+    digest: str | None
+    job: FoundJob
+
+
+def standing_upload(storage: Storage, key: str) -> StandingUpload | None:
+    """Return the newest upload of a key; None when there is none."""
     head = storage.head(key)
-    if head is None or head.metadata.get(DIGEST_METADATA) != digest:
+    job = job_of_path(storage, object_keys.input_path(key)) if head is not None else None
+    if head is None or job is None:
         return None
-    return job_of_path(storage, layout.input_path(key))
+    return StandingUpload(head.metadata.get(DIGEST_METADATA), job)
 
 
 def upload(
@@ -127,7 +150,7 @@ def upload(
         CommandError: It cannot be read, or is not the file any more that was checked.
     """
     hashed = new_digest()
-    writer = storage.writer(key, metadata={**metadata, DIGEST_METADATA: digest})
+    writer = ObjectWriter(storage, key, metadata={**metadata, DIGEST_METADATA: digest})
     try:
         with file.chunks(progress) as chunks:
             for chunk in chunks:
@@ -151,7 +174,7 @@ def _check_unchanged(file: RequestFile, now: str, before: str) -> None:
 
 def uploaded(storage: Storage, key: str, version_id: str) -> Upload:
     """Return the upload that is this version of a key."""
-    job_id = layout.upload_job_id(bucket=storage.bucket, key=key, version_id=version_id)
+    job_id = upload_job_id(bucket=storage.bucket, key=key, version_id=version_id)
     return Upload(key=key, job_id=job_id)
 
 
@@ -171,19 +194,42 @@ def _version(storage: Storage, key: str, etag: str) -> str:
     raise CommandError(f"{storage.url(key)} was removed right after its upload.")
 
 
-def start_by_hand(stack: Stack, key: str) -> None:
+def start_by_hand(stack: Stack, key: str) -> dict[str, Any]:
     """Have the start function start an upload's job; an upload that has a job keeps it.
+
+    Returns:
+        What the function answers: the job's name, where its report will be, and whether it
+        ``exists`` or was ``started``.
 
     Raises:
         CommandError: The function refuses or fails.
     """
-    answer = stack.client("lambda").invoke(
-        FunctionName=stack.start_function, Payload=json.dumps({"key": key}).encode()
-    )
+    return _invoke(stack, stack.client("lambda"), {"key": key})
+
+
+def start_anew(stack: Stack, key: str) -> dict[str, Any]:
+    """Have the start function run a recurring file once, or an upload once more.
+
+    Each call starts, and pays for, a job of its own: it is made only once.
+
+    Returns:
+        What the function answers, as for ``start_by_hand``.
+
+    Raises:
+        CommandError: The function refuses or fails.
+    """
+    client = stack.client_that_calls_once("lambda")
+    return _invoke(stack, client, {"key": key, "again": True})
+
+
+def _invoke(stack: Stack, client: Any, payload: Mapping[str, Any]) -> dict[str, Any]:
+    key = str(payload["key"])
+    answer = client.invoke(FunctionName=stack.start_function, Payload=json.dumps(payload).encode())
+    result: dict[str, Any] = json.loads(answer["Payload"].read())
     if "FunctionError" in answer:
-        result = json.loads(answer["Payload"].read())
         message = one_line(str(result.get("errorMessage", "it names no reason")))
         raise CommandError(
             f"The start function could not start {one_line(key)}: "
             f"{shorten(message, _MOST_ANSWER_CHARACTERS)}"
         )
+    return result

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from groq_batch.rows import RowOutcome, classify_row
+from groq_batch.domain.result_row import RowOutcome, classify_row, read_row
 from groq_batch_client.schemas import AnswerSchema
 
 NOT_JSON = "answer_not_json"
@@ -159,7 +159,8 @@ def _read_carefully(line: bytes) -> Answer:
     if row is None:
         return _without_owner(line)
     if row.outcome is not RowOutcome.SUCCESS:
-        return Answer(row.custom_id, error_code=row.code, error_message=_clean(row.message))
+        code, message = _clean(row.code), _clean(row.message)
+        return Answer(row.custom_id, error_code=code, error_message=message)
     answer = Answer(row.custom_id)
     _read_body(answer, _load(line)["response"]["body"])
     answer.value, answer.finish_reason = _clean(answer.value), _clean(answer.finish_reason)
@@ -167,19 +168,16 @@ def _read_carefully(line: bytes) -> Answer:
 
 
 def _load(line: bytes) -> Any:
-    """Return a row as data, in every form in which ``classify_row`` takes one."""
+    """Return a row as data, in every form in which ``classify_row`` takes one; None for no JSON."""
     try:
         return _decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _lenient(line.decode("utf-8-sig", "replace"))
+        return read_row(line)
 
 
 def _without_owner(line: bytes) -> Answer:
     """Read a row without a custom_id, as a line has that could not be read itself."""
-    try:
-        row = _load(line)
-    except (ValueError, RecursionError):
-        row = None
+    row = _load(line)
     error = row.get("error") if isinstance(row, dict) else None
     if not isinstance(error, dict):
         return Answer(None, error_code=UNREADABLE, error_message="The row is not a result row.")

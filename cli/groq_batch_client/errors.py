@@ -9,3 +9,7 @@ class GroqBatchError(Exception):
 
 class TableError(GroqBatchError):
     """A table cannot be read, used or written; names the file, and the row or column at fault."""
+
+
+class WrongArgumentError(TableError):
+    """An argument has a value that cannot be used, whatever the files hold."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from groq_batch_cli.file_errors import STDOUT, NamedFile, naming
+from groq_batch_client.file_errors import STDOUT, NamedFile, naming
 from groq_batch_client.tables.formats import pyarrow_for
 
 _GZIP_LEVEL = 6

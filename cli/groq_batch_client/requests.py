@@ -9,10 +9,11 @@ from typing import Any
 
 import msgspec
 
-from groq_batch.checks import BadLine, LineChecker, Problem, too_long_message
-from groq_batch.config import HARD_LINE_LIMIT_BYTES
-from groq_batch.cost import ModelEstimates
-from groq_batch_client.errors import TableError
+from groq_batch.domain.cost import ModelEstimates
+from groq_batch.domain.problem import Problem
+from groq_batch.request_file.line_checks import BadLine, LineChecker, too_long_message
+from groq_batch.settings import HARD_LINE_LIMIT_BYTES
+from groq_batch_client.errors import TableError, WrongArgumentError
 from groq_batch_client.row_ids import RowIds
 from groq_batch_client.tables.batches import Batch, MissingColumnError
 from groq_batch_client.tables.names import missing_column, quoted
@@ -195,18 +196,18 @@ def read_parameters(texts: Iterable[str]) -> dict[str, Any]:
     """Return the fields that ``NAME=VALUE`` texts stand for; a value that is JSON is read as such.
 
     Raises:
-        TableError: A text is not of this form, or names a field that has an option of its own.
+        WrongArgumentError: A text is not of this form, or names a field that has its own option.
     """
     parameters: dict[str, Any] = {}
     for text in texts:
         name, sign, value = text.partition("=")
         if not sign or not name:
-            raise TableError(
+            raise WrongArgumentError(
                 f"--param {text!r} is not NAME=VALUE, such as temperature=0.2 or "
                 f"max_completion_tokens=200."
             )
         if name in ("model", "messages"):
-            raise TableError(f"--param {name} is set by --model, --prompt and --system.")
+            raise WrongArgumentError(f"--param {name} is set by --model, --prompt and --system.")
         try:
             parameters[name] = json.loads(value)
         except (ValueError, RecursionError):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 
-from groq_batch_client.errors import TableError
+from groq_batch_client.errors import WrongArgumentError
 from groq_batch_client.tables.names import quoted
 
 BRACES = "Write {{ and }} for braces of the prompt itself."
@@ -33,7 +33,7 @@ class Template:
         """Read a prompt. Everything up to the closing brace names a column.
 
         Raises:
-            TableError: A brace is one too many, or encloses nothing.
+            WrongArgumentError: A brace is one too many, or encloses nothing.
         """
         parts: list[tuple[str, str | None]] = []
         literal, end = "", 0
@@ -43,9 +43,11 @@ class Template:
             if piece[0] in ("{{", "}}"):
                 literal += piece[0][0]
             elif piece[1] is None:
-                raise TableError(f"The prompt has a brace too many or too few. {BRACES}")
+                raise WrongArgumentError(f"The prompt has a brace too many or too few. {BRACES}")
             elif not piece[1]:
-                raise TableError(f"The prompt has braces without the name of a column. {BRACES}")
+                raise WrongArgumentError(
+                    f"The prompt has braces without the name of a column. {BRACES}"
+                )
             else:
                 parts.append((literal, piece[1]))
                 literal = ""

@@ -10,9 +10,12 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from groq_batch import bootstrap, given_bucket, layout
-from groq_batch.cancel import JobCloser
-from groq_batch.observability import logger
+from groq_batch import bootstrap
+from groq_batch.bucket import existing_bucket
+from groq_batch.domain.job_id import job_id_of_execution
+from groq_batch.steps.cancel_job.close import JobCloser
+from groq_batch.steps.cancel_job.reconcile import Reconciler
+from groq_batch.telemetry.log import logger
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -27,14 +30,21 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         settings=settings,
     )
     if event.get("trigger") == "reconcile":
-        jobs = closer.reconcile(event["state_machine_arn"])
+        reconciler = Reconciler(
+            storage=storage,
+            states=bootstrap.states(),
+            closer=closer,
+            settings=settings,
+            time_left=lambda: context.get_remaining_time_in_millis() / 1000,
+        )
+        jobs = reconciler.run(event["state_machine_arn"])
         if settings.bucket_is_given:
             # Behind the jobs: a setting must not keep them from being closed.
-            given_bucket.check_settings(storage.s3, storage.bucket)
+            existing_bucket.check_settings(storage.s3, storage.bucket)
         return {"jobs": jobs}
     if "job_id" in event:
         logger.append_keys(job_id=event["job_id"])
         return closer.stop(event["job_id"], str(event.get("error", ""))).to_json()
     detail = event["detail"]
-    logger.append_keys(job_id=layout.job_id_of_execution(str(detail["name"])))
+    logger.append_keys(job_id=job_id_of_execution(str(detail["name"])))
     return {"done": closer.on_status_change(detail)}

@@ -1,4 +1,7 @@
-"""Looks at the batches of an attempt and decides. Called by the state CheckStatus."""
+"""Looks at the batches of an attempt and decides. Called by the state CheckStatus.
+
+The state ReadModels calls it as well: it is the first function of a job that may read the API key.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,26 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from groq_batch import bootstrap
-from groq_batch.observability import logger
-from groq_batch.status import check_status
+from groq_batch.steps.check_status.check import check_status
+from groq_batch.steps.read_models import read_account_models
+from groq_batch.telemetry.log import logger
 
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Check ``attempt`` of ``job_id``; answers with what the state machine does next."""
+    """Check ``attempt`` of ``job_id``; answers with what the state machine does next.
+
+    With ``read_models`` it asks for the account's models instead, and leaves in the bucket what
+    came of it.
+    """
+    if event.get("read_models"):
+        logger.append_keys(job_id=event["job_id"])
+        return read_account_models(
+            storage=bootstrap.storage(),
+            client=bootstrap.groq(context),
+            job_id=event["job_id"],
+            asked=int(event.get("asked", 0)),
+        ).to_json()
     logger.append_keys(job_id=event["job_id"], attempt=event["attempt"])
     return check_status(
         storage=bootstrap.storage(),

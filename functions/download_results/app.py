@@ -6,15 +6,16 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from groq_batch import bootstrap, layout
-from groq_batch.download import download_shard
-from groq_batch.observability import logger
+from groq_batch import bootstrap
+from groq_batch.domain import object_keys
+from groq_batch.steps.download_results.download import download_shard
+from groq_batch.telemetry.log import logger
 
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Collect ``shard_key`` of ``job_id``; answers with an outcome and a time to wait."""
-    attempt, shard = layout.shard_of_key(event["shard_key"])
+    attempt, shard = object_keys.shard_of_key(event["shard_key"])
     logger.append_keys(job_id=event["job_id"], shard=shard, attempt=attempt)
     return download_shard(
         storage=bootstrap.storage(),

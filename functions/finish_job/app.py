@@ -7,9 +7,9 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from groq_batch import bootstrap
-from groq_batch.finish import finish_job
-from groq_batch.observability import logger
-from groq_batch.report_page.pages import preload
+from groq_batch.reports.page.writer import preload
+from groq_batch.steps.finish_job import finish_job
+from groq_batch.telemetry.log import logger
 
 preload()
 

@@ -11,16 +11,24 @@ import boto3
 from aws_lambda_powertools.utilities.parameters import SecretsProvider
 from botocore.config import Config
 
-from groq_batch.config import Settings
-from groq_batch.groq_api import GroqClient
-from groq_batch.secrets import SecretApiKey
-from groq_batch.storage import Storage
+from groq_batch.bucket.storage import Storage
+from groq_batch.groq.api_key import SecretApiKey
+from groq_batch.groq.client import GroqClient
+from groq_batch.settings import Settings
 
 _AWS_CONFIG = Config(
     retries={"mode": "standard", "max_attempts": 5},
     connect_timeout=5,
     # S3 may be silent for a minute while it copies gigabytes or puts many parts together.
     read_timeout=120,
+    max_pool_connections=32,
+)
+# The quotas for starting and describing executions are the whole account's, refilled by the second.
+# Ten tries wait about a minute for it.
+_STATES_CONFIG = Config(
+    retries={"mode": "standard", "total_max_attempts": 10},
+    connect_timeout=5,
+    read_timeout=30,
     max_pool_connections=32,
 )
 # The key stands before every call of Groq's API, so it must come, or fail to come, soon.
@@ -71,7 +79,7 @@ def groq(context: _Context | None = None) -> GroqClient:
 @lru_cache(maxsize=1)
 def states() -> Any:
     """Return the client of Step Functions."""
-    return _client("stepfunctions")
+    return _client("stepfunctions", _STATES_CONFIG)
 
 
 @lru_cache(maxsize=1)

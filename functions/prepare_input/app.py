@@ -10,10 +10,11 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from groq_batch import bootstrap
-from groq_batch.observability import logger
-from groq_batch.prepare import prepare_input
-from groq_batch.range_tasks import prepare_range
-from groq_batch.report_page.pages import preload
+from groq_batch.domain.machine_version import machine_of
+from groq_batch.reports.page.writer import preload
+from groq_batch.steps.prepare_input.prepare import prepare_input
+from groq_batch.steps.prepare_input.range_tasks import prepare_range
+from groq_batch.telemetry.log import logger
 
 preload()
 
@@ -32,4 +33,9 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     if "task_key" in event:
         prepare_range(storage=storage, job_id=job_id, task_key=event["task_key"])
         return {}
-    return prepare_input(storage=storage, settings=bootstrap.settings(), job_id=job_id).to_json()
+    return prepare_input(
+        storage=storage,
+        settings=bootstrap.settings(),
+        job_id=job_id,
+        machine=machine_of(event),
+    ).to_json()

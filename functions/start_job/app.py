@@ -6,12 +6,10 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from groq_batch import bootstrap, given_bucket
-from groq_batch.observability import logger
-from groq_batch.start import JobStarter
-
-MOST_LISTED_JOBS = 1000
-"""Jobs that an answer lists: one that is longer than 6 MB makes Lambda fail the whole call."""
+from groq_batch import bootstrap
+from groq_batch.bucket import existing_bucket
+from groq_batch.steps.start_job.start import JobStarter
+from groq_batch.telemetry.log import logger
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -23,14 +21,15 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     """
     storage, settings = bootstrap.storage(), bootstrap.settings()
     if settings.bucket_is_given:
-        given_bucket.check_versioning(storage.s3, storage.bucket)
+        existing_bucket.check_versioning(storage.s3, storage.bucket)
     starter = JobStarter(
         storage=storage,
         states=bootstrap.states(),
         state_machine_arn=settings.state_machine_arn or "",
         invocation=context.aws_request_id,
+        time_left=lambda: context.get_remaining_time_in_millis() / 1000,
     )
-    jobs = starter.handle(event)
+    started = starter.handle(event)
     if "key" in event:
-        return jobs[0].to_json()
-    return {"total": len(jobs), "jobs": [job.to_json() for job in jobs[:MOST_LISTED_JOBS]]}
+        return started.jobs[0].to_json()
+    return {"total": started.total, "jobs": [job.to_json() for job in started.jobs]}

@@ -23,8 +23,9 @@ def main() -> int:
         from local.demo.console import Console  # noqa: PLC0415
         from local.environment import PROJECT_ROOT  # noqa: PLC0415
 
-        # The functions' own checks, prices and client are used here as well.
-        sys.path.append(str(PROJECT_ROOT / "functions"))
+        # The functions' own checks, prices and client are used here as well, and the command line's
+        # downloads.
+        sys.path += [str(PROJECT_ROOT / "functions"), str(PROJECT_ROOT / "cli")]
         from local.demo.session import run  # noqa: PLC0415
 
         if isinstance(sys.stdout, io.TextIOWrapper):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from groq_batch.rows import RowOutcome, classify_row
+from groq_batch.domain.result_row import RowOutcome, classify_row
 from local.demo.text import one_line
 
 SHOWN_ANSWERS = 5
@@ -56,7 +56,7 @@ def answer_text(row: Any) -> str:
     """Return the text of a good row in one line: what was said, or the tool that was called."""
     body = row["response"]["body"]
     if not isinstance(body, dict):
-        return ""
+        return one_line(body if isinstance(body, str) else json.dumps(body)) or "(no text)"
     choices = body.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else {}
     message = first.get("message") if isinstance(first, dict) else None

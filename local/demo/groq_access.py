@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
-from groq_batch.batches import Batch
-from groq_batch.errors import AccountError, GroqApiError, NoAnswer, RateLimitedError
-from groq_batch.groq_api import GroqClient, validate_base_url
+from groq_batch.domain.batch import Batch
+from groq_batch.groq.client import GroqClient, validate_base_url
+from groq_batch.groq.errors import AccountError, GroqApiError, NoAnswer, RateLimitedError
 from local.demo.errors import DemoError
 
 KEY_VARIABLE = "GROQ_API_KEY"

@@ -11,9 +11,12 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from groq_batch.layout import upload_job_id
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain.job_id import upload_job_id
+from groq_batch_cli.downloads import BrokenDownloadError, Deliverable, download
+from groq_batch_cli.fetching import expected_rows, key_of
 from local.demo.request_file import RequestFile
-from local.stack import LocalStack
+from local.stack import LocalStack, LocalStackError
 
 RUNNING = "running"
 
@@ -120,6 +123,9 @@ class Job:
         Args:
             report: The final report.
             folder: Where the files go.
+
+        Raises:
+            LocalStackError: A file does not arrive as it stands in the bucket.
         """
         ending = ".jsonl.gz" if self._file.is_gzip else ".jsonl"
         files: dict[str, Path | None] = {}
@@ -127,7 +133,7 @@ class Job:
             url = report["outputs"][kind]
             files[kind] = folder / f"{kind}{ending}" if url else None
             if url:
-                self._s3.download_file(self._bucket, key_of(url), str(files[kind]))
+                self._download(key_of(url), folder / f"{kind}{ending}", expected_rows(report, kind))
         (folder / "report.json").write_text(
             json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
         )
@@ -142,6 +148,22 @@ class Job:
             report=folder / "report.json",
             page=folder / "report.html" if page is not None else None,
         )
+
+    def _download(self, key: str, target: Path, rows: int | None) -> None:
+        storage = Storage(s3=self._s3, bucket=self._bucket)
+        head = storage.head(key)
+        if head is None:
+            raise LocalStackError(f"{storage.url(key)} does not exist any more.")
+        try:
+            download(
+                storage,
+                Deliverable(key, target, head),
+                rows=rows,
+                begin=lambda _name, _size: lambda _bytes: None,
+                warn=print,
+            )
+        except BrokenDownloadError as error:
+            raise LocalStackError(str(error)) from None
 
     def save_function_logs(self, target: Path) -> None:
         """Write what the functions have logged to a file."""
@@ -172,11 +194,6 @@ class Job:
             stateMachineArn=self._state_machine
         )
         return {one["name"]: one["status"] for page in pages for one in page["executions"]}
-
-
-def key_of(url: str) -> str:
-    """Return the object key of an address ``s3://bucket/key``."""
-    return url.removeprefix("s3://").partition("/")[2]
 
 
 def is_final(report: Mapping[str, Any] | None) -> bool:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from groq_batch.cost import estimate_cost_usd, unknown_models
-from groq_batch.split import NullSink, SplitLimits, split_input
+from groq_batch.domain.cost import estimate_cost_usd, models_billed_by_hour, unknown_models
+from groq_batch.domain.shard import SplitLimits
+from groq_batch.request_file.splitter import NullSink, split_input
 from local.demo.errors import UsageError
 from local.environment import PROJECT_ROOT
 
@@ -78,8 +79,8 @@ class Survey:
         requests: Requests that pass the checks.
         problems: Everything that is wrong with the file.
         cost_usd: Estimated cost at Groq, with every answer as long as it may be; None when the
-            price of a model is not known.
-        unknown_models: Models without a known price.
+            price of a model, or the length of audio, is not known.
+        unknown_models: The models at fault for that.
     """
 
     requests: int
@@ -131,7 +132,10 @@ def survey(file: RequestFile) -> Survey:
         requests=summary.good,
         problems=summary.problems_total,
         cost_usd=estimate_cost_usd(summary.models),
-        unknown_models=tuple(unknown_models(summary.models)),
+        unknown_models=(
+            *unknown_models(summary.models),
+            *models_billed_by_hour(summary.models),
+        ),
     )
 
 

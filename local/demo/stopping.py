@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from groq_batch.errors import GroqApiError
+from groq_batch.groq.errors import GroqApiError
 from local.demo.console import Console
 from local.demo.groq_access import GroqAccess, cancel_batches
 from local.demo.interrupts import Interrupts

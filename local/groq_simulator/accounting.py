@@ -47,6 +47,7 @@ class Accounting:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _sent: Counter[tuple[str, str]] = field(default_factory=Counter)
     _succeeded: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _attempts: dict[tuple[str, str], set[str]] = field(default_factory=dict)
 
     def add_call(self, call: Call) -> None:
         """Adds an entry to the call log."""
@@ -63,6 +64,13 @@ class Accounting:
         """Counts a request of a batch that was looked at."""
         if self.settings.account_requests:
             self._sent[_job(metadata), custom_id] += 1
+            self.asked(metadata, custom_id)
+
+    def asked(self, metadata: Mapping[str, str] | None, custom_id: str) -> None:
+        """Takes note of the attempt in which a request was asked for, run or refused."""
+        if self.settings.account_requests:
+            attempts = self._attempts.setdefault((_job(metadata), custom_id), set())
+            attempts.add((metadata or {}).get("attempt", ""))
 
     def succeeded(self, metadata: Mapping[str, str] | None, custom_id: str) -> None:
         """Counts a request that was answered, thus is paid for."""
@@ -84,6 +92,18 @@ class Accounting:
                     entry[name] += count
         return counts
 
+    def attempts(self, job: str) -> dict[str, list[str]]:
+        """Returns by `custom_id` in which attempts the API has read the requests of a job.
+
+        A batch that was refused counts, also at its creation. What counts as an attempt is what
+        the batches' metadata call one.
+        """
+        return {
+            custom_id: sorted(attempts)
+            for (of_job, custom_id), attempts in self._attempts.items()
+            if of_job == job
+        }
+
     def paid_twice(self) -> list[str]:
         """Returns the ids of the requests that succeeded more than once within one job."""
         return sorted({key[1] for key, count in self._succeeded.items() if count > 1})
@@ -95,6 +115,7 @@ class Accounting:
             self.bytes_received = self.bytes_sent = 0
         self._sent.clear()
         self._succeeded.clear()
+        self._attempts.clear()
 
 
 def _job(metadata: Mapping[str, str] | None) -> str:

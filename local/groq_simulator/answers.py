@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from local.groq_simulator.input_checks import CHAT_URL
 from local.groq_simulator.messages import error_body
 from local.groq_simulator.outcomes import SUCCEEDING_KINDS, Outcome
 
@@ -16,6 +17,7 @@ BYTES_PER_TOKEN = 4
 PROMPT_TOKENS_PER_SECOND = 10_000
 COMPLETION_TOKENS_PER_SECOND = 500
 MAX_SCHEMA_DEPTH = 8
+AUDIO_SECONDS = 12.5
 SEPARATORS = "first\u2028second\u2029third\u0085fourth"
 
 ROW_ERRORS: dict[str, tuple[str, str]] = {
@@ -56,12 +58,19 @@ class Rendered:
 
 
 def render(
-    outcome: Outcome, custom_id: str, body: Mapping[str, Any], *, batch_id: str, now: int
+    outcome: Outcome,
+    custom_id: str,
+    body: Mapping[str, Any],
+    *,
+    url: object = CHAT_URL,
+    batch_id: str,
+    now: int,
 ) -> Rendered:
     """Renders the rows of one request, with their line ends."""
     row_id = _token(batch_id, custom_id)
-    if outcome.kind in SUCCEEDING_KINDS or outcome.kind in ("invalid_json", "body_not_object"):
-        return _render_success(outcome, custom_id, body, row_id, now)
+    if outcome.kind in SUCCEEDING_KINDS or outcome.kind == "invalid_json":
+        make = success_row if url == CHAT_URL else transcription_row
+        return _render_success(outcome, custom_id, body, row_id, now, make)
     if outcome.kind in ("missing", "not_an_object"):
         return Rendered(output=b"" if outcome.kind == "missing" else _line([custom_id]))
     if outcome.kind in ROW_ERRORS:
@@ -87,21 +96,26 @@ def _render_error_response(outcome: Outcome, custom_id: str, row_id: str) -> Ren
 
 
 def _render_success(
-    outcome: Outcome, custom_id: str, body: Mapping[str, Any], row_id: str, now: int
+    outcome: Outcome,
+    custom_id: str,
+    body: Mapping[str, Any],
+    row_id: str,
+    now: int,
+    make: Callable[..., dict[str, Any]],
 ) -> Rendered:
     text = answer_text(body)
     if outcome.kind == "unicode_separators":
         text += SEPARATORS
     elif outcome.kind == "padding":
         text += "x" * outcome.bytes
-    row = success_row(custom_id, body, text, row_id=row_id, now=now)
+    row = make(custom_id, body, text, row_id=row_id, now=now)
     if outcome.kind == "body_not_object":
         row["response"]["body"] = text
     line = _line(row)
     if outcome.kind == "duplicated":
         line += line
     elif outcome.kind == "foreign":
-        line += _line(success_row(f"foreign-{row_id}", body, text, row_id=row_id[::-1], now=now))
+        line += _line(make(f"foreign-{row_id}", body, text, row_id=row_id[::-1], now=now))
     elif outcome.kind == "crlf":
         line = line[:-1] + b"\r\n"
     elif outcome.kind == "blank_line":
@@ -160,8 +174,28 @@ def success_row(
     return _row(row_id, custom_id, {"status_code": 200, "request_id": request_id, "body": answer})
 
 
+def transcription_row(
+    custom_id: str, body: Mapping[str, Any], text: str, *, row_id: str, now: int
+) -> dict[str, Any]:
+    """Returns the row of audio that was transcribed, in the form that was asked for."""
+    del now  # Transcriptions bear no time.
+    request_id = f"req_01{row_id}"
+    answer: Any = {"text": text, "x_groq": {"id": request_id}}
+    form = body.get("response_format")
+    if form == "text":
+        answer = text
+    elif form == "verbose_json":
+        segment = {"id": 0, "start": 0.0, "end": AUDIO_SECONDS, "text": text}
+        facts = {"task": "transcribe", "language": "English", "duration": AUDIO_SECONDS}
+        answer = {**facts, **answer, "segments": [segment]}
+    return _row(row_id, custom_id, {"status_code": 200, "request_id": request_id, "body": answer})
+
+
 def answer_text(body: Mapping[str, Any]) -> str:
-    """Returns the answer to a request: an echo of the last message, as JSON where that is asked."""
+    """Returns the answer to a request: an echo of the last message, as JSON where that is asked.
+
+    The echo of audio is its address.
+    """
     echo = _prompt(body)[:MAX_ECHO_CHARACTERS]
     wanted = body.get("response_format")
     kind = wanted.get("type") if isinstance(wanted, dict) else None
@@ -176,6 +210,8 @@ def answer_text(body: Mapping[str, Any]) -> str:
 
 def _prompt(body: Mapping[str, Any]) -> str:
     messages = body.get("messages")
+    if messages is None and isinstance(body.get("url"), str):
+        return str(body["url"])
     last = messages[-1] if isinstance(messages, list) and messages else None
     content = last.get("content") if isinstance(last, dict) else None
     if isinstance(content, list):

@@ -63,6 +63,14 @@ class ControlOperations(ABC):
         rule = {"match": dict(match or {}), "fate": fate, "times": times}
         self.call("add_fate", {"fate": rule})
 
+    def set_refusals(self, refusals: Sequence[Mapping[str, Any]]) -> None:
+        """Replaces the refusals of batches from now on."""
+        self.call("set_refusals", {"refusals": list(refusals)})
+
+    def add_refusal(self, **refusal: Any) -> None:
+        """Adds a refusal of batches, given by its fields, behind the others."""
+        self.call("add_refusal", {"refusal": refusal})
+
     def change_batch(self, batch_id: str, **fate: Any) -> None:
         """Gives a running batch another fate."""
         self.call("change_batch", {"batch_id": batch_id, "fate": fate})
@@ -83,7 +91,7 @@ class ControlOperations(ABC):
         """Removes the faults of a route, or all."""
         self.call("clear_faults", {"route": route})
 
-    def wait_held(self, name: str, count: int = 1, timeout: float = 10.0) -> bool:
+    def wait_held(self, name: str, count: int = 1, timeout: float = 60.0) -> bool:
         """Waits until so many calls are held at a gate; tells whether they are."""
         arguments = {"name": name, "count": count, "timeout": timeout}
         return bool(self.call("wait_held", arguments))
@@ -92,7 +100,7 @@ class ControlOperations(ABC):
         """Releases the calls that are held at a gate now (None: all); returns how many."""
         return int(self.call("release", {"name": name, "count": count}))
 
-    def wait_calls(self, route: str, count: int = 1, timeout: float = 10.0) -> bool:
+    def wait_calls(self, route: str, count: int = 1, timeout: float = 60.0) -> bool:
         """Waits until a route has been called so often; tells whether it has."""
         arguments = {"route": route, "count": count, "timeout": timeout}
         return bool(self.call("wait_calls", arguments))
@@ -121,6 +129,11 @@ class ControlOperations(ABC):
     def requests(self, job: str | None = None) -> dict[str, dict[str, int]]:
         """Returns `{"sent": n, "succeeded": n}` by `custom_id`, of one job or of all."""
         result: dict[str, dict[str, int]] = self.call("requests", {"job": job})
+        return result
+
+    def attempts(self, job: str) -> dict[str, list[str]]:
+        """Returns by `custom_id` in which attempts of a job it was asked for, run or refused."""
+        result: dict[str, list[str]] = self.call("attempts", {"job": job})
         return result
 
     def batches(self) -> list[dict[str, Any]]:

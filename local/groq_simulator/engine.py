@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from array import array
 from pathlib import Path
+from typing import Any
 
 from local.groq_simulator.accounting import Accounting
 from local.groq_simulator.batches import Batch
@@ -12,6 +13,7 @@ from local.groq_simulator.fates import Fate
 from local.groq_simulator.files import FileStore
 from local.groq_simulator.input_checks import InputScan, problem, scan_input
 from local.groq_simulator.outcomes import Rules
+from local.groq_simulator.refusals import Refusals, endpoint_problems
 from local.groq_simulator.results import ResultWriter, order_of_work
 from local.groq_simulator.settings import Settings
 from local.groq_simulator.workers import Workers
@@ -32,7 +34,9 @@ class Engine:
         rules: Rules,
         accounting: Accounting,
         workers: Workers,
+        refusals: Refusals,
     ) -> None:
+        self._refusals = refusals
         self._settings = settings
         self._files = files
         self._rules = rules
@@ -41,7 +45,7 @@ class Engine:
 
     def begin(self, batch: Batch) -> None:
         """Begins to work on a new batch where that is done beside the server."""
-        if self._rules.are_none:
+        if self._rules.are_none and self._refusals.are_none:
             self._workers.begin(batch, self._settings)
 
     def advance_all(self, batches: list[Batch], now: float) -> None:
@@ -100,15 +104,9 @@ class Engine:
             return False
         finished = self._workers.finished(batch)
         scan = finished.scan if finished else self._scan(batch, batch.input_path)
-        fails = batch.fate.end == "fail"
-        unusable = scan.total == 0 or scan.total > self._settings.max_requests
-        strict = self._settings.bad_line == "fail_batch"
-        if fails or unusable or (scan.errors and strict):
-            batch.errors = scan.errors
-            if fails:
-                batch.errors = batch.fate.errors or [
-                    problem("invalid_request", "The batch was refused (simulated).")
-                ]
+        errors = self._errors_that_fail(batch, scan, batch.input_path)
+        if errors is not None:
+            batch.errors = errors
             batch.enter("failed", due)
             self._drop_input(batch)
             return True
@@ -118,6 +116,24 @@ class Engine:
         batch.offsets = order_of_work(batch, scan.good, self._settings)
         batch.enter("in_progress", due)
         return True
+
+    def _errors_that_fail(
+        self, batch: Batch, scan: InputScan, path: Path
+    ) -> list[dict[str, Any]] | None:
+        """Returns why a batch fails at validation, None if it does not."""
+        if batch.fate.end == "fail":
+            return batch.fate.errors or [
+                problem("invalid_request", "The batch was refused (simulated).")
+            ]
+        unusable = scan.total == 0 or scan.total > self._settings.max_requests
+        if unusable or (scan.errors and self._settings.bad_line == "fail_batch"):
+            return scan.errors
+        if self._settings.endpoint_rule == "own_at_validation":
+            problems = endpoint_problems(batch.endpoint, path)
+            if problems:
+                return problems
+        refusal = self._refusals.take("validation", path)
+        return [problem(refusal.code, refusal.message)] if refusal is not None else None
 
     def _scan(self, batch: Batch, path: Path) -> InputScan:
         return scan_input(

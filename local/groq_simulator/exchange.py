@@ -44,7 +44,7 @@ class Exchange:
             if self._route == "create":
                 request.json = parse_json_body(request)
             self._begin(self._state.faults.take(self._facts(request)), request)
-            self._api.authorise(request)
+            self._api.authorise(request, self._route)
             response = self._api.handle(self._route, request, self._target_id)
         except _NotActedError:
             response = Response(200)

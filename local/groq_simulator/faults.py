@@ -22,6 +22,7 @@ ROUTES = (
     "list",
     "list_by_ids",
     "cancel",
+    "models",
 )
 ANSWERS = ("normal", "status", "garbage", "reset", "half_close", "cut", "stall")
 

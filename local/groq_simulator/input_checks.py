@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 URLS = ("/v1/chat/completions", "/v1/audio/transcriptions", "/v1/audio/translations")
-ENDPOINTS = ("/v1/chat/completions",)
+CHAT_URL, *AUDIO_URLS = URLS
 MAX_REPORTED_ERRORS = 100
 
 
@@ -48,7 +48,7 @@ def scan_input(path: Path, *, max_requests: int, seen: Callable[[str], None]) ->
     """
     scan = InputScan()
     ids: set[str] = set()
-    for offset, line in _lines(path):
+    for offset, line in lines_of(path):
         scan.total += 1
         custom_id, error = _check_line(line, scan.total, ids)
         if custom_id is not None:
@@ -68,7 +68,7 @@ def scan_input(path: Path, *, max_requests: int, seen: Callable[[str], None]) ->
     return scan
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yields offset and content of each line; only a line feed ends a line."""
     offset = 0
     with path.open("rb") as stream:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -28,6 +29,8 @@ class Operations:
             "add_rule": self._add_rule,
             "set_fates": self._set_fates,
             "add_fate": self._add_fate,
+            "set_refusals": self._set_refusals,
+            "add_refusal": self._add_refusal,
             "change_batch": self._change_batch,
             "forget_batch": self._forget_batch,
             "set_faults": self._set_faults,
@@ -40,6 +43,7 @@ class Operations:
             "advance_clock": self._advance_clock,
             "stats": self._stats,
             "requests": self._requests,
+            "attempts": self._attempts,
             "batches": self._batches,
             "calls": self._calls,
             "reset": self._reset,
@@ -54,6 +58,7 @@ class Operations:
         operation = self._operations.get(name)
         if operation is None:
             raise ValueError(f"no operation {name!r}; known: {', '.join(self._operations)}")
+        _check_arguments(name, operation, arguments)
         try:
             return operation(**arguments)
         except (TypeError, LookupError) as error:
@@ -89,6 +94,14 @@ class Operations:
         with self._state.lock:
             self._state.fates.add(fate)
 
+    def _set_refusals(self, refusals: list[dict[str, Any]]) -> None:
+        with self._state.lock:
+            self._state.refusals.replace(refusals)
+
+    def _add_refusal(self, refusal: dict[str, Any]) -> None:
+        with self._state.lock:
+            self._state.refusals.add(refusal)
+
     def _change_batch(self, batch_id: str, fate: dict[str, Any]) -> None:
         with self._state.lock:
             batch = self._batch(batch_id)
@@ -111,16 +124,16 @@ class Operations:
     def _add_fault(self, fault: dict[str, Any]) -> None:
         self._state.faults.add(fault)
 
-    def _clear_faults(self, route: str | None) -> None:
+    def _clear_faults(self, route: str | None = None) -> None:
         self._state.faults.clear(route)
 
-    def _wait_held(self, name: str, count: int, timeout: float) -> bool:
+    def _wait_held(self, name: str, count: int = 1, timeout: float = 10.0) -> bool:
         return self._state.gates.wait_held(name, count, timeout)
 
-    def _release(self, name: str, count: int | None) -> int:
+    def _release(self, name: str, count: int | None = None) -> int:
         return self._state.gates.release(name, count)
 
-    def _wait_calls(self, route: str, count: int, timeout: float) -> bool:
+    def _wait_calls(self, route: str, count: int = 1, timeout: float = 10.0) -> bool:
         until = time.monotonic() + timeout
         while time.monotonic() < until:
             if self._state.accounting.calls_by_route().get(route, 0) >= count:
@@ -129,7 +142,7 @@ class Operations:
         return False
 
     def _add_foreign_batches(
-        self, count: int, metadata: dict[str, str] | None, status: str
+        self, count: int, metadata: dict[str, str] | None = None, status: str = "completed"
     ) -> list[str]:
         with self._state.lock:
             added = self._state.batches.add_foreign(count, metadata, status, self._state.now())
@@ -175,17 +188,42 @@ class Operations:
                 "bytes_sent": accounting.bytes_sent,
             }
 
-    def _requests(self, job: str | None) -> dict[str, dict[str, int]]:
+    def _requests(self, job: str | None = None) -> dict[str, dict[str, int]]:
         with self._state.lock:
             self._advance()
             return self._state.accounting.requests(job)
 
-    def _calls(self, route: str | None) -> list[dict[str, Any]]:
+    def _attempts(self, job: str) -> dict[str, list[str]]:
+        with self._state.lock:
+            self._advance()
+            return self._state.accounting.attempts(job)
+
+    def _calls(self, route: str | None = None) -> list[dict[str, Any]]:
         calls = list(self._state.accounting.calls)
         return [call.view() for call in calls if route is None or call.route == route]
 
     def _reset(self) -> None:
         self._state.reset()
+
+
+def _check_arguments(
+    name: str, operation: Callable[..., Any], arguments: Mapping[str, Any]
+) -> None:
+    """Check the names of an operation's arguments.
+
+    Raises:
+        ValueError: One is unknown or missing; the message names all that there are.
+    """
+    known = inspect.signature(operation).parameters
+    unknown = [one for one in arguments if one not in known]
+    missing = [
+        one for one, kind in known.items() if kind.default is kind.empty and one not in arguments
+    ]
+    if not unknown and not missing:
+        return
+    faults = [f"has no argument {', '.join(unknown)}"] if unknown else []
+    faults += [f"needs the argument {', '.join(missing)}"] if missing else []
+    raise ValueError(f"{name} {' and '.join(faults)}; known: {', '.join(known) or 'none'}")
 
 
 def _shard_key(metadata: Mapping[str, str] | None) -> str:

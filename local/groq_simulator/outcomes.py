@@ -34,7 +34,16 @@ KINDS = frozenset(
     }
 )
 SUCCEEDING_KINDS = frozenset(
-    {"success", "duplicated", "foreign", "unicode_separators", "crlf", "blank_line", "padding"}
+    {
+        "success",
+        "duplicated",
+        "foreign",
+        "body_not_object",
+        "unicode_separators",
+        "crlf",
+        "blank_line",
+        "padding",
+    }
 )
 # Short names for the hints that a request carries itself (and for rules).
 SHORTHANDS: dict[str, dict[str, Any]] = {

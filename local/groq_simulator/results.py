@@ -97,7 +97,8 @@ class ResultWriter:
             outcome = self._rules.outcome(custom_id, body, batch.metadata, hints=hints)
         if outcome.succeeds:
             self._accounting.succeeded(batch.metadata, custom_id)
-        return render(outcome, custom_id, body, batch_id=batch.id, now=now)
+        url = request["url"]
+        return render(outcome, custom_id, body, url=url, batch_id=batch.id, now=now)
 
     @staticmethod
     def _unfinished_row(batch: Batch, source: BinaryIO, offset: int, status: str) -> Rendered:

@@ -8,9 +8,11 @@ from typing import Any
 
 from local.groq_simulator.batches import Batch, view
 from local.groq_simulator.files import StoredFile
-from local.groq_simulator.input_checks import ENDPOINTS
+from local.groq_simulator.input_checks import CHAT_URL, URLS
 from local.groq_simulator.messages import ApiError, Request, Response
+from local.groq_simulator.models import listing
 from local.groq_simulator.multipart import MultipartError, MultipartReader, Part, boundary_of
+from local.groq_simulator.refusals import asked_by, check_endpoint
 from local.groq_simulator.state import State
 
 ROUTE_TABLE: tuple[tuple[str, str, str], ...] = (
@@ -23,6 +25,7 @@ ROUTE_TABLE: tuple[tuple[str, str, str], ...] = (
     ("list", "GET", r"/batches"),
     ("retrieve", "GET", r"/batches/([^/]+)"),
     ("cancel", "POST", r"/batches/([^/]+)/cancel"),
+    ("models", "GET", r"/models"),
 )
 SECONDS_PER_UNIT = {"h": 3600, "d": 86400}
 MIN_WINDOW_SECONDS = 24 * 3600
@@ -58,6 +61,7 @@ class Api:
             "list_by_ids": self._list_by_ids,
             "retrieve": self._retrieve,
             "cancel": self._cancel,
+            "models": self._models,
         }
 
     def handle(self, route: str, request: Request, target_id: str) -> Response:
@@ -71,8 +75,8 @@ class Api:
         with self._state.lock:
             return self._handlers[route](request, target_id)
 
-    def authorise(self, request: Request) -> None:
-        """Checks user agent and API key.
+    def authorise(self, request: Request, route: str) -> None:
+        """Checks the API key; every plan may list models.
 
         Raises:
             ApiError: 401, 403, or 400 when the spend limit is reached.
@@ -82,7 +86,7 @@ class Api:
             known = self._state.settings.keys.get(key.strip())
         if scheme.lower() != "bearer" or known is None:
             raise ApiError(401, "Invalid API Key", code="invalid_api_key")
-        if known == "free":
+        if known == "free" and route != "models":
             message = "The Batch API is not available on your plan. Please upgrade."
             raise ApiError(403, message, code="not_available_for_plan")
         if known == "spend_limit":
@@ -166,8 +170,9 @@ class Api:
         body = request.json
         if not isinstance(body, dict):
             raise ApiError(400, "The body must be a JSON object.")
-        if body.get("endpoint") not in ENDPOINTS:
-            message = f"endpoint must be one of {', '.join(ENDPOINTS)}."
+        known = (CHAT_URL,) if self._state.settings.endpoint_rule == "chat" else URLS
+        if body.get("endpoint") not in known:
+            message = f"endpoint must be one of {', '.join(known)}."
             raise ApiError(400, message, code="invalid_endpoint", param="endpoint")
         window = body.get("completion_window")
         window_seconds = _window_seconds(window)
@@ -178,6 +183,7 @@ class Api:
         stored = self._file(file_id)
         if stored.purpose != "batch":
             raise ApiError(400, "The file's purpose is not 'batch'.", param="input_file_id")
+        self._refuse_if_so_set(stored, body["endpoint"], metadata)
         batches, now = self._state.batches, self._state.now()
         batches.created += 1
         batch = Batch(
@@ -197,6 +203,23 @@ class Api:
         batches.add(batch)
         self._state.engine.begin(batch)
         return self._shown(batch)
+
+    def _refuse_if_so_set(
+        self, stored: StoredFile, endpoint: str, metadata: dict[str, str] | None
+    ) -> None:
+        """Refuses a create for what the requests ask for.
+
+        Raises:
+            ApiError: The create is refused.
+        """
+        try:
+            if self._state.settings.endpoint_rule == "own_at_create":
+                check_endpoint(endpoint, asked_by(stored.path))
+            self._state.refusals.check_create(stored.path)
+        except ApiError:
+            for asked in asked_by(stored.path):
+                self._state.accounting.asked(metadata, asked.custom_id)
+            raise
 
     def _shown(self, batch: Batch) -> Response:
         return Response.of_json(view(batch, self._state.settings, self._state.now()))
@@ -233,6 +256,11 @@ class Api:
             message = f"Cannot cancel a batch with status '{batch.status}'."
             raise ApiError(400, message, code="batch_not_cancellable")
         return self._shown(batch)
+
+    # Models
+
+    def _models(self, _request: Request, _target: str) -> Response:
+        return Response.of_json(listing(self._state.settings.models))
 
 
 def _field_value(part: Part) -> str:

@@ -15,6 +15,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "unknown_ids": ("omit", "error"),
     "bad_line": ("fail_batch", "fail_row", "report_only"),
     "errors_shape": ("list", "array"),
+    "endpoint_rule": ("chat", "own_at_create", "own_at_validation"),
 }
 KEY_STATES = ("paid", "free", "spend_limit", "network_blocked")
 
@@ -39,6 +40,9 @@ class Settings:
         bad_line: `fail_batch` fails the batch at validation; `fail_row` completes it with the line
             in `errors` and an error row; `report_only` likewise but without the row.
         errors_shape: `errors` as `{"object": "list", "data": []}` (`list`) or bare `array`.
+        endpoint_rule: `chat`: every batch has the endpoint for chat, whatever its requests' URLs.
+            Otherwise it must be the URL of all its requests, or its create is refused
+            (`own_at_create`), or it fails with `url_mismatch` (`own_at_validation`).
         honour_request_hints: Obey `body.metadata.simulate` of a request.
         account_requests: Count sendings per `custom_id` (off saves memory).
         shuffle: Give results in a seeded random order.
@@ -47,6 +51,9 @@ class Settings:
         workers: Processes that work on batches beside the server, see `workers.py`; taken at the
             start only.
         keys: Accepted API keys with their state, one of `KEY_STATES`.
+        models: What the list of models says otherwise than `models.LISTED`: fields by the name of
+            a model, such as `{"m": {}, "openai/gpt-oss-20b": null, "whisper-large-v3":
+            {"active": false}}` (one more, one less, one that is not active).
     """
 
     batch_seconds: float = 1.0
@@ -62,6 +69,7 @@ class Settings:
     max_requests: int = 50_000
     bad_line: str = "fail_batch"
     errors_shape: str = "list"
+    endpoint_rule: str = "chat"
     honour_request_hints: bool = False
     account_requests: bool = True
     shuffle: bool = True
@@ -69,6 +77,7 @@ class Settings:
     max_hold_seconds: float = 600.0
     workers: int = 0
     keys: dict[str, str] = field(default_factory=lambda: {DEFAULT_KEY: "paid"})
+    models: dict[str, dict[str, Any] | None] = field(default_factory=dict)
 
     def update(self, changes: Mapping[str, Any]) -> None:
         """Changes settings by name; nothing is changed when one of them is wrong.
@@ -90,7 +99,7 @@ class Settings:
 
     def copy(self) -> Settings:
         """Returns an independent copy."""
-        return dataclasses.replace(self, keys=dict(self.keys))
+        return dataclasses.replace(self, keys=dict(self.keys), models=dict(self.models))
 
 
 def check_keys(keys: Mapping[str, str]) -> None:

@@ -13,6 +13,7 @@ from local.groq_simulator.fates import Fates
 from local.groq_simulator.faults import Faults, Gates
 from local.groq_simulator.files import FileStore
 from local.groq_simulator.outcomes import Rules
+from local.groq_simulator.refusals import Refusals
 from local.groq_simulator.settings import Settings
 from local.groq_simulator.workers import Workers
 
@@ -33,11 +34,14 @@ class State:
         self.batches = BatchStore()
         self.rules = Rules()
         self.fates = Fates()
+        self.refusals = Refusals()
         self.workers = Workers(settings.workers, folder)
         self.engine = self._new_engine()
 
     def _new_engine(self) -> Engine:
-        return Engine(self.settings, self.files, self.rules, self.accounting, self.workers)
+        return Engine(
+            self.settings, self.files, self.rules, self.accounting, self.workers, self.refusals
+        )
 
     def now(self) -> float:
         """Returns the simulator's time in Unix seconds."""
@@ -64,4 +68,5 @@ class State:
             self.batches = BatchStore()
             self.rules = Rules()
             self.fates = Fates()
+            self.refusals = Refusals()
             self.engine = self._new_engine()

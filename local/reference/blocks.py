@@ -14,6 +14,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
+
+Meaning = TypeVar("Meaning")
 
 _BEGIN = re.compile(r"^<!-- generated: (?P<name>\S+) -->$")
 _HIDDEN_FOLDERS = frozenset({"node_modules", "demo-output"})
@@ -21,6 +24,26 @@ _HIDDEN_FOLDERS = frozenset({"node_modules", "demo-output"})
 
 class BlockError(Exception):
     """A block has no end or no known name."""
+
+
+class UndescribedError(BlockError):
+    """The code has something that the documentation is to explain, and nobody has."""
+
+
+def described(meanings: Mapping[str, Meaning], name: str, place: str) -> Meaning:
+    """Return what is written down about a name.
+
+    Args:
+        meanings: What is written down.
+        name: The name, as the code has it.
+        place: Where it is written down, for whoever has to.
+
+    Raises:
+        UndescribedError: Nothing is written down about it.
+    """
+    if name not in meanings:
+        raise UndescribedError(f"Nothing says what {name} is. Describe it in {place}.")
+    return meanings[name]
 
 
 def fill(text: str, contents: Mapping[str, Callable[[], str]]) -> str:

@@ -6,19 +6,23 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from groq_batch import layout
+from groq_batch.domain import object_keys
+from local.reference.blocks import described
 from local.reference.markdown import code, first_sentence, table
 
 _JOB = "requests-04ad86b59a21faf11acc"
 _SAMPLES: dict[str, Any] = {"attempt": 1, "number": 1, "part": 1, "phase": "scan"}
+_PLACE = "_SAMPLES of local/reference/bucket.py"
 
 
 def deliveries() -> str:
     """Return the deliverables of one upload, and of one firing of a recurring file."""
-    upload = layout.delivery_keys(layout.input_path("input/team/requests.jsonl"))
+    upload = object_keys.delivery_keys(object_keys.input_path("input/team/requests.jsonl"))
     fired_at = "2026-11-25T02-00-00Z"
-    firing = layout.delivery_keys(layout.recurring_path("recurring/evals.jsonl", fired_at))
-    overtaken = layout.delivery_keys(layout.superseded_path(_JOB, "team/requests.jsonl"))
+    firing = object_keys.delivery_keys(
+        object_keys.recurring_path("recurring/evals.jsonl", fired_at)
+    )
+    overtaken = object_keys.delivery_keys(object_keys.superseded_path(_JOB, "team/requests.jsonl"))
     rows = [
         ["results", "results"],
         ["request lines without a success", "failed"],
@@ -39,12 +43,14 @@ def deliveries() -> str:
 
 def work() -> str:
     """Return the private objects of a job, with what each of them is for."""
-    keys = layout.WorkKeys(_JOB)
+    keys = object_keys.WorkKeys(_JOB)
     rows = [
-        [code(layout.job_key(_JOB)), _JOB_KEY],
-        [code(layout.open_job_key(_JOB)), _OPEN_KEY],
+        [code(object_keys.job_key(_JOB)), _JOB_KEY],
+        [code(object_keys.open_job_key(_JOB)), _OPEN_KEY],
+        [code(object_keys.SWEEP_KEY), _SWEEP_KEY],
+        [code(object_keys.RECONCILER_KEY), _RECONCILER_KEY],
     ]
-    for name, member in inspect.getmembers_static(layout.WorkKeys):
+    for name, member in inspect.getmembers_static(object_keys.WorkKeys):
         if name.startswith("_") or name in ("job", "prefix", "bulk"):
             continue
         key = _key(keys, name, member)
@@ -55,16 +61,20 @@ def work() -> str:
 
 _JOB_KEY = "The upload has been started; permanent, and never to be removed."
 _OPEN_KEY = "The job has no final report yet; the reconciler looks here."
+_SWEEP_KEY = (
+    "How far the sweep of `input/` has come; without it the next one asks for every record."
+)
+_RECONCILER_KEY = "Where the reconciler ran out of time; the next run goes on there."
 
 
-def _key(keys: layout.WorkKeys, name: str, member: object) -> str | None:
+def _key(keys: object_keys.WorkKeys, name: str, member: object) -> str | None:
     if isinstance(member, property):
         return str(getattr(keys, name))
     if not callable(member):
         return None
     method: Callable[..., str] = getattr(keys, name)
     names = inspect.signature(method).parameters
-    return method(**{one: _SAMPLES[one] for one in names})
+    return method(**{one: described(_SAMPLES, one, _PLACE) for one in names})
 
 
 def _text(member: object) -> str:

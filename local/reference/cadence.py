@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from groq_batch.polling import wait_seconds
+from groq_batch.domain.polling import wait_seconds
 from local.reference.markdown import table
 from local.reference.parameters import default_of
 

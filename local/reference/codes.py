@@ -10,13 +10,17 @@ from aws_lambda_powertools.utilities.parameters import SecretsProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 from botocore.exceptions import ClientError
 
-from groq_batch import rows, split, upload_keys
-from groq_batch.answers import error_from_answer
-from groq_batch.checks import LineChecker, Problem, too_long_message
-from groq_batch.config import HARD_LINE_LIMIT_BYTES
-from groq_batch.errors import AccountError
-from groq_batch.options import JobOptions, parse_options
-from groq_batch.secrets import SecretApiKey
+from groq_batch.domain import input_key, result_row
+from groq_batch.domain.job_options import JobOptions, parse_options
+from groq_batch.domain.models import ListedModel
+from groq_batch.domain.problem import Problem
+from groq_batch.groq.api_key import SecretApiKey
+from groq_batch.groq.error_mapping import error_from_answer
+from groq_batch.groq.errors import AccountError
+from groq_batch.request_file import splitter
+from groq_batch.request_file.line_checks import LineChecker, too_long_message
+from groq_batch.request_file.model_checks import ModelChecker
+from groq_batch.settings import HARD_LINE_LIMIT_BYTES
 from local.reference.markdown import code, fenced, table
 from local.reference.parameters import default_of
 
@@ -44,7 +48,7 @@ class Code:
 
 def _says_of_line(line: bytes, *before: bytes) -> Callable[[], str]:
     def check() -> str:
-        checker = LineChecker()
+        checker = LineChecker(models=MODELS)
         found: object = None
         for number, one in enumerate((*before, line), start=1):
             found = checker.check(number, one)
@@ -61,7 +65,7 @@ def _line(name: str, meaning: str, line: bytes, *, before: Sequence[bytes] = ())
 
 
 def _says_of_key(key: str) -> Callable[[], str]:
-    return lambda: _message(upload_keys.check_key(key))
+    return lambda: _message(input_key.check_key(key))
 
 
 def _says_of_option() -> str:
@@ -114,7 +118,13 @@ def _message(problem: Problem | None) -> str:
 
 _GOOD = (
     b'{"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", '
-    b'"body": {"model": "openai/gpt-oss-20b", "messages": []}}'
+    b'"body": {"model": "openai/gpt-oss-20b", "messages": [{"role": "user", "content": "Hi"}]}}'
+)
+MODELS = ModelChecker(
+    {
+        "openai/gpt-oss-20b": ListedModel.from_api({"output_modalities": ["text"]}),
+        "whisper-large-v3": ListedModel.from_api({"output_modalities": ["transcription"]}),
+    }
 )
 
 # ---------------------------------------------------------------- the codes
@@ -158,29 +168,53 @@ LINES = (
         _GOOD.replace(b'"model": "openai/gpt-oss-20b", ', b""),
     ),
     _line(
+        "invalid_messages",
+        "A chat whose `messages` is not a list with a message in it.",
+        b'{"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", '
+        b'"body": {"model": "openai/gpt-oss-20b", "message": "Hi"}}',
+    ),
+    _line(
+        "missing_audio",
+        "Audio without a `url` that is a text, or with a `file`.",
+        b'{"custom_id": "a", "method": "POST", "url": "/v1/audio/transcriptions", '
+        b'"body": {"model": "whisper-large-v3", "file": "a.mp3"}}',
+    ),
+    _line(
         "unsupported_parameter",
         "`stream` is true, or there is a `service_tier`.",
         _GOOD.replace(b'"messages"', b'"stream": true, "messages"'),
+    ),
+    _line(
+        "unknown_model",
+        "The Groq account's list of models does not name it, or calls it inactive. Only where the "
+        "list could be read and `check-models` is `true`; never by `groq-batch check`.",
+        _GOOD.replace(b"gpt-oss-20b", b"gpt-oss-20"),
+    ),
+    _line(
+        "unsuitable_model",
+        "By the same list the model cannot answer the line's URL: it takes no audio, or gives no "
+        "text.",
+        _GOOD.replace(b"openai/gpt-oss-20b", b"whisper-large-v3"),
     ),
 )
 """Codes of single lines, in the order of the checks: of each line the first that applies."""
 
 FILES = (
-    Code("empty_file", "No line but blank ones.", lambda: split.EMPTY_FILE.message),
+    Code("empty_file", "No line but blank ones.", lambda: splitter.EMPTY_FILE.message),
     Code(
         "not_gzip",
         "The name ends in `.gz`, and the file is not gzip, damaged or cut short.",
-        lambda: split.NOT_GZIP.message,
+        lambda: splitter.NOT_GZIP.message,
     ),
     Code(
         "gzip_too_large",
         "A compressed file that unpacks to more than one function can read.",
-        lambda: split.GZIP_TOO_LARGE.message,
+        lambda: splitter.GZIP_TOO_LARGE.message,
     ),
     Code(
         "too_expensive",
-        "The estimate is above the cap, or with a cap a price is not known. The sentence names "
-        "both amounts, or the models.",
+        "The estimate is above the cap, or with a cap a price or the length of audio is not known. "
+        "The sentence names both amounts, or the models.",
     ),
     Code(
         "invalid_option",
@@ -250,20 +284,28 @@ JOBS = (
 RUNNING = (
     Code("groq_unavailable", "Groq gave no usable answer: to the last look, or to what was sent."),
     Code("batch_not_found", "Groq does not know a batch of the job (any more)."),
+    Code(
+        result_row.BATCH_FAILED,
+        "Groq refused batches; the message says why, and when it is tried again.",
+    ),
 )
 """Codes that stand in the report of a running job alone, until the next status check."""
 
 ROWS = (
-    Code(rows.NOT_SENT, "Its batch was never created; the message says why."),
-    Code(rows.MISSING, "Its batch ended without a row for it, in every attempt."),
-    Code(rows.BATCH_FAILED, "Groq refused the batch; the message has the API's code and text."),
-    Code(rows.CANCELLED, "The job was stopped before it was answered."),
+    Code(result_row.NOT_SENT, "Its batch was never created; the message says why."),
+    Code(result_row.MISSING, "Its batch ended without a row for it, in every attempt."),
+    Code(
+        result_row.BATCH_FAILED,
+        "Groq refused its batch in the last attempt, or this line of it in any; the message has "
+        "the API's code and text.",
+    ),
+    Code(result_row.CANCELLED, "The job was stopped before it was answered."),
 )
 """Codes of rows that the pipeline writes itself, beside those of ``LINES``."""
 
 READ_ROWS = (
     Code("no_response", "The API's row has neither a response nor an error. Tried again."),
-    Code("no_body", "The API's response has a good status and nothing in it. Tried again."),
+    Code("no_body", "The API's response has a good status and no body, or null. Tried again."),
     Code("unknown_error", "The API's row has an error without a code and without a status."),
 )
 """Codes in the report for rows of the API that name none; the rows themselves stay as they are."""
@@ -310,8 +352,8 @@ def read_row_codes() -> str:
 
 def retryable() -> str:
     """Return which errors of the API's rows are tried again."""
-    statuses = ", ".join(code(str(one)) for one in sorted(rows.RETRYABLE_STATUSES) if one)
-    names = ", ".join(code(one) for one in sorted(rows.RETRYABLE_CODES))
+    statuses = ", ".join(code(str(one)) for one in sorted(result_row.RETRYABLE_STATUSES) if one)
+    names = ", ".join(code(one) for one in sorted(result_row.RETRYABLE_CODES))
     return (
         f"- by status: {statuses}, every status from `500`, and none at all\n"
         f"- by code or type, whatever the status but `413`: {names}"

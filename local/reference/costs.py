@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
-from groq_batch import prices
-from groq_batch.cost import actual_cost_usd
-from local.environment import PROJECT_ROOT
+from groq_batch.domain import prices
+from groq_batch.domain.cost import ModelUsage, actual_cost_usd
+from groq_batch.domain.prices import HourPrice
 from local.reference.markdown import code, table
 
 EXAMPLE_REQUESTS = 100_000
@@ -15,20 +13,24 @@ EXAMPLE_COMPLETION_TOKENS = 200
 
 
 def models() -> list[str]:
-    """Return the models with a known price."""
-    path = PROJECT_ROOT / "functions" / "groq_batch" / "prices.json"
-    return list(json.loads(path.read_text(encoding="utf-8"))["models"])
+    """Return the models with a known price, those first that Groq names for batches."""
+    listed = prices.price_table()["models"]
+    return sorted(listed, key=lambda name: "preview" in listed[name])
 
 
 def cost_example() -> str:
     """Return what a file of 100,000 requests costs at Groq, in a batch and on demand."""
-    tokens = (
-        EXAMPLE_REQUESTS * EXAMPLE_PROMPT_TOKENS,
-        EXAMPLE_REQUESTS * EXAMPLE_COMPLETION_TOKENS,
+    used = ModelUsage(
+        answers=EXAMPLE_REQUESTS,
+        prompt_tokens=EXAMPLE_REQUESTS * EXAMPLE_PROMPT_TOKENS,
+        completion_tokens=EXAMPLE_REQUESTS * EXAMPLE_COMPLETION_TOKENS,
     )
     rows = []
     for model in models():
-        batch = actual_cost_usd({model: tokens}) or 0.0
+        known = prices.price_table()["models"][model]
+        if "hour" in known or "preview" in known:
+            continue
+        batch = actual_cost_usd({model: used}) or 0.0
         on_demand = prices.on_demand_usd(batch)
         rows.append(
             [code(model), f"{on_demand:.2f}", f"{batch:.2f}", f"{on_demand - batch:.2f}"],
@@ -38,17 +40,21 @@ def cost_example() -> str:
     return (
         f"{EXAMPLE_REQUESTS:,} requests of {EXAMPLE_PROMPT_TOKENS:,} tokens, each answered with "
         f"{EXAMPLE_COMPLETION_TOKENS}:\n\n{shown}\n\n"
-        f"Prices of {prices.price_list_date()} from <https://groq.com/pricing>."
+        f"Prices of {prices.table_prices().date} from <https://groq.com/pricing>."
     )
 
 
 def price_table() -> str:
-    """Return the price of a million tokens of every model whose price is known."""
+    """Return the batch price of every model whose price the table has."""
     rows = []
     for model in models():
-        known = prices.price_of(model)
+        known = prices.table_prices().of(model)
         if known is None:
             continue
-        rows.append([code(model), f"{known.input * 1e6:.4g}", f"{known.output * 1e6:.4g}"])
-    heads = ["model", "input, USD per million tokens", "output, USD per million tokens"]
-    return table(heads, rows, right=(1, 2))
+        if isinstance(known, HourPrice):
+            rows.append([code(model), "", "", f"{known.hour:.4g}"])
+        else:
+            amounts = (f"{known.input * 1e6:.4g}", f"{known.output * 1e6:.4g}")
+            rows.append([code(model), *amounts, ""])
+    heads = ["model", "input, USD per million tokens", "output", "audio, USD per hour"]
+    return table(heads, rows, right=(1, 2, 3))

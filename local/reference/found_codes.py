@@ -20,7 +20,7 @@ def codes_in(folder: Path) -> set[str]:
     """Return the codes that the modules of a folder spell out."""
     return {
         found
-        for path in sorted(folder.glob("*.py"))
+        for path in sorted(folder.rglob("*.py"))
         for found in codes_of(path.read_text(encoding="utf-8"))
     }
 

@@ -6,14 +6,18 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from groq_batch import layout, reports
-from groq_batch.batches import Batch, BatchCounts
-from groq_batch.boards import Board, BoardEntry
-from groq_batch.cost import actual_cost_usd
-from groq_batch.finish import EVENT_DETAIL_TYPE, EVENT_SOURCE
-from groq_batch.jobs import JobRecord, JobRequest, ShardRecord, ShardSummary
-from groq_batch.options import JobOptions
-from groq_batch.submissions import Stage
+from groq_batch.domain import object_keys
+from groq_batch.domain.batch import Batch, BatchCounts
+from groq_batch.domain.cost import ModelUsage, actual_cost_usd
+from groq_batch.domain.job_options import JobOptions
+from groq_batch.domain.prices import FROM_GROQ, Prices, table_prices
+from groq_batch.records.attempt import Board, BoardEntry
+from groq_batch.records.job import JobRecord, JobRequest, ShardRecord
+from groq_batch.records.shard_result import ShardSummary
+from groq_batch.records.submission import Stage
+from groq_batch.reports.report import delivery_outputs, event_detail, final_report
+from groq_batch.steps.finish_job import EVENT_DETAIL_TYPE, EVENT_SOURCE
+from local.reference.blocks import described
 from local.reference.markdown import code, json_block, table
 
 _BUCKET = "my-bucket"
@@ -41,6 +45,7 @@ _JOB = JobRecord(
     good=22,
     shards=(ShardRecord(number=1, requests=22, bytes=10_601, skipped=0),),
     estimated_cost_usd=0.002337,
+    prices=Prices(FROM_GROQ, "2026-11-25", table_prices().models),
     prepared_at="2026-11-25T09:52:35.000Z",
 )
 
@@ -50,9 +55,12 @@ MEANINGS = {
     "status": "`running`, `succeeded`, `partial`, `rejected`, `failed` or `cancelled`.",
     "input.bucket": "Where the input is.",
     "input.key": "The input's key.",
+    "input.shown": "The same for people and mails: quotation marks, backslashes and control "
+    "characters are question marks.",
     "input.version_id": "The version that the job has read.",
     "input.bytes": "Size of the object, compressed if it is.",
     "input.lines": "Lines of the file, blank ones included.",
+    "folder": "The first folder below `input/` or `recurring/`; empty at the top.",
     "requests.total": "Lines that are not blank.",
     "requests.succeeded": "Requests with an answer.",
     "requests.failed": "Good lines without one. In a rejected job: all good lines.",
@@ -60,7 +68,8 @@ MEANINGS = {
     "progress.completed": "Requests that have an outcome.",
     "progress.total": "Requests that are to have one.",
     "batches[].id": "The batch at Groq.",
-    "batches[].shard": "The part of the file, from 1.",
+    "batches[].shard": "The part of the file, from 1. Parts of a refused shard have numbers of "
+    "their own, counted on from the highest.",
     "batches[].attempt": "The attempt, from 1.",
     "batches[].status": "What Groq says of the batch.",
     "batches[].requests": "Requests in it.",
@@ -71,8 +80,16 @@ MEANINGS = {
     "usage.prompt_tokens": "Tokens of all answered requests, as Groq counts.",
     "usage.completion_tokens": "Tokens of all answers.",
     "usage.total_tokens": "Both.",
-    "cost_usd.estimated": "Before sending; null where a price is not known.",
-    "cost_usd.actual": "From `usage`, at the batch price; null likewise.",
+    "cost_usd.estimated": "Before sending; null where a price or the length of audio is not known.",
+    "cost_usd.actual": (
+        "Of what the answers used, at the batch price; null where a price is not known, or an "
+        "answer does not say what it used."
+    ),
+    "prices.source": (
+        "`groq` where a price of the account's list of models was used, else `table`. The job's "
+        "prices are fixed when its input is checked; before, `prices` is null."
+    ),
+    "prices.date": "The day of that list, or of the [table](../how-to/cap-the-cost.md).",
     "timing.started_at": "When the job was started.",
     "timing.submitted_at": "When its first batch was made.",
     "timing.finished_at": "When it ended.",
@@ -85,8 +102,11 @@ MEANINGS = {
     "outputs.results": "Address of the result rows.",
     "outputs.failed": "Address of the request lines without a success.",
     "outputs.invalid": "Address of the problems of the input.",
+    "version": "Version of the stack's code that wrote the report.",
 }
 """What each field says; a list's fields are written with ``[]``."""
+
+_PLACE = "MEANINGS of local/reference/reports.py"
 
 
 def _batch(attempt: int, requests: int, succeeded: int) -> Batch:
@@ -120,16 +140,16 @@ def example() -> dict[str, Any]:
     ]
     summaries[0].usage = {_MODEL: [1_380, 712, 2_092]}
     summaries[1].usage = {_MODEL: [63, 34, 97]}
-    keys = layout.delivery_keys(_REQUEST.path)
-    return reports.final_report(
+    keys = object_keys.delivery_keys(_REQUEST.path)
+    return final_report(
         _REQUEST,
         _JOB,
         status="partial",
         reason=None,
         boards=[_board(1, 22, 20), _board(2, 1, 1)],
         summaries=summaries,
-        actual_cost_usd=actual_cost_usd({_MODEL: (1_443, 746)}),
-        outputs=reports.delivery_outputs(
+        actual_cost_usd=actual_cost_usd({_MODEL: ModelUsage(21, 1_443, 746)}),
+        outputs=delivery_outputs(
             keys, lambda key: f"s3://{_BUCKET}/{key}", results=True, failed=True, invalid=False
         ),
         finished_at=datetime(2026, 11, 25, 9, 53, 21, tzinfo=UTC),
@@ -142,9 +162,15 @@ def report_example() -> str:
 
 
 def report_fields() -> str:
-    """Return every field of a report with its meaning."""
+    """Return every field of a report with its meaning.
+
+    Raises:
+        UndescribedError: Nobody has written down the meaning of one.
+    """
     names = dict.fromkeys(field_names(example()))
-    return table(["field", "meaning"], ([code(name), MEANINGS[name]] for name in names))
+    return table(
+        ["field", "meaning"], ([code(name), described(MEANINGS, name, _PLACE)] for name in names)
+    )
 
 
 def event_example() -> str:
@@ -160,7 +186,7 @@ def event_example() -> str:
             "time": "2026-11-25T09:53:21Z",
             "region": "us-east-1",
             "resources": [],
-            "detail": reports.event_detail(report),
+            "detail": event_detail(report),
         }
     )
 

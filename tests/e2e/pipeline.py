@@ -184,6 +184,13 @@ class Pipeline:
         """Return the ARN of an execution."""
         return self.state_machine.replace(":stateMachine:", ":execution:") + ":" + name
 
+    def history(self, name: str) -> list[str]:
+        """Return the types of all events of an execution."""
+        pages = self.states.get_paginator("get_execution_history").paginate(
+            executionArn=self.execution_arn(name)
+        )
+        return [event["type"] for page in pages for event in page["events"]]
+
     def describe(self, path: str) -> str:
         """Say what is known of a job, for a failing test."""
         report = self.report(path)
@@ -205,12 +212,23 @@ class Pipeline:
         return "\n".join(lines)
 
 
+_PATIENCE = 5
+"""How much longer than on an idle machine things may take: others may work on this one as well."""
+
+
 def wait_until(look: Callable[[], Any], seconds: float, failure: Callable[[], str]) -> Any:
-    """Return what ``look`` returns as soon as it is true; fail after some time."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        found = look()
-        if found:
-            return found
-        time.sleep(0.2)
-    raise AssertionError(failure())
+    """Return what ``look`` returns as soon as it is true.
+
+    Args:
+        look: Looks once.
+        seconds: How long it takes at the very most while the machine does nothing else.
+        failure: Says what has not happened.
+
+    Raises:
+        AssertionError: It is still not true after a multiple of that.
+    """
+    end = time.monotonic() + seconds * _PATIENCE
+    while not (found := look()):
+        assert time.monotonic() < end, failure()
+        time.sleep(0.1)
+    return found

@@ -126,7 +126,8 @@ def run_jobs(stack: Pipeline) -> None:
     report = stack.run("canary/wrong-key.jsonl", request_line("a", PROMPT) + b"\n")
     assert report["errors"][0]["code"] == "invalid_api_key"
     stack.stack.put_secret(secret, json.dumps({"ANOTHER_NAME": UNREADABLE}))
-    report = stack.run("canary/unreadable.jsonl", request_line("a", PROMPT) + b"\n")
+    # It is read three times more within 40 seconds.
+    report = stack.run("canary/unreadable.jsonl", request_line("a", PROMPT) + b"\n", seconds=180)
     assert report["errors"][0]["code"] == "secret_unreadable"
 
     # Somebody stops a job while the API is in trouble.

@@ -6,6 +6,8 @@ import csv
 import datetime
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,19 +23,19 @@ from local.environment import ROOT_ACCESS_KEY, ROOT_SECRET_KEY
 from local.processes import LOOPBACK, answers_ok
 from tests.e2e.pipeline import Pipeline, request_file, request_line, wait_until
 from tests.e2e.test_jobs import BAD_LINES
+from tests.patience import PATIENCE_SECONDS
 
 PROJECT = Path(__file__).parents[2]
 ROWS = int(os.environ.get("CLI_ROWS", "150"))
 """Rows of each format; 10,000 by hand now and then: CLI_ROWS=10000 make e2e ARGS="-k keep"."""
 
-_PATIENCE_SECONDS = 120 + ROWS / 10
-
 
 class CommandLine:
     """Runs ``groq-batch`` in a folder, for a stack."""
 
-    def __init__(self, folder: Path, **environ: str) -> None:
+    def __init__(self, folder: Path, *, program: Path = PROJECT / "cli", **environ: str) -> None:
         self.folder = folder
+        self._program = program
         self._environ = {
             **os.environ,
             "AWS_ACCESS_KEY_ID": ROOT_ACCESS_KEY,
@@ -44,7 +46,7 @@ class CommandLine:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a command."""
         return subprocess.Popen(
-            [sys.executable, str(PROJECT / "cli"), *arguments],
+            [sys.executable, str(self._program), *arguments],
             cwd=self.folder,
             env=self._environ,
             stdin=subprocess.DEVNULL,
@@ -57,7 +59,7 @@ class CommandLine:
         """Run a command to its end; returns what it said."""
         with self.start(*arguments) as process:
             try:
-                out, err = process.communicate(timeout=_PATIENCE_SECONDS)
+                out, err = process.communicate(timeout=PATIENCE_SECONDS + ROWS / 10)
             finally:
                 process.kill()
         assert process.returncode == status, f"{arguments}: {process.returncode}\n{out}\n{err}"
@@ -100,6 +102,7 @@ def test_from_rows_to_answers(cli: CommandLine, pipeline: Pipeline, name: str) -
 
     assert "120 requests, 2 batches, estimated $" in out
     assert f"{name}.jsonl: partial, 118 of 120 requests answered, 2 not, $0.00" in out
+    assert "  not answered: 2 invalid_request_error\n" in out
     assert f"retry cli/{requests}" in out
     assert f"{requests}: waiting\n" in err
     results = f"results/{name}.results.jsonl"
@@ -115,7 +118,9 @@ def test_from_rows_to_answers(cli: CommandLine, pipeline: Pipeline, name: str) -
     assert sum(counted["succeeded"] for counted in sendings.values()) == 118
 
     pipeline.simulator.reset()
-    out, _ = cli.run("retry", requests, "--out", "results")
+    _, err = cli.run("retry", requests, "--out", "results", status=1)
+    assert "is worth sending again: 2 whose error is final (2 invalid_request_error)" in err
+    out, _ = cli.run("retry", requests, "--all", "--out", "results")
     assert f"cli/{name}.retry.jsonl: 2 failed requests of cli/{requests}" in out
     assert "120 rows, 2 new answers" in out
     merged = cli.rows(f"results/{name}.merged.jsonl")
@@ -155,7 +160,35 @@ def test_from_rows_to_answers(cli: CommandLine, pipeline: Pipeline, name: str) -
     assert "Say text" not in out
 
 
-@pytest.mark.timeout(300 + ROWS)
+def test_recurring_file_in_the_middle_of_its_time(
+    cli: CommandLine, pipeline: Pipeline, name: str
+) -> None:
+    """Start a recurring file by hand, find its run by the file's key, and retry what failed."""
+    key = f"recurring/{name}.jsonl"
+    pipeline.s3.put_object(Bucket=pipeline.bucket, Key=key, Body=request_file(["a", "b", "c"]))
+    _, err = cli.run("status", key, status=1)
+    assert f"groq-batch start {key}" in err
+    gone = {"kind": "http_error", "status": 404, "code": "model_not_found"}
+    pipeline.simulator.add_rule(gone, match={"custom_id": ["b"]})
+    pipeline.simulator.add_rule("missing", match={"custom_id": ["c"]})
+
+    out, _ = cli.run("start", key, "--out", "nights", status=1)
+
+    path = re.search(rf"^(recurring/{name}/\S+\.jsonl): started as ", out, re.MULTILINE)
+    assert path is not None
+    assert "  not answered: 1 model_not_found, 1 missing\n" in out
+    pipeline.simulator.reset()
+    out, _ = cli.run("retry", key, "--out", "nights")
+    assert f"retries/{path[1].removesuffix('.jsonl')}.retry.jsonl: 1 failed request of" in out
+    assert "left out: 1 whose error is final (1 model_not_found)" in out
+    assert "3 rows, 1 new answers, 1 still without a success" in out
+    out, _ = cli.run("jobs", "--under", f"recurring/{name}/", "--json")
+    listed = json.loads(out)
+    assert (listed["path"], listed["status"]) == (path[1], "partial")
+    assert listed["error_code"] == "model_not_found"
+
+
+@pytest.mark.timeout(900 + ROWS)
 def test_rows_keep_their_order_and_types(cli: CommandLine, name: str) -> None:
     """Make, run and join a CSV and a Parquet file of the same rows."""
     columns = {
@@ -200,12 +233,13 @@ def test_interrupted_and_cancelled(cli: CommandLine, pipeline: Pipeline, name: s
             assert process.stderr is not None
             assert any("running" in line for line in process.stderr)
             process.send_signal(signal.SIGINT)
-            _, err = process.communicate(timeout=_PATIENCE_SECONDS)
+            _, err = process.communicate(timeout=PATIENCE_SECONDS + ROWS / 10)
         finally:
             process.kill()
     assert process.returncode == 130
     assert "goes on without this terminal" in err
     assert f"groq-batch status {name}.jsonl --watch" in err
+    assert f"groq-batch results {name}.jsonl" in err
     report = pipeline.report(f"{name}.jsonl")
     assert report is not None
     assert report["status"] == "running"
@@ -247,12 +281,27 @@ def test_check_finds_what_the_pipeline_finds(
 @pytest.fixture
 def down(tmp_path: Path) -> Iterator[Callable[[], CommandLine]]:
     """Return the command line for a stack of its own, which ends with the test."""
-    cli = CommandLine(tmp_path, GROQ_BATCH_LOCAL_FOLDER=str(tmp_path / "stack"))
+    cli = CommandLine(
+        tmp_path,
+        GROQ_BATCH_LOCAL_FOLDER=str(tmp_path / "stack"),
+        XDG_STATE_HOME=str(tmp_path / "state"),
+    )
     yield lambda: cli
     cli.run("local", "down")
 
 
-def test_stack_that_is_kept_running(down: Callable[[], CommandLine], name: str) -> None:
+def installed(folder: Path) -> Path:
+    """Return the command line as it is when it was installed: without a clone around it."""
+    target = folder / "installed"
+    shutil.copytree(PROJECT / "cli" / "groq_batch_cli", target / "groq_batch_cli")
+    shutil.copytree(PROJECT / "functions" / "groq_batch", target / "groq_batch")
+    shutil.copy2(target / "groq_batch_cli" / "__main__.py", target / "__main__.py")
+    return target
+
+
+def test_stack_that_is_kept_running(
+    down: Callable[[], CommandLine], name: str, tmp_path: Path
+) -> None:
     cli = down()
     _, err = cli.run("jobs", "--local", status=1)
     assert "Start one: groq-batch local up" in err
@@ -267,7 +316,17 @@ def test_stack_that_is_kept_running(down: Callable[[], CommandLine], name: str) 
     port = int(address.rsplit(":", 1)[-1])
     assert answers_ok(port, "/_ministack/health"), address
     assert LOOPBACK in address
-    cli.run("local", "down")
+    # Another program, that belongs to no clone, in a folder that belongs to none.
+    elsewhere = CommandLine(
+        tmp_path, program=installed(tmp_path), XDG_STATE_HOME=str(tmp_path / "state")
+    )
+    out, _ = elsewhere.run("jobs", "--local")
+    assert f"{name}.jsonl" in out
+    _, err = cli.run("local", "up", "--parameter", "MaxAttempts=5", status=1)
+    assert "is running already, with MaxAttempts=3. To start it anew" in err
+    _, err = cli.run("local", "up", "--parameter", "MaxAttempt=5", status=2)
+    assert "The template has no parameter MaxAttempt. Is MaxAttempts meant?" in err
+    elsewhere.run("local", "down")
     wait_until(
         lambda: not answers_ok(port, "/_ministack/health"), 10, lambda: "it is still running"
     )

@@ -27,6 +27,7 @@ from local.demo.session import Session
 from local.environment import PROJECT_ROOT
 from local.simulator_process import SimulatorProcess
 from tests.e2e.pipeline import Pipeline, request_file
+from tests.patience import PATIENCE_SECONDS
 
 SAMPLE = PROJECT_ROOT / "events" / "sample.jsonl"
 
@@ -75,7 +76,7 @@ class Demo:
 
     def finish(self, process: subprocess.Popen[str]) -> tuple[int, str]:
         try:
-            said, _ = process.communicate(timeout=200)
+            said, _ = process.communicate(timeout=PATIENCE_SECONDS)
         finally:
             process.kill()
         assert "\x1b" not in said

@@ -6,7 +6,7 @@ import gzip
 import json
 from typing import Any
 
-from groq_batch import layout
+from groq_batch.domain import object_keys
 from tests.e2e.pipeline import Pipeline, request_file, request_line, wait_until
 
 
@@ -41,7 +41,7 @@ def test_many_shards_failures_and_retries(pipeline: Pipeline, name: str) -> None
     assert pipeline.read(f"failed/{name}.jsonl") == request_file(failing)
     first_attempt = [batch for batch in report["batches"] if batch["attempt"] == 1]
     assert len(first_attempt) >= 10
-    keys = layout.WorkKeys(report["job_id"])
+    keys = object_keys.WorkKeys(report["job_id"])
     wait_until(
         lambda: not any(map(pipeline.keys, keys.bulk)),
         30,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.e2e.pipeline import Pipeline, request_file, wait_until
+from tests.patience import PATIENCE_SECONDS
 
 
 def assert_nothing_left(pipeline: Pipeline, report: dict[str, Any]) -> None:
@@ -26,7 +27,7 @@ def assert_nothing_left(pipeline: Pipeline, report: dict[str, Any]) -> None:
 
 
 def wait_for_batches(pipeline: Pipeline, count: int) -> None:
-    assert pipeline.simulator.wait_calls("create", count, timeout=60)
+    assert pipeline.simulator.wait_calls("create", count, timeout=PATIENCE_SECONDS)
 
 
 def test_stop_while_batches_run(pipeline: Pipeline, name: str) -> None:
@@ -52,7 +53,7 @@ def test_stop_while_an_upload_to_groq_is_under_way(pipeline: Pipeline, name: str
     pipeline.simulator.add_fault("upload", hold_before="gate", times=1)
     path = f"{name}.jsonl"
     pipeline.upload(f"input/{path}", request_file(["a", "b"]))
-    assert pipeline.simulator.wait_held("gate", 1, timeout=60)
+    assert pipeline.simulator.wait_held("gate", 1, timeout=PATIENCE_SECONDS)
     job = wait_until(lambda: pipeline.report(path), 30, lambda: "no report")["job_id"]
     pipeline.states.stop_execution(executionArn=pipeline.execution_arn(job))
     wait_until(

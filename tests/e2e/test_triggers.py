@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.pipeline import Pipeline, request_file, wait_until
+from tests.patience import PATIENCE_SECONDS
 
 EVENT = Path(__file__).parents[2] / "events" / "s3_object_created.json"
 
@@ -42,7 +43,7 @@ def test_the_newer_upload_of_a_key_stands_whichever_ends_last(
     # The first upload's batch takes its time; the second one overtakes it.
     pipeline.simulator.add_fate(batch_seconds=8, match={"nth": 1})
     pipeline.upload(f"input/{name}.jsonl", request_file(["old-1", "old-2"]))
-    assert pipeline.simulator.wait_calls("create", 1, timeout=60)
+    assert pipeline.simulator.wait_calls("create", 1, timeout=PATIENCE_SECONDS)
     older = pipeline.report(f"{name}.jsonl")
     assert older is not None
     newer = pipeline.run(f"{name}.jsonl", request_file(["new"]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from groq_batch import layout
+from groq_batch.domain import object_keys
 from tests.e2e.pipeline import Pipeline, request_file
 
 IDS = [f"r-{number}" for number in range(150)]
@@ -50,7 +50,7 @@ def test_the_same_file_runs_once_on_each(pipeline: Pipeline, quiet: Pipeline, na
     assert simulator.stats()["files"] == []
     for stack, mine, other in zip(stacks, reports, reversed(reports), strict=True):
         jobs = [key for key in stack.keys("jobs/") if name in key]
-        assert jobs == [layout.job_key(mine["job_id"])]
-        assert stack.keys(layout.WorkKeys(other["job_id"]).prefix) == []
+        assert jobs == [object_keys.job_key(mine["job_id"])]
+        assert stack.keys(object_keys.WorkKeys(other["job_id"]).prefix) == []
         executions = {execution for execution in stack.executions() if name in execution}
         assert executions == {mine["job_id"]}

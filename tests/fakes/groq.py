@@ -21,8 +21,8 @@ from urllib.parse import parse_qs, urlsplit
 from urllib3 import HTTPConnectionPool, HTTPResponse, PoolManager
 from urllib3.exceptions import NewConnectionError, ReadTimeoutError
 
-from groq_batch.groq_api import ApiKeySource, GroqClient, Timeouts
-from groq_batch.transport import Transport
+from groq_batch.groq.client import ApiKeySource, GroqClient, Timeouts
+from groq_batch.groq.http import Transport
 from local.groq_simulator.accounting import Call as LoggedCall
 from local.groq_simulator.control import ControlOperations
 from local.groq_simulator.exchange import Exchange

@@ -17,7 +17,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
@@ -33,6 +33,8 @@ MOST_KEY_BYTES = 1024
 MOST_METADATA_BYTES = 2048
 MOST_DELETED_AT_ONCE = 1000
 PAGE_SIZE = 1000
+_NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+"""What XML 1.0 may not hold, be it escaped or not."""
 
 
 @dataclass(slots=True)
@@ -82,8 +84,12 @@ class FakeS3:
         versioned: Whether versioning is enabled.
         clock: Seconds since 1970.
         page_size: Entries of a page of a listing.
-        smallest_part_bytes: Least size of a part that is not the last, and of what ranges can be
-            copied from; smaller than AWS's for tests that would take too much memory otherwise.
+        smallest_part_bytes: Least size of a part that is not the last; ranges can be copied from
+            what is larger. Smaller than AWS's for tests that would take too much memory otherwise.
+
+    Attributes:
+        deletion_errors: Codes with which DeleteObjects fails for its next keys, in an answer that
+            is a success.
     """
 
     def __init__(
@@ -98,6 +104,7 @@ class FakeS3:
         self.bucket = bucket
         self.smallest_part_bytes = smallest_part_bytes
         self.page_size = page_size
+        self.deletion_errors: list[str] = []
         self._versioned = versioned
         self._clock = clock
         self._lock = threading.RLock()
@@ -109,6 +116,26 @@ class FakeS3:
     def client(self, wire: Wire = plain_wire) -> FakeS3Client:
         """Return a client whose calls go through ``wire``."""
         return FakeS3Client(self, wire)
+
+    def copy(self) -> FakeS3:
+        """Return another bucket that holds the same, open uploads included."""
+        other = FakeS3(
+            self.bucket,
+            versioned=self._versioned,
+            clock=self._clock,
+            page_size=self.page_size,
+            smallest_part_bytes=self.smallest_part_bytes,
+        )
+        with self._lock:
+            # A version that is kept does not change any more.
+            other._keys = {key: list(versions) for key, versions in self._keys.items()}
+            other._uploads = {
+                name: replace(upload, parts=dict(upload.parts))
+                for name, upload in self._uploads.items()
+            }
+            other._completed = dict(self._completed)
+            other._counter = self._counter
+        return other
 
     # -- looking in, for tests -------------------------------------------------------------------
 
@@ -274,35 +301,38 @@ class FakeS3:
             answer["VersionId"] = version.version_id
         return _answer(answer)
 
+    def delete_object(self, *, Key: str, IfMatch: str | None = None) -> dict[str, Any]:
+        self._check_conditions("DeleteObject", Key, None, IfMatch)
+        return _answer(self._remove(Key))
+
     def delete_objects(self, *, Delete: Mapping[str, Any]) -> dict[str, Any]:
         operation = "DeleteObjects"
         _only(operation, Delete, {"Objects", "Quiet"})
         objects = Delete["Objects"]
-        if not 1 <= len(objects) <= MOST_DELETED_AT_ONCE:
+        is_xml = not any(_NO_XML.search(one["Key"]) for one in objects)
+        if not (is_xml and 1 <= len(objects) <= MOST_DELETED_AT_ONCE):
             _fail(operation, 400, "MalformedXML", "The XML you provided was not well-formed.")
         deleted, errors = [], []
         for one in objects:
-            _only(operation, one, {"Key", "ETag"})
+            _only(operation, one, {"Key"})
             entry: dict[str, Any] = {"Key": one["Key"]}
-            problem = self._deletion_refused(one["Key"], one.get("ETag"))
-            if problem is not None:
+            if self.deletion_errors:
+                problem = self.deletion_errors.pop(0)
                 errors.append(entry | {"Code": problem, "Message": "It was not removed."})
                 continue
-            marker = _Version(version_id=self._next("v"), modified=self._clock())
-            self._keep(one["Key"], marker)
-            if self._versioned:
-                entry |= {"DeleteMarker": True, "DeleteMarkerVersionId": marker.version_id}
+            removed = self._remove(one["Key"])
+            if removed:
+                entry |= {"DeleteMarker": True, "DeleteMarkerVersionId": removed["VersionId"]}
             deleted.append(entry)
         answer: dict[str, Any] = {} if Delete.get("Quiet") else {"Deleted": deleted}
         return _answer(answer | ({"Errors": errors} if errors else {}))
 
-    def _deletion_refused(self, key: str, etag: str | None) -> str | None:
-        if etag is None:
-            return None
-        current = self._current(key)
-        if current is None:
-            return "NoSuchKey"
-        return None if current.etag.strip('"') == etag.strip('"') else "PreconditionFailed"
+    def _remove(self, key: str) -> dict[str, Any]:
+        marker = _Version(version_id=self._next("v"), modified=self._clock())
+        self._keep(key, marker)
+        if not self._versioned:
+            return {}
+        return {"DeleteMarker": True, "VersionId": marker.version_id}
 
     # -- listings --------------------------------------------------------------------------------
 
@@ -367,8 +397,7 @@ class FakeS3:
         ]
         start = 0
         if KeyMarker is not None:
-            places = [(key, version.version_id) for key, version, _ in entries]
-            start = places.index((KeyMarker, VersionIdMarker or "")) + 1
+            start = self._place_after("ListObjectVersions", entries, KeyMarker, VersionIdMarker)
         page, rest = entries[start : start + self.page_size], entries[start + self.page_size :]
         answer: dict[str, Any] = {
             "Name": self.bucket,
@@ -394,6 +423,22 @@ class FakeS3:
             answer["NextKeyMarker"] = page[-1][0]
             answer["NextVersionIdMarker"] = page[-1][1].version_id
         return _answer(answer)
+
+    @staticmethod
+    def _place_after(
+        operation: str,
+        entries: Sequence[tuple[str, _Version, bool]],
+        key: str,
+        version_id: str | None,
+    ) -> int:
+        """Return where a listing goes on: behind a version, or behind all versions of a key."""
+        if version_id is None:
+            return sum(one.encode() <= key.encode() for one, _, _ in entries)
+        places = [(one, version.version_id) for one, version, _ in entries]
+        if (key, version_id) not in places:
+            # What S3 does with a version that is gone is not documented; this is the worst.
+            _fail(operation, 400, "InvalidArgument", "Invalid version id specified")
+        return places.index((key, version_id)) + 1
 
     # -- multipart uploads -----------------------------------------------------------------------
 
@@ -462,7 +507,8 @@ class FakeS3:
                 "InvalidArgument",
                 f"Range specified is not valid for source object of size: {len(source.data)}",
             )
-        if len(source.data) < self.smallest_part_bytes:
+        # AWS: a range can be copied only if the source is greater than 5 MB.
+        if len(source.data) <= self.smallest_part_bytes:
             _fail(
                 operation,
                 400,
@@ -547,6 +593,7 @@ OPERATIONS = (
     "put_object",
     "get_object",
     "head_object",
+    "delete_object",
     "delete_objects",
     "create_multipart_upload",
     "upload_part",

@@ -12,7 +12,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +23,9 @@ from tests.fakes.calls import Call, Wire, plain_wire
 
 MACHINE_ARN = "arn:aws:states:us-east-1:000000000000:stateMachine:BatchJob"
 RUNNING = "RUNNING"
+
+DEFAULT_PAGE = 100
+LARGEST_PAGE = 1000
 
 _MOST_INPUT_BYTES = 262_144
 _NAME = re.compile(r"[0-9A-Za-z_-]{1,80}")
@@ -101,8 +104,8 @@ class FakeStepFunctions:
 
     Attributes:
         executions: All executions by ARN.
-        lag_seconds: For how long after a change ``describe_execution`` may tell what was before;
-            its answers are eventually consistent.
+        lag_seconds: For how long after a change ``describe_execution`` and ``list_executions`` tell
+            what was before; their answers are eventually consistent.
     """
 
     def __init__(
@@ -169,6 +172,34 @@ class FakeStepFunctions:
                 answer["error"] = found.error
             return answer
 
+    def list_executions(
+        self,
+        *,
+        stateMachineArn: str,
+        statusFilter: str,
+        maxResults: int = DEFAULT_PAGE,
+        nextToken: str | None = None,
+    ) -> dict[str, Any]:
+        """Tell of the executions of a status, the newest first."""
+        if stateMachineArn != self.machine_arn:
+            raise StateMachineDoesNotExist("ListExecutions", stateMachineArn)
+        if not 0 <= maxResults <= LARGEST_PAGE:
+            raise ValueError(f"A page of ListExecutions has at most {LARGEST_PAGE} executions")
+        with self._lock:
+            now = self._clock()
+            found = [
+                {"executionArn": one.arn, "name": one.name, "status": statusFilter}
+                for one in reversed(self.executions.values())
+                if now >= one.started_at + self.lag_seconds
+                and statusFilter
+                == (one.status_before if now < one.changed_at + self.lag_seconds else one.status)
+            ]
+        start = int(nextToken or 0)
+        answer: dict[str, Any] = {"executions": found[start : start + maxResults]}
+        if start + maxResults < len(found):
+            answer["nextToken"] = str(start + maxResults)
+        return answer
+
 
 class FakeStepFunctionsClient:
     """The boto3 client, as far as the code uses it."""
@@ -191,3 +222,30 @@ class FakeStepFunctionsClient:
             call, lambda: self._server.describe_execution(**arguments)
         )
         return answer
+
+    def get_paginator(self, name: str) -> FakePaginator:
+        assert name == "list_executions"
+        return FakePaginator(self._server, self._wire)
+
+
+class FakePaginator:
+    """Lists executions page by page, each with a call of its own."""
+
+    def __init__(self, server: FakeStepFunctions, wire: Wire) -> None:
+        self._server = server
+        self._wire = wire
+
+    def paginate(
+        self, *, PaginationConfig: Mapping[str, int] | None = None, **arguments: Any
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the pages."""
+        if PaginationConfig is not None:
+            arguments["maxResults"] = PaginationConfig["PageSize"]
+        while True:
+            given = dict(arguments)
+            call = Call("states", "list_executions", given["statusFilter"], given)
+            page = self._wire(call, lambda given=given: self._server.list_executions(**given))
+            yield page
+            if "nextToken" not in page:
+                return
+            arguments["nextToken"] = page["nextToken"]

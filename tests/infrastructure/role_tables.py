@@ -28,8 +28,15 @@ _NAMES = (
     (f"arn:aws:events:us-east-1:{ACCOUNT}:", ""),
     (f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:", ""),
     (f"arn:aws:states:us-east-1:{ACCOUNT}:", ""),
+    (".us-east-1.amazonaws.com", ""),
 )
-_OPTIONAL = {"CheckBucket": "`ExistingBucketName`", "UseKey": "`KmsKeyArn`"}
+_OPTIONAL = {
+    "CheckBucket": "`ExistingBucketName`",
+    "UseKey": "`KmsKeyArn`",
+    "UseKeyForExecutions": "`KmsKeyArn`",
+}
+_SAID_ABOVE = "aws:ResourceAccount"
+"""The page says of all statements on the bucket that they have this condition."""
 
 
 def statements() -> dict[str, tuple[Statement, ...]]:
@@ -74,7 +81,8 @@ def _sid(statement: Statement) -> str:
 def _on(statement: Statement) -> str:
     text = _code(map(shown, statement.resources))
     for _, key, values in statement.conditions:
-        text += f", `{key}` like {_code(values)}"
+        if key != _SAID_ABOVE:
+            text += f", `{key}` like {_code(map(shown, values))}"
     return text
 
 

@@ -73,6 +73,38 @@ def defaults() -> dict[str, str]:
     return {name: str(one["Default"]) for name, one in source()["Parameters"].items()}
 
 
+def references(value: Any) -> Iterator[str]:
+    """Yield what a part of the template names, and so is made after: resources and parameters."""
+    if isinstance(value, list):
+        for one in value:
+            yield from references(one)
+    if not isinstance(value, dict):
+        return
+    for key, part in value.items():
+        if key == "Ref":
+            yield part
+        elif key == "DependsOn":
+            yield from as_list(part)
+        elif key == "Fn::GetAtt":
+            yield (part if isinstance(part, str) else part[0]).split(".")[0]
+        elif key == "Fn::Sub":
+            yield from re.findall(r"\$\{([A-Za-z0-9:]+)", json.dumps(part))
+        yield from references(part)
+
+
+def made_before(template: Mapping[str, Any], name: str) -> set[str]:
+    """Return the resources that CloudFormation completes before it begins one, itself included."""
+    resources = template["Resources"]
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        one = waiting.pop()
+        if one in resources and one not in found:
+            found.add(one)
+            waiting.extend(references(resources[one]))
+    return found
+
+
 @dataclass(frozen=True)
 class Stack:
     """The resources that a deployment makes.
@@ -83,12 +115,17 @@ class Stack:
 
     parameters: dict[str, str]
     resources: dict[str, dict[str, Any]]
+    outputs: dict[str, str]
 
     @classmethod
     def deploy(cls, **parameters: str) -> Stack:
         """Return the stack with the defaults, or with parameters of one's own."""
+        return cls.of(transformed(), **parameters)
+
+    @classmethod
+    def of(cls, template: Mapping[str, Any], **parameters: str) -> Stack:
+        """Return the stack that a transformed template makes."""
         values = {**defaults(), **parameters}
-        template = transformed()
         written = template["Conditions"]
         conditions = {name: _condition(one, values, written) for name, one in written.items()}
         resolver = _Resolver(values, conditions, template["Resources"])
@@ -97,7 +134,10 @@ class Stack:
             for name, resource in template["Resources"].items()
             if conditions.get(resource.get("Condition", ""), True)
         }
-        return cls(values, resources)
+        outputs = {
+            name: resolver.resolve(one["Value"]) for name, one in template["Outputs"].items()
+        }
+        return cls(values, resources, outputs)
 
     def properties(self, name: str) -> dict[str, Any]:
         """Return a resource's properties."""
@@ -156,11 +196,23 @@ def _condition(value: Any, parameters: Mapping[str, str], written: Mapping[str, 
     if operator == "Fn::And":
         return all(_condition(one, parameters, written) for one in arguments)
     if operator == "Fn::Equals":
-        left, right = (
-            parameters[one["Ref"]] if isinstance(one, dict) else one for one in arguments
-        )
+        left, right = (_text(one, parameters) for one in arguments)
         return bool(left == right)
     raise NotImplementedError(operator)
+
+
+def _text(value: Any, parameters: Mapping[str, str]) -> Any:
+    """Return what a condition compares: a text, or a list that it splits one into."""
+    if not isinstance(value, dict):
+        return value
+    ((function, arguments),) = value.items()
+    if function == "Ref":
+        return parameters[arguments]
+    if function == "Fn::Split":
+        return _text(arguments[1], parameters).split(arguments[0])
+    if function == "Fn::Join":
+        return str(arguments[0]).join(_text(arguments[1], parameters))
+    raise NotImplementedError(function)
 
 
 @dataclass(frozen=True)
@@ -287,9 +339,11 @@ class Role:
         Args:
             action: Such as ``s3:GetObject``.
             resource: An ARN, as in ``Stack``.
-            context: Condition keys; ``s3_prefix`` stands for ``s3:prefix``.
+            context: Condition keys; ``s3_prefix`` stands for ``s3:prefix``. Resources are of the
+                stack's own account unless ``aws_ResourceAccount`` says otherwise.
         """
         given = {name.replace("_", ":", 1): value for name, value in context.items()}
+        given.setdefault("aws:ResourceAccount", ACCOUNT)
         return any(one.allows(action, resource, given) for one in self.statements)
 
     def grants(self) -> Iterator[tuple[str, str]]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from typing import Any
 
 import pytest
 from cfnlint.api import ManualArgs, lint_file
 
-from tests.infrastructure.stack import PROJECT, TEMPLATE, source, transformed
+from tests.infrastructure.stack import PROJECT, TEMPLATE, references, source, transformed
 from tests.infrastructure.test_parameters import accepts
 
 CONFIGURATION: dict[str, Any] = tomllib.loads(
@@ -31,38 +30,14 @@ def test_no_check_of_the_linter_is_switched_off():
 def test_no_resource_waits_for_itself():
     resources = transformed()["Resources"]
     needed = {
-        name: {other for other in resources if other != name and _names(resource, other)}
-        for name, resource in resources.items()
+        name: set(references(resource)) & set(resources) for name, resource in resources.items()
     }
-    assert not any(_names(resource, name) for name, resource in resources.items())
+    assert not any(name in others for name, others in needed.items())
     made: set[str] = set()
     while len(made) < len(resources):
         ready = {name for name, others in needed.items() if others <= made} - made
         assert ready, f"a circle among {sorted(set(resources) - made)}"
         made |= ready
-
-
-def _names(value: Any, name: str) -> bool:
-    """Tell whether a part of the template refers to a resource."""
-    if isinstance(value, list):
-        return any(_names(one, name) for one in value)
-    if not isinstance(value, dict):
-        return False
-    for key, part in value.items():
-        if key == "Ref" and part == name:
-            return True
-        if key == "DependsOn" and name in ([part] if isinstance(part, str) else part):
-            return True
-        if (
-            key == "Fn::GetAtt"
-            and (part if isinstance(part, str) else part[0]).split(".")[0] == name
-        ):
-            return True
-        if key == "Fn::Sub" and any(f"${{{name}{end}" in json.dumps(part) for end in ("}", ".")):
-            return True
-        if _names(part, name):
-            return True
-    return False
 
 
 def test_every_environment_has_a_stack_of_its_own():

@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 from jsonata import Jsonata
 
-from groq_batch.cancel import CollectPlan
-from groq_batch.download import DownloadOutcome
-from groq_batch.finish import FinishOutcome
-from groq_batch.jobs import JobRequest
-from groq_batch.prepare import Preparation
-from groq_batch.status import Decision
-from groq_batch.submit import SubmitOutcome
+from groq_batch.records.job import JobRequest
+from groq_batch.steps.cancel_job.close import CollectPlan
+from groq_batch.steps.check_status.check import Decision
+from groq_batch.steps.download_results.download import DownloadOutcome
+from groq_batch.steps.outcomes import FinishOutcome
+from groq_batch.steps.prepare_input.prepare import Preparation
+from groq_batch.steps.read_models import ReadOutcome
+from groq_batch.steps.submit_batch import SubmitOutcome
 from tests.infrastructure.stack import machine
 
 JOB = "requests-9d8a5b8dd38bc0d2965e"
@@ -35,6 +36,7 @@ BEGUN = JobRequest(
     started_at="2026-03-01T06:00:00.000Z",
     claimed_by="",
 ).execution_input()
+READ = ReadOutcome(outcome="done", asked=1)
 PREPARED = Preparation(accepted=True, attempt=1, shards_prefix=SHARDS)
 PLAN = CollectPlan(
     mode="collect",
@@ -68,6 +70,14 @@ class Given:
 
 STATES = {
     "ChooseMode": Given([BEGUN, PLAN.to_json(), {**BEGUN, **CAUGHT, **PLAN.to_json()}], []),
+    "ReadModels": Given(
+        [BEGUN, {**BEGUN, **READ.to_json(), "outcome": "wait"}],
+        [READ.to_json(), replace(READ, outcome="wait").to_json()],
+    ),
+    "AreModelsRead": Given(
+        [{**BEGUN, **replace(READ, outcome=outcome).to_json()} for outcome in ("done", "wait")], []
+    ),
+    "WaitToReadModels": Given([{**BEGUN, **replace(READ, outcome="wait").to_json()}], []),
     "PrepareInput": Given([BEGUN, DIVIDED], [PREPARED.to_json()]),
     "IsAccepted": Given(
         [RUNNING[0], DIVIDED, {**BEGUN, **replace(PREPARED, accepted=False).to_json()}], []
@@ -222,7 +232,9 @@ def chosen(name: str, state_input: dict[str, Any]) -> str:
 @pytest.mark.parametrize(
     ("name", "state_input", "following"),
     [
-        ("ChooseMode", BEGUN, "PrepareInput"),
+        ("ChooseMode", BEGUN, "ReadModels"),
+        ("AreModelsRead", {**BEGUN, **READ.to_json()}, "PrepareInput"),
+        ("AreModelsRead", {**BEGUN, **READ.to_json(), "outcome": "wait"}, "WaitToReadModels"),
         ("ChooseMode", PLAN.to_json(), "SubmitShards"),
         ("ChooseMode", replace(PLAN, accepted=False).to_json(), "FinishJob"),
         ("IsAccepted", DIVIDED, "PrepareRanges"),
@@ -260,8 +272,24 @@ def test_a_failure_keeps_what_the_job_needs_to_be_stopped():
     payload = {
         name: evaluate(text[2:-2], {"input": caught})
         for name, text in stop["Arguments"]["Payload"].items()
+        if name != "machine"
     }
     assert payload == {"job_id": JOB, "error": "Sandbox.Timedout"}
+
+
+def test_what_reading_the_models_leaves_is_no_business_of_later_states():
+    """Its tries have a name of their own: FinishJob counts its own from 0."""
+    state = dict(all_states())["ReadModels"]
+    payload = state["Arguments"]["Payload"]
+    assert evaluate(payload["asked"][2:-2], {"input": BEGUN}) == 0
+    waited = {**BEGUN, **replace(READ, outcome="wait", asked=2).to_json()}
+    assert evaluate(payload["asked"][2:-2], {"input": waited}) == 2
+    finish = dict(all_states())["FinishJob"]["Arguments"]["Payload"]["tries"][2:-2]
+    assert evaluate(finish, {"input": waited}) == 0
+    (catch,) = state["Catch"]
+    error = {"Error": "Runtime.ImportModuleError", "Cause": "…"}
+    caught = evaluate(catch["Output"][2:-2], {"input": BEGUN, "errorOutput": error})
+    assert caught == BEGUN
 
 
 def test_tries_are_counted_by_the_waits():

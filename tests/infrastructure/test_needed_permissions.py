@@ -157,11 +157,47 @@ def test_schedule_may_invoke_its_target_and_put_failed_firings_aside(variant: St
 # -- a key of one's own --------------------------------------------------------------------------
 
 
+VIA = {"s3": "Bucket", "sqs": "DeadLetterQueue"}
+"""The services that call KMS in the name of whoever calls them, and what they encrypt."""
+
+
 def test_whoever_touches_what_the_key_encrypts_may_use_it():
-    """Bucket, queue and log are encrypted with it, and every role touches one of them."""
+    """Each role gets what is encrypted by way of the service that encrypts it.
+
+    The log needs nothing of the roles: CloudWatch Logs uses the key in its own name.
+    """
     stack = Stack.deploy(**VARIANTS["own-key"])
-    for encrypted in ("Bucket", "DeadLetterQueue", "LogGroup", "BatchJob"):
+    for encrypted in (*VIA.values(), "LogGroup", "BatchJob"):
         assert KEY in str(stack.properties(encrypted)), encrypted
     for name, role in stack.roles.items():
-        for action in ("kms:Decrypt", "kms:GenerateDataKey"):
-            assert role.allows(action, KEY), (name, action)
+        touched = {action.split(":")[0] for action, _ in role.grants()} & set(VIA)
+        assert touched, name
+        for service in touched:
+            via = f"{service}.us-east-1.amazonaws.com"
+            for action in ("kms:Decrypt", "kms:GenerateDataKey"):
+                assert role.allows(action, KEY, kms_ViaService=via), (name, action, service)
+
+
+def test_machine_may_encrypt_its_executions():
+    """https://docs.aws.amazon.com/step-functions/latest/dg/encryption-at-rest.html."""
+    role = Stack.deploy(**VARIANTS["own-key"]).role("BatchJobRole")
+    machine = f"arn:aws:states:us-east-1:{ACCOUNT}:stateMachine:BatchJob-0a1b2c"
+    context = {"kms:EncryptionContext:aws:states:stateMachineArn": machine}
+    for action in ("kms:Decrypt", "kms:GenerateDataKey"):
+        assert role.allows(action, KEY, **context), action
+
+
+def test_whoever_describes_executions_may_decrypt_them():
+    role = Stack.deploy(**VARIANTS["own-key"]).role("CancelJobFunctionRole")
+    assert role.allows("states:DescribeExecution", f"{EXECUTIONS}:job")
+    assert role.allows("kms:Decrypt", KEY, kms_ViaService="states.us-east-1.amazonaws.com")
+
+
+@pytest.mark.parametrize("name", HANDLERS)
+def test_function_may_read_what_the_bucket_holds_from_an_earlier_key(variant: Stack, name: str):
+    """An object stays encrypted with the key that the bucket had when it was written."""
+    role = variant.role(f"{name}Role")
+    assert any(action == "s3:GetObject" for action, _ in role.grants())
+    context = {"kms:EncryptionContext:aws:s3:arn": "<Bucket.Arn>"}
+    via = "s3.us-east-1.amazonaws.com"
+    assert role.allows("kms:Decrypt", f"{KEY}-of-before", kms_ViaService=via, **context)

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from groq_batch.config import Settings
-from groq_batch.groq_api import validate_base_url
-from groq_batch.options import MAX_ATTEMPTS_LIMIT, is_completion_window
+from groq_batch import __version__
+from groq_batch.domain.job_options import MAX_ATTEMPTS_LIMIT, is_completion_window
+from groq_batch.groq.client import validate_base_url
+from groq_batch.settings import Settings
 from tests.infrastructure.stack import Stack, source
 
 PARAMETERS = {
@@ -25,6 +26,7 @@ PARAMETERS = {
     "MaxBytesPerBatch": 100000000,
     "MaxAttempts": 3,
     "MaxJobCostUsd": 0,
+    "CheckModels": "true",
     "PollMinSeconds": 5,
     "PollMaxSeconds": 900,
     "DeleteGroqFiles": "true",
@@ -50,7 +52,20 @@ OPERATION = {
 
 ALL = {**PARAMETERS, **OPERATION}
 
-OUTPUTS = {"BucketName", "StateMachineArn", "StartJobFunctionName"}
+OUTPUTS = {
+    "BucketName": "<Bucket>",
+    "StateMachineArn": "<BatchJob>",
+    "StartJobFunctionName": "<StartJobFunction>",
+    "CheckStatusFunctionName": "<CheckStatusFunction>",
+    "CancelJobFunctionName": "<CancelJobFunction>",
+    "DeadLetterQueueUrl": "<DeadLetterQueue>",
+    "DashboardUrl": (
+        "https://us-east-1.console.aws.amazon.com/cloudwatch/home?region=us-east-1"
+        "#dashboards/dashboard/<Dashboard>"
+    ),
+    "Version": __version__,
+}
+"""The outputs and their values; for a queue ``Ref`` is its URL."""
 
 
 def parameter(name: str) -> dict[str, Any]:
@@ -86,7 +101,7 @@ def test_every_parameter_is_described_and_stands_in_a_group():
 
 
 def test_outputs():
-    assert set(source()["Outputs"]) == OUTPUTS
+    assert Stack.deploy().outputs == OUTPUTS
     assert all(one["Description"] for one in source()["Outputs"].values())
     assert not any("Export" in one for one in source()["Outputs"].values())
 
@@ -104,6 +119,7 @@ def test_outputs():
         ("MaxRequestsPerBatch", ["1", "50000"], ["0", "50001"]),
         ("MaxBytesPerBatch", ["1", "200000000"], ["0", "200000001"]),
         ("MaxJobCostUsd", ["0", "2.5", "100000"], ["-1"]),
+        ("CheckModels", ["true", "false"], ["no", ""]),
         ("PollMinSeconds", ["1", "3600"], ["0", "3601"]),
         ("PollMaxSeconds", ["300", "86400"], ["299", "86401"]),
         # Shorter than that a redriven execution could outlive the marker that its job is closed.

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from groq_batch import layout
+from groq_batch.domain import object_keys
 from tests.infrastructure.stack import ACCOUNT, Stack, as_list, transformed
 from tests.infrastructure.test_functions import HANDLERS
 
@@ -14,19 +14,24 @@ SECRET = f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:groq/api-key"
 EXECUTIONS = f"arn:aws:states:us-east-1:{ACCOUNT}:execution:<BatchJob.Name>"
 BUS = f"arn:aws:events:us-east-1:{ACCOUNT}:event-bus/default"
 
-INPUTS = {layout.INPUT_PREFIX, layout.RECURRING_PREFIX}
-OUTPUTS = {layout.OUTPUT_PREFIX, layout.FAILED_PREFIX, layout.INVALID_PREFIX}
-JOBS, WORK, REPORTS = {layout.JOBS_PREFIX}, {layout.WORK_PREFIX}, {layout.REPORTS_PREFIX}
-OPEN_JOBS = {layout.OPEN_JOBS_PREFIX}
+INPUTS = {object_keys.INPUT_PREFIX, object_keys.RECURRING_PREFIX}
+OUTPUTS = {object_keys.OUTPUT_PREFIX, object_keys.FAILED_PREFIX, object_keys.INVALID_PREFIX}
+JOBS, WORK, REPORTS = (
+    {object_keys.JOBS_PREFIX},
+    {object_keys.WORK_PREFIX},
+    {object_keys.REPORTS_PREFIX},
+)
+OPEN_JOBS = {object_keys.OPEN_JOBS_PREFIX}
+SWEEP = {object_keys.SWEEP_KEY}
 HALT = {"work/*/halt.json"}
-BULK = set(layout.WorkKeys("*").bulk)
+BULK = set(object_keys.WorkKeys("*").bulk)
 
 S3_GRANTS: dict[str, dict[str, set[str]]] = {
     "StartJobFunction": {
         "ListBucketVersions": INPUTS,
-        "ListBucket": JOBS | OPEN_JOBS,
-        "GetObject": JOBS | OPEN_JOBS,
-        "PutObject": JOBS | OPEN_JOBS,
+        "ListBucket": JOBS | OPEN_JOBS | SWEEP,
+        "GetObject": JOBS | OPEN_JOBS | SWEEP,
+        "PutObject": JOBS | OPEN_JOBS | SWEEP,
     },
     "PrepareInputFunction": {
         "ListBucketVersions": INPUTS,
@@ -84,6 +89,7 @@ BASICS = {
     ("logs:PutLogEvents", "<LogGroup.Arn>"),
     ("xray:PutTraceSegments", "*"),
     ("xray:PutTelemetryRecords", "*"),
+    ("kms:Decrypt", "*"),
 }
 """What every function does."""
 
@@ -114,6 +120,7 @@ OTHER_GRANTS: dict[str, set[tuple[str, str]]] = {
         ("events:PutEvents", BUS),
         ("states:StartExecution", "<BatchJob>"),
         ("states:DescribeExecution", f"{EXECUTIONS}:*"),
+        ("states:ListExecutions", "<BatchJob>"),
         ("sqs:SendMessage", "<DeadLetterQueue.Arn>"),
     },
     "BatchJob": {
@@ -139,7 +146,7 @@ OTHER_GRANTS: dict[str, set[tuple[str, str]]] = {
 @pytest.mark.parametrize("name", S3_GRANTS)
 def test_grants_on_the_bucket(stack: Stack, name: str):
     expected = {
-        (f"s3:{action}", f"<Bucket.Arn>/{prefix}" + ("" if prefix in HALT else "*"))
+        (f"s3:{action}", f"<Bucket.Arn>/{prefix}" + ("" if prefix in HALT | SWEEP else "*"))
         for action, prefixes in S3_GRANTS[name].items()
         for prefix in prefixes
     }
@@ -207,8 +214,9 @@ def test_no_wildcard_where_a_name_is_known(stack: Stack):
         for action, resource in stack.role(name).grants():
             assert "*" not in action
             if resource == "*":
-                # Traces are no resources that could be named.
-                assert action.startswith("xray:"), name
+                # Traces are no resources that could be named, and nobody knows the keys that the
+                # bucket had before.
+                assert action.startswith("xray:") or action == "kms:Decrypt", name
                 continue
             # What comes before the first star names the bucket or the machine.
             fixed = re.split(r"[*?]", resource)[0]
@@ -221,9 +229,28 @@ def test_lists_are_confined_to_prefixes(stack: Stack):
         for statement in stack.role(f"{name}Role").statements:
             if "<Bucket.Arn>" in statement.resources:
                 assert set(statement.actions) <= {"s3:ListBucket", "s3:ListBucketVersions"}
-                (condition,) = statement.conditions
-                assert condition[:2] == ("StringLike", "s3:prefix")
+                (condition,) = (one for one in statement.conditions if one[0] == "StringLike")
+                assert condition[1] == "s3:prefix"
                 assert "*" not in condition[2]
+
+
+@pytest.mark.parametrize("parameters", [{}, {"ExistingBucketName": "bucket-of-before"}])
+def test_bucket_has_to_be_of_the_stacks_account(parameters: dict[str, str]):
+    """A bucket's name that is free again, or is mistyped, may be a stranger's."""
+    stack, seen = Stack.deploy(**parameters), 0
+    for name, role in stack.roles.items():
+        for statement in role.statements:
+            if any(action.startswith("s3:") for action in statement.actions):
+                own = ("StringEquals", "aws:ResourceAccount", (ACCOUNT,))
+                assert own in statement.conditions, (name, statement.sid)
+                seen += 1
+    assert seen > 30
+    role = stack.role("PrepareInputFunctionRole")
+    bucket = "arn:aws:s3:::bucket-of-before" if parameters else "<Bucket.Arn>"
+    for account in (ACCOUNT, "210987654321"):
+        assert role.allows("s3:PutObject", f"{bucket}/work/a", aws_ResourceAccount=account) == (
+            account == ACCOUNT
+        )
 
 
 @pytest.mark.parametrize("name", HANDLERS)

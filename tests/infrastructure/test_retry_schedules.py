@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from groq_batch.submissions import LEASE_SECONDS
+from groq_batch.records.submission import LEASE_SECONDS
 from local.retry_schedules import (
     DEATHS,
     FAILURES,
@@ -36,6 +36,11 @@ HOUR = 60 * MINUTE
 
 LONGEST_FUNCTION_SECONDS = 900.0
 
+DISPENSABLE = ("ReadModels",)
+"""States that a job goes on without."""
+
+NEEDED = [name for name in TASKS if name not in DISPENSABLE]
+
 NOT_SENT_YET = ("PrepareInput", "PrepareRange")
 """States whose failure ends a job of which nothing has been sent."""
 
@@ -51,6 +56,7 @@ def test_the_table_has_every_state_and_every_error() -> None:
         for error in errors_of(state):
             assert any(f"| {name} |" in line and error in line for line in lines), (name, error)
     assert set(TASKS) == {
+        "ReadModels",
         "PrepareInput",
         "PrepareRange",
         "SubmitBatch",
@@ -123,7 +129,7 @@ def test_a_check_that_fails_gives_running_batches_hours(error: str) -> None:
 
 
 @pytest.mark.parametrize("error", DEATHS)
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", NEEDED)
 def test_a_process_that_dies_gets_a_few_more_after_a_while(name: str, error: str) -> None:
     """A host that is lost, a spike of memory: over within minutes, if it is that."""
     found = schedule(TASKS[name]["Retry"], error)
@@ -132,7 +138,7 @@ def test_a_process_that_dies_gets_a_few_more_after_a_while(name: str, error: str
 
 
 @pytest.mark.parametrize("error", FAILURES)
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", NEEDED)
 def test_a_function_that_fails_gets_a_quarter_of_an_hour(name: str, error: str) -> None:
     """An S3 that answers 503, a role that is being replaced."""
     assert average(TASKS[name], error) >= 15 * MINUTE
@@ -149,6 +155,15 @@ def test_a_busy_shard_is_waited_for_an_hour(name: str) -> None:
     limit = re.search(rf'"{name}".*?tries < (\d+)', MACHINE.read_text("utf-8"), re.DOTALL)
     assert limit is not None
     assert int(limit[1]) * LEASE_SECONDS >= 60 * MINUTE
+
+
+@pytest.mark.parametrize("error", [*DEATHS, *FAILURES])
+@pytest.mark.parametrize("name", DISPENSABLE)
+def test_a_step_that_a_job_goes_on_without_is_tried_some_times(name: str, error: str) -> None:
+    """A process that dies once leaves no job without it; one that cannot run costs no minute."""
+    found = schedule(TASKS[name]["Retry"], error)
+    assert found.tries == 3
+    assert found.seconds <= MINUTE
 
 
 # -- short enough --------------------------------------------------------------------------------

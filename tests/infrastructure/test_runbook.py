@@ -8,8 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from groq_batch import metrics
-from tests.infrastructure.stack import PROJECT, Stack
+from groq_batch.telemetry import metrics
+from local.retry_schedules import schedule, states_with_retries
+from tests import documents
+from tests.infrastructure.stack import PROJECT, Stack, source
 
 RUNBOOK = PROJECT / "docs" / "operations.md"
 CODE = PROJECT / "functions" / "groq_batch"
@@ -47,10 +49,14 @@ LINE_CODES = {
     "invalid_url",
     "invalid_body",
     "missing_model",
+    "invalid_messages",
+    "missing_audio",
     "unsupported_parameter",
+    "unknown_model",
+    "unsuitable_model",
 }
 ROW_CODES = {"not_sent", "missing", "batch_failed", "cancelled"}
-WAITING_CODES = {"groq_unavailable", "batch_not_found"}
+WAITING_CODES = {"groq_unavailable", "batch_not_found", "batch_failed"}
 OF_THE_API = {"unknown_error"}
 """What a row is called whose error has no name of its own."""
 
@@ -107,7 +113,7 @@ def _texts(node: ast.AST) -> Iterator[str]:
 def test_the_code_knows_no_code_without_an_entry():
     found: set[str] = set()
     constants: set[str] = set()
-    for path in CODE.glob("*.py"):
+    for path in CODE.rglob("*.py"):
         tree = ast.parse(path.read_text("utf-8"))
         found |= set(_literals(tree))
         constants |= {text for node in ast.walk(tree) for text in _texts(node)}
@@ -121,14 +127,31 @@ def test_the_code_knows_no_code_without_an_entry():
 def test_every_alarm_says_what_it_means_and_what_to_do():
     stack = Stack.deploy(NotificationEmail="team@example.com")
     alarms = stack.of_type("AWS::CloudWatch::Alarm").values()
-    assert len(alarms) == 5
+    assert len(alarms) == 6
     text = RUNBOOK.read_text("utf-8")
     for alarm in alarms:
         name = alarm["AlarmDescription"].rsplit("#alarm-", 1)[1].replace("-", " ")
+        name = name.replace("groq", "Groq")
         entry = section(f"Alarm: {name}")
         for part in ("Means:", "The system", "See:", "Do:"):
             assert re.search(rf"^- \*\*{part}\*?\*?", entry, re.MULTILINE), (name, part)
     assert text.count("\n## Alarm: ") == len(alarms)
+
+
+def test_every_command_names_outputs_of_the_stack():
+    text = RUNBOOK.read_text("utf-8")
+    table = dict(re.findall(r"^\| `([A-Z_]+)` \| `(\w+)` \|$", text, re.MULTILINE))
+    assert set(table.values()) <= set(source()["Outputs"])
+    blocks = [one.text for one in documents.blocks(RUNBOOK) if one.language in documents.SHELLS]
+    named = {
+        word
+        for block in blocks
+        for words in documents.commands(block)
+        for word in re.findall(r"(?<![$A-Za-z_])[A-Z][A-Z_]{2,}(?![A-Za-z])", " ".join(words[3:]))
+    }
+    # What a job's id and MACHINE make, as the page says, is no output.
+    assert "`MACHINE` with `:execution:`" in text
+    assert named - {"EXECUTION_ARN"} == set(table) - {"MACHINE"}
 
 
 def test_every_service_has_its_quotas():
@@ -150,6 +173,19 @@ def test_figures_of_the_template_are_those_of_the_runbook():
     assert f" {gigabytes:.2f} GB " in cost
     days = stack.properties("DeadLetterQueue")["MessageRetentionPeriod"] // 86_400
     assert f"for {days}\n  days" in section("Alarm: dead letters")
+
+
+def test_throttled_steps_are_tried_as_long_as_it_says():
+    text = section("Capacity and quotas")
+    assert "is tried 60 times more, for about 50 minutes (a look at batches: for hours)" in text
+    for name, state in states_with_retries().items():
+        if state["Type"] != "Task":
+            continue
+        again = schedule(state["Retry"], "Lambda.TooManyRequestsException")
+        assert again.tries == 60
+        # With full jitter half of the longest time, on average.
+        minutes = again.expected_seconds / 60
+        assert 50 <= minutes <= 55 or (name == "CheckStatus" and minutes > 300), name
 
 
 @pytest.mark.parametrize(

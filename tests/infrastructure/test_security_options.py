@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from groq_batch.config import Settings
-from tests.infrastructure.stack import ACCOUNT, Stack, source
+from groq_batch.settings import Settings
+from tests.infrastructure.stack import ACCOUNT, Role, Stack, source
+from tests.infrastructure.test_functions import HANDLERS
 
 KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
 GIVEN = "bucket-of-before"
@@ -27,12 +28,16 @@ def takeover() -> Stack:
 def test_without_a_key_of_ones_own_the_services_have_theirs(notified: Stack):
     assert "KmsKeyId" not in notified.properties("LogGroup")
     assert "KmsMasterKeyId" not in notified.properties("NotificationTopic")
-    assert "EncryptionConfiguration" not in notified.properties("BatchJob")
+    # Said, since an update that leaves it out would keep a key that the machine had.
+    encryption = notified.properties("BatchJob")["EncryptionConfiguration"]
+    assert encryption == {"Type": "AWS_OWNED_KEY"}
     queue = notified.properties("DeadLetterQueue")
     assert queue["SqsManagedSseEnabled"] is True
     assert "KmsMasterKeyId" not in queue
-    for role in notified.roles.values():
-        assert not any(action.startswith("kms:") for action, _ in role.grants())
+    for name, role in notified.roles.items():
+        granted = {one.sid for one in role.statements if "kms:" in str(one.actions)}
+        is_function = name.endswith("FunctionRole")
+        assert granted == ({"ReadWhatEarlierKeysEncrypted"} if is_function else set()), name
 
 
 def test_key_encrypts_bucket_logs_queue_topic_and_machine(encrypted: Stack):
@@ -58,8 +63,69 @@ def test_key_encrypts_bucket_logs_queue_topic_and_machine(encrypted: Stack):
 
 def test_every_role_may_use_the_key_and_no_other(encrypted: Stack):
     for name, role in encrypted.roles.items():
-        granted = {one for one in role.grants() if one[0].startswith("kms:")}
+        granted = {
+            grant
+            for one in role.statements
+            if one.sid != "ReadWhatEarlierKeysEncrypted"
+            for grant in Role((one,)).grants()
+            if grant[0].startswith("kms:")
+        }
         assert granted == {("kms:Decrypt", KEY), ("kms:GenerateDataKey", KEY)}, name
+
+
+SERVICES = {
+    **{f"{name}Role": {"s3", "sqs", "states"} for name in HANDLERS},
+    "StartJobFunctionSweepRole": {"sqs"},
+    "CancelJobFunctionReconcileRole": {"sqs"},
+    "BatchJobRole": {"s3"},
+}
+"""What encrypts with the key in a role's name: the bucket, the queue, and Step Functions, which
+decrypts what DescribeExecution answers."""
+
+
+def test_key_is_used_by_way_of_what_it_encrypts(encrypted: Stack):
+    assert set(encrypted.roles) == set(SERVICES)
+    for name, role in encrypted.roles.items():
+        for service in ("s3", "sqs", "states", "secretsmanager", "ec2"):
+            allowed = role.allows(
+                "kms:GenerateDataKey", KEY, kms_ViaService=f"{service}.us-east-1.amazonaws.com"
+            )
+            assert allowed == (service in SERVICES[name]), (name, service)
+        assert not role.allows(
+            "kms:GenerateDataKey", KEY, kms_ViaService="s3.eu-west-1.amazonaws.com"
+        ), name
+
+
+def test_machine_uses_the_key_directly_for_its_executions_alone(encrypted: Stack):
+    """With a ViaService executions would fail.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/encryption-at-rest.html: "Adding
+    kms:ViaService condition to an execution role can prevent a new execution from starting or
+    cause a running execution to fail."
+    """
+    context = "kms:EncryptionContext:aws:states:stateMachineArn"
+    machine = f"arn:aws:states:us-east-1:{ACCOUNT}:stateMachine:BatchJob-0a1b2c"
+    for name, role in encrypted.roles.items():
+        for action in ("kms:Decrypt", "kms:GenerateDataKey"):
+            directly = role.allows(action, KEY, **{context: machine})
+            assert directly == (name == "BatchJobRole"), name
+            assert not role.allows(action, KEY), name
+
+
+def test_what_earlier_keys_encrypted_stays_readable_in_the_bucket_alone(stack: Stack):
+    earlier = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/key-of-before"
+    context = "kms:EncryptionContext:aws:s3:arn"
+    bucket = "<Bucket.Arn>"
+    for name in HANDLERS:
+        role = stack.role(f"{name}Role")
+        via = {"kms_ViaService": "s3.us-east-1.amazonaws.com"}
+        # With a bucket key S3 names the bucket, without one the object.
+        for arn in (bucket, f"{bucket}/reports/a.jsonl.json"):
+            assert role.allows("kms:Decrypt", earlier, **via, **{context: arn})
+            assert not role.allows("kms:GenerateDataKey", earlier, **via, **{context: arn})
+            assert not role.allows("kms:Decrypt", earlier, **{context: arn})
+        assert not role.allows("kms:Decrypt", earlier, **via, **{context: f"{bucket}-2/a"})
+        assert not role.allows("kms:Decrypt", earlier, **via)
 
 
 # -- a bucket that is there already --------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from groq_batch import layout
+from groq_batch.domain import object_keys
 from tests.infrastructure import role_tables
 from tests.infrastructure.stack import PROJECT, Stack
 
@@ -50,7 +50,7 @@ def test_every_star_is_explained_and_no_other():
 def test_every_prefix_of_the_bucket_is_accounted_for():
     stored = " ".join(first_column("What is stored where, and for how long"))
     prefixes = {
-        value for name, value in vars(layout).items() if re.fullmatch(r"[A-Z]+_PREFIX", name)
+        value for name, value in vars(object_keys).items() if re.fullmatch(r"[A-Z]+_PREFIX", name)
     }
     assert len(prefixes) == 8
     for prefix in prefixes:

@@ -9,15 +9,17 @@ from typing import Any
 
 import pytest
 
-from groq_batch import layout, polling
-from groq_batch.cancel import CollectPlan
-from groq_batch.download import DownloadOutcome
-from groq_batch.finish import FinishOutcome
-from groq_batch.options import MAX_ATTEMPTS_LIMIT
-from groq_batch.prepare import Preparation
-from groq_batch.status import GRACE_SECONDS, Decision
-from groq_batch.submissions import LEASE_SECONDS, QUARANTINE_SECONDS
-from groq_batch.submit import SubmitOutcome
+from groq_batch.domain import object_keys, polling
+from groq_batch.domain.job_options import MAX_ATTEMPTS_LIMIT
+from groq_batch.domain.machine_version import READS_MODELS
+from groq_batch.records.submission import LEASE_SECONDS, QUARANTINE_SECONDS
+from groq_batch.steps.cancel_job.close import CollectPlan
+from groq_batch.steps.check_status.check import GRACE_SECONDS, Decision
+from groq_batch.steps.download_results.download import DownloadOutcome
+from groq_batch.steps.outcomes import FinishOutcome
+from groq_batch.steps.prepare_input.prepare import Preparation
+from groq_batch.steps.read_models import ReadOutcome
+from groq_batch.steps.submit_batch import SubmitOutcome
 from local.asl_check import check_text
 from local.stack import DEFAULT_WAIT_SCALE
 from tests.infrastructure.stack import MACHINE, PROJECT, Stack, machine, source
@@ -47,6 +49,7 @@ LAMBDA_FAULTS = {
 """Faults of the Lambda service that say nothing about the function."""
 
 EVENT_FILES = {
+    "ReadModels": "read_models",
     "PrepareInput": "prepare_input",
     "PrepareRange": "prepare_input_task",
     "SubmitBatch": "submit_batch",
@@ -118,6 +121,19 @@ def test_payloads_are_those_of_the_stored_events(name: str):
     assert set(TASKS[name]["Arguments"]["Payload"]) == set(stored)
 
 
+def test_every_function_is_told_which_definition_calls_it():
+    """Executions outlive deployments: only the definition knows which states it has."""
+    versions = {name: task["Arguments"]["Payload"]["machine"] for name, task in TASKS.items()}
+    assert set(versions.values()) == {READS_MODELS}
+
+
+def test_a_job_goes_on_without_a_list_whatever_happens_to_the_step_that_asks_for_it():
+    state = STATES["ReadModels"]
+    (catch,) = state["Catch"]
+    assert (catch["ErrorEquals"], catch["Next"]) == (["States.ALL"], "PrepareInput")
+    assert CHOICES["AreModelsRead"]["Default"] == "PrepareInput"
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_tasks_are_tried_again_with_care(name: str):
     task = TASKS[name]
@@ -171,17 +187,18 @@ def test_every_failure_is_caught(name: str):
 
 
 def test_waits_are_whole_seconds_that_the_steps_ask_for():
-    assert len(WAITS) == 4
+    assert len(WAITS) == 5
     for name, state in WAITS.items():
         assert state["Seconds"] == "{% $states.input.wait_seconds %}", name
         assert "Timestamp" not in state
-    for kind in (SubmitOutcome, DownloadOutcome, FinishOutcome, Decision):
+    for kind in (ReadOutcome, SubmitOutcome, DownloadOutcome, FinishOutcome, Decision):
         (field,) = (one for one in dataclasses.fields(kind) if one.name == "wait_seconds")
         assert field.type in ("int", int)
 
 
 GIVEN = {
     "ChooseMode": fields(CollectPlan) & set(BEGUN) | {"accepted"},
+    "AreModelsRead": fields(ReadOutcome),
     "IsAccepted": fields(Preparation),
     "IsSubmitted": fields(SubmitOutcome) | {"tries"},
     "NextStep": fields(Decision),
@@ -233,10 +250,10 @@ def test_labels_differ():
 
 
 def test_shard_prefix_holds_shards_only_and_no_other_attempts():
-    keys = layout.WorkKeys("a-0123")
+    keys = object_keys.WorkKeys("a-0123")
     assert keys.shards(1).endswith("/attempt-1/")
     assert not keys.shards(10).startswith(keys.shards(1))
-    assert layout.shard_of_key(keys.shard(1, 7)) == (1, 7)
+    assert object_keys.shard_of_key(keys.shard(1, 7)) == (1, 7)
     others = {
         keys.job_record,
         keys.stopped,
@@ -257,8 +274,8 @@ def test_shard_prefix_holds_shards_only_and_no_other_attempts():
 
 
 def test_task_prefix_holds_tasks_only_and_no_other_phases():
-    keys = layout.WorkKeys("a-0123")
-    assert layout.task_of_key(keys.task("scan", 7)) == ("scan", 7)
+    keys = object_keys.WorkKeys("a-0123")
+    assert object_keys.task_of_key(keys.task("scan", 7)) == ("scan", 7)
     others = {
         keys.division,
         keys.first_lines,
@@ -282,7 +299,7 @@ def test_results_of_maps_are_written_where_the_role_may(stack: Stack, name: str)
     )
     assert template is not None
     prefix = template[1].format("a-0123", 2)
-    assert prefix.startswith(layout.WorkKeys("a-0123").map_results())
+    assert prefix.startswith(object_keys.WorkKeys("a-0123").map_results())
     key = f"<Bucket.Arn>/{prefix}/0f1e2d3c/SUCCEEDED_0.json"
     assert stack.role("BatchJobRole").allows("s3:PutObject", key)
     # What a Map answers is a pointer on AWS and a list elsewhere: nobody looks at it.

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from moto.events.models import EventPattern
 
-from groq_batch.finish import EVENT_DETAIL_TYPE, EVENT_SOURCE
-from groq_batch.jobs import JobRequest
-from groq_batch.reports import event_detail, running_report
+from groq_batch.records.job import JobRequest
+from groq_batch.reports.report import event_detail, running_report
+from groq_batch.steps.finish_job import EVENT_DETAIL_TYPE, EVENT_SOURCE
 from tests.infrastructure.stack import PROJECT, Stack
 
 EVENTS = PROJECT / "events"

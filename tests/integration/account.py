@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cache
 from typing import Any
 
@@ -31,6 +32,16 @@ REGION = "us-east-1"
 EVENTS = PROJECT / "events"
 FUNCTIONS = {folder: name for name, folder in HANDLERS.items()}
 BUS_LOG = "/aws/events/ended"
+_ACTIONS_ON_A_KEY = {
+    **dict.fromkeys(
+        ("PutObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"),
+        "s3:PutObject",
+    ),
+    "AbortMultipartUpload": "s3:AbortMultipartUpload",
+    "DeleteObject": "s3:DeleteObject",
+}
+"""What operations on one key ask for; with an ``If-Match`` also ``s3:GetObject``
+(https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-delete-enforce.html)."""
 
 
 def stored(name: str) -> dict[str, Any]:
@@ -62,13 +73,8 @@ class AwsCall:
             yield action, f"<Bucket.Arn>/{given['Key']}", {}
             # Without it a key that does not exist is answered with 403.
             yield "s3:ListBucket", "<Bucket.Arn>", {"s3_prefix": given["Key"]}
-        elif self.operation in (
-            "PutObject",
-            "CreateMultipartUpload",
-            "UploadPart",
-            "CompleteMultipartUpload",
-        ):
-            yield "s3:PutObject", f"<Bucket.Arn>/{given['Key']}", {}
+        elif self.operation in _ACTIONS_ON_A_KEY:
+            yield _ACTIONS_ON_A_KEY[self.operation], f"<Bucket.Arn>/{given['Key']}", {}
             if "IfMatch" in given:
                 yield "s3:GetObject", f"<Bucket.Arn>/{given['Key']}", {}
         elif self.operation == "UploadPartCopy":
@@ -78,15 +84,26 @@ class AwsCall:
             yield action, f"<Bucket.Arn>/{source['Key']}", {}
         elif self.operation == "AbortMultipartUpload":
             yield "s3:AbortMultipartUpload", f"<Bucket.Arn>/{given['Key']}", {}
-        elif self.operation == "DeleteObjects":
-            for one in given["Delete"]["Objects"]:
-                yield "s3:DeleteObject", f"<Bucket.Arn>/{one['Key']}", {}
+        elif self.operation in ("DeleteObject", "DeleteObjects"):
+            yield from self._deletions()
         elif self.operation == "ListObjectsV2":
             yield "s3:ListBucket", "<Bucket.Arn>", {"s3_prefix": given["Prefix"]}
         elif self.operation == "ListObjectVersions":
             yield "s3:ListBucketVersions", "<Bucket.Arn>", {"s3_prefix": given["Prefix"]}
         else:
             yield from self._other_permissions()
+
+    def _deletions(self) -> Iterator[tuple[str, str, dict[str, str]]]:
+        """Yield what it takes to remove objects: where an ETag is compared first, also to read.
+
+        https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-delete-enforce.html
+        """
+        given = self.parameters
+        objects = given["Delete"]["Objects"] if "Delete" in given else [given]
+        for one in objects:
+            yield "s3:DeleteObject", f"<Bucket.Arn>/{one['Key']}", {}
+            if "ETag" in one or "IfMatch" in one:
+                yield "s3:GetObject", f"<Bucket.Arn>/{one['Key']}", {}
 
     def _other_permissions(self) -> Iterator[tuple[str, str, dict[str, str]]]:
         given = self.parameters
@@ -102,6 +119,9 @@ class AwsCall:
             name = given["executionArn"].rsplit(":", 1)[-1]
             resource = f"{arn.format('states')}execution:<BatchJob.Name>:{name}"
             yield "states:DescribeExecution", resource, {}
+        elif self.operation == "ListExecutions":
+            assert given["stateMachineArn"] == MACHINE
+            yield "states:ListExecutions", "<BatchJob>", {}
         elif self.operation == "GetSecretValue":
             resource = f"{arn.format('secretsmanager')}secret:{given['SecretId']}-a1B2c3"
             yield "secretsmanager:GetSecretValue", resource, {}
@@ -184,6 +204,12 @@ class Account:
         """Return a JSON object."""
         value: dict[str, Any] = json.loads(self.read(key))
         return value
+
+    def age(self, key: str, seconds: float) -> None:
+        """Make an object older than it is, which S3 has no call for."""
+        stored_key = s3_backends[ACCOUNT]["aws"].get_object(BUCKET, key)
+        assert stored_key is not None
+        stored_key.last_modified -= timedelta(seconds=seconds)
 
     # -- executions ------------------------------------------------------------------------------
 

@@ -61,7 +61,11 @@ def test_content(wheel: Path) -> None:
         metadata = Parser().parsestr(archive.read(f"{info}/METADATA").decode())
         entry_points = archive.read(f"{info}/entry_points.txt").decode()
     assert {name.split("/")[0] for name in names} == {"groq_batch", "groq_batch_cli", info}
-    assert {"groq_batch/prices.json", "groq_batch/py.typed", "groq_batch_cli/py.typed"} <= names
+    assert {
+        "groq_batch/domain/prices.json",
+        "groq_batch/py.typed",
+        "groq_batch_cli/py.typed",
+    } <= names
     assert not [name for name in names if "__pycache__" in name]
     assert entry_points.split() == [
         "[console_scripts]",

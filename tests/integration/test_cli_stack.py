@@ -19,16 +19,20 @@ import pytest
 from botocore.awsrequest import AWSRequest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError, EndpointConnectionError
+from click.shell_completion import ShellComplete
 from moto import mock_aws
 
-from groq_batch import layout
-from groq_batch.jobs import JobRequest
-from groq_batch.rows import pipeline_row
-from groq_batch.storage import JOB_METADATA, Storage
-from groq_batch_cli import uploads
+from groq_batch import __version__
+from groq_batch.bucket.storage import JOB_METADATA, Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.input_key import check_key
+from groq_batch.domain.job_id import upload_job_id
+from groq_batch.domain.result_row import pipeline_row
+from groq_batch.records.job import JobRequest
+from groq_batch_cli import aws, uploads
 from groq_batch_cli.aws import Target
 from groq_batch_cli.following import Follower
-from groq_batch_cli.main import run
+from groq_batch_cli.main import cli, run
 from groq_batch_cli.verbs import status
 
 REGION = "us-east-1"
@@ -36,7 +40,7 @@ REQUEST = {
     "custom_id": "a",
     "method": "POST",
     "url": "/v1/chat/completions",
-    "body": {"model": "openai/gpt-oss-20b", "messages": []},
+    "body": {"model": "openai/gpt-oss-20b", "messages": [{}]},
 }
 PARAMETERS = {
     "TriggerMode": "both",
@@ -88,6 +92,7 @@ class World:
         self.folder = folder
         self.stacks: dict[str, dict[str, Any]] = {}
         self.payloads: list[dict[str, Any]] = []
+        self.start_answer: dict[str, Any] = {"job_id": "x"}
         self.start_error: str | None = None
         self.denied: str | None = None
         self.failure: Exception | None = None
@@ -113,6 +118,7 @@ class World:
             "BucketName": self.bucket,
             "StateMachineArn": self.machine,
             "StartJobFunctionName": "start",
+            "Version": __version__,
         }
         chosen = {**PARAMETERS, **parameters}
         self.stacks[name] = {
@@ -145,7 +151,9 @@ class World:
             case "Invoke":
                 assert parameters["FunctionName"] == "start"
                 self.payloads.append(json.loads(parameters["Payload"]))
-                answer = {"errorMessage": self.start_error} if self.start_error else {"job_id": "x"}
+                answer = self.start_answer
+                if self.start_error:
+                    answer = {"errorMessage": self.start_error}
                 failed = {"FunctionError": "Unhandled"} if self.start_error else {}
                 return {"Payload": io.BytesIO(json.dumps(answer).encode()), **failed}
             case "FilterLogEvents":
@@ -159,27 +167,33 @@ class World:
         path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
         return str(path)
 
-    def job_of(self, path: str) -> JobRequest:
+    def job_of(self, path: str, *, hour: int = 11) -> JobRequest:
         """Return the job that the pipeline starts for the newest upload of a path."""
-        key = layout.INPUT_PREFIX + path
+        key = object_keys.INPUT_PREFIX + path
         head = self.storage.head(key)
         assert head is not None, f"{key} was not uploaded"
         assert head.version_id is not None
         return JobRequest(
-            job_id=layout.upload_job_id(bucket=self.bucket, key=key, version_id=head.version_id),
+            job_id=upload_job_id(bucket=self.bucket, key=key, version_id=head.version_id),
             bucket=self.bucket,
             key=key,
             version_id=head.version_id,
             path=path,
-            started_at="2026-03-01T11:00:00.000Z",
+            started_at=f"2026-03-01T{hour}:00:00.000Z",
             claimed_by="",
         )
 
-    def start(self, path: str, **changes: Any) -> dict[str, Any]:
+    def read_report(self, path: str) -> dict[str, Any]:
+        """Return the report at a path."""
+        found = self.storage.get_json(object_keys.delivery_keys(path).report)
+        assert found is not None
+        return found[0]
+
+    def start(self, path: str, *, hour: int = 11, **changes: Any) -> dict[str, Any]:
         """Start the job of the newest upload of a path; returns its report."""
-        request = self.job_of(path)
-        self.storage.put_json(layout.job_key(request.job_id), request.to_json())
-        self.storage.put_json(layout.open_job_key(request.job_id), request.to_json())
+        request = self.job_of(path, hour=hour)
+        self.storage.put_json(object_keys.job_key(request.job_id), request.to_json())
+        self.storage.put_json(object_keys.open_job_key(request.job_id), request.to_json())
         self.states.start_execution(stateMachineArn=self.machine, name=request.job_id, input="{}")
         return self.report(request, "running", **changes)
 
@@ -193,15 +207,27 @@ class World:
             "batches": [],
             "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
             "cost_usd": {"estimated": 0.5, "actual": None},
-            "timing": {"started_at": request.started_at, "seconds": None},
+            "timing": {
+                "started_at": request.started_at,
+                "submitted_at": None,
+                "finished_at": None,
+                "seconds": None,
+            },
             "errors": [],
             "errors_total": 0,
             "outputs": {"results": None, "failed": None, "invalid": None},
             **changes,
         }
-        key = layout.delivery_keys(request.path).report
+        key = object_keys.delivery_keys(request.path).report
         self.storage.put_json(key, report, metadata={JOB_METADATA: request.job_id})
         return report
+
+    @staticmethod
+    def _errors(results: list[bytes]) -> Iterator[dict[str, Any]]:
+        """Yield what a report says of rows without a success."""
+        for line, row in enumerate(map(json.loads, results), start=1):
+            if row["error"] is not None:
+                yield {"line": line, "custom_id": row["custom_id"], **row["error"]}
 
     def end(
         self,
@@ -211,11 +237,13 @@ class World:
         results: list[bytes],
         failed: list[bytes] | None = None,
         invalid: int = 0,
+        hour: int = 11,
+        cost: float | None = None,
     ) -> JobRequest:
-        """Start the job of a path and let it come to its end."""
-        self.start(path)
-        request = self.job_of(path)
-        keys = layout.delivery_keys(path)
+        """Start the job of a path, at some hour, and let it come to its end."""
+        self.start(path, hour=hour)
+        request = self.job_of(path, hour=hour)
+        keys = object_keys.delivery_keys(path)
         outputs: dict[str, str | None] = {"results": None, "failed": None, "invalid": None}
         for name, key, rows in [
             ("results", keys.results, results),
@@ -236,8 +264,18 @@ class World:
             "failed": len(results) - succeeded - invalid,
             "invalid": invalid,
         }
-        self.report(request, status, requests=counts, outputs=outputs)
-        self.storage.delete([layout.open_job_key(request.job_id)])
+        costs = {"estimated": 0.5, "actual": cost}
+        errors = list(self._errors(results))
+        self.report(
+            request,
+            status,
+            requests=counts,
+            outputs=outputs,
+            cost_usd=costs,
+            errors=errors,
+            errors_total=len(errors),
+        )
+        self.storage.delete([object_keys.open_job_key(request.job_id)])
         return request
 
 
@@ -295,12 +333,49 @@ def test_no_credentials(
     monkeypatch.delenv("AWS_REGION")
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     assert run(["jobs"]) == 1
-    assert "No AWS region is set." in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "There are no AWS credentials, and no AWS region is set. Sign in" in said
+    assert "name the region with --region or AWS_REGION" in said
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    assert run(["jobs"]) == 1
+    assert "Error: No AWS region is set. Name one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        (None, "is of an older version, this command line of"),
+        ("0.9.0", "is of version 0.9.0, this command line of"),
+    ],
+)
+def test_stack_of_another_version_is_told_once(
+    version: str | None, expected: str, world: World, capsys: Said
+) -> None:
+    outputs = world.stacks["groq-batch"]["Outputs"]
+    outputs[:] = [one for one in outputs if one["OutputKey"] != "Version"]
+    if version is not None:
+        outputs.append({"OutputKey": "Version", "OutputValue": version})
+    assert run(["run", world.file("x.jsonl", request_line("a")), "--no-wait"]) == 0
+    said = capsys.readouterr()
+    (line,) = said.err.splitlines()
+    assert line.startswith(f"Warning: The stack groq-batch {expected} {__version__};")
+    assert "Warning" not in said.out
 
 
 def test_profile_that_does_not_exist(world: World, capsys: Said) -> None:
     assert run(["jobs", "--profile", "nope"]) == 1
     assert "There is no AWS profile nope." in capsys.readouterr().err
+
+
+def test_region_of_an_impossible_name_is_a_wrong_usage_as_an_option(
+    world: World, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(["jobs", "--region", "mars!"]) == 2
+    assert "'mars!' is not a name of a region." in capsys.readouterr().err
+    monkeypatch.setenv("AWS_REGION", "mars!")
+    assert run(["jobs"]) == 1
+    assert "'mars!' is not a name of a region." in capsys.readouterr().err
 
 
 def test_denied(world: World, capsys: Said) -> None:
@@ -336,6 +411,7 @@ def test_upload(world: World, capsys: Said) -> None:
         f"{path}: 5 requests, 3 batches, estimated $0.000002",
         f"x y.jsonl: uploaded as s3://{world.bucket}/input/team/x y.jsonl",
         "  follow it: groq-batch status 'team/x y.jsonl' --watch",
+        "  fetch its results: groq-batch results 'team/x y.jsonl'",
     ]
 
 
@@ -350,25 +426,50 @@ def test_large_file_is_uploaded_in_parts_as_it_is(world: World, capsys: Said) ->
 
 
 @pytest.mark.parametrize(
-    ("lines", "arguments", "expected"),
+    ("lines", "arguments", "expected", "advice"),
     [
-        ([request_line("a"), b"1\n"], [], ":2:1: not_an_object"),
-        ([b"1\n"], ["--skip-invalid"], ":1:1: not_an_object"),
-        ([], [], ": empty_file"),
-        ([request_line("a")], ["--max-cost", "0.000000001"], ": too_expensive"),
-        ([request_line("a")], ["--to", "recurring/a"], ": reserved_path"),
-        ([request_line("a")], ["--to", "x" * 900], ": key_too_long"),
+        (
+            [request_line("a"), b"1\n"],
+            [],
+            ":2:1: not_an_object",
+            " Repair the files, or run the good lines only: --skip-invalid",
+        ),
+        ([b"1\n"], ["--skip-invalid"], ":1:1: not_an_object", " Repair the files."),
+        ([], [], ": empty_file", " Repair the files."),
+        ([request_line("a")], ["--max-cost", "0.000000001"], ": too_expensive", ""),
     ],
 )
 def test_file_that_would_be_rejected_is_not_uploaded(
-    lines: list[bytes], arguments: list[str], expected: str, world: World, capsys: Said
+    lines: list[bytes],
+    arguments: list[str],
+    expected: str,
+    advice: str,
+    world: World,
+    capsys: Said,
 ) -> None:
     path = world.file("x.jsonl", *lines)
     good = world.file("good.jsonl", request_line("a"))
     assert run(["run", path, good, "--no-wait", *arguments]) == 1
     said = capsys.readouterr()
     assert f"{path}{expected}" in said.out
-    assert said.err.startswith("Error: Nothing was uploaded.")
+    assert said.err == f"Error: Nothing was uploaded.{advice}\n"
+    assert list(world.storage.objects("")) == []
+
+
+@pytest.mark.parametrize(
+    ("to", "expected"),
+    [
+        ("recurring/a", "input/recurring/ and input/superseded/ are reserved"),
+        ("x" * 900, "The key is longer than 900 bytes"),
+        ("../../etc", "'../../etc' has the part '..'"),
+    ],
+)
+def test_folder_that_uploads_may_not_have_is_a_wrong_usage(
+    to: str, expected: str, world: World, capsys: Said
+) -> None:
+    path = world.file("x.jsonl", request_line("a"))
+    assert run(["run", path, "--no-wait", "--to", to]) == 2
+    assert expected in capsys.readouterr().err
     assert list(world.storage.objects("")) == []
 
 
@@ -376,7 +477,9 @@ def test_limits_and_options_are_those_of_the_stack(world: World, capsys: Said) -
     world.deploy("lenient", OnInvalidLine="skip", MaxJobCostUsd="0.0000001")
     path = world.file("x.jsonl", request_line("a"), b"1\n")
     assert run(["run", path, "--no-wait", "--stack-name", "lenient"]) == 1
-    assert "above the cap of 1e-07 USD" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "is above the cap of 0.0000001 USD. Raise --max-cost or split the file." in said.out
+    assert said.err == "Error: Nothing was uploaded.\n"
     assert run(["run", path, "--no-wait", "--stack-name", "lenient", "--max-cost", "0"]) == 0
     said = capsys.readouterr().out
     assert f"{path}: 1 request (1 bad line skipped), 1 batch" in said
@@ -386,7 +489,7 @@ def test_limits_and_options_are_those_of_the_stack(world: World, capsys: Said) -
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--window", "8d"], "allowed is hours or days between 24h and 7d"),
+        (["--window", "12h"], "'--window': '12h' is no time that Groq takes: hours or days"),
         (["--window", "7d", "--max-attempts", "10"], "can take 72 days"),
     ],
 )
@@ -394,8 +497,11 @@ def test_option_that_the_stack_would_refuse(
     arguments: list[str], expected: str, world: World, capsys: Said
 ) -> None:
     path = world.file("x.jsonl", request_line("a"))
-    assert run(["run", path, "--no-wait", *arguments]) == 1
-    assert expected in capsys.readouterr().err
+    assert run(["run", path, "--no-wait", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert expected in said
+    assert "metadata" not in said
+    assert "Upload the file again" not in said
     assert list(world.storage.objects("")) == []
 
 
@@ -414,6 +520,15 @@ def test_results_never_replace_a_file_that_is_to_run(world: World, capsys: Said)
     assert f"a result of {files[0]}, would be written over {files[1]}" in capsys.readouterr().err
     world.denied = None
     assert run(["run", *files, "--no-wait"]) == 0, "nothing is fetched, and so nothing replaced"
+
+
+def test_results_of_two_files_never_replace_each_other(world: World, capsys: Said) -> None:
+    files = [world.file(name, request_line("a")) for name in ("x.jsonl", "x.jsonl.gz")]
+    assert run(["run", *files]) == 2
+    assert f"x.report.json would hold results of {files[0]} and of {files[1]}." in (
+        capsys.readouterr().err
+    )
+    assert list(world.storage.objects("")) == []
 
 
 def test_file_that_changes_while_it_is_uploaded(
@@ -446,6 +561,7 @@ def test_file_that_has_run_is_not_paid_for_again(ending: str, world: World, caps
     assert f"x{ending} has run already, as {job.job_id}." in said.err
     assert said.out.splitlines()[1:] == [
         f"x{ending}: partial, 1 of 2 requests answered, 1 not",
+        "  not answered: 1 missing",
         f"  results/x.results{ending}",
         f"  results/x.failed{ending}",
         "  results/x.report.json",
@@ -490,6 +606,145 @@ def test_several_files_as_json(world: World, capsys: Said) -> None:
     assert [one["job_id"] for one in reports] == [job.job_id for job in jobs]
 
 
+def test_folder_runs_with_the_names_that_its_files_have(world: World, capsys: Said) -> None:
+    (world.folder / "many" / "deep").mkdir(parents=True)
+    files = ["many/x.jsonl", "many/deep/x.jsonl.gz", "many/._x.jsonl", "many/deep/notes.txt"]
+    for name in files:
+        world.file(name, request_line("a"))
+    assert run(["run", "many", "--to", "team", "--no-wait"]) == 0
+    assert [one.key for one in world.storage.objects("input/")] == [
+        "input/team/deep/x.jsonl.gz",
+        "input/team/x.jsonl",
+    ]
+    said = capsys.readouterr()
+    assert said.err == "Left out, as hidden: many/._x.jsonl\n"
+    assert "deep/x.jsonl.gz: uploaded as s3://bucket/input/team/deep/x.jsonl.gz" in said.out
+    assert "  fetch its results: groq-batch results team/deep/x.jsonl.gz --out deep" in said.out
+
+
+def test_folder_that_has_run_is_not_run_with_its_results(world: World, capsys: Said) -> None:
+    (world.folder / "many" / "deep").mkdir(parents=True)
+    for name in ("x.jsonl", "deep/x.jsonl"):
+        world.file(f"many/{name}", request_line("a"), request_line("b"))
+    assert run(["run", "many", "--no-wait"]) == 0
+    for name in ("x.jsonl", "deep/x.jsonl"):
+        rows = [good_row("a", name), bad_row("b")]
+        world.end(name, "partial", results=rows, failed=[request_line("b")])
+    for _ in range(2):
+        assert run(["run", "many", "--out", "many"]) == 1
+        assert (
+            Path("many/deep/x.results.jsonl").read_bytes().startswith(good_row("a", "deep/x.jsonl"))
+        )
+        assert Path("many/x.results.jsonl").read_bytes().startswith(good_row("a", "x.jsonl"))
+    said = capsys.readouterr().err
+    assert "Left out, as fetched by an earlier run: many/x.failed.jsonl, many/x.results" in said
+    assert [one.key for one in world.storage.objects("input/")] == [
+        "input/deep/x.jsonl",
+        "input/x.jsonl",
+    ]
+
+
+def test_upload_over_a_running_job_warns(world: World, capsys: Said) -> None:
+    path = world.file("x.jsonl", request_line("a"))
+    assert run(["run", path, "--to", "team", "--no-wait"]) == 0
+    job = world.start("team/x.jsonl", progress={"completed": 1, "total": 2})
+    world.file("x.jsonl", request_line("b"))
+    capsys.readouterr()
+    assert run(["run", path, "--to", "team", "--no-wait"]) == 0
+    said = capsys.readouterr().err
+    assert said == (
+        f"Warning: An earlier upload of team/x.jsonl is still running, as {job['job_id']} (1 of 2 "
+        f"requests done (50 %)). This one takes its place; the results of the earlier one will be "
+        f"in output/superseded/{job['job_id']}/team/x.jsonl. To stop it: groq-batch cancel "
+        f"{job['job_id']}\n"
+    )
+    world.end("team/x.jsonl", "succeeded", results=[good_row("b")])
+    assert run(["run", path, "--to", "team", "--no-wait", "--again"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+# -- start ------------------------------------------------------------------------------------
+
+
+def answered(world: World, job_id: str, path: str, status: str = "started") -> dict[str, Any]:
+    """Return what the start function answers."""
+    report = world.storage.url(object_keys.delivery_keys(path).report)
+    return {"job_id": job_id, "status": status, "message": "m", "input": "i", "report": report}
+
+
+def test_start_of_a_recurring_file_follows_and_fetches(
+    world: World, chapters: list[Callable[[], object]], capsys: Said
+) -> None:
+    path = "recurring/evals/2026-03-01T12-00-00Z.jsonl"
+    job = JobRequest(
+        job_id="evals-04ad86b59a21faf11acc",
+        bucket=world.bucket,
+        key="recurring/evals.jsonl",
+        version_id="v",
+        path=path,
+        started_at="2026-03-01T12:00:00.000Z",
+        claimed_by="",
+    )
+    world.start_answer = answered(world, job.job_id, path)
+
+    def end() -> None:
+        key = object_keys.delivery_keys(path).results
+        world.storage.put_json(object_keys.job_key(job.job_id), job.to_json())
+        world.storage.put_bytes(key, good_row("a"), metadata={JOB_METADATA: job.job_id})
+        outputs = {"results": world.storage.url(key), "failed": None, "invalid": None}
+        world.report(job, "succeeded", outputs=outputs)
+
+    chapters += [lambda: None, end]
+    assert run(["start", "recurring/evals.jsonl", "--out", "nights"]) == 0
+    assert world.payloads == [{"key": "recurring/evals.jsonl", "again": True}]
+    said = capsys.readouterr().out
+    assert f"{path}: started as {job.job_id}\n" in said
+    assert Path("nights/2026-03-01T12-00-00Z.results.jsonl").read_bytes() == good_row("a")
+    assert run(["start", "recurring/evals.jsonl", "--again"]) == 2
+    assert "a recurring file runs anew each time" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["team/x.jsonl", "input/team/x.jsonl", "s3://bucket/input/team/x"])
+def test_start_of_an_upload_that_waits(name: str, world: World, capsys: Said) -> None:
+    name = name if name.endswith("l") else f"{name}.jsonl"
+    world.start_answer = answered(world, "x-1", "team/x.jsonl")
+    assert run(["start", name, "--no-wait"]) == 0
+    assert world.payloads == [{"key": "input/team/x.jsonl"}]
+    assert capsys.readouterr().out.splitlines() == [
+        "team/x.jsonl: started as x-1",
+        "  follow it: groq-batch status team/x.jsonl --watch",
+        "  fetch its results: groq-batch results team/x.jsonl",
+    ]
+    world.start_answer = answered(world, "x-1", "team/x.jsonl", "exists")
+    assert run(["start", name, "--no-wait"]) == 0
+    assert "team/x.jsonl has a job already, x-1. To pay for all of it once more: --again" in (
+        capsys.readouterr().err
+    )
+    assert run(["start", name, "--no-wait", "--again"]) == 0
+    assert world.payloads[-1] == {"key": "input/team/x.jsonl", "again": True}
+
+
+def test_start_that_is_paid_for_each_time_is_never_repeated(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: Said
+) -> None:
+    made: list[Any] = []
+    client = aws._client
+
+    def remember(session: Any, target: Any, service: str, **options: Any) -> Any:
+        made.append(client(session, target, service, **options))
+        return made[-1]
+
+    monkeypatch.setattr(aws, "_client", remember)
+    world.start_answer = answered(world, "x-1", "x.jsonl")
+    tries = {}
+    for arguments in (["recurring/x.jsonl"], ["x.jsonl", "--again"], ["x.jsonl"]):
+        assert run(["start", *arguments, "--no-wait"]) == 0
+        (used,) = [one for one in made if one.meta.service_model.service_name == "lambda"]
+        tries[" ".join(arguments)] = used.meta.config.retries["total_max_attempts"]
+        made.clear()
+    assert tries == {"recurring/x.jsonl": 1, "x.jsonl --again": 1, "x.jsonl": 6}
+
+
 def test_job_is_started_by_hand_when_asked(world: World, capsys: Said) -> None:
     path = world.file("x.jsonl", request_line("a"))
     assert run(["run", path, "--no-wait", "--now"]) == 0
@@ -521,6 +776,7 @@ def chapters(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
     """Return what happens, one thing after the other, while jobs are followed."""
     monkeypatch.setattr(Hurried, "chapters", [])
     monkeypatch.setattr("groq_batch_cli.verbs.run.Follower", Hurried)
+    monkeypatch.setattr("groq_batch_cli.verbs.start.Follower", Hurried)
     return Hurried.chapters
 
 
@@ -590,7 +846,9 @@ def test_credentials_that_expire_leave_the_way_back(
     chapters += [expire]
     assert run(["run", path]) == 1
     said = capsys.readouterr().err
-    assert "Come back with: groq-batch status x.jsonl --watch" in said
+    assert "x.jsonl goes on without this terminal." in said
+    assert "follow it: groq-batch status x.jsonl --watch" in said
+    assert "fetch its results when it has ended: groq-batch results x.jsonl" in said
     assert "Error: The AWS credentials have expired." in said
 
 
@@ -605,17 +863,158 @@ def test_list_of_jobs(world: World, capsys: Said) -> None:
     capsys.readouterr()
     assert run(["jobs"]) == 0
     head, *rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert head == ["STATUS", "FILE", "DONE", "REQUESTS", "COST", "AGE", "JOB"]
-    assert sorted(row[:2] for row in rows) == [["running", "y.jsonl"], ["succeeded", "x.jsonl"]]
+    assert head == ["STATUS", "FILE", "DONE", "REQUESTS", "FAILED", "COST", "AGE", "JOB"]
+    assert sorted(row[:2] for row in rows[:-1]) == [
+        ["running", "y.jsonl"],
+        ["succeeded", "x.jsonl"],
+    ]
+    assert rows[-1] == ["Total:", "2", "jobs,", "3", "requests,", "$0"]
     assert run(["jobs", "--status", "running", "--json"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     found = json.loads(line)
     assert (found["path"], found["status"]) == ("y.jsonl", "running")
     assert found["requests"]["total"] == 2
     assert run(["jobs", "--limit", "1"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 2
+    said = capsys.readouterr()
+    assert len(said.out.splitlines()) == 3
+    assert said.err == "These are the newest 1; --all lists all, --limit N more.\n"
     assert run(["jobs", "--status", "failed"]) == 0
     assert capsys.readouterr() == ("", "There are no such jobs.\n")
+
+
+def test_list_of_no_jobs_at_all_says_so(world: World, capsys: Said) -> None:
+    assert run(["jobs"]) == 0
+    assert capsys.readouterr() == ("", "There are no jobs yet. Start one: groq-batch run\n")
+
+
+def test_list_of_jobs_tells_why_and_sums_up(world: World, capsys: Said) -> None:
+    for name in ("x.jsonl", "team/y.jsonl"):
+        file = world.file("x.jsonl", request_line("a"), request_line("b"))
+        assert run(["run", file, "--no-wait", "--to", name]) == 0
+        rows = [good_row("a"), bad_row("b")]
+        world.end(name, "partial", results=rows, failed=[request_line("b")], cost=0.25)
+    capsys.readouterr()
+    assert run(["jobs", "--all"]) == 0
+    head, *lines, total = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert head == ["STATUS", "FILE", "DONE", "REQUESTS", "FAILED", "COST", "AGE", "WHY", "JOB"]
+    for line in lines:
+        assert line[2:7] == ["50", "%", "2", "1", "$0.2500"]
+        assert line[-2] == "missing"
+    assert total == ["Total:", "2", "jobs,", "4", "requests,", "$0.5000"]
+    assert run(["jobs", "--json", "--under", "team"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    found = json.loads(line)
+    assert (found["path"], found["error_code"], found["errors_total"]) == (
+        "team/y.jsonl",
+        "missing",
+        1,
+    )
+    assert run(["jobs", "--under", "s3://other/input/team"]) == 2
+    assert "s3://other is not this stack's bucket, which is bucket." in capsys.readouterr().err
+    assert run(["jobs", "--since", "2w", "--under", "s3://bucket/input/other/"]) == 0
+    assert capsys.readouterr() == ("", "There are no such jobs.\n")
+
+
+BEFORE_MORE_WAS_TOLD = {
+    "job_id", "path", "status", "started_at", "requests", "progress", "cost_usd",
+}  # fmt: skip
+
+
+def test_jobs_as_json_have_all_fields_that_they_ever_had(world: World, capsys: Said) -> None:
+    assert run(["run", world.file("x.jsonl", request_line("a")), "--no-wait"]) == 0
+    world.end("x.jsonl", "succeeded", results=[good_row("a")])
+    capsys.readouterr()
+    assert run(["jobs", "--all", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found.keys() > BEFORE_MORE_WAS_TOLD
+    assert found["status"] == found["report_status"] == "succeeded"
+    assert found["requests"]["total"] == 1
+
+
+def test_sum_of_the_costs_has_those_of_replaced_jobs(world: World, capsys: Said) -> None:
+    path = world.file("x.jsonl", request_line("a"))
+    for hour, cost in ((10, 0.5), (11, 0.25)):
+        assert run(["run", path, "--no-wait", "--again"]) == 0
+        world.end("x.jsonl", "succeeded", results=[good_row("a")], hour=hour, cost=cost)
+    capsys.readouterr()
+    assert run(["jobs", "--all", "--json"]) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert sorted(one["status"] for one in found) == ["replaced", "succeeded"]
+    assert sum(one["cost_usd"]["actual"] for one in found) == 0.75
+    assert {one["report_status"] for one in found} == {"succeeded"}
+
+
+@pytest.mark.parametrize("parameters", [{"TriggerMode": "schedule"}, {"Paused": "true"}])
+def test_uploads_that_wait_for_the_stack_are_listed(
+    parameters: dict[str, str], world: World, capsys: Said
+) -> None:
+    assert run(["run", world.file("x.jsonl", request_line("a")), "--no-wait"]) == 0
+    capsys.readouterr()
+    assert run(["jobs"]) == 0
+    assert "There are no jobs yet." in capsys.readouterr().err
+    world.deploy("holds", **parameters)
+    assert run(["status", "x.jsonl", "--stack-name", "holds"]) == 0
+    assert capsys.readouterr().out == (
+        "x.jsonl: uploaded; its job has not started yet\n"
+        "  to start it now: groq-batch start x.jsonl --stack-name holds\n"
+    )
+    assert run(["jobs", "--stack-name", "holds", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["path"], found["status"], found["started_at"]) == ("x.jsonl", "waiting", None)
+    assert found["job_id"] == world.job_of("x.jsonl").job_id
+    assert found["uploaded_at"] is not None
+    assert run(["jobs", "--status", "waiting"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[:2] == ["waiting", "x.jsonl"]
+
+
+def test_results_of_a_replaced_job_are_fetched_by_its_name(world: World, capsys: Said) -> None:
+    path = world.file("x.jsonl", request_line("a"))
+    jobs = []
+    for hour, text in ((10, "first"), (11, "second")):
+        assert run(["run", path, "--no-wait", "--again"]) == 0
+        row = good_row("a", text)
+        jobs.append(world.end("x.jsonl", "succeeded", results=[row], hour=hour))
+    assert run(["results", jobs[0].job_id, "--out", "older"]) == 0
+    assert run(["results", "x.jsonl", "--out", "newer"]) == 0
+    assert Path("older/x.results.jsonl").read_bytes() == good_row("a", "first")
+    assert json.loads(Path("older/x.report.json").read_text())["job_id"] == jobs[0].job_id
+    assert Path("newer/x.results.jsonl").read_bytes() == good_row("a", "second")
+    capsys.readouterr()
+    assert run(["status", jobs[0].job_id]) == 0
+    assert f"groq-batch results {jobs[0].job_id}" in capsys.readouterr().out
+    assert run(["retry", jobs[0].job_id]) == 1
+    assert f"{jobs[0].job_id} was replaced by a newer run of x.jsonl" in capsys.readouterr().err
+
+
+def test_status_says_why_a_job_is_partial(world: World, capsys: Said) -> None:
+    file = world.file("x.jsonl", request_line("a"), request_line("b"))
+    assert run(["run", file, "--no-wait"]) == 0
+    world.end(
+        "x.jsonl", "partial", results=[good_row("a"), bad_row("b")], failed=[request_line("b")]
+    )
+    capsys.readouterr()
+    assert run(["status", "x.jsonl"]) == 1
+    said = capsys.readouterr().out
+    assert "  1 error by code:\n    1  missing  No.\n" in said
+
+
+def test_completion_of_jobs_has_their_paths(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(world.folder / "cache"))
+    complete = ShellComplete(cli, {}, "groq-batch", "_GROQ_BATCH_COMPLETE")
+    for name in ("team/x.jsonl", "team/y.jsonl", "z.jsonl"):
+        file = world.file("x.jsonl", request_line("a"))
+        assert run(["run", file, "--no-wait", "--to", name]) == 0
+        world.end(name, "succeeded", results=[good_row("a")])
+        world.storage.put_bytes(f"reports/{name}.html", b"")
+    for arguments in (["status"], ["retry", "--all"], ["results", "z.jsonl"]):
+        found = complete.get_completions(arguments, "team/")
+        assert [one.value for one in found] == ["team/x.jsonl", "team/y.jsonl"]
+    world.denied = "DescribeStacks"
+    found = complete.get_completions(["cancel"], "z")
+    assert [one.value for one in found] == ["z.jsonl"], "the bucket was looked up again"
+    world.denied = "ListObjectsV2"
+    assert complete.get_completions(["cancel"], "z") == []
+    assert complete.get_completions(["status", "--stack-name", "nope"], "z") == []
 
 
 def test_status(world: World, capsys: Said) -> None:
@@ -825,14 +1224,157 @@ def test_bad_lines_do_not_keep_the_others_from_a_retry(world: World) -> None:
     world.end(
         "x.jsonl",
         "partial",
-        results=[bad_row("b"), bad_row("c")],
+        results=[bad_row("b"), pipeline_row(None, code="not_an_object", message="No.")],
         failed=[request_line("b"), b"1\n"],
         invalid=1,
     )
     assert run(["retry", "x.jsonl", "--no-wait"]) == 0
-    head = world.storage.head("input/x.retry.jsonl")
+    assert read(world, "input/x.retry.jsonl") == request_line("b")
+    assert run(["retry", "x.jsonl", "--no-wait", "--again", "--all"]) == 0
+    assert read(world, "input/x.retry-2.jsonl") == request_line("b") + b"1\n"
+    head = world.storage.head("input/x.retry-2.jsonl")
     assert head is not None
     assert head.metadata == {"on-invalid-line": "skip"}
+
+
+def refused_row(custom_id: str) -> bytes:
+    body = {"error": {"code": "context_length_exceeded", "message": "Too long."}}
+    row = {"custom_id": custom_id, "response": {"status_code": 400, "body": body}, "error": None}
+    return json.dumps(row).encode() + b"\n"
+
+
+def unknown_row(custom_id: str) -> bytes:
+    return pipeline_row(custom_id, code="outcome_unknown", message="Nobody knows.")
+
+
+def a_job_with_final_errors(world: World, path: str = "x.jsonl") -> None:
+    """Run a job of five requests: answered, refused for good, missing, unknown, missing."""
+    names = "abcde"
+    file = world.file(path, *[request_line(name) for name in names])
+    assert run(["run", file, "--no-wait"]) == 0
+    rows = [good_row("a"), refused_row("b"), bad_row("c"), unknown_row("d"), bad_row("e")]
+    world.end(path, "partial", results=rows, failed=[request_line(name) for name in "bcde"])
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz"])
+def test_retry_leaves_out_what_would_fail_again_or_may_have_been_answered(
+    ending: str, world: World, capsys: Said
+) -> None:
+    a_job_with_final_errors(world, f"x{ending}")
+    capsys.readouterr()
+    assert run(["retry", f"x{ending}", "--no-wait", "--window", "48h"]) == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines() == [
+        f"x.retry{ending}: 2 failed requests of x{ending}",
+        (
+            "  left out: 1 whose error is final (1 context_length_exceeded), 1 whose outcome is "
+            "not known (they may have been answered and paid for)"
+        ),
+    ]
+    assert f"to send them as well: groq-batch retry x{ending} --all" in said.err
+    data = read(world, f"input/x.retry{ending}")
+    sent = gzip.decompress(data) if ending.endswith("gz") else data
+    assert sent == request_line("c") + request_line("e")
+    head = world.storage.head(f"input/x.retry{ending}")
+    assert head is not None
+    assert head.metadata["completion-window"] == "48h"
+    world.end(f"x.retry{ending}", "succeeded", results=[good_row("c"), good_row("e")])
+    assert run(["retry", f"x{ending}"]) == 0
+    assert "5 rows, 2 new answers, 2 still without a success" in capsys.readouterr().out
+    merged = Path(f"x.merged{ending}").read_bytes()
+    assert (gzip.decompress(merged) if ending.endswith("gz") else merged) == b"".join(
+        [good_row("a"), refused_row("b"), good_row("c"), unknown_row("d"), good_row("e")]
+    )
+
+
+def test_retry_of_all_after_a_retry_sends_nothing_that_was_answered(
+    world: World, capsys: Said
+) -> None:
+    a_job_with_final_errors(world)
+    assert run(["retry", "x.jsonl", "--no-wait"]) == 0
+    world.start("x.retry.jsonl")
+    assert run(["retry", "x.jsonl", "--no-wait", "--all"]) == 0
+    assert "It leaves out 2 lines; use --all when it has ended." in capsys.readouterr().err
+    rows = [good_row("c"), bad_row("e")]
+    world.end("x.retry.jsonl", "partial", results=rows, failed=[request_line("e")])
+    assert run(["retry", "x.jsonl", "--no-wait", "--all"]) == 0
+    assert read(world, "input/x.retry-2.jsonl") == b"".join(map(request_line, "bde"))
+    assert "x.retry-2.jsonl: 3 failed requests of x.jsonl\n" in capsys.readouterr().out
+    rows = [refused_row("b"), good_row("d"), good_row("e")]
+    world.end("x.retry-2.jsonl", "partial", results=rows, failed=[request_line("b")])
+    # The same command comes back to it, and merges the answers of both.
+    assert run(["retry", "x.jsonl", "--all"]) == 1
+    said = capsys.readouterr()
+    assert "A retry has run already: x.retry-2.jsonl." in said.err
+    assert "x.merged.jsonl: 5 rows, 3 new answers, 1 still without a success" in said.out
+    assert Path("x.merged.jsonl").read_bytes() == b"".join(
+        [good_row("a"), refused_row("b"), good_row("c"), good_row("d"), good_row("e")]
+    )
+
+
+def test_retry_of_all_is_a_copy_within_s3(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: Said
+) -> None:
+    a_job_with_final_errors(world)
+    world.denied = "PutObject"
+    assert run(["retry", "x.jsonl", "--no-wait"]) == 1
+    assert run(["retry", "x.jsonl", "--no-wait", "--all"]) == 0
+    assert read(world, "input/x.retry.jsonl") == b"".join(map(request_line, "bcde"))
+    assert "left out" not in capsys.readouterr().out
+
+
+def test_retry_of_final_errors_alone_sends_nothing(world: World, capsys: Said) -> None:
+    assert run(["run", world.file("x.jsonl", request_line("b")), "--no-wait"]) == 0
+    world.end("x.jsonl", "partial", results=[refused_row("b")], failed=[request_line("b")])
+    assert run(["retry", "x.jsonl", "--no-wait"]) == 1
+    assert (
+        "Nothing of x.jsonl is worth sending again: 1 whose error is final (1 "
+        "context_length_exceeded). To send it all the same: groq-batch retry x.jsonl --all"
+    ) in capsys.readouterr().err
+    assert world.storage.head("input/x.retry.jsonl") is None
+
+
+def test_retry_of_files_that_do_not_belong_together_sends_nothing(
+    world: World, capsys: Said
+) -> None:
+    a_job_with_final_errors(world)
+    metadata = {JOB_METADATA: world.job_of("x.jsonl").job_id}
+    world.storage.put_bytes("failed/x.jsonl", request_line("b"), metadata=metadata)
+    assert run(["retry", "x.jsonl", "--no-wait"]) == 1
+    assert "has other lines than the results of its job have failures" in capsys.readouterr().err
+    assert world.storage.head("input/x.retry.jsonl") is None
+    assert "Uploads" not in world.s3.list_multipart_uploads(Bucket=world.bucket)
+
+
+def test_retry_of_a_firing_goes_where_uploads_may_go(world: World) -> None:
+    path = "recurring/evals/2026-03-01T12-00-00Z.jsonl"
+    key = object_keys.delivery_keys(path)
+    job = JobRequest(
+        job_id="evals-04ad86b59a21faf11acc",
+        bucket=world.bucket,
+        key="recurring/evals.jsonl",
+        version_id="v",
+        path=path,
+        started_at="2026-03-01T12:00:00.000Z",
+        claimed_by="",
+    )
+    world.storage.put_json(object_keys.job_key(job.job_id), job.to_json())
+    world.storage.put_bytes(key.results, good_row("a") + bad_row("b"))
+    world.storage.put_bytes(key.failed, request_line("b"))
+    outputs = {
+        "results": world.storage.url(key.results),
+        "failed": world.storage.url(key.failed),
+        "invalid": None,
+    }
+    counts = {"total": 2, "succeeded": 1, "failed": 1, "invalid": 0}
+    world.report(job, "partial", outputs=outputs, requests=counts)
+    assert run(["retry", "recurring/evals.jsonl", "--no-wait"]) == 0
+    retried = "retries/recurring/evals/2026-03-01T12-00-00Z.retry.jsonl"
+    assert read(world, f"input/{retried}") == request_line("b")
+    assert check_key(f"input/{retried}") is None
+    world.end(retried, "succeeded", results=[good_row("b")])
+    assert run(["retry", "recurring/evals.jsonl"]) == 0
+    assert Path("2026-03-01T12-00-00Z.merged.jsonl").read_bytes() == good_row("a") + good_row("b")
 
 
 def test_retry_that_is_not_of_this_job(world: World, capsys: Said) -> None:
@@ -887,22 +1429,26 @@ def test_logs(world: World, capsys: Said) -> None:
         "message": "Broken\x1b",
         "function_name": "s-CheckStatusFunction-X1",
         "job_id": job["job_id"],
-        "wait_seconds": 5,
+        "shard": 5,
         "exception": "Traceback\n  line",
     }
+    metrics = {"level": "INFO", "job_id": job["job_id"], "_aws": {"CloudWatchMetrics": []}}
     moment = int(time.time()) * 1000
-    events = [json.dumps(fields), json.dumps({**fields, "job_id": "another"}), "START RequestId"]
+    events = [json.dumps(one) for one in (fields, metrics, {**fields, "job_id": "another"})]
     logs.put_log_events(
         logGroupName=LOG_GROUP,
         logStreamName="s",
-        logEvents=[{"timestamp": moment, "message": text} for text in events],
+        logEvents=[{"timestamp": moment, "message": text} for text in [*events, "START RequestId"]],
     )
     assert run(["logs", "x.jsonl"]) == 0
     assert world.log_filters[1:] == [f'{{ $.job_id = "{job["job_id"]}" }}']
+    second = f"{datetime.fromtimestamp(moment / 1000, UTC):%Y-%m-%d %H:%M:%S}Z"
+    assert capsys.readouterr().out == (f"{second} CheckStatus     ERROR Broken shard=5 (line)\n")
+    assert run(["logs", "x.jsonl", "--all"]) == 0
     assert capsys.readouterr().out == (
-        f"{datetime.fromtimestamp(moment / 1000, UTC):%Y-%m-%d %H:%M:%S}Z ERROR   CheckStatus     "
-        f"Broken wait_seconds=5\n"
+        f"{second} ERROR   CheckStatus     Broken shard=5\n"
         "    Traceback\n      line\n"
+        f'{second} INFO                     _aws={{"CloudWatchMetrics": []}}\n'
     )
     assert run(["logs", "x.jsonl", "--json"]) == 0
-    assert capsys.readouterr().out == events[0] + "\n"
+    assert capsys.readouterr().out == f"{events[0]}\n{events[1]}\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import tomllib
 import types
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,12 @@ import pytest
 from moto import mock_aws
 from samcli.cli.types import CfnParameterOverridesType
 
+from groq_batch.domain.job_options import JobOptions, parse_options
+from local.groq_simulator import GroqSimulator
+from local.reference.parameters import default_of
 from tests import documents
 from tests.documents import PROJECT
+from tests.patience import PATIENCE_SECONDS
 
 BLOCKS = [block for file in documents.files() for block in documents.blocks(file)]
 PAGES = sorted({block.file for block in BLOCKS if block.use == "offline"})
@@ -58,7 +64,7 @@ def test_offline_commands_work_as_printed(
             env=shell,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
         assert done.returncode == 0, f"{block.place}\n{done.stdout}\n{done.stderr}"
@@ -78,7 +84,7 @@ def test_the_tutorial_shows_what_its_commands_say(shell: dict[str, str], tmp_pat
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert done.stdout == page[place + 1].text
@@ -109,20 +115,21 @@ def test_settings_for_sam_are_those_of_the_template() -> None:
 def _check_parameters(given: list[str]) -> None:
     """Read parameters as the SAM CLI does, and look for them in the template."""
     from tests.infrastructure.stack import source  # noqa: PLC0415 - it is slow to import
+    from tests.infrastructure.test_parameters import accepts  # noqa: PLC0415
 
     values = CfnParameterOverridesType().convert(tuple(given), None, None)
     assert len(values) == len([word for word in given if "=" in word]) > 0
     known = source()["Parameters"]
     for name, value in values.items():
         assert name in known, f"The template has no parameter {name}"
-        assert value
+        assert value or accepts(name, "")
 
 
 @pytest.fixture
 def python_guide(monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
     """Return the functions of the guide for Python, on an account in memory."""
     guide = PROJECT / "docs" / "how-to" / "use-from-python.md"
-    functions, _ = (one for one in documents.blocks(guide) if one.language == "python")
+    functions, *_ = (one for one in documents.blocks(guide) if one.language == "python")
     with mock_aws():
         s3 = boto3.client("s3")
         s3.create_bucket(Bucket=BUCKET)
@@ -134,7 +141,7 @@ def python_guide(monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
 
 def test_the_functions_for_python_run_a_file(python_guide: Any) -> None:
     guide = PROJECT / "docs" / "how-to" / "use-from-python.md"
-    _, use = (one for one in documents.blocks(guide) if one.language == "python")
+    _, use, *_ = (one for one in documents.blocks(guide) if one.language == "python")
     path = "team/requests.jsonl"
     body = b'{"choices":[{"message":{"content":"yes\xe2\x80\xa8no"}}]}'
     answers = [
@@ -151,8 +158,13 @@ def test_the_functions_for_python_run_a_file(python_guide: Any) -> None:
         assert head["Metadata"] == {"completion-window": "7d"}
         version = head["VersionId"] if calls else "older"
         status = "succeeded" if len(calls) in (0, 2) else "running"
-        report = f'{{"status": "{status}", "input": {{"version_id": "{version}"}}}}'
-        s3.put_object(Bucket=BUCKET, Key=f"reports/{path}.json", Body=report.encode())
+        results = f"s3://{BUCKET}/output/{path}"
+        report = {
+            "status": status,
+            "input": {"version_id": version},
+            "outputs": {"results": results if status == "succeeded" else None},
+        }
+        s3.put_object(Bucket=BUCKET, Key=f"reports/{path}.json", Body=json.dumps(report).encode())
         s3.put_object(Bucket=BUCKET, Key=f"output/{path}", Body=b"".join(answers))
         calls.append(seconds)
 
@@ -161,3 +173,82 @@ def test_the_functions_for_python_run_a_file(python_guide: Any) -> None:
     exec(compile(use.text, str(guide), "exec"), names)
     assert names["answers"] == {"a": "yes\u2028no", "b": None, "c": None}
     assert len(calls) == 3
+
+
+def test_the_functions_for_python_say_why_a_file_has_no_results(python_guide: Any) -> None:
+    guide = PROJECT / "docs" / "how-to" / "use-from-python.md"
+    _, use, *_ = (one for one in documents.blocks(guide) if one.language == "python")
+
+    def reject(_: float) -> None:
+        s3, path = python_guide.s3, "team/requests.jsonl"
+        head = s3.head_object(Bucket=BUCKET, Key=f"input/{path}")
+        report = {
+            "status": "rejected",
+            "input": {"version_id": head["VersionId"]},
+            "outputs": {"results": None},
+            "errors": [{"message": "The file has no requests."}],
+        }
+        s3.put_object(Bucket=BUCKET, Key=f"reports/{path}.json", Body=json.dumps(report).encode())
+
+    python_guide.time = types.SimpleNamespace(sleep=reject)
+    names = {**python_guide.__dict__, "BUCKET": BUCKET, "requests": []}
+    with pytest.raises(RuntimeError, match=r"rejected: The file has no requests\."):
+        exec(compile(use.text, str(guide), "exec"), names)
+
+
+def test_options_in_the_docs_fit_a_stack_with_its_defaults() -> None:
+    """Whoever copies a command gets a job that runs, and a stack that takes files."""
+    shells = [block for block in BLOCKS if block.language in documents.SHELLS]
+    found = [
+        (block.place, options)
+        for block in shells
+        for words in documents.commands(block.text)
+        for options in _options_of(words)
+    ]
+    assert len(found) > 8
+    for place, options in found:
+        _, problems = parse_options(options, defaults=DEFAULTS, work_retention_days=RETENTION_DAYS)
+        assert problems == [], place
+
+
+DEFAULTS = JobOptions(
+    completion_window=default_of("CompletionWindow"),
+    skip_invalid_lines=default_of("OnInvalidLine") == "skip",
+    max_attempts=int(default_of("MaxAttempts")),
+    max_job_cost_usd=float(default_of("MaxJobCostUsd")),
+)
+RETENTION_DAYS = int(default_of("WorkRetentionDays"))
+_OPTION_NAMES = {
+    "--window": "completion-window",
+    "--max-attempts": "max-attempts",
+    "CompletionWindow": "completion-window",
+    "MaxAttempts": "max-attempts",
+}
+
+
+def _options_of(words: list[str]) -> Iterator[dict[str, str]]:
+    """Yield the options of an upload that a command gives, or makes the stack's own."""
+    if "--metadata" in words:
+        pairs = words[words.index("--metadata") + 1].split(",")
+        yield dict(pair.split("=", 1) for pair in pairs)
+    given = [word.split("=", 1) for word in words if "=" in word]
+    given += [list(pair) for pair in pairwise(words)]
+    named = {_OPTION_NAMES[name]: value for name, value in given if name in _OPTION_NAMES}
+    if named:
+        yield named
+
+
+def test_requests_to_the_simulator_in_the_docs_are_taken() -> None:
+    pages = ["local/groq_simulator/README.md", "docs/how-to/see-a-failure-locally.md"]
+    calls = [
+        words
+        for block in BLOCKS
+        if _page(block.file) in pages and block.language in documents.SHELLS
+        for words in documents.commands(block.text)
+        if words[0] == "curl"
+    ]
+    assert len(calls) == 7
+    with GroqSimulator() as simulator:
+        for words in calls:
+            operation = words[-1].rsplit("/", 1)[-1]
+            simulator.control.call(operation, json.loads(words[words.index("-d") + 1]))

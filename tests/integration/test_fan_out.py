@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import gzip
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,20 +16,21 @@ from botocore.exceptions import ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from groq_batch import layout, request_uploads
-from groq_batch import storage as storage_module
-from groq_batch.config import Settings
-from groq_batch.held_uploads import HeldUpload
-from groq_batch.jobs import JobRecord, JobRequest, ShardRecord, Stop
-from groq_batch.prepare import Preparation, prepare_input
-from groq_batch.range_tasks import prepare_range
-from groq_batch.storage import Storage
+from groq_batch.bucket import copying_writer, multipart_writer
+from groq_batch.bucket.pending_upload import HeldUpload
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.records.job import JobRecord, JobRequest, ShardRecord, Stop
+from groq_batch.settings import Settings
+from groq_batch.steps.prepare_input.prepare import Preparation, prepare_input
+from groq_batch.steps.prepare_input.range_tasks import prepare_range
 from tests.fakes.calls import Call, Wire, plain_wire
 from tests.fakes.s3 import SMALLEST_PART_BYTES, FakeS3, client_error
 from tests.integration.test_prepare_input import SETTINGS, Calls, Death, bad, request
+from tests.workflow.invocations import do_pools_inline
 
 JOB = "a-0123456789"
-KEYS = layout.WorkKeys(JOB)
+KEYS = object_keys.WorkKeys(JOB)
 KEY = "input/a.jsonl"
 ALONE = dataclasses.replace(SETTINGS, max_requests_per_batch=3, max_bytes_per_batch=2_000)
 """Settings under which one invocation prepares every file of these tests."""
@@ -41,6 +44,9 @@ def strict(base: Settings) -> Settings:
 
 def by_many(base: Settings, range_bytes: int) -> Settings:
     return dataclasses.replace(base, max_bytes_per_range=range_bytes)
+
+
+Step = Callable[[Wire], Preparation | None]
 
 
 class Bucket:
@@ -60,7 +66,7 @@ class Bucket:
             started_at="2026-03-01T00:00:00.000Z",
             claimed_by="test",
         )
-        self.storage().put_json(layout.job_key(JOB), self.request.to_json())
+        self.storage().put_json(object_keys.job_key(JOB), self.request.to_json())
 
     def storage(self, wire: Wire = plain_wire) -> Storage:
         return Storage(s3=self.s3.client(wire), bucket="bucket")
@@ -73,19 +79,18 @@ class Bucket:
     def work(self, task_key: str, wire: Wire = plain_wire) -> None:
         prepare_range(storage=self.storage(wire), job_id=JOB, task_key=task_key)
 
-    def steps(self, settings: Settings) -> Iterator[Callable[[Wire], Preparation | None]]:
+    def copy(self) -> Bucket:
+        """Return another bucket that is like this one."""
+        other = copy.copy(self)
+        other.s3 = self.s3.copy()
+        return other
+
+    def steps(self, settings: Settings) -> Iterator[Step]:
         """Yield the steps that the state machine would take, until the input is prepared."""
-        answers: list[Preparation] = []
-
-        def begin(wire: Wire = plain_wire) -> Preparation:
-            answers.append(self.begin(settings, wire))
-            return answers[-1]
-
-        while not answers or answers[-1].tasks_prefix:
-            yield begin
-            if answers[-1].tasks_prefix:
-                for key in self.s3.keys(answers[-1].tasks_prefix):
-                    yield lambda wire, key=key: self.work(key, wire)
+        course = Course(self, settings)
+        while not course.is_over:
+            yield course.step
+            course.go_on()
 
     def prepare(self, settings: Settings) -> Preparation:
         answer = None
@@ -158,6 +163,56 @@ class Bucket:
         return [*lines, *good]
 
 
+@dataclasses.dataclass
+class Course:
+    """The way that the state machine takes, as far as it has come.
+
+    Attributes:
+        bucket: The bucket whose upload is prepared.
+        settings: The settings of all invocations.
+        tasks: The tasks of the phase that are still to do.
+        answer: The last answer of the step that plans the next phase.
+    """
+
+    bucket: Bucket
+    settings: Settings
+    tasks: list[str] = dataclasses.field(default_factory=list)
+    answer: Preparation | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return self.answer is not None and not self.answer.tasks_prefix
+
+    @property
+    def step(self) -> Step:
+        """The next step, which may be taken more than once."""
+        if self.tasks:
+            task = self.tasks[0]
+            return lambda wire: self.bucket.work(task, wire)
+        return self._begin
+
+    def _begin(self, wire: Wire) -> Preparation:
+        self.answer = self.bucket.begin(self.settings, wire)
+        return self.answer
+
+    def go_on(self) -> None:
+        """Leave the step behind."""
+        if self.tasks:
+            del self.tasks[0]
+        elif self.answer is not None and self.answer.tasks_prefix:
+            self.tasks = self.bucket.s3.keys(self.answer.tasks_prefix)
+
+    def finish(self) -> None:
+        """Take the step and all that follow."""
+        while not self.is_over:
+            self.step(plain_wire)
+            self.go_on()
+
+    def copy(self) -> Course:
+        """Return another course that has come as far, for a life of its own from here."""
+        return dataclasses.replace(self, bucket=self.bucket.copy(), tasks=list(self.tasks))
+
+
 def one_pass(data: bytes, settings: Settings, **metadata: str) -> dict[str, Any]:
     bucket = Bucket(data, **metadata)
     answer = bucket.begin(by_many(settings, 2**30))
@@ -219,9 +274,9 @@ def test_the_same_as_by_one_invocation(data: bytes, share: float, rejects: bool,
 def test_copies_make_no_difference(data: bytes, share: float, smallest: int, largest: int) -> None:
     """With parts as small as these files need them S3 copies what it can, of every range."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(request_uploads, "SMALLEST_COPY_BYTES", smallest)
-        patch.setattr(request_uploads, "LARGEST_COPY_BYTES", largest * smallest)
-        patch.setattr(storage_module, "PART_BYTES", smallest)
+        patch.setattr(copying_writer, "SMALLEST_COPY_BYTES", smallest)
+        patch.setattr(copying_writer, "LARGEST_COPY_BYTES", largest * smallest)
+        patch.setattr(multipart_writer, "PART_BYTES", smallest)
         bucket = Bucket(data, smallest_part_bytes=smallest)
         bucket.prepare(by_many(ALONE, max(1, len(data) // 8, int(len(data) * share))))
     assert bucket.found() == one_pass(data, ALONE)
@@ -263,7 +318,7 @@ def test_large_shards_of_many_ranges_are_copied() -> None:
 def test_an_input_that_can_be_read_and_not_copied(
     monkeypatch: pytest.MonkeyPatch, code: str, status: int, text: str
 ) -> None:
-    monkeypatch.setattr(request_uploads, "SMALLEST_COPY_BYTES", 100)
+    monkeypatch.setattr(copying_writer, "SMALLEST_COPY_BYTES", 100)
     bucket = Bucket(FILE, smallest_part_bytes=100)
 
     def wire(call: Call, act: Callable[[], Any]) -> Any:
@@ -323,7 +378,7 @@ def test_what_cannot_be_entered_in_the_middle_is_read_by_one(name: str, version:
         path=name.removeprefix("input/"),
         version_id=answer["VersionId"] if version else None,
     )
-    bucket.storage().put_json(layout.job_key(JOB), request_.to_json())
+    bucket.storage().put_json(object_keys.job_key(JOB), request_.to_json())
     answer = bucket.begin(by_many(ALONE, 20))
     assert answer.tasks_prefix == ""
     assert bucket.record.good == 8
@@ -350,84 +405,74 @@ def test_tasks_that_are_done_twice_change_nothing() -> None:
     assert_nothing_is_left_over(bucket)
 
 
+@pytest.fixture
+def _no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the calls of a step the same every time, and in the same order."""
+    do_pools_inline(monkeypatch)
+
+
+@pytest.mark.usefixtures("_no_threads")
 @pytest.mark.parametrize("base", [ALONE, strict(ALONE)], ids=["skip", "reject"])
 @pytest.mark.parametrize("acts", [False, True], ids=["before it", "after it"])
 def test_a_death_at_any_call_is_made_good(acts: bool, base: Settings) -> None:
     """At every call of every step, each in a life of its own; then the step is taken again."""
+
+    def dies(calls: Calls, act: Callable[[], Any]) -> None:
+        if acts:
+            with contextlib.suppress(ClientError):
+                act()
+        calls.die()
+
     expected = one_pass(FILE, base)
     points = 0
-    step_number = 0
-    while True:
-        at = 1
-        while True:
-            bucket = Bucket(FILE)
-            steps = bucket.steps(by_many(base, 650))
-            reached = False
-            died = False
-            for number, step in enumerate(steps):
-                if number == step_number:
-                    reached = True
-
-                    def dies(calls: Calls, act: Callable[[], Any]) -> None:
-                        if acts:
-                            with contextlib.suppress(ClientError):
-                                act()
-                        calls.die()
-
-                    try:
-                        step(Calls(at, dies))
-                    except Death:
-                        died = True
-                        step(plain_wire)
-                else:
-                    step(plain_wire)
-            if not died:
-                break
+    course = Course(Bucket(FILE), by_many(base, 650))
+    while not course.is_over:
+        for at in itertools.count(1):
+            life = course.copy()
+            try:
+                life.step(Calls(at, dies))
+            except Death:
+                life.finish()
+            else:
+                break  # The step has no more calls.
             points += 1
-            assert bucket.found() == expected
-            at += 1
-        if not reached:
-            break
-        step_number += 1
-    print(f"{points} points of death in {step_number} steps")
+            assert life.bucket.found() == expected
+        course.step(plain_wire)
+        course.go_on()
     assert points > 100
 
 
+@pytest.mark.usefixtures("_no_threads")
 def test_two_of_each_step_at_the_same_time() -> None:
     """The second one runs from beginning to end within any call of the first."""
     expected = one_pass(FILE, ALONE)
-    steps_of_a_run = len(list(run_all(Bucket(FILE))))
     points = 0
-    for step_number in range(steps_of_a_run):
-        at = 1
-        while True:
-            bucket = Bucket(FILE)
-            happened = False
-            for number, step in enumerate(bucket.steps(RANGES)):
-                if number != step_number:
-                    step(plain_wire)
-                    continue
+    course = Course(Bucket(FILE), RANGES)
+    while not course.is_over:
+        for at in itertools.count(1):
+            life = course.copy()
+            twins: list[Any] = []
 
-                def twin(_: Calls, act: Callable[[], Any], step: Callable[..., Any] = step) -> Any:
-                    nonlocal happened
-                    happened = True
-                    step(plain_wire)
-                    return act()
+            def twin(
+                _: Calls,
+                act: Callable[[], Any],
+                step: Step = life.step,
+                twins: list[Any] = twins,
+            ) -> Any:
+                twins.append(step(plain_wire))
+                return act()
 
-                step(Calls(at, twin))
-            if not happened:
-                break
+            life.step(Calls(at, twin))
+            if not twins:
+                break  # The step has no more calls.
+            life.go_on()
+            life.finish()
             points += 1
-            assert bucket.found() == expected
-            assert_nothing_is_left_over(bucket)
-            at += 1
+            assert life.bucket.found() == expected
+            assert_nothing_is_left_over(life.bucket)
+        course.step(plain_wire)
+        course.go_on()
     assert points > 100
-
-
-def run_all(bucket: Bucket) -> Iterator[None]:
-    for step in bucket.steps(RANGES):
-        step(plain_wire)
-        yield
 
 
 class TestTrouble:

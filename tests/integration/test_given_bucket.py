@@ -10,7 +10,7 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
-from groq_batch.given_bucket import BucketSettingsError, check_settings, check_versioning
+from groq_batch.bucket.existing_bucket import BucketSettingsError, check_settings, check_versioning
 from tests.integration.account import BUCKET, KEY, Account, account, stored
 
 
@@ -33,7 +33,7 @@ def test_bucket_set_up_as_told_is_used_like_the_stacks_own(made: Account):
     assert made.invoke("start_job", stored("manual"))["status"] == "started"
     assert made.count("GetBucketVersioning") == 1
     assert made.invoke("cancel_job", stored("reconcile")) == {
-        "jobs": dict.fromkeys(made.executions(), "is fresh")
+        "jobs": dict.fromkeys(made.executions(), "is RUNNING")
     }
     assert made.count("GetBucketVersioning", "GetBucketNotificationConfiguration") == 2
 

@@ -19,8 +19,9 @@ from typing import Any
 import pytest
 
 from groq_batch import __version__
-from groq_batch.batches import Batch
-from groq_batch.errors import (
+from groq_batch.domain.batch import Batch
+from groq_batch.groq.client import USER_AGENT, GroqClient, Timeouts
+from groq_batch.groq.errors import (
     AccountError,
     GroqApiError,
     NoAnswer,
@@ -30,7 +31,6 @@ from groq_batch.errors import (
     RequestRefusedError,
     UnknownOutcomeError,
 )
-from groq_batch.groq_api import USER_AGENT, GroqClient, Timeouts
 from local.groq_simulator import DEFAULT_KEY, GroqSimulator
 from tests.integration.raw_server import (
     HOST,
@@ -351,6 +351,10 @@ def test_retry_after_reaches_the_caller(simulator: GroqSimulator, client: GroqCl
     error = failure(lambda: create(client))
     assert isinstance(error, RateLimitedError)
     assert error.retry_after_seconds == 7.0
+    simulator.control.add_fault("create", status=503, headers={"Retry-After": "8"})
+    error = failure(lambda: create(client))
+    assert isinstance(error, UnknownOutcomeError)
+    assert error.retry_after_seconds == 8.0
 
 
 def test_a_network_front_gets_a_second_chance(simulator: GroqSimulator, client: GroqClient) -> None:
@@ -518,6 +522,27 @@ def test_what_acts_has_a_connection_of_its_own() -> None:
     assert methods == [b"GET", b"POST", b"POST", b"GET", b"GET"]
 
 
+def test_models_are_asked_for_once_on_a_new_connection() -> None:
+    """Nothing is tried again, so that a kept connection that is dead would cost the list."""
+    listed = {"object": "list", "data": [{"id": "m"}]}
+
+    def keep(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(http(200, batch_json(), Connection="keep-alive"))
+        peer.read_request()
+        peer.reset()
+
+    with RawServer(keep, http(200, listed), http(500), http(200, b"{")) as server:
+        client = make_client(server.url)
+        client.retrieve_batch("batch_1")
+        assert client.list_models() == listed
+        assert type(failure(client.list_models)) is UnknownOutcomeError
+        assert type(failure(client.list_models)) is UnknownOutcomeError
+        assert server.connections == 4
+    paths = [head.split()[1] for head in server.heads]
+    assert [path.rsplit(b"/", 1)[-1] for path in paths] == [b"batch_1", *[b"models"] * 3]
+
+
 def test_many_threads_share_a_client(simulator: GroqSimulator, client: GroqClient) -> None:
     ids = simulator.control.add_foreign_batches(60, status="in_progress")
     with ThreadPoolExecutor(max_workers=12) as pool:
@@ -666,7 +691,7 @@ def test_an_upload_may_pause_longer_than_a_connection_may_take() -> None:
 
 
 def test_an_upload_ends_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("groq_batch.groq_api._LEAST_SECONDS_TO_ACT", 0.0)
+    monkeypatch.setattr("groq_batch.groq.client._LEAST_SECONDS_TO_ACT", 0.0)
 
     def read_slowly(peer: Peer) -> None:
         peer.read_head()
@@ -895,6 +920,13 @@ def test_the_answer_to_a_deletion_may_be_empty() -> None:
     assert server.connections == 3
 
 
+def test_a_page_of_something_between_is_no_answer_to_a_deletion() -> None:
+    with RawServer(*[http(200, b"<html>welcome</html>")] * 3) as server:
+        error = failure(lambda: make_client(server.url).delete_file("file_1"))
+    assert type(error) is UnknownOutcomeError
+    assert server.connections == 3
+
+
 # Lists
 
 
@@ -1003,6 +1035,99 @@ def test_pages_that_go_round() -> None:
     with RawServer(http(200, first), http(200, second), http(200, first)) as server:
         files = make_client(server.url).list_files()
     assert [found.id for found in files] == ["file_1"] * 3
+
+
+def dated(*dates: int | None, cursor: str | None = None) -> dict[str, Any]:
+    return page(
+        *(batch_json(f"b-{number}", created_at=date) for number, date in enumerate(dates)),
+        cursor=cursor,
+    )
+
+
+def pages_read(*pages: dict[str, Any], since: float | None) -> int:
+    """Return how many pages are asked for when these are the answers."""
+    with RawServer(*(http(200, one) for one in pages)) as server:
+        list(make_client(server.url).batches_since(since))
+    return server.connections
+
+
+def test_batches_since_a_moment_are_read_up_to_the_first_page_before_it() -> None:
+    pages = [dated(90, 80, cursor="c-1"), dated(70, 60, cursor="c-2"), dated(50, 40)]
+    assert pages_read(*pages, since=65) == 3
+    assert pages_read(*pages, since=75) == 2
+    assert pages_read(*pages, since=95) == 1
+    # A batch of that very second may be the one.
+    assert pages_read(*pages, since=70) == 3
+    assert pages_read(*pages, since=None) == 3
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        dated(40, 50, cursor="c-1"),  # Oldest first.
+        dated(50, 50, cursor="c-1"),  # Of one second, which shows no order.
+        dated(50, cursor="c-1"),
+        dated(50, None, 40, cursor="c-1"),
+        dated(cursor="c-1"),
+        page({"id": "a"}, {"id": "b"}, cursor="c-1"),
+    ],
+    ids=["oldest first", "one second", "one batch", "a date missing", "empty", "no dates"],
+)
+def test_batches_in_an_order_that_is_not_shown_are_read_to_the_end(first: dict[str, Any]) -> None:
+    assert pages_read(first, dated(90, 80), since=85) == 2
+
+
+def test_order_that_breaks_later_is_believed_no_more() -> None:
+    pages = [dated(90, 80, cursor="c-1"), dated(85, 40, cursor="c-2"), dated(30, cursor="c-3")]
+    assert pages_read(*pages, dated(95), since=88) == 4
+
+
+def test_large_pages_are_asked_for() -> None:
+    first, second = page(batch_json("a"), cursor="c-1"), page(batch_json("b"))
+    with RawServer(http(200, first), http(200, second)) as server:
+        found = [batch.id for batch in make_client(server.url).batches_since(None)]
+    assert found == ["a", "b"]
+    assert server.heads[0].startswith(b"GET /openai/v1/batches?limit=100 HTTP/1.1")
+    assert server.heads[1].startswith(b"GET /openai/v1/batches?limit=100&cursor=c-1 HTTP/1.1")
+
+
+@pytest.mark.parametrize("status", [400, 404, 422])
+@pytest.mark.parametrize("refused", [0, 1])
+def test_a_limit_that_is_refused_is_left_out(status: int, refused: int) -> None:
+    """The API's reference does not have it."""
+    answers = [http(200, page(batch_json("a"), cursor="c-1")), http(200, page(batch_json("b")))]
+    answers.insert(refused, http(status, {"error": {"message": "unknown parameter: limit"}}))
+    with RawServer(*answers) as server:
+        found = [batch.id for batch in make_client(server.url).batches_since(None)]
+    assert found == ["a", "b"]
+    asked = [b"limit" in head for head in server.heads]
+    assert asked == [True] * (refused + 1) + [False] * (2 - refused)
+
+
+def test_a_list_that_cannot_be_read_without_a_limit_either_is_an_error() -> None:
+    refusal = http(400, {"error": {"message": "no"}})
+    with RawServer(refusal, refusal) as server:
+        error = failure(lambda: list(make_client(server.url).batches_since(None)))
+    assert type(error) is RequestRefusedError
+    assert server.connections == 2
+
+
+def test_a_limit_that_cuts_the_list_off_does_not_hide_what_is_behind_it() -> None:
+    """A full page that says it is the last may be that of a server with other ideas of a limit."""
+    cut = page(*(batch_json(f"b-{number}") for number in range(100)))
+    whole = [http(200, cut | {"paging": {"next_cursor": "c-1"}}), http(200, page(batch_json("z")))]
+    with RawServer(http(200, cut), *whole) as server:
+        found = {batch.id for batch in make_client(server.url).batches_since(None)}
+    assert "z" in found
+    assert [b"limit" in head for head in server.heads] == [True, False, False]
+
+
+def test_an_account_with_many_batches_is_read_as_far_as_it_matters() -> None:
+    old = [
+        dated(*range(10_000 - 20 * number, 9_980 - 20 * number, -1), cursor=f"c-{number}")
+        for number in range(400)
+    ]
+    assert pages_read(dated(20_001, 20_000, cursor="c"), *old, since=19_000) == 2
 
 
 def test_an_error_in_the_middle_of_a_list(simulator: GroqSimulator, client: GroqClient) -> None:
@@ -1221,7 +1346,7 @@ def test_silence_ends_with_the_client_rather_than_with_its_patience(
 
 
 def test_an_answer_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("groq_batch.transport._MOST_IN_MEMORY", 10_000)
+    monkeypatch.setattr("groq_batch.groq.http._MOST_IN_MEMORY", 10_000)
     with RawServer(http(200, b'{"data": [' + b" " * 20_000 + b"]}")) as server:
         error = failure(make_client(server.url).list_files)
     assert type(error) is UnknownOutcomeError

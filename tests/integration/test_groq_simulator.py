@@ -18,6 +18,7 @@ import pytest
 
 from local.groq_simulator import DEFAULT_KEY, ControlError, GroqSimulator, SimulatorControl
 from local.groq_simulator.multipart import MultipartError, MultipartReader
+from tests.patience import PATIENCE_SECONDS, wait_until
 
 ENDPOINT = "/v1/chat/completions"
 BOUNDARY = "----simulator-test"
@@ -54,7 +55,7 @@ class Api:
     def call(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> Answer:
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=10)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=PATIENCE_SECONDS)
         try:
             data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
             sent = self.headers | (headers or {})
@@ -94,10 +95,14 @@ class Api:
         return self.call("GET", f"/batches/{batch_id}").json
 
     def wait(self, batch_id: str, status: str = "completed") -> Any:
-        until = time.monotonic() + 5
-        while (batch := self.batch(batch_id))["status"] != status:
-            assert time.monotonic() < until, batch
-            time.sleep(0.005)
+        batch: Any = None
+
+        def arrived() -> bool:
+            nonlocal batch
+            batch = self.batch(batch_id)
+            return bool(batch["status"] == status)
+
+        wait_until(arrived, lambda: str(batch))
         return batch
 
     def rows(self, file_id: str | None) -> list[Any]:
@@ -176,7 +181,7 @@ def test_a_file_sent_in_chunks_of_unknown_length_is_accepted(api: Api) -> None:
         b"one\ntwo\r",
         f"\n--{BOUNDARY}--\r\n".encode(),
     ]
-    connection = http.client.HTTPConnection(api.host, api.port, timeout=10)
+    connection = http.client.HTTPConnection(api.host, api.port, timeout=PATIENCE_SECONDS)
     headers = api.headers | {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
     connection.request("POST", "/v1/files", iter(body), headers, encode_chunked=True)
     assert json.loads(connection.getresponse().read())["bytes"] == len(b"one\ntwo")
@@ -228,7 +233,7 @@ def test_a_malformed_upload_is_refused(api: Api) -> None:
 
 
 def test_a_batch_moves_through_its_states(simulator: GroqSimulator, api: Api) -> None:
-    simulator.control.configure(batch_seconds=0.4)
+    simulator.control.configure(batch_seconds=4000)
     file_id = api.upload(request_lines(40)).json["id"]
     created = api.create(file_id, {"job": "j", "shard": "1", "attempt": "1"}).json
     assert created["request_counts"] == {"total": 0, "completed": 0, "failed": 0}
@@ -236,14 +241,12 @@ def test_a_batch_moves_through_its_states(simulator: GroqSimulator, api: Api) ->
     seen: list[str] = []
     counts: set[int] = set()
     batch: Any = None
-    until = time.monotonic() + 5
-    while not seen or seen[-1] != "completed":
-        assert time.monotonic() < until
+    for _ in range(100):
         batch = api.batch(created["id"])
         seen.append(batch["status"])
         if batch["status"] == "in_progress":
             counts.add(batch["request_counts"]["completed"])
-        time.sleep(0.005)
+        simulator.control.advance_clock(50)
     assert list(dict.fromkeys(seen)) == ["validating", "in_progress", "finalizing", "completed"]
     assert len(counts) > 3
     assert batch["request_counts"] == {"total": 40, "completed": 40, "failed": 0}
@@ -413,13 +416,15 @@ def test_foreign_batches_stand_between_our_own(simulator: GroqSimulator, api: Ap
 
 
 def test_cancelling_keeps_what_is_done(simulator: GroqSimulator, api: Api) -> None:
-    simulator.control.configure(batch_seconds=0.5, cancel_seconds=0.1)
+    simulator.control.configure(batch_seconds=5000, cancel_seconds=1000)
     batch_id = api.submit(request_lines(100))
     while api.batch(batch_id)["request_counts"]["completed"] < 20:
-        time.sleep(0.005)
+        simulator.control.advance_clock(50)
     assert api.call("POST", f"/batches/{batch_id}/cancel").json["status"] == "cancelling"
     assert api.call("POST", f"/batches/{batch_id}/cancel").status == 200
-    batch = api.wait(batch_id, "cancelled")
+    simulator.control.advance_clock(1000)
+    batch = api.batch(batch_id)
+    assert batch["status"] == "cancelled"
     done = batch["request_counts"]["completed"]
     assert 20 <= done < 100
     assert batch["request_counts"]["failed"] == 0
@@ -537,8 +542,53 @@ def test_the_default_python_agent_is_refused(api: Api) -> None:
     assert (answer.status, answer.data) == (403, b"error code: 1010")
 
 
+def test_models_are_listed(simulator: GroqSimulator, api: Api) -> None:
+    answer = api.call("GET", "/models")
+    assert answer.json["object"] == "list"
+    models = {entry["id"]: entry for entry in answer.json["data"]}
+    small, audio = models["openai/gpt-oss-20b"], models["whisper-large-v3"]
+    assert (small["active"], small["input_modalities"]) == (True, ["text"])
+    assert (small["pricing"]["prompt"], small["pricing"]["completion"]) == (
+        "0.000000075",
+        "0.0000003",
+    )
+    assert (audio["output_modalities"], audio["pricing"]) == (["transcription"], None)
+    # Every plan may list them.
+    simulator.control.set_keys({"gsk_free": "free"})
+    assert Api(simulator.url, "gsk_free").call("GET", "/models").json == answer.json
+    assert api.call("GET", "/models").code == "invalid_api_key"
+
+
+def test_an_account_may_have_other_models(simulator: GroqSimulator, api: Api) -> None:
+    pricing = {"prompt": "0.000001", "completion": "0.000002"}
+    simulator.control.configure(
+        models={
+            "acme/new": {"pricing": pricing},
+            "openai/gpt-oss-120b": None,
+            "whisper-large-v3": {"active": False},
+        }
+    )
+    listed = api.call("GET", "/models").json["data"]
+    models = {entry["id"]: entry for entry in listed}
+    assert models["acme/new"]["pricing"] == pricing
+    assert models["acme/new"]["output_modalities"] == ["text"]
+    assert "openai/gpt-oss-120b" not in models
+    assert models["whisper-large-v3"]["active"] is False
+    simulator.control.reset()
+    assert "acme/new" not in str(api.call("GET", "/models").json)
+
+
+def test_the_list_of_models_takes_faults(simulator: GroqSimulator, api: Api) -> None:
+    simulator.control.add_fault("models", status=429, headers={"Retry-After": "2"}, times=1)
+    answer = api.call("GET", "/models")
+    assert (answer.status, answer.headers["Retry-After"]) == (429, "2")
+    assert api.call("GET", "/models").status == 200
+    assert simulator.control.stats()["calls"]["models"] == 2
+
+
 def test_unknown_addresses_are_not_found(simulator: GroqSimulator, api: Api) -> None:
-    assert api.call("GET", "/models").status == 404
+    assert api.call("GET", "/embeddings").status == 404
+    assert api.call("POST", "/models").status == 404
     assert api.call("DELETE", "/batches").status == 404
     api.prefix = "/v1"
     assert api.call("GET", "/files").status == 200
@@ -646,8 +696,10 @@ def test_a_row_has_odd_bytes(simulator: GroqSimulator) -> None:
     with pytest.raises(ValueError, match=r"Unterminated|Expecting|delimiter"):
         json.loads(output_of(simulator, "invalid_json").split(b"\n")[1])
     assert json.loads(output_of(simulator, "not_an_object").split(b"\n")[1]) == ["r-1"]
+    simulator.control.reset()
     row = json.loads(output_of(simulator, "body_not_object").split(b"\n")[1])
     assert isinstance(row["response"]["body"], str)
+    assert simulator.control.requests()["r-1"]["succeeded"] == 1
 
 
 def test_lone_surrogates_survive(api: Api) -> None:
@@ -704,6 +756,48 @@ def test_hints_in_requests_count_only_when_honoured(simulator: GroqSimulator, ap
     assert answered("b") == ["unknown_word"]
     assert answered("b") == ["fail_once", "missing_once", "unknown_word"]
     assert answered("c") == ["unknown_word"]
+
+
+# Refusals of batches
+
+
+def test_batches_are_refused_for_a_model_or_a_url(simulator: GroqSimulator, api: Api) -> None:
+    chat = request_line("a", model="m")
+    speech = request_line("b", model="w").replace(b"chat/completions", b"audio/translations")
+    simulator.control.set_refusals(
+        [
+            {"at": "create", "match": {"model": "w"}, "status": 404, "code": "gone", "times": 1},
+            {"at": "validation", "match": {"url": "/v1/audio/translations"}, "message": "No."},
+        ]
+    )
+    api.wait(api.submit(chat))
+    refused = api.create(api.upload(chat + speech).json["id"])
+    assert (refused.status, refused.code) == (404, "gone")
+    failed = api.wait(api.submit(chat + speech), "failed")
+    errors = [{"code": "model_not_found", "message": "No.", "param": None, "line": None}]
+    assert failed["errors"]["data"] == errors
+    assert failed["output_file_id"] is failed["error_file_id"] is None
+    simulator.control.set_refusals([])
+    api.wait(api.submit(speech))
+    with pytest.raises(ControlError, match="at must be one of create, validation"):
+        simulator.control.add_refusal(at="upload")
+    with pytest.raises(ControlError, match="no field models"):
+        simulator.control.add_refusal(match={"models": "m"})
+
+
+def test_attempts_are_told_whether_batches_ran_or_not(simulator: GroqSimulator, api: Api) -> None:
+    simulator.control.add_refusal(match={"model": "m"}, times=1)
+    lines = request_line("a", model="m") + request_line("b")
+    for attempt in ("1", "2", "3"):
+        metadata = {"job": "j", "attempt": attempt}
+        if attempt == "1":
+            assert api.create(api.upload(lines).json["id"], metadata).status == 400
+        else:
+            api.wait(api.submit(lines, metadata))
+    attempts = simulator.control.attempts("j")
+    assert attempts == {"a": ["1", "2", "3"], "b": ["1", "2", "3"]}
+    assert simulator.control.requests("j")["a"] == {"sent": 2, "succeeded": 2}
+    assert simulator.control.attempts("other") == {}
 
 
 # Fates of batches
@@ -773,9 +867,10 @@ def test_one_batch_takes_its_own_time(simulator: GroqSimulator, api: Api) -> Non
 
 def test_a_batch_shows_an_unknown_status(simulator: GroqSimulator, api: Api) -> None:
     simulator.control.add_fate(status="paused", match={"nth": 1})
-    simulator.control.add_fate(status="warming", status_seconds=0.1)
+    simulator.control.add_fate(status="warming", status_seconds=3600)
     forever, passing = api.submit(request_lines(1)), api.submit(request_lines(1))
     api.wait(passing, "warming")
+    simulator.control.advance_clock(3600)
     api.wait(passing)
     assert api.batch(forever)["status"] == "paused"
 
@@ -861,11 +956,11 @@ def test_a_refusal_has_any_body(
 
 def test_an_answer_is_lost_after_the_act(simulator: GroqSimulator, api: Api) -> None:
     file_id = api.upload(request_lines(1)).json["id"]
-    simulator.control.add_fault("create", status=504, act=True, visible_after=0.15)
+    simulator.control.add_fault("create", status=504, act=True, visible_after=1000)
     assert api.create(file_id).status == 504
     assert simulator.control.stats()["creates"] == 1
     assert api.call("GET", "/batches").json["data"] == []
-    time.sleep(0.2)
+    simulator.control.advance_clock(1000)
     assert len(api.call("GET", "/batches").json["data"]) == 1
     simulator.control.add_fault("create", answer="reset", act=True)
     with pytest.raises(ConnectionError):
@@ -961,9 +1056,7 @@ def test_a_call_is_held_until_released(simulator: GroqSimulator, api: Api) -> No
         assert control.stats()["creates"] == 0
         assert control.calls("create")[0]["running"]
         assert control.release("gate", 1) == 1
-        until = time.monotonic() + 5
-        while control.stats()["creates"] < 1:
-            assert time.monotonic() < until
+        wait_until(lambda: control.stats()["creates"], lambda: "nothing was created")
         assert control.wait_held("gate", 1)
         assert not control.wait_held("gate", 2, timeout=0.01)
         assert control.release("gate") == 1

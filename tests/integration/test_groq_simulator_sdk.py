@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,14 @@ from typing import Any
 import pytest
 
 from local.groq_simulator import DEFAULT_KEY, GroqSimulator, SimulatorControl
+from tests.patience import PATIENCE_SECONDS, wait_until
 
 groq = pytest.importorskip("groq")
 openai = pytest.importorskip("openai")
 
 ROOT = Path(__file__).resolve().parents[2]
 ENDPOINT = "/v1/chat/completions"
+SPEECH = "/v1/audio/transcriptions"
 MAX_PROCESS_KIB = 80 * 1024
 
 
@@ -42,7 +43,7 @@ def simulator() -> Iterator[GroqSimulator]:
 
 @pytest.fixture(params=["groq", "openai"])
 def client(request: pytest.FixtureRequest, simulator: GroqSimulator) -> Iterator[Any]:
-    options = {"api_key": DEFAULT_KEY, "max_retries": 0, "timeout": 10}
+    options = {"api_key": DEFAULT_KEY, "max_retries": 0, "timeout": PATIENCE_SECONDS}
     if request.param == "groq":
         made = groq.Groq(base_url=simulator.host_url, **options)
     else:
@@ -51,22 +52,31 @@ def client(request: pytest.FixtureRequest, simulator: GroqSimulator) -> Iterator
         yield made
 
 
-def create(client: Any, data: bytes = b"") -> Any:
+def audio_lines(*forms: str, url: str = SPEECH) -> bytes:
+    body = {"model": "whisper-large-v3", "url": "https://example.com/a.mp3"}
+    lines = (
+        {"custom_id": form, "method": "POST", "url": url, "body": {**body, "response_format": form}}
+        for form in forms
+    )
+    return "".join(f"{json.dumps(line)}\n" for line in lines).encode()
+
+
+def create(client: Any, data: bytes = b"", *, endpoint: str = ENDPOINT) -> Any:
     stored = client.files.create(file=("a.jsonl", data or request_lines(5)), purpose="batch")
     return client.batches.create(
         input_file_id=stored.id,
-        endpoint=ENDPOINT,
+        endpoint=endpoint,
         completion_window="24h",
         metadata={"job": "j", "shard": "1", "attempt": "1"},
     )
 
 
 def wait(client: Any, batch_id: str, status: str = "completed") -> Any:
-    until = time.monotonic() + 5
-    while (batch := client.batches.retrieve(batch_id)).status != status:
-        assert time.monotonic() < until
-        time.sleep(0.01)
-    return batch
+    def look() -> Any:
+        batch = client.batches.retrieve(batch_id)
+        return batch if batch.status == status else None
+
+    return wait_until(look, lambda: f"{batch_id} is not {status}")
 
 
 def content(client: Any, file_id: str) -> bytes:
@@ -137,6 +147,59 @@ def test_refusals_raise_the_sdks_own_errors(simulator: GroqSimulator, client: An
         client.files.list()
 
 
+def test_transcriptions_come_in_the_form_that_was_asked_for(
+    simulator: GroqSimulator, client: Any
+) -> None:
+    batch = wait(client, create(client, audio_lines("text", "json", "verbose_json")).id)
+    rows = [json.loads(line) for line in content(client, batch.output_file_id).splitlines()]
+    bodies = {row["custom_id"]: row["response"]["body"] for row in rows}
+    said = "Echo: https://example.com/a.mp3"
+    assert bodies["text"] == said
+    assert bodies["json"]["text"] == bodies["verbose_json"]["text"] == said
+    assert "duration" not in bodies["json"]
+    assert bodies["verbose_json"]["duration"] > 0
+    # A text is an answer like others: it is paid for, and a second time if it is asked again.
+    assert simulator.control.stats()["paid_twice"] == []
+    wait(client, create(client, audio_lines("text")).id)
+    assert simulator.control.stats()["paid_twice"] == ["text"]
+
+
+def test_model_that_no_batch_may_hold_is_refused_without_a_line(
+    simulator: GroqSimulator, client: Any
+) -> None:
+    module = groq if type(client).__module__.startswith("groq") else openai
+    match = {"model": "whisper-large-v3"}
+    simulator.control.add_refusal(at="create", match=match, code="model_not_found", times=1)
+    with pytest.raises(module.BadRequestError) as caught:
+        create(client, request_lines(1) + audio_lines("text"))
+    assert json.loads(caught.value.response.read())["error"]["code"] == "model_not_found"
+    simulator.control.add_refusal(at="validation", match=match, code="model_decommissioned")
+    failed = wait(client, create(client, request_lines(1) + audio_lines("text")).id, "failed")
+    assert [(one.code, one.line) for one in failed.errors.data] == [("model_decommissioned", None)]
+    wait(client, create(client).id)
+    # Who refuses a batch answers nothing, so that nothing is paid for.
+    counted = simulator.control.requests("j")
+    assert counted["text"] == {"sent": 1, "succeeded": 0}
+    assert simulator.control.attempts("j")["text"] == ["1"]
+
+
+def test_endpoint_must_be_the_url_of_the_requests_where_so_set(
+    simulator: GroqSimulator, client: Any
+) -> None:
+    module = groq if type(client).__module__.startswith("groq") else openai
+    with pytest.raises(module.BadRequestError):
+        create(client, audio_lines("text"), endpoint=SPEECH)
+    simulator.control.configure(endpoint_rule="own_at_create")
+    with pytest.raises(module.BadRequestError) as caught:
+        create(client, audio_lines("text"))
+    assert json.loads(caught.value.response.read())["error"]["param"] == "endpoint"
+    assert wait(client, create(client, audio_lines("text"), endpoint=SPEECH).id).endpoint == SPEECH
+    simulator.control.configure(endpoint_rule="own_at_validation")
+    lines = audio_lines("json") + request_lines(1)
+    failed = wait(client, create(client, lines, endpoint=SPEECH).id, "failed")
+    assert [(one.code, one.line) for one in failed.errors.data] == [("url_mismatch", 2)]
+
+
 class Process:
     """The simulator as `python -m local.groq_simulator`."""
 
@@ -146,11 +209,8 @@ class Process:
         command = [sys.executable, "-m", "local.groq_simulator", "--port", "0"]
         command += ["--port-file", str(port_file), "--data-dir", str(self.data), *options]
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
-        until = time.monotonic() + 15
-        while not port_file.exists():
-            assert self.process.poll() is None
-            assert time.monotonic() < until
-            time.sleep(0.02)
+        wait_until(lambda: port_file.exists() or self.process.poll() is not None, lambda: "no port")
+        assert self.process.poll() is None
         self.port = int(port_file.read_text())
         self.control = SimulatorControl(f"http://127.0.0.1:{self.port}")
 
@@ -162,7 +222,7 @@ class Process:
 
     def stop(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
-        code = self.process.wait(15)
+        code = self.process.wait(PATIENCE_SECONDS)
         assert self.process.stdout is not None
         self.process.stdout.close()
         return code
@@ -197,7 +257,9 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     try:
         size = _upload_large(process.port, tmp_path / "large.jsonl")
         with groq.Groq(
-            base_url=f"http://127.0.0.1:{process.port}", api_key=DEFAULT_KEY, timeout=30
+            base_url=f"http://127.0.0.1:{process.port}",
+            api_key=DEFAULT_KEY,
+            timeout=PATIENCE_SECONDS,
         ) as client:
             (stored,) = client.files.list().data
             assert stored.bytes == size
@@ -228,7 +290,7 @@ def _upload_large(port: int, path: Path) -> int:
         b'Content-Disposition: form-data; name="file"; filename="large.jsonl"\r\n\r\n'
     )
     tail = b"\r\n--b--\r\n"
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
     connection.putrequest("POST", "/openai/v1/files")
     connection.putheader("Authorization", f"Bearer {DEFAULT_KEY}")
     connection.putheader("Content-Type", "multipart/form-data; boundary=b")

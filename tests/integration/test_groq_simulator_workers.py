@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +19,7 @@ from local.groq_simulator.settings import Settings
 from local.groq_simulator.workers import Workers
 from local.simulator_process import SimulatorProcess
 from tests.integration.test_groq_simulator import Api, request_line, request_lines
+from tests.patience import wait_until
 
 SETTINGS: dict[str, Any] = {
     "batch_seconds": 0.0,
@@ -91,10 +91,7 @@ def outcome(api: Api, data: bytes, status: str = "completed") -> dict[str, Any]:
 
 
 def eventually(holds: Callable[[], bool]) -> None:
-    until = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    wait_until(holds, lambda: "it never holds")
 
 
 @pytest.mark.parametrize(

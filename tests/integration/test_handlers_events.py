@@ -18,12 +18,17 @@ from typing import Any
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from groq_batch import layout
-from groq_batch.cancel import CollectPlan
-from groq_batch.jobs import JobRequest, timestamp
-from groq_batch.observability import logger
-from groq_batch.prepare import Preparation
-from groq_batch.status import Decision
+from groq_batch import __version__
+from groq_batch.domain import object_keys
+from groq_batch.domain.job_id import upload_job_id
+from groq_batch.domain.times import timestamp
+from groq_batch.records.job import JobRequest
+from groq_batch.records.model_listing import ModelListing
+from groq_batch.steps.cancel_job.close import CollectPlan
+from groq_batch.steps.check_status.check import Decision
+from groq_batch.steps.prepare_input.prepare import Preparation
+from groq_batch.steps.read_models import ReadOutcome
+from groq_batch.telemetry.log import logger
 from local.groq_simulator import GroqSimulator
 from tests.infrastructure.stack import machine
 from tests.integration.account import (
@@ -71,11 +76,11 @@ class Pipeline:
             bucket=BUCKET,
             key=KEY,
             version_id=version,
-            path=layout.input_path(KEY),
+            path=object_keys.input_path(KEY),
             started_at=timestamp(started),
             claimed_by="test",
         )
-        for key in (layout.open_job_key(JOB), layout.job_key(JOB)):
+        for key in (object_keys.open_job_key(JOB), object_keys.job_key(JOB)):
             self.account.s3.put_object(Bucket=BUCKET, Key=key, Body=json.dumps(record.to_json()))
         self.account.states.start_execution(
             stateMachineArn=MACHINE, name=JOB, input=json.dumps(record.execution_input())
@@ -144,7 +149,7 @@ def started_once(pipeline: Pipeline, event: dict[str, Any]) -> dict[str, Any]:
     (job,), (same,) = first["jobs"], second["jobs"]
     assert job["job_id"] == same["job_id"]
     assert list(pipeline.account.executions()) == [job["job_id"]]
-    record = pipeline.account.json(layout.job_key(job["job_id"]))
+    record = pipeline.account.json(object_keys.job_key(job["job_id"]))
     assert job["input"] == f"s3://{BUCKET}/{record['key']}"
     assert job["report"] == f"s3://{BUCKET}/reports/{record['path']}.json"
     return record
@@ -174,7 +179,7 @@ def s3_object_created_without_version(pipeline: Pipeline) -> None:
     event = stored("s3_object_created_without_version")
     version = upload_of(event, pipeline)
     (job,) = pipeline.invoke("start_job", event)["jobs"]
-    assert pipeline.account.json(layout.job_key(job["job_id"]))["version_id"] == version
+    assert pipeline.account.json(object_keys.job_key(job["job_id"]))["version_id"] == version
     # The version behind the event has its job now, so a second delivery finds nothing to start.
     pipeline.invoke("start_job", event)
     assert list(pipeline.account.executions()) == [job["job_id"]]
@@ -184,7 +189,9 @@ def schedule(pipeline: Pipeline) -> None:
     pipeline.account.upload(KEY, REQUESTS)
     pipeline.account.upload("recurring/team/daily.jsonl.gz", b"")
     answer = pipeline.invoke("start_job", stored("schedule"))
-    paths = {pipeline.account.json(layout.job_key(one["job_id"]))["path"] for one in answer["jobs"]}
+    paths = {
+        pipeline.account.json(object_keys.job_key(one["job_id"]))["path"] for one in answer["jobs"]
+    }
     assert paths == {"team/requests.jsonl", "recurring/team/daily/2026-03-01T06-00-00Z.jsonl.gz"}
     again = pipeline.invoke("start_job", stored("schedule"))
     assert again == {"total": 0, "jobs": []}
@@ -195,7 +202,7 @@ def schedule_placeholder(pipeline: Pipeline) -> None:
     pipeline.account.upload("recurring/daily.jsonl", REQUESTS)
     before = datetime.now(UTC).replace(second=0, microsecond=0)
     (job,) = pipeline.invoke("start_job", stored("schedule_placeholder"))["jobs"]
-    path = pipeline.account.json(layout.job_key(job["job_id"]))["path"]
+    path = pipeline.account.json(object_keys.job_key(job["job_id"]))["path"]
     text = path.removeprefix("recurring/daily/").removesuffix(".jsonl")
     fired_at = datetime.strptime(text, "%Y-%m-%dT%H-%M-%SZ").replace(tzinfo=UTC)
     assert before <= fired_at <= datetime.now(UTC)
@@ -206,7 +213,7 @@ def manual(pipeline: Pipeline) -> None:
     version = pipeline.account.upload(KEY, REQUESTS)
     job = pipeline.invoke("start_job", stored("manual"))
     assert job["status"] == "started"
-    assert pipeline.account.json(layout.job_key(job["job_id"]))["version_id"] == version
+    assert pipeline.account.json(object_keys.job_key(job["job_id"]))["version_id"] == version
     known = pipeline.invoke("start_job", stored("manual"))
     assert (known["job_id"], known["status"]) == (job["job_id"], "exists")
 
@@ -224,12 +231,28 @@ def manual_recurring(pipeline: Pipeline) -> None:
     pipeline.account.upload(stored("manual_recurring")["key"], REQUESTS)
     job = pipeline.invoke("start_job", stored("manual_recurring"))
     assert job["status"] == "started"
-    record = pipeline.account.json(layout.job_key(job["job_id"]))
+    record = pipeline.account.json(object_keys.job_key(job["job_id"]))
     assert record["path"].startswith("recurring/team/daily/20")
     assert record["path"].endswith("Z.jsonl")
 
 
 # -- the steps of a job --------------------------------------------------------------------------
+
+
+def read_models(pipeline: Pipeline) -> None:
+    pipeline.begin()
+    answer = pipeline.invoke("check_status", stored("read_models"))
+    assert set(answer) == {field.name for field in dataclasses.fields(ReadOutcome)}
+    assert (answer["outcome"], answer["asked"]) == ("done", 1)
+    listing = ModelListing.from_json(pipeline.account.json(object_keys.WorkKeys(JOB).models))
+    assert "openai/gpt-oss-20b" in (listing.models or {})
+    assert pipeline.account.json("reports/team/requests.jsonl.json")["status"] == "running"
+    # The first list stands.
+    pipeline.invoke("check_status", stored("read_models"))
+    assert pipeline.simulator.control.stats()["calls"] == {"models": 1}
+    assert pipeline.prepare()["accepted"] is True
+    report = pipeline.account.json("reports/team/requests.jsonl.json")
+    assert report["prices"] == {"source": "groq", "date": listing.day}
 
 
 def prepare_input(pipeline: Pipeline) -> None:
@@ -272,7 +295,7 @@ def submit_batch(pipeline: Pipeline) -> None:
     assert answer["outcome"] == "settled"
     assert pipeline.submit() == answer
     (batch,) = pipeline.simulator.control.batches()
-    assert batch["metadata"] == layout.batch_metadata(JOB, 1, 1)
+    assert batch["metadata"] == object_keys.batch_metadata(JOB, 1, 1)
     assert pipeline.simulator.control.stats()["creates"] == 1
 
 
@@ -292,7 +315,7 @@ def download_results(pipeline: Pipeline) -> None:
     pipeline.run_until("download_results")
     answer = pipeline.invoke("download_results", stored("download_results"))
     assert answer["outcome"] == "settled"
-    rows = pipeline.account.read(layout.WorkKeys(JOB).results(1, 1)).splitlines()
+    rows = pipeline.account.read(object_keys.WorkKeys(JOB).results(1, 1)).splitlines()
     assert [json.loads(row)["custom_id"] for row in rows] == IDS
     assert pipeline.check_until("finish")["attempt"] == 1
 
@@ -311,8 +334,10 @@ def finish_job(pipeline: Pipeline) -> None:
     (event,) = pipeline.account.published()
     assert event["detail-type"] == "Batch Job Ended"
     assert event["detail"]["job_id"] == JOB
+    for told in (report, event["detail"]):
+        assert (told["folder"], told["version"]) == ("team", __version__)
     assert pipeline.account.keys("work/open/") == []
-    for prefix in layout.WorkKeys(JOB).bulk:
+    for prefix in object_keys.WorkKeys(JOB).bulk:
         assert pipeline.account.keys(prefix) == []
     assert pipeline.simulator.control.stats()["files"] == []
     # A job that has ended is left alone by every step that comes late.
@@ -349,7 +374,7 @@ def closes(pipeline: Pipeline, event: dict[str, Any], reason: str) -> None:
     plan = executions[f"{JOB}-c1"]
     assert set(plan) == {field.name for field in dataclasses.fields(CollectPlan)}
     assert (plan["mode"], plan["job_id"], plan["bucket"]) == ("collect", JOB, BUCKET)
-    assert pipeline.account.json(layout.WorkKeys(JOB).stopped)["code"] == reason
+    assert pipeline.account.json(object_keys.WorkKeys(JOB).stopped)["code"] == reason
     (batch,) = pipeline.simulator.control.batches()
     assert batch["status"] in ("cancelling", "cancelled")
 
@@ -372,7 +397,7 @@ def execution_status_change_failed(pipeline: Pipeline) -> None:
     assert event["detail"]["input"] is None
     pipeline.account.end_execution(JOB, "FAILED", event["detail"]["error"])
     closes(pipeline, event, "internal_error")
-    assert "States.Runtime" in pipeline.account.json(layout.WorkKeys(JOB).stopped)["message"]
+    assert "States.Runtime" in pipeline.account.json(object_keys.WorkKeys(JOB).stopped)["message"]
 
 
 def execution_status_change_timed_out(pipeline: Pipeline) -> None:
@@ -409,6 +434,7 @@ SCENARIOS: dict[str, Callable[[Pipeline], None]] = {
         manual_recurring,
         prepare_input,
         prepare_input_task,
+        read_models,
         reconcile,
         s3_object_created,
         s3_object_created_odd_key,
@@ -436,17 +462,15 @@ def test_stored_events_belong_together() -> None:
     """The steps' payloads are those of the job that the stored upload starts."""
     described = UPLOAD["object"]
     assert (
-        layout.upload_job_id(
-            bucket=BUCKET, key=described["key"], version_id=described["version-id"]
-        )
+        upload_job_id(bucket=BUCKET, key=described["key"], version_id=described["version-id"])
         == JOB
     )
     for path in EVENTS.glob("*.json"):
         event = json.loads(path.read_text("utf-8"))
         assert event.get("job_id", JOB) == JOB
         assert event.get("state_machine_arn", MACHINE) == MACHINE
-        shard_key = event.get("shard_key", layout.WorkKeys(JOB).shard(1, 1))
-        assert shard_key == layout.WorkKeys(JOB).shard(1, 1)
+        shard_key = event.get("shard_key", object_keys.WorkKeys(JOB).shard(1, 1))
+        assert shard_key == object_keys.WorkKeys(JOB).shard(1, 1)
         detail = event.get("detail", {})
         assert detail.get("bucket", {}).get("name", BUCKET) == BUCKET
         assert detail.get("name", JOB) == JOB
@@ -470,6 +494,33 @@ def test_late_event_of_an_execution_that_runs_again_is_ignored(pipeline: Pipelin
     assert "RUNNING" in pipeline.invoke("cancel_job", event)["done"]
     assert pipeline.simulator.control.batches()[0]["status"] != "cancelling"
     assert list(pipeline.account.executions()) == [JOB]
+
+
+# -- firings of any size -------------------------------------------------------------------------
+
+
+def test_firing_takes_its_time_from_lambda(
+    pipeline: Pipeline, lambda_context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.account.upload(KEY, REQUESTS)
+    pipeline.account.upload("recurring/daily.jsonl", REQUESTS)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(lambda_context), "get_remaining_time_in_millis", lambda _: 20_000)
+        answer = pipeline.invoke("start_job", stored("schedule"))
+    assert [job["input"] for job in answer["jobs"]] == [f"s3://{BUCKET}/recurring/daily.jsonl"]
+    answer = pipeline.invoke("start_job", stored("schedule"))
+    assert [job["input"] for job in answer["jobs"]] == [f"s3://{BUCKET}/{KEY}"]
+
+
+def test_answer_of_a_firing_counts_all_jobs_and_lists_what_lambda_passes_on(
+    pipeline: Pipeline,
+) -> None:
+    for number in range(120):
+        pipeline.account.upload(f"input/{number:03d}/{'x' * 800}.jsonl", REQUESTS)
+    answer = pipeline.invoke("start_job", stored("schedule"))
+    assert answer["total"] == 120
+    assert 0 < len(answer["jobs"]) < 120
+    assert len(json.dumps(answer)) < 256 * 1024
 
 
 # -- what the machine passes on ------------------------------------------------------------------
@@ -569,7 +620,9 @@ def test_log_of_a_failed_call_leaves_out_what_the_api_says(
     assert SECRET_PROMPT not in log.getvalue()
 
 
-def test_a_job_that_fails_says_why_in_one_word(pipeline: Pipeline, log: io.StringIO) -> None:
+def test_a_job_that_fails_says_why_in_one_word(
+    pipeline: Pipeline, log: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
     pipeline.simulator.control.set_keys({})
     pipeline.run_until("submit_batch")
     pipeline.submit()
@@ -580,6 +633,25 @@ def test_a_job_that_fails_says_why_in_one_word(pipeline: Pipeline, log: io.Strin
     ended = log_entries(log)[-1]
     assert (ended["message"], ended["status"]) == ("Job ended", "failed")
     assert ended["code"] == "invalid_api_key"
+    # That nothing was sent tells nothing of how requests are answered.
+    (counted,) = [one for one in metric_lines(capsys) if "JobsFailed" in one]
+    assert counted["RequestsFailed"] == [3]
+    assert "RequestFailureShare" not in counted
+
+
+def test_a_stack_that_logs_warnings_only_tells_of_jobs_that_did_not_succeed(
+    pipeline: Pipeline, log: io.StringIO
+) -> None:
+    logger.setLevel("WARNING")
+    pipeline.run_until("closed")
+    assert log_entries(log) == []
+    pipeline.account.upload("input/rejected.jsonl", b"no JSON\n")
+    started = pipeline.invoke("start_job", {"key": "input/rejected.jsonl"})["job_id"]
+    for step in ("prepare_input", "finish_job"):
+        pipeline.invoke(step, stored(step) | {"job_id": started})
+    (ended,) = log_entries(log)
+    assert (ended["message"], ended["level"]) == ("Job ended", "WARNING")
+    assert (ended["status"], ended["job_id"]) == ("rejected", started)
 
 
 def test_keys_of_objects_make_no_lines_of_their_own(
@@ -601,10 +673,10 @@ def test_reconciler_names_the_job_on_every_line_about_one(
     pipeline: Pipeline, log: io.StringIO
 ) -> None:
     run_for_long(pipeline)
-    marker = pipeline.account.json(layout.open_job_key(JOB))
+    marker = pipeline.account.json(object_keys.open_job_key(JOB))
     marker["started_at"] = timestamp(datetime.fromtimestamp(time.time() - 3600, UTC))
     pipeline.account.s3.put_object(
-        Bucket=BUCKET, Key=layout.open_job_key(JOB), Body=json.dumps(marker)
+        Bucket=BUCKET, Key=object_keys.open_job_key(JOB), Body=json.dumps(marker)
     )
     pipeline.account.end_execution(JOB, "ABORTED")
     log.truncate(0)
@@ -650,7 +722,8 @@ def test_metrics_of_a_job(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
     assert sums["StatusChecks"] >= 1
     assert sums["DetectionLagSeconds"] >= 0
     assert sum("BatchSeconds" in line for line in lines) == 1
-    assert {"AccountErrors", "RateLimits", "GroqErrors"} & set(sums) == set()
+    assert {"AccountErrors", "RateLimits"} & set(sums) == set()
+    assert sums["GroqErrors"] == 0
 
 
 def test_metrics_of_a_start(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
@@ -677,6 +750,7 @@ def test_metrics_of_open_jobs(
 ) -> None:
     pipeline.simulator.control.configure(batch_seconds=600.0)
     pipeline.begin(age_seconds=hours * 3600)
+    pipeline.account.age(object_keys.open_job_key(JOB), hours * 3600)
     pipeline.prepare()
     pipeline.invoke("cancel_job", stored("reconcile"))
     sums = published(metric_lines(capsys))
@@ -689,11 +763,12 @@ def test_window_of_the_upload_decides_when_its_job_is_overdue(
 ) -> None:
     pipeline.begin(age_seconds=30 * 3600)
     pipeline.account.upload(KEY, REQUESTS, completion_window="2d")
-    record = pipeline.account.json(layout.job_key(JOB))
+    record = pipeline.account.json(object_keys.job_key(JOB))
     version = pipeline.account.s3.head_object(Bucket=BUCKET, Key=KEY)["VersionId"]
-    for key in (layout.job_key(JOB), layout.open_job_key(JOB)):
+    for key in (object_keys.job_key(JOB), object_keys.open_job_key(JOB)):
         body = json.dumps(record | {"version_id": version})
         pipeline.account.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+    pipeline.account.age(object_keys.open_job_key(JOB), 30 * 3600)
     pipeline.prepare()
     pipeline.invoke("cancel_job", stored("reconcile"))
     assert published(metric_lines(capsys))["JobsOverdue"] == 0

@@ -14,12 +14,16 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from groq_batch import bootstrap, layout
-from groq_batch.config import Settings
-from groq_batch.jobs import JobRecord, JobRequest, Stop
-from groq_batch.options import JobOptions
-from groq_batch.prepare import Preparation, prepare_input
-from groq_batch.storage import PART_BYTES, Storage
+from groq_batch import __version__, bootstrap
+from groq_batch.bucket.multipart_writer import PART_BYTES
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.job_id import upload_job_id
+from groq_batch.domain.job_options import JobOptions
+from groq_batch.domain.prices import Prices, table_prices
+from groq_batch.records.job import JobRecord, JobRequest, Stop
+from groq_batch.settings import Settings
+from groq_batch.steps.prepare_input.prepare import Preparation, prepare_input
 from tests.fakes.calls import Call, Wire, plain_wire
 from tests.fakes.s3 import FakeS3, client_error
 from tests.fakes.streams import BreakingBody
@@ -66,7 +70,7 @@ class Job:
         assert started["status"] == "started"
         self.job_id: str = started["job_id"]
         self.report_key: str = started["report"].removeprefix(f"s3://{BUCKET}/")
-        self.keys = layout.WorkKeys(self.job_id)
+        self.keys = object_keys.WorkKeys(self.job_id)
 
     def prepare(self) -> dict[str, Any]:
         """Run the handler, with no more than its role allows."""
@@ -181,18 +185,22 @@ class TestAccepted:
             "input": {
                 "bucket": BUCKET,
                 "key": "input/team/a.jsonl",
+                "shown": "input/team/a.jsonl",
                 "version_id": job.version_id,
                 "bytes": len(data),
                 "lines": 7,
             },
+            "folder": "team",
             "requests": {"total": 6, "succeeded": 0, "failed": 0, "invalid": 0},
             "progress": {"completed": 0, "total": 6},
             "batches": [],
             "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
             "cost_usd": {"actual": None},
+            "prices": table_prices().about(),
             "errors": [],
             "errors_total": 0,
             "outputs": {"results": None, "failed": None, "invalid": None},
+            "version": __version__,
         }
 
     def test_the_record_of_the_job(self, upload: Upload) -> None:
@@ -209,8 +217,10 @@ class TestAccepted:
             "skip_invalid_lines": False,
             "max_attempts": 3,
             "max_job_cost_usd": 0.0,
+            "check_models": True,
         }
         assert job.record["accepted"] is True
+        assert Prices.from_json(job.record["prices"]) == table_prices()
 
     @pytest.mark.parametrize(
         "key",
@@ -235,7 +245,7 @@ class TestAccepted:
         assert job.report["input"]["bytes"] == len(members)
 
     def test_a_model_without_a_price(self, upload: Upload) -> None:
-        job = upload(request("a", model="whisper-large-v3"))
+        job = upload(request("a", model="acme/new"))
         assert job.prepare()["accepted"] is True
         assert job.report["cost_usd"]["estimated"] is None
 
@@ -532,6 +542,7 @@ class TestOptions:
             on_invalid_line="skip",
             max_attempts="2",
             max_job_cost_usd="1.50",
+            check_models="false",
         )
         assert job.prepare()["accepted"] is True
         assert job.record["options"] == {
@@ -539,6 +550,7 @@ class TestOptions:
             "skip_invalid_lines": True,
             "max_attempts": 2,
             "max_job_cost_usd": 1.5,
+            "check_models": False,
         }
 
     def test_that_cannot_be_used(self, upload: Upload) -> None:
@@ -578,7 +590,7 @@ class TestCost:
             (None, "too_expensive"),
             (6, "not_an_object"),
         ]
-        assert "above the cap of 1e-09 USD" in report["errors"][0]["message"]
+        assert "above the cap of 0.000000001 USD" in report["errors"][0]["message"]
         assert "Raise max-job-cost-usd or split the file." in report["errors"][0]["message"]
         assert report["cost_usd"]["estimated"] == pytest.approx(self.ESTIMATE, rel=1e-6)
         assert report["requests"] == {"total": 6, "succeeded": 0, "failed": 0, "invalid": 1}
@@ -598,7 +610,14 @@ class TestCost:
         (error,) = job.report["errors"]
         assert error["code"] == "too_expensive"
         assert "the price of acme/new is not known" in error["message"]
-        assert "max-job-cost-usd=0" in error["message"]
+        assert "leave out max-job-cost-usd" in error["message"]
+
+    def test_audio_is_not_known_beforehand(self, upload: Upload) -> None:
+        body = {"model": "whisper-large-v3", "url": "https://example.com/a.mp3"}
+        line = json.loads(request("x")) | {"url": "/v1/audio/transcriptions", "body": body}
+        job = upload(json.dumps(line).encode(), max_job_cost_usd="1000")
+        assert job.prepare()["accepted"] is False
+        assert "billed by the length of the audio" in job.report["errors"][0]["message"]
 
     def test_of_many_models_without_a_price_some_are_named(self, upload: Upload) -> None:
         lines = [request(f"{number}", model=f"acme/{number}") for number in range(9)]
@@ -607,14 +626,34 @@ class TestCost:
         message = job.report["errors"][0]["message"]
         assert "acme/0, acme/1, acme/2, acme/3, acme/4 and 4 more" in message
 
-    def test_the_upload_lifts_the_stacks_cap(
+    @pytest.mark.parametrize("given", [None, "0", "1000", "0.000000001"])
+    def test_no_upload_lifts_the_stacks_cap(
+        self, monkeypatch: pytest.MonkeyPatch, made: Account, upload: Upload, given: str | None
+    ) -> None:
+        monkeypatch.setenv("MAX_JOB_COST_USD", "0.000000002")
+        bootstrap.reset()
+        options = {} if given is None else {"max_job_cost_usd": given}
+        job = upload(*GOOD, **options)
+        assert job.prepare()["accepted"] is False
+        (error,) = job.report["errors"]
+        in_force, advice = (
+            ("1e-09", "Raise max-job-cost-usd")
+            if given == "0.000000001"
+            else (
+                "2e-09",
+                "Split the file, or deploy the stack with a larger MaxJobCostUsd.",
+            )
+        )
+        assert f"is above the cap of {in_force} USD. {advice}" in error["message"]
+
+    def test_an_upload_lowers_the_stacks_cap(
         self, monkeypatch: pytest.MonkeyPatch, made: Account, upload: Upload
     ) -> None:
-        monkeypatch.setenv("MAX_JOB_COST_USD", "0.000000001")
+        monkeypatch.setenv("MAX_JOB_COST_USD", "1000")
         bootstrap.reset()
-        assert upload(*GOOD, key="input/capped.jsonl").prepare()["accepted"] is False
-        lifted = upload(*GOOD, key="input/free.jsonl", max_job_cost_usd="0")
-        assert lifted.prepare()["accepted"] is True
+        assert upload(*GOOD, key="input/a.jsonl").prepare()["accepted"] is True
+        lower = upload(*GOOD, key="input/b.jsonl", max_job_cost_usd="0.000000001")
+        assert lower.prepare()["accepted"] is False
 
 
 class TestAgain:
@@ -654,8 +693,8 @@ class TestAgain:
 
 # -- troubles, on a double of S3 -------------------------------------------------------------------
 
-JOB = layout.upload_job_id(bucket="bucket", key="input/a.jsonl", version_id="v")
-KEYS = layout.WorkKeys(JOB)
+JOB = upload_job_id(bucket="bucket", key="input/a.jsonl", version_id="v")
+KEYS = object_keys.WorkKeys(JOB)
 PLAN = f"{KEYS.prefix}plan.json"
 SETTINGS = Settings(
     bucket="bucket",
@@ -702,7 +741,7 @@ class Bucket:
             started_at="2026-03-01T00:00:00.000Z",
             claimed_by="test",
         )
-        self.storage().put_json(layout.job_key(JOB), self.request.to_json())
+        self.storage().put_json(object_keys.job_key(JOB), self.request.to_json())
 
     def storage(self, wire: Wire = plain_wire) -> Storage:
         return Storage(s3=self.s3.client(wire), bucket="bucket")
@@ -943,7 +982,7 @@ class TestUnreadable:
     def test_a_version_that_is_gone(self) -> None:
         bucket = Bucket(*LINES)
         gone = dataclasses.replace(bucket.request, version_id="gone")
-        bucket.storage().put_json(layout.job_key(JOB), gone.to_json())
+        bucket.storage().put_json(object_keys.job_key(JOB), gone.to_json())
         failure = self.failure_of(bucket)
         assert failure["code"] == "input_unreadable"
         assert "deleted before it could be read. Upload it again." in failure["message"]
@@ -1036,7 +1075,7 @@ class TestUncopied:
         """It might be another object by the time of the copy."""
         bucket = Bucket(*COPIED)
         versionless = dataclasses.replace(bucket.request, version_id=None)
-        bucket.storage().put_json(layout.job_key(JOB), versionless.to_json())
+        bucket.storage().put_json(object_keys.job_key(JOB), versionless.to_json())
 
         def wire(call: Call, act: Callable[[], Any]) -> Any:
             assert call.operation != "upload_part_copy"

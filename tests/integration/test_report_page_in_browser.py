@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from groq_batch.report_page.facts import Facts
-from groq_batch.report_page.rendering import render
+from groq_batch.reports.page.data import Facts
+from groq_batch.reports.page.rendering import render
 from local.browser import Page, find_browser, open_page
 from tests.report_samples import AS_OF, HOSTILE, batch, facts, hostile_report, report
 

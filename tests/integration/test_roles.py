@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from groq_batch import layout
-from groq_batch.cancel import MOST_COLLECTORS
+from groq_batch.domain import object_keys
+from groq_batch.domain.job_id import collector_name
+from groq_batch.steps.cancel_job.close import MOST_COLLECTORS
 from local.groq_simulator import DEFAULT_KEY, GroqSimulator
-from tests.integration.account import JOB, MACHINE, account, stored
+from tests.integration.account import JOB, MACHINE, AwsCall, account, stored
 from tests.integration.test_handlers_events import Pipeline
 
 
@@ -33,7 +35,7 @@ def test_an_account_error_holds_shards_back_until_the_check_lifts_it(pipeline: P
     second["shard_key"] = second["shard_key"].replace("00001", "00002")
     pipeline.simulator.control.set_keys({})
     assert pipeline.invoke("submit_batch", second)["outcome"] == "deferred"
-    halt = layout.WorkKeys(JOB).halt
+    halt = object_keys.WorkKeys(JOB).halt
     assert pipeline.account.keys(halt) == [halt]
     pipeline.simulator.control.set_keys({DEFAULT_KEY: "paid"})
     assert pipeline.check()["decision"] in ("wait", "submit")
@@ -59,7 +61,7 @@ def test_a_job_that_no_execution_could_collect_is_finished_by_the_cancel_functio
     pipeline.run_until("check_status")
     name = JOB
     for number in range(1, MOST_COLLECTORS + 1):
-        name = layout.collector_name(JOB, number)
+        name = collector_name(JOB, number)
         pipeline.account.states.start_execution(stateMachineArn=MACHINE, name=name, input="{}")
         pipeline.account.end_execution(name, "FAILED", "States.Runtime")
     pipeline.account.end_execution(JOB, "FAILED", "States.Runtime")
@@ -70,4 +72,23 @@ def test_a_job_that_no_execution_could_collect_is_finished_by_the_cancel_functio
     rows = pipeline.account.read("output/team/requests.jsonl").splitlines()
     assert len(rows) == 3
     assert [one["detail"]["job_id"] for one in pipeline.account.published()] == [JOB]
-    assert pipeline.account.keys(layout.OPEN_JOBS_PREFIX) == []
+    assert pipeline.account.keys(object_keys.OPEN_JOBS_PREFIX) == []
+
+
+@pytest.mark.parametrize(
+    ("operation", "parameters"),
+    [
+        ("DeleteObjects", {"Delete": {"Objects": [{"Key": "output/a.jsonl", "ETag": "abc"}]}}),
+        ("DeleteObject", {"Key": "output/a.jsonl", "IfMatch": '"abc"'}),
+    ],
+)
+def test_a_conditional_deletion_asks_for_the_permission_to_read(
+    operation: str, parameters: dict[str, Any]
+) -> None:
+    asked = [action for action, _, _ in AwsCall(operation, parameters).permissions()]
+    assert asked == ["s3:DeleteObject", "s3:GetObject"]
+
+
+def test_a_deletion_without_a_condition_asks_for_no_more() -> None:
+    call = AwsCall("DeleteObjects", {"Delete": {"Objects": [{"Key": "work/job/halt.json"}]}})
+    assert [action for action, _, _ in call.permissions()] == ["s3:DeleteObject"]

@@ -14,9 +14,9 @@ from botocore.stub import Stubber
 from moto import mock_aws
 
 from groq_batch import bootstrap
-from groq_batch.errors import AccountError, NoAnswer, NotSentError
-from groq_batch.groq_api import GroqClient
-from groq_batch.secrets import SecretApiKey
+from groq_batch.groq.api_key import SecretApiKey
+from groq_batch.groq.client import GroqClient
+from groq_batch.groq.errors import AccountError, NoAnswer, NotSentError
 from local.groq_simulator import DEFAULT_KEY, GroqSimulator
 
 NAME = "groq/api-key"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -19,12 +20,14 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from groq_batch import layout
-from groq_batch.start import InvocationError, JobStarter, StartedJob
-from groq_batch.storage import Storage
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.job_id import upload_job_id
+from groq_batch.steps.start_job.start import InvocationError, JobStarter, StartedJob
 from tests.fakes.calls import Call
 from tests.fakes.s3 import FakeS3
 from tests.fakes.step_functions import FakeStepFunctions
+from tests.patience import PATIENCE_SECONDS
 
 BUCKET = "bucket"
 KEY = "input/team/requests.jsonl"
@@ -72,7 +75,11 @@ class Account:
     # -- the function ----------------------------------------------------------------------------
 
     def invoke(
-        self, event: Mapping[str, Any], *, invocation: str | None = None
+        self,
+        event: Mapping[str, Any],
+        *,
+        invocation: str | None = None,
+        time_left: Callable[[], float] = lambda: math.inf,
     ) -> list[StartedJob]:
         """Invoke the start function's use case as an invocation of its own."""
         with self._lock:
@@ -83,9 +90,10 @@ class Account:
             states=self.machine.client(self._wire),
             state_machine_arn=self.machine.machine_arn,
             invocation=name,
+            time_left=time_left,
             clock=lambda: self.now,
         )
-        return starter.handle(event)
+        return starter.handle(event).jobs
 
     # -- what came of it -------------------------------------------------------------------------
 
@@ -98,12 +106,12 @@ class Account:
         return [key.removeprefix("jobs/") for key in self.bucket.keys("jobs/")]
 
     def record(self, job_id: str) -> dict[str, Any]:
-        value: dict[str, Any] = json.loads(self.bucket.read(layout.job_key(job_id)) or b"")
+        value: dict[str, Any] = json.loads(self.bucket.read(object_keys.job_key(job_id)) or b"")
         return value
 
     def close(self, job_id: str) -> None:
         """Let a job come to its end, as the finishing step leaves it."""
-        self.remove(layout.open_job_key(job_id))
+        self.remove(object_keys.open_job_key(job_id))
         self.machine.executions[self.machine.arn(job_id)].change("SUCCEEDED", None, self.now)
 
 
@@ -141,7 +149,7 @@ def test_three_deliveries_are_one_job(account: Account) -> None:
 
 def test_deliveries_at_the_same_time_are_one_job(account: Account) -> None:
     event = created(KEY, account.upload(KEY))
-    together = threading.Barrier(8, timeout=10)
+    together = threading.Barrier(8, timeout=PATIENCE_SECONDS)
 
     def meet(call: Call, act: Callable[[], Any]) -> Any:
         """Let all of them find that there is no job yet before the first records it."""
@@ -366,16 +374,20 @@ def test_sweep_over_settled_uploads_only_lists(account: Account) -> None:
     for number in range(5_000):
         key = f"input/{number:05d}.jsonl"
         version = client.put_object(Bucket=BUCKET, Key=key, Body=b"")["VersionId"]
-        job = layout.upload_job_id(bucket=BUCKET, key=key, version_id=version)
-        client.put_object(Bucket=BUCKET, Key=layout.job_key(job), Body=b"{}")
+        job = upload_job_id(bucket=BUCKET, key=key, version_id=version)
+        client.put_object(Bucket=BUCKET, Key=object_keys.job_key(job), Body=b"{}")
+    account.invoke(SCHEDULED)
+    account.now += 9 * 86_400
+    account.invoke(SCHEDULED)
+    account.now += 3_600
+    account.calls.clear()
     assert account.invoke(SCHEDULED) == []
-    assert set(account.calls) == {"list_objects_v2", "list_object_versions"}
-    assert 10 <= account.calls.total() <= 20
+    assert account.calls == {"list_object_versions": 6, "get_object": 1, "put_object": 1}
     # One that is new among them costs a few calls of its own.
     account.calls.clear()
     account.upload("input/02500-new.jsonl")
     assert len(account.invoke(SCHEDULED)) == 1
-    assert account.calls.total() <= 26
+    assert account.calls.total() <= 15
     assert account.calls["start_execution"] == 1
 
 
@@ -619,8 +631,8 @@ def test_a_recorded_job_is_marked_as_open_before_it_is_recorded(account: Account
     with pytest.raises(ClientError):
         account.invoke(event)
     (job_id,) = account.jobs
-    assert account.bucket.keys("work/open/") == [layout.open_job_key(job_id)]
-    marker = json.loads(account.bucket.read(layout.open_job_key(job_id)) or b"")
+    assert account.bucket.keys("work/open/") == [object_keys.open_job_key(job_id)]
+    marker = json.loads(account.bucket.read(object_keys.open_job_key(job_id)) or b"")
     assert marker == account.record(job_id)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,16 +11,12 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from groq_batch.joining import join
-from groq_batch.storage import (
-    PART_BYTES,
-    READ_BYTES,
-    ConflictError,
-    LineReader,
-    MissingObjectError,
-    Storage,
-    StoredObject,
-)
+from bench.listed_bucket import BUCKET, ListedBucket
+from groq_batch.bucket.concat import join
+from groq_batch.bucket.multipart_writer import PART_BYTES, ObjectWriter
+from groq_batch.bucket.s3_errors import ConflictError, MissingObjectError
+from groq_batch.bucket.storage import ListingPosition, LostPositionError, Storage, StoredObject
+from groq_batch.request_file.lines import READ_BYTES, LineReader
 from tests.fakes.calls import Call
 from tests.fakes.s3 import FakeS3
 from tests.fakes.streams import BreakingBody
@@ -47,6 +44,41 @@ def test_conditional_writes(storage: Storage) -> None:
         storage.put_json("absent", {}, if_match=etag)
     assert storage.get_json("a") == ({"n": 2}, newer)
     assert storage.get_json("absent") is None
+
+
+def test_a_listing_of_versions_goes_on_where_another_has_ended() -> None:
+    storage = Storage(s3=ListedBucket(1_020, modified_at=0.0).client(), bucket=BUCKET)
+    first = next(iter(storage.version_pages("input/")))
+    assert len(first.versions) == 1_000
+    assert first.following is not None
+    assert first.following.key == first.versions[-1].key
+    (second,) = storage.version_pages("input/", first.following)
+    assert second.following is None
+    assert [*first.versions, *second.versions] == list(storage.versions("input/"))
+
+
+def test_a_listing_that_cannot_go_on_says_so(storage: Storage) -> None:
+    def refuse(**_: Any) -> Any:
+        return Refused(), {
+            "Error": {"Code": "InvalidArgument", "Message": "Invalid version id specified"},
+            "ResponseMetadata": {"HTTPStatusCode": 400},
+        }
+
+    class Refused:
+        status_code = 400
+
+    storage.s3.meta.events.register_first("before-call.s3.ListObjectVersions", refuse)
+    with pytest.raises(LostPositionError):
+        next(storage.version_pages("input/", ListingPosition("input/a", "gone")))
+    with pytest.raises(ClientError):
+        next(storage.version_pages("input/"))
+
+
+def test_objects_are_listed_with_their_dates(storage: Storage) -> None:
+    before = time.time()
+    storage.put_bytes("a", b"1")
+    (found,) = storage.objects("a")
+    assert before - 2 < found.modified_at < time.time() + 2
 
 
 def test_head_and_versions(storage: Storage) -> None:
@@ -89,7 +121,7 @@ def test_lists(storage: Storage) -> None:
 @pytest.mark.parametrize("size", [0, 10, PART_BYTES, 3 * PART_BYTES + 5])
 def test_writer_writes_objects_of_any_size(storage: Storage, size: int) -> None:
     data = bytes(range(256)) * (size // 256 + 1)
-    with storage.writer("a", metadata={"groq-batch-job": "j"}) as writer:
+    with ObjectWriter(storage, "a", metadata={"groq-batch-job": "j"}) as writer:
         for start in range(0, size, MIB):
             writer.write(data[start : min(start + MIB, size)])
     assert writer.bytes_written == size
@@ -100,7 +132,7 @@ def test_writer_writes_objects_of_any_size(storage: Storage, size: int) -> None:
 
 
 def test_sealed_writer_shows_nothing_before_commit(storage: Storage) -> None:
-    kept, dropped = storage.writer("kept"), storage.writer("dropped")
+    kept, dropped = ObjectWriter(storage, "kept"), ObjectWriter(storage, "dropped")
     for writer in (kept, dropped):
         writer.write(b"few bytes")
         writer.seal()
@@ -114,7 +146,7 @@ def test_sealed_writer_shows_nothing_before_commit(storage: Storage) -> None:
 
 def test_failing_block_leaves_nothing(storage: Storage) -> None:
     def write() -> None:
-        with storage.writer("a") as writer:
+        with ObjectWriter(storage, "a") as writer:
             writer.write(b"x" * (PART_BYTES + 1))
             raise ZeroDivisionError
 
@@ -127,7 +159,7 @@ def test_failing_block_leaves_nothing(storage: Storage) -> None:
 @pytest.mark.parametrize("size", [3, PART_BYTES + 1])
 def test_commit_only_where_nothing_stands(storage: Storage, size: int) -> None:
     storage.put_bytes("a", b"theirs")
-    writer = storage.writer("a")
+    writer = ObjectWriter(storage, "a")
     writer.write(b"x" * size)
     with pytest.raises(ConflictError):
         writer.commit(if_none_match=True)
@@ -142,7 +174,7 @@ def test_join(storage: Storage) -> None:
         storage.put_bytes(f"part-{number}", data)
         sources.append(StoredObject(f"part-{number}", size))
         expected += data
-    with storage.writer("joined") as writer:
+    with ObjectWriter(storage, "joined") as writer:
         join(storage, sources, writer)
     assert b"".join(storage.chunks("joined")) == expected
     assert writer.bytes_written == len(expected)
@@ -247,7 +279,7 @@ class TestCopies:
     def test_of_a_version(self, storage: Storage, key: str) -> None:
         version_id = self.put(storage, key, self.DATA)
         self.put(storage, key, b"of somebody else")
-        with storage.writer("a") as writer:
+        with ObjectWriter(storage, "a") as writer:
             writer.copy_part(key, first=3, length=6 * MIB, version_id=version_id)
             writer.write(b"tail")
         assert writer.bytes_written == 6 * MIB + 4
@@ -255,7 +287,7 @@ class TestCopies:
 
     def test_bytes_that_were_written_before_come_before(self, storage: Storage) -> None:
         self.put(storage, "b", self.DATA)
-        with storage.writer("a") as writer:
+        with ObjectWriter(storage, "a") as writer:
             writer.write(b"x" * 5 * MIB)
             writer.copy_part("b", first=0, length=6 * MIB)
             writer.copy_part("b", first=MIB, length=6 * MIB)
@@ -263,7 +295,7 @@ class TestCopies:
         assert b"".join(storage.chunks("a")) == expected
 
     def test_of_what_is_not_there(self, storage: Storage) -> None:
-        writer = storage.writer("a")
+        writer = ObjectWriter(storage, "a")
         writer.copy_part("absent", first=0, length=6 * MIB)
         with pytest.raises(MissingObjectError, match="absent"):
             writer.seal()

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch.batches import Batch, BatchCounts, BatchIssue, GroqFile, file_id
-from groq_batch.errors import MAX_MESSAGE_LENGTH
+from groq_batch.domain.batch import Batch, BatchCounts, BatchIssue, GroqFile, file_id
+from groq_batch.domain.problem import MAX_MESSAGE_LENGTH
+from groq_batch.groq.decoding import batch_of, file_of
 
 CREATED = 1_790_000_000
 DOCUMENTED: dict[str, Any] = {
@@ -37,7 +38,7 @@ NO_ID = (None, "", "  ", {}, [], False, True, 0, 7, ["file_1"])
 
 
 def read(**changes: Any) -> Batch:
-    batch = Batch.from_api(DOCUMENTED | changes)
+    batch = batch_of(DOCUMENTED | changes)
     assert batch is not None
     return batch
 
@@ -59,22 +60,22 @@ def test_the_documented_batch() -> None:
 
 
 def test_a_batch_of_nothing_but_an_id() -> None:
-    batch = Batch.from_api({"id": "batch_01"})
+    batch = batch_of({"id": "batch_01"})
     assert batch == Batch(id="batch_01", status="unknown", metadata={})
     assert not batch.is_terminal
 
 
 @pytest.mark.parametrize("data", [None, [], "batch_01", 7, {}, {"status": "completed"}])
 def test_what_is_no_batch_and_no_file(data: Any) -> None:
-    assert Batch.from_api(data) is None
-    assert GroqFile.from_api(data) is None
+    assert batch_of(data) is None
+    assert file_of(data) is None
 
 
 @pytest.mark.parametrize("value", NO_ID)
 def test_only_a_text_is_an_id(value: Any) -> None:
     assert file_id(value) is None
-    assert Batch.from_api(DOCUMENTED | {"id": value}) is None
-    assert GroqFile.from_api({"id": value}) is None
+    assert batch_of(DOCUMENTED | {"id": value}) is None
+    assert file_of({"id": value}) is None
     batch = read(input_file_id=value, output_file_id=value, error_file_id=value)
     assert (batch.input_file_id, batch.output_file_id, batch.error_file_id) == (None, None, None)
 
@@ -193,7 +194,7 @@ def test_counts(counts: Any, expected: BatchCounts) -> None:
 def test_times(value: Any, expected: int | None) -> None:
     assert read(created_at=value, expires_at=None).created_at == expected
     assert read(completed_at=None, expired_at=value).ended_at == expected
-    file = GroqFile.from_api({"id": "file_1", "created_at": value})
+    file = file_of({"id": "file_1", "created_at": value})
     assert file is not None
     assert file.created_at == expected
 
@@ -220,7 +221,7 @@ def test_metadata(metadata: Any, expected: dict[str, str]) -> None:
 
 
 def test_files() -> None:
-    assert GroqFile.from_api(
+    assert file_of(
         {
             "id": "file_01",
             "object": "file",
@@ -237,10 +238,8 @@ def test_files() -> None:
         created_at=CREATED,
         purpose="batch",
     )
-    assert GroqFile.from_api({"id": "file_01", "bytes": 0, "filename": {}}) == GroqFile(
-        id="file_01", bytes=0
-    )
-    assert GroqFile.from_api({"id": "file_01", "bytes": "2048", "purpose": 7}) == GroqFile(
+    assert file_of({"id": "file_01", "bytes": 0, "filename": {}}) == GroqFile(id="file_01", bytes=0)
+    assert file_of({"id": "file_01", "bytes": "2048", "purpose": 7}) == GroqFile(
         id="file_01", bytes=2048
     )
 
@@ -270,7 +269,7 @@ anything = st.recursive(
     )
 )
 def test_every_batch_is_read_without_an_exception_and_survives_storage(data: Any) -> None:
-    batch = Batch.from_api(data)
+    batch = batch_of(data)
     if batch is None:
         assert not data["id"].strip()
         return
@@ -283,7 +282,7 @@ def test_every_batch_is_read_without_an_exception_and_survives_storage(data: Any
 
 @given(anything | st.dictionaries(st.sampled_from(["id", "bytes", "filename"]), anything))
 def test_every_file_is_read_without_an_exception(data: Any) -> None:
-    file = GroqFile.from_api(data)
+    file = file_of(data)
     if file is not None:
         assert file.id == data["id"]
         assert file.bytes is None or file.bytes >= 0
@@ -305,6 +304,4 @@ def test_deep_and_huge_values_are_read_without_an_exception() -> None:
     assert batch.errors == ()
     assert batch.metadata == {}
     assert batch.counts == BatchCounts()
-    assert GroqFile.from_api({"id": "file_01", "bytes": huge, "created_at": nested}) == GroqFile(
-        id="file_01"
-    )
+    assert file_of({"id": "file_01", "bytes": huge, "created_at": nested}) == GroqFile(id="file_01")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from groq_batch import layout
-from groq_batch.batches import Batch
-from groq_batch.boards import Board, BoardEntry
-from groq_batch.storage import Storage
-from groq_batch.submissions import Stage
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.batch import Batch
+from groq_batch.groq.decoding import batch_of
+from groq_batch.records.attempt import Board, BoardEntry
+from groq_batch.records.attempt_plan import AttemptPlan
+from groq_batch.records.submission import Stage
 from tests.fakes.s3 import FakeS3
 
-KEYS = layout.WorkKeys("a-job")
+KEYS = object_keys.WorkKeys("a-job")
 
 
 class Bucket:
@@ -41,7 +43,7 @@ def bucket() -> Bucket:
 
 
 def board() -> Board:
-    batch = Batch.from_api(
+    batch = batch_of(
         {
             "id": "batch_1",
             "status": "in_progress",
@@ -50,7 +52,14 @@ def board() -> Board:
             "metadata": {"job": "a-job"},
         }
     )
-    entry = BoardEntry(stage=Stage.CREATED, file_id="file_1", requests=3, batch=batch)
+    entry = BoardEntry(
+        stage=Stage.CREATED,
+        file_id="file_1",
+        requests=3,
+        batch=batch,
+        endpoint="/v1/audio/translations",
+        region=7,
+    )
     return Board(attempt=1, started_at=1.5, entries={1: entry, 2: BoardEntry()})
 
 
@@ -88,3 +97,49 @@ def test_a_newer_board_stays(bucket: Bucket) -> None:
     early.seen_done = 1
     early.save(bucket.storage, KEYS)
     assert bucket.load().seen_done == 2
+
+
+# Parts of divided shards
+
+
+def planned(bucket: Bucket) -> None:
+    """Divide the shard 1 into 4 and 5, and leave all three of them and the shard 2 in attempt 2."""
+    AttemptPlan(attempt=2, divided={1: (4, 2)}, regions={4: 1, 5: 1}).write(bucket.storage, KEYS)
+    for number in (1, 2, 4, 5):
+        bucket.storage.put_bytes(KEYS.shard(2, number), b"{}\n")
+
+
+def test_board_has_the_parts_of_a_divided_shard_and_not_the_shard(bucket: Bucket) -> None:
+    planned(bucket)
+    begun = Board.begin(bucket.storage, KEYS, 2, started_at=1.0)
+    assert sorted(begun.entries) == [2, 4, 5]
+    assert [begun.region_of(number) for number in (2, 4, 5, 9)] == [2, 1, 1, 9]
+    assert (begun.shards_of(1), begun.shards_of(2), begun.shards_of(4)) == ([4, 5], [2], [])
+
+
+def test_board_of_an_older_version_is_read_with_the_regions_of_the_plan(bucket: Bucket) -> None:
+    planned(bucket)
+    begun = Board.begin(bucket.storage, KEYS, 2, started_at=1.0)
+    data = begun.to_json()
+    for name in ("refusal", "division_rounds"):
+        del data[name]
+    for entry in data["shards"].values():
+        del entry["endpoint"], entry["region"]
+    bucket.storage.put_json(KEYS.batches(2), data)
+    found = Board.load(bucket.storage, KEYS, 2)
+    assert found == begun
+
+
+@pytest.mark.parametrize(
+    ("entry", "is_refused"),
+    [
+        (BoardEntry(), False),
+        (BoardEntry(stage=Stage.UPLOADED), False),
+        (BoardEntry(stage=Stage.REFUSED), True),
+        (BoardEntry(stage=Stage.CREATED, batch=Batch(id="b", status="failed")), True),
+        (BoardEntry(stage=Stage.CREATED, batch=Batch(id="b", status="expired")), False),
+    ],
+)
+def test_shards_whose_batch_was_refused(entry: BoardEntry, is_refused: bool) -> None:
+    found = Board(attempt=1, started_at=0.0, entries={3: entry})
+    assert found.refused_numbers == ([3] if is_refused else [])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from groq_batch.byte_ranges import ByteRange, divide, owned_lines
+from groq_batch.request_file.byte_ranges import ByteRange, divide, owned_lines
 
 
 def pieces(data: bytes, size: int, read: list[int]) -> Iterator[bytes]:

@@ -13,19 +13,18 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from groq_batch.checks import (
+from groq_batch.domain.cost import ModelEstimate, ModelEstimates
+from groq_batch.domain.problem import MAX_SHOWN_CHARACTERS, Problem, problem_row, shown
+from groq_batch.request_file.line_checks import (
     ALLOWED_URLS,
+    CHAT_URL,
+    FIRST_CHECKS,
     MAX_NESTING,
-    MAX_SHOWN_CHARACTERS,
     BadLine,
     CheckedRequest,
     GoodLines,
     LineChecker,
-    Problem,
-    problem_row,
-    shown,
 )
-from groq_batch.cost import ModelEstimate, ModelEstimates
 
 SECRET = "Xyzzy"
 """Stands wherever a line may hold content; no sentence may repeat it."""
@@ -40,6 +39,11 @@ REQUEST: Mapping[str, Any] = {
     "url": "/v1/chat/completions",
     "body": BODY,
 }
+AUDIO_BODY: Mapping[str, Any] = {
+    "model": "whisper-large-v3",
+    "url": "https://example.com/Xyzzy.mp3",
+    "response_format": "verbose_json",
+}
 ABSENT = object()
 
 
@@ -53,6 +57,13 @@ def with_body(**changes: Any) -> bytes:
     """Return a good request with some values of its body changed, or left out."""
     fields = {**BODY, **changes}
     return request(body={name: value for name, value in fields.items() if value is not ABSENT})
+
+
+def audio(**changes: Any) -> bytes:
+    """Return a good request for audio with some values of its body changed, or left out."""
+    fields = {**AUDIO_BODY, **changes}
+    body = {name: value for name, value in fields.items() if value is not ABSENT}
+    return request(url="/v1/audio/transcriptions", body=body)
 
 
 def dump(value: object) -> bytes:
@@ -155,7 +166,31 @@ class TestGoodRequests:
 
     @pytest.mark.parametrize("url", ALLOWED_URLS)
     def test_urls(self, url: str) -> None:
-        assert checked(request(url=url)).custom_id == "a-1"
+        body = BODY if url == CHAT_URL else AUDIO_BODY
+        assert checked(request(url=url, body=body)).custom_id == "a-1"
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            pytest.param({**BODY, "messages": ["Hi"]}, id="a message that is a text"),
+            pytest.param({**BODY, "messages": [[], None, 1]}, id="messages of any kind"),
+            pytest.param({**BODY, "url": 7, "file": {}}, id="keys of audio in a chat"),
+        ],
+    )
+    def test_what_messages_are_is_the_apis_affair(self, body: Mapping[str, Any]) -> None:
+        assert checked(request(body=body)).model == "openai/gpt-oss-20b"
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            pytest.param({"file": None}, id="no file"),
+            pytest.param({"messages": 7}, id="a key of chats in audio"),
+            pytest.param({"url": " "}, id="a text"),
+        ],
+    )
+    def test_audio(self, changes: Mapping[str, Any]) -> None:
+        data = request(url="/v1/audio/translations", body={**AUDIO_BODY, **changes})
+        assert checked(data).model == "whisper-large-v3"
 
     def test_the_urls_are_those_of_the_batch_guide(self) -> None:
         assert ALLOWED_URLS == (
@@ -177,11 +212,35 @@ class TestGoodRequests:
 
     @pytest.mark.parametrize(
         "value",
-        ["1e400", "-1e400", "1" * 5000, "-0", "0.1e-7", r'"\u0000"', r'"\ud83d\ude00"', '"\x7f"'],
+        ["1e400", "-1e400", "1" * 5000, "-0", "0.1e-7", '"\x7f"'],
     )
     def test_odd_values_that_are_json(self, value: str) -> None:
         data = request(body={**BODY, "seed": "@"}).replace(b'"@"', value.encode())
         assert checked(data).body_bytes == len(dump({**BODY, "seed": "@"})) - 3 + len(value)
+
+    @pytest.mark.parametrize(
+        ("written", "size"),
+        [
+            pytest.param(r"\u0000", 1, id="no character"),
+            pytest.param(r"\u00e9", 2, id="two bytes"),
+            pytest.param(r"\uFFFD", 3, id="three bytes"),
+            pytest.param(r"\ud83d\ude00", 4, id="a pair"),
+            pytest.param(r"\n\/\"\\\\u0041", 10, id="short ones, and two backslashes before a u"),
+            pytest.param("é" * 200 + r"\u00e9\n" * 200, 1000, id="long"),
+        ],
+    )
+    def test_an_escape_counts_as_its_character(self, written: str, size: int) -> None:
+        data = with_body(x="@").replace(b"@", written.encode())
+        assert checked(data).body_bytes == len(dump({**BODY, "x": ""})) + size
+        # In two texts as well.
+        data = with_body(x="@", y="\n").replace(b"@", written.encode())
+        assert checked(data).body_bytes == len(dump({**BODY, "x": "", "y": " "})) + size
+
+    def test_a_data_url_counts_four_thousand_bytes(self) -> None:
+        url = "data:image/png;base64,"
+        data = with_body(x=url + "A" * 1_500_000, y=[f"{url}AA", "\n", f"see {url}AA"])
+        empty = {**BODY, "x": url, "y": [url, " ", f"see {url}AA"]}
+        assert checked(data).body_bytes == len(dump(empty)) + 2 * 4000
 
     @pytest.mark.parametrize("value", [False, None, "true", 1])
     def test_only_true_streams(self, value: object) -> None:
@@ -309,6 +368,30 @@ CASES: Sequence[tuple[str, bytes, str | None, str, str]] = [
     ("model is empty", with_body(model=""), "a-1", "missing_model", "it is empty"),
     ("model is null", with_body(model=None), "a-1", "missing_model", "it is null"),
     ("model is an object", with_body(model={}), "a-1", "missing_model", "it is an object"),
+    (
+        "no messages",
+        with_body(messages=ABSENT),
+        "a-1",
+        "invalid_messages",
+        "missing. Write the con",
+    ),
+    ("message", request(body={"model": "m", "message": []}), "a-1", "invalid_messages", "missing"),
+    ("empty messages", with_body(messages=[]), "a-1", "invalid_messages", "it is empty"),
+    ("a message", with_body(messages={}), "a-1", "invalid_messages", "it is an object"),
+    ("messages of null", with_body(messages=None), "a-1", "invalid_messages", "it is null"),
+    ("a prompt", with_body(messages="Xyzzy"), "a-1", "invalid_messages", "it is a text"),
+    (
+        "no audio",
+        audio(url=ABSENT),
+        "a-1",
+        "missing_audio",
+        "url must be a text, but it is missing",
+    ),
+    ("audio nowhere", audio(url=""), "a-1", "missing_audio", "it is empty. Put the audio where"),
+    ("audio of null", audio(url=None), "a-1", "missing_audio", "it is null"),
+    ("audio as a list", audio(url=["Xyzzy"]), "a-1", "missing_audio", "it is a list"),
+    ("a file", audio(file="Xyzzy.mp3"), "a-1", "missing_audio", "file is set, but a batch takes"),
+    ("a file alone", audio(url=ABSENT, file=""), "a-1", "missing_audio", "file is set, but"),
     ("stream", with_body(stream=True), "a-1", "unsupported_parameter", "Remove stream"),
     ("tier", with_body(service_tier="flex"), "a-1", "unsupported_parameter", "Remove service_tier"),
     ("empty tier", with_body(service_tier=""), "a-1", "unsupported_parameter", "service_tier is"),
@@ -339,7 +422,16 @@ def test_problems(data: bytes, custom_id: str | None, code: str, words: str) -> 
         pytest.param(b'{"custom_id": "a"}', "invalid_method", id="method before url"),
         pytest.param(b'{"custom_id": "a", "method": "POST"}', "invalid_url", id="url before body"),
         pytest.param(request(body=[]), "invalid_body", id="body before model"),
-        pytest.param(request(body={"stream": True}), "missing_model", id="model before stream"),
+        pytest.param(request(body={"messages": []}), "missing_model", id="model before messages"),
+        pytest.param(
+            with_body(messages=[], stream=True), "invalid_messages", id="messages before stream"
+        ),
+        pytest.param(
+            audio(url="", service_tier="flex"), "missing_audio", id="audio before service tier"
+        ),
+        pytest.param(
+            with_body(model="other", stream=True), "unsupported_parameter", id="stream before model"
+        ),
     ],
 )
 def test_the_first_problem_in_order_is_told(data: bytes, code: str) -> None:
@@ -351,6 +443,74 @@ def test_the_first_problem_in_order_is_told(data: bytes, code: str) -> None:
     assert found.code == code
     _, in_block = LineChecker().check_lines(1, [used + b"\n", data + b"\n"])
     assert in_block == BadLine(data, found)
+
+
+class TestModels:
+    """By a list of models; what the list says is tested in test_model_checks."""
+
+    class Few:
+        """Knows the models that may be named."""
+
+        def __init__(self, *names: str) -> None:
+            self.names = names
+
+        def problem(self, model: str, url: str) -> tuple[str, str] | None:
+            if model not in self.names:
+                return "unknown_model", "Name another."
+            if model == "whisper-large-v3" and url == CHAT_URL:
+                return "unsuitable_model", "Name another."
+            return None
+
+    @pytest.mark.parametrize(
+        ("data", "code"),
+        [
+            pytest.param(request(), None, id="known"),
+            pytest.param(audio(), None, id="known and suitable"),
+            pytest.param(with_body(model="other"), "unknown_model", id="unknown"),
+            pytest.param(with_body(model="whisper-large-v3"), "unsuitable_model", id="unsuitable"),
+            pytest.param(
+                with_body(model="other", stream=True), "unsupported_parameter", id="stream first"
+            ),
+            pytest.param(with_body(model="other", messages=[]), "invalid_messages", id="messages"),
+        ],
+    )
+    def test_a_line(self, data: bytes, code: str | None) -> None:
+        models = self.Few("openai/gpt-oss-20b", "whisper-large-v3")
+        careful = LineChecker(models=models).check(7, data)
+        (found,) = LineChecker(models=models).check_lines(7, [data + b"\n"])
+        if code is None:
+            assert isinstance(careful, CheckedRequest)
+            assert isinstance(found, GoodLines)
+        else:
+            assert isinstance(careful, Problem)
+            assert (careful.line, careful.custom_id, careful.code) == (7, "a-1", code)
+            assert found == BadLine(data, careful)
+
+    @pytest.mark.parametrize("bad", [{0}, {9}, {3, 4, 5}, set(range(0, 40, 2)), set(range(40))])
+    def test_bad_models_among_good_ones(self, bad: set[int]) -> None:
+        lines = [
+            request(custom_id=str(n), body={**BODY, "model": "no" if n in bad else "m"}) + b"\n"
+            for n in range(40)
+        ]
+        found = list(LineChecker(models=self.Few("m")).check_lines(1, lines))
+        told = [one.problem.line for one in found if isinstance(one, BadLine)]
+        assert told == [number + 1 for number in sorted(bad)]
+        good = [line for one in found if isinstance(one, GoodLines) for line in one.lines]
+        assert good == [line for number, line in enumerate(lines) if number not in bad]
+
+    def test_an_id_is_used_on_a_line_whose_model_is_unknown(self) -> None:
+        lines = [with_body(model=model) + b"\n" for model in ("no", "m")]
+        first, second = LineChecker(models=self.Few("m")).check_lines(1, lines)
+        assert isinstance(first, BadLine)
+        assert isinstance(second, BadLine)
+        assert [first.problem.code, second.problem.code] == ["unknown_model", "duplicate_custom_id"]
+
+
+@pytest.mark.parametrize("data", [with_body(messages=[]), audio(file="a")])
+def test_first_checks_of_a_file_whose_checking_had_begun_are_those_before(data: bytes) -> None:
+    for checks, kind in ((FIRST_CHECKS, GoodLines), (FIRST_CHECKS + 1, BadLine)):
+        (found,) = LineChecker(checks=checks).check_lines(1, [data + b"\n"])
+        assert isinstance(found, kind)
 
 
 class TestNesting:
@@ -413,10 +573,8 @@ class TestNesting:
 
     @pytest.mark.parametrize("text", ["[" * 5000, '\\"{' * 5000, "\\\\[" * 5000, '"' * 5001])
     def test_brackets_within_texts_are_open_nowhere(self, text: str) -> None:
-        data = with_body(x=text, y=[{"content": text}] * 3)
-        assert checked(data).body_bytes == len(
-            dump({**BODY, "x": text, "y": [{"content": text}] * 3})
-        )
+        body = {**BODY, "x": text, "y": [{"content": text}] * 3}
+        assert checked(request(body=body)).body_bytes == expected_size(dump(body).decode())
 
     def test_many_brackets_beside_each_other(self) -> None:
         assert checked(with_body(x=[{}] * 20_000)).custom_id == "a-1"
@@ -501,7 +659,8 @@ class TestDuplicates:
         """None is forgotten while the table of them grows, also right after it has."""
         count = 40_000
         lines = [
-            request(custom_id=f"{number:040d}", body={"model": "m"}) for number in range(count)
+            request(custom_id=f"{number:040d}", body={"model": "m", "messages": [1]})
+            for number in range(count)
         ]
         checker = LineChecker()
         tracemalloc.start()
@@ -548,14 +707,29 @@ ODD_VALUES = st.sampled_from(
 VALUES: Mapping[str, st.SearchStrategy[Any]] = {
     "custom_id": st.text(min_size=1, max_size=4),
     "method": st.just("POST"),
-    "url": st.sampled_from(ALLOWED_URLS),
+    "url": st.sampled_from([*ALLOWED_URLS, "https://example.com/a.mp3"]),
     "model": st.sampled_from(["m", "openai/gpt-oss-20b"]),
     "stream": st.sampled_from([False, None, True]),
     "service_tier": st.sampled_from([None, "auto"]),
     "max_tokens": st.integers(1, 5000),
     "max_completion_tokens": st.integers(1, 5000),
-    "messages": st.just([{"role": "user", "content": 'He said: "{}" \\ [1]'}]),
+    "messages": st.sampled_from(
+        [[{"role": "user", "content": 'He said: "{}" \\ [1]' * count}] for count in (1, 50)]
+    ),
+    "file": st.sampled_from([None, "a.mp3"]),
     "other": ODD_VALUES,
+    "text": st.one_of(
+        st.text(max_size=20),
+        st.text('\\"u0041/\n\t😀é;', max_size=20),
+        st.text('\\"ué😀', min_size=300, max_size=320),
+        st.sampled_from(
+            [
+                f"{begin}data:image/png;base64,{end}"
+                for begin in ("", " ")
+                for end in ("", "A\n" * 300)
+            ]
+        ),
+    ),
 }
 
 
@@ -570,7 +744,7 @@ def json_objects(draw: st.DrawFn, required: Sequence[str], optional: Sequence[st
     items = []
     for name in names:
         if name == "body":
-            value = draw(json_objects(["model", "messages"], list(VALUES)[4:]))
+            value = draw(json_objects(["model", "messages", "url"], list(VALUES)[4:]))
         else:
             usual = draw(st.integers(0, 9)) > 0
             drawn = draw(VALUES[name] if usual else ODD_VALUES)
@@ -638,6 +812,36 @@ def expected_limit(body: Mapping[str, Any]) -> int | None:
     return None
 
 
+SUBJECT_CODES = {
+    url: "invalid_messages" if url == CHAT_URL else "missing_audio" for url in ALLOWED_URLS
+}
+
+
+def has_subject(url: object, body: Mapping[str, Any]) -> bool:
+    """Tell whether a body says what is to be answered."""
+    if url == CHAT_URL:
+        messages = body.get("messages")
+        return isinstance(messages, list) and len(messages) > 0
+    return is_text(body.get("url")) and body.get("file") is None
+
+
+TEXT = re.compile(r'"(?:[^"\\]|\\.)*"')
+
+
+def expected_size(body: str) -> int:
+    """What a body counts for the estimate, by Python's own parser."""
+
+    def size(text: str) -> int:
+        value: str = json.loads(text)
+        head, mark, _ = value.partition(";base64,")
+        if value.startswith("data:") and mark:
+            return len((head + mark).encode()) + 4000 + 2
+        return len(value.encode()) + 2
+
+    between = len(TEXT.sub("", body).encode())
+    return between + sum(map(size, TEXT.findall(body)))
+
+
 def expected_verdict(data: bytes) -> tuple[Any, ...]:
     """The verdict that the codes promise, from Python's own parser."""
     try:
@@ -657,6 +861,7 @@ def expected_verdict(data: bytes) -> tuple[Any, ...]:
         (line.get("url") not in list(ALLOWED_URLS), "invalid_url"),
         (not isinstance(body, dict), "invalid_body"),
         (not is_text(parameters.get("model")), "missing_model"),
+        (not has_subject(line.get("url"), parameters), SUBJECT_CODES.get(str(line.get("url")), "")),
         (parameters.get("stream") is True, "unsupported_parameter"),
         (parameters.get("service_tier") is not None, "unsupported_parameter"),
     )
@@ -677,14 +882,19 @@ def test_both_ways_come_to_the_expected_verdict(data: bytes) -> None:
     assert verdict(check(data + b" ")) == expected_verdict(data)
 
 
-@given(json_objects(["model", "messages"], ["other", "max_tokens"]), st.text(min_size=1))
+@given(
+    json_objects(["model", "messages"], ["other", "text", "text", "max_tokens"]),
+    st.text(min_size=1),
+)
+@example('{"model": "m", "messages": [1], "x": "\\\\", "y": "\\n"}', "a")
+@example('{"model": "m", "messages": [1], "x": "data:\\"data:;base64,\\\\", "y": ";"}', "a")
 def test_both_ways_measure_the_body(body: str, custom_id: str) -> None:
     line = json.dumps({**REQUEST, "custom_id": custom_id, "body": "@"})
     data = line.replace('"body": "@"', f'"body": {body}').encode()
     found = check(data)
     if isinstance(found, CheckedRequest):
         assert found == check(data + b" ")
-        assert found.body_bytes == len(body.encode())
+        assert found.body_bytes == expected_size(body)
 
 
 # -- blocks of lines -------------------------------------------------------------------------------
@@ -718,6 +928,10 @@ UNUSUAL: Sequence[Callable[[bytes], bytes]] = [
     lambda line: line.replace(b'"body": {', b'"body": {"max_tokens": 7.0, '),
     lambda line: line.replace(b'"body": {', b'"body": {"max_completion_tokens": -1, '),
     lambda line: line.replace(b'"body": {', b'"body": {"service_tier": null, '),
+    lambda line: line.replace(b'"body": {', rb'"body": {"x": "\u00e9\n\\", '),
+    lambda line: line.replace(b'"body": {', b'"body": {"x": "%s", ' % (rb"\n\"\u20ac" * 100)),
+    lambda line: line.replace(b'"body": {', rb'"body": {"x": "data:a\/b;base64,AA", '),
+    lambda line: line.replace(b'"body": {', rb'"body": {"str\u0065am": "%s", ' % (b"x" * 300)),
     lambda line: line.replace(b'"body": {', b'"body": {"x": %s, ' % (b"[" * 498 + b"]" * 498)),
     lambda line: line.replace(b'"body": {', b'"body": {"x": "%s", ' % (b"[" * 2000)),
 ]
@@ -730,6 +944,11 @@ SPOILING: Sequence[Callable[[bytes], bytes]] = [
     lambda line: line.replace(b'"body": {', b'"body": {"stream": true, '),
     lambda line: line.replace(b'"body": {', b'"body": {"service_tier": "auto", '),
     lambda line: line.replace(b'"model"', b'"Model"'),
+    lambda line: line.replace(b'"messages"', b'"message"'),
+    lambda line: line.replace(CHAT_URL.encode(), b"/v1/audio/translations"),
+    lambda line: line.replace(
+        b'"body": {', rb'"body": {"%s\u0041": 1, "str\u0065am": true, ' % (b"x" * 300)
+    ),
     lambda line: line.replace(b'"custom_id": "', b'"custom_id": 5, "x": "'),
     lambda line: line.replace(b'"custom_id"', b'"id"'),
     lambda line: line.replace(b'"body": {', b'"body": {"x": "\xe9", '),
@@ -888,7 +1107,7 @@ class TestBlocks:
 
     def test_models_beyond_those_that_are_told_apart_count_as_one(self) -> None:
         lines = [
-            request(custom_id=str(number), body={"model": f"m-{number}"}) + b"\n"
+            request(custom_id=str(number), body={"model": f"m-{number}", "messages": [{}]}) + b"\n"
             for number in range(1500)
         ]
         (found,) = LineChecker().check_lines(1, lines)

@@ -7,7 +7,6 @@ import gzip
 import io
 import json
 import tracemalloc
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch import prepare
-from groq_batch.checks import LineChecker, Problem
-from groq_batch.cost import ModelEstimate, ModelEstimates
-from groq_batch.options import JobOptions
-from groq_batch.prices import on_demand_usd
-from groq_batch.split import InputSummary
+from groq_batch.domain import prices
+from groq_batch.domain.prices import on_demand_usd
+from groq_batch.domain.problem import Problem
+from groq_batch.request_file.line_checks import LineChecker
 from groq_batch_cli import limits
-from groq_batch_cli.cost_cap import check_cost
 from groq_batch_cli.main import run
 from groq_batch_cli.places import excerpt
 from groq_batch_cli.request_files import RequestFile
@@ -33,8 +29,11 @@ GOOD = {
     "custom_id": "a",
     "method": "POST",
     "url": "/v1/chat/completions",
-    "body": {"model": "openai/gpt-oss-20b", "messages": [], "max_completion_tokens": 100},
+    "body": {"model": "openai/gpt-oss-20b", "messages": [{}], "max_completion_tokens": 100},
 }
+
+
+AUDIO_URL = "/v1/audio/transcriptions"
 
 
 def line(**changes: Any) -> bytes:
@@ -95,6 +94,11 @@ def found_place(data: bytes) -> tuple[str, str]:
         (line(body=1), "invalid_body", "1"),
         (line(body=body(model="")), "missing_model", '""'),
         (line(body=body(model=None)), "missing_model", "{"),
+        (line(body=body(messages={})), "invalid_messages", "{}"),
+        (line(body=body(messages=None)), "invalid_messages", "{"),
+        (line(url=AUDIO_URL, body=body(url="")), "missing_audio", '""'),
+        (line(url=AUDIO_URL, body=body(url="x", file="a.mp3")), "missing_audio", '"a.mp3"'),
+        (line(url=AUDIO_URL, body=body()), "missing_audio", "{"),
         (line(body=body(stream=True)), "unsupported_parameter", "true"),
         (line(body=body(service_tier="flex")), "unsupported_parameter", '"flex"'),
     ],
@@ -341,10 +345,70 @@ def test_file_that_breaks_off_is_named(
     assert capsys.readouterr().err == "Error: <stdin> cannot be read: Input/output error.\n"
 
 
-@pytest.mark.parametrize("name", ["nowhere.jsonl", "."])
-def test_file_that_is_none(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["check", name]) == 2
-    assert name in capsys.readouterr().err
+def test_file_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check", "nowhere.jsonl"]) == 2
+    assert "nowhere.jsonl does not exist." in capsys.readouterr().err
+
+
+def test_check_folder_looks_at_every_file_below_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / ".git").mkdir()
+    good = [write(tmp_path, line(), name=name) for name in ("b.jsonl", "deep/er/a.jsonl")]
+    for name in ("._b.jsonl", "deep/.c.jsonl", ".git/d.jsonl", "notes.txt"):
+        (tmp_path / name).write_text("what is no request\n")
+    assert run(["check", str(tmp_path)]) == 0
+    said = capsys.readouterr()
+    assert [one.split(":")[0] for one in said.out.splitlines() if "no problems" in one] == good
+    hidden = f"{tmp_path}/._b.jsonl, {tmp_path}/deep/.c.jsonl"
+    assert said.err == f"Left out, as hidden: {hidden}\n"
+
+
+def test_check_folder_without_requests_is_a_wrong_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    assert run(["check", str(tmp_path)]) == 2
+    assert f"{tmp_path} is a folder without files of requests" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["check", "run"])
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (
+            "my tickets.csv",
+            (
+                "is a table, not a file of requests. Turn its rows into requests first: groq-batch "
+                "make 'my tickets.csv' --model MODEL --prompt '... {COLUMN} ...' --out 'my "
+                "tickets.jsonl'"
+            ),
+        ),
+        ("tickets.csv.gz", "first: groq-batch make tickets.csv.gz --model MODEL"),
+        ("tickets.tsv", "first: groq-batch make tickets.tsv --model MODEL"),
+        ("tickets.PARQUET", "first: groq-batch make tickets.PARQUET --model MODEL"),
+        (
+            "tickets.xlsx",
+            "Save it as CSV, then turn its rows into requests: groq-batch make tickets.csv --model",
+        ),
+    ],
+)
+def test_table_in_the_place_of_requests_names_make(
+    verb: str,
+    name: str,
+    expected: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text("id,text\n1,x\n")
+    assert run([verb, name]) == 2
+    said = capsys.readouterr()
+    assert f"{name} is a table" in said.err
+    assert expected in said.err
+    assert said.out == ""
 
 
 def test_file_named_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -360,7 +424,7 @@ def test_model_without_a_price(tmp_path: Path, capsys: pytest.CaptureFixture[str
     path = write(tmp_path, line(body=body(model="x/y", max_completion_tokens=None)))
     assert run(["check", path]) == 0
     out = capsys.readouterr().out
-    assert "1 batch, no estimate, for a model's price is not known" in out
+    assert "1 batch, no estimate, for a price or the length of audio is not known" in out
     assert "no output is counted for requests without max_completion_tokens" in out
     _, found = check_json(capsys, path)
     assert found["cost_usd"] == {"batch": None, "on_demand": None}
@@ -381,30 +445,57 @@ def test_cost_cap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["check", "--max-cost", "0", path]) == 0
 
 
-@given(
-    models=st.dictionaries(
-        st.sampled_from(
-            ["openai/gpt-oss-20b", "openai/gpt-oss-120b", "a", "b", "c", "d", "e", "f"]
-        ),
-        st.builds(ModelEstimate, st.just(1), st.integers(0, 10**9), st.integers(0, 10**9)),
-    ),
-    cap=st.floats(0, 1000) | st.just(0.0),
+@pytest.mark.parametrize(
+    ("model", "cap", "stack_cap", "words"),
+    [
+        ("openai/gpt-oss-20b", 0.000001, None, "Raise --max-cost or split the file."),
+        ("openai/gpt-oss-20b", 0.000001, 1.0, "Raise --max-cost or split the file."),
+        ("openai/gpt-oss-20b", 0.000001, 0.000001, "with a larger MaxJobCostUsd."),
+        ("other", 1.0, None, "the price of other is not known"),
+        # The stack may know it from its account's list of models.
+        ("other", 1.0, 0.0, None),
+        ("other", 1.0, 1.0, None),
+        ("whisper-large-v3", 1.0, 1.0, "is billed by the length of the audio"),
+        ("whisper-large-v3", 0.0, 0.0, None),
+    ],
 )
-def test_cap_is_that_of_the_preparation(models: Mapping[str, ModelEstimate], cap: float) -> None:
-    summary = InputSummary(good=len(models), models=ModelEstimates(models))
-    options = JobOptions(
-        completion_window="24h", skip_invalid_lines=False, max_attempts=1, max_job_cost_usd=cap
+def test_what_a_cap_keeps_from_running(
+    tmp_path: Path, model: str, cap: float, stack_cap: float | None, words: str | None
+) -> None:
+    path = write(tmp_path, line(body=body(model=model)))
+    found = survey(
+        RequestFile(path),
+        limits=limits.split_limits(50_000, 100_000_000),
+        max_cost_usd=cap,
+        stack_cap_usd=stack_cap,
     )
-    theirs = prepare._too_expensive(summary, options)
-    ours = check_cost(models, cap)
-    assert [one.code for one in theirs] == ([ours.code] if ours else [])
-    if ours is not None:
-        expected = theirs[0].message.replace("max-job-cost-usd=0", "--max-cost 0")
-        assert ours.message == expected.replace("max-job-cost-usd", "--max-cost")
+    problems = [problem.message for problem in found.file_problems]
+    assert len(problems) == (words is not None)
+    if words is not None:
+        assert words in problems[0]
+
+
+def test_models_are_left_to_the_stack(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, line(body=body(model="no/such-model")))
+    assert run(["check", path]) == 0
+    assert "models are checked by the stack alone" in capsys.readouterr().out
+
+
+def test_both_ways_of_writing_a_text_have_one_estimate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request = json.loads(line(body=body(messages=[{"role": "user", "content": "Это\n" * 500}])))
+    counted = []
+    for name, ascii_only in (("escaped", True), ("plain", False)):
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text(json.dumps(request, ensure_ascii=ascii_only) + "\n", "utf-8")
+        _, found = check_json(capsys, str(path))
+        counted.append((found["models"], found["cost_usd"]))
+    assert counted[0] == counted[1]
 
 
 def test_discount_is_that_of_the_price_list() -> None:
-    text = (Path(prepare.__file__).parent / "prices.json").read_text("utf-8")
+    text = (Path(prices.__file__).parent / "prices.json").read_text("utf-8")
     assert on_demand_usd(1.0) == 1 / (1 - json.loads(text)["batch_discount"])
 
 

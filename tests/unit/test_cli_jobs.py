@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from groq_batch import layout
-from groq_batch.jobs import JobRequest
-from groq_batch.storage import Storage
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.batch import Batch, BatchCounts
+from groq_batch.domain.job_id import again_job_id, firing_job_id, upload_job_id
+from groq_batch.domain.job_options import JobOptions
+from groq_batch.domain.times import timestamp
+from groq_batch.records.attempt import Board, BoardEntry
+from groq_batch.records.job import JobRecord, JobRequest
+from groq_batch.records.submission import Stage
 from groq_batch_cli import job_view
 from groq_batch_cli.endings import end_line, problem_lines
 from groq_batch_cli.errors import CommandError, NoSuchJobError
+from groq_batch_cli.failures import ErrorCode, ErrorCodes
 from groq_batch_cli.following import Followed, Follower, pause_seconds
-from groq_batch_cli.job_list import list_jobs
+from groq_batch_cli.job_list import ListedJob, Wanted, list_jobs
 from groq_batch_cli.job_lookup import FoundJob, find_job
 from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.verbs.status import status_lines
-from tests.fakes.s3 import FakeS3
+from tests.fakes.s3 import FakeS3, client_error
 
 BUCKET = "bucket"
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -54,7 +61,7 @@ def make_report(
     return report
 
 
-def a_batch(status: str = "in_progress", attempt: int = 1, **counts: int) -> dict[str, Any]:
+def a_batch(status: str = "in_progress", attempt: int = 1, **changes: Any) -> dict[str, Any]:
     return {
         "id": f"batch_{attempt}",
         "shard": 1,
@@ -63,7 +70,9 @@ def a_batch(status: str = "in_progress", attempt: int = 1, **counts: int) -> dic
         "requests": 10,
         "succeeded": 0,
         "failed": 0,
-        **counts,
+        "created_at": "2026-03-01T11:59:00.000Z",
+        "ended_at": None,
+        **changes,
     }
 
 
@@ -77,44 +86,93 @@ class Bucket:
     def __init__(self) -> None:
         self.now = NOON.timestamp()
         self.fake = FakeS3(BUCKET, clock=lambda: self.now, page_size=3)
-        self.storage = Storage(s3=self.fake.client(), bucket=BUCKET)
+        self.reads: list[str] = []
+        self.denied = ""
+
+        def watch(call: Any, act: Callable[[], Any]) -> Any:
+            if call.operation == self.denied:
+                raise client_error(call.operation, 403, "AccessDenied", "Access Denied")
+            if call.operation == "get_object":
+                self.reads.append(call.arguments["Key"])
+            return act()
+
+        self.storage = Storage(s3=self.fake.client(watch), bucket=BUCKET)
+
+    @property
+    def timing(self) -> dict[str, Any]:
+        """When the job that was recorded last was started."""
+        moment = datetime.fromtimestamp(self.now, UTC)
+        return {"started_at": timestamp(moment)}
 
     def upload(self, path: str, data: bytes = b"{}") -> str:
         """Upload a file; returns the name that its job will have."""
-        key = layout.INPUT_PREFIX + path
+        key = object_keys.INPUT_PREFIX + path
         self.storage.put_bytes(key, data)
         head = self.storage.head(key)
         assert head is not None
         assert head.version_id is not None
         self.version = head.version_id
-        return layout.upload_job_id(bucket=BUCKET, key=key, version_id=head.version_id)
+        return upload_job_id(bucket=BUCKET, key=key, version_id=head.version_id)
 
-    def record(self, job_id: str, path: str, *, is_open: bool = False) -> JobRequest:
+    def record(
+        self, job_id: str, path: str, *, is_open: bool = False, key: str | None = None
+    ) -> JobRequest:
         """Record that a job was started; time goes on."""
         self.now += 60
         request = JobRequest(
             job_id=job_id,
             bucket=BUCKET,
-            key=layout.INPUT_PREFIX + path,
+            key=key or object_keys.INPUT_PREFIX + path,
             version_id="v",
             path=path,
-            started_at="2026-03-01T11:00:00.000Z",
+            started_at=self.timing["started_at"],
             claimed_by="",
         )
-        self.storage.put_json(layout.job_key(job_id), request.to_json())
+        self.storage.put_json(object_keys.job_key(job_id), request.to_json())
         if is_open:
-            self.storage.put_json(layout.open_job_key(job_id), request.to_json())
+            self.storage.put_json(object_keys.open_job_key(job_id), request.to_json())
         return request
 
     def report(self, path: str, report: dict[str, Any]) -> None:
-        self.storage.put_json(layout.delivery_keys(path).report, report)
+        self.storage.put_json(object_keys.delivery_keys(path).report, report)
 
     def run(self, path: str, status: str = "succeeded") -> str:
         """Upload a file, and let its job come to a status."""
         job_id = self.upload(path)
         self.record(job_id, path, is_open=status == "running")
-        self.report(path, make_report(job_id, status, version_id=self.version))
+        report = make_report(job_id, status, version_id=self.version, timing=self.timing)
+        self.report(path, report)
         return job_id
+
+    def fire(self, key: str) -> str:
+        """Let a recurring file run once; returns the name of the job."""
+        fired_at = object_keys.format_fired_at(datetime.fromtimestamp(self.now, UTC))
+        job_id = firing_job_id(bucket=BUCKET, key=key, fired_at=fired_at)
+        path = object_keys.recurring_path(key, fired_at)
+        self.record(job_id, path, key=key)
+        self.report(path, make_report(job_id, "succeeded", timing=self.timing))
+        return job_id
+
+    def prepared(self, job_id: str, *, good: int) -> None:
+        """Write what the preparation of a job found."""
+        options = JobOptions(
+            completion_window="24h", skip_invalid_lines=False, max_attempts=3, max_job_cost_usd=0
+        )
+        record = JobRecord(accepted=True, options=options, total=good, good=good, lines=good)
+        self.storage.put_json(object_keys.WorkKeys(job_id).job_record, record.to_json())
+
+    def board(self, job_id: str, attempt: int, counts: dict[str, int]) -> None:
+        """Write what is known of the one batch of an attempt."""
+        sent = counts.pop("requests")
+        batch = Batch(
+            id=f"batch_{attempt}",
+            status="in_progress",
+            counts=BatchCounts(total=sent, **counts),
+            created_at=int(NOON.timestamp()),
+        )
+        entry = BoardEntry(stage=Stage.CREATED, requests=sent, batch=batch)
+        board = Board(attempt=attempt, started_at=0.0, entries={1: entry})
+        self.storage.put_json(object_keys.WorkKeys(job_id).batches(attempt), board.to_json())
 
     def find(self, text: str) -> FoundJob:
         return find_job(self.storage, text)
@@ -195,7 +253,7 @@ def test_newest_upload_of_a_key_counts(bucket: Bucket) -> None:
     second = bucket.upload("x.jsonl", b"{ }")
     found = bucket.find("x.jsonl")
     assert (found.job_id, found.status) == (None, "uploaded")
-    bucket.record(second, "x.jsonl")
+    bucket.record(second, "x.jsonl", is_open=True)
     found = bucket.find("x.jsonl")
     assert (found.job_id, found.status) == (second, "starting")
     # The report of the older job still stands there; it has been looked for under its own name.
@@ -204,9 +262,7 @@ def test_newest_upload_of_a_key_counts(bucket: Bucket) -> None:
 
 def test_run_again_of_an_upload_counts(bucket: Bucket) -> None:
     bucket.upload("x.jsonl")
-    again = layout.again_job_id(
-        bucket=BUCKET, key="input/x.jsonl", version_id=bucket.version, run="r"
-    )
+    again = again_job_id(bucket=BUCKET, key="input/x.jsonl", version_id=bucket.version, run="r")
     bucket.report("x.jsonl", make_report(again, "running", version_id=bucket.version))
     assert bucket.find("x.jsonl").job_id == again
 
@@ -239,11 +295,45 @@ def test_firing_of_a_recurring_file_is_found(bucket: Bucket) -> None:
     assert bucket.find(f"output/{path}").job_id == "daily-0"
 
 
+def test_recurring_file_is_found_as_its_newest_firing(bucket: Bucket) -> None:
+    # More of them than are looked at when a file is named without its folder.
+    firings = [bucket.fire("recurring/evals.jsonl") for _ in range(60)]
+    bucket.run("evals.jsonl")
+    bucket.run("team/evals.jsonl")
+    found = bucket.find("recurring/evals.jsonl")
+    assert found.job_id == firings[-1]
+    assert found.path.startswith("recurring/evals/2026-03-01T")
+    assert bucket.find("s3://bucket/recurring/evals.jsonl").job_id == firings[-1]
+    assert bucket.find("evals.jsonl").path == "evals.jsonl"
+
+
+def test_name_of_a_recurring_file_alone_is_one_file_whatever_its_firings(bucket: Bucket) -> None:
+    firings = [bucket.fire("recurring/evals.jsonl") for _ in range(3)]
+    assert bucket.find("evals.jsonl").job_id == firings[-1]
+    bucket.run("team/evals.jsonl")
+    with pytest.raises(CommandError, match=r"evals\.jsonl: recurring/evals\.jsonl, team/evals"):
+        bucket.find("evals.jsonl")
+
+
+def test_recurring_file_that_has_not_run_says_how_to_start_it(bucket: Bucket) -> None:
+    bucket.storage.put_bytes("recurring/evals.jsonl", b"{}")
+    bucket.run("team/evals.jsonl")
+    with pytest.raises(NoSuchJobError, match="to run it now: groq-batch start recurring/evals"):
+        bucket.find("recurring/evals.jsonl")
+    with pytest.raises(NoSuchJobError, match=r"There is no job of recurring/other\.jsonl"):
+        bucket.find("recurring/other.jsonl")
+
+
 # -- listing ----------------------------------------------------------------------------------
 
 
-def listed(bucket: Bucket, status: str | None = None) -> list[tuple[str, str]]:
-    return [(one.job.path, one.status) for one in list_jobs(bucket.storage, status=status)]
+def listing(bucket: Bucket, *, denied: list[str] | None = None, **wanted: Any) -> list[ListedJob]:
+    said: list[str] = [] if denied is None else denied
+    return list(list_jobs(bucket.storage, Wanted(**wanted), on_denied=said.append))
+
+
+def listed(bucket: Bucket, status: str | None = None, **wanted: Any) -> list[tuple[str, str]]:
+    return [(one.job.path, one.status) for one in listing(bucket, status=status, **wanted)]
 
 
 def test_jobs_are_listed_newest_first(bucket: Bucket) -> None:
@@ -255,30 +345,153 @@ def test_jobs_are_listed_newest_first(bucket: Bucket) -> None:
     assert found[:2] == [("new.jsonl", "starting"), ("39.jsonl", "succeeded")]
     assert found[-1] == ("0.jsonl", "succeeded")
     assert listed(bucket, "running") == [("new.jsonl", "starting"), ("5.jsonl", "running")]
+    assert listed(bucket, "starting") == [("new.jsonl", "starting")]
     assert listed(bucket, "failed") == []
 
 
-def test_job_whose_report_is_gone_was_replaced(bucket: Bucket) -> None:
+def test_jobs_since_a_moment_are_listed_without_reading_the_others(bucket: Bucket) -> None:
+    for number in range(10):
+        bucket.run(f"{number}.jsonl")
+    reads = bucket.reads
+    reads.clear()
+    since = datetime.fromtimestamp(bucket.now, UTC) - timedelta(seconds=90)
+    assert listed(bucket, since=since) == [("9.jsonl", "succeeded"), ("8.jsonl", "succeeded")]
+    assert len(reads) == 4
+
+
+def test_jobs_below_a_folder_are_listed(bucket: Bucket) -> None:
+    for path in ("a/x.jsonl", "ab/x.jsonl", "a/b/y.jsonl", "x.jsonl"):
+        bucket.run(path)
+    assert listed(bucket, under="a/") == [("a/b/y.jsonl", "succeeded"), ("a/x.jsonl", "succeeded")]
+
+
+def test_replaced_job_is_listed_with_what_it_has_come_to(bucket: Bucket) -> None:
+    for cost in (1.0, 2.0, 3.0):
+        job_id = bucket.upload("x.jsonl")
+        bucket.record(job_id, "x.jsonl")
+        for done in (3, 7):
+            progress = {"completed": done}
+            bucket.report("x.jsonl", make_report(job_id, progress=progress, timing=bucket.timing))
+        ended = make_report(job_id, "partial", cost_usd={"actual": cost}, timing=bucket.timing)
+        bucket.report("x.jsonl", ended)
+    found = listing(bucket)
+    assert [one.status for one in found] == ["partial", "replaced", "replaced"]
+    reports = [one.job.report for one in found]
+    assert [one and one["cost_usd"]["actual"] for one in reports] == [3.0, 2.0, 1.0]
+    assert [one and one["status"] for one in reports] == ["partial"] * 3
+    assert listed(bucket, "replaced") == [("x.jsonl", "replaced")] * 2
+
+
+def test_replaced_job_is_found_with_few_reads_among_many_versions(bucket: Bucket) -> None:
+    ids = []
+    for _ in range(2):
+        ids.append(bucket.upload("x.jsonl"))
+        bucket.record(ids[-1], "x.jsonl")
+        for done in range(100):
+            progress = {"completed": done}
+            bucket.report("x.jsonl", make_report(ids[-1], progress=progress, timing=bucket.timing))
+    bucket.reads.clear()
+    found = bucket.find(ids[0])
+    assert found.report is not None
+    assert found.report["progress"]["completed"] == 99
+    assert len(bucket.reads) < 16
+
+
+def test_replaced_job_whose_report_has_expired_says_so(bucket: Bucket) -> None:
+    first = bucket.upload("x.jsonl")
+    bucket.record(first, "x.jsonl")
+    bucket.run("x.jsonl")
+    found = bucket.find(first)
+    assert (found.status, found.report, found.is_replaced) == ("replaced", None, True)
+    terminal, _, _ = a_terminal()
+    assert list(status_lines(found, terminal, NOON)) == [
+        "x.jsonl: replaced by a newer run of this file; its report has expired"
+    ]
+
+
+def test_older_versions_that_may_not_be_listed_leave_the_rest_of_the_list(bucket: Bucket) -> None:
     bucket.run("x.jsonl")
     bucket.run("x.jsonl")
-    assert listed(bucket) == [("x.jsonl", "succeeded"), ("x.jsonl", "replaced")]
-    assert listed(bucket, "replaced") == [("x.jsonl", "replaced")]
+    bucket.denied = "list_object_versions"
+    denied: list[str] = []
+    found = listing(bucket, denied=denied)
+    assert [(one.status, one.job.report is None) for one in found] == [
+        ("succeeded", False),
+        ("replaced", True),
+    ]
+    assert denied == [
+        "What jobs that were replaced have come to is not known: AWS denies ListObjectVersions."
+    ]
+
+
+def test_overtaken_job_that_runs_is_listed_with_its_progress(bucket: Bucket) -> None:
+    first = bucket.upload("x.jsonl")
+    request = bucket.record(first, "x.jsonl", is_open=True)
+    bucket.prepared(first, good=20)
+    bucket.board(first, 1, {"requests": 20, "completed": 9, "failed": 2})
+    bucket.report("x.jsonl", make_report(first))
+    assert request.path == "x.jsonl"
+    second = bucket.run("x.jsonl", "running")
+    found = listing(bucket, status="running")
+    assert [(one.job_id, one.status) for one in found] == [(second, "running"), (first, "running")]
+    overtaken = found[1].job
+    assert overtaken.report is not None
+    assert overtaken.report["progress"] == {"completed": 11, "total": 20}
+    assert overtaken.report["requests"]["total"] == 20
+    terminal, _, _ = a_terminal()
+    lines = list(status_lines(overtaken, terminal, NOON))
+    assert lines[0] == "x.jsonl: running, 11 of 20 requests done (55 %)"
+    aside = f"output/superseded/{first}/x.jsonl"
+    assert lines[1].endswith(f"this one will deliver to {aside}")
+
+
+def test_overtaken_job_in_a_later_attempt_counts_what_was_settled_before(bucket: Bucket) -> None:
+    job_id = bucket.upload("x.jsonl")
+    bucket.record(job_id, "x.jsonl", is_open=True)
+    bucket.prepared(job_id, good=20)
+    bucket.board(job_id, 1, {"requests": 20, "completed": 15, "failed": 5})
+    bucket.board(job_id, 2, {"requests": 5, "completed": 1, "failed": 0})
+    bucket.run("x.jsonl", "running")
+    report = bucket.find(job_id).report
+    assert report is not None
+    assert report["progress"] == {"completed": 16, "total": 20}
+    assert [(one["attempt"], one["succeeded"]) for one in report["batches"]] == [(1, 15), (2, 1)]
+    assert report["timing"]["submitted_at"] == "2026-03-01T12:00:00.000Z"
+
+
+def test_uploads_without_a_job_are_listed_when_asked_for(bucket: Bucket) -> None:
+    bucket.run("old.jsonl")
+    bucket.now += 60
+    waits = bucket.upload("team/x.jsonl")
+    bucket.upload("gone.jsonl")
+    bucket.storage.delete(["input/gone.jsonl"])
+    bucket.storage.put_bytes("input/team/", b"")
+    assert listed(bucket) == [("old.jsonl", "succeeded")]
+    found = listing(bucket, with_waiting=True)
+    assert [(one.job_id, one.job.path, one.status) for one in found] == [
+        (waits, "team/x.jsonl", "waiting"),
+        (found[1].job_id, "old.jsonl", "succeeded"),
+    ]
+    assert listed(bucket, "waiting", with_waiting=True) == [("team/x.jsonl", "waiting")]
+    assert listed(bucket, "waiting", with_waiting=True, under="other/") == []
+
+
+def test_uploads_that_may_not_be_listed_leave_the_jobs(bucket: Bucket) -> None:
+    bucket.run("x.jsonl")
+    bucket.denied = "list_object_versions"
+    denied: list[str] = []
+    found = listing(bucket, denied=denied, with_waiting=True)
+    assert [one.status for one in found] == ["succeeded"]
+    assert denied == ["Uploads that wait are not listed: AWS denies ListObjectVersions."]
 
 
 def test_running_jobs_are_found_without_reading_the_others(bucket: Bucket) -> None:
     for number in range(10):
         bucket.run(f"{number}.jsonl")
     bucket.run("x.jsonl", "running")
-    reads: list[str] = []
-
-    def count(call: Any, act: Callable[[], Any]) -> Any:
-        if call.operation == "get_object":
-            reads.append(call.arguments["Key"])
-        return act()
-
-    storage = Storage(s3=bucket.fake.client(count), bucket=BUCKET)
-    assert [one.job.path for one in list_jobs(storage, status="running")] == ["x.jsonl"]
-    assert len(reads) == 2
+    bucket.reads.clear()
+    assert listed(bucket, "running") == [("x.jsonl", "running")]
+    assert len(bucket.reads) == 2
 
 
 # -- words ------------------------------------------------------------------------------------
@@ -345,14 +558,6 @@ def test_only_a_job_with_batches_waits_for_groq() -> None:
     report = make_report(errors=[fatal("invalid_api_key")])
     assert job_view.reason(report) is None
     assert job_view.reason({**report, "batches": [a_batch()]}) == "Do this."
-
-
-def test_time_left() -> None:
-    progress = job_view.Progress(40, 100)
-    assert job_view.time_left(progress, 2.0) == "30 s left"
-    assert job_view.time_left(progress, 0.0) == ""
-    assert job_view.time_left(progress, 1000.0) == ""
-    assert job_view.time_left(job_view.Progress(100, 100), 2.0) == ""
 
 
 class Pipe(io.StringIO):
@@ -428,6 +633,102 @@ def test_status_of_a_job_that_has_ended() -> None:
     ]
 
 
+def test_status_of_a_running_job_tells_its_pace() -> None:
+    terminal, _, _ = a_terminal()
+    report = make_report(
+        requests={"total": 100},
+        progress={"completed": 40, "total": 100},
+        batches=[a_batch(requests=100, succeeded=39, failed=1)],
+    )
+    job = FoundJob(path="x.jsonl", job_id="job-1", report=report, reported_at=NOON)
+    lines = list(status_lines(job, terminal, NOON + timedelta(seconds=30)))
+    assert "  pace      40.0/min, ~1 min left" in lines
+    later = list(status_lines(job, terminal, NOON + timedelta(minutes=10)))
+    assert "  pace      40.0/min" in later
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ("partial", "10: 1 answered, 7 failed, 2 invalid"),
+        ("cancelled", "10: 1 answered, 7 not answered, 2 invalid"),
+        ("failed", "10: 1 answered, 7 not answered, 2 invalid"),
+        ("rejected", "10: 7 not sent, 2 invalid"),
+    ],
+)
+def test_status_calls_requests_without_an_answer_what_they_are(status: str, expected: str) -> None:
+    terminal, _, _ = a_terminal()
+    report = make_report(
+        status=status,
+        requests={"succeeded": 1, "failed": 7, "invalid": 2},
+        timing={"seconds": 1.0},
+    )
+    lines = list(status_lines(FoundJob(path="x", job_id="j", report=report), terminal, NOON))
+    assert f"  requests  {expected}" in lines
+
+
+def test_status_lists_error_codes_with_their_counts() -> None:
+    terminal, _, _ = a_terminal()
+    report = make_report(status="partial", timing={"seconds": 1.0})
+    codes = ErrorCodes(
+        (ErrorCode("context_length_exceeded", 1200, "Too long."), ErrorCode("missing", 3, "")), 1203
+    )
+    lines = list(status_lines(FoundJob(path="x", job_id="j", report=report), terminal, NOON, codes))
+    assert lines[-3:] == [
+        "  1,203 errors by code:",
+        "    1,200  context_length_exceeded  Too long.",
+        "        3  missing",
+    ]
+
+
+def test_status_of_a_replaced_job_says_how_to_fetch_its_results(bucket: Bucket) -> None:
+    first = bucket.run("x.jsonl")
+    bucket.run("x.jsonl")
+    terminal, _, _ = a_terminal()
+    lines = list(status_lines(bucket.find(first), terminal, NOON))
+    assert lines[0].startswith("x.jsonl: succeeded, 10 requests answered")
+    assert lines[1].endswith(f"groq-batch results {first}")
+
+
+@pytest.mark.parametrize(
+    ("report", "why", "code"),
+    [
+        (None, "", None),
+        (make_report(status="succeeded"), "", None),
+        (make_report(status="failed", errors=[fatal("invalid_api_key")]), "invalid_api_key", ...),
+        (make_report(status="cancelled", errors=[fatal("cancelled")]), "", "cancelled"),
+        (make_report(status="rejected", errors=[fatal("empty_file")]), "empty_file", ...),
+        (
+            make_report(status="partial", errors=[fatal("a"), fatal("b"), fatal("b"), fatal("c")]),
+            "b +2",
+            "a",
+        ),
+        (make_report(errors=[{**fatal("invalid_url"), "line": 3}], batches=[a_batch()]), "", None),
+        (
+            make_report(errors=[fatal("groq_unavailable")], batches=[a_batch()]),
+            "groq_unavailable",
+            ...,
+        ),
+    ],
+)
+def test_why_of_a_job(report: dict[str, Any] | None, why: str, code: Any) -> None:
+    assert job_view.why(report) == why
+    assert job_view.first_error_code(report) == (why if code is ... else code)
+
+
+def test_share_of_a_job_that_has_ended_is_what_was_answered() -> None:
+    cancelled = make_report(
+        status="cancelled",
+        requests={"total": 20_000, "succeeded": 1_333, "failed": 18_667},
+        progress={"completed": 20_000, "total": 20_000},
+    )
+    assert job_view.answered_share(cancelled) == "6 %"
+    assert job_view.unanswered(cancelled) == 18_667
+    running = make_report(progress={"completed": 5})
+    assert job_view.answered_share(running) == "50 %"
+    assert job_view.unanswered(running) is None
+
+
 # -- following --------------------------------------------------------------------------------
 
 
@@ -451,6 +752,7 @@ def follow(story: Story, jobs: list[Followed], terminal: Terminal, **options: An
         story.bucket.storage,
         terminal,
         clock=lambda: story.bucket.now,
+        wall_clock=lambda: story.bucket.now,
         sleep=story.sleep,
         **options,
     )
@@ -469,9 +771,9 @@ def a_story(bucket: Bucket) -> tuple[Story, Followed]:
         lambda: bucket.record(job_id, "x.jsonl", is_open=True),
         reported(progress={"total": 0}),
         reported(),
-        reported(batches=[a_batch()], progress={"completed": 2}),
-        reported(batches=[a_batch()], progress={"completed": 6}, errors=[fatal("x")]),
-        reported(batches=[a_batch("completed")], progress={"completed": 10}),
+        reported(batches=[a_batch(succeeded=2)], progress={"completed": 2}),
+        reported(batches=[a_batch(succeeded=6)], progress={"completed": 6}, errors=[fatal("x")]),
+        reported(batches=[a_batch("completed", succeeded=10)], progress={"completed": 10}),
         reported("succeeded", cost_usd={"actual": 1.0}),
     )
     return story, Followed("x.jsonl", FoundJob(path="x.jsonl", job_id=job_id))
@@ -487,7 +789,7 @@ def test_pipe_is_told_of_every_phase(bucket: Bucket) -> None:
         "x.jsonl: starting",
         "x.jsonl: checking",
         "x.jsonl: sending, 10 requests",
-        "x.jsonl: running, 2 of 10 requests (20 %), 1.2/min, 6 min 40 s left, ~$0.4000 of ~$2.00",
+        "x.jsonl: running, 2 of 10 requests (20 %), 0.8/min, ~11 min left, ~$0.4000 of ~$2.00",
         "Warning: x.jsonl waits: Do this.",
         "x.jsonl goes on",
         "x.jsonl: collecting, 10 of 10 requests (100 %), ~$2.00 of ~$2.00",
@@ -503,23 +805,9 @@ def test_terminal_shows_one_line_for_each_job(bucket: Bucket) -> None:
     shown = [one.split("\r")[0] for one in err.getvalue().split("\x1b[K")]
     assert "x.jsonl  waiting" in shown
     assert "x.jsonl  checking" in shown
-    line = "x.jsonl  running     ███░░░░░░░░░░░░░   20 %  2/10  1.2/min  6 min"
+    line = "x.jsonl  running     ███░░░░░░░░░░░░░   20 %  2/10  0.8/min  ~11 min left"
     assert any(one.startswith(line) for one in shown)
     assert shown[-1] == ""
-
-
-def test_rate_and_time_left(bucket: Bucket) -> None:
-    job = Followed("x", FoundJob(path="x.jsonl", job_id="j"))
-    for now, done in [(0.0, 0), (50.0, 100), (100.0, 200), (200.0, 1200)]:
-        report = make_report(progress={"completed": done, "total": 2000}, batches=[a_batch()])
-        job.take(FoundJob(path="x.jsonl", job_id="j", report=report), now)
-    assert job.rate() == 10.0
-    assert job.words() == [
-        "1,200 of 2,000 requests (60 %)",
-        "10/s",
-        "1 min 20 s left",
-        "~$1.20 of ~$2.00",
-    ]
 
 
 def test_pipe_is_told_of_the_progress_from_time_to_time(bucket: Bucket) -> None:
@@ -595,7 +883,7 @@ def test_job_that_is_overtaken_is_followed_to_where_it_delivers(bucket: Bucket) 
     job_id = bucket.upload("x.jsonl")
     bucket.record(job_id, "x.jsonl", is_open=True)
     bucket.report("x.jsonl", make_report(job_id))
-    aside = layout.superseded_path(job_id, "x.jsonl")
+    aside = object_keys.superseded_path(job_id, "x.jsonl")
 
     def overtake() -> None:
         bucket.report("x.jsonl", make_report("another"))

@@ -13,13 +13,16 @@ from typing import Any
 import click
 import pytest
 from botocore import exceptions
+from click.shell_completion import ShellComplete
 
 from groq_batch import __version__
-from groq_batch.storage import ObjectHead, UnreadableObjectError, UnwritableObjectError
+from groq_batch.bucket.s3_errors import UnreadableObjectError, UnwritableObjectError
+from groq_batch.bucket.storage import ObjectHead
 from groq_batch_cli import main
 from groq_batch_cli.aws_errors import explain, is_passing
 from groq_batch_cli.errors import CommandError
 from groq_batch_cli.fetching import fetch_page
+from groq_batch_cli.job_list import STATUSES
 from groq_batch_cli.job_lookup import FoundJob
 
 PROJECT = Path(__file__).parents[2]
@@ -187,7 +190,7 @@ def test_result_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     job: Any = FoundJob(path="x.jsonl", job_id="x-1")
     storage: Any = Bucket()
     with pytest.raises(OSError, match="No space left") as raised:
-        fetch_page(storage, job, tmp_path / "x.report.html")
+        fetch_page(storage, job, tmp_path / "x.report.html", warn=print)
     assert raised.value.filename == str(tmp_path / "x.report.html")
 
 
@@ -224,7 +227,51 @@ def test_completion_knows_the_verbs() -> None:
         "COMP_CWORD": "1",
     }
     code = "import os, sys; os.environ.update(%r); from groq_batch_cli.main import main; main()"
-    assert python(code % environment).split() == ["plain,status"]
+    assert python(code % environment).split() == ["plain,start", "plain,status"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("stauts", "No such command 'stauts'. Did you mean status?"),
+        ("chekc", "No such command 'chekc'. Did you mean check?"),
+        ("frobnicate", "No such command 'frobnicate'."),
+    ],
+)
+def test_misspelt_command_suggests_the_closest(
+    typed: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run([typed, "x"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == f"Error: {expected}"
+
+
+def completions(*words: str) -> list[str]:
+    """Return what a shell offers behind some words, the last of which is not complete."""
+    complete = ShellComplete(main.cli, {}, "groq-batch", "_GROQ_BATCH_COMPLETE")
+    found = complete.get_completions(list(words[:-1]), words[-1])
+    return [item.value for item in found]
+
+
+def test_completion_of_models_is_the_price_list() -> None:
+    assert completions("make", "rows.csv", "--model", "openai/gpt-oss-2") == ["openai/gpt-oss-20b"]
+
+
+def test_completion_of_a_status_has_those_of_jobs_without_a_report() -> None:
+    assert completions("jobs", "--status", "") == list(STATUSES)
+    assert {"starting", "waiting", "replaced"} <= set(STATUSES)
+
+
+def test_completion_of_jobs_without_credentials_offers_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    assert completions("status", "") == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def client_error(code: str, message: str = "", operation: str = "GetObject") -> Any:

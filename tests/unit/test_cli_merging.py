@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch.rows import pipeline_row
+from groq_batch.domain.input_key import check_key
+from groq_batch.domain.result_row import pipeline_row
 from groq_batch_cli.errors import CommandError
 from groq_batch_cli.main import run
 from groq_batch_cli.merging import NamedRows, merge
@@ -37,6 +38,27 @@ def merged(*layers: list[bytes]) -> tuple[list[bytes], str]:
     rows, counts = merge(original, others)
     found = list(rows)
     return found, counts.text
+
+
+@pytest.mark.parametrize(
+    ("path", "number", "expected"),
+    [
+        ("recurring/evals/T.jsonl", 1, "retries/recurring/evals/T.retry.jsonl"),
+        ("superseded/x-1/team/x.jsonl.gz", 2, "retries/superseded/x-1/team/x.retry-2.jsonl.gz"),
+        (
+            "retries/recurring/evals/T.retry.jsonl",
+            1,
+            "retries/recurring/evals/T.retry.retry.jsonl",
+        ),
+        ("retries/mine.jsonl", 1, "retries/mine.retry.jsonl"),
+    ],
+)
+def test_retry_path_of_a_job_whose_folder_takes_no_uploads(
+    path: str, number: int, expected: str
+) -> None:
+    assert retry_path(path, number) == expected
+    assert parent_path(expected) == path
+    assert check_key(f"input/{expected}") is None
 
 
 def test_failed_rows_are_replaced_in_order() -> None:

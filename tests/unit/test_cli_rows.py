@@ -20,8 +20,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch.checks import CheckedRequest, LineChecker
-from groq_batch.rows import pipeline_row
+from groq_batch.domain.result_row import pipeline_row
+from groq_batch.request_file.line_checks import CheckedRequest, LineChecker
 from groq_batch_cli.answers import read_answer
 from groq_batch_cli.errors import CommandError
 from groq_batch_cli.lines import output
@@ -212,8 +212,6 @@ def test_same_rows_make_the_same_bytes(tmp_path: Path) -> None:
             ["--prompt", "x", "--param", "stream=true"],
             "Row 1 of {rows}: stream is true, but a batch cannot stream.",
         ),
-        ('{"a": 1}', ["--prompt", "x", "--param", "stream"], "--param 'stream' is not NAME=VALUE"),
-        ('{"a": 1}', ["--prompt", "x", "--param", "model=y"], "--param model is set by --model"),
         ('{"a": 1}\n[1]', ["--prompt", "x"], "Line 2 of {rows} is not a JSON object"),
         ('{"a": "\\ud8"}', ["--prompt", "{a}"], "Line 1 of {rows} is not a JSON object"),
         ('{"a": "\\ud83d\\ude00"}\n{"a": "x', ["--prompt", "{a}"], "(Input data was truncated)"),
@@ -246,6 +244,41 @@ def test_rows_that_cannot_become_requests(
     assert make(path, *arguments, "--out", str(out)) == 1
     assert expected.replace("{rows}", str(path)) in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [path], "something was left behind"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--prompt", "x", "--param", "stream"], "--param 'stream' is not NAME=VALUE"),
+        (["--prompt", "x", "--param", "model=y"], "--param model is set by --model"),
+        (["--prompt", "{a"], "The prompt has a brace too many or too few"),
+        (["--prompt", "{}"], "The prompt has braces without the name of a column"),
+        (["--prompt", "{a!r}"], "{a!r} is not the name of a column"),
+    ],
+)
+def test_option_with_a_value_of_no_use_is_a_wrong_usage(
+    arguments: list[str], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"a": 1}')
+    assert make(rows, *arguments) == 2
+    assert expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["rows", "rows/x.jsonl"])
+def test_make_of_a_folder_or_of_nothing_is_said_as_for_run(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows").mkdir()
+    wrong = "does not exist." if "/" in name else "is a folder. Name a file in it."
+    for arguments in (
+        ["make", name, "--model", "m", "--prompt", "x"],
+        ["join", name, name],
+        ["merge", name, name],
+    ):
+        assert run(arguments) == 2
+        assert f"{name} {wrong}" in capsys.readouterr().err
 
 
 def test_request_that_is_too_long(
@@ -417,9 +450,14 @@ def test_answer_of_a_row(row: bytes, expected: tuple[Any, ...]) -> None:
     assert (answer.value, answer.finish_reason, answer.error_code) == expected
 
 
-def test_transcription_is_an_answer() -> None:
-    row = {"custom_id": "a", "response": {"status_code": 200, "body": {"text": "Hello"}}}
-    assert read_answer(json.dumps(row).encode(), as_json=False).value == "Hello"
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [({"text": "Hello"}, "Hello"), ("Hello", "Hello"), ("", ""), ([1, "é"], '[1, "é"]'), (7, "7")],
+)
+def test_transcription_is_an_answer(body: Any, value: str) -> None:
+    row = {"custom_id": "a", "response": {"status_code": 200, "body": body}}
+    answer = read_answer(json.dumps(row).encode(), as_json=False)
+    assert (answer.value, answer.error_code) == (value, None)
 
 
 def test_answer_that_is_to_be_json() -> None:
@@ -652,7 +690,7 @@ def test_standard_input_can_be_read_once(
     monkeypatch.setattr(sys, "stdin", Stdin)
     results = results_file(tmp_path, result("row-1", "x"))
     assert run(["join", "-", "-"]) == 2
-    assert run(["join", "-", results, "--out", str(tmp_path / "o.csv")]) == 1
+    assert run(["join", "-", results, "--out", str(tmp_path / "o.csv")]) == 2
     assert "read twice" in capsys.readouterr().err
     assert run(["join", "-", results]) == 0
 

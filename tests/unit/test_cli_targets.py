@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -15,11 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch_cli import aws, job_logs, local_state, uploads
+from groq_batch_cli import aws, job_logs, local_choice, local_state, uploads
 from groq_batch_cli.aws import Stack, Target
 from groq_batch_cli.endpoints import check_endpoint, named_endpoint
 from groq_batch_cli.errors import CommandError
-from groq_batch_cli.local_state import LocalFolder, LocalState, find_project
+from groq_batch_cli.local_state import LocalFolder, LocalState
 from groq_batch_cli.main import load_verb, run
 from groq_batch_cli.request_files import RequestFile
 from groq_batch_cli.targets import choose_target
@@ -57,7 +58,7 @@ def choose(environ: dict[str, str] | None = None, **options: str | bool | None) 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalFolder:
     """Keep the running stack's state in a folder of the test's own."""
-    monkeypatch.setenv(local_state.FOLDER_VARIABLE, str(tmp_path / "stack"))
+    monkeypatch.setenv(local_choice.FOLDER_VARIABLE, str(tmp_path / "stack"))
     made = LocalFolder(PROJECT, tmp_path / "stack")
     made.prepare()
     return made
@@ -176,10 +177,6 @@ def test_parameter_that_is_none(
     assert "is not NAME=VALUE" in capsys.readouterr().err
 
 
-def test_project_is_found_from_anywhere(tmp_path: Path) -> None:
-    assert find_project(tmp_path) == PROJECT
-
-
 def test_lock_goes_with_the_process(folder: LocalFolder) -> None:
     with (folder.path / "lock").open("ab") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
@@ -201,7 +198,7 @@ EXPECTED = (
 def test_endpoint_of_the_option_is_a_whole_address(
     url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["status", "x", "--endpoint-url", url]) == 1
+    assert run(["status", "x", "--endpoint-url", url]) == 2
     assert capsys.readouterr().err == f"Error: --endpoint-url is {url!r}, {EXPECTED}\n"
 
 
@@ -397,6 +394,29 @@ def test_options_are_those_that_the_stack_will_use() -> None:
 )
 def test_key_of_an_upload(to: str | None, expected: str) -> None:
     assert uploads.input_key(RequestFile(f"data{os.sep}x.jsonl"), to) == expected
+
+
+@pytest.mark.parametrize(
+    ("to", "expected"),
+    [
+        ("../../etc", "has the part '..'"),
+        ("team/./x", "has the part '.'"),
+        ("a//b", "has an empty part"),
+        ("input/../team", "has the part '..'"),
+        ("team\\june", "has a backslash or a control character"),
+        ("team\njune", "has a backslash or a control character"),
+        ("s3://bucket/input/team", "is an address. Name a folder below input/"),
+    ],
+)
+def test_input_key_to_an_unusual_folder_is_refused(to: str, expected: str) -> None:
+    with pytest.raises(click.BadParameter, match=re.escape(expected)):
+        uploads.input_key(RequestFile("x.jsonl"), to)
+
+
+def test_input_key_of_a_file_in_a_folder_keeps_its_place() -> None:
+    file = RequestFile("data/a/x.jsonl", below="data")
+    assert uploads.input_key(file, None) == "input/a/x.jsonl"
+    assert uploads.input_key(file, "team") == "input/team/a/x.jsonl"
 
 
 def test_template_has_what_the_command_line_looks_for() -> None:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from groq_batch.config import HARD_LINE_LIMIT_BYTES, Settings, SettingsError
-from groq_batch.options import JobOptions
+from groq_batch.domain.job_options import JobOptions
+from groq_batch.settings import HARD_LINE_LIMIT_BYTES, Settings, SettingsError
 
 ENVIRONMENT: Mapping[str, str] = {
     "BUCKET_NAME": "bucket",
@@ -69,6 +69,15 @@ def test_other_values() -> None:
     assert found.state_machine_arn == "arn"
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"), [("true", True), ("false", False), (None, True), ("", True)]
+)
+def test_models_are_checked_unless_the_stack_says_no(value: str | None, expected: bool) -> None:
+    """A function of a newer version may see the environment of the version before."""
+    changes = {} if value is None else {"CHECK_MODELS": value}
+    assert settings(**changes).default_options.check_models is expected
+
+
 @pytest.mark.parametrize("name", sorted(ENVIRONMENT))
 @pytest.mark.parametrize("value", [None, "", "  "])
 def test_a_variable_that_is_missing(name: str, value: str | None) -> None:
@@ -84,6 +93,7 @@ def test_a_variable_that_is_missing(name: str, value: str | None) -> None:
         ("COMPLETION_WINDOW", ["23h", "8d", "24H", "1w"], "between 24h and 7d"),
         ("ON_INVALID_LINE", ["Skip", "ignore"], "one of reject, skip"),
         ("DELETE_GROQ_FILES", ["True", "1"], "one of true, false"),
+        ("CHECK_MODELS", ["True", "no"], "one of true, false"),
         ("MAX_REQUESTS_PER_BATCH", ["0", "50001", "-1", "1.0", "x", "²", "٣"], "1 to 50000"),
         ("MAX_BYTES_PER_BATCH", ["0", "200000001"], "1 to 200000000"),
         ("MAX_BYTES_PER_RANGE", ["0", "4294967296"], "1 to 4294967295"),

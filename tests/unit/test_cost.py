@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
 
-from groq_batch.cost import (
+from groq_batch.domain.cost import (
     OTHER_MODELS,
     ModelEstimates,
+    ModelUsage,
+    ModelUsages,
     actual_cost_usd,
     estimate_cost_usd,
+    models_billed_by_hour,
     unknown_models,
 )
+from groq_batch.domain.prices import Prices, TokenPrice
 
 SMALL = "openai/gpt-oss-20b"
 LARGE = "openai/gpt-oss-120b"
+AUDIO = "whisper-large-v3"
 
 
 def estimates(*requests: tuple[str, int, int | None]) -> ModelEstimates:
@@ -48,9 +55,20 @@ class TestEstimate:
         assert str(estimate_cost_usd(models)) == "5.990625e-06"
 
     def test_one_model_without_a_price_leaves_the_cost_unknown(self) -> None:
-        models = estimates((SMALL, 100, None), ("whisper-large-v3", 100, None))
+        models = estimates((SMALL, 100, None), ("other", 100, None))
         assert estimate_cost_usd(models) is None
-        assert unknown_models(models) == ["whisper-large-v3"]
+        assert unknown_models(models) == ["other"]
+
+    def test_audio_leaves_the_cost_unknown_for_its_length_is(self) -> None:
+        models = estimates((SMALL, 100, None), (AUDIO, 100, None))
+        assert estimate_cost_usd(models) is None
+        assert unknown_models(models) == []
+        assert models_billed_by_hour(models) == [AUDIO]
+
+    def test_prices_of_the_job_hold(self) -> None:
+        prices = Prices("groq", "2026-12-24", {"new": TokenPrice(1e-6, 2e-6)})
+        assert estimate_cost_usd(estimates(("new", 4_000_000, 1_000_000)), prices) == 3.0
+        assert estimate_cost_usd(estimates((SMALL, 1, None)), prices) is None
 
     def test_models_without_a_price_are_named_in_order(self) -> None:
         assert unknown_models(estimates(("b", 1, None), (SMALL, 1, None), ("a", 1, None))) == [
@@ -89,13 +107,83 @@ class TestModelEstimates:
         }
 
 
+def used(*answers: tuple[tuple[int, int] | None, float | None]) -> ModelUsage:
+    """Usage of answers: tokens of prompt and answer, seconds of audio."""
+    usage = ModelUsage()
+    for tokens, seconds in answers:
+        usage.add(tokens, seconds)
+    return usage
+
+
 class TestActualCost:
     def test_tokens_at_the_batch_price(self) -> None:
-        usage = {SMALL: (1_000_000, 1_000_000), LARGE: (2_000_000, 0)}
+        usage = {
+            SMALL: used(((1_000_000, 0), None), ((0, 1_000_000), None)),
+            LARGE: used(((2_000_000, 0), None)),
+        }
         assert actual_cost_usd(usage) == pytest.approx(0.0375 + 0.15 + 0.15)
+
+    def test_audio_at_the_batch_price_of_an_hour(self) -> None:
+        usage = {AUDIO: used((None, 3600.0), (None, 1800.0))}
+        assert actual_cost_usd(usage) == pytest.approx(1.5 * 0.0555)
+
+    def test_short_audio_is_billed_as_ten_seconds(self) -> None:
+        usage = {AUDIO: used((None, 0.0), (None, 9.9), (None, 10.1))}
+        assert actual_cost_usd(usage) == pytest.approx(30.1 / 3600 * 0.0555)
+
+    @pytest.mark.parametrize(
+        "usage",
+        [
+            {AUDIO: used((None, 60.0), (None, None))},
+            {AUDIO: used((None, 60.0), ((5, 5), None))},
+            {SMALL: used(((5, 5), None), (None, None))},
+            {SMALL: used(((5, 5), None), (None, 60.0))},
+            {SMALL: used(((5, 5), None)), AUDIO: used((None, None))},
+        ],
+    )
+    def test_an_answer_that_does_not_say_what_it_used_leaves_the_cost_unknown(
+        self, usage: dict[str, ModelUsage]
+    ) -> None:
+        assert actual_cost_usd(usage) is None
+
+    def test_what_a_price_does_not_count_changes_nothing(self) -> None:
+        usage = {SMALL: used(((1_000_000, 0), 60.0)), AUDIO: used(((5, 5), 3600.0))}
+        assert actual_cost_usd(usage) == pytest.approx(0.0375 + 0.0555)
+
+    def test_prices_of_the_job_hold(self) -> None:
+        prices = Prices("groq", "2026-12-24", {"new": TokenPrice(1e-6, 2e-6)})
+        assert actual_cost_usd({"new": used(((1_000_000, 1_000_000), None))}, prices) == 3.0
+        assert actual_cost_usd({SMALL: used(((1, 1), None))}, prices) is None
 
     def test_nothing_was_used(self) -> None:
         assert actual_cost_usd({}) == 0.0
 
     def test_a_model_without_a_price(self) -> None:
-        assert actual_cost_usd({SMALL: (1, 1), "m": (1, 1)}) is None
+        tokens = used(((1, 1), None))
+        assert actual_cost_usd({SMALL: tokens, "m": tokens}) is None
+
+
+class TestModelUsages:
+    def test_usage_of_parts_adds_up(self) -> None:
+        one, other = ModelUsages(), ModelUsages()
+        one["a"].add((1, 2), None)
+        other["a"].add((10, 20), 5.0)
+        other["b"].add(None, 60.0)
+        one.merge(other)
+        assert one == {
+            "a": ModelUsage(2, 11, 22, 0, 10.0, 1),
+            "b": ModelUsage(1, 0, 0, 1, 60.0, 0),
+        }
+
+    def test_made_up_models_count_as_one(self) -> None:
+        usages = ModelUsages()
+        for number in range(1500):
+            usages[f"m-{number}"].add((1, 1), None)
+        assert len(usages) == 1001
+        assert usages[OTHER_MODELS].answers == 500
+        assert actual_cost_usd(usages) is None
+
+    def test_in_a_summary(self) -> None:
+        usage = ModelUsage(2, 11, 22, 0, 10.0, 1)
+        assert ModelUsage.from_json({**asdict(usage), "of_a_later_version": 1}) == usage
+        assert ModelUsage.from_json({"answers": 3}) == ModelUsage(3)

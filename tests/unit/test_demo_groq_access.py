@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from groq_batch.answers import error_from_answer
-from groq_batch.batches import Batch
-from groq_batch.errors import NoAnswer, NotSentError, UnknownOutcomeError
+from groq_batch.domain.batch import Batch
+from groq_batch.groq.error_mapping import error_from_answer
+from groq_batch.groq.errors import NoAnswer, NotSentError, UnknownOutcomeError
 from local.demo.errors import DemoError
 from local.demo.groq_access import (
     DEFAULT_BASE_URL,

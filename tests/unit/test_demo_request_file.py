@@ -24,7 +24,7 @@ def request(custom_id: str = "a", **body: object) -> bytes:
         "custom_id": custom_id,
         "method": "POST",
         "url": "/v1/chat/completions",
-        "body": {"model": "openai/gpt-oss-20b", "messages": [], **body},
+        "body": {"model": "openai/gpt-oss-20b", "messages": [{}], **body},
     }
     return json.dumps(value, ensure_ascii=False).encode() + b"\n"
 

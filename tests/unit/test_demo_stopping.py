@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from groq_batch.batches import Batch
-from groq_batch.errors import NotSentError
+from groq_batch.domain.batch import Batch
+from groq_batch.groq.errors import NotSentError
 from local.demo import stopping
 from local.demo.console import Console
 from local.demo.groq_access import DEFAULT_BASE_URL, GroqAccess

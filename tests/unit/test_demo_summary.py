@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from groq_batch_cli.fetching import key_of
 from local.demo.answers import answer_text, choose, read_excerpt
-from local.demo.job import Delivered, is_final, key_of
+from local.demo.job import Delivered, is_final
 from local.demo.summary import (
     excerpt_title,
     file_rows,
@@ -217,7 +218,9 @@ def test_compressed_results(tmp_path: Path) -> None:
         ({"text": "spoken words"}, "spoken words"),
         ({"choices": []}, "(no text)"),
         ({"choices": "odd"}, "(no text)"),
-        ("odd", ""),
+        ("spoken\nwords", "spoken words"),
+        ("", "(no text)"),
+        ([1, "x"], '[1, "x"]'),
     ],
 )
 def test_text_of_an_answer(body: Any, text: str) -> None:

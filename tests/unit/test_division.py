@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 
-from groq_batch.division import CutTask, ScanOutcome, plan_cuts
-from groq_batch.fan_out import is_large
+from groq_batch.domain.job_options import JobOptions
+from groq_batch.domain.problem import Problem
+from groq_batch.domain.shard import SplitLimits
+from groq_batch.request_file.line_checks import CHECKS, FIRST_CHECKS
+from groq_batch.steps.prepare_input.fan_out import is_large, new_division
+from groq_batch.steps.prepare_input.range_plan import CutTask, Division, ScanOutcome, plan_cuts
 
 
 def scan(good: int, shards: int, invalid: int = 0) -> ScanOutcome:
@@ -63,3 +70,22 @@ def test_a_task_is_what_its_json_says() -> None:
 @pytest.mark.parametrize(("size", "large"), [(0, False), (20, False), (21, True)])
 def test_files_of_up_to_two_ranges_are_read_by_one_invocation(size: int, large: bool) -> None:
     assert is_large(size, 10) is large
+
+
+def test_a_division_is_what_its_json_says() -> None:
+    options = JobOptions(
+        completion_window="24h", skip_invalid_lines=True, max_attempts=3, max_job_cost_usd=0
+    )
+    division = new_division(
+        size=100,
+        range_bytes=10,
+        limits=SplitLimits(1, 2, 3),
+        options=options,
+        option_problems=[Problem(None, None, "invalid_option", "Do this.")],
+    )
+    data = json.loads(json.dumps(division.to_json()))
+    assert Division.from_json(data) == division
+    assert division.checks == CHECKS
+    # An older version wrote one that says nothing of its checks: its file is checked as it began.
+    del data["checks"]
+    assert Division.from_json(data) == replace(division, checks=FIRST_CHECKS)

@@ -17,6 +17,8 @@ from botocore import xform_name
 from botocore.exceptions import UnknownServiceError
 from botocore.model import ServiceModel
 
+from groq_batch.domain.job_options import JobOptions, parse_options
+from groq_batch.domain.problem import Problem
 from groq_batch_cli import main
 from tests import documents
 from tests.documents import PROJECT, Block, Link
@@ -25,6 +27,7 @@ FILES = documents.files()
 LINKS = [link for file in FILES for link in documents.links(file)]
 BLOCKS = [block for file in FILES for block in documents.blocks(file)]
 SHELL_BLOCKS = [block for block in BLOCKS if block.language in documents.SHELLS]
+TOML_BLOCKS = [block for block in BLOCKS if block.language == "toml"]
 
 GUIDES = [
     *(PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "docs/tutorial.md")),
@@ -111,6 +114,46 @@ def test_commands_exist(block: Block) -> None:
             _check_aws(words)
 
 
+@pytest.mark.parametrize("block", [*SHELL_BLOCKS, *TOML_BLOCKS], ids=_id)
+def test_attempts_and_windows_that_are_shown_fit_into_the_retention(block: Block) -> None:
+    texts = [block.text]
+    if block.language in documents.SHELLS:
+        texts = [" ".join(words) for words in documents.commands(block.text)]
+    for text in texts:
+        problems = _retention_problems(text)
+        assert problems == [], text
+
+
+def _retention_problems(text: str) -> list[Problem]:
+    """Return what a stack with the other parameters at their defaults has against a command."""
+
+    def given(*names: str, default: str) -> str:
+        found = re.search(rf"(?:{'|'.join(names)})[= ]\"?([0-9a-z]+)", text)
+        return found[1] if found else default
+
+    options = JobOptions(
+        completion_window=given("CompletionWindow", "completion-window", "--window", default="24h"),
+        skip_invalid_lines=False,
+        max_attempts=int(given("MaxAttempts", "max-attempts", "--max-attempts", default="3")),
+        max_job_cost_usd=0,
+    )
+    days = int(given("WorkRetentionDays", default="30"))
+    return parse_options({}, defaults=options, work_retention_days=days)[1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sam deploy --parameter-overrides CompletionWindow=7d MaxAttempts=5",
+        "aws s3 cp a s3://B/input/ --metadata completion-window=7d,max-attempts=5",
+        "groq-batch run a.jsonl --window 168h --max-attempts 5",
+        'parameter_overrides = ["MaxAttempts=3", "CompletionWindow=7d", "WorkRetentionDays=15"]',
+    ],
+)
+def test_a_combination_that_does_not_fit_is_noticed(text: str) -> None:
+    assert _retention_problems(text) != []
+
+
 def _check_make(words: list[str]) -> None:
     targets = re.findall(r"^([a-z][a-z0-9-]*):", (PROJECT / "Makefile").read_text("utf-8"), re.M)
     asked = [word for word in words[1:] if "=" not in word]
@@ -138,7 +181,14 @@ def _check_verb(words: list[str]) -> None:
 
 
 AWS_OPTIONS = {"--query", "--output", "--region", "--profile", "--endpoint-url"}
-S3_OPTIONS = {"--metadata", "--metadata-directive", "--recursive"}
+S3_OPTIONS = {
+    "--exclude",
+    "--metadata",
+    "--metadata-directive",
+    "--recursive",
+    "--sse",
+    "--sse-kms-key-id",
+}
 LAMBDA_OPTIONS = {"--cli-binary-format"}
 
 
@@ -222,3 +272,16 @@ def _parse_yaml(text: str) -> None:
 
     Loader.add_multi_constructor("!", lambda loader, suffix, node: suffix)
     yaml.load(text, Loader)
+
+
+def test_the_tutorial_leaves_the_clone_as_it_is() -> None:
+    """What it writes goes into a folder of the reader's own; it is in the clone for a moment."""
+    tutorial = PROJECT / "docs" / "tutorial.md"
+    shells = [one for one in documents.blocks(tutorial) if one.language in documents.SHELLS]
+    own = next(place for place, one in enumerate(shells) if "\ncd ~/evaluation\n" in one.text)
+    assert all(one.use == "elsewhere" for one in shells[: own + 1])
+    for block in shells[own + 1 :]:
+        there = block.text.count('cd "$CLONE"')
+        back = block.text.count('(cd "$CLONE"') + block.text.count("cd ~/evaluation")
+        assert there == back, block.place
+        assert "/dev/stdout" not in block.text, "what AWS answers mixes with what a tool says"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from groq_batch.result_index import ResultIndex
+from groq_batch.steps.download_results.result_index import ResultIndex
 
 
 def row(custom_id: str, *, status: int = 200, text: str = "a") -> bytes:

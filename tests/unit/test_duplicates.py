@@ -7,7 +7,7 @@ from itertools import accumulate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch.duplicates import (
+from groq_batch.request_file.id_partitions import (
     REPEAT_BYTES,
     USE_BYTES,
     KnownRepeats,
@@ -15,7 +15,7 @@ from groq_batch.duplicates import (
     find_repeats,
     repeats_of_range,
 )
-from groq_batch.first_uses import FirstLines, FirstUses
+from groq_batch.request_file.seen_ids import FirstLines, FirstUses
 
 KEY = b"0123456789abcdef"
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch import first_uses
-from groq_batch.first_uses import FirstLines
+from groq_batch.request_file import seen_ids
+from groq_batch.request_file.seen_ids import FirstLines
 
 IDS = st.integers(0, 30).map("id-{}".format) | st.text(min_size=1, max_size=2)
 
@@ -67,7 +67,7 @@ def test_repeats_alone_fill_the_table_up_to_its_room() -> None:
 
 def test_ids_of_one_hash_are_one_and_neighbours_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slots are shared: what belongs into a taken one goes on to the next, also over the end."""
-    monkeypatch.setattr(first_uses, "hash", int, raising=False)
+    monkeypatch.setattr(seen_ids, "hash", int, raising=False)
     uses = FirstLines()
     # All belong into the last slot of a table of 1024; of the last two one is negative.
     ids = [str(1023 + 1024 * number) for number in range(600)] + ["-1", "1023"]

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch.answers import LONGEST_RETRY_AFTER_SECONDS, error_from_answer
-from groq_batch.errors import (
-    MAX_MESSAGE_LENGTH,
+from groq_batch.domain.problem import MAX_MESSAGE_LENGTH
+from groq_batch.groq.client import validate_base_url
+from groq_batch.groq.error_mapping import LONGEST_RETRY_AFTER_SECONDS, error_from_answer
+from groq_batch.groq.errors import (
     AccountError,
     GroqApiError,
     NotFoundError,
@@ -20,7 +21,6 @@ from groq_batch.errors import (
     RequestRefusedError,
     UnknownOutcomeError,
 )
-from groq_batch.groq_api import validate_base_url
 
 HTML = b"<!DOCTYPE html>\n<html><head><title>502 Bad Gateway</title></head></html>"
 ODD_BODIES = (
@@ -134,6 +134,26 @@ def test_refusals_say_why(status: int, body: bytes, code: str, message: str | No
     assert (error.api_code, error.api_message) == (code, message)
     assert error.code == code
     assert code in str(error) or str(error).startswith(f"Groq refused the request ({status} ")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (400, error_body("x", param="endpoint"), True),
+        (400, error_body("invalid_endpoint"), True),
+        (400, error_body("x", "'Endpoint' must be the url of the requests."), True),
+        (400, b"bad endpoint", True),
+        (400, error_body("x", param="input_file_id"), False),
+        (400, error_body("x", param=["endpoint"]), False),
+        (400, b"", False),
+        (404, error_body("x", param="endpoint"), False),
+        (422, error_body("x", param="endpoint"), False),
+    ],
+)
+def test_refusal_of_an_endpoint_names_it(status: int, body: bytes, expected: bool) -> None:
+    error = of(status, body)
+    assert isinstance(error, RequestRefusedError)
+    assert error.names_endpoint is expected
 
 
 # The account

@@ -9,8 +9,15 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from groq_batch.held_uploads import HeldUpload, HeldWriter, LostUploadError, abort_all, complete_all
-from groq_batch.storage import PART_BYTES, Storage
+from groq_batch.bucket.multipart_writer import PART_BYTES
+from groq_batch.bucket.pending_upload import (
+    HeldUpload,
+    HeldWriter,
+    LostUploadError,
+    abort_all,
+    complete_all,
+)
+from groq_batch.bucket.storage import Storage
 from tests.fakes.calls import Call, Wire, plain_wire
 from tests.fakes.s3 import FakeS3, client_error
 

@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch.jsonl import Lines, LongLinePiece, NotGzipError, decompress, split_lines
+from groq_batch.request_file.lines import (
+    Lines,
+    LongLinePiece,
+    NotGzipError,
+    decompress,
+    split_lines,
+)
 
 BOM = b"\xef\xbb\xbf"
 LIMIT = 8

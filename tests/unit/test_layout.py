@@ -9,44 +9,78 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch import layout
+from groq_batch.domain import object_keys
+from groq_batch.domain.job_id import (
+    MAX_JOB_ID_LENGTH,
+    again_job_id,
+    collector_name,
+    collector_number,
+    firing_job_id,
+    job_id,
+    job_id_of_execution,
+    upload_job_id,
+)
 
 KEYS = st.text(min_size=1, max_size=200)
 
 
 @given(bucket=KEYS, key=KEYS, identity=KEYS)
 def test_job_ids_are_execution_names(bucket: str, key: str, identity: str) -> None:
-    name = layout.job_id(bucket=bucket, key=key, identity=identity)
+    name = job_id(bucket=bucket, key=key, identity=identity)
     assert re.fullmatch(r"[a-z0-9-]+", name)
-    assert len(name) <= layout.MAX_JOB_ID_LENGTH
-    assert name == layout.job_id(bucket=bucket, key=key, identity=identity)
+    assert len(name) <= MAX_JOB_ID_LENGTH
+    assert name == job_id(bucket=bucket, key=key, identity=identity)
+
+
+@given(bucket=KEYS, key=KEYS, identity=KEYS)
+def test_job_ids_are_known_by_their_form(bucket: str, key: str, identity: str) -> None:
+    assert object_keys.is_job_id(job_id(bucket=bucket, key=key, identity=identity))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "test",
+        "0123456789abcdef0123",
+        "-0123456789abcdef0123",
+        "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0",  # What the console makes up.
+        "nightly-2026-03-01",
+        "Nightly-0123456789abcdef0123",
+        "a_b-0123456789abcdef0123",
+        "a-0123456789abcdef0123-c1",
+        "a" * 44 + "-0123456789abcdef0123",
+    ],
+)
+def test_other_names_are_not_taken_for_job_ids(name: str) -> None:
+    assert not object_keys.is_job_id(name)
 
 
 @given(bucket=KEYS, key=KEYS, identity=KEYS, number=st.integers(1, 99))
 def test_job_of_a_collecting_execution(bucket: str, key: str, identity: str, number: int) -> None:
-    job = layout.job_id(bucket=bucket, key=key, identity=identity)
-    collector = layout.collector_name(job, number)
+    job = job_id(bucket=bucket, key=key, identity=identity)
+    collector = collector_name(job, number)
     assert len(collector) <= 80
-    assert layout.job_id_of_execution(collector) == layout.job_id_of_execution(job) == job
-    assert layout.collector_number(collector) == number
-    assert layout.collector_number(job) == 0
+    assert job_id_of_execution(collector) == job_id_of_execution(job) == job
+    assert collector_number(collector) == number
+    assert collector_number(job) == 0
 
 
 def test_job_whose_file_ends_like_a_collector() -> None:
-    job = layout.job_id(bucket="b", key="input/run-c1.jsonl", identity="v")
+    job = job_id(bucket="b", key="input/run-c1.jsonl", identity="v")
     assert job.startswith("run-c1-")
-    assert layout.job_id_of_execution(job) == job
-    assert layout.collector_number(job) == 0
+    assert job_id_of_execution(job) == job
+    assert collector_number(job) == 0
 
 
 def test_what_makes_a_job_its_own() -> None:
-    upload = layout.upload_job_id(bucket="b", key="k", version_id="v")
+    upload = upload_job_id(bucket="b", key="k", version_id="v")
     others = {
-        layout.upload_job_id(bucket="b", key="k", version_id="w"),
-        layout.upload_job_id(bucket="c", key="k", version_id="v"),
-        layout.again_job_id(bucket="b", key="k", version_id="v", run="1"),
-        layout.again_job_id(bucket="b", key="k", version_id="v", run="2"),
-        layout.firing_job_id(bucket="b", key="k", fired_at="v"),
+        upload_job_id(bucket="b", key="k", version_id="w"),
+        upload_job_id(bucket="c", key="k", version_id="v"),
+        again_job_id(bucket="b", key="k", version_id="v", run="1"),
+        again_job_id(bucket="b", key="k", version_id="v", run="2"),
+        firing_job_id(bucket="b", key="k", fired_at="v"),
     }
     assert len(others | {upload}) == 6
 
@@ -68,38 +102,56 @@ def test_what_makes_a_job_its_own() -> None:
     ],
 )
 def test_accepted_endings(key: str, accepted: bool) -> None:
-    assert layout.has_accepted_ending(key) is accepted
+    assert object_keys.has_accepted_ending(key) is accepted
 
 
 def test_paths() -> None:
-    assert layout.input_path("input/team/a.jsonl") == "team/a.jsonl"
-    fired_at = layout.format_fired_at(datetime(2026, 3, 1, 2, 3, 4, tzinfo=UTC))
+    assert object_keys.input_path("input/team/a.jsonl") == "team/a.jsonl"
+    fired_at = object_keys.format_fired_at(datetime(2026, 3, 1, 2, 3, 4, tzinfo=UTC))
     assert fired_at == "2026-03-01T02-03-04Z"
     assert (
-        layout.recurring_path("recurring/x/daily.jsonl.gz", fired_at)
+        object_keys.recurring_path("recurring/x/daily.jsonl.gz", fired_at)
         == "recurring/x/daily/2026-03-01T02-03-04Z.jsonl.gz"
     )
-    assert layout.superseded_path("job", "team/a.jsonl") == "superseded/job/team/a.jsonl"
-    keys = layout.delivery_keys("team/a.jsonl")
+    assert object_keys.superseded_path("job", "team/a.jsonl") == "superseded/job/team/a.jsonl"
+    keys = object_keys.delivery_keys("team/a.jsonl")
     assert keys.results == "output/team/a.jsonl"
     assert keys.failed == "failed/team/a.jsonl"
     assert keys.invalid == "invalid/team/a.jsonl"
     assert keys.report == "reports/team/a.jsonl.json"
 
 
+@pytest.mark.parametrize(
+    ("key", "folder"),
+    [
+        ("input/a.jsonl", ""),
+        ("input/team/a.jsonl", "team"),
+        ("input/team/eu west+1/a.jsonl.gz", "team"),
+        ("input/team/", "team"),
+        ("input//a.jsonl", ""),
+        ("recurring/a.jsonl", ""),
+        ("recurring/evals/nightly.jsonl", "evals"),
+        ("input/recurring/a.jsonl", "recurring"),
+        ("recurring/input/a.jsonl", "input"),
+    ],
+)
+def test_folder_is_the_first_below_input_or_recurring(key: str, folder: str) -> None:
+    assert object_keys.folder(key) == folder
+
+
 def test_longest_accepted_key_leaves_room() -> None:
-    key = "input/" + "ä" * ((layout.MAX_KEY_BYTES - 6) // 2)
-    job = layout.upload_job_id(bucket="b", key=key, version_id="v")
-    path = layout.superseded_path(job, layout.input_path(key))
-    assert len(layout.delivery_keys(path).report.encode()) <= 1024
+    key = "input/" + "ä" * ((object_keys.MAX_KEY_BYTES - 6) // 2)
+    job = upload_job_id(bucket="b", key=key, version_id="v")
+    path = object_keys.superseded_path(job, object_keys.input_path(key))
+    assert len(object_keys.delivery_keys(path).report.encode()) <= 1024
 
 
 def test_shard_keys() -> None:
-    keys = layout.WorkKeys("job")
-    assert layout.shard_of_key(keys.shard(3, 12)) == (3, 12)
-    assert layout.shard_number(keys.summary(1, 12)) == 12
+    keys = object_keys.WorkKeys("job")
+    assert object_keys.shard_of_key(keys.shard(3, 12)) == (3, 12)
+    assert object_keys.shard_number(keys.summary(1, 12)) == 12
     for stray in ("work/job/shards/attempt-1/", "work/job/shards/attempt-1/x.jsonl"):
         with pytest.raises(ValueError, match="not the key of a shard"):
-            layout.shard_of_key(stray)
+            object_keys.shard_of_key(stray)
     assert keys.shards(1).endswith("/")
     assert not keys.shards(10).startswith(keys.shards(1))

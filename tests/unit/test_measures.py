@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch.jobs import ShardSummary
-from groq_batch.measures import (
+from groq_batch.domain.answer_stats import (
     LARGEST_VALUE,
     MAX_EXAMPLES,
     MAX_NAME_CHARACTERS,
@@ -24,6 +23,7 @@ from groq_batch.measures import (
     bucket_start,
     count_name,
 )
+from groq_batch.records.shard_result import ShardSummary
 
 VALUES = st.lists(st.integers(0, 2**45), min_size=1, max_size=60)
 

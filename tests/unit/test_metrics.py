@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from groq_batch import metrics
-from groq_batch.batches import Batch
-from groq_batch.errors import (
+from groq_batch.domain.batch import Batch
+from groq_batch.groq.errors import (
     AccountError,
     GroqApiError,
     NotSentError,
     RateLimitedError,
     UnknownOutcomeError,
 )
-from groq_batch.observability import logger
+from groq_batch.telemetry import metrics
+from groq_batch.telemetry.log import logger
 
 
 @pytest.fixture(autouse=True)
@@ -102,9 +102,28 @@ def test_what_is_not_known_or_did_not_happen_is_left_out(capsys: pytest.CaptureF
     assert {"CostUsd", "Attempts", "RequestFailureShare"} & set(values(line(capsys))) == set()
 
 
-def test_lines_that_were_not_sent_are_no_share_of_failures(capsys: pytest.CaptureFixture[str]):
-    rejected = {"total": 3, "succeeded": 0, "failed": 2, "invalid": 1}
-    metrics.job_ended(report(status="rejected", requests=rejected, batches=[]))
+@pytest.mark.parametrize("status", ["rejected", "cancelled"])
+def test_jobs_that_nobody_wanted_answered_are_no_share_of_failures(
+    status: str, capsys: pytest.CaptureFixture[str]
+):
+    requests = {"total": 3, "succeeded": 0, "failed": 2, "invalid": 1}
+    metrics.job_ended(report(status=status, requests=requests))
+    assert "RequestFailureShare" not in values(line(capsys))
+
+
+@pytest.mark.parametrize(("unasked", "share"), [(0, [25]), (1, [100 / 7]), (2, [0]), (3, [0])])
+def test_rows_that_were_not_asked_in_time_are_no_share_of_failures(
+    unasked: int, share: list[float], capsys: pytest.CaptureFixture[str]
+):
+    metrics.job_ended(report(), unasked=unasked)
+    assert values(line(capsys))["RequestFailureShare"] == share
+
+
+def test_job_of_which_nothing_was_asked_has_no_share_of_failures(
+    capsys: pytest.CaptureFixture[str],
+):
+    requests = {"total": 3, "succeeded": 0, "failed": 3, "invalid": 0}
+    metrics.job_ended(report(status="failed", requests=requests, batches=[]), unasked=3)
     assert "RequestFailureShare" not in values(line(capsys))
 
 
@@ -119,6 +138,7 @@ def test_look_at_the_batches(capsys: pytest.CaptureFixture[str]):
     metrics.batches_checked(ended, now=1105.5)
     assert values(line(capsys)) == {
         "StatusChecks": [1],
+        "GroqErrors": [0],
         "BatchSeconds": [60, 0],
         "DetectionLagSeconds": [45.5, 5.5, 0],
     }
@@ -126,7 +146,7 @@ def test_look_at_the_batches(capsys: pytest.CaptureFixture[str]):
 
 def test_look_without_an_end(capsys: pytest.CaptureFixture[str]):
     metrics.batches_checked([], now=0)
-    assert values(line(capsys)) == {"StatusChecks": [1]}
+    assert values(line(capsys)) == {"StatusChecks": [1], "GroqErrors": [0]}
 
 
 def test_a_line_holds_no_more_values_than_cloudwatch_takes(capsys: pytest.CaptureFixture[str]):
@@ -150,7 +170,7 @@ def test_a_line_holds_no_more_values_than_cloudwatch_takes(capsys: pytest.Captur
     ],
 )
 def test_errors_of_the_api(error: GroqApiError, name: str, capsys: pytest.CaptureFixture[str]):
-    metrics.groq_failed(error)
+    metrics.groq_failed(error.category)
     assert values(line(capsys)) == {name: [1]}
 
 

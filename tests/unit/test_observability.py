@@ -1,11 +1,16 @@
-"""What log lines tell of failed calls."""
+"""What log lines look like, and what they tell of failed calls."""
 
 from __future__ import annotations
 
+import io
+import json
+import logging
+import re
+
 import pytest
 
-from groq_batch.errors import RequestRefusedError
-from groq_batch.observability import facts
+from groq_batch.groq.errors import RequestRefusedError, log_fields
+from groq_batch.telemetry.log import logger
 
 
 def refusal(code: str | None) -> RequestRefusedError:
@@ -13,7 +18,7 @@ def refusal(code: str | None) -> RequestRefusedError:
 
 
 def test_a_code_is_told_and_the_text_is_not() -> None:
-    told = facts(refusal("file_too_large"))
+    told = log_fields(refusal("file_too_large"))
     assert told == {"kind": "RequestRefusedError", "status": 400, "code": "file_too_large"}
 
 
@@ -22,4 +27,16 @@ def test_a_code_is_told_and_the_text_is_not() -> None:
 )
 def test_a_code_that_is_no_identifier_is_left_out(code: str | None) -> None:
     """It comes from the API, which may quote what it was sent."""
-    assert facts(refusal(code))["code"] is None
+    assert log_fields(refusal(code))["code"] is None
+
+
+def test_times_are_written_as_lambda_reads_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a time as of RFC 3339 Lambda takes every line for one of level INFO."""
+    stream = io.StringIO()
+    for handler in logging.getLogger("groq-batch").handlers:
+        monkeypatch.setattr(handler, "stream", stream)
+    logger.warning("A line")
+    written = json.loads(stream.getvalue())
+    assert written["level"] == "WARNING"
+    pattern = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"
+    assert re.fullmatch(pattern, written["timestamp"])

@@ -11,12 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch.checks import Problem
-from groq_batch.options import JobOptions, is_completion_window, parse_options, window_hours
+from groq_batch.domain.job_options import (
+    JobOptions,
+    is_completion_window,
+    parse_options,
+    window_hours,
+)
+from groq_batch.domain.problem import Problem
 
 DEFAULTS = JobOptions(
     completion_window="48h", skip_invalid_lines=False, max_attempts=3, max_job_cost_usd=5.0
 )
+
+AMOUNT = "a number of US dollars such as 2.50, which may lower the stack's cap and never lift it"
 
 
 def parse(
@@ -41,9 +48,10 @@ def parse(
         pytest.param({"on-invalid-line": "reject"}, {}, id="reject"),
         pytest.param({"max-attempts": "1"}, {"max_attempts": 1}, id="one attempt"),
         pytest.param({"max-attempts": "10"}, {"max_attempts": 10}, id="ten attempts"),
-        pytest.param({"max-job-cost-usd": "0"}, {"max_job_cost_usd": 0.0}, id="no cap"),
         pytest.param({"max-job-cost-usd": "2.50"}, {"max_job_cost_usd": 2.5}, id="cap"),
         pytest.param({"max-job-cost-usd": ".5"}, {"max_job_cost_usd": 0.5}, id="cap below one"),
+        pytest.param({"check-models": "false"}, {"check_models": False}, id="any model"),
+        pytest.param({"check-models": "true"}, {}, id="models of the list"),
         pytest.param(
             {"max-attempts": "2", "on-invalid-line": "skip"},
             {"max_attempts": 2, "skip_invalid_lines": True},
@@ -67,6 +75,31 @@ def test_reject_overrides_skip() -> None:
 
 
 @pytest.mark.parametrize(
+    ("of_stack", "of_upload", "in_force"),
+    [
+        *((5.0, given, 5.0) for given in (None, "0", "0.0", "5", "5.01", "1000000")),
+        *((5.0, given, float(given)) for given in ("4.99", "0.000001")),
+        *((0.0, given, float(given)) for given in ("0", "5", "1000000")),
+        (0.0, None, 0.0),
+    ],
+)
+def test_an_upload_may_lower_the_cap_and_never_lift_it(
+    of_stack: float, of_upload: str | None, in_force: float
+) -> None:
+    metadata = {} if of_upload is None else {"max-job-cost-usd": of_upload}
+    options, problems = parse(metadata, defaults=replace(DEFAULTS, max_job_cost_usd=of_stack))
+    assert problems == []
+    assert options.max_job_cost_usd == in_force
+
+
+def test_an_upload_may_ask_for_the_check_that_the_stack_does_without() -> None:
+    options, _ = parse({"check-models": "true"}, defaults=replace(DEFAULTS, check_models=False))
+    assert options.check_models is True
+    options, _ = parse({}, defaults=replace(DEFAULTS, check_models=False))
+    assert options.check_models is False
+
+
+@pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
         *(
@@ -85,8 +118,12 @@ def test_reject_overrides_skip() -> None:
             for value in ("0", "11", "-1", "+2", "2.0", "1e1", "three", "²", "9" * 1000, "")
         ),
         *(
-            ("max-job-cost-usd", value, "a number of US dollars such as 2.50 (0 means no cap)")
+            ("max-job-cost-usd", value, AMOUNT)
             for value in ("-1", "+1", "$5", "5 USD", "1,5", "1e3", "nan", "inf", "1_000", ".", "")
+        ),
+        *(
+            ("check-models", value, "true or false")
+            for value in ("True", "FALSE", "1", "0", "yes", "no", "true ", "")
         ),
     ],
 )
@@ -155,3 +192,5 @@ def test_options_in_a_record() -> None:
     data = json.loads(json.dumps(DEFAULTS.to_json()))
     assert JobOptions.from_json(data) == DEFAULTS
     assert JobOptions.from_json({**data, "of_a_later_version": 1}) == DEFAULTS
+    del data["check_models"]
+    assert JobOptions.from_json(data) == DEFAULTS

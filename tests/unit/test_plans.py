@@ -7,17 +7,18 @@ from typing import Any
 
 import pytest
 
-from groq_batch import layout
-from groq_batch.checks import Problem
-from groq_batch.held_uploads import HeldUpload
-from groq_batch.jobs import JobRecord, ShardRecord
-from groq_batch.options import JobOptions
-from groq_batch.plans import Plan
-from groq_batch.storage import ConflictError, Storage
+from groq_batch.bucket.pending_upload import HeldUpload
+from groq_batch.bucket.s3_errors import ConflictError
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.job_options import JobOptions
+from groq_batch.domain.problem import Problem
+from groq_batch.records.job import JobRecord, ShardRecord
+from groq_batch.steps.prepare_input.plan import Plan
 from tests.fakes.calls import Call
 from tests.fakes.s3 import FakeS3, client_error
 
-KEYS = layout.WorkKeys("job")
+KEYS = object_keys.WorkKeys("job")
 
 
 def plan(*, good: int) -> Plan:

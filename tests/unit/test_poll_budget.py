@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from groq_batch.polling import POLL_BUDGET, wait_seconds
+from groq_batch.domain.polling import POLL_BUDGET, wait_seconds
 
 DAY = 24 * 3_600
 EVENTS_OF_A_CHECK = 9

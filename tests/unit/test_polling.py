@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch.polling import PLATEAU_CHECKS, POLL_BUDGET, SHORT_CHECKS, wait_seconds
+from groq_batch.domain.polling import PLATEAU_CHECKS, POLL_BUDGET, SHORT_CHECKS, wait_seconds
 
 HOUR = 3_600
 DAY = 24 * HOUR

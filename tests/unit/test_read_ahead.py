@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from groq_batch.read_ahead import read_ahead
+from groq_batch.bucket.prefetch import read_ahead
 
 
 def numbered(count: int, taken: list[int], closed: list[bool]) -> Generator[bytes]:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from groq_batch import layout
-from groq_batch.options import _OPTIONS
+from groq_batch.domain import object_keys
+from groq_batch.domain.job_options import _OPTIONS
+from local.reference import __main__ as reference
 from local.reference import bucket, codes, found_codes, machine, options, parameters, reports
 from local.reference.blocks import BlockError, block_names, fill, markdown_files
 from local.reference.contents import BLOCKS
@@ -76,7 +77,7 @@ def test_line_codes_stand_in_the_order_of_the_checks() -> None:
 
 
 def _code_of(line: bytes) -> str:
-    problem = codes.LineChecker().check(1, line)
+    problem = codes.LineChecker(models=codes.MODELS).check(1, line)
     assert isinstance(problem, codes.Problem)
     return problem.code
 
@@ -97,8 +98,45 @@ def test_every_parameter_is_in_a_group() -> None:
     assert parameters.ungrouped() == set()
 
 
-def test_every_option_names_its_parameter() -> None:
+def test_every_option_names_its_parameter_or_says_that_it_has_none() -> None:
     assert set(options.PARAMETERS) == set(_OPTIONS)
+    named = {name for name in options.PARAMETERS.values() if name is not None}
+    assert named <= set(parameters.template()["Parameters"])
+
+
+def test_option_without_a_parameter_has_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(options._OPTIONS, "x-new", ("new", str, "any text"))
+    monkeypatch.setattr(options, "PARAMETERS", {**options.PARAMETERS, "x-new": None})
+    assert "| `x-new` | any text | nothing |" in options.options()
+
+
+@pytest.mark.parametrize(
+    ("block", "place"),
+    [
+        ("options", "Nothing says what x-new is. Describe it in PARAMETERS of local/reference/opt"),
+        (
+            "report-fields",
+            "Nothing says what input.x-new is. Describe it in MEANINGS of local/refer",
+        ),
+    ],
+)
+def test_make_reference_says_where_to_describe_what_is_new(
+    block: str,
+    place: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Add an option, and a field of the report, as somebody does who has not read on yet."""
+    monkeypatch.setitem(options._OPTIONS, "x-new", ("new", str, "any text"))
+    report = reports.example()
+    report["input"]["x-new"] = "x"
+    monkeypatch.setattr(reports, "example", lambda: report)
+    page = tmp_path / "page.md"
+    page.write_text(f"<!-- generated: {block} -->\n<!-- end of {block} -->\n")
+    monkeypatch.setattr(reference, "PROJECT_ROOT", tmp_path)
+    assert reference.main([]) == 1
+    assert capsys.readouterr().out.startswith(f"page.md: {place}")
 
 
 def test_every_state_says_what_it_does() -> None:
@@ -123,7 +161,7 @@ def test_the_example_report_adds_up() -> None:
 
 def test_working_files_have_a_line_for_every_key_of_the_layout() -> None:
     shown = bucket.work()
-    keys = layout.WorkKeys("J")
+    keys = object_keys.WorkKeys("J")
     assert keys.stopped.replace("J", "…") in shown
     assert keys.submission(1, 1).replace("J", "…") in shown
     assert "| |" not in shown.replace("|  |", "| |")

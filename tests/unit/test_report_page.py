@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import cycle
 from typing import Any
@@ -14,12 +15,13 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from groq_batch.jobs import ShardSummary
-from groq_batch.measures import Histogram, Measures
-from groq_batch.report_page import wording
-from groq_batch.report_page.facts import Facts
-from groq_batch.report_page.histograms import draw_histogram
-from groq_batch.report_page.rendering import render
+from groq_batch.domain.answer_stats import Histogram, Measures
+from groq_batch.domain.cost import ModelUsage
+from groq_batch.records.shard_result import ShardSummary
+from groq_batch.reports.page import wording
+from groq_batch.reports.page.data import Facts
+from groq_batch.reports.page.histograms import draw_histogram
+from groq_batch.reports.page.rendering import render
 from tests.report_samples import AS_OF, HOSTILE, batch, facts, hostile_report, moment, report
 
 STATUSES = ("running", "succeeded", "partial", "rejected", "failed", "cancelled")
@@ -178,9 +180,52 @@ def test_a_later_attempt_settles_what_an_earlier_one_left() -> None:
 
 def test_prices_that_are_not_known_are_not_made_up() -> None:
     unknown = report(cost_usd={"estimated": None, "actual": None})
-    text = text_of(unknown, Facts(tokens={"whisper": (5, 6)}))
-    assert "whisper56not knownnot known" in text
-    assert "The price of a model is not known, so the cost is not." in text
+    text = text_of(unknown, Facts(usage={"other": ModelUsage(1, 5, 6)}))
+    assert "other56not knownnot known" in text
+    assert "The price of a model is not known, or an answer does not say what it used" in text
+
+
+def test_audio_is_told_by_its_length() -> None:
+    usage = {"whisper-large-v3": ModelUsage(answers=12, billed_seconds=3600.0)}
+    no_tokens = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+    text = text_of(
+        report(usage=no_tokens, cost_usd={"estimated": None, "actual": 0.0555}), Facts(usage=usage)
+    )
+    assert "whisper-large-v31 h of audio0$0.056$0.11" in text
+    assert "Cost$0.056" in text
+    both = text_of(report(), Facts(usage={"m": ModelUsage(2, 5, 6, 0, 60.0)}))
+    assert "m5 and 1 min of audio6" in both
+
+
+@pytest.mark.parametrize(
+    ("prices", "words"),
+    [
+        ({"source": "groq", "date": "2026-11-25"}, "Prices of Groq's list, 2026-11-25."),
+        ({"source": "table", "date": "2026-10-01"}, "Prices of the table, 2026-10-01."),
+    ],
+)
+def test_prices_are_told_with_their_source_and_day(prices: dict[str, str], words: str) -> None:
+    assert words in text_of(report(prices=prices))
+
+
+def test_a_report_of_an_older_version_says_nothing_of_its_prices() -> None:
+    old = report()
+    del old["prices"]
+    assert "Prices of" not in text_of(old)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "Models those of the account's list Cost cap none"),
+        ({"check_models": False, "max_job_cost_usd": 2.5}, "Models any Cost cap $2.50"),
+    ],
+)
+def test_options_are_told(options: dict[str, Any], words: str) -> None:
+    sample = facts()
+    assert sample.job is not None
+    job = replace(sample.job, options=replace(sample.job.options, **options))
+    assert words in text_of(report(), replace(sample, job=job))
 
 
 def test_many_batches_share_rows() -> None:

@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from groq_batch import layout
-from groq_batch.report_page import pages, rendering
-from groq_batch.report_page.facts import Facts
-from groq_batch.report_page.pages import ReportPages
-from groq_batch.storage import Storage
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.reports.page import rendering, writer
+from groq_batch.reports.page.data import Facts
+from groq_batch.reports.page.writer import ReportPages
 from tests.fakes.calls import Call, Wire, plain_wire
 from tests.fakes.s3 import FakeS3
 from tests.report_samples import report as sample_report
 
-KEYS = layout.delivery_keys("team/a.jsonl")
+KEYS = object_keys.delivery_keys("team/a.jsonl")
 
 
 class Clock:
@@ -140,7 +140,7 @@ def test_handlers_import_what_pages_are_made_with_if_they_always_make_one(
     makes_pages: bool,
 ) -> None:
     """Jinja and the SVG library are no part of any other handler's start."""
-    functions = Path(pages.__file__).parents[2]
+    functions = Path(writer.__file__).parents[3]
     handlers = {path.parent.name for path in functions.glob("*/app.py")}
     assert handlers > MAKE_A_PAGE_EACH_TIME
     chosen = MAKE_A_PAGE_EACH_TIME if makes_pages else handlers - MAKE_A_PAGE_EACH_TIME
@@ -155,8 +155,8 @@ def test_handlers_import_what_pages_are_made_with_if_they_always_make_one(
 def test_what_cannot_be_imported_keeps_no_function_from_its_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(sys.modules, "groq_batch.report_page.rendering", None)
-    pages.preload()
+    monkeypatch.setitem(sys.modules, "groq_batch.reports.page.rendering", None)
+    writer.preload()
 
 
 def test_a_page_that_cannot_be_made_replaces_that_of_the_job_before(

@@ -13,11 +13,11 @@ from botocore.exceptions import ClientError
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
-from groq_batch import request_uploads
-from groq_batch import storage as storage_module
-from groq_batch.held_uploads import HeldUpload
-from groq_batch.request_uploads import CopySource, RequestUpload
-from groq_batch.storage import MissingObjectError, Storage, UnreadableObjectError
+from groq_batch.bucket import copying_writer, multipart_writer
+from groq_batch.bucket.copying_writer import CopySource, RequestUpload
+from groq_batch.bucket.pending_upload import HeldUpload
+from groq_batch.bucket.s3_errors import MissingObjectError, UnreadableObjectError
+from groq_batch.bucket.storage import Storage
 from tests.fakes.calls import Call, Wire, plain_wire
 from tests.fakes.s3 import FakeS3, client_error
 
@@ -30,9 +30,9 @@ LEAST_PART = 50
 @contextmanager
 def small_bounds() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(request_uploads, "SMALLEST_COPY_BYTES", SMALLEST)
-        patch.setattr(request_uploads, "LARGEST_COPY_BYTES", LARGEST)
-        patch.setattr(storage_module, "PART_BYTES", PART)
+        patch.setattr(copying_writer, "SMALLEST_COPY_BYTES", SMALLEST)
+        patch.setattr(copying_writer, "LARGEST_COPY_BYTES", LARGEST)
+        patch.setattr(multipart_writer, "PART_BYTES", PART)
         yield
 
 

@@ -9,8 +9,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from groq_batch.errors import MAX_MESSAGE_LENGTH
-from groq_batch.rows import Row, RowOutcome, Usage, classify_row, pipeline_row
+from groq_batch.domain.problem import MAX_MESSAGE_LENGTH
+from groq_batch.domain.result_row import (
+    Row,
+    RowOutcome,
+    Usage,
+    classify_row,
+    model_of,
+    pipeline_row,
+)
 
 SUCCESS, RETRYABLE, FINAL = RowOutcome.SUCCESS, RowOutcome.RETRYABLE, RowOutcome.FINAL
 
@@ -167,6 +174,27 @@ def test_seconds(value: Any, expected: float | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "expected"),
+    [(12.5, 12.5), (0, 0.0), (3, 3.0), (-1, None), (True, None), ("7", None), (None, None)],
+)
+def test_length_of_audio(value: Any, expected: float | None) -> None:
+    row = classify(make_row(body={"text": "Hello", "duration": value}))
+    assert (row.outcome, row.usage, row.model) == (SUCCESS, None, None)
+    assert row.audio_seconds == expected
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"custom_id": "a", "body": {"model": "m", "url": "x"}, "url": "u", "method": "POST"}',
+        b'{"body": {"messages": [{"model": "no"}], "model": "m"}, "model": "no"}\n',
+    ],
+)
+def test_the_model_that_a_request_asks(line: bytes) -> None:
+    assert model_of(line) == "m"
+
+
+@pytest.mark.parametrize(
     ("choices", "expected"),
     [
         ([{"finish_reason": "length"}, {"finish_reason": "stop"}], "length"),
@@ -190,11 +218,49 @@ def test_model(model: Any, expected: str | None) -> None:
     assert classify(make_row(body=ANSWER | {"model": model})).model == expected
 
 
-@pytest.mark.parametrize("body", [None, "", "text", {}, [], [1], 7, True])
-def test_success_without_an_answer_is_none(body: Any) -> None:
-    row = classify(make_row(body=body))
+@pytest.mark.parametrize("status", [200, 201, "200", 299.0])
+@pytest.mark.parametrize("error", [ABSENT, None, {}, ""])
+@pytest.mark.parametrize(
+    "body",
+    [
+        *("", " ", "text", {}, [], [1], [None], [{"error": {"code": "x"}}], 0, 7, -0.5),
+        *(True, False, {"error": None}, {"error": {}}, {"text": ""}, {"choices": None}),
+        {"object": "error", "message": "m", "type": "server_error", "code": 503},
+    ],
+    ids=repr,
+)
+def test_any_body_with_a_status_of_success_is_an_answer(body: Any, error: Any, status: Any) -> None:
+    assert classify(make_row(status=status, body=body, error=error)) == Row("r-1", SUCCESS)
+
+
+@pytest.mark.parametrize("response", [{"status_code": 200, "body": None}, {"status_code": 200}])
+def test_success_without_a_body_is_none(response: Any) -> None:
+    row = classify(make_row(response=response))
     assert (row.outcome, row.code) == (RETRYABLE, "no_body")
     assert row.message
+
+
+@pytest.mark.parametrize("body", ["", "text", {}, [], [1], 7, True, ANSWER])
+@pytest.mark.parametrize(
+    ("code", "outcome"), [("capacity_exhausted", RETRYABLE), ("model_not_found", FINAL)]
+)
+def test_an_error_of_the_row_decides_whatever_the_body(
+    body: Any, code: str, outcome: RowOutcome
+) -> None:
+    row = classify(make_row(body=body, error={"code": code, "message": "Why."}))
+    assert row == Row("r-1", outcome, code, "Why.")
+
+
+@pytest.mark.parametrize("body", ["", "text", [], [1], 7, True])
+def test_a_body_that_is_no_object_does_not_make_a_failure_a_success(body: Any) -> None:
+    row = classify(make_row(status=500, body=body))
+    assert (row.outcome, row.code) == (RETRYABLE, "http_500")
+
+
+def test_a_body_that_is_an_error_itself_names_the_failure() -> None:
+    body = {"object": "error", "message": "m", "type": "invalid_request_error", "code": 400}
+    row = classify(make_row(status=400, body=body))
+    assert row == Row("r-1", FINAL, "invalid_request_error", "m")
 
 
 # Errors
@@ -316,8 +382,6 @@ def test_shapes_of_errors(error: Any, code: str, message: str | None, outcome: R
     [
         {"error": {"message": "m", "type": "invalid_request_error"}},
         ANSWER | {"error": {"message": "m", "type": "invalid_request_error"}},
-        ANSWER | {"object": "error", "message": "m", "type": "invalid_request_error"},
-        {"object": "error", "message": "m", "type": "invalid_request_error", "code": 400},
     ],
 )
 def test_an_error_with_status_200_is_an_error(body: Any) -> None:

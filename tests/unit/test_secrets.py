@@ -19,8 +19,8 @@ from botocore.exceptions import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch.errors import AccountError, GroqApiError, NotSentError
-from groq_batch.secrets import SecretApiKey
+from groq_batch.groq.api_key import SecretApiKey
+from groq_batch.groq.errors import AccountError, GroqApiError, NotSentError
 
 KEY = "gsk_0123456789abcdef"
 NAME = "groq/api-key"
@@ -148,7 +148,11 @@ NO_VALUE = "Secrets Manager can't find the specified secret value for staging la
             "secret_unreadable",
             "has no value yet",
         ),
-        (client_error("AccessDeniedException"), "secret_unreadable", "may not read it"),
+        (
+            client_error("AccessDeniedException"),
+            "secret_unreadable",
+            "may not read it, or there is no such secret in this region.",
+        ),
         (client_error("AccessDeniedException", KMS), "secret_unreadable", "kms:Decrypt"),
         (client_error("DecryptionFailure"), "secret_unreadable", "kms:Decrypt"),
         (client_error("InvalidRequestException"), "secret_unreadable", "restore-secret"),

@@ -15,18 +15,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from groq_batch.byte_ranges import divide, owned_lines
-from groq_batch.checks import MAX_SHOWN_CHARACTERS
-from groq_batch.first_uses import FirstLines
-from groq_batch.jsonl import NotGzipError, decompress
-from groq_batch.split import (
+from groq_batch.domain.problem import MAX_SHOWN_CHARACTERS
+from groq_batch.domain.shard import IdsPlace, ShardSummary, SplitLimits
+from groq_batch.request_file.byte_ranges import divide, owned_lines
+from groq_batch.request_file.lines import NotGzipError, decompress
+from groq_batch.request_file.seen_ids import FirstLines
+from groq_batch.request_file.splitter import (
     MAX_KEPT_PROBLEMS,
     FilePart,
-    IdsPlace,
     InputSummary,
     NullSink,
-    ShardSummary,
-    SplitLimits,
     split_input,
 )
 
@@ -741,7 +739,7 @@ class TestTooLargeToUnpack:
         ("name", "limit"), [("MAX_GZIP_CONTENT_BYTES", len(LINES) - 1), ("MAX_GZIP_LINES", 99)]
     )
     def test_is_refused(self, name: str, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(f"groq_batch.split.{name}", limit)
+        monkeypatch.setattr(f"groq_batch.request_file.splitter.{name}", limit)
         found = split(gzip.compress(self.LINES), gzipped=True)
         assert found.summary.fatal is not None
         assert found.codes == [(None, "gzip_too_large")]
@@ -753,11 +751,11 @@ class TestTooLargeToUnpack:
     def test_up_to_the_limit_is_taken(
         self, name: str, limit: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(f"groq_batch.split.{name}", limit)
+        monkeypatch.setattr(f"groq_batch.request_file.splitter.{name}", limit)
         assert split(gzip.compress(self.LINES), gzipped=True).summary.good == 100
 
     def test_does_not_concern_a_file_that_is_not_compressed(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("groq_batch.split.MAX_GZIP_LINES", 9)
+        monkeypatch.setattr("groq_batch.request_file.splitter.MAX_GZIP_LINES", 9)
         assert split(self.LINES).summary.good == 100

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from groq_batch import layout
-from groq_batch.held_uploads import LostUploadError
-from groq_batch.storage import MissingObjectError, Storage
-from groq_batch.stragglers import unless_ended
+from groq_batch.bucket.pending_upload import LostUploadError
+from groq_batch.bucket.s3_errors import MissingObjectError
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.records.closed import unless_ended
 from tests.fakes.s3 import FakeS3
 
-KEYS = layout.WorkKeys("a-job")
+KEYS = object_keys.WorkKeys("a-job")
 
 
 @pytest.fixture

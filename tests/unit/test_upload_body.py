@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch.upload_body import MultipartBody, ReadableStream, StreamError
+from groq_batch.groq.multipart_body import MultipartBody, ReadableStream, StreamError
 
 MIB = 1024 * 1024
 

@@ -62,7 +62,7 @@ def watch_aws(deathbed: Deathbed) -> None:
 
 def watch_groq(deathbed: Deathbed) -> None:
     """Let every request to Groq pass by the deathbed."""
-    from groq_batch.transport import Transport  # noqa: PLC0415
+    from groq_batch.groq.http import Transport  # noqa: PLC0415
     from local.groq_simulator.routes import find_route  # noqa: PLC0415
 
     exchange = Transport.exchange

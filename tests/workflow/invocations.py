@@ -27,11 +27,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ClientError
 
-from groq_batch import bootstrap, submissions
-from groq_batch.config import Settings
-from groq_batch.groq_api import GroqClient
-from groq_batch.storage import Storage
+from groq_batch import bootstrap
+from groq_batch.bucket.storage import Storage
+from groq_batch.groq.client import GroqClient
+from groq_batch.records import submission
+from groq_batch.settings import Settings
 from tests.fakes.calls import Call
 from tests.fakes.s3 import client_error
 from tests.workflow.machine import TaskError
@@ -57,6 +59,7 @@ READS = (
     "groq.files_list",
     "groq.retrieve",
     "groq.content",
+    "groq.models",
     "states.describe_",
 )
 """How the labels of calls begin that change nothing outside."""
@@ -164,6 +167,7 @@ class Invocation:
         number: Its number among all invocations of the world.
         troubles: What happens to it.
         trace: Its calls by label: the call, and how often it was made before.
+        seen: What its calls of AWS were told, by label; those of Groq are never alike.
         answer: What it returned.
         failure: How it failed as Step Functions sees it.
         exception: The exception that the handler raised.
@@ -177,6 +181,7 @@ class Invocation:
     number: int
     troubles: Sequence[Trouble] = ()
     trace: list[str] = field(default_factory=list)
+    seen: dict[str, Any] = field(default_factory=dict)
     answer: Any = None
     failure: TaskError | None = None
     exception: Exception | None = None
@@ -297,7 +302,13 @@ class Invocation:
             with contextlib.suppress(Exception):
                 act()
         try:
-            return self._answer(call, act)
+            answer = self._answer(call, act)
+        except ClientError as error:
+            self.seen[label] = error.response["Error"]["Code"]
+            raise
+        else:
+            self.seen[label] = _without_body(answer) if call.service != "groq" else object()
+            return answer
         finally:
             for trouble in struck:
                 if trouble.after:
@@ -334,6 +345,13 @@ class Invocation:
                 self._turn.wait_for(lambda: not self._is_held)
             if self.dead:
                 raise Killed
+
+
+def _without_body(answer: Any) -> Any:
+    """Return an answer that can be compared; an object's tag and version stand for its bytes."""
+    if not isinstance(answer, dict):
+        return answer
+    return {name: value for name, value in answer.items() if name != "Body"}
 
 
 class _Context:
@@ -379,11 +397,9 @@ def handlers_in_place(*, inline: bool = True) -> Iterator[None]:
         threads = VirtualThreading(
             lambda: current().clock, lambda: functools.partial(_goes_on, current()), Killed
         )
-        patch.setattr(submissions, "threading", threads)
+        patch.setattr(submission, "threading", threads)
         if inline:
-            for name, module in sorted(sys.modules.items()):
-                if name.startswith("groq_batch.") and hasattr(module, "ThreadPoolExecutor"):
-                    patch.setattr(module, "ThreadPoolExecutor", InlineExecutor)
+            do_pools_inline(patch)
         logging.disable(logging.CRITICAL)
         try:
             yield
@@ -416,6 +432,13 @@ def _with_time(value: Callable[..., Any], parameters: Mapping[str, Any]) -> Call
         return value(**arguments)
 
     return call
+
+
+def do_pools_inline(patch: pytest.MonkeyPatch) -> None:
+    """Let the thread pools of the functions do their work at once and in order."""
+    for name, module in sorted(sys.modules.items()):
+        if name.startswith("groq_batch.") and hasattr(module, "ThreadPoolExecutor"):
+            patch.setattr(module, "ThreadPoolExecutor", InlineExecutor)
 
 
 class InlineExecutor(Executor):

@@ -12,10 +12,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from groq_batch import layout
+from groq_batch.domain import object_keys
+from groq_batch.domain.job_id import upload_job_id
 from tests.workflow.world import World
 
 MODEL = "openai/gpt-oss-20b"
+OTHER_MODEL = "openai/gpt-oss-120b"
+SPEECH_MODEL = "whisper-large-v3"
+CHAT_URL = "/v1/chat/completions"
+TRANSCRIPTIONS_URL = "/v1/audio/transcriptions"
 FINAL = ("succeeded", "partial", "rejected", "failed", "cancelled")
 RETRYABLE = (
     "batch_cancelled",
@@ -26,6 +31,9 @@ RETRYABLE = (
     "request_timeout",
 )
 """Codes of rows that must not be final before the last attempt, in a job that nobody stopped."""
+
+NAMED_LINE = "invalid_method: "
+"""How the message of a row begins whose line a refusal has named; it fails for good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +56,35 @@ class Line:
 def good_line(custom_id: str, prompt: str | None = None, **body: Any) -> Line:
     """Return a request that has nothing wrong with it."""
     text = f"Say {custom_id}." if prompt is None else prompt
-    request = {
-        "custom_id": custom_id,
-        "method": "POST",
-        "url": "/v1/chat/completions",
-        "body": {"model": MODEL, "messages": [{"role": "user", "content": text}], **body},
-    }
-    data = json.dumps(request, ensure_ascii=False).encode()
-    return Line(data, custom_id, prompt=text)
+    content = {"model": MODEL, "messages": [{"role": "user", "content": text}], **body}
+    return _line(custom_id, CHAT_URL, content, text)
 
 
-def good_lines(count: int, prefix: str = "r") -> list[Line]:
+def audio_line(custom_id: str, *, url: str = TRANSCRIPTIONS_URL, **body: Any) -> Line:
+    """Return a request to transcribe something, answered with a text unless the body says else."""
+    address = f"https://example.com/{custom_id}.mp3"
+    content = {"model": SPEECH_MODEL, "url": address, "response_format": "text", **body}
+    return _line(custom_id, url, content, address)
+
+
+def _line(custom_id: str, url: str, body: dict[str, Any], prompt: str) -> Line:
+    request = {"custom_id": custom_id, "method": "POST", "url": url, "body": body}
+    return Line(json.dumps(request, ensure_ascii=False).encode(), custom_id, prompt=prompt)
+
+
+def good_lines(count: int, prefix: str = "r", **body: Any) -> list[Line]:
     """Return some requests."""
-    return [good_line(f"{prefix}{number}") for number in range(count)]
+    return [good_line(f"{prefix}{number}", **body) for number in range(count)]
+
+
+def lines_of_models(*counts: int) -> list[Line]:
+    """Return requests to the models m0, m1 and so on, so many to each, taking turns."""
+    return [
+        good_line(f"m{model}-{number}", model=f"m{model}")
+        for number in range(max(counts))
+        for model, count in enumerate(counts)
+        if number < count
+    ]
 
 
 def bad_line(custom_id: str) -> Line:
@@ -98,7 +122,7 @@ class Upload:
 
     def job_id(self, bucket: str) -> str:
         """Return the name of its job."""
-        return layout.upload_job_id(bucket=bucket, key=self.key, version_id=self.version_id)
+        return upload_job_id(bucket=bucket, key=self.key, version_id=self.version_id)
 
     @property
     def path(self) -> str:
@@ -178,9 +202,11 @@ def _ran_nothing(batch: dict[str, Any]) -> bool:
 def check_bucket(world: World) -> None:
     """Every job is closed, and no execution runs."""
     assert world.open_jobs() == []
-    for key in world.s3.keys(layout.JOBS_PREFIX):
-        job_id = key.removeprefix(layout.JOBS_PREFIX)
-        assert world.s3.read(layout.WorkKeys(job_id).closed) is not None, f"{job_id} is not closed"
+    for key in world.s3.keys(object_keys.JOBS_PREFIX):
+        job_id = key.removeprefix(object_keys.JOBS_PREFIX)
+        assert world.s3.read(object_keys.WorkKeys(job_id).closed) is not None, (
+            f"{job_id} is not closed"
+        )
         ends = [detail for _, _, detail in world.events.published if detail["job_id"] == job_id]
         assert ends, f"no event tells of the end of {job_id}"
         assert ends == ends[:1] * len(ends), f"ends that differ: {[one['status'] for one in ends]}"
@@ -225,7 +251,7 @@ def check_job(world: World, upload: Upload) -> dict[str, Any]:
     job_id = upload.job_id(world.s3.bucket)
     path = upload.path
     if not upload.is_standing:
-        path = layout.superseded_path(job_id, path)
+        path = object_keys.superseded_path(job_id, path)
         if world.s3.read(f"reports/{path}.json") is None:
             # It ended before the newer upload took the path over; its event told its end.
             return _end_of(world, job_id)
@@ -290,12 +316,14 @@ def _check_rows(world: World, report: dict[str, Any], path: str, upload: Upload)
     rows = [json.loads(row) for row in _object_lines(world, f"output/{path}")]
     assert [row["custom_id"] for row in rows] == [line.custom_id for line in upload.lines]
     sendings = world.simulator.requests(report["job_id"])
+    attempts = world.simulator.attempts(report["job_id"])
     most = int(upload.metadata.get("max-attempts", world.settings.default_options.max_attempts))
     good = {line.custom_id for line in upload.lines if line.problem is None}
     failed = []
     for row, line in zip(rows, upload.lines, strict=True):
         counted = sendings.get(line.custom_id or "", {"sent": 0, "succeeded": 0})
-        assert counted["sent"] <= most, f"{line.custom_id} was sent {counted['sent']} times"
+        asked = len(attempts.get(line.custom_id or "", ()))
+        assert max(counted["sent"], asked) <= most, f"{line.custom_id} was sent {counted} times"
         if _is_success(row):
             _check_answer(row, line, counted)
             continue
@@ -306,8 +334,8 @@ def _check_rows(world: World, report: dict[str, Any], path: str, upload: Upload)
             assert counted["sent"] == 0 or line.custom_id in good
         else:
             assert counted["succeeded"] == 0, f"the answer to {line.custom_id} was lost: {row}"
-            if report["status"] == "partial" and code in RETRYABLE:
-                assert counted["sent"] == most, f"{line.custom_id} ({code}) was given up early"
+            if report["status"] == "partial" and _may_be_tried_again(row, code):
+                assert asked == most, f"{line.custom_id} ({code}) was given up early"
     assert _object_bytes(world, f"failed/{path}") == b"".join(failed)
     assert report["requests"]["succeeded"] == len(rows) - len(failed)
     urls = {name: f"s3://{world.s3.bucket}/{name}/{path}" for name in ("failed", "invalid")}
@@ -318,6 +346,8 @@ def _check_rows(world: World, report: dict[str, Any], path: str, upload: Upload)
         assert (report["status"] == "succeeded") == (not failed)
     assert all(batch["status"] in _TERMINAL for batch in report["batches"]) or _gave_up(report)
     assert sum(batch["succeeded"] for batch in report["batches"]) == len(rows) - len(failed)
+    places = [(batch["shard"], batch["attempt"]) for batch in report["batches"]]
+    assert len(set(places)) == len(places), f"a shard attempt has two batches: {places}"
 
 
 _TERMINAL = ("completed", "failed", "expired", "cancelled")
@@ -330,7 +360,10 @@ def _gave_up(report: dict[str, Any]) -> bool:
 def _check_answer(row: dict[str, Any], line: Line, counted: dict[str, int]) -> None:
     assert line.problem is None, f"a bad line was sent: {line.custom_id}"
     assert counted["succeeded"] == 1
-    text = row["response"]["body"]["choices"][0]["message"]["content"]
+    body = row["response"]["body"]
+    if isinstance(body, dict):
+        body = body["choices"][0]["message"]["content"] if "choices" in body else body["text"]
+    text = body
     assert text.startswith(f"Echo: {line.prompt}"[:2000]), "an answer to another request"
 
 
@@ -339,6 +372,12 @@ def _is_success(row: dict[str, Any]) -> bool:
     body = response.get("body")
     is_error = isinstance(body, dict) and body.get("error")
     return response.get("status_code") == 200 and not row.get("error") and not is_error
+
+
+def _may_be_tried_again(row: dict[str, Any], code: str) -> bool:
+    if code == "batch_failed":
+        return not row["error"]["message"].startswith(NAMED_LINE)
+    return code in RETRYABLE
 
 
 def _code(row: dict[str, Any]) -> str:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tests.workflow.invocations import Invocation, Refuse, Trouble
-from tests.workflow.jobs import Line, Upload, bad_line, good_line, good_lines, put
+from tests.workflow.jobs import (
+    Line,
+    Upload,
+    audio_line,
+    bad_line,
+    good_line,
+    good_lines,
+    lines_of_models,
+    put,
+)
 from tests.workflow.world import World
 
 Script = Callable[[World], list[Upload]]
@@ -102,8 +111,23 @@ def repeated(world: World) -> list[Upload]:
 
 
 def refused_key(world: World) -> list[Upload]:
-    """The API key is refused, so that nothing is ever sent."""
+    """The API key is refused, so that the input is not even read."""
     world.groq.key = "gsk_wrong"
+    upload = put(world, "input/a.jsonl", good_lines(4))
+    world.settle()
+    return [upload]
+
+
+def revoked_key(world: World) -> list[Upload]:
+    """The API key is refused from the preparation on, so that nothing is ever sent."""
+    inner = world.director
+
+    def director(invocation: Invocation) -> Sequence[Trouble]:
+        if invocation.function == "prepare_input":
+            world.groq.key = "gsk_wrong"
+        return inner(invocation)
+
+    world.director = director
     upload = put(world, "input/a.jsonl", good_lines(4))
     world.settle()
     return [upload]
@@ -117,6 +141,46 @@ def large_results(world: World) -> list[Upload]:
     return [upload]
 
 
+def refused_at_creation(world: World) -> list[Upload]:
+    """Two shards of two models each, one of which no batch may hold, until the last attempt."""
+    world.simulator.add_refusal(match={"model": "m1"})
+    lines: list[Line] = [*lines_of_models(3, 2), bad_line("bad")]
+    upload = put(world, "input/a.jsonl.gz", lines, on_invalid_line="skip")
+    world.settle()
+    return [upload]
+
+
+def refused_at_validation(world: World) -> list[Upload]:
+    """Shards of three models, which are refused twice; of their parts one has a row to ask again.
+
+    The input is prepared range by range.
+    """
+    world.simulator.add_refusal(at="validation", match={"model": "m1"}, times=2)
+    world.simulator.add_rule("capacity_exhausted", match={"custom_id": "m0-0"}, times=1)
+    upload = put(world, "input/a.jsonl", lines_of_models(2, 2, 1))
+    world.settle()
+    return [upload]
+
+
+def refused_endpoint(world: World) -> list[Upload]:
+    """Speech and chat in one shard, and an API that wants each batch's endpoint to be its URL."""
+    world.simulator.configure(endpoint_rule="own_at_create")
+    world.simulator.add_rule("capacity_exhausted", match={"custom_id": "s1"}, times=1)
+    lines = [audio_line("s0"), *good_lines(2), audio_line("s1")]
+    upload = put(world, "input/a.jsonl", lines)
+    world.settle()
+    return [upload]
+
+
+THREE_ATTEMPTS = {**FEW_CHECKS, "MAX_REQUESTS_PER_BATCH": "3", "MAX_ATTEMPTS": "3"}
+
+REFUSALS: list[tuple[Script, dict[str, str]]] = [
+    (refused_at_creation, THREE_ATTEMPTS),
+    (refused_at_validation, {**RANGES, "MAX_ATTEMPTS": "4"}),
+    (refused_endpoint, {**FEW_CHECKS, "MAX_ATTEMPTS": "3"}),
+]
+"""Lives with refusals that name no line."""
+
 SCRIPTS: list[tuple[Script, dict[str, str]]] = [
     (shards_and_attempts, SMALL_SHARDS),
     (divided, RANGES),
@@ -127,4 +191,6 @@ SCRIPTS: list[tuple[Script, dict[str, str]]] = [
     (overtaken, FEW_CHECKS),
     (repeated, FEW_CHECKS),
     (refused_key, SMALL_SHARDS),
+    *REFUSALS,
+    (revoked_key, SMALL_SHARDS),
 ]

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from groq_batch.errors import GroqApiError
-from groq_batch.groq_api import GroqClient, Timeouts
-from groq_batch.storage import Storage
-from groq_batch.submissions import HeldSubmission, Stage, Submission
+from groq_batch.bucket.storage import Storage
+from groq_batch.groq.client import GroqClient, Timeouts
+from groq_batch.groq.errors import GroqApiError
+from groq_batch.records.submission import HeldSubmission, Stage, Submission
 from local.groq_simulator import DEFAULT_KEY, GroqSimulator
 from local.groq_simulator.control import ControlOperations
 from tests.fakes.calls import Call
@@ -224,6 +224,31 @@ def test_descriptions_may_be_old() -> None:
     assert states.describe_execution(executionArn=arn)["status"] == "RUNNING"
     now[0] = 120.0
     assert states.describe_execution(executionArn=arn)["status"] == "ABORTED"
+
+
+def test_executions_are_listed_by_status_as_late_as_they_are_described() -> None:
+    now = [100.0]
+    server = FakeStepFunctions(clock=lambda: now[0])
+    server.lag_seconds = 5
+    for name in "abc":
+        server.start_execution(stateMachineArn=MACHINE_ARN, name=name, input="{}")
+
+    def listed(status: str) -> list[list[str]]:
+        pages = (
+            server.client()
+            .get_paginator("list_executions")
+            .paginate(
+                stateMachineArn=MACHINE_ARN, statusFilter=status, PaginationConfig={"PageSize": 2}
+            )
+        )
+        return [[one["name"] for one in page["executions"]] for page in pages]
+
+    assert listed("RUNNING") == [[]]
+    now[0] = 110.0
+    server.executions[server.arn("b")].change("FAILED", None, now[0])
+    assert listed("RUNNING") == [["c", "b"], ["a"]]
+    now[0] = 120.0
+    assert (listed("RUNNING"), listed("FAILED")) == ([["c", "a"]], [["b"]])
 
 
 def test_events_are_refused_in_a_successful_answer() -> None:

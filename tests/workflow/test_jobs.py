@@ -6,8 +6,9 @@ from itertools import groupby
 
 import pytest
 
-from groq_batch import layout
-from groq_batch.storage import READ_BYTES, ObjectWriter
+from groq_batch.bucket.multipart_writer import ObjectWriter
+from groq_batch.domain import object_keys
+from groq_batch.request_file.lines import READ_BYTES
 from tests.workflow.jobs import Line, Upload, bad_line, check_end, good_line, good_lines, put
 from tests.workflow.world import World
 
@@ -21,6 +22,8 @@ def test_one_shard() -> None:
     steps = [function for function, _ in groupby(one.function for one in world.invocations)]
     assert steps == [
         "start_job",
+        # Asks for the models.
+        "check_status",
         "prepare_input",
         "submit_batch",
         "check_status",
@@ -66,7 +69,7 @@ def test_a_large_input_is_prepared_range_by_range() -> None:
 
 def bulk_of(world: World, upload: Upload) -> dict[str, bool]:
     """Return which kinds of copies of requests and answers a job has left."""
-    keys = layout.WorkKeys(upload.job_id("bucket"))
+    keys = object_keys.WorkKeys(upload.job_id("bucket"))
     return {prefix.split("/")[-2]: bool(world.s3.keys(prefix)) for prefix in keys.bulk}
 
 
@@ -79,7 +82,7 @@ def test_copies_are_removed_at_the_end_of_a_job_that_ends_by_itself() -> None:
         partial = put(world, "input/partial.jsonl", lines, on_invalid_line="skip")
         world.settle()
         reports = check_end(world, clean, partial)
-        kept = [world.s3.keys(layout.WorkKeys(clean.job_id("bucket")).prefix)]
+        kept = [world.s3.keys(object_keys.WorkKeys(clean.job_id("bucket")).prefix)]
         left = [bulk_of(world, clean), bulk_of(world, partial)]
     assert [one["status"] for one in reports] == ["succeeded", "partial"]
     assert not any(found for kinds in left for found in kinds.values()), left
@@ -99,6 +102,34 @@ def test_copies_that_cannot_be_removed_change_nothing() -> None:
     assert report["status"] == "succeeded"
     assert left["shards"]
     assert left["results"]
+
+
+def test_single_keys_that_s3_fails_to_remove_end_no_job() -> None:
+    with World() as world:
+        older = put(world, "input/a.jsonl", good_lines(3))
+        world.settle()
+        older.is_standing = False
+        world.s3.deletion_errors = ["InternalError", "SlowDown", "InternalError", "SlowDown"]
+        newer = put(world, "input/a.jsonl", good_lines(2))
+        world.settle()
+        reports = check_end(world, older, newer)
+        failed = [one.request_id for one in world.invocations if one.failure is not None]
+    assert [one["status"] for one in reports] == ["succeeded", "succeeded"]
+    assert failed == []
+
+
+@pytest.mark.parametrize(
+    "key", ["input/a\x01b.jsonl", "input/a\tb\r\nc.jsonl", "input/\x7f\x85.jsonl"]
+)
+def test_keys_with_control_characters_take_a_second_upload(key: str) -> None:
+    with World() as world:
+        older = put(world, key, good_lines(3))
+        world.settle()
+        older.is_standing = False
+        newer = put(world, key, [*good_lines(2), bad_line("bad")], on_invalid_line="skip")
+        world.settle()
+        check_end(world, older, newer)
+        assert world.dead_letters == []
 
 
 def test_copies_of_a_job_that_was_stopped_stay() -> None:

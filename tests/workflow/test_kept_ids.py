@@ -9,10 +9,10 @@ import msgspec
 import pytest
 from botocore.exceptions import ClientError
 
-from groq_batch import layout
-from groq_batch.boards import Board
-from groq_batch.download import download_shard
-from groq_batch.storage import Storage
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.records.attempt import Board
+from groq_batch.steps.download_results.download import download_shard
 from tests.workflow.invocations import Invocation, Trouble
 from tests.workflow.jobs import Line, Upload, bad_line, check_end, good_line, good_lines, put
 from tests.workflow.world import World
@@ -36,8 +36,8 @@ def reads_of_shards(world: World) -> list[str]:
     ]
 
 
-def keys_of(world: World, upload: Upload) -> layout.WorkKeys:
-    return layout.WorkKeys(upload.job_id(world.s3.bucket))
+def keys_of(world: World, upload: Upload) -> object_keys.WorkKeys:
+    return object_keys.WorkKeys(upload.job_id(world.s3.bucket))
 
 
 def written(world: World, key: str) -> bytes:

@@ -15,7 +15,7 @@ again is tried again; every job ends with a report, an event and a closed door.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,8 +23,11 @@ import pytest
 from botocore.exceptions import ConnectionClosedError
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 
-from groq_batch import layout
+from groq_batch.domain import object_keys
+from groq_batch.domain.job_id import job_id_of_execution
 from local.groq_simulator import DEFAULT_KEY
 from tests.fakes.s3 import client_error
 from tests.workflow.invocations import (
@@ -38,7 +41,19 @@ from tests.workflow.invocations import (
     Repeat,
     Trouble,
 )
-from tests.workflow.jobs import Line, Upload, bad_line, check_end, file_of, good_line
+from tests.workflow.jobs import (
+    MODEL,
+    OTHER_MODEL,
+    SPEECH_MODEL,
+    TRANSCRIPTIONS_URL,
+    Line,
+    Upload,
+    audio_line,
+    bad_line,
+    check_end,
+    file_of,
+    good_line,
+)
 from tests.workflow.world import World
 
 # A dead function closes nothing.
@@ -114,6 +129,7 @@ class Life:
     files: tuple[File, ...]
     rules: tuple[dict[str, Any], ...]
     fates: tuple[dict[str, Any], ...]
+    refusals: tuple[dict[str, Any], ...]
     faults: tuple[dict[str, Any], ...]
     troubles: tuple[Placed, ...]
     actions: tuple[Action, ...]
@@ -152,8 +168,11 @@ def lines(draw: st.DrawFn) -> tuple[Line, ...]:
         elif kind == 2:
             drawn.append(Line(b"\xff\xfe", None, "invalid_encoding"))
             used.remove(custom_id)
+        elif kind <= 4:
+            drawn.append(audio_line(custom_id))
         else:
-            drawn.append(good_line(custom_id, draw(PROMPTS)))
+            model = OTHER_MODEL if kind <= 12 else MODEL
+            drawn.append(good_line(custom_id, draw(PROMPTS), model=model))
     return tuple(drawn)
 
 
@@ -205,6 +224,7 @@ SIMULATORS = st.fixed_dictionaries(
         "unknown_ids": st.sampled_from(["omit", "error"]),
         "bad_line": st.sampled_from(["fail_batch", "fail_row", "report_only"]),
         "errors_shape": st.sampled_from(["list", "array"]),
+        "endpoint_rule": st.sampled_from(["chat", "chat", "own_at_create", "own_at_validation"]),
     }
 )
 
@@ -225,6 +245,7 @@ OUTCOMES = st.sampled_from(
         "error_with_200",
         "invalid_json",
         "not_an_object",
+        "body_not_object",
         {"kind": "http_error", "status": 503},
         {"kind": "http_error", "status": 429},
         {"kind": "capacity_exhausted", "response": "missing"},
@@ -263,6 +284,22 @@ FATES = st.builds(
         ),
     ),
     st.sampled_from([None, 1, 2, 3]),
+)
+
+REFUSALS_WITHOUT_A_LINE = st.builds(
+    lambda at, match, status, times: {"at": at, "match": match, "status": status, "times": times},
+    st.sampled_from(["create", "validation"]),
+    st.sampled_from(
+        [
+            {"model": MODEL},
+            {"model": OTHER_MODEL},
+            {"model": SPEECH_MODEL},
+            {"url": TRANSCRIPTIONS_URL},
+            {},
+        ]
+    ),
+    st.sampled_from([400, 404, 422]),
+    st.sampled_from([1, 2, None]),
 )
 
 ROUTES = (
@@ -392,6 +429,7 @@ LIFE = st.builds(
     files=st.lists(FILES, min_size=1, max_size=3).map(tuple),
     rules=st.lists(RULES, max_size=3).map(tuple),
     fates=st.lists(FATES, max_size=3).map(tuple),
+    refusals=st.lists(REFUSALS_WITHOUT_A_LINE, max_size=2).map(tuple),
     faults=st.lists(FAULTS, max_size=4).map(tuple),
     troubles=st.lists(troubles(), max_size=4).map(tuple),
     actions=st.lists(ACTIONS, max_size=3).map(tuple),
@@ -439,6 +477,7 @@ class Living:
         world.states.lag_seconds = self.life.lag
         world.simulator.set_rules(self.life.rules)
         world.simulator.set_fates(self.life.fates)
+        world.simulator.set_refusals(self.life.refusals)
         world.simulator.set_faults(self.life.faults)
         begun = world.clock()
         files = self.life.files
@@ -487,7 +526,7 @@ class Living:
         file = self.life.files[action.file % len(self.life.files)]
         uploads = [one for one in self.uploads if one.key == file.key]
         jobs = [one.job_id(world.s3.bucket) for one in uploads]
-        names = [name for name in world.executions if layout.job_id_of_execution(name) in jobs]
+        names = [name for name in world.executions if job_id_of_execution(name) in jobs]
         if action.name == "stop" and names:
             if world.stop(names[-1]) and action.argument is not None:
                 world.spawn(self.redrive(names[-1]), after=action.argument)
@@ -538,7 +577,9 @@ def check(living: Living) -> None:
     world = living.world
     uploads = [] if living.has_removed else living.uploads
     check_end(world, *uploads, doubles_may_be_cancelled=_may_double(living))
-    started = {key.removeprefix(layout.JOBS_PREFIX) for key in world.s3.keys(layout.JOBS_PREFIX)}
+    started = {
+        key.removeprefix(object_keys.JOBS_PREFIX) for key in world.s3.keys(object_keys.JOBS_PREFIX)
+    }
     for upload in living.uploads:
         assert upload.job_id(world.s3.bucket) in started, f"{upload.key} never had a job"
 
@@ -546,6 +587,17 @@ def check(living: Living) -> None:
 def _may_double(living: Living) -> bool:
     """Tell whether an invocation stood still, which no lease can do anything about."""
     return any(isinstance(one.trouble, Hold) for one in living.life.troubles)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _same_lives_everywhere() -> Iterator[None]:
+    """Keep Hypothesis from drawing the constants of whatever modules have been imported by now."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not LIVES:
+            patch.setattr(providers, "_get_local_constants", Constants)
+        providers.CONSTANTS_CACHE.cache.clear()
+        yield
+        providers.CONSTANTS_CACHE.cache.clear()
 
 
 @settings(

@@ -15,10 +15,10 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from groq_batch import storage
-from groq_batch.batches import Batch
-from groq_batch.download import download_shard
-from groq_batch.result_index import ResultIndex
+from groq_batch.bucket import multipart_writer, storage
+from groq_batch.domain.batch import Batch
+from groq_batch.steps.download_results.download import download_shard
+from groq_batch.steps.download_results.result_index import ResultIndex
 from tests.workflow.invocations import Invocation, Refuse, Trouble
 from tests.workflow.jobs import good_lines, put
 from tests.workflow.world import World
@@ -140,7 +140,7 @@ def test_an_index_keeps_places_not_rows(tmp_path: Any) -> None:
 def test_parts_of_an_upload_do_not_pile_up_before_a_slow_s3(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(storage, "ThreadPoolExecutor", ThreadPoolExecutor)
+    monkeypatch.setattr(multipart_writer, "ThreadPoolExecutor", ThreadPoolExecutor)
     with World() as world:
         s3 = SwallowingS3(world)
         swallow = s3.upload_part
@@ -150,7 +150,9 @@ def test_parts_of_an_upload_do_not_pile_up_before_a_slow_s3(
             return swallow(**arguments)
 
         monkeypatch.setattr(s3, "upload_part", slowly)
-        writer = storage.Storage(s3=s3, bucket="bucket").writer("work/large")
+        writer = multipart_writer.ObjectWriter(
+            storage.Storage(s3=s3, bucket="bucket"), "work/large"
+        )
         piece = bytes(MIB)
         tracemalloc.start()
         try:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from groq_batch.errors import AccountError
+from groq_batch.groq.errors import AccountError
 from local.groq_simulator import DEFAULT_KEY
 from tests.workflow.invocations import Invocation, Trouble
 from tests.workflow.jobs import Upload, check_end, good_lines, put, report_of
@@ -235,6 +235,19 @@ def _secret(code: str) -> Switch:
     return act
 
 
+def _once_prepared(act: Switch, world: World) -> None:
+    """Let something happen when the account's models have been listed."""
+    is_done: list[bool] = []
+
+    def director(invocation: Invocation) -> Sequence[Trouble]:
+        if invocation.function == "prepare_input" and not is_done:
+            is_done.append(True)
+            act(world)
+        return ()
+
+    world.director = director
+
+
 FAULTS: dict[str, Switch] = {
     "invalid_api_key": _refusing,
     "plan_required": _account("free"),
@@ -243,13 +256,31 @@ FAULTS: dict[str, Switch] = {
     "secret_missing": _secret("secret_missing"),
     "secret_unreadable": _secret("secret_unreadable"),
 }
+SECRETS = ("secret_missing", "secret_unreadable")
+
+
+@pytest.mark.parametrize("code", ["invalid_api_key", "spend_limit", *SECRETS])
+def test_a_fault_of_the_account_ends_the_job_before_its_input_is_read(code: str) -> None:
+    with World() as world:
+        FAULTS[code](world)
+        job = put(world, "input/a.jsonl", good_lines(3))
+        world.run_for(60)
+        report = report_of(world, job.path)
+        assert (report["status"], report["requests"]["total"]) == ("failed", 0)
+        assert [error["code"] for error in report["errors"]] == [code]
+        assert set(report["outputs"].values()) == {None}
+        asked = [one for one in world.invocations if one.payload.get("read_models")]
+        assert len(asked) == (4 if code == "secret_unreadable" else 1)
+        world.settle()
+        check_end(world, job)
 
 
 @pytest.mark.parametrize("shards", [1, 30])
 @pytest.mark.parametrize("code", FAULTS)
 def test_a_fault_of_the_account_ends_the_job_within_a_minute(code: str, shards: int) -> None:
+    """Also one that is met when the account's models have been listed."""
     with World({"MAX_REQUESTS_PER_BATCH": "1"}) as world:
-        FAULTS[code](world)
+        _once_prepared(FAULTS[code], world)
         job = put(world, "input/a.jsonl", good_lines(shards))
         world.run_for(60)
         report = report_of(world, job.path)
@@ -265,6 +296,52 @@ def test_a_fault_of_the_account_ends_the_job_within_a_minute(code: str, shards: 
         assert len(data.splitlines()) == shards
         # The first such error stops the other shards: only those under way meet it as well.
         assert sum(_meets_it(one) for one in world.invocations) <= SIDE_BY_SIDE
+
+
+@pytest.mark.parametrize("is_sending", [False, True])
+@pytest.mark.parametrize("shards", [1, 3])
+def test_a_secret_that_can_be_read_again_after_half_a_minute_ends_no_job(
+    shards: int, is_sending: bool
+) -> None:
+    """A new secret's name and the permission for it come some seconds apart."""
+    with World({"MAX_REQUESTS_PER_BATCH": "1"}) as world:
+        readable = world.groq._key
+        begin = FAULTS["secret_unreadable"]
+        if is_sending:
+            _once_prepared(begin, world)
+        else:
+            begin(world)
+        job = put(world, "input/a.jsonl", good_lines(shards))
+        world.run_for(35)
+        assert report_of(world, job.path)["status"] == "running"
+        world.groq._key = readable  # type: ignore[method-assign]
+        world.settle()
+        (report,) = check_end(world, job)
+        assert report["status"] == "succeeded"
+
+
+def test_a_secret_that_cannot_be_read_once_a_batch_exists_is_an_outage_at_once() -> None:
+    with World({"MAX_REQUESTS_PER_BATCH": "1"}) as world:
+        readable = world.groq._key
+        is_over = False
+
+        def key(*, refresh: bool = False) -> str:
+            if world.simulator.batches() and not is_over:
+                raise AccountError("The secret cannot be read.", code="secret_unreadable")
+            return readable()
+
+        world.groq._key = key  # type: ignore[method-assign]
+        job = put(world, "input/a.jsonl", good_lines(3))
+        world.run_for(30)
+        report = report_of(world, job.path)
+        assert (report["status"], len(report["batches"])) == ("running", 1)
+        assert report["errors"][0]["code"] == "secret_unreadable"
+        answers = [one.answer for one in world.invocations if one.function == "submit_batch"]
+        assert [one["outcome"] for one in answers] == ["settled", "deferred", "deferred"]
+        is_over = True
+        world.settle()
+        (report,) = check_end(world, job)
+        assert report["status"] == "succeeded"
 
 
 SIDE_BY_SIDE = 10

@@ -24,10 +24,11 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from groq_batch.groq_api import GroqClient, Timeouts
+from groq_batch.groq.client import GroqClient, Timeouts
 from local.emulator import Emulator
 from local.groq_simulator import DEFAULT_KEY, GroqSimulator
 from tests.fakes.calls import Call, Wire, plain_wire
+from tests.patience import PATIENCE_SECONDS
 from tests.workflow.dying import EXIT_CODE
 from tests.workflow.invocations import DEATH, Die, Invocation, Trouble
 from tests.workflow.jobs import Upload, bad_line, check_end, good_lines, put
@@ -190,7 +191,7 @@ class OutsideWorld(World):
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
         assert process.returncode == EXIT_CODE, f"it did not die: {process.stderr[-2000:]}"

@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 
-from groq_batch import layout
-from groq_batch.report_page import rendering
-from groq_batch.report_page.facts import Facts
-from groq_batch.report_page.pages import CONTENT_TYPE
-from groq_batch.storage import JOB_METADATA
+from groq_batch.bucket.storage import JOB_METADATA
+from groq_batch.domain import object_keys
+from groq_batch.reports.page import rendering
+from groq_batch.reports.page.data import Facts
+from groq_batch.reports.page.writer import CONTENT_TYPE
 from tests.workflow.jobs import bad_line, check_end, good_line, good_lines, put
 from tests.workflow.world import World
 
 PATH = "team/a.jsonl"
-KEYS = layout.delivery_keys(PATH)
+KEYS = object_keys.delivery_keys(PATH)
 
 
 def page_of(world: World, path: str) -> str:

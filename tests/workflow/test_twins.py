@@ -7,6 +7,9 @@ on with what it had read before. Afterwards everything must be as if it had neve
 
 The same is done with a user who stops the execution while the invocation is held.
 
+Between two reads an invocation need not be held if the first read is told the same before and after
+the hold: that is as if it had been held before it. ``WORKFLOW_EVERY_PLACE`` has it held there, too.
+
 The first invocation goes on to renew its lease while it is held. A process that stands still, or
 that cannot reach the bucket any more, does not: it loses its lease, and its create may be one too
 many. That batch must be cancelled at once.
@@ -14,20 +17,27 @@ many. That batch must be cancelled at once.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
-from tests.workflow.invocations import Hold, Invocation, Trouble
+from tests.workflow.invocations import READS, Hold, Invocation, Trouble
 from tests.workflow.jobs import check_end
 from tests.workflow.scripts import (
     FEW_CHECKS,
     RANGES,
+    REFUSALS,
     SMALL_SHARDS,
     Script,
     divided,
     overtaken,
+    refused_at_creation,
+    refused_at_validation,
+    refused_endpoint,
     rejected,
     shards_and_attempts,
     stopped,
@@ -54,24 +64,38 @@ SCRIPTS: list[tuple[Script, dict[str, str]]] = [
     (overtaken, FEW_CHECKS),
 ]
 
-Place = tuple[int, str, bool]
-"""The number of an invocation, the label of a call, and whether the call has acted."""
+EVERY_PLACE = bool(os.environ.get("WORKFLOW_EVERY_PLACE"))
 
 
-def places_of(world: World, functions: Sequence[str]) -> Iterator[Place]:
-    """Yield where the invocations of a run are held: before each of its calls, and after the last.
-
-    Between two calls nothing happens that others could see, so that there are no other places.
-    """
+def of_each_kind(world: World, functions: Sequence[str]) -> Iterator[Invocation]:
+    """Yield the invocations of a run that are held, one of those that are alike."""
     seen: Counter[tuple[str, ...]] = Counter()
     for one in world.invocations:
         seen[one.kind] += 1
-        if one.function not in functions or seen[one.kind] > MOST_ALIKE:
-            continue
-        for call in one.trace:
-            yield one.number, call, False
-        for call in one.trace[-1:]:
-            yield one.number, call, True
+        if one.function in functions and seen[one.kind] <= MOST_ALIKE:
+            yield one
+
+
+def is_as_if_held_before(
+    last: str, call: str, undisturbed: Invocation, held: Invocation | None
+) -> bool:
+    """Tell whether a hold before a call leads to what a hold before the last call has led to.
+
+    Args:
+        last: The label of the call before it.
+        call: The label of the call.
+        undisturbed: The invocation in the run in which nothing was held.
+        held: The invocation in the run in which it was held before the last call, or before one
+            that this was told of already.
+    """
+    return (
+        not EVERY_PLACE
+        and held is not None
+        and last.startswith(READS)
+        and call.startswith(READS)
+        and last in held.seen
+        and held.seen[last] == undisturbed.seen[last]
+    )
 
 
 def stop_when_held(world: World) -> None:
@@ -93,18 +117,12 @@ def explore(
     prepare: Callable[[World], None] = lambda _: None,
 ) -> list[str]:
     """Hold every invocation at every call; returns what went wrong."""
-    with World(environment) as world:
-        check_end(world, *script(world))
-        places = list(places_of(world, functions))
-    wrong = []
-    for number, call, after in places:
-        trouble = Hold(
-            at=call, after=after, seconds=hold.seconds, lost=hold.lost, frozen=hold.frozen
-        )
+    wrong: list[str] = []
 
-        def director(
-            invocation: Invocation, number: int = number, trouble: Trouble = trouble
-        ) -> Sequence[Trouble]:
+    def life(number: int, trouble: Hold) -> Invocation | None:
+        """Hold an invocation at a place; returns it, or None if the life has not ended well."""
+
+        def director(invocation: Invocation) -> Sequence[Trouble]:
             return (trouble,) if invocation.number == number else ()
 
         with World(environment, director=director) as world:
@@ -113,13 +131,35 @@ def explore(
                 uploads = script(world)
                 check_end(world, *uploads, doubles_may_be_cancelled=hold.frozen)
             except AssertionError as error:
-                wrong.append(f"{(number, call, after)}: {str(error)[:300]}")
-    print(f"{script.__name__}: held at {len(places)} places for {hold.seconds:.0f} s")
+                wrong.append(f"{(number, trouble)}: {str(error)[:300]}")
+                return None
+        return world.invocations[number - 1]
+
+    with World(environment) as world:
+        check_end(world, *script(world))
+        chosen = list(of_each_kind(world, functions))
+    places = lives = 0
+    for one in chosen:
+        # Between two calls nothing happens that others could see, so that there are no other
+        # places than before each call, and after the last.
+        held: Invocation | None = None
+        for last, call in pairwise(["", *one.trace]):
+            places += 1
+            # What stands still goes by its clock, which is another then.
+            if hold.frozen or not is_as_if_held_before(last, call, one, held):
+                lives += 1
+                held = life(one.number, replace(hold, at=call))
+        for call in one.trace[-1:]:
+            places, lives = places + 1, lives + 1
+            life(one.number, replace(hold, at=call, after=True))
+    print(f"{script.__name__}: {places} places, {lives} that differ, for {hold.seconds:.0f} s")
     assert places
     return wrong
 
 
 STEPS = ("prepare_input", "submit_batch", "check_status", "download_results", "finish_job")
+BETWEEN = ("submit_batch", "check_status", "download_results")
+"""What a refusal changes; the other steps are as without one."""
 EVENTS = ("start_job", "cancel_job")
 
 
@@ -141,11 +181,38 @@ def test_twin_waits_for_the_lease(seconds: float) -> None:
     assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
 
 
+@pytest.mark.parametrize("function", BETWEEN)
+@pytest.mark.parametrize(
+    ("script", "environment"), REFUSALS, ids=[script.__name__ for script, _ in REFUSALS]
+)
+def test_twin_of_a_step_after_refusals(
+    script: Script, environment: dict[str, str], function: str
+) -> None:
+    wrong = explore(script, environment, Hold(seconds=LONG, lost=LOST), [function])
+    assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
+
+
+@pytest.mark.parametrize("seconds", [SHORT, MIDDLE])
+def test_twin_waits_for_the_lease_of_a_repeated_create(seconds: float) -> None:
+    hold = Hold(seconds=seconds, lost=LOST)
+    wrong = explore(refused_endpoint, dict(REFUSALS)[refused_endpoint], hold, ("submit_batch",))
+    assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
+
+
 @pytest.mark.parametrize("function", STEPS)
 def test_stop_at_every_call(function: str) -> None:
     # What was held goes on when the job has been collected and closed.
     hold = Hold(seconds=LONG)
     wrong = explore(shards_and_attempts, SMALL_SHARDS, hold, [function], prepare=stop_when_held)
+    assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
+
+
+@pytest.mark.parametrize("function", BETWEEN)
+@pytest.mark.parametrize("script", [refused_at_creation, refused_at_validation])
+def test_stop_while_refused_batches_are_sent_again(script: Script, function: str) -> None:
+    hold = Hold(seconds=LONG)
+    environment = dict(REFUSALS)[script]
+    wrong = explore(script, environment, hold, [function], prepare=stop_when_held)
     assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
 
 
@@ -179,4 +246,11 @@ def test_twin_of_an_event(script: Script) -> None:
 def test_first_stands_still(script: Script, seconds: float) -> None:
     hold = Hold(seconds=seconds, lost=LOST, frozen=True)
     wrong = explore(script, SMALL_SHARDS, hold, ("submit_batch",))
+    assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
+
+
+@pytest.mark.parametrize("script", [refused_at_creation, refused_endpoint])
+def test_first_stands_still_at_a_refused_create(script: Script) -> None:
+    hold = Hold(seconds=LONG, lost=LOST, frozen=True)
+    wrong = explore(script, dict(REFUSALS)[script], hold, ("submit_batch",))
     assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])

@@ -12,7 +12,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-REAL_SECONDS = 60.0
+from tests.patience import PATIENCE_SECONDS
+
+REAL_SECONDS = PATIENCE_SECONDS
 """Real time after which a thread of a test counts as hanging."""
 
 

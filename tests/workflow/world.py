@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from groq_batch import layout
-from groq_batch.config import Settings
+from groq_batch.domain import object_keys
+from groq_batch.settings import Settings
 from local.groq_simulator.control import ControlOperations
 from tests.fakes.event_bridge import FakeEventBridge
 from tests.fakes.groq import FakeGroq
@@ -50,6 +50,7 @@ DEFAULT_ENVIRONMENT = {
     "MAX_BYTES_PER_RANGE": "1073741824",
     "MAX_ATTEMPTS": "3",
     "MAX_JOB_COST_USD": "0",
+    "CHECK_MODELS": "true",
     "POLL_MIN_SECONDS": "5",
     "POLL_MAX_SECONDS": "900",
     "DELETE_GROQ_FILES": "true",
@@ -112,8 +113,10 @@ class World:
         director: Decides what happens to invocations.
         seed: Seed of the jitter of retries.
         simulator: Settings of the Groq simulator.
+        machine: The state machine, if it is another than the shipped one.
 
     Attributes:
+        machine: The state machine.
         clock: The world's clock.
         s3: The bucket.
         groq: Groq.
@@ -139,7 +142,9 @@ class World:
         director: Director = no_trouble,
         seed: int = 0,
         simulator: Mapping[str, Any] | None = None,
+        machine: Machine | None = None,
     ) -> None:
+        self.machine = machine or shipped_machine()
         self.clock = VirtualClock(START)
         self.settings = Settings.from_env({**DEFAULT_ENVIRONMENT, **(environment or {})})
         self.s3 = FakeS3(self.settings.bucket, clock=self.clock)
@@ -219,7 +224,7 @@ class World:
                 },
             },
         }
-        if key.startswith((layout.INPUT_PREFIX, layout.RECURRING_PREFIX)):
+        if key.startswith((object_keys.INPUT_PREFIX, object_keys.RECURRING_PREFIX)):
             for delay in delays:
                 self.deliver("start_job", event, delay)
         return str(answer["VersionId"])
@@ -301,8 +306,8 @@ class World:
 
     def open_jobs(self) -> list[str]:
         """Return the jobs without a final report."""
-        keys = self.s3.keys(layout.OPEN_JOBS_PREFIX)
-        return [key.removeprefix(layout.OPEN_JOBS_PREFIX) for key in keys]
+        keys = self.s3.keys(object_keys.OPEN_JOBS_PREFIX)
+        return [key.removeprefix(object_keys.OPEN_JOBS_PREFIX) for key in keys]
 
     def describe(self) -> str:
         """Say what is going on, for a failing test."""
@@ -391,7 +396,7 @@ class World:
 
     def _on_start(self, record: ExecutionRecord) -> None:
         execution = Execution.begin(
-            shipped_machine(),
+            self.machine,
             self,
             name=record.name,
             arn=record.arn,

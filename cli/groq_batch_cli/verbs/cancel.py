@@ -12,14 +12,14 @@ from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM, CommandError
 from groq_batch_cli.following import Followed, Follower
 from groq_batch_cli.job_lookup import FoundJob, find_job
 from groq_batch_cli.job_view import is_final
-from groq_batch_cli.options import stack_options
+from groq_batch_cli.options import jobs_argument, stack_options
 from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.text import one_line
 from groq_batch_cli.verbs.run import leave
 
 
 @click.command()
-@click.argument("jobs", nargs=-1, required=True, metavar="JOB...")
+@jobs_argument
 @click.option("--wait/--no-wait", default=False, help="Wait until what was answered is delivered.")
 @stack_options
 @click.pass_obj

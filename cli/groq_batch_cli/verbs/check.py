@@ -64,8 +64,9 @@ def command(
 ) -> int:
     """Check files of requests offline, and estimate their cost.
 
-    These are the very checks that the pipeline makes before it sends anything. FILE is a .jsonl
-    or .jsonl.gz file, or - for standard input.
+    These are the very checks that the pipeline makes before it sends anything, but for one: whether
+    a model exists, and can do what it is asked, only the stack can tell, by the list of its Groq
+    account. FILE is a .jsonl or .jsonl.gz file, or - for standard input.
 
     \b
     Exit status: 0 when the pipeline would run every file, 1 when not, 2 for a wrong usage.

@@ -3,29 +3,49 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 
 import click
 
-from groq_batch.jobs import timestamp
+from groq_batch.domain.times import timestamp
 from groq_batch_cli.aws import Target, connect
+from groq_batch_cli.bucket_folders import folder_below
 from groq_batch_cli.errors import EXIT_FINE
-from groq_batch_cli.job_list import STATUSES, ListedJob, list_jobs
-from groq_batch_cli.job_view import Progress, cost_so_far, style_of
+from groq_batch_cli.job_list import STATUSES, WAITING, ListedJob, Wanted, list_jobs
+from groq_batch_cli.job_view import (
+    answered_share,
+    cost_so_far,
+    first_error_code,
+    reason,
+    style_of,
+    unanswered,
+    why,
+)
 from groq_batch_cli.options import json_option, stack_options
+from groq_batch_cli.pace import pace_of_report
+from groq_batch_cli.periods import Since
 from groq_batch_cli.tables import aligned
 from groq_batch_cli.terminal import Terminal
-from groq_batch_cli.text import age, one_line, share, shorten
+from groq_batch_cli.text import age, counted, dollars, one_line, shorten
 
 _LONGEST_PATH = 60
-_HEADS = ("STATUS", "FILE", "DONE", "REQUESTS", "COST", "AGE", "JOB")
-_NUMBERS = frozenset({2, 3, 4, 5})
+_COLUMNS = ("STATUS", "FILE", "DONE", "REQUESTS", "FAILED", "COST", "LEFT", "AGE", "WHY", "JOB")
+_NUMBERS = frozenset({"DONE", "REQUESTS", "FAILED", "COST", "LEFT", "AGE"})
+_LEFT_OUT_WHEN_EMPTY = frozenset({"LEFT", "WHY"})
 
 
 @click.command()
 @click.option("--status", type=click.Choice(STATUSES), help="Only jobs of this status.")
+@click.option(
+    "--since",
+    type=Since(),
+    metavar="TIME",
+    help="Only jobs started since then: 7d, 12h, 30m ago, or a date such as 2026-11-25 (UTC).",
+)
+@click.option("--under", metavar="FOLDER/", help="Only jobs of files below this folder.")
 @click.option(
     "--limit",
     type=click.IntRange(1),
@@ -41,6 +61,8 @@ _NUMBERS = frozenset({2, 3, 4, 5})
 def command(
     terminal: Terminal,
     status: str | None,
+    since: datetime | None,
+    under: str | None,
     limit: int,
     everything: bool,
     as_json: bool,
@@ -48,64 +70,162 @@ def command(
 ) -> int:
     """List jobs, the newest first.
 
-    The status is that of the job's report; `replaced` says that a newer upload of the same file
-    has taken its place. With --json each line is a JSON object.
+    The status is that of the job's report; `starting` says that there is none yet, `waiting` that
+    an upload waits for the schedule, `replaced` that a newer run of the same file stands where the
+    job's results were. FAILED counts requests without an answer, WHY names the commonest error
+    code, and LEFT guesses the time that is left. With --json each line is a JSON object.
 
     \b
     Examples:
       groq-batch jobs
       groq-batch jobs --status running
+      groq-batch jobs --under team/ --since 7d --all
       groq-batch jobs --all --json | jq -s 'map(.cost_usd.actual) | add'
     """
-    found = list_jobs(connect(target).storage, status=status)
-    chosen = found if everything else islice(found, limit)
+    stack = connect(target)
+    wanted = Wanted(
+        status=status,
+        since=since,
+        under=folder_below(under, stack.bucket) if under is not None else "",
+        with_waiting=stack.holds_uploads or status == WAITING,
+    )
+    found = list_jobs(stack.storage, wanted, on_denied=terminal.warn)
+    now = datetime.now(UTC)
     if as_json:
-        for one in chosen:
-            terminal.print(json.dumps(_json(one), ensure_ascii=False))
+        for one in found if everything else islice(found, limit):
+            terminal.print(json.dumps(_json(one, now), ensure_ascii=False))
         return EXIT_FINE
-    _show(chosen, terminal)
+    listed = list(found if everything else islice(found, limit + 1))
+    _show(listed if everything else listed[:limit], terminal, now)
+    if not listed:
+        terminal.note(
+            "There are no jobs yet. Start one: groq-batch run"
+            if wanted.is_everything
+            else "There are no such jobs."
+        )
+    elif not everything and len(listed) > limit:
+        terminal.note(f"These are the newest {limit}; --all lists all, --limit N more.")
     return EXIT_FINE
 
 
-def _show(jobs: Iterable[ListedJob], terminal: Terminal) -> None:
-    now = datetime.now(UTC)
-    listed = list(jobs)
-    if not listed:
-        terminal.note("There are no such jobs.")
+def _show(jobs: Sequence[ListedJob], terminal: Terminal, now: datetime) -> None:
+    if not jobs:
         return
-    head, *lines = aligned([_HEADS, *(_row(one, now) for one in listed)], right=_NUMBERS)
+    rows = [_row(one, now) for one in jobs]
+    shown = [
+        name
+        for name in _COLUMNS
+        if name not in _LEFT_OUT_WHEN_EMPTY or any(row[name] for row in rows)
+    ]
+    head, *lines = aligned(
+        [shown, *([row[name] for name in shown] for row in rows)],
+        right=frozenset(place for place, name in enumerate(shown) if name in _NUMBERS),
+    )
     terminal.print(terminal.styled(_fitting(head, terminal), "dim"))
-    for one, line in zip(listed, lines, strict=True):
+    for one, line in zip(jobs, lines, strict=True):
         rest = _fitting(line, terminal).removeprefix(one.status)
         terminal.print(terminal.styled(one.status, style_of(one.status)) + rest)
+    terminal.print(terminal.styled(Total.of(jobs).text, "dim"))
 
 
 def _fitting(line: str, terminal: Terminal) -> str:
     return shorten(line, terminal.width) if terminal.width else line
 
 
-def _row(one: ListedJob, now: datetime) -> tuple[str, ...]:
+def _row(one: ListedJob, now: datetime) -> dict[str, str]:
     report = one.job.report
-    progress = Progress.of(report)
-    return (
-        one.status,
-        shorten(one_line(one.job.path), _LONGEST_PATH),
-        share(progress.done, progress.total) if progress.total else "",
-        f"{report['requests']['total']:,}" if report else "",
-        cost_so_far(report).partition(" of ")[0],
-        age(one.started_at, now),
-        one.job.job_id or "",
-    )
-
-
-def _json(one: ListedJob) -> dict[str, object]:
-    report = one.job.report or {}
+    missing = unanswered(report)
     return {
-        "job_id": one.job.job_id,
+        "STATUS": one.status,
+        "FILE": shorten(one_line(one.job.path), _LONGEST_PATH),
+        "DONE": answered_share(report),
+        "REQUESTS": f"{report['requests']['total']:,}" if report else "",
+        "FAILED": f"{missing:,}" if missing else "",
+        "COST": cost_so_far(report).partition(" of ")[0],
+        "LEFT": _left_text(one, now),
+        "AGE": age(one.at, now),
+        "WHY": why(report),
+        "JOB": one.job.job_id or "",
+    }
+
+
+def _left_text(one: ListedJob, now: datetime) -> str:
+    pace = pace_of_report(one.job.report, one.job.reported_at)
+    return pace.left_text(_since_report(one, now)) if pace is not None else ""
+
+
+def _since_report(one: ListedJob, now: datetime) -> float:
+    return (now - one.job.reported_at).total_seconds() if one.job.reported_at else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Total:
+    """What the listed jobs come to.
+
+    Attributes:
+        jobs: How many they are.
+        requests: Their requests.
+        cost_usd: What those with a known cost have cost.
+        without_cost: Jobs that were sent, have ended, and have no known cost.
+    """
+
+    jobs: int
+    requests: int
+    cost_usd: float
+    without_cost: int
+
+    @classmethod
+    def of(cls, jobs: Iterable[ListedJob]) -> Total:
+        """Sum up some jobs."""
+        listed = list(jobs)
+        reports = [one.job.report for one in listed if one.job.report is not None]
+        costs = [report["cost_usd"]["actual"] for report in reports]
+        return cls(
+            jobs=len(listed),
+            requests=sum(report["requests"]["total"] for report in reports),
+            cost_usd=sum(cost for cost in costs if cost is not None),
+            without_cost=sum(map(_lacks_cost, listed)),
+        )
+
+    @property
+    def text(self) -> str:
+        """The sums in words."""
+        parts = [counted(self.jobs, "job"), counted(self.requests, "request")]
+        parts.append(dollars(self.cost_usd))
+        if self.without_cost:
+            parts.append(f"the cost of {counted(self.without_cost, 'job')} is not known")
+        return "Total: " + ", ".join(parts)
+
+
+def _lacks_cost(one: ListedJob) -> bool:
+    report = one.job.report
+    if report is None:
+        return one.job.is_replaced
+    return bool(report["cost_usd"]["actual"] is None and report["batches"] and _has_ended(report))
+
+
+def _has_ended(report: dict[str, object]) -> bool:
+    return report["status"] != "running"
+
+
+def _json(one: ListedJob, now: datetime) -> dict[str, object]:
+    report = one.job.report or {}
+    pace = pace_of_report(one.job.report, one.job.reported_at)
+    left = pace.seconds_left_after(_since_report(one, now)) if pace is not None else None
+    is_waiting = one.status == WAITING
+    return {
+        "job_id": one.job_id,
         "path": one.job.path,
         "status": one.status,
-        "started_at": timestamp(one.started_at),
+        "started_at": None if is_waiting else timestamp(one.at),
         "requests": report.get("requests"),
         "progress": report.get("progress"),
         "cost_usd": report.get("cost_usd"),
+        "uploaded_at": timestamp(one.at) if is_waiting else None,
+        "finished_at": report["timing"]["finished_at"] if report else None,
+        "report_status": report.get("status"),
+        "seconds_left": round(left) if left is not None else None,
+        "error_code": first_error_code(one.job.report),
+        "errors_total": report.get("errors_total"),
+        "reason": reason(report) if report else None,
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from groq_batch_cli.errors import EXIT_FINE
-from groq_batch_cli.options import rows_argument
+from groq_batch_cli.options import ExistingFile, ExistingPath, rows_argument
 from groq_batch_cli.overwriting import check_output
 from groq_batch_cli.request_files import STDIN
 from groq_batch_cli.terminal import Terminal
@@ -22,11 +22,11 @@ from groq_batch_client.tables.table import TableFile
 
 @click.command()
 @rows_argument
-@click.argument("results", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.argument("results", type=ExistingFile(allow_dash=True))
 @click.option("--id", "id_column", metavar="COLUMN", help="Column with the custom_id, as for make.")
 @click.option(
     "--schema",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=ExistingPath(),
     help="JSON schema of the answers, as for make: they are read as JSON.",
 )
 @click.option(

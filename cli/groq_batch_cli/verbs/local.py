@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,16 +18,20 @@ import click
 
 from groq_batch_cli.aws import DEFAULT_STACK_NAME
 from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM, CommandError
-from groq_batch_cli.local_state import (
-    FAILED,
-    READY,
-    LocalFolder,
-    LocalState,
-    project_folder,
+from groq_batch_cli.local_choice import (
+    STARTING_SENTENCE,
+    absence,
+    chosen_folder,
+    folder_to_start,
+    running_elsewhere,
+    running_state,
 )
+from groq_batch_cli.local_state import FAILED, READY, LocalFolder, LocalState
 from groq_batch_cli.terminal import Terminal
-from groq_batch_cli.text import age, duration
+from groq_batch_cli.text import age, duration, listed
+from groq_batch_cli.verbs import _local_fault
 
+_BATCH_SECONDS = 5.0
 _UP_SECONDS = 400.0
 _DOWN_SECONDS = 30.0
 _LOOK_SECONDS = 0.1
@@ -46,54 +52,192 @@ def command() -> None:
     """
 
 
+command.add_command(_local_fault.command)
+
+
 @command.command()
-@click.option("--stack-name", default=DEFAULT_STACK_NAME, show_default=True, metavar="NAME")
+@click.option(
+    "--stack-name", metavar="NAME", help=f"Name of the stack.  [default: {DEFAULT_STACK_NAME}]"
+)
 @click.option(
     "--batch-seconds",
     type=click.FloatRange(0),
-    default=5.0,
-    show_default=True,
-    help="How long the simulator takes for a batch.",
+    help=f"How long the simulator takes for a batch.  [default: {_BATCH_SECONDS:g}]",
 )
 @click.option(
     "--parameter",
     "parameters",
     multiple=True,
     metavar="NAME=VALUE",
+    callback=lambda _context, _parameter, values: _named_values(values),
     help="A parameter of the template, such as MaxRequestsPerBatch=100; may be repeated.",
+)
+@click.option(
+    "--restart", is_flag=True, help="Stop a running stack first, and remove everything in it."
 )
 @click.pass_obj
 def up(
-    terminal: Terminal, stack_name: str, batch_seconds: float, parameters: tuple[str, ...]
+    terminal: Terminal,
+    stack_name: str | None,
+    batch_seconds: float | None,
+    parameters: dict[str, str],
+    restart: bool,
 ) -> int:
-    """Start the emulated stack, and leave it running."""
-    for one in parameters:
-        if not re.fullmatch(r"[A-Za-z0-9]+=.*", one):
-            raise click.BadParameter(f"{one!r} is not NAME=VALUE.", param_hint="--parameter")
-    folder = project_folder()
-    state = folder.running()
-    if state is not None:
+    """Start the emulated stack, and leave it running.
+
+    \b
+    Exit status: 0 when it is running as asked for; 1 when not, be it that a running one
+    has other parameters.
+
+    \b
+    Examples:
+      groq-batch local up
+      groq-batch local up --parameter MaxRequestsPerBatch=100 --restart
+    """
+    wanted = Wanted(stack_name, batch_seconds, parameters)
+    folder = chosen_folder()
+    state = folder.running() if folder is not None else None
+    if folder is None or state is None or restart:
+        folder = folder_to_start()
+        state = folder.running()
+    if state is None and folder.is_served():
+        raise CommandError(STARTING_SENTENCE)
+    if folder.project is not None:
+        _check_parameters(folder.project, parameters)
+    if state is not None and restart:
+        _stop(folder)
+    elif state is not None:
+        differences = wanted.differences(state)
+        if differences:
+            raise CommandError(
+                f"The stack {state.stack_name} is running already, with {listed(differences)}. To "
+                f"start it anew, which removes everything in it: {wanted.command()} --restart"
+            )
         terminal.note(f"The stack {state.stack_name} is running already.")
         _introduce(terminal, state)
         return EXIT_FINE
-    if folder.is_served():
-        raise CommandError("The stack is just being started. Look again: groq-batch local status")
-    arguments = ["--stack-name", stack_name, "--batch-seconds", f"{batch_seconds:g}"]
-    for one in parameters:
-        arguments += ["--parameter", one]
-    _introduce(terminal, _start(folder, arguments, terminal))
+    _introduce(terminal, _start(folder, wanted.arguments(), terminal))
     return EXIT_FINE
+
+
+def _named_values(values: Sequence[str]) -> dict[str, str]:
+    """Return what ``--parameter`` gives, by name.
+
+    Raises:
+        BadParameter: One is not ``NAME=VALUE``, or a name is given twice.
+    """
+    found: dict[str, str] = {}
+    for one in values:
+        name, sign, value = one.partition("=")
+        if not sign or not re.fullmatch(r"[A-Za-z0-9]+", name):
+            raise click.BadParameter(f"{one!r} is not NAME=VALUE.")
+        if name in found:
+            raise click.BadParameter(f"{name} is given twice.")
+        found[name] = value
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the options of ``local up`` ask for; None, or no value, where they say nothing.
+
+    Attributes:
+        stack_name: Name of the stack.
+        batch_seconds: How long the simulator takes for a batch.
+        parameters: Parameters of the template.
+    """
+
+    stack_name: str | None
+    batch_seconds: float | None
+    parameters: Mapping[str, str]
+
+    def differences(self, state: LocalState) -> list[str]:
+        """Return what a running stack has instead of what is asked for."""
+        found = []
+        if self.stack_name not in (None, state.stack_name):
+            found.append(f"the name {state.stack_name}")
+        if self.batch_seconds not in (None, state.batch_seconds):
+            found.append(f"--batch-seconds {state.batch_seconds:g}")
+        return found + [
+            f"{name}={state.parameters.get(name, '')}"
+            for name, value in self.parameters.items()
+            if state.parameters.get(name) != value
+        ]
+
+    def arguments(self) -> list[str]:
+        """Return the options of the server."""
+        seconds = _BATCH_SECONDS if self.batch_seconds is None else self.batch_seconds
+        arguments = ["--stack-name", self.stack_name or DEFAULT_STACK_NAME]
+        arguments += ["--batch-seconds", f"{seconds:g}"]
+        for name, value in self.parameters.items():
+            arguments += ["--parameter", f"{name}={value}"]
+        return arguments
+
+    def command(self) -> str:
+        """Return the command that asks for it."""
+        words = ["groq-batch", "local", "up"]
+        if self.stack_name is not None:
+            words += ["--stack-name", self.stack_name]
+        if self.batch_seconds is not None:
+            words += ["--batch-seconds", f"{self.batch_seconds:g}"]
+        for name, value in self.parameters.items():
+            words += ["--parameter", f"{name}={value}"]
+        return shlex.join(words)
+
+
+def _check_parameters(project: Path, parameters: Mapping[str, str]) -> None:
+    """Check that the template of a clone takes parameters, before anything is started or stopped.
+
+    Raises:
+        BadParameter: It does not.
+    """
+    if not parameters:
+        return
+    checked = subprocess.run(  # noqa: S603 - a program of the clone
+        [
+            _python(project),
+            "-m",
+            "local.template_parameters",
+            *(f"{name}={value}" for name, value in parameters.items()),
+        ],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if checked.returncode and checked.stdout:
+        raise click.BadParameter(" ".join(checked.stdout.splitlines()), param_hint="'--parameter'")
+    if checked.returncode:
+        raise CommandError(f"The parameters cannot be checked: {_advice(checked.stderr)}")
 
 
 @command.command()
 @click.pass_obj
 def down(terminal: Terminal) -> int:
     """Stop the emulated stack, and remove everything in it."""
-    folder = project_folder()
-    if not folder.is_served():
-        folder.forget()
-        terminal.note("No emulated stack is running.")
+    folder = chosen_folder()
+    if folder is None or not folder.is_served():
+        if folder is not None:
+            folder.forget()
+        others = running_elsewhere()
+        terminal.note(
+            f"The emulated stack of this clone does not run, but that of {others} does: go there "
+            f"to stop it."
+            if others
+            else "No emulated stack is running."
+        )
         return EXIT_FINE
+    _stop(folder)
+    terminal.note("The emulated stack has ended.")
+    return EXIT_FINE
+
+
+def _stop(folder: LocalFolder) -> None:
+    """End the server of a running stack.
+
+    Raises:
+        CommandError: It does not end.
+    """
     pid = folder.read().get("pid")
     if pid is not None:
         os.kill(int(pid), signal.SIGTERM)
@@ -102,8 +246,6 @@ def down(terminal: Terminal) -> int:
         if time.monotonic() > deadline:
             raise CommandError(f"The server (process {pid}) does not end. End it: kill -9 {pid}")
         time.sleep(_LOOK_SECONDS)
-    terminal.note("The emulated stack has ended.")
-    return EXIT_FINE
 
 
 @command.command()
@@ -113,21 +255,19 @@ def status(terminal: Terminal) -> int:
 
     Exit status: 0 when it is running, 1 when not.
     """
-    folder = project_folder()
-    state = folder.running()
-    if state is None:
-        step = folder.read().get("step") if folder.is_served() else None
-        terminal.print(
-            f"The emulated stack is being started: {step}"
-            if step
-            else "No emulated stack is running. Start one: groq-batch local up"
-        )
+    folder = chosen_folder()
+    state = folder.running() if folder is not None else None
+    if folder is None or state is None:
+        step = folder.read().get("step") if folder is not None and folder.is_served() else None
+        terminal.print(f"The emulated stack is being started: {step}" if step else absence(folder))
         return EXIT_PROBLEM
     running = age(datetime.fromtimestamp(state.started_at, UTC), datetime.now(UTC))
     terminal.print(f"The stack {state.stack_name} has been running for {running}.")
     terminal.print(f"  bucket     {state.bucket}")
     terminal.print(f"  AWS        {state.endpoint_url}")
     terminal.print(f"  Groq       {state.groq_base_url} (simulated)")
+    if folder.project is not None:
+        terminal.print(f"  clone      {folder.project}")
     terminal.print(f"  logs       {state.log_folder}")
     return EXIT_FINE
 
@@ -141,10 +281,7 @@ def env(terminal: Terminal) -> int:
     Example:
       eval "$(groq-batch local env)" && aws s3 ls
     """
-    state = project_folder().running()
-    if state is None:
-        raise CommandError("No emulated stack is running. Start one: groq-batch local up")
-    for name, value in environment(state).items():
+    for name, value in environment(running_state()).items():
         terminal.print(f"export {name}={value}")
     return EXIT_FINE
 
@@ -177,9 +314,11 @@ def _start(folder: LocalFolder, arguments: Sequence[str], terminal: Terminal) ->
     Raises:
         CommandError: It has ended before.
     """
+    project = folder.project
+    if project is None:
+        raise ValueError("There is no clone to make a stack of.")
     folder.prepare()
     folder.forget()
-    project = folder.project
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(str(project / name) for name in ("", "cli", "functions")),
@@ -233,11 +372,17 @@ def _wait(
 
 
 def _last_words(log_file: Path) -> str:
-    lines = log_file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    said = _advice(log_file.read_text(encoding="utf-8", errors="replace"))
+    return said if "make setup" in said else f"{said}. Its log: {log_file}"
+
+
+def _advice(text: str) -> str:
+    """Return the last line that a program has said, and what to do when its tools are missing."""
+    lines = text.strip().splitlines()
     said = lines[-1] if lines else "it has said nothing"
     if "No module named" in said:
         return f"{said}. Install the project's tools first: make setup"
-    return f"{said}. Its log: {log_file}"
+    return said
 
 
 def _python(project: Path) -> str:

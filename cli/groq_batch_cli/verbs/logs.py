@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator
 
 import click
 
-from groq_batch.jobs import parse_timestamp
+from groq_batch.domain.times import parse_timestamp
 from groq_batch_cli.aws import Stack, Target, connect
 from groq_batch_cli.errors import EXIT_FINE, NoSuchJobError
-from groq_batch_cli.job_logs import LogEvent, extra_text, function_of, job_events, log_group
+from groq_batch_cli.job_logs import LogEvent, job_events, log_group
 from groq_batch_cli.job_lookup import FoundJob, find_job
-from groq_batch_cli.options import stack_options
+from groq_batch_cli.log_lines import full_text, readable_lines
+from groq_batch_cli.options import job_argument, stack_options
 from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.text import one_line
 
@@ -24,19 +24,23 @@ _BEFORE_MILLISECONDS = 60_000
 _LATE_MILLISECONDS = 60_000
 """Lines come to CloudWatch some time after they were written."""
 
-_STYLES = {"ERROR": "red", "CRITICAL": "red", "WARNING": "yellow"}
-
 
 @click.command()
-@click.argument("job")
+@job_argument
 @click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C.")
+@click.option("--all", "everything", is_flag=True, help="Show every line with all of its fields.")
 @click.option("--json", "as_json", is_flag=True, help="Write the lines as they are in the log.")
 @stack_options
 @click.pass_obj
-def command(terminal: Terminal, job: str, follow: bool, as_json: bool, target: Target) -> int:
+def command(
+    terminal: Terminal, job: str, follow: bool, everything: bool, as_json: bool, target: Target
+) -> int:
     """Show what the functions have logged about a job.
 
-    Prompts and answers are never logged. JOB is named as for status.
+    A line tells when, which function, what happened, and the fields that matter. Looks at the
+    batches that found nothing new are only counted. With --all every line is shown, metrics and
+    traces of exceptions included; with --json as it is in the log. Prompts and answers are never
+    logged. JOB is named as for status.
 
     \b
     Examples:
@@ -48,16 +52,25 @@ def command(terminal: Terminal, job: str, follow: bool, as_json: bool, target: T
     if found.job_id is None:
         raise NoSuchJobError(f"The upload {one_line(found.path)} has no job yet, and so no log.")
     since = _began(found) - _BEFORE_MILLISECONDS
-    shown = 0
+    events = _events(stack, found.job_id, since, follow=follow)
+    lines = _raw(events, terminal, as_json=as_json)
+    if not everything and not as_json:
+        lines = readable_lines(events, terminal)
+    is_empty = True
     try:
-        for event in _events(stack, found.job_id, since, follow=follow):
-            shown += 1
-            terminal.print(event.text if as_json else event_text(event, terminal))
+        for line in lines:
+            is_empty = False
+            terminal.print(line)
     except KeyboardInterrupt:
         return EXIT_FINE
-    if not shown:
+    if is_empty:
         terminal.note("Nothing was logged about this job, or it is older than the log.")
     return EXIT_FINE
+
+
+def _raw(events: Iterable[LogEvent], terminal: Terminal, *, as_json: bool) -> Iterator[str]:
+    for event in events:
+        yield event.text if as_json else full_text(event, terminal)
 
 
 def _events(stack: Stack, job_id: str, since: int, *, follow: bool) -> Iterator[LogEvent]:
@@ -86,24 +99,3 @@ def _began(job: FoundJob) -> int:
     elif job.report is not None:
         text = job.report["timing"]["started_at"]
     return int(parse_timestamp(text).timestamp() * 1000) if text else _BEFORE_MILLISECONDS
-
-
-def event_text(event: LogEvent, terminal: Terminal) -> str:
-    """Return a line of the log as people read it."""
-    moment = datetime.fromtimestamp(event.milliseconds / 1000, UTC)
-    level = str(event.fields.get("level", ""))
-    shown_level = f"{level:<7}"
-    if level in _STYLES:
-        shown_level = terminal.styled(shown_level, _STYLES[level])
-    parts = [
-        terminal.styled(f"{moment:%Y-%m-%d %H:%M:%S}Z", "dim"),
-        shown_level,
-        f"{function_of(event.fields):<15}",
-        one_line(str(event.fields.get("message", ""))),
-        terminal.styled(extra_text(event.fields), "dim"),
-    ]
-    text = " ".join(parts).rstrip()
-    exception = event.fields.get("exception")
-    if exception:
-        text += "".join(f"\n    {line}" for line in str(exception).splitlines())
-    return text

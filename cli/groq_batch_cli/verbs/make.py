@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
+from groq_batch_cli.completing import complete_model
 from groq_batch_cli.errors import EXIT_FINE
-from groq_batch_cli.file_errors import naming
-from groq_batch_cli.options import rows_argument
+from groq_batch_cli.options import ExistingPath, rows_argument
 from groq_batch_cli.overwriting import check_output
 from groq_batch_cli.prices import price
 from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.text import counted, dollars, size
+from groq_batch_client.file_errors import naming
 from groq_batch_client.output import output
 from groq_batch_client.requests import Built, RequestBuilder, build_requests, read_parameters
 from groq_batch_client.row_ids import RowIds
@@ -23,19 +24,25 @@ from groq_batch_client.templates import Template, constant_prompt
 
 @click.command()
 @rows_argument
-@click.option("--model", required=True, metavar="MODEL", help="Such as openai/gpt-oss-20b.")
+@click.option(
+    "--model",
+    required=True,
+    metavar="MODEL",
+    shell_complete=complete_model,
+    help="Such as openai/gpt-oss-20b.",
+)
 @click.option(
     "--prompt", metavar="TEXT", help="The user's message, with {column} where its value goes."
 )
 @click.option(
     "--prompt-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=ExistingPath(),
     help="The same from a file.",
 )
 @click.option("--system", metavar="TEXT", help="The system's message; may have columns as well.")
 @click.option(
     "--system-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=ExistingPath(),
     help="The same from a file.",
 )
 @click.option(
@@ -47,7 +54,7 @@ from groq_batch_client.templates import Template, constant_prompt
 )
 @click.option(
     "--schema",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=ExistingPath(),
     help="JSON schema that the answers are to have.",
 )
 @click.option(
@@ -64,7 +71,7 @@ from groq_batch_client.templates import Template, constant_prompt
     type=click.Path(dir_okay=False, path_type=Path),
     show_default="standard output",
     metavar="FILE",
-    help="File to write; compressed when it ends in .gz.",
+    help="File to write; compressed when it ends in .gz or .zst.",
 )
 @click.pass_obj
 def command(

@@ -10,6 +10,7 @@ import click
 from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM
 from groq_batch_cli.lines import local_lines
 from groq_batch_cli.merging import NamedRows, merge
+from groq_batch_cli.options import ExistingFile
 from groq_batch_cli.overwriting import check_output
 from groq_batch_cli.retries import write_rows
 from groq_batch_cli.terminal import Terminal
@@ -17,13 +18,13 @@ from groq_batch_cli.text import one_line
 
 
 @click.command()
-@click.argument("results", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.argument("results", type=ExistingFile(allow_dash=True))
 @click.argument(
     "retried",
     nargs=-1,
     required=True,
     metavar="RETRIED...",
-    type=click.Path(exists=True, dir_okay=False),
+    type=ExistingFile(),
 )
 @click.option(
     "--out",

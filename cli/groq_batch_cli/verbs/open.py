@@ -12,13 +12,13 @@ from groq_batch_cli.aws import Target, connect
 from groq_batch_cli.errors import EXIT_FINE, CommandError, NoSuchJobError
 from groq_batch_cli.fetching import fetch_page
 from groq_batch_cli.job_lookup import find_job
-from groq_batch_cli.options import stack_options
+from groq_batch_cli.options import job_argument, stack_options
 from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.text import one_line
 
 
 @click.command()
-@click.argument("job")
+@job_argument
 @click.option("--print", "only_print", is_flag=True, help="Print the file's path; open nothing.")
 @stack_options
 @click.pass_obj
@@ -39,7 +39,8 @@ def command(terminal: Terminal, job: str, only_print: bool, target: Target) -> i
         raise NoSuchJobError(f"The upload {one_line(found.path)} has no job yet, and so no report.")
     # Kept when the command has ended: the browser reads it afterwards.
     folder = Path(tempfile.mkdtemp(prefix="groq-batch-"))
-    page = fetch_page(stack.storage, found, folder / f"{found.stem}.report.html")
+    target_file = folder / f"{found.stem}.report.html"
+    page = fetch_page(stack.storage, found, target_file, warn=terminal.warn)
     if page is None:
         folder.rmdir()
         raise CommandError(

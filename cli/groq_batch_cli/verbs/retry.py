@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -9,28 +11,38 @@ import click
 from groq_batch_cli import retries, uploads
 from groq_batch_cli.aws import Stack, Target, connect
 from groq_batch_cli.endings import end
-from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM
+from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM, CommandError
 from groq_batch_cli.following import Followed, Follower
 from groq_batch_cli.job_lookup import FoundJob, find_job
 from groq_batch_cli.job_view import GOOD, is_final
+from groq_batch_cli.leftovers import Leftovers
 from groq_batch_cli.options import (
+    job_argument,
     max_attempts_option,
     max_cost_option,
     out_folder_option,
     stack_options,
     window_option,
 )
+from groq_batch_cli.progress_bar import ByteProgress
 from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.text import counted, one_line
+from groq_batch_cli.upload_waits import reason_to_wait
 from groq_batch_cli.verbs.run import leave
 
 
 @click.command()
-@click.argument("job")
+@job_argument
 @click.option(
     "--wait/--no-wait",
     default=True,
     help="Follow the retry, fetch and merge its results.  [default: wait]",
+)
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Send also what would fail again, or has an outcome that is not known.",
 )
 @out_folder_option
 @window_option
@@ -45,6 +57,7 @@ def command(
     terminal: Terminal,
     job: str,
     wait: bool,
+    everything: bool,
     out: Path,
     window: str | None,
     max_attempts: int | None,
@@ -55,9 +68,10 @@ def command(
     """Run again what has failed, and merge the results.
 
     The request lines of JOB without a success are run as NAME.retry.jsonl; nothing that was
-    answered is sent again. When the retry has ended, NAME.merged.jsonl has all rows of the original
-    results, in their order, with those of the retry in place. JOB is named as for status; a retry
-    can be retried as well.
+    answered is sent again. Left out are those whose error is final, such as most 4xx statuses, and
+    those that may have been answered though nobody knows (outcome_unknown). When the retry has
+    ended, NAME.merged.jsonl has all rows of the original results, in their order, with those of the
+    retry in place. JOB is named as for status; a retry can be retried as well.
 
     \b
     Exit status: 0 when every line of the retry was answered, 1 when not.
@@ -67,70 +81,152 @@ def command(
       groq-batch retry team/requests.jsonl --out results
     """
     stack = connect(target)
-    storage = stack.storage
-    found = find_job(storage, job)
+    found = find_job(stack.storage, job)
     source = retries.failed_key(found)
-    known, free_path = retries.existing_retry(storage, found.path)
-    if known is not None and not again:
-        state = "is running" if not is_final(known.report) else "has run"
-        terminal.note(
-            f"A retry {state} already: {one_line(known.path)}. To pay for another one: --again"
-        )
-        followed = Followed(one_line(known.path), known)
+    metadata = uploads.option_metadata(
+        window=window,
+        # Bad lines of the original stand among the failed ones, and would reject the rest.
+        skip_invalid=_has_bad_lines(found),
+        max_attempts=max_attempts,
+        max_cost=max_cost,
+    )
+    uploads.options_in_force(stack, metadata)
+    known, free_number = retries.existing_retry(stack.storage, found.path)
+    beginning = _Beginning(stack, terminal, found, source, metadata)
+    if known is None or again:
+        followed = beginning.upload(free_number, everything=everything)
+    elif everything and known.left_out and is_final(known.job.report):
+        followed = beginning.upload(free_number, after=known, everything=True)
     else:
-        followed = _begin(
-            stack,
-            found,
-            source,
-            free_path,
-            uploads.option_metadata(
-                window=window,
-                # Bad lines of the original stand among the failed ones, and would reject the rest.
-                skip_invalid=_has_bad_lines(found),
-                max_attempts=max_attempts,
-                max_cost=max_cost,
-            ),
-            terminal,
-        )
+        followed = _known(known, terminal, asks_for_all=everything)
+    reason = reason_to_wait(stack)
+    if reason is not None and followed.report is None:
+        terminal.note(reason)
+    comes_back = target.command("retry", found.path, *(["--all"] if everything else []))
     if not wait:
-        terminal.note(f"  come back with: {target.command('retry', found.path)}")
+        terminal.note(f"  come back with: {comes_back}")
         return EXIT_FINE
-    return _finish(stack, found, followed, out, terminal)
+    return _finish(stack, followed, out, terminal, comes_back)
 
 
 def _has_bad_lines(job: FoundJob) -> bool:
     return bool(job.report and job.report["requests"]["invalid"])
 
 
-def _begin(
-    stack: Stack,
-    job: FoundJob,
-    source: str,
-    path: str,
-    metadata: dict[str, str],
-    terminal: Terminal,
-) -> Followed:
-    uploads.options_in_force(stack, metadata)
-    upload = retries.copy_failed(stack.storage, source, path, metadata=metadata)
-    number = job.report["requests"]["failed"] if job.report else 0
-    terminal.print(f"{one_line(path)}: {counted(number, 'failed request')} of {one_line(job.path)}")
-    return Followed(one_line(path), FoundJob(path=upload.path, job_id=upload.job_id))
+def _known(known: retries.Retry, terminal: Terminal, *, asks_for_all: bool) -> Followed:
+    """Return the retry that there is already, and say so."""
+    name = one_line(known.job.path)
+    if is_final(known.job.report):
+        terminal.note(f"A retry has run already: {name}. To pay for another one: --again")
+    else:
+        later = ""
+        if asks_for_all and known.left_out:
+            later = (
+                f" It leaves out {counted(known.left_out, 'line')}; use --all when it has ended."
+            )
+        terminal.note(f"A retry is running already: {name}.{later} To pay for another one: --again")
+    return Followed(name, known.job)
+
+
+@dataclass(frozen=True, slots=True)
+class _Beginning:
+    """What a new retry of a job needs.
+
+    Attributes:
+        stack: The stack.
+        terminal: Where to write.
+        job: The job.
+        source: The object with its failed lines.
+        metadata: The options of the retry.
+    """
+
+    stack: Stack
+    terminal: Terminal
+    job: FoundJob
+    source: str
+    metadata: dict[str, str]
+
+    def upload(
+        self, number: int, *, after: retries.Retry | None = None, everything: bool
+    ) -> Followed:
+        """Upload what is worth sending again as the retry of a number.
+
+        Args:
+            number: The number.
+            after: An earlier retry, whose answers count.
+            everything: Whether final errors and unknown outcomes are sent again, too.
+
+        Raises:
+            CommandError: There is nothing to send.
+        """
+        storage = self.stack.storage
+        earlier = self._jobs_up_to(after)
+        found = self._choose(earlier, everything=everything)
+        path = retries.retry_path(self.job.path, number)
+        if not found.number:
+            raise CommandError(self._nothing(found))
+        upload = retries.upload_leftovers(
+            storage,
+            self.source,
+            path,
+            found,
+            after=after.number if after is not None else 0,
+            metadata=self.metadata,
+        )
+        self.terminal.print(
+            f"{one_line(path)}: {counted(found.number, 'failed request')} of "
+            f"{one_line(self.job.path)}"
+        )
+        if found.left_out:
+            self.terminal.print(f"  left out: {found.left_out_text}")
+            self.terminal.note(f"  to send them as well: {self._command('--all')}")
+        return Followed(one_line(path), FoundJob(path=upload.path, job_id=upload.job_id))
+
+    def _jobs_up_to(self, after: retries.Retry | None) -> list[FoundJob]:
+        """Return the retries whose answers count, the first one first."""
+        if after is None:
+            return []
+        family = retries.lineage(self.stack.storage, after.job)
+        own = [one.path for one in family].index(self.job.path)
+        return family[own + 1 :]
+
+    def _choose(self, earlier: Sequence[FoundJob], *, everything: bool) -> Leftovers:
+        size = retries.results_size(self.stack.storage, self.job)
+        with ByteProgress(self.terminal, "Reading the results", size) as progress:
+            return retries.choose(
+                self.stack.storage,
+                self.job,
+                earlier,
+                everything=everything,
+                progress=progress.add,
+            )
+
+    def _nothing(self, found: Leftovers) -> str:
+        name = one_line(self.job.path)
+        if not found.left_out:
+            return f"Nothing of {name} is left: its retries have answered all that had failed."
+        return (
+            f"Nothing of {name} is worth sending again: {found.left_out_text}. To send it all the "
+            f"same: {self._command('--all')}"
+        )
+
+    def _command(self, option: str) -> str:
+        return self.stack.target.command("retry", self.job.path, option)
 
 
 def _finish(
-    stack: Stack, original: FoundJob, followed: Followed, out: Path, terminal: Terminal
+    stack: Stack, followed: Followed, out: Path, terminal: Terminal, comes_back: str
 ) -> int:
     """Follow a retry to its end, fetch and merge; returns the exit status."""
     storage = stack.storage
     try:
         Follower(storage, terminal).follow([followed], lambda _: None)
     except KeyboardInterrupt:
-        return leave(terminal, stack.target, [followed])
+        return leave(terminal, stack.target, [followed], fetch=lambda _: comes_back)
     end(stack, followed.job, followed.name, out, terminal, terminal.print)
     report = followed.report or {}
     if report["outputs"]["results"] is None:
         return EXIT_PROBLEM
-    jobs = [*retries.lineage(storage, original), followed.job]
-    merged, counts = retries.write_merged(storage, jobs, out)
+    merged, counts = retries.write_merged(storage, retries.lineage(storage, followed.job), out)
     terminal.print(f"  {merged}: {counts.text}")
     return EXIT_FINE if report["status"] == GOOD else EXIT_PROBLEM

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 from botocore.exceptions import ClientError
 
-from groq_batch import layout
-from groq_batch.options import JobOptions
+from groq_batch.domain import object_keys
+from groq_batch.domain.job_options import JobOptions
 from groq_batch_cli import uploads
 from groq_batch_cli.aws import Stack, Target, connect
 from groq_batch_cli.aws_errors import explain
+from groq_batch_cli.bucket_folders import check_upload_key
 from groq_batch_cli.check_report import problem_lines
 from groq_batch_cli.endings import end
 from groq_batch_cli.errors import EXIT_FINE, EXIT_INTERRUPTED, EXIT_PROBLEM, CommandError
 from groq_batch_cli.fetching import targets
 from groq_batch_cli.following import Followed, Follower
 from groq_batch_cli.job_lookup import FoundJob
-from groq_batch_cli.job_view import GOOD, is_final
+from groq_batch_cli.job_view import GOOD, headline, is_final
 from groq_batch_cli.options import (
     json_option,
     max_attempts_option,
@@ -39,6 +40,7 @@ from groq_batch_cli.request_files import RequestFile
 from groq_batch_cli.survey import Survey, survey
 from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.text import batches, counted, dollars, one_line
+from groq_batch_cli.upload_waits import reason_to_wait
 
 
 @click.command()
@@ -80,9 +82,11 @@ def command(
 ) -> int:
     """Check, upload and follow files; fetch their results.
 
-    Nothing is uploaded unless every FILE passes the checks. A file that is running already, or has
-    run and was answered, is not paid for once more: its job is followed, its results are fetched.
-    Ctrl-C leaves the jobs running.
+    FILE is a file of requests (.jsonl, .jsonl.gz) or a folder: then all of those below it run, and
+    keep their folders in the bucket and below --out; hidden ones are left out. Nothing is uploaded
+    unless every file passes the checks. A file that is running already, or has run and was
+    answered, is not paid for once more: its job is followed, its results are fetched. Ctrl-C leaves
+    the jobs running.
 
     \b
     Exit status: 0 when every request of every file was answered (with --no-wait: when all
@@ -92,6 +96,7 @@ def command(
     Examples:
       groq-batch run requests.jsonl
       groq-batch run part-*.jsonl --to 2026/june --window 7d --out results
+      groq-batch run requests/ --to team --out results
       groq-batch run requests.jsonl --no-wait --max-cost 5
     """
     metadata = uploads.option_metadata(
@@ -112,22 +117,25 @@ def command(
         running.begin(found, key, metadata, again=again)
         for found, key in zip(surveys, keys, strict=True)
     ]
+    running.tell_wait(jobs, is_started=now)
     if now:
         running.start(jobs)
     if not wait:
         running.tell_where(jobs)
         return EXIT_FINE
-    return running.follow(jobs, as_json=as_json, is_started=now)
+    return running.follow(jobs, as_json=as_json)
 
 
 def _keys(files: Sequence[RequestFile], to: str | None) -> list[str]:
     """Return the keys that the files get.
 
     Raises:
-        UsageError: Two would get the same one.
+        UsageError: Two would get the same one, or ``to`` is no folder for uploads.
     """
     keys = [uploads.input_key(file, to) for file in files]
     for place, key in enumerate(keys):
+        if to is not None:
+            check_upload_key(key, to)
         if key in keys[:place]:
             raise click.UsageError(
                 f"{files[keys.index(key)].shown} and {files[place].shown} would both be uploaded "
@@ -137,21 +145,33 @@ def _keys(files: Sequence[RequestFile], to: str | None) -> list[str]:
 
 
 def _check_results(files: Sequence[RequestFile], keys: Sequence[str], out: Path) -> None:
-    """Check that no results would be written over one of the files.
+    """Check that no results would be written over one of the files, or over those of another.
 
     Raises:
         UsageError: They would.
     """
+    written: dict[Path, RequestFile] = {}
     read = {identity(Path(file.argument)): file for file in files}
     for file, key in zip(files, keys, strict=True):
-        job = FoundJob(path=layout.input_path(key), job_id=None)
-        for target in targets(job, out).values():
+        job = FoundJob(path=object_keys.input_path(key), job_id=None)
+        for target in targets(job, _results_folder(file, out)).values():
+            first = written.setdefault(target, file)
+            if first is not file:
+                raise click.UsageError(
+                    f"{target} would hold results of {first.shown} and of {file.shown}. Run them "
+                    f"one by one, each with an --out of its own."
+                )
             found = identity(target)
             if found is not None and found in read:
                 raise click.UsageError(
                     f"{target}, a result of {file.shown}, would be written over "
                     f"{read[found].shown}, which is to run as well. Name another folder with --out."
                 )
+
+
+def _results_folder(file: RequestFile, out: Path) -> Path:
+    """Return where the results of a file go: of one in a folder to the same one below ``out``."""
+    return out / Path(file.name).parent
 
 
 @dataclass(slots=True)
@@ -163,12 +183,18 @@ class _Run:
         terminal: Where to write.
         say: Writes a line of the result.
         out: Folder for the results.
+        unfetched: The files whose job has ended and whose results could not be fetched.
+        has_looked_again: Whether the stack was looked at once more since the uploads.
+        folders: Folders for the results of each file, by its name.
     """
 
     stack: Stack
     terminal: Terminal
     say: Callable[[str], None]
     out: Path
+    unfetched: list[str] = field(default_factory=list)
+    has_looked_again: bool = False
+    folders: dict[str, Path] = field(default_factory=dict)
 
     def check(
         self, plan: Sequence[tuple[RequestFile, str]], options: JobOptions
@@ -181,6 +207,7 @@ class _Run:
                     file,
                     limits=self.stack.limits,
                     max_cost_usd=options.max_job_cost_usd,
+                    stack_cap_usd=self.stack.default_options.max_job_cost_usd,
                     key=key,
                     with_digest=True,
                     progress=progress.add,
@@ -195,27 +222,27 @@ class _Run:
         ]
         if not bad:
             return surveys
-        advice = ""
-        if all(found.passes(skip_invalid=True) for found in bad):
-            advice = ", or run the good lines only: --skip-invalid"
-        self.terminal.error(
-            f"Nothing was uploaded. Repair the {'file' if len(plan) == 1 else 'files'}{advice}"
-        )
+        skips = options.skip_invalid_lines
+        self.terminal.error(f"Nothing was uploaded.{_advice(bad, of=len(plan), skips=skips)}")
         return None
 
     def begin(self, found: Survey, key: str, metadata: dict[str, str], *, again: bool) -> Followed:
         """Upload a file, unless it is there already; returns its job."""
         storage = self.stack.storage
         name = one_line(found.file.name)
-        if not again:
-            job = uploads.same_upload(storage, key, found.digest)
-            if job is not None and _is_worth_keeping(job):
+        self.folders[name] = _results_folder(found.file, self.out)
+        standing = uploads.standing_upload(storage, key)
+        if standing is not None and standing.digest == found.digest and not again:
+            job = standing.job
+            if _is_worth_keeping(job):
                 state = "has run" if is_final(job.report) else "is running"
                 self.terminal.note(
                     f"{name} {state} already, as {job.job_id or key}. To pay for all of it once "
                     f"more: --again"
                 )
                 return Followed(name, job)
+        if standing is not None:
+            self._warn_of_running(standing.job)
         with ByteProgress(self.terminal, f"Uploading {name}", found.bytes) as progress:
             uploaded = uploads.upload(
                 storage,
@@ -226,6 +253,19 @@ class _Run:
                 progress=progress.add,
             )
         return Followed(name, FoundJob(path=uploaded.path, job_id=uploaded.job_id))
+
+    def _warn_of_running(self, job: FoundJob) -> None:
+        """Say it when an upload takes the place of a job that still runs."""
+        if job.job_id is None or is_final(job.report):
+            return
+        so_far = f" ({headline(job.report)})" if job.report is not None else ""
+        aside = object_keys.superseded_path(job.job_id, job.path)
+        self.terminal.warn(
+            f"An earlier upload of {one_line(job.path)} is still running, as {job.job_id}"
+            f"{so_far}. This one takes its place; the results of the earlier one will be in "
+            f"output/{one_line(aside)}. To stop it: "
+            f"{self.stack.target.command('cancel', job.job_id)}"
+        )
 
     def start(self, jobs: Sequence[Followed]) -> None:
         """Start the jobs without waiting for the event of their upload, or the schedule."""
@@ -238,38 +278,69 @@ class _Run:
         for one in jobs:
             self.say(f"{one.name}: uploaded as {self.stack.storage.url('input/' + one.job.path)}")
             self.say(f"  follow it: {self.stack.target.command('status', one.job.path, '--watch')}")
+            self.say(f"  fetch its results: {self._fetch(one)}")
 
-    def follow(self, jobs: Sequence[Followed], *, as_json: bool, is_started: bool) -> int:
+    def _fetch(self, one: Followed) -> str:
+        """Return the command that fetches the results of a job that has ended."""
+        folder = self.folders[one.name]
+        out = [] if folder == Path() else ["--out", str(folder)]
+        return self.stack.target.command("results", one.job.path, *out)
+
+    def tell_wait(self, jobs: Sequence[Followed], *, is_started: bool) -> None:
+        """Say it when the stack lets uploads wait.
+
+        Args:
+            jobs: The jobs.
+            is_started: Whether they are started by hand.
+        """
+        reason = reason_to_wait(self.stack)
+        if reason is None or all(one.report is not None for one in jobs):
+            return
+        if not is_started:
+            self.terminal.note(f"{reason} --now starts them at once.")
+        elif self.stack.is_paused:
+            self.terminal.note(f"The stack {self.stack.name} is paused; --now starts jobs even so.")
+
+    def follow(self, jobs: Sequence[Followed], *, as_json: bool) -> int:
         """Follow the jobs to their ends; returns the exit status."""
-        if not self.stack.starts_on_upload and not is_started:
-            self.terminal.note(
-                f"This stack starts uploads when its schedule fires: "
-                f"{self.stack.parameters.get('ScheduleExpression')}. --now starts them at once."
-            )
+        # Where uploads wait on purpose no event is missing.
+        waits = reason_to_wait(self.stack) is not None
         follower = Follower(
             self.stack.storage,
             self.terminal,
-            on_silence=self._start_silent if self.stack.starts_on_upload else None,
+            on_silence=None if waits else self._start_silent,
         )
         try:
             follower.follow(jobs, self._end)
         except KeyboardInterrupt:
-            return leave(self.terminal, self.stack.target, jobs)
+            return leave(self.terminal, self.stack.target, jobs, fetch=self._fetch)
         except ClientError:
             # The credentials have expired, for example; the jobs need none of them.
-            leave(self.terminal, self.stack.target, jobs)
+            leave(self.terminal, self.stack.target, jobs, fetch=self._fetch)
             raise
         if as_json:
             for one in jobs:
                 self.terminal.print(json.dumps(one.report, ensure_ascii=False))
         good = all(one.report is not None and one.report["status"] == GOOD for one in jobs)
-        return EXIT_FINE if good else EXIT_PROBLEM
+        return EXIT_FINE if good and not self.unfetched else EXIT_PROBLEM
 
     def _end(self, one: Followed) -> None:
-        end(self.stack, one.job, one.name, self.out, self.terminal, self.say)
+        folder = self.folders[one.name]
+        try:
+            end(self.stack, one.job, one.name, folder, self.terminal, self.say)
+        except CommandError as error:
+            # The other jobs are followed, and their results fetched, all the same.
+            self.unfetched.append(one.name)
+            self.terminal.error(f"{one.name}: {error}")
 
     def _start_silent(self, one: Followed) -> None:
-        """Start an upload by hand whose event has not come."""
+        """Start an upload by hand whose event has not come, unless it waits on purpose by now."""
+        if not self.has_looked_again:
+            self.has_looked_again = True
+            self.stack.look_again()
+            self.tell_wait([one], is_started=False)
+        if reason_to_wait(self.stack) is not None:
+            return
         try:
             uploads.start_by_hand(self.stack, f"input/{one.job.path}")
         except (CommandError, ClientError) as error:
@@ -290,17 +361,47 @@ def _is_worth_keeping(job: FoundJob) -> bool:
     )
 
 
-def leave(terminal: Terminal, target: Target, jobs: Sequence[Followed]) -> int:
-    """Say after Ctrl-C that the jobs go on, and how to come back; returns the exit status."""
+def leave(
+    terminal: Terminal,
+    target: Target,
+    jobs: Sequence[Followed],
+    *,
+    fetch: Callable[[Followed], str] | None = None,
+) -> int:
+    """Say after Ctrl-C that the jobs go on, and how to come back; returns the exit status.
+
+    Args:
+        terminal: Where to say it.
+        target: The stack.
+        jobs: The jobs.
+        fetch: Returns the command that fetches a job's results; ``groq-batch results`` when None.
+    """
     terminal.clear()
     terminal.note()
     for one in jobs:
-        if not one.is_final:
-            terminal.note(
-                f"{one.name} goes on without this terminal. Come back with: "
-                f"{target.command('status', one.job.path, '--watch')}"
-            )
+        if one.is_final:
+            continue
+        fetches = fetch(one) if fetch is not None else target.command("results", one.job.path)
+        terminal.note(f"{one.name} goes on without this terminal.")
+        terminal.note(f"  follow it: {target.command('status', one.job.path, '--watch')}")
+        terminal.note(f"  fetch its results when it has ended: {fetches}")
     return EXIT_INTERRUPTED
+
+
+def _advice(bad: Sequence[Survey], *, of: int, skips: bool) -> str:
+    """Return what to do about files that would not run; the problems themselves have been told.
+
+    Args:
+        bad: These files.
+        of: The number of all files.
+        skips: Whether bad lines do not keep the others from running.
+    """
+    if all(found.passes(skip_invalid=True) for found in bad):
+        files = "file" if of == 1 else "files"
+        return f" Repair the {files}, or run the good lines only: --skip-invalid"
+    if any((found.invalid and not skips) or not found.good for found in bad):
+        return f" Repair the {'file' if of == 1 else 'files'}."
+    return ""
 
 
 def _checked(found: Survey) -> str:

@@ -8,16 +8,19 @@ from datetime import UTC, datetime
 
 import click
 
+from groq_batch.domain import object_keys
 from groq_batch_cli.aws import Target, connect
 from groq_batch_cli.endings import end_line, problem_lines
 from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM, NoSuchJobError
+from groq_batch_cli.failures import ErrorCodes, error_codes
 from groq_batch_cli.following import Followed, Follower
-from groq_batch_cli.job_lookup import FoundJob, Report, find_job
+from groq_batch_cli.job_lookup import FoundJob, find_job
 from groq_batch_cli.job_view import (
     GOOD,
     Progress,
     batch_rows,
     cost_so_far,
+    counts_text,
     headline,
     is_final,
     phase,
@@ -25,17 +28,28 @@ from groq_batch_cli.job_view import (
     seconds_of,
     style_of,
 )
-from groq_batch_cli.options import json_option, stack_options
+from groq_batch_cli.options import job_argument, json_option, stack_options
+from groq_batch_cli.pace import pace_of_report
+from groq_batch_cli.stored_reports import Report
 from groq_batch_cli.tables import aligned
 from groq_batch_cli.terminal import Terminal
-from groq_batch_cli.text import counted, duration, one_line
+from groq_batch_cli.text import counted, duration, one_line, shorten
 from groq_batch_cli.verbs.run import leave
 
 _SILENCE_SECONDS = 60.0
+_MOST_CODES = 10
+_LONGEST_LINE = 160
+"""Where no terminal says how much room there is."""
+
+_WITHOUT_REPORT = {
+    "uploaded": "uploaded; its job has not started yet",
+    "starting": "the job was started and has no report yet",
+    "replaced": "replaced by a newer run of this file; its report has expired",
+}
 
 
 @click.command()
-@click.argument("job")
+@job_argument
 @click.option("--watch", is_flag=True, help="Follow it to its end.")
 @json_option
 @stack_options
@@ -43,8 +57,9 @@ _SILENCE_SECONDS = 60.0
 def command(terminal: Terminal, job: str, watch: bool, as_json: bool, target: Target) -> int:
     """Show how far a job is, or how it ended.
 
-    JOB is a job's name or its beginning, a path such as team/requests.jsonl, or a file's name: then
-    it is the newest job of a file of this name. With --json it is the whole report.
+    JOB is a job's name or its beginning, a path such as team/requests.jsonl, the key or address of
+    one of its objects, or the name of a file, if there are jobs of only one such file. Of a
+    recurring file (recurring/evals.jsonl) it is the newest run. With --json it is the whole report.
 
     \b
     Exit status: 0 when it is running or has succeeded, 1 when it has ended otherwise.
@@ -54,7 +69,8 @@ def command(terminal: Terminal, job: str, watch: bool, as_json: bool, target: Ta
       groq-batch status requests.jsonl --watch
       groq-batch status team/requests.jsonl --json | jq .errors
     """
-    storage = connect(target).storage
+    stack = connect(target)
+    storage = stack.storage
     found = find_job(storage, job)
     if watch and not is_final(found.report):
         followed = Followed(one_line(found.path), found)
@@ -74,8 +90,11 @@ def command(terminal: Terminal, job: str, watch: bool, as_json: bool, target: Ta
             raise NoSuchJobError(f"{one_line(found.path)} has no report yet.")
         terminal.print(json.dumps(found.report, indent=2, ensure_ascii=False))
     else:
-        for line in status_lines(found, terminal, datetime.now(UTC)):
+        codes = error_codes(storage, found) if is_final(found.report) else None
+        for line in status_lines(found, terminal, datetime.now(UTC), codes):
             terminal.print(line)
+        if found.job_id is None and stack.holds_uploads:
+            terminal.print(f"  to start it now: {target.command('start', found.path)}")
     good = found.report is None or not is_final(found.report) or found.report["status"] == GOOD
     return EXIT_FINE if good else EXIT_PROBLEM
 
@@ -88,16 +107,21 @@ def _not_started(name: str) -> str:
     )
 
 
-def status_lines(found: FoundJob, terminal: Terminal, now: datetime) -> Iterator[str]:
-    """Yield what is known of a job."""
+def status_lines(
+    found: FoundJob, terminal: Terminal, now: datetime, codes: ErrorCodes | None = None
+) -> Iterator[str]:
+    """Yield what is known of a job.
+
+    Args:
+        found: The job.
+        terminal: Where it is shown.
+        now: The present.
+        codes: Its errors by code; None while it runs.
+    """
     report = found.report
     name = terminal.styled(one_line(found.path), "bold")
     if report is None:
-        known = {
-            "uploaded": "uploaded; its job has not started yet",
-            "starting": "the job was started and has no report yet, or its report was replaced",
-        }
-        yield f"{name}: {known[found.status]}"
+        yield f"{name}: {_WITHOUT_REPORT[found.status]}"
         return
     if is_final(report):
         yield end_line(name, report, terminal)
@@ -107,25 +131,54 @@ def status_lines(found: FoundJob, terminal: Terminal, now: datetime) -> Iterator
         waits_for = reason(report)
         if waits_for:
             yield f"  waits: {waits_for}"
-    yield from ("  " + line for line in aligned([*_facts(report, now)]))
+    if found.is_replaced:
+        yield f"  {_replaced_text(found)}"
+    yield from ("  " + line for line in aligned([*_facts(found, report, now)]))
     rows = batch_rows(report)
     if rows:
         yield from ("  " + line for line in aligned(rows))
+    if codes is not None:
+        yield from _code_lines(codes, terminal)
     if report["requests"]["invalid"] or report["status"] == "rejected":
         yield from problem_lines(report)
 
 
-def _facts(report: Report, now: datetime) -> Iterator[tuple[str, str]]:
+def _replaced_text(found: FoundJob) -> str:
+    if is_final(found.report):
+        return (
+            "replaced by a newer run of this file; what it has delivered are older versions of "
+            f"these objects: groq-batch results {found.job_id}"
+        )
+    aside = object_keys.superseded_path(found.job_id or "", found.path)
+    return f"a newer run of this file has begun; this one will deliver to output/{one_line(aside)}"
+
+
+def _code_lines(codes: ErrorCodes, terminal: Terminal) -> Iterator[str]:
+    """Yield the error codes with their counts."""
+    if not codes.codes:
+        return
+    limit = "" if codes.is_complete else f", of the first {codes.counted:,}"
+    yield f"  {counted(codes.total, 'error')} by code{limit}:"
+    rows = [(f"{one.count:,}", one.code, one.message) for one in codes.codes[:_MOST_CODES]]
+    for line in aligned(rows, right=frozenset({0})):
+        yield "    " + shorten(line, (terminal.width or _LONGEST_LINE) - 4)
+    others = sum(one.count for one in codes.codes[_MOST_CODES:])
+    if others:
+        yield f"    {others:,} of other codes"
+
+
+def _facts(found: FoundJob, report: Report, now: datetime) -> Iterator[tuple[str, str]]:
     counts, usage = report["requests"], report["usage"]
     yield "job", report["job_id"]
-    parts = [f"{counts['succeeded']:,} answered", f"{counts['failed']:,} failed"]
-    if counts["invalid"]:
-        parts.append(f"{counts['invalid']:,} invalid")
     if is_final(report):
-        yield "requests", f"{counts['total']:,}: {', '.join(parts)}"
+        yield "requests", f"{counts['total']:,}: {counts_text(report)}"
     else:
         progress = Progress.of(report)
         yield "requests", f"{counts['total']:,}: {counted(progress.done, 'outcome')} so far"
+        pace = pace_of_report(report, found.reported_at)
+        if pace is not None and found.reported_at is not None:
+            left = pace.left_text((now - found.reported_at).total_seconds())
+            yield "pace", f"{pace.rate_text}, {left} left" if left else pace.rate_text
     if usage["total_tokens"]:
         yield (
             "tokens",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import PurePath
 from typing import Any
 
-from groq_batch_client.errors import TableError
+from groq_batch_client.errors import TableError, WrongArgumentError
 
 STDIN = "-"
 
@@ -53,7 +55,7 @@ def kind_of(name: str) -> FileKind:
     Standard input and output (``-``) hold JSONL.
 
     Raises:
-        TableError: The name has none of the known endings.
+        WrongArgumentError: The name has none of the known endings.
     """
     if name == STDIN:
         return FileKind(Format.JSONL, Compression.NONE)
@@ -64,14 +66,45 @@ def kind_of(name: str) -> FileKind:
     for ending, kind in FORMAT_ENDINGS.items():
         if plain.endswith(ending):
             if kind is Format.PARQUET and compression is not Compression.NONE:
-                raise TableError(
+                raise WrongArgumentError(
                     f"{name}: a Parquet file is compressed inside. Name it without "
                     f"{name[len(plain) :]}."
                 )
             return FileKind(kind, compression)
-    raise TableError(
+    raise WrongArgumentError(
         f"{name} has to end in one of {', '.join(FORMAT_ENDINGS)} (JSONL, CSV and TSV also with "
         f".gz or .zst behind it), so that its format is known."
+    )
+
+
+_OTHER_TABLES = (".xlsx", ".xlsm", ".xls", ".ods", ".feather", ".arrow", ".avro", ".orc")
+"""Endings of tables that ``groq-batch make`` does not read."""
+
+
+def advice_for_table(name: str) -> str | None:
+    """Return what to do with a table that is given where requests belong; None for no table."""
+    stem = PurePath(name).name.split(".")[0]
+    try:
+        kind = kind_of(name).format
+    except WrongArgumentError:
+        if not name.lower().endswith(_OTHER_TABLES):
+            return None
+        return (
+            f"{name} is a table, not a file of requests. Save it as CSV, then turn its rows into "
+            f"requests: {_make_command(f'{stem}.csv', stem)}"
+        )
+    if kind is Format.JSONL:
+        return None
+    return (
+        f"{name} is a table, not a file of requests. Turn its rows into requests first: "
+        f"{_make_command(name, stem)}"
+    )
+
+
+def _make_command(table: str, stem: str) -> str:
+    return (
+        f"groq-batch make {shlex.quote(table)} --model MODEL --prompt '... {{COLUMN}} ...' "
+        f"--out {shlex.quote(f'{stem}.jsonl')}"
     )
 
 

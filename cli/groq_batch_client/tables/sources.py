@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from groq_batch.jsonl import NotGzipError, decompress
+from groq_batch.request_file.lines import NotGzipError, decompress
 from groq_batch_client.errors import TableError
 from groq_batch_client.tables.formats import STDIN, Compression, FileKind, Format, pyarrow_for
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from groq_batch_client.errors import TableError
+from groq_batch_client.errors import WrongArgumentError
 from groq_batch_client.tables.batches import Batch
 from groq_batch_client.tables.delimited import DelimitedReader
 from groq_batch_client.tables.formats import (
@@ -55,7 +55,7 @@ class TableFile:
         """Describe the table that the user called ``argument``.
 
         Raises:
-            TableError: Its name does not tell its format.
+            WrongArgumentError: Its name does not tell its format.
         """
         self.argument = argument
         self.name = "<stdin>" if argument == STDIN else argument
@@ -130,10 +130,10 @@ def check_readable_twice(table: TableFile, kind: Format) -> None:
     """Check that a table can be read once for its columns and once for its rows.
 
     Raises:
-        TableError: It comes in on standard input.
+        WrongArgumentError: It comes in on standard input.
     """
     if table.argument == STDIN:
-        raise TableError(
+        raise WrongArgumentError(
             f"To write {kind.value} the rows are read twice, which standard input cannot be. Give "
             f"them as a file, or write JSONL."
         )

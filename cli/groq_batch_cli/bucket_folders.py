@@ -1,0 +1,79 @@
+"""Folders of the bucket, as options name them."""
+
+from __future__ import annotations
+
+import click
+
+from groq_batch.domain import object_keys
+from groq_batch.domain.input_key import check_key
+from groq_batch_cli.text import printable
+
+_ADDRESS = "s3://"
+_MIRRORS = (
+    object_keys.INPUT_PREFIX,
+    object_keys.OUTPUT_PREFIX,
+    object_keys.FAILED_PREFIX,
+    object_keys.INVALID_PREFIX,
+    object_keys.REPORTS_PREFIX,
+)
+_ODD_PARTS = {"": "an empty part", ".": "the part '.'", "..": "the part '..'"}
+_CODES_OF_FOLDERS = frozenset({"reserved_path", "key_too_long"})
+
+
+def folder_below(text: str, bucket: str) -> str:
+    """Return what the paths below a folder begin with; empty for all of them.
+
+    Args:
+        text: The folder as a path (``team``), a key (``output/team/``) or an address.
+        bucket: The stack's bucket.
+
+    Raises:
+        BadParameter: It is an address in another bucket.
+    """
+    if text.startswith(_ADDRESS):
+        named, _, text = text.removeprefix(_ADDRESS).partition("/")
+        if named != bucket:
+            raise click.BadParameter(
+                f"{_ADDRESS}{named} is not this stack's bucket, which is {bucket}.",
+                param_hint="--under",
+            )
+    text = text.removeprefix("./").strip("/")
+    for prefix in _MIRRORS:
+        if f"{text}/".startswith(prefix):
+            text = text[len(prefix) :]
+            break
+    return f"{text}/" if text else ""
+
+
+def upload_path(to: str) -> str:
+    """Return the path below ``input/`` that ``--to`` names, without slashes at its ends.
+
+    Raises:
+        BadParameter: S3 would take it as it is written, which nobody can have meant.
+    """
+    path = to.removeprefix(object_keys.INPUT_PREFIX).strip("/")
+    if to.startswith(_ADDRESS):
+        raise _refusal(f"{to} is an address. Name a folder below input/ of the bucket: team/")
+    odd = sorted(_ODD_PARTS.keys() & set(path.split("/"))) if path else []
+    if odd or "\\" in path or printable(path) != path:
+        what = _ODD_PARTS[odd[0]] if odd else "a backslash or a control character"
+        raise _refusal(
+            f"{to!r} has {what}. S3 knows no folders, and would keep it as a part of the key. "
+            f"Name a folder below input/ such as team/june."
+        )
+    return path
+
+
+def check_upload_key(key: str, to: str) -> None:
+    """Check that ``--to`` leads to no place that uploads may not have.
+
+    Raises:
+        BadParameter: It does.
+    """
+    problem = check_key(key)
+    if problem is not None and problem.code in _CODES_OF_FOLDERS:
+        raise _refusal(f"{printable(to)[:100]}: {problem.message}")
+
+
+def _refusal(message: str) -> click.BadParameter:
+    return click.BadParameter(message, param_hint="--to")

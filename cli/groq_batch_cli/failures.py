@@ -1,0 +1,183 @@
+"""Why requests of a job have no answer: the error codes, and how many requests have each.
+
+The report lists the first 100 errors only. The counts of all stand in the job's working files as
+long as the stack keeps those, and every problem of the input in ``invalid/``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from botocore.exceptions import ClientError
+
+from groq_batch.bucket.s3_errors import MissingObjectError, UnreadableObjectError
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.answer_stats import Failures
+from groq_batch.records.shard_result import ShardSummary
+from groq_batch_cli.aws_errors import is_denied
+from groq_batch_cli.fetching import key_of
+from groq_batch_cli.job_lookup import FoundJob
+from groq_batch_cli.lines import stored_lines
+from groq_batch_cli.text import one_line
+
+Report = Mapping[str, Any]
+
+_READERS = 16
+_MOST_SUMMARIES = 500
+_MOST_PROBLEM_BYTES = 8 * 1024 * 1024
+"""More than that is not fetched to count codes."""
+
+_SUMMARY_KEY = re.compile(r"/attempt-([0-9]+)/([0-9]+)\.json$")
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorCode:
+    """The requests, or lines, that have one code.
+
+    Attributes:
+        code: The code.
+        count: How many there are.
+        message: What is said of the first; empty when nothing is.
+    """
+
+    code: str
+    count: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorCodes:
+    """The errors of a job by their code.
+
+    Attributes:
+        codes: The codes, the commonest first.
+        total: All errors of the job.
+    """
+
+    codes: tuple[ErrorCode, ...]
+    total: int
+
+    @property
+    def counted(self) -> int:
+        """How many errors were counted; fewer than all when only the first are known."""
+        return sum(code.count for code in self.codes)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all errors were counted."""
+        return self.counted >= self.total
+
+    def text(self, most: int = 5) -> str:
+        """Return the counts in one line, those beyond ``most`` codes in one number."""
+        parts = [f"{one.count:,} {one.code}" for one in self.codes[:most]]
+        others = sum(one.count for one in self.codes[most:])
+        if others:
+            parts.append(f"{others:,} others")
+        limit = "" if self.is_complete else f" (of the first {self.counted:,})"
+        return ", ".join(parts) + limit
+
+
+def error_codes(storage: Storage, job: FoundJob) -> ErrorCodes:
+    """Count the errors of a job that has ended, by their code.
+
+    Args:
+        storage: The bucket.
+        job: The job, with its final report.
+    """
+    report = job.report or {}
+    errors = [error for error in report["errors"] if not _is_of_the_job(error)]
+    total = report["errors_total"] - (len(report["errors"]) - len(errors))
+    if total > len(errors):
+        found = _counted(storage, job, report)
+        if found is not None:
+            return _sorted(found, total)
+    return _sorted(_of_rows(errors), total)
+
+
+def _is_of_the_job(error: Report) -> bool:
+    """Tell an error that is about no request: why a job failed, was stopped, or takes no file."""
+    return error["line"] is None and error["custom_id"] is None
+
+
+def _counted(storage: Storage, job: FoundJob, report: Report) -> Failures | None:
+    """Count all errors from what the job has left; None when that is gone, or may not be read."""
+    try:
+        return _count(storage, job, report)
+    except (MissingObjectError, UnreadableObjectError):
+        return None
+    except ClientError as error:
+        if not is_denied(error):
+            raise
+        return None
+
+
+def _count(storage: Storage, job: FoundJob, report: Report) -> Failures | None:
+    counts = report["requests"]
+    result = Failures()
+    if counts["invalid"]:
+        problems = _problems(storage, job, report["outputs"]["invalid"])
+        if problems is None:
+            return None
+        result.merge(problems)
+    if counts["failed"] and report["status"] != "rejected":
+        rows = _rows(storage, report["job_id"])
+        if rows is None or _total(rows) != counts["failed"]:
+            return None
+        result.merge(rows)
+    return result
+
+
+def _problems(storage: Storage, job: FoundJob, url: str | None) -> Failures | None:
+    """Count the problems of the input."""
+    if url is None or job.is_replaced:
+        return None
+    key = key_of(url)
+    head = storage.head(key)
+    if head is None or head.size > _MOST_PROBLEM_BYTES:
+        return None
+    rows = (msgspec.json.decode(line) for line in stored_lines(storage, key))
+    return _of_rows(row for row in rows if not _is_of_the_job(row))
+
+
+def _rows(storage: Storage, job_id: str) -> Failures | None:
+    """Sum up what was counted for the shards when their last rows were stored."""
+    prefix = f"{object_keys.WORK_PREFIX}{job_id}/summaries/"
+    newest: dict[int, tuple[int, str]] = {}
+    for item in storage.objects(prefix):
+        found = _SUMMARY_KEY.search(item.key)
+        if found is not None:
+            number = int(found[2])
+            newest[number] = max(newest.get(number, (0, "")), (int(found[1]), item.key))
+            if len(newest) > _MOST_SUMMARIES:
+                return None
+    result = Failures()
+    with ThreadPoolExecutor(max_workers=_READERS) as pool:
+        for stored in pool.map(storage.get_json, [key for _, key in newest.values()]):
+            if stored is not None:
+                result.merge(ShardSummary.from_json(stored[0]).measures.failures)
+    return result
+
+
+def _of_rows(rows: Iterable[Report]) -> Failures:
+    result = Failures()
+    for row in rows:
+        result.add(row["code"], row["line"], row["message"])
+    return result
+
+
+def _total(failures: Failures) -> int:
+    return sum(group.count for group in failures.groups.values())
+
+
+def _sorted(failures: Failures, total: int) -> ErrorCodes:
+    codes = [
+        ErrorCode(one_line(code), group.count, one_line(group.message or ""))
+        for code, group in failures.groups.items()
+    ]
+    return ErrorCodes(tuple(sorted(codes, key=lambda one: -one.count)), total)

@@ -1,0 +1,192 @@
+"""Which requests without an answer are worth another job.
+
+What the pipeline has given up may still be worth it: it was not sent, or its attempts were used up.
+An error that says that the same request would fail again is final, and of a request whose outcome
+is not known the answer may have been paid for already.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+import msgspec
+
+from groq_batch.domain.result_row import (
+    BATCH_FAILED,
+    CANCELLED,
+    MISSING,
+    NOT_SENT,
+    RETRYABLE_CODES,
+    Row,
+    RowOutcome,
+    classify_row,
+)
+from groq_batch_cli.text import listed, one_line
+
+OUTCOME_UNKNOWN = "outcome_unknown"
+
+_UNANSWERED_CODES = frozenset({NOT_SENT, MISSING, CANCELLED, "deadline_passed"})
+"""Codes of rows that the pipeline writes for requests that have met no error of their own."""
+
+_NOT_ITS_FAULT = ("Another line of the batch was refused.", "Groq refused the batch:")
+"""What the message of a line begins with that was refused with its batch, and not for itself."""
+
+_REFUSAL_CODE = re.compile(r"([a-z0-9_.]+): ")
+_UNREADABLE = "unreadable_row"
+
+
+class Standing(Enum):
+    """How a request stands after its job."""
+
+    ANSWERED = auto()
+    RETRYABLE = auto()
+    FINAL = auto()
+    UNKNOWN = auto()
+
+
+class _Source(msgspec.Struct):
+    """Where a row comes from: those of the pipeline have neither id nor response."""
+
+    id: str | None = None
+    response: msgspec.Raw | None = None
+
+
+_decode_source = msgspec.json.Decoder(_Source).decode
+
+
+def standing_of(line: bytes) -> tuple[Standing, str]:
+    """Return how the request of a result row stands, and the code of its error.
+
+    Args:
+        line: The row; the code of an answered one is empty.
+    """
+    row = classify_row(line)
+    if row is None:
+        # A line that could not be read itself has no custom_id to be asked for by.
+        return Standing.FINAL, _code_of_unreadable(line)
+    code = one_line(row.code or _UNREADABLE)
+    match row.outcome:
+        case RowOutcome.SUCCESS:
+            return Standing.ANSWERED, ""
+        case RowOutcome.RETRYABLE:
+            return Standing.RETRYABLE, code
+    return _standing_of_pipeline_row(row) if _is_of_pipeline(line) else Standing.FINAL, code
+
+
+def _is_of_pipeline(line: bytes) -> bool:
+    try:
+        source = _decode_source(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return source.id is None and source.response is None
+
+
+def _standing_of_pipeline_row(row: Row) -> Standing:
+    if row.code == OUTCOME_UNKNOWN:
+        return Standing.UNKNOWN
+    if row.code in _UNANSWERED_CODES:
+        return Standing.RETRYABLE
+    if row.code == BATCH_FAILED:
+        message = row.message or ""
+        refusal = _REFUSAL_CODE.match(message)
+        passes = refusal is not None and refusal[1] in RETRYABLE_CODES
+        return (
+            Standing.RETRYABLE if passes or message.startswith(_NOT_ITS_FAULT) else Standing.FINAL
+        )
+    return Standing.FINAL
+
+
+def _code_of_unreadable(line: bytes) -> str:
+    try:
+        row = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _UNREADABLE
+    error = row.get("error") if isinstance(row, dict) else None
+    code = error.get("code") if isinstance(error, dict) else None
+    return one_line(code) if isinstance(code, str) else _UNREADABLE
+
+
+@dataclass(slots=True)
+class Leftovers:
+    """What is to be sent again of the request lines without an answer.
+
+    Attributes:
+        chosen: A byte for each of these lines, in order: 1 for those that are sent again.
+        final: How many are left out because their error is final, by code.
+        unknown: How many are left out because their outcome is not known.
+        answered: How many have an answer by now, from an earlier retry.
+    """
+
+    chosen: bytearray = field(default_factory=bytearray)
+    final: Counter[str] = field(default_factory=Counter)
+    unknown: int = 0
+    answered: int = 0
+
+    @property
+    def number(self) -> int:
+        """How many lines are sent again."""
+        return self.chosen.count(1)
+
+    @property
+    def left_out(self) -> int:
+        """How many are left out though they have no answer."""
+        return sum(self.final.values()) + self.unknown
+
+    @property
+    def are_all(self) -> bool:
+        """Whether every line is sent again, so that their file can be copied as it is."""
+        return self.number == len(self.chosen)
+
+    @property
+    def left_out_text(self) -> str:
+        """What is left out, in words."""
+        parts = []
+        if self.final:
+            codes = listed([f"{number:,} {code}" for code, number in self.final.most_common()])
+            parts.append(f"{sum(self.final.values()):,} whose error is final ({codes})")
+        if self.unknown:
+            parts.append(
+                f"{self.unknown:,} whose outcome is not known (they may have been answered and "
+                f"paid for)"
+            )
+        return ", ".join(parts)
+
+    def take(self, line: bytes, *, everything: bool) -> None:
+        """Decide about the next request without an answer.
+
+        Args:
+            line: Its newest row.
+            everything: Whether nothing is left out but what has an answer by now.
+        """
+        standing, code = standing_of(line)
+        is_chosen = standing is Standing.RETRYABLE or (
+            everything and standing is not Standing.ANSWERED
+        )
+        self.chosen.append(is_chosen)
+        if is_chosen:
+            return
+        if standing is Standing.ANSWERED:
+            self.answered += 1
+        elif standing is Standing.UNKNOWN:
+            self.unknown += 1
+        else:
+            self.final[code] += 1
+
+
+def leftovers(rows: Iterable[tuple[bytes, bytes]], *, everything: bool) -> Leftovers:
+    """Decide which request lines of ``failed/`` are sent again.
+
+    Args:
+        rows: The result rows of the job, each with the newest row of its request: the same one, or
+            that of a retry. Those without an answer are in the order of the lines in ``failed/``.
+        everything: Whether final errors and unknown outcomes are sent again, too.
+    """
+    found = Leftovers()
+    for row, newest in rows:
+        if standing_of(row)[0] is not Standing.ANSWERED:
+            found.take(newest, everything=everything)
+    return found

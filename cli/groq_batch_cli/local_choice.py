@@ -1,0 +1,113 @@
+"""Which of the emulated stacks of this machine a command is for."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+from groq_batch_cli.errors import CommandError
+from groq_batch_cli.local_registry import Registry
+from groq_batch_cli.local_state import LocalFolder, LocalState, find_project, project_of
+
+FOLDER_VARIABLE = "GROQ_BATCH_LOCAL_FOLDER"
+"""Names the folder of a running stack, for one besides the clone's own."""
+
+STARTING_SENTENCE = "The stack is just being started. Look again: groq-batch local status"
+
+
+def folder_to_start() -> LocalFolder:
+    """Return the folder in which ``local up`` keeps its stack.
+
+    Raises:
+        CommandError: There is no clone to make a stack of.
+    """
+    project = find_project()
+    if project is None:
+        raise CommandError(
+            f"An emulated stack is made from a clone of the project, and {Path.cwd()} is in none. "
+            f"Go into yours and start it there: groq-batch local up. While it runs, --local works "
+            f"in every folder."
+        )
+    return _named_folder(project) or _folder_of(project)
+
+
+def chosen_folder() -> LocalFolder | None:
+    """Return the folder of the stack that a command is for, whether that runs or not.
+
+    It is the one that the environment names; in a clone the clone's own; elsewhere the one that
+    runs, that of this program's clone first. None when it is in no clone and none runs.
+
+    Raises:
+        CommandError: Several run, and none of them is meant more than the others.
+    """
+    project = find_project()
+    named = _named_folder(project)
+    if named is not None:
+        return named
+    if project is not None and project_of(Path.cwd().resolve()) is not None:
+        return _folder_of(project)
+    own = _folder_of(project) if project is not None else None
+    if own is not None and own.is_served():
+        return own
+    running = Registry().served()
+    if len(running) > 1:
+        raise CommandError(
+            f"Several emulated stacks run on this machine: {_listed(running)}. Go into the clone "
+            f"of the one that you mean, or name its folder: "
+            f"export {FOLDER_VARIABLE}={shlex.quote(str(running[0].path))}"
+        )
+    return running[0] if running else own
+
+
+def running_state() -> LocalState:
+    """Return the running stack that a command is for; see ``chosen_folder``.
+
+    Raises:
+        CommandError: None runs, or several do.
+    """
+    folder = chosen_folder()
+    state = folder.running() if folder is not None else None
+    if state is None:
+        raise CommandError(absence(folder))
+    return state
+
+
+def absence(folder: LocalFolder | None) -> str:
+    """Return the sentence for a stack that does not run, with what to do.
+
+    Args:
+        folder: The folder of the stack that a command was for; see ``chosen_folder``.
+    """
+    if folder is not None and folder.is_served():
+        return STARTING_SENTENCE
+    others = running_elsewhere()
+    if others:
+        return (
+            f"The emulated stack of this clone does not run, but that of {others} does: go there "
+            f"to use it. Start one here: groq-batch local up"
+        )
+    if folder is None:
+        return (
+            "No emulated stack runs on this machine. Start one in a clone of the project: "
+            "groq-batch local up"
+        )
+    return "No emulated stack runs on this machine. Start one: groq-batch local up"
+
+
+def running_elsewhere() -> str:
+    """Return the clones whose stacks run, for a command whose own stack does not; else nothing."""
+    return "" if _named_folder(None) else _listed(Registry().served())
+
+
+def _named_folder(project: Path | None) -> LocalFolder | None:
+    named = os.environ.get(FOLDER_VARIABLE)
+    return LocalFolder(project, Path(named)) if named else None
+
+
+def _folder_of(project: Path) -> LocalFolder:
+    return LocalFolder(project, project / ".local" / "stack")
+
+
+def _listed(stacks: list[LocalFolder]) -> str:
+    return ", ".join(str(stack.project or stack.path) for stack in stacks)

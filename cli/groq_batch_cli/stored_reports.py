@@ -1,0 +1,178 @@
+"""Reads the reports of jobs, also those in whose place a newer run has written its own.
+
+A report is overwritten when a newer upload of the same key, or a later run of one, begins. The
+bucket keeps it as an older version for some time, and the working files of a job that still runs
+tell how far it is.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count, takewhile
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from groq_batch.bucket.storage import ObjectVersion, Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.batch import Batch
+from groq_batch.domain.problem import problem_json
+from groq_batch.domain.times import timestamp as write_timestamp
+from groq_batch.records.job import JobRecord, JobRequest
+
+Report = dict[str, Any]
+
+_MISSING_CODES = frozenset({"NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed", "405"})
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReport:
+    """A report as it stands in the bucket.
+
+    Attributes:
+        report: The report.
+        written_at: When it was written, to the second.
+    """
+
+    report: Report
+    written_at: datetime
+
+
+def read_report(
+    storage: Storage, path: str, *, version_id: str | None = None
+) -> StoredReport | None:
+    """Return the report at a path, or a version of it; None when there is none.
+
+    Args:
+        storage: The bucket.
+        path: What the deliverables mirror.
+        version_id: The version; the current one when None.
+    """
+    version = {"VersionId": version_id} if version_id is not None else {}
+    key = object_keys.delivery_keys(path).report
+    try:
+        answer = storage.s3.get_object(Bucket=storage.bucket, Key=key, **version)
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") in _MISSING_CODES:
+            return None
+        raise
+    with answer["Body"] as body:
+        return StoredReport(json.loads(body.read()), answer["LastModified"])
+
+
+def earlier_report(storage: Storage, request: JobRequest) -> StoredReport | None:
+    """Return the last report of a job in whose place newer runs have written; None when it is gone.
+
+    The runs of a path take it over one after the other, so that the versions of its report stand
+    in the order of the runs: a few of them tell where those of one run begin.
+    """
+    versions = list(_versions_of(storage, object_keys.delivery_keys(request.path).report))
+
+    def is_not_newer(place: int) -> bool:
+        found = read_report(storage, request.path, version_id=versions[place].version_id)
+        return found is not None and _order(found.report) <= (request.started_at, request.job_id)
+
+    place = bisect_left(range(len(versions)), True, key=is_not_newer)
+    if place == len(versions):
+        return None
+    found = read_report(storage, request.path, version_id=versions[place].version_id)
+    return found if found is not None and found.report["job_id"] == request.job_id else None
+
+
+def _versions_of(storage: Storage, key: str) -> Iterator[ObjectVersion]:
+    """Yield the versions of a key that hold something, the newest first."""
+    for version in takewhile(lambda one: one.key == key, storage.versions(key)):
+        if not version.is_delete_marker:
+            yield version
+
+
+def _order(report: Report) -> tuple[str, str]:
+    return report["timing"]["started_at"], report["job_id"]
+
+
+def report_from_work(storage: Storage, request: JobRequest) -> Report | None:
+    """Return what a running job without a report has come to, from its working files.
+
+    Returns:
+        A report of the running job in the usual form; None while its input is being checked.
+    """
+    keys = object_keys.WorkKeys(request.job_id)
+    job = JobRecord.load(storage, keys)
+    if job is None:
+        return None
+    boards = list(_boards(storage, keys))
+    batches = [entry for board in boards for entry in _batch_entries(board)]
+    created = [entry["created_at"] for entry in batches if entry["created_at"] is not None]
+    return {
+        "schema_version": 1,
+        "job_id": request.job_id,
+        "status": "running",
+        "input": {
+            "bucket": request.bucket,
+            "key": request.key,
+            "version_id": request.version_id,
+            "bytes": job.input_bytes,
+            "lines": job.lines,
+        },
+        "requests": {"total": job.total, "succeeded": 0, "failed": 0, "invalid": job.invalid},
+        "progress": {"completed": _completed(job.good, boards, batches), "total": job.good},
+        "batches": batches,
+        "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
+        "cost_usd": {"estimated": job.estimated_cost_usd, "actual": None},
+        "timing": {
+            "started_at": request.started_at,
+            "submitted_at": min(created, default=None),
+            "finished_at": None,
+            "seconds": None,
+        },
+        "errors": [problem_json(problem) for problem in job.problems],
+        "errors_total": job.problems_total,
+        "outputs": {"results": None, "failed": None, "invalid": None},
+    }
+
+
+def _boards(storage: Storage, keys: object_keys.WorkKeys) -> Iterator[Mapping[str, Any]]:
+    """Yield what is known of the batches of each attempt so far."""
+    for attempt in count(1):
+        found = storage.get_json(keys.batches(attempt))
+        if found is None:
+            return
+        yield found[0]
+
+
+def _batch_entries(board: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for number, shard in sorted(board["shards"].items(), key=lambda item: int(item[0])):
+        if not shard["batch"]:
+            continue
+        batch = Batch.from_json(shard["batch"])
+        sent = shard["requests"]
+        yield {
+            "id": batch.id,
+            "shard": int(number),
+            "attempt": board["attempt"],
+            "status": batch.status,
+            "requests": batch.counts.total if sent is None else sent,
+            "succeeded": batch.counts.completed,
+            "failed": batch.counts.failed,
+            "created_at": _moment(batch.created_at),
+            "ended_at": _moment(batch.ended_at),
+        }
+
+
+def _completed(good: int, boards: list[Mapping[str, Any]], batches: list[dict[str, Any]]) -> int:
+    """Return how many requests have an outcome: those settled before, and those of this attempt."""
+    if not boards:
+        return 0
+    attempt = boards[-1]["attempt"]
+    current = [entry for entry in batches if entry["attempt"] == attempt]
+    sent: int = sum(entry["requests"] for entry in current)
+    done: int = sum(entry["succeeded"] + entry["failed"] for entry in current)
+    return min(max(good - sent, 0) + done, good)
+
+
+def _moment(seconds: int | None) -> str | None:
+    return None if seconds is None else write_timestamp(datetime.fromtimestamp(seconds, UTC))

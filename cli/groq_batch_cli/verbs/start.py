@@ -1,0 +1,86 @@
+"""``groq-batch start``: a job now, without waiting for an event or for the schedule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from groq_batch.domain import object_keys
+from groq_batch_cli import uploads
+from groq_batch_cli.aws import Stack, Target, connect
+from groq_batch_cli.completing import complete_job
+from groq_batch_cli.endings import end
+from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM
+from groq_batch_cli.following import Followed, Follower
+from groq_batch_cli.job_lookup import FoundJob, path_of
+from groq_batch_cli.job_view import GOOD
+from groq_batch_cli.options import out_folder_option, stack_options
+from groq_batch_cli.terminal import Terminal
+from groq_batch_cli.text import one_line
+from groq_batch_cli.verbs.run import leave
+
+
+@click.command()
+@click.argument("file", shell_complete=complete_job)
+@click.option(
+    "--wait/--no-wait",
+    default=True,
+    help="Follow the job and fetch its results.  [default: wait]",
+)
+@out_folder_option
+@click.option("--again", is_flag=True, help="Run and pay for an upload once more.")
+@stack_options
+@click.pass_obj
+def command(
+    terminal: Terminal, file: str, wait: bool, out: Path, again: bool, target: Target
+) -> int:
+    """Start a job of a file that is in the bucket already.
+
+    FILE is the key of a recurring file (recurring/evals.jsonl), which runs once, besides its
+    schedule; or the path, key or address of an upload (team/requests.jsonl), which is started
+    without waiting for the schedule. An upload that has a job keeps it, unless --again is given.
+    A file on this machine is uploaded and run by groq-batch run.
+
+    \b
+    Exit status: 0 when every request was answered (with --no-wait: when the job is
+    started), 1 when not, 2 for a wrong usage, 130 after Ctrl-C.
+
+    \b
+    Examples:
+      groq-batch start recurring/evals.jsonl
+      groq-batch start team/requests.jsonl --no-wait
+    """
+    stack = connect(target)
+    path = path_of(stack.storage, file)
+    is_recurring = path.startswith(object_keys.RECURRING_PREFIX)
+    if again and is_recurring:
+        raise click.UsageError("--again is for uploads; a recurring file runs anew each time.")
+    key = path if is_recurring else object_keys.INPUT_PREFIX + path
+    starts_anew = again or is_recurring
+    answer = uploads.start_anew(stack, key) if starts_anew else uploads.start_by_hand(stack, key)
+    job = FoundJob(path=path_of(stack.storage, answer["report"]), job_id=answer["job_id"])
+    followed = Followed(one_line(job.path), job)
+    if answer["status"] == "started":
+        terminal.print(f"{followed.name}: started as {job.job_id}")
+    else:
+        terminal.note(
+            f"{followed.name} has a job already, {job.job_id}. To pay for all of it once more: "
+            f"--again"
+        )
+    if not wait:
+        terminal.print(f"  follow it: {target.command('status', job.path, '--watch')}")
+        terminal.print(f"  fetch its results: {target.command('results', job.path)}")
+        return EXIT_FINE
+    return _follow(stack, followed, out, terminal)
+
+
+def _follow(stack: Stack, followed: Followed, out: Path, terminal: Terminal) -> int:
+    """Follow a job to its end and fetch its results; returns the exit status."""
+    try:
+        Follower(stack.storage, terminal).follow([followed], lambda _: None)
+    except KeyboardInterrupt:
+        return leave(terminal, stack.target, [followed])
+    end(stack, followed.job, followed.name, out, terminal, terminal.print)
+    report = followed.report
+    return EXIT_FINE if report is not None and report["status"] == GOOD else EXIT_PROBLEM

@@ -1,0 +1,94 @@
+"""The request lines of a shard: S3 copies them from the input where they stand there as they are.
+
+Most inputs need no change at all, so that a shard is a stretch of the input, byte for byte. Such a
+stretch is never sent: S3 copies it into a part of the upload by its place in the input. What is
+too short for a part of its own, or was changed (other line ends, blank lines left out), is sent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from groq_batch.bucket.pending_upload import HeldUpload, HeldWriter
+from groq_batch.bucket.storage import Storage
+
+SMALLEST_COPY_BYTES = 6 * 1024 * 1024
+"""S3 copies a range only from an object of more than 5 MB, and into a part of at least 5 MiB unless
+it is the last: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html>."""
+LARGEST_COPY_BYTES = 64 * 1024 * 1024
+"""Of a longer stretch S3 copies the beginning while the rest is still being checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopySource:
+    """What can be copied from: a version of an object, which nothing can change.
+
+    Attributes:
+        key: Key of the object.
+        version_id: The version.
+        begins_at: Offset of the first byte of the stream that is cut into shards.
+    """
+
+    key: str
+    version_id: str
+    begins_at: int = 0
+
+
+class RequestUpload(HeldWriter):
+    """Takes a shard's lines; see ``split.RequestWriter``."""
+
+    def __init__(self, storage: Storage, key: str, source: CopySource | None) -> None:
+        """Begin an object at ``key``, copied from ``source`` as far as possible."""
+        super().__init__(storage, key)
+        self._source = source
+        # The stretch of the input that the last lines make, and these lines as long as they are
+        # too few for a copy.
+        self._first = 0
+        self._size = 0
+        self._lines: list[bytes] = []
+
+    def write_lines(self, lines: list[bytes], size: int, offset: int | None) -> None:
+        """Append lines of so many bytes, which stand at ``offset`` in the stream, if at all."""
+        if offset is None or offset != self._first + self._size:
+            self._end_stretch()
+        if offset is None or self._source is None or (self._buffer and not self._size):
+            # Bytes that wait for their part to be filled are joined by the next ones.
+            self.write(b"".join(lines))
+            return
+        if not self._size:
+            self._first = offset
+        self._size += size
+        if self._size < SMALLEST_COPY_BYTES:
+            self._lines += lines
+            return
+        self._lines = []
+        if self._size >= LARGEST_COPY_BYTES:
+            self._end_stretch()
+
+    def seal(self) -> None:
+        """Send what is left and wait until S3 has all parts."""
+        self._end_stretch()
+        super().seal()
+
+    def hold(self) -> HeldUpload:
+        """End the writing and return what completes the upload; see ``HeldWriter.hold``."""
+        self._end_stretch()
+        return super().hold()
+
+    def abort(self) -> None:
+        """Drop what was written."""
+        self._size, self._lines = 0, []
+        super().abort()
+
+    def _end_stretch(self) -> None:
+        size, lines = self._size, self._lines
+        self._size, self._lines = 0, []
+        if size < SMALLEST_COPY_BYTES:
+            self.write(b"".join(lines))
+        elif self._source is not None:
+            self.copy_part(
+                self._source.key,
+                version_id=self._source.version_id,
+                first=self._source.begins_at + self._first,
+                length=size,
+            )

@@ -1,0 +1,92 @@
+"""What a bucket needs that the stack has not made itself (``ExistingBucketName``).
+
+The stack's own bucket is set up by the template. One that was there before keeps its settings, and
+two of them cannot be done without: versions, by which a job reads exactly what was uploaded, and
+events to EventBridge, by which it starts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from groq_batch.telemetry.log import logger
+
+_VERSIONING = (
+    "versioning is not enabled (aws s3api put-bucket-versioning --bucket {bucket} "
+    "--versioning-configuration Status=Enabled)"
+)
+_EVENTS = (
+    "events to EventBridge are not switched on (in the S3 console: Properties, Amazon EventBridge, "
+    "On; with the AWS CLI put-bucket-notification-configuration replaces what else is set there, "
+    "so add EventBridgeConfiguration to what get-bucket-notification-configuration shows)"
+)
+
+
+class BucketSettingsError(Exception):
+    """The given bucket lacks a setting; the message says which and how to switch it on."""
+
+
+def check_versioning(s3: Any, bucket: str) -> None:
+    """Make sure that uploads have versions.
+
+    Args:
+        s3: The boto3 client of S3.
+        bucket: The bucket.
+
+    Raises:
+        BucketSettingsError: They have none.
+    """
+    _raise_for([*_versioning_problems(s3, bucket)], bucket)
+
+
+def check_settings(s3: Any, bucket: str) -> None:
+    """Make sure that uploads have versions and that S3 tells of them.
+
+    Args:
+        s3: The boto3 client of S3.
+        bucket: The bucket.
+
+    Raises:
+        BucketSettingsError: Something is not switched on; all of it is named.
+    """
+    _raise_for([*_versioning_problems(s3, bucket), *_event_problems(s3, bucket)], bucket)
+
+
+def _versioning_problems(s3: Any, bucket: str) -> list[str]:
+    try:
+        answer = s3.get_bucket_versioning(Bucket=bucket)
+    except ClientError as error:
+        return _unreadable("versioning", error)
+    return [] if answer.get("Status") == "Enabled" else [_VERSIONING]
+
+
+def _event_problems(s3: Any, bucket: str) -> list[str]:
+    try:
+        answer = s3.get_bucket_notification_configuration(Bucket=bucket)
+    except ClientError as error:
+        return _unreadable("notification", error)
+    return [] if "EventBridgeConfiguration" in answer else [_EVENTS]
+
+
+def _unreadable(what: str, error: ClientError) -> list[str]:
+    """Return what is wrong when a setting cannot be read: nothing, unless there is no bucket.
+
+    A policy of the organization may forbid the look; that is no reason to stop a bucket that works.
+    """
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    if code == "NoSuchBucket":
+        return ["there is no such bucket in this account and region"]
+    logger.warning("A setting of the bucket could not be read", setting=what, code=code)
+    return []
+
+
+def _raise_for(problems: list[str], bucket: str) -> None:
+    if not problems:
+        return
+    text = "; ".join(dict.fromkeys(problems)).format(bucket=bucket)
+    raise BucketSettingsError(
+        f"The bucket {bucket}, which the stack was given as ExistingBucketName, cannot be used as "
+        f"it is: {text}. Uploads that came meanwhile are started by the next sweep, or by hand."
+    )

@@ -1,0 +1,242 @@
+"""Write an object of unknown size: in parts that S3 takes as they come, or copies itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from types import TracebackType
+from typing import Any, Self
+
+from botocore.exceptions import ClientError
+
+from groq_batch.bucket.s3_errors import (
+    CONFLICT_CODES,
+    DENIED_CODES,
+    MISSING_CODES,
+    ConflictError,
+    MissingObjectError,
+    UnreadableObjectError,
+    UnwritableObjectError,
+    error_code,
+    write_condition,
+)
+from groq_batch.bucket.storage import Storage
+
+PART_BYTES = 6 * 1024 * 1024
+"""Size of an uploaded part; S3's least is 5 MiB, and its 10,000 parts make 60 GB of it."""
+_PARTS_IN_FLIGHT = 2
+
+
+class ObjectWriter:
+    """Writes an object of any size in parts, holding a few parts in memory.
+
+    Nothing is visible in the bucket before ``commit``. Used as a context manager it commits at the
+    end of the block and leaves nothing behind when the block fails. ``seal`` ends the writing and
+    leaves the decision open: a sealed writer holds no data and waits for ``commit`` or ``abort``.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        key: str,
+        *,
+        content_type: str = "application/x-ndjson",
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        """Begin an object.
+
+        Args:
+            storage: The bucket.
+            key: The object.
+            content_type: Its media type.
+            metadata: Its user metadata.
+        """
+        self.key = key
+        self.bytes_written = 0
+        self._storage = storage
+        self._content_type = content_type
+        self._metadata = dict(metadata or {})
+        self._buffer = bytearray()
+        self._upload_id: str | None = None
+        self._parts: list[dict[str, Any]] = []
+        self._in_flight: dict[Future[str], int] = {}
+        self._pool: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.commit()
+        else:
+            self.abort()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append bytes."""
+        self._buffer += data
+        self.bytes_written += len(data)
+        if len(self._buffer) >= PART_BYTES:
+            self._send_part()
+
+    def seal(self) -> None:
+        """Send what is left and wait until S3 has all parts."""
+        if self._buffer or not (self._parts or self._in_flight):
+            self._send_part()
+        self._collect(everything=True)
+        self._close_pool()
+
+    def commit(self, *, if_none_match: bool = False) -> str:
+        """Make the object visible and return its ETag.
+
+        Args:
+            if_none_match: Only when the key has no current object.
+
+        Raises:
+            ConflictError: The condition does not hold; the parts are dropped.
+            UnwritableObjectError: S3 answers 403.
+        """
+        condition = write_condition(if_none_match=if_none_match, if_match=None)
+        if self._upload_id is None and not self._parts:
+            # All of it fits into one request.
+            data, self._buffer = bytes(self._buffer), bytearray()
+            return self._storage.put_bytes(
+                self.key,
+                data,
+                content_type=self._content_type,
+                metadata=self._metadata,
+                if_none_match=if_none_match,
+            )
+        self.seal()
+        self._parts.sort(key=lambda part: int(part["PartNumber"]))
+        try:
+            answer = self._storage.s3.complete_multipart_upload(
+                Bucket=self._storage.bucket,
+                Key=self.key,
+                UploadId=self._upload_id,
+                MultipartUpload={"Parts": self._parts},
+                **condition,
+            )
+        except ClientError as error:
+            if condition and error_code(error) in CONFLICT_CODES:
+                self.abort()
+                raise ConflictError(self.key) from error
+            if error_code(error) in DENIED_CODES:
+                raise UnwritableObjectError(self.key) from error
+            raise
+        return str(answer["ETag"])
+
+    def abort(self) -> None:
+        """Drop what was written."""
+        self._buffer = bytearray()
+        wait(self._in_flight)
+        self._in_flight.clear()
+        self._close_pool()
+        if self._upload_id is not None:
+            try:
+                self._storage.s3.abort_multipart_upload(
+                    Bucket=self._storage.bucket, Key=self.key, UploadId=self._upload_id
+                )
+            except ClientError as error:
+                if error_code(error) != "NoSuchUpload":  # A repeated abort meets itself.
+                    raise
+            self._upload_id = None
+
+    def copy_part(
+        self, source: str, *, first: int, length: int, version_id: str | None = None
+    ) -> None:
+        """Append a range of another object of the bucket without reading it.
+
+        Args:
+            source: The other object.
+            first: Offset of the range's first byte.
+            length: Its bytes: 5 MiB to 5 GiB, of an object of more than 5 MiB.
+            version_id: The version to copy from; the current one when None.
+
+        What goes wrong is raised here or by a later call: ``MissingObjectError`` when the object or
+        the version does not exist, ``UnreadableObjectError`` when S3 answers 403.
+        """
+        if self._buffer:
+            self._send_part()
+        place = {"Bucket": self._storage.bucket, "Key": source}
+        if version_id is not None:
+            place["VersionId"] = version_id
+        self._submit(lambda number: self._copy(number, place, first, first + length - 1))
+        self.bytes_written += length
+
+    def _copy(self, number: int, source: Mapping[str, str], first: int, last: int) -> str:
+        try:
+            answer = self._storage.s3.upload_part_copy(
+                Bucket=self._storage.bucket,
+                Key=self.key,
+                UploadId=self._upload_id,
+                PartNumber=number,
+                CopySource=source,
+                CopySourceRange=f"bytes={first}-{last}",
+            )
+        except ClientError as error:
+            if error_code(error) in MISSING_CODES:
+                raise MissingObjectError(source["Key"]) from error
+            if error_code(error) in DENIED_CODES:
+                raise UnreadableObjectError(source["Key"]) from error
+            raise
+        return str(answer["CopyPartResult"]["ETag"])
+
+    def flush_part(self) -> None:
+        """Send the bytes written so far as a part of its own."""
+        if self._buffer:
+            self._send_part()
+
+    def _send_part(self) -> None:
+        data, self._buffer = bytes(self._buffer), bytearray()
+        self._submit(
+            lambda number: str(
+                self._storage.s3.upload_part(
+                    Bucket=self._storage.bucket,
+                    Key=self.key,
+                    UploadId=self._upload_id,
+                    PartNumber=number,
+                    Body=data,
+                )["ETag"]
+            )
+        )
+
+    def _submit(self, send: Any) -> None:
+        if self._upload_id is None:
+            self._upload_id = self._begin_upload()
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(max_workers=_PARTS_IN_FLIGHT)
+        self._collect(everything=False)
+        number = len(self._parts) + len(self._in_flight) + 1
+        self._in_flight[self._pool.submit(send, number)] = number
+
+    def _begin_upload(self) -> str:
+        try:
+            answer = self._storage.s3.create_multipart_upload(
+                Bucket=self._storage.bucket,
+                Key=self.key,
+                ContentType=self._content_type,
+                Metadata=self._metadata,
+            )
+        except ClientError as error:
+            if error_code(error) in DENIED_CODES:
+                raise UnwritableObjectError(self.key) from error
+            raise
+        return str(answer["UploadId"])
+
+    def _collect(self, *, everything: bool) -> None:
+        """Take over finished parts; wait while too many (or, at the end, any) are under way."""
+        while self._in_flight and (everything or len(self._in_flight) >= _PARTS_IN_FLIGHT):
+            done, _ = wait(self._in_flight, return_when="FIRST_COMPLETED")
+            for future in done:
+                number = self._in_flight.pop(future)
+                self._parts.append({"PartNumber": number, "ETag": future.result()})
+
+    def _close_pool(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None

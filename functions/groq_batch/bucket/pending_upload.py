@@ -1,0 +1,130 @@
+"""Uploads that S3 holds back until they are completed, by whoever comes to complete them.
+
+The parts of such an upload are all at S3, but the object does not exist. What completes it (its id
+and the ETags of its parts) can be written down, so that one invocation can send the parts and
+another one, after a crash, can make the object visible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Self
+
+from botocore.exceptions import ClientError
+
+from groq_batch.bucket.multipart_writer import ObjectWriter
+from groq_batch.bucket.storage import Storage
+
+_AT_ONCE = 16
+
+
+class LostUploadError(Exception):
+    """An upload is gone and its object does not exist: S3 was told to drop it."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldUpload:
+    """An upload that only needs to be completed.
+
+    Attributes:
+        key: Key of the object.
+        upload_id: S3's id of the upload.
+        etags: ETags of the parts, in order.
+        size: Size of the object in bytes.
+    """
+
+    key: str
+    upload_id: str
+    etags: tuple[str, ...]
+    size: int
+
+    def to_json(self) -> list[Any]:
+        """Return the fields as JSON data; a list, for there may be thousands of them."""
+        return [self.key, self.upload_id, self.etags, self.size]
+
+    @classmethod
+    def from_json(cls, data: list[Any]) -> Self:
+        """Read the fields from JSON data."""
+        key, upload_id, etags, size = data
+        return cls(key, upload_id, tuple(etags), size)
+
+    def complete(self, storage: Storage) -> None:
+        """Make the object visible; harmless to repeat, also at the same time.
+
+        Raises:
+            LostUploadError: There is neither the upload nor the object.
+        """
+        parts: list[Mapping[str, Any]] = [
+            {"PartNumber": number, "ETag": etag} for number, etag in enumerate(self.etags, start=1)
+        ]
+        try:
+            storage.s3.complete_multipart_upload(
+                Bucket=storage.bucket,
+                Key=self.key,
+                UploadId=self.upload_id,
+                MultipartUpload={"Parts": parts},
+            )
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") != "NoSuchUpload":
+                raise
+            # It was completed before, which S3 does not always remember.
+            head = storage.head(self.key)
+            if head is None or head.size != self.size:
+                raise LostUploadError(
+                    f"The upload of {self.key} does not exist any more"
+                ) from error
+
+    def abort(self, storage: Storage) -> None:
+        """Drop it; harmless to repeat, and when it was completed."""
+        try:
+            storage.s3.abort_multipart_upload(
+                Bucket=storage.bucket, Key=self.key, UploadId=self.upload_id
+            )
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") != "NoSuchUpload":
+                raise
+
+
+def abort_all(storage: Storage, uploads: Iterable[HeldUpload]) -> None:
+    """Drop uploads, many at a time."""
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        list(pool.map(lambda upload: upload.abort(storage), uploads))
+
+
+def complete_all(storage: Storage, uploads: Iterable[HeldUpload]) -> None:
+    """Complete uploads, many at a time; raises as ``HeldUpload.complete`` does."""
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        list(pool.map(lambda upload: upload.complete(storage), uploads))
+
+
+class HeldWriter(ObjectWriter):
+    """Writes an object of any size that stays held back at its end."""
+
+    def __init__(self, storage: Storage, key: str) -> None:
+        """Begin an object at ``key``."""
+        super().__init__(storage, key, content_type="application/x-ndjson", metadata={})
+
+    @property
+    def upload_id(self) -> str | None:
+        """S3's id of the upload; None before its first part and after ``abort``."""
+        return self._upload_id
+
+    def abort(self) -> None:
+        """Drop what was written."""
+        super().abort()
+        self.bytes_written = 0
+
+    def hold(self) -> HeldUpload:
+        """End the writing and return what completes the upload.
+
+        Raises:
+            ValueError: Nothing was written, or it was dropped.
+        """
+        if not self.bytes_written:
+            raise ValueError(f"There is nothing to be held back for {self.key}")
+        self.seal()
+        parts = sorted(self._parts, key=lambda part: int(part["PartNumber"]))
+        etags = tuple(str(part["ETag"]) for part in parts)
+        return HeldUpload(self.key, str(self._upload_id), etags, self.bytes_written)

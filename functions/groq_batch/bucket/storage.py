@@ -1,0 +1,468 @@
+"""The bucket: the only module that speaks to S3.
+
+Every decision that two invocations might make at once goes through a conditional write
+(``If-None-Match``, ``If-Match``), which S3 answers with 412 or 409 for the one that comes second.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.exceptions import (
+    ClientError,
+    IncompleteReadError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
+
+from groq_batch.bucket.s3_errors import (
+    BAD_REQUEST,
+    CONFLICT_CODES,
+    DENIED_CODES,
+    MISSING_CODES,
+    VERSION_GONE_CODES,
+    ConflictError,
+    MissingObjectError,
+    UnreadableObjectError,
+    UnwritableObjectError,
+    error_code,
+    error_status,
+    is_refused,
+    write_condition,
+)
+from groq_batch.request_file.lines import READ_BYTES
+
+_DELETE_AT_ONCE = 1000
+_BROKEN_STREAM = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
+_STREAM_TRIES = 4
+_NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+"""Characters that keys may hold and XML 1.0, in which DeleteObjects names them, may not
+(https://www.w3.org/TR/xml/#charsets)."""
+JOB_METADATA = "groq-batch-job"
+"""User metadata that names the job which wrote an object."""
+
+
+class LostPositionError(Exception):
+    """A listing cannot go on where an earlier one ended; begin it anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One object of a listing.
+
+    ``size`` is in bytes, ``modified_at`` in seconds since 1970, 0 where it was not asked for.
+    """
+
+    key: str
+    size: int
+    modified_at: float = field(default=0.0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectVersion:
+    """One version of a key in a listing; ``is_delete_marker`` says that it stands for a removal.
+
+    ``size`` is in bytes, ``modified_at`` in seconds since 1970; of a multipart upload that is the
+    time of its beginning.
+    """
+
+    key: str
+    version_id: str
+    is_latest: bool
+    is_delete_marker: bool
+    etag: str
+    size: int
+    modified_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ListingPosition:
+    """Where a listing of versions goes on, as S3 names it; a key can have many pages of them."""
+
+    key: str
+    version_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionPage:
+    """What one call lists: versions by key, the newest of a key first.
+
+    ``following`` is where the next page begins, None on the last.
+    """
+
+    versions: list[ObjectVersion]
+    following: ListingPosition | None
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectHead:
+    """What HEAD tells of an object. ``size`` is in bytes, ``metadata`` the user's own."""
+
+    size: int
+    etag: str
+    version_id: str | None
+    metadata: dict[str, str]
+
+
+class Storage:
+    """Reads and writes the objects of one bucket."""
+
+    def __init__(self, *, s3: Any, bucket: str) -> None:
+        """Use the boto3 client ``s3`` on ``bucket``."""
+        self.s3 = s3
+        self.bucket = bucket
+
+    def url(self, key: str) -> str:
+        """Return the ``s3://`` address of a key."""
+        return f"s3://{self.bucket}/{key}"
+
+    # -- whole small objects ---------------------------------------------------------------------
+
+    def get_json(self, key: str) -> tuple[dict[str, Any], str] | None:
+        """Return a JSON object and its ETag, or None when it does not exist."""
+        try:
+            answer = self.s3.get_object(Bucket=self.bucket, Key=key)
+        except ClientError as error:
+            if error_code(error) in MISSING_CODES:
+                return None
+            raise
+        with answer["Body"] as body:
+            return json.loads(body.read()), answer["ETag"]
+
+    def get_foreign_json(self, key: str) -> tuple[dict[str, Any], str] | None:
+        """Return a JSON object that another job may have written, as ``get_json`` does.
+
+        Raises:
+            UnreadableObjectError: S3 answers 400 or 403; the key of KMS that encrypts the object
+                may be a former one of the bucket, which the functions may not use any more.
+        """
+        try:
+            return self.get_json(key)
+        except ClientError as error:
+            if is_refused(error):
+                raise UnreadableObjectError(key) from error
+            raise
+
+    def put_json(
+        self,
+        key: str,
+        value: Mapping[str, Any],
+        *,
+        if_none_match: bool = False,
+        if_match: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> str:
+        """Write a JSON object and return its ETag.
+
+        Raises:
+            ConflictError: A condition was given and does not hold.
+            UnwritableObjectError: S3 answers 403.
+        """
+        return self.put_bytes(
+            key,
+            json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace"),
+            content_type="application/json",
+            if_none_match=if_none_match,
+            if_match=if_match,
+            metadata=metadata,
+        )
+
+    def put_bytes(
+        self,
+        key: str,
+        data: bytes,
+        *,
+        content_type: str = "application/octet-stream",
+        if_none_match: bool = False,
+        if_match: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> str:
+        """Write a small object and return its ETag.
+
+        Raises:
+            ConflictError: A condition was given and does not hold.
+            UnwritableObjectError: S3 answers 403.
+        """
+        condition = write_condition(if_none_match=if_none_match, if_match=if_match)
+        try:
+            answer = self.s3.put_object(
+                Bucket=self.bucket,
+                Key=key,
+                Body=data,
+                ContentType=content_type,
+                Metadata=dict(metadata or {}),
+                **condition,
+            )
+        except ClientError as error:
+            if condition and error_code(error) in CONFLICT_CODES | MISSING_CODES:
+                raise ConflictError(key) from error
+            if error_code(error) in DENIED_CODES:
+                raise UnwritableObjectError(key) from error
+            raise
+        return str(answer["ETag"])
+
+    def exists(self, key: str) -> bool:
+        """Tell whether a key has a current object."""
+        return self.head(key) is not None
+
+    def head(self, key: str, *, version_id: str | None = None) -> ObjectHead | None:
+        """Return what is known of an object or of one version of it; None when it is gone.
+
+        Raises:
+            UnreadableObjectError: S3 answers 400 or 403.
+        """
+        version = {"VersionId": version_id} if version_id else {}
+        try:
+            answer = self.s3.head_object(Bucket=self.bucket, Key=key, **version)
+        except ClientError as error:
+            if error_code(error) in MISSING_CODES | VERSION_GONE_CODES:
+                return None
+            if is_refused(error):
+                raise UnreadableObjectError(key) from error
+            raise
+        return ObjectHead(
+            size=int(answer["ContentLength"]),
+            etag=answer["ETag"],
+            version_id=answer.get("VersionId"),
+            metadata={name.lower(): value for name, value in answer.get("Metadata", {}).items()},
+        )
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove objects; in a versioned bucket they stay as older versions.
+
+        Raises:
+            UnwritableObjectError: S3 refuses to remove one; the message names it.
+        """
+        pending: list[str] = []
+        for key in keys:
+            if _NO_XML.search(key):
+                self._delete_one(key)
+            else:
+                pending.append(key)
+        for start in range(0, len(pending), _DELETE_AT_ONCE):
+            answer = self.s3.delete_objects(
+                Bucket=self.bucket,
+                Delete={
+                    "Objects": [{"Key": key} for key in pending[start : start + _DELETE_AT_ONCE]],
+                    "Quiet": True,
+                },
+            )
+            for failed in answer.get("Errors", []):
+                if failed.get("Code") in DENIED_CODES:
+                    raise UnwritableObjectError(f"{failed.get('Key')}: {failed.get('Code')}")
+                # S3 fails for single keys (InternalError, SlowDown) in an answer that is a success,
+                # which no SDK asks for again (https://github.com/boto/boto3/issues/3052). A call
+                # for the one key is repeated like any other.
+                self._delete_one(failed["Key"])
+
+    def delete_unchanged(self, key: str, etag: str) -> bool:
+        """Remove an object unless it was written since it was looked at; tells whether it was.
+
+        Args:
+            key: The object.
+            etag: Its ETag when it was looked at, with its quotation marks.
+
+        Raises:
+            UnwritableObjectError: S3 refuses to remove it.
+        """
+        try:
+            # Not DeleteObjects: whether that takes an ETag with its marks is not documented.
+            # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-deletes.html
+            self._delete_one(key, IfMatch=etag)
+        except ClientError as error:
+            if error_code(error) in CONFLICT_CODES | MISSING_CODES:
+                return False
+            raise
+        return True
+
+    def _delete_one(self, key: str, **condition: str) -> None:
+        try:
+            self.s3.delete_object(Bucket=self.bucket, Key=key, **condition)
+        except ClientError as error:
+            if error_code(error) in DENIED_CODES:
+                raise UnwritableObjectError(f"{key}: {error_code(error)}") from error
+            raise
+
+    def objects(self, prefix: str) -> Iterator[StoredObject]:
+        """Yield the objects below a prefix in order of their keys, 1,000 for each call."""
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+        for page in pages:
+            for entry in page.get("Contents", []):
+                yield StoredObject(
+                    entry["Key"], int(entry["Size"]), entry["LastModified"].timestamp()
+                )
+
+    def folders(self, prefix: str) -> list[str]:
+        """Return the names of the folders directly below a prefix."""
+        pages = self.s3.get_paginator("list_objects_v2").paginate(
+            Bucket=self.bucket, Prefix=prefix, Delimiter="/"
+        )
+        return [
+            entry["Prefix"][len(prefix) : -1]
+            for page in pages
+            for entry in page.get("CommonPrefixes", [])
+        ]
+
+    def versions(self, prefix: str) -> Iterator[ObjectVersion]:
+        """Yield the versions below a prefix by key, the newest of a key first.
+
+        The order within a key is the order of the uploads' completion, which dates cannot give: a
+        multipart upload is dated by its beginning.
+        """
+        for page in self.version_pages(prefix):
+            yield from page.versions
+
+    def version_pages(
+        self, prefix: str, after: ListingPosition | None = None
+    ) -> Iterator[VersionPage]:
+        """Yield the versions below a prefix by pages of 1,000, each of which costs a call.
+
+        Args:
+            prefix: What the keys begin with.
+            after: Where to go on, as an earlier page says; None for the beginning.
+
+        Raises:
+            LostPositionError: S3 does not take ``after``.
+        """
+        position = {} if after is None else {"KeyMarker": after.key}
+        if after is not None and after.version_id is not None:
+            position["VersionIdMarker"] = after.version_id
+        pages = iter(
+            self.s3.get_paginator("list_object_versions").paginate(
+                Bucket=self.bucket, Prefix=prefix, **position
+            )
+        )
+        try:
+            first = next(pages)
+        except ClientError as error:
+            if after is not None and error_status(error) == BAD_REQUEST:
+                raise LostPositionError(after.key) from error
+            raise
+        for page in itertools.chain([first], pages):
+            yield _version_page(page)
+
+    # -- large objects ---------------------------------------------------------------------------
+
+    def open(
+        self, key: str, *, version_id: str | None = None, first: int = 0, length: int | None = None
+    ) -> Any:
+        """Open an object for reading and return botocore's stream of it (``read``, ``close``).
+
+        Args:
+            key: The object.
+            version_id: The version to read; the current one when None.
+            first: Offset of the first byte.
+            length: Number of bytes; to the end when None.
+
+        Raises:
+            MissingObjectError: The object or the version does not exist.
+            UnreadableObjectError: S3 answers 400 or 403.
+        """
+        return self._get(key, version_id=version_id, first=first, length=length)["Body"]
+
+    def chunks(
+        self,
+        key: str,
+        *,
+        version_id: str | None = None,
+        first: int = 0,
+        length: int | None = None,
+    ) -> Generator[bytes]:
+        """Yield an object's bytes in pieces.
+
+        A stream that breaks is taken up again where it broke, on the very same object.
+
+        Args:
+            key: The object.
+            version_id: The version to read; the current one when None.
+            first: Offset of the first byte.
+            length: Number of bytes; to the end when None.
+
+        Raises:
+            MissingObjectError: The object or the version does not exist.
+            UnreadableObjectError: S3 answers 400 or 403.
+        """
+        offset, etag, broken = first, None, 0
+        end = None if length is None else first + length
+        while end is None or offset < end:
+            rest = None if end is None else end - offset
+            try:
+                answer = self._get(
+                    key, version_id=version_id, first=offset, length=rest, if_match=etag
+                )
+                etag, left = answer["ETag"], int(answer["ContentLength"])
+                with answer["Body"] as body:
+                    if offset and "ContentRange" not in answer:
+                        # A server may ignore a range and send all of it (RFC 9110, 14.2).
+                        left -= offset
+                        _skip(body, offset)
+                    end = offset + (left if rest is None else min(left, rest))
+                    while offset < end and (piece := body.read(min(READ_BYTES, end - offset))):
+                        offset += len(piece)
+                        broken = 0
+                        yield piece
+            except _BROKEN_STREAM:
+                broken += 1
+                if broken == _STREAM_TRIES:
+                    raise
+            else:
+                return
+
+    def _get(
+        self,
+        key: str,
+        *,
+        version_id: str | None,
+        first: int = 0,
+        length: int | None = None,
+        if_match: str | None = None,
+    ) -> dict[str, Any]:
+        extra: dict[str, str] = {"VersionId": version_id} if version_id else {}
+        if first or length is not None:
+            extra["Range"] = f"bytes={first}-{'' if length is None else first + length - 1}"
+        if if_match is not None:
+            extra["IfMatch"] = if_match
+        try:
+            answer: dict[str, Any] = self.s3.get_object(Bucket=self.bucket, Key=key, **extra)
+        except ClientError as error:
+            if error_code(error) in MISSING_CODES | VERSION_GONE_CODES:
+                raise MissingObjectError(key) from error
+            if is_refused(error):
+                raise UnreadableObjectError(key) from error
+            raise
+        return answer
+
+
+def _version_page(page: Mapping[str, Any]) -> VersionPage:
+    """Return a page of versions as S3 lists it, versions and delete markers together."""
+    entries = [(entry, False) for entry in page.get("Versions", [])]
+    entries += [(entry, True) for entry in page.get("DeleteMarkers", [])]
+    # Versions and markers come in two lists, each in order. The latest of a key comes first in its
+    # own list; a marker below the top of a key decides nothing here.
+    entries.sort(key=lambda pair: (pair[0]["Key"].encode(), not pair[0]["IsLatest"]))
+    versions = [
+        ObjectVersion(
+            key=entry["Key"],
+            version_id=entry["VersionId"],
+            is_latest=bool(entry["IsLatest"]),
+            is_delete_marker=is_marker,
+            etag=str(entry.get("ETag", "")).strip('"'),
+            size=int(entry.get("Size", 0)),
+            modified_at=entry["LastModified"].timestamp(),
+        )
+        for entry, is_marker in entries
+    ]
+    following = None
+    if page.get("IsTruncated") and "NextKeyMarker" in page:
+        following = ListingPosition(page["NextKeyMarker"], page.get("NextVersionIdMarker"))
+    return VersionPage(versions, following)
+
+
+def _skip(body: Any, count: int) -> None:
+    while count and (piece := body.read(min(count, READ_BYTES))):
+        count -= len(piece)

@@ -1,0 +1,228 @@
+"""Small summaries of many rows: histograms of what answers took, and counts by name.
+
+Counts only, never text of a prompt or an answer. All of them can be merged, so that the shards of a
+job are summed without reading a row again, and all of them are bounded, whatever the rows say.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+STEPS_OF_AN_OCTAVE = 8
+"""Buckets between a number and its double: a value is known to an eighth of itself, or better."""
+LARGEST_VALUE = 2**40 - 1
+"""Larger values count as this one; no answer has as many tokens, or takes as many milliseconds."""
+MAX_NAMES = 20
+MAX_NAME_CHARACTERS = 60
+OTHER_NAMES = "(others)"
+"""Stands for the names beyond those that are told apart."""
+MAX_EXAMPLES = 5
+_MAX_MESSAGE_CHARACTERS = 300
+_SHIFT = STEPS_OF_AN_OCTAVE.bit_length() - 1
+
+
+def bucket_of(value: int) -> int:
+    """Return the bucket of a whole number from 0; numbers below 16 have one each."""
+    if value < STEPS_OF_AN_OCTAVE:
+        return value
+    excess = value.bit_length() - 1 - _SHIFT
+    return (excess << _SHIFT) + (value >> excess)
+
+
+def bucket_start(bucket: int) -> int:
+    """Return the least value of a bucket."""
+    if bucket < STEPS_OF_AN_OCTAVE:
+        return bucket
+    excess = (bucket >> _SHIFT) - 1
+    return (STEPS_OF_AN_OCTAVE + (bucket & (STEPS_OF_AN_OCTAVE - 1))) << excess
+
+
+@dataclass(slots=True)
+class Histogram:
+    """How often values of about the same size were seen.
+
+    Attributes:
+        buckets: Counts by bucket; only of those that hold anything.
+        total: The sum of the values.
+        least: The least value; None when there is none.
+        most: The greatest value; None when there is none.
+    """
+
+    buckets: dict[int, int] = field(default_factory=dict)
+    total: int = 0
+    least: int | None = None
+    most: int | None = None
+
+    @property
+    def count(self) -> int:
+        """How many values were seen."""
+        return sum(self.buckets.values())
+
+    @property
+    def mean(self) -> float | None:
+        """The mean of the values; None when there is none."""
+        count = self.count
+        return self.total / count if count else None
+
+    def add_all(self, values: Collection[int]) -> None:
+        """Count whole numbers from 0."""
+        if not values:
+            return
+        if max(values) > LARGEST_VALUE:
+            values = [min(value, LARGEST_VALUE) for value in values]
+        least, most = min(values), max(values)
+        self.merge(Histogram(Counter(map(bucket_of, values)), sum(values), least, most))
+
+    def merge(self, other: Histogram) -> None:
+        """Count what another histogram has counted."""
+        for bucket, count in other.buckets.items():
+            self.buckets[bucket] = self.buckets.get(bucket, 0) + count
+        self.total += other.total
+        self.least = min((x for x in (self.least, other.least) if x is not None), default=None)
+        self.most = max((x for x in (self.most, other.most) if x is not None), default=None)
+
+    def quantile(self, share: float) -> float | None:
+        """Return about the value that a share (0 to 1) of the values does not exceed."""
+        count = self.count
+        if not count or self.least is None or self.most is None:
+            return None
+        wanted, seen = share * count, 0
+        for bucket, number in sorted(self.buckets.items()):
+            if seen + number >= wanted:
+                start, end = bucket_start(bucket), bucket_start(bucket + 1) - 1
+                inside = start + (end - start) * max(wanted - seen, 0.0) / number
+                return min(max(inside, self.least), self.most)
+            seen += number
+        return float(self.most)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON data."""
+        return {
+            "buckets": [[bucket, count] for bucket, count in sorted(self.buckets.items())],
+            "total": self.total,
+            "least": self.least,
+            "most": self.most,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read the fields from JSON data."""
+        return cls(
+            buckets={int(bucket): int(count) for bucket, count in data.get("buckets", [])},
+            total=data.get("total", 0),
+            least=data.get("least"),
+            most=data.get("most"),
+        )
+
+
+def count_name(counts: dict[str, int], name: str, by: int = 1) -> None:
+    """Count a name that somebody else has chosen; of many or long names the rest counts as one."""
+    name = name[:MAX_NAME_CHARACTERS]
+    if name not in counts and len(counts) >= MAX_NAMES:
+        name = OTHER_NAMES
+    counts[name] = counts.get(name, 0) + by
+
+
+@dataclass(slots=True)
+class FailureGroup:
+    """The requests without a success that have the same code.
+
+    Attributes:
+        count: How many there are.
+        lines: Lines of the input with the first of them, where they are known.
+        message: What was said of the first, cut.
+    """
+
+    count: int = 0
+    lines: list[int] = field(default_factory=list)
+    message: str | None = None
+
+
+@dataclass(slots=True)
+class Failures:
+    """The requests without a success, by their code."""
+
+    groups: dict[str, FailureGroup] = field(default_factory=dict)
+
+    def add(self, code: str | None, line: int | None, message: str | None) -> None:
+        """Count one request."""
+        self._add(code or "unknown", 1, [] if line is None else [line], message)
+
+    def merge(self, other: Failures) -> None:
+        """Count what another one has counted."""
+        for code, group in other.groups.items():
+            self._add(code, group.count, group.lines, group.message)
+
+    def _add(self, code: str, count: int, lines: Iterable[int], message: str | None) -> None:
+        code = code[:MAX_NAME_CHARACTERS]
+        if code not in self.groups and len(self.groups) >= MAX_NAMES:
+            code = OTHER_NAMES
+        group = self.groups.setdefault(code, FailureGroup())
+        group.count += count
+        group.lines.extend(lines)
+        del group.lines[MAX_EXAMPLES:]
+        if group.message is None and message and code != OTHER_NAMES:
+            group.message = message[:_MAX_MESSAGE_CHARACTERS]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the groups as JSON data."""
+        return {
+            code: {"count": group.count, "lines": group.lines, "message": group.message}
+            for code, group in self.groups.items()
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read the groups from JSON data."""
+        return cls({code: FailureGroup(**group) for code, group in data.items()})
+
+
+@dataclass(slots=True)
+class Measures:
+    """What the rows of a shard attempt (or of a whole job) say in numbers.
+
+    Attributes:
+        prompt_tokens: Tokens of the prompts of answered requests.
+        completion_tokens: Tokens of their answers.
+        milliseconds: How long the API says that it worked on each, without waiting.
+        finish_reasons: Why the models stopped, as the API calls it.
+        failures: The requests without a success.
+    """
+
+    prompt_tokens: Histogram = field(default_factory=Histogram)
+    completion_tokens: Histogram = field(default_factory=Histogram)
+    milliseconds: Histogram = field(default_factory=Histogram)
+    finish_reasons: dict[str, int] = field(default_factory=dict)
+    failures: Failures = field(default_factory=Failures)
+
+    def add_answers_of(self, other: Measures) -> None:
+        """Count the answers that others have counted, and not their failures."""
+        self.prompt_tokens.merge(other.prompt_tokens)
+        self.completion_tokens.merge(other.completion_tokens)
+        self.milliseconds.merge(other.milliseconds)
+        for name, count in other.finish_reasons.items():
+            count_name(self.finish_reasons, name, count)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON data."""
+        return {
+            "prompt_tokens": self.prompt_tokens.to_json(),
+            "completion_tokens": self.completion_tokens.to_json(),
+            "milliseconds": self.milliseconds.to_json(),
+            "finish_reasons": self.finish_reasons,
+            "failures": self.failures.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read the fields from JSON data; what is not there counts nothing."""
+        return cls(
+            prompt_tokens=Histogram.from_json(data.get("prompt_tokens", {})),
+            completion_tokens=Histogram.from_json(data.get("completion_tokens", {})),
+            milliseconds=Histogram.from_json(data.get("milliseconds", {})),
+            finish_reasons=dict(data.get("finish_reasons", {})),
+            failures=Failures.from_json(data.get("failures", {})),
+        )

@@ -1,0 +1,35 @@
+"""Which keys an upload may have: one pure function."""
+
+from __future__ import annotations
+
+from groq_batch.domain import object_keys
+from groq_batch.domain.problem import Problem
+
+
+def check_key(key: str) -> Problem | None:
+    """Return why an upload is rejected for its key alone, or None when it is not."""
+    if len(key.encode("utf-8", "surrogatepass")) > object_keys.MAX_KEY_BYTES:
+        return _problem(
+            "key_too_long",
+            f"The key is longer than {object_keys.MAX_KEY_BYTES} bytes, and the results' keys are "
+            f"longer still. Upload the file under a shorter name.",
+        )
+    path = object_keys.input_path(key)
+    if key.startswith(object_keys.INPUT_PREFIX) and path.startswith(object_keys.RESERVED_FOLDERS):
+        folders = " and ".join(f"input/{folder}" for folder in object_keys.RESERVED_FOLDERS)
+        return _problem(
+            "reserved_path",
+            f"{folders} are reserved: the results would stand among those of other jobs. Upload "
+            f"the file under another folder of input/, or below recurring/ to run it on schedule.",
+        )
+    if not object_keys.has_accepted_ending(key):
+        return _problem(
+            "unsupported_name",
+            "The name must end in .jsonl, or in .jsonl.gz for a compressed file, and have "
+            "something before that. Upload the file under such a name.",
+        )
+    return None
+
+
+def _problem(code: str, message: str) -> Problem:
+    return Problem(line=None, custom_id=None, code=code, message=message)

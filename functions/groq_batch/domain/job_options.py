@@ -1,0 +1,172 @@
+"""The options of one job: the stack's, overridden by the upload's S3 user metadata."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from groq_batch.domain.problem import Problem
+
+MAX_ATTEMPTS_LIMIT = 10
+_HOURS_OF_UNIT = {"h": 1, "d": 24}
+_SHORTEST_WINDOW_HOURS = 24
+_LONGEST_WINDOW_HOURS = 7 * 24
+_RETENTION_MARGIN_DAYS = 2
+"""Days that a job may need beside its windows: sending, outages, collecting, and the pauses after
+refused batches, which are 8.5 hours for ten attempts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobOptions:
+    """How one job runs.
+
+    Attributes:
+        completion_window: Time that Groq has for a batch, as sent to the API (``24h``, ``7d``).
+        skip_invalid_lines: Whether good lines run beside bad ones.
+        max_attempts: How often a request may be sent in all.
+        max_job_cost_usd: Highest accepted cost estimate in USD; 0 means no cap.
+        check_models: Whether requests may only name models of the account's list.
+    """
+
+    completion_window: str
+    skip_invalid_lines: bool
+    max_attempts: int
+    max_job_cost_usd: float
+    check_models: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the options as they stand in a job's record."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> JobOptions:
+        """Read the options of a job's record."""
+        return cls(
+            completion_window=data["completion_window"],
+            skip_invalid_lines=data["skip_invalid_lines"],
+            max_attempts=data["max_attempts"],
+            max_job_cost_usd=data["max_job_cost_usd"],
+            # Jobs that were prepared before models were checked have no list to check them by.
+            check_models=data.get("check_models", True),
+        )
+
+
+def window_hours(window: str) -> int | None:
+    """Return the length of a completion window in hours, or None when it is not one."""
+    match = re.fullmatch(r"([0-9]+)([hd])", window)
+    return int(match[1]) * _HOURS_OF_UNIT[match[2]] if match else None
+
+
+def is_completion_window(window: str) -> bool:
+    """Tell whether the API's documented range (24 hours to 7 days) holds a window."""
+    hours = window_hours(window)
+    return hours is not None and _SHORTEST_WINDOW_HOURS <= hours <= _LONGEST_WINDOW_HOURS
+
+
+def parse_options(
+    metadata: Mapping[str, str], *, defaults: JobOptions, work_retention_days: int
+) -> tuple[JobOptions, list[Problem]]:
+    """Read an upload's options from its S3 user metadata.
+
+    Args:
+        metadata: The object's user metadata; keys of others are left alone. Values count as they
+            are written, for a window is sent so.
+        defaults: The stack's options.
+        work_retention_days: How long the stack keeps a job's work; a job must end within it.
+
+    Returns:
+        The options, and an ``invalid_option`` problem for each value that cannot be used.
+    """
+    given = {name.lower(): value for name, value in metadata.items()}
+    changes: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for name, (field, read, allowed) in _OPTIONS.items():
+        if name not in given:
+            continue
+        value = read(given[name])
+        if value is None:
+            problems.append(
+                _problem(
+                    f"The metadata {name} is {given[name][:100]!r}; allowed is {allowed}. "
+                    f"Upload the file again."
+                )
+            )
+        else:
+            changes[field] = value
+    options = replace(defaults, **changes)
+    options = replace(options, max_job_cost_usd=_cap_in_force(defaults, options))
+    needed_days = _days_needed(options)
+    if not problems and needed_days > work_retention_days:
+        problems.append(
+            _problem(
+                f"{options.max_attempts} attempts of {options.completion_window} can take "
+                f"{needed_days} days, but this stack keeps a job's work for {work_retention_days}. "
+                f"Ask for fewer attempts or a shorter window, or deploy the stack with "
+                f"WorkRetentionDays={needed_days} or more."
+            )
+        )
+    return options, problems
+
+
+def _cap_in_force(defaults: JobOptions, options: JobOptions) -> float:
+    """Return the cap of a job: whoever may upload may lower the stack's, and never lift it."""
+    caps = (defaults.max_job_cost_usd, options.max_job_cost_usd)
+    return min((cap for cap in caps if cap), default=0.0)
+
+
+def _window(text: str) -> str | None:
+    return text if is_completion_window(text) else None
+
+
+def _skips(text: str) -> bool | None:
+    return {"reject": False, "skip": True}.get(text)
+
+
+def _attempts(text: str) -> int | None:
+    if re.fullmatch(r"[0-9]+", text) and 1 <= int(text) <= MAX_ATTEMPTS_LIMIT:
+        return int(text)
+    return None
+
+
+def _yes_or_no(text: str) -> bool | None:
+    return {"true": True, "false": False}.get(text)
+
+
+def _days_needed(options: JobOptions) -> int:
+    hours = window_hours(options.completion_window) or 0
+    return math.ceil(options.max_attempts * hours / 24) + _RETENTION_MARGIN_DAYS
+
+
+def _amount(text: str) -> float | None:
+    if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?|\.[0-9]{1,9}", text):
+        return None
+    return float(text)
+
+
+_OPTIONS: dict[str, tuple[str, Callable[[str], Any], str]] = {
+    "completion-window": (
+        "completion_window",
+        _window,
+        "hours or days between 24h and 7d, such as 24h, 72h or 7d",
+    ),
+    "on-invalid-line": ("skip_invalid_lines", _skips, "reject or skip"),
+    "max-attempts": (
+        "max_attempts",
+        _attempts,
+        f"a whole number from 1 to {MAX_ATTEMPTS_LIMIT}",
+    ),
+    "max-job-cost-usd": (
+        "max_job_cost_usd",
+        _amount,
+        "a number of US dollars such as 2.50, which may lower the stack's cap and never lift it",
+    ),
+    "check-models": ("check_models", _yes_or_no, "true or false"),
+}
+"""Metadata names: the option's field, how its text is read (None: not allowed), what is allowed."""
+
+
+def _problem(message: str) -> Problem:
+    return Problem(line=None, custom_id=None, code="invalid_option", message=message)

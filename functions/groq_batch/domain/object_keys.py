@@ -1,0 +1,342 @@
+"""Spell the keys of all objects in the bucket.
+
+No other module spells one. Event patterns and IAM statements of ``template.yaml`` use the same
+prefixes; a test compares them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from groq_batch.domain.job_id import MAX_JOB_ID_LENGTH
+
+INPUT_PREFIX = "input/"
+RECURRING_PREFIX = "recurring/"
+OUTPUT_PREFIX = "output/"
+FAILED_PREFIX = "failed/"
+INVALID_PREFIX = "invalid/"
+REPORTS_PREFIX = "reports/"
+JOBS_PREFIX = "jobs/"
+WORK_PREFIX = "work/"
+OPEN_JOBS_PREFIX = "work/open/"
+SWEEP_KEY = "work/swept.json"
+"""How far the sweep of ``input/`` has come. Its loss costs time, no upload."""
+RECONCILER_KEY = "work/reconciled.json"
+"""Where the reconciler ran out of time; the next run goes on there."""
+PLAIN_ENDING = ".jsonl"
+GZIP_ENDING = ".jsonl.gz"
+RESERVED_FOLDERS = ("recurring/", "superseded/")
+MAX_KEY_BYTES = 900
+"""Longest accepted input key, in bytes of UTF-8. S3 allows 1,024; what the pipeline puts in front
+of a path (``output/superseded/<job_id>/``) needs the rest."""
+
+
+def is_job_id(name: str) -> bool:
+    """Tell whether a name has the form of a job's; executions started by hand rarely have it."""
+    return len(name) <= MAX_JOB_ID_LENGTH and _JOB_ID.fullmatch(name) is not None
+
+
+_JOB_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?-[0-9a-f]{20}")
+
+
+def format_fired_at(moment: datetime) -> str:
+    """Write a firing's time as it stands in keys: ``YYYY-MM-DDTHH-MM-SSZ`` in UTC."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+
+
+def has_accepted_ending(key: str) -> bool:
+    """Tell whether a key ends in ``.jsonl`` or ``.jsonl.gz`` behind a name that is not empty."""
+    name = key.rsplit("/", 1)[-1]
+    return name.removesuffix(".gz").removesuffix(PLAIN_ENDING) not in ("", name) and name.endswith(
+        (PLAIN_ENDING, GZIP_ENDING)
+    )
+
+
+def is_folder_marker(key: str, size: int) -> bool:
+    """Tell whether an object of so many bytes is the empty one that consoles make for a folder."""
+    return key.endswith("/") and not size
+
+
+def is_gzip(path: str) -> bool:
+    """Tell whether a path's objects are compressed."""
+    return path.endswith(".gz")
+
+
+def input_path(key: str) -> str:
+    """Return the ``<path>`` that ``output/``, ``failed/``, ``invalid/`` and ``reports/`` mirror."""
+    return key.removeprefix(INPUT_PREFIX)
+
+
+def folder(key: str) -> str:
+    """Return the first folder of an input below ``input/`` or ``recurring/``; empty at the top."""
+    _, _, inside = key.partition("/")
+    name, is_below, _ = inside.partition("/")
+    return name if is_below else ""
+
+
+def recurring_path(key: str, fired_at: str) -> str:
+    """Return the ``<path>`` of one firing of ``recurring/<stem>.jsonl``."""
+    ending = GZIP_ENDING if key.endswith(GZIP_ENDING) else PLAIN_ENDING
+    return f"{key.removesuffix(ending)}/{fired_at}{ending}"
+
+
+def superseded_path(job: str, path: str) -> str:
+    """Return the ``<path>`` under which an overtaken job delivers."""
+    return f"superseded/{job}/{path}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryKeys:
+    """The keys of what a job hands to its user."""
+
+    results: str
+    failed: str
+    invalid: str
+    report: str
+    page: str
+
+
+def delivery_keys(path: str) -> DeliveryKeys:
+    """Return the keys that mirror ``path``."""
+    return DeliveryKeys(
+        results=OUTPUT_PREFIX + path,
+        failed=FAILED_PREFIX + path,
+        invalid=INVALID_PREFIX + path,
+        report=f"{REPORTS_PREFIX}{path}.json",
+        page=f"{REPORTS_PREFIX}{path}.html",
+    )
+
+
+def job_key(job: str) -> str:
+    """Return the key of the permanent record that an upload has been started."""
+    return JOBS_PREFIX + job
+
+
+def open_job_key(job: str) -> str:
+    """Return the key that exists while a job has no final report."""
+    return OPEN_JOBS_PREFIX + job
+
+
+def shard_name(number: int) -> str:
+    """Return the name of a shard's objects, without ending."""
+    return f"{number:05d}"
+
+
+_SHARD_KEY = re.compile(r"/attempt-([0-9]+)/([0-9]{5,})\.jsonl$")
+
+
+def shard_of_key(key: str) -> tuple[int, int]:
+    """Return attempt and shard number of a shard's key.
+
+    Raises:
+        ValueError: The key is not a shard's. A Distributed Map passes every object below its
+            prefix, so a stray object must not be taken for requests.
+    """
+    match = _SHARD_KEY.search(key)
+    if match is None:
+        raise ValueError(f"{key!r} is not the key of a shard (…/attempt-N/00001.jsonl)")
+    return int(match[1]), int(match[2])
+
+
+_TASK_KEY = re.compile(r"/ranges/([a-z]+)/tasks/([0-9]{5,})\.json$")
+
+
+def task_of_key(key: str) -> tuple[str, int]:
+    """Return phase and number of a task of the preparation of a large input.
+
+    Raises:
+        ValueError: The key is not a task's.
+    """
+    match = _TASK_KEY.search(key)
+    if match is None:
+        raise ValueError(f"{key!r} is not the key of a task (…/ranges/scan/tasks/00001.json)")
+    return match[1], int(match[2])
+
+
+def shard_number(key: str) -> int:
+    """Return the number in the name of one of a shard's objects (``…/00001.json``)."""
+    return int(key.rsplit("/", 1)[-1].split(".", 1)[0])
+
+
+@dataclass(frozen=True, slots=True)
+class WorkKeys:
+    """The private objects of one job, below ``work/<job_id>/``."""
+
+    job: str
+
+    @property
+    def prefix(self) -> str:
+        """The prefix of all of them."""
+        return f"{WORK_PREFIX}{self.job}/"
+
+    @property
+    def job_record(self) -> str:
+        """What was found in the input and decided about it; written last by the preparation."""
+        return f"{self.prefix}job.json"
+
+    @property
+    def models(self) -> str:
+        """What came of asking for the account's models; the first outcome stands."""
+        return f"{self.prefix}models.json"
+
+    @property
+    def stopped(self) -> str:
+        """The fence: once it exists nothing is sent any more."""
+        return f"{self.prefix}stopped.json"
+
+    @property
+    def halt(self) -> str:
+        """An account error met while sending; holds back the other shards."""
+        return f"{self.prefix}halt.json"
+
+    @property
+    def submitted(self) -> str:
+        """Exists once a batch of this job has been created."""
+        return f"{self.prefix}submitted"
+
+    @property
+    def end(self) -> str:
+        """The final report, decided before it stands where it belongs."""
+        return f"{self.prefix}end.json"
+
+    @property
+    def collector(self) -> str:
+        """Which collecting execution of the job was started last; written before its start."""
+        return f"{self.prefix}collector.json"
+
+    @property
+    def closed(self) -> str:
+        """Exists once the final report has been written; every later step does nothing."""
+        return f"{self.prefix}closed"
+
+    @property
+    def invalid(self) -> str:
+        """All problems of the input, in the form of ``invalid/<path>``."""
+        return f"{self.prefix}invalid"
+
+    def shards(self, attempt: int) -> str:
+        """Prefix of the request lines of an attempt; holds shards and nothing else."""
+        return f"{self.prefix}shards/attempt-{attempt}/"
+
+    def shard(self, attempt: int, number: int) -> str:
+        """The request lines of a shard attempt."""
+        return f"{self.shards(attempt)}{shard_name(number)}.jsonl"
+
+    def custom_ids(self, part: int) -> str:
+        """The ids of the requests of a part of the input, those of all its shards in order."""
+        return f"{self.prefix}ids/{shard_name(part)}.jsonl"
+
+    def skipped_index(self, number: int) -> str:
+        """Where the bad lines of a shard's region stand, and what is wrong with them."""
+        return f"{self.prefix}skipped/{shard_name(number)}.jsonl"
+
+    def skipped_raw(self, number: int) -> str:
+        """The bad lines of a shard's region themselves."""
+        return f"{self.prefix}skipped/{shard_name(number)}.raw"
+
+    def attempt_plan(self, attempt: int) -> str:
+        """What was decided about the shards of an attempt that follows refusals."""
+        return f"{self.prefix}attempts/attempt-{attempt}.json"
+
+    def submissions(self, attempt: int) -> str:
+        """Prefix of the records of an attempt's submissions."""
+        return f"{self.prefix}submissions/attempt-{attempt}/"
+
+    @property
+    def all_submissions(self) -> str:
+        """Prefix of the records of all attempts' submissions."""
+        return f"{self.prefix}submissions/"
+
+    def submission(self, attempt: int, number: int) -> str:
+        """The record of a shard attempt's submission, with its lease."""
+        return f"{self.submissions(attempt)}{shard_name(number)}.json"
+
+    def batches(self, attempt: int) -> str:
+        """What is known of an attempt's batches, one object for all of them."""
+        return f"{self.prefix}batches/attempt-{attempt}.json"
+
+    def results(self, attempt: int, number: int) -> str:
+        """A shard's result rows after an attempt, complete and in order."""
+        return f"{self.prefix}results/attempt-{attempt}/{shard_name(number)}.jsonl"
+
+    def failed(self, attempt: int, number: int) -> str:
+        """A shard's request lines without a success after an attempt."""
+        return f"{self.prefix}failed/attempt-{attempt}/{shard_name(number)}.jsonl"
+
+    def summaries(self, attempt: int) -> str:
+        """Prefix of what was counted when an attempt's results were stored."""
+        return f"{self.prefix}summaries/attempt-{attempt}/"
+
+    def summary(self, attempt: int, number: int) -> str:
+        """What was counted when a shard attempt's results were stored."""
+        return f"{self.summaries(attempt)}{shard_name(number)}.json"
+
+    @property
+    def bulk(self) -> tuple[str, ...]:
+        """Prefixes of all that grows with the input: copies of requests and answers, and ids.
+
+        Once everything stands where it belongs nothing of it is needed any more.
+        """
+        names = ("shards", "ids", "skipped", "ranges", "results", "failed")
+        return tuple(f"{self.prefix}{name}/" for name in names)
+
+    # A large input is prepared by many invocations, each of which reads a byte range of it.
+
+    @property
+    def division(self) -> str:
+        """How a large input is divided; the first one that is written stands."""
+        return f"{self.prefix}ranges/division.json"
+
+    @property
+    def first_lines(self) -> str:
+        """The number of each range's first line in the file."""
+        return f"{self.prefix}ranges/first-lines.json"
+
+    def tasks(self, phase: str) -> str:
+        """Prefix of the tasks of a phase of the preparation; holds tasks and nothing else."""
+        return f"{self.prefix}ranges/{phase}/tasks/"
+
+    def task(self, phase: str, number: int) -> str:
+        """One task of a phase of the preparation."""
+        return f"{self.tasks(phase)}{shard_name(number)}.json"
+
+    def outcomes(self, phase: str) -> str:
+        """Prefix of what came out of the tasks of a phase."""
+        return f"{self.prefix}ranges/{phase}/outcomes/"
+
+    def outcome(self, phase: str, number: int) -> str:
+        """What came out of a task; the first one that is written stands."""
+        return f"{self.outcomes(phase)}{shard_name(number)}.json"
+
+    def uses(self, number: int) -> str:
+        """Records of the ids that a range uses, by partition."""
+        return f"{self.prefix}ranges/scan/uses/{shard_name(number)}"
+
+    def repeats(self, number: int) -> str:
+        """Records of the lines that repeat an id of a partition, by range."""
+        return f"{self.prefix}ranges/match/repeats/{shard_name(number)}"
+
+    def problems(self, number: int) -> str:
+        """The problems that a task found in its lines, in the form of ``invalid/<path>``."""
+        return f"{self.prefix}ranges/cut/problems/{shard_name(number)}.jsonl"
+
+    def map_results(self) -> str:
+        """Prefix that the Distributed Maps write their own results to."""
+        return f"{self.prefix}maps/"
+
+
+def groq_file_name(job: str, attempt: int, number: int) -> str:
+    """Return the name of the file at Groq that holds one shard attempt."""
+    return f"{job}-{attempt}-{shard_name(number)}.jsonl"
+
+
+def groq_file_prefix(job: str) -> str:
+    """Return what the names of all of a job's files at Groq begin with."""
+    return f"{job}-"
+
+
+def batch_metadata(job: str, attempt: int, number: int) -> dict[str, str]:
+    """Return the metadata by which a shard attempt's batch is found again."""
+    return {"job": job, "attempt": str(attempt), "shard": str(number)}

@@ -1,0 +1,15 @@
+"""Times as text, in records and reports."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+
+def timestamp(moment: datetime) -> str:
+    """Write a time as it stands in records and reports: ISO 8601 in UTC, to the millisecond."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse_timestamp(text: str) -> datetime:
+    """Read a time written by ``timestamp``."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))

@@ -1,0 +1,150 @@
+"""The Groq API key, from Secrets Manager and nowhere else."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any
+
+from aws_lambda_powertools.utilities.parameters import SecretsProvider
+from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
+from botocore.exceptions import ClientError
+
+from groq_batch.groq.errors import AccountError, GroqApiError, NotSentError
+
+KEY_FIELD = "GROQ_API_KEY"
+MAX_AGE_SECONDS = 300
+"""How long a key is used before the secret is read again."""
+
+
+class SecretApiKey:
+    """Reads the key of a secret and keeps it for some minutes; call it to get the key."""
+
+    def __init__(
+        self,
+        *,
+        secret_name: str,
+        provider: SecretsProvider,
+        max_age_seconds: int = MAX_AGE_SECONDS,
+    ) -> None:
+        """Read ``secret_name``, which holds the bare key or JSON with ``GROQ_API_KEY``."""
+        self._name = secret_name
+        self._provider = provider
+        self._max_age = max_age_seconds
+        self._last: str | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self, *, refresh: bool = False) -> str:
+        """Return the key.
+
+        While Secrets Manager cannot be reached, the key that it gave last is used on.
+
+        Args:
+            refresh: Read the secret now, whatever is kept.
+
+        Raises:
+            AccountError: The secret is missing or cannot be used; the message says what to do.
+            NotSentError: Secrets Manager cannot be reached at present.
+        """
+        with self._lock:
+            try:
+                self._last = self._read(refresh=refresh)
+            except NotSentError:
+                if refresh or self._last is None:
+                    raise
+            return self._last
+
+    def _read(self, *, refresh: bool) -> str:
+        value = self._value(refresh=refresh)
+        try:
+            return self._key_of(value)
+        except AccountError:
+            if refresh:
+                raise
+        # It may have been kept from a time before the secret was mended.
+        return self._key_of(self._value(refresh=True))
+
+    def _value(self, *, refresh: bool) -> Any:
+        try:
+            return self._provider.get(self._name, max_age=self._max_age, force_fetch=refresh)
+        except GetParameterError as error:
+            problem = self._unreadable(error.__cause__ or error.__context__)
+        # Raised here, it has no context: the service's own text is not carried on.
+        raise problem
+
+    def _key_of(self, value: Any) -> str:
+        text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+        # Files written on Windows begin with a byte order mark.
+        text = text.removeprefix("\ufeff").strip()
+        if text.startswith("{"):
+            text = self._field_of(text)
+        # A key copied from a shell script or from JSON may bring its quotation marks.
+        text = text.strip().strip("\"'")
+        if not text:
+            raise self._bad("is empty")
+        if not (text.isascii() and text.isprintable() and " " not in text):
+            raise self._bad("holds characters that no API key has")
+        return text
+
+    def _field_of(self, text: str) -> str:
+        try:
+            fields = json.loads(text)
+        except (ValueError, RecursionError):
+            problem = self._bad("is not valid JSON")
+        else:
+            key = fields.get(KEY_FIELD)
+            if isinstance(key, str):
+                return key
+            problem = self._bad(f"is JSON without a text under {KEY_FIELD}")
+        # Raised here, it has no context: a JSON error holds the whole secret.
+        raise problem
+
+    def _bad(self, what: str) -> AccountError:
+        return AccountError(
+            f"The secret {self._name} {what}. Store the bare Groq API key in it, or JSON with the "
+            f"field {KEY_FIELD}.",
+            code="secret_unreadable",
+        )
+
+    def _unreadable(self, cause: BaseException | None) -> GroqApiError:
+        code, text = "", ""
+        if isinstance(cause, ClientError):
+            code = str(cause.response.get("Error", {}).get("Code", ""))
+            text = str(cause.response.get("Error", {}).get("Message", "")).lower()
+        if code == "ResourceNotFoundException" and "secret value" in text:
+            return self._bad("has no value yet")
+        if code == "ResourceNotFoundException":
+            return AccountError(
+                f"There is no secret {self._name} in this account and region. Create it with the "
+                f"Groq API key (aws secretsmanager create-secret), or deploy the stack with the "
+                f"name of yours as GroqApiKeySecretName.",
+                code="secret_missing",
+            )
+        if code in ("AccessDeniedException", "AccessDenied") and "kms" not in text:
+            # Where it is not there, IAM may deny before anybody looks for it.
+            return self._denied(
+                "the functions may not read it, or there is no such secret in this region"
+            )
+        if code in ("AccessDeniedException", "AccessDenied", "DecryptionFailure"):
+            return self._denied("it is encrypted with a key that the functions may not use")
+        if code == "InvalidRequestException":
+            return AccountError(
+                f"The secret {self._name} cannot be read; it may be marked for deletion. Restore "
+                f"it (aws secretsmanager restore-secret) or create it anew.",
+                code="secret_unreadable",
+            )
+        if code in ("InvalidParameterException", "ValidationException"):
+            return AccountError(
+                f"{self._name} cannot be the name of a secret. Deploy the stack with the name of "
+                f"yours (not its ARN) as GroqApiKeySecretName.",
+                code="secret_unreadable",
+            )
+        return NotSentError(f"Secrets Manager could not be asked ({code or 'no answer'}).")
+
+    def _denied(self, why: str) -> AccountError:
+        return AccountError(
+            f"The secret {self._name} cannot be read: {why}. Deploy the stack with the name of "
+            f"yours as GroqApiKeySecretName; for a KMS key of your own, allow the functions' roles "
+            f"kms:Decrypt on it.",
+            code="secret_unreadable",
+        )

@@ -1,0 +1,640 @@
+"""The Groq Files and Batch API over HTTP.
+
+Every method either returns or raises one of the errors of ``errors.py``, which say whether the API
+may have acted. Nothing is repeated here that could act twice: short retries are for GET and DELETE
+and for connections that were never made. Every method ends within a time of its own, below the
+time limits of the functions; longer waiting is left to Step Functions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import ipaddress
+import itertools
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, BinaryIO, NamedTuple, Protocol, Self, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
+
+from groq_batch import __version__
+from groq_batch.domain.batch import Batch, GroqFile
+from groq_batch.domain.listing_order import NewestFirst
+from groq_batch.groq.decoding import (
+    ShapeError,
+    batch_of,
+    begins_with_a_row,
+    file_of,
+    read_batch,
+    read_file,
+    read_page,
+)
+from groq_batch.groq.error_mapping import error_from_answer
+from groq_batch.groq.errors import (
+    AccountError,
+    GroqApiError,
+    NoAnswer,
+    NotFoundError,
+    NotSentError,
+    RequestRefusedError,
+    UnknownOutcomeError,
+)
+from groq_batch.groq.http import HttpAnswer, HttpRequest, Transport
+from groq_batch.groq.multipart_body import MultipartBody, ReadableStream
+
+USER_AGENT = f"groq-batch-on-aws/{__version__}"
+"""Sent with every request: Groq's front refuses Python's default agents (Cloudflare error 1010)."""
+IDS_PER_CALL = 200
+"""Batches that one list call may name."""
+_BATCHES_OF_A_PAGE = 100
+_TRIES = 3
+_LOOKERS = 8
+_LEAST_SECONDS_TO_ACT = 5.0
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Times after which the API counts as silent, and limits of the methods, in seconds.
+
+    Attributes:
+        connect: For making a connection.
+        read: Between two reads of a short answer.
+        transfer: Between two reads or writes of a file, and for the answer to what creates.
+        pause: Before the second try of a call; twice that before the third.
+        call: For all tries of a short call.
+        lookup: For finding batches by their ids, however many.
+        listing: For reading a list to its end, however long.
+        upload: For sending a file.
+        download: For all tries of fetching a file.
+    """
+
+    connect: float = 5.0
+    read: float = 30.0
+    transfer: float = 60.0
+    pause: float = 0.5
+    call: float = 60.0
+    lookup: float = 120.0
+    listing: float = 300.0
+    upload: float = 480.0
+    download: float = 300.0
+
+
+class ApiKeySource(Protocol):
+    """Hands out the API key."""
+
+    def __call__(self, *, refresh: bool = False) -> str:
+        """Return the key; with ``refresh`` the newest."""
+
+
+def validate_base_url(url: str) -> str:
+    """Return a base URL without its last slash.
+
+    Raises:
+        ValueError: It is neither https nor http on a loopback address, or holds credentials.
+    """
+    if not _is_base_url(url):
+        raise ValueError(
+            "The base URL of the Groq API must be https://… (or http:// on a loopback address), "
+            f"such as https://api.groq.com/openai/v1, not {url[:200]!r}"
+        )
+    return url.rstrip("/")
+
+
+def _is_base_url(url: str) -> bool:
+    if not url.isascii() or not url.isprintable() or " " in url:
+        return False
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return False
+    if not host or port == 0 or parts.username is not None or parts.query or parts.fragment:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """A call of the API, which may take more than one request.
+
+    ``body`` makes the body of each request, with its Content-Type.
+    """
+
+    method: str
+    path: str
+    until: float
+    query: Sequence[tuple[str, str]] = ()
+    body: Callable[[], tuple[bytes | MultipartBody, str]] | None = None
+    connect_timeout: float
+    read_timeout: float
+    on_new_connection: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+class FoundBatches(NamedTuple):
+    """What a look at batches by their ids has found.
+
+    Attributes:
+        batches: Batches by id.
+        unknown: Ids that Groq says are none of a batch.
+    """
+
+    batches: dict[str, Batch]
+    unknown: set[str]
+
+
+class GroqClient:
+    """The calls that the pipeline makes. Threads may share a client."""
+
+    def __init__(
+        self, *, base_url: str, api_key: ApiKeySource, timeouts: Timeouts | None = None
+    ) -> None:
+        """Speak to the API at ``base_url`` with the key that ``api_key`` hands out."""
+        self._base_url = validate_base_url(base_url)
+        self._api_key = api_key
+        self._timeouts = timeouts or Timeouts()
+        self._transport = Transport(encrypted=self._base_url.startswith("https:"))
+        self._deadline = float("inf")
+
+    def within(self, seconds: float) -> Self:
+        """Return this client with a limit for all that it does from now on.
+
+        When the time is over, what is under way ends with an error, and what is still to come is
+        not sent.
+        """
+        limited = copy.copy(self)
+        limited._deadline = min(self._deadline, time.monotonic() + seconds)
+        return limited
+
+    # -- files -----------------------------------------------------------------------------------
+
+    def upload_file(
+        self, *, filename: str, open_stream: Callable[[], ReadableStream], size: int
+    ) -> GroqFile:
+        """Upload a file of request lines.
+
+        Args:
+            filename: Its name at Groq; ends in ``.jsonl``.
+            open_stream: Opens the content; called again for each further try.
+            size: The content's exact size in bytes.
+
+        Raises:
+            NotSentError: Not all of the file was taken, so there is none.
+            UnknownOutcomeError: The file may exist.
+            GroqApiError: As its class says.
+        """
+
+        def body() -> tuple[MultipartBody, str]:
+            made = MultipartBody(
+                filename=filename, purpose="batch", stream=open_stream(), size=size
+            )
+            return made, made.content_type
+
+        call = self._call(
+            "POST",
+            "/files",
+            body=body,
+            seconds=self._timeouts.upload,
+            read_timeout=self._timeouts.transfer,
+            # urllib3 gives this time to each piece of the body as well, and a server that stores
+            # what it gets may well pause.
+            connect_timeout=self._timeouts.transfer,
+        )
+        return self._answer(call, read_file)
+
+    def list_files(self) -> list[GroqFile]:
+        """Return all files of the account."""
+        # The API's documents know no pages of files. If there are any they are followed, but a
+        # cursor that leads nowhere is no reason to fail.
+        items = itertools.chain.from_iterable(self._pages("/files", strict=False))
+        return [file for item in items if (file := file_of(item)) is not None]
+
+    def delete_file(self, file_id: str) -> None:
+        """Delete a file; one that is gone already is fine."""
+        call = self._call("DELETE", f"/files/{_segment(file_id)}")
+
+        def delete() -> None:
+            answer = self._exchange(call)
+            # It may be empty. A page of something between is no answer of the API.
+            if answer.body.strip():
+                _read(call, answer, lambda data: data)
+
+        try:
+            self._repeated(delete, until=call.until, repeatable=True)
+        except NotFoundError:
+            return
+
+    def download_file(self, file_id: str, target: BinaryIO) -> int:
+        """Write a file's content to ``target`` from its start; returns its size in bytes.
+
+        A content that is cut, or that cannot be a file of rows, is fetched again some times.
+
+        Raises:
+            UnknownOutcomeError: It was cut, or was something else, every time.
+            GroqApiError: As its class says.
+            OSError: ``target`` cannot be written to.
+        """
+        call = self._call(
+            "GET",
+            f"/files/{_segment(file_id)}/content",
+            seconds=self._timeouts.download,
+            read_timeout=self._timeouts.transfer,
+        )
+        sizes: set[int] = set()
+
+        def fetch() -> int:
+            target.seek(0)
+            target.truncate()
+            answer = self._exchange(call, into=target)
+            rows_are_sound = _begins_with_a_row(call, answer, target)
+            if rows_are_sound and answer.is_of_known_length:
+                return answer.size
+            expected = self._size_at_groq(file_id, call.until) or 0
+            # Groq's figure may be wrong itself, so the same rows are believed when they come again.
+            if answer.size < expected and not (rows_are_sound and answer.size in sizes):
+                sizes.add(answer.size)
+                raise UnknownOutcomeError(f"The content has {answer.size} of {expected} bytes.")
+            return answer.size
+
+        return self._repeated(fetch, until=call.until, repeatable=True)
+
+    def file_size(self, file_id: str) -> int | None:
+        """Return the size in bytes that Groq gives of a file, or None when it cannot be had."""
+        return self._size_at_groq(file_id, float("inf"))
+
+    def _size_at_groq(self, file_id: str, until: float) -> int | None:
+        call = self._call("GET", f"/files/{_segment(file_id)}", until=until)
+        try:
+            return self._answer(call, read_file).bytes
+        except GroqApiError:
+            return None
+
+    # -- batches ---------------------------------------------------------------------------------
+
+    def create_batch(
+        self,
+        *,
+        input_file_id: str,
+        endpoint: str,
+        completion_window: str,
+        metadata: Mapping[str, str],
+    ) -> Batch:
+        """Create a batch: one request, never repeated but for a key that had changed.
+
+        Raises:
+            UnknownOutcomeError: The batch may exist.
+            GroqApiError: As its class says.
+        """
+        content = json.dumps(
+            {
+                "input_file_id": input_file_id,
+                "endpoint": endpoint,
+                "completion_window": completion_window,
+                "metadata": dict(metadata),
+            }
+        ).encode()
+        call = self._call(
+            "POST",
+            "/batches",
+            body=lambda: (content, "application/json"),
+            seconds=self._timeouts.call + self._timeouts.transfer,
+            read_timeout=self._timeouts.transfer,
+        )
+        # The caller has made sure just now that the batch is wanted and its own to create. That
+        # would not be so any more after further tries, be they for a connection only.
+        return self._answer_once(call, read_batch)
+
+    def retrieve_batch(self, batch_id: str) -> Batch:
+        """Return one batch."""
+        call = self._call("GET", f"/batches/{_segment(batch_id)}")
+        return self._answer(call, lambda data: read_batch(data, batch_id))
+
+    def batches_by_id(self, batch_ids: Sequence[str]) -> FoundBatches:
+        """Return batches by id, 200 with each call.
+
+        Ids that a list leaves out are asked for one by one. Nothing is said of those that could not
+        be asked for once others had been found.
+
+        Raises:
+            GroqApiError: None could be asked for.
+        """
+        until = self._until(self._timeouts.lookup)
+        found: dict[str, Batch] = {}
+        unknown: set[str] = set()
+        try:
+            for start in range(0, len(batch_ids), IDS_PER_CALL):
+                asked = batch_ids[start : start + IDS_PER_CALL]
+                # Perhaps refused for an unknown id among the others; each of them will be answered.
+                with contextlib.suppress(RequestRefusedError, UnknownOutcomeError):
+                    self._look_up_together(asked, found, until)
+                missing = [batch_id for batch_id in asked if batch_id not in found]
+                unknown |= self._look_up_each(missing, found, until)
+        except GroqApiError:
+            if not found:
+                raise
+        return FoundBatches(found, unknown)
+
+    def _look_up_together(
+        self, asked: Sequence[str], found: dict[str, Batch], until: float
+    ) -> None:
+        """Add to ``found`` what a list of these ids shows, on as many pages as show any."""
+        query, wanted = [("id", batch_id) for batch_id in asked], set(asked)
+        cursor: str | None = None
+        while True:
+            page = [("cursor", cursor)] if cursor else []
+            call = self._call("GET", "/batches", query=[*query, *page], until=until)
+            items, cursor = self._answer(call, lambda data: read_page(data, strict=False))
+            batches = (batch_of(item) for item in items)
+            # A server that does not know the parameter answers with all batches, others' too.
+            shown = {batch.id: batch for batch in batches if batch and batch.id in wanted}
+            is_news = bool(shown.keys() - found.keys())
+            found.update(shown)
+            if not cursor or not is_news or wanted <= found.keys():
+                return
+
+    def _look_up_each(
+        self, asked: Sequence[str], found: dict[str, Batch], until: float
+    ) -> set[str]:
+        """Add to ``found`` what exists of these ids, some at a time; returns those that do not.
+
+        Raises:
+            GroqApiError: The first that was met; no more are asked for then.
+        """
+        unknown: set[str] = set()
+        if not asked:
+            return unknown
+        stopped = threading.Event()
+
+        def look_up(batch_id: str) -> GroqApiError | None:
+            if stopped.is_set():
+                return None
+            call = self._call("GET", f"/batches/{_segment(batch_id)}", until=until)
+            try:
+                found[batch_id] = self._answer(call, lambda data: read_batch(data, batch_id))
+            except NotFoundError:
+                unknown.add(batch_id)
+            except GroqApiError as error:
+                stopped.set()
+                return error
+            return None
+
+        with ThreadPoolExecutor(max_workers=_LOOKERS) as pool:
+            errors = [error for error in pool.map(look_up, asked) if error is not None]
+        if errors:
+            raise errors[0]
+        return unknown
+
+    def all_batches(self) -> Iterator[Batch]:
+        """Yield every batch of the account, page by page.
+
+        Raises:
+            UnknownOutcomeError: The pages go round in a circle, or cannot be followed to the end.
+            GroqApiError: As its class says.
+        """
+        for page in self._batch_pages():
+            yield from page
+
+    def batches_since(self, moment: float | None) -> Iterator[Batch]:
+        """Yield every batch that was created since a moment, and older ones as they come.
+
+        A page is the last one that is asked for when it lies before the moment as a whole and all
+        batches so far came newest first: then no later page can have what is looked for. The list
+        is read to its end otherwise, as by ``all_batches``.
+
+        Args:
+            moment: In seconds since 1970; None for all batches.
+
+        Raises:
+            UnknownOutcomeError: The pages go round in a circle, or cannot be followed to the end.
+            GroqApiError: As its class says.
+        """
+        order = NewestFirst()
+        for page in self._batch_pages(limit=_BATCHES_OF_A_PAGE):
+            yield from page
+            dates = [batch.created_at for batch in page]
+            order.add(dates)
+            known = [date for date in dates if date is not None]
+            if moment is not None and known and order.is_shown and max(known) < moment:
+                return
+
+    def _batch_pages(self, *, limit: int | None = None) -> Iterator[list[Batch]]:
+        for items in self._pages("/batches", strict=True, limit=limit):
+            yield [batch for item in items if (batch := batch_of(item)) is not None]
+
+    def cancel_batch(self, batch_id: str) -> Batch:
+        """Cancel a batch and return it; one that has ended already is returned as it is."""
+        call = self._call("POST", f"/batches/{_segment(batch_id)}/cancel")
+        try:
+            return self._answer(call, lambda data: read_batch(data, batch_id))
+        except NotFoundError:
+            raise
+        except (RequestRefusedError, UnknownOutcomeError):
+            batch = self.retrieve_batch(batch_id)
+            if batch.is_terminal or batch.status == "cancelling":
+                return batch
+            raise
+
+    # -- models ----------------------------------------------------------------------------------
+
+    def list_models(self) -> Any:
+        """Return the account's list of models as the API gives it; it is asked for once.
+
+        A kept connection may have died while the function was frozen. Nothing is tried again here,
+        so that it is asked for on a new one.
+
+        Raises:
+            GroqApiError: As its class says.
+        """
+        call = self._call("GET", "/models", on_new_connection=True)
+        return self._answer_once(call, lambda data: data)
+
+    # -- pages -----------------------------------------------------------------------------------
+
+    def _pages(self, path: str, *, strict: bool, limit: int | None = None) -> Iterator[list[Any]]:
+        """Yield the pages of a list, following its cursor.
+
+        Args:
+            path: The list.
+            strict: Whether pages that cannot be followed to the end are an error.
+            limit: How many entries a page should have. The API does not document it, so a server
+                may take no notice, refuse, or take it for the length of the whole list; then it is
+                left out, and the list begun anew.
+        """
+        until = self._until(self._timeouts.listing)
+        cursor: str | None = None
+        seen: set[str] = set()
+        while True:
+            query = [("limit", str(limit))] if limit is not None else []
+            query += [("cursor", cursor)] if cursor else []
+            call = self._call("GET", path, query=query, until=until)
+            try:
+                items, cursor = self._answer(call, lambda data: read_page(data, strict=strict))
+            except RequestRefusedError:
+                if limit is None:
+                    raise
+                limit = None
+                continue
+            yield items
+            if cursor is None and limit is not None and len(items) >= limit:
+                limit = None
+                continue
+            if cursor is None:
+                return
+            if cursor in seen:
+                if strict:
+                    raise UnknownOutcomeError(f"The list {path} repeats a page for ever.")
+                return
+            seen.add(cursor)
+
+    # -- calls -----------------------------------------------------------------------------------
+
+    def _until(self, seconds: float) -> float:
+        return min(time.monotonic() + seconds, self._deadline)
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        body: Callable[[], tuple[bytes | MultipartBody, str]] | None = None,
+        seconds: float | None = None,
+        until: float = float("inf"),
+        connect_timeout: float | None = None,
+        read_timeout: float | None = None,
+        on_new_connection: bool = False,
+    ) -> _Call:
+        """Describe a call that ends after ``seconds``, and at the latest at ``until``."""
+        return _Call(
+            method=method,
+            path=path,
+            query=query,
+            body=body,
+            until=min(until, self._until(seconds or self._timeouts.call)),
+            connect_timeout=connect_timeout or self._timeouts.connect,
+            read_timeout=read_timeout or self._timeouts.read,
+            on_new_connection=on_new_connection,
+        )
+
+    def _answer(self, call: _Call, read: Callable[[Any], _Result]) -> _Result:
+        """Make a call, some times if need be, and return what ``read`` makes of its JSON."""
+        return self._repeated(
+            lambda: self._answer_once(call, read),
+            until=call.until,
+            repeatable=call.method != "POST",
+        )
+
+    def _answer_once(self, call: _Call, read: Callable[[Any], _Result]) -> _Result:
+        return _read(call, self._exchange(call), read)
+
+    def _repeated(
+        self, attempt: Callable[[], _Result], *, until: float, repeatable: bool
+    ) -> _Result:
+        """Try something up to three times.
+
+        Args:
+            attempt: What to try.
+            until: When no further try is made, by ``time.monotonic``.
+            repeatable: Whether it may be tried again although it may have succeeded.
+        """
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                return attempt()
+            except (NotSentError, UnknownOutcomeError) as error:
+                may_repeat = repeatable or isinstance(error, NotSentError)
+                if tries == _TRIES or not may_repeat or time.monotonic() >= until:
+                    raise
+            except AccountError as error:
+                if tries > 1 or not error.may_pass:
+                    raise
+            time.sleep(self._timeouts.pause * tries)
+
+    def _exchange(self, call: _Call, *, into: BinaryIO | None = None) -> HttpAnswer:
+        """Send a request; a refused key is read anew once, in case it was replaced."""
+        key = self._api_key()
+        try:
+            return self._exchange_with(key, call, into)
+        except AccountError as error:
+            if error.code != "invalid_api_key":
+                raise
+            refused = error
+        newest = self._api_key(refresh=True)
+        if newest == key:
+            raise refused
+        return self._exchange_with(newest, call, into)
+
+    def _exchange_with(self, key: str, call: _Call, into: BinaryIO | None) -> HttpAnswer:
+        remaining = call.until - time.monotonic()
+        if remaining <= (_LEAST_SECONDS_TO_ACT if call.method == "POST" else 0):
+            # What acts is not begun when its answer could not be waited for.
+            raise NotSentError(f"No time is left for {call}.", reason=NoAnswer.TIMED_OUT)
+        headers = {
+            "Authorization": f"Bearer {key}",
+            "User-Agent": USER_AGENT,
+            "Accept": "application/octet-stream" if into is not None else "application/json",
+            "Accept-Encoding": "identity",
+        }
+        body: bytes | MultipartBody | None = None
+        if call.body is not None:
+            body, headers["Content-Type"] = call.body()
+        query = f"?{urlencode(call.query)}" if call.query else ""
+        answer = self._transport.exchange(
+            HttpRequest(
+                method=call.method,
+                url=f"{self._base_url}{call.path}{query}",
+                headers=headers,
+                body=body,
+                connect_timeout=min(call.connect_timeout, remaining),
+                read_timeout=min(call.read_timeout, remaining),
+                until=call.until,
+                on_new_connection=call.on_new_connection,
+            ),
+            into=into,
+        )
+        if answer.is_success:
+            return answer
+        # An API may quote what it refuses.
+        shown = answer.body.replace(key.encode(), b"(the API key)")
+        raise error_from_answer(answer.status, answer.headers, shown)
+
+
+def _read(call: _Call, answer: HttpAnswer, read: Callable[[Any], _Result]) -> _Result:
+    try:
+        return read(json.loads(answer.body))
+    except (ValueError, RecursionError):
+        problem = "is not JSON"
+    except ShapeError as error:
+        problem = str(error)
+    raise UnknownOutcomeError(f"The answer to {call} {problem}.", status=answer.status)
+
+
+def _begins_with_a_row(call: _Call, answer: HttpAnswer, target: BinaryIO) -> bool:
+    try:
+        # Any other success than 200 has a part of the file, or none.
+        if answer.status == 200:
+            return begins_with_a_row(target)
+        problem = "has not the whole file"
+    except ShapeError as error:
+        problem = str(error)
+    raise UnknownOutcomeError(f"The answer to {call} {problem}.", status=answer.status)
+
+
+def _segment(identity: str) -> str:
+    """Return an id as a segment of a path."""
+    return quote(identity, safe="")

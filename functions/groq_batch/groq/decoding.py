@@ -1,0 +1,248 @@
+"""Reads what successful answers of the API hold, and tells it from what came in its place."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from io import SEEK_END
+from typing import Any, BinaryIO
+
+from groq_batch.domain.batch import (
+    UNKNOWN_STATUS,
+    Batch,
+    BatchCounts,
+    BatchIssue,
+    GroqFile,
+    file_id,
+)
+from groq_batch.domain.problem import MAX_MESSAGE_LENGTH
+
+_SPELLINGS = {"canceled": "cancelled", "canceling": "cancelling"}
+_LATEST_TIME = 253_402_300_799
+"""The end of the year 9999, in Unix seconds; a larger number can only be milliseconds."""
+_LARGEST_COUNT = 10**15
+_DIGITS = re.compile("[0-9]{1,15}")
+_END_FIELDS = ("completed_at", "failed_at", "expired_at", "cancelled_at")
+
+
+def batch_of(data: object) -> Batch | None:
+    """Read a batch of the API, or None when the data is not one (it has no id)."""
+    if not isinstance(data, dict):
+        return None
+    identity = file_id(data.get("id"))
+    if identity is None:
+        return None
+    counts = data.get("request_counts")
+    counts = counts if isinstance(counts, dict) else {}
+    created_at, expires_at = _time(data.get("created_at")), _time(data.get("expires_at"))
+    if created_at is not None and expires_at is not None and expires_at <= created_at:
+        # A batch that seems to have expired is cancelled, so nonsense must not pass as a time.
+        expires_at = None
+    return Batch(
+        id=identity,
+        status=_status(data.get("status")),
+        input_file_id=file_id(data.get("input_file_id")),
+        output_file_id=file_id(data.get("output_file_id")),
+        error_file_id=file_id(data.get("error_file_id")),
+        counts=BatchCounts(
+            *(_count(counts.get(name)) or 0 for name in ("total", "completed", "failed"))
+        ),
+        errors=_issues(data.get("errors")),
+        metadata=_metadata(data.get("metadata")),
+        created_at=created_at,
+        expires_at=expires_at,
+        ended_at=next(
+            (found for name in _END_FIELDS if (found := _time(data.get(name))) is not None),
+            None,
+        ),
+    )
+
+
+def file_of(data: object) -> GroqFile | None:
+    """Read a file of the API, or None when the data is not one (it has no id)."""
+    if not isinstance(data, dict) or (identity := file_id(data.get("id"))) is None:
+        return None
+    return GroqFile(
+        id=identity,
+        filename=file_id(data.get("filename")),
+        bytes=_count(data.get("bytes")),
+        created_at=_time(data.get("created_at")),
+        purpose=file_id(data.get("purpose")),
+    )
+
+
+def _status(value: object) -> str:
+    """Return a status in lower case and in the spelling of Groq's documents."""
+    text = value.strip().lower() if isinstance(value, str) else ""
+    return _SPELLINGS.get(text, text) or UNKNOWN_STATUS
+
+
+def _metadata(data: object) -> dict[str, str]:
+    """Read metadata: texts by name; numbers become texts, anything else is left out."""
+    if not isinstance(data, dict):
+        return {}
+    entries = ((str(name), _text(value)) for name, value in data.items())
+    return {name: text for name, text in entries if text is not None}
+
+
+def _issues(data: object) -> tuple[BatchIssue, ...]:
+    """Read ``errors``: a bare array, an object with ``data``, one object, a text, or nothing."""
+    if isinstance(data, dict):
+        data = data.get("data", [data])
+    items = data if isinstance(data, list) else [data]
+    return tuple(issue for item in items if (issue := _issue(item)) is not None)
+
+
+def _issue(item: object) -> BatchIssue | None:
+    """Read one entry of ``errors``, or None when it says nothing."""
+    if isinstance(item, str):
+        item = {"message": item}
+    if not isinstance(item, dict):
+        return None
+    issue = BatchIssue(
+        code=_short_text(item.get("code")),
+        message=_short_text(item.get("message")),
+        line=_count(item.get("line")) or None,
+        param=_short_text(item.get("param")),
+    )
+    return issue if issue.code or issue.message or issue.line else None
+
+
+def _text(value: object) -> str | None:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return str(value) if abs(value) <= _LARGEST_COUNT else None  # False for NaN.
+
+
+def _short_text(value: object) -> str | None:
+    text = _text(value)
+    return text[:MAX_MESSAGE_LENGTH] if text else None
+
+
+def _count(value: object) -> int | None:
+    """Return a whole number from 0, also one given as ``3.0`` or ``"3"``, else None."""
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if 0 <= value <= _LARGEST_COUNT else None  # False for NaN.
+
+
+def _time(value: object) -> int | None:
+    """Return a time in Unix seconds, given as seconds, milliseconds or a text, else None.
+
+    0 is no time: it is how some languages write an empty field.
+    """
+    seconds = _count(value)
+    if seconds is None and isinstance(value, str):
+        seconds = _count(_seconds_of_iso(value))
+    elif seconds is not None and seconds > _LATEST_TIME:
+        seconds //= 1000
+    return seconds if seconds and seconds <= _LATEST_TIME else None
+
+
+def _seconds_of_iso(text: str) -> float | None:
+    """Read a time such as ``2026-01-31T12:00:00Z``; without a zone it is UTC."""
+    try:
+        moment = datetime.fromisoformat(text.strip())
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+_LARGEST_MESSAGE = 64 * 1024
+
+
+class ShapeError(Exception):
+    """An answer's JSON is not what it should be; the text goes on after "The answer …"."""
+
+
+def read_file(data: object) -> GroqFile:
+    """Read a file's description.
+
+    Raises:
+        ShapeError: It is none.
+    """
+    file = file_of(data)
+    if file is None:
+        raise ShapeError("names no file")
+    return file
+
+
+def read_batch(data: object, batch_id: str | None = None) -> Batch:
+    """Read a batch: the one with this id, if given.
+
+    Raises:
+        ShapeError: It is none, or another one.
+    """
+    batch = batch_of(data)
+    if batch is None or (batch_id is not None and batch.id != batch_id):
+        raise ShapeError("is not about the batch asked for")
+    return batch
+
+
+def read_page(data: object, *, strict: bool) -> tuple[list[Any], str | None]:
+    """Return the items of a list's page, and the cursor of the next page unless it is the last.
+
+    The cursor stands in ``paging``, where Groq's documents show it, or beside the items. A page in
+    the form of other APIs, which says that there are more items and not how to get at them, must
+    not pass for the last one.
+
+    Raises:
+        ShapeError: It is no list, or ``strict`` and there is a next page that cannot be asked for.
+    """
+    items, places = data, []
+    if isinstance(data, dict) and "data" in data and not data.get("error"):
+        # Null is how some languages write an empty list.
+        items = [] if data["data"] is None else data["data"]
+        places = [place for place in (data.get("paging"), data) if isinstance(place, dict)]
+    if not isinstance(items, list):
+        raise ShapeError("is not a list")
+    cursor = next((found for place in places if (found := place.get("next_cursor"))), None)
+    if isinstance(cursor, int) and not isinstance(cursor, bool):
+        cursor = str(cursor)
+    if isinstance(cursor, str):
+        return items, cursor
+    if strict and (cursor or any(place.get("has_more") for place in places)):
+        raise ShapeError("names a next page in a form that is not known")
+    return items, None
+
+
+def begins_with_a_row(content: BinaryIO) -> bool:
+    """Tell whether the content of a result file begins with a row that can be read.
+
+    A message that passed for a file of rows would make every request of the batch look unanswered,
+    and they would all be sent, and paid for, again. A file may have broken rows, though.
+
+    Raises:
+        ShapeError: It is a message that came in the place of a file of rows.
+    """
+    content.seek(0)
+    start = content.read(_LARGEST_MESSAGE + 1)
+    content.seek(0, SEEK_END)
+    rows = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    is_whole = len(start) <= _LARGEST_MESSAGE
+    if rows[:1] not in b'{["' or (is_whole and _is_error(rows)):
+        raise ShapeError("is no file of rows")
+    first, line_end, _ = rows.partition(b"\n")
+    if not line_end and not is_whole:
+        return True
+    return isinstance(_json_of(first), dict)
+
+
+def _is_error(content: bytes) -> bool:
+    """Tell whether a content is one error of the API, and not a row that has one."""
+    data = _json_of(content)
+    if not isinstance(data, dict) or data.keys() & {"custom_id", "response"}:
+        return False
+    return bool(data.get("error")) or data.get("object") == "error"
+
+
+def _json_of(content: bytes) -> object:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,1 @@
+"""The state of a job: one stored object each, with load and save."""

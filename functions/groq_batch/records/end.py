@@ -1,0 +1,56 @@
+"""How a job has ended: decided once, whoever comes back to decide it again.
+
+Step Functions may lose sight of an invocation and start it again; both bring the job to its end,
+and a newer job may have replaced the final report of the first before the second looks for it. So
+the end is written down before the report, and again when the report stands where it belongs. Each
+of these writes has the one before as its condition: who comes second takes what stands. Nobody is
+told of an end before its report stands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """The end of a job.
+
+    Attributes:
+        report: The final report.
+        stands: Whether it has been written where it belongs; from then on no other one is.
+    """
+
+    report: dict[str, Any]
+    stands: bool
+
+    @classmethod
+    def load(cls, storage: Storage, keys: object_keys.WorkKeys) -> tuple[Self, str] | None:
+        """Read a job's end and its ETag, or None while nobody has decided about it."""
+        found = storage.get_json(keys.end)
+        if found is None:
+            return None
+        data, etag = found
+        return cls(report=data["report"], stands=data["stands"]), etag
+
+    def write(self, storage: Storage, keys: object_keys.WorkKeys, *, over: str | None) -> str:
+        """Write the end down and return its ETag.
+
+        Args:
+            storage: The bucket.
+            keys: The job's working files.
+            over: ETag of the one that it replaces; None when there was none.
+
+        Raises:
+            ConflictError: Another invocation was first; what it wrote is to be looked at.
+        """
+        return storage.put_json(
+            keys.end,
+            {"schema_version": 1, "stands": self.stands, "report": self.report},
+            if_none_match=over is None,
+            if_match=over,
+        )

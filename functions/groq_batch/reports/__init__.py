@@ -1,0 +1,1 @@
+"""What the user is told: report, event, deliverables, HTML page."""

@@ -1,0 +1,205 @@
+"""Charts as inline SVG.
+
+Positions along the page are percentages and heights are pixels, so that a chart fits every screen
+and its text keeps its size. Colours come from the style sheet by class. Nothing that others wrote
+comes in here but through ``_label``: the library puts text and attributes in as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import svg
+
+_BAR_HEIGHT = 14
+_HISTOGRAM_HEIGHT = 132
+_HISTOGRAM_BASE = 108
+_HISTOGRAM_TOP = 8
+_ROW_HEIGHT = 22
+_AXIS_HEIGHT = 26
+_GAP = 0.1
+"""Room between two bars of a histogram, as a share of a bar."""
+_LEAST_WIDTH = 0.6
+"""Least width of a bar in percent, so that what happened in no time is seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a whole: its style and its share of it (0 to 1)."""
+
+    style: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One bar of a histogram: how high it is (0 to 1) and what it says when pointed at."""
+
+    height: float
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A label at a place (0 to 1) of an axis."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A bar of the timeline from one place to another (0 to 1), its style and its meaning."""
+
+    start: float
+    end: float
+    style: str
+    title: str
+
+
+def stacked_bar(parts: Sequence[Part], *, title: str) -> str:
+    """Draw parts of a whole one beside the other."""
+    elements: list[svg.Element] = [_title(title)]
+    left = 0.0
+    for part in parts:
+        if part.share <= 0:
+            continue
+        width = 100 * part.share
+        # Something that is there is seen, however small its share.
+        shown = max(width, _LEAST_WIDTH)
+        elements.append(
+            svg.Rect(
+                x=_percent(min(left, 100 - shown)),
+                y=0,
+                width=_percent(shown),
+                height=_BAR_HEIGHT,
+                class_=["part", part.style],
+            )
+        )
+        left += width
+    return _drawing(elements, height=_BAR_HEIGHT, style="stack")
+
+
+def single_bar(share: float, style: str) -> str:
+    """Draw one bar of a list of bars."""
+    elements: list[svg.Element] = [
+        svg.Rect(
+            x=0,
+            y=0,
+            width=_percent(max(100 * share, _LEAST_WIDTH)),
+            height=8,
+            rx=2,
+            class_=["part", style],
+        )
+    ]
+    return _drawing(elements, height=8, style="single", hidden=True)
+
+
+def histogram(
+    columns: Sequence[Column], marks: Sequence[Mark], lines: Sequence[Mark], *, title: str
+) -> str:
+    """Draw a histogram with labels below it, and lines at places that matter, such as the median.
+
+    Args:
+        columns: The bars, from left to right, all of one width.
+        marks: Labels of the axis.
+        lines: Vertical lines with a label.
+        title: What the drawing shows, for those who cannot see it.
+    """
+    elements: list[svg.Element] = [_title(title)]
+    width = 100 / max(len(columns), 1)
+    room = _HISTOGRAM_BASE - _HISTOGRAM_TOP
+    for index, column in enumerate(columns):
+        if column.height <= 0:
+            continue
+        height = max(room * column.height, 1.5)
+        elements.append(
+            svg.Rect(
+                x=_percent((index + _GAP / 2) * width),
+                y=round(_HISTOGRAM_BASE - height, 1),
+                width=_percent((1 - _GAP) * width),
+                height=round(height, 1),
+                class_=["column"],
+                elements=[_title(column.title)],
+            )
+        )
+    elements.append(_rule(0, 100, _HISTOGRAM_BASE, "base"))
+    for line in lines:
+        place = _percent(100 * line.at)
+        elements.append(
+            svg.Line(
+                x1=place,
+                x2=place,
+                y1=_HISTOGRAM_TOP - 6,
+                y2=_HISTOGRAM_BASE,
+                class_=["quantile"],
+                elements=[_title(line.text)],
+            )
+        )
+    elements += [_label(mark, _HISTOGRAM_BASE + 17) for mark in marks]
+    return _drawing(elements, height=_HISTOGRAM_HEIGHT, style="histogram")
+
+
+def timeline(rows: Sequence[Sequence[Span]], marks: Sequence[Mark], *, title: str) -> str:
+    """Draw bars along the time, one row below the other, and an axis below them."""
+    elements: list[svg.Element] = [_title(title)]
+    bottom = len(rows) * _ROW_HEIGHT + 4
+    for mark in marks:
+        place = _percent(100 * mark.at)
+        elements.append(svg.Line(x1=place, x2=place, y1=0, y2=bottom, class_=["grid"]))
+    for index, row in enumerate(rows):
+        for span in row:
+            start = min(100 * span.start, 100 - _LEAST_WIDTH)
+            elements.append(
+                svg.Rect(
+                    x=_percent(start),
+                    y=index * _ROW_HEIGHT + 4,
+                    width=_percent(max(100 * span.end - start, _LEAST_WIDTH)),
+                    height=_ROW_HEIGHT - 8,
+                    rx=3,
+                    class_=["span", span.style],
+                    elements=[_title(span.title)],
+                )
+            )
+    elements.append(_rule(0, 100, bottom, "base"))
+    elements += [_label(mark, bottom + 18) for mark in marks]
+    return _drawing(elements, height=bottom + _AXIS_HEIGHT, style="timeline")
+
+
+def _drawing(
+    elements: list[svg.Element], *, height: float, style: str, hidden: bool = False
+) -> str:
+    # Inside an HTML page a drawing needs no namespace, and so names no address at all.
+    role = {"aria-hidden": "true"} if hidden else {"role": "img"}
+    return svg.SVG(
+        xmlns=None,
+        width=_percent(100),
+        height=height,
+        class_=["chart", style],
+        elements=elements,
+        extra=role,
+    ).as_str()
+
+
+def _percent(value: float) -> svg.Length:
+    return svg.Length(round(value, 3), "%")
+
+
+def _rule(left: float, right: float, y: float, style: str) -> svg.Line:
+    return svg.Line(x1=_percent(left), x2=_percent(right), y1=y, y2=y, class_=[style])
+
+
+def _title(text: str) -> svg.Title:
+    return svg.Title(text=svg.escape(text))
+
+
+def _label(mark: Mark, y: float) -> svg.Text:
+    anchor = "middle"
+    if mark.at <= 0.03:  # noqa: PLR2004 (a label at the rim stays inside)
+        anchor = "start"
+    elif mark.at >= 0.97:  # noqa: PLR2004
+        anchor = "end"
+    return svg.Text(
+        x=_percent(100 * mark.at), y=y, class_=["label", anchor], text=svg.escape(mark.text)
+    )

@@ -1,0 +1,624 @@
+"""What the page of a report says: every number, word and picture of it, ready for the template.
+
+Texts of others are cut here and escaped by the template; pictures are made of numbers, and of
+texts that ``charts`` escapes.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from groq_batch.domain import object_keys
+from groq_batch.domain.answer_stats import MAX_EXAMPLES, FailureGroup, Failures, Histogram, Measures
+from groq_batch.domain.cost import ModelUsage, actual_cost_usd
+from groq_batch.domain.prices import FROM_GROQ, Prices, on_demand_usd
+from groq_batch.domain.times import parse_timestamp
+from groq_batch.reports.page import charts, wording
+from groq_batch.reports.page.data import Facts
+from groq_batch.reports.page.histograms import draw_histogram
+from groq_batch.reports.page.timeline import Timeline, draw_timeline
+from groq_batch.reports.report import RUNNING
+
+_MAX_GROUPS = 30
+_MAX_MODELS = 12
+_MAX_BATCHES = 200
+_KEY_CHARACTERS = 1100
+_NAME_CHARACTERS = 120
+_MESSAGE_CHARACTERS = 300
+_REASON_CHARACTERS = 600
+_TITLE_CHARACTERS = 90
+_STATUS_WORDS = {
+    RUNNING: "Running",
+    "succeeded": "Succeeded",
+    "partial": "Partial",
+    "rejected": "Rejected",
+    "failed": "Failed",
+    "cancelled": "Cancelled",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number that stands out, what it counts, and a remark below it."""
+
+    label: str
+    value: str
+    remark: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A part of the requests: its style, its name, how many, and their share."""
+
+    style: str
+    label: str
+    count: str
+    share: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One bar of a list: its label and value, and the drawing."""
+
+    label: str
+    value: str
+    remark: str
+    drawing: str
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorGroup:
+    """The errors of one code.
+
+    Attributes:
+        code: The code.
+        count: How many there are.
+        message: What the first of them says.
+        examples: Where the first of them are: line and custom_id, one of which may be empty.
+        drawing: A bar as long as their share.
+    """
+
+    code: str
+    count: str
+    message: str
+    examples: Sequence[tuple[str, str]]
+    has_more: bool
+    drawing: str
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """How a quantity was spread over the answers."""
+
+    label: str
+    drawing: str
+    figures: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """What one model took and cost."""
+
+    model: str
+    prompt: str
+    completion: str
+    batch: str
+    on_demand: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRow:
+    """One batch of the job."""
+
+    id: str
+    place: str
+    style: str
+    status: str
+    requests: str
+    succeeded: str
+    took: str
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command to copy, and what it is for."""
+
+    label: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All that the template shows, in the order in which it stands there."""
+
+    title: str
+    path: str
+    folder: str
+    status: str
+    status_word: str
+    times: str
+    advice: str
+    reason: tuple[str, str] | None
+    commands: Sequence[Command]
+    figures: Sequence[Figure]
+    outcomes: Sequence[Outcome]
+    outcome_bar: str
+    timeline: Timeline | None
+    distributions: Sequence[Distribution]
+    finish_reasons: Sequence[Bar]
+    error_groups: Sequence[ErrorGroup]
+    errors_remark: str
+    cost_bars: Sequence[Bar]
+    cost_remark: str
+    models: Sequence[ModelRow]
+    batches: Sequence[BatchRow]
+    batches_remark: str
+    details: Sequence[tuple[str, str]]
+    json_address: str
+
+
+def view_of(report: Mapping[str, Any], facts: Facts, *, report_key: str, as_of: datetime) -> View:
+    """Decide what a page says.
+
+    Args:
+        report: The report as it stands in the bucket.
+        facts: What the report does not tell.
+        report_key: Where the report stands.
+        as_of: When the page is made; a running job is told of as it is then.
+    """
+    status = str(report["status"])
+    source = report["input"]
+    key = str(source["key"])
+    folder, _, name = object_keys.input_path(key).rpartition("/")
+    groups = _error_groups(report, facts)
+    return View(
+        title=f"{_STATUS_WORDS.get(status, status)}: {wording.shortened_path(name, most=60)}",
+        path=wording.shortened_path(name, most=_TITLE_CHARACTERS),
+        folder=wording.shortened_path(folder, most=_TITLE_CHARACTERS),
+        status=status if status in _STATUS_WORDS else "failed",
+        status_word=_STATUS_WORDS.get(status, wording.text(status, most=20)),
+        times=_times(report, as_of),
+        advice=_advice(report),
+        reason=_reason(report),
+        commands=_commands(report),
+        figures=_figures(report),
+        outcomes=_outcomes(report),
+        outcome_bar=_outcome_bar(report),
+        timeline=draw_timeline(report, as_of=as_of),
+        distributions=_distributions(facts.measures),
+        finish_reasons=_finish_reasons(facts.measures),
+        error_groups=groups[:_MAX_GROUPS],
+        errors_remark=_errors_remark(report, facts),
+        cost_bars=_cost_bars(report),
+        cost_remark=_cost_remark(report),
+        models=_models(facts),
+        batches=[_batch_row(batch) for batch in report["batches"][:_MAX_BATCHES]],
+        batches_remark=_batches_remark(report["batches"]),
+        details=_details(report, facts),
+        json_address=wording.text(f"s3://{source['bucket']}/{report_key}", most=_KEY_CHARACTERS),
+    )
+
+
+# -- the top of the page -------------------------------------------------------------------------
+def _times(report: Mapping[str, Any], as_of: datetime) -> str:
+    timing = report["timing"]
+    started = parse_timestamp(timing["started_at"])
+    if timing["finished_at"] is None:
+        running = max((as_of - started).total_seconds(), 0)
+        return (
+            f"Started {wording.moment(started)} · as of {wording.moment(as_of)}, "
+            f"after {wording.duration(running)}"
+        )
+    return f"Started {wording.moment(started)} · took {wording.duration(timing['seconds'] or 0)}"
+
+
+def _advice(report: Mapping[str, Any]) -> str:
+    """Return what to do next, in a sentence or two."""
+    requests, progress = report["requests"], report["progress"]
+    status, outputs = report["status"], report["outputs"]
+    failed, invalid = requests["failed"], requests["invalid"]
+    if status == RUNNING:
+        if _reason(report) is not None:
+            return "The job goes on by itself when the cause below is gone; nothing is lost."
+        if not progress["total"]:
+            return "The input is being checked. Nothing has been sent yet."
+        return "Nothing to do: the results arrive by themselves. A newer page replaces this one."
+    if status == "succeeded":
+        return "Every request was answered. Fetch the results."
+    if status == "partial":
+        rest = [f"{wording.whole(failed)} got no answer"] if failed else []
+        rest += [f"{wording.whole(invalid)} could not be sent"] if invalid else []
+        answered = f"{wording.whole(requests['succeeded'])} of {wording.whole(requests['total'])}"
+        return (
+            f"{answered} requests were answered; {' and '.join(rest)}. Fetch the results, see the "
+            f"errors below, and run the rest again."
+        )
+    if status == "rejected":
+        return "Nothing was sent and nothing was paid. Correct what stands below and upload again."
+    has_answers = outputs["results"] and requests["succeeded"]
+    kept = " What was answered is in the results." if has_answers else ""
+    if status == "cancelled":
+        return f"The job was stopped.{kept}"
+    return f"The job could not be finished; the cause and what to do stand below.{kept}"
+
+
+def _reason(report: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return the code and the sentence of what concerns the whole job."""
+    if report["status"] not in (RUNNING, "failed", "cancelled") or not report["errors"]:
+        return None
+    first = report["errors"][0]
+    if first["line"] is not None or first["custom_id"] is not None:
+        return None
+    return (
+        wording.text(first["code"], most=_NAME_CHARACTERS),
+        wording.text(first["message"] or "", most=_REASON_CHARACTERS),
+    )
+
+
+def _commands(report: Mapping[str, Any]) -> list[Command]:
+    """Return the commands that fit the job's end; they work wherever the AWS CLI does."""
+    outputs, key = report["outputs"], str(report["input"]["key"])
+    ending = object_keys.GZIP_ENDING if object_keys.is_gzip(key) else object_keys.PLAIN_ENDING
+    stem = key.removesuffix(ending).rsplit("/", 1)[-1]
+    # Under names of their own: the user's file of requests may stand in the same folder.
+    commands = [
+        Command(label, f"aws s3 cp {_quoted(outputs[kind])} {_quoted(f'{stem}.{kind}{ending}')}")
+        for label, kind in (
+            ("Fetch the results", "results"),
+            ("Fetch the list of invalid lines", "invalid"),
+        )
+        if outputs[kind]
+    ]
+    if outputs["failed"] and key.startswith(object_keys.INPUT_PREFIX):
+        again = f"s3://{report['input']['bucket']}/{key.removesuffix(ending)}.retry{ending}"
+        commands.append(
+            Command(
+                "Run what has no answer again, under a name of its own",
+                f"aws s3 cp {_quoted(outputs['failed'])} {_quoted(again)}",
+            )
+        )
+    return commands
+
+
+def _quoted(word: str) -> str:
+    return shlex.quote(wording.text(word, most=_KEY_CHARACTERS))
+
+
+def _figures(report: Mapping[str, Any]) -> list[Figure]:
+    requests, usage, cost = report["requests"], report["usage"], report["cost_usd"]
+    progress = report["progress"]
+    is_running = report["status"] == RUNNING
+    done = progress["completed"] if is_running else requests["succeeded"]
+    of = progress["total"] if is_running else requests["total"]
+    figures = [
+        Figure(
+            "Requests",
+            wording.whole(requests["total"]),
+            f"{wording.size(report['input']['bytes'])} of input",
+        ),
+        Figure(
+            "Done" if is_running else "Answered",
+            wording.percent(done, of),
+            f"{wording.whole(done)} of {wording.whole(of)}",
+        ),
+    ]
+    if usage["total_tokens"]:
+        figures.append(
+            Figure(
+                "Tokens",
+                wording.short(usage["total_tokens"]),
+                f"{wording.short(usage['prompt_tokens'])} in, "
+                f"{wording.short(usage['completion_tokens'])} out",
+            )
+        )
+    if cost["actual"] is not None and not is_running and requests["succeeded"]:
+        figures.append(
+            Figure(
+                "Cost",
+                wording.money(cost["actual"]),
+                f"{wording.money(on_demand_usd(cost['actual']))} on demand",
+            )
+        )
+    else:
+        figures.append(Figure("Estimated cost", wording.money(cost["estimated"]), "before sending"))
+    return figures
+
+
+def _parts(report: Mapping[str, Any]) -> list[tuple[str, str, int]]:
+    """Return style, name and size of the parts of the requests."""
+    requests, progress = report["requests"], report["progress"]
+    if report["status"] == RUNNING:
+        waiting = max(progress["total"] - progress["completed"], 0)
+        parts = [
+            ("running", "done", progress["completed"]),
+            ("waiting", "under way", waiting),
+            ("invalid", "invalid", requests["invalid"]),
+        ]
+    else:
+        unanswered = "not sent" if report["status"] == "rejected" else "without an answer"
+        parts = [
+            ("good", "answered", requests["succeeded"]),
+            ("bad", unanswered, requests["failed"]),
+            ("invalid", "invalid", requests["invalid"]),
+        ]
+    return [part for part in parts if part[2]]
+
+
+def _outcomes(report: Mapping[str, Any]) -> list[Outcome]:
+    parts = _parts(report)
+    total = sum(count for _, _, count in parts)
+    return [
+        Outcome(style, name, wording.whole(count), wording.percent(count, total))
+        for style, name, count in parts
+    ]
+
+
+def _outcome_bar(report: Mapping[str, Any]) -> str:
+    parts = _parts(report)
+    total = sum(count for _, _, count in parts)
+    if not total:
+        return ""
+    title = ", ".join(f"{wording.whole(count)} {name}" for _, name, count in parts)
+    return charts.stacked_bar(
+        [charts.Part(style, count / total) for style, _, count in parts], title=title
+    )
+
+
+# -- distributions -------------------------------------------------------------------------------
+def _distributions(measures: Measures | None) -> list[Distribution]:
+    if measures is None:
+        return []
+    wanted = (
+        ("Prompt tokens", measures.prompt_tokens, wording.short),
+        ("Completion tokens", measures.completion_tokens, wording.short),
+        ("Time of the model", measures.milliseconds, wording.milliseconds),
+    )
+    return [
+        Distribution(label, draw_histogram(histogram, label, write), _quantiles(histogram, write))
+        for label, histogram, write in wanted
+        if histogram.count
+    ]
+
+
+def _quantiles(histogram: Histogram, write: Any) -> list[tuple[str, str]]:
+    values = (
+        ("mean", histogram.mean),
+        ("median", histogram.quantile(0.5)),
+        ("90 %", histogram.quantile(0.9)),
+        ("99 %", histogram.quantile(0.99)),
+        ("most", histogram.most),
+    )
+    return [(label, write(round(value))) for label, value in values if value is not None]
+
+
+def _finish_reasons(measures: Measures | None) -> list[Bar]:
+    if measures is None:
+        return []
+    total = sum(measures.finish_reasons.values())
+    return [
+        Bar(
+            label=wording.text(name, most=_NAME_CHARACTERS),
+            value=wording.whole(count),
+            remark=wording.percent(count, total),
+            drawing=charts.single_bar(count / total, "accent"),
+        )
+        for name, count in sorted(measures.finish_reasons.items(), key=lambda item: -item[1])
+    ]
+
+
+# -- errors --------------------------------------------------------------------------------------
+def _row_errors(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the listed errors that concern lines, not the job."""
+    errors: list[Mapping[str, Any]] = list(report["errors"])
+    return errors[1:] if _reason(report) is not None else errors
+
+
+def _error_groups(report: Mapping[str, Any], facts: Facts) -> list[ErrorGroup]:
+    listed = _row_errors(report)
+    groups = Failures()
+    if facts.failures is not None:
+        groups.merge(facts.failures)
+        problems = facts.job.problems if facts.job is not None else ()
+        for problem in problems:
+            groups.add(problem.code, problem.line, problem.message)
+    else:
+        for error in listed:
+            groups.add(error["code"], error["line"], error["message"])
+    largest = max((group.count for group in groups.groups.values()), default=0)
+    ordered = sorted(groups.groups.items(), key=lambda item: -item[1].count)
+    return [_error_group(code, group, largest, listed) for code, group in ordered]
+
+
+def _error_group(
+    code: str, group: FailureGroup, largest: int, listed: Iterable[Mapping[str, Any]]
+) -> ErrorGroup:
+    examples = [
+        (_line(error["line"]), wording.text(error["custom_id"] or "", most=_NAME_CHARACTERS))
+        for error in listed
+        if (error["code"] or "unknown") == code
+        and (error["line"] is not None or error["custom_id"])
+    ][:MAX_EXAMPLES]
+    examples = examples or [(_line(line), "") for line in group.lines]
+    return ErrorGroup(
+        code=wording.text(code, most=_NAME_CHARACTERS),
+        count=wording.whole(group.count),
+        message=wording.text(group.message or "", most=_MESSAGE_CHARACTERS),
+        examples=examples,
+        has_more=group.count > len(examples) > 0,
+        drawing=charts.single_bar(group.count / largest, "bad"),
+    )
+
+
+def _line(number: int | None) -> str:
+    return f"line {wording.whole(number)}" if number is not None else ""
+
+
+def _errors_remark(report: Mapping[str, Any], facts: Facts) -> str:
+    total = report["errors_total"]
+    if facts.failures is not None:
+        job = facts.job
+        if job is None or job.problems_total <= len(job.problems):
+            return ""
+        return (
+            f"Of {wording.whole(job.problems_total)} invalid lines the first "
+            f"{wording.whole(len(job.problems))} are counted here; the list of invalid lines holds "
+            f"all."
+        )
+    if total <= len(report["errors"]):
+        return ""
+    return f"The first {len(report['errors'])} of {wording.whole(total)} are counted here."
+
+
+# -- cost ----------------------------------------------------------------------------------------
+def _cost_bars(report: Mapping[str, Any]) -> list[Bar]:
+    cost = report["cost_usd"]
+    is_final = report["status"] != RUNNING
+    amounts: list[tuple[str, float | None, str, str]] = []
+    if is_final and cost["actual"] is not None and report["requests"]["succeeded"]:
+        amounts.append(("Cost", cost["actual"], "accent", "by what the answers used"))
+    amounts.append(("Estimate", cost["estimated"], "faint", "before sending"))
+    base = amounts[0][1]
+    if base is not None:
+        amounts.append(("On demand", on_demand_usd(base), "faint", "the same requests"))
+    largest = max((amount for _, amount, _, _ in amounts if amount is not None), default=0)
+    return [
+        Bar(
+            label=label,
+            value=wording.money(amount),
+            remark=remark,
+            drawing=charts.single_bar(amount / largest, style) if amount and largest else "",
+        )
+        for label, amount, style, remark in amounts
+    ]
+
+
+def _cost_remark(report: Mapping[str, Any]) -> str:
+    actual, estimated = report["cost_usd"]["actual"], report["cost_usd"]["estimated"]
+    dated = _dated(report)
+    if report["status"] == RUNNING or not report["requests"]["succeeded"]:
+        if estimated is None:
+            return (
+                "The price of a model, or the length of the audio, is not known, so there is no "
+                "estimate."
+            )
+        return (
+            f"The estimate counts a token for four bytes of a request, and the limits that "
+            f"requests set for their answers. {dated}"
+        )
+    if actual is None:
+        return (
+            "The price of a model is not known, or an answer does not say what it used, so the "
+            "cost is not known."
+        )
+    saved = on_demand_usd(actual) - actual
+    return f"The batch price saved {wording.money(saved)} against doing it on demand. {dated}"
+
+
+def _dated(report: Mapping[str, Any]) -> str:
+    """Say which prices the report's amounts are counted with."""
+    prices = report.get("prices")
+    if prices is None:
+        return ""
+    source = "Groq's list" if prices["source"] == FROM_GROQ else "the table"
+    return f"Prices of {source}, {prices['date']}."
+
+
+def _models(facts: Facts) -> list[ModelRow]:
+    prices = facts.job.prices if facts.job is not None else None
+    ordered = sorted(facts.usage.items(), key=lambda item: -_amount_of_work(item[1]))
+    shown = ordered[:_MAX_MODELS]
+    rest = ordered[_MAX_MODELS:]
+    rows = [_model_row(model or "not named", {model: used}, prices) for model, used in shown]
+    if rest:
+        rows.append(_model_row(f"{wording.whole(len(rest))} others", dict(rest), prices))
+    if len(facts.usage) > 1:
+        rows.append(_model_row("All", facts.usage, prices))
+    return rows
+
+
+def _amount_of_work(used: ModelUsage) -> float:
+    return used.prompt_tokens + used.completion_tokens + used.billed_seconds
+
+
+def _model_row(label: str, usage: Mapping[str, ModelUsage], prices: Prices | None) -> ModelRow:
+    cost = actual_cost_usd(usage, prices)
+    prompt = wording.whole(sum(used.prompt_tokens for used in usage.values()))
+    seconds = sum(used.billed_seconds for used in usage.values())
+    if seconds:
+        audio = f"{wording.duration(seconds)} of audio"
+        prompt = audio if prompt == "0" else f"{prompt} and {audio}"
+    return ModelRow(
+        model=wording.text(label, most=_NAME_CHARACTERS),
+        prompt=prompt,
+        completion=wording.whole(sum(used.completion_tokens for used in usage.values())),
+        batch=wording.money(cost),
+        on_demand=wording.money(None if cost is None else on_demand_usd(cost)),
+    )
+
+
+# -- the rest ------------------------------------------------------------------------------------
+_BATCH_STYLES = {
+    "completed": "good",
+    "failed": "bad",
+    "expired": "invalid",
+    "cancelled": "idle",
+    "cancelling": "idle",
+}
+
+
+def _batch_row(batch: Mapping[str, Any]) -> BatchRow:
+    created, ended = batch["created_at"], batch["ended_at"]
+    took = ""
+    if created is not None and ended is not None:
+        seconds = (parse_timestamp(ended) - parse_timestamp(created)).total_seconds()
+        took = wording.duration(max(seconds, 0))
+    return BatchRow(
+        id=wording.text(batch["id"], most=_NAME_CHARACTERS),
+        place=f"{batch['attempt']} · {batch['shard']}",
+        style=_BATCH_STYLES.get(batch["status"], "running"),
+        status=wording.text(batch["status"], most=40),
+        requests=wording.whole(batch["requests"]),
+        succeeded=wording.whole(batch["succeeded"]),
+        took=took,
+    )
+
+
+def _batches_remark(batches: Sequence[Any]) -> str:
+    if len(batches) <= _MAX_BATCHES:
+        return ""
+    return (
+        f"The first {_MAX_BATCHES} of {wording.whole(len(batches))} batches; the JSON report lists "
+        f"all."
+    )
+
+
+def _details(report: Mapping[str, Any], facts: Facts) -> list[tuple[str, str]]:
+    source = report["input"]
+    details = [
+        ("Job", report["job_id"]),
+        ("Input", f"s3://{source['bucket']}/{source['key']}"),
+        ("Version", source["version_id"] or "none"),
+        ("Lines", wording.whole(source["lines"])),
+    ]
+    for label, name in (("Results", "results"), ("Without an answer", "failed")):
+        if report["outputs"][name]:
+            details.append((label, report["outputs"][name]))
+    if report["outputs"]["invalid"]:
+        details.append(("Invalid lines", report["outputs"]["invalid"]))
+    if facts.job is not None:
+        options = facts.job.options
+        details += [
+            ("Completion window", options.completion_window),
+            ("Attempts at most", wording.whole(options.max_attempts)),
+            ("On an invalid line", "skip it" if options.skip_invalid_lines else "reject the file"),
+            ("Models", "those of the account's list" if options.check_models else "any"),
+            (
+                "Cost cap",
+                wording.money(options.max_job_cost_usd) if options.max_job_cost_usd else "none",
+            ),
+        ]
+    return [(label, wording.text(value, most=_KEY_CHARACTERS)) for label, value in details]

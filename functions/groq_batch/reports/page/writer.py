@@ -1,0 +1,173 @@
+"""Writes the page of a report beside it, at best effort.
+
+The JSON report is what programs rely on and is always written first. A page that cannot be made or
+written is logged and counted, and stops nothing.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from importlib import import_module
+from typing import Any
+
+from groq_batch.bucket.s3_errors import ConflictError
+from groq_batch.bucket.storage import JOB_METADATA, Storage
+from groq_batch.domain.object_keys import DeliveryKeys
+from groq_batch.domain.times import parse_timestamp, timestamp
+from groq_batch.reports.page.data import Facts
+from groq_batch.reports.report import RUNNING
+from groq_batch.telemetry import metrics
+from groq_batch.telemetry.log import logger
+
+CONTENT_TYPE = "text/html; charset=utf-8"
+SECONDS_BETWEEN_PAGES = 300
+"""Least time between two pages of a running job. A page costs a check more than all the rest of it,
+so that a job watched every few seconds has no new one each time; the final page never waits."""
+_WRITTEN = "groq-batch-written"
+_REQUESTS = "groq-batch-requests"
+_FINAL = "groq-batch-final"
+_TRIES = 4
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def preload() -> None:
+    """Import what pages are made with, for functions that always make one.
+
+    It is done while their environment starts, where it keeps no job waiting. Should it fail, so
+    will the page, which says so then.
+    """
+    with suppress(Exception):
+        import_module("groq_batch.reports.page.rendering")
+
+
+class ReportPages:
+    """The pages of one job."""
+
+    def __init__(
+        self, storage: Storage, job_id: str, *, clock: Callable[[], datetime] = _now
+    ) -> None:
+        """Write the pages of ``job_id``; ``clock`` gives the time in UTC."""
+        self._storage = storage
+        self._job_id = job_id
+        self._clock = clock
+
+    def write(self, keys: DeliveryKeys, facts: Facts | None = None) -> None:
+        """Bring the page up to the report that stands beside it; never raises because of it.
+
+        Args:
+            keys: Where the report and its page stand.
+            facts: What the page of a job that has ended tells beside the report; None while it
+                runs.
+        """
+        try:
+            self._write(keys, facts)
+        except Exception as error:  # noqa: BLE001
+            # Whatever is wrong with the page, the job goes on.
+            tell_failure("The report page could not be written", error)
+
+    def remove(self, page_key: str) -> None:
+        """Remove this job's page where its report was withdrawn; never raises because of it."""
+        try:
+            head = self._storage.head(page_key)
+            if head is not None and head.metadata.get(JOB_METADATA) == self._job_id:
+                self._storage.delete_unchanged(page_key, head.etag)
+        except Exception as error:  # noqa: BLE001
+            tell_failure("A report page could not be removed", error)
+
+    def _write(self, keys: DeliveryKeys, facts: Facts | None) -> None:
+        now = self._clock()
+        for _ in range(_TRIES):
+            head = self._storage.head(keys.page)
+            standing = head.metadata if head is not None else {}
+            if standing.get(JOB_METADATA) == self._job_id and standing.get(_FINAL) == "true":
+                return
+            # Asked after that look: whoever writes another report from now on writes its page
+            # after this one, or makes this write fail.
+            found = self._storage.get_json(keys.report)
+            if found is None or found[0].get("job_id") != self._job_id:
+                return
+            report = found[0]
+            if (report["status"] == RUNNING) != (facts is None):
+                return
+            if facts is None and self._may_stay(standing, report, now):
+                return
+            try:
+                self._storage.put_bytes(
+                    keys.page,
+                    _make(report, keys.report, facts or Facts(), now),
+                    content_type=CONTENT_TYPE,
+                    if_none_match=head is None,
+                    if_match=head.etag if head is not None else None,
+                    metadata={
+                        JOB_METADATA: self._job_id,
+                        _WRITTEN: timestamp(now),
+                        _REQUESTS: str(report["requests"]["total"]),
+                        _FINAL: "false" if facts is None else "true",
+                    },
+                )
+            except ConflictError:
+                continue
+            return
+
+    def _may_stay(
+        self, standing: Mapping[str, str], report: Mapping[str, Any], now: datetime
+    ) -> bool:
+        """Tell whether a running job's page is new enough."""
+        if standing.get(JOB_METADATA) != self._job_id:
+            return False
+        if standing.get(_REQUESTS) != str(report["requests"]["total"]):
+            return False  # It was made before the input was checked.
+        written = parse_timestamp(standing.get(_WRITTEN, "1970-01-01T00:00:00Z"))
+        return 0 <= (now - written).total_seconds() < SECONDS_BETWEEN_PAGES
+
+
+def _make(report: Mapping[str, Any], report_key: str, facts: Facts, now: datetime) -> bytes:
+    try:
+        # Imported here: most functions that report make no page most of the time.
+        from groq_batch.reports.page.rendering import render  # noqa: PLC0415
+
+        page = render(report, facts, report_key=report_key, as_of=now)
+    except Exception as error:  # noqa: BLE001
+        tell_failure("The report page could not be made", error)
+        # Something must replace the page of the job before.
+        page = _plain_page(report, report_key)
+    return page.encode("utf-8", "replace")
+
+
+def _plain_page(report: Mapping[str, Any], report_key: str) -> str:
+    """Return a page that says no more than where the report is."""
+    status, key = html.escape(str(report.get("status"))), html.escape(report_key)
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'">'
+        f"<title>{status}</title></head>\n<body><p>This job is: {status}. Its page could not be "
+        f"made; the report is <bdi>{key}</bdi>.</p></body></html>\n"
+    )
+
+
+def tell_failure(what: str, error: Exception) -> None:
+    """Log and count that a page failed.
+
+    An error's text may hold what the input says; its kind and its place do not.
+
+    Args:
+        what: What failed, as a sentence.
+        error: Why.
+    """
+    logger.error(what, kind=type(error).__name__, place=_place_of(error))
+    metrics.report_page_failed()
+
+
+def _place_of(error: BaseException) -> str:
+    """Return where an error was raised: file and line."""
+    trace, place = error.__traceback__, "unknown"
+    while trace is not None:
+        place = f"{trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place

@@ -1,0 +1,259 @@
+"""The report of a job: what ``reports/<path>.json`` says while it runs and when it has ended."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from groq_batch import __version__
+from groq_batch.domain import object_keys
+from groq_batch.domain.batch import Batch
+from groq_batch.domain.problem import problem_json
+from groq_batch.domain.times import parse_timestamp
+from groq_batch.domain.times import timestamp as write_timestamp
+from groq_batch.records.attempt import Board
+from groq_batch.records.job import JobRecord, JobRequest
+from groq_batch.records.shard_result import ShardSummary
+
+MAX_ERRORS = 100
+"""Errors that a report holds; ``errors_total`` counts all."""
+RUNNING = "running"
+_UNSHOWABLE = re.compile('[\x00-\x1f"\\\\\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]')
+"""What a JSON text cannot hold as it is, ends a line, or turns the direction of what follows."""
+
+
+def running_report(
+    request: JobRequest,
+    job: JobRecord | None,
+    *,
+    boards: Sequence[Board] = (),
+) -> dict[str, Any]:
+    """Return the report of a job that has not ended; batches are counted as the API counts.
+
+    Args:
+        request: What the job was started for.
+        job: What the preparation found; None before it has ended.
+        boards: The attempts' batches so far, in order.
+    """
+    good = job.good if job else 0
+    invalid = job.invalid if job else 0
+    report = _base(request, job, boards=boards, summaries={})
+    current = boards[-1] if boards else None
+    if current is not None:
+        settled_before = max(good - current.requests, 0)
+        report["progress"]["completed"] = min(settled_before + current.done, good)
+        outage = current.outage or current.blocked or current.silence or current.refusal
+        if outage is not None:
+            _put_first(report, outage)
+    report["progress"]["total"] = good
+    report["requests"]["invalid"] = invalid
+    return report
+
+
+def final_report(
+    request: JobRequest,
+    job: JobRecord | None,
+    *,
+    status: str,
+    reason: dict[str, Any] | None,
+    boards: Sequence[Board],
+    summaries: Sequence[ShardSummary],
+    actual_cost_usd: float | None,
+    outputs: dict[str, str | None],
+    finished_at: datetime,
+) -> dict[str, Any]:
+    """Return the report of a job that has ended.
+
+    Args:
+        request: What the job was started for.
+        job: What the preparation found; None when the job ended before that.
+        status: How the job ended.
+        reason: Code and sentence of a job that failed or was stopped; its first error.
+        boards: The attempts' batches, in order.
+        summaries: What was counted for every shard attempt.
+        actual_cost_usd: What the answers cost at the batch price; None when not known.
+        outputs: Addresses of the results, the failed lines and the problems.
+        finished_at: When the job ended.
+    """
+    by_place = {(s.attempt, s.number): s for s in summaries}
+    report = _base(request, job, boards=boards, summaries=by_place)
+    last = latest_summaries(summaries)
+    succeeded = sum(summary.succeeded for summary in last)
+    good = job.good if job else 0
+    report["status"] = status
+    report["requests"]["succeeded"] = succeeded
+    report["requests"]["failed"] = good - succeeded
+    report["requests"]["invalid"] = job.invalid if job else 0
+    report["progress"] = {
+        "completed": good if status != "rejected" else 0,
+        "total": good if status != "rejected" else 0,
+    }
+    for summary in summaries:
+        for prompt, completion, total in summary.usage.values():
+            report["usage"]["prompt_tokens"] += prompt
+            report["usage"]["completion_tokens"] += completion
+            report["usage"]["total_tokens"] += total
+    report["cost_usd"]["actual"] = actual_cost_usd
+    row_errors = sum(summary.failed for summary in last)
+    for summary in last:
+        report["errors"].extend(summary.errors)
+    report["errors"] = report["errors"][:MAX_ERRORS]
+    report["errors_total"] += row_errors
+    if reason is not None:
+        _put_first(report, reason)
+    report["outputs"] = outputs
+    started = parse_timestamp(request.started_at)
+    report["timing"]["finished_at"] = write_timestamp(finished_at)
+    report["timing"]["seconds"] = round((finished_at - started).total_seconds(), 3)
+    return report
+
+
+def latest_summaries(summaries: Iterable[ShardSummary]) -> list[ShardSummary]:
+    """Return each shard's summary of its last attempt, in order of the shards."""
+    latest: dict[int, ShardSummary] = {}
+    for summary in sorted(summaries, key=lambda item: item.attempt):
+        latest[summary.number] = summary
+    return [latest[number] for number in sorted(latest)]
+
+
+def event_detail(report: dict[str, Any]) -> dict[str, Any]:
+    """Return what the event of a job's end carries: the report without its two lists."""
+    detail = {name: value for name, value in report.items() if name not in ("batches", "errors")}
+    if "shown" not in report["input"]:  # The report of an earlier version.
+        detail["input"] = {**report["input"], "shown": shown_key(report["input"]["key"])}
+    return detail
+
+
+def shown_key(key: str) -> str:
+    """Return a key for people: of as many characters, in one line, and without quotes.
+
+    EventBridge puts texts into a mail as they are ("EventBridge does not escape values extracted
+    by Input Path"): a quotation mark of an uploader would end the mail's text, so that the mail is
+    not sent, or goes on with what the uploader wrote. See
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html.
+    """
+    return _UNSHOWABLE.sub("?", key)
+
+
+def _base(
+    request: JobRequest,
+    job: JobRecord | None,
+    *,
+    boards: Sequence[Board],
+    summaries: dict[tuple[int, int], ShardSummary],
+) -> dict[str, Any]:
+    problems = [problem_json(problem) for problem in job.problems] if job else []
+    return {
+        "schema_version": 1,
+        "job_id": request.job_id,
+        "status": RUNNING,
+        "input": {
+            "bucket": request.bucket,
+            "key": request.key,
+            "shown": shown_key(request.key),
+            "version_id": request.version_id,
+            "bytes": job.input_bytes if job else 0,
+            "lines": job.lines if job else 0,
+        },
+        "folder": object_keys.folder(request.key),
+        "requests": {
+            "total": job.total if job else 0,
+            "succeeded": 0,
+            "failed": 0,
+            "invalid": 0,
+        },
+        "progress": {"completed": 0, "total": 0},
+        "batches": [
+            _batch_entry(
+                entry.batch,
+                number,
+                board.attempt,
+                entry.requests,
+                summaries.get((board.attempt, board.region_of(number))),
+            )
+            for board in boards
+            for number, entry in sorted(board.entries.items())
+            if entry.batch is not None
+        ],
+        "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
+        "cost_usd": {"estimated": job.estimated_cost_usd if job else None, "actual": None},
+        "prices": job.prices.about() if job and job.prices else None,
+        "timing": {
+            "started_at": request.started_at,
+            "submitted_at": _first_created_at(boards),
+            "finished_at": None,
+            "seconds": None,
+        },
+        "errors": problems[:MAX_ERRORS],
+        "errors_total": job.problems_total if job else 0,
+        "outputs": {"results": None, "failed": None, "invalid": None},
+        "version": __version__,
+    }
+
+
+def _batch_entry(
+    batch: Batch,
+    shard: int,
+    attempt: int,
+    requests: int | None,
+    summary: ShardSummary | None,
+) -> dict[str, Any]:
+    """Return a batch's line of the report.
+
+    It is counted from the batch's rows once they were read, before that as the API counts.
+    """
+    sent = requests if requests is not None else batch.counts.total
+    succeeded = batch.counts.completed
+    if summary is not None:
+        sent, succeeded = summary.counts_of(shard)
+    return {
+        "id": batch.id,
+        "shard": shard,
+        "attempt": attempt,
+        "status": batch.status,
+        "requests": sent,
+        "succeeded": succeeded,
+        "failed": sent - succeeded if summary else batch.counts.failed,
+        "created_at": _from_unix(batch.created_at),
+        "ended_at": _from_unix(batch.ended_at),
+    }
+
+
+def _first_created_at(boards: Sequence[Board]) -> str | None:
+    times = [
+        entry.batch.created_at
+        for board in boards
+        for entry in board.entries.values()
+        if entry.batch is not None and entry.batch.created_at is not None
+    ]
+    return _from_unix(min(times)) if times else None
+
+
+def _from_unix(seconds: int | None) -> str | None:
+    if seconds is None:
+        return None
+    return write_timestamp(datetime.fromtimestamp(seconds, UTC))
+
+
+def _put_first(report: dict[str, Any], reason: dict[str, Any]) -> None:
+    entry = {
+        "line": None,
+        "custom_id": None,
+        "code": reason["code"],
+        "message": reason["message"],
+    }
+    report["errors"] = [entry, *report["errors"]][:MAX_ERRORS]
+    report["errors_total"] += 1
+
+
+def delivery_outputs(
+    keys: object_keys.DeliveryKeys, url: Any, *, results: bool, failed: bool, invalid: bool
+) -> dict[str, str | None]:
+    """Return the addresses of the deliverables that exist."""
+    return {
+        "results": url(keys.results) if results else None,
+        "failed": url(keys.failed) if failed else None,
+        "invalid": url(keys.invalid) if invalid else None,
+    }

@@ -1,0 +1,1 @@
+"""Streaming and checking of a request file; no I/O."""

@@ -1,0 +1,92 @@
+"""Checks the model of a request against the list of the account."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+
+from groq_batch.domain.models import ListedModel
+
+_AUDIO_URLS = "/v1/audio/"
+_MOST_ALIKE = 3
+_MOST_COMPARED = 1000
+"""Names for which similar ones are looked for: it takes about a millisecond each, and a file may
+make up as many as it has lines."""
+_MOST_KEPT = 1000
+_SHOWN_CHARACTERS = 100
+_SEND_ANYWAY = "To have the API decide, upload the file with check-models=false."
+
+
+class ModelChecker:
+    """Says which models requests may name, by one list."""
+
+    def __init__(self, models: Mapping[str, ListedModel]) -> None:
+        """Check by the models of a list."""
+        self._models = models
+        self._verdicts: dict[tuple[str, str], tuple[str, str] | None] = {}
+        self._compared = 0
+
+    def problem(self, model: str, url: str) -> tuple[str, str] | None:
+        """Return code and sentence of what is wrong with a model for a URL; None if nothing is."""
+        known = (model, url)
+        if known in self._verdicts:
+            return self._verdicts[known]
+        verdict = self._check(model, url)
+        if len(self._verdicts) < _MOST_KEPT:
+            self._verdicts[known] = verdict
+        return verdict
+
+    def _check(self, model: str, url: str) -> tuple[str, str] | None:
+        listed, shown = self._models.get(model), model[:_SHOWN_CHARACTERS]
+        if listed is None or not listed.is_active:
+            found = "does not name" if listed is None else "calls inactive"
+            message = (
+                f"The Groq account's list of models {found} {shown}. {self._advice(model, url)} "
+                f"{_SEND_ANYWAY}"
+            )
+            return "unknown_model", message
+        wrong = _unsuitable(listed, url)
+        if wrong is None:
+            return None
+        message = (
+            f"By the Groq account's list the model {shown} {wrong}, so that it cannot answer "
+            f"{url}. Name another model or another url. {_SEND_ANYWAY}"
+        )
+        return "unsuitable_model", message
+
+    def _advice(self, model: str, url: str) -> str:
+        alike = self._alike(model, url)
+        if not alike:
+            return "Name one that it has."
+        return f"Names that look alike: {', '.join(alike)}. Name one that it has."
+
+    def _alike(self, model: str, url: str) -> list[str]:
+        """Return up to three names of the list that look like a model's and can answer a URL."""
+        self._compared += 1
+        if self._compared > _MOST_COMPARED:
+            return []
+        usable = self._usable(url)
+        wanted = model[:_SHOWN_CHARACTERS].lower()
+        return [usable[name] for name in get_close_matches(wanted, usable, n=_MOST_ALIKE)]
+
+    def _usable(self, url: str) -> dict[str, str]:
+        """Return the names of the models that can answer a URL, by those in small letters."""
+        return {
+            name.lower(): name
+            for name, listed in self._models.items()
+            if listed.is_active and _unsuitable(listed, url) is None
+        }
+
+
+def _unsuitable(model: ListedModel, url: str) -> str | None:
+    """Return what a model's listed modalities say against a URL; None if they say nothing."""
+    if url.startswith(_AUDIO_URLS):
+        if model.takes is not None and "audio" not in model.takes:
+            return f"takes {_listed(model.takes)} and no audio"
+    elif model.gives is not None and "text" not in model.gives:
+        return f"answers with {_listed(model.gives)} and no text"
+    return None
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(name[:_SHOWN_CHARACTERS] for name in names[:_MOST_ALIKE])

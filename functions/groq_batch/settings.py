@@ -1,0 +1,140 @@
+"""The stack's settings, read once from the environment of a function."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from groq_batch.domain.job_options import MAX_ATTEMPTS_LIMIT, JobOptions, is_completion_window
+
+HARD_LINE_LIMIT_BYTES = 32 * 1024 * 1024
+"""No request line may be longer, whatever ``MaxBytesPerBatch`` allows: a line is held in memory."""
+MAX_RANGE_BYTES = 2**32 - 1
+"""No range may be larger: the lines of one are counted in 32 bits."""
+
+
+class SettingsError(Exception):
+    """The function's environment is incomplete or wrong; names every variable at fault."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the template's parameters say.
+
+    Attributes:
+        bucket: Name of the stack's bucket.
+        groq_base_url: Where the Groq API is, ending in ``/openai/v1``.
+        groq_api_key_secret_name: Name of the secret that holds the API key.
+        default_options: The options of an upload that brings none of its own.
+        max_requests_per_batch: Most request lines of a shard.
+        max_bytes_per_batch: Most bytes of a shard.
+        max_bytes_per_range: Size in bytes of the ranges in which a large input is prepared.
+        poll_min_seconds: Shortest time between two status checks.
+        poll_max_seconds: Longest time between two status checks.
+        delete_groq_files: Whether a finished job's files at Groq are deleted.
+        work_retention_days: Days after which ``work/`` expires.
+        state_machine_arn: The state machine; only the start function knows it.
+        bucket_is_given: Whether the bucket was there before the stack, so that its settings are
+            not the stack's.
+    """
+
+    bucket: str
+    groq_base_url: str
+    groq_api_key_secret_name: str
+    default_options: JobOptions
+    max_requests_per_batch: int
+    max_bytes_per_batch: int
+    max_bytes_per_range: int
+    poll_min_seconds: int
+    poll_max_seconds: int
+    delete_groq_files: bool
+    work_retention_days: int
+    state_machine_arn: str | None = None
+    bucket_is_given: bool = False
+
+    @property
+    def max_line_bytes(self) -> int:
+        """Longest accepted request line, in bytes."""
+        return min(self.max_bytes_per_batch, HARD_LINE_LIMIT_BYTES)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """Read the settings.
+
+        Raises:
+            SettingsError: Variables are missing or have values that cannot be used; all are named.
+        """
+        reader = _Reader(environ)
+        settings = cls(
+            bucket=reader.text("BUCKET_NAME"),
+            groq_base_url=reader.text("GROQ_BASE_URL"),
+            groq_api_key_secret_name=reader.text("GROQ_API_KEY_SECRET_NAME"),
+            default_options=JobOptions(
+                completion_window=reader.window("COMPLETION_WINDOW"),
+                skip_invalid_lines=reader.choice("ON_INVALID_LINE", "reject", "skip") == "skip",
+                max_attempts=reader.integer("MAX_ATTEMPTS", 1, MAX_ATTEMPTS_LIMIT),
+                max_job_cost_usd=reader.amount("MAX_JOB_COST_USD"),
+                # While a deployment is under way, new code may see the environment before it.
+                check_models=reader.choice("CHECK_MODELS", "true", "false", default="true")
+                == "true",
+            ),
+            max_requests_per_batch=reader.integer("MAX_REQUESTS_PER_BATCH", 1, 50_000),
+            max_bytes_per_batch=reader.integer("MAX_BYTES_PER_BATCH", 1, 200_000_000),
+            max_bytes_per_range=reader.integer("MAX_BYTES_PER_RANGE", 1, MAX_RANGE_BYTES),
+            poll_min_seconds=reader.integer("POLL_MIN_SECONDS", 1, 3600),
+            poll_max_seconds=reader.integer("POLL_MAX_SECONDS", 300, 86_400),
+            delete_groq_files=reader.choice("DELETE_GROQ_FILES", "true", "false") == "true",
+            work_retention_days=reader.integer("WORK_RETENTION_DAYS", 1, 3650),
+            state_machine_arn=environ.get("STATE_MACHINE_ARN") or None,
+            bucket_is_given=environ.get("BUCKET_IS_GIVEN") == "true",
+        )
+        reader.raise_for_problems()
+        return settings
+
+
+class _Reader:
+    """Reads variables and collects what is wrong with them."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._problems: list[str] = []
+
+    def text(self, name: str, *, default: str = "") -> str:
+        value = self._environ.get(name, "").strip() or default
+        if not value:
+            self._problems.append(f"{name} is missing")
+        return value
+
+    def choice(self, name: str, *allowed: str, default: str = "") -> str:
+        value = self.text(name, default=default)
+        if value and value not in allowed:
+            self._problems.append(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
+        return value
+
+    def window(self, name: str) -> str:
+        value = self.text(name)
+        if value and not is_completion_window(value):
+            self._problems.append(f"{name} must be between 24h and 7d, not {value!r}")
+        return value
+
+    def integer(self, name: str, lowest: int, highest: int) -> int:
+        value = self.text(name)
+        if value.isascii() and value.isdigit() and lowest <= int(value) <= highest:
+            return int(value)
+        if value:
+            self._problems.append(f"{name} must be {lowest} to {highest}, not {value!r}")
+        return lowest
+
+    def amount(self, name: str) -> float:
+        value = self.text(name)
+        try:
+            amount = float(value)
+        except ValueError:
+            amount = -1.0
+        if value and not 0 <= amount < float("inf"):
+            self._problems.append(f"{name} must be a number of USD from 0, not {value!r}")
+        return amount
+
+    def raise_for_problems(self) -> None:
+        if self._problems:
+            raise SettingsError("Environment of the function: " + "; ".join(self._problems) + ".")

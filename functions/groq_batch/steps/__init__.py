@@ -1,0 +1,1 @@
+"""One use case for each state of the state machine."""

@@ -1,0 +1,1 @@
+"""Close jobs whose execution has ended without a final report."""

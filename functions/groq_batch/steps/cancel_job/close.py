@@ -1,0 +1,329 @@
+"""Close jobs whose execution has ended without a final report.
+
+A stopped, failed or timed-out execution is followed by a collecting one: the fence goes up first,
+then what still runs at Groq is cancelled, then the same state machine collects what was paid for
+and finishes the job. The event that tells of the end is delivered at best effort only, so a
+reconciler looks for such jobs as well; both come to the same functions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from groq_batch.bucket.s3_errors import ConflictError, UnwritableObjectError
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.batch import Batch
+from groq_batch.domain.job_id import collector_name, collector_number, job_id_of_execution
+from groq_batch.domain.polling import FIRST_PAUSE_SECONDS
+from groq_batch.domain.times import timestamp
+from groq_batch.groq.client import GroqClient
+from groq_batch.groq.errors import GroqApiError, log_fields
+from groq_batch.records.attempt import Board
+from groq_batch.records.closed import close, is_closed
+from groq_batch.records.job import JobRecord, JobRequest, Stop
+from groq_batch.settings import Settings
+from groq_batch.steps.download_results.download import settle_shard_at_last
+from groq_batch.steps.finish_job import finish_job
+from groq_batch.steps.start_job.start import start_execution, start_job
+from groq_batch.telemetry.log import logger
+
+MOST_COLLECTORS = 3
+"""Collecting executions of one job. After the last the report is written without them, so that a
+failing collector cannot go round for ever."""
+_ENDED = ("FAILED", "TIMED_OUT", "ABORTED")
+
+
+class UnknownJobError(Exception):
+    """A job's execution has ended, and the bucket knows nothing of the job."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectPlan:
+    """What a collecting execution (or the rest of a failing one) goes on with."""
+
+    mode: str
+    job_id: str
+    bucket: str
+    accepted: bool
+    attempt: int
+    shards_prefix: str
+    polls: int = 0
+    resume_in: int = FIRST_PAUSE_SECONDS
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON data."""
+        return asdict(self)
+
+
+class JobCloser:
+    """Brings jobs to their end that did not come to it by themselves."""
+
+    def __init__(
+        self,
+        *,
+        storage: Storage,
+        client: GroqClient,
+        states: Any,
+        events: Any,
+        settings: Settings,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Use the boto3 clients ``states`` (Step Functions) and ``events`` (EventBridge)."""
+        self._storage = storage
+        self._client = client
+        self._states = states
+        self._events = events
+        self._settings = settings
+        self._clock = clock
+
+    # -- triggers --------------------------------------------------------------------------------
+
+    def on_status_change(self, detail: Mapping[str, Any]) -> str:
+        """Act on ``Step Functions Execution Status Change``; returns what was done.
+
+        Events may come twice, late and out of order, and may leave out everything but names; the
+        execution itself is asked.
+        """
+        machine, name = str(detail["stateMachineArn"]), str(detail["name"])
+        if "/" in machine.rsplit(":", 1)[-1]:
+            return "ignored: a child of a Distributed Map"
+        status, error = self._describe(str(detail["executionArn"]))
+        if status not in _ENDED:
+            return f"ignored: the execution is {status}"
+        return self._close(machine, name, status, error)
+
+    def stop(self, job_id: str, error: str) -> CollectPlan:
+        """Stop a job whose own execution has met a failure and goes on by collecting."""
+        stop = self._fence(job_id, "FAILED", error)
+        self._cancel_batches(job_id)
+        logger.info("Stopped the job; what was paid for is collected", code=stop.code)
+        return self._plan(job_id)
+
+    def close_if_ended(self, state_machine_arn: str, request: JobRequest) -> str:
+        """Close an open job if its last execution has ended; returns what was done.
+
+        Step Functions is asked once. Which execution is the last one was written down before its
+        start, so one that does not exist is one whose start did not come about.
+
+        Args:
+            state_machine_arn: The state machine.
+            request: What the job is for.
+        """
+        number = self._last_collector(request.job_id)
+        name = collector_name(request.job_id, number) if number else request.job_id
+        status, error = self._describe(_execution_arn(state_machine_arn, name))
+        if status is None and number:
+            return self._collect(state_machine_arn, request.job_id, number)
+        if status is None:
+            start_job(self._storage, self._states, state_machine_arn, request)
+            return "started"
+        if status not in (*_ENDED, "SUCCEEDED"):
+            return f"is {status}"
+        return self._close(state_machine_arn, name, status, error)
+
+    # -- one job ---------------------------------------------------------------------------------
+
+    def _describe(self, arn: str) -> tuple[str | None, str]:
+        try:
+            answer = self._states.describe_execution(executionArn=arn)
+        except self._states.exceptions.ExecutionDoesNotExist:
+            return None, ""
+        return answer["status"], answer.get("error") or ""
+
+    def _close(self, machine: str, name: str, status: str, error: str) -> str:
+        job_id = job_id_of_execution(name)
+        keys = object_keys.WorkKeys(job_id)
+        if not self._is_known(job_id):
+            if not object_keys.is_job_id(job_id):
+                return "ignored: not a job"
+            if is_closed(self._storage, keys):
+                return "was closed, and its record is gone"
+            raise UnknownJobError(
+                f"The execution {name} has ended ({status}), and the bucket "
+                f"{self._storage.bucket} has no record of its job at "
+                f"{object_keys.job_key(job_id)}. Batches of it may have been paid for. Was the job started with another bucket? "
+                'See "An execution without a job" in docs/operations.md.'
+            )
+        if is_closed(self._storage, keys):
+            # Its files at Groq may be all that is left; what cannot be deleted now, Groq deletes.
+            self._finish(job_id)
+            return "was closed"
+        self._fence(job_id, status, error)
+        return self._collect(machine, job_id, collector_number(name) + 1)
+
+    def _is_known(self, job_id: str) -> bool:
+        """Tell whether a job has its record; one that was removed too early is written again."""
+        if JobRequest.load(self._storage, job_id) is not None:
+            return True
+        marker = self._storage.get_json(object_keys.open_job_key(job_id))
+        if marker is None:
+            return False
+        logger.warning("The record of an open job was removed; it is written again", job_id=job_id)
+        with contextlib.suppress(ConflictError):
+            self._storage.put_json(object_keys.job_key(job_id), marker[0], if_none_match=True)
+        return True
+
+    def _collect(self, machine: str, job_id: str, number: int) -> str:
+        """Start a collecting execution of a job whose fence is up, or do without."""
+        self._cancel_batches(job_id)
+        if number > MOST_COLLECTORS:
+            self._finish_without_collecting(job_id)
+            return "finished without collecting"
+        collector = collector_name(job_id, number)
+        self._note_collector(job_id, number)
+        start_execution(self._states, machine, collector, self._plan(job_id).to_json())
+        logger.info("Collecting what was paid for", job_id=job_id, execution=collector)
+        return f"collecting as {collector}"
+
+    def _last_collector(self, job_id: str) -> int:
+        """Return the number of the collecting execution started last; 0 when there is none.
+
+        Of a job that an older version of this code has begun to collect the number may be too
+        small; each look then finds one more.
+        """
+        found = self._storage.get_json(object_keys.WorkKeys(job_id).collector)
+        return int(found[0]["number"]) if found else 0
+
+    def _note_collector(self, job_id: str, number: int) -> None:
+        """Write down that a collecting execution is started now, unless a later one has been."""
+        key = object_keys.WorkKeys(job_id).collector
+        found = self._storage.get_json(key)
+        if found is not None and int(found[0]["number"]) >= number:
+            return
+        try:
+            self._storage.put_json(
+                key,
+                {"schema_version": 1, "number": number},
+                if_none_match=found is None,
+                if_match=found[1] if found else None,
+            )
+        except ConflictError:
+            # Written by another invocation that comes from the same end, or from a later one.
+            logger.info("Another invocation collects as well", job_id=job_id)
+
+    def _fence(self, job_id: str, status: str, error: str) -> Stop:
+        moment = timestamp(datetime.fromtimestamp(self._clock(), UTC))
+        return _stop_of(status, error, moment).write(self._storage, object_keys.WorkKeys(job_id))
+
+    def _plan(self, job_id: str) -> CollectPlan:
+        """Return where collecting begins: at the last attempt of which anything was sent."""
+        keys = object_keys.WorkKeys(job_id)
+        job = JobRecord.load(self._storage, keys)
+        attempts = [
+            int(folder.removeprefix("attempt-"))
+            for folder in self._storage.folders(keys.all_submissions)
+        ]
+        attempt = max(attempts, default=1)
+        return CollectPlan(
+            mode="collect",
+            job_id=job_id,
+            bucket=self._storage.bucket,
+            accepted=job is not None and job.accepted,
+            attempt=attempt,
+            shards_prefix=keys.shards(attempt),
+        )
+
+    def _cancel_batches(self, job_id: str) -> None:
+        """Cancel what runs at Groq, as far as known now; the status checks see to the rest."""
+        keys = object_keys.WorkKeys(job_id)
+        plan = self._plan(job_id)
+        if not plan.accepted:
+            return
+        board = Board.load(self._storage, keys, plan.attempt) or Board.begin(
+            self._storage, keys, plan.attempt, started_at=self._clock()
+        )
+        board.refresh(self._storage, keys)
+        for entry in board.pending:
+            if entry.batch is not None:
+                self._cancel(entry.batch)
+
+    def _cancel(self, batch: Batch) -> None:
+        try:
+            self._client.cancel_batch(batch.id)
+        except GroqApiError as error:
+            logger.warning(
+                "A batch could not be cancelled yet", batch_id=batch.id, **log_fields(error)
+            )
+
+    def _finish_without_collecting(self, job_id: str) -> None:
+        """Fetch what Groq still gives and write the final report; the last resort.
+
+        Shards are stored one by one: should the function's time not do for all of them, the next
+        look at the open jobs goes on with the rest.
+        """
+        keys = object_keys.WorkKeys(job_id)
+        plan = self._plan(job_id)
+        if plan.accepted:
+            board = Board.load(self._storage, keys, plan.attempt) or Board.begin(
+                self._storage, keys, plan.attempt, started_at=self._clock()
+            )
+            board.refresh(self._storage, keys)
+            board.lost, board.download_rounds = True, 0
+            board.save(self._storage, keys)
+            for number in board.entries:
+                settle_shard_at_last(
+                    storage=self._storage,
+                    client=self._client,
+                    job_id=job_id,
+                    shard_key=keys.shard(plan.attempt, number),
+                )
+        self._finish(job_id)
+        close(self._storage, job_id)
+
+    def _finish(self, job_id: str) -> None:
+        finish_job(
+            storage=self._storage,
+            client=self._client,
+            events=self._events,
+            settings=self._settings,
+            job_id=job_id,
+            clock=self._clock,
+        )
+
+
+def _execution_arn(machine: str, name: str) -> str:
+    return f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
+
+
+def _stop_of(status: str, error: str, moment: str) -> Stop:
+    """Return what the report will say of an execution that ended so."""
+    if status == "ABORTED":
+        return Stop(
+            status="cancelled",
+            code="cancelled",
+            message="The job was stopped before its end. What was answered until then is in the "
+            "results; run failed/ again under a name of its own for the rest.",
+            at=moment,
+        )
+    if status == "TIMED_OUT":
+        return Stop(
+            status="failed",
+            code="timed_out",
+            message="The execution reached its time limit. What was answered until then is in the "
+            "results; run failed/ again under a name of its own for the rest.",
+            at=moment,
+        )
+    if error == UnwritableObjectError.__name__:
+        return Stop(
+            status="failed",
+            code="permission_denied",
+            message="S3 does not allow the functions to write the job's report or its working "
+            "files; a policy or a lock denies it, and the function's log names the key. What was "
+            "answered is in the results. Allow it before the next upload.",
+            at=moment,
+        )
+    cause = re.sub(r"[^A-Za-z0-9_.]", "", error)[:100] or "without a name"
+    return Stop(
+        status="failed",
+        code="internal_error",
+        message=f"The execution failed with the error {cause}. Look at it in the Step Functions "
+        f"console and at the log of the function named there; what was answered is in the results.",
+        at=moment,
+    )

@@ -1,0 +1,1 @@
+"""Look at the batches and decide how a job goes on."""

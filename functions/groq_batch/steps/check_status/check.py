@@ -1,0 +1,484 @@
+"""The status check: look at a job's batches with one API call for 200 of them, and decide.
+
+This step is the brain of the state machine's loop. It never fails because of Groq: while the API is
+out of reach, or the account has a problem, the batches go on and so does the waiting, until the
+windows and a day of grace have passed.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys, polling
+from groq_batch.domain.batch import Batch
+from groq_batch.domain.job_options import window_hours
+from groq_batch.domain.polling import FIRST_PAUSE_SECONDS
+from groq_batch.domain.times import parse_timestamp, timestamp
+from groq_batch.groq.client import GroqClient
+from groq_batch.groq.errors import (
+    AccountError,
+    GroqApiError,
+    RateLimitedError,
+    error_json,
+    log_fields,
+)
+from groq_batch.records.attempt import Board, BoardEntry
+from groq_batch.records.closed import is_closed
+from groq_batch.records.job import AccountRefusal, JobRecord, JobRequest, Stop
+from groq_batch.records.submission import Stage
+from groq_batch.reports.delivery import Delivery
+from groq_batch.reports.report import running_report
+from groq_batch.settings import Settings
+from groq_batch.steps.check_status.next_attempt import NextAttempt, refusal_notice
+from groq_batch.steps.outcomes import backoff_seconds
+from groq_batch.telemetry import metrics
+from groq_batch.telemetry.log import logger
+
+GRACE_SECONDS = 24 * 3600
+"""How long after the end of the last window a job waits for an API that does not answer."""
+GONE_SECONDS = 600
+"""How long a stopped job waits for a batch that Groq does not know (any more), at every look."""
+_TIMED_OUT = (
+    f"Groq gave no result within the completion window and {GRACE_SECONDS // 3600} hours more. "
+    "Look at the batches in the Groq console; send the requests in failed/ again when the cause "
+    "is known."
+)
+_NOT_STORED = (
+    "The results of a batch could not be fetched and stored within the completion window and "
+    f"{GRACE_SECONDS // 3600} hours more. Look at the log of DownloadResultsFunction; send the "
+    "requests in failed/ again when the cause is known."
+)
+_NOT_DIVIDED = (
+    "Groq refused a batch as a whole, and it could not be divided to be sent again within "
+    f"{GRACE_SECONDS // 3600} hours. Look at the log of DownloadResultsFunction; send the requests "
+    "in failed/ again when the cause is known."
+)
+_LONGEST_OVERDUE_SECONDS = 900
+_SHORTEST_OVERDUE_SECONDS = 10
+_LONGEST_PAUSE_SECONDS = 3600
+_MOST_LAST_ROUNDS = 8
+_CANCELLERS = 8
+_SHOWN_BATCHES = 3
+
+
+class NotCollectedError(Exception):
+    """Shards stay without results, though nobody waits for a batch any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What the state machine does next.
+
+    Attributes:
+        decision: ``wait``, ``submit``, ``download``, ``finish`` or ``closed``.
+        attempt: The attempt to go on with.
+        shards_prefix: Where that attempt's shards stand.
+        wait_seconds: Seconds to wait before the next check; an integer, as Wait states want it.
+        polls: Status checks made so far.
+        resume_in: Seconds of waiting left before open shards (or results) are tried again.
+    """
+
+    decision: str
+    attempt: int
+    shards_prefix: str
+    wait_seconds: int
+    polls: int
+    resume_in: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON data."""
+        return asdict(self)
+
+
+def check_status(
+    *,
+    storage: Storage,
+    client: GroqClient,
+    settings: Settings,
+    job_id: str,
+    attempt: int,
+    polls: int,
+    resume_in: int,
+    clock: Callable[[], float] = time.time,
+) -> Decision:
+    """Look at the batches of an attempt and decide how the job goes on.
+
+    Args:
+        storage: The bucket.
+        client: The Groq API.
+        settings: The stack's settings.
+        job_id: The job.
+        attempt: The attempt under way.
+        polls: Status checks made before this one.
+        resume_in: Seconds that were still to wait, after the last wait, before trying again what
+            could not be sent or fetched; counted in waits, not by the clock.
+        clock: Seconds since 1970.
+    """
+    check = _Check(
+        storage=storage,
+        client=client,
+        settings=settings,
+        keys=object_keys.WorkKeys(job_id),
+        attempt=attempt,
+        polls=polls + 1,
+        resume_in=resume_in,
+        now=clock(),
+    )
+    decision = check.run()
+    logger.info("Checked the batches", **decision.to_json())
+    return decision
+
+
+@dataclass(slots=True, kw_only=True)
+class _Check:
+    storage: Storage
+    client: GroqClient
+    settings: Settings
+    keys: object_keys.WorkKeys
+    attempt: int
+    polls: int
+    resume_in: int
+    now: float
+    not_before: int = 0
+    ended: list[Batch] = field(default_factory=list)
+
+    def run(self) -> Decision:
+        if is_closed(self.storage, self.keys):
+            return self._decide("closed")
+        job = JobRecord.load(self.storage, self.keys)
+        if job is None or not job.accepted:
+            return self._decide("finish")
+        stop = Stop.load(self.storage, self.keys)
+        board = Board.load(self.storage, self.keys, self.attempt) or Board.begin(
+            self.storage, self.keys, self.attempt, started_at=self.now
+        )
+        board.refresh(self.storage, self.keys)
+        self._poll(board, stop)
+        if board.done != board.seen_done:
+            board.seen_done, board.progress_at = board.done, self.now
+        stop = self._settle_halt(board) or stop
+        board.refusal = None
+        if stop is None:
+            board.refusal = refusal_notice(board, is_last=self.attempt >= job.last_attempt)
+        collected = self._collected(board)
+        stop = self._give_up_after_deadline(board, job, collected) or stop
+        decision = self._next(board, job, stop, collected)
+        board.save(self.storage, self.keys)
+        metrics.batches_checked(self.ended, now=self.now)
+        self._report_progress(job, board)
+        return decision
+
+    # -- what happened while sending -------------------------------------------------------------
+
+    def _settle_halt(self, board: Board) -> Stop | None:
+        """Decide about an account error met by the shards: the end, or an outage like others."""
+        refusal = AccountRefusal.load(self.storage, self.keys)
+        if refusal is None:
+            return None
+        may_exist = any(
+            board.entries[number].stage == Stage.CREATING for number in board.undecided_numbers
+        )
+        if board.has_batches or may_exist or self.storage.exists(self.keys.submitted):
+            board.blocked = {"code": refusal.code, "message": refusal.message}
+            self.storage.delete([self.keys.halt])
+            return None
+        stop = Stop(status="failed", code=refusal.code, message=refusal.message, at=refusal.at)
+        return stop.write(self.storage, self.keys)
+
+    # -- looking at the batches ------------------------------------------------------------------
+
+    def _poll(self, board: Board, stop: Stop | None) -> None:
+        """Bring the board's batches up to date; an API that does not answer changes nothing."""
+        # Of a stopped job nothing is sent any more.
+        board.silence = _unsent(board) if stop is None else None
+        pending = {entry.batch.id: entry for entry in board.pending if entry.batch is not None}
+        if not pending:
+            return
+        try:
+            found = self.client.batches_by_id(list(pending))
+        except GroqApiError as error:
+            logger.warning("The batches could not be read", **log_fields(error))
+            metrics.groq_failed(error.category)
+            is_account = isinstance(error, AccountError)
+            board.outage = error_json(error) if is_account else None
+            if not is_account:
+                board.silence = _silence(error)
+            if isinstance(error, RateLimitedError):
+                pause = error.retry_after_seconds or backoff_seconds(board.rate_limits)
+                self.not_before = min(int(pause) + 1, _LONGEST_PAUSE_SECONDS)
+                board.rate_limits += 1
+            return
+        board.rate_limits = 0
+        for batch_id, batch in found.batches.items():
+            if batch_id in pending:
+                pending[batch_id].batch = batch
+                if batch.is_terminal:
+                    self.ended.append(batch)
+        gone = [pending[batch_id] for batch_id in sorted(found.unknown & pending.keys())]
+        board.outage = None
+        if gone:
+            board.silence = _absence(gone, is_stopped=stop is not None)
+            board.absent_since = board.absent_since or self.now
+            if stop is not None:
+                self._give_up(gone, since=max(board.absent_since, _seconds(stop)))
+        else:
+            board.absent_since = None
+        self._cancel(
+            [
+                entry
+                for entry in pending.values()
+                if entry.is_pending
+                and entry.batch is not None
+                and entry.batch.status != "cancelling"
+                and (stop is not None or self._is_overdue(entry.batch))
+            ]
+        )
+
+    def _give_up(self, gone: Sequence[BoardEntry], *, since: float) -> None:
+        """Take batches of a stopped job that have not existed for a while for ended.
+
+        An API that answers 404 for a moment must not cost rows that were paid for.
+        """
+        for entry in gone if self.now > since + GONE_SECONDS else ():
+            if entry.batch is not None:
+                logger.warning("A batch does not exist any more", batch_id=entry.batch.id)
+                entry.batch = replace(entry.batch, status="cancelled")
+
+    def _is_overdue(self, batch: Batch) -> bool:
+        """Tell whether a batch runs beyond its window by more than a small share of it."""
+        if batch.expires_at is None:
+            return False
+        window = batch.expires_at - (batch.created_at or batch.expires_at)
+        margin = min(max(window * 0.01, _SHORTEST_OVERDUE_SECONDS), _LONGEST_OVERDUE_SECONDS)
+        return self.now > batch.expires_at + margin
+
+    def _cancel(self, entries: Sequence[BoardEntry]) -> None:
+        def cancel(entry: BoardEntry) -> None:
+            if entry.batch is None:
+                return
+            try:
+                entry.batch = self.client.cancel_batch(entry.batch.id)
+            except GroqApiError as error:
+                # Tried again at the next check.
+                logger.warning(
+                    "A batch could not be cancelled",
+                    batch_id=entry.batch.id,
+                    **log_fields(error),
+                )
+
+        with ThreadPoolExecutor(max_workers=_CANCELLERS) as pool:
+            list(pool.map(cancel, entries))
+
+    def _collected(self, board: Board) -> bool:
+        """Tell whether the rows of all shards of the attempt are stored."""
+        if board.pending and not board.lost:
+            return False
+        found = {
+            object_keys.shard_number(item.key)
+            for item in self.storage.objects(self.keys.summaries(self.attempt))
+        }
+        return found >= {board.region_of(number) for number in board.entries}
+
+    def _give_up_after_deadline(self, board: Board, job: JobRecord, collected: bool) -> Stop | None:
+        """End the waiting when the last window and the grace have passed."""
+        if board.lost or collected or self.now <= self._deadline(board, job):
+            return None
+        if not (board.pending or board.open_numbers or board.download_rounds):
+            return None  # The results were not asked for yet: they are, now.
+        board.lost = True
+        reason = {"code": "timed_out", "message": _TIMED_OUT}
+        if board.download_rounds and not board.pending:
+            reason = {"code": "internal_error", "message": _NOT_STORED}
+        board.download_rounds = 0
+        return self._give_up_job(board.outage or board.blocked or reason)
+
+    def _give_up_job(self, reason: Mapping[str, Any]) -> Stop:
+        stop = Stop(
+            status="failed",
+            code=reason["code"],
+            message=reason["message"],
+            at=timestamp(datetime.fromtimestamp(self.now, UTC)),
+        )
+        return stop.write(self.storage, self.keys)
+
+    def _deadline(self, board: Board, job: JobRecord) -> float:
+        """Return when waiting for this attempt ends, in seconds since 1970."""
+        window = (window_hours(job.options.completion_window) or 0) * 3600
+        ends = [
+            entry.batch.expires_at or (entry.batch.created_at or board.started_at) + window
+            for entry in board.entries.values()
+            if entry.batch is not None
+        ]
+        return max([board.started_at, *ends]) + GRACE_SECONDS
+
+    # -- deciding --------------------------------------------------------------------------------
+
+    def _next(self, board: Board, job: JobRecord, stop: Stop | None, collected: bool) -> Decision:
+        if board.lost:
+            return self._after_batches(board, job, stop, collected)
+        # Of a stopped job only what may be under way matters; the rest was never sent.
+        if board.open_numbers if stop is None else board.undecided_numbers:
+            if self.resume_in > 0:
+                return self._wait(board, job, stop)
+            board.submit_rounds += 1
+            board.blocked = None
+            return self._decide("submit", resume_in=_pause(board.submit_rounds))
+        if board.pending:
+            return self._wait(board, job, stop)
+        return self._after_batches(board, job, stop, collected)
+
+    def _after_batches(
+        self, board: Board, job: JobRecord, stop: Stop | None, collected: bool
+    ) -> Decision:
+        """All batches have ended: collect what is not collected, then go on or finish."""
+        if not collected:
+            if board.download_rounds > 0 and self.resume_in > 0:
+                return self._wait(board, job, stop)
+            if board.lost and board.download_rounds >= _MOST_LAST_ROUNDS:
+                # The function that stores results cannot run at all. A failure leads to the last
+                # resort, where another one does its work.
+                raise NotCollectedError(f"Shards of attempt {self.attempt} could not be collected")
+            board.download_rounds += 1
+            board.blocked = None
+            return self._decide("download", resume_in=_pause(board.download_rounds))
+        following = None
+        if stop is None and self.attempt < job.last_attempt:
+            following = NextAttempt.after(self.storage, self.keys, job, board, now=self.now)
+        if following is None:
+            return self._decide("finish")
+        return self._begin(following, board, job)
+
+    def _begin(self, following: NextAttempt, board: Board, job: JobRecord) -> Decision:
+        """Go on with the next attempt, once its shards are there, after its pause."""
+        plan = following.plan
+        if following.missing:
+            if self.now > plan.decided_at + GRACE_SECONDS:
+                self._give_up_job({"code": "internal_error", "message": _NOT_DIVIDED})
+                return self._decide("finish")
+            if board.division_rounds > 0 and self.resume_in > 0:
+                return self._wait(board, job, None)
+            board.division_rounds += 1
+            return self._decide("download", resume_in=_pause(board.division_rounds))
+        self.attempt += 1
+        if plan.pause_seconds:
+            # The next look finds an attempt of which nothing has been sent, and has it sent.
+            again = self.now + plan.pause_seconds
+            board.refusal = refusal_notice(board, is_last=False, not_before=again)
+            return self._decide("wait", wait_seconds=plan.pause_seconds)
+        board.refusal = None
+        return self._decide("submit", resume_in=FIRST_PAUSE_SECONDS)
+
+    def _wait(self, board: Board, job: JobRecord, stop: Stop | None) -> Decision:
+        created = [
+            entry.batch.created_at
+            for entry in board.entries.values()
+            if entry.batch is not None and entry.batch.created_at is not None
+        ]
+        begun = min(created, default=board.started_at)
+        if stop is not None:
+            # What is being cancelled ends within minutes, however long it has run.
+            begun = max(begun, _seconds(stop))
+        window = (window_hours(job.options.completion_window) or 0) * 3600
+        attempts_left = max(job.last_attempt - self.attempt, 0)
+        remaining = max(self._deadline(board, job) - self.now, 0) + attempts_left * window
+        is_retry_due = bool(board.open_numbers) and self.resume_in > 0
+        seconds = polling.wait_seconds(
+            elapsed_seconds=max(self.now - begun, 0.0),
+            idle_seconds=max(self.now - max(begun, board.progress_at), 0.0),
+            done=board.done,
+            total=board.requests,
+            polls=self.polls,
+            remaining_seconds=remaining,
+            planned_seconds=job.options.max_attempts * window,
+            attempts=job.options.max_attempts,
+            shortest=self.settings.poll_min_seconds,
+            longest=self.settings.poll_max_seconds,
+            wanted_within=self.resume_in if is_retry_due else math.inf,
+        )
+        if not board.pending:
+            # Nothing to look at before the next try.
+            seconds = max(seconds, self.resume_in)
+        seconds = max(seconds, self.not_before)
+        return self._decide(
+            "wait", wait_seconds=seconds, resume_in=max(self.resume_in - seconds, 0)
+        )
+
+    def _decide(self, decision: str, *, wait_seconds: int = 1, resume_in: int = 0) -> Decision:
+        return Decision(
+            decision=decision,
+            attempt=self.attempt,
+            shards_prefix=self.keys.shards(self.attempt),
+            wait_seconds=wait_seconds,
+            polls=self.polls,
+            resume_in=resume_in,
+        )
+
+    # -- telling ---------------------------------------------------------------------------------
+
+    def _report_progress(self, job: JobRecord, board: Board) -> None:
+        request = JobRequest.load(self.storage, self.keys.job)
+        if request is None:
+            return
+        earlier = [
+            found
+            for attempt in range(1, board.attempt)
+            if (found := Board.load(self.storage, self.keys, attempt)) is not None
+        ]
+        report = running_report(request, job, boards=[*earlier, board])
+        Delivery(self.storage, request).write_running(report)
+
+
+def _seconds(stop: Stop) -> float:
+    """Return when a job was stopped, in seconds since 1970."""
+    return parse_timestamp(stop.at).timestamp()
+
+
+def _silence(error: GroqApiError) -> dict[str, Any]:
+    return {
+        "code": "groq_unavailable",
+        "message": f"Groq could not be asked about the batches at the last check. {error} They go "
+        f"on without that, and so does this job as soon as Groq answers.",
+    }
+
+
+def _unsent(board: Board) -> dict[str, Any] | None:
+    """Return why shards could not be sent yet, None when nothing has kept them from it."""
+    open_entries = (board.entries[number] for number in board.open_numbers)
+    errors = [entry.error for entry in open_entries if entry.error]
+    if not errors:
+        return None
+    return {
+        "code": "groq_unavailable",
+        "message": f"{len(errors)} of {len(board.entries)} shards could not be sent to Groq yet. "
+        f"{errors[0]['message']} They are tried again.",
+    }
+
+
+def _absence(gone: Sequence[BoardEntry], *, is_stopped: bool) -> dict[str, Any]:
+    names = ", ".join(entry.batch.id for entry in gone[:_SHOWN_BATCHES] if entry.batch is not None)
+    more = f" and {len(gone) - _SHOWN_BATCHES} more" if len(gone) > _SHOWN_BATCHES else ""
+    waits = (
+        f"The job waits for it until its window and {GRACE_SECONDS // 3600} hours have passed. To "
+        f"collect the rows of the other batches now, stop the job's execution."
+    )
+    if is_stopped:
+        waits = (
+            f"The job was stopped; it gives this up when Groq has not known it for "
+            f"{GONE_SECONDS // 60} minutes after that, and delivers the rows of the other batches."
+        )
+    return {
+        "code": "batch_not_found",
+        "message": f"Groq does not know {names}{more} (any more). {waits}",
+    }
+
+
+def _pause(rounds: int) -> int:
+    doublings: int = min(rounds - 1, 10)
+    return min(FIRST_PAUSE_SECONDS << doublings, _LONGEST_PAUSE_SECONDS)

@@ -1,0 +1,136 @@
+"""What comes after an attempt whose rows are all stored: which shards, and what they wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.batch import ENDPOINT
+from groq_batch.domain.result_row import BATCH_FAILED
+from groq_batch.domain.times import timestamp
+from groq_batch.records.attempt import Board, refusal_text
+from groq_batch.records.attempt_plan import AttemptPlan, RefusedShard
+from groq_batch.records.job import JobRecord
+from groq_batch.records.shard_result import ShardSummary
+
+_READERS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextAttempt:
+    """The attempt after one that is collected.
+
+    Attributes:
+        plan: What was decided about it.
+        missing: Parts of divided shards that are not written yet.
+    """
+
+    plan: AttemptPlan
+    missing: frozenset[int] = frozenset()
+
+    @classmethod
+    def after(
+        cls,
+        storage: Storage,
+        keys: object_keys.WorkKeys,
+        job: JobRecord,
+        board: Board,
+        *,
+        now: float,
+    ) -> Self | None:
+        """Return what follows an attempt of which all rows are stored; None when nothing does.
+
+        Where batches were refused, or had another endpoint than usual, a plan of what follows is
+        made and written, unless one stands.
+
+        Args:
+            storage: The bucket.
+            keys: The job's working files.
+            job: The job's record.
+            board: The attempt's.
+            now: Seconds since 1970.
+        """
+        attempt = board.attempt + 1
+        plan = AttemptPlan.load(storage, keys, attempt)
+        if plan is None:
+            refused = _refused(storage, keys, board)
+            if not refused and next(storage.objects(keys.shards(attempt)), None) is None:
+                return None
+            plan = _made(storage, keys, job, board, refused, now=now)
+            if plan is None:
+                return cls(plan=AttemptPlan(attempt=attempt))
+            plan = plan.write(storage, keys)
+        if not plan.divided:
+            return cls(plan=plan)
+        written = {
+            object_keys.shard_of_key(shard.key)[1]
+            for shard in storage.objects(keys.shards(attempt))
+        }
+        return cls(plan=plan, missing=frozenset(set(plan.parts) - written))
+
+
+def _made(
+    storage: Storage,
+    keys: object_keys.WorkKeys,
+    job: JobRecord,
+    board: Board,
+    refused: Mapping[int, RefusedShard],
+    *,
+    now: float,
+) -> AttemptPlan | None:
+    """Return the plan of the attempt after one; None when there is nothing to decide."""
+    by_url = [
+        number for number, entry in board.entries.items() if entry.endpoint not in (None, ENDPOINT)
+    ]
+    before = AttemptPlan.load(storage, keys, board.attempt)
+    if before is None:
+        if not refused and not by_url:
+            return None
+        before = AttemptPlan(attempt=board.attempt, highest=job.highest_shard)
+    return before.following(refused=refused, by_url=by_url, now=now)
+
+
+def refusal_notice(
+    board: Board, *, is_last: bool, not_before: float = 0.0
+) -> dict[str, Any] | None:
+    """Return what the running report says of batches that were refused; None when none was.
+
+    Args:
+        board: The attempt's.
+        is_last: Whether it is the last one.
+        not_before: When what the batches hold is sent again, in seconds since 1970; 0 when other
+            batches have to end first.
+    """
+    refused = [board.entries[number] for number in sorted(board.refused_numbers)]
+    if not refused:
+        return None
+    count = f"{len(refused)} of {len(board.entries)} batches"
+    when = "when the others have ended"
+    if not_before:
+        when = f"not before {timestamp(datetime.fromtimestamp(not_before, UTC))}"
+    rest = f"What can be sent again is sent in attempt {board.attempt + 1}, {when}."
+    if is_last:
+        rest = "This is the last attempt, so their requests fail."
+    why = refusal_text(refused[0]).rstrip(".")
+    message = f"Groq refused {count} of attempt {board.attempt}. {why}. {rest}"
+    return {"code": BATCH_FAILED, "message": message}
+
+
+def _refused(storage: Storage, keys: object_keys.WorkKeys, board: Board) -> dict[int, RefusedShard]:
+    """Return the shards of an attempt that were refused as a whole and are sent again."""
+    regions = sorted({board.region_of(number) for number in board.refused_numbers})
+
+    def read(region: int) -> Mapping[int, RefusedShard]:
+        found = storage.get_json(keys.summary(board.attempt, region))
+        return ShardSummary.from_json(found[0]).refused if found else {}
+
+    refused: dict[int, RefusedShard] = {}
+    with ThreadPoolExecutor(max_workers=_READERS) as pool:
+        for found in pool.map(read, regions):
+            refused.update(found)
+    return refused

@@ -1,0 +1,347 @@
+"""Collect one shard attempt: fetch the batch's files and settle every request of the shard.
+
+Shards that are parts of one, and so come from one region of the input, are collected together, by
+the invocation for the first of them: they have one set of rows.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.batch import Batch
+from groq_batch.groq.client import GroqClient
+from groq_batch.groq.errors import (
+    AccountError,
+    GroqApiError,
+    NotFoundError,
+    RateLimitedError,
+    UnknownOutcomeError,
+    log_fields,
+)
+from groq_batch.records.attempt import Board, BoardEntry
+from groq_batch.records.closed import is_closed, unless_ended
+from groq_batch.records.job import JobRecord, Stop
+from groq_batch.steps.download_results.divide import divide_shard
+from groq_batch.steps.download_results.merge import Settlement
+from groq_batch.steps.download_results.result_index import ResultIndex
+from groq_batch.steps.download_results.sent_shards import SentShard
+from groq_batch.steps.outcomes import LONGEST_RETRY_AFTER_SECONDS, account_refusal, backoff_seconds
+from groq_batch.telemetry import metrics
+from groq_batch.telemetry.log import logger
+
+_MISSING_FILE_TRIES = 5
+_ROUNDS_WITH_RESULTS = 3
+"""How often the results of a shard are fetched once the job has given up waiting. A function that
+dies of them each time, for want of memory, then stores the shard's rows without them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadOutcome:
+    """What the state machine does next with this shard attempt.
+
+    Attributes:
+        outcome: ``settled``, ``wait`` (try again after ``wait_seconds``) or ``deferred`` (the job
+            decides, not the shard).
+        wait_seconds: Seconds to wait before the next try; an integer, as Wait states want it.
+    """
+
+    outcome: str
+    wait_seconds: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON data."""
+        return asdict(self)
+
+
+_SETTLED = DownloadOutcome(outcome="settled")
+_DEFERRED = DownloadOutcome(outcome="deferred")
+
+
+class DiskFullError(Exception):
+    """The result files do not fit into the function's temporary storage."""
+
+
+def download_shard(
+    *,
+    storage: Storage,
+    client: GroqClient,
+    job_id: str,
+    shard_key: str,
+    tries: int,
+    folder: Path | None = None,
+) -> DownloadOutcome:
+    """Collect a shard attempt's rows and store the results, failed lines and left-overs.
+
+    When they are stored, and the plan of the next attempt says so, the shard is divided.
+
+    Args:
+        storage: The bucket.
+        client: The Groq API.
+        job_id: The job.
+        shard_key: The key of the shard attempt's request lines.
+        tries: How often this shard attempt has been tried in this round.
+        folder: Where the result files are kept while they are read; the temporary folder when None.
+
+    Raises:
+        ValueError: ``shard_key`` is not a shard's, or the job has no record.
+        DiskFullError: The result files do not fit on the disk.
+    """
+    attempt, number = object_keys.shard_of_key(shard_key)
+    keys = object_keys.WorkKeys(job_id)
+    if is_closed(storage, keys):
+        return _SETTLED
+    collection = _Collection.of(storage, keys, attempt, number)
+    if storage.exists(keys.summary(attempt, collection.region)):
+        unless_ended(
+            storage, keys, lambda: divide_shard(storage, keys, attempt, number), lambda: None
+        )
+        return _SETTLED
+    if not collection.is_first(number):
+        return _SETTLED
+    work = Path(tempfile.mkdtemp(prefix="results-", dir=folder))
+    try:
+        for shard in collection.shards:
+            outcome = collection.fetch(client, shard, work / str(shard.number), tries)
+            if outcome is not None:
+                return outcome
+        unless_ended(
+            storage,
+            keys,
+            # Should the kept ids be what kept it from being read, its lines say the same.
+            lambda: collection.settle(uses_kept_ids=not collection.board.lost),
+            lambda: None,
+        )
+    finally:
+        collection.close()
+        shutil.rmtree(work, ignore_errors=True)
+    return _SETTLED
+
+
+def settle_shard_at_last(
+    *, storage: Storage, client: GroqClient, job_id: str, shard_key: str
+) -> None:
+    """Store a shard's rows with what Groq gives now; the last resort of a job.
+
+    A shard that has been collected is left as it is. The attempt's board says that nobody waits for
+    its batches any more.
+
+    Args:
+        storage: The bucket.
+        client: The Groq API.
+        job_id: The job.
+        shard_key: The key of the shard attempt's request lines.
+    """
+    try:
+        download_shard(
+            storage=storage,
+            client=client,
+            job_id=job_id,
+            shard_key=shard_key,
+            tries=_MISSING_FILE_TRIES,
+        )
+    except Exception:  # noqa: BLE001
+        # Whatever keeps this shard's rows from being read must not keep the job from its end.
+        logger.exception("A shard could not be collected; its requests get rows that say so")
+        _settle_without_results(storage, job_id, shard_key)
+
+
+def _settle_without_results(storage: Storage, job_id: str, shard_key: str) -> None:
+    """Store a shard's rows without what Groq knows of them."""
+    attempt, number = object_keys.shard_of_key(shard_key)
+    keys = object_keys.WorkKeys(job_id)
+    if JobRecord.load(storage, keys) is None or Board.load(storage, keys, attempt) is None:
+        return
+    collection = _Collection.of(storage, keys, attempt, number)
+    for shard in collection.shards:
+        shard.index.is_lost = True
+    collection.settle(uses_kept_ids=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Collection:
+    """The shards of an attempt that come from one region, and are collected together."""
+
+    storage: Storage
+    keys: object_keys.WorkKeys
+    job: JobRecord
+    board: Board
+    region: int
+    shards: Sequence[SentShard]
+
+    @classmethod
+    def of(cls, storage: Storage, keys: object_keys.WorkKeys, attempt: int, number: int) -> Self:
+        """Read what is known of a shard and of those that are collected with it.
+
+        Raises:
+            ValueError: The job has no record, or the attempt none.
+        """
+        job = JobRecord.load(storage, keys)
+        board = Board.load(storage, keys, attempt)
+        if job is None or board is None:
+            raise ValueError(f"The job {keys.job} has no record of attempt {attempt}")
+        region = board.region_of(number)
+        numbers = board.shards_of(region) or [number]
+        shards = [
+            SentShard(number=one, entry=board.entries.get(one, BoardEntry()), index=ResultIndex())
+            for one in numbers
+        ]
+        return cls(storage=storage, keys=keys, job=job, board=board, region=region, shards=shards)
+
+    def is_first(self, number: int) -> bool:
+        """Tell whether a shard is the one whose invocation collects all of them."""
+        return number == self.shards[0].number
+
+    def close(self) -> None:
+        """Close the files of all of them."""
+        for shard in self.shards:
+            shard.index.close()
+
+    def fetch(
+        self, client: GroqClient, shard: SentShard, folder: Path, tries: int
+    ) -> DownloadOutcome | None:
+        """Fetch the rows of a shard's batch; returns what to do when that cannot be done now."""
+        board, entry, index = self.board, shard.entry, shard.index
+        if board.lost and board.download_rounds > _ROUNDS_WITH_RESULTS:
+            index.is_lost = True
+            return None
+        if entry.batch is None:
+            return None
+        try:
+            entry.batch = _look_again(client, entry.batch, tries)
+            if not entry.batch.is_terminal and not board.lost:
+                return _DEFERRED
+            folder.mkdir()
+            _fetch(client, entry.batch, index, folder, tries)
+        except GroqApiError as error:
+            logger.warning("Results could not be fetched", **log_fields(error))
+            metrics.groq_failed(error.category)
+            if not (board.lost or _is_gone(error, entry, tries)):
+                return _after_error(self.storage, self.keys, error, tries)
+            index.is_lost = True
+        return None
+
+    def settle(self, *, uses_kept_ids: bool) -> None:
+        """Write rows, failed lines and left-overs, and last the summary that says so."""
+        attempt = self.board.attempt
+        summary = Settlement(
+            storage=self.storage,
+            keys=self.keys,
+            job=self.job,
+            stop=Stop.load(self.storage, self.keys),
+            attempt=attempt,
+            region=self.region,
+            shards=self.shards,
+            uses_kept_ids=uses_kept_ids,
+        ).run()
+        self.storage.put_json(self.keys.summary(attempt, self.region), summary.to_json())
+        logger.info(
+            "Collected a shard",
+            succeeded=summary.succeeded,
+            failed=summary.failed,
+            left_over=summary.left_over,
+            anomalies=summary.anomalies,
+        )
+
+
+def _look_again(client: GroqClient, batch: Batch, tries: int) -> Batch:
+    """Return the batch as it is now where the board's view of it may be too old to settle on.
+
+    That is a batch that was running when last seen, and one that has done work but names no file:
+    its files may show later than its end.
+
+    Raises:
+        GroqApiError: Groq cannot be asked now.
+    """
+    has_files = batch.output_file_id is not None or batch.error_file_id is not None
+    if batch.is_terminal and (has_files or batch.status == "failed"):
+        return batch
+    batch = client.retrieve_batch(batch.id)
+    has_files = batch.output_file_id is not None or batch.error_file_id is not None
+    done = batch.counts.completed + batch.counts.failed
+    if batch.is_terminal and done and not has_files and tries < _MISSING_FILE_TRIES:
+        raise NotFoundError(f"Batch {batch.id} has ended but names no file yet.")
+    return batch
+
+
+def _is_gone(error: GroqApiError, entry: BoardEntry, tries: int) -> bool:
+    """Tell whether Groq does not know a batch any more that has ended, or was given up."""
+    has_ended = entry.batch is not None and entry.batch.is_terminal
+    return has_ended and isinstance(error, NotFoundError) and tries >= _MISSING_FILE_TRIES
+
+
+def _after_error(
+    storage: Storage, keys: object_keys.WorkKeys, error: GroqApiError, tries: int
+) -> DownloadOutcome:
+    """Wait for an API out of reach; leave a fault of the account to the job, which reports it."""
+    if isinstance(error, AccountError):
+        account_refusal(error).record(storage, keys)
+        return _DEFERRED
+    seconds = backoff_seconds(tries)
+    if isinstance(error, RateLimitedError) and error.retry_after_seconds is not None:
+        seconds = min(error.retry_after_seconds, LONGEST_RETRY_AFTER_SECONDS)
+    return DownloadOutcome(outcome="wait", wait_seconds=max(1, math.ceil(seconds)))
+
+
+def _fetch(client: GroqClient, batch: Batch, index: ResultIndex, work: Path, tries: int) -> None:
+    """Download and index the files of a batch that has ended.
+
+    Raises:
+        GroqApiError: Groq cannot be read now. A file that does not exist, or does not come whole,
+            counts as one that is lost once that has been so for some tries.
+    """
+    sizes: dict[str, int] = {}
+    for name, file_id in (("output", batch.output_file_id), ("errors", batch.error_file_id)):
+        if file_id is None:
+            continue
+        target = index.keep((work / name).open("w+b"))
+        try:
+            sizes[file_id] = client.download_file(file_id, target)
+        except NotFoundError:
+            if tries < _MISSING_FILE_TRIES:
+                raise
+            index.is_lost = True
+            logger.warning("A result file does not exist any more", file_id=file_id)
+            continue
+        except OSError as error:
+            raise DiskFullError(
+                f"The results of batch {batch.id} do not fit into the temporary storage of the "
+                f"function; give DownloadResultsFunction more EphemeralStorage ({error.strerror})"
+            ) from error
+        index.add(target)
+    if batch.counts.completed + batch.counts.failed > index.rows:
+        _look_for_more(client, sizes, index, tries)
+
+
+def _look_for_more(
+    client: GroqClient, sizes: Mapping[str, int], index: ResultIndex, tries: int
+) -> None:
+    """Make sure that files with fewer rows than the batch counts have come whole.
+
+    Something on the way may have cut one and made its length fit. The requests of the rows behind
+    the cut would look unanswered, and be sent, and paid for, again.
+
+    Args:
+        client: The Groq API.
+        sizes: The bytes that came of each file.
+        index: What was read of them.
+        tries: How often they have been fetched before.
+
+    Raises:
+        UnknownOutcomeError: One is longer at Groq.
+    """
+    for file_id, size in sizes.items():
+        expected = client.file_size(file_id)
+        if expected is None or expected <= size:
+            continue
+        if tries < _MISSING_FILE_TRIES:
+            raise UnknownOutcomeError(f"The content has {size} of {expected} bytes.")
+        index.is_lost = True
+        logger.warning("A result file does not come whole", file_id=file_id)

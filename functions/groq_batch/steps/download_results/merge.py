@@ -1,0 +1,405 @@
+"""Settles every request of a region of the input after an attempt: its row, and what comes next.
+
+A region is what one shard of the input was cut from. In a later attempt its requests stand in one
+shard, or in several if that was divided. The rows of an attempt are merged with those of the
+attempt before, in the order of the requests, so that after every attempt a region's results are
+complete: a success stays, everything else is replaced by what is known now. What may be tried again
+goes into the same shard of the next attempt; a shard that the API refused as a whole goes there
+whole, or is divided by a step of its own.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from groq_batch.bucket.concat import join
+from groq_batch.bucket.multipart_writer import ObjectWriter
+from groq_batch.bucket.s3_errors import MissingObjectError
+from groq_batch.bucket.storage import Storage, StoredObject
+from groq_batch.domain import object_keys
+from groq_batch.domain.answer_stats import count_name
+from groq_batch.domain.problem import shown
+from groq_batch.domain.result_row import (
+    Row,
+    RowOutcome,
+    classify_row,
+    custom_id_of,
+    model_of,
+    pipeline_row,
+)
+from groq_batch.records.job import JobRecord, JobRequest, Stop
+from groq_batch.records.shard_result import ShardSummary
+from groq_batch.request_file.lines import LineReader, decompress
+from groq_batch.steps.download_results.sent_shards import SentLines, SentShard
+from groq_batch.steps.download_results.shard_lines import Region, SkippedLine
+
+_MAX_ERRORS = 100
+_MAX_MESSAGE = 500
+_NO_TEXT = "The API gave no text for this error; see its code, and the row in the results."
+_WRITE_BYTES = 256 * 1024
+_COUNTED_AT_ONCE = 1000
+
+
+class _Verdict(msgspec.Struct, frozen=True, gc=False):
+    """A request's row after this attempt."""
+
+    row: bytes
+    succeeded: bool
+    retry: bool
+    code: str | None = None
+    message: str | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Settlement:
+    """Writes what is known of a region's requests after one attempt."""
+
+    storage: Storage
+    keys: object_keys.WorkKeys
+    job: JobRecord
+    stop: Stop | None
+    attempt: int
+    region: int
+    shards: Sequence[SentShard]
+    uses_kept_ids: bool = True
+
+    def run(self) -> ShardSummary:
+        """Write a region's results, failed lines and left-overs; returns what was counted."""
+        summary = ShardSummary(attempt=self.attempt, number=self.region)
+        answers = _Answers(summary)
+        path_is_gzip = self._is_gzip()
+        may_retry = self.stop is None and self.attempt < self.job.last_attempt_of(self.region)
+        sent = self._sent_lines()
+        for shard in self.shards:
+            shard.read_refusal(self._lines_of(shard), is_sent_again=may_retry)
+        earlier = self._earlier_rows(path_is_gzip)
+        with (
+            Region(
+                self.storage,
+                self.keys,
+                self.job,
+                self.region,
+                uses_kept_ids=self.uses_kept_ids,
+            ) as region,
+            _Output(
+                ObjectWriter(self.storage, self.keys.results(self.attempt, self.region)),
+                path_is_gzip,
+            ) as results,
+            _Output(
+                ObjectWriter(self.storage, self.keys.failed(self.attempt, self.region)),
+                path_is_gzip,
+            ) as failed,
+            _LeftOvers(self.storage, self.keys, self.attempt + 1) as left_over,
+        ):
+            for line_number, item in enumerate(region, start=region.first_line):
+                before = next(earlier) if earlier is not None else None
+                if isinstance(item, SkippedLine):
+                    results.write(item.row())
+                    for piece in item.pieces:
+                        failed.write(piece)
+                    continue
+                place, custom_id = item
+                answers.request = (region, place)
+                found = sent.find(custom_id)
+                verdict = (
+                    self._settled_before(before)
+                    if before is not None and found is None
+                    else self._settle(found, custom_id, before, answers)
+                )
+                results.write(verdict.row + b"\n")
+                if verdict.succeeded:
+                    summary.succeeded += 1
+                    continue
+                summary.failed += 1
+                line = region.request_line(place)
+                failed.write(line)
+                if may_retry and verdict.retry and found is not None:
+                    summary.left_over += 1
+                    if found[0].refused is None:
+                        left_over.write(found[0].number, line)
+                known_line = line_number if region.lines_are_known else None
+                summary.measures.failures.add(verdict.code, known_line, verdict.message)
+                if len(summary.errors) < _MAX_ERRORS:
+                    summary.errors.append(
+                        {
+                            "line": known_line,
+                            "custom_id": shown(custom_id),
+                            "code": verdict.code,
+                            "message": verdict.message or _NO_TEXT,
+                        }
+                    )
+        answers.count()
+        for shard in self.shards:
+            self._conclude(shard, summary)
+        summary.results_bytes = results.bytes_written
+        summary.failed_bytes = failed.bytes_written
+        return summary
+
+    def _conclude(self, shard: SentShard, summary: ShardSummary) -> None:
+        """Count what came of a shard's batch; a refused one that stays as it is goes on whole."""
+        batch = shard.entry.batch
+        if batch is not None:
+            summary.sent += shard.lines
+            summary.batches[shard.number] = (shard.lines, shard.succeeded)
+            summary.file_ids += [one for one in (batch.output_file_id, batch.error_file_id) if one]
+        summary.anomalies += shard.index.repeated + shard.index.unreadable
+        if shard.refused is None:
+            return
+        summary.refused[shard.number] = shard.refused
+        if shard.refused.parts == 1:
+            source = self.keys.shard(self.attempt, shard.number)
+            head = self.storage.head(source)
+            if head is None:
+                raise MissingObjectError(source)
+            with ObjectWriter(
+                self.storage, self.keys.shard(self.attempt + 1, shard.number)
+            ) as writer:
+                join(self.storage, [StoredObject(source, head.size)], writer)
+
+    # -- what the region holds -------------------------------------------------------------------
+
+    @property
+    def _is_first_attempt(self) -> bool:
+        return self.attempt == self.job.region(self.region).first_attempt
+
+    def _is_gzip(self) -> bool:
+        request = JobRequest.load(self.storage, self.keys.job)
+        return request is not None and object_keys.is_gzip(request.path)
+
+    def _lines_of(self, shard: SentShard) -> Iterator[bytes]:
+        return iter(LineReader(self.storage.chunks(self.keys.shard(self.attempt, shard.number))))
+
+    def _sent_lines(self) -> SentLines:
+        if self._is_first_attempt:
+            (shard,) = self.shards
+            shard.lines = self.job.region(self.region).requests
+            return SentLines(self.shards, None)
+        positions: dict[str, int] = {}
+        for shard in self.shards:
+            before = len(positions)
+            for line in self._lines_of(shard):
+                positions[custom_id_of(line)] = len(positions) + 1
+            shard.lines = len(positions) - before
+        return SentLines(self.shards, positions)
+
+    def _earlier_rows(self, compressed: bool) -> Iterator[bytes] | None:
+        """Return the rows after the attempt before, in the order of the region."""
+        if self._is_first_attempt:
+            return None
+        # A region without left-overs is not part of the next attempt, so the attempt before has it.
+        pieces: Iterable[bytes] = self.storage.chunks(
+            self.keys.results(self.attempt - 1, self.region)
+        )
+        return iter(LineReader(decompress(pieces) if compressed else pieces))
+
+    # -- what becomes of a request ---------------------------------------------------------------
+
+    def _settled_before(self, row: bytes) -> _Verdict:
+        known = classify_row(row)
+        if known is None:
+            raise ValueError("A stored result row cannot be read")
+        return _Verdict(
+            row=row,
+            succeeded=known.outcome is RowOutcome.SUCCESS,
+            retry=False,
+            code=known.code,
+            message=known.message,
+        )
+
+    def _settle(
+        self,
+        found: tuple[SentShard, int] | None,
+        custom_id: str,
+        before: bytes | None,
+        answers: _Answers,
+    ) -> _Verdict:
+        if found is None:
+            raise ValueError("A request of the first attempt was not sent")
+        shard, position = found
+        row = shard.index.read(custom_id)
+        known = classify_row(row) if row is not None else None
+        if row is not None and known is not None:
+            if known.outcome is RowOutcome.SUCCESS:
+                shard.succeeded += 1
+                answers.add(known)
+            return _from_row(row, known)
+        shard.index.unreadable += row is not None
+        if before is not None and not shard.was_sent:
+            return self._settled_before(before)
+        code, message, retry = self._without_row(shard, position)
+        return _Verdict(
+            row=pipeline_row(custom_id, code=code, message=message).rstrip(b"\n"),
+            succeeded=False,
+            retry=retry,
+            code=code,
+            message=message,
+        )
+
+    def _without_row(self, shard: SentShard, position: int) -> tuple[str, str, bool]:
+        """Return code, message and whether to try again for a request that has no row."""
+        batch, index = shard.entry.batch, shard.index
+        if not shard.was_sent:
+            reason = self.stop.message if self.stop else "Its batch could not be created."
+            return "not_sent", f"This request was not sent. {reason}", False
+        if position in shard.issues:
+            return "batch_failed", shard.refusal_text(position), False
+        if batch is None or batch.status == "failed":
+            # It ran nothing; but rows that it has after all, and that are lost, were paid for.
+            return "batch_failed", shard.refusal_text(position), not index.is_lost
+        if self.stop is not None and batch.status != "completed":
+            if self.stop.status == "cancelled":
+                return "cancelled", self.stop.message, False
+            return "missing", f"The batch gave no answer: {self.stop.message}", False
+        if index.is_lost:
+            text = (
+                f"The results of batch {batch.id} could not be fetched from Groq, so this answer "
+                f"is lost. Send the request again from failed/."
+            )
+            return "missing", text, False
+        text = (
+            f"Batch {batch.id} ended as {batch.status} without a row for this request. Send the "
+            f"request again from failed/."
+        )
+        return "missing", text, batch.is_terminal
+
+
+def _from_row(row: bytes, known: Row) -> _Verdict:
+    if known.outcome is RowOutcome.SUCCESS:
+        return _Verdict(row=row, succeeded=True, retry=False)
+    return _Verdict(
+        row=row,
+        succeeded=False,
+        retry=known.outcome is RowOutcome.RETRYABLE,
+        code=known.code,
+        message=(known.message or "")[:_MAX_MESSAGE] or None,
+    )
+
+
+class _Answers:
+    """Counts what the answers of this attempt took, many at a time for the sake of speed."""
+
+    def __init__(self, summary: ShardSummary) -> None:
+        self._summary = summary
+        self._rows: list[Row] = []
+        self.request: tuple[Region, int] | None = None
+
+    def add(self, row: Row) -> None:
+        """Count the answer to the request at hand."""
+        if not row.model and self.request is not None:
+            # As of audio: then it is the one that was asked.
+            region, place = self.request
+            row = msgspec.structs.replace(row, model=model_of(region.request_line(place)))
+        self._rows.append(row)
+        if len(self._rows) == _COUNTED_AT_ONCE:
+            self.count()
+
+    def count(self) -> None:
+        """Put what was added into the summary."""
+        rows, self._rows = self._rows, []
+        summary, measures = self._summary, self._summary.measures
+        summary.batch_succeeded += len(rows)
+        usages = [row.usage for row in rows if row.usage is not None]
+        measures.prompt_tokens.add_all([usage.prompt_tokens for usage in usages])
+        measures.completion_tokens.add_all([usage.completion_tokens for usage in usages])
+        seconds = [row.seconds for row in rows if row.seconds is not None]
+        measures.milliseconds.add_all([round(value * 1000) for value in seconds])
+        for reason, count in Counter(row.finish_reason or "" for row in rows).items():
+            if reason:
+                count_name(measures.finish_reasons, reason, count)
+        for row in rows:
+            tokens = None
+            if row.usage is not None:
+                tokens = (row.usage.prompt_tokens, row.usage.completion_tokens)
+                used = summary.usage.setdefault(row.model or "", [0, 0, 0])
+                used[0] += row.usage.prompt_tokens
+                used[1] += row.usage.completion_tokens
+                used[2] += row.usage.total_tokens
+            summary.answers[row.model or ""].add(tokens, row.audio_seconds)
+
+
+class _LeftOvers:
+    """The lines of the shards of an attempt that go into the next one, a shard for each of them.
+
+    The writers hold a part of an upload each, but together no more than a region has.
+    """
+
+    def __init__(self, storage: Storage, keys: object_keys.WorkKeys, attempt: int) -> None:
+        self._storage = storage
+        self._keys = keys
+        self._attempt = attempt
+        self._outputs: dict[int, _Output] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def write(self, shard: int, line: bytes) -> None:
+        """Append a line to a shard."""
+        output = self._outputs.get(shard)
+        if output is None:
+            writer = ObjectWriter(self._storage, self._keys.shard(self._attempt, shard))
+            output = self._stack.enter_context(_Output(writer, compressed=False))
+            self._outputs[shard] = output
+        output.write(line)
+
+
+class _Output:
+    """Bytes into an object, compressed as one gzip member when asked; no bytes, no object."""
+
+    def __init__(self, writer: ObjectWriter, compressed: bool) -> None:
+        self._writer = writer
+        self._gzip = zlib.compressobj(6, zlib.DEFLATED, 31) if compressed else None
+        self._is_empty = True
+        # Rows are passed on together: each on its own would cost more than is done with it.
+        self._rows: list[bytes] = []
+        self._size = 0
+        self.bytes_written = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def write(self, data: bytes) -> None:
+        """Append bytes."""
+        self._rows.append(data)
+        self._size += len(data)
+        if self._size >= _WRITE_BYTES:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        if not self._rows:
+            return
+        data = b"".join(self._rows)
+        self._rows, self._size, self._is_empty = [], 0, False
+        self._writer.write(self._gzip.compress(data) if self._gzip else data)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self._pass_on()
+        if kind is not None or self._is_empty:
+            self._writer.abort()
+            return
+        if self._gzip is not None:
+            self._writer.write(self._gzip.flush())
+        self.bytes_written = self._writer.bytes_written
+        self._writer.commit()

@@ -1,0 +1,86 @@
+"""Finds the API's row of a request in result files on disk, whatever their order."""
+
+from __future__ import annotations
+
+import os
+from codecs import BOM_UTF8
+from typing import BinaryIO
+
+import msgspec
+
+from groq_batch.domain.result_row import RowOutcome, classify_row, custom_id_of
+
+
+class ResultIndex:
+    """Finds the API's row of a custom_id in files on disk; keeps places, never rows."""
+
+    def __init__(self) -> None:
+        # File, offset and length of a row.
+        self._places: dict[str, tuple[int, int, int]] = {}
+        self._sources: list[BinaryIO] = []
+        self.repeated = 0
+        self.unreadable = 0
+        self.is_lost = False
+
+    @property
+    def rows(self) -> int:
+        """Rows in the files, readable or not; rows of one id are one."""
+        return len(self._places) + self.unreadable
+
+    def keep(self, source: BinaryIO) -> BinaryIO:
+        """Take a file over: it is closed with the index."""
+        self._sources.append(source)
+        return source
+
+    def add(self, source: BinaryIO) -> None:
+        """Index a file; of an id that comes twice a success is kept, else the first row.
+
+        Args:
+            source: A file that was given to ``keep``.
+        """
+        number = self._sources.index(source)
+        source.seek(0)
+        offset = 0
+        for line in source:
+            length = len(line)
+            custom_id = _id_of_row(line)
+            if custom_id is None:
+                self.unreadable += bool(line.strip())
+            elif custom_id not in self._places:
+                self._places[custom_id] = (number, offset, length)
+            else:
+                self.repeated += 1
+                if _is_success(line) and not _is_success(self._row_at(self._places[custom_id])):
+                    self._places[custom_id] = (number, offset, length)
+            offset += length
+
+    def read(self, custom_id: str) -> bytes | None:
+        """Return a row without its line end, or None when the API gave none for this id."""
+        place = self._places.get(custom_id)
+        if place is None:
+            return None
+        return self._row_at(place).removeprefix(BOM_UTF8).rstrip(b"\r\n")
+
+    def _row_at(self, place: tuple[int, int, int]) -> bytes:
+        number, offset, length = place
+        # Without a position of its own: the file may be being read from its beginning to its end.
+        return os.pread(self._sources[number].fileno(), length, offset)
+
+    def close(self) -> None:
+        """Close the files."""
+        for source in self._sources:
+            source.close()
+
+
+def _is_success(line: bytes) -> bool:
+    row = classify_row(line)
+    return row is not None and row.outcome is RowOutcome.SUCCESS
+
+
+def _id_of_row(line: bytes) -> str | None:
+    """Return whose row a line is; None when it cannot be read as one."""
+    try:
+        return custom_id_of(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        row = classify_row(line)
+    return row.custom_id if row else None

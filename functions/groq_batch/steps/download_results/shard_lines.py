@@ -1,0 +1,184 @@
+"""Reads a shard's region: the lines of the input that belong to it, good ones and bad ones."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Self
+
+import msgspec
+
+from groq_batch.bucket.prefetch import read_ahead
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.result_row import custom_id_of, pipeline_row
+from groq_batch.records.job import JobRecord
+from groq_batch.request_file.lines import READ_BYTES, LineReader
+
+_text = msgspec.json.Decoder(str)
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedLine:
+    """A bad line: what is wrong with it, and its bytes with the line end.
+
+    It comes in pieces, for nothing limits the size of a line that is too long; they must be taken
+    before the next line is asked for.
+    """
+
+    problem: dict[str, Any]
+    pieces: Iterator[bytes]
+
+    def row(self) -> bytes:
+        """Return its result row."""
+        found = self.problem
+        return pipeline_row(found["custom_id"], code=found["code"], message=found["message"])
+
+
+class Region:
+    """The lines of a shard's region; to be used in a ``with`` block, and read once."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        keys: object_keys.WorkKeys,
+        job: JobRecord,
+        number: int,
+        *,
+        uses_kept_ids: bool = True,
+    ) -> None:
+        """Read the region of a shard.
+
+        Args:
+            storage: The bucket.
+            keys: The job's working files.
+            job: The job's record, which has the shard.
+            number: The shard's number.
+            uses_kept_ids: Whether ids are those that were kept, or read from the lines themselves.
+        """
+        self._storage = storage
+        self._keys = keys
+        self._job = job
+        self._uses_kept_ids = uses_kept_ids
+        self._shard = job.region(number)
+        self._requests = _RequestLines(storage, keys.shard(self._shard.first_attempt, number))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._requests.close()
+
+    @property
+    def first_line(self) -> int:
+        """The place of the first line among the input's non-blank lines, from 1."""
+        before = (shard for shard in self._job.shards if shard.number < self._shard.number)
+        return 1 + sum(shard.requests + shard.skipped for shard in before)
+
+    @property
+    def lines_are_known(self) -> bool:
+        """Whether those places are the lines' numbers: no line of the input is blank."""
+        return self._job.lines == self._job.total
+
+    def __iter__(self) -> Iterator[tuple[int, str] | SkippedLine]:
+        """Yield the non-blank lines in order: of good ones their place among them and their id."""
+        good = enumerate(self._custom_ids())
+        if self._shard.skipped:
+            number = self._shard.number
+            raw = _Raw(self._storage.open(self._keys.skipped_raw(number)))
+            position = 0
+            for row in LineReader(self._storage.chunks(self._keys.skipped_index(number))):
+                problem = msgspec.json.decode(row)
+                while position < problem["position"]:
+                    yield next(good)
+                    position += 1
+                yield SkippedLine(problem, raw.pieces(problem["bytes"] + 1))
+                position += 1
+        yield from good
+
+    def request_line(self, place: int) -> bytes:
+        """Return a good line, with its line end, by its place among them.
+
+        Places are asked for in order. The shard is read as far as they are: of most, not at all.
+
+        Raises:
+            ValueError: There is no such line.
+        """
+        return self._requests.line(place) + b"\n"
+
+    def _custom_ids(self) -> Iterator[str]:
+        """Yield the ids of the shard's requests in order.
+
+        Raises:
+            ValueError: There are not as many as the plan says.
+        """
+        shard, ids = self._shard, self._shard.ids
+        key = self._keys.custom_ids(ids.part)
+        # An older version has kept none; and what is gone can be had from the lines.
+        if not (self._uses_kept_ids and ids.part and self._storage.exists(key)):
+            for place in range(shard.requests):
+                yield custom_id_of(self._requests.line(place))
+            return
+        count = 0
+        with closing(self._storage.chunks(key, first=ids.first, length=ids.size)) as pieces:
+            for line in LineReader(pieces):
+                count += 1
+                yield _text.decode(line)
+        if count != shard.requests:
+            raise ValueError(
+                f"{key} has {count} ids for shard {shard.number}, not {shard.requests} as the plan "
+                f"says"
+            )
+
+
+class _RequestLines:
+    """The lines of a shard, read as far as they are asked for: of most shards none is."""
+
+    def __init__(self, storage: Storage, key: str) -> None:
+        self._storage = storage
+        self._key = key
+        self._pieces: Generator[bytes] | None = None
+        self._lines: Iterator[bytes] = iter(())
+        self._next = 0
+        self._line = b""
+
+    def close(self) -> None:
+        """End the reading."""
+        if self._pieces is not None:
+            self._pieces.close()
+
+    def line(self, place: int) -> bytes:
+        """Return a line without its end; places, from 0, are asked for in order, some twice.
+
+        Raises:
+            ValueError: There is no such line.
+        """
+        if self._pieces is None:
+            self._pieces = read_ahead(self._storage.chunks(self._key))
+            self._lines = iter(LineReader(self._pieces))
+        if place >= self._next:
+            skipped = place - self._next
+            line = next(islice(self._lines, skipped, None), None)
+            if line is None:
+                raise ValueError(f"{self._key} has fewer lines than its plan says")
+            self._line, self._next = line, place + 1
+        return self._line
+
+
+class _Raw:
+    """Reads stretches of known length from a stream."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def pieces(self, length: int) -> Iterator[bytes]:
+        """Yield the next ``length`` bytes."""
+        missing = length
+        while missing:
+            piece = self._stream.read(min(missing, READ_BYTES))
+            if not piece:
+                raise ValueError("The stored bad lines are shorter than their index says")
+            yield piece
+            missing -= len(piece)

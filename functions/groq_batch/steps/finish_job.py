@@ -1,0 +1,414 @@
+"""Finish a job: deliver what there is, tidy up at Groq, write the final report, tell the world.
+
+Every part can be repeated: what is already in place is left alone. Nothing is deleted at Groq
+before all of it stands in the bucket. A Groq that cannot be tidied up now does not hold up the
+report; it is tidied up afterwards, when the ``closed`` marker keeps the job's other steps from
+changing anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from groq_batch.bucket.concat import join
+from groq_batch.bucket.multipart_writer import ObjectWriter
+from groq_batch.bucket.s3_errors import ConflictError, UnreadableObjectError, UnwritableObjectError
+from groq_batch.bucket.storage import Storage, StoredObject
+from groq_batch.domain import object_keys
+from groq_batch.domain.cost import ModelUsages, actual_cost_usd
+from groq_batch.groq.client import GroqClient
+from groq_batch.records.attempt import Board
+from groq_batch.records.closed import close, is_closed, unless_ended
+from groq_batch.records.end import End
+from groq_batch.records.job import JobRecord, JobRequest, Stop
+from groq_batch.records.shard_result import ShardSummary, load_attempts
+from groq_batch.reports.delivery import Delivery, OvertakenError
+from groq_batch.reports.page.data import Facts
+from groq_batch.reports.page.writer import tell_failure
+from groq_batch.reports.report import delivery_outputs, event_detail, final_report, latest_summaries
+from groq_batch.settings import Settings
+from groq_batch.steps.groq_cleanup import clean_up_groq
+from groq_batch.steps.outcomes import FinishOutcome
+from groq_batch.telemetry import metrics
+from groq_batch.telemetry.log import logger
+
+EVENT_SOURCE = "groq-batch"
+EVENT_DETAIL_TYPE = "Batch Job Ended"
+_IDENTIFIER = re.compile("[a-z0-9_]{1,64}")
+_TRIES = 8
+_DELIVERED_STATUSES = ("succeeded", "partial")
+_DENIALS = (UnreadableObjectError, UnwritableObjectError)
+_UNREAD = (
+    "The job ended before its input was checked. Start it again; if it happens again, look at the "
+    "log of PrepareInputFunction."
+)
+_LOST = (
+    "The job's working files were removed while it ran, so what it had sent could not be "
+    "collected. Look for its batches in the Groq console before you send the file again: they may "
+    "be paid for."
+)
+_UNCOLLECTED = (
+    "The job was ended before the rows of {missing} of its {all} shards were stored. Look for "
+    "their batches in the Groq console before you send those requests again: they may be paid for."
+)
+
+
+class EventNotPublishedError(Exception):
+    """EventBridge took the call and refused the event; to be repeated."""
+
+
+def finish_job(
+    *,
+    storage: Storage,
+    client: GroqClient,
+    events: Any,
+    settings: Settings,
+    job_id: str,
+    tries: int = 0,
+    clock: Callable[[], float] = time.time,
+) -> FinishOutcome:
+    """Deliver, tidy up, report, publish, close.
+
+    Args:
+        storage: The bucket.
+        client: The Groq API.
+        events: The boto3 client of EventBridge.
+        settings: The stack's settings.
+        job_id: The job.
+        tries: How often the tidying has been tried.
+        clock: Seconds since 1970.
+
+    Raises:
+        EventNotPublishedError: The event of the end could not be published.
+    """
+    keys = object_keys.WorkKeys(job_id)
+    request = JobRequest.load(storage, job_id)
+    if request is None:
+        raise ValueError(f"There is no job {job_id}: {object_keys.job_key(job_id)} does not exist")
+
+    def tidy_up() -> FinishOutcome:
+        return clean_up_groq(storage, client, settings, keys, tries)
+
+    def finish() -> FinishOutcome:
+        if is_closed(storage, keys):
+            return tidy_up()
+        finishing = _Finishing(storage, request)
+        if not finishing.has_report():
+            finishing.place()
+        tidied = tidy_up()
+        report = finishing.report(now=datetime.fromtimestamp(clock(), UTC))
+        if report is not None:
+            finishing.write_page()
+        if report is None or is_closed(storage, keys):
+            # This invocation was thought dead: another one has brought the job to its end.
+            return tidied
+        publish_end(events, report)
+        if close(storage, job_id):
+            _tell(report, unasked=finishing.unasked)
+        if report["status"] in _DELIVERED_STATUSES:
+            _remove_bulk(storage, keys)
+        return tidied
+
+    return unless_ended(storage, keys, finish, tidy_up)
+
+
+def _remove_bulk(storage: Storage, keys: object_keys.WorkKeys) -> None:
+    """Remove the copies of requests and answers of a job that has ended by itself.
+
+    They would cost more than all else that the job takes at AWS, and hold prompts for longer than
+    anybody needs them. What cannot be removed expires with the job's other working files.
+    """
+    for prefix in keys.bulk:
+        try:
+            storage.delete(found.key for found in storage.objects(prefix))
+        except UnwritableObjectError as error:
+            logger.warning("Working files could not be removed", reason=str(error))
+
+
+def _tell(report: dict[str, Any], *, unasked: int) -> None:
+    """Log and count the end of a job. Of its first error the code is told, never the message.
+
+    A stack that logs warnings only still tells of the jobs that did not succeed.
+    """
+    code = report["errors"][0]["code"] if report["errors"] else None
+    log = logger.info if report["status"] == "succeeded" else logger.warning
+    log(
+        "Job ended",
+        status=report["status"],
+        code=code if code and _IDENTIFIER.fullmatch(code) else None,
+        key=report["input"]["key"],
+        requests=report["requests"],
+        cost_usd=report["cost_usd"]["actual"],
+        seconds=report["timing"]["seconds"],
+    )
+    metrics.job_ended(report, unasked=unasked)
+
+
+def publish_end(events: Any, report: dict[str, Any]) -> None:
+    """Publish the end of a job on the default event bus.
+
+    Raises:
+        EventNotPublishedError: The bus refused the event, which it tells in a successful answer.
+    """
+    answer = events.put_events(
+        Entries=[
+            {
+                "Source": EVENT_SOURCE,
+                "DetailType": EVENT_DETAIL_TYPE,
+                "Detail": json.dumps(event_detail(report), ensure_ascii=False),
+            }
+        ]
+    )
+    if answer.get("FailedEntryCount"):
+        codes = {entry.get("ErrorCode") for entry in answer.get("Entries", [])}
+        raise EventNotPublishedError(f"EventBridge refused the event of the job's end: {codes}")
+
+
+class _Finishing:
+    """The end of one job: its deliverables and its final report."""
+
+    def __init__(self, storage: Storage, request: JobRequest) -> None:
+        self.delivery = Delivery(storage, request)
+        self._storage = storage
+        self._request = request
+        self._keys = object_keys.WorkKeys(request.job_id)
+        self._job = JobRecord.load(storage, self._keys)
+        self._stop = Stop.load(storage, self._keys)
+        self._boards, self._summaries = load_attempts(storage, self._keys)
+        self._outputs: dict[str, str | None] = delivery_outputs(
+            object_keys.delivery_keys(request.path),
+            storage.url,
+            results=False,
+            failed=False,
+            invalid=False,
+        )
+        self._denied: dict[str, Any] | None = None
+        self._is_overtaken = False
+        self._path: str | None = None
+        """Where everything has been put, once it has."""
+
+    def has_report(self) -> bool:
+        """Tell whether an invocation before this one has written the final report."""
+        return self._has_ended() or self.delivery.standing_final_report() is not None
+
+    def _has_ended(self) -> bool:
+        """Tell whether the final report has stood where it belongs, wherever it is now."""
+        found = End.load(self._storage, self._keys)
+        return found is not None and found[0].stands
+
+    def place(self) -> None:
+        """Put results, failed lines and problems in place.
+
+        Where a newer job or a lock stands in the way that is a path of this job's own. What cannot
+        be written there either stays in the job's working files, and the report says so.
+        """
+        aside = object_keys.superseded_path(self._request.job_id, self._request.path)
+        path = aside if self._is_overtaken else self.delivery.path()
+        if path != aside:
+            try:
+                self._path = self._placed(path, aside)
+            except OvertakenError:
+                path = aside
+        # What a newer job has replaced may be an end that was told long ago.
+        if path == aside and not self._has_ended():
+            self._path = self._placed(aside, aside)
+
+    def _placed(self, path: str, aside: str) -> str:
+        """Put everything under ``path``, or ``aside`` where a lock is; returns under which."""
+        try:
+            self._place(path)
+        except _DENIALS as error:
+            self._denied = _denied_writing(str(error), self._storage.url(self._keys.prefix))
+            if path != aside:
+                with contextlib.suppress(*_DENIALS):
+                    self._place(aside)
+                    return aside
+            self._place(path, leaves_out_what_is_denied=True)
+        return path
+
+    def report(self, *, now: datetime) -> dict[str, Any] | None:
+        """Return the job's one final report, which stands where it belongs by then.
+
+        Args:
+            now: When the job has ended, unless it had before.
+
+        Returns:
+            The report; None when the job is closed, so that everybody has been told already.
+
+        Raises:
+            ConflictError: Others kept deciding about the end at the same time.
+        """
+        for _ in range(_TRIES):
+            if is_closed(self._storage, self._keys):
+                return None
+            found = End.load(self._storage, self._keys)
+            if found is not None and found[0].stands:
+                return found[0].report
+            with contextlib.suppress(ConflictError):
+                return self._decide(now, over=found[1] if found else None)
+        raise ConflictError(self._keys.end)
+
+    def _decide(self, now: datetime, *, over: str | None) -> dict[str, Any]:
+        """Write down how the job has ended, write the report, write down that it stands.
+
+        Args:
+            now: When the job has ended.
+            over: ETag of the end that stands, and whose report does not; None without one.
+
+        Raises:
+            ConflictError: Somebody came between; everything is to be looked at again.
+        """
+        standing = self.delivery.standing_final_report()
+        if standing is not None:
+            report, path = standing
+        else:
+            if self._path is None:
+                self.place()
+            if self._path is None:
+                raise ConflictError(self._keys.end)
+            report, path = self._report(now), self._path
+            over = End(report=report, stands=False).write(self._storage, self._keys, over=over)
+            try:
+                self.delivery.write_final(report, path)
+            except OvertakenError:
+                # The report says where the results are, so it is another one below superseded/.
+                self._is_overtaken, self._path = True, None
+                raise ConflictError(self._keys.end) from None
+        if path != self._request.path:
+            self.delivery.withdraw_running_report()
+        End(report=report, stands=True).write(self._storage, self._keys, over=over)
+        return report
+
+    @property
+    def unasked(self) -> int:
+        """How many requests have failed without having been asked in time."""
+        return sum(
+            group.count
+            for summary in latest_summaries(self._summaries)
+            for code, group in summary.measures.failures.groups.items()
+            if code in metrics.UNASKED_CODES
+        )
+
+    def write_page(self) -> None:
+        """Write the report for people; a page that fails does not keep the job from its end."""
+        try:
+            log_fields = Facts.of(self._job, self._summaries, _usage_by_model(self._summaries))
+            self.delivery.write_page(log_fields)
+        except Exception as error:  # noqa: BLE001
+            tell_failure("The report page could not be written", error)
+
+    def _report(self, now: datetime) -> dict[str, Any]:
+        status, reason = _end_of(self._job, self._stop, self._boards, self._summaries)
+        unreadable = self.delivery.unreadable_report
+        if self._denied is not None:
+            status, reason = "failed", self._denied
+        elif unreadable is not None and status in _DELIVERED_STATUSES:
+            status, reason = "failed", _denied_reading(unreadable)
+        return final_report(
+            self._request,
+            self._job,
+            status=status,
+            reason=reason,
+            boards=self._boards,
+            summaries=self._summaries,
+            actual_cost_usd=actual_cost_usd(
+                _usage_by_model(self._summaries), self._job.prices if self._job else None
+            ),
+            outputs=self._outputs,
+            finished_at=now,
+        )
+
+    def _place(self, path: str, *, leaves_out_what_is_denied: bool = False) -> None:
+        keys, targets = self._keys, object_keys.delivery_keys(path)
+
+        def deliver(key: str, write: Callable[[ObjectWriter], None] | None) -> bool:
+            with contextlib.suppress(*(_DENIALS if leaves_out_what_is_denied else ())):
+                return self.delivery.deliver(key, write)
+            return False
+
+        results: list[StoredObject] = []
+        failed: list[StoredObject] = []
+        for summary in latest_summaries(self._summaries):
+            place = (summary.attempt, summary.number)
+            results.append(StoredObject(keys.results(*place), summary.results_bytes))
+            if summary.failed_bytes:
+                failed.append(StoredObject(keys.failed(*place), summary.failed_bytes))
+        has_problems = self._job is not None and self._job.problems_total > 0
+        problems = self._storage.head(keys.invalid) if has_problems else None
+        invalid = [StoredObject(keys.invalid, problems.size)] if problems is not None else []
+        self._outputs = delivery_outputs(
+            targets,
+            self._storage.url,
+            results=deliver(targets.results, self._writing(results)),
+            failed=deliver(targets.failed, self._writing(failed)),
+            invalid=deliver(targets.invalid, self._writing(invalid)),
+        )
+        self.delivery.check_path(path)
+
+    def _writing(self, sources: list[StoredObject]) -> Callable[[ObjectWriter], None] | None:
+        return (lambda writer: join(self._storage, sources, writer)) if sources else None
+
+
+def _denied_writing(key: str, work: str) -> dict[str, Any]:
+    """Return the reason of a job whose results S3 does not let be written.
+
+    Args:
+        key: What could not be written or removed.
+        work: The address of the job's working files.
+    """
+    return {
+        "code": "permission_denied",
+        "message": f"S3 does not allow the functions to write or remove {key}; a policy or a lock "
+        f"denies it. The results stand where outputs says; what is null there stands shard by "
+        f"shard in the folders results and failed of {work} until that expires. Allow it before "
+        f"the next upload.",
+    }
+
+
+def _denied_reading(key: str) -> dict[str, Any]:
+    """Return the reason of a job that an earlier report keeps from its path.
+
+    Args:
+        key: The report that S3 does not hand out.
+    """
+    return {
+        "code": "permission_denied",
+        "message": f"S3 does not allow the functions to read {key}, which an earlier job has "
+        f"written; a policy denies it, or it is encrypted with a former key of the bucket. "
+        f"Everything of this job stands where outputs says. Allow the functions' roles "
+        f"kms:Decrypt on that key, or remove the earlier report, before the next upload.",
+    }
+
+
+def _end_of(
+    job: JobRecord | None, stop: Stop | None, boards: list[Board], summaries: list[ShardSummary]
+) -> tuple[str, dict[str, Any] | None]:
+    """Return a job's final status, and the reason of one that failed or was stopped."""
+    if job is not None and job.failure is not None:
+        return "failed", job.failure
+    if stop is not None and (job is None or job.accepted):
+        return stop.status, {"code": stop.code, "message": stop.message}
+    if job is None:
+        return "failed", {"code": "internal_error", "message": _LOST if boards else _UNREAD}
+    if not job.accepted:
+        return "rejected", None
+    latest = latest_summaries(summaries)
+    if len(latest) < len(job.shards):
+        text = _UNCOLLECTED.format(missing=len(job.shards) - len(latest), all=len(job.shards))
+        return "failed", {"code": "internal_error", "message": text}
+    answered = sum(summary.succeeded for summary in latest)
+    return ("succeeded" if answered == job.total else "partial"), None
+
+
+def _usage_by_model(summaries: list[ShardSummary]) -> ModelUsages:
+    """Return what the answers of all attempts used, by model."""
+    usage = ModelUsages()
+    for summary in summaries:
+        usage.merge(summary.used)
+    return usage

@@ -1,0 +1,127 @@
+"""Leave nothing of a job at Groq: no batch that runs, no file that is not wanted."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.batch import Batch
+from groq_batch.domain.times import parse_timestamp
+from groq_batch.groq.client import GroqClient
+from groq_batch.groq.errors import GroqApiError, NotFoundError, RateLimitedError, log_fields
+from groq_batch.records.attempt import Board
+from groq_batch.records.job import JobRequest
+from groq_batch.records.shard_result import ShardSummary, load_attempts
+from groq_batch.records.submission import CLOCK_MARGIN_SECONDS
+from groq_batch.settings import Settings
+from groq_batch.steps.outcomes import FinishOutcome, backoff_seconds
+from groq_batch.telemetry import metrics
+from groq_batch.telemetry.log import logger
+
+_MOST_CLEANING_TRIES = 20
+_DELETERS = 8
+
+
+# -- tidying up ----------------------------------------------------------------------------------
+def clean_up_groq(
+    storage: Storage, client: GroqClient, settings: Settings, keys: object_keys.WorkKeys, tries: int
+) -> FinishOutcome:
+    """Leave nothing of the job at Groq: no batch that runs, no file that is not wanted."""
+    done = FinishOutcome(outcome="done", tries=tries)
+    boards, summaries = load_attempts(storage, keys)
+    if not any(entry.stage for board in boards for entry in board.entries.values()):
+        return done
+    try:
+        doubts = any(board.has_doubts for board in boards) or storage.exists(keys.stopped)
+        batches = _batches_at_groq(client, storage, keys, boards, doubts=doubts)
+        batches = [batch if batch.is_terminal else _cancelled(client, batch) for batch in batches]
+        running = any(not batch.is_terminal for batch in batches)
+        if settings.delete_groq_files:
+            files = _files_at_groq(client, boards, summaries, batches, keys.job, doubts=doubts)
+            with ThreadPoolExecutor(max_workers=_DELETERS) as pool:
+                list(pool.map(client.delete_file, files))
+    except GroqApiError as error:
+        pause = backoff_seconds(tries)
+        if isinstance(error, RateLimitedError) and error.retry_after_seconds is not None:
+            pause = error.retry_after_seconds
+        logger.warning("Groq could not be tidied up yet", **log_fields(error))
+        metrics.groq_failed(error.category)
+    else:
+        if not running:
+            return done
+        pause = backoff_seconds(tries)
+    if tries >= _MOST_CLEANING_TRIES:
+        logger.warning("Something was left at Groq, which deletes files after 30 days")
+        return done
+    return FinishOutcome(outcome="wait", wait_seconds=max(1, int(pause)), tries=tries + 1)
+
+
+def _batches_at_groq(
+    client: GroqClient,
+    storage: Storage,
+    keys: object_keys.WorkKeys,
+    boards: list[Board],
+    *,
+    doubts: bool,
+) -> list[Batch]:
+    """Return the job's batches as last seen, and any that no record names.
+
+    Args:
+        client: The Groq API.
+        storage: The bucket.
+        keys: The job's keys.
+        boards: What is known of its attempts.
+        doubts: Whether there may be any, because an outcome was unknown or the job was stopped;
+            only then Groq is asked for the batches since the job's start.
+    """
+    batches = {
+        entry.batch.id: entry.batch
+        for board in boards
+        for entry in board.entries.values()
+        if entry.batch is not None
+    }
+    if doubts:
+        request = JobRequest.load(storage, keys.job)
+        since = None
+        if request is not None:
+            since = parse_timestamp(request.started_at).timestamp() - CLOCK_MARGIN_SECONDS
+        for batch in client.batches_since(since):
+            if (batch.metadata or {}).get("job") == keys.job:
+                batches[batch.id] = batch
+    return list(batches.values())
+
+
+def _cancelled(client: GroqClient, batch: Batch) -> Batch:
+    """Cancel a batch that nobody waits for any more and return it as it is then."""
+    try:
+        return client.cancel_batch(batch.id)
+    except NotFoundError:
+        return replace(batch, status="cancelled")
+
+
+def _files_at_groq(
+    client: GroqClient,
+    boards: list[Board],
+    summaries: list[ShardSummary],
+    batches: list[Batch],
+    job_id: str,
+    *,
+    doubts: bool,
+) -> list[str]:
+    """Return the ids of the job's files: those recorded, and any of its name that is not.
+
+    ``doubts`` tells whether there may be any of the latter; only then all files of the account are
+    listed.
+    """
+    recorded = [
+        *(entry.file_id for board in boards for entry in board.entries.values()),
+        *(file_id for summary in summaries for file_id in summary.file_ids),
+        *(batch.output_file_id for batch in batches),
+        *(batch.error_file_id for batch in batches),
+    ]
+    prefix = object_keys.groq_file_prefix(job_id)
+    listed = client.list_files() if doubts else []
+    named = [file.id for file in listed if (file.filename or "").startswith(prefix)]
+    return sorted({file_id for file_id in (*recorded, *named) if file_id is not None})

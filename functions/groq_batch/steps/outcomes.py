@@ -1,0 +1,47 @@
+"""What several steps answer and wait."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from groq_batch.domain.times import timestamp
+from groq_batch.groq.errors import AccountError
+from groq_batch.records.job import AccountRefusal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishOutcome:
+    """What the state machine does next: ``done``, or ``wait`` to tidy up the rest at Groq later."""
+
+    outcome: str
+    wait_seconds: int = 1
+    tries: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON data."""
+        return asdict(self)
+
+
+_LONGEST_BACKOFF_SECONDS = 300
+UNREADABLE_SECRET_PAUSES_SECONDS = (5, 10, 25)
+"""Pauses before a secret that cannot be read is read once more. While a stack is deployed, and in
+the seconds in which IAM spreads a new policy, a function may have the name of one secret and the
+permission for another. Their sum leaves the job its minute to end in."""
+LONGEST_RETRY_AFTER_SECONDS = 3600
+"""A Retry-After is kept up to here; what is asked beyond is asked again."""
+
+
+def backoff_seconds(tries: int) -> float:
+    """Return the pause after the ``tries``-th (from 0) failure of the same step, in seconds."""
+    return float(min(_LONGEST_BACKOFF_SECONDS, 5 * 2 ** min(tries, 10)))
+
+
+def account_refusal(error: AccountError, *, now: float | None = None) -> AccountRefusal:
+    """Return the record of a fault of the account."""
+    moment = datetime.fromtimestamp(time.time() if now is None else now, UTC)
+    return AccountRefusal(
+        code=error.code or "permission_denied", message=str(error), at=timestamp(moment)
+    )

@@ -1,0 +1,1 @@
+"""Check an uploaded request file and cut it into shards."""

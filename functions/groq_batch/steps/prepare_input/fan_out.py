@@ -1,0 +1,168 @@
+"""Has a large input prepared by many invocations, phase by phase; see ``division``.
+
+Called again after each phase. Where it stands it sees from the outcomes in the bucket, so that it
+can be called at any time, by several invocations too.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
+from typing import Any, TypeVar
+
+from groq_batch.bucket.s3_errors import MissingObjectError, UnreadableObjectError
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.job_options import JobOptions
+from groq_batch.domain.problem import Problem
+from groq_batch.domain.shard import SplitLimits
+from groq_batch.request_file.id_partitions import REPEAT_BYTES, USE_BYTES
+from groq_batch.steps.prepare_input.range_plan import (
+    CUT,
+    MATCH,
+    RANGES_OF_ONE_INVOCATION,
+    SCAN,
+    UNREADABLE,
+    CutOutcome,
+    CutTask,
+    Division,
+    MatchOutcome,
+    ScanOutcome,
+    plan_cuts,
+)
+
+_Outcome = TypeVar("_Outcome")
+_AT_ONCE = 16
+_DIGEST_KEY_BYTES = 16
+
+
+def is_large(size: int, range_bytes: int) -> bool:
+    """Tell whether an input of ``size`` bytes is prepared by many invocations."""
+    return size > RANGES_OF_ONE_INVOCATION * range_bytes
+
+
+def new_division(
+    *,
+    size: int,
+    range_bytes: int,
+    limits: SplitLimits,
+    options: JobOptions,
+    option_problems: Iterable[Problem],
+) -> Division:
+    """Return a division to be proposed; the arguments are those of ``Division``."""
+    return Division(
+        size=size,
+        range_bytes=range_bytes,
+        limits=limits,
+        options=options,
+        option_problems=tuple(option_problems),
+        digest_key=secrets.token_hex(_DIGEST_KEY_BYTES),
+    )
+
+
+class FanOut:
+    """The preparation of one large input."""
+
+    def __init__(self, storage: Storage, keys: object_keys.WorkKeys, division: Division) -> None:
+        """Prepare the job of ``keys``."""
+        self._storage = storage
+        self._keys = keys
+        self._division = division
+
+    def advance(self) -> str | list[CutOutcome]:
+        """Go on.
+
+        Returns:
+            The prefix of the tasks that are to be done next, or what came out of the last ones.
+
+        Raises:
+            MissingObjectError: The input does not exist any more.
+            UnreadableObjectError: S3 refuses to hand it out.
+        """
+        division = self._division
+        scans = self._outcomes(SCAN, len(division.ranges), ScanOutcome.from_json)
+        if scans is None:
+            return self._begin(SCAN, ({} for _ in division.ranges))
+        matches = self._outcomes(MATCH, division.partitions, MatchOutcome.from_json)
+        if matches is None:
+            return self._begin(MATCH, _match_tasks(scans, division.partitions))
+        plans = self._plan_cuts(scans, matches)
+        cuts = self._outcomes(CUT, len(plans), CutOutcome.from_json)
+        if cuts is None:
+            first_lines = list(accumulate((scan.lines for scan in scans), initial=1))
+            self._storage.put_json(self._keys.first_lines, {"first_lines": first_lines})
+            return self._begin(CUT, (_cut_task(plan, matches) for plan in plans))
+        return cuts
+
+    def _plan_cuts(self, scans: list[ScanOutcome], matches: list[MatchOutcome]) -> list[CutTask]:
+        division = self._division
+        repeats = [0] * len(scans)
+        for match in matches:
+            for place, count in match.repeats.items():
+                repeats[place] += count
+        has_bad_lines = any(repeats) or any(scan.invalid for scan in scans)
+        return plan_cuts(
+            scans,
+            repeats,
+            writes_shards=not division.option_problems
+            and (division.options.skip_invalid_lines or not has_bad_lines),
+        )
+
+    def _begin(self, phase: str, tasks: Iterable[Mapping[str, Any]]) -> str:
+        """Write the tasks of a phase down; returns their prefix."""
+        with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+            keys = self._keys
+            list(
+                pool.map(
+                    lambda numbered: self._storage.put_json(
+                        keys.task(phase, numbered[0]), numbered[1]
+                    ),
+                    enumerate(tasks, start=1),
+                )
+            )
+        return self._keys.tasks(phase)
+
+    def _outcomes(
+        self, phase: str, count: int, read: Callable[[Mapping[str, Any]], _Outcome]
+    ) -> list[_Outcome] | None:
+        """Return what came out of a phase, or None when it has not been done."""
+        standing = {found.key for found in self._storage.objects(self._keys.outcomes(phase))}
+        expected = [self._keys.outcome(phase, number) for number in range(1, count + 1)]
+        if not standing.issuperset(expected):
+            return None
+        with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+            outcomes = list(pool.map(self._outcome, expected))
+        return [read(outcome) for outcome in outcomes]
+
+    def _outcome(self, key: str) -> Mapping[str, Any]:
+        found = self._storage.get_json(key)
+        if found is None:
+            raise ValueError(f"{key} does not exist any more")
+        reason = found[0].get(UNREADABLE)
+        if reason is not None:
+            raise MissingObjectError(key) if reason == "gone" else UnreadableObjectError(key)
+        return found[0]
+
+
+def _match_tasks(scans: list[ScanOutcome], partitions: int) -> Iterable[dict[str, Any]]:
+    """Yield for each partition where its uses of ids stand in the records of each range."""
+    firsts = [0] * len(scans)
+    for partition in range(partitions):
+        lengths = [scan.uses[partition] * USE_BYTES for scan in scans]
+        yield {"segments": list(zip(firsts, lengths, strict=True))}
+        firsts = [first + length for first, length in zip(firsts, lengths, strict=True)]
+
+
+def _cut_task(plan: CutTask, matches: list[MatchOutcome]) -> dict[str, Any]:
+    """Return a task of cutting, with where the records of its repeated lines stand."""
+    segments: dict[int, list[tuple[int, int, int]]] = {}
+    for partition, match in enumerate(matches, start=1):
+        first = 0
+        for place, count in match.repeats.items():
+            length = count * REPEAT_BYTES
+            if plan.first <= place <= plan.last:
+                segments.setdefault(place, []).append((partition, first, length))
+            first += length
+    return {"cut": plan.to_json(), "repeats": sorted(segments.items())}

@@ -1,0 +1,472 @@
+"""Prepare a job: read the input, check all of it, cut it into shards, decide.
+
+An input of the usual size is read once, by one invocation. A large one is divided and read by many
+(see ``division``); this module then answers with the tasks that come next, until all is done.
+
+Nothing is sent before the last line has passed. The shards are uploads that S3 holds back until
+they are completed, so that a rejected file leaves nothing behind; which ones are completed is
+decided once, when the plan is written down (see ``plans``). The job's record comes last: where it
+stands, everything that it tells of stands as well.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from groq_batch.bucket.copying_writer import CopySource
+from groq_batch.bucket.pending_upload import HeldUpload, abort_all, complete_all
+from groq_batch.bucket.prefetch import read_ahead
+from groq_batch.bucket.s3_errors import ConflictError, MissingObjectError, UnreadableObjectError
+from groq_batch.bucket.storage import ObjectHead, Storage, StoredObject
+from groq_batch.domain import object_keys
+from groq_batch.domain.cost import estimate_cost_usd
+from groq_batch.domain.cost_cap import check_cap
+from groq_batch.domain.input_key import check_key
+from groq_batch.domain.job_options import JobOptions, parse_options
+from groq_batch.domain.machine_version import FIRST_MACHINE, READS_MODELS
+from groq_batch.domain.polling import FIRST_PAUSE_SECONDS
+from groq_batch.domain.prices import Prices, job_prices
+from groq_batch.domain.problem import Problem, problem_row
+from groq_batch.domain.shard import ShardSummary, SplitLimits
+from groq_batch.domain.times import timestamp
+from groq_batch.records.closed import is_closed, unless_ended
+from groq_batch.records.job import MAX_KEPT_PROBLEMS, JobRecord, JobRequest, ShardRecord, Stop
+from groq_batch.records.model_listing import ModelListing, model_checker
+from groq_batch.reports.delivery import Delivery
+from groq_batch.reports.report import running_report
+from groq_batch.request_file.splitter import EMPTY_FILE, InputSummary, merge_summaries, split_input
+from groq_batch.settings import Settings
+from groq_batch.steps.prepare_input.fan_out import FanOut, is_large, new_division
+from groq_batch.steps.prepare_input.plan import Plan
+from groq_batch.steps.prepare_input.range_plan import CutOutcome, Division
+from groq_batch.steps.prepare_input.shard_writer import ProblemWriter, ShardUploads
+from groq_batch.telemetry.log import logger
+
+_INPUT_TRIES = 5
+_INPUT_PAUSE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preparation:
+    """What the state machine goes on with.
+
+    Attributes:
+        accepted: Whether there is something to send.
+        attempt: The first attempt.
+        shards_prefix: Where its shards stand.
+        tasks_prefix: Where tasks stand that are to be done before this step is called again; none
+            when empty.
+        polls: Status checks made: none.
+        resume_in: Waiting time, in seconds, before shards that could not be sent are tried again.
+    """
+
+    accepted: bool
+    attempt: int
+    shards_prefix: str
+    tasks_prefix: str = ""
+    polls: int = 0
+    resume_in: int = FIRST_PAUSE_SECONDS
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON data."""
+        return {
+            "accepted": self.accepted,
+            "attempt": self.attempt,
+            "shards_prefix": self.shards_prefix,
+            "tasks_prefix": self.tasks_prefix,
+            "polls": self.polls,
+            "resume_in": self.resume_in,
+        }
+
+
+def prepare_input(
+    *,
+    storage: Storage,
+    settings: Settings,
+    job_id: str,
+    machine: int = FIRST_MACHINE,
+    clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Preparation:
+    """Check a job's input and make its plan, or the next tasks of doing so.
+
+    Args:
+        storage: The bucket.
+        settings: The stack's settings.
+        job_id: The job.
+        machine: The version of the definition that the job's execution has.
+        clock: Seconds since 1970.
+        sleep: Waits some seconds; used for an object that S3 does not show yet.
+
+    Returns:
+        How to go on. A job that had been prepared before gives the same answer again.
+
+    Raises:
+        ValueError: There is no such job.
+    """
+    keys = object_keys.WorkKeys(job_id)
+    request = JobRequest.load(storage, job_id)
+    if request is None:
+        raise ValueError(f"There is no job {job_id}: {object_keys.job_key(job_id)} does not exist")
+    preparing = _Preparing(storage, settings, request, keys, machine, sleep, clock)
+    return unless_ended(
+        storage, keys, preparing.prepare, lambda: _preparation(keys, accepted=False)
+    )
+
+
+def _write_record(storage: Storage, keys: object_keys.WorkKeys, record: JobRecord) -> None:
+    try:
+        storage.put_json(keys.job_record, record.to_json(), if_none_match=True)
+    except ConflictError:
+        # Another invocation was first; what it wrote comes from the same plan.
+        return
+    logger.info(
+        "Prepared the input",
+        accepted=record.accepted,
+        lines=record.lines,
+        good=record.good,
+        invalid=record.invalid,
+        shards=len(record.shards),
+        bytes=record.input_bytes,
+        problems=record.problems_total,
+        code=record.failure["code"] if record.failure else None,
+    )
+
+
+def _preparation(keys: object_keys.WorkKeys, *, accepted: bool) -> Preparation:
+    return Preparation(accepted=accepted, attempt=1, shards_prefix=keys.shards(1))
+
+
+class _Preparing:
+    """One preparation."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        settings: Settings,
+        request: JobRequest,
+        keys: object_keys.WorkKeys,
+        machine: int,
+        sleep: Callable[[float], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._storage = storage
+        self._settings = settings
+        self._request = request
+        self._keys = keys
+        self._machine = machine
+        self._sleep = sleep
+        self._clock = clock
+        self._listing: ModelListing | None = None
+
+    def prepare(self) -> Preparation:
+        """Do what is left to do of it."""
+        storage, keys, request = self._storage, self._keys, self._request
+        if is_closed(storage, keys):
+            return _preparation(keys, accepted=False)
+        record = JobRecord.load(storage, keys)
+        delivery = Delivery(storage, request)
+        if record is None:
+            if storage.exists(keys.stopped):
+                return _preparation(keys, accepted=False)
+            key_problem = check_key(request.key)
+            delivery.begin(running_report(request, None))
+            plan = Plan.load(storage, keys)
+            if plan is None:
+                self._listing = self._models()
+                if self._listing is not None and self._listing.refusal is not None:
+                    self._stop(self._listing)
+                    return _preparation(keys, accepted=False)
+                found = self._check(key_problem)
+                if isinstance(found, str):
+                    return replace(_preparation(keys, accepted=False), tasks_prefix=found)
+                plan = found
+            complete_all(storage, plan.uploads)
+            record = plan.record
+            # Whoever stopped the job meanwhile has found no record, and ends the job without rows.
+            if storage.exists(keys.stopped):
+                return _preparation(keys, accepted=False)
+            _write_record(storage, keys, record)
+        delivery.write_running(running_report(request, record))
+        return _preparation(keys, accepted=record.accepted)
+
+    def _models(self) -> ModelListing | None:
+        """Return the account's models; whatever is found at first holds for the whole job.
+
+        A job whose execution had no step that asks for them has none.
+        """
+        if self._machine < READS_MODELS:
+            return None
+        found = ModelListing.load(self._storage, self._keys)
+        # Nothing stands when nobody could ask. That stands then, should somebody ask after all.
+        return found or ModelListing(at=self._now()).propose(self._storage, self._keys)
+
+    def _stop(self, listing: ModelListing) -> None:
+        """End the job, of which nothing was read yet, for a fault of the account."""
+        refusal = listing.refusal or {}
+        stop = Stop(
+            status="failed", code=refusal["code"], message=refusal["message"], at=listing.at
+        )
+        stop.write(self._storage, self._keys)
+
+    def _now(self) -> str:
+        return timestamp(datetime.fromtimestamp(self._clock(), UTC))
+
+    def _check(self, key_problem: Problem | None) -> Plan | str:
+        """Check everything.
+
+        Returns:
+            The plan that stands, be it this invocation's or another's, or the prefix of the tasks
+            that are to be done first.
+        """
+        head = None
+        try:
+            head = self._head()
+            if key_problem is not None:
+                return self._rejected_unread(key_problem, head)
+            return self._read(head)
+        except (MissingObjectError, UnreadableObjectError) as error:
+            return self._propose(Plan(record=self._unreadable(error, head), uploads=()))
+
+    def _read(self, head: ObjectHead) -> Plan | str:
+        """Read the input: alone, or by many invocations."""
+        settings, request = self._settings, self._request
+        division = Division.load(self._storage, self._keys)
+        if division is None:
+            options, problems = parse_options(
+                head.metadata,
+                defaults=settings.default_options,
+                work_retention_days=settings.work_retention_days,
+            )
+            limits = SplitLimits(
+                max_requests=settings.max_requests_per_batch,
+                max_bytes=settings.max_bytes_per_batch,
+                max_line_bytes=settings.max_line_bytes,
+            )
+            # What has no version might be another file in the next range.
+            can_be_divided = request.version_id is not None and not object_keys.is_gzip(request.key)
+            if not can_be_divided or not is_large(head.size, settings.max_bytes_per_range):
+                return self._read_alone(head, limits, options, problems)
+            division = new_division(
+                size=head.size,
+                range_bytes=settings.max_bytes_per_range,
+                limits=limits,
+                options=options,
+                option_problems=problems,
+            ).propose(self._storage, self._keys)
+        found = FanOut(self._storage, self._keys, division).advance()
+        return found if isinstance(found, str) else self._read_by_many(division, found)
+
+    def _read_alone(
+        self, head: ObjectHead, limits: SplitLimits, options: JobOptions, problems: list[Problem]
+    ) -> Plan:
+        request = self._request
+        is_gzip = object_keys.is_gzip(request.key)
+        source = None
+        if request.version_id is not None and not is_gzip:
+            source = CopySource(request.key, request.version_id)
+        with self._uploads(source) as uploads:
+            chunks = self._storage.chunks(request.key, version_id=request.version_id)
+            with closing(read_ahead(chunks)) as pieces:
+                summary = split_input(
+                    pieces,
+                    gzipped=is_gzip,
+                    limits=limits,
+                    skip_invalid=options.skip_invalid_lines,
+                    sink=uploads,
+                    check_only=bool(problems),
+                    models=model_checker(self._listing, options),
+                )
+            record = self._decide(summary, options, problems, head.size, uploads.problems())
+            plan = _new_plan(record, uploads.hold_shards() if record.accepted else (), uploads)
+        return self._propose(plan, uploads)
+
+    def _read_by_many(self, division: Division, cuts: list[CutOutcome]) -> Plan:
+        summary = merge_summaries(cut.summary for cut in cuts)
+        problems = [cut.problems for cut in cuts if cut.problems is not None]
+        shards = tuple(upload for cut in cuts for upload in cut.shards)
+        complete_all(self._storage, problems)
+        with self._uploads() as uploads:
+            uploads.problems().join(
+                self._storage, [StoredObject(upload.key, upload.size) for upload in problems]
+            )
+            if not summary.total:
+                summary.reject(EMPTY_FILE)
+                uploads.problems().write(problem_row(EMPTY_FILE))
+            record = self._decide(
+                summary,
+                division.options,
+                list(division.option_problems),
+                division.size,
+                uploads.problems(),
+            )
+            plan = _new_plan(record, shards if record.accepted else (), uploads)
+        standing = self._propose(plan, uploads)
+        kept = {upload.upload_id for upload in standing.uploads}
+        abort_all(self._storage, (one for one in shards if one.upload_id not in kept))
+        return standing
+
+    def _decide(
+        self,
+        summary: InputSummary,
+        options: JobOptions,
+        problems: list[Problem],
+        input_bytes: int,
+        writer: ProblemWriter,
+    ) -> JobRecord:
+        """Return the record of an input that was read; what rejects it besides is written."""
+        listing = self._listing
+        prices = job_prices(
+            summary.models,
+            listing.prices if listing is not None else None,
+            listing.day if listing is not None else "",
+        )
+        if not problems and summary.fatal is None:
+            too_expensive = check_cap(
+                summary.models,
+                cap_usd=options.max_job_cost_usd,
+                stack_cap_usd=self._settings.default_options.max_job_cost_usd,
+                prices=prices,
+            )
+            problems = [too_expensive] if too_expensive is not None else []
+        for problem in problems:
+            writer.write(problem_row(problem))
+        return _decided(
+            summary, options, problems, prices, input_bytes=input_bytes, now=self._now()
+        )
+
+    def _uploads(self, source: CopySource | None = None) -> ShardUploads:
+        return ShardUploads(
+            self._storage,
+            self._keys,
+            problems_key=self._keys.invalid,
+            compress=object_keys.is_gzip(self._request.path),
+            source=source,
+        )
+
+    def _head(self) -> ObjectHead:
+        """Read the metadata of the version.
+
+        A bucket that is new may take some seconds to show an object, a role that is new to get its
+        permissions.
+
+        Raises:
+            MissingObjectError: It does not exist.
+            UnreadableObjectError: S3 refuses to hand it out.
+        """
+        refusal: Exception = MissingObjectError(self._request.key)
+        for tries_left in reversed(range(_INPUT_TRIES)):
+            try:
+                head = self._storage.head(self._request.key, version_id=self._request.version_id)
+            except UnreadableObjectError as error:
+                refusal = error
+            else:
+                if head is not None:
+                    return head
+            if tries_left:
+                self._sleep(_INPUT_PAUSE_SECONDS)
+        raise refusal
+
+    def _rejected_unread(self, problem: Problem, head: ObjectHead) -> Plan:
+        """Reject an upload for its key, whatever is in it."""
+        record = JobRecord(
+            accepted=False,
+            options=self._settings.default_options,
+            input_bytes=head.size,
+            problems=(problem,),
+            problems_total=1,
+            prepared_at=self._now(),
+        )
+        with self._uploads() as uploads:
+            uploads.problems().write(problem_row(problem))
+            plan = _new_plan(record, (), uploads)
+        return self._propose(plan, uploads)
+
+    def _propose(self, plan: Plan, uploads: ShardUploads | None = None) -> Plan:
+        """Write the plan down unless one stands; returns the one that stands.
+
+        A failure here leaves the uploads alone, for the plan may stand. Those that no plan names
+        are dropped by S3 after some days.
+        """
+        standing = plan.propose(self._storage, self._keys)
+        if uploads is not None:
+            uploads.abort(keep=standing.uploads)
+        return standing
+
+    def _unreadable(self, error: Exception, head: ObjectHead | None) -> JobRecord:
+        if isinstance(error, MissingObjectError):
+            text = (
+                "The uploaded object does not exist any more; it was deleted before it could be "
+                "read. Upload it again."
+            )
+        else:
+            text = (
+                "S3 refuses to hand out the uploaded object. If it is encrypted with a key of your "
+                "own, allow the function to use it (kms:Decrypt), then upload the file again."
+            )
+        return JobRecord(
+            accepted=False,
+            options=self._settings.default_options,
+            failure={"code": "input_unreadable", "message": text},
+            input_bytes=head.size if head else 0,
+            prepared_at=self._now(),
+        )
+
+
+def _new_plan(record: JobRecord, shards: tuple[HeldUpload, ...], uploads: ShardUploads) -> Plan:
+    problems = uploads.problems().hold()
+    return Plan(record=record, uploads=(*shards, problems) if problems else shards)
+
+
+def _decided(
+    summary: InputSummary,
+    options: JobOptions,
+    problems: list[Problem],
+    prices: Prices,
+    *,
+    input_bytes: int,
+    now: str,
+) -> JobRecord:
+    """Return the record of an input that was read.
+
+    Args:
+        summary: What was found in it.
+        options: The options in force.
+        problems: Further ones, that reject the job.
+        prices: The prices of the job.
+        input_bytes: Size of the object.
+        now: The time.
+    """
+    bad_lines_reject = summary.invalid > 0 and not options.skip_invalid_lines
+    rejected = bool(problems) or summary.fatal is not None or bad_lines_reject
+    accepted = not rejected and summary.good > 0
+    return JobRecord(
+        accepted=accepted,
+        options=options,
+        input_bytes=input_bytes,
+        lines=summary.lines,
+        total=summary.total,
+        good=summary.good,
+        invalid=summary.invalid,
+        shards=tuple(_shard_record(shard) for shard in summary.shards) if accepted else (),
+        problems=tuple([*problems, *summary.problems][:MAX_KEPT_PROBLEMS]),
+        problems_total=len(problems) + summary.problems_total,
+        estimated_cost_usd=estimate_cost_usd(summary.models, prices),
+        prices=prices,
+        prepared_at=now,
+    )
+
+
+def _shard_record(shard: ShardSummary) -> ShardRecord:
+    return ShardRecord(
+        number=shard.number,
+        requests=shard.requests,
+        bytes=shard.bytes,
+        skipped=shard.skipped,
+        ids=shard.ids,
+    )

@@ -1,0 +1,298 @@
+"""How a large input is divided, and what the tasks of its preparation come to.
+
+A file that is too large for one invocation is prepared in three phases, each a Distributed Map:
+
+- ``scan``, a task for each byte range: checks its lines and counts them, and records the ids.
+- ``match``, a task for each partition of the ids: finds those that are used more than once.
+- ``cut``, a task for each range, or for some that follow each other: checks its lines again, now
+  that their numbers and repeated ids are known, and writes shards and problems.
+
+A task is done by any invocation, several times if need be: what it comes to depends on nothing but
+the input and the division, and the first outcome that is written stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from groq_batch.bucket.pending_upload import HeldUpload
+from groq_batch.bucket.s3_errors import ConflictError
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.cost import ModelEstimate, ModelEstimates
+from groq_batch.domain.job_options import JobOptions
+from groq_batch.domain.problem import Problem, problem_json
+from groq_batch.domain.shard import IdsPlace, ShardSummary, SplitLimits
+from groq_batch.request_file.byte_ranges import ByteRange, divide
+from groq_batch.request_file.line_checks import CHECKS, FIRST_CHECKS
+from groq_batch.request_file.splitter import InputSummary
+
+SCAN = "scan"
+MATCH = "match"
+CUT = "cut"
+UNREADABLE = "unreadable"
+"""Field of an outcome that stands for all others: why the input could not be read, ``gone`` or
+``refused``."""
+RANGES_OF_ONE_INVOCATION = 2
+"""Files of up to so many ranges are prepared by one invocation, which reads them only once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Division:
+    """What all tasks of a preparation agree on, whatever is deployed meanwhile.
+
+    Attributes:
+        size: Size of the input in bytes.
+        range_bytes: Size of a range in bytes.
+        limits: The limits of shards and lines.
+        options: The options in force.
+        option_problems: What is wrong with the options; with any the lines are only checked.
+        digest_key: Key of the digests of ids, as hexadecimal digits.
+        checks: Which checks are made of lines, see ``LineChecker``.
+    """
+
+    size: int
+    range_bytes: int
+    limits: SplitLimits
+    options: JobOptions
+    option_problems: tuple[Problem, ...]
+    digest_key: str
+    checks: int = CHECKS
+
+    @property
+    def ranges(self) -> list[ByteRange]:
+        """The ranges in order."""
+        return divide(self.size, self.range_bytes)
+
+    @property
+    def partitions(self) -> int:
+        """Partitions of the ids: as many as ranges, so that each holds about a range's ids."""
+        return len(self.ranges)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON data."""
+        return {
+            "schema_version": 1,
+            "size": self.size,
+            "range_bytes": self.range_bytes,
+            "limits": asdict(self.limits),
+            "options": self.options.to_json(),
+            "option_problems": [problem_json(problem) for problem in self.option_problems],
+            "digest_key": self.digest_key,
+            "checks": self.checks,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read the fields from JSON data."""
+        return cls(
+            size=data["size"],
+            range_bytes=data["range_bytes"],
+            limits=SplitLimits(**data["limits"]),
+            options=JobOptions.from_json(data["options"]),
+            option_problems=tuple(Problem(**problem) for problem in data["option_problems"]),
+            digest_key=data["digest_key"],
+            # A division that an older version made says nothing of them.
+            checks=data.get("checks", FIRST_CHECKS),
+        )
+
+    @classmethod
+    def load(cls, storage: Storage, keys: object_keys.WorkKeys) -> Self | None:
+        """Read the division that stands, or None when there is none."""
+        found = storage.get_json(keys.division)
+        return cls.from_json(found[0]) if found else None
+
+    def propose(self, storage: Storage, keys: object_keys.WorkKeys) -> Division:
+        """Write the division down unless one stands; returns the one that stands."""
+        try:
+            storage.put_json(keys.division, self.to_json(), if_none_match=True)
+        except ConflictError:
+            return Division.load(storage, keys) or self
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanOutcome:
+    """What was found in a range.
+
+    Attributes:
+        lines: Its physical lines.
+        good: Lines that passed the checks, but for ids that are used twice.
+        invalid: Lines that did not.
+        shards: Most shards that its good lines can make.
+        uses: How many uses of ids each partition got.
+    """
+
+    lines: int
+    good: int
+    invalid: int
+    shards: int
+    uses: tuple[int, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON data."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read the fields from JSON data."""
+        return cls(**{**data, "uses": tuple(data["uses"])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchOutcome:
+    """What was found in a partition of the ids.
+
+    Attributes:
+        repeats: How many lines repeat an id, by range (from 0), in order.
+    """
+
+    repeats: dict[int, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON data."""
+        return {"repeats": list(self.repeats.items())}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read the fields from JSON data."""
+        return cls(repeats=dict(data["repeats"]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutTask:
+    """Ranges that follow each other, to be cut into shards by one invocation.
+
+    Attributes:
+        number: Number of the task, from 1.
+        first: Its first range, from 0.
+        last: Its last range.
+        first_shard: Number of its first shard.
+        most_shards: Most shards that it may make.
+        writes_shards: Whether shards are written at all; otherwise only problems are.
+    """
+
+    number: int
+    first: int
+    last: int
+    first_shard: int
+    most_shards: int
+    writes_shards: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutOutcome:
+    """What a task of cutting came to.
+
+    Attributes:
+        summary: What was found in its lines.
+        shards: What completes its shards and the ids of their requests.
+        problems: What completes its problems, if it has any.
+    """
+
+    summary: InputSummary
+    shards: tuple[HeldUpload, ...]
+    problems: HeldUpload | None
+
+    @property
+    def uploads(self) -> tuple[HeldUpload, ...]:
+        """All that is held back."""
+        return (*self.shards, self.problems) if self.problems else self.shards
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON data."""
+        return {
+            "summary": summary_json(self.summary),
+            "shards": [upload.to_json() for upload in self.shards],
+            "problems": self.problems.to_json() if self.problems else None,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read the fields from JSON data."""
+        problems = data["problems"]
+        return cls(
+            summary=read_summary(data["summary"]),
+            shards=tuple(HeldUpload.from_json(item) for item in data["shards"]),
+            problems=HeldUpload.from_json(problems) if problems else None,
+        )
+
+
+def summary_json(summary: InputSummary) -> dict[str, Any]:
+    """Return what was found in a part of an input as JSON data."""
+    return {
+        "lines": summary.lines,
+        "good": summary.good,
+        "invalid": summary.invalid,
+        "shards": [asdict(shard) for shard in summary.shards],
+        "models": {name: asdict(model) for name, model in summary.models.items()},
+        "problems": [problem_json(problem) for problem in summary.problems],
+        "problems_total": summary.problems_total,
+    }
+
+
+def read_summary(data: Mapping[str, Any]) -> InputSummary:
+    """Read what ``summary_json`` wrote."""
+    return InputSummary(
+        lines=data["lines"],
+        good=data["good"],
+        invalid=data["invalid"],
+        shards=[
+            ShardSummary(**{**shard, "ids": IdsPlace(**shard.get("ids", {}))})
+            for shard in data["shards"]
+        ],
+        models=ModelEstimates(
+            {name: ModelEstimate(**model) for name, model in data["models"].items()}
+        ),
+        problems=[Problem(**problem) for problem in data["problems"]],
+        problems_total=data["problems_total"],
+    )
+
+
+def plan_cuts(
+    scans: list[ScanOutcome], repeats: list[int], *, writes_shards: bool
+) -> list[CutTask]:
+    """Plan the cutting: which ranges go together, and which shards they make.
+
+    A shard has a good line, so that every task must have one: ranges without go with their
+    neighbour, and the bad lines in them into its shards.
+
+    Args:
+        scans: What was found in the ranges, in order.
+        repeats: How many lines of each range repeat an id.
+        writes_shards: Whether shards are written at all.
+    """
+    groups: list[list[int]] = []
+    leading: list[int] = []
+    for place, (scan, repeated) in enumerate(zip(scans, repeats, strict=True)):
+        if not writes_shards or scan.good > repeated:
+            groups.append([*leading, place])
+            leading = []
+        elif groups:
+            groups[-1].append(place)
+        else:
+            leading.append(place)
+    if leading:
+        groups.append(leading)
+    tasks: list[CutTask] = []
+    first_shard = 1
+    for number, group in enumerate(groups, start=1):
+        most_shards = max(1, sum(scans[place].shards for place in group))
+        tasks.append(
+            CutTask(
+                number=number,
+                first=group[0],
+                last=group[-1],
+                first_shard=first_shard,
+                most_shards=most_shards,
+                writes_shards=writes_shards,
+            )
+        )
+        first_shard += most_shards
+    return tasks

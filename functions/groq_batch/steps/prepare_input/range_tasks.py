@@ -1,0 +1,292 @@
+"""The tasks of preparing a large input, each done by one invocation; see ``division``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from typing import Any
+
+from groq_batch.bucket.copying_writer import CopySource
+from groq_batch.bucket.multipart_writer import ObjectWriter
+from groq_batch.bucket.prefetch import read_ahead
+from groq_batch.bucket.s3_errors import ConflictError, MissingObjectError, UnreadableObjectError
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.records.closed import is_closed, unless_ended
+from groq_batch.records.job import JobRecord, JobRequest
+from groq_batch.records.model_listing import ModelListing, model_checker
+from groq_batch.request_file.byte_ranges import ByteRange, owned_lines
+from groq_batch.request_file.id_partitions import (
+    REPEAT_BYTES,
+    USE_BYTES,
+    KnownRepeats,
+    UseRecorder,
+    find_repeats,
+    repeats_of_range,
+)
+from groq_batch.request_file.splitter import (
+    FilePart,
+    InputSummary,
+    NullSink,
+    ShardSink,
+    split_input,
+)
+from groq_batch.steps.prepare_input.range_plan import (
+    CUT,
+    MATCH,
+    SCAN,
+    UNREADABLE,
+    CutOutcome,
+    CutTask,
+    Division,
+    MatchOutcome,
+    ScanOutcome,
+)
+from groq_batch.steps.prepare_input.shard_writer import ShardUploads
+from groq_batch.telemetry.log import logger
+
+_READ_AT_ONCE = 16
+
+
+def prepare_range(*, storage: Storage, job_id: str, task_key: str) -> None:
+    """Do one task of the preparation of a large input, unless it is done.
+
+    A job that was stopped, or that has been prepared, needs it no more.
+
+    Args:
+        storage: The bucket.
+        job_id: The job.
+        task_key: The key of the task.
+
+    Raises:
+        ValueError: There is no such job or task.
+    """
+    keys = object_keys.WorkKeys(job_id)
+    unless_ended(storage, keys, lambda: _do_task(storage, keys, task_key), lambda: None)
+
+
+def _do_task(storage: Storage, keys: object_keys.WorkKeys, task_key: str) -> None:
+    job_id = keys.job
+    if storage.exists(keys.stopped) or is_closed(storage, keys):
+        return
+    phase, number = object_keys.task_of_key(task_key)
+    if storage.exists(keys.outcome(phase, number)) or JobRecord.load(storage, keys) is not None:
+        return
+    request = JobRequest.load(storage, job_id)
+    division = Division.load(storage, keys)
+    task = storage.get_json(task_key)
+    if request is None or division is None or task is None:
+        raise ValueError(f"There is no task {task_key} of a job {job_id}")
+    tasks = _Tasks(storage, request, keys, division)
+    {SCAN: tasks.scan, MATCH: tasks.match, CUT: tasks.cut}[phase](number, task[0])
+
+
+class _Tasks:
+    """The tasks of one job."""
+
+    def __init__(
+        self, storage: Storage, request: JobRequest, keys: object_keys.WorkKeys, division: Division
+    ) -> None:
+        self._storage = storage
+        self._request = request
+        self._keys = keys
+        self._division = division
+
+    # -- scan ------------------------------------------------------------------------------------
+
+    def scan(self, number: int, task: dict[str, Any]) -> None:
+        """Check and count the lines of a range, and record their ids."""
+        del task
+        division = self._division
+        recorder = UseRecorder(
+            key=bytes.fromhex(division.digest_key), partitions=division.partitions
+        )
+        part = FilePart(
+            number=number,
+            begins_file=number == 1,
+            first_line=1,
+            first_shard=1,
+            first_uses=recorder,
+        )
+        try:
+            with self._lines_of(division.ranges[number - 1]) as (_, lines):
+                summary = self._split(
+                    lines, part, NullSink(), check_only=bool(division.option_problems)
+                )
+        except (MissingObjectError, UnreadableObjectError) as error:
+            self._unreadable(SCAN, number, error)
+            return
+        with ObjectWriter(self._storage, self._keys.uses(number)) as writer:
+            for records in recorder.partitions:
+                writer.write(records)
+        outcome = ScanOutcome(
+            lines=summary.lines,
+            good=summary.good,
+            invalid=summary.invalid,
+            shards=len(summary.shards),
+            uses=tuple(len(records) // USE_BYTES for records in recorder.partitions),
+        )
+        self._write(SCAN, number, outcome.to_json())
+        logger.info(
+            "Scanned a range",
+            range=number,
+            lines=summary.lines,
+            good=summary.good,
+            invalid=summary.invalid,
+        )
+
+    # -- match -----------------------------------------------------------------------------------
+
+    def match(self, number: int, task: dict[str, Any]) -> None:
+        """Find the ids of a partition that are used more than once."""
+        with ThreadPoolExecutor(max_workers=_READ_AT_ONCE) as pool:
+            uses = list(pool.map(self._uses, *zip(*enumerate(task["segments"], 1), strict=True)))
+        found = find_repeats(uses)
+        with ObjectWriter(self._storage, self._keys.repeats(number)) as writer:
+            for records in found.values():
+                writer.write(records)
+        repeats = {place: len(records) // REPEAT_BYTES for place, records in found.items()}
+        self._write(MATCH, number, MatchOutcome(repeats=repeats).to_json())
+        logger.info(
+            "Matched the ids of a partition", partition=number, repeated=sum(repeats.values())
+        )
+
+    def _uses(self, number: int, segment: tuple[int, int]) -> bytes:
+        first, length = segment
+        return self._read(self._keys.uses(number), first, length)
+
+    def _read(self, key: str, first: int, length: int) -> bytes:
+        if not length:
+            return b""
+        with self._storage.open(key, first=first, length=length) as body:
+            data: bytes = body.read()
+            return data
+
+    # -- cut -------------------------------------------------------------------------------------
+
+    def cut(self, number: int, task: dict[str, Any]) -> None:
+        """Write the shards and the problems of some ranges."""
+        division, keys = self._division, self._keys
+        plan = CutTask(**task["cut"])
+        first_lines: list[int] = self._first_lines()
+        ranges = division.ranges[plan.first : plan.last + 1]
+        part = FilePart(
+            number=number,
+            begins_file=plan.first == 0,
+            first_line=first_lines[plan.first],
+            first_shard=plan.first_shard,
+            first_uses=KnownRepeats(self._repeats(task["repeats"], first_lines)),
+        )
+        region = ByteRange(ranges[0].first, ranges[-1].end)
+        try:
+            with (
+                self._lines_of(region) as (first, lines),
+                ShardUploads(
+                    self._storage,
+                    keys,
+                    part=number,
+                    problems_key=keys.problems(number),
+                    source=self._copy_source(first),
+                ) as uploads,
+            ):
+                summary = self._split(lines, part, uploads, check_only=not plan.writes_shards)
+                _hold_to_plan(summary, plan)
+                outcome = CutOutcome(
+                    summary=summary,
+                    shards=uploads.hold_shards() if plan.writes_shards else (),
+                    problems=uploads.problems().hold(),
+                )
+        except (MissingObjectError, UnreadableObjectError) as error:
+            self._unreadable(CUT, number, error)
+            return
+        # From here on a failure leaves the uploads alone, for the outcome may stand.
+        standing = self._write(CUT, number, outcome.to_json())
+        uploads.abort(keep=() if UNREADABLE in standing else CutOutcome.from_json(standing).uploads)
+        logger.info(
+            "Cut a range",
+            range=number,
+            shards=len(summary.shards),
+            good=summary.good,
+            invalid=summary.invalid,
+        )
+
+    def _first_lines(self) -> list[int]:
+        found = self._storage.get_json(self._keys.first_lines)
+        if found is None:
+            raise ValueError(f"{self._keys.first_lines} does not exist")
+        lines: list[int] = found[0]["first_lines"]
+        return lines
+
+    def _repeats(
+        self, places: list[tuple[int, list[tuple[int, int, int]]]], first_lines: list[int]
+    ) -> Iterator[tuple[int, int]]:
+        """Yield the repeated lines; those of one range are in memory at a time."""
+        for place, segments in places:
+            records = [
+                self._read(self._keys.repeats(partition), first, length)
+                for partition, first, length in segments
+            ]
+            yield from repeats_of_range(records, place, first_lines)
+
+    # -- all -------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _lines_of(self, region: ByteRange) -> Iterator[tuple[int, Iterator[bytes]]]:
+        """Read a range: where its first line begins, and its lines."""
+        chunks = self._storage.chunks(
+            self._request.key, version_id=self._request.version_id, first=region.read_from
+        )
+        with closing(read_ahead(chunks)) as pieces:
+            yield owned_lines(pieces, region)
+
+    def _copy_source(self, begins_at: int) -> CopySource | None:
+        version_id = self._request.version_id
+        return CopySource(self._request.key, version_id, begins_at) if version_id else None
+
+    def _split(
+        self, lines: Iterator[bytes], part: FilePart, sink: ShardSink, *, check_only: bool
+    ) -> InputSummary:
+        division = self._division
+        return split_input(
+            lines,
+            gzipped=False,
+            limits=division.limits,
+            skip_invalid=division.options.skip_invalid_lines,
+            sink=sink,
+            check_only=check_only,
+            part=part,
+            models=model_checker(ModelListing.load(self._storage, self._keys), division.options),
+            checks=division.checks,
+        )
+
+    def _unreadable(self, phase: str, number: int, error: Exception) -> None:
+        reason = "gone" if isinstance(error, MissingObjectError) else "refused"
+        self._write(phase, number, {UNREADABLE: reason})
+        logger.warning("The input could not be read", reason=reason)
+
+    def _write(self, phase: str, number: int, outcome: dict[str, Any]) -> dict[str, Any]:
+        """Write an outcome down unless one stands; returns the one that stands."""
+        key = self._keys.outcome(phase, number)
+        try:
+            self._storage.put_json(key, outcome, if_none_match=True)
+        except ConflictError:
+            # Perhaps this very one, when the answer to the first of two tries was lost.
+            standing = self._storage.get_json(key)
+            if standing is None:
+                raise
+            return standing[0]
+        return outcome
+
+
+def _hold_to_plan(summary: InputSummary, plan: CutTask) -> None:
+    """Make sure that no shard takes the number of one of the next task.
+
+    Raises:
+        RuntimeError: One does.
+    """
+    if len(summary.shards) > plan.most_shards:
+        raise RuntimeError(
+            f"The ranges make {len(summary.shards)} shards, and have numbers for "
+            f"{plan.most_shards}; were the checks changed while the job was prepared?"
+        )

@@ -1,0 +1,146 @@
+"""Ask for the account's models, before a job's input is read by a step that may not read the key.
+
+A key or a plan that is refused ends the job here, before minutes are spent on its input. Any other
+failure is no reason to: the job goes on without a list, and the API decides about its models.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.models import ListedModel, read_models
+from groq_batch.domain.times import timestamp
+from groq_batch.groq.client import GroqClient
+from groq_batch.groq.errors import (
+    AccountError,
+    GroqApiError,
+    NotSentError,
+    RateLimitedError,
+    UnknownOutcomeError,
+    log_fields,
+)
+from groq_batch.records.closed import is_closed
+from groq_batch.records.job import JobRequest
+from groq_batch.records.model_listing import ModelListing
+from groq_batch.reports.delivery import Delivery
+from groq_batch.reports.report import running_report
+from groq_batch.steps.outcomes import UNREADABLE_SECRET_PAUSES_SECONDS
+from groq_batch.telemetry import metrics
+from groq_batch.telemetry.log import logger
+
+ASK_SECONDS = 10.0
+"""How long asking may take in all."""
+ENDING_CODES = frozenset(
+    {"invalid_api_key", "plan_required", "spend_limit", "secret_missing", "secret_unreadable"}
+)
+"""Faults of the account that end a job. Others, such as a key that may not list models, may well
+let its batches pass."""
+_PAUSE_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadOutcome:
+    """What the state machine does next.
+
+    Attributes:
+        outcome: ``done``, or ``wait`` to ask again.
+        wait_seconds: Seconds to wait before; an integer, as Wait states want it.
+        asked: How often was asked so far.
+    """
+
+    outcome: str
+    wait_seconds: int = 1
+    asked: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON data."""
+        return asdict(self)
+
+
+def read_account_models(
+    *,
+    storage: Storage,
+    client: GroqClient,
+    job_id: str,
+    asked: int,
+    clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+) -> ReadOutcome:
+    """Ask for the models that a job's account may use, and write down what came of it.
+
+    Args:
+        storage: The bucket.
+        client: The Groq API.
+        job_id: The job.
+        asked: How often was asked before.
+        clock: Seconds since 1970.
+        sleep: Waits some seconds, as the API asks.
+
+    Raises:
+        ValueError: There is no such job.
+    """
+    keys = object_keys.WorkKeys(job_id)
+    request = JobRequest.load(storage, job_id)
+    if request is None:
+        raise ValueError(f"There is no job {job_id}: {object_keys.job_key(job_id)} does not exist")
+    done = ReadOutcome(outcome="done", asked=asked + 1)
+    is_over = storage.exists(keys.stopped) or is_closed(storage, keys)
+    if is_over or ModelListing.load(storage, keys) is not None:
+        return done
+    Delivery(storage, request).announce(running_report(request, None))
+    at = timestamp(datetime.fromtimestamp(clock(), UTC))
+    try:
+        listing = _ask(client.within(ASK_SECONDS), at, sleep)
+    except AccountError as error:
+        logger.warning("The account is refused", **log_fields(error))
+        metrics.groq_failed(error.category)
+        is_unreadable = error.code == "secret_unreadable"
+        if is_unreadable and asked < len(UNREADABLE_SECRET_PAUSES_SECONDS):
+            pause = UNREADABLE_SECRET_PAUSES_SECONDS[asked]
+            return ReadOutcome(outcome="wait", wait_seconds=pause, asked=asked + 1)
+        listing = ModelListing(at=at, refusal={"code": str(error.code), "message": str(error)})
+    listing.propose(storage, keys)
+    return done
+
+
+def _ask(client: GroqClient, at: str, sleep: Callable[[float], None]) -> ModelListing:
+    """Ask once, and once more if there is reason and time for it.
+
+    Raises:
+        AccountError: It ends the job.
+    """
+    until = time.monotonic() + ASK_SECONDS
+    try:
+        try:
+            return _listing(client, at)
+        except (NotSentError, RateLimitedError, UnknownOutcomeError) as error:
+            pause = _pause(error)
+            if pause is None or time.monotonic() + pause >= until:
+                raise
+            sleep(pause)
+        return _listing(client, at)
+    except GroqApiError as error:
+        if isinstance(error, AccountError) and error.code in ENDING_CODES:
+            raise
+        logger.warning("The models could not be listed; goes on without", **log_fields(error))
+        return ModelListing(at=at)
+
+
+def _listing(client: GroqClient, at: str) -> ModelListing:
+    models: dict[str, ListedModel] | None = read_models(client.list_models())
+    if models is None:
+        logger.warning("The list of models names none; goes on without")
+    else:
+        logger.info("Listed the models", models=len(models))
+    return ModelListing(at=at, models=models)
+
+
+def _pause(error: NotSentError | RateLimitedError | UnknownOutcomeError) -> float | None:
+    """Return after how many seconds to ask once more; None when the API does not say."""
+    return _PAUSE_SECONDS if isinstance(error, NotSentError) else error.retry_after_seconds

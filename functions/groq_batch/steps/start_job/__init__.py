@@ -1,0 +1,1 @@
+"""Start jobs: for uploads, for each time of the schedule, by hand."""

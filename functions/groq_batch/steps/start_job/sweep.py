@@ -1,0 +1,238 @@
+"""The sweep: find the uploads without a job among all that ever came, a million of them if need be.
+
+A sweep lists every version below ``input/``, which costs a call for a thousand of them. To ask for
+the record of each would cost a call for each, so that is done for young ones only: when a sweep is
+complete, every upload that stood in the bucket when it began has its job, and the next one has to
+look at those alone that came later.
+
+An upload cannot be told by its date alone: that of a multipart upload is the date of its beginning,
+and it stands in the bucket from its completion. One that is not completed within seven days is
+given up by the bucket's lifecycle rule, so that everything younger than the last complete sweep
+less eight days is looked at.
+
+A sweep that runs out of time writes down where. The next firing goes on from there to the end, and
+then from the beginning to there: so it, too, has been everywhere since it began. Without what was
+written down, all records are asked for; that costs time and loses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from groq_batch.bucket.s3_errors import ConflictError
+from groq_batch.bucket.storage import ListingPosition, LostPositionError, ObjectVersion, Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.times import parse_timestamp, timestamp
+from groq_batch.telemetry.log import logger
+
+LONGEST_UPLOAD_SECONDS = 8 * 86_400
+"""How long before its completion an upload may be dated. The lifecycle rule gives multipart uploads
+up after seven days, counted to the next midnight
+(https://docs.aws.amazon.com/AmazonS3/latest/userguide/intro-lifecycle-rules.html)."""
+MARGIN_SECONDS = 60.0
+"""No page is begun with less time left: a thousand uploads may have to be started for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepState:
+    """How far sweeps have come. Times are seconds since 1970.
+
+    Attributes:
+        complete_at: When the last complete sweep began: what stood in the bucket then has its job.
+        begun_at: When the sweep under way began; None when there is none, or when it has met an
+            upload that could not be started and so will not count as complete.
+        position: Where the sweep under way goes on; None when there is none.
+    """
+
+    complete_at: float | None = None
+    begun_at: float | None = None
+    position: ListingPosition | None = None
+
+    def young_since(self, now: float) -> float | None:
+        """Return the date from which on uploads may lack a job; None when any may."""
+        if self.complete_at is None:
+            return None
+        # A clock that was ahead must not hide what comes until it is caught up with.
+        return min(self.complete_at, now) - LONGEST_UPLOAD_SECONDS
+
+    def at_the_end(self) -> Self:
+        """Return the state when the sweep under way has come to the end of the list."""
+        complete_at = self.complete_at if self.begun_at is None else self.begun_at
+        return replace(self, complete_at=complete_at, begun_at=None, position=None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON data."""
+        position = self.position
+        return {
+            "schema_version": 1,
+            "complete_at": _text(self.complete_at),
+            "begun_at": _text(self.begun_at),
+            "position": position and {"key": position.key, "version_id": position.version_id},
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read the fields from JSON data."""
+        position = data["position"]
+        return cls(
+            complete_at=_seconds(data["complete_at"]),
+            begun_at=_seconds(data["begun_at"]),
+            position=position and ListingPosition(position["key"], position["version_id"]),
+        )
+
+
+class Sweep:
+    """One firing's share of the sweep.
+
+    Attributes:
+        listed: Versions listed so far, delete markers included.
+        asked: Uploads whose record was asked for so far.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        start_missing: Callable[[Sequence[ObjectVersion]], bool],
+        time_left: Callable[[], float],
+        now: float,
+    ) -> None:
+        """Prepare a firing.
+
+        Args:
+            storage: The bucket.
+            start_missing: Starts those of some uploads that have no job; tells whether all of them
+                have one now.
+            time_left: Tells how many seconds the firing has left.
+            now: When the firing began, in seconds since 1970.
+        """
+        self.listed = 0
+        self.asked = 0
+        self._storage = storage
+        self._start_missing = start_missing
+        self._time_left = time_left
+        self._now = now
+        self._has_failed = False
+        self._state = SweepState()
+
+    def run(self) -> bool:
+        """Sweep as far as the time goes; tells whether all of ``input/`` was listed."""
+        self._state, etag = before, _ = _load(self._storage)
+        try:
+            return self._go_round(before.position)
+        finally:
+            # Also when a call failed for good: what was done until then need not be done again.
+            if self._state != before:
+                _save(self._storage, self._state, etag)
+
+    def _go_round(self, resumed_at: ListingPosition | None) -> bool:
+        """List from where an earlier firing ended, then from the beginning to there."""
+        if resumed_at is not None:
+            try:
+                if not self._list():
+                    return False
+            except LostPositionError:
+                logger.warning("The sweep begins anew: S3 does not know where it ended")
+                self._state, resumed_at = replace(self._state, position=None), None
+        begun_at = None if self._has_failed else self._now
+        return self._list(begun_at=begun_at, until=resumed_at)
+
+    def _list(self, *, begun_at: float | None = None, until: ListingPosition | None = None) -> bool:
+        """List from the state's position to the end, or to another position, if time allows.
+
+        Args:
+            begun_at: When the sweep began, of one that begins here.
+            until: Where this firing began; None to go on to the end.
+
+        Returns:
+            Whether it came there.
+        """
+        after = self._state.position
+        if self._time_left() < MARGIN_SECONDS:
+            return False
+        state = self._state if after is not None else replace(self._state, begun_at=begun_at)
+        since = state.young_since(self._now)
+        standing = Standing() if after is None else Standing(after.key, self._is_deleted(after.key))
+        for page in self._storage.version_pages(object_keys.INPUT_PREFIX, after):
+            uploads = [
+                version
+                for version in standing.of(page.versions)
+                if (since is None or version.modified_at >= since)
+                and not object_keys.is_folder_marker(version.key, version.size)
+            ]
+            self.listed += len(page.versions)
+            self.asked += len(uploads)
+            if uploads and not self._start_missing(uploads):
+                self._has_failed = True
+                state = replace(state, begun_at=None)
+            if page.following is None or _is_beyond(page.versions, until):
+                break
+            self._state = state = replace(state, position=page.following)
+            if self._time_left() < MARGIN_SECONDS:
+                return False
+        self._state = state.at_the_end()
+        return True
+
+    def _is_deleted(self, key: str) -> bool:
+        """Tell whether the newest version of a key is a delete marker."""
+        newest = next(self._storage.versions(key), None)
+        return newest is not None and newest.key == key and newest.is_delete_marker
+
+
+class Standing:
+    """Leaves out the versions of keys that have been deleted, over pages of a listing."""
+
+    def __init__(self, key: str | None = None, is_deleted: bool = False) -> None:
+        """Begin; ``key`` is the one in whose versions the listing begins, if it does."""
+        self._key = key
+        self._is_deleted = is_deleted
+
+    def of(self, versions: Iterable[ObjectVersion]) -> Iterator[ObjectVersion]:
+        """Yield those versions of the next page that stand."""
+        for version in versions:
+            if version.key != self._key:
+                self._key, self._is_deleted = version.key, version.is_delete_marker
+            if not self._is_deleted and not version.is_delete_marker:
+                yield version
+
+
+def _is_beyond(versions: Sequence[ObjectVersion], position: ListingPosition | None) -> bool:
+    """Tell whether a page ends behind all versions of a position's key."""
+    if position is None or not versions:
+        return False
+    return versions[-1].key.encode() > position.key.encode()
+
+
+def _load(storage: Storage) -> tuple[SweepState, str | None]:
+    """Read the state and its ETag; a state that is none begins anew."""
+    try:
+        found = storage.get_json(object_keys.SWEEP_KEY)
+        return (SweepState.from_json(found[0]), found[1]) if found else (SweepState(), None)
+    except (KeyError, TypeError, ValueError):
+        logger.warning("The state of the sweep cannot be read; every upload's record is asked for")
+        head = storage.head(object_keys.SWEEP_KEY)
+        return SweepState(), head.etag if head else None
+
+
+def _save(storage: Storage, state: SweepState, etag: str | None) -> None:
+    """Write the state unless another firing has written it meanwhile.
+
+    What the other one says is as true, and a sweep that was done twice did no harm.
+    """
+    try:
+        storage.put_json(
+            object_keys.SWEEP_KEY, state.to_json(), if_none_match=etag is None, if_match=etag
+        )
+    except ConflictError:
+        logger.info("Another firing has swept at the same time")
+
+
+def _text(moment: float | None) -> str | None:
+    return None if moment is None else timestamp(datetime.fromtimestamp(moment, UTC))
+
+
+def _seconds(text: str | None) -> float | None:
+    return None if text is None else parse_timestamp(text).timestamp()

@@ -1,0 +1,109 @@
+"""Uploads that wait on purpose, on a stack that is paused or has a schedule, are left to wait."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from groq_batch_cli.main import run
+from tests.integration.test_cli_stack import (
+    Said,
+    World,
+    a_partial_job,
+    chapters,
+    good_row,
+    request_line,
+    world,
+)
+
+__all__ = ["chapters", "world"]  # The fixtures.
+
+Chapters = list[Callable[[], object]]
+
+
+def follow(world: World, chapters: Chapters) -> int:
+    """Run a file whose job does not begin for a long time."""
+    path = world.file("x.jsonl", request_line("a"))
+    end = functools.partial(world.end, "x.jsonl", "succeeded", results=[good_row("a")])
+    chapters += [lambda: None, lambda: None, end]
+    return run(["run", path])
+
+
+@pytest.mark.parametrize(
+    ("mode", "then"),
+    [
+        ("both", "its schedule, rate(1 hour), then starts what has waited."),
+        ("schedule", "its schedule, rate(1 hour), then starts what has waited."),
+        ("upload", "what was uploaded before has to be started by hand."),
+    ],
+)
+def test_run_on_a_paused_stack_says_so_and_starts_nothing(
+    mode: str, then: str, world: World, chapters: Chapters, capsys: Said
+) -> None:
+    world.deploy("groq-batch", Paused="true", TriggerMode=mode)
+    assert follow(world, chapters) == 0
+    assert world.payloads == []
+    said = capsys.readouterr().err
+    assert "The stack groq-batch is paused: uploads wait, and no job is started." in said
+    assert f"To go on, deploy it with Paused=false; {then} --now starts them at once." in said
+    assert "started by hand." not in said.replace(then, "")
+
+
+def test_run_on_a_stack_that_is_paused_meanwhile_starts_nothing(
+    world: World, chapters: Chapters, capsys: Said
+) -> None:
+    call = world.call
+
+    def pausing(client: Any, operation: str, parameters: dict[str, Any]) -> Any:
+        if operation == "PutObject" and parameters["Key"].startswith("input/"):
+            world.deploy("groq-batch", Paused="true")
+        return call(client, operation, parameters)
+
+    world.call = pausing  # type: ignore[method-assign]
+    assert follow(world, chapters) == 0
+    assert world.payloads == []
+    assert "The stack groq-batch is paused" in capsys.readouterr().err
+
+
+def test_run_now_on_a_paused_stack_starts_the_job(world: World, capsys: Said) -> None:
+    world.deploy("groq-batch", Paused="true")
+    path = world.file("x.jsonl", request_line("a"))
+    assert run(["run", path, "--now", "--no-wait"]) == 0
+    assert world.payloads == [{"key": "input/x.jsonl"}]
+    assert "The stack groq-batch is paused; --now starts jobs even so." in capsys.readouterr().err
+
+
+def test_upload_that_is_not_followed_waits_as_well(world: World, capsys: Said) -> None:
+    world.deploy("groq-batch", TriggerMode="schedule", ScheduleExpression="cron(0 2 * * ? *)")
+    path = world.file("x.jsonl", request_line("a"))
+    assert run(["run", path, "--no-wait"]) == 0
+    expected = "This stack starts uploads when its schedule fires: cron(0 2 * * ? *)."
+    assert expected in capsys.readouterr().err
+    world.deploy(
+        "groq-batch",
+        TriggerMode="schedule",
+        ScheduleExpression="cron(0 2 * * ? *)",
+        ScheduleTimezone="Europe/Berlin",
+    )
+    assert run(["run", path, "--no-wait", "--again"]) == 0
+    assert "fires: cron(0 2 * * ? *) in Europe/Berlin. --now" in capsys.readouterr().err
+
+
+def test_job_that_has_begun_is_not_said_to_wait(world: World, capsys: Said) -> None:
+    world.deploy("groq-batch", Paused="true")
+    path = world.file("x.jsonl", request_line("a"))
+    assert run(["run", path, "--no-wait"]) == 0
+    world.end("x.jsonl", "succeeded", results=[good_row("a")])
+    capsys.readouterr()
+    assert run(["run", path]) == 0
+    assert "paused" not in capsys.readouterr().err
+
+
+def test_retry_on_a_paused_stack_says_so(world: World, capsys: Said) -> None:
+    a_partial_job(world)
+    world.deploy("groq-batch", Paused="true")
+    assert run(["retry", "x.jsonl", "--no-wait"]) == 0
+    assert "The stack groq-batch is paused: uploads wait" in capsys.readouterr().err
