@@ -218,10 +218,10 @@ def _read_body(answer: Answer, body: Any) -> None:
 
 def _read_message(answer: Answer, message: dict[str, Any]) -> None:
     content = message.get("content")
-    text = _joined(content) if isinstance(content, list) else content
+    text = _joined(content, "text") if isinstance(content, list) else content
     calls = message.get("tool_calls")
     answer.tool_calls = calls if isinstance(calls, list) and calls else None
-    refusal = message.get("refusal")
+    refusal = message.get("refusal") or _joined(content, "refusal")
     answer.value = text if isinstance(text, str) else None
     if isinstance(refusal, str) and refusal and not answer.value:
         answer.error_code, answer.error_message = REFUSED, _clean(refusal)
@@ -236,9 +236,10 @@ def _read_message(answer: Answer, message: dict[str, Any]) -> None:
         )
 
 
-def _joined(parts: list[Any]) -> str | None:
-    """Join the texts of an answer that comes in parts."""
-    texts = [part.get("text") for part in parts if isinstance(part, dict)]
+def _joined(parts: Any, kind: str) -> str | None:
+    """Join the texts of one kind in an answer that comes in parts."""
+    every = parts if isinstance(parts, list) else []
+    texts = [part.get(kind) for part in every if isinstance(part, dict)]
     found = [text for text in texts if isinstance(text, str)]
     return "".join(found) if found else None
 

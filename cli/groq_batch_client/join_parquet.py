@@ -43,8 +43,12 @@ def open_parquet_join(
     schema = pyarrow.schema([*rows, *added], metadata=rows.metadata)
     with output(out) as stream:
         writer = ParquetWriter(stream, schema)
-        yield ParquetJoin(writer, rows, list(columns.kinds.values()))
-        writer.close()
+        try:
+            yield ParquetJoin(writer, rows, list(columns.kinds.values()))
+            writer.close()
+        except BaseException:
+            writer.abandon()
+            raise
 
 
 @dataclass(frozen=True, slots=True)

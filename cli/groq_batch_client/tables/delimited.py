@@ -99,6 +99,10 @@ class DelimitedReader:
         header = next(iter(self._take(1)), None)
         if header is None:
             raise TableError(f"{table} is empty. Its first line has to name the columns.")
+        if not any(header):
+            raise TableError(
+                f"{table} begins with a blank line. Its first has to name the columns."
+            )
         self.names = header
         _check_separator(header, kind, table)
         check_unique(header, table)

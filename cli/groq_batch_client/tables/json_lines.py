@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice, repeat
@@ -16,6 +17,7 @@ from groq_batch_client.tables.names import quoted
 _BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r\n"
 _NO_JSON_NUMBER = re.compile(rb"[:\[,]\s*(NaN|-?Infinity)\b")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 _LEAST_OBJECT = 8
 """Length from which on an object without its closing brace has a key for sure, spaces or not."""
@@ -55,23 +57,11 @@ class JsonBatch:
         except KeyError:
             place = next(place for place, row in enumerate(self._rows) if name not in row)
             raise MissingColumnError(place, list(self._rows[place])) from None
-        return self._texts_of(name, values)
+        return list(map(text_of, values))
 
     def cells(self, names: Sequence[str]) -> list[list[str]]:
         """Return the values of keys; a row without one has an empty text."""
-        return [
-            self._texts_of(name, [row.get(name, _NULL) for row in self._rows]) for name in names
-        ]
-
-    def _texts_of(self, name: str, values: list[msgspec.Raw]) -> list[str]:
-        try:
-            return [text_of(value) for value in values]
-        except msgspec.DecodeError:
-            # The one thing that JSON lets a text hold and UTF-8 does not.
-            raise TableError(
-                f"A row of {self._table} holds half of a surrogate pair in its column "
-                f"{quoted(name)}, often half of an emoji that was cut. Remove it or write it whole."
-            ) from None
+        return [[text_of(row.get(name, _NULL)) for row in self._rows] for name in names]
 
     def objects(self) -> list[bytes]:
         """Return the lines."""
@@ -149,10 +139,29 @@ def _no_object(line: bytes, number: int, table: str, error: Exception) -> str:
             f"Line {number} of {table} holds {found[1].decode()}, which JSON has no form for. "
             f"Write null instead."
         )
+    column = _half_character(line)
+    if column is not None:
+        return (
+            f"Line {number} of {table} holds half of a surrogate pair in its column "
+            f"{quoted(column)}, often half of an emoji that was cut. Remove it or write it whole."
+        )
     return (
         f"Line {number} of {table} is not a JSON object ({error}). A file of rows has one on each "
         f"line."
     )
+
+
+def _half_character(line: bytes) -> str | None:
+    """Return the key with the one thing that JSON lets a text hold and UTF-8 does not, or None."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    for name, value in row.items() if isinstance(row, dict) else ():
+        text = name + json.dumps(value, ensure_ascii=False)
+        if _SURROGATE.search(text) is not None:
+            return str(name)
+    return None
 
 
 class JsonWriter:

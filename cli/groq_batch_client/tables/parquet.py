@@ -174,6 +174,11 @@ class ParquetWriter:
         self._flush()
         self._file.close()
 
+    def abandon(self) -> None:
+        """Leave the file without its end; its stream may be closed by now."""
+        # Else it is closed, to no avail and with a message of Python's, when it is collected.
+        self._file.is_open = False
+
     def _flush(self) -> None:
         if not self._held:
             return
