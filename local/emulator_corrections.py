@@ -279,9 +279,10 @@ def take_idle(runtime: Any, most: int) -> list[Any]:
 def _share_unpacked_code() -> None:
     """Unpack a function's code once for all of its processes.
 
-    On AWS a cold start is Lambda's business. MiniStack unpacks the archive anew for each process,
-    and Python compiles it anew: two thirds of a cold start. The code is read-only on AWS, so that
-    processes may share it (https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html).
+    MiniStack unpacks the archive anew for each process, and Python compiles it anew: two thirds of
+    a cold start. On AWS functions may write to ``/tmp`` only
+    (https://docs.aws.amazon.com/lambda/latest/dg/configuration-ephemeral-storage.html), so that
+    processes may share their code.
     """
     from ministack.core import lambda_runtime  # noqa: PLC0415
 

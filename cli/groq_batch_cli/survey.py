@@ -128,7 +128,7 @@ def survey(
             if stack_cap_usd is None or table_prices().of(name) is not None
         },
         cap_usd=max_cost_usd,
-        stack_cap_usd=stack_cap_usd or 0.0,
+        stack_cap_usd=stack_cap_usd,
         option="--max-cost",
     )
     if too_expensive is not None and not result.file_problems:

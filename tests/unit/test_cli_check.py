@@ -451,11 +451,12 @@ def test_cost_cap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("openai/gpt-oss-20b", 0.000001, None, "Raise --max-cost or split the file."),
         ("openai/gpt-oss-20b", 0.000001, 1.0, "Raise --max-cost or split the file."),
         ("openai/gpt-oss-20b", 0.000001, 0.000001, "with a larger MaxJobCostUsd."),
-        ("other", 1.0, None, "the price of other is not known"),
+        ("other", 1.0, None, "is not known. Name another model, or use a stack without MaxJob"),
         # The stack may know it from its account's list of models.
         ("other", 1.0, 0.0, None),
         ("other", 1.0, 1.0, None),
         ("whisper-large-v3", 1.0, 1.0, "is billed by the length of the audio"),
+        ("whisper-large-v3", 1.0, 0.0, "or leave out --max-cost, for the stack is one without"),
         ("whisper-large-v3", 0.0, 0.0, None),
     ],
 )

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from groq_batch.errors import AccountError
 from local.groq_simulator.answers import success_row
 from tests.workflow.invocations import FUNCTIONS, Die, Hold, Invocation, LoseAnswer, Refuse, Trouble
 from tests.workflow.jobs import Upload, check_end, good_lines, put, report_of
@@ -172,8 +173,21 @@ def test_a_model_that_is_withdrawn_refuses_the_next_batch_as_a_whole() -> None:
 # -- fates of executions: stops ------------------------------------------------------------------
 
 
+def cannot_read_the_secret_at_first(world: World) -> None:
+    """Let the first reading of the secret fail, as while a stack is deployed."""
+    readable, failures = world.groq._key, iter([True])
+
+    def key(*, refresh: bool = False) -> str:
+        if next(failures, False):
+            raise AccountError("The secret cannot be read.", code="secret_unreadable")
+        return readable(refresh=refresh)
+
+    world.groq._key = key  # type: ignore[method-assign]
+
+
 def long_job(world: World) -> Upload:
-    """Upload a job with three shards and two attempts that meets an API that is busy at times."""
+    """Upload a job with three shards and two attempts that meets trouble that passes."""
+    cannot_read_the_secret_at_first(world)
     world.simulator.add_rule("capacity_exhausted", match={"custom_id": "r1"}, times=1)
     world.simulator.add_fault("upload", status=429, headers={"Retry-After": "7"}, times=1)
     world.simulator.add_fault("content", status=503, times=9)

@@ -23,7 +23,7 @@ def check_cap(
     models: Mapping[str, ModelEstimate],
     *,
     cap_usd: float,
-    stack_cap_usd: float,
+    stack_cap_usd: float | None,
     prices: Prices | None = None,
     option: str = "max-job-cost-usd",
 ) -> Problem | None:
@@ -34,7 +34,8 @@ def check_cap(
     Args:
         models: What each model is asked to do.
         cap_usd: The cap in force; 0 means none.
-        stack_cap_usd: The stack's own cap, which no upload can lift; 0 means none.
+        stack_cap_usd: The stack's own cap, which no upload can lift; 0 means none. None where the
+            stack is not known.
         prices: The prices; those of the table when None.
         option: What sets the cap of one file.
     """
@@ -51,7 +52,7 @@ def check_cap(
                 f"before it is sent"
             )
         without = "use a stack without MaxJobCostUsd"
-        if not stack_cap_usd:
+        if stack_cap_usd == 0:
             without = f"leave out {option}, for the stack is one without MaxJobCostUsd"
         return _problem(
             f"A cost cap of {cap_usd:g} USD is set, but {reason}. Name another model, or {without}."
