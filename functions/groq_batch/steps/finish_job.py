@@ -24,10 +24,11 @@ from groq_batch.domain import object_keys
 from groq_batch.domain.cost import ModelUsages, actual_cost_usd
 from groq_batch.groq.client import GroqClient
 from groq_batch.records.attempt import Board
+from groq_batch.records.attempts import load_attempts
 from groq_batch.records.closed import close, is_closed, unless_ended
 from groq_batch.records.end import End
 from groq_batch.records.job import JobRecord, JobRequest, Stop
-from groq_batch.records.shard_result import ShardSummary, load_attempts
+from groq_batch.records.shard_result import ShardSummary
 from groq_batch.reports.delivery import Delivery, OvertakenError
 from groq_batch.reports.page.data import Facts
 from groq_batch.reports.page.writer import tell_failure

@@ -12,8 +12,9 @@ from groq_batch.domain.times import parse_timestamp
 from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import GroqApiError, NotFoundError, RateLimitedError, log_fields
 from groq_batch.records.attempt import Board
+from groq_batch.records.attempts import load_attempts
 from groq_batch.records.job import JobRequest
-from groq_batch.records.shard_result import ShardSummary, load_attempts
+from groq_batch.records.shard_result import ShardSummary
 from groq_batch.records.submission import CLOCK_MARGIN_SECONDS
 from groq_batch.settings import Settings
 from groq_batch.steps.outcomes import FinishOutcome, backoff_seconds
