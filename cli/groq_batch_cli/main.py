@@ -20,7 +20,7 @@ from groq_batch_cli.terminal import Terminal
 from groq_batch_client.errors import GroqBatchError
 
 VERBS: dict[str, str] = {
-    "make": "Turn rows (JSONL, CSV, Parquet) into a file of requests.",
+    "make": "Turn rows (JSONL, CSV, TSV, Parquet) into a file of requests.",
     "check": "Check files of requests offline, and estimate their cost.",
     "run": "Check, upload and follow files; fetch their results.",
     "start": "Start a job of a file that is in the bucket already.",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from groq_batch_client.errors import TableError
+from groq_batch_client.file_errors import naming
 from groq_batch_client.tables.names import listed, quoted
 
 _NAME = re.compile(r"[^A-Za-z0-9_-]+")
@@ -46,11 +47,11 @@ class AnswerSchema:
 
         Raises:
             TableError: The file holds no JSON schema.
+            OSError: It cannot be read.
         """
         try:
-            data = json.loads(path.read_text(encoding="utf-8-sig"))
-        except OSError as error:
-            raise TableError(f"{path} cannot be read: {error.strerror}.") from None
+            with naming(path):
+                data = json.loads(path.read_text(encoding="utf-8-sig"))
         except UnicodeDecodeError:
             raise TableError(f"{path} is not UTF-8. Save it as UTF-8.") from None
         except (ValueError, RecursionError) as error:

@@ -110,7 +110,7 @@ def test_names_that_look_the_same_are_shown_apart(name: str, expected: str) -> N
     ("name", "content", "expected"),
     [
         ("a.csv", b"", "is empty. Its first line has to name the columns."),
-        ("a.csv", b"\na,b\n1,2\n", "begins blank."),
+        ("a.csv", b"\na,b\n1,2\n", "{} begins with a blank line. The first line has to name"),
         ("a.csv", b"a,a\n", "has two columns named 'a'"),
         ("a.csv", b"a,b\n1,2\n1\n", "Line 3 of {} has 1 value, but there are 2 columns."),
         ("a.csv", b'a,b\n"1\n",2\n\n1,2,3\n', "Line 5 of {} has 3 values, but there are 2 col"),
@@ -244,7 +244,7 @@ def test_compressed_tables_are_read_and_written(name: str, tmp_path: Path) -> No
     data = out.read_bytes()
     written = gzip.decompress(data) if is_gzip else unpacked(data)
     assert b"Hi" in written
-    assert written.startswith(plain[:8])
+    assert written.startswith(plain.split(b"\n")[0].rstrip(b"}"))
 
 
 def zstd(data: bytes) -> bytes:

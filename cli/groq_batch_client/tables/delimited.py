@@ -101,7 +101,7 @@ class DelimitedReader:
             raise TableError(f"{table} is empty. Its first line has to name the columns.")
         if not any(header):
             raise TableError(
-                f"{table} begins with a blank line. Its first has to name the columns."
+                f"{table} begins with a blank line. The first line has to name the columns."
             )
         self.names = header
         _check_separator(header, kind, table)
