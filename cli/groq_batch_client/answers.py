@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from groq_batch.domain.json_nesting import nests_deeper_than
 from groq_batch.domain.result_row import RowOutcome, classify_row, read_row
 from groq_batch_client.schemas import AnswerSchema
 
@@ -20,6 +21,8 @@ NO_ANSWER = "no_answer"
 UNREADABLE = "unreadable_row"
 
 _FENCE = re.compile(r"\s*```[A-Za-z]*[ \t]*\r?\n(.*?)\r?\n?[ \t]*```\s*", re.DOTALL)
+
+_DEEPEST = 100
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -289,8 +292,11 @@ def _parsed(text: str) -> Any:
     """Return the JSON value of a text, also of one that stands in one fence as a whole.
 
     Raises:
-        ValueError: It is not JSON.
+        ValueError: It is not JSON, or nests more deeply than what validates and writes it follows.
     """
+    brackets = text.count("[") + text.count("{")
+    if brackets > _DEEPEST and nests_deeper_than(text.encode("utf-8", "replace"), _DEEPEST):
+        raise ValueError(f"it nests more than {_DEEPEST} levels deep")
     try:
         return _decode(text)
     except (msgspec.DecodeError, UnicodeEncodeError):

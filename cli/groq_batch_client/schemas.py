@@ -15,6 +15,7 @@ from groq_batch_client.tables.names import listed, quoted
 
 _NAME = re.compile(r"[^A-Za-z0-9_-]+")
 _LONGEST_NAME = 64
+_LONGEST_MESSAGE = 300
 _MOST_HOPS = 32
 """References and combinations followed on the way to a type; a schema may refer to itself."""
 
@@ -116,7 +117,11 @@ class AnswerSchema:
         if error is None:
             return None
         place = ".".join(str(one) for one in error.instance_path)
-        return f"{place}: {error.message}" if place else str(error.message)
+        # The message holds the value at fault, which may be all of a long answer.
+        said = str(error.message)
+        if len(said) > _LONGEST_MESSAGE:
+            said = f"{said[:_LONGEST_MESSAGE]}…"
+        return f"{place}: {said}" if place else said
 
     def response_format(self, *, strict: bool) -> dict[str, Any]:
         """Return what a request says of its answer.

@@ -135,6 +135,24 @@ def test_answer_that_nests_deeper_than_any_parser_follows_is_read() -> None:
     assert (asked.value, asked.error_code) == (deep.decode(), "answer_not_json")
 
 
+@pytest.mark.parametrize("depth", [101, 300, 600, 900, 2000])
+def test_answer_that_nests_too_deeply_to_be_validated_is_kept_as_text(depth: int) -> None:
+    text = '{"a": ' + "[" * (depth - 1) + "]" * (depth - 1) + "}"
+    answer = read_answer(result("a", text), AnswerSchema("x", {}))
+    assert (answer.value, answer.error_code) == (text, "answer_not_json")
+    assert "it nests more than 100 levels deep" in str(answer.error_message)
+
+
+def test_answer_may_nest_and_have_many_brackets() -> None:
+    text = json.dumps({"deep": json.loads("[" * 98 + "]" * 98), "wide": [[]] * 500, "t": "[" * 500})
+    assert read_answer(result("a", text), AnswerSchema("x", {})).error_code is None
+
+
+def test_message_about_a_long_answer_is_short() -> None:
+    answer = read_answer(result("a", f"[{'1,' * 5000}1]"), AnswerSchema("x", REVIEW))
+    assert len(str(answer.error_message)) < 400
+
+
 @pytest.mark.parametrize(
     ("text", "code", "named"),
     [
@@ -359,6 +377,10 @@ def parquet_column(tmp_path: Path, values: list[str]) -> Any:
         (['{"a": 1}', '{"b": "x"}'], None, [{"a": 1, "b": None}, {"a": None, "b": "x"}]),
         (["[[1], [1, 2]]"], None, [[[1], [1, 2]]]),
         (["[1, [2]]"], "string", ["[1, [2]]"]),
+        *(
+            ([text], "string", [text])
+            for text in ("[" * depth + "1" + "]" * depth for depth in (40, 300, 700))
+        ),
     ],
 )
 def test_json_values_get_a_type_that_holds_them_all_or_stay_json(

@@ -18,6 +18,9 @@ from groq_batch_client.tables.json_lines import JsonBatch, text_of
 _LARGEST_EXACT = 2**53
 """Whole numbers above this are not all exact as float64, which a column with fractions is of."""
 
+_DEEPEST = 32
+"""Levels of a column's type. Readers of Parquet take 100, and a list counts as two of them."""
+
 _decode = msgspec.json.Decoder().decode
 
 
@@ -38,7 +41,13 @@ class _Column:
             self.largest = max(self.largest, *(_largest(one) for one in found))
             kind = pyarrow.array(found).type
             self.kind = kind if self.kind is None else _both(self.kind, kind)
-        except (pyarrow.ArrowException, msgspec.DecodeError, OverflowError, ValueError):
+        except (
+            pyarrow.ArrowException,
+            msgspec.DecodeError,
+            OverflowError,
+            RecursionError,
+            ValueError,
+        ):
             self.is_text = True
 
     @property
@@ -97,12 +106,20 @@ def _leaves(kind: Any) -> list[Any]:
     return [kind]
 
 
+def _depth(kind: Any) -> int:
+    if types.is_struct(kind):
+        return 1 + max((_depth(field.type) for field in kind), default=0)
+    return 1 + _depth(kind.value_type) if types.is_list(kind) else 1
+
+
 def _can_be_stored(kind: Any) -> bool:
-    """Tell whether every leaf has a type: not an object without keys, nor values that are all null.
+    """Tell whether it is not too deep, and every leaf has a type: not an object without keys, nor values that are all null.
 
     A column that is null throughout is a column of texts.
     """
-    return all(leaf is not None and not types.is_null(leaf) for leaf in _leaves(kind))
+    return _depth(kind) <= _DEEPEST and all(
+        leaf is not None and not types.is_null(leaf) for leaf in _leaves(kind)
+    )
 
 
 def _has_floats(kind: Any) -> bool:
