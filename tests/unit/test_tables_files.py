@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import os
 import sys
 import tempfile
@@ -116,6 +117,7 @@ def test_names_that_look_the_same_are_shown_apart(name: str, expected: str) -> N
         ("a.csv", b'a,b\n"1\n",2\n\n1,2,3\n', "Line 5 of {} has 3 values, but there are 2 col"),
         ("a.csv", b'a\n"x', "Line 2 of {} is not CSV: "),
         ("a.csv", b'a\n"x"y\n', "Line 2 of {} is not CSV: "),
+        ("a.csv", b"a,b\r1,2\r", "is not CSV: it has a carriage return (CR) outside of quotes."),
         ("a.csv", b"a\n\xff\n", "Line 2 of {} is not UTF-8."),
         ("a.csv", b"a;b\n1;2\n", "The columns of {} are separated by ';'."),
         ("a.csv", b"a\tb\n1\t2\n", "are separated by tabs. Name the file with .tsv at the end."),
@@ -269,13 +271,28 @@ def test_zstd_that_was_cut_short_is_said(tmp_path: Path) -> None:
         list(table.batches)
 
 
-def test_results_may_be_compressed_whatever_the_case_of_their_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", ["gz", "GZ", "zst", "ZST"])
+def test_results_may_be_compressed_whatever_the_case_of_their_name(
+    ending: str, tmp_path: Path
+) -> None:
     rows = write_rows(tmp_path / "rows.jsonl", [{"a": 1}])
-    results = tmp_path / "results.JSONL.GZ"
-    results.write_bytes(gzip.compress(result("row-1", "Hi") + b"\n"))
+    results = tmp_path / f"results.jsonl.{ending}"
+    pack = gzip.compress if ending.lower() == "gz" else zstd
+    results.write_bytes(pack(result("row-1", "Hi") + b"\n"))
     out = tmp_path / "o.jsonl"
     assert run(["join", str(rows), str(results), "--out", str(out)]) == 0
     assert json_rows(out)[0]["answer"] == "Hi"
+
+
+def test_standard_input_is_unpacked(
+    monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    class Stdin:
+        buffer = io.BytesIO(gzip.compress(b'{"a": 1}\n'))
+
+    monkeypatch.setattr(sys, "stdin", Stdin)
+    assert make("-", "--prompt", "{a}") == 0
+    assert len(requests_of(capsysbinary.readouterr().out)) == 1
 
 
 def test_requests_are_written_compressed_as_their_name_says(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from groq_batch_cli.main import run
+from groq_batch_client.tables.arrow_values import objects_of, texts_of
 from tests.table_files import (
     csv_rows,
     json_rows,
@@ -238,7 +239,7 @@ CASES: list[tuple[str, Any, list[Any], list[str] | None]] = [
 ]
 
 
-def texts_of(values: list[Any], texts: list[str] | None) -> list[str]:
+def expected_texts(values: list[Any], texts: list[str] | None) -> list[str]:
     if texts is not None:
         return texts
     return [
@@ -259,7 +260,7 @@ def test_column_of_any_type_passes_through_make_and_join(
 ) -> None:
     rows = write_column(tmp_path / "rows.parquet", column)
     results = write_results(tmp_path, *[result(f"id-{n}", "Hi") for n in range(len(column))])
-    expected = texts_of(values, texts)
+    expected = expected_texts(values, texts)
 
     assert prompts(rows, tmp_path / "requests.jsonl", "{value}!", "--id", "id") == [
         f"{one}!" for one in expected
@@ -275,6 +276,27 @@ def test_column_of_any_type_passes_through_make_and_join(
     assert after.column("answer").to_pylist() == ["Hi"] * len(column)
     same = after.column("value").combine_chunks(), before.column("value").combine_chunks()
     assert str(same[0]) == str(same[1])
+
+
+@pytest.mark.parametrize("column", [one[1] for one in CASES], ids=[one[0] for one in CASES])
+def test_part_of_a_column_is_read_from_its_place(column: Any) -> None:
+    twice = pa.concat_arrays([column, column])
+    size = len(column)
+    for read in (objects_of, texts_of):
+        whole = read(column, "c")
+        assert read(twice.slice(size), "c") == whole
+        assert read(twice.slice(1, size), "c") == [*whole, *whole][1 : size + 1]
+        assert read(twice.slice(1, 0), "c") == []
+
+
+def test_objects_with_two_fields_of_one_name_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kind = pa.struct([pa.field("a", pa.int8()), pa.field("a", pa.int8())])
+    column = pa.StructArray.from_arrays([pa.array([1], pa.int8())] * 2, fields=list(kind))
+    rows = write_column(tmp_path / "rows.parquet", column)
+    assert make(rows, "--prompt", "{value}") == 1
+    assert "The column 'value' holds objects with two fields named 'a'." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,9 @@ def _lists(array: Any) -> list[Any]:
 
 def _structs(array: Any) -> list[Any]:
     names = [field.name for field in array.type]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _NoFormError(f"holds objects with two fields named {quoted(twice)}")
     columns = [_values(array.field(place)) for place in range(len(names))]
     valid = array.is_valid().to_pylist()
     if not names:

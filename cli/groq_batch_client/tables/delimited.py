@@ -131,7 +131,13 @@ class DelimitedReader:
             return list(islice(self._rows, most))
         except csv.Error as error:
             line = self._rows.line_num
-            raise TableError(f"Line {line} of {self._table} is not CSV: {error}.") from None
+            said = str(error)
+            if said.startswith("new-line character"):
+                said = (
+                    "it has a carriage return (CR) outside of quotes. End lines with a line feed "
+                    "(LF or CRLF), and put values with line ends in double quotes"
+                )
+            raise TableError(f"Line {line} of {self._table} is not CSV: {said}.") from None
         except UnicodeDecodeError as error:
             # What is decoded next begins in the line after the last one that was handed out.
             line = self._rows.line_num + 1 + error.object[: error.start].count(b"\n")

@@ -113,9 +113,9 @@ def _depth(kind: Any) -> int:
 
 
 def _can_be_stored(kind: Any) -> bool:
-    """Tell whether it is not too deep, and every leaf has a type: not an object without keys, nor values that are all null.
+    """Tell whether a type is not too deep, and has values in every leaf.
 
-    A column that is null throughout is a column of texts.
+    An object without keys has none, nor have values that are all null.
     """
     return _depth(kind) <= _DEEPEST and all(
         leaf is not None and not types.is_null(leaf) for leaf in _leaves(kind)

@@ -6,12 +6,20 @@ import contextlib
 import io
 import sys
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from groq_batch.request_file.lines import NotGzipError, decompress
 from groq_batch_client.errors import TableError
-from groq_batch_client.tables.formats import STDIN, Compression, FileKind, Format, pyarrow_for
+from groq_batch_client.tables.formats import (
+    COMPRESSION_ENDINGS,
+    STDIN,
+    Compression,
+    FileKind,
+    Format,
+    pyarrow_for,
+)
 
 _CHUNK_BYTES = 1024 * 1024
 _GZIP = b"\x1f\x8b"
@@ -32,11 +40,10 @@ _WHAT_IT_IS = (
 
 def open_results(argument: str) -> contextlib.AbstractContextManager[io.BufferedReader]:
     """Open a file of result rows, whose name may end in anything; compressed as that says."""
-    compressed = argument.lower().endswith(".gz")
-    return open_bytes(
-        argument,
-        FileKind(Format.JSONL, Compression.GZIP if compressed else Compression.NONE),
-    )
+    name = argument.lower()
+    ending = next((one for one in COMPRESSION_ENDINGS if name.endswith(one)), None)
+    compression = Compression.NONE if ending is None else COMPRESSION_ENDINGS[ending]
+    return open_bytes(argument, FileKind(Format.JSONL, compression))
 
 
 @contextlib.contextmanager
@@ -45,7 +52,7 @@ def open_bytes(argument: str, kind: FileKind) -> Iterator[io.BufferedReader]:
 
     Args:
         argument: Its path, or ``-`` for standard input.
-        kind: Its format and compression.
+        kind: Its format and compression; standard input may be compressed with gzip in any case.
 
     Raises:
         TableError: It cannot be opened, or is no text; also raised by reading it.
@@ -58,8 +65,14 @@ def open_bytes(argument: str, kind: FileKind) -> Iterator[io.BufferedReader]:
                 raw = resources.enter_context(Path(argument).open("rb"))
             except OSError as error:
                 raise TableError(f"{name} cannot be read: {error.strerror}.") from None
-        pieces = _unpacked(_read(raw, name), kind.compression, name)
-        checked = _without_nul(_looked_at(pieces, kind.compression, name), name)
+        chunks, compression = _read(raw, name), kind.compression
+        if argument == STDIN:
+            # It has no name that tells.
+            first = next(chunks, b"")
+            compression = Compression.GZIP if first.startswith(_GZIP) else Compression.NONE
+            chunks = chain([first] if first else [], chunks)
+        pieces = _unpacked(chunks, compression, name)
+        checked = _without_nul(_looked_at(pieces, compression, name), name)
         yield resources.enter_context(io.BufferedReader(_PieceReader(checked), _CHUNK_BYTES))
 
 
