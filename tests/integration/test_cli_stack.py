@@ -478,12 +478,16 @@ def test_limits_and_options_are_those_of_the_stack(world: World, capsys: Said) -
     path = world.file("x.jsonl", request_line("a"), b"1\n")
     assert run(["run", path, "--no-wait", "--stack-name", "lenient"]) == 1
     said = capsys.readouterr()
-    assert "is above the cap of 0.0000001 USD. Raise --max-cost or split the file." in said.out
+    assert "is above the cap of 0.0000001 USD. Split the file, or deploy" in said.out
     assert said.err == "Error: Nothing was uploaded.\n"
-    assert run(["run", path, "--no-wait", "--stack-name", "lenient", "--max-cost", "0"]) == 0
+    # No upload lifts the stack's cap.
+    assert run(["run", path, "--no-wait", "--stack-name", "lenient", "--max-cost", "0"]) == 1
+    capsys.readouterr()
+    world.deploy("uncapped", OnInvalidLine="skip")
+    assert run(["run", path, "--no-wait", "--stack-name", "uncapped"]) == 0
     said = capsys.readouterr().out
     assert f"{path}: 1 request (1 bad line skipped), 1 batch" in said
-    assert "status x.jsonl --watch --stack-name lenient" in said
+    assert "status x.jsonl --watch --stack-name uncapped" in said
 
 
 @pytest.mark.parametrize(
@@ -690,7 +694,8 @@ def test_start_of_a_recurring_file_follows_and_fetches(
     def end() -> None:
         key = object_keys.delivery_keys(path).results
         world.storage.put_json(object_keys.job_key(job.job_id), job.to_json())
-        world.storage.put_bytes(key, good_row("a"), metadata={JOB_METADATA: job.job_id})
+        rows = good_row("a") + good_row("b")
+        world.storage.put_bytes(key, rows, metadata={JOB_METADATA: job.job_id})
         outputs = {"results": world.storage.url(key), "failed": None, "invalid": None}
         world.report(job, "succeeded", outputs=outputs)
 
@@ -699,7 +704,8 @@ def test_start_of_a_recurring_file_follows_and_fetches(
     assert world.payloads == [{"key": "recurring/evals.jsonl", "again": True}]
     said = capsys.readouterr().out
     assert f"{path}: started as {job.job_id}\n" in said
-    assert Path("nights/2026-03-01T12-00-00Z.results.jsonl").read_bytes() == good_row("a")
+    fetched = Path("nights/2026-03-01T12-00-00Z.results.jsonl").read_bytes()
+    assert fetched == good_row("a") + good_row("b")
     assert run(["start", "recurring/evals.jsonl", "--again"]) == 2
     assert "a recurring file runs anew each time" in capsys.readouterr().err
 

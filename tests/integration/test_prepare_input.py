@@ -637,10 +637,10 @@ class TestCost:
         assert job.prepare()["accepted"] is False
         (error,) = job.report["errors"]
         in_force, advice = (
-            ("1e-09", "Raise max-job-cost-usd")
+            ("0.000000001", "Raise max-job-cost-usd")
             if given == "0.000000001"
             else (
-                "2e-09",
+                "0.000000002",
                 "Split the file, or deploy the stack with a larger MaxJobCostUsd.",
             )
         )

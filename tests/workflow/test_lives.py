@@ -576,12 +576,26 @@ def check(living: Living) -> None:
     """Check the end of a life."""
     world = living.world
     uploads = [] if living.has_removed else living.uploads
-    check_end(world, *uploads, doubles_may_be_cancelled=_may_double(living))
+    check_end(
+        world,
+        *uploads,
+        doubles_may_be_cancelled=_may_double(living),
+        files_may_be_left=_may_leave_files(living),
+    )
     started = {
         key.removeprefix(object_keys.JOBS_PREFIX) for key in world.s3.keys(object_keys.JOBS_PREFIX)
     }
     for upload in living.uploads:
         assert upload.job_id(world.s3.bucket) in started, f"{upload.key} never had a job"
+
+
+def _may_leave_files(living: Living) -> bool:
+    """Tell whether a job may end for its key while files that were refused stand at Groq.
+
+    It does not wait for the key, since it has no batch, and gives the tidying up after an hour.
+    """
+    off = [one.argument for one in living.life.actions if one.name == "switch off"]
+    return bool(living.life.refusals) and ("key", 9_000.0) in off
 
 
 def _may_double(living: Living) -> bool:

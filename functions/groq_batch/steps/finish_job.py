@@ -23,6 +23,7 @@ from groq_batch.bucket.storage import Storage, StoredObject
 from groq_batch.domain import object_keys
 from groq_batch.domain.cost import ModelUsages, actual_cost_usd
 from groq_batch.groq.client import GroqClient
+from groq_batch.records.all_attempts import load_attempts
 from groq_batch.records.attempt import Board
 from groq_batch.records.attempts import load_attempts
 from groq_batch.records.closed import close, is_closed, unless_ended

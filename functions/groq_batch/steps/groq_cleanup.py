@@ -11,6 +11,7 @@ from groq_batch.domain.batch import Batch
 from groq_batch.domain.times import parse_timestamp
 from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import GroqApiError, NotFoundError, RateLimitedError, log_fields
+from groq_batch.records.all_attempts import load_attempts
 from groq_batch.records.attempt import Board
 from groq_batch.records.attempts import load_attempts
 from groq_batch.records.job import JobRequest

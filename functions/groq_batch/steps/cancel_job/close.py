@@ -148,7 +148,8 @@ class JobCloser:
             raise UnknownJobError(
                 f"The execution {name} has ended ({status}), and the bucket "
                 f"{self._storage.bucket} has no record of its job at "
-                f"{object_keys.job_key(job_id)}. Batches of it may have been paid for. Was the job started with another bucket? "
+                f"{object_keys.job_key(job_id)}. Batches of it may have been paid "
+                "for. Was the job started with another bucket? "
                 'See "An execution without a job" in docs/operations.md.'
             )
         if is_closed(self._storage, keys):
