@@ -25,7 +25,6 @@ from groq_batch.domain.cost import ModelUsages, actual_cost_usd
 from groq_batch.groq.client import GroqClient
 from groq_batch.records.all_attempts import load_attempts
 from groq_batch.records.attempt import Board
-from groq_batch.records.attempts import load_attempts
 from groq_batch.records.closed import close, is_closed, unless_ended
 from groq_batch.records.end import End
 from groq_batch.records.job import JobRecord, JobRequest, Stop

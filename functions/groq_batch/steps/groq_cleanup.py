@@ -13,7 +13,6 @@ from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import GroqApiError, NotFoundError, RateLimitedError, log_fields
 from groq_batch.records.all_attempts import load_attempts
 from groq_batch.records.attempt import Board
-from groq_batch.records.attempts import load_attempts
 from groq_batch.records.job import JobRequest
 from groq_batch.records.shard_result import ShardSummary
 from groq_batch.records.submission import CLOCK_MARGIN_SECONDS
