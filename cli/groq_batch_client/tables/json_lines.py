@@ -19,9 +19,6 @@ _BLANK = b" \t\r\n"
 _NO_JSON_NUMBER = re.compile(rb"[:\[,]\s*(NaN|-?Infinity)\b")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
-_LEAST_OBJECT = 8
-"""Length from which on an object without its closing brace has a key for sure, spaces or not."""
-
 _LOOKED_AT = 64
 _FEW = 8
 _NULL = msgspec.Raw(b"null")
@@ -195,10 +192,8 @@ class JsonWriter:
 
 def _opened(objects: Sequence[bytes]) -> tuple[list[bytes], Iterable[bytes]]:
     """Return objects without their closing brace, and what separates further keys from theirs."""
-    begin = [one[:-1] for one in objects]
-    if min(map(len, begin), default=0) >= _LEAST_OBJECT:
-        return begin, repeat(b",")
-    return begin, [b"," if one[1:].strip(_BLANK) else b"" for one in begin]
+    # A key is in quotes; an object without any has none.
+    return [one[:-1] for one in objects], [b"," if b'"' in one else b"" for one in objects]
 
 
 def _encoded(column: Sequence[Any]) -> list[bytes]:
