@@ -6,12 +6,15 @@ import io
 import json
 import math
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pyarrow
 import pyarrow.parquet
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from groq_batch.domain.result_row import pipeline_row
 from groq_batch_cli.main import run
@@ -411,21 +414,76 @@ def test_columns_of_jsonl_rows_are_those_of_all_rows(tmp_path: Path) -> None:
     ]
 
 
-def test_json_rows_keep_their_bytes(tmp_path: Path) -> None:
-    lines = [
-        '{"n": 1.10, "big": 123456789012345678901234,  "e": 1e400}',
-        "{}",
-        "{ }",
-        '{"a":"\\u00fc"}',
-    ]
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ['{"n": 1.10, "big": 123456789012345678901234,  "e": 1e400}', '{"a":"\\u00fc"}'],
+        ["{}", "{ }"],
+        ["{" + " " * 20 + "}"],
+        ['{"":1}', "{\t}", '{ "a" : {} }'],
+    ],
+)
+def test_json_rows_keep_their_bytes(lines: list[str], tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
-    rows.write_text("\r\n".join(lines))
-    found = [result(f"row-{n}", "Hi") for n in range(1, 5)]
+    rows.write_bytes("\r\n".join(lines).encode())
+    found = [result(f"row-{n}", "Hi") for n in range(1, len(lines) + 1)]
     out = tmp_path / "out.jsonl"
     assert join(rows, write_results(tmp_path, *found), "--out", str(out)) == 0
     for line, written in zip(lines, out.read_text().splitlines(), strict=True):
         assert written.startswith(line[:-1])
         assert json.loads(written)["answer"] == "Hi"
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**70), 2**70)
+VALUES = st.recursive(
+    st.none() | st.booleans() | NUMBERS | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = st.sampled_from(["a", "b", "ü", "", "a.b", 'q"', "\u2028"])
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.lists(st.dictionaries(KEYS, VALUES, max_size=4), min_size=1, max_size=4), st.booleans())
+def test_any_json_rows_survive_in_every_format(
+    rows: list[dict[str, Any]], ascii_only: bool
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = folder / "rows.jsonl"
+        lines = [json.dumps(row, ensure_ascii=ascii_only) for row in rows]
+        path.write_bytes("\n".join(lines).encode())
+        found = write_results(folder, *[result(f"row-{n}", "Hi") for n in range(1, len(rows) + 1)])
+        for ending in ("jsonl", "csv", "parquet"):
+            assert join(path, found, "--out", str(folder / f"o.{ending}")) == 0
+        joined = json_rows(folder / "o.jsonl")
+        assert [{k: v for k, v in row.items() if k not in ADDED} for row in joined] == rows
+        header, *cells = csv_rows(folder / "o.csv")
+        table = pyarrow.parquet.read_table(folder / "o.parquet")
+        assert table.column_names == header
+        assert len(cells) == len(rows)
+        for place, row in enumerate(rows):
+            for column, key in enumerate(header[: -len(ADDED)]):
+                value = row.get(key)
+                text = cells[place][column]
+                stored = table.column(column)[place].as_py()
+                if value is None:
+                    assert (text, stored) == ("", None)
+                elif isinstance(value, str):
+                    assert (text, stored) == (value, value)
+                else:
+                    assert json.loads(text) == value
+                    assert same(json.loads(stored) if isinstance(stored, str) else stored, value)
+
+
+def same(stored: Any, value: Any) -> bool:
+    """Tell whether a value is stored; a key that other rows have is null."""
+    if isinstance(value, dict) and isinstance(stored, dict):
+        return all(same(stored[key], value.get(key)) for key in {*stored, *value})
+    if isinstance(value, list) and isinstance(stored, list):
+        return len(stored) == len(value) and all(map(same, stored, value))
+    return bool(stored == value)
 
 
 # -- what cannot be joined -----------------------------------------------------------------------
