@@ -7,6 +7,7 @@ Results have one row for each request, in order, so one pass over both files is 
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -34,6 +35,7 @@ ERROR_CODE = "error_code"
 ERROR_MESSAGE = "error_message"
 
 _LARGEST_INTEGER = 2**63 - 1
+_LARGEST_NUMBER = sys.float_info.max
 
 _encode = msgspec.json.Encoder().encode
 
@@ -115,18 +117,16 @@ def _property(answer: Answer, name: str, kind: Kind) -> Any:
         return value if isinstance(value, bool) else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    if kind == "number":
-        return float(value) if abs(value) < 2**1023 else None
-    if value != int(value):
-        return None
-    if abs(value) > _LARGEST_INTEGER:
+    if abs(value) > (_LARGEST_NUMBER if kind == "number" else _LARGEST_INTEGER):
         if answer.error_code is None:
             answer.error_code = NOT_AS_SCHEMA
             answer.error_message = (
-                f"{name} is {value}, which is larger than a column of whole numbers can hold."
+                f"{name} is a number larger than a column of its kind ({kind}) can hold."
             )
         return None
-    return int(value)
+    if kind == "number":
+        return float(value)
+    return int(value) if value == int(value) else None
 
 
 @dataclass(slots=True)

@@ -292,8 +292,12 @@ def test_values_that_do_not_fit_the_schema_are_kept_as_text(tmp_path: Path) -> N
     ]
     assert [row["answer"] for row in joined] == texts
     assert {row["error_code"] for row in joined} == {"answer_not_as_schema"}
-    assert "larger than a column of whole numbers can hold" in joined[1]["error_message"]
-    assert all(not isinstance(v, float) or math.isfinite(v) for row in joined for v in row.values())
+    assert (
+        "count is a number larger than a column of its kind (integer) can hold"
+        in joined[1]["error_message"]
+    )
+    numbers = [one for row in joined for one in row.values() if isinstance(one, float)]
+    assert all(map(math.isfinite, numbers))
     as_json = tmp_path / "out.jsonl"
     arguments = ["--schema", schema, "--out", str(as_json)]
     assert join(rows, str(tmp_path / "requests.results.jsonl"), *arguments) == 0
@@ -303,6 +307,41 @@ def test_values_that_do_not_fit_the_schema_are_kept_as_text(tmp_path: Path) -> N
         "count": 1,
         "topics": [],
     }
+
+
+@pytest.mark.parametrize(
+    ("number", "expected", "code"),
+    [
+        ("9223372036854775807", 9223372036854775807, None),
+        ("9223372036854775808", None, "answer_not_as_schema"),
+        ("-1e19", None, "answer_not_as_schema"),
+        ("4.0", 4, None),
+    ],
+)
+def test_whole_number_is_in_its_column_or_its_text_is_kept(
+    number: str, expected: int | None, code: str | None, tmp_path: Path
+) -> None:
+    schema = write_schema(tmp_path, {"properties": {"n": {"type": "integer"}}})
+    rows = write_rows(tmp_path / "rows.jsonl", [{"a": 1}])
+    text = f'{{"n": {number}}}'
+    found = write_results(tmp_path, result("row-1", text))
+    out = tmp_path / "o.parquet"
+    assert join(rows, found, "--schema", schema, "--out", str(out)) == 0
+    (row,) = pyarrow.parquet.read_table(out).to_pylist()
+    assert (row["answer_n"], row["error_code"]) == (expected, code)
+    assert row["answer"] == (None if code is None else text)
+
+
+def test_number_beyond_all_columns_is_kept_as_text(tmp_path: Path) -> None:
+    schema = write_schema(tmp_path, {"properties": {"n": {"type": "number"}}})
+    rows = write_rows(tmp_path / "rows.jsonl", [{"a": 1}])
+    text = f'{{"n": 1{"0" * 400}}}'
+    found = write_results(tmp_path, result("row-1", text))
+    out = tmp_path / "o.parquet"
+    assert join(rows, found, "--schema", schema, "--out", str(out)) == 0
+    (row,) = pyarrow.parquet.read_table(out).to_pylist()
+    assert (row["answer_n"], row["answer"]) == (None, text)
+    assert row["error_code"] == "answer_not_as_schema"
 
 
 def test_calls_of_tools_have_a_column_of_their_own(tmp_path: Path) -> None:
