@@ -19,6 +19,8 @@ ARGS ?=
 
 export SAM_CLI_TELEMETRY := 0
 export PYTHON_BIN
+# Containers often set it, and then every process that a test starts compiles all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## Show this list

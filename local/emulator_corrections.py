@@ -228,6 +228,32 @@ def is_throttle(error: str, cause: str) -> bool:
     return isinstance(said, dict) and said.get("__type") == "TooManyRequestsException"
 
 
+def _correct_listings_of_maps() -> None:
+    """List a Distributed Map's objects while others are written.
+
+    S3 answers a listing whatever else goes on in the bucket. MiniStack walks over a table that the
+    writing of any object changes, and fails the execution with an error of its own.
+    """
+    from ministack.services import stepfunctions  # noqa: PLC0415
+
+    read_items = stepfunctions._read_map_items
+
+    def corrected(*arguments: Any) -> Any:
+        return undisturbed(lambda: read_items(*arguments))
+
+    stepfunctions._read_map_items = corrected
+
+
+def undisturbed(look: Callable[[], Any]) -> Any:
+    """Return what a look at a table finds; look again whenever it changes meanwhile."""
+    while True:
+        try:
+            return look()
+        except RuntimeError as error:
+            if "changed size during iteration" not in str(error):
+                raise
+
+
 def _limit_processes() -> None:
     """End idle processes of functions when there are more than the machine is to hold.
 
@@ -312,6 +338,7 @@ def _share_unpacked_code() -> None:
 _CORRECTIONS: tuple[Callable[[], None], ...] = (
     _correct_ranges_of_versions,
     _correct_throttles,
+    _correct_listings_of_maps,
     _limit_processes,
     _share_unpacked_code,
 )

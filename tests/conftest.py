@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.loaders import Loader
 
 from tests.scheduling import SuiteScheduling, place_of, suite_of
 from tests.signals import signals_reach_children
@@ -71,6 +72,21 @@ def _fake_environment() -> Iterator[None]:
             patch.delenv(name, raising=False)
         for name, value in FAKE_ENVIRONMENT.items():
             patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _aws_models_are_read_once() -> Iterator[None]:
+    """Let all of boto's sessions share what they read: moto makes a new session for each test."""
+    read: dict[Any, Any] = {}
+    initialize = Loader.__init__
+
+    def initialize_with_what_was_read(loader: Loader, *arguments: Any, **named: Any) -> None:
+        initialize(loader, *arguments, **named)
+        loader._cache = read
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Loader, "__init__", initialize_with_what_was_read)
         yield
 
 

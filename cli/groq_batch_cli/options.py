@@ -131,7 +131,7 @@ max_cost_option = click.option(
     "--max-cost",
     type=_Cap(0),
     metavar="USD",
-    help="Refuse a file whose estimated cost is above this; 0 means no cap.",
+    help="Refuse a file whose estimated cost is above this; 0 means no cap but the stack's.",
 )
 
 

@@ -41,7 +41,7 @@ MADE_OF_PROMPTS = re.compile(
     r"|work/[^/]+/skipped/\d+\.raw$"
 )
 HOLDS_WORDS_OF_THE_API = re.compile(
-    r"(output|reports)/|work/[^/]+/(results|submissions|batches|summaries)/"
+    r"(output|reports)/|work/[^/]+/((results|submissions|batches|summaries)/|end\.json$)"
 )
 
 STEPS = (
@@ -236,7 +236,8 @@ def test_every_line_about_a_job_names_it(left: dict[str, list[Trace]]) -> None:
     lines = [one for one in log_entries(left) if one.get("message") in STEPS]
     assert lines
     for line in lines:
-        assert line["level"] == "INFO"
+        failed = line["message"] == "Job ended" and line["status"] != "succeeded"
+        assert line["level"] == ("WARNING" if failed else "INFO")
         assert line["job_id"], line
         if line["message"] in about_a_shard:
             assert isinstance(line["shard"], int), line

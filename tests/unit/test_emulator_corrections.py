@@ -20,6 +20,7 @@ from local.emulator_corrections import (
     is_throttle,
     on_failure,
     take_idle,
+    undisturbed,
 )
 from local.function_limits import FunctionLimits, fitting_limits, limits_of_this_machine
 from local.function_queue import EventQueue, WaitingLine, retry_seconds
@@ -134,6 +135,27 @@ def test_wait_before_a_repetition_is_step_functions_own(count: int, jitter: str 
 
 def test_wait_before_a_repetition_has_defaults() -> None:
     assert [retry_seconds({}, count) for count in range(4)] == [1, 2, 4, 8]
+
+
+def test_listing_goes_on_though_objects_are_written_meanwhile() -> None:
+    objects = {"a": 1, "b": 2}
+    looks = 0
+
+    def look() -> list[str]:
+        nonlocal looks
+        looks += 1
+        return [key for key in objects if objects.setdefault(f"new {min(looks, 2)}", 0) == 0]
+
+    assert undisturbed(look) == ["a", "b", "new 1", "new 2"]
+    assert looks == 3
+
+
+def test_listing_that_fails_for_another_reason_fails() -> None:
+    def look() -> None:
+        raise RuntimeError("no such thing")
+
+    with pytest.raises(RuntimeError, match="no such thing"):
+        undisturbed(look)
 
 
 # -- the line of those that were throttled ------------------------------------------------------

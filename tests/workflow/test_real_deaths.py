@@ -202,7 +202,7 @@ class OutsideWorld(World):
 _NAMES = re.compile(
     r"(batch_req_out_|req_|chatcmpl-|batch_|file_)[0-9a-z]+"
     r"|a-[0-9a-f]{20}|\bu[0-9]{8}\b|[0-9a-f]{8}-[0-9a-f-]{27}"
-    r"|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z|\b1[0-9]{9}\b|s3://[a-z0-9-]+"
+    r"|[0-9]{4}-[0-9]{2}-[0-9]{2}(?:T[0-9:.]+Z)?|\b1[0-9]{9}\b|s3://[a-z0-9-]+"
 )
 """Ids, times and addresses."""
 
