@@ -13,8 +13,8 @@ from groq_batch.bucket.storage import JOB_METADATA, ObjectHead, Storage
 from groq_batch.domain import object_keys
 from groq_batch_cli.downloads import Begin, Deliverable, download
 from groq_batch_cli.errors import CommandError
-from groq_batch_cli.file_errors import naming
 from groq_batch_cli.job_lookup import FoundJob
+from groq_batch_client.file_errors import naming
 
 KINDS = ("results", "failed", "invalid")
 

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
-import io
-import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
-from typing import BinaryIO, cast
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.request_file.lines import LineReader, NotGzipError, decompress
 from groq_batch_cli.errors import CommandError
-from groq_batch_cli.file_errors import STDOUT, NamedFile, naming
 from groq_batch_cli.request_files import RequestFile
 
 _GZIP_LEVEL = 6
@@ -79,35 +73,3 @@ def _told(chunks: Iterable[bytes], progress: Callable[[int], None]) -> Iterator[
     for chunk in chunks:
         progress(len(chunk))
         yield chunk
-
-
-@contextlib.contextmanager
-def output(path: Path | None) -> Iterator[BinaryIO]:
-    """Open a file for writing, or standard output for None, for the time of a ``with`` block.
-
-    The file has its name only when the block has come to its end, so that what stands there is
-    never half of it. A name that ends in ``.gz`` is compressed. What is no file, such as
-    ``/dev/null`` or a pipe, is written to as it is.
-    """
-    if path is None:
-        with naming(STDOUT):
-            yield sys.stdout.buffer
-            sys.stdout.buffer.flush()
-        return
-    if path.exists() and not path.is_file():
-        with naming(path), path.open("wb") as stream:
-            yield stream
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.part")
-    try:
-        with io.BufferedWriter(NamedFile(draft, becomes=path)) as plain:
-            if path.name.endswith(".gz"):
-                with gzip.GzipFile("", "wb", _GZIP_LEVEL, plain, mtime=0) as packed:
-                    yield cast("BinaryIO", packed)
-            else:
-                yield cast("BinaryIO", plain)
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise

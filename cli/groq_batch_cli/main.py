@@ -14,12 +14,13 @@ from typing import Any
 import click
 
 from groq_batch import __version__
-from groq_batch_cli.errors import EXIT_INTERRUPTED, EXIT_PROBLEM, CommandError
+from groq_batch_cli.errors import EXIT_INTERRUPTED, EXIT_PROBLEM, exit_status
 from groq_batch_cli.suggestions import SuggestingGroup
 from groq_batch_cli.terminal import Terminal
+from groq_batch_client.errors import GroqBatchError
 
 VERBS: dict[str, str] = {
-    "make": "Turn rows (JSONL, CSV, Parquet) into a file of requests.",
+    "make": "Turn rows (JSONL, CSV, TSV, Parquet) into a file of requests.",
     "check": "Check files of requests offline, and estimate their cost.",
     "run": "Check, upload and follow files; fetch their results.",
     "start": "Start a job of a file that is in the bucket already.",
@@ -90,9 +91,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except CommandError as error:
+    except GroqBatchError as error:
         Terminal.of_process().error(str(error))
-        return error.exit_status
+        return exit_status(error)
     except Exception as error:
         sentence = _explain(error)
         if sentence is None:

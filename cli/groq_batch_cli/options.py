@@ -14,8 +14,8 @@ from groq_batch.domain.job_options import MAX_ATTEMPTS_LIMIT, is_completion_wind
 from groq_batch_cli.completing import complete_job
 from groq_batch_cli.request_files import STDIN, RequestFile
 from groq_batch_cli.request_folders import files_of_folder
-from groq_batch_cli.rows.formats import advice_for_table
 from groq_batch_cli.terminal import Terminal
+from groq_batch_client.tables.formats import advice_for_table
 
 MOST_CAP_DIGITS = 12
 MOST_CAP_DECIMALS = 9
@@ -227,14 +227,14 @@ jobs_argument = click.argument(
 )
 
 
-def _row_file(_context: click.Context, _parameter: click.Parameter, value: str) -> Any:
-    from groq_batch_cli.rows.reading import RowFile  # noqa: PLC0415 - two verbs need it
+def _table_file(_context: click.Context, _parameter: click.Parameter, value: str) -> Any:
+    from groq_batch_client.tables.table import TableFile  # noqa: PLC0415 - two verbs need it
 
-    return RowFile(value)
+    return TableFile(value)
 
 
 rows_argument = click.argument(
     "rows",
     type=ExistingFile(allow_dash=True),
-    callback=_row_file,
+    callback=_table_file,
 )

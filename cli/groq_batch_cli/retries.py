@@ -17,10 +17,11 @@ from groq_batch_cli.fetching import key_of
 from groq_batch_cli.job_lookup import FoundJob, file_stem, job_of_path
 from groq_batch_cli.job_view import is_final
 from groq_batch_cli.leftovers import Leftovers, leftovers
-from groq_batch_cli.lines import output, packed, stored_lines
+from groq_batch_cli.lines import packed, stored_lines
 from groq_batch_cli.merging import MergeCounts, NamedRows, merge
 from groq_batch_cli.text import counted, one_line
 from groq_batch_cli.uploads import Upload, uploaded
+from groq_batch_client.output import output
 
 RETRIES_FOLDER = "retries/"
 """Where retries of jobs go whose own folder takes no uploads (``recurring/``, ``superseded/``)."""

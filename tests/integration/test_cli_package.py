@@ -60,11 +60,18 @@ def test_content(wheel: Path) -> None:
         info = f"groq_batch-{__version__}.dist-info"
         metadata = Parser().parsestr(archive.read(f"{info}/METADATA").decode())
         entry_points = archive.read(f"{info}/entry_points.txt").decode()
-    assert {name.split("/")[0] for name in names} == {"groq_batch", "groq_batch_cli", info}
+    assert {name.split("/")[0] for name in names} == {
+        "groq_batch",
+        "groq_batch_cli",
+        "groq_batch_client",
+        info,
+    }
     assert {
         "groq_batch/domain/prices.json",
         "groq_batch/py.typed",
         "groq_batch_cli/py.typed",
+        "groq_batch_client/py.typed",
+        "groq_batch_client/tables/parquet.py",
     } <= names
     assert not [name for name in names if "__pycache__" in name]
     assert entry_points.split() == [
@@ -75,7 +82,8 @@ def test_content(wheel: Path) -> None:
     ]
     assert metadata["Version"] == __version__
     needed = [name for name in metadata.get_all("Requires-Dist", []) if "extra" not in name]
-    assert [name.split(">")[0] for name in needed] == ["boto3", "click", "msgspec"]
+    assert [name.split(">")[0] for name in needed] == ["boto3", "click", "jsonschema-rs", "msgspec"]
+    assert metadata.get_all("Provides-Extra") == ["frames"]
 
 
 def test_every_verb_needs_nothing_else(installed: Path) -> None:
@@ -88,6 +96,21 @@ def test_every_verb_needs_nothing_else(installed: Path) -> None:
     path, number = run(installed, code).split()
     assert Path(path).is_relative_to(installed)
     assert int(number) == len(VERBS)
+
+
+def test_rows_become_requests_and_are_joined_without_pyarrow(installed: Path) -> None:
+    (installed.parent / "rows.csv").write_text("text\nHello\n")
+    answer = {"choices": [{"message": {"content": "Hi"}}]}
+    row = {"custom_id": "row-1", "response": {"status_code": 200, "body": answer}}
+    (installed.parent / "results.jsonl").write_text(json.dumps(row))
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({NOT_DECLARED!r}))\n"
+        f"from groq_batch_cli.main import main; main()"
+    )
+    made = run(installed, code, "make", "rows.csv", "--model", "m", "--prompt", "{text}")
+    assert json.loads(made)["body"]["messages"][0]["content"] == "Hello"
+    joined = run(installed, code, "join", "rows.csv", "results.jsonl")
+    assert json.loads(joined)["answer"] == "Hi"
 
 
 def test_it_works_away_from_the_project(installed: Path) -> None:

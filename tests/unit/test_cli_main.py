@@ -150,7 +150,7 @@ def test_file_that_cannot_be_written_is_named(out: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-@pytest.mark.parametrize("verb", ["check", "make --model m --prompt x"])
+@pytest.mark.parametrize("verb", ["check", "make --model m --prompt {custom_id}"])
 def test_standard_output_that_is_full_is_named(verb: str, tmp_path: Path) -> None:
     shell = f'exec "$@" {verb} {PROJECT / "events/sample.jsonl"} > /dev/full'
     assert command_line(shell, tmp_path) == "Error: <stdout>: No space left on device.\n"

@@ -8,18 +8,18 @@ import click
 
 from groq_batch_cli.completing import complete_model
 from groq_batch_cli.errors import EXIT_FINE
-from groq_batch_cli.file_errors import naming
-from groq_batch_cli.ids import RowIds
-from groq_batch_cli.lines import output
-from groq_batch_cli.making import Made, RequestMaker, make_requests, read_parameters
 from groq_batch_cli.options import ExistingPath, rows_argument
 from groq_batch_cli.overwriting import check_output
 from groq_batch_cli.prices import price
-from groq_batch_cli.rows.reading import RowFile
-from groq_batch_cli.schemas import AnswerSchema
-from groq_batch_cli.templates import Template
 from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.text import counted, dollars, size
+from groq_batch_client.file_errors import naming
+from groq_batch_client.output import output
+from groq_batch_client.requests import Built, RequestBuilder, build_requests, read_parameters
+from groq_batch_client.row_ids import RowIds
+from groq_batch_client.schemas import AnswerSchema
+from groq_batch_client.tables.table import TableFile
+from groq_batch_client.templates import Template, constant_prompt
 
 
 @click.command()
@@ -61,6 +61,9 @@ from groq_batch_cli.text import counted, dollars, size
     "--strict", is_flag=True, help="Force the schema on the answers (not every model can)."
 )
 @click.option(
+    "--same-prompt", is_flag=True, help="Take a prompt that names no column: all rows ask the same."
+)
+@click.option(
     "--id", "id_column", metavar="COLUMN", help="Column with the custom_id.  [default: row-N]"
 )
 @click.option(
@@ -68,12 +71,12 @@ from groq_batch_cli.text import counted, dollars, size
     type=click.Path(dir_okay=False, path_type=Path),
     show_default="standard output",
     metavar="FILE",
-    help="File to write; compressed when it ends in .gz.",
+    help="File to write; compressed when it ends in .gz or .zst.",
 )
 @click.pass_obj
 def command(
     terminal: Terminal,
-    rows: RowFile,
+    rows: TableFile,
     model: str,
     prompt: str | None,
     prompt_file: Path | None,
@@ -82,13 +85,15 @@ def command(
     parameters: tuple[str, ...],
     schema: Path | None,
     strict: bool,
+    same_prompt: bool,
     id_column: str | None,
     out: Path | None,
 ) -> int:
-    """Turn rows (JSONL, CSV, Parquet) into a file of requests.
+    """Turn rows (JSONL, CSV, TSV, Parquet) into a file of requests.
 
     ROWS is a .jsonl, .csv, .tsv or .parquet file, or - for JSONL on standard input. Each row
-    becomes a request, in order, and is checked as the pipeline will.
+    becomes a request, in order, and is checked as the pipeline will. Rows of CSV and TSV without
+    any value are left out.
 
     \b
     Examples:
@@ -108,21 +113,29 @@ def command(
         raise click.UsageError("--strict is about the --schema, which is not given.")
     if schema is not None:
         answers = AnswerSchema.load(schema)
-        if strict:
+        is_strict = strict or answers.strict
+        if is_strict:
             answers.check_strict()
-        fields["response_format"] = answers.response_format(strict=strict)
-    maker = RequestMaker(
+        fields["response_format"] = answers.response_format(strict=is_strict)
+    builder = RequestBuilder(
         model=model,
         prompt=Template.parse(user_text),
         system=Template.parse(system_text) if system_text is not None else None,
         parameters=fields,
         ids=RowIds(id_column),
     )
-    made = Made()
-    with rows.rows() as found, output(out) as stream:
-        for line in make_requests(found, maker, name=rows.name, made=made):
-            stream.write(line)
-    terminal.note(_summary(made, out))
+    if not (builder.prompted_columns or same_prompt):
+        raise click.UsageError(constant_prompt(user_text))
+    built = Built()
+    with rows.open(builder.columns) as table, output(out) as stream:
+        for lines in build_requests(table, builder, name=rows.name, built=built):
+            stream.write(lines)
+    terminal.note(_summary(built, out))
+    if table.left_out:
+        terminal.note(
+            f"{counted(table.left_out, 'row')} of {rows.name} without any value "
+            f"{'was' if table.left_out == 1 else 'were'} left out"
+        )
     return EXIT_FINE
 
 
@@ -134,17 +147,17 @@ def _text(text: str | None, file: Path | None, option: str) -> str | None:
     try:
         # The line end at the end of a file is an editor's, not the prompt's.
         with naming(file):
-            return file.read_text(encoding="utf-8").removesuffix("\n")
+            return file.read_text(encoding="utf-8-sig").removesuffix("\n")
     except UnicodeDecodeError:
         raise click.BadParameter(
             f"{file} is not text in UTF-8.", param_hint=f"{option}-file"
         ) from None
 
 
-def _summary(made: Made, out: Path | None) -> str:
+def _summary(built: Built, out: Path | None) -> str:
     where = f" in {out}" if out is not None else ""
-    if not made.requests:
+    if not built.requests:
         return f"The file has no rows, so there are no requests{where}."
-    cost = price(made.models)
+    cost = price(built.models)
     costs = f", estimated {dollars(cost.batch)} in a batch" if cost.batch is not None else ""
-    return f"{counted(made.requests, 'request')}{where}, {size(made.bytes)}{costs}"
+    return f"{counted(built.requests, 'request')}{where}, {size(built.bytes)}{costs}"

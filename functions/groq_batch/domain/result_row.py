@@ -207,7 +207,7 @@ def classify_row(line: bytes) -> Row | None:
 
 
 def _classify_carefully(line: bytes) -> Row | None:
-    row = _read_carefully(line)
+    row = read_row(line)
     custom_id = row.get("custom_id") if isinstance(row, dict) else None
     if not isinstance(custom_id, str):
         return None
@@ -240,8 +240,11 @@ def _classify_carefully(line: bytes) -> Row | None:
     )
 
 
-def _read_carefully(line: bytes) -> Any:
-    """Return what a line says as JSON, None when it cannot be read."""
+def read_row(line: bytes) -> Any:
+    """Return what a line says as JSON, as it is read for its meaning; None when it cannot be read.
+
+    Depths that no parser follows are null in it.
+    """
     try:
         return _careful.decode(line.decode("utf-8-sig", "replace"))
     except ValueError:

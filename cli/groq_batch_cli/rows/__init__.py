@@ -1,1 +1,0 @@
-"""Rows of data: reading and writing them as JSONL, CSV and Parquet."""

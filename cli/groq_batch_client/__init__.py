@@ -1,0 +1,1 @@
+"""Python client of Groq Batch on AWS."""

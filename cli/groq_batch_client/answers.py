@@ -1,0 +1,328 @@
+"""Read result rows: what was answered, or why there is no answer that fits what was asked."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from groq_batch.domain.json_nesting import nests_deeper_than
+from groq_batch.domain.result_row import RowOutcome, classify_row, read_row
+from groq_batch_client.schemas import AnswerSchema
+
+NOT_JSON = "answer_not_json"
+NOT_AS_SCHEMA = "answer_not_as_schema"
+REFUSED = "refused"
+NO_ANSWER = "no_answer"
+UNREADABLE = "unreadable_row"
+
+_FENCE = re.compile(r"\s*```[A-Za-z]*[ \t]*\r?\n(.*?)\r?\n?[ \t]*```\s*", re.DOTALL)
+
+_DEEPEST = 100
+
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+# Takes what models really write: NaN, half of a surrogate pair, control characters in a text.
+_lenient = json.JSONDecoder(strict=False).decode
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a result row says.
+
+    Attributes:
+        custom_id: Whose it is; None when the row names nobody.
+        value: The answer: its text, or with a schema the JSON value that it holds. A text that is
+            not JSON stays a text.
+        tool_calls: The calls of tools that the model asks for, as JSON values; None without.
+        finish_reason: Why the model stopped: ``stop``, ``length`` when it was cut short, and so on.
+        error_code: Why there is no answer that fits; None if and only if there is one.
+        error_message: The same for people.
+        is_value: Whether ``value`` is the JSON value that the text holds.
+        text: The text, where a schema had it read as JSON.
+        is_kept_as_text: Whether the JSON value does not fit the schema, so that the text is shown.
+    """
+
+    custom_id: str | None
+    value: Any = None
+    tool_calls: list[Any] | None = None
+    finish_reason: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    is_value: bool = False
+    text: str | None = None
+    is_kept_as_text: bool = False
+
+
+class _Message(msgspec.Struct, gc=False):
+    content: Annotated[str, msgspec.Meta(min_length=1)]
+    refusal: None = None
+    tool_calls: None = None
+
+
+class _Choice(msgspec.Struct, gc=False):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Body(msgspec.Struct, gc=False):
+    choices: Annotated[tuple[_Choice, ...], msgspec.Meta(min_length=1)]
+    error: None = None
+
+
+class _Response(msgspec.Struct, gc=False):
+    status_code: Literal[200]
+    body: _Body
+
+
+class _UsualRow(msgspec.Struct, gc=False):
+    """The shape of nearly every row."""
+
+    custom_id: str
+    response: _Response
+    error: None = None
+
+
+_usual = msgspec.json.Decoder(_UsualRow)
+
+
+@dataclass(slots=True)
+class Answers:
+    """What some result rows say, in columns; see ``Answer``."""
+
+    custom_ids: list[str | None]
+    values: list[Any]
+    tool_calls: list[list[Any] | None]
+    finish_reasons: list[str | None]
+    error_codes: list[str | None]
+    error_messages: list[str | None]
+    rows: list[Answer] | None = None
+
+
+def read_answers(lines: list[bytes], schema: AnswerSchema | None) -> Answers:
+    """Read result rows, with their line ends or without.
+
+    Args:
+        lines: The rows.
+        schema: The schema that the answers were asked to have; their texts are then read as JSON.
+    """
+    if schema is None:
+        try:
+            usual = _usual.decode_lines(b"\n".join(lines))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            usual = []
+        if len(usual) == len(lines):
+            nothing: list[Any] = [None] * len(usual)
+            choices = [row.response.body.choices[0] for row in usual]
+            return Answers(
+                [row.custom_id for row in usual],
+                [choice.message.content for choice in choices],
+                nothing,
+                [choice.finish_reason for choice in choices],
+                nothing,
+                nothing,
+            )
+    rows = [read_answer(line, schema) for line in lines]
+    return Answers(
+        [row.custom_id for row in rows],
+        [row.value for row in rows],
+        [row.tool_calls for row in rows],
+        [row.finish_reason for row in rows],
+        [row.error_code for row in rows],
+        [row.error_message for row in rows],
+        rows,
+    )
+
+
+def read_answer(line: bytes, schema: AnswerSchema | None = None) -> Answer:
+    """Read a result row.
+
+    Args:
+        line: The row.
+        schema: The schema that the answer was asked to have; its text is then read as JSON.
+    """
+    try:
+        row = _usual.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        answer = _read_carefully(line)
+    else:
+        choice = row.response.body.choices[0]
+        answer = Answer(row.custom_id, choice.message.content, None, choice.finish_reason)
+    if schema is not None and answer.error_code is None and isinstance(answer.value, str):
+        _read_value(answer, schema)
+    return answer
+
+
+def _read_carefully(line: bytes) -> Answer:
+    row = classify_row(line)
+    if row is None:
+        return _without_owner(line)
+    if row.outcome is not RowOutcome.SUCCESS:
+        code, message = _clean(row.code), _clean(row.message)
+        return Answer(row.custom_id, error_code=code, error_message=message)
+    answer = Answer(row.custom_id)
+    _read_body(answer, _load(line)["response"]["body"])
+    answer.value, answer.finish_reason = _clean(answer.value), _clean(answer.finish_reason)
+    return answer
+
+
+def _load(line: bytes) -> Any:
+    """Return a row as data, in every form in which ``classify_row`` takes one; None for no JSON."""
+    try:
+        return _decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return read_row(line)
+
+
+def _without_owner(line: bytes) -> Answer:
+    """Read a row without a custom_id, as a line has that could not be read itself."""
+    row = _load(line)
+    error = row.get("error") if isinstance(row, dict) else None
+    if not isinstance(error, dict):
+        return Answer(None, error_code=UNREADABLE, error_message="The row is not a result row.")
+    code, message = error.get("code"), error.get("message")
+    return Answer(
+        None,
+        error_code=_clean(code) if isinstance(code, str) and code else UNREADABLE,
+        error_message=_clean(message) if isinstance(message, str) else None,
+    )
+
+
+def _read_body(answer: Answer, body: Any) -> None:
+    """Take the answer out of the body of a success, in each of the forms that APIs give it."""
+    if not isinstance(body, dict):
+        answer.value = body if isinstance(body, str) else _json(body)
+        return
+    if "choices" not in body:
+        text = body.get("text")
+        if isinstance(text, str):
+            answer.value = text
+        elif body:
+            answer.value = _json(body)
+        else:
+            _is_none(answer, "The answer is empty.")
+        return
+    choices = body["choices"]
+    first = choices[0] if isinstance(choices, list) and choices else None
+    if not isinstance(first, dict):
+        _is_none(answer, "The answer has no choices.")
+        return
+    reason = first.get("finish_reason")
+    answer.finish_reason = reason if isinstance(reason, str) else None
+    message = first.get("message")
+    if not isinstance(message, dict):
+        message = {"content": first.get("text")}
+    _read_message(answer, message)
+
+
+def _read_message(answer: Answer, message: dict[str, Any]) -> None:
+    content = message.get("content")
+    text = _joined(content, "text") if isinstance(content, list) else content
+    calls = message.get("tool_calls")
+    answer.tool_calls = calls if isinstance(calls, list) and calls else None
+    refusal = message.get("refusal") or _joined(content, "refusal")
+    answer.value = text if isinstance(text, str) else None
+    if isinstance(refusal, str) and refusal and not answer.value:
+        answer.error_code, answer.error_message = REFUSED, _clean(refusal)
+    elif answer.tool_calls is None and (
+        answer.value is None or (not answer.value and answer.finish_reason == "length")
+    ):
+        _is_none(
+            answer,
+            "The answer ended at its limit before its first word; allow more tokens."
+            if answer.finish_reason == "length"
+            else "The model answered nothing.",
+        )
+
+
+def _joined(parts: Any, kind: str) -> str | None:
+    """Join the texts of one kind in an answer that comes in parts."""
+    every = parts if isinstance(parts, list) else []
+    texts = [part.get(kind) for part in every if isinstance(part, dict)]
+    found = [text for text in texts if isinstance(text, str)]
+    return "".join(found) if found else None
+
+
+def _is_none(answer: Answer, message: str) -> None:
+    answer.error_code, answer.error_message = NO_ANSWER, message
+
+
+def _json(value: Any) -> str:
+    try:
+        return _encode(value).decode()
+    except (msgspec.MsgspecError, UnicodeEncodeError, TypeError, RecursionError):
+        return json.dumps(value, ensure_ascii=True)
+
+
+def _clean(value: Any) -> Any:
+    """Return a text without halves of surrogate pairs, which have no form in UTF-8."""
+    if isinstance(value, str) and not value.isascii():
+        return value.encode("utf-8", "replace").decode()
+    return value
+
+
+# -- answers with a schema -----------------------------------------------------------------------
+
+
+def _read_value(answer: Answer, schema: AnswerSchema) -> None:
+    """Read the text of an answer as the JSON that was asked for."""
+    text = answer.value
+    answer.text = text
+    try:
+        value = _parsed(text)
+    except (ValueError, RecursionError) as error:
+        why = "it was cut short" if answer.finish_reason == "length" else _clean(str(error))
+        answer.error_code = NOT_JSON
+        answer.error_message = f"The answer is not the JSON that was asked for: {why}."
+        return
+    value, lost = _finite(_cleaned(value), "")
+    misfit = f"{lost} is a number that JSON has no form for" if lost else schema.misfit(value)
+    answer.value, answer.is_value = value, True
+    if misfit is not None:
+        answer.error_code = NOT_AS_SCHEMA
+        answer.error_message = f"The answer does not fit the schema: {_clean(misfit)}."
+    answer.is_kept_as_text = misfit is not None and lost is None
+
+
+def _parsed(text: str) -> Any:
+    """Return the JSON value of a text, also of one that stands in one fence as a whole.
+
+    Raises:
+        ValueError: It is not JSON, or nests more deeply than what validates and writes it follows.
+    """
+    brackets = text.count("[") + text.count("{")
+    if brackets > _DEEPEST and nests_deeper_than(text.encode("utf-8", "replace"), _DEEPEST):
+        raise ValueError(f"it nests more than {_DEEPEST} levels deep")
+    try:
+        return _decode(text)
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        fence = _FENCE.fullmatch(text)
+        return _lenient(fence[1] if fence is not None else text)
+
+
+def _finite(value: Any, place: str) -> tuple[Any, str | None]:
+    """Return a value in which NaN and infinities are null, and the place of the first of them."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None, place or "the answer"
+    lost = None
+    if isinstance(value, dict):
+        for name, one in value.items():
+            value[name], found = _finite(one, f"{place}.{name}" if place else str(name))
+            lost = lost or found
+    elif isinstance(value, list):
+        for number, one in enumerate(value):
+            value[number], found = _finite(one, f"{place}.{number}" if place else str(number))
+            lost = lost or found
+    return value, lost
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return _clean(value)
+    if isinstance(value, dict):
+        return {_clean(name): _cleaned(one) for name, one in value.items()}
+    return [_cleaned(one) for one in value] if isinstance(value, list) else value

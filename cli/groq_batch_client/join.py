@@ -1,0 +1,307 @@
+"""Put answers back beside the rows that they were asked for.
+
+Results have one row for each request, in order, so one pass over both files is enough; every
+``custom_id`` is compared on the way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from groq_batch_client.answers import NOT_AS_SCHEMA, Answer, Answers, read_answers
+from groq_batch_client.errors import TableError
+from groq_batch_client.output import output
+from groq_batch_client.row_ids import RowIds
+from groq_batch_client.schemas import AnswerSchema, Kind
+from groq_batch_client.tables.batches import Batch
+from groq_batch_client.tables.delimited import CsvWriter, TsvWriter
+from groq_batch_client.tables.formats import Format
+from groq_batch_client.tables.json_lines import JsonWriter
+from groq_batch_client.tables.names import quoted
+from groq_batch_client.tables.table import OpenTable, TableFile, check_readable_twice
+
+ANSWER = "answer"
+TOOL_CALLS = "tool_calls"
+FINISH_REASON = "finish_reason"
+ERROR_CODE = "error_code"
+ERROR_MESSAGE = "error_message"
+
+_LARGEST_INTEGER = 2**63 - 1
+_LARGEST_NUMBER = sys.float_info.max
+
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerColumns:
+    """The columns that a join adds.
+
+    Attributes:
+        prefix: What their names begin with.
+        schema: The schema of the answers; None when they are texts.
+        are_flat: Whether each property of the schema has a column of its own, as CSV and Parquet
+            need it; the column ``answer`` then holds texts that did not fit. Otherwise an answer is
+            one value.
+    """
+
+    prefix: str = ""
+    schema: AnswerSchema | None = None
+    are_flat: bool = False
+
+    @property
+    def properties(self) -> dict[str, Kind]:
+        """The properties that have columns of their own, with their kinds."""
+        return self.schema.properties if self.schema is not None and self.are_flat else {}
+
+    @property
+    def kinds(self) -> dict[str, Kind]:
+        """The columns by name, with their kinds."""
+        own = {f"{self.prefix}{ANSWER}_{name}": kind for name, kind in self.properties.items()}
+        others: dict[str, Kind] = {
+            self.prefix + ANSWER: "json" if self.schema is not None else "string",
+            self.prefix + TOOL_CALLS: "json",
+            **dict.fromkeys(
+                (self.prefix + name for name in (FINISH_REASON, ERROR_CODE, ERROR_MESSAGE)),
+                "string",
+            ),
+        }
+        return own | others
+
+    def values(self, answers: Answers) -> list[list[Any]]:
+        """Return the columns for some answers."""
+        columns: list[list[Any]] = []
+        rows = answers.rows or []
+        for name, kind in self.properties.items():
+            columns.append([_property(one, name, kind) for one in rows])
+        wholes = answers.values
+        if self.schema is not None:
+            wholes = [self._whole(one) for one in rows]
+            # A value too large for its column is found out only here.
+            answers.error_codes = [one.error_code for one in rows]
+            answers.error_messages = [one.error_message for one in rows]
+        return [
+            *columns,
+            wholes,
+            answers.tool_calls,
+            answers.finish_reasons,
+            answers.error_codes,
+            answers.error_messages,
+        ]
+
+    def _whole(self, answer: Answer) -> Any:
+        """Return what the column ``answer`` holds: all, or what is in no column of a property."""
+        if answer.is_kept_as_text or (self.properties and answer.is_value and answer.error_code):
+            return answer.text
+        return None if self.properties and answer.is_value else answer.value
+
+
+def _property(answer: Answer, name: str, kind: Kind) -> Any:
+    """Return a property of an answer if it is of its column's kind, else None.
+
+    What does not fit is kept: the answer's text stands in the column ``answer``.
+    """
+    value = answer.value.get(name) if answer.is_value and isinstance(answer.value, dict) else None
+    if value is None or kind == "json":
+        return value
+    if kind == "string":
+        return value if isinstance(value, str) else None
+    if kind == "boolean":
+        return value if isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if abs(value) > (_LARGEST_NUMBER if kind == "number" else _LARGEST_INTEGER):
+        if answer.error_code is None:
+            answer.error_code = NOT_AS_SCHEMA
+            answer.error_message = (
+                f"{name} is a number larger than a column of its kind ({kind}) can hold."
+            )
+        return None
+    if kind == "number":
+        return float(value)
+    return int(value) if value == int(value) else None
+
+
+@dataclass(slots=True)
+class JoinCounts:
+    """What was joined.
+
+    Attributes:
+        rows: How many rows.
+        errors: Those without an answer that fits.
+        left_out: Rows of the table without any value, which have no request.
+    """
+
+    rows: int = 0
+    errors: int = 0
+    left_out: int = 0
+
+
+class JoinWriter(Protocol):
+    """Writes rows with answers."""
+
+    def write(self, batch: Batch, answers: list[list[Any]]) -> None:
+        """Append rows; answers are columns."""
+
+
+def join(
+    table: OpenTable,
+    results: Iterable[bytes],
+    writer: JoinWriter,
+    *,
+    ids: RowIds,
+    columns: AnswerColumns,
+    names: tuple[str, str],
+) -> JoinCounts:
+    """Write each row with its answer.
+
+    Args:
+        table: The rows.
+        results: The result rows.
+        writer: Where they go.
+        ids: How the requests got their ids.
+        columns: The columns to add.
+        names: What messages call the two files.
+
+    Raises:
+        TableError: The results are not those of these rows; says what differs.
+    """
+    counts = JoinCounts()
+    added = frozenset(columns.kinds)
+    lines = iter(results)
+    for batch in table.batches:
+        first = counts.rows + 1
+        found = list(islice(lines, batch.rows))
+        answers = read_answers(found, columns.schema)
+        expected = ids.of(first, batch, names[0])
+        _check_ids(expected, answers.custom_ids, first, names)
+        if len(found) < batch.rows:
+            raise TableError(_other_length(counts.rows + len(found), names, rows_are_longer=True))
+        taken = batch.keys_among(added)
+        if taken is not None:
+            raise TableError(_taken(taken))
+        values = columns.values(answers)
+        writer.write(batch, values)
+        counts.rows += batch.rows
+        counts.errors += len(found) - answers.error_codes.count(None)
+    if next(lines, None) is not None:
+        raise TableError(_other_length(counts.rows, names, rows_are_longer=False))
+    counts.left_out = table.left_out
+    return counts
+
+
+def _check_ids(
+    expected: list[str], found: list[str | None], first: int, names: tuple[str, str]
+) -> None:
+    if expected[: len(found)] == found:
+        return
+    place = next(
+        n for n, pair in enumerate(zip(expected, found, strict=False)) if pair[0] != pair[1]
+    )
+    other = found[place]
+    shown = "no custom_id" if other is None else quoted(other)
+    raise TableError(
+        f"Row {first + place:,} of {names[0]} has the id {quoted(expected[place])}, but row "
+        f"{first + place:,} of {names[1]} is of {shown}. Join the rows that the requests were made "
+        f"of, in the same order, with the same --id."
+    )
+
+
+def _other_length(number: int, names: tuple[str, str], *, rows_are_longer: bool) -> str:
+    longer, shorter = names if rows_are_longer else names[::-1]
+    return (
+        f"{shorter} ends after {number:,} rows, but {longer} has more. Join the rows that the "
+        f"requests were made of with all of their results."
+    )
+
+
+def _taken(name: str) -> str:
+    return (
+        f"The rows have a column {quoted(name)} already. Give the new columns another name: "
+        f"--prefix groq_"
+    )
+
+
+def check_columns(existing: Iterable[str], columns: AnswerColumns) -> None:
+    """Check that no column would be lost.
+
+    Raises:
+        TableError: The rows have a column of one of the new names.
+    """
+    added = columns.kinds.keys()
+    taken = next((name for name in existing if name in added), None)
+    if taken is not None:
+        raise TableError(_taken(taken))
+
+
+# -- writers -------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def open_writer(
+    table: TableFile, out: Path | None, kind: Format, columns: AnswerColumns
+) -> Iterator[JoinWriter]:
+    """Open a file for rows with answers, for the time of a ``with`` block.
+
+    Args:
+        table: The rows; for CSV, TSV and Parquet they are read for their columns first.
+        out: The file; None is standard output.
+        kind: Its format.
+        columns: The columns to add.
+
+    Raises:
+        TableError: The format cannot hold the rows; before anything is written.
+    """
+    if kind is Format.JSONL:
+        with output(out) as stream:
+            yield _JsonJoin(JsonWriter(stream, list(columns.kinds)))
+        return
+    check_readable_twice(table, kind)
+    if kind is Format.PARQUET:
+        from groq_batch_client.join_parquet import open_parquet_join  # noqa: PLC0415 - pyarrow
+
+        with open_parquet_join(table, out, columns) as writer:
+            yield writer
+        return
+    names = table.column_names()
+    check_columns(names, columns)
+    with output(out) as stream:
+        every = [*names, *columns.kinds]
+        text = CsvWriter(stream, every) if kind is Format.CSV else TsvWriter(stream, every)
+        yield _TextJoin(text, names)
+
+
+@dataclass(frozen=True, slots=True)
+class _JsonJoin:
+    stream: JsonWriter
+
+    def write(self, batch: Batch, answers: list[list[Any]]) -> None:
+        """Append rows."""
+        self.stream.write(batch.objects(), answers)
+
+
+@dataclass(frozen=True, slots=True)
+class _TextJoin:
+    stream: CsvWriter | TsvWriter
+    names: list[str]
+
+    def write(self, batch: Batch, answers: list[list[Any]]) -> None:
+        """Append rows."""
+        self.stream.write([*batch.cells(self.names), *(texts(column) for column in answers)])
+
+
+def texts(column: Sequence[Any]) -> list[str]:
+    """Return JSON values as texts: texts as they are, null as nothing, the others as JSON."""
+    if column.count(None) == len(column):
+        return [""] * len(column)
+    return [
+        one if isinstance(one, str) else "" if one is None else _encode(one).decode()
+        for one in column
+    ]

@@ -1,0 +1,41 @@
+"""Name the requests of rows: stable, so that an answer finds its row again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from groq_batch_client.errors import TableError
+from groq_batch_client.tables.batches import Batch, MissingColumnError
+from groq_batch_client.tables.names import missing_column
+
+
+@dataclass(frozen=True, slots=True)
+class RowIds:
+    """How rows get their ids.
+
+    Attributes:
+        column: The column that holds them; the row's number is taken when None.
+    """
+
+    column: str | None
+
+    def of(self, first: int, batch: Batch, table: str) -> list[str]:
+        """Return the ids of a batch.
+
+        Args:
+            first: The number of its first row, from 1.
+            batch: The rows.
+            table: What messages call their table.
+
+        Raises:
+            TableError: A row has no such column.
+        """
+        if self.column is None:
+            return [f"row-{number}" for number in range(first, first + batch.rows)]
+        try:
+            return batch.texts(self.column)
+        except MissingColumnError as error:
+            raise TableError(
+                f"Row {first + error.place:,} of {table} has no id (--id): "
+                f"{missing_column(self.column, error.names)}."
+            ) from None

@@ -1,0 +1,233 @@
+"""JSON schemas of answers: what a request says of them, whether an answer fits, its columns."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from groq_batch_client.errors import TableError
+from groq_batch_client.file_errors import naming
+from groq_batch_client.tables.names import listed, quoted
+
+_NAME = re.compile(r"[^A-Za-z0-9_-]+")
+_LONGEST_NAME = 64
+_LONGEST_MESSAGE = 300
+_MOST_HOPS = 32
+"""References and combinations followed on the way to a type; a schema may refer to itself."""
+
+Kind = Literal["string", "number", "integer", "boolean", "json"]
+_TYPES: dict[type, Kind] = {str: "string", bool: "boolean", int: "integer", float: "number"}
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSchema:
+    """The schema that answers have.
+
+    Attributes:
+        name: Its name in the request.
+        schema: The schema.
+        strict: Whether the file asks that it be forced on answers.
+    """
+
+    name: str
+    schema: dict[str, Any]
+    strict: bool = False
+    _validator: list[Any] = field(default_factory=list, compare=False, repr=False)
+
+    @classmethod
+    def load(cls, path: Path) -> AnswerSchema:
+        """Read a schema, bare or in one of the wrappings that API guides print.
+
+        These are a whole ``response_format`` (``{"type": "json_schema", "json_schema": {…}}``), its
+        inner part (``{"name": …, "schema": …}``), and the form of the Responses API, which has all
+        in one object.
+
+        Raises:
+            TableError: The file holds no JSON schema.
+            OSError: It cannot be read.
+        """
+        try:
+            with naming(path):
+                data = json.loads(path.read_text(encoding="utf-8-sig"))
+        except UnicodeDecodeError:
+            raise TableError(f"{path} is not UTF-8. Save it as UTF-8.") from None
+        except (ValueError, RecursionError) as error:
+            raise TableError(f"{path} is not JSON: {error}.") from None
+        return cls.of(data, str(path), fallback_name=path.name.split(".")[0])
+
+    @classmethod
+    def of(cls, data: Any, source: str, *, fallback_name: str = "answer") -> AnswerSchema:
+        """Take a schema that has been read; ``source`` is what messages call it.
+
+        Raises:
+            TableError: It is none.
+        """
+        strict = False
+        name: Any = None
+        for _ in range(2):
+            if not isinstance(data, dict):
+                break
+            if data.get("type") == "json_schema" and isinstance(data.get("json_schema"), dict):
+                data = data["json_schema"]
+            elif isinstance(data.get("schema"), dict) and "properties" not in data:
+                name, strict = data.get("name"), data.get("strict") is True
+                data = data["schema"]
+        if not isinstance(data, dict):
+            raise TableError(f"{source} has to hold a JSON schema, which is an object.")
+        name = name or data.get("title") or fallback_name
+        schema = cls(_NAME.sub("_", str(name))[:_LONGEST_NAME] or "answer", data, strict)
+        try:
+            schema.check_valid()
+        except ValueError as error:
+            raise TableError(f"{source} is not a valid JSON schema: {error}.") from None
+        return schema
+
+    def check_valid(self) -> None:
+        """Compile the schema.
+
+        Raises:
+            ValueError: It is no JSON schema; the text says why.
+        """
+        import jsonschema_rs  # noqa: PLC0415 - a compiled library, only needed with a schema
+
+        def refuse(address: str) -> Any:
+            raise ValueError(f"it refers to {address}, which is not part of it")
+
+        if not self._validator:
+            try:
+                self._validator.append(
+                    jsonschema_rs.validator_for(
+                        self.schema,
+                        retriever=refuse,
+                        # Takes time in proportion to the text, whatever the pattern.
+                        pattern_options=jsonschema_rs.RegexOptions(),
+                    )
+                )
+            except jsonschema_rs.ValidationError as error:
+                raise ValueError(error.message) from None
+
+    def misfit(self, value: Any) -> str | None:
+        """Return why a value does not fit, with the property at fault; None when it fits."""
+        self.check_valid()
+        error = next(iter(self._validator[0].iter_errors(value)), None)
+        if error is None:
+            return None
+        place = ".".join(str(one) for one in error.instance_path)
+        # The message holds the value at fault, which may be all of a long answer.
+        said = str(error.message)
+        if len(said) > _LONGEST_MESSAGE:
+            said = f"{said[:_LONGEST_MESSAGE]}…"
+        return f"{place}: {said}" if place else said
+
+    def response_format(self, *, strict: bool) -> dict[str, Any]:
+        """Return what a request says of its answer.
+
+        Args:
+            strict: Whether the answer is forced to fit, which not every schema and model can.
+        """
+        described: dict[str, Any] = {"name": self.name, "schema": self.schema}
+        if strict:
+            described["strict"] = True
+        return {"type": "json_schema", "json_schema": described}
+
+    def check_strict(self) -> None:
+        """Check that the schema can be forced on answers.
+
+        Groq asks that the root is an object, that all properties of every object are required, and
+        that there are no others (https://console.groq.com/docs/structured-outputs).
+
+        Raises:
+            TableError: It cannot; names the place.
+        """
+        if self.schema.get("type") != "object":
+            raise TableError(
+                'With --strict the schema itself has to be of "type": "object"; put what it is now '
+                "into a property."
+            )
+        for place, one in _objects(self.schema, "the schema"):
+            properties = one.get("properties", {})
+            missing = sorted(set(properties) - set(one.get("required", [])))
+            if missing:
+                raise TableError(
+                    f"With --strict every property has to be required; in {place} these are not: "
+                    f"{listed(missing)}. Optional ones may be of the types ['string', 'null']."
+                )
+            if one.get("additionalProperties") is not False:
+                raise TableError(
+                    f'With --strict every object needs "additionalProperties": false; {place} has '
+                    f"it not."
+                )
+
+    @property
+    def properties(self) -> dict[str, Kind]:
+        """The properties of an answer that is an object, with their kinds; none for others."""
+        root = self._resolved(self.schema)
+        found = root.get("properties")
+        if not isinstance(found, dict):
+            return {}
+        return {name: self._kind(one) for name, one in found.items()}
+
+    def _resolved(self, schema: Any) -> dict[str, Any]:
+        """Follow local references."""
+        for _ in range(_MOST_HOPS):
+            if not isinstance(schema, dict):
+                return {}
+            reference = schema.get("$ref")
+            if not isinstance(reference, str) or not reference.startswith("#"):
+                return schema
+            target: Any = self.schema
+            for step in reference.removeprefix("#").strip("/").split("/"):
+                key = step.replace("~1", "/").replace("~0", "~")
+                if key:
+                    target = target.get(key) if isinstance(target, dict) else None
+            schema = target
+        return {}
+
+    def _kind(self, schema: Any, hops: int = 0) -> Kind:
+        """Return which kind of value a property has; ``json`` where it may be of several."""
+        one = self._resolved(schema)
+        if hops > _MOST_HOPS:
+            return "json"
+        kinds: set[Kind] = set()
+        declared = one.get("type")
+        for name in declared if isinstance(declared, list) else [declared]:
+            if name in ("string", "number", "integer", "boolean"):
+                kinds.add(name)
+            elif name is not None and name != "null":
+                kinds.add("json")
+        if declared is None:
+            values = one.get("enum", [one["const"]] if "const" in one else [])
+            kinds.update(_TYPES.get(type(value), "json") for value in values if value is not None)
+            for keyword in ("anyOf", "oneOf", "allOf"):
+                branches = one.get(keyword)
+                for branch in branches if isinstance(branches, list) else []:
+                    if self._resolved(branch).get("type") != "null":
+                        kinds.add(self._kind(branch, hops + 1))
+        if kinds == {"integer", "number"}:
+            return "number"
+        return kinds.pop() if len(kinds) == 1 else "json"
+
+
+def _objects(schema: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every schema of an object within a schema, and where it is."""
+    if isinstance(schema, list):
+        for one in schema:
+            yield from _objects(one, place)
+    if not isinstance(schema, dict):
+        return
+    if "properties" in schema or schema.get("type") == "object":
+        yield place, schema
+    for keyword, what in (
+        ("properties", "property"),
+        ("$defs", "definition"),
+        ("definitions", "definition"),
+    ):
+        found = schema.get(keyword)
+        for name, one in found.items() if isinstance(found, dict) else ():
+            yield from _objects(one, f"{what} {quoted(name)}")
+    for keyword in ("items", "anyOf", "oneOf", "allOf"):
+        yield from _objects(schema.get(keyword), place)

@@ -1,0 +1,262 @@
+"""Turn Arrow arrays into texts and JSON values by their types, never by Python's ``str``.
+
+Texts are what ``cast`` writes: the digits of the value's own type (0.1 of a float32 is 0.1), times
+in ISO 8601 with all their digits. JSON values are numbers, booleans, lists and objects where JSON
+has them, and texts of this form for all else.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import pyarrow
+from pyarrow import compute, types
+
+from groq_batch_client.errors import TableError
+from groq_batch_client.tables.names import quoted
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+_UNITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
+_HALF_DIGITS = 5
+
+
+class _NoFormError(Exception):
+    """A value or a type has no form as text; the text says why."""
+
+
+def texts_of(array: Any, column: str) -> list[str]:
+    """Return an array as texts; null, and a number that is none, is ``""``.
+
+    Raises:
+        TableError: Its type or one of its values has no form as text; names the column.
+    """
+    try:
+        values = _values(array)
+    except _NoFormError as error:
+        raise TableError(f"The column {quoted(column)} {error}.") from None
+    except (pyarrow.ArrowException, OverflowError, ValueError) as error:
+        raise TableError(f"The column {quoted(column)} cannot be read: {error}.") from None
+    return [_text(value) for value in values]
+
+
+def objects_of(array: Any, column: str) -> list[Any]:
+    """Return an array as values that JSON has a form for.
+
+    Raises:
+        TableError: Its type or one of its values has none; names the column.
+    """
+    try:
+        return _values(array)
+    except _NoFormError as error:
+        raise TableError(f"The column {quoted(column)} {error}.") from None
+    except (pyarrow.ArrowException, OverflowError, ValueError) as error:
+        raise TableError(f"The column {quoted(column)} cannot be read: {error}.") from None
+
+
+def json_row(row: dict[str, Any]) -> bytes:
+    """Return JSON values by name as a JSON object."""
+    return _encode(row)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else _encode(value).decode()
+
+
+def _values(array: Any) -> list[Any]:
+    """Return JSON values of an array or chunked array."""
+    if isinstance(array, pyarrow.ChunkedArray):
+        return [value for chunk in array.chunks for value in _values(chunk)]
+    for is_kind, read in _READERS:
+        if is_kind(array.type):
+            return read(array)
+    raise _NoFormError(f"is of the type {array.type}, which has no form as text")
+
+
+def _as_they_are(array: Any) -> list[Any]:
+    return list(array.to_pylist())
+
+
+def _cast(array: Any) -> list[Any]:
+    return list(array.cast(pyarrow.string()).to_pylist())
+
+
+def _floats(array: Any) -> list[Any]:
+    """Read floating-point numbers in the digits of their own width; what is no number is null."""
+    if types.is_float64(array.type):
+        values = array.to_pylist()
+    elif types.is_float32(array.type):
+        values = [None if one is None else float(one) for one in _cast(array)]
+    else:
+        values = [None if one is None else _half(float(one)) for one in array.to_pylist()]
+    return [None if one is None or not math.isfinite(one) else one for one in values]
+
+
+def _half(value: float) -> float:
+    """Return the shortest decimal number that is this value of 16 bits."""
+    if not math.isfinite(value):
+        return value
+    for digits in range(1, _HALF_DIGITS):
+        short = float(f"{value:.{digits}g}")
+        if struct.pack("e", short) == struct.pack("e", value):
+            return short
+    return float(f"{value:.{_HALF_DIGITS}g}")
+
+
+def _bytes(array: Any) -> list[Any]:
+    values = array.to_pylist()
+    try:
+        return [None if one is None else one.decode() for one in values]
+    except UnicodeDecodeError:
+        raise _NoFormError(
+            "holds bytes that are not UTF-8. Decode it to text, or leave it out of the prompt and "
+            "write Parquet"
+        ) from None
+
+
+def _timestamps(array: Any) -> list[Any]:
+    zone = array.type.tz
+    if zone is not None:
+        try:
+            return _iso(_cast(array))
+        except pyarrow.ArrowInvalid:
+            # A zone that this machine does not know; the moment is the same in UTC.
+            array = array.cast(pyarrow.timestamp(array.type.unit, "UTC"))
+    return _iso(_cast(array))
+
+
+def _iso(values: list[Any]) -> list[Any]:
+    return [None if one is None else one.replace(" ", "T", 1) for one in values]
+
+
+def _durations(array: Any) -> list[Any]:
+    """Write spans of time in seconds as ISO 8601 has them, such as ``PT1.5S``."""
+    digits = _UNITS[array.type.unit]
+    found = array.cast(pyarrow.int64()).to_pylist()
+    return [None if one is None else f"PT{_decimal(one, digits)}S" for one in found]
+
+
+def _decimal(value: int, digits: int) -> str:
+    sign = "-" if value < 0 else ""
+    whole, rest = divmod(abs(value), 10**digits)
+    fraction = f".{rest:0{digits}d}".rstrip("0").rstrip(".") if digits else ""
+    return f"{sign}{whole}{fraction}"
+
+
+def _lists(array: Any) -> list[Any]:
+    if types.is_list_view(array.type) or types.is_large_list_view(array.type):
+        # Their values may stand in any order; one by one they are right.
+        return [None if not one.is_valid else _values(one.values) for one in array]
+    if types.is_fixed_size_list(array.type):
+        size = array.type.list_size
+        flat = _values(array.values[array.offset * size : (array.offset + len(array)) * size])
+        return [
+            flat[place * size : (place + 1) * size] if is_valid else None
+            for place, is_valid in enumerate(array.is_valid().to_pylist())
+        ]
+    offsets = array.offsets.to_pylist()
+    first = offsets[0] if offsets else 0
+    flat = _values(array.values[first : offsets[-1]]) if offsets else []
+    return [
+        flat[offsets[place] - first : offsets[place + 1] - first] if is_valid else None
+        for place, is_valid in enumerate(array.is_valid().to_pylist())
+    ]
+
+
+def _structs(array: Any) -> list[Any]:
+    names = [field.name for field in array.type]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _NoFormError(f"holds objects with two fields named {quoted(twice)}")
+    columns = [_values(array.field(place)) for place in range(len(names))]
+    valid = array.is_valid().to_pylist()
+    if not names:
+        return [{} if one else None for one in valid]
+    return [
+        dict(zip(names, row, strict=True)) if is_valid else None
+        for is_valid, row in zip(valid, zip(*columns, strict=True), strict=True)
+    ]
+
+
+def _maps(array: Any) -> list[Any]:
+    """Read maps as objects; one with a key twice as a list of pairs, so that nothing is lost."""
+    offsets = array.offsets.to_pylist()
+    first, last = (offsets[0], offsets[-1]) if offsets else (0, 0)
+    keys = [_text(one) for one in _values(array.keys[first:last])]
+    items = _values(array.items[first:last])
+    found: list[Any] = []
+    for place, is_valid in enumerate(array.is_valid().to_pylist()):
+        part = slice(offsets[place] - first, offsets[place + 1] - first)
+        pairs = list(zip(keys[part], items[part], strict=True))
+        as_object = dict(pairs)
+        whole: Any = as_object if len(as_object) == len(pairs) else [list(one) for one in pairs]
+        found.append(whole if is_valid else None)
+    return found
+
+
+def _dictionaries(array: Any) -> list[Any]:
+    return _values(array.dictionary_decode())
+
+
+def _run_ends(array: Any) -> list[Any]:
+    return _values(compute.run_end_decode(array))
+
+
+def _extensions(array: Any) -> list[Any]:
+    name = array.type.extension_name
+    if name == "arrow.uuid":
+        stored = array.storage.to_pylist()
+        return [None if one is None else str(uuid.UUID(bytes=one)) for one in stored]
+    if name == "arrow.bool8":
+        return [None if one is None else bool(one) for one in array.storage.to_pylist()]
+    return _values(array.storage)
+
+
+def _is_binary(kind: Any) -> bool:
+    return bool(
+        types.is_binary(kind)
+        or types.is_large_binary(kind)
+        or types.is_fixed_size_binary(kind)
+        or types.is_binary_view(kind)
+    )
+
+
+def _is_text(kind: Any) -> bool:
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+
+
+def _is_list(kind: Any) -> bool:
+    return bool(
+        types.is_list(kind)
+        or types.is_large_list(kind)
+        or types.is_fixed_size_list(kind)
+        or types.is_list_view(kind)
+        or types.is_large_list_view(kind)
+    )
+
+
+_READERS: Sequence[tuple[Callable[[Any], bool], Callable[[Any], list[Any]]]] = (
+    (lambda kind: isinstance(kind, pyarrow.BaseExtensionType), _extensions),
+    (types.is_null, _as_they_are),
+    (_is_text, _as_they_are),
+    (types.is_boolean, _as_they_are),
+    (types.is_integer, _as_they_are),
+    (types.is_floating, _floats),
+    (types.is_decimal, _as_they_are),
+    (types.is_date, _cast),
+    (types.is_time, _cast),
+    (types.is_timestamp, _timestamps),
+    (types.is_duration, _durations),
+    (_is_binary, _bytes),
+    (types.is_dictionary, _dictionaries),
+    (types.is_run_end_encoded, _run_ends),
+    (_is_list, _lists),
+    (types.is_struct, _structs),
+    (types.is_map, _maps),
+)

@@ -1,0 +1,256 @@
+"""Read and write CSV and TSV: every cell is a text, by that format's own rules.
+
+CSV is RFC 4180: cells with a separator, a quote or a line end are in double quotes. Python's
+reader in strict mode cuts it; of the libraries tried it alone never drops or joins rows silently.
+TSV is IANA's text/tab-separated-values: quotes are plain text, and there is no way to put a tab or
+a line end into a cell.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any, BinaryIO
+
+import msgspec
+
+from groq_batch_client.errors import TableError
+from groq_batch_client.tables.batches import ROWS_OF_A_BATCH, MissingColumnError
+from groq_batch_client.tables.formats import Format, pyarrow_for
+from groq_batch_client.tables.names import check_unique
+
+_LONGEST_CELL = min(sys.maxsize, 2**31 - 1)
+_NEEDS_QUOTES = re.compile(r'[",\r\n]')
+_OTHER_SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
+_TSV_ESCAPES = str.maketrans({"\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+_encode = msgspec.json.Encoder().encode
+
+
+class TextBatch:
+    """Rows of texts."""
+
+    def __init__(self, names: Sequence[str], columns: Sequence[Sequence[str]]) -> None:
+        self._names = names
+        self._columns = dict(zip(names, columns, strict=True))
+        self.rows = len(columns[0]) if columns else 0
+
+    def texts(self, name: str) -> list[str]:
+        """Return a column."""
+        if name not in self._columns:
+            raise MissingColumnError(0, self._names)
+        return list(self._columns[name])
+
+    def cells(self, names: Sequence[str]) -> list[list[str]]:
+        """Return columns."""
+        return [self.texts(name) for name in names]
+
+    def objects(self) -> list[bytes]:
+        """Return each row as a JSON object of texts."""
+        fields = [(f"cell_{place}", str) for place in range(len(self._names))]
+        names = dict(zip((name for name, _ in fields), self._names, strict=True))
+        row = msgspec.defstruct("Row", fields, rename=names, gc=False)
+        return list(map(_encode, map(row, *self._columns.values())))
+
+    def keys_among(self, names: frozenset[str]) -> str | None:
+        """Return one of the names that is a column, or None."""
+        return next((name for name in self._names if name in names), None)
+
+    def arrow(self, schema: Any) -> list[Any]:
+        """Return the columns as Arrow arrays of texts."""
+        pyarrow = pyarrow_for("Parquet")
+        return [pyarrow.array(self._columns[name], pyarrow.string()) for name in schema.names]
+
+
+class DelimitedReader:
+    """Reads the rows of a CSV or TSV file.
+
+    Attributes:
+        names: The columns, from the first line.
+        left_out: How many rows without any value have been left out so far.
+    """
+
+    def __init__(self, stream: BinaryIO, kind: Format, table: str) -> None:
+        """Read the line with the columns.
+
+        Args:
+            stream: The file's bytes.
+            kind: CSV or TSV.
+            table: What messages call the file.
+
+        Raises:
+            TableError: There is none, or two columns have one name.
+        """
+        self._table = table
+        self._kind = kind
+        self.left_out = 0
+        # Only a line feed ends a line; a carriage return before it belongs to the line's end.
+        text = io.TextIOWrapper(stream, "utf-8-sig", newline="\n")
+        self._rows: Any
+        if kind is Format.CSV:
+            csv.field_size_limit(_LONGEST_CELL)
+            self._rows = csv.reader(text, strict=True)
+        else:
+            self._rows = _TsvRows(text)
+        header = next(iter(self._take(1)), None)
+        if header is None:
+            raise TableError(f"{table} is empty. Its first line has to name the columns.")
+        if not any(header):
+            raise TableError(
+                f"{table} begins with a blank line. The first line has to name the columns."
+            )
+        self.names = header
+        _check_separator(header, kind, table)
+        check_unique(header, table)
+
+    def batches(self) -> Iterator[TextBatch]:
+        """Yield the rows that have a value.
+
+        Raises:
+            TableError: A row cannot be read, or has not one value for each column.
+        """
+        width = len(self.names)
+        while True:
+            line = self._rows.line_num
+            rows = self._take(ROWS_OF_A_BATCH)
+            if not rows:
+                return
+            if set(map(len, rows)) != {width}:
+                rows = self._without_blank_lines(rows, width, line)
+            full = [row for row in rows if any(row)]
+            self.left_out += len(rows) - len(full)
+            if full:
+                yield TextBatch(self.names, list(zip(*full, strict=True)))
+
+    def _take(self, most: int) -> list[list[str]]:
+        try:
+            return list(islice(self._rows, most))
+        except csv.Error as error:
+            line = self._rows.line_num
+            said = str(error)
+            if said.startswith("new-line character"):
+                said = (
+                    "it has a carriage return (CR) outside of quotes. End lines with a line feed "
+                    "(LF or CRLF), and put values with line ends in double quotes"
+                )
+            raise TableError(f"Line {line} of {self._table} is not CSV: {said}.") from None
+        except UnicodeDecodeError as error:
+            # What is decoded next begins in the line after the last one that was handed out.
+            line = self._rows.line_num + 1 + error.object[: error.start].count(b"\n")
+            raise TableError(
+                f"Line {line} of {self._table} is not UTF-8. Save the file as UTF-8."
+            ) from None
+
+    def _without_blank_lines(self, rows: list[list[str]], width: int, line: int) -> list[list[str]]:
+        """Return the rows but for blank lines; a row of another width is an error."""
+        kept = []
+        for row in rows:
+            line += 1
+            # In TSV a blank line is read as one empty cell.
+            if row and not (row == [""] and width > 1):
+                if len(row) != width:
+                    raise TableError(self._wrong_width(len(row), width, line))
+                kept.append(row)
+            line += sum(cell.count("\n") for cell in row)
+        return kept
+
+    def _wrong_width(self, found: int, width: int, line: int) -> str:
+        values = f"{found:,} value{'' if found == 1 else 's'}"
+        advice = "Values with a comma, a quote or a line end stand in double quotes."
+        if self._kind is Format.TSV:
+            advice = "A value in TSV has no tabs and no line ends."
+        return (
+            f"Line {line} of {self._table} has {values}, but there are {width:,} columns. {advice}"
+        )
+
+
+class _TsvRows:
+    """Cuts lines at their tabs.
+
+    Attributes:
+        line_num: How many lines were read.
+    """
+
+    def __init__(self, lines: io.TextIOWrapper) -> None:
+        self._lines = lines
+        self.line_num = 0
+
+    def __iter__(self) -> Iterator[list[str]]:
+        for line in self._lines:
+            self.line_num += 1
+            yield line.rstrip("\r\n").split("\t")
+
+
+def _check_separator(header: list[str], kind: Format, table: str) -> None:
+    """Tell a separator other than the format's, which leaves one column or a line ``sep=;``."""
+    first = header[0] if header else ""
+    hint = re.fullmatch(r"sep=(.?)", ",".join(header))
+    if hint is not None:
+        raise TableError(
+            f"{table} begins with 'sep={hint[1]}', which tells Excel that {hint[1] or ','!r} "
+            f"separates the columns. Remove this line, and save it with commas between the columns."
+        )
+    if len(header) != 1 or kind is Format.TSV:
+        return
+    for separator, said in _OTHER_SEPARATORS.items():
+        if separator in first:
+            advice = (
+                "Name the file with .tsv at the end."
+                if separator == "\t"
+                else "Save it with commas between the columns."
+            )
+            raise TableError(f"The columns of {table} are separated by {said}. {advice}")
+
+
+# -- writing -------------------------------------------------------------------------------------
+
+
+class CsvWriter:
+    """Writes rows of CSV below a line with the columns."""
+
+    def __init__(self, stream: BinaryIO, names: Sequence[str]) -> None:
+        self._stream = stream
+        self.write([[name] for name in names])
+
+    def write(self, columns: Sequence[Sequence[str]]) -> None:
+        """Append rows, given as columns of texts."""
+        quoted = [_quoted_cells(column, alone=len(columns) == 1) for column in columns]
+        lines = map(",".join, zip(*quoted, strict=True))
+        self._stream.write(("\n".join(lines) + "\n").encode("utf-8", "replace"))
+
+
+def _quoted_cells(column: Sequence[str], *, alone: bool) -> Sequence[str]:
+    """Put cells in quotes where the format asks for it; most columns have none of them."""
+    # A carriage return alone is quoted as well, which Python's own writer of some versions omits.
+    if _NEEDS_QUOTES.search("\x1e".join(column)) is None and not (alone and "" in column):
+        return column
+    return [
+        f'"{cell.replace(chr(34), chr(34) * 2)}"'
+        if _NEEDS_QUOTES.search(cell) is not None or (alone and not cell)
+        else cell
+        for cell in column
+    ]
+
+
+class TsvWriter:
+    """Writes rows of TSV; tabs and line ends become backslash-t, -n and -r."""
+
+    def __init__(self, stream: BinaryIO, names: Sequence[str]) -> None:
+        self._stream = stream
+        self.write([[name] for name in names])
+
+    def write(self, columns: Sequence[Sequence[str]]) -> None:
+        """Append rows, given as columns of texts."""
+        escaped = [
+            [cell.translate(_TSV_ESCAPES) for cell in column]
+            if any(one in text for one in "\t\n\r")
+            else column
+            for column in columns
+            for text in ("\x1e".join(column),)
+        ]
+        lines = map("\t".join, zip(*escaped, strict=True))
+        self._stream.write(("\n".join(lines) + "\n").encode("utf-8", "replace"))

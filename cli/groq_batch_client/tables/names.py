@@ -1,0 +1,51 @@
+"""Show column names in messages, and check them."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from groq_batch_client.errors import TableError
+
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
+_MOST_SHOWN = 12
+_LONGEST_SHOWN = 80
+
+
+def quoted(name: str) -> str:
+    """Return a name in quotes, with invisible characters as escapes, so that none hides."""
+    shown = "".join(
+        one if one == " " or unicodedata.category(one) not in _INVISIBLE else _escaped(one)
+        for one in name[:_LONGEST_SHOWN]
+    )
+    return f"'{shown}{'…' if len(name) > _LONGEST_SHOWN else ''}'"
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return quoted names one after the other; those beyond a dozen are only counted."""
+    every = list(names)
+    shown = ", ".join(quoted(name) for name in every[:_MOST_SHOWN])
+    rest = len(every) - _MOST_SHOWN
+    return f"{shown} and {rest:,} more" if rest > 0 else shown or "none"
+
+
+def missing_column(name: str, names: Iterable[str]) -> str:
+    """Return the sentence about a column that a table or a row does not have."""
+    return f"there is no column {quoted(name)}; there are {listed(names)}"
+
+
+def check_unique(names: Sequence[str], table: str) -> None:
+    """Check that no two columns have one name, of which only one could be used.
+
+    Raises:
+        TableError: Two have.
+    """
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise TableError(f"{table} has two columns named {quoted(name)}. Rename one.")
+        seen.add(name)

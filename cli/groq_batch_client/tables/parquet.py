@@ -1,0 +1,212 @@
+"""Read and write Parquet: schema, metadata and types pass as they are, columns are appended."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow
+import pyarrow.parquet
+
+from groq_batch_client.errors import TableError
+from groq_batch_client.tables.arrow_values import json_row, objects_of, texts_of
+from groq_batch_client.tables.batches import MissingColumnError
+from groq_batch_client.tables.names import check_unique
+
+_BATCH_BYTES = 8_000_000
+"""Size at which rows are read and written, so that memory does not grow with them."""
+
+_MOST_ROWS = 8192
+_GROUP_ROWS = 65_536
+_LEAST_ROW_BYTES = 1
+_BUFFER_BYTES = 65_536
+
+
+class ArrowBatch:
+    """Rows of an Arrow record batch."""
+
+    def __init__(self, data: Any) -> None:
+        self.data = data
+        self.rows = data.num_rows
+
+    def texts(self, name: str) -> list[str]:
+        """Return a column."""
+        names = self.data.schema.names
+        if name not in names:
+            raise MissingColumnError(0, names)
+        return texts_of(self.data.column(names.index(name)), name)
+
+    def cells(self, names: Sequence[str]) -> list[list[str]]:
+        """Return columns."""
+        return [self.texts(name) for name in names]
+
+    def objects(self) -> list[bytes]:
+        """Return each row as a JSON object."""
+        names = self.data.schema.names
+        columns = [objects_of(self.data.column(n), name) for n, name in enumerate(names)]
+        if not names:
+            return [b"{}"] * self.rows
+        return [json_row(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
+
+    def keys_among(self, names: frozenset[str]) -> str | None:
+        """Return one of the names that is a column, or None."""
+        return next((name for name in self.data.schema.names if name in names), None)
+
+    def arrow(self, schema: Any) -> list[Any]:
+        """Return the columns as they are."""
+        del schema  # It is their own.
+        return list(self.data.columns)
+
+
+class ParquetReader:
+    """Reads the rows of a Parquet file.
+
+    Attributes:
+        schema: Its Arrow schema, with metadata.
+        names: The columns.
+    """
+
+    def __init__(self, file: Any, table: str) -> None:
+        self._file = file
+        self._table = table
+        with reading(table):
+            self.schema = file.schema_arrow
+        self.names = list(self.schema.names)
+        check_unique(self.names, table)
+        self.left_out = 0
+
+    def batches(self, columns: Sequence[str] | None) -> Iterator[ArrowBatch]:
+        """Yield rows with some columns, or with all for None.
+
+        Raises:
+            TableError: The file is damaged, or has no such column.
+        """
+        if columns is not None:
+            missing = [name for name in columns if name not in self.names]
+            if missing:
+                raise MissingColumnError(0, self.names)
+            # A column's name with a dot would name a field of another column as well.
+            indexes = {self.names.index(name) for name in columns}
+            columns = [self.names[place] for place in sorted(indexes)]
+        rows = _rows_of_a_batch(self._file.metadata)
+        with reading(self._table):
+            for batch in self._file.iter_batches(
+                batch_size=rows, columns=columns, use_threads=False
+            ):
+                if columns is not None:
+                    batch = batch.select(columns)  # noqa: PLW2901
+                if batch.num_rows:
+                    yield ArrowBatch(batch)
+
+
+def _rows_of_a_batch(metadata: Any) -> int:
+    size = sum(metadata.row_group(n).total_byte_size for n in range(metadata.num_row_groups))
+    row = max(size // max(metadata.num_rows, 1), _LEAST_ROW_BYTES)
+    return int(min(max(_BATCH_BYTES // row, 1), _MOST_ROWS))
+
+
+@contextlib.contextmanager
+def open_parquet(path: Path) -> Iterator[ParquetReader]:
+    """Open a file for the time of a ``with`` block.
+
+    Raises:
+        TableError: It does not exist, or is not Parquet.
+    """
+    if not path.exists():
+        raise TableError(f"{path} does not exist.")
+    with reading(str(path)):
+        file = pyarrow.parquet.ParquetFile(
+            path,
+            pre_buffer=False,
+            buffer_size=_BUFFER_BYTES,
+            # Dates of old writers beyond the year 2262 would wrap around.
+            coerce_int96_timestamp_unit="us",
+        )
+    with file:
+        yield ParquetReader(file, str(path))
+
+
+@contextlib.contextmanager
+def reading(table: str) -> Iterator[None]:
+    """Turn what Arrow raises about a file within a ``with`` block into a sentence."""
+    try:
+        yield
+    except (pyarrow.ArrowException, OSError, OverflowError, UnicodeDecodeError) as error:
+        said = " ".join(str(error).split()).removesuffix(".")
+        raise TableError(f"{table} cannot be read as Parquet: {said}.") from None
+
+
+class ParquetWriter:
+    """Writes rows in groups of some 8 MB."""
+
+    def __init__(self, stream: BinaryIO, schema: Any) -> None:
+        try:
+            self._file = pyarrow.parquet.ParquetWriter(
+                stream, schema, compression="zstd", write_batch_size=64
+            )
+        except (pyarrow.ArrowException, OSError) as error:
+            raise TableError(_unwritable(error)) from None
+        self._schema = schema
+        self._held: list[Any] = []
+        self._bytes = 0
+        self._rows = 0
+
+    def write(self, columns: Sequence[Any]) -> None:
+        """Append rows, given as Arrow arrays in the order of the schema.
+
+        Raises:
+            TableError: Parquet cannot hold a value.
+        """
+        try:
+            batch = pyarrow.RecordBatch.from_arrays(list(columns), schema=self._schema)
+        except pyarrow.ArrowException as error:
+            raise TableError(_unwritable(error)) from None
+        self._held.append(batch)
+        self._bytes += batch.nbytes
+        self._rows += batch.num_rows
+        if self._bytes >= _BATCH_BYTES or self._rows >= _GROUP_ROWS:
+            self._flush()
+
+    def close(self) -> None:
+        """Write what is held, and the end of the file."""
+        self._flush()
+        self._file.close()
+
+    def abandon(self) -> None:
+        """Leave the file without its end; its stream may be closed by now."""
+        # Else it is closed, to no avail and with a message of Python's, when it is collected.
+        self._file.is_open = False
+
+    def _flush(self) -> None:
+        if not self._held:
+            return
+        try:
+            self._file.write_table(pyarrow.Table.from_batches(self._held, schema=self._schema))
+        except (pyarrow.ArrowException, OverflowError) as error:
+            raise TableError(_unwritable(error)) from None
+        self._held, self._bytes, self._rows = [], 0, 0
+
+
+def _unwritable(error: Exception) -> str:
+    said = " ".join(str(error).split()).removesuffix(".")
+    return f"Parquet cannot hold these rows: {said}. Write JSONL or CSV."
+
+
+def check_storable(schema: Any) -> None:
+    """Check that Parquet can hold columns of these types, before any work is done.
+
+    Raises:
+        TableError: It cannot; names the column.
+    """
+    for field in schema:
+        sink = pyarrow.BufferOutputStream()
+        try:
+            with pyarrow.parquet.ParquetWriter(sink, pyarrow.schema([field])) as writer:
+                writer.write_table(pyarrow.schema([field]).empty_table())
+        except (pyarrow.ArrowException, OSError) as error:
+            said = " ".join(str(error).split()).removesuffix(".")
+            raise TableError(
+                f"Parquet cannot hold the column {field.name!r} ({said}). Write JSONL or CSV."
+            ) from None

@@ -1,0 +1,164 @@
+"""Open the bytes of a table: unpacked, and looked at for what cannot be text."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from groq_batch.request_file.lines import NotGzipError, decompress
+from groq_batch_client.errors import TableError
+from groq_batch_client.tables.formats import (
+    COMPRESSION_ENDINGS,
+    STDIN,
+    Compression,
+    FileKind,
+    Format,
+    pyarrow_for,
+)
+
+_CHUNK_BYTES = 1024 * 1024
+_GZIP = b"\x1f\x8b"
+_WHAT_IT_IS = (
+    (_GZIP, "is compressed with gzip. Name it with .gz at the end"),
+    (b"\x28\xb5\x2f\xfd", "is compressed with zstd. Name it with .zst at the end"),
+    (b"PK\x03\x04", "is a ZIP archive or an Excel workbook. Save the table as CSV (UTF-8)"),
+    (b"PAR1", "is a Parquet file. Name it with .parquet at the end"),
+    (
+        b"\x00\x05\x16\x07",
+        "is what macOS keeps beside a file (AppleDouble). Give the file without ._ in its name",
+    ),
+    (b"\xff\xfe", "is UTF-16, not UTF-8. Save it as UTF-8"),
+    (b"\xfe\xff", "is UTF-16, not UTF-8. Save it as UTF-8"),
+)
+"""First bytes of files that are given as text by mistake, and what to do."""
+
+
+def open_results(argument: str) -> contextlib.AbstractContextManager[io.BufferedReader]:
+    """Open a file of result rows, whose name may end in anything; compressed as that says."""
+    name = argument.lower()
+    ending = next((one for one in COMPRESSION_ENDINGS if name.endswith(one)), None)
+    compression = Compression.NONE if ending is None else COMPRESSION_ENDINGS[ending]
+    return open_bytes(argument, FileKind(Format.JSONL, compression))
+
+
+@contextlib.contextmanager
+def open_bytes(argument: str, kind: FileKind) -> Iterator[io.BufferedReader]:
+    """Open a file of text, unpacked, for the time of a ``with`` block.
+
+    Args:
+        argument: Its path, or ``-`` for standard input.
+        kind: Its format and compression; standard input may be compressed with gzip in any case.
+
+    Raises:
+        TableError: It cannot be opened, or is no text; also raised by reading it.
+    """
+    name = "<stdin>" if argument == STDIN else argument
+    with contextlib.ExitStack() as resources:
+        raw: Any = sys.stdin.buffer
+        if argument != STDIN:
+            try:
+                raw = resources.enter_context(Path(argument).open("rb"))
+            except OSError as error:
+                raise TableError(f"{name} cannot be read: {error.strerror}.") from None
+        chunks, compression = _read(raw, name), kind.compression
+        if argument == STDIN:
+            # It has no name that tells.
+            first = next(chunks, b"")
+            compression = Compression.GZIP if first.startswith(_GZIP) else Compression.NONE
+            chunks = chain([first] if first else [], chunks)
+        pieces = _unpacked(chunks, compression, name)
+        checked = _without_nul(_looked_at(pieces, compression, name), name)
+        yield resources.enter_context(io.BufferedReader(_PieceReader(checked), _CHUNK_BYTES))
+
+
+def _read(stream: Any, name: str) -> Iterator[bytes]:
+    try:
+        while chunk := stream.read(_CHUNK_BYTES):
+            yield chunk
+    except OSError as error:
+        raise TableError(f"{name} cannot be read: {error.strerror or error}.") from None
+
+
+def _unpacked(chunks: Iterator[bytes], compression: Compression, name: str) -> Iterator[bytes]:
+    if compression is Compression.NONE:
+        return chunks
+    if compression is Compression.GZIP:
+        return _gunzipped(chunks, name)
+    return _zstd_unpacked(chunks, name)
+
+
+def _gunzipped(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
+    try:
+        yield from decompress(chunks)
+    except NotGzipError:
+        raise TableError(
+            f"{name} ends in .gz, but it is not gzip, or it is damaged or cut short."
+        ) from None
+
+
+def _zstd_unpacked(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
+    pyarrow = pyarrow_for("A file that ends in .zst")
+    stream = pyarrow.PythonFile(io.BufferedReader(_PieceReader(chunks)), mode="r")
+    try:
+        with pyarrow.CompressedInputStream(stream, "zstd") as unpacked:
+            while chunk := unpacked.read(_CHUNK_BYTES):
+                yield bytes(chunk)
+    except OSError:
+        raise TableError(
+            f"{name} ends in .zst, but it is not zstd, or it is damaged or cut short."
+        ) from None
+
+
+def _looked_at(pieces: Iterator[bytes], compression: Compression, name: str) -> Iterator[bytes]:
+    """Pass pieces on; a beginning that no table has is an error that says what it is."""
+    first = next(pieces, b"")
+    for begin, what in _WHAT_IT_IS:
+        if first.startswith(begin):
+            is_twice = begin == _GZIP and compression is Compression.GZIP
+            said = "is compressed twice. Unpack it once" if is_twice else what
+            raise TableError(f"{name} {said}.")
+    if first:
+        yield first
+    yield from pieces
+
+
+def _without_nul(pieces: Iterable[bytes], name: str) -> Iterator[bytes]:
+    position = 0
+    for piece in pieces:
+        place = piece.find(b"\0")
+        if place >= 0:
+            rest = piece[place:].strip(b"\0")
+            where = "holds" if rest else "ends in"
+            raise TableError(
+                f"{name} {where} NUL bytes from byte {position + place:,} on, as a file does whose "
+                f"writing was cut by a crash. Write it again."
+            )
+        position += len(piece)
+        yield piece
+
+
+class _PieceReader(io.RawIOBase):
+    """Makes pieces of bytes readable as a stream."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: Any) -> int:
+        while not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._rest = memoryview(piece)
+        count = min(len(target), len(self._rest))
+        target[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count

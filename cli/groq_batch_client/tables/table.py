@@ -1,0 +1,139 @@
+"""Open a table by its file name, and write one with answer columns."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from groq_batch_client.errors import WrongArgumentError
+from groq_batch_client.tables.batches import Batch
+from groq_batch_client.tables.delimited import DelimitedReader
+from groq_batch_client.tables.formats import (
+    STDIN,
+    Compression,
+    FileKind,
+    Format,
+    kind_of,
+    pyarrow_for,
+)
+from groq_batch_client.tables.json_lines import json_batches
+from groq_batch_client.tables.sources import open_bytes
+
+
+@dataclass(slots=True)
+class OpenTable:
+    """A table that is being read.
+
+    Attributes:
+        batches: Its rows.
+        names: Its columns; None where each row has keys of its own (JSONL).
+        reader: What reads it.
+    """
+
+    batches: Iterator[Batch]
+    names: list[str] | None
+    reader: Any = None
+
+    @property
+    def left_out(self) -> int:
+        """Rows without any value that were left out so far."""
+        return int(getattr(self.reader, "left_out", 0))
+
+
+class TableFile:
+    """A table in a file, which may be read several times; on standard input, once.
+
+    Attributes:
+        name: What messages call it.
+        kind: Its format and compression.
+    """
+
+    def __init__(self, argument: str) -> None:
+        """Describe the table that the user called ``argument``.
+
+        Raises:
+            WrongArgumentError: Its name does not tell its format.
+        """
+        self.argument = argument
+        self.name = "<stdin>" if argument == STDIN else argument
+        self.kind: FileKind = kind_of(argument)
+        if self.kind.format is Format.PARQUET:
+            pyarrow_for("Parquet")
+        if self.kind.compression is Compression.ZSTD:
+            pyarrow_for("A file that ends in .zst")
+
+    @property
+    def path(self) -> Path | None:
+        """Where it is; None for standard input."""
+        return None if self.argument == STDIN else Path(self.argument)
+
+    @contextlib.contextmanager
+    def open(self, columns: Sequence[str] | None = None) -> Iterator[OpenTable]:
+        """Read it for the time of a ``with`` block.
+
+        Args:
+            columns: The columns that are needed, where the format can leave out the others; all
+                for None.
+
+        Raises:
+            TableError: It cannot be read; names what is wrong. Also raised while it is read.
+        """
+        if self.kind.format is Format.PARQUET:
+            from groq_batch_client.tables.parquet import open_parquet  # noqa: PLC0415 - pyarrow
+
+            with open_parquet(Path(self.argument)) as parquet:
+                yield OpenTable(parquet.batches(columns), parquet.names, parquet)
+            return
+        with open_bytes(self.argument, self.kind) as stream:
+            if self.kind.format is Format.JSONL:
+                yield OpenTable(json_batches(stream, self.name), None)
+            else:
+                reader = DelimitedReader(stream, self.kind.format, self.name)
+                yield OpenTable(reader.batches(), reader.names, reader)
+
+    def column_names(self) -> list[str]:
+        """Return the columns; for JSONL all rows are read for it.
+
+        Raises:
+            TableError: It cannot be read.
+        """
+        with self.open() as table:
+            if table.names is not None:
+                return table.names
+            keys: dict[str, None] = {}
+            for batch in table.batches:
+                keys.update(batch.keys)  # type: ignore[attr-defined]
+            return list(keys)
+
+    def arrow_schema(self) -> Any:
+        """Return the Arrow schema: its own, of texts, or one that all JSON rows fit into.
+
+        Raises:
+            TableError: It cannot be read.
+        """
+        pyarrow = pyarrow_for("Parquet")
+        if self.kind.format is Format.JSONL:
+            from groq_batch_client.tables.json_to_arrow import schema_of  # noqa: PLC0415 - pyarrow
+
+            with self.open() as table:
+                return schema_of(table.batches)  # type: ignore[arg-type]
+        with self.open() as table:
+            if self.kind.format is Format.PARQUET:
+                return table.reader.schema
+            return pyarrow.schema([(name, pyarrow.string()) for name in table.names or []])
+
+
+def check_readable_twice(table: TableFile, kind: Format) -> None:
+    """Check that a table can be read once for its columns and once for its rows.
+
+    Raises:
+        WrongArgumentError: It comes in on standard input.
+    """
+    if table.argument == STDIN:
+        raise WrongArgumentError(
+            f"To write {kind.value} the rows are read twice, which standard input cannot be. Give "
+            f"them as a file, or write JSONL."
+        )

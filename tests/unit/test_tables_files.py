@@ -1,0 +1,333 @@
+"""Tables in files: what a name tells, what a file really is, CSV and TSV, compression."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import os
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import pyarrow
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from groq_batch_cli.main import run
+from groq_batch_client.errors import TableError, WrongArgumentError
+from groq_batch_client.output import output
+from groq_batch_client.tables.formats import (
+    Compression,
+    FileKind,
+    Format,
+    advice_for_table,
+    kind_of,
+)
+from groq_batch_client.tables.names import quoted
+from groq_batch_client.tables.table import TableFile
+from tests.table_files import (
+    csv_rows,
+    json_rows,
+    make,
+    prompts,
+    requests_of,
+    result,
+    write_results,
+    write_rows,
+)
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+
+
+# -- names ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("-", FileKind(Format.JSONL, Compression.NONE)),
+        ("a.JSONL", FileKind(Format.JSONL, Compression.NONE)),
+        ("a.ndjson.Zst", FileKind(Format.JSONL, Compression.ZSTD)),
+        ("rows.CSV.GZ", FileKind(Format.CSV, Compression.GZIP)),
+        ("a.b.tsv", FileKind(Format.TSV, Compression.NONE)),
+        ("a.PQ", FileKind(Format.PARQUET, Compression.NONE)),
+    ],
+)
+def test_name_tells_format_and_compression(name: str, expected: FileKind) -> None:
+    assert kind_of(name) == expected
+
+
+@pytest.mark.parametrize("name", ["a.json", "a", "a.parquet.gz", "a.xlsx", "a.gz", "csv"])
+def test_name_that_tells_no_format_is_wrong(name: str) -> None:
+    with pytest.raises(WrongArgumentError):
+        kind_of(name)
+
+
+def test_name_of_no_format_is_a_wrong_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rows.xlsx").write_bytes(b"PK")
+    assert make(tmp_path / "rows.xlsx", "--prompt", "{a}") == 2
+    assert "has to end in one of .jsonl" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a.jsonl.gz", None),
+        ("a.txt", None),
+        ("b/my rows.csv", "groq-batch make 'b/my rows.csv' --model MODEL"),
+        ("a.parquet", "--out a.jsonl"),
+        ("a.xlsx", "Save it as CSV, then turn its rows into requests: groq-batch make a.csv"),
+    ],
+)
+def test_table_in_the_place_of_requests_is_advised_on(name: str, expected: str | None) -> None:
+    advice = advice_for_table(name)
+    assert advice is None if expected is None else expected in str(advice)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("text", "'text'"),
+        ("te\u200bxt", "'te\\u200bxt'"),
+        ("id\u00a0", "'id\\xa0'"),
+        ("\ufefftext", "'\\ufefftext'"),
+        ("a b ", "'a b '"),
+        ("x" * 100, f"'{'x' * 80}…'"),
+    ],
+)
+def test_names_that_look_the_same_are_shown_apart(name: str, expected: str) -> None:
+    assert quoted(name) == expected
+
+
+# -- files that are something else ---------------------------------------------------------------
+
+
+def packed(data: bytes) -> bytes:
+    """Compress without the time, so that a test has the same name in every process."""
+    return gzip.compress(data, mtime=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("a.csv", b"", "is empty. Its first line has to name the columns."),
+        ("a.csv", b"\na,b\n1,2\n", "{} begins with a blank line. The first line has to name"),
+        ("a.csv", b"a,a\n", "has two columns named 'a'"),
+        ("a.csv", b"a,b\n1,2\n1\n", "Line 3 of {} has 1 value, but there are 2 columns."),
+        ("a.csv", b'a,b\n"1\n",2\n\n1,2,3\n', "Line 5 of {} has 3 values, but there are 2 col"),
+        ("a.csv", b'a\n"x', "Line 2 of {} is not CSV: "),
+        ("a.csv", b'a\n"x"y\n', "Line 2 of {} is not CSV: "),
+        ("a.csv", b"a,b\r1,2\r", "is not CSV: it has a carriage return (CR) outside of quotes."),
+        ("a.csv", b"a\n\xff\n", "Line 2 of {} is not UTF-8."),
+        ("a.csv", b"a;b\n1;2\n", "The columns of {} are separated by ';'."),
+        ("a.csv", b"a\tb\n1\t2\n", "are separated by tabs. Name the file with .tsv at the end."),
+        ("a.csv", b"sep=;\na;b\n", "{} begins with 'sep=;', which tells Excel"),
+        ("a.csv", "a,b\n1,2\n".encode("utf-16"), "{} is UTF-16, not UTF-8. Save it as UTF-8."),
+        ("a.jsonl", '{"a": 1}'.encode("utf-16"), "{} is UTF-16, not UTF-8. Save it as UTF-8."),
+        ("a.csv", b"a,b\n1,2\n\0\0\0\0", "{} ends in NUL bytes from byte 8 on, as a file does"),
+        ("a.csv", b"a,b\n1,\0\n1,2\n", "{} holds NUL bytes from byte 6 on, as a file does"),
+        ("a.jsonl", b'{"a": 1}\n\xff', "Line 2 of {} is not UTF-8."),
+        ("a.jsonl", b'{"a": 1}\n{"a": NaN}', "Line 2 of {} holds NaN, which JSON has no form for."),
+        ("a.jsonl", b'{"a": [-Infinity]}', "Line 1 of {} holds -Infinity, which JSON has no form"),
+        ("a.jsonl.gz", b"plain", "ends in .gz, but it is not gzip"),
+        ("a.jsonl.gz", packed(b'{"a": 1}' * 99)[:-9], "damaged or cut short"),
+        ("a.jsonl.gz", packed(packed(b"{}")), "{} is compressed twice. Unpack it"),
+        ("a.jsonl", packed(b"{}"), "{} is compressed with gzip. Name it with .gz at the"),
+        ("a.csv", b"\x28\xb5\x2f\xfd", "{} is compressed with zstd. Name it with .zst at the end."),
+        ("a.jsonl.zst", b"plain", "ends in .zst, but it is not zstd"),
+        ("a.csv", b"PK\x03\x04", "{} is a ZIP archive or an Excel workbook. Save the table as CSV"),
+        ("a.csv", b"PAR1", "{} is a Parquet file. Name it with .parquet at the end."),
+        ("._a.jsonl", b"\x00\x05\x16\x07\x00\x02", "{} is what macOS keeps beside a file"),
+        ("a.parquet", b"plain", "cannot be read as Parquet"),
+        ("a.parquet", b"", "cannot be read as Parquet"),
+    ],
+)
+def test_file_that_cannot_be_read_is_said_to_be_what_it_is(
+    name: str, content: bytes, expected: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(TableError) as raised, TableFile(str(path)).open() as table:
+        list(table.batches)
+    assert expected.replace("{}", str(path)) in str(raised.value)
+
+
+def test_column_that_only_looks_right_is_shown_with_its_characters(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text("id,text\u200b\n1,x\n", encoding="utf-8")
+    assert make(rows, "--prompt", "{text}") == 1
+    assert "no column 'text'; there are 'id', 'text\\u200b'." in capsys.readouterr().err
+
+
+# -- CSV and TSV ---------------------------------------------------------------------------------
+
+
+def test_quotes_in_tsv_are_text(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.tsv"
+    rows.write_bytes(b'id\ttext\r\n1\t"a\r\n2\tb"\r\n3\tsay "c"\r\n4\t5\'9" tall\r\n')
+    assert prompts(rows, tmp_path / "o.jsonl", "{text}") == ['"a', 'b"', 'say "c"', "5'9\" tall"]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_rows_without_any_value_are_left_out_of_make_and_join_alike(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = tmp_path / name
+    separator = "\t" if name.endswith("tsv") else ","
+    rows.write_text("id,text\n1,one\n,\n\n2,two\n,\n".replace(",", separator))
+    out = tmp_path / "o.jsonl"
+    assert prompts(rows, out, "{text}") == ["one", "two"]
+    assert f"2 rows of {rows} without any value were left out" in capsys.readouterr().err
+    results = write_results(tmp_path, result("row-1", "x"), result("row-2", "y"))
+    assert run(["join", str(rows), results, "--out", str(tmp_path / "joined.jsonl")]) == 0
+    assert "2 rows in" in (said := capsys.readouterr().err)
+    assert "2 without any value left out" in said
+    assert [row["id"] for row in json_rows(tmp_path / "joined.jsonl")] == ["1", "2"]
+
+
+def test_cell_may_be_long(tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "a.csv", [{"value": "x" * 1_000_000}])
+    assert prompts(rows, tmp_path / "o.jsonl") == ["x" * 1_000_000]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=5))
+def test_csv_cells_of_any_text_survive_make_and_join(cells: list[tuple[str, str]]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rows = folder / "rows.csv"
+        with rows.open("w", encoding="utf-8", newline="") as stream:
+            csv.writer(stream).writerows([("k", "value"), *((f"k{a}", b) for a, b in cells)])
+        assert prompts(rows, folder / "o.jsonl") == [value for _, value in cells]
+        answers = [result(f"row-{n}", a) for n, (a, _) in enumerate(cells, 1)]
+        results = write_results(folder, *answers)
+        out = folder / "joined.csv"
+        assert run(["join", str(rows), results, "--out", str(out)]) == 0
+        assert [row[:3] for row in csv_rows(out)[1:]] == [[f"k{a}", b, a] for a, b in cells]
+        # What was written can be read again.
+        assert prompts(out, folder / "again.jsonl") == [value for _, value in cells]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(TEXTS, min_size=1, max_size=5))
+def test_tsv_cells_of_any_text_survive_make_and_join(texts: list[str]) -> None:
+    cells = ["".join(one for one in text if one not in "\t\r\n") for text in texts]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rows = folder / "rows.tsv"
+        lines = ["k\tvalue\tz", *(f"k\t{value}\tz" for value in cells)]
+        rows.write_bytes("\n".join(lines).encode())
+        assert prompts(rows, folder / "o.jsonl") == cells
+        results = write_results(folder, *[result(f"row-{n}", a) for n, a in enumerate(texts, 1)])
+        out = folder / "joined.tsv"
+        assert run(["join", str(rows), results, "--out", str(out)]) == 0
+        found = [one.split("\t") for one in out.read_bytes().decode().split("\n")[1:-1]]
+        assert [row[1] for row in found] == cells
+        escaped = [
+            one.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r") for one in texts
+        ]
+        assert [row[3] for row in found] == escaped
+
+
+# -- compression ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["r.csv.zst", "r.JSONL.ZST", "r.tsv.gz", "r.CSV.GZ"])
+def test_compressed_tables_are_read_and_written(name: str, tmp_path: Path) -> None:
+    rows, out = tmp_path / name, tmp_path / f"out-{name}"
+    plain = b'{"value":"x"}\n' if "jsonl" in name.lower() else b"value\nx\n"
+    is_gzip = name.lower().endswith(".gz")
+    rows.write_bytes(gzip.compress(plain) if is_gzip else zstd(plain))
+    results = write_results(tmp_path, result("row-1", "Hi"))
+    assert prompts(rows, tmp_path / "o.jsonl") == ["x"]
+    assert run(["join", str(rows), results, "--out", str(out)]) == 0
+    data = out.read_bytes()
+    written = gzip.decompress(data) if is_gzip else unpacked(data)
+    assert b"Hi" in written
+    assert written.startswith(plain.split(b"\n")[0].rstrip(b"}"))
+
+
+def zstd(data: bytes) -> bytes:
+    sink = pyarrow.BufferOutputStream()
+    with pyarrow.CompressedOutputStream(sink, "zstd") as stream:
+        stream.write(data)
+    return bytes(sink.getvalue())
+
+
+def unpacked(data: bytes) -> bytes:
+    with pyarrow.CompressedInputStream(pyarrow.BufferReader(data), "zstd") as stream:
+        return bytes(stream.read())
+
+
+def test_zstd_that_was_cut_short_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl.zst"
+    path.write_bytes(zstd(b'{"a": "%s"}\n' % os.urandom(50_000).hex().encode())[:-20])
+    with (
+        pytest.raises(TableError, match="damaged or cut short"),
+        TableFile(str(path)).open() as table,
+    ):
+        list(table.batches)
+
+
+@pytest.mark.parametrize("ending", ["gz", "GZ", "zst", "ZST"])
+def test_results_may_be_compressed_whatever_the_case_of_their_name(
+    ending: str, tmp_path: Path
+) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl", [{"a": 1}])
+    results = tmp_path / f"results.jsonl.{ending}"
+    pack = gzip.compress if ending.lower() == "gz" else zstd
+    results.write_bytes(pack(result("row-1", "Hi") + b"\n"))
+    out = tmp_path / "o.jsonl"
+    assert run(["join", str(rows), str(results), "--out", str(out)]) == 0
+    assert json_rows(out)[0]["answer"] == "Hi"
+
+
+def test_standard_input_is_unpacked(
+    monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    class Stdin:
+        buffer = io.BytesIO(gzip.compress(b'{"a": 1}\n'))
+
+    monkeypatch.setattr(sys, "stdin", Stdin)
+    assert make("-", "--prompt", "{a}") == 0
+    assert len(requests_of(capsysbinary.readouterr().out)) == 1
+
+
+def test_requests_are_written_compressed_as_their_name_says(tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl", [{"a": 1}])
+    assert make(rows, "--prompt", "{a}", "--out", str(tmp_path / "o.JSONL.GZ")) == 0
+    assert len(requests_of(gzip.decompress((tmp_path / "o.JSONL.GZ").read_bytes()))) == 1
+
+
+@pytest.mark.parametrize("name", ["rows.parquet", "rows.csv.zst"])
+def test_library_that_is_not_installed_is_named_with_its_extra(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert make(tmp_path / name, "--prompt", "{text}") == 1
+    assert "pip install 'groq-batch[frames]'" in capsys.readouterr().err
+
+
+# -- places that are no files --------------------------------------------------------------------
+
+
+def test_what_is_no_file_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    taken: list[bytes] = []
+    reader = threading.Thread(target=lambda: taken.append(pipe.read_bytes()))
+    reader.start()
+    with output(pipe) as stream:
+        stream.write(b"one\n")
+    reader.join(10)
+    assert taken == [b"one\n"]
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
