@@ -27,6 +27,9 @@ from tests.workflow.invocations import Hold, Invocation, LoseAnswer, Refuse, Tro
 from tests.workflow.machine import Execution, Machine, Pause, TaskError
 from tests.workflow.virtual_time import VirtualClock
 
+MADE_UP_MODELS: dict[str, dict[str, Any]] = {f"m{number}": {} for number in range(120)}
+"""Models that the account lists besides those that there are, for files of many models."""
+
 DEFINITION = Path(__file__).parents[2] / "statemachine" / "batch_job.asl.json"
 START = 1_800_000_000.0
 RECONCILE_SECONDS = 900.0
@@ -150,7 +153,12 @@ class World:
         self.s3 = FakeS3(self.settings.bucket, clock=self.clock)
         self.groq = FakeGroq(
             clock=self.clock,
-            **{"batch_seconds": 100.0, "cancel_seconds": 20.0, **(simulator or {})},
+            **{
+                "batch_seconds": 100.0,
+                "cancel_seconds": 20.0,
+                "models": MADE_UP_MODELS,
+                **(simulator or {}),
+            },
         )
         self.states = FakeStepFunctions(on_start=self._on_start, clock=self.clock)
         self.events = FakeEventBridge()
