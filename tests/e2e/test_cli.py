@@ -294,6 +294,7 @@ def installed(folder: Path) -> Path:
     """Return the command line as it is when it was installed: without a clone around it."""
     target = folder / "installed"
     shutil.copytree(PROJECT / "cli" / "groq_batch_cli", target / "groq_batch_cli")
+    shutil.copytree(PROJECT / "cli" / "groq_batch_client", target / "groq_batch_client")
     shutil.copytree(PROJECT / "functions" / "groq_batch", target / "groq_batch")
     shutil.copy2(target / "groq_batch_cli" / "__main__.py", target / "__main__.py")
     return target
