@@ -1,3 +1,3 @@
 """Groq Batch on AWS: all logic of the Lambda functions."""
 
-__version__ = "1.0.0"
+__version__ = "2.0.0"

@@ -1,49 +1,37 @@
-"""A stack lives on: a new version comes during a job, another stack takes its bucket over."""
+"""A stack lives on: this release replaces the one before, another stack takes its bucket over."""
 
 from __future__ import annotations
 
-import json
-import shutil
+import zipfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from groq_batch import __version__
 from local.build import Build, build_application
+from local.stack import LocalStack
 from tests.e2e.conftest import deploy
 from tests.e2e.pipeline import Pipeline, request_file, secret_of, wait_until
 
+RELEASE = Path(__file__).parents[1] / "releases" / "1.0.0.zip"
 IDS = [f"r-{number}" for number in range(150)]
 
 
-def next_version(build: Build, folder: Path) -> Build:
-    """Return a build whose functions and state machine differ from those of another one."""
-    copied = folder / "build"
-    shutil.copytree(build.folder, copied)
-    codes = list(copied.glob("build/*/groq_batch/__init__.py"))
-    assert len(codes) == 7
-    for code in codes:
-        code.write_text(code.read_text("utf-8") + '\n\nNEXT_VERSION = "of a test"\n', "utf-8")
-    (machine,) = copied.glob("sources/statemachine/*.json")
-    definition = json.loads(machine.read_text("utf-8"))
-    definition["Comment"] = "The next version."
-    machine.write_text(json.dumps(definition), "utf-8")
-    template = build.template.relative_to(build.folder)
-    return replace(build, folder=copied, template=copied / template)
-
-
 @pytest.fixture
-def upgraded(quiet: Pipeline, tmp_path: Path) -> Iterator[tuple[Pipeline, Build]]:
-    """Return a stack and a version of it that has not been deployed yet."""
-    build = build_application()
-    quiet.simulator.reset()
-    quiet.stack.put_secret(secret_of(quiet.parameters), quiet.stack.groq_api_key)
+def released(stack: LocalStack, tmp_path: Path) -> Iterator[tuple[Pipeline, Build]]:
+    """Yield a stack of the release before, and the build of today, which it does not have yet."""
+    today = build_application()
+    with zipfile.ZipFile(RELEASE) as archive:
+        archive.extractall(tmp_path / "release")
+    stack.use_build(build_application(project=tmp_path / "release"))
     try:
-        yield quiet, next_version(build, tmp_path)
+        deployed = deploy(stack, "released")
+        deployed.simulator.reset()
+        yield deployed, today
     finally:
-        quiet.stack.use_build(build)
+        stack.use_build(today)
 
 
 def state(stack: Pipeline) -> dict[str, Any]:
@@ -56,12 +44,14 @@ def state(stack: Pipeline) -> dict[str, Any]:
     return {
         "code": function["CodeSha256"],
         "attempts": function["Environment"]["Variables"]["MAX_ATTEMPTS"],
-        "machine": json.loads(machine["definition"])["Comment"],
+        "machine": machine["definition"],
     }
 
 
-def test_a_job_outlives_a_deployment(upgraded: tuple[Pipeline, Build], name: str) -> None:
-    stack, build = upgraded
+def test_a_job_of_the_release_before_ends_under_this_one(
+    released: tuple[Pipeline, Build], name: str
+) -> None:
+    stack, build = released
     simulator, path = stack.simulator, f"{name}.jsonl"
     simulator.configure(batch_seconds=600)
     # One request has to be sent a second time, which the new version does.
@@ -89,7 +79,8 @@ def test_a_job_outlives_a_deployment(upgraded: tuple[Pipeline, Build], name: str
         IDS[7]: 2
     }
     assert all(counts["succeeded"] == 1 for counts in sent.values())
-    # The next job is one of the new version.
+    assert report["version"] == __version__
+    # The next job is one of this release from its first state on.
     report = stack.run(f"{name}-next.jsonl", request_file(IDS[:15]))
     assert report["status"] == "succeeded"
     assert len(report["batches"]) == 2
