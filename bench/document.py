@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import cadence, cost, prices
+from bench.aws_model import page as aws_page
 from bench.bars import bars
 from bench.end_to_end import OURS
 from bench.memory import NO_FUNCTIONS
@@ -47,9 +48,24 @@ _WIDTH = 100
 _NOT_MEASURED = "Not measured yet: `make bench ARGS={name}`.\n"
 
 
+OPERATIONS = DOCUMENT.with_name("operations.md")
+_BLOCK = "<!-- counted: many-files -->"
+_BLOCK_END = "<!-- end of many-files -->"
+
+
 def write(results: Results, path: Path = DOCUMENT) -> None:
-    """Write the page anew, whole."""
+    """Write the page anew, whole, and the table of it that the runbook has as well."""
     path.write_text(render(results), encoding="utf-8")
+    if "aws" in results and path == DOCUMENT:
+        OPERATIONS.write_text(with_many_files(OPERATIONS.read_text("utf-8"), results), "utf-8")
+
+
+def with_many_files(text: str, results: Results) -> str:
+    """Return the runbook with the table of many small files as it is now."""
+    before, rest = text.split(_BLOCK)
+    _, after = rest.split(_BLOCK_END)
+    table = _wrapped(aws_page.many_files(results["aws"]["costs"]))
+    return f"{before}{_BLOCK}\n\n{table}\n{_BLOCK_END}{after}"
 
 
 def render(results: Results) -> str:
@@ -359,6 +375,7 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "joins": ("Joins", _joins),
     "sweep": ("A sweep beside a million uploads", _sweep),
     "cost": ("Cost at AWS", _cost),
+    "aws": ("A model of AWS", aws_page.section),
     "cadence": ("Cadence of the status checks", _cadence),
 }
 
