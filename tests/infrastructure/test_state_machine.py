@@ -465,3 +465,12 @@ def test_the_machine_in_the_template_is_this_file():
     properties = source()["Resources"]["BatchJob"]["Properties"]
     assert (PROJECT / properties["DefinitionS3Location"]) == MACHINE
     assert not {"Definition", "DefinitionString"} & set(properties)
+
+
+def test_retriers_are_written_on_one_line_each():
+    """So that retriers of different states can be compared at a glance, and by a search."""
+    lines = [line.strip().rstrip(",") for line in MACHINE.read_text("utf-8").splitlines()]
+    written = [json.loads(line) for line in lines if line.startswith('{"ErrorEquals"')]
+
+    retriers = [retrier for state in STATES.values() for retrier in state.get("Retry", [])]
+    assert sorted(written, key=str) == sorted(retriers, key=str)

@@ -223,7 +223,7 @@ class GroqClient:
             body=body,
             seconds=self._timeouts.upload,
             read_timeout=self._timeouts.transfer,
-            # urllib3 gives this time to each piece of the body as well, and a server that stores
+            # It limits the wait for each piece of the body as well, and a server that stores
             # what it gets may well pause.
             connect_timeout=self._timeouts.transfer,
         )
