@@ -67,7 +67,8 @@ class SubmitOutcome:
     Attributes:
         outcome: ``settled`` (created, refused, or not to be sent any more), ``wait`` (try again
             after ``wait_seconds``) or ``deferred`` (the job decides, not the shard).
-        wait_seconds: Seconds to wait before the next try; an integer, as Wait states want it.
+        wait_seconds: Seconds to wait before the next try, or before the first look at the batch;
+            an integer, as Wait states want it.
     """
 
     outcome: str
@@ -94,6 +95,7 @@ def submit_shard(
     shard_key: str,
     owner: str,
     tries: int,
+    first_look_seconds: int = 1,
     clock: Callable[[], float] = time.time,
 ) -> SubmitOutcome:
     """Bring one shard attempt as far as it goes without waiting.
@@ -105,6 +107,7 @@ def submit_shard(
         shard_key: The key of the shard's request lines.
         owner: Names this invocation.
         tries: How often this shard attempt has been tried in this round.
+        first_look_seconds: How long a batch is left alone after its creation.
         clock: Seconds since 1970.
 
     Returns:
@@ -142,6 +145,7 @@ def submit_shard(
         attempt=attempt,
         number=number,
         tries=tries,
+        first_look_seconds=first_look_seconds,
         clock=clock,
         held=held,
         asks_by_url=number in plan.by_url,
@@ -180,6 +184,7 @@ class _Step:
     attempt: int
     number: int
     tries: int
+    first_look_seconds: int
     clock: Callable[[], float]
     held: HeldSubmission
     asks_by_url: bool
@@ -350,7 +355,7 @@ class _Step:
         except LeaseLostError:
             self._cancel_if_second(batch)
             raise
-        return _SETTLED
+        return SubmitOutcome(outcome="settled", wait_seconds=self.first_look_seconds)
 
     def _created(self, batch: Batch) -> None:
         """Record the batch; then make sure that it is wanted and the only one."""

@@ -7,6 +7,7 @@ windows and a day of grace have passed.
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys, polling
 from groq_batch.domain.batch import Batch
 from groq_batch.domain.job_options import window_hours
+from groq_batch.domain.only_shard import AGAIN, StepAnswer
 from groq_batch.domain.polling import FIRST_PAUSE_SECONDS
 from groq_batch.domain.times import parse_timestamp, timestamp
 from groq_batch.groq.client import GroqClient
@@ -83,6 +85,10 @@ class Decision:
         wait_seconds: Seconds to wait before the next check; an integer, as Wait states want it.
         polls: Status checks made so far.
         resume_in: Seconds of waiting left before open shards (or results) are tried again.
+        only_shard: What definitions with states for an only shard go on with besides: the
+            ``shard_key`` of the only one to send or to collect (empty when there are several), the
+            ``tries`` of it in this round, and the ``outcome`` that the next look is told. None for
+            others.
     """
 
     decision: str
@@ -91,10 +97,12 @@ class Decision:
     wait_seconds: int
     polls: int
     resume_in: int
+    only_shard: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON data."""
-        return asdict(self)
+        data = asdict(self)
+        return {**data, **(data.pop("only_shard") or {})}
 
 
 def check_status(
@@ -106,6 +114,7 @@ def check_status(
     attempt: int,
     polls: int,
     resume_in: int,
+    step: StepAnswer | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Decision:
     """Look at the batches of an attempt and decide how the job goes on.
@@ -119,6 +128,7 @@ def check_status(
         polls: Status checks made before this one.
         resume_in: Seconds that were still to wait, after the last wait, before trying again what
             could not be sent or fetched; counted in waits, not by the clock.
+        step: What the step for an only shard has answered, if this look follows one.
         clock: Seconds since 1970.
     """
     check = _Check(
@@ -129,6 +139,7 @@ def check_status(
         attempt=attempt,
         polls=polls + 1,
         resume_in=resume_in,
+        step=step or StepAnswer(),
         now=clock(),
     )
     decision = check.run()
@@ -145,8 +156,10 @@ class _Check:
     attempt: int
     polls: int
     resume_in: int
+    step: StepAnswer
     now: float
     not_before: int = 0
+    uncollected: list[int] = field(default_factory=list)
     ended: list[Batch] = field(default_factory=list)
 
     def run(self) -> Decision:
@@ -284,7 +297,9 @@ class _Check:
             object_keys.shard_number(item.key)
             for item in self.storage.objects(self.keys.summaries(self.attempt))
         }
-        return found >= {board.region_of(number) for number in board.entries}
+        regions = {board.region_of(number) for number in board.entries} - found
+        self.uncollected = [board.shards_of(region)[0] for region in sorted(regions)]
+        return not regions
 
     def _give_up_after_deadline(self, board: Board, job: JobRecord, collected: bool) -> Stop | None:
         """End the waiting when the last window and the grace have passed."""
@@ -324,12 +339,16 @@ class _Check:
         if board.lost:
             return self._after_batches(board, job, stop, collected)
         # Of a stopped job only what may be under way matters; the rest was never sent.
-        if board.open_numbers if stop is None else board.undecided_numbers:
+        shards = board.open_numbers if stop is None else board.undecided_numbers
+        if shards:
+            if len(shards) == 1 and self.step.asks_for_more(self.polls):
+                # What it asked to wait for has been waited for, on the way here.
+                return self._try_again("submit", shards, self.step.tries + 1)
             if self.resume_in > 0:
                 return self._wait(board, job, stop)
             board.submit_rounds += 1
             board.blocked = None
-            return self._decide("submit", resume_in=_pause(board.submit_rounds))
+            return self._decide("submit", resume_in=_pause(board.submit_rounds), shards=shards)
         if board.pending:
             return self._wait(board, job, stop)
         return self._after_batches(board, job, stop, collected)
@@ -339,6 +358,11 @@ class _Check:
     ) -> Decision:
         """All batches have ended: collect what is not collected, then go on or finish."""
         if not collected:
+            if len(self.uncollected) == 1 and self.step.outcome == AGAIN:
+                return self._try_again("download", self.uncollected, self.step.tries)
+            if len(self.uncollected) == 1 and self.step.asks_for_more(self.polls):
+                return self._wait_for_step()
+            self.resume_in = max(self.resume_in, self.step.seconds_left)
             if board.download_rounds > 0 and self.resume_in > 0:
                 return self._wait(board, job, stop)
             if board.lost and board.download_rounds >= _MOST_LAST_ROUNDS:
@@ -347,7 +371,9 @@ class _Check:
                 raise NotCollectedError(f"Shards of attempt {self.attempt} could not be collected")
             board.download_rounds += 1
             board.blocked = None
-            return self._decide("download", resume_in=_pause(board.download_rounds))
+            return self._decide(
+                "download", resume_in=_pause(board.download_rounds), shards=self.uncollected
+            )
         following = None
         if stop is None and self.attempt < job.last_attempt:
             following = NextAttempt.after(self.storage, self.keys, job, board, now=self.now)
@@ -365,7 +391,10 @@ class _Check:
             if board.division_rounds > 0 and self.resume_in > 0:
                 return self._wait(board, job, None)
             board.division_rounds += 1
-            return self._decide("download", resume_in=_pause(board.division_rounds))
+            divided = list(board.entries)
+            return self._decide(
+                "download", resume_in=_pause(board.division_rounds), shards=divided
+            )
         self.attempt += 1
         if plan.pause_seconds:
             # The next look finds an attempt of which nothing has been sent, and has it sent.
@@ -373,7 +402,11 @@ class _Check:
             board.refusal = refusal_notice(board, is_last=False, not_before=again)
             return self._decide("wait", wait_seconds=plan.pause_seconds)
         board.refusal = None
-        return self._decide("submit", resume_in=FIRST_PAUSE_SECONDS)
+        begun = [
+            object_keys.shard_of_key(shard.key)[1]
+            for shard in itertools.islice(self.storage.objects(self.keys.shards(self.attempt)), 2)
+        ]
+        return self._decide("submit", resume_in=FIRST_PAUSE_SECONDS, shards=begun)
 
     def _wait(self, board: Board, job: JobRecord, stop: Stop | None) -> Decision:
         created = [
@@ -410,7 +443,37 @@ class _Check:
             "wait", wait_seconds=seconds, resume_in=max(self.resume_in - seconds, 0)
         )
 
-    def _decide(self, decision: str, *, wait_seconds: int = 1, resume_in: int = 0) -> Decision:
+    def _try_again(self, decision: str, shards: Sequence[int], tries: int) -> Decision:
+        """Call the step for an only shard again, in the round that is under way."""
+        return self._decide(decision, resume_in=self.resume_in, shards=shards, tries=tries)
+
+    def _wait_for_step(self) -> Decision:
+        """Wait for what the step for an only shard has asked to wait for."""
+        return self._decide(
+            "wait",
+            wait_seconds=max(self.step.wait_seconds, 1),
+            resume_in=self.resume_in,
+            tries=self.step.tries + 1,
+            outcome=AGAIN,
+        )
+
+    def _decide(
+        self,
+        decision: str,
+        *,
+        wait_seconds: int = 1,
+        resume_in: int = 0,
+        shards: Sequence[int] = (),
+        tries: int = 0,
+        outcome: str = "",
+    ) -> Decision:
+        only_shard = None
+        if self.step.knows_only_shards:
+            only_shard = {
+                "shard_key": self.step.key_of(self.keys, self.attempt, shards),
+                "tries": tries,
+                "outcome": outcome,
+            }
         return Decision(
             decision=decision,
             attempt=self.attempt,
@@ -418,6 +481,7 @@ class _Check:
             wait_seconds=wait_seconds,
             polls=self.polls,
             resume_in=resume_in,
+            only_shard=only_shard,
         )
 
     # -- telling ---------------------------------------------------------------------------------

@@ -28,7 +28,8 @@ from groq_batch.domain.cost import estimate_cost_usd
 from groq_batch.domain.cost_cap import check_cap
 from groq_batch.domain.input_key import check_key
 from groq_batch.domain.job_options import JobOptions, parse_options
-from groq_batch.domain.machine_version import FIRST_MACHINE, READS_MODELS
+from groq_batch.domain.machine_version import FIRST_MACHINE, ONLY_SHARD, READS_MODELS
+from groq_batch.domain.only_shard import StepAnswer
 from groq_batch.domain.polling import FIRST_PAUSE_SECONDS
 from groq_batch.domain.prices import Prices, job_prices
 from groq_batch.domain.problem import Problem, problem_row
@@ -63,6 +64,8 @@ class Preparation:
             when empty.
         polls: Status checks made: none.
         resume_in: Waiting time, in seconds, before shards that could not be sent are tried again.
+        only_shard: What definitions with states for an only shard go on with besides, as in a
+            ``Decision``; None for others.
     """
 
     accepted: bool
@@ -71,6 +74,7 @@ class Preparation:
     tasks_prefix: str = ""
     polls: int = 0
     resume_in: int = FIRST_PAUSE_SECONDS
+    only_shard: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON data."""
@@ -81,6 +85,7 @@ class Preparation:
             "tasks_prefix": self.tasks_prefix,
             "polls": self.polls,
             "resume_in": self.resume_in,
+            **(self.only_shard or {}),
         }
 
 
@@ -193,7 +198,19 @@ class _Preparing:
                 return _preparation(keys, accepted=False)
             _write_record(storage, keys, record)
         delivery.write_running(running_report(request, record))
-        return _preparation(keys, accepted=record.accepted)
+        found = _preparation(keys, accepted=record.accepted)
+        return replace(found, only_shard=self._only_shard(record))
+
+    def _only_shard(self, record: JobRecord) -> dict[str, Any] | None:
+        """Return what tells of the only shard of the first attempt, to machines that can be told.
+
+        What an earlier step has left in the execution's data is put back.
+        """
+        step = StepAnswer(knows_only_shards=self._machine >= ONLY_SHARD)
+        if not step.knows_only_shards:
+            return None
+        first = [shard.number for shard in record.shards if shard.first_attempt == 1]
+        return {"shard_key": step.key_of(self._keys, 1, first), "tries": 0, "outcome": ""}
 
     def _models(self) -> ModelListing | None:
         """Return the account's models; whatever is found at first holds for the whole job.
