@@ -75,7 +75,7 @@ class Counted:
         map_runs: Distributed Maps that ran.
         bucket_events: Objects and delete markers made, of each of which S3 tells.
         path: The first states of the execution, all of them where the batch is short.
-        waits: Seconds that the status checks asked to wait, in order.
+        waits: Seconds of the waits before status checks, in order.
         calls_before_results: Calls of finish_job up to that which puts the results in place.
         steps: What the functions did, in order.
         size_calls: What they asked besides for the size of the file, by function.

@@ -127,9 +127,9 @@ class _Timeline:
         """Let a function work through the next of its steps."""
         memory = self._memory[function]
         step = next(self._steps[function])
-        seconds = step_seconds(step.calls, memory)
-        if name == "FinishJob":
-            seconds *= self._job.calls_before_results / sum(step.calls.values())
+        # Groq is asked for nothing before the results stand.
+        first = {"s3": self._job.calls_before_results}
+        seconds = step_seconds(first if name == "FinishJob" else step.calls, memory)
         cold = 0.0
         if self._cold and function not in self._warm:
             cold = assumptions.ENVIRONMENT_SECONDS + init_seconds(function, memory)

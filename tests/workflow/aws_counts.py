@@ -87,9 +87,7 @@ def _world_counts(size: Size, batch_seconds: float, line_bytes: int) -> dict[str
             "map_runs": len(maps),
             "bucket_events": events,
             "path": next(iter(world.executions.values())).visits[:_SHOWN_STATES],
-            "waits": [
-                one.answer["wait_seconds"] for one in world.invocations if _decision(one) == "wait"
-            ],
+            "waits": list(_waits(world, visits)),
             "calls_before_results": _calls_before_results(world),
             "steps": list(_steps(world)),
         }
@@ -99,6 +97,14 @@ def _lines(requests: int, line_bytes: int) -> Iterator[Line]:
     bare = len(good_line("r0000000", "").data)
     text = "x" * max(line_bytes - bare, 1)
     return (good_line(f"r{number:07d}", text) for number in range(requests))
+
+
+def _waits(world: World, visits: Counter[str]) -> Iterator[int]:
+    """Yield the seconds of every visit of the state that waits for the batches."""
+    for one in world.invocations:
+        is_step = one.function == "submit_batch" and visits["SubmitOnlyShard"]
+        if is_step or _decision(one) == "wait":
+            yield one.answer["wait_seconds"]
 
 
 def _calls_before_results(world: World) -> int:

@@ -131,6 +131,11 @@ class Board:
             },
         )
 
+    @property
+    def is_changed(self) -> bool:
+        """Whether it says anything else than what stands in the bucket."""
+        return self.to_json() != self.standing
+
     def save(self, storage: Storage, keys: object_keys.WorkKeys) -> None:
         """Write the board if it changed, unless another look has written it meanwhile.
 

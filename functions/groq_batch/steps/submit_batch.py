@@ -55,6 +55,8 @@ from groq_batch.telemetry.log import logger
 
 _SECOND_LOOK_SECONDS = 10
 _MISSING_FILE_TRIES = 5
+_CHECKED_UPLOAD_BYTES = 4_000_000
+"""A smaller upload takes no longer than the question whether the account would take it."""
 _MOST_TRIES_OF_A_ROUND = 8
 """After so many tries, a quarter of an hour unless the API asks for more, a shard is left to the
 job, which tells its user what it waits for and has the shard tried again."""
@@ -211,8 +213,10 @@ class _Step:
             return _DEFERRED
         try:
             if self.held.record.file_id is None:
-                self._check_account()
-                self._upload()
+                size = self._shard_size()
+                if size > _CHECKED_UPLOAD_BYTES:
+                    self._check_account()
+                self._upload(size)
             return self._create()
         except GroqApiError as error:
             return self._sending_failed(error)
@@ -261,7 +265,7 @@ class _Step:
     # -- sending ---------------------------------------------------------------------------------
 
     def _check_account(self) -> None:
-        """Ask something small before the job's first upload, which may take minutes.
+        """Ask something small before the job's first upload, which may take minutes if it is large.
 
         A wrong key or plan is then known in a second. Any other failure is the upload's to meet.
 
@@ -283,8 +287,7 @@ class _Step:
             raise ValueError(f"The request lines of {self.held.record.owner} are gone")
         return head.size
 
-    def _upload(self) -> None:
-        size = self._shard_size()
+    def _upload(self, size: int) -> None:
         streams: list[_CountingStream] = []
 
         def open_stream() -> _CountingStream:
@@ -293,7 +296,8 @@ class _Step:
             return streams[-1]
 
         # Proves that the lease is still held: an upload may take minutes and leaves a file.
-        self.held.update()
+        if not self.held.is_fresh:
+            self.held.update()
         file = self.client.upload_file(
             filename=object_keys.groq_file_name(self.keys.job, self.attempt, self.number),
             open_stream=open_stream,
@@ -359,7 +363,12 @@ class _Step:
 
     def _created(self, batch: Batch) -> None:
         """Record the batch; then make sure that it is wanted and the only one."""
-        self.held.update(stage=Stage.CREATED, batch=batch, unknown_since=None, error=None)
+        created = {"stage": Stage.CREATED, "unknown_since": None, "error": None}
+        if self.doubtful:
+            self.held.update(batch=batch, **created)
+        else:
+            # Nothing is left to find out; nobody else does anything about a batch that is recorded.
+            self.held.release(batch=batch, **created)
         self.storage.put_bytes(self.keys.submitted, b"")
         if self.doubtful:
             first = self._first_batch_or_none()
@@ -369,7 +378,8 @@ class _Step:
                 batch = first
         if self.storage.exists(self.keys.stopped):
             self._cancel(batch)
-        self.held.release(batch=batch)
+        if self.doubtful:
+            self.held.release(batch=batch)
 
     def _first_batch_or_none(self) -> Batch | None:
         try:

@@ -85,10 +85,9 @@ class Decision:
         wait_seconds: Seconds to wait before the next check; an integer, as Wait states want it.
         polls: Status checks made so far.
         resume_in: Seconds of waiting left before open shards (or results) are tried again.
-        only_shard: What definitions with states for an only shard go on with besides: the
-            ``shard_key`` of the only one to send or to collect (empty when there are several), the
-            ``tries`` of it in this round, and the ``outcome`` that the next look is told. None for
-            others.
+        shard_key: The key of the only shard to send or to collect; empty when there are several.
+        tries: How often its step has been called in this round.
+        outcome: What the next look is told of the step; empty when there is nothing to tell.
     """
 
     decision: str
@@ -97,12 +96,13 @@ class Decision:
     wait_seconds: int
     polls: int
     resume_in: int
-    only_shard: dict[str, Any] | None = None
+    shard_key: str = ""
+    tries: int = 0
+    outcome: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON data."""
-        data = asdict(self)
-        return {**data, **(data.pop("only_shard") or {})}
+        return asdict(self)
 
 
 def check_status(
@@ -183,9 +183,11 @@ class _Check:
         collected = self._collected(board)
         stop = self._give_up_after_deadline(board, job, collected) or stop
         decision = self._next(board, job, stop, collected)
-        board.save(self.storage, self.keys)
+        if board.is_changed:
+            # The report comes first: should this end in between, the next look tells it again.
+            self._report_progress(job, board)
+            board.save(self.storage, self.keys)
         metrics.batches_checked(self.ended, now=self.now)
-        self._report_progress(job, board)
         return decision
 
     # -- what happened while sending -------------------------------------------------------------
@@ -392,9 +394,7 @@ class _Check:
                 return self._wait(board, job, None)
             board.division_rounds += 1
             divided = list(board.entries)
-            return self._decide(
-                "download", resume_in=_pause(board.division_rounds), shards=divided
-            )
+            return self._decide("download", resume_in=_pause(board.division_rounds), shards=divided)
         self.attempt += 1
         if plan.pause_seconds:
             # The next look finds an attempt of which nothing has been sent, and has it sent.
@@ -467,13 +467,6 @@ class _Check:
         tries: int = 0,
         outcome: str = "",
     ) -> Decision:
-        only_shard = None
-        if self.step.knows_only_shards:
-            only_shard = {
-                "shard_key": self.step.key_of(self.keys, self.attempt, shards),
-                "tries": tries,
-                "outcome": outcome,
-            }
         return Decision(
             decision=decision,
             attempt=self.attempt,
@@ -481,7 +474,9 @@ class _Check:
             wait_seconds=wait_seconds,
             polls=self.polls,
             resume_in=resume_in,
-            only_shard=only_shard,
+            shard_key=self.step.key_of(self.keys, self.attempt, shards),
+            tries=tries,
+            outcome=outcome,
         )
 
     # -- telling ---------------------------------------------------------------------------------

@@ -64,8 +64,9 @@ class Preparation:
             when empty.
         polls: Status checks made: none.
         resume_in: Waiting time, in seconds, before shards that could not be sent are tried again.
-        only_shard: What definitions with states for an only shard go on with besides, as in a
-            ``Decision``; None for others.
+        shard_key: The key of the attempt's only shard; empty when it has several.
+        tries: How often that has been tried: never.
+        outcome: What a step has answered about it: nothing.
     """
 
     accepted: bool
@@ -74,7 +75,9 @@ class Preparation:
     tasks_prefix: str = ""
     polls: int = 0
     resume_in: int = FIRST_PAUSE_SECONDS
-    only_shard: dict[str, Any] | None = None
+    shard_key: str = ""
+    tries: int = 0
+    outcome: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON data."""
@@ -85,7 +88,9 @@ class Preparation:
             "tasks_prefix": self.tasks_prefix,
             "polls": self.polls,
             "resume_in": self.resume_in,
-            **(self.only_shard or {}),
+            "shard_key": self.shard_key,
+            "tries": self.tries,
+            "outcome": self.outcome,
         }
 
 
@@ -199,18 +204,9 @@ class _Preparing:
             _write_record(storage, keys, record)
         delivery.write_running(running_report(request, record))
         found = _preparation(keys, accepted=record.accepted)
-        return replace(found, only_shard=self._only_shard(record))
-
-    def _only_shard(self, record: JobRecord) -> dict[str, Any] | None:
-        """Return what tells of the only shard of the first attempt, to machines that can be told.
-
-        What an earlier step has left in the execution's data is put back.
-        """
         step = StepAnswer(knows_only_shards=self._machine >= ONLY_SHARD)
-        if not step.knows_only_shards:
-            return None
         first = [shard.number for shard in record.shards if shard.first_attempt == 1]
-        return {"shard_key": step.key_of(self._keys, 1, first), "tries": 0, "outcome": ""}
+        return replace(found, shard_key=step.key_of(keys, 1, first))
 
     def _models(self) -> ModelListing | None:
         """Return the account's models; whatever is found at first holds for the whole job.
