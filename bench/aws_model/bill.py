@@ -57,15 +57,29 @@ def init_seconds(function: str, memory_mb: int) -> float:
     Since August 2025 all of it is.
     https://aws.amazon.com/blogs/compute/aws-lambda-standardizes-billing-for-init-phase/
     """
-    cpu = assumptions.INIT_CPU_SECONDS.get(function, assumptions.USUAL_INIT_CPU_SECONDS)
-    return (cpu + assumptions.CLIENT_CPU_SECONDS) / core_share(memory_mb)
+    return init_cpu_seconds(function) / core_share(memory_mb)
 
 
-def step_seconds(calls: Mapping[str, int], memory_mb: int) -> float:
-    """Return what an invocation takes, its bytes apart: its calls one after the other."""
-    groq = sum(number for name, number in calls.items() if name.startswith("groq."))
-    aws = sum(calls.values()) - groq
-    cpu = assumptions.INVOCATION_CPU_SECONDS + assumptions.CALL_CPU_SECONDS * (groq + aws)
+def init_cpu_seconds(function: str) -> float:
+    """Return what making an environment for a function takes of a core, in seconds."""
+    return assumptions.INIT_CPU_SECONDS[function] + assumptions.CLIENT_CPU_SECONDS
+
+
+def step_seconds(step: Step, memory_mb: int) -> float:
+    """Return what an invocation takes, its bytes apart."""
+    return call_seconds(sum(step.calls.values()), *step.waited, memory_mb=memory_mb)
+
+
+def call_seconds(made: int, aws: int, groq: int, *, memory_mb: int) -> float:
+    """Return what an invocation takes that makes some calls.
+
+    Args:
+        made: How many it makes in all.
+        aws: How many of AWS it waits for, one after the other.
+        groq: How many of Groq.
+        memory_mb: Its memory.
+    """
+    cpu = assumptions.INVOCATION_CPU_SECONDS + assumptions.CALL_CPU_SECONDS * made
     return (
         cpu / core_share(memory_mb)
         + aws * assumptions.CALL_SECONDS
@@ -86,10 +100,10 @@ def used(job: Counted, memory: Mapping[str, int], *, alone: bool) -> dict[str, U
     for name in dict.fromkeys(step.function for step in job.steps):
         steps = [step for step in job.steps if step.function == name]
         invocations = sum(step.times for step in steps)
-        seconds = sum(step.times * step_seconds(step.calls, memory[name]) for step in steps)
-        if more := job.size_calls.get(name):
-            base = step_seconds({}, memory[name])
-            seconds += step_seconds(more, memory[name]) - base
+        seconds = sum(step.times * step_seconds(step, memory[name]) for step in steps)
+        more = sum(job.size_calls.get(name, {}).values())
+        seconds += call_seconds(more, more, 0, memory_mb=memory[name])
+        seconds -= call_seconds(0, 0, 0, memory_mb=memory[name])
         seconds += byte_seconds(job, name, memory[name])
         cold = _cold_starts(job, name) if alone else assumptions.COLD_SHARE * invocations
         found[name] = Used(invocations, seconds, cold, cold * init_seconds(name, memory[name]))

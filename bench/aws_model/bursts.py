@@ -159,7 +159,7 @@ class _Simulation:
         self._random = chance
         self._seconds = {
             function: statistics.fmean(
-                step_seconds(step.calls, memory[function])
+                step_seconds(step, memory[function])
                 for step in job.steps
                 if step.function == function
             )

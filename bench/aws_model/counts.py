@@ -57,12 +57,15 @@ class Step:
         decision: What a status check decided; None for others.
         times: How many invocations there were.
         calls: What each asked of AWS and Groq, by service and operation.
+        waited: How many calls of AWS, and of Groq, each waited for one after the other; fewer than
+            it made where pools made some side by side.
     """
 
     function: str
     decision: str | None
     times: int
     calls: Mapping[str, int]
+    waited: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +141,7 @@ def _counted(
         path=tuple(data["path"]),
         waits=tuple(data["waits"]),
         calls_before_results=data["calls_before_results"],
-        steps=tuple(Step(**one) for one in data["steps"]),
+        steps=tuple(Step(**{**one, "waited": tuple(one["waited"])}) for one in data["steps"]),
         size_calls={
             function: {name: number * size.shards for name, number in calls.items()}
             for function, calls in more.items()

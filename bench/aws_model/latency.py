@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from bench import cadence
 from bench.aws_model import assumptions
-from bench.aws_model.bill import init_seconds, step_seconds
+from bench.aws_model.bill import call_seconds, init_cpu_seconds, step_seconds
 from bench.aws_model.counts import Counted, Step
 
 _LOOK = "CheckStatus"
@@ -127,12 +127,14 @@ class _Timeline:
         """Let a function work through the next of its steps."""
         memory = self._memory[function]
         step = next(self._steps[function])
-        # Groq is asked for nothing before the results stand.
-        first = {"s3": self._job.calls_before_results}
-        seconds = step_seconds(first if name == "FinishJob" else step.calls, memory)
+        seconds = step_seconds(step, memory)
+        if name == "FinishJob":
+            # Groq is asked for nothing before the results stand.
+            before = self._job.calls_before_results
+            seconds = call_seconds(before, before, 0, memory_mb=memory)
         cold = 0.0
         if self._cold and function not in self._warm:
-            cold = assumptions.ENVIRONMENT_SECONDS + init_seconds(function, memory)
+            cold = assumptions.ENVIRONMENT_SECONDS + init_cpu_seconds(function)
             cold += assumptions.COLD_CONNECT_SECONDS
         self._warm.add(function)
         self.add(name, seconds, cold)

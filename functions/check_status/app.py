@@ -17,6 +17,8 @@ from groq_batch.steps.doctor import examine
 from groq_batch.steps.read_models import read_account_models
 from groq_batch.telemetry.log import logger
 
+bootstrap.preload(bootstrap.storage, bootstrap.groq)
+
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 
 from bench import document, prices, store
 from bench.aws_model import assumptions, bursts, counts, latency, upkeep
-from bench.aws_model.bill import bill, init_seconds, step_seconds, total_usd, used
+from bench.aws_model.bill import bill, call_seconds, init_seconds, step_seconds, total_usd, used
 from bench.aws_model.counts import Counted, Size, Step
 from bench.aws_model.part import tables
 
@@ -48,13 +48,13 @@ def _job(**changes: object) -> Counted:
         waits=(5,),
         calls_before_results=2,
         steps=(
-            Step("start_job", None, 1, {"s3.PutObject": 2, "states.StartExecution": 1}),
-            Step("check_status", None, 1, {"groq.models": 1}),
-            Step("prepare_input", None, 1, {"s3.GetObject": 4}),
-            Step("submit_batch", None, 1, {"groq.upload": 1, "groq.create": 1}),
-            Step("check_status", "download", 2, {"groq.list_by_ids": 1, "s3.GetObject": 2}),
-            Step("download_results", None, 1, {"groq.content": 1, "s3.PutObject": 2}),
-            Step("finish_job", None, 1, {"s3.PutObject": 4, "events.PutEvents": 1}),
+            Step("start_job", None, 1, {"s3.PutObject": 2, "states.StartExecution": 1}, (3, 0)),
+            Step("check_status", None, 1, {"groq.models": 1}, (0, 1)),
+            Step("prepare_input", None, 1, {"s3.GetObject": 4}, (4, 0)),
+            Step("submit_batch", None, 1, {"groq.upload": 1, "groq.create": 1}, (0, 2)),
+            Step("check_status", "download", 2, {"groq.list_by_ids": 1, "s3.GetObject": 2}, (2, 1)),
+            Step("download_results", None, 1, {"groq.content": 1, "s3.PutObject": 2}, (2, 1)),
+            Step("finish_job", None, 1, {"s3.PutObject": 4, "events.PutEvents": 1}, (5, 0)),
         ),
     )
     return replace(job, **changes)  # type: ignore[arg-type]
@@ -74,12 +74,14 @@ def test_calls_are_added_up_over_all_invocations() -> None:
     assert (job.looks, job.invocations) == (2, 8)
 
 
-def test_step_takes_its_calls_one_after_the_other_and_more_cpu_with_less_memory() -> None:
-    calls = {"s3.GetObject": 2, "groq.content": 1}
-    cpu = assumptions.INVOCATION_CPU_SECONDS + 3 * assumptions.CALL_CPU_SECONDS
+def test_step_waits_for_its_calls_and_takes_more_cpu_with_less_memory() -> None:
+    calls = {"s3.GetObject": 3, "groq.content": 1}
+    step = Step("download_results", None, 1, calls, (2, 1))
+    cpu = assumptions.INVOCATION_CPU_SECONDS + 4 * assumptions.CALL_CPU_SECONDS
     waiting = 2 * assumptions.CALL_SECONDS + assumptions.GROQ_CALL_SECONDS
-    assert step_seconds(calls, 1769) == pytest.approx(cpu + waiting)
-    assert step_seconds(calls, 512) == pytest.approx(cpu * 1769 / 512 + waiting)
+    assert step_seconds(step, 1769) == pytest.approx(cpu + waiting)
+    assert step_seconds(step, 512) == pytest.approx(cpu * 1769 / 512 + waiting)
+    assert step_seconds(step, 1769) == call_seconds(4, 2, 1, memory_mb=1769)
 
 
 def test_bill_has_transitions_events_and_maps() -> None:

@@ -26,6 +26,8 @@ _FULL_SHARD = 24_990
 _SHOWN_STATES = 40
 """States of an execution that are kept: all of those of a short batch."""
 _RANGES = 4
+_WORKERS = 4
+"""Threads of a pool; most have more."""
 """How many a file of the largest size is prepared in: one for each GiB."""
 
 
@@ -124,17 +126,39 @@ def _bucket_events(world: World) -> int:
 def _steps(world: World) -> Iterator[dict[str, Any]]:
     """Yield what the invocations did, in order; those in a row that are alike as one."""
     found = [
-        (one.function, _decision(one), tuple(sorted(_calls(one).items())))
+        (one.function, _decision(one), tuple(sorted(_calls(one).items())), _waited(one))
         for one in world.invocations
         if one.function != "cancel_job"
     ]
-    for (function, decision, calls), alike in itertools.groupby(found):
+    for (function, decision, calls, waited), alike in itertools.groupby(found):
         yield {
             "function": function,
             "decision": decision,
             "times": len(list(alike)),
             "calls": dict(calls),
+            "waited": list(waited),
         }
+
+
+def _waited(invocation: Invocation) -> tuple[int, int]:
+    """Return how many calls of AWS, and of Groq, an invocation waits for one after the other.
+
+    Of the tasks of a pool, which go on side by side, the longest counts.
+    """
+    is_groq = [label.startswith("groq.") for label in invocation.trace]
+    pooled = {place for places in invocation.pooled.values() for place in places}
+    groq = sum(one for place, one in enumerate(is_groq) if place not in pooled)
+    aws = len(is_groq) - len(pooled) - groq
+    for pool in {pool for pool, _ in invocation.pooled}:
+        tasks = [places for (one, _), places in invocation.pooled.items() if one == pool]
+        aws += _rounds([sum(not is_groq[place] for place in places) for places in tasks])
+        groq += _rounds([sum(is_groq[place] for place in places) for places in tasks])
+    return aws, groq
+
+
+def _rounds(tasks: list[int]) -> int:
+    """Return the calls that are waited for, of tasks with so many each."""
+    return max([*tasks, -(-sum(tasks) // _WORKERS)])
 
 
 def _decision(invocation: Invocation) -> str | None:

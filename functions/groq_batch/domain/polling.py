@@ -4,8 +4,8 @@ A fixed interval is wrong at both ends: too slow for a batch of a minute, too de
 week. Waiting a fraction of the time already waited keeps the detection lag in proportion to the
 duration and the number of checks logarithmic: with a fraction of 0.22 half of all ends are seen
 within a tenth of what the batch took. In the first minute the wait is as long as the time before
-it, for there a look costs more than some seconds are worth. Where the API tells progress, the end is foreseen and the next look is then;
-where progress rests, the wait grows again.
+it, for there a look costs more than some seconds are worth. Where the API tells progress, the end
+is foreseen and the next look is then; where progress rests, the wait grows again.
 """
 
 from __future__ import annotations

@@ -67,6 +67,7 @@ _SHORTEST_OVERDUE_SECONDS = 10
 _LONGEST_PAUSE_SECONDS = 3600
 _MOST_LAST_ROUNDS = 8
 _CANCELLERS = 8
+_READERS = 4
 _SHOWN_BATCHES = 3
 
 
@@ -163,13 +164,19 @@ class _Check:
     ended: list[Batch] = field(default_factory=list)
 
     def run(self) -> Decision:
-        if is_closed(self.storage, self.keys):
+        # Side by side: a look is mostly waiting for S3.
+        with ThreadPoolExecutor(max_workers=_READERS) as pool:
+            reading_closed = pool.submit(is_closed, self.storage, self.keys)
+            reading_job = pool.submit(JobRecord.load, self.storage, self.keys)
+            reading_stop = pool.submit(Stop.load, self.storage, self.keys)
+            reading_board = pool.submit(Board.load, self.storage, self.keys, self.attempt)
+        if reading_closed.result():
             return self._decide("closed")
-        job = JobRecord.load(self.storage, self.keys)
+        job = reading_job.result()
         if job is None or not job.accepted:
             return self._decide("finish")
-        stop = Stop.load(self.storage, self.keys)
-        board = Board.load(self.storage, self.keys, self.attempt) or Board.begin(
+        stop = reading_stop.result()
+        board = reading_board.result() or Board.begin(
             self.storage, self.keys, self.attempt, started_at=self.now
         )
         board.refresh(self.storage, self.keys)

@@ -203,10 +203,10 @@ class _Preparing:
                 return _preparation(keys, accepted=False)
             _write_record(storage, keys, record)
         delivery.write_running(running_report(request, record))
-        found = _preparation(keys, accepted=record.accepted)
         step = StepAnswer(knows_only_shards=self._machine >= ONLY_SHARD)
         first = [shard.number for shard in record.shards if shard.first_attempt == 1]
-        return replace(found, shard_key=step.key_of(keys, 1, first))
+        only = step.key_of(keys, 1, first)
+        return replace(_preparation(keys, accepted=record.accepted), shard_key=only)
 
     def _models(self) -> ModelListing | None:
         """Return the account's models; whatever is found at first holds for the whole job.
