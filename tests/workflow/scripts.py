@@ -39,6 +39,17 @@ def shards_and_attempts(world: World) -> list[Upload]:
     return [upload]
 
 
+def only_shard(world: World) -> list[Upload]:
+    """One shard, of which one request succeeds the second time: no attempt has a Map."""
+    world.simulator.add_rule("capacity_exhausted", match={"custom_id": "r1"}, times=1)
+    upload = put(world, "input/a.jsonl", good_lines(2))
+    world.settle()
+    maps = {"SubmitShards", "DownloadResults"}
+    visits = {state for one in world.executions.values() for state in one.visits}
+    assert not maps & visits, "an only shard went through a Map"
+    return [upload]
+
+
 def divided(world: World) -> list[Upload]:
     """A large input that is prepared range by range; an id comes twice, in different ranges."""
     twice = good_line("r0")
@@ -183,6 +194,7 @@ REFUSALS: list[tuple[Script, dict[str, str]]] = [
 
 SCRIPTS: list[tuple[Script, dict[str, str]]] = [
     (shards_and_attempts, SMALL_SHARDS),
+    (only_shard, FEW_CHECKS),
     (divided, RANGES),
     (rejected, FEW_CHECKS),
     (stopped, SMALL_SHARDS),
