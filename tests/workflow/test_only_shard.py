@@ -103,3 +103,13 @@ def test_a_function_that_cannot_run_leaves_the_shard_to_the_status_check() -> No
         assert len(refused) == 11
         after = visits(world)[visits(world).index("SubmitOnlyShard") + 1]
         assert after == "CheckStatus"
+
+
+def test_a_canary_needs_no_map() -> None:
+    with World(MANY) as world:
+        job = put(world, "input/a.jsonl", good_lines(6), canary_requests="1")
+        world.settle()
+        (report,) = check_end(world, job)
+        assert report["status"] == "succeeded"
+        steps = [state for state in visits(world) if state in MAPS or "Only" in state]
+        assert steps == ["SubmitOnlyShard", "DownloadOnlyShard", "SubmitShards", "DownloadResults"]

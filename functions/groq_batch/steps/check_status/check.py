@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -32,12 +32,14 @@ from groq_batch.groq.errors import (
     log_fields,
 )
 from groq_batch.records.attempt import Board, BoardEntry
+from groq_batch.records.attempt_plan import AttemptPlan
 from groq_batch.records.closed import is_closed
 from groq_batch.records.job import AccountRefusal, JobRecord, JobRequest, Stop
 from groq_batch.records.submission import Stage
 from groq_batch.reports.delivery import Delivery
 from groq_batch.reports.report import running_report
 from groq_batch.settings import Settings
+from groq_batch.steps.check_status.canary import bring_rest, decide_about_canary
 from groq_batch.steps.check_status.next_attempt import NextAttempt, refusal_notice
 from groq_batch.steps.outcomes import backoff_seconds
 from groq_batch.telemetry import metrics
@@ -45,6 +47,7 @@ from groq_batch.telemetry.log import logger
 
 GRACE_SECONDS = 24 * 3600
 """How long after the end of the last window a job waits for an API that does not answer."""
+_DAY = 24 * 3600
 GONE_SECONDS = 600
 """How long a stopped job waits for a batch that Groq does not know (any more), at every look."""
 _TIMED_OUT = (
@@ -162,6 +165,7 @@ class _Check:
     not_before: int = 0
     uncollected: list[int] = field(default_factory=list)
     ended: list[Batch] = field(default_factory=list)
+    judged: JobRecord | None = None
 
     def run(self) -> Decision:
         # Side by side: a look is mostly waiting for S3.
@@ -175,10 +179,11 @@ class _Check:
         job = reading_job.result()
         if job is None or not job.accepted:
             return self._decide("finish")
-        stop = reading_stop.result()
+        stop = self._fenced_by_canary(job, reading_stop.result())
         board = reading_board.result() or Board.begin(
-            self.storage, self.keys, self.attempt, started_at=self.now
+            self.storage, self.keys, job, self.attempt, started_at=self.now
         )
+        board.admit_rest(job)
         board.refresh(self.storage, self.keys)
         self._poll(board, stop)
         if board.done != board.seen_done:
@@ -186,13 +191,14 @@ class _Check:
         stop = self._settle_halt(board) or stop
         board.refusal = None
         if stop is None:
-            board.refusal = refusal_notice(board, is_last=self.attempt >= job.last_attempt)
+            is_last = self.attempt >= job.last_attempt
+            board.refusal = refusal_notice(job, board, is_last=is_last)
         collected = self._collected(board)
         stop = self._give_up_after_deadline(board, job, collected) or stop
         decision = self._next(board, job, stop, collected)
-        if board.is_changed:
+        if board.is_changed or self.judged is not None:
             # The report comes first: should this end in between, the next look tells it again.
-            self._report_progress(job, board)
+            self._report_progress(self.judged or job, board)
             board.save(self.storage, self.keys)
         metrics.batches_checked(self.ended, now=self.now)
         return decision
@@ -367,28 +373,85 @@ class _Check:
     ) -> Decision:
         """All batches have ended: collect what is not collected, then go on or finish."""
         if not collected:
-            if len(self.uncollected) == 1 and self.step.outcome == AGAIN:
-                return self._try_again("download", self.uncollected, self.step.tries)
-            if len(self.uncollected) == 1 and self.step.asks_for_more(self.polls):
-                return self._wait_for_step()
-            self.resume_in = max(self.resume_in, self.step.seconds_left)
-            if board.download_rounds > 0 and self.resume_in > 0:
-                return self._wait(board, job, stop)
-            if board.lost and board.download_rounds >= _MOST_LAST_ROUNDS:
-                # The function that stores results cannot run at all. A failure leads to the last
-                # resort, where another one does its work.
-                raise NotCollectedError(f"Shards of attempt {self.attempt} could not be collected")
-            board.download_rounds += 1
-            board.blocked = None
-            return self._decide(
-                "download", resume_in=_pause(board.download_rounds), shards=self.uncollected
+            return self._collect(board, job, stop)
+        if job.awaits_verdict:
+            job = decide_about_canary(
+                self.storage,
+                self.keys,
+                job,
+                self.attempt,
+                stop=stop,
+                stack_cap_usd=self.settings.default_options.max_job_cost_usd,
             )
+            self.judged = job
+            stop = self._fenced_by_canary(job, stop)
+        rest_comes = job.verdict is not None and self.attempt < job.verdict.rest_attempt
+        if rest_comes and not bring_rest(self.storage, self.keys, job, self.attempt + 1):
+            return self._decide("wait")
+        if stop is not None:
+            return self._end_stopped(job)
         following = None
-        if stop is None and self.attempt < job.last_attempt:
+        if self.attempt < job.last_attempt and (rest_comes or not self._outlives_its_work(job)):
             following = NextAttempt.after(self.storage, self.keys, job, board, now=self.now)
         if following is None:
             return self._decide("finish")
         return self._begin(following, board, job)
+
+    def _collect(self, board: Board, job: JobRecord, stop: Stop | None) -> Decision:
+        """Have what is not collected collected, once more after a pause."""
+        if len(self.uncollected) == 1 and self.step.outcome == AGAIN:
+            return self._try_again("download", self.uncollected, self.step.tries)
+        if len(self.uncollected) == 1 and self.step.asks_for_more(self.polls):
+            return self._wait_for_step()
+        self.resume_in = max(self.resume_in, self.step.seconds_left)
+        if board.download_rounds > 0 and self.resume_in > 0:
+            return self._wait(board, job, stop)
+        if board.lost and board.download_rounds >= _MOST_LAST_ROUNDS:
+            # The function that stores results cannot run at all. A failure leads to the last
+            # resort, where another one does its work.
+            raise NotCollectedError(f"Shards of attempt {self.attempt} could not be collected")
+        board.download_rounds += 1
+        board.blocked = None
+        return self._decide(
+            "download", resume_in=_pause(board.download_rounds), shards=self.uncollected
+        )
+
+    def _fenced_by_canary(self, job: JobRecord, stop: Stop | None) -> Stop | None:
+        """Return why nothing is sent any more; a canary that has failed raises the fence.
+
+        A stop that came first stays the reason.
+        """
+        verdict = job.verdict
+        if stop is not None or verdict is None or not verdict.code:
+            return stop
+        at = timestamp(datetime.fromtimestamp(self.now, UTC))
+        failed = Stop(status="partial", code=verdict.code, message=verdict.message, at=at)
+        return failed.write(self.storage, self.keys)
+
+    def _end_stopped(self, job: JobRecord) -> Decision:
+        """Finish a stopped job of which this attempt is collected.
+
+        The requests behind a canary get their rows first: the attempt that begins with them is
+        collected as well, and nothing of it was sent.
+        """
+        if job.verdict is None or self.attempt >= job.verdict.rest_attempt:
+            return self._decide("finish")
+        self.attempt += 1
+        return self._decide("wait")
+
+    def _outlives_its_work(self, job: JobRecord) -> bool:
+        """Tell whether another attempt might end after the job's working files have expired.
+
+        The retention has room for one window more than a job has attempts. A canary that had to be
+        sent again alone, because its batch expired without an answer, may have taken others.
+        """
+        if not job.has_canary:
+            return False
+        window = (window_hours(job.options.completion_window) or 0) * 3600
+        kept_until = (
+            parse_timestamp(job.prepared_at).timestamp() + self.settings.work_retention_days * _DAY
+        )
+        return self.now + window + GRACE_SECONDS > kept_until
 
     def _begin(self, following: NextAttempt, board: Board, job: JobRecord) -> Decision:
         """Go on with the next attempt, once its shards are there, after its pause."""
@@ -396,7 +459,7 @@ class _Check:
         if following.missing:
             if self.now > plan.decided_at + GRACE_SECONDS:
                 self._give_up_job({"code": "internal_error", "message": _NOT_DIVIDED})
-                return self._decide("finish")
+                return self._end_stopped(job)
             if board.division_rounds > 0 and self.resume_in > 0:
                 return self._wait(board, job, None)
             board.division_rounds += 1
@@ -406,14 +469,18 @@ class _Check:
         if plan.pause_seconds:
             # The next look finds an attempt of which nothing has been sent, and has it sent.
             again = self.now + plan.pause_seconds
-            board.refusal = refusal_notice(board, is_last=False, not_before=again)
+            board.refusal = refusal_notice(job, board, is_last=False, not_before=again)
             return self._decide("wait", wait_seconds=plan.pause_seconds)
         board.refusal = None
-        begun = [
-            object_keys.shard_of_key(shard.key)[1]
-            for shard in itertools.islice(self.storage.objects(self.keys.shards(self.attempt)), 2)
-        ]
-        return self._decide("submit", resume_in=FIRST_PAUSE_SECONDS, shards=begun)
+        shards = itertools.islice(self._begun(job, plan), 2)
+        return self._decide("submit", resume_in=FIRST_PAUSE_SECONDS, shards=list(shards))
+
+    def _begun(self, job: JobRecord, plan: AttemptPlan) -> Iterator[int]:
+        """Yield the shards of the attempt; those behind a canary may stand there already."""
+        for shard in self.storage.objects(self.keys.shards(self.attempt)):
+            _, number = object_keys.shard_of_key(shard.key)
+            if job.has_begun(plan.region_of(number), self.attempt):
+                yield number
 
     def _wait(self, board: Board, job: JobRecord, stop: Stop | None) -> Decision:
         created = [
@@ -426,7 +493,8 @@ class _Check:
             # What is being cancelled ends within minutes, however long it has run.
             begun = max(begun, _seconds(stop))
         window = (window_hours(job.options.completion_window) or 0) * 3600
-        attempts_left = max(job.last_attempt - self.attempt, 0)
+        attempts = job.attempts_needed(self.attempt)
+        attempts_left = max(attempts - self.attempt, 0)
         remaining = max(self._deadline(board, job) - self.now, 0) + attempts_left * window
         is_retry_due = bool(board.open_numbers) and self.resume_in > 0
         seconds = polling.wait_seconds(
@@ -436,8 +504,8 @@ class _Check:
             total=board.requests,
             polls=self.polls,
             remaining_seconds=remaining,
-            planned_seconds=job.options.max_attempts * window,
-            attempts=job.options.max_attempts,
+            planned_seconds=attempts * window,
+            attempts=attempts,
             shortest=self.settings.poll_min_seconds,
             longest=self.settings.poll_max_seconds,
             wanted_within=self.resume_in if is_retry_due else math.inf,
