@@ -363,8 +363,7 @@ Checks and median lag by duration:
 {Table(["the batch takes", *names], by_duration).markdown()}
 
 A job of three attempts that take 7 days each comes to {worst:,} events at most, over all ways.
-Short batches are the one place where a fixed interval of 3 s sees the end sooner, by seconds, and
-for many times the price.
+Fixed intervals that see the end sooner do so for many times the price, or not at all where batches are long.
 """
 
 
@@ -446,7 +445,7 @@ _WHY = {
     "start_job": "a few small objects for each job; lists of all uploads for a firing: one core",
     "prepare_input": "reads and checks all bytes: one core",
     "submit_batch": "passes bytes on; the network is the limit",
-    "check_status": "one call for 200 batches, small objects",
+    "check_status": "small objects, and answers to wait for: what a job pays least for",
     "download_results": "reads and writes all answers: one core; they stand on its disk",
     "finish_job": "S3 copies; a full core for jobs of a thousand shards",
 }
