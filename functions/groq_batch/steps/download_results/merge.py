@@ -56,6 +56,7 @@ class _Verdict(msgspec.Struct, frozen=True, gc=False):
     retry: bool
     code: str | None = None
     message: str | None = None
+    model: str | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -117,10 +118,13 @@ class Settlement:
                 results.write(verdict.row + b"\n")
                 if verdict.succeeded:
                     summary.succeeded += 1
+                    model = verdict.model or model_of(region.request_line(place))
+                    summary.count_line(model, succeeded=True)
                     continue
                 summary.failed += 1
                 line = region.request_line(place)
                 failed.write(line)
+                summary.count_line(model_of(line), succeeded=False)
                 if may_retry and verdict.retry and found is not None:
                     summary.left_over += 1
                     if found[0].refused is None:
@@ -212,6 +216,7 @@ class Settlement:
             retry=False,
             code=known.code,
             message=known.message,
+            model=known.model,
         )
 
     def _settle(
@@ -273,7 +278,7 @@ class Settlement:
 
 def _from_row(row: bytes, known: Row) -> _Verdict:
     if known.outcome is RowOutcome.SUCCESS:
-        return _Verdict(row=row, succeeded=True, retry=False)
+        return _Verdict(row=row, succeeded=True, retry=False, model=known.model)
     return _Verdict(
         row=row,
         succeeded=False,
