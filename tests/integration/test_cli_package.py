@@ -82,7 +82,14 @@ def test_content(wheel: Path) -> None:
     ]
     assert metadata["Version"] == __version__
     needed = [name for name in metadata.get_all("Requires-Dist", []) if "extra" not in name]
-    assert [name.split(">")[0] for name in needed] == ["boto3", "click", "jsonschema-rs", "msgspec"]
+    assert [name.split(">")[0] for name in needed] == [
+        "boto3",
+        "click",
+        "jinja2",
+        "jsonschema-rs",
+        "msgspec",
+        "svg-py",
+    ]
     assert metadata.get_all("Provides-Extra") == ["frames"]
 
 

@@ -39,9 +39,7 @@ class End:
         if found is None:
             return None
         data, etag = found
-        return cls(
-            report=data["report"], stands=data["stands"], models=data.get("models")
-        ), etag
+        return cls(report=data["report"], stands=data["stands"], models=data.get("models")), etag
 
     def write(self, storage: Storage, keys: object_keys.WorkKeys, *, over: str | None) -> str:
         """Write the end down and return its ETag.

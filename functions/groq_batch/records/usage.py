@@ -21,7 +21,6 @@ from groq_batch.domain import object_keys
 from groq_batch.domain.cost import ModelUsages, actual_cost_usd
 from groq_batch.domain.prices import Prices
 from groq_batch.records.shard_result import ShardSummary
-from groq_batch.telemetry.log import logger
 
 _TRIES = 3
 
@@ -155,11 +154,10 @@ class UsageRecord:
         models = [UsageOfModel.from_json(model) for model in known.pop("models", ())]
         return cls(**known, models=models)
 
-    def write(self, storage: Storage) -> None:
-        """Write the record unless it stands.
+    def write(self, storage: Storage) -> bool:
+        """Write the record unless it stands; tells whether it stands then.
 
-        It is nothing that a job's end may wait for: where S3 denies the write that is logged, and
-        the job has no record.
+        It does not where S3 denies the write. That is nothing that a job's end may wait for.
 
         Raises:
             ConflictError: S3 kept asking for another try.
@@ -173,10 +171,9 @@ class UsageRecord:
                     # It stands; or S3 has asked for another try, as it does when two write at once.
                     if not storage.exists(key):
                         continue
-                return
+                return True
         except (UnreadableObjectError, UnwritableObjectError):
-            logger.warning("The usage record could not be written", key=key, kind="permission")
-            return
+            return False
         raise ConflictError(key)
 
 

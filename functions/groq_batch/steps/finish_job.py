@@ -108,7 +108,7 @@ def finish_job(
         end = finishing.end(now=datetime.fromtimestamp(clock(), UTC))
         if end is not None:
             finishing.write_page()
-            finishing.usage(end).write(storage)
+            _record_usage(storage, finishing.usage(end))
         if end is None or is_closed(storage, keys):
             # This invocation was thought dead: another one has brought the job to its end.
             return tidied
@@ -121,6 +121,12 @@ def finish_job(
         return tidied
 
     return unless_ended(storage, keys, finish, tidy_up)
+
+
+def _record_usage(storage: Storage, usage: UsageRecord) -> None:
+    """Write the usage record; a policy that denies it does not keep the job from its end."""
+    if not usage.write(storage):
+        logger.warning("The usage record could not be written", kind="permission")
 
 
 def _remove_bulk(storage: Storage, keys: object_keys.WorkKeys) -> None:
