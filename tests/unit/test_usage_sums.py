@@ -37,10 +37,13 @@ class Bucket:
 
     def __init__(self, **options: Any) -> None:
         self.now = NOW
-        self.s3 = FakeS3(clock=lambda: self.now.timestamp(), **options)
+        self.s3 = FakeS3(clock=self._clock, **options)
         self.written: list[UsageRecord] = []
         self.calls: Counter[str] = Counter()
         self._numbers = itertools.count()
+
+    def _clock(self) -> float:
+        return self.now.timestamp()
 
     def storage(self, wire: Wire = plain_wire) -> Storage:
         return Storage(s3=self.s3.client(wire), bucket="bucket")

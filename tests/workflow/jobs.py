@@ -226,19 +226,22 @@ def check_usage(world: World, end: dict[str, Any]) -> None:
     assert records == [f"usage/date={day}/{job_id}.json"], records
     record = json.loads(world.s3.read(records[0]) or b"")
     told = {name: end["requests"][name] for name in ("succeeded", "failed", "invalid")}
-    assert record.items() >= {
-        "job_id": job_id,
-        "key": end["input"]["key"],
-        "status": end["status"],
-        "started_at": end["timing"]["started_at"],
-        "finished_at": end["timing"]["finished_at"],
-        "requests": end["requests"]["total"],
-        "prompt_tokens": end["usage"]["prompt_tokens"],
-        "completion_tokens": end["usage"]["completion_tokens"],
-        "estimated_usd": end["cost_usd"]["estimated"],
-        "actual_usd": end["cost_usd"]["actual"],
-        **told,
-    }.items()
+    assert (
+        record.items()
+        >= {
+            "job_id": job_id,
+            "key": end["input"]["key"],
+            "status": end["status"],
+            "started_at": end["timing"]["started_at"],
+            "finished_at": end["timing"]["finished_at"],
+            "requests": end["requests"]["total"],
+            "prompt_tokens": end["usage"]["prompt_tokens"],
+            "completion_tokens": end["usage"]["completion_tokens"],
+            "estimated_usd": end["cost_usd"]["estimated"],
+            "actual_usd": end["cost_usd"]["actual"],
+            **told,
+        }.items()
+    )
     for name in ("succeeded", "prompt_tokens", "completion_tokens"):
         assert sum(model[name] for model in record["models"]) == record[name], record
     collected = sum(model["requests"] for model in record["models"])
