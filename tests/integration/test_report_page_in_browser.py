@@ -190,6 +190,21 @@ def test_a_script_would_be_noticed(opened: Callable[[str], Page], page: Page) ->
     assert shown.evaluate("document.title").startswith("Partial")
 
 
+def test_table_that_is_wider_than_the_screen_shows_that_it_scrolls(
+    opened: Callable[[str], Page], page: Page
+) -> None:
+    """Shadows stay at the edges; what covers them moves with the table's ends."""
+    for width, overflows in ((390, True), (1280, False)):
+        page.show(width, dark=False)
+        shown = opened(made("partial"))
+        scrolls = "(e => e.scrollWidth > e.clientWidth)(document.querySelector('.scroll'))"
+        assert shown.evaluate(scrolls) is overflows
+        layers = shown.evaluate(
+            "getComputedStyle(document.querySelector('.scroll')).backgroundAttachment"
+        )
+        assert layers == "local, local, scroll, scroll"
+
+
 # The index of all jobs
 
 
