@@ -15,6 +15,7 @@ from groq_batch.domain.prices import Prices, TokenPrice
 from groq_batch.records.end import End
 from groq_batch.records.shard_result import ShardSummary
 from groq_batch.records.usage import UsageRecord, usage_by_model
+from groq_batch.steps import finish_job
 from tests.fakes.calls import Call
 from tests.fakes.s3 import FakeS3, client_error
 from tests.index_samples import usage_record
@@ -89,6 +90,15 @@ def test_usage_record_that_stands_is_not_written_again() -> None:
 
 def test_usage_record_that_s3_denies_holds_nothing_up() -> None:
     assert not usage_record().write(Storage(s3=FakeS3().client(denied), bucket="bucket"))
+
+
+def test_usage_record_that_s3_denies_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(finish_job.logger, "warning", lambda text, **_: said.append(text))
+    finish_job._record_usage(Storage(s3=FakeS3().client(), bucket="bucket"), usage_record())
+    assert said == []
+    finish_job._record_usage(Storage(s3=FakeS3().client(denied), bucket="bucket"), usage_record())
+    assert said == ["The usage record could not be written"]
 
 
 def test_usage_record_asked_for_once_more_by_s3_is_written() -> None:

@@ -195,7 +195,7 @@ def _figures(total: Sums, running_total: int) -> list[Tile]:
         Tile(
             "Ended",
             wording.whole(total.jobs),
-            f"{wording.whole(total.unsuccessful)} without full success",
+            f"in {DAYS} days, {wording.whole(total.unsuccessful)} not succeeded",
         ),
         Tile(
             "Requests",
