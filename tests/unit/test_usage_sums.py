@@ -127,6 +127,15 @@ def test_usage_sums_of_a_new_stack_are_empty() -> None:
     assert (jobs(sums), sums.ended, sums.complete_on) == (0, [], f"{NOW:%Y-%m-%d}")
 
 
+@pytest.mark.parametrize("stored", [{}, {"days": 1}, {"days": {"2026-11-29": []}, "ended": [{}]}])
+def test_usage_sums_that_cannot_be_read_are_counted_anew(stored: dict[str, Any]) -> None:
+    bucket = Bucket()
+    bucket.end_job()
+    bucket.storage().put_json(object_keys.USAGE_SUMS_KEY, stored)
+    check(bucket, bucket.count())
+    check(bucket, bucket.count())
+
+
 def test_usage_sums_count_a_record_that_came_days_late() -> None:
     """The record of a job whose end was repeated for days stands on the day of the end."""
     bucket = Bucket()

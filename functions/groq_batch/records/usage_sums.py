@@ -201,9 +201,17 @@ class UsageSums:
 
     @classmethod
     def load(cls, storage: Storage) -> tuple[Self, str | None]:
-        """Read the sums and their ETag; empty ones, and None, where there are none."""
+        """Read the sums and their ETag; None for that of sums that nobody has written yet.
+
+        Where they cannot be read all is counted anew: the records have everything.
+        """
         found = storage.get_json(object_keys.USAGE_SUMS_KEY)
-        return (cls.from_json(found[0]), found[1]) if found else (cls(), None)
+        if found is None:
+            return cls(), None
+        try:
+            return cls.from_json(found[0]), found[1]
+        except (AttributeError, KeyError, TypeError):
+            return cls(), found[1]
 
     def save(self, storage: Storage, *, over: str | None) -> str:
         """Write the sums and return their ETag.

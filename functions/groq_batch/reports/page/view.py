@@ -295,7 +295,9 @@ def _commands(report: Mapping[str, Any]) -> list[Command]:
             .removeprefix(f"s3://{report['input']['bucket']}/")
             .startswith(f"{object_keys.FAILED_PREFIX}superseded/")
         )
-        job = report["job_id"] if is_aside else object_keys.input_path(key)
+        path = object_keys.input_path(key)
+        # A name that begins like an option would be taken for one.
+        job = report["job_id"] if is_aside or path.startswith("-") else path
         commands.append(
             Command(
                 "Run what has no answer again, and put the answers into the results",
