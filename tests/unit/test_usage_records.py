@@ -153,6 +153,16 @@ def test_usage_by_model_counts_each_request_once_over_all_attempts() -> None:
     ]  # fmt: skip
 
 
+def test_usage_by_model_counts_ordinary_calls_at_their_own_price() -> None:
+    summary = ShardSummary(attempt=2, number=1, by_model={"a": [2, 2], "b": [1, 1]})
+    batches, calls = ModelUsages({"a": ModelUsage(1, 10, 20)}), ModelUsages()
+    calls.merge({"a": ModelUsage(1, 10, 20), "b": ModelUsage(1, 1, 1)})
+    a, b = usage_by_model([summary], batches, PRICES, calls=calls)
+    assert (a["prompt_tokens"], a["completion_tokens"]) == (20, 40)
+    assert a["usd"] == pytest.approx(0.05 + 2 * 0.05)
+    assert b["usd"] is None
+
+
 def test_usage_by_model_of_a_model_that_has_not_answered_costs_nothing() -> None:
     summary = ShardSummary(attempt=1, number=1, by_model={"a": [3, 0]})
     (model,) = usage_by_model([summary], ModelUsages(), PRICES)

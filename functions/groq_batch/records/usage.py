@@ -18,8 +18,8 @@ from groq_batch.bucket.s3_errors import (
 )
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
-from groq_batch.domain.cost import ModelUsages, actual_cost_usd, told_apart
-from groq_batch.domain.prices import Prices
+from groq_batch.domain.cost import ModelUsage, ModelUsages, actual_cost_usd, told_apart
+from groq_batch.domain.prices import Prices, on_demand_usd
 from groq_batch.records.shard_result import ShardSummary
 
 _TRIES = 3
@@ -178,16 +178,22 @@ class UsageRecord:
 
 
 def usage_by_model(
-    latest: Iterable[ShardSummary], usages: ModelUsages, prices: Prices | None
+    latest: Iterable[ShardSummary],
+    batches: ModelUsages,
+    prices: Prices | None,
+    *,
+    calls: ModelUsages | None = None,
 ) -> list[dict[str, Any]]:
     """Return what a job's requests came to by model, as JSON data, in order of the models' names.
 
     Args:
         latest: Each shard's summary of its last attempt.
-        usages: What the answers of all attempts used, by model.
+        batches: What the answers of all batches used, by model.
         prices: The job's prices; those of the table when None.
+        calls: What the answers of ordinary calls used, which cost the price on demand.
     """
-    counts: dict[str, list[int]] = {model: [0, 0] for model in usages}
+    calls = calls if calls is not None else ModelUsages()
+    counts: dict[str, list[int]] = {model: [0, 0] for model in (*batches, *calls)}
     for summary in latest:
         # An older version did not count lines by model; what has answered is known even so.
         counted = summary.by_model or {
@@ -199,15 +205,29 @@ def usage_by_model(
             entry[1] += succeeded
     models = []
     for model, (requests, succeeded) in sorted(counts.items()):
-        used = usages.get(model)
+        in_batches, in_calls = batches.get(model, ModelUsage()), calls.get(model, ModelUsage())
         models.append(
             UsageOfModel(
                 model=model,
                 requests=requests,
                 succeeded=succeeded,
-                prompt_tokens=used.prompt_tokens if used else 0,
-                completion_tokens=used.completion_tokens if used else 0,
-                usd=actual_cost_usd({model: used}, prices) if used else 0.0,
+                prompt_tokens=in_batches.prompt_tokens + in_calls.prompt_tokens,
+                completion_tokens=in_batches.completion_tokens + in_calls.completion_tokens,
+                usd=_cost(model, in_batches, in_calls, prices),
             )
         )
     return [asdict(model) for model in models]
+
+
+def _cost(
+    model: str, in_batches: ModelUsage, in_calls: ModelUsage, prices: Prices | None
+) -> float | None:
+    """Return what the answers of a model cost; None when not known."""
+    total = 0.0
+    for used, price_of in ((in_batches, lambda usd: usd), (in_calls, on_demand_usd)):
+        # A model without a known price that has not answered has cost nothing all the same.
+        usd = actual_cost_usd({model: used}, prices) if used.answers or used.prompt_tokens else 0.0
+        if usd is None:
+            return None
+        total += price_of(usd)
+    return total

@@ -22,7 +22,6 @@ from groq_batch.bucket.s3_errors import ConflictError, UnreadableObjectError, Un
 from groq_batch.bucket.storage import Storage, StoredObject
 from groq_batch.domain import object_keys
 from groq_batch.domain.cost import ModelUsages, actual_cost_usd
-from groq_batch.domain.prices import Prices
 from groq_batch.groq.client import GroqClient
 from groq_batch.records.all_attempts import load_attempts
 from groq_batch.records.attempt import Board
@@ -308,12 +307,10 @@ class _Finishing:
     def _models(self) -> list[dict[str, Any]]:
         """What the job's requests came to by model."""
         return usage_by_model(
-            latest_summaries(self._summaries), _usage_by_model(self._summaries), self._prices
+            latest_summaries(self._summaries),
+            _usage_by_model(self._summaries),
+            self._job.prices if self._job else None,
         )
-
-    @property
-    def _prices(self) -> Prices | None:
-        return self._job.prices if self._job is not None else None
 
     @property
     def unasked(self) -> int:
@@ -347,7 +344,9 @@ class _Finishing:
             reason=reason,
             boards=self._boards,
             summaries=self._summaries,
-            actual_cost_usd=actual_cost_usd(_usage_by_model(self._summaries), self._prices),
+            actual_cost_usd=actual_cost_usd(
+                _usage_by_model(self._summaries), self._job.prices if self._job else None
+            ),
             outputs=self._outputs,
             finished_at=now,
         )

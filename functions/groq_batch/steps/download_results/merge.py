@@ -116,15 +116,14 @@ class Settlement:
                     else self._settle(found, custom_id, before, answers)
                 )
                 results.write(verdict.row + b"\n")
+                model = verdict.model or model_of(region.request_line(place))
+                summary.count_line(model, succeeded=verdict.succeeded)
                 if verdict.succeeded:
                     summary.succeeded += 1
-                    model = verdict.model or model_of(region.request_line(place))
-                    summary.count_line(model, succeeded=True)
                     continue
                 summary.failed += 1
                 line = region.request_line(place)
                 failed.write(line)
-                summary.count_line(model_of(line), succeeded=False)
                 if may_retry and verdict.retry and found is not None:
                     summary.left_over += 1
                     if found[0].refused is None:
