@@ -492,6 +492,19 @@ def test_page_that_cannot_be_made_keeps_no_job_from_being_closed(
     assert published(capsys)["ReportPagesFailed"] == [1]
 
 
+def test_page_is_made_when_step_functions_cannot_be_asked(account: Account) -> None:
+    account.open_job(7)
+
+    def refuse(call: Call) -> None:
+        if call.operation == "list_executions":
+            raise throttled("ListExecutions")
+
+    account.trouble = refuse
+    with pytest.raises(ClientError):
+        account.reconcile()
+    assert "1 running, 0 ended" in index_of(account)
+
+
 def test_run_that_was_thought_dead_replaces_no_later_page(account: Account) -> None:
     account.reconcile()
     later = index_of(account)

@@ -98,10 +98,14 @@ class Reconciler:
         ages = self._ages()
         # Before anything that may fail or take long: an alarm watches these.
         self._publish(ages)
-        running = self._running(state_machine_arn)
-        done = self._look_at([job for job in ages if job not in running], state_machine_arn)
-        done |= {job: "is RUNNING" for job in ages if job in running}
-        self._update_index({job: age for job, age in ages.items() if done.get(job) != _CLOSED})
+        done: dict[str, str] = {}
+        try:
+            running = self._running(state_machine_arn)
+            done = self._look_at([job for job in ages if job not in running], state_machine_arn)
+            done |= {job: "is RUNNING" for job in ages if job in running}
+        finally:
+            # Also when Step Functions cannot be asked: what the page says stands in the bucket.
+            self._update_index({job: age for job, age in ages.items() if done.get(job) != _CLOSED})
         logger.info("Reconciled the open jobs", jobs=len(ages), done=Counter(done.values()))
         failed = [job for job, result in done.items() if result == "failed"]
         if failed:
