@@ -136,12 +136,18 @@ class Storage:
             return json.loads(body.read()), answer["ETag"]
 
     def get_dated_json(self, key: str) -> tuple[dict[str, Any], datetime] | None:
-        """Return a JSON object and when it was written, to the second; None when there is none."""
+        """Return a JSON object and when it was written, to the second; None when there is none.
+
+        Raises:
+            UnreadableObjectError: S3 answers 400 or 403, as in ``get_foreign_json``.
+        """
         try:
             answer = self.s3.get_object(Bucket=self.bucket, Key=key)
         except ClientError as error:
             if error_code(error) in MISSING_CODES:
                 return None
+            if is_refused(error):
+                raise UnreadableObjectError(key) from error
             raise
         with answer["Body"] as body:
             return json.loads(body.read()), answer["LastModified"]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from groq_batch.bucket.s3_errors import UnreadableObjectError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.records.job import JobRequest
@@ -44,12 +46,25 @@ def _read(storage: Storage, job_id: str) -> RunningJob | None:
     if marker is None:
         return None
     request = JobRequest.from_json(marker[0])
-    found = storage.get_dated_json(object_keys.delivery_keys(request.path).report)
-    if found is not None and found[0].get("job_id") != job_id:
+    try:
+        found = _report_at(storage, request.path)
+        is_elsewhere = found is not None and found[0].get("job_id") != job_id
+    except UnreadableObjectError:
+        # Another key of KMS encrypts what an earlier job has written there, or a policy denies it.
+        found, is_elsewhere = None, True
+    if is_elsewhere:
         # A newer job has taken its path over, or it may not touch that of its upload.
-        beside = (object_keys.superseded_path(job_id, request.path), job_id)
-        others = (storage.get_dated_json(object_keys.delivery_keys(one).report) for one in beside)
-        found = next((one for one in others if one is not None), None)
-    if found is None:
+        with suppress(UnreadableObjectError):
+            found = _report_at(storage, object_keys.superseded_path(job_id, request.path))
+        found = found if _is_of(found, job_id) else _report_at(storage, job_id)
+    if found is None or not _is_of(found, job_id):
         return RunningJob(request=request)
     return RunningJob(request=request, report=found[0], written_at=found[1])
+
+
+def _report_at(storage: Storage, path: str) -> tuple[dict[str, Any], datetime] | None:
+    return storage.get_dated_json(object_keys.delivery_keys(path).report)
+
+
+def _is_of(found: tuple[dict[str, Any], datetime] | None, job_id: str) -> bool:
+    return found is not None and found[0].get("job_id") == job_id
