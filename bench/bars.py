@@ -88,7 +88,7 @@ def _of_small_jobs(part: dict[str, Any]) -> list[Bar]:
     found = [
         Bar(
             f"{text} {SMALL_JOB_USD} USD",
-            f"{small['alone']:.4f} USD",
+            f"{small['alone']:.5f} USD",
             small["alone"] <= SMALL_JOB_USD,
         ),
         Bar(

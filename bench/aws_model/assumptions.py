@@ -87,6 +87,10 @@ SECRET_SECONDS = 300.0
 KEY_READERS = frozenset({"check_status", "submit_batch", "download_results", "finish_job"})
 """Functions of a job that call Groq."""
 
+INDEX_USD_OF_A_JOB = 0.0000024
+"""What a job's line of the index of all jobs costs where 10,000 end a day: its share of the lists,
+its usage record read once, and the function's time (``upkeep.py``)."""
+
 ANSWER_SHARE = 0.7
 """Bytes of answers for each byte of requests, as in the million that is measured."""
 

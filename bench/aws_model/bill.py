@@ -188,6 +188,7 @@ def bill(
         Part("EventBridge", events, "events", events * prices.EVENT_USD),
         Part("X-Ray", traces, "traces", traces * prices.TRACE_USD),
         Part("Secrets Manager", secrets, "calls", secrets * prices.SECRET_CALL_USD),
+        Part("Index of all jobs", 1, "record", assumptions.INDEX_USD_OF_A_JOB),
         Part("CloudWatch Logs", logs / 1e3, "kB", logs / cost.GB * prices.LOG_GB_USD),
     ]
 

@@ -83,6 +83,7 @@ def tasks(
     cpu = known["cpu_seconds"] / known["uploads"] * uploads
     cpu_asked = (asked["cpu_seconds"] / asked["uploads"]) * young
     each = files_of_a_day * 30 / RECONCILES_OF_A_MONTH
+    days = 1.5  # Today's records, half of them on average, and yesterday's.
     return [
         Task(
             f"sweep, hourly: lists of {uploads:,} uploads",
@@ -113,9 +114,9 @@ def tasks(
         Task(
             f"index page, each 15 minutes: {each:,.0f} new records of usage",
             RECONCILES_OF_A_MONTH,
-            2 + 2,
-            each + open_jobs_shown(open_jobs) + 2,
-            1.0 + (each + open_jobs_shown(open_jobs)) / LOOKUPS_AT_ONCE * _CALL_SECONDS,
+            2 + days * files_of_a_day / LISTED_AT_ONCE,
+            each + 2 * open_jobs_shown(open_jobs) + 3,
+            1.0 + (each + 2 * open_jobs_shown(open_jobs)) / LOOKUPS_AT_ONCE * _CALL_SECONDS,
             cancel,
         ),
     ]

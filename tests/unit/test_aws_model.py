@@ -10,7 +10,15 @@ import pytest
 
 from bench import document, prices, store
 from bench.aws_model import assumptions, bursts, counts, latency, upkeep
-from bench.aws_model.bill import bill, call_seconds, init_seconds, step_seconds, total_usd, used
+from bench.aws_model.bill import (
+    FILES_OF_A_DAY,
+    bill,
+    call_seconds,
+    init_seconds,
+    step_seconds,
+    total_usd,
+    used,
+)
 from bench.aws_model.counts import Counted, Size, Step
 from bench.aws_model.part import tables
 
@@ -166,6 +174,13 @@ def test_upkeep_grows_with_files_and_uploads() -> None:
 
     assert usd(uploads=2_000_000) > usd(uploads=1_000_000) > usd(uploads=1_000)
     assert usd(files_of_a_day=20_000) > usd(files_of_a_day=10_000)
+
+
+def test_a_line_of_the_index_costs_what_the_bill_says() -> None:
+    tasks = upkeep.tasks(store.load()["sweep"], MEMORY, open_jobs=81)
+    index = next(task for task in tasks if task.name.startswith("index page"))
+    each = index.usd / (30 * FILES_OF_A_DAY)
+    assert each == pytest.approx(assumptions.INDEX_USD_OF_A_JOB, rel=0.1)
 
 
 def test_kept_tables_are_those_that_the_model_makes_today() -> None:
