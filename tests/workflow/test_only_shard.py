@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 
+from tests.fakes.step_functions import MACHINE_ARN
 from tests.workflow.invocations import Invocation, Refuse, Trouble
 from tests.workflow.jobs import check_end, good_lines, put
-from tests.workflow.world import World
+from tests.workflow.machine import Machine
+from tests.workflow.world import SUBSTITUTIONS, World
 
 MAPS = {"SubmitShards", "DownloadResults"}
+FORMER = Path(__file__).parents[1] / "releases" / "1.0.0.zip"
 MANY = {"MAX_REQUESTS_PER_BATCH": "2"}
+
+
+def former_machine() -> Machine:
+    """Return the state machine of the release before."""
+    with ZipFile(FORMER) as release:
+        text = release.read("statemachine/batch_job.asl.json").decode()
+    for name, value in SUBSTITUTIONS.items():
+        text = text.replace(f"${{{name}}}", value)
+    return Machine(json.loads(text), arn=MACHINE_ARN)
 
 
 def visits(world: World) -> list[str]:
@@ -113,3 +128,15 @@ def test_a_canary_needs_no_map() -> None:
         assert report["status"] == "succeeded"
         steps = [state for state in visits(world) if state in MAPS or "Only" in state]
         assert steps == ["SubmitOnlyShard", "DownloadOnlyShard", "SubmitShards", "DownloadResults"]
+
+
+def test_an_execution_of_the_version_before_runs_its_map() -> None:
+    """It keeps its definition, which has no states for an only shard, and calls the code of now."""
+    former = former_machine()
+    with World(machine=former) as world:
+        world.simulator.add_rule("capacity_exhausted", match={"custom_id": "r1"}, times=1)
+        assert run(world)["status"] == "succeeded"
+        steps = [state for state in visits(world) if state in MAPS or "Only" in state]
+        assert steps == ["SubmitShards", "DownloadResults"] * 2
+        checks = [one for one in world.invocations if one.function == "check_status"]
+        assert all(one.answer["shard_key"] == "" for one in checks)
