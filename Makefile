@@ -84,7 +84,9 @@ bench: $(STAMP) ## Measure speed, memory, cost; writes docs/performance.md [ARGS
 	$(PYTHON) -m bench $(ARGS)
 
 .PHONY: soak
-soak: $(STAMP) ## Live through 20,000 random lives, other ones each time (hours)
+soak: $(STAMP) ## Every place of every death and twin, and 20,000 random lives, other ones each time (hours)
+	WORKFLOW_EVERY_DEATH=1 WORKFLOW_EVERY_PLACE=1 $(PYTEST) tests/workflow/test_crashes.py \
+	    tests/workflow/test_twins.py --timeout 0 $(ARGS)
 	WORKFLOW_LIVES=20000 $(PYTEST) tests/workflow/test_lives.py --timeout 0 $(ARGS)
 
 .PHONY: test-iam
