@@ -151,8 +151,8 @@ def fetch_page(
         BrokenDownloadError: It does not arrive as it stands in the bucket.
     """
     key = object_keys.delivery_keys(job.path).page
-    head = storage.head(key)
-    if head is None or head.metadata.get(JOB_METADATA, job.job_id) != job.job_id:
+    head = storage.head(key) if key is not None else None
+    if key is None or head is None or head.metadata.get(JOB_METADATA, job.job_id) != job.job_id:
         return None
     download(
         storage,

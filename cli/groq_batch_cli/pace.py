@@ -11,16 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from groq_batch.domain.times import parse_timestamp
+from groq_batch.domain.pace import LEAST_SECONDS, current_attempt, mean_pace
 from groq_batch_cli.text import rough_duration
 
+__all__ = ["Look", "Pace", "current_attempt", "pace_of_looks", "pace_of_report"]
+
 Report = Mapping[str, Any]
-
-_LEAST_SHARE = 0.05
-"""A single report tells the time left once this share of what was sent has an outcome."""
-
-_LEAST_SECONDS = 10.0
-"""Time that a pace is measured over at least."""
 
 _LEAST_LOOKS = 3
 _LATEST_LOOKS = 5
@@ -81,20 +77,10 @@ def pace_of_report(report: Report | None, written_at: datetime | None) -> Pace |
         report: The report of a running job.
         written_at: When it was written.
     """
-    if report is None or written_at is None or report["status"] != "running":
+    if report is None or written_at is None:
         return None
-    attempt = current_attempt(report)
-    members = [batch for batch in report["batches"] if batch["attempt"] == attempt]
-    created = [batch["created_at"] for batch in members if batch["created_at"] is not None]
-    sent = sum(batch["requests"] for batch in members)
-    done = sum(batch["succeeded"] + batch["failed"] for batch in members)
-    if not created or not _LEAST_SHARE * sent <= done < sent or not done:
-        return None
-    seconds = (written_at - parse_timestamp(min(created))).total_seconds()
-    if seconds < _LEAST_SECONDS:
-        return None
-    rate = done / seconds
-    return Pace(rate, (sent - done) / rate)
+    found = mean_pace(report, written_at)
+    return Pace(*found) if found is not None else None
 
 
 def pace_of_looks(looks: Sequence[Look], total: int) -> Pace | None:
@@ -116,12 +102,7 @@ def pace_of_looks(looks: Sequence[Look], total: int) -> Pace | None:
     ]
     first = recent[-1]
     seconds, done = last.at - first.at, last.done - first.done
-    if len(recent) < _LEAST_LOOKS or seconds < _LEAST_SECONDS or done <= 0:
+    if len(recent) < _LEAST_LOOKS or seconds < LEAST_SECONDS or done <= 0:
         return None
     rate = done / seconds
     return Pace(rate, max(total - last.done, 0) / rate)
-
-
-def current_attempt(report: Report) -> int:
-    """Return the attempt that is under way; 0 before there is one."""
-    return max((batch["attempt"] for batch in report["batches"]), default=0)

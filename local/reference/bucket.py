@@ -49,6 +49,7 @@ def work() -> str:
         [code(object_keys.open_job_key(_JOB)), _OPEN_KEY],
         [code(object_keys.SWEEP_KEY), _SWEEP_KEY],
         [code(object_keys.RECONCILER_KEY), _RECONCILER_KEY],
+        [code(object_keys.USAGE_SUMS_KEY), _USAGE_SUMS_KEY],
     ]
     for name, member in inspect.getmembers_static(object_keys.WorkKeys):
         if name.startswith("_") or name in ("job", "prefix", "bulk"):
@@ -65,6 +66,12 @@ _SWEEP_KEY = (
     "How far the sweep of `input/` has come; without it the next one asks for every record."
 )
 _RECONCILER_KEY = "Where the reconciler ran out of time; the next run goes on there."
+
+
+_USAGE_SUMS_KEY = (
+    "What the usage records of the last 30 days come to, for the index; made anew from them "
+    "where it is missing."
+)
 
 
 def _key(keys: object_keys.WorkKeys, name: str, member: object) -> str | None:

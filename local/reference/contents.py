@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from local.reference import bucket, cadence, codes, costs, machine, options, parameters, reports
+from local.reference import (
+    bucket,
+    cadence,
+    codes,
+    costs,
+    machine,
+    options,
+    parameters,
+    reports,
+    usage,
+)
 
 BLOCKS: Mapping[str, Callable[[], str]] = {
     "bucket-deliveries": bucket.deliveries,
@@ -29,4 +39,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "prices": costs.price_table,
     "report-example": reports.report_example,
     "report-fields": reports.report_fields,
+    "usage-example": usage.usage_example,
+    "usage-fields": usage.usage_fields,
+    "usage-key": usage.usage_key,
 }

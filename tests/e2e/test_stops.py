@@ -90,3 +90,8 @@ def test_a_lost_event_is_made_up_for(pipeline: Pipeline, name: str) -> None:
     assert_nothing_left(pipeline, report)
     # The report comes first, then the job is closed.
     wait_until(lambda: not pipeline.keys(f"work/open/{job}"), 30, lambda: "the job was not closed")
+    # By then it has its usage record, and the next look shows it among all jobs.
+    assert [key for key in pipeline.keys("usage/") if key.endswith(f"/{job}.json")]
+    pipeline.invoke("CancelJobFunction", request)
+    index = (pipeline.read("reports/index.html") or b"").decode()
+    assert f"<b>{path}</b>" in index

@@ -21,6 +21,7 @@ JOBS, WORK, REPORTS = (
     {object_keys.WORK_PREFIX},
     {object_keys.REPORTS_PREFIX},
 )
+USAGE = {object_keys.USAGE_PREFIX}
 OPEN_JOBS = {object_keys.OPEN_JOBS_PREFIX}
 SWEEP = {object_keys.SWEEP_KEY}
 HALT = {"work/*/halt.json"}
@@ -61,17 +62,17 @@ S3_GRANTS: dict[str, dict[str, set[str]]] = {
     },
     "FinishJobFunction": {
         "ListBucketVersions": INPUTS,
-        "ListBucket": JOBS | WORK | REPORTS | OUTPUTS,
-        "GetObject": JOBS | WORK | REPORTS | OUTPUTS,
-        "PutObject": WORK | REPORTS | OUTPUTS,
+        "ListBucket": JOBS | WORK | REPORTS | OUTPUTS | USAGE,
+        "GetObject": JOBS | WORK | REPORTS | OUTPUTS | USAGE,
+        "PutObject": WORK | REPORTS | OUTPUTS | USAGE,
         "AbortMultipartUpload": WORK | OUTPUTS,
         "DeleteObject": REPORTS | OUTPUTS | OPEN_JOBS | BULK,
     },
     "CancelJobFunction": {
         "ListBucketVersions": INPUTS,
-        "ListBucket": JOBS | WORK | REPORTS | OUTPUTS,
-        "GetObject": JOBS | WORK | REPORTS | OUTPUTS,
-        "PutObject": JOBS | WORK | REPORTS | OUTPUTS,
+        "ListBucket": JOBS | WORK | REPORTS | OUTPUTS | USAGE,
+        "GetObject": JOBS | WORK | REPORTS | OUTPUTS | USAGE,
+        "PutObject": JOBS | WORK | REPORTS | OUTPUTS | USAGE,
         "AbortMultipartUpload": WORK | OUTPUTS,
         "DeleteObject": REPORTS | OUTPUTS | OPEN_JOBS,
     },

@@ -52,7 +52,7 @@ def test_every_prefix_of_the_bucket_is_accounted_for():
     prefixes = {
         value for name, value in vars(object_keys).items() if re.fullmatch(r"[A-Z]+_PREFIX", name)
     }
-    assert len(prefixes) == 8
+    assert len(prefixes) == 9
     for prefix in prefixes:
         assert f"`{prefix}`" in stored, prefix
 

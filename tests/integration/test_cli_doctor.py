@@ -11,6 +11,7 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -24,6 +25,7 @@ from groq_batch import __version__
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.records.job import JobRequest
+from groq_batch.records.usage import UsageRecord
 from groq_batch_cli.aws import Target
 from groq_batch_cli.doctor import trial
 from groq_batch_cli.doctor.trial import IDS, Trial
@@ -549,6 +551,8 @@ class Pipeline:
         self.rows = [_row(custom_id) for custom_id in IDS]
         self.changes: dict[str, Any] = {}
         self.ends = True
+        self.records_usage = True
+        self.usage_changes: dict[str, Any] = {}
         account.start = self.start
 
     def start(self, payload: dict[str, Any]) -> dict[str, Any]:
@@ -568,7 +572,11 @@ class Pipeline:
         keys = object_keys.delivery_keys(request.path)
         if self.ends:
             storage.put_bytes(keys.results, b"".join(self.rows))
-            storage.put_json(keys.report, self._report(request))
+            report = self._report(request)
+            storage.put_json(keys.report, report)
+            if self.records_usage:
+                record = UsageRecord.of_report(report, [])
+                replace(record, **self.usage_changes).write(storage)
         else:
             storage.put_json(object_keys.open_job_key(request.job_id), {})
         return {"job_id": request.job_id, "status": "started", "report": keys.report}
@@ -580,8 +588,15 @@ class Pipeline:
             "requests": {"total": 3, "succeeded": 3, "failed": 0, "invalid": 0},
             "usage": {"prompt_tokens": 240, "completion_tokens": 90, "total_tokens": 330},
             "cost_usd": {"estimated": 0.00005, "actual": 0.00003},
-            "timing": {"seconds": 8.0},
+            "input": {"key": request.key, "bytes": 900},
+            "batches": [{}],
+            "timing": {
+                "started_at": request.started_at,
+                "finished_at": "2026-11-30T00:00:08.000Z",
+                "seconds": 8.0,
+            },
             "errors": [],
+            "version": "2.0.0",
             "outputs": {"results": self.account.storage.url("output/x"), "failed": None},
             **self.changes,
         }
@@ -702,3 +717,35 @@ def test_doctor_job_interrupted_says_how_to_come_back(
     monkeypatch.setattr("groq_batch_cli.verbs.doctor.Trial", partial(Trial, sleep=interrupt))
     assert run(["doctor", "--job"]) == 130
     assert "Come back with groq-batch status doctor/" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"requests": 2}, "its usage record says requests 2, its report 3"),
+        ({"status": "partial"}, "its usage record says status partial, its report succeeded"),
+        ({"actual_usd": None}, "its usage record says actual_usd None, its report 3e-05"),
+        ({"prompt_tokens": 1}, "its usage record says prompt_tokens 1, its report 240"),
+    ],
+)
+def test_doctor_job_finds_a_usage_record_that_differs(
+    changes: dict[str, Any], expected: str, pipeline: Pipeline, capsys: Said
+) -> None:
+    pipeline.usage_changes = changes
+    found, _ = job_lines(capsys, 1)
+    assert expected in found["to do    job"]
+
+
+def test_doctor_job_misses_a_usage_record(pipeline: Pipeline, capsys: Said) -> None:
+    pipeline.records_usage = False
+    found, _ = job_lines(capsys, 1)
+    assert "it has no usage record at usage/date=2026-11-30/" in found["to do    job"]
+
+
+def test_doctor_job_of_a_stack_of_version_1_wants_no_usage_record(
+    pipeline: Pipeline, capsys: Said
+) -> None:
+    pipeline.records_usage = False
+    pipeline.changes = {"version": None}
+    found, _ = job_lines(capsys, 0)
+    assert len(found) == 2

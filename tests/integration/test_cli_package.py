@@ -68,6 +68,7 @@ def test_content(wheel: Path) -> None:
     }
     assert {
         "groq_batch/domain/prices.json",
+        "groq_batch/reports/page/index.html.j2",
         "groq_batch/py.typed",
         "groq_batch_cli/py.typed",
         "groq_batch_client/py.typed",
@@ -82,7 +83,14 @@ def test_content(wheel: Path) -> None:
     ]
     assert metadata["Version"] == __version__
     needed = [name for name in metadata.get_all("Requires-Dist", []) if "extra" not in name]
-    assert [name.split(">")[0] for name in needed] == ["boto3", "click", "jsonschema-rs", "msgspec"]
+    assert [name.split(">")[0] for name in needed] == [
+        "boto3",
+        "click",
+        "jinja2",
+        "jsonschema-rs",
+        "msgspec",
+        "svg-py",
+    ]
     assert metadata.get_all("Provides-Extra") == ["frames"]
 
 
@@ -111,6 +119,18 @@ def test_rows_become_requests_and_are_joined_without_pyarrow(installed: Path) ->
     assert json.loads(made)["body"]["messages"][0]["content"] == "Hello"
     joined = run(installed, code, "join", "rows.csv", "results.jsonl")
     assert json.loads(joined)["answer"] == "Hi"
+
+
+def test_index_of_all_jobs_is_made_with_what_is_declared(installed: Path) -> None:
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({NOT_DECLARED!r}))\n"
+        f"from datetime import UTC, datetime\n"
+        f"from groq_batch.records.usage_sums import UsageSums\n"
+        f"from groq_batch.reports.page.index_rendering import render_index\n"
+        f"import groq_batch_cli.index_page\n"
+        f"print(render_index(UsageSums(), [], running_total=0, as_of=datetime.now(UTC)))"
+    )
+    assert "<h1>All jobs</h1>" in run(installed, code)
 
 
 def test_it_works_away_from_the_project(installed: Path) -> None:

@@ -798,3 +798,23 @@ def test_window_of_the_upload_decides_when_its_job_is_overdue(
     pipeline.prepare()
     pipeline.invoke("cancel_job", stored("reconcile"))
     assert published(metric_lines(capsys))["JobsOverdue"] == 0
+
+
+def test_usage_record_that_stands_is_looked_at_by_whoever_comes_second(pipeline: Pipeline) -> None:
+    """``RecordUsage``, ``SeeDeliverables``: HEAD needs both, and is asked after a conflict."""
+    pipeline.run_until("finish_job")
+    pipeline.invoke("finish_job", stored("finish_job"))
+    keys = pipeline.account.keys(object_keys.USAGE_PREFIX)
+    pipeline.account.s3.delete_object(Bucket=BUCKET, Key=object_keys.WorkKeys(JOB).closed)
+    pipeline.invoke("finish_job", stored("finish_job"))
+    assert pipeline.account.keys(object_keys.USAGE_PREFIX) == keys
+
+
+def test_reconciler_reads_usage_records_and_makes_the_index(pipeline: Pipeline) -> None:
+    """``RecordUsage`` and ``SeeDeliverables`` of the cancel function."""
+    pipeline.run_until("finish_job")
+    pipeline.invoke("finish_job", stored("finish_job"))
+    pipeline.invoke("cancel_job", stored("reconcile"))
+    page = pipeline.account.read(object_keys.INDEX_KEY).decode()
+    assert "0 running, 1 ended" in page
+    assert "requests.jsonl" in page

@@ -19,11 +19,12 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ClientError
 
 from groq_batch import bootstrap
-from groq_batch.bucket.storage import Storage
+from groq_batch.bucket.storage import JOB_METADATA, Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import upload_job_id
 from groq_batch.domain.times import timestamp
 from groq_batch.records.job import JobRequest
+from groq_batch.records.usage import UsageRecord
 from groq_batch.settings import Settings
 from groq_batch.steps.cancel_job.close import JobCloser, UnknownJobError
 from groq_batch.steps.cancel_job.reconcile import MARGIN_SECONDS, ReconcileError, Reconciler
@@ -31,6 +32,7 @@ from tests.fakes.calls import Call
 from tests.fakes.event_bridge import FakeEventBridge
 from tests.fakes.s3 import FakeS3
 from tests.fakes.step_functions import FakeStepFunctions
+from tests.index_samples import usage_record
 from tests.workflow.world import DEFAULT_ENVIRONMENT
 
 BUCKET = "bucket"
@@ -162,9 +164,15 @@ def test_ten_thousand_running_jobs_are_twenty_calls(
 ) -> None:
     for number in range(10_000):
         account.open_job(number)
+    account.reconcile()
     account.now += HOUR
+    account.calls.clear()
+    published(capsys)
     done = account.reconcile()
-    assert account.calls == {"list_objects_v2": 10, "list_executions": 10}
+    # Besides these the page of all jobs: two days of usage records, a hundred jobs, three objects.
+    assert account.calls.pop("list_objects_v2") == 10 + 2
+    assert account.calls.pop("get_object") == 2 * 100 + 1
+    assert account.calls == {"list_executions": 10, "head_object": 1, "put_object": 1}
     assert set(done.values()) == {"is RUNNING"}
     # An answer that Lambda can pass on, whatever their number.
     assert len(json.dumps(done)) < 256 * 1024
@@ -411,3 +419,122 @@ def test_record_that_was_removed_too_early_is_written_again(account: Account) ->
     account.remove(object_keys.job_key(job))
     assert account.tell_end(job) == f"collecting as {job}-c1"
     assert json.loads(account.bucket.read(object_keys.job_key(job)) or b"") == record
+
+
+# -- the page of all jobs ------------------------------------------------------------------------
+
+
+def index_of(account: Account) -> str:
+    data = account.bucket.read(object_keys.INDEX_KEY)
+    assert data is not None
+    return data.decode()
+
+
+def end_of_job(account: Account, number: int, **fields: Any) -> UsageRecord:
+    ended = datetime.fromtimestamp(account.now, UTC)
+    given = {"started_at": timestamp(ended), "finished_at": timestamp(ended), **fields}
+    record = usage_record(number, **given)
+    assert record.write(Storage(s3=account.bucket.client(), bucket=BUCKET))
+    return record
+
+
+def test_every_run_makes_the_page_of_all_jobs(account: Account) -> None:
+    account.open_job(7)
+    for number in range(10_000, 10_003):
+        end_of_job(account, number)
+    account.now += HOUR
+    account.reconcile()
+    page = index_of(account)
+    assert "1 running, 3 ended" in page
+    assert "00007.jsonl" in page
+    assert "requests-10001.jsonl" in page
+    account.now += 900
+    end_of_job(account, 10_003)
+    account.reconcile()
+    assert "1 running, 4 ended" in index_of(account)
+    assert "1 Mar 2026, 13:15 UTC" in index_of(account)
+
+
+def test_page_of_all_jobs_shows_the_oldest_hundred_of_those_that_run(account: Account) -> None:
+    for number in range(150):
+        account.open_job(number)
+        account.now += 1
+    account.now += HOUR
+    account.reconcile()
+    page = index_of(account)
+    assert "00099.jsonl" in page
+    assert "00100.jsonl" not in page
+    assert "The 100 that run the longest, of 150." in page
+
+
+def test_job_that_has_its_usage_record_is_not_shown_as_running(account: Account) -> None:
+    job = account.open_job(7)
+    end_of_job(account, 1, job_id=job)
+    account.now += HOUR
+    account.reconcile()
+    assert "0 running, 1 ended" in index_of(account)
+
+
+def test_page_that_cannot_be_made_keeps_no_job_from_being_closed(
+    account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = account.open_job(0)
+    account.end(job, "ABORTED")
+    account.now += HOUR
+
+    def deny(call: Call) -> None:
+        if call.target.startswith(("usage/", object_keys.USAGE_SUMS_KEY)):
+            raise ClientError({"Error": {"Code": "AccessDenied"}}, call.operation)
+
+    account.trouble = deny
+    assert account.reconcile() == {job: f"collecting as {job}-c1"}
+    assert account.bucket.read(object_keys.INDEX_KEY) is None
+    assert published(capsys)["ReportPagesFailed"] == [1]
+
+
+def test_page_is_made_when_step_functions_cannot_be_asked(account: Account) -> None:
+    account.open_job(7)
+
+    def refuse(call: Call) -> None:
+        if call.operation == "list_executions":
+            raise throttled("ListExecutions")
+
+    account.trouble = refuse
+    with pytest.raises(ClientError):
+        account.reconcile()
+    assert "1 running, 0 ended" in index_of(account)
+
+
+def test_run_that_was_thought_dead_replaces_no_later_page(account: Account) -> None:
+    account.reconcile()
+    later = index_of(account)
+    account.now -= 900
+    end_of_job(account, 1)
+    account.reconcile()
+    assert index_of(account) == later
+
+
+def test_page_that_an_upload_named_index_had_is_replaced(account: Account) -> None:
+    account.bucket.client().put_object(
+        Bucket=BUCKET, Key=object_keys.INDEX_KEY, Body=b"old", Metadata={JOB_METADATA: "index-1"}
+    )
+    account.reconcile()
+    assert "All jobs" in index_of(account)
+
+
+@pytest.mark.parametrize("target", [object_keys.USAGE_SUMS_KEY, object_keys.INDEX_KEY])
+def test_two_runs_at_the_same_time_make_one_right_page(account: Account, target: str) -> None:
+    for number in range(3):
+        end_of_job(account, number)
+    met: list[Call] = []
+
+    def meet(call: Call) -> None:
+        if call.operation == "put_object" and call.target == target and not met:
+            met.append(call)
+            account.reconcile()
+
+    account.trouble = meet
+    account.reconcile()
+    assert met
+    account.reconcile()
+    assert "0 running, 3 ended" in index_of(account)

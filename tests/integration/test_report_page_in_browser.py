@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from groq_batch.reports.page.data import Facts
+from groq_batch.reports.page.index_rendering import render_index
 from groq_batch.reports.page.rendering import render
 from local.browser import Page, find_browser, open_page
+from tests.index_samples import NOW, everyday_sums, running_job
 from tests.report_samples import AS_OF, HOSTILE, batch, facts, hostile_report, report
 
 BROWSER = find_browser()
@@ -186,3 +188,62 @@ def test_a_script_would_be_noticed(opened: Callable[[str], Page], page: Page) ->
     shown = opened(broken)
     assert any("Content Security Policy" in one for one in shown.complaints)
     assert shown.evaluate("document.title").startswith("Partial")
+
+
+def test_table_that_is_wider_than_the_screen_shows_that_it_scrolls(
+    opened: Callable[[str], Page], page: Page
+) -> None:
+    """Shadows stay at the edges; what covers them moves with the table's ends."""
+    for width, overflows in ((390, True), (1280, False)):
+        page.show(width, dark=False)
+        shown = opened(made("partial"))
+        scrolls = "(e => e.scrollWidth > e.clientWidth)(document.querySelector('.scroll'))"
+        assert shown.evaluate(scrolls) is overflows
+        layers = shown.evaluate(
+            "getComputedStyle(document.querySelector('.scroll')).backgroundAttachment"
+        )
+        assert layers == "local, local, scroll, scroll"
+
+
+# The index of all jobs
+
+
+def index(text: str | None = None) -> str:
+    def named(number: int) -> str:
+        return f"{text}/{number}{text}"
+
+    sums = everyday_sums(name=None if text is None else named)
+    keys = ("", "") if text is None else (f"input/{text}/{text}", f"input/{text}")
+    running = [running_job(number, key=key) for number, key in enumerate(keys)]
+    return render_index(sums, running, running_total=1234, as_of=NOW)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", SIZES)
+def test_index_fits_every_screen(
+    opened: Callable[[str], Page], page: Page, width: int, dark: bool
+) -> None:
+    page.show(width, dark=dark)
+    shown = opened(index())
+    check_layout(shown, width)
+    assert shown.complaints == []
+    background = "getComputedStyle(document.body).backgroundColor"
+    assert shown.evaluate(background) == ("rgb(13, 16, 21)" if dark else "rgb(245, 246, 248)")
+    assert shown.evaluate("document.querySelectorAll('.columns rect').length") > 30
+    assert shown.evaluate("document.querySelectorAll('progress').length") == 2
+    assert shown.evaluate(CONTRAST) == []
+
+
+@pytest.mark.parametrize("number", range(len(HOSTILE)))
+def test_index_of_hostile_names_runs_nothing(
+    opened: Callable[[str], Page], page: Page, number: int
+) -> None:
+    for width, dark in ((390, True), (1280, False)):
+        page.show(width, dark=dark)
+        shown = opened(index(HOSTILE[number]))
+        assert shown.complaints == []
+        assert shown.evaluate("document.title") == "1,234 running, 200 ended"
+        assert shown.evaluate("document.scripts.length + document.images.length") == 0
+        start = HOSTILE[number][:12].split("\0")[0].split("\n")[0]
+        assert start in shown.evaluate("document.body.textContent")
+        check_layout(shown, width)

@@ -73,6 +73,8 @@ def test_a_job_that_no_execution_could_collect_is_finished_by_the_cancel_functio
     assert len(rows) == 3
     assert [one["detail"]["job_id"] for one in pipeline.account.published()] == [JOB]
     assert pipeline.account.keys(object_keys.OPEN_JOBS_PREFIX) == []
+    (record,) = pipeline.account.keys(object_keys.USAGE_PREFIX)
+    assert pipeline.account.json(record)["status"] == "failed"
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_a_partial_job() -> None:
         "Started 25 Nov 2026, 02:00 UTC · took 3 h 7 min",
         "4,400 of 4,500 requests were answered; 96 got no answer and 4 could not be sent.",
         "aws s3 cp s3://data/output/team/requests.jsonl requests.results.jsonl",
-        "aws s3 cp s3://data/failed/team/requests.jsonl s3://data/input/team/requests.retry.jsonl",
+        "groq-batch retry team/requests.jsonl",
         "97.8 %",
         "2.9M",
         "$0.21",
@@ -101,6 +101,66 @@ def test_a_partial_job() -> None:
         "openai/gpt-oss-20b1,500,000700,000$0.16$0.32",
     ):
         assert said in text, said
+
+
+def test_requests_that_were_not_sent_are_no_failures_of_a_rejected_job() -> None:
+    requests = {"total": 50, "succeeded": 0, "failed": 46, "invalid": 4}
+    page = page_of(report("rejected", requests=requests))
+    assert '<i class="idle"></i><b>46</b> not sent' in page
+    assert '<i class="bad"></i><b>96</b> without an answer' in page_of(report("partial"))
+
+
+def test_each_line_has_its_own_message_where_they_differ() -> None:
+    errors = [
+        {"line": 2, "custom_id": None, "code": "invalid_json", "message": "Character near byte 2."},
+        {"line": 18, "custom_id": "a", "code": "invalid_json", "message": "It ends too early."},
+    ]
+    text = text_of(report("rejected", errors=errors, errors_total=2))
+    assert "line 2 Character near byte 2." in text
+    assert "line 18 a It ends too early." in text
+    same = [{**error, "message": "It ends too early."} for error in errors]
+    assert text_of(report("rejected", errors=same, errors_total=2)).count("too early") == 1
+
+
+def test_timeline_names_attempts_and_shards_in_words() -> None:
+    text = text_of(report(batches=[batch(1), batch(2), batch(1, attempt=2)]))
+    for words in ("Attempt 1, shard 1", "Attempt 1, shard 2", "Attempt 2, shard 1"):
+        assert words in text
+    many = [batch(n) for n in range(1, 101)]
+    assert "Attempt 1, shards 1 to 5" in text_of(report(batches=many))
+
+
+def test_page_of_a_running_job_reloads_itself_and_tells_the_time_left() -> None:
+    under_way = {"status": "in_progress", "succeeded": 450, "failed": 0, "ended_at": None}
+    running = report("running", batches=[batch(1, **under_way)])
+    assert '<meta http-equiv="refresh" content="60">' in page_of(running)
+    assert "Time left~3 h 58 min1.88 a minute so far" in text_of(running)
+    just_begun = report("running", batches=[batch(1, **under_way, requests=90_000)])
+    assert "Time left" not in text_of(just_begun)
+    for status in STATUSES:
+        if status != "running":
+            assert "refresh" not in page_of(report(status))
+            assert "Time left" not in text_of(report(status))
+
+
+@pytest.mark.parametrize(
+    ("failed", "name"),
+    [
+        ("s3://data/failed/team/requests.jsonl", "team/requests.jsonl"),
+        (
+            "s3://data/failed/superseded/requests-0f3c9a7be21d4f55a1b2/team/requests.jsonl",
+            "requests-0f3c9a7be21d4f55a1b2",
+        ),
+    ],
+)
+def test_retry_names_the_job_that_the_page_is_of(failed: str, name: str) -> None:
+    outputs = {"results": None, "failed": failed, "invalid": None}
+    assert f"groq-batch retry {name}<" in page_of(report(outputs=outputs))
+
+
+def test_tables_that_scroll_can_be_scrolled_by_keys() -> None:
+    page = page_of(report(), facts())
+    assert page.count('<div class="scroll" tabindex="0">') == page.count("<table>") == 2
 
 
 @pytest.mark.parametrize(

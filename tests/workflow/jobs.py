@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import upload_job_id
 from tests.workflow.world import World
@@ -210,9 +212,43 @@ def check_bucket(world: World) -> None:
         ends = [detail for _, _, detail in world.events.published if detail["job_id"] == job_id]
         assert ends, f"no event tells of the end of {job_id}"
         assert ends == ends[:1] * len(ends), f"ends that differ: {[one['status'] for one in ends]}"
+        check_usage(world, ends[0])
     for name, execution in world.executions.items():
         assert execution.status != "RUNNING", f"{name} runs for ever"
         assert execution.events < 20_000, f"{name} has {execution.events} events"
+
+
+def check_usage(world: World, end: dict[str, Any]) -> None:
+    """The job has one usage record, which says what its event says."""
+    job_id = end["job_id"]
+    records = [key for key in world.s3.keys(object_keys.USAGE_PREFIX) if f"/{job_id}." in key]
+    day = end["timing"]["finished_at"][:10]
+    assert records == [f"usage/date={day}/{job_id}.json"], records
+    record = json.loads(world.s3.read(records[0]) or b"")
+    told = {name: end["requests"][name] for name in ("succeeded", "failed", "invalid")}
+    assert (
+        record.items()
+        >= {
+            "job_id": job_id,
+            "key": end["input"]["key"],
+            "status": end["status"],
+            "started_at": end["timing"]["started_at"],
+            "finished_at": end["timing"]["finished_at"],
+            "requests": end["requests"]["total"],
+            "prompt_tokens": end["usage"]["prompt_tokens"],
+            "completion_tokens": end["usage"]["completion_tokens"],
+            "estimated_usd": end["cost_usd"]["estimated"],
+            "actual_usd": end["cost_usd"]["actual"],
+            **told,
+        }.items()
+    )
+    for name in ("succeeded", "prompt_tokens", "completion_tokens"):
+        assert sum(model[name] for model in record["models"]) == record[name], record
+    collected = sum(model["requests"] for model in record["models"])
+    assert collected in (0, record["requests"] - record["invalid"]), record
+    if record["actual_usd"] is not None:
+        amounts = [model["usd"] for model in record["models"]]
+        assert sum(amounts) == pytest.approx(record["actual_usd"], abs=1e-9)
 
 
 EXPECTED_EXCEPTIONS = {

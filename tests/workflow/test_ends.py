@@ -67,6 +67,18 @@ ENDS: dict[str, Callable[[World], Upload]] = {
 }
 
 
+def test_usage_record_that_a_policy_denies_holds_nothing_up() -> None:
+    with World() as world:
+        world.denies = lambda _, key: key.startswith(object_keys.USAGE_PREFIX)
+        upload = _partial(world)
+        world.settle()
+        assert world.open_jobs() == []
+        assert world.s3.keys(object_keys.USAGE_PREFIX) == []
+        (end,) = [detail for _, _, detail in world.events.published]
+    assert end["status"] == "partial"
+    assert upload.job_id("bucket") == end["job_id"]
+
+
 def live(end: str, hold: Hold | None, *, until: float = 300.0) -> tuple[World, Upload, Upload]:
     """Let a job end while its first FinishJob is held, and a newer upload of its key after it.
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from groq_batch.domain import object_keys
+from groq_batch.records.usage import UsageRecord
 from groq_batch_cli import uploads
 from groq_batch_cli.aws import Stack
 from groq_batch_cli.doctor.findings import Finding, Look, to_do, well
@@ -29,12 +30,14 @@ FIRST = "job"
 SECOND = "job, again"
 _FOLDER = "doctor/"
 _MOST_TOKENS = 64
+_MOST_SECONDS_FOR_USAGE = 60.0
+"""The usage record is written behind the final report, within seconds."""
 _PAUSES_SECONDS = (2.0, 2.0, 2.0, 4.0, 4.0, 6.0, 10.0)
 _LONGEST_TEXT = 200
 _OK = 200
 _PERMISSION = (
     "s3:PutObject on input/doctor/*, lambda:InvokeFunction on the function StartJobFunctionName, "
-    "s3:ListBucket on the bucket, and s3:GetObject on jobs/*, reports/* and output/*"
+    "s3:ListBucket on the bucket, and s3:GetObject on jobs/*, reports/*, output/* and usage/*"
 )
 
 
@@ -97,7 +100,7 @@ class Trial:
             report = self._wait(job_id)
             if report is None:
                 return [to_do(name, f"{job_id} has not ended in time", self.come_back())]
-            return [judge_job(name, report, self._rows(report))]
+            return [judge_job(name, report, self._rows(report), self._usage(report))]
 
         return Look(name, _PERMISSION, find)()[0]
 
@@ -128,6 +131,19 @@ class Trial:
             self.sleep(pause)
             looks += 1
 
+    def _usage(self, report: Report) -> UsageRecord | None:
+        """Return a job's usage record; None when none comes within a minute."""
+        key = usage_key_of(report)
+        until = self.clock() + _MOST_SECONDS_FOR_USAGE
+        while key is not None:
+            found = self.stack.storage.get_json(key)
+            if found is not None:
+                return UsageRecord.from_json(found[0])
+            if self.clock() + _PAUSES_SECONDS[0] > until:
+                break
+            self.sleep(_PAUSES_SECONDS[0])
+        return None
+
     def _rows(self, report: Report) -> list[Any]:
         """Return the rows that a job has delivered; none when it delivered no results."""
         if report["outputs"]["results"] is None:
@@ -142,15 +158,27 @@ def path_at(moment: datetime) -> str:
     return f"{_FOLDER}{object_keys.format_fired_at(moment)}{object_keys.PLAIN_ENDING}"
 
 
-def judge_job(name: str, report: Report, rows: Sequence[Any]) -> Finding:
-    """Judge a job by its report and its rows.
+def usage_key_of(report: Report) -> str | None:
+    """Return where a job's usage record stands; None for a job of version 1, which has none."""
+    if report.get("version") is None:
+        return None
+    return object_keys.usage_key(report["timing"]["finished_at"][:10], report["job_id"])
+
+
+def judge_job(name: str, report: Report, rows: Sequence[Any], usage: UsageRecord | None) -> Finding:
+    """Judge a job by its report, its rows and its usage record.
 
     Args:
         name: Which one it was.
         report: Its final report.
         rows: What it has delivered as results.
+        usage: Its usage record; None when there is none.
     """
-    faults = [*_faults_of_report(report), *_faults_of_rows(rows)]
+    faults = [
+        *_faults_of_report(report),
+        *_faults_of_rows(rows),
+        *_faults_of_usage(report, usage),
+    ]
     job_id = str(report["job_id"])
     if faults:
         return to_do(
@@ -184,6 +212,26 @@ def _faults_of_report(report: Report) -> Iterator[str]:
         yield f"the cost is not known, so {MODEL} has no price"
     elif not 0 < cost < MOST_USD:
         yield f"it cost {cost:f} USD instead of less than {MOST_USD:f}"
+
+
+def _faults_of_usage(report: Report, usage: UsageRecord | None) -> Iterator[str]:
+    """Yield what is wrong with a job's usage record."""
+    key = usage_key_of(report)
+    if key is None:
+        return
+    if usage is None:
+        yield f"it has no usage record at {key}"
+        return
+    told = (
+        ("status", usage.status, report["status"]),
+        ("requests", usage.requests, report["requests"]["total"]),
+        ("prompt_tokens", usage.prompt_tokens, report["usage"]["prompt_tokens"]),
+        ("completion_tokens", usage.completion_tokens, report["usage"]["completion_tokens"]),
+        ("actual_usd", usage.actual_usd, report["cost_usd"]["actual"]),
+    )
+    for name, recorded, reported in told:
+        if recorded != reported:
+            yield f"its usage record says {name} {recorded}, its report {reported}"
 
 
 def _faults_of_rows(rows: Sequence[Any]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""``groq-batch open``: the report of a job as a page in the browser."""
+"""``groq-batch open``: the report of a job, or the index of all, as a page in the browser."""
 
 from __future__ import annotations
 
@@ -8,47 +8,72 @@ from pathlib import Path
 
 import click
 
+from groq_batch.bucket.storage import Storage
 from groq_batch_cli.aws import Target, connect
+from groq_batch_cli.completing import complete_job
 from groq_batch_cli.errors import EXIT_FINE, CommandError, NoSuchJobError
 from groq_batch_cli.fetching import fetch_page
+from groq_batch_cli.index_page import make_index
 from groq_batch_cli.job_lookup import find_job
-from groq_batch_cli.options import job_argument, stack_options
+from groq_batch_cli.options import stack_options
 from groq_batch_cli.terminal import Terminal
-from groq_batch_cli.text import one_line
+from groq_batch_cli.text import counted, one_line
 
 
 @click.command()
-@job_argument
+@click.argument("job", required=False, shell_complete=complete_job)
 @click.option("--print", "only_print", is_flag=True, help="Print the file's path; open nothing.")
 @stack_options
 @click.pass_obj
-def command(terminal: Terminal, job: str, only_print: bool, target: Target) -> int:
-    """Open the report of a job as a page in the browser.
+def command(terminal: Terminal, job: str | None, only_print: bool, target: Target) -> int:
+    """Open the report of a job, or of all jobs, in the browser.
 
-    The page is fetched into a temporary folder; it needs no network. In a pipe its path is printed,
-    as with --print. JOB is named as for status.
+    Without JOB it is an index of all: what runs, what has ended, and what was spent by day and
+    folder in the last 30 days, as of now. The page stands in a temporary folder and needs no
+    network. In a pipe its path is printed, as with --print. JOB is named as for status.
 
     \b
     Examples:
+      groq-batch open
       groq-batch open requests.jsonl
       cp "$(groq-batch open requests.jsonl --print)" report.html
     """
     stack = connect(target)
-    found = find_job(stack.storage, job)
+    page = (
+        _index_page(stack.storage, terminal)
+        if job is None
+        else _report_page(stack.storage, job, terminal, target)
+    )
+    if only_print or not terminal.out_is_terminal or not webbrowser.open(page.as_uri()):
+        terminal.print(str(page))
+    else:
+        terminal.note(f"Opened {page}")
+    return EXIT_FINE
+
+
+def _index_page(storage: Storage, terminal: Terminal) -> Path:
+    page = make_index(
+        storage, on_progress=lambda jobs: terminal.live([f"{counted(jobs, 'job')} counted"])
+    )
+    terminal.clear()
+    # Kept when the command has ended: the browser reads it afterwards.
+    file = Path(tempfile.mkdtemp(prefix="groq-batch-")) / "index.html"
+    file.write_bytes(page)
+    return file
+
+
+def _report_page(storage: Storage, job: str, terminal: Terminal, target: Target) -> Path:
+    found = find_job(storage, job)
     if found.job_id is None:
         raise NoSuchJobError(f"The upload {one_line(found.path)} has no job yet, and so no report.")
     # Kept when the command has ended: the browser reads it afterwards.
     folder = Path(tempfile.mkdtemp(prefix="groq-batch-"))
     target_file = folder / f"{found.stem}.report.html"
-    page = fetch_page(stack.storage, found, target_file, warn=terminal.warn)
+    page = fetch_page(storage, found, target_file, warn=terminal.warn)
     if page is None:
         folder.rmdir()
         raise CommandError(
             f"{one_line(found.path)} has no page at present: its job has just begun, or a newer "
             f"one has taken its place. See {target.command('status', found.path)}"
         )
-    if only_print or not terminal.out_is_terminal or not webbrowser.open(page.as_uri()):
-        terminal.print(str(page))
-    else:
-        terminal.note(f"Opened {page}")
-    return EXIT_FINE
+    return page

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from botocore.exceptions import (
@@ -133,6 +134,23 @@ class Storage:
             raise
         with answer["Body"] as body:
             return json.loads(body.read()), answer["ETag"]
+
+    def get_dated_json(self, key: str) -> tuple[dict[str, Any], datetime] | None:
+        """Return a JSON object and when it was written, to the second; None when there is none.
+
+        Raises:
+            UnreadableObjectError: S3 answers 400 or 403, as in ``get_foreign_json``.
+        """
+        try:
+            answer = self.s3.get_object(Bucket=self.bucket, Key=key)
+        except ClientError as error:
+            if error_code(error) in MISSING_CODES:
+                return None
+            if is_refused(error):
+                raise UnreadableObjectError(key) from error
+            raise
+        with answer["Body"] as body:
+            return json.loads(body.read()), answer["LastModified"]
 
     def get_foreign_json(self, key: str) -> tuple[dict[str, Any], str] | None:
         """Return a JSON object that another job may have written, as ``get_json`` does.

@@ -19,12 +19,17 @@ FAILED_PREFIX = "failed/"
 INVALID_PREFIX = "invalid/"
 REPORTS_PREFIX = "reports/"
 JOBS_PREFIX = "jobs/"
+USAGE_PREFIX = "usage/"
 WORK_PREFIX = "work/"
 OPEN_JOBS_PREFIX = "work/open/"
 SWEEP_KEY = "work/swept.json"
 """How far the sweep of ``input/`` has come. Its loss costs time, no upload."""
 RECONCILER_KEY = "work/reconciled.json"
 """Where the reconciler ran out of time; the next run goes on there."""
+USAGE_SUMS_KEY = "work/usage.json"
+"""What the usage records of the last days come to. Its loss costs time, no record."""
+INDEX_KEY = "reports/index.html"
+"""The page with all jobs at a glance."""
 PLAIN_ENDING = ".jsonl"
 GZIP_ENDING = ".jsonl.gz"
 RESERVED_FOLDERS = ("recurring/", "superseded/")
@@ -89,29 +94,48 @@ def superseded_path(job: str, path: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryKeys:
-    """The keys of what a job hands to its user."""
+    """The keys of what a job hands to its user.
+
+    ``page`` is None for the one path whose page would stand where the index of all jobs is.
+    """
 
     results: str
     failed: str
     invalid: str
     report: str
-    page: str
+    page: str | None
 
 
 def delivery_keys(path: str) -> DeliveryKeys:
     """Return the keys that mirror ``path``."""
+    page = f"{REPORTS_PREFIX}{path}.html"
     return DeliveryKeys(
         results=OUTPUT_PREFIX + path,
         failed=FAILED_PREFIX + path,
         invalid=INVALID_PREFIX + path,
         report=f"{REPORTS_PREFIX}{path}.json",
-        page=f"{REPORTS_PREFIX}{path}.html",
+        page=page if page != INDEX_KEY else None,
     )
 
 
 def job_key(job: str) -> str:
     """Return the key of the permanent record that an upload has been started."""
     return JOBS_PREFIX + job
+
+
+def usage_day_prefix(day: str) -> str:
+    """Return the prefix of the usage records of the jobs that ended on a UTC day (2026-11-29)."""
+    return f"{USAGE_PREFIX}date={day}/"
+
+
+def usage_key(day: str, job: str) -> str:
+    """Return the key of the usage record of a job that ended on a UTC day."""
+    return f"{usage_day_prefix(day)}{job}.json"
+
+
+def job_of_usage_key(key: str) -> str:
+    """Return the name of the job whose usage record stands at a key."""
+    return key.rsplit("/", 1)[-1].removesuffix(".json")
 
 
 def open_job_key(job: str) -> str:

@@ -170,8 +170,11 @@ _asked = msgspec.json.Decoder(_Asked)
 
 
 def model_of(line: bytes) -> str:
-    """Return the model that a request line asks."""
-    return _asked.decode(line).body.model
+    """Return the model that a request line asks; empty where that cannot be read."""
+    try:
+        return _asked.decode(line).body.model
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ""
 
 
 def classify_row(line: bytes) -> Row | None:

@@ -9,6 +9,7 @@ told of an end before its report stands.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -23,10 +24,13 @@ class End:
     Attributes:
         report: The final report.
         stands: Whether it has been written where it belongs; from then on no other one is.
+        models: What the report's numbers come to for each model, as the usage record has it; None
+            in one that an older version has written.
     """
 
     report: dict[str, Any]
     stands: bool
+    models: Sequence[Mapping[str, Any]] | None = None
 
     @classmethod
     def load(cls, storage: Storage, keys: object_keys.WorkKeys) -> tuple[Self, str] | None:
@@ -35,7 +39,7 @@ class End:
         if found is None:
             return None
         data, etag = found
-        return cls(report=data["report"], stands=data["stands"]), etag
+        return cls(report=data["report"], stands=data["stands"], models=data.get("models")), etag
 
     def write(self, storage: Storage, keys: object_keys.WorkKeys, *, over: str | None) -> str:
         """Write the end down and return its ETag.
@@ -50,7 +54,12 @@ class End:
         """
         return storage.put_json(
             keys.end,
-            {"schema_version": 1, "stands": self.stands, "report": self.report},
+            {
+                "schema_version": 1,
+                "stands": self.stands,
+                "report": self.report,
+                "models": self.models,
+            },
             if_none_match=over is None,
             if_match=over,
         )

@@ -10,7 +10,7 @@ from typing import Any, Self
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.answer_stats import Measures
-from groq_batch.domain.cost import ModelUsage, ModelUsages
+from groq_batch.domain.cost import ModelUsage, ModelUsages, told_apart
 from groq_batch.records.attempt_plan import RefusedShard
 
 
@@ -30,6 +30,8 @@ class ShardSummary:
         failed: Good lines of the shard without one, after this attempt.
         usage: Tokens of this attempt's successes by model: prompt, completion, total.
         answers: What this attempt's successes used, by model.
+        by_model: Good lines of the shard by model, and how many have a success, after this attempt.
+            A line counts for the model that answered it, else for the one that it asks.
         errors: The first rows without a success, after this attempt.
         file_ids: The batch's result files at Groq.
         results_bytes: Size of the stored results.
@@ -49,12 +51,19 @@ class ShardSummary:
     failed: int = 0
     usage: dict[str, list[int]] = field(default_factory=dict)
     answers: ModelUsages = field(default_factory=ModelUsages)
+    by_model: dict[str, list[int]] = field(default_factory=dict)
     errors: list[dict[str, Any]] = field(default_factory=list)
     file_ids: list[str] = field(default_factory=list)
     results_bytes: int = 0
     failed_bytes: int = 0
     anomalies: int = 0
     measures: Measures = field(default_factory=Measures)
+
+    def count_line(self, model: str, *, succeeded: bool) -> None:
+        """Count a good line for a model (see ``told_apart``)."""
+        counts = self.by_model.setdefault(told_apart(model, self.by_model), [0, 0])
+        counts[0] += 1
+        counts[1] += succeeded
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON data."""

@@ -29,6 +29,7 @@ from groq_batch.records.closed import close, is_closed, unless_ended
 from groq_batch.records.end import End
 from groq_batch.records.job import JobRecord, JobRequest, Stop
 from groq_batch.records.shard_result import ShardSummary
+from groq_batch.records.usage import UsageRecord, usage_by_model
 from groq_batch.reports.delivery import Delivery, OvertakenError
 from groq_batch.reports.page.data import Facts
 from groq_batch.reports.page.writer import tell_failure
@@ -103,12 +104,14 @@ def finish_job(
         if not finishing.has_report():
             finishing.place()
         tidied = tidy_up()
-        report = finishing.report(now=datetime.fromtimestamp(clock(), UTC))
-        if report is not None:
+        end = finishing.end(now=datetime.fromtimestamp(clock(), UTC))
+        if end is not None:
             finishing.write_page()
-        if report is None or is_closed(storage, keys):
+            _record_usage(storage, finishing.usage(end))
+        if end is None or is_closed(storage, keys):
             # This invocation was thought dead: another one has brought the job to its end.
             return tidied
+        report = end.report
         publish_end(events, report)
         if close(storage, job_id):
             _tell(report, unasked=finishing.unasked)
@@ -117,6 +120,12 @@ def finish_job(
         return tidied
 
     return unless_ended(storage, keys, finish, tidy_up)
+
+
+def _record_usage(storage: Storage, usage: UsageRecord) -> None:
+    """Write the usage record; a policy that denies it does not keep the job from its end."""
+    if not usage.write(storage):
+        logger.warning("The usage record could not be written", kind="permission")
 
 
 def _remove_bulk(storage: Storage, keys: object_keys.WorkKeys) -> None:
@@ -233,14 +242,14 @@ class _Finishing:
             self._place(path, leaves_out_what_is_denied=True)
         return path
 
-    def report(self, *, now: datetime) -> dict[str, Any] | None:
-        """Return the job's one final report, which stands where it belongs by then.
+    def end(self, *, now: datetime) -> End | None:
+        """Return the job's one end, whose final report stands where it belongs by then.
 
         Args:
             now: When the job has ended, unless it had before.
 
         Returns:
-            The report; None when the job is closed, so that everybody has been told already.
+            The end; None when the job is closed, so that everybody has been told already.
 
         Raises:
             ConflictError: Others kept deciding about the end at the same time.
@@ -250,12 +259,12 @@ class _Finishing:
                 return None
             found = End.load(self._storage, self._keys)
             if found is not None and found[0].stands:
-                return found[0].report
+                return found[0]
             with contextlib.suppress(ConflictError):
                 return self._decide(now, over=found[1] if found else None)
         raise ConflictError(self._keys.end)
 
-    def _decide(self, now: datetime, *, over: str | None) -> dict[str, Any]:
+    def _decide(self, now: datetime, *, over: str | None) -> End:
         """Write down how the job has ended, write the report, write down that it stands.
 
         Args:
@@ -265,6 +274,7 @@ class _Finishing:
         Raises:
             ConflictError: Somebody came between; everything is to be looked at again.
         """
+        models = self._models
         standing = self.delivery.standing_final_report()
         if standing is not None:
             report, path = standing
@@ -274,7 +284,8 @@ class _Finishing:
             if self._path is None:
                 raise ConflictError(self._keys.end)
             report, path = self._report(now), self._path
-            over = End(report=report, stands=False).write(self._storage, self._keys, over=over)
+            end = End(report=report, stands=False, models=models)
+            over = end.write(self._storage, self._keys, over=over)
             try:
                 self.delivery.write_final(report, path)
             except OvertakenError:
@@ -283,8 +294,23 @@ class _Finishing:
                 raise ConflictError(self._keys.end) from None
         if path != self._request.path:
             self.delivery.withdraw_running_report()
-        End(report=report, stands=True).write(self._storage, self._keys, over=over)
-        return report
+        end = End(report=report, stands=True, models=models)
+        end.write(self._storage, self._keys, over=over)
+        return end
+
+    def usage(self, end: End) -> UsageRecord:
+        """Return the usage record of the job, made of the end that stands."""
+        models = end.models if end.models is not None else self._models
+        return UsageRecord.of_report(end.report, models)
+
+    @property
+    def _models(self) -> list[dict[str, Any]]:
+        """What the job's requests came to by model."""
+        return usage_by_model(
+            latest_summaries(self._summaries),
+            _usage_by_model(self._summaries),
+            self._job.prices if self._job else None,
+        )
 
     @property
     def unasked(self) -> int:

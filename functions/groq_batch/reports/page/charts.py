@@ -16,6 +16,7 @@ _BAR_HEIGHT = 14
 _HISTOGRAM_HEIGHT = 132
 _HISTOGRAM_BASE = 108
 _HISTOGRAM_TOP = 8
+_COLUMNS_TOP = 20
 _ROW_HEIGHT = 22
 _AXIS_HEIGHT = 26
 _GAP = 0.1
@@ -37,6 +38,14 @@ class Column:
     """One bar of a histogram: how high it is (0 to 1) and what it says when pointed at."""
 
     height: float
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A column of parts from below, with their styles and heights (0 to 1), and what it says."""
+
+    parts: Sequence[Part]
     title: str
 
 
@@ -139,6 +148,43 @@ def histogram(
         )
     elements += [_label(mark, _HISTOGRAM_BASE + 17) for mark in marks]
     return _drawing(elements, height=_HISTOGRAM_HEIGHT, style="histogram")
+
+
+def stacked_columns(
+    stacks: Sequence[Stack], marks: Sequence[Mark], *, most: str, title: str
+) -> str:
+    """Draw columns beside each other, each of parts one above the other.
+
+    Args:
+        stacks: The columns, from left to right; heights are shares of the highest column.
+        marks: Labels of the axis.
+        most: What the height of the highest column stands for.
+        title: What the drawing shows, for those who cannot see it.
+    """
+    elements: list[svg.Element] = [_title(title), _rule(0, 100, _COLUMNS_TOP, "grid")]
+    width = 100 / max(len(stacks), 1)
+    room = _HISTOGRAM_BASE - _COLUMNS_TOP
+    for index, stack in enumerate(stacks):
+        bottom = float(_HISTOGRAM_BASE)
+        parts: list[svg.Element] = [_title(stack.title)]
+        for part in stack.parts:
+            height = max(room * part.share, 1.0)
+            bottom -= height
+            parts.append(
+                svg.Rect(
+                    x=_percent((index + _GAP) * width),
+                    y=round(bottom, 1),
+                    width=_percent((1 - 2 * _GAP) * width),
+                    height=round(height, 1),
+                    class_=[part.style],
+                )
+            )
+        if stack.parts:
+            elements.append(svg.G(elements=parts))
+    elements.append(_rule(0, 100, _HISTOGRAM_BASE, "base"))
+    elements.append(_label(Mark(0, most), _COLUMNS_TOP - 6))
+    elements += [_label(mark, _HISTOGRAM_BASE + 17) for mark in marks]
+    return _drawing(elements, height=_HISTOGRAM_HEIGHT, style="columns")
 
 
 def timeline(rows: Sequence[Sequence[Span]], marks: Sequence[Mark], *, title: str) -> str:

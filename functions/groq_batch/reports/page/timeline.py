@@ -90,7 +90,7 @@ def _of_batch(
     end = max(ended if ended is not None else length, start)
     status = wording.text(batch["status"], most=40)
     return _Stretch(
-        label=f"{batch['attempt']} · {batch['shard']}",
+        label=f"Attempt {batch['attempt']}, shard {batch['shard']}",
         start=start,
         end=end,
         style=_STYLES.get(batch["status"], "running"),
@@ -117,13 +117,14 @@ def _together(pairs: Sequence[tuple[Mapping[str, Any], _Stretch]]) -> _Stretch:
     """Return one row for several batches of an attempt."""
     first, last = pairs[0][0], pairs[-1][0]
     styles = [stretch.style for _, stretch in pairs]
-    shards = f"{first['shard']}" if len(pairs) == 1 else f"{first['shard']}-{last['shard']}"
+    many = f"shards {first['shard']} to {last['shard']}"
+    shards = f"shard {first['shard']}" if len(pairs) == 1 else many
     requests = sum(batch["requests"] for batch, _ in pairs)
     start = min(stretch.start for _, stretch in pairs)
     end = max(stretch.end for _, stretch in pairs)
     worst = next((style for style in ("bad", "invalid", "running", "idle") if style in styles), "")
     return _Stretch(
-        label=f"{first['attempt']} · {shards}",
+        label=f"Attempt {first['attempt']}, {shards}",
         start=start,
         end=end,
         style=worst or "good",

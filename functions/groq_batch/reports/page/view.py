@@ -15,6 +15,7 @@ from typing import Any
 from groq_batch.domain import object_keys
 from groq_batch.domain.answer_stats import MAX_EXAMPLES, FailureGroup, Failures, Histogram, Measures
 from groq_batch.domain.cost import ModelUsage, actual_cost_usd
+from groq_batch.domain.pace import mean_pace
 from groq_batch.domain.prices import FROM_GROQ, Prices, on_demand_usd
 from groq_batch.domain.times import parse_timestamp
 from groq_batch.reports.page import charts, wording
@@ -23,6 +24,8 @@ from groq_batch.reports.page.histograms import draw_histogram
 from groq_batch.reports.page.timeline import Timeline, draw_timeline
 from groq_batch.reports.report import RUNNING
 
+_RELOAD_SECONDS = 60
+"""After which the page of a running job asks for the one that has replaced it."""
 _MAX_GROUPS = 30
 _MAX_MODELS = 12
 _MAX_BATCHES = 200
@@ -31,6 +34,7 @@ _NAME_CHARACTERS = 120
 _MESSAGE_CHARACTERS = 300
 _REASON_CHARACTERS = 600
 _TITLE_CHARACTERS = 90
+_UNANSWERED = ("bad", "without an answer")
 _STATUS_WORDS = {
     RUNNING: "Running",
     "succeeded": "Succeeded",
@@ -71,21 +75,31 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
+class ErrorExample:
+    """Where an error is, and what it says if that is not what all examples say; may be empty."""
+
+    line: str
+    custom_id: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorGroup:
     """The errors of one code.
 
     Attributes:
         code: The code.
         count: How many there are.
-        message: What the first of them says.
-        examples: Where the first of them are: line and custom_id, one of which may be empty.
+        message: What they say, if the examples all say the same.
+        examples: The first of them.
+        has_more: Whether there are others.
         drawing: A bar as long as their share.
     """
 
     code: str
     count: str
     message: str
-    examples: Sequence[tuple[str, str]]
+    examples: Sequence[ErrorExample]
     has_more: bool
     drawing: str
 
@@ -144,6 +158,7 @@ class View:
     advice: str
     reason: tuple[str, str] | None
     commands: Sequence[Command]
+    reload_seconds: int | None
     figures: Sequence[Figure]
     outcomes: Sequence[Outcome]
     outcome_bar: str
@@ -185,7 +200,8 @@ def view_of(report: Mapping[str, Any], facts: Facts, *, report_key: str, as_of: 
         advice=_advice(report),
         reason=_reason(report),
         commands=_commands(report),
-        figures=_figures(report),
+        reload_seconds=_RELOAD_SECONDS if status == RUNNING else None,
+        figures=_figures(report, as_of),
         outcomes=_outcomes(report),
         outcome_bar=_outcome_bar(report),
         timeline=draw_timeline(report, as_of=as_of),
@@ -260,7 +276,7 @@ def _reason(report: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def _commands(report: Mapping[str, Any]) -> list[Command]:
-    """Return the commands that fit the job's end; they work wherever the AWS CLI does."""
+    """Return the commands that fit the job's end."""
     outputs, key = report["outputs"], str(report["input"]["key"])
     ending = object_keys.GZIP_ENDING if object_keys.is_gzip(key) else object_keys.PLAIN_ENDING
     stem = key.removesuffix(ending).rsplit("/", 1)[-1]
@@ -274,11 +290,18 @@ def _commands(report: Mapping[str, Any]) -> list[Command]:
         if outputs[kind]
     ]
     if outputs["failed"] and key.startswith(object_keys.INPUT_PREFIX):
-        again = f"s3://{report['input']['bucket']}/{key.removesuffix(ending)}.retry{ending}"
+        is_aside = (
+            outputs["failed"]
+            .removeprefix(f"s3://{report['input']['bucket']}/")
+            .startswith(f"{object_keys.FAILED_PREFIX}superseded/")
+        )
+        path = object_keys.input_path(key)
+        # A name that begins like an option would be taken for one.
+        job = report["job_id"] if is_aside or path.startswith("-") else path
         commands.append(
             Command(
-                "Run what has no answer again, under a name of its own",
-                f"aws s3 cp {_quoted(outputs['failed'])} {_quoted(again)}",
+                "Run what has no answer again, and put the answers into the results",
+                f"groq-batch retry {_quoted(job)}",
             )
         )
     return commands
@@ -288,7 +311,7 @@ def _quoted(word: str) -> str:
     return shlex.quote(wording.text(word, most=_KEY_CHARACTERS))
 
 
-def _figures(report: Mapping[str, Any]) -> list[Figure]:
+def _figures(report: Mapping[str, Any], as_of: datetime) -> list[Figure]:
     requests, usage, cost = report["requests"], report["usage"], report["cost_usd"]
     progress = report["progress"]
     is_running = report["status"] == RUNNING
@@ -306,6 +329,10 @@ def _figures(report: Mapping[str, Any]) -> list[Figure]:
             f"{wording.whole(done)} of {wording.whole(of)}",
         ),
     ]
+    pace = mean_pace(report, as_of)
+    if pace is not None:
+        left = wording.duration(pace[1])
+        figures.append(Figure("Time left", f"~{left}", f"{_rate(pace[0])} so far"))
     if usage["total_tokens"]:
         figures.append(
             Figure(
@@ -328,6 +355,13 @@ def _figures(report: Mapping[str, Any]) -> list[Figure]:
     return figures
 
 
+def _rate(rate: float) -> str:
+    """Write how many requests get their outcome in a second, or in a minute."""
+    return (
+        f"{wording.short(rate)} a second" if rate >= 1 else f"{wording.short(60 * rate)} a minute"
+    )
+
+
 def _parts(report: Mapping[str, Any]) -> list[tuple[str, str, int]]:
     """Return style, name and size of the parts of the requests."""
     requests, progress = report["requests"], report["progress"]
@@ -339,10 +373,11 @@ def _parts(report: Mapping[str, Any]) -> list[tuple[str, str, int]]:
             ("invalid", "invalid", requests["invalid"]),
         ]
     else:
-        unanswered = "not sent" if report["status"] == "rejected" else "without an answer"
+        # Good lines of a rejected file have not failed; nobody asked.
+        unanswered = ("idle", "not sent") if report["status"] == "rejected" else _UNANSWERED
         parts = [
             ("good", "answered", requests["succeeded"]),
-            ("bad", unanswered, requests["failed"]),
+            (*unanswered, requests["failed"]),
             ("invalid", "invalid", requests["invalid"]),
         ]
     return [part for part in parts if part[2]]
@@ -436,17 +471,27 @@ def _error_groups(report: Mapping[str, Any], facts: Facts) -> list[ErrorGroup]:
 def _error_group(
     code: str, group: FailureGroup, largest: int, listed: Iterable[Mapping[str, Any]]
 ) -> ErrorGroup:
-    examples = [
-        (_line(error["line"]), wording.text(error["custom_id"] or "", most=_NAME_CHARACTERS))
+    shown = [
+        error
         for error in listed
         if (error["code"] or "unknown") == code
         and (error["line"] is not None or error["custom_id"])
     ][:MAX_EXAMPLES]
-    examples = examples or [(_line(line), "") for line in group.lines]
+    differ = len({error["message"] for error in shown}) > 1
+    examples = [
+        ErrorExample(
+            _line(error["line"]),
+            wording.text(error["custom_id"] or "", most=_NAME_CHARACTERS),
+            wording.text((error["message"] or "") if differ else "", most=_MESSAGE_CHARACTERS),
+        )
+        for error in shown
+    ]
+    examples = examples or [ErrorExample(_line(line), "", "") for line in group.lines]
+    message = "" if differ else (group.message or "")
     return ErrorGroup(
         code=wording.text(code, most=_NAME_CHARACTERS),
         count=wording.whole(group.count),
-        message=wording.text(group.message or "", most=_MESSAGE_CHARACTERS),
+        message=wording.text(message, most=_MESSAGE_CHARACTERS),
         examples=examples,
         has_more=group.count > len(examples) > 0,
         drawing=charts.single_bar(group.count / largest, "bad"),

@@ -71,8 +71,10 @@ class ReportPages:
             # Whatever is wrong with the page, the job goes on.
             tell_failure("The report page could not be written", error)
 
-    def remove(self, page_key: str) -> None:
+    def remove(self, page_key: str | None) -> None:
         """Remove this job's page where its report was withdrawn; never raises because of it."""
+        if page_key is None:
+            return
         try:
             head = self._storage.head(page_key)
             if head is not None and head.metadata.get(JOB_METADATA) == self._job_id:
@@ -81,9 +83,11 @@ class ReportPages:
             tell_failure("A report page could not be removed", error)
 
     def _write(self, keys: DeliveryKeys, facts: Facts | None) -> None:
-        now = self._clock()
+        now, page_key = self._clock(), keys.page
+        if page_key is None:
+            return  # The index of all jobs stands there.
         for _ in range(_TRIES):
-            head = self._storage.head(keys.page)
+            head = self._storage.head(page_key)
             standing = head.metadata if head is not None else {}
             if standing.get(JOB_METADATA) == self._job_id and standing.get(_FINAL) == "true":
                 return
@@ -99,7 +103,7 @@ class ReportPages:
                 return
             try:
                 self._storage.put_bytes(
-                    keys.page,
+                    page_key,
                     _make(report, keys.report, facts or Facts(), now),
                     content_type=CONTENT_TYPE,
                     if_none_match=head is None,

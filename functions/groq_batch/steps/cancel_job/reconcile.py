@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 from groq_batch.bucket.storage import Storage
@@ -25,6 +26,7 @@ from groq_batch.domain.job_options import window_hours
 from groq_batch.domain.times import parse_timestamp
 from groq_batch.records.closed import is_closed
 from groq_batch.records.job import JobRecord, JobRequest
+from groq_batch.reports.index import update_index
 from groq_batch.settings import Settings
 from groq_batch.steps.cancel_job.close import JobCloser
 from groq_batch.telemetry import metrics
@@ -42,6 +44,9 @@ _OVERDUE_AFTER_HOURS = 1
 """Behind the window of one batch, for all around it."""
 _EXECUTIONS_OF_A_PAGE = 1000
 _MOST_TOLD = 1000
+_SECONDS_FOR_THE_PAGE = 20.0
+"""With less time left no more usage records are read, so that the page of all jobs is made."""
+_CLOSED = "was closed"
 
 
 class ReconcileError(Exception):
@@ -93,9 +98,14 @@ class Reconciler:
         ages = self._ages()
         # Before anything that may fail or take long: an alarm watches these.
         self._publish(ages)
-        running = self._running(state_machine_arn)
-        done = self._look_at([job for job in ages if job not in running], state_machine_arn)
-        done |= {job: "is RUNNING" for job in ages if job in running}
+        done: dict[str, str] = {}
+        try:
+            running = self._running(state_machine_arn)
+            done = self._look_at([job for job in ages if job not in running], state_machine_arn)
+            done |= {job: "is RUNNING" for job in ages if job in running}
+        finally:
+            # Also when Step Functions cannot be asked: what the page says stands in the bucket.
+            self._update_index({job: age for job, age in ages.items() if done.get(job) != _CLOSED})
         logger.info("Reconciled the open jobs", jobs=len(ages), done=Counter(done.values()))
         failed = [job for job, result in done.items() if result == "failed"]
         if failed:
@@ -125,6 +135,15 @@ class Reconciler:
         for job, age in ages.items():
             open_jobs.add(age_seconds=age, is_overdue=job in overdue)
         open_jobs.publish()
+
+    def _update_index(self, ages: Mapping[str, float]) -> None:
+        """Bring the page of all jobs up to date; behind the jobs, which must not wait for it."""
+        update_index(
+            self._storage,
+            ages,
+            now=datetime.fromtimestamp(self._clock(), UTC),
+            has_time=lambda: self._time_left() > _SECONDS_FOR_THE_PAGE,
+        )
 
     def _is_overdue(self, job_id: str, age_seconds: float) -> bool:
         """Tell whether a job is older than the window of one batch and an hour for all around it.
@@ -191,10 +210,10 @@ class Reconciler:
     def _look(self, machine: str, job_id: str) -> str:
         if is_closed(self._storage, object_keys.WorkKeys(job_id)):
             self._storage.delete([object_keys.open_job_key(job_id)])
-            return "was closed"
+            return _CLOSED
         marker = self._storage.get_json(object_keys.open_job_key(job_id))
         if marker is None:
-            return "was closed"
+            return _CLOSED
         request = JobRequest.from_json(marker[0])
         if self._clock() - parse_timestamp(request.started_at).timestamp() < FRESH_SECONDS:
             return "is fresh"

@@ -56,6 +56,7 @@ class _Verdict(msgspec.Struct, frozen=True, gc=False):
     retry: bool
     code: str | None = None
     message: str | None = None
+    model: str | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -115,6 +116,8 @@ class Settlement:
                     else self._settle(found, custom_id, before, answers)
                 )
                 results.write(verdict.row + b"\n")
+                model = verdict.model or model_of(region.request_line(place))
+                summary.count_line(model, succeeded=verdict.succeeded)
                 if verdict.succeeded:
                     summary.succeeded += 1
                     continue
@@ -212,6 +215,7 @@ class Settlement:
             retry=False,
             code=known.code,
             message=known.message,
+            model=known.model,
         )
 
     def _settle(
@@ -273,7 +277,7 @@ class Settlement:
 
 def _from_row(row: bytes, known: Row) -> _Verdict:
     if known.outcome is RowOutcome.SUCCESS:
-        return _Verdict(row=row, succeeded=True, retry=False)
+        return _Verdict(row=row, succeeded=True, retry=False, model=known.model)
     return _Verdict(
         row=row,
         succeeded=False,

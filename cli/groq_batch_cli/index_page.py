@@ -1,0 +1,47 @@
+"""The index of all jobs, made on the spot from what stands in the bucket now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.records.usage_sums import UsageSums, bring_up_to_date
+from groq_batch.reports.running_jobs import MOST_SHOWN, read_running_jobs
+
+
+def make_index(storage: Storage, *, on_progress: Callable[[int], None]) -> bytes:
+    """Return the page of all jobs; nothing is written to the bucket.
+
+    The sums that the stack keeps are gone on with, so that only the records of the last minutes
+    have to be read.
+
+    Args:
+        storage: The bucket.
+        on_progress: Is told how many jobs have been counted whenever some more have.
+    """
+    # Imported here: the page's libraries take time that no other command needs.
+    from groq_batch.reports.page.index_rendering import render_index  # noqa: PLC0415
+
+    now = datetime.now(UTC)
+    open_jobs = sorted(
+        (item.modified_at, item.key.removeprefix(object_keys.OPEN_JOBS_PREFIX))
+        for item in storage.objects(object_keys.OPEN_JOBS_PREFIX)
+    )
+    sums, _ = UsageSums.load(storage)
+    bring_up_to_date(storage, sums, now=now, on_progress=lambda some: on_progress(_jobs(some)))
+    ended = {record.job_id for record in sums.ended}
+    names = [name for _, name in open_jobs if name not in ended]
+    page = render_index(
+        sums,
+        read_running_jobs(storage, names[:MOST_SHOWN]),
+        running_total=len(names),
+        as_of=now,
+        is_live=True,
+    )
+    return page.encode("utf-8", "replace")
+
+
+def _jobs(sums: UsageSums) -> int:
+    return sum(one.jobs for day in sums.days.values() for one in day.folders.values())

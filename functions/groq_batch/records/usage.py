@@ -1,0 +1,233 @@
+"""The usage record of a job: what it was, how it ended and what it cost, kept for good.
+
+Reports are replaced by those of newer uploads, and working files expire; of every job that has
+ended one small record stays, in a folder of its UTC day that Athena and DuckDB read as a partition.
+It is made of the final report that stands, so that whoever comes to write it writes the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from groq_batch.bucket.s3_errors import (
+    ConflictError,
+    UnreadableObjectError,
+    UnwritableObjectError,
+)
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.cost import ModelUsage, ModelUsages, actual_cost_usd, told_apart
+from groq_batch.domain.prices import Prices, on_demand_usd
+from groq_batch.records.shard_result import ShardSummary
+
+_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageOfModel:
+    """What a job's requests of one model came to.
+
+    Attributes:
+        model: The model that answered, else the one that was asked.
+        requests: Requests of it that passed the checks.
+        succeeded: Requests among them with an answer.
+        prompt_tokens: Tokens of the prompts of all its answers.
+        completion_tokens: Tokens of all its answers.
+        usd: What they cost; None when not known.
+    """
+
+    model: str
+    requests: int = 0
+    succeeded: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float | None = None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read the fields from JSON data; those that a newer version has added are passed over."""
+        return cls(**{name: value for name, value in data.items() if name in cls.__slots__})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageRecord:
+    """What stays of a job that has ended.
+
+    Attributes:
+        job_id: The job's name.
+        key: The input's key.
+        folder: The first folder below ``input/`` or ``recurring/``; empty at the top.
+        status: How it ended.
+        error_code: The code of its first error; None without one.
+        started_at: When it was started.
+        finished_at: When it ended.
+        requests: Lines of the input that are not blank.
+        succeeded: Requests with an answer.
+        failed: Good lines without one.
+        invalid: Lines that did not pass the checks.
+        batches: Batches at Groq, of all attempts.
+        prompt_tokens: Tokens of the prompts of all answers.
+        completion_tokens: Tokens of all answers.
+        estimated_usd: The estimate before anything was sent; None when not known.
+        actual_usd: What the answers cost; None when not known.
+        on_demand_usd: The share of it that ordinary calls cost; 0 where none was made.
+        bytes: Size of the input.
+        version: The version of the stack's code; None in the report of an earlier version.
+        models: The same by model.
+    """
+
+    job_id: str
+    key: str
+    folder: str
+    status: str
+    error_code: str | None
+    started_at: str
+    finished_at: str
+    requests: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    invalid: int = 0
+    batches: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    estimated_usd: float | None = None
+    actual_usd: float | None = None
+    on_demand_usd: float | None = 0
+    bytes: int = 0
+    version: str | None = None
+    models: Sequence[UsageOfModel] = ()
+
+    @property
+    def day(self) -> str:
+        """The UTC day of its end, such as ``2026-11-29``."""
+        return self.finished_at[:10]
+
+    @property
+    def object_key(self) -> str:
+        """Where the record stands."""
+        return object_keys.usage_key(self.day, self.job_id)
+
+    @classmethod
+    def of_report(cls, report: Mapping[str, Any], models: Iterable[Mapping[str, Any]]) -> Self:
+        """Return the record of a job that has ended.
+
+        Args:
+            report: Its final report, perhaps that of an earlier version.
+            models: What its requests came to by model, as JSON data.
+        """
+        source, requests, usage = report["input"], report["requests"], report["usage"]
+        timing, cost = report["timing"], report["cost_usd"]
+        on_demand = report.get("on_demand")
+        return cls(
+            job_id=report["job_id"],
+            key=source["key"],
+            folder=object_keys.folder(source["key"]),
+            status=report["status"],
+            error_code=report["errors"][0]["code"] if report["errors"] else None,
+            started_at=timing["started_at"],
+            finished_at=timing["finished_at"],
+            requests=requests["total"],
+            succeeded=requests["succeeded"],
+            failed=requests["failed"],
+            invalid=requests["invalid"],
+            batches=len(report["batches"]),
+            prompt_tokens=usage["prompt_tokens"],
+            completion_tokens=usage["completion_tokens"],
+            estimated_usd=cost["estimated"],
+            actual_usd=cost["actual"],
+            on_demand_usd=on_demand["cost_usd"] if on_demand else 0,
+            bytes=source["bytes"],
+            version=report.get("version"),
+            models=[UsageOfModel.from_json(model) for model in models],
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON data."""
+        return {**asdict(self), "models": [asdict(model) for model in self.models]}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read the fields from JSON data; those that a newer version has added are passed over."""
+        known = {name: value for name, value in data.items() if name in cls.__slots__}
+        models = [UsageOfModel.from_json(model) for model in known.pop("models", ())]
+        return cls(**known, models=models)
+
+    def write(self, storage: Storage) -> bool:
+        """Write the record unless it stands; tells whether it stands then.
+
+        It does not where S3 denies the write. That is nothing that a job's end may wait for.
+
+        Raises:
+            ConflictError: S3 kept asking for another try.
+        """
+        key = self.object_key
+        try:
+            for _ in range(_TRIES):
+                try:
+                    storage.put_json(key, self.to_json(), if_none_match=True)
+                except ConflictError:
+                    # It stands; or S3 has asked for another try, as it does when two write at once.
+                    if not storage.exists(key):
+                        continue
+                return True
+        except (UnreadableObjectError, UnwritableObjectError):
+            return False
+        raise ConflictError(key)
+
+
+def usage_by_model(
+    latest: Iterable[ShardSummary],
+    batches: ModelUsages,
+    prices: Prices | None,
+    *,
+    calls: ModelUsages | None = None,
+) -> list[dict[str, Any]]:
+    """Return what a job's requests came to by model, as JSON data, in order of the models' names.
+
+    Args:
+        latest: Each shard's summary of its last attempt.
+        batches: What the answers of all batches used, by model.
+        prices: The job's prices; those of the table when None.
+        calls: What the answers of ordinary calls used, which cost the price on demand.
+    """
+    calls = calls if calls is not None else ModelUsages()
+    counts: dict[str, list[int]] = {model: [0, 0] for model in (*batches, *calls)}
+    for summary in latest:
+        # An older version did not count lines by model; what has answered is known even so.
+        counted = summary.by_model or {
+            model: [used.answers, used.answers] for model, used in summary.used.items()
+        }
+        for model, (requests, succeeded) in counted.items():
+            entry = counts.setdefault(told_apart(model, counts), [0, 0])
+            entry[0] += requests
+            entry[1] += succeeded
+    models = []
+    for model, (requests, succeeded) in sorted(counts.items()):
+        in_batches, in_calls = batches.get(model, ModelUsage()), calls.get(model, ModelUsage())
+        models.append(
+            UsageOfModel(
+                model=model,
+                requests=requests,
+                succeeded=succeeded,
+                prompt_tokens=in_batches.prompt_tokens + in_calls.prompt_tokens,
+                completion_tokens=in_batches.completion_tokens + in_calls.completion_tokens,
+                usd=_cost(model, in_batches, in_calls, prices),
+            )
+        )
+    return [asdict(model) for model in models]
+
+
+def _cost(
+    model: str, in_batches: ModelUsage, in_calls: ModelUsage, prices: Prices | None
+) -> float | None:
+    """Return what the answers of a model cost; None when not known."""
+    total = 0.0
+    for used, price_of in ((in_batches, lambda usd: usd), (in_calls, on_demand_usd)):
+        # A model without a known price that has not answered has cost nothing all the same.
+        usd = actual_cost_usd({model: used}, prices) if used.answers or used.prompt_tokens else 0.0
+        if usd is None:
+            return None
+        total += price_of(usd)
+    return total

@@ -1,0 +1,328 @@
+"""What the usage records of the last days come to, kept up to date without reading them again.
+
+One object holds the sums by day and folder and the jobs that ended last. Each look lists today's
+and yesterday's records, a thousand with a call, and reads those alone that came since the look
+before; once a day it lists all days, for a job whose record came late.
+
+The records of a day are listed by name, not by time, so that what is new is told by S3's own date:
+it is younger than the youngest that was counted. Dates of objects that are written at the same time
+may come in any order, so a few minutes before that are looked at again, with the names of what was
+counted in them. All of it stands in the same object as the sums: a look that dies, or meets another
+one, has counted nothing.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
+
+from groq_batch.bucket.storage import Storage, StoredObject
+from groq_batch.domain import object_keys
+from groq_batch.records.usage import UsageRecord
+
+DAYS = 30
+"""Days that sums are kept of, today included."""
+MOST_ENDED = 200
+"""Jobs that are kept as those that ended last."""
+OVERLAP_SECONDS = 300.0
+"""How long before the youngest counted record others may have been dated and not been listed."""
+AT_ONCE = 2000
+"""Records after which what was counted is saved."""
+_READERS = 16
+_MAX_FOLDERS = 200
+_MAX_FOLDER_CHARACTERS = 100
+OTHER_FOLDERS = "(other folders)"
+"""Stands for the folders of a day beyond those that are told apart."""
+_DAY = re.compile(r"date=([0-9]{4}-[0-9]{2}-[0-9]{2})")
+_NAME_CHARACTERS = 20
+"""A job's name ends with a hash of so many characters, which tells it from all others."""
+
+
+@dataclass(slots=True)
+class Sums:
+    """What some jobs come to.
+
+    Attributes:
+        jobs: How many they are.
+        unsuccessful: Jobs among them that did not end ``succeeded``.
+        requests: Their requests.
+        succeeded: Requests with an answer.
+        prompt_tokens: Tokens of the prompts of the answers.
+        completion_tokens: Tokens of the answers.
+        usd: What those with a known cost have cost.
+        without_cost: Jobs whose cost is not known.
+    """
+
+    jobs: int = 0
+    unsuccessful: int = 0
+    requests: int = 0
+    succeeded: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float = 0.0
+    without_cost: int = 0
+
+    def add(self, record: UsageRecord) -> None:
+        """Count a job."""
+        self.merge(
+            Sums(
+                jobs=1,
+                unsuccessful=int(record.status != "succeeded"),
+                requests=record.requests,
+                succeeded=record.succeeded,
+                prompt_tokens=record.prompt_tokens,
+                completion_tokens=record.completion_tokens,
+                usd=record.actual_usd or 0.0,
+                without_cost=int(record.actual_usd is None),
+            )
+        )
+
+    def merge(self, other: Sums) -> None:
+        """Count what others come to."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+@dataclass(slots=True)
+class DayOfUsage:
+    """The jobs that ended on a day.
+
+    Attributes:
+        folders: What they come to, by folder.
+        until: The date of the youngest record that was counted, in seconds since 1970.
+        recent: The dates of those counted in the last minutes before that, by job.
+    """
+
+    folders: dict[str, Sums] = field(default_factory=dict)
+    until: float = 0.0
+    recent: dict[str, float] = field(default_factory=dict)
+
+    def has_counted(self, item: StoredObject) -> bool:
+        """Tell whether a record of the day has been counted."""
+        return item.modified_at < self.until - OVERLAP_SECONDS or _name_of(item) in self.recent
+
+    def count(self, item: StoredObject, record: UsageRecord | None) -> None:
+        """Count a record; one that cannot be read (None) is not looked at again."""
+        self.until = max(self.until, item.modified_at)
+        self.recent[_name_of(item)] = item.modified_at
+        if record is not None:
+            self._of(record.folder).add(record)
+
+    def _of(self, folder: str) -> Sums:
+        name = folder[:_MAX_FOLDER_CHARACTERS]
+        if name not in self.folders and len(self.folders) >= _MAX_FOLDERS:
+            name = OTHER_FOLDERS
+        return self.folders.setdefault(name, Sums())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON data; of the recent ones those that still matter."""
+        first = self.until - OVERLAP_SECONDS
+        return {
+            "folders": {name: asdict(sums) for name, sums in self.folders.items()},
+            "until": self.until,
+            "recent": {name: at for name, at in self.recent.items() if at >= first},
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read the fields from JSON data."""
+        return cls(
+            folders={name: Sums(**sums) for name, sums in data["folders"].items()},
+            until=data["until"],
+            recent=dict(data["recent"]),
+        )
+
+
+@dataclass(slots=True)
+class UsageSums:
+    """What the usage records of the last days come to.
+
+    Attributes:
+        days: The days, such as ``2026-11-29``, with at least one record.
+        ended: The jobs that ended last, without what they come to by model.
+        complete_on: The day on which all days were listed to their end; None when none was.
+        unreadable: Records that could not be read.
+    """
+
+    days: dict[str, DayOfUsage] = field(default_factory=dict)
+    ended: list[UsageRecord] = field(default_factory=list)
+    complete_on: str | None = None
+    unreadable: int = 0
+
+    def count(self, day: str, item: StoredObject, record: UsageRecord | None) -> None:
+        """Count a record of a day; None for one that cannot be read."""
+        self.days.setdefault(day, DayOfUsage()).count(item, record)
+        if record is None:
+            self.unreadable += 1
+            return
+        self.ended.append(replace(record, models=()))
+        if len(self.ended) > 2 * MOST_ENDED:
+            self._trim()
+
+    def is_new(self, day: str, item: StoredObject) -> bool:
+        """Tell whether a record of a day has not been counted."""
+        return day not in self.days or not self.days[day].has_counted(item)
+
+    def forget_before(self, day: str) -> None:
+        """Forget the sums of the days before one."""
+        self.days = {name: sums for name, sums in self.days.items() if name >= day}
+        self._trim()
+
+    def _trim(self) -> None:
+        self.ended = heapq.nlargest(
+            MOST_ENDED, self.ended, key=lambda record: (record.finished_at, record.job_id)
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON data."""
+        return {
+            "schema_version": 1,
+            "days": {name: day.to_json() for name, day in sorted(self.days.items())},
+            "ended": [record.to_json() for record in self.ended],
+            "complete_on": self.complete_on,
+            "unreadable": self.unreadable,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read the fields from JSON data."""
+        return cls(
+            days={name: DayOfUsage.from_json(day) for name, day in data["days"].items()},
+            ended=[UsageRecord.from_json(record) for record in data["ended"]],
+            complete_on=data["complete_on"],
+            unreadable=data["unreadable"],
+        )
+
+    @classmethod
+    def load(cls, storage: Storage) -> tuple[Self, str | None]:
+        """Read the sums and their ETag; None for that of sums that nobody has written yet.
+
+        Where they cannot be read all is counted anew: the records have everything.
+        """
+        found = storage.get_json(object_keys.USAGE_SUMS_KEY)
+        if found is None:
+            return cls(), None
+        try:
+            return cls.from_json(found[0]), found[1]
+        except (AttributeError, KeyError, TypeError):
+            return cls(), found[1]
+
+    def save(self, storage: Storage, *, over: str | None) -> str:
+        """Write the sums and return their ETag.
+
+        Args:
+            storage: The bucket.
+            over: ETag of what they replace; None when nothing stood there.
+
+        Raises:
+            ConflictError: Somebody else has written sums meanwhile.
+        """
+        return storage.put_json(
+            object_keys.USAGE_SUMS_KEY, self.to_json(), if_none_match=over is None, if_match=over
+        )
+
+
+def first_day(now: datetime) -> str:
+    """Return the first of the days that sums are kept of."""
+    return _day_text(now - timedelta(days=DAYS - 1))
+
+
+def days_since(first: str, now: datetime) -> list[str]:
+    """Return the UTC days from one until now, the latest first."""
+    begin = datetime.fromisoformat(first).replace(tzinfo=UTC)
+    return [_day_text(now - timedelta(days=back)) for back in range((now - begin).days + 1)]
+
+
+def bring_up_to_date(
+    storage: Storage,
+    sums: UsageSums,
+    *,
+    now: datetime,
+    has_time: Callable[[], bool] = lambda: True,
+    on_progress: Callable[[UsageSums], None] = lambda _: None,
+) -> bool:
+    """Count the records that came since the sums were saved, those of the latest days first.
+
+    Args:
+        storage: The bucket.
+        sums: What was counted so far; changed in place.
+        now: The time, with its time zone.
+        has_time: Tells whether there is time to read some more records.
+        on_progress: Is called with the sums whenever some records have been counted.
+
+    Returns:
+        Whether all were counted.
+    """
+    today = _day_text(now)
+    is_first = sums.complete_on is None
+    has_all_days = sums.complete_on == today
+    days = days_since(_day_text(now - timedelta(days=1)), now)
+    if not has_all_days:
+        days = days_since(first_day(now), now)
+    for day in itertools.chain(days, _earlier_days(storage, sums, days[-1]) if is_first else ()):
+        new = [item for item in usage_objects(storage, day) if sums.is_new(day, item)]
+        # In the order of their dates, so that one which is left for another look is still new then.
+        new.sort(key=lambda item: (item.modified_at, item.key))
+        for start in range(0, len(new), AT_ONCE):
+            if not has_time():
+                return False
+            part = new[start : start + AT_ONCE]
+            for item, record in zip(part, read_records(storage, part), strict=True):
+                sums.count(day, item, record)
+            on_progress(sums)
+    sums.forget_before(first_day(now))
+    if not has_all_days:
+        sums.complete_on = today
+        on_progress(sums)
+    return True
+
+
+def _earlier_days(storage: Storage, sums: UsageSums, before: str) -> Iterator[str]:
+    """Yield the days before one, the latest first, until enough jobs are known."""
+    for day in sorted(usage_days(storage), reverse=True):
+        if len(sums.ended) >= MOST_ENDED:
+            return
+        if day < before:
+            yield day
+
+
+def usage_days(storage: Storage) -> list[str]:
+    """Return the days of which there are usage records, the earliest first."""
+    names = map(_DAY.fullmatch, storage.folders(object_keys.USAGE_PREFIX))
+    return sorted(name[1] for name in names if name is not None)
+
+
+def usage_objects(storage: Storage, day: str) -> Iterator[StoredObject]:
+    """Yield the usage records of a day, in order of their names; what else is there is left out."""
+    for item in storage.objects(object_keys.usage_day_prefix(day)):
+        if object_keys.is_job_id(object_keys.job_of_usage_key(item.key)):
+            yield item
+
+
+def read_records(storage: Storage, items: Sequence[StoredObject]) -> Iterator[UsageRecord | None]:
+    """Yield records in the same order, read many at a time; None for one that cannot be read."""
+
+    def read(item: StoredObject) -> UsageRecord | None:
+        try:
+            found = storage.get_json(item.key)
+            return UsageRecord.from_json(found[0]) if found else None
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return None  # It is not as the pipeline writes it.
+
+    if items:
+        with ThreadPoolExecutor(max_workers=min(_READERS, len(items))) as pool:
+            yield from pool.map(read, items)
+
+
+def _name_of(item: StoredObject) -> str:
+    return object_keys.job_of_usage_key(item.key)[-_NAME_CHARACTERS:]
+
+
+def _day_text(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d}"

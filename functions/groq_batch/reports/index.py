@@ -1,0 +1,98 @@
+"""Keeps the page of all jobs up to date, at best effort: ``reports/index.html``.
+
+It is made by the reconciler, from the open jobs that this lists anyhow and from sums that each run
+goes on with. A page that cannot be made is logged and counted, and keeps no job from being closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import datetime
+
+from groq_batch.bucket.s3_errors import ConflictError
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.times import parse_timestamp, timestamp
+from groq_batch.records.usage_sums import UsageSums, bring_up_to_date
+from groq_batch.reports.page.writer import CONTENT_TYPE, tell_failure
+from groq_batch.reports.running_jobs import MOST_SHOWN, read_running_jobs
+
+_WRITTEN = "groq-batch-written"
+
+
+def update_index(
+    storage: Storage,
+    ages: Mapping[str, float],
+    *,
+    now: datetime,
+    has_time: Callable[[], bool],
+) -> None:
+    """Count the jobs that have ended since the last time, and make the page; never raises.
+
+    Args:
+        storage: The bucket.
+        ages: The open jobs and how old they are, in seconds.
+        now: The time.
+        has_time: Tells whether there is time to read some more usage records.
+    """
+    try:
+        sums, is_whole = _updated_sums(storage, now, has_time)
+        _write(storage, sums, ages, now=now, is_whole=is_whole)
+    except Exception as error:  # noqa: BLE001
+        # Whatever is wrong with the page, jobs are closed.
+        tell_failure("The index of all jobs could not be made", error)
+
+
+def _updated_sums(
+    storage: Storage, now: datetime, has_time: Callable[[], bool]
+) -> tuple[UsageSums, bool]:
+    """Return the sums, and whether all records are counted in them."""
+    sums, etag = UsageSums.load(storage)
+
+    def save(changed: UsageSums) -> None:
+        nonlocal etag
+        etag = changed.save(storage, over=etag)
+
+    try:
+        return sums, bring_up_to_date(storage, sums, now=now, has_time=has_time, on_progress=save)
+    except ConflictError:
+        # Another run counts at the same time; what it has counted is right, and this one's is not
+        # to be added to it.
+        return UsageSums.load(storage)[0], False
+
+
+def _write(
+    storage: Storage,
+    sums: UsageSums,
+    ages: Mapping[str, float],
+    *,
+    now: datetime,
+    is_whole: bool,
+) -> None:
+    """Write the page unless a later one stands."""
+    # Imported here: the function also closes single jobs, which needs nothing of it.
+    from groq_batch.reports.page.index_rendering import render_index  # noqa: PLC0415
+
+    ended = {record.job_id for record in sums.ended}
+    open_jobs = sorted((job for job in ages if job not in ended), key=lambda job: -ages[job])
+    head = storage.head(object_keys.INDEX_KEY)
+    written = head.metadata.get(_WRITTEN) if head is not None else None
+    if written is not None and parse_timestamp(written) > now:
+        return
+    page = render_index(
+        sums,
+        read_running_jobs(storage, open_jobs[:MOST_SHOWN]),
+        running_total=len(open_jobs),
+        as_of=now,
+        is_whole=is_whole,
+    )
+    with suppress(ConflictError):  # Another run has written its own.
+        storage.put_bytes(
+            object_keys.INDEX_KEY,
+            page.encode("utf-8", "replace"),
+            content_type=CONTENT_TYPE,
+            if_none_match=head is None,
+            if_match=head.etag if head is not None else None,
+            metadata={_WRITTEN: timestamp(now)},
+        )

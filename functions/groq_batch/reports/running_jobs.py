@@ -1,0 +1,70 @@
+"""The jobs that run, as their reports tell of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from groq_batch.bucket.s3_errors import UnreadableObjectError
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.records.job import JobRequest
+
+MOST_SHOWN = 100
+"""Running jobs that are shown, the oldest first."""
+_READERS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningJob:
+    """A job without a final report.
+
+    Attributes:
+        request: What it was started for.
+        report: Its report; None where there is none yet, or a newer job's stands in its place.
+        written_at: When that was written.
+    """
+
+    request: JobRequest
+    report: dict[str, Any] | None = None
+    written_at: datetime | None = None
+
+
+def read_running_jobs(storage: Storage, job_ids: Iterable[str]) -> list[RunningJob]:
+    """Return open jobs by their names, in the same order; those that were closed are left out."""
+    with ThreadPoolExecutor(max_workers=_READERS) as pool:
+        found = pool.map(lambda job_id: _read(storage, job_id), job_ids)
+        return [job for job in found if job is not None]
+
+
+def _read(storage: Storage, job_id: str) -> RunningJob | None:
+    marker = storage.get_json(object_keys.open_job_key(job_id))
+    if marker is None:
+        return None
+    request = JobRequest.from_json(marker[0])
+    try:
+        found = _report_at(storage, request.path)
+        is_elsewhere = found is not None and found[0].get("job_id") != job_id
+    except UnreadableObjectError:
+        # Another key of KMS encrypts what an earlier job has written there, or a policy denies it.
+        found, is_elsewhere = None, True
+    if is_elsewhere:
+        # A newer job has taken its path over, or it may not touch that of its upload.
+        with suppress(UnreadableObjectError):
+            found = _report_at(storage, object_keys.superseded_path(job_id, request.path))
+        found = found if _is_of(found, job_id) else _report_at(storage, job_id)
+    if found is None or not _is_of(found, job_id):
+        return RunningJob(request=request)
+    return RunningJob(request=request, report=found[0], written_at=found[1])
+
+
+def _report_at(storage: Storage, path: str) -> tuple[dict[str, Any], datetime] | None:
+    return storage.get_dated_json(object_keys.delivery_keys(path).report)
+
+
+def _is_of(found: tuple[dict[str, Any], datetime] | None, job_id: str) -> bool:
+    return found is not None and found[0].get("job_id") == job_id

@@ -1,0 +1,51 @@
+"""The usage record of a job, made by the code that makes the real ones."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, fields
+from typing import Any
+
+from groq_batch.records.usage import UsageOfModel, UsageRecord
+from local.reference.markdown import code, json_block, table
+from local.reference.reports import example
+
+_ATTRIBUTE = re.compile(r"^    (\w+): (.+(?:\n        .+)*)", re.MULTILINE)
+
+
+def usage_example() -> str:
+    """Return the record of the job whose report is shown, on several lines."""
+    return json_block(_sample())
+
+
+def usage_key() -> str:
+    """Return where the record of that job stands."""
+    return code(UsageRecord.from_json(_sample()).object_key)
+
+
+def usage_fields() -> str:
+    """Return a table of all fields, in their order."""
+    return table(["field", "meaning"], [*_rows(UsageRecord), *_rows(UsageOfModel, "models[].")])
+
+
+def _sample() -> dict[str, Any]:
+    report = example()
+    model = UsageOfModel(
+        model="openai/gpt-oss-20b",
+        requests=report["requests"]["total"],
+        succeeded=report["requests"]["succeeded"],
+        prompt_tokens=report["usage"]["prompt_tokens"],
+        completion_tokens=report["usage"]["completion_tokens"],
+        usd=report["cost_usd"]["actual"],
+    )
+    return UsageRecord.of_report(report, [asdict(model)]).to_json()
+
+
+def _rows(record: type[UsageRecord | UsageOfModel], prefix: str = "") -> Iterator[list[str]]:
+    """Yield the fields with what the class says of them."""
+    said = dict(_ATTRIBUTE.findall(inspect.getdoc(record) or ""))
+    for field in fields(record):
+        text = " ".join(said[field.name].split()).replace("``", "`").replace("None", "null")
+        yield [code(prefix + field.name), text]
