@@ -7,7 +7,7 @@ texts that ``charts`` escapes.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from groq_batch.domain import object_keys
 from groq_batch.domain.answer_stats import MAX_EXAMPLES, FailureGroup, Failures, Histogram, Measures
 from groq_batch.domain.cost import ModelUsage, actual_cost_usd
+from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.pace import mean_pace
 from groq_batch.domain.prices import FROM_GROQ, Prices, on_demand_usd
 from groq_batch.domain.times import parse_timestamp
@@ -159,6 +160,7 @@ class View:
     reason: tuple[str, str] | None
     commands: Sequence[Command]
     reload_seconds: int | None
+    canary: str
     figures: Sequence[Figure]
     outcomes: Sequence[Outcome]
     outcome_bar: str
@@ -201,6 +203,7 @@ def view_of(report: Mapping[str, Any], facts: Facts, *, report_key: str, as_of: 
         reason=_reason(report),
         commands=_commands(report),
         reload_seconds=_RELOAD_SECONDS if status == RUNNING else None,
+        canary=_canary(report, facts),
         figures=_figures(report, as_of),
         outcomes=_outcomes(report),
         outcome_bar=_outcome_bar(report),
@@ -249,10 +252,10 @@ def _advice(report: Mapping[str, Any]) -> str:
         rest = [f"{wording.whole(failed)} got no answer"] if failed else []
         rest += [f"{wording.whole(invalid)} could not be sent"] if invalid else []
         answered = f"{wording.whole(requests['succeeded'])} of {wording.whole(requests['total'])}"
-        return (
-            f"{answered} requests were answered; {' and '.join(rest)}. Fetch the results, see the "
-            f"errors below, and run the rest again."
-        )
+        end = "Fetch the results, see the errors below, and run the rest again."
+        if _reason(report) is not None:
+            end = "Not everything was sent; the cause and what to do stand below."
+        return f"{answered} requests were answered; {' and '.join(rest)}. {end}"
     if status == "rejected":
         return "Nothing was sent and nothing was paid. Correct what stands below and upload again."
     has_answers = outputs["results"] and requests["succeeded"]
@@ -264,7 +267,7 @@ def _advice(report: Mapping[str, Any]) -> str:
 
 def _reason(report: Mapping[str, Any]) -> tuple[str, str] | None:
     """Return the code and the sentence of what concerns the whole job."""
-    if report["status"] not in (RUNNING, "failed", "cancelled") or not report["errors"]:
+    if report["status"] in ("succeeded", "rejected") or not report["errors"]:
         return None
     first = report["errors"][0]
     if first["line"] is not None or first["custom_id"] is not None:
@@ -273,6 +276,33 @@ def _reason(report: Mapping[str, Any]) -> tuple[str, str] | None:
         wording.text(first["code"], most=_NAME_CHARACTERS),
         wording.text(first["message"] or "", most=_REASON_CHARACTERS),
     )
+
+
+def _canary(report: Mapping[str, Any], facts: Facts) -> str:
+    """Return what became of the requests that were sent alone at first; empty without any."""
+    canary = report.get("canary")
+    if canary is None:
+        return ""
+    good = report["progress"]["total"]
+    rest = wording.whole(max(good - canary["requests"], 0))
+    said = [f"The first {wording.whole(canary['requests'])} requests were sent alone."]
+    if canary["passed"] is None:
+        end = f"The other {rest} follow if they do well."
+        if report["status"] != RUNNING:
+            end = f"The job ended before the other {rest} followed."
+        return f"{said[0]} {end}"
+    ended = "were sent then" if canary["passed"] else "were not sent"
+    said.append(f"{wording.whole(canary['failed'])} failed for good; the other {rest} {ended}.")
+    verdict = facts.job.verdict if facts.job is not None else None
+    if verdict is not None and verdict.cost_usd is not None:
+        said.append(f"Their answers cost {wording.money(verdict.cost_usd)}.")
+    if canary["projected_cost_usd"] is not None:
+        cost = wording.money(canary["projected_cost_usd"])
+        said.append(f"At that rate all {wording.whole(good)} cost {cost}.")
+    if verdict is not None and verdict.milliseconds is not None:
+        took = wording.milliseconds(verdict.milliseconds)
+        said.append(f"Half of the answered requests took {took} at most.")
+    return " ".join(said)
 
 
 def _commands(report: Mapping[str, Any]) -> list[Command]:
@@ -641,6 +671,19 @@ def _batches_remark(batches: Sequence[Any]) -> str:
     )
 
 
+def _asked_for(options: JobOptions) -> Iterator[tuple[str, str]]:
+    """Yield the options that only some jobs have."""
+    if options.canary_requests:
+        requests = wording.whole(options.canary_requests)
+        percent = options.canary_max_failed_percent
+        yield "Canary", f"{requests} requests, of which {percent} % may fail for good"
+    if options.batch_deadline:
+        most_usd = wording.money(options.deadline_max_usd)
+        yield "Deadline", f"{options.batch_deadline}, then ordinary calls for {most_usd} at most"
+    if options.retry_invalid_output:
+        yield "Answers that are not the JSON asked for", "asked for once more"
+
+
 def _details(report: Mapping[str, Any], facts: Facts) -> list[tuple[str, str]]:
     source = report["input"]
     details = [
@@ -665,5 +708,6 @@ def _details(report: Mapping[str, Any], facts: Facts) -> list[tuple[str, str]]:
                 "Cost cap",
                 wording.money(options.max_job_cost_usd) if options.max_job_cost_usd else "none",
             ),
+            *_asked_for(options),
         ]
     return [(label, wording.text(value, most=_KEY_CHARACTERS)) for label, value in details]
