@@ -86,6 +86,10 @@ def final_report(
     report["requests"]["succeeded"] = succeeded
     report["requests"]["failed"] = good - succeeded
     report["requests"]["invalid"] = job.invalid if job else 0
+    report["requests"]["invalid_output"] = sum(summary.invalid_output for summary in last)
+    unchecked = sum(summary.unchecked_output for summary in last)
+    if unchecked:
+        report["requests"]["unchecked_output"] = unchecked
     report["progress"] = {
         "completed": good if status != "rejected" else 0,
         "total": good if status != "rejected" else 0,
@@ -163,6 +167,7 @@ def _base(
             "succeeded": 0,
             "failed": 0,
             "invalid": 0,
+            "invalid_output": 0,
         },
         "progress": {"completed": 0, "total": 0},
         "batches": [
