@@ -51,6 +51,11 @@ def option_metadata(
     skip_invalid: bool,
     max_attempts: int | None,
     max_cost: float | None,
+    canary: int | None = None,
+    canary_max_failed_percent: int | None = None,
+    deadline: str | None = None,
+    deadline_max_usd: float | None = None,
+    retry_invalid_output: bool = False,
 ) -> dict[str, str]:
     """Return the options of the command line as the metadata of an upload."""
     metadata = {}
@@ -62,6 +67,16 @@ def option_metadata(
         metadata["max-attempts"] = str(max_attempts)
     if max_cost is not None:
         metadata["max-job-cost-usd"] = _plain(max_cost)
+    if canary is not None:
+        metadata["canary-requests"] = str(canary)
+    if canary_max_failed_percent is not None:
+        metadata["canary-max-failed-percent"] = str(canary_max_failed_percent)
+    if deadline is not None:
+        metadata["batch-deadline"] = deadline
+    if deadline_max_usd is not None:
+        metadata["deadline-max-usd"] = _plain(deadline_max_usd)
+    if retry_invalid_output:
+        metadata["retry-invalid-output"] = "true"
     return metadata
 
 

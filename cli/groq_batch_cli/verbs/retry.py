@@ -17,10 +17,15 @@ from groq_batch_cli.job_lookup import FoundJob, find_job
 from groq_batch_cli.job_view import GOOD, is_final
 from groq_batch_cli.leftovers import Leftovers
 from groq_batch_cli.options import (
+    canary_max_failed_percent_option,
+    canary_option,
+    deadline_max_usd_option,
+    deadline_option,
     job_argument,
     max_attempts_option,
     max_cost_option,
     out_folder_option,
+    retry_invalid_output_option,
     stack_options,
     window_option,
 )
@@ -48,6 +53,11 @@ from groq_batch_cli.verbs.run import leave
 @window_option
 @max_attempts_option
 @max_cost_option
+@canary_option
+@canary_max_failed_percent_option
+@deadline_option
+@deadline_max_usd_option
+@retry_invalid_output_option
 @click.option(
     "--again", is_flag=True, help="Run the failed lines again though a retry has answers."
 )
@@ -62,6 +72,11 @@ def command(
     window: str | None,
     max_attempts: int | None,
     max_cost: float | None,
+    canary: int | None,
+    canary_max_failed_percent: int | None,
+    deadline: str | None,
+    deadline_max_usd: float | None,
+    retry_invalid_output: bool,
     again: bool,
     target: Target,
 ) -> int:
@@ -89,6 +104,11 @@ def command(
         skip_invalid=_has_bad_lines(found),
         max_attempts=max_attempts,
         max_cost=max_cost,
+        canary=canary,
+        canary_max_failed_percent=canary_max_failed_percent,
+        deadline=deadline,
+        deadline_max_usd=deadline_max_usd,
+        retry_invalid_output=retry_invalid_output,
     )
     uploads.options_in_force(stack, metadata)
     known, free_number = retries.existing_retry(stack.storage, found.path)

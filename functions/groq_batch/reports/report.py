@@ -185,6 +185,8 @@ def _base(
         "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
         "cost_usd": {"estimated": job.estimated_cost_usd if job else None, "actual": None},
         "prices": job.prices.about() if job and job.prices else None,
+        "canary": None,
+        "on_demand": None,
         "timing": {
             "started_at": request.started_at,
             "submitted_at": _first_created_at(boards),
