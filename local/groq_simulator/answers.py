@@ -103,12 +103,10 @@ def _render_success(
     now: int,
     make: Callable[..., dict[str, Any]],
 ) -> Rendered:
-    text = answer_text(body)
-    if outcome.kind == "unicode_separators":
-        text += SEPARATORS
-    elif outcome.kind == "padding":
-        text += "x" * outcome.bytes
+    text = _text_of(outcome, body)
     row = make(custom_id, body, text, row_id=row_id, now=now)
+    if outcome.kind == "cut_short" and make is success_row:
+        row["response"]["body"]["choices"][0]["finish_reason"] = "length"
     if outcome.kind == "body_not_object":
         row["response"]["body"] = text
     line = _line(row)
@@ -123,6 +121,21 @@ def _render_success(
     elif outcome.kind == "invalid_json":
         line = line[: len(line) // 2] + b"\n"
     return Rendered(output=line)
+
+
+def _text_of(outcome: Outcome, body: Mapping[str, Any]) -> str:
+    text = answer_text(body)
+    if outcome.kind == "unicode_separators":
+        return text + SEPARATORS
+    if outcome.kind == "padding":
+        return text + "x" * outcome.bytes
+    if outcome.kind == "not_json":
+        return f"Sure! Here is the JSON you asked for: {text}"
+    if outcome.kind == "not_as_schema":
+        return json.dumps({"something": "else"})
+    if outcome.kind == "cut_short":
+        return text[: len(text) // 2]
+    return text
 
 
 def row_error(outcome: Outcome, custom_id: str, row_id: str) -> dict[str, Any]:

@@ -79,8 +79,8 @@ def _compiled(schema: bytes) -> Any:
         return None
 
 
-def _refuse(address: str) -> Any:
-    raise ValueError(f"{address} is not part of the schema.")
+def _refuse(uri: str) -> Any:
+    raise ValueError(f"{uri} is not part of the schema.")
 
 
 def _limit_memory() -> None:
