@@ -27,6 +27,7 @@ FITS, BREAKS, UNKNOWN = b"+", b"-", b"?"
 CPU_SECONDS_OF_A_QUESTION = 2
 """What one question may take, beside the second that is begun; usual ones take microseconds."""
 _MOST_MEMORY_BYTES = 1024**3
+_NO_LIMIT = sys.maxsize
 _MOST_KEPT = 64
 _MOST_KEPT_BYTES = 2 * 1024**2
 """Sizes of the schemas that are kept compiled; compiled, they take some eighty times as much."""
@@ -68,15 +69,19 @@ def answer(validators: Validators, schema: bytes, text: bytes) -> bytes:
 def _compiled(schema: bytes) -> Any:
     import jsonschema_rs  # noqa: PLC0415 - not for who imports this to talk to the process
 
-    try:
-        return jsonschema_rs.validator_for(
-            json.loads(schema),
-            retriever=_refuse,
-            # Takes time in proportion to the text, whatever the pattern.
-            pattern_options=jsonschema_rs.RegexOptions(),
-        )
-    except BaseException:  # noqa: BLE001
-        return None
+    patterns = (
+        # Takes time in proportion to the text, whatever the pattern; but not every pattern.
+        jsonschema_rs.RegexOptions(),
+        # Takes those that look ahead or behind, and may take for ever: a limit of its own would
+        # make a text that reaches it one that does not fit.
+        jsonschema_rs.FancyRegexOptions(backtrack_limit=_NO_LIMIT),
+    )
+    for options in patterns:
+        with contextlib.suppress(BaseException):  # Also what the library panics with.
+            return jsonschema_rs.validator_for(
+                json.loads(schema), retriever=_refuse, pattern_options=options
+            )
+    return None
 
 
 def _refuse(uri: str) -> Any:
