@@ -65,6 +65,9 @@ MEANINGS = {
     "requests.succeeded": "Requests with an answer.",
     "requests.failed": "Good lines without one. In a rejected job: all good lines.",
     "requests.invalid": "Lines that did not pass the checks.",
+    "requests.invalid_output": "Answers that are not the JSON asked for; counted only with "
+    "`retry-invalid-output`. `requests.unchecked_output` is there beside it where answers could "
+    "not be held against their schema, and count as right.",
     "progress.completed": "Requests that have an outcome.",
     "progress.total": "Requests that are to have one.",
     "batches[].id": "The batch at Groq.",
