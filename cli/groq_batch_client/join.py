@@ -228,15 +228,18 @@ def _check_ids(
     raise TableError(
         f"Row {first + place:,} of {names[0]} has the id {quoted(expected[place])}, but row "
         f"{first + place:,} of {names[1]} is of {shown}. Join the rows that the requests were made "
-        f"of, in the same order, with the same --id."
+        f"of, in the same order, with the same --id; with --deduped if make had --dedupe."
     )
 
 
 def _other_length(number: int, names: tuple[str, str], *, rows_are_longer: bool) -> str:
     longer, shorter = names if rows_are_longer else names[::-1]
+    deduped = (
+        " If make had --dedupe, give its file of rows with --deduped." if rows_are_longer else ""
+    )
     return (
         f"{shorter} ends after {number:,} rows, but {longer} has more. Join the rows that the "
-        f"requests were made of with all of their results."
+        f"requests were made of with all of their results.{deduped}"
     )
 
 
