@@ -48,6 +48,7 @@ from groq_batch.steps.download_results.shard_lines import Region, SkippedLine
 
 _MAX_ERRORS = 100
 _MAX_MESSAGE = 500
+_NO_CODE = "unknown"
 _NO_TEXT = "The API gave no text for this error; see its code, and the row in the results."
 _WRITE_BYTES = 256 * 1024
 _COUNTED_AT_ONCE = 1000
@@ -133,18 +134,20 @@ class Settlement:
                 if verdict.succeeded and self.job.options.retry_invalid_output:
                     verdict = self._with_form(verdict, region.request_line(place), before, schemas)
                 results.write(verdict.row + b"\n")
-                if may_retry and verdict.retry and found is not None:
+                again_in = found[0] if may_retry and verdict.retry and found is not None else None
+                if again_in is not None:
                     summary.left_over += 1
-                    if found[0].refused is None:
-                        left_over.write(found[0].number, region.request_line(place))
+                    if again_in.refused is None:
+                        left_over.write(again_in.number, region.request_line(place))
                 if verdict.succeeded:
                     summary.succeeded += 1
                     summary.invalid_output += verdict.is_invalid
                     continue
-                summary.failed += 1
                 failed.write(region.request_line(place))
                 known_line = line_number if region.lines_are_known else None
-                _tell_failure(summary, verdict, known_line, custom_id)
+                _count_failure(
+                    summary, verdict, known_line, custom_id, goes_again=again_in is not None
+                )
         answers.count()
         for shard in self.shards:
             self._conclude(shard, summary)
@@ -178,7 +181,7 @@ class Settlement:
 
     @property
     def _is_first_attempt(self) -> bool:
-        return self.attempt == self.job.region(self.region).first_attempt
+        return self.attempt == self.job.first_attempt_of(self.region)
 
     def _is_gzip(self) -> bool:
         request = JobRequest.load(self.storage, self.keys.job)
@@ -320,10 +323,18 @@ class Settlement:
         return "missing", text, batch.is_terminal
 
 
-def _tell_failure(
-    summary: ShardSummary, verdict: _Verdict, line: int | None, custom_id: str
+def _count_failure(
+    summary: ShardSummary,
+    verdict: _Verdict,
+    line: int | None,
+    custom_id: str,
+    *,
+    goes_again: bool,
 ) -> None:
     """Count a request without a success; the first of them are told one by one."""
+    summary.failed += 1
+    if not goes_again:
+        count_name(summary.failed_for_good, verdict.code or _NO_CODE)
     summary.measures.failures.add(verdict.code, line, verdict.message)
     if len(summary.errors) < _MAX_ERRORS:
         summary.errors.append(
