@@ -180,3 +180,16 @@ def test_schema_that_no_validator_takes_lets_the_answer_stand() -> None:
     assert sent(report) == [(1, 1)]
     assert report["requests"]["invalid_output"] == 0
     assert report["requests"]["unchecked_output"] == 1
+
+
+def test_canary_takes_an_answer_of_another_form_for_an_answer() -> None:
+    with World({**ENVIRONMENT, "MAX_REQUESTS_PER_BATCH": "4"}) as world:
+        misfit(world, "not_json", "r0")
+        misfit(world, "not_as_schema", "r1")
+        options = {**RETRYING, "canary_requests": "2", "canary_max_failed_percent": "0"}
+        _, report = run(world, *(json_line(f"r{number}") for number in range(6)), **options)
+        assert all(text.startswith('{"answer"') for text in contents(world).values())
+    assert report["canary"]["failed"] == 0
+    assert report["canary"]["passed"] is True
+    assert report["requests"]["invalid_output"] == 0
+    assert sum(requests for requests, _ in sent(report)) == 8
