@@ -92,7 +92,7 @@ class Settlement:
         summary = ShardSummary(attempt=self.attempt, number=self.region)
         answers = _Answers(summary)
         path_is_gzip = self._is_gzip()
-        may_retry = self.stop is None and self.attempt < self.job.last_attempt_of(self.region)
+        may_retry = self._may_send_again
         sent = self._sent_lines()
         for shard in self.shards:
             shard.read_refusal(self._lines_of(shard), is_sent_again=may_retry)
@@ -180,6 +180,11 @@ class Settlement:
     # -- what the region holds -------------------------------------------------------------------
 
     @property
+    def _may_send_again(self) -> bool:
+        """Whether another batch may be made of requests of the region."""
+        return self.stop is None and self.attempt < self.job.last_attempt_of(self.region)
+
+    @property
     def _is_first_attempt(self) -> bool:
         return self.attempt == self.job.first_attempt_of(self.region)
 
@@ -261,7 +266,8 @@ class Settlement:
             earlier = self._settled_before(before)
             if earlier.succeeded and not is_invalid_output(before, line, schemas):
                 return earlier
-        return msgspec.structs.replace(verdict, is_invalid=True)
+        again = verdict.retry and self._may_send_again
+        return msgspec.structs.replace(verdict, is_invalid=True, retry=again)
 
     def _settled_now(
         self,
