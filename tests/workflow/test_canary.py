@@ -76,7 +76,9 @@ def test_canary_that_passes_is_followed_by_the_rest(key: str, range_bytes: str) 
         assert set(map(tuple, asked_in(world, job).values())) == {("1",)}
         times = {one["shard"]: one for one in report["batches"]}
         assert all(
-            times[1]["ended_at"] <= one["created_at"] for one in report["batches"] if one["shard"] > 1
+            times[1]["ended_at"] <= one["created_at"]
+            for one in report["batches"]
+            if one["shard"] > 1
         )
 
 
@@ -178,9 +180,9 @@ def test_canary_that_fails_is_all_that_is_sent(range_bytes: str) -> None:
 )
 def test_share_that_may_fail(failing: int, percent: int, passes: bool) -> None:
     with World() as world:
-        world.simulator.add_rule("fail", match={"regex": f"^r[0-{failing - 1}]$"} if failing else {
-            "custom_id": "none"
-        })
+        world.simulator.add_rule(
+            "fail", match={"regex": f"^r[0-{failing - 1}]$"} if failing else {"custom_id": "none"}
+        )
         _, report = run(
             world,
             good_lines(6),
@@ -231,9 +233,7 @@ def test_refused_canary_is_sent_again_alone(at: str, range_bytes: str) -> None:
         assert asked["r0"] == asked["r1"] == ["1", "2", "3"]
         assert {tuple(asked[one]) for one in ids(2, 9)} == {("1",)}
         ended = max(one["ended_at"] for one in report["batches"] if one["shard"] == 1)
-        assert all(
-            one["created_at"] >= ended for one in report["batches"] if one["shard"] > 1
-        )
+        assert all(one["created_at"] >= ended for one in report["batches"] if one["shard"] > 1)
 
 
 @pytest.mark.parametrize("attempts", ["1", "2", "3"])
@@ -304,7 +304,7 @@ def test_stop_at_every_state(percent: str) -> None:
             def on_visit(execution: str, state: str) -> None:
                 visits[0] += 1
                 if visits[0] == number:  # noqa: B023
-                    world.spawn(_stopping(world, execution))  # noqa: B023
+                    world.spawn(_stopping(world, execution))
 
             world.on_visit = on_visit
             world.settle()

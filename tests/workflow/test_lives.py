@@ -186,6 +186,8 @@ OPTIONS = st.fixed_dictionaries(
         "max-attempts": st.integers(1, 3).map(str),
         "completion-window": st.sampled_from(["24h", "48h"]),
         "retry-invalid-output": st.sampled_from(["true", "true", "false"]),
+        "canary-requests": st.sampled_from(["0", "1", "1", "2", "4"]),
+        "canary-max-failed-percent": st.sampled_from(["0", "50", "100"]),
     },
 )
 
