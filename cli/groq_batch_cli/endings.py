@@ -10,7 +10,7 @@ from groq_batch_cli.aws import Stack
 from groq_batch_cli.failures import error_codes
 from groq_batch_cli.fetching import Fetched, fetch
 from groq_batch_cli.job_lookup import FoundJob
-from groq_batch_cli.job_view import GOOD, cost_so_far, headline, style_of
+from groq_batch_cli.job_view import GOOD, cost_so_far, headline, reason, style_of
 from groq_batch_cli.progress_bar import ByteProgress
 from groq_batch_cli.stored_reports import Report
 from groq_batch_cli.terminal import Terminal
@@ -74,6 +74,9 @@ def end(
         for line in problem_lines(report):
             say(line)
     elif report["status"] == "partial":
+        why = reason(report)
+        if why is not None:
+            say(f"  {why}")
         codes = error_codes(stack.storage, job)
         if codes.codes:
             say(f"  not answered: {codes.text()}")
