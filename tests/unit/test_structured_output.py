@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from groq_batch.domain.result_row import RowOutcome, classify_row
 from groq_batch.domain.structured_output import (
     DEEPEST,
     AskedForm,
@@ -226,6 +227,26 @@ def test_process_is_started_for_schemas_alone() -> None:
         assert is_invalid_output(row("text"), request(as_schema(PERSON)), checks)
         assert not is_invalid_output(row("text"), request(), checks)
         assert checks.unknown == 0
+
+
+@given(
+    st.sampled_from(
+        [row('{"a": "é"}', "[1]"), row(None, refusal="No."), row_of("text"), row_of([])]
+    ),
+    st.lists(st.tuples(st.integers(0, 400), st.binary(max_size=3)), max_size=4),
+)
+def test_form_of_any_answer_is_told(answer: bytes, changes: list[tuple[int, bytes]]) -> None:
+    for place, data in changes:
+        answer = answer[:place] + data + answer[place + len(data) :]
+    known = classify_row(answer)
+    if known is not None and known.outcome is RowOutcome.SUCCESS:
+        for text in given_form(answer).texts:
+            assert is_json(text)
+
+
+@given(st.binary(max_size=200))
+def test_form_that_any_line_asks_for_is_told(line: bytes) -> None:
+    assert asked_form(line) is None or b"json" in line
 
 
 def test_given_form_of_an_answer_with_several_choices() -> None:
