@@ -77,9 +77,7 @@ def test_from_the_upload_to_the_rows(simulator: GroqSimulator, client: GroqClien
     assert simulator.control.stats()["creates"] == 1
 
 
-def test_what_every_request_says_of_itself(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_every_request_says_of_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the environment says of proxies and keys, and whatever cookies a server sets."""
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "https_proxy"):
         monkeypatch.setenv(name, f"http://{HOST}:{free_port()}")
