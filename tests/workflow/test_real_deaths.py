@@ -34,7 +34,7 @@ from tests.workflow.invocations import DEATH, Die, Invocation, Trouble
 from tests.workflow.jobs import Upload, bad_line, check_end, good_lines, put
 from tests.workflow.machine import TaskError
 from tests.workflow.scripts import SMALL_SHARDS
-from tests.workflow.world import DEFAULT_ENVIRONMENT, World
+from tests.workflow.world import DEFAULT_ENVIRONMENT, MADE_UP_MODELS, World
 
 ROOT = Path(__file__).parents[2]
 
@@ -316,7 +316,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def test_process_that_ends_leaves_the_same(endpoint: str, point: Point) -> None:
     expected = simulated(point)
     with (
-        GroqSimulator(batch_seconds=100.0, cancel_seconds=20.0) as simulator,
+        GroqSimulator(batch_seconds=100.0, cancel_seconds=20.0, models=MADE_UP_MODELS) as simulator,
         OutsideWorld(endpoint, simulator, point) as world,
     ):
         (upload,) = script(world)
