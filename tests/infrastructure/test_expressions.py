@@ -22,6 +22,7 @@ from groq_batch.steps.outcomes import FinishOutcome
 from groq_batch.steps.prepare_input.prepare import Preparation
 from groq_batch.steps.read_models import ReadOutcome
 from groq_batch.steps.submit_batch import SubmitOutcome
+from local.asl import states_of
 from tests.infrastructure.stack import machine
 
 JOB = "requests-9d8a5b8dd38bc0d2965e"
@@ -138,10 +139,8 @@ STATES = {
 
 def all_states(states: dict[str, Any] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield every state of the machine, those of the Maps' children included."""
-    for name, state in (states or machine()["States"]).items():
-        yield name, state
-        if "ItemProcessor" in state:
-            yield from all_states(state["ItemProcessor"]["States"])
+    for state in states_of({"States": states or machine()["States"]}):
+        yield state.name, state.fields
 
 
 def expressions(value: Any, place: str) -> Iterator[tuple[str, str]]:
