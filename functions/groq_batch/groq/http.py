@@ -204,7 +204,7 @@ class _TimedBody:
     def __len__(self) -> int:
         return len(self._body)
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int = -1) -> bytes:
         if time.monotonic() > self._until and not self._body.is_complete:
             raise StreamError("It takes too long")
         return self._body.read(size)
