@@ -17,11 +17,9 @@ from jsonata import Jsonata
 from groq_batch.records.job import JobRequest
 from groq_batch.steps.cancel_job.close import CollectPlan
 from groq_batch.steps.check_status.check import Decision
-from groq_batch.steps.download_results.download import DownloadOutcome
-from groq_batch.steps.outcomes import FinishOutcome
+from groq_batch.steps.outcomes import FinishOutcome, StepOutcome
 from groq_batch.steps.prepare_input.prepare import Preparation
 from groq_batch.steps.read_models import ReadOutcome
-from groq_batch.steps.submit_batch import SubmitOutcome
 from local.asl import states_of
 from tests.infrastructure.stack import machine
 
@@ -112,24 +110,21 @@ STATES = {
     "WaitToTidyUp": Given([{**RUNNING[0], **FinishOutcome(outcome="wait").to_json()}], []),
     "JobDone": Given(CHECKED, []),
     "ExecutionFailed": Given([{**BEGUN, **CAUGHT}, {**PLAN.to_json(), **CAUGHT}], []),
-    "SubmitBatch": Given([CHILD], [SubmitOutcome(outcome="settled").to_json()]),
+    "SubmitBatch": Given([CHILD], [StepOutcome(outcome="settled").to_json()]),
     "IsSubmitted": Given(
         [
-            {**CHILD, **SubmitOutcome(outcome=outcome).to_json()}
+            {**CHILD, **StepOutcome(outcome=outcome).to_json()}
             for outcome in ("settled", "wait", "deferred")
         ],
         [],
     ),
-    "WaitToSubmit": Given([{**CHILD, **SubmitOutcome(outcome="wait").to_json()}], []),
-    "DownloadShard": Given([CHILD], [DownloadOutcome(outcome="settled").to_json()]),
+    "WaitToSubmit": Given([{**CHILD, **StepOutcome(outcome="wait").to_json()}], []),
+    "DownloadShard": Given([CHILD], [StepOutcome(outcome="settled").to_json()]),
     "IsDownloaded": Given(
-        [
-            {**CHILD, **DownloadOutcome(outcome=outcome).to_json()}
-            for outcome in ("settled", "wait")
-        ],
+        [{**CHILD, **StepOutcome(outcome=outcome).to_json()} for outcome in ("settled", "wait")],
         [],
     ),
-    "WaitToDownload": Given([{**CHILD, **DownloadOutcome(outcome="wait").to_json()}], []),
+    "WaitToDownload": Given([{**CHILD, **StepOutcome(outcome="wait").to_json()}], []),
     "LeaveSubmitToJob": Given([{**CHILD, **CAUGHT}], []),
     "LeaveDownloadToJob": Given([{**CHILD, **CAUGHT}], []),
     "ShardSubmitted": Given([CHILD], []),
