@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -10,10 +11,11 @@ from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch
-from groq_batch.domain.parallel import in_parallel
 from groq_batch.records.attempt_plan import AttemptPlan
 from groq_batch.records.submission import Stage, Submission
 from groq_batch.telemetry.log import logger
+
+_READERS = 16
 
 
 @dataclass(slots=True)
@@ -161,19 +163,20 @@ class Board:
             found = Submission.load(storage, key) if key in begun else None
             return number, found[0] if found else None
 
-        for number, record in in_parallel(read, open_numbers):
-            if record is not None:
-                self.entries[number] = replace(
-                    self.entries[number],
-                    stage=record.stage,
-                    file_id=record.file_id,
-                    requests=record.requests,
-                    batch=record.batch,
-                    error=record.error,
-                    doubtful=record.doubtful,
-                    is_under_way=bool(record.lease_until) or record.unknown_since is not None,
-                    endpoint=record.endpoint,
-                )
+        with ThreadPoolExecutor(max_workers=_READERS) as pool:
+            for number, record in pool.map(read, open_numbers):
+                if record is not None:
+                    self.entries[number] = replace(
+                        self.entries[number],
+                        stage=record.stage,
+                        file_id=record.file_id,
+                        requests=record.requests,
+                        batch=record.batch,
+                        error=record.error,
+                        doubtful=record.doubtful,
+                        is_under_way=bool(record.lease_until) or record.unknown_since is not None,
+                        endpoint=record.endpoint,
+                    )
 
     def region_of(self, shard: int) -> int:
         """Return the region of the input that the lines of a shard come from."""
