@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import boto3
 from aws_lambda_powertools.utilities.parameters import SecretsProvider
@@ -13,8 +13,10 @@ from botocore.config import Config
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.groq.api_key import SecretApiKey
-from groq_batch.groq.client import GroqClient
 from groq_batch.settings import Settings
+
+if TYPE_CHECKING:
+    from groq_batch.groq.client import GroqClient
 
 _AWS_CONFIG = Config(
     retries={"mode": "standard", "max_attempts": 5},
@@ -96,6 +98,10 @@ def reset() -> None:
 
 @lru_cache(maxsize=1)
 def _groq() -> GroqClient:
+    # Imported here: functions that ask nothing of Groq start without requests. The others' use
+    # cases import the client while Lambda starts them, with the CPU that it gives to a start.
+    from groq_batch.groq.client import GroqClient  # noqa: PLC0415
+
     provider = SecretsProvider(boto3_client=_client("secretsmanager", _SECRETS_CONFIG))
     key = SecretApiKey(secret_name=settings().groq_api_key_secret_name, provider=provider)
     return GroqClient(base_url=settings().groq_base_url, api_key=key)

@@ -1,7 +1,7 @@
 """The Groq simulator behind the real HTTP client, without sockets and with a clock of its own.
 
-Everything but the socket is real: the client and urllib3 with its checks of lengths on one side,
-the simulator's routes, faults and batches on the other.
+Everything but the socket is real: the client, requests and urllib3 with its checks of lengths on
+one side, the simulator's routes, faults and batches on the other.
 ``tests/workflow/test_fakes.py`` holds it against the simulator over HTTP.
 """
 
@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from urllib3 import HTTPConnectionPool, HTTPResponse, PoolManager
+from urllib3 import HTTPConnectionPool, HTTPResponse
 from urllib3.exceptions import NewConnectionError, ReadTimeoutError
 
+from groq_batch.groq.adapter import SendOnceAdapter
 from groq_batch.groq.client import ApiKeySource, GroqClient, Timeouts
 from groq_batch.groq.http import Transport
 from local.groq_simulator.accounting import Call as LoggedCall
@@ -176,14 +177,18 @@ class _Transport(Transport):
     """The client's transport, with a pool of connections none of which is ever made."""
 
     def __init__(self, groq: FakeGroq, wire: Wire) -> None:
-        self._groq = groq
-        self._wire = wire
+        self._pool = partial(_Pool, groq, wire)
         super().__init__(encrypted=False)
 
-    def _new_pools(self) -> PoolManager:
-        pools = super()._new_pools()
-        pools.pool_classes_by_scheme = {"http": partial(_Pool, self._groq, self._wire)}
-        return pools
+    def _new_adapter(self, tls: Any) -> SendOnceAdapter:
+        pool = self._pool
+
+        class Adapter(SendOnceAdapter):
+            def init_poolmanager(self, *arguments: Any, **named: Any) -> None:
+                super().init_poolmanager(*arguments, **named)
+                self.poolmanager.pool_classes_by_scheme = {"http": pool}
+
+        return Adapter()
 
 
 class _Pool(HTTPConnectionPool):

@@ -15,11 +15,9 @@ from groq_batch.domain.machine_version import READS_MODELS
 from groq_batch.records.submission import LEASE_SECONDS, QUARANTINE_SECONDS
 from groq_batch.steps.cancel_job.close import CollectPlan
 from groq_batch.steps.check_status.check import GRACE_SECONDS, Decision
-from groq_batch.steps.download_results.download import DownloadOutcome
-from groq_batch.steps.outcomes import FinishOutcome
+from groq_batch.steps.outcomes import FinishOutcome, StepOutcome
 from groq_batch.steps.prepare_input.prepare import Preparation
 from groq_batch.steps.read_models import ReadOutcome
-from groq_batch.steps.submit_batch import SubmitOutcome
 from local.asl_check import check_text
 from local.stack import DEFAULT_WAIT_SCALE
 from tests.infrastructure.stack import MACHINE, PROJECT, Stack, machine, source
@@ -191,7 +189,7 @@ def test_waits_are_whole_seconds_that_the_steps_ask_for():
     for name, state in WAITS.items():
         assert state["Seconds"] == "{% $states.input.wait_seconds %}", name
         assert "Timestamp" not in state
-    for kind in (ReadOutcome, SubmitOutcome, DownloadOutcome, FinishOutcome, Decision):
+    for kind in (ReadOutcome, StepOutcome, FinishOutcome, Decision):
         (field,) = (one for one in dataclasses.fields(kind) if one.name == "wait_seconds")
         assert field.type in ("int", int)
 
@@ -200,9 +198,9 @@ GIVEN = {
     "ChooseMode": fields(CollectPlan) & set(BEGUN) | {"accepted"},
     "AreModelsRead": fields(ReadOutcome),
     "IsAccepted": fields(Preparation),
-    "IsSubmitted": fields(SubmitOutcome) | {"tries"},
+    "IsSubmitted": fields(StepOutcome) | {"tries"},
     "NextStep": fields(Decision),
-    "IsDownloaded": fields(DownloadOutcome) | {"tries"},
+    "IsDownloaded": fields(StepOutcome) | {"tries"},
     "AfterFailure": fields(CollectPlan) & set(BEGUN),
     "IsTidy": fields(FinishOutcome),
 }
@@ -344,7 +342,7 @@ def test_a_range_that_cannot_be_prepared_fails_the_preparation():
 def test_children_see_their_item_and_nothing_of_the_parent(name: str):
     """A child is an execution of its own: neither context nor variables are the parent's."""
     selector = {key.removesuffix(".$") for key in MAPS[name]["ItemSelector"]}
-    outcomes = {"Submit": SubmitOutcome, "Download": DownloadOutcome}
+    outcomes = {"Submit": StepOutcome, "Download": StepOutcome}
     label = MAPS[name]["Label"]
     allowed = selector | (fields(outcomes[label]) if label in outcomes else set())
     for child_name, child in MAPS[name]["ItemProcessor"]["States"].items():
@@ -465,3 +463,12 @@ def test_the_machine_in_the_template_is_this_file():
     properties = source()["Resources"]["BatchJob"]["Properties"]
     assert (PROJECT / properties["DefinitionS3Location"]) == MACHINE
     assert not {"Definition", "DefinitionString"} & set(properties)
+
+
+def test_retriers_are_written_on_one_line_each():
+    """So that retriers of different states can be compared at a glance, and by a search."""
+    lines = [line.strip().rstrip(",") for line in MACHINE.read_text("utf-8").splitlines()]
+    written = [json.loads(line) for line in lines if line.startswith('{"ErrorEquals"')]
+
+    retriers = [retrier for state in STATES.values() for retrier in state.get("Retry", [])]
+    assert sorted(written, key=str) == sorted(retriers, key=str)

@@ -18,7 +18,7 @@ from local.groq_simulator.fates import Fate
 from local.groq_simulator.settings import Settings
 from local.groq_simulator.workers import Workers
 from local.simulator_process import SimulatorProcess
-from tests.integration.test_groq_simulator import Api, request_line, request_lines
+from tests.integration.simulator_api import Api, request_line, request_lines
 from tests.patience import wait_until
 
 SETTINGS: dict[str, Any] = {

@@ -22,7 +22,7 @@ from groq_batch_cli.main import run
 from local.environment import PROJECT_ROOT
 from local.groq_simulator import DEFAULT_KEY, GroqSimulator
 from local.groq_simulator.control import ControlError
-from tests.integration.test_groq_simulator import Api, request_lines
+from tests.integration.simulator_api import Api, request_lines
 from tests.unit.test_cli_targets import STATE
 
 PAGE = PROJECT_ROOT / "local" / "groq_simulator" / "README.md"

@@ -9,8 +9,9 @@ import pytest
 
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_options import _OPTIONS
+from local import asl
 from local.reference import __main__ as reference
-from local.reference import bucket, codes, found_codes, machine, options, parameters, reports
+from local.reference import bucket, codes, found_codes, options, parameters, reports
 from local.reference.blocks import BlockError, block_names, fill, markdown_files
 from local.reference.contents import BLOCKS
 from local.reference.markdown import code, first_sentence, table
@@ -140,12 +141,13 @@ def test_make_reference_says_where_to_describe_what_is_new(
 
 
 def test_every_state_says_what_it_does() -> None:
-    assert all(state.get("Comment") for _, state, _ in machine._all_states(machine.machine()))
+    assert all(one.fields.get("Comment") for one in asl.states_of(asl.machine()))
 
 
 def test_the_waits_of_a_retrier_grow_to_their_longest() -> None:
-    retrier = {"IntervalSeconds": 2, "BackoffRate": 3, "MaxAttempts": 4, "MaxDelaySeconds": 20}
-    assert list(machine._waits(retrier)) == [2, 6, 18, 20]
+    retrier = {"ErrorEquals": [], "IntervalSeconds": 2, "BackoffRate": 3, "MaxAttempts": 4}
+    retrier["MaxDelaySeconds"] = 20
+    assert list(asl.Retrier.from_json(retrier).delays) == [2, 6, 18, 20]
 
 
 def test_the_report_has_a_meaning_for_every_field_and_no_other() -> None:

@@ -16,7 +16,6 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple, Protocol, Self, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
@@ -24,6 +23,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from groq_batch import __version__
 from groq_batch.domain.batch import Batch, GroqFile
 from groq_batch.domain.listing_order import NewestFirst
+from groq_batch.domain.parallel import in_parallel
 from groq_batch.groq.decoding import (
     ShapeError,
     batch_of,
@@ -223,7 +223,7 @@ class GroqClient:
             body=body,
             seconds=self._timeouts.upload,
             read_timeout=self._timeouts.transfer,
-            # urllib3 gives this time to each piece of the body as well, and a server that stores
+            # It limits the wait for each piece of the body as well, and a server that stores
             # what it gets may well pause.
             connect_timeout=self._timeouts.transfer,
         )
@@ -405,8 +405,8 @@ class GroqClient:
                 return error
             return None
 
-        with ThreadPoolExecutor(max_workers=_LOOKERS) as pool:
-            errors = [error for error in pool.map(look_up, asked) if error is not None]
+        found_errors = in_parallel(look_up, asked, workers=_LOOKERS)
+        errors = [error for error in found_errors if error is not None]
         if errors:
             raise errors[0]
         return unknown

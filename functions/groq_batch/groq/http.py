@@ -1,43 +1,29 @@
-"""One HTTP request and its answer: what the client of the Groq API needs of HTTP, and no more.
+"""Send one HTTP request and read its answer: what the client of the Groq API needs, and no more.
 
-Nothing is repeated, redirected, cached or taken from the environment here: a request goes out at
-most once, to the address that was given, and whoever sent it learns whether it can have arrived.
+Nothing is repeated, redirected, cached or taken from the environment (no proxy, no ``.netrc``): a
+request goes out at most once, to the address that was given, and the sender learns whether it can
+have arrived.
 """
 
 from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http.client import HTTPException
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any, BinaryIO
 
 import certifi
-from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Timeout
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    HTTPError,
-    NameResolutionError,
-    NewConnectionError,
-    ReadTimeoutError,
-    SSLError,
-)
-from urllib3.util.ssl_ import create_urllib3_context
+from requests import PreparedRequest, Request, Response, Session
 
+from groq_batch.groq.adapter import NETWORK_ERRORS, SendOnceAdapter, reason_of, was_never_sent
 from groq_batch.groq.errors import GroqApiError, NoAnswer, NotSentError, UnknownOutcomeError
 from groq_batch.groq.multipart_body import MultipartBody, StreamError
 
 _PIECE_BYTES = 1024 * 1024
-_WRITE_BYTES = 128 * 1024
 _MOST_IN_MEMORY = 64 * 1024 * 1024
 _MOST_OF_AN_ERROR = 64 * 1024
-_CONNECTIONS = 16
-_NEVER_SENT = frozenset(
-    {NoAnswer.NAME_NOT_FOUND, NoAnswer.UNREACHABLE, NoAnswer.UNTRUSTED_CERTIFICATE}
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,15 +79,16 @@ class HttpAnswer:
 
 
 class Transport:
-    """Sends requests to one server."""
+    """Sends requests to one server. Threads may share it."""
 
     def __init__(self, *, encrypted: bool) -> None:
         """Prepare connections; ``encrypted`` ones trust the authorities of certifi alone."""
-        self._ssl_context: ssl.SSLContext | None = None
-        if encrypted:
-            self._ssl_context = create_urllib3_context()
-            self._ssl_context.load_verify_locations(certifi.where())
-        self._kept = self._new_pools()
+        self._adapter = self._new_adapter(
+            ssl.create_default_context(cafile=certifi.where()) if encrypted else None
+        )
+        self._session = _Session()
+        for prefix in ("http://", "https://"):
+            self._session.mount(prefix, self._adapter)
 
     def exchange(self, request: HttpRequest, *, into: BinaryIO | None = None) -> HttpAnswer:
         """Send a request and return the answer, whatever its status.
@@ -115,78 +102,63 @@ class Transport:
             UnknownOutcomeError: No answer came, or not all of it.
             OSError: ``into`` cannot be written to.
         """
-        with self._pools(request) as pools:
-            response = self._begin(pools, request)
-            try:
-                return self._read(response, request, into)
-            finally:
-                response.close()
-
-    @contextmanager
-    def _pools(self, request: HttpRequest) -> Iterator[PoolManager]:
-        if request.method != "POST" and not request.on_new_connection:
-            yield self._kept
-            return
-        # A kept connection may have died while the function was frozen, which would leave the
-        # outcome of a request on it unknown. A new one cannot have.
-        pools = self._new_pools()
+        response = self._begin(request)
         try:
-            yield pools
+            if not _is_complete(request.body) and response.status_code < 400:  # noqa: PLR2004
+                raise UnknownOutcomeError("An answer came before the whole request was sent.")
+            return self._read(response, request, into)
         finally:
-            pools.clear()
+            self._adapter.close_response(response)
 
-    def _new_pools(self) -> PoolManager:
-        pools = PoolManager(
-            maxsize=_CONNECTIONS, blocksize=_WRITE_BYTES, ssl_context=self._ssl_context
-        )
-        pools.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
-        return pools
+    def _new_adapter(self, tls: ssl.SSLContext | None) -> SendOnceAdapter:
+        return SendOnceAdapter(tls)
 
-    def _begin(self, pools: PoolManager, request: HttpRequest) -> BaseHTTPResponse:
+    def _begin(self, request: HttpRequest) -> Response:
         """Send a request and return its answer as far as the header fields."""
-        headers = dict(request.headers)
-        body: Any = request.body
-        if isinstance(body, MultipartBody):
-            headers["Content-Length"] = str(len(body))
-            body = _TimedBody(body, request.until)
+        prepared = self._prepare(request)
         try:
-            response = pools.urlopen(
-                request.method,
-                request.url,
-                body=body,
-                headers=headers,
-                timeout=Timeout(connect=request.connect_timeout, read=request.read_timeout),
-                retries=False,
-                redirect=False,
-                preload_content=False,
+            return self._session.send(
+                prepared,
+                stream=True,
+                timeout=(request.connect_timeout, request.read_timeout),
+                allow_redirects=False,
+                new_connection=request.on_new_connection,
             )
         except StreamError as error:
             problem: GroqApiError = NotSentError(f"The upload was given up: {error}.")
-        except ValueError:
-            # Not its text: it may be about the header field that holds the key.
-            problem = NotSentError(f"The {request.method} request could not be made.")
-        except (HTTPError, HTTPException, OSError) as error:
+        except (*NETWORK_ERRORS, ValueError) as error:
             problem = _no_answer(request, error)
-        else:
-            if not _is_complete(request.body) and response.status < 400:  # noqa: PLR2004
-                response.close()
-                raise UnknownOutcomeError("An answer came before the whole request was sent.")
-            return response
         # Raised here, it has no context: no error that a library made goes any further.
         raise problem
 
-    def _read(
-        self, response: BaseHTTPResponse, request: HttpRequest, into: BinaryIO | None
-    ) -> HttpAnswer:
+    def _prepare(self, request: HttpRequest) -> PreparedRequest:
+        """Check a request and put it into the form that ``requests`` sends."""
+        body: Any = request.body
+        if isinstance(body, MultipartBody):
+            body = _TimedBody(body, request.until)
+        try:
+            for value in request.headers.values():
+                # What a header field can hold; http.client would find out while sending.
+                value.encode("latin-1")
+            return self._session.prepare_request(
+                Request(request.method, request.url, headers=dict(request.headers), data=body)
+            )
+        except ValueError:
+            # Not its text: it may be about the header field that holds the key.
+            problem = NotSentError(f"The {request.method} request could not be made.")
+        raise problem
+
+    def _read(self, response: Response, request: HttpRequest, into: BinaryIO | None) -> HttpAnswer:
         """Read the rest of an answer."""
-        is_success = 200 <= response.status < 300  # noqa: PLR2004
+        is_success = 200 <= response.status_code < 300  # noqa: PLR2004
         pieces: list[bytes] = []
         size = 0
         problem: GroqApiError | None = None
         while problem is None:
             try:
-                piece = response.read1(_PIECE_BYTES, decode_content=True)
-            except (HTTPError, HTTPException, OSError) as error:
+                # Response.iter_content would wait until a whole piece has come.
+                piece = response.raw.read1(_PIECE_BYTES, decode_content=True)
+            except NETWORK_ERRORS as error:
                 problem = _cut(request, size, error)
                 break
             if not piece:
@@ -204,8 +176,22 @@ class Transport:
         if problem is not None and is_success:
             raise problem
         return HttpAnswer(
-            status=response.status, headers=response.headers, body=b"".join(pieces), size=size
+            status=response.status_code, headers=response.headers, body=b"".join(pieces), size=size
         )
+
+
+class _Session(Session):
+    """A session that adds nothing to a request and follows nothing in an answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Neither proxies nor other authorities; and no .netrc, which would replace the key.
+        self.trust_env = False
+        self.headers.clear()
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+
+    def get_redirect_target(self, resp: Response) -> None:
+        """Return None: no answer leads elsewhere, so its content is not read to prepare for it."""
 
 
 class _TimedBody:
@@ -215,38 +201,13 @@ class _TimedBody:
         self._body = body
         self._until = until
 
-    def read(self, size: int) -> bytes:
+    def __len__(self) -> int:
+        return len(self._body)
+
+    def read(self, size: int = -1) -> bytes:
         if time.monotonic() > self._until and not self._body.is_complete:
             raise StreamError("It takes too long")
         return self._body.read(size)
-
-
-class _SalvagingConnection(HTTPConnection):
-    """A connection that reads the answer of a server which does not take the whole request.
-
-    A server that refuses an upload answers early and closes the connection, or reads no further.
-    With TLS the next write then fails in ways of its own, and with a silent peer it times out.
-    urllib3 goes on to read the answer after a broken pipe only.
-    """
-
-    def send(self, data: Any) -> None:
-        """Send a piece of the request."""
-        try:
-            super().send(data)
-        except (ssl.SSLError, TimeoutError) as error:
-            raise BrokenPipeError(str(error)) from error
-
-
-class _SalvagingTlsConnection(_SalvagingConnection, HTTPSConnection):
-    pass
-
-
-class _HttpPool(HTTPConnectionPool):
-    ConnectionCls = _SalvagingConnection
-
-
-class _HttpsPool(HTTPSConnectionPool):
-    ConnectionCls = _SalvagingTlsConnection
 
 
 def _is_complete(body: bytes | MultipartBody | None) -> bool:
@@ -255,31 +216,17 @@ def _is_complete(body: bytes | MultipartBody | None) -> bool:
 
 def _no_answer(request: HttpRequest, error: Exception) -> GroqApiError:
     """Tell a request that cannot have arrived from one whose outcome is not known."""
-    reason = _reason(error)
+    reason = reason_of(error)
     call = f"{request.method} {request.url.split('?', maxsplit=1)[0]}"
-    if reason in _NEVER_SENT or isinstance(error, ConnectTimeoutError):
+    if was_never_sent(error):
         return NotSentError(f"There is no connection for {call} ({reason}).", reason=reason)
     if not _is_complete(request.body):
         return NotSentError(f"The body of {call} was not taken whole ({reason}).", reason=reason)
     return UnknownOutcomeError(f"No answer came to {call} ({reason}).", reason=reason)
 
 
-def _reason(error: Exception) -> NoAnswer:
-    if isinstance(error, NameResolutionError):
-        return NoAnswer.NAME_NOT_FOUND
-    if isinstance(error, NewConnectionError):
-        return NoAnswer.UNREACHABLE
-    if isinstance(error, ConnectTimeoutError | ReadTimeoutError):
-        return NoAnswer.TIMED_OUT
-    if isinstance(error, SSLError) and any(
-        isinstance(cause, ssl.SSLCertVerificationError) for cause in error.args
-    ):
-        return NoAnswer.UNTRUSTED_CERTIFICATE
-    return NoAnswer.BROKEN_OFF
-
-
 def _cut(request: HttpRequest, size: int, error: Exception | None) -> UnknownOutcomeError:
-    reason = NoAnswer.TIMED_OUT if error is None else _reason(error)
+    reason = NoAnswer.TIMED_OUT if error is None else reason_of(error)
     call = f"{request.method} {request.url.split('?', maxsplit=1)[0]}"
     return UnknownOutcomeError(
         f"The answer to {call} ended after {size} bytes ({reason}).", reason=reason

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
@@ -11,6 +10,7 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.answer_stats import Measures
 from groq_batch.domain.cost import ModelUsage, ModelUsages, told_apart
+from groq_batch.domain.parallel import in_parallel
 from groq_batch.records.attempt_plan import RefusedShard
 
 
@@ -114,9 +114,6 @@ class ShardSummary:
         return ModelUsages({model: ModelUsage(0, used[0], used[1]) for model, used in usage})
 
 
-_READERS = 16
-
-
 def load_summaries(
     storage: Storage, keys: object_keys.WorkKeys, attempt: int
 ) -> list[ShardSummary]:
@@ -127,5 +124,4 @@ def load_summaries(
         found = storage.get_json(key)
         return ShardSummary.from_json(found[0]) if found else None
 
-    with ThreadPoolExecutor(max_workers=_READERS) as pool:
-        return [summary for summary in pool.map(read, names) if summary is not None]
+    return [summary for summary in in_parallel(read, names) if summary is not None]
