@@ -248,8 +248,8 @@ def test_options_are_told(options: dict[str, Any], words: str) -> None:
             True,
             (
                 "The first 50 requests were sent alone. 2 failed for good; the other 4,446 were "
-                "sent then. Their answers cost $0.020. At that rate all 4,496 cost $1.87. Half of the "
-                "answered requests took 700 ms at most."
+                "sent then. Their answers cost $0.020. At that rate all 4,496 cost $1.87. Half of "
+                "the answered requests took 700 ms at most."
             ),
         ),
         ("partial", False, "2 failed for good; the other 4,446 were not sent."),
