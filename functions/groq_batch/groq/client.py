@@ -22,6 +22,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from groq_batch import __version__
 from groq_batch.domain.batch import Batch, GroqFile
+from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.listing_order import NewestFirst
 from groq_batch.domain.parallel import in_parallel
 from groq_batch.groq.decoding import (
@@ -596,7 +597,7 @@ class GroqClient:
         try:
             return self._exchange_with(key, call, into)
         except AccountError as error:
-            if error.code != "invalid_api_key":
+            if error.code != ErrorCode.INVALID_API_KEY:
                 raise
             refused = error
         newest = self._api_key(refresh=True)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.times import timestamp
 from groq_batch.groq.errors import AccountError
 from groq_batch.records.job import AccountRefusal
@@ -70,5 +71,5 @@ def account_refusal(error: AccountError, *, now: float | None = None) -> Account
     """Return the record of a fault of the account."""
     moment = datetime.fromtimestamp(time.time() if now is None else now, UTC)
     return AccountRefusal(
-        code=error.code or "permission_denied", message=str(error), at=timestamp(moment)
+        code=error.code or ErrorCode.PERMISSION_DENIED, message=str(error), at=timestamp(moment)
     )
