@@ -88,7 +88,9 @@ counts: $(STAMP) ## Count anew what jobs ask of AWS, for the model in bench/aws_
 	PYTHONPATH=functions:. $(PYTHON) -m tests.workflow.aws_counts > /dev/null
 
 .PHONY: soak
-soak: $(STAMP) ## Live through 20,000 random lives, other ones each time (hours)
+soak: $(STAMP) ## Every place of every death and twin, and 20,000 random lives, other ones each time (hours)
+	WORKFLOW_EVERY_DEATH=1 WORKFLOW_EVERY_PLACE=1 $(PYTEST) tests/workflow/test_crashes.py \
+	    tests/workflow/test_twins.py --timeout 0 $(ARGS)
 	WORKFLOW_LIVES=20000 $(PYTEST) tests/workflow/test_lives.py --timeout 0 $(ARGS)
 
 .PHONY: test-iam

@@ -18,6 +18,8 @@ from typing import Any
 from jsonata import Jsonata
 from jsonata.jexception import JException
 
+from local import asl
+
 JSONPATH = "JSONPath"
 JSONATA = "JSONata"
 
@@ -256,14 +258,14 @@ def _check_graph(start: Any, states: Json, findings: _Findings) -> None:
     following: dict[str, list[str]] = {name: [] for name in states}
     before: dict[str, list[str]] = {name: [] for name in states}
     for name, state in states.items():
-        for where, target in _targets(state):
+        for where, target in asl.transitions(state):
             if target in states:
                 following[name].append(target)
                 before[target].append(name)
             else:
                 findings.add(name, f"{where} names {target!r}, which is not a state here")
     reachable = _closure({start} & set(states), following)
-    ending = _closure({name for name, state in states.items() if _is_end(state)}, before)
+    ending = _closure({name for name, state in states.items() if asl.is_end(state)}, before)
     for name in states:
         if start in states and name not in reachable:
             findings.add(name, "nothing leads to this state")
@@ -280,28 +282,6 @@ def _closure(start: set[str], edges: Mapping[str, Sequence[str]]) -> set[str]:
                 seen.add(following)
                 waiting.append(following)
     return seen
-
-
-def _objects(value: Any) -> list[Json]:
-    return [part for part in value if isinstance(part, dict)] if isinstance(value, list) else []
-
-
-def _is_end(state: Any) -> bool:
-    return isinstance(state, dict) and (
-        state.get("Type") in {"Succeed", "Fail"} or state.get("End") is True
-    )
-
-
-def _targets(state: Any) -> Iterator[tuple[str, Any]]:
-    """Yield where a state may go, with the field that says so."""
-    if not isinstance(state, dict):
-        return
-    for name in ("Next", "Default"):
-        if name in state:
-            yield name, state[name]
-    for name in ("Choices", "Catch"):
-        for number, rule in enumerate(_objects(state.get(name))):
-            yield f"{name}[{number}].Next", rule.get("Next")
 
 
 def _check_state(name: str, state: Json, findings: _Findings) -> None:
@@ -432,9 +412,9 @@ def _check_results(where: str, field_path: str, expression: str, findings: _Find
 
 
 def _check_choices(name: str, state: Json, language: str, findings: _Findings) -> None:
-    if not _objects(state.get("Choices")):
+    if not asl.objects(state.get("Choices")):
         findings.add(name, "Choices has no rule")
-    for number, rule in enumerate(_objects(state.get("Choices"))):
+    for number, rule in enumerate(asl.objects(state.get("Choices"))):
         place = f"{name}.Choices[{number}]"
         if language == JSONATA:
             findings.unknown(place, rule, _CHOICE_FIELDS | {"Condition", "Output"})
@@ -462,7 +442,7 @@ def _check_comparison(place: str, rule: Json, findings: _Findings) -> None:
 def _check_faults(name: str, state: Json, language: str, findings: _Findings) -> None:
     only = {"Output"} if language == JSONATA else {"ResultPath"}
     for kind, allowed in (("Retry", _RETRY_FIELDS), ("Catch", _CATCH_FIELDS | only)):
-        rules = _objects(state.get(kind))
+        rules = asl.objects(state.get(kind))
         for number, rule in enumerate(rules):
             place = f"{name}.{kind}[{number}]"
             findings.unknown(place, rule, allowed)
@@ -503,11 +483,10 @@ def _check_nested(name: str, state: Json, language: str, findings: _Findings) ->
         findings.unknown(f"{place}.ProcessorConfig", config, _PROCESSOR_CONFIG_FIELDS)
         if config.get("Mode") == "DISTRIBUTED" and "ExecutionType" not in config:
             findings.add(place, "a distributed map needs an ExecutionType")
-        _check_states(processor, place, findings)
-    for number, branch in enumerate(_objects(state.get("Branches"))):
-        place = f"{name}.Branches[{number}]"
-        findings.unknown(place, branch, _PROCESSOR_FIELDS - {"ProcessorConfig"})
-        _check_states(branch, place, findings)
+    for inner, part in asl.nested(state):
+        if part is not processor:
+            findings.unknown(f"{name}.{inner}", part, _PROCESSOR_FIELDS - {"ProcessorConfig"})
+        _check_states(part, f"{name}.{inner}", findings)
     own = {"Arguments"} if language == JSONATA else {"Parameters"}
     for one in ("ItemReader", "ResultWriter"):
         if isinstance(state.get(one), dict):
@@ -516,10 +495,7 @@ def _check_nested(name: str, state: Json, language: str, findings: _Findings) ->
 
 def count_states(container: Json) -> int:
     """Return the number of states of a definition, those inside other states included."""
-    states = container["States"].values()
-    nested = [state["ItemProcessor"] for state in states if "ItemProcessor" in state]
-    nested += [branch for state in states for branch in state.get("Branches", [])]
-    return len(states) + sum(count_states(one) for one in nested)
+    return sum(1 for _ in asl.states_of(container))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

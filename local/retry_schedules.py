@@ -4,27 +4,17 @@
 
 prints the table. Times are those without jitter, the longest possible; full jitter takes half of
 them on average. ``tests/infrastructure/test_retry_schedules.py`` says how long is long enough.
-
-The first retrier that names an error decides; ``States.TaskFailed`` names every error but
-``States.Timeout``; two errors can be named by nothing. See
-https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
-from local.environment import PROJECT_ROOT
-
-MACHINE = PROJECT_ROOT / "statemachine" / "batch_job.asl.json"
-
-UNCATCHABLE = ("States.DataLimitExceeded", "States.Runtime")
-"""Errors that end an execution at once, whatever its states say."""
+from local import asl
+from local.asl import UNCATCHABLE
 
 SERVICE_ERRORS = (
     "Lambda.TooManyRequestsException",
@@ -54,10 +44,6 @@ MAP_ERRORS = (
     "States.ExceedToleratedFailureThreshold",
 )
 """A Distributed Map could not read its items, write its results, or lost too many children."""
-
-_DEFAULT_ATTEMPTS = 3
-_DEFAULT_INTERVAL = 1
-_DEFAULT_RATE = 2.0
 
 _MINUTE = 60
 _HOUR = 3600
@@ -89,38 +75,22 @@ def schedule(retriers: Sequence[Mapping[str, Any]], error: str) -> Schedule:
     """Return when a state is tried again that fails with the same error every time.
 
     Args:
-        retriers: The state's ``Retry``.
+        retriers: The state's ``Retry``; the first that names the error decides.
         error: The error's name.
     """
-    for retrier in retriers:
-        if _names(retrier["ErrorEquals"], error):
-            interval = retrier.get("IntervalSeconds", _DEFAULT_INTERVAL)
-            rate = retrier.get("BackoffRate", _DEFAULT_RATE)
-            longest = retrier.get("MaxDelaySeconds", float("inf"))
-            attempts = range(retrier.get("MaxAttempts", _DEFAULT_ATTEMPTS))
-            return Schedule(tuple(float(min(interval * rate**n, longest)) for n in attempts))
+    for retrier in map(asl.Retrier.from_json, retriers):
+        if asl.names(retrier.errors, error):
+            return Schedule(retrier.delays)
     return Schedule(())
 
 
-def _names(errors: Sequence[str], error: str) -> bool:
-    if error in UNCATCHABLE:
-        return False
-    if error in errors or "States.ALL" in errors:
-        return True
-    return "States.TaskFailed" in errors and error != "States.Timeout"
-
-
-def states_with_retries(path: Path = MACHINE) -> dict[str, Mapping[str, Any]]:
+def states_with_retries() -> dict[str, Mapping[str, Any]]:
     """Return the states that call something, children of Maps included, by name."""
-
-    def walk(states: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        for name, state in states.items():
-            if state["Type"] in ("Task", "Map"):
-                yield name, state
-            if state["Type"] == "Map":
-                yield from walk(state["ItemProcessor"]["States"])
-
-    return dict(walk(json.loads(path.read_text("utf-8"))["States"]))
+    return {
+        state.name: state.fields
+        for state in asl.states_of(asl.machine())
+        if state.fields["Type"] in ("Task", "Map")
+    }
 
 
 def errors_of(state: Mapping[str, Any]) -> tuple[str, ...]:
@@ -130,10 +100,10 @@ def errors_of(state: Mapping[str, Any]) -> tuple[str, ...]:
     return (*SERVICE_ERRORS, *DEATHS, *FAILURES, *UNCATCHABLE)
 
 
-def table(path: Path = MACHINE) -> list[str]:
+def table() -> list[str]:
     """Return the lines of a Markdown table of all schedules, errors that are alike together."""
     lines = ["| state | errors | tries | longest | average |", "|---|---|---:|---:|---:|"]
-    for name, state in states_with_retries(path).items():
+    for name, state in states_with_retries().items():
         found = [(schedule(state.get("Retry", ()), error), error) for error in errors_of(state)]
         for times, members in groupby(found, key=lambda pair: pair[0]):
             errors = ", ".join(error for _, error in members)

@@ -10,6 +10,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from groq_batch.domain.error_code import ErrorCode
+
 _PLACES = {"Problem": 2, "_problem": 0, "_job_problem": 0, "Row": 2}
 """Calls that take a code without naming it, and the place of its argument."""
 
@@ -54,6 +56,8 @@ def _name(function: ast.expr) -> str:
 
 
 def _text(node: ast.expr | None) -> str | None:
+    if isinstance(node, ast.Attribute) and _name(node.value) == ErrorCode.__name__:
+        return ErrorCode[node.attr].value
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     return None

@@ -17,9 +17,11 @@ from typing import Any
 from samcli.yamlhelper import yaml_parse
 from samtranslator.translator.transform import transform
 
+from local import asl
+
 PROJECT = Path(__file__).parents[2]
+MACHINE, machine = asl.MACHINE, asl.machine
 TEMPLATE = PROJECT / "template.yaml"
-MACHINE = PROJECT / "statemachine" / "batch_job.asl.json"
 
 WITHOUT_STATEMENT = "TEST_WITHOUT_STATEMENT"
 """Variable that takes a statement from a role (``StartJobFunctionRole/ListUploads``), or one action
@@ -59,13 +61,6 @@ def transformed() -> dict[str, Any]:
     template["Globals"]["Function"]["CodeUri"] = "s3://artifacts/functions.zip"
     result: dict[str, Any] = transform(template, {}, _ManagedPolicies())
     return result
-
-
-@cache
-def machine() -> dict[str, Any]:
-    """Return the state machine's text, parsed; not to be changed."""
-    parsed: dict[str, Any] = json.loads(MACHINE.read_text("utf-8"))
-    return parsed
 
 
 def defaults() -> dict[str, str]:

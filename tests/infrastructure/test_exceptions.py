@@ -1,46 +1,37 @@
-"""Where the template does not follow a rule of checkov, it says why, at the resource."""
+"""Where the template does not follow a rule of checkov, ``.checkov.yaml`` says why."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
 
-from tests.infrastructure.stack import source
+import yaml
+
+from tests.infrastructure.stack import PROJECT, source
+
+CONFIGURATION = PROJECT / ".checkov.yaml"
 
 
-def skipped() -> dict[str, dict[str, str]]:
-    """Return the reason of every skipped check, by resource."""
-    found: dict[str, dict[str, str]] = {}
+def test_every_skipped_check_has_a_reason():
+    lines = CONFIGURATION.read_text("utf-8").splitlines()
+    skipped = yaml.safe_load("\n".join(lines))["skip-check"]
+
+    assert len(set(skipped)) == len(skipped) > 0
+    for check in skipped:
+        assert re.fullmatch(r"CKV2?_AWS_\d+", check)
+        reason = lines[lines.index(f"  - {check}") - 1]
+        assert re.fullmatch(r"  # .*\.", reason), check
+        assert len(reason.split()) >= 8, check
+
+
+def test_skipped_checks_concern_functions_and_the_bucket_alone():
+    """A check that is skipped is skipped for every resource: no kind may have two of them."""
+    kinds = [resource["Type"] for resource in source()["Resources"].values()]
+    assert kinds.count("AWS::S3::Bucket") == 1
+
+
+def test_resources_have_no_exceptions_of_their_own():
+    """With them `sam build` would make a package for each function instead of one for all."""
     for name, resource in source()["Resources"].items():
-        entries: list[dict[str, Any]] = (
-            resource.get("Metadata", {}).get("checkov", {}).get("skip", [])
-        )
-        if entries:
-            assert len({one["id"] for one in entries}) == len(entries), name
-            found[name] = {one["id"]: one["comment"] for one in entries}
-    return found
-
-
-def test_every_exception_has_a_reason():
-    for name, reasons in skipped().items():
-        for check, reason in reasons.items():
-            assert re.fullmatch(r"CKV2?_AWS_\d+", check), name
-            assert reason.endswith("."), (name, check)
-            assert len(reason.split()) >= 8, (name, check)
-
-
-def test_functions_have_the_same_exceptions():
-    """`sam build` makes one package for functions whose metadata are the same."""
-    functions = {
-        name: resource.get("Metadata")
-        for name, resource in source()["Resources"].items()
-        if resource["Type"] == "AWS::Serverless::Function"
-    }
-    first, *others = functions.values()
-    assert first
-    assert all(one == first for one in others)
-
-
-def test_nothing_but_functions_and_the_bucket_has_exceptions():
-    kinds = {source()["Resources"][name]["Type"] for name in skipped()}
-    assert kinds == {"AWS::Serverless::Function", "AWS::S3::Bucket"}
+        assert "checkov" not in resource.get("Metadata", {}), name
+        if resource["Type"] == "AWS::Serverless::Function":
+            assert "Metadata" not in resource, name

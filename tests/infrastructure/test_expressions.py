@@ -17,11 +17,10 @@ from jsonata import Jsonata
 from groq_batch.records.job import JobRequest
 from groq_batch.steps.cancel_job.close import CollectPlan
 from groq_batch.steps.check_status.check import Decision
-from groq_batch.steps.download_results.download import DownloadOutcome
-from groq_batch.steps.outcomes import FinishOutcome
+from groq_batch.steps.outcomes import FinishOutcome, StepOutcome
 from groq_batch.steps.prepare_input.prepare import Preparation
 from groq_batch.steps.read_models import ReadOutcome
-from groq_batch.steps.submit_batch import SubmitOutcome
+from local.asl import states_of
 from tests.infrastructure.stack import machine
 
 JOB = "requests-9d8a5b8dd38bc0d2965e"
@@ -67,9 +66,8 @@ ONLY = [{**state, **KEY} for state in (*RUNNING, *CHECKED)]
 DECISIONS = ("wait", "submit", "download", "finish", "closed")
 
 STEPPED = [
-    {**state, **kind(outcome=outcome).to_json()}
+    {**state, **StepOutcome(outcome=outcome).to_json()}
     for state in ONLY
-    for kind in (SubmitOutcome, DownloadOutcome)
     for outcome in ("settled", "wait", "deferred")
 ]
 """What stands behind a step for an only shard."""
@@ -108,8 +106,8 @@ STATES = {
     ),
     "PrepareRange": Given([TASK], [{}]),
     "RangePrepared": Given([TASK], []),
-    "SubmitOnlyShard": Given(ONLY, [SubmitOutcome(outcome="settled").to_json()]),
-    "DownloadOnlyShard": Given(ONLY, [DownloadOutcome(outcome="settled").to_json()]),
+    "SubmitOnlyShard": Given(ONLY, [StepOutcome(outcome="settled").to_json()]),
+    "DownloadOnlyShard": Given(ONLY, [StepOutcome(outcome="settled").to_json()]),
     "CheckStatus": Given(
         [*RUNNING, *CHECKED, *STEPPED, *({**one, **CAUGHT} for one in ONLY)], [DECISION.to_json()]
     ),
@@ -135,24 +133,21 @@ STATES = {
     "WaitToTidyUp": Given([{**RUNNING[0], **FinishOutcome(outcome="wait").to_json()}], []),
     "JobDone": Given(CHECKED, []),
     "ExecutionFailed": Given([{**BEGUN, **CAUGHT}, {**PLAN.to_json(), **CAUGHT}], []),
-    "SubmitBatch": Given([CHILD], [SubmitOutcome(outcome="settled").to_json()]),
+    "SubmitBatch": Given([CHILD], [StepOutcome(outcome="settled").to_json()]),
     "IsSubmitted": Given(
         [
-            {**CHILD, **SubmitOutcome(outcome=outcome).to_json()}
+            {**CHILD, **StepOutcome(outcome=outcome).to_json()}
             for outcome in ("settled", "wait", "deferred")
         ],
         [],
     ),
-    "WaitToSubmit": Given([{**CHILD, **SubmitOutcome(outcome="wait").to_json()}], []),
-    "DownloadShard": Given([CHILD], [DownloadOutcome(outcome="settled").to_json()]),
+    "WaitToSubmit": Given([{**CHILD, **StepOutcome(outcome="wait").to_json()}], []),
+    "DownloadShard": Given([CHILD], [StepOutcome(outcome="settled").to_json()]),
     "IsDownloaded": Given(
-        [
-            {**CHILD, **DownloadOutcome(outcome=outcome).to_json()}
-            for outcome in ("settled", "wait")
-        ],
+        [{**CHILD, **StepOutcome(outcome=outcome).to_json()} for outcome in ("settled", "wait")],
         [],
     ),
-    "WaitToDownload": Given([{**CHILD, **DownloadOutcome(outcome="wait").to_json()}], []),
+    "WaitToDownload": Given([{**CHILD, **StepOutcome(outcome="wait").to_json()}], []),
     "LeaveSubmitToJob": Given([{**CHILD, **CAUGHT}], []),
     "LeaveDownloadToJob": Given([{**CHILD, **CAUGHT}], []),
     "ShardSubmitted": Given([CHILD], []),
@@ -162,10 +157,8 @@ STATES = {
 
 def all_states(states: dict[str, Any] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield every state of the machine, those of the Maps' children included."""
-    for name, state in (states or machine()["States"]).items():
-        yield name, state
-        if "ItemProcessor" in state:
-            yield from all_states(state["ItemProcessor"]["States"])
+    for state in states_of({"States": states or machine()["States"]}):
+        yield state.name, state.fields
 
 
 def expressions(value: Any, place: str) -> Iterator[tuple[str, str]]:

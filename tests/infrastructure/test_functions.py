@@ -11,6 +11,7 @@ import pytest
 from groq_batch.bootstrap import _AWS_CONFIG as AWS_CONFIG
 from groq_batch.groq.client import Timeouts
 from groq_batch.records.submission import LEASE_SECONDS, QUARANTINE_SECONDS, RENEW_SECONDS
+from local.asl import states_of
 from tests.infrastructure.stack import MACHINE, PROJECT, TEMPLATE, Stack, machine, source
 
 HANDLERS = {
@@ -26,15 +27,9 @@ HANDLERS = {
 LONGEST_LAMBDA_SECONDS = 900
 
 
-def tasks(states: dict[str, Any] | None = None) -> dict[str, dict[str, Any]]:
+def tasks() -> dict[str, dict[str, Any]]:
     """Return every Task of the state machine by name."""
-    found: dict[str, dict[str, Any]] = {}
-    for name, state in (states or machine()["States"]).items():
-        if state["Type"] == "Task":
-            found[name] = state
-        if "ItemProcessor" in state:
-            found |= tasks(state["ItemProcessor"]["States"])
-    return found
+    return {one.name: one.fields for one in states_of(machine()) if one.fields["Type"] == "Task"}
 
 
 def test_every_folder_of_a_handler_is_a_function(stack: Stack):

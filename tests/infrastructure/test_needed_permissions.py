@@ -9,11 +9,12 @@ machine ask for, so that a role that lacks one of them is found before AWS finds
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from local.asl import states_of
 from tests.infrastructure.stack import ACCOUNT, Stack, machine
 from tests.infrastructure.test_functions import HANDLERS
 
@@ -33,17 +34,14 @@ def variant(request: pytest.FixtureRequest) -> Stack:
     return Stack.deploy(**VARIANTS[request.param])
 
 
-def states(definition: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield every state, those inside of maps included."""
-    for state in definition["States"].values():
-        yield state
-        if state["Type"] == "Map":
-            yield from states(state["ItemProcessor"])
+def states() -> list[Mapping[str, Any]]:
+    """Return every state, those inside of maps included."""
+    return [one.fields for one in states_of(machine())]
 
 
 def maps() -> dict[str, Mapping[str, Any]]:
     """Return the Distributed Maps by label."""
-    return {one["Label"]: one for one in states(machine()) if one["Type"] == "Map"}
+    return {one["Label"]: one for one in states() if one["Type"] == "Map"}
 
 
 def role_of(arn: str) -> str:
@@ -56,7 +54,7 @@ def role_of(arn: str) -> str:
 
 def test_machine_may_invoke_every_function_that_its_states_name(variant: Stack):
     substitutions = variant.properties("BatchJob")["DefinitionSubstitutions"]
-    tasks = [state for state in states(machine()) if state["Type"] == "Task"]
+    tasks = [state for state in states() if state["Type"] == "Task"]
     assert tasks
     role = variant.role("BatchJobRole")
     for task in tasks:

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from groq_batch.records.submission import LEASE_SECONDS
+from local.asl import MACHINE
 from local.retry_schedules import (
     DEATHS,
     FAILURES,
-    MACHINE,
     MAP_ERRORS,
     SERVICE_ERRORS,
     UNCATCHABLE,

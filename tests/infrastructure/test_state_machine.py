@@ -16,11 +16,9 @@ from groq_batch.domain.only_shard import MOST_CHECKS
 from groq_batch.records.submission import LEASE_SECONDS, QUARANTINE_SECONDS
 from groq_batch.steps.cancel_job.close import CollectPlan
 from groq_batch.steps.check_status.check import GRACE_SECONDS, Decision
-from groq_batch.steps.download_results.download import DownloadOutcome
-from groq_batch.steps.outcomes import FinishOutcome
+from groq_batch.steps.outcomes import FinishOutcome, StepOutcome
 from groq_batch.steps.prepare_input.prepare import Preparation
 from groq_batch.steps.read_models import ReadOutcome
-from groq_batch.steps.submit_batch import SubmitOutcome
 from local.asl_check import check_text
 from local.stack import DEFAULT_WAIT_SCALE
 from tests.infrastructure.stack import MACHINE, PROJECT, Stack, machine, source
@@ -197,7 +195,7 @@ def test_waits_are_whole_seconds_that_the_steps_ask_for():
     for name, state in WAITS.items():
         assert state["Seconds"] == "{% $states.input.wait_seconds %}", name
         assert "Timestamp" not in state
-    for kind in (ReadOutcome, SubmitOutcome, DownloadOutcome, FinishOutcome, Decision):
+    for kind in (ReadOutcome, StepOutcome, FinishOutcome, Decision):
         (field,) = (one for one in dataclasses.fields(kind) if one.name == "wait_seconds")
         assert field.type in ("int", int)
 
@@ -206,9 +204,9 @@ GIVEN = {
     "ChooseMode": fields(CollectPlan) & set(BEGUN) | {"accepted", "shard_key"},
     "AreModelsRead": fields(ReadOutcome),
     "IsAccepted": fields(Preparation),
-    "IsSubmitted": fields(SubmitOutcome) | {"tries"},
+    "IsSubmitted": fields(StepOutcome) | {"tries"},
     "NextStep": fields(Decision),
-    "IsDownloaded": fields(DownloadOutcome) | {"tries"},
+    "IsDownloaded": fields(StepOutcome) | {"tries"},
     "AfterFailure": fields(CollectPlan) & set(BEGUN),
     "IsTidy": fields(FinishOutcome),
 }
@@ -350,7 +348,7 @@ def test_a_range_that_cannot_be_prepared_fails_the_preparation():
 def test_children_see_their_item_and_nothing_of_the_parent(name: str):
     """A child is an execution of its own: neither context nor variables are the parent's."""
     selector = {key.removesuffix(".$") for key in MAPS[name]["ItemSelector"]}
-    outcomes = {"Submit": SubmitOutcome, "Download": DownloadOutcome}
+    outcomes = {"Submit": StepOutcome, "Download": StepOutcome}
     label = MAPS[name]["Label"]
     allowed = selector | (fields(outcomes[label]) if label in outcomes else set())
     for child_name, child in MAPS[name]["ItemProcessor"]["States"].items():

@@ -139,6 +139,12 @@ class RawServer:
         for thread in self._threads:
             thread.join(PATIENCE_SECONDS)
 
+    @property
+    def open_connections(self) -> int:
+        """How many connections neither side has ended yet."""
+        with self._lock:
+            return len(self._open)
+
     def _start(self, work: Callable[[], None]) -> None:
         thread = threading.Thread(target=work)
         self._threads.append(thread)
@@ -164,6 +170,10 @@ class RawServer:
         try:
             if self._tls is not None:
                 connection = self._tls.wrap_socket(plain, server_side=True)
+                # It has taken the socket over: only through it can the server wake this thread.
+                with self._lock:
+                    self._open.discard(plain)
+                    self._open.add(connection)
             peer = Peer(connection, self.heads)
             if callable(script):
                 script(peer)
@@ -177,7 +187,7 @@ class RawServer:
             connection.close()
             plain.close()
             with self._lock:
-                self._open.discard(plain)
+                self._open -= {plain, connection}
 
 
 def free_port() -> int:

@@ -182,6 +182,26 @@ def test_a_server_that_is_not_trusted(tmp_path: Path) -> None:
     assert server.heads == []
 
 
+def test_authorities_of_the_environment_are_not_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, context = make_certificate(tmp_path)
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.setenv(name, str(authority))
+    with RawServer(http(200, batch_json()), tls=context) as server:
+        error = failure(lambda: create(make_client(server.url)))
+    assert error.reason is NoAnswer.UNTRUSTED_CERTIFICATE
+
+
+def test_a_certificate_of_another_name_is_not_trusted(tls: ssl.SSLContext) -> None:
+    with RawServer(http(200, batch_json()), tls=tls) as server:
+        client = make_client(server.url.replace(HOST, "localhost"))
+        error = failure(lambda: create(client))
+    assert type(error) is NotSentError
+    assert error.reason is NoAnswer.UNTRUSTED_CERTIFICATE
+    assert server.heads == []
+
+
 def test_a_fault_of_tls_does_not_create_twice(tls: ssl.SSLContext) -> None:
     def break_off(peer: Peer) -> None:
         peer.read_request()

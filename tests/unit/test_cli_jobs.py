@@ -554,6 +554,44 @@ def test_headline(report: dict[str, Any], expected: str) -> None:
     assert job_view.headline(report) == expected
 
 
+@pytest.mark.parametrize(
+    ("status", "passed", "failed", "projected", "expected"),
+    [
+        ("running", None, 0, None, "50 requests, not judged yet"),
+        ("cancelled", None, 50, None, "50 requests, not judged"),
+        (
+            "succeeded",
+            True,
+            2,
+            4.0,
+            "passed: 2 of 50 requests failed for good; at its rate the whole file costs $4.00",
+        ),
+        ("partial", False, 50, None, "failed: 50 of 50 requests failed for good"),
+    ],
+)
+def test_canary_is_told(
+    status: str, passed: bool | None, failed: int, projected: float | None, expected: str
+) -> None:
+    canary = {
+        "requests": 50,
+        "failed": failed,
+        "projected_cost_usd": projected,
+        "passed": passed,
+    }
+    report = make_report(status=status) | {"canary": canary}
+    assert job_view.canary_text(report) == expected
+    found = FoundJob(path="a.jsonl", job_id="job", report=report)
+    lines = list(status_lines(found, Terminal(io.StringIO(), io.StringIO(), {}), datetime.now(UTC)))
+    assert any(line.split() == ["canary", *expected.split()] for line in lines)
+
+
+def test_job_that_a_rule_has_ended_tells_why() -> None:
+    report = make_report(status="partial", errors=[fatal("canary_failed")])
+    found = FoundJob(path="a.jsonl", job_id="job", report=report)
+    terminal = Terminal(io.StringIO(), io.StringIO(), {})
+    assert list(status_lines(found, terminal, datetime.now(UTC)))[1] == "  Do this."
+
+
 def test_only_a_job_with_batches_waits_for_groq() -> None:
     report = make_report(errors=[fatal("invalid_api_key")])
     assert job_view.reason(report) is None
@@ -631,6 +669,28 @@ def test_status_of_a_job_that_has_ended() -> None:
         "  line 3: invalid_url Do this.",
         "  and 1 more",
     ]
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ({"invalid_output": 0}, "8 answered, 1 failed"),
+        ({"invalid_output": 2}, "8 answered (2 not the JSON asked for), 1 failed"),
+        (
+            {"invalid_output": 2, "unchecked_output": 1},
+            "8 answered (2 not the JSON asked for, 1 not held against their schema), 1 failed",
+        ),
+    ],
+)
+def test_status_tells_answers_of_another_form(counts: dict[str, int], expected: str) -> None:
+    terminal, _, _ = a_terminal()
+    report = make_report(
+        status="partial",
+        requests={"succeeded": 8, "failed": 1, **counts},
+        timing={"seconds": 1.0},
+    )
+    lines = list(status_lines(FoundJob(path="x", job_id="j", report=report), terminal, NOON))
+    assert f"  requests  10: {expected}" in lines
 
 
 def test_status_of_a_running_job_tells_its_pace() -> None:

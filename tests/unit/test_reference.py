@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from groq_batch.domain import object_keys
+from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.job_options import _OPTIONS
+from local import asl
 from local.reference import __main__ as reference
-from local.reference import bucket, codes, found_codes, machine, options, parameters, reports
+from local.reference import bucket, codes, found_codes, options, parameters, reports
 from local.reference.blocks import BlockError, block_names, fill, markdown_files
 from local.reference.contents import BLOCKS
 from local.reference.markdown import code, first_sentence, table
@@ -35,6 +37,10 @@ def test_every_code_of_the_source_is_described() -> None:
     assert codes.all_codes() >= found_codes.codes_in(PACKAGE)
 
 
+def test_error_codes_of_the_enum_are_those_that_are_described() -> None:
+    assert set(ErrorCode) == codes.all_codes()
+
+
 def test_no_code_is_described_that_the_source_does_not_have() -> None:
     # Those of rows and rules stand in constants, this one is made when it is needed.
     made = {one.name for one in (*codes.ROWS, *codes.ENDED_BY_A_RULE)} | {"unknown_error"}
@@ -49,12 +55,13 @@ def text() -> str:
     return "not_a_code"
 Problem(3, None, "a_problem", "text")
 AccountError("text", code="named")
+AccountError("text", code=ErrorCode.SPEND_LIMIT)
 failure = {"code": "recorded", "message": "not this"}
 self._problem("first", "text")
 Problem(3, None, variable, "text")
 """
     found = set(found_codes.codes_of(source))
-    assert found == {"a_returned", "a_problem", "named", "recorded", "first"}
+    assert found == {"a_returned", "a_problem", "named", "recorded", "first", "spend_limit"}
 
 
 def test_line_codes_stand_in_the_order_of_the_checks() -> None:
@@ -140,12 +147,13 @@ def test_make_reference_says_where_to_describe_what_is_new(
 
 
 def test_every_state_says_what_it_does() -> None:
-    assert all(state.get("Comment") for _, state, _ in machine._all_states(machine.machine()))
+    assert all(one.fields.get("Comment") for one in asl.states_of(asl.machine()))
 
 
 def test_the_waits_of_a_retrier_grow_to_their_longest() -> None:
-    retrier = {"IntervalSeconds": 2, "BackoffRate": 3, "MaxAttempts": 4, "MaxDelaySeconds": 20}
-    assert list(machine._waits(retrier)) == [2, 6, 18, 20]
+    retrier = {"ErrorEquals": [], "IntervalSeconds": 2, "BackoffRate": 3, "MaxAttempts": 4}
+    retrier["MaxDelaySeconds"] = 20
+    assert list(asl.Retrier.from_json(retrier).delays) == [2, 6, 18, 20]
 
 
 def test_the_report_has_a_meaning_for_every_field_and_no_other() -> None:

@@ -38,6 +38,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
+from local import asl
+from local.asl import Retrier
 from tests.workflow.expressions import (
     Evaluate,
     EvaluationError,
@@ -55,7 +57,6 @@ LAMBDA_INVOKE = "arn:aws:states:::lambda:invoke"
 LIST_OBJECTS = "arn:aws:states:::s3:listObjectsV2"
 PUT_OBJECT = "arn:aws:states:::s3:putObject"
 
-_TERMINAL_ERRORS = ("States.Runtime", "States.DataLimitExceeded")
 _JSONPATH = "JSONPath"
 _JSONATA = "JSONata"
 
@@ -154,20 +155,6 @@ class _Fields:
 
 
 @dataclass(frozen=True, slots=True)
-class _Retrier:
-    errors: tuple[str, ...]
-    interval: float
-    rate: float
-    attempts: int
-    longest: float
-    has_jitter: bool
-
-    def delay(self, number: int) -> float:
-        """Return the delay before the retry of this number, from 1."""
-        return min(self.interval * self.rate ** (number - 1), self.longest)
-
-
-@dataclass(frozen=True, slots=True)
 class _Catcher:
     errors: tuple[str, ...]
     next: str
@@ -186,7 +173,7 @@ class _Task(_State):
     function: Evaluate
     output: Evaluate
     timeout: int
-    retriers: tuple[_Retrier, ...]
+    retriers: tuple[Retrier, ...]
     catchers: tuple[_Catcher, ...]
 
 
@@ -222,7 +209,7 @@ class _Map(_State):
     writer: Evaluate
     put: Any
     states: States
-    retriers: tuple[_Retrier, ...]
+    retriers: tuple[Retrier, ...]
     catchers: tuple[_Catcher, ...]
 
 
@@ -278,19 +265,10 @@ def _parse_states(fields: _Fields) -> States:
     start = fields.take("StartAt", str)
     found = fields.take("States", dict)
     by_name = {name: _parse_state(name, data) for name, data in found.items()}
-    targets = {start} | {target for state in by_name.values() for target in _targets(state)}
+    targets = {start} | {one.target for data in found.values() for one in asl.transitions(data)}
     if targets - set(by_name):
         raise UnknownFeatureError(f"There are no states {sorted(targets - set(by_name))}")
     return States(start, by_name)
-
-
-def _targets(state: _State) -> Iterator[str]:
-    if state.next is not None:
-        yield state.next
-    if isinstance(state, _Task | _Map):
-        yield from (catcher.next for catcher in state.catchers)
-    if isinstance(state, _Choice):
-        yield from (target for _, target in state.rules)
 
 
 def _parse_state(name: str, data: Mapping[str, Any]) -> _State:
@@ -396,24 +374,19 @@ def _parse_map(name: str, fields: _Fields) -> _Map:
     )
 
 
-def _parse_retriers(name: str, fields: _Fields) -> tuple[_Retrier, ...]:
+def _parse_retriers(name: str, fields: _Fields) -> tuple[Retrier, ...]:
     retriers = []
     for number, data in enumerate(fields.take("Retry", list, default=[])):
         one = _Fields(f"Retrier {number} of the state {name}", data)
         jitter = one.take("JitterStrategy", str, default="NONE")
         if jitter not in ("FULL", "NONE"):
             raise UnknownFeatureError(f"The jitter {jitter} of the state {name}")
-        retriers.append(
-            _Retrier(
-                errors=tuple(one.take("ErrorEquals", list)),
-                interval=one.take("IntervalSeconds", int, default=1),
-                rate=one.take("BackoffRate", int, float, default=2.0),
-                attempts=one.take("MaxAttempts", int, default=3),
-                longest=one.take("MaxDelaySeconds", int, default=float("inf")),
-                has_jitter=jitter == "FULL",
-            )
-        )
+        one.take("ErrorEquals", list)
+        one.take("BackoffRate", int, float, default=None)
+        for whole in ("IntervalSeconds", "MaxAttempts", "MaxDelaySeconds"):
+            one.take(whole, int, default=None)
         one.end()
+        retriers.append(Retrier.from_json(data))
     return tuple(retriers)
 
 
@@ -429,15 +402,6 @@ def _parse_catchers(name: str, fields: _Fields, language: str) -> tuple[_Catcher
             catchers.append(_Catcher(errors, target, put=result_path(one.take("ResultPath", str))))
         one.end()
     return tuple(catchers)
-
-
-def _names(errors: Sequence[str], name: str) -> bool:
-    """Tell whether a list of errors names one."""
-    if name in errors:
-        return True
-    if "States.ALL" in errors:
-        return name not in _TERMINAL_ERRORS
-    return "States.TaskFailed" in errors and name not in (*_TERMINAL_ERRORS, "States.Timeout")
 
 
 # -- executions ----------------------------------------------------------------------------------
@@ -615,17 +579,17 @@ class Execution:
             else:
                 self._check_size(output)
                 return state.next, output
-            if name in _TERMINAL_ERRORS:
+            if name in asl.UNCATCHABLE:
                 raise _EndedError("FAILED", name, cause)
             delay = self._delay(state.retriers, counts, name)
             if delay is None:
                 return self._caught(state, given, name, cause)
             yield self.environment.now() + delay
 
-    def _delay(self, retriers: Sequence[_Retrier], counts: list[int], name: str) -> float | None:
+    def _delay(self, retriers: Sequence[Retrier], counts: list[int], name: str) -> float | None:
         """Return the delay before another try, or None when there is none."""
         for place, retrier in enumerate(retriers):
-            if not _names(retrier.errors, name):
+            if not asl.names(retrier.errors, name):
                 continue
             if counts[place] >= retrier.attempts:
                 return None
@@ -638,7 +602,7 @@ class Execution:
         error = {"Error": name, "Cause": cause}
         self._count(2)
         for catcher in state.catchers:
-            if not _names(catcher.errors, name):
+            if not asl.names(catcher.errors, name):
                 continue
             if catcher.output is not None:
                 states = self._states(given) | {"errorOutput": error}

@@ -12,6 +12,7 @@ from tests.workflow.jobs import (
     bad_line,
     good_line,
     good_lines,
+    json_line,
     lines_of_models,
     put,
 )
@@ -47,6 +48,24 @@ def only_shard(world: World) -> list[Upload]:
     maps = {"SubmitShards", "DownloadResults"}
     visits = {state for one in world.executions.values() for state in one.visits}
     assert not maps & visits, "an only shard went through a Map"
+    return [upload]
+
+
+def invalid_output(world: World) -> list[Upload]:
+    """Of answers that are not the JSON asked for one is right later, one never.
+
+    To one the later attempt brings nothing, so that its first answer stays.
+    """
+    for custom_id, outcomes in {
+        "j0": ["not_json"],
+        "j1": ["cut_short", "not_as_schema"],
+        "j3": ["not_as_schema", "missing"],
+    }.items():
+        for outcome in outcomes:
+            world.simulator.add_rule(outcome, match={"custom_id": custom_id}, times=1)
+    lines = [*(json_line(f"j{number}") for number in range(4)), good_line("last")]
+    upload = put(world, "input/a.jsonl", lines, retry_invalid_output="true")
+    world.settle()
     return [upload]
 
 
@@ -203,11 +222,10 @@ def failing_canary(world: World) -> list[Upload]:
 
 
 def refused_canary(world: World) -> list[Upload]:
-    """A canary of two models that is refused as a whole, then in parts, before it runs."""
+    """A canary that is refused once, so that it is sent again alone, and the rest in the third."""
     world.simulator.add_refusal(match={"model": "m0"}, times=1)
-    world.simulator.add_refusal(match={"model": "m1"}, times=2)
-    lines = [*lines_of_models(1, 1), *good_lines(4)]
-    upload = put(world, "input/a.jsonl", lines, canary_requests="2")
+    lines = [*lines_of_models(1), *good_lines(2)]
+    upload = put(world, "input/a.jsonl", lines, canary_requests="1")
     world.settle()
     return [upload]
 
@@ -233,7 +251,7 @@ REFUSALS: list[tuple[Script, dict[str, str]]] = [
 CANARIES: list[tuple[Script, dict[str, str]]] = [
     (canary, SMALL_SHARDS),
     (failing_canary, RANGES),
-    (refused_canary, THREE_ATTEMPTS),
+    (refused_canary, SMALL_SHARDS),
     (stopped_canary, SMALL_SHARDS),
 ]
 """Lives of jobs with a canary."""
@@ -242,6 +260,7 @@ SCRIPTS: list[tuple[Script, dict[str, str]]] = [
     (shards_and_attempts, SMALL_SHARDS),
     (only_shard, FEW_CHECKS),
     (divided, RANGES),
+    (invalid_output, {**FEW_CHECKS, "MAX_ATTEMPTS": "2"}),
     (rejected, FEW_CHECKS),
     (stopped, SMALL_SHARDS),
     (stopped_unheard, FEW_CHECKS),

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from groq_batch.groq.errors import AccountError
+from local import asl
 from local.groq_simulator.answers import success_row
 from tests.workflow.invocations import FUNCTIONS, Die, Hold, Invocation, LoseAnswer, Refuse, Trouble
 from tests.workflow.jobs import Upload, check_end, good_lines, put, report_of
@@ -280,15 +281,7 @@ def test_all_states_of_a_job_are_stopped_in() -> None:
         "LeaveSubmitToJob",
         "LeaveDownloadToJob",
     }
-    everything: set[str] = set()
-
-    def walk(states: dict[str, Any]) -> None:
-        for name, state in states.items():
-            everything.add(name)
-            walk(state.get("ItemProcessor", {}).get("States", {}))
-
-    walk(json.loads(DEFINITION.read_text("utf-8"))["States"])
-    assert entered == everything
+    assert entered == {state.name for state in asl.states_of(asl.machine())}
 
 
 # -- fates of executions: time-outs and failures -------------------------------------------------

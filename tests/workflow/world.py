@@ -12,12 +12,12 @@ import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from groq_batch.domain import object_keys
 from groq_batch.settings import Settings
+from local.asl import MACHINE as DEFINITION
 from local.groq_simulator.control import ControlOperations
 from tests.fakes.event_bridge import FakeEventBridge
 from tests.fakes.groq import FakeGroq
@@ -30,7 +30,6 @@ from tests.workflow.virtual_time import VirtualClock
 MADE_UP_MODELS: dict[str, dict[str, Any]] = {f"m{number}": {} for number in range(120)}
 """Models that the account lists besides those that there are, for files of many models."""
 
-DEFINITION = Path(__file__).parents[2] / "statemachine" / "batch_job.asl.json"
 START = 1_800_000_000.0
 RECONCILE_SECONDS = 900.0
 INVOKE_SECONDS = 0.25

@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from groq_batch.request_file.lines import NotGzipError, decompress
+from groq_batch.request_file.lines import NotGzipError, PieceReader, decompress
 from groq_batch_client.errors import TableError
 from groq_batch_client.tables.formats import (
     COMPRESSION_ENDINGS,
@@ -73,7 +73,7 @@ def open_bytes(argument: str, kind: FileKind) -> Iterator[io.BufferedReader]:
             chunks = chain([first] if first else [], chunks)
         pieces = _unpacked(chunks, compression, name)
         checked = _without_nul(_looked_at(pieces, compression, name), name)
-        yield resources.enter_context(io.BufferedReader(_PieceReader(checked), _CHUNK_BYTES))
+        yield resources.enter_context(io.BufferedReader(PieceReader(checked), _CHUNK_BYTES))
 
 
 def _read(stream: Any, name: str) -> Iterator[bytes]:
@@ -103,7 +103,7 @@ def _gunzipped(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
 
 def _zstd_unpacked(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
     pyarrow = pyarrow_for("A file that ends in .zst")
-    stream = pyarrow.PythonFile(io.BufferedReader(_PieceReader(chunks)), mode="r")
+    stream = pyarrow.PythonFile(io.BufferedReader(PieceReader(chunks)), mode="r")
     try:
         with pyarrow.CompressedInputStream(stream, "zstd") as unpacked:
             while chunk := unpacked.read(_CHUNK_BYTES):
@@ -140,25 +140,3 @@ def _without_nul(pieces: Iterable[bytes], name: str) -> Iterator[bytes]:
             )
         position += len(piece)
         yield piece
-
-
-class _PieceReader(io.RawIOBase):
-    """Makes pieces of bytes readable as a stream."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._rest = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, target: Any) -> int:
-        while not self._rest:
-            piece = next(self._pieces, None)
-            if piece is None:
-                return 0
-            self._rest = memoryview(piece)
-        count = min(len(target), len(self._rest))
-        target[:count] = self._rest[:count]
-        self._rest = self._rest[count:]
-        return count

@@ -8,7 +8,6 @@ another one, after a crash, can make the object visible.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -16,8 +15,7 @@ from botocore.exceptions import ClientError
 
 from groq_batch.bucket.multipart_writer import ObjectWriter
 from groq_batch.bucket.storage import Storage
-
-_AT_ONCE = 16
+from groq_batch.domain.parallel import in_parallel
 
 
 class LostUploadError(Exception):
@@ -89,14 +87,12 @@ class HeldUpload:
 
 def abort_all(storage: Storage, uploads: Iterable[HeldUpload]) -> None:
     """Drop uploads, many at a time."""
-    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        list(pool.map(lambda upload: upload.abort(storage), uploads))
+    in_parallel(lambda upload: upload.abort(storage), uploads)
 
 
 def complete_all(storage: Storage, uploads: Iterable[HeldUpload]) -> None:
     """Complete uploads, many at a time; raises as ``HeldUpload.complete`` does."""
-    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        list(pool.map(lambda upload: upload.complete(storage), uploads))
+    in_parallel(lambda upload: upload.complete(storage), uploads)
 
 
 class HeldWriter(ObjectWriter):

@@ -10,6 +10,7 @@ from aws_lambda_powertools.utilities.parameters import SecretsProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 from botocore.exceptions import ClientError
 
+from groq_batch.domain.error_code import ErrorCode
 from groq_batch.groq.errors import AccountError, GroqApiError, NotSentError
 
 KEY_FIELD = "GROQ_API_KEY"
@@ -103,7 +104,7 @@ class SecretApiKey:
         return AccountError(
             f"The secret {self._name} {what}. Store the bare Groq API key in it, or JSON with the "
             f"field {KEY_FIELD}.",
-            code="secret_unreadable",
+            code=ErrorCode.SECRET_UNREADABLE,
         )
 
     def _unreadable(self, cause: BaseException | None) -> GroqApiError:
@@ -118,7 +119,7 @@ class SecretApiKey:
                 f"There is no secret {self._name} in this account and region. Create it with the "
                 f"Groq API key (aws secretsmanager create-secret), or deploy the stack with the "
                 f"name of yours as GroqApiKeySecretName.",
-                code="secret_missing",
+                code=ErrorCode.SECRET_MISSING,
             )
         if code in ("AccessDeniedException", "AccessDenied") and "kms" not in text:
             # Where it is not there, IAM may deny before anybody looks for it.
@@ -131,13 +132,13 @@ class SecretApiKey:
             return AccountError(
                 f"The secret {self._name} cannot be read; it may be marked for deletion. Restore "
                 f"it (aws secretsmanager restore-secret) or create it anew.",
-                code="secret_unreadable",
+                code=ErrorCode.SECRET_UNREADABLE,
             )
         if code in ("InvalidParameterException", "ValidationException"):
             return AccountError(
                 f"{self._name} cannot be the name of a secret. Deploy the stack with the name of "
                 f"yours (not its ARN) as GroqApiKeySecretName.",
-                code="secret_unreadable",
+                code=ErrorCode.SECRET_UNREADABLE,
             )
         return NotSentError(f"Secrets Manager could not be asked ({code or 'no answer'}).")
 
@@ -146,5 +147,5 @@ class SecretApiKey:
             f"The secret {self._name} cannot be read: {why}. Deploy the stack with the name of "
             f"yours as GroqApiKeySecretName; for a KMS key of your own, allow the functions' roles "
             f"kms:Decrypt on it.",
-            code="secret_unreadable",
+            code=ErrorCode.SECRET_UNREADABLE,
         )

@@ -16,14 +16,15 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple, Protocol, Self, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 from groq_batch import __version__
 from groq_batch.domain.batch import Batch, GroqFile
+from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.listing_order import NewestFirst
+from groq_batch.domain.parallel import in_parallel
 from groq_batch.groq.decoding import (
     ShapeError,
     batch_of,
@@ -405,8 +406,8 @@ class GroqClient:
                 return error
             return None
 
-        with ThreadPoolExecutor(max_workers=_LOOKERS) as pool:
-            errors = [error for error in pool.map(look_up, asked) if error is not None]
+        found_errors = in_parallel(look_up, asked, workers=_LOOKERS)
+        errors = [error for error in found_errors if error is not None]
         if errors:
             raise errors[0]
         return unknown
@@ -596,7 +597,7 @@ class GroqClient:
         try:
             return self._exchange_with(key, call, into)
         except AccountError as error:
-            if error.code != "invalid_api_key":
+            if error.code != ErrorCode.INVALID_API_KEY:
                 raise
             refused = error
         newest = self._api_key(refresh=True)

@@ -10,6 +10,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
+from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.problem import MAX_MESSAGE_LENGTH
 from groq_batch.groq.errors import (
     AccountError,
@@ -81,7 +82,7 @@ def _account_error(status: int, code: str | None, text: str) -> AccountError | N
             f"The address of the Groq API leads to another one (status {status}). Deploy the stack "
             f"with the final address as GroqBaseUrl.",
             status=status,
-            code="permission_denied",
+            code=ErrorCode.PERMISSION_DENIED,
         )
     if not HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
         return None
@@ -90,33 +91,33 @@ def _account_error(status: int, code: str | None, text: str) -> AccountError | N
             "The Groq API does not know the address that was called. Deploy the stack with its "
             "address as GroqBaseUrl, such as https://api.groq.com/openai/v1.",
             status=status,
-            code="permission_denied",
+            code=ErrorCode.PERMISSION_DENIED,
         )
-    if status == HTTPStatus.UNAUTHORIZED or code == "invalid_api_key":
+    if status == HTTPStatus.UNAUTHORIZED or code == ErrorCode.INVALID_API_KEY:
         return AccountError(
             "Groq refuses the API key. Put a valid key into the secret named by "
             "GroqApiKeySecretName.",
             status=status,
-            code="invalid_api_key",
+            code=ErrorCode.INVALID_API_KEY,
         )
     if code and (code in _SPEND_LIMIT_CODES or code.startswith("spend_")):
         return AccountError(
             "The Groq organisation has reached its spend limit. Raise it in the Groq console, or "
             "wait until it resets on the first of the month.",
             status=status,
-            code="spend_limit",
+            code=ErrorCode.SPEND_LIMIT,
         )
     if code == "not_available_for_plan":
         return AccountError(
             "The plan of this Groq account has no Batch API. Upgrade it to the Developer tier.",
             status=status,
-            code="plan_required",
+            code=ErrorCode.PLAN_REQUIRED,
         )
     if code == "organization_restricted":
         return AccountError(
             "The Groq organisation has been restricted. Ask Groq's support for the reason.",
             status=status,
-            code="permission_denied",
+            code=ErrorCode.PERMISSION_DENIED,
         )
     return _forbidden(code, text) if status == HTTPStatus.FORBIDDEN else None
 
@@ -146,7 +147,7 @@ def _forbidden(code: str | None, text: str) -> AccountError:
             "in the Groq console."
         )
     return AccountError(
-        sentence, status=HTTPStatus.FORBIDDEN, code="permission_denied", may_pass=may_pass
+        sentence, status=HTTPStatus.FORBIDDEN, code=ErrorCode.PERMISSION_DENIED, may_pass=may_pass
     )
 
 

@@ -99,8 +99,7 @@ class RateLimitedError(GroqApiError):
 class AccountError(GroqApiError):
     """The account or the configuration is at fault; the message says what to do.
 
-    ``code`` is one of ``invalid_api_key``, ``plan_required``, ``permission_denied``,
-    ``spend_limit``, ``secret_missing``, ``secret_unreadable``.
+    ``code`` is one of the first group of ``ErrorCode``.
 
     Attributes:
         may_pass: Whether the same request may succeed a moment later, as with a network front that

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
@@ -11,6 +10,7 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.answer_stats import Measures
 from groq_batch.domain.cost import ModelUsage, ModelUsages, told_apart
+from groq_batch.domain.parallel import in_parallel
 from groq_batch.records.attempt_plan import RefusedShard
 
 
@@ -28,6 +28,9 @@ class ShardSummary:
         left_over: Request lines that go into the next attempt.
         succeeded: Requests of the shard with a success, after this attempt.
         failed: Good lines of the shard without one, after this attempt.
+        invalid_output: Successes whose answer is not in the form asked for, after this attempt;
+            counted only of a job that retries them.
+        unchecked_output: Answers of which nobody could tell whether they fit their schema.
         failed_for_good: Those of them that are not sent again, by their code.
         usage: Tokens of this attempt's successes by model: prompt, completion, total.
         answers: What this attempt's successes used, by model.
@@ -50,6 +53,8 @@ class ShardSummary:
     left_over: int = 0
     succeeded: int = 0
     failed: int = 0
+    invalid_output: int = 0
+    unchecked_output: int = 0
     failed_for_good: dict[str, int] = field(default_factory=dict)
     usage: dict[str, list[int]] = field(default_factory=dict)
     answers: ModelUsages = field(default_factory=ModelUsages)
@@ -109,9 +114,6 @@ class ShardSummary:
         return ModelUsages({model: ModelUsage(0, used[0], used[1]) for model, used in usage})
 
 
-_READERS = 16
-
-
 def load_summaries(
     storage: Storage, keys: object_keys.WorkKeys, attempt: int
 ) -> list[ShardSummary]:
@@ -122,5 +124,4 @@ def load_summaries(
         found = storage.get_json(key)
         return ShardSummary.from_json(found[0]) if found else None
 
-    with ThreadPoolExecutor(max_workers=_READERS) as pool:
-        return [summary for summary in pool.map(read, names) if summary is not None]
+    return [summary for summary in in_parallel(read, names) if summary is not None]

@@ -219,7 +219,7 @@ class LineReader:
     """Reads lines from pieces of bytes; only the byte 0x0A ends a line."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._raw = _PieceReader(pieces)
+        self._raw = PieceReader(pieces)
         self._lines = io.BufferedReader(self._raw, READ_BYTES)
 
     def __iter__(self) -> Iterator[bytes]:
@@ -228,17 +228,20 @@ class LineReader:
             yield line[:-1] if line.endswith(b"\n") else line
 
 
-class _PieceReader(io.RawIOBase):
+class PieceReader(io.RawIOBase):
     """Makes pieces of bytes readable as a raw stream."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
+        """Read ``pieces`` one after the other, each when it is needed."""
         self._pieces = iter(pieces)
         self._rest = memoryview(b"")
 
     def readable(self) -> bool:
+        """Return True."""
         return True
 
     def readinto(self, target: Any) -> int:
+        """Copy bytes into ``target``; return how many, 0 at the end."""
         while not self._rest:
             piece = next(self._pieces, None)
             if piece is None:

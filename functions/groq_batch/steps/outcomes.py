@@ -2,27 +2,56 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.times import timestamp
 from groq_batch.groq.errors import AccountError
 from groq_batch.records.job import AccountRefusal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FinishOutcome:
-    """What the state machine does next: ``done``, or ``wait`` to tidy up the rest at Groq later."""
+class StepOutcome:
+    """What the state machine does next with what it called a step for.
+
+    Attributes:
+        outcome: ``settled`` (nothing is left to do for this shard attempt), ``wait`` (call the
+            step again after ``wait_seconds``), ``deferred`` (the job decides, not the shard) or
+            ``done`` (the same as ``settled``, of steps that are the job's).
+        wait_seconds: Seconds to wait before the next call, or before the first look at what was
+            sent; an integer, as Wait states want it.
+    """
 
     outcome: str
     wait_seconds: int = 1
-    tries: int = 0
+
+    @classmethod
+    def wait(cls, seconds: float) -> StepOutcome:
+        """Ask for another call after some seconds, at least one."""
+        return cls(outcome="wait", wait_seconds=max(1, math.ceil(seconds)))
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON data."""
         return asdict(self)
+
+
+SETTLED = StepOutcome(outcome="settled")
+DEFERRED = StepOutcome(outcome="deferred")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishOutcome(StepOutcome):
+    """What follows the end of a job: ``done``, or ``wait`` to clean up the rest at Groq later.
+
+    Attributes:
+        tries: How often cleaning up was tried.
+    """
+
+    tries: int = 0
 
 
 _LONGEST_BACKOFF_SECONDS = 300
@@ -43,5 +72,5 @@ def account_refusal(error: AccountError, *, now: float | None = None) -> Account
     """Return the record of a fault of the account."""
     moment = datetime.fromtimestamp(time.time() if now is None else now, UTC)
     return AccountRefusal(
-        code=error.code or "permission_denied", message=str(error), at=timestamp(moment)
+        code=error.code or ErrorCode.PERMISSION_DENIED, message=str(error), at=timestamp(moment)
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
+from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.models import ListedModel, read_models
 from groq_batch.domain.times import timestamp
 from groq_batch.groq.client import GroqClient
@@ -37,7 +38,13 @@ from groq_batch.telemetry.log import logger
 ASK_SECONDS = 10.0
 """How long asking may take in all."""
 ENDING_CODES = frozenset(
-    {"invalid_api_key", "plan_required", "spend_limit", "secret_missing", "secret_unreadable"}
+    {
+        ErrorCode.INVALID_API_KEY,
+        ErrorCode.PLAN_REQUIRED,
+        ErrorCode.SPEND_LIMIT,
+        ErrorCode.SECRET_MISSING,
+        ErrorCode.SECRET_UNREADABLE,
+    }
 )
 """Faults of the account that end a job. Others, such as a key that may not list models, may well
 let its batches pass."""
@@ -100,7 +107,7 @@ def read_account_models(
     except AccountError as error:
         logger.warning("The account is refused", **log_fields(error))
         metrics.groq_failed(error.category)
-        is_unreadable = error.code == "secret_unreadable"
+        is_unreadable = error.code == ErrorCode.SECRET_UNREADABLE
         if is_unreadable and asked < len(UNREADABLE_SECRET_PAUSES_SECONDS):
             pause = UNREADABLE_SECRET_PAUSES_SECONDS[asked]
             return ReadOutcome(outcome="wait", wait_seconds=pause, asked=asked + 1)

@@ -8,12 +8,11 @@ another create before the quarantine has passed and a look over the whole list f
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
@@ -45,8 +44,11 @@ from groq_batch.records.submission import (
 from groq_batch.request_file.lines import LineReader
 from groq_batch.request_file.shard_parts import common_audio_url
 from groq_batch.steps.outcomes import (
+    DEFERRED,
     LONGEST_RETRY_AFTER_SECONDS,
+    SETTLED,
     UNREADABLE_SECRET_PAUSES_SECONDS,
+    StepOutcome,
     account_refusal,
     backoff_seconds,
 )
@@ -62,33 +64,6 @@ _MOST_TRIES_OF_A_ROUND = 8
 job, which tells its user what it waits for and has the shard tried again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubmitOutcome:
-    """What the state machine does next with this shard attempt.
-
-    Attributes:
-        outcome: ``settled`` (created, refused, or not to be sent any more), ``wait`` (try again
-            after ``wait_seconds``) or ``deferred`` (the job decides, not the shard).
-        wait_seconds: Seconds to wait before the next try, or before the first look at the batch;
-            an integer, as Wait states want it.
-    """
-
-    outcome: str
-    wait_seconds: int = 1
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return asdict(self)
-
-
-_SETTLED = SubmitOutcome(outcome="settled")
-_DEFERRED = SubmitOutcome(outcome="deferred")
-
-
-def _wait(seconds: float) -> SubmitOutcome:
-    return SubmitOutcome(outcome="wait", wait_seconds=max(1, math.ceil(seconds)))
-
-
 def submit_shard(
     *,
     storage: Storage,
@@ -99,7 +74,7 @@ def submit_shard(
     tries: int,
     first_look_seconds: int = 1,
     clock: Callable[[], float] = time.time,
-) -> SubmitOutcome:
+) -> StepOutcome:
     """Bring one shard attempt as far as it goes without waiting.
 
     Args:
@@ -122,27 +97,27 @@ def submit_shard(
     keys = object_keys.WorkKeys(job_id)
     record_key = keys.submission(attempt, number)
     if is_closed(storage, keys):
-        return _SETTLED
+        return SETTLED
     found = Submission.load(storage, record_key)
     plan = AttemptPlan.load(storage, keys, attempt) or AttemptPlan(attempt=attempt)
     # An older version may have left a shard here as it was before it was divided.
     if (found is not None and found[0].stage.is_settled) or number in plan.divided:
-        return _SETTLED
+        return SETTLED
     job = JobRecord.load(storage, keys)
     region = plan.region_of(number)
     if found is None:
         # Nothing was sent for this shard attempt, so there is nothing to find out either.
         waits_for_canary = job is not None and not job.may_send(region, attempt)
         if waits_for_canary or storage.exists(keys.stopped):
-            return _SETTLED
+            return SETTLED
         if storage.exists(keys.halt):
-            return _DEFERRED
+            return DEFERRED
     elif found[0].lease_until > clock():
-        return _wait(found[0].lease_until - clock() + 1)
+        return StepOutcome.wait(found[0].lease_until - clock() + 1)
     try:
         held = HeldSubmission.claim(storage, record_key, found, owner=owner, clock=clock)
     except ConflictError:
-        return _wait(5)
+        return StepOutcome.wait(5)
     step = _Step(
         storage=storage,
         client=client,
@@ -159,9 +134,9 @@ def submit_shard(
     )
     try:
         with held:
-            return unless_ended(storage, keys, step.run, lambda: _SETTLED)
+            return unless_ended(storage, keys, step.run, lambda: SETTLED)
     except LeaseLostError:
-        return _wait(5)
+        return StepOutcome.wait(5)
 
 
 class _RequestStream(Protocol):
@@ -203,25 +178,25 @@ class _Step:
     asks_by_url: bool
     doubtful: bool = False
 
-    def run(self) -> SubmitOutcome:
+    def run(self) -> StepOutcome:
         unknown_since = self.held.record.unknown_since
         if unknown_since is not None:
             remaining = unknown_since + QUARANTINE_SECONDS - self.clock()
             if remaining > 0:
                 self.held.release()
-                return _wait(remaining)
+                return StepOutcome.wait(remaining)
             try:
                 if self._find_what_was_sent():
-                    return _SETTLED
+                    return SETTLED
             except GroqApiError as error:
                 return self._look_failed(error)
             self.doubtful = True
         if self.storage.exists(self.keys.stopped):
             self.held.release(stage=Stage.ABANDONED, unknown_since=None)
-            return _SETTLED
+            return SETTLED
         if self.storage.exists(self.keys.halt):
             self.held.release(unknown_since=None)
-            return _DEFERRED
+            return DEFERRED
         try:
             if self.held.record.file_id is None:
                 size = self._shard_size()
@@ -321,7 +296,7 @@ class _Step:
             raise
         logger.info("Uploaded a shard", file_id=file.id, bytes=size)
 
-    def _create(self) -> SubmitOutcome:
+    def _create(self) -> StepOutcome:
         """Create the batch; once more, with another endpoint, where the first is refused."""
         endpoint = self.held.record.endpoint
         if endpoint is None:
@@ -342,21 +317,21 @@ class _Step:
         with closing(self.storage.chunks(key)) as pieces:
             return common_audio_url(LineReader(pieces))
 
-    def _create_with(self, endpoint: str) -> SubmitOutcome:
+    def _create_with(self, endpoint: str) -> StepOutcome:
         if self.job is None:
             raise ValueError("The job has no record; its preparation has not ended")
         file_id = self.held.record.file_id
         assert file_id is not None  # noqa: S101  (uploaded just before)
         if self.storage.exists(self.keys.stopped):
             self.held.release(stage=Stage.ABANDONED)
-            return _SETTLED
+            return SETTLED
         # Written last before the request that costs: it proves that the lease is still held, and
         # whoever finds this stage later knows that a batch may exist.
         self.held.update(stage=Stage.CREATING, endpoint=endpoint)
         if not self.held.is_fresh:
             # The write took so long that somebody else may have taken over since it was done.
             self.held.release(stage=Stage.UPLOADED)
-            return _wait(5)
+            return StepOutcome.wait(5)
         batch = self.client.create_batch(
             input_file_id=file_id,
             endpoint=endpoint,
@@ -369,7 +344,7 @@ class _Step:
         except LeaseLostError:
             self._cancel_if_second(batch)
             raise
-        return SubmitOutcome(outcome="settled", wait_seconds=self.first_look_seconds)
+        return StepOutcome(outcome="settled", wait_seconds=self.first_look_seconds)
 
     def _created(self, batch: Batch) -> None:
         """Record the batch; then make sure that it is wanted and the only one."""
@@ -426,7 +401,7 @@ class _Step:
 
     # -- what went wrong -------------------------------------------------------------------------
 
-    def _sending_failed(self, error: GroqApiError) -> SubmitOutcome:
+    def _sending_failed(self, error: GroqApiError) -> StepOutcome:
         """Record a failure of the upload or the create and say how to go on."""
         logger.warning("A shard was not submitted", **log_fields(error))
         metrics.groq_failed(error.category)
@@ -434,7 +409,7 @@ class _Step:
         note = error_json(error)
         if isinstance(error, UnknownOutcomeError):
             self.held.release(unknown_since=self.clock(), doubtful=True, error=note)
-            return _wait(QUARANTINE_SECONDS)
+            return StepOutcome.wait(QUARANTINE_SECONDS)
         if isinstance(error, RateLimitedError):
             self.held.release(stage=stage, error=note)
             return self._later(self._rate_limit_seconds(error))
@@ -448,13 +423,13 @@ class _Step:
         if isinstance(error, NotFoundError) and creating and self.tries < _MISSING_FILE_TRIES:
             # The uploaded file is not there (yet): forget it and upload once more.
             self.held.release(stage=Stage.CLAIMED, file_id=None, error=note)
-            return _wait(backoff_seconds(self.tries))
+            return StepOutcome.wait(backoff_seconds(self.tries))
         if isinstance(error, RequestRefusedError):
             self.held.release(stage=Stage.REFUSED, error=note)
-            return _SETTLED
+            return SETTLED
         raise error
 
-    def _look_failed(self, error: GroqApiError) -> SubmitOutcome:
+    def _look_failed(self, error: GroqApiError) -> StepOutcome:
         """A look at Groq failed, so the outcome stays unknown."""
         logger.warning("Groq could not be looked at", **log_fields(error))
         metrics.groq_failed(error.category)
@@ -465,22 +440,22 @@ class _Step:
             return self._later(self._rate_limit_seconds(error))
         return self._later(backoff_seconds(self.tries))
 
-    def _later(self, seconds: float) -> SubmitOutcome:
+    def _later(self, seconds: float) -> StepOutcome:
         """Try again after some seconds, or leave that to the job."""
-        return _wait(seconds) if self.tries < _MOST_TRIES_OF_A_ROUND else _DEFERRED
+        return StepOutcome.wait(seconds) if self.tries < _MOST_TRIES_OF_A_ROUND else DEFERRED
 
-    def _account_refuses(self, error: AccountError) -> SubmitOutcome:
+    def _account_refuses(self, error: AccountError) -> StepOutcome:
         """Leave it to the job, unless it may pass: the whim of a network front, a deployment."""
         if error.code == "permission_denied" and self.tries == 0:
-            return _wait(_SECOND_LOOK_SECONDS)
+            return StepOutcome.wait(_SECOND_LOOK_SECONDS)
         if (
             error.code == "secret_unreadable"
             and self.tries < len(UNREADABLE_SECRET_PAUSES_SECONDS)
             and not self.storage.exists(self.keys.submitted)
         ):
-            return _wait(UNREADABLE_SECRET_PAUSES_SECONDS[self.tries])
+            return StepOutcome.wait(UNREADABLE_SECRET_PAUSES_SECONDS[self.tries])
         account_refusal(error, now=self.clock()).record(self.storage, self.keys)
-        return _DEFERRED
+        return DEFERRED
 
     def _rate_limit_seconds(self, error: RateLimitedError) -> float:
         if error.retry_after_seconds is None:

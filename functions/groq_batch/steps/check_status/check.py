@@ -33,7 +33,7 @@ from groq_batch.groq.errors import (
 )
 from groq_batch.records.attempt import Board, BoardEntry
 from groq_batch.records.attempt_plan import AttemptPlan
-from groq_batch.records.closed import is_closed
+from groq_batch.records.closed import is_closed, unless_ended
 from groq_batch.records.job import AccountRefusal, JobRecord, JobRequest, Stop
 from groq_batch.records.submission import Stage
 from groq_batch.reports.delivery import Delivery
@@ -146,7 +146,7 @@ def check_status(
         step=step or StepAnswer(),
         now=clock(),
     )
-    decision = check.run()
+    decision = unless_ended(storage, check.keys, check.run, check.closed)
     logger.info("Checked the batches", **decision.to_json())
     return decision
 
@@ -175,7 +175,7 @@ class _Check:
             reading_stop = pool.submit(Stop.load, self.storage, self.keys)
             reading_board = pool.submit(Board.load, self.storage, self.keys, self.attempt)
         if reading_closed.result():
-            return self._decide("closed")
+            return self.closed()
         job = reading_job.result()
         if job is None or not job.accepted:
             return self._decide("finish")
@@ -202,6 +202,10 @@ class _Check:
             board.save(self.storage, self.keys)
         metrics.batches_checked(self.ended, now=self.now)
         return decision
+
+    def closed(self) -> Decision:
+        """Decide that there is nothing left to do: the job has ended."""
+        return self._decide("closed")
 
     # -- what happened while sending -------------------------------------------------------------
 

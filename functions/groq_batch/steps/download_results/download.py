@@ -6,13 +6,12 @@ the invocation for the first of them: they have one set of rows.
 
 from __future__ import annotations
 
-import math
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
@@ -33,7 +32,14 @@ from groq_batch.steps.download_results.divide import divide_shard
 from groq_batch.steps.download_results.merge import Settlement
 from groq_batch.steps.download_results.result_index import ResultIndex
 from groq_batch.steps.download_results.sent_shards import SentShard
-from groq_batch.steps.outcomes import LONGEST_RETRY_AFTER_SECONDS, account_refusal, backoff_seconds
+from groq_batch.steps.outcomes import (
+    DEFERRED,
+    LONGEST_RETRY_AFTER_SECONDS,
+    SETTLED,
+    StepOutcome,
+    account_refusal,
+    backoff_seconds,
+)
 from groq_batch.telemetry import metrics
 from groq_batch.telemetry.log import logger
 
@@ -41,28 +47,6 @@ _MISSING_FILE_TRIES = 5
 _ROUNDS_WITH_RESULTS = 3
 """How often the results of a shard are fetched once the job has given up waiting. A function that
 dies of them each time, for want of memory, then stores the shard's rows without them."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DownloadOutcome:
-    """What the state machine does next with this shard attempt.
-
-    Attributes:
-        outcome: ``settled``, ``wait`` (try again after ``wait_seconds``) or ``deferred`` (the job
-            decides, not the shard).
-        wait_seconds: Seconds to wait before the next try; an integer, as Wait states want it.
-    """
-
-    outcome: str
-    wait_seconds: int = 1
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return asdict(self)
-
-
-_SETTLED = DownloadOutcome(outcome="settled")
-_DEFERRED = DownloadOutcome(outcome="deferred")
 
 
 class DiskFullError(Exception):
@@ -77,7 +61,7 @@ def download_shard(
     shard_key: str,
     tries: int,
     folder: Path | None = None,
-) -> DownloadOutcome:
+) -> StepOutcome:
     """Collect a shard attempt's rows and store the results, failed lines and left-overs.
 
     When they are stored, and the plan of the next attempt says so, the shard is divided.
@@ -97,17 +81,17 @@ def download_shard(
     attempt, number = object_keys.shard_of_key(shard_key)
     keys = object_keys.WorkKeys(job_id)
     if is_closed(storage, keys):
-        return _SETTLED
+        return SETTLED
     collection = _Collection.of(storage, keys, attempt, number)
     if not collection.job.has_begun(collection.region, attempt):
-        return _SETTLED
+        return SETTLED
     if storage.exists(keys.summary(attempt, collection.region)):
         unless_ended(
             storage, keys, lambda: divide_shard(storage, keys, attempt, number), lambda: None
         )
-        return _SETTLED
+        return SETTLED
     if not collection.is_first(number):
-        return _SETTLED
+        return SETTLED
     work = Path(tempfile.mkdtemp(prefix="results-", dir=folder))
     try:
         for shard in collection.shards:
@@ -124,7 +108,7 @@ def download_shard(
     finally:
         collection.close()
         shutil.rmtree(work, ignore_errors=True)
-    return _SETTLED
+    return SETTLED
 
 
 def settle_shard_at_last(
@@ -208,7 +192,7 @@ class _Collection:
 
     def fetch(
         self, client: GroqClient, shard: SentShard, folder: Path, tries: int
-    ) -> DownloadOutcome | None:
+    ) -> StepOutcome | None:
         """Fetch the rows of a shard's batch; returns what to do when that cannot be done now."""
         board, entry, index = self.board, shard.entry, shard.index
         if board.lost and board.download_rounds > _ROUNDS_WITH_RESULTS:
@@ -219,7 +203,7 @@ class _Collection:
         try:
             entry.batch = _look_again(client, entry.batch, tries)
             if not entry.batch.is_terminal and not board.lost:
-                return _DEFERRED
+                return DEFERRED
             folder.mkdir()
             _fetch(client, entry.batch, index, folder, tries)
         except GroqApiError as error:
@@ -281,15 +265,15 @@ def _is_gone(error: GroqApiError, entry: BoardEntry, tries: int) -> bool:
 
 def _after_error(
     storage: Storage, keys: object_keys.WorkKeys, error: GroqApiError, tries: int
-) -> DownloadOutcome:
+) -> StepOutcome:
     """Wait for an API out of reach; leave a fault of the account to the job, which reports it."""
     if isinstance(error, AccountError):
         account_refusal(error).record(storage, keys)
-        return _DEFERRED
+        return DEFERRED
     seconds = backoff_seconds(tries)
     if isinstance(error, RateLimitedError) and error.retry_after_seconds is not None:
         seconds = min(error.retry_after_seconds, LONGEST_RETRY_AFTER_SECONDS)
-    return DownloadOutcome(outcome="wait", wait_seconds=max(1, math.ceil(seconds)))
+    return StepOutcome.wait(seconds)
 
 
 def _fetch(client: GroqClient, batch: Batch, index: ResultIndex, work: Path, tries: int) -> None:

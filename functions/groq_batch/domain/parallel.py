@@ -1,0 +1,28 @@
+"""Work on many items at once with threads, for calls that mostly wait for the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def in_parallel(
+    work: Callable[[_Item], _Result], items: Iterable[_Item], *, workers: int = 16
+) -> list[_Result]:
+    """Call a function with each item, some at a time, and return the results in the items' order.
+
+    Args:
+        work: The function; it runs in other threads.
+        items: The items.
+        workers: How many threads there are at most.
+
+    Raises:
+        Exception: What the call for the first such item raised. Calls that have begun end first;
+            the others are not made.
+    """
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        return list(pool.map(work, items))
