@@ -278,7 +278,8 @@ def test_stop_at_every_state(percent: str) -> None:
     assert states > 10
     seen = {_stopped_at(number, percent)[0] for number in range(1, states + 1)}
     assert ("cancelled", None) in seen
-    assert ("cancelled", percent == "100") in seen
+    # Behind a verdict against it the fence is up already, which no stop replaces.
+    assert (("cancelled", True) if percent == "100" else ("partial", False)) in seen
 
 
 def _stopped_at(number: int, percent: str) -> tuple[tuple[str, bool | None], list[str]]:
