@@ -102,7 +102,8 @@ def submit_shard(
     plan = AttemptPlan.load(storage, keys, attempt) or AttemptPlan(attempt=attempt)
     # An older version may have left a shard here as it was before it was divided.
     if (found is not None and found[0].stage.is_settled) or number in plan.divided:
-        return SETTLED
+        has_batch = found is not None and found[0].batch is not None
+        return _created_outcome(first_look_seconds) if has_batch else SETTLED
     job = JobRecord.load(storage, keys)
     region = plan.region_of(number)
     if found is None:
@@ -137,6 +138,11 @@ def submit_shard(
             return unless_ended(storage, keys, step.run, lambda: SETTLED)
     except LeaseLostError:
         return StepOutcome.wait(5)
+
+
+def _created_outcome(first_look_seconds: int) -> StepOutcome:
+    """Return the outcome of a shard attempt whose batch exists: it is left alone at first."""
+    return StepOutcome(outcome="settled", wait_seconds=first_look_seconds)
 
 
 class _RequestStream(Protocol):
@@ -344,7 +350,7 @@ class _Step:
         except LeaseLostError:
             self._cancel_if_second(batch)
             raise
-        return StepOutcome(outcome="settled", wait_seconds=self.first_look_seconds)
+        return _created_outcome(self.first_look_seconds)
 
     def _created(self, batch: Batch) -> None:
         """Record the batch; then make sure that it is wanted and the only one."""
