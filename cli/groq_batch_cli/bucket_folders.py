@@ -6,7 +6,7 @@ import click
 
 from groq_batch.domain import object_keys
 from groq_batch.domain.input_key import check_key
-from groq_batch_cli.text import printable
+from groq_batch_client.text import printable
 
 _ADDRESS = "s3://"
 _MIRRORS = (

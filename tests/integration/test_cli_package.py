@@ -89,7 +89,8 @@ def test_content(wheel: Path) -> None:
 def test_every_verb_needs_nothing_else(installed: Path) -> None:
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({NOT_DECLARED!r}))\n"
-        f"import groq_batch_cli.aws_errors, groq_batch_cli.targets, groq_batch_cli.main as main\n"
+        f"import groq_batch_client.aws_errors, groq_batch_cli.targets\n"
+        f"import groq_batch_cli.main as main\n"
         f"for verb in main.VERBS: main.load_verb(verb)\n"
         f"print(main.__file__, len(main.VERBS))"
     )

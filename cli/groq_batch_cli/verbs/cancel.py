@@ -9,13 +9,15 @@ import click
 from groq_batch_cli.aws import Stack, Target, connect
 from groq_batch_cli.endings import end_line
 from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM, CommandError
-from groq_batch_cli.following import Followed, Follower
-from groq_batch_cli.job_lookup import FoundJob, find_job
-from groq_batch_cli.job_view import is_final
+from groq_batch_cli.following import Follower
+from groq_batch_cli.job_lookup import find_job
 from groq_batch_cli.options import jobs_argument, stack_options
 from groq_batch_cli.terminal import Terminal
-from groq_batch_cli.text import one_line
 from groq_batch_cli.verbs.run import leave
+from groq_batch_client.following import Followed
+from groq_batch_client.found_jobs import FoundJob
+from groq_batch_client.job_view import is_final
+from groq_batch_client.text import one_line
 
 
 @click.command()

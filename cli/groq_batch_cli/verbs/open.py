@@ -10,11 +10,11 @@ import click
 
 from groq_batch_cli.aws import Target, connect
 from groq_batch_cli.errors import EXIT_FINE, CommandError, NoSuchJobError
-from groq_batch_cli.fetching import fetch_page
 from groq_batch_cli.job_lookup import find_job
 from groq_batch_cli.options import job_argument, stack_options
 from groq_batch_cli.terminal import Terminal
-from groq_batch_cli.text import one_line
+from groq_batch_client.fetching import fetch_page
+from groq_batch_client.text import one_line
 
 
 @click.command()

@@ -8,14 +8,12 @@ from pathlib import Path
 
 import click
 
-from groq_batch_cli import retries, uploads
+from groq_batch_cli import uploads
 from groq_batch_cli.aws import Stack, Target, connect
 from groq_batch_cli.endings import end
 from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM, CommandError
-from groq_batch_cli.following import Followed, Follower
-from groq_batch_cli.job_lookup import FoundJob, find_job
-from groq_batch_cli.job_view import GOOD, is_final
-from groq_batch_cli.leftovers import Leftovers
+from groq_batch_cli.following import Follower
+from groq_batch_cli.job_lookup import find_job
 from groq_batch_cli.options import (
     job_argument,
     max_attempts_option,
@@ -26,9 +24,14 @@ from groq_batch_cli.options import (
 )
 from groq_batch_cli.progress_bar import ByteProgress
 from groq_batch_cli.terminal import Terminal
-from groq_batch_cli.text import counted, one_line
 from groq_batch_cli.upload_waits import reason_to_wait
 from groq_batch_cli.verbs.run import leave
+from groq_batch_client import retries
+from groq_batch_client.following import Followed
+from groq_batch_client.found_jobs import FoundJob
+from groq_batch_client.job_view import GOOD, is_final
+from groq_batch_client.leftovers import Leftovers
+from groq_batch_client.text import counted, one_line
 
 
 @click.command()

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from groq_batch.domain.times import parse_timestamp
-from groq_batch_cli.text import rough_duration
+from groq_batch_client.text import rough_duration
 
 Report = Mapping[str, Any]
 

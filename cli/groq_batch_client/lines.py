@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.request_file.lines import LineReader, NotGzipError, decompress
-from groq_batch_cli.errors import CommandError
-from groq_batch_cli.request_files import RequestFile
+from groq_batch_client.errors import RequestsError
+from groq_batch_client.request_files import RequestFile
 
 _GZIP_LEVEL = 6
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS
@@ -26,12 +26,12 @@ def lines_of(chunks: Iterable[bytes], *, is_gzip: bool, name: str) -> Iterator[b
         name: What messages call the file.
 
     Raises:
-        CommandError: The file is not gzip though it should be, or is damaged.
+        RequestsError: The file is not gzip though it should be, or is damaged.
     """
     try:
         yield from LineReader(decompress(chunks) if is_gzip else chunks)
     except NotGzipError:
-        raise CommandError(
+        raise RequestsError(
             f"{name} ends in .gz, but it is not gzip, or it is damaged or cut short."
         ) from None
 
