@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal
 
-from groq_batch.domain import object_keys
+import click
+
 from groq_batch.domain.job_options import JobOptions, parse_options
 from groq_batch_cli.aws import Stack
-from groq_batch_cli.bucket_folders import upload_path
 from groq_batch_cli.errors import CommandError, WrongUsageError
+from groq_batch_client import upload_paths
+from groq_batch_client.errors import WrongArgumentError
+from groq_batch_client.options import plain_amount
 from groq_batch_client.request_files import RequestFile
 
 
@@ -29,14 +31,8 @@ def option_metadata(
     if max_attempts is not None:
         metadata["max-attempts"] = str(max_attempts)
     if max_cost is not None:
-        metadata["max-job-cost-usd"] = _plain(max_cost)
+        metadata["max-job-cost-usd"] = plain_amount(max_cost)
     return metadata
-
-
-def _plain(amount: float) -> str:
-    """Return an amount with all of its digits, without a sign and an exponent."""
-    text = f"{Decimal(repr(abs(float(amount)))):f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def options_in_force(stack: Stack, metadata: Mapping[str, str]) -> JobOptions:
@@ -67,7 +63,7 @@ def input_key(file: RequestFile, to: str | None) -> str:
     Raises:
         BadParameter: ``to`` is no such folder.
     """
-    path = upload_path(to or "")
-    if path and object_keys.has_accepted_ending(path):
-        return object_keys.INPUT_PREFIX + path
-    return object_keys.INPUT_PREFIX + (f"{path}/" if path else "") + file.name
+    try:
+        return upload_paths.input_key(file.name, to)
+    except WrongArgumentError as error:
+        raise click.BadParameter(str(error), param_hint="--to") from None

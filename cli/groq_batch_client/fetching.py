@@ -80,7 +80,7 @@ def fetch(
     for kind, url in report["outputs"].items():
         if url is not None and kind in files:
             target = places[kind]
-            one = _deliverable(storage, job, key_of(url), target)
+            one = deliverable(storage, job, key_of(url), target)
             download(storage, one, rows=expected_rows(report, kind), begin=begin, warn=warn)
             files[kind] = target
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
@@ -110,7 +110,12 @@ def expected_rows(report: Mapping[str, Any], kind: str) -> int | None:
     return None
 
 
-def _deliverable(storage: Storage, job: FoundJob, key: str, target: Path) -> Deliverable:
+def deliverable(storage: Storage, job: FoundJob, key: str, target: Path) -> Deliverable:
+    """Return an object as a job has delivered it, and not as another one did since.
+
+    Raises:
+        JobError: It is gone, or stands there no more.
+    """
     head = _earlier(storage, key, job) if job.is_replaced else storage.head(key)
     if head is None:
         raise JobError(

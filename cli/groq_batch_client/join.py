@@ -181,7 +181,7 @@ def join(
         found = list(islice(lines, batch.rows))
         answers = read_answers(found, columns.schema)
         expected = ids.of(first, batch, names[0])
-        _check_ids(expected, answers.custom_ids, first, names)
+        _check_ids(expected, answers.custom_ids, first, names, ids.option)
         if len(found) < batch.rows:
             raise TableError(_other_length(counts.rows + len(found), names, rows_are_longer=True))
         taken = batch.keys_among(added)
@@ -198,7 +198,11 @@ def join(
 
 
 def _check_ids(
-    expected: list[str], found: list[str | None], first: int, names: tuple[str, str]
+    expected: list[str],
+    found: list[str | None],
+    first: int,
+    names: tuple[str, str],
+    option: str,
 ) -> None:
     if expected[: len(found)] == found:
         return
@@ -210,7 +214,7 @@ def _check_ids(
     raise TableError(
         f"Row {first + place:,} of {names[0]} has the id {quoted(expected[place])}, but row "
         f"{first + place:,} of {names[1]} is of {shown}. Join the rows that the requests were made "
-        f"of, in the same order, with the same --id."
+        f"of, in the same order, with the same {option}."
     )
 
 

@@ -45,7 +45,11 @@ def local_lines(path: str) -> Iterator[Iterator[bytes]]:
 
 
 def stored_lines(
-    storage: Storage, key: str, progress: Callable[[int], None] | None = None
+    storage: Storage,
+    key: str,
+    progress: Callable[[int], None] | None = None,
+    *,
+    version_id: str | None = None,
 ) -> Iterator[bytes]:
     """Yield the lines of an object of the bucket.
 
@@ -53,8 +57,9 @@ def stored_lines(
         storage: The bucket.
         key: The object.
         progress: Is told the number of bytes of each piece that was read.
+        version_id: The version to read; the current one when None.
     """
-    chunks: Iterable[bytes] = storage.chunks(key)
+    chunks: Iterable[bytes] = storage.chunks(key, version_id=version_id)
     if progress is not None:
         chunks = _told(chunks, progress)
     return lines_of(chunks, is_gzip=object_keys.is_gzip(key), name=key)

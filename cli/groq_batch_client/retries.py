@@ -169,6 +169,53 @@ def results_size(storage: Storage, job: FoundJob) -> int | None:
     return head.size if head is not None else None
 
 
+def upload_retry(
+    storage: Storage,
+    job: FoundJob,
+    number: int,
+    *,
+    after: Retry | None = None,
+    everything: bool,
+    metadata: Mapping[str, str],
+    progress: Callable[[int], None] | None = None,
+) -> tuple[Upload | None, Leftovers]:
+    """Upload what is worth sending again of a job as its retry of a number.
+
+    Args:
+        storage: The bucket.
+        job: The job.
+        number: The number.
+        after: An earlier retry, whose answers count.
+        everything: Whether final errors and unknown outcomes are sent again, too.
+        metadata: The options of the upload.
+        progress: Is told the number of bytes of each piece of the job's results.
+
+    Returns:
+        The upload, None when there is nothing to send; and what was chosen.
+
+    Raises:
+        JobError: The job has nothing that could be sent again.
+    """
+    source = failed_key(job)
+    earlier: list[FoundJob] = []
+    if after is not None:
+        family = lineage(storage, after.job)
+        earlier = family[[one.path for one in family].index(job.path) + 1 :]
+    found = choose(storage, job, earlier, everything=everything, progress=progress)
+    if not found.number:
+        return None, found
+    path = retry_path(job.path, number)
+    upload = upload_leftovers(
+        storage,
+        source,
+        path,
+        found,
+        after=after.number if after is not None else 0,
+        metadata=metadata,
+    )
+    return upload, found
+
+
 def upload_leftovers(
     storage: Storage,
     source: str,
@@ -280,10 +327,24 @@ def write_merged(storage: Storage, jobs: list[FoundJob], folder: Path) -> tuple[
         JobError: They do not belong together, or have no results.
     """
     target = folder / f"{file_stem(jobs[0].path)}.merged{jobs[0].ending}"
-    original, *others = [_stored_rows(storage, job) for job in jobs]
-    rows, counts = merge(original, others)
+    rows, counts = merged_rows(storage, jobs)
     write_rows(rows, target)
     return target, counts
+
+
+def merged_rows(storage: Storage, jobs: Sequence[FoundJob]) -> tuple[Iterable[bytes], MergeCounts]:
+    """Return the rows of a job with those of its retries in place, and what was merged.
+
+    Args:
+        storage: The bucket.
+        jobs: The job and its retries, each of what the one before had left.
+
+    Raises:
+        JobError: They have no results; when the rows are read also that they do not belong
+            together.
+    """
+    original, *others = [_stored_rows(storage, job) for job in jobs]
+    return merge(original, others)
 
 
 def write_rows(rows: Iterable[bytes], target: Path | None) -> None:

@@ -50,11 +50,13 @@ class StandingUpload:
         digest: The hash of its bytes; None when it was not this program that has uploaded it.
         job: Its job.
         metadata: Its user metadata.
+        job_id: The name that its job has, or will have; None when it has no version.
     """
 
     digest: str | None
     job: FoundJob
     metadata: Mapping[str, str] = field(default_factory=dict)
+    job_id: str | None = None
 
     @property
     def is_worth_keeping(self) -> bool:
@@ -69,7 +71,10 @@ def standing_upload(storage: Storage, key: str) -> StandingUpload | None:
     job = job_of_path(storage, object_keys.input_path(key)) if head is not None else None
     if head is None or job is None:
         return None
-    return StandingUpload(head.metadata.get(DIGEST_METADATA), job, head.metadata)
+    job_id = None
+    if head.version_id is not None:
+        job_id = uploaded(storage, key, head.version_id).job_id
+    return StandingUpload(head.metadata.get(DIGEST_METADATA), job, head.metadata, job_id)
 
 
 def upload(

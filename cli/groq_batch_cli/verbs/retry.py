@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,7 +84,7 @@ def command(
     """
     stack = connect(target)
     found = find_job(stack.storage, job)
-    source = retries.failed_key(found)
+    retries.failed_key(found)
     metadata = uploads.option_metadata(
         window=window,
         # Bad lines of the original stand among the failed ones, and would reject the rest.
@@ -95,7 +94,7 @@ def command(
     )
     uploads.options_in_force(stack, metadata)
     known, free_number = retries.existing_retry(stack.storage, found.path)
-    beginning = _Beginning(stack, terminal, found, source, metadata)
+    beginning = _Beginning(stack, terminal, found, metadata)
     if known is None or again:
         followed = beginning.upload(free_number, everything=everything)
     elif everything and known.left_out and is_final(known.job.report):
@@ -139,14 +138,12 @@ class _Beginning:
         stack: The stack.
         terminal: Where to write.
         job: The job.
-        source: The object with its failed lines.
         metadata: The options of the retry.
     """
 
     stack: Stack
     terminal: Terminal
     job: FoundJob
-    source: str
     metadata: dict[str, str]
 
     def upload(
@@ -163,19 +160,20 @@ class _Beginning:
             CommandError: There is nothing to send.
         """
         storage = self.stack.storage
-        earlier = self._jobs_up_to(after)
-        found = self._choose(earlier, everything=everything)
-        path = retries.retry_path(self.job.path, number)
-        if not found.number:
+        size = retries.results_size(storage, self.job)
+        with ByteProgress(self.terminal, "Reading the results", size) as progress:
+            upload, found = retries.upload_retry(
+                storage,
+                self.job,
+                number,
+                after=after,
+                everything=everything,
+                metadata=self.metadata,
+                progress=progress.add,
+            )
+        if upload is None:
             raise CommandError(self._nothing(found))
-        upload = retries.upload_leftovers(
-            storage,
-            self.source,
-            path,
-            found,
-            after=after.number if after is not None else 0,
-            metadata=self.metadata,
-        )
+        path = upload.path
         self.terminal.print(
             f"{one_line(path)}: {counted(found.number, 'failed request')} of "
             f"{one_line(self.job.path)}"
@@ -183,26 +181,7 @@ class _Beginning:
         if found.left_out:
             self.terminal.print(f"  left out: {found.left_out_text}")
             self.terminal.note(f"  to send them as well: {self._command('--all')}")
-        return Followed(one_line(path), FoundJob(path=upload.path, job_id=upload.job_id))
-
-    def _jobs_up_to(self, after: retries.Retry | None) -> list[FoundJob]:
-        """Return the retries whose answers count, the first one first."""
-        if after is None:
-            return []
-        family = retries.lineage(self.stack.storage, after.job)
-        own = [one.path for one in family].index(self.job.path)
-        return family[own + 1 :]
-
-    def _choose(self, earlier: Sequence[FoundJob], *, everything: bool) -> Leftovers:
-        size = retries.results_size(self.stack.storage, self.job)
-        with ByteProgress(self.terminal, "Reading the results", size) as progress:
-            return retries.choose(
-                self.stack.storage,
-                self.job,
-                earlier,
-                everything=everything,
-                progress=progress.add,
-            )
+        return Followed(one_line(path), FoundJob(path=path, job_id=upload.job_id))
 
     def _nothing(self, found: Leftovers) -> str:
         name = one_line(self.job.path)
