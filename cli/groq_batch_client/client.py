@@ -49,6 +49,7 @@ class GroqBatch:
         WrongArgumentError: Both a stack and a bucket are named.
 
     Examples:
+        >>> import pandas
         >>> from groq_batch_client import GroqBatch
         >>> batch = GroqBatch()
         >>> frame = pandas.DataFrame({"text": ["Great!", "Broken."]})
@@ -170,7 +171,7 @@ class GroqBatch:
             Traceback (most recent call last):
             groq_batch_client.errors.OptionError: max_attempts is '11'; allowed is ...
             >>> batch.submit(frame, prompt="Translate: {text}", model="openai/gpt-oss-20b").path
-            'frames/cf7e23e6a9f1fb8f.jsonl'
+            'frames/65cd92abd9f218d2.jsonl'
         """
         metadata = options_as_metadata(options)
         options_in_force(self._stack, metadata)
@@ -307,6 +308,7 @@ class GroqBatch:
             GroqBatchError: As for ``submit``, ``Job.wait`` and ``Job.to_frame``.
 
         Examples:
+            >>> import pyarrow
             >>> table = pyarrow.table({"text": ["eins", "zwei"]})
             >>> batch.run(table, prompt="Translate: {text}", model="openai/gpt-oss-20b").select(
             ...     ["text", "answer"]

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from local.reference import bucket, cadence, codes, costs, machine, options, parameters, reports
+from local.reference import (
+    bucket,
+    cadence,
+    codes,
+    costs,
+    machine,
+    options,
+    parameters,
+    python_client,
+    reports,
+)
 
 BLOCKS: Mapping[str, Callable[[], str]] = {
     "bucket-deliveries": bucket.deliveries,
@@ -27,6 +37,9 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "outputs": parameters.outputs,
     "parameters": parameters.parameters,
     "prices": costs.price_table,
+    "python-classes": python_client.classes,
+    "python-errors": python_client.errors,
+    "python-options": python_client.options,
     "report-example": reports.report_example,
     "report-fields": reports.report_fields,
 }

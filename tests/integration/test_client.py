@@ -379,7 +379,7 @@ def test_job_that_was_rejected_has_no_rows(world: ClientWorld, batch: GroqBatch)
     world.reject("x.jsonl")
     assert job.wait()["status"] == "rejected"
     for ask in (job.rows, job.answers, job.to_frame, job.retry):
-        with pytest.raises(client.JobRejected, match="first on line 2.*No such URL") as caught:
+        with pytest.raises(client.JobRejected, match=r"first on line 2.*No such URL") as caught:
             ask()
         assert caught.value.report["status"] == "rejected"
 
