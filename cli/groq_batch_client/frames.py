@@ -104,7 +104,11 @@ class FrameTable:
             if self._library == "pyarrow":
                 return self.frame.column(place)
             if self._library == "polars":
-                return pyarrow.chunked_array(self.frame.to_series(place))
+                series = self.frame.to_series(place)
+                if series.dtype == _polars().Object:
+                    # It would be exported as the addresses of its objects.
+                    raise TypeError("it holds objects of Python")  # noqa: TRY301
+                return pyarrow.chunked_array(series)
             series = self.frame.iloc[:, place]
             if hasattr(series, "__arrow_c_stream__"):
                 return pyarrow.chunked_array(series)
@@ -132,8 +136,12 @@ class FrameTable:
                 f"asked for, or give prefix= to the answers' columns."
             )
         if self._library == "pandas":
-            added = {name: _pandas_array(column) for name, column in columns.items()}
-            return self.frame.assign(**added)
+            found = self.frame.copy(deep=False)
+            # Where names have several levels a new one has nothing in the others.
+            more = ("",) * (found.columns.nlevels - 1)
+            for name, column in columns.items():
+                found[(name, *more) if more else name] = _pandas_array(column)
+            return found
         if self._library == "polars":
             return self.frame.with_columns(
                 _polars().from_arrow(column).alias(name) for name, column in columns.items()
