@@ -48,7 +48,7 @@ _decode = msgspec.json.Decoder().decode
 class Job:
     """A job of a bucket; ``GroqBatch.submit`` and ``GroqBatch.job`` return it.
 
-    It holds no connection and nothing of the results, so that many jobs may be kept.
+    It keeps nothing of the results: each of its methods reads them anew, row by row.
 
     Attributes:
         path: What its deliverables mirror, such as ``frames/0123456789abcdef.jsonl``.
@@ -184,8 +184,8 @@ class Job:
     def _take(self, found: FoundJob) -> None:
         if found.is_replaced and found.report is None:
             raise JobNotFound(
-                f"{one_line(self.path)} was replaced by a newer run of this path, and the report "
-                f"of {found.job_id} has expired."
+                f"{one_line(self.path)} has no report of {found.job_id} any more: it was removed, "
+                f"or a newer run of this path has taken its place."
             )
         self._found = found
 

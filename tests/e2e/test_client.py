@@ -100,7 +100,9 @@ def test_notebook_runs_and_shows_what_it_shows_in_the_docs(environ: dict[str, st
     kept = nbformat.read(NOTEBOOK, as_version=4)
     found = nbformat.read(NOTEBOOK, as_version=4)
     NotebookClient(found, timeout=PATIENCE_SECONDS, record_timing=False).execute()
-    # A bar that has come to its end leaves an empty place.
+    # The bar of ``wait`` leaves an empty place behind.
+    bars = [one for cell in found.cells for one in _outputs(cell) if not _shows(one)]
+    assert [one.data["text/html"] for one in bars] == [""]
     for cell in found.cells:
         if cell.cell_type == "code":
             cell.outputs = [one for one in cell.outputs if _shows(one)]

@@ -114,8 +114,9 @@ def test_the_guide_for_results_loses_no_text(
     pandas.DataFrame(texts).to_csv("answered.csv", index=False)
     typed = pyarrow.table({"id": ["001", None], "n": [2**60 + 1, None]})
     pyarrow.parquet.write_table(typed, "answered.parquet")
-    with_polars, with_pandas, csv, parquet = python_blocks("read-results.md")
-    for block in (with_polars, with_pandas):
+    *readers, csv, parquet = python_blocks("read-results.md")
+    assert len(readers) == 3
+    for block in readers:
         names: dict[str, Any] = {}
         run_block(block, names)
         found = pyarrow.table(names["answers"]).to_pylist()
@@ -127,3 +128,4 @@ def test_the_guide_for_results_loses_no_text(
         run_block(block, names)
         assert pyarrow.table(names["with_pandas"]).to_pydict() == expected
         assert pyarrow.table(names["with_polars"]).to_pydict() == expected
+        assert pyarrow.table(names["with_duckdb"]).to_pydict() == expected

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pandas
 import polars
 import pyarrow
@@ -59,6 +60,13 @@ def test_column_of_a_reader_and_of_a_batch_is_read_once_and_kept() -> None:
     for source, expected in ((batch, ["x", "y"]), (reader, ["x", "y"] * 2)):
         table = FrameTable(source)
         assert texts(table.frame, "a") == texts(table.frame, "a") == expected
+
+
+def test_relation_of_duckdb_is_a_frame_that_comes_back_as_an_arrow_table() -> None:
+    table = FrameTable(duckdb.sql("SELECT 'x' AS a, DATE '2026-03-01' AS b"))
+    assert texts(table.frame, "b") == ["2026-03-01"]
+    found = table.with_columns({"answer": pyarrow.chunked_array([["y"]])})
+    assert found.column_names == ["a", "b", "answer"]
 
 
 def test_categories_and_dictionaries_have_the_texts_of_their_values() -> None:
