@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from textwrap import indent
 from typing import Any
 
 import groq_batch_client
@@ -13,6 +14,7 @@ from local.reference.blocks import UndescribedError
 from local.reference.markdown import code, fenced, first_sentence, table
 
 _SECTIONS = ("Args", "Attributes", "Raises", "Returns", "Examples")
+_LONGEST_LINE = 90
 _ENTRY = re.compile(r"(\w+): (.+)", re.DOTALL)
 
 
@@ -72,7 +74,7 @@ def _described(member: Any, name: str) -> Iterator[str]:
 
 
 def _signature(member: Any, name: str) -> str:
-    """Return how something is called; nothing for a property."""
+    """Return how something is called, as its definition begins; nothing for a property."""
     if isinstance(member, property):
         return ""
     signature = inspect.signature(member)
@@ -84,11 +86,20 @@ def _signature(member: Any, name: str) -> str:
             parts.append("*")
             has_star = True
         stars = "**" if one.kind is one.VAR_KEYWORD else ""
-        default = "" if one.default is one.empty else f"={one.default!r}"
-        parts.append(f"{stars}{one.name}{default}")
-    returns = signature.return_annotation
-    arrow = f" -> {returns}" if isinstance(returns, str) and returns != "None" else ""
-    return f"{name}({', '.join(parts)}){arrow}"
+        default = "" if one.default is one.empty else f" = {one.default!r}"
+        parts.append(f"{stars}{one.name}: {one.annotation}{default}")
+    if isinstance(member, type):
+        return f"class {name}:\n" + indent(_call("__init__", ["self", *parts], "None"), "    ")
+    return _call(name, parts, signature.return_annotation)
+
+
+def _call(name: str, parts: Sequence[str], returns: str) -> str:
+    """Return a definition in one line, or a line for each argument where that is too long."""
+    line = f"def {name}({', '.join(parts)}) -> {returns}: ..."
+    if len(line) <= _LONGEST_LINE:
+        return line
+    arguments = "".join(f"    {part},\n" for part in parts)
+    return f"def {name}(\n{arguments}) -> {returns}: ..."
 
 
 def _doc(member: Any) -> str:
