@@ -74,6 +74,8 @@ def report(status: str = "partial", **fields: Any) -> dict[str, Any]:
         "usage": {"prompt_tokens": 2_000_000, "completion_tokens": 900_000, "total_tokens": 2.9e6},
         "cost_usd": {"estimated": 0.4, "actual": 0.21 if is_final else None},
         "prices": {"source": "groq", "date": "2026-11-25"},
+        "canary": None,
+        "on_demand": None,
         "timing": {
             "started_at": moment(0),
             "submitted_at": moment(1.2),

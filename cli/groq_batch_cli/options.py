@@ -10,7 +10,13 @@ from typing import Any, TypeVar
 
 import click
 
-from groq_batch.domain.job_options import MAX_ATTEMPTS_LIMIT, is_completion_window
+from groq_batch.domain.job_options import (
+    MAX_ATTEMPTS_LIMIT,
+    MAX_CANARY_REQUESTS,
+    NO_DEADLINE,
+    deadline_seconds,
+    is_completion_window,
+)
 from groq_batch_cli.completing import complete_job
 from groq_batch_cli.request_folders import files_of_folder
 from groq_batch_cli.terminal import Terminal
@@ -19,7 +25,7 @@ from groq_batch_client.tables.formats import advice_for_table
 
 MOST_CAP_DIGITS = 12
 MOST_CAP_DECIMALS = 9
-"""The digits of ``max-job-cost-usd`` that the pipeline takes before and behind the point."""
+"""The digits of an amount of USD that the pipeline takes before and behind the point."""
 
 _SMALLEST_CAP = Decimal(1).scaleb(-MOST_CAP_DECIMALS)
 
@@ -105,13 +111,18 @@ skip_invalid_option = click.option(
 )
 
 
-class _Cap(click.FloatRange):
+class _Amount(click.FloatRange):
     """An amount of USD that the metadata of an upload can hold."""
+
+    def __init__(self, *, smallest: str, zero: str) -> None:
+        """Take what the smallest amount and 0 mean, for the sentence of a refusal."""
+        super().__init__(0)
+        self._meanings = f"{smallest} is {_SMALLEST_CAP:f}; 0 means {zero}."
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """Read an amount as it is written; none is rounded, for 0 would mean no cap."""
+        """Read an amount as it is written; none is rounded, for 0 means something else."""
         amount = float(super().convert(value, param, ctx))
         written = Decimal(str(value))
         if not written.is_finite():
@@ -119,8 +130,7 @@ class _Cap(click.FloatRange):
         if written >= 10**MOST_CAP_DIGITS or written != round(written, MOST_CAP_DECIMALS):
             self.fail(
                 f"{value} has more than {MOST_CAP_DIGITS} digits before the point or "
-                f"{MOST_CAP_DECIMALS} behind it. The smallest cap is {_SMALLEST_CAP:f}; 0 means "
-                f"no cap.",
+                f"{MOST_CAP_DECIMALS} behind it. {self._meanings}",
                 param,
                 ctx,
             )
@@ -129,7 +139,7 @@ class _Cap(click.FloatRange):
 
 max_cost_option = click.option(
     "--max-cost",
-    type=_Cap(0),
+    type=_Amount(smallest="The smallest cap", zero="no cap"),
     metavar="USD",
     help="Refuse a file whose estimated cost is above this; 0 means no cap but the stack's.",
 )
@@ -164,6 +174,59 @@ max_attempts_option = click.option(
     type=click.IntRange(1, MAX_ATTEMPTS_LIMIT),
     metavar="N",
     help=f"How often a request may be sent in all, 1 to {MAX_ATTEMPTS_LIMIT}.",
+)
+
+canary_option = click.option(
+    "--canary",
+    type=click.IntRange(0, MAX_CANARY_REQUESTS),
+    metavar="N",
+    help="Send the first N requests alone, and the rest only if they do well; 0 means none.",
+)
+
+canary_max_failed_percent_option = click.option(
+    "--canary-max-failed-percent",
+    type=click.IntRange(0, 100),
+    metavar="PERCENT",
+    help="How many of the canary's requests may fail for good, in percent.",
+)
+
+
+class _Deadline(click.ParamType):
+    """A deadline, refused before anything is looked at."""
+
+    name = "deadline"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check a deadline; it is written into the upload as it is."""
+        if value != NO_DEADLINE and deadline_seconds(value) is None:
+            self.fail(
+                f"{value!r} is no deadline: minutes, hours or days between 1m and 30d, such as "
+                f"90m, 6h or 2d, or {NO_DEADLINE}.",
+                param,
+                ctx,
+            )
+        return str(value)
+
+
+deadline_option = click.option(
+    "--deadline",
+    type=_Deadline(),
+    metavar="TIME",
+    help="When to stop waiting for batches, from 1m to 30d after the start; the rest is asked by "
+    "ordinary calls.",
+)
+
+deadline_max_usd_option = click.option(
+    "--deadline-max-usd",
+    type=_Amount(smallest="The smallest amount", zero="no ordinary calls"),
+    metavar="USD",
+    help="What these calls may cost; 0 means that none is made.",
+)
+
+retry_invalid_output_option = click.option(
+    "--retry-invalid-output",
+    is_flag=True,
+    help="Ask, and pay, once more where an answer is not the JSON that its request asks for.",
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON.")

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from groq_batch.bucket.storage import Storage
-from groq_batch.domain.job_options import JobOptions
+from groq_batch.domain.job_options import NO_DEADLINE, JobOptions
 from groq_batch_client.endpoints import check_endpoint, named_endpoint, refused_endpoint
 from groq_batch_client.errors import AwsError, StackError, WrongArgumentError
 from groq_batch_client.words import ARGUMENTS, Words
@@ -147,6 +147,12 @@ class Stack:
             max_attempts=int(self.parameters["MaxAttempts"]),
             max_job_cost_usd=float(self.parameters["MaxJobCostUsd"]),
             check_models=self.parameters.get("CheckModels") != "false",
+            # A stack of an earlier version has none of these.
+            canary_requests=int(self.parameters.get("CanaryRequests", 0)),
+            canary_max_failed_percent=int(self.parameters.get("CanaryMaxFailedPercent", 50)),
+            batch_deadline=self.parameters.get("BatchDeadline", "").replace(NO_DEADLINE, ""),
+            deadline_max_usd=float(self.parameters.get("DeadlineMaxUsd", 0)),
+            retry_invalid_output=self.parameters.get("RetryInvalidOutput") == "true",
         )
 
     @property

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from groq_batch.domain.job_options import MAX_ATTEMPTS_LIMIT, JobOptions, is_completion_window
+from groq_batch.domain.job_options import (
+    MAX_ATTEMPTS_LIMIT,
+    MAX_CANARY_REQUESTS,
+    NO_DEADLINE,
+    JobOptions,
+    deadline_seconds,
+    is_completion_window,
+)
 
 HARD_LINE_LIMIT_BYTES = 32 * 1024 * 1024
 """No request line may be longer, whatever ``MaxBytesPerBatch`` allows: a line is held in memory."""
@@ -77,6 +84,18 @@ class Settings:
                 # While a deployment is under way, new code may see the environment before it.
                 check_models=reader.choice("CHECK_MODELS", "true", "false", default="true")
                 == "true",
+                canary_requests=reader.integer(
+                    "CANARY_REQUESTS", 0, MAX_CANARY_REQUESTS, default="0"
+                ),
+                canary_max_failed_percent=reader.integer(
+                    "CANARY_MAX_FAILED_PERCENT", 0, 100, default="50"
+                ),
+                batch_deadline=reader.deadline("BATCH_DEADLINE"),
+                deadline_max_usd=reader.amount("DEADLINE_MAX_USD", default="0"),
+                retry_invalid_output=reader.choice(
+                    "RETRY_INVALID_OUTPUT", "true", "false", default="false"
+                )
+                == "true",
             ),
             max_requests_per_batch=reader.integer("MAX_REQUESTS_PER_BATCH", 1, 50_000),
             max_bytes_per_batch=reader.integer("MAX_BYTES_PER_BATCH", 1, 200_000_000),
@@ -117,16 +136,24 @@ class _Reader:
             self._problems.append(f"{name} must be between 24h and 7d, not {value!r}")
         return value
 
-    def integer(self, name: str, lowest: int, highest: int) -> int:
-        value = self.text(name)
+    def deadline(self, name: str) -> str:
+        value = self.text(name, default=NO_DEADLINE)
+        if value == NO_DEADLINE:
+            return ""
+        if deadline_seconds(value) is None:
+            self._problems.append(f"{name} must be between 1m and 30d, not {value!r}")
+        return value
+
+    def integer(self, name: str, lowest: int, highest: int, *, default: str = "") -> int:
+        value = self.text(name, default=default)
         if value.isascii() and value.isdigit() and lowest <= int(value) <= highest:
             return int(value)
         if value:
             self._problems.append(f"{name} must be {lowest} to {highest}, not {value!r}")
         return lowest
 
-    def amount(self, name: str) -> float:
-        value = self.text(name)
+    def amount(self, name: str, *, default: str = "") -> float:
+        value = self.text(name, default=default)
         try:
             amount = float(value)
         except ValueError:

@@ -15,6 +15,11 @@ PARAMETERS: Mapping[str, str | None] = {
     "max-attempts": "MaxAttempts",
     "max-job-cost-usd": "MaxJobCostUsd",
     "check-models": "CheckModels",
+    "canary-requests": "CanaryRequests",
+    "canary-max-failed-percent": "CanaryMaxFailedPercent",
+    "batch-deadline": "BatchDeadline",
+    "deadline-max-usd": "DeadlineMaxUsd",
+    "retry-invalid-output": "RetryInvalidOutput",
 }
 """The parameter of the stack that each option stands in for; None for one without a parameter."""
 

@@ -90,6 +90,9 @@ MEANINGS = {
         "prices are fixed when its input is checked; before, `prices` is null."
     ),
     "prices.date": "The day of that list, or of the [table](../how-to/cap-the-cost.md).",
+    "canary": "What became of the requests that were sent alone at first; null in a job without "
+    "a canary.",
+    "on_demand": "The ordinary calls after a deadline; null in a job without one.",
     "timing.started_at": "When the job was started.",
     "timing.submitted_at": "When its first batch was made.",
     "timing.finished_at": "When it ended.",

@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 
 from groq_batch import __version__
-from groq_batch.domain.job_options import MAX_ATTEMPTS_LIMIT, is_completion_window
+from groq_batch.domain.job_options import (
+    MAX_ATTEMPTS_LIMIT,
+    NO_DEADLINE,
+    deadline_seconds,
+    is_completion_window,
+)
 from groq_batch.groq.client import validate_base_url
 from groq_batch.settings import Settings
 from tests.infrastructure.stack import Stack, source
@@ -27,6 +32,11 @@ PARAMETERS = {
     "MaxAttempts": 3,
     "MaxJobCostUsd": 0,
     "CheckModels": "true",
+    "CanaryRequests": 0,
+    "CanaryMaxFailedPercent": 50,
+    "BatchDeadline": "",
+    "DeadlineMaxUsd": 0,
+    "RetryInvalidOutput": "false",
     "PollMinSeconds": 5,
     "PollMaxSeconds": 900,
     "DeleteGroqFiles": "true",
@@ -120,6 +130,15 @@ def test_outputs():
         ("MaxBytesPerBatch", ["1", "200000000"], ["0", "200000001"]),
         ("MaxJobCostUsd", ["0", "2.5", "100000"], ["-1"]),
         ("CheckModels", ["true", "false"], ["no", ""]),
+        ("CanaryRequests", ["0", "10000"], ["-1", "10001"]),
+        ("CanaryMaxFailedPercent", ["0", "100"], ["-1", "101"]),
+        (
+            "BatchDeadline",
+            ["", "none", "1m", "90m", "43200m", "1h", "6h", "720h", "1d", "30d"],
+            ["0m", "43201m", "721h", "31d", "6", "6s", "6 h", "1.5h", "-1h", "30dd"],
+        ),
+        ("DeadlineMaxUsd", ["0", "2.5"], ["-1"]),
+        ("RetryInvalidOutput", ["true", "false"], ["yes", ""]),
         ("PollMinSeconds", ["1", "3600"], ["0", "3601"]),
         ("PollMaxSeconds", ["300", "86400"], ["299", "86401"]),
         # Shorter than that a redriven execution could outlive the marker that its job is closed.
@@ -193,6 +212,9 @@ def test_what_is_accepted(name: str, good: list[str], bad: list[str]):
     if name == "GroqBaseUrl":
         for value in good:
             validate_base_url(value)
+    if name == "BatchDeadline":
+        assert all(deadline_seconds(value) for value in good if value not in ("", NO_DEADLINE))
+        assert not any(map(deadline_seconds, bad))
     if name == "CompletionWindow":
         assert all(map(is_completion_window, good))
         assert not any(map(is_completion_window, bad))

@@ -55,23 +55,26 @@ def _holds(expression: Any, parameters: dict[str, str]) -> bool:
     raise NotImplementedError(function)
 
 
-def combination(window: str, attempts: int, days: int) -> dict[str, str]:
+def combination(window: str, attempts: int, days: int, canary: int = 0) -> dict[str, str]:
     return defaults() | {
         "CompletionWindow": window,
         "MaxAttempts": str(attempts),
         "WorkRetentionDays": str(days),
+        "CanaryRequests": str(canary),
     }
 
 
-def days_needed(window: str, attempts: int) -> int:
+def days_needed(window: str, attempts: int, canary: int) -> int:
     """Return the retention that the functions ask for."""
     options = JobOptions(
         completion_window=window,
         skip_invalid_lines=False,
         max_attempts=attempts,
         max_job_cost_usd=0,
+        canary_requests=canary,
     )
-    needed = math.ceil(attempts * (window_hours(window) or 0) / 24) + 2
+    windows = attempts + (1 if canary else 0)
+    needed = math.ceil(windows * (window_hours(window) or 0) / 24) + 2
     for days, is_enough in ((needed - 1, False), (needed, True)):
         _, problems = parse_options({}, defaults=options, work_retention_days=days)
         assert (problems == []) == is_enough
@@ -83,12 +86,13 @@ def test_every_window_is_looked_at():
     assert len(set(WINDOWS)) == 152
 
 
-def test_what_fits_is_deployed_and_what_does_not_is_refused():
+@pytest.mark.parametrize("canary", [0, 1, 10_000])
+def test_what_fits_is_deployed_and_what_does_not_is_refused(canary: int):
     for window in WINDOWS:
         for attempts in ATTEMPTS:
-            needed = days_needed(window, attempts)
+            needed = days_needed(window, attempts, canary)
             for days in RETENTIONS:
-                is_refused = refused(combination(window, attempts, days)) != []
+                is_refused = refused(combination(window, attempts, days, canary)) != []
                 place = (window, attempts, days)
                 if needed <= days:
                     assert not is_refused, place
@@ -96,33 +100,41 @@ def test_what_fits_is_deployed_and_what_does_not_is_refused():
                     assert is_refused, place
 
 
-def test_hours_that_are_no_days_are_refused_but_for_a_few():
+@pytest.mark.parametrize("canary", [0, 100])
+def test_hours_that_are_no_days_are_refused_but_for_a_few(canary: int):
     """What the rules let through there, the functions reject: less than a day for each attempt."""
     for window in WINDOWS:
         for attempts in ATTEMPTS:
             whole_days = (window_hours(window) or 0) // 24
-            for days in range(15, attempts * whole_days + 2):
-                assert refused(combination(window, attempts, days)), (window, attempts, days)
+            windows = attempts + (1 if canary else 0)
+            for days in range(15, windows * whole_days + 2):
+                place = (window, attempts, days)
+                assert refused(combination(window, attempts, days, canary)), place
 
 
 @pytest.mark.parametrize(
-    ("window", "attempts", "days", "is_refused"),
+    ("window", "attempts", "days", "canary", "is_refused"),
     [
-        ("7d", 4, 30, False),
-        ("168h", 4, 30, False),
-        ("7d", 5, 30, True),
-        ("7d", 5, 37, False),
-        ("140h", 5, 30, True),
-        ("7d", 3, 15, True),
-        ("24h", 10, 15, False),
-        ("7d", 10, 71, True),
-        ("7d", 10, 72, False),
+        ("7d", 4, 30, 0, False),
+        ("168h", 4, 30, 0, False),
+        ("7d", 5, 30, 0, True),
+        ("7d", 5, 37, 0, False),
+        ("140h", 5, 30, 0, True),
+        ("7d", 3, 15, 0, True),
+        ("24h", 10, 15, 0, False),
+        ("7d", 10, 71, 0, True),
+        ("7d", 10, 72, 0, False),
+        ("7d", 4, 30, 1, True),
+        ("7d", 3, 30, 1, False),
+        ("62h", 10, 30, 1, True),
+        ("7d", 10, 78, 1, True),
+        ("7d", 10, 79, 1, False),
     ],
 )
 def test_the_emulator_says_the_same_with_a_sentence(
-    window: str, attempts: int, days: int, is_refused: bool
+    window: str, attempts: int, days: int, canary: int, is_refused: bool
 ):
-    values = combination(window, attempts, days)
+    values = combination(window, attempts, days, canary)
     assert bool(refused(values)) == is_refused
     template = {"Rules": source()["Rules"], "Parameters": source()["Parameters"]}
     given = {name: {"Value": value} for name, value in values.items()}

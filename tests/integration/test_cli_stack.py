@@ -392,6 +392,8 @@ def test_denied(world: World, capsys: Said) -> None:
 def test_upload(world: World, capsys: Said) -> None:
     path = world.file("x y.jsonl", *[request_line(f"{n}") for n in range(5)])
     arguments = ["--to", "team", "--window", "7d", "--max-attempts", "2", "--max-cost", "1.5"]
+    arguments += ["--canary", "50", "--canary-max-failed-percent", "10", "--deadline", "6h"]
+    arguments += ["--deadline-max-usd", "5", "--retry-invalid-output"]
     assert run(["run", path, "--no-wait", "--skip-invalid", *arguments]) == 0
     head = world.storage.head("input/team/x y.jsonl")
     assert head is not None
@@ -402,6 +404,11 @@ def test_upload(world: World, capsys: Said) -> None:
         "on-invalid-line": "skip",
         "max-attempts": "2",
         "max-job-cost-usd": "1.5",
+        "canary-requests": "50",
+        "canary-max-failed-percent": "10",
+        "batch-deadline": "6h",
+        "deadline-max-usd": "5",
+        "retry-invalid-output": "true",
     }
     assert (
         world.s3.get_object(Bucket=world.bucket, Key="input/team/x y.jsonl")["Body"].read()
@@ -495,6 +502,13 @@ def test_limits_and_options_are_those_of_the_stack(world: World, capsys: Said) -
     [
         (["--window", "12h"], "'--window': '12h' is no time that Groq takes: hours or days"),
         (["--window", "7d", "--max-attempts", "10"], "can take 72 days"),
+        (["--canary", "10001"], "'--canary': 10001 is not in the range"),
+        (["--canary-max-failed-percent", "101"], "101 is not in the range"),
+        (["--deadline", "30s"], "'--deadline': '30s' is no deadline: minutes, hours or days"),
+        (
+            ["--deadline-max-usd", "0.0000000001"],
+            "The smallest amount is 0.000000001; 0 means no ordinary calls.",
+        ),
     ],
 )
 def test_option_that_the_stack_would_refuse(

@@ -197,6 +197,8 @@ class TestAccepted:
             "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
             "cost_usd": {"actual": None},
             "prices": table_prices().about(),
+            "canary": None,
+            "on_demand": None,
             "errors": [],
             "errors_total": 0,
             "outputs": {"results": None, "failed": None, "invalid": None},
@@ -218,6 +220,11 @@ class TestAccepted:
             "max_attempts": 3,
             "max_job_cost_usd": 0.0,
             "check_models": True,
+            "canary_requests": 0,
+            "canary_max_failed_percent": 50,
+            "batch_deadline": "",
+            "deadline_max_usd": 0.0,
+            "retry_invalid_output": False,
         }
         assert job.record["accepted"] is True
         assert Prices.from_json(job.record["prices"]) == table_prices()
@@ -543,6 +550,11 @@ class TestOptions:
             max_attempts="2",
             max_job_cost_usd="1.50",
             check_models="false",
+            canary_requests="0",
+            canary_max_failed_percent="10",
+            batch_deadline="6h",
+            deadline_max_usd="2.50",
+            retry_invalid_output="true",
         )
         assert job.prepare()["accepted"] is True
         assert job.record["options"] == {
@@ -551,6 +563,11 @@ class TestOptions:
             "max_attempts": 2,
             "max_job_cost_usd": 1.5,
             "check_models": False,
+            "canary_requests": 0,
+            "canary_max_failed_percent": 10,
+            "batch_deadline": "6h",
+            "deadline_max_usd": 2.5,
+            "retry_invalid_output": True,
         }
 
     def test_that_cannot_be_used(self, upload: Upload) -> None:

@@ -307,6 +307,23 @@ def test_options_become_metadata() -> None:
     assert none == {}
     zero = uploads.option_metadata(window=None, skip_invalid=False, max_attempts=None, max_cost=0)
     assert zero == {"max-job-cost-usd": "0"}
+    assert uploads.option_metadata(
+        window=None,
+        skip_invalid=False,
+        max_attempts=None,
+        max_cost=None,
+        canary=0,
+        canary_max_failed_percent=10,
+        deadline="6h",
+        deadline_max_usd=2.5,
+        retry_invalid_output=True,
+    ) == {
+        "canary-requests": "0",
+        "canary-max-failed-percent": "10",
+        "batch-deadline": "6h",
+        "deadline-max-usd": "2.5",
+        "retry-invalid-output": "true",
+    }
 
 
 def read_cap(text: str) -> float | None:

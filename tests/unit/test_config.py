@@ -78,6 +78,24 @@ def test_models_are_checked_unless_the_stack_says_no(value: str | None, expected
     assert settings(**changes).default_options.check_models is expected
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [
+        ("CANARY_REQUESTS", {"100": 100, "": 0}, "canary_requests"),
+        ("CANARY_MAX_FAILED_PERCENT", {"0": 0, "": 50}, "canary_max_failed_percent"),
+        ("BATCH_DEADLINE", {"6h": "6h", "none": "", "": ""}, "batch_deadline"),
+        ("DEADLINE_MAX_USD", {"2.5": 2.5, "": 0.0}, "deadline_max_usd"),
+        ("RETRY_INVALID_OUTPUT", {"true": True, "false": False, "": False}, "retry_invalid_output"),
+    ],
+)
+def test_options_that_an_older_environment_lacks(
+    name: str, values: dict[str, object], expected: str
+) -> None:
+    for value, read in values.items():
+        assert getattr(settings(**{name: value}).default_options, expected) == read
+    assert getattr(settings().default_options, expected) == values[""]
+
+
 @pytest.mark.parametrize("name", sorted(ENVIRONMENT))
 @pytest.mark.parametrize("value", [None, "", "  "])
 def test_a_variable_that_is_missing(name: str, value: str | None) -> None:
@@ -94,6 +112,11 @@ def test_a_variable_that_is_missing(name: str, value: str | None) -> None:
         ("ON_INVALID_LINE", ["Skip", "ignore"], "one of reject, skip"),
         ("DELETE_GROQ_FILES", ["True", "1"], "one of true, false"),
         ("CHECK_MODELS", ["True", "no"], "one of true, false"),
+        ("CANARY_REQUESTS", ["-1", "10001", "2.5"], "0 to 10000"),
+        ("CANARY_MAX_FAILED_PERCENT", ["-1", "101", "2.5"], "0 to 100"),
+        ("BATCH_DEADLINE", ["0m", "31d", "6H", "never"], "between 1m and 30d"),
+        ("DEADLINE_MAX_USD", ["-1", "nan", "x"], "a number of USD from 0"),
+        ("RETRY_INVALID_OUTPUT", ["True", "1"], "one of true, false"),
         ("MAX_REQUESTS_PER_BATCH", ["0", "50001", "-1", "1.0", "x", "²", "٣"], "1 to 50000"),
         ("MAX_BYTES_PER_BATCH", ["0", "200000001"], "1 to 200000000"),
         ("MAX_BYTES_PER_RANGE", ["0", "4294967296"], "1 to 4294967295"),

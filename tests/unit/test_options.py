@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from groq_batch.domain.job_options import (
     JobOptions,
+    deadline_seconds,
     is_completion_window,
     parse_options,
     window_hours,
@@ -52,6 +53,18 @@ def parse(
         pytest.param({"max-job-cost-usd": ".5"}, {"max_job_cost_usd": 0.5}, id="cap below one"),
         pytest.param({"check-models": "false"}, {"check_models": False}, id="any model"),
         pytest.param({"check-models": "true"}, {}, id="models of the list"),
+        pytest.param({"canary-requests": "10000"}, {"canary_requests": 10_000}, id="canary"),
+        pytest.param({"canary-requests": "0"}, {}, id="no canary"),
+        pytest.param(
+            {"canary-max-failed-percent": "0"}, {"canary_max_failed_percent": 0}, id="none may fail"
+        ),
+        pytest.param({"batch-deadline": "90m"}, {"batch_deadline": "90m"}, id="deadline"),
+        pytest.param({"batch-deadline": "30d"}, {"batch_deadline": "30d"}, id="longest deadline"),
+        pytest.param({"batch-deadline": "none"}, {}, id="no deadline"),
+        pytest.param({"deadline-max-usd": "0.5"}, {"deadline_max_usd": 0.5}, id="budget"),
+        pytest.param(
+            {"retry-invalid-output": "true"}, {"retry_invalid_output": True}, id="valid output"
+        ),
         pytest.param(
             {"max-attempts": "2", "on-invalid-line": "skip"},
             {"max_attempts": 2, "skip_invalid_lines": True},
@@ -99,6 +112,31 @@ def test_an_upload_may_ask_for_the_check_that_the_stack_does_without() -> None:
     assert options.check_models is False
 
 
+def test_an_upload_overrides_canary_and_deadline_of_the_stack() -> None:
+    """The budget after the deadline may be raised: a cap bounds it, where the stack has one."""
+    of_stack = replace(
+        DEFAULTS,
+        canary_requests=100,
+        canary_max_failed_percent=20,
+        batch_deadline="6h",
+        deadline_max_usd=1.0,
+        retry_invalid_output=True,
+    )
+    assert parse({}, defaults=of_stack) == (of_stack, [])
+    options, problems = parse(
+        {
+            "canary-requests": "0",
+            "canary-max-failed-percent": "100",
+            "batch-deadline": "none",
+            "deadline-max-usd": "2",
+            "retry-invalid-output": "false",
+        },
+        defaults=of_stack,
+    )
+    assert problems == []
+    assert options == replace(DEFAULTS, canary_max_failed_percent=100, deadline_max_usd=2.0)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
@@ -125,6 +163,30 @@ def test_an_upload_may_ask_for_the_check_that_the_stack_does_without() -> None:
             ("check-models", value, "true or false")
             for value in ("True", "FALSE", "1", "0", "yes", "no", "true ", "")
         ),
+        *(
+            ("canary-requests", value, "a whole number from 0 to 10000")
+            for value in ("-1", "10001", "1.5", "5%", "all", "")
+        ),
+        *(
+            ("canary-max-failed-percent", value, "a whole number from 0 to 100")
+            for value in ("-1", "101", "0.5", "50%", "")
+        ),
+        *(
+            (
+                "batch-deadline",
+                value,
+                "minutes, hours or days between 1m and 30d, such as 90m, 6h or 2d, or none",
+            )
+            for value in (
+                *("0m", "0d", "31d", "721h", "43201m", "6", "h", "6 h", "6H", "90s", "1w", "-6h"),
+                *("None", "1.5h", "2026-12-01", "٦h", "6h\n", "9" * 1000 + "h", ""),
+            )
+        ),
+        *(
+            ("deadline-max-usd", value, "a number of US dollars such as 2.50")
+            for value in ("-1", "$5", "1e3", "nan", "")
+        ),
+        *(("retry-invalid-output", value, "true or false") for value in ("True", "1", "yes", "")),
     ],
 )
 def test_a_value_that_cannot_be_used(name: str, value: str, allowed: str) -> None:
@@ -165,6 +227,21 @@ class TestRetention:
         assert f"WorkRetentionDays={days} or more" in found.message
         assert "fewer attempts or a shorter window" in found.message
 
+    @pytest.mark.parametrize(
+        ("window", "attempts", "days"),
+        [("24h", 1, 4), ("24h", 3, 6), ("7d", 3, 30), ("7d", 10, 79)],
+    )
+    def test_a_canary_counts_one_window_more(self, window: str, attempts: int, days: int) -> None:
+        metadata = {
+            "completion-window": window,
+            "max-attempts": str(attempts),
+            "canary-requests": "1",
+        }
+        assert parse(metadata, days=days)[1] == []
+        (found,) = parse(metadata, days=days - 1)[1]
+        assert f"{attempts} attempts of {window}, and one more for the canary, can" in found.message
+        assert f"WorkRetentionDays={days} or more" in found.message
+
     def test_the_stacks_own_options_are_held_to_it(self) -> None:
         assert [found.code for found in parse({}, days=7)[1]] == ["invalid_option"]
         assert parse({"max-attempts": "2"}, days=7)[1] == []
@@ -188,9 +265,32 @@ class TestWindows:
         assert (window_hours(text) is not None) is is_window
 
 
+class TestDeadlines:
+    @given(st.integers(0, 100_000), st.sampled_from("mhd"))
+    def test_the_range(self, count: int, unit: str) -> None:
+        seconds = count * {"m": 60, "h": 3600, "d": 86_400}[unit]
+        is_deadline = 60 <= seconds <= 30 * 86_400
+        assert deadline_seconds(f"{count}{unit}") == (seconds if is_deadline else None)
+        options = replace(DEFAULTS, batch_deadline=f"{count}{unit}" if is_deadline else "")
+        assert options.deadline_seconds == (seconds if is_deadline else None)
+
+
 def test_options_in_a_record() -> None:
+    asked = replace(
+        DEFAULTS,
+        canary_requests=5,
+        canary_max_failed_percent=0,
+        batch_deadline="6h",
+        deadline_max_usd=2.5,
+        retry_invalid_output=True,
+    )
+    assert JobOptions.from_json(json.loads(json.dumps(asked.to_json()))) == asked
     data = json.loads(json.dumps(DEFAULTS.to_json()))
     assert JobOptions.from_json(data) == DEFAULTS
     assert JobOptions.from_json({**data, "of_a_later_version": 1}) == DEFAULTS
-    del data["check_models"]
+    for name in (
+        *("check_models", "canary_requests", "canary_max_failed_percent", "batch_deadline"),
+        *("deadline_max_usd", "retry_invalid_output"),
+    ):
+        del data[name]
     assert JobOptions.from_json(data) == DEFAULTS

@@ -219,6 +219,15 @@ def test_a_report_of_an_older_version_says_nothing_of_its_prices() -> None:
     [
         ({}, "Models those of the account's list Cost cap none"),
         ({"check_models": False, "max_job_cost_usd": 2.5}, "Models any Cost cap $2.50"),
+        (
+            {"canary_requests": 1000, "canary_max_failed_percent": 20},
+            "Canary 1,000 requests, of which 20 % may fail for good",
+        ),
+        (
+            {"batch_deadline": "6h", "deadline_max_usd": 5.0},
+            "Deadline 6h, then ordinary calls for $5.00 at most",
+        ),
+        ({"retry_invalid_output": True}, "Answers that are not the JSON asked for asked for once"),
     ],
 )
 def test_options_are_told(options: dict[str, Any], words: str) -> None:

@@ -334,7 +334,8 @@ def _check_rows(world: World, report: dict[str, Any], path: str, upload: Upload)
             assert counted["sent"] == 0 or line.custom_id in good
         else:
             assert counted["succeeded"] == 0, f"the answer to {line.custom_id} was lost: {row}"
-            if report["status"] == "partial" and _may_be_tried_again(row, code):
+            was_given_up = report["status"] == "partial" and not _canary_has_failed(report)
+            if was_given_up and _may_be_tried_again(row, code):
                 assert asked == most, f"{line.custom_id} ({code}) was given up early"
     assert _object_bytes(world, f"failed/{path}") == b"".join(failed)
     assert report["requests"]["succeeded"] == len(rows) - len(failed)
@@ -348,6 +349,41 @@ def _check_rows(world: World, report: dict[str, Any], path: str, upload: Upload)
     assert sum(batch["succeeded"] for batch in report["batches"]) == len(rows) - len(failed)
     places = [(batch["shard"], batch["attempt"]) for batch in report["batches"]]
     assert len(set(places)) == len(places), f"a shard attempt has two batches: {places}"
+    _check_canary(world, report, upload, rows)
+
+
+def _canary_has_failed(report: dict[str, Any]) -> bool:
+    return bool(report["canary"]) and report["canary"]["passed"] is False
+
+
+def _check_canary(
+    world: World, report: dict[str, Any], upload: Upload, rows: Sequence[dict[str, Any]]
+) -> None:
+    """Nothing behind a canary was sent before it had ended, and nothing at all if it failed."""
+    asked_for = int(upload.metadata.get("canary-requests", "0"))
+    good = [str(line.custom_id) for line in upload.lines if line.problem is None]
+    if not 0 < asked_for < len(good):
+        assert report["canary"] is None
+        return
+    canary = report["canary"]
+    assert 0 < canary["requests"] <= asked_for
+    assert 0 <= canary["failed"] <= canary["requests"]
+    first, rest = good[: canary["requests"]], good[canary["requests"] :]
+    sent = world.simulator.attempts(report["job_id"])
+    code = report["errors"][0]["code"] if report["errors"] else None
+    if canary["passed"] is not True:
+        assert not set(rest) & set(sent), "requests behind a canary were sent"
+        codes = {row["custom_id"]: (row["error"] or {}).get("code") for row in rows}
+        assert {codes[custom_id] for custom_id in rest} == {"not_sent"}
+    if canary["passed"] is None:
+        assert _gave_up(report)
+    elif canary["passed"] is False:
+        assert _gave_up(report) or (report["status"], code) == ("partial", "canary_failed")
+    else:
+        assert code != "canary_failed"
+        assert any(_is_success(row) for row in rows if row["custom_id"] in first)
+        if not _gave_up(report):
+            assert set(rest) <= set(sent), "requests behind a canary were not sent"
 
 
 _TERMINAL = ("completed", "failed", "expired", "cancelled")

@@ -172,6 +172,44 @@ def refused_endpoint(world: World) -> list[Upload]:
     return [upload]
 
 
+def canary(world: World) -> list[Upload]:
+    """A canary that passes with a request to ask again, and a bad line before it and behind it."""
+    world.simulator.add_rule("capacity_exhausted", match={"custom_id": "r1"}, times=1)
+    world.simulator.add_rule("capacity_exhausted", match={"custom_id": "r4"}, times=1)
+    lines: list[Line] = [bad_line("b0"), *good_lines(2), bad_line("b1"), *good_lines(6)[2:]]
+    options = {"canary_requests": "2", "on_invalid_line": "skip"}
+    upload = put(world, "input/a.jsonl.gz", lines, **options)
+    world.settle()
+    return [upload]
+
+
+def failing_canary(world: World) -> list[Upload]:
+    """A canary of which all requests fail; the input is prepared range by range."""
+    world.simulator.add_rule("fail", match={"regex": "^r[01]$"})
+    upload = put(world, "input/a.jsonl", good_lines(7), canary_requests="2")
+    world.settle()
+    return [upload]
+
+
+def refused_canary(world: World) -> list[Upload]:
+    """A canary of two models that is refused as a whole, then in parts, before it runs."""
+    world.simulator.add_refusal(match={"model": "m0"}, times=1)
+    world.simulator.add_refusal(match={"model": "m1"}, times=2)
+    lines = [*lines_of_models(1, 1), *good_lines(4)]
+    upload = put(world, "input/a.jsonl", lines, canary_requests="2")
+    world.settle()
+    return [upload]
+
+
+def stopped_canary(world: World) -> list[Upload]:
+    """Somebody stops the execution while the canary's batch runs."""
+    upload = put(world, "input/a.jsonl", good_lines(5), canary_requests="2")
+    world.run_for(70)
+    world.stop(upload.job_id(world.s3.bucket))
+    world.settle()
+    return [upload]
+
+
 THREE_ATTEMPTS = {**FEW_CHECKS, "MAX_REQUESTS_PER_BATCH": "3", "MAX_ATTEMPTS": "3"}
 
 REFUSALS: list[tuple[Script, dict[str, str]]] = [
@@ -180,6 +218,14 @@ REFUSALS: list[tuple[Script, dict[str, str]]] = [
     (refused_endpoint, {**FEW_CHECKS, "MAX_ATTEMPTS": "3"}),
 ]
 """Lives with refusals that name no line."""
+
+CANARIES: list[tuple[Script, dict[str, str]]] = [
+    (canary, SMALL_SHARDS),
+    (failing_canary, RANGES),
+    (refused_canary, THREE_ATTEMPTS),
+    (stopped_canary, SMALL_SHARDS),
+]
+"""Lives of jobs with a canary."""
 
 SCRIPTS: list[tuple[Script, dict[str, str]]] = [
     (shards_and_attempts, SMALL_SHARDS),
@@ -192,5 +238,6 @@ SCRIPTS: list[tuple[Script, dict[str, str]]] = [
     (repeated, FEW_CHECKS),
     (refused_key, SMALL_SHARDS),
     *REFUSALS,
+    *CANARIES,
     (revoked_key, SMALL_SHARDS),
 ]

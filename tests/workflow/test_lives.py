@@ -182,6 +182,8 @@ OPTIONS = st.fixed_dictionaries(
         "on-invalid-line": st.sampled_from(["skip", "skip", "reject"]),
         "max-attempts": st.integers(1, 3).map(str),
         "completion-window": st.sampled_from(["24h", "48h"]),
+        "canary-requests": st.sampled_from(["0", "1", "1", "2", "4"]),
+        "canary-max-failed-percent": st.sampled_from(["0", "50", "100"]),
     },
 )
 

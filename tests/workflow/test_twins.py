@@ -28,15 +28,19 @@ import pytest
 from tests.workflow.invocations import READS, Hold, Invocation, Trouble
 from tests.workflow.jobs import check_end
 from tests.workflow.scripts import (
+    CANARIES,
     FEW_CHECKS,
     RANGES,
     REFUSALS,
     SMALL_SHARDS,
     Script,
+    canary,
     divided,
+    failing_canary,
     overtaken,
     refused_at_creation,
     refused_at_validation,
+    refused_canary,
     refused_endpoint,
     rejected,
     shards_and_attempts,
@@ -192,6 +196,17 @@ def test_twin_of_a_step_after_refusals(
     assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
 
 
+@pytest.mark.parametrize("function", BETWEEN)
+@pytest.mark.parametrize(
+    ("script", "environment"), CANARIES, ids=[script.__name__ for script, _ in CANARIES]
+)
+def test_twin_of_a_step_with_a_canary(
+    script: Script, environment: dict[str, str], function: str
+) -> None:
+    wrong = explore(script, environment, Hold(seconds=LONG, lost=LOST), [function])
+    assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
+
+
 @pytest.mark.parametrize("seconds", [SHORT, MIDDLE])
 def test_twin_waits_for_the_lease_of_a_repeated_create(seconds: float) -> None:
     hold = Hold(seconds=seconds, lost=LOST)
@@ -212,6 +227,15 @@ def test_stop_at_every_call(function: str) -> None:
 def test_stop_while_refused_batches_are_sent_again(script: Script, function: str) -> None:
     hold = Hold(seconds=LONG)
     environment = dict(REFUSALS)[script]
+    wrong = explore(script, environment, hold, [function], prepare=stop_when_held)
+    assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
+
+
+@pytest.mark.parametrize("function", BETWEEN)
+@pytest.mark.parametrize("script", [canary, failing_canary, refused_canary])
+def test_stop_at_every_call_of_a_job_with_a_canary(script: Script, function: str) -> None:
+    hold = Hold(seconds=LONG)
+    environment = dict(CANARIES)[script]
     wrong = explore(script, environment, hold, [function], prepare=stop_when_held)
     assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
 

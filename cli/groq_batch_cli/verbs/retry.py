@@ -14,10 +14,15 @@ from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM, CommandError
 from groq_batch_cli.following import Follower
 from groq_batch_cli.job_lookup import find_job
 from groq_batch_cli.options import (
+    canary_max_failed_percent_option,
+    canary_option,
+    deadline_max_usd_option,
+    deadline_option,
     job_argument,
     max_attempts_option,
     max_cost_option,
     out_folder_option,
+    retry_invalid_output_option,
     stack_options,
     window_option,
 )
@@ -50,6 +55,11 @@ from groq_batch_client.text import counted, one_line
 @window_option
 @max_attempts_option
 @max_cost_option
+@canary_option
+@canary_max_failed_percent_option
+@deadline_option
+@deadline_max_usd_option
+@retry_invalid_output_option
 @click.option(
     "--again", is_flag=True, help="Run the failed lines again though a retry has answers."
 )
@@ -64,6 +74,11 @@ def command(
     window: str | None,
     max_attempts: int | None,
     max_cost: float | None,
+    canary: int | None,
+    canary_max_failed_percent: int | None,
+    deadline: str | None,
+    deadline_max_usd: float | None,
+    retry_invalid_output: bool,
     again: bool,
     target: Target,
 ) -> int:
@@ -91,6 +106,11 @@ def command(
         skip_invalid=_has_bad_lines(found),
         max_attempts=max_attempts,
         max_cost=max_cost,
+        canary=canary,
+        canary_max_failed_percent=canary_max_failed_percent,
+        deadline=deadline,
+        deadline_max_usd=deadline_max_usd,
+        retry_invalid_output=retry_invalid_output,
     )
     uploads.options_in_force(stack, metadata)
     known, free_number = retries.existing_retry(stack.storage, found.path)

@@ -20,11 +20,16 @@ from groq_batch_cli.endings import end
 from groq_batch_cli.errors import EXIT_FINE, EXIT_INTERRUPTED, EXIT_PROBLEM
 from groq_batch_cli.following import Follower
 from groq_batch_cli.options import (
+    canary_max_failed_percent_option,
+    canary_option,
+    deadline_max_usd_option,
+    deadline_option,
     json_option,
     max_attempts_option,
     max_cost_option,
     out_folder_option,
     request_files_argument,
+    retry_invalid_output_option,
     skip_invalid_option,
     stack_options,
     window_option,
@@ -63,6 +68,11 @@ from groq_batch_client.uploads import standing_upload, start_by_hand, upload
 @skip_invalid_option
 @max_attempts_option
 @max_cost_option
+@canary_option
+@canary_max_failed_percent_option
+@deadline_option
+@deadline_max_usd_option
+@retry_invalid_output_option
 @click.option("--now", is_flag=True, help="Do not leave the start to the stack's schedule.")
 @click.option("--again", is_flag=True, help="Run and pay for a file once more.")
 @json_option
@@ -78,6 +88,11 @@ def command(
     skip_invalid: bool,
     max_attempts: int | None,
     max_cost: float | None,
+    canary: int | None,
+    canary_max_failed_percent: int | None,
+    deadline: str | None,
+    deadline_max_usd: float | None,
+    retry_invalid_output: bool,
     now: bool,
     again: bool,
     as_json: bool,
@@ -103,7 +118,15 @@ def command(
       groq-batch run requests.jsonl --no-wait --max-cost 5
     """
     metadata = uploads.option_metadata(
-        window=window, skip_invalid=skip_invalid, max_attempts=max_attempts, max_cost=max_cost
+        window=window,
+        skip_invalid=skip_invalid,
+        max_attempts=max_attempts,
+        max_cost=max_cost,
+        canary=canary,
+        canary_max_failed_percent=canary_max_failed_percent,
+        deadline=deadline,
+        deadline_max_usd=deadline_max_usd,
+        retry_invalid_output=retry_invalid_output,
     )
     keys = _keys(files, to)
     if wait:

@@ -11,7 +11,13 @@ from typing import Any
 from groq_batch.domain.problem import Problem
 
 MAX_ATTEMPTS_LIMIT = 10
+MAX_CANARY_REQUESTS = 10_000
+NO_DEADLINE = "none"
+"""What an upload says to have no deadline though the stack has one."""
 _HOURS_OF_UNIT = {"h": 1, "d": 24}
+_SECONDS_OF_UNIT = {"m": 60, "h": 3600, "d": 86_400}
+_SHORTEST_DEADLINE_SECONDS = 60
+_LONGEST_DEADLINE_SECONDS = 30 * 86_400
 _SHORTEST_WINDOW_HOURS = 24
 _LONGEST_WINDOW_HOURS = 7 * 24
 _RETENTION_MARGIN_DAYS = 2
@@ -29,6 +35,15 @@ class JobOptions:
         max_attempts: How often a request may be sent in all.
         max_job_cost_usd: Highest accepted cost estimate in USD; 0 means no cap.
         check_models: Whether requests may only name models of the account's list.
+        canary_requests: How many requests are sent alone at first; 0 means none.
+        canary_max_failed_percent: Highest share of them, in percent, that may have failed for good
+            if the rest is to be sent.
+        batch_deadline: Time after the job's start at which no batch is waited for any more, as
+            written (``90m``, ``6h``, ``2d``); empty means none.
+        deadline_max_usd: What the ordinary calls after the deadline may cost in USD; with 0 none is
+            made.
+        retry_invalid_output: Whether an answer that is not the JSON which its request asked for is
+            asked for, and paid, once more.
     """
 
     completion_window: str
@@ -36,6 +51,16 @@ class JobOptions:
     max_attempts: int
     max_job_cost_usd: float
     check_models: bool = True
+    canary_requests: int = 0
+    canary_max_failed_percent: int = 50
+    batch_deadline: str = ""
+    deadline_max_usd: float = 0.0
+    retry_invalid_output: bool = False
+
+    @property
+    def deadline_seconds(self) -> int | None:
+        """Seconds from the job's start to its deadline; None without one."""
+        return deadline_seconds(self.batch_deadline)
 
     def to_json(self) -> dict[str, Any]:
         """Return the options as they stand in a job's record."""
@@ -51,6 +76,12 @@ class JobOptions:
             max_job_cost_usd=data["max_job_cost_usd"],
             # Jobs that were prepared before models were checked have no list to check them by.
             check_models=data.get("check_models", True),
+            # Those that were prepared before version 2 have none of these.
+            canary_requests=data.get("canary_requests", 0),
+            canary_max_failed_percent=data.get("canary_max_failed_percent", 50),
+            batch_deadline=data.get("batch_deadline", ""),
+            deadline_max_usd=data.get("deadline_max_usd", 0.0),
+            retry_invalid_output=data.get("retry_invalid_output", False),
         )
 
 
@@ -64,6 +95,18 @@ def is_completion_window(window: str) -> bool:
     """Tell whether the API's documented range (24 hours to 7 days) holds a window."""
     hours = window_hours(window)
     return hours is not None and _SHORTEST_WINDOW_HOURS <= hours <= _LONGEST_WINDOW_HOURS
+
+
+def deadline_seconds(text: str) -> int | None:
+    """Return the length of a deadline in seconds, or None when it is not one.
+
+    It is at least one minute and at most 30 days long.
+    """
+    match = re.fullmatch(r"([0-9]+)([mhd])", text)
+    if match is None:
+        return None
+    seconds = int(match[1]) * _SECONDS_OF_UNIT[match[2]]
+    return seconds if _SHORTEST_DEADLINE_SECONDS <= seconds <= _LONGEST_DEADLINE_SECONDS else None
 
 
 def parse_options(
@@ -100,9 +143,10 @@ def parse_options(
     options = replace(options, max_job_cost_usd=_cap_in_force(defaults, options))
     needed_days = _days_needed(options)
     if not problems and needed_days > work_retention_days:
+        canary = ", and one more for the canary," if options.canary_requests else ""
         problems.append(
             _problem(
-                f"{options.max_attempts} attempts of {options.completion_window} can take "
+                f"{options.max_attempts} attempts of {options.completion_window}{canary} can take "
                 f"{needed_days} days, but this stack keeps a job's work for {work_retention_days}. "
                 f"Ask for fewer attempts or a shorter window, or deploy the stack with "
                 f"WorkRetentionDays={needed_days} or more."
@@ -125,10 +169,19 @@ def _skips(text: str) -> bool | None:
     return {"reject": False, "skip": True}.get(text)
 
 
-def _attempts(text: str) -> int | None:
-    if re.fullmatch(r"[0-9]+", text) and 1 <= int(text) <= MAX_ATTEMPTS_LIMIT:
-        return int(text)
-    return None
+def _whole_number(lowest: int, highest: int) -> Callable[[str], int | None]:
+    def read(text: str) -> int | None:
+        if re.fullmatch(r"[0-9]+", text) and lowest <= int(text) <= highest:
+            return int(text)
+        return None
+
+    return read
+
+
+def _deadline(text: str) -> str | None:
+    if text == NO_DEADLINE:
+        return ""
+    return text if deadline_seconds(text) is not None else None
 
 
 def _yes_or_no(text: str) -> bool | None:
@@ -137,7 +190,8 @@ def _yes_or_no(text: str) -> bool | None:
 
 def _days_needed(options: JobOptions) -> int:
     hours = window_hours(options.completion_window) or 0
-    return math.ceil(options.max_attempts * hours / 24) + _RETENTION_MARGIN_DAYS
+    windows = options.max_attempts + (1 if options.canary_requests else 0)
+    return math.ceil(windows * hours / 24) + _RETENTION_MARGIN_DAYS
 
 
 def _amount(text: str) -> float | None:
@@ -155,7 +209,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[str], Any], str]] = {
     "on-invalid-line": ("skip_invalid_lines", _skips, "reject or skip"),
     "max-attempts": (
         "max_attempts",
-        _attempts,
+        _whole_number(1, MAX_ATTEMPTS_LIMIT),
         f"a whole number from 1 to {MAX_ATTEMPTS_LIMIT}",
     ),
     "max-job-cost-usd": (
@@ -164,6 +218,27 @@ _OPTIONS: dict[str, tuple[str, Callable[[str], Any], str]] = {
         "a number of US dollars such as 2.50, which may lower the stack's cap and never lift it",
     ),
     "check-models": ("check_models", _yes_or_no, "true or false"),
+    "canary-requests": (
+        "canary_requests",
+        _whole_number(0, MAX_CANARY_REQUESTS),
+        f"a whole number from 0 to {MAX_CANARY_REQUESTS}",
+    ),
+    "canary-max-failed-percent": (
+        "canary_max_failed_percent",
+        _whole_number(0, 100),
+        "a whole number from 0 to 100",
+    ),
+    "batch-deadline": (
+        "batch_deadline",
+        _deadline,
+        "minutes, hours or days between 1m and 30d, such as 90m, 6h or 2d, or none",
+    ),
+    "deadline-max-usd": (
+        "deadline_max_usd",
+        _amount,
+        "a number of US dollars such as 2.50",
+    ),
+    "retry-invalid-output": ("retry_invalid_output", _yes_or_no, "true or false"),
 }
 """Metadata names: the option's field, how its text is read (None: not allowed), what is allowed."""
 

@@ -182,6 +182,11 @@ class WorkKeys:
         return f"{self.prefix}models.json"
 
     @property
+    def canary(self) -> str:
+        """What was decided about the canary; the first decision stands."""
+        return f"{self.prefix}canary.json"
+
+    @property
     def stopped(self) -> str:
         """The fence: once it exists nothing is sent any more."""
         return f"{self.prefix}stopped.json"

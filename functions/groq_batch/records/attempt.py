@@ -11,7 +11,9 @@ from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch
+from groq_batch.domain.canary import CANARY_SHARD
 from groq_batch.records.attempt_plan import AttemptPlan
+from groq_batch.records.job import JobRecord
 from groq_batch.records.submission import Stage, Submission
 from groq_batch.telemetry.log import logger
 
@@ -111,9 +113,18 @@ class Board:
 
     @classmethod
     def begin(
-        cls, storage: Storage, keys: object_keys.WorkKeys, attempt: int, *, started_at: float
+        cls,
+        storage: Storage,
+        keys: object_keys.WorkKeys,
+        job: JobRecord,
+        attempt: int,
+        *,
+        started_at: float,
     ) -> Self:
-        """Make the board of an attempt from the shards that it has."""
+        """Make the board of an attempt from the shards that it has.
+
+        While a canary is alone those behind it are no part of any attempt, wherever they stand.
+        """
         plan = AttemptPlan.load(storage, keys, attempt) or AttemptPlan(attempt=attempt)
         numbers = [
             object_keys.shard_of_key(shard.key)[1]
@@ -127,9 +138,20 @@ class Board:
                 number: BoardEntry(region=plan.regions.get(number))
                 for number in numbers
                 # An older version may have left a shard behind as it was before it was divided.
-                if number not in plan.divided
+                if number not in plan.divided and job.has_begun(plan.region_of(number), attempt)
             },
         )
+
+    def admit_rest(self, job: JobRecord) -> None:
+        """Take in the shards behind a canary, if they come in this attempt for the first time.
+
+        A look that had not seen what was decided about the canary may have begun the board.
+        """
+        if job.verdict is None or job.verdict.rest_attempt != self.attempt:
+            return
+        for shard in job.shards:
+            if shard.number != CANARY_SHARD:
+                self.entries.setdefault(shard.number, BoardEntry())
 
     def save(self, storage: Storage, keys: object_keys.WorkKeys) -> None:
         """Write the board if it changed, unless another look has written it meanwhile.

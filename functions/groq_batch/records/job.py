@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
+from groq_batch.domain.canary import CANARY_SHARD, CanaryVerdict
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.prices import Prices
 from groq_batch.domain.problem import Problem, problem_json
@@ -89,11 +90,6 @@ class ShardRecord:
     skipped: int
     ids: IdsPlace = field(default_factory=IdsPlace)
 
-    @property
-    def first_attempt(self) -> int:
-        """The attempt in which its requests are sent for the first time."""
-        return 1
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
@@ -108,7 +104,10 @@ class JobRecord:
         total: Lines that are not blank.
         good: Lines that passed the checks.
         invalid: Lines that did not.
-        shards: The shards of the first attempt.
+        shards: The shards that the input was cut into.
+        has_canary: Whether the first shard is sent alone at first.
+        verdict: What was decided about it; None before that, and without a canary. It is an object
+            of its own in the bucket.
         problems: The first problems found.
         problems_total: How many there are.
         estimated_cost_usd: Cost estimate in USD; None when a model's price is not known.
@@ -126,6 +125,8 @@ class JobRecord:
     good: int = 0
     invalid: int = 0
     shards: tuple[ShardRecord, ...] = ()
+    has_canary: bool = False
+    verdict: CanaryVerdict | None = None
     problems: tuple[Problem, ...] = ()
     problems_total: int = 0
     estimated_cost_usd: float | None = None
@@ -138,14 +139,72 @@ class JobRecord:
         return max((shard.number for shard in self.shards), default=0)
 
     @property
-    def last_attempt(self) -> int:
-        """The last attempt that the job may need."""
-        begins = max((shard.first_attempt for shard in self.shards), default=1)
-        return begins + self.options.max_attempts - 1
+    def awaits_verdict(self) -> bool:
+        """Whether the job has a canary about which nothing was decided yet."""
+        return self.has_canary and self.verdict is None
+
+    def first_attempt_of(self, region: int) -> int | None:
+        """Return the attempt in which a region comes for the first time.
+
+        None behind a canary that was not judged yet.
+        """
+        if not self.has_canary or region == CANARY_SHARD:
+            return 1
+        return self.verdict.rest_attempt if self.verdict is not None else None
 
     def last_attempt_of(self, region: int) -> int:
-        """Return the last attempt in which the requests of a region may be sent."""
-        return self.region(region).first_attempt + self.options.max_attempts - 1
+        """Return the last attempt in which the requests of a region may be sent.
+
+        Raises:
+            ValueError: The region stands behind a canary that was not judged yet.
+        """
+        first = self.first_attempt_of(region)
+        if first is None:
+            raise ValueError(f"Shard {region} waits for what becomes of the canary")
+        return first + self.options.max_attempts - 1
+
+    @property
+    def last_attempt(self) -> int:
+        """The last attempt that what has begun may need: of a canary only, before it is judged."""
+        begins = self.verdict.rest_attempt if self.verdict is not None else 1
+        return begins + self.options.max_attempts - 1
+
+    def attempts_needed(self, attempt: int) -> int:
+        """Return how many attempts the job may need in all, as far as an attempt can tell.
+
+        A canary that was not judged yet may be by the end of the attempt, and the rest begins then.
+        """
+        if self.awaits_verdict:
+            return attempt + self.options.max_attempts
+        return self.last_attempt
+
+    def may_send(self, region: int, attempt: int) -> bool:
+        """Tell whether the requests of a region may be sent in an attempt.
+
+        Behind a canary nothing is, unless it has passed.
+        """
+        if not self.has_begun(region, attempt):
+            return False
+        if not self.has_canary or region == CANARY_SHARD:
+            return True
+        return self.verdict is not None and self.verdict.passed is True
+
+    def has_begun(self, region: int, attempt: int) -> bool:
+        """Tell whether a region has come in an attempt, or before it."""
+        first = self.first_attempt_of(region)
+        return first is not None and first <= attempt
+
+    def sending(self, region: int, attempt: int) -> int:
+        """Return an attempt as a region counts: from 1, which is its first one."""
+        return attempt - (self.first_attempt_of(region) or attempt) + 1
+
+    def attempt_of_lines(self, region: int) -> int:
+        """Return the attempt whose prefix the request lines of a region were put below at first.
+
+        Those behind a canary are where the second attempt looks for them: unless the canary has to
+        be sent alone again, it is theirs.
+        """
+        return 2 if self.has_canary and region != CANARY_SHARD else 1
 
     def region(self, number: int) -> ShardRecord:
         """Return the shard that a region of the input was cut into.
@@ -172,6 +231,7 @@ class JobRecord:
             "invalid": self.invalid,
             "shards": [[s.number, s.requests, s.bytes, s.skipped] for s in self.shards],
             "ids": [[s.ids.part, s.ids.first, s.ids.size] for s in self.shards],
+            "has_canary": self.has_canary,
             "problems": [problem_json(problem) for problem in self.problems],
             "problems_total": self.problems_total,
             "estimated_cost_usd": self.estimated_cost_usd,
@@ -206,6 +266,7 @@ class JobRecord:
                     strict=True,
                 )
             ),
+            has_canary=data.get("has_canary", False),
             problems=tuple(Problem(**problem) for problem in data["problems"]),
             problems_total=data["problems_total"],
             estimated_cost_usd=data["estimated_cost_usd"],
@@ -217,7 +278,25 @@ class JobRecord:
     def load(cls, storage: Storage, keys: object_keys.WorkKeys) -> Self | None:
         """Read a job's record, or None while the preparation has not ended."""
         found = storage.get_json(keys.job_record)
-        return cls.from_json(found[0]) if found else None
+        job = cls.from_json(found[0]) if found else None
+        if job is None or not job.has_canary:
+            return job
+        verdict = storage.get_json(keys.canary)
+        return replace(job, verdict=CanaryVerdict.from_json(verdict[0])) if verdict else job
+
+    def write_verdict(
+        self, storage: Storage, keys: object_keys.WorkKeys, verdict: CanaryVerdict
+    ) -> JobRecord:
+        """Write down what was decided about the canary; the first decision stays.
+
+        Returns:
+            The record with the decision in force.
+        """
+        try:
+            storage.put_json(keys.canary, verdict.to_json(), if_none_match=True)
+        except ConflictError:
+            return JobRecord.load(storage, keys) or self
+        return replace(self, verdict=verdict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,7 +304,8 @@ class Stop:
     """Why a job sends nothing any more, though it has not ended by itself.
 
     Attributes:
-        status: What the report will say: ``cancelled`` or ``failed``.
+        status: What the report will say: ``cancelled``, ``failed``, or ``partial`` for a job that
+            a rule of its own options has ended.
         code: One of the report's codes of such jobs.
         message: A sentence that says what to do.
         at: When it was decided.

@@ -28,6 +28,7 @@ class ShardSummary:
         left_over: Request lines that go into the next attempt.
         succeeded: Requests of the shard with a success, after this attempt.
         failed: Good lines of the shard without one, after this attempt.
+        failed_for_good: Those of them that are not sent again, by their code.
         usage: Tokens of this attempt's successes by model: prompt, completion, total.
         answers: What this attempt's successes used, by model.
         errors: The first rows without a success, after this attempt.
@@ -47,6 +48,7 @@ class ShardSummary:
     left_over: int = 0
     succeeded: int = 0
     failed: int = 0
+    failed_for_good: dict[str, int] = field(default_factory=dict)
     usage: dict[str, list[int]] = field(default_factory=dict)
     answers: ModelUsages = field(default_factory=ModelUsages)
     errors: list[dict[str, Any]] = field(default_factory=list)

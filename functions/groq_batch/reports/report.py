@@ -10,6 +10,7 @@ from typing import Any
 from groq_batch import __version__
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch
+from groq_batch.domain.canary import CANARY_SHARD
 from groq_batch.domain.problem import problem_json
 from groq_batch.domain.times import parse_timestamp
 from groq_batch.domain.times import timestamp as write_timestamp
@@ -42,8 +43,11 @@ def running_report(
     report = _base(request, job, boards=boards, summaries={})
     current = boards[-1] if boards else None
     if current is not None:
-        settled_before = max(good - current.requests, 0)
-        report["progress"]["completed"] = min(settled_before + current.done, good)
+        begun = good
+        if job is not None and job.awaits_verdict:
+            begun = job.region(CANARY_SHARD).requests
+        settled_before = max(begun - _requests_of(job, current), 0)
+        report["progress"]["completed"] = min(settled_before + current.done, begun)
         outage = current.outage or current.blocked or current.silence or current.refusal
         if outage is not None:
             _put_first(report, outage)
@@ -169,7 +173,7 @@ def _base(
             _batch_entry(
                 entry.batch,
                 number,
-                board.attempt,
+                _sending(job, board, number),
                 entry.requests,
                 summaries.get((board.attempt, board.region_of(number))),
             )
@@ -180,6 +184,8 @@ def _base(
         "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
         "cost_usd": {"estimated": job.estimated_cost_usd if job else None, "actual": None},
         "prices": job.prices.about() if job and job.prices else None,
+        "canary": _canary(job),
+        "on_demand": None,
         "timing": {
             "started_at": request.started_at,
             "submitted_at": _first_created_at(boards),
@@ -190,6 +196,19 @@ def _base(
         "errors_total": job.problems_total if job else 0,
         "outputs": {"results": None, "failed": None, "invalid": None},
         "version": __version__,
+    }
+
+
+def _canary(job: JobRecord | None) -> dict[str, Any] | None:
+    """Return what became of the canary; null in a job without one."""
+    if job is None or not job.has_canary:
+        return None
+    verdict = job.verdict
+    return {
+        "requests": job.region(CANARY_SHARD).requests,
+        "failed": verdict.failed if verdict is not None else 0,
+        "projected_cost_usd": verdict.projected_cost_usd if verdict is not None else None,
+        "passed": verdict.passed if verdict is not None else None,
     }
 
 
@@ -219,6 +238,29 @@ def _batch_entry(
         "created_at": _from_unix(batch.created_at),
         "ended_at": _from_unix(batch.ended_at),
     }
+
+
+def _requests_of(job: JobRecord | None, board: Board) -> int:
+    """Return the requests of an attempt; of shards that begin with it also before they are sent."""
+    if job is None:
+        return board.requests
+    unsent = {
+        number
+        for number, entry in board.entries.items()
+        if entry.requests is None and entry.batch is None
+    }
+    return board.requests + sum(
+        shard.requests
+        for shard in job.shards
+        if shard.number in unsent and job.first_attempt_of(shard.number) == board.attempt
+    )
+
+
+def _sending(job: JobRecord | None, board: Board, shard: int) -> int:
+    """Return an attempt as a shard counts: its first one is 1, also behind a canary."""
+    if job is None:
+        return board.attempt
+    return job.sending(board.region_of(shard), board.attempt)
 
 
 def _first_created_at(boards: Sequence[Board]) -> str | None:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 
+from groq_batch.domain.canary import CANARY_SHARD
 from groq_batch.domain.cost import ModelEstimates
 from groq_batch.domain.problem import Problem, problem_row, shown
 from groq_batch.domain.shard import IdsPlace, ShardSummary, SplitLimits
@@ -209,6 +210,7 @@ def split_input(
     part: FilePart | None = None,
     models: ModelCheck | None = None,
     checks: int = CHECKS,
+    canary: int = 0,
 ) -> InputSummary:
     """Check an input, or a part of one, and cut it into shards.
 
@@ -231,12 +233,14 @@ def split_input(
             empty.
         models: Knows which models requests may name; any may when None.
         checks: Which checks are made of lines, see ``LineChecker``.
+        canary: Most request lines of the first shard of the file; 0 where it is like the others.
     """
     splitter = _Splitter(
         limits,
         sink,
         writes_shards=not check_only,
         skip_invalid=skip_invalid and not check_only,
+        canary=canary,
         part=part,
         checker=LineChecker(part.first_uses if part else None, models=models, checks=checks),
     )
@@ -260,6 +264,16 @@ def split_input(
         if part is None and not splitter.summary.total:
             splitter.reject(EMPTY_FILE)
     return splitter.summary
+
+
+def lacks_canary(summary: InputSummary, canary: int) -> bool:
+    """Tell whether a file was cut for a canary and has too few good lines to have one.
+
+    Args:
+        summary: What was found in all of it.
+        canary: Most requests of a canary.
+    """
+    return canary > 0 and summary.good <= canary and len(summary.shards) > 1
 
 
 class _TooLargeError(Exception):
@@ -291,6 +305,7 @@ class _Splitter:
         *,
         writes_shards: bool,
         skip_invalid: bool,
+        canary: int,
         part: FilePart | None,
         checker: LineChecker,
     ) -> None:
@@ -300,6 +315,7 @@ class _Splitter:
         self._limits = limits
         self._writes_shards = writes_shards
         self._skip_invalid = skip_invalid
+        self._canary = canary
         self._sink = sink
         self._checker = checker
         self._part_number = part.number if part else 1
@@ -354,7 +370,7 @@ class _Splitter:
         while lines:
             shard = self._shard
             room = limits.max_bytes - shard.bytes
-            count = min(len(lines), limits.max_requests - shard.requests)
+            count = min(len(lines), self._most_requests() - shard.requests)
             if count == len(lines) and size <= room:
                 self._write(lines, size, custom_ids, offset)
                 return
@@ -365,6 +381,12 @@ class _Splitter:
                 offset = None if offset is None else offset + taken
             if lines:
                 self._shard = self._new_shard(shard.number + 1)
+
+    def _most_requests(self) -> int:
+        """Return how many lines the shard at hand may have."""
+        most = self._limits.max_requests
+        is_canary = self._canary and self._shard.number == CANARY_SHARD
+        return min(self._canary, most) if is_canary else most
 
     def _write(
         self, lines: list[bytes], size: int, custom_ids: list[str], offset: int | None

@@ -123,9 +123,12 @@ def submit_shard(
     # An older version may have left a shard here as it was before it was divided.
     if (found is not None and found[0].stage.is_settled) or number in plan.divided:
         return _SETTLED
+    job = JobRecord.load(storage, keys)
+    region = plan.region_of(number)
     if found is None:
         # Nothing was sent for this shard attempt, so there is nothing to find out either.
-        if storage.exists(keys.stopped):
+        waits_for_canary = job is not None and not job.may_send(region, attempt)
+        if waits_for_canary or storage.exists(keys.stopped):
             return _SETTLED
         if storage.exists(keys.halt):
             return _DEFERRED
@@ -144,6 +147,8 @@ def submit_shard(
         tries=tries,
         clock=clock,
         held=held,
+        job=job,
+        sending=job.sending(region, attempt) if job is not None else attempt,
         asks_by_url=number in plan.by_url,
     )
     try:
@@ -172,7 +177,11 @@ class _CountingStream:
 
 @dataclass(slots=True, kw_only=True)
 class _Step:
-    """One invocation's work on a shard attempt that it holds."""
+    """One invocation's work on a shard attempt that it holds.
+
+    Its file and its batch at Groq have the number that the attempt has for this shard, as in the
+    report: the shards behind a canary begin with 1 as well.
+    """
 
     storage: Storage
     client: GroqClient
@@ -182,6 +191,8 @@ class _Step:
     tries: int
     clock: Callable[[], float]
     held: HeldSubmission
+    job: JobRecord | None
+    sending: int
     asks_by_url: bool
     doubtful: bool = False
 
@@ -223,7 +234,7 @@ class _Step:
             return True
         file_id = self.held.record.file_id
         if file_id is None:
-            name = object_keys.groq_file_name(self.keys.job, self.attempt, self.number)
+            name = object_keys.groq_file_name(self.keys.job, self.sending, self.number)
             size = self._shard_size()
             for file in self.client.list_files():
                 if file.filename == name and file.bytes in (size, None):
@@ -241,7 +252,7 @@ class _Step:
 
         None was created before this shard attempt's record was.
         """
-        metadata = object_keys.batch_metadata(self.keys.job, self.attempt, self.number)
+        metadata = object_keys.batch_metadata(self.keys.job, self.sending, self.number)
         file_id = self.held.record.file_id
         begun_at = self.held.record.begun_at
         since = None if begun_at is None else begun_at - CLOCK_MARGIN_SECONDS
@@ -290,7 +301,7 @@ class _Step:
         # Proves that the lease is still held: an upload may take minutes and leaves a file.
         self.held.update()
         file = self.client.upload_file(
-            filename=object_keys.groq_file_name(self.keys.job, self.attempt, self.number),
+            filename=object_keys.groq_file_name(self.keys.job, self.sending, self.number),
             open_stream=open_stream,
             size=size,
         )
@@ -323,8 +334,7 @@ class _Step:
             return common_audio_url(LineReader(pieces))
 
     def _create_with(self, endpoint: str) -> SubmitOutcome:
-        job = JobRecord.load(self.storage, self.keys)
-        if job is None:
+        if self.job is None:
             raise ValueError("The job has no record; its preparation has not ended")
         file_id = self.held.record.file_id
         assert file_id is not None  # noqa: S101  (uploaded just before)
@@ -341,8 +351,8 @@ class _Step:
         batch = self.client.create_batch(
             input_file_id=file_id,
             endpoint=endpoint,
-            completion_window=job.options.completion_window,
-            metadata=object_keys.batch_metadata(self.keys.job, self.attempt, self.number),
+            completion_window=self.job.options.completion_window,
+            metadata=object_keys.batch_metadata(self.keys.job, self.sending, self.number),
         )
         logger.info("Created a batch", batch_id=batch.id)
         try:

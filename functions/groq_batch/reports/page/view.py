@@ -7,7 +7,7 @@ texts that ``charts`` escapes.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from groq_batch.domain import object_keys
 from groq_batch.domain.answer_stats import MAX_EXAMPLES, FailureGroup, Failures, Histogram, Measures
 from groq_batch.domain.cost import ModelUsage, actual_cost_usd
+from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.prices import FROM_GROQ, Prices, on_demand_usd
 from groq_batch.domain.times import parse_timestamp
 from groq_batch.reports.page import charts, wording
@@ -596,6 +597,19 @@ def _batches_remark(batches: Sequence[Any]) -> str:
     )
 
 
+def _asked_for(options: JobOptions) -> Iterator[tuple[str, str]]:
+    """Yield the options that only some jobs have."""
+    if options.canary_requests:
+        requests = wording.whole(options.canary_requests)
+        percent = options.canary_max_failed_percent
+        yield "Canary", f"{requests} requests, of which {percent} % may fail for good"
+    if options.batch_deadline:
+        most_usd = wording.money(options.deadline_max_usd)
+        yield "Deadline", f"{options.batch_deadline}, then ordinary calls for {most_usd} at most"
+    if options.retry_invalid_output:
+        yield "Answers that are not the JSON asked for", "asked for once more"
+
+
 def _details(report: Mapping[str, Any], facts: Facts) -> list[tuple[str, str]]:
     source = report["input"]
     details = [
@@ -620,5 +634,6 @@ def _details(report: Mapping[str, Any], facts: Facts) -> list[tuple[str, str]]:
                 "Cost cap",
                 wording.money(options.max_job_cost_usd) if options.max_job_cost_usd else "none",
             ),
+            *_asked_for(options),
         ]
     return [(label, wording.text(value, most=_KEY_CHARACTERS)) for label, value in details]

@@ -20,6 +20,7 @@ from groq_batch.bucket.s3_errors import ConflictError, UnwritableObjectError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch
+from groq_batch.domain.canary import canary_of_stopped_job
 from groq_batch.domain.job_id import collector_name, collector_number, job_id_of_execution
 from groq_batch.domain.polling import FIRST_PAUSE_SECONDS
 from groq_batch.domain.times import timestamp
@@ -235,15 +236,21 @@ class JobCloser:
         """Cancel what runs at Groq, as far as known now; the status checks see to the rest."""
         keys = object_keys.WorkKeys(job_id)
         plan = self._plan(job_id)
-        if not plan.accepted:
+        job = JobRecord.load(self._storage, keys)
+        if job is None or not plan.accepted:
             return
-        board = Board.load(self._storage, keys, plan.attempt) or Board.begin(
-            self._storage, keys, plan.attempt, started_at=self._clock()
-        )
-        board.refresh(self._storage, keys)
-        for entry in board.pending:
+        for entry in self._board(keys, job, plan.attempt).pending:
             if entry.batch is not None:
                 self._cancel(entry.batch)
+
+    def _board(self, keys: object_keys.WorkKeys, job: JobRecord, attempt: int) -> Board:
+        """Return what is known now of an attempt's batches."""
+        board = Board.load(self._storage, keys, attempt) or Board.begin(
+            self._storage, keys, job, attempt, started_at=self._clock()
+        )
+        board.admit_rest(job)
+        board.refresh(self._storage, keys)
+        return board
 
     def _cancel(self, batch: Batch) -> None:
         try:
@@ -261,22 +268,31 @@ class JobCloser:
         """
         keys = object_keys.WorkKeys(job_id)
         plan = self._plan(job_id)
-        if plan.accepted:
-            board = Board.load(self._storage, keys, plan.attempt) or Board.begin(
-                self._storage, keys, plan.attempt, started_at=self._clock()
-            )
-            board.refresh(self._storage, keys)
-            board.lost, board.download_rounds = True, 0
-            board.save(self._storage, keys)
-            for number in board.entries:
-                settle_shard_at_last(
-                    storage=self._storage,
-                    client=self._client,
-                    job_id=job_id,
-                    shard_key=keys.shard(plan.attempt, number),
-                )
+        job = JobRecord.load(self._storage, keys)
+        if job is not None and plan.accepted:
+            self._settle_at_last(job_id, job, plan.attempt)
+            if job.awaits_verdict:
+                # Nobody judges it any more; the requests behind it get rows that say so.
+                verdict = canary_of_stopped_job(None, rest_attempt=plan.attempt + 1)
+                job = job.write_verdict(self._storage, keys, verdict)
+            if job.verdict is not None and plan.attempt < job.verdict.rest_attempt:
+                self._settle_at_last(job_id, job, job.verdict.rest_attempt)
         self._finish(job_id)
         close(self._storage, job_id)
+
+    def _settle_at_last(self, job_id: str, job: JobRecord, attempt: int) -> None:
+        """Store the rows of an attempt's shards with what Groq gives now."""
+        keys = object_keys.WorkKeys(job_id)
+        board = self._board(keys, job, attempt)
+        board.lost, board.download_rounds = True, 0
+        board.save(self._storage, keys)
+        for number in board.entries:
+            settle_shard_at_last(
+                storage=self._storage,
+                client=self._client,
+                job_id=job_id,
+                shard_key=keys.shard(attempt, number),
+            )
 
     def _finish(self, job_id: str) -> None:
         finish_job(

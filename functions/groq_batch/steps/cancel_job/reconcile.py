@@ -129,19 +129,23 @@ class Reconciler:
     def _is_overdue(self, job_id: str, age_seconds: float) -> bool:
         """Tell whether a job is older than the window of one batch and an hour for all around it.
 
-        Its first attempt has used up the window then, or Groq cannot be reached. What cannot be
-        read counts by the stack's window.
+        Its first attempt has used up the window then, or Groq cannot be reached. With a canary it
+        is two windows, for the rest begins when that has ended. What cannot be read counts by the
+        stack's options.
         """
-        if age_seconds > (_LONGEST_WINDOW_HOURS + _OVERDUE_AFTER_HOURS) * 3600:
+        if age_seconds > (2 * _LONGEST_WINDOW_HOURS + _OVERDUE_AFTER_HOURS) * 3600:
             return True
         options = self._settings.default_options
+        has_canary = options.canary_requests > 0
         try:
             job = JobRecord.load(self._storage, object_keys.WorkKeys(job_id))
-            options = job.options if job is not None else options
+            if job is not None:
+                options, has_canary = job.options, job.has_canary
         except Exception:  # noqa: BLE001
             logger.warning("The job's record cannot be read", job_id=job_id, exc_info=True)
         hours = window_hours(options.completion_window) or 0
-        return age_seconds > (hours + _OVERDUE_AFTER_HOURS) * 3600
+        windows = 2 if has_canary else 1
+        return age_seconds > (windows * hours + _OVERDUE_AFTER_HOURS) * 3600
 
     def _running(self, machine: str) -> set[str]:
         """Return the jobs of which Step Functions says that an execution runs."""

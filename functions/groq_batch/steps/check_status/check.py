@@ -36,6 +36,7 @@ from groq_batch.records.submission import Stage
 from groq_batch.reports.delivery import Delivery
 from groq_batch.reports.report import running_report
 from groq_batch.settings import Settings
+from groq_batch.steps.check_status.canary import bring_rest, decide_about_canary
 from groq_batch.steps.check_status.next_attempt import NextAttempt, refusal_notice
 from groq_batch.steps.outcomes import backoff_seconds
 from groq_batch.telemetry import metrics
@@ -43,6 +44,7 @@ from groq_batch.telemetry.log import logger
 
 GRACE_SECONDS = 24 * 3600
 """How long after the end of the last window a job waits for an API that does not answer."""
+_DAY = 24 * 3600
 GONE_SECONDS = 600
 """How long a stopped job waits for a batch that Groq does not know (any more), at every look."""
 _TIMED_OUT = (
@@ -148,6 +150,7 @@ class _Check:
     now: float
     not_before: int = 0
     ended: list[Batch] = field(default_factory=list)
+    judged: JobRecord | None = None
 
     def run(self) -> Decision:
         if is_closed(self.storage, self.keys):
@@ -155,10 +158,11 @@ class _Check:
         job = JobRecord.load(self.storage, self.keys)
         if job is None or not job.accepted:
             return self._decide("finish")
-        stop = Stop.load(self.storage, self.keys)
+        stop = self._fenced_by_canary(job, Stop.load(self.storage, self.keys))
         board = Board.load(self.storage, self.keys, self.attempt) or Board.begin(
-            self.storage, self.keys, self.attempt, started_at=self.now
+            self.storage, self.keys, job, self.attempt, started_at=self.now
         )
+        board.admit_rest(job)
         board.refresh(self.storage, self.keys)
         self._poll(board, stop)
         if board.done != board.seen_done:
@@ -166,13 +170,14 @@ class _Check:
         stop = self._settle_halt(board) or stop
         board.refusal = None
         if stop is None:
-            board.refusal = refusal_notice(board, is_last=self.attempt >= job.last_attempt)
+            is_last = self.attempt >= job.last_attempt
+            board.refusal = refusal_notice(job, board, is_last=is_last)
         collected = self._collected(board)
         stop = self._give_up_after_deadline(board, job, collected) or stop
         decision = self._next(board, job, stop, collected)
         board.save(self.storage, self.keys)
         metrics.batches_checked(self.ended, now=self.now)
-        self._report_progress(job, board)
+        self._report_progress(self.judged or job, board)
         return decision
 
     # -- what happened while sending -------------------------------------------------------------
@@ -348,12 +353,65 @@ class _Check:
             board.download_rounds += 1
             board.blocked = None
             return self._decide("download", resume_in=_pause(board.download_rounds))
+        if job.awaits_verdict:
+            job = decide_about_canary(
+                self.storage,
+                self.keys,
+                job,
+                self.attempt,
+                stop=stop,
+                stack_cap_usd=self.settings.default_options.max_job_cost_usd,
+            )
+            self.judged = job
+            stop = self._fenced_by_canary(job, stop)
+        rest_comes = job.verdict is not None and self.attempt < job.verdict.rest_attempt
+        if rest_comes and not bring_rest(self.storage, self.keys, job, self.attempt + 1):
+            return self._decide("wait")
+        if stop is not None:
+            return self._end_stopped(job)
         following = None
-        if stop is None and self.attempt < job.last_attempt:
+        if self.attempt < job.last_attempt and (rest_comes or not self._outlives_its_work(job)):
             following = NextAttempt.after(self.storage, self.keys, job, board, now=self.now)
         if following is None:
             return self._decide("finish")
         return self._begin(following, board, job)
+
+    def _fenced_by_canary(self, job: JobRecord, stop: Stop | None) -> Stop | None:
+        """Return why nothing is sent any more; a canary that has failed raises the fence.
+
+        A stop that came first stays the reason.
+        """
+        verdict = job.verdict
+        if stop is not None or verdict is None or not verdict.code:
+            return stop
+        at = timestamp(datetime.fromtimestamp(self.now, UTC))
+        failed = Stop(status="partial", code=verdict.code, message=verdict.message, at=at)
+        return failed.write(self.storage, self.keys)
+
+    def _end_stopped(self, job: JobRecord) -> Decision:
+        """Finish a stopped job of which this attempt is collected.
+
+        The requests behind a canary get their rows first: the attempt that begins with them is
+        collected as well, and nothing of it was sent.
+        """
+        if job.verdict is None or self.attempt >= job.verdict.rest_attempt:
+            return self._decide("finish")
+        self.attempt += 1
+        return self._decide("wait")
+
+    def _outlives_its_work(self, job: JobRecord) -> bool:
+        """Tell whether another attempt might end after the job's working files have expired.
+
+        The retention has room for one window more than a job has attempts. A canary that had to be
+        sent again alone, because its batch expired without an answer, may have taken others.
+        """
+        if not job.has_canary:
+            return False
+        window = (window_hours(job.options.completion_window) or 0) * 3600
+        kept_until = (
+            parse_timestamp(job.prepared_at).timestamp() + self.settings.work_retention_days * _DAY
+        )
+        return self.now + window + GRACE_SECONDS > kept_until
 
     def _begin(self, following: NextAttempt, board: Board, job: JobRecord) -> Decision:
         """Go on with the next attempt, once its shards are there, after its pause."""
@@ -361,7 +419,7 @@ class _Check:
         if following.missing:
             if self.now > plan.decided_at + GRACE_SECONDS:
                 self._give_up_job({"code": "internal_error", "message": _NOT_DIVIDED})
-                return self._decide("finish")
+                return self._end_stopped(job)
             if board.division_rounds > 0 and self.resume_in > 0:
                 return self._wait(board, job, None)
             board.division_rounds += 1
@@ -370,7 +428,7 @@ class _Check:
         if plan.pause_seconds:
             # The next look finds an attempt of which nothing has been sent, and has it sent.
             again = self.now + plan.pause_seconds
-            board.refusal = refusal_notice(board, is_last=False, not_before=again)
+            board.refusal = refusal_notice(job, board, is_last=False, not_before=again)
             return self._decide("wait", wait_seconds=plan.pause_seconds)
         board.refusal = None
         return self._decide("submit", resume_in=FIRST_PAUSE_SECONDS)
@@ -386,7 +444,8 @@ class _Check:
             # What is being cancelled ends within minutes, however long it has run.
             begun = max(begun, _seconds(stop))
         window = (window_hours(job.options.completion_window) or 0) * 3600
-        attempts_left = max(job.last_attempt - self.attempt, 0)
+        attempts = job.attempts_needed(self.attempt)
+        attempts_left = max(attempts - self.attempt, 0)
         remaining = max(self._deadline(board, job) - self.now, 0) + attempts_left * window
         is_retry_due = bool(board.open_numbers) and self.resume_in > 0
         seconds = polling.wait_seconds(
@@ -396,8 +455,8 @@ class _Check:
             total=board.requests,
             polls=self.polls,
             remaining_seconds=remaining,
-            planned_seconds=job.options.max_attempts * window,
-            attempts=job.options.max_attempts,
+            planned_seconds=attempts * window,
+            attempts=attempts,
             shortest=self.settings.poll_min_seconds,
             longest=self.settings.poll_max_seconds,
             wanted_within=self.resume_in if is_retry_due else math.inf,

@@ -96,28 +96,31 @@ def _made(
 
 
 def refusal_notice(
-    board: Board, *, is_last: bool, not_before: float = 0.0
+    job: JobRecord, board: Board, *, is_last: bool, not_before: float = 0.0
 ) -> dict[str, Any] | None:
     """Return what the running report says of batches that were refused; None when none was.
 
     Args:
+        job: The job's record.
         board: The attempt's.
         is_last: Whether it is the last one.
         not_before: When what the batches hold is sent again, in seconds since 1970; 0 when other
             batches have to end first.
     """
-    refused = [board.entries[number] for number in sorted(board.refused_numbers)]
-    if not refused:
+    numbers = sorted(board.refused_numbers)
+    if not numbers:
         return None
+    refused = [board.entries[number] for number in numbers]
+    attempt = job.sending(board.region_of(numbers[0]), board.attempt)
     count = f"{len(refused)} of {len(board.entries)} batches"
     when = "when the others have ended"
     if not_before:
         when = f"not before {timestamp(datetime.fromtimestamp(not_before, UTC))}"
-    rest = f"What can be sent again is sent in attempt {board.attempt + 1}, {when}."
+    rest = f"What can be sent again is sent in attempt {attempt + 1}, {when}."
     if is_last:
         rest = "This is the last attempt, so their requests fail."
     why = refusal_text(refused[0]).rstrip(".")
-    message = f"Groq refused {count} of attempt {board.attempt}. {why}. {rest}"
+    message = f"Groq refused {count} of attempt {attempt}. {why}. {rest}"
     return {"code": BATCH_FAILED, "message": message}
 
 

@@ -99,6 +99,8 @@ def download_shard(
     if is_closed(storage, keys):
         return _SETTLED
     collection = _Collection.of(storage, keys, attempt, number)
+    if not collection.job.has_begun(collection.region, attempt):
+        return _SETTLED
     if storage.exists(keys.summary(attempt, collection.region)):
         unless_ended(
             storage, keys, lambda: divide_shard(storage, keys, attempt, number), lambda: None

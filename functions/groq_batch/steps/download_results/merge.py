@@ -43,6 +43,7 @@ from groq_batch.steps.download_results.shard_lines import Region, SkippedLine
 
 _MAX_ERRORS = 100
 _MAX_MESSAGE = 500
+_NO_CODE = "unknown"
 _NO_TEXT = "The API gave no text for this error; see its code, and the row in the results."
 _WRITE_BYTES = 256 * 1024
 _COUNTED_AT_ONCE = 1000
@@ -125,6 +126,8 @@ class Settlement:
                     summary.left_over += 1
                     if found[0].refused is None:
                         left_over.write(found[0].number, line)
+                else:
+                    count_name(summary.failed_for_good, verdict.code or _NO_CODE)
                 known_line = line_number if region.lines_are_known else None
                 summary.measures.failures.add(verdict.code, known_line, verdict.message)
                 if len(summary.errors) < _MAX_ERRORS:
@@ -168,7 +171,7 @@ class Settlement:
 
     @property
     def _is_first_attempt(self) -> bool:
-        return self.attempt == self.job.region(self.region).first_attempt
+        return self.attempt == self.job.first_attempt_of(self.region)
 
     def _is_gzip(self) -> bool:
         request = JobRequest.load(self.storage, self.keys.job)

@@ -63,7 +63,7 @@ class Region:
         self._job = job
         self._uses_kept_ids = uses_kept_ids
         self._shard = job.region(number)
-        self._requests = _RequestLines(storage, keys.shard(self._shard.first_attempt, number))
+        self._requests = _RequestLines(storage, keys.shard(job.attempt_of_lines(number), number))
 
     def __enter__(self) -> Self:
         return self

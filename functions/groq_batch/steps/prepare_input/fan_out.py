@@ -108,6 +108,7 @@ class FanOut:
             repeats,
             writes_shards=not division.option_problems
             and (division.options.skip_invalid_lines or not has_bad_lines),
+            canary=division.options.canary_requests,
         )
 
     def _begin(self, phase: str, tasks: Iterable[Mapping[str, Any]]) -> str:

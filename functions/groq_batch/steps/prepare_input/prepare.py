@@ -39,7 +39,13 @@ from groq_batch.records.job import MAX_KEPT_PROBLEMS, JobRecord, JobRequest, Sha
 from groq_batch.records.model_listing import ModelListing, model_checker
 from groq_batch.reports.delivery import Delivery
 from groq_batch.reports.report import running_report
-from groq_batch.request_file.splitter import EMPTY_FILE, InputSummary, merge_summaries, split_input
+from groq_batch.request_file.splitter import (
+    EMPTY_FILE,
+    InputSummary,
+    lacks_canary,
+    merge_summaries,
+    split_input,
+)
 from groq_batch.settings import Settings
 from groq_batch.steps.prepare_input.fan_out import FanOut, is_large, new_division
 from groq_batch.steps.prepare_input.plan import Plan
@@ -140,6 +146,10 @@ def _write_record(storage: Storage, keys: object_keys.WorkKeys, record: JobRecor
 
 def _preparation(keys: object_keys.WorkKeys, *, accepted: bool) -> Preparation:
     return Preparation(accepted=accepted, attempt=1, shards_prefix=keys.shards(1))
+
+
+class _NoCanaryError(Exception):
+    """A file was cut for a canary and has not more good lines than one; it is sent as a whole."""
 
 
 class _Preparing:
@@ -265,12 +275,31 @@ class _Preparing:
     def _read_alone(
         self, head: ObjectHead, limits: SplitLimits, options: JobOptions, problems: list[Problem]
     ) -> Plan:
+        try:
+            return self._cut(head, limits, options, problems, canary=options.canary_requests)
+        except _NoCanaryError:
+            return self._cut(head, limits, options, problems)
+
+    def _cut(
+        self,
+        head: ObjectHead,
+        limits: SplitLimits,
+        options: JobOptions,
+        problems: list[Problem],
+        *,
+        canary: int = 0,
+    ) -> Plan:
+        """Read the input once.
+
+        Raises:
+            _NoCanaryError: The file has too few lines to be cut for a canary.
+        """
         request = self._request
         is_gzip = object_keys.is_gzip(request.key)
         source = None
         if request.version_id is not None and not is_gzip:
             source = CopySource(request.key, request.version_id)
-        with self._uploads(source) as uploads:
+        with self._uploads(source, has_canary=canary > 0) as uploads:
             chunks = self._storage.chunks(request.key, version_id=request.version_id)
             with closing(read_ahead(chunks)) as pieces:
                 summary = split_input(
@@ -281,7 +310,10 @@ class _Preparing:
                     sink=uploads,
                     check_only=bool(problems),
                     models=model_checker(self._listing, options),
+                    canary=canary,
                 )
+            if lacks_canary(summary, canary):
+                raise _NoCanaryError
             record = self._decide(summary, options, problems, head.size, uploads.problems())
             plan = _new_plan(record, uploads.hold_shards() if record.accepted else (), uploads)
         return self._propose(plan, uploads)
@@ -340,13 +372,16 @@ class _Preparing:
             summary, options, problems, prices, input_bytes=input_bytes, now=self._now()
         )
 
-    def _uploads(self, source: CopySource | None = None) -> ShardUploads:
+    def _uploads(
+        self, source: CopySource | None = None, *, has_canary: bool = False
+    ) -> ShardUploads:
         return ShardUploads(
             self._storage,
             self._keys,
             problems_key=self._keys.invalid,
             compress=object_keys.is_gzip(self._request.path),
             source=source,
+            has_canary=has_canary,
         )
 
     def _head(self) -> ObjectHead:
@@ -454,6 +489,7 @@ def _decided(
         good=summary.good,
         invalid=summary.invalid,
         shards=tuple(_shard_record(shard) for shard in summary.shards) if accepted else (),
+        has_canary=accepted and 0 < options.canary_requests < summary.good,
         problems=tuple([*problems, *summary.problems][:MAX_KEPT_PROBLEMS]),
         problems_total=len(problems) + summary.problems_total,
         estimated_cost_usd=estimate_cost_usd(summary.models, prices),

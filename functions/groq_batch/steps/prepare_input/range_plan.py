@@ -172,6 +172,7 @@ class CutTask:
         first_shard: Number of its first shard.
         most_shards: Most shards that it may make.
         writes_shards: Whether shards are written at all; otherwise only problems are.
+        canary: Most requests of the file's first shard, which is sent alone; 0 without a canary.
     """
 
     number: int
@@ -180,6 +181,7 @@ class CutTask:
     first_shard: int
     most_shards: int
     writes_shards: bool
+    canary: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON data."""
@@ -256,22 +258,37 @@ def read_summary(data: Mapping[str, Any]) -> InputSummary:
 
 
 def plan_cuts(
-    scans: list[ScanOutcome], repeats: list[int], *, writes_shards: bool
+    scans: list[ScanOutcome], repeats: list[int], *, writes_shards: bool, canary: int = 0
 ) -> list[CutTask]:
     """Plan the cutting: which ranges go together, and which shards they make.
 
     A shard has a good line, so that every task must have one: ranges without go with their
-    neighbour, and the bad lines in them into its shards.
+    neighbour, and the bad lines in them into its shards. A canary stands in one task as a whole.
+    Where ids are used twice, only the cutting itself tells how many good lines there are: a file
+    that may have too few of them for a canary is cut by one task.
 
     Args:
         scans: What was found in the ranges, in order.
         repeats: How many lines of each range repeat an id.
         writes_shards: Whether shards are written at all.
+        canary: Most requests of a canary; 0 without one.
     """
+    if sum(scan.good for scan in scans) <= canary or not writes_shards:
+        canary = 0
+    # A line that repeats an id may be bad for another reason, and is then not among the good ones.
+    least_good = [max(scan.good - count, 0) for scan, count in zip(scans, repeats, strict=True)]
+    has_canary = sum(least_good) > canary > 0
+    waits_for_canary = canary > 0
     groups: list[list[int]] = []
     leading: list[int] = []
     for place, (scan, repeated) in enumerate(zip(scans, repeats, strict=True)):
-        if not writes_shards or scan.good > repeated:
+        if waits_for_canary:
+            leading.append(place)
+            fills_a_batch = scan.shards > 1 and not any(repeats[: place + 1])
+            if sum(least_good[: place + 1]) > canary or (has_canary and fills_a_batch):
+                groups.append(leading)
+                leading, waits_for_canary = [], False
+        elif not writes_shards or scan.good > repeated:
             groups.append([*leading, place])
             leading = []
         elif groups:
@@ -284,6 +301,8 @@ def plan_cuts(
     first_shard = 1
     for number, group in enumerate(groups, start=1):
         most_shards = max(1, sum(scans[place].shards for place in group))
+        if canary and number == 1:
+            most_shards += 1
         tasks.append(
             CutTask(
                 number=number,
@@ -292,6 +311,7 @@ def plan_cuts(
                 first_shard=first_shard,
                 most_shards=most_shards,
                 writes_shards=writes_shards,
+                canary=canary,
             )
         )
         first_shard += most_shards

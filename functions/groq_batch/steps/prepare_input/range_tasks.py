@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import Any
 
 from groq_batch.bucket.copying_writer import CopySource
@@ -30,6 +31,7 @@ from groq_batch.request_file.splitter import (
     InputSummary,
     NullSink,
     ShardSink,
+    lacks_canary,
     split_input,
 )
 from groq_batch.steps.prepare_input.range_plan import (
@@ -167,8 +169,14 @@ class _Tasks:
 
     def cut(self, number: int, task: dict[str, Any]) -> None:
         """Write the shards and the problems of some ranges."""
-        division, keys = self._division, self._keys
         plan = CutTask(**task["cut"])
+        if not self._cut(number, plan, task):
+            # The file has not more good lines than a canary; it is sent as a whole.
+            self._cut(number, replace(plan, canary=0), task)
+
+    def _cut(self, number: int, plan: CutTask, task: dict[str, Any]) -> bool:
+        """Cut some ranges, unless the file turns out to have no canary; then nothing is written."""
+        division, keys = self._division, self._keys
         first_lines: list[int] = self._first_lines()
         ranges = division.ranges[plan.first : plan.last + 1]
         part = FilePart(
@@ -188,9 +196,20 @@ class _Tasks:
                     part=number,
                     problems_key=keys.problems(number),
                     source=self._copy_source(first),
+                    has_canary=plan.canary > 0,
                 ) as uploads,
             ):
-                summary = self._split(lines, part, uploads, check_only=not plan.writes_shards)
+                summary = self._split(
+                    lines,
+                    part,
+                    uploads,
+                    check_only=not plan.writes_shards,
+                    canary=plan.canary,
+                )
+                is_whole = len(ranges) == len(division.ranges)
+                if is_whole and lacks_canary(summary, plan.canary):
+                    uploads.abort()
+                    return False
                 _hold_to_plan(summary, plan)
                 outcome = CutOutcome(
                     summary=summary,
@@ -199,7 +218,7 @@ class _Tasks:
                 )
         except (MissingObjectError, UnreadableObjectError) as error:
             self._unreadable(CUT, number, error)
-            return
+            return True
         # From here on a failure leaves the uploads alone, for the outcome may stand.
         standing = self._write(CUT, number, outcome.to_json())
         uploads.abort(keep=() if UNREADABLE in standing else CutOutcome.from_json(standing).uploads)
@@ -210,6 +229,7 @@ class _Tasks:
             good=summary.good,
             invalid=summary.invalid,
         )
+        return True
 
     def _first_lines(self) -> list[int]:
         found = self._storage.get_json(self._keys.first_lines)
@@ -245,7 +265,13 @@ class _Tasks:
         return CopySource(self._request.key, version_id, begins_at) if version_id else None
 
     def _split(
-        self, lines: Iterator[bytes], part: FilePart, sink: ShardSink, *, check_only: bool
+        self,
+        lines: Iterator[bytes],
+        part: FilePart,
+        sink: ShardSink,
+        *,
+        check_only: bool,
+        canary: int = 0,
     ) -> InputSummary:
         division = self._division
         return split_input(
@@ -258,6 +284,7 @@ class _Tasks:
             part=part,
             models=model_checker(ModelListing.load(self._storage, self._keys), division.options),
             checks=division.checks,
+            canary=canary,
         )
 
     def _unreadable(self, phase: str, number: int, error: Exception) -> None:

@@ -13,6 +13,7 @@ from groq_batch.bucket.copying_writer import CopySource, RequestUpload
 from groq_batch.bucket.pending_upload import HeldUpload, HeldWriter
 from groq_batch.bucket.storage import Storage, StoredObject
 from groq_batch.domain import object_keys
+from groq_batch.domain.canary import CANARY_SHARD
 
 _SEALED_AT_ONCE = 2
 _DROPPED_AT_ONCE = 16
@@ -21,7 +22,7 @@ _DROPPED_AT_ONCE = 16
 class ShardUploads:
     """Takes what the splitting finds into uploads that S3 holds back.
 
-    A shard of the first attempt is three objects at most: its requests, and in a job that leaves
+    A shard is three objects at most: its requests, and in a job that leaves
     out bad lines those of its region and what is wrong with them. One more object holds the ids of
     all requests. Used as a context manager it leaves nothing behind when the block fails.
     """
@@ -35,6 +36,7 @@ class ShardUploads:
         problems_key: str,
         compress: bool = False,
         source: CopySource | None = None,
+        has_canary: bool = False,
     ) -> None:
         """Write for a job.
 
@@ -45,6 +47,8 @@ class ShardUploads:
             problems_key: Where the problems go.
             compress: Whether they are compressed.
             source: Where the stream that is cut stands, if shards can be copied from there.
+            has_canary: Whether the first shard is sent alone, and the others are put where the
+                second attempt looks for them.
         """
         self._storage = storage
         self._keys = keys
@@ -55,6 +59,7 @@ class ShardUploads:
         self._pool = ThreadPoolExecutor(max_workers=_SEALED_AT_ONCE)
         self._sealing: list[Future[None]] = []
         self._source = source
+        self._has_canary = has_canary
         self._ids = HeldWriter(storage, keys.custom_ids(part))
         self._problems = ProblemWriter(HeldWriter(storage, problems_key), compress=compress)
 
@@ -74,7 +79,8 @@ class ShardUploads:
         """Return where the request lines of a shard go."""
         self._begin(number)
         if self._shard is None:
-            key = self._keys.shard(1, number)
+            waits = self._has_canary and number != CANARY_SHARD
+            key = self._keys.shard(2 if waits else 1, number)
             self._shard = RequestUpload(self._storage, key, self._source)
         return self._shard
 
