@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import msgspec
 from botocore.exceptions import ClientError
@@ -31,7 +31,7 @@ from groq_batch_client.following import SILENCE_SECONDS, Followed, follow, look
 from groq_batch_client.found_jobs import FoundJob
 from groq_batch_client.job_view import headline, is_final
 from groq_batch_client.lines import stored_lines
-from groq_batch_client.options import options_as_metadata, options_in_force
+from groq_batch_client.options import Options, options_as_metadata, options_in_force
 from groq_batch_client.progress import progress_line
 from groq_batch_client.recorded import recorded_id, recorded_schema
 from groq_batch_client.schemas import AnswerSchema
@@ -42,6 +42,8 @@ from groq_batch_client.uploads import start_by_hand
 from groq_batch_client.words import ARGUMENTS
 
 _log = logging.getLogger(__name__)
+# Who wants to read it says so; without a handler Python would print it.
+_log.addHandler(logging.NullHandler())
 _decode = msgspec.json.Decoder().decode
 
 
@@ -349,7 +351,13 @@ class Job:
         stop_job(self._stack, self._found, cause="Stopped with Job.cancel")
 
     @explained(ARGUMENTS)
-    def retry(self, *, all: bool = False, again: bool = False, **options: Any) -> Job:  # noqa: A002
+    def retry(
+        self,
+        *,
+        all: bool = False,  # noqa: A002 - as the option of the command line
+        again: bool = False,
+        **options: Unpack[Options],
+    ) -> Job:
         """Run again what has failed; return the job of it.
 
         Left out are requests whose error is final, and those that may have been paid for though

@@ -142,8 +142,9 @@ def test_submit_of_what_runs_with_other_options_raises(
     batch.submit(request_dicts("x"), to="x.jsonl", completion_window="48h", max_attempts=3)
     with pytest.raises(client.JobConflict, match=r"x\.jsonl runs with other options"):
         batch.submit(request_dicts("x"), to="x.jsonl", completion_window="72h")
-    with pytest.raises(client.JobConflict):
-        batch.submit(request_dicts("x"), to="x.jsonl")
+    for options in ({}, {"completion_window": "48h", "canary_requests": 5}):
+        with pytest.raises(client.JobConflict):
+            batch.submit(request_dicts("x"), to="x.jsonl", **options)
     assert world.uploads == ["input/x.jsonl"]
 
 
@@ -160,6 +161,11 @@ def test_submit_of_what_runs_with_other_options_raises(
         ({"max_job_cost_usd": -1}, "max_job_cost_usd is '-1'; allowed is a number of US dollars"),
         ({"max_job_cost_usd": float("nan")}, "max_job_cost_usd has to be a number of US dollars"),
         ({"check_models": 1}, "check_models has to be True or False, not 1."),
+        ({"canary_requests": 10_001}, "canary_requests is '10001'; allowed is"),
+        ({"canary_max_failed_percent": 101}, "canary_max_failed_percent is '101'; allowed is"),
+        ({"batch_deadline": "31d"}, "batch_deadline is '31d'; allowed is"),
+        ({"deadline_max_usd": "much"}, "deadline_max_usd is 'much'; allowed is"),
+        ({"retry_invalid_output": "yes"}, "retry_invalid_output is 'yes'; allowed is"),
         ({"completion_window": "7d", "max_attempts": 10}, "deploy the stack with WorkRetention"),
     ],
 )
@@ -447,7 +453,10 @@ def test_retry_of_nothing_but_final_errors_says_so(world: ClientWorld, batch: Gr
 
 
 def test_wait_starts_an_upload_whose_event_was_lost(
-    world: ClientWorld, batch: GroqBatch, monkeypatch: pytest.MonkeyPatch
+    world: ClientWorld,
+    batch: GroqBatch,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     world.starts_jobs = False
     job = batch.submit(request_dicts("x"), to="x.jsonl")
@@ -455,10 +464,15 @@ def test_wait_starts_an_upload_whose_event_was_lost(
     with pytest.raises(client.WaitTimeout):
         job.wait(timeout=0.01)
     assert world.payloads == [{"key": "input/x.jsonl"}]
+    world.start_error = "No such role."
+    with pytest.raises(client.WaitTimeout):
+        job.wait(timeout=0.01)
+    assert len(world.payloads) == 2
+    assert capsys.readouterr() == ("", "")
     world.deploy("groq-batch", TriggerMode="schedule")
     with pytest.raises(client.WaitTimeout):
         job.wait(timeout=0.01)
-    assert len(world.payloads) == 1
+    assert len(world.payloads) == 2
 
 
 # -- reaching AWS --------------------------------------------------------------------------------
