@@ -436,6 +436,16 @@ SCENARIOS = [
     ),
     # -- fates of rows
     Scenario(
+        name="canary",
+        group=BATCHES,
+        fault="a canary of 50 requests, all of which fail for good",
+        arrange=lambda trial: trial.rule("fail", custom_id=[f"r-{n}" for n in range(50)]),
+        status="partial",
+        succeeded=0,
+        options={"canary-requests": "50"},
+        first_error="canary_failed",
+    ),
+    Scenario(
         name="separators",
         group=ROWS,
         fault="raw U+2028, U+2029 and U+0085 in a tenth of the answers",

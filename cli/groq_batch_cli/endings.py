@@ -12,7 +12,7 @@ from groq_batch_cli.progress_bar import ByteProgress
 from groq_batch_cli.terminal import Terminal
 from groq_batch_client.fetching import Fetched, fetch
 from groq_batch_client.found_jobs import FoundJob
-from groq_batch_client.job_view import GOOD, cost_so_far, headline, style_of
+from groq_batch_client.job_view import GOOD, cost_so_far, headline, reason, style_of
 from groq_batch_client.stored_reports import Report
 from groq_batch_client.text import duration, one_line
 
@@ -74,6 +74,9 @@ def end(
         for line in problem_lines(report):
             say(line)
     elif report["status"] == "partial":
+        why = reason(report)
+        if why is not None:
+            say(f"  {why}")
         codes = error_codes(stack.storage, job)
         if codes.codes:
             say(f"  not answered: {codes.text()}")

@@ -66,6 +66,8 @@ def phase(report: Report | None, *, has_job: bool) -> str:
     if not report["batches"]:
         return "sending"
     attempt = max(batch["attempt"] for batch in report["batches"])
+    if report.get("canary") and report["canary"]["passed"] is None:
+        return "canary"
     if _is_collecting(report, attempt):
         return "collecting"
     return RUNNING if attempt == 1 else f"attempt {attempt}"
@@ -170,6 +172,18 @@ def headline(report: Report) -> str:
         f"{progress.done:,} of {counted(progress.total, 'request')} done "
         f"({share(progress.done, progress.total)})"
     )
+
+
+def canary_text(report: Report) -> str:
+    """Return what became of the requests that were sent alone at first."""
+    canary = report["canary"]
+    requests = counted(canary["requests"], "request")
+    if canary["passed"] is None:
+        return f"{requests}, {'not judged yet' if not is_final(report) else 'not judged'}"
+    said = "passed" if canary["passed"] else "failed"
+    cost = canary["projected_cost_usd"]
+    costs = f"; at its rate the whole file costs {dollars(cost)}" if cost is not None else ""
+    return f"{said}: {canary['failed']:,} of {requests} failed for good{costs}"
 
 
 def reason(report: Report) -> str | None:

@@ -10,7 +10,7 @@ from aws_lambda_powertools.utilities.parameters import SecretsProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 from botocore.exceptions import ClientError
 
-from groq_batch.domain import input_key, result_row
+from groq_batch.domain import canary, input_key, result_row
 from groq_batch.domain.job_options import JobOptions, parse_options
 from groq_batch.domain.models import ListedModel
 from groq_batch.domain.problem import Problem
@@ -243,6 +243,28 @@ FILES = (
 )
 """Codes of the whole file; they reject it whatever ``OnInvalidLine`` says."""
 
+
+def _says_of_canary(*, failed: int, answered: int, cost_usd: float) -> Callable[[], str]:
+    def judge() -> str:
+        results = canary.CanaryResults(
+            requests=50,
+            answered=answered,
+            open=0,
+            failed={"json_validate_failed": failed} if failed else {},
+            cost_usd=cost_usd,
+        )
+        return canary.judge_canary(
+            results,
+            rest_attempt=2,
+            good=20_000,
+            max_failed_percent=50,
+            cap_usd=10,
+            cap_is_of_stack=False,
+        ).message
+
+    return judge
+
+
 JOBS = (
     Code(
         "invalid_api_key",
@@ -281,6 +303,21 @@ JOBS = (
 )
 """Codes of jobs that end ``failed`` or ``cancelled``: the first entry of the report's errors."""
 
+ENDED_BY_A_RULE = (
+    Code(
+        canary.CANARY_FAILED,
+        "More of the first requests failed for good than `canary-max-failed-percent` allows, or "
+        "none was answered.",
+        _says_of_canary(failed=48, answered=2, cost_usd=0.002),
+    ),
+    Code(
+        canary.CANARY_TOO_EXPENSIVE,
+        "By the real cost of the first requests the whole file would cost more than the cap.",
+        _says_of_canary(failed=0, answered=50, cost_usd=0.05),
+    ),
+)
+"""Codes of jobs that end ``partial`` because a rule of their options let nothing else be sent."""
+
 RUNNING = (
     Code("groq_unavailable", "Groq gave no usable answer: to the last look, or to what was sent."),
     Code("batch_not_found", "Groq does not know a batch of the job (any more)."),
@@ -313,7 +350,7 @@ READ_ROWS = (
 
 def all_codes() -> set[str]:
     """Return every code that is written down."""
-    groups = (LINES, FILES, JOBS, RUNNING, ROWS, READ_ROWS)
+    groups = (LINES, FILES, JOBS, ENDED_BY_A_RULE, RUNNING, ROWS, READ_ROWS)
     return {one.name for group in groups for one in group}
 
 
@@ -333,6 +370,11 @@ def file_codes() -> str:
 def job_codes() -> str:
     """Return the codes of jobs that failed or were stopped."""
     return _with_sentences(JOBS)
+
+
+def rule_codes() -> str:
+    """Return the codes of jobs that a rule of their options has ended."""
+    return _with_sentences(ENDED_BY_A_RULE)
 
 
 def running_codes() -> str:

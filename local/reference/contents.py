@@ -23,6 +23,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "codes-of-files": codes.file_codes,
     "codes-of-jobs": codes.job_codes,
     "codes-of-lines": codes.line_codes,
+    "codes-of-jobs-ended-by-a-rule": codes.rule_codes,
     "codes-of-running-jobs": codes.running_codes,
     "codes-of-read-rows": codes.read_row_codes,
     "codes-of-rows": codes.row_codes,

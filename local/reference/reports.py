@@ -70,7 +70,7 @@ MEANINGS = {
     "batches[].id": "The batch at Groq.",
     "batches[].shard": "The part of the file, from 1. Parts of a refused shard have numbers of "
     "their own, counted on from the highest.",
-    "batches[].attempt": "The attempt, from 1.",
+    "batches[].attempt": "How often the shard's requests were sent with this batch, from 1.",
     "batches[].status": "What Groq says of the batch.",
     "batches[].requests": "Requests in it.",
     "batches[].succeeded": "Requests of it with an answer.",
@@ -90,8 +90,10 @@ MEANINGS = {
         "prices are fixed when its input is checked; before, `prices` is null."
     ),
     "prices.date": "The day of that list, or of the [table](../how-to/cap-the-cost.md).",
-    "canary": "What became of the requests that were sent alone at first; null in a job without "
-    "a canary.",
+    "canary": "What became of the requests that were sent alone at first: `requests`, how many, "
+    "`failed` for good, `projected_cost_usd` of the whole file at their rate (null where a price "
+    "or a usage is not known), and whether they have `passed` (null until they are judged). Null "
+    "in a job [without a canary](../how-to/send-a-canary-first.md).",
     "on_demand": "The ordinary calls after a deadline; null in a job without one.",
     "timing.started_at": "When the job was started.",
     "timing.submitted_at": "When its first batch was made.",

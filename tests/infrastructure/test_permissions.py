@@ -51,6 +51,7 @@ S3_GRANTS: dict[str, dict[str, set[str]]] = {
         "ListBucket": JOBS | WORK | REPORTS,
         "GetObject": JOBS | WORK | REPORTS,
         "PutObject": WORK | REPORTS,
+        "AbortMultipartUpload": WORK,
         "DeleteObject": HALT,
     },
     "DownloadResultsFunction": {

@@ -112,7 +112,12 @@ class Bucket:
         del data["prepared_at"], data["shards"], data["ids"]
         numbers = [shard.number for shard in record.shards]
         assert numbers == sorted(set(numbers))
-        assert self.s3.keys(KEYS.shards(1)) == [KEYS.shard(1, number) for number in numbers]
+        for attempt in (1, 2):
+            assert self.s3.keys(KEYS.shards(attempt)) == [
+                KEYS.shard(attempt, number)
+                for number in numbers
+                if record.attempt_of_lines(number) == attempt
+            ]
         lines: list[Any] = []
         for shard in record.shards:
             assert shard.requests >= 1
@@ -131,6 +136,7 @@ class Bucket:
         return {
             "record": data,
             "lines": lines,
+            "canary": self.sent(1) if record.has_canary else None,
             "invalid": (self.s3.read(KEYS.invalid) or b"").splitlines(),
         }
 
@@ -139,14 +145,18 @@ class Bucket:
         place = shard.ids
         kept = self.s3.read(KEYS.custom_ids(place.part)) or b""
         ids = kept[place.first : place.first + place.size]
-        sent = self.s3.read(KEYS.shard(1, shard.number)) or b""
+        sent = self.sent(shard.number)
         expected = [json.loads(line)["custom_id"] for line in sent.split(b"\n")[:-1]]
         assert [json.loads(line) for line in ids.split(b"\n")[:-1]] == expected
         assert ids.endswith(b"\n")
 
+    def sent(self, number: int) -> bytes:
+        """Return the request lines of a shard."""
+        return self.s3.read(KEYS.shard(self.record.attempt_of_lines(number), number)) or b""
+
     def region(self, number: int) -> list[Any]:
         """Return the lines of a shard's region in order, the bad ones with what is wrong."""
-        sent = self.s3.read(KEYS.shard(1, number)) or b""
+        sent = self.sent(number)
         assert len(sent) <= 2_000
         good = iter(sent.split(b"\n")[:-1])
         raw = self.s3.read(KEYS.skipped_raw(number)) or b""
@@ -257,13 +267,41 @@ FILES = st.builds(
     share=st.floats(0.01, 0.49),
     rejects=st.booleans(),
     cap=st.sampled_from(["0", "0.000001", "nonsense"]),
+    canary=st.integers(0, 6),
 )
-def test_the_same_as_by_one_invocation(data: bytes, share: float, rejects: bool, cap: str) -> None:
+def test_the_same_as_by_one_invocation(
+    data: bytes, share: float, rejects: bool, cap: str, canary: int
+) -> None:
     base = strict(ALONE) if rejects else ALONE
-    bucket = Bucket(data, **{"max-job-cost-usd": cap})
+    metadata = {"max-job-cost-usd": cap, "canary-requests": str(canary)}
+    bucket = Bucket(data, **metadata)
     range_bytes = max(1, len(data) // 8, int(len(data) * share))
     bucket.prepare(by_many(base, range_bytes))
-    assert bucket.found() == one_pass(data, base, **{"max-job-cost-usd": cap})
+    assert bucket.found() == one_pass(data, base, **metadata)
+    assert_nothing_is_left_over(bucket)
+
+
+@settings(max_examples=120, deadline=None)
+@given(data=FILES, share=st.floats(0.01, 0.49), canary=st.integers(1, 8), most=st.integers(1, 9))
+def test_canary_is_the_first_good_lines_and_no_more_than_a_batch(
+    data: bytes, share: float, canary: int, most: int
+) -> None:
+    """Whoever cuts the file, it has the lines of one without a canary, in the same order."""
+    base = dataclasses.replace(ALONE, max_requests_per_batch=most)
+    range_bytes = max(1, len(data) // 8, int(len(data) * share))
+    bucket = Bucket(data, **{"canary-requests": str(canary)})
+    bucket.prepare(by_many(base, range_bytes))
+    found, whole = bucket.found(), one_pass(data, base)
+    record = bucket.record
+    assert found["lines"] == whole["lines"]
+    assert record.has_canary is (canary < record.good)
+    if record.has_canary:
+        good = [line + b"\n" for line in found["lines"] if isinstance(line, bytes)]
+        first = found["canary"].splitlines(keepends=True)
+        assert first == good[: len(first)]
+        is_full = len(first) == most or len(b"".join(good[: len(first) + 1])) > 2_000
+        assert len(first) == canary or is_full
+        assert {shard.number for shard in record.shards} >= {1, 2}
     assert_nothing_is_left_over(bucket)
 
 

@@ -57,6 +57,34 @@ def test_a_range_of_nothing_but_repeats_has_no_good_line() -> None:
     assert cuts([scan(4, 2), scan(3, 1), scan(4, 2)], [0, 3, 1]) == [(0, 1, 1, 3), (2, 2, 4, 2)]
 
 
+@pytest.mark.parametrize(
+    ("good", "shards", "repeats", "expected"),
+    [
+        pytest.param([9, 9], [1, 1], [0, 0], [(0, 0, 2), (1, 1, 1)], id="fits into a range"),
+        pytest.param([3, 3, 3], [1, 1, 1], [0] * 3, [(0, 1, 3), (2, 2, 1)], id="over two"),
+        pytest.param([4, 4, 4], [1, 1, 1], [0] * 3, [(0, 1, 3), (2, 2, 1)], id="one line more"),
+        pytest.param([0, 9, 9], [0, 1, 1], [0] * 3, [(0, 1, 2), (2, 2, 1)], id="none at first"),
+        pytest.param([3, 9, 9], [2, 1, 1], [0] * 3, [(0, 0, 3), (1, 1, 1), (2, 2, 1)], id="batch"),
+        pytest.param(
+            [3, 9, 9], [2, 1, 1], [1, 0, 0], [(0, 1, 4), (2, 2, 1)], id="batch with repeats"
+        ),
+        pytest.param([2, 2], [2, 2], [0, 0], [(0, 0, 2), (1, 1, 2)], id="too few lines for one"),
+        pytest.param([3, 3], [3, 3], [0, 2], [(0, 1, 7)], id="perhaps too few"),
+    ],
+)
+def test_canary_is_cut_by_one_task(
+    good: list[int],
+    shards: list[int],
+    repeats: list[int],
+    expected: list[tuple[int, int, int]],
+) -> None:
+    scans = [scan(count, most) for count, most in zip(good, shards, strict=True)]
+    plan = plan_cuts(scans, repeats, writes_shards=True, canary=4)
+    assert [(task.first, task.last, task.most_shards) for task in plan] == expected
+    asks = 0 if sum(good) <= 4 else 4
+    assert [task.canary for task in plan] == [asks] * len(plan)
+
+
 def test_where_only_problems_are_written_every_range_is_cut_alone() -> None:
     found = cuts([scan(0, 0, 5), scan(1, 1), scan(0, 0)], writes_shards=False)
     assert [(first, last) for first, last, _, _ in found] == [(0, 0), (1, 1), (2, 2)]

@@ -6,6 +6,7 @@ such jobs as well.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -23,7 +24,6 @@ from tests.workflow.jobs import (
 from tests.workflow.test_refusals import asked_in, batches, rows
 from tests.workflow.world import World
 
-HOUR = 3_600.0
 KEYS = ("input/a.jsonl", "input/a.jsonl.gz")
 
 
@@ -44,12 +44,6 @@ def canary(requests: int, failed: int, *, passed: bool | None) -> dict[str, Any]
 def told(report: dict[str, Any]) -> dict[str, Any]:
     """Return what the report tells of the canary, but for the projected cost."""
     return {name: one for name, one in report["canary"].items() if name != "projected_cost_usd"}
-
-
-def sent(world: World) -> list[list[str]]:
-    """Return the ids of each batch's requests in order of the batches."""
-    made = sorted(world.simulator.batches(), key=lambda one: (one["created_at"], one["id"]))
-    return [sorted(world.simulator.batch_requests(one["id"])) for one in made]
 
 
 def ids(first: int, end: int) -> list[str]:
@@ -280,41 +274,42 @@ def test_expired_canary_is_sent_again_alone() -> None:
 @pytest.mark.parametrize("percent", ["0", "100"])
 def test_stop_at_every_state(percent: str) -> None:
     """Whenever somebody stops the job, every line has a row; what was not sent never is."""
-    environment = {"MAX_REQUESTS_PER_BATCH": "3", "POLL_MIN_SECONDS": "60"}
-    with World(environment) as world:
-        world.simulator.add_rule("fail", match={"custom_id": "r0"})
-        run(world, good_lines(7), canary_max_failed_percent=percent)
-        end = world.clock()
-        (name,) = world.executions
-        states = len(world.executions[name].visits)
+    states = len(_stopped_at(0, percent)[1])
     assert states > 10
-    seen = set()
-    for number in range(1, states + 1):
-        with World(environment) as world:
-            world.simulator.add_rule("fail", match={"custom_id": "r0"})
-            job = put(
-                world,
-                "input/a.jsonl",
-                good_lines(7),
-                canary_requests="2",
-                canary_max_failed_percent=percent,
-            )
-            visits = [0]
-
-            def on_visit(execution: str, state: str) -> None:
-                visits[0] += 1
-                if visits[0] == number:  # noqa: B023
-                    world.spawn(_stopping(world, execution))
-
-            world.on_visit = on_visit
-            world.settle()
-            (report,) = check_end(world, job)
-            seen.add((report["status"], (report["canary"] or {}).get("passed")))
+    seen = {_stopped_at(number, percent)[0] for number in range(1, states + 1)}
     assert ("cancelled", None) in seen
-    del end
+    assert ("cancelled", percent == "100") in seen
 
 
-def _stopping(world: World, name: str) -> Any:
+def _stopped_at(number: int, percent: str) -> tuple[tuple[str, bool | None], list[str]]:
+    """Stop a job when it enters its n-th state; 0 never.
+
+    Returns:
+        How it ended and what became of its canary, and the states that it went through.
+    """
+    with World({"MAX_REQUESTS_PER_BATCH": "3", "POLL_MIN_SECONDS": "60"}) as world:
+        world.simulator.add_rule("fail", match={"custom_id": "r0"})
+        visits: list[str] = []
+
+        def on_visit(execution: str, state: str) -> None:
+            visits.append(state)
+            if len(visits) == number:
+                world.spawn(_stopping(world, execution))
+
+        world.on_visit = on_visit
+        job = put(
+            world,
+            "input/a.jsonl",
+            good_lines(7),
+            canary_requests="2",
+            canary_max_failed_percent=percent,
+        )
+        world.settle()
+        (report,) = check_end(world, job)
+        return (report["status"], (report["canary"] or {}).get("passed")), visits
+
+
+def _stopping(world: World, name: str) -> Iterator[float]:
     world.stop(name)
     yield from ()
 

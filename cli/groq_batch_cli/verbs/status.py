@@ -25,6 +25,7 @@ from groq_batch_client.job_view import (
     GOOD,
     Progress,
     batch_rows,
+    canary_text,
     cost_so_far,
     counts_text,
     headline,
@@ -127,6 +128,8 @@ def status_lines(
         return
     if is_final(report):
         yield end_line(name, report, terminal)
+        if report["status"] == "partial" and reason(report):
+            yield f"  {reason(report)}"
     else:
         doing = terminal.styled(phase(report, has_job=True), style_of(report["status"]))
         yield f"{name}: {doing}, {headline(report)}"
@@ -188,6 +191,8 @@ def _facts(found: FoundJob, report: Report, now: datetime) -> Iterator[tuple[str
         )
     if cost_so_far(report):
         yield "cost", cost_so_far(report)
+    if report.get("canary"):
+        yield "canary", canary_text(report)
     yield "time", duration(seconds_of(report, now))
     for kind, url in report["outputs"].items():
         if url is not None:

@@ -145,6 +145,7 @@ class View:
     advice: str
     reason: tuple[str, str] | None
     commands: Sequence[Command]
+    canary: str
     figures: Sequence[Figure]
     outcomes: Sequence[Outcome]
     outcome_bar: str
@@ -186,6 +187,7 @@ def view_of(report: Mapping[str, Any], facts: Facts, *, report_key: str, as_of: 
         advice=_advice(report),
         reason=_reason(report),
         commands=_commands(report),
+        canary=_canary(report, facts),
         figures=_figures(report),
         outcomes=_outcomes(report),
         outcome_bar=_outcome_bar(report),
@@ -234,10 +236,10 @@ def _advice(report: Mapping[str, Any]) -> str:
         rest = [f"{wording.whole(failed)} got no answer"] if failed else []
         rest += [f"{wording.whole(invalid)} could not be sent"] if invalid else []
         answered = f"{wording.whole(requests['succeeded'])} of {wording.whole(requests['total'])}"
-        return (
-            f"{answered} requests were answered; {' and '.join(rest)}. Fetch the results, see the "
-            f"errors below, and run the rest again."
-        )
+        end = "Fetch the results, see the errors below, and run the rest again."
+        if _reason(report) is not None:
+            end = "Not everything was sent; the cause and what to do stand below."
+        return f"{answered} requests were answered; {' and '.join(rest)}. {end}"
     if status == "rejected":
         return "Nothing was sent and nothing was paid. Correct what stands below and upload again."
     has_answers = outputs["results"] and requests["succeeded"]
@@ -249,7 +251,7 @@ def _advice(report: Mapping[str, Any]) -> str:
 
 def _reason(report: Mapping[str, Any]) -> tuple[str, str] | None:
     """Return the code and the sentence of what concerns the whole job."""
-    if report["status"] not in (RUNNING, "failed", "cancelled") or not report["errors"]:
+    if report["status"] in ("succeeded", "rejected") or not report["errors"]:
         return None
     first = report["errors"][0]
     if first["line"] is not None or first["custom_id"] is not None:
@@ -258,6 +260,33 @@ def _reason(report: Mapping[str, Any]) -> tuple[str, str] | None:
         wording.text(first["code"], most=_NAME_CHARACTERS),
         wording.text(first["message"] or "", most=_REASON_CHARACTERS),
     )
+
+
+def _canary(report: Mapping[str, Any], facts: Facts) -> str:
+    """Return what became of the requests that were sent alone at first; empty without any."""
+    canary = report.get("canary")
+    if canary is None:
+        return ""
+    good = report["progress"]["total"]
+    rest = wording.whole(max(good - canary["requests"], 0))
+    said = [f"The first {wording.whole(canary['requests'])} requests were sent alone."]
+    if canary["passed"] is None:
+        end = f"The other {rest} follow if they do well."
+        if report["status"] != RUNNING:
+            end = f"The job ended before the other {rest} followed."
+        return f"{said[0]} {end}"
+    ended = "were sent then" if canary["passed"] else "were not sent"
+    said.append(f"{wording.whole(canary['failed'])} failed for good; the other {rest} {ended}.")
+    verdict = facts.job.verdict if facts.job is not None else None
+    if verdict is not None and verdict.cost_usd is not None:
+        said.append(f"Their answers cost {wording.money(verdict.cost_usd)}.")
+    if canary["projected_cost_usd"] is not None:
+        cost = wording.money(canary["projected_cost_usd"])
+        said.append(f"At that rate all {wording.whole(good)} cost {cost}.")
+    if verdict is not None and verdict.milliseconds is not None:
+        took = wording.milliseconds(verdict.milliseconds)
+        said.append(f"Half of the answered requests took {took} at most.")
+    return " ".join(said)
 
 
 def _commands(report: Mapping[str, Any]) -> list[Command]:
