@@ -157,6 +157,7 @@ class Job:
             >>> job.wait(timeout=60, progress=False)["status"]
             'succeeded'
         """
+        self._take(self._found)
         if not is_final(self._found.report):
             followed = Followed(self.path, self._found)
             line = progress_line(progress)
@@ -187,7 +188,8 @@ class Job:
         if found.is_replaced and found.report is None:
             raise JobNotFound(
                 f"{one_line(self.path)} has no report of {found.job_id} any more: it was removed, "
-                f"or a newer run of this path has taken its place."
+                f"or a newer run of this path has taken its place. What it delivered are older "
+                f"versions of its objects; again=True would pay for it once more."
             )
         self._found = found
 

@@ -46,10 +46,15 @@ class ClientWorld(World):
             path = key.removeprefix("input/")
             if self.starts_jobs:
                 if self.is_running:
-                    self.start(path)
+                    self.start(path, hour=self.hour)
                 else:
                     self.finish(path)
         return answer
+
+    @property
+    def hour(self) -> int:
+        """The hour of the next job: each upload has one of its own."""
+        return 10 + len(self.uploads)
 
     def requests(self, path: str) -> list[dict[str, Any]]:
         """Return the requests that were uploaded to a path."""
@@ -72,12 +77,12 @@ class ClientWorld(World):
             if b'"status_code": 200' not in results[-1]:
                 failed.append(json.dumps(request).encode() + b"\n")
         status = status or ("partial" if failed else "succeeded")
-        self.end(path, status, results=results, failed=failed)
+        self.end(path, status, results=results, failed=failed, hour=self.hour)
 
     def reject(self, path: str) -> None:
         """Let the job of a path be rejected."""
         error = {"line": 2, "custom_id": "b", "code": "invalid_url", "message": "No such URL."}
-        self.report(self.job_of(path), "rejected", errors=[error], errors_total=1)
+        self.report(self.job_of(path, hour=self.hour), "rejected", errors=[error], errors_total=1)
 
 
 def row(custom_id: str, text: str) -> bytes:

@@ -124,6 +124,33 @@ def test_submit_before_the_job_has_started_gives_the_upload(
     assert job.status == "succeeded"
 
 
+def test_submit_of_what_was_answered_and_tidied_away_pays_nothing_and_still_has_rows(
+    world: ClientWorld, batch: GroqBatch
+) -> None:
+    batch.submit(request_dicts("x"), to="x.jsonl")
+    world.storage.delete(["reports/x.jsonl.json", "output/x.jsonl"])
+    job = GroqBatch().submit(request_dicts("x"), to="x.jsonl")
+    assert job.wait()["status"] == "succeeded"
+    assert list(job.answers()) == [("a", "Answer to x")]
+    versions = list(world.storage.versions("reports/"))
+    for version in sorted(versions, key=lambda one: not one.is_delete_marker):
+        world.s3.delete_object(Bucket=world.bucket, Key=version.key, VersionId=version.version_id)
+    job = GroqBatch().submit(request_dicts("x"), to="x.jsonl")
+    for ask in (job.wait, job.rows, lambda: job.status):
+        with pytest.raises(client.JobNotFound, match=r"has no report of x-.* any more"):
+            ask()
+    assert world.uploads == ["input/x.jsonl"]
+
+
+def test_job_that_was_overtaken_still_has_its_own_rows(
+    world: ClientWorld, batch: GroqBatch
+) -> None:
+    first = batch.submit(request_dicts("x"), to="x.jsonl")
+    second = batch.submit(request_dicts("y"), to="x.jsonl")
+    assert list(second.answers()) == [("a", "Answer to y")]
+    assert list(first.answers()) == [("a", "Answer to x")]
+
+
 def test_submit_of_what_ended_without_any_answer_uploads_it_once_more(
     world: ClientWorld, batch: GroqBatch
 ) -> None:
