@@ -385,6 +385,52 @@ def test_run_of_a_file_of_rows_gives_a_frame_of_polars(ending: str, batch: GroqB
     ]
 
 
+class Killed(BaseException):
+    """The end of a kernel."""
+
+
+@pytest.mark.parametrize("comes_back", [False, True], ids=["before", "after"])
+def test_run_that_is_killed_at_any_call_and_run_again_pays_nothing_twice(
+    comes_back: bool, world: ClientWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Let each run die at a later call of AWS, before the call or once it has had its effect."""
+    call, left, depth = patched(world), 0, 0
+
+    def dying(client: Any, operation: str, parameters: dict[str, Any]) -> Any:
+        nonlocal left, depth
+        # The pipeline's own calls are none of the program's.
+        left -= depth == 0
+        dies = depth == 0 and left == 0
+        if dies and not comes_back:
+            raise Killed
+        depth += 1
+        try:
+            return call(client, operation, parameters)
+        finally:
+            depth -= 1
+            if dies:
+                raise Killed
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", dying)
+    lives = 0
+    has_ended = False
+    while not has_ended:
+        lives += 1
+        rows = polars.DataFrame({"text": [f"{lives} x", f"{lives} y"]})
+        world.uploads.clear()
+        left = lives
+        try:
+            GroqBatch().run(rows, **ASK)
+            has_ended = True
+        except Killed:
+            pass
+        left = -1
+        answered = GroqBatch().run(rows, **ASK)
+        assert answered["answer"].to_list() == [f"Answer to Say {lives} {one}" for one in "xy"]
+        assert len(world.uploads) == 1
+    assert lives > 7
+
+
 def test_frames_of_many_rows_are_read_in_parts(world: ClientWorld, batch: GroqBatch) -> None:
     frame = polars.DataFrame({"text": [str(n) for n in range(5000)]})
     answered = batch.run(frame, **ASK)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import datetime
+import json
 import subprocess
 import sys
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 import pandas
 import polars
 import pyarrow
+import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +24,7 @@ from groq_batch_client import options
 from groq_batch_client.errors import TableError, WrongArgumentError
 from groq_batch_client.frames import FrameTable, frame_of, is_frame
 from groq_batch_client.options import METADATA_NAMES, options_as_metadata, plain_amount
+from groq_batch_client.submissions import schema_of
 
 PROJECT = Path(__file__).parents[2]
 
@@ -135,6 +138,7 @@ def test_frames_need_no_library_but_their_own() -> None:
 import sys
 sys.modules.update(dict.fromkeys(["pandas", "polars", "numpy"]))
 import pyarrow
+import pydantic
 from groq_batch_client.frames import FrameTable
 with FrameTable(pyarrow.table({"a": ["x"]})).open(["a"]) as table:
     print([batch.texts("a") for batch in table.batches])
@@ -203,3 +207,22 @@ def test_amount_is_written_without_an_exponent(amount: Decimal) -> None:
     written = plain_amount(float(amount))
     assert float(written) == float(amount)
     assert "e" not in written.lower()
+
+
+# -- schemas -------------------------------------------------------------------------------------
+
+
+class Mood(pydantic.BaseModel):
+    label: Literal["good", "bad"]
+
+
+def test_schema_is_taken_as_itself_from_a_file_and_from_a_model_of_pydantic(tmp_path: Path) -> None:
+    plain = Mood.model_json_schema()
+    file = tmp_path / "Mood.json"
+    file.write_text(json.dumps(plain))
+    found = [schema_of(one) for one in (plain, str(file), file, Mood)]
+    assert [one.schema if one else None for one in found] == [plain] * 4
+    assert {one.name if one else None for one in found} == {"Mood"}
+    assert schema_of(None) is None
+    with pytest.raises(TableError, match="schema= is not a valid JSON schema"):
+        schema_of({"type": "nothing"})
