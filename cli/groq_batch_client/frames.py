@@ -108,7 +108,8 @@ class FrameTable:
                 if series.dtype == _polars().Object:
                     # It would be exported as the addresses of its objects.
                     raise TypeError("it holds objects of Python")  # noqa: TRY301
-                return pyarrow.chunked_array(series)
+                # As a frame of its own: Polars 1.19 hands out a bare series without its logical type.
+                return pyarrow.table(series.to_frame()).column(0)
             series = self.frame.iloc[:, place]
             if hasattr(series, "__arrow_c_stream__"):
                 return pyarrow.chunked_array(series)
