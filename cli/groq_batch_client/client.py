@@ -54,7 +54,9 @@ class GroqBatch:
         >>> batch = GroqBatch()
         >>> frame = pandas.DataFrame({"text": ["Great!", "Broken."]})
         >>> answered = batch.run(
-        ...     frame, prompt="Is this review positive? {text}", model="openai/gpt-oss-20b"
+        ...     frame,
+        ...     prompt="Is this review positive? {text}",
+        ...     model="openai/gpt-oss-20b",
         ... )
         >>> list(answered["answer"])
         ['Answer to Is this review positive? Great!', 'Answer to Is this review positive? Broken.']

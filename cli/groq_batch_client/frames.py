@@ -108,7 +108,7 @@ class FrameTable:
                 if series.dtype == _polars().Object:
                     # It would be exported as the addresses of its objects.
                     raise TypeError("it holds objects of Python")  # noqa: TRY301
-                # As a frame of its own: Polars 1.19 hands out a bare series without its logical type.
+                # As a frame of its own: Polars 1.19 hands out a bare series without its type.
                 return pyarrow.table(series.to_frame()).column(0)
             series = self.frame.iloc[:, place]
             if hasattr(series, "__arrow_c_stream__"):

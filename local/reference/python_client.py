@@ -86,11 +86,16 @@ def _signature(member: Any, name: str) -> str:
             parts.append("*")
             has_star = True
         stars = "**" if one.kind is one.VAR_KEYWORD else ""
-        default = "" if one.default is one.empty else f" = {one.default!r}"
+        default = "" if one.default is one.empty else f" = {_shown(one.default)}"
         parts.append(f"{stars}{one.name}: {one.annotation}{default}")
     if isinstance(member, type):
         return f"class {name}:\n" + indent(_call("__init__", ["self", *parts], "None"), "    ")
     return _call(name, parts, signature.return_annotation)
+
+
+def _shown(default: object) -> str:
+    """Return a default value as the formatter writes it."""
+    return f'"{default}"' if isinstance(default, str) else repr(default)
 
 
 def _call(name: str, parts: Sequence[str], returns: str) -> str:
