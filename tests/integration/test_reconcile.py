@@ -11,6 +11,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,7 +24,7 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import upload_job_id
 from groq_batch.domain.times import timestamp
-from groq_batch.records.job import JobRequest
+from groq_batch.records.job import JobRecord, JobRequest, ShardRecord
 from groq_batch.settings import Settings
 from groq_batch.steps.cancel_job.close import JobCloser, UnknownJobError
 from groq_batch.steps.cancel_job.reconcile import MARGIN_SECONDS, ReconcileError, Reconciler
@@ -341,6 +342,24 @@ def test_a_record_that_cannot_be_read_does_not_hide_how_many_are_overdue(
     account.now += 26 * HOUR
     account.reconcile()
     assert published(capsys)["JobsOverdue"] == [3]
+
+
+@pytest.mark.parametrize(("hours", "overdue"), [(26, [1]), (48, [1]), (50, [2])])
+def test_job_with_a_canary_is_overdue_one_window_later(
+    account: Account, capsys: pytest.CaptureFixture[str], hours: int, overdue: list[int]
+) -> None:
+    account.open_job(0)
+    job = account.open_job(1)
+    record = JobRecord(
+        accepted=True,
+        options=replace(Settings.from_env(DEFAULT_ENVIRONMENT).default_options, canary_requests=2),
+        shards=tuple(ShardRecord(number=n, requests=2, bytes=9, skipped=0) for n in (1, 2)),
+        has_canary=True,
+    )
+    account.write(object_keys.WorkKeys(job).job_record, record.to_json())
+    account.now += hours * HOUR
+    account.reconcile()
+    assert published(capsys)["JobsOverdue"] == overdue
 
 
 def test_throttling_of_step_functions_is_waited_out(monkeypatch: pytest.MonkeyPatch) -> None:

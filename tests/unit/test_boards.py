@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch
+from groq_batch.domain.canary import CanaryVerdict
+from groq_batch.domain.job_options import JobOptions
 from groq_batch.groq.decoding import batch_of
 from groq_batch.records.attempt import Board, BoardEntry
 from groq_batch.records.attempt_plan import AttemptPlan
+from groq_batch.records.job import JobRecord, ShardRecord
 from groq_batch.records.submission import Stage
 from tests.fakes.s3 import FakeS3
 
@@ -102,6 +107,15 @@ def test_a_newer_board_stays(bucket: Bucket) -> None:
 # Parts of divided shards
 
 
+JOB = JobRecord(
+    accepted=True,
+    options=JobOptions(
+        completion_window="24h", skip_invalid_lines=False, max_attempts=3, max_job_cost_usd=0
+    ),
+    shards=tuple(ShardRecord(number=n, requests=1, bytes=3, skipped=0) for n in (1, 2)),
+)
+
+
 def planned(bucket: Bucket) -> None:
     """Divide the shard 1 into 4 and 5, and leave all three of them and the shard 2 in attempt 2."""
     AttemptPlan(attempt=2, divided={1: (4, 2)}, regions={4: 1, 5: 1}).write(bucket.storage, KEYS)
@@ -111,15 +125,25 @@ def planned(bucket: Bucket) -> None:
 
 def test_board_has_the_parts_of_a_divided_shard_and_not_the_shard(bucket: Bucket) -> None:
     planned(bucket)
-    begun = Board.begin(bucket.storage, KEYS, 2, started_at=1.0)
+    begun = Board.begin(bucket.storage, KEYS, JOB, 2, started_at=1.0)
     assert sorted(begun.entries) == [2, 4, 5]
     assert [begun.region_of(number) for number in (2, 4, 5, 9)] == [2, 1, 1, 9]
     assert (begun.shards_of(1), begun.shards_of(2), begun.shards_of(4)) == ([4, 5], [2], [])
 
 
+def test_board_of_a_canary_that_is_alone_again_has_its_parts_only(bucket: Bucket) -> None:
+    """The shards behind it stand where the second attempt looks for them."""
+    planned(bucket)
+    alone = replace(JOB, has_canary=True)
+    assert sorted(Board.begin(bucket.storage, KEYS, alone, 2, started_at=1.0).entries) == [4, 5]
+    verdict = CanaryVerdict(rest_attempt=2, requests=1, failed=0, passed=True)
+    judged = replace(alone, verdict=verdict)
+    assert sorted(Board.begin(bucket.storage, KEYS, judged, 2, started_at=1.0).entries) == [2, 4, 5]
+
+
 def test_board_of_an_older_version_is_read_with_the_regions_of_the_plan(bucket: Bucket) -> None:
     planned(bucket)
-    begun = Board.begin(bucket.storage, KEYS, 2, started_at=1.0)
+    begun = Board.begin(bucket.storage, KEYS, JOB, 2, started_at=1.0)
     data = begun.to_json()
     for name in ("refusal", "division_rounds"):
         del data[name]

@@ -556,6 +556,44 @@ def test_headline(report: dict[str, Any], expected: str) -> None:
     assert job_view.headline(report) == expected
 
 
+@pytest.mark.parametrize(
+    ("status", "passed", "failed", "projected", "expected"),
+    [
+        ("running", None, 0, None, "50 requests, not judged yet"),
+        ("cancelled", None, 50, None, "50 requests, not judged"),
+        (
+            "succeeded",
+            True,
+            2,
+            4.0,
+            "passed: 2 of 50 requests failed for good; at its rate the whole file costs $4.00",
+        ),
+        ("partial", False, 50, None, "failed: 50 of 50 requests failed for good"),
+    ],
+)
+def test_canary_is_told(
+    status: str, passed: bool | None, failed: int, projected: float | None, expected: str
+) -> None:
+    canary = {
+        "requests": 50,
+        "failed": failed,
+        "projected_cost_usd": projected,
+        "passed": passed,
+    }
+    report = make_report(status=status) | {"canary": canary}
+    assert job_view.canary_text(report) == expected
+    found = FoundJob(path="a.jsonl", job_id="job", report=report)
+    lines = list(status_lines(found, Terminal(io.StringIO(), io.StringIO(), {}), datetime.now(UTC)))
+    assert any(line.split() == ["canary", *expected.split()] for line in lines)
+
+
+def test_job_that_a_rule_has_ended_tells_why() -> None:
+    report = make_report(status="partial", errors=[fatal("canary_failed")])
+    found = FoundJob(path="a.jsonl", job_id="job", report=report)
+    terminal = Terminal(io.StringIO(), io.StringIO(), {})
+    assert list(status_lines(found, terminal, datetime.now(UTC)))[1] == "  Do this."
+
+
 def test_only_a_job_with_batches_waits_for_groq() -> None:
     report = make_report(errors=[fatal("invalid_api_key")])
     assert job_view.reason(report) is None

@@ -148,7 +148,7 @@ def test_report_says_what_was_refused_and_when_it_is_sent_again(
 ) -> None:
     batch = Batch(id="b", status="failed", errors=(issue("named", 3), issue("all")))
     entries = {"s1": ended(), "s2": BoardEntry(stage=Stage.CREATED, batch=batch)}
-    notice = refusal_notice(board(**entries), **options)
+    notice = refusal_notice(JOB, board(**entries), **options)
     assert notice is not None
     assert notice["code"] == "batch_failed"
     assert notice["message"].startswith("Groq refused 1 of 2 batches of attempt 1. all: No. ")
@@ -156,7 +156,7 @@ def test_report_says_what_was_refused_and_when_it_is_sent_again(
 
 
 def test_report_says_nothing_where_nothing_was_refused() -> None:
-    assert refusal_notice(board(s1=ended(), s2=BoardEntry()), is_last=False) is None
+    assert refusal_notice(JOB, board(s1=ended(), s2=BoardEntry()), is_last=False) is None
 
 
 def test_summary_is_read_as_it_was_written_and_from_older_versions() -> None:

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from groq_batch.domain.answer_stats import Histogram, Measures
+from groq_batch.domain.canary import CanaryVerdict
 from groq_batch.domain.cost import ModelUsage
 from groq_batch.records.shard_result import ShardSummary
 from groq_batch.reports.page import wording
@@ -235,6 +236,43 @@ def test_options_are_told(options: dict[str, Any], words: str) -> None:
     assert sample.job is not None
     job = replace(sample.job, options=replace(sample.job.options, **options))
     assert words in text_of(report(), replace(sample, job=job))
+
+
+@pytest.mark.parametrize(
+    ("status", "passed", "words"),
+    [
+        ("running", None, "The other 4,446 follow if they do well."),
+        ("cancelled", None, "The job ended before the other 4,446 followed."),
+        (
+            "succeeded",
+            True,
+            (
+                "The first 50 requests were sent alone. 2 failed for good; the other 4,446 were "
+                "sent then. Their answers cost $0.020. At that rate all 4,496 cost $1.87. Half of "
+                "the answered requests took 700 ms at most."
+            ),
+        ),
+        ("partial", False, "2 failed for good; the other 4,446 were not sent."),
+    ],
+)
+def test_canary_is_told_in_words(status: str, passed: bool | None, words: str) -> None:
+    sample = facts()
+    assert sample.job is not None
+    verdict = CanaryVerdict(
+        rest_attempt=2, requests=50, failed=2, passed=passed, cost_usd=0.02, milliseconds=700.0
+    )
+    beside = replace(sample, job=replace(sample.job, verdict=verdict))
+    canary = {"requests": 50, "failed": 2, "projected_cost_usd": 1.8733, "passed": passed}
+    made = report(status, canary=canary)
+    assert words in text_of(made, None if status == "running" else beside)
+    assert "Canary" not in text_of(report(status))
+
+
+def test_job_that_a_rule_has_ended_has_its_reason_at_the_top() -> None:
+    ended = {"line": None, "custom_id": None, "code": "canary_failed", "message": "None of the"}
+    text = text_of(report("partial", errors=[ended]))
+    assert "Not everything was sent; the cause and what to do stand below." in text
+    assert "canary_failed None of the" in text
 
 
 def test_many_batches_share_rows() -> None:

@@ -192,11 +192,10 @@ def failing_canary(world: World) -> list[Upload]:
 
 
 def refused_canary(world: World) -> list[Upload]:
-    """A canary of two models that is refused as a whole, then in parts, before it runs."""
+    """A canary that is refused once, so that it is sent again alone, and the rest in the third."""
     world.simulator.add_refusal(match={"model": "m0"}, times=1)
-    world.simulator.add_refusal(match={"model": "m1"}, times=2)
-    lines = [*lines_of_models(1, 1), *good_lines(4)]
-    upload = put(world, "input/a.jsonl", lines, canary_requests="2")
+    lines = [*lines_of_models(1), *good_lines(2)]
+    upload = put(world, "input/a.jsonl", lines, canary_requests="1")
     world.settle()
     return [upload]
 
@@ -222,7 +221,7 @@ REFUSALS: list[tuple[Script, dict[str, str]]] = [
 CANARIES: list[tuple[Script, dict[str, str]]] = [
     (canary, SMALL_SHARDS),
     (failing_canary, RANGES),
-    (refused_canary, THREE_ATTEMPTS),
+    (refused_canary, SMALL_SHARDS),
     (stopped_canary, SMALL_SHARDS),
 ]
 """Lives of jobs with a canary."""

@@ -328,3 +328,27 @@ def test_running_report_tells_of_the_canary() -> None:
         assert report["progress"] == {"completed": 1, "total": 9}
         world.settle()
         check_end(world, job)
+
+
+def test_no_attempt_begins_that_could_outlive_the_working_files() -> None:
+    """A canary that expires without an answer takes windows that the retention does not count."""
+    environment = {
+        "COMPLETION_WINDOW": "72h",
+        "WORK_RETENTION_DAYS": "15",
+        "POLL_MIN_SECONDS": "900",
+    }
+    with World(environment) as world:
+        # All of them but the one that answers the canary take three days, and expire.
+        lasts = {"end": "expire", "done": 0.0, "batch_seconds": 72 * 3_600 / 0.9}
+        for nth in (1, 2, 4, 5, 6):
+            world.simulator.add_fate(match={"nth": nth}, times=1, **lasts)
+        job = put(world, "input/a.jsonl", good_lines(5), canary_requests="2")
+        world.settle()
+        report = report_of(world, "a.jsonl")
+        # Six days for the canary; from the thirteenth on another three would be too many.
+        asked = asked_in(world, job)
+        assert asked["r0"] == ["1", "2", "3"]
+        assert asked["r2"] == ["1", "2"]
+        assert report["status"] == "partial"
+        assert report["requests"] == {"total": 5, "succeeded": 2, "failed": 3, "invalid": 0}
+        assert [row["custom_id"] for row in rows(world).values()] == ids(0, 5)

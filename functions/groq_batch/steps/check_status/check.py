@@ -30,7 +30,7 @@ from groq_batch.groq.errors import (
     log_fields,
 )
 from groq_batch.records.attempt import Board, BoardEntry
-from groq_batch.records.closed import is_closed
+from groq_batch.records.closed import is_closed, unless_ended
 from groq_batch.records.job import AccountRefusal, JobRecord, JobRequest, Stop
 from groq_batch.records.submission import Stage
 from groq_batch.reports.delivery import Delivery
@@ -133,7 +133,7 @@ def check_status(
         resume_in=resume_in,
         now=clock(),
     )
-    decision = check.run()
+    decision = unless_ended(storage, check.keys, check.run, check.closed)
     logger.info("Checked the batches", **decision.to_json())
     return decision
 
@@ -154,7 +154,7 @@ class _Check:
 
     def run(self) -> Decision:
         if is_closed(self.storage, self.keys):
-            return self._decide("closed")
+            return self.closed()
         job = JobRecord.load(self.storage, self.keys)
         if job is None or not job.accepted:
             return self._decide("finish")
@@ -179,6 +179,10 @@ class _Check:
         metrics.batches_checked(self.ended, now=self.now)
         self._report_progress(self.judged or job, board)
         return decision
+
+    def closed(self) -> Decision:
+        """Decide that there is nothing left to do: the job has ended."""
+        return self._decide("closed")
 
     # -- what happened while sending -------------------------------------------------------------
 
