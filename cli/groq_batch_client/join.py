@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import msgspec
 
 from groq_batch_client.answers import NOT_AS_SCHEMA, Answer, Answers, read_answers
+from groq_batch_client.dedupe import SharedAnswers
 from groq_batch_client.errors import TableError
 from groq_batch_client.output import output
 from groq_batch_client.row_ids import RowIds
@@ -36,6 +37,8 @@ ERROR_MESSAGE = "error_message"
 
 _LARGEST_INTEGER = 2**63 - 1
 _LARGEST_NUMBER = sys.float_info.max
+
+_USE_DEDUPED = " If make had --dedupe, give its file of rows with --deduped."
 
 _encode = msgspec.json.Encoder().encode
 
@@ -159,6 +162,7 @@ def join(
     ids: RowIds,
     columns: AnswerColumns,
     names: tuple[str, str],
+    shared: SharedAnswers | None = None,
 ) -> JoinCounts:
     """Write each row with its answer.
 
@@ -169,6 +173,8 @@ def join(
         ids: How the requests got their ids.
         columns: The columns to add.
         names: What messages call the two files.
+        shared: Gives the results of requests that several rows share; None where each row has its
+            own.
 
     Raises:
         TableError: The results are not those of these rows; says what differs.
@@ -178,12 +184,27 @@ def join(
     lines = iter(results)
     for batch in table.batches:
         first = counts.rows + 1
-        found = list(islice(lines, batch.rows))
-        answers = read_answers(found, columns.schema)
         expected = ids.of(first, batch, names[0])
+        if shared is None:
+            found = list(islice(lines, batch.rows))
+            answers = read_answers(found, columns.schema)
+        else:
+            taken_results = shared.take(expected)
+            found = [line for line, _ in taken_results]
+            answers = read_answers(found, columns.schema)
+            # A result has the id of the first of the rows that share it.
+            expected = [
+                own if is_own else other or own
+                for own, other, (_, is_own) in zip(
+                    expected, answers.custom_ids, taken_results, strict=True
+                )
+            ]
         _check_ids(expected, answers.custom_ids, first, names, ids.option)
         if len(found) < batch.rows:
-            raise TableError(_other_length(counts.rows + len(found), names, rows_are_longer=True))
+            raise TableError(
+                _other_length(counts.rows + len(found), names, rows_are_longer=True)
+                + (_USE_DEDUPED if ids.option.startswith("--") else "")
+            )
         taken = batch.keys_among(added)
         if taken is not None:
             raise TableError(_taken(taken))
@@ -191,7 +212,9 @@ def join(
         writer.write(batch, values)
         counts.rows += batch.rows
         counts.errors += len(found) - answers.error_codes.count(None)
-    if next(lines, None) is not None:
+    if shared is not None:
+        shared.close()
+    elif next(lines, None) is not None:
         raise TableError(_other_length(counts.rows, names, rows_are_longer=False))
     counts.left_out = table.left_out
     return counts
@@ -211,10 +234,12 @@ def _check_ids(
     )
     other = found[place]
     shown = "no custom_id" if other is None else quoted(other)
+    # Requests that rows share are made by the command line alone.
+    deduped = "; with --deduped if make had --dedupe" if option.startswith("--") else ""
     raise TableError(
         f"Row {first + place:,} of {names[0]} has the id {quoted(expected[place])}, but row "
         f"{first + place:,} of {names[1]} is of {shown}. Join the rows that the requests were made "
-        f"of, in the same order, with the same {option}."
+        f"of, in the same order, with the same {option}{deduped}."
     )
 
 

@@ -48,6 +48,8 @@ class Accounting:
     _sent: Counter[tuple[str, str]] = field(default_factory=Counter)
     _succeeded: Counter[tuple[str, str]] = field(default_factory=Counter)
     _attempts: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    _fitting: set[tuple[str, str]] = field(default_factory=set)
+    _paid_twice: set[tuple[str, str]] = field(default_factory=set)
 
     def add_call(self, call: Call) -> None:
         """Adds an entry to the call log."""
@@ -72,10 +74,25 @@ class Accounting:
             attempts = self._attempts.setdefault((_job(metadata), custom_id), set())
             attempts.add((metadata or {}).get("attempt", ""))
 
-    def succeeded(self, metadata: Mapping[str, str] | None, custom_id: str) -> None:
-        """Counts a request that was answered, thus is paid for."""
-        if self.settings.account_requests:
-            self._succeeded[_job(metadata), custom_id] += 1
+    def succeeded(
+        self, metadata: Mapping[str, str] | None, custom_id: str, *, fits: bool = True
+    ) -> None:
+        """Counts a request that was answered, thus is paid for.
+
+        Args:
+            metadata: The metadata of its batch.
+            custom_id: Its id.
+            fits: Whether the answer has the form that was asked for. If not, a job may ask again
+                and pay for it.
+        """
+        if not self.settings.account_requests:
+            return
+        key = _job(metadata), custom_id
+        self._succeeded[key] += 1
+        if key in self._fitting:
+            self._paid_twice.add(key)
+        if fits:
+            self._fitting.add(key)
 
     def calls_by_route(self) -> dict[str, int]:
         """Returns the number of calls of each route."""
@@ -105,8 +122,11 @@ class Accounting:
         }
 
     def paid_twice(self) -> list[str]:
-        """Returns the ids of the requests that succeeded more than once within one job."""
-        return sorted({key[1] for key, count in self._succeeded.items() if count > 1})
+        """Returns the ids of the requests that were answered again after an answer that fits.
+
+        Within one job. Of answers that do not fit ``requests`` counts how many there were.
+        """
+        return sorted({custom_id for _, custom_id in self._paid_twice})
 
     def clear(self) -> None:
         """Starts again from zero."""
@@ -116,6 +136,8 @@ class Accounting:
         self._sent.clear()
         self._succeeded.clear()
         self._attempts.clear()
+        self._fitting.clear()
+        self._paid_twice.clear()
 
 
 def _job(metadata: Mapping[str, str] | None) -> str:

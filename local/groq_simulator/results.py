@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from local.groq_simulator.accounting import Accounting
-from local.groq_simulator.answers import Rendered, render
+from local.groq_simulator.answers import Rendered, fits_form, render
 from local.groq_simulator.batches import Batch
 from local.groq_simulator.files import FileStore, StoredFile
 from local.groq_simulator.input_checks import parse_line
@@ -96,7 +96,8 @@ class ResultWriter:
             hints = self._settings.honour_request_hints
             outcome = self._rules.outcome(custom_id, body, batch.metadata, hints=hints)
         if outcome.succeeds:
-            self._accounting.succeeded(batch.metadata, custom_id)
+            fits = fits_form(outcome, body)
+            self._accounting.succeeded(batch.metadata, custom_id, fits=fits)
         url = request["url"]
         return render(outcome, custom_id, body, url=url, batch_id=batch.id, now=now)
 
