@@ -374,7 +374,10 @@ class _Check:
         if stop is not None:
             return self._end_stopped(job)
         following = None
-        if self.attempt < job.last_attempt and (rest_comes or not self._outlives_its_work(job)):
+        is_bound_to_go_on = rest_comes or job.awaits_verdict
+        if self.attempt < job.last_attempt and (
+            is_bound_to_go_on or not self._outlives_its_work(job)
+        ):
             following = NextAttempt.after(self.storage, self.keys, job, board, now=self.now)
         if following is None:
             return self._decide("finish")
