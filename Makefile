@@ -83,6 +83,10 @@ burst: $(STAMP) ## Upload many files at once on the emulated stack; tells time a
 bench: $(STAMP) ## Measure speed, memory, cost; writes docs/performance.md [ARGS="prepare cadence"]
 	$(PYTHON) -m bench $(ARGS)
 
+.PHONY: counts
+counts: $(STAMP) ## Count anew what jobs ask of AWS, for the model in bench/aws_model
+	PYTHONPATH=functions:. $(PYTHON) -m tests.workflow.aws_counts > /dev/null
+
 .PHONY: soak
 soak: $(STAMP) ## Every place of every death and twin, and 20,000 random lives, other ones each time (hours)
 	WORKFLOW_EVERY_DEATH=1 WORKFLOW_EVERY_PLACE=1 $(PYTEST) tests/workflow/test_crashes.py \

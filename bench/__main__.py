@@ -28,6 +28,7 @@ from bench import (
     store,
     sweeps,
 )
+from bench.aws_model import part as aws_model
 from bench.bars import bars
 from bench.tables import Table
 
@@ -41,6 +42,7 @@ PARTS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "prepare": ("preparation beside decoders", lambda: {"speeds": preparation.measure()}),
     "joins": ("joins of rows and of shards", joins.measure),
     "cost": ("cost of a million requests", lambda: million.measure(_progress)),
+    "aws": ("a model of AWS, from counted calls", lambda: aws_model.measure(_progress)),
     "jobs": ("whole jobs beside other tools", lambda: end_to_end.measure(_progress)),
     "sweep": ("a firing beside a million uploads", lambda: sweeps.measure(_progress)),
     "memory": ("peak memory by size", lambda: memory.measure(_progress)),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from bench import cadence
+from bench.aws_model.bill import FILES_OF_A_DAY
 from bench.end_to_end import OURS
 from bench.memory import NO_FUNCTIONS
 from bench.store import Results
@@ -19,6 +21,12 @@ BYTES_OF_A_LINE = 64
 USD_OF_A_MILLION = 0.05
 SWEEP_CALLS = 1020
 SWEEP_SECONDS = 300
+SMALL_JOB_USD = 0.0022
+FILES_OF_A_DAY_USD = 22.0
+WARM_SECONDS = 12.0
+COLD_SECONDS = 17.0
+LAG_SHARE = 0.1
+MILLION_USD = 0.045
 TUTORIAL = "tutorial script"
 
 
@@ -55,6 +63,12 @@ def bars(results: Results) -> list[Bar]:
         total = results["cost"]["total_usd"]
         text = f"AWS cost of a million requests below {USD_OF_A_MILLION} USD"
         found.append(Bar(text, f"{total:.4f} USD", total < USD_OF_A_MILLION))
+    if "aws" in results:
+        found += _of_small_jobs(results["aws"])
+    if "cadence" in results:
+        lag = max(_lags_above_a_minute(results["cadence"]["durations"]))
+        text = f"median lag of a look at a batch of more than a minute: at most {LAG_SHARE:.0%}"
+        found.append(Bar(text, f"{lag:.1%}", lag <= LAG_SHARE))
     if "sweep" in results:
         known = results["sweep"]["known"]
         calls, seconds = sum(known["calls"].values()), known["cpu_seconds"]
@@ -63,6 +77,39 @@ def bars(results: Results) -> list[Bar]:
         told = f"{digits(seconds)} s"
         found.append(Bar(f"{text} {SWEEP_SECONDS} s of a core", told, seconds <= SWEEP_SECONDS))
     return found
+
+
+def _of_small_jobs(part: dict[str, Any]) -> list[Bar]:
+    """Hold what the model says against what small jobs, and the largest, may cost and take."""
+    small = part["costs"]["1"]["10 min"]
+    day = small["busy"] * FILES_OF_A_DAY
+    million = part["costs"]["1,000,000"]["10 min"]["alone"]
+    text = "AWS cost of one request, batch of 10 minutes, at most"
+    found = [
+        Bar(
+            f"{text} {SMALL_JOB_USD} USD",
+            f"{small['alone']:.5f} USD",
+            small["alone"] <= SMALL_JOB_USD,
+        ),
+        Bar(
+            f"{FILES_OF_A_DAY:,} such jobs a day at most {FILES_OF_A_DAY_USD:.0f} USD",
+            f"{day:.2f} USD",
+            day <= FILES_OF_A_DAY_USD,
+        ),
+    ]
+    for name, most in (("warm", WARM_SECONDS), ("cold", COLD_SECONDS)):
+        seconds = sum(warm + cold for _, warm, cold in part["hops"][name])
+        text = f"upload to output, {name}, Groq taking 5 s: at most {most:.0f} s"
+        found.append(Bar(text, f"{seconds:.1f} s", seconds <= most))
+    text = f"1,000,000 requests of 4 KB, all counted: at most {MILLION_USD} USD"
+    found.append(Bar(text, f"{million:.4f} USD", million <= MILLION_USD))
+    return found
+
+
+def _lags_above_a_minute(durations: dict[str, Any]) -> list[float]:
+    """Return the median lag of the pipeline's own cadence for each duration above a minute."""
+    long = dict(cadence.DURATIONS)
+    return [found[0]["median_lag"] for name, found in durations.items() if long[name] > 60]
 
 
 def _of_jobs(entries: dict[str, Any]) -> list[Bar]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import cadence, cost, prices
+from bench.aws_model import page as aws_page
 from bench.bars import bars
 from bench.end_to_end import OURS
 from bench.memory import NO_FUNCTIONS
@@ -47,9 +48,24 @@ _WIDTH = 100
 _NOT_MEASURED = "Not measured yet: `make bench ARGS={name}`.\n"
 
 
+OPERATIONS = DOCUMENT.with_name("operations.md")
+_BLOCK = "<!-- counted: many-files -->"
+_BLOCK_END = "<!-- end of many-files -->"
+
+
 def write(results: Results, path: Path = DOCUMENT) -> None:
-    """Write the page anew, whole."""
+    """Write the page anew, whole, and the table of it that the runbook has as well."""
     path.write_text(render(results), encoding="utf-8")
+    if "aws" in results and path == DOCUMENT:
+        OPERATIONS.write_text(with_many_files(OPERATIONS.read_text("utf-8"), results), "utf-8")
+
+
+def with_many_files(text: str, results: Results) -> str:
+    """Return the runbook with the table of many small files as it is now."""
+    before, rest = text.split(_BLOCK)
+    _, after = rest.split(_BLOCK_END)
+    table = _wrapped(aws_page.many_files(results["aws"]["costs"]))
+    return f"{before}{_BLOCK}\n\n{table}\n{_BLOCK_END}{after}"
 
 
 def render(results: Results) -> str:
@@ -347,8 +363,7 @@ Checks and median lag by duration:
 {Table(["the batch takes", *names], by_duration).markdown()}
 
 A job of three attempts that take 7 days each comes to {worst:,} events at most, over all ways.
-Short batches are the one place where a fixed interval of 3 s sees the end sooner, by seconds, and
-for many times the price.
+Fixed intervals that see the end sooner do so for many times the price, or not at all where batches are long.
 """
 
 
@@ -359,6 +374,7 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "joins": ("Joins", _joins),
     "sweep": ("A sweep beside a million uploads", _sweep),
     "cost": ("Cost at AWS", _cost),
+    "aws": ("A model of AWS", aws_page.section),
     "cadence": ("Cadence of the status checks", _cadence),
 }
 
@@ -429,7 +445,7 @@ _WHY = {
     "start_job": "a few small objects for each job; lists of all uploads for a firing: one core",
     "prepare_input": "reads and checks all bytes: one core",
     "submit_batch": "passes bytes on; the network is the limit",
-    "check_status": "one call for 200 batches, small objects",
+    "check_status": "small objects, and answers to wait for: what a job pays least for",
     "download_results": "reads and writes all answers: one core; they stand on its disk",
     "finish_job": "S3 copies; a full core for jobs of a thousand shards",
 }

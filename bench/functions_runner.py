@@ -23,6 +23,8 @@ SHARDS_AT_ONCE = 2
 """Processes for each function that a Map calls; the machine has no use for Lambda's ten."""
 
 _STATES_OF_A_CHILD = 3
+_CARRIED = ("attempt", "polls", "resume_in", "outcome", "wait_seconds", "tries")
+"""What the state machine passes from step to status check."""
 _POLL_SECONDS = 0.05
 _MOST_ROUNDS = 2000
 
@@ -239,7 +241,7 @@ class StateMachine:
         }
         for _ in range(_MOST_ROUNDS):
             if decision["decision"] in ("submit", "download"):
-                self._map(run, decision)
+                decision |= self._shards(run, decision)
             elif decision["decision"] == "wait":
                 run.transitions += 1
                 time.sleep(_POLL_SECONDS)
@@ -248,7 +250,7 @@ class StateMachine:
             # CheckStatus, NextStep.
             run.transitions += 2
             run.polls += 1
-            event = {name: decision[name] for name in ("attempt", "polls", "resume_in")} | state
+            event = {name: decision[name] for name in _CARRIED if name in decision} | state
             decision = self._timed(run, "check_status", lambda e=event: call("check_status", e))
         else:
             raise FunctionError(f"The job {run.job_id} does not end")
@@ -283,8 +285,25 @@ class StateMachine:
         run.maps += 1
         return self._timed(run, "prepare_input", lambda: call("prepare_input", state))
 
-    def _map(self, run: Run, decision: Mapping[str, Any]) -> None:
+    def _shards(self, run: Run, decision: Mapping[str, Any]) -> dict[str, Any]:
+        """Send or collect shards; returns what the status check is told of an only one."""
         module = "submit_batch" if decision["decision"] == "submit" else "download_results"
+        if not decision["shard_key"]:
+            self._map(run, module, decision)
+            return {}
+        event = {"job_id": run.job_id, "machine": READS_MODELS}
+        event |= {name: decision[name] for name in ("shard_key", "tries")}
+        run.transitions += 1
+        outcome: dict[str, Any] = self._timed(
+            run, module, lambda: self._functions.call(module, event)
+        )
+        if module == "submit_batch":
+            # WaitForBatches.
+            run.transitions += 1
+            time.sleep(_POLL_SECONDS)
+        return outcome
+
+    def _map(self, run: Run, module: str, decision: Mapping[str, Any]) -> None:
         run.transitions += 1
         run.maps += 1
         waiting = [

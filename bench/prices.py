@@ -32,7 +32,11 @@ S3_GB_MONTH_USD = 0.023
 """Standard storage. https://aws.amazon.com/s3/pricing/"""
 
 EVENT_USD = 1.00 / 1_000_000
-"""A custom event of up to 64 KB. https://aws.amazon.com/eventbridge/pricing/"""
+"""A custom event of up to 64 KB. Events of S3 are counted as such, to be safe: AWS's own events are
+free but for those that one has to switch on. https://aws.amazon.com/eventbridge/pricing/"""
+
+TRACE_USD = 5.00 / 1_000_000
+"""A trace that is recorded. https://aws.amazon.com/xray/pricing/"""
 
 SECRET_CALL_USD = 0.05 / 10_000
 """https://aws.amazon.com/secrets-manager/pricing/"""
@@ -48,6 +52,7 @@ SOURCES = (
     "https://aws.amazon.com/lambda/pricing/",
     "https://aws.amazon.com/s3/pricing/",
     "https://aws.amazon.com/eventbridge/pricing/",
+    "https://aws.amazon.com/xray/pricing/",
     "https://aws.amazon.com/secrets-manager/pricing/",
     "https://aws.amazon.com/cloudwatch/pricing/",
     "https://aws.amazon.com/ec2/pricing/on-demand/",

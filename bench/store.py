@@ -24,18 +24,18 @@ def load(path: Path = RESULTS) -> Results:
 def save_part(name: str, values: dict[str, Any], path: Path = RESULTS) -> Results:
     """Put a part in the place of the one before, with the machine's name; returns all parts."""
     results = load(path)
-    results[name] = {"machine": machine(), **_rounded(values)}
+    results[name] = {"machine": machine(), **rounded(values)}
     text = json.dumps(results, indent=1, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")
     return results
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
     """Cut numbers to what a measurement is worth; the file is kept with the code."""
     if isinstance(value, float):
         return float(f"{value:.5g}")
     if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
+        return {key: rounded(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_rounded(item) for item in value]
+        return [rounded(item) for item in value]
     return value

@@ -11,10 +11,13 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from groq_batch import bootstrap
+from groq_batch.domain.only_shard import StepAnswer
 from groq_batch.steps.check_status.check import check_status
 from groq_batch.steps.doctor import examine
 from groq_batch.steps.read_models import read_account_models
 from groq_batch.telemetry.log import logger
+
+bootstrap.preload(bootstrap.storage, bootstrap.groq)
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -43,4 +46,5 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         attempt=int(event["attempt"]),
         polls=int(event.get("polls", 0)),
         resume_in=int(event.get("resume_in", 0)),
+        step=StepAnswer.of_event(event),
     ).to_json()

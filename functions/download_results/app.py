@@ -11,6 +11,8 @@ from groq_batch.domain import object_keys
 from groq_batch.steps.download_results.download import download_shard
 from groq_batch.telemetry.log import logger
 
+bootstrap.preload(bootstrap.storage, bootstrap.groq)
+
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from groq_batch.steps.finish_job import finish_job
 from groq_batch.telemetry.log import logger
 
 preload()
+bootstrap.preload(bootstrap.storage, bootstrap.groq, bootstrap.events)
 
 
 @logger.inject_lambda_context(clear_state=True)

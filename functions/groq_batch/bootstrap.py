@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -37,6 +39,10 @@ _STATES_CONFIG = Config(
 _SECRETS_CONFIG = Config(
     retries={"mode": "standard", "max_attempts": 3}, connect_timeout=3, read_timeout=10
 )
+
+_STARTED_BY_LAMBDA = "AWS_LAMBDA_INITIALIZATION_TYPE"
+"""Variable that Lambda sets in every environment
+(https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html)."""
 
 _SHARE_FOR_GROQ = 0.8
 """Of the time that an invocation has left, what calls of Groq's API may take; the rest is for
@@ -88,6 +94,23 @@ def states() -> Any:
 def events() -> Any:
     """Return the client of EventBridge."""
     return _client("events")
+
+
+def preload(*builds: Callable[[], object]) -> None:
+    """Build what a handler needs while Lambda starts its environment.
+
+    A start has a whole core, whatever the function's memory; the first event would wait for the
+    same with a share of one. What fails here fails again in the handler, which says so. Outside of
+    Lambda nothing is built.
+
+    Args:
+        builds: Functions of this module.
+    """
+    if _STARTED_BY_LAMBDA not in os.environ:
+        return
+    with suppress(Exception):
+        for build in builds:
+            build()
 
 
 def reset() -> None:

@@ -17,6 +17,7 @@ from groq_batch.steps.prepare_input.range_tasks import prepare_range
 from groq_batch.telemetry.log import logger
 
 preload()
+bootstrap.preload(bootstrap.storage)
 
 
 @logger.inject_lambda_context(clear_state=True)

@@ -11,6 +11,8 @@ from groq_batch.bucket import existing_bucket
 from groq_batch.steps.start_job.start import JobStarter
 from groq_batch.telemetry.log import logger
 
+bootstrap.preload(bootstrap.storage, bootstrap.states)
+
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from groq_batch.domain import object_keys
 from groq_batch.steps.submit_batch import submit_shard
 from groq_batch.telemetry.log import logger
 
+bootstrap.preload(bootstrap.storage, bootstrap.groq)
+
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
@@ -24,4 +26,5 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         shard_key=event["shard_key"],
         owner=context.aws_request_id,
         tries=int(event.get("tries", 0)),
+        first_look_seconds=bootstrap.settings().poll_min_seconds,
     ).to_json()

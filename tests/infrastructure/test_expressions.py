@@ -17,7 +17,7 @@ from jsonata import Jsonata
 from groq_batch.records.job import JobRequest
 from groq_batch.steps.cancel_job.close import CollectPlan
 from groq_batch.steps.check_status.check import Decision
-from groq_batch.steps.outcomes import FinishOutcome, StepOutcome
+from groq_batch.steps.outcomes import SETTLED, FinishOutcome, StepOutcome
 from groq_batch.steps.prepare_input.prepare import Preparation
 from groq_batch.steps.read_models import ReadOutcome
 from local.asl import states_of
@@ -58,6 +58,20 @@ RUNNING = [{**BEGUN, **PREPARED.to_json()}, PLAN.to_json()]
 
 CHECKED = [{**state, **DECISION.to_json()} for state in RUNNING]
 
+KEY = {"shard_key": f"{SHARDS}00001.jsonl"}
+
+ONLY = [{**state, **KEY} for state in (*RUNNING, *CHECKED)]
+"""Likewise, where there is one shard to send or to collect."""
+
+DECISIONS = ("wait", "submit", "download", "finish", "closed")
+
+STEPPED = [
+    {**state, **StepOutcome(outcome=outcome).to_json()}
+    for state in ONLY
+    for outcome in ("settled", "wait", "deferred")
+]
+"""What stands behind a step for an only shard."""
+
 
 @dataclass(frozen=True)
 class Given:
@@ -68,7 +82,15 @@ class Given:
 
 
 STATES = {
-    "ChooseMode": Given([BEGUN, PLAN.to_json(), {**BEGUN, **CAUGHT, **PLAN.to_json()}], []),
+    "ChooseMode": Given(
+        [
+            BEGUN,
+            PLAN.to_json(),
+            {**PLAN.to_json(), **KEY},
+            {**BEGUN, **CAUGHT, **PLAN.to_json()},
+        ],
+        [],
+    ),
     "ReadModels": Given(
         [BEGUN, {**BEGUN, **READ.to_json(), "outcome": "wait"}],
         [READ.to_json(), replace(READ, outcome="wait").to_json()],
@@ -79,20 +101,21 @@ STATES = {
     "WaitToReadModels": Given([{**BEGUN, **replace(READ, outcome="wait").to_json()}], []),
     "PrepareInput": Given([BEGUN, DIVIDED], [PREPARED.to_json()]),
     "IsAccepted": Given(
-        [RUNNING[0], DIVIDED, {**BEGUN, **replace(PREPARED, accepted=False).to_json()}], []
+        [RUNNING[0], ONLY[0], DIVIDED, {**BEGUN, **replace(PREPARED, accepted=False).to_json()}],
+        [],
     ),
     "PrepareRange": Given([TASK], [{}]),
     "RangePrepared": Given([TASK], []),
-    "CheckStatus": Given([*RUNNING, *CHECKED], [DECISION.to_json()]),
+    "SubmitOnlyShard": Given(ONLY, [SETTLED.to_json()]),
+    "DownloadOnlyShard": Given(ONLY, [SETTLED.to_json()]),
+    "CheckStatus": Given(
+        [*RUNNING, *CHECKED, *STEPPED, *({**one, **CAUGHT} for one in ONLY)], [DECISION.to_json()]
+    ),
     "NextStep": Given(
-        [
-            {**state, "decision": decision}
-            for state in CHECKED
-            for decision in ("wait", "submit", "download", "finish", "closed")
-        ],
+        [{**state, "decision": decision} for state in (*CHECKED, *ONLY) for decision in DECISIONS],
         [],
     ),
-    "WaitForBatches": Given(CHECKED, []),
+    "WaitForBatches": Given([*CHECKED, *STEPPED], []),
     "AfterFailure": Given([{**BEGUN, **CAUGHT}, *({**one, **CAUGHT} for one in RUNNING)], []),
     "StopJob": Given([{**BEGUN, **CAUGHT}, {**RUNNING[0], **CAUGHT}], [PLAN.to_json()]),
     "FinishJob": Given(
@@ -232,11 +255,18 @@ def chosen(name: str, state_input: dict[str, Any]) -> str:
         ("ChooseMode", PLAN.to_json(), "SubmitShards"),
         ("ChooseMode", replace(PLAN, accepted=False).to_json(), "FinishJob"),
         ("IsAccepted", DIVIDED, "PrepareRanges"),
+        ("ChooseMode", {**PLAN.to_json(), **KEY}, "SubmitOnlyShard"),
         ("IsAccepted", RUNNING[0], "SubmitShards"),
+        ("IsAccepted", ONLY[0], "SubmitOnlyShard"),
+        ("IsAccepted", {**ONLY[0], "accepted": False}, "FinishJob"),
         ("IsAccepted", {**RUNNING[0], "accepted": False}, "FinishJob"),
         ("NextStep", {**CHECKED[0], "decision": "wait"}, "WaitForBatches"),
         ("NextStep", {**CHECKED[0], "decision": "submit"}, "SubmitShards"),
         ("NextStep", {**CHECKED[0], "decision": "download"}, "DownloadResults"),
+        ("NextStep", {**CHECKED[0], **KEY, "decision": "submit"}, "SubmitOnlyShard"),
+        ("NextStep", {**CHECKED[0], **KEY, "decision": "download"}, "DownloadOnlyShard"),
+        ("NextStep", {**CHECKED[0], **KEY, "decision": "wait"}, "WaitForBatches"),
+        ("NextStep", {**CHECKED[0], **KEY, "decision": "finish"}, "FinishJob"),
         ("NextStep", {**CHECKED[0], "decision": "finish"}, "FinishJob"),
         ("NextStep", {**CHECKED[0], "decision": "closed"}, "JobDone"),
         ("AfterFailure", {**BEGUN, **CAUGHT}, "StopJob"),

@@ -60,8 +60,10 @@ def test_the_table_has_every_state_and_every_error() -> None:
         "PrepareInput",
         "PrepareRange",
         "SubmitBatch",
+        "SubmitOnlyShard",
         "CheckStatus",
         "DownloadShard",
+        "DownloadOnlyShard",
         "StopJob",
         "FinishJob",
     }

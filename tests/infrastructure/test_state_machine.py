@@ -12,6 +12,7 @@ import pytest
 from groq_batch.domain import object_keys, polling
 from groq_batch.domain.job_options import MAX_ATTEMPTS_LIMIT
 from groq_batch.domain.machine_version import READS_MODELS
+from groq_batch.domain.only_shard import MOST_CHECKS
 from groq_batch.records.submission import LEASE_SECONDS, QUARANTINE_SECONDS
 from groq_batch.steps.cancel_job.close import CollectPlan
 from groq_batch.steps.check_status.check import GRACE_SECONDS, Decision
@@ -51,8 +52,10 @@ EVENT_FILES = {
     "PrepareInput": "prepare_input",
     "PrepareRange": "prepare_input_task",
     "SubmitBatch": "submit_batch",
+    "SubmitOnlyShard": "submit_batch",
     "CheckStatus": "check_status",
     "DownloadShard": "download_results",
+    "DownloadOnlyShard": "download_results",
     "FinishJob": "finish_job",
     "StopJob": "cancel_job_from_machine",
 }
@@ -156,7 +159,10 @@ def test_tasks_are_tried_again_with_care(name: str):
     assert throttled["MaxAttempts"] * throttled["MaxDelaySeconds"] / 2 >= 3_000
 
 
-@pytest.mark.parametrize("name", ["PrepareInput", "SubmitBatch", "DownloadShard"])
+@pytest.mark.parametrize(
+    "name",
+    ["PrepareInput", "SubmitBatch", "SubmitOnlyShard", "DownloadShard", "DownloadOnlyShard"],
+)
 def test_what_takes_too_long_or_too_much_memory_is_not_tried_for_hours(name: str):
     retrier = next(one for one in TASKS[name]["Retry"] if "Sandbox.Timedout" in one["ErrorEquals"])
     assert set(retrier["ErrorEquals"]) == {
@@ -195,7 +201,7 @@ def test_waits_are_whole_seconds_that_the_steps_ask_for():
 
 
 GIVEN = {
-    "ChooseMode": fields(CollectPlan) & set(BEGUN) | {"accepted"},
+    "ChooseMode": fields(CollectPlan) & set(BEGUN) | {"accepted", "shard_key"},
     "AreModelsRead": fields(ReadOutcome),
     "IsAccepted": fields(Preparation),
     "IsSubmitted": fields(StepOutcome) | {"tries"},
@@ -398,8 +404,34 @@ def test_history_has_room_for_every_check_that_the_budget_allows():
     attempt += ["NextStep"]
     attempts = MAX_ATTEMPTS_LIMIT * sum(EVENTS_OF[STATES[name]["Type"]] for name in attempt)
     once = sum(EVENTS_OF[state["Type"]] for state in machine()["States"].values())
+    # A look after which the step for an only shard is called again comes with its events.
+    again = MOST_CHECKS * EVENTS_OF["Task"]
     # What is left is for retries (3 events each) and for rounds of shards that wait for Groq.
-    assert checking + attempts + once < MOST_EVENTS - 5_000
+    assert checking + attempts + once + again < MOST_EVENTS - 4_000
+
+
+@pytest.mark.parametrize(
+    ("only", "child", "map_state", "following"),
+    [
+        ("SubmitOnlyShard", "SubmitBatch", "SubmitShards", "WaitForBatches"),
+        ("DownloadOnlyShard", "DownloadShard", "DownloadResults", "CheckStatus"),
+    ],
+)
+def test_an_only_shard_is_done_as_a_child_of_the_map_does_it(
+    only: str, child: str, map_state: str, following: str
+):
+    """Whatever happens to it, the status check decides what comes next."""
+    for field in ("Resource", "TimeoutSeconds", "Arguments", "Output", "Retry"):
+        assert STATES[only][field] == STATES[child][field], field
+    (catch,) = STATES[only]["Catch"]
+    assert (catch["ErrorEquals"], catch["Next"]) == (["States.ALL"], "CheckStatus")
+    assert STATES[only]["Next"] == following
+    assert STATES[map_state]["Next"] == "CheckStatus"
+    # A definition that meets code of the version before finds no shard_key, and runs the Map.
+    for name in ("ChooseMode", "IsAccepted", "NextStep"):
+        for rule in STATES[name]["Choices"]:
+            if "shard_key" in rule["Condition"]:
+                assert "$exists($states.input.shard_key)" in rule["Condition"]
 
 
 def test_children_have_room_as_well():
@@ -414,7 +446,10 @@ def test_children_have_room_as_well():
 
 
 def test_every_loop_waits():
-    """Nothing goes round without a Wait, or a Map, whose rounds the status check spaces out."""
+    """Nothing goes round without a Wait, or a Map, whose rounds the status check spaces out.
+
+    So it does with the steps for an only shard.
+    """
     following = {
         name: {
             state.get("Next"),
@@ -424,7 +459,7 @@ def test_every_loop_waits():
         }
         - {None}
         for name, state in machine()["States"].items()
-        if state["Type"] not in ("Wait", "Map")
+        if state["Type"] not in ("Wait", "Map") and not name.endswith("OnlyShard")
     }
     # The way back from a stop leads into collecting, and a collecting execution does not stop.
     assert following["StopJob"] == {"ChooseMode", "ExecutionFailed"}

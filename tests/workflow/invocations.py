@@ -145,6 +145,7 @@ class LoseAnswer(Trouble):
 
 class _Local(threading.local):
     invocation: Invocation | None = None
+    task: tuple[int, int] | None = None
 
 
 _local = _Local()
@@ -167,6 +168,7 @@ class Invocation:
         number: Its number among all invocations of the world.
         troubles: What happens to it.
         trace: Its calls by label: the call, and how often it was made before.
+        pooled: The places in the trace of calls that a pool makes side by side, by pool and task.
         seen: What its calls of AWS were told, by label; those of Groq are never alike.
         answer: What it returned.
         failure: How it failed as Step Functions sees it.
@@ -181,6 +183,7 @@ class Invocation:
     number: int
     troubles: Sequence[Trouble] = ()
     trace: list[str] = field(default_factory=list)
+    pooled: dict[tuple[int, int], list[int]] = field(default_factory=dict)
     seen: dict[str, Any] = field(default_factory=dict)
     answer: Any = None
     failure: TaskError | None = None
@@ -291,7 +294,7 @@ class Invocation:
         label = f"{name} #{self._made[name]}"
         self._made[name] += 1
         number = len(self.trace)
-        self.trace.append(label)
+        self._note(label)
         self.world.calls += 1
         struck = [one for one in self.troubles if one.at in (number, label)]
         for trouble in struck:
@@ -313,6 +316,11 @@ class Invocation:
             for trouble in struck:
                 if trouble.after:
                     self._strike(trouble, call)
+
+    def _note(self, label: str) -> None:
+        if _local.task is not None:
+            self.pooled.setdefault(_local.task, []).append(len(self.trace))
+        self.trace.append(label)
 
     def _answer(self, call: Call, act: Callable[[], Any]) -> Any:
         """Return the service's answer, unless a policy denies the call."""
@@ -446,11 +454,18 @@ class InlineExecutor(Executor):
 
     def __init__(self, max_workers: int | None = None, **_: object) -> None:
         self.max_workers = max_workers
+        self._tasks = 0
 
     def submit(self, fn: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
         future: Future[Any] = Future()
+        before = _local.task
+        # A pool within a task of another one is part of that task.
+        _local.task = before or (id(self), self._tasks)
+        self._tasks += 1
         try:
             future.set_result(fn(*arguments, **named))
         except BaseException as error:  # noqa: BLE001 (as the real pool does)
             future.set_exception(error)
+        finally:
+            _local.task = before
         return future

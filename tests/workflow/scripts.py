@@ -58,6 +58,17 @@ def invalid_output(world: World) -> list[Upload]:
     return [upload]
 
 
+def only_shard(world: World) -> list[Upload]:
+    """One shard, of which one request succeeds the second time: no attempt has a Map."""
+    world.simulator.add_rule("capacity_exhausted", match={"custom_id": "r1"}, times=1)
+    upload = put(world, "input/a.jsonl", good_lines(2))
+    world.settle()
+    maps = {"SubmitShards", "DownloadResults"}
+    visits = {state for one in world.executions.values() for state in one.visits}
+    assert not maps & visits, "an only shard went through a Map"
+    return [upload]
+
+
 def divided(world: World) -> list[Upload]:
     """A large input that is prepared range by range; an id comes twice, in different ranges."""
     twice = good_line("r0")
@@ -247,6 +258,7 @@ CANARIES: list[tuple[Script, dict[str, str]]] = [
 
 SCRIPTS: list[tuple[Script, dict[str, str]]] = [
     (shards_and_attempts, SMALL_SHARDS),
+    (only_shard, FEW_CHECKS),
     (divided, RANGES),
     (invalid_output, {**FEW_CHECKS, "MAX_ATTEMPTS": "2"}),
     (rejected, FEW_CHECKS),

@@ -337,7 +337,7 @@ def _stopping(world: World, name: str) -> Iterator[float]:
 def test_running_report_tells_of_the_canary() -> None:
     with World({"MAX_REQUESTS_PER_BATCH": "3"}) as world:
         job = put(world, "input/a.jsonl", good_lines(9), canary_requests="2")
-        world.run_for(60)
+        world.run_for(80)
         report = report_of(world, "a.jsonl")
         assert report["canary"] == {
             "requests": 2,

@@ -201,11 +201,17 @@ def divided_job(world: World) -> Upload:
     return put(world, "input/a.jsonl", good_lines(40))
 
 
+def only_job(world: World) -> Upload:
+    """Upload a job of one shard that meets the same trouble."""
+    return long_job(world)
+
+
 DIVIDED = {**SMALL_SHARDS, "MAX_REQUESTS_PER_BATCH": "20", "MAX_BYTES_PER_RANGE": "1000"}
 
 JOBS: list[tuple[Callable[[World], Upload], dict[str, str]]] = [
     (long_job, SMALL_SHARDS),
     (divided_job, DIVIDED),
+    (only_job, {**SMALL_SHARDS, "MAX_REQUESTS_PER_BATCH": "100"}),
 ]
 
 

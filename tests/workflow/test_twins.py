@@ -39,6 +39,7 @@ from tests.workflow.scripts import (
     canary,
     divided,
     failing_canary,
+    only_shard,
     overtaken,
     refused_at_creation,
     refused_at_validation,
@@ -65,6 +66,7 @@ LONG = 400.0
 SCRIPTS: list[tuple[Script, dict[str, str]]] = [
     (shards_and_attempts, SMALL_SHARDS),
     (divided, RANGES),
+    (only_shard, FEW_CHECKS),
     (rejected, FEW_CHECKS),
     (stopped, SMALL_SHARDS),
     (overtaken, FEW_CHECKS),
@@ -187,6 +189,7 @@ def test_twin_waits_for_the_lease(seconds: float) -> None:
     # Of all steps this one alone takes time for its twin.
     hold = Hold(seconds=seconds, lost=LOST)
     wrong = explore(shards_and_attempts, SMALL_SHARDS, hold, ("submit_batch",))
+    wrong += explore(only_shard, FEW_CHECKS, hold, ("submit_batch",))
     assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
 
 
@@ -221,6 +224,7 @@ def test_stop_at_every_call(function: str) -> None:
     # What was held goes on when the job has been collected and closed.
     hold = Hold(seconds=LONG)
     wrong = explore(shards_and_attempts, SMALL_SHARDS, hold, [function], prepare=stop_when_held)
+    wrong += explore(only_shard, FEW_CHECKS, hold, [function], prepare=stop_when_held)
     assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
 
 

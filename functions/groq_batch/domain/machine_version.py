@@ -14,6 +14,8 @@ FIRST_MACHINE = 1
 """Definitions that pass no version."""
 READS_MODELS = 2
 """Has the state ReadModels, before the input is read."""
+ONLY_SHARD = 2
+"""Has states that send and collect an only shard without a Map."""
 
 
 def machine_of(event: Mapping[str, Any]) -> int:

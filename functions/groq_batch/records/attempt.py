@@ -142,6 +142,11 @@ class Board:
             },
         )
 
+    @property
+    def is_changed(self) -> bool:
+        """Whether it says anything else than what stands in the bucket."""
+        return self.to_json() != self.standing
+
     def admit_rest(self, job: JobRecord) -> None:
         """Take in the shards behind a canary, if they come in this attempt for the first time.
 
@@ -178,11 +183,14 @@ class Board:
         open_numbers = [number for number, entry in self.entries.items() if not entry.is_settled]
         if not open_numbers:
             return
-        begun = {item.key for item in storage.objects(keys.submissions(self.attempt))}
+        begun = None
+        if len(open_numbers) > 1:
+            # A list of a thousand costs less than to ask for those that are not there yet.
+            begun = {item.key for item in storage.objects(keys.submissions(self.attempt))}
 
         def read(number: int) -> tuple[int, Submission | None]:
             key = keys.submission(self.attempt, number)
-            found = Submission.load(storage, key) if key in begun else None
+            found = Submission.load(storage, key) if begun is None or key in begun else None
             return number, found[0] if found else None
 
         with ThreadPoolExecutor(max_workers=_READERS) as pool:

@@ -53,11 +53,18 @@ class Delivery:
 
         A firing of a recurring file has a path of its own, which nobody else delivers under.
         """
-        if self._request.path != object_keys.input_path(self._request.key):
+        if not self._shares_path():
             return False
-        if self._newer_upload_exists():
-            return True
-        found = self._readable_report(self._request.path)
+        return self._newer_upload_exists() or self._is_behind(
+            self._readable_report(self._request.path)
+        )
+
+    def _shares_path(self) -> bool:
+        """Tell whether other jobs may deliver under this one's path."""
+        return self._request.path == object_keys.input_path(self._request.key)
+
+    def _is_behind(self, found: tuple[dict[str, Any], str] | None) -> bool:
+        """Tell whether the report that stands at the path is of a later run of the same upload."""
         return found is not None and self._is_later_run(found[0])
 
     def _newer_upload_exists(self) -> bool:
@@ -92,14 +99,12 @@ class Delivery:
     def announce(self, report: dict[str, Any]) -> None:
         """Write the first report where none stands, for a job that cannot take its path over yet.
 
-        Who announces does not ask whether the job has been overtaken. Then its report stands here
-        until the newer job begins, or this one ends.
+        Who announces has seen that the job is not closed, and does not ask whether it has been
+        overtaken. Then its report stands here until the newer job begins, or this one ends.
 
         Args:
             report: The report of the running job.
         """
-        if is_closed(self._storage, object_keys.WorkKeys(self._request.job_id)):
-            return
         key = object_keys.delivery_keys(self._request.path).report
         try:
             self._storage.put_json(key, report, if_none_match=True, metadata=self.metadata)
@@ -132,7 +137,11 @@ class Delivery:
                 path = self._aside
                 continue
             # Asked after that read: whoever takes the path over later makes the write below fail.
-            if path == self._request.path and self.is_overtaken():
+            if (
+                path == self._request.path
+                and self._shares_path()
+                and (self._newer_upload_exists() or self._is_behind(found))
+            ):
                 path = self._superseded
                 continue
             is_mine = found is not None and found[0].get("job_id") == mine
@@ -204,7 +213,7 @@ class Delivery:
                     # end of the job meets the same lock.
                     logger.warning("The report is locked", kind="permission")
                     return
-                self._pages.write(keys)
+                self._pages.write(keys, requests=report["requests"]["total"])
             return
 
     def standing_final_report(self) -> tuple[dict[str, Any], str] | None:

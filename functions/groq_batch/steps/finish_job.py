@@ -134,9 +134,11 @@ def _remove_bulk(storage: Storage, keys: object_keys.WorkKeys) -> None:
     They would cost more than all else that the job takes at AWS, and hold prompts for longer than
     anybody needs them. What cannot be removed expires with the job's other working files.
     """
+    # One list of everything is shorter than one of each kind, most of which have nothing.
+    everything = [found.key for found in storage.objects(keys.prefix)]
     for prefix in keys.bulk:
         try:
-            storage.delete(found.key for found in storage.objects(prefix))
+            storage.delete(key for key in everything if key.startswith(prefix))
         except UnwritableObjectError as error:
             logger.warning("Working files could not be removed", reason=str(error))
 

@@ -57,6 +57,8 @@ from groq_batch.telemetry.log import logger
 
 _SECOND_LOOK_SECONDS = 10
 _MISSING_FILE_TRIES = 5
+_CHECKED_UPLOAD_BYTES = 4_000_000
+"""A smaller upload takes no longer than the question whether the account would take it."""
 _MOST_TRIES_OF_A_ROUND = 8
 """After so many tries, a quarter of an hour unless the API asks for more, a shard is left to the
 job, which tells its user what it waits for and has the shard tried again."""
@@ -70,6 +72,7 @@ def submit_shard(
     shard_key: str,
     owner: str,
     tries: int,
+    first_look_seconds: int = 1,
     clock: Callable[[], float] = time.time,
 ) -> StepOutcome:
     """Bring one shard attempt as far as it goes without waiting.
@@ -81,6 +84,7 @@ def submit_shard(
         shard_key: The key of the shard's request lines.
         owner: Names this invocation.
         tries: How often this shard attempt has been tried in this round.
+        first_look_seconds: How long a batch is left alone after its creation.
         clock: Seconds since 1970.
 
     Returns:
@@ -121,6 +125,7 @@ def submit_shard(
         attempt=attempt,
         number=number,
         tries=tries,
+        first_look_seconds=first_look_seconds,
         clock=clock,
         held=held,
         job=job,
@@ -165,6 +170,7 @@ class _Step:
     attempt: int
     number: int
     tries: int
+    first_look_seconds: int
     clock: Callable[[], float]
     held: HeldSubmission
     job: JobRecord | None
@@ -193,8 +199,10 @@ class _Step:
             return DEFERRED
         try:
             if self.held.record.file_id is None:
-                self._check_account()
-                self._upload()
+                size = self._shard_size()
+                if size > _CHECKED_UPLOAD_BYTES:
+                    self._check_account()
+                self._upload(size)
             return self._create()
         except GroqApiError as error:
             return self._sending_failed(error)
@@ -243,7 +251,7 @@ class _Step:
     # -- sending ---------------------------------------------------------------------------------
 
     def _check_account(self) -> None:
-        """Ask something small before the job's first upload, which may take minutes.
+        """Ask something small before the job's first upload, which may take minutes if it is large.
 
         A wrong key or plan is then known in a second. Any other failure is the upload's to meet.
 
@@ -265,8 +273,7 @@ class _Step:
             raise ValueError(f"The request lines of {self.held.record.owner} are gone")
         return head.size
 
-    def _upload(self) -> None:
-        size = self._shard_size()
+    def _upload(self, size: int) -> None:
         streams: list[_CountingStream] = []
 
         def open_stream() -> _CountingStream:
@@ -275,7 +282,8 @@ class _Step:
             return streams[-1]
 
         # Proves that the lease is still held: an upload may take minutes and leaves a file.
-        self.held.update()
+        if not self.held.is_fresh:
+            self.held.update()
         file = self.client.upload_file(
             filename=object_keys.groq_file_name(self.keys.job, self.sending, self.number),
             open_stream=open_stream,
@@ -336,11 +344,16 @@ class _Step:
         except LeaseLostError:
             self._cancel_if_second(batch)
             raise
-        return SETTLED
+        return StepOutcome(outcome="settled", wait_seconds=self.first_look_seconds)
 
     def _created(self, batch: Batch) -> None:
         """Record the batch; then make sure that it is wanted and the only one."""
-        self.held.update(stage=Stage.CREATED, batch=batch, unknown_since=None, error=None)
+        created = {"stage": Stage.CREATED, "unknown_since": None, "error": None}
+        if self.doubtful:
+            self.held.update(batch=batch, **created)
+        else:
+            # Nothing is left to find out; nobody else does anything about a batch that is recorded.
+            self.held.release(batch=batch, **created)
         self.storage.put_bytes(self.keys.submitted, b"")
         if self.doubtful:
             first = self._first_batch_or_none()
@@ -350,7 +363,8 @@ class _Step:
                 batch = first
         if self.storage.exists(self.keys.stopped):
             self._cancel(batch)
-        self.held.release(batch=batch)
+        if self.doubtful:
+            self.held.release(batch=batch)
 
     def _first_batch_or_none(self) -> Batch | None:
         try:

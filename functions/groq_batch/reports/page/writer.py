@@ -57,16 +57,20 @@ class ReportPages:
         self._job_id = job_id
         self._clock = clock
 
-    def write(self, keys: DeliveryKeys, facts: Facts | None = None) -> None:
+    def write(
+        self, keys: DeliveryKeys, facts: Facts | None = None, *, requests: int | None = None
+    ) -> None:
         """Bring the page up to the report that stands beside it; never raises because of it.
 
         Args:
             keys: Where the report and its page stand.
             facts: What the page of a job that has ended tells beside the report; None while it
                 runs.
+            requests: The job's requests, where the report has just been written: a page that says
+                so and is new may stay without another look at the report.
         """
         try:
-            self._write(keys, facts)
+            self._write(keys, facts, requests)
         except Exception as error:  # noqa: BLE001
             # Whatever is wrong with the page, the job goes on.
             tell_failure("The report page could not be written", error)
@@ -82,7 +86,7 @@ class ReportPages:
         except Exception as error:  # noqa: BLE001
             tell_failure("A report page could not be removed", error)
 
-    def _write(self, keys: DeliveryKeys, facts: Facts | None) -> None:
+    def _write(self, keys: DeliveryKeys, facts: Facts | None, requests: int | None) -> None:
         now, page_key = self._clock(), keys.page
         if page_key is None:
             return  # The index of all jobs stands there.
@@ -90,6 +94,8 @@ class ReportPages:
             head = self._storage.head(page_key)
             standing = head.metadata if head is not None else {}
             if standing.get(JOB_METADATA) == self._job_id and standing.get(_FINAL) == "true":
+                return
+            if requests is not None and self._may_stay(standing, requests, now):
                 return
             # Asked after that look: whoever writes another report from now on writes its page
             # after this one, or makes this write fail.
@@ -99,7 +105,7 @@ class ReportPages:
             report = found[0]
             if (report["status"] == RUNNING) != (facts is None):
                 return
-            if facts is None and self._may_stay(standing, report, now):
+            if facts is None and self._may_stay(standing, report["requests"]["total"], now):
                 return
             try:
                 self._storage.put_bytes(
@@ -119,13 +125,11 @@ class ReportPages:
                 continue
             return
 
-    def _may_stay(
-        self, standing: Mapping[str, str], report: Mapping[str, Any], now: datetime
-    ) -> bool:
+    def _may_stay(self, standing: Mapping[str, str], requests: int, now: datetime) -> bool:
         """Tell whether a running job's page is new enough."""
         if standing.get(JOB_METADATA) != self._job_id:
             return False
-        if standing.get(_REQUESTS) != str(report["requests"]["total"]):
+        if standing.get(_REQUESTS) != str(requests):
             return False  # It was made before the input was checked.
         written = parse_timestamp(standing.get(_WRITTEN, "1970-01-01T00:00:00Z"))
         return 0 <= (now - written).total_seconds() < SECONDS_BETWEEN_PAGES

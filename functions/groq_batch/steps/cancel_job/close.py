@@ -9,6 +9,7 @@ reconciler looks for such jobs as well; both come to the same functions.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -47,7 +48,11 @@ class UnknownJobError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectPlan:
-    """What a collecting execution (or the rest of a failing one) goes on with."""
+    """What a collecting execution (or the rest of a failing one) goes on with.
+
+    ``shard_key`` is that of the only shard of the attempt, empty when it has several; definitions
+    that have no state for it pass over that.
+    """
 
     mode: str
     job_id: str
@@ -57,6 +62,9 @@ class CollectPlan:
     shards_prefix: str
     polls: int = 0
     resume_in: int = FIRST_PAUSE_SECONDS
+    shard_key: str = ""
+    tries: int = 0
+    outcome: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON data."""
@@ -223,6 +231,7 @@ class JobCloser:
             for folder in self._storage.folders(keys.all_submissions)
         ]
         attempt = max(attempts, default=1)
+        shards = list(itertools.islice(self._storage.objects(keys.shards(attempt)), 2))
         return CollectPlan(
             mode="collect",
             job_id=job_id,
@@ -230,6 +239,7 @@ class JobCloser:
             accepted=job is not None and job.accepted,
             attempt=attempt,
             shards_prefix=keys.shards(attempt),
+            shard_key=shards[0].key if len(shards) == 1 else "",
         )
 
     def _cancel_batches(self, job_id: str) -> None:

@@ -7,9 +7,10 @@ windows and a day of grace have passed.
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys, polling
 from groq_batch.domain.batch import Batch
 from groq_batch.domain.job_options import window_hours
+from groq_batch.domain.only_shard import AGAIN, StepAnswer
 from groq_batch.domain.polling import FIRST_PAUSE_SECONDS
 from groq_batch.domain.times import parse_timestamp, timestamp
 from groq_batch.groq.client import GroqClient
@@ -30,6 +32,7 @@ from groq_batch.groq.errors import (
     log_fields,
 )
 from groq_batch.records.attempt import Board, BoardEntry
+from groq_batch.records.attempt_plan import AttemptPlan
 from groq_batch.records.closed import is_closed, unless_ended
 from groq_batch.records.job import AccountRefusal, JobRecord, JobRequest, Stop
 from groq_batch.records.submission import Stage
@@ -67,6 +70,7 @@ _SHORTEST_OVERDUE_SECONDS = 10
 _LONGEST_PAUSE_SECONDS = 3600
 _MOST_LAST_ROUNDS = 8
 _CANCELLERS = 8
+_READERS = 4
 _SHOWN_BATCHES = 3
 
 
@@ -85,6 +89,9 @@ class Decision:
         wait_seconds: Seconds to wait before the next check; an integer, as Wait states want it.
         polls: Status checks made so far.
         resume_in: Seconds of waiting left before open shards (or results) are tried again.
+        shard_key: The key of the only shard to send or to collect; empty when there are several.
+        tries: How often its step has been called in this round.
+        outcome: What the next look is told of the step; empty when there is nothing to tell.
     """
 
     decision: str
@@ -93,6 +100,9 @@ class Decision:
     wait_seconds: int
     polls: int
     resume_in: int
+    shard_key: str = ""
+    tries: int = 0
+    outcome: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON data."""
@@ -108,6 +118,7 @@ def check_status(
     attempt: int,
     polls: int,
     resume_in: int,
+    step: StepAnswer | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Decision:
     """Look at the batches of an attempt and decide how the job goes on.
@@ -121,6 +132,7 @@ def check_status(
         polls: Status checks made before this one.
         resume_in: Seconds that were still to wait, after the last wait, before trying again what
             could not be sent or fetched; counted in waits, not by the clock.
+        step: What the step for an only shard has answered, if this look follows one.
         clock: Seconds since 1970.
     """
     check = _Check(
@@ -131,6 +143,7 @@ def check_status(
         attempt=attempt,
         polls=polls + 1,
         resume_in=resume_in,
+        step=step or StepAnswer(),
         now=clock(),
     )
     decision = unless_ended(storage, check.keys, check.run, check.closed)
@@ -147,19 +160,27 @@ class _Check:
     attempt: int
     polls: int
     resume_in: int
+    step: StepAnswer
     now: float
     not_before: int = 0
+    uncollected: list[int] = field(default_factory=list)
     ended: list[Batch] = field(default_factory=list)
     judged: JobRecord | None = None
 
     def run(self) -> Decision:
-        if is_closed(self.storage, self.keys):
+        # Side by side: a look is mostly waiting for S3.
+        with ThreadPoolExecutor(max_workers=_READERS) as pool:
+            reading_closed = pool.submit(is_closed, self.storage, self.keys)
+            reading_job = pool.submit(JobRecord.load, self.storage, self.keys)
+            reading_stop = pool.submit(Stop.load, self.storage, self.keys)
+            reading_board = pool.submit(Board.load, self.storage, self.keys, self.attempt)
+        if reading_closed.result():
             return self.closed()
-        job = JobRecord.load(self.storage, self.keys)
+        job = reading_job.result()
         if job is None or not job.accepted:
             return self._decide("finish")
-        stop = self._fenced_by_canary(job, Stop.load(self.storage, self.keys))
-        board = Board.load(self.storage, self.keys, self.attempt) or Board.begin(
+        stop = self._fenced_by_canary(job, reading_stop.result())
+        board = reading_board.result() or Board.begin(
             self.storage, self.keys, job, self.attempt, started_at=self.now
         )
         board.admit_rest(job)
@@ -175,9 +196,11 @@ class _Check:
         collected = self._collected(board)
         stop = self._give_up_after_deadline(board, job, collected) or stop
         decision = self._next(board, job, stop, collected)
-        board.save(self.storage, self.keys)
+        if board.is_changed or self.judged is not None:
+            # The report comes first: should this end in between, the next look tells it again.
+            self._report_progress(self.judged or job, board)
+            board.save(self.storage, self.keys)
         metrics.batches_checked(self.ended, now=self.now)
-        self._report_progress(self.judged or job, board)
         return decision
 
     def closed(self) -> Decision:
@@ -293,7 +316,9 @@ class _Check:
             object_keys.shard_number(item.key)
             for item in self.storage.objects(self.keys.summaries(self.attempt))
         }
-        return found >= {board.region_of(number) for number in board.entries}
+        regions = {board.region_of(number) for number in board.entries} - found
+        self.uncollected = [board.shards_of(region)[0] for region in sorted(regions)]
+        return not regions
 
     def _give_up_after_deadline(self, board: Board, job: JobRecord, collected: bool) -> Stop | None:
         """End the waiting when the last window and the grace have passed."""
@@ -333,12 +358,16 @@ class _Check:
         if board.lost:
             return self._after_batches(board, job, stop, collected)
         # Of a stopped job only what may be under way matters; the rest was never sent.
-        if board.open_numbers if stop is None else board.undecided_numbers:
+        shards = board.open_numbers if stop is None else board.undecided_numbers
+        if shards:
+            if len(shards) == 1 and self.step.asks_for_more(self.polls):
+                # What it asked to wait for has been waited for, on the way here.
+                return self._try_again("submit", shards, self.step.tries + 1)
             if self.resume_in > 0:
                 return self._wait(board, job, stop)
             board.submit_rounds += 1
             board.blocked = None
-            return self._decide("submit", resume_in=_pause(board.submit_rounds))
+            return self._decide("submit", resume_in=_pause(board.submit_rounds), shards=shards)
         if board.pending:
             return self._wait(board, job, stop)
         return self._after_batches(board, job, stop, collected)
@@ -348,15 +377,7 @@ class _Check:
     ) -> Decision:
         """All batches have ended: collect what is not collected, then go on or finish."""
         if not collected:
-            if board.download_rounds > 0 and self.resume_in > 0:
-                return self._wait(board, job, stop)
-            if board.lost and board.download_rounds >= _MOST_LAST_ROUNDS:
-                # The function that stores results cannot run at all. A failure leads to the last
-                # resort, where another one does its work.
-                raise NotCollectedError(f"Shards of attempt {self.attempt} could not be collected")
-            board.download_rounds += 1
-            board.blocked = None
-            return self._decide("download", resume_in=_pause(board.download_rounds))
+            return self._collect(board, job, stop)
         if job.awaits_verdict:
             job = decide_about_canary(
                 self.storage,
@@ -382,6 +403,25 @@ class _Check:
         if following is None:
             return self._decide("finish")
         return self._begin(following, board, job)
+
+    def _collect(self, board: Board, job: JobRecord, stop: Stop | None) -> Decision:
+        """Have what is not collected collected, once more after a pause."""
+        if len(self.uncollected) == 1 and self.step.outcome == AGAIN:
+            return self._try_again("download", self.uncollected, self.step.tries)
+        if len(self.uncollected) == 1 and self.step.asks_for_more(self.polls):
+            return self._wait_for_step()
+        self.resume_in = max(self.resume_in, self.step.seconds_left)
+        if board.download_rounds > 0 and self.resume_in > 0:
+            return self._wait(board, job, stop)
+        if board.lost and board.download_rounds >= _MOST_LAST_ROUNDS:
+            # The function that stores results cannot run at all. A failure leads to the last
+            # resort, where another one does its work.
+            raise NotCollectedError(f"Shards of attempt {self.attempt} could not be collected")
+        board.download_rounds += 1
+        board.blocked = None
+        return self._decide(
+            "download", resume_in=_pause(board.download_rounds), shards=self.uncollected
+        )
 
     def _fenced_by_canary(self, job: JobRecord, stop: Stop | None) -> Stop | None:
         """Return why nothing is sent any more; a canary that has failed raises the fence.
@@ -430,7 +470,8 @@ class _Check:
             if board.division_rounds > 0 and self.resume_in > 0:
                 return self._wait(board, job, None)
             board.division_rounds += 1
-            return self._decide("download", resume_in=_pause(board.division_rounds))
+            divided = list(board.entries)
+            return self._decide("download", resume_in=_pause(board.division_rounds), shards=divided)
         self.attempt += 1
         if plan.pause_seconds:
             # The next look finds an attempt of which nothing has been sent, and has it sent.
@@ -438,7 +479,15 @@ class _Check:
             board.refusal = refusal_notice(job, board, is_last=False, not_before=again)
             return self._decide("wait", wait_seconds=plan.pause_seconds)
         board.refusal = None
-        return self._decide("submit", resume_in=FIRST_PAUSE_SECONDS)
+        shards = itertools.islice(self._begun(job, plan), 2)
+        return self._decide("submit", resume_in=FIRST_PAUSE_SECONDS, shards=list(shards))
+
+    def _begun(self, job: JobRecord, plan: AttemptPlan) -> Iterator[int]:
+        """Yield the shards of the attempt; those behind a canary may stand there already."""
+        for shard in self.storage.objects(self.keys.shards(self.attempt)):
+            _, number = object_keys.shard_of_key(shard.key)
+            if job.has_begun(plan.region_of(number), self.attempt):
+                yield number
 
     def _wait(self, board: Board, job: JobRecord, stop: Stop | None) -> Decision:
         created = [
@@ -476,7 +525,30 @@ class _Check:
             "wait", wait_seconds=seconds, resume_in=max(self.resume_in - seconds, 0)
         )
 
-    def _decide(self, decision: str, *, wait_seconds: int = 1, resume_in: int = 0) -> Decision:
+    def _try_again(self, decision: str, shards: Sequence[int], tries: int) -> Decision:
+        """Call the step for an only shard again, in the round that is under way."""
+        return self._decide(decision, resume_in=self.resume_in, shards=shards, tries=tries)
+
+    def _wait_for_step(self) -> Decision:
+        """Wait for what the step for an only shard has asked to wait for."""
+        return self._decide(
+            "wait",
+            wait_seconds=max(self.step.wait_seconds, 1),
+            resume_in=self.resume_in,
+            tries=self.step.tries + 1,
+            outcome=AGAIN,
+        )
+
+    def _decide(
+        self,
+        decision: str,
+        *,
+        wait_seconds: int = 1,
+        resume_in: int = 0,
+        shards: Sequence[int] = (),
+        tries: int = 0,
+        outcome: str = "",
+    ) -> Decision:
         return Decision(
             decision=decision,
             attempt=self.attempt,
@@ -484,6 +556,9 @@ class _Check:
             wait_seconds=wait_seconds,
             polls=self.polls,
             resume_in=resume_in,
+            shard_key=self.step.key_of(self.keys, self.attempt, shards),
+            tries=tries,
+            outcome=outcome,
         )
 
     # -- telling ---------------------------------------------------------------------------------

@@ -28,7 +28,8 @@ from groq_batch.domain.cost import estimate_cost_usd
 from groq_batch.domain.cost_cap import check_cap
 from groq_batch.domain.input_key import check_key
 from groq_batch.domain.job_options import JobOptions, parse_options
-from groq_batch.domain.machine_version import FIRST_MACHINE, READS_MODELS
+from groq_batch.domain.machine_version import FIRST_MACHINE, ONLY_SHARD, READS_MODELS
+from groq_batch.domain.only_shard import StepAnswer
 from groq_batch.domain.polling import FIRST_PAUSE_SECONDS
 from groq_batch.domain.prices import Prices, job_prices
 from groq_batch.domain.problem import Problem, problem_row
@@ -69,6 +70,9 @@ class Preparation:
             when empty.
         polls: Status checks made: none.
         resume_in: Waiting time, in seconds, before shards that could not be sent are tried again.
+        shard_key: The key of the attempt's only shard; empty when it has several.
+        tries: How often that has been tried: never.
+        outcome: What a step has answered about it: nothing.
     """
 
     accepted: bool
@@ -77,6 +81,9 @@ class Preparation:
     tasks_prefix: str = ""
     polls: int = 0
     resume_in: int = FIRST_PAUSE_SECONDS
+    shard_key: str = ""
+    tries: int = 0
+    outcome: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON data."""
@@ -87,6 +94,9 @@ class Preparation:
             "tasks_prefix": self.tasks_prefix,
             "polls": self.polls,
             "resume_in": self.resume_in,
+            "shard_key": self.shard_key,
+            "tries": self.tries,
+            "outcome": self.outcome,
         }
 
 
@@ -203,7 +213,11 @@ class _Preparing:
                 return _preparation(keys, accepted=False)
             _write_record(storage, keys, record)
         delivery.write_running(running_report(request, record))
-        return _preparation(keys, accepted=record.accepted)
+        step = StepAnswer(knows_only_shards=self._machine >= ONLY_SHARD)
+        numbers = [shard.number for shard in record.shards]
+        first = [number for number in numbers if record.first_attempt_of(number) == 1]
+        only = step.key_of(keys, 1, first)
+        return replace(_preparation(keys, accepted=record.accepted), shard_key=only)
 
     def _models(self) -> ModelListing | None:
         """Return the account's models; whatever is found at first holds for the whole job.

@@ -1,0 +1,45 @@
+"""What is built while Lambda starts an environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from groq_batch import bootstrap
+from groq_batch.settings import SettingsError
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    bootstrap.reset()
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("BUCKET_NAME", "bucket")
+    yield
+    bootstrap.reset()
+
+
+def test_preload_in_lambda_builds_what_the_first_event_needs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
+    built: list[str] = []
+    bootstrap.preload(lambda: built.append("storage"), lambda: built.append("groq"))
+    assert built == ["storage", "groq"]
+
+
+def test_preload_elsewhere_builds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_LAMBDA_INITIALIZATION_TYPE", raising=False)
+    built: list[str] = []
+    bootstrap.preload(lambda: built.append("storage"))
+    assert built == []
+
+
+def test_preload_that_fails_leaves_the_error_to_the_handler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
+    monkeypatch.delenv("BUCKET_NAME")
+    bootstrap.preload(bootstrap.settings)
+    with pytest.raises(SettingsError, match="BUCKET_NAME is missing"):
+        bootstrap.settings()
