@@ -1,59 +1,27 @@
-"""How a command reaches AWS: the stack that was named, its settings, and clients for it.
-
-boto3 is imported only here and only when it is needed: importing it takes longer than checking a
-file of some megabytes.
-"""
+"""How a command reaches AWS: the stack that its options name."""
 
 from __future__ import annotations
 
-import os
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from dataclasses import dataclass
 
-from groq_batch.bucket.storage import Storage
-from groq_batch.domain.job_options import NO_DEADLINE, JobOptions
 from groq_batch.domain.shard import SplitLimits
-from groq_batch_cli.endpoints import check_endpoint, named_endpoint, refused_endpoint
-from groq_batch_cli.errors import CommandError, WrongUsageError
 from groq_batch_cli.limits import split_limits
 from groq_batch_cli.stack_version import version_difference
 from groq_batch_cli.terminal import Terminal
-
-DEFAULT_STACK_NAME = "groq-batch"
-STACK_VARIABLE = "GROQ_BATCH_STACK"
-
-NEEDED_OUTPUTS = ("BucketName", "StateMachineArn", "StartJobFunctionName")
-
-NO_CREDENTIALS_NO_REGION = (
-    "There are no AWS credentials, and no AWS region is set. Sign in (aws sso login, aws "
-    "configure), or name a profile with --profile; name the region with --region or AWS_REGION. "
-    "For the emulated stack of this machine add --local."
-)
-_MOST_CONNECTIONS = 20
+from groq_batch_client import stack
+from groq_batch_client.stack import StackAddress, find_stack
+from groq_batch_client.words import OPTIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class Target(StackAddress):
     """Which stack a command is for.
 
     Attributes:
-        stack_name: Name of the CloudFormation stack.
-        region: Region; the AWS settings' own when None.
-        profile: Profile of the AWS settings; the default one when None.
-        endpoint_url: Where all AWS APIs are; AWS itself, or what ``AWS_ENDPOINT_URL`` says, when
-            None.
-        access_key: Keys for an emulator; those of the AWS settings when None.
         options: The options of the command line that say so, for commands to come.
     """
 
-    stack_name: str
-    region: str | None = None
-    profile: str | None = None
-    endpoint_url: str | None = None
-    access_key: tuple[str, str] | None = None
     options: tuple[str, ...] = ()
 
     @property
@@ -65,97 +33,12 @@ class Target:
         """Return a command for the same stack, as a shell takes it."""
         return shlex.join(["groq-batch", verb, *arguments, *self.options])
 
-    def session(self) -> Any:
-        """Return a boto3 session with these settings."""
-        import boto3  # noqa: PLC0415 - see the module's docstring
-        import botocore.session  # noqa: PLC0415
-
-        if self.access_key is None:
-            return boto3.session.Session(profile_name=self.profile, region_name=self.region)
-        # An emulator on this machine: nobody's own profile or settings are looked at.
-        session = botocore.session.Session(
-            session_vars={
-                "profile": (None, None, None, None),
-                "config_file": (None, None, os.devnull, None),
-                "credentials_file": (None, None, os.devnull, None),
-            }
-        )
-        session.set_credentials(*self.access_key)
-        return boto3.session.Session(botocore_session=session, region_name=self.region)
-
 
 @dataclass(slots=False)
-class Stack:
-    """A deployed stack.
-
-    Attributes:
-        target: How it was found.
-        outputs: The outputs of its template.
-        parameters: The parameters of its template, those with default values included.
-    """
+class Stack(stack.Stack):
+    """A deployed stack, and how the command line has named it."""
 
     target: Target
-    outputs: Mapping[str, str]
-    parameters: Mapping[str, str]
-    _session: Any
-    _clients: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """Name of the stack."""
-        return self.target.stack_name
-
-    @property
-    def bucket(self) -> str:
-        """Name of its bucket."""
-        return self.outputs["BucketName"]
-
-    @property
-    def start_function(self) -> str:
-        """Name of the function that starts jobs."""
-        return self.outputs["StartJobFunctionName"]
-
-    @cached_property
-    def storage(self) -> Storage:
-        """Its bucket."""
-        return Storage(s3=self.client("s3"), bucket=self.bucket)
-
-    def client(self, service: str) -> Any:
-        """Return the boto3 client of a service, made once."""
-        if service not in self._clients:
-            self._clients[service] = _client(self._session, self.target, service)
-        return self._clients[service]
-
-    def look_again(self) -> None:
-        """Take over the parameters as they are now: a deployment may have changed them."""
-        found = self.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"][0]
-        self.parameters = _parameters(found)
-
-    def client_that_calls_once(self, service: str) -> Any:
-        """Return a client for calls that have their effect anew each time they are repeated."""
-        return _client(self._session, self.target, service, retries=0)
-
-    def execution_arn(self, name: str) -> str:
-        """Return the ARN of an execution, whose name is that of its job."""
-        machine = self.outputs["StateMachineArn"]
-        return f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
-
-    # -- settings --------------------------------------------------------------------------------
-
-    @property
-    def starts_on_upload(self) -> bool:
-        """Whether an upload starts its job at once."""
-        return self.parameters.get("TriggerMode") != "schedule"
-
-    @property
-    def is_paused(self) -> bool:
-        """Whether neither uploads nor the schedule start jobs."""
-        return self.parameters.get("Paused") == "true"
-
-    @property
-    def holds_uploads(self) -> bool:
-        """Whether uploads may wait for long before they have a job."""
-        return not self.starts_on_upload or self.is_paused
 
     @property
     def limits(self) -> SplitLimits:
@@ -163,28 +46,6 @@ class Stack:
         return split_limits(
             int(self.parameters["MaxRequestsPerBatch"]), int(self.parameters["MaxBytesPerBatch"])
         )
-
-    @property
-    def default_options(self) -> JobOptions:
-        """The options of an upload that brings none of its own."""
-        return JobOptions(
-            completion_window=self.parameters["CompletionWindow"],
-            skip_invalid_lines=self.parameters["OnInvalidLine"] == "skip",
-            max_attempts=int(self.parameters["MaxAttempts"]),
-            max_job_cost_usd=float(self.parameters["MaxJobCostUsd"]),
-            check_models=self.parameters.get("CheckModels") != "false",
-            # A stack of an earlier version has none of these.
-            canary_requests=int(self.parameters.get("CanaryRequests", 0)),
-            canary_max_failed_percent=int(self.parameters.get("CanaryMaxFailedPercent", 50)),
-            batch_deadline=self.parameters.get("BatchDeadline", "").replace(NO_DEADLINE, ""),
-            deadline_max_usd=float(self.parameters.get("DeadlineMaxUsd", 0)),
-            retry_invalid_output=self.parameters.get("RetryInvalidOutput") == "true",
-        )
-
-    @property
-    def work_retention_days(self) -> int:
-        """How long it keeps a job's work."""
-        return int(self.parameters["WorkRetentionDays"])
 
 
 def connect(target: Target, *, warns: bool = True) -> Stack:
@@ -195,75 +56,13 @@ def connect(target: Target, *, warns: bool = True) -> Stack:
         warns: Whether to warn.
 
     Raises:
-        CommandError: There is none of this name, it is a stack of something else, or neither
-            credentials nor a region are set.
-        WrongUsageError: The option names a region that there cannot be.
+        GroqBatchError: There is none of this name, it is a stack of something else, neither
+            credentials nor a region are set, or an option names a region that there cannot be.
     """
-    from botocore.exceptions import (  # noqa: PLC0415 - see the module's docstring
-        ClientError,
-        InvalidRegionError,
-        NoRegionError,
-    )
-
-    session = target.session()
-    try:
-        cloudformation = _client(session, target, "cloudformation")
-    except NoRegionError:
-        if session.get_credentials() is not None:
-            raise
-        raise CommandError(NO_CREDENTIALS_NO_REGION) from None
-    except InvalidRegionError:
-        if "--region" not in target.options:
-            raise
-        raise WrongUsageError(f"{target.region!r} is not a name of a region.") from None
-    try:
-        found = cloudformation.describe_stacks(StackName=target.stack_name)["Stacks"][0]
-    except ClientError as error:
-        if "does not exist" not in str(error):
-            raise
-        region = cloudformation.meta.region_name
-        where = f" at {target.endpoint_url}" if target.endpoint_url else f" in {region}"
-        raise CommandError(
-            f"There is no stack {target.stack_name}{where}. Name yours with --stack-name or "
-            f"{STACK_VARIABLE}, its region with --region, or deploy it: sam build && sam deploy"
-        ) from None
-    outputs = {one["OutputKey"]: one["OutputValue"] for one in found.get("Outputs", [])}
-    if not all(name in outputs for name in NEEDED_OUTPUTS):
-        status = found.get("StackStatus", "")
-        raise CommandError(
-            f"The stack {target.stack_name} ({status}) has no output {NEEDED_OUTPUTS[0]}: it is "
-            f"another application's, or its deployment has not come to an end."
-        )
-    difference = version_difference(outputs, target.stack_name)
+    found = find_stack(target, words=OPTIONS)
+    difference = version_difference(found.outputs, target.stack_name)
     if difference is not None and warns:
         Terminal.of_process().warn(difference)
-    return Stack(target=target, outputs=outputs, parameters=_parameters(found), _session=session)
-
-
-def _parameters(found: Mapping[str, Any]) -> dict[str, str]:
-    """Return the parameters of a stack as CloudFormation describes it."""
-    return {
-        one["ParameterKey"]: one.get("ParameterValue", "") for one in found.get("Parameters", [])
-    }
-
-
-def _client(session: Any, target: Target, service: str, *, retries: int = 5) -> Any:
-    from botocore.config import Config  # noqa: PLC0415 - see the module's docstring
-
-    named = named_endpoint(service, target.endpoint_url, os.environ)
-    if named is not None:
-        check_endpoint(*named)
-    config = Config(
-        retries={"mode": "standard", "max_attempts": retries},
-        connect_timeout=10,
-        read_timeout=120,
-        max_pool_connections=_MOST_CONNECTIONS,
-        user_agent_extra="groq-batch-cli",
+    return Stack(
+        target=target, outputs=found.outputs, parameters=found.parameters, session=found.session
     )
-    try:
-        return session.client(service, endpoint_url=target.endpoint_url, config=config)
-    except ValueError as error:
-        refusal = refused_endpoint(error, named)
-        if refusal is None:
-            raise
-        raise refusal from None

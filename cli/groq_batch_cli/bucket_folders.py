@@ -6,7 +6,7 @@ import click
 
 from groq_batch.domain import object_keys
 from groq_batch.domain.input_key import check_key
-from groq_batch_cli.text import printable
+from groq_batch_client.text import printable
 
 _ADDRESS = "s3://"
 _MIRRORS = (
@@ -16,7 +16,6 @@ _MIRRORS = (
     object_keys.INVALID_PREFIX,
     object_keys.REPORTS_PREFIX,
 )
-_ODD_PARTS = {"": "an empty part", ".": "the part '.'", "..": "the part '..'"}
 _CODES_OF_FOLDERS = frozenset({"reserved_path", "key_too_long"})
 
 
@@ -43,25 +42,6 @@ def folder_below(text: str, bucket: str) -> str:
             text = text[len(prefix) :]
             break
     return f"{text}/" if text else ""
-
-
-def upload_path(to: str) -> str:
-    """Return the path below ``input/`` that ``--to`` names, without slashes at its ends.
-
-    Raises:
-        BadParameter: S3 would take it as it is written, which nobody can have meant.
-    """
-    path = to.removeprefix(object_keys.INPUT_PREFIX).strip("/")
-    if to.startswith(_ADDRESS):
-        raise _refusal(f"{to} is an address. Name a folder below input/ of the bucket: team/")
-    odd = sorted(_ODD_PARTS.keys() & set(path.split("/"))) if path else []
-    if odd or "\\" in path or printable(path) != path:
-        what = _ODD_PARTS[odd[0]] if odd else "a backslash or a control character"
-        raise _refusal(
-            f"{to!r} has {what}. S3 knows no folders, and would keep it as a part of the key. "
-            f"Name a folder below input/ such as team/june."
-        )
-    return path
 
 
 def check_upload_key(key: str, to: str) -> None:

@@ -11,7 +11,7 @@ from groq_batch_cli.prices import price
 from groq_batch_cli.survey import FoundProblem, Survey
 from groq_batch_cli.tables import aligned
 from groq_batch_cli.terminal import Terminal
-from groq_batch_cli.text import batches, counted, dollars, listed, one_line, shorten
+from groq_batch_client.text import batches, counted, dollars, listed, one_line, shorten
 
 _MOST_MODELS = 12
 _LONGEST_ID = 60

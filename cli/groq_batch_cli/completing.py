@@ -40,11 +40,11 @@ def complete_job(
     """Offer the paths of jobs that begin with what has been typed."""
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - slow to import
 
-    from groq_batch_cli.errors import CommandError  # noqa: PLC0415
+    from groq_batch_client.errors import GroqBatchError  # noqa: PLC0415
 
     try:
         return [CompletionItem(path) for path in _paths(context.params, incomplete)]
-    except (BotoCoreError, ClientError, CommandError, OSError):
+    except (BotoCoreError, ClientError, GroqBatchError, OSError):
         # The command itself will say what is wrong.
         return []
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from groq_batch.bucket.storage import Storage
 from groq_batch_cli.aws import Stack
 from groq_batch_cli.failures import error_codes
-from groq_batch_cli.fetching import Fetched, fetch
-from groq_batch_cli.job_lookup import FoundJob
-from groq_batch_cli.job_view import GOOD, cost_so_far, headline, reason, style_of
 from groq_batch_cli.progress_bar import ByteProgress
-from groq_batch_cli.stored_reports import Report
 from groq_batch_cli.terminal import Terminal
-from groq_batch_cli.text import duration, one_line
+from groq_batch_client.fetching import Fetched, fetch
+from groq_batch_client.found_jobs import FoundJob
+from groq_batch_client.job_view import GOOD, cost_so_far, headline, reason, style_of
+from groq_batch_client.stored_reports import Report
+from groq_batch_client.text import duration, one_line
 
 SHOWN_PROBLEMS = 10
 

@@ -1,113 +1,20 @@
-"""Follows jobs to their end: a line for each, with its state, its rate and the time left."""
+"""Shows how jobs go on: a line for each, with its state, its rate and the time left."""
 
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
 
 from groq_batch.bucket.storage import Storage
-from groq_batch_cli.aws_errors import is_passing
-from groq_batch_cli.job_lookup import FoundJob, job_by_id, job_of_path
-from groq_batch_cli.job_view import Progress, cost_so_far, is_final, phase, reason
-from groq_batch_cli.pace import Look, Pace, current_attempt, pace_of_looks, pace_of_report
-from groq_batch_cli.stored_reports import Report, read_report
 from groq_batch_cli.terminal import Terminal
-from groq_batch_cli.text import columns, counted, share, shorten
+from groq_batch_client.following import SILENCE_SECONDS, Followed, follow
+from groq_batch_client.job_view import Progress, reason
+from groq_batch_client.text import columns, shorten
 
-_SHORTEST_PAUSE_SECONDS = 1.0
-_LONGEST_PAUSE_SECONDS = 10.0
-_PAUSE_SHARE = 0.05
-_MOST_LOOKS = 200
 _PIPE_SECONDS = 30.0
 """A pipe gets news of the progress no more often than this."""
 
-_READERS = 8
 _LONGEST_NAME = 40
-
-
-@dataclass(slots=True)
-class Followed:
-    """A job that is being followed.
-
-    Attributes:
-        name: What it is called in the output.
-        job: What is known of it.
-    """
-
-    name: str
-    job: FoundJob
-    _looks: deque[Look] = field(default_factory=lambda: deque(maxlen=_MOST_LOOKS))
-    _attempt: int = 0
-    _now: float = 0.0
-
-    @property
-    def report(self) -> Report | None:
-        """Its last report."""
-        return self.job.report
-
-    @property
-    def is_final(self) -> bool:
-        """Whether it has ended."""
-        return is_final(self.report)
-
-    @property
-    def phase(self) -> str:
-        """What it is doing."""
-        return phase(self.report, has_job=self.job.request is not None or self.report is not None)
-
-    def take(self, job: FoundJob, now: float) -> None:
-        """Take what was found now, in seconds since 1970."""
-        self.job = job
-        self._now = now
-        if job.report is None or job.reported_at is None:
-            return
-        attempt = current_attempt(job.report)
-        if attempt != self._attempt:
-            self._attempt = attempt
-            self._looks.clear()
-        at = job.reported_at.timestamp()
-        if not self._looks or at > self._looks[-1].at:
-            # A report tells the progress of its own time, however often it is looked at.
-            self._looks.append(Look(at, Progress.of(job.report).done))
-
-    @property
-    def pace(self) -> Pace | None:
-        """How fast it goes; None when there is no ground for a guess."""
-        return pace_of_looks(self._looks, Progress.of(self.report).total) or pace_of_report(
-            self.report, self.job.reported_at
-        )
-
-    def words(self) -> list[str]:
-        """Return what is worth saying of its progress."""
-        progress = Progress.of(self.report)
-        if not progress.done:
-            return [counted(progress.total, "request")] if progress.total else []
-        percent = share(progress.done, progress.total)
-        requests = f"{progress.done:,} of {counted(progress.total, 'request')} ({percent})"
-        return [requests, *self._pace(progress)]
-
-    def figures(self) -> list[str]:
-        """Return the same for a line with a bar, where room is scarce."""
-        progress = Progress.of(self.report)
-        if not progress.total:
-            return []
-        percent = share(progress.done, progress.total)
-        requests = f"{percent:>5}  {progress.done:,}/{progress.total:,}"
-        return [requests, *self._pace(progress)] if progress.done else [requests]
-
-    def _pace(self, progress: Progress) -> list[str]:
-        pace = self.pace if progress.done < progress.total else None
-        since = self._now - self._looks[-1].at if self._looks else 0.0
-        left = pace.left_text(since) if pace is not None else ""
-        parts = [
-            pace.rate_text if pace is not None else "",
-            f"{left} left" if left else "",
-            cost_so_far(self.report),
-        ]
-        return [part for part in parts if part]
 
 
 class Follower:
@@ -119,7 +26,7 @@ class Follower:
         terminal: Terminal,
         *,
         on_silence: Callable[[Followed], None] | None = None,
-        silence_seconds: float = 20.0,
+        silence_seconds: float = SILENCE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
@@ -144,7 +51,6 @@ class Follower:
         self._sleep = sleep
         self._said: dict[str, tuple[str, float]] = {}
         self._waits: dict[str, str | None] = {}
-        self._is_cut_off = False
 
     def follow(self, jobs: Sequence[Followed], on_end: Callable[[Followed], None]) -> None:
         """Show how jobs go on until all have ended.
@@ -153,45 +59,29 @@ class Follower:
             jobs: The jobs.
             on_end: Is told of each as it ends.
         """
-        begun = self._clock()
-        pending = list(jobs)
-        silent = list(jobs)
-        with ThreadPoolExecutor(max_workers=_READERS) as pool:
-            while True:
-                now = self._look(pool, pending)
-                for one in [one for one in pending if one.is_final]:
-                    pending.remove(one)
-                    on_end(one)
-                if not pending:
-                    break
-                self._show(pending, now)
-                silent = [one for one in silent if one.phase == "waiting"]
-                if silent and self._on_silence and now - begun >= self._silence_seconds:
-                    for one in silent:
-                        self._on_silence(one)
-                    silent = []
-                self._sleep(pause_seconds(now - begun))
+        follow(
+            self._storage,
+            jobs,
+            self,
+            on_end=on_end,
+            on_silence=self._on_silence,
+            silence_seconds=self._silence_seconds,
+            clock=self._clock,
+            wall_clock=self._wall_clock,
+            sleep=self._sleep,
+        )
         self._terminal.clear()
 
-    def _look(self, pool: ThreadPoolExecutor, jobs: Sequence[Followed]) -> float:
-        """Look at jobs; returns the time. When AWS cannot be reached, the next look tells."""
-        try:
-            found = list(pool.map(lambda one: look(self._storage, one.job), jobs))
-        except Exception as error:
-            if not is_passing(error):
-                raise
-            if not self._is_cut_off:
-                self._terminal.warn("AWS cannot be reached at the moment. Trying again ...")
-            self._is_cut_off = True
-            return self._clock()
-        if self._is_cut_off:
-            self._terminal.note("AWS can be reached again.")
-            self._is_cut_off = False
-        for one, job in zip(jobs, found, strict=True):
-            one.take(job, self._wall_clock())
-        return self._clock()
+    def tell_cut_off(self) -> None:
+        """Say that AWS cannot be reached."""
+        self._terminal.warn("AWS cannot be reached at the moment. Trying again ...")
 
-    def _show(self, jobs: Sequence[Followed], now: float) -> None:
+    def tell_back(self) -> None:
+        """Say that AWS can be reached again."""
+        self._terminal.note("AWS can be reached again.")
+
+    def show(self, jobs: Sequence[Followed], now: float) -> None:
+        """Show how the jobs are."""
         for one in jobs:
             self._tell_outage(one)
         if self._terminal.is_live:
@@ -223,19 +113,3 @@ class Follower:
             self._terminal.warn(f"{one.name} waits: {waits_for}")
         else:
             self._terminal.note(f"{one.name} goes on")
-
-
-def look(storage: Storage, job: FoundJob) -> FoundJob:
-    """Return a job as it stands now."""
-    if job.report is not None:
-        found = read_report(storage, job.path)
-        if found is not None and found.report["job_id"] == job.job_id:
-            return replace(job, report=found.report, reported_at=found.written_at)
-    if job.job_id is None:
-        return job_of_path(storage, job.path) or job
-    return job_by_id(storage, job.job_id) or job
-
-
-def pause_seconds(seconds: float) -> float:
-    """Return how long to wait before the next look, so many seconds after the first."""
-    return min(max(seconds * _PAUSE_SHARE, _SHORTEST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)

@@ -13,8 +13,8 @@ from groq_batch.bucket.storage import ObjectVersion, Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import upload_job_id
 from groq_batch.records.job import JobRequest
-from groq_batch_cli.aws_errors import is_denied
-from groq_batch_cli.job_lookup import FoundJob, of_request, recorded_jobs
+from groq_batch_client.aws_errors import is_denied
+from groq_batch_client.found_jobs import FoundJob, of_request, recorded_jobs
 
 REPLACED = "replaced"
 WAITING = "waiting"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from groq_batch_cli.aws import Stack
-from groq_batch_cli.text import one_line
+from groq_batch_client.text import one_line
 
 LOG_GROUP = "LogGroup"
 """The log group's name in the template."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from groq_batch_cli.job_logs import LogEvent, extra_text, extras_of, function_of
 from groq_batch_cli.terminal import Terminal
-from groq_batch_cli.text import counted, dollars, one_line
+from groq_batch_client.text import counted, dollars, one_line
 
 _STYLES = {"ERROR": "red", "CRITICAL": "red", "WARNING": "yellow"}
 _METRICS = "_aws"

@@ -108,7 +108,7 @@ def _explain(error: Exception) -> str | None:
     """Return the sentence for an error of AWS's or of this machine's files; None for any other."""
     # Without botocore nothing of AWS's can have failed, and there is no need to import it now.
     if "botocore" in sys.modules:
-        explain: Any = importlib.import_module("groq_batch_cli.aws_errors").explain
+        explain: Any = importlib.import_module("groq_batch_client.aws_errors").explain
         sentence: str | None = explain(error)
         if sentence is not None:
             return sentence

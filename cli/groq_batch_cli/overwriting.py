@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from groq_batch_cli.request_files import STDIN
+from groq_batch_client.request_files import STDIN
 
 
 def check_output(out: Path | None, inputs: Iterable[Path | str | None]) -> None:

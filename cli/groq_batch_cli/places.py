@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from groq_batch.domain.problem import Problem
-from groq_batch_cli.text import columns, printable
+from groq_batch_client.text import columns, printable
 
 _BEFORE = 24
 _AFTER = 48

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from groq_batch_cli.terminal import Terminal
-from groq_batch_cli.text import duration, share, size
+from groq_batch_client.text import duration, share, size
 
 _SHORTEST_PAUSE_SECONDS = 0.1
 _PATIENCE_SECONDS = 0.5

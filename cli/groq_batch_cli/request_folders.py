@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from groq_batch.domain import object_keys
-from groq_batch_cli.request_files import RequestFile
-from groq_batch_cli.text import listed, one_line
+from groq_batch_client.request_files import RequestFile
+from groq_batch_client.text import listed, one_line
 
 _REPORT_ENDING = ".report.json"
 """What stands beside the results that a command has fetched."""

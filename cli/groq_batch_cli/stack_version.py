@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from groq_batch import __version__
-from groq_batch_cli.text import one_line, shorten
+from groq_batch_client.text import one_line, shorten
 
 OUTPUT = "Version"
 """The output of the template that tells the version; stacks of before it was added have none."""

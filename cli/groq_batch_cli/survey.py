@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,7 @@ from groq_batch.domain.problem import Problem, shown
 from groq_batch.domain.shard import SplitLimits
 from groq_batch.request_file.splitter import InputSummary, NullSink, split_input
 from groq_batch_cli.places import Excerpt, excerpt
-from groq_batch_cli.request_files import RequestFile
+from groq_batch_client.request_files import RequestFile, new_digest
 
 DEFAULT_MAX_PROBLEMS = 100
 
@@ -134,12 +133,6 @@ def survey(
     if too_expensive is not None and not result.file_problems:
         result.file_problems.append(too_expensive)
     return result
-
-
-def new_digest() -> Any:
-    """Return what hashes a file's bytes."""
-    # About four times as fast as SHA-256 where the processor has no instructions for that.
-    return hashlib.blake2b(digest_size=32)
 
 
 def _counted(chunks: Iterable[bytes], digest: Any, result: Survey) -> Iterator[bytes]:

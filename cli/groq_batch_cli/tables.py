@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from groq_batch_cli.text import columns
+from groq_batch_client.text import columns
 
 _GAP = "  "
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from groq_batch_cli.aws import DEFAULT_STACK_NAME, STACK_VARIABLE, Target
+from groq_batch_cli.aws import Target
 from groq_batch_cli.local_choice import running_state
 from groq_batch_cli.local_state import LocalState
+from groq_batch_client.stack import DEFAULT_STACK_NAME, STACK_VARIABLE
 
 
 def choose_target(

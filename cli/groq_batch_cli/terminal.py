@@ -12,8 +12,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TextIO
 
-from groq_batch_cli.text import shorten
 from groq_batch_client.file_errors import STDOUT, naming
+from groq_batch_client.text import shorten
 
 _STYLES = {
     "bold": "1",

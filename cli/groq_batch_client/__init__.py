@@ -1,1 +1,63 @@
-"""Python client of Groq Batch on AWS."""
+"""Python client of Groq Batch on AWS.
+
+``GroqBatch`` is a deployed stack, ``Job`` one of its jobs; all errors are below ``GroqBatchError``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from groq_batch_client.client import GroqBatch
+    from groq_batch_client.errors import (
+        AwsError,
+        BrokenDownloadError,
+        GroqBatchError,
+        JobConflict,
+        JobError,
+        JobNotFound,
+        JobRejected,
+        NotEnded,
+        OptionError,
+        RequestsError,
+        StackError,
+        StackNeeded,
+        TableError,
+        WaitTimeout,
+        WrongArgumentError,
+    )
+    from groq_batch_client.job import Job
+    from groq_batch_client.options import Options
+
+__all__ = [
+    "AwsError",
+    "BrokenDownloadError",
+    "GroqBatch",
+    "GroqBatchError",
+    "Job",
+    "JobConflict",
+    "JobError",
+    "JobNotFound",
+    "JobRejected",
+    "NotEnded",
+    "OptionError",
+    "Options",
+    "RequestsError",
+    "StackError",
+    "StackNeeded",
+    "TableError",
+    "WaitTimeout",
+    "WrongArgumentError",
+]
+
+_MODULES = {"GroqBatch": "client", "Job": "job", "Options": "options"}
+"""Where names are that are not errors."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for: AWS's library takes longer than most commands that need it not."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"{__name__}.{_MODULES.get(name, 'errors')}")
+    return getattr(module, name)

@@ -38,6 +38,8 @@ ERROR_MESSAGE = "error_message"
 _LARGEST_INTEGER = 2**63 - 1
 _LARGEST_NUMBER = sys.float_info.max
 
+_USE_DEDUPED = " If make had --dedupe, give its file of rows with --deduped."
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -197,9 +199,12 @@ def join(
                     expected, answers.custom_ids, taken_results, strict=True
                 )
             ]
-        _check_ids(expected, answers.custom_ids, first, names)
+        _check_ids(expected, answers.custom_ids, first, names, ids.option)
         if len(found) < batch.rows:
-            raise TableError(_other_length(counts.rows + len(found), names, rows_are_longer=True))
+            raise TableError(
+                _other_length(counts.rows + len(found), names, rows_are_longer=True)
+                + (_USE_DEDUPED if ids.option.startswith("--") else "")
+            )
         taken = batch.keys_among(added)
         if taken is not None:
             raise TableError(_taken(taken))
@@ -216,7 +221,11 @@ def join(
 
 
 def _check_ids(
-    expected: list[str], found: list[str | None], first: int, names: tuple[str, str]
+    expected: list[str],
+    found: list[str | None],
+    first: int,
+    names: tuple[str, str],
+    option: str,
 ) -> None:
     if expected[: len(found)] == found:
         return
@@ -225,21 +234,20 @@ def _check_ids(
     )
     other = found[place]
     shown = "no custom_id" if other is None else quoted(other)
+    # Requests that rows share are made by the command line alone.
+    deduped = "; with --deduped if make had --dedupe" if option.startswith("--") else ""
     raise TableError(
         f"Row {first + place:,} of {names[0]} has the id {quoted(expected[place])}, but row "
         f"{first + place:,} of {names[1]} is of {shown}. Join the rows that the requests were made "
-        f"of, in the same order, with the same --id; with --deduped if make had --dedupe."
+        f"of, in the same order, with the same {option}{deduped}."
     )
 
 
 def _other_length(number: int, names: tuple[str, str], *, rows_are_longer: bool) -> str:
     longer, shorter = names if rows_are_longer else names[::-1]
-    deduped = (
-        " If make had --dedupe, give its file of rows with --deduped." if rows_are_longer else ""
-    )
     return (
         f"{shorter} ends after {number:,} rows, but {longer} has more. Join the rows that the "
-        f"requests were made of with all of their results.{deduped}"
+        f"requests were made of with all of their results."
     )
 
 

@@ -18,7 +18,7 @@ from groq_batch_client.tables.batches import Batch
 from groq_batch_client.tables.parquet import ParquetWriter, check_storable
 from groq_batch_client.tables.table import TableFile
 
-_TYPES: dict[Kind, Any] = {
+TYPES: dict[Kind, Any] = {
     "string": pyarrow.string(),
     "json": pyarrow.string(),
     "number": pyarrow.float64(),
@@ -39,7 +39,7 @@ def open_parquet_join(
     rows = table.arrow_schema()
     check_columns(rows.names, columns)
     check_storable(rows)
-    added = [pyarrow.field(name, _TYPES[kind]) for name, kind in columns.kinds.items()]
+    added = [pyarrow.field(name, TYPES[kind]) for name, kind in columns.kinds.items()]
     schema = pyarrow.schema([*rows, *added], metadata=rows.metadata)
     with output(out) as stream:
         writer = ParquetWriter(stream, schema)
@@ -75,6 +75,6 @@ def answer_array(column: Sequence[Any], kind: Kind) -> Any:
             None if one is None else text for one, text in zip(column, texts(column), strict=True)
         ]
     try:
-        return pyarrow.array(values, _TYPES[kind])
+        return pyarrow.array(values, TYPES[kind])
     except (pyarrow.ArrowException, OverflowError) as error:
         raise TableError(f"Parquet cannot hold the answers: {error}. Write JSONL.") from None

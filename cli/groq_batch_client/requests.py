@@ -194,11 +194,11 @@ def _explained(problem: Problem, ids: RowIds) -> str:
     if problem.code == "duplicate_custom_id":
         # The checker's lines are rows here.
         message = problem.message.replace("on line ", "in row ")
-        return f"{message} The ids are those of the column {quoted(ids.column)} (--id)."
+        return f"{message} The ids are those of the column {quoted(ids.column)} ({ids.option})."
     if problem.code == "invalid_custom_id":
         return (
-            f"The column {quoted(ids.column)} (--id) is empty. Every request needs an id of its "
-            f"own."
+            f"The column {quoted(ids.column)} ({ids.option}) is empty. Every request needs an id "
+            f"of its own."
         )
     return problem.message
 

@@ -15,9 +15,11 @@ class RowIds:
 
     Attributes:
         column: The column that holds them; the row's number is taken when None.
+        option: What messages call the setting that names the column.
     """
 
     column: str | None
+    option: str = "--id"
 
     def of(self, first: int, batch: Batch, table: str) -> list[str]:
         """Return the ids of a batch.
@@ -36,6 +38,6 @@ class RowIds:
             return batch.texts(self.column)
         except MissingColumnError as error:
             raise TableError(
-                f"Row {first + error.place:,} of {table} has no id (--id): "
+                f"Row {first + error.place:,} of {table} has no id ({self.option}): "
                 f"{missing_column(self.column, error.names)}."
             ) from None

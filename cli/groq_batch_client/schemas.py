@@ -134,31 +134,34 @@ class AnswerSchema:
             described["strict"] = True
         return {"type": "json_schema", "json_schema": described}
 
-    def check_strict(self) -> None:
+    def check_strict(self, option: str = "--strict") -> None:
         """Check that the schema can be forced on answers.
 
         Groq asks that the root is an object, that all properties of every object are required, and
         that there are no others (https://console.groq.com/docs/structured-outputs).
+
+        Args:
+            option: What asks for it.
 
         Raises:
             TableError: It cannot; names the place.
         """
         if self.schema.get("type") != "object":
             raise TableError(
-                'With --strict the schema itself has to be of "type": "object"; put what it is now '
-                "into a property."
+                f'With {option} the schema itself has to be of "type": "object"; put what it is '
+                f"now into a property."
             )
         for place, one in _objects(self.schema, "the schema"):
             properties = one.get("properties", {})
             missing = sorted(set(properties) - set(one.get("required", [])))
             if missing:
                 raise TableError(
-                    f"With --strict every property has to be required; in {place} these are not: "
+                    f"With {option} every property has to be required; in {place} these are not: "
                     f"{listed(missing)}. Optional ones may be of the types ['string', 'null']."
                 )
             if one.get("additionalProperties") is not False:
                 raise TableError(
-                    f'With --strict every object needs "additionalProperties": false; {place} has '
+                    f'With {option} every object needs "additionalProperties": false; {place} has '
                     f"it not."
                 )
 

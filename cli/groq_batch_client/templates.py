@@ -79,11 +79,16 @@ class Template:
         return list(map("".join, zip(*pieces, strict=True))) if pieces else [""] * rows
 
 
-def constant_prompt(text: str) -> str:
-    """Return the sentence about a prompt that is the same for every row."""
+def constant_prompt(text: str, option: str = "--same-prompt") -> str:
+    """Return the sentence about a prompt that is the same for every row.
+
+    Args:
+        text: The prompt.
+        option: What takes it all the same.
+    """
     found = _LOOKS_LIKE_A_COLUMN.search(text)
     hint = f" It has {quoted(found[0])}, which stands as it is." if found else ""
     return (
         f"The prompt names no column, so every row would ask the same and be paid.{hint} Write "
-        f"{{column}} where a column's value goes, or --same-prompt if you mean it."
+        f"{{column}} where a column's value goes, or {option} if you mean it."
     )

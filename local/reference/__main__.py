@@ -14,7 +14,7 @@ from local.environment import PROJECT_ROOT
 def main(arguments: list[str]) -> int:
     """Fill the blocks, or only look at them; return the exit status."""
     # The pages tell what the functions' own code does.
-    sys.path.append(str(PROJECT_ROOT / "functions"))
+    sys.path += [str(PROJECT_ROOT / "functions"), str(PROJECT_ROOT / "cli")]
     from local.reference.blocks import BlockError, fill, markdown_files  # noqa: PLC0415
     from local.reference.contents import BLOCKS  # noqa: PLC0415
 

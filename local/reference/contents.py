@@ -12,6 +12,7 @@ from local.reference import (
     machine,
     options,
     parameters,
+    python_client,
     reports,
     usage,
 )
@@ -38,6 +39,9 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "outputs": parameters.outputs,
     "parameters": parameters.parameters,
     "prices": costs.price_table,
+    "python-classes": python_client.classes,
+    "python-errors": python_client.errors,
+    "python-options": python_client.options,
     "report-example": reports.report_example,
     "report-fields": reports.report_fields,
     "usage-example": usage.usage_example,

@@ -17,7 +17,7 @@ from jsonata import Jsonata
 from groq_batch.records.job import JobRequest
 from groq_batch.steps.cancel_job.close import CollectPlan
 from groq_batch.steps.check_status.check import Decision
-from groq_batch.steps.outcomes import FinishOutcome, StepOutcome
+from groq_batch.steps.outcomes import SETTLED, FinishOutcome, StepOutcome
 from groq_batch.steps.prepare_input.prepare import Preparation
 from groq_batch.steps.read_models import ReadOutcome
 from local.asl import states_of
@@ -106,8 +106,8 @@ STATES = {
     ),
     "PrepareRange": Given([TASK], [{}]),
     "RangePrepared": Given([TASK], []),
-    "SubmitOnlyShard": Given(ONLY, [StepOutcome(outcome="settled").to_json()]),
-    "DownloadOnlyShard": Given(ONLY, [StepOutcome(outcome="settled").to_json()]),
+    "SubmitOnlyShard": Given(ONLY, [SETTLED.to_json()]),
+    "DownloadOnlyShard": Given(ONLY, [SETTLED.to_json()]),
     "CheckStatus": Given(
         [*RUNNING, *CHECKED, *STEPPED, *({**one, **CAUGHT} for one in ONLY)], [DECISION.to_json()]
     ),

@@ -94,10 +94,23 @@ def test_content(wheel: Path) -> None:
     assert metadata.get_all("Provides-Extra") == ["frames"]
 
 
+def test_client_is_typed_and_needs_nothing_else(installed: Path) -> None:
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({NOT_DECLARED!r}))\n"
+        f"from groq_batch_client import *\n"
+        f"import groq_batch_client\n"
+        f"print(groq_batch_client.__file__, Job, WaitTimeout)"
+    )
+    path = Path(run(installed, code).split()[0])
+    assert path.is_relative_to(installed)
+    assert path.with_name("py.typed").exists()
+
+
 def test_every_verb_needs_nothing_else(installed: Path) -> None:
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({NOT_DECLARED!r}))\n"
-        f"import groq_batch_cli.aws_errors, groq_batch_cli.targets, groq_batch_cli.main as main\n"
+        f"import groq_batch_client.aws_errors, groq_batch_cli.targets\n"
+        f"import groq_batch_cli.main as main\n"
         f"for verb in main.VERBS: main.load_verb(verb)\n"
         f"print(main.__file__, len(main.VERBS))"
     )

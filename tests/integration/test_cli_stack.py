@@ -29,11 +29,11 @@ from groq_batch.domain.input_key import check_key
 from groq_batch.domain.job_id import upload_job_id
 from groq_batch.domain.result_row import pipeline_row
 from groq_batch.records.job import JobRequest
-from groq_batch_cli import aws, uploads
 from groq_batch_cli.aws import Target
 from groq_batch_cli.following import Follower
 from groq_batch_cli.main import cli, run
 from groq_batch_cli.verbs import status
+from groq_batch_client import stack, uploads
 
 REGION = "us-east-1"
 REQUEST = {
@@ -559,7 +559,7 @@ def test_file_that_changes_while_it_is_uploaded(
         world.file("x.jsonl", request_line("b"))
         return upload(*arguments, **options)
 
-    monkeypatch.setattr(uploads, "upload", change)
+    monkeypatch.setattr("groq_batch_cli.verbs.run.upload", change)
     assert run(["run", path, "--no-wait"]) == 1
     assert "was changed after it had been checked" in capsys.readouterr().err
     assert list(world.storage.objects("")) == []
@@ -748,13 +748,13 @@ def test_start_that_is_paid_for_each_time_is_never_repeated(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: Said
 ) -> None:
     made: list[Any] = []
-    client = aws._client
+    client = stack.aws_client
 
     def remember(session: Any, target: Any, service: str, **options: Any) -> Any:
         made.append(client(session, target, service, **options))
         return made[-1]
 
-    monkeypatch.setattr(aws, "_client", remember)
+    monkeypatch.setattr(stack, "aws_client", remember)
     world.start_answer = answered(world, "x-1", "x.jsonl")
     tries = {}
     for arguments in (["recurring/x.jsonl"], ["x.jsonl", "--again"], ["x.jsonl"]):

@@ -9,15 +9,11 @@ import shutil
 import subprocess
 import sys
 import tomllib
-import types
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-import boto3
 import pytest
-from moto import mock_aws
 from samcli.cli.types import CfnParameterOverridesType
 
 from groq_batch.domain.job_options import JobOptions, parse_options
@@ -123,77 +119,6 @@ def _check_parameters(given: list[str]) -> None:
     for name, value in values.items():
         assert name in known, f"The template has no parameter {name}"
         assert value or accepts(name, "")
-
-
-@pytest.fixture
-def python_guide(monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
-    """Return the functions of the guide for Python, on an account in memory."""
-    guide = PROJECT / "docs" / "how-to" / "use-from-python.md"
-    functions, *_ = (one for one in documents.blocks(guide) if one.language == "python")
-    with mock_aws():
-        s3 = boto3.client("s3")
-        s3.create_bucket(Bucket=BUCKET)
-        s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
-        module = types.ModuleType("guide")
-        exec(compile(functions.text, str(guide), "exec"), module.__dict__)
-        yield module
-
-
-def test_the_functions_for_python_run_a_file(python_guide: Any) -> None:
-    guide = PROJECT / "docs" / "how-to" / "use-from-python.md"
-    _, use, *_ = (one for one in documents.blocks(guide) if one.language == "python")
-    path = "team/requests.jsonl"
-    body = b'{"choices":[{"message":{"content":"yes\xe2\x80\xa8no"}}]}'
-    answers = [
-        b'{"custom_id":"a","response":{"status_code":200,"body":' + body + b'},"error":null}\n',
-        b'{"custom_id":"b","response":{"status_code":400,"body":{}},"error":null}\n',
-        b'{"custom_id":"c","response":null,"error":{"code":"missing"}}\n',
-    ]
-    calls = []
-
-    def pipeline(seconds: float) -> None:
-        """Do what the stack does between two looks at the report: an older run's report first."""
-        s3 = python_guide.s3
-        head = s3.head_object(Bucket=BUCKET, Key=f"input/{path}")
-        assert head["Metadata"] == {"completion-window": "7d"}
-        version = head["VersionId"] if calls else "older"
-        status = "succeeded" if len(calls) in (0, 2) else "running"
-        results = f"s3://{BUCKET}/output/{path}"
-        report = {
-            "status": status,
-            "input": {"version_id": version},
-            "outputs": {"results": results if status == "succeeded" else None},
-        }
-        s3.put_object(Bucket=BUCKET, Key=f"reports/{path}.json", Body=json.dumps(report).encode())
-        s3.put_object(Bucket=BUCKET, Key=f"output/{path}", Body=b"".join(answers))
-        calls.append(seconds)
-
-    python_guide.time = types.SimpleNamespace(sleep=pipeline)
-    names = {**python_guide.__dict__, "BUCKET": BUCKET, "requests": [{"custom_id": "a"}]}
-    exec(compile(use.text, str(guide), "exec"), names)
-    assert names["answers"] == {"a": "yes\u2028no", "b": None, "c": None}
-    assert len(calls) == 3
-
-
-def test_the_functions_for_python_say_why_a_file_has_no_results(python_guide: Any) -> None:
-    guide = PROJECT / "docs" / "how-to" / "use-from-python.md"
-    _, use, *_ = (one for one in documents.blocks(guide) if one.language == "python")
-
-    def reject(_: float) -> None:
-        s3, path = python_guide.s3, "team/requests.jsonl"
-        head = s3.head_object(Bucket=BUCKET, Key=f"input/{path}")
-        report = {
-            "status": "rejected",
-            "input": {"version_id": head["VersionId"]},
-            "outputs": {"results": None},
-            "errors": [{"message": "The file has no requests."}],
-        }
-        s3.put_object(Bucket=BUCKET, Key=f"reports/{path}.json", Body=json.dumps(report).encode())
-
-    python_guide.time = types.SimpleNamespace(sleep=reject)
-    names = {**python_guide.__dict__, "BUCKET": BUCKET, "requests": []}
-    with pytest.raises(RuntimeError, match=r"rejected: The file has no requests\."):
-        exec(compile(use.text, str(guide), "exec"), names)
 
 
 def test_options_in_the_docs_fit_a_stack_with_its_defaults() -> None:

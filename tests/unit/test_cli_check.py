@@ -21,8 +21,8 @@ from groq_batch.request_file.line_checks import LineChecker
 from groq_batch_cli import limits
 from groq_batch_cli.main import run
 from groq_batch_cli.places import excerpt
-from groq_batch_cli.request_files import RequestFile
 from groq_batch_cli.survey import survey
+from groq_batch_client.request_files import RequestFile
 
 PROJECT = Path(__file__).parents[2]
 GOOD = {

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 from groq_batch.bucket.storage import ObjectHead, Storage
 from groq_batch.request_file.lines import NotGzipError
-from groq_batch_cli.downloads import (
-    BrokenDownloadError,
+from groq_batch_client.downloads import (
     Deliverable,
     all_rows,
     count_rows,
     download,
 )
+from groq_batch_client.errors import BrokenDownloadError
 
 ROWS = b'{"a": 1}\n' * 3
 TWO_ROWS = b'{"a": 12345}\n{"a": 123456}\n'

@@ -12,7 +12,7 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.records.shard_result import ShardSummary
 from groq_batch_cli.failures import ErrorCodes, error_codes
-from groq_batch_cli.job_lookup import FoundJob
+from groq_batch_client.found_jobs import FoundJob
 from tests.fakes.s3 import FakeS3, client_error
 
 BUCKET = "bucket"

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from groq_batch.domain.result_row import pipeline_row
-from groq_batch_cli.errors import CommandError
-from groq_batch_cli.leftovers import Leftovers, Standing, leftovers, standing_of
-from groq_batch_cli.merging import NamedRows, merge
+from groq_batch_client.errors import JobError
+from groq_batch_client.leftovers import Leftovers, Standing, leftovers, standing_of
+from groq_batch_client.merging import NamedRows, merge
 
 
 def api(status: int, custom_id: str = "a", **error: str) -> bytes:
@@ -168,8 +168,8 @@ _ANSWERED = Standing.ANSWERED
 def test_retry_that_lacks_a_line_worth_sending_is_not_merged() -> None:
     rows = [own("missing", "a"), own("missing", "b"), api(400, "c", code="x")]
     merged, _ = merge(NamedRows("job", rows), [NamedRows("retry", [api(200, "a")])])
-    with pytest.raises(CommandError, match=r"retry has fewer rows .* row 2 of job \(b\) has none"):
+    with pytest.raises(JobError, match=r"retry has fewer rows .* row 2 of job \(b\) has none"):
         list(merged)
     merged, _ = merge(NamedRows("job", rows), [NamedRows("retry", [api(200, "b")])])
-    with pytest.raises(CommandError, match="Row 1 of job, without a success, is of a, but row 1"):
+    with pytest.raises(JobError, match="Row 1 of job, without a success, is of a, but row 1"):
         list(merged)

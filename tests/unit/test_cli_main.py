@@ -19,11 +19,11 @@ from groq_batch import __version__
 from groq_batch.bucket.s3_errors import UnreadableObjectError, UnwritableObjectError
 from groq_batch.bucket.storage import ObjectHead
 from groq_batch_cli import main
-from groq_batch_cli.aws_errors import explain, is_passing
 from groq_batch_cli.errors import CommandError
-from groq_batch_cli.fetching import fetch_page
 from groq_batch_cli.job_list import STATUSES
-from groq_batch_cli.job_lookup import FoundJob
+from groq_batch_client.aws_errors import explain, is_passing
+from groq_batch_client.fetching import fetch_page
+from groq_batch_client.found_jobs import FoundJob
 
 PROJECT = Path(__file__).parents[2]
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from groq_batch.domain.input_key import check_key
 from groq_batch.domain.result_row import pipeline_row
-from groq_batch_cli.errors import CommandError
 from groq_batch_cli.main import run
-from groq_batch_cli.merging import NamedRows, merge
-from groq_batch_cli.retries import parent_path, retry_path
+from groq_batch_client.errors import JobError
+from groq_batch_client.merging import NamedRows, merge
+from groq_batch_client.retries import parent_path, retry_path
 
 
 def good(custom_id: str, text: str = "Hi") -> bytes:
@@ -97,7 +97,7 @@ def test_retry_of_a_retry() -> None:
     ],
 )
 def test_results_that_do_not_belong_together(retried: list[bytes], expected: str) -> None:
-    with pytest.raises(CommandError) as raised:
+    with pytest.raises(JobError) as raised:
         merged([bad("a"), good("c")], retried)
     assert expected in str(raised.value)
 

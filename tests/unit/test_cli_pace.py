@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from groq_batch_cli.following import Followed
-from groq_batch_cli.job_lookup import FoundJob
-from groq_batch_cli.pace import Look, Pace, pace_of_looks, pace_of_report
-from groq_batch_cli.text import rough_duration
+from groq_batch_client.following import Followed
+from groq_batch_client.found_jobs import FoundJob
+from groq_batch_client.pace import Look, Pace, pace_of_looks, pace_of_report
+from groq_batch_client.text import rough_duration
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

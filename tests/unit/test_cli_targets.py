@@ -16,14 +16,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch_cli import aws, job_logs, local_choice, local_state, uploads
+from groq_batch_cli import job_logs, local_choice, local_state, uploads
 from groq_batch_cli.aws import Stack, Target
-from groq_batch_cli.endpoints import check_endpoint, named_endpoint
 from groq_batch_cli.errors import CommandError
 from groq_batch_cli.local_state import LocalFolder, LocalState
 from groq_batch_cli.main import load_verb, run
-from groq_batch_cli.request_files import RequestFile
 from groq_batch_cli.targets import choose_target
+from groq_batch_client.endpoints import check_endpoint, named_endpoint
+from groq_batch_client.request_files import RequestFile
+from groq_batch_client.stack import NEEDED_OUTPUTS
 
 PROJECT = Path(__file__).parents[2]
 STATE = LocalState(
@@ -277,7 +278,7 @@ def a_stack(**parameters: str) -> Stack:
             "StartJobFunctionName": "f",
         },
         parameters={**PARAMETERS, **parameters},
-        _session=None,
+        session=None,
     )
 
 
@@ -445,6 +446,6 @@ def test_template_has_what_the_command_line_looks_for() -> None:
     outputs = template.split("\nOutputs:\n")[1]
     resources = template.split("\nResources:\n")[1]
     parameters = template.split("\nParameters:\n")[1].split("\nConditions:\n")[0]
-    assert all(f"  {name}:\n" in outputs for name in aws.NEEDED_OUTPUTS)
+    assert all(f"  {name}:\n" in outputs for name in NEEDED_OUTPUTS)
     assert f"  {job_logs.LOG_GROUP}:\n    Type: AWS::Logs::LogGroup\n" in resources
     assert all(f"  {name}:\n" in parameters for name in (*PARAMETERS, "ScheduleExpression"))

@@ -40,17 +40,6 @@ def shards_and_attempts(world: World) -> list[Upload]:
     return [upload]
 
 
-def only_shard(world: World) -> list[Upload]:
-    """One shard, of which one request succeeds the second time: no attempt has a Map."""
-    world.simulator.add_rule("capacity_exhausted", match={"custom_id": "r1"}, times=1)
-    upload = put(world, "input/a.jsonl", good_lines(2))
-    world.settle()
-    maps = {"SubmitShards", "DownloadResults"}
-    visits = {state for one in world.executions.values() for state in one.visits}
-    assert not maps & visits, "an only shard went through a Map"
-    return [upload]
-
-
 def invalid_output(world: World) -> list[Upload]:
     """Of answers that are not the JSON asked for one is right later, one never.
 
@@ -66,6 +55,17 @@ def invalid_output(world: World) -> list[Upload]:
     lines = [*(json_line(f"j{number}") for number in range(4)), good_line("last")]
     upload = put(world, "input/a.jsonl", lines, retry_invalid_output="true")
     world.settle()
+    return [upload]
+
+
+def only_shard(world: World) -> list[Upload]:
+    """One shard, of which one request succeeds the second time: no attempt has a Map."""
+    world.simulator.add_rule("capacity_exhausted", match={"custom_id": "r1"}, times=1)
+    upload = put(world, "input/a.jsonl", good_lines(2))
+    world.settle()
+    maps = {"SubmitShards", "DownloadResults"}
+    visits = {state for one in world.executions.values() for state in one.visits}
+    assert not maps & visits, "an only shard went through a Map"
     return [upload]
 
 

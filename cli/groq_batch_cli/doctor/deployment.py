@@ -12,7 +12,7 @@ from groq_batch.bucket.s3_errors import error_code
 from groq_batch_cli.aws import Stack
 from groq_batch_cli.doctor.findings import Finding, to_do, well
 from groq_batch_cli.stack_version import version_difference
-from groq_batch_cli.text import counted
+from groq_batch_client.text import counted
 
 STACK = "stack"
 VERSION = "versions"

@@ -10,8 +10,9 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from groq_batch.bucket.s3_errors import UnreadableObjectError, UnwritableObjectError
-from groq_batch_cli.aws_errors import explain, is_denied
-from groq_batch_cli.errors import CommandError, WrongUsageError
+from groq_batch_cli.errors import WrongUsageError
+from groq_batch_client.aws_errors import explain, is_denied
+from groq_batch_client.errors import GroqBatchError, WrongArgumentError
 
 _UNKNOWN_OPERATION_CODES = frozenset(
     {
@@ -115,9 +116,9 @@ class Look:
             return [self._failed(explain(error))]
         except BotoCoreError as error:
             return [self._failed(explain(error) or str(error))]
-        except WrongUsageError:
+        except (WrongUsageError, WrongArgumentError):
             raise
-        except CommandError as error:
+        except GroqBatchError as error:
             return [self._failed(str(error))]
 
     def _denied(self) -> Finding:

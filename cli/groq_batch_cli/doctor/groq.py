@@ -13,7 +13,7 @@ from groq_batch.bucket.s3_errors import error_code
 from groq_batch_cli.aws import Stack
 from groq_batch_cli.doctor.findings import Finding, to_do, unknown, well
 from groq_batch_cli.errors import CommandError
-from groq_batch_cli.text import counted, one_line, shorten
+from groq_batch_client.text import counted, one_line, shorten
 
 KEY_STORE = "secret"
 KEY_AND_PLAN = "key and plan"

@@ -16,8 +16,8 @@ from groq_batch.domain.job_options import window_hours
 from groq_batch.records.job import JobRecord
 from groq_batch_cli.aws import Stack
 from groq_batch_cli.doctor.findings import Finding, to_do, unknown, well
-from groq_batch_cli.job_lookup import recorded_jobs
-from groq_batch_cli.text import counted, duration, listed
+from groq_batch_client.found_jobs import recorded_jobs
+from groq_batch_client.text import counted, duration, listed
 
 OPEN_JOBS = "open jobs"
 MAP_RUN = "last Map Run"

@@ -11,13 +11,13 @@ from typing import Any
 
 from groq_batch.domain import object_keys
 from groq_batch.records.usage import UsageRecord
-from groq_batch_cli import uploads
 from groq_batch_cli.aws import Stack
 from groq_batch_cli.doctor.findings import Finding, Look, to_do, well
-from groq_batch_cli.job_lookup import FoundJob, job_by_id
-from groq_batch_cli.job_view import GOOD, cost_so_far, is_final
-from groq_batch_cli.stored_reports import Report
-from groq_batch_cli.text import duration, one_line, shorten
+from groq_batch_client.found_jobs import FoundJob, job_by_id
+from groq_batch_client.job_view import GOOD, cost_so_far, is_final
+from groq_batch_client.stored_reports import Report
+from groq_batch_client.text import duration, one_line, shorten
+from groq_batch_client.uploads import start_anew, start_by_hand
 
 MODEL = "openai/gpt-oss-20b"
 IDS = ("doctor-1", "doctor-2", "doctor-3")
@@ -113,10 +113,10 @@ class Trial:
         self.stack.storage.put_bytes(
             self._key(), requests(), content_type="application/x-ndjson", metadata=metadata
         )
-        return uploads.start_by_hand(self.stack, self._key())
+        return start_by_hand(self.stack, self._key())
 
     def _start_again(self) -> Mapping[str, Any]:
-        return uploads.start_anew(self.stack, self._key())
+        return start_anew(self.stack, self._key())
 
     def _wait(self, job_id: str) -> Report | None:
         """Return a job's final report; None when the time is over before."""

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import shlex
-
 import click
 
-from groq_batch_cli.aws import Stack, Target, connect
+from groq_batch_cli.aws import Target, connect
 from groq_batch_cli.endings import end_line
-from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM, CommandError
-from groq_batch_cli.following import Followed, Follower
-from groq_batch_cli.job_lookup import FoundJob, find_job
-from groq_batch_cli.job_view import is_final
+from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM
+from groq_batch_cli.following import Follower
+from groq_batch_cli.job_lookup import find_job
 from groq_batch_cli.options import jobs_argument, stack_options
 from groq_batch_cli.terminal import Terminal
-from groq_batch_cli.text import one_line
 from groq_batch_cli.verbs.run import leave
+from groq_batch_client.cancelling import stop_job
+from groq_batch_client.following import Followed
+from groq_batch_client.text import one_line
 
 
 @click.command()
@@ -36,7 +35,8 @@ def command(terminal: Terminal, jobs: tuple[str, ...], wait: bool, target: Targe
     stack = connect(target)
     found = [find_job(stack.storage, text) for text in jobs]
     for job in found:
-        _stop(stack, job)
+        follow = target.command("status", job.path, "--watch")
+        stop_job(stack, job, cause="Stopped with groq-batch cancel", advice=f"Follow it: {follow}")
         terminal.print(f"{one_line(job.path)}: stopping {job.job_id}")
     if not wait:
         for job in found:
@@ -56,36 +56,3 @@ def command(terminal: Terminal, jobs: tuple[str, ...], wait: bool, target: Targe
         one.report is not None and one.report["status"] == "cancelled" for one in followed
     )
     return EXIT_FINE if cancelled else EXIT_PROBLEM
-
-
-def _stop(stack: Stack, job: FoundJob) -> None:
-    """Stop a job's execution.
-
-    Raises:
-        CommandError: There is nothing to stop.
-    """
-    name = one_line(job.path)
-    if job.job_id is None:
-        raise CommandError(
-            f"The upload {name} has no job yet. To keep it from getting one, remove it: "
-            f"aws s3 rm {shlex.quote(stack.storage.url('input/' + job.path))}"
-        )
-    if job.report is not None and is_final(job.report):
-        raise CommandError(f"{name} has ended already: {job.report['status']}.")
-    states = stack.client("stepfunctions")
-    arn = stack.execution_arn(job.job_id)
-    try:
-        status = states.describe_execution(executionArn=arn)["status"]
-        if status == "RUNNING":
-            states.stop_execution(
-                executionArn=arn, error="Cancelled", cause="Stopped with groq-batch cancel"
-            )
-    except states.exceptions.ExecutionDoesNotExist:
-        raise CommandError(
-            f"The job {job.job_id} has no execution (any more), so there is nothing to stop."
-        ) from None
-    if status != "RUNNING":
-        raise CommandError(
-            f"The execution of {name} has ended already ({status}); its results are being put in "
-            f"place. Follow it: {stack.target.command('status', job.path, '--watch')}"
-        )

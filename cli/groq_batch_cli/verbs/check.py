@@ -11,9 +11,9 @@ from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM
 from groq_batch_cli.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_REQUESTS, split_limits
 from groq_batch_cli.options import max_cost_option, request_files_argument, skip_invalid_option
 from groq_batch_cli.progress_bar import ByteProgress
-from groq_batch_cli.request_files import RequestFile
 from groq_batch_cli.survey import DEFAULT_MAX_PROBLEMS, Survey, survey
 from groq_batch_cli.terminal import Terminal
+from groq_batch_client.request_files import RequestFile
 
 
 @click.command()

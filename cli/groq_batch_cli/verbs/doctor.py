@@ -16,7 +16,7 @@ from groq_batch_cli.doctor.trial import Trial, path_at
 from groq_batch_cli.errors import EXIT_FINE, EXIT_INTERRUPTED, EXIT_PROBLEM
 from groq_batch_cli.options import json_option, stack_options
 from groq_batch_cli.terminal import Terminal
-from groq_batch_cli.text import counted, one_line
+from groq_batch_client.text import counted, one_line
 
 _STYLES = {State.OK: "green", State.TO_DO: "red", State.DENIED: "yellow", State.UNKNOWN: "dim"}
 _STATE_COLUMNS = max(len(state) for state in State)

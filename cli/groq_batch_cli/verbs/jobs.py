@@ -15,7 +15,11 @@ from groq_batch_cli.aws import Target, connect
 from groq_batch_cli.bucket_folders import folder_below
 from groq_batch_cli.errors import EXIT_FINE
 from groq_batch_cli.job_list import STATUSES, WAITING, ListedJob, Wanted, list_jobs
-from groq_batch_cli.job_view import (
+from groq_batch_cli.options import json_option, stack_options
+from groq_batch_cli.periods import Since
+from groq_batch_cli.tables import aligned
+from groq_batch_cli.terminal import Terminal
+from groq_batch_client.job_view import (
     answered_share,
     cost_so_far,
     first_error_code,
@@ -24,12 +28,8 @@ from groq_batch_cli.job_view import (
     unanswered,
     why,
 )
-from groq_batch_cli.options import json_option, stack_options
-from groq_batch_cli.pace import pace_of_report
-from groq_batch_cli.periods import Since
-from groq_batch_cli.tables import aligned
-from groq_batch_cli.terminal import Terminal
-from groq_batch_cli.text import age, counted, dollars, one_line, shorten
+from groq_batch_client.pace import pace_of_report
+from groq_batch_client.text import age, counted, dollars, one_line, shorten
 
 _LONGEST_PATH = 60
 _COLUMNS = ("STATUS", "FILE", "DONE", "REQUESTS", "FAILED", "COST", "LEFT", "AGE", "WHY", "JOB")

@@ -10,16 +10,16 @@ import click
 from groq_batch_cli.errors import EXIT_FINE
 from groq_batch_cli.options import ExistingFile, ExistingPath, rows_argument
 from groq_batch_cli.overwriting import check_output
-from groq_batch_cli.request_files import STDIN
 from groq_batch_cli.terminal import Terminal
-from groq_batch_cli.text import counted
 from groq_batch_client.dedupe import SharedAnswers
 from groq_batch_client.join import AnswerColumns, join, open_writer
+from groq_batch_client.request_files import STDIN
 from groq_batch_client.row_ids import RowIds
 from groq_batch_client.schemas import AnswerSchema
 from groq_batch_client.tables.formats import Format, kind_of
 from groq_batch_client.tables.sources import open_results
 from groq_batch_client.tables.table import TableFile
+from groq_batch_client.text import counted
 
 
 @click.command()

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import click
 
-from groq_batch_cli.aws import DEFAULT_STACK_NAME
 from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM, CommandError
 from groq_batch_cli.local_choice import (
     STARTING_SENTENCE,
@@ -28,8 +27,9 @@ from groq_batch_cli.local_choice import (
 )
 from groq_batch_cli.local_state import FAILED, READY, LocalFolder, LocalState
 from groq_batch_cli.terminal import Terminal
-from groq_batch_cli.text import age, duration, listed
 from groq_batch_cli.verbs import _local_fault
+from groq_batch_client.stack import DEFAULT_STACK_NAME
+from groq_batch_client.text import age, duration, listed
 
 _BATCH_SECONDS = 5.0
 _UP_SECONDS = 400.0

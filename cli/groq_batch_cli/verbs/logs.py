@@ -11,11 +11,12 @@ from groq_batch.domain.times import parse_timestamp
 from groq_batch_cli.aws import Stack, Target, connect
 from groq_batch_cli.errors import EXIT_FINE, NoSuchJobError
 from groq_batch_cli.job_logs import LogEvent, job_events, log_group
-from groq_batch_cli.job_lookup import FoundJob, find_job
+from groq_batch_cli.job_lookup import find_job
 from groq_batch_cli.log_lines import full_text, readable_lines
 from groq_batch_cli.options import job_argument, stack_options
 from groq_batch_cli.terminal import Terminal
-from groq_batch_cli.text import one_line
+from groq_batch_client.found_jobs import FoundJob
+from groq_batch_client.text import one_line
 
 _LOOK_SECONDS = 3.0
 _BEFORE_MILLISECONDS = 60_000

@@ -13,7 +13,6 @@ from groq_batch_cli.options import ExistingPath, rows_argument
 from groq_batch_cli.overwriting import check_output
 from groq_batch_cli.prices import price
 from groq_batch_cli.terminal import Terminal
-from groq_batch_cli.text import counted, dollars, size
 from groq_batch_client.dedupe import Sharing, open_sharing, rows_file
 from groq_batch_client.file_errors import naming
 from groq_batch_client.output import output
@@ -22,6 +21,7 @@ from groq_batch_client.row_ids import RowIds
 from groq_batch_client.schemas import AnswerSchema
 from groq_batch_client.tables.table import TableFile
 from groq_batch_client.templates import Template, constant_prompt
+from groq_batch_client.text import counted, dollars, size
 
 
 @click.command()

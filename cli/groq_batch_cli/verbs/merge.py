@@ -8,13 +8,13 @@ from pathlib import Path
 import click
 
 from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM
-from groq_batch_cli.lines import local_lines
-from groq_batch_cli.merging import NamedRows, merge
 from groq_batch_cli.options import ExistingFile
 from groq_batch_cli.overwriting import check_output
-from groq_batch_cli.retries import write_rows
 from groq_batch_cli.terminal import Terminal
-from groq_batch_cli.text import one_line
+from groq_batch_client.lines import local_lines
+from groq_batch_client.merging import NamedRows, merge
+from groq_batch_client.retries import write_rows
+from groq_batch_client.text import one_line
 
 
 @click.command()

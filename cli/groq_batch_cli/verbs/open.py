@@ -12,12 +12,12 @@ from groq_batch.bucket.storage import Storage
 from groq_batch_cli.aws import Target, connect
 from groq_batch_cli.completing import complete_job
 from groq_batch_cli.errors import EXIT_FINE, CommandError, NoSuchJobError
-from groq_batch_cli.fetching import fetch_page
 from groq_batch_cli.index_page import make_index
 from groq_batch_cli.job_lookup import find_job
 from groq_batch_cli.options import stack_options
 from groq_batch_cli.terminal import Terminal
-from groq_batch_cli.text import counted, one_line
+from groq_batch_client.fetching import fetch_page
+from groq_batch_client.text import counted, one_line
 
 
 @click.command()

@@ -12,10 +12,10 @@ from groq_batch_cli.endings import end
 from groq_batch_cli.errors import EXIT_FINE, CommandError
 from groq_batch_cli.job_list import REPLACED
 from groq_batch_cli.job_lookup import find_job
-from groq_batch_cli.job_view import headline, is_final
 from groq_batch_cli.options import jobs_argument, out_folder_option, stack_options
 from groq_batch_cli.terminal import Terminal
-from groq_batch_cli.text import one_line
+from groq_batch_client.job_view import headline, is_final
+from groq_batch_client.text import one_line
 
 
 @click.command()

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from groq_batch_cli import retries, uploads
+from groq_batch_cli import uploads
 from groq_batch_cli.aws import Stack, Target, connect
 from groq_batch_cli.endings import end
 from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM, CommandError
-from groq_batch_cli.following import Followed, Follower
-from groq_batch_cli.job_lookup import FoundJob, find_job
-from groq_batch_cli.job_view import GOOD, is_final
-from groq_batch_cli.leftovers import Leftovers
+from groq_batch_cli.following import Follower
+from groq_batch_cli.job_lookup import find_job
 from groq_batch_cli.options import (
     canary_max_failed_percent_option,
     canary_option,
@@ -31,9 +28,14 @@ from groq_batch_cli.options import (
 )
 from groq_batch_cli.progress_bar import ByteProgress
 from groq_batch_cli.terminal import Terminal
-from groq_batch_cli.text import counted, one_line
 from groq_batch_cli.upload_waits import reason_to_wait
 from groq_batch_cli.verbs.run import leave
+from groq_batch_client import retries
+from groq_batch_client.following import Followed
+from groq_batch_client.found_jobs import FoundJob
+from groq_batch_client.job_view import GOOD, is_final
+from groq_batch_client.leftovers import Leftovers
+from groq_batch_client.text import counted, one_line
 
 
 @click.command()
@@ -97,7 +99,7 @@ def command(
     """
     stack = connect(target)
     found = find_job(stack.storage, job)
-    source = retries.failed_key(found)
+    retries.failed_key(found)
     metadata = uploads.option_metadata(
         window=window,
         # Bad lines of the original stand among the failed ones, and would reject the rest.
@@ -112,7 +114,7 @@ def command(
     )
     uploads.options_in_force(stack, metadata)
     known, free_number = retries.existing_retry(stack.storage, found.path)
-    beginning = _Beginning(stack, terminal, found, source, metadata)
+    beginning = _Beginning(stack, terminal, found, metadata)
     if known is None or again:
         followed = beginning.upload(free_number, everything=everything)
     elif everything and known.left_out and is_final(known.job.report):
@@ -156,14 +158,12 @@ class _Beginning:
         stack: The stack.
         terminal: Where to write.
         job: The job.
-        source: The object with its failed lines.
         metadata: The options of the retry.
     """
 
     stack: Stack
     terminal: Terminal
     job: FoundJob
-    source: str
     metadata: dict[str, str]
 
     def upload(
@@ -180,19 +180,20 @@ class _Beginning:
             CommandError: There is nothing to send.
         """
         storage = self.stack.storage
-        earlier = self._jobs_up_to(after)
-        found = self._choose(earlier, everything=everything)
-        path = retries.retry_path(self.job.path, number)
-        if not found.number:
+        size = retries.results_size(storage, self.job)
+        with ByteProgress(self.terminal, "Reading the results", size) as progress:
+            upload, found = retries.upload_retry(
+                storage,
+                self.job,
+                number,
+                after=after,
+                everything=everything,
+                metadata=self.metadata,
+                progress=progress.add,
+            )
+        if upload is None:
             raise CommandError(self._nothing(found))
-        upload = retries.upload_leftovers(
-            storage,
-            self.source,
-            path,
-            found,
-            after=after.number if after is not None else 0,
-            metadata=self.metadata,
-        )
+        path = upload.path
         self.terminal.print(
             f"{one_line(path)}: {counted(found.number, 'failed request')} of "
             f"{one_line(self.job.path)}"
@@ -200,26 +201,7 @@ class _Beginning:
         if found.left_out:
             self.terminal.print(f"  left out: {found.left_out_text}")
             self.terminal.note(f"  to send them as well: {self._command('--all')}")
-        return Followed(one_line(path), FoundJob(path=upload.path, job_id=upload.job_id))
-
-    def _jobs_up_to(self, after: retries.Retry | None) -> list[FoundJob]:
-        """Return the retries whose answers count, the first one first."""
-        if after is None:
-            return []
-        family = retries.lineage(self.stack.storage, after.job)
-        own = [one.path for one in family].index(self.job.path)
-        return family[own + 1 :]
-
-    def _choose(self, earlier: Sequence[FoundJob], *, everything: bool) -> Leftovers:
-        size = retries.results_size(self.stack.storage, self.job)
-        with ByteProgress(self.terminal, "Reading the results", size) as progress:
-            return retries.choose(
-                self.stack.storage,
-                self.job,
-                earlier,
-                everything=everything,
-                progress=progress.add,
-            )
+        return Followed(one_line(path), FoundJob(path=path, job_id=upload.job_id))
 
     def _nothing(self, found: Leftovers) -> str:
         name = one_line(self.job.path)

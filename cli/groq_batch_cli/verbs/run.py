@@ -14,15 +14,11 @@ from groq_batch.domain import object_keys
 from groq_batch.domain.job_options import JobOptions
 from groq_batch_cli import uploads
 from groq_batch_cli.aws import Stack, Target, connect
-from groq_batch_cli.aws_errors import explain
 from groq_batch_cli.bucket_folders import check_upload_key
 from groq_batch_cli.check_report import problem_lines
 from groq_batch_cli.endings import end
-from groq_batch_cli.errors import EXIT_FINE, EXIT_INTERRUPTED, EXIT_PROBLEM, CommandError
-from groq_batch_cli.fetching import targets
-from groq_batch_cli.following import Followed, Follower
-from groq_batch_cli.job_lookup import FoundJob
-from groq_batch_cli.job_view import GOOD, headline, is_final
+from groq_batch_cli.errors import EXIT_FINE, EXIT_INTERRUPTED, EXIT_PROBLEM
+from groq_batch_cli.following import Follower
 from groq_batch_cli.options import (
     canary_max_failed_percent_option,
     canary_option,
@@ -41,11 +37,18 @@ from groq_batch_cli.options import (
 from groq_batch_cli.overwriting import identity
 from groq_batch_cli.prices import price
 from groq_batch_cli.progress_bar import ByteProgress
-from groq_batch_cli.request_files import RequestFile
 from groq_batch_cli.survey import Survey, survey
 from groq_batch_cli.terminal import Terminal
-from groq_batch_cli.text import batches, counted, dollars, one_line
 from groq_batch_cli.upload_waits import reason_to_wait
+from groq_batch_client.aws_errors import explain
+from groq_batch_client.errors import GroqBatchError
+from groq_batch_client.fetching import targets
+from groq_batch_client.following import Followed
+from groq_batch_client.found_jobs import FoundJob
+from groq_batch_client.job_view import GOOD, headline, is_final
+from groq_batch_client.request_files import RequestFile
+from groq_batch_client.text import batches, counted, dollars, one_line
+from groq_batch_client.uploads import standing_upload, start_by_hand, upload
 
 
 @click.command()
@@ -254,10 +257,10 @@ class _Run:
         storage = self.stack.storage
         name = one_line(found.file.name)
         self.folders[name] = _results_folder(found.file, self.out)
-        standing = uploads.standing_upload(storage, key)
+        standing = standing_upload(storage, key)
         if standing is not None and standing.digest == found.digest and not again:
             job = standing.job
-            if _is_worth_keeping(job):
+            if standing.is_worth_keeping:
                 state = "has run" if is_final(job.report) else "is running"
                 self.terminal.note(
                     f"{name} {state} already, as {job.job_id or key}. To pay for all of it once "
@@ -267,7 +270,7 @@ class _Run:
         if standing is not None:
             self._warn_of_running(standing.job)
         with ByteProgress(self.terminal, f"Uploading {name}", found.bytes) as progress:
-            uploaded = uploads.upload(
+            uploaded = upload(
                 storage,
                 found.file,
                 key,
@@ -294,7 +297,7 @@ class _Run:
         """Start the jobs without waiting for the event of their upload, or the schedule."""
         for one in jobs:
             if one.report is None:
-                uploads.start_by_hand(self.stack, f"input/{one.job.path}")
+                start_by_hand(self.stack, f"input/{one.job.path}")
 
     def tell_where(self, jobs: Sequence[Followed]) -> None:
         """Say how to come back to the jobs."""
@@ -351,7 +354,7 @@ class _Run:
         folder = self.folders[one.name]
         try:
             end(self.stack, one.job, one.name, folder, self.terminal, self.say)
-        except CommandError as error:
+        except GroqBatchError as error:
             # The other jobs are followed, and their results fetched, all the same.
             self.unfetched.append(one.name)
             self.terminal.error(f"{one.name}: {error}")
@@ -365,8 +368,8 @@ class _Run:
         if reason_to_wait(self.stack) is not None:
             return
         try:
-            uploads.start_by_hand(self.stack, f"input/{one.job.path}")
-        except (CommandError, ClientError) as error:
+            start_by_hand(self.stack, f"input/{one.job.path}")
+        except (GroqBatchError, ClientError) as error:
             self.terminal.warn(
                 f"The upload of {one.name} has not started a job yet. {explain(error) or error}"
             )
@@ -375,13 +378,6 @@ class _Run:
                 f"The event of {one.name}'s upload has not come, as in the first minutes of a "
                 f"bucket; the job was started by hand."
             )
-
-
-def _is_worth_keeping(job: FoundJob) -> bool:
-    """Tell whether a job is under way, or has answers that were paid for."""
-    return not is_final(job.report) or (
-        job.report is not None and job.report["requests"]["succeeded"] > 0
-    )
 
 
 def leave(

@@ -7,18 +7,20 @@ from pathlib import Path
 import click
 
 from groq_batch.domain import object_keys
-from groq_batch_cli import uploads
 from groq_batch_cli.aws import Stack, Target, connect
 from groq_batch_cli.completing import complete_job
 from groq_batch_cli.endings import end
 from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM
-from groq_batch_cli.following import Followed, Follower
-from groq_batch_cli.job_lookup import FoundJob, path_of
-from groq_batch_cli.job_view import GOOD
+from groq_batch_cli.following import Follower
+from groq_batch_cli.job_lookup import path_of
 from groq_batch_cli.options import out_folder_option, stack_options
 from groq_batch_cli.terminal import Terminal
-from groq_batch_cli.text import one_line
 from groq_batch_cli.verbs.run import leave
+from groq_batch_client.following import Followed
+from groq_batch_client.found_jobs import FoundJob
+from groq_batch_client.job_view import GOOD
+from groq_batch_client.text import one_line
+from groq_batch_client.uploads import start_anew, start_by_hand
 
 
 @click.command()
@@ -58,7 +60,7 @@ def command(
         raise click.UsageError("--again is for uploads; a recurring file runs anew each time.")
     key = path if is_recurring else object_keys.INPUT_PREFIX + path
     starts_anew = again or is_recurring
-    answer = uploads.start_anew(stack, key) if starts_anew else uploads.start_by_hand(stack, key)
+    answer = start_anew(stack, key) if starts_anew else start_by_hand(stack, key)
     job = FoundJob(path=path_of(stack.storage, answer["report"]), job_id=answer["job_id"])
     followed = Followed(one_line(job.path), job)
     if answer["status"] == "started":

@@ -13,9 +13,15 @@ from groq_batch_cli.aws import Target, connect
 from groq_batch_cli.endings import end_line, problem_lines
 from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM, NoSuchJobError
 from groq_batch_cli.failures import ErrorCodes, error_codes
-from groq_batch_cli.following import Followed, Follower
-from groq_batch_cli.job_lookup import FoundJob, find_job
-from groq_batch_cli.job_view import (
+from groq_batch_cli.following import Follower
+from groq_batch_cli.job_lookup import find_job
+from groq_batch_cli.options import job_argument, json_option, stack_options
+from groq_batch_cli.tables import aligned
+from groq_batch_cli.terminal import Terminal
+from groq_batch_cli.verbs.run import leave
+from groq_batch_client.following import Followed
+from groq_batch_client.found_jobs import FoundJob
+from groq_batch_client.job_view import (
     GOOD,
     Progress,
     batch_rows,
@@ -29,13 +35,9 @@ from groq_batch_cli.job_view import (
     seconds_of,
     style_of,
 )
-from groq_batch_cli.options import job_argument, json_option, stack_options
-from groq_batch_cli.pace import pace_of_report
-from groq_batch_cli.stored_reports import Report
-from groq_batch_cli.tables import aligned
-from groq_batch_cli.terminal import Terminal
-from groq_batch_cli.text import counted, duration, one_line, shorten
-from groq_batch_cli.verbs.run import leave
+from groq_batch_client.pace import pace_of_report
+from groq_batch_client.stored_reports import Report
+from groq_batch_client.text import counted, duration, one_line, shorten
 
 _SILENCE_SECONDS = 60.0
 _MOST_CODES = 10

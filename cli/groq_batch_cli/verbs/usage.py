@@ -16,7 +16,6 @@ from groq_batch_cli.options import json_option, stack_options
 from groq_batch_cli.periods import Since
 from groq_batch_cli.tables import aligned
 from groq_batch_cli.terminal import Terminal
-from groq_batch_cli.text import counted, dollars, one_line, shorten
 from groq_batch_cli.usage_groups import (
     GROUPINGS,
     NUMBERS,
@@ -26,6 +25,7 @@ from groq_batch_cli.usage_groups import (
     total_usage,
 )
 from groq_batch_cli.usage_period import read_period
+from groq_batch_client.text import counted, dollars, one_line, shorten
 
 _DAYS = 30
 _LONGEST_NAME = 60

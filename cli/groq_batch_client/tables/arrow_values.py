@@ -201,7 +201,12 @@ def _maps(array: Any) -> list[Any]:
 
 
 def _dictionaries(array: Any) -> list[Any]:
-    return _values(array.dictionary_decode())
+    try:
+        return _values(array.dictionary_decode())
+    except pyarrow.ArrowNotImplementedError:
+        # As for views of texts, which Polars has in its categories.
+        values = _values(array.dictionary)
+        return [None if place is None else values[place] for place in array.indices.to_pylist()]
 
 
 def _run_ends(array: Any) -> list[Any]:

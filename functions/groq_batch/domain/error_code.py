@@ -21,6 +21,8 @@ class ErrorCode(StrEnum):
     SECRET_UNREADABLE = "secret_unreadable"  # noqa: S105 (no secret)
 
     # A file or a job.
+    CANARY_FAILED = "canary_failed"
+    CANARY_TOO_EXPENSIVE = "canary_too_expensive"
     EMPTY_FILE = "empty_file"
     GROQ_UNAVAILABLE = "groq_unavailable"
     GZIP_TOO_LARGE = "gzip_too_large"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch
+from groq_batch.domain.parallel import in_parallel
 from groq_batch.domain.times import parse_timestamp
 from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import GroqApiError, NotFoundError, RateLimitedError, log_fields
@@ -41,8 +41,7 @@ def clean_up_groq(
         running = any(not batch.is_terminal for batch in batches)
         if settings.delete_groq_files:
             files = _files_at_groq(client, boards, summaries, batches, keys.job, doubts=doubts)
-            with ThreadPoolExecutor(max_workers=_DELETERS) as pool:
-                list(pool.map(client.delete_file, files))
+            in_parallel(client.delete_file, files, workers=_DELETERS)
     except GroqApiError as error:
         pause = backoff_seconds(tries)
         if isinstance(error, RateLimitedError) and error.retry_after_seconds is not None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from typing import Any, TypeVar
 
@@ -16,6 +15,7 @@ from groq_batch.bucket.s3_errors import MissingObjectError, UnreadableObjectErro
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_options import JobOptions
+from groq_batch.domain.parallel import in_parallel
 from groq_batch.domain.problem import Problem
 from groq_batch.domain.shard import SplitLimits
 from groq_batch.request_file.id_partitions import REPEAT_BYTES, USE_BYTES
@@ -34,7 +34,6 @@ from groq_batch.steps.prepare_input.range_plan import (
 )
 
 _Outcome = TypeVar("_Outcome")
-_AT_ONCE = 16
 _DIGEST_KEY_BYTES = 16
 
 
@@ -113,16 +112,12 @@ class FanOut:
 
     def _begin(self, phase: str, tasks: Iterable[Mapping[str, Any]]) -> str:
         """Write the tasks of a phase down; returns their prefix."""
-        with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-            keys = self._keys
-            list(
-                pool.map(
-                    lambda numbered: self._storage.put_json(
-                        keys.task(phase, numbered[0]), numbered[1]
-                    ),
-                    enumerate(tasks, start=1),
-                )
-            )
+
+        def write(numbered: tuple[int, Mapping[str, Any]]) -> None:
+            number, task = numbered
+            self._storage.put_json(self._keys.task(phase, number), task)
+
+        in_parallel(write, enumerate(tasks, start=1))
         return self._keys.tasks(phase)
 
     def _outcomes(
@@ -133,9 +128,7 @@ class FanOut:
         expected = [self._keys.outcome(phase, number) for number in range(1, count + 1)]
         if not standing.issuperset(expected):
             return None
-        with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-            outcomes = list(pool.map(self._outcome, expected))
-        return [read(outcome) for outcome in outcomes]
+        return [read(outcome) for outcome in in_parallel(self._outcome, expected)]
 
     def _outcome(self, key: str) -> Mapping[str, Any]:
         found = self._storage.get_json(key)

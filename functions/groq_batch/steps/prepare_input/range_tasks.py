@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -14,6 +13,7 @@ from groq_batch.bucket.prefetch import read_ahead
 from groq_batch.bucket.s3_errors import ConflictError, MissingObjectError, UnreadableObjectError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
+from groq_batch.domain.parallel import in_parallel
 from groq_batch.records.closed import is_closed, unless_ended
 from groq_batch.records.job import JobRecord, JobRequest
 from groq_batch.records.model_listing import ModelListing, model_checker
@@ -47,8 +47,6 @@ from groq_batch.steps.prepare_input.range_plan import (
 )
 from groq_batch.steps.prepare_input.shard_writer import ShardUploads
 from groq_batch.telemetry.log import logger
-
-_READ_AT_ONCE = 16
 
 
 def prepare_range(*, storage: Storage, job_id: str, task_key: str) -> None:
@@ -142,8 +140,8 @@ class _Tasks:
 
     def match(self, number: int, task: dict[str, Any]) -> None:
         """Find the ids of a partition that are used more than once."""
-        with ThreadPoolExecutor(max_workers=_READ_AT_ONCE) as pool:
-            uses = list(pool.map(self._uses, *zip(*enumerate(task["segments"], 1), strict=True)))
+        segments = enumerate(task["segments"], start=1)
+        uses = in_parallel(lambda numbered: self._uses(*numbered), segments)
         found = find_repeats(uses)
         with ObjectWriter(self._storage, self._keys.repeats(number)) as writer:
             for records in found.values():

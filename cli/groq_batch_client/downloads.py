@@ -13,8 +13,8 @@ from groq_batch.bucket.s3_errors import MissingObjectError
 from groq_batch.bucket.storage import ObjectHead, Storage
 from groq_batch.domain import object_keys
 from groq_batch.request_file.lines import NotGzipError, decompress
-from groq_batch_cli.errors import CommandError
-from groq_batch_cli.text import counted
+from groq_batch_client.errors import BrokenDownloadError
+from groq_batch_client.text import counted
 
 _CHUNK_BYTES = 1024 * 1024
 
@@ -32,10 +32,6 @@ def _broken_off() -> tuple[type[Exception], ...]:
     # Another range than the one that was asked for; older versions of the library do not look.
     other_range = getattr(s3transfer.exceptions, "S3ValidationError", RetriesExceededError)
     return RetriesExceededError, other_range
-
-
-class BrokenDownloadError(CommandError):
-    """What has arrived is not what stands in the bucket."""
 
 
 @dataclass(frozen=True, slots=True)

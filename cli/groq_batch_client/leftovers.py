@@ -25,7 +25,7 @@ from groq_batch.domain.result_row import (
     RowOutcome,
     classify_row,
 )
-from groq_batch_cli.text import listed, one_line
+from groq_batch_client.text import listed, one_line
 
 OUTCOME_UNKNOWN = "outcome_unknown"
 

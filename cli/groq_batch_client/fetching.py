@@ -11,10 +11,10 @@ from typing import Any
 
 from groq_batch.bucket.storage import JOB_METADATA, ObjectHead, Storage
 from groq_batch.domain import object_keys
-from groq_batch_cli.downloads import Begin, Deliverable, download
-from groq_batch_cli.errors import CommandError
-from groq_batch_cli.job_lookup import FoundJob
+from groq_batch_client.downloads import Begin, Deliverable, download
+from groq_batch_client.errors import JobError
 from groq_batch_client.file_errors import naming
+from groq_batch_client.found_jobs import FoundJob
 
 KINDS = ("results", "failed", "invalid")
 
@@ -71,7 +71,7 @@ def fetch(
 
     Raises:
         BrokenDownloadError: A file does not arrive as it stands in the bucket.
-        CommandError: The results of a newer job stand in their place.
+        JobError: The results of a newer job stand in their place.
     """
     report = job.report or {}
     folder.mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,7 @@ def fetch(
     for kind, url in report["outputs"].items():
         if url is not None and kind in files:
             target = places[kind]
-            one = _deliverable(storage, job, key_of(url), target)
+            one = deliverable(storage, job, key_of(url), target)
             download(storage, one, rows=expected_rows(report, kind), begin=begin, warn=warn)
             files[kind] = target
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
@@ -110,15 +110,20 @@ def expected_rows(report: Mapping[str, Any], kind: str) -> int | None:
     return None
 
 
-def _deliverable(storage: Storage, job: FoundJob, key: str, target: Path) -> Deliverable:
+def deliverable(storage: Storage, job: FoundJob, key: str, target: Path) -> Deliverable:
+    """Return an object as a job has delivered it, and not as another one did since.
+
+    Raises:
+        JobError: It is gone, or stands there no more.
+    """
     head = _earlier(storage, key, job) if job.is_replaced else storage.head(key)
     if head is None:
-        raise CommandError(
+        raise JobError(
             f"{storage.url(key)} does not exist any more. The bucket keeps it as an older version: "
             f"aws s3api list-object-versions --bucket {storage.bucket} --prefix '{key}'"
         )
     if head.metadata.get(JOB_METADATA, job.job_id) != job.job_id:
-        raise CommandError(
+        raise JobError(
             f"The results of the job {job.job_id} have been replaced by those of a newer upload of "
             f"the same key. They are an older version of {storage.url(key)}."
         )

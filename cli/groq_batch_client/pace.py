@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from groq_batch.domain.pace import LEAST_SECONDS, current_attempt, mean_pace
-from groq_batch_cli.text import rough_duration
+from groq_batch_client.text import rough_duration
 
 __all__ = ["Look", "Pace", "current_attempt", "pace_of_looks", "pace_of_report"]
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from groq_batch.domain.times import parse_timestamp
-from groq_batch_cli.text import batches, counted, dollars, one_line, share
+from groq_batch_client.text import batches, counted, dollars, one_line, share
 
 Report = Mapping[str, Any]
 

@@ -11,17 +11,17 @@ from pathlib import Path
 from groq_batch.bucket.multipart_writer import ObjectWriter
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
-from groq_batch_cli.downloads import all_rows
-from groq_batch_cli.errors import CommandError
-from groq_batch_cli.fetching import key_of
-from groq_batch_cli.job_lookup import FoundJob, file_stem, job_of_path
-from groq_batch_cli.job_view import is_final
-from groq_batch_cli.leftovers import Leftovers, leftovers
-from groq_batch_cli.lines import packed, stored_lines
-from groq_batch_cli.merging import MergeCounts, NamedRows, merge
-from groq_batch_cli.text import counted, one_line
-from groq_batch_cli.uploads import Upload, uploaded
+from groq_batch_client.downloads import all_rows
+from groq_batch_client.errors import JobError
+from groq_batch_client.fetching import key_of
+from groq_batch_client.found_jobs import FoundJob, file_stem, job_of_path
+from groq_batch_client.job_view import is_final
+from groq_batch_client.leftovers import Leftovers, leftovers
+from groq_batch_client.lines import packed, stored_lines
+from groq_batch_client.merging import MergeCounts, NamedRows, merge
 from groq_batch_client.output import output
+from groq_batch_client.text import counted, one_line
+from groq_batch_client.uploads import Upload, uploaded
 
 RETRIES_FOLDER = "retries/"
 """Where retries of jobs go whose own folder takes no uploads (``recurring/``, ``superseded/``)."""
@@ -63,28 +63,28 @@ def failed_key(job: FoundJob) -> str:
     """Return the object with the lines to run again.
 
     Raises:
-        CommandError: There is nothing to run again.
+        JobError: There is nothing to run again.
     """
     name = one_line(job.path)
     report = job.report
     if job.is_replaced:
-        raise CommandError(
+        raise JobError(
             f"{job.job_id} was replaced by a newer run of {name}. Fetch what it has left, and run "
             f"that under a name of its own: groq-batch results {job.job_id}"
         )
     if report is None or not is_final(report):
-        raise CommandError(f"{name} has not ended yet. Follow it: groq-batch status {name} --watch")
+        raise JobError(f"{name} has not ended yet. Follow it: groq-batch status {name} --watch")
     counts = report["requests"]
     url = report["outputs"]["failed"]
     if report["status"] == "rejected":
-        raise CommandError(
+        raise JobError(
             f"{name} was rejected, and nothing of it was sent. Repair the file and run it: "
             f"groq-batch run"
         )
     if url is None:
-        raise CommandError(f"Nothing of {name} has failed; it ended as {report['status']}.")
+        raise JobError(f"Nothing of {name} has failed; it ended as {report['status']}.")
     if not counts["failed"]:
-        raise CommandError(
+        raise JobError(
             f"What has failed of {name} are {counted(counts['invalid'], 'bad line')}, which would "
             f"fail again. `groq-batch results {name}` fetches what is wrong with them."
         )
@@ -147,7 +147,7 @@ def choose(
         progress: Is told the number of bytes of each piece of the job's results.
 
     Raises:
-        CommandError: The job has no results, or ``earlier`` are no retries of it.
+        JobError: The job has no results, or ``earlier`` are no retries of it.
     """
     rows = stored_lines(storage, _results_key(job), progress)
     if not earlier:
@@ -163,10 +163,57 @@ def results_size(storage: Storage, job: FoundJob) -> int | None:
     """Return the size of a job's results in bytes; None when they are gone.
 
     Raises:
-        CommandError: The job has none.
+        JobError: The job has none.
     """
     head = storage.head(_results_key(job))
     return head.size if head is not None else None
+
+
+def upload_retry(
+    storage: Storage,
+    job: FoundJob,
+    number: int,
+    *,
+    after: Retry | None = None,
+    everything: bool,
+    metadata: Mapping[str, str],
+    progress: Callable[[int], None] | None = None,
+) -> tuple[Upload | None, Leftovers]:
+    """Upload what is worth sending again of a job as its retry of a number.
+
+    Args:
+        storage: The bucket.
+        job: The job.
+        number: The number.
+        after: An earlier retry, whose answers count.
+        everything: Whether final errors and unknown outcomes are sent again, too.
+        metadata: The options of the upload.
+        progress: Is told the number of bytes of each piece of the job's results.
+
+    Returns:
+        The upload, None when there is nothing to send; and what was chosen.
+
+    Raises:
+        JobError: The job has nothing that could be sent again.
+    """
+    source = failed_key(job)
+    earlier: list[FoundJob] = []
+    if after is not None:
+        family = lineage(storage, after.job)
+        earlier = family[[one.path for one in family].index(job.path) + 1 :]
+    found = choose(storage, job, earlier, everything=everything, progress=progress)
+    if not found.number:
+        return None, found
+    path = retry_path(job.path, number)
+    upload = upload_leftovers(
+        storage,
+        source,
+        path,
+        found,
+        after=after.number if after is not None else 0,
+        metadata=metadata,
+    )
+    return upload, found
 
 
 def upload_leftovers(
@@ -216,7 +263,7 @@ def _chosen_lines(storage: Storage, source: str, found: Leftovers) -> Iterator[b
         if found.chosen[number - 1]:
             yield line + b"\n"
     if number != len(found.chosen):
-        raise CommandError(
+        raise JobError(
             f"{storage.url(source)} has other lines than the results of its job have failures. "
             f"Was one of them changed? The bucket keeps what was delivered as an older version."
         )
@@ -236,7 +283,7 @@ def _copy(storage: Storage, source: str, path: str, metadata: Mapping[str, str])
 def _uploaded_now(storage: Storage, key: str) -> Upload:
     head = storage.head(key)
     if head is None or head.version_id is None:
-        raise CommandError(f"{storage.url(key)} was removed right after it was made.")
+        raise JobError(f"{storage.url(key)} was removed right after it was made.")
     return uploaded(storage, key, head.version_id)
 
 
@@ -277,13 +324,27 @@ def write_merged(storage: Storage, jobs: list[FoundJob], folder: Path) -> tuple[
         The file, and what was merged into it.
 
     Raises:
-        CommandError: They do not belong together, or have no results.
+        JobError: They do not belong together, or have no results.
     """
     target = folder / f"{file_stem(jobs[0].path)}.merged{jobs[0].ending}"
-    original, *others = [_stored_rows(storage, job) for job in jobs]
-    rows, counts = merge(original, others)
+    rows, counts = merged_rows(storage, jobs)
     write_rows(rows, target)
     return target, counts
+
+
+def merged_rows(storage: Storage, jobs: Sequence[FoundJob]) -> tuple[Iterable[bytes], MergeCounts]:
+    """Return the rows of a job with those of its retries in place, and what was merged.
+
+    Args:
+        storage: The bucket.
+        jobs: The job and its retries, each of what the one before had left.
+
+    Raises:
+        JobError: They have no results; when the rows are read also that they do not belong
+            together.
+    """
+    original, *others = [_stored_rows(storage, job) for job in jobs]
+    return merge(original, others)
 
 
 def write_rows(rows: Iterable[bytes], target: Path | None) -> None:
@@ -296,5 +357,5 @@ def write_rows(rows: Iterable[bytes], target: Path | None) -> None:
 def _results_key(job: FoundJob) -> str:
     url = job.report["outputs"]["results"] if job.report else None
     if url is None:
-        raise CommandError(f"{one_line(job.path)} has no results to merge.")
+        raise JobError(f"{one_line(job.path)} has no results to merge.")
     return key_of(url)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from botocore import exceptions
@@ -12,11 +13,11 @@ from groq_batch.bucket.s3_errors import (
     UnreadableObjectError,
     UnwritableObjectError,
 )
-from groq_batch_cli.text import one_line, shorten
+from groq_batch_client.errors import AwsError, GroqBatchError
+from groq_batch_client.text import one_line, shorten
+from groq_batch_client.words import OPTIONS, Words
 
 _LONGEST_MESSAGE = 400
-
-_SIGN_IN = "Sign in again (aws sso login, aws configure), or name another profile with --profile."
 
 _SERVER_ERROR = 500
 
@@ -45,12 +46,35 @@ _BUSY_CODES = frozenset(
 )
 
 
-def explain(error: BaseException) -> str | None:
-    """Return the sentence for an error of AWS's or of botocore's; None for any other error."""
+def explain(error: BaseException, words: Words = OPTIONS) -> str | None:
+    """Return the sentence for an error of AWS's or of botocore's; None for any other error.
+
+    Args:
+        error: The error.
+        words: What the sentence calls the settings that name a stack.
+    """
     for kind, sentence in _SENTENCES:
         if isinstance(error, kind):
-            return sentence(error)
+            return sentence(error, words)
     return None
+
+
+@contextlib.contextmanager
+def explained(words: Words) -> Iterator[None]:
+    """Turn errors of AWS's and of botocore's within a ``with`` block into sentences.
+
+    Raises:
+        AwsError: One was raised, which is its cause.
+    """
+    try:
+        yield
+    except GroqBatchError:
+        raise
+    except Exception as error:
+        sentence = explain(error, words)
+        if sentence is None:
+            raise
+        raise AwsError(sentence) from error
 
 
 def is_denied(error: BaseException) -> bool:
@@ -69,21 +93,21 @@ def is_passing(error: BaseException) -> bool:
     return isinstance(error, _NO_ANSWERS)
 
 
-def _client_error(error: Any) -> str:
+def _client_error(error: Any, words: Words) -> str:
     details = error.response.get("Error", {})
     code = str(details.get("Code", ""))
     message = shorten(one_line(str(details.get("Message", ""))), _LONGEST_MESSAGE)
     operation = error.operation_name
     if code in _EXPIRED_CODES:
-        return f"The AWS credentials have expired. {_SIGN_IN}"
+        return f"The AWS credentials have expired. {words.sign_in}"
     if code in _UNKNOWN_KEY_CODES:
-        return f"AWS does not accept these credentials. {_SIGN_IN}"
+        return f"AWS does not accept these credentials. {words.sign_in}"
     if code in _DENIED_CODES:
         # HEAD answers carry no text.
         said = f" ({message})" if message and message not in ("Forbidden", "Access Denied") else ""
         return (
             f"AWS denies {operation}{said}. Ask for this permission, or name a profile that has it "
-            f"with --profile."
+            f"with {words.profile}."
         )
     if code == "NoSuchBucket":
         return "The bucket of the stack does not exist any more. Deploy the stack again."
@@ -92,7 +116,7 @@ def _client_error(error: Any) -> str:
     return f"AWS answers {code} to {operation}: {message or 'no more than that'}"
 
 
-def _no_answer(error: Any) -> str:
+def _no_answer(error: Any, _words: Words) -> str:
     url = error.kwargs.get("endpoint_url", "AWS")
     return (
         f"{url} does not answer. Is there a network? If an emulator is meant: does it run, and at "
@@ -101,29 +125,26 @@ def _no_answer(error: Any) -> str:
 
 
 _SENTENCES: tuple[
-    tuple[type[BaseException] | tuple[type[BaseException], ...], Callable[[Any], str]], ...
+    tuple[type[BaseException] | tuple[type[BaseException], ...], Callable[[Any, Words], str]], ...
 ] = (
     (
         (exceptions.NoCredentialsError, exceptions.PartialCredentialsError),
-        lambda _: (
-            "There are no AWS credentials. Sign in (aws sso login, aws configure), or name a "
-            "profile with --profile. For the emulated stack of this machine add --local."
-        ),
+        lambda _, words: words.no_credentials,
     ),
     (
         exceptions.ProfileNotFound,
-        lambda error: (
+        lambda error, _: (
             f"There is no AWS profile {error.kwargs['profile']}. `aws configure list-profiles` "
             f"shows yours."
         ),
     ),
     (
         exceptions.NoRegionError,
-        lambda _: "No AWS region is set. Name one with --region or AWS_REGION.",
+        lambda _, words: f"No AWS region is set. Name one with {words.region} or AWS_REGION.",
     ),
     (
         exceptions.InvalidRegionError,
-        lambda error: f"{error.kwargs['region_name']!r} is not a name of a region.",
+        lambda error, _: f"{error.kwargs['region_name']!r} is not a name of a region.",
     ),
     (
         (
@@ -131,21 +152,26 @@ _SENTENCES: tuple[
             exceptions.SSOError,
             exceptions.CredentialRetrievalError,
         ),
-        lambda error: f"The AWS credentials cannot be had: {one_line(str(error))} {_SIGN_IN}",
+        lambda error, words: (
+            f"The AWS credentials cannot be had: {one_line(str(error))} {words.sign_in}"
+        ),
     ),
     (_NO_ANSWERS, _no_answer),
     (exceptions.ClientError, _client_error),
     (
         UnreadableObjectError,
-        lambda error: (
+        lambda error, _: (
             f"S3 denies to read {error}. Ask for the permission s3:GetObject on it (and "
             f"kms:Decrypt where the bucket has a key of its own)."
         ),
     ),
     (
         UnwritableObjectError,
-        lambda error: f"S3 denies to write {error}. Ask for the permission s3:PutObject on it.",
+        lambda error, _: f"S3 denies to write {error}. Ask for the permission s3:PutObject on it.",
     ),
-    (MissingObjectError, lambda error: f"The object {error} does not exist any more."),
-    (exceptions.BotoCoreError, lambda error: f"The AWS client fails: {one_line(str(error))}"),
+    (MissingObjectError, lambda error, _: f"The object {error} does not exist any more."),
+    (
+        exceptions.BotoCoreError,
+        lambda error, _: f"The AWS client fails: {one_line(str(error))}",
+    ),
 )

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.request_file.lines import LineReader, NotGzipError, decompress
-from groq_batch_cli.errors import CommandError
-from groq_batch_cli.request_files import RequestFile
+from groq_batch_client.errors import RequestsError
+from groq_batch_client.request_files import RequestFile
 
 _GZIP_LEVEL = 6
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS
@@ -26,12 +26,12 @@ def lines_of(chunks: Iterable[bytes], *, is_gzip: bool, name: str) -> Iterator[b
         name: What messages call the file.
 
     Raises:
-        CommandError: The file is not gzip though it should be, or is damaged.
+        RequestsError: The file is not gzip though it should be, or is damaged.
     """
     try:
         yield from LineReader(decompress(chunks) if is_gzip else chunks)
     except NotGzipError:
-        raise CommandError(
+        raise RequestsError(
             f"{name} ends in .gz, but it is not gzip, or it is damaged or cut short."
         ) from None
 
@@ -45,7 +45,11 @@ def local_lines(path: str) -> Iterator[Iterator[bytes]]:
 
 
 def stored_lines(
-    storage: Storage, key: str, progress: Callable[[int], None] | None = None
+    storage: Storage,
+    key: str,
+    progress: Callable[[int], None] | None = None,
+    *,
+    version_id: str | None = None,
 ) -> Iterator[bytes]:
     """Yield the lines of an object of the bucket.
 
@@ -53,8 +57,9 @@ def stored_lines(
         storage: The bucket.
         key: The object.
         progress: Is told the number of bytes of each piece that was read.
+        version_id: The version to read; the current one when None.
     """
-    chunks: Iterable[bytes] = storage.chunks(key)
+    chunks: Iterable[bytes] = storage.chunks(key, version_id=version_id)
     if progress is not None:
         chunks = _told(chunks, progress)
     return lines_of(chunks, is_gzip=object_keys.is_gzip(key), name=key)

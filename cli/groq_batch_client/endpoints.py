@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from groq_batch_cli.errors import CommandError, WrongUsageError
-from groq_batch_cli.text import one_line, shorten
+from groq_batch_client.errors import AwsError, GroqBatchError, WrongArgumentError
+from groq_batch_client.text import one_line, shorten
 
 _OPTION = "--endpoint-url"
 _VARIABLE = "AWS_ENDPOINT_URL"
@@ -56,7 +56,7 @@ def check_endpoint(source: str, url: str) -> None:
     """Check that an endpoint has a scheme and a host.
 
     Raises:
-        CommandError: It has not.
+        GroqBatchError: It has not.
     """
     if not _is_whole(url):
         raise _kind(source)(
@@ -65,7 +65,7 @@ def check_endpoint(source: str, url: str) -> None:
         )
 
 
-def refused_endpoint(error: ValueError, named: tuple[str, str] | None) -> CommandError | None:
+def refused_endpoint(error: ValueError, named: tuple[str, str] | None) -> GroqBatchError | None:
     """Return the sentence for botocore's refusal of an endpoint; None for any other error.
 
     Args:
@@ -77,7 +77,7 @@ def refused_endpoint(error: ValueError, named: tuple[str, str] | None) -> Comman
     source, url = named or (_SETTINGS, str(error).removeprefix(_REFUSED))
     try:
         check_endpoint(source, url)
-    except CommandError as refusal:
+    except GroqBatchError as refusal:
         return refusal
     return _kind(source)(
         f"{_found(source, url)}, but the name of its host may have letters, digits, hyphens and "
@@ -85,9 +85,9 @@ def refused_endpoint(error: ValueError, named: tuple[str, str] | None) -> Comman
     )
 
 
-def _kind(source: str) -> type[CommandError]:
+def _kind(source: str) -> type[GroqBatchError]:
     """Return the error of a source: an option is a command's usage, a variable holds for many."""
-    return WrongUsageError if source == _OPTION else CommandError
+    return WrongArgumentError if source == _OPTION else AwsError
 
 
 def _is_whole(url: str) -> bool:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from groq_batch.domain import object_keys
-from groq_batch_cli.errors import CommandError
+from groq_batch_client.errors import RequestsError
 
 STDIN = "-"
 
 _CHUNK_BYTES = 1024 * 1024
 _GZIP_MAGIC = b"\x1f\x8b"
+
+
+def new_digest() -> Any:
+    """Return what hashes a file's bytes."""
+    # About four times as fast as SHA-256 where the processor has no instructions for that.
+    return hashlib.blake2b(digest_size=32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +66,7 @@ class RequestFile:
             progress: Is told the number of bytes of each chunk that was read.
 
         Raises:
-            CommandError: It cannot be read.
+            RequestsError: It cannot be read.
         """
         if self.is_stdin:
             yield Chunks(sys.stdin.buffer, self.shown, is_gzip=None, progress=progress)
@@ -75,8 +82,8 @@ class RequestFile:
             raise _unreadable(self.shown, error) from None
 
 
-def _unreadable(name: str, error: OSError) -> CommandError:
-    return CommandError(f"{name} cannot be read: {error.strerror}.")
+def _unreadable(name: str, error: OSError) -> RequestsError:
+    return RequestsError(f"{name} cannot be read: {error.strerror}.")
 
 
 class Chunks:
@@ -108,7 +115,7 @@ class Chunks:
         """Yield the pieces.
 
         Raises:
-            CommandError: They cannot be read.
+            RequestsError: They cannot be read.
         """
         chunk = self._first or self._read()
         while chunk:

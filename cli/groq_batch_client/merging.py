@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 import msgspec
 
 from groq_batch.domain.result_row import RowOutcome, classify_row
-from groq_batch_cli.errors import CommandError
-from groq_batch_cli.leftovers import Standing, standing_of
-from groq_batch_cli.text import counted, one_line, shorten
+from groq_batch_client.errors import JobError
+from groq_batch_client.leftovers import Standing, standing_of
+from groq_batch_client.text import counted, one_line, shorten
 
 _LONGEST_ID = 60
 
@@ -85,7 +85,7 @@ def merge(original: NamedRows, retries: Sequence[NamedRows]) -> tuple[Iterable[b
             these, and so on.
 
     Returns:
-        The rows, and what was counted while they were read. Reading them raises a ``CommandError``
+        The rows, and what was counted while they were read. Reading them raises a ``JobError``
         when one is not the retry of what failed in the one before.
     """
     counts = MergeCounts()
@@ -113,7 +113,7 @@ def _merged(original: NamedRows, retried: NamedRows, counts: _Layer) -> Iterator
         else:
             yield counts.count(row)
     if place:
-        raise CommandError(
+        raise JobError(
             f"{names[1]} has more rows than {names[0]} has failures: row {place} ({_shown(other)}) "
             f"is left over. Merge a job with the retry of its own failed lines."
         )
@@ -124,16 +124,16 @@ _NO_ROW = (0, b"")
 
 def _not_its_retry(
     names: tuple[str, str], failure: tuple[int, bytes], retry: tuple[int, bytes]
-) -> CommandError:
+) -> JobError:
     """Return the error for a row that the retry ought to have sent again."""
     (number, row), (place, other) = failure, retry
     if not place:
-        return CommandError(
+        return JobError(
             f"{names[1]} has fewer rows than {names[0]} has failures: row {number} of "
             f"{names[0]} ({_shown(row)}) has none. Merge a job with the retry of its own "
             f"failed lines."
         )
-    return CommandError(
+    return JobError(
         f"Row {number} of {names[0]}, without a success, is of {_shown(row)}, but row "
         f"{place} of {names[1]} is of {_shown(other)}. Merge a job with the retry of its "
         f"own failed lines."

@@ -1,0 +1,132 @@
+"""Data frames of answers: beside the rows that were asked for, or by the ids of their requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from groq_batch_client.answers import Answers, read_answers
+from groq_batch_client.errors import TableError
+from groq_batch_client.frames import FrameTable, frame_of
+from groq_batch_client.join import ANSWER, ERROR_CODE, AnswerColumns, join
+from groq_batch_client.row_ids import RowIds
+from groq_batch_client.schemas import AnswerSchema, Kind
+from groq_batch_client.tables.batches import ROWS_OF_A_BATCH, Batch
+from groq_batch_client.tables.formats import pyarrow_for
+from groq_batch_client.tables.names import listed
+from groq_batch_client.tables.table import TableFile
+
+CUSTOM_ID = "custom_id"
+
+_PURPOSE = "A data frame"
+
+
+def frame_with_answers(
+    rows: FrameTable | TableFile,
+    results: Iterable[bytes],
+    *,
+    ids: RowIds,
+    schema: AnswerSchema | None,
+    prefix: str,
+    name: str,
+) -> Any:
+    """Return rows with their answers beside them.
+
+    Args:
+        rows: The rows; a frame comes back as one of its own library.
+        results: The result rows of their requests.
+        ids: How the requests got their ids.
+        schema: The schema of the answers; None when they are texts.
+        prefix: What the names of the answers' columns begin with.
+        name: What messages call the results.
+
+    Raises:
+        TableError: The results are not those of these rows, or a column would be lost.
+    """
+    pyarrow = pyarrow_for(_PURPOSE)
+    columns = AnswerColumns(prefix=prefix, schema=schema, are_flat=True)
+    names = (rows.name, name)
+    if isinstance(rows, FrameTable):
+        collected = _Collected(list(columns.kinds.values()))
+        with rows.open([ids.column] if ids.column is not None else []) as table:
+            join(table, results, collected, ids=ids, columns=columns, names=names)
+        return rows.with_columns(dict(zip(columns.kinds, collected.columns(), strict=True)))
+    rows_schema = rows.arrow_schema()
+    taken = [one for one in rows_schema.names if one in columns.kinds]
+    if taken:
+        raise TableError(
+            f"{rows.name} has columns {listed(taken)} already. Give prefix= to the answers' "
+            f"columns."
+        )
+    collected = _Collected(list(columns.kinds.values()), rows_schema)
+    with rows.open() as table:
+        join(table, results, collected, ids=ids, columns=columns, names=names)
+    whole = pyarrow.Table.from_batches(collected.given, schema=rows_schema)
+    for one, column in zip(columns.kinds, collected.columns(), strict=True):
+        whole = whole.append_column(one, column)
+    return frame_of(whole)
+
+
+def frame_of_answers(results: Iterable[bytes]) -> Any:
+    """Return the answers of results by their ids: ``custom_id``, ``answer``, ``error_code``."""
+    pyarrow = pyarrow_for(_PURPOSE)
+    kind = pyarrow.string()
+    schema = pyarrow.schema([(name, kind) for name in (CUSTOM_ID, ANSWER, ERROR_CODE)])
+    batches = [
+        pyarrow.RecordBatch.from_arrays(
+            [
+                pyarrow.array(column, kind)
+                for column in (answers.custom_ids, answers.values, answers.error_codes)
+            ],
+            schema=schema,
+        )
+        for answers in answers_of(results)
+    ]
+    return frame_of(pyarrow.Table.from_batches(batches, schema=schema))
+
+
+def answers_of(results: Iterable[bytes]) -> Iterator[Answers]:
+    """Yield what result rows say, many rows at a time."""
+    lines = iter(results)
+    while found := list(islice(lines, ROWS_OF_A_BATCH)):
+        yield read_answers(found, None)
+
+
+@dataclass(slots=True)
+class _Collected:
+    """Keeps what a join writes, as Arrow arrays.
+
+    Attributes:
+        kinds: The kinds of the answers' columns.
+        schema: The schema of the rows; None when these are kept by their frame.
+        given: The rows so far.
+    """
+
+    kinds: Sequence[Kind]
+    schema: Any = None
+    given: list[Any] = field(default_factory=list)
+    _answers: list[list[Any]] = field(default_factory=list)
+
+    def write(self, batch: Batch, answers: list[list[Any]]) -> None:
+        """Append rows; answers are columns."""
+        from groq_batch_client.join_parquet import answer_array  # noqa: PLC0415 - pyarrow
+
+        if self.schema is not None:
+            pyarrow = pyarrow_for(_PURPOSE)
+            arrays = batch.arrow(self.schema)
+            self.given.append(pyarrow.RecordBatch.from_arrays(arrays, schema=self.schema))
+        self._answers.append(
+            [answer_array(column, kind) for column, kind in zip(answers, self.kinds, strict=True)]
+        )
+
+    def columns(self) -> list[Any]:
+        """Return the answers' columns."""
+        from groq_batch_client.join_parquet import TYPES  # noqa: PLC0415 - pyarrow
+
+        pyarrow = pyarrow_for(_PURPOSE)
+        return [
+            pyarrow.chunked_array([batch[place] for batch in self._answers], TYPES[kind])
+            for place, kind in enumerate(self.kinds)
+        ]

@@ -1,0 +1,48 @@
+"""Stops jobs; what was answered until then is kept."""
+
+from __future__ import annotations
+
+import shlex
+
+from groq_batch_client.errors import JobError
+from groq_batch_client.found_jobs import FoundJob
+from groq_batch_client.job_view import is_final
+from groq_batch_client.stack import Stack
+from groq_batch_client.text import one_line
+
+
+def stop_job(stack: Stack, job: FoundJob, *, cause: str, advice: str = "") -> None:
+    """Stop a job's execution.
+
+    Args:
+        stack: The stack.
+        job: The job.
+        cause: What the execution's history says of who stopped it.
+        advice: What to do when the job is just ending.
+
+    Raises:
+        JobError: There is nothing to stop.
+    """
+    name = one_line(job.path)
+    if job.job_id is None:
+        raise JobError(
+            f"The upload {name} has no job yet. To keep it from getting one, remove it: "
+            f"aws s3 rm {shlex.quote(stack.storage.url('input/' + job.path))}"
+        )
+    if job.report is not None and is_final(job.report):
+        raise JobError(f"{name} has ended already: {job.report['status']}.")
+    states = stack.client("stepfunctions")
+    arn = stack.execution_arn(job.job_id)
+    try:
+        status = states.describe_execution(executionArn=arn)["status"]
+        if status == "RUNNING":
+            states.stop_execution(executionArn=arn, error="Cancelled", cause=cause)
+    except states.exceptions.ExecutionDoesNotExist:
+        raise JobError(
+            f"The job {job.job_id} has no execution (any more), so there is nothing to stop."
+        ) from None
+    if status != "RUNNING":
+        raise JobError(
+            f"The execution of {name} has ended already ({status}); its results are being put in "
+            f"place. {advice}".rstrip()
+        )

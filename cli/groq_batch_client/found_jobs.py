@@ -1,0 +1,195 @@
+"""Jobs by name or by the path of their file, with their reports wherever those stand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.job_id import upload_job_id
+from groq_batch.records.job import JobRequest
+from groq_batch_client.errors import JobError
+from groq_batch_client.stored_reports import (
+    Report,
+    StoredReport,
+    earlier_report,
+    read_report,
+    report_from_work,
+)
+
+_MIRRORS = (
+    object_keys.INPUT_PREFIX,
+    object_keys.OUTPUT_PREFIX,
+    object_keys.FAILED_PREFIX,
+    object_keys.INVALID_PREFIX,
+)
+_REPORT_ENDINGS = (".json", ".html")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundJob:
+    """A job, or an upload that has none yet.
+
+    Attributes:
+        path: What the deliverables mirror, such as ``team/requests.jsonl``.
+        job_id: The job; None when the upload has none yet.
+        request: What the job was started for; None when it is not recorded.
+        report: Its report; None when it has none (yet, or any more).
+        reported_at: When the report was written; None when that is not known.
+        is_replaced: Whether a newer run has taken its place: its report, and what it has delivered,
+            are older versions of what stands there now.
+    """
+
+    path: str
+    job_id: str | None
+    request: JobRequest | None = None
+    report: Report | None = None
+    reported_at: datetime | None = None
+    is_replaced: bool = False
+
+    @property
+    def stem(self) -> str:
+        """The file's name without folders and ending."""
+        return file_stem(self.path)
+
+    @property
+    def ending(self) -> str:
+        """The ending of the job's files."""
+        return (
+            object_keys.GZIP_ENDING if object_keys.is_gzip(self.path) else object_keys.PLAIN_ENDING
+        )
+
+    @property
+    def status(self) -> str:
+        """The report's status; without a report what is known of the job."""
+        if self.report is not None:
+            return str(self.report["status"])
+        if self.job_id is None:
+            return "uploaded"
+        return "replaced" if self.is_replaced else "starting"
+
+
+def file_stem(path: str) -> str:
+    """Return a file's name without folders and ending."""
+    return path.rsplit("/", 1)[-1].removesuffix(".gz").removesuffix(object_keys.PLAIN_ENDING)
+
+
+def path_of(text: str, bucket: str) -> str:
+    """Return the path that a text names, be it a path, a key or an address.
+
+    Raises:
+        JobError: It is an address in another bucket.
+    """
+    if text.startswith("s3://"):
+        named, _, key = text.removeprefix("s3://").partition("/")
+        if named != bucket:
+            raise JobError(f"{text} is not in this stack's bucket, which is {bucket}.")
+        text = key
+    text = text.removeprefix("./")
+    for prefix in _MIRRORS:
+        if text.startswith(prefix):
+            return text.removeprefix(prefix)
+    if text.startswith(object_keys.REPORTS_PREFIX) and text.endswith(_REPORT_ENDINGS):
+        return text.removeprefix(object_keys.REPORTS_PREFIX).rpartition(".")[0]
+    return text
+
+
+def job_by_id(storage: Storage, job_id: str) -> FoundJob | None:
+    """Return a job by its name; None when it was never started."""
+    request = JobRequest.load(storage, job_id)
+    return of_request(storage, request) if request is not None else None
+
+
+def of_request(storage: Storage, request: JobRequest, *, is_open: bool | None = None) -> FoundJob:
+    """Return a job with its report, wherever that stands.
+
+    Args:
+        storage: The bucket.
+        request: What the job was started for.
+        is_open: Whether it has no final report yet; is looked up when None.
+    """
+    is_replaced = False
+    for path in (
+        request.path,
+        object_keys.superseded_path(request.job_id, request.path),
+        request.job_id,
+    ):
+        found = read_report(storage, path)
+        if found is None:
+            continue
+        if found.report["job_id"] == request.job_id:
+            return _found(request, path, found)
+        is_replaced = is_replaced or path == request.path
+    if is_open is None:
+        is_open = storage.exists(object_keys.open_job_key(request.job_id))
+    if not is_open:
+        return _found(request, request.path, earlier_report(storage, request), is_replaced=True)
+    report = report_from_work(storage, request) if is_replaced else None
+    return FoundJob(
+        path=request.path,
+        job_id=request.job_id,
+        request=request,
+        report=report,
+        is_replaced=report is not None,
+    )
+
+
+def _found(
+    request: JobRequest, path: str, found: StoredReport | None, *, is_replaced: bool = False
+) -> FoundJob:
+    return FoundJob(
+        path=path,
+        job_id=request.job_id,
+        request=request,
+        report=found.report if found is not None else None,
+        reported_at=found.written_at if found is not None else None,
+        is_replaced=is_replaced,
+    )
+
+
+def job_of_path(storage: Storage, path: str) -> FoundJob | None:
+    """Return the newest job of a path; an upload without a job when it is newer."""
+    found = read_report(storage, path)
+    head = storage.head(object_keys.INPUT_PREFIX + path)
+    if head is None or head.version_id is None:
+        return _of_report(path, found)
+    if found is not None and found.report["input"]["version_id"] == head.version_id:
+        return _of_report(path, found)
+    key = object_keys.INPUT_PREFIX + path
+    job_id = upload_job_id(bucket=storage.bucket, key=key, version_id=head.version_id)
+    # The upload is newer than the report, whose job was for one before.
+    return job_by_id(storage, job_id) or FoundJob(path=path, job_id=None)
+
+
+def _of_report(path: str, found: StoredReport | None) -> FoundJob | None:
+    if found is None:
+        return None
+    return FoundJob(
+        path=path,
+        job_id=found.report["job_id"],
+        report=found.report,
+        reported_at=found.written_at,
+    )
+
+
+def recorded_jobs(
+    storage: Storage, prefix: str = object_keys.JOBS_PREFIX
+) -> list[tuple[str, datetime]]:
+    """Return the names of all jobs and when they were recorded, the newest first.
+
+    The listing alone tells both; no record is read.
+
+    Args:
+        storage: The bucket.
+        prefix: What the keys of the records begin with.
+    """
+    pages = storage.s3.get_paginator("list_objects_v2").paginate(
+        Bucket=storage.bucket, Prefix=prefix
+    )
+    found = [
+        (entry["Key"].removeprefix(object_keys.JOBS_PREFIX), entry["LastModified"])
+        for page in pages
+        for entry in page.get("Contents", [])
+    ]
+    return sorted(found, key=lambda pair: pair[1], reverse=True)

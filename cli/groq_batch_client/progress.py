@@ -1,0 +1,131 @@
+"""One line that shows how a job gets on, in a terminal or a notebook."""
+
+from __future__ import annotations
+
+import html
+import importlib
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+from groq_batch_client.following import Followed
+from groq_batch_client.job_view import Progress, reason
+from groq_batch_client.text import one_line, shorten
+
+_BAR_CELLS = 16
+_LONGEST_NAME = 40
+_ERASE_LINE = "\r\x1b[K"
+
+
+class Silent:
+    """Shows nothing."""
+
+    def show(self, jobs: Sequence[Followed], now: float) -> None:
+        """Pass over jobs that have not ended."""
+
+    def tell_cut_off(self) -> None:
+        """Pass over an outage."""
+
+    def tell_back(self) -> None:
+        """Pass over its end."""
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+
+
+class _Line(Silent):
+    """Words for one job; how they are shown is the business of its kinds."""
+
+    _is_cut_off = False
+
+    def tell_cut_off(self) -> None:
+        """Say from now on that AWS cannot be reached."""
+        self._is_cut_off = True
+
+    def tell_back(self) -> None:
+        """Say it no longer."""
+        self._is_cut_off = False
+
+    def _words(self, one: Followed) -> str:
+        waits_for = reason(one.report) if one.report is not None else None
+        words = [one.phase, *one.figures()]
+        if waits_for:
+            words.append(waits_for)
+        if self._is_cut_off:
+            words.append("AWS cannot be reached at the moment")
+        return "  ".join(words)
+
+
+class TerminalLine(_Line):
+    """A line that changes in its place."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        encoding = (getattr(stream, "encoding", None) or "").lower().replace("-", "")
+        self._full, self._empty = ("█", "░") if encoding == "utf8" else ("#", ".")
+
+    def show(self, jobs: Sequence[Followed], now: float) -> None:
+        """Show how the job is."""
+        del now
+        for one in jobs:
+            progress = Progress.of(one.report)
+            bar = f"{self._bar(progress)}  " if progress.total else ""
+            name = shorten(one_line(one.name), _LONGEST_NAME)
+            line = shorten(f"{name}  {bar}{self._words(one)}", shutil.get_terminal_size().columns)
+            self._stream.write(_ERASE_LINE + line)
+            self._stream.flush()
+
+    def close(self) -> None:
+        """Remove the line."""
+        self._stream.write(_ERASE_LINE)
+        self._stream.flush()
+
+    def _bar(self, progress: Progress) -> str:
+        filled = _BAR_CELLS * min(progress.done, progress.total) // progress.total
+        return self._full * filled + self._empty * (_BAR_CELLS - filled)
+
+
+class NotebookLine(_Line):
+    """A bar below the cell, which changes in its place and is removed at the end."""
+
+    def __init__(self) -> None:
+        shown: Any = importlib.import_module("IPython.display")  # There in a notebook only.
+        self._html = shown.HTML
+        self._handle = shown.display(shown.HTML(""), display_id=True)
+
+    def show(self, jobs: Sequence[Followed], now: float) -> None:
+        """Show how the job is."""
+        del now
+        for one in jobs:
+            progress = Progress.of(one.report)
+            value = f' value="{progress.done}" max="{progress.total}"' if progress.total else ""
+            words = html.escape(f"{one_line(one.name)}  {self._words(one)}")
+            self._update(f"<progress{value}></progress> <code>{words}</code>")
+
+    def close(self) -> None:
+        """Remove the bar."""
+        self._update("")
+
+    def _update(self, text: str) -> None:
+        if self._handle is not None:
+            self._handle.update(self._html(text))
+
+
+def progress_line(wanted: bool | None) -> Silent | TerminalLine | NotebookLine:
+    """Return what shows the progress.
+
+    Args:
+        wanted: Whether to show it; None where somebody sees it, in a terminal or a notebook.
+    """
+    if wanted is False:
+        return Silent()
+    if _is_notebook():
+        return NotebookLine()
+    return TerminalLine(sys.stderr) if wanted or sys.stderr.isatty() else Silent()
+
+
+def _is_notebook() -> bool:
+    """Tell whether the code runs in a cell; without IPython it cannot."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return type(shell).__name__ == "ZMQInteractiveShell"
