@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from local.groq_simulator.ordinary_calls import OrdinaryCall
 from local.groq_simulator.settings import Settings
 
 
@@ -48,6 +49,9 @@ class Accounting:
     _sent: Counter[tuple[str, str]] = field(default_factory=Counter)
     _succeeded: Counter[tuple[str, str]] = field(default_factory=Counter)
     _attempts: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    ordinary: list[OrdinaryCall] = field(default_factory=list)
+    _holders: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
+    _answered: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def add_call(self, call: Call) -> None:
         """Adds an entry to the call log."""
@@ -72,10 +76,38 @@ class Accounting:
             attempts = self._attempts.setdefault((_job(metadata), custom_id), set())
             attempts.add((metadata or {}).get("attempt", ""))
 
-    def succeeded(self, metadata: Mapping[str, str] | None, custom_id: str) -> None:
-        """Counts a request that was answered, thus is paid for."""
+    def succeeded(
+        self, metadata: Mapping[str, str] | None, custom_id: str, request: str | None = None
+    ) -> None:
+        """Counts a request that was answered, thus is paid for.
+
+        Args:
+            metadata: The metadata of its batch.
+            custom_id: Its id.
+            request: Its fingerprint.
+        """
         if self.settings.account_requests:
             self._succeeded[_job(metadata), custom_id] += 1
+            if request is not None:
+                self._answered[_job(metadata), request] += 1
+
+    def held(self, metadata: Mapping[str, str] | None, custom_id: str, request: str) -> None:
+        """Takes note that a batch holds a request with this fingerprint."""
+        if self.settings.account_requests:
+            self._holders.setdefault(request, set()).add((_job(metadata), custom_id))
+
+    def called(self, call: OrdinaryCall) -> None:
+        """Counts an ordinary call."""
+        if not self.settings.account_requests:
+            return
+        self.ordinary.append(call)
+        if call.billed:
+            self._answered[call.job, call.fingerprint] += 1
+
+    def holder_of(self, request: str) -> str | None:
+        """Returns the id of a request that a batch held, by its fingerprint."""
+        holders = self._holders.get(request)
+        return min(holders)[1] if holders else None
 
     def calls_by_route(self) -> dict[str, int]:
         """Returns the number of calls of each route."""
@@ -105,8 +137,24 @@ class Accounting:
         }
 
     def paid_twice(self) -> list[str]:
-        """Returns the ids of the requests that succeeded more than once within one job."""
-        return sorted({key[1] for key, count in self._succeeded.items() if count > 1})
+        """Returns the requests that were answered more than once, by a batch or a call.
+
+        Those of batches are told by their job and id. A call names neither, unless a test says for
+        which job it was made: it is for one of the requests with the same body that batches held,
+        or for one that none did. Requests are named by their ids, or by what they ask.
+        """
+        twice = {key[1] for key, count in self._succeeded.items() if count > 1}
+        for call in self.ordinary:
+            holders = self._holders.get(call.fingerprint, set())
+            known = sum(call.job in ("", job) for job, _ in holders) or 1
+            answered = sum(
+                count
+                for (job, asked), count in self._answered.items()
+                if asked == call.fingerprint and call.job in ("", job)
+            )
+            if answered > known:
+                twice.add(self.holder_of(call.fingerprint) or call.prompt)
+        return sorted(twice)
 
     def clear(self) -> None:
         """Starts again from zero."""
@@ -116,6 +164,9 @@ class Accounting:
         self._sent.clear()
         self._succeeded.clear()
         self._attempts.clear()
+        self.ordinary.clear()
+        self._holders.clear()
+        self._answered.clear()
 
 
 def _job(metadata: Mapping[str, str] | None) -> str:
