@@ -14,6 +14,8 @@ FIRST_MACHINE = 1
 """Definitions that pass no version."""
 READS_MODELS = 2
 """Has the state ReadModels, before the input is read."""
+ANSWERS_REQUESTS = 2
+"""Has the state AnswerRequests, and the decision ``answer`` that leads to it."""
 
 
 def machine_of(event: Mapping[str, Any]) -> int:
