@@ -11,6 +11,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from groq_batch import bootstrap
+from groq_batch.domain.machine_version import machine_of
 from groq_batch.steps.check_status.check import check_status
 from groq_batch.steps.doctor import examine
 from groq_batch.steps.read_models import read_account_models
@@ -43,4 +44,5 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         attempt=int(event["attempt"]),
         polls=int(event.get("polls", 0)),
         resume_in=int(event.get("resume_in", 0)),
+        machine=machine_of(event),
     ).to_json()

@@ -15,6 +15,7 @@ import pytest
 from jsonata import Jsonata
 
 from groq_batch.records.job import JobRequest
+from groq_batch.steps.answer_requests.answer import AnswerOutcome
 from groq_batch.steps.cancel_job.close import CollectPlan
 from groq_batch.steps.check_status.check import Decision
 from groq_batch.steps.download_results.download import DownloadOutcome
@@ -89,11 +90,12 @@ STATES = {
         [
             {**state, "decision": decision}
             for state in CHECKED
-            for decision in ("wait", "submit", "download", "finish", "closed")
+            for decision in ("wait", "submit", "download", "answer", "finish", "closed")
         ],
         [],
     ),
-    "WaitForBatches": Given(CHECKED, []),
+    "WaitForBatches": Given([*CHECKED, *({**one, **CAUGHT} for one in CHECKED)], []),
+    "AnswerRequests": Given(CHECKED, [AnswerOutcome(outcome="settled").to_json()]),
     "AfterFailure": Given([{**BEGUN, **CAUGHT}, *({**one, **CAUGHT} for one in RUNNING)], []),
     "StopJob": Given([{**BEGUN, **CAUGHT}, {**RUNNING[0], **CAUGHT}], [PLAN.to_json()]),
     "FinishJob": Given(

@@ -62,6 +62,7 @@ def test_the_table_has_every_state_and_every_error() -> None:
         "SubmitBatch",
         "CheckStatus",
         "DownloadShard",
+        "AnswerRequests",
         "StopJob",
         "FinishJob",
     }

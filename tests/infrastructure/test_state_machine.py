@@ -55,6 +55,7 @@ EVENT_FILES = {
     "SubmitBatch": "submit_batch",
     "CheckStatus": "check_status",
     "DownloadShard": "download_results",
+    "AnswerRequests": "answer_requests",
     "FinishJob": "finish_job",
     "StopJob": "cancel_job_from_machine",
 }

@@ -124,14 +124,15 @@ def submit_shard(
     if (found is not None and found[0].stage.is_settled) or number in plan.divided:
         return _SETTLED
     job = JobRecord.load(storage, keys)
+    if job is None:
+        raise ValueError("The job has no record; its preparation has not ended")
     region = plan.region_of(number)
     if found is None:
-        # Nothing was sent for this shard attempt, so there is nothing to find out either.
-        waits_for_canary = job is not None and not job.may_send(region, attempt)
-        if waits_for_canary or storage.exists(keys.stopped):
-            return _SETTLED
-        if storage.exists(keys.halt):
-            return _DEFERRED
+        kept = _kept_from_sending(
+            storage, keys, job, is_wanted=job.may_send(region, attempt), now=clock()
+        )
+        if kept is not None:
+            return kept
     elif found[0].lease_until > clock():
         return _wait(found[0].lease_until - clock() + 1)
     try:
@@ -148,14 +149,39 @@ def submit_shard(
         clock=clock,
         held=held,
         job=job,
-        sending=job.sending(region, attempt) if job is not None else attempt,
+        sending=job.sending(region, attempt),
         asks_by_url=number in plan.by_url,
     )
     try:
         with held:
-            return unless_ended(storage, keys, step.run, lambda: _SETTLED)
+            outcome = unless_ended(storage, keys, step.run, lambda: _SETTLED)
     except LeaseLostError:
         return _wait(5)
+    return _not_beyond_deadline(outcome, job, clock())
+
+
+def _kept_from_sending(
+    storage: Storage,
+    keys: object_keys.WorkKeys,
+    job: JobRecord,
+    *,
+    is_wanted: bool,
+    now: float,
+) -> SubmitOutcome | None:
+    """Return the outcome of a shard attempt that is not begun; None when it may be.
+
+    Nothing was sent for it, so there is nothing to find out either.
+    """
+    if not is_wanted or job.is_past_deadline(now) or storage.exists(keys.stopped):
+        return _SETTLED
+    return _DEFERRED if storage.exists(keys.halt) else None
+
+
+def _not_beyond_deadline(outcome: SubmitOutcome, job: JobRecord, now: float) -> SubmitOutcome:
+    """Return an outcome whose wait ends at the job's deadline, if that is still to come."""
+    if outcome.outcome != "wait" or job.deadline_at is None or job.is_past_deadline(now):
+        return outcome
+    return _wait(min(outcome.wait_seconds, job.deadline_at - now))
 
 
 class _RequestStream(Protocol):
@@ -191,10 +217,15 @@ class _Step:
     tries: int
     clock: Callable[[], float]
     held: HeldSubmission
-    job: JobRecord | None
     sending: int
     asks_by_url: bool
+    job: JobRecord
     doubtful: bool = False
+
+    @property
+    def _is_not_wanted(self) -> bool:
+        """Whether the job sends nothing any more: it was stopped, or its deadline has passed."""
+        return self.job.is_past_deadline(self.clock()) or self.storage.exists(self.keys.stopped)
 
     def run(self) -> SubmitOutcome:
         unknown_since = self.held.record.unknown_since
@@ -209,7 +240,7 @@ class _Step:
             except GroqApiError as error:
                 return self._look_failed(error)
             self.doubtful = True
-        if self.storage.exists(self.keys.stopped):
+        if self._is_not_wanted:
             self.held.release(stage=Stage.ABANDONED, unknown_since=None)
             return _SETTLED
         if self.storage.exists(self.keys.halt):
@@ -334,11 +365,9 @@ class _Step:
             return common_audio_url(LineReader(pieces))
 
     def _create_with(self, endpoint: str) -> SubmitOutcome:
-        if self.job is None:
-            raise ValueError("The job has no record; its preparation has not ended")
         file_id = self.held.record.file_id
         assert file_id is not None  # noqa: S101  (uploaded just before)
-        if self.storage.exists(self.keys.stopped):
+        if self._is_not_wanted:
             self.held.release(stage=Stage.ABANDONED)
             return _SETTLED
         # Written last before the request that costs: it proves that the lease is still held, and
@@ -372,7 +401,7 @@ class _Step:
                 logger.warning("Cancelled a second batch of one shard attempt", batch_id=batch.id)
                 self._cancel(batch)
                 batch = first
-        if self.storage.exists(self.keys.stopped):
+        if self._is_not_wanted:
             self._cancel(batch)
         self.held.release(batch=batch)
 
