@@ -143,12 +143,23 @@ def counts_text(report: Report) -> str:
     counts = report["requests"]
     parts = []
     if report["status"] != "rejected":
-        parts.append(f"{counts['succeeded']:,} answered")
+        parts.append(f"{counts['succeeded']:,} answered{_form_text(counts)}")
     missing = {"rejected": "not sent", "cancelled": "not answered", "failed": "not answered"}
     parts.append(f"{counts['failed']:,} {missing.get(report['status'], 'failed')}")
     if counts["invalid"]:
         parts.append(f"{counts['invalid']:,} invalid")
     return ", ".join(parts)
+
+
+def _form_text(counts: Mapping[str, int]) -> str:
+    """Return how many answers are not in the form asked for, or may not be."""
+    # Reports of older versions have neither number.
+    texts = {
+        "invalid_output": "not the JSON asked for",
+        "unchecked_output": "not held against their schema",
+    }
+    parts = [f"{counts[name]:,} {text}" for name, text in texts.items() if counts.get(name)]
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def headline(report: Report) -> str:

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import msgspec
 
 from groq_batch_client.answers import NOT_AS_SCHEMA, Answer, Answers, read_answers
+from groq_batch_client.dedupe import SharedAnswers
 from groq_batch_client.errors import TableError
 from groq_batch_client.output import output
 from groq_batch_client.row_ids import RowIds
@@ -159,6 +160,7 @@ def join(
     ids: RowIds,
     columns: AnswerColumns,
     names: tuple[str, str],
+    shared: SharedAnswers | None = None,
 ) -> JoinCounts:
     """Write each row with its answer.
 
@@ -169,6 +171,8 @@ def join(
         ids: How the requests got their ids.
         columns: The columns to add.
         names: What messages call the two files.
+        shared: Gives the results of requests that several rows share; None where each row has its
+            own.
 
     Raises:
         TableError: The results are not those of these rows; says what differs.
@@ -178,9 +182,21 @@ def join(
     lines = iter(results)
     for batch in table.batches:
         first = counts.rows + 1
-        found = list(islice(lines, batch.rows))
-        answers = read_answers(found, columns.schema)
         expected = ids.of(first, batch, names[0])
+        if shared is None:
+            found = list(islice(lines, batch.rows))
+            answers = read_answers(found, columns.schema)
+        else:
+            taken_results = shared.take(expected)
+            found = [line for line, _ in taken_results]
+            answers = read_answers(found, columns.schema)
+            # A result has the id of the first of the rows that share it.
+            expected = [
+                own if is_own else other or own
+                for own, other, (_, is_own) in zip(
+                    expected, answers.custom_ids, taken_results, strict=True
+                )
+            ]
         _check_ids(expected, answers.custom_ids, first, names)
         if len(found) < batch.rows:
             raise TableError(_other_length(counts.rows + len(found), names, rows_are_longer=True))
@@ -191,7 +207,9 @@ def join(
         writer.write(batch, values)
         counts.rows += batch.rows
         counts.errors += len(found) - answers.error_codes.count(None)
-    if next(lines, None) is not None:
+    if shared is not None:
+        shared.close()
+    elif next(lines, None) is not None:
         raise TableError(_other_length(counts.rows, names, rows_are_longer=False))
     counts.left_out = table.left_out
     return counts
@@ -210,15 +228,18 @@ def _check_ids(
     raise TableError(
         f"Row {first + place:,} of {names[0]} has the id {quoted(expected[place])}, but row "
         f"{first + place:,} of {names[1]} is of {shown}. Join the rows that the requests were made "
-        f"of, in the same order, with the same --id."
+        f"of, in the same order, with the same --id; with --deduped if make had --dedupe."
     )
 
 
 def _other_length(number: int, names: tuple[str, str], *, rows_are_longer: bool) -> str:
     longer, shorter = names if rows_are_longer else names[::-1]
+    deduped = (
+        " If make had --dedupe, give its file of rows with --deduped." if rows_are_longer else ""
+    )
     return (
         f"{shorter} ends after {number:,} rows, but {longer} has more. Join the rows that the "
-        f"requests were made of with all of their results."
+        f"requests were made of with all of their results.{deduped}"
     )
 
 

@@ -13,6 +13,7 @@ from groq_batch.domain.cost import ModelEstimates
 from groq_batch.domain.problem import Problem
 from groq_batch.request_file.line_checks import BadLine, LineChecker, too_long_message
 from groq_batch.settings import HARD_LINE_LIMIT_BYTES
+from groq_batch_client.dedupe import Sharing
 from groq_batch_client.errors import TableError, WrongArgumentError
 from groq_batch_client.row_ids import RowIds
 from groq_batch_client.tables.batches import Batch, MissingColumnError
@@ -20,6 +21,8 @@ from groq_batch_client.tables.names import missing_column, quoted
 from groq_batch_client.tables.table import OpenTable
 from groq_batch_client.templates import BRACES, Template
 
+_LEFT_OUT = b"\n"
+"""Keeps the place of a request that equals one before; to the checks it is a blank line."""
 _URL = "/v1/chat/completions"
 
 _encode = msgspec.json.Encoder().encode
@@ -133,7 +136,12 @@ class Built:
 
 
 def build_requests(
-    table: OpenTable, builder: RequestBuilder, *, name: str, built: Built
+    table: OpenTable,
+    builder: RequestBuilder,
+    *,
+    name: str,
+    built: Built,
+    sharing: Sharing | None = None,
 ) -> Iterator[bytes]:
     """Yield request lines, with line ends, many at a time.
 
@@ -142,6 +150,7 @@ def build_requests(
         builder: How they become requests.
         name: What messages call the table.
         built: Is filled in.
+        sharing: Leaves out requests that equal one before; None where all are asked.
 
     Raises:
         TableError: A row cannot become a request that the pipeline would take; says why.
@@ -157,6 +166,8 @@ def build_requests(
             place = next(n for n, line in enumerate(lines) if len(line) > HARD_LINE_LIMIT_BYTES)
             message = too_long_message(len(lines[place]), HARD_LINE_LIMIT_BYTES)
             raise TableError(f"Row {first + place:,} of {name}: {message}")
+        if sharing is not None:
+            lines = sharing.first_uses(lines)
         whole = [line + b"\n" for line in lines]
         for found in checker.check_lines(first, whole):
             if isinstance(found, BadLine):
@@ -165,7 +176,7 @@ def build_requests(
             built.requests += len(found.lines)
             built.bytes += found.size
             built.models.merge(found.models)
-        yield b"".join(whole)
+        yield b"".join(line for line in whole if line != _LEFT_OUT)
         first += batch.rows
 
 

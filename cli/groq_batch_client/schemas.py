@@ -94,8 +94,8 @@ class AnswerSchema:
         """
         import jsonschema_rs  # noqa: PLC0415 - a compiled library, only needed with a schema
 
-        def refuse(address: str) -> Any:
-            raise ValueError(f"it refers to {address}, which is not part of it")
+        def refuse(uri: str) -> Any:
+            raise ValueError(f"it refers to {uri}, which is not part of it")
 
         if not self._validator:
             try:

@@ -52,6 +52,8 @@ class Accounting:
     ordinary: list[OrdinaryCall] = field(default_factory=list)
     _holders: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
     _answered: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _fitting: set[tuple[str, str]] = field(default_factory=set)
+    _paid_twice: set[tuple[str, str]] = field(default_factory=set)
 
     def add_call(self, call: Call) -> None:
         """Adds an entry to the call log."""
@@ -77,7 +79,12 @@ class Accounting:
             attempts.add((metadata or {}).get("attempt", ""))
 
     def succeeded(
-        self, metadata: Mapping[str, str] | None, custom_id: str, request: str | None = None
+        self,
+        metadata: Mapping[str, str] | None,
+        custom_id: str,
+        request: str | None = None,
+        *,
+        fits: bool = True,
     ) -> None:
         """Counts a request that was answered, thus is paid for.
 
@@ -85,11 +92,19 @@ class Accounting:
             metadata: The metadata of its batch.
             custom_id: Its id.
             request: Its fingerprint.
+            fits: Whether the answer has the form that was asked for. If not, a job may ask again
+                and pay for it.
         """
-        if self.settings.account_requests:
-            self._succeeded[_job(metadata), custom_id] += 1
-            if request is not None:
-                self._answered[_job(metadata), request] += 1
+        if not self.settings.account_requests:
+            return
+        key = _job(metadata), custom_id
+        self._succeeded[key] += 1
+        if request is not None:
+            self._answered[key[0], request] += 1
+        if key in self._fitting:
+            self._paid_twice.add(key)
+        if fits:
+            self._fitting.add(key)
 
     def held(self, metadata: Mapping[str, str] | None, custom_id: str, request: str) -> None:
         """Takes note that a batch holds a request with this fingerprint."""
@@ -137,13 +152,14 @@ class Accounting:
         }
 
     def paid_twice(self) -> list[str]:
-        """Returns the requests that were answered more than once, by a batch or a call.
+        """Returns the requests that were answered again after an answer that fits, or by a call.
 
-        Those of batches are told by their job and id. A call names neither, unless a test says for
-        which job it was made: it is for one of the requests with the same body that batches held,
-        or for one that none did. Requests are named by their ids, or by what they ask.
+        Those of batches are told by their job and id; of answers that do not fit ``requests``
+        counts how many there were. A call names neither job nor id, unless a test says for which
+        job it was made: it is for one of the requests with the same body that batches held, or for
+        one that none did. Requests are named by their ids, or by what they ask.
         """
-        twice = {key[1] for key, count in self._succeeded.items() if count > 1}
+        twice = {custom_id for _, custom_id in self._paid_twice}
         for call in self.ordinary:
             holders = self._holders.get(call.fingerprint, set())
             known = sum(call.job in ("", job) for job, _ in holders) or 1
@@ -167,6 +183,8 @@ class Accounting:
         self.ordinary.clear()
         self._holders.clear()
         self._answered.clear()
+        self._fitting.clear()
+        self._paid_twice.clear()
 
 
 def _job(metadata: Mapping[str, str] | None) -> str:

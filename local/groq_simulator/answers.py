@@ -10,7 +10,7 @@ from typing import Any
 
 from local.groq_simulator.input_checks import CHAT_URL
 from local.groq_simulator.messages import error_body
-from local.groq_simulator.outcomes import SUCCEEDING_KINDS, Outcome
+from local.groq_simulator.outcomes import MISFIT_KINDS, SUCCEEDING_KINDS, Outcome
 
 MAX_ECHO_CHARACTERS = 2000
 BYTES_PER_TOKEN = 4
@@ -103,12 +103,10 @@ def _render_success(
     now: int,
     make: Callable[..., dict[str, Any]],
 ) -> Rendered:
-    text = answer_text(body)
-    if outcome.kind == "unicode_separators":
-        text += SEPARATORS
-    elif outcome.kind == "padding":
-        text += "x" * outcome.bytes
+    text = _text_of(outcome, body)
     row = make(custom_id, body, text, row_id=row_id, now=now)
+    if outcome.kind == "cut_short" and not fits_form(outcome, body):
+        row["response"]["body"]["choices"][0]["finish_reason"] = "length"
     if outcome.kind == "body_not_object":
         row["response"]["body"] = text
     line = _line(row)
@@ -123,6 +121,32 @@ def _render_success(
     elif outcome.kind == "invalid_json":
         line = line[: len(line) // 2] + b"\n"
     return Rendered(output=line)
+
+
+def fits_form(outcome: Outcome, body: Mapping[str, Any]) -> bool:
+    """Tells whether an answer has the form that its request asks for, if it asks for one."""
+    return asked_form(body) is None or outcome.kind not in (
+        *MISFIT_KINDS,
+        "unicode_separators",  # These add text to what is JSON.
+        "padding",
+    )
+
+
+def _text_of(outcome: Outcome, body: Mapping[str, Any]) -> str:
+    text = answer_text(body)
+    if outcome.kind in MISFIT_KINDS and asked_form(body) is None:
+        return text
+    if outcome.kind == "unicode_separators":
+        return text + SEPARATORS
+    if outcome.kind == "padding":
+        return text + "x" * outcome.bytes
+    if outcome.kind == "not_json":
+        return f"Sure! Here is the JSON you asked for: {text}"
+    if outcome.kind == "not_as_schema":
+        return json.dumps({"something": "else"})
+    if outcome.kind == "cut_short":
+        return text[: len(text) // 2]
+    return text
 
 
 def row_error(outcome: Outcome, custom_id: str, row_id: str) -> dict[str, Any]:
@@ -198,7 +222,7 @@ def answer_text(body: Mapping[str, Any]) -> str:
     """
     echo = _prompt(body)[:MAX_ECHO_CHARACTERS]
     wanted = body.get("response_format")
-    kind = wanted.get("type") if isinstance(wanted, dict) else None
+    kind = asked_form(body)
     if kind == "json_object":
         return json.dumps({"answer": f"Echo: {echo}"}, ensure_ascii=False)
     if kind == "json_schema" and isinstance(wanted, dict):
@@ -206,6 +230,13 @@ def answer_text(body: Mapping[str, Any]) -> str:
         schema = holder.get("schema") if isinstance(holder, dict) else None
         return json.dumps(_instance(schema, f"Echo: {echo}", 0), ensure_ascii=False)
     return f"Echo: {echo}"
+
+
+def asked_form(body: Mapping[str, Any]) -> str | None:
+    """Returns the type of JSON that a request asks for, if it asks for any."""
+    wanted = body.get("response_format")
+    kind = wanted.get("type") if isinstance(wanted, dict) else None
+    return kind if kind in ("json_object", "json_schema") else None
 
 
 def _prompt(body: Mapping[str, Any]) -> str:

@@ -31,8 +31,13 @@ KINDS = frozenset(
         "crlf",
         "blank_line",
         "padding",
+        "not_json",
+        "not_as_schema",
+        "cut_short",
     }
 )
+MISFIT_KINDS = frozenset({"not_json", "not_as_schema", "cut_short"})
+"""Answers that are paid for, and have not the form that a request with ``response_format`` asks."""
 SUCCEEDING_KINDS = frozenset(
     {
         "success",
@@ -43,6 +48,7 @@ SUCCEEDING_KINDS = frozenset(
         "crlf",
         "blank_line",
         "padding",
+        *MISFIT_KINDS,
     }
 )
 # Short names for the hints that a request carries itself (and for rules).

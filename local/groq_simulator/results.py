@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from local.groq_simulator.accounting import Accounting
-from local.groq_simulator.answers import Rendered, render
+from local.groq_simulator.answers import Rendered, fits_form, render
 from local.groq_simulator.batches import Batch
 from local.groq_simulator.files import FileStore, StoredFile
 from local.groq_simulator.input_checks import parse_line
@@ -101,7 +101,8 @@ class ResultWriter:
             asked = fingerprint(url, body)
             self._accounting.held(batch.metadata, custom_id, asked)
             if outcome.succeeds:
-                self._accounting.succeeded(batch.metadata, custom_id, asked)
+                fits = fits_form(outcome, body)
+                self._accounting.succeeded(batch.metadata, custom_id, asked, fits=fits)
         return render(outcome, custom_id, body, url=url, batch_id=batch.id, now=now)
 
     def _unfinished_row(self, batch: Batch, source: BinaryIO, offset: int, status: str) -> Rendered:

@@ -37,7 +37,11 @@ _REQUEST = JobRequest(
 _JOB = JobRecord(
     accepted=True,
     options=JobOptions(
-        completion_window="24h", skip_invalid_lines=False, max_attempts=3, max_job_cost_usd=0
+        completion_window="24h",
+        skip_invalid_lines=False,
+        max_attempts=3,
+        max_job_cost_usd=0,
+        retry_invalid_output=True,
     ),
     input_bytes=10_601,
     lines=22,
@@ -65,6 +69,10 @@ MEANINGS = {
     "requests.succeeded": "Requests with an answer.",
     "requests.failed": "Good lines without one. In a rejected job: all good lines.",
     "requests.invalid": "Lines that did not pass the checks.",
+    "requests.invalid_output": "Only with `retry-invalid-output`: answers that are not the JSON "
+    "asked for in the end.",
+    "requests.unchecked_output": "Likewise: answers that could not be held against their schema, "
+    "and count as right.",
     "progress.completed": "Requests that have an outcome.",
     "progress.total": "Requests that are to have one.",
     "batches[].id": "The batch at Groq.",

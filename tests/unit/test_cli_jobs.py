@@ -698,6 +698,28 @@ def test_status_of_a_job_that_has_ended() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ({"invalid_output": 0}, "8 answered, 1 failed"),
+        ({"invalid_output": 2}, "8 answered (2 not the JSON asked for), 1 failed"),
+        (
+            {"invalid_output": 2, "unchecked_output": 1},
+            "8 answered (2 not the JSON asked for, 1 not held against their schema), 1 failed",
+        ),
+    ],
+)
+def test_status_tells_answers_of_another_form(counts: dict[str, int], expected: str) -> None:
+    terminal, _, _ = a_terminal()
+    report = make_report(
+        status="partial",
+        requests={"succeeded": 8, "failed": 1, **counts},
+        timing={"seconds": 1.0},
+    )
+    lines = list(status_lines(FoundJob(path="x", job_id="j", report=report), terminal, NOON))
+    assert f"  requests  10: {expected}" in lines
+
+
 def test_status_of_a_running_job_tells_its_pace() -> None:
     terminal, _, _ = a_terminal()
     report = make_report(

@@ -144,7 +144,9 @@ def test_measures_survive_json(
     assert merged.failures == Failures()
 
 
-@pytest.mark.parametrize("change", ["measures", "anomalies", None])
+@pytest.mark.parametrize(
+    "change", ["measures", "anomalies", "invalid_output", "unchecked_output", None]
+)
 def test_a_summary_of_another_version_is_read(change: str | None) -> None:
     stored: dict[str, Any] = ShardSummary(attempt=1, number=2, succeeded=3).to_json()
     if change is None:

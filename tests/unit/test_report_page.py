@@ -118,6 +118,24 @@ def test_what_to_do_next(status: str, said: str) -> None:
     assert said in text_of(report(status))
 
 
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ({}, "Every request was answered. Fetch the results."),
+        ({"invalid_output": 0}, "Every request was answered. Fetch the results."),
+        (
+            {"invalid_output": 12},
+            "Of the answers 12 are not the JSON that was asked for. Fetch the results.",
+        ),
+        ({"unchecked_output": 3}, "answered. 3 could not be held against their schema and count"),
+    ],
+)
+def test_answers_of_another_form_are_told(counts: dict[str, int], said: str) -> None:
+    made = report("succeeded")
+    made["requests"] |= counts
+    assert said in text_of(made)
+
+
 @pytest.mark.parametrize("status", ["running", "failed", "cancelled"])
 def test_what_concerns_the_whole_job_stands_at_the_top(status: str) -> None:
     reason = {"line": None, "custom_id": None, "code": "spend_limit", "message": "Raise the limit."}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from groq_batch.domain import object_keys
@@ -50,12 +50,14 @@ class Line:
         custom_id: Its id where it can be read.
         problem: The code of what is wrong with it, if anything is.
         prompt: What a good one asks.
+        asks_json: Whether it asks for an answer that is JSON.
     """
 
     data: bytes
     custom_id: str | None
     problem: str | None = None
     prompt: str = ""
+    asks_json: bool = False
 
 
 def good_line(custom_id: str, prompt: str | None = None, **body: Any) -> Line:
@@ -63,6 +65,17 @@ def good_line(custom_id: str, prompt: str | None = None, **body: Any) -> Line:
     text = f"Say {custom_id}." if prompt is None else prompt
     content = {"model": MODEL, "messages": [{"role": "user", "content": text}], **body}
     return _line(custom_id, CHAT_URL, content, text)
+
+
+def json_line(custom_id: str, prompt: str | None = None) -> Line:
+    """Return a request for JSON by a schema."""
+    schema = {
+        "type": "object",
+        "properties": {"answer": {"type": "string"}},
+        "required": ["answer"],
+    }
+    form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+    return replace(good_line(custom_id, prompt, response_format=form), asks_json=True)
 
 
 def audio_line(custom_id: str, *, url: str = TRANSCRIPTIONS_URL, **body: Any) -> Line:
@@ -325,15 +338,24 @@ def _check_rows(world: World, report: dict[str, Any], path: str, upload: Upload)
     most = int(upload.metadata.get("max-attempts", world.settings.default_options.max_attempts))
     good = {line.custom_id for line in upload.lines if line.problem is None}
     called = _answers_by_call(world, report, upload)
-    failed = []
+    retries = upload.metadata.get("retry-invalid-output") == "true"
+    failed, invalid = [], 0
     for row, line in zip(rows, upload.lines, strict=True):
         counted = sendings.get(line.custom_id or "", {"sent": 0, "succeeded": 0})
         asked = len(attempts.get(line.custom_id or "", ()))
         assert max(counted["sent"], asked) <= most, f"{line.custom_id} was sent {counted} times"
         counted = {**counted, "succeeded": counted["succeeded"] + called.get(line.prompt, 0)}
-        assert counted["succeeded"] <= 1, f"{line.custom_id} was paid twice"
+        may_be_more = retries and line.asks_json
+        assert counted["succeeded"] <= 1 or may_be_more, f"{line.custom_id} was paid twice"
         if _is_success(row):
-            _check_answer(row, line, counted)
+            _check_answer(row, line, counted, may_be_more=may_be_more)
+            if retries and line.asks_json and not _has_form(row):
+                invalid += 1
+                has_failed = counted["sent"] > counted["succeeded"]
+                has_ended = report["status"] in ("succeeded", "partial")
+                has_ended = has_ended and "batch-deadline" not in upload.metadata
+                if has_ended and not (has_failed or _canary_has_failed(report)):
+                    assert asked == most, f"{line.custom_id} was given up early"
             continue
         failed.append(line.data + b"\n")
         code = _code(row)
@@ -348,6 +370,7 @@ def _check_rows(world: World, report: dict[str, Any], path: str, upload: Upload)
                 assert asked == most, f"{line.custom_id} ({code}) was given up early"
     assert _object_bytes(world, f"failed/{path}") == b"".join(failed)
     assert report["requests"]["succeeded"] == len(rows) - len(failed)
+    assert report["requests"].get("invalid_output") == (invalid if retries else None)
     urls = {name: f"s3://{world.s3.bucket}/{name}/{path}" for name in ("failed", "invalid")}
     assert report["outputs"]["failed"] == (urls["failed"] if failed else None)
     bad = any(line.problem for line in upload.lines)
@@ -356,8 +379,9 @@ def _check_rows(world: World, report: dict[str, Any], path: str, upload: Upload)
         assert (report["status"] == "succeeded") == (not failed)
     assert all(batch["status"] in _TERMINAL for batch in report["batches"]) or _gave_up(report)
     by_call = (report["on_demand"] or {"succeeded": 0})["succeeded"]
-    by_batch = sum(batch["succeeded"] for batch in report["batches"])
-    assert by_batch + by_call == len(rows) - len(failed)
+    answered = by_call + sum(batch["succeeded"] for batch in report["batches"])
+    repeated = sum(max(0, counted["succeeded"] - 1) for counted in sendings.values())
+    assert answered == len(rows) - len(failed) + (repeated if retries else 0)
     _check_deadline(report, [_code(row) for row in rows if not _is_success(row)])
     places = [(batch["shard"], batch["attempt"]) for batch in report["batches"]]
     assert len(set(places)) == len(places), f"a shard attempt has two batches: {places}"
@@ -458,14 +482,36 @@ def _gave_up(report: dict[str, Any]) -> bool:
     return report["status"] in ("failed", "cancelled")
 
 
-def _check_answer(row: dict[str, Any], line: Line, counted: dict[str, int]) -> None:
+def _check_answer(
+    row: dict[str, Any], line: Line, counted: dict[str, int], *, may_be_more: bool
+) -> None:
     assert line.problem is None, f"a bad line was sent: {line.custom_id}"
-    assert counted["succeeded"] == 1
+    # That none came after one with the form asked for, the simulator counts.
+    assert counted["succeeded"] >= 1 if may_be_more else counted["succeeded"] == 1
+    if line.asks_json and not _has_form(row):
+        return
+    text = _text(row)
+    if line.asks_json:
+        text = json.loads(text)["answer"]
+    assert text.startswith(f"Echo: {line.prompt}"[:2000]), "an answer to another request"
+
+
+def _text(row: dict[str, Any]) -> str:
     body = row["response"]["body"]
     if isinstance(body, dict):
         body = body["choices"][0]["message"]["content"] if "choices" in body else body["text"]
-    text = body
-    assert text.startswith(f"Echo: {line.prompt}"[:2000]), "an answer to another request"
+    return str(body)
+
+
+def _has_form(row: dict[str, Any]) -> bool:
+    """Tell whether the answer to a ``json_line`` is as that asks."""
+    body = row["response"]["body"]
+    if isinstance(body, dict) and body["choices"][0]["finish_reason"] != "stop":
+        return False
+    try:
+        return isinstance(json.loads(_text(row))["answer"], str)
+    except (ValueError, LookupError, TypeError):
+        return False
 
 
 def _is_success(row: dict[str, Any]) -> bool:

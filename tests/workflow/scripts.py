@@ -12,6 +12,7 @@ from tests.workflow.jobs import (
     bad_line,
     good_line,
     good_lines,
+    json_line,
     lines_of_models,
     put,
 )
@@ -35,6 +36,24 @@ def shards_and_attempts(world: World) -> list[Upload]:
     world.simulator.add_rule("fail", match={"custom_id": "r3"})
     lines: list[Line] = [*good_lines(4), bad_line("bad"), good_line("last")]
     upload = put(world, "input/team/job 1.jsonl.gz", lines, on_invalid_line="skip")
+    world.settle()
+    return [upload]
+
+
+def invalid_output(world: World) -> list[Upload]:
+    """Of answers that are not the JSON asked for one is right later, one never.
+
+    To one the later attempt brings nothing, so that its first answer stays.
+    """
+    for custom_id, outcomes in {
+        "j0": ["not_json"],
+        "j1": ["cut_short", "not_as_schema"],
+        "j3": ["not_as_schema", "missing"],
+    }.items():
+        for outcome in outcomes:
+            world.simulator.add_rule(outcome, match={"custom_id": custom_id}, times=1)
+    lines = [*(json_line(f"j{number}") for number in range(4)), good_line("last")]
+    upload = put(world, "input/a.jsonl", lines, retry_invalid_output="true")
     world.settle()
     return [upload]
 
@@ -273,6 +292,7 @@ CANARIES: list[tuple[Script, dict[str, str]]] = [
 SCRIPTS: list[tuple[Script, dict[str, str]]] = [
     (shards_and_attempts, SMALL_SHARDS),
     (divided, RANGES),
+    (invalid_output, {**FEW_CHECKS, "MAX_ATTEMPTS": "2"}),
     (rejected, FEW_CHECKS),
     (stopped, SMALL_SHARDS),
     (stopped_unheard, FEW_CHECKS),

@@ -53,6 +53,7 @@ from tests.workflow.jobs import (
     check_end,
     file_of,
     good_line,
+    json_line,
 )
 from tests.workflow.world import World
 
@@ -170,8 +171,10 @@ def lines(draw: st.DrawFn) -> tuple[Line, ...]:
             used.remove(custom_id)
         elif kind <= 4:
             drawn.append(audio_line(custom_id))
+        elif kind <= 8:
+            drawn.append(json_line(custom_id, draw(PROMPTS)))
         else:
-            model = OTHER_MODEL if kind <= 12 else MODEL
+            model = OTHER_MODEL if kind <= 14 else MODEL
             # An ordinary call is known by its prompt.
             drawn.append(good_line(custom_id, f"{custom_id}|{draw(PROMPTS)}", model=model))
     return tuple(drawn)
@@ -185,6 +188,7 @@ OPTIONS = st.fixed_dictionaries(
         "completion-window": st.sampled_from(["24h", "48h"]),
         "batch-deadline": st.sampled_from(["1m", "20m", "90m", "6h"]),
         "deadline-max-usd": st.sampled_from(["0", "0.0004", "1", "1", "1"]),
+        "retry-invalid-output": st.sampled_from(["true", "true", "false"]),
         "canary-requests": st.sampled_from(["0", "1", "1", "2", "4"]),
         "canary-max-failed-percent": st.sampled_from(["0", "50", "100"]),
     },
@@ -251,6 +255,9 @@ OUTCOMES = st.sampled_from(
         "invalid_json",
         "not_an_object",
         "body_not_object",
+        "not_json",
+        "not_as_schema",
+        "cut_short",
         {"kind": "http_error", "status": 503},
         {"kind": "http_error", "status": 429},
         {"kind": "capacity_exhausted", "response": "missing"},

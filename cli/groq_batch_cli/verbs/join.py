@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ from groq_batch_cli.overwriting import check_output
 from groq_batch_cli.request_files import STDIN
 from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.text import counted
+from groq_batch_client.dedupe import SharedAnswers
 from groq_batch_client.join import AnswerColumns, join, open_writer
 from groq_batch_client.row_ids import RowIds
 from groq_batch_client.schemas import AnswerSchema
@@ -30,6 +32,11 @@ from groq_batch_client.tables.table import TableFile
     help="JSON schema of the answers, as for make: they are read as JSON.",
 )
 @click.option(
+    "--deduped",
+    type=ExistingPath(),
+    help="The file of rows (REQUESTS.rows) that make --dedupe has written.",
+)
+@click.option(
     "--prefix", default="", metavar="TEXT", help="What the names of the new columns begin with."
 )
 @click.option(
@@ -46,6 +53,7 @@ def command(
     results: str,
     id_column: str | None,
     schema: Path | None,
+    deduped: Path | None,
     prefix: str,
     out: Path | None,
 ) -> int:
@@ -63,26 +71,22 @@ def command(
     """
     if results == STDIN and rows.path is None:
         raise click.UsageError("Only one of ROWS and RESULTS can come in on standard input.")
-    check_output(out, (rows.path, results, schema))
+    check_output(out, (rows.path, results, schema, deduped))
     kind = kind_of(str(out)).format if out is not None else Format.JSONL
     columns = AnswerColumns(
         prefix=prefix,
         schema=AnswerSchema.load(schema) if schema is not None else None,
         are_flat=kind is not Format.JSONL,
     )
-    with (
-        open_writer(rows, out, kind, columns) as writer,
-        rows.open() as table,
-        open_results(results) as lines,
-    ):
-        counts = join(
-            table,
-            lines,
-            writer,
-            ids=RowIds(id_column),
-            columns=columns,
-            names=(rows.name, results),
-        )
+    ids, names = RowIds(id_column), (rows.name, results)
+    with contextlib.ExitStack() as stack:
+        lines = stack.enter_context(open_results(results))
+        shared = None
+        if deduped is not None:
+            shared = stack.enter_context(SharedAnswers(deduped, lines, ids=ids, names=names))
+        writer = stack.enter_context(open_writer(rows, out, kind, columns))
+        table = stack.enter_context(rows.open())
+        counts = join(table, lines, writer, ids=ids, columns=columns, names=names, shared=shared)
     where = f" in {out}" if out is not None else ""
     errors = f", {counts.errors:,} without an answer" if counts.errors else ""
     left_out = f", {counts.left_out:,} without any value left out" if counts.left_out else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ from groq_batch_cli.overwriting import check_output
 from groq_batch_cli.prices import price
 from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.text import counted, dollars, size
+from groq_batch_client.dedupe import Sharing, open_sharing, rows_file
 from groq_batch_client.file_errors import naming
 from groq_batch_client.output import output
 from groq_batch_client.requests import Built, RequestBuilder, build_requests, read_parameters
@@ -67,6 +69,11 @@ from groq_batch_client.templates import Template, constant_prompt
     "--id", "id_column", metavar="COLUMN", help="Column with the custom_id.  [default: row-N]"
 )
 @click.option(
+    "--dedupe",
+    is_flag=True,
+    help="Ask equal requests once; join needs the file of rows (FILE.rows) then.",
+)
+@click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
     show_default="standard output",
@@ -87,6 +94,7 @@ def command(
     strict: bool,
     same_prompt: bool,
     id_column: str | None,
+    dedupe: bool,
     out: Path | None,
 ) -> int:
     """Turn rows (JSONL, CSV, TSV, Parquet) into a file of requests.
@@ -103,7 +111,7 @@ def command(
       groq-batch make papers.parquet --model openai/gpt-oss-120b --schema topics.json --strict \\
           --prompt-file prompt.txt --out requests.jsonl.gz
     """
-    check_output(out, (rows.path, prompt_file, system_file, schema))
+    _check_outputs(out, (rows.path, prompt_file, system_file, schema), dedupe=dedupe)
     user_text = _text(prompt, prompt_file, "--prompt")
     if user_text is None:
         raise click.UsageError("Name the prompt with --prompt or --prompt-file.")
@@ -127,10 +135,16 @@ def command(
     if not (builder.prompted_columns or same_prompt):
         raise click.UsageError(constant_prompt(user_text))
     built = Built()
-    with rows.open(builder.columns) as table, output(out) as stream:
-        for lines in build_requests(table, builder, name=rows.name, built=built):
+    with (
+        rows.open(builder.columns) as table,
+        output(out) as stream,
+        open_sharing(out if dedupe else None, builder.ids) as sharing,
+    ):
+        for lines in build_requests(table, builder, name=rows.name, built=built, sharing=sharing):
             stream.write(lines)
     terminal.note(_summary(built, out))
+    if sharing is not None:
+        terminal.note(_saved(sharing, out))
     if table.left_out:
         terminal.note(
             f"{counted(table.left_out, 'row')} of {rows.name} without any value "
@@ -152,6 +166,27 @@ def _text(text: str | None, file: Path | None, option: str) -> str | None:
         raise click.BadParameter(
             f"{file} is not text in UTF-8.", param_hint=f"{option}-file"
         ) from None
+
+
+def _check_outputs(out: Path | None, inputs: Iterable[Path | None], *, dedupe: bool) -> None:
+    given = list(inputs)
+    check_output(out, given)
+    if not dedupe:
+        return
+    if out is None:
+        raise click.UsageError("--dedupe writes a file of rows beside the requests: give --out.")
+    check_output(rows_file(out), given)
+
+
+def _saved(sharing: Sharing, out: Path | None) -> str:
+    rows, saved = sharing.rows, sharing.rows - sharing.requests
+    if not saved or out is None:
+        return f"No two of {counted(rows, 'row')} ask the same."
+    return (
+        f"{saved:,} of {counted(rows, 'row')} {'has' if saved == 1 else 'have'} the answer of "
+        f"another: {saved / rows:.0%} of the requests are saved. Join with --deduped "
+        f"{rows_file(out)}"
+    )
 
 
 def _summary(built: Built, out: Path | None) -> str:

@@ -28,6 +28,9 @@ class ShardSummary:
         left_over: Request lines that go into the next attempt.
         succeeded: Requests of the shard with a success, after this attempt.
         failed: Good lines of the shard without one, after this attempt.
+        invalid_output: Successes whose answer is not in the form asked for, after this attempt;
+            counted only of a job that retries them.
+        unchecked_output: Answers of which nobody could tell whether they fit their schema.
         failed_for_good: Those of them that are not sent again, by their code.
         usage: Tokens of this attempt's successes by model: prompt, completion, total.
         answers: What this attempt's successes used, by model.
@@ -52,6 +55,8 @@ class ShardSummary:
     left_over: int = 0
     succeeded: int = 0
     failed: int = 0
+    invalid_output: int = 0
+    unchecked_output: int = 0
     failed_for_good: dict[str, int] = field(default_factory=dict)
     usage: dict[str, list[int]] = field(default_factory=dict)
     answers: ModelUsages = field(default_factory=ModelUsages)

@@ -101,6 +101,9 @@ def final_report(
     report["requests"]["succeeded"] = succeeded
     report["requests"]["failed"] = good - succeeded
     report["requests"]["invalid"] = job.invalid if job else 0
+    if job is not None and job.options.retry_invalid_output:
+        report["requests"]["invalid_output"] = sum(summary.invalid_output for summary in last)
+        report["requests"]["unchecked_output"] = sum(summary.unchecked_output for summary in last)
     report["progress"] = {
         "completed": good if status != "rejected" else 0,
         "total": good if status != "rejected" else 0,

@@ -148,6 +148,11 @@ _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
 _decode_number = msgspec.json.Decoder(float | int).decode
 _PLACE = re.compile(r" \(byte (\d+)\)$")
+_APPLE_DOUBLE_MAGIC = b"\x00\x05\x16\x07"
+_APPLE_DOUBLE = (
+    "like a file that macOS writes beside others, under their names with ._ in front. Leave it out."
+)
+_NO_NUMBER = re.compile(rb"-?Infinity|NaN")
 _GZIP_MAGIC = b"\x1f\x8b"
 _UTF_16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _HALF_PAIR_AT_END = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}.{0,5}\Z")
@@ -520,9 +525,12 @@ def encoding_message(position: int, beginning: bytes) -> str:
     """
     if beginning.startswith(_GZIP_MAGIC):
         return (
-            "The line begins as a gzip file does. Upload a compressed file under a name that ends "
-            "in .jsonl.gz, or decompress it."
+            "The line begins as a gzip file does: it is compressed under another name than that of "
+            "a compressed file, or twice. Upload it compressed once, under a name that ends in "
+            ".jsonl.gz, or decompress it."
         )
+    if beginning.startswith(_APPLE_DOUBLE_MAGIC):
+        return f"The line begins {_APPLE_DOUBLE}"
     if beginning.startswith(_UTF_16_BOMS):
         return "The line begins as UTF-16 text does. Save the file as UTF-8."
     return f"Byte {position} of the line is not UTF-8. Save the file as UTF-8."
@@ -646,10 +654,28 @@ def _json_message(data: bytes, error: str) -> str:
             f"an emoji that was cut. Remove it or write it whole."
         )
     reason = "it ends too early" if is_cut else _PLACE.sub("", text)
-    return (
-        f"The line is not valid JSON: {reason}{where}. Write each request as one JSON object on "
-        f"one line."
-    )
+    cause = _json_cause(data, int(place[1]) if place else 0)
+    return f"The line is not valid JSON: {reason}{where}{cause}"
+
+
+def _json_cause(data: bytes, place: int) -> str:
+    """Return what a parser stumbled over, where it is known what writes that, and what to do.
+
+    Args:
+        data: The line.
+        place: The byte that the parser names, from 0, or the one behind.
+    """
+    if data.startswith(_APPLE_DOUBLE_MAGIC):
+        return f", in what looks {_APPLE_DOUBLE}"
+    if b"\0" in data:
+        return (
+            f". It has NUL bytes from byte {data.index(0) + 1} on, as a file has that a crash has "
+            f"cut off, or text in UTF-16. Write the file again, as UTF-8."
+        )
+    number = _NO_NUMBER.match(data, max(place - 1, 0)) or _NO_NUMBER.match(data, place)
+    if number is not None:
+        return f", {number[0].decode()}, for which JSON has no form. Write null or a number."
+    return ". Write each request as one JSON object on one line."
 
 
 def _object_message(value: msgspec.Raw) -> str:

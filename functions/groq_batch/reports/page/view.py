@@ -233,7 +233,7 @@ def _advice(report: Mapping[str, Any]) -> str:
             return "The input is being checked. Nothing has been sent yet."
         return "Nothing to do: the results arrive by themselves. A newer page replaces this one."
     if status == "succeeded":
-        return "Every request was answered. Fetch the results."
+        return f"Every request was answered.{_form_remark(requests)} Fetch the results."
     if status == "partial":
         rest = [f"{wording.whole(failed)} got no answer"] if failed else []
         rest += [f"{wording.whole(invalid)} could not be sent"] if invalid else []
@@ -241,7 +241,8 @@ def _advice(report: Mapping[str, Any]) -> str:
         end = "Fetch the results, see the errors below, and run the rest again."
         if _reason(report) is not None:
             end = "Not everything was sent; the cause and what to do stand below."
-        return f"{answered} requests were answered; {' and '.join(rest)}. {end}"
+        remark = _form_remark(requests)
+        return f"{answered} requests were answered; {' and '.join(rest)}.{remark} {end}"
     if status == "rejected":
         return "Nothing was sent and nothing was paid. Correct what stands below and upload again."
     has_answers = outputs["results"] and requests["succeeded"]
@@ -249,6 +250,21 @@ def _advice(report: Mapping[str, Any]) -> str:
     if status == "cancelled":
         return f"The job was stopped.{kept}"
     return f"The job could not be finished; the cause and what to do stand below.{kept}"
+
+
+def _form_remark(requests: Mapping[str, Any]) -> str:
+    """Return how many answers are not the JSON asked for, where a job has looked at that."""
+    invalid = requests.get("invalid_output", 0)
+    unchecked = requests.get("unchecked_output", 0)
+    remark = ""
+    if invalid:
+        remark = f" Of the answers {wording.whole(invalid)} are not the JSON that was asked for."
+    if unchecked:
+        remark += (
+            f" {wording.whole(unchecked)} could not be held against their schema and count as "
+            f"right."
+        )
+    return remark
 
 
 def _reason(report: Mapping[str, Any]) -> tuple[str, str] | None:

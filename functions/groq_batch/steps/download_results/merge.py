@@ -6,6 +6,9 @@ attempt before, in the order of the requests, so that after every attempt a regi
 complete: a success stays, everything else is replaced by what is known now. What may be tried again
 goes into the same shard of the next attempt; a shard that the API refused as a whole goes there
 whole, or is divided by a step of its own.
+
+With ``retry-invalid-output`` an answer that is not in the form asked for may be tried again as
+well. It stays the request's row until a newer answer comes: another failure does not replace it.
 """
 
 from __future__ import annotations
@@ -45,6 +48,8 @@ from groq_batch.records.on_demand import OnDemand
 from groq_batch.records.shard_result import ShardSummary
 from groq_batch.request_file.lines import LineReader, decompress
 from groq_batch.steps.download_results.left_open import LeftOpen
+from groq_batch.steps.download_results.output_checks import is_invalid_output
+from groq_batch.steps.download_results.schema_checks import SchemaChecks
 from groq_batch.steps.download_results.sent_shards import SentLines, SentShard
 from groq_batch.steps.download_results.shard_lines import Region, SkippedLine
 
@@ -57,13 +62,23 @@ _COUNTED_AT_ONCE = 1000
 
 
 class _Verdict(msgspec.Struct, frozen=True, gc=False):
-    """A request's row after this attempt."""
+    """A request's row after this attempt.
+
+    Attributes:
+        row: The row.
+        succeeded: Whether it is an answer.
+        retry: Whether the request may be sent again, if attempts are left.
+        code: The code of its error.
+        message: The text of its error.
+        is_invalid: Whether it is an answer that has not the form asked for.
+    """
 
     row: bytes
     succeeded: bool
     retry: bool
     code: str | None = None
     message: str | None = None
+    is_invalid: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,7 +106,7 @@ class Settlement:
         may_retry = self._may_retry
         sent = self._sent_lines()
         for shard in self.shards:
-            shard.read_refusal(self._lines_of(shard), is_sent_again=self._may_send_whole)
+            shard.read_refusal(self._lines_of(shard), is_sent_again=self._may_send_again)
         earlier = self._earlier_rows(path_is_gzip)
         with (
             Region(
@@ -101,6 +116,7 @@ class Settlement:
                 self.region,
                 uses_kept_ids=self.uses_kept_ids,
             ) as region,
+            SchemaChecks() as schemas,
             _Output(
                 ObjectWriter(self.storage, self.keys.results(self.attempt, self.region)),
                 path_is_gzip,
@@ -126,36 +142,27 @@ class Settlement:
                     if before is not None and found is None
                     else self._settle(found, custom_id, before, answers)
                 )
+                if verdict.succeeded and self.job.options.retry_invalid_output:
+                    verdict = self._with_form(verdict, region.request_line(place), before, schemas)
                 summary.deadline_passed += verdict.code == DEADLINE_PASSED
                 results.write(verdict.row + b"\n")
+                again_in = found[0] if may_retry and verdict.retry and found is not None else None
+                if again_in is not None and again_in.refused is None:
+                    left_over.write(self._key_of_left_over(again_in), region.request_line(place))
+                goes_again = again_in is not None and not self._is_last_attempt
+                summary.left_over += goes_again
+                summary.kept += again_in is not None and not goes_again
                 if verdict.succeeded:
                     summary.succeeded += 1
+                    summary.invalid_output += verdict.is_invalid
                     continue
-                summary.failed += 1
-                line = region.request_line(place)
-                failed.write(line)
-                left = found[0] if found is not None and verdict.retry and may_retry else None
-                if left is not None and left.refused is None:
-                    left_over.write(self._key_of_left_over(left), line)
-                if left is not None and not self._is_last_attempt:
-                    summary.left_over += 1
-                else:
-                    summary.kept += left is not None
-                    count_name(summary.failed_for_good, verdict.code or _NO_CODE)
+                failed.write(region.request_line(place))
                 known_line = line_number if region.lines_are_known else None
-                summary.measures.failures.add(verdict.code, known_line, verdict.message)
-                if len(summary.errors) < _MAX_ERRORS:
-                    summary.errors.append(
-                        {
-                            "line": known_line,
-                            "custom_id": shown(custom_id),
-                            "code": verdict.code,
-                            "message": verdict.message or _NO_TEXT,
-                        }
-                    )
+                _count_failure(summary, verdict, known_line, custom_id, goes_again=goes_again)
         answers.count()
         for shard in self.shards:
             self._conclude(shard, summary)
+        summary.unchecked_output = schemas.unknown
         summary.results_bytes = results.bytes_written
         summary.failed_bytes = failed.bytes_written
         return summary
@@ -193,11 +200,6 @@ class Settlement:
         return not self._is_last_attempt or self.job.deadline_at is not None
 
     @property
-    def _may_send_whole(self) -> bool:
-        """Whether a batch that was refused as a whole is sent once more."""
-        return self._may_retry and not (self._is_last_attempt or self.past_deadline)
-
-    @property
     def _is_last_attempt(self) -> bool:
         return self.attempt >= self.job.last_attempt_of(self.region)
 
@@ -213,6 +215,11 @@ class Settlement:
         return self.keys.shard(self.attempt + 1, shard.number)
 
     # -- what the region holds -------------------------------------------------------------------
+
+    @property
+    def _may_send_again(self) -> bool:
+        """Whether another batch may be made of requests of the region."""
+        return self._may_retry and not (self._is_last_attempt or self.past_deadline)
 
     @property
     def _is_first_attempt(self) -> bool:
@@ -276,6 +283,44 @@ class Settlement:
         before: bytes | None,
         answers: _Answers,
     ) -> _Verdict:
+        now = self._settled_now(found, custom_id, before, answers)
+        if now.succeeded or before is None:
+            return now
+        earlier = self._settled_before(before)
+        if not earlier.succeeded:
+            return now
+        # It was sent again for its form. What became of that says whether it may be once more.
+        again = now.retry and self.job.options.retry_invalid_output
+        return msgspec.structs.replace(earlier, retry=again)
+
+    def _with_form(
+        self, verdict: _Verdict, line: bytes, before: bytes | None, schemas: SchemaChecks
+    ) -> _Verdict:
+        """Return what becomes of a request with an answer, by the form that it asked for.
+
+        Args:
+            verdict: The newest answer, and whether the request may be sent again for its form.
+            line: The request.
+            before: Its row after the attempt before.
+            schemas: Holds answers against schemas.
+        """
+        if not is_invalid_output(verdict.row, line, schemas):
+            return msgspec.structs.replace(verdict, retry=False)
+        if before is not None and before != verdict.row:
+            earlier = self._settled_before(before)
+            if earlier.succeeded and not is_invalid_output(before, line, schemas):
+                return earlier
+        again = verdict.retry and self._may_send_again
+        return msgspec.structs.replace(verdict, is_invalid=True, retry=again)
+
+    def _settled_now(
+        self,
+        found: tuple[SentShard, int] | None,
+        custom_id: str,
+        before: bytes | None,
+        answers: _Answers,
+    ) -> _Verdict:
+        """Return what this attempt has made of a request."""
         if found is None:
             raise ValueError("A request of the first attempt was not sent")
         shard, position = found
@@ -287,6 +332,8 @@ class Settlement:
             if known.outcome is RowOutcome.SUCCESS:
                 shard.succeeded += 1
                 answers.add(known)
+                again = self.job.options.retry_invalid_output
+                return _Verdict(row=row, succeeded=True, retry=again)
             return _from_row(row, known)
         shard.index.unreadable += row is not None
         if before is not None and not shard.was_sent:
@@ -316,6 +363,7 @@ class Settlement:
             answers.asked()
             if known.outcome is RowOutcome.SUCCESS:
                 answers.add(known)
+                return _Verdict(row=row, succeeded=True, retry=False)
             return msgspec.structs.replace(_from_row(row, known), retry=False)
         left = LeftOpen.of(
             self.calls,
@@ -374,9 +422,32 @@ class Settlement:
         return "missing", text, batch.is_terminal
 
 
+def _count_failure(
+    summary: ShardSummary,
+    verdict: _Verdict,
+    line: int | None,
+    custom_id: str,
+    *,
+    goes_again: bool,
+) -> None:
+    """Count a request without a success; the first of them are told one by one."""
+    summary.failed += 1
+    if not goes_again:
+        count_name(summary.failed_for_good, verdict.code or _NO_CODE)
+    summary.measures.failures.add(verdict.code, line, verdict.message)
+    if len(summary.errors) < _MAX_ERRORS:
+        summary.errors.append(
+            {
+                "line": line,
+                "custom_id": shown(custom_id),
+                "code": verdict.code,
+                "message": verdict.message or _NO_TEXT,
+            }
+        )
+
+
 def _from_row(row: bytes, known: Row) -> _Verdict:
-    if known.outcome is RowOutcome.SUCCESS:
-        return _Verdict(row=row, succeeded=True, retry=False)
+    """Return the verdict of a row without an answer."""
     return _Verdict(
         row=row,
         succeeded=False,

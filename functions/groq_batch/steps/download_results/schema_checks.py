@@ -1,0 +1,140 @@
+"""Asks whether answers fit their JSON schemas, of a process that can be lost.
+
+What one schema can do is bounded by the process (see ``schema_process``); what all of them together
+can do to the collecting of a shard is bounded here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from groq_batch.steps.download_results import schema_process
+from groq_batch.telemetry.log import logger
+
+LARGEST_SCHEMA_BYTES = 1024**2
+"""A larger schema is not compiled: it would take more than 80 MB."""
+MOST_LOST = 3
+"""Processes that may be lost before nothing is asked any more."""
+MOST_SECONDS = 240.0
+"""What the answers of a shard may wait for in all: a function has 840 seconds for its shard."""
+_ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT")
+"""What the process is given of this one's environment: where Python is, and no credentials."""
+
+
+class SchemaChecks:
+    """Holds answers against their schemas; to be used in a ``with`` block.
+
+    Attributes:
+        unknown: How many answers nobody could tell of.
+    """
+
+    def __init__(self, *, command: Sequence[str] | None = None) -> None:
+        """Prepare the checks; a process is started when the first question is asked.
+
+        Args:
+            command: The program to start, in place of ``schema_process``.
+        """
+        module = schema_process.__name__
+        self._command = command or [sys.executable, "-m", module]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lost: set[bytes] = set()
+        self._seconds = 0.0
+        self.unknown = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._end()
+        if self.unknown:
+            # Nothing of a schema or an answer is told.
+            logger.warning(
+                "Answers could not be held against their schemas, and count as valid",
+                answers=self.unknown,
+                processes_lost=len(self._lost),
+                seconds=round(self._seconds, 1),
+            )
+
+    def breaks_schema(self, schema: bytes, texts: Sequence[str]) -> bool:
+        """Tell whether one of some texts, all JSON, does not fit a schema.
+
+        Where nobody can tell, because the validator does not take a schema that the API took, or
+        does not come to an end with it, the answer counts as one that fits.
+        """
+        replies = [self._ask(schema, text.encode("utf-8", "replace")) for text in texts]
+        if schema_process.BREAKS in replies:
+            return True
+        self.unknown += schema_process.UNKNOWN in replies
+        return False
+
+    def _ask(self, schema: bytes, text: bytes) -> bytes:
+        name = hashlib.blake2b(schema, digest_size=16).digest()
+        if (
+            len(schema) > LARGEST_SCHEMA_BYTES
+            or name in self._lost
+            or len(self._lost) >= MOST_LOST
+            or self._seconds > MOST_SECONDS
+        ):
+            return schema_process.UNKNOWN
+        begun = time.monotonic()
+        try:
+            return self._exchange(schema, text)
+        except OSError:
+            self._lost.add(name)
+            self._end()
+            return schema_process.UNKNOWN
+        finally:
+            self._seconds += time.monotonic() - begun
+
+    def _exchange(self, schema: bytes, text: bytes) -> bytes:
+        """Ask one question.
+
+        Raises:
+            OSError: The process has ended, or cannot be started.
+        """
+        process = self._process or self._start()
+        if process.stdin is None or process.stdout is None:
+            raise BrokenPipeError
+        process.stdin.write(schema_process.LENGTHS.pack(len(schema), len(text)) + schema + text)
+        process.stdin.flush()
+        reply = process.stdout.read(1)
+        if not reply:
+            raise BrokenPipeError
+        return reply
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+        environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+        self._process = subprocess.Popen(  # noqa: S603 - this very Python, with a module of ours
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+        )
+        return self._process
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                # Closing writes what is left to be written, which nobody reads any more.
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        process.wait()
