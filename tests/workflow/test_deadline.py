@@ -22,6 +22,7 @@ from tests.workflow.jobs import (
     audio_line,
     check_end,
     good_line,
+    json_line,
     put,
     report_of,
 )
@@ -599,3 +600,22 @@ def test_what_a_canary_has_used_up_is_asked_with_the_rest() -> None:
         report = settled(world, upload)
         assert report["status"] == "succeeded", [code_of(row) for row in rows_of(world, upload)]
         assert report["on_demand"]["succeeded"] == 5
+
+
+# -- with answers that have another form than is asked for -----------------------------------------
+
+
+def test_an_answer_of_another_form_is_an_answer_for_the_tail() -> None:
+    """Until the deadline it is asked for again in a batch; after it by nothing."""
+    with World() as world:
+        world.simulator.add_rule("not_json", match={"custom_id": "r0"}, times=1)
+        world.simulator.add_fate(match={"nth": 1})
+        ends_never(world, done=0.0)
+        upload = with_deadline(
+            world, [json_line("r0"), json_line("r1")], retry_invalid_output="true"
+        )
+        report = settled(world, upload)
+        assert [batch["status"] for batch in report["batches"]] == ["completed", "cancelled"]
+        assert report["status"] == "succeeded"
+        assert report["requests"]["invalid_output"] == 1
+        assert world.simulator.ordinary_calls() == []
