@@ -123,6 +123,7 @@ class Scenario:
         other_model: The model of every second of them, where it is not the same for all.
         alone: Whether it must not run beside others, because the fault meets them as well.
         first_error: Expected code of the report's first error, where it matters.
+        calls: Expected requests that ordinary calls answer; needs ``alone``.
         options: Options of the upload, as metadata.
         seconds: Longest time that it may take.
     """
@@ -139,5 +140,6 @@ class Scenario:
     act: Callable[[Trial], None] = _nothing
     alone: bool = False
     first_error: str | None = None
+    calls: int = 0
     options: dict[str, str] = field(default_factory=dict)
     seconds: float = 240

@@ -568,4 +568,31 @@ SCENARIOS = [
         act=_rotate_key,
         alone=True,
     ),
+    Scenario(
+        name="deadline",
+        group=RUNS,
+        fault="a deadline passes while a batch hangs at half of its requests; the first ordinary "
+        "calls are refused with 429, two with 503",
+        arrange=_both(
+            _fate(end="stuck", done=0.5),
+            _everywhere(
+                {"route": "chat", "status": 429, "headers": {"Retry-After": "2"}, "times": 2},
+                {"route": "chat", "status": 503, "times": 2},
+            ),
+        ),
+        options={"batch-deadline": "1m", "deadline-max-usd": "1"},
+        calls=REQUESTS // 2,
+        alone=True,
+    ),
+    Scenario(
+        name="deadline-only",
+        group=RUNS,
+        fault="a deadline passes while a batch hangs, and nothing may be spent on ordinary calls",
+        arrange=_fate(end="stuck", done=0.5),
+        options={"batch-deadline": "1m"},
+        status="partial",
+        succeeded=REQUESTS // 2,
+        first_error="deadline_passed",
+        alone=True,
+    ),
 ]

@@ -54,6 +54,7 @@ def _try(trial: Trial, scenario: Scenario, seen: Seen) -> None:
     scenario.arrange(trial)
     models = (MODEL, scenario.other_model or MODEL)
     lines = (request_line(one, model=models[n % 2]) + b"\n" for n, one in enumerate(ids))
+    called_before = trial.simulator.stats()["ordinary_answers"] if scenario.alone else 0
     version = pipeline.upload(trial.key, b"".join(lines), **scenario.options)
     scenario.act(trial)
     report = _final_report(trial, version, scenario.seconds)
@@ -77,6 +78,13 @@ def _try(trial: Trial, scenario: Scenario, seen: Seen) -> None:
     seen.expect("paid twice", 0, seen.paid_twice)
     doubled = Counter((one["metadata"]["shard"], one["metadata"]["attempt"]) for one in batches)
     seen.expect("shard attempts with two batches", [], [k for k, n in doubled.items() if n > 1])
+    if scenario.alone:
+        called = trial.simulator.stats()["ordinary_answers"] - called_before
+        told = (report["on_demand"] or {"succeeded": 0})["succeeded"]
+        seen.expect("answers of ordinary calls", scenario.calls, told)
+        seen.expect("ordinary calls that were paid", told, called)
+        in_batches = sum(one["succeeded"] for one in counted.values())
+        seen.expect("answers that were paid", seen.succeeded, in_batches + called)
     if scenario.first_error is not None:
         seen.expect("first error", scenario.first_error, report["errors"][0]["code"])
 

@@ -63,6 +63,8 @@ def phase(report: Report | None, *, has_job: bool) -> str:
         return str(report["status"])
     if not report["progress"]["total"]:
         return "checking"
+    if (report.get("on_demand") or {"requests": 0})["requests"]:
+        return "ordinary calls"
     if not report["batches"]:
         return "sending"
     attempt = max(batch["attempt"] for batch in report["batches"])
@@ -195,6 +197,15 @@ def canary_text(report: Report) -> str:
     cost = canary["projected_cost_usd"]
     costs = f"; at its rate the whole file costs {dollars(cost)}" if cost is not None else ""
     return f"{said}: {canary['failed']:,} of {requests} failed for good{costs}"
+
+
+def on_demand_text(report: Report) -> str:
+    """Return what became of the ordinary calls after a job's deadline."""
+    calls = report["on_demand"]
+    cost = calls["cost_usd"]
+    costs = f" for {dollars(cost)}" if cost is not None else ""
+    asked = counted(calls["requests"], "request")
+    return f"{calls['succeeded']:,} of {asked} answered by ordinary calls{costs}"
 
 
 def reason(report: Report) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from groq_batch import bootstrap
+from groq_batch.domain.machine_version import machine_of
 from groq_batch.domain.only_shard import StepAnswer
 from groq_batch.steps.check_status.check import check_status
 from groq_batch.steps.doctor import examine
@@ -47,4 +48,5 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         polls=int(event.get("polls", 0)),
         resume_in=int(event.get("resume_in", 0)),
         step=StepAnswer.of_event(event),
+        machine=machine_of(event),
     ).to_json()

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from local.groq_simulator.ordinary_calls import OrdinaryCall
 from local.groq_simulator.settings import Settings
 
 
@@ -48,6 +49,9 @@ class Accounting:
     _sent: Counter[tuple[str, str]] = field(default_factory=Counter)
     _succeeded: Counter[tuple[str, str]] = field(default_factory=Counter)
     _attempts: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    ordinary: list[OrdinaryCall] = field(default_factory=list)
+    _holders: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
+    _answered: Counter[tuple[str, str]] = field(default_factory=Counter)
     _fitting: set[tuple[str, str]] = field(default_factory=set)
     _paid_twice: set[tuple[str, str]] = field(default_factory=set)
 
@@ -75,13 +79,19 @@ class Accounting:
             attempts.add((metadata or {}).get("attempt", ""))
 
     def succeeded(
-        self, metadata: Mapping[str, str] | None, custom_id: str, *, fits: bool = True
+        self,
+        metadata: Mapping[str, str] | None,
+        custom_id: str,
+        request: str | None = None,
+        *,
+        fits: bool = True,
     ) -> None:
         """Counts a request that was answered, thus is paid for.
 
         Args:
             metadata: The metadata of its batch.
             custom_id: Its id.
+            request: Its fingerprint.
             fits: Whether the answer has the form that was asked for. If not, a job may ask again
                 and pay for it.
         """
@@ -89,10 +99,30 @@ class Accounting:
             return
         key = _job(metadata), custom_id
         self._succeeded[key] += 1
+        if request is not None:
+            self._answered[key[0], request] += 1
         if key in self._fitting:
             self._paid_twice.add(key)
         if fits:
             self._fitting.add(key)
+
+    def held(self, metadata: Mapping[str, str] | None, custom_id: str, request: str) -> None:
+        """Takes note that a batch holds a request with this fingerprint."""
+        if self.settings.account_requests:
+            self._holders.setdefault(request, set()).add((_job(metadata), custom_id))
+
+    def called(self, call: OrdinaryCall) -> None:
+        """Counts an ordinary call."""
+        if not self.settings.account_requests:
+            return
+        self.ordinary.append(call)
+        if call.billed:
+            self._answered[call.job, call.fingerprint] += 1
+
+    def holder_of(self, request: str) -> str | None:
+        """Returns the id of a request that a batch held, by its fingerprint."""
+        holders = self._holders.get(request)
+        return min(holders)[1] if holders else None
 
     def calls_by_route(self) -> dict[str, int]:
         """Returns the number of calls of each route."""
@@ -122,11 +152,25 @@ class Accounting:
         }
 
     def paid_twice(self) -> list[str]:
-        """Returns the ids of the requests that were answered again after an answer that fits.
+        """Returns the requests that were answered again after an answer that fits, or by a call.
 
-        Within one job. Of answers that do not fit ``requests`` counts how many there were.
+        Those of batches are told by their job and id; of answers that do not fit ``requests``
+        counts how many there were. A call names neither job nor id, unless a test says for which
+        job it was made: it is for one of the requests with the same body that batches held, or for
+        one that none did. Requests are named by their ids, or by what they ask.
         """
-        return sorted({custom_id for _, custom_id in self._paid_twice})
+        twice = {custom_id for _, custom_id in self._paid_twice}
+        for call in self.ordinary:
+            holders = self._holders.get(call.fingerprint, set())
+            known = sum(call.job in ("", job) for job, _ in holders) or 1
+            answered = sum(
+                count
+                for (job, asked), count in self._answered.items()
+                if asked == call.fingerprint and call.job in ("", job)
+            )
+            if answered > known:
+                twice.add(self.holder_of(call.fingerprint) or call.prompt)
+        return sorted(twice)
 
     def clear(self) -> None:
         """Starts again from zero."""
@@ -136,6 +180,9 @@ class Accounting:
         self._sent.clear()
         self._succeeded.clear()
         self._attempts.clear()
+        self.ordinary.clear()
+        self._holders.clear()
+        self._answered.clear()
         self._fitting.clear()
         self._paid_twice.clear()
 

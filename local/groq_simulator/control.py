@@ -146,6 +146,11 @@ class ControlOperations(ABC):
         result: list[dict[str, Any]] = self.call("calls", {"route": route})
         return result
 
+    def ordinary_calls(self) -> list[dict[str, Any]]:
+        """Returns the ordinary calls that were decided, each with what it asked and its status."""
+        result: list[dict[str, Any]] = self.call("ordinary_calls", {})
+        return result
+
     def reset(self) -> None:
         """Forgets everything and goes back to the settings of the start."""
         self.call("reset", {})

@@ -12,6 +12,7 @@ from local.groq_simulator.messages import (
     error_body,
     parse_json_body,
 )
+from local.groq_simulator.ordinary_calls import ROUTES_OF_CALLS, prompt_of, read_body
 from local.groq_simulator.routes import Api
 from local.groq_simulator.state import State
 
@@ -43,6 +44,8 @@ class Exchange:
         try:
             if self._route == "create":
                 request.json = parse_json_body(request)
+            elif self._route in ROUTES_OF_CALLS:
+                request.json = read_body(self._route, request)
             self._begin(self._state.faults.take(self._facts(request)), request)
             self._api.authorise(request, self._route)
             response = self._api.handle(self._route, request, self._target_id)
@@ -71,6 +74,15 @@ class Exchange:
             given = request.json.get("metadata")
             if isinstance(given, dict):
                 metadata = {name: str(value) for name, value in given.items()}
+        if self._route in ROUTES_OF_CALLS and isinstance(request.json, dict):
+            url = ROUTES_OF_CALLS[self._route]
+            texts = {
+                name: one[-1] if isinstance(one, list) else one
+                for name, one in request.json.items()
+                if name == "url"
+            }
+            asked = prompt_of(url, request.json if self._route == "chat" else texts)
+            return CallFacts(self._route, self._target, prompt=asked)
         if self._route in FILE_ROUTES:
             with self._state.lock:
                 stored = self._state.files.find(self._target_id)

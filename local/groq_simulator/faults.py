@@ -23,6 +23,9 @@ ROUTES = (
     "list_by_ids",
     "cancel",
     "models",
+    "chat",
+    "transcriptions",
+    "translations",
 )
 ANSWERS = ("normal", "status", "garbage", "reset", "half_close", "cut", "stall")
 
@@ -35,11 +38,13 @@ class FaultMatch:
         path: Regular expression, searched in path and query, such as a file's or batch's id.
         metadata: Entries of the metadata (full-match regular expressions), for `create`.
         filename: Regular expression, searched in the file's name, for the routes of files.
+        prompt: Regular expression, searched in what an ordinary call asks.
     """
 
     path: str | None = None
     metadata: dict[str, str] | None = None
     filename: str | None = None
+    prompt: str | None = None
 
 
 @dataclass(slots=True)
@@ -111,6 +116,7 @@ class CallFacts:
     target: str
     metadata: Mapping[str, str] | None = None
     filename: str | None = None
+    prompt: str | None = None
 
 
 class Faults:
@@ -174,6 +180,8 @@ def _matches(fault: Fault, facts: CallFacts) -> bool:
     if match.filename is not None and (
         facts.filename is None or re.search(match.filename, facts.filename) is None
     ):
+        return False
+    if match.prompt is not None and re.search(match.prompt, facts.prompt or "") is None:
         return False
     return match.metadata is None or metadata_matches(match.metadata, facts.metadata)
 

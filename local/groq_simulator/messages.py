@@ -88,6 +88,7 @@ class ApiError(Exception):
         message: Sentence for people.
         code: The API's error code, or None.
         param: Name of the parameter at fault, or None.
+        headers: More header fields of the answer.
     """
 
     def __init__(
@@ -98,12 +99,15 @@ class ApiError(Exception):
         self.message = message
         self.code = code
         self.param = param
+        self.headers: dict[str, str] = {}
 
     def response(self) -> Response:
         """Returns the refusal as an answer."""
-        return Response.of_json(
+        response = Response.of_json(
             error_body(self.status, self.message, self.code, self.param), self.status
         )
+        response.headers.update(self.headers)
+        return response
 
 
 def error_body(
@@ -122,8 +126,8 @@ def error_body(
     return {"error": error}
 
 
-def parse_json_body(request: Request) -> Any:
-    """Reads and parses a small JSON body.
+def parse_json_body(request: Request, *, max_bytes: int = MAX_JSON_BYTES) -> Any:
+    """Reads and parses a JSON body of at most so many bytes.
 
     Returns:
         The value, None for an empty body.
@@ -134,7 +138,7 @@ def parse_json_body(request: Request) -> Any:
     data = bytearray()
     while chunk := request.read(65536):
         data += chunk
-        if len(data) > MAX_JSON_BYTES:
+        if len(data) > max_bytes:
             raise ApiError(413, "Request body is too large.", code="request_entity_too_large")
     if not data:
         return None

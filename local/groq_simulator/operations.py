@@ -46,6 +46,7 @@ class Operations:
             "attempts": self._attempts,
             "batches": self._batches,
             "calls": self._calls,
+            "ordinary_calls": self._ordinary_calls,
             "reset": self._reset,
         }
 
@@ -182,6 +183,9 @@ class Operations:
                 "running": sum(batch.status not in TERMINAL for batch in own),
                 "requests_sent": sum(entry["sent"] for entry in sendings),
                 "requests_succeeded": sum(entry["succeeded"] for entry in sendings),
+                "ordinary_calls": len(accounting.ordinary),
+                "ordinary_answers": sum(call.billed for call in accounting.ordinary),
+                "most_open_calls": self._state.open_calls.most,
                 "paid_twice": accounting.paid_twice(),
                 "files": [stored.view() for stored in self._state.files.all()],
                 "bytes_received": accounting.bytes_received,
@@ -201,6 +205,10 @@ class Operations:
     def _calls(self, route: str | None = None) -> list[dict[str, Any]]:
         calls = list(self._state.accounting.calls)
         return [call.view() for call in calls if route is None or call.route == route]
+
+    def _ordinary_calls(self) -> list[dict[str, Any]]:
+        with self._state.lock:
+            return [call.view() for call in self._state.accounting.ordinary]
 
     def _reset(self) -> None:
         self._state.reset()

@@ -13,6 +13,7 @@ from local.groq_simulator.answers import Rendered, fits_form, render
 from local.groq_simulator.batches import Batch
 from local.groq_simulator.files import FileStore, StoredFile
 from local.groq_simulator.input_checks import parse_line
+from local.groq_simulator.ordinary_calls import fingerprint
 from local.groq_simulator.outcomes import Outcome, Rules
 from local.groq_simulator.settings import Settings
 
@@ -95,18 +96,24 @@ class ResultWriter:
         if outcome is None:
             hints = self._settings.honour_request_hints
             outcome = self._rules.outcome(custom_id, body, batch.metadata, hints=hints)
-        if outcome.succeeds:
-            fits = fits_form(outcome, body)
-            self._accounting.succeeded(batch.metadata, custom_id, fits=fits)
         url = request["url"]
+        if self._settings.account_requests:
+            asked = fingerprint(url, body)
+            self._accounting.held(batch.metadata, custom_id, asked)
+            if outcome.succeeds:
+                fits = fits_form(outcome, body)
+                self._accounting.succeeded(batch.metadata, custom_id, asked, fits=fits)
         return render(outcome, custom_id, body, url=url, batch_id=batch.id, now=now)
 
-    @staticmethod
-    def _unfinished_row(batch: Batch, source: BinaryIO, offset: int, status: str) -> Rendered:
+    def _unfinished_row(self, batch: Batch, source: BinaryIO, offset: int, status: str) -> Rendered:
+        request = parse_line(_line_at(source, offset))
+        custom_id = request["custom_id"]
+        if self._settings.account_requests:
+            asked = fingerprint(request["url"], request["body"])
+            self._accounting.held(batch.metadata, custom_id, asked)
         if batch.fate.unfinished == "missing":
             return Rendered(completed=False)
         kind = "batch_expired" if status == "expired" else "batch_cancelled"
-        custom_id = parse_line(_line_at(source, offset))["custom_id"]
         return render(Outcome(kind), custom_id, {}, batch_id=batch.id, now=0)
 
     def _bad_row(self, batch: Batch, source: BinaryIO, offset: int) -> Rendered:

@@ -12,6 +12,16 @@ from local.groq_simulator.input_checks import CHAT_URL, URLS
 from local.groq_simulator.messages import ApiError, Request, Response
 from local.groq_simulator.models import listing
 from local.groq_simulator.multipart import MultipartError, MultipartReader, Part, boundary_of
+from local.groq_simulator.ordinary_calls import (
+    JOB_HEADER,
+    ROUTES_OF_CALLS,
+    OrdinaryCall,
+    check_body,
+    fingerprint,
+    prompt_of,
+    response_of,
+    tokens_of,
+)
 from local.groq_simulator.refusals import asked_by, check_endpoint
 from local.groq_simulator.state import State
 
@@ -26,6 +36,9 @@ ROUTE_TABLE: tuple[tuple[str, str, str], ...] = (
     ("retrieve", "GET", r"/batches/([^/]+)"),
     ("cancel", "POST", r"/batches/([^/]+)/cancel"),
     ("models", "GET", r"/models"),
+    ("chat", "POST", r"/chat/completions"),
+    ("transcriptions", "POST", r"/audio/transcriptions"),
+    ("translations", "POST", r"/audio/translations"),
 )
 SECONDS_PER_UNIT = {"h": 3600, "d": 86400}
 MIN_WINDOW_SECONDS = 24 * 3600
@@ -72,11 +85,16 @@ class Api:
         """
         if route == "upload":
             return self._upload(request)
+        if route in ROUTES_OF_CALLS:
+            with self._state.open_calls:
+                self._state.gates.sleep(self._state.settings.call_seconds)
+                with self._state.lock:
+                    return self._ordinary_call(request, route)
         with self._state.lock:
             return self._handlers[route](request, target_id)
 
     def authorise(self, request: Request, route: str) -> None:
-        """Checks the API key; every plan may list models.
+        """Checks the API key; every plan may list models and make ordinary calls.
 
         Raises:
             ApiError: 401, 403, or 400 when the spend limit is reached.
@@ -86,7 +104,7 @@ class Api:
             known = self._state.settings.keys.get(key.strip())
         if scheme.lower() != "bearer" or known is None:
             raise ApiError(401, "Invalid API Key", code="invalid_api_key")
-        if known == "free" and route != "models":
+        if known == "free" and route not in ("models", *ROUTES_OF_CALLS):
             message = "The Batch API is not available on your plan. Please upgrade."
             raise ApiError(403, message, code="not_available_for_plan")
         if known == "spend_limit":
@@ -256,6 +274,27 @@ class Api:
             message = f"Cannot cancel a batch with status '{batch.status}'."
             raise ApiError(400, message, code="batch_not_cancellable")
         return self._shown(batch)
+
+    # Ordinary calls
+
+    def _ordinary_call(self, request: Request, route: str) -> Response:
+        state, url, now = self._state, ROUTES_OF_CALLS[route], self._state.now()
+        body = check_body(route, request.json)
+        asked = fingerprint(url, body)
+        call = OrdinaryCall(now, url, prompt_of(url, body), request.json, asked, 429, billed=False)
+        call.job = request.headers.get(JOB_HEADER, "")
+        try:
+            limits = state.limits.take(tokens_of(url, body), now)
+            hints = state.settings.honour_request_hints
+            name = state.accounting.holder_of(asked) or call.prompt
+            outcome = state.rules.outcome(name, body, {"attempt": "on-demand"}, hints=hints)
+            call_id = f"{asked[:12]}{len(state.accounting.ordinary):06d}"
+            response = response_of(outcome, url, body, call_id=call_id, now=int(now))
+            response.headers.update(limits)
+            call.status, call.billed = response.status, outcome.succeeds
+        finally:
+            state.accounting.called(call)
+        return response
 
     # Models
 

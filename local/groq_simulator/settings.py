@@ -48,6 +48,11 @@ class Settings:
         shuffle: Give results in a seeded random order.
         seed: Seed of the order of results.
         max_hold_seconds: Longest time that a request is held.
+        calls_per_minute: Most ordinary calls within a minute, above it 429; None for no limit.
+        tokens_per_minute: Most tokens of ordinary calls within a minute, likewise; the header
+            fields `x-ratelimit-*-tokens` tell what is left.
+        calls_per_day: Most ordinary calls, likewise, with `x-ratelimit-*-requests`.
+        call_seconds: How long an ordinary call of chat or audio takes.
         workers: Processes that work on batches beside the server, see `workers.py`; taken at the
             start only.
         keys: Accepted API keys with their state, one of `KEY_STATES`.
@@ -75,6 +80,10 @@ class Settings:
     shuffle: bool = True
     seed: int = 0
     max_hold_seconds: float = 600.0
+    calls_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    calls_per_day: int | None = None
+    call_seconds: float = 0.0
     workers: int = 0
     keys: dict[str, str] = field(default_factory=lambda: {DEFAULT_KEY: "paid"})
     models: dict[str, dict[str, Any] | None] = field(default_factory=dict)

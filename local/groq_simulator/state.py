@@ -12,6 +12,7 @@ from local.groq_simulator.engine import Engine
 from local.groq_simulator.fates import Fates
 from local.groq_simulator.faults import Faults, Gates
 from local.groq_simulator.files import FileStore
+from local.groq_simulator.ordinary_calls import OpenCalls, RateLimits
 from local.groq_simulator.outcomes import Rules
 from local.groq_simulator.refusals import Refusals
 from local.groq_simulator.settings import Settings
@@ -35,6 +36,8 @@ class State:
         self.rules = Rules()
         self.fates = Fates()
         self.refusals = Refusals()
+        self.limits = RateLimits(settings)
+        self.open_calls = OpenCalls()
         self.workers = Workers(settings.workers, folder)
         self.engine = self._new_engine()
 
@@ -69,4 +72,6 @@ class State:
             self.rules = Rules()
             self.fates = Fates()
             self.refusals = Refusals()
+            self.limits = RateLimits(self.settings)
+            self.open_calls = OpenCalls()
             self.engine = self._new_engine()

@@ -315,11 +315,20 @@ ENDED_BY_A_RULE = (
         "By the real cost of the first requests the whole file would cost more than the cap.",
         _says_of_canary(failed=0, answered=50, cost_usd=0.05),
     ),
+    Code(
+        result_row.DEADLINE_PASSED,
+        "The deadline left requests without an answer: the budget was too small for them, or the "
+        "hour after it too short.",
+    ),
 )
-"""Codes of jobs that end ``partial`` because a rule of their options let nothing else be sent."""
+"""Codes of jobs that end ``partial`` because of a rule of their options."""
 
 RUNNING = (
-    Code("groq_unavailable", "Groq gave no usable answer: to the last look, or to what was sent."),
+    Code(
+        "groq_unavailable",
+        "Groq gave no usable answer: to the last look, or to what was sent; or it asks ordinary "
+        "calls to pause for more than a minute.",
+    ),
     Code("batch_not_found", "Groq does not know a batch of the job (any more)."),
     Code(
         result_row.BATCH_FAILED,
@@ -337,6 +346,16 @@ ROWS = (
         "the API's code and text.",
     ),
     Code(result_row.CANCELLED, "The job was stopped before it was answered."),
+    Code(
+        result_row.DEADLINE_PASSED,
+        "The job's deadline had passed, and it was not asked by an ordinary call, or not answered "
+        "within the hour after it. The message says why, and what its last error was.",
+    ),
+    Code(
+        result_row.OUTCOME_UNKNOWN,
+        "An ordinary call for it was begun after the deadline, and no whole answer came. It may "
+        "have been paid for, so nothing asks it again by itself.",
+    ),
 )
 """Codes of rows that the pipeline writes itself, beside those of ``LINES``."""
 

@@ -90,8 +90,8 @@ MEANINGS = {
     "usage.total_tokens": "Both.",
     "cost_usd.estimated": "Before sending; null where a price or the length of audio is not known.",
     "cost_usd.actual": (
-        "Of what the answers used, at the batch price; null where a price is not known, or an "
-        "answer does not say what it used."
+        "Of what the answers used, at the batch price, and at the one on demand for ordinary "
+        "calls; null where a price is not known, or an answer does not say what it used."
     ),
     "prices.source": (
         "`groq` where a price of the account's list of models was used, else `table`. The job's "
@@ -102,7 +102,10 @@ MEANINGS = {
     "`failed` for good, `projected_cost_usd` of the whole file at their rate (null where a price "
     "or a usage is not known), and whether they have `passed` (null until they are judged). Null "
     "in a job [without a canary](../how-to/send-a-canary-first.md).",
-    "on_demand": "The ordinary calls after a deadline; null in a job without one.",
+    "on_demand": "The ordinary calls after a deadline: `requests` for which one was begun, those "
+    "of them that `succeeded`, and `failed` without an answer, one that is not known included; "
+    "`cost_usd` of the answers (null where it is not known). Null in a job [without a "
+    "deadline](../how-to/set-a-deadline.md), zeros where no call was made.",
     "timing.started_at": "When the job was started.",
     "timing.submitted_at": "When its first batch was made.",
     "timing.finished_at": "When it ended.",

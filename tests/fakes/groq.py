@@ -30,6 +30,7 @@ from local.groq_simulator.exchange import Exchange
 from local.groq_simulator.faults import Fault
 from local.groq_simulator.messages import ApiError, Request, Response
 from local.groq_simulator.operations import Operations
+from local.groq_simulator.ordinary_calls import JOB_HEADER
 from local.groq_simulator.routes import Api, find_route
 from local.groq_simulator.settings import DEFAULT_KEY, Settings
 from local.groq_simulator.state import State
@@ -70,6 +71,7 @@ class FakeGroq:
     Attributes:
         control: The simulator's control operations.
         reachable: Whether a connection can be made at all.
+        job: Returns the job for which a request is made, as far as is known.
     """
 
     def __init__(self, *, clock: Callable[[], float], **settings: Any) -> None:
@@ -84,6 +86,7 @@ class FakeGroq:
         self._api = Api(self._state)
         self.control: ControlOperations = _Control(Operations(self._state))
         self.reachable = True
+        self.job: Callable[[], str] = lambda: ""
         self.key = DEFAULT_KEY
 
     def close(self) -> None:
@@ -115,7 +118,10 @@ class FakeGroq:
             method=method,
             path=path,
             query=query,
-            headers={name.lower(): value for name, value in headers.items()},
+            headers={
+                **{name.lower(): value for name, value in headers.items()},
+                JOB_HEADER: self.job(),
+            },
             read=stream.read,
             length=int(headers["Content-Length"]) if is_stream else len(body or b""),
         )

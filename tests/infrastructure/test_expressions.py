@@ -63,7 +63,7 @@ KEY = {"shard_key": f"{SHARDS}00001.jsonl"}
 ONLY = [{**state, **KEY} for state in (*RUNNING, *CHECKED)]
 """Likewise, where there is one shard to send or to collect."""
 
-DECISIONS = ("wait", "submit", "download", "finish", "closed")
+DECISIONS = ("wait", "submit", "download", "answer", "finish", "closed")
 
 STEPPED = [
     {**state, **StepOutcome(outcome=outcome).to_json()}
@@ -115,7 +115,8 @@ STATES = {
         [{**state, "decision": decision} for state in (*CHECKED, *ONLY) for decision in DECISIONS],
         [],
     ),
-    "WaitForBatches": Given([*CHECKED, *STEPPED], []),
+    "WaitForBatches": Given([*CHECKED, *STEPPED, *({**one, **CAUGHT} for one in CHECKED)], []),
+    "AnswerRequests": Given(CHECKED, [SETTLED.to_json()]),
     "AfterFailure": Given([{**BEGUN, **CAUGHT}, *({**one, **CAUGHT} for one in RUNNING)], []),
     "StopJob": Given([{**BEGUN, **CAUGHT}, {**RUNNING[0], **CAUGHT}], [PLAN.to_json()]),
     "FinishJob": Given(

@@ -20,6 +20,7 @@ HANDLERS = {
     "SubmitBatchFunction": "submit_batch",
     "CheckStatusFunction": "check_status",
     "DownloadResultsFunction": "download_results",
+    "AnswerRequestsFunction": "answer_requests",
     "FinishJobFunction": "finish_job",
     "CancelJobFunction": "cancel_job",
 }

@@ -61,6 +61,11 @@ S3_GRANTS: dict[str, dict[str, set[str]]] = {
         "PutObject": WORK,
         "AbortMultipartUpload": WORK,
     },
+    "AnswerRequestsFunction": {
+        "ListBucket": WORK,
+        "GetObject": WORK,
+        "PutObject": WORK,
+    },
     "FinishJobFunction": {
         "ListBucketVersions": INPUTS,
         "ListBucket": JOBS | WORK | REPORTS | OUTPUTS | USAGE,
@@ -111,6 +116,7 @@ OTHER_GRANTS: dict[str, set[tuple[str, str]]] = {
     "SubmitBatchFunction": BASICS | SECRET_GRANTS,
     "CheckStatusFunction": BASICS | SECRET_GRANTS,
     "DownloadResultsFunction": BASICS | SECRET_GRANTS,
+    "AnswerRequestsFunction": BASICS | SECRET_GRANTS,
     "FinishJobFunction": {
         *BASICS,
         *SECRET_GRANTS,

@@ -64,6 +64,7 @@ def test_the_table_has_every_state_and_every_error() -> None:
         "CheckStatus",
         "DownloadShard",
         "DownloadOnlyShard",
+        "AnswerRequests",
         "StopJob",
         "FinishJob",
     }

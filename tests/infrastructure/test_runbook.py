@@ -55,7 +55,14 @@ LINE_CODES = {
     "unknown_model",
     "unsuitable_model",
 }
-ROW_CODES = {"not_sent", "missing", "batch_failed", "cancelled"}
+ROW_CODES = {
+    "not_sent",
+    "missing",
+    "batch_failed",
+    "cancelled",
+    "deadline_passed",
+    "outcome_unknown",
+}
 WAITING_CODES = {"groq_unavailable", "batch_not_found", "batch_failed"}
 OF_THE_API = {"unknown_error"}
 """What a row is called whose error has no name of its own."""

@@ -78,8 +78,8 @@ def test_functions_that_read_the_key_are_counted():
         for name, role in Stack.deploy().roles.items()
         if any(action == "secretsmanager:GetSecretValue" for action, _ in role.grants())
     ]
-    assert len(readers) == 5
-    assert "read from Secrets Manager by the five functions that call Groq" in page()
+    assert len(readers) == 6
+    assert "read from Secrets Manager by the six functions that call Groq" in page()
 
 
 def test_what_the_key_encrypts_is_listed():

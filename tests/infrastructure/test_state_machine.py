@@ -56,6 +56,7 @@ EVENT_FILES = {
     "CheckStatus": "check_status",
     "DownloadShard": "download_results",
     "DownloadOnlyShard": "download_results",
+    "AnswerRequests": "answer_requests",
     "FinishJob": "finish_job",
     "StopJob": "cancel_job_from_machine",
 }

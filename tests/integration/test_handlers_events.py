@@ -67,9 +67,9 @@ class Pipeline:
     def invoke(self, folder: str, event: Mapping[str, Any]) -> dict[str, Any]:
         return self.account.invoke(folder, event)
 
-    def begin(self, *, age_seconds: float = 0.0) -> None:
+    def begin(self, *, age_seconds: float = 0.0, **options: str) -> None:
         """Upload a file and record its job, as the start function does, under the stored id."""
-        version = self.account.upload(KEY, REQUESTS)
+        version = self.account.upload(KEY, REQUESTS, **options)
         started = datetime.fromtimestamp(time.time() - age_seconds, UTC)
         record = JobRequest(
             job_id=JOB,
@@ -345,6 +345,34 @@ def download_results(pipeline: Pipeline) -> None:
     assert pipeline.check_until("finish")["attempt"] == 1
 
 
+def answer_requests(pipeline: Pipeline) -> None:
+    """The deadline passes before anything is sent; all of the file is asked by ordinary calls."""
+    pipeline.begin(age_seconds=120.0, batch_deadline="1m", deadline_max_usd="1")
+    pipeline.prepare()
+    assert pipeline.submit()["outcome"] == "settled"
+    pipeline.check_until("download")
+    pipeline.invoke("download_results", stored("download_results"))
+    assert pipeline.check()["attempt"] == stored("answer_requests")["attempt"] == 2
+    second = {"attempt": 2}
+    assert pipeline.invoke("check_status", stored("check_status") | second)["decision"] == "answer"
+    answer = pipeline.invoke("answer_requests", stored("answer_requests"))
+    assert answer == {"outcome": "settled"}
+    assert pipeline.simulator.control.stats()["ordinary_answers"] == len(IDS)
+    told = pipeline.invoke("check_status", stored("check_status") | second)
+    assert told["decision"] == "download"
+    shard = {"shard_key": object_keys.WorkKeys(JOB).shard(2, 1)}
+    pipeline.invoke("download_results", stored("download_results") | shard)
+    told = pipeline.invoke("check_status", stored("check_status") | second)
+    assert told["decision"] == "finish"
+    pipeline.invoke("finish_job", stored("finish_job"))
+    report = pipeline.account.json("reports/team/requests.jsonl.json")
+    assert report["status"] == "succeeded"
+    assert report["on_demand"]["succeeded"] == len(IDS)
+    # What is only kept until a job has ended is gone: shards, rows of calls, results.
+    work = object_keys.WorkKeys(JOB)
+    assert [key for prefix in work.bulk for key in pipeline.account.keys(prefix)] == []
+
+
 def finish_job(pipeline: Pipeline) -> None:
     pipeline.run_until("finish_job")
     answer = pipeline.invoke("finish_job", stored("finish_job"))
@@ -447,6 +475,7 @@ def reconcile(pipeline: Pipeline) -> None:
 SCENARIOS: dict[str, Callable[[Pipeline], None]] = {
     scenario.__name__: scenario
     for scenario in (
+        answer_requests,
         cancel_job_from_machine,
         check_status,
         doctor,

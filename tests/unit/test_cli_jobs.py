@@ -587,6 +587,33 @@ def test_canary_is_told(
     assert any(line.split() == ["canary", *expected.split()] for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("cost", "expected"),
+    [
+        (0.41, "299 of 300 requests answered by ordinary calls for $0.4100"),
+        (None, "299 of 300 requests answered by ordinary calls"),
+    ],
+)
+def test_calls_after_a_deadline_are_told(cost: float | None, expected: str) -> None:
+    calls = {"requests": 300, "succeeded": 299, "failed": 1, "cost_usd": cost}
+    report = make_report(status="partial") | {"on_demand": calls}
+    assert job_view.on_demand_text(report) == expected
+    found = FoundJob(path="a.jsonl", job_id="job", report=report)
+    lines = list(status_lines(found, Terminal(io.StringIO(), io.StringIO(), {}), datetime.now(UTC)))
+    assert any(line.split() == ["deadline", *expected.split()] for line in lines)
+    none = {**calls, "requests": 0}
+    found = FoundJob(path="a.jsonl", job_id="job", report=report | {"on_demand": none})
+    lines = list(status_lines(found, Terminal(io.StringIO(), io.StringIO(), {}), datetime.now(UTC)))
+    assert not any(line.split()[:1] == ["deadline"] for line in lines)
+
+
+def test_a_job_that_makes_ordinary_calls_says_so() -> None:
+    calls = {"requests": 3, "succeeded": 1, "failed": 0, "cost_usd": 0.0}
+    report = make_report(status="running") | {"on_demand": calls}
+    report["progress"] = {"completed": 1, "total": 9}
+    assert job_view.phase(report, has_job=True) == "ordinary calls"
+
+
 def test_job_that_a_rule_has_ended_tells_why() -> None:
     report = make_report(status="partial", errors=[fatal("canary_failed")])
     found = FoundJob(path="a.jsonl", job_id="job", report=report)

@@ -353,6 +353,25 @@ def test_job_that_a_rule_has_ended_has_its_reason_at_the_top() -> None:
     assert "canary_failed None of the" in text
 
 
+def test_calls_after_a_deadline_are_told_and_priced() -> None:
+    calls = {"requests": 1200, "succeeded": 1198, "failed": 2, "cost_usd": 0.5}
+    text = text_of(report("partial", on_demand=calls))
+    assert "1,200 requests were asked by ordinary calls; 1,198 have an answer." in text
+    assert "The answers cost $0.50, at the price on demand." in text
+    unknown = text_of(report("partial", on_demand={**calls, "cost_usd": None}))
+    assert "What the answers cost is not known." in unknown
+    none = {"requests": 0, "succeeded": 0, "failed": 0, "cost_usd": 0.0}
+    for without in (None, none):
+        assert "After the deadline" not in text_of(report("partial", on_demand=without))
+
+
+def test_only_what_was_asked_in_batches_has_saved_anything() -> None:
+    calls = {"requests": 10, "succeeded": 10, "failed": 0, "cost_usd": 1.0}
+    cost = {"estimated": 3.0, "actual": 3.0}
+    assert "saved $3.00" in text_of(report("succeeded", cost_usd=cost))
+    assert "saved $2.00" in text_of(report("succeeded", cost_usd=cost, on_demand=calls))
+
+
 def test_many_batches_share_rows() -> None:
     many = [batch(n, attempt=a) for a in (1, 2, 3) for n in range(1, 401)]
     page = page_of(report(batches=many))

@@ -48,6 +48,7 @@ FUNCTIONS = (
     "submit_batch",
     "check_status",
     "download_results",
+    "answer_requests",
     "finish_job",
     "cancel_job",
 )
@@ -63,6 +64,12 @@ READS = (
     "states.describe_",
 )
 """How the labels of calls begin that change nothing outside."""
+
+ORDINARY_CALLS = ("chat", "transcriptions", "translations")
+"""The calls of Groq that are asked one by one, and take some time."""
+
+WAITING_FUNCTIONS = ("answer_requests",)
+"""Functions whose own time goes on while they wait; others go on at once."""
 
 DEATH = "Runtime.ExitError"
 """How Step Functions calls the death of a function's process (at a time-out: Sandbox.Timedout)."""
@@ -151,6 +158,17 @@ class _Local(threading.local):
 _local = _Local()
 
 
+def time_ahead() -> float:
+    """Return by how much the time of the invocation that runs is ahead of the world's."""
+    return _local.invocation.ahead if _local.invocation is not None else 0.0
+
+
+def current_job() -> str:
+    """Return the job that the running invocation is for, as far as its payload tells."""
+    payload = _local.invocation.payload if _local.invocation is not None else None
+    return str(payload.get("job_id", "")) if isinstance(payload, dict) else ""
+
+
 def current() -> Invocation:
     """Return the invocation that the calling thread belongs to."""
     assert _local.invocation is not None, "No handler runs in this thread"
@@ -175,6 +193,8 @@ class Invocation:
         exception: The exception that the handler raised.
         dead: Whether its process is gone.
         frozen: Whether its threads stand still.
+        ahead: Seconds by which its own time is ahead of the world's: it has waited, or its calls
+            have taken some time. It runs at once, and its answer comes when its time has come.
     """
 
     world: World
@@ -191,6 +211,7 @@ class Invocation:
     dead: bool = False
     frozen: bool = False
     ended: bool = False
+    ahead: float = 0.0
     _made: Counter[str] = field(default_factory=Counter)
     _turn: threading.Condition = field(default_factory=threading.Condition)
     _is_held: bool = False
@@ -206,6 +227,14 @@ class Invocation:
     def clock(self) -> VirtualClock:
         """The world's clock."""
         return self.world.clock
+
+    def now(self) -> float:
+        """Return its own time."""
+        return self.clock() + self.ahead
+
+    def sleep(self, seconds: float) -> None:
+        """Let its own time go on."""
+        self.ahead += seconds
 
     @property
     def held_by(self) -> Hold | None:
@@ -324,6 +353,8 @@ class Invocation:
 
     def _answer(self, call: Call, act: Callable[[], Any]) -> Any:
         """Return the service's answer, unless a policy denies the call."""
+        if call.operation in ORDINARY_CALLS:
+            self.ahead += self.world.call_seconds
         if call.service != "s3":
             return act()
         if call.operation == "delete_objects":
@@ -434,8 +465,12 @@ def _hand_over_time(app: ModuleType, patch: pytest.MonkeyPatch) -> None:
 
 def _with_time(value: Callable[..., Any], parameters: Mapping[str, Any]) -> Callable[..., Any]:
     def call(**arguments: Any) -> Any:
-        arguments["clock"] = current().clock
-        if "sleep" in parameters:
+        invocation = current()
+        arguments["clock"] = invocation.clock
+        if invocation.function in WAITING_FUNCTIONS:
+            arguments["clock"] = invocation.now
+            arguments["sleep"] = invocation.sleep
+        elif "sleep" in parameters:
             arguments["sleep"] = lambda _: None
         return value(**arguments)
 

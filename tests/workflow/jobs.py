@@ -16,6 +16,8 @@ import pytest
 
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import upload_job_id
+from groq_batch.domain.job_options import deadline_seconds
+from groq_batch.domain.times import parse_timestamp
 from tests.workflow.world import World
 
 MODEL = "openai/gpt-oss-20b"
@@ -371,18 +373,23 @@ def _check_rows(world: World, report: dict[str, Any], path: str, upload: Upload)
     attempts = world.simulator.attempts(report["job_id"])
     most = int(upload.metadata.get("max-attempts", world.settings.default_options.max_attempts))
     good = {line.custom_id for line in upload.lines if line.problem is None}
+    called = _answers_by_call(world, report, upload)
     retries = upload.metadata.get("retry-invalid-output") == "true"
     failed, invalid = [], 0
     for row, line in zip(rows, upload.lines, strict=True):
         counted = sendings.get(line.custom_id or "", {"sent": 0, "succeeded": 0})
         asked = len(attempts.get(line.custom_id or "", ()))
         assert max(counted["sent"], asked) <= most, f"{line.custom_id} was sent {counted} times"
+        counted = {**counted, "succeeded": counted["succeeded"] + called.get(line.prompt, 0)}
+        may_be_more = retries and line.asks_json
+        assert counted["succeeded"] <= 1 or may_be_more, f"{line.custom_id} was paid twice"
         if _is_success(row):
-            _check_answer(row, line, counted, may_be_more=retries and line.asks_json)
+            _check_answer(row, line, counted, may_be_more=may_be_more)
             if retries and line.asks_json and not _has_form(row):
                 invalid += 1
                 has_failed = counted["sent"] > counted["succeeded"]
                 has_ended = report["status"] in ("succeeded", "partial")
+                has_ended = has_ended and "batch-deadline" not in upload.metadata
                 if has_ended and not (has_failed or _canary_has_failed(report)):
                     assert asked == most, f"{line.custom_id} was given up early"
             continue
@@ -391,10 +398,11 @@ def _check_rows(world: World, report: dict[str, Any], path: str, upload: Upload)
         if line.problem is not None:
             assert code == line.problem
             assert counted["sent"] == 0 or line.custom_id in good
-        else:
+        elif code != OUTCOME_UNKNOWN:
             assert counted["succeeded"] == 0, f"the answer to {line.custom_id} was lost: {row}"
             was_given_up = report["status"] == "partial" and not _canary_has_failed(report)
-            if was_given_up and _may_be_tried_again(row, code):
+            is_left = was_given_up and "batch-deadline" not in upload.metadata
+            if is_left and _may_be_tried_again(row, code):
                 assert asked == most, f"{line.custom_id} ({code}) was given up early"
     assert _object_bytes(world, f"failed/{path}") == b"".join(failed)
     assert report["requests"]["succeeded"] == len(rows) - len(failed)
@@ -406,9 +414,11 @@ def _check_rows(world: World, report: dict[str, Any], path: str, upload: Upload)
     if report["status"] in ("succeeded", "partial"):
         assert (report["status"] == "succeeded") == (not failed)
     assert all(batch["status"] in _TERMINAL for batch in report["batches"]) or _gave_up(report)
-    answered = sum(batch["succeeded"] for batch in report["batches"])
+    by_call = (report["on_demand"] or {"succeeded": 0})["succeeded"]
+    answered = by_call + sum(batch["succeeded"] for batch in report["batches"])
     repeated = sum(max(0, counted["succeeded"] - 1) for counted in sendings.values())
     assert answered == len(rows) - len(failed) + (repeated if retries else 0)
+    _check_deadline(report, [_code(row) for row in rows if not _is_success(row)])
     places = [(batch["shard"], batch["attempt"]) for batch in report["batches"]]
     assert len(set(places)) == len(places), f"a shard attempt has two batches: {places}"
     _check_canary(world, report, upload, rows)
@@ -433,23 +443,74 @@ def _check_canary(
     first, rest = good[: canary["requests"]], good[canary["requests"] :]
     sent = world.simulator.attempts(report["job_id"])
     code = report["errors"][0]["code"] if report["errors"] else None
+    # Behind a deadline the rest is asked without a batch, or not at all.
+    has_deadline = "batch-deadline" in upload.metadata
     if canary["passed"] is not True:
         assert not set(rest) & set(sent), "requests behind a canary were sent"
-        codes = {row["custom_id"]: (row["error"] or {}).get("code") for row in rows}
-        assert {codes[custom_id] for custom_id in rest} == {"not_sent"}
+        # A line that uses an id again has a row of the same id.
+        own = [row for row, line in zip(rows, upload.lines, strict=True) if line.problem is None]
+        codes = {row["custom_id"]: (row["error"] or {}).get("code") for row in own}
+        expected = {"not_sent", *([DEADLINE_PASSED, "cancelled"] if has_deadline else [])}
+        assert {codes[custom_id] for custom_id in rest} <= expected
     if canary["passed"] is None:
-        assert _gave_up(report)
+        assert _gave_up(report) or has_deadline
     elif canary["passed"] is False:
         assert _gave_up(report) or (report["status"] == "partial" and code in CANARY_CODES)
     else:
         assert code not in CANARY_CODES
         assert any(_is_success(row) for row in rows if row["custom_id"] in first)
-        if not _gave_up(report):
+        if not (_gave_up(report) or has_deadline):
             assert set(rest) <= set(sent), "requests behind a canary were not sent"
     begun = [one for one in report["batches"] if one["attempt"] == 1]
     ends = [one["ended_at"] for one in begun if one["shard"] == 1 and one["ended_at"]]
     for one in begun:
         assert one["shard"] == 1 or ends <= [one["created_at"]], "sent beside the canary"
+
+
+OUTCOME_UNKNOWN = "outcome_unknown"
+DEADLINE_PASSED = "deadline_passed"
+ASKING_SECONDS = 3600.0
+ONE_CALL_USD = 0.00002
+
+
+def _answers_by_call(world: World, report: dict[str, Any], upload: Upload) -> dict[str, int]:
+    """Return how often each prompt was answered by an ordinary call of a job.
+
+    The requests of a file with a deadline must have prompts of their own: a call names no id.
+    """
+    answers: dict[str, int] = {}
+    if "batch-deadline" not in upload.metadata:
+        return answers
+    seconds = deadline_seconds(upload.metadata["batch-deadline"])
+    calls = [one for one in world.simulator.ordinary_calls() if one["job"] == report["job_id"]]
+    if seconds is None:
+        assert calls == [], "calls without a deadline"
+        return answers
+    started = parse_timestamp(report["timing"]["started_at"]).timestamp()
+    for call in calls:
+        assert started + seconds <= call["time"] < started + seconds + ASKING_SECONDS
+        answers[call["prompt"]] = answers.get(call["prompt"], 0) + call["billed"]
+    asked = len({call["prompt"] for call in calls})
+    assert report["on_demand"]["requests"] >= asked
+    if report["on_demand"]["cost_usd"] is not None:
+        # Estimates go by the mean of answers, and a little more may be used than they say.
+        budget = float(upload.metadata.get("deadline-max-usd", "0"))
+        assert report["on_demand"]["cost_usd"] <= budget + ONE_CALL_USD
+    return answers
+
+
+def _check_deadline(report: dict[str, Any], codes: Sequence[str]) -> None:
+    """The calls after a deadline are told as they were."""
+    told = report["on_demand"]
+    if told is None:
+        assert DEADLINE_PASSED not in codes
+        return
+    assert told["requests"] == told["succeeded"] + told["failed"]
+    assert told["failed"] >= codes.count(OUTCOME_UNKNOWN)
+    if report["status"] in ("partial", "succeeded"):
+        first = report["errors"][0]["code"] if report["errors"] else None
+        is_first = first == DEADLINE_PASSED and report["errors"][0]["line"] is None
+        assert is_first == (DEADLINE_PASSED in codes), (first, codes)
 
 
 _TERMINAL = ("completed", "failed", "expired", "cancelled")

@@ -202,6 +202,28 @@ def refused_endpoint(world: World) -> list[Upload]:
     return [upload]
 
 
+def past_deadline(world: World) -> list[Upload]:
+    """Batches that never end, a deadline, and calls some of which have to be made again.
+
+    The budget is enough for all but one of the requests that are left.
+    """
+    world.call_seconds = 4.0
+    world.simulator.add_fate(end="stuck", done=0.34)
+    world.simulator.add_fault("chat", status=503, match={"prompt": "r2"}, times=1)
+    world.simulator.add_fault(
+        "chat", status=429, headers={"Retry-After": "100"}, match={"prompt": "r3"}, times=1
+    )
+    upload = put(
+        world,
+        "input/a.jsonl",
+        good_lines(6, max_tokens=100),
+        batch_deadline="20m",
+        deadline_max_usd="0.000100",
+    )
+    world.settle()
+    return [upload]
+
+
 def canary(world: World) -> list[Upload]:
     """A canary that passes with a request to ask again, and a bad line before it and behind it."""
     world.simulator.add_rule("capacity_exhausted", match={"custom_id": "r1"}, times=1)
@@ -209,6 +231,23 @@ def canary(world: World) -> list[Upload]:
     lines: list[Line] = [bad_line("b0"), *good_lines(2), bad_line("b1"), *good_lines(6)[2:]]
     options = {"canary_requests": "2", "on_invalid_line": "skip"}
     upload = put(world, "input/a.jsonl.gz", lines, **options)
+    world.settle()
+    return [upload]
+
+
+def canary_past_deadline(world: World) -> list[Upload]:
+    """A deadline that comes while the canary's batch hangs; the rest is asked by calls."""
+    world.simulator.add_fate(end="stuck", done=0.5)
+    lines: list[Line] = [*good_lines(3, max_tokens=100), bad_line("bad"), good_line("last")]
+    upload = put(
+        world,
+        "input/a.jsonl.gz",
+        lines,
+        on_invalid_line="skip",
+        canary_requests="2",
+        batch_deadline="20m",
+        deadline_max_usd="1",
+    )
     world.settle()
     return [upload]
 
@@ -248,6 +287,11 @@ REFUSALS: list[tuple[Script, dict[str, str]]] = [
 ]
 """Lives with refusals that name no line."""
 
+DEADLINES: list[tuple[Script, dict[str, str]]] = [
+    (past_deadline, {**FEW_CHECKS, "MAX_REQUESTS_PER_BATCH": "3"}),
+    (canary_past_deadline, FEW_CHECKS),
+]
+"""Lives in which a deadline passes."""
 CANARIES: list[tuple[Script, dict[str, str]]] = [
     (canary, SMALL_SHARDS),
     (failing_canary, RANGES),
@@ -269,6 +313,7 @@ SCRIPTS: list[tuple[Script, dict[str, str]]] = [
     (repeated, FEW_CHECKS),
     (refused_key, SMALL_SHARDS),
     *REFUSALS,
+    *DEADLINES,
     *CANARIES,
     (revoked_key, SMALL_SHARDS),
 ]

@@ -175,7 +175,8 @@ def lines(draw: st.DrawFn) -> tuple[Line, ...]:
             drawn.append(json_line(custom_id, draw(PROMPTS)))
         else:
             model = OTHER_MODEL if kind <= 14 else MODEL
-            drawn.append(good_line(custom_id, draw(PROMPTS), model=model))
+            # An ordinary call is known by its prompt.
+            drawn.append(good_line(custom_id, f"{custom_id}|{draw(PROMPTS)}", model=model))
     return tuple(drawn)
 
 
@@ -185,6 +186,8 @@ OPTIONS = st.fixed_dictionaries(
         "on-invalid-line": st.sampled_from(["skip", "skip", "reject"]),
         "max-attempts": st.integers(1, 3).map(str),
         "completion-window": st.sampled_from(["24h", "48h"]),
+        "batch-deadline": st.sampled_from(["1m", "20m", "90m", "6h"]),
+        "deadline-max-usd": st.sampled_from(["0", "0.0004", "1", "1", "1"]),
         "retry-invalid-output": st.sampled_from(["true", "true", "false"]),
         "canary-requests": st.sampled_from(["0", "1", "1", "2", "4"]),
         "canary-max-failed-percent": st.sampled_from(["0", "50", "100"]),
@@ -324,6 +327,9 @@ ROUTES = (
     "cancel",
     "files_list",
     "file_delete",
+    "chat",
+    "chat",
+    "transcriptions",
     "*",
 )
 
@@ -374,6 +380,7 @@ CALLS = {
     "submit_batch": 22,
     "check_status": 14,
     "download_results": 16,
+    "answer_requests": 16,
     "finish_job": 30,
     "cancel_job": 14,
 }

@@ -31,6 +31,7 @@ from tests.workflow.invocations import READS, Hold, Invocation, Trouble
 from tests.workflow.jobs import check_end
 from tests.workflow.scripts import (
     CANARIES,
+    DEADLINES,
     FEW_CHECKS,
     RANGES,
     REFUSALS,
@@ -41,6 +42,7 @@ from tests.workflow.scripts import (
     failing_canary,
     only_shard,
     overtaken,
+    past_deadline,
     refused_at_creation,
     refused_at_validation,
     refused_canary,
@@ -234,6 +236,28 @@ def test_stop_while_refused_batches_are_sent_again(script: Script, function: str
     hold = Hold(seconds=LONG)
     environment = dict(REFUSALS)[script]
     wrong = explore(script, environment, hold, [function], prepare=stop_when_held)
+    assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
+
+
+@pytest.mark.parametrize("seconds", [SHORT, MIDDLE, LONG])
+def test_twin_of_ordinary_calls(seconds: float) -> None:
+    hold = Hold(seconds=seconds, lost=LOST)
+    wrong = explore(past_deadline, dict(DEADLINES)[past_deadline], hold, ["answer_requests"])
+    assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
+
+
+@pytest.mark.parametrize("function", ["check_status", "download_results"])
+def test_twin_of_a_step_after_a_deadline(function: str) -> None:
+    hold = Hold(seconds=LONG, lost=LOST)
+    wrong = explore(past_deadline, dict(DEADLINES)[past_deadline], hold, [function])
+    assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
+
+
+@pytest.mark.parametrize("function", ["answer_requests", "check_status", "download_results"])
+def test_stop_after_a_deadline(function: str) -> None:
+    hold = Hold(seconds=LONG)
+    environment = dict(DEADLINES)[past_deadline]
+    wrong = explore(past_deadline, environment, hold, [function], prepare=stop_when_held)
     assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
 
 

@@ -23,7 +23,15 @@ from tests.fakes.event_bridge import FakeEventBridge
 from tests.fakes.groq import FakeGroq
 from tests.fakes.s3 import FakeS3
 from tests.fakes.step_functions import MACHINE_ARN, ExecutionRecord, FakeStepFunctions
-from tests.workflow.invocations import Hold, Invocation, LoseAnswer, Refuse, Trouble
+from tests.workflow.invocations import (
+    Hold,
+    Invocation,
+    LoseAnswer,
+    Refuse,
+    Trouble,
+    current_job,
+    time_ahead,
+)
 from tests.workflow.machine import Execution, Machine, Pause, TaskError
 from tests.workflow.virtual_time import VirtualClock
 
@@ -71,6 +79,7 @@ SUBSTITUTIONS = {
     "SubmitBatchFunctionArn": "submit_batch",
     "CheckStatusFunctionArn": "check_status",
     "DownloadResultsFunctionArn": "download_results",
+    "AnswerRequestsFunctionArn": "answer_requests",
     "FinishJobFunctionArn": "finish_job",
     "CancelJobFunctionArn": "cancel_job",
 }
@@ -140,6 +149,7 @@ class World:
             enters.
         time_limits: Time limits, in seconds, of executions by name that differ from the machine's.
         calls: How many calls were made in all.
+        call_seconds: How long an ordinary call of Groq takes.
     """
 
     def __init__(
@@ -156,7 +166,7 @@ class World:
         self.settings = Settings.from_env({**DEFAULT_ENVIRONMENT, **(environment or {})})
         self.s3 = FakeS3(self.settings.bucket, clock=self.clock)
         self.groq = FakeGroq(
-            clock=self.clock,
+            clock=lambda: self.clock() + time_ahead(),
             **{
                 "batch_seconds": 100.0,
                 "cancel_seconds": 20.0,
@@ -164,6 +174,7 @@ class World:
                 **(simulator or {}),
             },
         )
+        self.groq.job = current_job
         self.states = FakeStepFunctions(on_start=self._on_start, clock=self.clock)
         self.events = FakeEventBridge()
         self.director = director
@@ -177,6 +188,7 @@ class World:
         self.on_visit: Callable[[str, str], None] = lambda execution, state: None
         self.time_limits: dict[str, float] = {}
         self.calls = 0
+        self.call_seconds = 0.0
         self._random = random.Random(seed)
         self._heap: list[_Entry] = []
         self._order = 0
@@ -356,6 +368,8 @@ class World:
             invocation.run()
         else:
             yield from self._held(invocation, hold)
+        if invocation.ahead:
+            yield self.clock() + invocation.ahead
         for trouble in invocation.troubles:
             if isinstance(trouble, LoseAnswer):
                 raise TaskError(trouble.error)

@@ -30,6 +30,7 @@ from groq_batch_client.job_view import (
     counts_text,
     headline,
     is_final,
+    on_demand_text,
     phase,
     reason,
     seconds_of,
@@ -193,6 +194,8 @@ def _facts(found: FoundJob, report: Report, now: datetime) -> Iterator[tuple[str
         yield "cost", cost_so_far(report)
     if report.get("canary"):
         yield "canary", canary_text(report)
+    if report.get("on_demand") and report["on_demand"]["requests"]:
+        yield "deadline", on_demand_text(report)
     yield "time", duration(seconds_of(report, now))
     for kind, url in report["outputs"].items():
         if url is not None:

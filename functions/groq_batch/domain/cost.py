@@ -196,6 +196,12 @@ def actual_cost_usd(usage: Mapping[str, ModelUsage], prices: Prices | None = Non
     return round(total, _DECIMALS)
 
 
+def sum_usd(*costs: float | None) -> float | None:
+    """Return the sum of some costs in USD; None when one of them is not known."""
+    known = [cost for cost in costs if cost is not None]
+    return round(sum(known), _DECIMALS) if len(known) == len(costs) else None
+
+
 def unknown_models(models: Mapping[str, object], prices: Prices | None = None) -> list[str]:
     """Return the models whose price is not known, sorted; ``prices`` are as above."""
     prices = prices or table_prices()

@@ -16,6 +16,8 @@ READS_MODELS = 2
 """Has the state ReadModels, before the input is read."""
 ONLY_SHARD = 2
 """Has states that send and collect an only shard without a Map."""
+ANSWERS_REQUESTS = 2
+"""Has the state AnswerRequests, and the decision ``answer`` that leads to it."""
 
 
 def machine_of(event: Mapping[str, Any]) -> int:

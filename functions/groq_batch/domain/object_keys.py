@@ -164,6 +164,11 @@ def shard_of_key(key: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def attempt_of_calls(key: str) -> int:
+    """Return the attempt that an object ``…/on-demand/attempt-N.json`` is about."""
+    return int(key.rsplit("attempt-", 1)[-1].removesuffix(".json"))
+
+
 _TASK_KEY = re.compile(r"/ranges/([a-z]+)/tasks/([0-9]{5,})\.json$")
 
 
@@ -253,6 +258,15 @@ class WorkKeys:
         """The request lines of a shard attempt."""
         return f"{self.shards(attempt)}{shard_name(number)}.jsonl"
 
+    @property
+    def kept_shards(self) -> str:
+        """Prefix of request lines whose attempts are used up, kept in case a deadline passes."""
+        return f"{self.prefix}kept/"
+
+    def kept_shard(self, number: int) -> str:
+        """Those of a shard's region."""
+        return f"{self.kept_shards}{shard_name(number)}.jsonl"
+
     def custom_ids(self, part: int) -> str:
         """The ids of the requests of a part of the input, those of all its shards in order."""
         return f"{self.prefix}ids/{shard_name(part)}.jsonl"
@@ -302,13 +316,30 @@ class WorkKeys:
         """What was counted when a shard attempt's results were stored."""
         return f"{self.summaries(attempt)}{shard_name(number)}.json"
 
+    def on_demand(self, attempt: int) -> str:
+        """How far an attempt is that is asked by ordinary calls; only such an attempt has it."""
+        return f"{self.all_on_demand}attempt-{attempt}.json"
+
+    @property
+    def all_on_demand(self) -> str:
+        """Prefix of what is known of ordinary calls."""
+        return f"{self.prefix}on-demand/"
+
+    def on_demand_rows(self, attempt: int, number: int) -> str:
+        """Prefix of the rows of ordinary calls for a shard's requests."""
+        return f"{self.prefix}answers/attempt-{attempt}/{shard_name(number)}/"
+
+    def on_demand_row(self, attempt: int, number: int, line: int) -> str:
+        """Rows of ordinary calls that ended together; the first is of this line, from 1."""
+        return f"{self.on_demand_rows(attempt, number)}{line:09d}.jsonl"
+
     @property
     def bulk(self) -> tuple[str, ...]:
         """Prefixes of all that grows with the input: copies of requests and answers, and ids.
 
         Once everything stands where it belongs nothing of it is needed any more.
         """
-        names = ("shards", "ids", "skipped", "ranges", "results", "failed")
+        names = ("shards", "ids", "skipped", "ranges", "results", "failed", "kept", "answers")
         return tuple(f"{self.prefix}{name}/" for name in names)
 
     # A large input is prepared by many invocations, each of which reads a byte range of it.

@@ -16,6 +16,8 @@ NOT_SENT = "not_sent"
 MISSING = "missing"
 BATCH_FAILED = "batch_failed"
 CANCELLED = "cancelled"
+DEADLINE_PASSED = "deadline_passed"
+OUTCOME_UNKNOWN = "outcome_unknown"
 RETRYABLE_CODES = frozenset(
     {
         "batch_cancelled",
@@ -259,6 +261,23 @@ def read_row(line: bytes) -> Any:
         return _careful.decode(without_depths(line, _DEEPEST).decode("utf-8-sig", "replace"))
     except (ValueError, RecursionError):
         return None
+
+
+def is_json(data: bytes) -> bool:
+    """Tell whether an answer is JSON as rows are read, however deeply nested."""
+    try:
+        msgspec.json.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass
+    else:
+        return True
+    try:
+        _careful.decode(data.decode("utf-8", "replace"))
+    except ValueError:
+        return False
+    except RecursionError:
+        return True
+    return True
 
 
 def _says_something(error: object) -> bool:

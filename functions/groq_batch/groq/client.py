@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import ipaddress
 import itertools
 import json
@@ -17,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, BinaryIO, NamedTuple, Protocol, Self, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -72,6 +74,7 @@ class Timeouts:
         listing: For reading a list to its end, however long.
         upload: For sending a file.
         download: For all tries of fetching a file.
+        ask: For an ordinary call to be answered whole.
     """
 
     connect: float = 5.0
@@ -83,6 +86,7 @@ class Timeouts:
     listing: float = 300.0
     upload: float = 480.0
     download: float = 300.0
+    ask: float = 300.0
 
 
 class ApiKeySource(Protocol):
@@ -488,6 +492,42 @@ class GroqClient:
         call = self._call("GET", "/models", on_new_connection=True)
         return self._answer_once(call, lambda data: data)
 
+    # -- ordinary calls --------------------------------------------------------------------------
+
+    def ask(self, path: str, body: bytes, content_type: str) -> HttpAnswer:
+        """Make an ordinary call, once, and return its answer whatever its status.
+
+        Only after a refusal of the key that has been replaced since, which did nothing, is it made
+        a second time.
+
+        Args:
+            path: Its path below the base address.
+            body: What is sent.
+            content_type: What kind of content that is.
+
+        Raises:
+            AccountError: There is no key to call with.
+            NotSentError: The call was never made.
+            UnknownOutcomeError: No answer came, not all of it, or not in time.
+        """
+        call = self._call(
+            "POST",
+            path,
+            body=lambda: (body, content_type),
+            seconds=self._timeouts.ask,
+            read_timeout=self._timeouts.ask,
+        )
+        key = self._api_key()
+        answer = self._send(key, call, None)
+        if answer.status == HTTPStatus.UNAUTHORIZED:
+            newest = self._api_key(refresh=True)
+            if newest != key:
+                key = newest
+                answer = self._send(key, call, None)
+        if answer.is_success:
+            return answer
+        return dataclasses.replace(answer, body=_without_key(answer.body, key))
+
     # -- pages -----------------------------------------------------------------------------------
 
     def _pages(self, path: str, *, strict: bool, limit: int | None = None) -> Iterator[list[Any]]:
@@ -606,6 +646,14 @@ class GroqClient:
         return self._exchange_with(newest, call, into)
 
     def _exchange_with(self, key: str, call: _Call, into: BinaryIO | None) -> HttpAnswer:
+        answer = self._send(key, call, into)
+        if answer.is_success:
+            return answer
+        shown = _without_key(answer.body, key)
+        raise error_from_answer(answer.status, answer.headers, shown)
+
+    def _send(self, key: str, call: _Call, into: BinaryIO | None) -> HttpAnswer:
+        """Send a request once and return its answer, whatever its status."""
         remaining = call.until - time.monotonic()
         if remaining <= (_LEAST_SECONDS_TO_ACT if call.method == "POST" else 0):
             # What acts is not begun when its answer could not be waited for.
@@ -620,7 +668,7 @@ class GroqClient:
         if call.body is not None:
             body, headers["Content-Type"] = call.body()
         query = f"?{urlencode(call.query)}" if call.query else ""
-        answer = self._transport.exchange(
+        return self._transport.exchange(
             HttpRequest(
                 method=call.method,
                 url=f"{self._base_url}{call.path}{query}",
@@ -633,11 +681,11 @@ class GroqClient:
             ),
             into=into,
         )
-        if answer.is_success:
-            return answer
-        # An API may quote what it refuses.
-        shown = answer.body.replace(key.encode(), b"(the API key)")
-        raise error_from_answer(answer.status, answer.headers, shown)
+
+
+def _without_key(content: bytes, key: str) -> bytes:
+    """Return what an API answers without the key: it may quote what it refuses."""
+    return content.replace(key.encode(), b"(the API key)")
 
 
 def _read(call: _Call, answer: HttpAnswer, read: Callable[[Any], _Result]) -> _Result:

@@ -72,6 +72,8 @@ class Board:
         rate_limits: How many looks in a row Groq has refused because there were too many.
         division_rounds: How often they have been handed to it again to be divided.
         lost: Whether nobody waits any more for batches, or results, that are left.
+        past_deadline: Whether the job's deadline had passed before any row of the attempt was
+            stored: no batch follows it.
         seen_done: Requests with an outcome when that number was last seen to change.
         progress_at: When that was, in seconds since 1970.
         etag: The ETag of what stands in the bucket; None when nothing does.
@@ -91,6 +93,7 @@ class Board:
     rate_limits: int = 0
     division_rounds: int = 0
     lost: bool = False
+    past_deadline: bool = False
     seen_done: int = 0
     progress_at: float = 0.0
     etag: str | None = field(default=None, compare=False)
@@ -286,6 +289,7 @@ class Board:
             "rate_limits": self.rate_limits,
             "division_rounds": self.division_rounds,
             "lost": self.lost,
+            "past_deadline": self.past_deadline,
             "seen_done": self.seen_done,
             "progress_at": self.progress_at,
             "shards": {
@@ -321,6 +325,7 @@ class Board:
             download_rounds=data["download_rounds"],
             division_rounds=data.get("division_rounds", 0),
             lost=data["lost"],
+            past_deadline=data.get("past_deadline", False),
             seen_done=data["seen_done"],
             progress_at=data["progress_at"],
             entries={

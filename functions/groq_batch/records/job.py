@@ -114,6 +114,8 @@ class JobRecord:
         prices: The prices that hold for the job; None in records of an older version, and where
             the input was not read.
         prepared_at: When the plan was made.
+        deadline_at: When no batch is waited for any more, in seconds since 1970; None without a
+            deadline.
     """
 
     accepted: bool
@@ -132,6 +134,11 @@ class JobRecord:
     estimated_cost_usd: float | None = None
     prices: Prices | None = None
     prepared_at: str = ""
+    deadline_at: float | None = None
+
+    def is_past_deadline(self, now: float) -> bool:
+        """Tell whether the job's deadline has passed."""
+        return self.deadline_at is not None and now >= self.deadline_at
 
     @property
     def highest_shard(self) -> int:
@@ -237,6 +244,7 @@ class JobRecord:
             "estimated_cost_usd": self.estimated_cost_usd,
             "prices": self.prices.to_json() if self.prices is not None else None,
             "prepared_at": self.prepared_at,
+            "deadline_at": self.deadline_at,
         }
 
     @classmethod
@@ -272,6 +280,7 @@ class JobRecord:
             estimated_cost_usd=data["estimated_cost_usd"],
             prices=Prices.from_json(data["prices"]) if data.get("prices") else None,
             prepared_at=data["prepared_at"],
+            deadline_at=data.get("deadline_at"),
         )
 
     @classmethod

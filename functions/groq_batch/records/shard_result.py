@@ -42,6 +42,10 @@ class ShardSummary:
         failed_bytes: Size of the stored request lines without a success.
         anomalies: Rows of the API that belong to no request or came twice.
         measures: What this attempt's answers took, and why requests have no success after it.
+        kept: Request lines whose attempts are used up, and which ordinary calls may ask.
+        on_demand: Whether the attempt was asked by ordinary calls, at their price.
+        asked: Requests for which such a call was begun.
+        deadline_passed: Requests with a row ``deadline_passed``, after this attempt.
     """
 
     attempt: int
@@ -65,6 +69,10 @@ class ShardSummary:
     failed_bytes: int = 0
     anomalies: int = 0
     measures: Measures = field(default_factory=Measures)
+    kept: int = 0
+    on_demand: bool = False
+    asked: int = 0
+    deadline_passed: int = 0
 
     def count_line(self, model: str, *, succeeded: bool) -> None:
         """Count a good line for a model (see ``told_apart``)."""

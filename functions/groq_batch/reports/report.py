@@ -16,6 +16,7 @@ from groq_batch.domain.times import parse_timestamp
 from groq_batch.domain.times import timestamp as write_timestamp
 from groq_batch.records.attempt import Board
 from groq_batch.records.job import JobRecord, JobRequest
+from groq_batch.records.on_demand import OnDemand
 from groq_batch.records.shard_result import ShardSummary
 
 MAX_ERRORS = 100
@@ -30,6 +31,7 @@ def running_report(
     job: JobRecord | None,
     *,
     boards: Sequence[Board] = (),
+    calls: OnDemand | None = None,
 ) -> dict[str, Any]:
     """Return the report of a job that has not ended; batches are counted as the API counts.
 
@@ -37,22 +39,28 @@ def running_report(
         request: What the job was started for.
         job: What the preparation found; None before it has ended.
         boards: The attempts' batches so far, in order.
+        calls: How far the ordinary calls after the deadline are; None before there are any.
     """
     good = job.good if job else 0
     invalid = job.invalid if job else 0
     report = _base(request, job, boards=boards, summaries={})
-    current = boards[-1] if boards else None
+    current = _current(boards)
     if current is not None:
         begun = good
         if job is not None and job.awaits_verdict:
             begun = job.region(CANARY_SHARD).requests
-        settled_before = max(begun - _requests_of(job, current), 0)
-        report["progress"]["completed"] = min(settled_before + current.done, begun)
-        outage = current.outage or current.blocked or current.silence or current.refusal
+        done, asked = current.done, _requests_of(job, current)
+        if calls is not None:
+            done, asked = calls.ended_calls, calls.requests
+        report["progress"]["completed"] = min(max(begun - asked, 0) + done, begun)
+        last = boards[-1]
+        outage = last.outage or last.blocked or last.silence or last.refusal
         if outage is not None:
             _put_first(report, outage)
     report["progress"]["total"] = good
     report["requests"]["invalid"] = invalid
+    if calls is not None:
+        report["on_demand"] = _on_demand(calls.begun, calls.succeeded, calls.cost_usd)
     return report
 
 
@@ -65,6 +73,7 @@ def final_report(
     boards: Sequence[Board],
     summaries: Sequence[ShardSummary],
     actual_cost_usd: float | None,
+    on_demand_usd: float | None = 0.0,
     outputs: dict[str, str | None],
     finished_at: datetime,
 ) -> dict[str, Any]:
@@ -77,7 +86,9 @@ def final_report(
         reason: Code and sentence of a job that failed or was stopped; its first error.
         boards: The attempts' batches, in order.
         summaries: What was counted for every shard attempt.
-        actual_cost_usd: What the answers cost at the batch price; None when not known.
+        actual_cost_usd: What the answers cost, of batches and of ordinary calls; None when not
+            known.
+        on_demand_usd: What those of ordinary calls cost; likewise.
         outputs: Addresses of the results, the failed lines and the problems.
         finished_at: When the job ended.
     """
@@ -97,6 +108,12 @@ def final_report(
         "completed": good if status != "rejected" else 0,
         "total": good if status != "rejected" else 0,
     }
+    if job is not None and job.deadline_at is not None:
+        report["on_demand"] = _on_demand(
+            sum(summary.asked for summary in summaries),
+            sum(summary.batch_succeeded for summary in summaries if summary.on_demand),
+            on_demand_usd,
+        )
     for summary in summaries:
         for prompt, completion, total in summary.usage.values():
             report["usage"]["prompt_tokens"] += prompt
@@ -188,7 +205,7 @@ def _base(
         "cost_usd": {"estimated": job.estimated_cost_usd if job else None, "actual": None},
         "prices": job.prices.about() if job and job.prices else None,
         "canary": _canary(job),
-        "on_demand": None,
+        "on_demand": _on_demand(0, 0, 0.0) if job and job.deadline_at is not None else None,
         "timing": {
             "started_at": request.started_at,
             "submitted_at": _first_created_at(boards),
@@ -200,6 +217,24 @@ def _base(
         "outputs": {"results": None, "failed": None, "invalid": None},
         "version": __version__,
     }
+
+
+def _on_demand(requests: int, succeeded: int, cost_usd: float | None) -> dict[str, Any]:
+    return {
+        "requests": requests,
+        "succeeded": succeeded,
+        "failed": requests - succeeded,
+        "cost_usd": cost_usd,
+    }
+
+
+def _current(boards: Sequence[Board]) -> Board | None:
+    """Return the attempt whose batches tell how far a job is; None before there is any.
+
+    One that begins after the deadline has none; then it is the one before it.
+    """
+    begun = (board for board in reversed(boards) if board.has_batches or not board.past_deadline)
+    return next(begun, boards[-1] if boards else None)
 
 
 def _canary(job: JobRecord | None) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import repeat
-from typing import Annotated, Any, Literal, Protocol, get_args
+from typing import Annotated, Literal, Protocol, get_args
 
 import msgspec
 
@@ -365,9 +365,7 @@ class LineChecker:
             custom_id,
             model,
             estimated_bytes(bytes(body)),
-            _max_output_tokens(
-                _number(fields.get("max_completion_tokens")), _number(fields.get("max_tokens"))
-            ),
+            output_limit(fields.get("max_completion_tokens"), fields.get("max_tokens")),
         )
 
     def _check_parameters(self, url: str, fields: dict[str, msgspec.Raw]) -> tuple[str, str] | None:
@@ -592,16 +590,23 @@ def _is_given(value: msgspec.Raw | None) -> bool:
     return _kind(value) not in {"missing", "null"}
 
 
-def _max_output_tokens(max_completion_tokens: Any, max_tokens: Any) -> int | None:
-    """Return the first of the two limits that is a whole number above 0.
+def output_limit(
+    max_completion_tokens: msgspec.Raw | None, max_tokens: msgspec.Raw | None
+) -> int | None:
+    """Return the first of two limits of a body's answer that is a whole number above 0.
 
     A number too large to be one stands for the largest: it must not pass for no limit at all.
+
+    Args:
+        max_completion_tokens: The field of this name; None when the body has none.
+        max_tokens: Likewise.
     """
-    for value in (max_completion_tokens, max_tokens):
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if is_number and value > _MAX_TOKENS:
+    for value in (_number(max_completion_tokens), _number(max_tokens)):
+        if value is None or value <= 0:
+            continue
+        if value > _MAX_TOKENS:
             return _MAX_TOKENS
-        if is_number and value > 0 and value == int(value):
+        if value == int(value):
             return int(value)
     return None
 

@@ -21,13 +21,17 @@ from groq_batch.bucket.multipart_writer import ObjectWriter
 from groq_batch.bucket.s3_errors import ConflictError, UnreadableObjectError, UnwritableObjectError
 from groq_batch.bucket.storage import Storage, StoredObject
 from groq_batch.domain import object_keys
-from groq_batch.domain.cost import ModelUsages, actual_cost_usd
+from groq_batch.domain.cost import ModelUsages, actual_cost_usd, sum_usd
+from groq_batch.domain.prices import on_demand_usd
+from groq_batch.domain.result_row import DEADLINE_PASSED
+from groq_batch.domain.times import timestamp
 from groq_batch.groq.client import GroqClient
 from groq_batch.records.all_attempts import load_attempts
 from groq_batch.records.attempt import Board
 from groq_batch.records.closed import close, is_closed, unless_ended
 from groq_batch.records.end import End
 from groq_batch.records.job import JobRecord, JobRequest, Stop
+from groq_batch.records.on_demand import Ending, OnDemand
 from groq_batch.records.shard_result import ShardSummary
 from groq_batch.records.usage import UsageRecord, usage_by_model
 from groq_batch.reports.delivery import Delivery, OvertakenError
@@ -193,6 +197,7 @@ class _Finishing:
         self._job = JobRecord.load(storage, self._keys)
         self._stop = Stop.load(storage, self._keys)
         self._boards, self._summaries = load_attempts(storage, self._keys)
+        self._calls = _load_calls(storage, self._keys, self._job, self._boards)
         self._outputs: dict[str, str | None] = delivery_outputs(
             object_keys.delivery_keys(request.path),
             storage.url,
@@ -310,8 +315,9 @@ class _Finishing:
         """What the job's requests came to by model."""
         return usage_by_model(
             latest_summaries(self._summaries),
-            _usage_by_model(self._summaries),
+            _usage_by_model(self._summaries, on_demand=False),
             self._job.prices if self._job else None,
+            calls=_usage_by_model(self._summaries, on_demand=True),
         )
 
     @property
@@ -327,18 +333,24 @@ class _Finishing:
     def write_page(self) -> None:
         """Write the report for people; a page that fails does not keep the job from its end."""
         try:
-            log_fields = Facts.of(self._job, self._summaries, _usage_by_model(self._summaries))
+            usage = _usage_by_model(self._summaries, on_demand=None)
+            called = _usage_by_model(self._summaries, on_demand=True)
+            log_fields = Facts.of(self._job, self._summaries, usage, called)
             self.delivery.write_page(log_fields)
         except Exception as error:  # noqa: BLE001
             tell_failure("The report page could not be written", error)
 
     def _report(self, now: datetime) -> dict[str, Any]:
-        status, reason = _end_of(self._job, self._stop, self._boards, self._summaries)
+        status, reason = _end_of(self._job, self._stop, self._boards, self._summaries, self._calls)
         unreadable = self.delivery.unreadable_report
         if self._denied is not None:
             status, reason = "failed", self._denied
         elif unreadable is not None and status in _DELIVERED_STATUSES:
             status, reason = "failed", _denied_reading(unreadable)
+        prices = self._job.prices if self._job else None
+        batches_usd = actual_cost_usd(_usage_by_model(self._summaries, on_demand=False), prices)
+        calls_usd = actual_cost_usd(_usage_by_model(self._summaries, on_demand=True), prices)
+        on_demand_cost = None if calls_usd is None else on_demand_usd(calls_usd)
         return final_report(
             self._request,
             self._job,
@@ -346,9 +358,8 @@ class _Finishing:
             reason=reason,
             boards=self._boards,
             summaries=self._summaries,
-            actual_cost_usd=actual_cost_usd(
-                _usage_by_model(self._summaries), self._job.prices if self._job else None
-            ),
+            actual_cost_usd=sum_usd(batches_usd, on_demand_cost),
+            on_demand_usd=on_demand_cost,
             outputs=self._outputs,
             finished_at=now,
         )
@@ -415,8 +426,39 @@ def _denied_reading(key: str) -> dict[str, Any]:
     }
 
 
+def _load_calls(
+    storage: Storage, keys: object_keys.WorkKeys, job: JobRecord | None, boards: list[Board]
+) -> OnDemand | None:
+    """Return how far the ordinary calls of a job were; None when it had none."""
+    if job is None or job.deadline_at is None or not boards:
+        return None
+    found = OnDemand.load(storage, keys, boards[-1].attempt)
+    return found[0] if found else None
+
+
+def _deadline_passed(count: int, job: JobRecord, calls: OnDemand | None) -> dict[str, Any]:
+    """Return the reason of a job that ends with requests which its deadline left open."""
+    moment = timestamp(datetime.fromtimestamp(job.deadline_at or 0.0, UTC))
+    text = f"{count} requests have no answer; the deadline was {moment}."
+    if calls is not None and calls.ended is Ending.BUDGET:
+        text += (
+            f" The ordinary calls after it might cost {calls.budget_usd:.4g} USD, the smaller of "
+            f"deadline-max-usd and what the cost cap left."
+        )
+    elif calls is not None and calls.pause is not None:
+        text += f" {calls.pause['message']}"
+    return {
+        "code": DEADLINE_PASSED,
+        "message": f"{text} The rows say more; send the requests in failed/ again for the rest.",
+    }
+
+
 def _end_of(
-    job: JobRecord | None, stop: Stop | None, boards: list[Board], summaries: list[ShardSummary]
+    job: JobRecord | None,
+    stop: Stop | None,
+    boards: list[Board],
+    summaries: list[ShardSummary],
+    calls: OnDemand | None,
 ) -> tuple[str, dict[str, Any] | None]:
     """Return a job's final status, and the reason of one that failed or was stopped."""
     if job is not None and job.failure is not None:
@@ -432,12 +474,21 @@ def _end_of(
         text = _UNCOLLECTED.format(missing=len(job.shards) - len(latest), all=len(job.shards))
         return "failed", {"code": "internal_error", "message": text}
     answered = sum(summary.succeeded for summary in latest)
-    return ("succeeded" if answered == job.total else "partial"), None
+    if answered == job.total:
+        return "succeeded", None
+    passed = sum(summary.deadline_passed for summary in latest)
+    return "partial", _deadline_passed(passed, job, calls) if passed else None
 
 
-def _usage_by_model(summaries: list[ShardSummary]) -> ModelUsages:
-    """Return what the answers of all attempts used, by model."""
+def _usage_by_model(summaries: list[ShardSummary], *, on_demand: bool | None) -> ModelUsages:
+    """Return what answers used, by model.
+
+    Args:
+        summaries: The shards' summaries of all attempts.
+        on_demand: Whether those of ordinary calls are meant, or those of batches; None for both.
+    """
     usage = ModelUsages()
     for summary in summaries:
-        usage.merge(summary.used)
+        if on_demand in (None, summary.on_demand):
+            usage.merge(summary.used)
     return usage

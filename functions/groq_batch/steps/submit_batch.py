@@ -105,14 +105,15 @@ def submit_shard(
         has_batch = found is not None and found[0].batch is not None
         return _created_outcome(first_look_seconds) if has_batch else SETTLED
     job = JobRecord.load(storage, keys)
+    if job is None:
+        raise ValueError("The job has no record; its preparation has not ended")
     region = plan.region_of(number)
     if found is None:
-        # Nothing was sent for this shard attempt, so there is nothing to find out either.
-        waits_for_canary = job is not None and not job.may_send(region, attempt)
-        if waits_for_canary or storage.exists(keys.stopped):
-            return SETTLED
-        if storage.exists(keys.halt):
-            return DEFERRED
+        kept = _kept_from_sending(
+            storage, keys, job, is_wanted=job.may_send(region, attempt), now=clock()
+        )
+        if kept is not None:
+            return kept
     elif found[0].lease_until > clock():
         return StepOutcome.wait(found[0].lease_until - clock() + 1)
     try:
@@ -130,19 +131,44 @@ def submit_shard(
         clock=clock,
         held=held,
         job=job,
-        sending=job.sending(region, attempt) if job is not None else attempt,
+        sending=job.sending(region, attempt),
         asks_by_url=number in plan.by_url,
     )
     try:
         with held:
-            return unless_ended(storage, keys, step.run, lambda: SETTLED)
+            outcome = unless_ended(storage, keys, step.run, lambda: SETTLED)
     except LeaseLostError:
         return StepOutcome.wait(5)
+    return _not_beyond_deadline(outcome, job, clock())
 
 
 def _created_outcome(first_look_seconds: int) -> StepOutcome:
     """Return the outcome of a shard attempt whose batch exists: it is left alone at first."""
     return StepOutcome(outcome="settled", wait_seconds=first_look_seconds)
+
+
+def _kept_from_sending(
+    storage: Storage,
+    keys: object_keys.WorkKeys,
+    job: JobRecord,
+    *,
+    is_wanted: bool,
+    now: float,
+) -> StepOutcome | None:
+    """Return the outcome of a shard attempt that is not begun; None when it may be.
+
+    Nothing was sent for it, so there is nothing to find out either.
+    """
+    if not is_wanted or job.is_past_deadline(now) or storage.exists(keys.stopped):
+        return SETTLED
+    return DEFERRED if storage.exists(keys.halt) else None
+
+
+def _not_beyond_deadline(outcome: StepOutcome, job: JobRecord, now: float) -> StepOutcome:
+    """Return an outcome whose wait ends at the job's deadline, if that is still to come."""
+    if outcome.outcome != "wait" or job.deadline_at is None or job.is_past_deadline(now):
+        return outcome
+    return StepOutcome.wait(min(outcome.wait_seconds, job.deadline_at - now))
 
 
 class _RequestStream(Protocol):
@@ -179,10 +205,15 @@ class _Step:
     first_look_seconds: int
     clock: Callable[[], float]
     held: HeldSubmission
-    job: JobRecord | None
     sending: int
     asks_by_url: bool
+    job: JobRecord
     doubtful: bool = False
+
+    @property
+    def _is_not_wanted(self) -> bool:
+        """Whether the job sends nothing any more: it was stopped, or its deadline has passed."""
+        return self.job.is_past_deadline(self.clock()) or self.storage.exists(self.keys.stopped)
 
     def run(self) -> StepOutcome:
         unknown_since = self.held.record.unknown_since
@@ -197,7 +228,7 @@ class _Step:
             except GroqApiError as error:
                 return self._look_failed(error)
             self.doubtful = True
-        if self.storage.exists(self.keys.stopped):
+        if self._is_not_wanted:
             self.held.release(stage=Stage.ABANDONED, unknown_since=None)
             return SETTLED
         if self.storage.exists(self.keys.halt):
@@ -324,11 +355,9 @@ class _Step:
             return common_audio_url(LineReader(pieces))
 
     def _create_with(self, endpoint: str) -> StepOutcome:
-        if self.job is None:
-            raise ValueError("The job has no record; its preparation has not ended")
         file_id = self.held.record.file_id
         assert file_id is not None  # noqa: S101  (uploaded just before)
-        if self.storage.exists(self.keys.stopped):
+        if self._is_not_wanted:
             self.held.release(stage=Stage.ABANDONED)
             return SETTLED
         # Written last before the request that costs: it proves that the lease is still held, and
@@ -367,7 +396,7 @@ class _Step:
                 logger.warning("Cancelled a second batch of one shard attempt", batch_id=batch.id)
                 self._cancel(batch)
                 batch = first
-        if self.storage.exists(self.keys.stopped):
+        if self._is_not_wanted:
             self._cancel(batch)
         if self.doubtful:
             self.held.release(batch=batch)

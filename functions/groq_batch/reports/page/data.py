@@ -21,12 +21,14 @@ class Facts:
         measures: What the answers took; of all attempts.
         failures: The requests without a success at the end.
         usage: What the answers used, by model.
+        called: What those of them used that ordinary calls have brought.
     """
 
     job: JobRecord | None = None
     measures: Measures | None = None
     failures: Failures | None = None
     usage: Mapping[str, ModelUsage] = field(default_factory=dict)
+    called: Mapping[str, ModelUsage] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -34,6 +36,7 @@ class Facts:
         job: JobRecord | None,
         summaries: Sequence[ShardSummary],
         usage: Mapping[str, ModelUsage],
+        called: Mapping[str, ModelUsage] | None = None,
     ) -> Facts:
         """Sum up what was counted for the shards of all attempts."""
         measures, failures = Measures(), Failures()
@@ -45,4 +48,4 @@ class Facts:
         counted = sum(group.count for group in failures.groups.values())
         # Summaries of an older version count no failures; the report's own list stands for them.
         is_whole = counted == sum(summary.failed for summary in last)
-        return cls(job, measures, failures if is_whole else None, usage)
+        return cls(job, measures, failures if is_whole else None, usage, called or {})

@@ -14,7 +14,7 @@ from typing import Any
 
 from groq_batch.domain import object_keys
 from groq_batch.domain.answer_stats import MAX_EXAMPLES, FailureGroup, Failures, Histogram, Measures
-from groq_batch.domain.cost import ModelUsage, actual_cost_usd
+from groq_batch.domain.cost import ModelUsage, actual_cost_usd, sum_usd
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.pace import mean_pace
 from groq_batch.domain.prices import FROM_GROQ, Prices, on_demand_usd
@@ -161,6 +161,7 @@ class View:
     commands: Sequence[Command]
     reload_seconds: int | None
     canary: str
+    on_demand: str
     figures: Sequence[Figure]
     outcomes: Sequence[Outcome]
     outcome_bar: str
@@ -204,6 +205,7 @@ def view_of(report: Mapping[str, Any], facts: Facts, *, report_key: str, as_of: 
         commands=_commands(report),
         reload_seconds=_RELOAD_SECONDS if status == RUNNING else None,
         canary=_canary(report, facts),
+        on_demand=_on_demand(report),
         figures=_figures(report, as_of),
         outcomes=_outcomes(report),
         outcome_bar=_outcome_bar(report),
@@ -319,6 +321,18 @@ def _canary(report: Mapping[str, Any], facts: Facts) -> str:
         took = wording.milliseconds(verdict.milliseconds)
         said.append(f"Half of the answered requests took {took} at most.")
     return " ".join(said)
+
+
+def _on_demand(report: Mapping[str, Any]) -> str:
+    """Return what became of ordinary calls after a deadline; empty where none was made."""
+    calls = report.get("on_demand")
+    if not calls or not calls["requests"]:
+        return ""
+    requests, answered = wording.whole(calls["requests"]), wording.whole(calls["succeeded"])
+    cost = "What the answers cost is not known."
+    if calls["cost_usd"] is not None:
+        cost = f"The answers cost {wording.money(calls['cost_usd'])}, at the price on demand."
+    return f"{requests} requests were asked by ordinary calls; {answered} have an answer. {cost}"
 
 
 def _commands(report: Mapping[str, Any]) -> list[Command]:
@@ -573,8 +587,11 @@ def _cost_bars(report: Mapping[str, Any]) -> list[Bar]:
         amounts.append(("Cost", cost["actual"], "accent", "by what the answers used"))
     amounts.append(("Estimate", cost["estimated"], "faint", "before sending"))
     base = amounts[0][1]
+    calls_usd = (report.get("on_demand") or {"cost_usd": 0.0})["cost_usd"] or 0.0
     if base is not None:
-        amounts.append(("On demand", on_demand_usd(base), "faint", "the same requests"))
+        called = calls_usd if amounts[0][0] == "Cost" else 0.0
+        whole = on_demand_usd(max(base - called, 0.0)) + called
+        amounts.append(("On demand", whole, "faint", "the same requests"))
     largest = max((amount for _, amount, _, _ in amounts if amount is not None), default=0)
     return [
         Bar(
@@ -605,7 +622,9 @@ def _cost_remark(report: Mapping[str, Any]) -> str:
             "The price of a model is not known, or an answer does not say what it used, so the "
             "cost is not known."
         )
-    saved = on_demand_usd(actual) - actual
+    calls = report.get("on_demand") or {"cost_usd": 0.0}
+    in_batches = max(actual - (calls["cost_usd"] or 0.0), 0.0)
+    saved = on_demand_usd(in_batches) - in_batches
     return f"The batch price saved {wording.money(saved)} against doing it on demand. {dated}"
 
 
@@ -623,11 +642,11 @@ def _models(facts: Facts) -> list[ModelRow]:
     ordered = sorted(facts.usage.items(), key=lambda item: -_amount_of_work(item[1]))
     shown = ordered[:_MAX_MODELS]
     rest = ordered[_MAX_MODELS:]
-    rows = [_model_row(model or "not named", {model: used}, prices) for model, used in shown]
+    rows = [_model_row(model or "not named", {model: used}, facts, prices) for model, used in shown]
     if rest:
-        rows.append(_model_row(f"{wording.whole(len(rest))} others", dict(rest), prices))
+        rows.append(_model_row(f"{wording.whole(len(rest))} others", dict(rest), facts, prices))
     if len(facts.usage) > 1:
-        rows.append(_model_row("All", facts.usage, prices))
+        rows.append(_model_row("All", facts.usage, facts, prices))
     return rows
 
 
@@ -635,8 +654,14 @@ def _amount_of_work(used: ModelUsage) -> float:
     return used.prompt_tokens + used.completion_tokens + used.billed_seconds
 
 
-def _model_row(label: str, usage: Mapping[str, ModelUsage], prices: Prices | None) -> ModelRow:
+def _model_row(
+    label: str, usage: Mapping[str, ModelUsage], facts: Facts, prices: Prices | None
+) -> ModelRow:
     cost = actual_cost_usd(usage, prices)
+    called = {model: used for model, used in facts.called.items() if model in usage}
+    calls = actual_cost_usd(called, prices)
+    # What was asked by ordinary calls costs what it does on demand.
+    extra = None if calls is None else on_demand_usd(calls) - calls
     prompt = wording.whole(sum(used.prompt_tokens for used in usage.values()))
     seconds = sum(used.billed_seconds for used in usage.values())
     if seconds:
@@ -646,7 +671,7 @@ def _model_row(label: str, usage: Mapping[str, ModelUsage], prices: Prices | Non
         model=wording.text(label, most=_NAME_CHARACTERS),
         prompt=prompt,
         completion=wording.whole(sum(used.completion_tokens for used in usage.values())),
-        batch=wording.money(cost),
+        batch=wording.money(sum_usd(cost, extra)),
         on_demand=wording.money(None if cost is None else on_demand_usd(cost)),
     )
 

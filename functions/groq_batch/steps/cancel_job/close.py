@@ -30,6 +30,7 @@ from groq_batch.groq.errors import GroqApiError, log_fields
 from groq_batch.records.attempt import Board
 from groq_batch.records.closed import close, is_closed
 from groq_batch.records.job import JobRecord, JobRequest, Stop
+from groq_batch.records.on_demand import Ending, end
 from groq_batch.settings import Settings
 from groq_batch.steps.download_results.download import settle_shard_at_last
 from groq_batch.steps.finish_job import finish_job
@@ -223,12 +224,16 @@ class JobCloser:
         return _stop_of(status, error, moment).write(self._storage, object_keys.WorkKeys(job_id))
 
     def _plan(self, job_id: str) -> CollectPlan:
-        """Return where collecting begins: at the last attempt of which anything was sent."""
+        """Return where collecting begins: the last attempt of which anything was sent or asked."""
         keys = object_keys.WorkKeys(job_id)
         job = JobRecord.load(self._storage, keys)
         attempts = [
             int(folder.removeprefix("attempt-"))
             for folder in self._storage.folders(keys.all_submissions)
+        ]
+        attempts += [
+            object_keys.attempt_of_calls(found.key)
+            for found in self._storage.objects(keys.all_on_demand)
         ]
         attempt = max(attempts, default=1)
         shards = list(itertools.islice(self._storage.objects(keys.shards(attempt)), 2))
@@ -296,6 +301,7 @@ class JobCloser:
         board = self._board(keys, job, attempt)
         board.lost, board.download_rounds = True, 0
         board.save(self._storage, keys)
+        end(self._storage, keys, attempt, Ending.STOPPED)
         for number in board.entries:
             settle_shard_at_last(
                 storage=self._storage,

@@ -35,6 +35,7 @@ def decide_about_canary(
     *,
     stop: Stop | None,
     stack_cap_usd: float,
+    is_late: bool,
 ) -> JobRecord:
     """Judge the canary by an attempt of which all rows are stored, or have it sent again alone.
 
@@ -48,12 +49,14 @@ def decide_about_canary(
         attempt: The attempt.
         stop: Why the job was stopped; None when it was not.
         stack_cap_usd: The stack's own cap; 0 means none.
+        is_late: Whether the job's deadline has passed. Then nothing is sent again, and a canary
+            without an answer is not judged at all.
 
     Returns:
         The job's record: with the verdict, or as it was when the canary is to be sent again alone.
     """
     results = _results(storage, keys, job, attempt)
-    if stop is not None or results is None:
+    if stop is not None or results is None or (is_sent_again_alone(results) and is_late):
         verdict = canary_of_stopped_job(results, rest_attempt=attempt + 1)
     elif is_sent_again_alone(results):
         logger.info("The canary has no answer yet; it is sent again alone", open=results.open)

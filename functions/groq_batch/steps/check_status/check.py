@@ -20,6 +20,7 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys, polling
 from groq_batch.domain.batch import Batch
 from groq_batch.domain.job_options import window_hours
+from groq_batch.domain.machine_version import ANSWERS_REQUESTS
 from groq_batch.domain.only_shard import AGAIN, StepAnswer
 from groq_batch.domain.polling import FIRST_PAUSE_SECONDS
 from groq_batch.domain.times import parse_timestamp, timestamp
@@ -35,12 +36,14 @@ from groq_batch.records.attempt import Board, BoardEntry
 from groq_batch.records.attempt_plan import AttemptPlan
 from groq_batch.records.closed import is_closed, unless_ended
 from groq_batch.records.job import AccountRefusal, JobRecord, JobRequest, Stop
+from groq_batch.records.on_demand import Ending, OnDemand, end
 from groq_batch.records.submission import Stage
 from groq_batch.reports.delivery import Delivery
 from groq_batch.reports.report import running_report
 from groq_batch.settings import Settings
 from groq_batch.steps.check_status.canary import bring_rest, decide_about_canary
 from groq_batch.steps.check_status.next_attempt import NextAttempt, refusal_notice
+from groq_batch.steps.check_status.tail import begin_calls, bring_kept
 from groq_batch.steps.outcomes import backoff_seconds
 from groq_batch.telemetry import metrics
 from groq_batch.telemetry.log import logger
@@ -72,6 +75,7 @@ _MOST_LAST_ROUNDS = 8
 _CANCELLERS = 8
 _READERS = 4
 _SHOWN_BATCHES = 3
+_WRITES_RESULTS = "finalizing"
 
 
 class NotCollectedError(Exception):
@@ -83,7 +87,7 @@ class Decision:
     """What the state machine does next.
 
     Attributes:
-        decision: ``wait``, ``submit``, ``download``, ``finish`` or ``closed``.
+        decision: ``wait``, ``submit``, ``download``, ``answer``, ``finish`` or ``closed``.
         attempt: The attempt to go on with.
         shards_prefix: Where that attempt's shards stand.
         wait_seconds: Seconds to wait before the next check; an integer, as Wait states want it.
@@ -119,6 +123,7 @@ def check_status(
     polls: int,
     resume_in: int,
     step: StepAnswer | None = None,
+    machine: int = ANSWERS_REQUESTS,
     clock: Callable[[], float] = time.time,
 ) -> Decision:
     """Look at the batches of an attempt and decide how the job goes on.
@@ -133,6 +138,7 @@ def check_status(
         resume_in: Seconds that were still to wait, after the last wait, before trying again what
             could not be sent or fetched; counted in waits, not by the clock.
         step: What the step for an only shard has answered, if this look follows one.
+        machine: Version of the execution's definition.
         clock: Seconds since 1970.
     """
     check = _Check(
@@ -144,6 +150,7 @@ def check_status(
         polls=polls + 1,
         resume_in=resume_in,
         step=step or StepAnswer(),
+        makes_calls=machine >= ANSWERS_REQUESTS,
         now=clock(),
     )
     decision = unless_ended(storage, check.keys, check.run, check.closed)
@@ -161,7 +168,10 @@ class _Check:
     polls: int
     resume_in: int
     step: StepAnswer
+    makes_calls: bool
     now: float
+    deadline_at: float | None = None
+    calls: OnDemand | None = None
     not_before: int = 0
     uncollected: list[int] = field(default_factory=list)
     ended: list[Batch] = field(default_factory=list)
@@ -180,11 +190,14 @@ class _Check:
         if job is None or not job.accepted:
             return self._decide("finish")
         stop = self._fenced_by_canary(job, reading_stop.result())
+        self.deadline_at = job.deadline_at
         board = reading_board.result() or Board.begin(
             self.storage, self.keys, job, self.attempt, started_at=self.now
         )
         board.admit_rest(job)
         board.refresh(self.storage, self.keys)
+        if self._is_late and not board.download_rounds:
+            board.past_deadline = True
         self._poll(board, stop)
         if board.done != board.seen_done:
             board.seen_done, board.progress_at = board.done, self.now
@@ -194,8 +207,8 @@ class _Check:
             is_last = self.attempt >= job.last_attempt
             board.refusal = refusal_notice(job, board, is_last=is_last)
         collected = self._collected(board)
-        stop = self._give_up_after_deadline(board, job, collected) or stop
-        decision = self._next(board, job, stop, collected)
+        stop = self._give_up_in_the_end(board, job, collected) or stop
+        decision = self._next_call(board, stop) or self._next(board, job, stop, collected)
         if board.is_changed or self.judged is not None:
             # The report comes first: should this end in between, the next look tells it again.
             self._report_progress(self.judged or job, board)
@@ -269,7 +282,7 @@ class _Check:
                 if entry.is_pending
                 and entry.batch is not None
                 and entry.batch.status != "cancelling"
-                and (stop is not None or self._is_overdue(entry.batch))
+                and (stop is not None or self._is_unwanted(entry.batch))
             ]
         )
 
@@ -282,6 +295,19 @@ class _Check:
             if entry.batch is not None:
                 logger.warning("A batch does not exist any more", batch_id=entry.batch.id)
                 entry.batch = replace(entry.batch, status="cancelled")
+
+    @property
+    def _is_late(self) -> bool:
+        """Whether the job's deadline has passed."""
+        return self.deadline_at is not None and self.now >= self.deadline_at
+
+    def _is_unwanted(self, batch: Batch) -> bool:
+        """Tell whether a batch of a job that was not stopped is to be cancelled.
+
+        After the deadline that is each but one whose results are being written.
+        """
+        is_too_late = self._is_late and batch.status != _WRITES_RESULTS
+        return is_too_late or self._is_overdue(batch)
 
     def _is_overdue(self, batch: Batch) -> bool:
         """Tell whether a batch runs beyond its window by more than a small share of it."""
@@ -320,9 +346,9 @@ class _Check:
         self.uncollected = [board.shards_of(region)[0] for region in sorted(regions)]
         return not regions
 
-    def _give_up_after_deadline(self, board: Board, job: JobRecord, collected: bool) -> Stop | None:
+    def _give_up_in_the_end(self, board: Board, job: JobRecord, collected: bool) -> Stop | None:
         """End the waiting when the last window and the grace have passed."""
-        if board.lost or collected or self.now <= self._deadline(board, job):
+        if board.lost or collected or self.now <= self._end_of_waiting(board, job):
             return None
         if not (board.pending or board.open_numbers or board.download_rounds):
             return None  # The results were not asked for yet: they are, now.
@@ -342,7 +368,7 @@ class _Check:
         )
         return stop.write(self.storage, self.keys)
 
-    def _deadline(self, board: Board, job: JobRecord) -> float:
+    def _end_of_waiting(self, board: Board, job: JobRecord) -> float:
         """Return when waiting for this attempt ends, in seconds since 1970."""
         window = (window_hours(job.options.completion_window) or 0) * 3600
         ends = [
@@ -354,11 +380,44 @@ class _Check:
 
     # -- deciding --------------------------------------------------------------------------------
 
+    def _next_call(self, board: Board, stop: Stop | None) -> Decision | None:
+        """Go on with the attempt's ordinary calls; None when it has none (any more)."""
+        if self.deadline_at is None:
+            return None
+        found = OnDemand.load(self.storage, self.keys, self.attempt)
+        self.calls = found[0] if found else None
+        if self.calls is None or self.calls.ended is not None:
+            return None
+        board.silence = _pause_of_calls(self.calls)
+        if self.calls.lease_until > self.now:
+            # Calls are under way, or were until just now.
+            return self._wait_for_calls(self.calls.lease_until)
+        ending = Ending.STOPPED if stop is not None else None
+        if ending is None and self.now >= self.calls.ask_until:
+            ending = Ending.TIME
+        if ending is None and not self.makes_calls:
+            ending = Ending.NOT_POSSIBLE
+        if ending is None and self.calls.pause_until > self.now:
+            return self._wait_for_calls(min(self.calls.pause_until, self.calls.ask_until))
+        if ending is None:
+            return self._decide("answer")
+        ended = end(self.storage, self.keys, self.attempt, ending)
+        if ended is None:
+            return self._wait_for_calls(self.now)
+        self.calls = ended
+        return None
+
+    def _wait_for_calls(self, until: float) -> Decision:
+        seconds = math.ceil(until - self.now) + 1
+        return self._decide("wait", wait_seconds=max(seconds, self.settings.poll_min_seconds))
+
     def _next(self, board: Board, job: JobRecord, stop: Stop | None, collected: bool) -> Decision:
-        if board.lost:
+        if board.lost or self.calls is not None:
             return self._after_batches(board, job, stop, collected)
-        # Of a stopped job only what may be under way matters; the rest was never sent.
-        shards = board.open_numbers if stop is None else board.undecided_numbers
+        # Of a job that was stopped, or whose deadline has passed, only what may be under way
+        # matters; the rest was never sent.
+        sends = stop is None and not self._is_late
+        shards = board.open_numbers if sends else board.undecided_numbers
         if shards:
             if len(shards) == 1 and self.step.asks_for_more(self.polls):
                 # What it asked to wait for has been waited for, on the way here.
@@ -386,6 +445,7 @@ class _Check:
                 self.attempt,
                 stop=stop,
                 stack_cap_usd=self.settings.default_options.max_job_cost_usd,
+                is_late=self._is_late,
             )
             self.judged = job
             stop = self._fenced_by_canary(job, stop)
@@ -394,6 +454,8 @@ class _Check:
             return self._decide("wait")
         if stop is not None:
             return self._end_stopped(job)
+        if self._is_late:
+            return self._after_deadline(board, job)
         following = None
         is_bound_to_go_on = rest_comes or job.awaits_verdict
         if self.attempt < job.last_attempt and (
@@ -422,6 +484,24 @@ class _Check:
         return self._decide(
             "download", resume_in=_pause(board.download_rounds), shards=self.uncollected
         )
+
+    def _after_deadline(self, board: Board, job: JobRecord) -> Decision:
+        """Go on with what is left: by ordinary calls, once it stands in the order of the file."""
+        if self.calls is not None:
+            return self._decide("finish")
+        following = None
+        if not board.past_deadline:
+            following = NextAttempt.after(self.storage, self.keys, job, board, now=self.now)
+        if following is not None:
+            return self._begin(following, board, job)
+        if not bring_kept(self.storage, self.keys, self.attempt + 1):
+            return self._decide("finish")
+        ending = None if self.makes_calls else Ending.NOT_POSSIBLE
+        if job.verdict is not None and job.verdict.passed is None:
+            ending = Ending.CANARY
+        self.calls = begin_calls(self.storage, self.keys, job, board, ending=ending)
+        self.attempt += 1
+        return self._decide("wait")
 
     def _fenced_by_canary(self, job: JobRecord, stop: Stop | None) -> Stop | None:
         """Return why nothing is sent any more; a canary that has failed raises the fence.
@@ -473,11 +553,16 @@ class _Check:
             divided = list(board.entries)
             return self._decide("download", resume_in=_pause(board.division_rounds), shards=divided)
         self.attempt += 1
+        if self._is_late:
+            # Nothing of it is sent; its next look has it collected.
+            board.refusal = None
+            return self._decide("wait")
         if plan.pause_seconds:
             # The next look finds an attempt of which nothing has been sent, and has it sent.
             again = self.now + plan.pause_seconds
             board.refusal = refusal_notice(job, board, is_last=False, not_before=again)
-            return self._decide("wait", wait_seconds=plan.pause_seconds)
+            seconds = self._not_beyond_deadline(plan.pause_seconds)
+            return self._decide("wait", wait_seconds=seconds)
         board.refusal = None
         shards = itertools.islice(self._begun(job, plan), 2)
         return self._decide("submit", resume_in=FIRST_PAUSE_SECONDS, shards=list(shards))
@@ -499,10 +584,12 @@ class _Check:
         if stop is not None:
             # What is being cancelled ends within minutes, however long it has run.
             begun = max(begun, _seconds(stop))
+        if self._is_late:
+            begun = max(begun, self.deadline_at or 0.0)
         window = (window_hours(job.options.completion_window) or 0) * 3600
         attempts = job.attempts_needed(self.attempt)
         attempts_left = max(attempts - self.attempt, 0)
-        remaining = max(self._deadline(board, job) - self.now, 0) + attempts_left * window
+        remaining = max(self._end_of_waiting(board, job) - self.now, 0) + attempts_left * window
         is_retry_due = bool(board.open_numbers) and self.resume_in > 0
         seconds = polling.wait_seconds(
             elapsed_seconds=max(self.now - begun, 0.0),
@@ -520,10 +607,16 @@ class _Check:
         if not board.pending:
             # Nothing to look at before the next try.
             seconds = max(seconds, self.resume_in)
-        seconds = max(seconds, self.not_before)
+        seconds = self._not_beyond_deadline(max(seconds, self.not_before))
         return self._decide(
             "wait", wait_seconds=seconds, resume_in=max(self.resume_in - seconds, 0)
         )
+
+    def _not_beyond_deadline(self, seconds: int) -> int:
+        """Return a wait that ends at the job's deadline, if that is still to come."""
+        if self.deadline_at is None or self._is_late:
+            return seconds
+        return max(min(seconds, math.ceil(self.deadline_at - self.now)), 1)
 
     def _try_again(self, decision: str, shards: Sequence[int], tries: int) -> Decision:
         """Call the step for an only shard again, in the round that is under way."""
@@ -572,7 +665,7 @@ class _Check:
             for attempt in range(1, board.attempt)
             if (found := Board.load(self.storage, self.keys, attempt)) is not None
         ]
-        report = running_report(request, job, boards=[*earlier, board])
+        report = running_report(request, job, boards=[*earlier, board], calls=self.calls)
         Delivery(self.storage, request).write_running(report)
 
 
@@ -586,6 +679,19 @@ def _silence(error: GroqApiError) -> dict[str, Any]:
         "code": "groq_unavailable",
         "message": f"Groq could not be asked about the batches at the last check. {error} They go "
         f"on without that, and so does this job as soon as Groq answers.",
+    }
+
+
+def _pause_of_calls(calls: OnDemand) -> dict[str, Any] | None:
+    """Return why ordinary calls pause, as the running report says it."""
+    if calls.pause is None:
+        return None
+    again = timestamp(datetime.fromtimestamp(calls.pause_until, UTC))
+    last = timestamp(datetime.fromtimestamp(calls.ask_until, UTC))
+    return {
+        "code": calls.pause["code"],
+        "message": f"The ordinary calls after the deadline pause until {again}, and end at {last}. "
+        f"{calls.pause['message']}",
     }
 
 

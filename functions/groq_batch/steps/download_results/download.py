@@ -9,7 +9,9 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -28,6 +30,7 @@ from groq_batch.groq.errors import (
 from groq_batch.records.attempt import Board, BoardEntry
 from groq_batch.records.closed import is_closed, unless_ended
 from groq_batch.records.job import JobRecord, Stop
+from groq_batch.records.on_demand import OnDemand
 from groq_batch.steps.download_results.divide import divide_shard
 from groq_batch.steps.download_results.merge import Settlement
 from groq_batch.steps.download_results.result_index import ResultIndex
@@ -44,6 +47,8 @@ from groq_batch.telemetry import metrics
 from groq_batch.telemetry.log import logger
 
 _MISSING_FILE_TRIES = 5
+_READERS = 16
+_READ_AT_ONCE = 64
 _ROUNDS_WITH_RESULTS = 3
 """How often the results of a shard are fetched once the job has given up waiting. A function that
 dies of them each time, for want of memory, then stores the shard's rows without them."""
@@ -95,7 +100,12 @@ def download_shard(
     work = Path(tempfile.mkdtemp(prefix="results-", dir=folder))
     try:
         for shard in collection.shards:
-            outcome = collection.fetch(client, shard, work / str(shard.number), tries)
+            outcome = unless_ended(
+                storage,
+                keys,
+                partial(collection.fetch, client, shard, work / str(shard.number), tries),
+                lambda: SETTLED,
+            )
             if outcome is not None:
                 return outcome
         unless_ended(
@@ -161,6 +171,7 @@ class _Collection:
     board: Board
     region: int
     shards: Sequence[SentShard]
+    calls: OnDemand | None = None
 
     @classmethod
     def of(cls, storage: Storage, keys: object_keys.WorkKeys, attempt: int, number: int) -> Self:
@@ -179,7 +190,16 @@ class _Collection:
             SentShard(number=one, entry=board.entries.get(one, BoardEntry()), index=ResultIndex())
             for one in numbers
         ]
-        return cls(storage=storage, keys=keys, job=job, board=board, region=region, shards=shards)
+        found = OnDemand.load(storage, keys, attempt) if job.deadline_at is not None else None
+        return cls(
+            storage=storage,
+            keys=keys,
+            job=job,
+            board=board,
+            region=region,
+            shards=shards,
+            calls=found[0] if found else None,
+        )
 
     def is_first(self, number: int) -> bool:
         """Tell whether a shard is the one whose invocation collects all of them."""
@@ -195,6 +215,10 @@ class _Collection:
     ) -> StepOutcome | None:
         """Fetch the rows of a shard's batch; returns what to do when that cannot be done now."""
         board, entry, index = self.board, shard.entry, shard.index
+        if self.calls is not None:
+            folder.mkdir()
+            self._fetch_called(shard, folder)
+            return None
         if board.lost and board.download_rounds > _ROUNDS_WITH_RESULTS:
             index.is_lost = True
             return None
@@ -214,6 +238,22 @@ class _Collection:
             index.is_lost = True
         return None
 
+    def _fetch_called(self, shard: SentShard, folder: Path) -> None:
+        """Read the rows of the shard's ordinary calls."""
+        prefix = self.keys.on_demand_rows(self.board.attempt, shard.number)
+        keys = [found.key for found in self.storage.objects(prefix)]
+
+        def read(key: str) -> bytes:
+            return b"".join(self.storage.chunks(key))
+
+        target = shard.index.keep((folder / "calls").open("w+b"))
+        with ThreadPoolExecutor(max_workers=_READERS) as pool:
+            for begin in range(0, len(keys), _READ_AT_ONCE):
+                for rows in pool.map(read, keys[begin : begin + _READ_AT_ONCE]):
+                    target.write(rows)
+        target.flush()
+        shard.index.add(target)
+
     def settle(self, *, uses_kept_ids: bool) -> None:
         """Write rows, failed lines and left-overs, and last the summary that says so."""
         attempt = self.board.attempt
@@ -226,6 +266,8 @@ class _Collection:
             region=self.region,
             shards=self.shards,
             uses_kept_ids=uses_kept_ids,
+            past_deadline=self.board.past_deadline,
+            calls=self.calls,
         ).run()
         self.storage.put_json(self.keys.summary(attempt, self.region), summary.to_json())
         logger.info(

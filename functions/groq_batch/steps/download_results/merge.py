@@ -29,8 +29,13 @@ from groq_batch.bucket.s3_errors import MissingObjectError
 from groq_batch.bucket.storage import Storage, StoredObject
 from groq_batch.domain import object_keys
 from groq_batch.domain.answer_stats import count_name
+from groq_batch.domain.prices import table_prices
 from groq_batch.domain.problem import shown
 from groq_batch.domain.result_row import (
+    CANCELLED,
+    DEADLINE_PASSED,
+    NOT_SENT,
+    OUTCOME_UNKNOWN,
     Row,
     RowOutcome,
     classify_row,
@@ -39,8 +44,10 @@ from groq_batch.domain.result_row import (
     pipeline_row,
 )
 from groq_batch.records.job import JobRecord, JobRequest, Stop
+from groq_batch.records.on_demand import OnDemand
 from groq_batch.records.shard_result import ShardSummary
 from groq_batch.request_file.lines import LineReader, decompress
+from groq_batch.steps.download_results.left_open import LeftOpen
 from groq_batch.steps.download_results.output_checks import is_invalid_output
 from groq_batch.steps.download_results.schema_checks import SchemaChecks
 from groq_batch.steps.download_results.sent_shards import SentLines, SentShard
@@ -87,16 +94,20 @@ class Settlement:
     region: int
     shards: Sequence[SentShard]
     uses_kept_ids: bool = True
+    past_deadline: bool = False
+    calls: OnDemand | None = None
 
     def run(self) -> ShardSummary:
         """Write a region's results, failed lines and left-overs; returns what was counted."""
-        summary = ShardSummary(attempt=self.attempt, number=self.region)
+        summary = ShardSummary(
+            attempt=self.attempt, number=self.region, on_demand=self.calls is not None
+        )
         answers = _Answers(summary)
         path_is_gzip = self._is_gzip()
-        may_retry = self._may_send_again
+        may_retry = self._may_retry
         sent = self._sent_lines()
         for shard in self.shards:
-            shard.read_refusal(self._lines_of(shard), is_sent_again=may_retry)
+            shard.read_refusal(self._lines_of(shard), is_sent_again=self._may_send_again)
         earlier = self._earlier_rows(path_is_gzip)
         with (
             Region(
@@ -115,7 +126,7 @@ class Settlement:
                 ObjectWriter(self.storage, self.keys.failed(self.attempt, self.region)),
                 path_is_gzip,
             ) as failed,
-            _LeftOvers(self.storage, self.keys, self.attempt + 1) as left_over,
+            _LeftOvers(self.storage) as left_over,
         ):
             for line_number, item in enumerate(region, start=region.first_line):
                 before = next(earlier) if earlier is not None else None
@@ -134,23 +145,23 @@ class Settlement:
                 )
                 if verdict.succeeded and self.job.options.retry_invalid_output:
                     verdict = self._with_form(verdict, region.request_line(place), before, schemas)
+                summary.deadline_passed += verdict.code == DEADLINE_PASSED
                 results.write(verdict.row + b"\n")
                 model = verdict.model or model_of(region.request_line(place))
                 summary.count_line(model, succeeded=verdict.succeeded)
                 again_in = found[0] if may_retry and verdict.retry and found is not None else None
-                if again_in is not None:
-                    summary.left_over += 1
-                    if again_in.refused is None:
-                        left_over.write(again_in.number, region.request_line(place))
+                if again_in is not None and again_in.refused is None:
+                    left_over.write(self._key_of_left_over(again_in), region.request_line(place))
+                goes_again = again_in is not None and not self._is_last_attempt
+                summary.left_over += goes_again
+                summary.kept += again_in is not None and not goes_again
                 if verdict.succeeded:
                     summary.succeeded += 1
                     summary.invalid_output += verdict.is_invalid
                     continue
                 failed.write(region.request_line(place))
                 known_line = line_number if region.lines_are_known else None
-                _count_failure(
-                    summary, verdict, known_line, custom_id, goes_again=again_in is not None
-                )
+                _count_failure(summary, verdict, known_line, custom_id, goes_again=goes_again)
         answers.count()
         for shard in self.shards:
             self._conclude(shard, summary)
@@ -180,12 +191,38 @@ class Settlement:
             ) as writer:
                 join(self.storage, [StoredObject(source, head.size)], writer)
 
+    @property
+    def _may_retry(self) -> bool:
+        """Whether what has no answer is kept for another attempt.
+
+        Of a job with a deadline that is so whatever attempts are used up: should the deadline come
+        before the job's end, it is asked by ordinary calls.
+        """
+        if self.stop is not None or self.calls is not None:
+            return False
+        return not self._is_last_attempt or self.job.deadline_at is not None
+
+    @property
+    def _is_last_attempt(self) -> bool:
+        return self.attempt >= self.job.last_attempt_of(self.region)
+
+    def _key_of_left_over(self, shard: SentShard) -> str:
+        """Return where the lines of a shard stand that are kept for another attempt.
+
+        What ordinary calls ask is asked in the order of the file, so it stands region by region.
+        """
+        if self.past_deadline:
+            return self.keys.shard(self.attempt + 1, self.region)
+        if self._is_last_attempt:
+            return self.keys.kept_shard(self.region)
+        return self.keys.shard(self.attempt + 1, shard.number)
+
     # -- what the region holds -------------------------------------------------------------------
 
     @property
     def _may_send_again(self) -> bool:
         """Whether another batch may be made of requests of the region."""
-        return self.stop is None and self.attempt < self.job.last_attempt_of(self.region)
+        return self._may_retry and not (self._is_last_attempt or self.past_deadline)
 
     @property
     def _is_first_attempt(self) -> bool:
@@ -216,21 +253,28 @@ class Settlement:
         if self._is_first_attempt:
             return None
         # A region without left-overs is not part of the next attempt, so the attempt before has it.
-        pieces: Iterable[bytes] = self.storage.chunks(
-            self.keys.results(self.attempt - 1, self.region)
-        )
+        # Only what had used up its attempts, and is asked by ordinary calls, may be older.
+        attempt = self.attempt - 1
+        while self.calls is not None and not self._was_collected(attempt):
+            attempt -= 1
+        pieces: Iterable[bytes] = self.storage.chunks(self.keys.results(attempt, self.region))
         return iter(LineReader(decompress(pieces) if compressed else pieces))
+
+    def _was_collected(self, attempt: int) -> bool:
+        """Tell whether the region was part of an attempt; it was of its first one."""
+        is_first = attempt <= (self.job.first_attempt_of(self.region) or 1)
+        return is_first or self.storage.exists(self.keys.summary(attempt, self.region))
 
     # -- what becomes of a request ---------------------------------------------------------------
 
-    def _settled_before(self, row: bytes) -> _Verdict:
+    def _settled_before(self, row: bytes, *, retry: bool = False) -> _Verdict:
         known = classify_row(row)
         if known is None:
             raise ValueError("A stored result row cannot be read")
         return _Verdict(
             row=row,
             succeeded=known.outcome is RowOutcome.SUCCESS,
-            retry=False,
+            retry=retry,
             code=known.code,
             message=known.message,
             model=known.model,
@@ -284,6 +328,8 @@ class Settlement:
         if found is None:
             raise ValueError("A request of the first attempt was not sent")
         shard, position = found
+        if self.calls is not None:
+            return self._settle_called(shard, position, custom_id, before, answers)
         row = shard.index.read(custom_id)
         known = classify_row(row) if row is not None else None
         if row is not None and known is not None:
@@ -295,7 +341,7 @@ class Settlement:
             return _from_row(row, known)
         shard.index.unreadable += row is not None
         if before is not None and not shard.was_sent:
-            return self._settled_before(before)
+            return self._settled_before(before, retry=self.past_deadline)
         code, message, retry = self._without_row(shard, position)
         return _Verdict(
             row=pipeline_row(custom_id, code=code, message=message).rstrip(b"\n"),
@@ -305,12 +351,59 @@ class Settlement:
             message=message,
         )
 
+    def _settle_called(
+        self,
+        shard: SentShard,
+        position: int,
+        custom_id: str,
+        before: bytes | None,
+        answers: _Answers,
+    ) -> _Verdict:
+        """Settle a request of an attempt that was asked by ordinary calls."""
+        assert self.calls is not None  # noqa: S101  (asked by the caller)
+        row = shard.index.read(custom_id)
+        known = classify_row(row) if row is not None else None
+        if row is not None and known is not None:
+            answers.asked()
+            if known.outcome is RowOutcome.SUCCESS:
+                answers.add(known)
+                return _Verdict(row=row, succeeded=True, retry=False)
+            return msgspec.structs.replace(_from_row(row, known), retry=False)
+        left = LeftOpen.of(
+            self.calls,
+            shard.number,
+            position,
+            before=classify_row(before) if before is not None else None,
+            has_price=lambda: self._has_price(answers),
+        )
+        if left.was_begun:
+            answers.asked()
+        if left.code != OUTCOME_UNKNOWN and self.stop is not None:
+            if before is not None and self.stop.status != "cancelled":
+                return self._settled_before(before)
+            code = CANCELLED if self.stop.status == "cancelled" else NOT_SENT
+            message = self.stop.message
+        else:
+            code, message = left.code, left.message
+        return _Verdict(
+            row=pipeline_row(custom_id, code=code, message=message).rstrip(b"\n"),
+            succeeded=False,
+            retry=False,
+            code=code,
+            message=message,
+        )
+
+    def _has_price(self, answers: _Answers) -> bool:
+        """Tell whether the price of the model of the request at hand is known."""
+        prices = self.job.prices or table_prices()
+        return prices.of(answers.model()) is not None
+
     def _without_row(self, shard: SentShard, position: int) -> tuple[str, str, bool]:
         """Return code, message and whether to try again for a request that has no row."""
         batch, index = shard.entry.batch, shard.index
         if not shard.was_sent:
             reason = self.stop.message if self.stop else "Its batch could not be created."
-            return "not_sent", f"This request was not sent. {reason}", False
+            return "not_sent", f"This request was not sent. {reason}", self.past_deadline
         if position in shard.issues:
             return "batch_failed", shard.refusal_text(position), False
         if batch is None or batch.status == "failed":
@@ -376,12 +469,22 @@ class _Answers:
         self._rows: list[Row] = []
         self.request: tuple[Region, int] | None = None
 
+    def model(self) -> str:
+        """Return the model that the request at hand asks."""
+        if self.request is None:
+            return ""
+        region, place = self.request
+        return model_of(region.request_line(place))
+
+    def asked(self) -> None:
+        """Count the request at hand as one for which an ordinary call was begun."""
+        self._summary.asked += 1
+
     def add(self, row: Row) -> None:
         """Count the answer to the request at hand."""
         if not row.model and self.request is not None:
             # As of audio: then it is the one that was asked.
-            region, place = self.request
-            row = msgspec.structs.replace(row, model=model_of(region.request_line(place)))
+            row = msgspec.structs.replace(row, model=self.model())
         self._rows.append(row)
         if len(self._rows) == _COUNTED_AT_ONCE:
             self.count()
@@ -411,16 +514,14 @@ class _Answers:
 
 
 class _LeftOvers:
-    """The lines of the shards of an attempt that go into the next one, a shard for each of them.
+    """The lines of the shards of an attempt that are kept for another one.
 
     The writers hold a part of an upload each, but together no more than a region has.
     """
 
-    def __init__(self, storage: Storage, keys: object_keys.WorkKeys, attempt: int) -> None:
+    def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._keys = keys
-        self._attempt = attempt
-        self._outputs: dict[int, _Output] = {}
+        self._outputs: dict[str, _Output] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -434,13 +535,13 @@ class _LeftOvers:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
-    def write(self, shard: int, line: bytes) -> None:
+    def write(self, key: str, line: bytes) -> None:
         """Append a line to a shard."""
-        output = self._outputs.get(shard)
+        output = self._outputs.get(key)
         if output is None:
-            writer = ObjectWriter(self._storage, self._keys.shard(self._attempt, shard))
+            writer = ObjectWriter(self._storage, key)
             output = self._stack.enter_context(_Output(writer, compressed=False))
-            self._outputs[shard] = output
+            self._outputs[key] = output
         output.write(line)
 
 

@@ -34,7 +34,7 @@ from groq_batch.domain.polling import FIRST_PAUSE_SECONDS
 from groq_batch.domain.prices import Prices, job_prices
 from groq_batch.domain.problem import Problem, problem_row
 from groq_batch.domain.shard import ShardSummary, SplitLimits
-from groq_batch.domain.times import timestamp
+from groq_batch.domain.times import parse_timestamp, timestamp
 from groq_batch.records.closed import is_closed, unless_ended
 from groq_batch.records.job import MAX_KEPT_PROBLEMS, JobRecord, JobRequest, ShardRecord, Stop
 from groq_batch.records.model_listing import ModelListing, model_checker
@@ -382,9 +382,13 @@ class _Preparing:
             problems = [too_expensive] if too_expensive is not None else []
         for problem in problems:
             writer.write(problem_row(problem))
-        return _decided(
+        record = _decided(
             summary, options, problems, prices, input_bytes=input_bytes, now=self._now()
         )
+        if options.deadline_seconds is None:
+            return record
+        started = parse_timestamp(self._request.started_at).timestamp()
+        return replace(record, deadline_at=started + options.deadline_seconds)
 
     def _uploads(
         self, source: CopySource | None = None, *, has_canary: bool = False

@@ -1,0 +1,1 @@
+"""The function that submits one shard attempt."""

@@ -1,0 +1,85 @@
+"""Reads a request line for an ordinary call: what is sent of it, and where."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from groq_batch.domain.on_demand import Size
+from groq_batch.request_file.body_sizes import estimated_bytes
+from groq_batch.request_file.line_checks import CHAT_URL, output_limit
+
+_API_VERSION = "/v1"
+
+
+class _Line(msgspec.Struct, gc=False):
+    custom_id: str
+    url: str
+    body: msgspec.Raw
+
+
+_decode_line = msgspec.json.Decoder(_Line).decode
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_text = msgspec.json.Decoder(str).decode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrdinaryRequest:
+    """A request of the input, for an ordinary call.
+
+    Attributes:
+        custom_id: Its id.
+        path: Path of the call below the API's base address.
+        body: Its ``body``, byte for byte.
+        size: What counts for its estimate.
+    """
+
+    custom_id: str
+    path: str
+    body: bytes
+    size: Size
+
+    @property
+    def is_chat(self) -> bool:
+        """Whether it is for chat, whose body is sent as it is."""
+        return self.path == CHAT_URL.removeprefix(_API_VERSION)
+
+    def form_fields(self) -> list[tuple[str, str]]:
+        """Return the fields of a form, as which audio is sent: texts, a list as ``name[]``."""
+        fields: list[tuple[str, str]] = []
+        for name, value in json.loads(self.body).items():
+            if isinstance(value, list):
+                fields += [(f"{name}[]", _text(one)) for one in value]
+            elif value is not None:
+                fields.append((name, _text(value)))
+        return fields
+
+
+def read_request(line: bytes) -> OrdinaryRequest:
+    """Read a request line that has passed the checks.
+
+    Raises:
+        msgspec.MsgspecError: It is no request line.
+    """
+    request = _decode_line(line)
+    body = bytes(request.body)
+    fields = _decode_fields(body)
+    return OrdinaryRequest(
+        custom_id=request.custom_id,
+        path=request.url.removeprefix(_API_VERSION),
+        body=body,
+        size=Size(
+            model=_decode_text(fields["model"]),
+            body_bytes=estimated_bytes(body),
+            output_tokens=output_limit(
+                fields.get("max_completion_tokens"), fields.get("max_tokens")
+            ),
+        ),
+    )
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

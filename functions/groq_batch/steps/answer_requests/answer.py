@@ -1,0 +1,84 @@
+"""Ask requests that no batch has answered by ordinary calls, for some minutes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from groq_batch.bucket.s3_errors import ConflictError
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.prices import table_prices
+from groq_batch.groq.client import GroqClient
+from groq_batch.records.closed import is_closed, unless_ended
+from groq_batch.records.job import JobRecord
+from groq_batch.records.on_demand import OnDemand
+from groq_batch.steps.answer_requests.asker import Asker
+from groq_batch.steps.outcomes import DEFERRED, SETTLED, StepOutcome
+from groq_batch.telemetry.log import logger
+
+
+def answer_requests(
+    *,
+    storage: Storage,
+    client: GroqClient,
+    job_id: str,
+    attempt: int,
+    owner: str,
+    clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+) -> StepOutcome:
+    """Ask requests of an attempt by ordinary calls, each as long as nothing speaks against it.
+
+    Args:
+        storage: The bucket.
+        client: The Groq API.
+        job_id: The job.
+        attempt: The attempt.
+        owner: Names this invocation.
+        clock: Seconds since 1970.
+        sleep: Waits some seconds, as the API asks.
+
+    Raises:
+        ValueError: The job has no record.
+    """
+    keys = object_keys.WorkKeys(job_id)
+    if is_closed(storage, keys) or storage.exists(keys.stopped):
+        return SETTLED
+    found = OnDemand.load(storage, keys, attempt)
+    if found is None or found[0].ended is not None or clock() >= found[0].ask_until:
+        return SETTLED
+    job = JobRecord.load(storage, keys)
+    if job is None:
+        raise ValueError("The job has no record; its preparation has not ended")
+    record, etag = found
+    if max(record.lease_until, record.pause_until) > clock():
+        return DEFERRED
+    claimed = record.claimed(owner, now=clock())
+    try:
+        etag = claimed.swap(storage, keys, over=etag)
+    except ConflictError:
+        return DEFERRED
+    asker = Asker(
+        storage=storage,
+        client=client,
+        keys=keys,
+        record=claimed,
+        etag=etag,
+        prices=job.prices or table_prices(),
+        clock=clock,
+        sleep=sleep,
+        begins_slowly=bool(record.open),
+    )
+
+    def run() -> StepOutcome:
+        asker.run()
+        logger.info(
+            "Made ordinary calls",
+            charged_usd=asker.record.charged_usd,
+            waiting=len(asker.record.again),
+            ended=asker.record.ended,
+        )
+        return SETTLED
+
+    return unless_ended(storage, keys, run, lambda: SETTLED)

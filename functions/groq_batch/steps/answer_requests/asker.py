@@ -1,0 +1,429 @@
+"""One invocation's ordinary calls: which are begun, how many at once, and what is written first.
+
+The record of the calls is written before each of them begins and after each has ended; a request's
+row is stored before the record says that it has ended. So a death at any point leaves a request
+either with its row, or not begun, or taken and without a row, which is then never asked again.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from groq_batch.bucket.s3_errors import ConflictError
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.on_demand import fits, is_spent
+from groq_batch.domain.pacing import LONGEST_PAUSE_SECONDS, MOST_OPEN_CALLS, Pace
+from groq_batch.domain.prices import Prices
+from groq_batch.domain.result_row import DEADLINE_PASSED, pipeline_row
+from groq_batch.groq.client import GroqClient
+from groq_batch.groq.errors import GroqApiError
+from groq_batch.groq.ordinary_calls import JSON_CONTENT, form_of
+from groq_batch.records.on_demand import Ending, OnDemand, Place, Taken
+from groq_batch.records.submission import LEASE_SECONDS, RENEW_SECONDS
+from groq_batch.request_file.ordinary_request import OrdinaryRequest, read_request
+from groq_batch.steps.answer_requests.call_outcomes import (
+    NOT_BEGUN,
+    CallOutcome,
+    Kind,
+    outcome_of_answer,
+    outcome_of_failure,
+)
+from groq_batch.steps.answer_requests.lines import RequestLines
+from groq_batch.telemetry import metrics
+from groq_batch.telemetry.log import logger
+
+SLICE_SECONDS = 240.0
+"""So long an invocation begins calls; then another one goes on."""
+_ACCOUNT_PAUSE_SECONDS = 60.0
+_LEAST_PAUSE_SECONDS = 1.0
+_MOST_OPEN_BYTES = 64 * 1024 * 1024
+_MOST_WAITING_AGAIN = 100
+"""Requests that wait to be asked again before no new one is begun: the record names all of them."""
+_MOST_ROW_BYTES = 2_000
+_MOST_MESSAGE = 300
+_LOOKERS = 16
+
+
+class _Lost(Exception):  # noqa: N818 (no error: another invocation goes on)
+    """Another invocation has taken over."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Open:
+    """A request with a call under way."""
+
+    taken: Taken
+    request: OrdinaryRequest
+
+
+@dataclass(slots=True, kw_only=True)
+class Asker:
+    """Makes ordinary calls for one invocation, which has the record in its hands.
+
+    Attributes:
+        storage: The bucket.
+        client: The Groq API.
+        keys: The job's working files.
+        record: The record, as it was written last.
+        etag: Its ETag.
+        prices: The job's prices.
+        clock: Seconds since 1970.
+        sleep: Waits some seconds.
+        begins_slowly: Whether the invocation before this one died with calls under way.
+    """
+
+    storage: Storage
+    client: GroqClient
+    keys: object_keys.WorkKeys
+    record: OnDemand
+    etag: str
+    prices: Prices
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+    begins_slowly: bool = False
+    _pace: Pace = field(default_factory=Pace)
+    _open: dict[Future[CallOutcome], _Open] = field(default_factory=dict)
+    _until: float = 0.0
+    _held_back_until: float = 0.0
+    _is_stopped: bool = False
+    _is_lost: bool = False
+    _ends: Ending | None = None
+    _no_more: Ending | None = None
+    _pause: dict[str, Any] | None = None
+    _failure: Exception | None = None
+    _lookers: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_LOOKERS))
+
+    def run(self) -> None:
+        """Begin calls for some minutes, wait for their answers, write down how far they are.
+
+        Raises:
+            Exception: The bucket could not be used; what was under way is written down.
+        """
+        record = self.record
+        self._until = min(self.clock() + SLICE_SECONDS, record.ask_until)
+        if self.begins_slowly:
+            self._pace.allowed = 1
+        self._pace.goes_on(record.per_minute, now=self.clock())
+        lines = RequestLines(
+            self.storage,
+            self.keys,
+            record.attempt,
+            shard=record.shard,
+            line=record.line,
+            offset=record.offset,
+        )
+        with ThreadPoolExecutor(max_workers=MOST_OPEN_CALLS) as pool:
+            try:
+                self._ask(pool, lines)
+            except _Lost:
+                logger.info("Another invocation goes on with the ordinary calls")
+                self._keep_what_is_under_way()
+            except Exception:
+                # What was written last may stand or not; what is answered is kept in any case.
+                self._keep_what_is_under_way()
+                raise
+            finally:
+                lines.close()
+        if self._failure is not None:
+            raise self._failure
+
+    # -- the loop --------------------------------------------------------------------------------
+
+    def _ask(self, pool: ThreadPoolExecutor, lines: RequestLines) -> None:
+        while True:
+            ended = self._ended(wait_seconds=0.0)
+            record = self._after(ended)
+            self._keep(ended)
+            chosen: list[_Open] = []
+            if not self._goes_no_further:
+                record, chosen = self._choose(record, lines)
+            if not (self._open or chosen) and self._is_over(record):
+                self._swap(self._given_back(record))
+                return
+            age = LEASE_SECONDS - (self.record.lease_until - self.clock())
+            if ended or chosen or age >= RENEW_SECONDS:
+                self._swap(record)
+            for one in chosen:
+                self._open[pool.submit(self._call, one)] = one
+            if not self._open:
+                self.sleep(min(max(self._pace.begins_at - self.clock(), 0.0), RENEW_SECONDS))
+            elif not chosen or len(self._open) >= self._pace.allowed:
+                wait(self._open, RENEW_SECONDS, FIRST_COMPLETED)
+
+    def _keep_what_is_under_way(self) -> None:
+        """Wait for the open calls and store the rows of all; the record is not to be written."""
+        self._is_lost = True
+        self._keep(self._ended(wait_seconds=None))
+
+    @property
+    def _goes_no_further(self) -> bool:
+        """Whether nothing is begun any more by this invocation."""
+        is_over = self._is_stopped or self._failure is not None or self._pause is not None
+        return is_over or self.clock() >= self._until
+
+    def _is_over(self, record: OnDemand) -> bool:
+        """Tell whether there is nothing more to do now that no call is under way.
+
+        What keeps the next call from being made decides what comes after this invocation.
+        """
+        now = self.clock()
+        if self._is_stopped:
+            self._ends = Ending.STOPPED
+        elif now >= record.ask_until:
+            self._ends = Ending.TIME
+        elif self._goes_no_further:
+            pass
+        elif is_spent(record.charged_usd, record.budget_usd):
+            self._ends = Ending.BUDGET
+        elif self._no_more is not None and not record.again:
+            self._ends = self._no_more
+        elif record.lost_calls(now) >= MOST_OPEN_CALLS:
+            text = "Calls of a function that has died may be open yet."
+            self._hold_up(record.lost_until, "groq_unavailable", text)
+        elif self._pace.begins_at - now > LONGEST_PAUSE_SECONDS:
+            self._hold_up(self._pace.begins_at, "groq_unavailable", self._pace.reason)
+        else:
+            return False
+        return True
+
+    def _hold_up(self, until: float, code: str, why: str) -> None:
+        """Let Step Functions wait until calls may be made again."""
+        self._pause = {"code": code, "message": why, "until": until}
+
+    def _given_back(self, record: OnDemand) -> OnDemand:
+        pause = self._pause
+        until = pause["until"] if pause is not None else 0.0
+        told = {"code": pause["code"], "message": pause["message"]} if pause is not None else None
+        return replace(
+            record,
+            lease_until=0.0,
+            ended=self._ends,
+            per_minute=self._pace.per_minute,
+            pause_until=until,
+            pause=told or record.pause,
+        )
+
+    def _swap(self, record: OnDemand) -> None:
+        """Write the record.
+
+        Raises:
+            _Lost: It is another invocation's now.
+        """
+        if record.lease_until:
+            record = replace(record, lease_until=self.clock() + LEASE_SECONDS)
+        try:
+            self.etag = record.swap(self.storage, self.keys, over=self.etag)
+        except ConflictError:
+            raise _Lost from None
+        self.record = record
+
+    # -- what is asked ---------------------------------------------------------------------------
+
+    def _choose(self, record: OnDemand, lines: RequestLines) -> tuple[OnDemand, list[_Open]]:
+        """Take the requests for which calls are begun now; returns the record that says so."""
+        chosen: list[_Open] = []
+        now = self.clock()
+        lost = record.lost_calls(now)
+        open_bytes = sum(len(one.request.body) for one in self._open.values())
+        while len(self._open) + len(chosen) + lost < MOST_OPEN_CALLS:
+            if is_spent(record.charged_usd, record.budget_usd):
+                break
+            found = self._candidate(record, lines)
+            if found is None:
+                break
+            one, after = found
+            is_alone = not (self._open or chosen)
+            size = len(one.request.body)
+            if open_bytes + size > _MOST_OPEN_BYTES and not is_alone:
+                break
+            under_way = len(self._open) + len(chosen)
+            tokens = one.request.size.tokens(record.means)
+            if not self._pace.count([tokens], open_calls=under_way, now=now):
+                break
+            if one.taken not in record.again:
+                lines.take()
+            record = replace(
+                after,
+                charged_usd=after.charged_usd + one.taken.estimate,
+                open=(*after.open, one.taken),
+            )
+            open_bytes += size
+            chosen.append(one)
+        return record, chosen
+
+    def _candidate(self, record: OnDemand, lines: RequestLines) -> tuple[_Open, OnDemand] | None:
+        """Return the request that is asked next, and the record without it; None without one.
+
+        One that was not asked yet comes first: while the API is out of reach, no request should use
+        up its tries while others have made none.
+        """
+        taken = min(record.again, key=lambda one: one.tries, default=None)
+        is_new_wanted = taken is None or (taken.tries and len(record.again) < _MOST_WAITING_AGAIN)
+        if is_new_wanted and (fresh := self._fresh(record, lines)):
+            return fresh
+        if taken is None:
+            return None
+        again = tuple(one for one in record.again if one is not taken)
+        request = read_request(lines.at(taken.place))
+        return _Open(taken=taken, request=request), replace(record, again=again)
+
+    def _fresh(self, record: OnDemand, lines: RequestLines) -> tuple[_Open, OnDemand] | None:
+        """Return the next request of the file that may be asked, and the record behind it."""
+        while self._no_more is None:
+            found = lines.peek()
+            if found is None:
+                self._no_more = Ending.ALL_ASKED
+                return None
+            place, line = found
+            request = read_request(line)
+            estimate = request.size.estimate_usd(self.prices, record.means)
+            if estimate is None:
+                lines.take()  # Nobody knows what it would cost.
+                continue
+            if not fits(estimate, promised=record.promised_usd, budget=record.budget_usd):
+                self._no_more = Ending.BUDGET
+                return None
+            behind = replace(
+                record,
+                shard=place.shard,
+                line=place.line + 1,
+                offset=place.offset + place.size + 1,
+                promised_usd=record.promised_usd + estimate,
+            )
+            return _Open(taken=Taken(place=place, estimate=estimate), request=request), behind
+        return None
+
+    def _call(self, one: _Open) -> CallOutcome:
+        """Make one call, if that is still wanted; runs in a thread."""
+        with self._lookers:
+            if self.storage.exists(self.keys.stopped):
+                self._is_stopped = True
+        now = self.clock()
+        is_held = self.record.lease_until - now > LEASE_SECONDS / 2
+        is_wanted = not (self._is_stopped or self._is_lost) and now < self.record.ask_until
+        if not (is_held and is_wanted) or now < self._held_back_until:
+            return NOT_BEGUN
+        request = one.request
+        content = (
+            (request.body, JSON_CONTENT) if request.is_chat else form_of(request.form_fields())
+        )
+        try:
+            answer = self.client.ask(request.path, *content)
+        except GroqApiError as error:
+            return outcome_of_failure(request, error)
+        outcome = outcome_of_answer(request, answer, self.prices, now=self.clock())
+        if outcome.kind is Kind.AGAIN:
+            # What was to be begun at the same time waits as well, and keeps its tries.
+            self._held_back_until = self.clock() + (outcome.wait_seconds or _LEAST_PAUSE_SECONDS)
+        elif outcome.kind is Kind.ACCOUNT:
+            self._held_back_until = math.inf
+        return outcome
+
+    # -- what came of it -------------------------------------------------------------------------
+
+    def _ended(self, *, wait_seconds: float | None) -> list[tuple[_Open, CallOutcome]]:
+        """Return the calls that have ended, and what came of them."""
+        done, _ = wait(self._open, wait_seconds)
+        ended = []
+        for future in [one for one in self._open if one in done]:
+            one = self._open.pop(future)
+            error = future.exception()
+            if error is not None and not isinstance(error, Exception):
+                raise error
+            if error is not None:
+                # Before the call: nothing that the API answers raises anything.
+                self._failure = error
+            ended.append((one, NOT_BEGUN if error is not None else future.result()))
+        return ended
+
+    def _after(self, ended: Iterable[tuple[_Open, CallOutcome]]) -> OnDemand:
+        """Return the record after calls have ended."""
+        record, now = self.record, self.clock()
+        for one, outcome in ended:
+            self._take_note(outcome, now)
+            taken = one.taken
+            charged = {
+                Kind.ENDED: taken.estimate if outcome.cost_usd is None else outcome.cost_usd,
+                Kind.UNKNOWN: taken.estimate,
+            }.get(outcome.kind, 0.0)
+            again = self._again(taken, outcome)
+            record = replace(
+                record,
+                open=tuple(other for other in record.open if other != taken),
+                again=record.again if again is None else (*record.again, again),
+                charged_usd=max(record.charged_usd - taken.estimate, 0.0) + charged,
+                ended_calls=record.ended_calls + (again is None),
+                succeeded=record.succeeded + outcome.is_success,
+                cost_usd=record.cost_usd
+                + ((outcome.cost_usd or 0.0) if outcome.is_success else 0.0),
+                pause=None if outcome.kind is Kind.ENDED else record.pause,
+            )
+        return record
+
+    def _take_note(self, outcome: CallOutcome, now: float) -> None:
+        """Keep the pace that the API asks for."""
+        if outcome.kind is Kind.ENDED:
+            self._pace.answered(outcome.left, now=now)
+        elif outcome.kind is Kind.AGAIN:
+            reason = str((outcome.error or {}).get("message") or "")
+            self._pace.refused(
+                outcome.wait_seconds, reason[:_MOST_MESSAGE], is_limit=outcome.is_limit, now=now
+            )
+            metrics.groq_failed("rate_limit" if outcome.is_limit else "other")
+        elif outcome.kind is Kind.ACCOUNT:
+            error = outcome.error or {}
+            metrics.groq_failed("account")
+            code, text = str(error.get("code")), str(error.get("message"))
+            self._hold_up(now + _ACCOUNT_PAUSE_SECONDS, code, text)
+
+    def _again(self, taken: Taken, outcome: CallOutcome) -> Taken | None:
+        """Return a request as it waits to be asked again; None when it has been answered for."""
+        if outcome.kind is Kind.NOT_BEGUN:
+            return taken
+        if outcome.kind is Kind.ACCOUNT:
+            return _refused(taken, outcome)
+        if outcome.kind is not Kind.AGAIN or taken.tries + 1 >= self.record.max_tries:
+            return None
+        row = taken.row
+        if outcome.row is not None:
+            is_short = len(outcome.row) <= _MOST_ROW_BYTES
+            row = outcome.row.decode("utf-8", "replace").rstrip("\n") if is_short else None
+        return replace(_refused(taken, outcome), tries=taken.tries + 1, row=row)
+
+    def _keep(self, ended: Sequence[tuple[_Open, CallOutcome]]) -> None:
+        """Store the rows of requests that are not asked again, those of a shard together."""
+        rows: dict[int, list[tuple[Place, bytes]]] = {}
+        for one, outcome in ended:
+            if outcome.kind in (Kind.NOT_BEGUN, Kind.ACCOUNT):
+                continue
+            if not self._is_lost and self._again(one.taken, outcome) is not None:
+                continue
+            place = one.taken.place
+            rows.setdefault(place.shard, []).append((place, _last_row(one, outcome)))
+        for shard, found in rows.items():
+            first = min(place.line for place, _ in found)
+            key = self.keys.on_demand_row(self.record.attempt, shard, first)
+            self.storage.put_bytes(key, b"".join(row for _, row in found))
+
+
+def _refused(taken: Taken, outcome: CallOutcome) -> Taken:
+    error = outcome.error or {}
+    message = (error.get("message") or "")[:_MOST_MESSAGE]
+    return replace(taken, was_begun=True, code=error.get("code"), message=message)
+
+
+def _last_row(one: _Open, outcome: CallOutcome) -> bytes:
+    """Return the row of a request after its last call."""
+    if outcome.row is not None:
+        return outcome.row
+    if one.taken.row is not None:
+        return one.taken.row.encode("utf-8", "replace") + b"\n"
+    error = outcome.error or {}
+    text = f"The API was not reached after the deadline. {error.get('message') or ''}"
+    return pipeline_row(one.request.custom_id, code=DEADLINE_PASSED, message=text.strip())

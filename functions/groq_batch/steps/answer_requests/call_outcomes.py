@@ -1,0 +1,187 @@
+"""What came of an ordinary call: its row, or why there is none (yet)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from http import HTTPStatus
+
+import msgspec
+
+from groq_batch.domain.cost import ModelUsage
+from groq_batch.domain.on_demand import cost_usd, may_be_asked_again
+from groq_batch.domain.pacing import LimitsLeft
+from groq_batch.domain.prices import Prices
+from groq_batch.domain.result_row import (
+    OUTCOME_UNKNOWN,
+    Row,
+    RowOutcome,
+    classify_row,
+    is_json,
+    pipeline_row,
+)
+from groq_batch.groq.error_mapping import error_from_answer
+from groq_batch.groq.errors import AccountError, GroqApiError, NotSentError, error_json
+from groq_batch.groq.http import HttpAnswer
+from groq_batch.groq.ordinary_calls import limits_left
+from groq_batch.request_file.ordinary_request import OrdinaryRequest
+
+_BLOCKED_MODEL = "model_permission_blocked"
+_JSON = "json"
+_LINE_ENDS = bytes.maketrans(b"\r\n", b"  ")
+
+
+class Kind(Enum):
+    """What became of a call."""
+
+    NOT_BEGUN = auto()
+    ENDED = auto()
+    AGAIN = auto()
+    ACCOUNT = auto()
+    UNKNOWN = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallOutcome:
+    """What came of an ordinary call.
+
+    Attributes:
+        kind: What became of it.
+        row: The request's row, with its line end; None where there was no answer.
+        is_success: Whether it is an answer.
+        cost_usd: What the answer costs; None where it does not say.
+        error: Why there is no answer, as code and sentence.
+        wait_seconds: How long the API asks to wait.
+        is_limit: Whether it says that there were too many calls.
+        left: What it says is left of the account's limits.
+    """
+
+    kind: Kind
+    row: bytes | None = None
+    is_success: bool = False
+    cost_usd: float | None = None
+    error: dict[str, str | None] | None = None
+    wait_seconds: float | None = None
+    is_limit: bool = False
+    left: LimitsLeft = field(default_factory=LimitsLeft)
+
+
+NOT_BEGUN = CallOutcome(kind=Kind.NOT_BEGUN)
+
+
+def outcome_of_answer(
+    request: OrdinaryRequest, answer: HttpAnswer, prices: Prices, *, now: float
+) -> CallOutcome:
+    """Tell what an answer means for its request.
+
+    Args:
+        request: The request.
+        answer: The answer, whatever its status.
+        prices: The job's prices.
+        now: Seconds since 1970, for a Retry-After that is a date.
+    """
+    left = limits_left(answer.headers)
+    if answer.is_success:
+        body = _success_body(request, answer)
+        if body is None:
+            text = "The API answered with a success and without the answer. It may be paid for."
+            return unknown_outcome(request, text)
+        row = _row(request, answer, body)
+        known = classify_row(row)
+        if known is None or known.outcome is not RowOutcome.SUCCESS:
+            return CallOutcome(kind=Kind.ENDED, row=row, left=left)
+        return CallOutcome(
+            kind=Kind.ENDED,
+            row=row,
+            is_success=True,
+            cost_usd=_cost_usd(request, known, prices),
+            left=left,
+        )
+    error = error_from_answer(answer.status, answer.headers, answer.body, now=now)
+    row = _row(request, answer, _error_body(answer))
+    if may_be_asked_again(answer.status):
+        return CallOutcome(
+            kind=Kind.AGAIN,
+            row=row,
+            error=_told(error, row),
+            wait_seconds=getattr(error, "retry_after_seconds", None),
+            is_limit=answer.status == HTTPStatus.TOO_MANY_REQUESTS,
+        )
+    if isinstance(error, AccountError) and not _names_a_model(answer.body):
+        return CallOutcome(kind=Kind.ACCOUNT, error=error_json(error))
+    return CallOutcome(kind=Kind.ENDED, row=row, cost_usd=0.0, left=left)
+
+
+def outcome_of_failure(request: OrdinaryRequest, error: GroqApiError) -> CallOutcome:
+    """Tell what it means that no answer came."""
+    if isinstance(error, AccountError):
+        return CallOutcome(kind=Kind.ACCOUNT, error=error_json(error))
+    if isinstance(error, NotSentError):
+        code = str(error.reason) if error.reason else "not_sent"
+        return CallOutcome(kind=Kind.AGAIN, error={"code": code, "message": str(error)})
+    return unknown_outcome(request, f"{error} It may be paid for, so it is not asked again.")
+
+
+def unknown_outcome(request: OrdinaryRequest, message: str) -> CallOutcome:
+    """Return the outcome of a call of which it is not known whether it was paid for."""
+    row = pipeline_row(request.custom_id, code=OUTCOME_UNKNOWN, message=message)
+    return CallOutcome(
+        kind=Kind.UNKNOWN, row=row, error={"code": OUTCOME_UNKNOWN, "message": message}
+    )
+
+
+def _success_body(request: OrdinaryRequest, answer: HttpAnswer) -> bytes | None:
+    """Return the content of a success as JSON in one line; None when it did not come whole."""
+    content_type = answer.headers.get("content-type", "").lower()
+    if not request.is_chat and _JSON not in content_type:
+        # Audio is answered with a text where that is asked for, be it an empty one.
+        return msgspec.json.encode(answer.body.decode("utf-8", "replace"))
+    body = answer.body.translate(_LINE_ENDS).strip()
+    return body if body not in (b"", b"null") and is_json(body) else None
+
+
+def _error_body(answer: HttpAnswer) -> bytes:
+    body = answer.body.translate(_LINE_ENDS).strip()
+    return body if is_json(body) else msgspec.json.encode(answer.body.decode("utf-8", "replace"))
+
+
+def _row(request: OrdinaryRequest, answer: HttpAnswer, body: bytes) -> bytes:
+    """Return a row in the form of a batch's, with its line end."""
+    return b'{"id":null,"custom_id":%b,"response":%b,"error":null}\n' % (
+        _text(request.custom_id),
+        b'{"status_code":%d,"request_id":%b,"body":%b}'
+        % (answer.status, _text(answer.headers.get("x-request-id") or None), body),
+    )
+
+
+def _text(value: str | None) -> bytes:
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        # Half of a surrogate pair has no form in UTF-8, only its escape.
+        return json.dumps(value).encode("ascii")
+
+
+def _cost_usd(request: OrdinaryRequest, known: Row, prices: Prices) -> float | None:
+    used = ModelUsage()
+    tokens = (known.usage.prompt_tokens, known.usage.completion_tokens) if known.usage else None
+    used.add(tokens, known.audio_seconds)
+    for model in (known.model, request.size.model):
+        cost = cost_usd(used, model, prices) if model else None
+        if cost is not None:
+            return cost
+    return None
+
+
+def _told(error: GroqApiError, row: bytes) -> dict[str, str | None]:
+    """Return the API's own code and text for an error, where it gives them."""
+    known = classify_row(row)
+    if known is None or known.code is None:
+        return error_json(error)
+    return {"code": known.code, "message": known.message or str(error)}
+
+
+def _names_a_model(body: bytes) -> bool:
+    """Tell whether a refusal is about the one model alone."""
+    return _BLOCKED_MODEL.encode() in body

@@ -1,0 +1,81 @@
+"""Why a request has no answer after the ordinary calls of its job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+from groq_batch.domain.result_row import DEADLINE_PASSED, OUTCOME_UNKNOWN, Row
+from groq_batch.records.on_demand import Ending, OnDemand
+
+_UNKNOWN = (
+    "An ordinary call for this request was begun after the deadline, and what came of it is not "
+    "known. It may be paid for, so it is not asked again by itself."
+)
+_WITHOUT_PRICE = "The price of its model is not known, so no budget holds it."
+_WHY = {
+    Ending.ALL_ASKED: "It was asked as often as the job allows.",
+    Ending.BUDGET: "What the job may spend on ordinary calls (deadline-max-usd, or the rest of its "
+    "cost cap) did not suffice to ask it.",
+    Ending.TIME: "It had no answer within an hour after the deadline.",
+    Ending.STOPPED: "The job was stopped.",
+    Ending.CANARY: "It came before the canary had an answer, so nothing else was asked.",
+    Ending.NOT_POSSIBLE: "The job was started by a version that makes no ordinary calls.",
+}
+_AGAIN = "Send it again from failed/."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOpen:
+    """Why a request has no row of an ordinary call.
+
+    Attributes:
+        code: ``outcome_unknown`` or ``deadline_passed``.
+        message: A sentence that says what to do.
+        was_begun: Whether a call was begun for it.
+    """
+
+    code: str
+    message: str
+    was_begun: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        calls: OnDemand,
+        shard: int,
+        line: int,
+        *,
+        before: Row | None,
+        has_price: Callable[[], bool],
+    ) -> Self:
+        """Tell why.
+
+        Args:
+            calls: How far the calls were.
+            shard: The request's shard.
+            line: Its number there, from 1.
+            before: What its batches had for it; None where nothing was sent.
+            has_price: Tells whether the price of its model is known.
+        """
+        last = (before.code, before.message) if before is not None else (None, None)
+        for taken in calls.again:
+            if (taken.place.shard, taken.place.line) == (shard, line):
+                last = (taken.code, taken.message) if taken.code else last
+                return cls._passed(_WHY[calls.ended or Ending.TIME], last, taken.was_begun)
+        if not has_price():
+            return cls._passed(_WITHOUT_PRICE, last, False)
+        if calls.was_taken(shard, line):
+            return cls(code=OUTCOME_UNKNOWN, message=_UNKNOWN, was_begun=True)
+        return cls._passed(_WHY[calls.ended or Ending.TIME], last, False)
+
+    @classmethod
+    def _passed(cls, why: str, last: tuple[str | None, str | None], was_begun: bool) -> Self:
+        named = ": ".join(part for part in last if part)
+        error = f" Its last error: {named.rstrip('.')}." if named else ""
+        return cls(
+            code=DEADLINE_PASSED,
+            message=f"The deadline has passed. {why}{error} {_AGAIN}",
+            was_begun=was_begun,
+        )
