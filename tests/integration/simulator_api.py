@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -110,3 +113,22 @@ def request_line(custom_id: str, content: str = "hello", **body: Any) -> bytes:
 
 def request_lines(count: int) -> bytes:
     return b"".join(request_line(f"r-{number}") for number in range(count))
+
+
+@contextlib.contextmanager
+def in_background(work: Any, *arguments: Any) -> Iterator[list[Any]]:
+    """Runs a call in a thread; its result (or exception) is in the list after the block."""
+    results: list[Any] = []
+
+    def run() -> None:
+        try:
+            results.append(work(*arguments))
+        except (OSError, http.client.HTTPException) as error:
+            results.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield results
+    finally:
+        thread.join(10)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from local.groq_simulator import GroqSimulator
-from tests.integration.test_groq_simulator import (
-    Answer,
-    Api,
-    api,
-    in_background,
-    request_line,
-    simulator,
-)
+from tests.integration.simulator_api import Answer, Api, in_background, request_line
 
 MODEL = "openai/gpt-oss-20b"
 BOUNDARY = "----call"
+
+
+@pytest.fixture
+def simulator() -> Iterator[GroqSimulator]:
+    with GroqSimulator(batch_seconds=0.0, cancel_seconds=0.0) as running:
+        yield running
+
+
+@pytest.fixture
+def api(simulator: GroqSimulator) -> Api:
+    return Api(simulator.url)
 
 
 def chat(api: Api, prompt: str = "Hello.", **body: Any) -> Answer:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 
 from local.groq_simulator import ControlError, GroqSimulator, SimulatorControl
-from tests.integration.simulator_api import Api, request_lines
+from tests.integration.simulator_api import Api, in_background, request_lines
 from tests.patience import wait_until
 
 
@@ -27,25 +26,6 @@ def simulator() -> Iterator[GroqSimulator]:
 @pytest.fixture
 def api(simulator: GroqSimulator) -> Api:
     return Api(simulator.url)
-
-
-@contextlib.contextmanager
-def in_background(work: Any, *arguments: Any) -> Iterator[list[Any]]:
-    """Runs a call in a thread; its result (or exception) is in the list after the block."""
-    results: list[Any] = []
-
-    def run() -> None:
-        try:
-            results.append(work(*arguments))
-        except (OSError, http.client.HTTPException) as error:
-            results.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield results
-    finally:
-        thread.join(10)
 
 
 # Faults of calls

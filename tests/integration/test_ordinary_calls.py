@@ -21,8 +21,8 @@ from groq_batch.steps.answer_requests.call_outcomes import (
     outcome_of_failure,
 )
 from local.groq_simulator import DEFAULT_KEY, GroqSimulator
+from tests.integration.groq_calls import HASTY, PATIENT, Keys, make_client
 from tests.integration.raw_server import HOST, Peer, RawServer, Script, free_port, http
-from tests.integration.test_groq_api import HASTY, PATIENT, Keys, make_client
 
 BODY = b'{ "model" : "openai/gpt-oss-20b","messages":[{"role":"user","content":"\\u00e9 h"}]}'
 CHAT = "/chat/completions"

@@ -59,6 +59,8 @@ class ErrorCode(StrEnum):
     NO_RESPONSE = "no_response"
     MISSING = "missing"
     NOT_SENT = "not_sent"
+    DEADLINE_PASSED = "deadline_passed"
+    OUTCOME_UNKNOWN = "outcome_unknown"
     TIMED_OUT = "timed_out"
     CANCELLED = "cancelled"
     BATCH_FAILED = "batch_failed"

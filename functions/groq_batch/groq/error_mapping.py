@@ -181,12 +181,12 @@ _DURATION = re.compile(
 
 def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """Return how long an answer asks to wait, in seconds, or None when it does not say."""
-    seconds = _number(headers.get("retry-after-ms"))
+    seconds = parse_number(headers.get("retry-after-ms"))
     if seconds is not None:
         seconds /= 1000
     else:
         text = (headers.get("retry-after") or "").strip()
-        seconds = _number(text)
+        seconds = parse_number(text)
         if seconds is None:
             seconds = _seconds_until(text, now)
         if seconds is None:
@@ -194,7 +194,8 @@ def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
     return seconds if seconds is None else min(seconds, LONGEST_RETRY_AFTER_SECONDS)
 
 
-def _number(text: str | None) -> float | None:
+def parse_number(text: str | None) -> float | None:
+    """Read a decimal number; None for any other text."""
     return float(text) if text and _NUMBER.fullmatch(text.strip()) else None
 
 
@@ -212,14 +213,14 @@ def _seconds_until(date: str, now: float) -> float | None:
 def _seconds_to_reset(headers: Mapping[str, str]) -> float | None:
     """Return the seconds until the limits that are used up are reset, going by Groq's fields."""
     resets = [
-        _duration(headers.get(f"x-ratelimit-reset-{what}"))
+        parse_duration(headers.get(f"x-ratelimit-reset-{what}"))
         for what in ("requests", "tokens")
         if (headers.get(f"x-ratelimit-remaining-{what}") or "0").strip() == "0"
     ]
     return max((reset for reset in resets if reset is not None), default=None)
 
 
-def _duration(text: str | None) -> float | None:
+def parse_duration(text: str | None) -> float | None:
     """Read a duration such as ``2m59.56s`` or ``7.66s``."""
     match = _DURATION.fullmatch(text.strip()) if text else None
     if match is None or not any(match.groups()):

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from urllib3.filepost import encode_multipart_formdata
+from requests import Request
 
 from groq_batch.domain.pacing import LimitsLeft
-from groq_batch.groq.error_mapping import _duration, _number
+from groq_batch.groq.error_mapping import parse_duration, parse_number
 
 JSON_CONTENT = "application/json"
 
 
 def form_of(fields: Sequence[tuple[str, str]]) -> tuple[bytes, str]:
     """Return a form of text fields as ``multipart/form-data``: its bytes and its content type."""
-    return encode_multipart_formdata(fields)
+    files = [(name, (None, value.encode())) for name, value in fields]
+    # The address is no part of a form.
+    prepared = Request("POST", "https://localhost", files=files).prepare()
+    assert isinstance(prepared.body, bytes)  # noqa: S101  (so it is of fields held in memory)
+    return prepared.body, prepared.headers["Content-Type"]
 
 
 def limits_left(headers: Mapping[str, str]) -> LimitsLeft:
@@ -26,8 +30,8 @@ def limits_left(headers: Mapping[str, str]) -> LimitsLeft:
         headers: The answer's header fields, looked up without regard to case.
     """
     return LimitsLeft(
-        requests=_number(headers.get("x-ratelimit-remaining-requests")),
-        requests_reset_in=_duration(headers.get("x-ratelimit-reset-requests")),
-        tokens=_number(headers.get("x-ratelimit-remaining-tokens")),
-        tokens_reset_in=_duration(headers.get("x-ratelimit-reset-tokens")),
+        requests=parse_number(headers.get("x-ratelimit-remaining-requests")),
+        requests_reset_in=parse_duration(headers.get("x-ratelimit-reset-requests")),
+        tokens=parse_number(headers.get("x-ratelimit-remaining-tokens")),
+        tokens_reset_in=parse_duration(headers.get("x-ratelimit-reset-tokens")),
     )
