@@ -17,57 +17,59 @@ _KILLS_HEADING = "## Killed at random"
 
 _HEAD = """# Faults
 
-What goes wrong on a bad day, tried on the deployed stack: `make faults` deploys the template to the
-emulator with permissions enforced, runs a job of {requests} requests for each line of this table
-against the Groq simulator, and writes this file. Last run: {date}, {good} of {all} as expected.
+This page shows the result of injecting faults into the deployed stack. `make faults` deploys the
+template to the emulator with permissions enforced, runs a job of {requests} requests for each line
+of the tables against the Groq simulator, and writes this file.
+Last run: {date}, {good} of {all} as expected.
 
-"Batches" are those created at Groq over all attempts; "rows" are delivered result rows, of which so
-many have an answer. In every line the rows stood in the order of the requests, no request that had
-succeeded was sent again, no shard attempt had two batches, and at the end no batch ran and no file
-of the job stood at Groq.
+"Batches" counts the batches created at Groq over all attempts, "rows" the delivered result rows,
+and "answered" the rows with an answer. In every line the rows were in the order of the requests, no
+successful request was sent again, no shard attempt had two batches, and at the end no batch was
+running and no file of the job was left at Groq.
 """
 
 
 _ELSEWHERE = """
-## What else is tried
+## Other tests
 
 The shipped state machine and the functions also run in one process and in virtual time
-(`tests/workflow`), where waiting costs nothing and every call can be struck:
+(`tests/workflow`), where waiting costs nothing and every call can be made to fail:
 
 - a function dies before and after each call that changes anything, or is held there while a second
-  one does the same step, or while somebody stops the execution;
+  one does the same step, or while the execution is stopped;
 - a stop in each state, time limits, redrives before and after everything has been delivered,
   collecting executions that fail;
 - every error of Lambda in every step, and half an hour without Lambda;
-- half an hour without Groq in every step and in each of nine ways of being out of reach;
+- half an hour without Groq in every step, for each of nine kinds of outage;
 - batches refused as a whole, at their creation and at validation, for one of the models or URLs of
-  a file, in the first and in the last attempt, with all of these deaths, twins and stops;
-- twenty jobs of twenty shards whose functions die at random; hundreds of lives in which all of this
-  happens at once.
+  a file, in the first and in the last attempt, with all of these crashes, concurrent invocations
+  and stops;
+- twenty jobs of twenty shards whose functions die at random; hundreds of random scenarios in which
+  all of this happens at once.
 
-How long each state is tried again after each error is computed from the state machine's text:
-`python -m local.retry_schedules`.
+To see how long each state is retried after each error, run `python -m local.retry_schedules`, which
+reads the state machine.
 
-A policy that denies the functions what they write (S3 answers 403) has these ends:
+If a policy denies the functions an object (S3 answers 403), the result depends on the object:
 
-- the key of the results or of the failed lines: both stand below `superseded/<job_id>/`, and the
-  job ends `failed` with `permission_denied` and their addresses;
-- all of `output/` or all of `failed/`: the other one is delivered, and what is denied stays shard
+- the key of the results or of the failed lines: both are delivered below `superseded/<job_id>/`,
+  and the job ends `failed` with `permission_denied` and their addresses;
+- all of `output/` or all of `failed/`: the other one is delivered, and the denied one stays shard
   by shard in the job's working files, whose address the report names;
 - the report, from the start: nothing is sent;
-- the report, later: batches are waited for, results are delivered, and the final report comes
-  within 15 minutes of being allowed;
+- the report, later: the job waits for its batches and delivers the results, and the final report
+  comes within 15 minutes of being allowed;
 - reading the report of an earlier job of the key, which a former KMS key may encrypt: everything
-  stands below `superseded/<job_id>/`, and the job ends `failed` with `permission_denied`;
-- the working files: the job stops after some hours; what was paid for is delivered when they are
-  allowed.
+  is delivered below `superseded/<job_id>/`, and the job ends `failed` with `permission_denied`;
+- the working files: the job stops after some hours; the paid answers are delivered when the files
+  are allowed.
 """
 
 _KILLS = """{heading}
 
-`make kills` runs jobs of {shards} shards, two at a time, while again and again the process of one
-function or other is killed (SIGKILL), whatever it is doing; the emulator then throws away all other
-processes of that function, too. Last run: {date}, {right} of {jobs} jobs as expected. {kills} kills
+`make kills` runs jobs of {shards} shards, two at a time, and repeatedly kills (SIGKILL) the process
+of a random function, whatever it is doing; the emulator then discards all other processes of that
+function, too. Last run: {date}, {right} of {jobs} jobs as expected. {kills} kills
 within {minutes:.0f} minutes; {batches} batches were created for {expected} shards, {rows} rows
 delivered for {requests} requests, in order, none paid twice.
 """

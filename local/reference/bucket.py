@@ -63,14 +63,14 @@ def work() -> str:
 _JOB_KEY = "The upload has been started; permanent, and never to be removed."
 _OPEN_KEY = "The job has no final report yet; the reconciler looks here."
 _SWEEP_KEY = (
-    "How far the sweep of `input/` has come; without it the next one asks for every record."
+    "How far the sweep of `input/` has come; without it the next one requests every record."
 )
-_RECONCILER_KEY = "Where the reconciler ran out of time; the next run goes on there."
+_RECONCILER_KEY = "Where the reconciler ran out of time; the next run continues there."
 
 
 _USAGE_SUMS_KEY = (
-    "What the usage records of the last 30 days come to, for the index; made anew from them "
-    "where it is missing."
+    "Sums of the usage records of the last 30 days, for the index; calculated again from them "
+    "if it is missing."
 )
 
 

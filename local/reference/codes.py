@@ -236,7 +236,7 @@ FILES = (
     ),
     Code(
         "key_too_long",
-        "The key has more than 900 bytes; the report stands at `reports/<job_id>.json`.",
+        "The key has more than 900 bytes; the report is at `reports/<job_id>.json`.",
         _says_of_key("input/" + "a" * 900 + ".jsonl"),
         "",
     ),
@@ -297,7 +297,7 @@ JOBS = (
         _says_of_secret("ResourceNotFoundException", "can't find the specified secret value"),
     ),
     Code("input_unreadable", "The upload is gone, archived, or encrypted with another key."),
-    Code("cancelled", "Somebody stopped the execution."),
+    Code("cancelled", "Someone stopped the execution."),
     Code("timed_out", "No result within the window and 24 hours, or within the execution's limit."),
     Code("internal_error", "A step failed after all its retries."),
 )

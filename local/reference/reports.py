@@ -71,8 +71,8 @@ MEANINGS = {
     "requests.invalid": "Lines that did not pass the checks.",
     "requests.invalid_output": "Only with `retry-invalid-output`: answers that are not the JSON "
     "asked for in the end.",
-    "requests.unchecked_output": "Likewise: answers that could not be held against their schema, "
-    "and count as right.",
+    "requests.unchecked_output": "Only with `retry-invalid-output`: answers that could not be "
+    "checked against their schema; they count as valid.",
     "progress.completed": "Requests that have an outcome.",
     "progress.total": "Requests that are to have one.",
     "batches[].id": "The batch at Groq.",
