@@ -43,4 +43,5 @@ def _without(name: str) -> str:
     parameter = described(PARAMETERS, name, _PLACE)
     if parameter is None:
         return "nothing"
-    return f"parameter {code(parameter)} ({code(default_of(parameter))})"
+    default = default_of(parameter)
+    return f"parameter {code(parameter)} ({code(default) if default else 'none'})"

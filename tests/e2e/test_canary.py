@@ -113,10 +113,11 @@ def run_jobs(stack: Pipeline) -> None:
     assert report["requests"] == {"total": 9, "succeeded": 2, "failed": 1, "invalid": 6}
     assert stack.wait_for_report("canary/rejected.jsonl.gz")["status"] == "rejected"
 
-    # A batch is refused, with all that was sent to the API in its answer.
+    # Two batches are refused, with all that was sent to the API in its answer.
     begin()
     simulator.add_fault("create", status=400, body=hostile(KEY), times=None)
-    report = stack.run("canary/refused.jsonl", request_line("a", PROMPT) + b"\n")
+    lines = [request_line(f"a{number}", PROMPT) for number in range(101)]
+    report = stack.run("canary/refused.jsonl", b"\n".join(lines))
     assert report["status"] == "partial"
 
     # The key is refused, and so is the next thing that stands in the secret.
@@ -178,12 +179,14 @@ def test_everything_was_looked_at(left: dict[str, list[Trace]]) -> None:
     for job in jobs:
         for kind in ("log", "execution", "event", "mail", "object"):
             assert any(job in one.text for one in left[kind]), (kind, job)
-    assert len(left["environment"]) == 7
+    assert len(left["environment"]) == 8
     messages = {entry.get("message") for entry in log_entries(left)}
     assert set(STEPS) <= messages
     assert {entry["level"] for entry in log_entries(left)} >= {"INFO", "WARNING"}
     prefixes = {one.name.split("/")[0] for one in left["object"]}
-    assert prefixes == {"input", "output", "failed", "invalid", "reports", "jobs", "work"}
+    assert prefixes == {
+        "input", "output", "failed", "invalid", "reports", "usage", "jobs", "work",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("key", KEYS)
