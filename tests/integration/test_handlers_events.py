@@ -356,7 +356,7 @@ def answer_requests(pipeline: Pipeline) -> None:
     second = {"attempt": 2}
     assert pipeline.invoke("check_status", stored("check_status") | second)["decision"] == "answer"
     answer = pipeline.invoke("answer_requests", stored("answer_requests"))
-    assert answer == {"outcome": "settled"}
+    assert answer == {"outcome": "settled", "wait_seconds": 1}
     assert pipeline.simulator.control.stats()["ordinary_answers"] == len(IDS)
     told = pipeline.invoke("check_status", stored("check_status") | second)
     assert told["decision"] == "download"

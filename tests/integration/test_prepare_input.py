@@ -152,6 +152,10 @@ class TestAccepted:
             "tasks_prefix": "",
             "polls": 0,
             "resume_in": Preparation(accepted=True, attempt=1, shards_prefix="").resume_in,
+            # Nothing about an only shard: there are several.
+            "shard_key": "",
+            "tries": 0,
+            "outcome": "",
         }
 
     def test_shards_and_nothing_else(self, upload: Upload) -> None:

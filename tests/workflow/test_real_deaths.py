@@ -59,7 +59,7 @@ POINTS = [
     Point("prepare_input", 1, "s3.put_object work/{job}/plan.json #0", after=True),
     Point("submit_batch", 1, "groq.upload #0", after=True),
     Point("submit_batch", 1, "groq.create #0", after=True),
-    Point("submit_batch", 2, f"{RECORD} #4", after=True),
+    Point("submit_batch", 2, f"{RECORD} #3", after=True),
     Point("download_results", 1, f"{SUMMARY} #0", after=False),
     Point("finish_job", 1, "s3.put_object reports/a.jsonl.json #0", after=True),
 ]
