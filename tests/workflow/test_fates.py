@@ -395,9 +395,7 @@ ONCE = (
     "States.TaskFailed",
     "Runtime.ImportModuleError",
 )
-STEPS = tuple(
-    one for one in FUNCTIONS if one not in ("start_job", "cancel_job", "answer_requests")
-)
+STEPS = tuple(one for one in FUNCTIONS if one not in ("start_job", "cancel_job", "answer_requests"))
 """What every job runs; answer_requests is called after a deadline alone, see test_deadline.py."""
 
 
