@@ -268,10 +268,10 @@ def _advice(report: Mapping[str, Any]) -> str:
     return f"The job could not be finished; the cause and what to do stand below.{kept}"
 
 
-def _form_remark(requests: Mapping[str, Any]) -> str:
+def _form_remark(counts: Mapping[str, Any]) -> str:
     """Return how many answers are not the JSON asked for, where a job has looked at that."""
-    invalid = requests.get("invalid_output", 0)
-    unchecked = requests.get("unchecked_output", 0)
+    invalid = counts.get("invalid_output", 0)
+    unchecked = counts.get("unchecked_output", 0)
     remark = ""
     if invalid:
         remark = f" Of the answers {wording.whole(invalid)} are not the JSON that was asked for."
