@@ -17,8 +17,11 @@ def form_of(fields: Sequence[tuple[str, str]]) -> tuple[bytes, str]:
     files = [(name, (None, value.encode())) for name, value in fields]
     # The address is no part of a form.
     prepared = Request("POST", "https://localhost", files=files).prepare()
-    assert isinstance(prepared.body, bytes)  # noqa: S101  (so it is of fields held in memory)
-    return prepared.body, prepared.headers["Content-Type"]
+    body, content_type = prepared.body, prepared.headers["Content-Type"]
+    # So they are of fields held in memory; the types of requests allow more.
+    assert isinstance(body, bytes)  # noqa: S101
+    assert isinstance(content_type, str)  # noqa: S101
+    return body, content_type
 
 
 def limits_left(headers: Mapping[str, str]) -> LimitsLeft:
