@@ -395,6 +395,34 @@ def test_a_limit_of_calls_is_kept() -> None:
         assert report["on_demand"]["succeeded"] == 90
 
 
+def test_the_running_report_says_how_far_the_calls_are() -> None:
+    with World(simulator={"calls_per_minute": 20}) as world:
+        ends_never(world, done=0.0)
+        upload = with_deadline(world, limited(250), max_attempts="10")
+        told = []
+        for minutes in (6, 10):
+            world.run_until(DEADLINE + minutes * 60)
+            running = report_of(world, upload.path)
+            assert running["status"] == "running"
+            told.append(running["on_demand"]["succeeded"])
+            assert running["progress"]["completed"] >= told[-1]
+        assert 0 < told[0] < told[1] < 250
+        assert settled(world, upload)["status"] == "succeeded"
+
+
+def test_the_first_look_at_an_only_shard_is_no_later_than_the_deadline() -> None:
+    with World({"POLL_MIN_SECONDS": "300"}) as world:
+        ends_never(world, done=0.5)
+        started = world.clock()
+        upload = put(
+            world, "input/a.jsonl", limited(4), batch_deadline="1m", deadline_max_usd=ENOUGH
+        )
+        world.run_until(started + 75)
+        (batch,) = world.simulator.batches()
+        assert batch["status"] in ("cancelling", "cancelled")
+        assert settled(world, upload)["status"] == "succeeded"
+
+
 def test_a_limit_of_tokens_is_kept_without_a_refusal() -> None:
     with World(simulator={"tokens_per_minute": 1000}) as world:
         ends_never(world, done=0.0)

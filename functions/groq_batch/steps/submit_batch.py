@@ -8,10 +8,11 @@ another create before the quarantine has passed and a look over the whole list f
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from groq_batch.bucket.s3_errors import ConflictError
@@ -100,13 +101,14 @@ def submit_shard(
         return SETTLED
     found = Submission.load(storage, record_key)
     plan = AttemptPlan.load(storage, keys, attempt) or AttemptPlan(attempt=attempt)
-    # An older version may have left a shard here as it was before it was divided.
-    if (found is not None and found[0].stage.is_settled) or number in plan.divided:
-        has_batch = found is not None and found[0].batch is not None
-        return _created_outcome(first_look_seconds) if has_batch else SETTLED
     job = JobRecord.load(storage, keys)
     if job is None:
         raise ValueError("The job has no record; its preparation has not ended")
+    # An older version may have left a shard here as it was before it was divided.
+    if (found is not None and found[0].stage.is_settled) or number in plan.divided:
+        if found is None or found[0].batch is None:
+            return SETTLED
+        return _not_beyond_deadline(_created_outcome(first_look_seconds), job, clock())
     region = plan.region_of(number)
     if found is None:
         kept = _kept_from_sending(
@@ -165,10 +167,14 @@ def _kept_from_sending(
 
 
 def _not_beyond_deadline(outcome: StepOutcome, job: JobRecord, now: float) -> StepOutcome:
-    """Return an outcome whose wait ends at the job's deadline, if that is still to come."""
-    if outcome.outcome != "wait" or job.deadline_at is None or job.is_past_deadline(now):
+    """Return an outcome whose wait ends at the job's deadline, if that is still to come.
+
+    That of a batch just created counts as well: the first look at an only shard comes after it.
+    """
+    if job.deadline_at is None or job.is_past_deadline(now):
         return outcome
-    return StepOutcome.wait(min(outcome.wait_seconds, job.deadline_at - now))
+    seconds = math.ceil(min(outcome.wait_seconds, job.deadline_at - now))
+    return replace(outcome, wait_seconds=max(seconds, 1))
 
 
 class _RequestStream(Protocol):

@@ -209,8 +209,9 @@ class _Check:
         collected = self._collected(board)
         stop = self._give_up_in_the_end(board, job, collected) or stop
         decision = self._next_call(board, stop) or self._next(board, job, stop, collected)
-        if board.is_changed or self.judged is not None:
+        if board.is_changed or self.judged is not None or self.calls is not None:
             # The report comes first: should this end in between, the next look tells it again.
+            # Ordinary calls change their own record; the attempt's state says nothing of them.
             self._report_progress(self.judged or job, board)
             board.save(self.storage, self.keys)
         metrics.batches_checked(self.ended, now=self.now)
@@ -626,7 +627,7 @@ class _Check:
         """Wait for what the step for an only shard has asked to wait for."""
         return self._decide(
             "wait",
-            wait_seconds=max(self.step.wait_seconds, 1),
+            wait_seconds=self._not_beyond_deadline(max(self.step.wait_seconds, 1)),
             resume_in=self.resume_in,
             tries=self.step.tries + 1,
             outcome=AGAIN,
