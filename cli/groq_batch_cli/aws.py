@@ -10,8 +10,8 @@ from groq_batch_cli.limits import split_limits
 from groq_batch_cli.stack_version import version_difference
 from groq_batch_cli.terminal import Terminal
 from groq_batch_client import stack
+from groq_batch_client.setting_names import OPTIONS
 from groq_batch_client.stack import StackAddress, find_stack
-from groq_batch_client.words import OPTIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

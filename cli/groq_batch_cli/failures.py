@@ -21,9 +21,9 @@ from groq_batch.domain import object_keys
 from groq_batch.domain.answer_stats import Failures
 from groq_batch.records.shard_result import ShardSummary
 from groq_batch_client.aws_errors import is_denied
-from groq_batch_client.fetching import key_of
 from groq_batch_client.found_jobs import FoundJob
-from groq_batch_client.lines import stored_lines
+from groq_batch_client.job_files import key_of
+from groq_batch_client.line_io import stored_lines
 from groq_batch_client.text import one_line
 
 Report = Mapping[str, Any]

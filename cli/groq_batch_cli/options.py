@@ -17,8 +17,8 @@ from groq_batch.domain.job_options import (
     deadline_seconds,
     is_completion_window,
 )
-from groq_batch_cli.completing import complete_job
 from groq_batch_cli.request_folders import files_of_folder
+from groq_batch_cli.shell_completion import complete_job
 from groq_batch_cli.terminal import Terminal
 from groq_batch_client.request_files import STDIN, RequestFile
 from groq_batch_client.tables.formats import advice_for_table

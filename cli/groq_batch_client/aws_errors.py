@@ -14,8 +14,8 @@ from groq_batch.bucket.s3_errors import (
     UnwritableObjectError,
 )
 from groq_batch_client.errors import AwsError, GroqBatchError
+from groq_batch_client.setting_names import OPTIONS, Words
 from groq_batch_client.text import one_line, shorten
-from groq_batch_client.words import OPTIONS, Words
 
 _LONGEST_MESSAGE = 400
 

@@ -17,7 +17,7 @@ from groq_batch_client.found_jobs import FoundJob, job_by_id, job_of_path, path_
 from groq_batch_client.job import Job
 from groq_batch_client.job_view import is_final
 from groq_batch_client.options import Options, options_as_metadata, options_in_force
-from groq_batch_client.recorded import id_metadata
+from groq_batch_client.setting_names import ARGUMENTS
 from groq_batch_client.stack import (
     DEFAULT_STACK_NAME,
     STACK_VARIABLE,
@@ -28,8 +28,8 @@ from groq_batch_client.stack import (
 )
 from groq_batch_client.submissions import Making, Submission, prepared, schema_of, table_of
 from groq_batch_client.text import one_line
+from groq_batch_client.upload_record import id_metadata
 from groq_batch_client.uploads import StandingUpload, standing_upload, upload
-from groq_batch_client.words import ARGUMENTS
 
 
 class GroqBatch:

@@ -15,7 +15,7 @@ from groq_batch.domain.result_row import read_row
 from groq_batch_client import retries
 from groq_batch_client.answer_frames import answers_of, frame_of_answers, frame_with_answers
 from groq_batch_client.aws_errors import explained
-from groq_batch_client.cancelling import stop_job
+from groq_batch_client.cancel import stop_job
 from groq_batch_client.downloads import all_rows
 from groq_batch_client.errors import (
     GroqBatchError,
@@ -26,20 +26,20 @@ from groq_batch_client.errors import (
     StackNeeded,
     WaitTimeout,
 )
-from groq_batch_client.fetching import deliverable, key_of
-from groq_batch_client.following import SILENCE_SECONDS, Followed, follow, look
+from groq_batch_client.follow import SILENCE_SECONDS, Followed, follow, look
 from groq_batch_client.found_jobs import FoundJob
+from groq_batch_client.job_files import deliverable, key_of
 from groq_batch_client.job_view import headline, is_final
-from groq_batch_client.lines import stored_lines
+from groq_batch_client.line_io import stored_lines
 from groq_batch_client.options import Options, options_as_metadata, options_in_force
 from groq_batch_client.progress import progress_line
-from groq_batch_client.recorded import recorded_id, recorded_schema
 from groq_batch_client.schemas import AnswerSchema
+from groq_batch_client.setting_names import ARGUMENTS
 from groq_batch_client.stack import Stack
 from groq_batch_client.submissions import Rows, row_ids
 from groq_batch_client.text import counted, duration, one_line
+from groq_batch_client.upload_record import recorded_id, recorded_schema
 from groq_batch_client.uploads import start_by_hand
-from groq_batch_client.words import ARGUMENTS
 
 _log = logging.getLogger(__name__)
 # Who wants to read it says so; without a handler Python would print it.

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, TextIO
 
-from groq_batch_client.following import Followed
+from groq_batch_client.follow import Followed
 from groq_batch_client.job_view import Progress, reason
 from groq_batch_client.text import one_line, shorten
 

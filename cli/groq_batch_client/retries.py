@@ -13,13 +13,13 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch_client.downloads import all_rows
 from groq_batch_client.errors import JobError
-from groq_batch_client.fetching import key_of
 from groq_batch_client.found_jobs import FoundJob, file_stem, job_of_path
+from groq_batch_client.job_files import key_of
 from groq_batch_client.job_view import is_final
-from groq_batch_client.leftovers import Leftovers, leftovers
-from groq_batch_client.lines import packed, stored_lines
-from groq_batch_client.merging import MergeCounts, NamedRows, merge
+from groq_batch_client.line_io import packed, stored_lines
+from groq_batch_client.merge import MergeCounts, NamedRows, merge
 from groq_batch_client.output import output
+from groq_batch_client.retry_selection import Leftovers, leftovers
 from groq_batch_client.text import counted, one_line
 from groq_batch_client.uploads import Upload, uploaded
 

@@ -16,7 +16,7 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain.job_options import NO_DEADLINE, JobOptions
 from groq_batch_client.endpoints import check_endpoint, named_endpoint, refused_endpoint
 from groq_batch_client.errors import AwsError, StackError, WrongArgumentError
-from groq_batch_client.words import ARGUMENTS, Words
+from groq_batch_client.setting_names import ARGUMENTS, Words
 
 DEFAULT_STACK_NAME = "groq-batch"
 STACK_VARIABLE = "GROQ_BATCH_STACK"

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from groq_batch.domain import object_keys
+from groq_batch_client.build_requests import Built, RequestBuilder, build_requests
 from groq_batch_client.errors import RequestsError, WrongArgumentError
 from groq_batch_client.frames import FrameTable, is_frame
 from groq_batch_client.request_files import RequestFile, new_digest
-from groq_batch_client.requests import Built, RequestBuilder, build_requests
 from groq_batch_client.row_ids import RowIds
 from groq_batch_client.schemas import AnswerSchema
 from groq_batch_client.tables.formats import FORMAT_ENDINGS, Format, kind_of

@@ -30,7 +30,7 @@ from groq_batch.domain.job_id import upload_job_id
 from groq_batch.domain.result_row import pipeline_row
 from groq_batch.records.job import JobRequest
 from groq_batch_cli.aws import Target
-from groq_batch_cli.following import Follower
+from groq_batch_cli.job_progress import Follower
 from groq_batch_cli.main import cli, run
 from groq_batch_cli.verbs import status
 from groq_batch_client import stack, uploads

@@ -19,9 +19,9 @@ from groq_batch.domain.prices import on_demand_usd
 from groq_batch.domain.problem import Problem
 from groq_batch.request_file.line_checks import LineChecker
 from groq_batch_cli import limits
+from groq_batch_cli.excerpt import excerpt
+from groq_batch_cli.file_check import check_file
 from groq_batch_cli.main import run
-from groq_batch_cli.places import excerpt
-from groq_batch_cli.survey import survey
 from groq_batch_client.request_files import RequestFile
 
 PROJECT = Path(__file__).parents[2]
@@ -464,7 +464,7 @@ def test_what_a_cap_keeps_from_running(
     tmp_path: Path, model: str, cap: float, stack_cap: float | None, words: str | None
 ) -> None:
     path = write(tmp_path, line(body=body(model=model)))
-    found = survey(
+    found = check_file(
         RequestFile(path),
         limits=limits.split_limits(50_000, 100_000_000),
         max_cost_usd=cap,
@@ -523,10 +523,10 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     long = [line(custom_id=f"{n}", body=body(x="y" * 10_000)) for n in range(2_000)]
     path = write(tmp_path, *long)
     split_limits = limits.split_limits(50_000, 100_000_000)
-    survey(RequestFile(path), limits=split_limits)
+    check_file(RequestFile(path), limits=split_limits)
     tracemalloc.start()
     try:
-        survey(RequestFile(path), limits=split_limits)
+        check_file(RequestFile(path), limits=split_limits)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

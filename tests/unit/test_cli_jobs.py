@@ -18,16 +18,16 @@ from groq_batch.domain.times import timestamp
 from groq_batch.records.attempt import Board, BoardEntry
 from groq_batch.records.job import JobRecord, JobRequest
 from groq_batch.records.submission import Stage
-from groq_batch_cli.endings import end_line, problem_lines
+from groq_batch_cli.ending import end_line, problem_lines
 from groq_batch_cli.errors import CommandError, NoSuchJobError
 from groq_batch_cli.failures import ErrorCode, ErrorCodes
-from groq_batch_cli.following import Follower
 from groq_batch_cli.job_list import ListedJob, Wanted, list_jobs
 from groq_batch_cli.job_lookup import find_job
+from groq_batch_cli.job_progress import Follower
 from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.verbs.status import status_lines
 from groq_batch_client import job_view
-from groq_batch_client.following import Followed, pause_seconds
+from groq_batch_client.follow import Followed, pause_seconds
 from groq_batch_client.found_jobs import FoundJob
 from tests.fakes.s3 import FakeS3, client_error
 

@@ -22,8 +22,8 @@ from groq_batch_cli import main
 from groq_batch_cli.errors import CommandError
 from groq_batch_cli.job_list import STATUSES
 from groq_batch_client.aws_errors import explain, is_passing
-from groq_batch_client.fetching import fetch_page
 from groq_batch_client.found_jobs import FoundJob
+from groq_batch_client.job_files import fetch_page
 
 PROJECT = Path(__file__).parents[2]
 

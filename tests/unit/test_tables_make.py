@@ -262,7 +262,7 @@ def test_folder_or_nothing_in_the_place_of_a_file_is_said_as_for_run(
 def test_request_that_is_too_long_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("groq_batch_client.requests.HARD_LINE_LIMIT_BYTES", 200)
+    monkeypatch.setattr("groq_batch_client.build_requests.HARD_LINE_LIMIT_BYTES", 200)
     path = write_rows(tmp_path / "rows.jsonl", [{"a": "x"}, {"a": "x" * 200}])
     assert make(path, "--prompt", "{a}") == 1
     assert "Row 2 of" in capsys.readouterr().err

@@ -6,12 +6,12 @@ import json
 
 import click
 
-from groq_batch_cli.check_report import problem_lines, summary_lines, survey_json
+from groq_batch_cli.check_report import check_json, problem_lines, summary_lines
 from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM
+from groq_batch_cli.file_check import DEFAULT_MAX_PROBLEMS, FileCheck, check_file
 from groq_batch_cli.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_REQUESTS, split_limits
 from groq_batch_cli.options import max_cost_option, request_files_argument, skip_invalid_option
 from groq_batch_cli.progress_bar import ByteProgress
-from groq_batch_cli.survey import DEFAULT_MAX_PROBLEMS, Survey, survey
 from groq_batch_cli.terminal import Terminal
 from groq_batch_client.request_files import RequestFile
 
@@ -81,7 +81,7 @@ def command(
     passes = True
     for file in files:
         with ByteProgress(terminal, f"Checking {file.shown}", file.size) as progress:
-            found = survey(
+            found = check_file(
                 file,
                 limits=limits,
                 max_cost_usd=max_cost or 0.0,
@@ -90,7 +90,7 @@ def command(
             )
         passes = found.passes(skip_invalid=skip_invalid) and passes
         if as_json:
-            terminal.print(json.dumps(survey_json(found, skip_invalid=skip_invalid)))
+            terminal.print(json.dumps(check_json(found, skip_invalid=skip_invalid)))
         else:
             with_source = terminal.out_is_terminal if source is None else source
             _show(found, terminal, with_source=with_source, skip_invalid=skip_invalid, quiet=quiet)
@@ -98,7 +98,7 @@ def command(
 
 
 def _show(
-    found: Survey, terminal: Terminal, *, with_source: bool, skip_invalid: bool, quiet: bool
+    found: FileCheck, terminal: Terminal, *, with_source: bool, skip_invalid: bool, quiet: bool
 ) -> None:
     for line in problem_lines(found, terminal, with_source=with_source):
         terminal.print(line)

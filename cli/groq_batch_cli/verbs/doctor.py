@@ -10,7 +10,7 @@ import click
 
 from groq_batch import __version__
 from groq_batch_cli.aws import Target
-from groq_batch_cli.doctor.examination import Examination
+from groq_batch_cli.doctor.checklist import Checklist
 from groq_batch_cli.doctor.findings import Finding, State
 from groq_batch_cli.doctor.trial import Trial, path_at
 from groq_batch_cli.errors import EXIT_FINE, EXIT_INTERRUPTED, EXIT_PROBLEM
@@ -47,7 +47,7 @@ def command(terminal: Terminal, runs_job: bool, as_json: bool, target: Target) -
       groq-batch doctor --job --json | jq '.looks[] | select(.state != "ok")'
     """
     now = datetime.now(UTC)
-    examination = Examination(target, now)
+    checklist = Checklist(target, now)
     findings: list[Finding] = []
     trial: Trial | None = None
 
@@ -58,9 +58,9 @@ def command(terminal: Terminal, runs_job: bool, as_json: bool, target: Target) -
                 terminal.print(finding_line(finding, terminal))
 
     try:
-        show(examination.run())
-        if runs_job and examination.stack is not None:
-            trial = Trial(examination.stack, path_at(now), terminal.note)
+        show(checklist.run())
+        if runs_job and checklist.stack is not None:
+            trial = Trial(checklist.stack, path_at(now), terminal.note)
             show(trial.run())
     except KeyboardInterrupt:
         if trial is not None:

@@ -17,8 +17,8 @@ from groq_batch_cli.errors import EXIT_FINE
 from groq_batch_cli.job_list import STATUSES, WAITING, ListedJob, Wanted, list_jobs
 from groq_batch_cli.options import json_option, stack_options
 from groq_batch_cli.periods import Since
-from groq_batch_cli.tables import aligned
 from groq_batch_cli.terminal import Terminal
+from groq_batch_cli.text_table import aligned
 from groq_batch_client.job_view import (
     answered_share,
     cost_so_far,

@@ -9,7 +9,7 @@ import click
 
 from groq_batch_cli.errors import EXIT_FINE
 from groq_batch_cli.options import ExistingFile, ExistingPath, rows_argument
-from groq_batch_cli.overwriting import check_output
+from groq_batch_cli.output_guard import check_output
 from groq_batch_cli.terminal import Terminal
 from groq_batch_client.dedupe import SharedAnswers
 from groq_batch_client.join import AnswerColumns, join, open_writer

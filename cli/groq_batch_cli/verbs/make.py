@@ -7,16 +7,16 @@ from pathlib import Path
 
 import click
 
-from groq_batch_cli.completing import complete_model
 from groq_batch_cli.errors import EXIT_FINE
 from groq_batch_cli.options import ExistingPath, rows_argument
-from groq_batch_cli.overwriting import check_output
+from groq_batch_cli.output_guard import check_output
 from groq_batch_cli.prices import price
+from groq_batch_cli.shell_completion import complete_model
 from groq_batch_cli.terminal import Terminal
+from groq_batch_client.build_requests import Built, RequestBuilder, build_requests, read_parameters
 from groq_batch_client.dedupe import Sharing, open_sharing, rows_file
 from groq_batch_client.file_errors import naming
 from groq_batch_client.output import output
-from groq_batch_client.requests import Built, RequestBuilder, build_requests, read_parameters
 from groq_batch_client.row_ids import RowIds
 from groq_batch_client.schemas import AnswerSchema
 from groq_batch_client.tables.table import TableFile

@@ -9,10 +9,10 @@ import click
 
 from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM
 from groq_batch_cli.options import ExistingFile
-from groq_batch_cli.overwriting import check_output
+from groq_batch_cli.output_guard import check_output
 from groq_batch_cli.terminal import Terminal
-from groq_batch_client.lines import local_lines
-from groq_batch_client.merging import NamedRows, merge
+from groq_batch_client.line_io import local_lines
+from groq_batch_client.merge import NamedRows, merge
 from groq_batch_client.retries import write_rows
 from groq_batch_client.text import one_line
 

@@ -10,13 +10,13 @@ import click
 
 from groq_batch.bucket.storage import Storage
 from groq_batch_cli.aws import Target, connect
-from groq_batch_cli.completing import complete_job
 from groq_batch_cli.errors import EXIT_FINE, CommandError, NoSuchJobError
 from groq_batch_cli.index_page import make_index
 from groq_batch_cli.job_lookup import find_job
 from groq_batch_cli.options import stack_options
+from groq_batch_cli.shell_completion import complete_job
 from groq_batch_cli.terminal import Terminal
-from groq_batch_client.fetching import fetch_page
+from groq_batch_client.job_files import fetch_page
 from groq_batch_client.text import counted, one_line
 
 

@@ -8,7 +8,7 @@ import click
 
 from groq_batch.domain import object_keys
 from groq_batch_cli.aws import Target, connect
-from groq_batch_cli.endings import end
+from groq_batch_cli.ending import end
 from groq_batch_cli.errors import EXIT_FINE, CommandError
 from groq_batch_cli.job_list import REPLACED
 from groq_batch_cli.job_lookup import find_job

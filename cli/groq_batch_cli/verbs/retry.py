@@ -9,10 +9,10 @@ import click
 
 from groq_batch_cli import uploads
 from groq_batch_cli.aws import Stack, Target, connect
-from groq_batch_cli.endings import end
+from groq_batch_cli.ending import end
 from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM, CommandError
-from groq_batch_cli.following import Follower
 from groq_batch_cli.job_lookup import find_job
+from groq_batch_cli.job_progress import Follower
 from groq_batch_cli.options import (
     canary_max_failed_percent_option,
     canary_option,
@@ -31,10 +31,10 @@ from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.upload_waits import reason_to_wait
 from groq_batch_cli.verbs.run import leave
 from groq_batch_client import retries
-from groq_batch_client.following import Followed
+from groq_batch_client.follow import Followed
 from groq_batch_client.found_jobs import FoundJob
 from groq_batch_client.job_view import GOOD, is_final
-from groq_batch_client.leftovers import Leftovers
+from groq_batch_client.retry_selection import Leftovers
 from groq_batch_client.text import counted, one_line
 
 

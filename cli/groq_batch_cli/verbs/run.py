@@ -16,9 +16,10 @@ from groq_batch_cli import uploads
 from groq_batch_cli.aws import Stack, Target, connect
 from groq_batch_cli.bucket_folders import check_upload_key
 from groq_batch_cli.check_report import problem_lines
-from groq_batch_cli.endings import end
+from groq_batch_cli.ending import end
 from groq_batch_cli.errors import EXIT_FINE, EXIT_INTERRUPTED, EXIT_PROBLEM
-from groq_batch_cli.following import Follower
+from groq_batch_cli.file_check import FileCheck, check_file
+from groq_batch_cli.job_progress import Follower
 from groq_batch_cli.options import (
     canary_max_failed_percent_option,
     canary_option,
@@ -34,17 +35,16 @@ from groq_batch_cli.options import (
     stack_options,
     window_option,
 )
-from groq_batch_cli.overwriting import identity
+from groq_batch_cli.output_guard import identity
 from groq_batch_cli.prices import price
 from groq_batch_cli.progress_bar import ByteProgress
-from groq_batch_cli.survey import Survey, survey
 from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.upload_waits import reason_to_wait
 from groq_batch_client.aws_errors import explain
 from groq_batch_client.errors import GroqBatchError
-from groq_batch_client.fetching import targets
-from groq_batch_client.following import Followed
+from groq_batch_client.follow import Followed
 from groq_batch_client.found_jobs import FoundJob
+from groq_batch_client.job_files import targets
 from groq_batch_client.job_view import GOOD, headline, is_final
 from groq_batch_client.request_files import RequestFile
 from groq_batch_client.text import batches, counted, dollars, one_line
@@ -224,12 +224,12 @@ class _Run:
 
     def check(
         self, plan: Sequence[tuple[RequestFile, str]], options: JobOptions
-    ) -> list[Survey] | None:
+    ) -> list[FileCheck] | None:
         """Check all files; returns None when one would not run."""
         surveys = []
         for file, key in plan:
             with ByteProgress(self.terminal, f"Checking {file.shown}", file.size) as progress:
-                found = survey(
+                found = check_file(
                     file,
                     limits=self.stack.limits,
                     max_cost_usd=options.max_job_cost_usd,
@@ -252,7 +252,9 @@ class _Run:
         self.terminal.error(f"Nothing was uploaded.{_advice(bad, of=len(plan), skips=skips)}")
         return None
 
-    def begin(self, found: Survey, key: str, metadata: dict[str, str], *, again: bool) -> Followed:
+    def begin(
+        self, found: FileCheck, key: str, metadata: dict[str, str], *, again: bool
+    ) -> Followed:
         """Upload a file, unless it is there already; returns its job."""
         storage = self.stack.storage
         name = one_line(found.file.name)
@@ -407,7 +409,7 @@ def leave(
     return EXIT_INTERRUPTED
 
 
-def _advice(bad: Sequence[Survey], *, of: int, skips: bool) -> str:
+def _advice(bad: Sequence[FileCheck], *, of: int, skips: bool) -> str:
     """Return what to do about files that would not run; the problems themselves have been told.
 
     Args:
@@ -423,7 +425,7 @@ def _advice(bad: Sequence[Survey], *, of: int, skips: bool) -> str:
     return ""
 
 
-def _checked(found: Survey) -> str:
+def _checked(found: FileCheck) -> str:
     cost = price(found.models).batch
     costs = f", estimated {dollars(cost)}" if cost is not None else ""
     skipped = f" ({counted(found.invalid, 'bad line')} skipped)" if found.invalid else ""

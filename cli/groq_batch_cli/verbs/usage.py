@@ -14,8 +14,8 @@ from groq_batch_cli.aws import Target, connect
 from groq_batch_cli.errors import EXIT_FINE, WrongUsageError
 from groq_batch_cli.options import json_option, stack_options
 from groq_batch_cli.periods import Since
-from groq_batch_cli.tables import aligned
 from groq_batch_cli.terminal import Terminal
+from groq_batch_cli.text_table import aligned
 from groq_batch_cli.usage_groups import (
     GROUPINGS,
     NUMBERS,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from groq_batch.bucket.storage import Storage
 from groq_batch_cli.terminal import Terminal
-from groq_batch_client.following import SILENCE_SECONDS, Followed, follow
+from groq_batch_client.follow import SILENCE_SECONDS, Followed, follow
 from groq_batch_client.job_view import Progress, reason
 from groq_batch_client.text import columns, shorten
 

@@ -10,8 +10,8 @@ from groq_batch_cli.aws import Stack
 from groq_batch_cli.failures import error_codes
 from groq_batch_cli.progress_bar import ByteProgress
 from groq_batch_cli.terminal import Terminal
-from groq_batch_client.fetching import Fetched, fetch
 from groq_batch_client.found_jobs import FoundJob
+from groq_batch_client.job_files import Fetched, fetch
 from groq_batch_client.job_view import GOOD, cost_so_far, headline, reason, style_of
 from groq_batch_client.stored_reports import Report
 from groq_batch_client.text import duration, one_line

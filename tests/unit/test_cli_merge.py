@@ -14,7 +14,7 @@ from groq_batch.domain.input_key import check_key
 from groq_batch.domain.result_row import pipeline_row
 from groq_batch_cli.main import run
 from groq_batch_client.errors import JobError
-from groq_batch_client.merging import NamedRows, merge
+from groq_batch_client.merge import NamedRows, merge
 from groq_batch_client.retries import parent_path, retry_path
 
 

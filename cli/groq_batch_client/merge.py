@@ -15,7 +15,7 @@ import msgspec
 
 from groq_batch.domain.result_row import RowOutcome, classify_row
 from groq_batch_client.errors import JobError
-from groq_batch_client.leftovers import Standing, standing_of
+from groq_batch_client.retry_selection import Standing, standing_of
 from groq_batch_client.text import counted, one_line, shorten
 
 _LONGEST_ID = 60

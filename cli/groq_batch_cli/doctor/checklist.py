@@ -11,7 +11,7 @@ from groq_batch_cli.doctor.findings import Finding, Look
 from groq_batch_cli.stack_version import OUTPUT as VERSION_OUTPUT
 
 
-class Examination:
+class Checklist:
     """The looks at one stack.
 
     Attributes:

@@ -17,7 +17,7 @@ from groq_batch.domain.prices import table_prices
 from groq_batch.domain.problem import Problem, shown
 from groq_batch.domain.shard import SplitLimits
 from groq_batch.request_file.splitter import InputSummary, NullSink, split_input
-from groq_batch_cli.places import Excerpt, excerpt
+from groq_batch_cli.excerpt import Excerpt, excerpt
 from groq_batch_client.request_files import RequestFile, new_digest
 
 DEFAULT_MAX_PROBLEMS = 100
@@ -34,7 +34,7 @@ class FoundProblem:
 
 
 @dataclass(slots=True)
-class Survey:
+class FileCheck:
     """What the pipeline will find in a file.
 
     Attributes:
@@ -75,7 +75,7 @@ class Survey:
         return skip_invalid or not self.invalid
 
 
-def survey(
+def check_file(
     file: RequestFile,
     *,
     limits: SplitLimits,
@@ -85,7 +85,7 @@ def survey(
     max_problems: int = DEFAULT_MAX_PROBLEMS,
     with_digest: bool = False,
     progress: Callable[[int], None] | None = None,
-) -> Survey:
+) -> FileCheck:
     """Check a file.
 
     Args:
@@ -102,7 +102,7 @@ def survey(
     Raises:
         CommandError: The file cannot be read.
     """
-    result = Survey(file)
+    result = FileCheck(file)
     digest = new_digest() if with_digest else None
     if key is None and not file.is_stdin:
         key = object_keys.INPUT_PREFIX + file.name
@@ -135,7 +135,7 @@ def survey(
     return result
 
 
-def _counted(chunks: Iterable[bytes], digest: Any, result: Survey) -> Iterator[bytes]:
+def _counted(chunks: Iterable[bytes], digest: Any, result: FileCheck) -> Iterator[bytes]:
     for chunk in chunks:
         if digest is not None:
             digest.update(chunk)
@@ -143,7 +143,7 @@ def _counted(chunks: Iterable[bytes], digest: Any, result: Survey) -> Iterator[b
         yield chunk
 
 
-def _take_over(summary: InputSummary, result: Survey) -> None:
+def _take_over(summary: InputSummary, result: FileCheck) -> None:
     result.lines = summary.lines
     result.good = summary.good
     result.invalid = summary.invalid
@@ -157,7 +157,7 @@ _NOWHERE = NullSink()
 class _Sink:
     """Keeps what the checks find: of requests nothing, of bad lines the problem and its place."""
 
-    def __init__(self, result: Survey, max_problems: int) -> None:
+    def __init__(self, result: FileCheck, max_problems: int) -> None:
         self._result = result
         self._max_problems = max_problems
         self._line = bytearray()

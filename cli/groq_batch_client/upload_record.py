@@ -16,7 +16,7 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch_client.errors import GroqBatchError
 from groq_batch_client.found_jobs import FoundJob
-from groq_batch_client.lines import stored_lines
+from groq_batch_client.line_io import stored_lines
 from groq_batch_client.schemas import AnswerSchema
 
 ID_METADATA = "groq-batch-id-column"
