@@ -84,8 +84,8 @@ def absence(folder: LocalFolder | None) -> str:
     others = running_elsewhere()
     if others:
         return (
-            f"The emulated stack of this clone does not run, but that of {others} does: go there "
-            f"to use it. Start one here: groq-batch local up"
+            f"The emulated stack of this clone is not running, but that of {others} is. Go there "
+            f"to use it, or start one here: groq-batch local up"
         )
     if folder is None:
         return (

@@ -180,7 +180,7 @@ def test_recurring_file_in_the_middle_of_its_time(
     pipeline.simulator.reset()
     out, _ = cli.run("retry", key, "--out", "nights")
     assert f"retries/{path[1].removesuffix('.jsonl')}.retry.jsonl: 1 failed request of" in out
-    assert "left out: 1 whose error is final (1 model_not_found)" in out
+    assert "skipped: 1 whose error is final (1 model_not_found)" in out
     assert "3 rows, 1 new answers, 1 still without a success" in out
     out, _ = cli.run("jobs", "--under", f"recurring/{name}/", "--json")
     listed = json.loads(out)

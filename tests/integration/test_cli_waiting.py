@@ -73,7 +73,9 @@ def test_run_now_on_a_paused_stack_starts_the_job(world: World, capsys: Said) ->
     path = world.file("x.jsonl", request_line("a"))
     assert run(["run", path, "--now", "--no-wait"]) == 0
     assert world.payloads == [{"key": "input/x.jsonl"}]
-    assert "The stack groq-batch is paused; --now starts jobs even so." in capsys.readouterr().err
+    assert (
+        "The stack groq-batch is paused; --now starts the jobs anyway." in capsys.readouterr().err
+    )
 
 
 def test_upload_that_is_not_followed_waits_as_well(world: World, capsys: Said) -> None:

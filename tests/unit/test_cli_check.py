@@ -370,7 +370,7 @@ def test_check_folder_without_requests_is_a_wrong_usage(
 ) -> None:
     (tmp_path / "notes.txt").write_text("x")
     assert run(["check", str(tmp_path)]) == 2
-    assert f"{tmp_path} is a folder without files of requests" in capsys.readouterr().err
+    assert f"{tmp_path} is a folder without request files" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("verb", ["check", "run"])
@@ -414,7 +414,7 @@ def test_table_in_the_place_of_requests_names_make(
 def test_file_named_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path, line())
     assert run(["check", path, path]) == 2
-    assert "named twice" in capsys.readouterr().err
+    assert "given twice" in capsys.readouterr().err
 
 
 # -- cost -------------------------------------------------------------------------------------

@@ -149,7 +149,7 @@ def test_stack_that_is_being_started(
     with folder.locked():
         folder.write(local_state.STARTING, step="Building", pid=1)
         assert run(["local", "status"]) == 1
-        assert "is being started: Building" in capsys.readouterr().out
+        assert "is starting: Building" in capsys.readouterr().out
         assert run(["local", "up"]) == 1
         assert "just being started" in capsys.readouterr().err
 

@@ -204,9 +204,9 @@ def test_row_that_cannot_become_a_request_is_said(
         (["--prompt", "{a}", "--param", "model=y"], "--param model is set by --model"),
         (["--prompt", "{a"], "The prompt has a brace too many or too few"),
         (["--prompt", "{}"], "The prompt has braces without the name of a column"),
-        ([], "Name the prompt with --prompt or --prompt-file."),
+        ([], "Give the prompt with --prompt or --prompt-file."),
         (["--prompt", "x", "--prompt-file", "{file}"], "Give --prompt or --prompt-file, not both."),
-        (["--prompt", "{a}", "--strict"], "--strict is about the --schema"),
+        (["--prompt", "{a}", "--strict"], "--strict needs --schema"),
     ],
 )
 def test_option_with_a_value_of_no_use_is_a_wrong_usage(

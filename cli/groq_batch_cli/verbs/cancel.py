@@ -1,4 +1,4 @@
-"""``groq-batch cancel``: stop jobs."""
+"""``groq-batch cancel``: cancel jobs."""
 
 from __future__ import annotations
 
@@ -19,14 +19,18 @@ from groq_batch_client.text import one_line
 
 @click.command()
 @jobs_argument
-@click.option("--wait/--no-wait", default=False, help="Wait until what was answered is delivered.")
+@click.option(
+    "--wait/--no-wait",
+    default=False,
+    help="Wait until the answers received so far are delivered.  [default: no-wait]",
+)
 @stack_options
 @click.pass_obj
 def command(terminal: Terminal, jobs: tuple[str, ...], wait: bool, target: Target) -> int:
-    """Stop jobs; what was answered until then is kept.
+    """Cancel jobs; answers received so far are kept.
 
-    The batches are cancelled at Groq, which may take it ten minutes; then the rows that were paid
-    for are delivered, and the job ends as cancelled. JOB is named as for status.
+    Cancels the batches at Groq, which can take up to ten minutes. Then the stack delivers the rows
+    that you paid for, and the job ends with the status cancelled. Give JOB as for status.
 
     \b
     Example:

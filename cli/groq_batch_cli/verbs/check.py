@@ -1,4 +1,4 @@
-"""``groq-batch check``: the pipeline's checks, offline."""
+"""``groq-batch check``: run the pipeline's checks offline."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from groq_batch_client.request_files import RequestFile
     type=click.IntRange(1, DEFAULT_MAX_REQUESTS),
     default=DEFAULT_MAX_REQUESTS,
     show_default=True,
-    help="MaxRequestsPerBatch of the stack.",
+    help="The stack's limit of requests per batch (MaxRequestsPerBatch).",
 )
 @click.option(
     "--max-bytes-per-batch",
     type=click.IntRange(1, 2 * DEFAULT_MAX_BYTES),
     default=DEFAULT_MAX_BYTES,
     show_default=True,
-    help="MaxBytesPerBatch of the stack.",
+    help="The stack's limit of bytes per batch (MaxBytesPerBatch).",
 )
 @click.option(
     "--max-problems",
@@ -40,15 +40,15 @@ from groq_batch_client.request_files import RequestFile
     default=DEFAULT_MAX_PROBLEMS,
     show_default=True,
     metavar="N",
-    help="Bad lines to show; the others are counted.",
+    help="Maximum number of invalid lines to show; the rest are counted.",
 )
 @click.option(
     "--source/--no-source",
     default=None,
-    help="Show the piece of a bad line around its fault.  [default: on a terminal only]",
+    help="Show the part of each invalid line around the error.  [default: on a terminal only]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Write a JSON object for each file.")
-@click.option("-q", "--quiet", is_flag=True, help="Write problems only.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per file.")
+@click.option("-q", "--quiet", is_flag=True, help="Print problems only.")
 @click.pass_obj
 def command(
     terminal: Terminal,
@@ -62,14 +62,14 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Check files of requests offline, and estimate their cost.
+    """Check request files offline and estimate their cost.
 
-    These are the very checks that the pipeline makes before it sends anything, but for one: whether
-    a model exists, and can do what it is asked, only the stack can tell, by the list of its Groq
-    account. FILE is a .jsonl or .jsonl.gz file, or - for standard input.
+    Runs the same checks as the pipeline before it sends anything, except one: only the stack can
+    check whether a model exists and supports the request, because that needs the model list of its
+    Groq account. FILE is a .jsonl or .jsonl.gz file, a folder of them, or - for standard input.
 
     \b
-    Exit status: 0 when the pipeline would run every file, 1 when not, 2 for a wrong usage.
+    Exit status: 0 if the pipeline would run every file, 1 if not, 2 for a usage error.
 
     \b
     Examples:
