@@ -1,4 +1,4 @@
-"""What the checks have found in a file, for people and for programs."""
+"""Format the result of checking a file, as text or JSON."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _LONGEST_ID = 60
 
 
 def problem_lines(checked: FileCheck, terminal: Terminal, *, with_source: bool) -> Iterator[str]:
-    """Yield the problems of a file, as compilers show them.
+    """Yield the problems of a file in the format of compiler errors.
 
     Args:
-        checked: What was found.
-        terminal: Where they are written.
-        with_source: Whether to show the piece of the line, too.
+        checked: The result of the check.
+        terminal: The terminal to format for.
+        with_source: Whether to show the part of the line around the error too.
     """
     for problem in checked.file_problems:
         yield _headline(checked, problem, None, terminal)
@@ -57,7 +57,7 @@ def _headline(
 
 
 def summary_lines(checked: FileCheck, terminal: Terminal, *, skip_invalid: bool) -> Iterator[str]:
-    """Yield what a file holds, what it costs, and whether it can be run."""
+    """Yield the contents of a file, its cost, and whether it can run."""
     name = terminal.styled(one_line(checked.file.shown), "bold")
     if not checked.problems_total:
         fine = terminal.styled("no problems", "green")
@@ -71,7 +71,7 @@ def summary_lines(checked: FileCheck, terminal: Terminal, *, skip_invalid: bool)
     total = price(checked.models)
     costs = f"estimated {dollars(total.batch)} (on demand {dollars(total.on_demand)})"
     if total.batch is None:
-        costs = "no estimate, for a price or the length of audio is not known"
+        costs = "no estimate, because a price or the length of audio is not known"
     if not checked.invalid:
         yield f"  {batches(checked.shards)}, {costs}"
     elif checked.passes(skip_invalid=skip_invalid):
@@ -87,7 +87,7 @@ def summary_lines(checked: FileCheck, terminal: Terminal, *, skip_invalid: bool)
 
 
 def _model_lines(models: dict[str, ModelEstimate]) -> list[str]:
-    """Return the table of models, those with the most requests first."""
+    """Return the table of models, sorted by number of requests, most first."""
     rows = [("model", "requests", "tokens in", "tokens out", "batch", "on demand")]
     ordered = sorted(models.items(), key=lambda item: -item[1].requests)
     for name, model in ordered[:_MOST_MODELS]:
@@ -109,7 +109,7 @@ def _model_lines(models: dict[str, ModelEstimate]) -> list[str]:
 
 
 def check_json(checked: FileCheck, *, skip_invalid: bool) -> dict[str, Any]:
-    """Return everything as JSON data."""
+    """Return the result as JSON data."""
     total = price(checked.models)
     return {
         "file": checked.file.shown,

@@ -177,7 +177,7 @@ canary_option = click.option(
     "--canary",
     type=click.IntRange(0, MAX_CANARY_REQUESTS),
     metavar="N",
-    help="Send the first N requests alone, the rest only if enough of them succeed; 0 turns it off.",
+    help="Send the first N requests alone, the rest only if enough of them succeed; 0 means off.",
 )
 
 canary_max_failed_percent_option = click.option(

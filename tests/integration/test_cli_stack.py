@@ -635,7 +635,7 @@ def test_folder_runs_with_the_names_that_its_files_have(world: World, capsys: Sa
         "input/team/x.jsonl",
     ]
     said = capsys.readouterr()
-    assert said.err == "Left out, as hidden: many/._x.jsonl\n"
+    assert said.err == "Skipped, as hidden: many/._x.jsonl\n"
     assert "deep/x.jsonl.gz: uploaded as s3://bucket/input/team/deep/x.jsonl.gz" in said.out
     assert "  fetch its results: groq-batch results team/deep/x.jsonl.gz --out deep" in said.out
 
@@ -655,7 +655,7 @@ def test_folder_that_has_run_is_not_run_with_its_results(world: World, capsys: S
         )
         assert Path("many/x.results.jsonl").read_bytes().startswith(good_row("a", "x.jsonl"))
     said = capsys.readouterr().err
-    assert "Left out, as fetched by an earlier run: many/x.failed.jsonl, many/x.results" in said
+    assert "Skipped, as fetched by an earlier run: many/x.failed.jsonl, many/x.results" in said
     assert [one.key for one in world.storage.objects("input/")] == [
         "input/deep/x.jsonl",
         "input/x.jsonl",
@@ -832,7 +832,7 @@ def test_schedule_is_not_forestalled(
     chapters += [lambda: None, lambda: None, end]
     assert run(["run", path, "--stack-name", "nightly"]) == 0
     assert world.payloads == []
-    assert "when its schedule fires: rate(1 hour). --now starts them" in capsys.readouterr().err
+    assert "on its schedule: rate(1 hour). --now starts them" in capsys.readouterr().err
 
 
 def test_network_that_fails_for_a_while_is_no_end(

@@ -195,8 +195,8 @@ def test_no_stack_and_no_simulator(
     assert "Restart it: groq-batch local up --restart" in capsys.readouterr().err
     with pytest.raises(CommandError, match="does not answer"):
         make_calls("http://127.0.0.1:9/openai/v1", [("stats", {})])
-    with pytest.raises(CommandError, match=r"refuses nothing: .*no operation 'nothing'"):
+    with pytest.raises(CommandError, match=r"rejects nothing: .*no operation 'nothing'"):
         make_calls(simulator.url, [("nothing", {})])
     running.forget()
     assert run(["local", "fault", "outage"]) == 1
-    assert "just being started" in capsys.readouterr().err
+    assert "still starting" in capsys.readouterr().err

@@ -362,7 +362,7 @@ def test_check_folder_looks_at_every_file_below_it(
     said = capsys.readouterr()
     assert [one.split(":")[0] for one in said.out.splitlines() if "no problems" in one] == good
     hidden = f"{tmp_path}/._b.jsonl, {tmp_path}/deep/.c.jsonl"
-    assert said.err == f"Left out, as hidden: {hidden}\n"
+    assert said.err == f"Skipped, as hidden: {hidden}\n"
 
 
 def test_check_folder_without_requests_is_a_wrong_usage(
@@ -424,7 +424,7 @@ def test_model_without_a_price(tmp_path: Path, capsys: pytest.CaptureFixture[str
     path = write(tmp_path, line(body=body(model="x/y", max_completion_tokens=None)))
     assert run(["check", path]) == 0
     out = capsys.readouterr().out
-    assert "1 batch, no estimate, for a price or the length of audio is not known" in out
+    assert "1 batch, no estimate, because a price or the length of audio is not known" in out
     assert "no output is counted for requests without max_completion_tokens" in out
     _, found = check_json(capsys, path)
     assert found["cost_usd"] == {"batch": None, "on_demand": None}

@@ -421,9 +421,7 @@ def test_older_versions_that_may_not_be_listed_leave_the_rest_of_the_list(bucket
         ("succeeded", False),
         ("replaced", True),
     ]
-    assert denied == [
-        "What jobs that were replaced have come to is not known: AWS denies ListObjectVersions."
-    ]
+    assert denied == ["The outcome of replaced jobs is not known: AWS denies ListObjectVersions."]
 
 
 def test_overtaken_job_that_runs_is_listed_with_its_progress(bucket: Bucket) -> None:
@@ -484,7 +482,7 @@ def test_uploads_that_may_not_be_listed_leave_the_jobs(bucket: Bucket) -> None:
     denied: list[str] = []
     found = listing(bucket, denied=denied, with_waiting=True)
     assert [one.status for one in found] == ["succeeded"]
-    assert denied == ["Uploads that wait are not listed: AWS denies ListObjectVersions."]
+    assert denied == ["Waiting uploads are not listed: AWS denies ListObjectVersions."]
 
 
 def test_running_jobs_are_found_without_reading_the_others(bucket: Bucket) -> None:
@@ -880,7 +878,7 @@ def test_pipe_is_told_of_every_phase(bucket: Bucket) -> None:
         "x.jsonl: sending, 10 requests",
         "x.jsonl: running, 2 of 10 requests (20 %), 0.8/min, ~11 min left, ~$0.4000 of ~$2.00",
         "Warning: x.jsonl waits: Do this.",
-        "x.jsonl goes on",
+        "x.jsonl continues",
         "x.jsonl: collecting, 10 of 10 requests (100 %), ~$2.00 of ~$2.00",
     ]
     assert job.job.report is not None

@@ -147,8 +147,8 @@ def test_no_stack_anywhere(
         target()
     assert run(["local", "up"]) == 1
     said = capsys.readouterr().err
-    assert f"is made from a clone of the project, and {home} is in none." in said
-    assert "Go into yours and start it there: groq-batch local up." in said
+    assert f"needs a clone of the project, and {home} is not in one." in said
+    assert "Go to your clone and start the stack there: groq-batch local up." in said
     assert run(["local", "down"]) == 0
     assert capsys.readouterr().err == "No emulated stack is running.\n"
     monkeypatch.chdir(clone("a"))

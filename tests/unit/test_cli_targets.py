@@ -151,7 +151,7 @@ def test_stack_that_is_being_started(
         assert run(["local", "status"]) == 1
         assert "is starting: Building" in capsys.readouterr().out
         assert run(["local", "up"]) == 1
-        assert "just being started" in capsys.readouterr().err
+        assert "still starting" in capsys.readouterr().err
 
 
 def test_server_that_fails_says_why(

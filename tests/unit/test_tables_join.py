@@ -569,7 +569,7 @@ def test_join_never_replaces_what_it_reads(
     before = Path(out).read_bytes()
     arguments = ["--schema", "schema.json", "--out", str(tmp_path / out)]
     assert join("rows.csv", "requests.results.jsonl", *arguments) == 2
-    assert f"would be written over {out}, which is read." in capsys.readouterr().err
+    assert f"would overwrite the input file {out}." in capsys.readouterr().err
     assert Path(out).read_bytes() == before
 
 

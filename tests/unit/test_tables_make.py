@@ -278,7 +278,7 @@ def test_make_never_replaces_what_it_reads(
         Path(name).write_text('{"a": 1}')
     arguments += ["--schema", "schema.jsonl", "--out", f"../{tmp_path.name}/{out}"]
     assert make("rows.jsonl", *arguments) == 2
-    assert f"{out} would be written over {out}, which is read." in capsys.readouterr().err
+    assert f"{out} would overwrite the input file {out}." in capsys.readouterr().err
     assert Path(out).read_text() == '{"a": 1}'
 
 
