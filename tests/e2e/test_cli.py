@@ -324,7 +324,7 @@ def test_stack_that_is_kept_running(
     out, _ = elsewhere.run("jobs", "--local")
     assert f"{name}.jsonl" in out
     _, err = cli.run("local", "up", "--parameter", "MaxAttempts=5", status=1)
-    assert "is running already, with MaxAttempts=3. To start it anew" in err
+    assert "is running already, with MaxAttempts=3. To restart it" in err
     _, err = cli.run("local", "up", "--parameter", "MaxAttempt=5", status=2)
     assert "The template has no parameter MaxAttempt. Is MaxAttempts meant?" in err
     elsewhere.run("local", "down")

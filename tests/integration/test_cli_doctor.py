@@ -443,7 +443,7 @@ def test_doctor_of_an_impossible_region_is_a_wrong_usage(
 ) -> None:
     monkeypatch.setattr(Target, "session", lambda _: boto3.session.Session(region_name="mars!"))
     assert run(["doctor", "--region", "mars!"]) == 2
-    assert "'mars!' is not a name of a region." in capsys.readouterr().err
+    assert "'mars!' is not the name of a region." in capsys.readouterr().err
 
 
 def test_doctor_without_the_stack_says_how_to_name_it(account: Account, capsys: Said) -> None:

@@ -339,7 +339,7 @@ def test_no_credentials(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
     assert run(["jobs"]) == 1
-    assert "Error: No AWS region is set. Name one" in capsys.readouterr().err
+    assert "Error: No AWS region is set. Set one" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -372,10 +372,10 @@ def test_region_of_an_impossible_name_is_a_wrong_usage_as_an_option(
     world: World, capsys: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run(["jobs", "--region", "mars!"]) == 2
-    assert "'mars!' is not a name of a region." in capsys.readouterr().err
+    assert "'mars!' is not the name of a region." in capsys.readouterr().err
     monkeypatch.setenv("AWS_REGION", "mars!")
     assert run(["jobs"]) == 1
-    assert "'mars!' is not a name of a region." in capsys.readouterr().err
+    assert "'mars!' is not the name of a region." in capsys.readouterr().err
 
 
 def test_denied(world: World, capsys: Said) -> None:
@@ -1003,7 +1003,7 @@ def test_results_of_a_replaced_job_are_fetched_by_its_name(world: World, capsys:
     assert run(["status", jobs[0].job_id]) == 0
     assert f"groq-batch results {jobs[0].job_id}" in capsys.readouterr().out
     assert run(["retry", jobs[0].job_id]) == 1
-    assert f"{jobs[0].job_id} was replaced by a newer run of x.jsonl" in capsys.readouterr().err
+    assert f"A newer run of x.jsonl has replaced {jobs[0].job_id}" in capsys.readouterr().err
 
 
 def test_status_says_why_a_job_is_partial(world: World, capsys: Said) -> None:
@@ -1166,7 +1166,7 @@ def test_cancel(world: World, capsys: Said) -> None:
     (execution,) = world.states.list_executions(stateMachineArn=world.machine)["executions"]
     assert (execution["name"], execution["status"]) == (job["job_id"], "ABORTED")
     assert run(["cancel", "x.jsonl"]) == 1
-    assert "has ended already (ABORTED); its results are being put in place" in (
+    assert "has ended already (ABORTED); its results are being delivered" in (
         capsys.readouterr().err
     )
     world.report(world.job_of("x.jsonl"), "cancelled")
@@ -1361,7 +1361,7 @@ def test_retry_of_files_that_do_not_belong_together_sends_nothing(
     metadata = {JOB_METADATA: world.job_of("x.jsonl").job_id}
     world.storage.put_bytes("failed/x.jsonl", request_line("b"), metadata=metadata)
     assert run(["retry", "x.jsonl", "--no-wait"]) == 1
-    assert "has other lines than the results of its job have failures" in capsys.readouterr().err
+    assert "do not match the failures in the job's results" in capsys.readouterr().err
     assert world.storage.head("input/x.retry.jsonl") is None
     assert "Uploads" not in world.s3.list_multipart_uploads(Bucket=world.bucket)
 

@@ -380,7 +380,7 @@ def test_check_folder_without_requests_is_a_wrong_usage(
         (
             "my tickets.csv",
             (
-                "is a table, not a file of requests. Turn its rows into requests first: groq-batch "
+                "is a table, not a request file. Turn its rows into requests first: groq-batch "
                 "make 'my tickets.csv' --model MODEL --prompt '... {COLUMN} ...' --out 'my "
                 "tickets.jsonl'"
             ),

@@ -705,7 +705,7 @@ def test_status_of_a_job_that_has_ended() -> None:
         ({"invalid_output": 2}, "8 answered (2 not the JSON asked for), 1 failed"),
         (
             {"invalid_output": 2, "unchecked_output": 1},
-            "8 answered (2 not the JSON asked for, 1 not held against their schema), 1 failed",
+            "8 answered (2 not the JSON asked for, 1 not checked against their schema), 1 failed",
         ),
     ],
 )
