@@ -211,7 +211,7 @@ class Job:
                 "The job for the upload %s could not be started directly: %s", self.path, error
             )
 
-    # -- what it has delivered -------------------------------------------------------------------
+    # -- results ---------------------------------------------------------------------------------
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Iterate over the result rows, in the order of the requests.

@@ -85,8 +85,8 @@ def failed_key(job: FoundJob) -> str:
         raise JobError(f"Nothing of {name} has failed; it ended as {report['status']}.")
     if not counts["failed"]:
         raise JobError(
-            f"What has failed of {name} are {counted(counts['invalid'], 'bad line')}, which would "
-            f"fail again. `groq-batch results {name}` fetches what is wrong with them."
+            f"The only failures of {name} are {counted(counts['invalid'], 'bad line')}, which "
+            f"would fail again. `groq-batch results {name}` fetches their problems."
         )
     return key_of(url)
 

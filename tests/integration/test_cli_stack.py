@@ -1419,7 +1419,7 @@ def test_retry_that_is_not_of_this_job(world: World, capsys: Said) -> None:
             lambda world: world.end(
                 "x.jsonl", "partial", results=[bad_row("a")], failed=[b"1\n"], invalid=1
             ),
-            "What has failed of x.jsonl are 1 bad line, which would fail again.",
+            "The only failures of x.jsonl are 1 bad line, which would fail again.",
         ),
     ],
 )

@@ -106,8 +106,8 @@ def command(terminal: Terminal, job: str, watch: bool, as_json: bool, target: Ta
 def _not_started(name: str) -> str:
     return (
         f"{name}: no job has started for this upload yet. A stack with TriggerMode=schedule starts "
-        f"it when its schedule fires, others start what was missed then; if that does not help, "
-        f"look at the dead-letter queue and the log of StartJobFunction."
+        f"it on its schedule; other stacks use the schedule to start missed uploads. If that does "
+        f"not help, check the dead-letter queue and the log of StartJobFunction."
     )
 
 
@@ -152,8 +152,8 @@ def status_lines(
 def _replaced_text(found: FoundJob) -> str:
     if is_final(found.report):
         return (
-            "replaced by a newer run of this file; what it has delivered are older versions of "
-            f"these objects: groq-batch results {found.job_id}"
+            "replaced by a newer run of this file; its results are older versions of these "
+            f"objects: groq-batch results {found.job_id}"
         )
     aside = object_keys.superseded_path(found.job_id or "", found.path)
     return f"a newer run of this file has begun; this one will deliver to output/{one_line(aside)}"
