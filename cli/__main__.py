@@ -9,7 +9,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 NEEDED = ("boto3", "click", "msgspec")
 
-# Python itself has put this file's folder on the path.
+# Python has already put the folder of this file on the path.
 sys.path.append(str(PROJECT / "functions"))
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-"""The command line ``groq-batch``: checks request files, runs them, fetches their results.
+"""The command line ``groq-batch``: check request files, run them and fetch their results.
 
-It uses the pipeline's own checks, prices and names (the package ``groq_batch``), so that nothing
-that is said here can differ from what the deployed stack will say.
+It uses the pipeline's own checks, prices and names (the package ``groq_batch``), so its output
+cannot differ from that of a deployed stack of the same version.
 """

@@ -1,4 +1,4 @@
-"""How a command reaches AWS: the stack that its options name."""
+"""Find the stack that the options of a command select."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from groq_batch_cli.limits import split_limits
 from groq_batch_cli.stack_version import version_difference
 from groq_batch_cli.terminal import Terminal
 from groq_batch_client import stack
+from groq_batch_client.setting_names import OPTIONS
 from groq_batch_client.stack import StackAddress, find_stack
-from groq_batch_client.words import OPTIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target(StackAddress):
-    """Which stack a command is for.
+    """The stack that a command is for.
 
     Attributes:
-        options: The options of the command line that say so, for commands to come.
+        options: The command-line options that select it, to repeat in suggested commands.
     """
 
     options: tuple[str, ...] = ()
@@ -30,34 +30,34 @@ class Target(StackAddress):
         return self.access_key is not None
 
     def command(self, verb: str, *arguments: str) -> str:
-        """Return a command for the same stack, as a shell takes it."""
+        """Return a shell command for the same stack."""
         return shlex.join(["groq-batch", verb, *arguments, *self.options])
 
 
 @dataclass(slots=False)
 class Stack(stack.Stack):
-    """A deployed stack, and how the command line has named it."""
+    """A deployed stack, with the options that selected it."""
 
     target: Target
 
     @property
     def limits(self) -> SplitLimits:
-        """The limits of its batches."""
+        """Its limits for batches."""
         return split_limits(
             int(self.parameters["MaxRequestsPerBatch"]), int(self.parameters["MaxBytesPerBatch"])
         )
 
 
 def connect(target: Target, *, warns: bool = True) -> Stack:
-    """Find a deployed stack; warns when it is of another version than the command line.
+    """Find a deployed stack; warn if its version differs from that of the command line.
 
     Args:
         target: The stack.
         warns: Whether to warn.
 
     Raises:
-        GroqBatchError: There is none of this name, it is a stack of something else, neither
-            credentials nor a region are set, or an option names a region that there cannot be.
+        GroqBatchError: No stack has this name, it is not a Groq Batch stack, credentials or a
+            region are missing, or an option has an invalid region.
     """
     found = find_stack(target, words=OPTIONS)
     difference = version_difference(found.outputs, target.stack_name)

@@ -1,4 +1,4 @@
-"""Folders of the bucket, as options name them."""
+"""Parse the bucket folders that options name."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _CODES_OF_FOLDERS = frozenset({"reserved_path", "key_too_long"})
 
 
 def folder_below(text: str, bucket: str) -> str:
-    """Return what the paths below a folder begin with; empty for all of them.
+    """Return the prefix of all paths below a folder; empty for the whole bucket.
 
     Args:
-        text: The folder as a path (``team``), a key (``output/team/``) or an address.
+        text: The folder as a path (``team``), a key (``output/team/``) or an S3 URI.
         bucket: The stack's bucket.
 
     Raises:
-        BadParameter: It is an address in another bucket.
+        BadParameter: The S3 URI names another bucket.
     """
     if text.startswith(_ADDRESS):
         named, _, text = text.removeprefix(_ADDRESS).partition("/")
@@ -45,10 +45,10 @@ def folder_below(text: str, bucket: str) -> str:
 
 
 def check_upload_key(key: str, to: str) -> None:
-    """Check that ``--to`` leads to no place that uploads may not have.
+    """Check that ``--to`` is a folder that accepts uploads.
 
     Raises:
-        BadParameter: It does.
+        BadParameter: It is not.
     """
     problem = check_key(key)
     if problem is not None and problem.code in _CODES_OF_FOLDERS:

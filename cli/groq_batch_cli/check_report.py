@@ -1,4 +1,4 @@
-"""What the checks have found in a file, for people and for programs."""
+"""Format the result of checking a file, as text or JSON."""
 
 from __future__ import annotations
 
@@ -7,44 +7,44 @@ from typing import Any
 
 from groq_batch.domain.cost import ModelEstimate
 from groq_batch.domain.problem import Problem
+from groq_batch_cli.file_check import FileCheck, FoundProblem
 from groq_batch_cli.prices import price
-from groq_batch_cli.survey import FoundProblem, Survey
-from groq_batch_cli.tables import aligned
 from groq_batch_cli.terminal import Terminal
+from groq_batch_cli.text_table import aligned
 from groq_batch_client.text import batches, counted, dollars, listed, one_line, shorten
 
 _MOST_MODELS = 12
 _LONGEST_ID = 60
 
 
-def problem_lines(survey: Survey, terminal: Terminal, *, with_source: bool) -> Iterator[str]:
-    """Yield the problems of a file, as compilers show them.
+def problem_lines(checked: FileCheck, terminal: Terminal, *, with_source: bool) -> Iterator[str]:
+    """Yield the problems of a file in the format of compiler errors.
 
     Args:
-        survey: What was found.
-        terminal: Where they are written.
-        with_source: Whether to show the piece of the line, too.
+        checked: The result of the check.
+        terminal: The terminal to format for.
+        with_source: Whether to show the part of the line around the error too.
     """
-    for problem in survey.file_problems:
-        yield _headline(survey, problem, None, terminal)
-    for found in survey.line_problems:
-        yield _headline(survey, found.problem, found, terminal)
+    for problem in checked.file_problems:
+        yield _headline(checked, problem, None, terminal)
+    for found in checked.line_problems:
+        yield _headline(checked, found.problem, found, terminal)
         if with_source and found.excerpt is not None:
             yield f"    {found.excerpt.text}"
             yield " " * (4 + found.excerpt.indent) + terminal.styled(
                 "^" * found.excerpt.marked, "red"
             )
-    rest = survey.invalid - len(survey.line_problems)
+    rest = checked.invalid - len(checked.line_problems)
     if rest:
-        codes = survey.line_problem_codes.most_common()
+        codes = checked.line_problem_codes.most_common()
         told = listed([f"{number:,} {code}" for code, number in codes])
-        yield f"{survey.file.shown}: {rest:,} more lines with problems; in all: {told}"
+        yield f"{checked.file.shown}: {rest:,} more lines with problems; in all: {told}"
 
 
 def _headline(
-    survey: Survey, problem: Problem, found: FoundProblem | None, terminal: Terminal
+    checked: FileCheck, problem: Problem, found: FoundProblem | None, terminal: Terminal
 ) -> str:
-    place = one_line(survey.file.shown)
+    place = one_line(checked.file.shown)
     if problem.line is not None:
         place += f":{problem.line}"
         if found is not None and found.excerpt is not None:
@@ -56,38 +56,38 @@ def _headline(
     return f"{terminal.styled(place, 'bold')}: {code}{whose} {one_line(problem.message)}"
 
 
-def summary_lines(survey: Survey, terminal: Terminal, *, skip_invalid: bool) -> Iterator[str]:
-    """Yield what a file holds, what it costs, and whether it can be run."""
-    name = terminal.styled(one_line(survey.file.shown), "bold")
-    if not survey.problems_total:
+def summary_lines(checked: FileCheck, terminal: Terminal, *, skip_invalid: bool) -> Iterator[str]:
+    """Yield the contents of a file, its cost, and whether it can run."""
+    name = terminal.styled(one_line(checked.file.shown), "bold")
+    if not checked.problems_total:
         fine = terminal.styled("no problems", "green")
-        yield f"{name}: {counted(survey.good, 'request')}, {fine}"
+        yield f"{name}: {counted(checked.good, 'request')}, {fine}"
     else:
-        found = terminal.styled(counted(survey.problems_total, "problem"), "red")
-        yield f"{name}: {found} in {counted(survey.lines, 'line')}"
-    if not survey.good:
+        found = terminal.styled(counted(checked.problems_total, "problem"), "red")
+        yield f"{name}: {found} in {counted(checked.lines, 'line')}"
+    if not checked.good:
         return
-    yield from ("  " + line for line in _model_lines(survey.models))
-    total = price(survey.models)
+    yield from ("  " + line for line in _model_lines(checked.models))
+    total = price(checked.models)
     costs = f"estimated {dollars(total.batch)} (on demand {dollars(total.on_demand)})"
     if total.batch is None:
-        costs = "no estimate, for a price or the length of audio is not known"
-    if not survey.invalid:
-        yield f"  {batches(survey.shards)}, {costs}"
-    elif survey.passes(skip_invalid=skip_invalid):
-        yield f"  without the bad lines: {batches(survey.shards)}, {costs}"
-    elif not survey.file_problems:
+        costs = "no estimate, because a price or the length of audio is not known"
+    if not checked.invalid:
+        yield f"  {batches(checked.shards)}, {costs}"
+    elif checked.passes(skip_invalid=skip_invalid):
+        yield f"  without the bad lines: {batches(checked.shards)}, {costs}"
+    elif not checked.file_problems:
         yield (
-            f"  with --skip-invalid the other {counted(survey.good, 'request')} would run: "
-            f"{batches(survey.shards)}, {costs}"
+            f"  with --skip-invalid the other {counted(checked.good, 'request')} would run: "
+            f"{batches(checked.shards)}, {costs}"
         )
-    if any(not model.output_tokens for model in survey.models.values()):
+    if any(not model.output_tokens for model in checked.models.values()):
         yield "  (no output is counted for requests without max_completion_tokens)"
     yield "  (models are checked by the stack alone, by the list of its Groq account)"
 
 
 def _model_lines(models: dict[str, ModelEstimate]) -> list[str]:
-    """Return the table of models, those with the most requests first."""
+    """Return the table of models, sorted by number of requests, most first."""
     rows = [("model", "requests", "tokens in", "tokens out", "batch", "on demand")]
     ordered = sorted(models.items(), key=lambda item: -item[1].requests)
     for name, model in ordered[:_MOST_MODELS]:
@@ -108,24 +108,24 @@ def _model_lines(models: dict[str, ModelEstimate]) -> list[str]:
     return lines
 
 
-def survey_json(survey: Survey, *, skip_invalid: bool) -> dict[str, Any]:
-    """Return everything as JSON data."""
-    total = price(survey.models)
+def check_json(checked: FileCheck, *, skip_invalid: bool) -> dict[str, Any]:
+    """Return the result as JSON data."""
+    total = price(checked.models)
     return {
-        "file": survey.file.shown,
-        "passes": survey.passes(skip_invalid=skip_invalid),
-        "bytes": survey.bytes,
-        "lines": survey.lines,
-        "requests": {"good": survey.good, "invalid": survey.invalid},
-        "batches": survey.shards,
-        "models": {name: _model_json(name, model) for name, model in survey.models.items()},
+        "file": checked.file.shown,
+        "passes": checked.passes(skip_invalid=skip_invalid),
+        "bytes": checked.bytes,
+        "lines": checked.lines,
+        "requests": {"good": checked.good, "invalid": checked.invalid},
+        "batches": checked.shards,
+        "models": {name: _model_json(name, model) for name, model in checked.models.items()},
         "cost_usd": {"batch": total.batch, "on_demand": total.on_demand},
         "problems": [
-            *(_problem_json(problem, None) for problem in survey.file_problems),
-            *(_problem_json(found.problem, found) for found in survey.line_problems),
+            *(_problem_json(problem, None) for problem in checked.file_problems),
+            *(_problem_json(found.problem, found) for found in checked.line_problems),
         ],
-        "problems_total": survey.problems_total,
-        "problem_codes": dict(survey.line_problem_codes),
+        "problems_total": checked.problems_total,
+        "problem_codes": dict(checked.line_problem_codes),
     }
 
 

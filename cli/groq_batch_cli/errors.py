@@ -1,4 +1,4 @@
-"""What ends a command early, said in a sentence, and the exit statuses."""
+"""Errors of commands, and the exit statuses."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ EXIT_INTERRUPTED = 130
 
 
 class CommandError(GroqBatchError):
-    """Something has to be put right by the user; the text says what was found and what to do."""
+    """The user has to fix something. The message says what was found and what to do."""
 
 
 class WrongUsageError(CommandError):
-    """An argument or an option has a value that cannot be used, whatever the files and jobs are."""
+    """An argument or option has an invalid value, regardless of files and jobs."""
 
 
 def exit_status(error: GroqBatchError) -> int:
-    """Return how the command ends for an error."""
+    """Return the exit status for an error."""
     is_usage = isinstance(error, WrongUsageError | WrongArgumentError)
     return EXIT_USAGE if is_usage else EXIT_PROBLEM
 
 
 class NoSuchJobError(CommandError):
-    """What the user named is no job of this stack."""
+    """The stack has no job with the given name."""

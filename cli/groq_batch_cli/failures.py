@@ -1,7 +1,7 @@
-"""Why requests of a job have no answer: the error codes, and how many requests have each.
+"""Count the errors of a job by code.
 
-The report lists the first 100 errors only. The counts of all stand in the job's working files as
-long as the stack keeps those, and every problem of the input in ``invalid/``.
+The report lists the first 100 errors only. The job's working files have the counts of all errors
+for as long as the stack keeps them; ``invalid/`` has every problem of the input.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from groq_batch.domain import object_keys
 from groq_batch.domain.answer_stats import Failures
 from groq_batch.records.shard_result import ShardSummary
 from groq_batch_client.aws_errors import is_denied
-from groq_batch_client.fetching import key_of
 from groq_batch_client.found_jobs import FoundJob
-from groq_batch_client.lines import stored_lines
+from groq_batch_client.job_files import key_of
+from groq_batch_client.line_io import stored_lines
 from groq_batch_client.text import one_line
 
 Report = Mapping[str, Any]
@@ -38,12 +38,12 @@ _SUMMARY_KEY = re.compile(r"/attempt-([0-9]+)/([0-9]+)\.json$")
 
 @dataclass(frozen=True, slots=True)
 class ErrorCode:
-    """The requests, or lines, that have one code.
+    """The requests or lines with one error code.
 
     Attributes:
         code: The code.
         count: How many there are.
-        message: What is said of the first; empty when nothing is.
+        message: The message of the first; empty if there is none.
     """
 
     code: str
@@ -53,10 +53,10 @@ class ErrorCode:
 
 @dataclass(frozen=True, slots=True)
 class ErrorCodes:
-    """The errors of a job by their code.
+    """The errors of a job by code.
 
     Attributes:
-        codes: The codes, the commonest first.
+        codes: The codes, most frequent first.
         total: All errors of the job.
     """
 
@@ -65,7 +65,7 @@ class ErrorCodes:
 
     @property
     def counted(self) -> int:
-        """How many errors were counted; fewer than all when only the first are known."""
+        """How many errors were counted; fewer than ``total`` if only the first are known."""
         return sum(code.count for code in self.codes)
 
     @property
@@ -74,7 +74,7 @@ class ErrorCodes:
         return self.counted >= self.total
 
     def text(self, most: int = 5) -> str:
-        """Return the counts in one line, those beyond ``most`` codes in one number."""
+        """Return the counts as one line; codes beyond ``most`` are added up."""
         parts = [f"{one.count:,} {one.code}" for one in self.codes[:most]]
         others = sum(one.count for one in self.codes[most:])
         if others:
@@ -84,7 +84,7 @@ class ErrorCodes:
 
 
 def error_codes(storage: Storage, job: FoundJob) -> ErrorCodes:
-    """Count the errors of a job that has ended, by their code.
+    """Count the errors of an ended job by code.
 
     Args:
         storage: The bucket.
@@ -101,12 +101,12 @@ def error_codes(storage: Storage, job: FoundJob) -> ErrorCodes:
 
 
 def _is_of_the_job(error: Report) -> bool:
-    """Tell an error that is about no request: why a job failed, was stopped, or takes no file."""
+    """Tell whether an error is about the job, not a request: failed, stopped or file rejected."""
     return error["line"] is None and error["custom_id"] is None
 
 
 def _counted(storage: Storage, job: FoundJob, report: Report) -> Failures | None:
-    """Count all errors from what the job has left; None when that is gone, or may not be read."""
+    """Count all errors in the job's working files; None if these are gone or not readable."""
     try:
         return _count(storage, job, report)
     except (MissingObjectError, UnreadableObjectError):
@@ -134,7 +134,7 @@ def _count(storage: Storage, job: FoundJob, report: Report) -> Failures | None:
 
 
 def _problems(storage: Storage, job: FoundJob, url: str | None) -> Failures | None:
-    """Count the problems of the input."""
+    """Count the problems of the input file."""
     if url is None or job.is_replaced:
         return None
     key = key_of(url)
@@ -146,7 +146,7 @@ def _problems(storage: Storage, job: FoundJob, url: str | None) -> Failures | No
 
 
 def _rows(storage: Storage, job_id: str) -> Failures | None:
-    """Sum up what was counted for the shards when their last rows were stored."""
+    """Add up the counts that each shard stored with its last rows."""
     prefix = f"{object_keys.WORK_PREFIX}{job_id}/summaries/"
     newest: dict[int, tuple[int, str]] = {}
     for item in storage.objects(prefix):

@@ -1,4 +1,4 @@
-"""The index of all jobs, made on the spot from what stands in the bucket now."""
+"""Build the index of all jobs from the current contents of the bucket."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from groq_batch.reports.running_jobs import MOST_SHOWN, read_running_jobs
 
 
 def make_index(storage: Storage, *, on_progress: Callable[[int], None]) -> bytes:
-    """Return the page of all jobs; nothing is written to the bucket.
+    """Return the page of all jobs, without writing to the bucket.
 
-    The sums that the stack keeps are gone on with, so that only the records of the last minutes
-    have to be read.
+    It continues from the totals that the stack keeps, so it reads only the records of the last
+    minutes.
 
     Args:
         storage: The bucket.
-        on_progress: Is told how many jobs have been counted whenever some more have.
+        on_progress: Called with the number of jobs counted so far.
     """
-    # Imported here: the page's libraries take time that no other command needs.
+    # The page's libraries are slow to import, and no other command needs them.
     from groq_batch.reports.page.index_rendering import render_index  # noqa: PLC0415
 
     now = datetime.now(UTC)

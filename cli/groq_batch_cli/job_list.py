@@ -1,4 +1,4 @@
-"""The jobs of a stack, the newest first, without reading more of them than are shown."""
+"""List the jobs of a stack, newest first, reading no more of them than needed."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ _AT_ONCE = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which jobs to list.
+    """Filter for the list of jobs.
 
     Attributes:
-        status: Only those of this status; ``running`` has those that are starting as well.
-        since: Only those that were started, or uploaded, since then.
-        under: Only those of files below this folder, such as ``team/``.
-        with_waiting: Whether to look for uploads that have no job yet, which takes a listing of all
+        status: Only jobs with this status; ``running`` includes starting ones.
+        since: Only jobs started, or uploads made, since then.
+        under: Only jobs of files below this folder, such as ``team/``.
+        with_waiting: Whether to include uploads without a job, which requires listing all
             uploads.
     """
 
@@ -55,27 +55,27 @@ class Wanted:
     with_waiting: bool = False
 
     def has_status(self, status: str) -> bool:
-        """Tell whether jobs of a status are wanted."""
+        """Tell whether the filter includes a status."""
         if self.status == "running":
             return status in RUNNING_STATUSES
         return self.status in (None, status)
 
     @property
     def is_everything(self) -> bool:
-        """Whether no job is left out."""
+        """Whether the filter includes every job."""
         return self.status is None and self.since is None and not self.under
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedJob:
-    """A job of the list.
+    """A job in the list.
 
     Attributes:
-        job_id: Its name; of a waiting upload the one that it will have.
+        job_id: Its name; for a waiting upload, the name that its job will have.
         job: The job.
-        at: When it was recorded; of a waiting upload when it was uploaded.
-        status: Its status; ``replaced`` when a newer run stands where its results were, and
-            ``waiting`` when the upload has no job yet.
+        at: When it was recorded; for a waiting upload, when it was uploaded.
+        status: Its status; ``replaced`` if a newer run has overwritten its results, and
+            ``waiting`` if the upload has no job yet.
     """
 
     job_id: str
@@ -87,12 +87,12 @@ class ListedJob:
 def list_jobs(
     storage: Storage, wanted: Wanted, *, on_denied: Callable[[str], None]
 ) -> Iterator[ListedJob]:
-    """Yield the jobs, the newest first.
+    """Yield the jobs, newest first.
 
     Args:
         storage: The bucket.
-        wanted: Which ones.
-        on_denied: Is told, in a sentence, what is missing because AWS denies a call.
+        wanted: The filter.
+        on_denied: Called with a sentence that says what is missing, if AWS denies a call.
     """
     recorded = recorded_jobs(storage)
     waiting: dict[str, FoundJob] = {}
@@ -113,7 +113,7 @@ def list_jobs(
 
 
 class _Reader:
-    """Reads jobs, some at a time."""
+    """Reads jobs in groups."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class _Reader:
         }
 
     def read(self, moments: list[tuple[str, datetime]]) -> Iterator[ListedJob]:
-        """Yield those that are wanted, in the same order."""
+        """Yield the jobs that match the filter, in the same order."""
         if self._wanted.status in RUNNING_STATUSES:
             moments = [pair for pair in moments if pair[0] in self._open]
         with ThreadPoolExecutor(max_workers=_READERS) as pool:
@@ -148,7 +148,7 @@ class _Reader:
                         yield ListedJob(job_id=job_id, job=job, at=at, status=status)
 
     def _load(self, job_id: str) -> FoundJob | None:
-        """Return a job; None when it is below another folder than the wanted one, or gone."""
+        """Return a job; None if it is outside the wanted folder or gone."""
         if job_id in self._waiting:
             job = self._waiting[job_id]
             return job if job.path.startswith(self._wanted.under) else None
@@ -158,7 +158,7 @@ class _Reader:
         try:
             return of_request(self._storage, request, is_open=job_id in self._open)
         except ClientError as error:
-            # Only a job that was replaced needs older versions of objects.
+            # Only replaced jobs need older versions of objects.
             if not is_denied(error):
                 raise
             self._tell_denied(error)
@@ -168,8 +168,7 @@ class _Reader:
         if not self._versions_are_denied:
             self._versions_are_denied = True
             self._on_denied(
-                f"What jobs that were replaced have come to is not known: AWS denies "
-                f"{error.operation_name}."
+                f"The outcome of replaced jobs is not known: AWS denies {error.operation_name}."
             )
 
     def _status(self, job_id: str, job: FoundJob) -> str:
@@ -183,7 +182,7 @@ class _Reader:
 def _waiting(
     storage: Storage, recorded: set[str], on_denied: Callable[[str], None]
 ) -> Iterator[tuple[str, FoundJob, datetime]]:
-    """Yield every upload without a job: the name that its job will have, and when it came."""
+    """Yield every upload without a job: the future job name and the upload time."""
     try:
         for version in _standing(storage):
             job_id = upload_job_id(
@@ -195,11 +194,11 @@ def _waiting(
     except ClientError as error:
         if not is_denied(error):
             raise
-        on_denied(f"Uploads that wait are not listed: AWS denies {error.operation_name}.")
+        on_denied(f"Waiting uploads are not listed: AWS denies {error.operation_name}.")
 
 
 def _standing(storage: Storage) -> Iterator[ObjectVersion]:
-    """Yield the uploads that the schedule starts: all versions of keys that were not removed."""
+    """Yield the uploads that the schedule will start: all versions of keys that still exist."""
     key, removed = None, False
     for version in storage.versions(object_keys.INPUT_PREFIX):
         if version.key != key:

@@ -1,4 +1,4 @@
-"""What the functions have logged about one job."""
+"""Read the log lines of one job."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from groq_batch_cli.aws import Stack
 from groq_batch_client.text import one_line
 
 LOG_GROUP = "LogGroup"
-"""The log group's name in the template."""
+"""Logical id of the log group in the template."""
 
 _STANDARD_FIELDS = frozenset(
     {
@@ -33,18 +33,18 @@ _STANDARD_FIELDS = frozenset(
         "sampling_rate",
     }
 )
-"""Fields that every line has, or that are shown in a way of their own."""
+"""Fields that every line has or that have their own display."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogEvent:
-    """One line of the log.
+    """A line of the log.
 
     Attributes:
-        id: CloudWatch's id of it.
-        milliseconds: When it was written, since 1970.
+        id: Its id in CloudWatch.
+        milliseconds: When it was written, in milliseconds since 1970.
         fields: Its fields.
-        text: The line as it was written.
+        text: The unchanged line.
     """
 
     id: str
@@ -54,7 +54,7 @@ class LogEvent:
 
 
 def log_group(stack: Stack) -> str:
-    """Return the name of the stack's log group."""
+    """Return the name of the log group of a stack."""
     found = stack.client("cloudformation").describe_stack_resource(
         StackName=stack.name, LogicalResourceId=LOG_GROUP
     )
@@ -64,13 +64,13 @@ def log_group(stack: Stack) -> str:
 def job_events(
     stack: Stack, group: str, job_id: str, *, since_milliseconds: int
 ) -> Iterator[LogEvent]:
-    """Yield what was logged about a job, the oldest first.
+    """Yield the log lines of a job, oldest first.
 
     Args:
         stack: The stack.
         group: Its log group.
         job_id: The job.
-        since_milliseconds: Where to begin, since 1970.
+        since_milliseconds: Time to start from, in milliseconds since 1970.
     """
     pages = (
         stack.client("logs")
@@ -84,7 +84,7 @@ def job_events(
     for page in pages:
         for event in page["events"]:
             fields = _fields(event["message"])
-            # An emulator may not know filters.
+            # An emulator may ignore the filter.
             if fields.get("job_id") == job_id:
                 yield LogEvent(
                     str(event.get("eventId", "")),
@@ -110,12 +110,12 @@ def function_of(fields: dict[str, Any]) -> str:
 
 
 def extras_of(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields that only some lines have."""
+    """Return the fields that not every line has."""
     return {name: value for name, value in fields.items() if name not in _STANDARD_FIELDS}
 
 
 def extra_text(fields: dict[str, Any]) -> str:
-    """Return the fields that only some lines have, as ``name=value``."""
+    """Return the fields that not every line has, as ``name=value``."""
     return " ".join(
         f"{name}={one_line(value if isinstance(value, str) else json.dumps(value))}"
         for name, value in extras_of(fields).items()

@@ -1,4 +1,4 @@
-"""Finds the job that a user means: by its name, or by the file that it was for."""
+"""Find the job that a user means, by job name or by its file."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _READERS = 16
 def find_job(storage: Storage, text: str) -> FoundJob:
     """Find the job that a text names.
 
-    The text is a job's name or the beginning of one, a path such as ``team/requests.jsonl``, an
-    address or key of one of its objects, or the name of a file, if there are jobs of only one such
-    file. Of a recurring file it is the newest run.
+    The text is a job name or the beginning of one, a path such as ``team/requests.jsonl``, the S3
+    URI or key of one of the job's objects, or a file name, if only one file of that name has jobs.
+    For a recurring file it is the newest run.
 
     Raises:
-        NoSuchJobError: There is none.
-        CommandError: It may be one of several.
+        NoSuchJobError: No job matches.
+        CommandError: Several jobs match.
     """
     name = job_id_of_execution(text)
     if _JOB_ID.fullmatch(name):
@@ -50,7 +50,7 @@ def find_job(storage: Storage, text: str) -> FoundJob:
     found = job_of_path(storage, path) or _newest_firing(storage, path)
     if found is None and path.startswith(object_keys.RECURRING_PREFIX) and storage.exists(path):
         raise NoSuchJobError(
-            f"{one_line(path)} has not run yet. It runs when the schedule fires; to run it now: "
+            f"{one_line(path)} has not run yet. It will run on its schedule; to run it now: "
             f"groq-batch start {shlex.quote(one_line(path))}"
         )
     found = found or _job_of_file(storage, path) or _job_begun(storage, text)
@@ -63,10 +63,10 @@ def find_job(storage: Storage, text: str) -> FoundJob:
 
 
 def path_of(storage: Storage, text: str) -> str:
-    """Return the path that a text names, be it a path, a key or an address.
+    """Return the path that a text names as a path, a key or an S3 URI.
 
     Raises:
-        CommandError: It is an address in another bucket.
+        CommandError: The S3 URI names another bucket.
     """
     try:
         return found_jobs.path_of(text, storage.bucket)
@@ -75,7 +75,7 @@ def path_of(storage: Storage, text: str) -> str:
 
 
 def _newest_firing(storage: Storage, key: str) -> FoundJob | None:
-    """Return the newest run of a recurring file; None when a key is none, or has never run."""
+    """Return the newest run of a recurring file; None if the key is not one or has never run."""
     if not key.startswith(object_keys.RECURRING_PREFIX):
         return None
     for request in _records(storage, f"{object_keys.JOBS_PREFIX}{_slug(key)}-"):
@@ -85,15 +85,15 @@ def _newest_firing(storage: Storage, key: str) -> FoundJob | None:
 
 
 def _slug(key: str) -> str:
-    """Return what the names of the jobs of a file begin with, and so do those of others."""
+    """Return the prefix of the job names of a file. Other files may share it."""
     return _HASH.sub("", job_id(bucket="", key=key, identity=""))
 
 
 def _job_of_file(storage: Storage, path: str) -> FoundJob | None:
-    """Return the newest job of a file of this name, in whatever folder it was uploaded to.
+    """Return the newest job of a file with this name, in any folder.
 
     Raises:
-        CommandError: There are some in several folders.
+        CommandError: Files of this name in several folders have jobs.
     """
     name = path.rsplit("/", 1)[-1]
     if not object_keys.has_accepted_ending(name):
@@ -116,7 +116,7 @@ def _job_begun(storage: Storage, text: str) -> FoundJob | None:
     """Return the job whose name begins with a text.
 
     Raises:
-        CommandError: There are several.
+        CommandError: Several job names do.
     """
     if not re.fullmatch(r"[a-z0-9-]+", text):
         return None
@@ -128,7 +128,7 @@ def _job_begun(storage: Storage, text: str) -> FoundJob | None:
 
 
 def _records(storage: Storage, prefix: str) -> Iterator[JobRequest]:
-    """Yield the records of jobs below a prefix, the newest first."""
+    """Yield the job records below a prefix, newest first."""
     names = [name for name, _ in recorded_jobs(storage, prefix)]
     with ThreadPoolExecutor(max_workers=_READERS) as pool:
         for begin in range(0, len(names), _READERS):

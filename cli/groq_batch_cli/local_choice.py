@@ -1,4 +1,4 @@
-"""Which of the emulated stacks of this machine a command is for."""
+"""Choose the emulated stack on this machine that a command is for."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from groq_batch_cli.local_registry import Registry
 from groq_batch_cli.local_state import LocalFolder, LocalState, find_project, project_of
 
 FOLDER_VARIABLE = "GROQ_BATCH_LOCAL_FOLDER"
-"""Names the folder of a running stack, for one besides the clone's own."""
+"""Environment variable with the folder of a running stack other than the clone's own."""
 
-STARTING_SENTENCE = "The stack is just being started. Look again: groq-batch local status"
+STARTING_SENTENCE = "The stack is still starting. Check again with: groq-batch local status"
 
 
 def folder_to_start() -> LocalFolder:
     """Return the folder in which ``local up`` keeps its stack.
 
     Raises:
-        CommandError: There is no clone to make a stack of.
+        CommandError: The working folder is not in a clone.
     """
     project = find_project()
     if project is None:
         raise CommandError(
-            f"An emulated stack is made from a clone of the project, and {Path.cwd()} is in none. "
-            f"Go into yours and start it there: groq-batch local up. While it runs, --local works "
-            f"in every folder."
+            f"An emulated stack needs a clone of the project, and {Path.cwd()} is not in one. Go "
+            f"to your clone and start the stack there: groq-batch local up. While it runs, "
+            f"--local works in every folder."
         )
     return _named_folder(project) or _folder_of(project)
 
 
 def chosen_folder() -> LocalFolder | None:
-    """Return the folder of the stack that a command is for, whether that runs or not.
+    """Return the folder of the stack that a command is for, running or not.
 
-    It is the one that the environment names; in a clone the clone's own; elsewhere the one that
-    runs, that of this program's clone first. None when it is in no clone and none runs.
+    It is the one that the environment names; in a clone, the clone's own; elsewhere the one that
+    is running, preferring that of this program's clone. None outside of a clone if none is running.
 
     Raises:
-        CommandError: Several run, and none of them is meant more than the others.
+        CommandError: Several stacks are running, and nothing selects one of them.
     """
     project = find_project()
     named = _named_folder(project)
@@ -54,7 +54,7 @@ def chosen_folder() -> LocalFolder | None:
     if len(running) > 1:
         raise CommandError(
             f"Several emulated stacks run on this machine: {_listed(running)}. Go into the clone "
-            f"of the one that you mean, or name its folder: "
+            f"of the one that you want, or name its folder: "
             f"export {FOLDER_VARIABLE}={shlex.quote(str(running[0].path))}"
         )
     return running[0] if running else own
@@ -64,7 +64,7 @@ def running_state() -> LocalState:
     """Return the running stack that a command is for; see ``chosen_folder``.
 
     Raises:
-        CommandError: None runs, or several do.
+        CommandError: No stack is running, or several are.
     """
     folder = chosen_folder()
     state = folder.running() if folder is not None else None
@@ -74,7 +74,7 @@ def running_state() -> LocalState:
 
 
 def absence(folder: LocalFolder | None) -> str:
-    """Return the sentence for a stack that does not run, with what to do.
+    """Return the message for a stack that is not running, with what to do.
 
     Args:
         folder: The folder of the stack that a command was for; see ``chosen_folder``.
@@ -84,8 +84,8 @@ def absence(folder: LocalFolder | None) -> str:
     others = running_elsewhere()
     if others:
         return (
-            f"The emulated stack of this clone does not run, but that of {others} does: go there "
-            f"to use it. Start one here: groq-batch local up"
+            f"The emulated stack of this clone is not running, but that of {others} is. Go there "
+            f"to use it, or start one here: groq-batch local up"
         )
     if folder is None:
         return (
@@ -96,7 +96,7 @@ def absence(folder: LocalFolder | None) -> str:
 
 
 def running_elsewhere() -> str:
-    """Return the clones whose stacks run, for a command whose own stack does not; else nothing."""
+    """Return the other clones with a running stack; empty if none has one."""
     return "" if _named_folder(None) else _listed(Registry().served())
 
 

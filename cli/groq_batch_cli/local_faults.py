@@ -1,7 +1,7 @@
-"""Faults of the simulated Groq API that people want to see, and the calls that bring them about.
+"""Define the faults of ``local fault``, and the simulator calls that cause them.
 
-They are calls of the simulator's own control API (``local/groq_simulator/README.md``), which has a
-great deal more of them.
+The calls belong to the simulator's control API (``local/groq_simulator/README.md``), which offers
+many more faults.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from groq_batch_cli.errors import CommandError
 _SECONDS = 10.0
 
 Call = tuple[str, dict[str, Any]]
-"""The name of an operation and its arguments."""
+"""Name and arguments of an operation of the control API."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extent:
-    """How much goes wrong.
+    """Extent of a fault.
 
     Attributes:
-        share: Which share of the requests is hit, from 0 to 1.
-        times: How often it happens; for ever when None.
+        share: Share of the requests to hit, from 0 to 1.
+        times: How many times it happens; None means until cleared.
         api_key: The key that the stack uses.
     """
 
@@ -38,14 +38,14 @@ class Extent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """Something that can go wrong.
+    """A fault.
 
     Attributes:
-        text: What goes wrong, for people.
-        calls: Returns the calls that bring it about.
+        text: Description for users.
+        calls: Returns the calls that cause it.
         has_share: Whether it hits a share of the requests.
-        times: How often it happens unless told otherwise; for ever when None.
-        can_end: Whether it may happen a number of times only.
+        times: How many times it happens by default; None means until cleared.
+        can_end: Whether it can be limited to a number of times.
     """
 
     text: str
@@ -86,49 +86,47 @@ def _account(state: str | None) -> Callable[[Extent], Sequence[Call]]:
 
 FAULTS: Mapping[str, Fault] = {
     "requests-refused": Fault(
-        text="Groq refuses requests for good (400): they stand in failed/.",
+        text="Groq rejects requests permanently (400); they go to failed/.",
         calls=_requests({"kind": "http_error", "status": 400, "code": "invalid_request_error"}),
         has_share=True,
     ),
     "requests-fail-once": Fault(
-        text="Requests fail at their first sending, and are sent again.",
+        text="Requests fail the first time, and are sent again.",
         calls=_requests({"kind": "capacity_exhausted"}),
         has_share=True,
         times=1,
     ),
     "answers-missing": Fault(
-        text="Requests are in no result file of Groq's, and are sent again up to MaxAttempts.",
+        text="Requests are missing from Groq's result files, and are sent again up to MaxAttempts.",
         calls=_requests("missing"),
         has_share=True,
     ),
     "batch-expires": Fault(
-        text="A batch does not come to its end in time: requests are left over, and sent again.",
+        text="A batch does not finish in time; its remaining requests are sent again.",
         calls=_expiring,
         has_share=True,
         times=1,
     ),
     "batch-refused": Fault(
-        text="Groq refuses a whole batch when it validates it.",
+        text="Groq rejects a whole batch at validation.",
         calls=_batches(end="fail"),
         times=1,
     ),
     "batch-stuck": Fault(
-        text="A batch stays in progress for ever; cancel its job.",
+        text="A batch never finishes; cancel its job.",
         calls=_batches(end="stuck"),
         times=1,
     ),
     "rate-limit": Fault(
-        text="Groq asks to slow down when a batch is created (429, Retry-After: 5).",
+        text="Groq rate-limits the creation of batches (429, Retry-After: 5).",
         calls=_api("create", status=429, headers={"Retry-After": "5"}),
         times=3,
     ),
     "outage": Fault(
-        text="Every call of Groq's API is answered with 503.",
+        text="Every call to the Groq API returns 503.",
         calls=_api("*", status=503),
     ),
-    "key-refused": Fault(
-        text="Groq does not know the API key.", calls=_account(None), can_end=False
-    ),
+    "key-refused": Fault(text="Groq rejects the API key.", calls=_account(None), can_end=False),
     "free-plan": Fault(
         text="The account's plan has no Batch API.", calls=_account("free"), can_end=False
     ),
@@ -141,7 +139,7 @@ FAULTS: Mapping[str, Fault] = {
 
 
 def end_of_faults(api_key: str) -> list[Call]:
-    """Return the calls that end all faults; batches and what is known of requests stay."""
+    """Return the calls that clear all faults, but keep batches and the state of requests."""
     return [
         ("set_rules", {"rules": []}),
         ("set_fates", {"fates": []}),
@@ -151,14 +149,14 @@ def end_of_faults(api_key: str) -> list[Call]:
 
 
 def make_calls(groq_base_url: str, calls: Sequence[Call]) -> None:
-    """Make calls of a simulator's control API.
+    """Call the control API of a simulator.
 
     Args:
         groq_base_url: The address of the simulated API.
         calls: The calls.
 
     Raises:
-        CommandError: The simulator does not answer, or refuses one.
+        CommandError: The simulator does not answer, or rejects a call.
     """
     address = urlsplit(groq_base_url)
     for name, arguments in calls:
@@ -174,4 +172,4 @@ def make_calls(groq_base_url: str, calls: Sequence[Call]) -> None:
         finally:
             connection.close()
         if answer.status != http.client.OK:
-            raise CommandError(f"The simulator at {groq_base_url} refuses {name}: {said}")
+            raise CommandError(f"The simulator at {groq_base_url} rejects {name}: {said}")

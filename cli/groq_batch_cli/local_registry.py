@@ -1,7 +1,7 @@
-"""Which emulated stacks run on this machine, so that ``--local`` finds them from every folder.
+"""Record the running emulated stacks, so that ``--local`` finds them from every folder.
 
-Each running stack has a small file in the user's folder for state. A stack holds a lock for as
-long as it lives (see ``local_state``), by which a file that a crash has left behind is known.
+Each running stack has a small file in the user's state folder. A stack holds a lock while it runs
+(see ``local_state``); a file without a locked stack is a leftover of a crash.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from groq_batch_cli.local_state import LocalFolder
 
 
 def state_folder(environ: Mapping[str, str] | None = None, platform: str = sys.platform) -> Path:
-    """Return where programs of this user keep what they remember between runs.
+    """Return the folder for the state that this program keeps between runs.
 
     It is ``$XDG_STATE_HOME/groq-batch``, by default below ``~/.local/state``
     (https://specifications.freedesktop.org/basedir-spec/latest/), on macOS below
     ``~/Library/Application Support``.
 
     Args:
-        environ: The environment; the process's own when not given.
+        environ: The environment; that of the process if not given.
         platform: The operating system, as ``sys.platform`` names it.
     """
     named = (os.environ if environ is None else environ).get("XDG_STATE_HOME", "")
-    # A relative path is not allowed there, and is to be ignored.
+    # The specification says to ignore a relative path.
     if Path(named).is_absolute():
         return Path(named) / "groq-batch"
     if platform == "darwin":
@@ -40,14 +40,14 @@ class Registry:
     """The running stacks of a user."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        """Keep them in a folder; the user's own when none is given."""
+        """Use a folder for the files; the state folder of the user if not given."""
         self._folder = (folder or state_folder()) / "local-stacks"
 
     def add(self, stack: LocalFolder) -> None:
-        """Remember a stack, which holds its lock.
+        """Record a stack that holds its lock.
 
         Raises:
-            OSError: It cannot be written down.
+            OSError: The file cannot be written.
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         entry = self._entry(stack.path)
@@ -57,18 +57,18 @@ class Registry:
         draft.replace(entry)
 
     def remove(self, stack: LocalFolder) -> None:
-        """Forget a stack; nothing happens when it is not known."""
+        """Remove the record of a stack, if there is one."""
         self._entry(stack.path).unlink(missing_ok=True)
 
     def served(self) -> list[LocalFolder]:
-        """Return the stacks that live, in the order of their clones; forgets all others."""
+        """Return the running stacks, sorted by clone; remove the records of all others."""
         found = []
         for entry in sorted(self._folder.glob("*.json")):
             try:
                 known = json.loads(entry.read_text(encoding="utf-8"))
                 stack = LocalFolder(Path(known["project"]), Path(known["folder"]))
             except (OSError, ValueError, KeyError, TypeError):
-                # Removed meanwhile, or not of this program.
+                # Removed in the meantime, or not from this program.
                 continue
             if stack.is_served():
                 found.append(stack)

@@ -1,7 +1,7 @@
-"""The process behind ``groq-batch local up``: the emulated stack, for as long as it lives.
+"""Run the emulated stack; this is the server process of ``groq-batch local up``.
 
-Run from a clone of the project with its tools: ``python -m groq_batch_cli.local_server``. It says
-in the state file how far it is, and ends, with everything that it has started, on SIGTERM.
+Run it from a clone of the project with its tools: ``python -m groq_batch_cli.local_server``. It
+writes its progress to the state file. On SIGTERM it stops, and stops everything that it started.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SECRET_NAME = "groq/api-key"  # noqa: S105 - where the key is, not what it is
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until SIGTERM; returns the exit status."""
+    """Serve until SIGTERM; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stack-name", required=True)
     parser.add_argument("--batch-seconds", default="5")
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise SystemExit(0)
 
     signal.signal(signal.SIGTERM, stop)
-    # A terminal that is closed does not take the stack with it.
+    # Closing the terminal must not stop the stack.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with folder.locked(), _registered(folder):
         try:
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except SystemExit:
             folder.forget()
             return 0
-        except Exception as error:  # noqa: BLE001 - whatever it is, who waits has to hear of it
+        except Exception as error:  # noqa: BLE001 - the waiting command must report any error
             folder.write(FAILED, message=str(error) or type(error).__name__)
             return 1
     return 0
@@ -55,12 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def _registered(folder: LocalFolder) -> Iterator[None]:
-    """Let commands in other folders find the stack for the time of a ``with`` block."""
+    """Let commands in other folders find the stack within a ``with`` block."""
     registry = Registry()
     try:
         registry.add(folder)
     except OSError as error:
-        # Into the log; in the clone itself the stack is found all the same.
+        # Goes to the log. Commands in the clone itself still find the stack.
         print(f"Other folders cannot find this stack: {error}", file=sys.stderr)  # noqa: T201
     try:
         yield
@@ -70,7 +70,7 @@ def _registered(folder: LocalFolder) -> Iterator[None]:
 
 
 def _serve(folder: LocalFolder, options: argparse.Namespace, stopped: threading.Event) -> None:
-    # The clone's own tools; the installed command line does without them.
+    # These tools exist only in a clone, not in the installed command line.
     from local.build import build_application  # noqa: PLC0415
     from local.environment import ROOT_ACCESS_KEY, ROOT_SECRET_KEY  # noqa: PLC0415
     from local.stack import LocalStack  # noqa: PLC0415
@@ -108,7 +108,7 @@ def _serve(folder: LocalFolder, options: argparse.Namespace, stopped: threading.
 
 
 def _parameters(stack: Any, given: list[str]) -> dict[str, str]:
-    """Return the template's parameters, those of the user last."""
+    """Return the template parameters; those of the user come last and win."""
     parameters = {"GroqApiKeySecretName": _SECRET_NAME, "GroqBaseUrl": stack.groq_base_url}
     parameters.update(one.partition("=")[::2] for one in given)
     return parameters

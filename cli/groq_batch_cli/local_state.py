@@ -1,7 +1,7 @@
-"""What is known of the emulated stack that runs on this machine, in a file that outlives a command.
+"""Store the state of the emulated stack in a file that commands share.
 
-The server holds a lock on a file for as long as it lives, so that a state that a crash left behind
-is never taken for a running one, nor another process for the server.
+The server holds a lock on a file while it runs. So a state file left by a crash never counts as a
+running stack, and no other process is mistaken for the server.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ class LocalState:
     """A running stack.
 
     Attributes:
-        pid: Process of the server.
-        endpoint_url: Where the AWS APIs are.
+        pid: Process id of the server.
+        endpoint_url: URL of the AWS APIs.
         region: Region of the stack.
         stack_name: Name of the stack.
         access_key: Access key of the emulated account.
-        secret_key: Its secret; it opens nothing else.
+        secret_key: Its secret, valid only for this emulator.
         bucket: The stack's bucket.
-        groq_base_url: Where the simulated Groq API is.
-        started_at: When the server was started, in seconds since 1970.
-        log_folder: Where the logs are.
-        parameters: All parameters of the template, those with default values included.
-        batch_seconds: How long the simulator takes for a batch.
-        groq_api_key: The key that the simulator takes; it opens nothing else.
+        groq_base_url: URL of the simulated Groq API.
+        started_at: When the server started, in seconds since 1970.
+        log_folder: Folder of the logs.
+        parameters: All parameters of the template, including those with default values.
+        batch_seconds: Seconds that the simulator takes for a batch.
+        groq_api_key: The key that the simulator accepts, valid nowhere else.
     """
 
     pid: int
@@ -60,7 +60,7 @@ class LocalState:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> LocalState:
-        """Return what a server has written, be it of another version of this program."""
+        """Return the state that a server wrote, even one of another version of this program."""
         known = {one.name for one in fields(cls)}
         return cls(**{name: value for name, value in data.items() if name in known})
 
@@ -70,7 +70,7 @@ class LocalFolder:
     """The folder in which a clone of the project keeps its running stack.
 
     Attributes:
-        project: The clone; None when the folder was named outside of any.
+        project: The clone; None if the folder was named from outside a clone.
         path: The folder.
     """
 
@@ -79,7 +79,7 @@ class LocalFolder:
 
     @property
     def logs(self) -> Path:
-        """Where the logs are."""
+        """Folder of the logs."""
         return self.path / "logs"
 
     @property
@@ -91,21 +91,21 @@ class LocalFolder:
         return self.path / "lock"
 
     def prepare(self) -> None:
-        """Make the folder."""
+        """Create the folder."""
         self.logs.mkdir(parents=True, exist_ok=True)
 
     def write(self, phase: str, **fields: Any) -> None:
-        """Say how far the server is."""
+        """Write the progress of the server."""
         draft = self._state.with_suffix(f".{os.getpid()}")
         draft.write_text(json.dumps({"phase": phase, **fields}), encoding="utf-8")
         draft.replace(self._state)
 
     def write_ready(self, state: LocalState) -> None:
-        """Say that the stack can be used."""
+        """Write that the stack is ready."""
         self.write(READY, **asdict(state))
 
     def read(self) -> dict[str, Any]:
-        """Return what was last said; an empty one when nothing was."""
+        """Return the last written state; an empty one if there is none."""
         try:
             data: dict[str, Any] = json.loads(self._state.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -113,27 +113,27 @@ class LocalFolder:
         return data
 
     def forget(self) -> None:
-        """Remove what was said."""
+        """Remove the written state."""
         self._state.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Be the server for the time of a ``with`` block.
+        """Hold the lock of the server within a ``with`` block.
 
         Raises:
-            CommandError: Another one is.
+            CommandError: Another server holds it.
         """
         self.prepare()
         with self._lock.open("ab") as stream:
             while not _try_lock(stream):
                 if self.is_served():
                     raise CommandError("Another server of this clone is running.")
-                # Somebody just looks whether there is a server.
+                # Another command may hold the lock briefly to check for a server.
                 time.sleep(0.01)
             yield
 
     def is_served(self) -> bool:
-        """Tell whether a server lives."""
+        """Tell whether a server is running."""
         try:
             with self._lock.open("rb") as stream:
                 return not _try_lock(stream, is_shared=True)
@@ -141,7 +141,7 @@ class LocalFolder:
             return False
 
     def running(self) -> LocalState | None:
-        """Return the stack that can be used; None when none runs."""
+        """Return the stack that is ready; None if none is running."""
         data = self.read()
         if data.pop("phase", None) != READY or not self.is_served():
             return None
@@ -149,13 +149,13 @@ class LocalFolder:
 
 
 def _try_lock(stream: BinaryIO, *, is_shared: bool = False) -> bool:
-    """Take a lock that goes with the process, unless somebody else has it.
+    """Try to take a lock that ends with the process.
 
     Args:
         stream: The file.
-        is_shared: Whether others may take it likewise, which only the server may not.
+        is_shared: Whether other processes may hold it too. The server's lock is exclusive.
     """
-    import fcntl  # noqa: PLC0415 - not on Windows, where nothing else of this program needs it
+    import fcntl  # noqa: PLC0415 - missing on Windows; only this command needs it
 
     try:
         fcntl.flock(stream, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
@@ -165,7 +165,7 @@ def _try_lock(stream: BinaryIO, *, is_shared: bool = False) -> bool:
 
 
 def project_of(place: Path) -> Path | None:
-    """Return the clone of the project that a folder or file belongs to; None when it is in none."""
+    """Return the clone of the project that contains a folder or file; None if none does."""
     for folder in (place, *place.parents):
         if all((folder / name).exists() for name in _PROJECT_FILES):
             return folder
@@ -173,5 +173,5 @@ def project_of(place: Path) -> Path | None:
 
 
 def find_project() -> Path | None:
-    """Return the clone of the working folder, or else the one that this program belongs to."""
+    """Return the clone that contains the working folder, or else this program."""
     return project_of(Path.cwd().resolve()) or project_of(Path(__file__).resolve())

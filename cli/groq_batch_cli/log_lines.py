@@ -1,4 +1,4 @@
-"""Lines of the log as people read them: one for each event, with what matters of it."""
+"""Format log lines for people: one line per event, with its main fields."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from groq_batch_client.text import counted, dollars, one_line
 
 _STYLES = {"ERROR": "red", "CRITICAL": "red", "WARNING": "yellow"}
 _METRICS = "_aws"
-"""The field by which CloudWatch knows metrics in a line of a log:
+"""The field that marks metrics in a log line for CloudWatch:
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
 
 _LEFT_OUT = frozenset(
     {"key", "file_id", "bytes", "shards_prefix", "polls", "resume_in", "execution", "place"}
 )
-"""Fields for those who look for a fault in the functions; ``--all`` shows them."""
+"""Fields for debugging the functions; only ``--all`` shows them."""
 
 _CHANGING = frozenset({"wait_seconds"})
-"""Fields in which lines may differ that say the same again."""
+"""Fields that may differ between repeated lines."""
 
 
 def full_text(event: LogEvent, terminal: Terminal) -> str:
-    """Return a line with all of its fields, and with the trace of an exception."""
+    """Return a line with all its fields and the stack trace of an exception."""
     level = str(event.fields.get("level", ""))
     shown_level = f"{level:<7}"
     if level in _STYLES:
@@ -47,11 +47,11 @@ def full_text(event: LogEvent, terminal: Terminal) -> str:
 
 
 def readable_lines(events: Iterable[LogEvent], terminal: Terminal) -> Iterator[str]:
-    """Yield the lines for people; those that say the same again and again are only counted.
+    """Yield the lines for people; repeated lines are only counted.
 
     Args:
-        events: The events, in order; metrics among them are left out.
-        terminal: Where the lines are shown.
+        events: The events, in order. Metrics among them are skipped.
+        terminal: The terminal to format for.
     """
     series: _Series | None = None
     for event in events:
@@ -69,14 +69,14 @@ def readable_lines(events: Iterable[LogEvent], terminal: Terminal) -> Iterator[s
 
 @dataclass(slots=True)
 class _Series:
-    """An event and those behind it that say the same."""
+    """An event and the repetitions that follow it."""
 
     first: LogEvent
     more: int = 0
     last: LogEvent | None = None
 
     def takes(self, event: LogEvent) -> bool:
-        """Take an event if it says the same; tells whether it does."""
+        """Count an event if it is a repetition; return whether it is one."""
         if _said(event) != _said(self.first):
             return False
         self.more += 1
@@ -84,7 +84,7 @@ class _Series:
         return True
 
     def rest(self, terminal: Terminal) -> Iterator[str]:
-        """Yield a line for those that were taken, if there are any."""
+        """Yield a line for the counted repetitions, if there are any."""
         if self.last is not None:
             text = f"{_time(self.last)} {'':<15} ... {counted(self.more, 'more time')} until then"
             yield terminal.styled(text, "dim")
@@ -108,7 +108,7 @@ def _text(event: LogEvent, terminal: Terminal) -> str:
 
 
 def _shown(event: LogEvent) -> dict[str, Any]:
-    """Return the fields that matter, those in objects by their own names."""
+    """Return the main fields; fields of nested objects get their own names."""
     found: dict[str, Any] = {}
     extras = extras_of(event.fields)
     goes_on = extras.get("decision") not in (None, "wait")
@@ -131,7 +131,7 @@ def _value(name: str, value: Any) -> str:
 
 
 def _last_of_trace(event: LogEvent) -> str:
-    """Return the last line of an exception's trace, which says what was wrong."""
+    """Return the last line of a stack trace, which has the error."""
     lines = str(event.fields.get("exception") or "").strip().splitlines()
     return f"({one_line(lines[-1])})" if lines else ""
 

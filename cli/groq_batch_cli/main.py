@@ -1,7 +1,7 @@
-"""``groq-batch``: finds the verb, runs it, and turns what went wrong into a sentence.
+"""Run ``groq-batch``: load the command that was asked for, and print errors as sentences.
 
-A verb's module is imported only when the verb is used, and boto3 only by verbs that need AWS, so
-that ``groq-batch --help`` and ``groq-batch check`` start at once.
+A command's module is imported only when that command runs, and boto3 only by commands that need
+AWS, so that ``groq-batch --help`` and ``groq-batch check`` start at once.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from groq_batch_cli.terminal import Terminal
 from groq_batch_client.errors import GroqBatchError
 
 VERBS: dict[str, str] = {
-    "make": "Turn rows (JSONL, CSV, TSV, Parquet) into a file of requests.",
-    "check": "Check files of requests offline, and estimate their cost.",
-    "run": "Check, upload and follow files; fetch their results.",
-    "start": "Start a job of a file that is in the bucket already.",
-    "jobs": "List jobs, the newest first.",
-    "status": "Show how far a job is, or how it ended.",
+    "make": "Build a request file from rows (JSONL, CSV, TSV, Parquet).",
+    "check": "Check request files offline and estimate their cost.",
+    "run": "Check, upload and follow request files, then fetch the results.",
+    "start": "Start a job for a file that is already in the bucket.",
+    "jobs": "List jobs, newest first.",
+    "status": "Show the progress or the outcome of a job.",
     "results": "Fetch the results of jobs that have ended.",
     "open": "Open the report of a job, or of all jobs, in the browser.",
-    "usage": "Show what the jobs of a stack have used and cost.",
-    "join": "Put the answers back beside the rows.",
-    "cancel": "Stop jobs; what was answered until then is kept.",
-    "retry": "Run again what has failed, and merge the results.",
-    "merge": "Put the results of retries into the original results.",
-    "logs": "Show what the functions have logged about a job.",
-    "doctor": "Look whether a stack can run jobs, and say what to do.",
-    "local": "Keep an emulated stack running on this machine.",
-    "completion": "Print the script that completes commands in a shell.",
+    "usage": "Show the tokens and the cost of the jobs of a stack.",
+    "join": "Join the answers to the original rows.",
+    "cancel": "Cancel jobs; answers received so far are kept.",
+    "retry": "Rerun the failed requests of a job and merge the results.",
+    "merge": "Merge the results of retries into the original results.",
+    "logs": "Show the log lines of a job.",
+    "doctor": "Check whether a stack can run jobs, and suggest fixes.",
+    "local": "Run an emulated stack on this machine.",
+    "completion": "Print a shell completion script.",
 }
-"""The verbs with their one-line helps, in the order in which they are shown."""
+"""The commands with their one-line help, in display order."""
 
 
 class _Verbs(SuggestingGroup):
-    """The verbs, each in a module of its own."""
+    """Load each command from its own module."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
@@ -53,17 +53,17 @@ class _Verbs(SuggestingGroup):
         return load_verb(cmd_name) if cmd_name in VERBS else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        # click would import every verb for the first line of its help.
+        # click would import every command to get the first line of its help.
         del ctx
         with formatter.section("Commands"):
             formatter.write_dl(list(VERBS.items()))
 
 
 def load_verb(name: str) -> click.Command:
-    """Import the command of a verb."""
+    """Import a command by its name."""
     command = importlib.import_module(f"groq_batch_cli.verbs.{name}").command
     if not isinstance(command, click.Command):
-        raise TypeError(f"{name} is no command")
+        raise TypeError(f"{name} is not a command")
     return command
 
 
@@ -73,7 +73,7 @@ def load_verb(name: str) -> click.Command:
 def cli(ctx: click.Context) -> None:
     """Run files of LLM requests through Groq's Batch API, on a stack in your AWS account.
 
-    A verb's own help has examples: groq-batch run --help
+    The help of each command has examples: groq-batch run --help
     """
     ctx.obj = Terminal.of_process()
 
@@ -105,8 +105,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _explain(error: Exception) -> str | None:
-    """Return the sentence for an error of AWS's or of this machine's files; None for any other."""
-    # Without botocore nothing of AWS's can have failed, and there is no need to import it now.
+    """Return the message for an AWS error or a local file error; None for any other error."""
+    # If botocore was never imported, no AWS call can have failed; don't import it now.
     if "botocore" in sys.modules:
         explain: Any = importlib.import_module("groq_batch_client.aws_errors").explain
         sentence: str | None = explain(error)

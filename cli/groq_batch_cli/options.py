@@ -1,4 +1,4 @@
-"""Arguments and options that several verbs have in common."""
+"""Define the arguments and options that several commands share."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from groq_batch.domain.job_options import (
     deadline_seconds,
     is_completion_window,
 )
-from groq_batch_cli.completing import complete_job
 from groq_batch_cli.request_folders import files_of_folder
+from groq_batch_cli.shell_completion import complete_job
 from groq_batch_cli.terminal import Terminal
 from groq_batch_client.request_files import STDIN, RequestFile
 from groq_batch_client.tables.formats import advice_for_table
 
 MOST_CAP_DIGITS = 12
 MOST_CAP_DECIMALS = 9
-"""The digits of an amount of USD that the pipeline takes before and behind the point."""
+"""How many digits of a USD amount the pipeline accepts before and after the decimal point."""
 
 _SMALLEST_CAP = Decimal(1).scaleb(-MOST_CAP_DECIMALS)
 
@@ -33,7 +33,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def request_files_argument(*, stdin: bool) -> Callable[[_Function], _Function]:
-    """Return the argument FILE…: files, folders of files, and perhaps ``-`` for standard input."""
+    """Return the argument FILE…: files, folders and, if allowed, ``-`` for standard input."""
 
     def read(
         context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
@@ -44,7 +44,7 @@ def request_files_argument(*, stdin: bool) -> Callable[[_Function], _Function]:
         names = [file.argument for file in found]
         for place, name in enumerate(names):
             if name in names[:place]:
-                raise click.BadParameter(f"{name} is named twice.")
+                raise click.BadParameter(f"{name} is given twice.")
         return tuple(found)
 
     return click.argument(
@@ -58,7 +58,7 @@ def request_files_argument(*, stdin: bool) -> Callable[[_Function], _Function]:
 
 
 def _request_files(value: str, terminal: Terminal, *, stdin: bool) -> list[RequestFile]:
-    """Return the file that an argument names, or those of the folder; tells what is left out."""
+    """Return the file or the files of the folder that an argument names; report skipped ones."""
     if value == STDIN:
         if stdin:
             return [RequestFile(value)]
@@ -75,21 +75,18 @@ def _request_files(value: str, terminal: Terminal, *, stdin: bool) -> list[Reque
     for sentence in found.left_out():
         terminal.note(sentence)
     if not found.files:
-        raise click.BadParameter(
-            f"{value} is a folder without files of requests, whose names end in .jsonl or "
-            f".jsonl.gz."
-        )
+        raise click.BadParameter(f"{value} is a folder without request files (.jsonl, .jsonl.gz).")
     return found.files
 
 
 class ExistingFile(click.Path):
-    """A file to read, refused in the same words wherever one is named."""
+    """An existing file; all options that take one reject a wrong path with the same message."""
 
     def __init__(self, *, allow_dash: bool = False) -> None:
         super().__init__(dir_okay=False, allow_dash=allow_dash)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Check that the file exists and is no folder."""
+        """Check that the path exists and is not a folder."""
         if not (self.allow_dash and value == STDIN):
             if not Path(value).exists():
                 self.fail(f"{value} does not exist.", param, ctx)
@@ -99,38 +96,38 @@ class ExistingFile(click.Path):
 
 
 class ExistingPath(ExistingFile):
-    """The same as a ``Path``."""
+    """An existing file, converted to a ``Path``."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Check the file."""
+        """Check the path and convert it."""
         return Path(super().convert(value, param, ctx))
 
 
 skip_invalid_option = click.option(
-    "--skip-invalid", is_flag=True, help="Run the good lines, though there are bad ones."
+    "--skip-invalid", is_flag=True, help="Skip invalid lines and run the good ones."
 )
 
 
 class _Amount(click.FloatRange):
-    """An amount of USD that the metadata of an upload can hold."""
+    """A USD amount that fits into the metadata of an upload."""
 
     def __init__(self, *, smallest: str, zero: str) -> None:
-        """Take what the smallest amount and 0 mean, for the sentence of a refusal."""
+        """Take the meaning of the smallest amount and of 0, for the error message."""
         super().__init__(0)
         self._meanings = f"{smallest} is {_SMALLEST_CAP:f}; 0 means {zero}."
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """Read an amount as it is written; none is rounded, for 0 means something else."""
+        """Read an amount exactly. Rounding a tiny amount to 0 would change its meaning."""
         amount = float(super().convert(value, param, ctx))
         written = Decimal(str(value))
         if not written.is_finite():
-            self.fail(f"{value} is no amount of US dollars, such as 2.50.", param, ctx)
+            self.fail(f"{value} is not an amount in US dollars, such as 2.50.", param, ctx)
         if written >= 10**MOST_CAP_DIGITS or written != round(written, MOST_CAP_DECIMALS):
             self.fail(
                 f"{value} has more than {MOST_CAP_DIGITS} digits before the point or "
-                f"{MOST_CAP_DECIMALS} behind it. {self._meanings}",
+                f"{MOST_CAP_DECIMALS} after it. {self._meanings}",
                 param,
                 ctx,
             )
@@ -141,21 +138,21 @@ max_cost_option = click.option(
     "--max-cost",
     type=_Amount(smallest="The smallest cap", zero="no cap"),
     metavar="USD",
-    help="Refuse a file whose estimated cost is above this; 0 means no cap but the stack's.",
+    help="Reject a file whose estimated cost is higher; 0 means only the stack's cap applies.",
 )
 
 
 class _Window(click.ParamType):
-    """A completion window, refused before anything is looked at."""
+    """A completion window, validated before the command reads any file."""
 
     name = "window"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Check that Groq takes a window; it is sent as it is written."""
+        """Check that Groq accepts the window, and return it unchanged."""
         if not is_completion_window(value):
             self.fail(
-                f"{value!r} is no time that Groq takes: hours or days between 24h and 7d, such as "
-                f"24h, 72h or 7d.",
+                f"{value!r} is not a window that Groq accepts. Give hours or days between 24h and "
+                f"7d, such as 24h, 72h or 7d.",
                 param,
                 ctx,
             )
@@ -166,42 +163,42 @@ window_option = click.option(
     "--window",
     type=_Window(),
     metavar="WINDOW",
-    help="Time that Groq has for a batch, from 24h to 7d.",
+    help="Time limit for Groq to complete a batch, from 24h to 7d.",
 )
 
 max_attempts_option = click.option(
     "--max-attempts",
     type=click.IntRange(1, MAX_ATTEMPTS_LIMIT),
     metavar="N",
-    help=f"How often a request may be sent in all, 1 to {MAX_ATTEMPTS_LIMIT}.",
+    help="Maximum number of times to send a request.",
 )
 
 canary_option = click.option(
     "--canary",
     type=click.IntRange(0, MAX_CANARY_REQUESTS),
     metavar="N",
-    help="Send the first N requests alone, and the rest only if they do well; 0 means none.",
+    help="Send the first N requests alone, the rest only if enough of them succeed; 0 means off.",
 )
 
 canary_max_failed_percent_option = click.option(
     "--canary-max-failed-percent",
     type=click.IntRange(0, 100),
     metavar="PERCENT",
-    help="How many of the canary's requests may fail for good, in percent.",
+    help="Share of the canary's requests that may fail permanently, in percent.",
 )
 
 
 class _Deadline(click.ParamType):
-    """A deadline, refused before anything is looked at."""
+    """A deadline, validated before the command reads any file."""
 
     name = "deadline"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Check a deadline; it is written into the upload as it is."""
+        """Check the deadline, and return it unchanged."""
         if value != NO_DEADLINE and deadline_seconds(value) is None:
             self.fail(
-                f"{value!r} is no deadline: minutes, hours or days between 1m and 30d, such as "
-                f"90m, 6h or 2d, or {NO_DEADLINE}.",
+                f"{value!r} is not a deadline. Give minutes, hours or days between 1m and 30d, "
+                f"such as 90m, 6h or 2d, or {NO_DEADLINE}.",
                 param,
                 ctx,
             )
@@ -212,50 +209,52 @@ deadline_option = click.option(
     "--deadline",
     type=_Deadline(),
     metavar="TIME",
-    help="When to stop waiting for batches, from 1m to 30d after the start; the rest is asked by "
-    "ordinary calls.",
+    help="Stop waiting for batches after this time (1m to 30d from the start, or none), and send "
+    "the remaining requests by ordinary calls.",
 )
 
 deadline_max_usd_option = click.option(
     "--deadline-max-usd",
     type=_Amount(smallest="The smallest amount", zero="no ordinary calls"),
     metavar="USD",
-    help="What these calls may cost; 0 means that none is made.",
+    help="Maximum cost of the ordinary calls after the deadline; 0 means no such calls.",
 )
 
 retry_invalid_output_option = click.option(
     "--retry-invalid-output",
     is_flag=True,
-    help="Ask, and pay, once more where an answer is not the JSON that its request asks for.",
+    help="Resend, and pay again for, requests whose answer is not the JSON they ask for.",
 )
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 out_folder_option = click.option(
     "--out",
     "out",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path(),
-    show_default="here",
+    show_default="current directory",
     metavar="DIR",
-    help="Folder for the results; is made.",
+    help="Output directory (created if missing).",
 )
 
 
 def stack_options(function: _Function) -> Callable[..., Any]:
-    """Add the options that name a stack; the function gets them as ``target``."""
+    """Add the options that select a stack; pass them to the function as ``target``."""
 
     @click.option(
         "--stack-name",
         metavar="NAME",
-        help="The stack.  [env: GROQ_BATCH_STACK; default: groq-batch]",
+        help="Name of the stack.  [env: GROQ_BATCH_STACK; default: groq-batch]",
     )
     @click.option(
-        "--region", metavar="REGION", help="Its region.  [default: that of the AWS settings]"
+        "--region", metavar="REGION", help="AWS region.  [default: from the AWS settings]"
     )
-    @click.option("--profile", metavar="NAME", help="Profile of the AWS settings.")
     @click.option(
-        "--endpoint-url", metavar="URL", help="Where the AWS APIs are.  [env: AWS_ENDPOINT_URL]"
+        "--profile", metavar="NAME", help="AWS profile.  [default: from the AWS settings]"
+    )
+    @click.option(
+        "--endpoint-url", metavar="URL", help="URL of the AWS APIs.  [env: AWS_ENDPOINT_URL]"
     )
     @click.option("--local", is_flag=True, help="Use the stack of `groq-batch local up`.")
     @functools.wraps(function)
@@ -268,7 +267,7 @@ def stack_options(function: _Function) -> Callable[..., Any]:
         local: bool,
         **others: Any,
     ) -> Any:
-        # Verbs without AWS do not need this module's imports.
+        # Commands that don't use AWS shouldn't pay for these imports.
         from groq_batch_cli.targets import choose_target  # noqa: PLC0415
 
         target = choose_target(
@@ -291,7 +290,7 @@ jobs_argument = click.argument(
 
 
 def _table_file(_context: click.Context, _parameter: click.Parameter, value: str) -> Any:
-    from groq_batch_client.tables.table import TableFile  # noqa: PLC0415 - two verbs need it
+    from groq_batch_client.tables.table import TableFile  # noqa: PLC0415 - only two commands need it
 
     return TableFile(value)
 

@@ -1,4 +1,4 @@
-"""A moment in the past, as a time span until now or as a date."""
+"""Parse a point in time, given as a time span until now or as a date."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def read_moment(text: str, now: datetime) -> datetime | None:
-    """Return the moment that a text names; None when it names none.
+    """Return the time that a text means; None if it is not a time.
 
     Args:
         text: A time span until now (``30m``, ``12h``, ``7d``, ``2w``), a date, or a date and time
-            in ISO 8601; one without a time zone is in UTC, as reports are.
+            in ISO 8601. Without a time zone it is UTC, as in reports.
         now: The end of the time span.
     """
     span = _SPAN.fullmatch(text)
@@ -32,22 +32,22 @@ def read_moment(text: str, now: datetime) -> datetime | None:
 
 
 class Since(click.ParamType):
-    """A moment in the past, for an option."""
+    """Option type for a time in the past."""
 
     name = "time"
 
     def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        """Count time spans back from ``clock``."""
+        """Count time spans back from the time of ``clock``."""
         self._clock = clock
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> datetime:
-        """Read the moment."""
+        """Parse the time."""
         moment = read_moment(value, self._clock())
         if moment is None:
             self.fail(
-                f"{value!r} is no time: give a time span such as 30m, 12h, 7d or 2w, or a date "
+                f"{value!r} is not a time. Give a time span such as 30m, 12h, 7d or 2w, or a date "
                 f"such as 2026-11-25 or 2026-11-25T18:00.",
                 param,
                 ctx,

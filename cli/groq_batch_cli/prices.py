@@ -1,4 +1,4 @@
-"""What a file costs in a batch and on demand, by the pipeline's own price list."""
+"""Estimate the cost of a file in a batch and on demand, from the pipeline's price list."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from groq_batch.domain.prices import on_demand_usd
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """An estimate in USD; None when the price of a model is not known."""
+    """An estimate in USD; None if the price of a model is not known."""
 
     batch: float | None
     on_demand: float | None
 
 
 def price(models: Mapping[str, ModelEstimate]) -> Price:
-    """Return what some requests cost."""
+    """Return the estimated cost of requests."""
     batch = estimate_cost_usd(models)
     return Price(batch, None if batch is None else on_demand_usd(batch))

@@ -1,4 +1,4 @@
-"""One line that shows how much of something is done, for terminals; a pipe gets nothing."""
+"""Show the progress of one operation as a line on a terminal, and nothing in a pipe."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from groq_batch_client.text import duration, share, size
 
 _SHORTEST_PAUSE_SECONDS = 0.1
 _PATIENCE_SECONDS = 0.5
-"""What is done sooner needs no line."""
+"""Seconds before the line appears; shorter operations don't show one."""
 
 
 class ByteProgress:
-    """Shows how many bytes have passed, for the time of a ``with`` block."""
+    """Show the number of processed bytes within a ``with`` block."""
 
     def __init__(
         self,
@@ -25,7 +25,7 @@ class ByteProgress:
         total: int | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Show ``doing`` and how much of ``total`` bytes is done; None when that is not known."""
+        """Show ``doing`` and the progress; ``total`` is in bytes, None if not known."""
         self._terminal = terminal
         self._doing = doing
         self._total = total
@@ -46,7 +46,7 @@ class ByteProgress:
         self._terminal.clear()
 
     def add(self, number: int) -> None:
-        """Count bytes that are done."""
+        """Count processed bytes."""
         self._done += number
         now = self._clock()
         if now - self._shown >= _SHORTEST_PAUSE_SECONDS:
@@ -54,7 +54,7 @@ class ByteProgress:
             self._terminal.live([self.line(now - self._begun)])
 
     def line(self, seconds: float) -> str:
-        """Return the line after so many seconds."""
+        """Return the line after a number of seconds."""
         rate = self._done / seconds if seconds else 0.0
         if self._total is None:
             return f"{self._doing}  {size(self._done)}, {size(rate)}/s"

@@ -1,4 +1,4 @@
-"""The files of requests in a folder and the folders below it."""
+"""Find the request files in a folder and its subfolders."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from groq_batch_client.request_files import RequestFile
 from groq_batch_client.text import listed, one_line
 
 _REPORT_ENDING = ".report.json"
-"""What stands beside the results that a command has fetched."""
+"""Suffix of the report that a command writes next to fetched results."""
 
 _FETCHED_KINDS = (".results", ".failed", ".invalid", ".merged")
 
 
 @dataclass(slots=True)
 class FolderFiles:
-    """What is to run of a folder, and what is not.
+    """The request files of a folder, and the skipped ones.
 
     Attributes:
-        files: The files, by their paths.
-        hidden: Hidden ones, such as those that macOS keeps beside a file (``._name``).
-        fetched: Those that came out of an earlier run.
+        files: The files, sorted by path.
+        hidden: Hidden files, such as those that macOS creates next to a file (``._name``).
+        fetched: Result files of an earlier run.
         links: Links to other folders, which are not followed.
     """
 
@@ -34,27 +34,27 @@ class FolderFiles:
     links: list[str] = field(default_factory=list)
 
     def left_out(self) -> Iterator[str]:
-        """Yield a sentence for each reason to leave something out."""
+        """Yield a sentence for each reason to skip something."""
         for names, why in (
             (self.hidden, "hidden"),
             (self.fetched, "fetched by an earlier run"),
             (self.links, "a link to another folder"),
         ):
             if names:
-                yield f"Left out, as {why}: {listed([one_line(name) for name in names])}"
+                yield f"Skipped, as {why}: {listed([one_line(name) for name in names])}"
 
 
 def files_of_folder(folder: str) -> FolderFiles:
-    """Return the files of requests below a folder; each is named as it stands below it.
+    """Return the request files below a folder, each named by its path below the folder.
 
     Args:
-        folder: What the user called it.
+        folder: The folder as the user wrote it.
     """
     found = FolderFiles()
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         found.links += [
-            os.path.join(place, name)  # noqa: PTH118 - as the user has written the folder
+            os.path.join(place, name)  # noqa: PTH118 - keeps the folder as the user wrote it
             for name in folders
             if Path(place, name).is_symlink()
         ]
@@ -72,7 +72,7 @@ def files_of_folder(folder: str) -> FolderFiles:
 
 
 def _is_fetched(name: str, beside: list[str]) -> bool:
-    """Tell whether a file is one that fetching results has written, by the report beside it."""
+    """Tell whether a file is a fetched result: if so, its report is next to it."""
     stem = name.removesuffix(".gz").removesuffix(object_keys.PLAIN_ENDING)
     return any(
         stem.endswith(kind) and stem.removesuffix(kind) + _REPORT_ENDING in beside

@@ -1,4 +1,4 @@
-"""Compares the version of a stack with that of the command line."""
+"""Compare the version of a stack with that of the command line."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from groq_batch import __version__
 from groq_batch_client.text import one_line, shorten
 
 OUTPUT = "Version"
-"""The output of the template that tells the version; stacks of before it was added have none."""
+"""The template output with the version. Stacks from before it was added lack it."""
 
 _LONGEST_VERSION = 40
 
 
 def version_difference(outputs: Mapping[str, str], stack_name: str) -> str | None:
-    """Return the sentence for a stack of another version; None for one of the same.
+    """Return a warning if a stack has another version; None if it has the same.
 
     Args:
         outputs: The outputs of the stack.

@@ -1,4 +1,4 @@
-"""Suggests a command for a misspelt one, as click itself does for options."""
+"""Suggest a command for a misspelled one, as click does for options."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import click
 
 
 class SuggestingGroup(click.Group):
-    """A group of commands that knows which one a misspelt name may stand for."""
+    """A group of commands that suggests one for a misspelled name."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -14,7 +14,7 @@ class SuggestingGroup(click.Group):
         """Find the command that the first argument names."""
         name = args[0]
         if self.get_command(ctx, name) is None and not ctx.resilient_parsing:
-            # Only for a name that is none: most commands need not wait for the import.
+            # Imported only for an unknown name, so that other commands start faster.
             from difflib import get_close_matches  # noqa: PLC0415
 
             close = get_close_matches(name, self.list_commands(ctx), n=1)

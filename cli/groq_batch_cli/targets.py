@@ -1,4 +1,4 @@
-"""Which stack the options of the command line and the environment name."""
+"""Select the stack from the command-line options and the environment."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def choose_target(
         profile: The option ``--profile``.
         endpoint_url: The option ``--endpoint-url``.
         local: The option ``--local``.
-        environ: The environment; the process's own when not given.
+        environ: The environment; that of the process if not given.
 
     Raises:
-        CommandError: ``--local`` is given, and no emulated stack runs or several do.
+        CommandError: ``--local`` is given, and no emulated stack is running or several are.
     """
     environ = os.environ if environ is None else environ
     given = {
@@ -46,7 +46,7 @@ def choose_target(
         return local_target(running_state(), stack_name, options=("--local", *named))
     return Target(
         stack_name=stack_name or environ.get(STACK_VARIABLE) or DEFAULT_STACK_NAME,
-        # As the AWS CLI does; boto3 itself reads AWS_DEFAULT_REGION only.
+        # As in the AWS CLI; boto3 itself reads AWS_DEFAULT_REGION only.
         region=region or environ.get("AWS_REGION") or None,
         profile=profile,
         endpoint_url=endpoint_url,
@@ -57,7 +57,7 @@ def choose_target(
 def local_target(
     state: LocalState, stack_name: str | None = None, *, options: tuple[str, ...] = ()
 ) -> Target:
-    """Return an emulated stack of this machine as the stack of a command."""
+    """Return an emulated stack of this machine as the target of a command."""
     return Target(
         stack_name=stack_name or state.stack_name,
         region=state.region,

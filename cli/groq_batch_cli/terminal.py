@@ -1,6 +1,6 @@
-"""Writes for people: results to standard output, everything else to standard error.
+"""Write output for people: results to standard output, everything else to standard error.
 
-Colours and lines that change are for terminals only; a pipe gets plain lines.
+Only terminals get colours and live lines; a pipe gets plain lines.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class Terminal:
     """Where a command writes.
 
     Attributes:
-        is_live: Whether standard error can show lines that change.
-        out_is_terminal: Whether somebody reads standard output on a terminal.
+        is_live: Whether standard error can show live lines.
+        out_is_terminal: Whether standard output is a terminal.
     """
 
     def __init__(self, out: TextIO, err: TextIO, environ: Mapping[str, str]) -> None:
-        """Write to ``out`` and ``err``; ``environ`` says what their terminal can do."""
+        """Write to ``out`` and ``err``; ``environ`` tells what their terminal supports."""
         self._out = out
         self._err = err
         self._lock = threading.Lock()
@@ -55,7 +55,7 @@ class Terminal:
     def of_process(cls) -> Terminal:
         """Return the terminal of this process."""
         for stream in (sys.stdout, sys.stderr):
-            # Names of files and jobs may hold what the terminal's encoding does not.
+            # Names of files and jobs may have characters outside the terminal's encoding.
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="replace")
         return cls(sys.stdout, sys.stderr, os.environ)
@@ -70,37 +70,37 @@ class Terminal:
             self._out.flush()
 
     def styled(self, text: str, style: str) -> str:
-        """Return a text for standard output in a style, where it has any."""
+        """Return a text for standard output in a style, if it supports styles."""
         return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if self._out_has_colours else text
 
     @property
     def width(self) -> int | None:
-        """Columns of a line on standard output; None when it is no terminal."""
+        """Width of standard output in columns; None if it is not a terminal."""
         return shutil.get_terminal_size().columns if self.out_is_terminal else None
 
     # -- standard error --------------------------------------------------------------------------
 
     def note(self, text: str = "") -> None:
-        """Write a line that is no part of the result."""
+        """Write a line that is not part of the result."""
         with self._lock:
             self._erase()
             self._err.write(text + "\n")
             self._err.flush()
 
     def error(self, text: str) -> None:
-        """Write what went wrong."""
+        """Write an error."""
         self.note(self.noted("Error:", "red") + " " + text)
 
     def warn(self, text: str) -> None:
-        """Write what the user should know, though it keeps nothing from going on."""
+        """Write a warning; the command continues."""
         self.note(self.noted("Warning:", "yellow") + " " + text)
 
     def noted(self, text: str, style: str) -> str:
-        """Return a text for standard error in a style, where it has any."""
+        """Return a text for standard error in a style, if it supports styles."""
         return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if self._err_has_colours else text
 
     def live(self, lines: Sequence[str]) -> None:
-        """Show lines in the place of those shown before; nothing happens without a terminal."""
+        """Replace the live lines. Does nothing without a terminal."""
         if not self.is_live:
             return
         width = shutil.get_terminal_size().columns - 1
@@ -111,13 +111,13 @@ class Terminal:
             self._live_lines = len(lines)
 
     def clear(self) -> None:
-        """Remove the lines that change."""
+        """Remove the live lines."""
         with self._lock:
             self._erase()
             self._err.flush()
 
     def bar(self, done: int, total: int) -> str:
-        """Return a bar that is filled as far as ``done`` is of ``total``."""
+        """Return a progress bar for ``done`` out of ``total``."""
         filled = _BAR_CELLS * min(done, total) // total if total else 0
         full, empty = ("█", "░") if self._speaks_unicode else ("#", ".")
         return full * filled + empty * (_BAR_CELLS - filled)

@@ -1,4 +1,4 @@
-"""What the options of the command line mean for an upload: its metadata and its key."""
+"""Convert command-line options into the metadata and the key of an upload."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def option_metadata(
     deadline_max_usd: float | None = None,
     retry_invalid_output: bool = False,
 ) -> dict[str, str]:
-    """Return the options of the command line as the metadata of an upload."""
+    """Return the command-line options as the metadata of an upload."""
     return options_as_metadata(
         {
             "completion_window": window,
@@ -44,11 +44,11 @@ def option_metadata(
 
 
 def options_in_force(stack: Stack, metadata: Mapping[str, str]) -> JobOptions:
-    """Return the options that a job with this metadata will have.
+    """Return the options of a job with this metadata.
 
     Raises:
-        WrongUsageError: The stack would reject the job for the options of the command line.
-        CommandError: It would do so for its own.
+        WrongUsageError: The stack would reject the job because of command-line options.
+        CommandError: It would reject the job because of its own options.
     """
     options, problems = parse_options(
         metadata,
@@ -62,14 +62,14 @@ def options_in_force(stack: Stack, metadata: Mapping[str, str]) -> JobOptions:
 
 
 def input_key(file: RequestFile, to: str | None) -> str:
-    """Return the key that a file gets in the bucket.
+    """Return the object key for a file.
 
     Args:
         file: The file.
-        to: The folder below ``input/``, or the whole path where it has a file's ending.
+        to: The folder below ``input/``, or the whole path if it has the suffix of a request file.
 
     Raises:
-        BadParameter: ``to`` is no such folder.
+        BadParameter: ``to`` is not such a folder.
     """
     try:
         return upload_paths.input_key(file.name, to)

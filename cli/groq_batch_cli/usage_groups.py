@@ -1,4 +1,4 @@
-"""What jobs have used and cost, summed up by folder, day, model or status."""
+"""Add up the tokens and cost of jobs by folder, day, model or status."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from groq_batch.records.usage import UsageOfModel, UsageRecord
 
 GROUPINGS = ("folder", "day", "model", "status")
 _DECIMALS = 12
-"""As reports have them: no more than hides the noise of binary fractions."""
+"""Decimal places of costs, as in reports; few enough to hide floating-point noise."""
 
 
 @dataclass(slots=True)
 class Usage:
-    """What some jobs, or their requests of one model, have used and cost.
+    """Totals of some jobs, or of their requests to one model.
 
     Attributes:
-        jobs: How many jobs there are.
-        requests: Their requests.
+        jobs: Number of jobs.
+        requests: Number of their requests.
         succeeded: Requests with an answer.
         failed: Requests without one.
-        invalid: Lines that did not pass the checks; they name no model.
-        prompt_tokens: Tokens of the prompts of the answers.
-        completion_tokens: Tokens of the answers.
-        usd: What those with a known cost have cost.
-        without_cost: Jobs whose cost is not known.
+        invalid: Lines that failed the checks; they have no model.
+        prompt_tokens: Prompt tokens of answered requests.
+        completion_tokens: Completion tokens of the answers.
+        usd: Total cost of the jobs whose cost is known.
+        without_cost: Number of jobs whose cost is not known.
     """
 
     jobs: int = 0
@@ -40,7 +40,7 @@ class Usage:
     without_cost: int = 0
 
     def add(self, other: Usage) -> None:
-        """Count what others have used."""
+        """Add other totals to these."""
         for name in self.__slots__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
@@ -53,7 +53,7 @@ NUMBERS = tuple(field.name for field in fields(Usage))
 
 
 def total_usage(records: Iterable[UsageRecord]) -> Usage:
-    """Return what jobs have used in all."""
+    """Return the totals of all jobs."""
     total = Usage()
     for record in records:
         total.add(_of_job(record))
@@ -61,9 +61,9 @@ def total_usage(records: Iterable[UsageRecord]) -> Usage:
 
 
 def grouped_usage(records: Iterable[UsageRecord], by: str) -> list[tuple[str, Usage]]:
-    """Return what jobs have used by one of the ``GROUPINGS``.
+    """Return the totals by one of the ``GROUPINGS``.
 
-    Days are in their order; everything else begins with what cost most.
+    Days are sorted by date, all other groups by cost, highest first.
     """
     groups: dict[str, Usage] = {}
     for record in records:
@@ -75,7 +75,7 @@ def grouped_usage(records: Iterable[UsageRecord], by: str) -> list[tuple[str, Us
 
 
 def _parts(record: UsageRecord, by: str) -> Iterator[tuple[str, Usage]]:
-    """Yield the names of a job's groups, and what it adds to them."""
+    """Yield the groups of a job, with its contribution to each."""
     if by == "model":
         for model in record.models:
             yield model.model, _of_model(model)
@@ -111,5 +111,5 @@ def _of_model(model: UsageOfModel) -> Usage:
 
 
 def rows_of(groups: Sequence[tuple[str, Usage]], by: str) -> list[dict[str, Any]]:
-    """Return a row of data for each group; its first field is named as the grouping."""
+    """Return a row of data for each group; the first field has the name of the grouping."""
     return [{by: name, **usage.to_json()} for name, usage in groups]

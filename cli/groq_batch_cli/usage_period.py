@@ -1,4 +1,4 @@
-"""Reads the usage records of a period."""
+"""Read the usage records of a period."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from groq_batch.records.usage_sums import read_records, usage_days, usage_object
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Period:
-    """The usage records of the jobs that ended since some moment.
+    """The usage records of the jobs that ended since a point in time.
 
     Attributes:
         records: The records.
-        unreadable: How many others are not as the pipeline writes them.
-        is_before_records: Whether the period begins before the first record of all, so that older
-            jobs may have ended in it.
+        unreadable: Number of other objects, which are not valid usage records.
+        is_before_records: Whether the period begins before the first record, so that jobs of
+            older versions may have ended in it.
     """
 
     records: list[UsageRecord]
@@ -35,9 +35,9 @@ def read_period(
 
     Args:
         storage: The bucket.
-        since: The moment, with its time zone.
-        on_many: Is told how many records will be read when they are more than ``many``.
-        many: See there.
+        since: The start of the period, with a time zone.
+        on_many: Called with the number of records to read if it exceeds ``many``.
+        many: See ``on_many``.
     """
     days = usage_days(storage)
     first = f"{since.astimezone(UTC):%Y-%m-%d}"

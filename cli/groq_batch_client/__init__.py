@@ -1,6 +1,6 @@
 """Python client of Groq Batch on AWS.
 
-``GroqBatch`` is a deployed stack, ``Job`` one of its jobs; all errors are below ``GroqBatchError``.
+``GroqBatch`` is a deployed stack, ``Job`` one of its jobs. All errors are ``GroqBatchError``s.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ __all__ = [
 ]
 
 _MODULES = {"GroqBatch": "client", "Job": "job", "Options": "options"}
-"""Where names are that are not errors."""
+"""Modules of the exported names that are not errors."""
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for: AWS's library takes longer than most commands that need it not."""
+    """Import a name on first use. boto3 takes longer to import than most commands take to run."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = importlib.import_module(f"{__name__}.{_MODULES.get(name, 'errors')}")

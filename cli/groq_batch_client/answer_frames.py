@@ -1,4 +1,4 @@
-"""Data frames of answers: beside the rows that were asked for, or by the ids of their requests."""
+"""Build data frames of answers, either with the original rows or by request id."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def frame_with_answers(
     prefix: str,
     name: str,
 ) -> Any:
-    """Return rows with their answers beside them.
+    """Return rows with the answers in new columns.
 
     Args:
-        rows: The rows; a frame comes back as one of its own library.
+        rows: The rows; a frame comes back as a frame of the same library.
         results: The result rows of their requests.
         ids: How the requests got their ids.
-        schema: The schema of the answers; None when they are texts.
-        prefix: What the names of the answers' columns begin with.
-        name: What messages call the results.
+        schema: The schema of the answers; None if they are texts.
+        prefix: Prefix for the names of the new columns.
+        name: The name of the results in messages.
 
     Raises:
-        TableError: The results are not those of these rows, or a column would be lost.
+        TableError: The results do not belong to these rows, or a column would be lost.
     """
     pyarrow = pyarrow_for(_PURPOSE)
     columns = AnswerColumns(prefix=prefix, schema=schema, are_flat=True)
@@ -70,7 +70,7 @@ def frame_with_answers(
 
 
 def frame_of_answers(results: Iterable[bytes]) -> Any:
-    """Return the answers of results by their ids: ``custom_id``, ``answer``, ``error_code``."""
+    """Return the answers by request id: ``custom_id``, ``answer``, ``error_code``."""
     pyarrow = pyarrow_for(_PURPOSE)
     kind = pyarrow.string()
     schema = pyarrow.schema([(name, kind) for name in (CUSTOM_ID, ANSWER, ERROR_CODE)])
@@ -88,7 +88,7 @@ def frame_of_answers(results: Iterable[bytes]) -> Any:
 
 
 def answers_of(results: Iterable[bytes]) -> Iterator[Answers]:
-    """Yield what result rows say, many rows at a time."""
+    """Yield the answers in result rows, many rows at a time."""
     lines = iter(results)
     while found := list(islice(lines, ROWS_OF_A_BATCH)):
         yield read_answers(found, None)
@@ -96,11 +96,11 @@ def answers_of(results: Iterable[bytes]) -> Iterator[Answers]:
 
 @dataclass(slots=True)
 class _Collected:
-    """Keeps what a join writes, as Arrow arrays.
+    """Collects the output of a join as Arrow arrays.
 
     Attributes:
-        kinds: The kinds of the answers' columns.
-        schema: The schema of the rows; None when these are kept by their frame.
+        kinds: The kinds of the answer columns.
+        schema: The schema of the rows; None if their frame keeps them.
         given: The rows so far.
     """
 
@@ -110,7 +110,7 @@ class _Collected:
     _answers: list[list[Any]] = field(default_factory=list)
 
     def write(self, batch: Batch, answers: list[list[Any]]) -> None:
-        """Append rows; answers are columns."""
+        """Append rows, with the answers as columns."""
         from groq_batch_client.join_parquet import answer_array  # noqa: PLC0415 - pyarrow
 
         if self.schema is not None:
@@ -122,7 +122,7 @@ class _Collected:
         )
 
     def columns(self) -> list[Any]:
-        """Return the answers' columns."""
+        """Return the answer columns."""
         from groq_batch_client.join_parquet import TYPES  # noqa: PLC0415 - pyarrow
 
         pyarrow = pyarrow_for(_PURPOSE)

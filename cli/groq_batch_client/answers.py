@@ -1,4 +1,4 @@
-"""Read result rows: what was answered, or why there is no answer that fits what was asked."""
+"""Read result rows: the answer, or why there is no valid answer."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ _DEEPEST = 100
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
-# Takes what models really write: NaN, half of a surrogate pair, control characters in a text.
+# Accepts what models write in practice: NaN, half surrogate pairs, control characters in texts.
 _lenient = json.JSONDecoder(strict=False).decode
 
 
 @dataclass(slots=True)
 class Answer:
-    """What a result row says.
+    """The content of a result row.
 
     Attributes:
-        custom_id: Whose it is; None when the row names nobody.
-        value: The answer: its text, or with a schema the JSON value that it holds. A text that is
-            not JSON stays a text.
-        tool_calls: The calls of tools that the model asks for, as JSON values; None without.
-        finish_reason: Why the model stopped: ``stop``, ``length`` when it was cut short, and so on.
-        error_code: Why there is no answer that fits; None if and only if there is one.
-        error_message: The same for people.
-        is_value: Whether ``value`` is the JSON value that the text holds.
-        text: The text, where a schema had it read as JSON.
-        is_kept_as_text: Whether the JSON value does not fit the schema, so that the text is shown.
+        custom_id: Id of the request; None if the row has none.
+        value: The answer: its text or, with a schema, its JSON value. A text that is not JSON
+            stays a text.
+        tool_calls: The tool calls of the model, as JSON values; None if there are none.
+        finish_reason: Why the model stopped: ``stop``, ``length`` (cut short), and so on.
+        error_code: Why there is no valid answer; None if and only if there is one.
+        error_message: The same as a sentence.
+        is_value: Whether ``value`` is the JSON value of the text.
+        text: The text, if a schema caused it to be parsed as JSON.
+        is_kept_as_text: Whether to show the text because its value does not match the schema.
     """
 
     custom_id: str | None
@@ -80,7 +80,7 @@ class _Response(msgspec.Struct, gc=False):
 
 
 class _UsualRow(msgspec.Struct, gc=False):
-    """The shape of nearly every row."""
+    """The shape of nearly all rows."""
 
     custom_id: str
     response: _Response
@@ -92,7 +92,7 @@ _usual = msgspec.json.Decoder(_UsualRow)
 
 @dataclass(slots=True)
 class Answers:
-    """What some result rows say, in columns; see ``Answer``."""
+    """The content of several result rows, as columns; see ``Answer``."""
 
     custom_ids: list[str | None]
     values: list[Any]
@@ -104,11 +104,11 @@ class Answers:
 
 
 def read_answers(lines: list[bytes], schema: AnswerSchema | None) -> Answers:
-    """Read result rows, with their line ends or without.
+    """Read result rows, with or without line ends.
 
     Args:
         lines: The rows.
-        schema: The schema that the answers were asked to have; their texts are then read as JSON.
+        schema: The requested schema of the answers; if given, their texts are parsed as JSON.
     """
     if schema is None:
         try:
@@ -143,7 +143,7 @@ def read_answer(line: bytes, schema: AnswerSchema | None = None) -> Answer:
 
     Args:
         line: The row.
-        schema: The schema that the answer was asked to have; its text is then read as JSON.
+        schema: The requested schema of the answer; if given, its text is parsed as JSON.
     """
     try:
         row = _usual.decode(line)
@@ -171,7 +171,7 @@ def _read_carefully(line: bytes) -> Answer:
 
 
 def _load(line: bytes) -> Any:
-    """Return a row as data, in every form in which ``classify_row`` takes one; None for no JSON."""
+    """Decode a row in any format that ``classify_row`` accepts; return None if it is not JSON."""
     try:
         return _decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -179,7 +179,7 @@ def _load(line: bytes) -> Any:
 
 
 def _without_owner(line: bytes) -> Answer:
-    """Read a row without a custom_id, as a line has that could not be read itself."""
+    """Read a row without a custom_id, as for a request line that could not be read."""
     row = _load(line)
     error = row.get("error") if isinstance(row, dict) else None
     if not isinstance(error, dict):
@@ -193,7 +193,7 @@ def _without_owner(line: bytes) -> Answer:
 
 
 def _read_body(answer: Answer, body: Any) -> None:
-    """Take the answer out of the body of a success, in each of the forms that APIs give it."""
+    """Extract the answer from the body of a success, in any format that the APIs use."""
     if not isinstance(body, dict):
         answer.value = body if isinstance(body, str) else _json(body)
         return
@@ -233,14 +233,14 @@ def _read_message(answer: Answer, message: dict[str, Any]) -> None:
     ):
         _is_none(
             answer,
-            "The answer ended at its limit before its first word; allow more tokens."
+            "The answer reached its token limit before its first word; allow more tokens."
             if answer.finish_reason == "length"
             else "The model answered nothing.",
         )
 
 
 def _joined(parts: Any, kind: str) -> str | None:
-    """Join the texts of one kind in an answer that comes in parts."""
+    """Join the texts of one kind in a multi-part answer."""
     every = parts if isinstance(parts, list) else []
     texts = [part.get(kind) for part in every if isinstance(part, dict)]
     found = [text for text in texts if isinstance(text, str)]
@@ -259,7 +259,7 @@ def _json(value: Any) -> str:
 
 
 def _clean(value: Any) -> Any:
-    """Return a text without halves of surrogate pairs, which have no form in UTF-8."""
+    """Return a text without half surrogate pairs, which UTF-8 cannot represent."""
     if isinstance(value, str) and not value.isascii():
         return value.encode("utf-8", "replace").decode()
     return value
@@ -269,7 +269,7 @@ def _clean(value: Any) -> Any:
 
 
 def _read_value(answer: Answer, schema: AnswerSchema) -> None:
-    """Read the text of an answer as the JSON that was asked for."""
+    """Parse the text of an answer as the requested JSON."""
     text = answer.value
     answer.text = text
     try:
@@ -280,19 +280,19 @@ def _read_value(answer: Answer, schema: AnswerSchema) -> None:
         answer.error_message = f"The answer is not the JSON that was asked for: {why}."
         return
     value, lost = _finite(_cleaned(value), "")
-    misfit = f"{lost} is a number that JSON has no form for" if lost else schema.misfit(value)
+    misfit = f"{lost} is a number that JSON cannot represent" if lost else schema.misfit(value)
     answer.value, answer.is_value = value, True
     if misfit is not None:
         answer.error_code = NOT_AS_SCHEMA
-        answer.error_message = f"The answer does not fit the schema: {_clean(misfit)}."
+        answer.error_message = f"The answer does not match the schema: {_clean(misfit)}."
     answer.is_kept_as_text = misfit is not None and lost is None
 
 
 def _parsed(text: str) -> Any:
-    """Return the JSON value of a text, also of one that stands in one fence as a whole.
+    """Return the JSON value of a text, which may be enclosed in one code fence.
 
     Raises:
-        ValueError: It is not JSON, or nests more deeply than what validates and writes it follows.
+        ValueError: It is not JSON, or nests too deeply to be validated and written.
     """
     brackets = text.count("[") + text.count("{")
     if brackets > _DEEPEST and nests_deeper_than(text.encode("utf-8", "replace"), _DEEPEST):
@@ -305,7 +305,7 @@ def _parsed(text: str) -> Any:
 
 
 def _finite(value: Any, place: str) -> tuple[Any, str | None]:
-    """Return a value in which NaN and infinities are null, and the place of the first of them."""
+    """Replace NaN and infinities by null; also return the position of the first of them."""
     if isinstance(value, float) and not math.isfinite(value):
         return None, place or "the answer"
     lost = None

@@ -1,4 +1,4 @@
-"""What an error of boto3 means for the user, in a sentence that says what to do."""
+"""Turn boto3 errors into messages that say what to do."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from groq_batch.bucket.s3_errors import (
     UnwritableObjectError,
 )
 from groq_batch_client.errors import AwsError, GroqBatchError
+from groq_batch_client.setting_names import OPTIONS, Words
 from groq_batch_client.text import one_line, shorten
-from groq_batch_client.words import OPTIONS, Words
 
 _LONGEST_MESSAGE = 400
 
@@ -47,11 +47,11 @@ _BUSY_CODES = frozenset(
 
 
 def explain(error: BaseException, words: Words = OPTIONS) -> str | None:
-    """Return the sentence for an error of AWS's or of botocore's; None for any other error.
+    """Return the message for an AWS or botocore error; None for any other error.
 
     Args:
         error: The error.
-        words: What the sentence calls the settings that name a stack.
+        words: Names of the stack settings in the message.
     """
     for kind, sentence in _SENTENCES:
         if isinstance(error, kind):
@@ -61,10 +61,10 @@ def explain(error: BaseException, words: Words = OPTIONS) -> str | None:
 
 @contextlib.contextmanager
 def explained(words: Words) -> Iterator[None]:
-    """Turn errors of AWS's and of botocore's within a ``with`` block into sentences.
+    """Turn AWS and botocore errors within a ``with`` block into ``AwsError``.
 
     Raises:
-        AwsError: One was raised, which is its cause.
+        AwsError: The block raised one, which becomes its cause.
     """
     try:
         yield
@@ -78,7 +78,7 @@ def explained(words: Words) -> Iterator[None]:
 
 
 def is_denied(error: BaseException) -> bool:
-    """Tell whether an error says that a permission is missing."""
+    """Tell whether an error means that a permission is missing."""
     return (
         isinstance(error, exceptions.ClientError)
         and error.response.get("Error", {}).get("Code") in _DENIED_CODES
@@ -86,7 +86,7 @@ def is_denied(error: BaseException) -> bool:
 
 
 def is_passing(error: BaseException) -> bool:
-    """Tell whether an error is one of the network or of a busy service, which passes by itself."""
+    """Tell whether an error is transient: the network failed or the service is busy."""
     if isinstance(error, exceptions.ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return status >= _SERVER_ERROR or error.response["Error"].get("Code") in _BUSY_CODES
@@ -103,7 +103,7 @@ def _client_error(error: Any, words: Words) -> str:
     if code in _UNKNOWN_KEY_CODES:
         return f"AWS does not accept these credentials. {words.sign_in}"
     if code in _DENIED_CODES:
-        # HEAD answers carry no text.
+        # Responses to HEAD have no body.
         said = f" ({message})" if message and message not in ("Forbidden", "Access Denied") else ""
         return (
             f"AWS denies {operation}{said}. Ask for this permission, or name a profile that has it "
@@ -112,15 +112,15 @@ def _client_error(error: Any, words: Words) -> str:
     if code == "NoSuchBucket":
         return "The bucket of the stack does not exist any more. Deploy the stack again."
     if code in _BUSY_CODES:
-        return f"AWS asks to slow down ({operation}). Try again in a moment."
-    return f"AWS answers {code} to {operation}: {message or 'no more than that'}"
+        return f"AWS throttles {operation}. Try again in a moment."
+    return f"AWS returns {code} for {operation}: {message or 'no details'}"
 
 
 def _no_answer(error: Any, _words: Words) -> str:
     url = error.kwargs.get("endpoint_url", "AWS")
     return (
-        f"{url} does not answer. Is there a network? If an emulator is meant: does it run, and at "
-        f"this address?"
+        f"{url} does not answer. Check the network. For an emulator, check that it runs at this "
+        f"address."
     )
 
 
@@ -135,16 +135,16 @@ _SENTENCES: tuple[
         exceptions.ProfileNotFound,
         lambda error, _: (
             f"There is no AWS profile {error.kwargs['profile']}. `aws configure list-profiles` "
-            f"shows yours."
+            f"lists yours."
         ),
     ),
     (
         exceptions.NoRegionError,
-        lambda _, words: f"No AWS region is set. Name one with {words.region} or AWS_REGION.",
+        lambda _, words: f"No AWS region is set. Set one with {words.region} or AWS_REGION.",
     ),
     (
         exceptions.InvalidRegionError,
-        lambda error, _: f"{error.kwargs['region_name']!r} is not a name of a region.",
+        lambda error, _: f"{error.kwargs['region_name']!r} is not the name of a region.",
     ),
     (
         (
@@ -153,7 +153,7 @@ _SENTENCES: tuple[
             exceptions.CredentialRetrievalError,
         ),
         lambda error, words: (
-            f"The AWS credentials cannot be had: {one_line(str(error))} {words.sign_in}"
+            f"The AWS credentials cannot be loaded: {one_line(str(error))} {words.sign_in}"
         ),
     ),
     (_NO_ANSWERS, _no_answer),
@@ -161,17 +161,17 @@ _SENTENCES: tuple[
     (
         UnreadableObjectError,
         lambda error, _: (
-            f"S3 denies to read {error}. Ask for the permission s3:GetObject on it (and "
-            f"kms:Decrypt where the bucket has a key of its own)."
+            f"S3 denies reading {error}. Ask for the permission s3:GetObject on it (and "
+            f"kms:Decrypt if the bucket has its own key)."
         ),
     ),
     (
         UnwritableObjectError,
-        lambda error, _: f"S3 denies to write {error}. Ask for the permission s3:PutObject on it.",
+        lambda error, _: f"S3 denies writing {error}. Ask for the permission s3:PutObject on it.",
     ),
     (MissingObjectError, lambda error, _: f"The object {error} does not exist any more."),
     (
         exceptions.BotoCoreError,
-        lambda error, _: f"The AWS client fails: {one_line(str(error))}",
+        lambda error, _: f"The AWS client failed: {one_line(str(error))}",
     ),
 )

@@ -1,4 +1,4 @@
-"""The client: submits requests and rows to a stack's bucket, and finds their jobs again."""
+"""Submit requests and rows to the bucket of a stack, and find their jobs again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from groq_batch_client.found_jobs import FoundJob, job_by_id, job_of_path, path_
 from groq_batch_client.job import Job
 from groq_batch_client.job_view import is_final
 from groq_batch_client.options import Options, options_as_metadata, options_in_force
-from groq_batch_client.recorded import id_metadata
+from groq_batch_client.setting_names import ARGUMENTS
 from groq_batch_client.stack import (
     DEFAULT_STACK_NAME,
     STACK_VARIABLE,
@@ -28,25 +28,25 @@ from groq_batch_client.stack import (
 )
 from groq_batch_client.submissions import Making, Submission, prepared, schema_of, table_of
 from groq_batch_client.text import one_line
+from groq_batch_client.upload_record import id_metadata
 from groq_batch_client.uploads import StandingUpload, standing_upload, upload
-from groq_batch_client.words import ARGUMENTS
 
 
 class GroqBatch:
-    """A deployed stack, or its bucket, to run requests with.
+    """A deployed stack, or its bucket, that runs your requests.
 
-    Nothing is asked of AWS before it is needed. One object may be used by several threads.
+    The client calls AWS only when it has to. Several threads may share one object.
 
     Args:
-        stack: Name of the CloudFormation stack; that of the environment variable
-            ``GROQ_BATCH_STACK``, or ``groq-batch``, when not given.
-        bucket: Name of its bucket, for those who may use the bucket alone; jobs cannot be
-            cancelled then.
-        region: Its region; that of the AWS settings when not given.
-        profile: Profile of the AWS settings; the default one when not given.
+        stack: Name of the CloudFormation stack. The default is the environment variable
+            ``GROQ_BATCH_STACK``, or ``groq-batch``.
+        bucket: Name of the stack's bucket, for users who have access to the bucket only. They
+            cannot cancel jobs.
+        region: AWS region. The default comes from the AWS settings.
+        profile: AWS profile. The default comes from the AWS settings.
 
     Raises:
-        WrongArgumentError: Both a stack and a bucket are named.
+        WrongArgumentError: Both a stack and a bucket are given.
 
     Examples:
         >>> import pandas
@@ -75,7 +75,7 @@ class GroqBatch:
         self._bucket = bucket
         self._address = StackAddress(
             stack_name=stack or os.environ.get(STACK_VARIABLE) or DEFAULT_STACK_NAME,
-            # As the AWS CLI does; boto3 itself reads AWS_DEFAULT_REGION only.
+            # As in the AWS CLI; boto3 itself reads AWS_DEFAULT_REGION only.
             region=region or os.environ.get("AWS_REGION") or None,
             profile=profile,
         )
@@ -92,7 +92,7 @@ class GroqBatch:
 
         Raises:
             StackError: There is no such stack.
-            AwsError: AWS cannot be reached, or denies to look.
+            AwsError: AWS is unreachable or denies access.
 
         Examples:
             >>> GroqBatch(bucket="my-bucket").bucket
@@ -121,7 +121,7 @@ class GroqBatch:
         to: str | None = None,
         prompt: str | None = None,
         model: str | None = None,
-        id: str | None = None,  # noqa: A002 - the name of the column in every other tool
+        id: str | None = None,  # noqa: A002 - other tools use the same name for this column
         system: str | None = None,
         schema: Any = None,
         params: Mapping[str, Any] | None = None,
@@ -129,39 +129,39 @@ class GroqBatch:
         again: bool = False,
         **options: Unpack[Options],
     ) -> Job:
-        """Upload requests, which starts their job; return it without waiting.
+        """Upload requests, which starts a job, and return the job without waiting for it.
 
-        Requests that are there already are not uploaded, and not paid for, once more: the same
-        bytes at the same path give the job that runs, or that has ended with any answer. So a
-        program that was interrupted is run again from its beginning.
+        Submitting the same requests twice does not upload or pay twice: for the same bytes at the
+        same path, ``submit`` returns the job that is running or has ended with any answer. So you
+        can simply rerun an interrupted program from the start.
 
         Args:
-            source: A file of requests (``.jsonl``, ``.jsonl.gz``); requests as dicts, one after the
-                other; or rows, with ``prompt`` and ``model``: a data frame of pandas, Polars or
-                Arrow, or a file (CSV, TSV, JSONL, Parquet).
+            source: A request file (``.jsonl``, ``.jsonl.gz``); an iterable of requests as dicts;
+                or rows, with ``prompt`` and ``model``: a pandas, Polars or Arrow data frame, or a
+                file (CSV, TSV, JSONL, Parquet).
             to: The path below ``input/`` (``team/reviews.jsonl``), or a folder there (``team/``).
-                When not given it is the file's name, and for requests and rows
+                The default is the name of the file, and for requests and rows
                 ``frames/<hash of the requests>.jsonl``.
-            prompt: The user's message for each row, with ``{column}`` where its value goes.
-            model: The model to ask.
-            id: The column whose values are the ids of the requests; the row's number when None.
-            system: The system's message; may have columns as well.
-            schema: The JSON schema of the answers: a dict, a file, or a model of pydantic.
-            params: Further fields of each request, such as ``{"max_completion_tokens": 200}``.
-            same_prompt: Take a prompt that names no column: all rows ask the same.
-            again: Upload, and pay, once more.
-            options: Options of the upload, as the stack has them: ``completion_window``,
+            prompt: User message for each row; ``{column}`` inserts a value.
+            model: Model for the requests.
+            id: Column with the ids of the requests; None means row numbers.
+            system: System message; ``{column}`` works here too.
+            schema: JSON schema of the answers: a dict, a file or a pydantic model.
+            params: Extra fields of each request, such as ``{"max_completion_tokens": 200}``.
+            same_prompt: Allow a prompt without columns, which is the same for all rows.
+            again: Upload again, and pay again.
+            options: Options of the upload; the stack has the defaults: ``completion_window``,
                 ``on_invalid_line``, ``max_attempts``, ``max_job_cost_usd``, ``check_models``,
                 ``canary_requests``, ``canary_max_failed_percent``, ``batch_deadline``,
                 ``deadline_max_usd``, ``retry_invalid_output``.
 
         Raises:
-            OptionError: There is no such option, or the stack would refuse its value.
-            WrongArgumentError: Another argument cannot be used.
+            OptionError: There is no such option, or the stack would reject its value.
+            WrongArgumentError: Another argument is invalid.
             RequestsError: The requests cannot be read, or there are none.
             TableError: The rows cannot be read, or a row cannot become a request.
-            JobConflict: The same requests run with other options.
-            AwsError: AWS cannot be reached, or denies it.
+            JobConflict: The same requests are running with other options.
+            AwsError: AWS is unreachable or denies access.
 
         Examples:
             >>> job = batch.submit("requests.jsonl", to="team/", completion_window="48h")
@@ -207,9 +207,9 @@ class GroqBatch:
         return self._job(FoundJob(path=uploaded.path, job_id=uploaded.job_id), found)
 
     def _check_options(self, standing: StandingUpload, metadata: Mapping[str, str]) -> None:
-        """Check that a running job has the options that are asked for.
+        """Check that a running job has the requested options.
 
-        What has ended is not paid for once more to have it with other options.
+        Ended jobs pass: other options are no reason to pay for their answers again.
         """
         if is_final(standing.job.report):
             return
@@ -217,8 +217,8 @@ class GroqBatch:
             self._stack, metadata
         ):
             raise JobConflict(
-                f"{one_line(standing.job.path)} runs with other options. Wait for it, cancel it, "
-                f"or give its options; again=True uploads, and pays, once more."
+                f"{one_line(standing.job.path)} is running with other options. Wait for it, cancel "
+                f"it, or give its options; again=True uploads, and pays, again."
             )
 
     def _job(self, job: FoundJob, found: Submission) -> Job:
@@ -243,15 +243,15 @@ class GroqBatch:
         """Find a job again, for example after a restart.
 
         Args:
-            path: Its path, the key or address of one of its files, or its name (``job_id``).
-            source: The rows that its requests were made of, as for ``submit``; without them frames
-                have the ids of the requests.
-            id: The column with the ids; what ``submit`` was told when None.
-            schema: The schema of the answers; that of the requests when None.
+            path: Its path, the key or S3 URI of one of its files, or its name (``job_id``).
+            source: The rows that its requests were built from, as for ``submit``. Without rows,
+                frames have the ids of the requests.
+            id: The column with the ids; None means the one given to ``submit``.
+            schema: The schema of the answers; None means that of the requests.
 
         Raises:
-            JobNotFound: There is no job of this path.
-            GroqBatchError: The rows cannot be read, or AWS denies to look.
+            JobNotFound: There is no job for this path.
+            GroqBatchError: The rows cannot be read, or AWS denies access.
 
         Examples:
             >>> batch.job("team/requests.jsonl").status
@@ -271,8 +271,8 @@ class GroqBatch:
         rows = table_of(source) if source is not None else None
         if source is not None and rows is None:
             raise WrongArgumentError(
-                f"{type(source).__name__} holds no rows. Give the data frame or the file of rows "
-                f"that the requests were made of."
+                f"{type(source).__name__} has no rows. Give the data frame or the file that the "
+                f"requests were built from."
             )
         return Job(
             found,
@@ -294,10 +294,10 @@ class GroqBatch:
         prefix: str = "",
         **how: Any,
     ) -> Any:
-        """Submit, wait for the end, and return the answers beside the rows.
+        """Submit, wait for the end, and return the rows with the answers in new columns.
 
-        When it is interrupted the job goes on: the same call takes it up again, and nothing is paid
-        twice.
+        If the call is interrupted, the job continues. The same call picks it up again and does not
+        pay twice.
 
         Args:
             source: As for ``submit``.

@@ -1,9 +1,9 @@
-"""Ask equal requests once, and give every row the answer that it shares.
+"""Send identical requests once, and give each row the answer that it shares.
 
-Requests are equal when their method, URL and body are, byte for byte. What is asked once is told
-by a file beside the requests, ``requests.jsonl.rows``: JSON lines, of which the first says what it
-is, the last how much it holds, and each between them, for one row of the table, the number of the
-request that asks for its answer. Requests are numbered from 1 in the order of their file.
+Requests are identical if their method, URL and body are equal byte for byte. A file next to the
+requests, ``requests.jsonl.rows``, maps rows to requests. It has JSON lines: the first identifies
+the file, the last has its totals, and each line between them has the request number for one row of
+the table. Requests are numbered from 1 in the order of their file.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ from groq_batch_client.row_ids import RowIds
 from groq_batch_client.tables.names import quoted
 
 ENDING = ".rows"
-"""What the name of the file ends in, behind that of the requests."""
+"""Suffix that the file adds to the name of the request file."""
 _VERSION = 1
 _DIGEST_BYTES = 16
-"""With 128 bits nobody has ever seen two different texts of one digest."""
+"""With 128 bits, no two different texts with the same digest are known."""
 _BEHIND_ID = b',"method":'
-"""What follows the id in a request line of ours. No JSON text holds it: quotes have a backslash."""
+"""Text after the id in our request lines. No JSON text contains it, as quotes are escaped."""
 _FIRST_SIZE = 1024
 _LONGEST_LINE = 10_000
 
 _ADVICE = (
-    "Join the rows that the requests were made of, in the same order, with the results of those "
-    "requests and their file of rows."
+    "Join the rows that the requests were built from, in the same order, with the results of those "
+    "requests and their .rows file."
 )
 
 _encode = msgspec.json.Encoder().encode
 
 
 def rows_file(requests: Path) -> Path:
-    """Return where the file of rows stands for a file of requests."""
+    """Return the path of the .rows file for a request file."""
     return requests.with_name(requests.name + ENDING)
 
 
 class _Numbers:
-    """Numbers requests by their digest, in the order in which they come first.
+    """Numbers requests by their digest, in the order of their first appearance.
 
     A hash table in arrays: a request takes 23 to 50 bytes, where a dictionary takes 170.
     """
@@ -61,7 +61,7 @@ class _Numbers:
         self.count = 0
 
     def of(self, digest: bytes) -> int:
-        """Return the number of a request; one that is new gets the next."""
+        """Return the number of a request; a new one gets the next number."""
         slot = self._slot(digest)
         number = self._table[slot]
         if number:
@@ -74,7 +74,7 @@ class _Numbers:
         return self.count
 
     def _slot(self, digest: bytes) -> int:
-        """Return where a digest stands, or belongs."""
+        """Return the slot of a digest, or the free slot for it."""
         table, mask = self._table, len(self._table) - 1
         slot = int.from_bytes(digest[:8], "little") & mask
         while number := table[slot]:
@@ -93,17 +93,17 @@ class _Numbers:
 
 
 class Sharing:
-    """Finds equal requests, and writes down which row has the answer of which.
+    """Finds identical requests, and records which request has the answer for each row.
 
     Attributes:
         rows: Rows so far.
     """
 
     def __init__(self, stream: BinaryIO, *, ids: RowIds) -> None:
-        """Begin the file of rows.
+        """Start the .rows file.
 
         Args:
-            stream: Where it is written.
+            stream: The stream to write to.
             ids: How the requests get their ids.
         """
         self._stream = stream
@@ -114,11 +114,11 @@ class Sharing:
 
     @property
     def requests(self) -> int:
-        """Different requests so far."""
+        """Number of different requests so far."""
         return self._numbers.count
 
     def first_uses(self, lines: Sequence[bytes]) -> list[bytes]:
-        """Return request lines, with nothing in the place of each that was there before.
+        """Return request lines, with a placeholder for each duplicate.
 
         Args:
             lines: Lines without line ends, as ``make`` writes them.
@@ -138,17 +138,17 @@ class Sharing:
         return firsts
 
     def finish(self) -> None:
-        """Write the end of the file of rows."""
+        """Write the last line of the .rows file."""
         end = {"rows": self.rows, "requests": self.requests, "ids": self._ids.hexdigest()}
         self._stream.write(_encode(end) + b"\n")
 
 
 @contextlib.contextmanager
 def open_sharing(requests: Path | None, ids: RowIds) -> Iterator[Sharing | None]:
-    """Open the file of rows beside a file of requests, for the time of a ``with`` block.
+    """Open the .rows file of a request file within a ``with`` block.
 
     Args:
-        requests: The file of requests; None where equal ones are asked several times.
+        requests: The request file; None to keep duplicates.
         ids: How the requests get their ids.
     """
     if requests is None:
@@ -163,23 +163,23 @@ def open_sharing(requests: Path | None, ids: RowIds) -> Iterator[Sharing | None]
 class SharedAnswers:
     """Gives the rows of a table the results of the requests that they share.
 
-    Results are read once. Those that several rows share are kept in a temporary file meanwhile, and
-    8 bytes of memory for each request.
+    It reads the results once and keeps those that several rows share in a temporary file. Memory
+    use is 8 bytes for each request.
     """
 
     def __init__(
         self, path: Path, results: Iterable[bytes], *, ids: RowIds, names: tuple[str, str]
     ) -> None:
-        """Read what is shared.
+        """Read the .rows file.
 
         Args:
-            path: The file of rows.
+            path: The .rows file.
             results: The result rows of the requests.
             ids: How the requests got their ids.
-            names: What messages call the table and the results.
+            names: The names of the table and the results in messages.
 
         Raises:
-            TableError: The file is none of its kind, or of requests with other ids.
+            TableError: The file is not a .rows file, or its requests have other ids.
             OSError: It cannot be read.
         """
         self._path = path
@@ -204,7 +204,7 @@ class SharedAnswers:
         self._stack.close()
 
     def take(self, custom_ids: Sequence[str]) -> list[tuple[bytes, bool]]:
-        """Return the results of the next rows, and whether their requests bear the rows' own ids.
+        """Return the results for the next rows, and whether each request has the id of its row.
 
         Args:
             custom_ids: The ids of the rows.
@@ -217,7 +217,7 @@ class SharedAnswers:
             number = next(self._numbers, None)
             if number is None:
                 raise TableError(
-                    f"{self._path} is of {self._rows:,} rows, but {self._table_name} has more. "
+                    f"{self._path} is for {self._rows:,} rows, but {self._table_name} has more. "
                     f"{_ADVICE}"
                 )
             self._rows += 1
@@ -227,20 +227,20 @@ class SharedAnswers:
         return taken
 
     def close(self) -> None:
-        """Check, behind the last row, that all was of these rows.
+        """Check after the last row that rows and results belong together.
 
         Raises:
-            TableError: It was not.
+            TableError: They do not.
         """
         if self._rows < self._rows_told:
             raise TableError(
-                f"{self._table_name} ends after {self._rows:,} rows, but {self._path} is of "
+                f"{self._table_name} ends after {self._rows:,} rows, but {self._path} is for "
                 f"{self._rows_told:,}. {_ADVICE}"
             )
         if self._ids.hexdigest() != self._ids_told:
             raise TableError(
-                f"The ids of {self._table_name} are not those of {self._path}, or stand in another "
-                f"order. {_ADVICE}"
+                f"The ids of {self._table_name} differ from those of {self._path}, or their order "
+                f"does. {_ADVICE}"
             )
         if next(self._results, None) is not None:
             raise TableError(
@@ -252,7 +252,7 @@ class SharedAnswers:
         line = next(self._results, None)
         if line is None:
             raise TableError(
-                f"{self._results_name} ends after {self._read:,} rows, but {self._path} is of more "
+                f"{self._results_name} ends after {self._read:,} rows, but {self._path} has more "
                 f"requests. {_ADVICE}"
             )
         self._read += 1
@@ -267,9 +267,9 @@ class SharedAnswers:
 
 
 def _look_through(stream: BinaryIO, path: Path, ids: RowIds) -> tuple[int, str, bytearray]:
-    """Check a file of rows; returns its number of rows, the digest of their ids, what is shared.
+    """Check a .rows file; return its number of rows, the digest of their ids, and shared requests.
 
-    What is shared has a byte for each request, by its number.
+    The last is an array with one byte for each request, by number.
     """
     try:
         head = json.loads(stream.readline(_LONGEST_LINE))
@@ -279,7 +279,7 @@ def _look_through(stream: BinaryIO, path: Path, ids: RowIds) -> tuple[int, str, 
         while (line := stream.readline(_LONGEST_LINE))[:1].isdigit():
             number = int(line)
             if not (line.endswith(b"\n") and 1 <= number <= len(is_shared)):
-                raise ValueError(number)  # noqa: TRY301 - told below with all that is wrong
+                raise ValueError(number)  # noqa: TRY301 - reported below with the other errors
             if number == len(is_shared):
                 is_shared.append(0)
             else:
@@ -291,17 +291,17 @@ def _look_through(stream: BinaryIO, path: Path, ids: RowIds) -> tuple[int, str, 
         column, digest = head["id"], str(end["ids"])
     except (ValueError, TypeError, LookupError, RecursionError):
         raise TableError(
-            f"{path} is no file of rows as make --dedupe writes it, or not all of one. It stands "
-            f"beside the requests, with the ending {ENDING}."
+            f"{path} is not a complete file from make --dedupe. That file is next to the request "
+            f"file and ends in {ENDING}."
         ) from None
     if column != ids.column:
         made = "without --id" if column is None else f"with --id {quoted(str(column))}"
-        raise TableError(f"The requests of {path} were made {made}; join the rows likewise.")
+        raise TableError(f"The requests of {path} were made {made}; join the rows in the same way.")
     return rows, digest, is_shared
 
 
 def _numbers_in(path: Path) -> Generator[int]:
-    """Yield the numbers of the requests, row by row, of a file that was looked through."""
+    """Yield the request number of each row of a checked file."""
     with naming(path), path.open("rb") as stream:
         stream.readline()
         for line in stream:

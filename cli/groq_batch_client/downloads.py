@@ -1,4 +1,4 @@
-"""Downloads an object and makes sure that all of it, and nothing else, has arrived."""
+"""Download an object and check that it arrived complete and unchanged."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from groq_batch_client.text import counted
 _CHUNK_BYTES = 1024 * 1024
 
 Begin = Callable[[str, int], Callable[[int], None]]
-"""Is told the name and the size in bytes of a file before it is downloaded; returns what is then
-told the number of bytes of each piece."""
+"""Called with the name and the size in bytes of a file before its download; returns a function that
+is called with the number of bytes of each piece."""
 
 
 def _broken_off() -> tuple[type[Exception], ...]:
-    """Return the errors of a download that came to no end, or not to its own."""
-    # boto3 takes longer to import than most commands take.
+    """Return the errors of a download that broke off or delivered the wrong range."""
+    # boto3 takes longer to import than most commands take to run.
     import s3transfer.exceptions  # noqa: PLC0415
     from boto3.exceptions import RetriesExceededError  # noqa: PLC0415
 
-    # Another range than the one that was asked for; older versions of the library do not look.
+    # The response has another range than requested; older versions of the library don't check.
     other_range = getattr(s3transfer.exceptions, "S3ValidationError", RetriesExceededError)
     return RetriesExceededError, other_range
 
 
 @dataclass(frozen=True, slots=True)
 class Deliverable:
-    """One file to fetch.
+    """A file to download.
 
     Attributes:
-        key: The object.
-        target: The file.
-        head: What S3 tells of the object.
+        key: The key of the object.
+        target: The file to write.
+        head: Metadata of the object from S3.
     """
 
     key: str
@@ -57,47 +57,47 @@ def download(
     begin: Begin,
     warn: Callable[[str], None],
 ) -> None:
-    """Download a file; one of the same name is replaced when all of the new one is there.
+    """Download a file; replace an existing one only when the new one is complete.
 
-    First in several parts at once, which is fast; if what arrives is not the object, for a proxy or
-    another S3 that does not answer ranges as asked, once more in one piece.
+    First downloads several parts in parallel, which is fast. If the result differs from the object,
+    because a proxy or another S3 handles ranges wrongly, downloads it again in one piece.
 
     Args:
         storage: The bucket.
-        one: The file.
-        rows: How many rows it has to have; None when that is not known.
+        one: The file to download.
+        rows: Expected number of rows; None if not known.
         begin: See ``Begin``.
-        warn: Is told when a file is downloaded once more, and why.
+        warn: Called with the reason if a file is downloaded again.
 
     Raises:
-        BrokenDownloadError: What arrives is not the object; the file is left as it was.
+        BrokenDownloadError: The download differs from the object; the file stays unchanged.
     """
     draft = one.target.with_name(f".groq-batch-{secrets.token_hex(8)}.part")
     try:
         fault = _in_parts(storage, one, draft, begin) or _fault(one, draft, rows)
         if fault is not None:
-            warn(f"{one.target.name} {fault}. Fetching it once more, in one piece.")
+            warn(f"{one.target.name} {fault}. Fetching it again, in one piece.")
             _in_one_piece(storage, one, draft, begin)
             fault = _fault(one, draft, rows)
         if fault is not None:
             raise BrokenDownloadError(
-                f"{storage.url(one.key)} could not be fetched whole: what arrived {fault}, twice. "
-                f"{one.target} was not written. Look at the object in the S3 console; if it is "
-                f"whole there, something between it and this machine changes it."
+                f"{storage.url(one.key)} could not be fetched: the download {fault}, twice. "
+                f"{one.target} was not written. Check the object in the S3 console; if it is "
+                f"intact there, something between S3 and this machine changes it."
             )
         draft.replace(one.target)
     except OSError as error:
-        # Not the name of the draft, which nobody has chosen.
+        # Name the target, not the temporary file, which the user did not choose.
         error.filename = str(one.target)
         raise
     finally:
-        # Where the folder is no folder there is nothing to remove either.
+        # If the folder is not a folder, there is nothing to remove.
         with contextlib.suppress(OSError):
             draft.unlink()
 
 
 def _in_parts(storage: Storage, one: Deliverable, draft: Path, begin: Begin) -> str | None:
-    """Download several ranges at once; returns what is wrong when that breaks off."""
+    """Download several ranges in parallel; return the problem if that breaks off."""
     try:
         storage.s3.download_file(
             storage.bucket,
@@ -112,7 +112,7 @@ def _in_parts(storage: Storage, one: Deliverable, draft: Path, begin: Begin) -> 
 
 
 def _version(one: Deliverable) -> dict[str, Any] | None:
-    # The version that was looked at, and none that is written meanwhile.
+    # Read the inspected version, even if a newer one is written in the meantime.
     return {"VersionId": one.head.version_id} if one.head.version_id else None
 
 
@@ -131,7 +131,7 @@ def _in_one_piece(storage: Storage, one: Deliverable, draft: Path, begin: Begin)
 
 
 def _fault(one: Deliverable, draft: Path, rows: int | None) -> str | None:
-    """Return what is wrong with what has arrived; None when it is the object."""
+    """Return the problem of the downloaded file; None if it equals the object."""
     size = draft.stat().st_size
     if size != one.head.size:
         return f"has {size:,} bytes instead of {one.head.size:,}"
@@ -147,10 +147,10 @@ def _fault(one: Deliverable, draft: Path, rows: int | None) -> str | None:
 
 
 def count_rows(path: Path, *, is_gzip: bool) -> int:
-    """Return the number of lines of a file; the last one may have no line end.
+    """Return the number of lines of a file; the last one may lack a line end.
 
     Raises:
-        NotGzipError: It is to be gzip, and is not, or is damaged.
+        NotGzipError: It should be gzip, and is not or is damaged.
     """
     with path.open("rb") as stream:
         chunks: Iterable[bytes] = iter(lambda: stream.read(_CHUNK_BYTES), b"")
@@ -162,15 +162,15 @@ def count_rows(path: Path, *, is_gzip: bool) -> int:
 
 
 def all_rows(rows: Iterable[bytes], expected: int, name: str) -> Iterator[bytes]:
-    """Yield the rows of an object; at their end it turns out whether they were all.
+    """Yield the rows of an object, and check their number at the end.
 
     Args:
-        rows: The rows as they come.
-        expected: How many there are.
-        name: What messages call the object.
+        rows: The rows.
+        expected: Expected number of rows.
+        name: The name of the object in messages.
 
     Raises:
-        BrokenDownloadError: They are more or fewer.
+        BrokenDownloadError: There are more or fewer rows.
     """
     number = 0
     for row in rows:

@@ -1,4 +1,4 @@
-"""Checks the address of the AWS APIs, which botocore takes only as a whole URL."""
+"""Check the endpoint of the AWS APIs, which botocore accepts only as a full URL."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ _LONGEST_SHOWN = 100
 def named_endpoint(
     service: str, option: str | None, environ: Mapping[str, str]
 ) -> tuple[str, str] | None:
-    """Return where the endpoint of a service comes from, and what it is.
+    """Return the source and the URL of the endpoint of a service.
 
     Args:
-        service: What boto3 calls the service.
+        service: Name of the service in boto3.
         option: The option ``--endpoint-url``.
         environ: The environment.
 
     Returns:
-        None when neither the option nor a variable names one; then the AWS settings may.
+        None if neither the option nor a variable sets one; the AWS settings may still do.
     """
     if option is not None:
         return _OPTION, option
@@ -56,21 +56,21 @@ def check_endpoint(source: str, url: str) -> None:
     """Check that an endpoint has a scheme and a host.
 
     Raises:
-        GroqBatchError: It has not.
+        GroqBatchError: It lacks one.
     """
     if not _is_whole(url):
         raise _kind(source)(
-            f"{_found(source, url)}, but it has to be a whole address that begins with http:// or "
+            f"{_found(source, url)}, but it must be a full URL that begins with http:// or "
             f"https://, such as http://127.0.0.1:4566."
         )
 
 
 def refused_endpoint(error: ValueError, named: tuple[str, str] | None) -> GroqBatchError | None:
-    """Return the sentence for botocore's refusal of an endpoint; None for any other error.
+    """Return the message if botocore rejects an endpoint; None for any other error.
 
     Args:
         error: What botocore raised.
-        named: Where the endpoint comes from, and what it is; None for the AWS settings.
+        named: Source and URL of the endpoint; None for the AWS settings.
     """
     if not str(error).startswith(_REFUSED):
         return None
@@ -80,13 +80,13 @@ def refused_endpoint(error: ValueError, named: tuple[str, str] | None) -> GroqBa
     except GroqBatchError as refusal:
         return refusal
     return _kind(source)(
-        f"{_found(source, url)}, but the name of its host may have letters, digits, hyphens and "
-        f"dots only, for AWS clients take no other."
+        f"{_found(source, url)}, but AWS clients accept only letters, digits, hyphens and dots "
+        f"in the host name."
     )
 
 
 def _kind(source: str) -> type[GroqBatchError]:
-    """Return the error of a source: an option is a command's usage, a variable holds for many."""
+    """Return the error class for a source: an option is a usage error, a variable is not."""
     return WrongArgumentError if source == _OPTION else AwsError
 
 

@@ -1,4 +1,4 @@
-"""The errors of the client: one tree, each with a sentence that says what to do."""
+"""Define the errors of the client; each message says what to do."""
 
 from __future__ import annotations
 
@@ -7,54 +7,54 @@ from typing import Any
 
 
 class GroqBatchError(Exception):
-    """Base of all errors that a caller is meant to handle; the text is for people."""
+    """Base of all errors that callers should handle; the message is for users."""
 
 
 class TableError(GroqBatchError):
-    """A table cannot be read, used or written; names the file, and the row or column at fault."""
+    """A table cannot be read, used or written; the message names the file and the row or column."""
 
 
 class WrongArgumentError(GroqBatchError):
-    """An argument has a value that cannot be used, whatever files and jobs hold."""
+    """An argument has an invalid value, regardless of files and jobs."""
 
 
 class OptionError(WrongArgumentError):
-    """An option of an upload is not known, or has a value that the stack would refuse."""
+    """An upload option does not exist, or the stack would reject its value."""
 
 
 class RequestsError(GroqBatchError):
-    """Requests cannot be read or uploaded; names the file or the request at fault."""
+    """Requests cannot be read or uploaded; the message names the file or the request."""
 
 
 class AwsError(GroqBatchError):
-    """AWS cannot be reached, refuses a call, or has no credentials; names what to do."""
+    """AWS is unreachable or denies a call, or there are no credentials."""
 
 
 class StackError(GroqBatchError):
-    """There is no stack of this name, or it is no stack of Groq Batch on AWS."""
+    """There is no stack with this name, or it is not a Groq Batch stack."""
 
 
-class StackNeeded(GroqBatchError):  # noqa: N818 - reads as what it says, where it is caught
-    """Something was asked for that takes a stack, of a client that knows a bucket alone."""
+class StackNeeded(GroqBatchError):  # noqa: N818 - reads well where it is caught
+    """The operation requires the stack, but the client knows only the bucket."""
 
 
 class JobError(GroqBatchError):
-    """What was asked of a job cannot be done; says why."""
+    """A job does not allow an operation; the message says why."""
 
 
 class JobNotFound(JobError):  # noqa: N818
-    """What was named is no job of this bucket."""
+    """The bucket has no such job."""
 
 
 class JobConflict(JobError):  # noqa: N818
-    """A job of the same requests runs with other options."""
+    """A job for the same requests is running with other options."""
 
 
 class JobRejected(JobError):  # noqa: N818
-    """A job has ended without result rows: it was rejected, or ended before anything was sent.
+    """A job ended without result rows: it was rejected, or ended before it sent any request.
 
     Attributes:
-        report: Its final report, whose ``errors`` say what is wrong.
+        report: Its final report; ``errors`` says what is wrong.
     """
 
     def __init__(self, message: str, report: Mapping[str, Any]) -> None:
@@ -63,14 +63,14 @@ class JobRejected(JobError):  # noqa: N818
 
 
 class NotEnded(JobError):  # noqa: N818
-    """A job has no results yet, for it has not ended."""
+    """A job has no results yet because it has not ended."""
 
 
 class WaitTimeout(JobError):  # noqa: N818
-    """The time to wait has passed, and the job still runs; nothing was stopped.
+    """The timeout has passed while the job is still running; the job continues.
 
     Attributes:
-        report: Its last report; None when it has none yet.
+        report: Its last report; None if it has none yet.
     """
 
     def __init__(self, message: str, report: Mapping[str, Any] | None) -> None:
@@ -79,4 +79,4 @@ class WaitTimeout(JobError):  # noqa: N818
 
 
 class BrokenDownloadError(JobError):
-    """What has arrived is not what stands in the bucket."""
+    """A download differs from the object in the bucket."""

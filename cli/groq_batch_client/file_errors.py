@@ -1,6 +1,6 @@
-"""Names of files in the errors of the operating system that come without one.
+"""Add the file name to operating-system errors that lack it.
 
-Only opening a file names it; reading, writing and closing do not.
+Only errors from opening a file name it; errors from reading, writing and closing do not.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ STDOUT = "<stdout>"
 
 @contextlib.contextmanager
 def naming(name: Path | str) -> Iterator[None]:
-    """Have errors within a ``with`` block name a file, unless they name one themselves."""
+    """Add a file name to errors within a ``with`` block that have none."""
     try:
         yield
     except OSError as error:
@@ -26,7 +26,7 @@ def naming(name: Path | str) -> Iterator[None]:
 
 
 class NamedFile(io.FileIO):
-    """A file to write whose errors name the file that it becomes when it is complete."""
+    """A temporary output file whose errors name the final file."""
 
     def __init__(self, path: Path, becomes: Path) -> None:
         self._becomes = str(becomes)
@@ -42,6 +42,6 @@ class NamedFile(io.FileIO):
             return super().write(data)
 
     def close(self) -> None:
-        """Close the file, which with some file systems only then tells that it is full."""
+        """Close the file. Some file systems report only now that they are full."""
         with naming(self._becomes):
             super().close()

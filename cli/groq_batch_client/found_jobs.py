@@ -1,4 +1,4 @@
-"""Jobs by name or by the path of their file, with their reports wherever those stand."""
+"""Find jobs by name or by the path of their file, together with their reports."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _REPORT_ENDINGS = (".json", ".html")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundJob:
-    """A job, or an upload that has none yet.
+    """A job, or an upload without a job.
 
     Attributes:
-        path: What the deliverables mirror, such as ``team/requests.jsonl``.
-        job_id: The job; None when the upload has none yet.
-        request: What the job was started for; None when it is not recorded.
-        report: Its report; None when it has none (yet, or any more).
-        reported_at: When the report was written; None when that is not known.
-        is_replaced: Whether a newer run has taken its place: its report, and what it has delivered,
-            are older versions of what stands there now.
+        path: The path of its files below each folder, such as ``team/requests.jsonl``.
+        job_id: The name of the job; None if the upload has none yet.
+        request: The record of what started the job; None if not recorded.
+        report: Its report; None if it has none (yet, or any more).
+        reported_at: When the report was written; None if not known.
+        is_replaced: Whether a newer run has replaced it: its report and results are then older
+            versions of the current objects.
     """
 
     path: str
@@ -50,19 +50,19 @@ class FoundJob:
 
     @property
     def stem(self) -> str:
-        """The file's name without folders and ending."""
+        """The file name without folders and suffix."""
         return file_stem(self.path)
 
     @property
     def ending(self) -> str:
-        """The ending of the job's files."""
+        """The suffix of the job's files."""
         return (
             object_keys.GZIP_ENDING if object_keys.is_gzip(self.path) else object_keys.PLAIN_ENDING
         )
 
     @property
     def status(self) -> str:
-        """The report's status; without a report what is known of the job."""
+        """The status in the report or, without a report, derived from the job's records."""
         if self.report is not None:
             return str(self.report["status"])
         if self.job_id is None:
@@ -71,15 +71,15 @@ class FoundJob:
 
 
 def file_stem(path: str) -> str:
-    """Return a file's name without folders and ending."""
+    """Return a file name without folders and suffix."""
     return path.rsplit("/", 1)[-1].removesuffix(".gz").removesuffix(object_keys.PLAIN_ENDING)
 
 
 def path_of(text: str, bucket: str) -> str:
-    """Return the path that a text names, be it a path, a key or an address.
+    """Return the path that a text names as a path, a key or an S3 URI.
 
     Raises:
-        JobError: It is an address in another bucket.
+        JobError: The S3 URI names another bucket.
     """
     if text.startswith("s3://"):
         named, _, key = text.removeprefix("s3://").partition("/")
@@ -96,18 +96,18 @@ def path_of(text: str, bucket: str) -> str:
 
 
 def job_by_id(storage: Storage, job_id: str) -> FoundJob | None:
-    """Return a job by its name; None when it was never started."""
+    """Return a job by its name; None if it was never started."""
     request = JobRequest.load(storage, job_id)
     return of_request(storage, request) if request is not None else None
 
 
 def of_request(storage: Storage, request: JobRequest, *, is_open: bool | None = None) -> FoundJob:
-    """Return a job with its report, wherever that stands.
+    """Return a job with its report, from whichever object has it.
 
     Args:
         storage: The bucket.
-        request: What the job was started for.
-        is_open: Whether it has no final report yet; is looked up when None.
+        request: The record of what started the job.
+        is_open: Whether it lacks a final report; looked up if None.
     """
     is_replaced = False
     for path in (
@@ -149,7 +149,7 @@ def _found(
 
 
 def job_of_path(storage: Storage, path: str) -> FoundJob | None:
-    """Return the newest job of a path; an upload without a job when it is newer."""
+    """Return the newest job of a path, or its newest upload if that has no job yet."""
     found = read_report(storage, path)
     head = storage.head(object_keys.INPUT_PREFIX + path)
     if head is None or head.version_id is None:
@@ -158,7 +158,7 @@ def job_of_path(storage: Storage, path: str) -> FoundJob | None:
         return _of_report(path, found)
     key = object_keys.INPUT_PREFIX + path
     job_id = upload_job_id(bucket=storage.bucket, key=key, version_id=head.version_id)
-    # The upload is newer than the report, whose job was for one before.
+    # The upload is newer than the report, which belongs to an earlier upload.
     return job_by_id(storage, job_id) or FoundJob(path=path, job_id=None)
 
 
@@ -176,13 +176,13 @@ def _of_report(path: str, found: StoredReport | None) -> FoundJob | None:
 def recorded_jobs(
     storage: Storage, prefix: str = object_keys.JOBS_PREFIX
 ) -> list[tuple[str, datetime]]:
-    """Return the names of all jobs and when they were recorded, the newest first.
+    """Return the names of all jobs and when they were recorded, newest first.
 
-    The listing alone tells both; no record is read.
+    The listing has both, so no record is read.
 
     Args:
         storage: The bucket.
-        prefix: What the keys of the records begin with.
+        prefix: Prefix of the keys of the records.
     """
     pages = storage.s3.get_paginator("list_objects_v2").paginate(
         Bucket=storage.bucket, Prefix=prefix

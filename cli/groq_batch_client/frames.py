@@ -1,9 +1,9 @@
-"""Data frames of pandas, Polars and Arrow: rows to ask for, and the same kind back with answers.
+"""Read rows from pandas, Polars and Arrow data frames, and add answers to them.
 
-Columns come over Arrow's C interface one by one
-(https://arrow.apache.org/docs/format/CDataInterface/PyCapsuleInterface.html), and only those that
-are needed: a frame as a whole fails for one column that Arrow has no type for. The given frame is
-never converted; answers are put beside its own columns, so that no type changes.
+Columns are read one by one over Arrow's C interface
+(https://arrow.apache.org/docs/format/CDataInterface/PyCapsuleInterface.html), and only the
+needed ones: reading a whole frame would fail for one column that has no Arrow type. The given frame
+is never converted; answers become new columns next to its own, so no type changes.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from groq_batch_client.tables.names import check_unique, listed, missing_column,
 from groq_batch_client.tables.table import OpenTable
 
 NAME = "the frame"
-"""What messages call a frame."""
+"""The name of a frame in messages."""
 
 _PURPOSE = "A data frame"
 
 
 def is_frame(source: Any) -> bool:
-    """Tell whether something is a frame of pandas, Polars, Arrow or of a library like them."""
+    """Tell whether an object is a pandas, Polars, Arrow or similar data frame."""
     if library_of(source) in ("pandas", "polars"):
         return type(source).__name__ in ("DataFrame", "LazyFrame")
     return hasattr(source, "__arrow_c_stream__")
 
 
 def library_of(source: Any) -> str:
-    """Return the library that something is of."""
+    """Return the name of the library that an object belongs to."""
     return type(source).__module__.partition(".")[0]
 
 
@@ -41,15 +41,15 @@ class FrameTable:
     """A frame as a table whose rows are read in batches.
 
     Attributes:
-        name: What messages call it.
-        frame: The frame itself, or the Arrow table of what can be read only once.
+        name: Its name in messages.
+        frame: The frame itself, or an Arrow table if the source can be read only once.
         names: Its columns.
     """
 
     name = NAME
 
     def __init__(self, frame: Any) -> None:
-        """Take a frame.
+        """Wrap a frame.
 
         Raises:
             TableError: pyarrow is not installed, or two columns have one name.
@@ -57,7 +57,9 @@ class FrameTable:
         """
         pyarrow = pyarrow_for(_PURPOSE)
         if type(frame).__name__ == "LazyFrame":
-            raise WrongArgumentError("A LazyFrame has no rows yet. Give what its .collect() gives.")
+            raise WrongArgumentError(
+                "A LazyFrame has no rows yet. Give the result of its .collect()."
+            )
         self._library = library_of(frame)
         if self._library not in ("pandas", "polars"):
             self._library = "pyarrow"
@@ -69,15 +71,15 @@ class FrameTable:
 
     @property
     def rows(self) -> int:
-        """How many rows it has."""
+        """The number of rows."""
         return len(self.frame)
 
     @contextlib.contextmanager
     def open(self, columns: Sequence[str] | None = None) -> Iterator[OpenTable]:
-        """Read some columns, or all for None, for the time of a ``with`` block.
+        """Read some columns, or all for None, within a ``with`` block.
 
         Raises:
-            TableError: There is no such column, or it holds what Arrow has no type for.
+            TableError: There is no such column, or Arrow has no type for its values.
         """
         yield OpenTable(self._batches(self.names if columns is None else columns), self.names)
 
@@ -106,26 +108,26 @@ class FrameTable:
             if self._library == "polars":
                 series = self.frame.to_series(place)
                 if series.dtype == _polars().Object:
-                    # It would be exported as the addresses of its objects.
-                    raise TypeError("it holds objects of Python")  # noqa: TRY301
-                # As a frame of its own: Polars 1.19 hands out a bare series without its type.
+                    # Such a column would be exported as memory addresses.
+                    raise TypeError("it has Python objects")  # noqa: TRY301
+                # Export a one-column frame: Polars 1.19 exports a bare series without its type.
                 return pyarrow.table(series.to_frame()).column(0)
             series = self.frame.iloc[:, place]
             if hasattr(series, "__arrow_c_stream__"):
                 return pyarrow.chunked_array(series)
             found = pyarrow.Array.from_pandas(series)
         except Exception as error:
-            # Each library has errors of its own for a value that Arrow has no type for.
+            # Each library raises other errors for values without an Arrow type.
             said = " ".join(str(error).split()).removesuffix(".")
             raise TableError(
-                f"The column {quoted(name)} of {self.name} cannot be read as one of Arrow's types: "
+                f"The column {quoted(name)} of {self.name} cannot be read as an Arrow type: "
                 f"{said}. Turn its values into texts, or leave it out of the prompt."
             ) from error
         is_chunked = isinstance(found, pyarrow.ChunkedArray)
         return found if is_chunked else pyarrow.chunked_array([found])
 
     def with_columns(self, columns: Mapping[str, Any]) -> Any:
-        """Return the frame with further columns, given as Arrow arrays; its own are as they were.
+        """Return the frame with new columns from Arrow arrays; existing columns do not change.
 
         Raises:
             TableError: It has a column of one of these names.
@@ -133,12 +135,12 @@ class FrameTable:
         taken = [name for name in columns if name in self.names]
         if taken:
             raise TableError(
-                f"The rows have columns {listed(taken)} already. Rename them before the rows are "
-                f"asked for, or give prefix= to the answers' columns."
+                f"The rows have columns {listed(taken)} already. Rename them before you submit "
+                f"the rows, or give prefix= for the answer columns."
             )
         if self._library == "pandas":
             found = self.frame.copy(deep=False)
-            # Where names have several levels a new one has nothing in the others.
+            # If column names have several levels, the other levels of a new name are empty.
             more = ("",) * (found.columns.nlevels - 1)
             for name, column in columns.items():
                 found[(name, *more) if more else name] = _pandas_array(column)
@@ -154,7 +156,7 @@ class FrameTable:
 
 
 class _Places:
-    """Rows of which no column is needed."""
+    """Rows without any needed column."""
 
     def __init__(self, rows: int, names: Sequence[str]) -> None:
         self.rows = rows
@@ -188,10 +190,10 @@ class _Places:
 
 
 def frame_of(table: Any) -> Any:
-    """Return an Arrow table as a frame of Polars, or of pandas if only that is installed.
+    """Convert an Arrow table to a Polars frame, or to pandas if only that is installed.
 
-    Without either it stays what it is. Whole numbers and truth values of pandas are of its nullable
-    types, so that none becomes a fraction for a missing neighbour.
+    Without either, return the table. In pandas, integers and booleans get nullable types, because a
+    missing value would otherwise turn a column of integers into floats.
     """
     if importlib.util.find_spec("polars") is not None:
         return _polars().from_arrow(table)
@@ -201,7 +203,7 @@ def frame_of(table: Any) -> Any:
 
 
 def _polars() -> Any:
-    import polars  # noqa: PLC0415 - only there when frames of it are used
+    import polars  # noqa: PLC0415 - optional dependency
 
     return polars
 
@@ -211,8 +213,8 @@ def _pandas_array(column: Any) -> Any:
 
 
 def _nullable(kind: Any) -> Any:
-    """Return the nullable type of pandas for an Arrow type; None for the usual one."""
-    import pandas  # noqa: PLC0415 - only there when frames of it are used
+    """Return the nullable pandas type for an Arrow type; None for the default type."""
+    import pandas  # noqa: PLC0415 - optional dependency
 
     types = pyarrow_for(_PURPOSE).types
     if types.is_boolean(kind):

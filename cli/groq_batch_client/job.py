@@ -1,4 +1,4 @@
-"""A job: what it comes to, its rows, and frames of its answers."""
+"""Follow a job, and read its rows and answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from groq_batch.domain.result_row import read_row
 from groq_batch_client import retries
 from groq_batch_client.answer_frames import answers_of, frame_of_answers, frame_with_answers
 from groq_batch_client.aws_errors import explained
-from groq_batch_client.cancelling import stop_job
+from groq_batch_client.cancel import stop_job
 from groq_batch_client.downloads import all_rows
 from groq_batch_client.errors import (
     GroqBatchError,
@@ -26,36 +26,37 @@ from groq_batch_client.errors import (
     StackNeeded,
     WaitTimeout,
 )
-from groq_batch_client.fetching import deliverable, key_of
-from groq_batch_client.following import SILENCE_SECONDS, Followed, follow, look
+from groq_batch_client.follow import SILENCE_SECONDS, Followed, follow, look
 from groq_batch_client.found_jobs import FoundJob
+from groq_batch_client.job_files import deliverable, key_of
 from groq_batch_client.job_view import headline, is_final
-from groq_batch_client.lines import stored_lines
+from groq_batch_client.line_io import stored_lines
 from groq_batch_client.options import Options, options_as_metadata, options_in_force
 from groq_batch_client.progress import progress_line
-from groq_batch_client.recorded import recorded_id, recorded_schema
 from groq_batch_client.schemas import AnswerSchema
+from groq_batch_client.setting_names import ARGUMENTS
 from groq_batch_client.stack import Stack
 from groq_batch_client.submissions import Rows, row_ids
 from groq_batch_client.text import counted, duration, one_line
+from groq_batch_client.upload_record import recorded_id, recorded_schema
 from groq_batch_client.uploads import start_by_hand
-from groq_batch_client.words import ARGUMENTS
 
 _log = logging.getLogger(__name__)
-# Who wants to read it says so; without a handler Python would print it.
+# Without a handler Python would print warnings; applications opt in to logging.
 _log.addHandler(logging.NullHandler())
 _decode = msgspec.json.Decoder().decode
 
 
 class Job:
-    """A job of a bucket; ``GroqBatch.submit`` and ``GroqBatch.job`` return it.
+    """A job; ``GroqBatch.submit`` and ``GroqBatch.job`` return it.
 
-    It keeps nothing of the results: each of its methods reads them anew, row by row.
+    A job keeps no results in memory: each method reads them again, row by row.
 
     Attributes:
-        path: What its deliverables mirror, such as ``frames/0123456789abcdef.jsonl``.
-        left_out: How many requests without an answer a retry has left out, because they would fail
-            again or may have been paid for; 0 for other jobs.
+        path: The path of its files below each folder of the bucket, such as
+            ``frames/0123456789abcdef.jsonl``.
+        left_out: For a retry, the number of unanswered requests that it skips because they would
+            fail again or may have been paid for; 0 for other jobs.
 
     Examples:
         >>> job = batch.submit(requests, to="team/greetings.jsonl")
@@ -80,18 +81,18 @@ class Job:
         is_retry: bool = False,
         left_out: int = 0,
     ) -> None:
-        """Describe a job; see ``GroqBatch``, which makes it.
+        """Create a job; only ``GroqBatch`` does this.
 
         Args:
-            found: What is known of it.
+            found: The job as found in the bucket.
             storage: The bucket.
-            stack: The stack; None when only the bucket is known.
-            rows: The rows that its requests were made of.
+            stack: The stack; None if only the bucket is known.
+            rows: The rows that its requests were built from.
             id: The column with their ids.
             schema: The schema of the answers.
-            is_recorded: Whether column and schema are to be looked up in the upload.
-            is_retry: Whether frames have the answers of the job that it is a retry of as well.
-            left_out: How many requests it has left out as a retry.
+            is_recorded: Whether to read column and schema from the upload.
+            is_retry: Whether frames include the answers of the job that this one retries.
+            left_out: Number of requests that it skips as a retry.
         """
         self.path = found.path
         self.left_out = left_out
@@ -111,10 +112,10 @@ class Job:
 
     @explained(ARGUMENTS)
     def report(self) -> dict[str, Any] | None:
-        """Return the report as it stands now; None before there is one.
+        """Return the current report; None if there is none yet.
 
         Raises:
-            AwsError: AWS cannot be reached, or denies it.
+            AwsError: AWS is unreachable or denies access.
 
         Examples:
             >>> job.report()["requests"]["succeeded"]
@@ -126,10 +127,10 @@ class Job:
 
     @property
     def status(self) -> str:
-        """How it stands now: ``starting``, then the report's status.
+        """Current status: ``starting``, then the status of the report.
 
-        That is ``running``, and at its end ``succeeded``, ``partial``, ``rejected``, ``failed`` or
-        ``cancelled``.
+        The report says ``running``, and at the end ``succeeded``, ``partial``, ``rejected``,
+        ``failed`` or ``cancelled``.
 
         Examples:
             >>> job.status
@@ -142,16 +143,16 @@ class Job:
     def wait(self, timeout: float | None = None, *, progress: bool | None = None) -> dict[str, Any]:
         """Wait for the end; return the final report, whatever its status.
 
-        The job does not need it: it goes on when the program ends, and ``GroqBatch.job`` finds it.
+        The job does not depend on this call: it continues when the program ends, and
+        ``GroqBatch.job`` finds it again.
 
         Args:
-            timeout: Seconds to wait at most; None for as long as it takes.
-            progress: Whether to show how it gets on; None where somebody sees it, which is in a
-                terminal and in a notebook.
+            timeout: Maximum seconds to wait; None means no limit.
+            progress: Whether to show the progress; None means only in a terminal or notebook.
 
         Raises:
-            WaitTimeout: The time has passed, and the job still runs.
-            AwsError: AWS denies to look. While it cannot be reached the wait goes on.
+            WaitTimeout: The time has passed, and the job is still running.
+            AwsError: AWS denies access. If AWS is unreachable, the wait continues.
 
         Examples:
             >>> job.wait(timeout=60, progress=False)["status"]
@@ -176,7 +177,7 @@ class Job:
             if not has_ended:
                 raise WaitTimeout(
                     f"{one_line(self.path)} has not ended within {duration(timeout or 0)}"
-                    f"{self._so_far()}. It goes on; wait for it again.",
+                    f"{self._so_far()}. It continues; wait for it again.",
                     self._found.report,
                 )
         report = self._found.report
@@ -188,8 +189,8 @@ class Job:
         if found.is_replaced and found.report is None:
             raise JobNotFound(
                 f"{one_line(self.path)} has no report of {found.job_id} any more: it was removed, "
-                f"or a newer run of this path has taken its place. What it delivered are older "
-                f"versions of its objects; again=True would pay for it once more."
+                f"or a newer run of this path has replaced it. Its results are older versions "
+                f"of its objects; again=True would pay for it again."
             )
         self._found = found
 
@@ -197,7 +198,7 @@ class Job:
         return f" ({headline(self._found.report)})" if self._found.report is not None else ""
 
     def _start_silent(self, one: Followed) -> None:
-        """Start an upload by hand whose event has not come, as in the first minutes of a bucket."""
+        """Start an upload whose event is missing, as happens in the first minutes of a bucket."""
         if self._stack is None or one.job.report is not None:
             return
         try:
@@ -205,21 +206,23 @@ class Job:
             if not self._stack.holds_uploads:
                 start_by_hand(self._stack, f"input/{one.job.path}")
         except (ClientError, GroqBatchError) as error:
-            # The schedule starts what was missed; nobody has to be kept from waiting for it.
-            _log.warning("The upload of %s could not be started by hand: %s", self.path, error)
+            # The schedule will start the missed upload, so the wait can continue.
+            _log.warning(
+                "The job for the upload %s could not be started directly: %s", self.path, error
+            )
 
-    # -- what it has delivered -------------------------------------------------------------------
+    # -- results ---------------------------------------------------------------------------------
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Return the result rows one by one, in the order of the requests.
+        """Iterate over the result rows, in the order of the requests.
 
-        There is one for each request, in the form of the Batch API; a request that was never
-        answered has ``error`` with ``code`` and ``message``.
+        There is one row for each request, in the format of the Batch API. A row without an answer
+        has ``error`` with ``code`` and ``message``.
 
         Raises:
             NotEnded: The job has not ended.
             JobRejected: It has ended without rows.
-            BrokenDownloadError: What arrives are not all of its rows; while they are read.
+            BrokenDownloadError: Rows are missing; raised while you iterate.
 
         Examples:
             >>> [row["response"]["status_code"] for row in job.rows()]
@@ -228,16 +231,15 @@ class Job:
         return (_row_of(line) for line in self._results())
 
     def answers(self) -> Iterator[tuple[str | None, str | None]]:
-        """Return pairs of ``custom_id`` and the answer's text, in the order of the requests.
+        """Iterate over pairs of ``custom_id`` and answer text, in the order of the requests.
 
-        The text is None for a request without an answer, and for one that is answered by calls of
-        tools; ``rows`` and ``to_frame`` say why. The id is None for a line whose id could not be
-        read.
+        The text is None if a request has no answer, or if the answer is tool calls; ``rows`` and
+        ``to_frame`` say why. The id is None if the id of a line could not be read.
 
         Raises:
             NotEnded: The job has not ended.
             JobRejected: It has ended without rows.
-            BrokenDownloadError: What arrives are not all of its rows; while they are read.
+            BrokenDownloadError: Rows are missing; raised while you iterate.
 
         Examples:
             >>> for custom_id, text in job.answers():
@@ -255,25 +257,26 @@ class Job:
 
     @explained(ARGUMENTS)
     def to_frame(self, *, prefix: str = "") -> Any:
-        """Return the rows that were asked for with their answers beside them.
+        """Return the rows with the answers in new columns.
 
-        A frame comes back as one of its own library, its columns as they were. Rows of a file come
-        as a frame of Polars, or of pandas if only that is installed. Added are ``answer``,
-        ``tool_calls``, ``finish_reason``, ``error_code`` (None if and only if there is an answer
-        that fits what was asked) and ``error_message``; with a schema a column ``answer_NAME`` for
-        each of its properties, and ``answer`` keeps the texts that do not fit.
+        If you submitted a frame, you get a frame of the same library, with its columns unchanged.
+        Rows from a file come back as a Polars frame, or as a pandas frame if only pandas is
+        installed. The new columns are ``answer``, ``tool_calls``, ``finish_reason``, ``error_code``
+        (None if and only if there is a valid answer) and ``error_message``. With a schema, each of
+        its properties gets a column ``answer_NAME``, and ``answer`` holds the texts that do not
+        match the schema.
 
-        Without rows it is a frame of ``custom_id``, ``answer`` and ``error_code``. The frame of a
-        retry has all rows of the job that it is a retry of, with the new answers in their places.
+        Without rows, the frame has ``custom_id``, ``answer`` and ``error_code``. The frame of a
+        retry has all rows of the original job, with the new answers in place.
 
         Args:
-            prefix: What the names of the added columns begin with.
+            prefix: Prefix for the names of the new columns.
 
         Raises:
             NotEnded: The job has not ended.
             JobRejected: It has ended without rows.
-            TableError: The rows are not those that were asked for, or have a column of an added
-                name; or pyarrow is not installed (``pip install 'groq-batch[frames]'``).
+            TableError: The rows do not belong to the requests, or have a column with a new name;
+                or pyarrow is not installed (``pip install 'groq-batch[frames]'``).
 
         Examples:
             >>> job.to_frame().columns
@@ -300,7 +303,7 @@ class Job:
         )
 
     def _results(self) -> Iterator[bytes]:
-        """Return the lines of the results; that there are some is looked at before the first.
+        """Return the lines of the results, after checking that there are any.
 
         Raises:
             NotEnded: The job has not ended.
@@ -314,7 +317,7 @@ class Job:
 
     def _lines(self, key: str, number: int) -> Iterator[bytes]:
         with explained(ARGUMENTS):
-            # What is read is this version, and none that is written meanwhile.
+            # Read this version, even if a newer one is written in the meantime.
             one = deliverable(self._storage, self._found, key, Path(key))
             lines = stored_lines(self._storage, key, version_id=one.head.version_id)
             yield from all_rows(lines, number, self._storage.url(key))
@@ -331,13 +334,13 @@ class Job:
 
     @explained(ARGUMENTS)
     def cancel(self) -> None:
-        """Stop the job; what was answered until then is kept and delivered.
+        """Cancel the job; answers received so far are kept and delivered.
 
-        Groq may take ten minutes to end what runs there; ``wait`` returns after that.
+        Groq can take ten minutes to cancel a batch; ``wait`` returns after that.
 
         Raises:
             StackNeeded: Only the bucket is known, ``GroqBatch(bucket=…)``.
-            JobError: The job has ended, or has not begun.
+            JobError: The job has ended, or has not started.
 
         Examples:
             >>> job.cancel()
@@ -346,7 +349,7 @@ class Job:
         """
         if self._stack is None:
             raise StackNeeded(
-                "To cancel a job the stack is needed, which runs it: GroqBatch(stack=…) in place "
+                "Cancelling a job requires the stack that runs it: use GroqBatch(stack=…) instead "
                 "of GroqBatch(bucket=…)."
             )
         self.report()
@@ -356,26 +359,26 @@ class Job:
     def retry(
         self,
         *,
-        all: bool = False,  # noqa: A002 - as the option of the command line
+        all: bool = False,  # noqa: A002 - same name as the command-line option
         again: bool = False,
         **options: Unpack[Options],
     ) -> Job:
-        """Run again what has failed; return the job of it.
+        """Rerun the failed requests; return the job that runs them.
 
-        Left out are requests whose error is final, and those that may have been paid for though
-        nobody knows; ``left_out`` of the job that comes back says how many. A retry that is under
-        way, or has answers, is returned as it is.
+        Skips requests whose error is final, and requests that may have been answered and paid for;
+        ``left_out`` of the returned job is their number. If a retry is running or has answers,
+        returns that retry.
 
         Args:
-            all: Whether nothing is left out.
-            again: Whether to pay for another retry though there is one.
+            all: Whether to send the skipped requests too.
+            again: Whether to pay for another retry if there is one.
             options: Options of the upload, as for ``GroqBatch.submit``.
 
         Raises:
             NotEnded: The job has not ended.
             JobRejected: It has ended without rows.
-            JobError: Nothing has failed, or nothing of that is worth sending again.
-            OptionError: An option cannot be used.
+            JobError: No request has failed, or no failed request is worth sending again.
+            OptionError: An option is invalid.
 
         Examples:
             >>> job.retry()
@@ -387,7 +390,7 @@ class Job:
         if report["outputs"]["results"] is None:
             raise JobRejected(_without_rows(self.path, report), report)
         if report["requests"]["invalid"] and "on-invalid-line" not in metadata:
-            # Bad lines stand among the failed ones, and would reject the rest.
+            # failed/ also holds invalid lines, which would reject the rest.
             metadata["on-invalid-line"] = "skip"
         options_in_force(self._stack, metadata)
         retries.failed_key(self._found)
@@ -417,10 +420,12 @@ class Job:
         if upload is None:
             name = one_line(self.path)
             if not found.left_out:
-                raise JobError(f"Nothing of {name} is left: its retries have answered all of it.")
+                raise JobError(
+                    f"{name} has no failed requests left: its retries have answered all of them."
+                )
             raise JobError(
-                f"Nothing of {name} is worth sending again: {found.left_out_text}. To send it all "
-                f"the same: retry(all=True)"
+                f"No failed request of {name} is worth sending again: {found.left_out_text}. To "
+                f"send them anyway: retry(all=True)"
             )
         return self._retry_job(FoundJob(path=upload.path, job_id=upload.job_id), found.left_out)
 
@@ -442,18 +447,18 @@ def _row_of(line: bytes) -> dict[str, Any]:
     try:
         row: dict[str, Any] = _decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        # What the API may write and JSON has no form for, such as half of a surrogate pair.
+        # The API may write text that JSON cannot represent, such as half of a surrogate pair.
         row = read_row(line)
     return row
 
 
 def _without_rows(path: str, report: Mapping[str, Any]) -> str:
-    """Return the sentence about a job that has ended without rows."""
+    """Return the message for a job that has ended without rows."""
     name = one_line(path)
     first = next(iter(report["errors"]), None)
     said = f": {one_line(first['message'])}" if first is not None else "."
     if report["status"] != "rejected":
-        return f"{name} ended as {report['status']} before any row was written{said}"
+        return f"{name} ended as {report['status']} before it had any rows{said}"
     where = ""
     if first is not None and first["line"] is not None:
         where = f", first on line {first['line']:,}"

@@ -1,4 +1,4 @@
-"""How a job stands, in words: what its report says, as people read it."""
+"""Describe the state of a job as text, from its report."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ _STYLES = {
 
 
 def style_of(status: str) -> str:
-    """Return the style that a status is shown in."""
+    """Return the display style of a status."""
     return _STYLES.get(status, "cyan")
 
 
 def is_final(report: Report | None) -> bool:
-    """Tell whether a report says how its job ended."""
+    """Tell whether a report is final."""
     return report is not None and report["status"] != RUNNING
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a running job is.
+    """The progress of a running job.
 
     Attributes:
         done: Requests that have an outcome at Groq.
@@ -56,7 +56,7 @@ class Progress:
 
 
 def phase(report: Report | None, *, has_job: bool) -> str:
-    """Return what a job is doing at the moment, in a word or two."""
+    """Return the current phase of a job in one or two words."""
     if report is None:
         return "starting" if has_job else "waiting"
     if report["status"] != RUNNING:
@@ -83,7 +83,7 @@ def _is_collecting(report: Report, attempt: int) -> bool:
 
 
 def cost_so_far(report: Report | None) -> str:
-    """Return what a job has cost; while it runs an estimate of it, marked as such."""
+    """Return the cost of a job; while it runs, an estimate marked as such."""
     if report is None:
         return ""
     cost = report["cost_usd"]
@@ -97,14 +97,14 @@ def cost_so_far(report: Report | None) -> str:
 
 
 def unanswered(report: Report | None) -> int | None:
-    """Return how many requests of a job that has ended have no answer; None while that is open."""
+    """Return how many requests of an ended job have no answer; None while it runs."""
     if report is None or not is_final(report):
         return None
     return int(report["requests"]["total"] - report["requests"]["succeeded"])
 
 
 def answered_share(report: Report | None) -> str:
-    """Return how much of a job is done; of one that has ended, how much of it is answered."""
+    """Return the share of requests done; for an ended job, the share answered."""
     if report is None:
         return ""
     if is_final(report):
@@ -115,31 +115,31 @@ def answered_share(report: Report | None) -> str:
 
 
 def first_error_code(report: Report | None) -> str | None:
-    """Return the code of a report's first error; None when there is none."""
+    """Return the code of the first error in a report; None if there is none."""
     if report is None or not report["errors"]:
         return None
     if report["status"] == RUNNING and reason(report) is None:
-        # What was found in the file; it keeps nothing from going on.
+        # A problem found in the file, which does not stop the job.
         return None
     code = report["errors"][0]["code"]
     return one_line(str(code)) if code is not None else None
 
 
 def why(report: Report | None) -> str:
-    """Return in a word or two why a job has not all answers, or what it waits for."""
+    """Return in one or two words why answers are missing, or what the job waits for."""
     code = first_error_code(report)
     if report is None or code is None or code == report["status"]:
         return ""
     if report["status"] != "partial":
         return code
-    # The report holds the first errors only, so they tell which codes there are, not how often.
+    # The report has the first errors only, so they show codes but not their counts.
     codes = Counter(one_line(str(error["code"])) for error in report["errors"])
     others = len(codes) - 1
     return codes.most_common(1)[0][0] + (f" +{others}" if others else "")
 
 
 def counts_text(report: Report) -> str:
-    """Return how many requests of a job that has ended came to what."""
+    """Return the number of requests by outcome, for an ended job."""
     counts = report["requests"]
     parts = []
     if report["status"] != "rejected":
@@ -152,18 +152,18 @@ def counts_text(report: Report) -> str:
 
 
 def _form_text(counts: Mapping[str, int]) -> str:
-    """Return how many answers are not in the form asked for, or may not be."""
-    # Reports of older versions have neither number.
+    """Return how many answers do not have, or may not have, the requested form."""
+    # Reports of older versions lack both numbers.
     texts = {
         "invalid_output": "not the JSON asked for",
-        "unchecked_output": "not held against their schema",
+        "unchecked_output": "not checked against their schema",
     }
     parts = [f"{counts[name]:,} {text}" for name, text in texts.items() if counts.get(name)]
     return f" ({', '.join(parts)})" if parts else ""
 
 
 def headline(report: Report) -> str:
-    """Return what became of a job, or what it is doing, in one sentence."""
+    """Return the outcome of a job, or what it is doing, as one sentence."""
     counts = report["requests"]
     requests = counted(counts["total"], "request")
     match report["status"]:
@@ -188,7 +188,7 @@ def headline(report: Report) -> str:
 
 
 def canary_text(report: Report) -> str:
-    """Return what became of the requests that were sent alone at first."""
+    """Return the outcome of the canary, the requests that were sent alone first."""
     canary = report["canary"]
     requests = counted(canary["requests"], "request")
     if canary["passed"] is None:
@@ -200,7 +200,7 @@ def canary_text(report: Report) -> str:
 
 
 def on_demand_text(report: Report) -> str:
-    """Return what became of the ordinary calls after a job's deadline."""
+    """Return the outcome of the ordinary calls after the deadline of a job."""
     calls = report["on_demand"]
     cost = calls["cost_usd"]
     costs = f" for {dollars(cost)}" if cost is not None else ""
@@ -209,7 +209,7 @@ def on_demand_text(report: Report) -> str:
 
 
 def reason(report: Report) -> str | None:
-    """Return the sentence of a job that failed, was stopped, or waits for Groq."""
+    """Return the message of a job that failed, was cancelled, or waits for Groq."""
     if report["status"] == RUNNING and not report["batches"]:
         return None
     first = next(
@@ -219,14 +219,14 @@ def reason(report: Report) -> str | None:
 
 
 def seconds_of(report: Report, now: datetime) -> float:
-    """Return how long a job took, or has taken until now."""
+    """Return how long a job took, or has taken so far."""
     if report["timing"]["seconds"] is not None:
         return float(report["timing"]["seconds"])
     return (now - parse_timestamp(report["timing"]["started_at"])).total_seconds()
 
 
 def batch_rows(report: Report) -> list[tuple[str, ...]]:
-    """Return a row for each attempt: what was sent, and what has come back."""
+    """Return a row for each attempt, with the requests sent and the outcomes."""
     rows: list[tuple[str, ...]] = []
     attempts = sorted({batch["attempt"] for batch in report["batches"]})
     for attempt in attempts:

@@ -1,7 +1,7 @@
-"""Put answers back beside the rows that they were asked for.
+"""Join answers to the original rows.
 
-Results have one row for each request, in order, so one pass over both files is enough; every
-``custom_id`` is compared on the way.
+Results have one row for each request, in order, so one pass over both files is enough. It compares
+every ``custom_id``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ERROR_MESSAGE = "error_message"
 _LARGEST_INTEGER = 2**63 - 1
 _LARGEST_NUMBER = sys.float_info.max
 
-_USE_DEDUPED = " If make had --dedupe, give its file of rows with --deduped."
+_USE_DEDUPED = " If you ran make with --dedupe, give its .rows file with --deduped."
 
 _encode = msgspec.json.Encoder().encode
 
@@ -48,11 +48,11 @@ class AnswerColumns:
     """The columns that a join adds.
 
     Attributes:
-        prefix: What their names begin with.
-        schema: The schema of the answers; None when they are texts.
-        are_flat: Whether each property of the schema has a column of its own, as CSV and Parquet
-            need it; the column ``answer`` then holds texts that did not fit. Otherwise an answer is
-            one value.
+        prefix: Prefix of their names.
+        schema: The schema of the answers; None if they are texts.
+        are_flat: Whether each property of the schema has its own column, as CSV and Parquet need;
+            the column ``answer`` then has the texts that do not match the schema. Otherwise an
+            answer is one value.
     """
 
     prefix: str = ""
@@ -61,7 +61,7 @@ class AnswerColumns:
 
     @property
     def properties(self) -> dict[str, Kind]:
-        """The properties that have columns of their own, with their kinds."""
+        """The properties that have their own columns, with their kinds."""
         return self.schema.properties if self.schema is not None and self.are_flat else {}
 
     @property
@@ -79,7 +79,7 @@ class AnswerColumns:
         return own | others
 
     def values(self, answers: Answers) -> list[list[Any]]:
-        """Return the columns for some answers."""
+        """Return the columns for answers."""
         columns: list[list[Any]] = []
         rows = answers.rows or []
         for name, kind in self.properties.items():
@@ -87,7 +87,7 @@ class AnswerColumns:
         wholes = answers.values
         if self.schema is not None:
             wholes = [self._whole(one) for one in rows]
-            # A value too large for its column is found out only here.
+            # Only this step notices a value that is too large for its column.
             answers.error_codes = [one.error_code for one in rows]
             answers.error_messages = [one.error_message for one in rows]
         return [
@@ -100,16 +100,16 @@ class AnswerColumns:
         ]
 
     def _whole(self, answer: Answer) -> Any:
-        """Return what the column ``answer`` holds: all, or what is in no column of a property."""
+        """Return the column ``answer``: all answers, or those without property columns."""
         if answer.is_kept_as_text or (self.properties and answer.is_value and answer.error_code):
             return answer.text
         return None if self.properties and answer.is_value else answer.value
 
 
 def _property(answer: Answer, name: str, kind: Kind) -> Any:
-    """Return a property of an answer if it is of its column's kind, else None.
+    """Return a property of an answer if it has the kind of its column, else None.
 
-    What does not fit is kept: the answer's text stands in the column ``answer``.
+    No value is lost: if it does not match, the column ``answer`` has the text of the answer.
     """
     value = answer.value.get(name) if answer.is_value and isinstance(answer.value, dict) else None
     if value is None or kind == "json":
@@ -124,7 +124,7 @@ def _property(answer: Answer, name: str, kind: Kind) -> Any:
         if answer.error_code is None:
             answer.error_code = NOT_AS_SCHEMA
             answer.error_message = (
-                f"{name} is a number larger than a column of its kind ({kind}) can hold."
+                f"{name} is too large a number for a column of its kind ({kind})."
             )
         return None
     if kind == "number":
@@ -134,12 +134,12 @@ def _property(answer: Answer, name: str, kind: Kind) -> Any:
 
 @dataclass(slots=True)
 class JoinCounts:
-    """What was joined.
+    """Totals of a join.
 
     Attributes:
-        rows: How many rows.
-        errors: Those without an answer that fits.
-        left_out: Rows of the table without any value, which have no request.
+        rows: Number of rows.
+        errors: Number of rows without a valid answer.
+        left_out: Number of rows without any value, which have no request.
     """
 
     rows: int = 0
@@ -151,7 +151,7 @@ class JoinWriter(Protocol):
     """Writes rows with answers."""
 
     def write(self, batch: Batch, answers: list[list[Any]]) -> None:
-        """Append rows; answers are columns."""
+        """Append rows, with the answers as columns."""
 
 
 def join(
@@ -164,20 +164,20 @@ def join(
     names: tuple[str, str],
     shared: SharedAnswers | None = None,
 ) -> JoinCounts:
-    """Write each row with its answer.
+    """Write each row together with its answer.
 
     Args:
         table: The rows.
         results: The result rows.
-        writer: Where they go.
+        writer: Writes the rows.
         ids: How the requests got their ids.
         columns: The columns to add.
-        names: What messages call the two files.
-        shared: Gives the results of requests that several rows share; None where each row has its
+        names: The names of the two files in messages.
+        shared: Gives the results of requests that several rows share; None if each row has its
             own.
 
     Raises:
-        TableError: The results are not those of these rows; says what differs.
+        TableError: The results do not belong to these rows; the message says what differs.
     """
     counts = JoinCounts()
     added = frozenset(columns.kinds)
@@ -192,7 +192,7 @@ def join(
             taken_results = shared.take(expected)
             found = [line for line, _ in taken_results]
             answers = read_answers(found, columns.schema)
-            # A result has the id of the first of the rows that share it.
+            # A shared result has the id of its first row.
             expected = [
                 own if is_own else other or own
                 for own, other, (_, is_own) in zip(
@@ -234,12 +234,12 @@ def _check_ids(
     )
     other = found[place]
     shown = "no custom_id" if other is None else quoted(other)
-    # Requests that rows share are made by the command line alone.
-    deduped = "; with --deduped if make had --dedupe" if option.startswith("--") else ""
+    # Only the command line builds shared requests.
+    deduped = "; with --deduped if you ran make with --dedupe" if option.startswith("--") else ""
     raise TableError(
         f"Row {first + place:,} of {names[0]} has the id {quoted(expected[place])}, but row "
-        f"{first + place:,} of {names[1]} is of {shown}. Join the rows that the requests were made "
-        f"of, in the same order, with the same {option}{deduped}."
+        f"{first + place:,} of {names[1]} is of {shown}. Join the rows that the requests were "
+        f"built from, in the same order, with the same {option}{deduped}."
     )
 
 
@@ -247,22 +247,22 @@ def _other_length(number: int, names: tuple[str, str], *, rows_are_longer: bool)
     longer, shorter = names if rows_are_longer else names[::-1]
     return (
         f"{shorter} ends after {number:,} rows, but {longer} has more. Join the rows that the "
-        f"requests were made of with all of their results."
+        f"requests were built from with all their results."
     )
 
 
 def _taken(name: str) -> str:
     return (
-        f"The rows have a column {quoted(name)} already. Give the new columns another name: "
+        f"The rows already have a column {quoted(name)}. Give the new columns another name: "
         f"--prefix groq_"
     )
 
 
 def check_columns(existing: Iterable[str], columns: AnswerColumns) -> None:
-    """Check that no column would be lost.
+    """Check that no column would be overwritten.
 
     Raises:
-        TableError: The rows have a column of one of the new names.
+        TableError: The rows have a column with one of the new names.
     """
     added = columns.kinds.keys()
     taken = next((name for name in existing if name in added), None)
@@ -277,16 +277,16 @@ def check_columns(existing: Iterable[str], columns: AnswerColumns) -> None:
 def open_writer(
     table: TableFile, out: Path | None, kind: Format, columns: AnswerColumns
 ) -> Iterator[JoinWriter]:
-    """Open a file for rows with answers, for the time of a ``with`` block.
+    """Open an output file for rows with answers within a ``with`` block.
 
     Args:
-        table: The rows; for CSV, TSV and Parquet they are read for their columns first.
-        out: The file; None is standard output.
+        table: The rows. For CSV, TSV and Parquet, a first pass reads their columns.
+        out: The file; None means standard output.
         kind: Its format.
         columns: The columns to add.
 
     Raises:
-        TableError: The format cannot hold the rows; before anything is written.
+        TableError: The format cannot represent the rows; raised before anything is written.
     """
     if kind is Format.JSONL:
         with output(out) as stream:
@@ -327,7 +327,7 @@ class _TextJoin:
 
 
 def texts(column: Sequence[Any]) -> list[str]:
-    """Return JSON values as texts: texts as they are, null as nothing, the others as JSON."""
+    """Return JSON values as texts: texts unchanged, null as empty, others as JSON."""
     if column.count(None) == len(column):
         return [""] * len(column)
     return [

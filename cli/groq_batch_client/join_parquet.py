@@ -1,4 +1,4 @@
-"""Write rows with answers as Parquet: the rows' own columns untouched, answer columns appended."""
+"""Write rows with answers as Parquet; append answer columns to the unchanged columns."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ TYPES: dict[Kind, Any] = {
 def open_parquet_join(
     table: TableFile, out: Path | None, columns: AnswerColumns
 ) -> Iterator[ParquetJoin]:
-    """Open a file for the time of a ``with`` block.
+    """Open an output file within a ``with`` block.
 
     Raises:
-        TableError: Parquet cannot hold the rows; before anything is written.
+        TableError: Parquet cannot represent the rows; raised before anything is written.
     """
     rows = table.arrow_schema()
     check_columns(rows.names, columns)
@@ -60,7 +60,7 @@ class ParquetJoin:
     kinds: Sequence[Kind]
 
     def write(self, batch: Batch, answers: list[list[Any]]) -> None:
-        """Append rows; answers are columns."""
+        """Append rows, with the answers as columns."""
         added = [
             answer_array(column, kind) for column, kind in zip(answers, self.kinds, strict=True)
         ]
@@ -68,7 +68,7 @@ class ParquetJoin:
 
 
 def answer_array(column: Sequence[Any], kind: Kind) -> Any:
-    """Return a column of answers as an Arrow array of its kind; other values are JSON texts."""
+    """Return an answer column as an Arrow array of its kind, or of JSON texts."""
     values = column
     if kind == "json":
         values = [
@@ -77,4 +77,4 @@ def answer_array(column: Sequence[Any], kind: Kind) -> Any:
     try:
         return pyarrow.array(values, TYPES[kind])
     except (pyarrow.ArrowException, OverflowError) as error:
-        raise TableError(f"Parquet cannot hold the answers: {error}. Write JSONL.") from None
+        raise TableError(f"Parquet cannot represent the answers: {error}. Write JSONL.") from None

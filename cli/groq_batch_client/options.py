@@ -1,4 +1,4 @@
-"""The options of one upload: arguments of Python, written as the metadata that the stack reads."""
+"""Convert the Python arguments for an upload into the metadata that the stack reads."""
 
 from __future__ import annotations
 
@@ -15,29 +15,30 @@ from groq_batch_client.text import listed
 _UNKNOWN_STACK = JobOptions(
     completion_window="24h", skip_invalid_lines=False, max_attempts=3, max_job_cost_usd=0.0
 )
-"""The template's defaults, for a bucket whose stack is not known."""
+"""Template defaults, used if only the bucket is known."""
 
 _UNKNOWN_RETENTION_DAYS = 100_000
-"""What a stack that is not known keeps cannot be too short; it will say so itself."""
+"""Retention to assume for an unknown stack: so long that no check fails. The stack checks it."""
 
 _LONGEST_SHOWN = 100
 
 
 class Options(TypedDict, total=False):
-    """The options of an upload; what is not given is as the stack has it.
+    """Options of an upload. The stack has the defaults.
 
     Attributes:
-        completion_window: Time that Groq has for a batch: ``24h`` to ``7d``.
-        on_invalid_line: ``reject`` the file for a bad line, or ``skip`` the line.
-        max_attempts: How often a request may be sent in all, 1 to 10.
-        max_job_cost_usd: Highest accepted cost estimate in USD; 0 means none but the stack's.
-        check_models: Whether requests may only name models of the account.
-        canary_requests: How many requests are sent alone at first; 0 means none.
-        canary_max_failed_percent: How many of these may fail for good, in percent.
-        batch_deadline: When batches are no longer waited for, such as ``6h``; ``none`` for never.
-        deadline_max_usd: What the ordinary calls after the deadline may cost in USD.
-        retry_invalid_output: Whether an answer that is not the JSON that was asked for is asked
-            for, and paid, once more.
+        completion_window: Time limit for Groq to complete a batch: ``24h`` to ``7d``.
+        on_invalid_line: ``reject`` a file with an invalid line, or ``skip`` the line.
+        max_attempts: Maximum number of times to send a request, 1 to 10.
+        max_job_cost_usd: Highest accepted cost estimate in USD; 0 means that only the cap of the
+            stack applies.
+        check_models: Whether to reject requests for models that the account does not have.
+        canary_requests: Number of requests to send alone first; 0 means none.
+        canary_max_failed_percent: Share of these that may fail permanently, in percent.
+        batch_deadline: When to stop waiting for batches, such as ``6h``; ``none`` means never.
+        deadline_max_usd: Maximum cost in USD of the ordinary calls after the deadline.
+        retry_invalid_output: Whether to resend, and pay again for, requests whose answer is not
+            the JSON they ask for.
     """
 
     completion_window: str
@@ -53,7 +54,7 @@ class Options(TypedDict, total=False):
 
 
 def plain_amount(amount: float) -> str:
-    """Return an amount with all of its digits, without an exponent and without a minus of 0."""
+    """Return an amount with all digits, without an exponent, and 0 without a minus sign."""
     text = f"{Decimal(repr(float(amount))):f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text == "-0" else text
@@ -93,16 +94,16 @@ _WRITERS: dict[str, tuple[Callable[[Any], str | None], str]] = {
     "deadline_max_usd": (_amount, "a number of US dollars"),
     "retry_invalid_output": (_flag, "True or False"),
 }
-"""Options: how their values are written (None: not at all), and what their values are."""
+"""Writer of each option (None: not a valid value), and a description of the valid values."""
 
 METADATA_NAMES = frozenset(name.replace("_", "-") for name in _WRITERS)
 
 
 def options_as_metadata(options: Mapping[str, Any]) -> dict[str, str]:
-    """Return options as the metadata of an upload; those that are None are not given.
+    """Return options as the metadata of an upload; omit options that are None.
 
     Raises:
-        OptionError: There is no such option, or its value is of another kind.
+        OptionError: There is no such option, or its value has the wrong type.
     """
     metadata = {}
     for name, value in options.items():
@@ -115,20 +116,20 @@ def options_as_metadata(options: Mapping[str, Any]) -> dict[str, str]:
             continue
         text = write(value)
         if text is None:
-            raise OptionError(f"{name} has to be {allowed}, not {_shown(value)}.")
+            raise OptionError(f"{name} must be {allowed}, not {_shown(value)}.")
         metadata[name.replace("_", "-")] = text
     return metadata
 
 
 def options_in_force(stack: Stack | None, metadata: Mapping[str, str]) -> JobOptions:
-    """Return the options that a job with this metadata will have.
+    """Return the options of a job with this metadata.
 
     Args:
-        stack: The stack; None when only its bucket is known.
+        stack: The stack; None if only its bucket is known.
         metadata: The metadata of the upload.
 
     Raises:
-        OptionError: The stack would reject the job for them; names what is allowed.
+        OptionError: The stack would reject the job because of them.
     """
     options, problems = parse_options(
         {name: value for name, value in metadata.items() if name in METADATA_NAMES},
@@ -143,7 +144,7 @@ def options_in_force(stack: Stack | None, metadata: Mapping[str, str]) -> JobOpt
 
 
 def _of_python(message: str) -> str:
-    """Return what the stack says of metadata, about the argument that it was written from."""
+    """Rewrite a message of the stack about metadata so that it names the Python argument."""
     message = message.removesuffix(" Upload the file again.")
     for name in METADATA_NAMES:
         begin = f"The metadata {name} is"

@@ -1,4 +1,4 @@
-"""Write a file so that it has its name only when it is complete."""
+"""Write a file that appears under its name only when it is complete."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _GZIP_LEVEL = 6
 
 @contextlib.contextmanager
 def output(path: Path | None) -> Iterator[BinaryIO]:
-    """Open a file for writing, or standard output for None, for the time of a ``with`` block.
+    """Open a file for writing, or standard output for None, within a ``with`` block.
 
-    The file has its name only when the block has come to its end, so that what stands there is
-    never half of it. A name that ends in ``.gz`` or ``.zst``, in any case, is compressed. What is
-    no file, such as ``/dev/null`` or a pipe, is written to as it is.
+    The file appears under its name when the block ends, so it is never visible in part. A name that
+    ends in ``.gz`` or ``.zst``, in upper or lower case, compresses it. A path that is not a regular
+    file, such as ``/dev/null`` or a pipe, is written directly.
     """
     if path is None:
         with naming(STDOUT):
@@ -54,7 +54,7 @@ def _packed(plain: BinaryIO, name: str) -> Iterator[BinaryIO]:
             yield cast("BinaryIO", packed)
     elif name.endswith(".zst"):
         pyarrow = pyarrow_for("A file that ends in .zst")
-        # Closing the compressed stream closes the one below; the file is closed by its owner.
+        # Closing the compressed stream would close the one below, which its owner closes.
         with pyarrow.CompressedOutputStream(
             pyarrow.PythonFile(_Kept(plain), mode="w"), "zstd"
         ) as zstd:
@@ -64,7 +64,7 @@ def _packed(plain: BinaryIO, name: str) -> Iterator[BinaryIO]:
 
 
 class _Kept(io.RawIOBase):
-    """Passes writes on; closing it leaves the stream below open."""
+    """Forwards writes; closing it keeps the underlying stream open."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream

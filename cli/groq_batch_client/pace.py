@@ -1,7 +1,7 @@
-"""How fast a job goes, and how long the rest takes.
+"""Estimate the pace and the remaining time of a job.
 
-These are guesses. None is made before there is ground for one: batches stand still, begin slowly
-and end at once, so that the first few answers say nothing.
+There is no estimate without enough data: batches pause, start slowly and end suddenly, so the first
+few answers say nothing.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ Report = Mapping[str, Any]
 _LEAST_LOOKS = 3
 _LATEST_LOOKS = 5
 _LATEST_SECONDS = 120.0
-"""The pace of late counts: of the last reports, and of all those of the last two minutes."""
+"""The recent pace uses the last few reports and all reports of the last two minutes."""
 
 _MINUTE = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast requests get their outcomes.
+    """Pace at which requests get outcomes.
 
     Attributes:
         rate: Requests per second.
-        seconds_left: How long those without an outcome take at that rate, counted from the moment
+        seconds_left: Seconds that the remaining requests take at that rate, counted from the time
             at which the report was written.
     """
 
@@ -41,28 +41,28 @@ class Pace:
 
     @property
     def rate_text(self) -> str:
-        """The rate in words; a slow one per minute."""
+        """The rate as text; a slow one is per minute."""
         if self.rate < 1:
             return f"{_MINUTE * self.rate:.1f}/min"
         return f"{self.rate:,.1f}/s" if self.rate < 10 else f"{self.rate:,.0f}/s"  # noqa: PLR2004
 
     def seconds_left_after(self, seconds: float) -> float | None:
-        """Return how long it still takes some time after the report; None when that has passed."""
+        """Return the seconds left some time after the report; None if that time has passed."""
         left = self.seconds_left - max(seconds, 0.0)
         return left if left >= 1 else None
 
     def left_text(self, seconds: float) -> str:
-        """Return the same in words; empty when that time has passed."""
+        """Return the time left as text; empty if that time has passed."""
         left = self.seconds_left_after(seconds)
         return f"~{rough_duration(left)}" if left is not None else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How far a job was when a report was written.
+    """Progress of a job at the time of a report.
 
     Attributes:
-        at: When that was, in seconds since 1970.
+        at: That time, in seconds since 1970.
         done: Requests with an outcome.
     """
 
@@ -71,7 +71,7 @@ class Look:
 
 
 def pace_of_report(report: Report | None, written_at: datetime | None) -> Pace | None:
-    """Return the mean pace of the attempt under way; None when there is no ground for a guess.
+    """Return the mean pace of the current attempt; None if there is too little data.
 
     Args:
         report: The report of a running job.
@@ -84,13 +84,13 @@ def pace_of_report(report: Report | None, written_at: datetime | None) -> Pace |
 
 
 def pace_of_looks(looks: Sequence[Look], total: int) -> Pace | None:
-    """Return the pace of late; None when the reports are too few to tell.
+    """Return the recent pace; None if there are too few reports.
 
     Args:
-        looks: How far the job was, from report to report of one attempt.
-        total: Requests that are to have an outcome.
+        looks: Progress in successive reports of one attempt.
+        total: Total number of requests.
     """
-    # While a batch waits for its turn nothing moves, which says nothing of the time after that.
+    # A waiting batch makes no progress, which says nothing about the pace afterwards.
     moving = [look for look in looks if look.done > looks[0].done]
     if not moving:
         return None

@@ -1,4 +1,4 @@
-"""One line that shows how a job gets on, in a terminal or a notebook."""
+"""Show the progress of a job as one line in a terminal or a notebook."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, TextIO
 
-from groq_batch_client.following import Followed
+from groq_batch_client.follow import Followed
 from groq_batch_client.job_view import Progress, reason
 from groq_batch_client.text import one_line, shorten
 
@@ -22,29 +22,29 @@ class Silent:
     """Shows nothing."""
 
     def show(self, jobs: Sequence[Followed], now: float) -> None:
-        """Pass over jobs that have not ended."""
+        """Ignore running jobs."""
 
     def tell_cut_off(self) -> None:
-        """Pass over an outage."""
+        """Ignore an outage."""
 
     def tell_back(self) -> None:
-        """Pass over its end."""
+        """Ignore the end of an outage."""
 
     def close(self) -> None:
-        """Leave nothing behind."""
+        """Do nothing."""
 
 
 class _Line(Silent):
-    """Words for one job; how they are shown is the business of its kinds."""
+    """Progress of one job as text; subclasses display it."""
 
     _is_cut_off = False
 
     def tell_cut_off(self) -> None:
-        """Say from now on that AWS cannot be reached."""
+        """Show from now on that AWS is unreachable."""
         self._is_cut_off = True
 
     def tell_back(self) -> None:
-        """Say it no longer."""
+        """Stop showing that AWS is unreachable."""
         self._is_cut_off = False
 
     def _words(self, one: Followed) -> str:
@@ -58,7 +58,7 @@ class _Line(Silent):
 
 
 class TerminalLine(_Line):
-    """A line that changes in its place."""
+    """A terminal line that is updated in place."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -66,7 +66,7 @@ class TerminalLine(_Line):
         self._full, self._empty = ("█", "░") if encoding == "utf8" else ("#", ".")
 
     def show(self, jobs: Sequence[Followed], now: float) -> None:
-        """Show how the job is."""
+        """Show the state of the job."""
         del now
         for one in jobs:
             progress = Progress.of(one.report)
@@ -87,15 +87,15 @@ class TerminalLine(_Line):
 
 
 class NotebookLine(_Line):
-    """A bar below the cell, which changes in its place and is removed at the end."""
+    """A bar below the notebook cell that is updated in place and removed at the end."""
 
     def __init__(self) -> None:
-        shown: Any = importlib.import_module("IPython.display")  # There in a notebook only.
+        shown: Any = importlib.import_module("IPython.display")  # Available only in a notebook.
         self._html = shown.HTML
         self._handle = shown.display(shown.HTML(""), display_id=True)
 
     def show(self, jobs: Sequence[Followed], now: float) -> None:
-        """Show how the job is."""
+        """Show the state of the job."""
         del now
         for one in jobs:
             progress = Progress.of(one.report)
@@ -113,10 +113,10 @@ class NotebookLine(_Line):
 
 
 def progress_line(wanted: bool | None) -> Silent | TerminalLine | NotebookLine:
-    """Return what shows the progress.
+    """Return the progress display.
 
     Args:
-        wanted: Whether to show it; None where somebody sees it, in a terminal or a notebook.
+        wanted: Whether to show progress; None means only in a terminal or a notebook.
     """
     if wanted is False:
         return Silent()
@@ -126,6 +126,6 @@ def progress_line(wanted: bool | None) -> Silent | TerminalLine | NotebookLine:
 
 
 def _is_notebook() -> bool:
-    """Tell whether the code runs in a cell; without IPython it cannot."""
+    """Tell whether the code runs in a notebook cell; without IPython it does not."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return type(shell).__name__ == "ZMQInteractiveShell"

@@ -1,4 +1,4 @@
-"""The files of requests that the command line is given."""
+"""Read the request files that a user names."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 
 def new_digest() -> Any:
-    """Return what hashes a file's bytes."""
-    # About four times as fast as SHA-256 where the processor has no instructions for that.
+    """Return a new hash object for the bytes of a file."""
+    # About four times as fast as SHA-256 on processors without SHA instructions.
     return hashlib.blake2b(digest_size=32)
 
 
 @dataclass(frozen=True, slots=True)
 class RequestFile:
-    """A file of requests, or what comes in on standard input.
+    """A request file, or standard input.
 
     Attributes:
-        argument: What the user called it.
-        below: The folder that the user named, when it was found in one.
+        argument: Its name as the user wrote it.
+        below: The folder that the user named, if the file was found in one.
     """
 
     argument: str
@@ -39,31 +39,31 @@ class RequestFile:
 
     @property
     def is_stdin(self) -> bool:
-        """Whether it comes in on standard input."""
+        """Whether it is standard input."""
         return self.argument == STDIN
 
     @property
     def shown(self) -> str:
-        """What messages call it."""
+        """Its name in messages."""
         return "<stdin>" if self.is_stdin else self.argument
 
     @property
     def name(self) -> str:
-        """Its name without folders, but for those below the folder that the user named."""
+        """Its name, with only those folders that are below the folder the user named."""
         path = Path(self.argument)
         return path.name if self.below is None else path.relative_to(self.below).as_posix()
 
     @property
     def size(self) -> int | None:
-        """Its size in bytes; None when that is not known before it is read."""
+        """Its size in bytes; None if not known before reading."""
         return None if self.is_stdin else Path(self.argument).stat().st_size
 
     @contextlib.contextmanager
     def chunks(self, progress: Callable[[int], None] | None = None) -> Iterator[Chunks]:
-        """Open the file for the time of a ``with`` block.
+        """Open the file within a ``with`` block.
 
         Args:
-            progress: Is told the number of bytes of each chunk that was read.
+            progress: Called with the number of bytes of each chunk read.
 
         Raises:
             RequestsError: It cannot be read.
@@ -90,8 +90,8 @@ class Chunks:
     """The bytes of an open file in pieces of at most 1 MiB.
 
     Attributes:
-        is_gzip: Whether they are compressed: the name says so, or, where there is none, the first
-            two bytes.
+        is_gzip: Whether they are compressed, according to the name or, without a name, to the
+            first two bytes.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Runs what has failed again, under a name that says what it is a retry of."""
+"""Rerun failed requests, under a path that names the original job."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch_client.downloads import all_rows
 from groq_batch_client.errors import JobError
-from groq_batch_client.fetching import key_of
 from groq_batch_client.found_jobs import FoundJob, file_stem, job_of_path
+from groq_batch_client.job_files import key_of
 from groq_batch_client.job_view import is_final
-from groq_batch_client.leftovers import Leftovers, leftovers
-from groq_batch_client.lines import packed, stored_lines
-from groq_batch_client.merging import MergeCounts, NamedRows, merge
+from groq_batch_client.line_io import packed, stored_lines
+from groq_batch_client.merge import MergeCounts, NamedRows, merge
 from groq_batch_client.output import output
+from groq_batch_client.retry_selection import Leftovers, leftovers
 from groq_batch_client.text import counted, one_line
 from groq_batch_client.uploads import Upload, uploaded
 
 RETRIES_FOLDER = "retries/"
-"""Where retries of jobs go whose own folder takes no uploads (``recurring/``, ``superseded/``)."""
+"""Folder for retries if a job's own folder accepts no uploads (``recurring/``, ``superseded/``)."""
 
 LEFT_OUT_METADATA = "groq-batch-left-out"
-"""User metadata with the number of lines that a retry has left out."""
+"""User metadata with the number of lines that a retry skipped."""
 
 AFTER_METADATA = "groq-batch-after-retry"
-"""User metadata with the number of the retry whose answers a later retry of the job has counted."""
+"""User metadata with the number of the earlier retry whose answers a later retry counted."""
 
 _RETRY = re.compile(r"(.+)\.retry(?:-[0-9]+)?")
 
 
 def retry_path(path: str, number: int) -> str:
-    """Return the path of a job's retry, the first being number 1."""
+    """Return the path of a retry; the first retry of a job has number 1."""
     ending = _ending(path)
     suffix = ".retry" if number == 1 else f".retry-{number}"
     folder = RETRIES_FOLDER if path.startswith(object_keys.RESERVED_FOLDERS) else ""
@@ -44,7 +44,7 @@ def retry_path(path: str, number: int) -> str:
 
 
 def parent_path(path: str) -> str | None:
-    """Return the path of the job that a path is a retry of; None when it is none."""
+    """Return the path of the job that a path retries; None if it is not a retry."""
     ending = _ending(path)
     found = _RETRY.fullmatch(path.removesuffix(ending))
     if found is None:
@@ -60,17 +60,17 @@ def _ending(path: str) -> str:
 
 
 def failed_key(job: FoundJob) -> str:
-    """Return the object with the lines to run again.
+    """Return the object with the failed lines of a job.
 
     Raises:
-        JobError: There is nothing to run again.
+        JobError: There are none.
     """
     name = one_line(job.path)
     report = job.report
     if job.is_replaced:
         raise JobError(
-            f"{job.job_id} was replaced by a newer run of {name}. Fetch what it has left, and run "
-            f"that under a name of its own: groq-batch results {job.job_id}"
+            f"A newer run of {name} has replaced {job.job_id}. Fetch its files, and run the failed "
+            f"lines under another name: groq-batch results {job.job_id}"
         )
     if report is None or not is_final(report):
         raise JobError(f"{name} has not ended yet. Follow it: groq-batch status {name} --watch")
@@ -85,8 +85,8 @@ def failed_key(job: FoundJob) -> str:
         raise JobError(f"Nothing of {name} has failed; it ended as {report['status']}.")
     if not counts["failed"]:
         raise JobError(
-            f"What has failed of {name} are {counted(counts['invalid'], 'bad line')}, which would "
-            f"fail again. `groq-batch results {name}` fetches what is wrong with them."
+            f"The only failures of {name} are {counted(counts['invalid'], 'bad line')}, which "
+            f"would fail again. `groq-batch results {name}` fetches their problems."
         )
     return key_of(url)
 
@@ -96,9 +96,9 @@ class Retry:
     """A retry of a job.
 
     Attributes:
-        number: The first of a job has number 1.
+        number: Its number; the first retry of a job has number 1.
         job: The retry itself.
-        left_out: How many lines it has left out though they had no answer.
+        left_out: How many unanswered lines it skipped.
     """
 
     number: int
@@ -107,9 +107,9 @@ class Retry:
 
 
 def existing_retry(storage: Storage, path: str) -> tuple[Retry | None, int]:
-    """Return the newest retry of a path that is of use, and the first free number for another one.
+    """Return the newest usable retry of a path, and the first free number for another one.
 
-    Of use is one that is under way or has answers.
+    A retry is usable if it is running or has answers.
     """
     useful = None
     for number in count(1):
@@ -123,7 +123,7 @@ def existing_retry(storage: Storage, path: str) -> tuple[Retry | None, int]:
 
 
 def _number_of(storage: Storage, path: str, name: str) -> int:
-    """Return a number of an upload's metadata; 0 when there is none, or the upload is gone."""
+    """Return a number from the metadata of an upload; 0 if it or the upload is missing."""
     head = storage.head(object_keys.INPUT_PREFIX + path)
     text = head.metadata.get(name, "") if head is not None else ""
     return int(text) if text.isdecimal() else 0
@@ -137,17 +137,17 @@ def choose(
     everything: bool,
     progress: Callable[[int], None] | None = None,
 ) -> Leftovers:
-    """Decide which of a job's failed lines are sent again.
+    """Decide which failed lines of a job to send again.
 
     Args:
         storage: The bucket.
         job: The job.
         earlier: Retries of it whose answers count.
-        everything: Whether final errors and unknown outcomes are sent again, too.
-        progress: Is told the number of bytes of each piece of the job's results.
+        everything: Whether to send final errors and unknown outcomes too.
+        progress: Called with the number of bytes of each piece of the job's results.
 
     Raises:
-        JobError: The job has no results, or ``earlier`` are no retries of it.
+        JobError: The job has no results, or ``earlier`` has other jobs than its retries.
     """
     rows = stored_lines(storage, _results_key(job), progress)
     if not earlier:
@@ -160,10 +160,10 @@ def choose(
 
 
 def results_size(storage: Storage, job: FoundJob) -> int | None:
-    """Return the size of a job's results in bytes; None when they are gone.
+    """Return the size of the results of a job in bytes; None if they are gone.
 
     Raises:
-        JobError: The job has none.
+        JobError: The job has no results.
     """
     head = storage.head(_results_key(job))
     return head.size if head is not None else None
@@ -179,22 +179,22 @@ def upload_retry(
     metadata: Mapping[str, str],
     progress: Callable[[int], None] | None = None,
 ) -> tuple[Upload | None, Leftovers]:
-    """Upload what is worth sending again of a job as its retry of a number.
+    """Upload the requests of a job that are worth retrying.
 
     Args:
         storage: The bucket.
         job: The job.
-        number: The number.
+        number: The number of the retry.
         after: An earlier retry, whose answers count.
-        everything: Whether final errors and unknown outcomes are sent again, too.
+        everything: Whether to send final errors and unknown outcomes too.
         metadata: The options of the upload.
-        progress: Is told the number of bytes of each piece of the job's results.
+        progress: Called with the number of bytes of each piece of the job's results.
 
     Returns:
-        The upload, None when there is nothing to send; and what was chosen.
+        The upload (None if there is nothing to send), and the selection.
 
     Raises:
-        JobError: The job has nothing that could be sent again.
+        JobError: The job has no failed lines to send again.
     """
     source = failed_key(job)
     earlier: list[FoundJob] = []
@@ -225,18 +225,18 @@ def upload_leftovers(
     after: int,
     metadata: Mapping[str, str],
 ) -> Upload:
-    """Upload the chosen ones of some failed lines under another path.
+    """Upload the chosen failed lines under another path.
 
     Args:
         storage: The bucket.
         source: The object with the failed lines.
         path: The other path.
-        found: Which of them.
+        found: The selection.
         after: The number of the retry whose answers were counted; 0 for none.
         metadata: The options of the upload.
     """
     if found.are_all:
-        # Within S3: nothing of it passes through this machine.
+        # S3 copies the object itself; no bytes pass through this machine.
         return _copy(storage, source, path, metadata)
     more = {LEFT_OUT_METADATA: str(found.left_out)}
     if after:
@@ -264,8 +264,8 @@ def _chosen_lines(storage: Storage, source: str, found: Leftovers) -> Iterator[b
             yield line + b"\n"
     if number != len(found.chosen):
         raise JobError(
-            f"{storage.url(source)} has other lines than the results of its job have failures. "
-            f"Was one of them changed? The bucket keeps what was delivered as an older version."
+            f"The lines of {storage.url(source)} do not match the failures in the job's results. "
+            f"Was a file changed? The bucket keeps the original as an older version."
         )
 
 
@@ -288,14 +288,14 @@ def _uploaded_now(storage: Storage, key: str) -> Upload:
 
 
 def lineage(storage: Storage, job: FoundJob) -> list[FoundJob]:
-    """Return the jobs whose answers belong together: the original one first, a retry last."""
+    """Return the jobs whose answers belong together, from the original to this retry."""
     jobs = [job]
     while True:
         path = jobs[0].path
         parent = parent_path(path)
         if parent is None:
             return jobs
-        # A retry that counted the answers of an earlier one of the same job comes behind it.
+        # A retry that counted the answers of an earlier one comes after it.
         after = _number_of(storage, path, AFTER_METADATA)
         before = job_of_path(storage, retry_path(parent, after) if after else parent)
         if before is None or before.report is None:
@@ -304,7 +304,7 @@ def lineage(storage: Storage, job: FoundJob) -> list[FoundJob]:
 
 
 def _stored_rows(storage: Storage, job: FoundJob) -> NamedRows:
-    """Return the result rows of a job, which are as many as its report tells."""
+    """Return the result rows of a job, and check their number against the report."""
     key = _results_key(job)
     rows = stored_lines(storage, key)
     if job.report is not None:
@@ -313,15 +313,15 @@ def _stored_rows(storage: Storage, job: FoundJob) -> NamedRows:
 
 
 def write_merged(storage: Storage, jobs: list[FoundJob], folder: Path) -> tuple[Path, MergeCounts]:
-    """Write the results of a job with those of its retries in place.
+    """Write the results of a job, merged with those of its retries.
 
     Args:
         storage: The bucket.
-        jobs: The job and its retries, each of what the one before had left.
-        folder: Where the file goes.
+        jobs: The job and its retries, each a retry of the one before.
+        folder: The output directory.
 
     Returns:
-        The file, and what was merged into it.
+        The file, and the counts of the merge.
 
     Raises:
         JobError: They do not belong together, or have no results.
@@ -333,15 +333,14 @@ def write_merged(storage: Storage, jobs: list[FoundJob], folder: Path) -> tuple[
 
 
 def merged_rows(storage: Storage, jobs: Sequence[FoundJob]) -> tuple[Iterable[bytes], MergeCounts]:
-    """Return the rows of a job with those of its retries in place, and what was merged.
+    """Return the rows of a job, merged with those of its retries, and the counts.
 
     Args:
         storage: The bucket.
-        jobs: The job and its retries, each of what the one before had left.
+        jobs: The job and its retries, each a retry of the one before.
 
     Raises:
-        JobError: They have no results; when the rows are read also that they do not belong
-            together.
+        JobError: They have no results or, while reading the rows, do not belong together.
     """
     original, *others = [_stored_rows(storage, job) for job in jobs]
     return merge(original, others)

@@ -1,4 +1,4 @@
-"""Name the requests of rows: stable, so that an answer finds its row again."""
+"""Give each row a stable request id, so that answers can be matched to rows."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class RowIds:
     """How rows get their ids.
 
     Attributes:
-        column: The column that holds them; the row's number is taken when None.
-        option: What messages call the setting that names the column.
+        column: The column with the ids; None means row numbers.
+        option: The name of this setting in messages.
     """
 
     column: str | None
@@ -25,9 +25,9 @@ class RowIds:
         """Return the ids of a batch.
 
         Args:
-            first: The number of its first row, from 1.
+            first: The number of its first row, counted from 1.
             batch: The rows.
-            table: What messages call their table.
+            table: The name of the table in messages.
 
         Raises:
             TableError: A row has no such column.

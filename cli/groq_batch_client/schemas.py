@@ -1,4 +1,4 @@
-"""JSON schemas of answers: what a request says of them, whether an answer fits, its columns."""
+"""Handle JSON schemas of answers: the request format, validation, and columns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NAME = re.compile(r"[^A-Za-z0-9_-]+")
 _LONGEST_NAME = 64
 _LONGEST_MESSAGE = 300
 _MOST_HOPS = 32
-"""References and combinations followed on the way to a type; a schema may refer to itself."""
+"""Maximum number of references and combinations to follow, as a schema may refer to itself."""
 
 Kind = Literal["string", "number", "integer", "boolean", "json"]
 _TYPES: dict[type, Kind] = {str: "string", bool: "boolean", int: "integer", float: "number"}
@@ -25,12 +25,12 @@ _TYPES: dict[type, Kind] = {str: "string", bool: "boolean", int: "integer", floa
 
 @dataclass(frozen=True, slots=True)
 class AnswerSchema:
-    """The schema that answers have.
+    """A schema of answers.
 
     Attributes:
         name: Its name in the request.
         schema: The schema.
-        strict: Whether the file asks that it be forced on answers.
+        strict: Whether the file asks for strict mode.
     """
 
     name: str
@@ -40,14 +40,15 @@ class AnswerSchema:
 
     @classmethod
     def load(cls, path: Path) -> AnswerSchema:
-        """Read a schema, bare or in one of the wrappings that API guides print.
+        """Read a schema, bare or in one of the wrappers in API guides.
 
-        These are a whole ``response_format`` (``{"type": "json_schema", "json_schema": {…}}``), its
-        inner part (``{"name": …, "schema": …}``), and the form of the Responses API, which has all
-        in one object.
+        The wrappers are a whole ``response_format``
+        (``{"type": "json_schema", "json_schema": {…}}``), its inner part
+        (``{"name": …, "schema": …}``), and the format of the Responses API, which has
+        everything in one object.
 
         Raises:
-            TableError: The file holds no JSON schema.
+            TableError: The file is not a JSON schema.
             OSError: It cannot be read.
         """
         try:
@@ -61,10 +62,10 @@ class AnswerSchema:
 
     @classmethod
     def of(cls, data: Any, source: str, *, fallback_name: str = "answer") -> AnswerSchema:
-        """Take a schema that has been read; ``source`` is what messages call it.
+        """Create a schema from JSON data; ``source`` is its name in messages.
 
         Raises:
-            TableError: It is none.
+            TableError: It is not a JSON schema.
         """
         strict = False
         name: Any = None
@@ -77,7 +78,7 @@ class AnswerSchema:
                 name, strict = data.get("name"), data.get("strict") is True
                 data = data["schema"]
         if not isinstance(data, dict):
-            raise TableError(f"{source} has to hold a JSON schema, which is an object.")
+            raise TableError(f"{source} must be a JSON schema, which is an object.")
         name = name or data.get("title") or fallback_name
         schema = cls(_NAME.sub("_", str(name))[:_LONGEST_NAME] or "answer", data, strict)
         try:
@@ -90,7 +91,7 @@ class AnswerSchema:
         """Compile the schema.
 
         Raises:
-            ValueError: It is no JSON schema; the text says why.
+            ValueError: It is not a JSON schema; the message says why.
         """
         import jsonschema_rs  # noqa: PLC0415 - a compiled library, only needed with a schema
 
@@ -103,7 +104,7 @@ class AnswerSchema:
                     jsonschema_rs.validator_for(
                         self.schema,
                         retriever=refuse,
-                        # Takes time in proportion to the text, whatever the pattern.
+                        # This engine takes linear time for any pattern.
                         pattern_options=jsonschema_rs.RegexOptions(),
                     )
                 )
@@ -111,23 +112,23 @@ class AnswerSchema:
                 raise ValueError(error.message) from None
 
     def misfit(self, value: Any) -> str | None:
-        """Return why a value does not fit, with the property at fault; None when it fits."""
+        """Return why a value does not match, with the invalid property; None if it matches."""
         self.check_valid()
         error = next(iter(self._validator[0].iter_errors(value)), None)
         if error is None:
             return None
         place = ".".join(str(one) for one in error.instance_path)
-        # The message holds the value at fault, which may be all of a long answer.
+        # The message contains the invalid value, which may be a whole long answer.
         said = str(error.message)
         if len(said) > _LONGEST_MESSAGE:
             said = f"{said[:_LONGEST_MESSAGE]}…"
         return f"{place}: {said}" if place else said
 
     def response_format(self, *, strict: bool) -> dict[str, Any]:
-        """Return what a request says of its answer.
+        """Return the ``response_format`` of a request.
 
         Args:
-            strict: Whether the answer is forced to fit, which not every schema and model can.
+            strict: Whether to use strict mode, which not every schema and model supports.
         """
         described: dict[str, Any] = {"name": self.name, "schema": self.schema}
         if strict:
@@ -135,29 +136,29 @@ class AnswerSchema:
         return {"type": "json_schema", "json_schema": described}
 
     def check_strict(self, option: str = "--strict") -> None:
-        """Check that the schema can be forced on answers.
+        """Check that the schema supports strict mode.
 
-        Groq asks that the root is an object, that all properties of every object are required, and
-        that there are no others (https://console.groq.com/docs/structured-outputs).
+        Groq requires that the root is an object, and that every object requires all its properties
+        and allows no others (https://console.groq.com/docs/structured-outputs).
 
         Args:
-            option: What asks for it.
+            option: The name of the setting in messages.
 
         Raises:
-            TableError: It cannot; names the place.
+            TableError: It does not; the message names the place.
         """
         if self.schema.get("type") != "object":
             raise TableError(
-                f'With {option} the schema itself has to be of "type": "object"; put what it is '
-                f"now into a property."
+                f'With {option} the schema itself must be of "type": "object"; move its current '
+                f"content into a property."
             )
         for place, one in _objects(self.schema, "the schema"):
             properties = one.get("properties", {})
             missing = sorted(set(properties) - set(one.get("required", [])))
             if missing:
                 raise TableError(
-                    f"With {option} every property has to be required; in {place} these are not: "
-                    f"{listed(missing)}. Optional ones may be of the types ['string', 'null']."
+                    f"With {option} every property must be required; in {place} these are not: "
+                    f"{listed(missing)}. Optional ones can have the types ['string', 'null']."
                 )
             if one.get("additionalProperties") is not False:
                 raise TableError(
@@ -167,7 +168,7 @@ class AnswerSchema:
 
     @property
     def properties(self) -> dict[str, Kind]:
-        """The properties of an answer that is an object, with their kinds; none for others."""
+        """The properties of an object answer, with their kinds; empty for other answers."""
         root = self._resolved(self.schema)
         found = root.get("properties")
         if not isinstance(found, dict):
@@ -191,7 +192,7 @@ class AnswerSchema:
         return {}
 
     def _kind(self, schema: Any, hops: int = 0) -> Kind:
-        """Return which kind of value a property has; ``json`` where it may be of several."""
+        """Return the kind of a property; ``json`` if it may have several kinds."""
         one = self._resolved(schema)
         if hops > _MOST_HOPS:
             return "json"
@@ -216,7 +217,7 @@ class AnswerSchema:
 
 
 def _objects(schema: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield every schema of an object within a schema, and where it is."""
+    """Yield every object schema within a schema, with its place."""
     if isinstance(schema, list):
         for one in schema:
             yield from _objects(one, place)

@@ -1,7 +1,7 @@
-"""How AWS is reached: the stack that was named, its settings, and clients for it.
+"""Connect to AWS: find a stack, read its settings, and create boto3 clients.
 
-boto3 is imported only here and only when it is needed: importing it takes longer than checking a
-file of some megabytes.
+Only this module imports boto3, and only on first use: the import takes longer than checking a file
+of some megabytes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain.job_options import NO_DEADLINE, JobOptions
 from groq_batch_client.endpoints import check_endpoint, named_endpoint, refused_endpoint
 from groq_batch_client.errors import AwsError, StackError, WrongArgumentError
-from groq_batch_client.words import ARGUMENTS, Words
+from groq_batch_client.setting_names import ARGUMENTS, Words
 
 DEFAULT_STACK_NAME = "groq-batch"
 STACK_VARIABLE = "GROQ_BATCH_STACK"
@@ -28,15 +28,14 @@ _MOST_CONNECTIONS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackAddress:
-    """Where a stack is.
+    """Location of a stack.
 
     Attributes:
         stack_name: Name of the CloudFormation stack.
-        region: Region; the AWS settings' own when None.
-        profile: Profile of the AWS settings; the default one when None.
-        endpoint_url: Where all AWS APIs are; AWS itself, or what ``AWS_ENDPOINT_URL`` says, when
-            None.
-        access_key: Keys for an emulator; those of the AWS settings when None.
+        region: AWS region; None means that of the AWS settings.
+        profile: AWS profile; None means that of the AWS settings.
+        endpoint_url: URL of all AWS APIs; None means AWS itself, or ``AWS_ENDPOINT_URL``.
+        access_key: Keys for an emulator; None means those of the AWS settings.
     """
 
     stack_name: str
@@ -52,7 +51,7 @@ class StackAddress:
 
         if self.access_key is None:
             return boto3.session.Session(profile_name=self.profile, region_name=self.region)
-        # An emulator on this machine: nobody's own profile or settings are looked at.
+        # For an emulator on this machine, ignore the user's profile and settings.
         session = botocore.session.Session(
             session_vars={
                 "profile": (None, None, None, None),
@@ -69,9 +68,9 @@ class Stack:
     """A deployed stack.
 
     Attributes:
-        target: How it was found.
-        outputs: The outputs of its template.
-        parameters: The parameters of its template, those with default values included.
+        target: The location at which it was found.
+        outputs: Its outputs.
+        parameters: Its parameters, including those with default values.
         session: The boto3 session.
     """
 
@@ -102,22 +101,22 @@ class Stack:
         return Storage(s3=self.client("s3"), bucket=self.bucket)
 
     def client(self, service: str) -> Any:
-        """Return the boto3 client of a service, made once."""
+        """Return the boto3 client of a service, created once."""
         if service not in self._clients:
             self._clients[service] = aws_client(self.session, self.target, service)
         return self._clients[service]
 
     def look_again(self) -> None:
-        """Take over the parameters as they are now: a deployment may have changed them."""
+        """Read the parameters again, as a deployment may have changed them."""
         found = self.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"][0]
         self.parameters = _parameters(found)
 
     def client_that_calls_once(self, service: str) -> Any:
-        """Return a client for calls that have their effect anew each time they are repeated."""
+        """Return a client without retries, for calls that are not idempotent."""
         return aws_client(self.session, self.target, service, retries=0)
 
     def execution_arn(self, name: str) -> str:
-        """Return the ARN of an execution, whose name is that of its job."""
+        """Return the ARN of the execution of a job, which has the same name."""
         machine = self.outputs["StateMachineArn"]
         return f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
 
@@ -125,7 +124,7 @@ class Stack:
 
     @property
     def starts_on_upload(self) -> bool:
-        """Whether an upload starts its job at once."""
+        """Whether uploads start their jobs at once."""
         return self.parameters.get("TriggerMode") != "schedule"
 
     @property
@@ -135,19 +134,19 @@ class Stack:
 
     @property
     def holds_uploads(self) -> bool:
-        """Whether uploads may wait for long before they have a job."""
+        """Whether uploads may wait a long time for their jobs."""
         return not self.starts_on_upload or self.is_paused
 
     @property
     def default_options(self) -> JobOptions:
-        """The options of an upload that brings none of its own."""
+        """The default options of uploads."""
         return JobOptions(
             completion_window=self.parameters["CompletionWindow"],
             skip_invalid_lines=self.parameters["OnInvalidLine"] == "skip",
             max_attempts=int(self.parameters["MaxAttempts"]),
             max_job_cost_usd=float(self.parameters["MaxJobCostUsd"]),
             check_models=self.parameters.get("CheckModels") != "false",
-            # A stack of an earlier version has none of these.
+            # Stacks of earlier versions lack these.
             canary_requests=int(self.parameters.get("CanaryRequests", 0)),
             canary_max_failed_percent=int(self.parameters.get("CanaryMaxFailedPercent", 50)),
             batch_deadline=self.parameters.get("BatchDeadline", "").replace(NO_DEADLINE, ""),
@@ -157,7 +156,7 @@ class Stack:
 
     @property
     def work_retention_days(self) -> int:
-        """How long it keeps a job's work."""
+        """How long it keeps the working files of a job."""
         return int(self.parameters["WorkRetentionDays"])
 
 
@@ -165,13 +164,13 @@ def find_stack(target: StackAddress, *, words: Words = ARGUMENTS) -> Stack:
     """Find a deployed stack.
 
     Args:
-        target: Where it is.
-        words: What messages call the settings that name it.
+        target: Its location.
+        words: Names of the stack settings in messages.
 
     Raises:
-        StackError: There is none of this name, or it is a stack of something else.
-        AwsError: Neither credentials nor a region are set.
-        WrongArgumentError: An argument names a region that there cannot be.
+        StackError: No stack has this name, or it is not a Groq Batch stack.
+        AwsError: Credentials or a region are missing.
+        WrongArgumentError: An argument has an invalid region.
     """
     from botocore.exceptions import (  # noqa: PLC0415 - see the module's docstring
         ClientError,
@@ -190,7 +189,7 @@ def find_stack(target: StackAddress, *, words: Words = ARGUMENTS) -> Stack:
         # Without an argument the region comes from the settings.
         if target.region is None or target.region == os.environ.get("AWS_REGION"):
             raise
-        raise WrongArgumentError(f"{target.region!r} is not a name of a region.") from None
+        raise WrongArgumentError(f"{target.region!r} is not the name of a region.") from None
     try:
         found = cloudformation.describe_stacks(StackName=target.stack_name)["Stacks"][0]
     except ClientError as error:
@@ -208,13 +207,13 @@ def find_stack(target: StackAddress, *, words: Words = ARGUMENTS) -> Stack:
         status = found.get("StackStatus", "")
         raise StackError(
             f"The stack {target.stack_name} ({status}) has no output {NEEDED_OUTPUTS[0]}: it is "
-            f"another application's, or its deployment has not come to an end."
+            f"another application, or its deployment is not complete."
         )
     return Stack(target=target, outputs=outputs, parameters=_parameters(found), session=session)
 
 
 def _parameters(found: Mapping[str, Any]) -> dict[str, str]:
-    """Return the parameters of a stack as CloudFormation describes it."""
+    """Return the parameters from CloudFormation's description of a stack."""
     return {
         one["ParameterKey"]: one.get("ParameterValue", "") for one in found.get("Parameters", [])
     }
@@ -224,7 +223,7 @@ def aws_client(session: Any, target: StackAddress, service: str, *, retries: int
     """Return the boto3 client of a service.
 
     Raises:
-        GroqBatchError: Its endpoint is no address.
+        GroqBatchError: Its endpoint is not a URL.
     """
     from botocore.config import Config  # noqa: PLC0415 - see the module's docstring
 

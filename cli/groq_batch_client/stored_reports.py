@@ -1,8 +1,8 @@
-"""Reads the reports of jobs, also those in whose place a newer run has written its own.
+"""Read the reports of jobs, even if a newer run has overwritten them.
 
-A report is overwritten when a newer upload of the same key, or a later run of one, begins. The
-bucket keeps it as an older version for some time, and the working files of a job that still runs
-tell how far it is.
+A newer upload of the same key, or a later run of a recurring file, overwrites the report. The
+bucket keeps it as an older version for some time, and the working files of a running job show its
+progress.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MISSING_CODES = frozenset({"NoSuchKey", "NoSuchVersion", "404", "MethodNotAllow
 
 @dataclass(frozen=True, slots=True)
 class StoredReport:
-    """A report as it stands in the bucket.
+    """A report as stored in the bucket.
 
     Attributes:
         report: The report.
@@ -45,12 +45,12 @@ class StoredReport:
 def read_report(
     storage: Storage, path: str, *, version_id: str | None = None
 ) -> StoredReport | None:
-    """Return the report at a path, or a version of it; None when there is none.
+    """Return the report at a path, or a version of it; None if there is none.
 
     Args:
         storage: The bucket.
-        path: What the deliverables mirror.
-        version_id: The version; the current one when None.
+        path: The path of the job's files below each folder.
+        version_id: The version; None means the current one.
     """
     version = {"VersionId": version_id} if version_id is not None else {}
     key = object_keys.delivery_keys(path).report
@@ -65,10 +65,10 @@ def read_report(
 
 
 def earlier_report(storage: Storage, request: JobRequest) -> StoredReport | None:
-    """Return the last report of a job in whose place newer runs have written; None when it is gone.
+    """Return the last report of a job that newer runs have overwritten; None if it is gone.
 
-    The runs of a path take it over one after the other, so that the versions of its report stand
-    in the order of the runs: a few of them tell where those of one run begin.
+    Runs take over a path one after the other, so the versions of the report are in the order of the
+    runs. Reading a few of them is enough to find those of one run.
     """
     versions = list(_versions_of(storage, object_keys.delivery_keys(request.path).report))
 
@@ -84,7 +84,7 @@ def earlier_report(storage: Storage, request: JobRequest) -> StoredReport | None
 
 
 def _versions_of(storage: Storage, key: str) -> Iterator[ObjectVersion]:
-    """Yield the versions of a key that hold something, the newest first."""
+    """Yield the versions of a key except delete markers, newest first."""
     for version in takewhile(lambda one: one.key == key, storage.versions(key)):
         if not version.is_delete_marker:
             yield version
@@ -95,10 +95,10 @@ def _order(report: Report) -> tuple[str, str]:
 
 
 def report_from_work(storage: Storage, request: JobRequest) -> Report | None:
-    """Return what a running job without a report has come to, from its working files.
+    """Build the report of a running job without one, from its working files.
 
     Returns:
-        A report of the running job in the usual form; None while its input is being checked.
+        A report in the usual form; None while the stack checks the input.
     """
     keys = object_keys.WorkKeys(request.job_id)
     job = JobRecord.load(storage, keys)
@@ -136,7 +136,7 @@ def report_from_work(storage: Storage, request: JobRequest) -> Report | None:
 
 
 def _boards(storage: Storage, keys: object_keys.WorkKeys) -> Iterator[Mapping[str, Any]]:
-    """Yield what is known of the batches of each attempt so far."""
+    """Yield the known batches of each attempt so far."""
     for attempt in count(1):
         found = storage.get_json(keys.batches(attempt))
         if found is None:
@@ -164,7 +164,7 @@ def _batch_entries(board: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _completed(good: int, boards: list[Mapping[str, Any]], batches: list[dict[str, Any]]) -> int:
-    """Return how many requests have an outcome: those settled before, and those of this attempt."""
+    """Return how many requests have an outcome, from earlier attempts and this one."""
     if not boards:
         return 0
     attempt = boards[-1]["attempt"]

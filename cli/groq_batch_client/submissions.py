@@ -1,4 +1,4 @@
-"""What a user submits, as a file of requests ready to be uploaded, and the rows behind it."""
+"""Turn what a user submits into a request file to upload, and keep its rows."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from groq_batch.domain import object_keys
+from groq_batch_client.build_requests import Built, RequestBuilder, build_requests
 from groq_batch_client.errors import RequestsError, WrongArgumentError
 from groq_batch_client.frames import FrameTable, is_frame
 from groq_batch_client.request_files import RequestFile, new_digest
-from groq_batch_client.requests import Built, RequestBuilder, build_requests
 from groq_batch_client.row_ids import RowIds
 from groq_batch_client.schemas import AnswerSchema
 from groq_batch_client.tables.formats import FORMAT_ENDINGS, Format, kind_of
@@ -26,7 +26,7 @@ from groq_batch_client.templates import Template, constant_prompt
 from groq_batch_client.upload_paths import check_accepted, input_key
 
 FRAMES_FOLDER = "frames"
-"""The folder below ``input/`` of requests that were made of rows and given no path."""
+"""The folder below ``input/`` for requests built from rows without a path."""
 
 _NAME_DIGITS = 16
 _CHUNK_BYTES = 1024 * 1024
@@ -38,15 +38,15 @@ Rows = TableFile | FrameTable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Making:
-    """How rows become requests.
+    """Arguments for building requests from rows.
 
     Attributes:
-        prompt: The user's message, with ``{column}`` where its value goes.
-        model: The model to ask.
-        id: The column with the ids; the row's number is taken when None.
-        system: The system's message; may have columns as well.
-        schema: The JSON schema of the answers: itself, its file, or a model of pydantic.
-        params: Further fields of the request.
+        prompt: The user message; ``{column}`` inserts a value.
+        model: The model.
+        id: The column with the ids; None means row numbers.
+        system: The system message; ``{column}`` works here too.
+        schema: The JSON schema of the answers: a dict, a file or a pydantic model.
+        params: Extra fields of the request.
         same_prompt: Whether the prompt may name no column.
     """
 
@@ -60,18 +60,18 @@ class Making:
 
     @property
     def is_asked_for(self) -> bool:
-        """Whether any of it is given."""
+        """Whether any argument is given."""
         return any(
             one is not None
             for one in (self.prompt, self.model, self.id, self.system, self.schema, self.params)
         )
 
     def builder(self, schema: AnswerSchema | None) -> RequestBuilder:
-        """Return what makes requests of rows.
+        """Return the builder of the requests.
 
         Raises:
-            WrongArgumentError: Prompt or model are missing, or an argument cannot be used.
-            TableError: The schema cannot be forced on answers though it asks for that.
+            WrongArgumentError: The prompt or model is missing, or an argument is invalid.
+            TableError: The schema asks for strict mode, but does not allow it.
         """
         missing = [
             name
@@ -79,7 +79,7 @@ class Making:
             if value is None
         ]
         if missing:
-            raise WrongArgumentError(f"To make requests of rows give {' and '.join(missing)}.")
+            raise WrongArgumentError(f"To build requests from rows, give {' and '.join(missing)}.")
         fields = dict(self.params or {})
         taken = [name for name in (*_OWN_FIELDS, "response_format") if name in fields]
         if taken and (taken[0] in _OWN_FIELDS or schema is not None):
@@ -107,13 +107,13 @@ class Making:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """A file of requests ready to be uploaded.
+    """A request file to upload.
 
     Attributes:
         file: The file.
-        key: The key that it gets.
+        key: Its future object key.
         digest: The hash of its bytes.
-        rows: The rows that the requests were made of; None when they were given as they are.
+        rows: The rows that the requests were built from; None if requests were given.
         id: The column with the ids of the rows.
         schema: The schema of the answers.
     """
@@ -127,15 +127,15 @@ class Submission:
 
 
 def row_ids(column: str | None) -> RowIds:
-    """Return how rows get their ids, in the words of the library."""
+    """Return how rows get their ids; messages use the names of the Python arguments."""
     return RowIds(column, "id=")
 
 
 def schema_of(given: Any) -> AnswerSchema | None:
-    """Return the schema that was given: itself, its file, or a model of pydantic.
+    """Return the schema from a dict, a file or a pydantic model.
 
     Raises:
-        TableError: It is none.
+        TableError: It is not a schema.
     """
     if given is None or isinstance(given, AnswerSchema):
         return given
@@ -147,7 +147,7 @@ def schema_of(given: Any) -> AnswerSchema | None:
 
 
 def table_of(source: Any) -> Rows | None:
-    """Return rows that were given as a frame or a file; None when it is neither.
+    """Return the rows of a frame or a file; None if the source is neither.
 
     Raises:
         GroqBatchError: They cannot be read.
@@ -157,22 +157,22 @@ def table_of(source: Any) -> Rows | None:
     if isinstance(source, str | os.PathLike):
         path = os.fspath(source)
         if not Path(path).is_file():
-            raise RequestsError(f"{path} does not exist, or is no file.")
+            raise RequestsError(f"{path} does not exist, or is not a file.")
         return TableFile(path)
     return None
 
 
 @contextlib.contextmanager
 def prepared(source: Any, *, to: str | None, making: Making) -> Iterator[Submission]:
-    """Write requests to a file, unless they are one, for the time of a ``with`` block.
+    """Write requests to a temporary file within a ``with`` block, unless they are a file.
 
     Args:
-        source: A file of requests, requests, or rows as a frame or a file.
+        source: A request file, requests, or rows as a frame or a file.
         to: The path below ``input/``, or a folder there.
-        making: How rows become requests.
+        making: Arguments for building requests from rows.
 
     Raises:
-        GroqBatchError: They cannot be used; says why.
+        GroqBatchError: They are invalid; the message says why.
     """
     rows = table_of(source) if making.is_asked_for or is_frame(source) else None
     if rows is not None:
@@ -201,12 +201,12 @@ def prepared(source: Any, *, to: str | None, making: Making) -> Iterator[Submiss
 
 
 def _file(path: str, to: str | None) -> Submission:
-    """Take a file of requests as it is."""
+    """Use a request file unchanged."""
     if not Path(path).is_file():
-        raise RequestsError(f"{path} does not exist, or is no file.")
+        raise RequestsError(f"{path} does not exist, or is not a file.")
     if _is_table(path):
         raise WrongArgumentError(
-            f"{path} is a table, not a file of requests. To make requests of its rows give prompt= "
+            f"{path} is a table, not a request file. To build requests from its rows, give prompt= "
             f"and model=."
         )
     file = RequestFile(path)
@@ -214,7 +214,7 @@ def _file(path: str, to: str | None) -> Submission:
     check_accepted(key)
     if object_keys.is_gzip(key) != object_keys.is_gzip(file.name):
         raise WrongArgumentError(
-            f"{path} and {key} differ in .gz at their ends, but the file is uploaded as it is."
+            f"Only one of {path} and {key} ends in .gz, but the file is uploaded unchanged."
         )
     digest = new_digest()
     with file.chunks() as chunks:
@@ -242,7 +242,7 @@ def _lines(requests: Iterable[Any]) -> Iterator[bytes]:
     """Yield requests as the lines of a file.
 
     Raises:
-        RequestsError: One is no object that JSON has a form for; names its place.
+        RequestsError: One is not a JSON object; the message has its number.
     """
     for number, request in enumerate(requests, start=1):
         what = f"Request {number:,}"
@@ -255,19 +255,19 @@ def _check_json(value: Any, what: str) -> bytes:
     """Return a value as JSON.
 
     Raises:
-        RequestsError: JSON has no form for it.
+        RequestsError: JSON cannot represent it.
     """
     try:
         return json.dumps(
             value, ensure_ascii=False, allow_nan=False, separators=(",", ":")
         ).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise RequestsError(f"{what} has no form in JSON: {error}.") from None
+        raise RequestsError(f"{what} cannot be written as JSON: {error}.") from None
 
 
 @contextlib.contextmanager
 def _written(lines: Iterable[bytes], to: str | None) -> Iterator[tuple[RequestFile, str, str]]:
-    """Write lines to a file of their own; yields it with its key and the hash of its bytes.
+    """Write lines to a temporary file; yield it with its key and the hash of its bytes.
 
     Raises:
         RequestsError: There are no lines.
@@ -295,7 +295,7 @@ def _written(lines: Iterable[bytes], to: str | None) -> Iterator[tuple[RequestFi
 
 def _compressed(path: Path) -> Path:
     packed = path.with_suffix(".jsonl.gz")
-    # Neither a time nor a name within, so that the same requests are the same bytes.
+    # Store neither time nor name, so that equal requests give equal bytes.
     with (
         path.open("rb") as plain,
         packed.open("wb") as raw,

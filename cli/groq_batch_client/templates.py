@@ -1,4 +1,4 @@
-"""Fill the columns of rows into prompts: ``Translate into {language}: {text}``."""
+"""Insert column values into prompts: ``Translate into {language}: {text}``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itertools import repeat
 from groq_batch_client.errors import WrongArgumentError
 from groq_batch_client.tables.names import quoted
 
-BRACES = "Write {{ and }} for braces of the prompt itself."
+BRACES = "Write {{ and }} for literal braces."
 
 _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _LOOKS_LIKE_A_COLUMN = re.compile(r"\{\{\s*\w+\s*\}\}|\$\{?\w+\}?|<\w+>|%\(\w+\)s")
@@ -18,11 +18,11 @@ _LOOKS_LIKE_A_COLUMN = re.compile(r"\{\{\s*\w+\s*\}\}|\$\{?\w+\}?|<\w+>|%\(\w+\)
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A prompt, cut at its columns.
+    """A prompt, split at its columns.
 
     Attributes:
-        text: The prompt as it was given.
-        parts: Pairs of a text and the column behind it; None when there is none.
+        text: The original prompt.
+        parts: Pairs of a text and the column that follows it; None if there is none.
     """
 
     text: str
@@ -30,10 +30,10 @@ class Template:
 
     @classmethod
     def parse(cls, text: str) -> Template:
-        """Read a prompt. Everything up to the closing brace names a column.
+        """Parse a prompt. Everything up to the closing brace is the name of a column.
 
         Raises:
-            WrongArgumentError: A brace is one too many, or encloses nothing.
+            WrongArgumentError: A brace has no partner, or braces are empty.
         """
         parts: list[tuple[str, str | None]] = []
         literal, end = "", 0
@@ -43,11 +43,9 @@ class Template:
             if piece[0] in ("{{", "}}"):
                 literal += piece[0][0]
             elif piece[1] is None:
-                raise WrongArgumentError(f"The prompt has a brace too many or too few. {BRACES}")
+                raise WrongArgumentError(f"The prompt has a brace without a partner. {BRACES}")
             elif not piece[1]:
-                raise WrongArgumentError(
-                    f"The prompt has braces without the name of a column. {BRACES}"
-                )
+                raise WrongArgumentError(f"The prompt has braces without a column name. {BRACES}")
             else:
                 parts.append((literal, piece[1]))
                 literal = ""
@@ -58,14 +56,14 @@ class Template:
 
     @property
     def columns(self) -> list[str]:
-        """The columns, each once."""
+        """The columns, without duplicates."""
         return list(dict.fromkeys(name for _, name in self.parts if name is not None))
 
     def fill(self, rows: int, texts: Callable[[str], list[str]]) -> list[str]:
         """Return the prompts of some rows.
 
         Args:
-            rows: How many rows there are.
+            rows: Number of rows.
             texts: Returns a column of them as texts.
         """
         pieces: list[list[str] | repeat[str]] = []
@@ -80,15 +78,15 @@ class Template:
 
 
 def constant_prompt(text: str, option: str = "--same-prompt") -> str:
-    """Return the sentence about a prompt that is the same for every row.
+    """Return the message about a prompt that is the same for every row.
 
     Args:
         text: The prompt.
-        option: What takes it all the same.
+        option: The setting that allows such a prompt.
     """
     found = _LOOKS_LIKE_A_COLUMN.search(text)
-    hint = f" It has {quoted(found[0])}, which stands as it is." if found else ""
+    hint = f" It has {quoted(found[0])}, which is not replaced." if found else ""
     return (
-        f"The prompt names no column, so every row would ask the same and be paid.{hint} Write "
+        f"The prompt names no column, so every row would send, and pay for, the same.{hint} Write "
         f"{{column}} where a column's value goes, or {option} if you mean it."
     )

@@ -1,4 +1,4 @@
-"""Words for numbers, and texts of others made fit for one line of a terminal."""
+"""Format numbers as text, and make untrusted text safe for one line of a terminal."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _KILO = 1000
 _SMALLEST_AMOUNT = 0.000001
 
 _UNSAFE = frozenset({"Cc", "Cs", "Zl", "Zp"})
-"""Categories of characters that would break a line, or steer the terminal."""
+"""Unicode categories of characters that break a line or control the terminal."""
 
 _REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Characters that turn the direction of what stands behind them."""
+"""Characters that change the direction of the text after them."""
 
 
 def printable(text: str) -> str:
-    """Return a text of as many characters, in which nothing ends the line or steers a terminal."""
+    """Replace characters that end the line or control a terminal; keep the length."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(
@@ -28,12 +28,12 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return a text fit for one line, with single spaces between its words."""
+    """Return a text that is safe for one line, with single spaces between words."""
     return " ".join(printable(text).split())
 
 
 def columns(text: str) -> int:
-    """Return how many columns of a terminal a text takes."""
+    """Return the width of a text in terminal columns."""
     return len(text) if text.isascii() else sum(_columns_of(one) for one in text)
 
 
@@ -44,7 +44,7 @@ def _columns_of(character: str) -> int:
 
 
 def shorten(text: str, width: int) -> str:
-    """Return a text cut to ``width`` columns, with an ellipsis where something is left out."""
+    """Truncate a text to ``width`` columns, with an ellipsis if it was longer."""
     if columns(text) <= width:
         return text
     kept, used = [], 0
@@ -62,12 +62,12 @@ def counted(number: int, one: str, several: str | None = None) -> str:
 
 
 def batches(number: int) -> str:
-    """Return a number of batches."""
+    """Return a number of batches as text."""
     return counted(number, "batch", "batches")
 
 
 def duration(seconds: float) -> str:
-    """Return a time span as people say it: ``7 s``, ``2 min 5 s``, ``1 h 12 min``, ``3 d 2 h``."""
+    """Return a time span as text: ``7 s``, ``2 min 5 s``, ``1 h 12 min``, ``3 d 2 h``."""
     whole = max(int(seconds), 0)
     if whole < _MINUTE:
         return f"{whole} s"
@@ -79,7 +79,7 @@ def duration(seconds: float) -> str:
 
 
 def rough_duration(seconds: float) -> str:
-    """Return a time span that is a guess, in steps that do not promise more than that."""
+    """Return an estimated time span as text, rounded so that it does not look exact."""
     if seconds < _MINUTE:
         return f"{max(5 * round(seconds / 5), 5)} s"
     if seconds < _HOUR:
@@ -92,7 +92,7 @@ def rough_duration(seconds: float) -> str:
 
 
 def age(moment: datetime, now: datetime) -> str:
-    """Return how long ago something was, in its largest unit: ``40 s``, ``3 h``, ``12 d``."""
+    """Return an age in its largest unit: ``40 s``, ``3 h``, ``12 d``."""
     seconds = max(int((now - moment).total_seconds()), 0)
     for unit, name in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min")):
         if seconds >= unit:
@@ -101,7 +101,7 @@ def age(moment: datetime, now: datetime) -> str:
 
 
 def dollars(amount: float | None) -> str:
-    """Return an amount of USD with as many digits as it is worth."""
+    """Return an amount of USD, with more decimals for smaller amounts."""
     if amount is None:
         return "not known"
     if amount == 0:
@@ -123,11 +123,11 @@ def size(number: float) -> str:
 
 
 def share(done: int, total: int) -> str:
-    """Return a share as a whole percentage, which is 100 only when everything is done."""
+    """Return a share as a whole percentage; 100 only if everything is done."""
     return f"{100 * done // total} %" if total else "0 %"
 
 
 def listed(names: list[str], most: int = 5) -> str:
-    """Return names one after the other; those beyond ``most`` are only counted."""
+    """Join names; those beyond ``most`` are only counted."""
     shown = ", ".join(names[:most])
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown

@@ -1,4 +1,4 @@
-"""Where uploads go below ``input/``, as users name it."""
+"""Convert the destination that a user gives into a path below ``input/``."""
 
 from __future__ import annotations
 
@@ -12,35 +12,33 @@ _ODD_PARTS = {"": "an empty part", ".": "the part '.'", "..": "the part '..'"}
 
 
 def upload_path(to: str) -> str:
-    """Return the path below ``input/`` that a text names, without slashes at its ends.
+    """Return the path below ``input/`` that a text names, without slashes at either end.
 
     Raises:
-        WrongArgumentError: S3 would take it as it is written, which nobody can have meant.
+        WrongArgumentError: S3 would accept the text literally, which cannot be intended.
     """
     path = to.removeprefix(object_keys.INPUT_PREFIX).strip("/")
     if to.startswith(_ADDRESS):
-        raise WrongArgumentError(
-            f"{to} is an address. Name a folder below input/ of the bucket: team/"
-        )
+        raise WrongArgumentError(f"{to} is a URI. Name a folder below input/ of the bucket: team/")
     odd = sorted(_ODD_PARTS.keys() & set(path.split("/"))) if path else []
     if odd or "\\" in path or printable(path) != path:
         what = _ODD_PARTS[odd[0]] if odd else "a backslash or a control character"
         raise WrongArgumentError(
-            f"{to!r} has {what}. S3 knows no folders, and would keep it as a part of the key. "
+            f"{to!r} has {what}. S3 has no folders, and would keep it as a part of the key. "
             f"Name a folder below input/ such as team/june."
         )
     return path
 
 
 def input_key(name: str, to: str | None) -> str:
-    """Return the key that a file gets in the bucket.
+    """Return the object key for a file.
 
     Args:
         name: The file's name.
-        to: The folder below ``input/``, or the whole path where it has a file's ending.
+        to: The folder below ``input/``, or the whole path if it has the suffix of a request file.
 
     Raises:
-        WrongArgumentError: ``to`` is no such folder.
+        WrongArgumentError: ``to`` is not such a folder.
     """
     path = upload_path(to or "")
     if path and object_keys.has_accepted_ending(path):
@@ -49,10 +47,10 @@ def input_key(name: str, to: str | None) -> str:
 
 
 def check_accepted(key: str) -> None:
-    """Check that the pipeline takes uploads of a key.
+    """Check that the pipeline accepts uploads with a key.
 
     Raises:
-        WrongArgumentError: It does not; says why.
+        WrongArgumentError: It does not; the message says why.
     """
     problem = check_key(key)
     if problem is not None:

@@ -1,4 +1,4 @@
-"""Uploads requests, which starts their job, and tells the job's name."""
+"""Upload requests, which starts their job, and derive the name of the job."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from groq_batch_client.stack import Stack
 from groq_batch_client.text import one_line, shorten
 
 DIGEST_METADATA = "groq-batch-digest"
-"""User metadata with the hash of what was uploaded, by which the same file is known again."""
+"""User metadata with the hash of the uploaded file, to recognize the same file later."""
 
 _MOST_ANSWER_CHARACTERS = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """An upload, by which its job is known before it has started.
+    """An upload, which determines its job even before that has started.
 
     Attributes:
         key: The key of the object.
@@ -38,7 +38,7 @@ class Upload:
 
     @property
     def path(self) -> str:
-        """What the job's deliverables mirror."""
+        """The path of the job's files below each folder."""
         return object_keys.input_path(self.key)
 
 
@@ -47,10 +47,10 @@ class StandingUpload:
     """The newest upload of a key.
 
     Attributes:
-        digest: The hash of its bytes; None when it was not this program that has uploaded it.
+        digest: The hash of its bytes; None if another program uploaded it.
         job: Its job.
         metadata: Its user metadata.
-        job_id: The name that its job has, or will have; None when it has no version.
+        job_id: The name that its job has or will have; None if it has no version.
     """
 
     digest: str | None
@@ -60,13 +60,13 @@ class StandingUpload:
 
     @property
     def is_worth_keeping(self) -> bool:
-        """Whether its job is under way, or has answers that were paid for."""
+        """Whether its job is running, or has answers that were paid for."""
         report = self.job.report
         return not is_final(report) or (report is not None and report["requests"]["succeeded"] > 0)
 
 
 def standing_upload(storage: Storage, key: str) -> StandingUpload | None:
-    """Return the newest upload of a key; None when there is none."""
+    """Return the newest upload of a key; None if there is none."""
     head = storage.head(key)
     job = job_of_path(storage, object_keys.input_path(key)) if head is not None else None
     if head is None or job is None:
@@ -93,11 +93,11 @@ def upload(
         file: The file.
         key: Its key.
         metadata: Its options.
-        digest: The hash of its bytes when it was checked.
-        progress: Is told the number of bytes of each chunk.
+        digest: The hash of its bytes at the time of the check.
+        progress: Called with the number of bytes of each chunk.
 
     Raises:
-        RequestsError: It cannot be read, or is not the file any more that was checked.
+        RequestsError: It cannot be read, or has changed since the check.
     """
     hashed = new_digest()
     writer = ObjectWriter(storage, key, metadata={**metadata, DIGEST_METADATA: digest})
@@ -123,21 +123,21 @@ def _check_unchanged(file: RequestFile, now: str, before: str) -> None:
 
 
 def uploaded(storage: Storage, key: str, version_id: str) -> Upload:
-    """Return the upload that is this version of a key."""
+    """Return the upload for a version of a key."""
     job_id = upload_job_id(bucket=storage.bucket, key=key, version_id=version_id)
     return Upload(key=key, job_id=job_id)
 
 
 def _version(storage: Storage, key: str, etag: str) -> str:
-    """Return the version of what was just uploaded.
+    """Return the version of the object that was just uploaded.
 
     Raises:
-        RequestsError: It is gone already.
+        RequestsError: It is already gone.
     """
     head = storage.head(key)
     if head is not None and head.etag == etag and head.version_id is not None:
         return head.version_id
-    # Somebody else was faster than the look.
+    # Another upload replaced it before this check.
     for version in storage.versions(key):
         if version.key == key and version.etag == etag.strip('"'):
             return version.version_id
@@ -145,28 +145,28 @@ def _version(storage: Storage, key: str, etag: str) -> str:
 
 
 def start_by_hand(stack: Stack, key: str) -> dict[str, Any]:
-    """Have the start function start an upload's job; an upload that has a job keeps it.
+    """Invoke the start function for an upload; an upload that has a job keeps it.
 
     Returns:
-        What the function answers: the job's name, where its report will be, and whether it
-        ``exists`` or was ``started``.
+        The response: the name of the job, the location of its report, and whether it ``exists``
+        or was ``started``.
 
     Raises:
-        JobError: The function refuses or fails.
+        JobError: The function rejects the call or fails.
     """
     return _invoke(stack, stack.client("lambda"), {"key": key})
 
 
 def start_anew(stack: Stack, key: str) -> dict[str, Any]:
-    """Have the start function run a recurring file once, or an upload once more.
+    """Invoke the start function to run a recurring file once, or an upload again.
 
-    Each call starts, and pays for, a job of its own: it is made only once.
+    Each call starts, and pays for, another job, so the call is not retried.
 
     Returns:
-        What the function answers, as for ``start_by_hand``.
+        The response, as for ``start_by_hand``.
 
     Raises:
-        JobError: The function refuses or fails.
+        JobError: The function rejects the call or fails.
     """
     client = stack.client_that_calls_once("lambda")
     return _invoke(stack, client, {"key": key, "again": True})
@@ -177,7 +177,7 @@ def _invoke(stack: Stack, client: Any, payload: Mapping[str, Any]) -> dict[str, 
     answer = client.invoke(FunctionName=stack.start_function, Payload=json.dumps(payload).encode())
     result: dict[str, Any] = json.loads(answer["Payload"].read())
     if "FunctionError" in answer:
-        message = one_line(str(result.get("errorMessage", "it names no reason")))
+        message = one_line(str(result.get("errorMessage", "no reason given")))
         raise JobError(
             f"The start function could not start {one_line(key)}: "
             f"{shorten(message, _MOST_ANSWER_CHARACTERS)}"

@@ -15,7 +15,7 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain.job_id import upload_job_id
 from groq_batch_client.downloads import Deliverable, download
 from groq_batch_client.errors import BrokenDownloadError
-from groq_batch_client.fetching import expected_rows, key_of
+from groq_batch_client.job_files import expected_rows, key_of
 from local.demo.request_file import RequestFile
 from local.stack import LocalStack, LocalStackError
 

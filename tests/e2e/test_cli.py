@@ -180,7 +180,7 @@ def test_recurring_file_in_the_middle_of_its_time(
     pipeline.simulator.reset()
     out, _ = cli.run("retry", key, "--out", "nights")
     assert f"retries/{path[1].removesuffix('.jsonl')}.retry.jsonl: 1 failed request of" in out
-    assert "left out: 1 whose error is final (1 model_not_found)" in out
+    assert "skipped: 1 whose error is final (1 model_not_found)" in out
     assert "3 rows, 1 new answers, 1 still without a success" in out
     out, _ = cli.run("jobs", "--under", f"recurring/{name}/", "--json")
     listed = json.loads(out)
@@ -324,7 +324,7 @@ def test_stack_that_is_kept_running(
     out, _ = elsewhere.run("jobs", "--local")
     assert f"{name}.jsonl" in out
     _, err = cli.run("local", "up", "--parameter", "MaxAttempts=5", status=1)
-    assert "is running already, with MaxAttempts=3. To start it anew" in err
+    assert "is running already, with MaxAttempts=3. To restart it" in err
     _, err = cli.run("local", "up", "--parameter", "MaxAttempt=5", status=2)
     assert "The template has no parameter MaxAttempt. Is MaxAttempts meant?" in err
     elsewhere.run("local", "down")

@@ -52,6 +52,6 @@ def test_doctor_of_a_refused_key_says_what_to_do(cli: CommandLine, pipeline: Pip
 
     secret = secret_of(pipeline.parameters)
     for name in ("key", "plan"):
-        assert f"to do    {name}: Groq was asked in vain: invalid_api_key. Put a valid key" in out
+        assert f"to do    {name}: the call to Groq failed: invalid_api_key. Put a valid key" in out
     assert f"into the secret {secret}" in out
     assert "2 lines of " in err

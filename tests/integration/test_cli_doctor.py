@@ -208,9 +208,9 @@ def test_doctor_sound_stack_is_ok_throughout(account: Account, capsys: Said) -> 
         "versions": f"ok: {__version__} on both sides",
         "bucket's versioning": "ok: on",
         "bucket's events": "ok: go to EventBridge",
-        "conditional deletes": "ok: S3 takes ETags",
+        "conditional deletes": "ok: S3 accepts ETags",
         "secret": f"ok: groq/api-key, changed {NOW:%Y-%m-%d}",
-        "key": "ok: Groq takes it",
+        "key": "ok: Groq accepts it",
         "plan": "ok: Groq lists batches",
         "Groq's list of batches": "ok: 20 batches, newest first, more pages by cursor",
         "Lambda's concurrency": "ok: 1,000 at a time, 900 of them not reserved",
@@ -268,11 +268,11 @@ BROKEN: list[tuple[Callable[[Account], None], str, str]] = [
         "is Suspended",
     ),
     (_answer("GetBucketNotificationConfiguration", {}), "bucket's events", "start no jobs"),
-    (_answer("DeleteObject", {}), "conditional deletes", "although another ETag"),
+    (_answer("DeleteObject", {}), "conditional deletes", "although the ETag does not match"),
     (
         _refused("DeleteObject", "PreconditionFailed"),
         "conditional deletes",
-        "does not remove s3://bucket/work/doctor-",
+        "does not delete s3://bucket/work/doctor-",
     ),
     (_refused("DescribeSecret", "ResourceNotFoundException"), "secret", "create-secret --name"),
     (_answer("DescribeSecret", {"DeletedDate": NOW}), "secret", "restore-secret"),
@@ -282,9 +282,9 @@ BROKEN: list[tuple[Callable[[Account], None], str, str]] = [
     (_examined(batches="unreachable"), "plan", "Try again in some minutes"),
     (_examined(version="0.9.0"), "version of the functions", "they run 0.9.0, .*after sam build"),
     (_no_output("CheckStatusFunctionName"), "key and plan", "no output CheckStatusFunctionName"),
-    (_function_answers({"errorType": "KeyError"}), "key and plan", "before this question"),
+    (_function_answers({"errorType": "KeyError"}), "key and plan", "too old for this check"),
     (_function_answers({"errorType": "SettingsError"}), "key and plan", r"fails \(SettingsError\)"),
-    (_function_answers(None), "key and plan", "answer cannot be read"),
+    (_function_answers(None), "key and plan", "response cannot be read"),
     (
         _answer(
             "GetAccountSettings",
@@ -386,7 +386,7 @@ def test_doctor_key_without_models_is_ok_where_none_are_checked(
 ) -> None:
     account.parameters["CheckModels"] = "false"
     account.examined["models"] = "permission_denied"
-    assert lines(capsys, 0)["key"].startswith("ok: Groq takes it")
+    assert lines(capsys, 0)["key"].startswith("ok: Groq accepts it")
 
 
 @pytest.mark.parametrize(
@@ -413,7 +413,7 @@ def test_doctor_denied_look_names_the_permission(
     if operation == "DeleteObject":
         account.refuse(operation, "AccessDenied")
     found = lines(capsys, 1)
-    assert found[name].startswith("denied: AWS denies to look. Ask for ")
+    assert found[name].startswith("denied: AWS denies access. Ask for ")
     assert permission in found[name]
     assert found["caller"].startswith("ok")
     assert "last Map Run" in found
@@ -443,12 +443,12 @@ def test_doctor_of_an_impossible_region_is_a_wrong_usage(
 ) -> None:
     monkeypatch.setattr(Target, "session", lambda _: boto3.session.Session(region_name="mars!"))
     assert run(["doctor", "--region", "mars!"]) == 2
-    assert "'mars!' is not a name of a region." in capsys.readouterr().err
+    assert "'mars!' is not the name of a region." in capsys.readouterr().err
 
 
 def test_doctor_without_the_stack_says_how_to_name_it(account: Account, capsys: Said) -> None:
     account.refuse("DescribeStacks", "ValidationError", "Stack with id x does not exist")
-    assert "to do: could not be looked at. There is no stack" in lines(capsys, 1)["stack"]
+    assert "to do: could not be checked. There is no stack" in lines(capsys, 1)["stack"]
 
 
 def test_doctor_without_credentials_ends_there(
@@ -473,7 +473,7 @@ def test_doctor_without_a_region_ends_there(
     monkeypatch.setattr(Target, "session", lambda _: boto3.session.Session())
     found = lines(capsys, 1)
     assert list(found) == ["credentials", "region"]
-    assert found["region"] == "to do: none is set. Name it with --region or AWS_REGION."
+    assert found["region"] == "to do: none is set. Set it with --region or AWS_REGION."
 
 
 @pytest.mark.parametrize(
@@ -524,7 +524,7 @@ def test_doctor_as_json_has_every_field(account: Account, capsys: Said) -> None:
     assert looks["Lambda's concurrency"] == {
         "name": "Lambda's concurrency",
         "state": "denied",
-        "text": "AWS denies to look",
+        "text": "AWS denies access",
         "advice": "Ask for lambda:GetAccountSettings, or name a profile that has it with "
         "--profile.",
         "permission": "lambda:GetAccountSettings",
@@ -533,7 +533,7 @@ def test_doctor_as_json_has_every_field(account: Account, capsys: Said) -> None:
     assert looks["key"] == {
         "name": "key",
         "state": "ok",
-        "text": "Groq takes it",
+        "text": "Groq accepts it",
         "advice": "",
         "permission": None,
     }

@@ -66,7 +66,7 @@ def test_range_that_is_answered_with_all_is_fetched_in_one_piece(
     assert Path("x.results.jsonl").read_bytes() == b"".join(ROWS)
     assert "x.jsonl: succeeded" in out
     assert "x.results.jsonl has 18,388,850 bytes instead of 10,000,242." in err
-    assert "Fetching it once more, in one piece." in err
+    assert "Fetching it again, in one piece." in err
 
 
 def test_result_that_never_arrives_whole_is_no_success_and_stops_no_other(
@@ -85,7 +85,7 @@ def test_result_that_never_arrives_whole_is_no_success_and_stops_no_other(
 
     out, err = capsys.readouterr()
     assert "x.jsonl: succeeded" not in out
-    assert "Error: x.jsonl: s3://bucket/output/x.jsonl could not be fetched whole" in err
+    assert "Error: x.jsonl: s3://bucket/output/x.jsonl could not be fetched" in err
     assert not Path("x.results.jsonl").exists()
     assert "y.jsonl: succeeded" in out
     assert Path("y.results.jsonl").read_bytes() == b"".join(ROWS)

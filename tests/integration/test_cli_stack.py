@@ -30,7 +30,7 @@ from groq_batch.domain.job_id import upload_job_id
 from groq_batch.domain.result_row import pipeline_row
 from groq_batch.records.job import JobRequest
 from groq_batch_cli.aws import Target
-from groq_batch_cli.following import Follower
+from groq_batch_cli.job_progress import Follower
 from groq_batch_cli.main import cli, run
 from groq_batch_cli.verbs import status
 from groq_batch_client import stack, uploads
@@ -339,7 +339,7 @@ def test_no_credentials(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
     assert run(["jobs"]) == 1
-    assert "Error: No AWS region is set. Name one" in capsys.readouterr().err
+    assert "Error: No AWS region is set. Set one" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -372,10 +372,10 @@ def test_region_of_an_impossible_name_is_a_wrong_usage_as_an_option(
     world: World, capsys: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run(["jobs", "--region", "mars!"]) == 2
-    assert "'mars!' is not a name of a region." in capsys.readouterr().err
+    assert "'mars!' is not the name of a region." in capsys.readouterr().err
     monkeypatch.setenv("AWS_REGION", "mars!")
     assert run(["jobs"]) == 1
-    assert "'mars!' is not a name of a region." in capsys.readouterr().err
+    assert "'mars!' is not the name of a region." in capsys.readouterr().err
 
 
 def test_denied(world: World, capsys: Said) -> None:
@@ -500,11 +500,11 @@ def test_limits_and_options_are_those_of_the_stack(world: World, capsys: Said) -
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--window", "12h"], "'--window': '12h' is no time that Groq takes: hours or days"),
+        (["--window", "12h"], "'--window': '12h' is not a window that Groq accepts. Give hours"),
         (["--window", "7d", "--max-attempts", "10"], "can take 72 days"),
         (["--canary", "10001"], "'--canary': 10001 is not in the range"),
         (["--canary-max-failed-percent", "101"], "101 is not in the range"),
-        (["--deadline", "30s"], "'--deadline': '30s' is no deadline: minutes, hours or days"),
+        (["--deadline", "30s"], "'--deadline': '30s' is not a deadline. Give minutes"),
         (
             ["--deadline-max-usd", "0.0000000001"],
             "The smallest amount is 0.000000001; 0 means no ordinary calls.",
@@ -535,7 +535,7 @@ def test_results_never_replace_a_file_that_is_to_run(world: World, capsys: Said)
     files.append(world.file("x.failed.jsonl", request_line("b")))
     world.denied = "PutObject"
     assert run(["run", *files, "--out", f"{world.folder}/../{world.folder.name}"]) == 2
-    assert f"a result of {files[0]}, would be written over {files[1]}" in capsys.readouterr().err
+    assert f"a result of {files[0]}, would overwrite {files[1]}" in capsys.readouterr().err
     world.denied = None
     assert run(["run", *files, "--no-wait"]) == 0, "nothing is fetched, and so nothing replaced"
 
@@ -635,7 +635,7 @@ def test_folder_runs_with_the_names_that_its_files_have(world: World, capsys: Sa
         "input/team/x.jsonl",
     ]
     said = capsys.readouterr()
-    assert said.err == "Left out, as hidden: many/._x.jsonl\n"
+    assert said.err == "Skipped, as hidden: many/._x.jsonl\n"
     assert "deep/x.jsonl.gz: uploaded as s3://bucket/input/team/deep/x.jsonl.gz" in said.out
     assert "  fetch its results: groq-batch results team/deep/x.jsonl.gz --out deep" in said.out
 
@@ -655,7 +655,7 @@ def test_folder_that_has_run_is_not_run_with_its_results(world: World, capsys: S
         )
         assert Path("many/x.results.jsonl").read_bytes().startswith(good_row("a", "x.jsonl"))
     said = capsys.readouterr().err
-    assert "Left out, as fetched by an earlier run: many/x.failed.jsonl, many/x.results" in said
+    assert "Skipped, as fetched by an earlier run: many/x.failed.jsonl, many/x.results" in said
     assert [one.key for one in world.storage.objects("input/")] == [
         "input/deep/x.jsonl",
         "input/x.jsonl",
@@ -672,7 +672,7 @@ def test_upload_over_a_running_job_warns(world: World, capsys: Said) -> None:
     said = capsys.readouterr().err
     assert said == (
         f"Warning: An earlier upload of team/x.jsonl is still running, as {job['job_id']} (1 of 2 "
-        f"requests done (50 %)). This one takes its place; the results of the earlier one will be "
+        f"requests done (50 %)). This one replaces it; the results of the earlier one will be "
         f"in output/superseded/{job['job_id']}/team/x.jsonl. To stop it: groq-batch cancel "
         f"{job['job_id']}\n"
     )
@@ -721,7 +721,7 @@ def test_start_of_a_recurring_file_follows_and_fetches(
     fetched = Path("nights/2026-03-01T12-00-00Z.results.jsonl").read_bytes()
     assert fetched == good_row("a") + good_row("b")
     assert run(["start", "recurring/evals.jsonl", "--again"]) == 2
-    assert "a recurring file runs anew each time" in capsys.readouterr().err
+    assert "a recurring file starts a new job each time" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["team/x.jsonl", "input/team/x.jsonl", "s3://bucket/input/team/x"])
@@ -737,7 +737,7 @@ def test_start_of_an_upload_that_waits(name: str, world: World, capsys: Said) ->
     ]
     world.start_answer = answered(world, "x-1", "team/x.jsonl", "exists")
     assert run(["start", name, "--no-wait"]) == 0
-    assert "team/x.jsonl has a job already, x-1. To pay for all of it once more: --again" in (
+    assert "team/x.jsonl has a job already, x-1. To run it again, and pay again: --again" in (
         capsys.readouterr().err
     )
     assert run(["start", name, "--no-wait", "--again"]) == 0
@@ -808,7 +808,7 @@ def test_upload_that_starts_no_job_is_started_by_hand(
     chapters += [lambda: None, end]
     assert run(["run", path]) == 0
     assert world.payloads == [{"key": "input/x.jsonl"}]
-    assert "the job was started by hand" in capsys.readouterr().err
+    assert "so this command started the job" in capsys.readouterr().err
 
 
 def test_start_by_hand_that_is_denied_is_no_end(
@@ -832,7 +832,7 @@ def test_schedule_is_not_forestalled(
     chapters += [lambda: None, lambda: None, end]
     assert run(["run", path, "--stack-name", "nightly"]) == 0
     assert world.payloads == []
-    assert "when its schedule fires: rate(1 hour). --now starts them" in capsys.readouterr().err
+    assert "on its schedule: rate(1 hour). --now starts them" in capsys.readouterr().err
 
 
 def test_network_that_fails_for_a_while_is_no_end(
@@ -897,9 +897,9 @@ def test_list_of_jobs(world: World, capsys: Said) -> None:
     assert run(["jobs", "--limit", "1"]) == 0
     said = capsys.readouterr()
     assert len(said.out.splitlines()) == 3
-    assert said.err == "These are the newest 1; --all lists all, --limit N more.\n"
+    assert said.err == "These are the newest 1; --limit N lists more, --all lists all.\n"
     assert run(["jobs", "--status", "failed"]) == 0
-    assert capsys.readouterr() == ("", "There are no such jobs.\n")
+    assert capsys.readouterr() == ("", "No job matches.\n")
 
 
 def test_list_of_no_jobs_at_all_says_so(world: World, capsys: Said) -> None:
@@ -932,7 +932,7 @@ def test_list_of_jobs_tells_why_and_sums_up(world: World, capsys: Said) -> None:
     assert run(["jobs", "--under", "s3://other/input/team"]) == 2
     assert "s3://other is not this stack's bucket, which is bucket." in capsys.readouterr().err
     assert run(["jobs", "--since", "2w", "--under", "s3://bucket/input/other/"]) == 0
-    assert capsys.readouterr() == ("", "There are no such jobs.\n")
+    assert capsys.readouterr() == ("", "No job matches.\n")
 
 
 BEFORE_MORE_WAS_TOLD = {
@@ -1003,7 +1003,7 @@ def test_results_of_a_replaced_job_are_fetched_by_its_name(world: World, capsys:
     assert run(["status", jobs[0].job_id]) == 0
     assert f"groq-batch results {jobs[0].job_id}" in capsys.readouterr().out
     assert run(["retry", jobs[0].job_id]) == 1
-    assert f"{jobs[0].job_id} was replaced by a newer run of x.jsonl" in capsys.readouterr().err
+    assert f"A newer run of x.jsonl has replaced {jobs[0].job_id}" in capsys.readouterr().err
 
 
 def test_status_says_why_a_job_is_partial(world: World, capsys: Said) -> None:
@@ -1125,13 +1125,13 @@ def test_page_that_is_not_there(world: World, capsys: Said) -> None:
     assert run(["run", world.file("x.jsonl", request_line("a")), "--no-wait"]) == 0
     capsys.readouterr()
     assert run(["open", "x.jsonl"]) == 1
-    assert "x.jsonl has no job yet, and so no report." in capsys.readouterr().err
+    assert "x.jsonl has no job yet, so there is no report." in capsys.readouterr().err
     world.end("x.jsonl", "succeeded", results=[good_row("a")])
     assert run(["open", "x.jsonl"]) == 1
     assert "has no page at present" in capsys.readouterr().err
     world.storage.put_bytes("reports/x.jsonl.html", b"", metadata={JOB_METADATA: "another"})
     assert run(["open", "x.jsonl"]) == 1
-    assert "a newer one has taken its place" in capsys.readouterr().err
+    assert "a newer job has replaced it" in capsys.readouterr().err
 
 
 def test_results_that_were_replaced(world: World, capsys: Said) -> None:
@@ -1166,7 +1166,7 @@ def test_cancel(world: World, capsys: Said) -> None:
     (execution,) = world.states.list_executions(stateMachineArn=world.machine)["executions"]
     assert (execution["name"], execution["status"]) == (job["job_id"], "ABORTED")
     assert run(["cancel", "x.jsonl"]) == 1
-    assert "has ended already (ABORTED); its results are being put in place" in (
+    assert "has ended already (ABORTED); its results are being delivered" in (
         capsys.readouterr().err
     )
     world.report(world.job_of("x.jsonl"), "cancelled")
@@ -1287,11 +1287,11 @@ def test_retry_leaves_out_what_would_fail_again_or_may_have_been_answered(
     assert said.out.splitlines() == [
         f"x.retry{ending}: 2 failed requests of x{ending}",
         (
-            "  left out: 1 whose error is final (1 context_length_exceeded), 1 whose outcome is "
+            "  skipped: 1 whose error is final (1 context_length_exceeded), 1 whose outcome is "
             "not known (they may have been answered and paid for)"
         ),
     ]
-    assert f"to send them as well: groq-batch retry x{ending} --all" in said.err
+    assert f"to send them too: groq-batch retry x{ending} --all" in said.err
     data = read(world, f"input/x.retry{ending}")
     sent = gzip.decompress(data) if ending.endswith("gz") else data
     assert sent == request_line("c") + request_line("e")
@@ -1314,7 +1314,7 @@ def test_retry_of_all_after_a_retry_sends_nothing_that_was_answered(
     assert run(["retry", "x.jsonl", "--no-wait"]) == 0
     world.start("x.retry.jsonl")
     assert run(["retry", "x.jsonl", "--no-wait", "--all"]) == 0
-    assert "It leaves out 2 lines; use --all when it has ended." in capsys.readouterr().err
+    assert "It skips 2 lines; use --all when it has ended." in capsys.readouterr().err
     rows = [good_row("c"), bad_row("e")]
     world.end("x.retry.jsonl", "partial", results=rows, failed=[request_line("e")])
     assert run(["retry", "x.jsonl", "--no-wait", "--all"]) == 0
@@ -1348,8 +1348,8 @@ def test_retry_of_final_errors_alone_sends_nothing(world: World, capsys: Said) -
     world.end("x.jsonl", "partial", results=[refused_row("b")], failed=[request_line("b")])
     assert run(["retry", "x.jsonl", "--no-wait"]) == 1
     assert (
-        "Nothing of x.jsonl is worth sending again: 1 whose error is final (1 "
-        "context_length_exceeded). To send it all the same: groq-batch retry x.jsonl --all"
+        "No failed request of x.jsonl is worth sending again: 1 whose error is final (1 "
+        "context_length_exceeded). To send them anyway: groq-batch retry x.jsonl --all"
     ) in capsys.readouterr().err
     assert world.storage.head("input/x.retry.jsonl") is None
 
@@ -1361,7 +1361,7 @@ def test_retry_of_files_that_do_not_belong_together_sends_nothing(
     metadata = {JOB_METADATA: world.job_of("x.jsonl").job_id}
     world.storage.put_bytes("failed/x.jsonl", request_line("b"), metadata=metadata)
     assert run(["retry", "x.jsonl", "--no-wait"]) == 1
-    assert "has other lines than the results of its job have failures" in capsys.readouterr().err
+    assert "do not match the failures in the job's results" in capsys.readouterr().err
     assert world.storage.head("input/x.retry.jsonl") is None
     assert "Uploads" not in world.s3.list_multipart_uploads(Bucket=world.bucket)
 
@@ -1419,7 +1419,7 @@ def test_retry_that_is_not_of_this_job(world: World, capsys: Said) -> None:
             lambda world: world.end(
                 "x.jsonl", "partial", results=[bad_row("a")], failed=[b"1\n"], invalid=1
             ),
-            "What has failed of x.jsonl are 1 bad line, which would fail again.",
+            "The only failures of x.jsonl are 1 bad line, which would fail again.",
         ),
     ],
 )
@@ -1438,10 +1438,10 @@ def test_nothing_to_retry(
 def test_logs(world: World, capsys: Said) -> None:
     assert run(["run", world.file("x.jsonl", request_line("a")), "--no-wait"]) == 0
     assert run(["logs", "x.jsonl"]) == 1
-    assert "has no job yet, and so no log" in capsys.readouterr().err
+    assert "has no job yet, so there is no log" in capsys.readouterr().err
     job = world.start("x.jsonl")
     assert run(["logs", "x.jsonl"]) == 0
-    assert "Nothing was logged about this job" in capsys.readouterr().err
+    assert "The log has no lines of this job" in capsys.readouterr().err
     logs = _shared_session().client("logs")
     logs.create_log_stream(logGroupName=LOG_GROUP, logStreamName="s")
     fields = {

@@ -35,9 +35,9 @@ def follow(world: World, chapters: Chapters) -> int:
 @pytest.mark.parametrize(
     ("mode", "then"),
     [
-        ("both", "its schedule, rate(1 hour), then starts what has waited."),
-        ("schedule", "its schedule, rate(1 hour), then starts what has waited."),
-        ("upload", "what was uploaded before has to be started by hand."),
+        ("both", "its schedule, rate(1 hour), then starts the waiting uploads."),
+        ("schedule", "its schedule, rate(1 hour), then starts the waiting uploads."),
+        ("upload", "uploads made before that must be started by hand."),
     ],
 )
 def test_run_on_a_paused_stack_says_so_and_starts_nothing(
@@ -48,7 +48,7 @@ def test_run_on_a_paused_stack_says_so_and_starts_nothing(
     assert world.payloads == []
     said = capsys.readouterr().err
     assert "The stack groq-batch is paused: uploads wait, and no job is started." in said
-    assert f"To go on, deploy it with Paused=false; {then} --now starts them at once." in said
+    assert f"To resume, deploy it with Paused=false; {then} --now starts them at once." in said
     assert "started by hand." not in said.replace(then, "")
 
 
@@ -73,14 +73,16 @@ def test_run_now_on_a_paused_stack_starts_the_job(world: World, capsys: Said) ->
     path = world.file("x.jsonl", request_line("a"))
     assert run(["run", path, "--now", "--no-wait"]) == 0
     assert world.payloads == [{"key": "input/x.jsonl"}]
-    assert "The stack groq-batch is paused; --now starts jobs even so." in capsys.readouterr().err
+    assert (
+        "The stack groq-batch is paused; --now starts the jobs anyway." in capsys.readouterr().err
+    )
 
 
 def test_upload_that_is_not_followed_waits_as_well(world: World, capsys: Said) -> None:
     world.deploy("groq-batch", TriggerMode="schedule", ScheduleExpression="cron(0 2 * * ? *)")
     path = world.file("x.jsonl", request_line("a"))
     assert run(["run", path, "--no-wait"]) == 0
-    expected = "This stack starts uploads when its schedule fires: cron(0 2 * * ? *)."
+    expected = "This stack starts uploads on its schedule: cron(0 2 * * ? *)."
     assert expected in capsys.readouterr().err
     world.deploy(
         "groq-batch",
@@ -89,7 +91,7 @@ def test_upload_that_is_not_followed_waits_as_well(world: World, capsys: Said) -
         ScheduleTimezone="Europe/Berlin",
     )
     assert run(["run", path, "--no-wait", "--again"]) == 0
-    assert "fires: cron(0 2 * * ? *) in Europe/Berlin. --now" in capsys.readouterr().err
+    assert "its schedule: cron(0 2 * * ? *) in Europe/Berlin. --now" in capsys.readouterr().err
 
 
 def test_job_that_has_begun_is_not_said_to_wait(world: World, capsys: Said) -> None:

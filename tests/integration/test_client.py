@@ -167,7 +167,7 @@ def test_submit_of_what_runs_with_other_options_raises(
     world.is_running = True
     batch.submit(request_dicts("x"), to="x.jsonl", completion_window="48h")
     batch.submit(request_dicts("x"), to="x.jsonl", completion_window="48h", max_attempts=3)
-    with pytest.raises(client.JobConflict, match=r"x\.jsonl runs with other options"):
+    with pytest.raises(client.JobConflict, match=r"x\.jsonl is running with other options"):
         batch.submit(request_dicts("x"), to="x.jsonl", completion_window="72h")
     for options in ({}, {"completion_window": "48h", "canary_requests": 5}):
         with pytest.raises(client.JobConflict):
@@ -180,14 +180,14 @@ def test_submit_of_what_runs_with_other_options_raises(
     [
         ({"windw": "24h"}, "There is no option 'windw'; there are batch_deadline, canary_"),
         ({"max_attempts": 11}, "max_attempts is '11'; allowed is a whole number from 1 to 10."),
-        ({"max_attempts": True}, "max_attempts has to be a whole number, not True."),
-        ({"max_attempts": 2.5}, "max_attempts has to be a whole number, not 2.5."),
+        ({"max_attempts": True}, "max_attempts must be a whole number, not True."),
+        ({"max_attempts": 2.5}, "max_attempts must be a whole number, not 2.5."),
         ({"completion_window": "8d"}, "completion_window is '8d'; allowed is hours or days"),
-        ({"completion_window": 24}, "completion_window has to be a text such as '24h' or '7d'"),
+        ({"completion_window": 24}, "completion_window must be a text such as '24h' or '7d'"),
         ({"on_invalid_line": "drop"}, "on_invalid_line is 'drop'; allowed is reject or skip."),
         ({"max_job_cost_usd": -1}, "max_job_cost_usd is '-1'; allowed is a number of US dollars"),
-        ({"max_job_cost_usd": float("nan")}, "max_job_cost_usd has to be a number of US dollars"),
-        ({"check_models": 1}, "check_models has to be True or False, not 1."),
+        ({"max_job_cost_usd": float("nan")}, "max_job_cost_usd must be a number of US dollars"),
+        ({"check_models": 1}, "check_models must be True or False, not 1."),
         ({"canary_requests": 10_001}, "canary_requests is '10001'; allowed is"),
         ({"canary_max_failed_percent": 101}, "canary_max_failed_percent is '101'; allowed is"),
         ({"batch_deadline": "31d"}, "batch_deadline is '31d'; allowed is"),
@@ -209,15 +209,15 @@ def test_submit_with_a_bad_option_raises_before_anything_is_uploaded(
     ("source", "arguments", "kind", "expected"),
     [
         ([], {}, "RequestsError", "There are no requests to submit."),
-        ([{"a": {1, 2}}], {}, "RequestsError", "Request 1 has no form in JSON"),
-        ([{"a": float("nan")}], {}, "RequestsError", "Request 1 has no form in JSON"),
+        ([{"a": {1, 2}}], {}, "RequestsError", "Request 1 cannot be written as JSON"),
+        ([{"a": float("nan")}], {}, "RequestsError", "Request 1 cannot be written as JSON"),
         ([{}, "x"], {}, "RequestsError", "Request 2 is a str, not a dict."),
         ({"custom_id": "a"}, {}, "WrongArgumentError", "dict is nothing to submit. Give a file"),
         (7, {}, "WrongArgumentError", "int is nothing to submit."),
         ("nowhere.jsonl", {}, "RequestsError", "nowhere.jsonl does not exist"),
         ("nowhere.csv", ASK, "RequestsError", "nowhere.csv does not exist"),
-        ("rows.csv", {}, "WrongArgumentError", "rows.csv is a table, not a file of requests."),
-        ("rows.csv", {"prompt": "{x}"}, "WrongArgumentError", "rows give model=."),
+        ("rows.csv", {}, "WrongArgumentError", "rows.csv is a table, not a request file."),
+        ("rows.csv", {"prompt": "{x}"}, "WrongArgumentError", "from rows, give model=."),
         ("rows.csv", {"prompt": "x", "model": "m"}, "WrongArgumentError", "same_prompt=True"),
         ("rows.csv", {"prompt": "{y}", "model": "m"}, "TableError", "there is no column 'y'"),
         ("rows.csv", {"prompt": "{x}", "model": "m", "id": "y"}, "TableError", "no column 'y'"),
@@ -229,7 +229,7 @@ def test_submit_with_a_bad_option_raises_before_anything_is_uploaded(
         ),
         ([{}], ASK, "WrongArgumentError", "make requests of a data frame"),
         ([{}], {"to": "recurring/x.jsonl"}, "WrongArgumentError", "recurring"),
-        ([{}], {"to": "s3://b/x.jsonl"}, "WrongArgumentError", "is an address"),
+        ([{}], {"to": "s3://b/x.jsonl"}, "WrongArgumentError", "is a URI"),
         (polars.LazyFrame({"text": ["a"]}), ASK, "WrongArgumentError", "LazyFrame has no rows"),
         (polars.DataFrame({"text": []}), ASK, "RequestsError", "There are no requests to submit."),
         (pandas.DataFrame({"text": ["a"]}), {}, "WrongArgumentError", "give prompt= and model="),
@@ -237,13 +237,13 @@ def test_submit_with_a_bad_option_raises_before_anything_is_uploaded(
             pandas.DataFrame({"text": ["a", {"b": 1}]}),
             ASK,
             "TableError",
-            "The column 'text' of the frame cannot be read as one of Arrow's types",
+            "The column 'text' of the frame cannot be read as an Arrow type",
         ),
         (
             pandas.DataFrame({"text": ["a", "b"], "id": ["1", "1"]}),
             {**ASK, "id": "id"},
             "TableError",
-            "The ids are those of the column 'id' (id=).",
+            "The ids come from the column 'id' (id=).",
         ),
     ],
 )
@@ -478,7 +478,7 @@ def test_job_that_does_not_exist(world: ClientWorld, batch: GroqBatch) -> None:
     with pytest.raises(client.JobNotFound, match=r"There is no job of team/x\.jsonl in s3://"):
         batch.job("team/x.jsonl")
     batch.submit(request_dicts("x"), to="x.jsonl")
-    with pytest.raises(client.WrongArgumentError, match="list holds no rows"):
+    with pytest.raises(client.WrongArgumentError, match="list has no rows"):
         batch.job("x.jsonl", [1])
 
 

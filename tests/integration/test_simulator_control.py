@@ -176,7 +176,7 @@ def test_faults_are_listed(running: LocalFolder, capsys: Said) -> None:
     [
         (["nonsense"], "is not one of"),
         (["--share", "0.1"], "Name a fault: groq-batch local fault lists them."),
-        (["outage", "--share", "0.1"], "outage does not hit a share of the requests"),
+        (["outage", "--share", "0.1"], "outage does not hit single requests"),
         (["free-plan", "--times", "2"], "free-plan lasts until --clear; leave out --times."),
     ],
 )
@@ -192,11 +192,11 @@ def test_no_stack_and_no_simulator(
 ) -> None:
     running.write_ready(replace(STATE, groq_base_url=simulator.url))
     assert run(["local", "fault", "outage"]) == 1
-    assert "Start it anew: groq-batch local up --restart" in capsys.readouterr().err
+    assert "Restart it: groq-batch local up --restart" in capsys.readouterr().err
     with pytest.raises(CommandError, match="does not answer"):
         make_calls("http://127.0.0.1:9/openai/v1", [("stats", {})])
-    with pytest.raises(CommandError, match=r"refuses nothing: .*no operation 'nothing'"):
+    with pytest.raises(CommandError, match=r"rejects nothing: .*no operation 'nothing'"):
         make_calls(simulator.url, [("nothing", {})])
     running.forget()
     assert run(["local", "fault", "outage"]) == 1
-    assert "just being started" in capsys.readouterr().err
+    assert "still starting" in capsys.readouterr().err

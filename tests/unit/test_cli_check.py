@@ -19,9 +19,9 @@ from groq_batch.domain.prices import on_demand_usd
 from groq_batch.domain.problem import Problem
 from groq_batch.request_file.line_checks import LineChecker
 from groq_batch_cli import limits
+from groq_batch_cli.excerpt import excerpt
+from groq_batch_cli.file_check import check_file
 from groq_batch_cli.main import run
-from groq_batch_cli.places import excerpt
-from groq_batch_cli.survey import survey
 from groq_batch_client.request_files import RequestFile
 
 PROJECT = Path(__file__).parents[2]
@@ -362,7 +362,7 @@ def test_check_folder_looks_at_every_file_below_it(
     said = capsys.readouterr()
     assert [one.split(":")[0] for one in said.out.splitlines() if "no problems" in one] == good
     hidden = f"{tmp_path}/._b.jsonl, {tmp_path}/deep/.c.jsonl"
-    assert said.err == f"Left out, as hidden: {hidden}\n"
+    assert said.err == f"Skipped, as hidden: {hidden}\n"
 
 
 def test_check_folder_without_requests_is_a_wrong_usage(
@@ -370,7 +370,7 @@ def test_check_folder_without_requests_is_a_wrong_usage(
 ) -> None:
     (tmp_path / "notes.txt").write_text("x")
     assert run(["check", str(tmp_path)]) == 2
-    assert f"{tmp_path} is a folder without files of requests" in capsys.readouterr().err
+    assert f"{tmp_path} is a folder without request files" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("verb", ["check", "run"])
@@ -380,7 +380,7 @@ def test_check_folder_without_requests_is_a_wrong_usage(
         (
             "my tickets.csv",
             (
-                "is a table, not a file of requests. Turn its rows into requests first: groq-batch "
+                "is a table, not a request file. Turn its rows into requests first: groq-batch "
                 "make 'my tickets.csv' --model MODEL --prompt '... {COLUMN} ...' --out 'my "
                 "tickets.jsonl'"
             ),
@@ -414,7 +414,7 @@ def test_table_in_the_place_of_requests_names_make(
 def test_file_named_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path, line())
     assert run(["check", path, path]) == 2
-    assert "named twice" in capsys.readouterr().err
+    assert "given twice" in capsys.readouterr().err
 
 
 # -- cost -------------------------------------------------------------------------------------
@@ -424,7 +424,7 @@ def test_model_without_a_price(tmp_path: Path, capsys: pytest.CaptureFixture[str
     path = write(tmp_path, line(body=body(model="x/y", max_completion_tokens=None)))
     assert run(["check", path]) == 0
     out = capsys.readouterr().out
-    assert "1 batch, no estimate, for a price or the length of audio is not known" in out
+    assert "1 batch, no estimate, because a price or the length of audio is not known" in out
     assert "no output is counted for requests without max_completion_tokens" in out
     _, found = check_json(capsys, path)
     assert found["cost_usd"] == {"batch": None, "on_demand": None}
@@ -464,7 +464,7 @@ def test_what_a_cap_keeps_from_running(
     tmp_path: Path, model: str, cap: float, stack_cap: float | None, words: str | None
 ) -> None:
     path = write(tmp_path, line(body=body(model=model)))
-    found = survey(
+    found = check_file(
         RequestFile(path),
         limits=limits.split_limits(50_000, 100_000_000),
         max_cost_usd=cap,
@@ -523,10 +523,10 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     long = [line(custom_id=f"{n}", body=body(x="y" * 10_000)) for n in range(2_000)]
     path = write(tmp_path, *long)
     split_limits = limits.split_limits(50_000, 100_000_000)
-    survey(RequestFile(path), limits=split_limits)
+    check_file(RequestFile(path), limits=split_limits)
     tracemalloc.start()
     try:
-        survey(RequestFile(path), limits=split_limits)
+        check_file(RequestFile(path), limits=split_limits)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

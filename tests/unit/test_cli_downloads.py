@@ -117,7 +117,7 @@ def test_download_that_is_wrong_is_made_once_more_in_one_piece(
     s3 = FakeS3(parts, whole)
     fetching(s3, rows=rows)
     assert fetching.target.read_bytes() == whole
-    assert fetching.said == [f"x.results.jsonl {fault}. Fetching it once more, in one piece."]
+    assert fetching.said == [f"x.results.jsonl {fault}. Fetching it again, in one piece."]
     assert s3.versions == [VERSION, VERSION]
     assert len(fetching.begun) == 2
 
@@ -126,7 +126,7 @@ def test_download_that_stays_wrong_leaves_the_file_that_was_there(fetching: Fetc
     fetching.target.write_bytes(b"before")
     with pytest.raises(BrokenDownloadError) as caught:
         fetching(FakeS3(ROWS + b"x", ROWS + ROWS))
-    assert "s3://bucket/output/x.jsonl could not be fetched whole" in str(caught.value)
+    assert "s3://bucket/output/x.jsonl could not be fetched" in str(caught.value)
     assert "has 54 bytes instead of 27, twice" in str(caught.value)
     assert fetching.target.read_bytes() == b"before"
 

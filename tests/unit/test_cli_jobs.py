@@ -18,16 +18,16 @@ from groq_batch.domain.times import timestamp
 from groq_batch.records.attempt import Board, BoardEntry
 from groq_batch.records.job import JobRecord, JobRequest
 from groq_batch.records.submission import Stage
-from groq_batch_cli.endings import end_line, problem_lines
+from groq_batch_cli.ending import end_line, problem_lines
 from groq_batch_cli.errors import CommandError, NoSuchJobError
 from groq_batch_cli.failures import ErrorCode, ErrorCodes
-from groq_batch_cli.following import Follower
 from groq_batch_cli.job_list import ListedJob, Wanted, list_jobs
 from groq_batch_cli.job_lookup import find_job
+from groq_batch_cli.job_progress import Follower
 from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.verbs.status import status_lines
 from groq_batch_client import job_view
-from groq_batch_client.following import Followed, pause_seconds
+from groq_batch_client.follow import Followed, pause_seconds
 from groq_batch_client.found_jobs import FoundJob
 from tests.fakes.s3 import FakeS3, client_error
 
@@ -421,9 +421,7 @@ def test_older_versions_that_may_not_be_listed_leave_the_rest_of_the_list(bucket
         ("succeeded", False),
         ("replaced", True),
     ]
-    assert denied == [
-        "What jobs that were replaced have come to is not known: AWS denies ListObjectVersions."
-    ]
+    assert denied == ["The outcome of replaced jobs is not known: AWS denies ListObjectVersions."]
 
 
 def test_overtaken_job_that_runs_is_listed_with_its_progress(bucket: Bucket) -> None:
@@ -484,7 +482,7 @@ def test_uploads_that_may_not_be_listed_leave_the_jobs(bucket: Bucket) -> None:
     denied: list[str] = []
     found = listing(bucket, denied=denied, with_waiting=True)
     assert [one.status for one in found] == ["succeeded"]
-    assert denied == ["Uploads that wait are not listed: AWS denies ListObjectVersions."]
+    assert denied == ["Waiting uploads are not listed: AWS denies ListObjectVersions."]
 
 
 def test_running_jobs_are_found_without_reading_the_others(bucket: Bucket) -> None:
@@ -707,7 +705,7 @@ def test_status_of_a_job_that_has_ended() -> None:
         ({"invalid_output": 2}, "8 answered (2 not the JSON asked for), 1 failed"),
         (
             {"invalid_output": 2, "unchecked_output": 1},
-            "8 answered (2 not the JSON asked for, 1 not held against their schema), 1 failed",
+            "8 answered (2 not the JSON asked for, 1 not checked against their schema), 1 failed",
         ),
     ],
 )
@@ -880,7 +878,7 @@ def test_pipe_is_told_of_every_phase(bucket: Bucket) -> None:
         "x.jsonl: sending, 10 requests",
         "x.jsonl: running, 2 of 10 requests (20 %), 0.8/min, ~11 min left, ~$0.4000 of ~$2.00",
         "Warning: x.jsonl waits: Do this.",
-        "x.jsonl goes on",
+        "x.jsonl continues",
         "x.jsonl: collecting, 10 of 10 requests (100 %), ~$2.00 of ~$2.00",
     ]
     assert job.job.report is not None

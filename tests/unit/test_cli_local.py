@@ -104,10 +104,10 @@ def test_clone_without_a_stack_does_not_use_that_of_another(
     first, second = clone("a"), clone("b")
     serve(first)
     monkeypatch.chdir(second)
-    with pytest.raises(CommandError, match=f"that of {first} does: go there to use it"):
+    with pytest.raises(CommandError, match=f"that of {first} is. Go there to use it"):
         target()
     assert run(["local", "down"]) == 0
-    assert f"that of {first} does: go there to stop it." in capsys.readouterr().err
+    assert f"that of {first} is. Go there to stop it." in capsys.readouterr().err
 
 
 def test_several_stacks_have_to_be_told_apart(
@@ -147,8 +147,8 @@ def test_no_stack_anywhere(
         target()
     assert run(["local", "up"]) == 1
     said = capsys.readouterr().err
-    assert f"is made from a clone of the project, and {home} is in none." in said
-    assert "Go into yours and start it there: groq-batch local up." in said
+    assert f"needs a clone of the project, and {home} is not in one." in said
+    assert "Go to your clone and start the stack there: groq-batch local up." in said
     assert run(["local", "down"]) == 0
     assert capsys.readouterr().err == "No emulated stack is running.\n"
     monkeypatch.chdir(clone("a"))
@@ -262,7 +262,7 @@ def test_stack_that_runs_otherwise_has_to_be_started_anew(
     assert run(["local", "up", *options]) == 1
     said = capsys.readouterr().err
     assert f"The stack groq-batch is running already, with {has}" in said
-    assert f"removes everything in it: groq-batch local up {' '.join(options)} --restart" in said
+    assert f"deletes everything in it: groq-batch local up {' '.join(options)} --restart" in said
 
 
 def test_restart_stops_the_stack_and_starts_it_as_asked_for(

@@ -22,8 +22,8 @@ from groq_batch_cli import main
 from groq_batch_cli.errors import CommandError
 from groq_batch_cli.job_list import STATUSES
 from groq_batch_client.aws_errors import explain, is_passing
-from groq_batch_client.fetching import fetch_page
 from groq_batch_client.found_jobs import FoundJob
+from groq_batch_client.job_files import fetch_page
 
 PROJECT = Path(__file__).parents[2]
 
@@ -113,7 +113,7 @@ def test_error_of_aws_is_one_sentence(
 ) -> None:
     assert run_failing(monkeypatch, exceptions.NoRegionError()) == 1
     assert capsys.readouterr().err == (
-        "Error: No AWS region is set. Name one with --region or AWS_REGION.\n"
+        "Error: No AWS region is set. Set one with --region or AWS_REGION.\n"
     )
 
 
@@ -287,11 +287,11 @@ def client_error(code: str, message: str = "", operation: str = "GetObject") -> 
             "There are no AWS credentials.",
         ),
         (exceptions.ProfileNotFound(profile="work"), "There is no AWS profile work."),
-        (exceptions.InvalidRegionError(region_name="mars"), "'mars' is not a name of a region."),
-        (exceptions.SSOTokenLoadError(error_msg="x"), "The AWS credentials cannot be had:"),
+        (exceptions.InvalidRegionError(region_name="mars"), "'mars' is not the name of a region."),
+        (exceptions.SSOTokenLoadError(error_msg="x"), "The AWS credentials cannot be loaded:"),
         (
             exceptions.EndpointConnectionError(endpoint_url="http://127.0.0.1:1"),
-            "http://127.0.0.1:1 does not answer. Is there a network?",
+            "http://127.0.0.1:1 does not answer. Check the network.",
         ),
         (exceptions.SSLError(endpoint_url="https://s3", error="x"), "https://s3 does not answer."),
         (exceptions.ReadTimeoutError(endpoint_url="https://s3"), "https://s3 does not answer."),
@@ -303,11 +303,11 @@ def client_error(code: str, message: str = "", operation: str = "GetObject") -> 
         ),
         (client_error("403", "Forbidden"), "AWS denies GetObject. Ask for this permission,"),
         (client_error("NoSuchBucket"), "The bucket of the stack does not exist any more."),
-        (client_error("SlowDown"), "AWS asks to slow down (GetObject)."),
-        (client_error("Odd", "What\x1b[31m?"), "AWS answers Odd to GetObject: What [31m?"),
-        (UnreadableObjectError("output/x"), "S3 denies to read output/x."),
-        (UnwritableObjectError("input/x"), "S3 denies to write input/x."),
-        (exceptions.DataNotFoundError(data_path="x"), "The AWS client fails: "),
+        (client_error("SlowDown"), "AWS throttles GetObject."),
+        (client_error("Odd", "What\x1b[31m?"), "AWS returns Odd for GetObject: What [31m?"),
+        (UnreadableObjectError("output/x"), "S3 denies reading output/x."),
+        (UnwritableObjectError("input/x"), "S3 denies writing input/x."),
+        (exceptions.DataNotFoundError(data_path="x"), "The AWS client failed: "),
     ],
     ids=lambda one: type(one).__name__ if isinstance(one, Exception) else "",
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from groq_batch_client.following import Followed
+from groq_batch_client.follow import Followed
 from groq_batch_client.found_jobs import FoundJob
 from groq_batch_client.pace import Look, Pace, pace_of_looks, pace_of_report
 from groq_batch_client.text import rough_duration

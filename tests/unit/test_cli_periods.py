@@ -38,4 +38,4 @@ def test_read_moment_of_another_text_is_none(text: str) -> None:
 
 def test_since_of_another_text_is_a_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["jobs", "--since", "yesterday"]) == 2
-    assert "'yesterday' is no time: give a time span such as 30m" in capsys.readouterr().err
+    assert "'yesterday' is not a time. Give a time span such as 30m" in capsys.readouterr().err

@@ -149,9 +149,9 @@ def test_stack_that_is_being_started(
     with folder.locked():
         folder.write(local_state.STARTING, step="Building", pid=1)
         assert run(["local", "status"]) == 1
-        assert "is being started: Building" in capsys.readouterr().out
+        assert "is starting: Building" in capsys.readouterr().out
         assert run(["local", "up"]) == 1
-        assert "just being started" in capsys.readouterr().err
+        assert "still starting" in capsys.readouterr().err
 
 
 def test_server_that_fails_says_why(
@@ -188,8 +188,7 @@ def test_lock_goes_with_the_process(folder: LocalFolder) -> None:
 # -- endpoints ----------------------------------------------------------------------------------
 
 EXPECTED = (
-    "but it has to be a whole address that begins with http:// or https://, such as "
-    "http://127.0.0.1:4566."
+    "but it must be a full URL that begins with http:// or https://, such as http://127.0.0.1:4566."
 )
 
 
@@ -219,8 +218,8 @@ def test_endpoint_that_botocore_refuses(
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://my_host:4566")
     assert run(["jobs"]) == 1
     assert capsys.readouterr().err == (
-        "Error: AWS_ENDPOINT_URL is 'http://my_host:4566', but the name of its host may have "
-        "letters, digits, hyphens and dots only, for AWS clients take no other.\n"
+        "Error: AWS_ENDPOINT_URL is 'http://my_host:4566', but AWS clients accept only letters, "
+        "digits, hyphens and dots in the host name.\n"
     )
     monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
     (tmp_path / "config").write_text("[default]\nendpoint_url = localhost:4566\n")
@@ -427,7 +426,7 @@ def test_key_of_an_upload(to: str | None, expected: str) -> None:
         ("input/../team", "has the part '..'"),
         ("team\\june", "has a backslash or a control character"),
         ("team\njune", "has a backslash or a control character"),
-        ("s3://bucket/input/team", "is an address. Name a folder below input/"),
+        ("s3://bucket/input/team", "is a URI. Name a folder below input/"),
     ],
 )
 def test_input_key_to_an_unusual_folder_is_refused(to: str, expected: str) -> None:

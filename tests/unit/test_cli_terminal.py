@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from groq_batch_cli.progress_bar import ByteProgress
-from groq_batch_cli.tables import aligned
 from groq_batch_cli.terminal import Terminal
+from groq_batch_cli.text_table import aligned
 from groq_batch_client import text
 
 

@@ -190,7 +190,7 @@ def _damaged(path: Path) -> Iterator[tuple[str, bytes]]:
     data = path.read_bytes()
     lines = data.splitlines(keepends=True)
     yield "empty", b""
-    yield "no file of rows", b'{"custom_id": "a"}\n'
+    yield "not a complete file", b'{"custom_id": "a"}\n'
     yield "cut at a line", b"".join(lines[:-2])
     yield "cut in a line", data[:-10]
     yield "without a row", b"".join([*lines[:2], *lines[3:]])
@@ -210,7 +210,7 @@ def test_damaged_file_of_rows_is_refused(
         damaged.write_bytes(data)
         capsys.readouterr()
         assert join(rows, results, damaged, "--id", "id", "--out", str(out)) == 1, name
-        assert "no file of rows" in capsys.readouterr().err, name
+        assert "not a complete file" in capsys.readouterr().err, name
         assert not out.exists()
 
 
@@ -218,8 +218,8 @@ def test_damaged_file_of_rows_is_refused(
     ("change", "said"),
     [
         ("fewer rows", "ends after 4 rows"),
-        ("more rows", "is of 5 rows, but"),
-        ("other order", "other order"),
+        ("more rows", "is for 5 rows, but"),
+        ("other order", "or their order does"),
         ("other first", "has the id"),
         ("fewer results", "ends after 2 rows"),
         ("more results", "has more rows than the 3 requests"),

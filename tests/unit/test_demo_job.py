@@ -61,7 +61,7 @@ def test_results_that_arrive_whole_are_kept(tmp_path: Path) -> None:
 def test_results_that_arrive_otherwise_end_the_demo(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(LocalStackError, match="could not be fetched whole"):
+    with pytest.raises(LocalStackError, match="could not be fetched"):
         job(FakeS3(ROWS * 2)).fetch(REPORT, tmp_path)
     assert "has 36 bytes instead of 18" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from groq_batch_client.fetching import key_of
+from groq_batch_client.job_files import key_of
 from local.demo.answers import answer_text, choose, read_excerpt
 from local.demo.job import Delivered, is_final
 from local.demo.summary import (

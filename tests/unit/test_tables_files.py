@@ -71,7 +71,7 @@ def test_name_of_no_format_is_a_wrong_usage(
 ) -> None:
     (tmp_path / "rows.xlsx").write_bytes(b"PK")
     assert make(tmp_path / "rows.xlsx", "--prompt", "{a}") == 2
-    assert "has to end in one of .jsonl" in capsys.readouterr().err
+    assert "must end in one of .jsonl" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -115,8 +115,8 @@ def packed(data: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("a.csv", b"", "is empty. Its first line has to name the columns."),
-        ("a.csv", b"\na,b\n1,2\n", "{} begins with a blank line. The first line has to name"),
+        ("a.csv", b"", "is empty. Its first line must name the columns."),
+        ("a.csv", b"\na,b\n1,2\n", "{} begins with a blank line. The first line must name"),
         ("a.csv", b"a,a\n", "has two columns named 'a'"),
         ("a.csv", b"a,b\n1,2\n1\n", "Line 3 of {} has 1 value, but there are 2 columns."),
         ("a.csv", b'a,b\n"1\n",2\n\n1,2,3\n', "Line 5 of {} has 3 values, but there are 2 col"),
@@ -129,20 +129,28 @@ def packed(data: bytes) -> bytes:
         ("a.csv", b"sep=;\na;b\n", "{} begins with 'sep=;', which tells Excel"),
         ("a.csv", "a,b\n1,2\n".encode("utf-16"), "{} is UTF-16, not UTF-8. Save it as UTF-8."),
         ("a.jsonl", '{"a": 1}'.encode("utf-16"), "{} is UTF-16, not UTF-8. Save it as UTF-8."),
-        ("a.csv", b"a,b\n1,2\n\0\0\0\0", "{} ends in NUL bytes from byte 8 on, as a file does"),
-        ("a.csv", b"a,b\n1,\0\n1,2\n", "{} holds NUL bytes from byte 6 on, as a file does"),
+        ("a.csv", b"a,b\n1,2\n\0\0\0\0", "{} ends in NUL bytes from byte 8 on, as happens"),
+        ("a.csv", b"a,b\n1,\0\n1,2\n", "{} holds NUL bytes from byte 6 on, as happens"),
         ("a.jsonl", b'{"a": 1}\n\xff', "Line 2 of {} is not UTF-8."),
-        ("a.jsonl", b'{"a": 1}\n{"a": NaN}', "Line 2 of {} holds NaN, which JSON has no form for."),
-        ("a.jsonl", b'{"a": [-Infinity]}', "Line 1 of {} holds -Infinity, which JSON has no form"),
+        (
+            "a.jsonl",
+            b'{"a": 1}\n{"a": NaN}',
+            "Line 2 of {} holds NaN, which JSON cannot represent.",
+        ),
+        (
+            "a.jsonl",
+            b'{"a": [-Infinity]}',
+            "Line 1 of {} holds -Infinity, which JSON cannot represent",
+        ),
         ("a.jsonl.gz", b"plain", "ends in .gz, but it is not gzip"),
         ("a.jsonl.gz", packed(b'{"a": 1}' * 99)[:-9], "damaged or cut short"),
-        ("a.jsonl.gz", packed(packed(b"{}")), "{} is compressed twice. Unpack it"),
+        ("a.jsonl.gz", packed(packed(b"{}")), "{} is compressed twice. Decompress it"),
         ("a.jsonl", packed(b"{}"), "{} is compressed with gzip. Name it with .gz at the"),
         ("a.csv", b"\x28\xb5\x2f\xfd", "{} is compressed with zstd. Name it with .zst at the end."),
         ("a.jsonl.zst", b"plain", "ends in .zst, but it is not zstd"),
         ("a.csv", b"PK\x03\x04", "{} is a ZIP archive or an Excel workbook. Save the table as CSV"),
         ("a.csv", b"PAR1", "{} is a Parquet file. Name it with .parquet at the end."),
-        ("._a.jsonl", b"\x00\x05\x16\x07\x00\x02", "{} is what macOS keeps beside a file"),
+        ("._a.jsonl", b"\x00\x05\x16\x07\x00\x02", "{} is a macOS companion file"),
         ("a.parquet", b"plain", "cannot be read as Parquet"),
         ("a.parquet", b"", "cannot be read as Parquet"),
     ],

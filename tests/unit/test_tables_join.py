@@ -174,11 +174,15 @@ def test_message_about_a_long_answer_is_short() -> None:
         (GOOD.replace("2,", "4.0,"), None, None),
         (GOOD.replace('"count": 2, ', ""), "answer_not_as_schema", '"count"'),
         (GOOD.replace('"x"', "1"), "answer_not_as_schema", "topics.0: "),
-        (GOOD.replace("0.5", "NaN"), "answer_not_as_schema", "score is a number that JSON has no"),
+        (
+            GOOD.replace("0.5", "NaN"),
+            "answer_not_as_schema",
+            "score is a number that JSON cannot represent",
+        ),
         (
             GOOD.replace("0.5", "1e999"),
             "answer_not_as_schema",
-            "score is a number that JSON has no",
+            "score is a number that JSON cannot represent",
         ),
     ],
 )
@@ -293,7 +297,7 @@ def test_values_that_do_not_fit_the_schema_are_kept_as_text(tmp_path: Path) -> N
     assert [row["answer"] for row in joined] == texts
     assert {row["error_code"] for row in joined} == {"answer_not_as_schema"}
     assert (
-        "count is a number larger than a column of its kind (integer) can hold"
+        "count is too large a number for a column of its kind (integer)"
         in joined[1]["error_message"]
     )
     numbers = [one for row in joined for one in row.values() if isinstance(one, float)]
@@ -569,7 +573,7 @@ def test_join_never_replaces_what_it_reads(
     before = Path(out).read_bytes()
     arguments = ["--schema", "schema.json", "--out", str(tmp_path / out)]
     assert join("rows.csv", "requests.results.jsonl", *arguments) == 2
-    assert f"would be written over {out}, which is read." in capsys.readouterr().err
+    assert f"would overwrite the input file {out}." in capsys.readouterr().err
     assert Path(out).read_bytes() == before
 
 
@@ -579,7 +583,7 @@ def test_no_column_is_lost(name: str, tmp_path: Path, capsys: pytest.CaptureFixt
     results = write_results(tmp_path, result("row-1", "x"))
     out = tmp_path / name
     assert join(rows, results, "--out", str(out)) == 1
-    assert "The rows have a column 'answer' already." in capsys.readouterr().err
+    assert "The rows already have a column 'answer'." in capsys.readouterr().err
     assert not out.exists()
     assert join(rows, results, "--prefix", "groq_", "--out", str(out)) == 0
 
@@ -594,7 +598,7 @@ def test_standard_input_can_be_read_once(
     results = write_results(tmp_path, result("row-1", "x"))
     assert join("-", "-") == 2
     assert join("-", results, "--out", str(tmp_path / "o.csv")) == 2
-    assert "read twice" in capsys.readouterr().err
+    assert "requires reading the rows twice" in capsys.readouterr().err
     assert join("-", results) == 0
 
 

@@ -135,7 +135,7 @@ def test_numbers_of_json_rows_keep_their_digits(tmp_path: Path) -> None:
         (
             '{"a": 1}',
             ["--prompt", "{b}"],
-            "Row 1 of {rows}: there is no column 'b'; there are 'a'. Write {{ and }} for braces",
+            "Row 1 of {rows}: there is no column 'b'; there are 'a'. Write {{ and }} for literal",
         ),
         (
             '{"a": 1}\n{"b": 1}',
@@ -152,7 +152,7 @@ def test_numbers_of_json_rows_keep_their_digits(tmp_path: Path) -> None:
             ["--prompt", "{a}", "--id", "a"],
             (
                 "Row 2 of {rows}: This custom_id was already used in row 1. Give every request a "
-                "custom_id of its own. The ids are those of the column 'a' (--id)."
+                "custom_id of its own. The ids come from the column 'a' (--id)."
             ),
         ),
         ('{"a": ""}', ["--prompt", "{a}", "--id", "a"], "The column 'a' (--id) is empty."),
@@ -165,21 +165,25 @@ def test_numbers_of_json_rows_keep_their_digits(tmp_path: Path) -> None:
         ('{"a": 1}\n[1]', ["--prompt", "{a}"], "Line 2 of {rows} is not a JSON object"),
         ('{"a": "\\ud8"}', ["--prompt", "{a}"], "Line 1 of {rows} is not a JSON object"),
         ('{"a": "x"}\n{"a": "x', ["--prompt", "{a}"], "(Input data was truncated)"),
-        ('{"a": 1, "b": NaN}', ["--prompt", "{a}"], "Line 1 of {rows} holds NaN, which JSON has"),
+        (
+            '{"a": 1, "b": NaN}',
+            ["--prompt", "{a}"],
+            "Line 1 of {rows} holds NaN, which JSON cannot represent",
+        ),
         (
             '{"a": "\\ud800"}',
             ["--prompt", "{a}"],
-            "Line 1 of {rows} holds half of a surrogate pair in its column 'a', often half of an",
+            "Line 1 of {rows} has half of a surrogate pair in its column 'a', often half of an",
         ),
         (
             '{"a": 1}\n{"a": 1, "b": {"c": ["\\udc00 and more"]}}',
             ["--prompt", "{a}"],
-            "Line 2 of {rows} holds half of a surrogate pair in its column 'b'",
+            "Line 2 of {rows} has half of a surrogate pair in its column 'b'",
         ),
         (
             '{"\\ud800a": 1}',
             ["--prompt", "{a}"],
-            "Line 1 of {rows} holds half of a surrogate pair in its column '\\ud800a'",
+            "Line 1 of {rows} has half of a surrogate pair in its column '\\ud800a'",
         ),
     ],
 )
@@ -202,11 +206,11 @@ def test_row_that_cannot_become_a_request_is_said(
     [
         (["--prompt", "{a}", "--param", "stream"], "--param 'stream' is not NAME=VALUE"),
         (["--prompt", "{a}", "--param", "model=y"], "--param model is set by --model"),
-        (["--prompt", "{a"], "The prompt has a brace too many or too few"),
-        (["--prompt", "{}"], "The prompt has braces without the name of a column"),
-        ([], "Name the prompt with --prompt or --prompt-file."),
+        (["--prompt", "{a"], "The prompt has a brace without a partner"),
+        (["--prompt", "{}"], "The prompt has braces without a column name"),
+        ([], "Give the prompt with --prompt or --prompt-file."),
         (["--prompt", "x", "--prompt-file", "{file}"], "Give --prompt or --prompt-file, not both."),
-        (["--prompt", "{a}", "--strict"], "--strict is about the --schema"),
+        (["--prompt", "{a}", "--strict"], "--strict needs --schema"),
     ],
 )
 def test_option_with_a_value_of_no_use_is_a_wrong_usage(
@@ -236,9 +240,9 @@ def test_prompt_without_a_column_is_refused_unless_it_is_meant(
     asked = prompt.replace("${text}", "${{text}}") if hint == "${text}" else prompt
     assert make(rows, "--prompt", asked, "--out", str(out)) == 2
     said = " ".join(capsys.readouterr().err.split())
-    assert "The prompt names no column, so every row would ask the same" in said
+    assert "The prompt names no column, so every row would send, and pay for, the same" in said
     assert "--same-prompt if you mean it" in said
-    assert (hint is None) == ("which stands as it is" not in said)
+    assert (hint is None) == ("which is not replaced" not in said)
     assert not out.exists()
     assert len(set(prompts(rows, out, asked, "--same-prompt"))) == 1
 
@@ -262,7 +266,7 @@ def test_folder_or_nothing_in_the_place_of_a_file_is_said_as_for_run(
 def test_request_that_is_too_long_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("groq_batch_client.requests.HARD_LINE_LIMIT_BYTES", 200)
+    monkeypatch.setattr("groq_batch_client.build_requests.HARD_LINE_LIMIT_BYTES", 200)
     path = write_rows(tmp_path / "rows.jsonl", [{"a": "x"}, {"a": "x" * 200}])
     assert make(path, "--prompt", "{a}") == 1
     assert "Row 2 of" in capsys.readouterr().err
@@ -278,7 +282,7 @@ def test_make_never_replaces_what_it_reads(
         Path(name).write_text('{"a": 1}')
     arguments += ["--schema", "schema.jsonl", "--out", f"../{tmp_path.name}/{out}"]
     assert make("rows.jsonl", *arguments) == 2
-    assert f"{out} would be written over {out}, which is read." in capsys.readouterr().err
+    assert f"{out} would overwrite the input file {out}." in capsys.readouterr().err
     assert Path(out).read_text() == '{"a": 1}'
 
 
@@ -295,17 +299,17 @@ def test_no_rows_make_no_requests(tmp_path: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("prompt", "expected"),
     [
-        ("{}", "braces without the name"),
-        ("{", "a brace too many or too few"),
-        ("}", "a brace too many or too few"),
-        ("{a {b}}", "a brace too many or too few"),
+        ("{}", "braces without a column name"),
+        ("{", "a brace without a partner"),
+        ("}", "a brace without a partner"),
+        ("{a {b}}", "a brace without a partner"),
     ],
 )
 def test_braces_that_enclose_no_column_are_wrong(prompt: str, expected: str) -> None:
     with pytest.raises(WrongArgumentError) as raised:
         Template.parse(prompt)
     assert expected in str(raised.value)
-    assert "Write {{ and }} for braces of the prompt itself." in str(raised.value)
+    assert "Write {{ and }} for literal braces." in str(raised.value)
 
 
 def test_columns_of_a_prompt_may_have_any_name(tmp_path: Path) -> None:
@@ -372,8 +376,8 @@ def test_schema_with_a_property_called_schema_is_no_wrapping(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("[1]", "has to hold a JSON schema, which is an object."),
-        ('"x"', "has to hold a JSON schema, which is an object."),
+        ("[1]", "must be a JSON schema, which is an object."),
+        ('"x"', "must be a JSON schema, which is an object."),
         ("{", "is not JSON: "),
         ('{"type": "text"}', "is not a valid JSON schema: "),
         ('{"$ref": "https://example.com/x"}', "which is not part of it"),
@@ -388,7 +392,7 @@ def test_file_that_holds_no_schema_is_said(text: str, expected: str, tmp_path: P
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"type": "array"}, 'the schema itself has to be of "type": "object"'),
+        ({"type": "array"}, 'the schema itself must be of "type": "object"'),
         ({"required": ["good"]}, "in the schema these are not: 'topics'"),
         ({"additionalProperties": True}, 'needs "additionalProperties": false; the schema has'),
         (

@@ -296,7 +296,7 @@ def test_objects_with_two_fields_of_one_name_are_named(
     column = pa.StructArray.from_arrays([pa.array([1], pa.int8())] * 2, fields=list(kind))
     rows = write_column(tmp_path / "rows.parquet", column)
     assert make(rows, "--prompt", "{value}") == 1
-    assert "The column 'value' holds objects with two fields named 'a'." in capsys.readouterr().err
+    assert "The column 'value' has objects with two fields named 'a'." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""The looks of ``groq-batch doctor``: each tells of one thing whether it is well, or what to do."""
+"""Checks of ``groq-batch doctor``: each one tests one part of a stack and suggests a fix."""

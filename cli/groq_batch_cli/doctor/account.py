@@ -1,4 +1,4 @@
-"""Looks at the caller and at the account's limits."""
+"""Check the caller and the limits of the account."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ REGION = "region"
 CONCURRENCY = "Lambda's concurrency"
 
 NEEDED_CONCURRENCY = 20
-"""Ten for the Map of a job, and as many for everything else
+"""Ten for the Map of a job, and ten for everything else
 (docs/operations.md, Capacity and quotas)."""
 
 
 def look_at_credentials(session: Any) -> Finding:
-    """Tell whether there are credentials, without asking AWS about them."""
+    """Check that there are credentials, without calling AWS."""
     credentials = session.get_credentials()
     if credentials is None:
         return to_do(
@@ -33,7 +33,7 @@ def look_at_credentials(session: Any) -> Finding:
 
 
 def look_at_caller(sts: Any) -> Finding:
-    """Tell whether AWS takes the credentials, and whose they are.
+    """Check that AWS accepts the credentials, and show whose they are.
 
     The call needs no permission:
     https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
@@ -42,26 +42,26 @@ def look_at_caller(sts: Any) -> Finding:
 
 
 def look_at_region(session: Any) -> Finding:
-    """Tell which region is meant."""
+    """Check that a region is set, and show it."""
     region = session.region_name
     if region is None:
-        return to_do(REGION, "none is set", "Name it with --region or AWS_REGION.")
+        return to_do(REGION, "none is set", "Set it with --region or AWS_REGION.")
     return well(REGION, str(region))
 
 
 def look_at_concurrency(stack: Stack) -> Finding:
-    """Tell whether the account lets enough functions run at a time."""
+    """Check that the account allows enough concurrent functions."""
     client = stack.client("lambda")
     limits = client.get_account_settings()["AccountLimit"]
     if is_loopback(client.meta.endpoint_url):
-        return unknown(CONCURRENCY, "not known here: an emulator has no account's limit")
+        return unknown(CONCURRENCY, "not known here: an emulator has no account limit")
     return judge_concurrency(
         int(limits["ConcurrentExecutions"]), int(limits["UnreservedConcurrentExecutions"])
     )
 
 
 def is_loopback(url: str) -> bool:
-    """Tell whether an address is one of this machine, where only an emulator can be."""
+    """Tell whether a URL is on this machine, where only an emulator can be."""
     host = urlsplit(url).hostname or ""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -70,11 +70,11 @@ def is_loopback(url: str) -> bool:
 
 
 def judge_concurrency(limit: int, unreserved: int) -> Finding:
-    """Judge how many functions may run at a time.
+    """Evaluate how many functions may run at a time.
 
     Args:
-        limit: Of all functions of the account in the region.
-        unreserved: Of that, what is not reserved for single functions; the stack shares it.
+        limit: Limit for all functions of the account in the region.
+        unreserved: The part not reserved for single functions, which the stack shares.
     """
     text = f"{limit:,} at a time, {unreserved:,} of them not reserved"
     if unreserved >= NEEDED_CONCURRENCY:

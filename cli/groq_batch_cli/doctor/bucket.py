@@ -1,4 +1,4 @@
-"""Looks at the bucket's settings, and tries the one condition that S3 documents least."""
+"""Check the settings of the bucket, and test conditional deletes, which S3 documents least."""
 
 from __future__ import annotations
 
@@ -16,51 +16,51 @@ EVENTS = "bucket's events"
 CONDITIONAL_DELETE = "conditional deletes"
 
 PROBE_PREFIX = f"{object_keys.WORK_PREFIX}doctor-"
-"""No job is named so, since a job's name ends in a hash."""
+"""Never clashes with a job, because job names end in a hash."""
 _ANOTHER_ETAG = f'"{"0" * 32}"'
 
 
 def look_at_versioning(stack: Stack) -> Finding:
-    """Tell whether the bucket keeps versions, by which uploads are known."""
+    """Check that the bucket keeps versions, which identify uploads."""
     answer = stack.client("s3").get_bucket_versioning(Bucket=stack.bucket)
     return judge_versioning(answer.get("Status"), stack.bucket)
 
 
 def judge_versioning(status: str | None, bucket: str) -> Finding:
-    """Judge the state of versioning; None when it was never switched on."""
+    """Evaluate the state of versioning; None means that it was never enabled."""
     if status == "Enabled":
         return well(VERSIONING, "on")
     return to_do(
         VERSIONING,
-        f"is {status or 'off'}, so an upload over another one takes its place unseen",
+        f"is {status or 'off'}, so an upload over another one replaces it unnoticed",
         f"aws s3api put-bucket-versioning --bucket {bucket} --versioning-configuration "
         f"Status=Enabled",
     )
 
 
 def look_at_events(stack: Stack) -> Finding:
-    """Tell whether the bucket tells EventBridge of uploads."""
+    """Check that the bucket sends upload events to EventBridge."""
     answer = stack.client("s3").get_bucket_notification_configuration(Bucket=stack.bucket)
     return judge_events(answer, stack.bucket)
 
 
 def judge_events(configuration: Mapping[str, Any], bucket: str) -> Finding:
-    """Judge the configuration of a bucket's notifications."""
+    """Evaluate the notification configuration of a bucket."""
     if "EventBridgeConfiguration" in configuration:
         return well(EVENTS, "go to EventBridge")
     return to_do(
         EVENTS,
         "do not go to EventBridge, so uploads start no jobs",
-        f"Switch them on in the console (bucket {bucket}, Properties, Amazon EventBridge), which "
-        f"keeps its other notifications, or deploy again.",
+        f"Enable them in the console (bucket {bucket}, Properties, Amazon EventBridge), which "
+        f"keeps other notifications of the bucket, or deploy again.",
     )
 
 
 def look_at_conditional_deletes(storage: Storage) -> Finding:
-    """Write an object of a few bytes, and remove it by its ETag.
+    """Write an object of a few bytes, and delete it by its ETag.
 
-    The stack removes an object only if nobody has written it in between. That S3 takes an ETag
-    with its quotation marks there is not documented, so it is tried.
+    The stack deletes an object only if no other write came in between. S3 does not document whether
+    it accepts the ETag with quotation marks there, so this check tries it.
     """
     key = f"{PROBE_PREFIX}{uuid.uuid4().hex}"
     etag = storage.put_bytes(key, b"groq-batch doctor\n", content_type="text/plain")
@@ -70,22 +70,22 @@ def look_at_conditional_deletes(storage: Storage) -> Finding:
 
 
 def judge_conditional_deletes(*, kept: bool, removed: bool, url: str) -> Finding:
-    """Judge what has become of an object.
+    """Evaluate what happened to the object.
 
     Args:
-        kept: Whether it stayed when another ETag was given.
-        removed: Whether it went with its own.
-        url: Its address.
+        kept: Whether a delete with another ETag kept it.
+        removed: Whether a delete with its own ETag removed it.
+        url: Its S3 URI.
     """
     if kept and removed:
-        return well(CONDITIONAL_DELETE, "S3 takes ETags")
+        return well(CONDITIONAL_DELETE, "S3 accepts ETags")
     if not kept:
-        text = "S3 removes an object although another ETag was given"
+        text = "S3 deletes an object although the ETag does not match"
     else:
-        text = f"S3 does not remove {url} by its own ETag"
+        text = f"S3 does not delete {url} by its own ETag"
     return to_do(
         CONDITIONAL_DELETE,
         text,
-        "Report it as a fault of Groq Batch on AWS, with the region: a job that waits for the "
-        "account may go on later than it could.",
+        "Report this as a bug of Groq Batch on AWS, with the region: a job that waits for the "
+        "account may continue later than it could.",
     )

@@ -1,4 +1,4 @@
-"""Looks at the stack as CloudFormation has made it: versions, schedules, dead letters."""
+"""Check the deployment: its status, versions, schedules and dead letters."""
 
 from __future__ import annotations
 
@@ -23,48 +23,50 @@ DEAD_LETTERS = "dead letters"
 SWEEP_RESOURCE = "StartJobFunctionSweep"
 RECONCILE_RESOURCE = "CancelJobFunctionReconcile"
 _RECONCILE_EXPRESSION = "rate(15 minutes)"
-_DEPLOY_AGAIN = "Deploy the stack again; see there why the last deployment did not do it."
+_DEPLOY_AGAIN = (
+    "Deploy the stack again, and read in its output why the last deployment did not do it."
+)
 
 
 def look_at_stack(stack: Stack) -> Finding:
-    """Tell whether the last deployment has come to its end."""
+    """Check that the last deployment is complete."""
     found = stack.client("cloudformation").describe_stacks(StackName=stack.name)["Stacks"][0]
     return judge_status(stack.name, str(found["StackStatus"]))
 
 
 def judge_status(name: str, status: str) -> Finding:
-    """Judge the status of a stack: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html."""
+    """Evaluate the status of a stack: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html."""
     text = f"{name} is {status}"
     if status.endswith("_IN_PROGRESS"):
-        return to_do(STACK, text, "Wait until the deployment has come to its end; look again.")
+        return to_do(STACK, text, "Wait until the deployment is complete, then run doctor again.")
     if status.endswith("_FAILED"):
         return to_do(
             STACK,
             text,
-            f"aws cloudformation describe-stack-events --stack-name {name} says what has failed.",
+            f"aws cloudformation describe-stack-events --stack-name {name} shows what failed.",
         )
     return well(STACK, text)
 
 
 def look_at_version(stack: Stack) -> Finding:
-    """Tell whether the stack's code and this command line are of one version."""
+    """Check that the stack and this command line have the same version."""
     difference = version_difference(stack.outputs, stack.name)
     if difference is not None:
-        return to_do(VERSION, "two different ones", difference)
+        return to_do(VERSION, "different", difference)
     return well(VERSION, f"{__version__} on both sides")
 
 
 def look_at_schedule(stack: Stack) -> Finding:
-    """Tell whether the schedule starts jobs as the stack's parameters say."""
+    """Check that the schedule matches the parameters of the stack."""
     return judge_schedule(_schedule(stack, SWEEP_RESOURCE), stack.parameters)
 
 
 def judge_schedule(schedule: Mapping[str, Any] | None, parameters: Mapping[str, str]) -> Finding:
-    """Judge the schedule that starts jobs.
+    """Evaluate the schedule that starts jobs.
 
     Args:
-        schedule: As EventBridge Scheduler gives it; None when it does not exist.
-        parameters: The stack's.
+        schedule: As EventBridge Scheduler returns it; None if it does not exist.
+        parameters: Parameters of the stack.
     """
     if schedule is None:
         return to_do(SCHEDULE, "does not exist any more", _DEPLOY_AGAIN)
@@ -74,15 +76,15 @@ def judge_schedule(schedule: Mapping[str, Any] | None, parameters: Mapping[str, 
         return to_do(
             SCHEDULE,
             f"is {schedule.get('State')}, and the parameters say otherwise",
-            "Somebody has changed it since the deployment. Switch it back, or deploy again with "
+            "It was changed after the deployment. Switch it back, or deploy again with "
             "another ScheduleExpression and then with yours.",
         )
     expected = parameters.get("ScheduleExpression")
     if expected and schedule.get("ScheduleExpression") != expected:
         return to_do(
             SCHEDULE,
-            f"fires at {schedule.get('ScheduleExpression')} instead of {expected}",
-            "Somebody has changed it since the deployment. Change it back.",
+            f"runs at {schedule.get('ScheduleExpression')} instead of {expected}",
+            "It was changed after the deployment. Change it back.",
         )
     if is_paused:
         return well(SCHEDULE, "Paused=true: neither uploads nor the schedule start jobs")
@@ -92,12 +94,12 @@ def judge_schedule(schedule: Mapping[str, Any] | None, parameters: Mapping[str, 
 
 
 def look_at_reconciler(stack: Stack) -> Finding:
-    """Tell whether jobs whose execution has ended unnoticed are closed."""
+    """Check that the reconciler runs, which closes jobs whose execution ended unnoticed."""
     return judge_reconciler(_schedule(stack, RECONCILE_RESOURCE))
 
 
 def judge_reconciler(schedule: Mapping[str, Any] | None) -> Finding:
-    """Judge the schedule of the reconciler, which is on in every trigger mode."""
+    """Evaluate the schedule of the reconciler, which is on in every trigger mode."""
     if schedule is None:
         return to_do(RECONCILER, "its schedule does not exist any more", _DEPLOY_AGAIN)
     state, expression = schedule.get("State"), schedule.get("ScheduleExpression")
@@ -105,13 +107,13 @@ def judge_reconciler(schedule: Mapping[str, Any] | None) -> Finding:
         return to_do(
             RECONCILER,
             f"its schedule is {state}, {expression}",
-            f"Make it ENABLED and {_RECONCILE_EXPRESSION} again: without it, jobs may stay open.",
+            f"Set it to ENABLED and {_RECONCILE_EXPRESSION} again: without it, jobs may stay open.",
         )
     return well(RECONCILER, f"on, {expression}")
 
 
 def _schedule(stack: Stack, resource: str) -> dict[str, Any] | None:
-    """Return a schedule by its logical id; None when it was removed."""
+    """Return a schedule by its logical id; None if it was removed."""
     found = stack.client("cloudformation").describe_stack_resources(
         StackName=stack.name, LogicalResourceId=resource
     )["StackResources"]
@@ -128,13 +130,13 @@ def _schedule(stack: Stack, resource: str) -> dict[str, Any] | None:
 
 
 def look_at_dead_letters(stack: Stack) -> Finding:
-    """Tell how many events and invocations could not be delivered."""
+    """Check how many events and invocations could not be delivered."""
     url = stack.outputs.get("DeadLetterQueueUrl")
     if url is None:
         return to_do(
             DEAD_LETTERS,
             "the stack has no output DeadLetterQueueUrl",
-            "Deploy the stack again: it is of an older version.",
+            "Deploy the stack again: it has an older version.",
         )
     attributes = stack.client("sqs").get_queue_attributes(
         QueueUrl=url,
@@ -144,11 +146,11 @@ def look_at_dead_letters(stack: Stack) -> Finding:
 
 
 def judge_dead_letters(number: int) -> Finding:
-    """Judge how many messages the dead-letter queue holds."""
+    """Evaluate the number of messages in the dead-letter queue."""
     if number:
         return to_do(
             DEAD_LETTERS,
             f"{counted(number, 'event')} could not be delivered",
-            "docs/operations.md, Alarm: dead letters, says what they are and what to do.",
+            "See docs/operations.md, Alarm: dead letters.",
         )
     return well(DEAD_LETTERS, "none")

@@ -1,4 +1,4 @@
-"""What a look has found, and how a look that fails becomes a finding as well."""
+"""Define the result of a check, and turn failures of a check into results."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _UNKNOWN_OPERATION_CODES = frozenset(
         "UnsupportedOperation",
     }
 )
-"""How a service says that it has no such call. AWS's have; emulators lack some."""
+"""Error codes for a missing API call. Only emulators lack calls."""
 
 
 class State(StrEnum):
-    """What a finding means.
+    """State of a finding.
 
-    ``denied`` is no fault of the stack, yet nobody knows whether there is one; ``unknown`` is what
-    the services that were asked do not have.
+    ``denied`` means that a permission for the check is missing, so the check has no result.
+    ``unknown`` means that there is too little data, or that the service lacks the API call.
     """
 
     OK = "ok"
@@ -42,14 +42,14 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What one look has found.
+    """The result of one check.
 
     Attributes:
-        name: What was looked at.
-        state: What it means.
+        name: Name of the check.
+        state: State of the finding.
         text: What was found.
-        advice: What to do; empty where nothing is.
-        permission: The permissions that a denied look needs; None for all others.
+        advice: What to do; empty if there is nothing to do.
+        permission: The permissions that a denied check needs; None for other states.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Finding:
 
     @property
     def is_well(self) -> bool:
-        """Whether nothing has to be done about it."""
+        """Whether there is nothing to do."""
         return self.state in (State.OK, State.UNKNOWN)
 
     def to_json(self) -> dict[str, Any]:
@@ -69,28 +69,28 @@ class Finding:
 
 
 def well(name: str, text: str) -> Finding:
-    """Return the finding that something is well."""
+    """Return a finding with the state ``ok``."""
     return Finding(name=name, state=State.OK, text=text)
 
 
 def to_do(name: str, text: str, advice: str) -> Finding:
-    """Return the finding that something has to be done."""
+    """Return a finding with the state ``to do``."""
     return Finding(name=name, state=State.TO_DO, text=text, advice=advice)
 
 
 def unknown(name: str, text: str) -> Finding:
-    """Return the finding that nobody can tell here."""
+    """Return a finding with the state ``unknown``."""
     return Finding(name=name, state=State.UNKNOWN, text=text)
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One look.
+    """One check.
 
     Attributes:
-        name: What is looked at.
-        permission: The permissions that it needs, as IAM writes them.
-        find: Looks, and tells what was found; may raise errors of AWS's.
+        name: Name of the check.
+        permission: The permissions that it needs, in IAM syntax.
+        find: Runs the check and returns findings; may raise AWS errors.
     """
 
     name: str
@@ -98,7 +98,7 @@ class Look:
     find: Callable[[], Sequence[Finding]]
 
     def __call__(self) -> Sequence[Finding]:
-        """Look; an error of AWS's is a finding.
+        """Run the check; turn AWS errors into findings.
 
         Raises:
             WrongUsageError: An option has a value that cannot be used.
@@ -125,10 +125,10 @@ class Look:
         return Finding(
             name=self.name,
             state=State.DENIED,
-            text="AWS denies to look",
+            text="AWS denies access",
             advice=f"Ask for {self.permission}, or name a profile that has it with --profile.",
             permission=self.permission,
         )
 
     def _failed(self, advice: str | None) -> Finding:
-        return to_do(self.name, "could not be looked at", advice or "")
+        return to_do(self.name, "could not be checked", advice or "")

@@ -1,4 +1,4 @@
-"""Looks at the secret, and has the stack ask Groq whether its key and plan are good."""
+"""Check the secret, and let the stack test its key and plan at Groq."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _YES = "yes"
 _ORDERS = {
     "newest_first": "newest first",
     "oldest_first": "oldest first",
-    "mixed": "in no order of their dates",
+    "mixed": "not sorted by date",
 }
 _REMEDIES = {
     "invalid_api_key": "Put a valid key into the secret {secret} (docs/operations.md, Rotate the "
-    "key); the functions take it within five minutes.",
+    "key); the functions use it within five minutes.",
     "plan_required": "The account's plan has no Batch API. Upgrade it to the Developer tier in the "
     "Groq console.",
     "permission_denied": "Check the rights of the key and of its project in the Groq console, and "
@@ -44,13 +44,13 @@ _REMEDIES = {
     "GROQ_API_KEY; if a KMS key encrypts it, allow the role CheckStatusFunctionRole kms:Decrypt.",
 }
 _TRY_AGAIN = (
-    "Try again in some minutes; https://groqstatus.com says whether Groq has an outage. If it "
-    "stays, look at the log of the functions and at the parameter GroqBaseUrl."
+    "Try again in some minutes; https://groqstatus.com says whether Groq has an outage. If the "
+    "error stays, check the log of the functions and the parameter GroqBaseUrl."
 )
 
 
 def look_at_secret(stack: Stack) -> Finding:
-    """Tell whether the secret exists; its value is never asked for."""
+    """Check that the secret exists, without reading its value."""
     name = stack.parameters["GroqApiKeySecretName"]
     secrets = stack.client("secretsmanager")
     try:
@@ -62,7 +62,7 @@ def look_at_secret(stack: Stack) -> Finding:
 
 
 def judge_secret(name: str, described: Mapping[str, Any] | None) -> Finding:
-    """Judge a secret as Secrets Manager describes it; None when there is none."""
+    """Evaluate the description of a secret; None means that it does not exist."""
     if described is None:
         return to_do(
             KEY_STORE,
@@ -73,7 +73,7 @@ def judge_secret(name: str, described: Mapping[str, Any] | None) -> Finding:
     if described.get("DeletedDate") is not None:
         return to_do(
             KEY_STORE,
-            f"{name} is going to be deleted and cannot be read",
+            f"{name} is scheduled for deletion and cannot be read",
             f"aws secretsmanager restore-secret --secret-id {name}",
         )
     changed = described.get("LastChangedDate")
@@ -82,15 +82,15 @@ def judge_secret(name: str, described: Mapping[str, Any] | None) -> Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examination:
-    """What the stack's function has found at Groq, as ``groq_batch.steps.doctor`` answers.
+    """What the stack's function found at Groq; the response of ``groq_batch.steps.doctor``.
 
     Attributes:
-        version: Version of the function's code; None when it does not say.
-        models: ``yes``, ``no`` or the code of a failure.
-        batches: ``yes`` or the code of a failure.
-        batches_listed: How many batches the first page has.
-        has_next_page: Whether the page names the cursor of a next one.
-        order: In which order the batches came; None when it cannot be told.
+        version: Version of the function's code; None if it does not say.
+        models: ``yes``, ``no`` or an error code.
+        batches: ``yes`` or an error code.
+        batches_listed: Number of batches on the first page.
+        has_next_page: Whether the page has a cursor for the next one.
+        order: The sort order of the batches; None if unclear.
     """
 
     version: str | None = None
@@ -102,13 +102,13 @@ class Examination:
 
     @classmethod
     def from_json(cls, data: Any) -> Examination:
-        """Read the function's answer.
+        """Parse the response of the function.
 
         Raises:
-            CommandError: It is none.
+            CommandError: It is not such a response.
         """
         if not isinstance(data, dict) or not {"models", "batches"} <= data.keys():
-            raise CommandError("The function's answer cannot be read. Deploy the stack again.")
+            raise CommandError("The function's response cannot be read. Deploy the stack again.")
         return cls(
             version=data.get("version"),
             models=str(data["models"]),
@@ -120,15 +120,15 @@ class Examination:
 
 
 def examine(stack: Stack) -> Examination:
-    """Have the function that looks at batches ask Groq.
+    """Invoke the status function, which calls Groq.
 
     Raises:
-        CommandError: The function is of an older version, or it fails.
+        CommandError: The function has an older version, or it fails.
     """
     name = stack.outputs.get("CheckStatusFunctionName")
     if name is None:
         raise CommandError(
-            "The stack has no output CheckStatusFunctionName: it is of an older version. Deploy "
+            "The stack has no output CheckStatusFunctionName: it has an older version. Deploy "
             "the stack again."
         )
     answer = stack.client("lambda").invoke(
@@ -143,21 +143,21 @@ def examine(stack: Stack) -> Examination:
 def _function_error(result: Mapping[str, Any]) -> str:
     kind = shorten(one_line(str(result.get("errorType", ""))), _LONGEST_CODE)
     if kind == "KeyError":
-        # A function that knows no such question looks for a job in it.
-        return "The functions are of a version before this question. Deploy the stack again."
-    return f"The function fails ({kind or 'it names no reason'}). Its log says why."
+        # An older function takes this payload for one of a job.
+        return "The functions are too old for this check. Deploy the stack again."
+    return f"The function fails ({kind or 'without a reason'}). See its log."
 
 
 def groq_findings(
     found: Examination, *, secret: str, checks_models: bool, stack_version: str | None
 ) -> Iterator[Finding]:
-    """Yield what the function's answer means.
+    """Yield the findings from the function's response.
 
     Args:
-        found: The answer.
+        found: The response.
         secret: The name of the secret.
-        checks_models: Whether the stack holds lines against the list of models.
-        stack_version: What the stack says of its version.
+        checks_models: Whether the stack checks requests against the model list.
+        stack_version: The version in the outputs of the stack.
     """
     if found.version is not None and stack_version is not None and found.version != stack_version:
         yield to_do(
@@ -167,13 +167,13 @@ def groq_findings(
         )
     takes_batches = found.batches == _YES
     if found.models == _YES:
-        yield well(KEY, "Groq takes it")
+        yield well(KEY, "Groq accepts it")
     elif takes_batches and not checks_models:
-        yield well(KEY, "Groq takes it, but lists no models; CheckModels=false needs none")
+        yield well(KEY, "Groq accepts it, but lists no models; CheckModels=false needs none")
     elif takes_batches:
         yield to_do(
             KEY,
-            f"Groq takes it, but lists no models ({_code(found.models)}), so they are not checked",
+            f"Groq accepts it, but lists no models ({_code(found.models)}), so nothing checks them",
             "Allow the key to list models in the Groq console, or deploy with CheckModels=false.",
         )
     else:
@@ -186,9 +186,9 @@ def groq_findings(
 
 
 def judge_batch_list(found: Examination) -> Finding:
-    """Tell whether the list of batches has pages, and how it is ordered.
+    """Show whether the list of batches has pages, and its sort order.
 
-    The stack is prepared for either. Few batches show neither.
+    The stack handles any of them. With few batches the response shows neither.
     """
     number = found.batches_listed or 0
     listed = counted(number, "batch", "batches")
@@ -196,12 +196,12 @@ def judge_batch_list(found: Examination) -> Finding:
     pages = "more pages by cursor" if found.has_next_page else "one page"
     if order is None and not found.has_next_page:
         return unknown(BATCH_LIST, f"{listed} on one page: too few to show pages and order")
-    return well(BATCH_LIST, f"{listed}, {order or 'order not told'}, {pages}")
+    return well(BATCH_LIST, f"{listed}, {order or 'order unclear'}, {pages}")
 
 
 def _refusal(name: str, code: str, secret: str) -> Finding:
     remedy = _REMEDIES.get(code, _TRY_AGAIN).format(secret=secret)
-    return to_do(name, f"Groq was asked in vain: {_code(code)}", remedy)
+    return to_do(name, f"the call to Groq failed: {_code(code)}", remedy)
 
 
 def _code(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Looks at open jobs, and at how long Step Functions took for the last Map Run."""
+"""Check open jobs, and how long Step Functions took for the last Map Run."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ OPEN_JOBS = "open jobs"
 MAP_RUN = "last Map Run"
 
 _OVERDUE_AFTER_HOURS = 1
-"""Behind the window of one batch, as the alarm about overdue jobs has it."""
+"""Time beyond the window of a batch before a job counts as overdue, as in the alarm."""
 _SHORTEST_WINDOW_HOURS = 24
 _MOST_JOBS = 5
 _MOST_EVENTS = 25_000
-"""No execution has more: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html"""
+"""Maximum number of events of an execution: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html"""
 _ENDS = frozenset({"MapRunSucceeded", "MapRunFailed", "MapRunAborted"})
 
 
 def look_at_open_jobs(stack: Stack, now: datetime) -> Finding:
-    """Tell which jobs are open for longer than Groq has time for a batch."""
+    """Check for jobs that are open longer than the window of a batch."""
     storage = stack.storage
     ages = {
         item.key.removeprefix(object_keys.OPEN_JOBS_PREFIX): now.timestamp() - item.modified_at
@@ -54,20 +54,20 @@ def _limit_seconds(storage: Storage, job_id: str, default_window: str) -> float:
 
 
 def judge_open_jobs(ages: Mapping[str, float], limits: Mapping[str, float]) -> Finding:
-    """Judge the jobs without an end.
+    """Evaluate the open jobs.
 
     Args:
-        ages: The age of each, in seconds.
-        limits: The age from which one counts as hanging, in seconds; those that are too young
-            for any limit are left out.
+        ages: The age of each job, in seconds.
+        limits: The age in seconds from which each job is overdue; omits jobs that are too young for
+            any limit.
     """
     hanging = sorted(job for job, age in ages.items() if job in limits and age > limits[job])
     if hanging:
         return to_do(
             OPEN_JOBS,
             f"{counted(len(hanging), 'job')} of {len(ages):,} should have ended: {listed(hanging)}",
-            "`groq-batch status JOB` says what each waits for; docs/operations.md, Alarm: overdue "
-            "jobs, what to do.",
+            "`groq-batch status JOB` shows what each waits for; see docs/operations.md, Alarm: "
+            "overdue jobs.",
         )
     if not ages:
         return well(OPEN_JOBS, "none")
@@ -75,7 +75,7 @@ def judge_open_jobs(ages: Mapping[str, float], limits: Mapping[str, float]) -> F
 
 
 def look_at_map_run(stack: Stack) -> Finding:
-    """Tell how long the newest Map Run took among those of the last jobs."""
+    """Show how long the newest Map Run of the last jobs took."""
     states = stack.client("stepfunctions")
     jobs = [job_id for job_id, _ in recorded_jobs(stack.storage)[:_MOST_JOBS]]
     for job_id in jobs:
@@ -90,7 +90,7 @@ def look_at_map_run(stack: Stack) -> Finding:
         except ClientError as error:
             if error_code(error) != "ExecutionDoesNotExist":
                 raise
-            # It was kept for 90 days after its end.
+            # Step Functions keeps an execution for 90 days after its end.
             continue
         if took is not None:
             return well(MAP_RUN, f"{duration(took)}, of the job {job_id}")
@@ -99,12 +99,12 @@ def look_at_map_run(stack: Stack) -> Finding:
 
 def _no_map_run(jobs: Sequence[str]) -> str:
     if not jobs:
-        return "there was no job yet; groq-batch doctor --job runs one"
-    return f"the history of the last {counted(len(jobs), 'job')} shows none that has ended"
+        return "no job has run yet; groq-batch doctor --job runs one"
+    return f"the history of the last {counted(len(jobs), 'job')} shows no completed one"
 
 
 def map_run_seconds(newest_first: Iterable[Mapping[str, Any]]) -> float | None:
-    """Return how long the last Map Run that has ended took; None when there is none.
+    """Return the duration of the last completed Map Run; None if there is none.
 
     Args:
         newest_first: The events of an execution's history.

@@ -1,4 +1,4 @@
-"""Runs a file of three requests twice, and checks what comes back."""
+"""Run a file of three requests twice, and check the results."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from groq_batch_client.uploads import start_anew, start_by_hand
 MODEL = "openai/gpt-oss-20b"
 IDS = ("doctor-1", "doctor-2", "doctor-3")
 MOST_SECONDS = 15 * 60.0
-"""Both jobs are waited for so long in all."""
+"""Maximum seconds to wait for both jobs together."""
 MOST_USD = 0.001
-"""Neither job may cost more; three such answers cost about a twentieth."""
+"""Maximum cost of each job; three such answers cost about a twentieth of it."""
 
 FIRST = "job"
 SECOND = "job, again"
 _FOLDER = "doctor/"
 _MOST_TOKENS = 64
 _MOST_SECONDS_FOR_USAGE = 60.0
-"""The usage record is written behind the final report, within seconds."""
+"""Seconds to wait for the usage record, which follows the final report within seconds."""
 _PAUSES_SECONDS = (2.0, 2.0, 2.0, 4.0, 4.0, 6.0, 10.0)
 _LONGEST_TEXT = 200
 _OK = 200
@@ -42,7 +42,7 @@ _PERMISSION = (
 
 
 def requests() -> bytes:
-    """Return the file: three short requests with short answers."""
+    """Return the content of the file: three short requests with short answers."""
     return b"".join(_request(custom_id) for custom_id in IDS)
 
 
@@ -59,14 +59,14 @@ def _request(custom_id: str) -> bytes:
 
 @dataclass(slots=True)
 class Trial:
-    """The two jobs of one file.
+    """Runs the two jobs of one file.
 
     Attributes:
         stack: The stack.
         path: The file's path below ``input/``.
-        tell: Is told, in a sentence, what is waited for.
-        clock: Seconds that only ever grow.
-        sleep: Waits some seconds.
+        tell: Called with a sentence that says what the command waits for.
+        clock: Returns monotonic seconds.
+        sleep: Waits for a number of seconds.
     """
 
     stack: Stack
@@ -77,7 +77,7 @@ class Trial:
     _until: float = field(default=0.0, init=False)
 
     def run(self) -> Iterator[Finding]:
-        """Run the file, run it again, and yield what came of it; the first fault ends it."""
+        """Run the file twice and yield the findings; stop at the first problem."""
         self._until = self.clock() + MOST_SECONDS
         for name, start in ((FIRST, self._start), (SECOND, self._start_again)):
             finding = self._look(name, start)
@@ -86,7 +86,7 @@ class Trial:
                 return
 
     def come_back(self) -> str:
-        """Return how to see later what has become of the job."""
+        """Return how to check the job later."""
         target = self.stack.target
         return (
             f"It goes on by itself. Come back with {target.command('status', self.path, '--watch')}"
@@ -108,7 +108,7 @@ class Trial:
         return object_keys.INPUT_PREFIX + self.path
 
     def _start(self) -> Mapping[str, Any]:
-        # The cap of a job is the lower one of this and the stack's.
+        # The lower cap of this one and the stack's applies.
         metadata = {"max-job-cost-usd": f"{MOST_USD:f}"}
         self.stack.storage.put_bytes(
             self._key(), requests(), content_type="application/x-ndjson", metadata=metadata
@@ -119,7 +119,7 @@ class Trial:
         return start_anew(self.stack, self._key())
 
     def _wait(self, job_id: str) -> Report | None:
-        """Return a job's final report; None when the time is over before."""
+        """Return the final report of a job; None if the time runs out before."""
         looks = 0
         while True:
             found: FoundJob | None = job_by_id(self.stack.storage, job_id)
@@ -132,7 +132,7 @@ class Trial:
             looks += 1
 
     def _usage(self, report: Report) -> UsageRecord | None:
-        """Return a job's usage record; None when none comes within a minute."""
+        """Return the usage record of a job; None if there is none within a minute."""
         key = usage_key_of(report)
         until = self.clock() + _MOST_SECONDS_FOR_USAGE
         while key is not None:
@@ -145,7 +145,7 @@ class Trial:
         return None
 
     def _rows(self, report: Report) -> list[Any]:
-        """Return the rows that a job has delivered; none when it delivered no results."""
+        """Return the result rows of a job; empty if it has none."""
         if report["outputs"]["results"] is None:
             return []
         key = object_keys.delivery_keys(self.path).results
@@ -154,25 +154,25 @@ class Trial:
 
 
 def path_at(moment: datetime) -> str:
-    """Return the path of a trial that begins at a moment."""
+    """Return the path for a trial that begins at a given time."""
     return f"{_FOLDER}{object_keys.format_fired_at(moment)}{object_keys.PLAIN_ENDING}"
 
 
 def usage_key_of(report: Report) -> str | None:
-    """Return where a job's usage record stands; None for a job of version 1, which has none."""
+    """Return the key of the usage record of a job; None for a job of version 1."""
     if report.get("version") is None:
         return None
     return object_keys.usage_key(report["timing"]["finished_at"][:10], report["job_id"])
 
 
 def judge_job(name: str, report: Report, rows: Sequence[Any], usage: UsageRecord | None) -> Finding:
-    """Judge a job by its report, its rows and its usage record.
+    """Evaluate a job by its report, rows and usage record.
 
     Args:
-        name: Which one it was.
+        name: Name of the check.
         report: Its final report.
-        rows: What it has delivered as results.
-        usage: Its usage record; None when there is none.
+        rows: Its result rows.
+        usage: Its usage record; None if there is none.
     """
     faults = [
         *_faults_of_report(report),
@@ -184,7 +184,7 @@ def judge_job(name: str, report: Report, rows: Sequence[Any], usage: UsageRecord
         return to_do(
             name,
             f"{job_id}: {'; '.join(faults)}",
-            "docs/operations.md has the codes; groq-batch logs shows what the functions said.",
+            "docs/operations.md explains the codes; groq-batch logs shows the log.",
         )
     seconds = report["timing"]["seconds"]
     took = f" in {duration(seconds)}" if seconds is not None else ""
@@ -194,7 +194,7 @@ def judge_job(name: str, report: Report, rows: Sequence[Any], usage: UsageRecord
 
 
 def _faults_of_report(report: Report) -> Iterator[str]:
-    """Yield what is wrong with a report."""
+    """Yield the problems of a report."""
     if report["status"] != GOOD:
         errors = report["errors"] or [{}]
         code, message = errors[0].get("code"), errors[0].get("message")
@@ -215,7 +215,7 @@ def _faults_of_report(report: Report) -> Iterator[str]:
 
 
 def _faults_of_usage(report: Report, usage: UsageRecord | None) -> Iterator[str]:
-    """Yield what is wrong with a job's usage record."""
+    """Yield the problems of a usage record."""
     key = usage_key_of(report)
     if key is None:
         return
@@ -235,7 +235,7 @@ def _faults_of_usage(report: Report, usage: UsageRecord | None) -> Iterator[str]
 
 
 def _faults_of_rows(rows: Sequence[Any]) -> Iterator[str]:
-    """Yield what is wrong with the rows of a job's results."""
+    """Yield the problems of the result rows."""
     found = [row.get("custom_id") if isinstance(row, dict) else None for row in rows]
     if sorted(map(str, found)) != sorted(IDS):
         yield f"{len(rows)} rows instead of one for each of {len(IDS)} requests"

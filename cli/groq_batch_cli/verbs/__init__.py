@@ -1,1 +1,1 @@
-"""One module for each verb; ``command`` is its click command."""
+"""Commands, one module each; ``command`` is the click command."""

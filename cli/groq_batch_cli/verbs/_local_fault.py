@@ -1,4 +1,4 @@
-"""``groq-batch local fault``: has the simulated Groq API of the emulated stack misbehave."""
+"""``groq-batch local fault``: make the simulated Groq API of the emulated stack fail."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _SHARE = 0.1
 @click.option(
     "--share",
     type=click.FloatRange(0, 1),
-    help=f"Share of the requests that it hits.  [default: {_SHARE:g}]",
+    help=f"Share of the requests to hit.  [default: {_SHARE:g}]",
 )
-@click.option("--times", type=click.IntRange(1), help="How often it happens.")
-@click.option("--clear", is_flag=True, help="End all faults.")
+@click.option("--times", type=click.IntRange(1), help="How many times the fault happens.")
+@click.option("--clear", is_flag=True, help="Clear all faults.")
 @click.pass_obj
 def command(
     terminal: Terminal, name: str | None, share: float | None, times: int | None, clear: bool
 ) -> int:
-    """Have the simulated Groq API misbehave, to see what becomes of a job.
+    """Make the simulated Groq API fail, to see how a job reacts.
 
-    Without a NAME all faults are listed. A fault holds for what is sent from now on, until
-    --clear, or until it has happened --times. For requests that is how often each of them is hit.
+    Without NAME, lists all faults. A fault applies to everything sent from now on, until --clear or
+    until it has happened --times. For faults of requests, --times counts for each request.
 
     \b
     Examples:
@@ -73,13 +73,13 @@ def _listing(terminal: Terminal) -> Sequence[str]:
 
 
 def _check_options(name: str, fault: Fault, share: float | None, times: int | None) -> None:
-    """Check that options have a meaning for a fault.
+    """Check that the options apply to a fault.
 
     Raises:
-        UsageError: One has none.
+        UsageError: One does not apply.
     """
     if share is not None and not fault.has_share:
-        raise click.UsageError(f"{name} does not hit a share of the requests; leave out --share.")
+        raise click.UsageError(f"{name} does not hit single requests; leave out --share.")
     if times is not None and not fault.can_end:
         raise click.UsageError(f"{name} lasts until --clear; leave out --times.")
 
@@ -97,7 +97,7 @@ def _told(fault: Fault, extent: Extent) -> str:
 def _key(state: LocalState) -> str:
     if not state.groq_api_key:
         raise CommandError(
-            "The stack was started by an older version, which does not tell its key. Start it "
-            "anew: groq-batch local up --restart"
+            "The stack was started by an older version, which did not record its key. Restart "
+            "it: groq-batch local up --restart"
         )
     return state.groq_api_key

@@ -1,32 +1,36 @@
-"""``groq-batch cancel``: stop jobs."""
+"""``groq-batch cancel``: cancel jobs."""
 
 from __future__ import annotations
 
 import click
 
 from groq_batch_cli.aws import Target, connect
-from groq_batch_cli.endings import end_line
+from groq_batch_cli.ending import end_line
 from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM
-from groq_batch_cli.following import Follower
 from groq_batch_cli.job_lookup import find_job
+from groq_batch_cli.job_progress import Follower
 from groq_batch_cli.options import jobs_argument, stack_options
 from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.verbs.run import leave
-from groq_batch_client.cancelling import stop_job
-from groq_batch_client.following import Followed
+from groq_batch_client.cancel import stop_job
+from groq_batch_client.follow import Followed
 from groq_batch_client.text import one_line
 
 
 @click.command()
 @jobs_argument
-@click.option("--wait/--no-wait", default=False, help="Wait until what was answered is delivered.")
+@click.option(
+    "--wait/--no-wait",
+    default=False,
+    help="Wait until the answers received so far are delivered.  [default: no-wait]",
+)
 @stack_options
 @click.pass_obj
 def command(terminal: Terminal, jobs: tuple[str, ...], wait: bool, target: Target) -> int:
-    """Stop jobs; what was answered until then is kept.
+    """Cancel jobs; answers received so far are kept.
 
-    The batches are cancelled at Groq, which may take it ten minutes; then the rows that were paid
-    for are delivered, and the job ends as cancelled. JOB is named as for status.
+    Cancels the batches at Groq, which can take up to ten minutes. Then the stack delivers the rows
+    that you paid for, and the job ends with the status cancelled. Give JOB as for status.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""``groq-batch check``: the pipeline's checks, offline."""
+"""``groq-batch check``: run the pipeline's checks offline."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import json
 
 import click
 
-from groq_batch_cli.check_report import problem_lines, summary_lines, survey_json
+from groq_batch_cli.check_report import check_json, problem_lines, summary_lines
 from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM
+from groq_batch_cli.file_check import DEFAULT_MAX_PROBLEMS, FileCheck, check_file
 from groq_batch_cli.limits import DEFAULT_MAX_BYTES, DEFAULT_MAX_REQUESTS, split_limits
 from groq_batch_cli.options import max_cost_option, request_files_argument, skip_invalid_option
 from groq_batch_cli.progress_bar import ByteProgress
-from groq_batch_cli.survey import DEFAULT_MAX_PROBLEMS, Survey, survey
 from groq_batch_cli.terminal import Terminal
 from groq_batch_client.request_files import RequestFile
 
@@ -25,14 +25,14 @@ from groq_batch_client.request_files import RequestFile
     type=click.IntRange(1, DEFAULT_MAX_REQUESTS),
     default=DEFAULT_MAX_REQUESTS,
     show_default=True,
-    help="MaxRequestsPerBatch of the stack.",
+    help="The stack's limit of requests per batch (MaxRequestsPerBatch).",
 )
 @click.option(
     "--max-bytes-per-batch",
     type=click.IntRange(1, 2 * DEFAULT_MAX_BYTES),
     default=DEFAULT_MAX_BYTES,
     show_default=True,
-    help="MaxBytesPerBatch of the stack.",
+    help="The stack's limit of bytes per batch (MaxBytesPerBatch).",
 )
 @click.option(
     "--max-problems",
@@ -40,15 +40,15 @@ from groq_batch_client.request_files import RequestFile
     default=DEFAULT_MAX_PROBLEMS,
     show_default=True,
     metavar="N",
-    help="Bad lines to show; the others are counted.",
+    help="Maximum number of invalid lines to show; the rest are counted.",
 )
 @click.option(
     "--source/--no-source",
     default=None,
-    help="Show the piece of a bad line around its fault.  [default: on a terminal only]",
+    help="Show the part of each invalid line around the error.  [default: on a terminal only]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Write a JSON object for each file.")
-@click.option("-q", "--quiet", is_flag=True, help="Write problems only.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per file.")
+@click.option("-q", "--quiet", is_flag=True, help="Print problems only.")
 @click.pass_obj
 def command(
     terminal: Terminal,
@@ -62,14 +62,14 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Check files of requests offline, and estimate their cost.
+    """Check request files offline and estimate their cost.
 
-    These are the very checks that the pipeline makes before it sends anything, but for one: whether
-    a model exists, and can do what it is asked, only the stack can tell, by the list of its Groq
-    account. FILE is a .jsonl or .jsonl.gz file, or - for standard input.
+    Runs the same checks as the pipeline before it sends anything, except one: only the stack can
+    check whether a model exists and supports the request, because that needs the model list of its
+    Groq account. FILE is a .jsonl or .jsonl.gz file, a folder of them, or - for standard input.
 
     \b
-    Exit status: 0 when the pipeline would run every file, 1 when not, 2 for a wrong usage.
+    Exit status: 0 if the pipeline would run every file, 1 if not, 2 for a usage error.
 
     \b
     Examples:
@@ -81,7 +81,7 @@ def command(
     passes = True
     for file in files:
         with ByteProgress(terminal, f"Checking {file.shown}", file.size) as progress:
-            found = survey(
+            found = check_file(
                 file,
                 limits=limits,
                 max_cost_usd=max_cost or 0.0,
@@ -90,7 +90,7 @@ def command(
             )
         passes = found.passes(skip_invalid=skip_invalid) and passes
         if as_json:
-            terminal.print(json.dumps(survey_json(found, skip_invalid=skip_invalid)))
+            terminal.print(json.dumps(check_json(found, skip_invalid=skip_invalid)))
         else:
             with_source = terminal.out_is_terminal if source is None else source
             _show(found, terminal, with_source=with_source, skip_invalid=skip_invalid, quiet=quiet)
@@ -98,7 +98,7 @@ def command(
 
 
 def _show(
-    found: Survey, terminal: Terminal, *, with_source: bool, skip_invalid: bool, quiet: bool
+    found: FileCheck, terminal: Terminal, *, with_source: bool, skip_invalid: bool, quiet: bool
 ) -> None:
     for line in problem_lines(found, terminal, with_source=with_source):
         terminal.print(line)

@@ -1,4 +1,4 @@
-"""``groq-batch completion``: the script that completes verbs, options and files in a shell."""
+"""``groq-batch completion``: print the script for commands, options and files in a shell."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _VARIABLE = "_GROQ_BATCH_COMPLETE"
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_obj
 def command(terminal: Terminal, shell: str) -> int:
-    """Print the script that completes commands in a shell.
+    """Print a shell completion script.
 
     \b
     Examples:

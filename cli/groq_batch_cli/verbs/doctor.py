@@ -1,4 +1,4 @@
-"""``groq-batch doctor``: whether a stack can run jobs, and what to do where it cannot."""
+"""``groq-batch doctor``: check whether a stack can run jobs, and suggest fixes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from groq_batch import __version__
 from groq_batch_cli.aws import Target
-from groq_batch_cli.doctor.examination import Examination
+from groq_batch_cli.doctor.checklist import Checklist
 from groq_batch_cli.doctor.findings import Finding, State
 from groq_batch_cli.doctor.trial import Trial, path_at
 from groq_batch_cli.errors import EXIT_FINE, EXIT_INTERRUPTED, EXIT_PROBLEM
@@ -23,23 +23,24 @@ _STATE_COLUMNS = max(len(state) for state in State)
 
 
 @click.command()
-@click.option("--job", "runs_job", is_flag=True, help="Run a file of three requests twice, too.")
+@click.option("--job", "runs_job", is_flag=True, help="Also run a file of three requests, twice.")
 @json_option
 @stack_options
 @click.pass_obj
 def command(terminal: Terminal, runs_job: bool, as_json: bool, target: Target) -> int:
-    """Look whether a stack can run jobs, and say what to do.
+    """Check whether a stack can run jobs, and suggest fixes.
 
-    Each line is one look: ok, what there is to do, which permission is missing to look, or that
-    nobody can tell here. Nothing is changed but for a probe of a few bytes below work/, which is
-    removed again. The API key is never read; the stack's own function asks Groq with it.
+    Each line is one check with a state: ok, to do (with a fix), denied (with the permission you
+    lack) or unknown. The only change is a probe object of a few bytes below work/, which is removed
+    again. The command never reads the API key; one of the stack's functions uses it to call Groq.
 
-    With --job, a file of three requests is uploaded below input/doctor/ and run twice, for less
-    than 0.001 USD each. That takes some minutes; after 15 it says how to come back.
+    With --job, also uploads a file of three requests below input/doctor/ and runs it twice, for
+    less than 0.001 USD each. This takes a few minutes; after 15 the command stops waiting and says
+    how to check the jobs later.
 
     \b
-    Exit status: 0 when every line is ok or cannot be told here, 1 when not, 2 for a wrong
-    usage, 130 after Ctrl-C.
+    Exit status: 0 if every line is ok or unknown, 1 if not, 2 for a usage error, 130
+    after Ctrl-C.
 
     \b
     Examples:
@@ -47,7 +48,7 @@ def command(terminal: Terminal, runs_job: bool, as_json: bool, target: Target) -
       groq-batch doctor --job --json | jq '.looks[] | select(.state != "ok")'
     """
     now = datetime.now(UTC)
-    examination = Examination(target, now)
+    checklist = Checklist(target, now)
     findings: list[Finding] = []
     trial: Trial | None = None
 
@@ -58,9 +59,9 @@ def command(terminal: Terminal, runs_job: bool, as_json: bool, target: Target) -
                 terminal.print(finding_line(finding, terminal))
 
     try:
-        show(examination.run())
-        if runs_job and examination.stack is not None:
-            trial = Trial(examination.stack, path_at(now), terminal.note)
+        show(checklist.run())
+        if runs_job and checklist.stack is not None:
+            trial = Trial(checklist.stack, path_at(now), terminal.note)
             show(trial.run())
     except KeyboardInterrupt:
         if trial is not None:
@@ -81,7 +82,7 @@ def command(terminal: Terminal, runs_job: bool, as_json: bool, target: Target) -
 
 
 def finding_line(finding: Finding, terminal: Terminal) -> str:
-    """Return the line of a finding: its state, what was looked at, what was found, what to do."""
+    """Return the line of a finding: state, name of the check, result, what to do."""
     state = terminal.styled(f"{finding.state:<{_STATE_COLUMNS}}", _STYLES[finding.state])
     text = one_line(f"{finding.name}: {finding.text}")
     advice = f". {one_line(finding.advice)}" if finding.advice else ""

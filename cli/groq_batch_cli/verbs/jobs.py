@@ -1,4 +1,4 @@
-"""``groq-batch jobs``: what has run and what runs."""
+"""``groq-batch jobs``: list running and ended jobs."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from groq_batch_cli.errors import EXIT_FINE
 from groq_batch_cli.job_list import STATUSES, WAITING, ListedJob, Wanted, list_jobs
 from groq_batch_cli.options import json_option, stack_options
 from groq_batch_cli.periods import Since
-from groq_batch_cli.tables import aligned
 from groq_batch_cli.terminal import Terminal
+from groq_batch_cli.text_table import aligned
 from groq_batch_client.job_view import (
     answered_share,
     cost_so_far,
@@ -38,21 +38,21 @@ _LEFT_OUT_WHEN_EMPTY = frozenset({"LEFT", "WHY"})
 
 
 @click.command()
-@click.option("--status", type=click.Choice(STATUSES), help="Only jobs of this status.")
+@click.option("--status", type=click.Choice(STATUSES), help="List only jobs with this status.")
 @click.option(
     "--since",
     type=Since(),
     metavar="TIME",
-    help="Only jobs started since then: 7d, 12h, 30m ago, or a date such as 2026-11-25 (UTC).",
+    help="List only jobs started since then: 30m, 12h, 7d ago, or a date such as 2026-11-25 (UTC).",
 )
-@click.option("--under", metavar="FOLDER/", help="Only jobs of files below this folder.")
+@click.option("--under", metavar="FOLDER/", help="List only jobs of files below this folder.")
 @click.option(
     "--limit",
     type=click.IntRange(1),
     default=20,
     show_default=True,
     metavar="N",
-    help="Most jobs to list.",
+    help="Maximum number of jobs to list.",
 )
 @click.option("--all", "everything", is_flag=True, help="List all jobs.")
 @json_option
@@ -68,12 +68,12 @@ def command(
     as_json: bool,
     target: Target,
 ) -> int:
-    """List jobs, the newest first.
+    """List jobs, newest first.
 
-    The status is that of the job's report; `starting` says that there is none yet, `waiting` that
-    an upload waits for the schedule, `replaced` that a newer run of the same file stands where the
-    job's results were. FAILED counts requests without an answer, WHY names the commonest error
-    code, and LEFT guesses the time that is left. With --json each line is a JSON object.
+    STATUS comes from the job's report. There are three more: `starting` (no report yet), `waiting`
+    (an upload that waits for the schedule) and `replaced` (a newer run of the same file has
+    overwritten the job's results). FAILED counts requests without an answer, WHY is the most common
+    error code, and LEFT estimates the remaining time. With --json each line is a JSON object.
 
     \b
     Examples:
@@ -101,10 +101,10 @@ def command(
         terminal.note(
             "There are no jobs yet. Start one: groq-batch run"
             if wanted.is_everything
-            else "There are no such jobs."
+            else "No job matches."
         )
     elif not everything and len(listed) > limit:
-        terminal.note(f"These are the newest {limit}; --all lists all, --limit N more.")
+        terminal.note(f"These are the newest {limit}; --limit N lists more, --all lists all.")
     return EXIT_FINE
 
 
@@ -160,13 +160,13 @@ def _since_report(one: ListedJob, now: datetime) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Total:
-    """What the listed jobs come to.
+    """Totals of the listed jobs.
 
     Attributes:
-        jobs: How many they are.
-        requests: Their requests.
-        cost_usd: What those with a known cost have cost.
-        without_cost: Jobs that were sent, have ended, and have no known cost.
+        jobs: Number of jobs.
+        requests: Number of their requests.
+        cost_usd: Total cost of the jobs whose cost is known.
+        without_cost: Number of jobs that were sent and have ended, but whose cost is unknown.
     """
 
     jobs: int
@@ -176,7 +176,7 @@ class Total:
 
     @classmethod
     def of(cls, jobs: Iterable[ListedJob]) -> Total:
-        """Sum up some jobs."""
+        """Add up jobs."""
         listed = list(jobs)
         reports = [one.job.report for one in listed if one.job.report is not None]
         costs = [report["cost_usd"]["actual"] for report in reports]
@@ -189,7 +189,7 @@ class Total:
 
     @property
     def text(self) -> str:
-        """The sums in words."""
+        """The totals as text."""
         parts = [counted(self.jobs, "job"), counted(self.requests, "request")]
         parts.append(dollars(self.cost_usd))
         if self.without_cost:

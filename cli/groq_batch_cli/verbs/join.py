@@ -1,4 +1,4 @@
-"""``groq-batch join``: answers beside the rows."""
+"""``groq-batch join``: join the answers to the original rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from groq_batch_cli.errors import EXIT_FINE
 from groq_batch_cli.options import ExistingFile, ExistingPath, rows_argument
-from groq_batch_cli.overwriting import check_output
+from groq_batch_cli.output_guard import check_output
 from groq_batch_cli.terminal import Terminal
 from groq_batch_client.dedupe import SharedAnswers
 from groq_batch_client.join import AnswerColumns, join, open_writer
@@ -25,19 +25,24 @@ from groq_batch_client.text import counted
 @click.command()
 @rows_argument
 @click.argument("results", type=ExistingFile(allow_dash=True))
-@click.option("--id", "id_column", metavar="COLUMN", help="Column with the custom_id, as for make.")
+@click.option(
+    "--id",
+    "id_column",
+    metavar="COLUMN",
+    help="Column that holds the custom_id, as for make.  [default: row-N]",
+)
 @click.option(
     "--schema",
     type=ExistingPath(),
-    help="JSON schema of the answers, as for make: they are read as JSON.",
+    help="JSON schema of the answers, as for make; parses the answers as JSON.",
 )
 @click.option(
     "--deduped",
     type=ExistingPath(),
-    help="The file of rows (REQUESTS.rows) that make --dedupe has written.",
+    help="The file REQUESTS.rows that make --dedupe wrote.",
 )
 @click.option(
-    "--prefix", default="", metavar="TEXT", help="What the names of the new columns begin with."
+    "--prefix", default="", metavar="TEXT", help="Prefix for the names of the new columns."
 )
 @click.option(
     "--out",
@@ -57,20 +62,20 @@ def command(
     prefix: str,
     out: Path | None,
 ) -> int:
-    """Put the answers back beside the rows.
+    """Join the answers to the original rows.
 
-    ROWS are those that the requests were made of, RESULTS the results of their job. The columns
-    answer, tool_calls, finish_reason, error_code and error_message are added; error_code is empty
-    if and only if there is an answer that fits what was asked. With a schema the answer is data: an
-    object in JSONL, a column answer_NAME for each of its properties in CSV, TSV and Parquet, where
-    the column answer keeps the text of those that do not fit.
+    ROWS is the file that make built the requests from, RESULTS the results file of their job. Adds
+    the columns answer, tool_calls, finish_reason, error_code and error_message. error_code is empty
+    if and only if the row has a valid answer. With --schema the answer is parsed as JSON: JSONL
+    output gets it as an object; CSV, TSV and Parquet get a column answer_NAME for each property,
+    and the column answer holds the text of answers that do not match the schema.
 
     \b
     Example:
       groq-batch join reviews.csv requests.results.jsonl --id review_id --out answered.csv
     """
     if results == STDIN and rows.path is None:
-        raise click.UsageError("Only one of ROWS and RESULTS can come in on standard input.")
+        raise click.UsageError("Only one of ROWS and RESULTS can come from standard input.")
     check_output(out, (rows.path, results, schema, deduped))
     kind = kind_of(str(out)).format if out is not None else Format.JSONL
     columns = AnswerColumns(

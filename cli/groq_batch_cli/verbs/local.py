@@ -1,4 +1,4 @@
-"""``groq-batch local``: the whole system on this machine, kept running between commands."""
+"""``groq-batch local``: run the whole system on this machine, in the background."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ _LOOK_SECONDS = 0.1
 
 @click.group(name="local")
 def command() -> None:
-    """Keep an emulated stack running on this machine.
+    """Run an emulated stack on this machine.
 
-    The real template, deployed by the real SAM CLI on an emulated AWS, against a simulator of
-    Groq's API: no AWS account, no key, no cost. Needs a clone of the project.
+    The SAM CLI deploys the real template to an emulated AWS, with a simulator in place of Groq's
+    API: no AWS account, no key, no cost. Needs a clone of the project.
 
     \b
     Examples:
@@ -62,7 +62,7 @@ command.add_command(_local_fault.command)
 @click.option(
     "--batch-seconds",
     type=click.FloatRange(0),
-    help=f"How long the simulator takes for a batch.  [default: {_BATCH_SECONDS:g}]",
+    help=f"Time the simulator takes for a batch, in seconds.  [default: {_BATCH_SECONDS:g}]",
 )
 @click.option(
     "--parameter",
@@ -70,10 +70,10 @@ command.add_command(_local_fault.command)
     multiple=True,
     metavar="NAME=VALUE",
     callback=lambda _context, _parameter, values: _named_values(values),
-    help="A parameter of the template, such as MaxRequestsPerBatch=100; may be repeated.",
+    help="Template parameter, such as MaxRequestsPerBatch=100; repeatable.",
 )
 @click.option(
-    "--restart", is_flag=True, help="Stop a running stack first, and remove everything in it."
+    "--restart", is_flag=True, help="Stop a running stack first and delete everything in it."
 )
 @click.pass_obj
 def up(
@@ -83,11 +83,11 @@ def up(
     parameters: dict[str, str],
     restart: bool,
 ) -> int:
-    """Start the emulated stack, and leave it running.
+    """Start the emulated stack in the background.
 
     \b
-    Exit status: 0 when it is running as asked for; 1 when not, be it that a running one
-    has other parameters.
+    Exit status: 0 if the stack is running with these options, 1 if not, for example because
+    a stack with other parameters is already running.
 
     \b
     Examples:
@@ -111,7 +111,7 @@ def up(
         if differences:
             raise CommandError(
                 f"The stack {state.stack_name} is running already, with {listed(differences)}. To "
-                f"start it anew, which removes everything in it: {wanted.command()} --restart"
+                f"restart it, which deletes everything in it: {wanted.command()} --restart"
             )
         terminal.note(f"The stack {state.stack_name} is running already.")
         _introduce(terminal, state)
@@ -121,7 +121,7 @@ def up(
 
 
 def _named_values(values: Sequence[str]) -> dict[str, str]:
-    """Return what ``--parameter`` gives, by name.
+    """Parse the ``--parameter`` options into a dict.
 
     Raises:
         BadParameter: One is not ``NAME=VALUE``, or a name is given twice.
@@ -139,7 +139,7 @@ def _named_values(values: Sequence[str]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the options of ``local up`` ask for; None, or no value, where they say nothing.
+    """Options of ``local up``; None, or no entry, for those not given.
 
     Attributes:
         stack_name: Name of the stack.
@@ -152,7 +152,7 @@ class Wanted:
     parameters: Mapping[str, str]
 
     def differences(self, state: LocalState) -> list[str]:
-        """Return what a running stack has instead of what is asked for."""
+        """Return the settings of a running stack that differ from these options."""
         found = []
         if self.stack_name not in (None, state.stack_name):
             found.append(f"the name {state.stack_name}")
@@ -165,7 +165,7 @@ class Wanted:
         ]
 
     def arguments(self) -> list[str]:
-        """Return the options of the server."""
+        """Return the options for the server process."""
         seconds = _BATCH_SECONDS if self.batch_seconds is None else self.batch_seconds
         arguments = ["--stack-name", self.stack_name or DEFAULT_STACK_NAME]
         arguments += ["--batch-seconds", f"{seconds:g}"]
@@ -174,7 +174,7 @@ class Wanted:
         return arguments
 
     def command(self) -> str:
-        """Return the command that asks for it."""
+        """Return the command line with these options."""
         words = ["groq-batch", "local", "up"]
         if self.stack_name is not None:
             words += ["--stack-name", self.stack_name]
@@ -186,14 +186,14 @@ class Wanted:
 
 
 def _check_parameters(project: Path, parameters: Mapping[str, str]) -> None:
-    """Check that the template of a clone takes parameters, before anything is started or stopped.
+    """Check that the template accepts the parameters, before anything is started or stopped.
 
     Raises:
         BadParameter: It does not.
     """
     if not parameters:
         return
-    checked = subprocess.run(  # noqa: S603 - a program of the clone
+    checked = subprocess.run(  # noqa: S603 - the clone's own tool
         [
             _python(project),
             "-m",
@@ -214,29 +214,29 @@ def _check_parameters(project: Path, parameters: Mapping[str, str]) -> None:
 @command.command()
 @click.pass_obj
 def down(terminal: Terminal) -> int:
-    """Stop the emulated stack, and remove everything in it."""
+    """Stop the emulated stack and delete everything in it."""
     folder = chosen_folder()
     if folder is None or not folder.is_served():
         if folder is not None:
             folder.forget()
         others = running_elsewhere()
         terminal.note(
-            f"The emulated stack of this clone does not run, but that of {others} does: go there "
-            f"to stop it."
+            f"The emulated stack of this clone is not running, but that of {others} is. Go "
+            f"there to stop it."
             if others
             else "No emulated stack is running."
         )
         return EXIT_FINE
     _stop(folder)
-    terminal.note("The emulated stack has ended.")
+    terminal.note("The emulated stack has stopped.")
     return EXIT_FINE
 
 
 def _stop(folder: LocalFolder) -> None:
-    """End the server of a running stack.
+    """Stop the server process of a running stack.
 
     Raises:
-        CommandError: It does not end.
+        CommandError: It does not stop.
     """
     pid = folder.read().get("pid")
     if pid is not None:
@@ -244,7 +244,7 @@ def _stop(folder: LocalFolder) -> None:
     deadline = time.monotonic() + _DOWN_SECONDS
     while folder.is_served():
         if time.monotonic() > deadline:
-            raise CommandError(f"The server (process {pid}) does not end. End it: kill -9 {pid}")
+            raise CommandError(f"The server (process {pid}) does not stop. Kill it: kill -9 {pid}")
         time.sleep(_LOOK_SECONDS)
 
 
@@ -253,13 +253,13 @@ def _stop(folder: LocalFolder) -> None:
 def status(terminal: Terminal) -> int:
     """Show whether the emulated stack is running, and how to use it.
 
-    Exit status: 0 when it is running, 1 when not.
+    Exit status: 0 if it is running, 1 if not.
     """
     folder = chosen_folder()
     state = folder.running() if folder is not None else None
     if folder is None or state is None:
         step = folder.read().get("step") if folder is not None and folder.is_served() else None
-        terminal.print(f"The emulated stack is being started: {step}" if step else absence(folder))
+        terminal.print(f"The emulated stack is starting: {step}" if step else absence(folder))
         return EXIT_PROBLEM
     running = age(datetime.fromtimestamp(state.started_at, UTC), datetime.now(UTC))
     terminal.print(f"The stack {state.stack_name} has been running for {running}.")
@@ -275,7 +275,7 @@ def status(terminal: Terminal) -> int:
 @command.command()
 @click.pass_obj
 def env(terminal: Terminal) -> int:
-    """Print the variables that point other tools at the emulated stack.
+    """Print environment variables that point AWS tools at this stack.
 
     \b
     Example:
@@ -287,7 +287,7 @@ def env(terminal: Terminal) -> int:
 
 
 def environment(state: LocalState) -> dict[str, str]:
-    """Return the variables that point AWS tools at the emulated stack."""
+    """Return the environment variables that point AWS tools at the emulated stack."""
     return {
         "AWS_ENDPOINT_URL": state.endpoint_url,
         "AWS_ACCESS_KEY_ID": state.access_key,
@@ -309,14 +309,14 @@ def _introduce(terminal: Terminal, state: LocalState) -> None:
 
 
 def _start(folder: LocalFolder, arguments: Sequence[str], terminal: Terminal) -> LocalState:
-    """Start the server and wait until its stack can be used.
+    """Start the server and wait until its stack is ready.
 
     Raises:
-        CommandError: It has ended before.
+        CommandError: The server stopped before that.
     """
     project = folder.project
     if project is None:
-        raise ValueError("There is no clone to make a stack of.")
+        raise ValueError("Not in a clone of the project.")
     folder.prepare()
     folder.forget()
     environment = {
@@ -377,15 +377,15 @@ def _last_words(log_file: Path) -> str:
 
 
 def _advice(text: str) -> str:
-    """Return the last line that a program has said, and what to do when its tools are missing."""
+    """Return the last line of a program's output, and what to do if tools are missing."""
     lines = text.strip().splitlines()
-    said = lines[-1] if lines else "it has said nothing"
+    said = lines[-1] if lines else "it printed nothing"
     if "No module named" in said:
         return f"{said}. Install the project's tools first: make setup"
     return said
 
 
 def _python(project: Path) -> str:
-    """Return the Python that has the project's tools."""
+    """Return the Python interpreter that has the project's tools."""
     own = project / ".venv" / "bin" / "python"
     return str(own) if own.exists() else sys.executable

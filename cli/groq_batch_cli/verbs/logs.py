@@ -1,4 +1,4 @@
-"""``groq-batch logs``: what the functions have logged about a job."""
+"""``groq-batch logs``: show the log lines of a job."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from groq_batch_client.text import one_line
 
 _LOOK_SECONDS = 3.0
 _BEFORE_MILLISECONDS = 60_000
-"""The clocks of the functions and of S3 may differ."""
+"""How far to look back before the start: the clocks of the functions and of S3 may differ."""
 
 _LATE_MILLISECONDS = 60_000
-"""Lines come to CloudWatch some time after they were written."""
+"""How far to look back for late lines: CloudWatch shows a line some time after it was written."""
 
 
 @click.command()
 @job_argument
-@click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C.")
-@click.option("--all", "everything", is_flag=True, help="Show every line with all of its fields.")
-@click.option("--json", "as_json", is_flag=True, help="Write the lines as they are in the log.")
+@click.option("-f", "--follow", is_flag=True, help="Keep printing new lines until Ctrl-C.")
+@click.option("--all", "everything", is_flag=True, help="Show every line with all its fields.")
+@click.option("--json", "as_json", is_flag=True, help="Print the lines unchanged, as JSON.")
 @stack_options
 @click.pass_obj
 def command(
     terminal: Terminal, job: str, follow: bool, everything: bool, as_json: bool, target: Target
 ) -> int:
-    """Show what the functions have logged about a job.
+    """Show the log lines of a job.
 
-    A line tells when, which function, what happened, and the fields that matter. Looks at the
-    batches that found nothing new are only counted. With --all every line is shown, metrics and
-    traces of exceptions included; with --json as it is in the log. Prompts and answers are never
-    logged. JOB is named as for status.
+    Each line shows the time, the function, the event and its main fields. Repeated status checks
+    without news are only counted. --all shows every line, including metrics and stack traces;
+    --json prints the lines unchanged. The functions never log prompts or answers. Give JOB as for
+    status.
 
     \b
     Examples:
@@ -51,7 +51,9 @@ def command(
     stack = connect(target)
     found = find_job(stack.storage, job)
     if found.job_id is None:
-        raise NoSuchJobError(f"The upload {one_line(found.path)} has no job yet, and so no log.")
+        raise NoSuchJobError(
+            f"The upload {one_line(found.path)} has no job yet, so there is no log."
+        )
     since = _began(found) - _BEFORE_MILLISECONDS
     events = _events(stack, found.job_id, since, follow=follow)
     lines = _raw(events, terminal, as_json=as_json)
@@ -65,7 +67,7 @@ def command(
     except KeyboardInterrupt:
         return EXIT_FINE
     if is_empty:
-        terminal.note("Nothing was logged about this job, or it is older than the log.")
+        terminal.note("The log has no lines of this job, or they have expired.")
     return EXIT_FINE
 
 
@@ -75,7 +77,7 @@ def _raw(events: Iterable[LogEvent], terminal: Terminal, *, as_json: bool) -> It
 
 
 def _events(stack: Stack, job_id: str, since: int, *, follow: bool) -> Iterator[LogEvent]:
-    """Yield the lines, each once."""
+    """Yield each line once."""
     group = log_group(stack)
     seen: set[tuple[str, int, str]] = set()
     while True:
@@ -93,7 +95,10 @@ def _events(stack: Stack, job_id: str, since: int, *, follow: bool) -> Iterator[
 
 
 def _began(job: FoundJob) -> int:
-    """Return when a job was started, in milliseconds since 1970; 0 when nobody knows."""
+    """Return the start time of a job in milliseconds since 1970.
+
+    If it is unknown, the returned time makes the search cover the whole log.
+    """
     text = None
     if job.request is not None:
         text = job.request.started_at

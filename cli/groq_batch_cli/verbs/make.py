@@ -1,4 +1,4 @@
-"""``groq-batch make``: rows into requests."""
+"""``groq-batch make``: build a request file from rows."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from pathlib import Path
 
 import click
 
-from groq_batch_cli.completing import complete_model
 from groq_batch_cli.errors import EXIT_FINE
 from groq_batch_cli.options import ExistingPath, rows_argument
-from groq_batch_cli.overwriting import check_output
+from groq_batch_cli.output_guard import check_output
 from groq_batch_cli.prices import price
+from groq_batch_cli.shell_completion import complete_model
 from groq_batch_cli.terminal import Terminal
+from groq_batch_client.build_requests import Built, RequestBuilder, build_requests, read_parameters
 from groq_batch_client.dedupe import Sharing, open_sharing, rows_file
 from groq_batch_client.file_errors import naming
 from groq_batch_client.output import output
-from groq_batch_client.requests import Built, RequestBuilder, build_requests, read_parameters
 from groq_batch_client.row_ids import RowIds
 from groq_batch_client.schemas import AnswerSchema
 from groq_batch_client.tables.table import TableFile
@@ -31,47 +31,45 @@ from groq_batch_client.text import counted, dollars, size
     required=True,
     metavar="MODEL",
     shell_complete=complete_model,
-    help="Such as openai/gpt-oss-20b.",
+    help="Model, such as openai/gpt-oss-20b.",
 )
-@click.option(
-    "--prompt", metavar="TEXT", help="The user's message, with {column} where its value goes."
-)
+@click.option("--prompt", metavar="TEXT", help="User message; {column} inserts a value.")
 @click.option(
     "--prompt-file",
     type=ExistingPath(),
-    help="The same from a file.",
+    help="Read the user message from a file.",
 )
-@click.option("--system", metavar="TEXT", help="The system's message; may have columns as well.")
+@click.option("--system", metavar="TEXT", help="System message; {column} works here too.")
 @click.option(
     "--system-file",
     type=ExistingPath(),
-    help="The same from a file.",
+    help="Read the system message from a file.",
 )
 @click.option(
     "--param",
     "parameters",
     multiple=True,
     metavar="NAME=VALUE",
-    help="A further field of the request, such as temperature=0.2; may be repeated.",
+    help="Extra request field, such as temperature=0.2; repeatable.",
 )
 @click.option(
     "--schema",
     type=ExistingPath(),
-    help="JSON schema that the answers are to have.",
+    help="JSON schema for the answers.",
 )
 @click.option(
-    "--strict", is_flag=True, help="Force the schema on the answers (not every model can)."
+    "--strict", is_flag=True, help="Force answers to match the schema (not every model can)."
 )
 @click.option(
-    "--same-prompt", is_flag=True, help="Take a prompt that names no column: all rows ask the same."
+    "--same-prompt", is_flag=True, help="Allow a prompt without {column}, the same for all rows."
 )
 @click.option(
-    "--id", "id_column", metavar="COLUMN", help="Column with the custom_id.  [default: row-N]"
+    "--id", "id_column", metavar="COLUMN", help="Column that holds the custom_id.  [default: row-N]"
 )
 @click.option(
     "--dedupe",
     is_flag=True,
-    help="Ask equal requests once; join needs the file of rows (FILE.rows) then.",
+    help="Send identical requests only once; join then needs FILE.rows.",
 )
 @click.option(
     "--out",
@@ -97,11 +95,11 @@ def command(
     dedupe: bool,
     out: Path | None,
 ) -> int:
-    """Turn rows (JSONL, CSV, TSV, Parquet) into a file of requests.
+    """Build a request file from rows (JSONL, CSV, TSV, Parquet).
 
     ROWS is a .jsonl, .csv, .tsv or .parquet file, or - for JSONL on standard input. Each row
-    becomes a request, in order, and is checked as the pipeline will. Rows of CSV and TSV without
-    any value are left out.
+    becomes one request, in order, and passes the same checks as in the pipeline. Rows of CSV and
+    TSV files without any value are skipped.
 
     \b
     Examples:
@@ -114,11 +112,11 @@ def command(
     _check_outputs(out, (rows.path, prompt_file, system_file, schema), dedupe=dedupe)
     user_text = _text(prompt, prompt_file, "--prompt")
     if user_text is None:
-        raise click.UsageError("Name the prompt with --prompt or --prompt-file.")
+        raise click.UsageError("Give the prompt with --prompt or --prompt-file.")
     system_text = _text(system, system_file, "--system")
     fields = read_parameters(parameters)
     if strict and schema is None:
-        raise click.UsageError("--strict is about the --schema, which is not given.")
+        raise click.UsageError("--strict needs --schema.")
     if schema is not None:
         answers = AnswerSchema.load(schema)
         is_strict = strict or answers.strict
@@ -159,12 +157,12 @@ def _text(text: str | None, file: Path | None, option: str) -> str | None:
     if file is None:
         return text
     try:
-        # The line end at the end of a file is an editor's, not the prompt's.
+        # Editors end a file with a line end; it is not part of the prompt.
         with naming(file):
             return file.read_text(encoding="utf-8-sig").removesuffix("\n")
     except UnicodeDecodeError:
         raise click.BadParameter(
-            f"{file} is not text in UTF-8.", param_hint=f"{option}-file"
+            f"{file} is not UTF-8. Save it as UTF-8.", param_hint=f"{option}-file"
         ) from None
 
 
@@ -174,7 +172,7 @@ def _check_outputs(out: Path | None, inputs: Iterable[Path | None], *, dedupe: b
     if not dedupe:
         return
     if out is None:
-        raise click.UsageError("--dedupe writes a file of rows beside the requests: give --out.")
+        raise click.UsageError("--dedupe writes a second file next to the requests: give --out.")
     check_output(rows_file(out), given)
 
 

@@ -1,4 +1,4 @@
-"""``groq-batch merge``: the results of retries in the place of what had failed."""
+"""``groq-batch merge``: merge the results of retries into the original results."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import click
 
 from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM
 from groq_batch_cli.options import ExistingFile
-from groq_batch_cli.overwriting import check_output
+from groq_batch_cli.output_guard import check_output
 from groq_batch_cli.terminal import Terminal
-from groq_batch_client.lines import local_lines
-from groq_batch_client.merging import NamedRows, merge
+from groq_batch_client.line_io import local_lines
+from groq_batch_client.merge import NamedRows, merge
 from groq_batch_client.retries import write_rows
 from groq_batch_client.text import one_line
 
@@ -35,13 +35,13 @@ from groq_batch_client.text import one_line
 )
 @click.pass_obj
 def command(terminal: Terminal, results: str, retried: tuple[str, ...], out: Path | None) -> int:
-    """Put the results of retries into the original results.
+    """Merge the results of retries into the original results.
 
-    RESULTS are the rows of a job, RETRIED those of its failed lines, run again; a second file are
-    those of what had failed then. The rows keep the order of RESULTS.
+    RESULTS is the results file of a job, RETRIED the results file of its retry. If the retry was
+    retried too, give its results as the next RETRIED. The rows keep the order of RESULTS.
 
     \b
-    Exit status: 0 when every row has a success now, 1 when not.
+    Exit status: 0 if every row has an answer now, 1 if not.
 
     \b
     Example:

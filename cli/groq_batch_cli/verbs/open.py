@@ -1,4 +1,4 @@
-"""``groq-batch open``: the report of a job, or the index of all, as a page in the browser."""
+"""``groq-batch open``: open the report of a job, or the index of all jobs, in the browser."""
 
 from __future__ import annotations
 
@@ -10,27 +10,30 @@ import click
 
 from groq_batch.bucket.storage import Storage
 from groq_batch_cli.aws import Target, connect
-from groq_batch_cli.completing import complete_job
 from groq_batch_cli.errors import EXIT_FINE, CommandError, NoSuchJobError
 from groq_batch_cli.index_page import make_index
 from groq_batch_cli.job_lookup import find_job
 from groq_batch_cli.options import stack_options
+from groq_batch_cli.shell_completion import complete_job
 from groq_batch_cli.terminal import Terminal
-from groq_batch_client.fetching import fetch_page
+from groq_batch_client.job_files import fetch_page
 from groq_batch_client.text import counted, one_line
 
 
 @click.command()
 @click.argument("job", required=False, shell_complete=complete_job)
-@click.option("--print", "only_print", is_flag=True, help="Print the file's path; open nothing.")
+@click.option(
+    "--print", "only_print", is_flag=True, help="Print the path of the page instead of opening it."
+)
 @stack_options
 @click.pass_obj
 def command(terminal: Terminal, job: str | None, only_print: bool, target: Target) -> int:
     """Open the report of a job, or of all jobs, in the browser.
 
-    Without JOB it is an index of all: what runs, what has ended, and what was spent by day and
-    folder in the last 30 days, as of now. The page stands in a temporary folder and needs no
-    network. In a pipe its path is printed, as with --print. JOB is named as for status.
+    Without JOB, opens an index of all jobs: running jobs, ended jobs, and the cost by day and
+    folder in the last 30 days. The page is a file in a temporary folder and needs no network. If
+    the output is not a terminal, prints the path of the page, as with --print. Give JOB as for
+    status.
 
     \b
     Examples:
@@ -56,7 +59,7 @@ def _index_page(storage: Storage, terminal: Terminal) -> Path:
         storage, on_progress=lambda jobs: terminal.live([f"{counted(jobs, 'job')} counted"])
     )
     terminal.clear()
-    # Kept when the command has ended: the browser reads it afterwards.
+    # Keep the folder after the command: the browser reads it later.
     file = Path(tempfile.mkdtemp(prefix="groq-batch-")) / "index.html"
     file.write_bytes(page)
     return file
@@ -65,15 +68,17 @@ def _index_page(storage: Storage, terminal: Terminal) -> Path:
 def _report_page(storage: Storage, job: str, terminal: Terminal, target: Target) -> Path:
     found = find_job(storage, job)
     if found.job_id is None:
-        raise NoSuchJobError(f"The upload {one_line(found.path)} has no job yet, and so no report.")
-    # Kept when the command has ended: the browser reads it afterwards.
+        raise NoSuchJobError(
+            f"The upload {one_line(found.path)} has no job yet, so there is no report."
+        )
+    # Keep the folder after the command: the browser reads it later.
     folder = Path(tempfile.mkdtemp(prefix="groq-batch-"))
     target_file = folder / f"{found.stem}.report.html"
     page = fetch_page(storage, found, target_file, warn=terminal.warn)
     if page is None:
         folder.rmdir()
         raise CommandError(
-            f"{one_line(found.path)} has no page at present: its job has just begun, or a newer "
-            f"one has taken its place. See {target.command('status', found.path)}"
+            f"{one_line(found.path)} has no page at present: its job has just started, or a newer "
+            f"job has replaced it. See {target.command('status', found.path)}"
         )
     return page

@@ -1,4 +1,4 @@
-"""``groq-batch results``: the files of a job that has ended."""
+"""``groq-batch results``: fetch the files of a job that has ended."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 from groq_batch.domain import object_keys
 from groq_batch_cli.aws import Target, connect
-from groq_batch_cli.endings import end
+from groq_batch_cli.ending import end
 from groq_batch_cli.errors import EXIT_FINE, CommandError
 from groq_batch_cli.job_list import REPLACED
 from groq_batch_cli.job_lookup import find_job
@@ -26,9 +26,9 @@ from groq_batch_client.text import one_line
 def command(terminal: Terminal, jobs: tuple[str, ...], out: Path, target: Target) -> int:
     """Fetch the results of jobs that have ended.
 
-    Writes NAME.results.jsonl, NAME.report.json, NAME.report.html, and where there are any
+    Writes NAME.results.jsonl, NAME.report.json and NAME.report.html. If there are any, also writes
     NAME.failed.jsonl (request lines to run again) and NAME.invalid.jsonl (problems of the file).
-    JOB is named as for status; a job that a newer run has replaced by its own name only.
+    Give JOB as for status. If a newer run of its file has replaced a job, give its job name.
 
     \b
     Examples:

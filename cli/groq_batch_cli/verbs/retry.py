@@ -1,4 +1,4 @@
-"""``groq-batch retry``: run again what has failed, and merge the results."""
+"""``groq-batch retry``: rerun failed requests and merge the results."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import click
 
 from groq_batch_cli import uploads
 from groq_batch_cli.aws import Stack, Target, connect
-from groq_batch_cli.endings import end
+from groq_batch_cli.ending import end
 from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM, CommandError
-from groq_batch_cli.following import Follower
 from groq_batch_cli.job_lookup import find_job
+from groq_batch_cli.job_progress import Follower
 from groq_batch_cli.options import (
     canary_max_failed_percent_option,
     canary_option,
@@ -31,10 +31,10 @@ from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.upload_waits import reason_to_wait
 from groq_batch_cli.verbs.run import leave
 from groq_batch_client import retries
-from groq_batch_client.following import Followed
+from groq_batch_client.follow import Followed
 from groq_batch_client.found_jobs import FoundJob
 from groq_batch_client.job_view import GOOD, is_final
-from groq_batch_client.leftovers import Leftovers
+from groq_batch_client.retry_selection import Leftovers
 from groq_batch_client.text import counted, one_line
 
 
@@ -43,13 +43,13 @@ from groq_batch_client.text import counted, one_line
 @click.option(
     "--wait/--no-wait",
     default=True,
-    help="Follow the retry, fetch and merge its results.  [default: wait]",
+    help="Follow the retry, then fetch and merge its results.  [default: wait]",
 )
 @click.option(
     "--all",
     "everything",
     is_flag=True,
-    help="Send also what would fail again, or has an outcome that is not known.",
+    help="Also send requests that would fail again or whose outcome is unknown.",
 )
 @out_folder_option
 @window_option
@@ -61,7 +61,7 @@ from groq_batch_client.text import counted, one_line
 @deadline_max_usd_option
 @retry_invalid_output_option
 @click.option(
-    "--again", is_flag=True, help="Run the failed lines again though a retry has answers."
+    "--again", is_flag=True, help="Start another retry, and pay again, even if one has answers."
 )
 @stack_options
 @click.pass_obj
@@ -82,16 +82,16 @@ def command(
     again: bool,
     target: Target,
 ) -> int:
-    """Run again what has failed, and merge the results.
+    """Rerun the failed requests of a job and merge the results.
 
-    The request lines of JOB without a success are run as NAME.retry.jsonl; nothing that was
-    answered is sent again. Left out are those whose error is final, such as most 4xx statuses, and
-    those that may have been answered though nobody knows (outcome_unknown). When the retry has
-    ended, NAME.merged.jsonl has all rows of the original results, in their order, with those of the
-    retry in place. JOB is named as for status; a retry can be retried as well.
+    Runs the failed request lines of JOB as NAME.retry.jsonl. Answered requests are never sent
+    again. Two kinds of failures are skipped: final errors, such as most 4xx statuses, and requests
+    that may have been answered and paid for (outcome_unknown). When the retry has ended, the
+    command writes NAME.merged.jsonl: all rows of the original results, in their order, with the new
+    answers in place. Give JOB as for status. A retry can be retried too.
 
     \b
-    Exit status: 0 when every line of the retry was answered, 1 when not.
+    Exit status: 0 if every line of the retry was answered, 1 if not, 130 after Ctrl-C.
 
     \b
     Example:
@@ -102,7 +102,7 @@ def command(
     retries.failed_key(found)
     metadata = uploads.option_metadata(
         window=window,
-        # Bad lines of the original stand among the failed ones, and would reject the rest.
+        # failed/ also holds the invalid lines of the original, which would reject the rest.
         skip_invalid=_has_bad_lines(found),
         max_attempts=max_attempts,
         max_cost=max_cost,
@@ -136,23 +136,21 @@ def _has_bad_lines(job: FoundJob) -> bool:
 
 
 def _known(known: retries.Retry, terminal: Terminal, *, asks_for_all: bool) -> Followed:
-    """Return the retry that there is already, and say so."""
+    """Return the existing retry, and tell the user about it."""
     name = one_line(known.job.path)
     if is_final(known.job.report):
         terminal.note(f"A retry has run already: {name}. To pay for another one: --again")
     else:
         later = ""
         if asks_for_all and known.left_out:
-            later = (
-                f" It leaves out {counted(known.left_out, 'line')}; use --all when it has ended."
-            )
+            later = f" It skips {counted(known.left_out, 'line')}; use --all when it has ended."
         terminal.note(f"A retry is running already: {name}.{later} To pay for another one: --again")
     return Followed(name, known.job)
 
 
 @dataclass(frozen=True, slots=True)
 class _Beginning:
-    """What a new retry of a job needs.
+    """Uploads a new retry of a job.
 
     Attributes:
         stack: The stack.
@@ -169,12 +167,12 @@ class _Beginning:
     def upload(
         self, number: int, *, after: retries.Retry | None = None, everything: bool
     ) -> Followed:
-        """Upload what is worth sending again as the retry of a number.
+        """Upload the requests worth retrying.
 
         Args:
-            number: The number.
+            number: The number of the retry.
             after: An earlier retry, whose answers count.
-            everything: Whether final errors and unknown outcomes are sent again, too.
+            everything: Whether to send final errors and unknown outcomes too.
 
         Raises:
             CommandError: There is nothing to send.
@@ -199,17 +197,17 @@ class _Beginning:
             f"{one_line(self.job.path)}"
         )
         if found.left_out:
-            self.terminal.print(f"  left out: {found.left_out_text}")
-            self.terminal.note(f"  to send them as well: {self._command('--all')}")
+            self.terminal.print(f"  skipped: {found.left_out_text}")
+            self.terminal.note(f"  to send them too: {self._command('--all')}")
         return Followed(one_line(path), FoundJob(path=path, job_id=upload.job_id))
 
     def _nothing(self, found: Leftovers) -> str:
         name = one_line(self.job.path)
         if not found.left_out:
-            return f"Nothing of {name} is left: its retries have answered all that had failed."
+            return f"{name} has no failed requests left: its retries have answered all of them."
         return (
-            f"Nothing of {name} is worth sending again: {found.left_out_text}. To send it all the "
-            f"same: {self._command('--all')}"
+            f"No failed request of {name} is worth sending again: {found.left_out_text}. To send "
+            f"them anyway: {self._command('--all')}"
         )
 
     def _command(self, option: str) -> str:
@@ -219,7 +217,7 @@ class _Beginning:
 def _finish(
     stack: Stack, followed: Followed, out: Path, terminal: Terminal, comes_back: str
 ) -> int:
-    """Follow a retry to its end, fetch and merge; returns the exit status."""
+    """Follow a retry until it ends, then fetch and merge; return the exit status."""
     storage = stack.storage
     try:
         Follower(storage, terminal).follow([followed], lambda _: None)

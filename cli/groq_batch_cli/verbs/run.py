@@ -1,4 +1,4 @@
-"""``groq-batch run``: check, upload, follow, fetch."""
+"""``groq-batch run``: check and upload files, follow their jobs, fetch the results."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from groq_batch_cli import uploads
 from groq_batch_cli.aws import Stack, Target, connect
 from groq_batch_cli.bucket_folders import check_upload_key
 from groq_batch_cli.check_report import problem_lines
-from groq_batch_cli.endings import end
+from groq_batch_cli.ending import end
 from groq_batch_cli.errors import EXIT_FINE, EXIT_INTERRUPTED, EXIT_PROBLEM
-from groq_batch_cli.following import Follower
+from groq_batch_cli.file_check import FileCheck, check_file
+from groq_batch_cli.job_progress import Follower
 from groq_batch_cli.options import (
     canary_max_failed_percent_option,
     canary_option,
@@ -34,17 +35,16 @@ from groq_batch_cli.options import (
     stack_options,
     window_option,
 )
-from groq_batch_cli.overwriting import identity
+from groq_batch_cli.output_guard import identity
 from groq_batch_cli.prices import price
 from groq_batch_cli.progress_bar import ByteProgress
-from groq_batch_cli.survey import Survey, survey
 from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.upload_waits import reason_to_wait
 from groq_batch_client.aws_errors import explain
 from groq_batch_client.errors import GroqBatchError
-from groq_batch_client.fetching import targets
-from groq_batch_client.following import Followed
+from groq_batch_client.follow import Followed
 from groq_batch_client.found_jobs import FoundJob
+from groq_batch_client.job_files import targets
 from groq_batch_client.job_view import GOOD, headline, is_final
 from groq_batch_client.request_files import RequestFile
 from groq_batch_client.text import batches, counted, dollars, one_line
@@ -56,7 +56,7 @@ from groq_batch_client.uploads import standing_upload, start_by_hand, upload
 @click.option(
     "--to",
     metavar="PREFIX",
-    help="Folder below input/, such as team/; with .jsonl at its end the whole path of one file.",
+    help="Folder below input/, such as team/; for one file also its whole path, with .jsonl.",
 )
 @click.option(
     "--wait/--no-wait",
@@ -73,8 +73,10 @@ from groq_batch_client.uploads import standing_upload, start_by_hand, upload
 @deadline_option
 @deadline_max_usd_option
 @retry_invalid_output_option
-@click.option("--now", is_flag=True, help="Do not leave the start to the stack's schedule.")
-@click.option("--again", is_flag=True, help="Run and pay for a file once more.")
+@click.option("--now", is_flag=True, help="Start the jobs now instead of on the stack's schedule.")
+@click.option(
+    "--again", is_flag=True, help="Run files again, and pay again, even if they have answers."
+)
 @json_option
 @stack_options
 @click.pass_obj
@@ -98,17 +100,17 @@ def command(
     as_json: bool,
     target: Target,
 ) -> int:
-    """Check, upload and follow files; fetch their results.
+    """Check, upload and follow request files, then fetch the results.
 
-    FILE is a file of requests (.jsonl, .jsonl.gz) or a folder: then all of those below it run, and
-    keep their folders in the bucket and below --out; hidden ones are left out. Nothing is uploaded
-    unless every file passes the checks. A file that is running already, or has run and was
-    answered, is not paid for once more: its job is followed, its results are fetched. Ctrl-C leaves
-    the jobs running.
+    FILE is a request file (.jsonl, .jsonl.gz) or a folder. For a folder, all request files below it
+    run, except hidden ones, and keep their subfolders in the bucket and below --out. Nothing is
+    uploaded unless every file passes the checks. A file that is running or already has answers does
+    not run again, so you do not pay twice: the command follows its job and fetches its results.
+    Ctrl-C leaves the jobs running.
 
     \b
-    Exit status: 0 when every request of every file was answered (with --no-wait: when all
-    are uploaded), 1 when not, 2 for a wrong usage, 130 after Ctrl-C.
+    Exit status: 0 if every request of every file was answered (with --no-wait: if all
+    files are uploaded), 1 if not, 2 for a usage error, 130 after Ctrl-C.
 
     \b
     Examples:
@@ -153,10 +155,10 @@ def command(
 
 
 def _keys(files: Sequence[RequestFile], to: str | None) -> list[str]:
-    """Return the keys that the files get.
+    """Return the object key of each file.
 
     Raises:
-        UsageError: Two would get the same one, or ``to`` is no folder for uploads.
+        UsageError: Two files would get the same key, or ``to`` is not a folder for uploads.
     """
     keys = [uploads.input_key(file, to) for file in files]
     for place, key in enumerate(keys):
@@ -165,16 +167,16 @@ def _keys(files: Sequence[RequestFile], to: str | None) -> list[str]:
         if key in keys[:place]:
             raise click.UsageError(
                 f"{files[keys.index(key)].shown} and {files[place].shown} would both be uploaded "
-                f"to {key}. Run them one by one with another --to."
+                f"to {key}. Run them one by one, each with its own --to."
             )
     return keys
 
 
 def _check_results(files: Sequence[RequestFile], keys: Sequence[str], out: Path) -> None:
-    """Check that no results would be written over one of the files, or over those of another.
+    """Check that results would not overwrite an input file or the results of another file.
 
     Raises:
-        UsageError: They would.
+        UsageError: They would overwrite one.
     """
     written: dict[Path, RequestFile] = {}
     read = {identity(Path(file.argument)): file for file in files}
@@ -185,18 +187,18 @@ def _check_results(files: Sequence[RequestFile], keys: Sequence[str], out: Path)
             if first is not file:
                 raise click.UsageError(
                     f"{target} would hold results of {first.shown} and of {file.shown}. Run them "
-                    f"one by one, each with an --out of its own."
+                    f"one by one, each with its own --out."
                 )
             found = identity(target)
             if found is not None and found in read:
                 raise click.UsageError(
-                    f"{target}, a result of {file.shown}, would be written over "
-                    f"{read[found].shown}, which is to run as well. Name another folder with --out."
+                    f"{target}, a result of {file.shown}, would overwrite {read[found].shown}, "
+                    f"which runs too. Give another folder with --out."
                 )
 
 
 def _results_folder(file: RequestFile, out: Path) -> Path:
-    """Return where the results of a file go: of one in a folder to the same one below ``out``."""
+    """Return the folder for the results of a file; subfolders are repeated below ``out``."""
     return out / Path(file.name).parent
 
 
@@ -210,7 +212,7 @@ class _Run:
         say: Writes a line of the result.
         out: Folder for the results.
         unfetched: The files whose job has ended and whose results could not be fetched.
-        has_looked_again: Whether the stack was looked at once more since the uploads.
+        has_looked_again: Whether the stack was read again since the uploads.
         folders: Folders for the results of each file, by its name.
     """
 
@@ -224,12 +226,12 @@ class _Run:
 
     def check(
         self, plan: Sequence[tuple[RequestFile, str]], options: JobOptions
-    ) -> list[Survey] | None:
-        """Check all files; returns None when one would not run."""
+    ) -> list[FileCheck] | None:
+        """Check all files; return None if the pipeline would reject one."""
         surveys = []
         for file, key in plan:
             with ByteProgress(self.terminal, f"Checking {file.shown}", file.size) as progress:
-                found = survey(
+                found = check_file(
                     file,
                     limits=self.stack.limits,
                     max_cost_usd=options.max_job_cost_usd,
@@ -252,8 +254,10 @@ class _Run:
         self.terminal.error(f"Nothing was uploaded.{_advice(bad, of=len(plan), skips=skips)}")
         return None
 
-    def begin(self, found: Survey, key: str, metadata: dict[str, str], *, again: bool) -> Followed:
-        """Upload a file, unless it is there already; returns its job."""
+    def begin(
+        self, found: FileCheck, key: str, metadata: dict[str, str], *, again: bool
+    ) -> Followed:
+        """Upload a file, unless the bucket has it already; return its job."""
         storage = self.stack.storage
         name = one_line(found.file.name)
         self.folders[name] = _results_folder(found.file, self.out)
@@ -263,8 +267,8 @@ class _Run:
             if standing.is_worth_keeping:
                 state = "has run" if is_final(job.report) else "is running"
                 self.terminal.note(
-                    f"{name} {state} already, as {job.job_id or key}. To pay for all of it once "
-                    f"more: --again"
+                    f"{name} {state} already, as {job.job_id or key}. To run it again, and pay "
+                    f"again: --again"
                 )
                 return Followed(name, job)
         if standing is not None:
@@ -281,43 +285,43 @@ class _Run:
         return Followed(name, FoundJob(path=uploaded.path, job_id=uploaded.job_id))
 
     def _warn_of_running(self, job: FoundJob) -> None:
-        """Say it when an upload takes the place of a job that still runs."""
+        """Warn if this upload replaces a job that is still running."""
         if job.job_id is None or is_final(job.report):
             return
         so_far = f" ({headline(job.report)})" if job.report is not None else ""
         aside = object_keys.superseded_path(job.job_id, job.path)
         self.terminal.warn(
             f"An earlier upload of {one_line(job.path)} is still running, as {job.job_id}"
-            f"{so_far}. This one takes its place; the results of the earlier one will be in "
+            f"{so_far}. This one replaces it; the results of the earlier one will be in "
             f"output/{one_line(aside)}. To stop it: "
             f"{self.stack.target.command('cancel', job.job_id)}"
         )
 
     def start(self, jobs: Sequence[Followed]) -> None:
-        """Start the jobs without waiting for the event of their upload, or the schedule."""
+        """Start the jobs now, without waiting for the upload event or the schedule."""
         for one in jobs:
             if one.report is None:
                 start_by_hand(self.stack, f"input/{one.job.path}")
 
     def tell_where(self, jobs: Sequence[Followed]) -> None:
-        """Say how to come back to the jobs."""
+        """Print the commands that follow the jobs and fetch their results."""
         for one in jobs:
             self.say(f"{one.name}: uploaded as {self.stack.storage.url('input/' + one.job.path)}")
             self.say(f"  follow it: {self.stack.target.command('status', one.job.path, '--watch')}")
             self.say(f"  fetch its results: {self._fetch(one)}")
 
     def _fetch(self, one: Followed) -> str:
-        """Return the command that fetches the results of a job that has ended."""
+        """Return the command that fetches the results of a job after its end."""
         folder = self.folders[one.name]
         out = [] if folder == Path() else ["--out", str(folder)]
         return self.stack.target.command("results", one.job.path, *out)
 
     def tell_wait(self, jobs: Sequence[Followed], *, is_started: bool) -> None:
-        """Say it when the stack lets uploads wait.
+        """Tell the user if the stack does not start uploads at once.
 
         Args:
             jobs: The jobs.
-            is_started: Whether they are started by hand.
+            is_started: Whether this command starts them itself.
         """
         reason = reason_to_wait(self.stack)
         if reason is None or all(one.report is not None for one in jobs):
@@ -325,11 +329,13 @@ class _Run:
         if not is_started:
             self.terminal.note(f"{reason} --now starts them at once.")
         elif self.stack.is_paused:
-            self.terminal.note(f"The stack {self.stack.name} is paused; --now starts jobs even so.")
+            self.terminal.note(
+                f"The stack {self.stack.name} is paused; --now starts the jobs anyway."
+            )
 
     def follow(self, jobs: Sequence[Followed], *, as_json: bool) -> int:
-        """Follow the jobs to their ends; returns the exit status."""
-        # Where uploads wait on purpose no event is missing.
+        """Follow the jobs until all have ended; return the exit status."""
+        # If uploads wait on purpose, no event is missing.
         waits = reason_to_wait(self.stack) is not None
         follower = Follower(
             self.stack.storage,
@@ -341,7 +347,7 @@ class _Run:
         except KeyboardInterrupt:
             return leave(self.terminal, self.stack.target, jobs, fetch=self._fetch)
         except ClientError:
-            # The credentials have expired, for example; the jobs need none of them.
+            # For example, the credentials have expired. The jobs don't need them.
             leave(self.terminal, self.stack.target, jobs, fetch=self._fetch)
             raise
         if as_json:
@@ -355,12 +361,12 @@ class _Run:
         try:
             end(self.stack, one.job, one.name, folder, self.terminal, self.say)
         except GroqBatchError as error:
-            # The other jobs are followed, and their results fetched, all the same.
+            # Continue with the other jobs and their results.
             self.unfetched.append(one.name)
             self.terminal.error(f"{one.name}: {error}")
 
     def _start_silent(self, one: Followed) -> None:
-        """Start an upload by hand whose event has not come, unless it waits on purpose by now."""
+        """Start the job of an upload whose event is missing, unless uploads now wait on purpose."""
         if not self.has_looked_again:
             self.has_looked_again = True
             self.stack.look_again()
@@ -375,8 +381,8 @@ class _Run:
             )
         else:
             self.terminal.note(
-                f"The event of {one.name}'s upload has not come, as in the first minutes of a "
-                f"bucket; the job was started by hand."
+                f"S3 sent no event for {one.name}, as happens in the first minutes of a new "
+                f"bucket, so this command started the job."
             )
 
 
@@ -387,13 +393,13 @@ def leave(
     *,
     fetch: Callable[[Followed], str] | None = None,
 ) -> int:
-    """Say after Ctrl-C that the jobs go on, and how to come back; returns the exit status.
+    """Say after Ctrl-C that the jobs continue and how to return to them; return the exit status.
 
     Args:
-        terminal: Where to say it.
+        terminal: Where to write.
         target: The stack.
         jobs: The jobs.
-        fetch: Returns the command that fetches a job's results; ``groq-batch results`` when None.
+        fetch: Returns the command that fetches a job's results; None means ``groq-batch results``.
     """
     terminal.clear()
     terminal.note()
@@ -407,13 +413,13 @@ def leave(
     return EXIT_INTERRUPTED
 
 
-def _advice(bad: Sequence[Survey], *, of: int, skips: bool) -> str:
-    """Return what to do about files that would not run; the problems themselves have been told.
+def _advice(bad: Sequence[FileCheck], *, of: int, skips: bool) -> str:
+    """Return what to do about rejected files; their problems have been printed before.
 
     Args:
-        bad: These files.
+        bad: The rejected files.
         of: The number of all files.
-        skips: Whether bad lines do not keep the others from running.
+        skips: Whether invalid lines are skipped.
     """
     if all(found.passes(skip_invalid=True) for found in bad):
         files = "file" if of == 1 else "files"
@@ -423,7 +429,7 @@ def _advice(bad: Sequence[Survey], *, of: int, skips: bool) -> str:
     return ""
 
 
-def _checked(found: Survey) -> str:
+def _checked(found: FileCheck) -> str:
     cost = price(found.models).batch
     costs = f", estimated {dollars(cost)}" if cost is not None else ""
     skipped = f" ({counted(found.invalid, 'bad line')} skipped)" if found.invalid else ""

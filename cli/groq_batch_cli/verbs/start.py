@@ -1,4 +1,4 @@
-"""``groq-batch start``: a job now, without waiting for an event or for the schedule."""
+"""``groq-batch start``: start a job now, without waiting for an event or the schedule."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import click
 
 from groq_batch.domain import object_keys
 from groq_batch_cli.aws import Stack, Target, connect
-from groq_batch_cli.completing import complete_job
-from groq_batch_cli.endings import end
+from groq_batch_cli.ending import end
 from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM
-from groq_batch_cli.following import Follower
 from groq_batch_cli.job_lookup import path_of
+from groq_batch_cli.job_progress import Follower
 from groq_batch_cli.options import out_folder_option, stack_options
+from groq_batch_cli.shell_completion import complete_job
 from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.verbs.run import leave
-from groq_batch_client.following import Followed
+from groq_batch_client.follow import Followed
 from groq_batch_client.found_jobs import FoundJob
 from groq_batch_client.job_view import GOOD
 from groq_batch_client.text import one_line
@@ -31,22 +31,22 @@ from groq_batch_client.uploads import start_anew, start_by_hand
     help="Follow the job and fetch its results.  [default: wait]",
 )
 @out_folder_option
-@click.option("--again", is_flag=True, help="Run and pay for an upload once more.")
+@click.option("--again", is_flag=True, help="Run an upload again, and pay again.")
 @stack_options
 @click.pass_obj
 def command(
     terminal: Terminal, file: str, wait: bool, out: Path, again: bool, target: Target
 ) -> int:
-    """Start a job of a file that is in the bucket already.
+    """Start a job for a file that is already in the bucket.
 
-    FILE is the key of a recurring file (recurring/evals.jsonl), which runs once, besides its
-    schedule; or the path, key or address of an upload (team/requests.jsonl), which is started
-    without waiting for the schedule. An upload that has a job keeps it, unless --again is given.
-    A file on this machine is uploaded and run by groq-batch run.
+    FILE is the key of a recurring file (recurring/evals.jsonl), which runs once now in addition to
+    its schedule, or the path, key or S3 URI of an upload (team/requests.jsonl), which starts
+    without waiting for the schedule. An upload that already has a job keeps it, unless you give
+    --again. To run a file on this machine, use groq-batch run.
 
     \b
-    Exit status: 0 when every request was answered (with --no-wait: when the job is
-    started), 1 when not, 2 for a wrong usage, 130 after Ctrl-C.
+    Exit status: 0 if every request was answered (with --no-wait: if the job has
+    started), 1 if not, 2 for a usage error, 130 after Ctrl-C.
 
     \b
     Examples:
@@ -57,7 +57,9 @@ def command(
     path = path_of(stack.storage, file)
     is_recurring = path.startswith(object_keys.RECURRING_PREFIX)
     if again and is_recurring:
-        raise click.UsageError("--again is for uploads; a recurring file runs anew each time.")
+        raise click.UsageError(
+            "--again is for uploads; a recurring file starts a new job each time."
+        )
     key = path if is_recurring else object_keys.INPUT_PREFIX + path
     starts_anew = again or is_recurring
     answer = start_anew(stack, key) if starts_anew else start_by_hand(stack, key)
@@ -67,7 +69,7 @@ def command(
         terminal.print(f"{followed.name}: started as {job.job_id}")
     else:
         terminal.note(
-            f"{followed.name} has a job already, {job.job_id}. To pay for all of it once more: "
+            f"{followed.name} has a job already, {job.job_id}. To run it again, and pay again: "
             f"--again"
         )
     if not wait:
@@ -78,7 +80,7 @@ def command(
 
 
 def _follow(stack: Stack, followed: Followed, out: Path, terminal: Terminal) -> int:
-    """Follow a job to its end and fetch its results; returns the exit status."""
+    """Follow a job until it ends and fetch its results; return the exit status."""
     try:
         Follower(stack.storage, terminal).follow([followed], lambda _: None)
     except KeyboardInterrupt:

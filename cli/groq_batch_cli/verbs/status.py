@@ -1,4 +1,4 @@
-"""``groq-batch status``: one job, now or until its end."""
+"""``groq-batch status``: show one job, once or until it ends."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import click
 
 from groq_batch.domain import object_keys
 from groq_batch_cli.aws import Target, connect
-from groq_batch_cli.endings import end_line, problem_lines
+from groq_batch_cli.ending import end_line, problem_lines
 from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM, NoSuchJobError
 from groq_batch_cli.failures import ErrorCodes, error_codes
-from groq_batch_cli.following import Follower
 from groq_batch_cli.job_lookup import find_job
+from groq_batch_cli.job_progress import Follower
 from groq_batch_cli.options import job_argument, json_option, stack_options
-from groq_batch_cli.tables import aligned
 from groq_batch_cli.terminal import Terminal
+from groq_batch_cli.text_table import aligned
 from groq_batch_cli.verbs.run import leave
-from groq_batch_client.following import Followed
+from groq_batch_client.follow import Followed
 from groq_batch_client.found_jobs import FoundJob
 from groq_batch_client.job_view import (
     GOOD,
@@ -43,7 +43,7 @@ from groq_batch_client.text import counted, duration, one_line, shorten
 _SILENCE_SECONDS = 60.0
 _MOST_CODES = 10
 _LONGEST_LINE = 160
-"""Where no terminal says how much room there is."""
+"""Width to use if the output is not a terminal."""
 
 _WITHOUT_REPORT = {
     "uploaded": "uploaded; its job has not started yet",
@@ -54,19 +54,19 @@ _WITHOUT_REPORT = {
 
 @click.command()
 @job_argument
-@click.option("--watch", is_flag=True, help="Follow it to its end.")
+@click.option("--watch", is_flag=True, help="Follow the job until it ends.")
 @json_option
 @stack_options
 @click.pass_obj
 def command(terminal: Terminal, job: str, watch: bool, as_json: bool, target: Target) -> int:
-    """Show how far a job is, or how it ended.
+    """Show the progress or the outcome of a job.
 
-    JOB is a job's name or its beginning, a path such as team/requests.jsonl, the key or address of
-    one of its objects, or the name of a file, if there are jobs of only one such file. Of a
-    recurring file (recurring/evals.jsonl) it is the newest run. With --json it is the whole report.
+    JOB is a job name or the beginning of one, a path such as team/requests.jsonl, the key or S3 URI
+    of one of the job's objects, or a file name, if only one file of that name has jobs. For a
+    recurring file (recurring/evals.jsonl) it is the newest run. --json prints the full report.
 
     \b
-    Exit status: 0 when it is running or has succeeded, 1 when it has ended otherwise.
+    Exit status: 0 if the job is running or has succeeded, 1 if it has ended otherwise.
 
     \b
     Examples:
@@ -106,21 +106,21 @@ def command(terminal: Terminal, job: str, watch: bool, as_json: bool, target: Ta
 def _not_started(name: str) -> str:
     return (
         f"{name}: no job has started for this upload yet. A stack with TriggerMode=schedule starts "
-        f"it when its schedule fires, others start what was missed then; if that does not help, "
-        f"look at the dead-letter queue and the log of StartJobFunction."
+        f"it on its schedule; other stacks use the schedule to start missed uploads. If that does "
+        f"not help, check the dead-letter queue and the log of StartJobFunction."
     )
 
 
 def status_lines(
     found: FoundJob, terminal: Terminal, now: datetime, codes: ErrorCodes | None = None
 ) -> Iterator[str]:
-    """Yield what is known of a job.
+    """Yield the lines that describe a job.
 
     Args:
         found: The job.
         terminal: Where it is shown.
-        now: The present.
-        codes: Its errors by code; None while it runs.
+        now: The current time.
+        codes: Its errors by code; None while the job runs.
     """
     report = found.report
     name = terminal.styled(one_line(found.path), "bold")
@@ -152,8 +152,8 @@ def status_lines(
 def _replaced_text(found: FoundJob) -> str:
     if is_final(found.report):
         return (
-            "replaced by a newer run of this file; what it has delivered are older versions of "
-            f"these objects: groq-batch results {found.job_id}"
+            "replaced by a newer run of this file; its results are older versions of these "
+            f"objects: groq-batch results {found.job_id}"
         )
     aside = object_keys.superseded_path(found.job_id or "", found.path)
     return f"a newer run of this file has begun; this one will deliver to output/{one_line(aside)}"

@@ -1,4 +1,4 @@
-"""``groq-batch usage``: what the jobs of a stack have used and cost."""
+"""``groq-batch usage``: show the tokens and the cost of jobs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from groq_batch_cli.aws import Target, connect
 from groq_batch_cli.errors import EXIT_FINE, WrongUsageError
 from groq_batch_cli.options import json_option, stack_options
 from groq_batch_cli.periods import Since
-from groq_batch_cli.tables import aligned
 from groq_batch_cli.terminal import Terminal
+from groq_batch_cli.text_table import aligned
 from groq_batch_cli.usage_groups import (
     GROUPINGS,
     NUMBERS,
@@ -38,7 +38,7 @@ _TOP = "(top)"
     "--since",
     type=Since(),
     metavar="TIME",
-    help="Only jobs that ended since then: 7d, 12h ago, or a date such as 2026-11-25 (UTC). "
+    help="Count only jobs that ended since then: 12h, 7d ago, or a date such as 2026-11-25 (UTC). "
     f"[default: {_DAYS}d]",
 )
 @click.option(
@@ -46,10 +46,10 @@ _TOP = "(top)"
     type=click.Choice(GROUPINGS),
     default="folder",
     show_default=True,
-    help="What the sums are of.",
+    help="How to group the totals.",
 )
 @json_option
-@click.option("--csv", "as_csv", is_flag=True, help="Write CSV.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @stack_options
 @click.pass_obj
 def command(
@@ -60,12 +60,12 @@ def command(
     as_csv: bool,
     target: Target,
 ) -> int:
-    """Show what the jobs of a stack have used and cost.
+    """Show the tokens and the cost of the jobs of a stack.
 
-    Every job that ends leaves a usage record, also one that was rejected, failed or replaced by a
-    newer upload, and each run of a recurring file. A job belongs to the first folder below input/
-    or recurring/, and to the UTC day of its end. Jobs that ended before version 2 have no record.
-    With --json each line is a JSON object.
+    The totals come from usage records. Every job leaves one when it ends, including rejected,
+    failed and replaced jobs and each run of a recurring file. A job counts for the first folder
+    below input/ or recurring/, and for the UTC day on which it ended. Jobs that ended before
+    version 2 have no record. With --json each line is a JSON object.
 
     \b
     Examples:
@@ -75,7 +75,7 @@ def command(
       groq-batch usage --json | jq -s 'map(.usd) | add'
     """
     if as_json and as_csv:
-        raise WrongUsageError("--json and --csv exclude each other.")
+        raise WrongUsageError("Give --json or --csv, not both.")
     stack = connect(target)
     begin = since if since is not None else datetime.now(UTC) - timedelta(days=_DAYS)
     period = read_period(
@@ -110,7 +110,7 @@ def _write_csv(groups: Sequence[tuple[str, Usage]], by: str, terminal: Terminal)
 
 def _show(groups: Sequence[tuple[str, Usage]], by: str, total: Usage, terminal: Terminal) -> None:
     if not total.jobs:
-        terminal.note("No job has ended in this time.")
+        terminal.note("No job ended in this period.")
         return
     rows = [_row(name, usage) for name, usage in groups]
     head, *lines = aligned([(by.upper(), *_HEAD), *rows], right=frozenset(range(1, len(_HEAD) + 1)))

@@ -1,8 +1,8 @@
-"""Turn Arrow arrays into texts and JSON values by their types, never by Python's ``str``.
+"""Convert Arrow arrays to texts and JSON values by type, never with Python's ``str``.
 
-Texts are what ``cast`` writes: the digits of the value's own type (0.1 of a float32 is 0.1), times
-in ISO 8601 with all their digits. JSON values are numbers, booleans, lists and objects where JSON
-has them, and texts of this form for all else.
+Texts are what ``cast`` writes: numbers with the digits of their own type (0.1 as float32 is 0.1),
+times in ISO 8601 with all digits. JSON values are numbers, booleans, lists and objects if JSON has
+them, and such texts otherwise.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _HALF_DIGITS = 5
 
 
 class _NoFormError(Exception):
-    """A value or a type has no form as text; the text says why."""
+    """A value or type cannot be written as text; the message says why."""
 
 
 def texts_of(array: Any, column: str) -> list[str]:
-    """Return an array as texts; null, and a number that is none, is ``""``.
+    """Return an array as texts; null and NaN become ``""``.
 
     Raises:
-        TableError: Its type or one of its values has no form as text; names the column.
+        TableError: Its type or a value cannot be written as text; the message names the column.
     """
     try:
         values = _values(array)
@@ -45,10 +45,10 @@ def texts_of(array: Any, column: str) -> list[str]:
 
 
 def objects_of(array: Any, column: str) -> list[Any]:
-    """Return an array as values that JSON has a form for.
+    """Return an array as JSON values.
 
     Raises:
-        TableError: Its type or one of its values has none; names the column.
+        TableError: JSON cannot represent its type or a value; the message names the column.
     """
     try:
         return _values(array)
@@ -59,7 +59,7 @@ def objects_of(array: Any, column: str) -> list[Any]:
 
 
 def json_row(row: dict[str, Any]) -> bytes:
-    """Return JSON values by name as a JSON object."""
+    """Return named JSON values as a JSON object."""
     return _encode(row)
 
 
@@ -76,7 +76,7 @@ def _values(array: Any) -> list[Any]:
     for is_kind, read in _READERS:
         if is_kind(array.type):
             return read(array)
-    raise _NoFormError(f"is of the type {array.type}, which has no form as text")
+    raise _NoFormError(f"is of the type {array.type}, which cannot be written as text")
 
 
 def _as_they_are(array: Any) -> list[Any]:
@@ -88,7 +88,7 @@ def _cast(array: Any) -> list[Any]:
 
 
 def _floats(array: Any) -> list[Any]:
-    """Read floating-point numbers in the digits of their own width; what is no number is null."""
+    """Convert floating-point numbers with the digits of their own width; NaN becomes null."""
     if types.is_float64(array.type):
         values = array.to_pylist()
     elif types.is_float32(array.type):
@@ -99,7 +99,7 @@ def _floats(array: Any) -> list[Any]:
 
 
 def _half(value: float) -> float:
-    """Return the shortest decimal number that is this value of 16 bits."""
+    """Return the shortest decimal number that rounds to this 16-bit value."""
     if not math.isfinite(value):
         return value
     for digits in range(1, _HALF_DIGITS):
@@ -126,7 +126,7 @@ def _timestamps(array: Any) -> list[Any]:
         try:
             return _iso(_cast(array))
         except pyarrow.ArrowInvalid:
-            # A zone that this machine does not know; the moment is the same in UTC.
+            # This machine does not know the time zone; UTC gives the same point in time.
             array = array.cast(pyarrow.timestamp(array.type.unit, "UTC"))
     return _iso(_cast(array))
 
@@ -136,7 +136,7 @@ def _iso(values: list[Any]) -> list[Any]:
 
 
 def _durations(array: Any) -> list[Any]:
-    """Write spans of time in seconds as ISO 8601 has them, such as ``PT1.5S``."""
+    """Write durations in seconds in ISO 8601, such as ``PT1.5S``."""
     digits = _UNITS[array.type.unit]
     found = array.cast(pyarrow.int64()).to_pylist()
     return [None if one is None else f"PT{_decimal(one, digits)}S" for one in found]
@@ -151,7 +151,7 @@ def _decimal(value: int, digits: int) -> str:
 
 def _lists(array: Any) -> list[Any]:
     if types.is_list_view(array.type) or types.is_large_list_view(array.type):
-        # Their values may stand in any order; one by one they are right.
+        # Their values may be stored in any order; reading them one by one is correct.
         return [None if not one.is_valid else _values(one.values) for one in array]
     if types.is_fixed_size_list(array.type):
         size = array.type.list_size
@@ -173,7 +173,7 @@ def _structs(array: Any) -> list[Any]:
     names = [field.name for field in array.type]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise _NoFormError(f"holds objects with two fields named {quoted(twice)}")
+        raise _NoFormError(f"has objects with two fields named {quoted(twice)}")
     columns = [_values(array.field(place)) for place in range(len(names))]
     valid = array.is_valid().to_pylist()
     if not names:
@@ -185,7 +185,7 @@ def _structs(array: Any) -> list[Any]:
 
 
 def _maps(array: Any) -> list[Any]:
-    """Read maps as objects; one with a key twice as a list of pairs, so that nothing is lost."""
+    """Convert maps to objects, or to lists of pairs if a key occurs twice, to lose nothing."""
     offsets = array.offsets.to_pylist()
     first, last = (offsets[0], offsets[-1]) if offsets else (0, 0)
     keys = [_text(one) for one in _values(array.keys[first:last])]
@@ -204,7 +204,7 @@ def _dictionaries(array: Any) -> list[Any]:
     try:
         return _values(array.dictionary_decode())
     except pyarrow.ArrowNotImplementedError:
-        # As for views of texts, which Polars has in its categories.
+        # As for string views, which Polars uses in its categories.
         values = _values(array.dictionary)
         return [None if place is None else values[place] for place in array.indices.to_pylist()]
 

@@ -1,4 +1,4 @@
-"""What every table is read into: batches of rows with columns by name."""
+"""Define batches: rows of any table, with columns by name."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ class Batch(Protocol):
     """Some rows of a table, in order.
 
     Attributes:
-        rows: How many.
+        rows: Number of rows.
     """
 
     rows: int
 
     def texts(self, name: str) -> list[str]:
-        """Return a column as it stands in a prompt, an id or a CSV cell; no value is ``""``.
+        """Return a column as texts for prompts, ids and CSV cells; a missing value is ``""``.
 
         Raises:
             MissingColumnError: A row has no such column.
-            TableError: A value has no form as text.
+            TableError: A value cannot be written as text.
         """
 
     def cells(self, names: Sequence[str]) -> list[list[str]]:
-        """Return columns as texts; a row that lacks one has ``""`` there."""
+        """Return columns as texts; a row without a column has ``""`` there."""
 
     def objects(self) -> list[bytes]:
-        """Return each row as a JSON object, numbers in the digits that they were given in."""
+        """Return each row as a JSON object; numbers keep their digits."""
 
     def keys_among(self, names: frozenset[str]) -> str | None:
-        """Return one of the names that a row has as a column, or None."""
+        """Return one of the names that is a column of a row, or None."""
 
     def arrow(self, schema: Any) -> list[Any]:
-        """Return the columns of an Arrow schema, in its order, as Arrow arrays."""
+        """Return the columns of an Arrow schema as Arrow arrays, in the order of the schema."""
 
 
 class MissingColumnError(Exception):
     """A row has no such column.
 
     Attributes:
-        place: The row's place in its batch, from 0.
-        names: The columns that it has.
+        place: Index of the row in its batch, from 0.
+        names: The columns that the row has.
     """
 
     def __init__(self, place: int, names: Sequence[str]) -> None:

@@ -1,9 +1,9 @@
-"""Read and write CSV and TSV: every cell is a text, by that format's own rules.
+"""Read and write CSV and TSV; every cell is a text.
 
-CSV is RFC 4180: cells with a separator, a quote or a line end are in double quotes. Python's
-reader in strict mode cuts it; of the libraries tried it alone never drops or joins rows silently.
-TSV is IANA's text/tab-separated-values: quotes are plain text, and there is no way to put a tab or
-a line end into a cell.
+CSV follows RFC 4180: cells with a separator, a quote or a line end are in double quotes. Python's
+reader in strict mode parses it: of the libraries tried, only this one never drops or joins rows
+silently. TSV follows IANA's text/tab-separated-values: quotes are plain text, and a cell cannot
+contain a tab or a line end.
 """
 
 from __future__ import annotations
@@ -71,24 +71,24 @@ class DelimitedReader:
 
     Attributes:
         names: The columns, from the first line.
-        left_out: How many rows without any value have been left out so far.
+        left_out: Number of rows without any value skipped so far.
     """
 
     def __init__(self, stream: BinaryIO, kind: Format, table: str) -> None:
-        """Read the line with the columns.
+        """Read the header line.
 
         Args:
-            stream: The file's bytes.
+            stream: The bytes of the file.
             kind: CSV or TSV.
-            table: What messages call the file.
+            table: The name of the file in messages.
 
         Raises:
-            TableError: There is none, or two columns have one name.
+            TableError: There is none, or two columns have the same name.
         """
         self._table = table
         self._kind = kind
         self.left_out = 0
-        # Only a line feed ends a line; a carriage return before it belongs to the line's end.
+        # Only a line feed ends a line; a carriage return before it is part of the line end.
         text = io.TextIOWrapper(stream, "utf-8-sig", newline="\n")
         self._rows: Any
         if kind is Format.CSV:
@@ -98,10 +98,10 @@ class DelimitedReader:
             self._rows = _TsvRows(text)
         header = next(iter(self._take(1)), None)
         if header is None:
-            raise TableError(f"{table} is empty. Its first line has to name the columns.")
+            raise TableError(f"{table} is empty. Its first line must name the columns.")
         if not any(header):
             raise TableError(
-                f"{table} begins with a blank line. The first line has to name the columns."
+                f"{table} begins with a blank line. The first line must name the columns."
             )
         self.names = header
         _check_separator(header, kind, table)
@@ -111,7 +111,7 @@ class DelimitedReader:
         """Yield the rows that have a value.
 
         Raises:
-            TableError: A row cannot be read, or has not one value for each column.
+            TableError: A row cannot be read, or has too few or too many values.
         """
         width = len(self.names)
         while True:
@@ -139,18 +139,18 @@ class DelimitedReader:
                 )
             raise TableError(f"Line {line} of {self._table} is not CSV: {said}.") from None
         except UnicodeDecodeError as error:
-            # What is decoded next begins in the line after the last one that was handed out.
+            # The next decoded text begins in the line after the last yielded one.
             line = self._rows.line_num + 1 + error.object[: error.start].count(b"\n")
             raise TableError(
                 f"Line {line} of {self._table} is not UTF-8. Save the file as UTF-8."
             ) from None
 
     def _without_blank_lines(self, rows: list[list[str]], width: int, line: int) -> list[list[str]]:
-        """Return the rows but for blank lines; a row of another width is an error."""
+        """Yield the rows except blank lines; a row with another width is an error."""
         kept = []
         for row in rows:
             line += 1
-            # In TSV a blank line is read as one empty cell.
+            # A blank line in TSV is read as one empty cell.
             if row and not (row == [""] and width > 1):
                 if len(row) != width:
                     raise TableError(self._wrong_width(len(row), width, line))
@@ -160,19 +160,19 @@ class DelimitedReader:
 
     def _wrong_width(self, found: int, width: int, line: int) -> str:
         values = f"{found:,} value{'' if found == 1 else 's'}"
-        advice = "Values with a comma, a quote or a line end stand in double quotes."
+        advice = "Put values with a comma, a quote or a line end in double quotes."
         if self._kind is Format.TSV:
-            advice = "A value in TSV has no tabs and no line ends."
+            advice = "A value in TSV cannot have tabs or line ends."
         return (
             f"Line {line} of {self._table} has {values}, but there are {width:,} columns. {advice}"
         )
 
 
 class _TsvRows:
-    """Cuts lines at their tabs.
+    """Splits lines at tabs.
 
     Attributes:
-        line_num: How many lines were read.
+        line_num: Number of lines read.
     """
 
     def __init__(self, lines: io.TextIOWrapper) -> None:
@@ -186,7 +186,7 @@ class _TsvRows:
 
 
 def _check_separator(header: list[str], kind: Format, table: str) -> None:
-    """Tell a separator other than the format's, which leaves one column or a line ``sep=;``."""
+    """Detect another separator: it leaves one column, or a line ``sep=;``."""
     first = header[0] if header else ""
     hint = re.fullmatch(r"sep=(.?)", ",".join(header))
     if hint is not None:
@@ -210,7 +210,7 @@ def _check_separator(header: list[str], kind: Format, table: str) -> None:
 
 
 class CsvWriter:
-    """Writes rows of CSV below a line with the columns."""
+    """Writes CSV rows after a header line."""
 
     def __init__(self, stream: BinaryIO, names: Sequence[str]) -> None:
         self._stream = stream
@@ -224,8 +224,8 @@ class CsvWriter:
 
 
 def _quoted_cells(column: Sequence[str], *, alone: bool) -> Sequence[str]:
-    """Put cells in quotes where the format asks for it; most columns have none of them."""
-    # A carriage return alone is quoted as well, which Python's own writer of some versions omits.
+    """Quote cells that require it; most columns have none."""
+    # Also quote a lone carriage return, which Python's writer omits in some versions.
     if _NEEDS_QUOTES.search("\x1e".join(column)) is None and not (alone and "" in column):
         return column
     return [
@@ -237,7 +237,7 @@ def _quoted_cells(column: Sequence[str], *, alone: bool) -> Sequence[str]:
 
 
 class TsvWriter:
-    """Writes rows of TSV; tabs and line ends become backslash-t, -n and -r."""
+    """Writes TSV rows; tabs and line ends become backslash-t, -n and -r."""
 
     def __init__(self, stream: BinaryIO, names: Sequence[str]) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""Tell the format of a table from its file name."""
+"""Determine the format of a table from its file name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STDIN = "-"
 
 
 class Format(StrEnum):
-    """A format of tables."""
+    """A table format."""
 
     JSONL = "jsonl"
     CSV = "csv"
@@ -23,7 +23,7 @@ class Format(StrEnum):
 
 
 class Compression(StrEnum):
-    """How a whole file is compressed."""
+    """Compression of a whole file."""
 
     NONE = "none"
     GZIP = "gzip"
@@ -50,12 +50,12 @@ class FileKind:
 
 
 def kind_of(name: str) -> FileKind:
-    """Return what a file holds by its name, whatever the case of its ending.
+    """Return the format and compression of a file from its name, ignoring case.
 
-    Standard input and output (``-``) hold JSONL.
+    Standard input and output (``-``) are JSONL.
 
     Raises:
-        WrongArgumentError: The name has none of the known endings.
+        WrongArgumentError: The name has no known suffix.
     """
     if name == STDIN:
         return FileKind(Format.JSONL, Compression.NONE)
@@ -72,17 +72,17 @@ def kind_of(name: str) -> FileKind:
                 )
             return FileKind(kind, compression)
     raise WrongArgumentError(
-        f"{name} has to end in one of {', '.join(FORMAT_ENDINGS)} (JSONL, CSV and TSV also with "
-        f".gz or .zst behind it), so that its format is known."
+        f"{name} must end in one of {', '.join(FORMAT_ENDINGS)} (JSONL, CSV and TSV also with "
+        f".gz or .zst after it), so that its format is known."
     )
 
 
 _OTHER_TABLES = (".xlsx", ".xlsm", ".xls", ".ods", ".feather", ".arrow", ".avro", ".orc")
-"""Endings of tables that ``groq-batch make`` does not read."""
+"""Suffixes of tables that ``groq-batch make`` does not read."""
 
 
 def advice_for_table(name: str) -> str | None:
-    """Return what to do with a table that is given where requests belong; None for no table."""
+    """Return the advice for a table given instead of a request file; None if it is not a table."""
     stem = PurePath(name).name.split(".")[0]
     try:
         kind = kind_of(name).format
@@ -90,13 +90,13 @@ def advice_for_table(name: str) -> str | None:
         if not name.lower().endswith(_OTHER_TABLES):
             return None
         return (
-            f"{name} is a table, not a file of requests. Save it as CSV, then turn its rows into "
+            f"{name} is a table, not a request file. Save it as CSV, then turn its rows into "
             f"requests: {_make_command(f'{stem}.csv', stem)}"
         )
     if kind is Format.JSONL:
         return None
     return (
-        f"{name} is a table, not a file of requests. Turn its rows into requests first: "
+        f"{name} is a table, not a request file. Turn its rows into requests first: "
         f"{_make_command(name, stem)}"
     )
 
@@ -109,16 +109,16 @@ def _make_command(table: str, stem: str) -> str:
 
 
 def pyarrow_for(purpose: str) -> Any:
-    """Import and return ``pyarrow``, which is large and needed for some formats only.
+    """Import and return ``pyarrow``, which is large and only some formats need.
 
     Args:
-        purpose: What needs it, such as ``Parquet``; begins the error's sentence.
+        purpose: What needs it, such as ``Parquet``; the first words of the error message.
 
     Raises:
         TableError: It is not installed.
     """
     try:
-        import pyarrow  # noqa: PLC0415 - takes 0.1 s, which no other command should wait for
+        import pyarrow  # noqa: PLC0415 - takes 0.1 s to import
     except ImportError:
         raise TableError(
             f"{purpose} needs the library pyarrow, which is not installed. Install it: "

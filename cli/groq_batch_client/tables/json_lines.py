@@ -1,4 +1,4 @@
-"""Read and write JSONL: a row passes as the bytes that it is, added keys behind its own."""
+"""Read and write JSONL; rows keep their bytes, and new keys follow the existing ones."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Row = dict[str, msgspec.Raw]
 
 
 def text_of(value: msgspec.Raw) -> str:
-    """Return a JSON value as text: a text itself, null as nothing, all else as it was written."""
+    """Return a JSON value as text: texts unchanged, null as empty, others as written in JSON."""
     data = bytes(value)
     if data.startswith(b'"'):
         return _decode_text(data)
@@ -57,7 +57,7 @@ class JsonBatch:
         return list(map(text_of, values))
 
     def cells(self, names: Sequence[str]) -> list[list[str]]:
-        """Return the values of keys; a row without one has an empty text."""
+        """Return the values of keys; a missing key gives an empty text."""
         return [[text_of(row.get(name, _NULL)) for row in self._rows] for name in names]
 
     def objects(self) -> list[bytes]:
@@ -65,19 +65,19 @@ class JsonBatch:
         return self._lines
 
     def keys_among(self, names: frozenset[str]) -> str | None:
-        """Return one of the names that a row has as a key, or None."""
+        """Return one of the names that is a key of a row, or None."""
         for row in self._rows:
             if not names.isdisjoint(row):
                 return next(name for name in row if name in names)
         return None
 
     def values(self, name: str) -> list[msgspec.Raw | None]:
-        """Return the values of a key as JSON; None where a row has none."""
+        """Return the values of a key as JSON; None for rows without it."""
         return [row.get(name) for row in self._rows]
 
     @property
     def keys(self) -> dict[str, None]:
-        """The keys of all rows, in the order in which they first appear."""
+        """The keys of all rows, in order of their first appearance."""
         keys: dict[str, None] = {}
         for row in self._rows:
             if len(row) != len(keys) or not row.keys() <= keys.keys():
@@ -92,14 +92,14 @@ class JsonBatch:
 
 
 def json_batches(stream: BinaryIO, table: str) -> Iterator[JsonBatch]:
-    """Yield the rows of a JSONL file; blank lines are none.
+    """Yield the rows of a JSONL file; skip blank lines.
 
     Args:
-        stream: The file's bytes.
-        table: What messages call the file.
+        stream: The bytes of the file.
+        table: The name of the file in messages.
 
     Raises:
-        TableError: A line is no JSON object.
+        TableError: A line is not a JSON object.
     """
     number = 0
     while raw := list(islice(stream, ROWS_OF_A_BATCH)):
@@ -118,7 +118,7 @@ def json_batches(stream: BinaryIO, table: str) -> Iterator[JsonBatch]:
 
 def _row_of(line: bytes, number: int, table: str) -> Row:
     try:
-        # msgspec does not look at the text of values that it passes over.
+        # msgspec does not validate the text of values that it skips.
         line.decode()
         return _decode_row(line)
     except UnicodeDecodeError:
@@ -133,14 +133,14 @@ def _no_object(line: bytes, number: int, table: str, error: Exception) -> str:
     found = _NO_JSON_NUMBER.search(line)
     if found is not None:
         return (
-            f"Line {number} of {table} holds {found[1].decode()}, which JSON has no form for. "
+            f"Line {number} of {table} holds {found[1].decode()}, which JSON cannot represent. "
             f"Write null instead."
         )
     column = _half_character(line)
     if column is not None:
         return (
-            f"Line {number} of {table} holds half of a surrogate pair in its column "
-            f"{quoted(column)}, often half of an emoji that was cut. Remove it or write it whole."
+            f"Line {number} of {table} has half of a surrogate pair in its column "
+            f"{quoted(column)}, often half of an emoji that was cut. Remove it or complete it."
         )
     return (
         f"Line {number} of {table} is not a JSON object ({error}). A file of rows has one on each "
@@ -149,7 +149,7 @@ def _no_object(line: bytes, number: int, table: str, error: Exception) -> str:
 
 
 def _half_character(line: bytes) -> str | None:
-    """Return the key with the one thing that JSON lets a text hold and UTF-8 does not, or None."""
+    """Return the key with half of a surrogate pair, or None. JSON allows it, UTF-8 does not."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
@@ -162,10 +162,10 @@ def _half_character(line: bytes) -> str | None:
 
 
 class JsonWriter:
-    """Writes rows as JSON objects with keys appended."""
+    """Writes rows as JSON objects with new keys appended."""
 
     def __init__(self, stream: BinaryIO, names: Sequence[str]) -> None:
-        """Append keys of these names to each row."""
+        """Append keys with these names to each row."""
         self._stream = stream
         self._keys = [_encode(name) + b":" for name in names]
 
@@ -191,13 +191,13 @@ class JsonWriter:
 
 
 def _opened(objects: Sequence[bytes]) -> tuple[list[bytes], Iterable[bytes]]:
-    """Return objects without their closing brace, and what separates further keys from theirs."""
-    # A key is in quotes; an object without any has none.
+    """Return objects without the closing brace, and the separator before new keys."""
+    # An object without quotes has no keys.
     return [one[:-1] for one in objects], [b"," if b'"' in one else b"" for one in objects]
 
 
 def _encoded(column: Sequence[Any]) -> list[bytes]:
-    """Return JSON values encoded; of texts that are few and come often, each once."""
+    """Encode JSON values; encode each frequent text only once."""
     known: dict[str, bytes] = {}
     for one in column[:_LOOKED_AT]:
         if isinstance(one, str):

@@ -1,7 +1,7 @@
-"""Find Arrow types for JSON values, and make arrays of them.
+"""Find Arrow types for JSON values, and build arrays.
 
-A column whose values fit no one type, or a type that Parquet cannot hold (an object without keys, a
-list that is always empty, a number of more than 64 bits) is a column of JSON texts.
+A column becomes a column of JSON texts if no single type fits its values, or if Parquet lacks the
+type (an object without keys, a list that is always empty, a number of more than 64 bits).
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from pyarrow import types
 from groq_batch_client.tables.json_lines import JsonBatch, text_of
 
 _LARGEST_EXACT = 2**53
-"""Whole numbers above this are not all exact as float64, which a column with fractions is of."""
+"""Largest integer up to which float64, the type of columns with fractions, is exact."""
 
 _DEEPEST = 32
-"""Levels of a column's type. Readers of Parquet take 100, and a list counts as two of them."""
+"""Maximum nesting of a column type. Parquet readers accept 100, and a list counts as two."""
 
 _decode = msgspec.json.Decoder().decode
 
 
 class _Column:
-    """The type of a column so far; None before its first value, ``is_text`` when none fits."""
+    """The type of a column so far; None before the first value, ``is_text`` if no type fits."""
 
     def __init__(self) -> None:
         self.kind: Any = None
@@ -33,7 +33,7 @@ class _Column:
         self.largest = 0
 
     def add(self, values: Sequence[msgspec.Raw | None]) -> None:
-        """Make the type fit further values."""
+        """Widen the type to fit more values."""
         if self.is_text:
             return
         try:
@@ -61,7 +61,7 @@ class _Column:
 
 
 def schema_of(batches: Iterable[JsonBatch]) -> Any:
-    """Return the Arrow schema that all rows fit into."""
+    """Return the Arrow schema that fits all rows."""
     columns: dict[str, _Column] = {}
     for batch in batches:
         for name in batch.keys:
@@ -70,7 +70,7 @@ def schema_of(batches: Iterable[JsonBatch]) -> Any:
 
 
 def array_of(values: Sequence[msgspec.Raw | None], kind: Any) -> Any:
-    """Return values as an array of a type that ``schema_of`` found."""
+    """Return values as an array of a type from ``schema_of``."""
     if types.is_string(kind):
         return pyarrow.array([_json_text(one) for one in values], kind)
     return pyarrow.array([None if one is None else _decode(one) for one in values], kind)
@@ -86,7 +86,7 @@ def _both(one: Any, other: Any) -> Any:
 
 
 def _largest(value: Any) -> int:
-    """Return the largest whole number within a value, without its sign."""
+    """Return the largest absolute integer within a value."""
     if isinstance(value, bool):
         return 0
     if isinstance(value, int):
@@ -113,9 +113,9 @@ def _depth(kind: Any) -> int:
 
 
 def _can_be_stored(kind: Any) -> bool:
-    """Tell whether a type is not too deep, and has values in every leaf.
+    """Tell whether a type is not too deep and has values in every leaf.
 
-    An object without keys has none, nor have values that are all null.
+    An object without keys has no leaf, and a value that is always null has no type.
     """
     return _depth(kind) <= _DEEPEST and all(
         leaf is not None and not types.is_null(leaf) for leaf in _leaves(kind)

@@ -1,4 +1,4 @@
-"""Show column names in messages, and check them."""
+"""Format and check column names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LONGEST_SHOWN = 80
 
 
 def quoted(name: str) -> str:
-    """Return a name in quotes, with invisible characters as escapes, so that none hides."""
+    """Return a name in quotes, with invisible characters escaped."""
     shown = "".join(
         one if one == " " or unicodedata.category(one) not in _INVISIBLE else _escaped(one)
         for one in name[:_LONGEST_SHOWN]
@@ -26,7 +26,7 @@ def _escaped(character: str) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Return quoted names one after the other; those beyond a dozen are only counted."""
+    """Join quoted names; those beyond a dozen are only counted."""
     every = list(names)
     shown = ", ".join(quoted(name) for name in every[:_MOST_SHOWN])
     rest = len(every) - _MOST_SHOWN
@@ -34,15 +34,15 @@ def listed(names: Iterable[str]) -> str:
 
 
 def missing_column(name: str, names: Iterable[str]) -> str:
-    """Return the sentence about a column that a table or a row does not have."""
+    """Return the message about a missing column of a table or row."""
     return f"there is no column {quoted(name)}; there are {listed(names)}"
 
 
 def check_unique(names: Sequence[str], table: str) -> None:
-    """Check that no two columns have one name, of which only one could be used.
+    """Check that all columns have different names, as only one of two could be used.
 
     Raises:
-        TableError: Two have.
+        TableError: Two columns have the same name.
     """
     seen: set[str] = set()
     for name in names:

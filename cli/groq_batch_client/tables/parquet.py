@@ -1,4 +1,4 @@
-"""Read and write Parquet: schema, metadata and types pass as they are, columns are appended."""
+"""Read and write Parquet; keep schema, metadata and types, and append columns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from groq_batch_client.tables.batches import MissingColumnError
 from groq_batch_client.tables.names import check_unique
 
 _BATCH_BYTES = 8_000_000
-"""Size at which rows are read and written, so that memory does not grow with them."""
+"""Size of the pieces to read and write, so that memory does not grow with the file."""
 
 _MOST_ROWS = 8192
 _GROUP_ROWS = 65_536
@@ -55,8 +55,8 @@ class ArrowBatch:
         return next((name for name in self.data.schema.names if name in names), None)
 
     def arrow(self, schema: Any) -> list[Any]:
-        """Return the columns as they are."""
-        del schema  # It is their own.
+        """Return the columns unchanged."""
+        del schema  # The schema is that of the columns.
         return list(self.data.columns)
 
 
@@ -78,7 +78,7 @@ class ParquetReader:
         self.left_out = 0
 
     def batches(self, columns: Sequence[str] | None) -> Iterator[ArrowBatch]:
-        """Yield rows with some columns, or with all for None.
+        """Yield rows with some columns, or all columns for None.
 
         Raises:
             TableError: The file is damaged, or has no such column.
@@ -87,7 +87,7 @@ class ParquetReader:
             missing = [name for name in columns if name not in self.names]
             if missing:
                 raise MissingColumnError(0, self.names)
-            # A column's name with a dot would name a field of another column as well.
+            # Parquet would read a name with a dot as a field of another column too.
             indexes = {self.names.index(name) for name in columns}
             columns = [self.names[place] for place in sorted(indexes)]
         rows = _rows_of_a_batch(self._file.metadata)
@@ -109,7 +109,7 @@ def _rows_of_a_batch(metadata: Any) -> int:
 
 @contextlib.contextmanager
 def open_parquet(path: Path) -> Iterator[ParquetReader]:
-    """Open a file for the time of a ``with`` block.
+    """Open a file within a ``with`` block.
 
     Raises:
         TableError: It does not exist, or is not Parquet.
@@ -121,7 +121,7 @@ def open_parquet(path: Path) -> Iterator[ParquetReader]:
             path,
             pre_buffer=False,
             buffer_size=_BUFFER_BYTES,
-            # Dates of old writers beyond the year 2262 would wrap around.
+            # Dates after the year 2262 from old writers would overflow.
             coerce_int96_timestamp_unit="us",
         )
     with file:
@@ -130,7 +130,7 @@ def open_parquet(path: Path) -> Iterator[ParquetReader]:
 
 @contextlib.contextmanager
 def reading(table: str) -> Iterator[None]:
-    """Turn what Arrow raises about a file within a ``with`` block into a sentence."""
+    """Turn Arrow errors about a file within a ``with`` block into a ``TableError``."""
     try:
         yield
     except (pyarrow.ArrowException, OSError, OverflowError, UnicodeDecodeError) as error:
@@ -139,7 +139,7 @@ def reading(table: str) -> Iterator[None]:
 
 
 class ParquetWriter:
-    """Writes rows in groups of some 8 MB."""
+    """Writes rows in row groups of about 8 MB."""
 
     def __init__(self, stream: BinaryIO, schema: Any) -> None:
         try:
@@ -157,7 +157,7 @@ class ParquetWriter:
         """Append rows, given as Arrow arrays in the order of the schema.
 
         Raises:
-            TableError: Parquet cannot hold a value.
+            TableError: Parquet cannot represent a value.
         """
         try:
             batch = pyarrow.RecordBatch.from_arrays(list(columns), schema=self._schema)
@@ -170,13 +170,13 @@ class ParquetWriter:
             self._flush()
 
     def close(self) -> None:
-        """Write what is held, and the end of the file."""
+        """Write the buffered rows and the end of the file."""
         self._flush()
         self._file.close()
 
     def abandon(self) -> None:
-        """Leave the file without its end; its stream may be closed by now."""
-        # Else it is closed, to no avail and with a message of Python's, when it is collected.
+        """Abandon the file without its end; its stream may already be closed."""
+        # Otherwise garbage collection would try to close it and print an error.
         self._file.is_open = False
 
     def _flush(self) -> None:
@@ -191,14 +191,14 @@ class ParquetWriter:
 
 def _unwritable(error: Exception) -> str:
     said = " ".join(str(error).split()).removesuffix(".")
-    return f"Parquet cannot hold these rows: {said}. Write JSONL or CSV."
+    return f"Parquet cannot represent these rows: {said}. Write JSONL or CSV."
 
 
 def check_storable(schema: Any) -> None:
-    """Check that Parquet can hold columns of these types, before any work is done.
+    """Check that Parquet supports columns of these types, before any work is done.
 
     Raises:
-        TableError: It cannot; names the column.
+        TableError: It does not; the message names the column.
     """
     for field in schema:
         sink = pyarrow.BufferOutputStream()
@@ -208,5 +208,5 @@ def check_storable(schema: Any) -> None:
         except (pyarrow.ArrowException, OSError) as error:
             said = " ".join(str(error).split()).removesuffix(".")
             raise TableError(
-                f"Parquet cannot hold the column {field.name!r} ({said}). Write JSONL or CSV."
+                f"Parquet cannot represent the column {field.name!r} ({said}). Write JSONL or CSV."
             ) from None

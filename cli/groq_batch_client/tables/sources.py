@@ -1,4 +1,4 @@
-"""Open the bytes of a table: unpacked, and looked at for what cannot be text."""
+"""Open and decompress the bytes of a table, and reject files that are not text."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _WHAT_IT_IS = (
     (b"PAR1", "is a Parquet file. Name it with .parquet at the end"),
     (
         b"\x00\x05\x16\x07",
-        "is what macOS keeps beside a file (AppleDouble). Give the file without ._ in its name",
+        "is a macOS companion file (AppleDouble). Give the file without ._ in its name",
     ),
     (b"\xff\xfe", "is UTF-16, not UTF-8. Save it as UTF-8"),
     (b"\xfe\xff", "is UTF-16, not UTF-8. Save it as UTF-8"),
 )
-"""First bytes of files that are given as text by mistake, and what to do."""
+"""First bytes of files that are not text, with what to do."""
 
 
 def open_results(argument: str) -> contextlib.AbstractContextManager[io.BufferedReader]:
-    """Open a file of result rows, whose name may end in anything; compressed as that says."""
+    """Open a file of result rows with any suffix; decompress it if the suffix says so."""
     name = argument.lower()
     ending = next((one for one in COMPRESSION_ENDINGS if name.endswith(one)), None)
     compression = Compression.NONE if ending is None else COMPRESSION_ENDINGS[ending]
@@ -48,14 +48,14 @@ def open_results(argument: str) -> contextlib.AbstractContextManager[io.Buffered
 
 @contextlib.contextmanager
 def open_bytes(argument: str, kind: FileKind) -> Iterator[io.BufferedReader]:
-    """Open a file of text, unpacked, for the time of a ``with`` block.
+    """Open and decompress a text file within a ``with`` block.
 
     Args:
         argument: Its path, or ``-`` for standard input.
-        kind: Its format and compression; standard input may be compressed with gzip in any case.
+        kind: Its format and compression; standard input may always be compressed with gzip.
 
     Raises:
-        TableError: It cannot be opened, or is no text; also raised by reading it.
+        TableError: It cannot be opened or is not text; reading may raise this too.
     """
     name = "<stdin>" if argument == STDIN else argument
     with contextlib.ExitStack() as resources:
@@ -67,7 +67,7 @@ def open_bytes(argument: str, kind: FileKind) -> Iterator[io.BufferedReader]:
                 raise TableError(f"{name} cannot be read: {error.strerror}.") from None
         chunks, compression = _read(raw, name), kind.compression
         if argument == STDIN:
-            # It has no name that tells.
+            # Standard input has no name to tell its compression.
             first = next(chunks, b"")
             compression = Compression.GZIP if first.startswith(_GZIP) else Compression.NONE
             chunks = chain([first] if first else [], chunks)
@@ -115,12 +115,12 @@ def _zstd_unpacked(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
 
 
 def _looked_at(pieces: Iterator[bytes], compression: Compression, name: str) -> Iterator[bytes]:
-    """Pass pieces on; a beginning that no table has is an error that says what it is."""
+    """Forward pieces; raise an error if the file begins like a known non-text format."""
     first = next(pieces, b"")
     for begin, what in _WHAT_IT_IS:
         if first.startswith(begin):
             is_twice = begin == _GZIP and compression is Compression.GZIP
-            said = "is compressed twice. Unpack it once" if is_twice else what
+            said = "is compressed twice. Decompress it once" if is_twice else what
             raise TableError(f"{name} {said}.")
     if first:
         yield first
@@ -135,8 +135,8 @@ def _without_nul(pieces: Iterable[bytes], name: str) -> Iterator[bytes]:
             rest = piece[place:].strip(b"\0")
             where = "holds" if rest else "ends in"
             raise TableError(
-                f"{name} {where} NUL bytes from byte {position + place:,} on, as a file does whose "
-                f"writing was cut by a crash. Write it again."
+                f"{name} {where} NUL bytes from byte {position + place:,} on, as happens if "
+                f"a crash interrupts the writing. Write it again."
             )
         position += len(piece)
         yield piece

@@ -25,12 +25,12 @@ from groq_batch_client.tables.sources import open_bytes
 
 @dataclass(slots=True)
 class OpenTable:
-    """A table that is being read.
+    """An open table.
 
     Attributes:
         batches: Its rows.
-        names: Its columns; None where each row has keys of its own (JSONL).
-        reader: What reads it.
+        names: Its columns; None if each row has its own keys (JSONL).
+        reader: The reader.
     """
 
     batches: Iterator[Batch]
@@ -39,23 +39,23 @@ class OpenTable:
 
     @property
     def left_out(self) -> int:
-        """Rows without any value that were left out so far."""
+        """Number of rows without any value skipped so far."""
         return int(getattr(self.reader, "left_out", 0))
 
 
 class TableFile:
-    """A table in a file, which may be read several times; on standard input, once.
+    """A table in a file, which can be read several times, or on standard input, only once.
 
     Attributes:
-        name: What messages call it.
+        name: Its name in messages.
         kind: Its format and compression.
     """
 
     def __init__(self, argument: str) -> None:
-        """Describe the table that the user called ``argument``.
+        """Describe the table that the user named ``argument``.
 
         Raises:
-            WrongArgumentError: Its name does not tell its format.
+            WrongArgumentError: Its name has no known suffix.
         """
         self.argument = argument
         self.name = "<stdin>" if argument == STDIN else argument
@@ -67,19 +67,18 @@ class TableFile:
 
     @property
     def path(self) -> Path | None:
-        """Where it is; None for standard input."""
+        """Its path; None for standard input."""
         return None if self.argument == STDIN else Path(self.argument)
 
     @contextlib.contextmanager
     def open(self, columns: Sequence[str] | None = None) -> Iterator[OpenTable]:
-        """Read it for the time of a ``with`` block.
+        """Open it for reading within a ``with`` block.
 
         Args:
-            columns: The columns that are needed, where the format can leave out the others; all
-                for None.
+            columns: The needed columns, if the format can skip the others; None means all.
 
         Raises:
-            TableError: It cannot be read; names what is wrong. Also raised while it is read.
+            TableError: It cannot be read; reading may raise this too.
         """
         if self.kind.format is Format.PARQUET:
             from groq_batch_client.tables.parquet import open_parquet  # noqa: PLC0415 - pyarrow
@@ -95,7 +94,7 @@ class TableFile:
                 yield OpenTable(reader.batches(), reader.names, reader)
 
     def column_names(self) -> list[str]:
-        """Return the columns; for JSONL all rows are read for it.
+        """Return the columns. For JSONL this reads all rows.
 
         Raises:
             TableError: It cannot be read.
@@ -109,7 +108,7 @@ class TableFile:
             return list(keys)
 
     def arrow_schema(self) -> Any:
-        """Return the Arrow schema: its own, of texts, or one that all JSON rows fit into.
+        """Return the Arrow schema: its own, one of texts, or one that fits all JSON rows.
 
         Raises:
             TableError: It cannot be read.
@@ -127,13 +126,13 @@ class TableFile:
 
 
 def check_readable_twice(table: TableFile, kind: Format) -> None:
-    """Check that a table can be read once for its columns and once for its rows.
+    """Check that a table can be read twice, for its columns and for its rows.
 
     Raises:
-        WrongArgumentError: It comes in on standard input.
+        WrongArgumentError: It is standard input.
     """
     if table.argument == STDIN:
         raise WrongArgumentError(
-            f"To write {kind.value} the rows are read twice, which standard input cannot be. Give "
-            f"them as a file, or write JSONL."
+            f"Writing {kind.value} requires reading the rows twice, which standard input does not "
+            f"allow. Give them as a file, or write JSONL."
         )

@@ -14,7 +14,7 @@ from groq_batch.domain.input_key import check_key
 from groq_batch.domain.result_row import pipeline_row
 from groq_batch_cli.main import run
 from groq_batch_client.errors import JobError
-from groq_batch_client.merging import NamedRows, merge
+from groq_batch_client.merge import NamedRows, merge
 from groq_batch_client.retries import parent_path, retry_path
 
 
@@ -158,9 +158,7 @@ def test_merge_never_replaces_what_it_reads(
     for out in ("a.jsonl", "b.jsonl", str(tmp_path / "a.jsonl"), "link.jsonl", "hard.jsonl"):
         assert run(["merge", "a.jsonl", "b.jsonl", "--out", out]) == 2
         read = "b.jsonl" if out in ("b.jsonl", "hard.jsonl") else "a.jsonl"
-        assert f"--out {out} would be written over {read}, which is read." in (
-            capsys.readouterr().err
-        )
+        assert f"--out {out} would overwrite the input file {read}." in (capsys.readouterr().err)
     assert run(["merge", "link.jsonl", "b.jsonl", "--out", "a.jsonl"]) == 2
     assert Path("a.jsonl").read_bytes() == bad("b") + b"\n"
     assert Path("b.jsonl").read_bytes() == good("b") + b"\n"

@@ -1,8 +1,8 @@
-"""Which requests without an answer are worth another job.
+"""Select the unanswered requests that are worth a retry.
 
-What the pipeline has given up may still be worth it: it was not sent, or its attempts were used up.
-An error that says that the same request would fail again is final, and of a request whose outcome
-is not known the answer may have been paid for already.
+A request that the pipeline gave up may be worth one: it was never sent, or its attempts were used
+up. A final error means that the same request would fail again. If the outcome of a request is not
+known, its answer may already have been paid for.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from groq_batch_client.text import listed, one_line
 OUTCOME_UNKNOWN = "outcome_unknown"
 
 _UNANSWERED_CODES = frozenset({NOT_SENT, MISSING, CANCELLED, "deadline_passed"})
-"""Codes of rows that the pipeline writes for requests that have met no error of their own."""
+"""Codes of rows that the pipeline writes for requests without an error of their own."""
 
 _NOT_ITS_FAULT = ("Another line of the batch was refused.", "Groq refused the batch:")
-"""What the message of a line begins with that was refused with its batch, and not for itself."""
+"""Message prefixes of lines that Groq rejected with their batch, not for themselves."""
 
 _REFUSAL_CODE = re.compile(r"([a-z0-9_.]+): ")
 _UNREADABLE = "unreadable_row"
 
 
 class Standing(Enum):
-    """How a request stands after its job."""
+    """State of a request after its job."""
 
     ANSWERED = auto()
     RETRYABLE = auto()
@@ -49,7 +49,7 @@ class Standing(Enum):
 
 
 class _Source(msgspec.Struct):
-    """Where a row comes from: those of the pipeline have neither id nor response."""
+    """Source of a row. Rows of the pipeline have neither id nor response."""
 
     id: str | None = None
     response: msgspec.Raw | None = None
@@ -59,14 +59,14 @@ _decode_source = msgspec.json.Decoder(_Source).decode
 
 
 def standing_of(line: bytes) -> tuple[Standing, str]:
-    """Return how the request of a result row stands, and the code of its error.
+    """Return the state of the request of a result row, and its error code.
 
     Args:
-        line: The row; the code of an answered one is empty.
+        line: The row. If it is answered, the code is empty.
     """
     row = classify_row(line)
     if row is None:
-        # A line that could not be read itself has no custom_id to be asked for by.
+        # An unreadable line has no custom_id, so it cannot be sent again.
         return Standing.FINAL, _code_of_unreadable(line)
     code = one_line(row.code or _UNREADABLE)
     match row.outcome:
@@ -112,13 +112,13 @@ def _code_of_unreadable(line: bytes) -> str:
 
 @dataclass(slots=True)
 class Leftovers:
-    """What is to be sent again of the request lines without an answer.
+    """Selection among the failed request lines of a job.
 
     Attributes:
-        chosen: A byte for each of these lines, in order: 1 for those that are sent again.
-        final: How many are left out because their error is final, by code.
-        unknown: How many are left out because their outcome is not known.
-        answered: How many have an answer by now, from an earlier retry.
+        chosen: One byte for each line, in order: 1 if it is sent again.
+        final: Number of lines skipped because their error is final, by code.
+        unknown: Number of lines skipped because their outcome is not known.
+        answered: Number of lines that an earlier retry has answered.
     """
 
     chosen: bytearray = field(default_factory=bytearray)
@@ -128,22 +128,22 @@ class Leftovers:
 
     @property
     def number(self) -> int:
-        """How many lines are sent again."""
+        """Number of lines to send again."""
         return self.chosen.count(1)
 
     @property
     def left_out(self) -> int:
-        """How many are left out though they have no answer."""
+        """Number of unanswered lines that are skipped."""
         return sum(self.final.values()) + self.unknown
 
     @property
     def are_all(self) -> bool:
-        """Whether every line is sent again, so that their file can be copied as it is."""
+        """Whether to send every line again, so that S3 can copy the file."""
         return self.number == len(self.chosen)
 
     @property
     def left_out_text(self) -> str:
-        """What is left out, in words."""
+        """The skipped lines as text."""
         parts = []
         if self.final:
             codes = listed([f"{number:,} {code}" for code, number in self.final.most_common()])
@@ -156,11 +156,11 @@ class Leftovers:
         return ", ".join(parts)
 
     def take(self, line: bytes, *, everything: bool) -> None:
-        """Decide about the next request without an answer.
+        """Decide about the next failed request.
 
         Args:
             line: Its newest row.
-            everything: Whether nothing is left out but what has an answer by now.
+            everything: Whether to skip only requests that have an answer by now.
         """
         standing, code = standing_of(line)
         is_chosen = standing is Standing.RETRYABLE or (
@@ -178,12 +178,12 @@ class Leftovers:
 
 
 def leftovers(rows: Iterable[tuple[bytes, bytes]], *, everything: bool) -> Leftovers:
-    """Decide which request lines of ``failed/`` are sent again.
+    """Decide which request lines of ``failed/`` to send again.
 
     Args:
-        rows: The result rows of the job, each with the newest row of its request: the same one, or
-            that of a retry. Those without an answer are in the order of the lines in ``failed/``.
-        everything: Whether final errors and unknown outcomes are sent again, too.
+        rows: The result rows of the job, each with the newest row of its request: the same row, or
+            that of a retry. Unanswered rows are in the order of the lines in ``failed/``.
+        everything: Whether to send final errors and unknown outcomes too.
     """
     found = Leftovers()
     for row, newest in rows:

@@ -1,4 +1,4 @@
-"""Lines of files on this machine and of objects in the bucket, unpacked where necessary."""
+"""Read lines of local files and S3 objects, decompressing gzip."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from groq_batch_client.request_files import RequestFile
 
 _GZIP_LEVEL = 6
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS
-"""What zlib takes for: with the header and the end of a gzip file."""
+"""Mode of zlib that expects the header and trailer of a gzip file."""
 
 
 def lines_of(chunks: Iterable[bytes], *, is_gzip: bool, name: str) -> Iterator[bytes]:
-    """Yield the lines of a file without their line ends; only the byte 0x0A ends one.
+    """Yield the lines of a file without line ends; only the byte 0x0A ends a line.
 
     Args:
-        chunks: The file's bytes.
+        chunks: The bytes of the file.
         is_gzip: Whether they are compressed.
-        name: What messages call the file.
+        name: The name of the file in messages.
 
     Raises:
-        RequestsError: The file is not gzip though it should be, or is damaged.
+        RequestsError: The file should be gzip, but is not or is damaged.
     """
     try:
         yield from LineReader(decompress(chunks) if is_gzip else chunks)
@@ -38,7 +38,7 @@ def lines_of(chunks: Iterable[bytes], *, is_gzip: bool, name: str) -> Iterator[b
 
 @contextlib.contextmanager
 def local_lines(path: str) -> Iterator[Iterator[bytes]]:
-    """Open a file of lines, or standard input for ``-``, for the time of a ``with`` block."""
+    """Open a file of lines, or standard input for ``-``, within a ``with`` block."""
     file = RequestFile(path)
     with file.chunks() as chunks:
         yield lines_of(chunks, is_gzip=chunks.is_gzip, name=file.shown)
@@ -51,13 +51,13 @@ def stored_lines(
     *,
     version_id: str | None = None,
 ) -> Iterator[bytes]:
-    """Yield the lines of an object of the bucket.
+    """Yield the lines of an object in the bucket.
 
     Args:
         storage: The bucket.
-        key: The object.
-        progress: Is told the number of bytes of each piece that was read.
-        version_id: The version to read; the current one when None.
+        key: The key of the object.
+        progress: Called with the number of bytes of each piece read.
+        version_id: The version to read; None means the current one.
     """
     chunks: Iterable[bytes] = storage.chunks(key, version_id=version_id)
     if progress is not None:
@@ -66,7 +66,7 @@ def stored_lines(
 
 
 def packed(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield pieces of bytes compressed with gzip."""
+    """Decompress pieces of gzip data."""
     packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_FORMAT)
     for piece in pieces:
         if data := packer.compress(piece):

@@ -1,4 +1,4 @@
-"""Stops jobs; what was answered until then is kept."""
+"""Cancel jobs; answers received so far are kept."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def stop_job(stack: Stack, job: FoundJob, *, cause: str, advice: str = "") -> No
     Args:
         stack: The stack.
         job: The job.
-        cause: What the execution's history says of who stopped it.
-        advice: What to do when the job is just ending.
+        cause: Text for the history of the execution that says who stopped it.
+        advice: What to do if the job is just ending.
 
     Raises:
         JobError: There is nothing to stop.
@@ -26,7 +26,7 @@ def stop_job(stack: Stack, job: FoundJob, *, cause: str, advice: str = "") -> No
     name = one_line(job.path)
     if job.job_id is None:
         raise JobError(
-            f"The upload {name} has no job yet. To keep it from getting one, remove it: "
+            f"The upload {name} has no job yet. To prevent one, remove the upload: "
             f"aws s3 rm {shlex.quote(stack.storage.url('input/' + job.path))}"
         )
     if job.report is not None and is_final(job.report):
@@ -43,6 +43,6 @@ def stop_job(stack: Stack, job: FoundJob, *, cause: str, advice: str = "") -> No
         ) from None
     if status != "RUNNING":
         raise JobError(
-            f"The execution of {name} has ended already ({status}); its results are being put in "
-            f"place. {advice}".rstrip()
+            f"The execution of {name} has ended already ({status}); its results are being "
+            f"delivered. {advice}".rstrip()
         )

@@ -1,4 +1,4 @@
-"""Follows jobs to their end, and tells how they get on."""
+"""Poll jobs until they end, and report their progress."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _MOST_LOOKS = 200
 _READERS = 8
 
 SILENCE_SECONDS = 20.0
-"""After so long without a job the event of an upload is taken for lost."""
+"""Seconds without a job after which the event of an upload counts as lost."""
 
 
 @dataclass(slots=True)
 class Followed:
-    """A job that is being followed.
+    """A job to follow.
 
     Attributes:
-        name: What it is called in the output.
-        job: What is known of it.
+        name: Its name in the output.
+        job: The job as last read.
     """
 
     name: str
@@ -55,11 +55,11 @@ class Followed:
 
     @property
     def phase(self) -> str:
-        """What it is doing."""
+        """The current phase."""
         return phase(self.report, has_job=self.job.request is not None or self.report is not None)
 
     def take(self, job: FoundJob, now: float) -> None:
-        """Take what was found now, in seconds since 1970."""
+        """Store the job as read at ``now``, in seconds since 1970."""
         self.job = job
         self._now = now
         if job.report is None or job.reported_at is None:
@@ -70,18 +70,18 @@ class Followed:
             self._looks.clear()
         at = job.reported_at.timestamp()
         if not self._looks or at > self._looks[-1].at:
-            # A report tells the progress of its own time, however often it is looked at.
+            # Reading a report again adds nothing: its progress is that of the time it was written.
             self._looks.append(Look(at, Progress.of(job.report).done))
 
     @property
     def pace(self) -> Pace | None:
-        """How fast it goes; None when there is no ground for a guess."""
+        """The pace; None if there is too little data for an estimate."""
         return pace_of_looks(self._looks, Progress.of(self.report).total) or pace_of_report(
             self.report, self.job.reported_at
         )
 
     def words(self) -> list[str]:
-        """Return what is worth saying of its progress."""
+        """Return the progress as a list of phrases."""
         progress = Progress.of(self.report)
         if not progress.done:
             return [counted(progress.total, "request")] if progress.total else []
@@ -90,7 +90,7 @@ class Followed:
         return [requests, *self._pace(progress)]
 
     def figures(self) -> list[str]:
-        """Return the same for a line with a bar, where room is scarce."""
+        """Return the progress in short form, for a line with a bar."""
         progress = Progress.of(self.report)
         if not progress.total:
             return []
@@ -111,16 +111,16 @@ class Followed:
 
 
 class Audience(Protocol):
-    """Is told how jobs get on."""
+    """Receives the progress of jobs."""
 
     def show(self, jobs: Sequence[Followed], now: float) -> None:
-        """Show the jobs that have not ended, at a moment of the clock."""
+        """Show the running jobs; ``now`` is the time of the monotonic clock."""
 
     def tell_cut_off(self) -> None:
-        """Say that AWS cannot be reached at the moment."""
+        """Report that AWS is unreachable at the moment."""
 
     def tell_back(self) -> None:
-        """Say that AWS can be reached again."""
+        """Report that AWS is reachable again."""
 
 
 def follow(
@@ -136,19 +136,19 @@ def follow(
     wall_clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> bool:
-    """Look at jobs until they have ended; returns whether they all have.
+    """Poll jobs until they have ended; return whether all have.
 
     Args:
         storage: The bucket.
         jobs: The jobs.
-        audience: Is told how they get on.
-        on_end: Is told of each as it ends.
-        on_silence: Is told, once, of an upload that has not become a job for some time.
-        silence_seconds: That time.
+        audience: Receives their progress.
+        on_end: Called with each job when it ends.
+        on_silence: Called once for an upload that still has no job after some time.
+        silence_seconds: That time in seconds.
         timeout: Seconds after which to stop; None means never.
-        clock: Seconds since some moment.
-        wall_clock: Seconds since 1970.
-        sleep: Waits some seconds.
+        clock: Returns monotonic seconds.
+        wall_clock: Returns seconds since 1970.
+        sleep: Waits for a number of seconds.
     """
     begun = clock()
     pending = list(jobs)
@@ -177,7 +177,7 @@ def follow(
 
 @dataclass(slots=True)
 class _Looking:
-    """Looks at jobs, also while AWS cannot be reached: the next look tells then."""
+    """Polls jobs; if AWS is unreachable, the next poll tries again."""
 
     storage: Storage
     audience: Audience
@@ -186,7 +186,7 @@ class _Looking:
     def look(
         self, pool: ThreadPoolExecutor, jobs: Sequence[Followed], wall_clock: Callable[[], float]
     ) -> None:
-        """Look at each job once."""
+        """Read each job once."""
         try:
             found = list(pool.map(lambda one: look(self.storage, one.job), jobs))
         except Exception as error:
@@ -204,7 +204,7 @@ class _Looking:
 
 
 def look(storage: Storage, job: FoundJob) -> FoundJob:
-    """Return a job as it stands now."""
+    """Return the current state of a job."""
     if job.report is not None:
         found = read_report(storage, job.path)
         if found is not None and found.report["job_id"] == job.job_id:
@@ -215,5 +215,5 @@ def look(storage: Storage, job: FoundJob) -> FoundJob:
 
 
 def pause_seconds(seconds: float) -> float:
-    """Return how long to wait before the next look, so many seconds after the first."""
+    """Return the pause before the next poll, given the seconds since the first."""
     return min(max(seconds * _PAUSE_SHARE, _SHORTEST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)

@@ -1,4 +1,4 @@
-"""Shows how jobs go on: a line for each, with its state, its rate and the time left."""
+"""Show the progress of jobs: a line for each, with its state, rate and remaining time."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Callable, Sequence
 
 from groq_batch.bucket.storage import Storage
 from groq_batch_cli.terminal import Terminal
-from groq_batch_client.following import SILENCE_SECONDS, Followed, follow
+from groq_batch_client.follow import SILENCE_SECONDS, Followed, follow
 from groq_batch_client.job_view import Progress, reason
 from groq_batch_client.text import columns, shorten
 
 _PIPE_SECONDS = 30.0
-"""A pipe gets news of the progress no more often than this."""
+"""Minimum seconds between progress lines when the output is not a terminal."""
 
 _LONGEST_NAME = 40
 
 
 class Follower:
-    """Looks at jobs until they have ended."""
+    """Polls jobs until they have ended, and shows their progress."""
 
     def __init__(
         self,
@@ -31,16 +31,16 @@ class Follower:
         wall_clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Look into ``storage``, write to ``terminal``.
+        """Set up polling.
 
         Args:
             storage: The bucket.
             terminal: Where to write.
-            on_silence: Is told, once, of an upload that has not become a job for some time.
-            silence_seconds: That time.
-            clock: Seconds since some moment.
-            wall_clock: Seconds since 1970.
-            sleep: Waits some seconds.
+            on_silence: Called once for an upload that still has no job after some time.
+            silence_seconds: That time in seconds.
+            clock: Returns monotonic seconds.
+            wall_clock: Returns seconds since 1970.
+            sleep: Waits for a number of seconds.
         """
         self._storage = storage
         self._terminal = terminal
@@ -53,11 +53,11 @@ class Follower:
         self._waits: dict[str, str | None] = {}
 
     def follow(self, jobs: Sequence[Followed], on_end: Callable[[Followed], None]) -> None:
-        """Show how jobs go on until all have ended.
+        """Show the progress of jobs until all have ended.
 
         Args:
             jobs: The jobs.
-            on_end: Is told of each as it ends.
+            on_end: Called with each job when it ends.
         """
         follow(
             self._storage,
@@ -81,7 +81,7 @@ class Follower:
         self._terminal.note("AWS can be reached again.")
 
     def show(self, jobs: Sequence[Followed], now: float) -> None:
-        """Show how the jobs are."""
+        """Show the state of the jobs."""
         for one in jobs:
             self._tell_outage(one)
         if self._terminal.is_live:
@@ -104,7 +104,7 @@ class Follower:
         return "  ".join([line, *one.figures()]).rstrip()
 
     def _tell_outage(self, one: Followed) -> None:
-        """Say it when a job waits for Groq, and when it goes on."""
+        """Print a note when a job starts to wait for Groq, and when it continues."""
         waits_for = reason(one.report) if one.report is not None else None
         if waits_for == self._waits.get(one.name):
             return
@@ -112,4 +112,4 @@ class Follower:
         if waits_for is not None:
             self._terminal.warn(f"{one.name} waits: {waits_for}")
         else:
-            self._terminal.note(f"{one.name} goes on")
+            self._terminal.note(f"{one.name} continues")

@@ -1,4 +1,4 @@
-"""Turn the rows of a table into request lines that pass the pipeline's checks."""
+"""Build request lines from the rows of a table, and run the pipeline's checks on them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from groq_batch_client.tables.table import OpenTable
 from groq_batch_client.templates import BRACES, Template
 
 _LEFT_OUT = b"\n"
-"""Keeps the place of a request that equals one before; to the checks it is a blank line."""
+"""Placeholder for a duplicate request; the checks take it for a blank line."""
 _URL = "/v1/chat/completions"
 
 _encode = msgspec.json.Encoder().encode
@@ -30,13 +30,13 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestBuilder:
-    """How rows become requests.
+    """Builds requests from rows.
 
     Attributes:
-        model: The model to ask.
-        prompt: The user's message.
-        system: The system's message, if there is one.
-        parameters: Further fields of the body.
+        model: The model.
+        prompt: The user message.
+        system: The system message, if there is one.
+        parameters: Extra fields of the body.
         ids: How the requests get their ids.
     """
 
@@ -48,13 +48,13 @@ class RequestBuilder:
 
     @property
     def prompted_columns(self) -> list[str]:
-        """The columns whose values the model gets to see."""
+        """The columns whose values become part of the prompt."""
         system = self.system.columns if self.system is not None else []
         return list(dict.fromkeys([*system, *self.prompt.columns]))
 
     @property
     def columns(self) -> list[str]:
-        """The columns that requests are made of."""
+        """The columns needed to build requests."""
         own = [self.ids.column] if self.ids.column is not None else []
         return list(dict.fromkeys([*own, *self.prompted_columns]))
 
@@ -62,12 +62,12 @@ class RequestBuilder:
         """Return the request lines of a batch, without line ends.
 
         Args:
-            first: The number of its first row, from 1.
+            first: The number of its first row, counted from 1.
             batch: The rows.
             table: What messages call their table.
 
         Raises:
-            TableError: A row lacks a column, or a text has no form in UTF-8.
+            TableError: A row lacks a column, or UTF-8 cannot represent a text.
         """
         ids = self.ids.of(first, batch, table)
         prompts = self._filled(self.prompt, first, batch, table)
@@ -105,8 +105,8 @@ class RequestBuilder:
             ]
         except UnicodeEncodeError:
             raise TableError(
-                f"A text of {table} holds half of a surrogate pair, often half of an emoji that "
-                f"was cut. Remove it or write it whole."
+                f"A text of {table} has half of a surrogate pair, often half of an emoji that "
+                f"was cut. Remove it or complete it."
             ) from None
 
     def _filled(self, template: Template, first: int, batch: Batch, table: str) -> list[str]:
@@ -122,12 +122,12 @@ class RequestBuilder:
 
 @dataclass(slots=True)
 class Built:
-    """What was built.
+    """Totals of the built requests.
 
     Attributes:
-        requests: How many requests.
-        bytes: Their size.
-        models: What the model is asked to do by them.
+        requests: Number of requests.
+        bytes: Their size in bytes.
+        models: The work that they ask of the model.
     """
 
     requests: int = 0
@@ -143,17 +143,17 @@ def build_requests(
     built: Built,
     sharing: Sharing | None = None,
 ) -> Iterator[bytes]:
-    """Yield request lines, with line ends, many at a time.
+    """Yield request lines with line ends, many at a time.
 
     Args:
         table: The rows.
-        builder: How they become requests.
-        name: What messages call the table.
-        built: Is filled in.
-        sharing: Leaves out requests that equal one before; None where all are asked.
+        builder: Builds the requests.
+        name: The name of the table in messages.
+        built: Filled in by this function.
+        sharing: Skips duplicate requests; None to keep all.
 
     Raises:
-        TableError: A row cannot become a request that the pipeline would take; says why.
+        TableError: A row cannot become a valid request; the message says why.
     """
     if table.names is not None:
         _check_columns(builder, table.names, name)
@@ -181,7 +181,7 @@ def build_requests(
 
 
 def _check_columns(builder: RequestBuilder, names: list[str], table: str) -> None:
-    """Check, before the first row, that the table has the columns that are asked for."""
+    """Check before the first row that the table has the needed columns."""
     for column in builder.columns:
         if column not in names:
             advice = "" if column == builder.ids.column else f" {BRACES}"
@@ -192,22 +192,22 @@ def _explained(problem: Problem, ids: RowIds) -> str:
     if ids.column is None:
         return problem.message
     if problem.code == "duplicate_custom_id":
-        # The checker's lines are rows here.
+        # The checker counts lines, which are rows here.
         message = problem.message.replace("on line ", "in row ")
-        return f"{message} The ids are those of the column {quoted(ids.column)} ({ids.option})."
+        return f"{message} The ids come from the column {quoted(ids.column)} ({ids.option})."
     if problem.code == "invalid_custom_id":
         return (
-            f"The column {quoted(ids.column)} ({ids.option}) is empty. Every request needs an id "
-            f"of its own."
+            f"The column {quoted(ids.column)} ({ids.option}) is empty. Every request needs its own "
+            f"id."
         )
     return problem.message
 
 
 def read_parameters(texts: Iterable[str]) -> dict[str, Any]:
-    """Return the fields that ``NAME=VALUE`` texts stand for; a value that is JSON is read as such.
+    """Parse ``NAME=VALUE`` texts into fields; parse values that are JSON as JSON.
 
     Raises:
-        WrongArgumentError: A text is not of this form, or names a field that has its own option.
+        WrongArgumentError: A text has another form, or names a field that has its own option.
     """
     parameters: dict[str, Any] = {}
     for text in texts:

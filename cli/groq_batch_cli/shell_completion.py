@@ -1,7 +1,7 @@
-"""What a shell may complete: paths of jobs, and models with a known price.
+"""Offer shell completions: paths of jobs, and models with a known price.
 
-Completing must be quick, and must not fail: where no credentials are at hand, or AWS does not
-answer at once, nothing is offered.
+Completion must be quick and must not fail: without credentials, or if AWS does not answer at once,
+it offers nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _REPORT_ENDING = ".json"
 _SECONDS = 2.0
 _MOST_PATHS = 300
 _KEPT_SECONDS = 3600.0
-"""A stack keeps its bucket for longer than that; the name is looked up again then."""
+"""How long to cache the bucket name of a stack, which rarely changes."""
 
 
 def complete_model(
@@ -37,7 +37,7 @@ def complete_model(
 def complete_job(
     context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Offer the paths of jobs that begin with what has been typed."""
+    """Offer the paths of jobs that begin with the typed text."""
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - slow to import
 
     from groq_batch_client.errors import GroqBatchError  # noqa: PLC0415
@@ -45,7 +45,7 @@ def complete_job(
     try:
         return [CompletionItem(path) for path in _paths(context.params, incomplete)]
     except (BotoCoreError, ClientError, GroqBatchError, OSError):
-        # The command itself will say what is wrong.
+        # The command itself will report the error.
         return []
 
 
@@ -81,7 +81,7 @@ def _client(session: Any, target: Any, service: str) -> Any:
 
 
 def _bucket(session: Any, target: Any) -> str:
-    """Return the bucket of a stack, which is kept on this machine for a while."""
+    """Return the bucket of a stack, from a cache on this machine if recent."""
     place = _cache_file()
     name = json.dumps([target.stack_name, target.region, target.profile, target.endpoint_url])
     kept = _read(place)
@@ -102,7 +102,7 @@ def _bucket(session: Any, target: Any) -> str:
 
 
 def _cache_file() -> Path:
-    """Return where it is kept: https://specifications.freedesktop.org/basedir-spec/latest/."""
+    """Return the cache file: https://specifications.freedesktop.org/basedir-spec/latest/."""
     folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(folder) / "groq-batch" / "stacks.json"
 

@@ -1,4 +1,4 @@
-"""Keeps a command from writing over a file that it reads."""
+"""Keep a command from overwriting a file that it reads."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from groq_batch_client.request_files import STDIN
 
 
 def check_output(out: Path | None, inputs: Iterable[Path | str | None]) -> None:
-    """Check that a file to write is none of those that are read.
+    """Check that the output file is not one of the input files.
 
     Args:
         out: The option ``--out``; None is standard output.
-        inputs: The files that are read; None, or ``-`` for standard input, is no file.
+        inputs: The input files; None, or ``-`` for standard input, is skipped.
 
     Raises:
         UsageError: It is one of them.
@@ -28,14 +28,14 @@ def check_output(out: Path | None, inputs: Iterable[Path | str | None]) -> None:
             continue
         if identity(Path(one)) == written:
             raise click.UsageError(
-                f"--out {out} would be written over {one}, which is read. Name another file."
+                f"--out {out} would overwrite the input file {one}. Give another file."
             )
 
 
 def identity(path: Path) -> tuple[int, int] | None:
-    """Return what all paths of one file have in common, whatever their spelling and links.
+    """Return a value that is equal for all paths of one file, however spelled or linked.
 
-    It is what ``os.path.samefile`` compares; None when there is no such file.
+    It is what ``os.path.samefile`` compares; None if there is no such file.
     """
     try:
         found = path.stat()

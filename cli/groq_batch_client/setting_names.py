@@ -1,4 +1,4 @@
-"""What messages call the settings that name a stack: arguments of Python, or options of a shell."""
+"""Names of the stack settings in messages: Python arguments or command-line options."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The names of the settings, as those write them who read the messages.
+    """Names of the settings, as the reader of a message writes them.
 
     Attributes:
         stack: The stack.
         region: Its region.
-        profile: The profile of the AWS settings.
+        profile: The AWS profile.
         local: The sentence about the emulated stack of this machine.
     """
 
@@ -23,7 +23,7 @@ class Words:
 
     @property
     def sign_in(self) -> str:
-        """What to do about credentials that are not accepted."""
+        """Advice for rejected credentials."""
         return (
             f"Sign in again (aws sso login, aws configure), or name another profile with "
             f"{self.profile}."
@@ -31,7 +31,7 @@ class Words:
 
     @property
     def no_credentials(self) -> str:
-        """The sentence for missing credentials."""
+        """The message for missing credentials."""
         return (
             f"There are no AWS credentials. Sign in (aws sso login, aws configure), or name a "
             f"profile with {self.profile}. {self.local}"
@@ -39,7 +39,7 @@ class Words:
 
     @property
     def no_credentials_no_region(self) -> str:
-        """The sentence for missing credentials and a missing region."""
+        """The message for missing credentials and a missing region."""
         return (
             f"There are no AWS credentials, and no AWS region is set. Sign in (aws sso login, aws "
             f"configure), or name a profile with {self.profile}; name the region with "

@@ -1,4 +1,4 @@
-"""What is said, and fetched, when a job has ended."""
+"""Report the end of a job and fetch its files."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from groq_batch_cli.aws import Stack
 from groq_batch_cli.failures import error_codes
 from groq_batch_cli.progress_bar import ByteProgress
 from groq_batch_cli.terminal import Terminal
-from groq_batch_client.fetching import Fetched, fetch
 from groq_batch_client.found_jobs import FoundJob
+from groq_batch_client.job_files import Fetched, fetch
 from groq_batch_client.job_view import GOOD, cost_so_far, headline, reason, style_of
 from groq_batch_client.stored_reports import Report
 from groq_batch_client.text import duration, one_line
@@ -20,7 +20,7 @@ SHOWN_PROBLEMS = 10
 
 
 def end_line(name: str, report: Report, terminal: Terminal) -> str:
-    """Return the line of a job that has ended."""
+    """Return the summary line of a job that has ended."""
     status = terminal.styled(report["status"], style_of(report["status"]))
     words = [headline(report)]
     if cost_so_far(report):
@@ -31,7 +31,7 @@ def end_line(name: str, report: Report, terminal: Terminal) -> str:
 
 
 def problem_lines(report: Report) -> Iterator[str]:
-    """Yield the first problems of a job's file."""
+    """Yield the first problems of a job's input file."""
     problems = [error for error in report["errors"] if _is_of_input(error)]
     for error in problems[:SHOWN_PROBLEMS]:
         where = f"line {error['line']:,}" if error["line"] is not None else "the file"
@@ -53,21 +53,21 @@ def end(
     terminal: Terminal,
     say: Callable[[str], None],
 ) -> Fetched:
-    """Fetch the files of a job, say how it has ended, and what can be done now.
+    """Fetch the files of a job, then print its outcome and the next step.
 
     Args:
         stack: The stack.
         job: The job, with its final report.
-        name: What it is called in the output.
-        folder: Where the files go.
+        name: The name of the job in the output.
+        folder: The output directory.
         terminal: Where to write.
-        say: Writes a line of the result.
+        say: Called with each line of the result.
 
     Raises:
-        CommandError: Its files cannot be fetched; nothing has been said then.
+        CommandError: The files cannot be fetched. Nothing has been printed in that case.
     """
     report = job.report or {}
-    # A job is not called a success before its results are here.
+    # Print success only after the results have arrived.
     fetched = fetch_files(stack.storage, job, folder, terminal)
     say(end_line(name, report, terminal))
     if report["status"] == "rejected":
@@ -89,7 +89,7 @@ def end(
 
 
 def fetch_files(storage: Storage, job: FoundJob, folder: Path, terminal: Terminal) -> Fetched:
-    """Fetch a job's files, and show how far it is."""
+    """Fetch the files of a job and show the progress."""
 
     def begin(name: str, total: int) -> Callable[[int], None]:
         return ByteProgress(terminal, f"Fetching {name}", total).add

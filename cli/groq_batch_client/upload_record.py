@@ -1,7 +1,7 @@
-"""What an upload tells of the rows that its requests were made of.
+"""Read from an upload how its requests were built from rows.
 
-A program that is started anew knows the rows, but not how their requests were made; the upload
-does: its metadata have the column with the ids, and its requests the schema of their answers.
+A restarted program has the rows, but does not know how their requests were built. The upload does:
+its metadata has the column with the ids, and its requests have the schema of the answers.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch_client.errors import GroqBatchError
 from groq_batch_client.found_jobs import FoundJob
-from groq_batch_client.lines import stored_lines
+from groq_batch_client.line_io import stored_lines
 from groq_batch_client.schemas import AnswerSchema
 
 ID_METADATA = "groq-batch-id-column"
-"""User metadata with the column of the ids, as a part of a URL has it."""
+"""User metadata with the column of the ids, percent-encoded."""
 
 _LONGEST_ID = 500
-"""S3 takes 2 KB of user metadata in all."""
+"""Maximum length of the encoded name, as S3 accepts 2 KB of user metadata in total."""
 
 
 def id_metadata(column: str | None) -> dict[str, str]:
-    """Return the metadata about the column with the ids; none for the row's number."""
+    """Return the metadata with the column of the ids; empty for row numbers."""
     value = quote(column, safe="") if column is not None else ""
     return {ID_METADATA: value} if 0 < len(value) <= _LONGEST_ID else {}
 
 
 def recorded_id(storage: Storage, job: FoundJob) -> str | None:
-    """Return the column with the ids; None for the row's number, or when it is not recorded."""
+    """Return the column with the ids; None for row numbers or if not recorded."""
     key, version = _input_of(job)
     head = storage.head(key, version_id=version)
     value = head.metadata.get(ID_METADATA) if head is not None else None
@@ -41,7 +41,7 @@ def recorded_id(storage: Storage, job: FoundJob) -> str | None:
 
 
 def recorded_schema(storage: Storage, job: FoundJob) -> AnswerSchema | None:
-    """Return the schema of the answers; None without one, or when the requests are gone."""
+    """Return the schema of the answers; None if there is none or the requests are gone."""
     key, version = _input_of(job)
     try:
         line = next(stored_lines(storage, key, version_id=version), b"")

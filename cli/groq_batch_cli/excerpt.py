@@ -1,4 +1,4 @@
-"""Where in a bad line the fault is, and the piece of the line around it."""
+"""Locate the error in an invalid line, and cut out the part around it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FIELDS = {
     "invalid_url": "url",
     "invalid_body": "body",
 }
-"""Codes that are about one field of a line."""
+"""Codes about one field of a line, with the name of the field."""
 
 _PARAMETERS = {
     "missing_model": ("model",),
@@ -36,20 +36,20 @@ _PARAMETERS = {
     "missing_audio": ("file", "url"),
     "unsupported_parameter": ("stream", "service_tier"),
 }
-"""Codes that are about a field of the body: which one, the first that the sentence names."""
+"""Codes about a field of the body. The first of these names in the message is the field."""
 
 _decode = json.JSONDecoder().raw_decode
 
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """The piece of a line around a fault.
+    """The part of a line around an error.
 
     Attributes:
-        column: Where the fault begins: the character of the line, from 1.
-        text: The piece, fit for a terminal.
-        indent: Columns of the terminal before the fault.
-        marked: Columns that the fault takes.
+        column: The character at which the error begins, counted from 1.
+        text: The part of the line, safe to print on a terminal.
+        indent: Terminal columns before the error.
+        marked: Terminal columns that the error takes.
     """
 
     column: int
@@ -59,10 +59,10 @@ class Excerpt:
 
 
 def excerpt(problem: Problem, data: bytes) -> Excerpt | None:
-    """Return where a problem is; None when there is no place to point at.
+    """Return the part of the line around a problem; None if it has no position.
 
     Args:
-        problem: What is wrong with the line.
+        problem: The problem of the line.
         data: The line, without its line end.
     """
     text = data.decode("utf-8", "replace")
@@ -84,7 +84,7 @@ def excerpt(problem: Problem, data: bytes) -> Excerpt | None:
 
 
 def _place(problem: Problem, data: bytes, text: str) -> tuple[int, int] | None:
-    """Return the characters, from and to, that are at fault."""
+    """Return the start and end of the invalid characters."""
     if problem.code == "invalid_encoding":
         found = _BAD_BYTE.match(problem.message)
         return _at_byte(data, int(found[1]) - 1) if found else None
@@ -98,24 +98,24 @@ def _place(problem: Problem, data: bytes, text: str) -> tuple[int, int] | None:
 
 
 def _at_byte(data: bytes, place: int) -> tuple[int, int]:
-    """Return the character at a byte of a line."""
+    """Return the start and end of the character at a byte of a line."""
     character = len(data[:place].decode("utf-8", "replace"))
     return character, character + 1
 
 
 def _broken_json(problem: Problem, data: bytes, text: str) -> tuple[int, int] | None:
-    """Return where a line stops being JSON."""
+    """Return the position at which a line stops being valid JSON."""
     try:
         json.loads(text)
     except json.JSONDecodeError as error:
         place = error.pos
         if error.msg.startswith("Illegal trailing comma"):
-            # Since Python 3.13; before, as the pipeline does, what follows the comma was named.
+            # Python 3.13 points at the comma. Older versions, like the pipeline, point after it.
             place = len(text) - len(text[place + 1 :].lstrip())
         return place, place + 1
     except RecursionError:
         return None
-    # Python's parser takes a little more than the pipeline's: halves of pairs, and NaN.
+    # Python's parser accepts half surrogate pairs and NaN, which the pipeline rejects.
     for escape in _ESCAPE.finditer(text):
         if escape[1] is not None:
             return escape.span()
@@ -124,7 +124,7 @@ def _broken_json(problem: Problem, data: bytes, text: str) -> tuple[int, int] | 
 
 
 def _field_place(problem: Problem, text: str) -> tuple[int, int] | None:
-    """Return the field of a request that a problem is about, or where it is missing."""
+    """Return the position of the field that a problem is about, or where the field is missing."""
     try:
         fields = dict(_members(text, 0))
         if problem.code in _FIELDS:
@@ -140,10 +140,10 @@ def _field_place(problem: Problem, text: str) -> tuple[int, int] | None:
 
 
 def _members(text: str, begin: int) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Yield the keys of the object that begins at a character, each with the place of its value.
+    """Yield the keys of the object that starts at a character, with the positions of their values.
 
     Raises:
-        ValueError: It is no object.
+        ValueError: It is not an object.
     """
     place = _after_space(text, begin)
     if text[place : place + 1] != "{":

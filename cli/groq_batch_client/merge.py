@@ -1,9 +1,9 @@
-"""Puts the results of a retry into the place of the rows that had failed.
+"""Merge the results of retries into the results of a job.
 
-The lines that a job could not answer stand in ``failed/`` in the order of the input, and a retry
-has one row for each that was sent again, in the same order. So one pass over both files is enough:
-each row without a success takes the next row of the retry if that is of the same request. It stays
-as it is if not, which is right only for those that a retry leaves out.
+``failed/`` has the failed lines of a job in the order of the input, and a retry has one row for
+each line that it sent, in the same order. So one pass over both files is enough: the next row of
+the retry replaces a failed row if it has the same request. Otherwise the failed row stays, which is
+right only for requests that the retry skipped.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 
 from groq_batch.domain.result_row import RowOutcome, classify_row
 from groq_batch_client.errors import JobError
-from groq_batch_client.leftovers import Standing, standing_of
+from groq_batch_client.retry_selection import Standing, standing_of
 from groq_batch_client.text import counted, one_line, shorten
 
 _LONGEST_ID = 60
@@ -23,14 +23,14 @@ _LONGEST_ID = 60
 
 @dataclass(slots=True)
 class _Layer:
-    """What one retry has done: the rows in all, those it answered, those that have no success."""
+    """Counts of one retry: all rows, rows that it answered, rows still without a success."""
 
     rows: int = 0
     answered: int = 0
     left: int = 0
 
     def count(self, row: bytes) -> bytes:
-        """Count the newest row of a request that had no success; returns it."""
+        """Count and return the newest row of a request that had no success."""
         if _is_success(row):
             self.answered += 1
         else:
@@ -40,30 +40,30 @@ class _Layer:
 
 @dataclass(slots=True)
 class MergeCounts:
-    """What a merge has done; complete when its rows have all been read."""
+    """Counts of a merge; complete after all rows have been read."""
 
     layers: list[_Layer] = field(default_factory=list)
 
     @property
     def text(self) -> str:
-        """The counts in words."""
+        """The counts as text."""
         left = f", {self.left:,} still without a success" if self.left else ""
         return f"{counted(self.layers[0].rows, 'row')}, {self.answered:,} new answers{left}"
 
     @property
     def answered(self) -> int:
-        """Rows that the retries turned into a success."""
+        """Number of rows that the retries turned into a success."""
         return sum(layer.answered for layer in self.layers)
 
     @property
     def left(self) -> int:
-        """Rows that still have none."""
+        """Number of rows still without a success."""
         return self.layers[-1].left
 
 
 @dataclass(frozen=True, slots=True)
 class NamedRows:
-    """Result rows, and what messages call them."""
+    """Result rows, with their name in messages."""
 
     name: str
     rows: Iterable[bytes]
@@ -77,16 +77,15 @@ _decode_id = msgspec.json.Decoder(_Id).decode
 
 
 def merge(original: NamedRows, retries: Sequence[NamedRows]) -> tuple[Iterable[bytes], MergeCounts]:
-    """Return the rows of a job with those of its retries in place.
+    """Return the rows of a job, with rows of its retries in place of failed ones.
 
     Args:
         original: The job's result rows.
-        retries: The result rows of its failed lines, run again; then those of what had failed of
-            these, and so on.
+        retries: The result rows of its retry, then those of the retry of that retry, and so on.
 
     Returns:
-        The rows, and what was counted while they were read. Reading them raises a ``JobError``
-        when one is not the retry of what failed in the one before.
+        The rows, and counts that are complete after reading them. Reading raises a ``JobError`` if
+        a file is not a retry of the one before.
     """
     counts = MergeCounts()
     merged = original
@@ -125,7 +124,7 @@ _NO_ROW = (0, b"")
 def _not_its_retry(
     names: tuple[str, str], failure: tuple[int, bytes], retry: tuple[int, bytes]
 ) -> JobError:
-    """Return the error for a row that the retry ought to have sent again."""
+    """Return the error for a row that the retry should have sent."""
     (number, row), (place, other) = failure, retry
     if not place:
         return JobError(

@@ -1,4 +1,4 @@
-"""Fetches what a job has delivered into a folder."""
+"""Fetch the files of a job into a folder."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ KINDS = ("results", "failed", "invalid")
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """The files of a job; None for those that it has not.
+    """The fetched files of a job; None for those that it lacks.
 
     Attributes:
         results: One row for each request.
-        failed: The request lines without a success.
-        invalid: What is wrong with the input.
+        failed: The failed request lines.
+        invalid: The problems of the input.
         report: The report.
-        page: The report for people.
+        page: The report as an HTML page.
     """
 
     results: Path | None
@@ -39,7 +39,7 @@ class Fetched:
 
 
 def targets(job: FoundJob, folder: Path) -> dict[str, Path]:
-    """Return where the files of a job go, by their kinds, whichever of them it has."""
+    """Return the target paths of all possible files of a job, by kind."""
     return {
         **{kind: folder / f"{job.stem}.{kind}{job.ending}" for kind in KINDS},
         "report": folder / f"{job.stem}.report.json",
@@ -48,7 +48,7 @@ def targets(job: FoundJob, folder: Path) -> dict[str, Path]:
 
 
 def key_of(url: str) -> str:
-    """Return the object key of an address ``s3://bucket/key``."""
+    """Return the object key of an S3 URI ``s3://bucket/key``."""
     return url.removeprefix("s3://").partition("/")[2]
 
 
@@ -60,18 +60,18 @@ def fetch(
     begin: Begin,
     warn: Callable[[str], None],
 ) -> Fetched:
-    """Fetch the files of a job that has ended; files of the same names are replaced.
+    """Fetch the files of an ended job; replace existing files of the same names.
 
     Args:
         storage: The bucket.
         job: The job, with its final report.
-        folder: Where the files go; is made.
-        begin: Is told of each file before it is fetched, and then of its pieces.
-        warn: Is told when a file has to be fetched once more.
+        folder: The output directory (created if missing).
+        begin: Called with each file before the download; see ``downloads.Begin``.
+        warn: Called with a message if a file has to be fetched again.
 
     Raises:
-        BrokenDownloadError: A file does not arrive as it stands in the bucket.
-        JobError: The results of a newer job stand in their place.
+        BrokenDownloadError: A download differs from its object.
+        JobError: A newer job has replaced the results.
     """
     report = job.report or {}
     folder.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ def fetch(
 
 
 def expected_rows(report: Mapping[str, Any], kind: str) -> int | None:
-    """Return how many rows a file of a job has by its report; None where that does not tell.
+    """Return the number of rows of a file from the report; None if the report lacks it.
 
     Args:
         report: The final report.
@@ -111,10 +111,10 @@ def expected_rows(report: Mapping[str, Any], kind: str) -> int | None:
 
 
 def deliverable(storage: Storage, job: FoundJob, key: str, target: Path) -> Deliverable:
-    """Return an object as a job has delivered it, and not as another one did since.
+    """Return the version of an object that a job has delivered, not that of a later job.
 
     Raises:
-        JobError: It is gone, or stands there no more.
+        JobError: It is gone or has been replaced.
     """
     head = _earlier(storage, key, job) if job.is_replaced else storage.head(key)
     if head is None:
@@ -131,7 +131,7 @@ def deliverable(storage: Storage, job: FoundJob, key: str, target: Path) -> Deli
 
 
 def _earlier(storage: Storage, key: str, job: FoundJob) -> ObjectHead | None:
-    """Return the version of an object that a job has delivered; None when it is gone."""
+    """Return the older version of an object from a job; None if it is gone."""
     for version in takewhile(lambda one: one.key == key, storage.versions(key)):
         if version.is_delete_marker:
             continue
@@ -144,16 +144,16 @@ def _earlier(storage: Storage, key: str, job: FoundJob) -> ObjectHead | None:
 def fetch_page(
     storage: Storage, job: FoundJob, target: Path, *, warn: Callable[[str], None]
 ) -> Path | None:
-    """Fetch the report for people, if there is one of this job.
+    """Fetch the HTML report, if this job has one.
 
     Args:
         storage: The bucket.
         job: The job.
-        target: Where it goes.
-        warn: Is told when it has to be fetched once more.
+        target: The file to write.
+        warn: Called with a message if it has to be fetched again.
 
     Raises:
-        BrokenDownloadError: It does not arrive as it stands in the bucket.
+        BrokenDownloadError: The download differs from the object.
     """
     key = object_keys.delivery_keys(job.path).page
     head = storage.head(key) if key is not None else None

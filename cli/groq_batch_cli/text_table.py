@@ -1,4 +1,4 @@
-"""Rows of texts in aligned columns."""
+"""Align rows of texts in columns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def aligned(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset(
 
     Args:
         rows: Rows of the same length.
-        right: The columns, from 0, whose texts stand at the right, as numbers do.
+        right: The columns, from 0, to align right, as for numbers.
     """
     widths = (
         [max(columns(row[place]) for row in rows) for place in range(len(rows[0]))] if rows else []

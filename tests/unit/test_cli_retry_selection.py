@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from groq_batch.domain.result_row import pipeline_row
 from groq_batch_client.errors import JobError
-from groq_batch_client.leftovers import Leftovers, Standing, leftovers, standing_of
-from groq_batch_client.merging import NamedRows, merge
+from groq_batch_client.merge import NamedRows, merge
+from groq_batch_client.retry_selection import Leftovers, Standing, leftovers, standing_of
 
 
 def api(status: int, custom_id: str = "a", **error: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Looks at a file of requests with the pipeline's own checks, in one pass, whatever its size."""
+"""Check a request file of any size with the pipeline's own checks, in one pass."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from groq_batch.domain.prices import table_prices
 from groq_batch.domain.problem import Problem, shown
 from groq_batch.domain.shard import SplitLimits
 from groq_batch.request_file.splitter import InputSummary, NullSink, split_input
-from groq_batch_cli.places import Excerpt, excerpt
+from groq_batch_cli.excerpt import Excerpt, excerpt
 from groq_batch_client.request_files import RequestFile, new_digest
 
 DEFAULT_MAX_PROBLEMS = 100
@@ -27,28 +27,28 @@ _decode = msgspec.json.Decoder().decode
 
 @dataclass(frozen=True, slots=True)
 class FoundProblem:
-    """A problem and, where there is one, its place."""
+    """A problem and, if it has a position, the part of the line around it."""
 
     problem: Problem
     excerpt: Excerpt | None
 
 
 @dataclass(slots=True)
-class Survey:
-    """What the pipeline will find in a file.
+class FileCheck:
+    """The result of checking a file, equal to what the pipeline will find.
 
     Attributes:
         file: The file.
-        lines: Physical lines.
-        good: Requests that pass the checks.
-        invalid: Lines that do not.
-        shards: Batches that the good requests make.
-        models: What each model is asked to do by them.
-        file_problems: What is wrong with the file as a whole.
+        lines: Number of physical lines.
+        good: Number of requests that pass the checks.
+        invalid: Number of lines that do not.
+        shards: Number of batches for the good requests.
+        models: Work that the good requests ask of each model.
+        file_problems: Problems of the file as a whole.
         line_problems: The first problems of lines.
-        line_problem_codes: How many lines have each code.
-        digest: Hash of the file's bytes; empty when it was not asked for.
-        bytes: Its size.
+        line_problem_codes: Number of lines with each code.
+        digest: Hash of the file's bytes; empty if not requested.
+        bytes: Size of the file in bytes.
     """
 
     file: RequestFile
@@ -65,7 +65,7 @@ class Survey:
 
     @property
     def problems_total(self) -> int:
-        """Problems of all kinds."""
+        """Number of problems of all kinds."""
         return len(self.file_problems) + self.invalid
 
     def passes(self, *, skip_invalid: bool) -> bool:
@@ -75,7 +75,7 @@ class Survey:
         return skip_invalid or not self.invalid
 
 
-def survey(
+def check_file(
     file: RequestFile,
     *,
     limits: SplitLimits,
@@ -85,24 +85,24 @@ def survey(
     max_problems: int = DEFAULT_MAX_PROBLEMS,
     with_digest: bool = False,
     progress: Callable[[int], None] | None = None,
-) -> Survey:
-    """Check a file.
+) -> FileCheck:
+    """Check a request file.
 
     Args:
         file: The file.
         limits: The limits of its batches.
         max_cost_usd: Highest accepted cost estimate in USD; 0 means no cap.
-        stack_cap_usd: The cap of the stack that is to run the file; 0 means none. None where there
-            is no stack: one may know more prices, from its account's list of models.
-        key: The key that it is to get in the bucket; taken from its name when None.
-        max_problems: Problems of lines that are kept.
-        with_digest: Whether to hash the file, which takes as long as checking it.
-        progress: Is told the number of bytes of each chunk that was read.
+        stack_cap_usd: The cap of the stack that will run the file; 0 means none. None without a
+            stack. A stack may know more prices, from the model list of its account.
+        key: Its future key in the bucket; derived from the file name if None.
+        max_problems: How many problems of lines to keep.
+        with_digest: Whether to hash the file, which takes as long as the check.
+        progress: Called with the number of bytes of each chunk read.
 
     Raises:
         CommandError: The file cannot be read.
     """
-    result = Survey(file)
+    result = FileCheck(file)
     digest = new_digest() if with_digest else None
     if key is None and not file.is_stdin:
         key = object_keys.INPUT_PREFIX + file.name
@@ -112,7 +112,7 @@ def survey(
             _counted(chunks, digest, result),
             gzipped=chunks.is_gzip,
             limits=limits,
-            # Bad lines are passed on only when they do not reject the file.
+            # The splitter passes bad lines on only if they do not reject the file.
             skip_invalid=True,
             sink=_Sink(result, max_problems),
         )
@@ -135,7 +135,7 @@ def survey(
     return result
 
 
-def _counted(chunks: Iterable[bytes], digest: Any, result: Survey) -> Iterator[bytes]:
+def _counted(chunks: Iterable[bytes], digest: Any, result: FileCheck) -> Iterator[bytes]:
     for chunk in chunks:
         if digest is not None:
             digest.update(chunk)
@@ -143,7 +143,7 @@ def _counted(chunks: Iterable[bytes], digest: Any, result: Survey) -> Iterator[b
         yield chunk
 
 
-def _take_over(summary: InputSummary, result: Survey) -> None:
+def _take_over(summary: InputSummary, result: FileCheck) -> None:
     result.lines = summary.lines
     result.good = summary.good
     result.invalid = summary.invalid
@@ -155,47 +155,47 @@ _NOWHERE = NullSink()
 
 
 class _Sink:
-    """Keeps what the checks find: of requests nothing, of bad lines the problem and its place."""
+    """Collect the problems of bad lines with their positions; discard the requests."""
 
-    def __init__(self, result: Survey, max_problems: int) -> None:
+    def __init__(self, result: FileCheck, max_problems: int) -> None:
         self._result = result
         self._max_problems = max_problems
         self._line = bytearray()
 
     def shard(self, number: int) -> NullSink:
-        """Return where the request lines of a shard go."""
+        """Return the writer for the request lines of a shard."""
         del number
         return _NOWHERE
 
     skipped_index = shard
 
     def custom_ids(self) -> NullSink:
-        """Return where the ids of the requests go."""
+        """Return the writer for the ids of the requests."""
         return _NOWHERE
 
     def skipped_raw(self, number: int) -> _Sink:
-        """Return where a bad line goes; what is wrong with it comes right behind."""
+        """Return the writer for a bad line; the splitter writes its problem right after it."""
         del number
         return self
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Take a piece of a bad line."""
+        """Keep a piece of a bad line."""
         if len(self._result.line_problems) < self._max_problems and len(self._line) < _KEPT_BYTES:
             self._line += data
 
     def problems(self) -> _Problems:
-        """Return where the problems go."""
+        """Return the writer for the problems."""
         return _Problems(self)
 
     def take(self, problem: Problem) -> None:
-        """Take a problem, of the line that came before or of the whole file."""
+        """Keep a problem of the previous line or of the whole file."""
         if problem.line is None:
             self._result.file_problems.append(problem)
             return
         self._result.line_problem_codes[problem.code] += 1
         if len(self._result.line_problems) < self._max_problems:
             line = bytes(self._line).removesuffix(b"\n")
-            # A line that passed in pieces is kept in part: only what is too long has no place.
+            # Only lines that are too long are kept in part, and these have no position.
             place = None if problem.code == "line_too_long" else excerpt(problem, line)
             problem = replace(problem, custom_id=shown(problem.custom_id))
             self._result.line_problems.append(FoundProblem(problem, place))
@@ -203,15 +203,15 @@ class _Sink:
 
 
 _KEPT_BYTES = 33 * 1024 * 1024
-"""A line that can be checked at all is kept whole to look for the place of its problem."""
+"""Large enough to keep every line that can be checked whole, to locate its problem."""
 
 
 class _Problems:
-    """Takes problems as rows of ``invalid/``."""
+    """Decode problems from the rows of ``invalid/``."""
 
     def __init__(self, sink: _Sink) -> None:
         self._sink = sink
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Take a row."""
+        """Decode a row."""
         self._sink.take(Problem(**_decode(data)))

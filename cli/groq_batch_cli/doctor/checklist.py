@@ -1,4 +1,4 @@
-"""All looks in the order in which they are shown; what they need has been looked at before."""
+"""Run all checks in display order, so that each one runs after those that it depends on."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from groq_batch_cli.doctor.findings import Finding, Look
 from groq_batch_cli.stack_version import OUTPUT as VERSION_OUTPUT
 
 
-class Examination:
-    """The looks at one stack.
+class Checklist:
+    """The checks of one stack.
 
     Attributes:
-        stack: The stack, once it was found.
+        stack: The stack, once found.
     """
 
     def __init__(self, target: Target, now: datetime) -> None:
-        """Look at the stack of a target, at this moment."""
+        """Check the stack of a target, at the time ``now``."""
         self._target = target
         self._now = now
         self.stack: Stack | None = None
 
     def run(self) -> Iterator[Finding]:
-        """Yield what is found; without credentials, a region or a stack there is no more to see."""
+        """Yield the findings; stop if credentials, the region or the stack are missing."""
         for look in (
             Look(account.CREDENTIALS, "", self._look_at_credentials),
             Look(account.REGION, "", self._look_at_region),
@@ -51,11 +51,11 @@ class Examination:
 
 
 def looks_at(stack: Stack, now: datetime) -> Iterator[Look]:
-    """Yield the looks at a stack.
+    """Yield the checks of a stack.
 
     Args:
         stack: The stack.
-        now: The present.
+        now: The current time.
     """
     yield _look(account.CALLER, "", lambda: account.look_at_caller(stack.client("sts")))
     yield _look(deployment.VERSION, "", lambda: deployment.look_at_version(stack))
@@ -76,7 +76,7 @@ def looks_at(stack: Stack, now: datetime) -> Iterator[Look]:
     )
     yield _look(
         groq.KEY_STORE,
-        "secretsmanager:DescribeSecret on the secret (nobody needs its value for this)",
+        "secretsmanager:DescribeSecret on the secret (not its value)",
         lambda: groq.look_at_secret(stack),
     )
     yield Look(
