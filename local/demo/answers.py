@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from groq_batch.domain.result_row import RowOutcome, classify_row
-from local.demo.text import one_line
+from groq_batch_client.text import one_line
 
 SHOWN_ANSWERS = 5
 SHOWN_FAILURES = 5

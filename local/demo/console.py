@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TextIO
 
-from local.demo.text import duration, shorten
+from groq_batch_client.text import duration, shorten
 
 _STYLES = {
     "bold": "1",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from groq_batch_client.text import counted, dollars
 from local.demo.console import Console
 from local.demo.groq_access import GroqAccess
 from local.demo.presentation import shown_path
 from local.demo.request_file import RequestFile, Survey, Upload, survey
-from local.demo.text import counted, dollars
 
 _SHOWN_MODELS = 3
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from local.demo.text import batches, counted, dollars
+from groq_batch_client.text import batches, counted, dollars
 
 _BAR_CELLS = 20
 _ENDED = frozenset({"completed", "failed", "expired", "cancelled"})

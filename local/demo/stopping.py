@@ -9,11 +9,11 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from groq_batch.groq.errors import GroqApiError
+from groq_batch_client.text import batches
 from local.demo.console import Console
 from local.demo.groq_access import GroqAccess, cancel_batches
 from local.demo.interrupts import Interrupts
 from local.demo.job import Job, is_final
-from local.demo.text import batches
 
 _PATIENCE_SECONDS = 660.0
 """How long a stopped job has for its final report: Groq may take ten minutes to cancel a batch."""

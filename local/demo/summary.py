@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from groq_batch_client.text import batches, columns, counted, dollars, duration, one_line, shorten
 from local.demo.job import Delivered
-from local.demo.text import batches, columns, counted, dollars, duration, one_line, pad, shorten
 
 SHOWN_PROBLEMS = 10
 
@@ -114,7 +114,7 @@ def table(
     lines: list[tuple[str, str]] = []
     for label, value in rows:
         first, *others = _wrapped(value, room) if wraps else [shorten(value, room)]
-        lines.append((pad(shorten(label, label_width), label_width), first))
+        lines.append((_pad(shorten(label, label_width), label_width), first))
         lines += [(" " * label_width, part) for part in others]
     return lines
 
@@ -152,3 +152,8 @@ def file_rows(delivered: Delivered, report: Report) -> list[tuple[str, str]]:
 def excerpt_title(name: str, shown: int, total: int) -> str:
     """Return the title of a list that may be a part of what there is."""
     return f"{name} ({shown} of {total:,})" if shown < total else name
+
+
+def _pad(text: str, width: int) -> str:
+    """Fill a text with spaces to ``width`` columns of a terminal."""
+    return text + " " * (width - columns(text))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from groq_batch_client.job_files import key_of
+from groq_batch_client.text import columns
 from local.demo.answers import answer_text, choose, read_excerpt
 from local.demo.job import Delivered, is_final
 from local.demo.summary import (
@@ -21,7 +22,6 @@ from local.demo.summary import (
     style_of,
     table,
 )
-from local.demo.text import columns
 
 
 def report(status: str = "partial", **changes: Any) -> dict[str, Any]:
