@@ -1,4 +1,4 @@
-"""Words for numbers, and texts that fit one line of a terminal, as the client and the demo show them."""
+"""Words for numbers, and texts that fit one line of a terminal."""
 
 from __future__ import annotations
 
