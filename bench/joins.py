@@ -21,6 +21,7 @@ from groq_batch.domain import object_keys
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.shard import IdsPlace
 from groq_batch.groq.decoding import batch_of
+from groq_batch.records import stored
 from groq_batch.records.attempt import AttemptState, ShardState
 from groq_batch.records.job import JobRecord, JobRequest, ShardRecord
 from groq_batch.records.submission import Stage
@@ -131,7 +132,7 @@ def _prepare(storage: Storage, keys: object_keys.WorkKeys, requests: bytes, ids:
             "request_counts": {"total": ROWS, "completed": ROWS, "failed": 0},
         }
     )
-    storage.put_json(object_keys.job_key(keys.job), request.to_json())
+    storage.put_json(object_keys.job_key(keys.job), stored.to_record(request))
     storage.put_json(keys.job_record, record.to_json())
     storage.put_bytes(keys.shard(1, 1), requests)
     storage.put_bytes(keys.custom_ids(1), kept_ids)

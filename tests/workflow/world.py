@@ -357,8 +357,9 @@ class World:
         """Run a function; part of a machine's environment."""
         yield self.clock() + INVOKE_SECONDS
         invocation = Invocation(self, function, payload, len(self.invocations) + 1)
-        self.invocations.append(invocation)
+        # A director that fails ends the test; no invocation must be waited for then.
         invocation.troubles = tuple(self.director(invocation))
+        self.invocations.append(invocation)
         for trouble in invocation.troubles:
             if isinstance(trouble, Refuse):
                 invocation.ended = True

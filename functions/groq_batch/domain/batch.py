@@ -7,8 +7,7 @@ disagree in places, and nothing here may fail because of it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass
 
 TERMINAL_STATUSES = frozenset({"completed", "failed", "expired", "cancelled"})
 """Statuses that do not change any more. An unknown status is not one of them."""
@@ -60,21 +59,6 @@ class Batch:
     def is_terminal(self) -> bool:
         """Whether the batch has ended."""
         return self.status in TERMINAL_STATUSES
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data, the same as is read again."""
-        return asdict(self) | {"errors": [asdict(issue) for issue in self.errors]}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data written by ``to_json``."""
-        return cls(
-            **{
-                **data,
-                "counts": BatchCounts(**data["counts"]),
-                "errors": tuple(BatchIssue(**issue) for issue in data["errors"]),
-            }
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

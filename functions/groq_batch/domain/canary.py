@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass
 
 from groq_batch.domain.cost_cap import amounts_told_apart
 
@@ -66,15 +65,6 @@ class CanaryVerdict:
     milliseconds: float | None = None
     code: str = ""
     message: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return {"schema_version": 1, **asdict(self)}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data; those of a later version are passed over."""
-        return cls(**{name: data[name] for name in cls.__dataclass_fields__ if name in data})
 
 
 def is_sent_again_alone(results: CanaryResults) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from groq_batch.domain.json_data import from_json_data
 from groq_batch.domain.prices import HourPrice, Prices, table_prices
 
 BYTES_PER_TOKEN = 4
@@ -122,14 +123,14 @@ class ModelUsage:
         self.billed_seconds += other.billed_seconds
         self.without_seconds += other.without_seconds
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data; those that a newer version has added are passed over."""
-        return cls(**{name: value for name, value in data.items() if name in cls.__slots__})
-
 
 class ModelUsages(dict[str, ModelUsage]):
     """Usage by model; asking for a model that is not there adds it (see ``told_apart``)."""
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read the usage from JSON data."""
+        return cls(from_json_data(data, dict[str, ModelUsage]))
 
     def __missing__(self, model: str) -> ModelUsage:
         return self.setdefault(told_apart(model, self), ModelUsage())

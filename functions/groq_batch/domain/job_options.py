@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from groq_batch.domain.problem import Problem
@@ -61,28 +61,6 @@ class JobOptions:
     def deadline_seconds(self) -> int | None:
         """Seconds from the job's start to its deadline; None without one."""
         return deadline_seconds(self.batch_deadline)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the options as they stand in a job's record."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> JobOptions:
-        """Read the options of a job's record."""
-        return cls(
-            completion_window=data["completion_window"],
-            skip_invalid_lines=data["skip_invalid_lines"],
-            max_attempts=data["max_attempts"],
-            max_job_cost_usd=data["max_job_cost_usd"],
-            # Jobs that were prepared before models were checked have no list to check them by.
-            check_models=data.get("check_models", True),
-            # Those that were prepared before version 2 have none of these.
-            canary_requests=data.get("canary_requests", 0),
-            canary_max_failed_percent=data.get("canary_max_failed_percent", 50),
-            batch_deadline=data.get("batch_deadline", ""),
-            deadline_max_usd=data.get("deadline_max_usd", 0.0),
-            retry_invalid_output=data.get("retry_invalid_output", False),
-        )
 
 
 def window_hours(window: str) -> int | None:

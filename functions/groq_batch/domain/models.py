@@ -41,17 +41,6 @@ class ListedModel:
             price=ListedPrice(_amount(prices.get("prompt")), _amount(prices.get("completion"))),
         )
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data."""
-        takes, gives = data["takes"], data["gives"]
-        return cls(
-            is_active=data["is_active"],
-            takes=None if takes is None else tuple(takes),
-            gives=None if gives is None else tuple(gives),
-            price=ListedPrice(data["price"]["prompt"], data["price"]["completion"]),
-        )
-
 
 def read_models(answer: object) -> dict[str, ListedModel] | None:
     """Read the answer of ``GET /models``; None when it names no model.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
 from groq_batch.domain.cost import LEAST_BILLED_SECONDS, ModelUsage, ModelUsages, estimate_tokens
 from groq_batch.domain.prices import HourPrice, Prices, on_demand_usd
@@ -55,10 +55,6 @@ class MeanUsage:
         timed = sum(used.answers - used.without_seconds for used in usage.values())
         seconds = sum(used.billed_seconds for used in usage.values())
         return cls(output_tokens=output_tokens, audio_seconds=seconds / timed if timed else None)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return {"output_tokens": dict(self.output_tokens), "audio_seconds": self.audio_seconds}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

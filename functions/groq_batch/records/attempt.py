@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
 from typing import Any, Self
+
+import msgspec
 
 from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch
 from groq_batch.domain.canary import CANARY_SHARD
+from groq_batch.records import stored
 from groq_batch.records.attempt_plan import AttemptPlan
 from groq_batch.records.job import JobRecord
 from groq_batch.records.submission import Stage, Submission
@@ -20,8 +21,7 @@ from groq_batch.telemetry.log import logger
 _READERS = 16
 
 
-@dataclass(slots=True)
-class ShardState:
+class ShardState(msgspec.Struct, rename={"origin": "region"}):
     """One shard attempt: how far its submission is and its batch as last seen.
 
     ``is_under_way`` says that an invocation may be at work on it, or that something was sent whose
@@ -50,8 +50,17 @@ class ShardState:
         return self.batch is not None and not self.batch.is_terminal
 
 
-@dataclass(slots=True)
-class AttemptState:
+class AttemptState(
+    msgspec.Struct,
+    kw_only=True,
+    rename={
+        "entries": "shards",
+        "groq_error": "outage",
+        "last_check_error": "silence",
+        "account_error": "blocked",
+        "gave_up": "lost",
+    },
+):
     """The batches of one attempt.
 
     Attributes:
@@ -82,7 +91,7 @@ class AttemptState:
 
     attempt: int
     started_at: float
-    entries: dict[int, ShardState] = field(default_factory=dict)
+    entries: dict[int, ShardState] = msgspec.field(default_factory=dict)
     groq_error: dict[str, Any] | None = None
     last_check_error: dict[str, Any] | None = None
     absent_since: float | None = None
@@ -96,8 +105,8 @@ class AttemptState:
     past_deadline: bool = False
     seen_done: int = 0
     progress_at: float = 0.0
-    etag: str | None = field(default=None, compare=False)
-    standing: dict[str, Any] | None = field(default=None, compare=False)
+    etag: str | None = None
+    standing: dict[str, Any] | None = None
 
     @classmethod
     def load(cls, storage: Storage, keys: object_keys.WorkKeys, attempt: int) -> Self | None:
@@ -106,7 +115,7 @@ class AttemptState:
         if found is None:
             return None
         state = cls.from_json(found[0])
-        state.standing, state.etag = found
+        state.standing, state.etag = state.to_json(), found[1]
         if not all("region" in entry for entry in found[0]["shards"].values()):
             # Written by an older version, to which all shards were the input's.
             plan = AttemptPlan.load(storage, keys, attempt) or AttemptPlan(attempt=attempt)
@@ -199,7 +208,7 @@ class AttemptState:
         with ThreadPoolExecutor(max_workers=_READERS) as pool:
             for number, record in pool.map(read, open_numbers):
                 if record is not None:
-                    self.entries[number] = replace(
+                    self.entries[number] = msgspec.structs.replace(
                         self.entries[number],
                         stage=record.stage,
                         file_id=record.file_id,
@@ -275,74 +284,14 @@ class AttemptState:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON data."""
-        return {
-            "schema_version": 1,
-            "attempt": self.attempt,
-            "started_at": self.started_at,
-            "outage": self.groq_error,
-            "silence": self.last_check_error,
-            "absent_since": self.absent_since,
-            "blocked": self.account_error,
-            "refusal": self.refusal,
-            "submit_rounds": self.submit_rounds,
-            "download_rounds": self.download_rounds,
-            "rate_limits": self.rate_limits,
-            "division_rounds": self.division_rounds,
-            "lost": self.gave_up,
-            "past_deadline": self.past_deadline,
-            "seen_done": self.seen_done,
-            "progress_at": self.progress_at,
-            "shards": {
-                str(number): {
-                    "stage": str(entry.stage) if entry.stage else None,
-                    "file_id": entry.file_id,
-                    "requests": entry.requests,
-                    "batch": entry.batch.to_json() if entry.batch else None,
-                    "error": entry.error,
-                    "doubtful": entry.doubtful,
-                    "is_under_way": entry.is_under_way,
-                    "endpoint": entry.endpoint,
-                    "region": entry.origin,
-                }
-                for number, entry in sorted(self.entries.items())
-            },
-        }
+        data = stored.to_record(msgspec.structs.replace(self, etag=None, standing=None))
+        del data["etag"], data["standing"]
+        return data
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
+    def from_json(cls, data: dict[str, Any]) -> Self:
         """Read the fields from JSON data."""
-        return cls(
-            attempt=data["attempt"],
-            started_at=data["started_at"],
-            groq_error=data["outage"],
-            # The state of an older version lacks what came later.
-            last_check_error=data.get("silence"),
-            absent_since=data.get("absent_since"),
-            rate_limits=data.get("rate_limits", 0),
-            account_error=data["blocked"],
-            refusal=data.get("refusal"),
-            submit_rounds=data["submit_rounds"],
-            download_rounds=data["download_rounds"],
-            division_rounds=data.get("division_rounds", 0),
-            gave_up=data["lost"],
-            past_deadline=data.get("past_deadline", False),
-            seen_done=data["seen_done"],
-            progress_at=data["progress_at"],
-            entries={
-                int(number): ShardState(
-                    stage=Stage(entry["stage"]) if entry["stage"] else None,
-                    file_id=entry["file_id"],
-                    requests=entry["requests"],
-                    batch=Batch.from_json(entry["batch"]) if entry["batch"] else None,
-                    error=entry["error"],
-                    doubtful=entry["doubtful"],
-                    is_under_way=entry["is_under_way"],
-                    endpoint=entry.get("endpoint"),
-                    origin=entry.get("region"),
-                )
-                for number, entry in data["shards"].items()
-            },
-        )
+        return stored.from_record(data, cls)
 
 
 def _requests(entry: ShardState) -> int:

@@ -8,12 +8,14 @@ divided shard the same numbers, and no shard attempt can stand for two batches.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Self
 
-from groq_batch.bucket.s3_errors import ConflictError
+import msgspec
+
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
+from groq_batch.records import stored
 
 FIRST_PAUSE_SECONDS = 60
 """Pause before requests are sent again whose batch was refused as a whole. Each further refusal
@@ -33,8 +35,7 @@ class RefusedShard:
     by_url: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptPlan:
+class AttemptPlan(msgspec.Struct, frozen=True, kw_only=True, rename={"origins": "regions"}):
     """What was decided about the shards of an attempt.
 
     Attributes:
@@ -53,10 +54,10 @@ class AttemptPlan:
     decided_at: float = 0.0
     pause_seconds: int = 0
     highest: int = 0
-    divided: Mapping[int, tuple[int, int]] = field(default_factory=dict)
-    origins: Mapping[int, int] = field(default_factory=dict)
-    refusals: Mapping[int, int] = field(default_factory=dict)
-    by_url: frozenset[int] = frozenset()
+    divided: Mapping[int, tuple[int, int]] = msgspec.field(default_factory=dict)
+    origins: Mapping[int, int] = msgspec.field(default_factory=dict)
+    refusals: Mapping[int, int] = msgspec.field(default_factory=dict)
+    by_url: tuple[int, ...] = ()
 
     @property
     def parts(self) -> list[int]:
@@ -110,27 +111,7 @@ class AttemptPlan:
             divided=divided,
             origins=origins,
             refusals=refusals,
-            by_url=frozenset(own_url),
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        data = asdict(self)
-        data["regions"] = data.pop("origins")
-        return {"schema_version": 1, **data, "by_url": sorted(self.by_url)}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data."""
-        return cls(
-            attempt=data["attempt"],
-            decided_at=data["decided_at"],
-            pause_seconds=data["pause_seconds"],
-            highest=data["highest"],
-            divided={int(shard): (at, count) for shard, (at, count) in data["divided"].items()},
-            origins={int(shard): origin for shard, origin in data["regions"].items()},
-            refusals={int(shard): count for shard, count in data["refusals"].items()},
-            by_url=frozenset(data["by_url"]),
+            by_url=tuple(sorted(own_url)),
         )
 
     @classmethod
@@ -138,16 +119,12 @@ class AttemptPlan:
         """Read the plan of an attempt, or None when nothing had to be decided about it."""
         if attempt <= 1:
             return None  # No attempt came before it.
-        found = storage.get_json(keys.attempt_plan(attempt))
-        return cls.from_json(found[0]) if found else None
+        found = stored.load(storage, keys.attempt_plan(attempt), cls)
+        return found[0] if found else None
 
     def write(self, storage: Storage, keys: object_keys.WorkKeys) -> AttemptPlan:
         """Write the plan; the first one stays. Returns the one in force."""
-        try:
-            storage.put_json(keys.attempt_plan(self.attempt), self.to_json(), if_none_match=True)
-        except ConflictError:
-            return AttemptPlan.load(storage, keys, self.attempt) or self
-        return self
+        return stored.put_once(storage, keys.attempt_plan(self.attempt), self)
 
 
 def pause_after(refusals: int) -> int:

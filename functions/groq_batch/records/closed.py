@@ -13,6 +13,7 @@ from groq_batch.bucket.pending_upload import LostUploadError
 from groq_batch.bucket.s3_errors import ConflictError, MissingObjectError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
+from groq_batch.records.stored import MissingRecordError
 from groq_batch.telemetry.log import logger
 
 
@@ -59,7 +60,7 @@ def unless_closed(
     """
     try:
         return work()
-    except (MissingObjectError, LostUploadError, ValueError) as error:
+    except (MissingObjectError, LostUploadError, MissingRecordError) as error:
         if not is_closed(storage, keys):
             raise
         logger.info("The job has ended meanwhile", missing=type(error).__name__)

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
+from groq_batch.records import stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +36,7 @@ class End:
     @classmethod
     def load(cls, storage: Storage, keys: object_keys.WorkKeys) -> tuple[Self, str] | None:
         """Read a job's end and its ETag, or None while nobody has decided about it."""
-        found = storage.get_json(keys.end)
-        if found is None:
-            return None
-        data, etag = found
-        return cls(report=data["report"], stands=data["stands"], models=data.get("models")), etag
+        return stored.load(storage, keys.end, cls)
 
     def write(self, storage: Storage, keys: object_keys.WorkKeys, *, over: str | None) -> str:
         """Write the end down and return its ETag.
@@ -52,14 +49,4 @@ class End:
         Raises:
             ConflictError: Another invocation was first; what it wrote is to be looked at.
         """
-        return storage.put_json(
-            keys.end,
-            {
-                "schema_version": 1,
-                "stands": self.stands,
-                "report": self.report,
-                "models": self.models,
-            },
-            if_none_match=over is None,
-            if_match=over,
-        )
+        return stored.put(storage, keys.end, self, over=over)

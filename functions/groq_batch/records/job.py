@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.canary import CANARY_SHARD, CanaryVerdict
 from groq_batch.domain.job_options import JobOptions
+from groq_batch.domain.json_data import from_json_data, to_json_data
 from groq_batch.domain.prices import Prices
 from groq_batch.domain.problem import Problem, problem_json
 from groq_batch.domain.shard import IdsPlace
+from groq_batch.records import stored
 
 MAX_KEPT_PROBLEMS = 100
 """Problems that a job's record and its report hold; ``invalid/`` holds all."""
@@ -36,10 +37,10 @@ class JobRequest:
     job_id: str
     bucket: str
     key: str
-    version_id: str | None
+    version_id: str | None = None
     path: str
     started_at: str
-    claimed_by: str
+    claimed_by: str = ""
 
     def execution_input(self) -> dict[str, Any]:
         """Return the input of the job's execution.
@@ -48,28 +49,11 @@ class JobRequest:
         """
         return {"mode": "run", "job_id": self.job_id, "bucket": self.bucket}
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return {"schema_version": 1, **asdict(self)}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data."""
-        return cls(
-            job_id=data["job_id"],
-            bucket=data["bucket"],
-            key=data["key"],
-            version_id=data.get("version_id"),
-            path=data["path"],
-            started_at=data["started_at"],
-            claimed_by=data.get("claimed_by", ""),
-        )
-
     @classmethod
     def load(cls, storage: Storage, job_id: str) -> Self | None:
         """Read the request of a job, or None when it was never started."""
-        found = storage.get_json(object_keys.job_key(job_id))
-        return cls.from_json(found[0]) if found else None
+        found = stored.load(storage, object_keys.job_key(job_id), cls)
+        return found[0] if found else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,7 +214,7 @@ class JobRecord:
             "schema_version": 1,
             "accepted": self.accepted,
             "failure": self.failure,
-            "options": self.options.to_json(),
+            "options": to_json_data(self.options),
             "input_bytes": self.input_bytes,
             "lines": self.lines,
             "total": self.total,
@@ -253,7 +237,7 @@ class JobRecord:
         return cls(
             accepted=data["accepted"],
             failure=data["failure"],
-            options=JobOptions.from_json(data["options"]),
+            options=from_json_data(data["options"], JobOptions),
             input_bytes=data["input_bytes"],
             lines=data["lines"],
             total=data["total"],
@@ -290,8 +274,8 @@ class JobRecord:
         job = cls.from_json(found[0]) if found else None
         if job is None or not job.has_canary:
             return job
-        verdict = storage.get_json(keys.canary)
-        return replace(job, verdict=CanaryVerdict.from_json(verdict[0])) if verdict else job
+        verdict = stored.load(storage, keys.canary, CanaryVerdict)
+        return replace(job, verdict=verdict[0]) if verdict else job
 
     def write_verdict(
         self, storage: Storage, keys: object_keys.WorkKeys, verdict: CanaryVerdict
@@ -301,11 +285,7 @@ class JobRecord:
         Returns:
             The record with the decision in force.
         """
-        try:
-            storage.put_json(keys.canary, verdict.to_json(), if_none_match=True)
-        except ConflictError:
-            return JobRecord.load(storage, keys) or self
-        return replace(self, verdict=verdict)
+        return replace(self, verdict=stored.put_once(storage, keys.canary, verdict))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,19 +308,12 @@ class Stop:
     @classmethod
     def load(cls, storage: Storage, keys: object_keys.WorkKeys) -> Self | None:
         """Read why a job was stopped, or None when it was not."""
-        found = storage.get_json(keys.stopped)
-        if found is None:
-            return None
-        data = found[0]
-        return cls(status=data["status"], code=data["code"], message=data["message"], at=data["at"])
+        found = stored.load(storage, keys.stopped, cls)
+        return found[0] if found else None
 
     def write(self, storage: Storage, keys: object_keys.WorkKeys) -> Stop:
         """Raise the fence; the first reason given stays. Returns the one in force."""
-        try:
-            storage.put_json(keys.stopped, asdict(self), if_none_match=True)
-        except ConflictError:
-            return Stop.load(storage, keys) or self
-        return self
+        return stored.put_once(storage, keys.stopped, self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -360,9 +333,9 @@ class AccountHold:
     @classmethod
     def load(cls, storage: Storage, keys: object_keys.WorkKeys) -> Self | None:
         """Read the last one, or None when there is none that has not been decided about."""
-        found = storage.get_json(keys.account_hold)
-        return cls(**found[0]) if found else None
+        found = stored.load(storage, keys.account_hold, cls)
+        return found[0] if found else None
 
     def record(self, storage: Storage, keys: object_keys.WorkKeys) -> None:
         """Leave it for the next look; shards that are not under way are held back until then."""
-        storage.put_json(keys.account_hold, asdict(self))
+        storage.put_json(keys.account_hold, stored.to_record(self))

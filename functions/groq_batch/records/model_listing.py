@@ -9,15 +9,15 @@ so that each of them finds the same lines good.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Self
 
-from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.models import ListedModel
 from groq_batch.domain.prices import ListedPrice
+from groq_batch.records import stored
 from groq_batch.request_file.model_checks import ModelChecker
 
 
@@ -52,38 +52,12 @@ class ModelListing:
         """The day of the list, such as ``2026-11-29``."""
         return self.at[:10]
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        models = self.models
-        return {
-            "schema_version": 1,
-            "at": self.at,
-            "models": None if models is None else {name: asdict(models[name]) for name in models},
-            "refusal": self.refusal,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data."""
-        models = data["models"]
-        return cls(
-            at=data["at"],
-            models=models
-            and {name: ListedModel.from_json(model) for name, model in models.items()},
-            refusal=data["refusal"],
-        )
-
     @classmethod
     def load(cls, storage: Storage, keys: object_keys.WorkKeys) -> Self | None:
         """Read what came of it for a job; None when nobody has written that down."""
-        found = storage.get_json(keys.models)
-        return cls.from_json(found[0]) if found else None
+        found = stored.load(storage, keys.models, cls)
+        return found[0] if found else None
 
     def propose(self, storage: Storage, keys: object_keys.WorkKeys) -> ModelListing:
         """Write this down unless something stands; returns what stands."""
-        try:
-            storage.put_json(keys.models, self.to_json(), if_none_match=True)
-        except ConflictError:
-            # Perhaps this very outcome, when the answer to the first of two tries was lost.
-            return ModelListing.load(storage, keys) or self
-        return self
+        return stored.put_once(storage, keys.models, self)

@@ -9,7 +9,7 @@ nothing is known any more is never asked again: it may have been paid for.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Self
 
@@ -17,6 +17,7 @@ from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.on_demand import MeanUsage
+from groq_batch.records import stored
 from groq_batch.records.submission import LEASE_SECONDS
 
 MOST_SECONDS_OPEN = 300.0
@@ -74,11 +75,6 @@ class ClaimedRequest:
     code: str | None = None
     message: str | None = None
     row: str | None = None
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data."""
-        return cls(**{**data, "place": LinePlace(**data["place"])})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,45 +162,16 @@ class OnDemand:
         """Return how many calls may be open yet whose owners have died."""
         return self.lost_open if now < self.lost_until else 0
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return {
-            "schema_version": 1,
-            **asdict(self),
-            "means": self.means.to_json(),
-            "ended": str(self.ended) if self.ended else None,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data; those that a newer version has added are passed over."""
-        known = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
-        return cls(
-            **{
-                **known,
-                "means": MeanUsage(**data["means"]),
-                "open": tuple(ClaimedRequest.from_json(one) for one in data["open"]),
-                "again": tuple(ClaimedRequest.from_json(one) for one in data["again"]),
-                "ended": Ending(data["ended"]) if data["ended"] else None,
-            }
-        )
-
     @classmethod
     def load(
         cls, storage: Storage, keys: object_keys.WorkKeys, attempt: int
     ) -> tuple[Self, str] | None:
         """Read a record and its ETag; None where the attempt is not asked by ordinary calls."""
-        found = storage.get_json(keys.on_demand(attempt))
-        return (cls.from_json(found[0]), found[1]) if found else None
+        return stored.load(storage, keys.on_demand(attempt), cls)
 
     def begin(self, storage: Storage, keys: object_keys.WorkKeys) -> OnDemand:
         """Write the record unless one stands; returns the one that stands."""
-        try:
-            storage.put_json(keys.on_demand(self.attempt), self.to_json(), if_none_match=True)
-        except ConflictError:
-            found = OnDemand.load(storage, keys, self.attempt)
-            return found[0] if found else self
-        return self
+        return stored.put_once(storage, keys.on_demand(self.attempt), self)
 
     def swap(self, storage: Storage, keys: object_keys.WorkKeys, *, over: str) -> str:
         """Write the record over the one that was read; returns its ETag.
@@ -213,7 +180,7 @@ class OnDemand:
             ConflictError: It is another one.
         """
         try:
-            return storage.put_json(keys.on_demand(self.attempt), self.to_json(), if_match=over)
+            return stored.put(storage, keys.on_demand(self.attempt), self, over=over)
         except ConflictError:
             # A write whose answer was lost is repeated by the SDK and then meets itself.
             found = OnDemand.load(storage, keys, self.attempt)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from groq_batch.bucket.storage import Storage
@@ -11,6 +11,7 @@ from groq_batch.domain import object_keys
 from groq_batch.domain.answer_stats import AnswerStats
 from groq_batch.domain.cost import ModelUsage, ModelUsages, told_apart
 from groq_batch.domain.parallel import in_parallel
+from groq_batch.records import stored
 from groq_batch.records.attempt_plan import RefusedShard
 
 
@@ -83,29 +84,14 @@ class ShardResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON data."""
-        return {**asdict(self), "measures": self.measures.to_json()}
+        return {**stored.to_record(self), "measures": self.measures.to_json()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data.
-
-        A job may run across deployments: fields that an older version did not write have their
-        defaults, and those that a newer one has added are passed over.
-        """
-        known = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
-        measures = AnswerStats.from_json(known.pop("measures", {}))
-        answers = ModelUsages(
-            {name: ModelUsage.from_json(used) for name, used in known.pop("answers", {}).items()}
-        )
-        batches = known.pop("batches", {}).items()
-        refused = known.pop("refused", {}).items()
-        return cls(
-            **known,
-            measures=measures,
-            answers=answers,
-            batches={int(shard): (sent, succeeded) for shard, (sent, succeeded) in batches},
-            refused={int(shard): RefusedShard(**one) for shard, one in refused},
-        )
+        """Read the fields from JSON data."""
+        fields = dict(data)
+        measures = AnswerStats.from_json(fields.pop("measures", {}))
+        return replace(stored.from_record(fields, cls), measures=measures)
 
     def counts_of(self, shard: int) -> tuple[int, int]:
         """Return how many requests of a shard's batch there were, and how many succeeded."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +18,7 @@ from typing import Any, Self
 from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain.batch import Batch
+from groq_batch.records import stored
 from groq_batch.telemetry.log import logger
 
 LEASE_SECONDS = 30.0
@@ -83,36 +84,10 @@ class Submission:
     begun_at: float | None = None
     endpoint: str | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        data = asdict(replace(self, batch=None))
-        data["stage"] = str(self.stage)
-        data["batch"] = self.batch.to_json() if self.batch else None
-        return data
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data."""
-        return cls(
-            stage=Stage(data["stage"]),
-            owner=data["owner"],
-            lease_until=data["lease_until"],
-            unknown_since=data["unknown_since"],
-            file_id=data["file_id"],
-            requests=data["requests"],
-            batch=Batch.from_json(data["batch"]) if data["batch"] else None,
-            error=data["error"],
-            doubtful=data["doubtful"],
-            begun_at=data.get("begun_at"),
-            # The record of an older version has none; its batches have the one for chat.
-            endpoint=data.get("endpoint"),
-        )
-
     @classmethod
     def load(cls, storage: Storage, key: str) -> tuple[Self, str] | None:
         """Read a record and its ETag, or None when nobody has begun."""
-        found = storage.get_json(key)
-        return (cls.from_json(found[0]), found[1]) if found else None
+        return stored.load(storage, key, cls)
 
 
 class SubmissionLease:
@@ -256,9 +231,7 @@ def _write(storage: Storage, key: str, record: Submission, *, if_match: str | No
         ConflictError: It is another one.
     """
     try:
-        return storage.put_json(
-            key, record.to_json(), if_none_match=if_match is None, if_match=if_match
-        )
+        return stored.put(storage, key, record, over=if_match)
     except ConflictError:
         # A write whose answer was lost is repeated by the SDK and then meets itself.
         found = Submission.load(storage, key)

@@ -19,6 +19,7 @@ from groq_batch.bucket.s3_errors import (
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.cost import ModelUsage, ModelUsages, actual_cost_usd, told_apart
+from groq_batch.domain.json_data import from_json_data, to_json_data
 from groq_batch.domain.prices import Prices, on_demand_usd
 from groq_batch.records.shard_result import ShardResult
 
@@ -44,11 +45,6 @@ class UsageOfModel:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     usd: float | None = None
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data; those that a newer version has added are passed over."""
-        return cls(**{name: value for name, value in data.items() if name in cls.__slots__})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,19 +136,8 @@ class UsageRecord:
             on_demand_usd=on_demand["cost_usd"] if on_demand else 0,
             bytes=source["bytes"],
             version=report.get("version"),
-            models=[UsageOfModel.from_json(model) for model in models],
+            models=[from_json_data(model, UsageOfModel) for model in models],
         )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return {**asdict(self), "models": [asdict(model) for model in self.models]}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data; those that a newer version has added are passed over."""
-        known = {name: value for name, value in data.items() if name in cls.__slots__}
-        models = [UsageOfModel.from_json(model) for model in known.pop("models", ())]
-        return cls(**known, models=models)
 
     def write(self, storage: Storage) -> bool:
         """Write the record unless it stands; tells whether it stands then.
@@ -166,7 +151,7 @@ class UsageRecord:
         try:
             for _ in range(_TRIES):
                 try:
-                    storage.put_json(key, self.to_json(), if_none_match=True)
+                    storage.put_json(key, to_json_data(self), if_none_match=True)
                 except ConflictError:
                     # It stands; or S3 has asked for another try, as it does when two write at once.
                     if not storage.exists(key):

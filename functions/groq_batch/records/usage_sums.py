@@ -16,14 +16,16 @@ from __future__ import annotations
 import heapq
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Self
 
 from groq_batch.bucket.storage import Storage, StoredObject
 from groq_batch.domain import object_keys
+from groq_batch.domain.json_data import from_json_data
+from groq_batch.records import stored
 from groq_batch.records.usage import UsageRecord
 
 DAYS = 30
@@ -120,23 +122,10 @@ class DayOfUsage:
             name = OTHER_FOLDERS
         return self.folders.setdefault(name, Sums())
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data; of the recent ones those that still matter."""
+    def forget_counted(self) -> None:
+        """Forget the recent records that are too old to be met again."""
         first = self.until - OVERLAP_SECONDS
-        return {
-            "folders": {name: asdict(sums) for name, sums in self.folders.items()},
-            "until": self.until,
-            "recent": {name: at for name, at in self.recent.items() if at >= first},
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data."""
-        return cls(
-            folders={name: Sums(**sums) for name, sums in data["folders"].items()},
-            until=data["until"],
-            recent=dict(data["recent"]),
-        )
+        self.recent = {name: at for name, at in self.recent.items() if at >= first}
 
 
 @dataclass(slots=True)
@@ -179,26 +168,6 @@ class UsageSums:
             MOST_ENDED, self.ended, key=lambda record: (record.finished_at, record.job_id)
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return {
-            "schema_version": 1,
-            "days": {name: day.to_json() for name, day in sorted(self.days.items())},
-            "ended": [record.to_json() for record in self.ended],
-            "complete_on": self.complete_on,
-            "unreadable": self.unreadable,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data."""
-        return cls(
-            days={name: DayOfUsage.from_json(day) for name, day in data["days"].items()},
-            ended=[UsageRecord.from_json(record) for record in data["ended"]],
-            complete_on=data["complete_on"],
-            unreadable=data["unreadable"],
-        )
-
     @classmethod
     def load(cls, storage: Storage) -> tuple[Self, str | None]:
         """Read the sums and their ETag; None for that of sums that nobody has written yet.
@@ -209,8 +178,8 @@ class UsageSums:
         if found is None:
             return cls(), None
         try:
-            return cls.from_json(found[0]), found[1]
-        except (AttributeError, KeyError, TypeError):
+            return stored.from_record(found[0], cls), found[1]
+        except ValueError:
             return cls(), found[1]
 
     def save(self, storage: Storage, *, over: str | None) -> str:
@@ -223,9 +192,9 @@ class UsageSums:
         Raises:
             ConflictError: Somebody else has written sums meanwhile.
         """
-        return storage.put_json(
-            object_keys.USAGE_SUMS_KEY, self.to_json(), if_none_match=over is None, if_match=over
-        )
+        for day in self.days.values():
+            day.forget_counted()
+        return stored.put(storage, object_keys.USAGE_SUMS_KEY, self, over=over)
 
 
 def first_day(now: datetime) -> str:
@@ -311,8 +280,8 @@ def read_records(storage: Storage, items: Sequence[StoredObject]) -> Iterator[Us
     def read(item: StoredObject) -> UsageRecord | None:
         try:
             found = storage.get_json(item.key)
-            return UsageRecord.from_json(found[0]) if found else None
-        except (KeyError, TypeError, ValueError, AttributeError):
+            return from_json_data(found[0], UsageRecord) if found else None
+        except ValueError:
             return None  # It is not as the pipeline writes it.
 
     if items:

@@ -12,6 +12,7 @@ from typing import Any
 from groq_batch.bucket.s3_errors import UnreadableObjectError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
+from groq_batch.records import stored
 from groq_batch.records.job import JobRequest
 
 MOST_SHOWN = 100
@@ -45,7 +46,7 @@ def _read(storage: Storage, job_id: str) -> RunningJob | None:
     marker = storage.get_json(object_keys.open_job_key(job_id))
     if marker is None:
         return None
-    request = JobRequest.from_json(marker[0])
+    request = stored.from_record(marker[0], JobRequest)
     try:
         found = _report_at(storage, request.path)
         is_elsewhere = found is not None and found[0].get("job_id") != job_id

@@ -34,6 +34,7 @@ from groq_batch.groq.errors import (
 from groq_batch.records.attempt_plan import AttemptPlan
 from groq_batch.records.closed import is_closed, unless_closed
 from groq_batch.records.job import JobRecord
+from groq_batch.records.stored import MissingRecordError
 from groq_batch.records.submission import (
     CLOCK_MARGIN_SECONDS,
     QUARANTINE_SECONDS,
@@ -103,7 +104,7 @@ def submit_shard(
     plan = AttemptPlan.load(storage, keys, attempt) or AttemptPlan(attempt=attempt)
     job = JobRecord.load(storage, keys)
     if job is None:
-        raise ValueError("The job has no record; its preparation has not ended")
+        raise MissingRecordError("The job has no record; its preparation has not ended")
     # An older version may have left a shard here as it was before it was divided.
     if (found is not None and found[0].stage.is_settled) or number in plan.divided:
         if found is None or found[0].batch is None:
@@ -313,7 +314,7 @@ class _Step:
     def _shard_size(self) -> int:
         head = self.storage.head(self.keys.shard(self.attempt, self.number))
         if head is None:
-            raise ValueError(f"The request lines of {self.held.record.owner} are gone")
+            raise MissingRecordError(f"The request lines of {self.held.record.owner} are gone")
         return head.size
 
     def _upload(self, size: int) -> None:

@@ -13,6 +13,7 @@ from groq_batch.groq.client import GroqClient
 from groq_batch.records.closed import is_closed, unless_closed
 from groq_batch.records.job import JobRecord
 from groq_batch.records.on_demand import OnDemand
+from groq_batch.records.stored import MissingRecordError
 from groq_batch.steps.answer_requests.asker import Asker
 from groq_batch.steps.outcomes import DEFERRED, SETTLED, StepOutcome
 from groq_batch.telemetry.log import logger
@@ -50,7 +51,7 @@ def answer_requests(
         return SETTLED
     job = JobRecord.load(storage, keys)
     if job is None:
-        raise ValueError("The job has no record; its preparation has not ended")
+        raise MissingRecordError("The job has no record; its preparation has not ended")
     record, etag = found
     if max(record.lease_until, record.pause_until) > clock():
         return DEFERRED

@@ -24,6 +24,7 @@ from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import job_id_of_execution
 from groq_batch.domain.job_options import window_hours
 from groq_batch.domain.times import parse_timestamp
+from groq_batch.records import stored
 from groq_batch.records.closed import is_closed
 from groq_batch.records.job import JobRecord, JobRequest
 from groq_batch.reports.index import update_index
@@ -218,7 +219,7 @@ class Reconciler:
         marker = self._storage.get_json(object_keys.open_job_key(job_id))
         if marker is None:
             return _CLOSED
-        request = JobRequest.from_json(marker[0])
+        request = stored.from_record(marker[0], JobRequest)
         if self._clock() - parse_timestamp(request.started_at).timestamp() < FRESH_SECONDS:
             return "is fresh"
         return self._closer.close_if_ended(machine, request)

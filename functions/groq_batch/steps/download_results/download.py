@@ -31,6 +31,7 @@ from groq_batch.records.attempt import AttemptState, ShardState
 from groq_batch.records.closed import is_closed, unless_closed
 from groq_batch.records.job import JobRecord, Stop
 from groq_batch.records.on_demand import OnDemand
+from groq_batch.records.stored import MissingRecordError
 from groq_batch.steps.download_results.divide import divide_shard
 from groq_batch.steps.download_results.merge import ShardMerger
 from groq_batch.steps.download_results.result_index import ResultIndex
@@ -183,7 +184,7 @@ class _Collection:
         job = JobRecord.load(storage, keys)
         state = AttemptState.load(storage, keys, attempt)
         if job is None or state is None:
-            raise ValueError(f"The job {keys.job} has no record of attempt {attempt}")
+            raise MissingRecordError(f"The job {keys.job} has no record of attempt {attempt}")
         origin = state.origin_of(number)
         numbers = state.shards_of(origin) or [number]
         shards = [

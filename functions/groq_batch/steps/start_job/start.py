@@ -25,6 +25,7 @@ from groq_batch.bucket.storage import ObjectVersion, Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import again_job_id, firing_job_id, upload_job_id
 from groq_batch.domain.times import timestamp
+from groq_batch.records import stored
 from groq_batch.records.job import JobRequest
 from groq_batch.steps.start_job.sweep import Sweep, WithoutDeleted
 from groq_batch.telemetry import metrics
@@ -372,10 +373,10 @@ def start_job(
     if known is None:
         # The open marker comes first, so that there is no moment at which a recorded job could be
         # forgotten; the reconciler takes care of a marker without a record.
-        storage.put_json(open_key, request.to_json())
+        storage.put_json(open_key, stored.to_record(request))
         try:
             storage.put_json(
-                object_keys.job_key(request.job_id), request.to_json(), if_none_match=True
+                object_keys.job_key(request.job_id), stored.to_record(request), if_none_match=True
             )
         except ConflictError:
             known = _recorded(storage, request)
@@ -405,7 +406,7 @@ def _recorded(storage: Storage, request: JobRequest) -> JobRequest | None:
         # A former key of the bucket may encrypt it. That it stands there says enough: the rest
         # follows from the upload, but for who was first.
         return replace(request, claimed_by="") if storage.exists(key) else None
-    return JobRequest.from_json(found[0]) if found else None
+    return stored.from_record(found[0], JobRequest) if found else None
 
 
 def start_execution(
