@@ -499,7 +499,7 @@ def test_a_function_whose_time_runs_out_during_an_upload_is_followed_by_another(
     """Step Functions waits no longer, or Lambda kills it; the lease runs out, a look finds out."""
 
     def director(invocation: Invocation) -> Sequence[Trouble]:
-        if invocation.function == "submit_batch" and len(invocation.world.invocations) < 5:
+        if invocation.function == "submit_batch" and len(invocation.world.invocations) < 4:
             return (Hold(at="groq.upload #0", seconds=840.0, lost="States.Timeout"),)
         return ()
 
