@@ -1,8 +1,9 @@
-"""One invocation's ordinary calls: which are begun, how many at once, and what is written first.
+"""Make the ordinary calls of one invocation: choose requests, limit concurrency, keep the record.
 
-The record of the calls is written before each of them begins and after each has ended; a request's
-row is stored before the record says that it has ended. So a death at any point leaves a request
-either with its row, or not begun, or taken and without a row, which is then never asked again.
+The record is written before each call begins and after it has ended. A request's row is stored
+before the record counts the call as ended. So after a crash at any point, a request either has its
+row, or was not begun, or is claimed without a row. A claimed request without a row is never sent
+again, because the call may have been paid for.
 """
 
 from __future__ import annotations
@@ -39,24 +40,24 @@ from groq_batch.telemetry import metrics
 from groq_batch.telemetry.log import logger
 
 SLICE_SECONDS = 240.0
-"""So long an invocation begins calls; then another one goes on."""
+"""How long one invocation begins new calls, in seconds. The next invocation continues."""
 _ACCOUNT_PAUSE_SECONDS = 60.0
 _LEAST_PAUSE_SECONDS = 1.0
 _MOST_OPEN_BYTES = 64 * 1024 * 1024
 _MOST_WAITING_AGAIN = 100
-"""Requests that wait to be asked again before no new one is begun: the record names all of them."""
+"""Limit of requests waiting for a retry; above it no new request begins. The record lists all."""
 _MOST_ROW_BYTES = 2_000
 _MOST_MESSAGE = 300
 _LOOKERS = 16
 
 
-class _Lost(Exception):  # noqa: N818 (no error: another invocation goes on)
-    """Another invocation has taken over."""
+class _Lost(Exception):  # noqa: N818 (not an error: the other invocation continues)
+    """Raised when another invocation has taken over the record."""
 
 
 @dataclass(slots=True, kw_only=True)
 class _Open:
-    """A request with a call under way."""
+    """A request whose call is in progress."""
 
     taken: ClaimedRequest
     request: OrdinaryRequest
@@ -64,18 +65,18 @@ class _Open:
 
 @dataclass(slots=True, kw_only=True)
 class Asker:
-    """Makes ordinary calls for one invocation, which has the record in its hands.
+    """Makes ordinary calls for one invocation, which holds the lease on the record.
 
     Attributes:
         storage: The bucket.
         client: The Groq API.
-        keys: The job's working files.
-        record: The record, as it was written last.
-        etag: Its ETag.
+        keys: Keys of the job's working files.
+        record: The record as last written.
+        etag: ETag of the record.
         prices: The job's prices.
-        clock: Seconds since 1970.
+        clock: Returns seconds since 1970.
         sleep: Waits some seconds.
-        begins_slowly: Whether the invocation before this one died with calls under way.
+        begins_slowly: Whether the previous invocation crashed with calls in progress.
     """
 
     storage: Storage
@@ -100,10 +101,10 @@ class Asker:
     _lookers: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_LOOKERS))
 
     def run(self) -> None:
-        """Begin calls for some minutes, wait for their answers, write down how far they are.
+        """Make calls for a few minutes, wait for their answers and record the progress.
 
         Raises:
-            Exception: The bucket could not be used; what was under way is written down.
+            Exception: The bucket could not be used. Rows of open calls are stored if possible.
         """
         record = self.record
         self._until = min(self.clock() + SLICE_SECONDS, record.ask_until)
@@ -125,7 +126,8 @@ class Asker:
                 logger.info("Another invocation goes on with the ordinary calls")
                 self._keep_what_is_under_way()
             except Exception:
-                # What was written last may stand or not; what is answered is kept in any case.
+                # The last write may or may not have succeeded; rows of finished calls are stored
+                # anyway.
                 self._keep_what_is_under_way()
                 raise
             finally:
@@ -157,20 +159,20 @@ class Asker:
                 wait(self._open, RENEW_SECONDS, FIRST_COMPLETED)
 
     def _keep_what_is_under_way(self) -> None:
-        """Wait for the open calls and store the rows of all; the record is not to be written."""
+        """Wait for all open calls and store their rows. The record must not be written any more."""
         self._is_lost = True
         self._keep(self._ended(wait_seconds=None))
 
     @property
     def _goes_no_further(self) -> bool:
-        """Whether nothing is begun any more by this invocation."""
+        """Whether this invocation begins no more calls."""
         is_over = self._is_stopped or self._failure is not None or self._pause is not None
         return is_over or self.clock() >= self._until
 
     def _is_over(self, record: OnDemand) -> bool:
-        """Tell whether there is nothing more to do now that no call is under way.
+        """Tell whether the invocation is finished, given that no call is in progress.
 
-        What keeps the next call from being made decides what comes after this invocation.
+        Sets the end of the asking, or the pause before the next invocation, by what prevents calls.
         """
         now = self.clock()
         if self._is_stopped:
@@ -193,7 +195,7 @@ class Asker:
         return True
 
     def _hold_up(self, until: float, code: str, why: str) -> None:
-        """Let Step Functions wait until calls may be made again."""
+        """Make Step Functions wait until calls may be made again."""
         self._pause = {"code": code, "message": why, "until": until}
 
     def _given_back(self, record: OnDemand) -> OnDemand:
@@ -213,7 +215,7 @@ class Asker:
         """Write the record.
 
         Raises:
-            _Lost: It is another invocation's now.
+            _Lost: Another invocation has written it.
         """
         if record.lease_until:
             record = replace(record, lease_until=self.clock() + LEASE_SECONDS)
@@ -226,7 +228,7 @@ class Asker:
     # -- what is asked ---------------------------------------------------------------------------
 
     def _choose(self, record: OnDemand, lines: RequestLines) -> tuple[OnDemand, list[_Open]]:
-        """Take the requests for which calls are begun now; returns the record that says so."""
+        """Choose the requests to send now; return the record that claims them, and the requests."""
         chosen: list[_Open] = []
         now = self.clock()
         lost = record.lost_calls(now)
@@ -258,10 +260,10 @@ class Asker:
         return record, chosen
 
     def _candidate(self, record: OnDemand, lines: RequestLines) -> tuple[_Open, OnDemand] | None:
-        """Return the request that is asked next, and the record without it; None without one.
+        """Return the next request to send and the record without it; None if there is none.
 
-        One that was not asked yet comes first: while the API is out of reach, no request should use
-        up its tries while others have made none.
+        Requests without a try come first: while the API is unreachable, no request should use up
+        its tries before others have had one.
         """
         taken = min(record.again, key=lambda one: one.tries, default=None)
         is_new_wanted = taken is None or (taken.tries and len(record.again) < _MOST_WAITING_AGAIN)
@@ -274,7 +276,7 @@ class Asker:
         return _Open(taken=taken, request=request), replace(record, again=again)
 
     def _fresh(self, record: OnDemand, lines: RequestLines) -> tuple[_Open, OnDemand] | None:
-        """Return the next request of the file that may be asked, and the record behind it."""
+        """Return the next request of the file that fits the budget, and the record after it."""
         while self._no_more is None:
             found = lines.peek()
             if found is None:
@@ -284,7 +286,7 @@ class Asker:
             request = read_request(line)
             estimate = request.size.estimate_usd(self.prices, record.means)
             if estimate is None:
-                lines.take()  # Nobody knows what it would cost.
+                lines.take()  # Without a known price the cost cannot be limited.
                 continue
             if not fits(estimate, promised=record.promised_usd, budget=record.budget_usd):
                 self._no_more = Ending.BUDGET
@@ -302,7 +304,7 @@ class Asker:
         return None
 
     def _call(self, one: _Open) -> CallOutcome:
-        """Make one call, if that is still wanted; runs in a thread."""
+        """Make one call if it is still wanted. Runs in a thread."""
         with self._lookers:
             if self.storage.exists(self.keys.stopped):
                 self._is_stopped = True
@@ -321,16 +323,16 @@ class Asker:
             return outcome_of_failure(request, error)
         outcome = outcome_of_answer(request, answer, self.prices, now=self.clock())
         if outcome.kind is Kind.AGAIN:
-            # What was to be begun at the same time waits as well, and keeps its tries.
+            # Calls about to begin wait as well, without using up a try.
             self._held_back_until = self.clock() + (outcome.wait_seconds or _LEAST_PAUSE_SECONDS)
         elif outcome.kind is Kind.ACCOUNT:
             self._held_back_until = math.inf
         return outcome
 
-    # -- what came of it -------------------------------------------------------------------------
+    # -- outcomes --------------------------------------------------------------------------------
 
     def _ended(self, *, wait_seconds: float | None) -> list[tuple[_Open, CallOutcome]]:
-        """Return the calls that have ended, and what came of them."""
+        """Return the calls that have ended, each with its outcome."""
         done, _ = wait(self._open, wait_seconds)
         ended = []
         for future in [one for one in self._open if one in done]:
@@ -339,13 +341,13 @@ class Asker:
             if error is not None and not isinstance(error, Exception):
                 raise error
             if error is not None:
-                # Before the call: nothing that the API answers raises anything.
+                # Raised before the call: errors of the API become outcomes.
                 self._failure = error
             ended.append((one, NOT_BEGUN if error is not None else future.result()))
         return ended
 
     def _after(self, ended: Iterable[tuple[_Open, CallOutcome]]) -> OnDemand:
-        """Return the record after calls have ended."""
+        """Return the record updated for calls that have ended."""
         record, now = self.record, self.clock()
         for one, outcome in ended:
             self._take_note(outcome, now)
@@ -369,7 +371,7 @@ class Asker:
         return record
 
     def _take_note(self, outcome: CallOutcome, now: float) -> None:
-        """Keep the pace that the API asks for."""
+        """Adapt the pace of calls to the limits that the API reports."""
         if outcome.kind is Kind.ENDED:
             self._pace.answered(outcome.left, now=now)
         elif outcome.kind is Kind.AGAIN:
@@ -385,7 +387,7 @@ class Asker:
             self._hold_up(now + _ACCOUNT_PAUSE_SECONDS, code, text)
 
     def _again(self, taken: ClaimedRequest, outcome: CallOutcome) -> ClaimedRequest | None:
-        """Return a request as it waits to be asked again; None when it has been answered for."""
+        """Return a request prepared for its next try; None if it is not tried again."""
         if outcome.kind is Kind.NOT_BEGUN:
             return taken
         if outcome.kind is Kind.ACCOUNT:
@@ -399,7 +401,7 @@ class Asker:
         return replace(_refused(taken, outcome), tries=taken.tries + 1, row=row)
 
     def _keep(self, ended: Sequence[tuple[_Open, CallOutcome]]) -> None:
-        """Store the rows of requests that are not asked again, those of a shard together."""
+        """Store the rows of requests that are not tried again, grouped by shard."""
         rows: dict[int, list[tuple[LinePlace, bytes]]] = {}
         for one, outcome in ended:
             if outcome.kind in (Kind.NOT_BEGUN, Kind.ACCOUNT):
@@ -421,7 +423,7 @@ def _refused(taken: ClaimedRequest, outcome: CallOutcome) -> ClaimedRequest:
 
 
 def _last_row(one: _Open, outcome: CallOutcome) -> bytes:
-    """Return the row of a request after its last call."""
+    """Return the row to store for a request after its last call."""
     if outcome.row is not None:
         return outcome.row
     if one.taken.row is not None:
