@@ -264,7 +264,7 @@ class WorkKeys:
         return f"{self.prefix}kept/"
 
     def kept_shard(self, number: int) -> str:
-        """Such lines of one shard."""
+        """Request lines of a shard without attempts left, kept in case a deadline passes."""
         return f"{self.kept_shards}{shard_name(number)}.jsonl"
 
     def custom_ids(self, part: int) -> str:
