@@ -688,7 +688,7 @@ def _silence(error: GroqApiError) -> dict[str, Any]:
 
 
 def _pause_of_calls(calls: OnDemand) -> dict[str, Any] | None:
-    """Return why ordinary calls are paused, for the running report."""
+    """Return why ordinary calls pause, as the running report says it."""
     if calls.pause is None:
         return None
     again = timestamp(datetime.fromtimestamp(calls.pause_until, UTC))
