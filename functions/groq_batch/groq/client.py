@@ -55,7 +55,7 @@ IDS_PER_CALL = 200
 """Maximum number of batch ids per list call."""
 _BATCHES_OF_A_PAGE = 100
 _TRIES = 3
-_LOOKERS = 8
+_LOOKUP_WORKERS = 8
 _LEAST_SECONDS_TO_ACT = 5.0
 _Result = TypeVar("_Result")
 
@@ -409,7 +409,7 @@ class GroqClient:
                 return error
             return None
 
-        found_errors = in_parallel(look_up, asked, workers=_LOOKERS)
+        found_errors = in_parallel(look_up, asked, workers=_LOOKUP_WORKERS)
         errors = [error for error in found_errors if error is not None]
         if errors:
             raise errors[0]

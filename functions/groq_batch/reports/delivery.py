@@ -55,7 +55,7 @@ class Delivery:
         """
         if not self._shares_path():
             return False
-        return self._newer_upload_exists() or self._is_behind(
+        return self._newer_upload_exists() or self._is_of_later_run(
             self._readable_report(self._request.path)
         )
 
@@ -63,7 +63,7 @@ class Delivery:
         """Tell whether other jobs may deliver under this one's path."""
         return self._request.path == object_keys.input_path(self._request.key)
 
-    def _is_behind(self, found: tuple[dict[str, Any], str] | None) -> bool:
+    def _is_of_later_run(self, found: tuple[dict[str, Any], str] | None) -> bool:
         """Tell whether the report at the path belongs to a later run of the same upload."""
         return found is not None and self._is_later_run(found[0])
 
@@ -141,7 +141,7 @@ class Delivery:
             if (
                 path == self._request.path
                 and self._shares_path()
-                and (self._newer_upload_exists() or self._is_behind(found))
+                and (self._newer_upload_exists() or self._is_of_later_run(found))
             ):
                 path = self._superseded
                 continue

@@ -118,7 +118,7 @@ def finish_job(
         report = end.report
         publish_end(events, report)
         if close(storage, job_id):
-            _tell(report, unasked=finishing.unasked)
+            _log_end(report, unasked=finishing.unasked)
         if report["status"] in _DELIVERED_STATUSES:
             _remove_bulk(storage, keys)
         return tidied
@@ -147,7 +147,7 @@ def _remove_bulk(storage: Storage, keys: object_keys.WorkKeys) -> None:
             logger.warning("Working files could not be removed", reason=str(error))
 
 
-def _tell(report: dict[str, Any], *, unasked: int) -> None:
+def _log_end(report: dict[str, Any], *, unasked: int) -> None:
     """Log and count the end of a job. Of its first error the code is logged, never the message.
 
     Jobs that did not succeed are logged as warnings, so that a stack without info logs shows them.
@@ -196,8 +196,8 @@ class _Finishing:
         self._keys = object_keys.WorkKeys(request.job_id)
         self._job = JobRecord.load(storage, self._keys)
         self._stop = Stop.load(storage, self._keys)
-        self._boards, self._summaries = load_attempts(storage, self._keys)
-        self._calls = _load_calls(storage, self._keys, self._job, self._boards)
+        self._states, self._summaries = load_attempts(storage, self._keys)
+        self._calls = _load_calls(storage, self._keys, self._job, self._states)
         self._outputs: dict[str, str | None] = delivery_outputs(
             object_keys.delivery_keys(request.path),
             storage.url,
@@ -206,7 +206,7 @@ class _Finishing:
             invalid=False,
         )
         self._denied: dict[str, Any] | None = None
-        self._is_overtaken = False
+        self._is_superseded = False
         self._path: str | None = None
         """Path under which everything was delivered; None before that."""
 
@@ -227,17 +227,17 @@ class _Finishing:
         so.
         """
         aside = object_keys.superseded_path(self._request.job_id, self._request.path)
-        path = aside if self._is_overtaken else self.delivery.path()
+        path = aside if self._is_superseded else self.delivery.path()
         if path != aside:
             try:
-                self._path = self._placed(path, aside)
+                self._path = self._place_or_aside(path, aside)
             except SupersededError:
                 path = aside
         # If the end was published before, a newer job may have replaced it: deliver nothing again.
         if path == aside and not self._has_ended():
-            self._path = self._placed(aside, aside)
+            self._path = self._place_or_aside(aside, aside)
 
-    def _placed(self, path: str, aside: str) -> str:
+    def _place_or_aside(self, path: str, aside: str) -> str:
         """Deliver under ``path``, or under ``aside`` if a lock blocks it; return the one used."""
         try:
             self._place(path)
@@ -299,7 +299,7 @@ class _Finishing:
             except SupersededError:
                 # The report contains the location of the results, so superseded/ needs a new
                 # report.
-                self._is_overtaken, self._path = True, None
+                self._is_superseded, self._path = True, None
                 raise ConflictError(self._keys.end) from None
         if path != self._request.path:
             self.delivery.withdraw_running_report()
@@ -343,7 +343,7 @@ class _Finishing:
             log_failure("The report page could not be written", error)
 
     def _report(self, now: datetime) -> dict[str, Any]:
-        status, reason = _end_of(self._job, self._stop, self._boards, self._summaries, self._calls)
+        status, reason = _end_of(self._job, self._stop, self._states, self._summaries, self._calls)
         unreadable = self.delivery.unreadable_report
         if self._denied is not None:
             status, reason = "failed", self._denied
@@ -358,7 +358,7 @@ class _Finishing:
             self._job,
             status=status,
             reason=reason,
-            states=self._boards,
+            states=self._states,
             summaries=self._summaries,
             actual_cost_usd=sum_usd(batches_usd, on_demand_cost),
             on_demand_usd=on_demand_cost,

@@ -232,7 +232,7 @@ class _Step:
                 if self._find_what_was_sent():
                     return SETTLED
             except GroqApiError as error:
-                return self._look_failed(error)
+                return self._search_failed(error)
             self.doubtful = True
         if self._is_not_wanted:
             self.held.release(stage=Stage.ABANDONED, unknown_since=None)
@@ -470,7 +470,7 @@ class _Step:
             return SETTLED
         raise error
 
-    def _look_failed(self, error: GroqApiError) -> StepOutcome:
+    def _search_failed(self, error: GroqApiError) -> StepOutcome:
         """Record that a search at Groq failed, so the outcome remains unknown."""
         logger.warning("Groq could not be looked at", **log_fields(error))
         metrics.groq_failed(error.category)

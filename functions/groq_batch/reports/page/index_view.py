@@ -224,7 +224,7 @@ def _running_row(job: RunningJob, as_of: datetime) -> RunningRow:
         since=wording.duration(seconds),
         left=_left(job, as_of),
         code=_code(report["errors"][0]["code"])
-        if report is not None and _holds_up(report["errors"])
+        if report is not None and _concerns_job(report["errors"])
         else "",
     )
 
@@ -233,7 +233,7 @@ def _stage(report: Mapping[str, Any] | None) -> str:
     return "starting" if report is None else "being checked"
 
 
-def _holds_up(errors: Sequence[Mapping[str, Any]]) -> bool:
+def _concerns_job(errors: Sequence[Mapping[str, Any]]) -> bool:
     """Tell whether the first error concerns the whole job."""
     return bool(errors) and errors[0]["line"] is None and errors[0]["custom_id"] is None
 

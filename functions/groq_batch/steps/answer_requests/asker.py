@@ -48,10 +48,10 @@ _MOST_WAITING_AGAIN = 100
 """Limit of requests waiting for a retry; above it no new request begins. The record lists all."""
 _MOST_ROW_BYTES = 2_000
 _MOST_MESSAGE = 300
-_LOOKERS = 16
+_STOP_CHECKS = 16
 
 
-class _Lost(Exception):  # noqa: N818 (not an error: the other invocation continues)
+class _LeaseLost(Exception):  # noqa: N818 (not an error: the other invocation continues)
     """Raised when another invocation has taken over the record."""
 
 
@@ -98,7 +98,9 @@ class Asker:
     _no_more: Ending | None = None
     _pause: dict[str, Any] | None = None
     _failure: Exception | None = None
-    _lookers: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_LOOKERS))
+    _stop_checks: threading.Semaphore = field(
+        default_factory=lambda: threading.Semaphore(_STOP_CHECKS)
+    )
 
     def run(self) -> None:
         """Make calls for a few minutes, wait for their answers and record the progress.
@@ -122,13 +124,13 @@ class Asker:
         with ThreadPoolExecutor(max_workers=MOST_OPEN_CALLS) as pool:
             try:
                 self._ask(pool, lines)
-            except _Lost:
+            except _LeaseLost:
                 logger.info("Another invocation goes on with the ordinary calls")
-                self._keep_what_is_under_way()
+                self._store_open_calls()
             except Exception:
                 # The last write may or may not have succeeded; rows of finished calls are stored
                 # anyway.
-                self._keep_what_is_under_way()
+                self._store_open_calls()
                 raise
             finally:
                 lines.close()
@@ -139,14 +141,14 @@ class Asker:
 
     def _ask(self, pool: ThreadPoolExecutor, lines: RequestLines) -> None:
         while True:
-            ended = self._ended(wait_seconds=0.0)
-            record = self._after(ended)
-            self._keep(ended)
+            ended = self._finished_calls(wait_seconds=0.0)
+            record = self._updated(ended)
+            self._store_rows(ended)
             chosen: list[_Open] = []
-            if not self._goes_no_further:
+            if not self._begins_no_more:
                 record, chosen = self._choose(record, lines)
             if not (self._open or chosen) and self._is_over(record):
-                self._swap(self._given_back(record))
+                self._swap(self._released(record))
                 return
             age = LEASE_SECONDS - (self.record.lease_until - self.clock())
             if ended or chosen or age >= RENEW_SECONDS:
@@ -158,13 +160,13 @@ class Asker:
             elif not chosen or len(self._open) >= self._pace.allowed:
                 wait(self._open, RENEW_SECONDS, FIRST_COMPLETED)
 
-    def _keep_what_is_under_way(self) -> None:
+    def _store_open_calls(self) -> None:
         """Wait for all open calls and store their rows. The record must not be written any more."""
         self._is_lost = True
-        self._keep(self._ended(wait_seconds=None))
+        self._store_rows(self._finished_calls(wait_seconds=None))
 
     @property
-    def _goes_no_further(self) -> bool:
+    def _begins_no_more(self) -> bool:
         """Whether this invocation begins no more calls."""
         is_over = self._is_stopped or self._failure is not None or self._pause is not None
         return is_over or self.clock() >= self._until
@@ -179,7 +181,7 @@ class Asker:
             self._ends = Ending.STOPPED
         elif now >= record.ask_until:
             self._ends = Ending.TIME
-        elif self._goes_no_further:
+        elif self._begins_no_more:
             pass
         elif is_spent(record.charged_usd, record.budget_usd):
             self._ends = Ending.BUDGET
@@ -187,42 +189,44 @@ class Asker:
             self._ends = self._no_more
         elif record.lost_calls(now) >= MOST_OPEN_CALLS:
             text = "Calls of a function that has died may be open yet."
-            self._hold_up(record.lost_until, "groq_unavailable", text)
+            self._set_pause(record.lost_until, "groq_unavailable", text)
         elif self._pace.begins_at - now > LONGEST_PAUSE_SECONDS:
-            self._hold_up(self._pace.begins_at, "groq_unavailable", self._pace.reason)
+            self._set_pause(self._pace.begins_at, "groq_unavailable", self._pace.reason)
         else:
             return False
         return True
 
-    def _hold_up(self, until: float, code: str, why: str) -> None:
+    def _set_pause(self, until: float, code: str, why: str) -> None:
         """Make Step Functions wait until calls may be made again."""
         self._pause = {"code": code, "message": why, "until": until}
 
-    def _given_back(self, record: OnDemand) -> OnDemand:
+    def _released(self, record: OnDemand) -> OnDemand:
         pause = self._pause
         until = pause["until"] if pause is not None else 0.0
-        told = {"code": pause["code"], "message": pause["message"]} if pause is not None else None
+        shown_reason = (
+            {"code": pause["code"], "message": pause["message"]} if pause is not None else None
+        )
         return replace(
             record,
             lease_until=0.0,
             ended=self._ends,
             per_minute=self._pace.per_minute,
             pause_until=until,
-            pause=told or record.pause,
+            pause=shown_reason or record.pause,
         )
 
     def _swap(self, record: OnDemand) -> None:
         """Write the record.
 
         Raises:
-            _Lost: Another invocation has written it.
+            _LeaseLost: Another invocation has written it.
         """
         if record.lease_until:
             record = replace(record, lease_until=self.clock() + LEASE_SECONDS)
         try:
             self.etag = record.swap(self.storage, self.keys, over=self.etag)
         except ConflictError:
-            raise _Lost from None
+            raise _LeaseLost from None
         self.record = record
 
     # -- what is asked ---------------------------------------------------------------------------
@@ -267,7 +271,7 @@ class Asker:
         """
         taken = min(record.again, key=lambda one: one.tries, default=None)
         is_new_wanted = taken is None or (taken.tries and len(record.again) < _MOST_WAITING_AGAIN)
-        if is_new_wanted and (fresh := self._fresh(record, lines)):
+        if is_new_wanted and (fresh := self._next_new(record, lines)):
             return fresh
         if taken is None:
             return None
@@ -275,7 +279,7 @@ class Asker:
         request = read_request(lines.at(taken.place))
         return _Open(taken=taken, request=request), replace(record, again=again)
 
-    def _fresh(self, record: OnDemand, lines: RequestLines) -> tuple[_Open, OnDemand] | None:
+    def _next_new(self, record: OnDemand, lines: RequestLines) -> tuple[_Open, OnDemand] | None:
         """Return the next request of the file that fits the budget, and the record after it."""
         while self._no_more is None:
             found = lines.peek()
@@ -291,7 +295,7 @@ class Asker:
             if not fits(estimate, promised=record.promised_usd, budget=record.budget_usd):
                 self._no_more = Ending.BUDGET
                 return None
-            behind = replace(
+            after = replace(
                 record,
                 shard=place.shard,
                 line=place.line + 1,
@@ -300,12 +304,12 @@ class Asker:
             )
             return _Open(
                 taken=ClaimedRequest(place=place, estimate=estimate), request=request
-            ), behind
+            ), after
         return None
 
     def _call(self, one: _Open) -> CallOutcome:
         """Make one call if it is still wanted. Runs in a thread."""
-        with self._lookers:
+        with self._stop_checks:
             if self.storage.exists(self.keys.stopped):
                 self._is_stopped = True
         now = self.clock()
@@ -331,7 +335,7 @@ class Asker:
 
     # -- outcomes --------------------------------------------------------------------------------
 
-    def _ended(self, *, wait_seconds: float | None) -> list[tuple[_Open, CallOutcome]]:
+    def _finished_calls(self, *, wait_seconds: float | None) -> list[tuple[_Open, CallOutcome]]:
         """Return the calls that have ended, each with its outcome."""
         done, _ = wait(self._open, wait_seconds)
         ended = []
@@ -346,17 +350,17 @@ class Asker:
             ended.append((one, NOT_BEGUN if error is not None else future.result()))
         return ended
 
-    def _after(self, ended: Iterable[tuple[_Open, CallOutcome]]) -> OnDemand:
+    def _updated(self, ended: Iterable[tuple[_Open, CallOutcome]]) -> OnDemand:
         """Return the record updated for calls that have ended."""
         record, now = self.record, self.clock()
         for one, outcome in ended:
-            self._take_note(outcome, now)
+            self._adapt_pace(outcome, now)
             taken = one.taken
             charged = {
                 Kind.ENDED: taken.estimate if outcome.cost_usd is None else outcome.cost_usd,
                 Kind.UNKNOWN: taken.estimate,
             }.get(outcome.kind, 0.0)
-            again = self._again(taken, outcome)
+            again = self._for_retry(taken, outcome)
             record = replace(
                 record,
                 open=tuple(other for other in record.open if other != taken),
@@ -370,7 +374,7 @@ class Asker:
             )
         return record
 
-    def _take_note(self, outcome: CallOutcome, now: float) -> None:
+    def _adapt_pace(self, outcome: CallOutcome, now: float) -> None:
         """Adapt the pace of calls to the limits that the API reports."""
         if outcome.kind is Kind.ENDED:
             self._pace.answered(outcome.left, now=now)
@@ -384,9 +388,9 @@ class Asker:
             error = outcome.error or {}
             metrics.groq_failed("account")
             code, text = str(error.get("code")), str(error.get("message"))
-            self._hold_up(now + _ACCOUNT_PAUSE_SECONDS, code, text)
+            self._set_pause(now + _ACCOUNT_PAUSE_SECONDS, code, text)
 
-    def _again(self, taken: ClaimedRequest, outcome: CallOutcome) -> ClaimedRequest | None:
+    def _for_retry(self, taken: ClaimedRequest, outcome: CallOutcome) -> ClaimedRequest | None:
         """Return a request prepared for its next try; None if it is not tried again."""
         if outcome.kind is Kind.NOT_BEGUN:
             return taken
@@ -400,13 +404,13 @@ class Asker:
             row = outcome.row.decode("utf-8", "replace").rstrip("\n") if is_short else None
         return replace(_refused(taken, outcome), tries=taken.tries + 1, row=row)
 
-    def _keep(self, ended: Sequence[tuple[_Open, CallOutcome]]) -> None:
+    def _store_rows(self, ended: Sequence[tuple[_Open, CallOutcome]]) -> None:
         """Store the rows of requests that are not tried again, grouped by shard."""
         rows: dict[int, list[tuple[LinePlace, bytes]]] = {}
         for one, outcome in ended:
             if outcome.kind in (Kind.NOT_BEGUN, Kind.ACCOUNT):
                 continue
-            if not self._is_lost and self._again(one.taken, outcome) is not None:
+            if not self._is_lost and self._for_retry(one.taken, outcome) is not None:
                 continue
             place = one.taken.place
             rows.setdefault(place.shard, []).append((place, _last_row(one, outcome)))

@@ -104,7 +104,7 @@ def outcome_of_answer(
         return CallOutcome(
             kind=Kind.AGAIN,
             row=row,
-            error=_told(error, row),
+            error=_api_error(error, row),
             wait_seconds=getattr(error, "retry_after_seconds", None),
             is_limit=answer.status == HTTPStatus.TOO_MANY_REQUESTS,
         )
@@ -174,7 +174,7 @@ def _cost_usd(request: OrdinaryRequest, known: Row, prices: Prices) -> float | N
     return None
 
 
-def _told(error: GroqApiError, row: bytes) -> dict[str, str | None]:
+def _api_error(error: GroqApiError, row: bytes) -> dict[str, str | None]:
     """Return the API's own error code and message if the response has them."""
     known = classify_row(row)
     if known is None or known.code is None:

@@ -43,7 +43,7 @@ _LONGEST_WINDOW_HOURS = 7 * 24
 _OVERDUE_AFTER_HOURS = 1
 """Hours allowed for everything around a batch, in addition to its window."""
 _EXECUTIONS_OF_A_PAGE = 1000
-_MOST_TOLD = 1000
+_MOST_REPORTED = 1000
 _SECONDS_FOR_THE_PAGE = 20.0
 """With fewer seconds left, no more usage records are read, so that the index page gets written."""
 _CLOSED = "was closed"
@@ -101,7 +101,7 @@ class Reconciler:
         done: dict[str, str] = {}
         try:
             running = self._running(state_machine_arn)
-            done = self._look_at([job for job in ages if job not in running], state_machine_arn)
+            done = self._check_jobs([job for job in ages if job not in running], state_machine_arn)
             done |= {job: "is RUNNING" for job in ages if job in running}
         finally:
             # Done even if Step Functions fails: the data of the page is in the bucket.
@@ -112,7 +112,7 @@ class Reconciler:
             raise ReconcileError(
                 f"{len(failed)} open jobs could not be reconciled: " + ", ".join(failed)[:1000]
             )
-        return dict(list(done.items())[:_MOST_TOLD])
+        return dict(list(done.items())[:_MOST_REPORTED])
 
     # -- all jobs --------------------------------------------------------------------------------
 
@@ -181,7 +181,7 @@ class Reconciler:
 
     # -- one job ---------------------------------------------------------------------------------
 
-    def _look_at(self, jobs: Sequence[str], machine: str) -> dict[str, str]:
+    def _check_jobs(self, jobs: Sequence[str], machine: str) -> dict[str, str]:
         """Check jobs one by one, starting where the last run ended; return what was done for each.
 
         Sequential calls are about as fast as the quota allows, and leave some of it to consoles and
@@ -195,7 +195,7 @@ class Reconciler:
                 break
             with logger.append_context_keys(job_id=job_id):
                 try:
-                    done[job_id] = self._look(machine, job_id)
+                    done[job_id] = self._check_job(machine, job_id)
                 except Exception:  # noqa: BLE001
                     # One job must not keep the others from being checked. It is retried in the next
                     # run; the error is in the log and in the function's error metric.
@@ -211,7 +211,7 @@ class Reconciler:
         yield from in_order[start:]
         yield from in_order[:start]
 
-    def _look(self, machine: str, job_id: str) -> str:
+    def _check_job(self, machine: str, job_id: str) -> str:
         if is_closed(self._storage, object_keys.WorkKeys(job_id)):
             self._storage.delete([object_keys.open_job_key(job_id)])
             return _CLOSED

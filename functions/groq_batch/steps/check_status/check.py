@@ -201,7 +201,7 @@ class _Check:
         self._poll(state, stop)
         if state.done != state.seen_done:
             state.seen_done, state.progress_at = state.done, self.now
-        stop = self._settle_halt(state) or stop
+        stop = self._handle_account_hold(state) or stop
         state.refusal = None
         if stop is None:
             is_last = self.attempt >= job.last_attempt
@@ -223,7 +223,7 @@ class _Check:
 
     # -- errors while sending --------------------------------------------------------------------
 
-    def _settle_halt(self, state: AttemptState) -> Stop | None:
+    def _handle_account_hold(self, state: AttemptState) -> Stop | None:
         """Handle an account error met by the shards: stop the job, or treat it as an outage."""
         refusal = AccountHold.load(self.storage, self.keys)
         if refusal is None:
@@ -255,7 +255,7 @@ class _Check:
             is_account = isinstance(error, AccountError)
             state.groq_error = error_json(error) if is_account else None
             if not is_account:
-                state.last_check_error = _silence(error)
+                state.last_check_error = _no_answer(error)
             if isinstance(error, RateLimitedError):
                 pause = error.retry_after_seconds or backoff_seconds(state.rate_limits)
                 self.not_before = min(int(pause) + 1, _LONGEST_PAUSE_SECONDS)
@@ -270,7 +270,7 @@ class _Check:
         gone = [pending[batch_id] for batch_id in sorted(found.unknown & pending.keys())]
         state.groq_error = None
         if gone:
-            state.last_check_error = _absence(gone, is_stopped=stop is not None)
+            state.last_check_error = _unknown_batches(gone, is_stopped=stop is not None)
             state.absent_since = state.absent_since or self.now
             if stop is not None:
                 self._give_up(gone, since=max(state.absent_since, _seconds(stop)))
@@ -679,7 +679,7 @@ def _seconds(stop: Stop) -> float:
     return parse_timestamp(stop.at).timestamp()
 
 
-def _silence(error: GroqApiError) -> dict[str, Any]:
+def _no_answer(error: GroqApiError) -> dict[str, Any]:
     return {
         "code": "groq_unavailable",
         "message": f"Groq could not be asked about the batches at the last check. {error} They go "
@@ -713,7 +713,7 @@ def _unsent(state: AttemptState) -> dict[str, Any] | None:
     }
 
 
-def _absence(gone: Sequence[ShardState], *, is_stopped: bool) -> dict[str, Any]:
+def _unknown_batches(gone: Sequence[ShardState], *, is_stopped: bool) -> dict[str, Any]:
     names = ", ".join(entry.batch.id for entry in gone[:_SHOWN_BATCHES] if entry.batch is not None)
     more = f" and {len(gone) - _SHOWN_BATCHES} more" if len(gone) > _SHOWN_BATCHES else ""
     waits = (

@@ -226,7 +226,7 @@ class _Collection:
         if entry.batch is None:
             return None
         try:
-            entry.batch = _look_again(client, entry.batch, tries)
+            entry.batch = _up_to_date(client, entry.batch, tries)
             if not entry.batch.is_terminal and not state.gave_up:
                 return DEFERRED
             folder.mkdir()
@@ -280,7 +280,7 @@ class _Collection:
         )
 
 
-def _look_again(client: GroqClient, batch: Batch, tries: int) -> Batch:
+def _up_to_date(client: GroqClient, batch: Batch, tries: int) -> Batch:
     """Return the current batch, from Groq if the attempt's copy may be out of date.
 
     That is a batch that was last seen running, or one that has finished requests but names no file:
@@ -346,10 +346,10 @@ def _fetch(client: GroqClient, batch: Batch, index: ResultIndex, work: Path, tri
             ) from error
         index.add(target)
     if batch.counts.completed + batch.counts.failed > index.rows:
-        _look_for_more(client, sizes, index, tries)
+        _check_complete(client, sizes, index, tries)
 
 
-def _look_for_more(
+def _check_complete(
     client: GroqClient, sizes: Mapping[str, int], index: ResultIndex, tries: int
 ) -> None:
     """Check that files with fewer rows than the batch counts are complete.
