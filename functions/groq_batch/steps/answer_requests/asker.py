@@ -203,7 +203,7 @@ class Asker:
     def _released(self, record: OnDemand) -> OnDemand:
         pause = self._pause
         until = pause["until"] if pause is not None else 0.0
-        shown_reason = (
+        reason_json = (
             {"code": pause["code"], "message": pause["message"]} if pause is not None else None
         )
         return replace(
@@ -212,7 +212,7 @@ class Asker:
             ended=self._ends,
             per_minute=self._pace.per_minute,
             pause_until=until,
-            pause=shown_reason or record.pause,
+            pause=reason_json or record.pause,
         )
 
     def _swap(self, record: OnDemand) -> None:
