@@ -65,28 +65,30 @@ class AttemptState(
 
     Attributes:
         attempt: The attempt.
-        started_at: When the attempt's first look at its batches was, in seconds since 1970.
-        entries: What is known of each shard, by number.
-        outage: Why Groq cannot be asked at present, as code and sentence; None when it can.
-        silence: Why the last look at Groq showed nothing of some batches, as code and sentence;
-            told to the user, and a reason for nothing.
-        absent_since: Since when every look has found Groq to know nothing of some batch, in seconds
-            since 1970; None when it knew all of them.
-        blocked: What the account was refused for when shards were last sent or fetched, likewise.
-        refusal: Why batches were refused, and when what they hold is sent again, likewise; None
-            once the next attempt has begun.
-        submit_rounds: How often the attempt's shards have been handed to the submission again.
-        download_rounds: How often they have been handed to the download; counted anew from the
-            moment at which they are given up.
-        rate_limits: How many looks in a row Groq has refused because there were too many.
-        division_rounds: How often they have been handed to it again to be divided.
-        lost: Whether nobody waits any more for batches, or results, that are left.
+        started_at: When the attempt's batches were first checked, in seconds since 1970.
+        entries: The state of each shard, by number.
+        groq_error: Why Groq rejects status requests at present, as code and message; None if it
+            answers.
+        last_check_error: Why the last check got no data for some batches, as code and message.
+            Shown in the report; affects no decision.
+        absent_since: Since when every check has found a batch that Groq does not know, in seconds
+            since 1970; None if Groq knew all of them.
+        account_error: The account error met when shards were last sent or fetched, as code and
+            message.
+        refusal: Why batches were refused, and when their requests are sent again, as code and
+            message; None once the next attempt has begun.
+        submit_rounds: How often the attempt's shards have been submitted again.
+        download_rounds: How often they have been passed to the download; restarts at 0 when
+            waiting for them is given up.
+        rate_limits: Number of consecutive status checks that Groq rejected as too many requests.
+        division_rounds: How often they have been passed to the download again to be divided.
+        gave_up: Whether the job has stopped waiting for remaining batches or results.
         past_deadline: Whether the job's deadline had passed before any row of the attempt was
-            stored: no batch follows it.
-        seen_done: Requests with an outcome when that number was last seen to change.
-        progress_at: When that was, in seconds since 1970.
-        etag: The ETag of what stands in the bucket; None when nothing does.
-        standing: What stands there, as JSON data.
+            stored. No batch follows such an attempt.
+        seen_done: Number of requests with an outcome when that number last changed.
+        progress_at: Time of that change, in seconds since 1970.
+        etag: ETag of the stored object; None if there is none.
+        standing: The stored object's content as JSON data.
     """
 
     attempt: int
@@ -117,7 +119,7 @@ class AttemptState(
         state = cls.from_json(found[0])
         state.standing, state.etag = state.to_json(), found[1]
         if not all("region" in entry for entry in found[0]["shards"].values()):
-            # Written by an older version, to which all shards were the input's.
+            # An older version wrote it; there all shards were origin shards.
             plan = AttemptPlan.load(storage, keys, attempt) or AttemptPlan(attempt=attempt)
             for number, entry in state.entries.items():
                 entry.origin = plan.origins.get(number)
@@ -133,9 +135,10 @@ class AttemptState(
         *,
         started_at: float,
     ) -> Self:
-        """Make the state of an attempt from the shards that it has.
+        """Create the state of an attempt from its shards.
 
-        While a canary is alone those behind it are no part of any attempt, wherever they stand.
+        While a canary is sent alone, the shards after it belong to no attempt, wherever they are
+        stored.
         """
         plan = AttemptPlan.load(storage, keys, attempt) or AttemptPlan(attempt=attempt)
         numbers = [
@@ -149,20 +152,20 @@ class AttemptState(
             entries={
                 number: ShardState(origin=plan.origins.get(number))
                 for number in numbers
-                # An older version may have left a shard behind as it was before it was divided.
+                # An older version may have left an undivided shard there.
                 if number not in plan.divided and job.has_begun(plan.origin_of(number), attempt)
             },
         )
 
     @property
     def is_changed(self) -> bool:
-        """Whether it says anything else than what stands in the bucket."""
+        """Whether the state differs from the stored object."""
         return self.to_json() != self.standing
 
     def admit_rest(self, job: JobRecord) -> None:
-        """Take in the shards behind a canary, if they come in this attempt for the first time.
+        """Add the shards after a canary if this attempt is their first one.
 
-        A status check that had not seen the decision about the canary may have made the state.
+        The state may have been created by a status check that had not seen the canary's verdict.
         """
         if job.verdict is None or job.verdict.rest_attempt != self.attempt:
             return
@@ -197,7 +200,7 @@ class AttemptState(
             return
         begun = None
         if len(open_numbers) > 1:
-            # A list of a thousand costs less than to ask for those that are not there yet.
+            # One listing of a thousand is cheaper than reading records that do not exist yet.
             begun = {item.key for item in storage.objects(keys.submissions(self.attempt))}
 
         def read(number: int) -> tuple[int, Submission | None]:
@@ -231,12 +234,12 @@ class AttemptState(
 
     @property
     def open_numbers(self) -> list[int]:
-        """Shards that are not settled: not sent yet, or with an outcome that is not known."""
+        """Shards that are not settled: not sent yet, or with an unknown outcome."""
         return [number for number, entry in self.entries.items() if not entry.is_settled]
 
     @property
     def refused_numbers(self) -> list[int]:
-        """Shards whose batch the API refused: at its creation, or at validation."""
+        """Shards whose batch the API refused, at creation or at validation."""
         return [
             number
             for number, entry in self.entries.items()
@@ -246,7 +249,7 @@ class AttemptState(
 
     @property
     def undecided_numbers(self) -> list[int]:
-        """Shards of which Groq may yet turn out to have a batch."""
+        """Shards for which Groq may turn out to have a batch."""
         return [
             number
             for number, entry in self.entries.items()
@@ -255,7 +258,7 @@ class AttemptState(
 
     @property
     def pending(self) -> list[ShardState]:
-        """Entries whose batch may still be running."""
+        """Shards whose batch may still be running."""
         return [entry for entry in self.entries.values() if entry.is_pending]
 
     @property
@@ -265,17 +268,17 @@ class AttemptState(
 
     @property
     def may_have_orphans(self) -> bool:
-        """Whether Groq may hold a batch or a file of this attempt that no record names."""
+        """Whether Groq may hold a batch or a file of this attempt without a record."""
         return any(entry.doubtful for entry in self.entries.values())
 
     @property
     def requests(self) -> int:
-        """Requests of the attempt's batches, as far as known."""
+        """Number of requests in the attempt's batches, where known."""
         return sum(_requests(entry) for entry in self.entries.values())
 
     @property
     def done(self) -> int:
-        """Requests that the API counts as completed or failed."""
+        """Number of requests that the API reports as completed or failed."""
         return sum(
             entry.batch.counts.completed + entry.batch.counts.failed
             for entry in self.entries.values()
@@ -306,11 +309,11 @@ _NO_REASON = "no reason given"
 
 
 def refusal_text(entry: ShardState) -> str:
-    """Return the API's code and text for a batch that it refused, of the whole if there is one."""
+    """Return the API's code and text for a refused batch, preferring errors of the whole batch."""
     if entry.batch is None:
         error = entry.error or {}
         return _text(error.get("code"), error.get("message"))
-    # Those without a line come first.
+    # Errors without a line come first.
     for issue in sorted(entry.batch.errors, key=lambda one: one.line or 0):
         return _text(issue.code, issue.message)
     return _text(None, None)

@@ -1,9 +1,9 @@
-"""The models that a job's account may use, as Groq lists them, and what they cost.
+"""Store the models that a job's account may use, as listed by Groq, and their prices.
 
-The list is asked for once, before the input is read, by a function that may read the API key. What
-came of it stands in one object: the list, that there is none, or a fault of the account that ends
-the job. The first outcome that is written holds for all parts and repetitions of the preparation,
-so that each of them finds the same lines good.
+The list is requested once, before the input is read, by a function that may read the API key. The
+outcome is stored in one object: the list, its absence, or an account error that ends the job. The
+first stored outcome is used by all parts and repetitions of the preparation, so that each of them
+accepts the same lines.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from groq_batch.request_file.model_checks import ModelChecker
 
 
 def model_checker(listing: ModelListing | None, options: JobOptions) -> ModelChecker | None:
-    """Return what checks a job's models; None where there is no list or the job asks for none."""
+    """Return the checker for a job's models; None without a list or if the job does not want it."""
     if listing is None or listing.models is None or not options.check_models:
         return None
     return ModelChecker(listing.models)
@@ -30,12 +30,12 @@ def model_checker(listing: ModelListing | None, options: JobOptions) -> ModelChe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelListing:
-    """What came of asking for the account's models.
+    """The outcome of requesting the account's models.
 
     Attributes:
-        at: When they were asked for.
-        models: The models by name; None when there is no list.
-        refusal: Code and sentence of the fault of the account that ends the job, if there is one.
+        at: When they were requested.
+        models: The models by name; None if there is no list.
+        refusal: Code and message of the account error that ends the job; None without one.
     """
 
     at: str
@@ -44,12 +44,12 @@ class ModelListing:
 
     @property
     def prices(self) -> dict[str, ListedPrice]:
-        """What the listed models cost on demand."""
+        """On-demand prices of the listed models."""
         return {name: model.price for name, model in (self.models or {}).items()}
 
     @property
     def day(self) -> str:
-        """The day of the list, such as ``2026-11-29``."""
+        """The date of the list, such as ``2026-11-29``."""
         return self.at[:10]
 
     @classmethod
@@ -59,5 +59,5 @@ class ModelListing:
         return found[0] if found else None
 
     def propose(self, storage: Storage, keys: object_keys.WorkKeys) -> ModelListing:
-        """Write this down unless something stands; returns what stands."""
+        """Write this outcome unless one is stored; return the stored one."""
         return stored.put_once(storage, keys.models, self)

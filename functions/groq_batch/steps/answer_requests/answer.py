@@ -1,4 +1,4 @@
-"""Ask requests that no batch has answered by ordinary calls, for some minutes."""
+"""Send an attempt's unanswered requests as ordinary calls, for a few minutes per invocation."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def answer_requests(
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> StepOutcome:
-    """Ask requests of an attempt by ordinary calls, each as long as nothing speaks against it.
+    """Send requests of an attempt as ordinary calls until time, budget or limits end it.
 
     Args:
         storage: The bucket.
         client: The Groq API.
         job_id: The job.
         attempt: The attempt.
-        owner: Names this invocation.
-        clock: Seconds since 1970.
+        owner: Identifies this invocation as holder of the lease.
+        clock: Returns seconds since 1970.
         sleep: Waits some seconds, as the API asks.
 
     Raises:
