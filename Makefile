@@ -69,15 +69,15 @@ e2e: $(STAMP) ## Run the deployed stack end to end on the emulator
 
 .PHONY: faults
 faults: $(STAMP) ## Try the faults of a bad day on the deployed stack; writes docs/faults.md [ARGS=name]
-	$(PYTHON) -m bench.faults $(ARGS)
+	$(PYTHON) -m tests.faults $(ARGS)
 
 .PHONY: kills
 kills: $(STAMP) ## Run jobs while the functions are killed at random [ARGS="--jobs 20"]
-	$(PYTHON) -m bench.faults.kills $(ARGS)
+	$(PYTHON) -m tests.faults.kills $(ARGS)
 
 .PHONY: burst
 burst: $(STAMP) ## Upload many files at once on the emulated stack; tells time and memory [ARGS="--uploads 150"]
-	$(PYTHON) -m bench.burst $(ARGS)
+	$(PYTHON) -m tests.load.burst $(ARGS)
 
 .PHONY: bench
 bench: $(STAMP) ## Measure speed, memory, cost; writes docs/performance.md [ARGS="prepare cadence"]

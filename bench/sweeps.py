@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from bench.listed_bucket import BUCKET, ListedBucket
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.steps.start_job.start import JobStarter
+from local.listed_bucket import BUCKET, ListedBucket
 
 UPLOADS = 1_000_000
 ASKED = 20_000

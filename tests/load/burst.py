@@ -20,12 +20,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.process_memory import PeakMemory
 from local.environment import PROJECT_ROOT, ROOT_ACCESS_KEY, ROOT_SECRET_KEY
 from local.function_limits import FunctionLimits
 from local.stack import LocalStack
 from tests.e2e.conftest import deploy
 from tests.e2e.pipeline import Pipeline, request_file
+from tests.load.process_memory import PeakMemory
 
 UPLOADS = 150
 REQUESTS = 3

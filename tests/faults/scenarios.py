@@ -8,10 +8,10 @@ import signal
 import time
 from collections.abc import Callable
 
-from bench.faults.scenario import REQUESTS, Scenario, Trial
-from bench.faults.workers import worker_processes
 from local.stack import DEFAULT_WAIT_SCALE
 from tests.e2e.pipeline import request_file, secret_of, wait_until
+from tests.faults.scenario import REQUESTS, Scenario, Trial
+from tests.faults.workers import worker_processes
 
 LOST = "Lost answers"
 THROTTLED = "Throttling and outages"
