@@ -118,7 +118,7 @@ lint: $(STAMP) $(SECURITY_STAMP) ## Check style, types, security, template and s
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
-	PYTHONPATH=functions:cli $(VENV)/bin/lint-imports --no-cache
+	PYTHONPATH=functions:cli:. $(VENV)/bin/lint-imports --no-cache
 	$(PYTHON) -m local.asl_check statemachine/batch_job.asl.json
 	$(VENV)/bin/cfn-lint template.yaml
 	env -u AWS_PROFILE $(PYTHON) -m samcli validate --lint --region us-east-1 --template template.yaml

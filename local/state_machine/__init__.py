@@ -1,1 +1,1 @@
-"""The interpreter of the shipped state machine; tests give it a virtual clock, `bench` a real one."""
+"""The interpreter of the shipped state machine; its time is that of whoever runs it."""

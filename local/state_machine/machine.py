@@ -1,4 +1,4 @@
-"""Runs the state machine that the template ships, in no time and exactly.
+"""Runs the state machine that the template ships, exactly, by the clock that it is given.
 
 It is the same machine because it is the same file: ``statemachine/batch_job.asl.json`` is read as
 it is, with its substitutions filled in as CloudFormation does, and everything in it is executed:
