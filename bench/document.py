@@ -198,7 +198,8 @@ def _jobs(part: dict[str, Any]) -> str:
     table = Table([*heads, f"{beyond['requests']:,} requests"], rows)
     return f"""{part["requests"]:,} requests of 4 KB, {megabytes(part["bytes"])} MB, in one file. **Everybody starts
 and ends in S3**: the requests are an object of the bucket, and the time ends when the answers are one.
-The pipeline runs its functions in the order of the shipped state machine, with all checks. Around the
+The pipeline runs its functions in the order of the shipped state machine, with all checks; its time ends
+later still, when its report is written and its files at Groq are deleted. Around the
 others are a download and an upload by boto3's transfer manager, as a user of theirs would write them:
 the script of Groq's tutorial (written anew: it posts the file, asks for the batch's status, saves what it
 gets), and tools from PyPI. Medians of {part["rounds"]} rounds in one run, in which all take turns; a tool that took

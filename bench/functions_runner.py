@@ -46,7 +46,6 @@ class Use:
         peak_bytes: The most memory that one process has had since it was started.
         calls: Calls to AWS by service and operation.
         bytes: Bytes of objects, ``read`` and ``written``.
-        log_bytes: What was logged.
     """
 
     invocations: int = 0
@@ -55,7 +54,6 @@ class Use:
     peak_bytes: int = 0
     calls: Counter[str] = field(default_factory=Counter)
     bytes: Counter[str] = field(default_factory=Counter)
-    log_bytes: int = 0
 
     def add(self, answer: Mapping[str, Any]) -> None:
         """Count an invocation."""
@@ -65,7 +63,6 @@ class Use:
         self.peak_bytes = max(self.peak_bytes, answer["peak_bytes"])
         self.calls.update(answer["calls"])
         self.bytes.update(answer["bytes"])
-        self.log_bytes += answer["log_bytes"]
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON data."""
@@ -76,7 +73,6 @@ class Use:
             "peak_bytes": self.peak_bytes,
             "calls": dict(sorted(self.calls.items())),
             "bytes": dict(sorted(self.bytes.items())),
-            "log_bytes": self.log_bytes,
         }
 
 
@@ -219,6 +215,11 @@ class Run:
     seconds: float
     visits: Counter[str]
     steps: dict[str, float]
+
+    @property
+    def polls(self) -> int:
+        """Looks at the batches."""
+        return self.visits["CheckStatus"]
 
 
 class StateMachine:

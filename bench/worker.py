@@ -95,7 +95,6 @@ def main() -> None:
     answers.write('{"ready": true}\n')
     answers.flush()
     for line in sys.stdin:
-        size_before = log.tell() if log.seekable() else 0
         before, cpu_before = time.perf_counter(), _cpu_seconds()
         answer: dict[str, Any] = {}
         try:
@@ -106,8 +105,6 @@ def main() -> None:
         answer["cpu_seconds"] = _cpu_seconds() - cpu_before
         answer["peak_bytes"] = peak_bytes()
         sys.stdout.flush()
-        log.seek(0, os.SEEK_END)
-        answer["log_bytes"] = log.tell() - size_before
         answer.update(counts.take())
         answers.write(json.dumps(answer) + "\n")
         answers.flush()

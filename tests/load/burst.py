@@ -22,10 +22,10 @@ from pathlib import Path
 
 from local.environment import PROJECT_ROOT, ROOT_ACCESS_KEY, ROOT_SECRET_KEY
 from local.function_limits import FunctionLimits
+from local.process_memory import PeakMemory
 from local.stack import LocalStack
 from tests.e2e.conftest import deploy
 from tests.e2e.pipeline import Pipeline, request_file
-from tests.load.process_memory import PeakMemory
 
 UPLOADS = 150
 REQUESTS = 3

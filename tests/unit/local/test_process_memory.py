@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.load import process_memory
-from tests.load.process_memory import PeakMemory, proportional_bytes, tree
+from local import process_memory
+from local.process_memory import PeakMemory, proportional_bytes, tree
 
 
 @pytest.fixture
