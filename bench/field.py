@@ -63,19 +63,9 @@ def environment_of(name: str) -> Path:
     uv = [sys.executable, "-m", "uv"]
     try:
         _run([*uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)])
-        _run(
-            [
-                *uv,
-                "pip",
-                "install",
-                "--quiet",
-                "--compile-bytecode",
-                "--python",
-                str(python),
-                "-r",
-                str(requirements),
-            ]
-        )
+        # Compiled, so that no tool compiles itself while its time is taken.
+        install = [*uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python)]
+        _run([*install, "--requirement", str(requirements)])
     except (subprocess.SubprocessError, OSError) as error:
         raise NotRunnableError("could not be installed") from error
     stamp.write_text(wanted, encoding="utf-8")

@@ -133,7 +133,6 @@ class Functions(AbstractContextManager["Functions"]):
 
     Attributes:
         uses: What each has used, by name.
-        busy_seconds: How long at least one invocation of each was running.
     """
 
     def __init__(self, environment: Mapping[str, str], *, shards_at_once: int = SHARDS_AT_ONCE):
@@ -143,10 +142,7 @@ class Functions(AbstractContextManager["Functions"]):
         self._processes: dict[str, list[Process]] = {}
         self._free: dict[str, queue.SimpleQueue[Process]] = {}
         self._lock = threading.Lock()
-        self._running: Counter[str] = Counter()
-        self._busy_since: dict[str, float] = {}
         self.uses: dict[str, Use] = {}
-        self.busy_seconds: dict[str, float] = {}
 
     def __enter__(self) -> Self:
         for module in MODULES:
@@ -176,28 +172,13 @@ class Functions(AbstractContextManager["Functions"]):
         if module not in self._free:
             raise FunctionError(f"{module} is not measured, and was called with {event}")
         process = self._free[module].get()
-        self._begin(module)
         try:
             answer = process.invoke(event)
         finally:
-            self._end(module)
             self._free[module].put(process)
         with self._lock:
             self.uses.setdefault(module, Use()).add(answer)
         return answer["result"]
-
-    def _begin(self, module: str) -> None:
-        with self._lock:
-            if not self._running[module]:
-                self._busy_since[module] = time.perf_counter()
-            self._running[module] += 1
-
-    def _end(self, module: str) -> None:
-        with self._lock:
-            self._running[module] -= 1
-            if not self._running[module]:
-                taken = time.perf_counter() - self._busy_since[module]
-                self.busy_seconds[module] = self.busy_seconds.get(module, 0.0) + taken
 
 
 @dataclass(slots=True)
@@ -208,13 +189,11 @@ class Run:
         job_id: The job.
         seconds: From the upload's event to the end of the execution.
         visits: How often the execution and its children entered each state.
-        steps: Seconds by function, in which at least one invocation of it ran.
     """
 
     job_id: str
     seconds: float
     visits: Counter[str]
-    steps: dict[str, float]
 
     @property
     def polls(self) -> int:
@@ -254,7 +233,6 @@ class StateMachine:
             FunctionError: The execution failed.
         """
         begun = time.perf_counter()
-        before = dict(self._functions.busy_seconds)
         event = {
             "detail-type": "Object Created",
             "detail": {
@@ -278,11 +256,7 @@ class StateMachine:
             raise FunctionError(
                 f"The job {job_id} ended {execution.status}: {execution.error} {execution.cause}"
             )
-        steps = {
-            name: seconds - before.get(name, 0.0)
-            for name, seconds in self._functions.busy_seconds.items()
-        }
-        return Run(job_id, time.perf_counter() - begun, visits, steps)
+        return Run(job_id, time.perf_counter() - begun, visits)
 
 
 def _module(name: str) -> str:

@@ -214,7 +214,6 @@ class _Functions:
     """Answers as the functions of a job of one shard that waits once; ``fails`` names one."""
 
     def __init__(self, fails: str = "") -> None:
-        self.busy_seconds: dict[str, float] = {}
         self.called: list[str] = []
         self._fails = fails
 
