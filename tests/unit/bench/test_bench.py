@@ -142,6 +142,7 @@ def test_rows_are_compared_with_what_the_simulator_says(tmp_path: Path) -> None:
 def _entry(seconds: float, **more: Any) -> dict[str, Any]:
     return {
         "seconds": seconds,
+        "all_seconds": [seconds - 1, seconds, seconds + 9],
         "cpu_seconds": seconds / 2,
         "peak_bytes": 100e6,
         "check": {"expected": 10, "right": 10, "in_order": True},
@@ -157,7 +158,7 @@ def _jobs(ours: float) -> dict[str, Any]:
         "bytes": 41_000,
         "rounds": 3,
         "entries": {
-            OURS: _entry(ours, functions={}),
+            OURS: _entry(ours, functions={"finish_job": {"calls": {"s3.PutObject": 7, "x.y": 2}}}),
             "tutorial script": _entry(5.0, check=shuffled),
             "quick 1.0": _entry(7.0),
             "broken 1.0": {"note": "could not be installed", "check": None},
@@ -190,9 +191,19 @@ def test_comparison_has_time_resources_rows_and_order_of_each_tool(tmp_path: Pat
         if line.startswith("|")
     }
     by_name = {name.strip(): row[1:] for name, row in cells.items()}
-    assert by_name[OURS] == ["6.00", "1.00", "3.00", "100", "10", "as asked", "yes"]
-    assert by_name["tutorial script"] == ["5.00", "0.83", "2.50", "100", "9", "as answered", "no"]
-    assert by_name["broken 1.0"] == [*["-"] * 5, "could not be installed", "-"]
+    assert by_name[OURS] == ["6.00", "5.00", "1.00", "3.00", "100", "10", "as asked", "yes"]
+    assert by_name["tutorial script"] == [
+        "5.00",
+        "4.00",
+        "0.83",
+        "2.50",
+        "100",
+        "9",
+        "as answered",
+        "no",
+    ]
+    assert by_name["broken 1.0"] == [*["-"] * 6, "could not be installed", "-"]
+    assert "7 calls of S3" in " ".join(page.split())
     assert "6.00 s; tutorial script 5.00 s, quick 1.0 7.00 s" in page
 
 
