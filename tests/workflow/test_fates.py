@@ -18,9 +18,9 @@ import pytest
 from groq_batch.groq.errors import AccountError
 from local import asl
 from local.groq_simulator.answers import success_row
+from local.state_machine.machine import Machine, UnknownFeatureError
 from tests.workflow.invocations import FUNCTIONS, Die, Hold, Invocation, LoseAnswer, Refuse, Trouble
 from tests.workflow.jobs import Upload, check_end, good_lines, put, report_of
-from tests.workflow.machine import Machine, UnknownFeatureError
 from tests.workflow.scripts import SMALL_SHARDS
 from tests.workflow.world import (
     DEFINITION,

@@ -415,7 +415,7 @@ def _figures(report: Mapping[str, Any], as_of: datetime) -> list[Figure]:
             Figure(
                 "Cost",
                 wording.money(cost["actual"]),
-                f"{wording.money(on_demand_usd(cost['actual']))} on demand",
+                f"{wording.money(_all_on_demand_usd(report, cost['actual']))} on demand",
             )
         )
     else:
@@ -595,10 +595,9 @@ def _cost_bars(report: Mapping[str, Any]) -> list[Bar]:
         amounts.append(("Cost", cost["actual"], "accent", "by what the answers used"))
     amounts.append(("Estimate", cost["estimated"], "faint", "before sending"))
     base = amounts[0][1]
-    calls_usd = (report.get("on_demand") or {"cost_usd": 0.0})["cost_usd"] or 0.0
     if base is not None:
-        called = calls_usd if amounts[0][0] == "Cost" else 0.0
-        whole = on_demand_usd(max(base - called, 0.0)) + called
+        is_actual = amounts[0][0] == "Cost"
+        whole = _all_on_demand_usd(report, base) if is_actual else on_demand_usd(base)
         amounts.append(("On demand", whole, "faint", "the same requests"))
     largest = max((amount for _, amount, _, _ in amounts if amount is not None), default=0)
     return [
@@ -610,6 +609,13 @@ def _cost_bars(report: Mapping[str, Any]) -> list[Bar]:
         )
         for label, amount, style, remark in amounts
     ]
+
+
+def _all_on_demand_usd(report: Mapping[str, Any], actual: float) -> float:
+    """Return what a job's answers had cost on demand; those of ordinary calls have that price."""
+    calls = report.get("on_demand") or {"cost_usd": 0.0}
+    called: float = calls["cost_usd"] or 0.0
+    return on_demand_usd(max(actual - called, 0.0)) + called
 
 
 def _cost_remark(report: Mapping[str, Any]) -> str:
@@ -630,9 +636,7 @@ def _cost_remark(report: Mapping[str, Any]) -> str:
             "The price of a model is not known, or an answer does not say what it used, so the "
             "cost is not known."
         )
-    calls = report.get("on_demand") or {"cost_usd": 0.0}
-    in_batches = max(actual - (calls["cost_usd"] or 0.0), 0.0)
-    saved = on_demand_usd(in_batches) - in_batches
+    saved = max(_all_on_demand_usd(report, actual) - actual, 0.0)
     return f"The batch price saved {wording.money(saved)} against doing it on demand. {dated}"
 
 
