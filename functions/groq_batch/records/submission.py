@@ -29,7 +29,7 @@ QUARANTINE_SECONDS = 60.0
 """Seconds without a new create after an unknown outcome: the API has no idempotency key, and an
 accepted batch may appear late in its list."""
 CLOCK_MARGIN_SECONDS = 3600.0
-"""How many seconds Groq's clock may be behind ours when it dates a new object."""
+"""How many seconds Groq's clock may lag ours when it dates a new object."""
 
 
 class LeaseLostError(Exception):

@@ -1,7 +1,7 @@
 """Validate answers against JSON schemas, as a program that runs in a separate process.
 
 A schema comes from an uploader, and validating with it may take unlimited time or memory. This
-process has little of both, and the system ends it when it exceeds either. It has no credentials,
+process has little of both, and ends when it exceeds either. It has no credentials,
 and never fetches anything for a schema. ``schema_checks`` starts it and talks to it.
 
 Questions arrive on standard input: the lengths of a schema and of a text, then both. For each
