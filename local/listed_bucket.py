@@ -20,6 +20,8 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.config import Config
 
+from local.environment import REGION, ROOT_ACCESS_KEY, ROOT_SECRET_KEY
+
 BUCKET = "bucket"
 PAGE = 1000
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
@@ -48,9 +50,9 @@ class ListedBucket:
     def client(self) -> Any:
         """Return a client of S3 that speaks to this bucket."""
         session = boto3.session.Session(
-            aws_access_key_id="none",
-            aws_secret_access_key="none",  # noqa: S106
-            region_name="us-east-1",
+            aws_access_key_id=ROOT_ACCESS_KEY,
+            aws_secret_access_key=ROOT_SECRET_KEY,
+            region_name=REGION,
         )
         # Without checksums of its own making botocore sends a body as it is, not in chunks.
         config = Config(request_checksum_calculation="when_required", retries={"max_attempts": 0})
