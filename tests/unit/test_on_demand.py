@@ -170,6 +170,22 @@ def test_audio_becomes_the_fields_of_a_form() -> None:
     ]
 
 
+def test_what_is_no_text_is_a_field_as_it_is_written() -> None:
+    """Also a number that Python refuses to read: no other request must wait for this one."""
+    digits = "1" * 5000
+    body = (
+        f'{{"model": "w", "url": "https://x/a.mp3", "seed": {digits} , "temperature": 1.50, '
+        f'"x" : [ null , 1E2 , {{"a": 0.10}} ] , "prompt" : null , "empty": []}}'
+    )
+    assert read_request(line(body, "/v1/audio/transcriptions")).form_fields()[2:] == [
+        ("seed", digits),
+        ("temperature", "1.50"),
+        ("x[]", "null"),
+        ("x[]", "1E2"),
+        ("x[]", '{"a": 0.10}'),
+    ]
+
+
 # -- the record ------------------------------------------------------------------------------------
 
 
