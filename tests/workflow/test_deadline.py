@@ -584,21 +584,42 @@ def test_an_execution_of_the_version_before_makes_no_calls(tmp_path: Path) -> No
 # -- with a canary ---------------------------------------------------------------------------------
 
 
-def test_a_canary_without_an_answer_at_the_deadline_asks_nothing() -> None:
+def hangs(world: World) -> None:
+    ends_never(world, done=0.0)
+
+
+def is_never_sent(world: World) -> None:
+    world.simulator.add_fault("create", status=429, headers={"Retry-After": "900"}, times=None)
+
+
+@pytest.mark.parametrize("attempts", ["1", "3"])
+@pytest.mark.parametrize("trouble", [hangs, is_never_sent])
+def test_a_canary_without_an_answer_at_the_deadline_asks_nothing(
+    trouble: Callable[[World], None], attempts: str
+) -> None:
     with World() as world:
-        ends_never(world, done=0.0)
-        upload = with_deadline(world, limited(10), canary_requests="3")
+        trouble(world)
+        upload = with_deadline(world, limited(10), canary_requests="3", max_attempts=attempts)
         report = settled(world, upload)
         assert codes(world, upload) == {"deadline_passed": 10}
-        assert report["canary"]["passed"] is None
+        assert (report["canary"]["passed"], report["canary"]["failed"]) == (None, 0)
         assert report["status"] == "partial"
+        assert "before the canary had an answer" in report["errors"][0]["message"]
         assert world.simulator.ordinary_calls() == []
 
 
-def test_a_canary_with_answers_at_the_deadline_lets_the_rest_be_asked() -> None:
+@pytest.mark.parametrize("attempts", ["1", "3"])
+def test_a_canary_with_answers_at_the_deadline_lets_the_rest_be_asked(attempts: str) -> None:
+    """What the deadline has left open of it has not failed, be its attempts used up or not."""
     with World() as world:
         ends_never(world, done=0.5)
-        upload = with_deadline(world, limited(10), canary_requests="4")
+        upload = with_deadline(
+            world,
+            limited(10),
+            canary_requests="4",
+            canary_max_failed_percent="10",
+            max_attempts=attempts,
+        )
         report = settled(world, upload)
         assert report["status"] == "succeeded"
         assert report["canary"]["passed"] is True

@@ -445,6 +445,8 @@ def _deadline_passed(count: int, job: JobRecord, calls: OnDemand | None) -> dict
             f" The ordinary calls after it might cost {calls.budget_usd:.4g} USD, the smaller of "
             f"deadline-max-usd and what the cost cap left."
         )
+    elif calls is not None and calls.ended is Ending.CANARY:
+        text += " It came before the canary had an answer, so nothing else was asked."
     elif calls is not None and calls.pause is not None:
         text += f" {calls.pause['message']}"
     return {

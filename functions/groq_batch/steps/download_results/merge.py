@@ -152,7 +152,7 @@ class Settlement:
                 again_in = found[0] if may_retry and verdict.retry and found is not None else None
                 if again_in is not None and again_in.refused is None:
                     left_over.write(self._key_of_left_over(again_in), region.request_line(place))
-                goes_again = again_in is not None and not self._is_last_attempt
+                goes_again = again_in is not None and not self._keeps_left_over
                 summary.left_over += goes_again
                 summary.kept += again_in is not None and not goes_again
                 if verdict.succeeded:
@@ -206,6 +206,14 @@ class Settlement:
     def _is_last_attempt(self) -> bool:
         return self.attempt >= self.job.last_attempt_of(self.region)
 
+    @property
+    def _keeps_left_over(self) -> bool:
+        """Whether what may be asked again is kept apart until the deadline, for no batch may.
+
+        After the deadline attempts do not matter any more: it is open, used up or not.
+        """
+        return self._is_last_attempt and not self.past_deadline
+
     def _key_of_left_over(self, shard: SentShard) -> str:
         """Return where the lines of a shard stand that are kept for another attempt.
 
@@ -213,7 +221,7 @@ class Settlement:
         """
         if self.past_deadline:
             return self.keys.shard(self.attempt + 1, self.region)
-        if self._is_last_attempt:
+        if self._keeps_left_over:
             return self.keys.kept_shard(self.region)
         return self.keys.shard(self.attempt + 1, shard.number)
 
