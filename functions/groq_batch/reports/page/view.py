@@ -256,7 +256,7 @@ def _advice(report: Mapping[str, Any]) -> str:
         answered = f"{wording.whole(requests['succeeded'])} of {wording.whole(requests['total'])}"
         end = "Fetch the results, see the errors below, and run the rest again."
         if _reason(report) is not None:
-            end = "Not everything was sent; the cause and what to do stand below."
+            end = "The cause and what to do stand below."
         remark = _form_remark(requests)
         return f"{answered} requests were answered; {' and '.join(rest)}.{remark} {end}"
     if status == "rejected":
