@@ -605,6 +605,7 @@ def test_a_canary_without_an_answer_at_the_deadline_asks_nothing(
         assert (report["canary"]["passed"], report["canary"]["failed"]) == (None, 0)
         assert report["status"] == "partial"
         assert "before the canary had an answer" in report["errors"][0]["message"]
+        assert "could not be created" not in json.dumps(rows_of(world, upload))
         assert world.simulator.ordinary_calls() == []
 
 

@@ -47,7 +47,7 @@ from groq_batch.records.job import JobRecord, JobRequest, Stop
 from groq_batch.records.on_demand import OnDemand
 from groq_batch.records.shard_result import ShardSummary
 from groq_batch.request_file.lines import LineReader, decompress
-from groq_batch.steps.download_results.left_open import LeftOpen
+from groq_batch.steps.download_results.left_open import SEND_AGAIN, LeftOpen
 from groq_batch.steps.download_results.output_checks import is_invalid_output
 from groq_batch.steps.download_results.schema_checks import SchemaChecks
 from groq_batch.steps.download_results.sent_shards import SentLines, SentShard
@@ -410,7 +410,11 @@ class Settlement:
         """Return code, message and whether to try again for a request that has no row."""
         batch, index = shard.entry.batch, shard.index
         if not shard.was_sent:
-            reason = self.stop.message if self.stop else "Its batch could not be created."
+            reason = "Its batch could not be created."
+            if self.stop is not None:
+                reason = self.stop.message
+            elif self.past_deadline:
+                reason = "The deadline came before its batch."
             return "not_sent", f"This request was not sent. {reason}", self.past_deadline
         if position in shard.issues:
             return "batch_failed", shard.refusal_text(position), False
@@ -424,12 +428,12 @@ class Settlement:
         if index.is_lost:
             text = (
                 f"The results of batch {batch.id} could not be fetched from Groq, so this answer "
-                f"is lost. Send the request again from failed/."
+                f"is lost. {SEND_AGAIN}"
             )
             return "missing", text, False
         text = (
-            f"Batch {batch.id} ended as {batch.status} without a row for this request. Send the "
-            f"request again from failed/."
+            f"Batch {batch.id} ended as {batch.status} without a row for this request. "
+            f"{SEND_AGAIN}"
         )
         return "missing", text, batch.is_terminal
 
