@@ -88,6 +88,10 @@ def ends_never(world: World, done: float = 0.7) -> None:
     world.simulator.add_fate(end="stuck", done=done)
 
 
+def hangs(world: World) -> None:
+    ends_never(world, done=0.0)
+
+
 def settled(world: World, upload: Upload) -> dict[str, Any]:
     world.settle()
     (report,) = check_end(world, upload)
@@ -466,10 +470,10 @@ def test_a_key_that_is_revoked_and_works_again_costs_no_try() -> None:
         assert report["on_demand"]["requests"] == 4
 
 
-def calls_refused(world: World) -> None:
+def calls_refused(world: World, *, times: int | None = None) -> None:
     """Refuse the key for ordinary calls, so that the batches' end is known all the same."""
     error = {"error": {"message": "Invalid API Key", "code": "invalid_api_key"}}
-    world.simulator.add_fault("chat", status=401, body=error, times=None)
+    world.simulator.add_fault("chat", status=401, body=error, times=times)
 
 
 def test_a_key_that_never_works_again_ends_the_tail_after_an_hour() -> None:
@@ -486,6 +490,34 @@ def test_a_key_that_never_works_again_ends_the_tail_after_an_hour() -> None:
         assert DEADLINE + HOUR < world.clock() < DEADLINE + HOUR + 1000
         (execution,) = world.executions.values()
         assert execution.events < 4_000
+
+
+def test_a_key_that_works_again_is_no_reason_any_more() -> None:
+    """Neither while the calls go on, nor for what has no answer in the end."""
+    with World() as world:
+        hangs(world)
+        upload = with_deadline(world, limited(90), max_attempts="10")
+        calls_refused(world, times=4)
+        world.simulator.add_fault("chat", status=500, times=None)
+        world.run_until(DEADLINE + 600)
+        assert report_of(world, upload.path)["errors"] == []
+        first = settled(world, upload)["errors"][0]
+        assert first["code"] == "deadline_passed"
+        assert "API key" not in first["message"]
+
+
+def test_the_reason_of_a_pause_is_told_while_the_api_is_out_of_reach() -> None:
+    with World() as world:
+        hangs(world)
+        upload = with_deadline(world, limited(90), max_attempts="10")
+        calls_refused(world, times=4)
+        world.run_until(DEADLINE + 40)
+        assert "pause until" in report_of(world, upload.path)["errors"][0]["message"]
+        world.groq.reachable = False
+        world.run_until(DEADLINE + 600)
+        message = report_of(world, upload.path)["errors"][0]["message"]
+        assert "are tried again, and end at" in message
+        assert "API key" in message
 
 
 def test_an_outage_for_half_an_hour_is_waited_for() -> None:
@@ -582,10 +614,6 @@ def test_an_execution_of_the_version_before_makes_no_calls(tmp_path: Path) -> No
 
 
 # -- with a canary ---------------------------------------------------------------------------------
-
-
-def hangs(world: World) -> None:
-    ends_never(world, done=0.0)
 
 
 def is_never_sent(world: World) -> None:
