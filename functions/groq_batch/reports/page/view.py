@@ -407,7 +407,7 @@ def _figures(report: Mapping[str, Any], as_of: datetime) -> list[Figure]:
             Figure(
                 "Cost",
                 wording.money(cost["actual"]),
-                f"{wording.money(on_demand_usd(cost['actual']))} on demand",
+                f"{wording.money(_all_on_demand(report, cost['actual']))} on demand",
             )
         )
     else:
@@ -586,11 +586,9 @@ def _cost_bars(report: Mapping[str, Any]) -> list[Bar]:
     if is_final and cost["actual"] is not None and report["requests"]["succeeded"]:
         amounts.append(("Cost", cost["actual"], "accent", "by what the answers used"))
     amounts.append(("Estimate", cost["estimated"], "faint", "before sending"))
-    base = amounts[0][1]
-    calls_usd = (report.get("on_demand") or {"cost_usd": 0.0})["cost_usd"] or 0.0
+    label, base, _, _ = amounts[0]
     if base is not None:
-        called = calls_usd if amounts[0][0] == "Cost" else 0.0
-        whole = on_demand_usd(max(base - called, 0.0)) + called
+        whole = _all_on_demand(report, base) if label == "Cost" else on_demand_usd(base)
         amounts.append(("On demand", whole, "faint", "the same requests"))
     largest = max((amount for _, amount, _, _ in amounts if amount is not None), default=0)
     return [
@@ -602,6 +600,17 @@ def _cost_bars(report: Mapping[str, Any]) -> list[Bar]:
         )
         for label, amount, style, remark in amounts
     ]
+
+
+def _all_on_demand(report: Mapping[str, Any], actual: float) -> float:
+    """Return what the requests of an ended job would have cost without any batch.
+
+    Args:
+        report: The final report.
+        actual: What they have cost, of which ordinary calls cost the same.
+    """
+    calls = (report.get("on_demand") or {"cost_usd": 0.0})["cost_usd"] or 0.0
+    return on_demand_usd(max(actual - calls, 0.0)) + calls
 
 
 def _cost_remark(report: Mapping[str, Any]) -> str:
@@ -622,9 +631,7 @@ def _cost_remark(report: Mapping[str, Any]) -> str:
             "The price of a model is not known, or an answer does not say what it used, so the "
             "cost is not known."
         )
-    calls = report.get("on_demand") or {"cost_usd": 0.0}
-    in_batches = max(actual - (calls["cost_usd"] or 0.0), 0.0)
-    saved = on_demand_usd(in_batches) - in_batches
+    saved = _all_on_demand(report, actual) - actual
     return f"The batch price saved {wording.money(saved)} against doing it on demand. {dated}"
 
 
