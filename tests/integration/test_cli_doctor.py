@@ -637,7 +637,11 @@ def test_doctor_job_runs_a_file_twice_and_checks_it(pipeline: Pipeline, capsys: 
     assert (first, second) == ({"key": first["key"]}, {"key": first["key"], "again": True})
     head = pipeline.account.storage.head(first["key"])
     assert head is not None
-    assert head.metadata == {"max-job-cost-usd": "0.001000"}
+    assert head.metadata == {
+        "max-job-cost-usd": "0.001000",
+        "batch-deadline": "none",
+        "canary-requests": "0",
+    }
     requests = [json.loads(line) for line in trial.requests().splitlines()]
     assert [one["body"]["model"] for one in requests] == ["openai/gpt-oss-20b"] * 3
 

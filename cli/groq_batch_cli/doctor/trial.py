@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from groq_batch.domain import object_keys
+from groq_batch.domain.job_options import NO_DEADLINE
 from groq_batch.domain.json_data import from_json_data
 from groq_batch.records.usage import UsageRecord
 from groq_batch_cli.aws import Stack
@@ -109,8 +110,14 @@ class Trial:
         return object_keys.INPUT_PREFIX + self.path
 
     def _start(self) -> Mapping[str, Any]:
-        # The lower cap of this one and the stack's applies.
-        metadata = {"max-job-cost-usd": f"{MOST_USD:f}"}
+        metadata = {
+            # The lower cap of this one and the stack's applies.
+            "max-job-cost-usd": f"{MOST_USD:f}",
+            # A stack whose deadline comes before a batch ends, or that tries one request first and
+            # alone, is in good health.
+            "batch-deadline": NO_DEADLINE,
+            "canary-requests": "0",
+        }
         self.stack.storage.put_bytes(
             self._key(), requests(), content_type="application/x-ndjson", metadata=metadata
         )

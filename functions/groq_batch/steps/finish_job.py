@@ -14,6 +14,7 @@ import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from groq_batch.bucket.concat import join
@@ -444,12 +445,16 @@ def _load_calls(
 def _deadline_passed(count: int, job: JobRecord, calls: OnDemand | None) -> dict[str, Any]:
     """Return the reason of a job whose deadline left requests unanswered."""
     moment = timestamp(datetime.fromtimestamp(job.deadline_at or 0.0, UTC))
-    text = f"{count} requests have no answer; the deadline was {moment}."
+    left = "1 request has" if count == 1 else f"{count:,} requests have"
+    text = f"{left} no answer; the deadline was {moment}."
     if calls is not None and calls.ended is Ending.BUDGET:
+        budget = Decimal(f"{calls.budget_usd:.4g}")
         text += (
-            f" The ordinary calls after it might cost {calls.budget_usd:.4g} USD, the smaller of "
+            f" The ordinary calls after it might cost {budget:f} USD, the smaller of "
             f"deadline-max-usd and what the cost cap left."
         )
+    elif calls is not None and calls.ended is Ending.CANARY:
+        text += " It came before the canary had an answer, so nothing else was asked."
     elif calls is not None and calls.pause is not None:
         text += f" {calls.pause['message']}"
     return {

@@ -620,10 +620,13 @@ def test_job_that_a_rule_has_ended_tells_why() -> None:
     assert list(status_lines(found, terminal, datetime.now(UTC)))[1] == "  Do this."
 
 
-def test_only_a_job_with_batches_waits_for_groq() -> None:
+def test_only_a_job_with_batches_or_calls_waits_for_groq() -> None:
     report = make_report(errors=[fatal("invalid_api_key")])
     assert job_view.reason(report) is None
     assert job_view.reason({**report, "batches": [a_batch()]}) == "Do this."
+    # The deadline may pass before anything is sent.
+    calls = {"requests": 1, "succeeded": 0, "failed": 1, "cost_usd": 0.0}
+    assert job_view.reason({**report, "on_demand": calls}) == "Do this."
 
 
 class Pipe(io.StringIO):
@@ -787,9 +790,20 @@ def test_status_of_a_replaced_job_says_how_to_fetch_its_results(bucket: Bucket) 
         (make_report(status="cancelled", errors=[fatal("cancelled")]), "", "cancelled"),
         (make_report(status="rejected", errors=[fatal("empty_file")]), "empty_file", ...),
         (
-            make_report(status="partial", errors=[fatal("a"), fatal("b"), fatal("b"), fatal("c")]),
+            make_report(
+                status="partial",
+                errors=[{**fatal(code), "line": 3} for code in ("a", "b", "b", "c")],
+            ),
             "b +2",
             "a",
+        ),
+        (
+            make_report(
+                status="partial",
+                errors=[fatal("canary_failed"), *[{**fatal("b"), "custom_id": "x"}] * 2],
+            ),
+            "canary_failed",
+            ...,
         ),
         (make_report(errors=[{**fatal("invalid_url"), "line": 3}], batches=[a_batch()]), "", None),
         (

@@ -71,7 +71,10 @@ def draw_timeline(report: Mapping[str, Any], *, as_of: datetime) -> Timeline | N
     rows = [_Stretch("Check", 0.0, submitted, "step", "checking the input and sending it")]
     rows += _attempts(report["batches"], batches)
     if finished:
-        rows.append(_Stretch("Deliver", ended, length, "step", "collecting and delivering"))
+        done = "collecting and delivering"
+        if (report.get("on_demand") or {"requests": 0})["requests"]:
+            done = "ordinary calls after the deadline, collecting and delivering"
+        rows.append(_Stretch("Deliver", ended, length, "step", done))
     return Timeline(
         labels=[row.label for row in rows],
         drawing=charts.timeline(

@@ -370,7 +370,7 @@ class Asker:
                 succeeded=record.succeeded + outcome.is_success,
                 cost_usd=record.cost_usd
                 + ((outcome.cost_usd or 0.0) if outcome.is_success else 0.0),
-                pause=None if outcome.kind is Kind.ENDED else record.pause,
+                pause=None if outcome.was_answered else record.pause,
             )
         return record
 

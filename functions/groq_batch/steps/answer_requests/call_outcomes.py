@@ -66,6 +66,11 @@ class CallOutcome:
     is_limit: bool = False
     left: LimitsLeft = field(default_factory=LimitsLeft)
 
+    @property
+    def was_answered(self) -> bool:
+        """Whether the API has answered for the request: nothing of the account kept it from it."""
+        return self.kind is Kind.ENDED or (self.kind is Kind.AGAIN and self.row is not None)
+
 
 NOT_BEGUN = CallOutcome(kind=Kind.NOT_BEGUN)
 

@@ -391,7 +391,7 @@ class _Check:
         self.calls = found[0] if found else None
         if self.calls is None or self.calls.ended is not None:
             return None
-        state.last_check_error = _pause_of_calls(self.calls)
+        state.last_check_error = _pause_of_calls(self.calls, now=self.now)
         if self.calls.lease_until > self.now:
             # Another invocation makes calls, or made some until just now.
             return self._wait_for_calls(self.calls.lease_until)
@@ -687,15 +687,21 @@ def _no_answer(error: GroqApiError) -> dict[str, Any]:
     }
 
 
-def _pause_of_calls(calls: OnDemand) -> dict[str, Any] | None:
-    """Return why ordinary calls pause, as the running report says it."""
+def _pause_of_calls(calls: OnDemand, *, now: float) -> dict[str, Any] | None:
+    """Return why ordinary calls pause, as the running report says it.
+
+    What was the reason is told until a call is answered, also while they are tried again.
+    """
     if calls.pause is None:
         return None
-    again = timestamp(datetime.fromtimestamp(calls.pause_until, UTC))
+    does = "are tried again"
+    if calls.pause_until > now:
+        again = timestamp(datetime.fromtimestamp(calls.pause_until, UTC))
+        does = f"pause until {again}"
     last = timestamp(datetime.fromtimestamp(calls.ask_until, UTC))
     return {
         "code": calls.pause["code"],
-        "message": f"The ordinary calls after the deadline pause until {again}, and end at {last}. "
+        "message": f"The ordinary calls after the deadline {does}, and end at {last}. "
         f"{calls.pause['message']}",
     }
 

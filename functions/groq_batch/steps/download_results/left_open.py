@@ -23,7 +23,7 @@ _WHY = {
     Ending.CANARY: "It came before the canary had an answer, so nothing else was asked.",
     Ending.NOT_POSSIBLE: "The job was started by a version that makes no ordinary calls.",
 }
-_AGAIN = "Send it again from failed/."
+SEND_AGAIN = "Send the request again from failed/."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +73,11 @@ class LeftOpen:
     @classmethod
     def _passed(cls, why: str, last: tuple[str | None, str | None], was_begun: bool) -> Self:
         named = ": ".join(part for part in last if part)
-        error = f" Its last error: {named.rstrip('.')}." if named else ""
+        # The advice stands once, at the end.
+        named = named.removesuffix(SEND_AGAIN).rstrip(" .")
+        error = f" Its last error: {named}." if named else ""
         return cls(
             code=DEADLINE_PASSED,
-            message=f"The deadline has passed. {why}{error} {_AGAIN}",
+            message=f"The deadline has passed. {why}{error} {SEND_AGAIN}",
             was_begun=was_begun,
         )

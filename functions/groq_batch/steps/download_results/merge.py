@@ -48,7 +48,7 @@ from groq_batch.records.job import JobRecord, JobRequest, Stop
 from groq_batch.records.on_demand import OnDemand
 from groq_batch.records.shard_result import ShardResult
 from groq_batch.request_file.lines import LineReader, decompress
-from groq_batch.steps.download_results.left_open import LeftOpen
+from groq_batch.steps.download_results.left_open import SEND_AGAIN, LeftOpen
 from groq_batch.steps.download_results.output_checks import is_invalid_output
 from groq_batch.steps.download_results.schema_checks import SchemaChecks
 from groq_batch.steps.download_results.sent_shards import SentLines, SentShard
@@ -153,7 +153,7 @@ class ShardMerger:
                 again_in = found[0] if may_retry and verdict.retry and found is not None else None
                 if again_in is not None and again_in.refused is None:
                     left_over.write(self._key_of_left_over(again_in), origin.request_line(place))
-                goes_again = again_in is not None and not self._is_last_attempt
+                goes_again = again_in is not None and not self._keeps_left_over
                 summary.left_over += goes_again
                 summary.kept += again_in is not None and not goes_again
                 if verdict.succeeded:
@@ -207,6 +207,14 @@ class ShardMerger:
     def _is_last_attempt(self) -> bool:
         return self.attempt >= self.job.last_attempt_of(self.origin)
 
+    @property
+    def _keeps_left_over(self) -> bool:
+        """Whether what may be asked again is kept apart until the deadline, for no batch may.
+
+        After the deadline attempts do not matter any more: it is open, used up or not.
+        """
+        return self._is_last_attempt and not self.past_deadline
+
     def _key_of_left_over(self, shard: SentShard) -> str:
         """Return the key for the lines of a shard that are kept for another attempt.
 
@@ -214,7 +222,7 @@ class ShardMerger:
         """
         if self.past_deadline:
             return self.keys.shard(self.attempt + 1, self.origin)
-        if self._is_last_attempt:
+        if self._keeps_left_over:
             return self.keys.kept_shard(self.origin)
         return self.keys.shard(self.attempt + 1, shard.number)
 
@@ -406,7 +414,11 @@ class ShardMerger:
         """Return code, message and whether to retry, for a request without a row."""
         batch, index = shard.entry.batch, shard.index
         if not shard.was_sent:
-            reason = self.stop.message if self.stop else "Its batch could not be created."
+            reason = "Its batch could not be created."
+            if self.stop is not None:
+                reason = self.stop.message
+            elif self.past_deadline:
+                reason = "The deadline came before its batch."
             return "not_sent", f"This request was not sent. {reason}", self.past_deadline
         if position in shard.issues:
             return "batch_failed", shard.refusal_text(position), False
@@ -420,12 +432,11 @@ class ShardMerger:
         if index.is_lost:
             text = (
                 f"The results of batch {batch.id} could not be fetched from Groq, so this answer "
-                f"is lost. Send the request again from failed/."
+                f"is lost. {SEND_AGAIN}"
             )
             return "missing", text, False
         text = (
-            f"Batch {batch.id} ended as {batch.status} without a row for this request. Send the "
-            f"request again from failed/."
+            f"Batch {batch.id} ended as {batch.status} without a row for this request. {SEND_AGAIN}"
         )
         return "missing", text, batch.is_terminal
 
