@@ -48,12 +48,13 @@ class AnswerSchema:
         everything in one object.
 
         Raises:
-            TableError: The file is not a JSON schema.
-            OSError: It cannot be read.
+            TableError: The file cannot be read, or is not a JSON schema.
         """
         try:
             with naming(path):
                 data = json.loads(path.read_text(encoding="utf-8-sig"))
+        except OSError as error:
+            raise TableError(f"{path} cannot be read: {error.strerror}.") from None
         except UnicodeDecodeError:
             raise TableError(f"{path} is not UTF-8. Save it as UTF-8.") from None
         except (ValueError, RecursionError) as error:
