@@ -119,8 +119,8 @@ def _client_error(error: Any, words: Words) -> str:
 def _no_answer(error: Any, _words: Words) -> str:
     url = error.kwargs.get("endpoint_url", "AWS")
     return (
-        f"{url} does not answer. Check the network. For an emulator, check that it runs at this "
-        f"address."
+        f"{url} does not answer. Check the network and the name of the region. For an emulator, "
+        f"check that it runs at this address."
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from groq_batch_client.errors import TableError
-from groq_batch_client.file_errors import naming
+from groq_batch_client.file_errors import file_sentence, naming
 from groq_batch_client.tables.names import listed, quoted
 
 _NAME = re.compile(r"[^A-Za-z0-9_-]+")
@@ -54,7 +54,7 @@ class AnswerSchema:
             with naming(path):
                 data = json.loads(path.read_text(encoding="utf-8-sig"))
         except OSError as error:
-            raise TableError(f"{path} cannot be read: {error.strerror}.") from None
+            raise TableError(file_sentence(error)) from None
         except UnicodeDecodeError:
             raise TableError(f"{path} is not UTF-8. Save it as UTF-8.") from None
         except (ValueError, RecursionError) as error:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from groq_batch.domain import object_keys
-from groq_batch_client.build_requests import Built, RequestBuilder, build_requests
+from groq_batch_client.build_requests import Built, RequestBuilder, build_requests, check_numbers
 from groq_batch_client.errors import RequestsError, WrongArgumentError
 from groq_batch_client.frames import FrameTable, is_frame
 from groq_batch_client.request_files import RequestFile, new_digest
@@ -92,6 +92,7 @@ class Making:
             fields["response_format"] = schema.response_format(strict=schema.strict)
         for name, value in fields.items():
             _check_json(value, f"The parameter {name!r}")
+        check_numbers(fields)
         prompt = cast("str", self.prompt)
         builder = RequestBuilder(
             model=cast("str", self.model),

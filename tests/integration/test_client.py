@@ -242,7 +242,12 @@ def test_submit_with_a_bad_option_raises_before_anything_is_uploaded(
             "WrongArgumentError",
             "params has 'model'",
         ),
-        ([{}], ASK, "WrongArgumentError", "build requests from a data frame or a file of rows, not from a list."),
+        (
+            [{}],
+            ASK,
+            "WrongArgumentError",
+            "build requests from a data frame or a file of rows, not from a list.",
+        ),
         ([{}], {"to": "recurring/x.jsonl"}, "WrongArgumentError", "recurring"),
         ([{}], {"to": "s3://b/x.jsonl"}, "WrongArgumentError", "is a URI"),
         (polars.LazyFrame({"text": ["a"]}), ASK, "WrongArgumentError", "LazyFrame has no rows"),

@@ -291,7 +291,7 @@ def client_error(code: str, message: str = "", operation: str = "GetObject") -> 
         (exceptions.SSOTokenLoadError(error_msg="x"), "The AWS credentials cannot be loaded:"),
         (
             exceptions.EndpointConnectionError(endpoint_url="http://127.0.0.1:1"),
-            "http://127.0.0.1:1 does not answer. Check the network.",
+            "http://127.0.0.1:1 does not answer. Check the network and the name of the region.",
         ),
         (exceptions.SSLError(endpoint_url="https://s3", error="x"), "https://s3 does not answer."),
         (exceptions.ReadTimeoutError(endpoint_url="https://s3"), "https://s3 does not answer."),
