@@ -110,7 +110,9 @@ def _client_error(error: Any, words: Words) -> str:
             f"with {words.profile}."
         )
     if code == "NoSuchBucket":
-        return "The bucket of the stack does not exist any more. Deploy the stack again."
+        bucket = details.get("BucketName")
+        named = f"The bucket {bucket}" if bucket else "The bucket"
+        return f"{named} does not exist. If it was deleted, deploy its stack again."
     if code in _BUSY_CODES:
         return f"AWS throttles {operation}. Try again in a moment."
     return f"AWS returns {code} for {operation}: {message or 'no details'}"
