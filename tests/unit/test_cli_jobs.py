@@ -645,7 +645,8 @@ def test_list_of_jobs_on_a_narrow_terminal_is_whole(monkeypatch: pytest.MonkeyPa
     terminal, out, _ = a_terminal(Tty)
     report = make_report(status="partial", requests={"succeeded": 9, "failed": 1})
     job = FoundJob(path="team/questions.jsonl", job_id="questions-0123456789", report=report)
-    show_jobs([ListedJob("questions-0123456789", job, NOON, "partial")], terminal, NOON)
+    one = ListedJob(job_id="questions-0123456789", job=job, at=NOON, status="partial")
+    show_jobs([one], terminal, NOON)
     assert out.getvalue().splitlines()[1].split()[-1] == "questions-0123456789"
 
 
