@@ -18,7 +18,7 @@ from groq_batch.steps.cancel_job.close import CollectPlan
 from groq_batch.steps.check_status.check import GRACE_SECONDS, Decision
 from groq_batch.steps.outcomes import FinishOutcome, StepOutcome
 from groq_batch.steps.prepare_input.prepare import Preparation
-from groq_batch.steps.read_models import ReadOutcome
+from groq_batch.steps.read_models import ModelsOutcome
 from local.asl_check import check_text
 from local.stack import DEFAULT_WAIT_SCALE
 from tests.infrastructure.stack import MACHINE, PROJECT, Stack, machine, source
@@ -196,14 +196,14 @@ def test_waits_are_whole_seconds_that_the_steps_ask_for():
     for name, state in WAITS.items():
         assert state["Seconds"] == "{% $states.input.wait_seconds %}", name
         assert "Timestamp" not in state
-    for kind in (ReadOutcome, StepOutcome, FinishOutcome, Decision):
+    for kind in (ModelsOutcome, StepOutcome, FinishOutcome, Decision):
         (field,) = (one for one in dataclasses.fields(kind) if one.name == "wait_seconds")
         assert field.type in ("int", int)
 
 
 GIVEN = {
     "ChooseMode": fields(CollectPlan) & set(BEGUN) | {"accepted", "shard_key"},
-    "AreModelsRead": fields(ReadOutcome),
+    "AreModelsRead": fields(ModelsOutcome),
     "IsAccepted": fields(Preparation),
     "IsSubmitted": fields(StepOutcome) | {"tries"},
     "NextStep": fields(Decision),
@@ -262,7 +262,7 @@ def test_shard_prefix_holds_shards_only_and_no_other_attempts():
     others = {
         keys.job_record,
         keys.stopped,
-        keys.halt,
+        keys.account_hold,
         keys.submitted,
         keys.closed,
         keys.invalid,

@@ -27,7 +27,7 @@ from groq_batch.records.model_listing import ModelListing
 from groq_batch.steps.cancel_job.close import CollectPlan
 from groq_batch.steps.check_status.check import Decision
 from groq_batch.steps.prepare_input.prepare import Preparation
-from groq_batch.steps.read_models import ReadOutcome
+from groq_batch.steps.read_models import ModelsOutcome
 from groq_batch.telemetry.log import logger
 from local.groq_simulator import GroqSimulator
 from tests.infrastructure.stack import machine
@@ -242,7 +242,7 @@ def manual_recurring(pipeline: Pipeline) -> None:
 def read_models(pipeline: Pipeline) -> None:
     pipeline.begin()
     answer = pipeline.invoke("check_status", stored("read_models"))
-    assert set(answer) == {field.name for field in dataclasses.fields(ReadOutcome)}
+    assert set(answer) == {field.name for field in dataclasses.fields(ModelsOutcome)}
     assert (answer["outcome"], answer["asked"]) == ("done", 1)
     listing = ModelListing.from_json(pipeline.account.json(object_keys.WorkKeys(JOB).models))
     assert "openai/gpt-oss-20b" in (listing.models or {})

@@ -35,11 +35,11 @@ def test_an_account_error_holds_shards_back_until_the_check_lifts_it(pipeline: P
     second["shard_key"] = second["shard_key"].replace("00001", "00002")
     pipeline.simulator.control.set_keys({})
     assert pipeline.invoke("submit_batch", second)["outcome"] == "deferred"
-    halt = object_keys.WorkKeys(JOB).halt
-    assert pipeline.account.keys(halt) == [halt]
+    account_hold = object_keys.WorkKeys(JOB).account_hold
+    assert pipeline.account.keys(account_hold) == [account_hold]
     pipeline.simulator.control.set_keys({DEFAULT_KEY: "paid"})
     assert pipeline.check()["decision"] in ("wait", "submit")
-    assert pipeline.account.keys(halt) == []
+    assert pipeline.account.keys(account_hold) == []
     assert pipeline.invoke("submit_batch", second)["outcome"] == "settled"
     assert len(pipeline.simulator.control.batches()) == 2
 

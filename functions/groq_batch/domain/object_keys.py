@@ -88,7 +88,7 @@ def recurring_path(key: str, fired_at: str) -> str:
 
 
 def superseded_path(job: str, path: str) -> str:
-    """Return the ``<path>`` under which an overtaken job delivers."""
+    """Return the ``<path>`` under which an superseded job delivers."""
     return f"superseded/{job}/{path}"
 
 
@@ -221,7 +221,7 @@ class WorkKeys:
         return f"{self.prefix}stopped.json"
 
     @property
-    def halt(self) -> str:
+    def account_hold(self) -> str:
         """An account error met while sending; holds back the other shards."""
         return f"{self.prefix}halt.json"
 

@@ -37,7 +37,7 @@ class IdsPlace:
 
 
 @dataclass(slots=True)
-class ShardSummary:
+class Shard:
     """A shard.
 
     Attributes:

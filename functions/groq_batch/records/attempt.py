@@ -21,7 +21,7 @@ _READERS = 16
 
 
 @dataclass(slots=True)
-class BoardEntry:
+class ShardState:
     """One shard attempt: how far its submission is and its batch as last seen.
 
     ``is_under_way`` says that an invocation may be at work on it, or that something was sent whose
@@ -37,7 +37,7 @@ class BoardEntry:
     doubtful: bool = False
     is_under_way: bool = False
     endpoint: str | None = None
-    region: int | None = None
+    origin: int | None = None
 
     @property
     def is_settled(self) -> bool:
@@ -51,7 +51,7 @@ class BoardEntry:
 
 
 @dataclass(slots=True)
-class Board:
+class AttemptState:
     """The batches of one attempt.
 
     Attributes:
@@ -82,17 +82,17 @@ class Board:
 
     attempt: int
     started_at: float
-    entries: dict[int, BoardEntry] = field(default_factory=dict)
-    outage: dict[str, Any] | None = None
-    silence: dict[str, Any] | None = None
+    entries: dict[int, ShardState] = field(default_factory=dict)
+    groq_error: dict[str, Any] | None = None
+    last_check_error: dict[str, Any] | None = None
     absent_since: float | None = None
-    blocked: dict[str, Any] | None = None
+    account_error: dict[str, Any] | None = None
     refusal: dict[str, Any] | None = None
     submit_rounds: int = 0
     download_rounds: int = 0
     rate_limits: int = 0
     division_rounds: int = 0
-    lost: bool = False
+    gave_up: bool = False
     past_deadline: bool = False
     seen_done: int = 0
     progress_at: float = 0.0
@@ -105,14 +105,14 @@ class Board:
         found = storage.get_json(keys.batches(attempt))
         if found is None:
             return None
-        board = cls.from_json(found[0])
-        board.standing, board.etag = found
+        state = cls.from_json(found[0])
+        state.standing, state.etag = found
         if not all("region" in entry for entry in found[0]["shards"].values()):
             # Written by an older version, to which all shards were the input's.
             plan = AttemptPlan.load(storage, keys, attempt) or AttemptPlan(attempt=attempt)
-            for number, entry in board.entries.items():
-                entry.region = plan.regions.get(number)
-        return board
+            for number, entry in state.entries.items():
+                entry.origin = plan.origins.get(number)
+        return state
 
     @classmethod
     def begin(
@@ -138,10 +138,10 @@ class Board:
             started_at=started_at,
             progress_at=started_at,
             entries={
-                number: BoardEntry(region=plan.regions.get(number))
+                number: ShardState(origin=plan.origins.get(number))
                 for number in numbers
                 # An older version may have left a shard behind as it was before it was divided.
-                if number not in plan.divided and job.has_begun(plan.region_of(number), attempt)
+                if number not in plan.divided and job.has_begun(plan.origin_of(number), attempt)
             },
         )
 
@@ -159,7 +159,7 @@ class Board:
             return
         for shard in job.shards:
             if shard.number != CANARY_SHARD:
-                self.entries.setdefault(shard.number, BoardEntry())
+                self.entries.setdefault(shard.number, ShardState())
 
     def save(self, storage: Storage, keys: object_keys.WorkKeys) -> None:
         """Write the board if it changed, unless another look has written it meanwhile.
@@ -211,14 +211,14 @@ class Board:
                         endpoint=record.endpoint,
                     )
 
-    def region_of(self, shard: int) -> int:
+    def origin_of(self, shard: int) -> int:
         """Return the region of the input that the lines of a shard come from."""
         entry = self.entries.get(shard)
-        return entry.region if entry is not None and entry.region is not None else shard
+        return entry.origin if entry is not None and entry.origin is not None else shard
 
-    def shards_of(self, region: int) -> list[int]:
+    def shards_of(self, origin: int) -> list[int]:
         """Return the shards of the attempt that come from a region, in order."""
-        return sorted(number for number in self.entries if self.region_of(number) == region)
+        return sorted(number for number in self.entries if self.origin_of(number) == origin)
 
     @property
     def open_numbers(self) -> list[int]:
@@ -245,7 +245,7 @@ class Board:
         ]
 
     @property
-    def pending(self) -> list[BoardEntry]:
+    def pending(self) -> list[ShardState]:
         """Entries whose batch may still be running."""
         return [entry for entry in self.entries.values() if entry.is_pending]
 
@@ -255,7 +255,7 @@ class Board:
         return any(entry.batch is not None for entry in self.entries.values())
 
     @property
-    def has_doubts(self) -> bool:
+    def may_have_orphans(self) -> bool:
         """Whether Groq may hold a batch or a file of this attempt that no record names."""
         return any(entry.doubtful for entry in self.entries.values())
 
@@ -279,16 +279,16 @@ class Board:
             "schema_version": 1,
             "attempt": self.attempt,
             "started_at": self.started_at,
-            "outage": self.outage,
-            "silence": self.silence,
+            "outage": self.groq_error,
+            "silence": self.last_check_error,
             "absent_since": self.absent_since,
-            "blocked": self.blocked,
+            "blocked": self.account_error,
             "refusal": self.refusal,
             "submit_rounds": self.submit_rounds,
             "download_rounds": self.download_rounds,
             "rate_limits": self.rate_limits,
             "division_rounds": self.division_rounds,
-            "lost": self.lost,
+            "lost": self.gave_up,
             "past_deadline": self.past_deadline,
             "seen_done": self.seen_done,
             "progress_at": self.progress_at,
@@ -302,7 +302,7 @@ class Board:
                     "doubtful": entry.doubtful,
                     "is_under_way": entry.is_under_way,
                     "endpoint": entry.endpoint,
-                    "region": entry.region,
+                    "region": entry.origin,
                 }
                 for number, entry in sorted(self.entries.items())
             },
@@ -314,22 +314,22 @@ class Board:
         return cls(
             attempt=data["attempt"],
             started_at=data["started_at"],
-            outage=data["outage"],
+            groq_error=data["outage"],
             # The board of an older version lacks what came later.
-            silence=data.get("silence"),
+            last_check_error=data.get("silence"),
             absent_since=data.get("absent_since"),
             rate_limits=data.get("rate_limits", 0),
-            blocked=data["blocked"],
+            account_error=data["blocked"],
             refusal=data.get("refusal"),
             submit_rounds=data["submit_rounds"],
             download_rounds=data["download_rounds"],
             division_rounds=data.get("division_rounds", 0),
-            lost=data["lost"],
+            gave_up=data["lost"],
             past_deadline=data.get("past_deadline", False),
             seen_done=data["seen_done"],
             progress_at=data["progress_at"],
             entries={
-                int(number): BoardEntry(
+                int(number): ShardState(
                     stage=Stage(entry["stage"]) if entry["stage"] else None,
                     file_id=entry["file_id"],
                     requests=entry["requests"],
@@ -338,14 +338,14 @@ class Board:
                     doubtful=entry["doubtful"],
                     is_under_way=entry["is_under_way"],
                     endpoint=entry.get("endpoint"),
-                    region=entry.get("region"),
+                    origin=entry.get("region"),
                 )
                 for number, entry in data["shards"].items()
             },
         )
 
 
-def _requests(entry: BoardEntry) -> int:
+def _requests(entry: ShardState) -> int:
     if entry.requests is not None:
         return entry.requests
     return entry.batch.counts.total if entry.batch else 0
@@ -356,7 +356,7 @@ _NO_CODE = "refused"
 _NO_REASON = "no reason given"
 
 
-def refusal_text(entry: BoardEntry) -> str:
+def refusal_text(entry: ShardState) -> str:
     """Return the API's code and text for a batch that it refused, of the whole if there is one."""
     if entry.batch is None:
         error = entry.error or {}

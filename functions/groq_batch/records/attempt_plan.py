@@ -54,7 +54,7 @@ class AttemptPlan:
     pause_seconds: int = 0
     highest: int = 0
     divided: Mapping[int, tuple[int, int]] = field(default_factory=dict)
-    regions: Mapping[int, int] = field(default_factory=dict)
+    origins: Mapping[int, int] = field(default_factory=dict)
     refusals: Mapping[int, int] = field(default_factory=dict)
     by_url: frozenset[int] = frozenset()
 
@@ -68,9 +68,9 @@ class AttemptPlan:
         first, count = self.divided.get(shard, (0, 0))
         return range(first, first + count)
 
-    def region_of(self, shard: int) -> int:
+    def origin_of(self, shard: int) -> int:
         """Return the region of the input that the lines of a shard come from."""
-        return self.regions.get(shard, shard)
+        return self.origins.get(shard, shard)
 
     def following(
         self,
@@ -88,7 +88,7 @@ class AttemptPlan:
         """
         highest, pause = self.highest, 0
         divided: dict[int, tuple[int, int]] = {}
-        regions, refusals = dict(self.regions), dict(self.refusals)
+        origins, refusals = dict(self.origins), dict(self.refusals)
         own_url = set(by_url)
         for shard, refusal in sorted(refused.items()):
             count = refusals.get(shard, 0) + 1
@@ -98,7 +98,7 @@ class AttemptPlan:
                 divided[shard] = (highest + 1, refusal.parts)
                 numbers = list(range(highest + 1, highest + 1 + refusal.parts))
                 highest = numbers[-1]
-                regions.update(dict.fromkeys(numbers, self.region_of(shard)))
+                origins.update(dict.fromkeys(numbers, self.origin_of(shard)))
             refusals.update(dict.fromkeys(numbers, count))
             if refusal.by_url or shard in by_url:
                 own_url.update(numbers)
@@ -108,7 +108,7 @@ class AttemptPlan:
             pause_seconds=pause,
             highest=highest,
             divided=divided,
-            regions=regions,
+            origins=origins,
             refusals=refusals,
             by_url=frozenset(own_url),
         )
@@ -126,7 +126,7 @@ class AttemptPlan:
             pause_seconds=data["pause_seconds"],
             highest=data["highest"],
             divided={int(shard): (at, count) for shard, (at, count) in data["divided"].items()},
-            regions={int(shard): region for shard, region in data["regions"].items()},
+            origins={int(shard): origin for shard, origin in data["regions"].items()},
             refusals={int(shard): count for shard, count in data["refusals"].items()},
             by_url=frozenset(data["by_url"]),
         )

@@ -8,14 +8,14 @@ from typing import Any, Self
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
-from groq_batch.domain.answer_stats import Measures
+from groq_batch.domain.answer_stats import AnswerStats
 from groq_batch.domain.cost import ModelUsage, ModelUsages, told_apart
 from groq_batch.domain.parallel import in_parallel
 from groq_batch.records.attempt_plan import RefusedShard
 
 
 @dataclass(slots=True)
-class ShardSummary:
+class ShardResult:
     """What was counted when the results of one shard attempt were stored.
 
     Attributes:
@@ -68,7 +68,7 @@ class ShardSummary:
     results_bytes: int = 0
     failed_bytes: int = 0
     anomalies: int = 0
-    measures: Measures = field(default_factory=Measures)
+    measures: AnswerStats = field(default_factory=AnswerStats)
     kept: int = 0
     on_demand: bool = False
     asked: int = 0
@@ -92,7 +92,7 @@ class ShardSummary:
         defaults, and those that a newer one has added are passed over.
         """
         known = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
-        measures = Measures.from_json(known.pop("measures", {}))
+        measures = AnswerStats.from_json(known.pop("measures", {}))
         answers = ModelUsages(
             {name: ModelUsage.from_json(used) for name, used in known.pop("answers", {}).items()}
         )
@@ -122,14 +122,14 @@ class ShardSummary:
         return ModelUsages({model: ModelUsage(0, used[0], used[1]) for model, used in usage})
 
 
-def load_summaries(
+def load_shard_results(
     storage: Storage, keys: object_keys.WorkKeys, attempt: int
-) -> list[ShardSummary]:
+) -> list[ShardResult]:
     """Return the summaries of an attempt's shards, in order of the shards."""
     names = [item.key for item in storage.objects(keys.summaries(attempt))]
 
-    def read(key: str) -> ShardSummary | None:
+    def read(key: str) -> ShardResult | None:
         found = storage.get_json(key)
-        return ShardSummary.from_json(found[0]) if found else None
+        return ShardResult.from_json(found[0]) if found else None
 
     return [summary for summary in in_parallel(read, names) if summary is not None]

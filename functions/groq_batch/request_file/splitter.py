@@ -12,13 +12,13 @@ import msgspec
 from groq_batch.domain.canary import CANARY_SHARD
 from groq_batch.domain.cost import ModelEstimates
 from groq_batch.domain.problem import Problem, problem_row, shown
-from groq_batch.domain.shard import IdsPlace, ShardSummary, SplitLimits
+from groq_batch.domain.shard import IdsPlace, Shard, SplitLimits
 from groq_batch.request_file.line_checks import (
     CHECKS,
-    BadLine,
-    GoodLines,
+    InvalidLine,
     LineChecker,
     ModelCheck,
+    ValidLines,
     encoding_message,
     too_long_message,
 )
@@ -29,7 +29,7 @@ from groq_batch.request_file.lines import (
     decompress,
     split_lines,
 )
-from groq_batch.request_file.seen_ids import FirstUses
+from groq_batch.request_file.seen_ids import DuplicateFinder
 
 MAX_KEPT_PROBLEMS = 100
 """Problems that are kept in memory; all of them go to the sink."""
@@ -81,7 +81,7 @@ class FilePart:
     begins_file: bool
     first_line: int
     first_shard: int
-    first_uses: FirstUses
+    first_uses: DuplicateFinder
 
 
 class ByteWriter(Protocol):
@@ -166,7 +166,7 @@ class InputSummary:
     lines: int = 0
     good: int = 0
     invalid: int = 0
-    shards: list[ShardSummary] = field(default_factory=list)
+    shards: list[Shard] = field(default_factory=list)
     models: ModelEstimates = field(default_factory=ModelEstimates)
     problems: list[Problem] = field(default_factory=list)
     problems_total: int = 0
@@ -328,7 +328,7 @@ class _Splitter:
         self.summary.lines = block.first + len(block.lines) - 1 - self._lines_before
         offset, place = block.offset, 0
         for found in self._checker.check_lines(block.first, block.lines):
-            if isinstance(found, BadLine):
+            if isinstance(found, InvalidLine):
                 if self._skip_invalid:
                     self._sink.skipped_raw(self._shard.number).write(found.data + b"\n")
                 self._take_bad(found.problem, len(found.data))
@@ -359,7 +359,7 @@ class _Splitter:
         self.summary.reject(problem)
         self._sink.problems().write(problem_row(problem))
 
-    def _take_good(self, good: GoodLines, offset: int | None) -> None:
+    def _take_good(self, good: ValidLines, offset: int | None) -> None:
         """Take good lines, and where they stand in the stream if they stand there so."""
         summary, limits = self.summary, self._limits
         summary.good += len(good.lines)
@@ -403,8 +403,8 @@ class _Splitter:
         self._ids_bytes += len(ids)
         self._sink.custom_ids().write(ids)
 
-    def _new_shard(self, number: int) -> ShardSummary:
-        return ShardSummary(number, ids=IdsPlace(self._part_number, self._ids_bytes))
+    def _new_shard(self, number: int) -> Shard:
+        return Shard(number, ids=IdsPlace(self._part_number, self._ids_bytes))
 
     def _take_bad(self, problem: Problem, size: int) -> None:
         """Report a bad line; its size is in bytes."""

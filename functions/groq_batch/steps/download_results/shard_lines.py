@@ -37,7 +37,7 @@ class SkippedLine:
         return pipeline_row(found["custom_id"], code=found["code"], message=found["message"])
 
 
-class Region:
+class ShardLines:
     """The lines of a shard's region; to be used in a ``with`` block, and read once."""
 
     def __init__(
@@ -62,7 +62,7 @@ class Region:
         self._keys = keys
         self._job = job
         self._uses_kept_ids = uses_kept_ids
-        self._shard = job.region(number)
+        self._shard = job.origin(number)
         self._requests = _RequestLines(storage, keys.shard(job.attempt_of_lines(number), number))
 
     def __enter__(self) -> Self:

@@ -14,15 +14,15 @@ from groq_batch.bucket.s3_errors import ConflictError, MissingObjectError, Unrea
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.parallel import in_parallel
-from groq_batch.records.closed import is_closed, unless_ended
+from groq_batch.records.closed import is_closed, unless_closed
 from groq_batch.records.job import JobRecord, JobRequest
 from groq_batch.records.model_listing import ModelListing, model_checker
 from groq_batch.request_file.byte_ranges import ByteRange, owned_lines
 from groq_batch.request_file.id_partitions import (
     REPEAT_BYTES,
     USE_BYTES,
-    KnownRepeats,
-    UseRecorder,
+    IdRecorder,
+    KnownDuplicates,
     find_repeats,
     repeats_of_range,
 )
@@ -41,11 +41,11 @@ from groq_batch.steps.prepare_input.range_plan import (
     UNREADABLE,
     CutOutcome,
     CutTask,
-    Division,
     MatchOutcome,
+    RangePlan,
     ScanOutcome,
 )
-from groq_batch.steps.prepare_input.shard_writer import ShardUploads
+from groq_batch.steps.prepare_input.shard_writer import ShardWriter
 from groq_batch.telemetry.log import logger
 
 
@@ -63,7 +63,7 @@ def prepare_range(*, storage: Storage, job_id: str, task_key: str) -> None:
         ValueError: There is no such job or task.
     """
     keys = object_keys.WorkKeys(job_id)
-    unless_ended(storage, keys, lambda: _do_task(storage, keys, task_key), lambda: None)
+    unless_closed(storage, keys, lambda: _do_task(storage, keys, task_key), lambda: None)
 
 
 def _do_task(storage: Storage, keys: object_keys.WorkKeys, task_key: str) -> None:
@@ -74,7 +74,7 @@ def _do_task(storage: Storage, keys: object_keys.WorkKeys, task_key: str) -> Non
     if storage.exists(keys.outcome(phase, number)) or JobRecord.load(storage, keys) is not None:
         return
     request = JobRequest.load(storage, job_id)
-    division = Division.load(storage, keys)
+    division = RangePlan.load(storage, keys)
     task = storage.get_json(task_key)
     if request is None or division is None or task is None:
         raise ValueError(f"There is no task {task_key} of a job {job_id}")
@@ -86,7 +86,7 @@ class _Tasks:
     """The tasks of one job."""
 
     def __init__(
-        self, storage: Storage, request: JobRequest, keys: object_keys.WorkKeys, division: Division
+        self, storage: Storage, request: JobRequest, keys: object_keys.WorkKeys, division: RangePlan
     ) -> None:
         self._storage = storage
         self._request = request
@@ -99,7 +99,7 @@ class _Tasks:
         """Check and count the lines of a range, and record their ids."""
         del task
         division = self._division
-        recorder = UseRecorder(
+        recorder = IdRecorder(
             key=bytes.fromhex(division.digest_key), partitions=division.partitions
         )
         part = FilePart(
@@ -182,13 +182,13 @@ class _Tasks:
             begins_file=plan.first == 0,
             first_line=first_lines[plan.first],
             first_shard=plan.first_shard,
-            first_uses=KnownRepeats(self._repeats(task["repeats"], first_lines)),
+            first_uses=KnownDuplicates(self._repeats(task["repeats"], first_lines)),
         )
         region = ByteRange(ranges[0].first, ranges[-1].end)
         try:
             with (
                 self._lines_of(region) as (first, lines),
-                ShardUploads(
+                ShardWriter(
                     self._storage,
                     keys,
                     part=number,

@@ -15,7 +15,7 @@ from groq_batch.domain.batch import Batch, BatchCounts
 from groq_batch.domain.job_id import again_job_id, firing_job_id, upload_job_id
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.times import timestamp
-from groq_batch.records.attempt import Board, BoardEntry
+from groq_batch.records.attempt import AttemptState, ShardState
 from groq_batch.records.job import JobRecord, JobRequest
 from groq_batch.records.submission import Stage
 from groq_batch_cli.ending import end_line, problem_lines
@@ -164,7 +164,7 @@ class Bucket:
         record = JobRecord(accepted=True, options=options, total=good, good=good, lines=good)
         self.storage.put_json(object_keys.WorkKeys(job_id).job_record, record.to_json())
 
-    def board(self, job_id: str, attempt: int, counts: dict[str, int]) -> None:
+    def state(self, job_id: str, attempt: int, counts: dict[str, int]) -> None:
         """Write what is known of the one batch of an attempt."""
         sent = counts.pop("requests")
         batch = Batch(
@@ -173,9 +173,9 @@ class Bucket:
             counts=BatchCounts(total=sent, **counts),
             created_at=int(NOON.timestamp()),
         )
-        entry = BoardEntry(stage=Stage.CREATED, requests=sent, batch=batch)
-        board = Board(attempt=attempt, started_at=0.0, entries={1: entry})
-        self.storage.put_json(object_keys.WorkKeys(job_id).batches(attempt), board.to_json())
+        entry = ShardState(stage=Stage.CREATED, requests=sent, batch=batch)
+        state = AttemptState(attempt=attempt, started_at=0.0, entries={1: entry})
+        self.storage.put_json(object_keys.WorkKeys(job_id).batches(attempt), state.to_json())
 
     def find(self, text: str) -> FoundJob:
         return find_job(self.storage, text)
@@ -429,18 +429,18 @@ def test_overtaken_job_that_runs_is_listed_with_its_progress(bucket: Bucket) -> 
     first = bucket.upload("x.jsonl")
     request = bucket.record(first, "x.jsonl", is_open=True)
     bucket.prepared(first, good=20)
-    bucket.board(first, 1, {"requests": 20, "completed": 9, "failed": 2})
+    bucket.state(first, 1, {"requests": 20, "completed": 9, "failed": 2})
     bucket.report("x.jsonl", make_report(first))
     assert request.path == "x.jsonl"
     second = bucket.run("x.jsonl", "running")
     found = listing(bucket, status="running")
     assert [(one.job_id, one.status) for one in found] == [(second, "running"), (first, "running")]
-    overtaken = found[1].job
-    assert overtaken.report is not None
-    assert overtaken.report["progress"] == {"completed": 11, "total": 20}
-    assert overtaken.report["requests"]["total"] == 20
+    superseded = found[1].job
+    assert superseded.report is not None
+    assert superseded.report["progress"] == {"completed": 11, "total": 20}
+    assert superseded.report["requests"]["total"] == 20
     terminal, _, _ = a_terminal()
-    lines = list(status_lines(overtaken, terminal, NOON))
+    lines = list(status_lines(superseded, terminal, NOON))
     assert lines[0] == "x.jsonl: running, 11 of 20 requests done (55 %)"
     aside = f"output/superseded/{first}/x.jsonl"
     assert lines[1].endswith(f"this one will deliver to {aside}")
@@ -450,8 +450,8 @@ def test_overtaken_job_in_a_later_attempt_counts_what_was_settled_before(bucket:
     job_id = bucket.upload("x.jsonl")
     bucket.record(job_id, "x.jsonl", is_open=True)
     bucket.prepared(job_id, good=20)
-    bucket.board(job_id, 1, {"requests": 20, "completed": 15, "failed": 5})
-    bucket.board(job_id, 2, {"requests": 5, "completed": 1, "failed": 0})
+    bucket.state(job_id, 1, {"requests": 20, "completed": 15, "failed": 5})
+    bucket.state(job_id, 2, {"requests": 5, "completed": 1, "failed": 0})
     bucket.run("x.jsonl", "running")
     report = bucket.find(job_id).report
     assert report is not None

@@ -12,7 +12,7 @@ from groq_batch.domain.batch import Batch
 from groq_batch.domain.canary import CanaryVerdict
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.groq.decoding import batch_of
-from groq_batch.records.attempt import Board, BoardEntry
+from groq_batch.records.attempt import AttemptState, ShardState
 from groq_batch.records.attempt_plan import AttemptPlan
 from groq_batch.records.job import JobRecord, ShardRecord
 from groq_batch.records.submission import Stage
@@ -36,10 +36,10 @@ class Bucket:
 
         self.storage.put_json = put_json  # type: ignore[method-assign]
 
-    def load(self) -> Board:
-        board = Board.load(self.storage, KEYS, 1)
-        assert board is not None
-        return board
+    def load(self) -> AttemptState:
+        state = AttemptState.load(self.storage, KEYS, 1)
+        assert state is not None
+        return state
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def bucket() -> Bucket:
     return Bucket()
 
 
-def board() -> Board:
+def state() -> AttemptState:
     batch = batch_of(
         {
             "id": "batch_1",
@@ -57,19 +57,19 @@ def board() -> Board:
             "metadata": {"job": "a-job"},
         }
     )
-    entry = BoardEntry(
+    entry = ShardState(
         stage=Stage.CREATED,
         file_id="file_1",
         requests=3,
         batch=batch,
         endpoint="/v1/audio/translations",
-        region=7,
+        origin=7,
     )
-    return Board(attempt=1, started_at=1.5, entries={1: entry, 2: BoardEntry()})
+    return AttemptState(attempt=1, started_at=1.5, entries={1: entry, 2: ShardState()})
 
 
 def test_a_new_board_is_written_once(bucket: Bucket) -> None:
-    made = board()
+    made = state()
     made.save(bucket.storage, KEYS)
     made.save(bucket.storage, KEYS)
     assert bucket.writes == 1
@@ -77,13 +77,13 @@ def test_a_new_board_is_written_once(bucket: Bucket) -> None:
 
 
 def test_a_board_that_is_as_it_was_is_not_written(bucket: Bucket) -> None:
-    board().save(bucket.storage, KEYS)
+    state().save(bucket.storage, KEYS)
     bucket.load().save(bucket.storage, KEYS)
     assert bucket.writes == 1
 
 
 def test_a_board_that_changed_is_written(bucket: Bucket) -> None:
-    board().save(bucket.storage, KEYS)
+    state().save(bucket.storage, KEYS)
     found = bucket.load()
     found.seen_done = 2
     found.save(bucket.storage, KEYS)
@@ -95,7 +95,7 @@ def test_a_board_that_changed_is_written(bucket: Bucket) -> None:
 
 
 def test_a_newer_board_stays(bucket: Bucket) -> None:
-    board().save(bucket.storage, KEYS)
+    state().save(bucket.storage, KEYS)
     early, late = bucket.load(), bucket.load()
     late.seen_done = 2
     late.save(bucket.storage, KEYS)
@@ -118,16 +118,16 @@ JOB = JobRecord(
 
 def planned(bucket: Bucket) -> None:
     """Divide the shard 1 into 4 and 5, and leave all three of them and the shard 2 in attempt 2."""
-    AttemptPlan(attempt=2, divided={1: (4, 2)}, regions={4: 1, 5: 1}).write(bucket.storage, KEYS)
+    AttemptPlan(attempt=2, divided={1: (4, 2)}, origins={4: 1, 5: 1}).write(bucket.storage, KEYS)
     for number in (1, 2, 4, 5):
         bucket.storage.put_bytes(KEYS.shard(2, number), b"{}\n")
 
 
 def test_board_has_the_parts_of_a_divided_shard_and_not_the_shard(bucket: Bucket) -> None:
     planned(bucket)
-    begun = Board.begin(bucket.storage, KEYS, JOB, 2, started_at=1.0)
+    begun = AttemptState.begin(bucket.storage, KEYS, JOB, 2, started_at=1.0)
     assert sorted(begun.entries) == [2, 4, 5]
-    assert [begun.region_of(number) for number in (2, 4, 5, 9)] == [2, 1, 1, 9]
+    assert [begun.origin_of(number) for number in (2, 4, 5, 9)] == [2, 1, 1, 9]
     assert (begun.shards_of(1), begun.shards_of(2), begun.shards_of(4)) == ([4, 5], [2], [])
 
 
@@ -135,35 +135,42 @@ def test_board_of_a_canary_that_is_alone_again_has_its_parts_only(bucket: Bucket
     """The shards behind it stand where the second attempt looks for them."""
     planned(bucket)
     alone = replace(JOB, has_canary=True)
-    assert sorted(Board.begin(bucket.storage, KEYS, alone, 2, started_at=1.0).entries) == [4, 5]
+    assert sorted(AttemptState.begin(bucket.storage, KEYS, alone, 2, started_at=1.0).entries) == [
+        4,
+        5,
+    ]
     verdict = CanaryVerdict(rest_attempt=2, requests=1, failed=0, passed=True)
     judged = replace(alone, verdict=verdict)
-    assert sorted(Board.begin(bucket.storage, KEYS, judged, 2, started_at=1.0).entries) == [2, 4, 5]
+    assert sorted(AttemptState.begin(bucket.storage, KEYS, judged, 2, started_at=1.0).entries) == [
+        2,
+        4,
+        5,
+    ]
 
 
 def test_board_of_an_older_version_is_read_with_the_regions_of_the_plan(bucket: Bucket) -> None:
     planned(bucket)
-    begun = Board.begin(bucket.storage, KEYS, JOB, 2, started_at=1.0)
+    begun = AttemptState.begin(bucket.storage, KEYS, JOB, 2, started_at=1.0)
     data = begun.to_json()
     for name in ("refusal", "division_rounds"):
         del data[name]
     for entry in data["shards"].values():
         del entry["endpoint"], entry["region"]
     bucket.storage.put_json(KEYS.batches(2), data)
-    found = Board.load(bucket.storage, KEYS, 2)
+    found = AttemptState.load(bucket.storage, KEYS, 2)
     assert found == begun
 
 
 @pytest.mark.parametrize(
     ("entry", "is_refused"),
     [
-        (BoardEntry(), False),
-        (BoardEntry(stage=Stage.UPLOADED), False),
-        (BoardEntry(stage=Stage.REFUSED), True),
-        (BoardEntry(stage=Stage.CREATED, batch=Batch(id="b", status="failed")), True),
-        (BoardEntry(stage=Stage.CREATED, batch=Batch(id="b", status="expired")), False),
+        (ShardState(), False),
+        (ShardState(stage=Stage.UPLOADED), False),
+        (ShardState(stage=Stage.REFUSED), True),
+        (ShardState(stage=Stage.CREATED, batch=Batch(id="b", status="failed")), True),
+        (ShardState(stage=Stage.CREATED, batch=Batch(id="b", status="expired")), False),
     ],
 )
-def test_shards_whose_batch_was_refused(entry: BoardEntry, is_refused: bool) -> None:
-    found = Board(attempt=1, started_at=0.0, entries={3: entry})
+def test_shards_whose_batch_was_refused(entry: ShardState, is_refused: bool) -> None:
+    found = AttemptState(attempt=1, started_at=0.0, entries={3: entry})
     assert found.refused_numbers == ([3] if is_refused else [])

@@ -17,7 +17,7 @@ from groq_batch.domain.canary import (
     judge_canary,
 )
 from groq_batch.domain.job_options import JobOptions
-from groq_batch.records.attempt import Board, BoardEntry
+from groq_batch.records.attempt import AttemptState, ShardState
 from groq_batch.records.job import JobRecord, ShardRecord
 
 RESULTS = CanaryResults(
@@ -189,9 +189,9 @@ class TestRecord:
     def test_board_that_was_begun_before_the_verdict_takes_the_rest_in(self) -> None:
         verdict = CanaryVerdict(rest_attempt=2, requests=2, failed=0, passed=None)
         for attempt, numbers in ((1, [1]), (2, [1, 2, 5]), (3, [1])):
-            board = Board(attempt=attempt, started_at=0.0, entries={1: BoardEntry()})
-            board.admit_rest(record(verdict))
-            assert sorted(board.entries) == numbers
-        board = Board(attempt=2, started_at=0.0, entries={1: BoardEntry()})
-        board.admit_rest(record(None))
-        assert sorted(board.entries) == [1]
+            state = AttemptState(attempt=attempt, started_at=0.0, entries={1: ShardState()})
+            state.admit_rest(record(verdict))
+            assert sorted(state.entries) == numbers
+        state = AttemptState(attempt=2, started_at=0.0, entries={1: ShardState()})
+        state.admit_rest(record(None))
+        assert sorted(state.entries) == [1]

@@ -16,14 +16,14 @@ from groq_batch.domain.answer_stats import (
     MAX_NAMES,
     OTHER_NAMES,
     STEPS_OF_AN_OCTAVE,
+    AnswerStats,
     Failures,
     Histogram,
-    Measures,
     bucket_of,
     bucket_start,
     count_name,
 )
-from groq_batch.records.shard_result import ShardSummary
+from groq_batch.records.shard_result import ShardResult
 
 VALUES = st.lists(st.integers(0, 2**45), min_size=1, max_size=60)
 
@@ -129,15 +129,15 @@ FINISH_REASONS = st.text(max_size=100).filter(bool)
 def test_measures_survive_json(
     values: list[int], reasons: list[str], failed: list[tuple[str, int]]
 ) -> None:
-    measures = Measures(prompt_tokens=histogram(values), milliseconds=histogram(values[:3]))
+    measures = AnswerStats(prompt_tokens=histogram(values), milliseconds=histogram(values[:3]))
     for reason in reasons:
         count_name(measures.finish_reasons, reason)
     for code, line in failed:
         measures.failures.add(code, line, "Why.")
-    summary = ShardSummary(attempt=1, number=2, measures=measures)
+    summary = ShardResult(attempt=1, number=2, measures=measures)
     stored = json.loads(json.dumps(summary.to_json()))
-    assert ShardSummary.from_json(stored) == summary
-    merged = Measures()
+    assert ShardResult.from_json(stored) == summary
+    merged = AnswerStats()
     merged.add_answers_of(measures)
     assert merged.prompt_tokens == measures.prompt_tokens
     assert merged.finish_reasons == measures.finish_reasons
@@ -148,16 +148,16 @@ def test_measures_survive_json(
     "change", ["measures", "anomalies", "invalid_output", "unchecked_output", None]
 )
 def test_a_summary_of_another_version_is_read(change: str | None) -> None:
-    stored: dict[str, Any] = ShardSummary(attempt=1, number=2, succeeded=3).to_json()
+    stored: dict[str, Any] = ShardResult(attempt=1, number=2, succeeded=3).to_json()
     if change is None:
         stored["of_a_later_version"] = {"x": 1}
     else:
         del stored[change]
-    assert ShardSummary.from_json(stored) == ShardSummary(attempt=1, number=2, succeeded=3)
+    assert ShardResult.from_json(stored) == ShardResult(attempt=1, number=2, succeeded=3)
 
 
 def test_measures_of_a_large_shard_are_small() -> None:
-    measures = Measures()
+    measures = AnswerStats()
     numbers = range(50_000)
     measures.prompt_tokens.add_all([50 + number * number % 8000 for number in numbers])
     measures.completion_tokens.add_all([number * 7919 % 4000 for number in numbers])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from groq_batch.domain.cost import ModelUsage, ModelUsages
 from groq_batch.domain.on_demand import (
-    Means,
+    MeanUsage,
     Size,
     budget_usd,
     cost_usd,
@@ -22,7 +22,7 @@ from groq_batch.domain.on_demand import (
 )
 from groq_batch.domain.prices import HourPrice, Prices, TokenPrice
 from groq_batch.domain.result_row import classify_row
-from groq_batch.records.on_demand import Ending, OnDemand, Place, Taken
+from groq_batch.records.on_demand import ClaimedRequest, Ending, LinePlace, OnDemand
 from groq_batch.request_file.ordinary_request import read_request
 from groq_batch.steps.download_results.left_open import LeftOpen
 
@@ -38,17 +38,17 @@ def size(output: int | None = None, model: str = "m", body_bytes: int = 4000) ->
 
 
 def test_a_limit_is_estimated_as_if_it_were_used() -> None:
-    assert size(500).estimate_usd(PRICES, Means()) == pytest.approx(2 * (1000e-6 + 500 * 2e-6))
+    assert size(500).estimate_usd(PRICES, MeanUsage()) == pytest.approx(2 * (1000e-6 + 500 * 2e-6))
 
 
 def test_without_a_limit_the_mean_of_the_models_answers_counts() -> None:
-    means = Means.of({"m": ModelUsage(answers=5, completion_tokens=400, without_tokens=1)})
+    means = MeanUsage.of({"m": ModelUsage(answers=5, completion_tokens=400, without_tokens=1)})
     assert means.output_tokens == {"m": 100.0}
     assert size().estimate_usd(PRICES, means) == pytest.approx(2 * (1000e-6 + 100 * 2e-6))
 
 
 def test_without_an_answer_of_the_model_1024_tokens_count() -> None:
-    means = Means.of({"other": ModelUsage(answers=1, completion_tokens=7)})
+    means = MeanUsage.of({"other": ModelUsage(answers=1, completion_tokens=7)})
     assert size().estimate_usd(PRICES, means) == pytest.approx(2 * (1000e-6 + 1024 * 2e-6))
 
 
@@ -64,12 +64,12 @@ def test_without_an_answer_of_the_model_1024_tokens_count() -> None:
 def test_audio_is_estimated_with_the_mean_length(
     usage: dict[str, ModelUsage], seconds: float
 ) -> None:
-    estimate = size(model="w").estimate_usd(PRICES, Means.of(usage))
+    estimate = size(model="w").estimate_usd(PRICES, MeanUsage.of(usage))
     assert estimate == pytest.approx(2 * seconds / 3600 * 0.05)
 
 
 def test_a_model_without_a_price_has_no_estimate() -> None:
-    assert size(model="unknown").estimate_usd(PRICES, Means()) is None
+    assert size(model="unknown").estimate_usd(PRICES, MeanUsage()) is None
 
 
 def test_the_cost_of_answers_is_that_on_demand() -> None:
@@ -173,8 +173,8 @@ def test_audio_becomes_the_fields_of_a_form() -> None:
 # -- the record ------------------------------------------------------------------------------------
 
 
-def place(number: int, shard: int = 1) -> Place:
-    return Place(shard=shard, line=number, offset=100 * number, size=99)
+def place(number: int, shard: int = 1) -> LinePlace:
+    return LinePlace(shard=shard, line=number, offset=100 * number, size=99)
 
 
 RECORD = OnDemand(
@@ -182,11 +182,18 @@ RECORD = OnDemand(
     budget_usd=1.0,
     ask_until=5000.0,
     max_tries=3,
-    means=Means(output_tokens={"m": 12.5}, audio_seconds=9.0),
+    means=MeanUsage(output_tokens={"m": 12.5}, audio_seconds=9.0),
     shard=1,
     line=5,
-    open=(Taken(place=place(3), estimate=0.1), Taken(place=place(4), estimate=0.1)),
-    again=(Taken(place=place(2), estimate=0.1, tries=1, was_begun=True, code="c", message="m"),),
+    open=(
+        ClaimedRequest(place=place(3), estimate=0.1),
+        ClaimedRequest(place=place(4), estimate=0.1),
+    ),
+    again=(
+        ClaimedRequest(
+            place=place(2), estimate=0.1, tries=1, was_begun=True, code="c", message="m"
+        ),
+    ),
     ended=Ending.TIME,
 )
 

@@ -8,7 +8,7 @@ from groq_batch.bucket.pending_upload import LostUploadError
 from groq_batch.bucket.s3_errors import MissingObjectError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
-from groq_batch.records.closed import unless_ended
+from groq_batch.records.closed import unless_closed
 from tests.fakes.s3 import FakeS3
 
 KEYS = object_keys.WorkKeys("a-job")
@@ -30,21 +30,21 @@ MISSES = [MissingObjectError("k"), LostUploadError("k"), ValueError("There is no
 @pytest.mark.parametrize("error", MISSES, ids=lambda error: type(error).__name__)
 def test_what_is_missed_before_the_end_is_a_failure(storage: Storage, error: Exception) -> None:
     with pytest.raises(type(error)) as raised:
-        unless_ended(storage, KEYS, lambda: failing(error), lambda: "ended")
+        unless_closed(storage, KEYS, lambda: failing(error), lambda: "ended")
     assert raised.value is error
 
 
 @pytest.mark.parametrize("error", MISSES, ids=lambda error: type(error).__name__)
 def test_what_is_missed_after_the_end_is_none(storage: Storage, error: Exception) -> None:
     storage.put_bytes(KEYS.closed, b"")
-    assert unless_ended(storage, KEYS, lambda: failing(error), lambda: "ended") == "ended"
+    assert unless_closed(storage, KEYS, lambda: failing(error), lambda: "ended") == "ended"
 
 
 def test_other_failures_are_failures_also_after_the_end(storage: Storage) -> None:
     storage.put_bytes(KEYS.closed, b"")
     with pytest.raises(RuntimeError):
-        unless_ended(storage, KEYS, lambda: failing(RuntimeError()), lambda: "ended")
+        unless_closed(storage, KEYS, lambda: failing(RuntimeError()), lambda: "ended")
 
 
 def test_work_that_succeeds_answers_for_itself(storage: Storage) -> None:
-    assert unless_ended(storage, KEYS, lambda: "done", lambda: "ended") == "done"
+    assert unless_closed(storage, KEYS, lambda: "done", lambda: "ended") == "done"

@@ -10,10 +10,10 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch, BatchIssue
 from groq_batch.domain.job_options import JobOptions
-from groq_batch.records.attempt import Board, BoardEntry
+from groq_batch.records.attempt import AttemptState, ShardState
 from groq_batch.records.attempt_plan import AttemptPlan, RefusedShard
 from groq_batch.records.job import JobRecord, ShardRecord
-from groq_batch.records.shard_result import ShardSummary
+from groq_batch.records.shard_result import ShardResult
 from groq_batch.records.submission import Stage
 from groq_batch.steps.check_status.next_attempt import NextAttempt, refusal_notice
 from tests.fakes.s3 import FakeS3
@@ -38,38 +38,38 @@ def storage() -> Storage:
     return Storage(s3=s3.client(), bucket=s3.bucket)
 
 
-def ended(status: str = "completed", endpoint: str | None = None) -> BoardEntry:
+def ended(status: str = "completed", endpoint: str | None = None) -> ShardState:
     batch = Batch(id="b", status=status)
-    return BoardEntry(stage=Stage.CREATED, batch=batch, endpoint=endpoint)
+    return ShardState(stage=Stage.CREATED, batch=batch, endpoint=endpoint)
 
 
-def board(attempt: int = 1, **entries: BoardEntry) -> Board:
+def state(attempt: int = 1, **entries: ShardState) -> AttemptState:
     numbered = {int(name[1:]): entry for name, entry in entries.items()}
-    return Board(attempt=attempt, started_at=0.0, entries=numbered)
+    return AttemptState(attempt=attempt, started_at=0.0, entries=numbered)
 
 
 def collected(storage: Storage, attempt: int, number: int, refused: dict[int, int]) -> None:
     """Store the summary of a region: how many parts its refused shards make."""
-    summary = ShardSummary(attempt=attempt, number=number)
+    summary = ShardResult(attempt=attempt, number=number)
     summary.refused = {shard: RefusedShard(parts=parts) for shard, parts in refused.items()}
     storage.put_json(KEYS.summary(attempt, number), summary.to_json())
 
 
-def after(storage: Storage, found: Board, now: float = NOW) -> NextAttempt | None:
+def after(storage: Storage, found: AttemptState, now: float = NOW) -> NextAttempt | None:
     return NextAttempt.after(storage, KEYS, JOB, found, now=now)
 
 
 def test_nothing_follows_when_nothing_is_left_over(storage: Storage) -> None:
-    assert after(storage, board(s1=ended(), s2=ended("expired"))) is None
+    assert after(storage, state(s1=ended(), s2=ended("expired"))) is None
     # Lines were named, and no others were there.
     collected(storage, 1, 1, {})
-    assert after(storage, board(s1=ended("failed"))) is None
+    assert after(storage, state(s1=ended("failed"))) is None
     assert AttemptPlan.load(storage, KEYS, 2) is None
 
 
 def test_left_overs_follow_at_once_and_need_no_plan(storage: Storage) -> None:
     storage.put_bytes(KEYS.shard(2, 1), b"{}\n")
-    following = after(storage, board(s1=ended("expired")))
+    following = after(storage, state(s1=ended("expired")))
     assert following == NextAttempt(plan=AttemptPlan(attempt=2))
     assert AttemptPlan.load(storage, KEYS, 2) is None
 
@@ -78,8 +78,8 @@ def test_refused_shards_follow_after_a_pause_when_their_parts_are_written(storag
     collected(storage, 1, 1, {1: 2})
     collected(storage, 1, 2, {})
     collected(storage, 1, 6, {6: 1})
-    entries = {"s1": ended("failed"), "s2": ended("failed"), "s6": BoardEntry(stage=Stage.REFUSED)}
-    found = board(**entries)
+    entries = {"s1": ended("failed"), "s2": ended("failed"), "s6": ShardState(stage=Stage.REFUSED)}
+    found = state(**entries)
     following = after(storage, found)
     assert following is not None
     assert following.plan.parts == [7, 8]
@@ -94,25 +94,25 @@ def test_refused_shards_follow_after_a_pause_when_their_parts_are_written(storag
 
 
 def test_plan_goes_on_from_the_one_before(storage: Storage) -> None:
-    before = AttemptPlan(attempt=2, highest=8, regions={7: 1, 8: 1}, refusals={7: 1, 8: 1})
+    before = AttemptPlan(attempt=2, highest=8, origins={7: 1, 8: 1}, refusals={7: 1, 8: 1})
     before.write(storage, KEYS)
-    entries = {"s7": ended(), "s8": BoardEntry(stage=Stage.REFUSED)}
+    entries = {"s7": ended(), "s8": ShardState(stage=Stage.REFUSED)}
     for entry in entries.values():
-        entry.region = 1
+        entry.origin = 1
     collected(storage, 2, 1, {8: 3})
-    following = after(storage, board(2, **entries))
+    following = after(storage, state(2, **entries))
     assert following is not None
     assert following.plan.divided == {8: (9, 3)}
-    assert following.plan.region_of(11) == 1
+    assert following.plan.origin_of(11) == 1
     assert following.plan.pause_seconds == 120
 
 
 def test_plan_is_carried_on_for_left_overs_of_parts(storage: Storage) -> None:
-    AttemptPlan(attempt=2, highest=8, regions={7: 1, 8: 1}).write(storage, KEYS)
+    AttemptPlan(attempt=2, highest=8, origins={7: 1, 8: 1}).write(storage, KEYS)
     storage.put_bytes(KEYS.shard(3, 7), b"{}\n")
-    following = after(storage, board(2, s7=ended(), s8=ended()))
+    following = after(storage, state(2, s7=ended(), s8=ended()))
     assert following is not None
-    assert following.plan.region_of(7) == 1
+    assert following.plan.origin_of(7) == 1
     assert (following.plan.pause_seconds, following.missing) == (0, frozenset())
     assert AttemptPlan.load(storage, KEYS, 3) == following.plan
 
@@ -120,7 +120,7 @@ def test_plan_is_carried_on_for_left_overs_of_parts(storage: Storage) -> None:
 def test_plan_keeps_an_endpoint_for_left_overs(storage: Storage) -> None:
     storage.put_bytes(KEYS.shard(2, 1), b"{}\n")
     entries = {"s1": ended(endpoint=SPEECH), "s2": ended(endpoint="/v1/chat/completions")}
-    following = after(storage, board(**entries))
+    following = after(storage, state(**entries))
     assert following is not None
     assert following.plan.by_url == {1}
 
@@ -147,8 +147,8 @@ def test_report_says_what_was_refused_and_when_it_is_sent_again(
     options: dict[str, Any], expected: str
 ) -> None:
     batch = Batch(id="b", status="failed", errors=(issue("named", 3), issue("all")))
-    entries = {"s1": ended(), "s2": BoardEntry(stage=Stage.CREATED, batch=batch)}
-    notice = refusal_notice(JOB, board(**entries), **options)
+    entries = {"s1": ended(), "s2": ShardState(stage=Stage.CREATED, batch=batch)}
+    notice = refusal_notice(JOB, state(**entries), **options)
     assert notice is not None
     assert notice["code"] == "batch_failed"
     assert notice["message"].startswith("Groq refused 1 of 2 batches of attempt 1. all: No. ")
@@ -156,18 +156,18 @@ def test_report_says_what_was_refused_and_when_it_is_sent_again(
 
 
 def test_report_says_nothing_where_nothing_was_refused() -> None:
-    assert refusal_notice(JOB, board(s1=ended(), s2=BoardEntry()), is_last=False) is None
+    assert refusal_notice(JOB, state(s1=ended(), s2=ShardState()), is_last=False) is None
 
 
 def test_summary_is_read_as_it_was_written_and_from_older_versions() -> None:
-    summary = ShardSummary(attempt=2, number=1, sent=5, batch_succeeded=4)
+    summary = ShardResult(attempt=2, number=1, sent=5, batch_succeeded=4)
     summary.batches = {7: (3, 3), 8: (2, 1)}
     summary.refused = {8: RefusedShard(parts=2, by_url=True)}
-    assert ShardSummary.from_json(summary.to_json()) == summary
+    assert ShardResult.from_json(summary.to_json()) == summary
     assert [summary.counts_of(shard) for shard in (7, 8, 9)] == [(3, 3), (2, 1), (0, 0)]
     old = {
         name: value
         for name, value in summary.to_json().items()
         if name not in ("batches", "refused")
     }
-    assert ShardSummary.from_json(old).counts_of(1) == (5, 4)
+    assert ShardResult.from_json(old).counts_of(1) == (5, 4)

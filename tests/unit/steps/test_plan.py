@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from groq_batch.bucket.pending_upload import HeldUpload
+from groq_batch.bucket.pending_upload import PendingUpload
 from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
@@ -39,7 +39,7 @@ def plan(*, good: int) -> Plan:
         estimated_cost_usd=None,
         prepared_at="2026-03-01T00:00:00.000Z",
     )
-    return Plan(record=record, uploads=(HeldUpload("k", "u", ("e1", "e2"), 9),))
+    return Plan(record=record, uploads=(PendingUpload("k", "u", ("e1", "e2"), 9),))
 
 
 def test_the_first_plan_stands() -> None:

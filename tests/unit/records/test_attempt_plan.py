@@ -37,19 +37,19 @@ def test_parts_are_numbered_on_from_the_highest_in_order_of_the_shards() -> None
     assert list(plan.parts_of(3)) == [7, 8]
     assert list(plan.parts_of(2)) == []
     assert plan.highest == 8
-    assert [plan.region_of(number) for number in range(1, 9)] == [1, 2, 3, 1, 1, 1, 3, 3]
+    assert [plan.origin_of(number) for number in range(1, 9)] == [1, 2, 3, 1, 1, 1, 3, 3]
 
 
 def test_parts_of_a_part_come_from_its_region() -> None:
     plan = after(after(FIRST, s2=4), s7=3)
     assert plan.divided == {7: (8, 3)}
     assert plan.parts == [8, 9, 10]
-    assert {plan.region_of(number) for number in range(4, 11)} == {2}
+    assert {plan.origin_of(number) for number in range(4, 11)} == {2}
 
 
 def test_shard_of_one_kind_keeps_its_number() -> None:
     plan = after(FIRST, s1=1)
-    assert (plan.divided, plan.regions, plan.highest) == ({}, {}, 3)
+    assert (plan.divided, plan.origins, plan.highest) == ({}, {}, 3)
     assert plan.pause_seconds == 60
 
 
@@ -97,7 +97,7 @@ def test_no_number_is_given_twice(rounds: list[dict[int, int]]) -> None:
         # They follow each other without gaps.
         assert given_out == set(range(1, plan.highest + 1))
         alive = (alive - set(plan.divided)) | set(plan.parts)
-        assert {plan.region_of(number) for number in alive} <= {1, 2, 3}
+        assert {plan.origin_of(number) for number in alive} <= {1, 2, 3}
 
 
 def test_plan_is_read_as_it_was_written(storage: Storage) -> None:

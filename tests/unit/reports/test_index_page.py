@@ -25,7 +25,7 @@ from tests.index_samples import (
     usage_record,
 )
 from tests.report_samples import HOSTILE
-from tests.unit.test_report_page import TAGS, Outline
+from tests.unit.reports.test_report_page import TAGS, Outline
 
 MOST_BYTES = 100_000
 

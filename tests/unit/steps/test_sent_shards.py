@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from groq_batch.groq.decoding import batch_of
-from groq_batch.records.attempt import BoardEntry
+from groq_batch.records.attempt import ShardState
 from groq_batch.records.attempt_plan import RefusedShard
 from groq_batch.records.submission import Stage
 from groq_batch.request_file.shard_parts import AUDIO_URLS
@@ -33,18 +33,18 @@ MIXED = [line(), line(SPEECH), line()]
 
 def failed(
     *errors: dict[str, Any], status: str = "failed", endpoint: str | None = None
-) -> BoardEntry:
+) -> ShardState:
     batch = batch_of({"id": "b", "status": status, "errors": list(errors)})
-    return BoardEntry(stage=Stage.CREATED, batch=batch, endpoint=endpoint)
+    return ShardState(stage=Stage.CREATED, batch=batch, endpoint=endpoint)
 
 
-def refused(code: str = "c", message: str = "No.", endpoint: str | None = None) -> BoardEntry:
+def refused(code: str = "c", message: str = "No.", endpoint: str | None = None) -> ShardState:
     error = {"code": code, "message": message}
-    return BoardEntry(stage=Stage.REFUSED, error=error, endpoint=endpoint)
+    return ShardState(stage=Stage.REFUSED, error=error, endpoint=endpoint)
 
 
 def read(
-    entry: BoardEntry,
+    entry: ShardState,
     lines: list[bytes],
     *,
     is_sent_again: bool = True,
@@ -68,7 +68,7 @@ def test_refusal_without_a_line_takes_all_of_the_shard(
 
 
 @pytest.mark.parametrize("entry", [refused(), failed()])
-def test_refusal_in_the_last_attempt_is_not_looked_into(entry: BoardEntry) -> None:
+def test_refusal_in_the_last_attempt_is_not_looked_into(entry: ShardState) -> None:
     shard = SentShard(number=1, entry=entry, index=ResultIndex(), lines=3)
 
     def unread() -> Iterator[bytes]:
@@ -119,7 +119,7 @@ def test_batch_that_failed_and_whose_rows_are_lost_is_not_sent_again() -> None:
     ("entry", "text"),
     [
         (refused("model_not_found", "Gone."), "Groq refused the batch: model_not_found: Gone."),
-        (BoardEntry(stage=Stage.REFUSED), "Groq refused the batch: refused: no reason given"),
+        (ShardState(stage=Stage.REFUSED), "Groq refused the batch: refused: no reason given"),
         (failed({"code": "c", "message": "No."}), "c: No."),
         (failed({"message": "No."}), "refused: No."),
         (failed({"code": "c"}), "c: no reason given"),
@@ -127,7 +127,7 @@ def test_batch_that_failed_and_whose_rows_are_lost_is_not_sent_again() -> None:
         (refused(message="x" * 900), f"Groq refused the batch: c: {'x' * 473}"),
     ],
 )
-def test_text_of_a_refusal(entry: BoardEntry, text: str) -> None:
+def test_text_of_a_refusal(entry: ShardState, text: str) -> None:
     assert read(entry, ALIKE).refusal_text(1) == text
 
 
@@ -175,7 +175,7 @@ def test_line_that_does_not_fit_the_endpoint_of_all_is_at_fault(
 
 def shards(*lines: int) -> list[SentShard]:
     return [
-        SentShard(number=number, entry=BoardEntry(), index=ResultIndex(), lines=count)
+        SentShard(number=number, entry=ShardState(), index=ResultIndex(), lines=count)
         for number, count in enumerate(lines, start=1)
     ]
 

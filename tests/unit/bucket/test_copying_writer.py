@@ -14,8 +14,8 @@ from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
 from groq_batch.bucket import copying_writer, multipart_writer
-from groq_batch.bucket.copying_writer import CopySource, RequestUpload
-from groq_batch.bucket.pending_upload import HeldUpload
+from groq_batch.bucket.copying_writer import CopyingWriter, CopySource
+from groq_batch.bucket.pending_upload import PendingUpload
 from groq_batch.bucket.s3_errors import MissingObjectError, UnreadableObjectError
 from groq_batch.bucket.storage import Storage
 from tests.fakes.calls import Call, Wire, plain_wire
@@ -93,7 +93,7 @@ class Input:
             return self.sent(call, lambda: wire(call, act))
 
         self.storage = Storage(s3=self.s3.client(both), bucket="bucket")
-        self.upload = RequestUpload(self.storage, "shard", source)
+        self.upload = CopyingWriter(self.storage, "shard", source)
         self.expected = b""
 
     def give(self, first: int, size: int, *, known: bool = True) -> None:
@@ -112,7 +112,7 @@ class Input:
         held = self.upload.hold()
         assert self.s3.read("shard") is None
         assert held.size == len(self.expected) == self.upload.bytes_written
-        HeldUpload.from_json(json.loads(json.dumps(held.to_json()))).complete(self.storage)
+        PendingUpload.from_json(json.loads(json.dumps(held.to_json()))).complete(self.storage)
         assert self.s3.read("shard") == self.expected
         assert self.s3.open_uploads == []
 

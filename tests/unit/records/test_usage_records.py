@@ -13,7 +13,7 @@ from groq_batch.domain.cost import ModelUsage, ModelUsages
 from groq_batch.domain.object_keys import WorkKeys
 from groq_batch.domain.prices import Prices, TokenPrice
 from groq_batch.records.end import End
-from groq_batch.records.shard_result import ShardSummary
+from groq_batch.records.shard_result import ShardResult
 from groq_batch.records.usage import UsageRecord, usage_by_model
 from groq_batch.steps import finish_job
 from tests.fakes.calls import Call
@@ -134,8 +134,8 @@ def test_usage_record_of_a_later_version_is_read() -> None:
 
 
 def test_usage_by_model_counts_each_request_once_over_all_attempts() -> None:
-    first = ShardSummary(attempt=1, number=1, by_model={"a": [3, 1], "b": [2, 2]})
-    second = ShardSummary(attempt=2, number=1, by_model={"a": [3, 2], "b": [2, 2]})
+    first = ShardResult(attempt=1, number=1, by_model={"a": [3, 1], "b": [2, 2]})
+    second = ShardResult(attempt=2, number=1, by_model={"a": [3, 2], "b": [2, 2]})
     first.answers = ModelUsages({"a": ModelUsage(1, 10, 20), "b": ModelUsage(2, 5, 5)})
     second.answers = ModelUsages({"a": ModelUsage(1, 30, 40)})
     usages = ModelUsages()
@@ -154,7 +154,7 @@ def test_usage_by_model_counts_each_request_once_over_all_attempts() -> None:
 
 
 def test_usage_by_model_counts_ordinary_calls_at_their_own_price() -> None:
-    summary = ShardSummary(attempt=2, number=1, by_model={"a": [2, 2], "b": [1, 1]})
+    summary = ShardResult(attempt=2, number=1, by_model={"a": [2, 2], "b": [1, 1]})
     batches, calls = ModelUsages({"a": ModelUsage(1, 10, 20)}), ModelUsages()
     calls.merge({"a": ModelUsage(1, 10, 20), "b": ModelUsage(1, 1, 1)})
     a, b = usage_by_model([summary], batches, PRICES, calls=calls)
@@ -164,31 +164,31 @@ def test_usage_by_model_counts_ordinary_calls_at_their_own_price() -> None:
 
 
 def test_usage_by_model_of_a_model_that_has_not_answered_costs_nothing() -> None:
-    summary = ShardSummary(attempt=1, number=1, by_model={"a": [3, 0]})
+    summary = ShardResult(attempt=1, number=1, by_model={"a": [3, 0]})
     (model,) = usage_by_model([summary], ModelUsages(), PRICES)
     assert (model["requests"], model["succeeded"], model["usd"]) == (3, 0, 0.0)
 
 
 def test_usage_by_model_of_summaries_of_version_1_counts_the_answers() -> None:
-    old = ShardSummary.from_json({"attempt": 1, "number": 1, "usage": {"a": [10, 20, 30]}})
-    answered = ShardSummary(attempt=1, number=2)
+    old = ShardResult.from_json({"attempt": 1, "number": 1, "usage": {"a": [10, 20, 30]}})
+    answered = ShardResult(attempt=1, number=2)
     answered.answers = ModelUsages({"a": ModelUsage(4, 1, 1)})
     (model,) = usage_by_model([old, answered], ModelUsages({"a": ModelUsage(4, 11, 21)}), PRICES)
     assert (model["requests"], model["succeeded"]) == (4, 4)
 
 
 def test_shard_summary_reads_what_it_has_written_by_model() -> None:
-    summary = ShardSummary(attempt=1, number=1)
+    summary = ShardResult(attempt=1, number=1)
     summary.count_line("a", succeeded=True)
     summary.count_line("a", succeeded=False)
     data = json.loads(json.dumps(summary.to_json()))
-    assert ShardSummary.from_json(data).by_model == {"a": [2, 1]}
+    assert ShardResult.from_json(data).by_model == {"a": [2, 1]}
     del data["by_model"]
-    assert ShardSummary.from_json(data).by_model == {}
+    assert ShardResult.from_json(data).by_model == {}
 
 
 def test_shard_summary_of_many_made_up_models_stays_small() -> None:
-    summary = ShardSummary(attempt=1, number=1)
+    summary = ShardResult(attempt=1, number=1)
     for number in range(3000):
         summary.count_line(f"model-{number}", succeeded=False)
     assert len(summary.by_model) <= 1001

@@ -33,7 +33,7 @@ def s3() -> FakeS3:
 def storage(s3: FakeS3) -> Storage:
     found = Storage(s3=s3.client(), bucket=s3.bucket)
     found.put_bytes(KEYS.shard(1, 1), b"".join(LINES))
-    AttemptPlan(attempt=2, divided={1: (5, 3)}, regions={5: 1, 6: 1, 7: 1}).write(found, KEYS)
+    AttemptPlan(attempt=2, divided={1: (5, 3)}, origins={5: 1, 6: 1, 7: 1}).write(found, KEYS)
     return found
 
 

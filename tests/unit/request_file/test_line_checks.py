@@ -20,10 +20,10 @@ from groq_batch.request_file.line_checks import (
     CHAT_URL,
     FIRST_CHECKS,
     MAX_NESTING,
-    BadLine,
     CheckedRequest,
-    GoodLines,
+    InvalidLine,
     LineChecker,
+    ValidLines,
 )
 
 SECRET = "Xyzzy"
@@ -78,20 +78,20 @@ def check(data: bytes) -> CheckedRequest | Problem:
 
 
 def assert_agree(
-    found: Sequence[GoodLines | BadLine], careful: CheckedRequest | Problem, data: bytes
+    found: Sequence[ValidLines | InvalidLine], careful: CheckedRequest | Problem, data: bytes
 ) -> None:
     """Compare what was found in a block of one line with what the careful way says of the line."""
     if isinstance(careful, Problem):
-        assert found == [BadLine(data, careful)]
+        assert found == [InvalidLine(data, careful)]
         return
     line = data + b"\n"
     (good,) = found
-    assert isinstance(good, GoodLines)
+    assert isinstance(good, ValidLines)
     (estimate,) = good.models.values()
     if estimate.body_bytes != careful.body_bytes:
         assert has_equal_keys(data), "of equal keys the size may be that of all values"
         assert careful.body_bytes < estimate.body_bytes < len(data)
-    assert good == GoodLines(
+    assert good == ValidLines(
         0,
         [line],
         len(line),
@@ -454,7 +454,7 @@ def test_the_first_problem_in_order_is_told(data: bytes, code: str) -> None:
     assert isinstance(found, Problem)
     assert found.code == code
     _, in_block = LineChecker().check_lines(1, [used + b"\n", data + b"\n"])
-    assert in_block == BadLine(data, found)
+    assert in_block == InvalidLine(data, found)
 
 
 class TestModels:
@@ -492,11 +492,11 @@ class TestModels:
         (found,) = LineChecker(models=models).check_lines(7, [data + b"\n"])
         if code is None:
             assert isinstance(careful, CheckedRequest)
-            assert isinstance(found, GoodLines)
+            assert isinstance(found, ValidLines)
         else:
             assert isinstance(careful, Problem)
             assert (careful.line, careful.custom_id, careful.code) == (7, "a-1", code)
-            assert found == BadLine(data, careful)
+            assert found == InvalidLine(data, careful)
 
     @pytest.mark.parametrize("bad", [{0}, {9}, {3, 4, 5}, set(range(0, 40, 2)), set(range(40))])
     def test_bad_models_among_good_ones(self, bad: set[int]) -> None:
@@ -505,22 +505,22 @@ class TestModels:
             for n in range(40)
         ]
         found = list(LineChecker(models=self.Few("m")).check_lines(1, lines))
-        told = [one.problem.line for one in found if isinstance(one, BadLine)]
+        told = [one.problem.line for one in found if isinstance(one, InvalidLine)]
         assert told == [number + 1 for number in sorted(bad)]
-        good = [line for one in found if isinstance(one, GoodLines) for line in one.lines]
+        good = [line for one in found if isinstance(one, ValidLines) for line in one.lines]
         assert good == [line for number, line in enumerate(lines) if number not in bad]
 
     def test_an_id_is_used_on_a_line_whose_model_is_unknown(self) -> None:
         lines = [with_body(model=model) + b"\n" for model in ("no", "m")]
         first, second = LineChecker(models=self.Few("m")).check_lines(1, lines)
-        assert isinstance(first, BadLine)
-        assert isinstance(second, BadLine)
+        assert isinstance(first, InvalidLine)
+        assert isinstance(second, InvalidLine)
         assert [first.problem.code, second.problem.code] == ["unknown_model", "duplicate_custom_id"]
 
 
 @pytest.mark.parametrize("data", [with_body(messages=[]), audio(file="a")])
 def test_first_checks_of_a_file_whose_checking_had_begun_are_those_before(data: bytes) -> None:
-    for checks, kind in ((FIRST_CHECKS, GoodLines), (FIRST_CHECKS + 1, BadLine)):
+    for checks, kind in ((FIRST_CHECKS, ValidLines), (FIRST_CHECKS + 1, InvalidLine)):
         (found,) = LineChecker(checks=checks).check_lines(1, [data + b"\n"])
         assert isinstance(found, kind)
 
@@ -571,9 +571,9 @@ class TestNesting:
         lines = [request(custom_id=str(number)) + b"\n" for number in range(5)]
         lines[place] = self.nested(MAX_NESTING + 1) + b"\n"
         found = list(LineChecker().check_lines(1, lines))
-        (bad,) = [one for one in found if isinstance(one, BadLine)]
+        (bad,) = [one for one in found if isinstance(one, InvalidLine)]
         assert (bad.problem.line, bad.problem.code) == (place + 1, "invalid_json")
-        assert sum(len(one.lines) for one in found if isinstance(one, GoodLines)) == 4
+        assert sum(len(one.lines) for one in found if isinstance(one, ValidLines)) == 4
 
     def test_the_limit_does_not_depend_on_the_calls_under_way(self) -> None:
         def deeper(frames: int, data: bytes) -> CheckedRequest | Problem:
@@ -636,7 +636,7 @@ class TestDuplicates:
         assert (found.custom_id, found.code) == ("a-1", "duplicate_custom_id")
         assert "on line 1." in found.message
         _, in_block = LineChecker().check_lines(1, [first + b"\n", second + b"\n"])
-        assert in_block == BadLine(second, found)
+        assert in_block == InvalidLine(second, found)
 
     @pytest.mark.parametrize(
         "first", [request()[:-1], request() + b"\xff", request() + b"x", b'["a-1"]']
@@ -1007,14 +1007,14 @@ def expected_of(lines: Sequence[bytes]) -> tuple[list[object], ModelEstimates]:
             continue
         found = checker.check(number, data)
         if isinstance(found, Problem):
-            expected.append(BadLine(data, found))
+            expected.append(InvalidLine(data, found))
         else:
             expected.append((number, data + b"\n", found.custom_id))
             models[found.model].add(found.body_bytes, found.max_output_tokens)
     return expected, models
 
 
-def assert_describes(good: GoodLines, lines: Sequence[bytes]) -> None:
+def assert_describes(good: ValidLines, lines: Sequence[bytes]) -> None:
     """Compare what is said of good lines with the lines that were given."""
     stretch = list(lines[good.place : good.place + len(good.lines)])
     assert good.lines == [line.rstrip(b"\r\n") + b"\n" for line in stretch]
@@ -1037,7 +1037,7 @@ def test_many_lines_are_checked_as_each_of_them_is(lines: list[bytes], size: int
         for begin in range(0, len(lines), sizes):
             block = lines[begin : begin + sizes]
             for one in checker.check_lines(begin + 1, block):
-                if isinstance(one, BadLine):
+                if isinstance(one, InvalidLine):
                     found.append(one)
                     continue
                 assert_describes(one, block)
@@ -1051,7 +1051,7 @@ class TestBlocks:
     def test_usual_lines_come_as_one_stretch_as_they_were_given(self) -> None:
         lines = [request(custom_id=str(number)) + b"\n" for number in range(1000)]
         (found,) = LineChecker().check_lines(1, lines)
-        assert isinstance(found, GoodLines)
+        assert isinstance(found, ValidLines)
         assert (found.place, found.lines, found.is_as_given) == (0, lines, True)
         assert found.custom_ids == [str(number) for number in range(1000)]
 
@@ -1063,9 +1063,9 @@ class TestBlocks:
         lines = [request(custom_id=str(number)) for number in range(10)]
         lines[place] = change(lines[place])
         found = list(LineChecker().check_lines(1, [line + b"\n" for line in lines]))
-        (bad,) = [one for one in found if isinstance(one, BadLine)]
+        (bad,) = [one for one in found if isinstance(one, InvalidLine)]
         assert bad.problem.line == place + 1
-        good = [one for one in found if isinstance(one, GoodLines)]
+        good = [one for one in found if isinstance(one, ValidLines)]
         assert sum(len(one.lines) for one in good) == 9
 
     @pytest.mark.parametrize("change", UNUSUAL)
@@ -1077,7 +1077,7 @@ class TestBlocks:
         lines[place] = change(lines[place])
         given_lines = [line + b"\n" for line in lines]
         found = list(LineChecker().check_lines(1, given_lines))
-        assert all(isinstance(one, GoodLines) and one.is_as_given for one in found)
+        assert all(isinstance(one, ValidLines) and one.is_as_given for one in found)
         assert [line for one in found for line in one.lines] == given_lines  # type: ignore[union-attr]
 
     @pytest.mark.parametrize("size", [1, 5, 150, 300])
@@ -1093,7 +1093,7 @@ class TestBlocks:
             (begin + one.place + place, line, custom_id)
             for begin in range(0, 300, size)
             for one in checker.check_lines(begin + 1, lines[begin : begin + size])
-            if isinstance(one, GoodLines)
+            if isinstance(one, ValidLines)
             for place, (line, custom_id) in enumerate(zip(one.lines, one.custom_ids, strict=True))
         ]
         assert found == [(number, lines[number], str(number)) for number in range(300)]
@@ -1101,7 +1101,7 @@ class TestBlocks:
     def test_windows_line_ends(self) -> None:
         lines = [request(custom_id=str(number)) + b"\r\n" for number in range(100)]
         (found,) = LineChecker().check_lines(1, lines)
-        assert isinstance(found, GoodLines)
+        assert isinstance(found, ValidLines)
         assert not found.is_as_given
         assert found.lines == [line[:-2] + b"\n" for line in lines]
 
@@ -1110,7 +1110,9 @@ class TestBlocks:
         ids = ["a", "b", "a", "c", "a", "b"]
         lines = [request(custom_id=custom_id) + b"\n" for custom_id in ids]
         for number, repeats in ((1, {3: 1, 5: 1, 6: 2}), (11, {11: 1, 12: 2, 13: 1, 14: 4, 15: 1})):
-            bad = [one for one in checker.check_lines(number, lines) if isinstance(one, BadLine)]
+            bad = [
+                one for one in checker.check_lines(number, lines) if isinstance(one, InvalidLine)
+            ]
             for line, first in repeats.items():
                 (problem,) = [one.problem for one in bad if one.problem.line == line]
                 assert problem.code == "duplicate_custom_id"
@@ -1123,6 +1125,6 @@ class TestBlocks:
             for number in range(1500)
         ]
         (found,) = LineChecker().check_lines(1, lines)
-        assert isinstance(found, GoodLines)
+        assert isinstance(found, ValidLines)
         assert len(found.models) == 1001
         assert found.models["(other models)"].requests == 500

@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from groq_batch.domain.problem import MAX_SHOWN_CHARACTERS
-from groq_batch.domain.shard import IdsPlace, ShardSummary, SplitLimits
+from groq_batch.domain.shard import IdsPlace, Shard, SplitLimits
 from groq_batch.request_file.byte_ranges import divide, owned_lines
 from groq_batch.request_file.lines import NotGzipError, decompress
-from groq_batch.request_file.seen_ids import FirstLines
+from groq_batch.request_file.seen_ids import SeenIds
 from groq_batch.request_file.splitter import (
     MAX_KEPT_PROBLEMS,
     FilePart,
@@ -376,7 +376,7 @@ def test_parts_of_a_file_give_what_the_whole_file_gives(
     file: File, limits: SplitLimits, range_bytes: int, chunk_bytes: int
 ) -> None:
     """Of a part the offsets count from its own beginning, as those of its ids do."""
-    first_uses, lines, shards = FirstLines(), 0, 0
+    first_uses, lines, shards = SeenIds(), 0, 0
     good: list[bytes] = []
     problems: list[dict[str, Any]] = []
     for number, part in enumerate(divide(len(file.data), range_bytes), start=1):
@@ -470,9 +470,9 @@ class TestShards:
         found = split(b"".join(lines), limits)
         assert found.shards == [lines[0] + lines[1], lines[2] + lines[3], lines[4]]
         assert found.summary.shards == [
-            ShardSummary(1, 2, len(lines[0]) * 2, ids=IdsPlace(1, 0, 8)),
-            ShardSummary(2, 2, len(lines[0]) * 2, ids=IdsPlace(1, 8, 8)),
-            ShardSummary(3, 1, len(lines[0]), ids=IdsPlace(1, 16, 4)),
+            Shard(1, 2, len(lines[0]) * 2, ids=IdsPlace(1, 0, 8)),
+            Shard(2, 2, len(lines[0]) * 2, ids=IdsPlace(1, 8, 8)),
+            Shard(3, 1, len(lines[0]), ids=IdsPlace(1, 16, 4)),
         ]
 
     def test_a_shard_holds_at_most_so_many_bytes_with_line_ends(self) -> None:

@@ -11,9 +11,9 @@ from botocore.exceptions import ClientError
 
 from groq_batch.bucket.multipart_writer import PART_BYTES
 from groq_batch.bucket.pending_upload import (
-    HeldUpload,
-    HeldWriter,
     LostUploadError,
+    PendingUpload,
+    PendingWriter,
     abort_all,
     complete_all,
 )
@@ -31,14 +31,14 @@ def storage_of(s3: FakeS3, wire: Wire = plain_wire) -> Storage:
     return Storage(s3=s3.client(wire), bucket=s3.bucket)
 
 
-def held(s3: FakeS3, data: bytes, key: str = "a") -> HeldUpload:
-    writer = HeldWriter(storage_of(s3), key)
+def held(s3: FakeS3, data: bytes, key: str = "a") -> PendingUpload:
+    writer = PendingWriter(storage_of(s3), key)
     for start in range(0, len(data), 1_000_000):
         writer.write(data[start : start + 1_000_000])
     upload = writer.hold()
     assert upload.upload_id == writer.upload_id
     # Whoever completes it knows no more than what was written down.
-    return HeldUpload.from_json(json.loads(json.dumps(upload.to_json())))
+    return PendingUpload.from_json(json.loads(json.dumps(upload.to_json())))
 
 
 @pytest.mark.parametrize("size", [1, PART_BYTES, 3 * PART_BYTES + 1])
@@ -119,7 +119,7 @@ def test_an_error_of_dropping_is_passed_on(s3: FakeS3) -> None:
 def test_copied_and_written_bytes_are_held_together(s3: FakeS3) -> None:
     source = bytes(range(251)) * 30_000
     storage_of(s3).put_bytes("source", source)
-    writer = HeldWriter(storage_of(s3), "a")
+    writer = PendingWriter(storage_of(s3), "a")
     writer.write(source[:PART_BYTES])
     writer.copy_part("source", first=5, length=PART_BYTES)
     writer.write(b"end")
@@ -133,7 +133,7 @@ def test_copied_and_written_bytes_are_held_together(s3: FakeS3) -> None:
 def test_a_part_that_is_too_small_is_refused_when_it_is_completed(s3: FakeS3) -> None:
     """Who writes has to see to it: S3 tells only in the end."""
     storage_of(s3).put_bytes("source", b"x" * PART_BYTES)
-    writer = HeldWriter(storage_of(s3), "a")
+    writer = PendingWriter(storage_of(s3), "a")
     writer.write(b"x" * (5 * 1024 * 1024 - 1))
     writer.copy_part("source", first=0, length=PART_BYTES)
     with pytest.raises(ClientError, match="EntityTooSmall"):
@@ -150,7 +150,7 @@ def test_one_of_many_fails(s3: FakeS3) -> None:
 
 
 def test_a_dropped_upload_cannot_be_held(s3: FakeS3) -> None:
-    writer = HeldWriter(storage_of(s3), "a")
+    writer = PendingWriter(storage_of(s3), "a")
     writer.write(b"x" * (PART_BYTES + 1))
     assert writer.upload_id is not None
     writer.abort()
@@ -163,5 +163,5 @@ def test_a_dropped_upload_cannot_be_held(s3: FakeS3) -> None:
 
 def test_nothing_cannot_be_held(s3: FakeS3) -> None:
     with pytest.raises(ValueError, match="nothing to be held back for a"):
-        HeldWriter(storage_of(s3), "a").hold()
+        PendingWriter(storage_of(s3), "a").hold()
     assert s3.open_uploads == []

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from groq_batch.domain.answer_stats import Histogram, Measures
+from groq_batch.domain.answer_stats import AnswerStats, Histogram
 from groq_batch.domain.canary import CanaryVerdict
 from groq_batch.domain.cost import ModelUsage
-from groq_batch.records.shard_result import ShardSummary
+from groq_batch.records.shard_result import ShardResult
 from groq_batch.reports.page import wording
-from groq_batch.reports.page.data import Facts
+from groq_batch.reports.page.data import PageData
 from groq_batch.reports.page.histograms import draw_histogram
 from groq_batch.reports.page.rendering import render
 from tests.report_samples import AS_OF, HOSTILE, batch, facts, hostile_report, moment, report
@@ -69,12 +69,12 @@ class Outline(HTMLParser):
             self.text += data
 
 
-def page_of(made: dict[str, Any], beside: Facts | None = None) -> str:
+def page_of(made: dict[str, Any], beside: PageData | None = None) -> str:
     key = "reports/team/requests.jsonl.json"
-    return render(made, Facts() if beside is None else beside, report_key=key, as_of=AS_OF)
+    return render(made, PageData() if beside is None else beside, report_key=key, as_of=AS_OF)
 
 
-def text_of(made: dict[str, Any], beside: Facts | None = None) -> str:
+def text_of(made: dict[str, Any], beside: PageData | None = None) -> str:
     return re.sub(r"\s+", " ", Outline(page_of(made, beside)).text)
 
 
@@ -235,8 +235,8 @@ def test_errors_are_counted_by_code_where_the_rows_were_counted() -> None:
 
 
 def test_summaries_of_an_older_version_leave_the_errors_to_the_report() -> None:
-    old = ShardSummary(attempt=1, number=1, succeeded=9, failed=2)
-    beside = Facts.of(None, [old], {})
+    old = ShardResult(attempt=1, number=1, succeeded=9, failed=2)
+    beside = PageData.of(None, [old], {})
     assert beside.failures is None
     text = text_of(report(), beside)
     assert "rate_limit2 Too many." in text
@@ -245,12 +245,12 @@ def test_summaries_of_an_older_version_leave_the_errors_to_the_report() -> None:
 
 
 def test_a_later_attempt_settles_what_an_earlier_one_left() -> None:
-    first = ShardSummary(attempt=1, number=1, succeeded=1, failed=1)
+    first = ShardResult(attempt=1, number=1, succeeded=1, failed=1)
     first.measures.failures.add("http_500", 2, "m")
     first.measures.prompt_tokens.add_all([10])
-    second = ShardSummary(attempt=2, number=1, succeeded=2)
+    second = ShardResult(attempt=2, number=1, succeeded=2)
     second.measures.prompt_tokens.add_all([30])
-    beside = Facts.of(None, [first, second], {})
+    beside = PageData.of(None, [first, second], {})
     assert beside.failures is not None
     assert beside.failures.groups == {}
     assert beside.measures is not None
@@ -259,7 +259,7 @@ def test_a_later_attempt_settles_what_an_earlier_one_left() -> None:
 
 def test_prices_that_are_not_known_are_not_made_up() -> None:
     unknown = report(cost_usd={"estimated": None, "actual": None})
-    text = text_of(unknown, Facts(usage={"other": ModelUsage(1, 5, 6)}))
+    text = text_of(unknown, PageData(usage={"other": ModelUsage(1, 5, 6)}))
     assert "other56not knownnot known" in text
     assert "The price of a model is not known, or an answer does not say what it used" in text
 
@@ -268,11 +268,12 @@ def test_audio_is_told_by_its_length() -> None:
     usage = {"whisper-large-v3": ModelUsage(answers=12, billed_seconds=3600.0)}
     no_tokens = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
     text = text_of(
-        report(usage=no_tokens, cost_usd={"estimated": None, "actual": 0.0555}), Facts(usage=usage)
+        report(usage=no_tokens, cost_usd={"estimated": None, "actual": 0.0555}),
+        PageData(usage=usage),
     )
     assert "whisper-large-v31 h of audio0$0.056$0.11" in text
     assert "Cost$0.056" in text
-    both = text_of(report(), Facts(usage={"m": ModelUsage(2, 5, 6, 0, 60.0)}))
+    both = text_of(report(), PageData(usage={"m": ModelUsage(2, 5, 6, 0, 60.0)}))
     assert "m5 and 1 min of audio6" in both
 
 
@@ -572,4 +573,4 @@ def test_sizes(count: int, expected: str) -> None:
 
 
 def test_measures_without_answers_draw_nothing() -> None:
-    assert "The answers" not in text_of(report(), Facts(measures=Measures()))
+    assert "The answers" not in text_of(report(), PageData(measures=AnswerStats()))

@@ -10,7 +10,7 @@ import pytest
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
-from groq_batch.records.shard_result import ShardSummary
+from groq_batch.records.shard_result import ShardResult
 from groq_batch_cli.failures import ErrorCodes, error_codes
 from groq_batch_client.found_jobs import FoundJob
 from tests.fakes.s3 import FakeS3, client_error
@@ -46,7 +46,7 @@ def a_job(errors: list[dict[str, Any]], total: int, **counts: int) -> FoundJob:
 
 
 def summarize(storage: Storage, attempt: int, number: int, **codes: int) -> None:
-    summary = ShardSummary(attempt, number)
+    summary = ShardResult(attempt, number)
     for code, count in codes.items():
         for line in range(count):
             summary.measures.failures.add(code, line, f"{code} happened")

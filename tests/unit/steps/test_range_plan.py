@@ -12,7 +12,7 @@ from groq_batch.domain.problem import Problem
 from groq_batch.domain.shard import SplitLimits
 from groq_batch.request_file.line_checks import CHECKS, FIRST_CHECKS
 from groq_batch.steps.prepare_input.fan_out import is_large, new_division
-from groq_batch.steps.prepare_input.range_plan import CutTask, Division, ScanOutcome, plan_cuts
+from groq_batch.steps.prepare_input.range_plan import CutTask, RangePlan, ScanOutcome, plan_cuts
 
 
 def scan(good: int, shards: int, invalid: int = 0) -> ScanOutcome:
@@ -112,8 +112,8 @@ def test_a_division_is_what_its_json_says() -> None:
         option_problems=[Problem(None, None, "invalid_option", "Do this.")],
     )
     data = json.loads(json.dumps(division.to_json()))
-    assert Division.from_json(data) == division
+    assert RangePlan.from_json(data) == division
     assert division.checks == CHECKS
     # An older version wrote one that says nothing of its checks: its file is checked as it began.
     del data["checks"]
-    assert Division.from_json(data) == replace(division, checks=FIRST_CHECKS)
+    assert RangePlan.from_json(data) == replace(division, checks=FIRST_CHECKS)

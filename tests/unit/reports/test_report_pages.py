@@ -14,7 +14,7 @@ import pytest
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.reports.page import rendering, writer
-from groq_batch.reports.page.data import Facts
+from groq_batch.reports.page.data import PageData
 from groq_batch.reports.page.writer import ReportPages
 from tests.fakes.calls import Call, Wire, plain_wire
 from tests.fakes.s3 import FakeS3
@@ -45,7 +45,7 @@ class Shelf:
         made["requests"]["total"] = total
         self.plain.put_json(KEYS.report, made)
 
-    def write(self, job: str, facts: Facts | None = None) -> None:
+    def write(self, job: str, facts: PageData | None = None) -> None:
         ReportPages(self.storage, job, clock=self.clock).write(KEYS, facts)
 
     @property
@@ -69,7 +69,7 @@ def test_a_running_job_has_a_new_page_every_five_minutes_at_most() -> None:
         shelf.write("j")
     assert shelf.count == 4
     shelf.put("j", "succeeded")
-    shelf.write("j", Facts())
+    shelf.write("j", PageData())
     assert shelf.count == 5
     assert '<body class="succeeded">' in shelf.page
 
@@ -77,15 +77,15 @@ def test_a_running_job_has_a_new_page_every_five_minutes_at_most() -> None:
 def test_a_final_page_is_written_once() -> None:
     shelf = Shelf()
     shelf.put("j", "succeeded")
-    shelf.write("j", Facts())
+    shelf.write("j", PageData())
     shelf.clock.now += timedelta(hours=1)
-    shelf.write("j", Facts())
+    shelf.write("j", PageData())
     shelf.write("j")
     assert shelf.count == 1
 
 
-@pytest.mark.parametrize("facts", [None, Facts()])
-def test_a_late_writer_leaves_the_page_of_another_job_alone(facts: Facts | None) -> None:
+@pytest.mark.parametrize("facts", [None, PageData()])
+def test_a_late_writer_leaves_the_page_of_another_job_alone(facts: PageData | None) -> None:
     shelf = Shelf()
     shelf.put("newer")
     shelf.write("newer")
@@ -115,7 +115,7 @@ def test_of_two_jobs_the_page_of_the_standing_report_wins(step: str) -> None:
 
     shelf = Shelf(overtake)
     shelf.put("older", "succeeded")
-    shelf.write("older", Facts())
+    shelf.write("older", PageData())
     assert begun
     assert "<dd><bdi>newer</bdi></dd>" in shelf.page
     assert '<body class="running">' in shelf.page
@@ -164,7 +164,7 @@ def test_a_page_that_cannot_be_made_replaces_that_of_the_job_before(
 ) -> None:
     shelf = Shelf()
     shelf.put("before", "succeeded")
-    shelf.write("before", Facts())
+    shelf.write("before", PageData())
     monkeypatch.setattr(rendering, "render", lambda *_, **__: 1 / 0)
     shelf.put("<b>")
     shelf.write("<b>")

@@ -18,7 +18,7 @@ from groq_batch_cli.main import run
 from groq_batch_cli.targets import choose_target
 from groq_batch_cli.verbs import local
 from local.template_parameters import refusals, template_parameters
-from tests.unit.test_cli_targets import STATE
+from tests.unit.cli.test_targets import STATE
 
 Said = pytest.CaptureFixture[str]
 Serve = Callable[..., LocalFolder]

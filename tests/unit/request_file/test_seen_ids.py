@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from groq_batch.request_file import seen_ids
-from groq_batch.request_file.seen_ids import FirstLines
+from groq_batch.request_file.seen_ids import SeenIds
 
 IDS = st.integers(0, 30).map("id-{}".format) | st.text(min_size=1, max_size=2)
 
@@ -28,7 +28,7 @@ def blocks(draw: st.DrawFn) -> list[tuple[int, list[str]]]:
 
 @given(blocks())
 def test_as_a_dictionary_finds_them(blocks: list[tuple[int, list[str]]]) -> None:
-    uses = FirstLines()
+    uses = SeenIds()
     first_lines: dict[str, int] = {}
     for line, ids in blocks:
         expected = []
@@ -44,7 +44,7 @@ def test_none_is_forgotten_while_the_table_grows(block: int) -> None:
     """Every third id was used before, and takes room in the table when it is built anew."""
     ids = [f"{number // 3 if number % 3 == 0 else number + 10**6}" for number in range(20_000)]
     ids += ids[:100]
-    uses = FirstLines()
+    uses = SeenIds()
     found = []
     for begin in range(0, len(ids), block):
         repeats = uses.add(ids[begin : begin + block], begin + 1)
@@ -58,7 +58,7 @@ def test_none_is_forgotten_while_the_table_grows(block: int) -> None:
 
 
 def test_repeats_alone_fill_the_table_up_to_its_room() -> None:
-    uses = FirstLines()
+    uses = SeenIds()
     assert uses.add(["a"], 1) == []
     for line in range(2, 5000):
         assert uses.add(["a"], line) == [(0, 1)]
@@ -68,7 +68,7 @@ def test_repeats_alone_fill_the_table_up_to_its_room() -> None:
 def test_ids_of_one_hash_are_one_and_neighbours_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slots are shared: what belongs into a taken one goes on to the next, also over the end."""
     monkeypatch.setattr(seen_ids, "hash", int, raising=False)
-    uses = FirstLines()
+    uses = SeenIds()
     # All belong into the last slot of a table of 1024; of the last two one is negative.
     ids = [str(1023 + 1024 * number) for number in range(600)] + ["-1", "1023"]
     assert uses.add(ids, 1) == [(601, 1)]
@@ -82,7 +82,7 @@ def test_an_id_takes_few_bytes() -> None:
         [f"{number:060d}" for number in range(begin, begin + 1000)]
         for begin in range(0, count, 1000)
     ]
-    uses = FirstLines()
+    uses = SeenIds()
     tracemalloc.start()
     for place, ids in enumerate(blocks):
         assert uses.add(ids, 1000 * place + 1) == []
