@@ -41,8 +41,8 @@ class Settings:
         delete_groq_files: Whether a finished job's files at Groq are deleted.
         work_retention_days: Days after which ``work/`` expires.
         state_machine_arn: The state machine; only the start function knows it.
-        uses_existing_bucket: Whether the bucket was there before the stack, so that its settings are
-            not the stack's.
+        uses_existing_bucket: Whether the bucket was there before the stack, so that its settings
+            are not the stack's.
     """
 
     bucket: str

@@ -162,7 +162,7 @@ def example() -> dict[str, Any]:
         _JOB,
         status="partial",
         reason=None,
-        boards=[_board(1, 22, 20), _board(2, 1, 1)],
+        states=[_board(1, 22, 20), _board(2, 1, 1)],
         summaries=summaries,
         actual_cost_usd=actual_cost_usd({_MODEL: ModelUsage(21, 1_443, 746)}),
         outputs=delivery_outputs(

@@ -44,7 +44,7 @@ class Shard:
         number: Its number, from 1.
         requests: Its request lines.
         bytes: Their size, line ends included.
-        skipped: The bad lines of its region.
+        skipped: The invalid lines between its requests.
         ids: Where the ids of its requests stand.
     """
 

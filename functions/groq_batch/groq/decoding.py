@@ -192,7 +192,8 @@ def read_page(data: object, *, strict: bool) -> tuple[list[Any], str | None]:
     not pass for the last one.
 
     Raises:
-        UnexpectedResponseError: It is no list, or ``strict`` and there is a next page that cannot be asked for.
+        UnexpectedResponseError: It is no list, or ``strict`` and there is a next page that cannot
+            be asked for.
     """
     items, places = data, []
     if isinstance(data, dict) and "data" in data and not data.get("error"):

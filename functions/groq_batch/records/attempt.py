@@ -1,4 +1,4 @@
-"""What a job knows of one attempt's batches: one object, however many there are."""
+"""State of all batches of one attempt, stored as one object."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ShardState:
 
     ``is_under_way`` says that an invocation may be at work on it, or that something was sent whose
     outcome is not known. ``endpoint`` is that of its batch; None when it was not written down.
-    ``region`` is that of the input which its lines come from; None when it has the shard's number.
+    ``origin`` is the number of the origin shard; None when it is the shard itself.
     """
 
     stage: Stage | None = None
@@ -101,7 +101,7 @@ class AttemptState:
 
     @classmethod
     def load(cls, storage: Storage, keys: object_keys.WorkKeys, attempt: int) -> Self | None:
-        """Read the board of an attempt, or None when nobody has looked yet."""
+        """Read the state of an attempt, or None before its first status check."""
         found = storage.get_json(keys.batches(attempt))
         if found is None:
             return None
@@ -124,7 +124,7 @@ class AttemptState:
         *,
         started_at: float,
     ) -> Self:
-        """Make the board of an attempt from the shards that it has.
+        """Make the state of an attempt from the shards that it has.
 
         While a canary is alone those behind it are no part of any attempt, wherever they stand.
         """
@@ -153,7 +153,7 @@ class AttemptState:
     def admit_rest(self, job: JobRecord) -> None:
         """Take in the shards behind a canary, if they come in this attempt for the first time.
 
-        A look that had not seen what was decided about the canary may have begun the board.
+        A status check that had not seen the decision about the canary may have made the state.
         """
         if job.verdict is None or job.verdict.rest_attempt != self.attempt:
             return
@@ -162,10 +162,10 @@ class AttemptState:
                 self.entries.setdefault(shard.number, ShardState())
 
     def save(self, storage: Storage, keys: object_keys.WorkKeys) -> None:
-        """Write the board if it changed, unless another look has written it meanwhile.
+        """Write the state if it changed, unless another status check has written it meanwhile.
 
-        What that one saw is as new, and an invocation that was thought dead must not set the board
-        back.
+        What that one saw is as recent, and an invocation that was thought dead must not set the
+        state back.
         """
         data = self.to_json()
         if data == self.standing:
@@ -212,12 +212,12 @@ class AttemptState:
                     )
 
     def origin_of(self, shard: int) -> int:
-        """Return the region of the input that the lines of a shard come from."""
+        """Return the number of the origin shard of a shard."""
         entry = self.entries.get(shard)
         return entry.origin if entry is not None and entry.origin is not None else shard
 
     def shards_of(self, origin: int) -> list[int]:
-        """Return the shards of the attempt that come from a region, in order."""
+        """Return the shards of the attempt that come from an origin shard, in order."""
         return sorted(number for number in self.entries if self.origin_of(number) == origin)
 
     @property
@@ -315,7 +315,7 @@ class AttemptState:
             attempt=data["attempt"],
             started_at=data["started_at"],
             groq_error=data["outage"],
-            # The board of an older version lacks what came later.
+            # The state of an older version lacks what came later.
             last_check_error=data.get("silence"),
             absent_since=data.get("absent_since"),
             rate_limits=data.get("rate_limits", 0),

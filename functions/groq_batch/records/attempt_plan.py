@@ -44,7 +44,7 @@ class AttemptPlan:
         highest: The highest number that a shard of the job has had so far.
         divided: The shards of the attempt before that are divided: the number of their first part,
             and how many parts there are. They are no shards of this attempt.
-        regions: Which region of the input the shards come from that have numbers of their own.
+        origins: The origin shard of each shard that has a number of its own.
         refusals: How often in all the batch of a shard, or of what it is a part of, was refused.
         by_url: The shards whose batch has the lines' own URL as its endpoint, if they have one.
     """
@@ -69,7 +69,7 @@ class AttemptPlan:
         return range(first, first + count)
 
     def origin_of(self, shard: int) -> int:
-        """Return the region of the input that the lines of a shard come from."""
+        """Return the number of the origin shard of a shard."""
         return self.origins.get(shard, shard)
 
     def following(
@@ -115,7 +115,9 @@ class AttemptPlan:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON data."""
-        return {"schema_version": 1, **asdict(self), "by_url": sorted(self.by_url)}
+        data = asdict(self)
+        data["regions"] = data.pop("origins")
+        return {"schema_version": 1, **data, "by_url": sorted(self.by_url)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:

@@ -80,7 +80,7 @@ class ShardRecord:
         number: Its number, from 1.
         requests: Its request lines.
         bytes: Their size.
-        skipped: The bad lines of its region.
+        skipped: The invalid lines between its requests.
         ids: Where the ids of its requests stand.
     """
 
@@ -151,7 +151,7 @@ class JobRecord:
         return self.has_canary and self.verdict is None
 
     def first_attempt_of(self, origin: int) -> int | None:
-        """Return the attempt in which a region comes for the first time.
+        """Return the attempt in which an origin shard comes for the first time.
 
         None behind a canary that was not judged yet.
         """
@@ -160,10 +160,10 @@ class JobRecord:
         return self.verdict.rest_attempt if self.verdict is not None else None
 
     def last_attempt_of(self, origin: int) -> int:
-        """Return the last attempt in which the requests of a region may be sent.
+        """Return the last attempt in which the requests of an origin shard may be sent.
 
         Raises:
-            ValueError: The region stands behind a canary that was not judged yet.
+            ValueError: The origin shard stands behind a canary that was not judged yet.
         """
         first = self.first_attempt_of(origin)
         if first is None:
@@ -186,7 +186,7 @@ class JobRecord:
         return self.last_attempt
 
     def may_send(self, origin: int, attempt: int) -> bool:
-        """Tell whether the requests of a region may be sent in an attempt.
+        """Tell whether the requests of an origin shard may be sent in an attempt.
 
         Behind a canary nothing is, unless it has passed.
         """
@@ -197,16 +197,16 @@ class JobRecord:
         return self.verdict is not None and self.verdict.passed is True
 
     def has_begun(self, origin: int, attempt: int) -> bool:
-        """Tell whether a region has come in an attempt, or before it."""
+        """Tell whether an origin shard has come in an attempt, or before it."""
         first = self.first_attempt_of(origin)
         return first is not None and first <= attempt
 
     def sending(self, origin: int, attempt: int) -> int:
-        """Return an attempt as a region counts: from 1, which is its first one."""
+        """Return an attempt as an origin shard counts: from 1, which is its first one."""
         return attempt - (self.first_attempt_of(origin) or attempt) + 1
 
     def attempt_of_lines(self, origin: int) -> int:
-        """Return the attempt whose prefix the request lines of a region were put below at first.
+        """Return the attempt whose prefix holds an origin shard's request lines at first.
 
         Those behind a canary are where the second attempt looks for them: unless the canary has to
         be sent alone again, it is theirs.
@@ -214,7 +214,7 @@ class JobRecord:
         return 2 if self.has_canary and origin != CANARY_SHARD else 1
 
     def origin(self, number: int) -> ShardRecord:
-        """Return the shard that a region of the input was cut into.
+        """Return an origin shard.
 
         Raises:
             ValueError: There is none of this number.

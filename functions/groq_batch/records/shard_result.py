@@ -20,22 +20,23 @@ class ShardResult:
 
     Attributes:
         attempt: The attempt.
-        number: The shard; of shards that are parts of another, the region that they come from.
+        number: The shard; of shards that are parts of another, the origin shard that they come
+            from.
         sent: Requests of the attempt's batches; 0 when none was created.
         batch_succeeded: Requests among them that succeeded.
         batches: The same two of each shard that has a batch.
         refused: The shards whose batch was refused as a whole, and which are sent again.
         left_over: Request lines that go into the next attempt.
         succeeded: Requests of the shard with a success, after this attempt.
-        failed: Good lines of the shard without one, after this attempt.
+        failed: Valid lines of the shard without one, after this attempt.
         invalid_output: Successes whose answer is not in the form asked for, after this attempt;
             counted only of a job that retries them.
         unchecked_output: Answers of which nobody could tell whether they fit their schema.
         failed_for_good: Those of them that are not sent again, by their code.
         usage: Tokens of this attempt's successes by model: prompt, completion, total.
         answers: What this attempt's successes used, by model.
-        by_model: Good lines of the shard by model, and how many have a success, after this attempt.
-            A line counts for the model that answered it, else for the one that it asks.
+        by_model: Valid lines of the shard by model, and how many have a success, after this
+            attempt. A line counts for the model that answered it, else for the one that it asks.
         errors: The first rows without a success, after this attempt.
         file_ids: The batch's result files at Groq.
         results_bytes: Size of the stored results.
@@ -75,7 +76,7 @@ class ShardResult:
     deadline_passed: int = 0
 
     def count_line(self, model: str, *, succeeded: bool) -> None:
-        """Count a good line for a model (see ``told_apart``)."""
+        """Count a valid line for a model (see ``told_apart``)."""
         counts = self.by_model.setdefault(told_apart(model, self.by_model), [0, 0])
         counts[0] += 1
         counts[1] += succeeded

@@ -65,7 +65,7 @@ class UsageRecord:
         finished_at: When it ended.
         requests: Lines of the input that are not blank.
         succeeded: Requests with an answer.
-        failed: Good lines without one.
+        failed: Valid lines without one.
         invalid: Lines that did not pass the checks.
         batches: Batches at Groq, of all attempts.
         prompt_tokens: Tokens of the prompts of all answers.

@@ -2,7 +2,7 @@
 
 The jobs of one key are ordered by their upload (the order of the object's versions) and, for runs
 of one upload, by their start. A job that begins takes its path over and removes what stands there;
-a job that has been superseded delivers below ``superseded/<job_id>/``. Every object that is
+a job that was superseded delivers below ``superseded/<job_id>/``. Every object that is
 delivered names its job, and is written only where nothing stands.
 """
 
@@ -241,7 +241,7 @@ class Delivery:
     def path(self) -> str:
         """Return the path to deliver under.
 
-        It is where the report stands, unless the job has been superseded since, or S3 does not hand
+        It is where the report stands, unless the job was superseded since, or S3 does not hand
         out what stands at the upload's path (``unreadable_report`` tells which).
         """
         mine = self._request.job_id
@@ -303,7 +303,7 @@ class Delivery:
 
     @property
     def _superseded(self) -> str:
-        """The path of a job that has been superseded."""
+        """The path of a job that was superseded."""
         return object_keys.superseded_path(self._request.job_id, self._request.path)
 
     @property

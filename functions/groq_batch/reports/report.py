@@ -38,7 +38,7 @@ def running_report(
     Args:
         request: What the job was started for.
         job: What the preparation found; None before it has ended.
-        boards: The attempts' batches so far, in order.
+        states: The attempts' batches so far, in order.
         calls: How far the ordinary calls after the deadline are; None before there are any.
     """
     good = job.good if job else 0
@@ -84,7 +84,7 @@ def final_report(
         job: What the preparation found; None when the job ended before that.
         status: How the job ended.
         reason: Code and sentence of a job that failed or was stopped; its first error.
-        boards: The attempts' batches, in order.
+        states: The attempts' batches, in order.
         summaries: What was counted for every shard attempt.
         actual_cost_usd: What the answers cost, of batches and of ordinary calls; None when not
             known.

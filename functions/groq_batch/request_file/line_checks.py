@@ -1,9 +1,9 @@
 """The checks of a request line, in the order in which they are reported.
 
-Good lines of the usual form are recognised many at a time, by one typed decode each (the fast way).
-Any other line is taken apart key by key (the careful way), which gives the same verdict on every
-line and can name what is wrong. Both walk over the prompts without building objects for them, so
-that a line needs no more memory than its bytes.
+Valid lines of the usual form are recognised many at a time, by one typed decode each (the fast
+way). Any other line is taken apart key by key (the careful way), which gives the same verdict on
+every line and can name what is wrong. Both walk over the prompts without building objects for them,
+so that a line needs no more memory than its bytes.
 
 Text that cannot be written as UTF-8 (half of a surrogate pair, such as a lone backslash-u-d800) is
 taken as invalid JSON wherever it stands: RFC 8259 calls its meaning unpredictable, and neither the
@@ -57,7 +57,7 @@ _MAX_TOKENS = 2**53
 
 
 class CheckedRequest(msgspec.Struct, frozen=True, gc=False):
-    """What matters of a good line.
+    """What matters of a valid line.
 
     Attributes:
         custom_id: The request's id.
@@ -73,7 +73,7 @@ class CheckedRequest(msgspec.Struct, frozen=True, gc=False):
 
 
 class ValidLines(msgspec.Struct, frozen=True, gc=False):
-    """Good lines that follow each other.
+    """Valid lines that follow each other.
 
     Attributes:
         place: The first one's place among the lines that were given, from 0.

@@ -72,7 +72,7 @@ def _batches_at_groq(
         client: The Groq API.
         storage: The bucket.
         keys: The job's keys.
-        boards: What is known of its attempts.
+        states: What is known of its attempts.
         doubts: Whether there may be any, because an outcome was unknown or the job was stopped;
             only then Groq is asked for the batches since the job's start.
     """

@@ -24,7 +24,7 @@ from groq_batch_cli.file_check import check_file
 from groq_batch_cli.main import run
 from groq_batch_client.request_files import RequestFile
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 GOOD = {
     "custom_id": "a",
     "method": "POST",

@@ -25,7 +25,7 @@ from groq_batch_client.aws_errors import explain, is_passing
 from groq_batch_client.found_jobs import FoundJob
 from groq_batch_client.job_files import fetch_page
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,7 +26,7 @@ from groq_batch_client.endpoints import check_endpoint, named_endpoint
 from groq_batch_client.request_files import RequestFile
 from groq_batch_client.stack import NEEDED_OUTPUTS
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 STATE = LocalState(
     pid=12345,
     endpoint_url="http://127.0.0.1:4566",

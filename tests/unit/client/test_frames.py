@@ -26,7 +26,7 @@ from groq_batch_client.frames import FrameTable, frame_of, is_frame
 from groq_batch_client.options import METADATA_NAMES, options_as_metadata, plain_amount
 from groq_batch_client.submissions import schema_of
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 
 VALUES: dict[str, tuple[Any, str]] = {
     "text": ("ü", "ü"),

@@ -12,7 +12,7 @@ import pytest
 from local.pictures import flow
 from local.pictures.recording import Frame, Screen, picture, played, record
 
-PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
+PICTURES = Path(__file__).parents[3] / "docs" / "pictures"
 
 
 def text_of(frame: Frame) -> list[str]:

@@ -17,7 +17,7 @@ from local.reference.blocks import BlockError, block_names, fill, markdown_files
 from local.reference.contents import BLOCKS
 from local.reference.markdown import code, first_sentence, table
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 PACKAGE = PROJECT / "functions" / "groq_batch"
 FILES = list(markdown_files(PROJECT))
 

@@ -441,7 +441,7 @@ def _parts(report: Mapping[str, Any]) -> list[tuple[str, str, int]]:
             ("invalid", "invalid", requests["invalid"]),
         ]
     else:
-        # Good lines of a rejected file have not failed; nobody asked.
+        # Valid lines of a rejected file have not failed; nobody asked.
         unanswered = ("idle", "not sent") if report["status"] == "rejected" else _UNANSWERED
         parts = [
             ("good", "answered", requests["succeeded"]),

@@ -241,7 +241,7 @@ class _Check:
     # -- looking at the batches ------------------------------------------------------------------
 
     def _poll(self, state: AttemptState, stop: Stop | None) -> None:
-        """Bring the board's batches up to date; an API that does not answer changes nothing."""
+        """Bring the batches up to date; an API that does not answer changes nothing."""
         # Of a stopped job nothing is sent any more.
         state.last_check_error = _unsent(state) if stop is None else None
         pending = {entry.batch.id: entry for entry in state.pending if entry.batch is not None}

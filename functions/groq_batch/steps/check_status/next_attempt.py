@@ -52,7 +52,7 @@ class NextAttempt:
             storage: The bucket.
             keys: The job's working files.
             job: The job's record.
-            board: The attempt's.
+            state: The attempt's.
             now: Seconds since 1970.
         """
         attempt = state.attempt + 1
@@ -102,7 +102,7 @@ def refusal_notice(
 
     Args:
         job: The job's record.
-        board: The attempt's.
+        state: The attempt's.
         is_last: Whether it is the last one.
         not_before: When what the batches hold is sent again, in seconds since 1970; 0 when other
             batches have to end first.

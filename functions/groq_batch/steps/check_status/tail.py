@@ -64,7 +64,7 @@ def begin_calls(
         storage: The bucket.
         keys: The job's working files.
         job: The job's record, with a deadline.
-        board: The attempt's.
+        state: The attempt's.
         ending: Why nothing is asked at all; None when something may be.
 
     Returns:

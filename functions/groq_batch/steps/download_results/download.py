@@ -1,6 +1,6 @@
 """Collect one shard attempt: fetch the batch's files and settle every request of the shard.
 
-Shards that are parts of one, and so come from one region of the input, are collected together, by
+Shards that are parts of one, and so have the same origin shard, are collected together, by
 the invocation for the first of them: they have one set of rows.
 """
 
@@ -126,7 +126,7 @@ def settle_shard_at_last(
 ) -> None:
     """Store a shard's rows with what Groq gives now; the last resort of a job.
 
-    A shard that has been collected is left as it is. The attempt's board says that nobody waits for
+    A shard that has been collected is left as it is. The attempt's state says that nobody waits for
     its batches any more.
 
     Args:
@@ -163,7 +163,7 @@ def _settle_without_results(storage: Storage, job_id: str, shard_key: str) -> No
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Collection:
-    """The shards of an attempt that come from one region, and are collected together."""
+    """The shards of an attempt that have one origin shard; they are collected together."""
 
     storage: Storage
     keys: object_keys.WorkKeys
@@ -280,7 +280,7 @@ class _Collection:
 
 
 def _look_again(client: GroqClient, batch: Batch, tries: int) -> Batch:
-    """Return the batch as it is now where the board's view of it may be too old to settle on.
+    """Return the batch as it is now where the attempt's view of it may be too old to settle on.
 
     That is a batch that was running when last seen, and one that has done work but names no file:
     its files may show later than its end.

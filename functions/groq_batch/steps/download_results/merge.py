@@ -1,8 +1,9 @@
-"""Settles every request of a region of the input after an attempt: its row, and what comes next.
+"""Merge what an attempt brought into an origin shard's rows, and say what is sent again.
 
-A region is what one shard of the input was cut from. In a later attempt its requests stand in one
+An origin shard is a shard as the input was cut. In a later attempt its requests stand in one
 shard, or in several if that was divided. The rows of an attempt are merged with those of the
-attempt before, in the order of the requests, so that after every attempt a region's results are
+attempt before, in the order of the requests, so that after every attempt an origin shard's results
+are
 complete: a success stays, everything else is replaced by what is known now. What may be tried again
 goes into the same shard of the next attempt; a shard that the API refused as a whole goes there
 whole, or is divided by a step of its own.
@@ -84,7 +85,7 @@ class _MergedRow(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(slots=True, kw_only=True)
 class ShardMerger:
-    """Writes what is known of a region's requests after one attempt."""
+    """Writes what is known of an origin shard's requests after one attempt."""
 
     storage: Storage
     keys: object_keys.WorkKeys
@@ -98,7 +99,7 @@ class ShardMerger:
     calls: OnDemand | None = None
 
     def run(self) -> ShardResult:
-        """Write a region's results, failed lines and left-overs; returns what was counted."""
+        """Write an origin shard's results, failed lines and left-overs; return the counts."""
         summary = ShardResult(
             attempt=self.attempt, number=self.origin, on_demand=self.calls is not None
         )
@@ -209,7 +210,7 @@ class ShardMerger:
     def _key_of_left_over(self, shard: SentShard) -> str:
         """Return where the lines of a shard stand that are kept for another attempt.
 
-        What ordinary calls ask is asked in the order of the file, so it stands region by region.
+        What ordinary calls ask is asked in the order of the file, so it is kept by origin shard.
         """
         if self.past_deadline:
             return self.keys.shard(self.attempt + 1, self.origin)
@@ -217,11 +218,11 @@ class ShardMerger:
             return self.keys.kept_shard(self.origin)
         return self.keys.shard(self.attempt + 1, shard.number)
 
-    # -- what the region holds -------------------------------------------------------------------
+    # -- what the origin shard holds ---------------------------------------------------------------
 
     @property
     def _may_send_again(self) -> bool:
-        """Whether another batch may be made of requests of the region."""
+        """Whether another batch may be made of requests of the origin shard."""
         return self._may_retry and not (self._is_last_attempt or self.past_deadline)
 
     @property
@@ -249,11 +250,11 @@ class ShardMerger:
         return SentLines(self.shards, positions)
 
     def _earlier_rows(self, compressed: bool) -> Iterator[bytes] | None:
-        """Return the rows after the attempt before, in the order of the region."""
+        """Return the rows after the attempt before, in the order of the origin shard."""
         if self._is_first_attempt:
             return None
-        # A region without left-overs is not part of the next attempt, so the attempt before has it.
-        # Only what had used up its attempts, and is asked by ordinary calls, may be older.
+        # An origin shard without left-overs is not part of the next attempt, so the attempt before
+        # has it. Only what had used up its attempts, and is asked by ordinary calls, may be older.
         attempt = self.attempt - 1
         while self.calls is not None and not self._was_collected(attempt):
             attempt -= 1
@@ -261,7 +262,7 @@ class ShardMerger:
         return iter(LineReader(decompress(pieces) if compressed else pieces))
 
     def _was_collected(self, attempt: int) -> bool:
-        """Tell whether the region was part of an attempt; it was of its first one."""
+        """Tell whether the origin shard was part of an attempt; it was of its first one."""
         is_first = attempt <= (self.job.first_attempt_of(self.origin) or 1)
         return is_first or self.storage.exists(self.keys.summary(attempt, self.origin))
 
@@ -516,7 +517,7 @@ class _Answers:
 class _LeftOvers:
     """The lines of the shards of an attempt that are kept for another one.
 
-    The writers hold a part of an upload each, but together no more than a region has.
+    The writers hold a part of an upload each, but together no more than an origin shard has.
     """
 
     def __init__(self, storage: Storage) -> None:

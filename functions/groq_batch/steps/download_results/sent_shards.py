@@ -112,7 +112,8 @@ class SentLines:
         Args:
             shards: The shards, with the numbers of their lines.
             positions: Where each id stands, from 1, if their lines followed one another; None where
-                every request of the region was sent, in one shard, and they are asked for in order.
+                every request of the origin shard was sent, in one shard, and they are asked for in
+                order.
         """
         self._shards = shards
         self._positions = positions

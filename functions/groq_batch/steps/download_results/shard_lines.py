@@ -1,4 +1,4 @@
-"""Reads a shard's region: the lines of the input that belong to it, good ones and bad ones."""
+"""Read the input lines of an origin shard, valid and invalid ones, in order."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _text = msgspec.json.Decoder(str)
 
 @dataclass(frozen=True, slots=True)
 class SkippedLine:
-    """A bad line: what is wrong with it, and its bytes with the line end.
+    """An invalid line: what is wrong with it, and its bytes with the line end.
 
     It comes in pieces, for nothing limits the size of a line that is too long; they must be taken
     before the next line is asked for.
@@ -38,7 +38,7 @@ class SkippedLine:
 
 
 class ShardLines:
-    """The lines of a shard's region; to be used in a ``with`` block, and read once."""
+    """The lines of an origin shard; to be used in a ``with`` block, and read once."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class ShardLines:
         *,
         uses_kept_ids: bool = True,
     ) -> None:
-        """Read the region of a shard.
+        """Open the lines of an origin shard.
 
         Args:
             storage: The bucket.
@@ -99,7 +99,7 @@ class ShardLines:
         yield from good
 
     def request_line(self, place: int) -> bytes:
-        """Return a good line, with its line end, by its place among them.
+        """Return a valid line, with its line end, by its place among them.
 
         Places are asked for in order. The shard is read as far as they are: of most, not at all.
 
@@ -179,6 +179,6 @@ class _Raw:
         while missing:
             piece = self._stream.read(min(missing, READ_BYTES))
             if not piece:
-                raise ValueError("The stored bad lines are shorter than their index says")
+                raise ValueError("The stored invalid lines are shorter than their index says")
             yield piece
             missing -= len(piece)

@@ -159,7 +159,7 @@ def _preparation(keys: object_keys.WorkKeys, *, accepted: bool) -> Preparation:
 
 
 class _NoCanaryError(Exception):
-    """A file was cut for a canary and has not more good lines than one; it is sent as a whole."""
+    """A file was cut for a canary and has not more valid lines than one; it is sent as a whole."""
 
 
 class _Preparing:

@@ -121,7 +121,7 @@ class ScanOutcome:
         lines: Its physical lines.
         good: Lines that passed the checks, but for ids that are used twice.
         invalid: Lines that did not.
-        shards: Most shards that its good lines can make.
+        shards: Most shards that its valid lines can make.
         uses: How many uses of ids each partition got.
     """
 
@@ -261,9 +261,10 @@ def plan_cuts(
 ) -> list[CutTask]:
     """Plan the cutting: which ranges go together, and which shards they make.
 
-    A shard has a good line, so that every task must have one: ranges without go with their
-    neighbour, and the bad lines in them into its shards. A canary stands in one task as a whole.
-    Where ids are used twice, only the cutting itself tells how many good lines there are: a file
+    A shard has a valid line, so that every task must have one: ranges without go with their
+    neighbour, and the invalid lines in them into its shards. A canary stands in one task as a
+    whole.
+    Where ids are used twice, only the cutting itself tells how many valid lines there are: a file
     that may have too few of them for a canary is cut by one task.
 
     Args:

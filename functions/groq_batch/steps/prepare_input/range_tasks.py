@@ -169,7 +169,7 @@ class _Tasks:
         """Write the shards and the problems of some ranges."""
         plan = CutTask(**task["cut"])
         if not self._cut(number, plan, task):
-            # The file has not more good lines than a canary; it is sent as a whole.
+            # The file has not more valid lines than a canary; it is sent as a whole.
             self._cut(number, replace(plan, canary=0), task)
 
     def _cut(self, number: int, plan: CutTask, task: dict[str, Any]) -> bool:
@@ -184,10 +184,10 @@ class _Tasks:
             first_shard=plan.first_shard,
             first_uses=KnownDuplicates(self._repeats(task["repeats"], first_lines)),
         )
-        region = ByteRange(ranges[0].first, ranges[-1].end)
+        stretch = ByteRange(ranges[0].first, ranges[-1].end)
         try:
             with (
-                self._lines_of(region) as (first, lines),
+                self._lines_of(stretch) as (first, lines),
                 ShardWriter(
                     self._storage,
                     keys,
@@ -250,13 +250,13 @@ class _Tasks:
     # -- all -------------------------------------------------------------------------------------
 
     @contextmanager
-    def _lines_of(self, region: ByteRange) -> Iterator[tuple[int, Iterator[bytes]]]:
+    def _lines_of(self, stretch: ByteRange) -> Iterator[tuple[int, Iterator[bytes]]]:
         """Read a range: where its first line begins, and its lines."""
         chunks = self._storage.chunks(
-            self._request.key, version_id=self._request.version_id, first=region.read_from
+            self._request.key, version_id=self._request.version_id, first=stretch.read_from
         )
         with closing(read_ahead(chunks)) as pieces:
-            yield owned_lines(pieces, region)
+            yield owned_lines(pieces, stretch)
 
     def _copy_source(self, begins_at: int) -> CopySource | None:
         version_id = self._request.version_id

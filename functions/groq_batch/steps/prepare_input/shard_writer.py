@@ -23,8 +23,9 @@ class ShardWriter:
     """Takes what the splitting finds into uploads that S3 holds back.
 
     A shard is three objects at most: its requests, and in a job that leaves
-    out bad lines those of its region and what is wrong with them. One more object holds the ids of
-    all requests. Used as a context manager it leaves nothing behind when the block fails.
+    out invalid lines those between its requests and what is wrong with them. One more object holds
+    the ids of all requests. Used as a context manager it leaves nothing behind when the block
+    fails.
     """
 
     def __init__(
@@ -89,11 +90,11 @@ class ShardWriter:
         return self._ids
 
     def skipped_index(self, number: int) -> PendingWriter:
-        """Return where a row for each bad line of a shard's region goes."""
+        """Return where a row for each invalid line of a shard goes."""
         return self._skipped_writer(number, self._keys.skipped_index(number))
 
     def skipped_raw(self, number: int) -> PendingWriter:
-        """Return where the bad lines of a shard's region go."""
+        """Return where the invalid lines of a shard go."""
         return self._skipped_writer(number, self._keys.skipped_raw(number))
 
     def problems(self) -> ProblemWriter:
