@@ -8,6 +8,9 @@ SHELL := /bin/sh
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+# The demo needs a quarter of it (300 MB); the rest comes into the same folder with the first target that
+# needs it.
+DEMO_STAMP := $(VENV)/.installed-demo
 # The tools that look for weak spots bring a hundred packages; only `make lint` and `make audit` need them.
 SECURITY := .venv-security
 SECURITY_STAMP := $(SECURITY)/.installed
@@ -30,7 +33,11 @@ help: ## Show this list
 setup: $(STAMP) ## Install the tools into .venv (the other targets do it themselves)
 
 $(STAMP): requirements-dev.txt functions/requirements.txt local/setup.sh
-	@sh local/setup.sh $(VENV)
+	@sh local/setup.sh $(VENV) requirements-dev.txt
+	@touch $(DEMO_STAMP) $@
+
+$(DEMO_STAMP): requirements-demo.txt functions/requirements.txt local/setup.sh
+	@sh local/setup.sh $(VENV) requirements-demo.txt
 	@touch $@
 
 $(SECURITY_STAMP): requirements-security.txt $(STAMP)
@@ -40,7 +47,7 @@ $(SECURITY_STAMP): requirements-security.txt $(STAMP)
 	@touch $@
 
 .PHONY: demo
-demo: $(STAMP) ## Run the whole pipeline on this machine, without an AWS account [FILE=requests.jsonl]
+demo: $(DEMO_STAMP) ## Run the whole pipeline on this machine, without an AWS account [FILE=requests.jsonl]
 	@$(PYTHON) -m local.demo "$(FILE)"
 
 .PHONY: test
@@ -140,6 +147,7 @@ PIN := $(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --u
 .PHONY: requirements
 requirements: $(STAMP) ## Pin what is installed anew: functions, development, security tools
 	$(PIN) --generate-hashes functions/requirements.in --output-file functions/requirements.txt
+	$(PIN) requirements-demo.in --output-file requirements-demo.txt
 	$(PIN) requirements-dev.in --output-file requirements-dev.txt
 	$(PIN) --generate-hashes requirements-security.in --output-file requirements-security.txt
 

@@ -550,6 +550,39 @@ def test_results_of_two_files_never_replace_each_other(world: World, capsys: Sai
     assert list(world.storage.objects("")) == []
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["run", "x.jsonl"], ["start", "recurring/x.jsonl"], ["retry", "x.jsonl"]],
+    ids=["run", "start", "retry"],
+)
+def test_folder_that_cannot_hold_the_results_is_said_before_anything_is_paid_for(
+    arguments: list[str], world: World, capsys: Said
+) -> None:
+    world.file("x.jsonl", request_line("a"))
+    assert run([*arguments, "--out", "x.jsonl/results"]) == 2
+    assert "x.jsonl/results cannot hold the results: Not a directory." in capsys.readouterr().err
+    assert list(world.storage.objects("")) == []
+
+
+def test_results_that_cannot_be_written_leave_the_others_and_the_way_back(
+    world: World, capsys: Said
+) -> None:
+    for name in ("a/x.jsonl", "b/x.jsonl"):
+        (world.folder / "many" / name).parent.mkdir(parents=True)
+        world.file(f"many/{name}", request_line("a"))
+    assert run(["run", "many", "--no-wait"]) == 0
+    for name in ("a/x.jsonl", "b/x.jsonl"):
+        world.end(name, "succeeded", results=[good_row("a")])
+    (world.folder / "results").mkdir()
+    world.file("results/a", b"in the way")
+    capsys.readouterr()
+    assert run(["run", "many", "--out", "results"]) == 1
+    said = capsys.readouterr()
+    assert "a/x.jsonl: results/a: File exists. Fetch its results again: " in said.err
+    assert "groq-batch results a/x.jsonl --out results/a" in said.err
+    assert Path("results/b/x.results.jsonl").exists()
+
+
 def test_file_that_changes_while_it_is_uploaded(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: Said
 ) -> None:

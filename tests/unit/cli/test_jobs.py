@@ -26,6 +26,7 @@ from groq_batch_cli.job_list import ListedJob, Wanted, list_jobs
 from groq_batch_cli.job_lookup import find_job
 from groq_batch_cli.job_progress import Follower
 from groq_batch_cli.terminal import Terminal
+from groq_batch_cli.verbs.jobs import _show as show_jobs
 from groq_batch_cli.verbs.status import status_lines
 from groq_batch_client import job_view
 from groq_batch_client.follow import Followed, pause_seconds
@@ -641,6 +642,16 @@ class Tty(Pipe):
 def a_terminal(kind: type[Pipe] = Pipe) -> tuple[Terminal, Pipe, Pipe]:
     out, err = kind(), kind()
     return Terminal(out, err, {"NO_COLOR": "1", "COLUMNS": "200"}), out, err
+
+
+def test_list_of_jobs_on_a_narrow_terminal_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    terminal, out, _ = a_terminal(Tty)
+    report = make_report(status="partial", requests={"succeeded": 9, "failed": 1})
+    job = FoundJob(path="team/questions.jsonl", job_id="questions-0123456789", report=report)
+    one = ListedJob(job_id="questions-0123456789", job=job, at=NOON, status="partial")
+    show_jobs([one], terminal, NOON)
+    assert out.getvalue().splitlines()[1].split()[-1] == "questions-0123456789"
 
 
 def test_end_of_a_job() -> None:
