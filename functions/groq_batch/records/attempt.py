@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -27,6 +27,8 @@ class BoardEntry:
     ``is_under_way`` says that an invocation may be at work on it, or that something was sent whose
     outcome is not known. ``endpoint`` is that of its batch; None when it was not written down.
     ``region`` is that of the input which its lines come from; None when it has the shard's number.
+    ``tried_early`` says that it was handed to the download while batches of others ran, which is
+    done once.
     """
 
     stage: Stage | None = None
@@ -38,6 +40,7 @@ class BoardEntry:
     is_under_way: bool = False
     endpoint: str | None = None
     region: int | None = None
+    tried_early: bool = False
 
     @property
     def is_settled(self) -> bool:
@@ -161,15 +164,18 @@ class Board:
             if shard.number != CANARY_SHARD:
                 self.entries.setdefault(shard.number, BoardEntry())
 
-    def save(self, storage: Storage, keys: object_keys.WorkKeys) -> None:
+    def save(self, storage: Storage, keys: object_keys.WorkKeys) -> bool:
         """Write the board if it changed, unless another look has written it meanwhile.
 
         What that one saw is as new, and an invocation that was thought dead must not set the board
         back.
+
+        Returns:
+            Whether this board stands in the bucket.
         """
         data = self.to_json()
         if data == self.standing:
-            return
+            return True
         try:
             self.etag = storage.put_json(
                 keys.batches(self.attempt),
@@ -180,6 +186,8 @@ class Board:
             self.standing = data
         except ConflictError:
             logger.info("Another invocation has looked at the batches as well")
+            return False
+        return True
 
     def refresh(self, storage: Storage, keys: object_keys.WorkKeys) -> None:
         """Read the submission records of the shards that were not settled when last seen."""
@@ -219,6 +227,18 @@ class Board:
     def shards_of(self, region: int) -> list[int]:
         """Return the shards of the attempt that come from a region, in order."""
         return sorted(number for number in self.entries if self.region_of(number) == region)
+
+    def by_region(self) -> dict[int, list[int]]:
+        """Return the shards of the attempt, in order, by the region that they come from."""
+        found: dict[int, list[int]] = {}
+        for number in sorted(self.entries):
+            found.setdefault(self.region_of(number), []).append(number)
+        return found
+
+    def mark_tried_early(self, shards: Iterable[int]) -> None:
+        """Take down that shards were handed to the download while batches of others ran."""
+        for number in shards:
+            self.entries[number].tried_early = True
 
     @property
     def open_numbers(self) -> list[int]:
@@ -303,6 +323,7 @@ class Board:
                     "is_under_way": entry.is_under_way,
                     "endpoint": entry.endpoint,
                     "region": entry.region,
+                    "tried_early": entry.tried_early,
                 }
                 for number, entry in sorted(self.entries.items())
             },
@@ -339,6 +360,7 @@ class Board:
                     is_under_way=entry["is_under_way"],
                     endpoint=entry.get("endpoint"),
                     region=entry.get("region"),
+                    tried_early=entry.get("tried_early", False),
                 )
                 for number, entry in data["shards"].items()
             },

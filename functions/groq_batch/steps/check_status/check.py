@@ -19,9 +19,11 @@ from typing import Any
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys, polling
 from groq_batch.domain.batch import Batch
+from groq_batch.domain.early_collection import is_worth_a_round
 from groq_batch.domain.job_options import window_hours
 from groq_batch.domain.machine_version import ANSWERS_REQUESTS
-from groq_batch.domain.only_shard import AGAIN, StepAnswer
+from groq_batch.domain.only_shard import AGAIN, MOST_CHECKS, StepAnswer
+from groq_batch.domain.parallel import in_parallel
 from groq_batch.domain.polling import FIRST_PAUSE_SECONDS
 from groq_batch.domain.times import parse_timestamp, timestamp
 from groq_batch.groq.client import GroqClient
@@ -89,7 +91,8 @@ class Decision:
     Attributes:
         decision: ``wait``, ``submit``, ``download``, ``answer``, ``finish`` or ``closed``.
         attempt: The attempt to go on with.
-        shards_prefix: Where that attempt's shards stand.
+        shards_prefix: What the Map is given: where that attempt's shards stand, or the names of
+            those that it collects.
         wait_seconds: Seconds to wait before the next check; an integer, as Wait states want it.
         polls: Status checks made so far.
         resume_in: Seconds of waiting left before open shards (or results) are tried again.
@@ -176,6 +179,7 @@ class _Check:
     uncollected: list[int] = field(default_factory=list)
     ended: list[Batch] = field(default_factory=list)
     judged: JobRecord | None = None
+    otherwise: Decision | None = None
 
     def run(self) -> Decision:
         # Side by side: a look is mostly waiting for S3.
@@ -213,7 +217,9 @@ class _Check:
             # The report comes first: should this end in between, the next look tells it again.
             # Ordinary calls change their own record; the attempt's state says nothing of them.
             self._report_progress(self.judged or job, board)
-            board.save(self.storage, self.keys)
+            if not board.save(self.storage, self.keys) and self.otherwise is not None:
+                # What has ended is collected by what stands there, which does not say so.
+                decision = self.otherwise
         metrics.batches_checked(self.ended, now=self.now)
         return decision
 
@@ -343,9 +349,10 @@ class _Check:
             object_keys.shard_number(item.key)
             for item in self.storage.objects(self.keys.summaries(self.attempt))
         }
-        regions = {board.region_of(number) for number in board.entries} - found
-        self.uncollected = [board.shards_of(region)[0] for region in sorted(regions)]
-        return not regions
+        self.uncollected = [
+            shards[0] for region, shards in sorted(board.by_region().items()) if region not in found
+        ]
+        return not self.uncollected
 
     def _give_up_in_the_end(self, board: Board, job: JobRecord, collected: bool) -> Stop | None:
         """End the waiting when the last window and the grace have passed."""
@@ -429,8 +436,45 @@ class _Check:
             board.blocked = None
             return self._decide("submit", resume_in=_pause(board.submit_rounds), shards=shards)
         if board.pending:
-            return self._wait(board, job, stop)
+            waiting = self._wait(board, job, stop)
+            return self._collect_early(board, stop, waiting) or waiting
         return self._after_batches(board, job, stop, collected)
+
+    def _collect_early(self, board: Board, stop: Stop | None, waiting: Decision) -> Decision | None:
+        """Have collected what has ended while the rest runs; None when that does not pay.
+
+        A round may last as long as the retries of a function, so there is none while something is
+        due that cannot be late: the cancelling at a deadline, or after a stop.
+        """
+        may_be_late = stop is None and self.deadline_at is None and not self.not_before
+        if not (may_be_late and self.step.knows_only_shards and self.polls <= MOST_CHECKS):
+            return None
+        ended, running = [], 0
+        for shards in board.by_region().values():
+            entries = [board.entries[number] for number in shards]
+            if any(entry.is_pending or not entry.is_settled for entry in entries):
+                running += 1
+            elif not any(entry.tried_early for entry in entries):
+                ended.append(shards)
+        if not is_worth_a_round(
+            ended=len(ended), running=running, wait_seconds=waiting.wait_seconds
+        ):
+            return None
+        self.otherwise = waiting
+        board.mark_tried_early(itertools.chain.from_iterable(ended))
+        return self._hand_out([shards[0] for shards in ended], resume_in=self.resume_in)
+
+    def _hand_out(self, shards: Sequence[int], *, resume_in: int) -> Decision:
+        """Have some of the attempt's shards collected, and no others."""
+        decision = self._decide("download", resume_in=resume_in, shards=shards)
+        if decision.shard_key or not self.step.knows_only_shards:
+            return decision
+
+        def name(number: int) -> None:
+            self.storage.put_bytes(self.keys.round_shard(self.attempt, self.polls, number), b"")
+
+        in_parallel(name, shards)
+        return replace(decision, shards_prefix=self.keys.round_shards(self.attempt, self.polls))
 
     def _after_batches(
         self, board: Board, job: JobRecord, stop: Stop | None, collected: bool
@@ -482,9 +526,11 @@ class _Check:
             raise NotCollectedError(f"Shards of attempt {self.attempt} could not be collected")
         board.download_rounds += 1
         board.blocked = None
-        return self._decide(
-            "download", resume_in=_pause(board.download_rounds), shards=self.uncollected
-        )
+        resume_in = _pause(board.download_rounds)
+        # Given up just now, with batches that run: then nobody has looked which are collected.
+        if 0 < len(self.uncollected) < len(board.by_region()):
+            return self._hand_out(self.uncollected, resume_in=resume_in)
+        return self._decide("download", resume_in=resume_in, shards=self.uncollected)
 
     def _after_deadline(self, board: Board, job: JobRecord) -> Decision:
         """Go on with what is left: by ordinary calls, once it stands in the order of the file."""
