@@ -15,9 +15,9 @@ RANGE_BYTES = 5 * 1024 * 1024
 """Bytes of a range that is fetched by a call of its own. Those of 8 MiB are a tenth faster, and
 take another 15 MB of memory."""
 RANGES_AT_ONCE = 4
-"""Ranges that are fetched side by side. One connection to S3 brings about 90 MB/s, a quarter of what
-a function with a core to itself checks. 183 MB over such connections took 2.1 s by one, 1.1 s by
-three and 0.8 s by four of them."""
+"""Ranges that are fetched side by side. One connection to S3 brings about 90 MB/s, a quarter of
+what a function with a core to itself checks. 183 MB over such connections took 2.1 s by one, 1.1 s
+by three and 0.8 s by four of them."""
 
 
 def read_version(
