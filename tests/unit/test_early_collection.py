@@ -42,7 +42,7 @@ def test_is_worth_a_round_that_halves_the_rest_or_saves_a_turn(
     assert is_worth_a_round(ended=ended, running=running, wait_seconds=LONG) is expected
 
 
-@pytest.mark.parametrize(("ended", "seconds"), [(1, 5), (2, 10), (10, 10), (11, 15), (100, 55)])
+@pytest.mark.parametrize(("ended", "seconds"), [(1, 7), (2, 12), (10, 12), (11, 19), (100, 75)])
 def test_is_worth_a_round_only_in_a_wait_that_is_as_long(ended: int, seconds: int) -> None:
     assert round_seconds(ended) == seconds
     assert is_worth_a_round(ended=ended, running=1, wait_seconds=seconds)
