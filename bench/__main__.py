@@ -27,6 +27,7 @@ from bench import (
     preparation,
     store,
     sweeps,
+    whole_job,
 )
 from bench.aws_model import part as aws_model
 from bench.bars import bars
@@ -44,6 +45,7 @@ PARTS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "cost": ("cost of a million requests", lambda: million.measure(_progress)),
     "aws": ("a model of AWS, from counted calls", lambda: aws_model.measure(_progress)),
     "jobs": ("whole jobs beside other tools", lambda: end_to_end.measure(_progress)),
+    "whole": ("one job, step by step", lambda: whole_job.measure(_progress)),
     "sweep": ("a firing beside a million uploads", lambda: sweeps.measure(_progress)),
     "memory": ("peak memory by size", lambda: memory.measure(_progress)),
 }

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import cadence, cost, prices
+from bench import cadence, cost, prices, whole_job
 from bench.aws_model import page as aws_page
 from bench.bars import bars
 from bench.end_to_end import OURS
@@ -370,6 +370,7 @@ Fixed intervals that see the end sooner do so for many times the price, or not a
 SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "prepare": ("Preparation", _preparation),
     "jobs": ("Whole jobs", _jobs),
+    "whole": ("Where the time goes", whole_job.section),
     "memory": ("Memory", _memory),
     "joins": ("Joins", _joins),
     "sweep": ("A sweep beside a million uploads", _sweep),

@@ -270,7 +270,7 @@ class WorkKeys:
         return f"{self.prefix}shards/round-{check:05d}/attempt-{attempt}/"
 
     def round_shard(self, attempt: int, check: int, number: int) -> str:
-        """The name of one of them."""
+        """Empty; names one of the shards for a Map that collects only some of the attempt's."""
         return f"{self.round_shards(attempt, check)}{shard_name(number)}.jsonl"
 
     @property
