@@ -116,7 +116,7 @@ class Account:
             **aws_environment(self._emulator.endpoint_url),
             **DEFAULTS,
             "BUCKET_NAME": BUCKET,
-            "BUCKET_IS_GIVEN": "false",
+            "USES_EXISTING_BUCKET": "false",
             "GROQ_BASE_URL": self.simulator.groq_base_url,
             "GROQ_API_KEY_SECRET_NAME": SECRET,
             "STATE_MACHINE_ARN": self.machine_arn,

@@ -21,7 +21,7 @@ from groq_batch.domain import object_keys
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.shard import IdsPlace
 from groq_batch.groq.decoding import batch_of
-from groq_batch.records.attempt import Board, BoardEntry
+from groq_batch.records.attempt import AttemptState, ShardState
 from groq_batch.records.job import JobRecord, JobRequest, ShardRecord
 from groq_batch.records.submission import Stage
 from groq_batch.steps.download_results.download import download_shard
@@ -135,8 +135,8 @@ def _prepare(storage: Storage, keys: object_keys.WorkKeys, requests: bytes, ids:
     storage.put_json(keys.job_record, record.to_json())
     storage.put_bytes(keys.shard(1, 1), requests)
     storage.put_bytes(keys.custom_ids(1), kept_ids)
-    entry = BoardEntry(stage=Stage.CREATED, requests=ROWS, batch=batch)
-    Board(attempt=1, started_at=0.0, entries={1: entry}).save(storage, keys)
+    entry = ShardState(stage=Stage.CREATED, requests=ROWS, batch=batch)
+    AttemptState(attempt=1, started_at=0.0, entries={1: entry}).save(storage, keys)
 
 
 # -- shards ----------------------------------------------------------------------------------------

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from groq_batch.domain.answer_stats import Failures, Measures, count_name
+from groq_batch.domain.answer_stats import AnswerStats, Failures, count_name
 from groq_batch.domain.cost import ModelUsage
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.problem import Problem
 from groq_batch.records.job import JobRecord
-from groq_batch.reports.page.data import Facts
+from groq_batch.reports.page.data import PageData
 
 START = datetime(2026, 11, 25, 2, 0, tzinfo=UTC)
 AS_OF = START + timedelta(hours=4)
@@ -96,9 +96,9 @@ def report(status: str = "partial", **fields: Any) -> dict[str, Any]:
     } | fields
 
 
-def facts(text: Callable[[], str] = lambda: "") -> Facts:
+def facts(text: Callable[[], str] = lambda: "") -> PageData:
     """Return what a page tells beside a report; ``text`` gives what stands after each name."""
-    measures, failures = Measures(), Failures()
+    measures, failures = AnswerStats(), Failures()
     for number in range(400):
         measures.prompt_tokens.add_all([200 + number * number % 700])
         measures.completion_tokens.add_all([number * 7919 % 4000])
@@ -120,7 +120,7 @@ def facts(text: Callable[[], str] = lambda: "") -> Facts:
         "openai/gpt-oss-20b": ModelUsage(3000, 1_500_000, 700_000),
         "model" + text(): ModelUsage(1400, 500_000, 200_000),
     }
-    return Facts(job, measures, failures, usage)
+    return PageData(job, measures, failures, usage)
 
 
 def hostile_report(text: Callable[[], str], status: str = "partial") -> dict[str, Any]:

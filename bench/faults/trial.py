@@ -90,15 +90,15 @@ def _try(trial: Trial, scenario: Scenario, seen: Seen) -> None:
 
 
 def _final_report(trial: Trial, version: str, seconds: float) -> dict[str, Any]:
-    """Wait for the report of the trial's first job, also where a newer upload has overtaken it."""
+    """Wait for the report of the trial's first job, also where a newer upload has superseded it."""
     pipeline = trial.pipeline
 
     def find() -> dict[str, Any] | None:
-        overtaken = [
+        superseded = [
             key.removeprefix("reports/").removesuffix(".json")
             for key in pipeline.keys(f"reports/superseded/{trial.name}-")
         ]
-        for path in (trial.path, *overtaken):
+        for path in (trial.path, *superseded):
             report = pipeline.report(path)
             if (
                 report is not None

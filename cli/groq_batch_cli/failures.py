@@ -19,7 +19,7 @@ from groq_batch.bucket.s3_errors import MissingObjectError, UnreadableObjectErro
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.answer_stats import Failures
-from groq_batch.records.shard_result import ShardSummary
+from groq_batch.records.shard_result import ShardResult
 from groq_batch_client.aws_errors import is_denied
 from groq_batch_client.found_jobs import FoundJob
 from groq_batch_client.job_files import key_of
@@ -160,7 +160,7 @@ def _rows(storage: Storage, job_id: str) -> Failures | None:
     with ThreadPoolExecutor(max_workers=_READERS) as pool:
         for stored in pool.map(storage.get_json, [key for _, key in newest.values()]):
             if stored is not None:
-                result.merge(ShardSummary.from_json(stored[0]).measures.failures)
+                result.merge(ShardResult.from_json(stored[0]).measures.failures)
     return result
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from groq_batch.domain.cost import ModelEstimates
 from groq_batch.domain.problem import Problem
-from groq_batch.request_file.line_checks import BadLine, LineChecker, too_long_message
+from groq_batch.request_file.line_checks import InvalidLine, LineChecker, too_long_message
 from groq_batch.settings import HARD_LINE_LIMIT_BYTES
 from groq_batch_client.dedupe import Sharing
 from groq_batch_client.errors import TableError, WrongArgumentError
@@ -170,7 +170,7 @@ def build_requests(
             lines = sharing.first_uses(lines)
         whole = [line + b"\n" for line in lines]
         for found in checker.check_lines(first, whole):
-            if isinstance(found, BadLine):
+            if isinstance(found, InvalidLine):
                 why = _explained(found.problem, builder.ids)
                 raise TableError(f"Row {found.problem.line:,} of {name}: {why}")
             built.requests += len(found.lines)

@@ -38,7 +38,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
             time_left=lambda: context.get_remaining_time_in_millis() / 1000,
         )
         jobs = reconciler.run(event["state_machine_arn"])
-        if settings.bucket_is_given:
+        if settings.uses_existing_bucket:
             # Behind the jobs: a setting must not keep them from being closed.
             existing_bucket.check_settings(storage.s3, storage.bucket)
         return {"jobs": jobs}

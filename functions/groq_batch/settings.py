@@ -41,8 +41,8 @@ class Settings:
         delete_groq_files: Whether a finished job's files at Groq are deleted.
         work_retention_days: Days after which ``work/`` expires.
         state_machine_arn: The state machine; only the start function knows it.
-        bucket_is_given: Whether the bucket was there before the stack, so that its settings are
-            not the stack's.
+        uses_existing_bucket: Whether the bucket was there before the stack, so that its settings
+            are not the stack's.
     """
 
     bucket: str
@@ -57,7 +57,7 @@ class Settings:
     delete_groq_files: bool
     work_retention_days: int
     state_machine_arn: str | None = None
-    bucket_is_given: bool = False
+    uses_existing_bucket: bool = False
 
     @property
     def max_line_bytes(self) -> int:
@@ -105,7 +105,7 @@ class Settings:
             delete_groq_files=reader.choice("DELETE_GROQ_FILES", "true", "false") == "true",
             work_retention_days=reader.integer("WORK_RETENTION_DAYS", 1, 3650),
             state_machine_arn=environ.get("STATE_MACHINE_ARN") or None,
-            bucket_is_given=environ.get("BUCKET_IS_GIVEN") == "true",
+            uses_existing_bucket=environ.get("USES_EXISTING_BUCKET") == "true",
         )
         reader.raise_for_problems()
         return settings

@@ -22,7 +22,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     them.
     """
     storage, settings = bootstrap.storage(), bootstrap.settings()
-    if settings.bucket_is_given:
+    if settings.uses_existing_bucket:
         existing_bucket.check_versioning(storage.s3, storage.bucket)
     starter = JobStarter(
         storage=storage,

@@ -29,7 +29,7 @@ def deliveries() -> str:
     firing = object_keys.delivery_keys(
         object_keys.recurring_path("recurring/evals.jsonl", fired_at)
     )
-    overtaken = object_keys.delivery_keys(object_keys.superseded_path(_JOB, "team/requests.jsonl"))
+    superseded = object_keys.delivery_keys(object_keys.superseded_path(_JOB, "team/requests.jsonl"))
     rows = [
         ["results", "results"],
         ["request lines without a success", "failed"],
@@ -43,8 +43,8 @@ def deliveries() -> str:
         ([what, code(getattr(upload, name)), code(getattr(firing, name))] for what, name in rows),
     )
     return (
-        f"{both}\n\nA job that was overtaken by a newer upload of the same key delivers to "
-        f"{code(overtaken.results)} and so on."
+        f"{both}\n\nA job that was superseded by a newer upload of the same key delivers to "
+        f"{code(superseded.results)} and so on."
     )
 
 

@@ -11,9 +11,9 @@ from groq_batch.domain.batch import Batch, BatchCounts
 from groq_batch.domain.cost import ModelUsage, actual_cost_usd
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.prices import FROM_GROQ, Prices, table_prices
-from groq_batch.records.attempt import Board, BoardEntry
+from groq_batch.records.attempt import AttemptState, ShardState
 from groq_batch.records.job import JobRecord, JobRequest, ShardRecord
-from groq_batch.records.shard_result import ShardSummary
+from groq_batch.records.shard_result import ShardResult
 from groq_batch.records.submission import Stage
 from groq_batch.reports.report import delivery_outputs, event_detail, final_report
 from groq_batch.steps.finish_job import EVENT_DETAIL_TYPE, EVENT_SOURCE
@@ -136,10 +136,10 @@ def _batch(attempt: int, requests: int, succeeded: int) -> Batch:
     )
 
 
-def _board(attempt: int, requests: int, succeeded: int) -> Board:
+def _board(attempt: int, requests: int, succeeded: int) -> AttemptState:
     batch = _batch(attempt, requests, succeeded)
-    entry = BoardEntry(stage=Stage.CREATED, requests=requests, batch=batch)
-    return Board(attempt=attempt, started_at=_BEGIN, entries={1: entry})
+    entry = ShardState(stage=Stage.CREATED, requests=requests, batch=batch)
+    return AttemptState(attempt=attempt, started_at=_BEGIN, entries={1: entry})
 
 
 def example() -> dict[str, Any]:
@@ -151,8 +151,8 @@ def example() -> dict[str, Any]:
         "message": "max_completion_tokens is too large.",
     }
     summaries = [
-        ShardSummary(1, 1, sent=22, batch_succeeded=20, succeeded=20, failed=2, left_over=1),
-        ShardSummary(2, 1, sent=1, batch_succeeded=1, succeeded=21, failed=1, errors=[error]),
+        ShardResult(1, 1, sent=22, batch_succeeded=20, succeeded=20, failed=2, left_over=1),
+        ShardResult(2, 1, sent=1, batch_succeeded=1, succeeded=21, failed=1, errors=[error]),
     ]
     summaries[0].usage = {_MODEL: [1_380, 712, 2_092]}
     summaries[1].usage = {_MODEL: [63, 34, 97]}
@@ -162,7 +162,7 @@ def example() -> dict[str, Any]:
         _JOB,
         status="partial",
         reason=None,
-        boards=[_board(1, 22, 20), _board(2, 1, 1)],
+        states=[_board(1, 22, 20), _board(2, 1, 1)],
         summaries=summaries,
         actual_cost_usd=actual_cost_usd({_MODEL: ModelUsage(21, 1_443, 746)}),
         outputs=delivery_outputs(

@@ -9,7 +9,7 @@ from typing import Any
 from tests.e2e.pipeline import Pipeline, request_file, wait_until
 from tests.patience import PATIENCE_SECONDS
 
-EVENT = Path(__file__).parents[2] / "events" / "s3_object_created.json"
+EVENT = Path(__file__).parents[2] / "events" / "start_job" / "s3_object_created.json"
 
 
 def object_created(pipeline: Pipeline, key: str, version: str) -> dict[str, Any]:
@@ -49,9 +49,9 @@ def test_the_newer_upload_of_a_key_stands_whichever_ends_last(
     newer = pipeline.run(f"{name}.jsonl", request_file(["new"]))
     assert newer["status"] == "succeeded"
     place = f"superseded/{older['job_id']}/{name}.jsonl"
-    overtaken = pipeline.wait_for_report(place)
-    assert overtaken["status"] == "succeeded"
-    assert overtaken["outputs"]["results"] == f"s3://{pipeline.bucket}/output/{place}"
+    superseded = pipeline.wait_for_report(place)
+    assert superseded["status"] == "succeeded"
+    assert superseded["outputs"]["results"] == f"s3://{pipeline.bucket}/output/{place}"
     assert [row["custom_id"] for row in pipeline.rows(f"output/{place}")] == ["old-1", "old-2"]
     assert [row["custom_id"] for row in pipeline.rows(f"output/{name}.jsonl")] == ["new"]
     standing = pipeline.report(f"{name}.jsonl")

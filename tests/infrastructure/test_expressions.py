@@ -19,7 +19,7 @@ from groq_batch.steps.cancel_job.close import CollectPlan
 from groq_batch.steps.check_status.check import Decision
 from groq_batch.steps.outcomes import SETTLED, FinishOutcome, StepOutcome
 from groq_batch.steps.prepare_input.prepare import Preparation
-from groq_batch.steps.read_models import ReadOutcome
+from groq_batch.steps.read_models import ModelsOutcome
 from local.asl import states_of
 from tests.infrastructure.stack import machine
 
@@ -35,7 +35,7 @@ BEGUN = JobRequest(
     started_at="2026-03-01T06:00:00.000Z",
     claimed_by="",
 ).execution_input()
-READ = ReadOutcome(outcome="done", asked=1)
+READ = ModelsOutcome(outcome="done", asked=1)
 PREPARED = Preparation(accepted=True, attempt=1, shards_prefix=SHARDS)
 PLAN = CollectPlan(
     mode="collect",

@@ -136,14 +136,14 @@ def test_given_bucket_takes_the_place_of_the_stacks_own(takeover: Stack):
     for function in takeover.functions:
         settings = Settings.from_env(takeover.environment(function))
         assert settings.bucket == GIVEN
-        assert settings.bucket_is_given
+        assert settings.uses_existing_bucket
     pattern = takeover.properties("StartJobFunctionUpload")["EventPattern"]
     assert pattern["detail"]["bucket"]["name"] == [GIVEN]
 
 
 def test_own_bucket_needs_no_check(stack: Stack):
     for function in stack.functions:
-        assert not Settings.from_env(stack.environment(function)).bucket_is_given
+        assert not Settings.from_env(stack.environment(function)).uses_existing_bucket
     for role in stack.roles.values():
         assert not any(action.startswith("s3:GetBucket") for action, _ in role.grants())
 

@@ -18,7 +18,7 @@ from groq_batch.steps.cancel_job.close import CollectPlan
 from groq_batch.steps.check_status.check import GRACE_SECONDS, Decision
 from groq_batch.steps.outcomes import FinishOutcome, StepOutcome
 from groq_batch.steps.prepare_input.prepare import Preparation
-from groq_batch.steps.read_models import ReadOutcome
+from groq_batch.steps.read_models import ModelsOutcome
 from local.asl_check import check_text
 from local.stack import DEFAULT_WAIT_SCALE
 from tests.infrastructure.stack import MACHINE, PROJECT, Stack, machine, source
@@ -48,17 +48,17 @@ LAMBDA_FAULTS = {
 """Faults of the Lambda service that say nothing about the function."""
 
 EVENT_FILES = {
-    "ReadModels": "read_models",
-    "PrepareInput": "prepare_input",
-    "PrepareRange": "prepare_input_task",
-    "SubmitBatch": "submit_batch",
-    "SubmitOnlyShard": "submit_batch",
-    "CheckStatus": "check_status",
-    "DownloadShard": "download_results",
-    "DownloadOnlyShard": "download_results",
-    "AnswerRequests": "answer_requests",
-    "FinishJob": "finish_job",
-    "StopJob": "cancel_job_from_machine",
+    "ReadModels": "check_status/read_models",
+    "PrepareInput": "prepare_input/payload",
+    "PrepareRange": "prepare_input/range_task",
+    "SubmitBatch": "submit_batch/payload",
+    "SubmitOnlyShard": "submit_batch/payload",
+    "CheckStatus": "check_status/payload",
+    "DownloadShard": "download_results/payload",
+    "DownloadOnlyShard": "download_results/payload",
+    "AnswerRequests": "answer_requests/payload",
+    "FinishJob": "finish_job/payload",
+    "StopJob": "cancel_job/from_state_machine",
 }
 
 
@@ -196,14 +196,14 @@ def test_waits_are_whole_seconds_that_the_steps_ask_for():
     for name, state in WAITS.items():
         assert state["Seconds"] == "{% $states.input.wait_seconds %}", name
         assert "Timestamp" not in state
-    for kind in (ReadOutcome, StepOutcome, FinishOutcome, Decision):
+    for kind in (ModelsOutcome, StepOutcome, FinishOutcome, Decision):
         (field,) = (one for one in dataclasses.fields(kind) if one.name == "wait_seconds")
         assert field.type in ("int", int)
 
 
 GIVEN = {
     "ChooseMode": fields(CollectPlan) & set(BEGUN) | {"accepted", "shard_key"},
-    "AreModelsRead": fields(ReadOutcome),
+    "AreModelsRead": fields(ModelsOutcome),
     "IsAccepted": fields(Preparation),
     "IsSubmitted": fields(StepOutcome) | {"tries"},
     "NextStep": fields(Decision),
@@ -262,7 +262,7 @@ def test_shard_prefix_holds_shards_only_and_no_other_attempts():
     others = {
         keys.job_record,
         keys.stopped,
-        keys.halt,
+        keys.account_hold,
         keys.submitted,
         keys.closed,
         keys.invalid,

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from groq_batch.bucket import copying_writer, multipart_writer
-from groq_batch.bucket.pending_upload import HeldUpload
+from groq_batch.bucket.pending_upload import PendingUpload
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.records.job import JobRecord, JobRequest, ShardRecord, Stop
@@ -572,7 +572,7 @@ class TestTrouble:
 def test_held_uploads_are_dropped_once() -> None:
     bucket = Bucket(FILE)
     upload = bucket.s3.client().create_multipart_upload(Bucket="bucket", Key="work/x")
-    held = HeldUpload("work/x", upload["UploadId"], (), 0)
+    held = PendingUpload("work/x", upload["UploadId"], (), 0)
     held.abort(bucket.storage())
     held.abort(bucket.storage())
     assert bucket.s3.open_uploads == []

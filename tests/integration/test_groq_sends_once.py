@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from groq_batch.groq.errors import GroqApiError, NotSentError, UnknownOutcomeError
-from groq_batch.groq.http import HttpAnswer, HttpRequest, Transport
+from groq_batch.groq.http import HttpRequest, HttpResponse, Transport
 from groq_batch.groq.multipart_body import MultipartBody
 from local.groq_simulator import DEFAULT_KEY
 from tests.integration.raw_server import (
@@ -72,7 +72,7 @@ def exchange(
     method: str = "POST",
     body: bytes | MultipartBody | None = None,
     read_timeout: float = 20.0,
-) -> HttpAnswer:
+) -> HttpResponse:
     request = HttpRequest(
         method=method,
         url=f"{url}/batches",

@@ -17,7 +17,7 @@ from groq_batch.groq.errors import AccountError, NotSentError
 from groq_batch.records.job import JobRequest, Stop
 from groq_batch.records.model_listing import ModelListing
 from groq_batch.steps import read_models
-from groq_batch.steps.read_models import ReadOutcome, read_account_models
+from groq_batch.steps.read_models import ModelsOutcome, read_account_models
 from local.groq_simulator import DEFAULT_KEY, GroqSimulator
 from tests.fakes.s3 import FakeS3
 
@@ -60,7 +60,7 @@ class Job:
     def storage(self) -> Storage:
         return Storage(s3=self.s3.client(), bucket="bucket")
 
-    def ask(self, asked: int = 0, *, api_key: Key = key) -> ReadOutcome:
+    def ask(self, asked: int = 0, *, api_key: Key = key) -> ModelsOutcome:
         timeouts = Timeouts(connect=10.0, read=10.0, pause=0.0)
         client = GroqClient(base_url=self.url, api_key=api_key, timeouts=timeouts)
         return read_account_models(
@@ -97,7 +97,7 @@ def calls(simulator: GroqSimulator) -> int:
 
 
 def test_the_list_is_kept(simulator: GroqSimulator, job: Job) -> None:
-    assert job.ask() == ReadOutcome(outcome="done", asked=1)
+    assert job.ask() == ModelsOutcome(outcome="done", asked=1)
     listing = job.listing
     assert listing is not None
     assert listing.models is not None
@@ -217,7 +217,7 @@ class TestRefusals:
     ) -> None:
         body = {"error": {"message": "No.", "code": code}}
         simulator.control.add_fault("models", status=status, body=body, times=None)
-        assert job.ask() == ReadOutcome(outcome="done", asked=1)
+        assert job.ask() == ModelsOutcome(outcome="done", asked=1)
         assert job.listing is not None
         assert job.listing.refusal is not None
         assert job.listing.refusal["code"] == expected
@@ -259,10 +259,10 @@ class TestRefusals:
 
         outcomes = [job.ask(asked, api_key=unreadable) for asked in range(4)]
         assert outcomes == [
-            ReadOutcome(outcome="wait", wait_seconds=5, asked=1),
-            ReadOutcome(outcome="wait", wait_seconds=10, asked=2),
-            ReadOutcome(outcome="wait", wait_seconds=25, asked=3),
-            ReadOutcome(outcome="done", asked=4),
+            ModelsOutcome(outcome="wait", wait_seconds=5, asked=1),
+            ModelsOutcome(outcome="wait", wait_seconds=10, asked=2),
+            ModelsOutcome(outcome="wait", wait_seconds=25, asked=3),
+            ModelsOutcome(outcome="done", asked=4),
         ]
         assert job.listing is not None
         assert job.listing.refusal == {"code": "secret_unreadable", "message": "It cannot be read."}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from groq_batch.reports.page.data import Facts
+from groq_batch.reports.page.data import PageData
 from groq_batch.reports.page.index_rendering import render_index
 from groq_batch.reports.page.rendering import render
 from local.browser import Page, find_browser, open_page
@@ -49,7 +49,7 @@ def opened(page: Page, tmp_path: Path) -> Callable[[str], Page]:
 def made(status: str, text: str | None = None) -> str:
     key = "reports/team/requests.jsonl.json"
     if text is None:
-        beside = facts() if status != "running" else Facts()
+        beside = facts() if status != "running" else PageData()
         return render(report(status), beside, report_key=key, as_of=AS_OF)
 
     def always() -> str:
@@ -164,7 +164,7 @@ def test_writing_from_right_to_left_turns_nothing_else_round(
 
     page.show(1280, dark=False)
     shown = opened(
-        render(hostile_report(written), Facts(), report_key="reports/x.json", as_of=AS_OF)
+        render(hostile_report(written), PageData(), report_key="reports/x.json", as_of=AS_OF)
     )
     turned = shown.evaluate(
         """

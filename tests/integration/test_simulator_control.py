@@ -23,7 +23,7 @@ from local.environment import PROJECT_ROOT
 from local.groq_simulator import DEFAULT_KEY, GroqSimulator
 from local.groq_simulator.control import ControlError
 from tests.integration.simulator_api import Api, request_lines
-from tests.unit.test_cli_targets import STATE
+from tests.unit.cli.test_targets import STATE
 
 PAGE = PROJECT_ROOT / "local" / "groq_simulator" / "README.md"
 ROWS = re.findall(r"^\| `(\w+)` \| `(\{.*\})` \| .* \|$", PAGE.read_text("utf-8"), re.MULTILINE)

@@ -275,7 +275,7 @@ EXPECTED_EXCEPTIONS = {
     "EventNotPublishedError",
     "LeaseLostError",
     "NotCollectedError",
-    "OvertakenError",
+    "SupersededError",
     "ReconcileError",
     "ReadTimeoutError",
     "ConnectionClosedError",

@@ -119,7 +119,7 @@ def failing(world: World) -> list[Upload]:
     return [upload]
 
 
-def overtaken(world: World) -> list[Upload]:
+def superseded(world: World) -> list[Upload]:
     """A newer upload of the same key takes the path over while the older one's batch runs."""
     older = put(world, "input/a.jsonl", good_lines(2, "old"))
     world.run_for(90)
@@ -309,7 +309,7 @@ SCRIPTS: list[tuple[Script, dict[str, str]]] = [
     (stopped, SMALL_SHARDS),
     (stopped_unheard, FEW_CHECKS),
     (failing, SMALL_SHARDS),
-    (overtaken, FEW_CHECKS),
+    (superseded, FEW_CHECKS),
     (repeated, FEW_CHECKS),
     (refused_key, SMALL_SHARDS),
     *REFUSALS,

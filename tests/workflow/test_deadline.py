@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from groq_batch.domain.on_demand import Means, Size
+from groq_batch.domain.on_demand import MeanUsage, Size
 from groq_batch.domain.prices import table_prices
 from groq_batch.request_file.ordinary_request import read_request
 from tests.fakes.step_functions import MACHINE_ARN
@@ -33,7 +33,7 @@ HOUR = 3600.0
 DEADLINE = START + 1.25 + 2 * HOUR
 """About when a deadline of two hours is, for a file that was uploaded at the beginning."""
 ENOUGH = "1"
-NO_LIMITS = Means()
+NO_LIMITS = MeanUsage()
 
 
 def estimate(line: Line) -> float:

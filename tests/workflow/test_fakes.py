@@ -14,7 +14,7 @@ import pytest
 from groq_batch.bucket.storage import Storage
 from groq_batch.groq.client import GroqClient, Timeouts
 from groq_batch.groq.errors import GroqApiError
-from groq_batch.records.submission import HeldSubmission, Stage, Submission
+from groq_batch.records.submission import Stage, Submission, SubmissionLease
 from local.groq_simulator import DEFAULT_KEY, GroqSimulator
 from local.groq_simulator.control import ControlOperations
 from tests.fakes.calls import Call
@@ -268,9 +268,9 @@ def world() -> Iterator[World]:
         yield made
 
 
-def held_submission(world: World, invocation: Invocation) -> HeldSubmission:
+def held_submission(world: World, invocation: Invocation) -> SubmissionLease:
     storage = Storage(s3=world.s3.client(invocation.wire), bucket="bucket")
-    return HeldSubmission.claim(storage, "record", None, owner="me", clock=world.clock)
+    return SubmissionLease.claim(storage, "record", None, owner="me", clock=world.clock)
 
 
 def in_invocation(world: World, act: Callable[[Invocation], None], **fields: Any) -> Invocation:

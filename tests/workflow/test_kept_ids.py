@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
-from groq_batch.records.attempt import Board
+from groq_batch.records.attempt import AttemptState
 from groq_batch.steps.download_results.download import download_shard
 from tests.workflow.invocations import Invocation, Trouble
 from tests.workflow.jobs import Line, Upload, bad_line, check_end, good_line, good_lines, put
@@ -220,10 +220,10 @@ def test_the_last_resort_asks_no_ids_that_are_damaged() -> None:
         keys = keys_of(world, upload)
         world.s3.client().put_object(Bucket=world.s3.bucket, Key=keys.custom_ids(1), Body=b'"r')
         storage = Storage(s3=world.s3.client(), bucket=world.s3.bucket)
-        board = Board.load(storage, keys, 1)
-        assert board is not None
-        board.lost = True
-        board.save(storage, keys)
+        state = AttemptState.load(storage, keys, 1)
+        assert state is not None
+        state.lost = True
+        state.save(storage, keys)
 
     with World() as world:
         before_the_first_collection(collect)(world)

@@ -76,7 +76,7 @@ def creates(world: World) -> list[tuple[float, int]]:
     return [(one["time"], one["status"]) for one in world.simulator.calls("create")]
 
 
-# Division
+# RangePlan
 
 
 @pytest.mark.parametrize("at", PLACES)

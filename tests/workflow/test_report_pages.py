@@ -15,7 +15,7 @@ import pytest
 from groq_batch.bucket.storage import JOB_METADATA
 from groq_batch.domain import object_keys
 from groq_batch.reports.page import rendering
-from groq_batch.reports.page.data import Facts
+from groq_batch.reports.page.data import PageData
 from groq_batch.reports.page.writer import CONTENT_TYPE
 from tests.workflow.jobs import bad_line, check_end, good_line, good_lines, put
 from tests.workflow.world import World
@@ -197,7 +197,7 @@ def test_a_page_that_must_not_be_written_stops_nothing(
 def test_facts_that_cannot_be_summed_up_stop_nothing(
     monkeypatch: pytest.MonkeyPatch, log: io.StringIO
 ) -> None:
-    monkeypatch.setattr(Facts, "of", lambda *_: 1 / 0)
+    monkeypatch.setattr(PageData, "of", lambda *_: 1 / 0)
     with World() as world:
         upload = put(world, "input/team/a.jsonl", good_lines(3))
         world.settle()

@@ -41,7 +41,6 @@ from tests.workflow.scripts import (
     divided,
     failing_canary,
     only_shard,
-    overtaken,
     past_deadline,
     refused_at_creation,
     refused_at_validation,
@@ -50,6 +49,7 @@ from tests.workflow.scripts import (
     rejected,
     shards_and_attempts,
     stopped,
+    superseded,
 )
 from tests.workflow.world import World
 
@@ -71,7 +71,7 @@ SCRIPTS: list[tuple[Script, dict[str, str]]] = [
     (only_shard, FEW_CHECKS),
     (rejected, FEW_CHECKS),
     (stopped, SMALL_SHARDS),
-    (overtaken, FEW_CHECKS),
+    (superseded, FEW_CHECKS),
 ]
 
 EVERY_PLACE = bool(os.environ.get("WORKFLOW_EVERY_PLACE"))
@@ -289,7 +289,7 @@ def test_nothing_is_created_behind_the_fence() -> None:
             assert all("/1/1" not in place for place in world.simulator.stats()["shards"]), call
 
 
-@pytest.mark.parametrize("script", [shards_and_attempts, stopped, overtaken])
+@pytest.mark.parametrize("script", [shards_and_attempts, stopped, superseded])
 def test_twin_of_an_event(script: Script) -> None:
     wrong = explore(script, SMALL_SHARDS, Hold(seconds=LONG, lost=LOST), EVENTS)
     assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])

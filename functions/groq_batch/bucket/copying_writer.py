@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from groq_batch.bucket.pending_upload import HeldUpload, HeldWriter
+from groq_batch.bucket.pending_upload import PendingUpload, PendingWriter
 from groq_batch.bucket.storage import Storage
 
 SMALLEST_COPY_BYTES = 6 * 1024 * 1024
@@ -34,7 +34,7 @@ class CopySource:
     begins_at: int = 0
 
 
-class RequestUpload(HeldWriter):
+class CopyingWriter(PendingWriter):
     """Takes a shard's lines; see ``split.RequestWriter``."""
 
     def __init__(self, storage: Storage, key: str, source: CopySource | None) -> None:
@@ -70,8 +70,8 @@ class RequestUpload(HeldWriter):
         self._end_stretch()
         super().seal()
 
-    def hold(self) -> HeldUpload:
-        """End the writing and return what completes the upload; see ``HeldWriter.hold``."""
+    def hold(self) -> PendingUpload:
+        """End the writing and return what completes the upload; see ``PendingWriter.hold``."""
         self._end_stretch()
         return super().hold()
 

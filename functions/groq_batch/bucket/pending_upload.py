@@ -23,7 +23,7 @@ class LostUploadError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class HeldUpload:
+class PendingUpload:
     """An upload that only needs to be completed.
 
     Attributes:
@@ -85,17 +85,17 @@ class HeldUpload:
                 raise
 
 
-def abort_all(storage: Storage, uploads: Iterable[HeldUpload]) -> None:
+def abort_all(storage: Storage, uploads: Iterable[PendingUpload]) -> None:
     """Drop uploads, many at a time."""
     in_parallel(lambda upload: upload.abort(storage), uploads)
 
 
-def complete_all(storage: Storage, uploads: Iterable[HeldUpload]) -> None:
-    """Complete uploads, many at a time; raises as ``HeldUpload.complete`` does."""
+def complete_all(storage: Storage, uploads: Iterable[PendingUpload]) -> None:
+    """Complete uploads, many at a time; raises as ``PendingUpload.complete`` does."""
     in_parallel(lambda upload: upload.complete(storage), uploads)
 
 
-class HeldWriter(ObjectWriter):
+class PendingWriter(ObjectWriter):
     """Writes an object of any size that stays held back at its end."""
 
     def __init__(self, storage: Storage, key: str) -> None:
@@ -112,7 +112,7 @@ class HeldWriter(ObjectWriter):
         super().abort()
         self.bytes_written = 0
 
-    def hold(self) -> HeldUpload:
+    def hold(self) -> PendingUpload:
         """End the writing and return what completes the upload.
 
         Raises:
@@ -123,4 +123,4 @@ class HeldWriter(ObjectWriter):
         self.seal()
         parts = sorted(self._parts, key=lambda part: int(part["PartNumber"]))
         etags = tuple(str(part["ETag"]) for part in parts)
-        return HeldUpload(self.key, str(self._upload_id), etags, self.bytes_written)
+        return PendingUpload(self.key, str(self._upload_id), etags, self.bytes_written)

@@ -181,7 +181,7 @@ class Failures:
 
 
 @dataclass(slots=True)
-class Measures:
+class AnswerStats:
     """What the rows of a shard attempt (or of a whole job) say in numbers.
 
     Attributes:
@@ -198,7 +198,7 @@ class Measures:
     finish_reasons: dict[str, int] = field(default_factory=dict)
     failures: Failures = field(default_factory=Failures)
 
-    def add_answers_of(self, other: Measures) -> None:
+    def add_answers_of(self, other: AnswerStats) -> None:
         """Count the answers that others have counted, and not their failures."""
         self.prompt_tokens.merge(other.prompt_tokens)
         self.completion_tokens.merge(other.completion_tokens)

@@ -11,7 +11,7 @@ from groq_batch.domain.cost_cap import amounts_told_apart
 CANARY_FAILED = "canary_failed"
 CANARY_TOO_EXPENSIVE = "canary_too_expensive"
 CANARY_SHARD = 1
-"""The shard, and the region of the input, that a canary is."""
+"""The number of the shard that a canary is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +96,7 @@ def judge_canary(
     Args:
         results: What came of the canary.
         rest_attempt: The attempt that follows.
-        good: Good lines of the whole file.
+        good: Valid lines of the whole file.
         max_failed_percent: Highest share of the canary, in percent, that may have failed for good.
             A canary without any answer has failed whatever it is.
         cap_usd: The cap in force; 0 means none.

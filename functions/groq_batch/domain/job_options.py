@@ -31,7 +31,7 @@ class JobOptions:
 
     Attributes:
         completion_window: Time that Groq has for a batch, as sent to the API (``24h``, ``7d``).
-        skip_invalid_lines: Whether good lines run beside bad ones.
+        skip_invalid_lines: Whether valid lines run beside bad ones.
         max_attempts: How often a request may be sent in all.
         max_job_cost_usd: Highest accepted cost estimate in USD; 0 means no cap.
         check_models: Whether requests may only name models of the account's list.

@@ -88,7 +88,7 @@ def recurring_path(key: str, fired_at: str) -> str:
 
 
 def superseded_path(job: str, path: str) -> str:
-    """Return the ``<path>`` under which an overtaken job delivers."""
+    """Return the ``<path>`` under which a superseded job delivers."""
     return f"superseded/{job}/{path}"
 
 
@@ -221,7 +221,7 @@ class WorkKeys:
         return f"{self.prefix}stopped.json"
 
     @property
-    def halt(self) -> str:
+    def account_hold(self) -> str:
         """An account error met while sending; holds back the other shards."""
         return f"{self.prefix}halt.json"
 
@@ -279,7 +279,7 @@ class WorkKeys:
         return f"{self.prefix}kept/"
 
     def kept_shard(self, number: int) -> str:
-        """Those of a shard's region."""
+        """Those of a shard."""
         return f"{self.kept_shards}{shard_name(number)}.jsonl"
 
     def custom_ids(self, part: int) -> str:
@@ -287,11 +287,11 @@ class WorkKeys:
         return f"{self.prefix}ids/{shard_name(part)}.jsonl"
 
     def skipped_index(self, number: int) -> str:
-        """Where the bad lines of a shard's region stand, and what is wrong with them."""
+        """Where the invalid lines of a shard stand, and what is wrong with them."""
         return f"{self.prefix}skipped/{shard_name(number)}.jsonl"
 
     def skipped_raw(self, number: int) -> str:
-        """The bad lines of a shard's region themselves."""
+        """The invalid lines of a shard themselves."""
         return f"{self.prefix}skipped/{shard_name(number)}.raw"
 
     def attempt_plan(self, attempt: int) -> str:

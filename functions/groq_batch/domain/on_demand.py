@@ -33,7 +33,7 @@ def may_be_asked_again(status: int) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Means:
+class MeanUsage:
     """What answers of a job have used in the mean, when its ordinary calls were decided.
 
     Attributes:
@@ -75,7 +75,7 @@ class Size:
     body_bytes: int
     output_tokens: int | None
 
-    def tokens(self, means: Means) -> float:
+    def tokens(self, means: MeanUsage) -> float:
         """Return how many tokens the request and its answer are estimated to have."""
         output = self.output_tokens
         if output is None:
@@ -83,7 +83,7 @@ class Size:
             return estimate_tokens(self.body_bytes) + output_mean
         return estimate_tokens(self.body_bytes) + output
 
-    def estimate_usd(self, prices: Prices, means: Means) -> float | None:
+    def estimate_usd(self, prices: Prices, means: MeanUsage) -> float | None:
         """Return the estimated price of an ordinary call; None where the price is not known."""
         price = prices.of(self.model)
         if price is None:
@@ -122,7 +122,7 @@ def spent_usd(usage: ModelUsages, prices: Prices) -> float:
     An answer that does not say what it used counts as others of its model in the mean. What has no
     known price counts nothing; a job with a cap holds none of it.
     """
-    means = Means.of(usage)
+    means = MeanUsage.of(usage)
     total = 0.0
     for model, used in usage.items():
         price = prices.of(model)

@@ -37,14 +37,14 @@ class IdsPlace:
 
 
 @dataclass(slots=True)
-class ShardSummary:
+class Shard:
     """A shard.
 
     Attributes:
         number: Its number, from 1.
         requests: Its request lines.
         bytes: Their size, line ends included.
-        skipped: The bad lines of its region.
+        skipped: The invalid lines between its requests.
         ids: Where the ids of its requests stand.
     """
 

@@ -28,7 +28,7 @@ from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.listing_order import NewestFirst
 from groq_batch.domain.parallel import in_parallel
 from groq_batch.groq.decoding import (
-    ShapeError,
+    UnexpectedResponseError,
     batch_of,
     begins_with_a_row,
     file_of,
@@ -46,7 +46,7 @@ from groq_batch.groq.errors import (
     RequestRefusedError,
     UnknownOutcomeError,
 )
-from groq_batch.groq.http import HttpAnswer, HttpRequest, Transport
+from groq_batch.groq.http import HttpRequest, HttpResponse, Transport
 from groq_batch.groq.multipart_body import MultipartBody, ReadableStream
 
 USER_AGENT = f"groq-batch-on-aws/{__version__}"
@@ -494,7 +494,7 @@ class GroqClient:
 
     # -- ordinary calls --------------------------------------------------------------------------
 
-    def ask(self, path: str, body: bytes, content_type: str) -> HttpAnswer:
+    def ask(self, path: str, body: bytes, content_type: str) -> HttpResponse:
         """Make an ordinary call, once, and return its answer whatever its status.
 
         Only after a refusal of the key that has been replaced since, which did nothing, is it made
@@ -631,7 +631,7 @@ class GroqClient:
                     raise
             time.sleep(self._timeouts.pause * tries)
 
-    def _exchange(self, call: _Call, *, into: BinaryIO | None = None) -> HttpAnswer:
+    def _exchange(self, call: _Call, *, into: BinaryIO | None = None) -> HttpResponse:
         """Send a request; a refused key is read anew once, in case it was replaced."""
         key = self._api_key()
         try:
@@ -645,14 +645,14 @@ class GroqClient:
             raise refused
         return self._exchange_with(newest, call, into)
 
-    def _exchange_with(self, key: str, call: _Call, into: BinaryIO | None) -> HttpAnswer:
+    def _exchange_with(self, key: str, call: _Call, into: BinaryIO | None) -> HttpResponse:
         answer = self._send(key, call, into)
         if answer.is_success:
             return answer
         shown = _without_key(answer.body, key)
         raise error_from_answer(answer.status, answer.headers, shown)
 
-    def _send(self, key: str, call: _Call, into: BinaryIO | None) -> HttpAnswer:
+    def _send(self, key: str, call: _Call, into: BinaryIO | None) -> HttpResponse:
         """Send a request once and return its answer, whatever its status."""
         remaining = call.until - time.monotonic()
         if remaining <= (_LEAST_SECONDS_TO_ACT if call.method == "POST" else 0):
@@ -688,23 +688,23 @@ def _without_key(content: bytes, key: str) -> bytes:
     return content.replace(key.encode(), b"(the API key)")
 
 
-def _read(call: _Call, answer: HttpAnswer, read: Callable[[Any], _Result]) -> _Result:
+def _read(call: _Call, answer: HttpResponse, read: Callable[[Any], _Result]) -> _Result:
     try:
         return read(json.loads(answer.body))
     except (ValueError, RecursionError):
         problem = "is not JSON"
-    except ShapeError as error:
+    except UnexpectedResponseError as error:
         problem = str(error)
     raise UnknownOutcomeError(f"The answer to {call} {problem}.", status=answer.status)
 
 
-def _begins_with_a_row(call: _Call, answer: HttpAnswer, target: BinaryIO) -> bool:
+def _begins_with_a_row(call: _Call, answer: HttpResponse, target: BinaryIO) -> bool:
     try:
         # Any other success than 200 has a part of the file, or none.
         if answer.status == 200:
             return begins_with_a_row(target)
         problem = "has not the whole file"
-    except ShapeError as error:
+    except UnexpectedResponseError as error:
         problem = str(error)
     raise UnknownOutcomeError(f"The answer to {call} {problem}.", status=answer.status)
 

@@ -156,7 +156,7 @@ def _seconds_of_iso(text: str) -> float | None:
 _LARGEST_MESSAGE = 64 * 1024
 
 
-class ShapeError(Exception):
+class UnexpectedResponseError(Exception):
     """An answer's JSON is not what it should be; the text goes on after "The answer …"."""
 
 
@@ -164,11 +164,11 @@ def read_file(data: object) -> GroqFile:
     """Read a file's description.
 
     Raises:
-        ShapeError: It is none.
+        UnexpectedResponseError: It is none.
     """
     file = file_of(data)
     if file is None:
-        raise ShapeError("names no file")
+        raise UnexpectedResponseError("names no file")
     return file
 
 
@@ -176,11 +176,11 @@ def read_batch(data: object, batch_id: str | None = None) -> Batch:
     """Read a batch: the one with this id, if given.
 
     Raises:
-        ShapeError: It is none, or another one.
+        UnexpectedResponseError: It is none, or another one.
     """
     batch = batch_of(data)
     if batch is None or (batch_id is not None and batch.id != batch_id):
-        raise ShapeError("is not about the batch asked for")
+        raise UnexpectedResponseError("is not about the batch asked for")
     return batch
 
 
@@ -192,7 +192,8 @@ def read_page(data: object, *, strict: bool) -> tuple[list[Any], str | None]:
     not pass for the last one.
 
     Raises:
-        ShapeError: It is no list, or ``strict`` and there is a next page that cannot be asked for.
+        UnexpectedResponseError: It is no list, or ``strict`` and there is a next page that cannot
+            be asked for.
     """
     items, places = data, []
     if isinstance(data, dict) and "data" in data and not data.get("error"):
@@ -200,14 +201,14 @@ def read_page(data: object, *, strict: bool) -> tuple[list[Any], str | None]:
         items = [] if data["data"] is None else data["data"]
         places = [place for place in (data.get("paging"), data) if isinstance(place, dict)]
     if not isinstance(items, list):
-        raise ShapeError("is not a list")
+        raise UnexpectedResponseError("is not a list")
     cursor = next((found for place in places if (found := place.get("next_cursor"))), None)
     if isinstance(cursor, int) and not isinstance(cursor, bool):
         cursor = str(cursor)
     if isinstance(cursor, str):
         return items, cursor
     if strict and (cursor or any(place.get("has_more") for place in places)):
-        raise ShapeError("names a next page in a form that is not known")
+        raise UnexpectedResponseError("names a next page in a form that is not known")
     return items, None
 
 
@@ -218,7 +219,7 @@ def begins_with_a_row(content: BinaryIO) -> bool:
     and they would all be sent, and paid for, again. A file may have broken rows, though.
 
     Raises:
-        ShapeError: It is a message that came in the place of a file of rows.
+        UnexpectedResponseError: It is a message that came in the place of a file of rows.
     """
     content.seek(0)
     start = content.read(_LARGEST_MESSAGE + 1)
@@ -226,7 +227,7 @@ def begins_with_a_row(content: BinaryIO) -> bool:
     rows = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     is_whole = len(start) <= _LARGEST_MESSAGE
     if rows[:1] not in b'{["' or (is_whole and _is_error(rows)):
-        raise ShapeError("is no file of rows")
+        raise UnexpectedResponseError("is no file of rows")
     first, line_end, _ = rows.partition(b"\n")
     if not line_end and not is_whole:
         return True

@@ -52,7 +52,7 @@ class HttpRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HttpAnswer:
+class HttpResponse:
     """An answer that came whole.
 
     Attributes:
@@ -93,7 +93,7 @@ class Transport:
         for prefix in ("http://", "https://"):
             self._session.mount(prefix, self._adapter)
 
-    def exchange(self, request: HttpRequest, *, into: BinaryIO | None = None) -> HttpAnswer:
+    def exchange(self, request: HttpRequest, *, into: BinaryIO | None = None) -> HttpResponse:
         """Send a request and return the answer, whatever its status.
 
         Args:
@@ -151,7 +151,9 @@ class Transport:
             problem = NotSentError(f"The {request.method} request could not be made.")
         raise problem
 
-    def _read(self, response: Response, request: HttpRequest, into: BinaryIO | None) -> HttpAnswer:
+    def _read(
+        self, response: Response, request: HttpRequest, into: BinaryIO | None
+    ) -> HttpResponse:
         """Read the rest of an answer."""
         is_success = 200 <= response.status_code < 300  # noqa: PLR2004
         pieces: list[bytes] = []
@@ -178,7 +180,7 @@ class Transport:
         # Of a refusal the status is enough.
         if problem is not None and is_success:
             raise problem
-        return HttpAnswer(
+        return HttpResponse(
             status=response.status_code, headers=response.headers, body=b"".join(pieces), size=size
         )
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
-from groq_batch.records.attempt import Board
-from groq_batch.records.shard_result import ShardSummary, load_summaries
+from groq_batch.records.attempt import AttemptState
+from groq_batch.records.shard_result import ShardResult, load_shard_results
 
 
 def load_attempts(
     storage: Storage, keys: object_keys.WorkKeys
-) -> tuple[list[Board], list[ShardSummary]]:
-    """Read the boards and summaries of all attempts, in order."""
-    boards: list[Board] = []
-    summaries: list[ShardSummary] = []
-    while (board := Board.load(storage, keys, len(boards) + 1)) is not None:
-        boards.append(board)
-        summaries += load_summaries(storage, keys, board.attempt)
-    return boards, summaries
+) -> tuple[list[AttemptState], list[ShardResult]]:
+    """Read the states and shard results of all attempts, in order."""
+    states: list[AttemptState] = []
+    summaries: list[ShardResult] = []
+    while (state := AttemptState.load(storage, keys, len(states) + 1)) is not None:
+        states.append(state)
+        summaries += load_shard_results(storage, keys, state.attempt)
+    return states, summaries

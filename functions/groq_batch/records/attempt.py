@@ -1,4 +1,4 @@
-"""What a job knows of one attempt's batches: one object, however many there are."""
+"""State of all batches of one attempt, stored as one object."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _READERS = 16
 
 
 @dataclass(slots=True)
-class BoardEntry:
+class ShardState:
     """One shard attempt: how far its submission is and its batch as last seen.
 
     ``is_under_way`` says that an invocation may be at work on it, or that something was sent whose
     outcome is not known. ``endpoint`` is that of its batch; None when it was not written down.
-    ``region`` is that of the input which its lines come from; None when it has the shard's number.
+    ``origin`` is the number of the origin shard; None when it is the shard itself.
     ``tried_early`` says that it was handed to the download while batches of others ran, which is
     done once.
     """
@@ -39,7 +39,7 @@ class BoardEntry:
     doubtful: bool = False
     is_under_way: bool = False
     endpoint: str | None = None
-    region: int | None = None
+    origin: int | None = None
     tried_early: bool = False
 
     @property
@@ -54,7 +54,7 @@ class BoardEntry:
 
 
 @dataclass(slots=True)
-class Board:
+class AttemptState:
     """The batches of one attempt.
 
     Attributes:
@@ -85,17 +85,17 @@ class Board:
 
     attempt: int
     started_at: float
-    entries: dict[int, BoardEntry] = field(default_factory=dict)
-    outage: dict[str, Any] | None = None
-    silence: dict[str, Any] | None = None
+    entries: dict[int, ShardState] = field(default_factory=dict)
+    groq_error: dict[str, Any] | None = None
+    last_check_error: dict[str, Any] | None = None
     absent_since: float | None = None
-    blocked: dict[str, Any] | None = None
+    account_error: dict[str, Any] | None = None
     refusal: dict[str, Any] | None = None
     submit_rounds: int = 0
     download_rounds: int = 0
     rate_limits: int = 0
     division_rounds: int = 0
-    lost: bool = False
+    gave_up: bool = False
     past_deadline: bool = False
     seen_done: int = 0
     progress_at: float = 0.0
@@ -104,18 +104,18 @@ class Board:
 
     @classmethod
     def load(cls, storage: Storage, keys: object_keys.WorkKeys, attempt: int) -> Self | None:
-        """Read the board of an attempt, or None when nobody has looked yet."""
+        """Read the state of an attempt, or None before its first status check."""
         found = storage.get_json(keys.batches(attempt))
         if found is None:
             return None
-        board = cls.from_json(found[0])
-        board.standing, board.etag = found
+        state = cls.from_json(found[0])
+        state.standing, state.etag = found
         if not all("region" in entry for entry in found[0]["shards"].values()):
             # Written by an older version, to which all shards were the input's.
             plan = AttemptPlan.load(storage, keys, attempt) or AttemptPlan(attempt=attempt)
-            for number, entry in board.entries.items():
-                entry.region = plan.regions.get(number)
-        return board
+            for number, entry in state.entries.items():
+                entry.origin = plan.origins.get(number)
+        return state
 
     @classmethod
     def begin(
@@ -127,7 +127,7 @@ class Board:
         *,
         started_at: float,
     ) -> Self:
-        """Make the board of an attempt from the shards that it has.
+        """Make the state of an attempt from the shards that it has.
 
         While a canary is alone those behind it are no part of any attempt, wherever they stand.
         """
@@ -141,10 +141,10 @@ class Board:
             started_at=started_at,
             progress_at=started_at,
             entries={
-                number: BoardEntry(region=plan.regions.get(number))
+                number: ShardState(origin=plan.origins.get(number))
                 for number in numbers
                 # An older version may have left a shard behind as it was before it was divided.
-                if number not in plan.divided and job.has_begun(plan.region_of(number), attempt)
+                if number not in plan.divided and job.has_begun(plan.origin_of(number), attempt)
             },
         )
 
@@ -156,22 +156,22 @@ class Board:
     def admit_rest(self, job: JobRecord) -> None:
         """Take in the shards behind a canary, if they come in this attempt for the first time.
 
-        A look that had not seen what was decided about the canary may have begun the board.
+        A status check that had not seen the decision about the canary may have made the state.
         """
         if job.verdict is None or job.verdict.rest_attempt != self.attempt:
             return
         for shard in job.shards:
             if shard.number != CANARY_SHARD:
-                self.entries.setdefault(shard.number, BoardEntry())
+                self.entries.setdefault(shard.number, ShardState())
 
     def save(self, storage: Storage, keys: object_keys.WorkKeys) -> bool:
-        """Write the board if it changed, unless another look has written it meanwhile.
+        """Write the state if it changed, unless another status check has written it meanwhile.
 
-        What that one saw is as new, and an invocation that was thought dead must not set the board
-        back.
+        What that one saw is as recent, and an invocation that was thought dead must not set the
+        state back.
 
         Returns:
-            Whether this board stands in the bucket.
+            Whether this state is what stands in the bucket.
         """
         data = self.to_json()
         if data == self.standing:
@@ -219,20 +219,20 @@ class Board:
                         endpoint=record.endpoint,
                     )
 
-    def region_of(self, shard: int) -> int:
-        """Return the region of the input that the lines of a shard come from."""
+    def origin_of(self, shard: int) -> int:
+        """Return the number of the origin shard of a shard."""
         entry = self.entries.get(shard)
-        return entry.region if entry is not None and entry.region is not None else shard
+        return entry.origin if entry is not None and entry.origin is not None else shard
 
-    def shards_of(self, region: int) -> list[int]:
-        """Return the shards of the attempt that come from a region, in order."""
-        return sorted(number for number in self.entries if self.region_of(number) == region)
+    def shards_of(self, origin: int) -> list[int]:
+        """Return the shards of the attempt that come from an origin shard, in order."""
+        return sorted(number for number in self.entries if self.origin_of(number) == origin)
 
-    def by_region(self) -> dict[int, list[int]]:
-        """Return the shards of the attempt, in order, by the region that they come from."""
+    def by_origin(self) -> dict[int, list[int]]:
+        """Return the shards of the attempt, in order, by the origin shard that they come from."""
         found: dict[int, list[int]] = {}
         for number in sorted(self.entries):
-            found.setdefault(self.region_of(number), []).append(number)
+            found.setdefault(self.origin_of(number), []).append(number)
         return found
 
     def mark_tried_early(self, shards: Iterable[int]) -> None:
@@ -265,7 +265,7 @@ class Board:
         ]
 
     @property
-    def pending(self) -> list[BoardEntry]:
+    def pending(self) -> list[ShardState]:
         """Entries whose batch may still be running."""
         return [entry for entry in self.entries.values() if entry.is_pending]
 
@@ -275,7 +275,7 @@ class Board:
         return any(entry.batch is not None for entry in self.entries.values())
 
     @property
-    def has_doubts(self) -> bool:
+    def may_have_orphans(self) -> bool:
         """Whether Groq may hold a batch or a file of this attempt that no record names."""
         return any(entry.doubtful for entry in self.entries.values())
 
@@ -299,16 +299,16 @@ class Board:
             "schema_version": 1,
             "attempt": self.attempt,
             "started_at": self.started_at,
-            "outage": self.outage,
-            "silence": self.silence,
+            "outage": self.groq_error,
+            "silence": self.last_check_error,
             "absent_since": self.absent_since,
-            "blocked": self.blocked,
+            "blocked": self.account_error,
             "refusal": self.refusal,
             "submit_rounds": self.submit_rounds,
             "download_rounds": self.download_rounds,
             "rate_limits": self.rate_limits,
             "division_rounds": self.division_rounds,
-            "lost": self.lost,
+            "lost": self.gave_up,
             "past_deadline": self.past_deadline,
             "seen_done": self.seen_done,
             "progress_at": self.progress_at,
@@ -322,7 +322,7 @@ class Board:
                     "doubtful": entry.doubtful,
                     "is_under_way": entry.is_under_way,
                     "endpoint": entry.endpoint,
-                    "region": entry.region,
+                    "region": entry.origin,
                     "tried_early": entry.tried_early,
                 }
                 for number, entry in sorted(self.entries.items())
@@ -335,22 +335,22 @@ class Board:
         return cls(
             attempt=data["attempt"],
             started_at=data["started_at"],
-            outage=data["outage"],
-            # The board of an older version lacks what came later.
-            silence=data.get("silence"),
+            groq_error=data["outage"],
+            # The state of an older version lacks what came later.
+            last_check_error=data.get("silence"),
             absent_since=data.get("absent_since"),
             rate_limits=data.get("rate_limits", 0),
-            blocked=data["blocked"],
+            account_error=data["blocked"],
             refusal=data.get("refusal"),
             submit_rounds=data["submit_rounds"],
             download_rounds=data["download_rounds"],
             division_rounds=data.get("division_rounds", 0),
-            lost=data["lost"],
+            gave_up=data["lost"],
             past_deadline=data.get("past_deadline", False),
             seen_done=data["seen_done"],
             progress_at=data["progress_at"],
             entries={
-                int(number): BoardEntry(
+                int(number): ShardState(
                     stage=Stage(entry["stage"]) if entry["stage"] else None,
                     file_id=entry["file_id"],
                     requests=entry["requests"],
@@ -359,7 +359,7 @@ class Board:
                     doubtful=entry["doubtful"],
                     is_under_way=entry["is_under_way"],
                     endpoint=entry.get("endpoint"),
-                    region=entry.get("region"),
+                    origin=entry.get("region"),
                     tried_early=entry.get("tried_early", False),
                 )
                 for number, entry in data["shards"].items()
@@ -367,7 +367,7 @@ class Board:
         )
 
 
-def _requests(entry: BoardEntry) -> int:
+def _requests(entry: ShardState) -> int:
     if entry.requests is not None:
         return entry.requests
     return entry.batch.counts.total if entry.batch else 0
@@ -378,7 +378,7 @@ _NO_CODE = "refused"
 _NO_REASON = "no reason given"
 
 
-def refusal_text(entry: BoardEntry) -> str:
+def refusal_text(entry: ShardState) -> str:
     """Return the API's code and text for a batch that it refused, of the whole if there is one."""
     if entry.batch is None:
         error = entry.error or {}

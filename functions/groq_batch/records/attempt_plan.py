@@ -44,7 +44,7 @@ class AttemptPlan:
         highest: The highest number that a shard of the job has had so far.
         divided: The shards of the attempt before that are divided: the number of their first part,
             and how many parts there are. They are no shards of this attempt.
-        regions: Which region of the input the shards come from that have numbers of their own.
+        origins: The origin shard of each shard that has a number of its own.
         refusals: How often in all the batch of a shard, or of what it is a part of, was refused.
         by_url: The shards whose batch has the lines' own URL as its endpoint, if they have one.
     """
@@ -54,7 +54,7 @@ class AttemptPlan:
     pause_seconds: int = 0
     highest: int = 0
     divided: Mapping[int, tuple[int, int]] = field(default_factory=dict)
-    regions: Mapping[int, int] = field(default_factory=dict)
+    origins: Mapping[int, int] = field(default_factory=dict)
     refusals: Mapping[int, int] = field(default_factory=dict)
     by_url: frozenset[int] = frozenset()
 
@@ -68,9 +68,9 @@ class AttemptPlan:
         first, count = self.divided.get(shard, (0, 0))
         return range(first, first + count)
 
-    def region_of(self, shard: int) -> int:
-        """Return the region of the input that the lines of a shard come from."""
-        return self.regions.get(shard, shard)
+    def origin_of(self, shard: int) -> int:
+        """Return the number of the origin shard of a shard."""
+        return self.origins.get(shard, shard)
 
     def following(
         self,
@@ -88,7 +88,7 @@ class AttemptPlan:
         """
         highest, pause = self.highest, 0
         divided: dict[int, tuple[int, int]] = {}
-        regions, refusals = dict(self.regions), dict(self.refusals)
+        origins, refusals = dict(self.origins), dict(self.refusals)
         own_url = set(by_url)
         for shard, refusal in sorted(refused.items()):
             count = refusals.get(shard, 0) + 1
@@ -98,7 +98,7 @@ class AttemptPlan:
                 divided[shard] = (highest + 1, refusal.parts)
                 numbers = list(range(highest + 1, highest + 1 + refusal.parts))
                 highest = numbers[-1]
-                regions.update(dict.fromkeys(numbers, self.region_of(shard)))
+                origins.update(dict.fromkeys(numbers, self.origin_of(shard)))
             refusals.update(dict.fromkeys(numbers, count))
             if refusal.by_url or shard in by_url:
                 own_url.update(numbers)
@@ -108,14 +108,16 @@ class AttemptPlan:
             pause_seconds=pause,
             highest=highest,
             divided=divided,
-            regions=regions,
+            origins=origins,
             refusals=refusals,
             by_url=frozenset(own_url),
         )
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON data."""
-        return {"schema_version": 1, **asdict(self), "by_url": sorted(self.by_url)}
+        data = asdict(self)
+        data["regions"] = data.pop("origins")
+        return {"schema_version": 1, **data, "by_url": sorted(self.by_url)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -126,7 +128,7 @@ class AttemptPlan:
             pause_seconds=data["pause_seconds"],
             highest=data["highest"],
             divided={int(shard): (at, count) for shard, (at, count) in data["divided"].items()},
-            regions={int(shard): region for shard, region in data["regions"].items()},
+            origins={int(shard): origin for shard, origin in data["regions"].items()},
             refusals={int(shard): count for shard, count in data["refusals"].items()},
             by_url=frozenset(data["by_url"]),
         )

@@ -40,7 +40,7 @@ def is_closed(storage: Storage, keys: object_keys.WorkKeys) -> bool:
 Outcome = TypeVar("Outcome")
 
 
-def unless_ended(
+def unless_closed(
     storage: Storage,
     keys: object_keys.WorkKeys,
     work: Callable[[], Outcome],

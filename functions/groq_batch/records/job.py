@@ -80,7 +80,7 @@ class ShardRecord:
         number: Its number, from 1.
         requests: Its request lines.
         bytes: Their size.
-        skipped: The bad lines of its region.
+        skipped: The invalid lines between its requests.
         ids: Where the ids of its requests stand.
     """
 
@@ -150,24 +150,24 @@ class JobRecord:
         """Whether the job has a canary about which nothing was decided yet."""
         return self.has_canary and self.verdict is None
 
-    def first_attempt_of(self, region: int) -> int | None:
-        """Return the attempt in which a region comes for the first time.
+    def first_attempt_of(self, origin: int) -> int | None:
+        """Return the attempt in which an origin shard comes for the first time.
 
         None behind a canary that was not judged yet.
         """
-        if not self.has_canary or region == CANARY_SHARD:
+        if not self.has_canary or origin == CANARY_SHARD:
             return 1
         return self.verdict.rest_attempt if self.verdict is not None else None
 
-    def last_attempt_of(self, region: int) -> int:
-        """Return the last attempt in which the requests of a region may be sent.
+    def last_attempt_of(self, origin: int) -> int:
+        """Return the last attempt in which the requests of an origin shard may be sent.
 
         Raises:
-            ValueError: The region stands behind a canary that was not judged yet.
+            ValueError: The origin shard stands behind a canary that was not judged yet.
         """
-        first = self.first_attempt_of(region)
+        first = self.first_attempt_of(origin)
         if first is None:
-            raise ValueError(f"Shard {region} waits for what becomes of the canary")
+            raise ValueError(f"Shard {origin} waits for what becomes of the canary")
         return first + self.options.max_attempts - 1
 
     @property
@@ -185,36 +185,36 @@ class JobRecord:
             return attempt + self.options.max_attempts
         return self.last_attempt
 
-    def may_send(self, region: int, attempt: int) -> bool:
-        """Tell whether the requests of a region may be sent in an attempt.
+    def may_send(self, origin: int, attempt: int) -> bool:
+        """Tell whether the requests of an origin shard may be sent in an attempt.
 
         Behind a canary nothing is, unless it has passed.
         """
-        if not self.has_begun(region, attempt):
+        if not self.has_begun(origin, attempt):
             return False
-        if not self.has_canary or region == CANARY_SHARD:
+        if not self.has_canary or origin == CANARY_SHARD:
             return True
         return self.verdict is not None and self.verdict.passed is True
 
-    def has_begun(self, region: int, attempt: int) -> bool:
-        """Tell whether a region has come in an attempt, or before it."""
-        first = self.first_attempt_of(region)
+    def has_begun(self, origin: int, attempt: int) -> bool:
+        """Tell whether an origin shard has come in an attempt, or before it."""
+        first = self.first_attempt_of(origin)
         return first is not None and first <= attempt
 
-    def sending(self, region: int, attempt: int) -> int:
-        """Return an attempt as a region counts: from 1, which is its first one."""
-        return attempt - (self.first_attempt_of(region) or attempt) + 1
+    def sending(self, origin: int, attempt: int) -> int:
+        """Return an attempt as an origin shard counts: from 1, which is its first one."""
+        return attempt - (self.first_attempt_of(origin) or attempt) + 1
 
-    def attempt_of_lines(self, region: int) -> int:
-        """Return the attempt whose prefix the request lines of a region were put below at first.
+    def attempt_of_lines(self, origin: int) -> int:
+        """Return the attempt whose prefix holds an origin shard's request lines at first.
 
         Those behind a canary are where the second attempt looks for them: unless the canary has to
         be sent alone again, it is theirs.
         """
-        return 2 if self.has_canary and region != CANARY_SHARD else 1
+        return 2 if self.has_canary and origin != CANARY_SHARD else 1
 
-    def region(self, number: int) -> ShardRecord:
-        """Return the shard that a region of the input was cut into.
+    def origin(self, number: int) -> ShardRecord:
+        """Return an origin shard.
 
         Raises:
             ValueError: There is none of this number.
@@ -344,7 +344,7 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AccountRefusal:
+class AccountHold:
     """A fault of the account that a shard met; the next look at the batches decides what it means.
 
     Attributes:
@@ -360,9 +360,9 @@ class AccountRefusal:
     @classmethod
     def load(cls, storage: Storage, keys: object_keys.WorkKeys) -> Self | None:
         """Read the last one, or None when there is none that has not been decided about."""
-        found = storage.get_json(keys.halt)
+        found = storage.get_json(keys.account_hold)
         return cls(**found[0]) if found else None
 
     def record(self, storage: Storage, keys: object_keys.WorkKeys) -> None:
         """Leave it for the next look; shards that are not under way are held back until then."""
-        storage.put_json(keys.halt, asdict(self))
+        storage.put_json(keys.account_hold, asdict(self))

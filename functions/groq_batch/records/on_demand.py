@@ -16,7 +16,7 @@ from typing import Any, Self
 from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
-from groq_batch.domain.on_demand import Means
+from groq_batch.domain.on_demand import MeanUsage
 from groq_batch.records.submission import LEASE_SECONDS
 
 MOST_SECONDS_OPEN = 300.0
@@ -37,7 +37,7 @@ class Ending(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class LinePlace:
     """Where a request line stands: its shard, its number there from 1, its bytes without the end.
 
     Attributes:
@@ -54,7 +54,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
+class ClaimedRequest:
     """A request that is asked, or is to be asked again.
 
     Attributes:
@@ -67,7 +67,7 @@ class Taken:
         row: The row of the API's last answer, if it is short; None without one.
     """
 
-    place: Place
+    place: LinePlace
     estimate: float
     tries: int = 0
     was_begun: bool = False
@@ -78,7 +78,7 @@ class Taken:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Read the fields from JSON data."""
-        return cls(**{**data, "place": Place(**data["place"])})
+        return cls(**{**data, "place": LinePlace(**data["place"])})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +116,7 @@ class OnDemand:
     budget_usd: float
     ask_until: float
     max_tries: int
-    means: Means = field(default_factory=Means)
+    means: MeanUsage = field(default_factory=MeanUsage)
     requests: int = 0
     ended_calls: int = 0
     succeeded: int = 0
@@ -128,8 +128,8 @@ class OnDemand:
     offset: int = 0
     promised_usd: float = 0.0
     charged_usd: float = 0.0
-    open: tuple[Taken, ...] = ()
-    again: tuple[Taken, ...] = ()
+    open: tuple[ClaimedRequest, ...] = ()
+    again: tuple[ClaimedRequest, ...] = ()
     lost_open: int = 0
     lost_until: float = 0.0
     per_minute: int | None = None
@@ -182,9 +182,9 @@ class OnDemand:
         return cls(
             **{
                 **known,
-                "means": Means(**data["means"]),
-                "open": tuple(Taken.from_json(one) for one in data["open"]),
-                "again": tuple(Taken.from_json(one) for one in data["again"]),
+                "means": MeanUsage(**data["means"]),
+                "open": tuple(ClaimedRequest.from_json(one) for one in data["open"]),
+                "again": tuple(ClaimedRequest.from_json(one) for one in data["again"]),
                 "ended": Ending(data["ended"]) if data["ended"] else None,
             }
         )

@@ -8,34 +8,35 @@ from typing import Any, Self
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
-from groq_batch.domain.answer_stats import Measures
+from groq_batch.domain.answer_stats import AnswerStats
 from groq_batch.domain.cost import ModelUsage, ModelUsages, told_apart
 from groq_batch.domain.parallel import in_parallel
 from groq_batch.records.attempt_plan import RefusedShard
 
 
 @dataclass(slots=True)
-class ShardSummary:
+class ShardResult:
     """What was counted when the results of one shard attempt were stored.
 
     Attributes:
         attempt: The attempt.
-        number: The shard; of shards that are parts of another, the region that they come from.
+        number: The shard; of shards that are parts of another, the origin shard that they come
+            from.
         sent: Requests of the attempt's batches; 0 when none was created.
         batch_succeeded: Requests among them that succeeded.
         batches: The same two of each shard that has a batch.
         refused: The shards whose batch was refused as a whole, and which are sent again.
         left_over: Request lines that go into the next attempt.
         succeeded: Requests of the shard with a success, after this attempt.
-        failed: Good lines of the shard without one, after this attempt.
+        failed: Valid lines of the shard without one, after this attempt.
         invalid_output: Successes whose answer is not in the form asked for, after this attempt;
             counted only of a job that retries them.
         unchecked_output: Answers of which nobody could tell whether they fit their schema.
         failed_for_good: Those of them that are not sent again, by their code.
         usage: Tokens of this attempt's successes by model: prompt, completion, total.
         answers: What this attempt's successes used, by model.
-        by_model: Good lines of the shard by model, and how many have a success, after this attempt.
-            A line counts for the model that answered it, else for the one that it asks.
+        by_model: Valid lines of the shard by model, and how many have a success, after this
+            attempt. A line counts for the model that answered it, else for the one that it asks.
         errors: The first rows without a success, after this attempt.
         file_ids: The batch's result files at Groq.
         results_bytes: Size of the stored results.
@@ -68,14 +69,14 @@ class ShardSummary:
     results_bytes: int = 0
     failed_bytes: int = 0
     anomalies: int = 0
-    measures: Measures = field(default_factory=Measures)
+    measures: AnswerStats = field(default_factory=AnswerStats)
     kept: int = 0
     on_demand: bool = False
     asked: int = 0
     deadline_passed: int = 0
 
     def count_line(self, model: str, *, succeeded: bool) -> None:
-        """Count a good line for a model (see ``told_apart``)."""
+        """Count a valid line for a model (see ``told_apart``)."""
         counts = self.by_model.setdefault(told_apart(model, self.by_model), [0, 0])
         counts[0] += 1
         counts[1] += succeeded
@@ -92,7 +93,7 @@ class ShardSummary:
         defaults, and those that a newer one has added are passed over.
         """
         known = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
-        measures = Measures.from_json(known.pop("measures", {}))
+        measures = AnswerStats.from_json(known.pop("measures", {}))
         answers = ModelUsages(
             {name: ModelUsage.from_json(used) for name, used in known.pop("answers", {}).items()}
         )
@@ -122,14 +123,14 @@ class ShardSummary:
         return ModelUsages({model: ModelUsage(0, used[0], used[1]) for model, used in usage})
 
 
-def load_summaries(
+def load_shard_results(
     storage: Storage, keys: object_keys.WorkKeys, attempt: int
-) -> list[ShardSummary]:
+) -> list[ShardResult]:
     """Return the summaries of an attempt's shards, in order of the shards."""
     names = [item.key for item in storage.objects(keys.summaries(attempt))]
 
-    def read(key: str) -> ShardSummary | None:
+    def read(key: str) -> ShardResult | None:
         found = storage.get_json(key)
-        return ShardSummary.from_json(found[0]) if found else None
+        return ShardResult.from_json(found[0]) if found else None
 
     return [summary for summary in in_parallel(read, names) if summary is not None]

@@ -115,7 +115,7 @@ class Submission:
         return (cls.from_json(found[0]), found[1]) if found else None
 
 
-class HeldSubmission:
+class SubmissionLease:
     """A submission record under this invocation's lease.
 
     As a context manager it renews the lease in the background. Leaving the block gives the lease

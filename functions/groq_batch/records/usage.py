@@ -20,7 +20,7 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.cost import ModelUsage, ModelUsages, actual_cost_usd, told_apart
 from groq_batch.domain.prices import Prices, on_demand_usd
-from groq_batch.records.shard_result import ShardSummary
+from groq_batch.records.shard_result import ShardResult
 
 _TRIES = 3
 
@@ -65,7 +65,7 @@ class UsageRecord:
         finished_at: When it ended.
         requests: Lines of the input that are not blank.
         succeeded: Requests with an answer.
-        failed: Good lines without one.
+        failed: Valid lines without one.
         invalid: Lines that did not pass the checks.
         batches: Batches at Groq, of all attempts.
         prompt_tokens: Tokens of the prompts of all answers.
@@ -178,7 +178,7 @@ class UsageRecord:
 
 
 def usage_by_model(
-    latest: Iterable[ShardSummary],
+    latest: Iterable[ShardResult],
     batches: ModelUsages,
     prices: Prices | None,
     *,

@@ -2,7 +2,7 @@
 
 The jobs of one key are ordered by their upload (the order of the object's versions) and, for runs
 of one upload, by their start. A job that begins takes its path over and removes what stands there;
-a job that has been overtaken delivers below ``superseded/<job_id>/``. Every object that is
+a job that was superseded delivers below ``superseded/<job_id>/``. Every object that is
 delivered names its job, and is written only where nothing stands.
 """
 
@@ -20,7 +20,7 @@ from groq_batch.domain.input_key import check_key
 from groq_batch.domain.times import parse_timestamp
 from groq_batch.records.closed import is_closed
 from groq_batch.records.job import JobRequest
-from groq_batch.reports.page.data import Facts
+from groq_batch.reports.page.data import PageData
 from groq_batch.reports.page.writer import ReportPages
 from groq_batch.reports.report import RUNNING
 from groq_batch.telemetry.log import logger
@@ -28,7 +28,7 @@ from groq_batch.telemetry.log import logger
 _TRIES = 8
 
 
-class OvertakenError(Exception):
+class SupersededError(Exception):
     """A newer job has written at this job's path in the meantime."""
 
 
@@ -48,7 +48,7 @@ class Delivery:
 
     # -- order -----------------------------------------------------------------------------------
 
-    def is_overtaken(self) -> bool:
+    def is_superseded(self) -> bool:
         """Tell whether a newer upload of the key, or a later run of the same one, exists.
 
         A firing of a recurring file has a path of its own, which nobody else delivers under.
@@ -100,7 +100,7 @@ class Delivery:
         """Write the first report where none stands, for a job that cannot take its path over yet.
 
         Who announces has seen that the job is not closed, and does not ask whether it has been
-        overtaken. Then its report stands here until the newer job begins, or this one ends.
+        superseded. Then its report stands here until the newer job begins, or this one ends.
 
         Args:
             report: The report of the running job.
@@ -183,7 +183,7 @@ class Delivery:
                 head = self._storage.head(key)
                 if head is None or head.metadata.get(JOB_METADATA) == self._request.job_id:
                     continue
-                if self.is_overtaken():
+                if self.is_superseded():
                     return
                 self._storage.delete_unchanged(key, head.etag)
             except (UnreadableObjectError, UnwritableObjectError):
@@ -226,7 +226,7 @@ class Delivery:
                 return found[0], path
         return None
 
-    def write_page(self, facts: Facts) -> None:
+    def write_page(self, facts: PageData) -> None:
         """Write the page of this job's final report where that stands.
 
         Args:
@@ -241,7 +241,7 @@ class Delivery:
     def path(self) -> str:
         """Return the path to deliver under.
 
-        It is where the report stands, unless the job has been overtaken since, or S3 does not hand
+        It is where the report stands, unless the job was superseded since, or S3 does not hand
         out what stands at the upload's path (``unreadable_report`` tells which).
         """
         mine = self._request.job_id
@@ -255,9 +255,9 @@ class Delivery:
             if found is not None and found[0].get("job_id") == mine:
                 standing = path
                 break
-        if standing in (None, self._request.path) and self.is_overtaken():
+        if standing in (None, self._request.path) and self.is_superseded():
             return self._superseded
-        if refused is not None and not self.is_overtaken():
+        if refused is not None and not self.is_superseded():
             self.unreadable_report = refused
             return standing or self._aside
         return standing or self._request.path
@@ -267,7 +267,7 @@ class Delivery:
 
         Raises:
             ConflictError: Somebody has written there meanwhile; look again what stands.
-            OvertakenError: A newer job has begun at this path; nothing was written.
+            SupersededError: A newer job has begun at this path; nothing was written.
         """
         key = object_keys.delivery_keys(path).report
         found = self._readable_report(path)
@@ -275,8 +275,8 @@ class Delivery:
         if found is not None:
             if is_mine and found[0].get("status") != RUNNING:
                 raise ConflictError(key)
-            if not is_mine and (self.is_overtaken() or not self._owns_path):
-                raise OvertakenError(key)
+            if not is_mine and (self.is_superseded() or not self._owns_path):
+                raise SupersededError(key)
         self._storage.put_json(
             key,
             report,
@@ -303,7 +303,7 @@ class Delivery:
 
     @property
     def _superseded(self) -> str:
-        """The path of a job that has been overtaken."""
+        """The path of a job that was superseded."""
         return object_keys.superseded_path(self._request.job_id, self._request.path)
 
     @property
@@ -343,7 +343,7 @@ class Delivery:
             Whether the object exists now.
 
         Raises:
-            OvertakenError: A newer job's object stands there.
+            SupersededError: A newer job's object stands there.
             UnwritableObjectError: S3 does not let this key be written or removed.
         """
         for _ in range(_TRIES):
@@ -353,8 +353,8 @@ class Delivery:
             if head is not None:
                 if not self._owns_path:
                     return False
-                if self.is_overtaken():
-                    raise OvertakenError(key)
+                if self.is_superseded():
+                    raise SupersededError(key)
                 self._storage.delete_unchanged(key, head.etag)
             if write is None:
                 return False
@@ -370,7 +370,7 @@ class Delivery:
                 writer.abort()
                 raise
             return True
-        raise OvertakenError(key)
+        raise SupersededError(key)
 
     def check_path(self, path: str) -> None:
         """Make sure that what was delivered there has not come after a newer job's beginning.
@@ -379,19 +379,19 @@ class Delivery:
         found, and even when it has ended. Whoever begins after this look removes it himself.
 
         Raises:
-            OvertakenError: A newer job has begun at this path; nothing of this one is left there.
+            SupersededError: A newer job has begun at this path; nothing of this one is left there.
         """
         found = self._readable_report(path)
         if found is None or found[0].get("job_id") == self._request.job_id:
             return
-        if not (self._owns_path and self.is_overtaken()):
+        if not (self._owns_path and self.is_superseded()):
             return
         keys = object_keys.delivery_keys(path)
         for key in (keys.results, keys.failed, keys.invalid):
             head = self._storage.head(key)
             if head is not None and head.metadata.get(JOB_METADATA) == self._request.job_id:
                 self._storage.delete_unchanged(key, head.etag)
-        raise OvertakenError(keys.report)
+        raise SupersededError(keys.report)
 
 
 def _content_type(key: str) -> str:

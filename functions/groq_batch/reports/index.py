@@ -15,7 +15,7 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.times import parse_timestamp, timestamp
 from groq_batch.records.usage_sums import UsageSums, bring_up_to_date
-from groq_batch.reports.page.writer import CONTENT_TYPE, tell_failure
+from groq_batch.reports.page.writer import CONTENT_TYPE, log_failure
 from groq_batch.reports.running_jobs import MOST_SHOWN, read_running_jobs
 
 _WRITTEN = "groq-batch-written"
@@ -41,7 +41,7 @@ def update_index(
         _write(storage, sums, ages, now=now, is_whole=is_whole)
     except Exception as error:  # noqa: BLE001
         # Whatever is wrong with the page, jobs are closed.
-        tell_failure("The index of all jobs could not be made", error)
+        log_failure("The index of all jobs could not be made", error)
 
 
 def _updated_sums(

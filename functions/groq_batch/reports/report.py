@@ -14,10 +14,10 @@ from groq_batch.domain.canary import CANARY_SHARD
 from groq_batch.domain.problem import problem_json
 from groq_batch.domain.times import parse_timestamp
 from groq_batch.domain.times import timestamp as write_timestamp
-from groq_batch.records.attempt import Board
+from groq_batch.records.attempt import AttemptState
 from groq_batch.records.job import JobRecord, JobRequest
 from groq_batch.records.on_demand import OnDemand
-from groq_batch.records.shard_result import ShardSummary
+from groq_batch.records.shard_result import ShardResult
 
 MAX_ERRORS = 100
 """Errors that a report holds; ``errors_total`` counts all."""
@@ -30,7 +30,7 @@ def running_report(
     request: JobRequest,
     job: JobRecord | None,
     *,
-    boards: Sequence[Board] = (),
+    states: Sequence[AttemptState] = (),
     calls: OnDemand | None = None,
 ) -> dict[str, Any]:
     """Return the report of a job that has not ended; batches are counted as the API counts.
@@ -38,25 +38,25 @@ def running_report(
     Args:
         request: What the job was started for.
         job: What the preparation found; None before it has ended.
-        boards: The attempts' batches so far, in order.
+        states: The attempts' batches so far, in order.
         calls: How far the ordinary calls after the deadline are; None before there are any.
     """
     good = job.good if job else 0
     invalid = job.invalid if job else 0
-    report = _base(request, job, boards=boards, summaries={})
-    current = _current(boards)
+    report = _base(request, job, states=states, summaries={})
+    current = _current(states)
     if current is not None:
         begun = good
         if job is not None and job.awaits_verdict:
-            begun = job.region(CANARY_SHARD).requests
+            begun = job.origin(CANARY_SHARD).requests
         done, asked = current.done, _requests_of(job, current)
         if calls is not None:
             done, asked = calls.ended_calls, calls.requests
         report["progress"]["completed"] = min(max(begun - asked, 0) + done, begun)
-        last = boards[-1]
-        outage = last.outage or last.blocked or last.silence or last.refusal
-        if outage is not None:
-            _put_first(report, outage)
+        last = states[-1]
+        groq_error = last.groq_error or last.account_error or last.last_check_error or last.refusal
+        if groq_error is not None:
+            _put_first(report, groq_error)
     report["progress"]["total"] = good
     report["requests"]["invalid"] = invalid
     if calls is not None:
@@ -70,8 +70,8 @@ def final_report(
     *,
     status: str,
     reason: dict[str, Any] | None,
-    boards: Sequence[Board],
-    summaries: Sequence[ShardSummary],
+    states: Sequence[AttemptState],
+    summaries: Sequence[ShardResult],
     actual_cost_usd: float | None,
     on_demand_usd: float | None = 0.0,
     outputs: dict[str, str | None],
@@ -84,7 +84,7 @@ def final_report(
         job: What the preparation found; None when the job ended before that.
         status: How the job ended.
         reason: Code and sentence of a job that failed or was stopped; its first error.
-        boards: The attempts' batches, in order.
+        states: The attempts' batches, in order.
         summaries: What was counted for every shard attempt.
         actual_cost_usd: What the answers cost, of batches and of ordinary calls; None when not
             known.
@@ -93,7 +93,7 @@ def final_report(
         finished_at: When the job ended.
     """
     by_place = {(s.attempt, s.number): s for s in summaries}
-    report = _base(request, job, boards=boards, summaries=by_place)
+    report = _base(request, job, states=states, summaries=by_place)
     last = latest_summaries(summaries)
     succeeded = sum(summary.succeeded for summary in last)
     good = job.good if job else 0
@@ -134,9 +134,9 @@ def final_report(
     return report
 
 
-def latest_summaries(summaries: Iterable[ShardSummary]) -> list[ShardSummary]:
+def latest_summaries(summaries: Iterable[ShardResult]) -> list[ShardResult]:
     """Return each shard's summary of its last attempt, in order of the shards."""
-    latest: dict[int, ShardSummary] = {}
+    latest: dict[int, ShardResult] = {}
     for summary in sorted(summaries, key=lambda item: item.attempt):
         latest[summary.number] = summary
     return [latest[number] for number in sorted(latest)]
@@ -165,8 +165,8 @@ def _base(
     request: JobRequest,
     job: JobRecord | None,
     *,
-    boards: Sequence[Board],
-    summaries: dict[tuple[int, int], ShardSummary],
+    states: Sequence[AttemptState],
+    summaries: dict[tuple[int, int], ShardResult],
 ) -> dict[str, Any]:
     problems = [problem_json(problem) for problem in job.problems] if job else []
     return {
@@ -193,12 +193,12 @@ def _base(
             _batch_entry(
                 entry.batch,
                 number,
-                _sending(job, board, number),
+                _sending(job, state, number),
                 entry.requests,
-                summaries.get((board.attempt, board.region_of(number))),
+                summaries.get((state.attempt, state.origin_of(number))),
             )
-            for board in boards
-            for number, entry in sorted(board.entries.items())
+            for state in states
+            for number, entry in sorted(state.entries.items())
             if entry.batch is not None
         ],
         "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
@@ -208,7 +208,7 @@ def _base(
         "on_demand": _on_demand(0, 0, 0.0) if job and job.deadline_at is not None else None,
         "timing": {
             "started_at": request.started_at,
-            "submitted_at": _first_created_at(boards),
+            "submitted_at": _first_created_at(states),
             "finished_at": None,
             "seconds": None,
         },
@@ -228,13 +228,13 @@ def _on_demand(requests: int, succeeded: int, cost_usd: float | None) -> dict[st
     }
 
 
-def _current(boards: Sequence[Board]) -> Board | None:
+def _current(states: Sequence[AttemptState]) -> AttemptState | None:
     """Return the attempt whose batches tell how far a job is; None before there is any.
 
     One that begins after the deadline has none; then it is the one before it.
     """
-    begun = (board for board in reversed(boards) if board.has_batches or not board.past_deadline)
-    return next(begun, boards[-1] if boards else None)
+    begun = (state for state in reversed(states) if state.has_batches or not state.past_deadline)
+    return next(begun, states[-1] if states else None)
 
 
 def _canary(job: JobRecord | None) -> dict[str, Any] | None:
@@ -243,7 +243,7 @@ def _canary(job: JobRecord | None) -> dict[str, Any] | None:
         return None
     verdict = job.verdict
     return {
-        "requests": job.region(CANARY_SHARD).requests,
+        "requests": job.origin(CANARY_SHARD).requests,
         "failed": verdict.failed if verdict is not None else 0,
         "projected_cost_usd": verdict.projected_cost_usd if verdict is not None else None,
         "passed": verdict.passed if verdict is not None else None,
@@ -255,7 +255,7 @@ def _batch_entry(
     shard: int,
     attempt: int,
     requests: int | None,
-    summary: ShardSummary | None,
+    summary: ShardResult | None,
 ) -> dict[str, Any]:
     """Return a batch's line of the report.
 
@@ -278,34 +278,34 @@ def _batch_entry(
     }
 
 
-def _requests_of(job: JobRecord | None, board: Board) -> int:
+def _requests_of(job: JobRecord | None, state: AttemptState) -> int:
     """Return the requests of an attempt; of shards that begin with it also before they are sent."""
     if job is None:
-        return board.requests
+        return state.requests
     unsent = {
         number
-        for number, entry in board.entries.items()
+        for number, entry in state.entries.items()
         if entry.requests is None and entry.batch is None
     }
-    return board.requests + sum(
+    return state.requests + sum(
         shard.requests
         for shard in job.shards
-        if shard.number in unsent and job.first_attempt_of(shard.number) == board.attempt
+        if shard.number in unsent and job.first_attempt_of(shard.number) == state.attempt
     )
 
 
-def _sending(job: JobRecord | None, board: Board, shard: int) -> int:
+def _sending(job: JobRecord | None, state: AttemptState, shard: int) -> int:
     """Return an attempt as a shard counts: its first one is 1, also behind a canary."""
     if job is None:
-        return board.attempt
-    return job.sending(board.region_of(shard), board.attempt)
+        return state.attempt
+    return job.sending(state.origin_of(shard), state.attempt)
 
 
-def _first_created_at(boards: Sequence[Board]) -> str | None:
+def _first_created_at(states: Sequence[AttemptState]) -> str | None:
     times = [
         entry.batch.created_at
-        for board in boards
-        for entry in board.entries.values()
+        for state in states
+        for entry in state.entries.values()
         if entry.batch is not None and entry.batch.created_at is not None
     ]
     return _from_unix(min(times)) if times else None

@@ -14,7 +14,7 @@ import hashlib
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 
-from groq_batch.request_file.seen_ids import FirstUses
+from groq_batch.request_file.seen_ids import DuplicateFinder
 
 _DIGEST_BYTES = 12
 _USE = struct.Struct(f">{_DIGEST_BYTES}sI")
@@ -26,7 +26,7 @@ REPEAT_BYTES = _REPEAT.size
 """Size of the record of one repeated use: line in its range, range and line of the first use."""
 
 
-class UseRecorder(FirstUses):
+class IdRecorder(DuplicateFinder):
     """Records the use of ids in one range, and calls none of them repeated."""
 
     def __init__(self, *, key: bytes, partitions: int) -> None:
@@ -91,7 +91,7 @@ def repeats_of_range(
         yield first_lines[place] + line - 1, first_lines[first_place] + first_line - 1
 
 
-class KnownRepeats(FirstUses):
+class KnownDuplicates(DuplicateFinder):
     """Knows which lines repeat an id; to be asked in the order of the lines."""
 
     def __init__(self, repeats: Iterator[tuple[int, int]]) -> None:

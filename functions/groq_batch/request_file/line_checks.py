@@ -1,9 +1,9 @@
 """The checks of a request line, in the order in which they are reported.
 
-Good lines of the usual form are recognised many at a time, by one typed decode each (the fast way).
-Any other line is taken apart key by key (the careful way), which gives the same verdict on every
-line and can name what is wrong. Both walk over the prompts without building objects for them, so
-that a line needs no more memory than its bytes.
+Valid lines of the usual form are recognised many at a time, by one typed decode each (the fast
+way). Any other line is taken apart key by key (the careful way), which gives the same verdict on
+every line and can name what is wrong. Both walk over the prompts without building objects for them,
+so that a line needs no more memory than its bytes.
 
 Text that cannot be written as UTF-8 (half of a surrogate pair, such as a lone backslash-u-d800) is
 taken as invalid JSON wherever it stands: RFC 8259 calls its meaning unpredictable, and neither the
@@ -27,7 +27,7 @@ from groq_batch.domain.json_nesting import nests_deeper_than
 from groq_batch.domain.problem import Problem
 from groq_batch.request_file.body_sizes import Shortened, estimated_bytes, without_long_texts
 from groq_batch.request_file.lines import is_blank, without_line_end
-from groq_batch.request_file.seen_ids import FirstLines, FirstUses
+from groq_batch.request_file.seen_ids import DuplicateFinder, SeenIds
 
 _Url = Literal["/v1/chat/completions", "/v1/audio/transcriptions", "/v1/audio/translations"]
 ALLOWED_URLS: tuple[str, ...] = get_args(_Url)
@@ -57,7 +57,7 @@ _MAX_TOKENS = 2**53
 
 
 class CheckedRequest(msgspec.Struct, frozen=True, gc=False):
-    """What matters of a good line.
+    """What matters of a valid line.
 
     Attributes:
         custom_id: The request's id.
@@ -72,8 +72,8 @@ class CheckedRequest(msgspec.Struct, frozen=True, gc=False):
     max_output_tokens: int | None
 
 
-class GoodLines(msgspec.Struct, frozen=True, gc=False):
-    """Good lines that follow each other.
+class ValidLines(msgspec.Struct, frozen=True, gc=False):
+    """Valid lines that follow each other.
 
     Attributes:
         place: The first one's place among the lines that were given, from 0.
@@ -92,7 +92,7 @@ class GoodLines(msgspec.Struct, frozen=True, gc=False):
     models: dict[str, ModelEstimate]
 
 
-class BadLine(msgspec.Struct, frozen=True, gc=False):
+class InvalidLine(msgspec.Struct, frozen=True, gc=False):
     """A line with a problem.
 
     Attributes:
@@ -163,7 +163,7 @@ class LineChecker:
 
     def __init__(
         self,
-        first_uses: FirstUses | None = None,
+        first_uses: DuplicateFinder | None = None,
         *,
         models: ModelCheck | None = None,
         checks: int = CHECKS,
@@ -175,11 +175,11 @@ class LineChecker:
             models: Knows which models may be named; any may when None.
             checks: Which checks are made: ``CHECKS``, or ``FIRST_CHECKS``.
         """
-        self._first_uses = first_uses or FirstLines()
+        self._first_uses = first_uses or SeenIds()
         self._models = models
         self._checks = checks
 
-    def check_lines(self, number: int, lines: list[bytes]) -> Iterator[GoodLines | BadLine]:
+    def check_lines(self, number: int, lines: list[bytes]) -> Iterator[ValidLines | InvalidLine]:
         """Check lines that follow each other.
 
         Args:
@@ -244,7 +244,7 @@ class LineChecker:
         requests: list[_Request],
         sizes: list[int],
         is_as_given: bool,
-    ) -> Iterator[GoodLines | BadLine]:
+    ) -> Iterator[ValidLines | InvalidLine]:
         """Tell lines that are good in themselves from those whose id was used before."""
         custom_ids = [request.custom_id for request in requests]
         repeats = self._first_uses.add(custom_ids, number + place)
@@ -252,7 +252,7 @@ class LineChecker:
         for end, first_line in [*repeats, (len(lines), 0)]:
             if end > begin:
                 good = slice(begin, end)
-                yield GoodLines(
+                yield ValidLines(
                     place + begin,
                     lines[good],
                     sum(map(len, lines[good])),
@@ -262,22 +262,22 @@ class LineChecker:
                 )
             if end < len(lines):
                 problem = _duplicate(number + place + end, custom_ids[end], first_line)
-                yield BadLine(without_line_end(lines[end]), problem)
+                yield InvalidLine(without_line_end(lines[end]), problem)
             begin = end + 1
 
     def _take_carefully(
         self, number: int, place: int, line: bytes
-    ) -> Iterator[GoodLines | BadLine]:
+    ) -> Iterator[ValidLines | InvalidLine]:
         """Check one line as it was given."""
         data = without_line_end(line)
         if is_blank(data):
             return
         found = self.check(number, data)
         if isinstance(found, Problem):
-            yield BadLine(data, found)
+            yield InvalidLine(data, found)
             return
         written = data + b"\n"
-        yield GoodLines(
+        yield ValidLines(
             place,
             [written],
             len(written),

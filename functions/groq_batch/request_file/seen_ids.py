@@ -10,7 +10,7 @@ from struct import pack
 from typing import Protocol
 
 
-class FirstUses(Protocol):
+class DuplicateFinder(Protocol):
     """Tells whether ids were used before."""
 
     def add(self, custom_ids: Sequence[str], line: int) -> list[tuple[int, int]]:
@@ -26,7 +26,7 @@ class FirstUses(Protocol):
         """
 
 
-class FirstLines(FirstUses):
+class SeenIds(DuplicateFinder):
     """Remembers on which line each custom_id was first used.
 
     A hash table in arrays: an id takes 15 to 35 bytes, whatever its length, where a dictionary

@@ -12,13 +12,13 @@ import msgspec
 from groq_batch.domain.canary import CANARY_SHARD
 from groq_batch.domain.cost import ModelEstimates
 from groq_batch.domain.problem import Problem, problem_row, shown
-from groq_batch.domain.shard import IdsPlace, ShardSummary, SplitLimits
+from groq_batch.domain.shard import IdsPlace, Shard, SplitLimits
 from groq_batch.request_file.line_checks import (
     CHECKS,
-    BadLine,
-    GoodLines,
+    InvalidLine,
     LineChecker,
     ModelCheck,
+    ValidLines,
     encoding_message,
     too_long_message,
 )
@@ -29,7 +29,7 @@ from groq_batch.request_file.lines import (
     decompress,
     split_lines,
 )
-from groq_batch.request_file.seen_ids import FirstUses
+from groq_batch.request_file.seen_ids import DuplicateFinder
 
 MAX_KEPT_PROBLEMS = 100
 """Problems that are kept in memory; all of them go to the sink."""
@@ -81,7 +81,7 @@ class FilePart:
     begins_file: bool
     first_line: int
     first_shard: int
-    first_uses: FirstUses
+    first_uses: DuplicateFinder
 
 
 class ByteWriter(Protocol):
@@ -115,10 +115,10 @@ class ShardSink(Protocol):
         """Return where the ids of the requests go, those of all shards in order, as JSON Lines."""
 
     def skipped_index(self, number: int) -> ByteWriter:
-        """Return where a row for each bad line of a shard's region goes."""
+        """Return where a row for each invalid line of a shard goes."""
 
     def skipped_raw(self, number: int) -> ByteWriter:
-        """Return where the bad lines of a shard's region go."""
+        """Return where the invalid lines of a shard go."""
 
     def problems(self) -> ByteWriter:
         """Return where a row for each problem goes."""
@@ -156,7 +156,7 @@ class InputSummary:
         good: Lines that passed all checks.
         invalid: Lines that did not.
         shards: The shards in order; each has a request at least.
-        models: What each model is asked to do by the good lines.
+        models: What each model is asked to do by the valid lines.
         problems: The first problems, that of the whole file first, with ids cut to what is shown.
         problems_total: How many there are.
         fatal: The problem of the whole file, if it has one: ``empty_file``, ``not_gzip`` or
@@ -166,7 +166,7 @@ class InputSummary:
     lines: int = 0
     good: int = 0
     invalid: int = 0
-    shards: list[ShardSummary] = field(default_factory=list)
+    shards: list[Shard] = field(default_factory=list)
     models: ModelEstimates = field(default_factory=ModelEstimates)
     problems: list[Problem] = field(default_factory=list)
     problems_total: int = 0
@@ -214,21 +214,21 @@ def split_input(
 ) -> InputSummary:
     """Check an input, or a part of one, and cut it into shards.
 
-    A shard is a contiguous region of the lines that are not blank. A new one begins at the good
-    line that would not fit any more, so that bad lines belong to the region in which they stand and
-    every shard has a good line. Lines are written byte for byte, good and bad ones alike, but for
-    a byte order mark at the start of the file, carriage returns before the line end, and blank
-    lines. As soon as a bad line rejects the file no more shards are written, but all lines are
+    A shard is a contiguous run of the lines that are not blank. A new one begins at the good
+    line that would not fit any more, so that invalid lines belong to the shard in which they stand
+    and every shard has a valid line. Lines are written byte for byte, good and bad ones alike, but
+    for a byte order mark at the start of the file, carriage returns before the line end, and blank
+    lines. As soon as an invalid line rejects the file no more shards are written, but all lines are
     checked.
 
     Args:
         chunks: The object's bytes.
         gzipped: Whether they are compressed.
         limits: The limits in force.
-        skip_invalid: Whether bad lines are kept apart for the results instead of rejecting.
-        sink: Takes shards, bad lines and problems.
+        skip_invalid: Whether invalid lines are kept apart for the results instead of rejecting.
+        sink: Takes shards, invalid lines and problems.
         check_only: Whether the file is rejected anyway, and only what is wrong with its lines is
-            of interest: neither shards nor bad lines are written.
+            of interest: neither shards nor invalid lines are written.
         part: Which part of the file the bytes are; None when they are all of it. A part may be
             empty.
         models: Knows which models requests may name; any may when None.
@@ -267,7 +267,7 @@ def split_input(
 
 
 def lacks_canary(summary: InputSummary, canary: int) -> bool:
-    """Tell whether a file was cut for a canary and has too few good lines to have one.
+    """Tell whether a file was cut for a canary and has too few valid lines to have one.
 
     Args:
         summary: What was found in all of it.
@@ -328,7 +328,7 @@ class _Splitter:
         self.summary.lines = block.first + len(block.lines) - 1 - self._lines_before
         offset, place = block.offset, 0
         for found in self._checker.check_lines(block.first, block.lines):
-            if isinstance(found, BadLine):
+            if isinstance(found, InvalidLine):
                 if self._skip_invalid:
                     self._sink.skipped_raw(self._shard.number).write(found.data + b"\n")
                 self._take_bad(found.problem, len(found.data))
@@ -359,8 +359,8 @@ class _Splitter:
         self.summary.reject(problem)
         self._sink.problems().write(problem_row(problem))
 
-    def _take_good(self, good: GoodLines, offset: int | None) -> None:
-        """Take good lines, and where they stand in the stream if they stand there so."""
+    def _take_good(self, good: ValidLines, offset: int | None) -> None:
+        """Take valid lines, and where they stand in the stream if they stand there so."""
         summary, limits = self.summary, self._limits
         summary.good += len(good.lines)
         summary.models.merge(good.models)
@@ -403,11 +403,11 @@ class _Splitter:
         self._ids_bytes += len(ids)
         self._sink.custom_ids().write(ids)
 
-    def _new_shard(self, number: int) -> ShardSummary:
-        return ShardSummary(number, ids=IdsPlace(self._part_number, self._ids_bytes))
+    def _new_shard(self, number: int) -> Shard:
+        return Shard(number, ids=IdsPlace(self._part_number, self._ids_bytes))
 
     def _take_bad(self, problem: Problem, size: int) -> None:
-        """Report a bad line; its size is in bytes."""
+        """Report an invalid line; its size is in bytes."""
         summary, shard = self.summary, self._shard
         summary.invalid += 1
         summary.problems_total += 1

@@ -27,16 +27,16 @@ from groq_batch.domain.result_row import DEADLINE_PASSED
 from groq_batch.domain.times import timestamp
 from groq_batch.groq.client import GroqClient
 from groq_batch.records.all_attempts import load_attempts
-from groq_batch.records.attempt import Board
-from groq_batch.records.closed import close, is_closed, unless_ended
+from groq_batch.records.attempt import AttemptState
+from groq_batch.records.closed import close, is_closed, unless_closed
 from groq_batch.records.end import End
 from groq_batch.records.job import JobRecord, JobRequest, Stop
 from groq_batch.records.on_demand import Ending, OnDemand
-from groq_batch.records.shard_result import ShardSummary
+from groq_batch.records.shard_result import ShardResult
 from groq_batch.records.usage import UsageRecord, usage_by_model
-from groq_batch.reports.delivery import Delivery, OvertakenError
-from groq_batch.reports.page.data import Facts
-from groq_batch.reports.page.writer import tell_failure
+from groq_batch.reports.delivery import Delivery, SupersededError
+from groq_batch.reports.page.data import PageData
+from groq_batch.reports.page.writer import log_failure
 from groq_batch.reports.report import delivery_outputs, event_detail, final_report, latest_summaries
 from groq_batch.settings import Settings
 from groq_batch.steps.groq_cleanup import clean_up_groq
@@ -123,7 +123,7 @@ def finish_job(
             _remove_bulk(storage, keys)
         return tidied
 
-    return unless_ended(storage, keys, finish, tidy_up)
+    return unless_closed(storage, keys, finish, tidy_up)
 
 
 def _record_usage(storage: Storage, usage: UsageRecord) -> None:
@@ -230,7 +230,7 @@ class _Finishing:
         if path != aside:
             try:
                 self._path = self._placed(path, aside)
-            except OvertakenError:
+            except SupersededError:
                 path = aside
         # What a newer job has replaced may be an end that was told long ago.
         if path == aside and not self._has_ended():
@@ -295,7 +295,7 @@ class _Finishing:
             over = end.write(self._storage, self._keys, over=over)
             try:
                 self.delivery.write_final(report, path)
-            except OvertakenError:
+            except SupersededError:
                 # The report says where the results are, so it is another one below superseded/.
                 self._is_overtaken, self._path = True, None
                 raise ConflictError(self._keys.end) from None
@@ -335,10 +335,10 @@ class _Finishing:
         try:
             usage = _usage_by_model(self._summaries, on_demand=None)
             called = _usage_by_model(self._summaries, on_demand=True)
-            log_fields = Facts.of(self._job, self._summaries, usage, called)
+            log_fields = PageData.of(self._job, self._summaries, usage, called)
             self.delivery.write_page(log_fields)
         except Exception as error:  # noqa: BLE001
-            tell_failure("The report page could not be written", error)
+            log_failure("The report page could not be written", error)
 
     def _report(self, now: datetime) -> dict[str, Any]:
         status, reason = _end_of(self._job, self._stop, self._boards, self._summaries, self._calls)
@@ -356,7 +356,7 @@ class _Finishing:
             self._job,
             status=status,
             reason=reason,
-            boards=self._boards,
+            states=self._boards,
             summaries=self._summaries,
             actual_cost_usd=sum_usd(batches_usd, on_demand_cost),
             on_demand_usd=on_demand_cost,
@@ -427,12 +427,12 @@ def _denied_reading(key: str) -> dict[str, Any]:
 
 
 def _load_calls(
-    storage: Storage, keys: object_keys.WorkKeys, job: JobRecord | None, boards: list[Board]
+    storage: Storage, keys: object_keys.WorkKeys, job: JobRecord | None, states: list[AttemptState]
 ) -> OnDemand | None:
     """Return how far the ordinary calls of a job were; None when it had none."""
-    if job is None or job.deadline_at is None or not boards:
+    if job is None or job.deadline_at is None or not states:
         return None
-    found = OnDemand.load(storage, keys, boards[-1].attempt)
+    found = OnDemand.load(storage, keys, states[-1].attempt)
     return found[0] if found else None
 
 
@@ -456,8 +456,8 @@ def _deadline_passed(count: int, job: JobRecord, calls: OnDemand | None) -> dict
 def _end_of(
     job: JobRecord | None,
     stop: Stop | None,
-    boards: list[Board],
-    summaries: list[ShardSummary],
+    states: list[AttemptState],
+    summaries: list[ShardResult],
     calls: OnDemand | None,
 ) -> tuple[str, dict[str, Any] | None]:
     """Return a job's final status, and the reason of one that failed or was stopped."""
@@ -466,7 +466,7 @@ def _end_of(
     if stop is not None and (job is None or job.accepted):
         return stop.status, {"code": stop.code, "message": stop.message}
     if job is None:
-        return "failed", {"code": "internal_error", "message": _LOST if boards else _UNREAD}
+        return "failed", {"code": "internal_error", "message": _LOST if states else _UNREAD}
     if not job.accepted:
         return "rejected", None
     latest = latest_summaries(summaries)
@@ -480,7 +480,7 @@ def _end_of(
     return "partial", _deadline_passed(passed, job, calls) if passed else None
 
 
-def _usage_by_model(summaries: list[ShardSummary], *, on_demand: bool | None) -> ModelUsages:
+def _usage_by_model(summaries: list[ShardResult], *, on_demand: bool | None) -> ModelUsages:
     """Return what answers used, by model.
 
     Args:

@@ -12,9 +12,9 @@ from groq_batch.domain.times import parse_timestamp
 from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import GroqApiError, NotFoundError, RateLimitedError, log_fields
 from groq_batch.records.all_attempts import load_attempts
-from groq_batch.records.attempt import Board
+from groq_batch.records.attempt import AttemptState
 from groq_batch.records.job import JobRequest
-from groq_batch.records.shard_result import ShardSummary
+from groq_batch.records.shard_result import ShardResult
 from groq_batch.records.submission import CLOCK_MARGIN_SECONDS
 from groq_batch.settings import Settings
 from groq_batch.steps.outcomes import FinishOutcome, backoff_seconds
@@ -31,16 +31,16 @@ def clean_up_groq(
 ) -> FinishOutcome:
     """Leave nothing of the job at Groq: no batch that runs, no file that is not wanted."""
     done = FinishOutcome(outcome="done", tries=tries)
-    boards, summaries = load_attempts(storage, keys)
-    if not any(entry.stage for board in boards for entry in board.entries.values()):
+    states, summaries = load_attempts(storage, keys)
+    if not any(entry.stage for state in states for entry in state.entries.values()):
         return done
     try:
-        doubts = any(board.has_doubts for board in boards) or storage.exists(keys.stopped)
-        batches = _batches_at_groq(client, storage, keys, boards, doubts=doubts)
+        doubts = any(state.may_have_orphans for state in states) or storage.exists(keys.stopped)
+        batches = _batches_at_groq(client, storage, keys, states, doubts=doubts)
         batches = [batch if batch.is_terminal else _cancelled(client, batch) for batch in batches]
         running = any(not batch.is_terminal for batch in batches)
         if settings.delete_groq_files:
-            files = _files_at_groq(client, boards, summaries, batches, keys.job, doubts=doubts)
+            files = _files_at_groq(client, states, summaries, batches, keys.job, doubts=doubts)
             in_parallel(client.delete_file, files, workers=_DELETERS)
     except GroqApiError as error:
         pause = backoff_seconds(tries)
@@ -62,7 +62,7 @@ def _batches_at_groq(
     client: GroqClient,
     storage: Storage,
     keys: object_keys.WorkKeys,
-    boards: list[Board],
+    states: list[AttemptState],
     *,
     doubts: bool,
 ) -> list[Batch]:
@@ -72,14 +72,14 @@ def _batches_at_groq(
         client: The Groq API.
         storage: The bucket.
         keys: The job's keys.
-        boards: What is known of its attempts.
+        states: What is known of its attempts.
         doubts: Whether there may be any, because an outcome was unknown or the job was stopped;
             only then Groq is asked for the batches since the job's start.
     """
     batches = {
         entry.batch.id: entry.batch
-        for board in boards
-        for entry in board.entries.values()
+        for state in states
+        for entry in state.entries.values()
         if entry.batch is not None
     }
     if doubts:
@@ -103,8 +103,8 @@ def _cancelled(client: GroqClient, batch: Batch) -> Batch:
 
 def _files_at_groq(
     client: GroqClient,
-    boards: list[Board],
-    summaries: list[ShardSummary],
+    states: list[AttemptState],
+    summaries: list[ShardResult],
     batches: list[Batch],
     job_id: str,
     *,
@@ -116,7 +116,7 @@ def _files_at_groq(
     listed.
     """
     recorded = [
-        *(entry.file_id for board in boards for entry in board.entries.values()),
+        *(entry.file_id for state in states for entry in state.entries.values()),
         *(file_id for summary in summaries for file_id in summary.file_ids),
         *(batch.output_file_id for batch in batches),
         *(batch.error_file_id for batch in batches),

@@ -11,7 +11,7 @@ from typing import Any
 from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.times import timestamp
 from groq_batch.groq.errors import AccountError
-from groq_batch.records.job import AccountRefusal
+from groq_batch.records.job import AccountHold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +68,9 @@ def backoff_seconds(tries: int) -> float:
     return float(min(_LONGEST_BACKOFF_SECONDS, 5 * 2 ** min(tries, 10)))
 
 
-def account_refusal(error: AccountError, *, now: float | None = None) -> AccountRefusal:
+def account_hold(error: AccountError, *, now: float | None = None) -> AccountHold:
     """Return the record of a fault of the account."""
     moment = datetime.fromtimestamp(time.time() if now is None else now, UTC)
-    return AccountRefusal(
+    return AccountHold(
         code=error.code or ErrorCode.PERMISSION_DENIED, message=str(error), at=timestamp(moment)
     )

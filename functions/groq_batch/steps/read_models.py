@@ -52,7 +52,7 @@ _PAUSE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReadOutcome:
+class ModelsOutcome:
     """What the state machine does next.
 
     Attributes:
@@ -78,7 +78,7 @@ def read_account_models(
     asked: int,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
-) -> ReadOutcome:
+) -> ModelsOutcome:
     """Ask for the models that a job's account may use, and write down what came of it.
 
     Args:
@@ -96,7 +96,7 @@ def read_account_models(
     request = JobRequest.load(storage, job_id)
     if request is None:
         raise ValueError(f"There is no job {job_id}: {object_keys.job_key(job_id)} does not exist")
-    done = ReadOutcome(outcome="done", asked=asked + 1)
+    done = ModelsOutcome(outcome="done", asked=asked + 1)
     is_over = storage.exists(keys.stopped) or is_closed(storage, keys)
     if is_over or ModelListing.load(storage, keys) is not None:
         return done
@@ -110,7 +110,7 @@ def read_account_models(
         is_unreadable = error.code == ErrorCode.SECRET_UNREADABLE
         if is_unreadable and asked < len(UNREADABLE_SECRET_PAUSES_SECONDS):
             pause = UNREADABLE_SECRET_PAUSES_SECONDS[asked]
-            return ReadOutcome(outcome="wait", wait_seconds=pause, asked=asked + 1)
+            return ModelsOutcome(outcome="wait", wait_seconds=pause, asked=asked + 1)
         listing = ModelListing(at=at, refusal={"code": str(error.code), "message": str(error)})
     listing.propose(storage, keys)
     return done

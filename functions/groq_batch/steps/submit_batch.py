@@ -32,15 +32,15 @@ from groq_batch.groq.errors import (
     log_fields,
 )
 from groq_batch.records.attempt_plan import AttemptPlan
-from groq_batch.records.closed import is_closed, unless_ended
+from groq_batch.records.closed import is_closed, unless_closed
 from groq_batch.records.job import JobRecord
 from groq_batch.records.submission import (
     CLOCK_MARGIN_SECONDS,
     QUARANTINE_SECONDS,
-    HeldSubmission,
     LeaseLostError,
     Stage,
     Submission,
+    SubmissionLease,
 )
 from groq_batch.request_file.lines import LineReader
 from groq_batch.request_file.shard_parts import common_audio_url
@@ -50,7 +50,7 @@ from groq_batch.steps.outcomes import (
     SETTLED,
     UNREADABLE_SECRET_PAUSES_SECONDS,
     StepOutcome,
-    account_refusal,
+    account_hold,
     backoff_seconds,
 )
 from groq_batch.telemetry import metrics
@@ -109,17 +109,17 @@ def submit_shard(
         if found is None or found[0].batch is None:
             return SETTLED
         return _not_beyond_deadline(_created_outcome(first_look_seconds), job, clock())
-    region = plan.region_of(number)
+    origin = plan.origin_of(number)
     if found is None:
         kept = _kept_from_sending(
-            storage, keys, job, is_wanted=job.may_send(region, attempt), now=clock()
+            storage, keys, job, is_wanted=job.may_send(origin, attempt), now=clock()
         )
         if kept is not None:
             return kept
     elif found[0].lease_until > clock():
         return StepOutcome.wait(found[0].lease_until - clock() + 1)
     try:
-        held = HeldSubmission.claim(storage, record_key, found, owner=owner, clock=clock)
+        held = SubmissionLease.claim(storage, record_key, found, owner=owner, clock=clock)
     except ConflictError:
         return StepOutcome.wait(5)
     step = _Step(
@@ -133,12 +133,12 @@ def submit_shard(
         clock=clock,
         held=held,
         job=job,
-        sending=job.sending(region, attempt),
+        sending=job.sending(origin, attempt),
         asks_by_url=number in plan.by_url,
     )
     try:
         with held:
-            outcome = unless_ended(storage, keys, step.run, lambda: SETTLED)
+            outcome = unless_closed(storage, keys, step.run, lambda: SETTLED)
     except LeaseLostError:
         return StepOutcome.wait(5)
     return _not_beyond_deadline(outcome, job, clock())
@@ -163,7 +163,7 @@ def _kept_from_sending(
     """
     if not is_wanted or job.is_past_deadline(now) or storage.exists(keys.stopped):
         return SETTLED
-    return DEFERRED if storage.exists(keys.halt) else None
+    return DEFERRED if storage.exists(keys.account_hold) else None
 
 
 def _not_beyond_deadline(outcome: StepOutcome, job: JobRecord, now: float) -> StepOutcome:
@@ -210,7 +210,7 @@ class _Step:
     tries: int
     first_look_seconds: int
     clock: Callable[[], float]
-    held: HeldSubmission
+    held: SubmissionLease
     sending: int
     asks_by_url: bool
     job: JobRecord
@@ -237,7 +237,7 @@ class _Step:
         if self._is_not_wanted:
             self.held.release(stage=Stage.ABANDONED, unknown_since=None)
             return SETTLED
-        if self.storage.exists(self.keys.halt):
+        if self.storage.exists(self.keys.account_hold):
             self.held.release(unknown_since=None)
             return DEFERRED
         try:
@@ -495,7 +495,7 @@ class _Step:
             and not self.storage.exists(self.keys.submitted)
         ):
             return StepOutcome.wait(UNREADABLE_SECRET_PAUSES_SECONDS[self.tries])
-        account_refusal(error, now=self.clock()).record(self.storage, self.keys)
+        account_hold(error, now=self.clock()).record(self.storage, self.keys)
         return DEFERRED
 
     def _rate_limit_seconds(self, error: RateLimitedError) -> float:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from groq_batch.domain.answer_stats import Failures, Measures
+from groq_batch.domain.answer_stats import AnswerStats, Failures
 from groq_batch.domain.cost import ModelUsage
 from groq_batch.records.job import JobRecord
-from groq_batch.records.shard_result import ShardSummary
+from groq_batch.records.shard_result import ShardResult
 from groq_batch.reports.report import latest_summaries
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class PageData:
     """What a page tells beside the report; None and nothing while the job runs.
 
     Attributes:
@@ -25,7 +25,7 @@ class Facts:
     """
 
     job: JobRecord | None = None
-    measures: Measures | None = None
+    measures: AnswerStats | None = None
     failures: Failures | None = None
     usage: Mapping[str, ModelUsage] = field(default_factory=dict)
     called: Mapping[str, ModelUsage] = field(default_factory=dict)
@@ -34,12 +34,12 @@ class Facts:
     def of(
         cls,
         job: JobRecord | None,
-        summaries: Sequence[ShardSummary],
+        summaries: Sequence[ShardResult],
         usage: Mapping[str, ModelUsage],
         called: Mapping[str, ModelUsage] | None = None,
-    ) -> Facts:
+    ) -> PageData:
         """Sum up what was counted for the shards of all attempts."""
-        measures, failures = Measures(), Failures()
+        measures, failures = AnswerStats(), Failures()
         for summary in summaries:
             measures.add_answers_of(summary.measures)
         last = latest_summaries(summaries)

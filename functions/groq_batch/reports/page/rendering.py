@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from groq_batch.reports.page.data import Facts
+from groq_batch.reports.page.data import PageData
 from groq_batch.reports.page.templates import fill_in
 from groq_batch.reports.page.view import view_of
 
 
-def render(report: Mapping[str, Any], facts: Facts, *, report_key: str, as_of: datetime) -> str:
+def render(report: Mapping[str, Any], facts: PageData, *, report_key: str, as_of: datetime) -> str:
     """Return the page of a report.
 
     Args:

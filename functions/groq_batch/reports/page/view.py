@@ -13,14 +13,20 @@ from datetime import datetime
 from typing import Any
 
 from groq_batch.domain import object_keys
-from groq_batch.domain.answer_stats import MAX_EXAMPLES, FailureGroup, Failures, Histogram, Measures
+from groq_batch.domain.answer_stats import (
+    MAX_EXAMPLES,
+    AnswerStats,
+    FailureGroup,
+    Failures,
+    Histogram,
+)
 from groq_batch.domain.cost import ModelUsage, actual_cost_usd, sum_usd
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.pace import mean_pace
 from groq_batch.domain.prices import FROM_GROQ, Prices, on_demand_usd
 from groq_batch.domain.times import parse_timestamp
 from groq_batch.reports.page import charts, wording
-from groq_batch.reports.page.data import Facts
+from groq_batch.reports.page.data import PageData
 from groq_batch.reports.page.histograms import draw_histogram
 from groq_batch.reports.page.timeline import Timeline, draw_timeline
 from groq_batch.reports.report import RUNNING
@@ -179,7 +185,9 @@ class View:
     json_address: str
 
 
-def view_of(report: Mapping[str, Any], facts: Facts, *, report_key: str, as_of: datetime) -> View:
+def view_of(
+    report: Mapping[str, Any], facts: PageData, *, report_key: str, as_of: datetime
+) -> View:
     """Decide what a page says.
 
     Args:
@@ -296,7 +304,7 @@ def _reason(report: Mapping[str, Any]) -> tuple[str, str] | None:
     )
 
 
-def _canary(report: Mapping[str, Any], facts: Facts) -> str:
+def _canary(report: Mapping[str, Any], facts: PageData) -> str:
     """Return what became of the requests that were sent alone at first; empty without any."""
     canary = report.get("canary")
     if canary is None:
@@ -433,7 +441,7 @@ def _parts(report: Mapping[str, Any]) -> list[tuple[str, str, int]]:
             ("invalid", "invalid", requests["invalid"]),
         ]
     else:
-        # Good lines of a rejected file have not failed; nobody asked.
+        # Valid lines of a rejected file have not failed; nobody asked.
         unanswered = ("idle", "not sent") if report["status"] == "rejected" else _UNANSWERED
         parts = [
             ("good", "answered", requests["succeeded"]),
@@ -464,7 +472,7 @@ def _outcome_bar(report: Mapping[str, Any]) -> str:
 
 
 # -- distributions -------------------------------------------------------------------------------
-def _distributions(measures: Measures | None) -> list[Distribution]:
+def _distributions(measures: AnswerStats | None) -> list[Distribution]:
     if measures is None:
         return []
     wanted = (
@@ -490,7 +498,7 @@ def _quantiles(histogram: Histogram, write: Any) -> list[tuple[str, str]]:
     return [(label, write(round(value))) for label, value in values if value is not None]
 
 
-def _finish_reasons(measures: Measures | None) -> list[Bar]:
+def _finish_reasons(measures: AnswerStats | None) -> list[Bar]:
     if measures is None:
         return []
     total = sum(measures.finish_reasons.values())
@@ -512,7 +520,7 @@ def _row_errors(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return errors[1:] if _reason(report) is not None else errors
 
 
-def _error_groups(report: Mapping[str, Any], facts: Facts) -> list[ErrorGroup]:
+def _error_groups(report: Mapping[str, Any], facts: PageData) -> list[ErrorGroup]:
     listed = _row_errors(report)
     groups = Failures()
     if facts.failures is not None:
@@ -562,7 +570,7 @@ def _line(number: int | None) -> str:
     return f"line {wording.whole(number)}" if number is not None else ""
 
 
-def _errors_remark(report: Mapping[str, Any], facts: Facts) -> str:
+def _errors_remark(report: Mapping[str, Any], facts: PageData) -> str:
     total = report["errors_total"]
     if facts.failures is not None:
         job = facts.job
@@ -637,7 +645,7 @@ def _dated(report: Mapping[str, Any]) -> str:
     return f"Prices of {source}, {prices['date']}."
 
 
-def _models(facts: Facts) -> list[ModelRow]:
+def _models(facts: PageData) -> list[ModelRow]:
     prices = facts.job.prices if facts.job is not None else None
     ordered = sorted(facts.usage.items(), key=lambda item: -_amount_of_work(item[1]))
     shown = ordered[:_MAX_MODELS]
@@ -655,7 +663,7 @@ def _amount_of_work(used: ModelUsage) -> float:
 
 
 def _model_row(
-    label: str, usage: Mapping[str, ModelUsage], facts: Facts, prices: Prices | None
+    label: str, usage: Mapping[str, ModelUsage], facts: PageData, prices: Prices | None
 ) -> ModelRow:
     cost = actual_cost_usd(usage, prices)
     called = {model: used for model, used in facts.called.items() if model in usage}
@@ -725,7 +733,7 @@ def _asked_for(options: JobOptions) -> Iterator[tuple[str, str]]:
         yield "Answers that are not the JSON asked for", "asked for once more"
 
 
-def _details(report: Mapping[str, Any], facts: Facts) -> list[tuple[str, str]]:
+def _details(report: Mapping[str, Any], facts: PageData) -> list[tuple[str, str]]:
     source = report["input"]
     details = [
         ("Job", report["job_id"]),

@@ -17,7 +17,7 @@ from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import JOB_METADATA, Storage
 from groq_batch.domain.object_keys import DeliveryKeys
 from groq_batch.domain.times import parse_timestamp, timestamp
-from groq_batch.reports.page.data import Facts
+from groq_batch.reports.page.data import PageData
 from groq_batch.reports.report import RUNNING
 from groq_batch.telemetry import metrics
 from groq_batch.telemetry.log import logger
@@ -58,7 +58,7 @@ class ReportPages:
         self._clock = clock
 
     def write(
-        self, keys: DeliveryKeys, facts: Facts | None = None, *, requests: int | None = None
+        self, keys: DeliveryKeys, facts: PageData | None = None, *, requests: int | None = None
     ) -> None:
         """Bring the page up to the report that stands beside it; never raises because of it.
 
@@ -73,7 +73,7 @@ class ReportPages:
             self._write(keys, facts, requests)
         except Exception as error:  # noqa: BLE001
             # Whatever is wrong with the page, the job goes on.
-            tell_failure("The report page could not be written", error)
+            log_failure("The report page could not be written", error)
 
     def remove(self, page_key: str | None) -> None:
         """Remove this job's page where its report was withdrawn; never raises because of it."""
@@ -84,9 +84,9 @@ class ReportPages:
             if head is not None and head.metadata.get(JOB_METADATA) == self._job_id:
                 self._storage.delete_unchanged(page_key, head.etag)
         except Exception as error:  # noqa: BLE001
-            tell_failure("A report page could not be removed", error)
+            log_failure("A report page could not be removed", error)
 
-    def _write(self, keys: DeliveryKeys, facts: Facts | None, requests: int | None) -> None:
+    def _write(self, keys: DeliveryKeys, facts: PageData | None, requests: int | None) -> None:
         now, page_key = self._clock(), keys.page
         if page_key is None:
             return  # The index of all jobs stands there.
@@ -110,7 +110,7 @@ class ReportPages:
             try:
                 self._storage.put_bytes(
                     page_key,
-                    _make(report, keys.report, facts or Facts(), now),
+                    _make(report, keys.report, facts or PageData(), now),
                     content_type=CONTENT_TYPE,
                     if_none_match=head is None,
                     if_match=head.etag if head is not None else None,
@@ -135,14 +135,14 @@ class ReportPages:
         return 0 <= (now - written).total_seconds() < SECONDS_BETWEEN_PAGES
 
 
-def _make(report: Mapping[str, Any], report_key: str, facts: Facts, now: datetime) -> bytes:
+def _make(report: Mapping[str, Any], report_key: str, facts: PageData, now: datetime) -> bytes:
     try:
         # Imported here: most functions that report make no page most of the time.
         from groq_batch.reports.page.rendering import render  # noqa: PLC0415
 
         page = render(report, facts, report_key=report_key, as_of=now)
     except Exception as error:  # noqa: BLE001
-        tell_failure("The report page could not be made", error)
+        log_failure("The report page could not be made", error)
         # Something must replace the page of the job before.
         page = _plain_page(report, report_key)
     return page.encode("utf-8", "replace")
@@ -159,7 +159,7 @@ def _plain_page(report: Mapping[str, Any], report_key: str) -> str:
     )
 
 
-def tell_failure(what: str, error: Exception) -> None:
+def log_failure(what: str, error: Exception) -> None:
     """Log and count that a page failed.
 
     An error's text may hold what the input says; its kind and its place do not.

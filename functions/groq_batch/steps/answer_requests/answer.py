@@ -10,7 +10,7 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.prices import table_prices
 from groq_batch.groq.client import GroqClient
-from groq_batch.records.closed import is_closed, unless_ended
+from groq_batch.records.closed import is_closed, unless_closed
 from groq_batch.records.job import JobRecord
 from groq_batch.records.on_demand import OnDemand
 from groq_batch.steps.answer_requests.asker import Asker
@@ -81,4 +81,4 @@ def answer_requests(
         )
         return SETTLED
 
-    return unless_ended(storage, keys, run, lambda: SETTLED)
+    return unless_closed(storage, keys, run, lambda: SETTLED)

@@ -24,7 +24,7 @@ from groq_batch.domain.result_row import DEADLINE_PASSED, pipeline_row
 from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import GroqApiError
 from groq_batch.groq.ordinary_calls import JSON_CONTENT, form_of
-from groq_batch.records.on_demand import Ending, OnDemand, Place, Taken
+from groq_batch.records.on_demand import ClaimedRequest, Ending, LinePlace, OnDemand
 from groq_batch.records.submission import LEASE_SECONDS, RENEW_SECONDS
 from groq_batch.request_file.ordinary_request import OrdinaryRequest, read_request
 from groq_batch.steps.answer_requests.call_outcomes import (
@@ -58,7 +58,7 @@ class _Lost(Exception):  # noqa: N818 (no error: another invocation goes on)
 class _Open:
     """A request with a call under way."""
 
-    taken: Taken
+    taken: ClaimedRequest
     request: OrdinaryRequest
 
 
@@ -296,7 +296,9 @@ class Asker:
                 offset=place.offset + place.size + 1,
                 promised_usd=record.promised_usd + estimate,
             )
-            return _Open(taken=Taken(place=place, estimate=estimate), request=request), behind
+            return _Open(
+                taken=ClaimedRequest(place=place, estimate=estimate), request=request
+            ), behind
         return None
 
     def _call(self, one: _Open) -> CallOutcome:
@@ -382,7 +384,7 @@ class Asker:
             code, text = str(error.get("code")), str(error.get("message"))
             self._hold_up(now + _ACCOUNT_PAUSE_SECONDS, code, text)
 
-    def _again(self, taken: Taken, outcome: CallOutcome) -> Taken | None:
+    def _again(self, taken: ClaimedRequest, outcome: CallOutcome) -> ClaimedRequest | None:
         """Return a request as it waits to be asked again; None when it has been answered for."""
         if outcome.kind is Kind.NOT_BEGUN:
             return taken
@@ -398,7 +400,7 @@ class Asker:
 
     def _keep(self, ended: Sequence[tuple[_Open, CallOutcome]]) -> None:
         """Store the rows of requests that are not asked again, those of a shard together."""
-        rows: dict[int, list[tuple[Place, bytes]]] = {}
+        rows: dict[int, list[tuple[LinePlace, bytes]]] = {}
         for one, outcome in ended:
             if outcome.kind in (Kind.NOT_BEGUN, Kind.ACCOUNT):
                 continue
@@ -412,7 +414,7 @@ class Asker:
             self.storage.put_bytes(key, b"".join(row for _, row in found))
 
 
-def _refused(taken: Taken, outcome: CallOutcome) -> Taken:
+def _refused(taken: ClaimedRequest, outcome: CallOutcome) -> ClaimedRequest:
     error = outcome.error or {}
     message = (error.get("message") or "")[:_MOST_MESSAGE]
     return replace(taken, was_begun=True, code=error.get("code"), message=message)

@@ -23,7 +23,7 @@ from groq_batch.domain.result_row import (
 )
 from groq_batch.groq.error_mapping import error_from_answer
 from groq_batch.groq.errors import AccountError, GroqApiError, NotSentError, error_json
-from groq_batch.groq.http import HttpAnswer
+from groq_batch.groq.http import HttpResponse
 from groq_batch.groq.ordinary_calls import limits_left
 from groq_batch.request_file.ordinary_request import OrdinaryRequest
 
@@ -71,7 +71,7 @@ NOT_BEGUN = CallOutcome(kind=Kind.NOT_BEGUN)
 
 
 def outcome_of_answer(
-    request: OrdinaryRequest, answer: HttpAnswer, prices: Prices, *, now: float
+    request: OrdinaryRequest, answer: HttpResponse, prices: Prices, *, now: float
 ) -> CallOutcome:
     """Tell what an answer means for its request.
 
@@ -131,7 +131,7 @@ def unknown_outcome(request: OrdinaryRequest, message: str) -> CallOutcome:
     )
 
 
-def _success_body(request: OrdinaryRequest, answer: HttpAnswer) -> bytes | None:
+def _success_body(request: OrdinaryRequest, answer: HttpResponse) -> bytes | None:
     """Return the content of a success as JSON in one line; None when it did not come whole."""
     content_type = answer.headers.get("content-type", "").lower()
     if not request.is_chat and _JSON not in content_type:
@@ -141,12 +141,12 @@ def _success_body(request: OrdinaryRequest, answer: HttpAnswer) -> bytes | None:
     return body if body not in (b"", b"null") and is_json(body) else None
 
 
-def _error_body(answer: HttpAnswer) -> bytes:
+def _error_body(answer: HttpResponse) -> bytes:
     body = answer.body.translate(_LINE_ENDS).strip()
     return body if is_json(body) else msgspec.json.encode(answer.body.decode("utf-8", "replace"))
 
 
-def _row(request: OrdinaryRequest, answer: HttpAnswer, body: bytes) -> bytes:
+def _row(request: OrdinaryRequest, answer: HttpResponse, body: bytes) -> bytes:
     """Return a row in the form of a batch's, with its line end."""
     return b'{"id":null,"custom_id":%b,"response":%b,"error":null}\n' % (
         _text(request.custom_id),

@@ -27,7 +27,7 @@ from groq_batch.domain.polling import FIRST_PAUSE_SECONDS
 from groq_batch.domain.times import timestamp
 from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import GroqApiError, log_fields
-from groq_batch.records.attempt import Board
+from groq_batch.records.attempt import AttemptState
 from groq_batch.records.closed import close, is_closed
 from groq_batch.records.job import JobRecord, JobRequest, Stop
 from groq_batch.records.on_demand import Ending, end
@@ -258,14 +258,14 @@ class JobCloser:
             if entry.batch is not None:
                 self._cancel(entry.batch)
 
-    def _board(self, keys: object_keys.WorkKeys, job: JobRecord, attempt: int) -> Board:
+    def _board(self, keys: object_keys.WorkKeys, job: JobRecord, attempt: int) -> AttemptState:
         """Return what is known now of an attempt's batches."""
-        board = Board.load(self._storage, keys, attempt) or Board.begin(
+        state = AttemptState.load(self._storage, keys, attempt) or AttemptState.begin(
             self._storage, keys, job, attempt, started_at=self._clock()
         )
-        board.admit_rest(job)
-        board.refresh(self._storage, keys)
-        return board
+        state.admit_rest(job)
+        state.refresh(self._storage, keys)
+        return state
 
     def _cancel(self, batch: Batch) -> None:
         try:
@@ -298,11 +298,11 @@ class JobCloser:
     def _settle_at_last(self, job_id: str, job: JobRecord, attempt: int) -> None:
         """Store the rows of an attempt's shards with what Groq gives now."""
         keys = object_keys.WorkKeys(job_id)
-        board = self._board(keys, job, attempt)
-        board.lost, board.download_rounds = True, 0
-        board.save(self._storage, keys)
+        state = self._board(keys, job, attempt)
+        state.gave_up, state.download_rounds = True, 0
+        state.save(self._storage, keys)
         end(self._storage, keys, attempt, Ending.STOPPED)
-        for number in board.entries:
+        for number in state.entries:
             settle_shard_at_last(
                 storage=self._storage,
                 client=self._client,

@@ -18,7 +18,7 @@ from groq_batch.domain.canary import (
 )
 from groq_batch.domain.cost import ModelUsages, actual_cost_usd
 from groq_batch.records.job import JobRecord, Stop
-from groq_batch.records.shard_result import ShardSummary
+from groq_batch.records.shard_result import ShardResult
 from groq_batch.telemetry.log import logger
 
 _COPIED_AT_ONCE = 16
@@ -90,7 +90,7 @@ def _results(
     for number in range(1, attempt + 1):
         found = storage.get_json(keys.summary(number, CANARY_SHARD))
         if found is not None:
-            summaries.append(ShardSummary.from_json(found[0]))
+            summaries.append(ShardResult.from_json(found[0]))
     if not summaries:
         return None
     usage = ModelUsages()
@@ -98,7 +98,7 @@ def _results(
         usage.merge(summary.used)
     last = summaries[-1]
     return CanaryResults(
-        requests=job.region(CANARY_SHARD).requests,
+        requests=job.origin(CANARY_SHARD).requests,
         answered=last.succeeded,
         open=last.left_over,
         failed=last.failed_for_good,

@@ -34,10 +34,10 @@ from groq_batch.groq.errors import (
     error_json,
     log_fields,
 )
-from groq_batch.records.attempt import Board, BoardEntry
+from groq_batch.records.attempt import AttemptState, ShardState
 from groq_batch.records.attempt_plan import AttemptPlan
-from groq_batch.records.closed import is_closed, unless_ended
-from groq_batch.records.job import AccountRefusal, JobRecord, JobRequest, Stop
+from groq_batch.records.closed import is_closed, unless_closed
+from groq_batch.records.job import AccountHold, JobRecord, JobRequest, Stop
 from groq_batch.records.on_demand import Ending, OnDemand, end
 from groq_batch.records.submission import Stage
 from groq_batch.reports.delivery import Delivery
@@ -156,7 +156,7 @@ def check_status(
         makes_calls=machine >= ANSWERS_REQUESTS,
         now=clock(),
     )
-    decision = unless_ended(storage, check.keys, check.run, check.closed)
+    decision = unless_closed(storage, check.keys, check.run, check.closed)
     logger.info("Checked the batches", **decision.to_json())
     return decision
 
@@ -187,7 +187,7 @@ class _Check:
             reading_closed = pool.submit(is_closed, self.storage, self.keys)
             reading_job = pool.submit(JobRecord.load, self.storage, self.keys)
             reading_stop = pool.submit(Stop.load, self.storage, self.keys)
-            reading_board = pool.submit(Board.load, self.storage, self.keys, self.attempt)
+            reading_board = pool.submit(AttemptState.load, self.storage, self.keys, self.attempt)
         if reading_closed.result():
             return self.closed()
         job = reading_job.result()
@@ -195,29 +195,29 @@ class _Check:
             return self._decide("finish")
         stop = self._fenced_by_canary(job, reading_stop.result())
         self.deadline_at = job.deadline_at
-        board = reading_board.result() or Board.begin(
+        state = reading_board.result() or AttemptState.begin(
             self.storage, self.keys, job, self.attempt, started_at=self.now
         )
-        board.admit_rest(job)
-        board.refresh(self.storage, self.keys)
-        if self._is_late and not board.download_rounds:
-            board.past_deadline = True
-        self._poll(board, stop)
-        if board.done != board.seen_done:
-            board.seen_done, board.progress_at = board.done, self.now
-        stop = self._settle_halt(board) or stop
-        board.refusal = None
+        state.admit_rest(job)
+        state.refresh(self.storage, self.keys)
+        if self._is_late and not state.download_rounds:
+            state.past_deadline = True
+        self._poll(state, stop)
+        if state.done != state.seen_done:
+            state.seen_done, state.progress_at = state.done, self.now
+        stop = self._settle_halt(state) or stop
+        state.refusal = None
         if stop is None:
             is_last = self.attempt >= job.last_attempt
-            board.refusal = refusal_notice(job, board, is_last=is_last)
-        collected = self._collected(board)
-        stop = self._give_up_in_the_end(board, job, collected) or stop
-        decision = self._next_call(board, stop) or self._next(board, job, stop, collected)
-        if board.is_changed or self.judged is not None or self.calls is not None:
+            state.refusal = refusal_notice(job, state, is_last=is_last)
+        collected = self._collected(state)
+        stop = self._give_up_in_the_end(state, job, collected) or stop
+        decision = self._next_call(state, stop) or self._next(state, job, stop, collected)
+        if state.is_changed or self.judged is not None or self.calls is not None:
             # The report comes first: should this end in between, the next look tells it again.
             # Ordinary calls change their own record; the attempt's state says nothing of them.
-            self._report_progress(self.judged or job, board)
-            if not board.save(self.storage, self.keys) and self.otherwise is not None:
+            self._report_progress(self.judged or job, state)
+            if not state.save(self.storage, self.keys) and self.otherwise is not None:
                 # What has ended is collected by what stands there, which does not say so.
                 decision = self.otherwise
         metrics.batches_checked(self.ended, now=self.now)
@@ -229,28 +229,28 @@ class _Check:
 
     # -- what happened while sending -------------------------------------------------------------
 
-    def _settle_halt(self, board: Board) -> Stop | None:
+    def _settle_halt(self, state: AttemptState) -> Stop | None:
         """Decide about an account error met by the shards: the end, or an outage like others."""
-        refusal = AccountRefusal.load(self.storage, self.keys)
+        refusal = AccountHold.load(self.storage, self.keys)
         if refusal is None:
             return None
         may_exist = any(
-            board.entries[number].stage == Stage.CREATING for number in board.undecided_numbers
+            state.entries[number].stage == Stage.CREATING for number in state.undecided_numbers
         )
-        if board.has_batches or may_exist or self.storage.exists(self.keys.submitted):
-            board.blocked = {"code": refusal.code, "message": refusal.message}
-            self.storage.delete([self.keys.halt])
+        if state.has_batches or may_exist or self.storage.exists(self.keys.submitted):
+            state.account_error = {"code": refusal.code, "message": refusal.message}
+            self.storage.delete([self.keys.account_hold])
             return None
         stop = Stop(status="failed", code=refusal.code, message=refusal.message, at=refusal.at)
         return stop.write(self.storage, self.keys)
 
     # -- looking at the batches ------------------------------------------------------------------
 
-    def _poll(self, board: Board, stop: Stop | None) -> None:
-        """Bring the board's batches up to date; an API that does not answer changes nothing."""
+    def _poll(self, state: AttemptState, stop: Stop | None) -> None:
+        """Bring the batches up to date; an API that does not answer changes nothing."""
         # Of a stopped job nothing is sent any more.
-        board.silence = _unsent(board) if stop is None else None
-        pending = {entry.batch.id: entry for entry in board.pending if entry.batch is not None}
+        state.last_check_error = _unsent(state) if stop is None else None
+        pending = {entry.batch.id: entry for entry in state.pending if entry.batch is not None}
         if not pending:
             return
         try:
@@ -259,29 +259,29 @@ class _Check:
             logger.warning("The batches could not be read", **log_fields(error))
             metrics.groq_failed(error.category)
             is_account = isinstance(error, AccountError)
-            board.outage = error_json(error) if is_account else None
+            state.groq_error = error_json(error) if is_account else None
             if not is_account:
-                board.silence = _silence(error)
+                state.last_check_error = _silence(error)
             if isinstance(error, RateLimitedError):
-                pause = error.retry_after_seconds or backoff_seconds(board.rate_limits)
+                pause = error.retry_after_seconds or backoff_seconds(state.rate_limits)
                 self.not_before = min(int(pause) + 1, _LONGEST_PAUSE_SECONDS)
-                board.rate_limits += 1
+                state.rate_limits += 1
             return
-        board.rate_limits = 0
+        state.rate_limits = 0
         for batch_id, batch in found.batches.items():
             if batch_id in pending:
                 pending[batch_id].batch = batch
                 if batch.is_terminal:
                     self.ended.append(batch)
         gone = [pending[batch_id] for batch_id in sorted(found.unknown & pending.keys())]
-        board.outage = None
+        state.groq_error = None
         if gone:
-            board.silence = _absence(gone, is_stopped=stop is not None)
-            board.absent_since = board.absent_since or self.now
+            state.last_check_error = _absence(gone, is_stopped=stop is not None)
+            state.absent_since = state.absent_since or self.now
             if stop is not None:
-                self._give_up(gone, since=max(board.absent_since, _seconds(stop)))
+                self._give_up(gone, since=max(state.absent_since, _seconds(stop)))
         else:
-            board.absent_since = None
+            state.absent_since = None
         self._cancel(
             [
                 entry
@@ -293,7 +293,7 @@ class _Check:
             ]
         )
 
-    def _give_up(self, gone: Sequence[BoardEntry], *, since: float) -> None:
+    def _give_up(self, gone: Sequence[ShardState], *, since: float) -> None:
         """Take batches of a stopped job that have not existed for a while for ended.
 
         An API that answers 404 for a moment must not cost rows that were paid for.
@@ -324,8 +324,8 @@ class _Check:
         margin = min(max(window * 0.01, _SHORTEST_OVERDUE_SECONDS), _LONGEST_OVERDUE_SECONDS)
         return self.now > batch.expires_at + margin
 
-    def _cancel(self, entries: Sequence[BoardEntry]) -> None:
-        def cancel(entry: BoardEntry) -> None:
+    def _cancel(self, entries: Sequence[ShardState]) -> None:
+        def cancel(entry: ShardState) -> None:
             if entry.batch is None:
                 return
             try:
@@ -341,31 +341,33 @@ class _Check:
         with ThreadPoolExecutor(max_workers=_CANCELLERS) as pool:
             list(pool.map(cancel, entries))
 
-    def _collected(self, board: Board) -> bool:
+    def _collected(self, state: AttemptState) -> bool:
         """Tell whether the rows of all shards of the attempt are stored."""
-        if board.pending and not board.lost:
+        if state.pending and not state.gave_up:
             return False
         found = {
             object_keys.shard_number(item.key)
             for item in self.storage.objects(self.keys.summaries(self.attempt))
         }
         self.uncollected = [
-            shards[0] for region, shards in sorted(board.by_region().items()) if region not in found
+            shards[0] for origin, shards in sorted(state.by_origin().items()) if origin not in found
         ]
         return not self.uncollected
 
-    def _give_up_in_the_end(self, board: Board, job: JobRecord, collected: bool) -> Stop | None:
+    def _give_up_in_the_end(
+        self, state: AttemptState, job: JobRecord, collected: bool
+    ) -> Stop | None:
         """End the waiting when the last window and the grace have passed."""
-        if board.lost or collected or self.now <= self._end_of_waiting(board, job):
+        if state.gave_up or collected or self.now <= self._end_of_waiting(state, job):
             return None
-        if not (board.pending or board.open_numbers or board.download_rounds):
+        if not (state.pending or state.open_numbers or state.download_rounds):
             return None  # The results were not asked for yet: they are, now.
-        board.lost = True
+        state.gave_up = True
         reason = {"code": "timed_out", "message": _TIMED_OUT}
-        if board.download_rounds and not board.pending:
+        if state.download_rounds and not state.pending:
             reason = {"code": "internal_error", "message": _NOT_STORED}
-        board.download_rounds = 0
-        return self._give_up_job(board.outage or board.blocked or reason)
+        state.download_rounds = 0
+        return self._give_up_job(state.groq_error or state.account_error or reason)
 
     def _give_up_job(self, reason: Mapping[str, Any]) -> Stop:
         stop = Stop(
@@ -376,19 +378,19 @@ class _Check:
         )
         return stop.write(self.storage, self.keys)
 
-    def _end_of_waiting(self, board: Board, job: JobRecord) -> float:
+    def _end_of_waiting(self, state: AttemptState, job: JobRecord) -> float:
         """Return when waiting for this attempt ends, in seconds since 1970."""
         window = (window_hours(job.options.completion_window) or 0) * 3600
         ends = [
-            entry.batch.expires_at or (entry.batch.created_at or board.started_at) + window
-            for entry in board.entries.values()
+            entry.batch.expires_at or (entry.batch.created_at or state.started_at) + window
+            for entry in state.entries.values()
             if entry.batch is not None
         ]
-        return max([board.started_at, *ends]) + GRACE_SECONDS
+        return max([state.started_at, *ends]) + GRACE_SECONDS
 
     # -- deciding --------------------------------------------------------------------------------
 
-    def _next_call(self, board: Board, stop: Stop | None) -> Decision | None:
+    def _next_call(self, state: AttemptState, stop: Stop | None) -> Decision | None:
         """Go on with the attempt's ordinary calls; None when it has none (any more)."""
         if self.deadline_at is None:
             return None
@@ -396,7 +398,7 @@ class _Check:
         self.calls = found[0] if found else None
         if self.calls is None or self.calls.ended is not None:
             return None
-        board.silence = _pause_of_calls(self.calls)
+        state.last_check_error = _pause_of_calls(self.calls)
         if self.calls.lease_until > self.now:
             # Calls are under way, or were until just now.
             return self._wait_for_calls(self.calls.lease_until)
@@ -419,28 +421,32 @@ class _Check:
         seconds = math.ceil(until - self.now) + 1
         return self._decide("wait", wait_seconds=max(seconds, self.settings.poll_min_seconds))
 
-    def _next(self, board: Board, job: JobRecord, stop: Stop | None, collected: bool) -> Decision:
-        if board.lost or self.calls is not None:
-            return self._after_batches(board, job, stop, collected)
+    def _next(
+        self, state: AttemptState, job: JobRecord, stop: Stop | None, collected: bool
+    ) -> Decision:
+        if state.gave_up or self.calls is not None:
+            return self._after_batches(state, job, stop, collected)
         # Of a job that was stopped, or whose deadline has passed, only what may be under way
         # matters; the rest was never sent.
         sends = stop is None and not self._is_late
-        shards = board.open_numbers if sends else board.undecided_numbers
+        shards = state.open_numbers if sends else state.undecided_numbers
         if shards:
             if len(shards) == 1 and self.step.asks_for_more(self.polls):
                 # What it asked to wait for has been waited for, on the way here.
                 return self._try_again("submit", shards, self.step.tries + 1)
             if self.resume_in > 0:
-                return self._wait(board, job, stop)
-            board.submit_rounds += 1
-            board.blocked = None
-            return self._decide("submit", resume_in=_pause(board.submit_rounds), shards=shards)
-        if board.pending:
-            waiting = self._wait(board, job, stop)
-            return self._collect_early(board, stop, waiting) or waiting
-        return self._after_batches(board, job, stop, collected)
+                return self._wait(state, job, stop)
+            state.submit_rounds += 1
+            state.account_error = None
+            return self._decide("submit", resume_in=_pause(state.submit_rounds), shards=shards)
+        if state.pending:
+            waiting = self._wait(state, job, stop)
+            return self._collect_early(state, stop, waiting) or waiting
+        return self._after_batches(state, job, stop, collected)
 
-    def _collect_early(self, board: Board, stop: Stop | None, waiting: Decision) -> Decision | None:
+    def _collect_early(
+        self, state: AttemptState, stop: Stop | None, waiting: Decision
+    ) -> Decision | None:
         """Have collected what has ended while the rest runs; None when that does not pay.
 
         A round may last as long as the retries of a function, so there is none while something is
@@ -450,8 +456,8 @@ class _Check:
         if not (may_be_late and self.step.knows_only_shards and self.polls <= MOST_CHECKS):
             return None
         ended, running = [], 0
-        for shards in board.by_region().values():
-            entries = [board.entries[number] for number in shards]
+        for shards in state.by_origin().values():
+            entries = [state.entries[number] for number in shards]
             if any(entry.is_pending or not entry.is_settled for entry in entries):
                 running += 1
             elif not any(entry.tried_early for entry in entries):
@@ -461,7 +467,7 @@ class _Check:
         ):
             return None
         self.otherwise = waiting
-        board.mark_tried_early(itertools.chain.from_iterable(ended))
+        state.mark_tried_early(itertools.chain.from_iterable(ended))
         return self._hand_out([shards[0] for shards in ended], resume_in=self.resume_in)
 
     def _hand_out(self, shards: Sequence[int], *, resume_in: int) -> Decision:
@@ -477,11 +483,11 @@ class _Check:
         return replace(decision, shards_prefix=self.keys.round_shards(self.attempt, self.polls))
 
     def _after_batches(
-        self, board: Board, job: JobRecord, stop: Stop | None, collected: bool
+        self, state: AttemptState, job: JobRecord, stop: Stop | None, collected: bool
     ) -> Decision:
         """All batches have ended: collect what is not collected, then go on or finish."""
         if not collected:
-            return self._collect(board, job, stop)
+            return self._collect(state, job, stop)
         if job.awaits_verdict:
             job = decide_about_canary(
                 self.storage,
@@ -500,53 +506,53 @@ class _Check:
         if stop is not None:
             return self._end_stopped(job)
         if self._is_late:
-            return self._after_deadline(board, job)
+            return self._after_deadline(state, job)
         following = None
         is_bound_to_go_on = rest_comes or job.awaits_verdict
         if self.attempt < job.last_attempt and (
             is_bound_to_go_on or not self._outlives_its_work(job)
         ):
-            following = NextAttempt.after(self.storage, self.keys, job, board, now=self.now)
+            following = NextAttempt.after(self.storage, self.keys, job, state, now=self.now)
         if following is None:
             return self._decide("finish")
-        return self._begin(following, board, job)
+        return self._begin(following, state, job)
 
-    def _collect(self, board: Board, job: JobRecord, stop: Stop | None) -> Decision:
+    def _collect(self, state: AttemptState, job: JobRecord, stop: Stop | None) -> Decision:
         """Have what is not collected collected, once more after a pause."""
         if len(self.uncollected) == 1 and self.step.outcome == AGAIN:
             return self._try_again("download", self.uncollected, self.step.tries)
         if len(self.uncollected) == 1 and self.step.asks_for_more(self.polls):
             return self._wait_for_step()
         self.resume_in = max(self.resume_in, self.step.seconds_left)
-        if board.download_rounds > 0 and self.resume_in > 0:
-            return self._wait(board, job, stop)
-        if board.lost and board.download_rounds >= _MOST_LAST_ROUNDS:
+        if state.download_rounds > 0 and self.resume_in > 0:
+            return self._wait(state, job, stop)
+        if state.gave_up and state.download_rounds >= _MOST_LAST_ROUNDS:
             # The function that stores results cannot run at all. A failure leads to the last
             # resort, where another one does its work.
             raise NotCollectedError(f"Shards of attempt {self.attempt} could not be collected")
-        board.download_rounds += 1
-        board.blocked = None
-        resume_in = _pause(board.download_rounds)
+        state.download_rounds += 1
+        state.account_error = None
+        resume_in = _pause(state.download_rounds)
         # Given up just now, with batches that run: then nobody has looked which are collected.
-        if 0 < len(self.uncollected) < len(board.by_region()):
+        if 0 < len(self.uncollected) < len(state.by_origin()):
             return self._hand_out(self.uncollected, resume_in=resume_in)
         return self._decide("download", resume_in=resume_in, shards=self.uncollected)
 
-    def _after_deadline(self, board: Board, job: JobRecord) -> Decision:
+    def _after_deadline(self, state: AttemptState, job: JobRecord) -> Decision:
         """Go on with what is left: by ordinary calls, once it stands in the order of the file."""
         if self.calls is not None:
             return self._decide("finish")
         following = None
-        if not board.past_deadline:
-            following = NextAttempt.after(self.storage, self.keys, job, board, now=self.now)
+        if not state.past_deadline:
+            following = NextAttempt.after(self.storage, self.keys, job, state, now=self.now)
         if following is not None:
-            return self._begin(following, board, job)
+            return self._begin(following, state, job)
         if not bring_kept(self.storage, self.keys, self.attempt + 1):
             return self._decide("finish")
         ending = None if self.makes_calls else Ending.NOT_POSSIBLE
         if job.verdict is not None and job.verdict.passed is None:
             ending = Ending.CANARY
-        self.calls = begin_calls(self.storage, self.keys, job, board, ending=ending)
+        self.calls = begin_calls(self.storage, self.keys, job, state, ending=ending)
         self.attempt += 1
         return self._decide("wait")
 
@@ -587,30 +593,30 @@ class _Check:
         )
         return self.now + window + GRACE_SECONDS > kept_until
 
-    def _begin(self, following: NextAttempt, board: Board, job: JobRecord) -> Decision:
+    def _begin(self, following: NextAttempt, state: AttemptState, job: JobRecord) -> Decision:
         """Go on with the next attempt, once its shards are there, after its pause."""
         plan = following.plan
         if following.missing:
             if self.now > plan.decided_at + GRACE_SECONDS:
                 self._give_up_job({"code": "internal_error", "message": _NOT_DIVIDED})
                 return self._end_stopped(job)
-            if board.division_rounds > 0 and self.resume_in > 0:
-                return self._wait(board, job, None)
-            board.division_rounds += 1
-            divided = list(board.entries)
-            return self._decide("download", resume_in=_pause(board.division_rounds), shards=divided)
+            if state.division_rounds > 0 and self.resume_in > 0:
+                return self._wait(state, job, None)
+            state.division_rounds += 1
+            divided = list(state.entries)
+            return self._decide("download", resume_in=_pause(state.division_rounds), shards=divided)
         self.attempt += 1
         if self._is_late:
             # Nothing of it is sent; its next look has it collected.
-            board.refusal = None
+            state.refusal = None
             return self._decide("wait")
         if plan.pause_seconds:
             # The next look finds an attempt of which nothing has been sent, and has it sent.
             again = self.now + plan.pause_seconds
-            board.refusal = refusal_notice(job, board, is_last=False, not_before=again)
+            state.refusal = refusal_notice(job, state, is_last=False, not_before=again)
             seconds = self._not_beyond_deadline(plan.pause_seconds)
             return self._decide("wait", wait_seconds=seconds)
-        board.refusal = None
+        state.refusal = None
         shards = itertools.islice(self._begun(job, plan), 2)
         return self._decide("submit", resume_in=FIRST_PAUSE_SECONDS, shards=list(shards))
 
@@ -618,16 +624,16 @@ class _Check:
         """Yield the shards of the attempt; those behind a canary may stand there already."""
         for shard in self.storage.objects(self.keys.shards(self.attempt)):
             _, number = object_keys.shard_of_key(shard.key)
-            if job.has_begun(plan.region_of(number), self.attempt):
+            if job.has_begun(plan.origin_of(number), self.attempt):
                 yield number
 
-    def _wait(self, board: Board, job: JobRecord, stop: Stop | None) -> Decision:
+    def _wait(self, state: AttemptState, job: JobRecord, stop: Stop | None) -> Decision:
         created = [
             entry.batch.created_at
-            for entry in board.entries.values()
+            for entry in state.entries.values()
             if entry.batch is not None and entry.batch.created_at is not None
         ]
-        begun = min(created, default=board.started_at)
+        begun = min(created, default=state.started_at)
         if stop is not None:
             # What is being cancelled ends within minutes, however long it has run.
             begun = max(begun, _seconds(stop))
@@ -636,13 +642,13 @@ class _Check:
         window = (window_hours(job.options.completion_window) or 0) * 3600
         attempts = job.attempts_needed(self.attempt)
         attempts_left = max(attempts - self.attempt, 0)
-        remaining = max(self._end_of_waiting(board, job) - self.now, 0) + attempts_left * window
-        is_retry_due = bool(board.open_numbers) and self.resume_in > 0
+        remaining = max(self._end_of_waiting(state, job) - self.now, 0) + attempts_left * window
+        is_retry_due = bool(state.open_numbers) and self.resume_in > 0
         seconds = polling.wait_seconds(
             elapsed_seconds=max(self.now - begun, 0.0),
-            idle_seconds=max(self.now - max(begun, board.progress_at), 0.0),
-            done=board.done,
-            total=board.requests,
+            idle_seconds=max(self.now - max(begun, state.progress_at), 0.0),
+            done=state.done,
+            total=state.requests,
             polls=self.polls,
             remaining_seconds=remaining,
             planned_seconds=attempts * window,
@@ -651,7 +657,7 @@ class _Check:
             longest=self.settings.poll_max_seconds,
             wanted_within=self.resume_in if is_retry_due else math.inf,
         )
-        if not board.pending:
+        if not state.pending:
             # Nothing to look at before the next try.
             seconds = max(seconds, self.resume_in)
         seconds = self._not_beyond_deadline(max(seconds, self.not_before))
@@ -703,16 +709,16 @@ class _Check:
 
     # -- telling ---------------------------------------------------------------------------------
 
-    def _report_progress(self, job: JobRecord, board: Board) -> None:
+    def _report_progress(self, job: JobRecord, state: AttemptState) -> None:
         request = JobRequest.load(self.storage, self.keys.job)
         if request is None:
             return
         earlier = [
             found
-            for attempt in range(1, board.attempt)
-            if (found := Board.load(self.storage, self.keys, attempt)) is not None
+            for attempt in range(1, state.attempt)
+            if (found := AttemptState.load(self.storage, self.keys, attempt)) is not None
         ]
-        report = running_report(request, job, boards=[*earlier, board], calls=self.calls)
+        report = running_report(request, job, states=[*earlier, state], calls=self.calls)
         Delivery(self.storage, request).write_running(report)
 
 
@@ -742,20 +748,20 @@ def _pause_of_calls(calls: OnDemand) -> dict[str, Any] | None:
     }
 
 
-def _unsent(board: Board) -> dict[str, Any] | None:
+def _unsent(state: AttemptState) -> dict[str, Any] | None:
     """Return why shards could not be sent yet, None when nothing has kept them from it."""
-    open_entries = (board.entries[number] for number in board.open_numbers)
+    open_entries = (state.entries[number] for number in state.open_numbers)
     errors = [entry.error for entry in open_entries if entry.error]
     if not errors:
         return None
     return {
         "code": "groq_unavailable",
-        "message": f"{len(errors)} of {len(board.entries)} shards could not be sent to Groq yet. "
+        "message": f"{len(errors)} of {len(state.entries)} shards could not be sent to Groq yet. "
         f"{errors[0]['message']} They are tried again.",
     }
 
 
-def _absence(gone: Sequence[BoardEntry], *, is_stopped: bool) -> dict[str, Any]:
+def _absence(gone: Sequence[ShardState], *, is_stopped: bool) -> dict[str, Any]:
     names = ", ".join(entry.batch.id for entry in gone[:_SHOWN_BATCHES] if entry.batch is not None)
     more = f" and {len(gone) - _SHOWN_BATCHES} more" if len(gone) > _SHOWN_BATCHES else ""
     waits = (

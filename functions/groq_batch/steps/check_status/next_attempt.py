@@ -13,10 +13,10 @@ from groq_batch.domain import object_keys
 from groq_batch.domain.batch import ENDPOINT
 from groq_batch.domain.result_row import BATCH_FAILED
 from groq_batch.domain.times import timestamp
-from groq_batch.records.attempt import Board, refusal_text
+from groq_batch.records.attempt import AttemptState, refusal_text
 from groq_batch.records.attempt_plan import AttemptPlan, RefusedShard
 from groq_batch.records.job import JobRecord
-from groq_batch.records.shard_result import ShardSummary
+from groq_batch.records.shard_result import ShardResult
 
 _READERS = 16
 
@@ -39,7 +39,7 @@ class NextAttempt:
         storage: Storage,
         keys: object_keys.WorkKeys,
         job: JobRecord,
-        board: Board,
+        state: AttemptState,
         *,
         now: float,
     ) -> Self | None:
@@ -52,16 +52,16 @@ class NextAttempt:
             storage: The bucket.
             keys: The job's working files.
             job: The job's record.
-            board: The attempt's.
+            state: The attempt's.
             now: Seconds since 1970.
         """
-        attempt = board.attempt + 1
+        attempt = state.attempt + 1
         plan = AttemptPlan.load(storage, keys, attempt)
         if plan is None:
-            refused = _refused(storage, keys, board)
+            refused = _refused(storage, keys, state)
             if not refused and next(storage.objects(keys.shards(attempt)), None) is None:
                 return None
-            plan = _made(storage, keys, job, board, refused, now=now)
+            plan = _made(storage, keys, job, state, refused, now=now)
             if plan is None:
                 return cls(plan=AttemptPlan(attempt=attempt))
             plan = plan.write(storage, keys)
@@ -78,41 +78,41 @@ def _made(
     storage: Storage,
     keys: object_keys.WorkKeys,
     job: JobRecord,
-    board: Board,
+    state: AttemptState,
     refused: Mapping[int, RefusedShard],
     *,
     now: float,
 ) -> AttemptPlan | None:
     """Return the plan of the attempt after one; None when there is nothing to decide."""
     by_url = [
-        number for number, entry in board.entries.items() if entry.endpoint not in (None, ENDPOINT)
+        number for number, entry in state.entries.items() if entry.endpoint not in (None, ENDPOINT)
     ]
-    before = AttemptPlan.load(storage, keys, board.attempt)
+    before = AttemptPlan.load(storage, keys, state.attempt)
     if before is None:
         if not refused and not by_url:
             return None
-        before = AttemptPlan(attempt=board.attempt, highest=job.highest_shard)
+        before = AttemptPlan(attempt=state.attempt, highest=job.highest_shard)
     return before.following(refused=refused, by_url=by_url, now=now)
 
 
 def refusal_notice(
-    job: JobRecord, board: Board, *, is_last: bool, not_before: float = 0.0
+    job: JobRecord, state: AttemptState, *, is_last: bool, not_before: float = 0.0
 ) -> dict[str, Any] | None:
     """Return what the running report says of batches that were refused; None when none was.
 
     Args:
         job: The job's record.
-        board: The attempt's.
+        state: The attempt's.
         is_last: Whether it is the last one.
         not_before: When what the batches hold is sent again, in seconds since 1970; 0 when other
             batches have to end first.
     """
-    numbers = sorted(board.refused_numbers)
+    numbers = sorted(state.refused_numbers)
     if not numbers:
         return None
-    refused = [board.entries[number] for number in numbers]
-    attempt = job.sending(board.region_of(numbers[0]), board.attempt)
-    count = f"{len(refused)} of {len(board.entries)} batches"
+    refused = [state.entries[number] for number in numbers]
+    attempt = job.sending(state.origin_of(numbers[0]), state.attempt)
+    count = f"{len(refused)} of {len(state.entries)} batches"
     when = "when the others have ended"
     if not_before:
         when = f"not before {timestamp(datetime.fromtimestamp(not_before, UTC))}"
@@ -124,16 +124,18 @@ def refusal_notice(
     return {"code": BATCH_FAILED, "message": message}
 
 
-def _refused(storage: Storage, keys: object_keys.WorkKeys, board: Board) -> dict[int, RefusedShard]:
+def _refused(
+    storage: Storage, keys: object_keys.WorkKeys, state: AttemptState
+) -> dict[int, RefusedShard]:
     """Return the shards of an attempt that were refused as a whole and are sent again."""
-    regions = sorted({board.region_of(number) for number in board.refused_numbers})
+    origins = sorted({state.origin_of(number) for number in state.refused_numbers})
 
-    def read(region: int) -> Mapping[int, RefusedShard]:
-        found = storage.get_json(keys.summary(board.attempt, region))
-        return ShardSummary.from_json(found[0]).refused if found else {}
+    def read(origin: int) -> Mapping[int, RefusedShard]:
+        found = storage.get_json(keys.summary(state.attempt, origin))
+        return ShardResult.from_json(found[0]).refused if found else {}
 
     refused: dict[int, RefusedShard] = {}
     with ThreadPoolExecutor(max_workers=_READERS) as pool:
-        for found in pool.map(read, regions):
+        for found in pool.map(read, origins):
             refused.update(found)
     return refused

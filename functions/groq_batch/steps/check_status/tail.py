@@ -15,12 +15,12 @@ from groq_batch.bucket.multipart_writer import ObjectWriter
 from groq_batch.bucket.storage import Storage, StoredObject
 from groq_batch.domain import object_keys
 from groq_batch.domain.cost import ModelUsages
-from groq_batch.domain.on_demand import ASKING_SECONDS, Means, budget_usd, spent_usd
+from groq_batch.domain.on_demand import ASKING_SECONDS, MeanUsage, budget_usd, spent_usd
 from groq_batch.domain.prices import table_prices
-from groq_batch.records.attempt import Board
+from groq_batch.records.attempt import AttemptState
 from groq_batch.records.job import JobRecord
 from groq_batch.records.on_demand import Ending, OnDemand
-from groq_batch.records.shard_result import load_summaries
+from groq_batch.records.shard_result import load_shard_results
 
 _COPIED_AT_ONCE = 16
 
@@ -54,7 +54,7 @@ def begin_calls(
     storage: Storage,
     keys: object_keys.WorkKeys,
     job: JobRecord,
-    board: Board,
+    state: AttemptState,
     *,
     ending: Ending | None,
 ) -> OnDemand:
@@ -64,17 +64,17 @@ def begin_calls(
         storage: The bucket.
         keys: The job's working files.
         job: The job's record, with a deadline.
-        board: The attempt's.
+        state: The attempt's.
         ending: Why nothing is asked at all; None when something may be.
 
     Returns:
         The record of the calls that stands.
     """
-    usage, left, following = ModelUsages(), 0, board.attempt + 1
+    usage, left, following = ModelUsages(), 0, state.attempt + 1
     for attempt in range(1, following):
-        for summary in load_summaries(storage, keys, attempt):
+        for summary in load_shard_results(storage, keys, attempt):
             usage.merge(summary.used)
-            left += summary.kept + (summary.left_over if attempt == board.attempt else 0)
+            left += summary.kept + (summary.left_over if attempt == state.attempt else 0)
     left += sum(one.requests for one in job.shards if job.first_attempt_of(one.number) == following)
     prices, options = job.prices or table_prices(), job.options
     return OnDemand(
@@ -86,7 +86,7 @@ def begin_calls(
         ),
         ask_until=(job.deadline_at or 0.0) + ASKING_SECONDS,
         max_tries=options.max_attempts,
-        means=Means.of(usage),
+        means=MeanUsage.of(usage),
         requests=left,
         ended=ending,
     ).begin(storage, keys)

@@ -1,6 +1,6 @@
 """Collect one shard attempt: fetch the batch's files and settle every request of the shard.
 
-Shards that are parts of one, and so come from one region of the input, are collected together, by
+Shards that are parts of one, and so have the same origin shard, are collected together, by
 the invocation for the first of them: they have one set of rows.
 """
 
@@ -27,12 +27,12 @@ from groq_batch.groq.errors import (
     UnknownOutcomeError,
     log_fields,
 )
-from groq_batch.records.attempt import Board, BoardEntry
-from groq_batch.records.closed import is_closed, unless_ended
+from groq_batch.records.attempt import AttemptState, ShardState
+from groq_batch.records.closed import is_closed, unless_closed
 from groq_batch.records.job import JobRecord, Stop
 from groq_batch.records.on_demand import OnDemand
 from groq_batch.steps.download_results.divide import divide_shard
-from groq_batch.steps.download_results.merge import Settlement
+from groq_batch.steps.download_results.merge import ShardMerger
 from groq_batch.steps.download_results.result_index import ResultIndex
 from groq_batch.steps.download_results.sent_shards import SentShard
 from groq_batch.steps.outcomes import (
@@ -40,7 +40,7 @@ from groq_batch.steps.outcomes import (
     LONGEST_RETRY_AFTER_SECONDS,
     SETTLED,
     StepOutcome,
-    account_refusal,
+    account_hold,
     backoff_seconds,
 )
 from groq_batch.telemetry import metrics
@@ -88,10 +88,10 @@ def download_shard(
     if is_closed(storage, keys):
         return SETTLED
     collection = _Collection.of(storage, keys, attempt, number)
-    if not collection.job.has_begun(collection.region, attempt):
+    if not collection.job.has_begun(collection.origin, attempt):
         return SETTLED
-    if storage.exists(keys.summary(attempt, collection.region)):
-        unless_ended(
+    if storage.exists(keys.summary(attempt, collection.origin)):
+        unless_closed(
             storage, keys, lambda: divide_shard(storage, keys, attempt, number), lambda: None
         )
         return SETTLED
@@ -100,7 +100,7 @@ def download_shard(
     work = Path(tempfile.mkdtemp(prefix="results-", dir=folder))
     try:
         for shard in collection.shards:
-            outcome = unless_ended(
+            outcome = unless_closed(
                 storage,
                 keys,
                 partial(collection.fetch, client, shard, work / str(shard.number), tries),
@@ -108,11 +108,11 @@ def download_shard(
             )
             if outcome is not None:
                 return outcome
-        unless_ended(
+        unless_closed(
             storage,
             keys,
             # Should the kept ids be what kept it from being read, its lines say the same.
-            lambda: collection.settle(uses_kept_ids=not collection.board.lost),
+            lambda: collection.settle(uses_kept_ids=not collection.state.gave_up),
             lambda: None,
         )
     finally:
@@ -126,7 +126,7 @@ def settle_shard_at_last(
 ) -> None:
     """Store a shard's rows with what Groq gives now; the last resort of a job.
 
-    A shard that has been collected is left as it is. The attempt's board says that nobody waits for
+    A shard that has been collected is left as it is. The attempt's state says that nobody waits for
     its batches any more.
 
     Args:
@@ -153,7 +153,7 @@ def _settle_without_results(storage: Storage, job_id: str, shard_key: str) -> No
     """Store a shard's rows without what Groq knows of them."""
     attempt, number = object_keys.shard_of_key(shard_key)
     keys = object_keys.WorkKeys(job_id)
-    if JobRecord.load(storage, keys) is None or Board.load(storage, keys, attempt) is None:
+    if JobRecord.load(storage, keys) is None or AttemptState.load(storage, keys, attempt) is None:
         return
     collection = _Collection.of(storage, keys, attempt, number)
     for shard in collection.shards:
@@ -163,13 +163,13 @@ def _settle_without_results(storage: Storage, job_id: str, shard_key: str) -> No
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Collection:
-    """The shards of an attempt that come from one region, and are collected together."""
+    """The shards of an attempt that have one origin shard; they are collected together."""
 
     storage: Storage
     keys: object_keys.WorkKeys
     job: JobRecord
-    board: Board
-    region: int
+    state: AttemptState
+    origin: int
     shards: Sequence[SentShard]
     calls: OnDemand | None = None
 
@@ -181,13 +181,13 @@ class _Collection:
             ValueError: The job has no record, or the attempt none.
         """
         job = JobRecord.load(storage, keys)
-        board = Board.load(storage, keys, attempt)
-        if job is None or board is None:
+        state = AttemptState.load(storage, keys, attempt)
+        if job is None or state is None:
             raise ValueError(f"The job {keys.job} has no record of attempt {attempt}")
-        region = board.region_of(number)
-        numbers = board.shards_of(region) or [number]
+        origin = state.origin_of(number)
+        numbers = state.shards_of(origin) or [number]
         shards = [
-            SentShard(number=one, entry=board.entries.get(one, BoardEntry()), index=ResultIndex())
+            SentShard(number=one, entry=state.entries.get(one, ShardState()), index=ResultIndex())
             for one in numbers
         ]
         found = OnDemand.load(storage, keys, attempt) if job.deadline_at is not None else None
@@ -195,8 +195,8 @@ class _Collection:
             storage=storage,
             keys=keys,
             job=job,
-            board=board,
-            region=region,
+            state=state,
+            origin=origin,
             shards=shards,
             calls=found[0] if found else None,
         )
@@ -214,19 +214,19 @@ class _Collection:
         self, client: GroqClient, shard: SentShard, folder: Path, tries: int
     ) -> StepOutcome | None:
         """Fetch the rows of a shard's batch; returns what to do when that cannot be done now."""
-        board, entry, index = self.board, shard.entry, shard.index
+        state, entry, index = self.state, shard.entry, shard.index
         if self.calls is not None:
             folder.mkdir()
             self._fetch_called(shard, folder)
             return None
-        if board.lost and board.download_rounds > _ROUNDS_WITH_RESULTS:
+        if state.gave_up and state.download_rounds > _ROUNDS_WITH_RESULTS:
             index.is_lost = True
             return None
         if entry.batch is None:
             return None
         try:
             entry.batch = _look_again(client, entry.batch, tries)
-            if not entry.batch.is_terminal and not board.lost:
+            if not entry.batch.is_terminal and not state.gave_up:
                 return DEFERRED
             folder.mkdir()
             _fetch(client, entry.batch, index, folder, tries)
@@ -236,7 +236,7 @@ class _Collection:
             if self._is_early:
                 # The job tries again once the other batches have ended; until then it is to look.
                 return DEFERRED
-            if not (board.lost or _is_gone(error, entry, tries)):
+            if not (state.gave_up or _is_gone(error, entry, tries)):
                 return _after_error(self.storage, self.keys, error, tries)
             index.is_lost = True
         return None
@@ -244,11 +244,11 @@ class _Collection:
     @property
     def _is_early(self) -> bool:
         """Whether batches of other shards still run, so that nobody is to wait for this one."""
-        return bool(self.board.pending) and not self.board.lost
+        return bool(self.state.pending) and not self.state.gave_up
 
     def _fetch_called(self, shard: SentShard, folder: Path) -> None:
         """Read the rows of the shard's ordinary calls."""
-        prefix = self.keys.on_demand_rows(self.board.attempt, shard.number)
+        prefix = self.keys.on_demand_rows(self.state.attempt, shard.number)
         keys = [found.key for found in self.storage.objects(prefix)]
 
         def read(key: str) -> bytes:
@@ -264,20 +264,20 @@ class _Collection:
 
     def settle(self, *, uses_kept_ids: bool) -> None:
         """Write rows, failed lines and left-overs, and last the summary that says so."""
-        attempt = self.board.attempt
-        summary = Settlement(
+        attempt = self.state.attempt
+        summary = ShardMerger(
             storage=self.storage,
             keys=self.keys,
             job=self.job,
             stop=Stop.load(self.storage, self.keys),
             attempt=attempt,
-            region=self.region,
+            origin=self.origin,
             shards=self.shards,
             uses_kept_ids=uses_kept_ids,
-            past_deadline=self.board.past_deadline,
+            past_deadline=self.state.past_deadline,
             calls=self.calls,
         ).run()
-        self.storage.put_json(self.keys.summary(attempt, self.region), summary.to_json())
+        self.storage.put_json(self.keys.summary(attempt, self.origin), summary.to_json())
         logger.info(
             "Collected a shard",
             succeeded=summary.succeeded,
@@ -288,7 +288,7 @@ class _Collection:
 
 
 def _look_again(client: GroqClient, batch: Batch, tries: int) -> Batch:
-    """Return the batch as it is now where the board's view of it may be too old to settle on.
+    """Return the batch as it is now where the attempt's view of it may be too old to settle on.
 
     That is a batch that was running when last seen, and one that has done work but names no file:
     its files may show later than its end.
@@ -307,7 +307,7 @@ def _look_again(client: GroqClient, batch: Batch, tries: int) -> Batch:
     return batch
 
 
-def _is_gone(error: GroqApiError, entry: BoardEntry, tries: int) -> bool:
+def _is_gone(error: GroqApiError, entry: ShardState, tries: int) -> bool:
     """Tell whether Groq does not know a batch any more that has ended, or was given up."""
     has_ended = entry.batch is not None and entry.batch.is_terminal
     return has_ended and isinstance(error, NotFoundError) and tries >= _MISSING_FILE_TRIES
@@ -318,7 +318,7 @@ def _after_error(
 ) -> StepOutcome:
     """Wait for an API out of reach; leave a fault of the account to the job, which reports it."""
     if isinstance(error, AccountError):
-        account_refusal(error).record(storage, keys)
+        account_hold(error).record(storage, keys)
         return DEFERRED
     seconds = backoff_seconds(tries)
     if isinstance(error, RateLimitedError) and error.retry_after_seconds is not None:

@@ -1,8 +1,9 @@
-"""Settles every request of a region of the input after an attempt: its row, and what comes next.
+"""Merge what an attempt brought into an origin shard's rows, and say what is sent again.
 
-A region is what one shard of the input was cut from. In a later attempt its requests stand in one
+An origin shard is a shard as the input was cut. In a later attempt its requests stand in one
 shard, or in several if that was divided. The rows of an attempt are merged with those of the
-attempt before, in the order of the requests, so that after every attempt a region's results are
+attempt before, in the order of the requests, so that after every attempt an origin shard's results
+are
 complete: a success stays, everything else is replaced by what is known now. What may be tried again
 goes into the same shard of the next attempt; a shard that the API refused as a whole goes there
 whole, or is divided by a step of its own.
@@ -45,13 +46,13 @@ from groq_batch.domain.result_row import (
 )
 from groq_batch.records.job import JobRecord, JobRequest, Stop
 from groq_batch.records.on_demand import OnDemand
-from groq_batch.records.shard_result import ShardSummary
+from groq_batch.records.shard_result import ShardResult
 from groq_batch.request_file.lines import LineReader, decompress
 from groq_batch.steps.download_results.left_open import LeftOpen
 from groq_batch.steps.download_results.output_checks import is_invalid_output
 from groq_batch.steps.download_results.schema_checks import SchemaChecks
 from groq_batch.steps.download_results.sent_shards import SentLines, SentShard
-from groq_batch.steps.download_results.shard_lines import Region, SkippedLine
+from groq_batch.steps.download_results.shard_lines import ShardLines, SkippedLine
 
 _MAX_ERRORS = 100
 _MAX_MESSAGE = 500
@@ -61,7 +62,7 @@ _WRITE_BYTES = 256 * 1024
 _COUNTED_AT_ONCE = 1000
 
 
-class _Verdict(msgspec.Struct, frozen=True, gc=False):
+class _MergedRow(msgspec.Struct, frozen=True, gc=False):
     """A request's row after this attempt.
 
     Attributes:
@@ -83,24 +84,24 @@ class _Verdict(msgspec.Struct, frozen=True, gc=False):
 
 
 @dataclass(slots=True, kw_only=True)
-class Settlement:
-    """Writes what is known of a region's requests after one attempt."""
+class ShardMerger:
+    """Writes what is known of an origin shard's requests after one attempt."""
 
     storage: Storage
     keys: object_keys.WorkKeys
     job: JobRecord
     stop: Stop | None
     attempt: int
-    region: int
+    origin: int
     shards: Sequence[SentShard]
     uses_kept_ids: bool = True
     past_deadline: bool = False
     calls: OnDemand | None = None
 
-    def run(self) -> ShardSummary:
-        """Write a region's results, failed lines and left-overs; returns what was counted."""
-        summary = ShardSummary(
-            attempt=self.attempt, number=self.region, on_demand=self.calls is not None
+    def run(self) -> ShardResult:
+        """Write an origin shard's results, failed lines and left-overs; return the counts."""
+        summary = ShardResult(
+            attempt=self.attempt, number=self.origin, on_demand=self.calls is not None
         )
         answers = _Answers(summary)
         path_is_gzip = self._is_gzip()
@@ -110,25 +111,25 @@ class Settlement:
             shard.read_refusal(self._lines_of(shard), is_sent_again=self._may_send_again)
         earlier = self._earlier_rows(path_is_gzip)
         with (
-            Region(
+            ShardLines(
                 self.storage,
                 self.keys,
                 self.job,
-                self.region,
+                self.origin,
                 uses_kept_ids=self.uses_kept_ids,
-            ) as region,
+            ) as origin,
             SchemaChecks() as schemas,
             _Output(
-                ObjectWriter(self.storage, self.keys.results(self.attempt, self.region)),
+                ObjectWriter(self.storage, self.keys.results(self.attempt, self.origin)),
                 path_is_gzip,
             ) as results,
             _Output(
-                ObjectWriter(self.storage, self.keys.failed(self.attempt, self.region)),
+                ObjectWriter(self.storage, self.keys.failed(self.attempt, self.origin)),
                 path_is_gzip,
             ) as failed,
             _LeftOvers(self.storage) as left_over,
         ):
-            for line_number, item in enumerate(region, start=region.first_line):
+            for line_number, item in enumerate(origin, start=origin.first_line):
                 before = next(earlier) if earlier is not None else None
                 if isinstance(item, SkippedLine):
                     results.write(item.row())
@@ -136,7 +137,7 @@ class Settlement:
                         failed.write(piece)
                     continue
                 place, custom_id = item
-                answers.request = (region, place)
+                answers.request = (origin, place)
                 found = sent.find(custom_id)
                 verdict = (
                     self._settled_before(before)
@@ -144,14 +145,14 @@ class Settlement:
                     else self._settle(found, custom_id, before, answers)
                 )
                 if verdict.succeeded and self.job.options.retry_invalid_output:
-                    verdict = self._with_form(verdict, region.request_line(place), before, schemas)
+                    verdict = self._with_form(verdict, origin.request_line(place), before, schemas)
                 summary.deadline_passed += verdict.code == DEADLINE_PASSED
                 results.write(verdict.row + b"\n")
-                model = verdict.model or model_of(region.request_line(place))
+                model = verdict.model or model_of(origin.request_line(place))
                 summary.count_line(model, succeeded=verdict.succeeded)
                 again_in = found[0] if may_retry and verdict.retry and found is not None else None
                 if again_in is not None and again_in.refused is None:
-                    left_over.write(self._key_of_left_over(again_in), region.request_line(place))
+                    left_over.write(self._key_of_left_over(again_in), origin.request_line(place))
                 goes_again = again_in is not None and not self._is_last_attempt
                 summary.left_over += goes_again
                 summary.kept += again_in is not None and not goes_again
@@ -159,8 +160,8 @@ class Settlement:
                     summary.succeeded += 1
                     summary.invalid_output += verdict.is_invalid
                     continue
-                failed.write(region.request_line(place))
-                known_line = line_number if region.lines_are_known else None
+                failed.write(origin.request_line(place))
+                known_line = line_number if origin.lines_are_known else None
                 _count_failure(summary, verdict, known_line, custom_id, goes_again=goes_again)
         answers.count()
         for shard in self.shards:
@@ -170,7 +171,7 @@ class Settlement:
         summary.failed_bytes = failed.bytes_written
         return summary
 
-    def _conclude(self, shard: SentShard, summary: ShardSummary) -> None:
+    def _conclude(self, shard: SentShard, summary: ShardResult) -> None:
         """Count what came of a shard's batch; a refused one that stays as it is goes on whole."""
         batch = shard.entry.batch
         if batch is not None:
@@ -204,29 +205,29 @@ class Settlement:
 
     @property
     def _is_last_attempt(self) -> bool:
-        return self.attempt >= self.job.last_attempt_of(self.region)
+        return self.attempt >= self.job.last_attempt_of(self.origin)
 
     def _key_of_left_over(self, shard: SentShard) -> str:
         """Return where the lines of a shard stand that are kept for another attempt.
 
-        What ordinary calls ask is asked in the order of the file, so it stands region by region.
+        What ordinary calls ask is asked in the order of the file, so it is kept by origin shard.
         """
         if self.past_deadline:
-            return self.keys.shard(self.attempt + 1, self.region)
+            return self.keys.shard(self.attempt + 1, self.origin)
         if self._is_last_attempt:
-            return self.keys.kept_shard(self.region)
+            return self.keys.kept_shard(self.origin)
         return self.keys.shard(self.attempt + 1, shard.number)
 
-    # -- what the region holds -------------------------------------------------------------------
+    # -- what the origin shard holds ---------------------------------------------------------------
 
     @property
     def _may_send_again(self) -> bool:
-        """Whether another batch may be made of requests of the region."""
+        """Whether another batch may be made of requests of the origin shard."""
         return self._may_retry and not (self._is_last_attempt or self.past_deadline)
 
     @property
     def _is_first_attempt(self) -> bool:
-        return self.attempt == self.job.first_attempt_of(self.region)
+        return self.attempt == self.job.first_attempt_of(self.origin)
 
     def _is_gzip(self) -> bool:
         request = JobRequest.load(self.storage, self.keys.job)
@@ -238,7 +239,7 @@ class Settlement:
     def _sent_lines(self) -> SentLines:
         if self._is_first_attempt:
             (shard,) = self.shards
-            shard.lines = self.job.region(self.region).requests
+            shard.lines = self.job.origin(self.origin).requests
             return SentLines(self.shards, None)
         positions: dict[str, int] = {}
         for shard in self.shards:
@@ -249,29 +250,29 @@ class Settlement:
         return SentLines(self.shards, positions)
 
     def _earlier_rows(self, compressed: bool) -> Iterator[bytes] | None:
-        """Return the rows after the attempt before, in the order of the region."""
+        """Return the rows after the attempt before, in the order of the origin shard."""
         if self._is_first_attempt:
             return None
-        # A region without left-overs is not part of the next attempt, so the attempt before has it.
-        # Only what had used up its attempts, and is asked by ordinary calls, may be older.
+        # An origin shard without left-overs is not part of the next attempt, so the attempt before
+        # has it. Only what had used up its attempts, and is asked by ordinary calls, may be older.
         attempt = self.attempt - 1
         while self.calls is not None and not self._was_collected(attempt):
             attempt -= 1
-        pieces: Iterable[bytes] = self.storage.chunks(self.keys.results(attempt, self.region))
+        pieces: Iterable[bytes] = self.storage.chunks(self.keys.results(attempt, self.origin))
         return iter(LineReader(decompress(pieces) if compressed else pieces))
 
     def _was_collected(self, attempt: int) -> bool:
-        """Tell whether the region was part of an attempt; it was of its first one."""
-        is_first = attempt <= (self.job.first_attempt_of(self.region) or 1)
-        return is_first or self.storage.exists(self.keys.summary(attempt, self.region))
+        """Tell whether the origin shard was part of an attempt; it was of its first one."""
+        is_first = attempt <= (self.job.first_attempt_of(self.origin) or 1)
+        return is_first or self.storage.exists(self.keys.summary(attempt, self.origin))
 
     # -- what becomes of a request ---------------------------------------------------------------
 
-    def _settled_before(self, row: bytes, *, retry: bool = False) -> _Verdict:
+    def _settled_before(self, row: bytes, *, retry: bool = False) -> _MergedRow:
         known = classify_row(row)
         if known is None:
             raise ValueError("A stored result row cannot be read")
-        return _Verdict(
+        return _MergedRow(
             row=row,
             succeeded=known.outcome is RowOutcome.SUCCESS,
             retry=retry,
@@ -286,7 +287,7 @@ class Settlement:
         custom_id: str,
         before: bytes | None,
         answers: _Answers,
-    ) -> _Verdict:
+    ) -> _MergedRow:
         now = self._settled_now(found, custom_id, before, answers)
         if now.succeeded or before is None:
             return now
@@ -298,8 +299,8 @@ class Settlement:
         return msgspec.structs.replace(earlier, retry=again)
 
     def _with_form(
-        self, verdict: _Verdict, line: bytes, before: bytes | None, schemas: SchemaChecks
-    ) -> _Verdict:
+        self, verdict: _MergedRow, line: bytes, before: bytes | None, schemas: SchemaChecks
+    ) -> _MergedRow:
         """Return what becomes of a request with an answer, by the form that it asked for.
 
         Args:
@@ -323,7 +324,7 @@ class Settlement:
         custom_id: str,
         before: bytes | None,
         answers: _Answers,
-    ) -> _Verdict:
+    ) -> _MergedRow:
         """Return what this attempt has made of a request."""
         if found is None:
             raise ValueError("A request of the first attempt was not sent")
@@ -337,13 +338,13 @@ class Settlement:
                 shard.succeeded += 1
                 answers.add(known)
                 again = self.job.options.retry_invalid_output
-                return _Verdict(row=row, succeeded=True, retry=again, model=known.model)
+                return _MergedRow(row=row, succeeded=True, retry=again, model=known.model)
             return _from_row(row, known)
         shard.index.unreadable += row is not None
         if before is not None and not shard.was_sent:
             return self._settled_before(before, retry=self.past_deadline)
         code, message, retry = self._without_row(shard, position)
-        return _Verdict(
+        return _MergedRow(
             row=pipeline_row(custom_id, code=code, message=message).rstrip(b"\n"),
             succeeded=False,
             retry=retry,
@@ -358,7 +359,7 @@ class Settlement:
         custom_id: str,
         before: bytes | None,
         answers: _Answers,
-    ) -> _Verdict:
+    ) -> _MergedRow:
         """Settle a request of an attempt that was asked by ordinary calls."""
         assert self.calls is not None  # noqa: S101  (asked by the caller)
         row = shard.index.read(custom_id)
@@ -367,7 +368,7 @@ class Settlement:
             answers.asked()
             if known.outcome is RowOutcome.SUCCESS:
                 answers.add(known)
-                return _Verdict(row=row, succeeded=True, retry=False)
+                return _MergedRow(row=row, succeeded=True, retry=False)
             return msgspec.structs.replace(_from_row(row, known), retry=False)
         left = LeftOpen.of(
             self.calls,
@@ -385,7 +386,7 @@ class Settlement:
             message = self.stop.message
         else:
             code, message = left.code, left.message
-        return _Verdict(
+        return _MergedRow(
             row=pipeline_row(custom_id, code=code, message=message).rstrip(b"\n"),
             succeeded=False,
             retry=False,
@@ -427,8 +428,8 @@ class Settlement:
 
 
 def _count_failure(
-    summary: ShardSummary,
-    verdict: _Verdict,
+    summary: ShardResult,
+    verdict: _MergedRow,
     line: int | None,
     custom_id: str,
     *,
@@ -450,9 +451,9 @@ def _count_failure(
         )
 
 
-def _from_row(row: bytes, known: Row) -> _Verdict:
+def _from_row(row: bytes, known: Row) -> _MergedRow:
     """Return the verdict of a row without an answer."""
-    return _Verdict(
+    return _MergedRow(
         row=row,
         succeeded=False,
         retry=known.outcome is RowOutcome.RETRYABLE,
@@ -464,17 +465,17 @@ def _from_row(row: bytes, known: Row) -> _Verdict:
 class _Answers:
     """Counts what the answers of this attempt took, many at a time for the sake of speed."""
 
-    def __init__(self, summary: ShardSummary) -> None:
+    def __init__(self, summary: ShardResult) -> None:
         self._summary = summary
         self._rows: list[Row] = []
-        self.request: tuple[Region, int] | None = None
+        self.request: tuple[ShardLines, int] | None = None
 
     def model(self) -> str:
         """Return the model that the request at hand asks."""
         if self.request is None:
             return ""
-        region, place = self.request
-        return model_of(region.request_line(place))
+        origin, place = self.request
+        return model_of(origin.request_line(place))
 
     def asked(self) -> None:
         """Count the request at hand as one for which an ordinary call was begun."""
@@ -516,7 +517,7 @@ class _Answers:
 class _LeftOvers:
     """The lines of the shards of an attempt that are kept for another one.
 
-    The writers hold a part of an upload each, but together no more than a region has.
+    The writers hold a part of an upload each, but together no more than an origin shard has.
     """
 
     def __init__(self, storage: Storage) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
 from groq_batch.domain.batch import ENDPOINT, BatchIssue
-from groq_batch.records.attempt import _MAX_MESSAGE, BoardEntry, _text, refusal_text
+from groq_batch.records.attempt import _MAX_MESSAGE, ShardState, _text, refusal_text
 from groq_batch.records.attempt_plan import RefusedShard
 from groq_batch.records.submission import Stage
 from groq_batch.request_file.shard_parts import ShardContents, is_audio
@@ -34,7 +34,7 @@ class SentShard:
     """
 
     number: int
-    entry: BoardEntry
+    entry: ShardState
     index: ResultIndex
     lines: int = 0
     issues: dict[int, BatchIssue] = field(default_factory=dict)
@@ -112,7 +112,8 @@ class SentLines:
         Args:
             shards: The shards, with the numbers of their lines.
             positions: Where each id stands, from 1, if their lines followed one another; None where
-                every request of the region was sent, in one shard, and they are asked for in order.
+                every request of the origin shard was sent, in one shard, and they are asked for in
+                order.
         """
         self._shards = shards
         self._positions = positions

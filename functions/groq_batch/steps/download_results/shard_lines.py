@@ -1,4 +1,4 @@
-"""Reads a shard's region: the lines of the input that belong to it, good ones and bad ones."""
+"""Read the input lines of an origin shard, valid and invalid ones, in order."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _text = msgspec.json.Decoder(str)
 
 @dataclass(frozen=True, slots=True)
 class SkippedLine:
-    """A bad line: what is wrong with it, and its bytes with the line end.
+    """An invalid line: what is wrong with it, and its bytes with the line end.
 
     It comes in pieces, for nothing limits the size of a line that is too long; they must be taken
     before the next line is asked for.
@@ -37,8 +37,8 @@ class SkippedLine:
         return pipeline_row(found["custom_id"], code=found["code"], message=found["message"])
 
 
-class Region:
-    """The lines of a shard's region; to be used in a ``with`` block, and read once."""
+class ShardLines:
+    """The lines of an origin shard; to be used in a ``with`` block, and read once."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Region:
         *,
         uses_kept_ids: bool = True,
     ) -> None:
-        """Read the region of a shard.
+        """Open the lines of an origin shard.
 
         Args:
             storage: The bucket.
@@ -62,7 +62,7 @@ class Region:
         self._keys = keys
         self._job = job
         self._uses_kept_ids = uses_kept_ids
-        self._shard = job.region(number)
+        self._shard = job.origin(number)
         self._requests = _RequestLines(storage, keys.shard(job.attempt_of_lines(number), number))
 
     def __enter__(self) -> Self:
@@ -99,7 +99,7 @@ class Region:
         yield from good
 
     def request_line(self, place: int) -> bytes:
-        """Return a good line, with its line end, by its place among them.
+        """Return a valid line, with its line end, by its place among them.
 
         Places are asked for in order. The shard is read as far as they are: of most, not at all.
 
@@ -179,6 +179,6 @@ class _Raw:
         while missing:
             piece = self._stream.read(min(missing, READ_BYTES))
             if not piece:
-                raise ValueError("The stored bad lines are shorter than their index says")
+                raise ValueError("The stored invalid lines are shorter than their index says")
             yield piece
             missing -= len(piece)

@@ -27,8 +27,8 @@ from groq_batch.steps.prepare_input.range_plan import (
     UNREADABLE,
     CutOutcome,
     CutTask,
-    Division,
     MatchOutcome,
+    RangePlan,
     ScanOutcome,
     plan_cuts,
 )
@@ -49,9 +49,9 @@ def new_division(
     limits: SplitLimits,
     options: JobOptions,
     option_problems: Iterable[Problem],
-) -> Division:
-    """Return a division to be proposed; the arguments are those of ``Division``."""
-    return Division(
+) -> RangePlan:
+    """Return a division to be proposed; the arguments are those of ``RangePlan``."""
+    return RangePlan(
         size=size,
         range_bytes=range_bytes,
         limits=limits,
@@ -64,7 +64,7 @@ def new_division(
 class FanOut:
     """The preparation of one large input."""
 
-    def __init__(self, storage: Storage, keys: object_keys.WorkKeys, division: Division) -> None:
+    def __init__(self, storage: Storage, keys: object_keys.WorkKeys, division: RangePlan) -> None:
         """Prepare the job of ``keys``."""
         self._storage = storage
         self._keys = keys

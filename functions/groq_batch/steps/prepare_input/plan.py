@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from groq_batch.bucket.pending_upload import HeldUpload
+from groq_batch.bucket.pending_upload import PendingUpload
 from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
@@ -29,7 +29,7 @@ class Plan:
     """
 
     record: JobRecord
-    uploads: tuple[HeldUpload, ...]
+    uploads: tuple[PendingUpload, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON data."""
@@ -44,7 +44,7 @@ class Plan:
         """Read the fields from JSON data."""
         return cls(
             record=JobRecord.from_json(data["record"]),
-            uploads=tuple(HeldUpload.from_json(item) for item in data["uploads"]),
+            uploads=tuple(PendingUpload.from_json(item) for item in data["uploads"]),
         )
 
     @classmethod

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from groq_batch.bucket.copying_writer import CopySource
-from groq_batch.bucket.pending_upload import HeldUpload, abort_all, complete_all
+from groq_batch.bucket.pending_upload import PendingUpload, abort_all, complete_all
 from groq_batch.bucket.prefetch import RANGE_BYTES, read_ahead, read_version
 from groq_batch.bucket.s3_errors import ConflictError, MissingObjectError, UnreadableObjectError
 from groq_batch.bucket.storage import ObjectHead, Storage, StoredObject
@@ -33,9 +33,9 @@ from groq_batch.domain.only_shard import StepAnswer
 from groq_batch.domain.polling import FIRST_PAUSE_SECONDS
 from groq_batch.domain.prices import Prices, job_prices
 from groq_batch.domain.problem import Problem, problem_row
-from groq_batch.domain.shard import ShardSummary, SplitLimits
+from groq_batch.domain.shard import Shard, SplitLimits
 from groq_batch.domain.times import parse_timestamp, timestamp
-from groq_batch.records.closed import is_closed, unless_ended
+from groq_batch.records.closed import is_closed, unless_closed
 from groq_batch.records.job import MAX_KEPT_PROBLEMS, JobRecord, JobRequest, ShardRecord, Stop
 from groq_batch.records.model_listing import ModelListing, model_checker
 from groq_batch.reports.delivery import Delivery
@@ -50,8 +50,8 @@ from groq_batch.request_file.splitter import (
 from groq_batch.settings import Settings
 from groq_batch.steps.prepare_input.fan_out import FanOut, is_large, new_division
 from groq_batch.steps.prepare_input.plan import Plan
-from groq_batch.steps.prepare_input.range_plan import CutOutcome, Division
-from groq_batch.steps.prepare_input.shard_writer import ProblemWriter, ShardUploads
+from groq_batch.steps.prepare_input.range_plan import CutOutcome, RangePlan
+from groq_batch.steps.prepare_input.shard_writer import ProblemWriter, ShardWriter
 from groq_batch.telemetry.log import logger
 
 _INPUT_TRIES = 5
@@ -130,7 +130,7 @@ def prepare_input(
     if request is None:
         raise ValueError(f"There is no job {job_id}: {object_keys.job_key(job_id)} does not exist")
     preparing = _Preparing(storage, settings, request, keys, machine, sleep, clock)
-    return unless_ended(
+    return unless_closed(
         storage, keys, preparing.prepare, lambda: _preparation(keys, accepted=False)
     )
 
@@ -159,7 +159,7 @@ def _preparation(keys: object_keys.WorkKeys, *, accepted: bool) -> Preparation:
 
 
 class _NoCanaryError(Exception):
-    """A file was cut for a canary and has not more good lines than one; it is sent as a whole."""
+    """A file was cut for a canary and has not more valid lines than one; it is sent as a whole."""
 
 
 class _Preparing:
@@ -260,7 +260,7 @@ class _Preparing:
     def _read(self, head: ObjectHead) -> Plan | str:
         """Read the input: alone, or by many invocations."""
         settings, request = self._settings, self._request
-        division = Division.load(self._storage, self._keys)
+        division = RangePlan.load(self._storage, self._keys)
         if division is None:
             options, problems = parse_options(
                 head.metadata,
@@ -338,7 +338,7 @@ class _Preparing:
             return read_ahead(self._storage.chunks(key, version_id=version_id))
         return read_version(self._storage, key, version_id=version_id, length=size)
 
-    def _read_by_many(self, division: Division, cuts: list[CutOutcome]) -> Plan:
+    def _read_by_many(self, division: RangePlan, cuts: list[CutOutcome]) -> Plan:
         summary = merge_summaries(cut.summary for cut in cuts)
         problems = [cut.problems for cut in cuts if cut.problems is not None]
         shards = tuple(upload for cut in cuts for upload in cut.shards)
@@ -398,8 +398,8 @@ class _Preparing:
 
     def _uploads(
         self, source: CopySource | None = None, *, has_canary: bool = False
-    ) -> ShardUploads:
-        return ShardUploads(
+    ) -> ShardWriter:
+        return ShardWriter(
             self._storage,
             self._keys,
             problems_key=self._keys.invalid,
@@ -446,7 +446,7 @@ class _Preparing:
             plan = _new_plan(record, (), uploads)
         return self._propose(plan, uploads)
 
-    def _propose(self, plan: Plan, uploads: ShardUploads | None = None) -> Plan:
+    def _propose(self, plan: Plan, uploads: ShardWriter | None = None) -> Plan:
         """Write the plan down unless one stands; returns the one that stands.
 
         A failure here leaves the uploads alone, for the plan may stand. Those that no plan names
@@ -477,7 +477,7 @@ class _Preparing:
         )
 
 
-def _new_plan(record: JobRecord, shards: tuple[HeldUpload, ...], uploads: ShardUploads) -> Plan:
+def _new_plan(record: JobRecord, shards: tuple[PendingUpload, ...], uploads: ShardWriter) -> Plan:
     problems = uploads.problems().hold()
     return Plan(record=record, uploads=(*shards, problems) if problems else shards)
 
@@ -522,7 +522,7 @@ def _decided(
     )
 
 
-def _shard_record(shard: ShardSummary) -> ShardRecord:
+def _shard_record(shard: Shard) -> ShardRecord:
     return ShardRecord(
         number=shard.number,
         requests=shard.requests,

@@ -17,14 +17,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from groq_batch.bucket.pending_upload import HeldUpload
+from groq_batch.bucket.pending_upload import PendingUpload
 from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.cost import ModelEstimate, ModelEstimates
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.problem import Problem, problem_json
-from groq_batch.domain.shard import IdsPlace, ShardSummary, SplitLimits
+from groq_batch.domain.shard import IdsPlace, Shard, SplitLimits
 from groq_batch.request_file.byte_ranges import ByteRange, divide
 from groq_batch.request_file.line_checks import CHECKS, FIRST_CHECKS
 from groq_batch.request_file.splitter import InputSummary
@@ -40,7 +40,7 @@ RANGES_OF_ONE_INVOCATION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Division:
+class RangePlan:
     """What all tasks of a preparation agree on, whatever is deployed meanwhile.
 
     Attributes:
@@ -104,12 +104,12 @@ class Division:
         found = storage.get_json(keys.division)
         return cls.from_json(found[0]) if found else None
 
-    def propose(self, storage: Storage, keys: object_keys.WorkKeys) -> Division:
+    def propose(self, storage: Storage, keys: object_keys.WorkKeys) -> RangePlan:
         """Write the division down unless one stands; returns the one that stands."""
         try:
             storage.put_json(keys.division, self.to_json(), if_none_match=True)
         except ConflictError:
-            return Division.load(storage, keys) or self
+            return RangePlan.load(storage, keys) or self
         return self
 
 
@@ -121,7 +121,7 @@ class ScanOutcome:
         lines: Its physical lines.
         good: Lines that passed the checks, but for ids that are used twice.
         invalid: Lines that did not.
-        shards: Most shards that its good lines can make.
+        shards: Most shards that its valid lines can make.
         uses: How many uses of ids each partition got.
     """
 
@@ -199,11 +199,11 @@ class CutOutcome:
     """
 
     summary: InputSummary
-    shards: tuple[HeldUpload, ...]
-    problems: HeldUpload | None
+    shards: tuple[PendingUpload, ...]
+    problems: PendingUpload | None
 
     @property
-    def uploads(self) -> tuple[HeldUpload, ...]:
+    def uploads(self) -> tuple[PendingUpload, ...]:
         """All that is held back."""
         return (*self.shards, self.problems) if self.problems else self.shards
 
@@ -221,8 +221,8 @@ class CutOutcome:
         problems = data["problems"]
         return cls(
             summary=read_summary(data["summary"]),
-            shards=tuple(HeldUpload.from_json(item) for item in data["shards"]),
-            problems=HeldUpload.from_json(problems) if problems else None,
+            shards=tuple(PendingUpload.from_json(item) for item in data["shards"]),
+            problems=PendingUpload.from_json(problems) if problems else None,
         )
 
 
@@ -246,8 +246,7 @@ def read_summary(data: Mapping[str, Any]) -> InputSummary:
         good=data["good"],
         invalid=data["invalid"],
         shards=[
-            ShardSummary(**{**shard, "ids": IdsPlace(**shard.get("ids", {}))})
-            for shard in data["shards"]
+            Shard(**{**shard, "ids": IdsPlace(**shard.get("ids", {}))}) for shard in data["shards"]
         ],
         models=ModelEstimates(
             {name: ModelEstimate(**model) for name, model in data["models"].items()}
@@ -262,9 +261,10 @@ def plan_cuts(
 ) -> list[CutTask]:
     """Plan the cutting: which ranges go together, and which shards they make.
 
-    A shard has a good line, so that every task must have one: ranges without go with their
-    neighbour, and the bad lines in them into its shards. A canary stands in one task as a whole.
-    Where ids are used twice, only the cutting itself tells how many good lines there are: a file
+    A shard has a valid line, so that every task must have one: ranges without go with their
+    neighbour, and the invalid lines in them into its shards. A canary stands in one task as a
+    whole.
+    Where ids are used twice, only the cutting itself tells how many valid lines there are: a file
     that may have too few of them for a canary is cut by one task.
 
     Args:

@@ -14,15 +14,15 @@ from groq_batch.bucket.s3_errors import ConflictError, MissingObjectError, Unrea
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.parallel import in_parallel
-from groq_batch.records.closed import is_closed, unless_ended
+from groq_batch.records.closed import is_closed, unless_closed
 from groq_batch.records.job import JobRecord, JobRequest
 from groq_batch.records.model_listing import ModelListing, model_checker
 from groq_batch.request_file.byte_ranges import ByteRange, owned_lines
 from groq_batch.request_file.id_partitions import (
     REPEAT_BYTES,
     USE_BYTES,
-    KnownRepeats,
-    UseRecorder,
+    IdRecorder,
+    KnownDuplicates,
     find_repeats,
     repeats_of_range,
 )
@@ -41,11 +41,11 @@ from groq_batch.steps.prepare_input.range_plan import (
     UNREADABLE,
     CutOutcome,
     CutTask,
-    Division,
     MatchOutcome,
+    RangePlan,
     ScanOutcome,
 )
-from groq_batch.steps.prepare_input.shard_writer import ShardUploads
+from groq_batch.steps.prepare_input.shard_writer import ShardWriter
 from groq_batch.telemetry.log import logger
 
 
@@ -63,7 +63,7 @@ def prepare_range(*, storage: Storage, job_id: str, task_key: str) -> None:
         ValueError: There is no such job or task.
     """
     keys = object_keys.WorkKeys(job_id)
-    unless_ended(storage, keys, lambda: _do_task(storage, keys, task_key), lambda: None)
+    unless_closed(storage, keys, lambda: _do_task(storage, keys, task_key), lambda: None)
 
 
 def _do_task(storage: Storage, keys: object_keys.WorkKeys, task_key: str) -> None:
@@ -74,7 +74,7 @@ def _do_task(storage: Storage, keys: object_keys.WorkKeys, task_key: str) -> Non
     if storage.exists(keys.outcome(phase, number)) or JobRecord.load(storage, keys) is not None:
         return
     request = JobRequest.load(storage, job_id)
-    division = Division.load(storage, keys)
+    division = RangePlan.load(storage, keys)
     task = storage.get_json(task_key)
     if request is None or division is None or task is None:
         raise ValueError(f"There is no task {task_key} of a job {job_id}")
@@ -86,7 +86,7 @@ class _Tasks:
     """The tasks of one job."""
 
     def __init__(
-        self, storage: Storage, request: JobRequest, keys: object_keys.WorkKeys, division: Division
+        self, storage: Storage, request: JobRequest, keys: object_keys.WorkKeys, division: RangePlan
     ) -> None:
         self._storage = storage
         self._request = request
@@ -99,7 +99,7 @@ class _Tasks:
         """Check and count the lines of a range, and record their ids."""
         del task
         division = self._division
-        recorder = UseRecorder(
+        recorder = IdRecorder(
             key=bytes.fromhex(division.digest_key), partitions=division.partitions
         )
         part = FilePart(
@@ -169,7 +169,7 @@ class _Tasks:
         """Write the shards and the problems of some ranges."""
         plan = CutTask(**task["cut"])
         if not self._cut(number, plan, task):
-            # The file has not more good lines than a canary; it is sent as a whole.
+            # The file has not more valid lines than a canary; it is sent as a whole.
             self._cut(number, replace(plan, canary=0), task)
 
     def _cut(self, number: int, plan: CutTask, task: dict[str, Any]) -> bool:
@@ -182,13 +182,13 @@ class _Tasks:
             begins_file=plan.first == 0,
             first_line=first_lines[plan.first],
             first_shard=plan.first_shard,
-            first_uses=KnownRepeats(self._repeats(task["repeats"], first_lines)),
+            first_uses=KnownDuplicates(self._repeats(task["repeats"], first_lines)),
         )
-        region = ByteRange(ranges[0].first, ranges[-1].end)
+        stretch = ByteRange(ranges[0].first, ranges[-1].end)
         try:
             with (
-                self._lines_of(region) as (first, lines),
-                ShardUploads(
+                self._lines_of(stretch) as (first, lines),
+                ShardWriter(
                     self._storage,
                     keys,
                     part=number,
@@ -250,12 +250,12 @@ class _Tasks:
     # -- all -------------------------------------------------------------------------------------
 
     @contextmanager
-    def _lines_of(self, region: ByteRange) -> Iterator[tuple[int, Iterator[bytes]]]:
+    def _lines_of(self, stretch: ByteRange) -> Iterator[tuple[int, Iterator[bytes]]]:
         """Read a range: where its first line begins, and its lines."""
-        with closing(self._pieces_of(region)) as pieces:
-            yield owned_lines(pieces, region)
+        with closing(self._pieces_of(stretch)) as pieces:
+            yield owned_lines(pieces, stretch)
 
-    def _pieces_of(self, region: ByteRange) -> Generator[bytes]:
+    def _pieces_of(self, stretch: ByteRange) -> Generator[bytes]:
         """Read a range, and behind it for as long as its last line goes on."""
         key, version_id = self._request.key, self._request.version_id
         if version_id is None:
@@ -264,11 +264,11 @@ class _Tasks:
             self._storage,
             key,
             version_id=version_id,
-            first=region.read_from,
-            length=region.end - region.read_from,
+            first=stretch.read_from,
+            length=stretch.end - stretch.read_from,
         )
-        if region.end < self._division.size:
-            yield from self._storage.chunks(key, version_id=version_id, first=region.end)
+        if stretch.end < self._division.size:
+            yield from self._storage.chunks(key, version_id=version_id, first=stretch.end)
 
     def _copy_source(self, begins_at: int) -> CopySource | None:
         version_id = self._request.version_id

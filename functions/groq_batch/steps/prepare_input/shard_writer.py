@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Self
 
 from groq_batch.bucket.concat import join
-from groq_batch.bucket.copying_writer import CopySource, RequestUpload
-from groq_batch.bucket.pending_upload import HeldUpload, HeldWriter
+from groq_batch.bucket.copying_writer import CopyingWriter, CopySource
+from groq_batch.bucket.pending_upload import PendingUpload, PendingWriter
 from groq_batch.bucket.storage import Storage, StoredObject
 from groq_batch.domain import object_keys
 from groq_batch.domain.canary import CANARY_SHARD
@@ -19,12 +19,13 @@ _SEALED_AT_ONCE = 2
 _DROPPED_AT_ONCE = 16
 
 
-class ShardUploads:
+class ShardWriter:
     """Takes what the splitting finds into uploads that S3 holds back.
 
     A shard is three objects at most: its requests, and in a job that leaves
-    out bad lines those of its region and what is wrong with them. One more object holds the ids of
-    all requests. Used as a context manager it leaves nothing behind when the block fails.
+    out invalid lines those between its requests and what is wrong with them. One more object holds
+    the ids of all requests. Used as a context manager it leaves nothing behind when the block
+    fails.
     """
 
     def __init__(
@@ -53,15 +54,15 @@ class ShardUploads:
         self._storage = storage
         self._keys = keys
         self._current = 0
-        self._shard: RequestUpload | None = None
-        self._skipped: dict[str, HeldWriter] = {}
-        self._ended: list[HeldWriter] = []
+        self._shard: CopyingWriter | None = None
+        self._skipped: dict[str, PendingWriter] = {}
+        self._ended: list[PendingWriter] = []
         self._pool = ThreadPoolExecutor(max_workers=_SEALED_AT_ONCE)
         self._sealing: list[Future[None]] = []
         self._source = source
         self._has_canary = has_canary
-        self._ids = HeldWriter(storage, keys.custom_ids(part))
-        self._problems = ProblemWriter(HeldWriter(storage, problems_key), compress=compress)
+        self._ids = PendingWriter(storage, keys.custom_ids(part))
+        self._problems = ProblemWriter(PendingWriter(storage, problems_key), compress=compress)
 
     def __enter__(self) -> Self:
         return self
@@ -75,39 +76,39 @@ class ShardUploads:
         if kind is not None:
             self.abort()
 
-    def shard(self, number: int) -> RequestUpload:
+    def shard(self, number: int) -> CopyingWriter:
         """Return where the request lines of a shard go."""
         self._begin(number)
         if self._shard is None:
             waits = self._has_canary and number != CANARY_SHARD
             key = self._keys.shard(2 if waits else 1, number)
-            self._shard = RequestUpload(self._storage, key, self._source)
+            self._shard = CopyingWriter(self._storage, key, self._source)
         return self._shard
 
-    def custom_ids(self) -> HeldWriter:
+    def custom_ids(self) -> PendingWriter:
         """Return where the ids of the requests go."""
         return self._ids
 
-    def skipped_index(self, number: int) -> HeldWriter:
-        """Return where a row for each bad line of a shard's region goes."""
+    def skipped_index(self, number: int) -> PendingWriter:
+        """Return where a row for each invalid line of a shard goes."""
         return self._skipped_writer(number, self._keys.skipped_index(number))
 
-    def skipped_raw(self, number: int) -> HeldWriter:
-        """Return where the bad lines of a shard's region go."""
+    def skipped_raw(self, number: int) -> PendingWriter:
+        """Return where the invalid lines of a shard go."""
         return self._skipped_writer(number, self._keys.skipped_raw(number))
 
     def problems(self) -> ProblemWriter:
         """Return where a row for each problem goes."""
         return self._problems
 
-    def hold_shards(self) -> tuple[HeldUpload, ...]:
+    def hold_shards(self) -> tuple[PendingUpload, ...]:
         """End the writing of the shards and return what completes them."""
         self._seal_current()
         self._wait_for_sealing(0)
         ids = [self._ids] if self._ids.bytes_written else []
         return tuple(writer.hold() for writer in (*self._ended, *ids))
 
-    def abort(self, *, keep: Collection[HeldUpload] = ()) -> None:
+    def abort(self, *, keep: Collection[PendingUpload] = ()) -> None:
         """Drop everything but what is to be kept."""
         self._pool.shutdown()
         kept = {upload.upload_id for upload in keep}
@@ -123,13 +124,13 @@ class ShardUploads:
             self._seal_current()
             self._current = number
 
-    def _skipped_writer(self, number: int, key: str) -> HeldWriter:
+    def _skipped_writer(self, number: int, key: str) -> PendingWriter:
         self._begin(number)
         if key not in self._skipped:
-            self._skipped[key] = HeldWriter(self._storage, key)
+            self._skipped[key] = PendingWriter(self._storage, key)
         return self._skipped[key]
 
-    def _unsealed(self) -> list[HeldWriter]:
+    def _unsealed(self) -> list[PendingWriter]:
         shard = [self._shard] if self._shard is not None else []
         return [*shard, *self._skipped.values()]
 
@@ -149,7 +150,7 @@ class ShardUploads:
 class ProblemWriter:
     """Problem rows into ``invalid``, compressed like the input."""
 
-    def __init__(self, writer: HeldWriter, *, compress: bool) -> None:
+    def __init__(self, writer: PendingWriter, *, compress: bool) -> None:
         """Write to ``writer``."""
         self.writer = writer
         self._gzip = zlib.compressobj(6, zlib.DEFLATED, 31) if compress else None
@@ -165,7 +166,7 @@ class ProblemWriter:
         self._is_used = self._is_used or bool(sources)
         join(storage, sources, self.writer)
 
-    def hold(self) -> HeldUpload | None:
+    def hold(self) -> PendingUpload | None:
         """End the writing; returns what completes the upload, None if nothing was written."""
         if not self._is_used:
             return None

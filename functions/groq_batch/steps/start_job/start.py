@@ -26,7 +26,7 @@ from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import again_job_id, firing_job_id, upload_job_id
 from groq_batch.domain.times import timestamp
 from groq_batch.records.job import JobRequest
-from groq_batch.steps.start_job.sweep import Standing, Sweep
+from groq_batch.steps.start_job.sweep import Sweep, WithoutDeleted
 from groq_batch.telemetry import metrics
 from groq_batch.telemetry.log import logger
 
@@ -241,7 +241,7 @@ class JobStarter:
 
     def _recurring_requests(self, fired_at: str) -> Iterator[JobRequest]:
         """Yield a request for each recurring file of a firing, and for misnamed ones."""
-        for version in Standing().of(self._storage.versions(object_keys.RECURRING_PREFIX)):
+        for version in WithoutDeleted().of(self._storage.versions(object_keys.RECURRING_PREFIX)):
             is_marker = object_keys.is_folder_marker(version.key, version.size)
             if is_marker or not version.is_latest:
                 continue

@@ -155,7 +155,11 @@ class Sweep:
             return False
         state = self._state if after is not None else replace(self._state, begun_at=begun_at)
         since = state.young_since(self._now)
-        standing = Standing() if after is None else Standing(after.key, self._is_deleted(after.key))
+        standing = (
+            WithoutDeleted()
+            if after is None
+            else WithoutDeleted(after.key, self._is_deleted(after.key))
+        )
         for page in self._storage.version_pages(object_keys.INPUT_PREFIX, after):
             uploads = [
                 version
@@ -182,7 +186,7 @@ class Sweep:
         return newest is not None and newest.key == key and newest.is_delete_marker
 
 
-class Standing:
+class WithoutDeleted:
     """Leaves out the versions of keys that have been deleted, over pages of a listing."""
 
     def __init__(self, key: str | None = None, is_deleted: bool = False) -> None:

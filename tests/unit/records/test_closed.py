@@ -1,0 +1,50 @@
+"""What misses something after the end of its job has come too late; before, it has failed."""
+
+from __future__ import annotations
+
+import pytest
+
+from groq_batch.bucket.pending_upload import LostUploadError
+from groq_batch.bucket.s3_errors import MissingObjectError
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.records.closed import unless_closed
+from tests.fakes.s3 import FakeS3
+
+KEYS = object_keys.WorkKeys("a-job")
+
+
+@pytest.fixture
+def storage() -> Storage:
+    s3 = FakeS3()
+    return Storage(s3=s3.client(), bucket=s3.bucket)
+
+
+def failing(error: Exception) -> str:
+    raise error
+
+
+MISSES = [MissingObjectError("k"), LostUploadError("k"), ValueError("There is no task")]
+
+
+@pytest.mark.parametrize("error", MISSES, ids=lambda error: type(error).__name__)
+def test_what_is_missed_before_the_end_is_a_failure(storage: Storage, error: Exception) -> None:
+    with pytest.raises(type(error)) as raised:
+        unless_closed(storage, KEYS, lambda: failing(error), lambda: "ended")
+    assert raised.value is error
+
+
+@pytest.mark.parametrize("error", MISSES, ids=lambda error: type(error).__name__)
+def test_what_is_missed_after_the_end_is_none(storage: Storage, error: Exception) -> None:
+    storage.put_bytes(KEYS.closed, b"")
+    assert unless_closed(storage, KEYS, lambda: failing(error), lambda: "ended") == "ended"
+
+
+def test_other_failures_are_failures_also_after_the_end(storage: Storage) -> None:
+    storage.put_bytes(KEYS.closed, b"")
+    with pytest.raises(RuntimeError):
+        unless_closed(storage, KEYS, lambda: failing(RuntimeError()), lambda: "ended")
+
+
+def test_work_that_succeeds_answers_for_itself(storage: Storage) -> None:
+    assert unless_closed(storage, KEYS, lambda: "done", lambda: "ended") == "done"

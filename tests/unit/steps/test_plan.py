@@ -1,0 +1,68 @@
+"""The first plan of a job stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from groq_batch.bucket.pending_upload import PendingUpload
+from groq_batch.bucket.s3_errors import ConflictError
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.domain.job_options import JobOptions
+from groq_batch.domain.problem import Problem
+from groq_batch.records.job import JobRecord, ShardRecord
+from groq_batch.steps.prepare_input.plan import Plan
+from tests.fakes.calls import Call
+from tests.fakes.s3 import FakeS3, client_error
+
+KEYS = object_keys.WorkKeys("job")
+
+
+def plan(*, good: int) -> Plan:
+    options = JobOptions(
+        completion_window="24h", skip_invalid_lines=True, max_attempts=3, max_job_cost_usd=0.5
+    )
+    record = JobRecord(
+        accepted=True,
+        options=options,
+        input_bytes=10,
+        lines=5,
+        total=4,
+        good=good,
+        invalid=1,
+        shards=(ShardRecord(number=1, requests=3, bytes=9, skipped=1),),
+        problems=(Problem(2, "é", "invalid_url", "Do this."),),
+        problems_total=1,
+        estimated_cost_usd=None,
+        prepared_at="2026-03-01T00:00:00.000Z",
+    )
+    return Plan(record=record, uploads=(PendingUpload("k", "u", ("e1", "e2"), 9),))
+
+
+def test_the_first_plan_stands() -> None:
+    s3 = FakeS3()
+    storage = Storage(s3=s3.client(), bucket=s3.bucket)
+    first, second = plan(good=3), plan(good=2)
+    assert Plan.load(storage, KEYS) is None
+    assert first.propose(storage, KEYS) == first
+    assert second.propose(storage, KEYS) == first
+    assert Plan.load(storage, KEYS) == first
+    assert s3.keys() == ["work/job/plan.json"]
+    assert len(s3.history("work/job/plan.json")) == 1
+
+
+def test_a_conflict_without_a_plan_is_tried_again_by_the_caller() -> None:
+    """S3 answers 409 when another write was under way, which may not have come to its end."""
+
+    def conflict(call: Call, act: Callable[[], Any]) -> Any:
+        if call.operation == "put_object":
+            raise client_error("PutObject", 409, "ConditionalRequestConflict", "at the same time")
+        return act()
+
+    s3 = FakeS3()
+    storage = Storage(s3=s3.client(conflict), bucket=s3.bucket)
+    with pytest.raises(ConflictError):
+        plan(good=3).propose(storage, KEYS)

@@ -1,0 +1,119 @@
+"""Which ranges are cut together, and which numbers their shards get."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from groq_batch.domain.job_options import JobOptions
+from groq_batch.domain.problem import Problem
+from groq_batch.domain.shard import SplitLimits
+from groq_batch.request_file.line_checks import CHECKS, FIRST_CHECKS
+from groq_batch.steps.prepare_input.fan_out import is_large, new_division
+from groq_batch.steps.prepare_input.range_plan import CutTask, RangePlan, ScanOutcome, plan_cuts
+
+
+def scan(good: int, shards: int, invalid: int = 0) -> ScanOutcome:
+    return ScanOutcome(lines=good + invalid, good=good, invalid=invalid, shards=shards, uses=())
+
+
+def cuts(
+    scans: list[ScanOutcome], repeats: list[int] | None = None, *, writes_shards: bool = True
+) -> list[tuple[int, int, int, int]]:
+    """Return first and last range, first shard and most shards of each task."""
+    plan = plan_cuts(scans, repeats or [0] * len(scans), writes_shards=writes_shards)
+    assert [task.number for task in plan] == list(range(1, len(plan) + 1))
+    assert all(task.writes_shards is writes_shards for task in plan)
+    return [(task.first, task.last, task.first_shard, task.most_shards) for task in plan]
+
+
+def test_each_range_gets_the_numbers_that_it_may_need() -> None:
+    assert cuts([scan(10, 3), scan(5, 1), scan(7, 2)]) == [
+        (0, 0, 1, 3),
+        (1, 1, 4, 1),
+        (2, 2, 5, 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("good", "expected"),
+    [
+        pytest.param([1, 0, 1], [(0, 1), (2, 2)], id="one without goes with the one before"),
+        pytest.param([0, 0, 1, 1], [(0, 2), (3, 3)], id="leading ones with the first one after"),
+        pytest.param([1, 1, 0, 0], [(0, 0), (1, 3)], id="trailing ones with the last"),
+        pytest.param([0, 0, 0], [(0, 2)], id="a file without good lines is one task"),
+    ],
+)
+def test_ranges_without_a_good_line_are_cut_with_a_neighbour(
+    good: list[int], expected: list[tuple[int, int]]
+) -> None:
+    found = cuts([scan(number, number, invalid=1) for number in good])
+    assert [(first, last) for first, last, _, _ in found] == expected
+
+
+def test_a_range_of_nothing_but_repeats_has_no_good_line() -> None:
+    assert cuts([scan(4, 2), scan(3, 1), scan(4, 2)], [0, 3, 1]) == [(0, 1, 1, 3), (2, 2, 4, 2)]
+
+
+@pytest.mark.parametrize(
+    ("good", "shards", "repeats", "expected"),
+    [
+        pytest.param([9, 9], [1, 1], [0, 0], [(0, 0, 2), (1, 1, 1)], id="fits into a range"),
+        pytest.param([3, 3, 3], [1, 1, 1], [0] * 3, [(0, 1, 3), (2, 2, 1)], id="over two"),
+        pytest.param([4, 4, 4], [1, 1, 1], [0] * 3, [(0, 1, 3), (2, 2, 1)], id="one line more"),
+        pytest.param([0, 9, 9], [0, 1, 1], [0] * 3, [(0, 1, 2), (2, 2, 1)], id="none at first"),
+        pytest.param([3, 9, 9], [2, 1, 1], [0] * 3, [(0, 0, 3), (1, 1, 1), (2, 2, 1)], id="batch"),
+        pytest.param(
+            [3, 9, 9], [2, 1, 1], [1, 0, 0], [(0, 1, 4), (2, 2, 1)], id="batch with repeats"
+        ),
+        pytest.param([2, 2], [2, 2], [0, 0], [(0, 0, 2), (1, 1, 2)], id="too few lines for one"),
+        pytest.param([3, 3], [3, 3], [0, 2], [(0, 1, 7)], id="perhaps too few"),
+    ],
+)
+def test_canary_is_cut_by_one_task(
+    good: list[int],
+    shards: list[int],
+    repeats: list[int],
+    expected: list[tuple[int, int, int]],
+) -> None:
+    scans = [scan(count, most) for count, most in zip(good, shards, strict=True)]
+    plan = plan_cuts(scans, repeats, writes_shards=True, canary=4)
+    assert [(task.first, task.last, task.most_shards) for task in plan] == expected
+    asks = 0 if sum(good) <= 4 else 4
+    assert [task.canary for task in plan] == [asks] * len(plan)
+
+
+def test_where_only_problems_are_written_every_range_is_cut_alone() -> None:
+    found = cuts([scan(0, 0, 5), scan(1, 1), scan(0, 0)], writes_shards=False)
+    assert [(first, last) for first, last, _, _ in found] == [(0, 0), (1, 1), (2, 2)]
+
+
+def test_a_task_is_what_its_json_says() -> None:
+    task = CutTask(number=1, first=0, last=2, first_shard=1, most_shards=4, writes_shards=True)
+    assert CutTask(**task.to_json()) == task
+
+
+@pytest.mark.parametrize(("size", "large"), [(0, False), (20, False), (21, True)])
+def test_files_of_up_to_two_ranges_are_read_by_one_invocation(size: int, large: bool) -> None:
+    assert is_large(size, 10) is large
+
+
+def test_a_division_is_what_its_json_says() -> None:
+    options = JobOptions(
+        completion_window="24h", skip_invalid_lines=True, max_attempts=3, max_job_cost_usd=0
+    )
+    division = new_division(
+        size=100,
+        range_bytes=10,
+        limits=SplitLimits(1, 2, 3),
+        options=options,
+        option_problems=[Problem(None, None, "invalid_option", "Do this.")],
+    )
+    data = json.loads(json.dumps(division.to_json()))
+    assert RangePlan.from_json(data) == division
+    assert division.checks == CHECKS
+    # An older version wrote one that says nothing of its checks: its file is checked as it began.
+    del data["checks"]
+    assert RangePlan.from_json(data) == replace(division, checks=FIRST_CHECKS)
