@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from groq_batch.domain import object_keys
-from tests.workflow.invocations import Hold, Invocation, Refuse, Trouble
+from tests.fakes.s3 import client_error
+from tests.workflow.invocations import Break, Hold, Invocation, Refuse, Trouble
 from tests.workflow.jobs import Upload, check_end, good_lines, lines_of_models, put
 from tests.workflow.test_crashes import explore as die_everywhere
 from tests.workflow.test_only_shard import former_machine
@@ -264,7 +265,7 @@ def test_a_key_revoked_during_an_early_download_says_nothing_of_the_job() -> Non
         world.simulator.add_fault("content", status=401, times=None)
         world.run_for(600)
         keys = object_keys.WorkKeys(upload.job_id(world.s3.bucket))
-        assert not world.s3.keys(keys.halt)
+        assert not world.s3.keys(keys.account_hold)
         world.simulator.clear_faults()
         world.settle()
         assert end_of(world, upload)["status"] == "succeeded"
@@ -303,3 +304,25 @@ def test_stop_at_every_call_of_staggered_ends(function: str) -> None:
         staggered, TWO_EACH, Hold(seconds=LONG), [function], prepare=stop_when_held
     )
     assert not wrong, f"{len(wrong)} places: " + "\n".join(wrong[:20])
+
+
+def test_a_look_that_cannot_write_down_a_round_begins_none() -> None:
+    """Another look has written meanwhile: what it wrote does not say who was tried."""
+    with World(TWO_EACH) as world:
+        staggered(world)
+        first = next(
+            one
+            for one in world.invocations
+            if one.function == "check_status" and one.answer.get("decision") == "download"
+        )
+        label = next(call for call in first.trace if "s3.put_object" in call and "batches/" in call)
+    refusal = client_error("PutObject", 412, "PreconditionFailed", "it has changed")
+
+    def director(invocation: Invocation) -> Sequence[Trouble]:
+        is_first = invocation.number == first.number
+        return (Break(at=label, error=lambda: refusal),) if is_first else ()
+
+    with World(TWO_EACH, director=director) as world:
+        (upload,) = staggered(world)
+        check_end(world, upload)
+        assert world.invocations[first.number - 1].answer["decision"] == "wait"
