@@ -17,7 +17,7 @@ from typing import Any
 # What is measured are the functions as they are in this tree.
 sys.path.insert(0, str(Path(__file__).parents[1] / "functions"))
 
-from bench import cadence_part, document, end_to_end, memory, preparation, store, sweeps
+from bench import cadence_part, document, end_to_end, memory, preparation, store, sweeps, whole_job
 from bench.aws_model import part as aws_model
 
 
@@ -30,6 +30,7 @@ PARTS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "prepare": ("preparation beside decoders", lambda: {"speeds": preparation.measure()}),
     "aws": ("a model of AWS, from counted calls", lambda: aws_model.measure(_progress)),
     "jobs": ("one job from S3 to S3, beside other tools", lambda: end_to_end.measure(_progress)),
+    "whole": ("one job, step by step", lambda: whole_job.measure(_progress)),
     "sweep": ("a firing beside a million uploads", lambda: sweeps.measure(_progress)),
     "memory": ("peak memory by size", lambda: memory.measure(_progress)),
 }

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import cadence, cost
+from bench import cadence, cost, whole_job
 from bench.aws_model import page as aws_page
 from bench.aws_model.bill import FILES_OF_A_DAY
 from bench.aws_model.part import GROQ_SECONDS, SMALL, TEN_MINUTES
@@ -329,6 +329,7 @@ SECTIONS: tuple[tuple[str, str, Section], ...] = (
     ("## What it costs", "aws", aws_page.cost_section),
     ("### A sweep beside a million uploads", "sweep", _sweep),
     ("## How long it takes", "aws", aws_page.time_section),
+    ("### Where the time of a large job goes", "whole", whole_job.section),
     ("### Cadence of the status checks", "cadence", _cadence),
     ("## How it compares", "jobs", _jobs),
     ("### Checking beside decoding", "prepare", _preparation),

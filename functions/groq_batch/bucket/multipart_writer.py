@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +25,10 @@ from groq_batch.bucket.storage import Storage
 PART_BYTES = 6 * 1024 * 1024
 """Size of an uploaded part. S3's minimum is 5 MiB, and its 10,000 parts make 60 GB of it."""
 _PARTS_IN_FLIGHT = 2
+"""Parts that are being sent; each of them is in memory."""
+_COPIES_IN_FLIGHT = 16
+"""Parts that S3 is copying. They take no memory, but time: half a second for 70 MB, by estimate,
+and the results of a large job are as many parts as it has shards."""
 
 
 class ObjectWriter:
@@ -60,6 +64,7 @@ class ObjectWriter:
         self._upload_id: str | None = None
         self._parts: list[dict[str, Any]] = []
         self._in_flight: dict[Future[str], int] = {}
+        self._copying: set[Future[str]] = set()
         self._pool: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> Self:
@@ -87,7 +92,8 @@ class ObjectWriter:
         """Send the remaining bytes and wait until S3 has all parts."""
         if self._buffer or not (self._parts or self._in_flight):
             self._send_part()
-        self._collect(everything=True)
+        while self._in_flight:
+            self._take_over_finished()
         self._close_pool()
 
     def commit(self, *, if_none_match: bool = False) -> str:
@@ -135,6 +141,7 @@ class ObjectWriter:
         self._buffer = bytearray()
         wait(self._in_flight)
         self._in_flight.clear()
+        self._copying.clear()
         self._close_pool()
         if self._upload_id is not None:
             try:
@@ -165,7 +172,9 @@ class ObjectWriter:
         place = {"Bucket": self._storage.bucket, "Key": source}
         if version_id is not None:
             place["VersionId"] = version_id
-        self._submit(lambda number: self._copy(number, place, first, first + length - 1))
+        self._submit(
+            lambda number: self._copy(number, place, first, first + length - 1), is_copy=True
+        )
         self.bytes_written += length
 
     def _copy(self, number: int, source: Mapping[str, str], first: int, last: int) -> str:
@@ -205,14 +214,23 @@ class ObjectWriter:
             )
         )
 
-    def _submit(self, send: Any) -> None:
+    def _submit(self, send: Callable[[int], str], *, is_copy: bool = False) -> None:
         if self._upload_id is None:
             self._upload_id = self._begin_upload()
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(max_workers=_PARTS_IN_FLIGHT)
-        self._collect(everything=False)
+            self._pool = ThreadPoolExecutor(max_workers=_PARTS_IN_FLIGHT + _COPIES_IN_FLIGHT)
+        while self._is_full(copies=is_copy):
+            self._take_over_finished()
         number = len(self._parts) + len(self._in_flight) + 1
-        self._in_flight[self._pool.submit(send, number)] = number
+        future = self._pool.submit(send, number)
+        self._in_flight[future] = number
+        if is_copy:
+            self._copying.add(future)
+
+    def _is_full(self, *, copies: bool) -> bool:
+        if copies:
+            return len(self._copying) >= _COPIES_IN_FLIGHT
+        return len(self._in_flight) - len(self._copying) >= _PARTS_IN_FLIGHT
 
     def _begin_upload(self) -> str:
         try:
@@ -228,13 +246,13 @@ class ObjectWriter:
             raise
         return str(answer["UploadId"])
 
-    def _collect(self, *, everything: bool) -> None:
-        """Collect finished parts; wait while too many (or, at the end, any) are in progress."""
-        while self._in_flight and (everything or len(self._in_flight) >= _PARTS_IN_FLIGHT):
-            done, _ = wait(self._in_flight, return_when="FIRST_COMPLETED")
-            for future in done:
-                number = self._in_flight.pop(future)
-                self._parts.append({"PartNumber": number, "ETag": future.result()})
+    def _take_over_finished(self) -> None:
+        """Wait until a part is at S3; those that are get into the list of parts."""
+        done, _ = wait(self._in_flight, return_when="FIRST_COMPLETED")
+        for future in done:
+            number = self._in_flight.pop(future)
+            self._copying.discard(future)
+            self._parts.append({"PartNumber": number, "ETag": future.result()})
 
     def _close_pool(self) -> None:
         if self._pool is not None:

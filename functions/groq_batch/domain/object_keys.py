@@ -258,6 +258,21 @@ class WorkKeys:
         """The request lines of a shard attempt."""
         return f"{self.shards(attempt)}{shard_name(number)}.jsonl"
 
+    def round_shards(self, attempt: int, check: int) -> str:
+        """Prefix of the names of the shards that a Map collects, when those are not all.
+
+        The objects are empty; a Map can be given what stands below a prefix, and no list.
+
+        Args:
+            attempt: The attempt.
+            check: The status check that has decided so.
+        """
+        return f"{self.prefix}shards/round-{check:05d}/attempt-{attempt}/"
+
+    def round_shard(self, attempt: int, check: int, number: int) -> str:
+        """Empty; names one of the shards for a Map that collects only some of the attempt's."""
+        return f"{self.round_shards(attempt, check)}{shard_name(number)}.jsonl"
+
     @property
     def kept_shards(self) -> str:
         """Prefix of request lines without attempts left, kept in case a deadline passes."""

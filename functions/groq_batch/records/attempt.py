@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
@@ -27,6 +28,8 @@ class ShardState(msgspec.Struct, rename={"origin": "region"}):
     ``is_under_way`` says that an invocation may be at work on it, or that something was sent whose
     outcome is not known. ``endpoint`` is that of its batch; None when it was not written down.
     ``origin`` is the number of the origin shard; None when it is the shard itself.
+    ``tried_early`` says that it was handed to the download while batches of others ran, which is
+    done once.
     """
 
     stage: Stage | None = None
@@ -38,6 +41,7 @@ class ShardState(msgspec.Struct, rename={"origin": "region"}):
     is_under_way: bool = False
     endpoint: str | None = None
     origin: int | None = None
+    tried_early: bool = False
 
     @property
     def is_settled(self) -> bool:
@@ -173,15 +177,18 @@ class AttemptState(
             if shard.number != CANARY_SHARD:
                 self.entries.setdefault(shard.number, ShardState())
 
-    def save(self, storage: Storage, keys: object_keys.WorkKeys) -> None:
+    def save(self, storage: Storage, keys: object_keys.WorkKeys) -> bool:
         """Write the state if it changed, unless another status check has written it meanwhile.
 
         What that one saw is as recent, and an invocation that was thought dead must not set the
         state back.
+
+        Returns:
+            Whether this state is what stands in the bucket.
         """
         data = self.to_json()
         if data == self.standing:
-            return
+            return True
         try:
             self.etag = storage.put_json(
                 keys.batches(self.attempt),
@@ -192,6 +199,8 @@ class AttemptState(
             self.standing = data
         except ConflictError:
             logger.info("Another invocation has looked at the batches as well")
+            return False
+        return True
 
     def refresh(self, storage: Storage, keys: object_keys.WorkKeys) -> None:
         """Read the submission records of the shards that were not settled when last seen."""
@@ -231,6 +240,18 @@ class AttemptState(
     def shards_of(self, origin: int) -> list[int]:
         """Return the shards of the attempt that come from an origin shard, in order."""
         return sorted(number for number in self.entries if self.origin_of(number) == origin)
+
+    def by_origin(self) -> dict[int, list[int]]:
+        """Return the shards of the attempt, in order, by the origin shard that they come from."""
+        found: dict[int, list[int]] = {}
+        for number in sorted(self.entries):
+            found.setdefault(self.origin_of(number), []).append(number)
+        return found
+
+    def mark_tried_early(self, shards: Iterable[int]) -> None:
+        """Record that shards were passed to the download while other batches ran."""
+        for number in shards:
+            self.entries[number].tried_early = True
 
     @property
     def open_numbers(self) -> list[int]:

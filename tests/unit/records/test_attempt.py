@@ -101,8 +101,27 @@ def test_a_newer_board_stays(bucket: Bucket) -> None:
     late.seen_done = 2
     late.save(bucket.storage, KEYS)
     early.seen_done = 1
-    early.save(bucket.storage, KEYS)
+    assert not early.save(bucket.storage, KEYS)
     assert bucket.load().seen_done == 2
+    assert bucket.load().save(bucket.storage, KEYS)
+
+
+def test_shards_that_were_tried_early_stay_so_and_older_states_have_none(bucket: Bucket) -> None:
+    made = state()
+    assert made.save(bucket.storage, KEYS)
+    data = made.to_json()
+    for shard in data["shards"].values():
+        del shard["tried_early"]
+    assert AttemptState.from_json(data) == made
+    made.mark_tried_early([2])
+    assert made.save(bucket.storage, KEYS)
+    assert [number for number, one in bucket.load().entries.items() if one.tried_early] == [2]
+
+
+def test_by_origin_puts_the_shards_of_an_origin_shard_together() -> None:
+    entries = {5: ShardState(origin=1), 3: ShardState(origin=1), 2: ShardState(), 4: ShardState()}
+    found = AttemptState(attempt=2, started_at=1.0, entries=entries).by_origin()
+    assert found == {1: [3, 5], 2: [2], 4: [4]}
 
 
 # Parts of divided shards

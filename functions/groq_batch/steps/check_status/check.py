@@ -19,9 +19,11 @@ from typing import Any
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys, polling
 from groq_batch.domain.batch import Batch
+from groq_batch.domain.early_collection import is_worth_a_round
 from groq_batch.domain.job_options import window_hours
 from groq_batch.domain.machine_version import ANSWERS_REQUESTS
-from groq_batch.domain.only_shard import AGAIN, StepAnswer
+from groq_batch.domain.only_shard import AGAIN, MOST_CHECKS, StepAnswer
+from groq_batch.domain.parallel import in_parallel
 from groq_batch.domain.polling import FIRST_PAUSE_SECONDS
 from groq_batch.domain.times import parse_timestamp, timestamp
 from groq_batch.groq.client import GroqClient
@@ -89,7 +91,8 @@ class Decision:
     Attributes:
         decision: ``wait``, ``submit``, ``download``, ``answer``, ``finish`` or ``closed``.
         attempt: The attempt to continue with.
-        shards_prefix: Prefix of that attempt's shards.
+        shards_prefix: Prefix of what the Map reads: that attempt's shards, or the names of the
+            shards to collect.
         wait_seconds: Seconds to wait before the next check; an integer, as Wait states require.
         polls: Status checks made so far.
         resume_in: Seconds of waiting left before open shards (or results) are tried again.
@@ -176,6 +179,7 @@ class _Check:
     uncollected: list[int] = field(default_factory=list)
     ended: list[Batch] = field(default_factory=list)
     judged: JobRecord | None = None
+    otherwise: Decision | None = None
 
     def run(self) -> Decision:
         # In parallel: a status check mostly waits for S3.
@@ -213,7 +217,9 @@ class _Check:
             # The report is written first: after a crash in between, the next check writes it again.
             # Ordinary calls change only their own record, never the attempt's state.
             self._report_progress(self.judged or job, state)
-            state.save(self.storage, self.keys)
+            if not state.save(self.storage, self.keys) and self.otherwise is not None:
+                # What has ended is collected by what stands there, which does not say so.
+                decision = self.otherwise
         metrics.batches_checked(self.ended, now=self.now)
         return decision
 
@@ -343,9 +349,10 @@ class _Check:
             object_keys.shard_number(item.key)
             for item in self.storage.objects(self.keys.summaries(self.attempt))
         }
-        origins = {state.origin_of(number) for number in state.entries} - found
-        self.uncollected = [state.shards_of(origin)[0] for origin in sorted(origins)]
-        return not origins
+        self.uncollected = [
+            shards[0] for origin, shards in sorted(state.by_origin().items()) if origin not in found
+        ]
+        return not self.uncollected
 
     def _give_up_in_the_end(
         self, state: AttemptState, job: JobRecord, collected: bool
@@ -433,8 +440,47 @@ class _Check:
             state.account_error = None
             return self._decide("submit", resume_in=_pause(state.submit_rounds), shards=shards)
         if state.pending:
-            return self._wait(state, job, stop)
+            waiting = self._wait(state, job, stop)
+            return self._collect_early(state, stop, waiting) or waiting
         return self._after_batches(state, job, stop, collected)
+
+    def _collect_early(
+        self, state: AttemptState, stop: Stop | None, waiting: Decision
+    ) -> Decision | None:
+        """Have collected what has ended while the rest runs; None when that does not pay.
+
+        A round may last as long as the retries of a function, so there is none while something is
+        due that cannot be late: the cancelling at a deadline, or after a stop.
+        """
+        may_be_late = stop is None and self.deadline_at is None and not self.not_before
+        if not (may_be_late and self.step.knows_only_shards and self.polls <= MOST_CHECKS):
+            return None
+        ended, running = [], 0
+        for shards in state.by_origin().values():
+            entries = [state.entries[number] for number in shards]
+            if any(entry.is_pending or not entry.is_settled for entry in entries):
+                running += 1
+            elif not any(entry.tried_early for entry in entries):
+                ended.append(shards)
+        if not is_worth_a_round(
+            ended=len(ended), running=running, wait_seconds=waiting.wait_seconds
+        ):
+            return None
+        self.otherwise = waiting
+        state.mark_tried_early(itertools.chain.from_iterable(ended))
+        return self._hand_out([shards[0] for shards in ended], resume_in=self.resume_in)
+
+    def _hand_out(self, shards: Sequence[int], *, resume_in: int) -> Decision:
+        """Have some of the attempt's shards collected, and no others."""
+        decision = self._decide("download", resume_in=resume_in, shards=shards)
+        if decision.shard_key or not self.step.knows_only_shards:
+            return decision
+
+        def name(number: int) -> None:
+            self.storage.put_bytes(self.keys.round_shard(self.attempt, self.polls, number), b"")
+
+        in_parallel(name, shards)
+        return replace(decision, shards_prefix=self.keys.round_shards(self.attempt, self.polls))
 
     def _after_batches(
         self, state: AttemptState, job: JobRecord, stop: Stop | None, collected: bool
@@ -486,9 +532,11 @@ class _Check:
             raise NotCollectedError(f"Shards of attempt {self.attempt} could not be collected")
         state.download_rounds += 1
         state.account_error = None
-        return self._decide(
-            "download", resume_in=_pause(state.download_rounds), shards=self.uncollected
-        )
+        resume_in = _pause(state.download_rounds)
+        # Given up just now, with batches that run: then nobody has looked which are collected.
+        if 0 < len(self.uncollected) < len(state.by_origin()):
+            return self._hand_out(self.uncollected, resume_in=resume_in)
+        return self._decide("download", resume_in=resume_in, shards=self.uncollected)
 
     def _after_deadline(self, state: AttemptState, job: JobRecord) -> Decision:
         """Continue with ordinary calls, once all remaining requests are stored in file order."""

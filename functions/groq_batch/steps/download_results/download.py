@@ -235,10 +235,18 @@ class _Collection:
         except GroqApiError as error:
             logger.warning("Results could not be fetched", **log_fields(error))
             metrics.groq_failed(error.category)
+            if self._is_early:
+                # The job tries again once the other batches have ended; until then it is to look.
+                return DEFERRED
             if not (state.gave_up or _is_gone(error, entry, tries)):
                 return _after_error(self.storage, self.keys, error, tries)
             index.is_lost = True
         return None
+
+    @property
+    def _is_early(self) -> bool:
+        """Whether batches of other shards still run, so that nobody is to wait for this one."""
+        return bool(self.state.pending) and not self.state.gave_up
 
     def _fetch_called(self, shard: SentShard, folder: Path) -> None:
         """Read the rows of the shard's ordinary calls."""

@@ -12,7 +12,7 @@ stands, everything that it tells of stands as well.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ from typing import Any
 
 from groq_batch.bucket.copying_writer import CopySource
 from groq_batch.bucket.pending_upload import PendingUpload, abort_all, complete_all
-from groq_batch.bucket.prefetch import read_ahead
+from groq_batch.bucket.prefetch import RANGE_BYTES, read_ahead, read_version
 from groq_batch.bucket.s3_errors import ConflictError, MissingObjectError, UnreadableObjectError
 from groq_batch.bucket.storage import ObjectHead, Storage, StoredObject
 from groq_batch.domain import object_keys
@@ -317,8 +317,7 @@ class _Preparing:
         if request.version_id is not None and not is_gzip:
             source = CopySource(request.key, request.version_id)
         with self._uploads(source, has_canary=canary > 0) as uploads:
-            chunks = self._storage.chunks(request.key, version_id=request.version_id)
-            with closing(read_ahead(chunks)) as pieces:
+            with closing(self._pieces(head.size)) as pieces:
                 summary = split_input(
                     pieces,
                     gzipped=is_gzip,
@@ -334,6 +333,13 @@ class _Preparing:
             record = self._decide(summary, options, problems, head.size, uploads.problems())
             plan = _new_plan(record, uploads.hold_shards() if record.accepted else (), uploads)
         return self._propose(plan, uploads)
+
+    def _pieces(self, size: int) -> Generator[bytes]:
+        """Read the input; a large one range by range, some of them side by side."""
+        key, version_id = self._request.key, self._request.version_id
+        if version_id is None or size <= RANGE_BYTES:
+            return read_ahead(self._storage.chunks(key, version_id=version_id))
+        return read_version(self._storage, key, version_id=version_id, length=size)
 
     def _read_by_many(self, division: RangePlan, cuts: list[CutOutcome]) -> Plan:
         summary = merge_summaries(cut.summary for cut in cuts)

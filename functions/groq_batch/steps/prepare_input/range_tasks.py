@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
 
 from groq_batch.bucket.copying_writer import CopySource
 from groq_batch.bucket.multipart_writer import ObjectWriter
-from groq_batch.bucket.prefetch import read_ahead
+from groq_batch.bucket.prefetch import read_version
 from groq_batch.bucket.s3_errors import ConflictError, MissingObjectError, UnreadableObjectError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
@@ -253,11 +253,23 @@ class _Tasks:
     @contextmanager
     def _lines_of(self, stretch: ByteRange) -> Iterator[tuple[int, Iterator[bytes]]]:
         """Read a range: where its first line begins, and its lines."""
-        chunks = self._storage.chunks(
-            self._request.key, version_id=self._request.version_id, first=stretch.read_from
-        )
-        with closing(read_ahead(chunks)) as pieces:
+        with closing(self._pieces_of(stretch)) as pieces:
             yield owned_lines(pieces, stretch)
+
+    def _pieces_of(self, stretch: ByteRange) -> Generator[bytes]:
+        """Read a range, and behind it for as long as its last line goes on."""
+        key, version_id = self._request.key, self._request.version_id
+        if version_id is None:
+            raise ValueError(f"{key} has no version, and cannot be read in ranges")
+        yield from read_version(
+            self._storage,
+            key,
+            version_id=version_id,
+            first=stretch.read_from,
+            length=stretch.end - stretch.read_from,
+        )
+        if stretch.end < self._division.size:
+            yield from self._storage.chunks(key, version_id=version_id, first=stretch.end)
 
     def _copy_source(self, begins_at: int) -> CopySource | None:
         version_id = self._request.version_id
