@@ -69,15 +69,15 @@ e2e: $(STAMP) ## Run the deployed stack end to end on the emulator
 
 .PHONY: faults
 faults: $(STAMP) ## Try the faults of a bad day on the deployed stack; writes docs/faults.md [ARGS=name]
-	$(PYTHON) -m bench.faults $(ARGS)
+	$(PYTHON) -m tests.faults $(ARGS)
 
 .PHONY: kills
 kills: $(STAMP) ## Run jobs while the functions are killed at random [ARGS="--jobs 20"]
-	$(PYTHON) -m bench.faults.kills $(ARGS)
+	$(PYTHON) -m tests.faults.kills $(ARGS)
 
 .PHONY: burst
 burst: $(STAMP) ## Upload many files at once on the emulated stack; tells time and memory [ARGS="--uploads 150"]
-	$(PYTHON) -m bench.burst $(ARGS)
+	$(PYTHON) -m tests.load.burst $(ARGS)
 
 .PHONY: bench
 bench: $(STAMP) ## Measure speed, memory, cost; writes docs/performance.md [ARGS="prepare cadence"]
@@ -118,7 +118,7 @@ lint: $(STAMP) $(SECURITY_STAMP) ## Check style, types, security, template and s
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
-	PYTHONPATH=functions:cli $(VENV)/bin/lint-imports --no-cache
+	PYTHONPATH=functions:cli:. $(VENV)/bin/lint-imports --no-cache
 	$(PYTHON) -m local.asl_check statemachine/batch_job.asl.json
 	$(VENV)/bin/cfn-lint template.yaml
 	env -u AWS_PROFILE $(PYTHON) -m samcli validate --lint --region us-east-1 --template template.yaml

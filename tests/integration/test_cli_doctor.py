@@ -24,6 +24,7 @@ from moto import mock_aws
 from groq_batch import __version__
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
+from groq_batch.records import stored
 from groq_batch.records.job import JobRequest
 from groq_batch.records.usage import UsageRecord
 from groq_batch_cli.aws import Target
@@ -568,7 +569,7 @@ class Pipeline:
             started_at="2026-11-30T00:00:00.000Z",
             claimed_by="",
         )
-        storage.put_json(object_keys.job_key(request.job_id), request.to_json())
+        storage.put_json(object_keys.job_key(request.job_id), stored.to_record(request))
         keys = object_keys.delivery_keys(request.path)
         if self.ends:
             storage.put_bytes(keys.results, b"".join(self.rows))

@@ -28,6 +28,7 @@ from groq_batch.domain import object_keys
 from groq_batch.domain.input_key import check_key
 from groq_batch.domain.job_id import upload_job_id
 from groq_batch.domain.result_row import pipeline_row
+from groq_batch.records import stored
 from groq_batch.records.job import JobRequest
 from groq_batch_cli.aws import Target
 from groq_batch_cli.job_progress import Follower
@@ -192,8 +193,8 @@ class World:
     def start(self, path: str, *, hour: int = 11, **changes: Any) -> dict[str, Any]:
         """Start the job of the newest upload of a path; returns its report."""
         request = self.job_of(path, hour=hour)
-        self.storage.put_json(object_keys.job_key(request.job_id), request.to_json())
-        self.storage.put_json(object_keys.open_job_key(request.job_id), request.to_json())
+        self.storage.put_json(object_keys.job_key(request.job_id), stored.to_record(request))
+        self.storage.put_json(object_keys.open_job_key(request.job_id), stored.to_record(request))
         self.states.start_execution(stateMachineArn=self.machine, name=request.job_id, input="{}")
         return self.report(request, "running", **changes)
 
@@ -707,7 +708,7 @@ def test_start_of_a_recurring_file_follows_and_fetches(
 
     def end() -> None:
         key = object_keys.delivery_keys(path).results
-        world.storage.put_json(object_keys.job_key(job.job_id), job.to_json())
+        world.storage.put_json(object_keys.job_key(job.job_id), stored.to_record(job))
         rows = good_row("a") + good_row("b")
         world.storage.put_bytes(key, rows, metadata={JOB_METADATA: job.job_id})
         outputs = {"results": world.storage.url(key), "failed": None, "invalid": None}
@@ -1378,7 +1379,7 @@ def test_retry_of_a_firing_goes_where_uploads_may_go(world: World) -> None:
         started_at="2026-03-01T12:00:00.000Z",
         claimed_by="",
     )
-    world.storage.put_json(object_keys.job_key(job.job_id), job.to_json())
+    world.storage.put_json(object_keys.job_key(job.job_id), stored.to_record(job))
     world.storage.put_bytes(key.results, good_row("a") + bad_row("b"))
     world.storage.put_bytes(key.failed, request_line("b"))
     outputs = {

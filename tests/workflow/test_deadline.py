@@ -14,6 +14,7 @@ import pytest
 from groq_batch.domain.on_demand import MeanUsage, Size
 from groq_batch.domain.prices import table_prices
 from groq_batch.request_file.ordinary_request import read_request
+from local.state_machine.machine import Machine
 from tests.fakes.step_functions import MACHINE_ARN
 from tests.workflow.invocations import Die, Hold, Invocation, Trouble
 from tests.workflow.jobs import (
@@ -26,7 +27,6 @@ from tests.workflow.jobs import (
     put,
     report_of,
 )
-from tests.workflow.machine import Machine
 from tests.workflow.world import DEFINITION, START, SUBSTITUTIONS, World
 
 HOUR = 3600.0

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from groq_batch.domain import object_keys
+from groq_batch.domain.json_data import from_json_data
 from groq_batch.domain.job_options import NO_DEADLINE
 from groq_batch.records.usage import UsageRecord
 from groq_batch_cli.aws import Stack
@@ -145,7 +146,7 @@ class Trial:
         while key is not None:
             found = self.stack.storage.get_json(key)
             if found is not None:
-                return UsageRecord.from_json(found[0])
+                return from_json_data(found[0], UsageRecord)
             if self.clock() + _PAUSES_SECONDS[0] > until:
                 break
             self.sleep(_PAUSES_SECONDS[0])

@@ -15,6 +15,7 @@ from groq_batch.domain.batch import Batch, BatchCounts
 from groq_batch.domain.job_id import again_job_id, firing_job_id, upload_job_id
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.times import timestamp
+from groq_batch.records import stored
 from groq_batch.records.attempt import AttemptState, ShardState
 from groq_batch.records.job import JobRecord, JobRequest
 from groq_batch.records.submission import Stage
@@ -130,9 +131,9 @@ class Bucket:
             started_at=self.timing["started_at"],
             claimed_by="",
         )
-        self.storage.put_json(object_keys.job_key(job_id), request.to_json())
+        self.storage.put_json(object_keys.job_key(job_id), stored.to_record(request))
         if is_open:
-            self.storage.put_json(object_keys.open_job_key(job_id), request.to_json())
+            self.storage.put_json(object_keys.open_job_key(job_id), stored.to_record(request))
         return request
 
     def report(self, path: str, report: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ from groq_batch.domain.on_demand import (
 from groq_batch.domain.prices import HourPrice, Prices, TokenPrice
 from groq_batch.domain.result_row import classify_row, pipeline_row
 from groq_batch.records.on_demand import ClaimedRequest, Ending, LinePlace, OnDemand
+from groq_batch.records.stored import from_record, to_record
 from groq_batch.request_file.ordinary_request import read_request
 from groq_batch.steps.download_results.left_open import SEND_AGAIN, LeftOpen
 
@@ -215,11 +216,11 @@ RECORD = OnDemand(
 
 
 def test_a_record_is_read_as_it_was_written() -> None:
-    assert OnDemand.from_json(json.loads(json.dumps(RECORD.to_json()))) == RECORD
+    assert from_record(json.loads(json.dumps(to_record(RECORD))), OnDemand) == RECORD
 
 
 def test_a_record_of_a_later_version_is_read() -> None:
-    assert OnDemand.from_json({**RECORD.to_json(), "news": 1}) == RECORD
+    assert from_record({**to_record(RECORD), "news": 1}, OnDemand) == RECORD
 
 
 def test_whoever_goes_on_asks_nothing_that_was_open() -> None:

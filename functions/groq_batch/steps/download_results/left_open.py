@@ -1,4 +1,4 @@
-"""Why a request has no answer after the ordinary calls of its job."""
+"""Determine why a request has no answer after the job's ordinary calls."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ SEND_AGAIN = "Send the request again from failed/."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOpen:
-    """Why a request has no row of an ordinary call.
+    """The reason why a request has no row from an ordinary call.
 
     Attributes:
         code: ``outcome_unknown`` or ``deadline_passed``.
         message: A sentence that says what to do.
-        was_begun: Whether a call was begun for it.
+        was_begun: Whether a call was begun for the request.
     """
 
     code: str
@@ -50,13 +50,13 @@ class LeftOpen:
         before: Row | None,
         has_price: Callable[[], bool],
     ) -> Self:
-        """Tell why.
+        """Return the reason for a request.
 
         Args:
-            calls: How far the calls were.
+            calls: The record of the calls.
             shard: The request's shard.
-            line: Its number there, from 1.
-            before: What its batches had for it; None where nothing was sent.
+            line: Its line number in the shard, from 1.
+            before: Its row from its batches; None if it was not sent.
             has_price: Tells whether the price of its model is known.
         """
         last = (before.code, before.message) if before is not None else (None, None)
