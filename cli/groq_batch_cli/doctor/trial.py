@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from groq_batch.domain import object_keys
-from groq_batch.domain.json_data import from_json_data
 from groq_batch.domain.job_options import NO_DEADLINE
+from groq_batch.domain.json_data import from_json_data
 from groq_batch.records.usage import UsageRecord
 from groq_batch_cli.aws import Stack
 from groq_batch_cli.doctor.findings import Finding, Look, to_do, well
