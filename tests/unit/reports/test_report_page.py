@@ -370,14 +370,6 @@ def test_calls_after_a_deadline_are_told_and_priced() -> None:
         assert "After the deadline" not in text_of(report("partial", on_demand=without))
 
 
-def test_what_was_asked_by_calls_costs_on_demand_what_it_has_cost() -> None:
-    calls = {"requests": 10, "succeeded": 10, "failed": 0, "cost_usd": 1.0}
-    cost = {"estimated": 0.5, "actual": 1.5}
-    text = text_of(report("succeeded", on_demand=calls, cost_usd=cost))
-    assert "$2.00 on demand" in text
-    assert "$3.00" not in text
-
-
 def test_only_what_was_asked_in_batches_has_saved_anything() -> None:
     calls = {"requests": 10, "succeeded": 10, "failed": 0, "cost_usd": 1.0}
     cost = {"estimated": 3.0, "actual": 3.0}

@@ -415,7 +415,7 @@ def _figures(report: Mapping[str, Any], as_of: datetime) -> list[Figure]:
             Figure(
                 "Cost",
                 wording.money(cost["actual"]),
-                f"{wording.money(_all_on_demand(report, cost['actual']))} on demand",
+                f"{wording.money(_all_on_demand_usd(report, cost['actual']))} on demand",
             )
         )
     else:
@@ -594,9 +594,10 @@ def _cost_bars(report: Mapping[str, Any]) -> list[Bar]:
     if is_final and cost["actual"] is not None and report["requests"]["succeeded"]:
         amounts.append(("Cost", cost["actual"], "accent", "by what the answers used"))
     amounts.append(("Estimate", cost["estimated"], "faint", "before sending"))
-    label, base, _, _ = amounts[0]
+    base = amounts[0][1]
     if base is not None:
-        whole = _all_on_demand(report, base) if label == "Cost" else on_demand_usd(base)
+        is_actual = amounts[0][0] == "Cost"
+        whole = _all_on_demand_usd(report, base) if is_actual else on_demand_usd(base)
         amounts.append(("On demand", whole, "faint", "the same requests"))
     largest = max((amount for _, amount, _, _ in amounts if amount is not None), default=0)
     return [
@@ -610,15 +611,11 @@ def _cost_bars(report: Mapping[str, Any]) -> list[Bar]:
     ]
 
 
-def _all_on_demand(report: Mapping[str, Any], actual: float) -> float:
-    """Return what the requests of an ended job would have cost without any batch.
-
-    Args:
-        report: The final report.
-        actual: What they have cost, of which ordinary calls cost the same.
-    """
-    calls = (report.get("on_demand") or {"cost_usd": 0.0})["cost_usd"] or 0.0
-    return on_demand_usd(max(actual - calls, 0.0)) + calls
+def _all_on_demand_usd(report: Mapping[str, Any], actual: float) -> float:
+    """Return what a job's answers had cost on demand; those of ordinary calls have that price."""
+    calls = report.get("on_demand") or {"cost_usd": 0.0}
+    called: float = calls["cost_usd"] or 0.0
+    return on_demand_usd(max(actual - called, 0.0)) + called
 
 
 def _cost_remark(report: Mapping[str, Any]) -> str:
@@ -639,7 +636,7 @@ def _cost_remark(report: Mapping[str, Any]) -> str:
             "The price of a model is not known, or an answer does not say what it used, so the "
             "cost is not known."
         )
-    saved = _all_on_demand(report, actual) - actual
+    saved = max(_all_on_demand_usd(report, actual) - actual, 0.0)
     return f"The batch price saved {wording.money(saved)} against doing it on demand. {dated}"
 
 
