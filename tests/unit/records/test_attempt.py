@@ -112,7 +112,7 @@ def test_shards_that_were_tried_early_stay_so_and_older_states_have_none(bucket:
     data = made.to_json()
     for shard in data["shards"].values():
         del shard["tried_early"]
-    assert AttemptState.from_json(data) == made
+    assert AttemptState.from_json(data) == msgspec.structs.replace(made, etag=None, standing=None)
     made.mark_tried_early([2])
     assert made.save(bucket.storage, KEYS)
     assert [number for number, one in bucket.load().entries.items() if one.tried_early] == [2]
