@@ -7,8 +7,10 @@ the state's input and the context, and the intrinsic function ``States.Format``.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from jsonata import Jsonata
@@ -37,6 +39,8 @@ Evaluate = Callable[[Mapping[str, Any]], Any]
 """Evaluates a field; takes the variables (JSONata) or the roots of paths (JSONPath)."""
 
 _JSONATA = re.compile(r"\{%(.*)%\}", re.DOTALL)
+_KEPT_RESULTS = 256
+"""Results of an expression that are kept, by the state's data."""
 
 
 # -- JSONata -------------------------------------------------------------------------------------
@@ -68,19 +72,20 @@ def _jsonata_text(text: str) -> Evaluate:
     compiled = Jsonata(expression)
     compiled.set_output_convert_nulls(False)
 
-    def evaluate(states: Mapping[str, Any]) -> Any:
-        bound = {name: _with_nulls(value) for name, value in states.items()}
+    # A test runs the same job hundreds of times, and most of its states see the same each time.
+    @lru_cache(maxsize=_KEPT_RESULTS)
+    def evaluate_text(states: str) -> str:
         try:
-            result = compiled.evaluate({}, {"states": bound})
+            result = compiled.evaluate({}, {"states": _with_nulls(json.loads(states))})
         except JException as error:
             raise EvaluationError("States.QueryEvaluationError", f"{expression}: {error}") from None
         if result is None:
             raise EvaluationError(
                 "States.QueryEvaluationError", f"The expression {expression} comes to nothing"
             )
-        return _without_nulls(result)
+        return json.dumps(_without_nulls(result))
 
-    return evaluate
+    return lambda states: json.loads(evaluate_text(json.dumps(states)))
 
 
 def _with_nulls(value: Any) -> Any:
