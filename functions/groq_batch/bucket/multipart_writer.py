@@ -27,8 +27,8 @@ PART_BYTES = 6 * 1024 * 1024
 _PARTS_IN_FLIGHT = 2
 """Parts that are being sent; each of them is in memory."""
 _COPIES_IN_FLIGHT = 16
-"""Parts that S3 is copying. They take no memory, but time: half a second for 70 MB, by estimate, and
-the results of a large job are as many parts as it has shards."""
+"""Parts that S3 is copying. They take no memory, but time: by estimate half a second for 70 MB. The
+results of a large job are as many parts as it has shards."""
 
 
 class ObjectWriter:
