@@ -17,8 +17,9 @@ from typing import Any
 import boto3
 import requests
 
+from bench.peers.driver import POLL_SECONDS
+
 _CHUNK_BYTES = 1024 * 1024
-_POLL_SECONDS = 0.05
 _BOUNDARY = "least"
 _HEAD = (
     f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'
@@ -93,7 +94,7 @@ class _Mover:
             ).json()
             if batch["status"] == "completed":
                 return str(batch["output_file_id"])
-            time.sleep(_POLL_SECONDS)
+            time.sleep(POLL_SECONDS)
 
     def fetch(self, file_id: str) -> None:
         """Move answers to S3."""

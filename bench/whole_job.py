@@ -19,9 +19,9 @@ from bench.aws_model import assumptions
 from bench.cost import GROQ_BYTES_PER_SECOND
 from bench.functions_runner import Functions, Use
 from bench.inputs import request_file
-from bench.process_memory import tree
 from bench.tables import Table, digits
 from local.environment import PROJECT_ROOT, aws_environment
+from local.process_memory import tree
 
 REQUESTS, REQUEST_BYTES = 45_000, 4066
 ROUNDS = 3

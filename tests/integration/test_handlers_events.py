@@ -24,6 +24,7 @@ from groq_batch.domain.job_id import upload_job_id
 from groq_batch.domain.times import timestamp
 from groq_batch.records.job import JobRequest
 from groq_batch.records.model_listing import ModelListing
+from groq_batch.records.stored import from_record, to_record
 from groq_batch.steps.cancel_job.close import CollectPlan
 from groq_batch.steps.check_status.check import Decision
 from groq_batch.steps.prepare_input.prepare import Preparation
@@ -81,7 +82,7 @@ class Pipeline:
             claimed_by="test",
         )
         for key in (object_keys.open_job_key(JOB), object_keys.job_key(JOB)):
-            self.account.s3.put_object(Bucket=BUCKET, Key=key, Body=json.dumps(record.to_json()))
+            self.account.s3.put_object(Bucket=BUCKET, Key=key, Body=json.dumps(to_record(record)))
         self.account.states.start_execution(
             stateMachineArn=MACHINE, name=JOB, input=json.dumps(record.execution_input())
         )
@@ -246,7 +247,7 @@ def read_models(pipeline: Pipeline) -> None:
     answer = pipeline.invoke("check_status", stored("check_status/read_models"))
     assert set(answer) == {field.name for field in dataclasses.fields(ModelsOutcome)}
     assert (answer["outcome"], answer["asked"]) == ("done", 1)
-    listing = ModelListing.from_json(pipeline.account.json(object_keys.WorkKeys(JOB).models))
+    listing = from_record(pipeline.account.json(object_keys.WorkKeys(JOB).models), ModelListing)
     assert "openai/gpt-oss-20b" in (listing.models or {})
     assert pipeline.account.json("reports/team/requests.jsonl.json")["status"] == "running"
     # The first list stands.

@@ -1,4 +1,4 @@
-"""Write an object of unknown size: in parts that S3 takes as they come, or copies itself."""
+"""Write an object of unknown size as a multipart upload, from sent and copied parts."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from groq_batch.bucket.s3_errors import (
 from groq_batch.bucket.storage import Storage
 
 PART_BYTES = 6 * 1024 * 1024
-"""Size of an uploaded part; S3's least is 5 MiB, and its 10,000 parts make 60 GB of it."""
+"""Size of an uploaded part. S3's minimum is 5 MiB, and its 10,000 parts make 60 GB of it."""
 _PARTS_IN_FLIGHT = 2
 """Parts that are being sent; each of them is in memory."""
 _COPIES_IN_FLIGHT = 16
-"""Parts that S3 is copying. They take no memory, but time: by estimate half a second for 70 MB. The
-results of a large job are as many parts as it has shards."""
+"""Parts that S3 is copying. They take no memory, but time: half a second for 70 MB, by estimate,
+and the results of a large job are as many parts as it has shards."""
 
 
 class ObjectWriter:
     """Writes an object of any size in parts, holding a few parts in memory.
 
-    Nothing is visible in the bucket before ``commit``. Used as a context manager it commits at the
-    end of the block and leaves nothing behind when the block fails. ``seal`` ends the writing and
-    leaves the decision open: a sealed writer holds no data and waits for ``commit`` or ``abort``.
+    Nothing is visible in the bucket before ``commit``. As a context manager it commits at the end
+    of the block, and aborts the upload if the block fails. ``seal`` ends the writing and leaves the
+    decision open: a sealed writer holds no data and waits for ``commit`` or ``abort``.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class ObjectWriter:
 
         Args:
             storage: The bucket.
-            key: The object.
+            key: Key of the object.
             content_type: Its media type.
             metadata: Its user metadata.
         """
@@ -82,14 +82,14 @@ class ObjectWriter:
             self.abort()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append bytes."""
+        """Append bytes; full parts are sent in the background."""
         self._buffer += data
         self.bytes_written += len(data)
         if len(self._buffer) >= PART_BYTES:
             self._send_part()
 
     def seal(self) -> None:
-        """Send what is left and wait until S3 has all parts."""
+        """Send the remaining bytes and wait until S3 has all parts."""
         if self._buffer or not (self._parts or self._in_flight):
             self._send_part()
         while self._in_flight:
@@ -100,15 +100,15 @@ class ObjectWriter:
         """Make the object visible and return its ETag.
 
         Args:
-            if_none_match: Only when the key has no current object.
+            if_none_match: Whether to write only if the key has no current object.
 
         Raises:
-            ConflictError: The condition does not hold; the parts are dropped.
-            UnwritableObjectError: S3 answers 403.
+            ConflictError: The condition does not hold; the parts are discarded.
+            UnwritableObjectError: S3 responds 403.
         """
         condition = write_condition(if_none_match=if_none_match, if_match=None)
         if self._upload_id is None and not self._parts:
-            # All of it fits into one request.
+            # Everything fits into one request.
             data, self._buffer = bytes(self._buffer), bytearray()
             return self._storage.put_bytes(
                 self.key,
@@ -137,7 +137,7 @@ class ObjectWriter:
         return str(answer["ETag"])
 
     def abort(self) -> None:
-        """Drop what was written."""
+        """Abort the upload and discard its data."""
         self._buffer = bytearray()
         wait(self._in_flight)
         self._in_flight.clear()
@@ -149,7 +149,7 @@ class ObjectWriter:
                     Bucket=self._storage.bucket, Key=self.key, UploadId=self._upload_id
                 )
             except ClientError as error:
-                if error_code(error) != "NoSuchUpload":  # A repeated abort meets itself.
+                if error_code(error) != "NoSuchUpload":  # A repeated abort finds no upload.
                     raise
             self._upload_id = None
 
@@ -158,14 +158,14 @@ class ObjectWriter:
     ) -> None:
         """Append a range of another object of the bucket without reading it.
 
-        Args:
-            source: The other object.
-            first: Offset of the range's first byte.
-            length: Its bytes: 5 MiB to 5 GiB, of an object of more than 5 MiB.
-            version_id: The version to copy from; the current one when None.
+        Errors are raised here or by a later call: ``MissingObjectError`` if the object or the
+        version does not exist, ``UnreadableObjectError`` if S3 responds 403.
 
-        What goes wrong is raised here or by a later call: ``MissingObjectError`` when the object or
-        the version does not exist, ``UnreadableObjectError`` when S3 answers 403.
+        Args:
+            source: Key of the other object.
+            first: Offset of the range's first byte.
+            length: Its bytes: 5 MiB to 5 GiB, from an object of more than 5 MiB.
+            version_id: The version to copy from; None for the current one.
         """
         if self._buffer:
             self._send_part()
@@ -196,7 +196,7 @@ class ObjectWriter:
         return str(answer["CopyPartResult"]["ETag"])
 
     def flush_part(self) -> None:
-        """Send the bytes written so far as a part of its own."""
+        """Send the bytes written so far as a separate part."""
         if self._buffer:
             self._send_part()
 

@@ -1,4 +1,4 @@
-"""Reads ahead of whoever uses the data, so that waiting for it and working on it overlap."""
+"""Prefetch chunks on a thread so that I/O and processing overlap."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ def _emptied(pieces: list[bytes]) -> Generator[bytes]:
 
 
 def read_ahead(pieces: Generator[bytes]) -> Generator[bytes]:
-    """Yield ``pieces``, up to four of which are fetched in advance by a thread of their own.
+    """Yield ``pieces``, up to four of which a thread fetches in advance.
 
-    What their source raises is raised here in its place. With this generator the source is closed.
+    Exceptions of the source are raised here. Closing this generator closes the source.
     """
     pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead")
     waiting: deque[Future[bytes | None]] = deque()

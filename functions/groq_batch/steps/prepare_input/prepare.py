@@ -38,6 +38,7 @@ from groq_batch.domain.times import parse_timestamp, timestamp
 from groq_batch.records.closed import is_closed, unless_closed
 from groq_batch.records.job import MAX_KEPT_PROBLEMS, JobRecord, JobRequest, ShardRecord, Stop
 from groq_batch.records.model_listing import ModelListing, model_checker
+from groq_batch.records.stored import MissingRecordError
 from groq_batch.reports.delivery import Delivery
 from groq_batch.reports.report import running_report
 from groq_batch.request_file.splitter import (
@@ -128,7 +129,9 @@ def prepare_input(
     keys = object_keys.WorkKeys(job_id)
     request = JobRequest.load(storage, job_id)
     if request is None:
-        raise ValueError(f"There is no job {job_id}: {object_keys.job_key(job_id)} does not exist")
+        raise MissingRecordError(
+            f"There is no job {job_id}: {object_keys.job_key(job_id)} does not exist"
+        )
     preparing = _Preparing(storage, settings, request, keys, machine, sleep, clock)
     return unless_closed(
         storage, keys, preparing.prepare, lambda: _preparation(keys, accepted=False)

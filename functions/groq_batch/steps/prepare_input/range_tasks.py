@@ -17,6 +17,7 @@ from groq_batch.domain.parallel import in_parallel
 from groq_batch.records.closed import is_closed, unless_closed
 from groq_batch.records.job import JobRecord, JobRequest
 from groq_batch.records.model_listing import ModelListing, model_checker
+from groq_batch.records.stored import MissingRecordError
 from groq_batch.request_file.byte_ranges import ByteRange, owned_lines
 from groq_batch.request_file.id_partitions import (
     REPEAT_BYTES,
@@ -77,7 +78,7 @@ def _do_task(storage: Storage, keys: object_keys.WorkKeys, task_key: str) -> Non
     division = RangePlan.load(storage, keys)
     task = storage.get_json(task_key)
     if request is None or division is None or task is None:
-        raise ValueError(f"There is no task {task_key} of a job {job_id}")
+        raise MissingRecordError(f"There is no task {task_key} of a job {job_id}")
     tasks = _Tasks(storage, request, keys, division)
     {SCAN: tasks.scan, MATCH: tasks.match, CUT: tasks.cut}[phase](number, task[0])
 
@@ -232,7 +233,7 @@ class _Tasks:
     def _first_lines(self) -> list[int]:
         found = self._storage.get_json(self._keys.first_lines)
         if found is None:
-            raise ValueError(f"{self._keys.first_lines} does not exist")
+            raise MissingRecordError(f"{self._keys.first_lines} does not exist")
         lines: list[int] = found[0]["first_lines"]
         return lines
 
