@@ -20,7 +20,8 @@ import msgspec
 from bench.field import NotRunnableError, site_packages
 from bench.inputs import ACCENTED_TEXT, CODE_TEXT, TEXT, request_line
 from groq_batch.domain.shard import SplitLimits
-from groq_batch.request_file.splitter import NullSink, split_input
+from groq_batch.request_file.split_events import summary_of
+from groq_batch.request_file.splitter import split_input
 from local.environment import CACHE_FOLDER
 
 ROUNDS = 5
@@ -68,9 +69,8 @@ def _contestants(path: Path, data: bytes, lines: list[bytes]) -> dict[str, Calla
                 pass
 
     def ours() -> None:
-        summary = split_input(
-            chunks, gzipped=False, limits=limits, skip_invalid=False, sink=NullSink()
-        )
+        events = split_input(chunks, gzipped=False, limits=limits, skip_invalid=False)
+        summary = summary_of(events)
         assert summary.good == len(lines), summary.problems[:1]
 
     def each(decode: Callable[[bytes], object]) -> Callable[[], None]:

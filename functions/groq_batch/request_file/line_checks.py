@@ -26,7 +26,7 @@ from groq_batch.domain.cost import ModelEstimate, ModelEstimates
 from groq_batch.domain.json_nesting import nests_deeper_than
 from groq_batch.domain.problem import Problem
 from groq_batch.request_file.body_sizes import Shortened, estimated_bytes, without_long_texts
-from groq_batch.request_file.lines import is_blank, without_line_end
+from groq_batch.request_file.lines import Lines, is_blank, without_line_end
 from groq_batch.request_file.seen_ids import DuplicateFinder, SeenIds
 
 _Url = Literal["/v1/chat/completions", "/v1/audio/transcriptions", "/v1/audio/translations"]
@@ -76,28 +76,26 @@ class ValidLines(msgspec.Struct, frozen=True, gc=False):
     """Valid lines that follow each other.
 
     Attributes:
-        place: The first one's place among the lines that were given, from 0.
-        lines: The lines, each with one line feed at its end.
-        size: Their bytes.
-        is_as_given: Whether these are the very bytes that were given.
+        lines: The lines, each with a line feed.
+        size: Their size in bytes.
+        offset: Offset in the stream at which these exact bytes are; None if they were changed.
         custom_ids: Their ids.
-        models: What each model is asked to do by them.
+        models: Number and sizes of the requests, by model.
     """
 
-    place: int
     lines: list[bytes]
     size: int
-    is_as_given: bool
+    offset: int | None
     custom_ids: list[str]
     models: dict[str, ModelEstimate]
 
 
 class InvalidLine(msgspec.Struct, frozen=True, gc=False):
-    """A line with a problem.
+    """An invalid line.
 
     Attributes:
         data: The line without line end.
-        problem: The first problem that applies.
+        problem: The first check that it fails.
     """
 
     data: bytes
@@ -163,7 +161,7 @@ class LineChecker:
 
     def __init__(
         self,
-        first_uses: DuplicateFinder | None = None,
+        duplicates: DuplicateFinder | None = None,
         *,
         models: ModelCheck | None = None,
         checks: int = CHECKS,
@@ -171,44 +169,47 @@ class LineChecker:
         """Check lines.
 
         Args:
-            first_uses: Knows which ids were used before; those of the lines checked when None.
-            models: Knows which models may be named; any may when None.
-            checks: Which checks are made: ``CHECKS``, or ``FIRST_CHECKS``.
+            duplicates: Finds ids that were used before; among the checked lines if None.
+            models: Checks the models that requests name; None accepts any.
+            checks: Which checks lines must pass: ``CHECKS``, or ``FIRST_CHECKS``.
         """
-        self._first_uses = first_uses or SeenIds()
+        self._duplicates = duplicates or SeenIds()
         self._models = models
         self._checks = checks
 
-    def check_lines(self, number: int, lines: list[bytes]) -> Iterator[ValidLines | InvalidLine]:
+    def check_lines(self, block: Lines) -> Iterator[ValidLines | InvalidLine]:
         """Check lines that follow each other.
 
-        Args:
-            number: The physical line of the first one, from 1.
-            lines: Their bytes, with line ends; only the last line of a file may have none.
-
         Yields:
-            What was found, in order; of blank lines nothing.
+            The results in order, valid lines many at a time; nothing for blank lines.
         """
-        given, lines = lines, _with_line_feeds(lines)
-        is_as_given = lines is given
-        begin, most, odd = 0, len(lines), 1
-        while begin < len(lines):
-            taken = lines[begin : begin + most]
-            requests, sizes = _usual_requests(taken)
+        given, lines = block.lines, _with_line_feeds(block.lines)
+        is_changed = lines is not given
+        offset, start, most, odd = block.offset, 0, len(lines), 1
+        while start < len(lines):
+            batch = lines[start : start + most]
+            requests, sizes = _usual_requests(batch)
             count = self._count_allowed(requests)
             if count:
-                yield from self._sort_out(
-                    number, begin, taken[:count], requests[:count], sizes, is_as_given
+                yield from self._find_duplicates(
+                    block.first + start,
+                    None if is_changed else offset,
+                    batch[:count],
+                    requests[:count],
+                    sizes,
                 )
-            begin += count
-            if count == len(taken):
+            if start + count < len(lines):
+                offset += sum(map(len, given[start : start + count]))
+            start += count
+            if count == len(batch):
                 most *= 2
                 continue
             # Lines of an unusual form rarely come alone: less and less often is the next one tried.
             odd = 1 if count else min(2 * odd, _MOST_ODD_LINES)
-            for place in range(begin, min(begin + odd, len(lines))):
-                yield from self._take_carefully(number + place, place, given[place])
-            begin += odd
+            for line in given[start : start + odd]:
+                yield from self._check_unusual(block.first + start, offset, line)
+                offset += len(line)
+                start += 1
             most = _FEW_LINES
 
     def check(self, number: int, data: bytes) -> CheckedRequest | Problem:
@@ -236,39 +237,40 @@ class LineChecker:
         places = (n for n, one in enumerate(requests) if (one.body.model, one.url) in refused)
         return next(places, len(requests)) if refused else len(requests)
 
-    def _sort_out(
+    def _find_duplicates(
         self,
         number: int,
-        place: int,
+        offset: int | None,
         lines: list[bytes],
         requests: list[_Request],
         sizes: list[int],
-        is_as_given: bool,
     ) -> Iterator[ValidLines | InvalidLine]:
-        """Tell lines that are good in themselves from those whose id was used before."""
+        """Separate lines whose id was used before from the others, which are valid."""
         custom_ids = [request.custom_id for request in requests]
-        repeats = self._first_uses.add(custom_ids, number + place)
-        begin = 0
-        for end, first_line in [*repeats, (len(lines), 0)]:
-            if end > begin:
-                good = slice(begin, end)
+        duplicates = self._duplicates.add(custom_ids, number)
+        start = 0
+        for end, first_line in [*duplicates, (len(lines), 0)]:
+            if end > start:
+                run = slice(start, end)
+                size = sum(map(len, lines[run]))
                 yield ValidLines(
-                    place + begin,
-                    lines[good],
-                    sum(map(len, lines[good])),
-                    is_as_given,
-                    custom_ids[good],
-                    _estimates(requests[good], sizes[good]),
+                    lines[run],
+                    size,
+                    offset,
+                    custom_ids[run],
+                    _estimates(requests[run], sizes[run]),
                 )
+                offset = None if offset is None else offset + size
             if end < len(lines):
-                problem = _duplicate(number + place + end, custom_ids[end], first_line)
+                problem = _duplicate(number + end, custom_ids[end], first_line)
                 yield InvalidLine(without_line_end(lines[end]), problem)
-            begin = end + 1
+                offset = None if offset is None else offset + len(lines[end])
+            start = end + 1
 
-    def _take_carefully(
-        self, number: int, place: int, line: bytes
+    def _check_unusual(
+        self, number: int, offset: int, line: bytes
     ) -> Iterator[ValidLines | InvalidLine]:
-        """Check one line as it was given."""
+        """Check one line the careful way."""
         data = without_line_end(line)
         if is_blank(data):
             return
@@ -278,10 +280,9 @@ class LineChecker:
             return
         written = data + b"\n"
         yield ValidLines(
-            place,
             [written],
             len(written),
-            written == line,
+            offset if written == line else None,
             [found.custom_id],
             {found.model: ModelEstimate(1, found.body_bytes, found.max_output_tokens or 0)},
         )
@@ -308,7 +309,7 @@ class LineChecker:
                 f"The custom_id must be a text that is not empty, but it is {found}. Give every "
                 f"request a custom_id of its own.",
             )
-        for _, first_line in self._first_uses.add((custom_id,), number):
+        for _, first_line in self._duplicates.add((custom_id,), number):
             return _duplicate(number, custom_id, first_line)
         result = self._check_fields(custom_id, fields)
         if isinstance(result, CheckedRequest):

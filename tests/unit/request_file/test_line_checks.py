@@ -6,7 +6,7 @@ import json
 import math
 import re
 import tracemalloc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -25,6 +25,7 @@ from groq_batch.request_file.line_checks import (
     LineChecker,
     ValidLines,
 )
+from groq_batch.request_file.lines import Lines
 
 SECRET = "Xyzzy"
 """Stands wherever a line may hold content; no sentence may repeat it."""
@@ -73,8 +74,15 @@ def dump(value: object) -> bytes:
 def check(data: bytes) -> CheckedRequest | Problem:
     """Check a line both ways, which must agree."""
     careful = LineChecker().check(7, data)
-    assert_agree(list(LineChecker().check_lines(7, [data + b"\n"])), careful, data)
+    assert_agree(list(check_lines([data + b"\n"], 7)), careful, data)
     return careful
+
+
+def check_lines(
+    lines: list[bytes], number: int = 1, *, checker: LineChecker | None = None
+) -> Iterator[ValidLines | InvalidLine]:
+    """Check the lines of a block."""
+    return (checker or LineChecker()).check_lines(Lines(number, 0, lines))
 
 
 def assert_agree(
@@ -92,10 +100,9 @@ def assert_agree(
         assert has_equal_keys(data), "of equal keys the size may be that of all values"
         assert careful.body_bytes < estimate.body_bytes < len(data)
     assert good == ValidLines(
-        0,
         [line],
         len(line),
-        is_as_given=True,
+        offset=0,
         custom_ids=[careful.custom_id],
         models={
             careful.model: ModelEstimate(1, estimate.body_bytes, careful.max_output_tokens or 0)
@@ -453,7 +460,7 @@ def test_the_first_problem_in_order_is_told(data: bytes, code: str) -> None:
     found = checker.check(2, data)
     assert isinstance(found, Problem)
     assert found.code == code
-    _, in_block = LineChecker().check_lines(1, [used + b"\n", data + b"\n"])
+    _, in_block = check_lines([used + b"\n", data + b"\n"])
     assert in_block == InvalidLine(data, found)
 
 
@@ -489,7 +496,7 @@ class TestModels:
     def test_a_line(self, data: bytes, code: str | None) -> None:
         models = self.Few("openai/gpt-oss-20b", "whisper-large-v3")
         careful = LineChecker(models=models).check(7, data)
-        (found,) = LineChecker(models=models).check_lines(7, [data + b"\n"])
+        (found,) = check_lines([data + b"\n"], 7, checker=LineChecker(models=models))
         if code is None:
             assert isinstance(careful, CheckedRequest)
             assert isinstance(found, ValidLines)
@@ -504,7 +511,7 @@ class TestModels:
             request(custom_id=str(n), body={**BODY, "model": "no" if n in bad else "m"}) + b"\n"
             for n in range(40)
         ]
-        found = list(LineChecker(models=self.Few("m")).check_lines(1, lines))
+        found = list(check_lines(lines, 1, checker=LineChecker(models=self.Few("m"))))
         told = [one.problem.line for one in found if isinstance(one, InvalidLine)]
         assert told == [number + 1 for number in sorted(bad)]
         good = [line for one in found if isinstance(one, ValidLines) for line in one.lines]
@@ -512,7 +519,7 @@ class TestModels:
 
     def test_an_id_is_used_on_a_line_whose_model_is_unknown(self) -> None:
         lines = [with_body(model=model) + b"\n" for model in ("no", "m")]
-        first, second = LineChecker(models=self.Few("m")).check_lines(1, lines)
+        first, second = check_lines(lines, 1, checker=LineChecker(models=self.Few("m")))
         assert isinstance(first, InvalidLine)
         assert isinstance(second, InvalidLine)
         assert [first.problem.code, second.problem.code] == ["unknown_model", "duplicate_custom_id"]
@@ -521,7 +528,7 @@ class TestModels:
 @pytest.mark.parametrize("data", [with_body(messages=[]), audio(file="a")])
 def test_first_checks_of_a_file_whose_checking_had_begun_are_those_before(data: bytes) -> None:
     for checks, kind in ((FIRST_CHECKS, ValidLines), (FIRST_CHECKS + 1, InvalidLine)):
-        (found,) = LineChecker(checks=checks).check_lines(1, [data + b"\n"])
+        (found,) = check_lines([data + b"\n"], 1, checker=LineChecker(checks=checks))
         assert isinstance(found, kind)
 
 
@@ -570,7 +577,7 @@ class TestNesting:
     def test_one_deep_line_among_others(self, place: int) -> None:
         lines = [request(custom_id=str(number)) + b"\n" for number in range(5)]
         lines[place] = self.nested(MAX_NESTING + 1) + b"\n"
-        found = list(LineChecker().check_lines(1, lines))
+        found = list(check_lines(lines))
         (bad,) = [one for one in found if isinstance(one, InvalidLine)]
         assert (bad.problem.line, bad.problem.code) == (place + 1, "invalid_json")
         assert sum(len(one.lines) for one in found if isinstance(one, ValidLines)) == 4
@@ -635,7 +642,7 @@ class TestDuplicates:
         assert isinstance(found, Problem)
         assert (found.custom_id, found.code) == ("a-1", "duplicate_custom_id")
         assert "on line 1." in found.message
-        _, in_block = LineChecker().check_lines(1, [first + b"\n", second + b"\n"])
+        _, in_block = check_lines([first + b"\n", second + b"\n"])
         assert in_block == InvalidLine(second, found)
 
     @pytest.mark.parametrize(
@@ -1009,50 +1016,50 @@ def expected_of(lines: Sequence[bytes]) -> tuple[list[object], ModelEstimates]:
         if isinstance(found, Problem):
             expected.append(InvalidLine(data, found))
         else:
-            expected.append((number, data + b"\n", found.custom_id))
+            expected.append((data + b"\n", found.custom_id))
             models[found.model].add(found.body_bytes, found.max_output_tokens)
     return expected, models
 
 
-def assert_describes(good: ValidLines, lines: Sequence[bytes]) -> None:
-    """Compare what is said of good lines with the lines that were given."""
-    stretch = list(lines[good.place : good.place + len(good.lines)])
-    assert good.lines == [line.rstrip(b"\r\n") + b"\n" for line in stretch]
-    assert good.size == sum(map(len, good.lines))
-    assert len(good.custom_ids) == len(good.lines) > 0
-    assert sum(one.requests for one in good.models.values()) == len(good.lines)
-    if good.is_as_given:
-        assert good.lines == stretch
-    elif not lines[0].endswith(b"\r\n"):
-        # Of lines that end as Windows ends them the bytes are new, whatever they are.
-        assert good.lines != stretch
+def assert_describes(valid: ValidLines, data: bytes) -> None:
+    """Compare the facts about valid lines with the lines and with the data they come from."""
+    assert valid.size == sum(map(len, valid.lines))
+    assert len(valid.custom_ids) == len(valid.lines) > 0
+    assert sum(one.requests for one in valid.models.values()) == len(valid.lines)
+    if valid.offset is not None:
+        assert data[valid.offset : valid.offset + valid.size] == b"".join(valid.lines)
+    else:
+        assert b"\r" in data or not data.endswith(b"\n")
 
 
 @settings(deadline=None)
 @given(blocks(), st.integers(1, 40))
-def test_many_lines_are_checked_as_each_of_them_is(lines: list[bytes], size: int) -> None:
+def test_check_lines_of_any_block_agrees_with_check_of_each_line(
+    lines: list[bytes], size: int
+) -> None:
+    data = b"".join(lines)
     for sizes in (size, len(lines) or 1):
         checker, models = LineChecker(), ModelEstimates()
         found: list[object] = []
         for begin in range(0, len(lines), sizes):
-            block = lines[begin : begin + sizes]
-            for one in checker.check_lines(begin + 1, block):
+            offset = sum(map(len, lines[:begin]))
+            block = Lines(begin + 1, offset, lines[begin : begin + sizes])
+            for one in checker.check_lines(block):
                 if isinstance(one, InvalidLine):
                     found.append(one)
                     continue
-                assert_describes(one, block)
+                assert_describes(one, data)
                 models.merge(one.models)
-                numbers = range(begin + 1 + one.place, begin + 1 + one.place + len(one.lines))
-                found += zip(numbers, one.lines, one.custom_ids, strict=True)
+                found += zip(one.lines, one.custom_ids, strict=True)
         assert (found, models) == expected_of(lines)
 
 
 class TestBlocks:
     def test_usual_lines_come_as_one_stretch_as_they_were_given(self) -> None:
         lines = [request(custom_id=str(number)) + b"\n" for number in range(1000)]
-        (found,) = LineChecker().check_lines(1, lines)
+        (found,) = check_lines(lines)
         assert isinstance(found, ValidLines)
-        assert (found.place, found.lines, found.is_as_given) == (0, lines, True)
+        assert (found.offset, found.lines) == (0, lines)
         assert found.custom_ids == [str(number) for number in range(1000)]
 
     @pytest.mark.parametrize("change", SPOILING)
@@ -1062,7 +1069,7 @@ class TestBlocks:
     ) -> None:
         lines = [request(custom_id=str(number)) for number in range(10)]
         lines[place] = change(lines[place])
-        found = list(LineChecker().check_lines(1, [line + b"\n" for line in lines]))
+        found = list(check_lines([line + b"\n" for line in lines]))
         (bad,) = [one for one in found if isinstance(one, InvalidLine)]
         assert bad.problem.line == place + 1
         good = [one for one in found if isinstance(one, ValidLines)]
@@ -1076,8 +1083,8 @@ class TestBlocks:
         lines = [request(custom_id=str(number)) for number in range(10)]
         lines[place] = change(lines[place])
         given_lines = [line + b"\n" for line in lines]
-        found = list(LineChecker().check_lines(1, given_lines))
-        assert all(isinstance(one, ValidLines) and one.is_as_given for one in found)
+        found = list(check_lines(given_lines))
+        assert all(isinstance(one, ValidLines) and one.offset is not None for one in found)
         assert [line for one in found for line in one.lines] == given_lines  # type: ignore[union-attr]
 
     @pytest.mark.parametrize("size", [1, 5, 150, 300])
@@ -1090,19 +1097,19 @@ class TestBlocks:
         ]
         checker = LineChecker()
         found = [
-            (begin + one.place + place, line, custom_id)
+            (line, custom_id)
             for begin in range(0, 300, size)
-            for one in checker.check_lines(begin + 1, lines[begin : begin + size])
+            for one in check_lines(lines[begin : begin + size], begin + 1, checker=checker)
             if isinstance(one, ValidLines)
-            for place, (line, custom_id) in enumerate(zip(one.lines, one.custom_ids, strict=True))
+            for line, custom_id in zip(one.lines, one.custom_ids, strict=True)
         ]
-        assert found == [(number, lines[number], str(number)) for number in range(300)]
+        assert found == [(lines[number], str(number)) for number in range(300)]
 
     def test_windows_line_ends(self) -> None:
         lines = [request(custom_id=str(number)) + b"\r\n" for number in range(100)]
-        (found,) = LineChecker().check_lines(1, lines)
+        (found,) = check_lines(lines)
         assert isinstance(found, ValidLines)
-        assert not found.is_as_given
+        assert found.offset is None
         assert found.lines == [line[:-2] + b"\n" for line in lines]
 
     def test_duplicates_within_and_between_blocks(self) -> None:
@@ -1111,7 +1118,9 @@ class TestBlocks:
         lines = [request(custom_id=custom_id) + b"\n" for custom_id in ids]
         for number, repeats in ((1, {3: 1, 5: 1, 6: 2}), (11, {11: 1, 12: 2, 13: 1, 14: 4, 15: 1})):
             bad = [
-                one for one in checker.check_lines(number, lines) if isinstance(one, InvalidLine)
+                one
+                for one in check_lines(lines, number, checker=checker)
+                if isinstance(one, InvalidLine)
             ]
             for line, first in repeats.items():
                 (problem,) = [one.problem for one in bad if one.problem.line == line]
@@ -1124,7 +1133,7 @@ class TestBlocks:
             request(custom_id=str(number), body={"model": f"m-{number}", "messages": [{}]}) + b"\n"
             for number in range(1500)
         ]
-        (found,) = LineChecker().check_lines(1, lines)
+        (found,) = check_lines(lines)
         assert isinstance(found, ValidLines)
         assert len(found.models) == 1001
         assert found.models["(other models)"].requests == 500

@@ -32,7 +32,7 @@ from groq_batch.domain.machine_version import FIRST_MACHINE, ONLY_SHARD, READS_M
 from groq_batch.domain.only_shard import StepAnswer
 from groq_batch.domain.polling import FIRST_PAUSE_SECONDS
 from groq_batch.domain.prices import Prices, job_prices
-from groq_batch.domain.problem import Problem, problem_row
+from groq_batch.domain.problem import Problem
 from groq_batch.domain.shard import Shard, SplitLimits
 from groq_batch.domain.times import parse_timestamp, timestamp
 from groq_batch.records.closed import is_closed, unless_closed
@@ -40,13 +40,8 @@ from groq_batch.records.job import MAX_KEPT_PROBLEMS, JobRecord, JobRequest, Sha
 from groq_batch.records.model_listing import ModelListing, model_checker
 from groq_batch.reports.delivery import Delivery
 from groq_batch.reports.report import running_report
-from groq_batch.request_file.splitter import (
-    EMPTY_FILE,
-    InputSummary,
-    lacks_canary,
-    merge_summaries,
-    split_input,
-)
+from groq_batch.request_file.input_summary import InputSummary, lacks_canary, merge_summaries
+from groq_batch.request_file.splitter import EMPTY_FILE, split_input
 from groq_batch.settings import Settings
 from groq_batch.steps.prepare_input.fan_out import FanOut, is_large, new_division
 from groq_batch.steps.prepare_input.plan import Plan
@@ -316,19 +311,19 @@ class _Preparing:
         with self._uploads(source, has_canary=canary > 0) as uploads:
             chunks = self._storage.chunks(request.key, version_id=request.version_id)
             with closing(read_ahead(chunks)) as pieces:
-                summary = split_input(
+                events = split_input(
                     pieces,
                     gzipped=is_gzip,
                     limits=limits,
                     skip_invalid=options.skip_invalid_lines,
-                    sink=uploads,
                     check_only=bool(problems),
                     models=model_checker(self._listing, options),
                     canary=canary,
                 )
+                summary = uploads.write(events)
             if lacks_canary(summary, canary):
                 raise _NoCanaryError
-            record = self._decide(summary, options, problems, head.size, uploads.problems())
+            record = self._decide(summary, options, problems, head.size, uploads.problems)
             plan = _new_plan(record, uploads.hold_shards() if record.accepted else (), uploads)
         return self._propose(plan, uploads)
 
@@ -338,18 +333,18 @@ class _Preparing:
         shards = tuple(upload for cut in cuts for upload in cut.shards)
         complete_all(self._storage, problems)
         with self._uploads() as uploads:
-            uploads.problems().join(
+            uploads.problems.join(
                 self._storage, [StoredObject(upload.key, upload.size) for upload in problems]
             )
             if not summary.total:
                 summary.reject(EMPTY_FILE)
-                uploads.problems().write(problem_row(EMPTY_FILE))
+                uploads.problems.write(EMPTY_FILE)
             record = self._decide(
                 summary,
                 division.options,
                 list(division.option_problems),
                 division.size,
-                uploads.problems(),
+                uploads.problems,
             )
             plan = _new_plan(record, shards if record.accepted else (), uploads)
         standing = self._propose(plan, uploads)
@@ -381,7 +376,7 @@ class _Preparing:
             )
             problems = [too_expensive] if too_expensive is not None else []
         for problem in problems:
-            writer.write(problem_row(problem))
+            writer.write(problem)
         record = _decided(
             summary, options, problems, prices, input_bytes=input_bytes, now=self._now()
         )
@@ -436,7 +431,7 @@ class _Preparing:
             prepared_at=self._now(),
         )
         with self._uploads() as uploads:
-            uploads.problems().write(problem_row(problem))
+            uploads.problems.write(problem)
             plan = _new_plan(record, (), uploads)
         return self._propose(plan, uploads)
 
@@ -472,7 +467,7 @@ class _Preparing:
 
 
 def _new_plan(record: JobRecord, shards: tuple[PendingUpload, ...], uploads: ShardWriter) -> Plan:
-    problems = uploads.problems().hold()
+    problems = uploads.problems.hold()
     return Plan(record=record, uploads=(*shards, problems) if problems else shards)
 
 

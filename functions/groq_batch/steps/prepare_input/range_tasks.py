@@ -26,14 +26,9 @@ from groq_batch.request_file.id_partitions import (
     find_repeats,
     repeats_of_range,
 )
-from groq_batch.request_file.splitter import (
-    FilePart,
-    InputSummary,
-    NullSink,
-    ShardSink,
-    lacks_canary,
-    split_input,
-)
+from groq_batch.request_file.input_summary import InputSummary, lacks_canary
+from groq_batch.request_file.split_events import SplitEvent, summary_of
+from groq_batch.request_file.splitter import FilePart, split_input
 from groq_batch.steps.prepare_input.range_plan import (
     CUT,
     MATCH,
@@ -107,13 +102,12 @@ class _Tasks:
             begins_file=number == 1,
             first_line=1,
             first_shard=1,
-            first_uses=recorder,
+            duplicates=recorder,
         )
         try:
             with self._lines_of(division.ranges[number - 1]) as (_, lines):
-                summary = self._split(
-                    lines, part, NullSink(), check_only=bool(division.option_problems)
-                )
+                check_only = bool(division.option_problems)
+                summary = summary_of(self._split(lines, part, check_only=check_only))
         except (MissingObjectError, UnreadableObjectError) as error:
             self._unreadable(SCAN, number, error)
             return
@@ -182,7 +176,7 @@ class _Tasks:
             begins_file=plan.first == 0,
             first_line=first_lines[plan.first],
             first_shard=plan.first_shard,
-            first_uses=KnownDuplicates(self._repeats(task["repeats"], first_lines)),
+            duplicates=KnownDuplicates(self._repeats(task["repeats"], first_lines)),
         )
         stretch = ByteRange(ranges[0].first, ranges[-1].end)
         try:
@@ -197,13 +191,9 @@ class _Tasks:
                     has_canary=plan.canary > 0,
                 ) as uploads,
             ):
-                summary = self._split(
-                    lines,
-                    part,
-                    uploads,
-                    check_only=not plan.writes_shards,
-                    canary=plan.canary,
-                )
+                check_only = not plan.writes_shards
+                events = self._split(lines, part, check_only=check_only, canary=plan.canary)
+                summary = uploads.write(events)
                 is_whole = len(ranges) == len(division.ranges)
                 if is_whole and lacks_canary(summary, plan.canary):
                     uploads.abort()
@@ -212,7 +202,7 @@ class _Tasks:
                 outcome = CutOutcome(
                     summary=summary,
                     shards=uploads.hold_shards() if plan.writes_shards else (),
-                    problems=uploads.problems().hold(),
+                    problems=uploads.problems.hold(),
                 )
         except (MissingObjectError, UnreadableObjectError) as error:
             self._unreadable(CUT, number, error)
@@ -266,18 +256,16 @@ class _Tasks:
         self,
         lines: Iterator[bytes],
         part: FilePart,
-        sink: ShardSink,
         *,
         check_only: bool,
         canary: int = 0,
-    ) -> InputSummary:
+    ) -> Iterator[SplitEvent]:
         division = self._division
         return split_input(
             lines,
             gzipped=False,
             limits=division.limits,
             skip_invalid=division.options.skip_invalid_lines,
-            sink=sink,
             check_only=check_only,
             part=part,
             models=model_checker(ModelListing.load(self._storage, self._keys), division.options),
