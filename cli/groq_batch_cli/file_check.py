@@ -165,6 +165,7 @@ def _collect(events: Iterable[SplitEvent], result: FileCheck, max_problems: int)
             result.file_problems.append(event.problem)
         elif isinstance(event, InputEnded):
             _add_totals(event.summary, result)
+        del event  # Frees its lines before the next ones are read.
 
 
 def _located(problem: Problem, line: bytes) -> FoundProblem:

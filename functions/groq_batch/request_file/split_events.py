@@ -107,4 +107,5 @@ def summary_of(events: Iterable[SplitEvent]) -> InputSummary:
     for event in events:
         if isinstance(event, InputEnded):
             return event.summary
+        del event  # Frees its lines before the next ones are read.
     raise ValueError("The events have no end")

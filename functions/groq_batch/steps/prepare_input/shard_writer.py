@@ -113,6 +113,7 @@ class ShardWriter:
                     self._seal_shard(event.shard)
                 case InputEnded():
                     return event.summary
+            del event  # Frees its lines before the next ones are read.
         raise ValueError("The events have no end")
 
     def hold_shards(self) -> tuple[PendingUpload, ...]:
