@@ -11,8 +11,9 @@ import msgspec
 
 from groq_batch.domain.cost import ModelEstimates
 from groq_batch.domain.problem import Problem
-from groq_batch.request_file.line_checks import InvalidLine, LineChecker, too_long_message
+from groq_batch.request_file.line_checks import InvalidLine, LineChecker
 from groq_batch.request_file.lines import Lines
+from groq_batch.request_file.syntax_messages import too_long_message
 from groq_batch.settings import HARD_LINE_LIMIT_BYTES
 from groq_batch_client.dedupe import Sharing
 from groq_batch_client.errors import TableError, WrongArgumentError

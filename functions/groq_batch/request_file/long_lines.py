@@ -5,8 +5,8 @@ from __future__ import annotations
 import codecs
 
 from groq_batch.domain.problem import Problem
-from groq_batch.request_file.line_checks import encoding_message, too_long_message
 from groq_batch.request_file.lines import LongLinePiece
+from groq_batch.request_file.syntax_messages import encoding_message, too_long_message
 
 _BEGINNING_BYTES = 16
 """Bytes kept of the beginning, which can show that the file has another format."""

@@ -10,7 +10,7 @@ import msgspec
 
 from groq_batch.domain.on_demand import Size
 from groq_batch.request_file.body_sizes import estimated_bytes
-from groq_batch.request_file.line_checks import CHAT_URL, output_limit
+from groq_batch.request_file.request_rules import CHAT_URL, output_limit
 
 _API_VERSION = "/v1"
 

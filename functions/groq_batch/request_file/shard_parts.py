@@ -14,7 +14,7 @@ from typing import Self
 
 import msgspec
 
-from groq_batch.request_file.line_checks import ALLOWED_URLS
+from groq_batch.request_file.request_rules import ALLOWED_URLS
 
 MOST_PARTS = 100
 """Parts of one shard. Each costs an upload and a batch, and a shard may name thousands of models,

@@ -11,13 +11,7 @@ from groq_batch.domain.canary import CANARY_SHARD
 from groq_batch.domain.problem import Problem
 from groq_batch.domain.shard import IdsPlace, Shard, SplitLimits
 from groq_batch.request_file.input_summary import InputSummary
-from groq_batch.request_file.line_checks import (
-    CHECKS,
-    InvalidLine,
-    LineChecker,
-    ModelCheck,
-    ValidLines,
-)
+from groq_batch.request_file.line_checks import InvalidLine, LineChecker, ValidLines
 from groq_batch.request_file.lines import (
     Lines,
     LongLinePiece,
@@ -26,6 +20,7 @@ from groq_batch.request_file.lines import (
     split_lines,
 )
 from groq_batch.request_file.long_lines import LongLine
+from groq_batch.request_file.request_rules import CHECKS, ModelCheck
 from groq_batch.request_file.seen_ids import DuplicateFinder
 from groq_batch.request_file.split_events import (
     InputEnded,

@@ -15,17 +15,15 @@ from hypothesis import strategies as st
 
 from groq_batch.domain.cost import ModelEstimate, ModelEstimates
 from groq_batch.domain.problem import MAX_SHOWN_CHARACTERS, Problem, problem_row, shown
-from groq_batch.request_file.line_checks import (
+from groq_batch.request_file.line_bytes import MAX_NESTING
+from groq_batch.request_file.line_checks import InvalidLine, LineChecker, ValidLines
+from groq_batch.request_file.lines import Lines
+from groq_batch.request_file.request_rules import (
     ALLOWED_URLS,
     CHAT_URL,
     FIRST_CHECKS,
-    MAX_NESTING,
     CheckedRequest,
-    InvalidLine,
-    LineChecker,
-    ValidLines,
 )
-from groq_batch.request_file.lines import Lines
 
 SECRET = "Xyzzy"
 """Stands wherever a line may hold content; no sentence may repeat it."""

@@ -11,8 +11,8 @@ import pytest
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.models import read_models
 from groq_batch.records.model_listing import ModelListing, model_checker
-from groq_batch.request_file.line_checks import ALLOWED_URLS, CHAT_URL
 from groq_batch.request_file.model_checks import ModelChecker
+from groq_batch.request_file.request_rules import ALLOWED_URLS, CHAT_URL
 
 AUDIO_URLS = ALLOWED_URLS[1:]
 OPTIONS = JobOptions(

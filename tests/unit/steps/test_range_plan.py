@@ -10,7 +10,7 @@ import pytest
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.problem import Problem
 from groq_batch.domain.shard import SplitLimits
-from groq_batch.request_file.line_checks import CHECKS, FIRST_CHECKS
+from groq_batch.request_file.request_rules import CHECKS, FIRST_CHECKS
 from groq_batch.steps.prepare_input.fan_out import is_large, new_division
 from groq_batch.steps.prepare_input.range_plan import CutTask, RangePlan, ScanOutcome, plan_cuts
 

@@ -27,7 +27,7 @@ from groq_batch.domain.problem import Problem, problem_json
 from groq_batch.domain.shard import IdsPlace, Shard, SplitLimits
 from groq_batch.request_file.byte_ranges import ByteRange, divide
 from groq_batch.request_file.input_summary import InputSummary
-from groq_batch.request_file.line_checks import CHECKS, FIRST_CHECKS
+from groq_batch.request_file.request_rules import CHECKS, FIRST_CHECKS
 
 SCAN = "scan"
 MATCH = "match"
