@@ -1,8 +1,8 @@
 """Check the lines of a file: the usual ones many at a time, all others one by one.
 
-Both ways accept the same lines. A property test holds them to that. The fast one cannot say what is
-wrong with a line (see ``usual_requests``), the careful one can (see ``request_rules``).
-docs/decisions.md has the measurements that speak for two ways.
+Both ways accept the same lines, which a property test verifies. Only the careful way
+(``request_rules``) can describe a problem; the fast way (``usual_requests``) leaves such lines to
+it. docs/decisions.md has the measurements that led to two ways.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Events of the splitter, in the order of the input.
 
-A shard's events stand between its ``ShardStarted`` and its ``ShardEnded``; ``InputEnded`` is always
+A shard's events come between its ``ShardStarted`` and its ``ShardEnded``; ``InputEnded`` is always
 the last event. Valid lines come many to an event, because an event per line would cost more time
 than checking the line.
 """

@@ -11,7 +11,7 @@ from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.problem import Problem
 from groq_batch.domain.shard import SplitLimits
 from groq_batch.request_file.request_rules import CHECKS, FIRST_CHECKS
-from groq_batch.steps.prepare_input.fan_out import is_large, new_division
+from groq_batch.steps.prepare_input.fan_out import is_large, new_range_plan
 from groq_batch.steps.prepare_input.range_plan import CutTask, RangePlan, ScanOutcome, plan_cuts
 
 
@@ -104,7 +104,7 @@ def test_a_division_is_what_its_json_says() -> None:
     options = JobOptions(
         completion_window="24h", skip_invalid_lines=True, max_attempts=3, max_job_cost_usd=0
     )
-    division = new_division(
+    division = new_range_plan(
         size=100,
         range_bytes=10,
         limits=SplitLimits(1, 2, 3),
