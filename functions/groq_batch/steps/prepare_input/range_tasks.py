@@ -171,7 +171,7 @@ class _Tasks:
             self._cut(number, replace(plan, canary=0), task)
 
     def _cut(self, number: int, plan: CutTask, task: dict[str, Any]) -> bool:
-        """Split some ranges; write nothing and return False if the file turns out to need no canary."""
+        """Split some ranges; if the file needs no canary, write nothing and return False."""
         range_plan, keys = self._range_plan, self._keys
         first_lines: list[int] = self._first_lines()
         ranges = range_plan.ranges[plan.first : plan.last + 1]
