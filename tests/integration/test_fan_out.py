@@ -26,7 +26,7 @@ from groq_batch.steps.prepare_input.prepare import Preparation, prepare_input
 from groq_batch.steps.prepare_input.range_tasks import prepare_range
 from tests.fakes.calls import Call, Wire, plain_wire
 from tests.fakes.s3 import SMALLEST_PART_BYTES, FakeS3, client_error
-from tests.integration.test_prepare_input import SETTINGS, Calls, Death, bad, request
+from tests.integration.preparation import SETTINGS, Calls, Death, bad, request
 from tests.workflow.invocations import do_pools_inline
 
 JOB = "a-0123456789"
