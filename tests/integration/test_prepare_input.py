@@ -106,7 +106,7 @@ Upload = Callable[..., Job]
 
 
 class TestAccepted:
-    def test_what_the_state_machine_goes_on_with(self, upload: Upload) -> None:
+    def test_prepare_returns_output_for_the_state_machine(self, upload: Upload) -> None:
         job = upload(*GOOD)
         assert job.prepare() == {
             "accepted": True,
@@ -121,7 +121,7 @@ class TestAccepted:
             "outcome": "",
         }
 
-    def test_shards_and_nothing_else(self, upload: Upload) -> None:
+    def test_prepare_writes_shards_and_nothing_else(self, upload: Upload) -> None:
         job = upload(GOOD[0], b"", GOOD[1] + b"\r", b"  ", *GOOD[2:])
         job.prepare()
         assert job.shards == {
@@ -134,7 +134,7 @@ class TestAccepted:
         assert job.open_uploads == []
         assert job.made.keys("invalid/") == job.made.keys("output/") == []
 
-    def test_the_report_of_the_running_job(self, upload: Upload) -> None:
+    def test_prepare_writes_report_of_the_running_job(self, upload: Upload) -> None:
         job = upload(*GOOD, b"", request("limited", max_tokens=100))
         job.prepare()
         report = job.report
@@ -172,7 +172,7 @@ class TestAccepted:
             "version": __version__,
         }
 
-    def test_the_record_of_the_job(self, upload: Upload) -> None:
+    def test_prepare_writes_record_of_the_job(self, upload: Upload) -> None:
         job = upload(*GOOD)
         job.prepare()
         sizes = [len(data) for data in job.shards.values()]
@@ -206,24 +206,24 @@ class TestAccepted:
             "input/" + "k" * (900 - len("input/.jsonl")) + ".jsonl",
         ],
     )
-    def test_keys(self, upload: Upload, key: str) -> None:
+    def test_prepare_accepts_unusual_keys(self, upload: Upload, key: str) -> None:
         job = upload(*GOOD, key=key)
         assert job.prepare()["accepted"] is True
         assert job.report["input"]["key"] == key
 
-    def test_a_compressed_file(self, made: Account) -> None:
+    def test_prepare_accepts_compressed_file(self, made: Account) -> None:
         members = gzip.compress(file_of(*GOOD[:2])) + gzip.compress(file_of(*GOOD[2:]))
         job = Job(made, members, "input/a.jsonl.gz", {})
         assert job.prepare()["accepted"] is True
         assert b"".join(job.shards.values()) == file_of(*GOOD)
         assert job.report["input"]["bytes"] == len(members)
 
-    def test_a_model_without_a_price(self, upload: Upload) -> None:
+    def test_prepare_model_without_price_has_no_estimate(self, upload: Upload) -> None:
         job = upload(request("a", model="acme/new"))
         assert job.prepare()["accepted"] is True
         assert job.report["cost_usd"]["estimated"] is None
 
-    def test_a_shard_of_several_parts(self, made: Account) -> None:
+    def test_prepare_writes_shard_of_several_parts(self, made: Account) -> None:
         lines = [request("a", "x" * (PART_BYTES + 1)), request("b", "y" * (PART_BYTES + 1))]
         job = Job(made, b"".join(line + b"\r\n" for line in lines), "input/a.jsonl", {})
         assert job.prepare()["accepted"] is True
@@ -232,7 +232,7 @@ class TestAccepted:
         assert [call.parameters["Key"] for call in sent].count(job.keys.shard(1, 1)) >= 2
         assert job.shards == {"00001.jsonl": file_of(*lines)}
 
-    def test_the_version_of_the_upload_is_read(self, made: Account, upload: Upload) -> None:
+    def test_prepare_reads_the_version_of_the_upload(self, made: Account, upload: Upload) -> None:
         first = upload(*GOOD)
         made.upload(first.key, b"of somebody else")
         assert first.prepare()["accepted"] is True
@@ -285,7 +285,7 @@ class TestCopied:
         """Return how many bytes of each shard were sent, and not copied."""
         return [sent_bytes(job.made, job.keys.shard(1, number)) for number in (1, 2, 3)]
 
-    def test_without_sending_a_byte_of_them(self, made: Account) -> None:
+    def test_prepare_copies_unchanged_shards_without_sending_bytes(self, made: Account) -> None:
         job = self.prepare(made, file_of(*self.LARGE), *self.LARGE)
         assert self.sent(job) == [0, 0, len(file_of(*self.LARGE[140:]))]
         copies = [call.parameters for call in made.calls if call.operation == "UploadPartCopy"]
@@ -305,22 +305,22 @@ class TestCopied:
             "input/…/日本 語/\U0001f600.jsonl",
         ],
     )
-    def test_whatever_the_key(self, made: Account, key: str) -> None:
+    def test_prepare_copies_from_unusual_keys(self, made: Account, key: str) -> None:
         good = self.LARGE[: self.SHARD]
         self.prepare(made, file_of(*good), *good, key=key)
         assert made.count("UploadPartCopy") == 1
 
-    def test_after_a_byte_order_mark(self, made: Account) -> None:
+    def test_prepare_copies_lines_after_byte_order_mark(self, made: Account) -> None:
         job = self.prepare(made, b"\xef\xbb\xbf" + file_of(*self.LARGE), *self.LARGE)
         assert self.sent(job)[:2] == [0, 0]
         assert made.count("UploadPartCopy") == 2
 
-    def test_but_not_with_other_line_ends(self, made: Account) -> None:
+    def test_prepare_copies_nothing_when_line_ends_are_crlf(self, made: Account) -> None:
         data = b"".join(line + b"\r\n" for line in self.LARGE)
         self.prepare(made, data, *self.LARGE)
         assert made.count("UploadPartCopy") == 0
 
-    def test_around_a_blank_line(self, made: Account) -> None:
+    def test_prepare_copies_lines_around_a_blank_line(self, made: Account) -> None:
         """What comes before it or after it may be too little for a copy."""
         good = self.LARGE[: self.SHARD]
         data = file_of(*good[:5], b"", *good[5:])
@@ -331,7 +331,7 @@ class TestCopied:
         assert made.count("UploadPartCopy") == 1
         assert self.sent(job)[0] == len(file_of(*good[68:]))
 
-    def test_around_bad_lines(self, made: Account) -> None:
+    def test_prepare_copies_lines_around_invalid_lines(self, made: Account) -> None:
         lines = [bad("x"), *self.LARGE[:69], b"[]", *self.LARGE[69:], bad("y")]
         job = self.prepare(made, file_of(*lines), *self.LARGE, on_invalid_line="skip")
         assert made.count("UploadPartCopy") == 2
@@ -339,13 +339,13 @@ class TestCopied:
         assert made.read(job.keys.skipped_raw(1)) == file_of(bad("x"), b"[]")
         assert made.read(job.keys.skipped_raw(3)) == file_of(bad("y"))
 
-    def test_up_to_a_last_line_without_an_end(self, made: Account) -> None:
+    def test_prepare_copies_up_to_a_last_line_without_line_end(self, made: Account) -> None:
         good = self.LARGE[: self.SHARD]
         job = self.prepare(made, file_of(*good)[:-1], *good)
         assert made.count("UploadPartCopy") == 1
         assert self.sent(job)[0] == len(file_of(good[-1]))
 
-    def test_from_the_version_of_the_upload(self, made: Account) -> None:
+    def test_prepare_copies_from_the_version_of_the_upload(self, made: Account) -> None:
         good = self.LARGE[: self.SHARD]
         job = Job(made, file_of(*good), "input/a.jsonl", {})
         made.upload(job.key, b"of somebody else")
@@ -354,14 +354,14 @@ class TestCopied:
         assert list(job.shards.values()) == [file_of(*good)]
         assert made.count("UploadPartCopy") == 1
 
-    def test_but_not_from_a_compressed_file(self, made: Account) -> None:
+    def test_prepare_copies_nothing_from_compressed_file(self, made: Account) -> None:
         good = self.LARGE[: self.SHARD]
         job = Job(made, gzip.compress(file_of(*good), 1), "input/a.jsonl.gz", {})
         assert job.prepare()["accepted"] is True
         assert list(job.shards.values()) == [file_of(*good)]
         assert made.count("UploadPartCopy") == 0
 
-    def test_of_a_rejected_file_nothing_is_left(self, made: Account) -> None:
+    def test_prepare_of_rejected_file_leaves_no_copies(self, made: Account) -> None:
         job = Job(made, file_of(*self.LARGE, bad("x")), "input/a.jsonl", {})
         assert job.prepare()["accepted"] is False
         assert job.versions == ["invalid"]
@@ -369,7 +369,7 @@ class TestCopied:
 
 
 class TestSkipping:
-    def test_bad_lines_are_kept_apart(self, upload: Upload) -> None:
+    def test_prepare_keeps_skipped_lines_apart(self, upload: Upload) -> None:
         job = upload(bad("x"), *GOOD[:3], bad("id-0"), b"[]", on_invalid_line="skip")
         assert job.prepare()["accepted"] is True
         assert b"".join(job.shards.values()) == file_of(*GOOD[:3])
@@ -387,7 +387,7 @@ class TestSkipping:
         assert [shard[3] for shard in job.record["shards"]] == [1, 2]
         assert job.open_uploads == []
 
-    def test_the_report_tells_of_them(self, upload: Upload) -> None:
+    def test_prepare_reports_skipped_lines(self, upload: Upload) -> None:
         job = upload(bad("x"), *GOOD[:3], bad("id-0"), b"", b"[]", on_invalid_line="skip")
         job.prepare()
         report = job.report
@@ -402,7 +402,7 @@ class TestSkipping:
         assert report["errors_total"] == 3
         assert job.invalid == report["errors"]
 
-    def test_without_a_good_line_nothing_is_left_to_run(self, upload: Upload) -> None:
+    def test_prepare_without_valid_line_rejects(self, upload: Upload) -> None:
         job = upload(bad("a"), bad("b"), on_invalid_line="skip")
         assert job.prepare()["accepted"] is False
         assert job.record["failure"] is None
@@ -410,7 +410,9 @@ class TestSkipping:
         assert job.versions == ["invalid"]
         assert job.open_uploads == []
 
-    def test_the_file_as_a_whole_rejects_all_the_same(self, made: Account) -> None:
+    def test_prepare_with_problem_of_the_file_rejects_although_skipping(
+        self, made: Account
+    ) -> None:
         data = gzip.compress(file_of(*GOOD, bad("x")))[:-1]
         job = Job(made, data, "input/a.jsonl.gz", {"on_invalid_line": "skip"})
         assert job.prepare()["accepted"] is False
@@ -421,7 +423,7 @@ class TestSkipping:
 class TestRejected:
     """Nothing of a rejected file is left, not even as a version that nobody sees."""
 
-    def test_a_bad_line_among_good_ones(self, upload: Upload) -> None:
+    def test_prepare_with_invalid_line_rejects(self, upload: Upload) -> None:
         job = upload(*GOOD, bad("x"), request("y"))
         assert job.prepare()["accepted"] is False
         assert job.shards == {}
@@ -436,7 +438,7 @@ class TestRejected:
             }
         ]
 
-    def test_the_report_of_the_job(self, upload: Upload) -> None:
+    def test_prepare_reports_the_rejection(self, upload: Upload) -> None:
         job = upload(*GOOD, b"", *[bad(f"bad-{number}") for number in range(120)])
         job.prepare()
         report = job.report
@@ -449,7 +451,7 @@ class TestRejected:
         assert report["errors_total"] == len(job.invalid) == 120
         assert [row["line"] for row in job.invalid] == list(range(7, 127))
 
-    def test_all_that_is_wrong_is_compressed_like_the_input(self, made: Account) -> None:
+    def test_prepare_compresses_problems_like_the_input(self, made: Account) -> None:
         job = Job(made, gzip.compress(file_of(bad("a"), b"[]")), "input/a.jsonl.gz", {})
         assert job.prepare()["accepted"] is False
         assert [row["line"] for row in job.invalid] == [1, 2]
@@ -463,7 +465,9 @@ class TestRejected:
             pytest.param(file_of(*GOOD), "input/a.jsonl.gz", "not_gzip", id="not gzip"),
         ],
     )
-    def test_the_file_as_a_whole(self, made: Account, data: bytes, key: str, code: str) -> None:
+    def test_prepare_with_problem_of_the_file_rejects(
+        self, made: Account, data: bytes, key: str, code: str
+    ) -> None:
         job = Job(made, data, key, {})
         assert job.prepare()["accepted"] is False
         (row,) = job.invalid
@@ -471,7 +475,7 @@ class TestRejected:
         assert job.report["errors"] == [row]
         assert job.report["requests"]["total"] == 0
 
-    def test_what_was_seen_of_a_damaged_file_is_counted(self, made: Account) -> None:
+    def test_prepare_of_damaged_gzip_counts_lines_before_the_damage(self, made: Account) -> None:
         content = file_of(*GOOD, bad("x")) + random.Random(1).randbytes(200_000).hex().encode()
         job = Job(made, gzip.compress(content)[:-70_000], "input/a.jsonl.gz", {})
         assert job.prepare()["accepted"] is False
@@ -492,7 +496,7 @@ class TestRejected:
             ("input/" + "k" * (901 - len("input/.jsonl")) + ".jsonl", "key_too_long"),
         ],
     )
-    def test_a_key_at_fault(self, upload: Upload, key: str, code: str) -> None:
+    def test_prepare_with_invalid_key_rejects(self, upload: Upload, key: str, code: str) -> None:
         job = upload(*GOOD, key=key)
         assert job.prepare()["accepted"] is False
         assert job.reads_of_the_input() == 0
@@ -509,7 +513,7 @@ class TestRejected:
 
 
 class TestOptions:
-    def test_of_an_upload(self, upload: Upload) -> None:
+    def test_prepare_uses_options_of_the_upload(self, upload: Upload) -> None:
         job = upload(
             *GOOD,
             completion_window="7d",
@@ -537,7 +541,7 @@ class TestOptions:
             "retry_invalid_output": True,
         }
 
-    def test_that_cannot_be_used(self, upload: Upload) -> None:
+    def test_prepare_with_invalid_options_rejects(self, upload: Upload) -> None:
         """The file is checked all the same, so that one upload tells everything."""
         job = upload(*GOOD, bad("x"), max_attempts="11", on_invalid_line="ignore")
         assert job.prepare()["accepted"] is False
@@ -556,7 +560,7 @@ class TestOptions:
         assert job.versions == ["invalid"]
         assert job.made.count("UploadPart") == 1
 
-    def test_that_outlast_the_work(self, upload: Upload) -> None:
+    def test_prepare_with_options_beyond_retention_rejects(self, upload: Upload) -> None:
         job = upload(*GOOD, max_attempts="10", completion_window="7d")
         assert job.prepare()["accepted"] is False
         assert "WorkRetentionDays=72" in job.report["errors"][0]["message"]
@@ -566,7 +570,7 @@ class TestOptions:
 class TestCost:
     ESTIMATE = 5 * BODY_BYTES / 4 * 0.0375e-6
 
-    def test_above_the_cap(self, upload: Upload) -> None:
+    def test_prepare_above_the_cost_cap_rejects(self, upload: Upload) -> None:
         job = upload(*GOOD, b"[]", max_job_cost_usd="0.000000001", on_invalid_line="skip")
         assert job.prepare()["accepted"] is False
         report = job.report
@@ -584,11 +588,13 @@ class TestCost:
         assert job.open_uploads == []
 
     @pytest.mark.parametrize(("factor", "accepted"), [(1.001, True), (0.999, False)])
-    def test_around_the_cap(self, upload: Upload, factor: float, accepted: bool) -> None:
+    def test_prepare_near_the_cost_cap_compares_exactly(
+        self, upload: Upload, factor: float, accepted: bool
+    ) -> None:
         job = upload(*GOOD, max_job_cost_usd=f"{self.ESTIMATE * factor:.9f}")
         assert job.prepare()["accepted"] is accepted
 
-    def test_a_model_without_a_price_is_named(self, upload: Upload) -> None:
+    def test_prepare_with_cap_names_model_without_price(self, upload: Upload) -> None:
         job = upload(*GOOD, request("x", model="acme/new"), max_job_cost_usd="1000")
         assert job.prepare()["accepted"] is False
         (error,) = job.report["errors"]
@@ -596,14 +602,14 @@ class TestCost:
         assert "the price of acme/new is not known" in error["message"]
         assert "leave out max-job-cost-usd" in error["message"]
 
-    def test_audio_is_not_known_beforehand(self, upload: Upload) -> None:
+    def test_prepare_with_cap_rejects_audio_of_unknown_length(self, upload: Upload) -> None:
         body = {"model": "whisper-large-v3", "url": "https://example.com/a.mp3"}
         line = json.loads(request("x")) | {"url": "/v1/audio/transcriptions", "body": body}
         job = upload(json.dumps(line).encode(), max_job_cost_usd="1000")
         assert job.prepare()["accepted"] is False
         assert "billed by the length of the audio" in job.report["errors"][0]["message"]
 
-    def test_of_many_models_without_a_price_some_are_named(self, upload: Upload) -> None:
+    def test_prepare_with_cap_names_some_of_many_models(self, upload: Upload) -> None:
         lines = [request(f"{number}", model=f"acme/{number}") for number in range(9)]
         job = upload(*lines, max_job_cost_usd="1000")
         assert job.prepare()["accepted"] is False
@@ -611,7 +617,7 @@ class TestCost:
         assert "acme/0, acme/1, acme/2, acme/3, acme/4 and 4 more" in message
 
     @pytest.mark.parametrize("given", [None, "0", "1000", "0.000000001"])
-    def test_no_upload_lifts_the_stacks_cap(
+    def test_prepare_upload_cannot_raise_the_stacks_cap(
         self, monkeypatch: pytest.MonkeyPatch, made: Account, upload: Upload, given: str | None
     ) -> None:
         monkeypatch.setenv("MAX_JOB_COST_USD", "0.000000002")
@@ -630,7 +636,7 @@ class TestCost:
         )
         assert f"is above the cap of {in_force} USD. {advice}" in error["message"]
 
-    def test_an_upload_lowers_the_stacks_cap(
+    def test_prepare_upload_can_lower_the_stacks_cap(
         self, monkeypatch: pytest.MonkeyPatch, made: Account, upload: Upload
     ) -> None:
         monkeypatch.setenv("MAX_JOB_COST_USD", "1000")
@@ -641,7 +647,7 @@ class TestCost:
 
 
 class TestAgain:
-    def test_a_second_run_changes_nothing(self, upload: Upload) -> None:
+    def test_prepare_again_changes_nothing(self, upload: Upload) -> None:
         job = upload(*GOOD, bad("x"), on_invalid_line="skip")
         first = job.prepare()
         assert job.reads_of_the_input() == 1
@@ -651,25 +657,25 @@ class TestAgain:
         assert job.reads_of_the_input() == 0
         assert (job.record, job.report, job.shards, job.versions) == state
 
-    def test_a_rejected_job_stays_rejected(self, upload: Upload) -> None:
+    def test_prepare_again_keeps_a_rejection(self, upload: Upload) -> None:
         job = upload(bad("x"))
         assert job.prepare() == job.prepare()
         assert job.made.count("PutObject", "CreateMultipartUpload") == 0
 
-    def test_a_closed_job_is_left_alone(self, upload: Upload) -> None:
+    def test_prepare_of_closed_job_does_nothing(self, upload: Upload) -> None:
         job = upload(*GOOD)
         job.made.s3.put_object(Bucket=BUCKET, Key=job.keys.closed, Body=b"")
         assert job.prepare()["accepted"] is False
         assert job.work == ["closed"]
         assert job.made.keys("reports/") == []
 
-    def test_a_stopped_job_is_left_alone(self, upload: Upload) -> None:
+    def test_prepare_of_stopped_job_does_nothing(self, upload: Upload) -> None:
         job = upload(*GOOD)
         job.made.s3.put_object(Bucket=BUCKET, Key=job.keys.stopped, Body=b"{}")
         assert job.prepare()["accepted"] is False
         assert job.work == ["stopped.json"]
         assert job.reads_of_the_input() == 0
 
-    def test_a_job_that_was_never_started(self, made: Account) -> None:
+    def test_prepare_of_unknown_job_raises(self, made: Account) -> None:
         with pytest.raises(ValueError, match="jobs/unknown does not exist"):
             made.invoke("prepare_input", {"job_id": "unknown"})

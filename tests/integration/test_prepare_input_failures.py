@@ -116,7 +116,7 @@ def calls_of_a_run(settings: Settings = SETTINGS) -> range:
     return range(1, calls.count + 1)
 
 
-def test_there_are_calls_to_fail_at() -> None:
+def test_calls_of_a_run_are_enough_to_fail_at() -> None:
     assert len(calls_of_a_run()) > 30
     assert len(calls_of_a_run(STRICT)) > 15
 
@@ -137,7 +137,7 @@ TWO_SETTINGS = pytest.mark.parametrize(
 
 @TWO_SETTINGS
 @pytest.mark.parametrize("acts", [False, True], ids=["before it", "after it"])
-def test_a_death_at_any_call_is_made_good_by_the_next_run(
+def test_prepare_after_death_at_any_call_completes(
     acts: bool, first: Settings, second: Settings
 ) -> None:
     """Whatever was done by then: a plan that stands is carried out, otherwise a new one is made."""
@@ -167,7 +167,7 @@ def test_a_death_at_any_call_is_made_good_by_the_next_run(
 
 
 @TWO_SETTINGS
-def test_two_runs_at_the_same_time_come_to_one_plan(first: Settings, second: Settings) -> None:
+def test_prepare_twice_at_the_same_time_stores_one_plan(first: Settings, second: Settings) -> None:
     """The second one runs from beginning to end within any call of the first."""
     for at in calls_of_a_run(first):
         bucket = Bucket(*LINES)
@@ -191,7 +191,7 @@ def test_two_runs_at_the_same_time_come_to_one_plan(first: Settings, second: Set
         assert bucket.s3.open_uploads == []
 
 
-def test_an_answer_that_is_lost_and_asked_for_again() -> None:
+def test_prepare_with_lost_response_retries_safely() -> None:
     """As boto3 does after a time-out: the first try has been carried out, also of the plan."""
     for at in calls_of_a_run():
         bucket = Bucket(*LINES)
@@ -206,7 +206,7 @@ def test_an_answer_that_is_lost_and_asked_for_again() -> None:
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, STRICT], ids=["accepted", "rejected"])
-def test_a_run_that_fails_before_its_plan_leaves_no_upload_behind(settings: Settings) -> None:
+def test_prepare_failing_before_its_plan_leaves_no_upload(settings: Settings) -> None:
     """Where the plan may stand the uploads must stay: S3 drops those that nobody completes."""
     failures = 0
     for at in calls_of_a_run(settings):
@@ -236,7 +236,7 @@ class TestStopped:
         stop = Stop(status="cancelled", code="cancelled", message="Stopped.", at="now")
         stop.write(bucket.storage(), KEYS)
 
-    def test_while_the_input_is_read_no_record_is_made(self) -> None:
+    def test_prepare_stopped_while_reading_writes_no_record(self) -> None:
         """Whoever stopped the job has found none, and ends it with a report alone."""
         bucket = Bucket(*LINES)
 
@@ -249,7 +249,7 @@ class TestStopped:
         assert JobRecord.load(bucket.storage(), KEYS) is None
         assert bucket.s3.open_uploads == []
 
-    def test_after_the_record_was_made_the_answer_is_the_same(self) -> None:
+    def test_prepare_stopped_after_the_record_returns_the_same(self) -> None:
         bucket = Bucket(*LINES)
         first = bucket.prepare()
         self.stop(bucket)
@@ -269,7 +269,7 @@ class TestUnreadable:
         assert bucket.s3.keys(KEYS.shards(1)) == bucket.s3.open_uploads == []
         return failure
 
-    def test_a_version_that_is_gone(self) -> None:
+    def test_prepare_of_deleted_version_rejects_as_unreadable(self) -> None:
         bucket = Bucket(*LINES)
         gone = dataclasses.replace(bucket.request, version_id="gone")
         bucket.storage().put_json(object_keys.job_key(JOB), gone.to_json())
@@ -277,7 +277,7 @@ class TestUnreadable:
         assert failure["code"] == "input_unreadable"
         assert "deleted before it could be read. Upload it again." in failure["message"]
 
-    def test_a_version_that_is_shown_late(self) -> None:
+    def test_prepare_waits_for_version_that_is_visible_late(self) -> None:
         bucket = Bucket(*LINES)
         pauses: list[float] = []
 
@@ -291,7 +291,7 @@ class TestUnreadable:
         assert len(pauses) == 3
 
     @pytest.mark.parametrize("operation", ["head_object", "get_object"])
-    def test_an_object_that_s3_refuses(self, operation: str) -> None:
+    def test_prepare_of_denied_object_rejects_as_unreadable(self, operation: str) -> None:
         bucket = Bucket(*LINES)
 
         def wire(call: Call, act: Callable[[], Any]) -> Any:
@@ -304,7 +304,7 @@ class TestUnreadable:
         assert failure["code"] == "input_unreadable"
         assert "kms:Decrypt" in failure["message"]
 
-    def test_deleted_between_two_calls(self) -> None:
+    def test_prepare_of_object_deleted_while_reading_rejects_as_unreadable(self) -> None:
         bucket = Bucket(*LINES)
 
         def wire(call: Call, act: Callable[[], Any]) -> Any:
@@ -327,7 +327,9 @@ class TestUncopied:
         ("code", "status", "text"),
         [("NoSuchVersion", 404, "deleted before"), ("AccessDenied", 403, "kms:Decrypt")],
     )
-    def test_it_cannot_be_read_any_more(self, code: str, status: int, text: str) -> None:
+    def test_prepare_when_copy_is_denied_rejects_as_unreadable(
+        self, code: str, status: int, text: str
+    ) -> None:
         bucket = Bucket(*COPIED)
         copies = 0
 
@@ -344,7 +346,7 @@ class TestUncopied:
         assert copies == 1
 
     @pytest.mark.parametrize("acts", [False, True], ids=["before it", "after it"])
-    def test_a_death_is_made_good(self, acts: bool) -> None:
+    def test_prepare_after_death_while_copying_completes(self, acts: bool) -> None:
         bucket = Bucket(*COPIED)
 
         def wire(call: Call, act: Callable[[], Any]) -> Any:
@@ -361,7 +363,7 @@ class TestUncopied:
         assert bucket.prepare(settings=ONE_SHARD).accepted is True
         assert bucket.s3.read(KEYS.shard(1, 1)) == file_of(*COPIED)
 
-    def test_without_a_version_its_bytes_are_sent(self) -> None:
+    def test_prepare_without_version_sends_the_bytes(self) -> None:
         """It might be another object by the time of the copy."""
         bucket = Bucket(*COPIED)
         versionless = dataclasses.replace(bucket.request, version_id=None)
@@ -389,7 +391,7 @@ def breaking(streams: list[int], gives: int) -> Wire:
 
 
 @pytest.mark.parametrize("gives", [100, len(file_of(*LINES)) // 2, len(file_of(*LINES))])
-def test_a_stream_that_breaks_is_taken_up_where_it_broke(gives: int) -> None:
+def test_prepare_resumes_a_broken_stream(gives: int) -> None:
     bucket = Bucket(*LINES)
     streams: list[int] = []
     bucket.check(bucket.prepare(breaking(streams, gives)))
@@ -397,7 +399,7 @@ def test_a_stream_that_breaks_is_taken_up_where_it_broke(gives: int) -> None:
     assert streams == list(range(size, 0, -gives))
 
 
-def test_a_range_that_is_ignored_is_made_good() -> None:
+def test_prepare_skips_bytes_when_s3_ignores_the_range() -> None:
     """As RFC 9110 allows a server, and some that speak S3's language do."""
     bucket = Bucket(*LINES)
     streams: list[int] = []
@@ -414,7 +416,7 @@ def test_a_range_that_is_ignored_is_made_good() -> None:
     assert len(streams) == 1
 
 
-def test_a_stream_that_gives_nothing_is_given_up() -> None:
+def test_prepare_gives_up_a_stream_without_bytes() -> None:
     bucket = Bucket(*LINES)
     streams: list[int] = []
     with pytest.raises(ReadTimeoutError):
@@ -425,7 +427,7 @@ def test_a_stream_that_gives_nothing_is_given_up() -> None:
     bucket.check(bucket.prepare())
 
 
-def test_the_report_stands_before_the_input_is_read() -> None:
+def test_prepare_writes_the_report_before_reading() -> None:
     bucket = Bucket(*LINES)
     seen: list[dict[str, Any]] = []
 
@@ -439,7 +441,7 @@ def test_the_report_stands_before_the_input_is_read() -> None:
     assert all(report["requests"]["total"] == 0 for report in seen)
 
 
-def test_nothing_is_visible_before_the_last_line_has_passed() -> None:
+def test_prepare_shows_no_shard_before_the_last_line_has_passed() -> None:
     bucket = Bucket(*LINES)
 
     def wire(call: Call, act: Callable[[], Any]) -> Any:

@@ -8,7 +8,7 @@ from groq_batch.domain.problem import MAX_SHOWN_CHARACTERS, Problem, problem_row
 
 
 class TestShowing:
-    def test_a_problem_as_a_row(self) -> None:
+    def test_problem_row_is_one_json_line(self) -> None:
         custom_id = "é\n" + "x" * 1000
         row = problem_row(Problem(3, custom_id, "invalid_url", "Do this."))
         assert row.endswith(b"}\n")
@@ -20,7 +20,7 @@ class TestShowing:
             "message": "Do this.",
         }
 
-    def test_what_is_long_is_cut_in_reports(self) -> None:
+    def test_shown_truncates_long_text(self) -> None:
         assert shown(None) is None
         assert shown("x" * MAX_SHOWN_CHARACTERS) == "x" * MAX_SHOWN_CHARACTERS
         assert shown("x" * 100_000) == "x" * MAX_SHOWN_CHARACTERS + "…"

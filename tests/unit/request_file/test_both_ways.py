@@ -181,7 +181,7 @@ def expected_verdict(data: bytes) -> tuple[Any, ...]:
 @example(with_body(max_tokens=5, max_completion_tokens=0))
 @example(request().replace(b"a-1", rb"\ud83d\ude00"))
 @example(request().replace(b'"body": {', b'"body": {"x": "' + rb"\ud83d" + b'", '))
-def test_both_ways_come_to_the_expected_verdict(data: bytes) -> None:
+def test_both_ways_return_the_verdict_of_pythons_parser(data: bytes) -> None:
     assert verdict(check(data)) == expected_verdict(data)
     # White space after a request changes nothing of it, and keeps it off the fast way.
     assert verdict(check(data + b" ")) == expected_verdict(data)
@@ -193,7 +193,7 @@ def test_both_ways_come_to_the_expected_verdict(data: bytes) -> None:
 )
 @example('{"model": "m", "messages": [1], "x": "\\\\", "y": "\\n"}', "a")
 @example('{"model": "m", "messages": [1], "x": "data:\\"data:;base64,\\\\", "y": ";"}', "a")
-def test_both_ways_measure_the_body(body: str, custom_id: str) -> None:
+def test_both_ways_return_the_body_size_of_pythons_parser(body: str, custom_id: str) -> None:
     line = json.dumps({**REQUEST, "custom_id": custom_id, "body": "@"})
     data = line.replace('"body": "@"', f'"body": {body}').encode()
     found = check(data)

@@ -21,7 +21,7 @@ from tests.unit.request_file.request_lines import (
 
 
 class TestDuplicates:
-    def test_every_line_after_the_first_use_names_it(self) -> None:
+    def test_duplicate_problem_names_the_line_of_the_first_use(self) -> None:
         checker = LineChecker()
         assert isinstance(checker.check(3, request()), CheckedRequest)
         for number in (5, 9):
@@ -51,7 +51,7 @@ class TestDuplicates:
             pytest.param(request(custom_id="@").replace(b"@", rb"\u0061-1"), id="escaped"),
         ],
     )
-    def test_an_id_is_used_also_on_a_line_that_is_bad(self, first: bytes, second: bytes) -> None:
+    def test_id_on_an_invalid_line_counts_as_used(self, first: bytes, second: bytes) -> None:
         checker = LineChecker()
         checker.check(1, first)
         found = checker.check(2, second)
@@ -64,7 +64,7 @@ class TestDuplicates:
     @pytest.mark.parametrize(
         "first", [request()[:-1], request() + b"\xff", request() + b"x", b'["a-1"]']
     )
-    def test_an_id_that_cannot_be_read_is_not_used(self, first: bytes) -> None:
+    def test_id_on_an_unreadable_line_does_not_count_as_used(self, first: bytes) -> None:
         checker = LineChecker()
         assert isinstance(checker.check(1, first), Problem)
         assert isinstance(checker.check(2, request()), CheckedRequest)
@@ -72,13 +72,13 @@ class TestDuplicates:
     @pytest.mark.parametrize(
         ("one", "other"), [("a", "A"), ("é", "e\u0301"), ("a", "a "), ("1", "01")]
     )
-    def test_ids_are_compared_as_they_are_written(self, one: str, other: str) -> None:
+    def test_similar_ids_are_not_duplicates(self, one: str, other: str) -> None:
         checker = LineChecker()
         for number, custom_id in enumerate((one, other), start=1):
             assert isinstance(checker.check(number, request(custom_id=custom_id)), CheckedRequest)
 
     @given(st.lists(st.text(min_size=1, max_size=3), max_size=200))
-    def test_first_lines_are_those_of_a_dictionary(self, ids: list[str]) -> None:
+    def test_duplicates_are_those_a_dictionary_finds(self, ids: list[str]) -> None:
         checker = LineChecker()
         first: dict[str, int] = {}
         for number, custom_id in enumerate(ids, start=1):
@@ -90,7 +90,7 @@ class TestDuplicates:
                 assert isinstance(found, CheckedRequest)
                 first[custom_id] = number
 
-    def test_many_ids_in_few_bytes(self) -> None:
+    def test_many_ids_take_few_bytes_and_none_is_lost(self) -> None:
         """None is forgotten while the table of them grows, also right after it has."""
         count = 40_000
         lines = [

@@ -160,7 +160,7 @@ def test_check_lines_of_any_block_agrees_with_check_of_each_line(
 
 
 class TestBlocks:
-    def test_usual_lines_come_as_one_stretch_as_they_were_given(self) -> None:
+    def test_check_lines_yields_usual_lines_together_and_unchanged(self) -> None:
         lines = [request(custom_id=str(number)) + b"\n" for number in range(1000)]
         (found,) = check_lines(lines)
         assert isinstance(found, ValidLines)
@@ -169,7 +169,7 @@ class TestBlocks:
 
     @pytest.mark.parametrize("change", SPOILING)
     @pytest.mark.parametrize("place", [0, 1, 9])
-    def test_a_bad_line_leaves_the_others_good(
+    def test_check_lines_with_one_invalid_line_accepts_the_others(
         self, change: Callable[[bytes], bytes], place: int
     ) -> None:
         lines = [request(custom_id=str(number)) for number in range(10)]
@@ -182,7 +182,7 @@ class TestBlocks:
 
     @pytest.mark.parametrize("change", UNUSUAL)
     @pytest.mark.parametrize("place", [0, 1, 9])
-    def test_an_unusual_line_is_good_and_so_are_the_others(
+    def test_check_lines_accepts_unusual_line_among_usual_ones(
         self, change: Callable[[bytes], bytes], place: int
     ) -> None:
         lines = [request(custom_id=str(number)) for number in range(10)]
@@ -194,7 +194,9 @@ class TestBlocks:
 
     @pytest.mark.parametrize("size", [1, 5, 150, 300])
     @pytest.mark.parametrize("odd", [0, 1, 2, 63, 64, 65, 200])
-    def test_runs_of_unusual_lines(self, odd: int, size: int) -> None:
+    def test_check_lines_after_a_run_of_unusual_lines_misses_none(
+        self, odd: int, size: int
+    ) -> None:
         """Behind a long run of them the usual ones are found again, and none is passed over."""
         lines = [
             (b" " if number % 100 < odd else b"") + request(custom_id=str(number)) + b"\n"
@@ -210,14 +212,14 @@ class TestBlocks:
         ]
         assert found == [(lines[number], str(number)) for number in range(300)]
 
-    def test_windows_line_ends(self) -> None:
+    def test_check_lines_replaces_windows_line_ends(self) -> None:
         lines = [request(custom_id=str(number)) + b"\r\n" for number in range(100)]
         (found,) = check_lines(lines)
         assert isinstance(found, ValidLines)
         assert found.offset is None
         assert found.lines == [line[:-2] + b"\n" for line in lines]
 
-    def test_duplicates_within_and_between_blocks(self) -> None:
+    def test_check_lines_finds_duplicates_within_and_between_blocks(self) -> None:
         checker = LineChecker()
         ids = ["a", "b", "a", "c", "a", "b"]
         lines = [request(custom_id=custom_id) + b"\n" for custom_id in ids]
@@ -233,7 +235,7 @@ class TestBlocks:
                 assert f"on line {first}." in problem.message
             assert len(bad) == len(repeats) + (number == 11)
 
-    def test_models_beyond_those_that_are_told_apart_count_as_one(self) -> None:
+    def test_check_lines_with_too_many_models_counts_the_rest_as_one(self) -> None:
         lines = [
             request(custom_id=str(number), body={"model": f"m-{number}", "messages": [{}]}) + b"\n"
             for number in range(1500)

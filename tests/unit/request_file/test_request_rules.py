@@ -35,7 +35,7 @@ from tests.unit.request_file.request_lines import (
 
 
 class TestGoodRequests:
-    def test_what_matters_of_a_request(self) -> None:
+    def test_check_valid_request_returns_its_facts(self) -> None:
         data = with_body(max_completion_tokens=200)
         body_bytes = len(dump({**BODY, "max_completion_tokens": 200}))
         assert checked(data) == CheckedRequest("a-1", "openai/gpt-oss-20b", body_bytes, 200)
@@ -71,12 +71,12 @@ class TestGoodRequests:
             ),
         ],
     )
-    def test_forms_of_one_request(self, data: bytes) -> None:
+    def test_check_accepts_other_spellings_of_a_request(self, data: bytes) -> None:
         found = checked(data)
         assert (found.custom_id, found.model) == ("a-1", "openai/gpt-oss-20b")
 
     @pytest.mark.parametrize("url", ALLOWED_URLS)
-    def test_urls(self, url: str) -> None:
+    def test_check_accepts_every_allowed_url(self, url: str) -> None:
         body = BODY if url == CHAT_URL else AUDIO_BODY
         assert checked(request(url=url, body=body)).custom_id == "a-1"
 
@@ -88,7 +88,7 @@ class TestGoodRequests:
             pytest.param({**BODY, "url": 7, "file": {}}, id="keys of audio in a chat"),
         ],
     )
-    def test_what_messages_are_is_the_apis_affair(self, body: Mapping[str, Any]) -> None:
+    def test_check_accepts_messages_of_any_content(self, body: Mapping[str, Any]) -> None:
         assert checked(request(body=body)).model == "openai/gpt-oss-20b"
 
     @pytest.mark.parametrize(
@@ -99,11 +99,11 @@ class TestGoodRequests:
             pytest.param({"url": " "}, id="a text"),
         ],
     )
-    def test_audio(self, changes: Mapping[str, Any]) -> None:
+    def test_check_accepts_audio_request(self, changes: Mapping[str, Any]) -> None:
         data = request(url="/v1/audio/translations", body={**AUDIO_BODY, **changes})
         assert checked(data).model == "whisper-large-v3"
 
-    def test_the_urls_are_those_of_the_batch_guide(self) -> None:
+    def test_allowed_urls_are_those_of_the_batch_guide(self) -> None:
         assert ALLOWED_URLS == (
             "/v1/chat/completions",
             "/v1/audio/transcriptions",
@@ -115,7 +115,7 @@ class TestGoodRequests:
         [" ", "{", '"', "a}}", "é", "日本", "\u2028\u2029\u0085", "😀", "\0", "x" * 100_000],
     )
     @pytest.mark.parametrize("ascii_only", [True, False])
-    def test_any_text_is_a_custom_id(self, custom_id: str, ascii_only: bool) -> None:
+    def test_check_accepts_any_text_as_custom_id(self, custom_id: str, ascii_only: bool) -> None:
         data = json.dumps({**REQUEST, "custom_id": custom_id}, ensure_ascii=ascii_only).encode()
         found = checked(data)
         assert found.custom_id == custom_id
@@ -125,7 +125,7 @@ class TestGoodRequests:
         "value",
         ["1e400", "-1e400", "1" * 5000, "-0", "0.1e-7", '"\x7f"'],
     )
-    def test_odd_values_that_are_json(self, value: str) -> None:
+    def test_check_accepts_unusual_json_values(self, value: str) -> None:
         data = request(body={**BODY, "seed": "@"}).replace(b'"@"', value.encode())
         assert checked(data).body_bytes == len(dump({**BODY, "seed": "@"})) - 3 + len(value)
 
@@ -140,24 +140,24 @@ class TestGoodRequests:
             pytest.param("é" * 200 + r"\u00e9\n" * 200, 1000, id="long"),
         ],
     )
-    def test_an_escape_counts_as_its_character(self, written: str, size: int) -> None:
+    def test_check_counts_an_escape_as_its_character(self, written: str, size: int) -> None:
         data = with_body(x="@").replace(b"@", written.encode())
         assert checked(data).body_bytes == len(dump({**BODY, "x": ""})) + size
         # In two texts as well.
         data = with_body(x="@", y="\n").replace(b"@", written.encode())
         assert checked(data).body_bytes == len(dump({**BODY, "x": "", "y": " "})) + size
 
-    def test_a_data_url_counts_four_thousand_bytes(self) -> None:
+    def test_check_counts_data_url_as_4000_bytes(self) -> None:
         url = "data:image/png;base64,"
         data = with_body(x=url + "A" * 1_500_000, y=[f"{url}AA", "\n", f"see {url}AA"])
         empty = {**BODY, "x": url, "y": [url, " ", f"see {url}AA"]}
         assert checked(data).body_bytes == len(dump(empty)) + 2 * 4000
 
     @pytest.mark.parametrize("value", [False, None, "true", 1])
-    def test_only_true_streams(self, value: object) -> None:
+    def test_check_accepts_stream_other_than_true(self, value: object) -> None:
         assert checked(with_body(stream=value)).custom_id == "a-1"
 
-    def test_a_service_tier_of_null_is_none(self) -> None:
+    def test_check_accepts_service_tier_null(self) -> None:
         assert checked(with_body(service_tier=None)).custom_id == "a-1"
 
     @pytest.mark.parametrize(
@@ -180,12 +180,12 @@ class TestGoodRequests:
             pytest.param({"max_tokens": 10**400}, 2**53, id="huge"),
         ],
     )
-    def test_limit_of_output_tokens(
+    def test_check_returns_limit_of_output_tokens(
         self, limits: Mapping[str, object], expected: int | None
     ) -> None:
         assert checked(with_body(**limits)).max_output_tokens == expected
 
-    def test_a_number_beyond_all_floats_is_no_limit(self) -> None:
+    def test_check_ignores_output_limit_beyond_all_floats(self) -> None:
         data = with_body(max_tokens="@").replace(b'"@"', b"1e400")
         assert checked(data).max_output_tokens is None
 
@@ -325,7 +325,9 @@ CASES: Sequence[tuple[str, bytes, str | None, str, str]] = [
     ("data", "custom_id", "code", "words"),
     [pytest.param(*case[1:], id=case[0]) for case in CASES],
 )
-def test_problems(data: bytes, custom_id: str | None, code: str, words: str) -> None:
+def test_check_invalid_line_returns_code_and_message(
+    data: bytes, custom_id: str | None, code: str, words: str
+) -> None:
     found = problem(data)
     assert (found.line, found.custom_id, found.code) == (7, custom_id, code)
     assert re.search(words, found.message)
@@ -357,7 +359,7 @@ def test_problems(data: bytes, custom_id: str | None, code: str, words: str) -> 
         ),
     ],
 )
-def test_the_first_problem_in_order_is_told(data: bytes, code: str) -> None:
+def test_check_line_with_two_problems_returns_the_first(data: bytes, code: str) -> None:
     used = request(custom_id="used")
     checker = LineChecker()
     assert isinstance(checker.check(1, used), CheckedRequest)
@@ -397,7 +399,9 @@ class TestModels:
             pytest.param(with_body(model="other", messages=[]), "invalid_messages", id="messages"),
         ],
     )
-    def test_a_line(self, data: bytes, code: str | None) -> None:
+    def test_check_with_models_returns_problem_of_model(
+        self, data: bytes, code: str | None
+    ) -> None:
         models = self.Few("openai/gpt-oss-20b", "whisper-large-v3")
         careful = LineChecker(models=models).check(7, data)
         (found,) = check_lines([data + b"\n"], 7, checker=LineChecker(models=models))
@@ -410,7 +414,7 @@ class TestModels:
             assert found == InvalidLine(data, careful)
 
     @pytest.mark.parametrize("bad", [{0}, {9}, {3, 4, 5}, set(range(0, 40, 2)), set(range(40))])
-    def test_bad_models_among_good_ones(self, bad: set[int]) -> None:
+    def test_check_lines_with_models_finds_each_refused_line(self, bad: set[int]) -> None:
         lines = [
             request(custom_id=str(n), body={**BODY, "model": "no" if n in bad else "m"}) + b"\n"
             for n in range(40)
@@ -421,7 +425,7 @@ class TestModels:
         good = [line for one in found if isinstance(one, ValidLines) for line in one.lines]
         assert good == [line for number, line in enumerate(lines) if number not in bad]
 
-    def test_an_id_is_used_on_a_line_whose_model_is_unknown(self) -> None:
+    def test_id_on_a_line_with_unknown_model_counts_as_used(self) -> None:
         lines = [with_body(model=model) + b"\n" for model in ("no", "m")]
         first, second = check_lines(lines, 1, checker=LineChecker(models=self.Few("m")))
         assert isinstance(first, InvalidLine)
@@ -430,7 +434,7 @@ class TestModels:
 
 
 @pytest.mark.parametrize("data", [with_body(messages=[]), audio(file="a")])
-def test_first_checks_of_a_file_whose_checking_had_begun_are_those_before(data: bytes) -> None:
+def test_first_checks_accept_lines_that_all_checks_refuse(data: bytes) -> None:
     for checks, kind in ((FIRST_CHECKS, ValidLines), (FIRST_CHECKS + 1, InvalidLine)):
         (found,) = check_lines([data + b"\n"], 1, checker=LineChecker(checks=checks))
         assert isinstance(found, kind)

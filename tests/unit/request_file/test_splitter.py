@@ -274,7 +274,9 @@ def files(draw: st.DrawFn, ends: Sequence[bytes] = ENDS) -> File:
 
 
 @given(files(), LIMITS)
-def test_with_bad_lines_skipped_every_line_is_in_its_place(file: File, limits: SplitLimits) -> None:
+def test_split_skipping_invalid_lines_keeps_every_line_in_place(
+    file: File, limits: SplitLimits
+) -> None:
     found = split(file.chunks, limits, skip=True)
     summary = found.summary
     assert summary.lines == len(file.lines)
@@ -292,9 +294,7 @@ def test_with_bad_lines_skipped_every_line_is_in_its_place(file: File, limits: S
 
 
 @given(files(), LIMITS, st.booleans())
-def test_every_shard_fits_and_is_as_full_as_can_be(
-    file: File, limits: SplitLimits, skip: bool
-) -> None:
+def test_split_fills_every_shard_up_to_a_limit(file: File, limits: SplitLimits, skip: bool) -> None:
     found = split(file.chunks, limits, skip=skip)
     summaries, shards = found.summary.shards, found.requests
     assert [shard.number for shard in summaries] == list(range(1, len(shards) + 1))
@@ -310,7 +310,7 @@ def test_every_shard_fits_and_is_as_full_as_can_be(
 
 
 @given(files(), LIMITS)
-def test_the_problems_are_those_of_the_lines(file: File, limits: SplitLimits) -> None:
+def test_split_yields_a_problem_for_each_invalid_line(file: File, limits: SplitLimits) -> None:
     found = split(file.chunks, limits, skip=True)
     summary = found.summary
     good = b"".join(found.requests).split(b"\n")[:-1]
@@ -332,7 +332,7 @@ def test_the_problems_are_those_of_the_lines(file: File, limits: SplitLimits) ->
 
 @settings(deadline=None)
 @given(files(), LIMITS, st.booleans(), st.integers(1, 40))
-def test_cuts_and_compression_change_nothing(
+def test_split_in_any_chunks_or_compressed_is_the_same(
     file: File, limits: SplitLimits, skip: bool, size: int
 ) -> None:
     half = len(file.data) // 2
@@ -355,9 +355,7 @@ def test_cuts_and_compression_change_nothing(
 
 
 @given(files(), LIMITS, st.booleans())
-def test_the_ids_stand_by_shard_in_the_order_of_the_lines(
-    file: File, limits: SplitLimits, skip: bool
-) -> None:
+def test_split_yields_ids_by_shard_in_order(file: File, limits: SplitLimits, skip: bool) -> None:
     found = split(file.chunks, limits, skip=skip)
     assert found.custom_ids == [
         [json.loads(line)["custom_id"] for line in shard.split(b"\n")[:-1]]
@@ -368,7 +366,7 @@ def test_the_ids_stand_by_shard_in_the_order_of_the_lines(
 
 @settings(deadline=None)
 @given(files(ends=[b"\n"]), LIMITS)
-def test_what_ends_with_line_feeds_is_written_as_it_stands(file: File, limits: SplitLimits) -> None:
+def test_split_gives_offsets_of_all_unchanged_lines(file: File, limits: SplitLimits) -> None:
     """Only a last line without line end is not: the sink compares all others with the input."""
     found = split(file.chunks, limits, skip=True)
     in_place = sum(shard.in_place for shard in found.shards.values())
@@ -381,7 +379,7 @@ def test_what_ends_with_line_feeds_is_written_as_it_stands(file: File, limits: S
 
 @settings(deadline=None)
 @given(files(), LIMITS, st.integers(50, 3000), st.integers(20, 1000))
-def test_parts_of_a_file_give_what_the_whole_file_gives(
+def test_split_of_parts_equals_split_of_the_file(
     file: File, limits: SplitLimits, range_bytes: int, chunk_bytes: int
 ) -> None:
     """Of a part the offsets count from its own beginning, as those of its ids do."""
@@ -428,7 +426,9 @@ def test_parts_of_a_file_give_what_the_whole_file_gives(
 
 
 @given(files(), LIMITS)
-def test_a_bad_line_ends_the_writing_and_not_the_checking(file: File, limits: SplitLimits) -> None:
+def test_split_after_rejecting_line_checks_on_without_adding_lines(
+    file: File, limits: SplitLimits
+) -> None:
     strict, lenient = split(file.chunks, limits), split(file.chunks, limits, skip=True)
     assert strict.problems == lenient.problems
     for count in ("lines", "good", "invalid", "models", "problems", "problems_total", "fatal"):
@@ -444,7 +444,7 @@ def test_a_bad_line_ends_the_writing_and_not_the_checking(file: File, limits: Sp
 
 
 @given(files(), LIMITS, st.booleans())
-def test_a_file_rejected_anyway_is_only_checked(
+def test_split_check_only_yields_problems_but_no_shards(
     file: File, limits: SplitLimits, skip: bool
 ) -> None:
     found, expected = (
@@ -465,7 +465,7 @@ def test_a_file_rejected_anyway_is_only_checked(
 
 
 class TestShards:
-    def test_what_is_left_out_of_a_good_file(self) -> None:
+    def test_split_removes_only_bom_returns_and_blank_lines(self) -> None:
         """A byte order mark, returns before line ends, blank lines; nothing else."""
         one, two = request("é\u2028\u2029\u0085"), b"\t" + request("b") + b"  "
         found = split(BOM + one + b"\r\n\r\n  \n" + two + b"\r\r\n\n\n")
@@ -474,7 +474,7 @@ class TestShards:
         assert found.summary.total == found.summary.good == 2
         assert found.problems == []
 
-    def test_a_shard_holds_at_most_so_many_requests(self) -> None:
+    def test_split_ends_shard_at_the_limit_of_requests(self) -> None:
         limits = SplitLimits(max_requests=2, max_bytes=10_000, max_line_bytes=10_000)
         lines = [request(str(number)) + b"\n" for number in range(5)]
         found = split(b"".join(lines), limits)
@@ -485,14 +485,14 @@ class TestShards:
             Shard(3, 1, len(lines[0]), ids=IdsPlace(1, 16, 4)),
         ]
 
-    def test_a_shard_holds_at_most_so_many_bytes_with_line_ends(self) -> None:
+    def test_split_ends_shard_at_the_limit_of_bytes(self) -> None:
         lines = [sized(str(number), 199) + b"\n" for number in range(4)]
         exactly = SplitLimits(max_requests=9, max_bytes=400, max_line_bytes=10_000)
         one_less = SplitLimits(max_requests=9, max_bytes=399, max_line_bytes=10_000)
         assert [len(shard) for shard in split(b"".join(lines), exactly).requests] == [400, 400]
         assert [len(shard) for shard in split(b"".join(lines), one_less).requests] == [200] * 4
 
-    def test_bad_lines_belong_to_the_region_in_which_they_stand(self) -> None:
+    def test_split_puts_invalid_lines_into_the_shard_before(self) -> None:
         limits = SplitLimits(max_requests=2, max_bytes=10_000, max_line_bytes=10_000)
         good = [request(str(number)) for number in range(3)]
         lines = [b"[1]", good[0], b"", b"[2]", good[1], b"[3]", good[2], b"[4]"]
@@ -506,7 +506,7 @@ class TestShards:
         ]
         assert [shard.skipped for shard in found.summary.shards] == [3, 1]
 
-    def test_a_bad_line_is_kept_whole_with_what_is_wrong_with_it(self) -> None:
+    def test_split_yields_skipped_line_whole_with_its_problem(self) -> None:
         custom_id = "x" * 2000
         bad = request(custom_id).replace(b"POST", b"PUT") + b" "
         found = split(b"\n".join([request("a"), bad]), skip=True)
@@ -514,13 +514,13 @@ class TestShards:
         assert skipped == LineSkipped(bad, len(bad), 1, found.found[0])
         assert (skipped.problem.code, skipped.problem.custom_id) == ("invalid_method", custom_id)
 
-    def test_without_a_good_line_there_is_no_shard(self) -> None:
+    def test_split_without_valid_line_summarizes_no_shard(self) -> None:
         found = split(b"[1]\n[2]\n", skip=True)
         assert found.summary.shards == []
         assert (found.summary.good, found.summary.invalid) == (0, 2)
         assert found.summary.fatal is None
 
-    def test_lines_are_written_in_blocks(self) -> None:
+    def test_split_yields_the_lines_of_a_chunk_together(self) -> None:
         lines = [request(str(number)) for number in range(5000)]
         chunks = cut(b"\n".join(lines), 100_000)
         found = split(chunks)
@@ -534,7 +534,7 @@ class TestLongLines:
 
     @pytest.mark.parametrize("end", [b"\n", b"\r\n", b""])
     @pytest.mark.parametrize("size", [7, 100, 1000])
-    def test_a_line_and_its_end_fill_a_shard_exactly(self, end: bytes, size: int) -> None:
+    def test_split_accepts_line_that_fills_a_shard_exactly(self, end: bytes, size: int) -> None:
         line = sized("a", 299)
         found = split(cut(line + end, size), self.LIMITS)
         assert found.problems == []
@@ -543,7 +543,7 @@ class TestLongLines:
 
     @pytest.mark.parametrize("end", [b"\n", b"\r\n", b""])
     @pytest.mark.parametrize("size", [7, 100, 1000])
-    def test_one_byte_more_is_too_long(self, end: bytes, size: int) -> None:
+    def test_split_refuses_line_one_byte_too_long(self, end: bytes, size: int) -> None:
         found = split(cut(request("b") + b"\n" + sized("a", 300) + end, size), self.LIMITS)
         assert found.codes == [(2, "line_too_long")]
         row = found.problems[0]
@@ -552,7 +552,7 @@ class TestLongLines:
         assert "at most 299 bytes" in row["message"]
         assert "Shorten the request." in row["message"]
 
-    def test_the_limit_of_a_line_holds_where_it_is_the_lower_one(self) -> None:
+    def test_split_refuses_line_above_a_lower_line_limit(self) -> None:
         limits = SplitLimits(max_requests=9, max_bytes=10_000, max_line_bytes=200)
         found = split(sized("a", 200) + b"\n" + sized("b", 201), limits, skip=True)
         assert found.codes == [(2, "line_too_long")]
@@ -568,43 +568,45 @@ class TestLongLines:
             pytest.param(b"\xff" * 400, 1, id="only the first is told"),
         ],
     )
-    def test_wrong_encoding_comes_first(self, bad: bytes, position: int, size: int) -> None:
+    def test_split_of_long_line_reports_wrong_encoding_first(
+        self, bad: bytes, position: int, size: int
+    ) -> None:
         found = split(cut(bad + b"\r\n" + request("a"), size), self.LIMITS, skip=True)
         assert found.codes == [(1, "invalid_encoding")]
         assert f"Byte {position} " in found.problems[0]["message"]
         assert found.shards[1].lines == [bad, request("a")]
 
-    def test_characters_across_pieces_are_whole(self) -> None:
+    def test_split_of_long_line_decodes_characters_across_pieces(self) -> None:
         line = "é😀".encode() * 100
         for size in range(1, 8):
             assert split(cut(line, size), self.LIMITS).codes == [(1, "line_too_long")]
 
-    def test_a_long_line_that_is_gzip(self) -> None:
+    def test_split_of_long_gzip_line_says_so(self) -> None:
         found = split(cut(b"\x1f\x8b\xff" + b"\xff" * 1000, 64), self.LIMITS)
         assert found.codes == [(1, "invalid_encoding")]
         assert ".jsonl.gz" in found.problems[0]["message"]
 
-    def test_a_long_line_uses_no_id(self) -> None:
+    def test_split_of_long_line_uses_no_id(self) -> None:
         found = split(sized("a", 400) + b"\n" + request("a"), self.LIMITS, skip=True)
         assert found.codes == [(1, "line_too_long")]
         assert found.summary.good == 1
 
-    def test_a_long_line_that_is_no_json_is_too_long(self) -> None:
+    def test_split_of_long_line_that_is_not_json_says_too_long(self) -> None:
         assert split(b"x" * 400, self.LIMITS).codes == [(1, "line_too_long")]
 
-    def test_a_long_blank_line_is_blank(self) -> None:
+    def test_split_ignores_long_blank_line(self) -> None:
         found = split(cut(b" " * 1000 + b"\n" + request("a"), 64), self.LIMITS)
         assert found.problems == []
         assert (found.summary.lines, found.summary.total) == (2, 1)
 
 
 class TestProblems:
-    def test_blank_lines_count_in_the_numbers(self) -> None:
+    def test_split_counts_blank_lines_in_line_numbers(self) -> None:
         found = split(b"\n\r\n[1]\n   \n[2]")
         assert found.codes == [(3, "not_an_object"), (5, "not_an_object")]
         assert (found.summary.lines, found.summary.total) == (5, 2)
 
-    def test_the_first_hundred_are_kept_and_all_are_written(self) -> None:
+    def test_split_summary_keeps_100_problems_events_have_all(self) -> None:
         data = b"".join(b"[%d]\n" % number for number in range(250))
         found = split(data)
         assert len(found.summary.problems) == MAX_KEPT_PROBLEMS == 100
@@ -612,7 +614,7 @@ class TestProblems:
         assert found.summary.problems_total == found.summary.invalid == 250
         assert [row["line"] for row in found.problems] == list(range(1, 251))
 
-    def test_long_ids_are_cut_where_they_are_kept_and_nowhere_else(self) -> None:
+    def test_split_summary_truncates_long_ids_events_do_not(self) -> None:
         custom_id = "x" * 3000
         found = split(b"\n".join([request(custom_id)] * 2))
         assert found.problems[0]["custom_id"] == custom_id
@@ -628,7 +630,9 @@ class TestProblems:
             pytest.param([b" \n\r\n\t"], 3, id="blank lines"),
         ],
     )
-    def test_a_file_without_a_request(self, chunks: list[bytes], lines: int) -> None:
+    def test_split_without_request_reports_empty_file(
+        self, chunks: list[bytes], lines: int
+    ) -> None:
         for found in (
             split(chunks),
             split(chunks, skip=True),
@@ -654,7 +658,7 @@ class TestProblems:
         ],
     )
     @pytest.mark.parametrize("skip", [True, False])
-    def test_what_is_not_gzip(self, data: bytes, good: int, skip: bool) -> None:
+    def test_split_of_bad_gzip_reports_not_gzip(self, data: bytes, good: int, skip: bool) -> None:
         found = split(cut(data, 10), gzipped=True, skip=skip)
         summary = found.summary
         assert found.codes == [(None, "not_gzip")]
@@ -663,7 +667,7 @@ class TestProblems:
         assert summary.problems == [summary.fatal]
         assert (summary.good, summary.lines) == (good, good)
 
-    def test_the_problem_of_the_whole_file_comes_first(self) -> None:
+    def test_split_summary_has_the_file_problem_first(self) -> None:
         data = b"".join(b"[%d]\n" % number for number in range(150))
         found = split(gzip.compress(data)[:-1], gzipped=True)
         assert [problem.code for problem in found.summary.problems[:2]] == [
@@ -676,7 +680,7 @@ class TestProblems:
         assert len(found.problems) == 151
 
 
-def test_what_the_models_are_asked_to_do() -> None:
+def test_split_summary_counts_valid_requests_by_model() -> None:
     lines = [
         request("1", "é", model="a", max_tokens=5),
         request("2", model="b"),
@@ -703,7 +707,7 @@ class TestMemory:
         return summary, peak
 
     @pytest.mark.parametrize("skip", [True, False])
-    def test_of_a_large_file(self, skip: bool) -> None:
+    def test_split_of_large_file_holds_little(self, skip: bool) -> None:
         """100 MB, every other line bad."""
         content = "x" * 100_000
 
@@ -716,12 +720,12 @@ class TestMemory:
         assert (summary.good, summary.invalid) == (500, 500)
         assert peak < 3_000_000
 
-    def test_of_a_large_line(self) -> None:
+    def test_split_of_large_line_holds_little(self) -> None:
         summary, peak = self.peak((b"x" * 2**20 for _ in range(200)), skip=True)
         assert [problem.code for problem in summary.problems] == ["line_too_long"]
         assert peak < 4 * ROOMY.max_line_bytes
 
-    def test_of_models_that_are_made_up(self) -> None:
+    def test_split_of_many_models_counts_at_most_1000_apart(self) -> None:
         lines = [request(str(number), model=f"{number}" * 200) for number in range(5000)]
         summary, _ = self.peak(iter(line + b"\n" for line in lines), skip=False)
         assert summary.good == 5000
@@ -737,7 +741,9 @@ class TestTooLargeToUnpack:
     @pytest.mark.parametrize(
         ("name", "limit"), [("MAX_GZIP_CONTENT_BYTES", len(LINES) - 1), ("MAX_GZIP_LINES", 99)]
     )
-    def test_is_refused(self, name: str, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_split_above_a_gzip_limit_reports_gzip_too_large(
+        self, name: str, limit: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(f"groq_batch.request_file.splitter.{name}", limit)
         found = split(gzip.compress(self.LINES), gzipped=True)
         assert found.summary.fatal is not None
@@ -747,14 +753,12 @@ class TestTooLargeToUnpack:
     @pytest.mark.parametrize(
         ("name", "limit"), [("MAX_GZIP_CONTENT_BYTES", len(LINES)), ("MAX_GZIP_LINES", 100)]
     )
-    def test_up_to_the_limit_is_taken(
+    def test_split_at_a_gzip_limit_is_accepted(
         self, name: str, limit: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(f"groq_batch.request_file.splitter.{name}", limit)
         assert split(gzip.compress(self.LINES), gzipped=True).summary.good == 100
 
-    def test_does_not_concern_a_file_that_is_not_compressed(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_split_of_plain_file_has_no_gzip_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("groq_batch.request_file.splitter.MAX_GZIP_LINES", 9)
         assert split(self.LINES).summary.good == 100
