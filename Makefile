@@ -8,6 +8,9 @@ SHELL := /bin/sh
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+# The demo needs a quarter of it (300 MB); the rest comes into the same folder with the first target that
+# needs it.
+DEMO_STAMP := $(VENV)/.installed-demo
 # The tools that look for weak spots bring a hundred packages; only `make lint` and `make audit` need them.
 SECURITY := .venv-security
 SECURITY_STAMP := $(SECURITY)/.installed
@@ -30,7 +33,11 @@ help: ## Show this list
 setup: $(STAMP) ## Install the tools into .venv (the other targets do it themselves)
 
 $(STAMP): requirements-dev.txt functions/requirements.txt local/setup.sh
-	@sh local/setup.sh $(VENV)
+	@sh local/setup.sh $(VENV) requirements-dev.txt
+	@touch $(DEMO_STAMP) $@
+
+$(DEMO_STAMP): requirements-demo.txt functions/requirements.txt local/setup.sh
+	@sh local/setup.sh $(VENV) requirements-demo.txt
 	@touch $@
 
 $(SECURITY_STAMP): requirements-security.txt $(STAMP)
@@ -40,7 +47,7 @@ $(SECURITY_STAMP): requirements-security.txt $(STAMP)
 	@touch $@
 
 .PHONY: demo
-demo: $(STAMP) ## Run the whole pipeline on this machine, without an AWS account [FILE=requests.jsonl]
+demo: $(DEMO_STAMP) ## Run the whole pipeline on this machine, without an AWS account [FILE=requests.jsonl]
 	@$(PYTHON) -m local.demo "$(FILE)"
 
 .PHONY: test
@@ -69,15 +76,15 @@ e2e: $(STAMP) ## Run the deployed stack end to end on the emulator
 
 .PHONY: faults
 faults: $(STAMP) ## Try the faults of a bad day on the deployed stack; writes docs/faults.md [ARGS=name]
-	$(PYTHON) -m bench.faults $(ARGS)
+	$(PYTHON) -m tests.faults $(ARGS)
 
 .PHONY: kills
 kills: $(STAMP) ## Run jobs while the functions are killed at random [ARGS="--jobs 20"]
-	$(PYTHON) -m bench.faults.kills $(ARGS)
+	$(PYTHON) -m tests.faults.kills $(ARGS)
 
 .PHONY: burst
 burst: $(STAMP) ## Upload many files at once on the emulated stack; tells time and memory [ARGS="--uploads 150"]
-	$(PYTHON) -m bench.burst $(ARGS)
+	$(PYTHON) -m tests.load.burst $(ARGS)
 
 .PHONY: bench
 bench: $(STAMP) ## Measure speed, memory, cost; writes docs/performance.md [ARGS="prepare cadence"]
@@ -118,7 +125,7 @@ lint: $(STAMP) $(SECURITY_STAMP) ## Check style, types, security, template and s
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
-	PYTHONPATH=functions:cli $(VENV)/bin/lint-imports --no-cache
+	PYTHONPATH=functions:cli:. $(VENV)/bin/lint-imports --no-cache
 	$(PYTHON) -m local.asl_check statemachine/batch_job.asl.json
 	$(VENV)/bin/cfn-lint template.yaml
 	env -u AWS_PROFILE $(PYTHON) -m samcli validate --lint --region us-east-1 --template template.yaml
@@ -140,6 +147,7 @@ PIN := $(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --u
 .PHONY: requirements
 requirements: $(STAMP) ## Pin what is installed anew: functions, development, security tools
 	$(PIN) --generate-hashes functions/requirements.in --output-file functions/requirements.txt
+	$(PIN) requirements-demo.in --output-file requirements-demo.txt
 	$(PIN) requirements-dev.in --output-file requirements-dev.txt
 	$(PIN) --generate-hashes requirements-security.in --output-file requirements-security.txt
 

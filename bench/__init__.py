@@ -1,1 +1,1 @@
-"""Measurements: speed, memory, cost, and what faults do to a job."""
+"""Measurements: cost, time, memory, and how they compare with other tools."""

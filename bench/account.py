@@ -47,7 +47,7 @@ go through one invocation, whose limits are looked for."""
 
 
 class Account:
-    """A bucket, a secret, a state machine that does nothing, and the Groq API."""
+    """A bucket, a secret, the Groq API, and a state machine that does nothing: it is run here."""
 
     def __init__(self, *, simulator_arguments: tuple[str, ...] = ()) -> None:
         """Describe it; the ``with`` block starts and ends it."""
@@ -83,6 +83,8 @@ class Account:
             )
             self.s3 = self._client("s3")
             resources.callback(self.s3.close)
+            self._states = self._client("stepfunctions")
+            resources.callback(self._states.close)
             self._set_up()
             self._resources = resources.pop_all()
         return self
@@ -105,10 +107,9 @@ class Account:
         self.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
         with contextlib.closing(self._client("secretsmanager")) as secrets:
             secrets.create_secret(Name=SECRET, SecretString=self.simulator.api_key)
-        with contextlib.closing(self._client("stepfunctions")) as states:
-            self.machine_arn = states.create_state_machine(
-                name="bench", definition=_MACHINE, roleArn=_ROLE
-            )["stateMachineArn"]
+        self.machine_arn = self._states.create_state_machine(
+            name="bench", definition=_MACHINE, roleArn=_ROLE
+        )["stateMachineArn"]
 
     def environment(self, **settings: str) -> dict[str, str]:
         """Return the environment of the functions, with some settings of its own."""
@@ -128,13 +129,19 @@ class Account:
             **settings,
         }
 
+    def client_environment(self) -> dict[str, str]:
+        """Return the environment of a program that uses the bucket."""
+        return aws_environment(self._emulator.endpoint_url)
+
     def functions(self, **settings: str) -> Functions:
         """Return the functions, to be started by a ``with`` block."""
         return Functions(self.environment(**settings))
 
     def machine(self, functions: Functions) -> StateMachine:
         """Return what drives jobs through the functions."""
-        return StateMachine(functions, self.s3, BUCKET)
+        return StateMachine(
+            functions, s3=self.s3, states=self._states, arn=self.machine_arn, bucket=BUCKET
+        )
 
     def upload(self, path: Path, key: str) -> Mapping[str, str]:
         """Upload a file as a user does; returns its version id and ETag."""

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import cadence, cost, prices
+from bench import cadence, cost, whole_job
 from bench.aws_model import page as aws_page
-from bench.bars import bars
+from bench.aws_model.bill import FILES_OF_A_DAY
+from bench.aws_model.part import GROQ_SECONDS, SMALL, TEN_MINUTES
 from bench.end_to_end import OURS
 from bench.memory import NO_FUNCTIONS
-from bench.million import template_sizes
+from bench.peers.driver import POLL_SECONDS
 from bench.sizes import (
     MAX_SHARD_ROWS,
     SLOWER_CORE,
@@ -23,6 +24,7 @@ from bench.sizes import (
     ids_bytes,
     reach,
     submit_seconds,
+    template_sizes,
 )
 from bench.store import Results
 from bench.tables import Table, digits, megabytes, percent, usd
@@ -32,15 +34,9 @@ DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
 
 _HEAD = """# Performance
 
-How fast the pipeline is, how much memory it takes, and what it costs at AWS, measured and counted
-by `make bench`, which also writes this page. One part is measured anew with, for instance,
-`make bench ARGS="prepare cadence"`; the others stay as they are. Values are medians; a megabyte is a
-million bytes. Compare ratios: the machines of others have other seconds.
-
-The functions run as they are shipped, each in a process of its own that is kept warm, as Lambda
-does. S3 and Secrets Manager are the emulator MiniStack on the same machine, which keeps the memory of
-objects that are gone for the next ones; Groq is the simulator of this repository. The waits of the
-state machine are not slept.
+What jobs cost at AWS, how long they take, how that compares with other tools, how much memory the
+functions need, and [how all of it was measured](#how-it-was-measured). `make bench` measures and writes
+this page. A megabyte is a million bytes.
 """
 
 _WIDTH = 100
@@ -70,16 +66,14 @@ def with_many_files(text: str, results: Results) -> str:
 
 def render(results: Results) -> str:
     """Return the page."""
-    pieces = [_HEAD, _summary(results)]
-    for name, (title, section) in SECTIONS.items():
-        pieces.append(f"## {title}\n")
+    pieces = [_HEAD, _in_short(results)]
+    for title, name, section in SECTIONS:
         part = results.get(name)
-        if part is None:
-            pieces.append(_NOT_MEASURED.format(name=name))
-        else:
-            pieces.append(section(part))
-            pieces.append(_measured_on(part["machine"]))
-    pieces.append(f"## Sizes of the functions\n\n{_sizes(results)}")
+        pieces.append(f"{title}\n")
+        pieces.append(section(part) if part else _NOT_MEASURED.format(name=name))
+    pieces.append(f"### Sizes of the functions\n\n{_sizes(results)}")
+    pieces.append(f"## How it was measured\n\n{_measured(results)}")
+    pieces.append(f"### What is assumed of AWS\n\n{aws_page.assumptions_table()}\n")
     return _wrapped("\n".join(pieces))
 
 
@@ -103,116 +97,145 @@ def _wrapped(text: str) -> str:
     )
 
 
-def _measured_on(machine: dict[str, str]) -> str:
-    return (
-        f"Measured on {machine['date']}: {machine['cpu']}, {machine['system']}, Python "
-        f"{machine['python']}; load of the machine at the end {machine['load']}.\n"
+# -- in short --------------------------------------------------------------------------------------
+
+
+def _in_short(results: Results) -> str:
+    rows = [*_costs_and_times(results), *_comparison(results), *_limits(results)]
+    return f"## In short\n\n{Table(['what', 'found'], rows).markdown()}\n" if rows else ""
+
+
+def _costs_and_times(results: Results) -> list[list[str]]:
+    rows = []
+    if aws := results.get("aws"):
+        small = aws["costs"][SMALL][TEN_MINUTES]
+        million = aws["costs"][f"{aws_page.MANY:,}"][TEN_MINUTES]["alone"]
+        warm, cold = (sum(sum(hop[1:]) for hop in aws["hops"][name]) for name in ("warm", "cold"))
+        rows += [
+            ["one request, batch of 10 minutes, at AWS", f"{small['alone']:.4f} USD"],
+            [
+                f"{FILES_OF_A_DAY:,} such files a day",
+                f"{small['busy'] * FILES_OF_A_DAY:.2f} USD a day",
+            ],
+            [f"{aws_page.MANY:,} requests of 4 KB in one file", f"{million:.4f} USD"],
+            [
+                f"from upload to output, one request, Groq taking {GROQ_SECONDS:.0f} s",
+                f"{warm:.1f} s; {cold:.1f} s when everything is cold",
+            ],
+        ]
+    if found := results.get("cadence"):
+        long = dict(cadence.DURATIONS)
+        lag = max(
+            policies[0]["median_lag"]
+            for name, policies in found["durations"].items()
+            if long[name] > 60
+        )
+        text = f"{percent(lag)} of its duration at most"
+        rows.append(["median lag at the end of a batch of more than a minute", text])
+    return rows
+
+
+def _comparison(results: Results) -> list[list[str]]:
+    jobs = results.get("jobs")
+    if jobs is None:
+        return []
+    entries = jobs["entries"]
+    others = sorted(
+        (entry["seconds"], name)
+        for name, entry in entries.items()
+        if name != OURS and not entry["note"]
     )
+    told = ", ".join(f"{name} {digits(seconds)} s" for seconds, name in others[:2])
+    what = f"{jobs['requests']:,} requests, {megabytes(jobs['bytes'])} MB, from S3 to S3"
+    return [[what, f"{digits(entries[OURS]['seconds'])} s; {told}"]]
 
 
-def _summary(results: Results) -> str:
-    found = bars(results)
-    rows = [[bar.text, bar.found, "yes" if bar.passes else "**no**"] for bar in found]
-    table = Table(["What is promised", "found", "holds"], rows)
-    missed = sum(not bar.passes for bar in found)
-    word = f"{len(found) - missed} of {len(found)} promises hold."
-    return f"## In short\n\n{word}\n\n{table.markdown()}\n" if rows else ""
+def _limits(results: Results) -> list[list[str]]:
+    rows = []
+    if memory := results.get("memory"):
+        peaks = [
+            (peak, name)
+            for jobs in (*memory["job"].values(), *memory["shard"].values())
+            for name, peak in jobs.items()
+            if name not in NO_FUNCTIONS
+        ]
+        peak, name = max(peaks)
+        what = f"most memory of a function, up to {max(map(int, memory['job']))} MB of requests"
+        rows.append([what, f"{megabytes(peak)} MB ({name})"])
+    if sweep := results.get("sweep"):
+        known = sweep["known"]
+        calls = sum(known["calls"].values())
+        told = f"{calls:,} calls of S3, {digits(known['cpu_seconds'])} s of a core"
+        rows.append([f"a sweep of {known['uploads']:,} known uploads", told])
+    return rows
 
 
 # -- sections --------------------------------------------------------------------------------------
 
 
-def _preparation(part: dict[str, Any]) -> str:
-    rows = []
-    for name, speed in part["speeds"].items():
-        rows.append(
-            [
-                name,
-                *(
-                    digits(speed.get(who))
-                    for who in ("ours", "json", "msgspec", "orjson", "bare read")
-                ),
-                f"{speed['ours'] / speed['msgspec']:.0%}",
-                f"{speed['ours'] / speed['json']:.1f}",
-            ]
-        )
-    heads = ["lines of", "this pipeline", "`json.loads`", "msgspec", "orjson", "bare read"]
-    table = Table([*heads, "of msgspec", "times json"], rows)
-    return f"""Megabytes per second of CPU time. The pipeline finds the lines, checks each of them in
-every way, knows which ids were used before and hands shards on; the others are given the lines and
-decode them, one after the other, and nothing else. The bare read takes the file from the disk's
-cache.
-
-{table.markdown()}
-"""
-
-
 def _jobs(part: dict[str, Any]) -> str:
-    pieces = []
-    for name, title in (("large", "Requests of 4 KB"), ("short", "Short requests")):
-        if name in part:
-            pieces.append(_workload(title, part[name]))
-    return f"""The whole way, from the upload's event to the last row: all functions in the order of
-the state machine, checks on, every row in order. Beside it the script of Groq's tutorial (written
-anew: it posts the file, asks for the batch's status, saves what it gets; no checks, no order, no
-S3), and other tools from PyPI in environments of their own, with the same simulator. Everything that
-polls does so every 0.05 s. Time and CPU are counted from the moment a tool is loaded. Time includes
-the work of the simulator, which runs each batch in a process of its own, two at a time, and for the
-pipeline that of the emulated S3, which the other tools do without. CPU and memory are the client's
-own: of the pipeline all functions' CPU, and the memory of the largest one. A tool that took longer
-than 30 s was run once.
-
-{"".join(pieces)}"""
-
-
-def _workload(title: str, work: dict[str, Any]) -> str:
+    ours, beyond = part["entries"][OURS], part["beyond"]
     rows = []
-    ours = work["entries"][OURS]["seconds"]
-    for name, entry in work["entries"].items():
+    for name, entry in part["entries"].items():
+        through = beyond["right"].get(name) == beyond["requests"]
         if entry["note"]:
-            rows.append([name, "-", "-", "-", "-", str(entry["batches"]), "0", entry["note"]])
+            rows.append([name, *["-"] * 6, entry["note"], "-"])
             continue
         check = entry["check"]
         rows.append(
             [
                 name,
                 digits(entry["seconds"]),
-                f"{entry['seconds'] / ours:.2f}",
+                digits(entry["all_seconds"][0]),
+                f"{entry['seconds'] / ours['seconds']:.2f}",
                 digits(entry["cpu_seconds"]),
                 megabytes(entry["peak_bytes"]),
-                str(entry["batches"]),
                 f"{check['right']:,}",
-                "in order" if check["in_order"] else "not in order",
+                "as asked" if check["in_order"] else "as answered",
+                "yes" if through else "no",
             ]
         )
-    heads = ["", "s", "times ours", "CPU s", "peak MB", "batches", "right rows", "remark"]
-    entry = work["entries"][OURS]
-    steps = ", ".join(f"{step} {digits(seconds, 2)} s" for step, seconds in entry["steps"].items())
-    functions = Table(
-        ["function", "calls", "CPU s", "peak MB", "calls to S3", "MB from S3", "MB to S3"],
-        [
-            [
-                name,
-                str(use["invocations"]),
-                digits(use["cpu_seconds"]),
-                megabytes(use["peak_bytes"]),
-                str(sum(n for call, n in use["calls"].items() if call.startswith("s3."))),
-                megabytes(use["bytes"].get("read", 0)),
-                megabytes(use["bytes"].get("written", 0)),
-            ]
-            for name, use in entry["functions"].items()
-        ],
+    heads = ["", "s", "least s", "times ours", "CPU s", "peak MB", "right rows", "order"]
+    calls = sum(
+        number
+        for use in ours["functions"].values()
+        for name, number in use["calls"].items()
+        if name.startswith("s3.")
     )
-    return f"""### {title}
+    table = Table([*heads, f"{beyond['requests']:,} requests"], rows)
+    return f"""{part["requests"]:,} requests of 4 KB, {megabytes(part["bytes"])} MB, in one file. **Everybody starts
+and ends in S3**: the requests are an object of the bucket, and the time ends when the answers are one.
+The pipeline runs its functions in the order of the shipped state machine, with all checks; its time ends
+later still, when its report is written and its files at Groq are deleted. Around the
+others are a download and an upload by boto3's transfer manager, as a user of theirs would write them:
+the script of Groq's tutorial (written anew: it posts the file, asks for the batch's status, saves what it
+gets), and tools from PyPI. Medians of {part["rounds"]} rounds in one run, in which all take turns; a tool that took
+longer than 30 s ran once.
 
-{work["requests"]:,} requests, {megabytes(work["bytes"])} MB.
+{table.markdown()}
+
+CPU and memory are the client's own, boto3 included: of the pipeline the CPU of all functions and the
+memory of the largest one. They make {calls:,} calls of S3, which the emulator, a Python program, serves on
+the same cores. The last column tells whether a file of {beyond["requests"]:,} short requests, more than
+the 50,000 that a batch takes, came back complete.
+"""
+
+
+def _preparation(part: dict[str, Any]) -> str:
+    rows = [
+        [
+            name,
+            *(digits(speed[who]) for who in ("ours", "msgspec", "json")),
+            f"{speed['ours'] / speed['msgspec']:.0%}",
+        ]
+        for name, speed in part["speeds"].items()
+    ]
+    heads = ["lines of", "this pipeline", "msgspec", "`json.loads`", "of msgspec"]
+    return f"""Megabytes per second of CPU time. The pipeline finds the lines, checks each of them in
+every way, knows which ids were used before and hands shards on; the others are given the lines and
+decode them, one after the other, and nothing else.
 
 {Table(heads, rows).markdown()}
-
-The pipeline step by step: {steps}.
-
-{functions.markdown()}
-
 """
 
 
@@ -238,34 +261,6 @@ row all answers belong to one shard, which has at most {MAX_SHARD_ROWS:,} rows.
 """
 
 
-def _joins(part: dict[str, Any]) -> str:
-    rows, shards, small = part["rows"], part["shards"], part["small_shards"]
-    table = Table(
-        ["shards", "MB", "S3 calls", "MB copied by S3", "MB read", "MB written"],
-        [
-            [
-                f"{one['shards']:,} of {one['bytes'] / one['shards'] / 1e6:g} MB",
-                megabytes(one["bytes"]),
-                ", ".join(f"{count:,} {name}" for name, count in one["calls"].items()),
-                megabytes(one["copied_bytes"]),
-                megabytes(one["read_bytes"]),
-                megabytes(one["written_bytes"]),
-            ]
-            for one in (shards, small)
-        ],
-    )
-    return f"""Within a shard: {rows["rows"]:,} answers in an order of their own
-({megabytes(rows["answer_bytes"])} MB), from a file on disk into the order of the requests
-({megabytes(rows["request_bytes"])} MB), each read and understood, tokens and outcomes counted, written to
-S3 (a double in memory): {digits(rows["seconds"])} s, {digits(rows["cpu_seconds"])} s of them CPU.
-
-Of all shards: S3 copies what is large enough for a part of its own (5 MiB); only smaller objects pass
-through the function. Counted with a double of S3 that keeps sizes instead of bytes.
-
-{table.markdown()}
-"""
-
-
 def _sweep(part: dict[str, Any]) -> str:
     rows = [
         [
@@ -285,45 +280,6 @@ def _sweep(part: dict[str, Any]) -> str:
 a network. Most of it is botocore's reading of the lists.
 
 {Table(heads, rows).markdown()}
-"""
-
-
-def _cost(part: dict[str, Any]) -> str:
-    rows = [[name, amount, usd(amount_usd)] for name, amount, amount_usd in part["parts"]]
-    rows.append(["**together**", "", f"**{usd(part['total_usd'])}**"])
-    beside = [
-        [
-            "Internet egress to Groq",
-            f"{part['input_bytes'] / cost.GB:.1f} GB",
-            usd(part["egress_usd"]),
-        ],
-        [
-            "Working files of a job that was stopped or failed, kept for 30 days (`WorkRetentionDays`)",
-            f"{part['work_bytes'] / cost.GB:.1f} GB",
-            usd(part["kept_usd"]),
-        ],
-    ]
-    sources = " ".join(f"<{source}>" for source in prices.SOURCES)
-    heads = ["part", "amount", "USD"]
-    return f"""A job of {part["requests"]:,} requests of 4 KB ({part["input_bytes"] / cost.GB:.1f} GB) in
-{part["shards"]} batches that take 24 hours. Calls to AWS were counted as the functions made them:
-those that depend on the number of shards on a job of {part["shards"]} small shards, those that depend on
-the size on one shard of full size, those of a status check on jobs with more and with fewer of them;
-{part["polls"]:.0f} checks are what the cadence (below) makes of 24 hours. Seconds of Lambda are reckoned, on the
-safe side: CPU time as measured here at the share of a core that the memory brings, then
-{cost.S3_BYTES_PER_SECOND / 1e6:.0f} MB/s from and to S3, {cost.GROQ_BYTES_PER_SECOND / 1e6:.0f} MB/s to and from Groq and
-{cost.CALL_SECONDS * 1000:.0f} ms for each call, all added up as if nothing happened at the same time. The copies of requests
-and answers that are removed at the end stay as versions for a day, and until the next midnight. List
-prices of {prices.REGION}, arm64, read in {prices.READ_AT}, without the free tier: {sources}
-
-{Table(heads, rows).markdown()}
-
-Not part of it, because they depend on the account and on what one chooses:
-
-{Table(heads, beside).markdown()}
-
-What a stack costs without any job (a secret, alarms, a dashboard, metrics) is in
-[operations.md](operations.md).
 """
 
 
@@ -367,16 +323,46 @@ Fixed intervals that see the end sooner do so for many times the price, or not a
 """
 
 
-SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
-    "prepare": ("Preparation", _preparation),
-    "jobs": ("Whole jobs", _jobs),
-    "memory": ("Memory", _memory),
-    "joins": ("Joins", _joins),
-    "sweep": ("A sweep beside a million uploads", _sweep),
-    "cost": ("Cost at AWS", _cost),
-    "aws": ("A model of AWS", aws_page.section),
-    "cadence": ("Cadence of the status checks", _cadence),
-}
+Section = Callable[[dict[str, Any]], str]
+
+SECTIONS: tuple[tuple[str, str, Section], ...] = (
+    ("## What it costs", "aws", aws_page.cost_section),
+    ("### A sweep beside a million uploads", "sweep", _sweep),
+    ("## How long it takes", "aws", aws_page.time_section),
+    ("### Where the time of a large job goes", "whole", whole_job.section),
+    ("### Cadence of the status checks", "cadence", _cadence),
+    ("## How it compares", "jobs", _jobs),
+    ("### Checking beside decoding", "prepare", _preparation),
+    ("## Memory", "memory", _memory),
+)
+"""Title, part and text, in the order of the page. A part may have several."""
+
+
+def _measured(results: Results) -> str:
+    names = dict.fromkeys(name for _, name, _ in SECTIONS)
+    rows = [
+        [f"`make bench ARGS={name}`", *(results[name]["machine"][key] for key in _MACHINE)]
+        for name in names
+        if name in results
+    ]
+    table = Table(["part", "date", "machine", "system", "Python", "load at the end"], rows)
+    return f"""The functions run as they are shipped, each in a process of its own that is kept warm, as Lambda
+does. The shipped state machine calls them, run by the interpreter that the tests use; its waits are cut
+to {POLL_SECONDS} s, which is also how often the other tools look at their batches. S3 and Secrets Manager are the
+emulator MiniStack on the same machine, which keeps the memory of objects that are gone for the next
+ones; Groq is the simulator of this repository, which runs two batches at a time and whose batches take
+0.1 s. The other tools run in environments of their own with pinned packages
+([bench/peers](../bench/peers)). Time is counted from when a program is loaded. It includes the work of
+emulator and simulator, which share the machine's cores with what is measured, so only ratios within one
+run mean something; the machine did other work as well, as its load shows.
+
+{table.markdown()}
+
+A part that is measured anew leaves the others as they are: `make bench ARGS="jobs memory"`. What jobs ask of AWS is counted by `make counts`.
+"""
+
+
+_MACHINE = ("date", "cpu", "system", "python", "load")
 
 
 # -- sizes -----------------------------------------------------------------------------------------
@@ -387,27 +373,21 @@ def _sizes(results: Results) -> str:
     jobs, memory = results.get("jobs"), results.get("memory")
     if jobs is None or memory is None:
         return _NOT_MEASURED.format(name='"jobs memory"')
-    entry = jobs["large"]["entries"][OURS]
+    entry = jobs["entries"][OURS]
     prepared = entry["functions"]["prepare_input"]
-    found = reach(jobs["large"]["bytes"], prepared["cpu_seconds"], passes=1)
-    unpacked = reach(jobs["large"]["bytes"], prepared["cpu_seconds"], passes=2)
-    peaks = {name: use["peak_bytes"] for name, use in entry["functions"].items()}
-    for job in memory["job"].values():
-        peaks = {name: max(peak, job[name]) for name, peak in peaks.items()}
-    for shard in memory["shard"].values():
-        peaks["download_results"] = max(peaks["download_results"], shard["download_results"])
+    found = reach(jobs["bytes"], prepared["cpu_seconds"], passes=1)
+    unpacked = reach(jobs["bytes"], prepared["cpu_seconds"], passes=2)
     rows = [
         [
             name,
             f"{sizes[name].memory_mb:,} MB",
-            f"{megabytes(peaks[name])} MB",
             f"{sizes[name].memory_mb / 1769:.2f}",
             f"{sizes[name].disk_gb:g} GB",
             _WHY[name],
         ]
-        for name in peaks
+        for name in _WHY
     ]
-    heads = ["function", "memory", "peak here", "cores at AWS", "disk", "why"]
+    heads = ["function", "memory", "cores at AWS", "disk", "why"]
     ids = ids_bytes(MAX_GZIP_LINES)
     answers = statistics.fmean(
         shard["answer_bytes"] / shard["lines"] for shard in memory["shard"].values()
@@ -422,7 +402,7 @@ data; it is chosen for the share of a core.
 (960 s) never takes a function that still runs for one that has died.
 
 **What one invocation prepares.** Here one core checks and cuts {found.cpu_bytes_per_second / 1e6:.0f} MB/s
-({megabytes(jobs["large"]["bytes"])} MB in {digits(prepared["cpu_seconds"])} s of CPU, S3's client included). At AWS take a core that
+({megabytes(jobs["bytes"])} MB in {digits(prepared["cpu_seconds"])} s of CPU, S3's client included). At AWS take a core that
 is {SLOWER_CORE:g} times slower, and {cost.S3_BYTES_PER_SECOND / 1e6:.0f} MB/s from S3, one after the other (S3 itself copies the shards): that is
 1 / ({SLOWER_CORE:g} / {found.cpu_bytes_per_second / 1e6:.0f} + 1 / {cost.S3_BYTES_PER_SECOND / 1e6:.0f}) = {found.bytes_per_second / 1e6:.1f} MB/s, or {found.bytes / 1e9:.1f} GB within the time-out.
 A plain file of more than two ranges of `MaxBytesPerRange` (1 GiB) is therefore prepared range by

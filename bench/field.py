@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local.environment import CACHE_FOLDER, PROJECT_ROOT, plain_environment
+from bench.account import BUCKET, Account
+from local.environment import CACHE_FOLDER, PROJECT_ROOT
 
 _ENVIRONMENTS = CACHE_FOLDER / "bench-envs"
 _PEERS = Path(__file__).parent / "peers"
@@ -61,7 +63,9 @@ def environment_of(name: str) -> Path:
     uv = [sys.executable, "-m", "uv"]
     try:
         _run([*uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)])
-        _run([*uv, "pip", "install", "--quiet", "--python", str(python), "-r", str(requirements)])
+        # Compiled, so that no tool compiles itself while its time is taken.
+        install = [*uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python)]
+        _run([*install, "--requirement", str(requirements)])
     except (subprocess.SubprocessError, OSError) as error:
         raise NotRunnableError("could not be installed") from error
     stamp.write_text(wanted, encoding="utf-8")
@@ -74,45 +78,34 @@ def _run(command: list[str]) -> None:
     )
 
 
-def site_packages(name: str) -> Path:
-    """Return the folder of an environment's packages.
-
-    Raises:
-        NotRunnableError: They cannot be installed.
-    """
-    return next((environment_of(name).parents[1] / "lib").glob("python*/site-packages"))
-
-
-def run_tool(
-    tool: Tool, source: Path, target: Path, *, base_url: str, api_key: str, log_file: Path
-) -> dict[str, Any]:
-    """Run a tool on a file of requests.
+def run_tool(tool: Tool, account: Account, source_key: str, target_key: str) -> dict[str, Any]:
+    """Let a tool take requests from the bucket, and leave the answers there.
 
     Returns:
-        ``seconds`` and ``cpu_seconds`` from when it was loaded to when the answers were written,
-        ``peak_bytes``, and ``error`` or None.
+        ``seconds`` and ``cpu_seconds`` from when it was loaded to when the answers were in the
+        bucket, ``peak_bytes``, and ``error`` or None.
 
     Raises:
         NotRunnableError: It cannot be installed, does not load, or takes too long.
     """
     python = environment_of(tool.name)
-    command = [str(python), str(_PEERS / tool.driver), str(source), str(target), base_url, api_key]
-    home = target.parent / f"home-{tool.name}"
-    home.mkdir(exist_ok=True)
-    environment = plain_environment() | {
-        "HOME": str(home),
-        "GROQ_API_KEY": api_key,
-        "OPENAI_API_KEY": api_key,
-    }
+    simulator = account.simulator
+    addresses = [BUCKET, source_key, target_key, simulator.groq_base_url, simulator.api_key]
     with (
-        log_file.open("ab") as log,
+        tempfile.TemporaryDirectory(dir=account.folder) as folder,
+        (account.folder / f"{tool.name}.log").open("ab") as log,
         subprocess.Popen(
-            command,
+            [str(python), str(_PEERS / tool.driver), *addresses],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
-            cwd=home,
-            env=environment,
+            cwd=folder,
+            env=account.client_environment()
+            | {
+                "HOME": folder,
+                "GROQ_API_KEY": simulator.api_key,
+                "OPENAI_API_KEY": simulator.api_key,
+            },
             text=True,
         ) as process,
     ):

@@ -1,32 +1,34 @@
-"""The functions in their processes, and a job driven through them as the state machine does it."""
+"""The functions in their processes, and the shipped state machine that calls them."""
 
 from __future__ import annotations
 
 import json
+import queue
+import re
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from groq_batch.domain.machine_version import READS_MODELS
+from bench.peers.driver import POLL_SECONDS
+from local.asl import MACHINE as DEFINITION
 from local.environment import PROJECT_ROOT
+from local.state_machine.machine import Execution, Machine
 
 MODULES = ("start_job", "prepare_input", "submit_batch", "check_status", "download_results")
 MODULES += ("finish_job",)
 SHARDS_AT_ONCE = 2
-"""Processes for each function that a Map calls; the machine has no use for Lambda's ten."""
+"""Processes for each function that a Map calls; this machine has no use for Lambda's ten."""
 
-_STATES_OF_A_CHILD = 3
-_CARRIED = ("attempt", "polls", "resume_in", "outcome", "wait_seconds", "tries")
-"""What the state machine passes from step to status check."""
-_POLL_SECONDS = 0.05
-_MOST_ROUNDS = 2000
+_LOOK_SECONDS = 0.002
+"""How often running functions are looked at."""
 
 
 class FunctionError(Exception):
@@ -44,7 +46,6 @@ class Use:
         peak_bytes: The most memory that one process has had since it was started.
         calls: Calls to AWS by service and operation.
         bytes: Bytes of objects, ``read`` and ``written``.
-        log_bytes: What was logged.
     """
 
     invocations: int = 0
@@ -53,7 +54,6 @@ class Use:
     peak_bytes: int = 0
     calls: Counter[str] = field(default_factory=Counter)
     bytes: Counter[str] = field(default_factory=Counter)
-    log_bytes: int = 0
 
     def add(self, answer: Mapping[str, Any]) -> None:
         """Count an invocation."""
@@ -63,7 +63,6 @@ class Use:
         self.peak_bytes = max(self.peak_bytes, answer["peak_bytes"])
         self.calls.update(answer["calls"])
         self.bytes.update(answer["bytes"])
-        self.log_bytes += answer["log_bytes"]
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON data."""
@@ -74,7 +73,6 @@ class Use:
             "peak_bytes": self.peak_bytes,
             "calls": dict(sorted(self.calls.items())),
             "bytes": dict(sorted(self.bytes.items())),
-            "log_bytes": self.log_bytes,
         }
 
 
@@ -93,9 +91,9 @@ class Process:
             text=True,
         )
 
-    def wait(self) -> float:
-        """Wait until the function is loaded; returns how long that took, in seconds."""
-        return float(self._answer()["import_seconds"])
+    def wait(self) -> None:
+        """Wait until the function is loaded."""
+        self._answer()
 
     def invoke(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """Call the function.
@@ -131,15 +129,20 @@ class Process:
 
 
 class Functions(AbstractContextManager["Functions"]):
-    """All functions, warm."""
+    """All functions, warm.
+
+    Attributes:
+        uses: What each has used, by name.
+    """
 
     def __init__(self, environment: Mapping[str, str], *, shards_at_once: int = SHARDS_AT_ONCE):
         """Describe them; the ``with`` block starts and ends them."""
         self._environment = environment
         self._shards_at_once = shards_at_once
         self._processes: dict[str, list[Process]] = {}
+        self._free: dict[str, queue.SimpleQueue[Process]] = {}
+        self._lock = threading.Lock()
         self.uses: dict[str, Use] = {}
-        self.cold_start_seconds: dict[str, float] = {}
 
     def __enter__(self) -> Self:
         for module in MODULES:
@@ -149,7 +152,10 @@ class Functions(AbstractContextManager["Functions"]):
                 for _ in range(self._shards_at_once if many else 1)
             ]
         for module, processes in self._processes.items():
-            self.cold_start_seconds[module] = max(process.wait() for process in processes)
+            self._free[module] = queue.SimpleQueue()
+            for process in processes:
+                process.wait()
+                self._free[module].put(process)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -157,24 +163,22 @@ class Functions(AbstractContextManager["Functions"]):
             for process in processes:
                 process.stop()
 
-    def call(self, module: str, event: Mapping[str, Any], place: int = 0) -> Any:
-        """Call a function in one of its processes; returns what it returned."""
-        answer = self._processes[module][place].invoke(event)
-        self.uses.setdefault(module, Use()).add(answer)
+    def call(self, module: str, event: Mapping[str, Any]) -> Any:
+        """Call a function in a free process of it; returns what it returned.
+
+        Raises:
+            FunctionError: It raised, its process ended, or it is not measured here.
+        """
+        if module not in self._free:
+            raise FunctionError(f"{module} is not measured, and was called with {event}")
+        process = self._free[module].get()
+        try:
+            answer = process.invoke(event)
+        finally:
+            self._free[module].put(process)
+        with self._lock:
+            self.uses.setdefault(module, Use()).add(answer)
         return answer["result"]
-
-    def call_each(self, module: str, events: list[dict[str, Any]]) -> list[Any]:
-        """Call a function for each event, some at once as a Map does."""
-        waiting: Iterator[tuple[int, dict[str, Any]]] = iter(list(enumerate(events)))
-        results: dict[int, Any] = {}
-
-        def work(place: int) -> None:
-            for number, event in waiting:
-                results[number] = self.call(module, event, place)
-
-        with ThreadPoolExecutor(max_workers=self._shards_at_once) as pool:
-            list(pool.map(work, range(self._shards_at_once)))
-        return [results[number] for number in range(len(events))]
 
 
 @dataclass(slots=True)
@@ -183,42 +187,52 @@ class Run:
 
     Attributes:
         job_id: The job.
-        seconds: From its start to its end.
-        transitions: States that the execution and its children entered.
-        polls: Status checks.
-        maps: Distributed Maps that were run.
-        steps: Seconds by step.
+        seconds: From the upload's event to the end of the execution.
+        visits: How often the execution and its children entered each state.
     """
 
     job_id: str
-    seconds: float = 0.0
-    transitions: int = 0
-    polls: int = 0
-    maps: int = 0
-    steps: dict[str, float] = field(default_factory=dict)
+    seconds: float
+    visits: Counter[str]
+
+    @property
+    def polls(self) -> int:
+        """Looks at the batches."""
+        return self.visits["CheckStatus"]
 
 
 class StateMachine:
-    """Calls the functions in the order of ``statemachine/batch_job.asl.json``.
+    """Runs the shipped state machine over the functions, in real time.
 
-    Its waits are not slept: batches are looked at every 0.05 s. What the real machine would add to
-    the time is waiting; what it adds to the cost is counted here, state by state.
+    Its waits take ``POLL_SECONDS``, as those of the other tools do.
     """
 
-    def __init__(self, functions: Functions, s3: Any, bucket: str) -> None:
-        """Drive jobs of a bucket."""
+    def __init__(self, functions: Functions, *, s3: Any, states: Any, arn: str, bucket: str):
+        """Run jobs of a bucket.
+
+        Args:
+            functions: What the machine calls.
+            s3: A client of S3.
+            states: A client of Step Functions, where ``start_job`` starts the execution.
+            arn: The machine there.
+            bucket: The bucket.
+        """
         self._functions = functions
         self._s3 = s3
+        self._states = states
         self._bucket = bucket
+        text = DEFINITION.read_text(encoding="utf-8")
+        names = set(re.findall(r"\$\{([A-Za-z]+)FunctionArn\}", text))
+        substitutions = {f"{name}FunctionArn": _module(name) for name in names}
+        self._machine = Machine.load(DEFINITION, {"Partition": "aws", **substitutions}, arn=arn)
 
     def run(self, key: str, version_id: str, etag: str) -> Run:
         """Take an uploaded object through all steps.
 
         Raises:
-            FunctionError: A step failed.
+            FunctionError: The execution failed.
         """
         begun = time.perf_counter()
-        call = self._functions.call
         event = {
             "detail-type": "Object Created",
             "detail": {
@@ -226,104 +240,71 @@ class StateMachine:
                 "object": {"key": key, "version-id": version_id, "etag": etag},
             },
         }
-        started = call("start_job", event)
-        run = Run(job_id=started["jobs"][0]["job_id"])
-        state = {"job_id": run.job_id, "machine": READS_MODELS}
-        # ChooseMode, ReadModels, AreModelsRead, PrepareInput, IsAccepted.
-        run.transitions += 5
-        asking = state | {"read_models": True}
-        self._timed(run, "read_models", lambda: call("check_status", asking))
-        prepared = self._timed(run, "prepare_input", lambda: call("prepare_input", state))
-        while prepared.get("tasks_prefix"):
-            prepared = self._fan_out(run, prepared["tasks_prefix"], state)
-        decision: dict[str, Any] = prepared | {
-            "decision": "submit" if prepared["accepted"] else "finish"
-        }
-        for _ in range(_MOST_ROUNDS):
-            if decision["decision"] in ("submit", "download"):
-                decision |= self._shards(run, decision)
-            elif decision["decision"] == "wait":
-                run.transitions += 1
-                time.sleep(_POLL_SECONDS)
-            else:
-                break
-            # CheckStatus, NextStep.
-            run.transitions += 2
-            run.polls += 1
-            event = {name: decision[name] for name in _CARRIED if name in decision} | state
-            decision = self._timed(run, "check_status", lambda e=event: call("check_status", e))
-        else:
-            raise FunctionError(f"The job {run.job_id} does not end")
-        # FinishJob, IsTidy, JobDone; and the waits between them.
-        finished = {"outcome": "wait", "tries": 0}
-        while finished["outcome"] == "wait":
-            event = state | {"tries": finished["tries"]}
-            finished = self._timed(run, "finish_job", lambda e=event: call("finish_job", e))
-            run.transitions += 3
-        run.seconds = time.perf_counter() - begun
-        return run
-
-    def _timed(self, run: Run, step: str, work: Callable[[], Any]) -> Any:
-        begun = time.perf_counter()
-        result = work()
-        run.steps[step] = run.steps.get(step, 0.0) + time.perf_counter() - begun
-        return result
-
-    def _keys(self, prefix: str) -> list[str]:
-        pages = self._s3.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=prefix
-        )
-        return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
-
-    def _fan_out(self, run: Run, prefix: str, state: dict[str, Any]) -> Any:
-        call = self._functions.call
-        for key in self._keys(prefix):
-            event = state | {"task_key": key}
-            self._timed(run, "prepare_input", lambda e=event: call("prepare_input", e))
-            run.transitions += 2
-        run.transitions += 3
-        run.maps += 1
-        return self._timed(run, "prepare_input", lambda: call("prepare_input", state))
-
-    def _shards(self, run: Run, decision: Mapping[str, Any]) -> dict[str, Any]:
-        """Send or collect shards; returns what the status check is told of an only one."""
-        module = "submit_batch" if decision["decision"] == "submit" else "download_results"
-        if not decision["shard_key"]:
-            self._map(run, module, decision)
-            return {}
-        event = {"job_id": run.job_id, "machine": READS_MODELS}
-        event |= {name: decision[name] for name in ("shard_key", "tries")}
-        run.transitions += 1
-        outcome: dict[str, Any] = self._timed(
-            run, module, lambda: self._functions.call(module, event)
-        )
-        if module == "submit_batch":
-            # WaitForBatches.
-            run.transitions += 1
-            time.sleep(_POLL_SECONDS)
-        return outcome
-
-    def _map(self, run: Run, module: str, decision: Mapping[str, Any]) -> None:
-        run.transitions += 1
-        run.maps += 1
-        waiting = [
-            {"job_id": run.job_id, "shard_key": key, "tries": 0}
-            for key in self._keys(decision["shards_prefix"])
-        ]
-        while waiting:
-            events = waiting
-            outcomes = self._timed(
-                run, module, lambda e=events: self._functions.call_each(module, e)
+        job_id = self._functions.call("start_job", event)["jobs"][0]["job_id"]
+        arn = f"{self._machine.arn.replace(':stateMachine:', ':execution:')}:{job_id}"
+        started = self._states.describe_execution(executionArn=arn)
+        visits: Counter[str] = Counter()
+        with ThreadPoolExecutor() as threads:
+            around = _RealTime(self._functions, self._s3, threads)
+            execution = Execution.begin(
+                self._machine, around, name=job_id, arn=arn, given=json.loads(started["input"])
             )
-            # The task, the choice behind it, and success or a wait.
-            run.transitions += _STATES_OF_A_CHILD * len(events)
-            waiting = [
-                event | {"tries": event["tries"] + 1}
-                for event, outcome in zip(events, outcomes, strict=True)
-                if outcome["outcome"] == "wait"
-            ]
-            if waiting:
-                time.sleep(_POLL_SECONDS)
+            execution.on_visit = lambda name: visits.update([name])
+            for moment in execution.run():
+                around.sleep_until(moment)
+        if execution.status != "SUCCEEDED":
+            raise FunctionError(
+                f"The job {job_id} ended {execution.status}: {execution.error} {execution.cause}"
+            )
+        return Run(job_id, time.perf_counter() - begun, visits)
+
+
+def _module(name: str) -> str:
+    """Return the folder of a function's handler: ``check_status`` for ``CheckStatus``."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+class _RealTime:
+    """What the state machine needs around it: functions, a bucket, and a clock that skips waits."""
+
+    def __init__(self, functions: Functions, s3: Any, threads: ThreadPoolExecutor) -> None:
+        self._functions = functions
+        self._s3 = s3
+        self._threads = threads
+        self._running = 0
+        self._skipped = 0.0
+
+    def now(self) -> float:
+        return time.time() + self._skipped
+
+    def sleep_until(self, moment: float) -> None:
+        """Sleep until a moment, but of a wait of the machine ``POLL_SECONDS`` at most."""
+        seconds = max(moment - self.now(), 0.0)
+        if not self._running and seconds > POLL_SECONDS:
+            self._skipped += seconds - POLL_SECONDS
+            seconds = POLL_SECONDS
+        time.sleep(seconds)
+
+    def jitter(self, seconds: float) -> float:
+        return seconds
+
+    def invoke(self, function: str, payload: Any) -> Iterator[float]:
+        self._running += 1
+        try:
+            answer = self._threads.submit(self._functions.call, function, payload)
+            while not answer.done():
+                yield self.now() + _LOOK_SECONDS
+        finally:
+            self._running -= 1
+        # A failure ends the measurement: a repetition would be measured with it.
+        return answer.result()
+
+    def list_objects(self, bucket: str, prefix: str) -> list[dict[str, Any]]:
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        return [{"Key": entry["Key"]} for page in pages for entry in page.get("Contents", [])]
+
+    def write_object(self, bucket: str, key: str, data: bytes) -> None:
+        self._s3.put_object(Bucket=bucket, Key=key, Body=data)
 
 
 def log_file(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Part (b): the most memory that each function has, by the size of the job."""
+"""Part "memory": the most memory that each function has, by the size of the job."""
 
 from __future__ import annotations
 

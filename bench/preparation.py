@@ -1,4 +1,4 @@
-"""Part (a): how fast an input is checked and cut, beside decoding its lines and doing nothing else.
+"""Part "prepare": how fast an input is checked and cut, beside decoding its lines alone.
 
 All work on the same bytes, which are in memory: ours gets them in pieces as S3 gives them, finds
 the lines, checks them, knows their ids and hands shards on; the others get the lines found.
@@ -8,21 +8,17 @@ Counted is CPU time, which other work on the machine disturbs least.
 from __future__ import annotations
 
 import json
-import site
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from bench.field import NotRunnableError, site_packages
 from bench.inputs import ACCENTED_TEXT, CODE_TEXT, TEXT, request_line
 from groq_batch.domain.shard import SplitLimits
 from groq_batch.request_file.split_events import summary_of
 from groq_batch.request_file.splitter import split_input
-from local.environment import CACHE_FOLDER
 
 ROUNDS = 5
 CHUNK_BYTES = 1024 * 1024
@@ -43,30 +39,19 @@ def measure(*, rounds: int = ROUNDS) -> dict[str, Any]:
 def _speeds(size: int, text: str, total: int, rounds: int) -> dict[str, Any]:
     lines = [request_line(number, size, text) for number in range(total // size)]
     data = b"\n".join(lines) + b"\n"
-    path = CACHE_FOLDER / "bench-inputs" / "preparation.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    try:
-        contestants = _contestants(path, data, lines)
-        times: dict[str, list[float]] = {name: [] for name in contestants}
-        for _ in range(rounds):
-            for name, work in contestants.items():
-                begun = time.process_time()
-                work()
-                times[name].append(time.process_time() - begun)
-    finally:
-        path.unlink()
+    contestants = _contestants(data, lines)
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name, work in contestants.items():
+            begun = time.process_time()
+            work()
+            times[name].append(time.process_time() - begun)
     return {name: len(data) / 1e6 / statistics.median(found) for name, found in times.items()}
 
 
-def _contestants(path: Path, data: bytes, lines: list[bytes]) -> dict[str, Callable[[], object]]:
+def _contestants(data: bytes, lines: list[bytes]) -> dict[str, Callable[[], object]]:
     chunks = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)]
     limits = SplitLimits(max_requests=50_000, max_bytes=100_000_000, max_line_bytes=32 * 2**20)
-
-    def bare_read() -> None:
-        with path.open("rb", buffering=0) as file:
-            while file.read(CHUNK_BYTES):
-                pass
 
     def ours() -> None:
         events = split_input(chunks, gzipped=False, limits=limits, skip_invalid=False)
@@ -80,21 +65,8 @@ def _contestants(path: Path, data: bytes, lines: list[bytes]) -> dict[str, Calla
 
         return work
 
-    found = {
-        "bare read": bare_read,
+    return {
         "ours": ours,
         "msgspec": each(msgspec.json.Decoder().decode),
         "json": each(json.loads),
     }
-    orjson = _orjson()
-    return found | ({"orjson": each(orjson.loads)} if orjson else {})
-
-
-def _orjson() -> Any:
-    """Return orjson, which the project itself has no use for; None where it cannot be installed."""
-    try:
-        site.addsitedir(str(site_packages("parsers")))
-        import orjson  # noqa: PLC0415
-    except (NotRunnableError, ImportError):
-        return None
-    return orjson

@@ -18,9 +18,6 @@ LAMBDA_GB_SECOND_USD = 0.0000133334
 LAMBDA_REQUEST_USD = 0.20 / 1_000_000
 """https://aws.amazon.com/lambda/pricing/"""
 
-LAMBDA_DISK_GB_SECOND_USD = 0.0000000309
-"""Ephemeral storage beyond 512 MB. https://aws.amazon.com/lambda/pricing/"""
-
 S3_WRITE_USD = 0.005 / 1000
 """PUT, COPY, POST, LIST: each part, each copied part, each begin and end of an upload.
 https://aws.amazon.com/s3/pricing/"""
@@ -46,14 +43,3 @@ LOG_GB_USD = 0.50
 
 EGRESS_GB_USD = 0.09
 """Data out to the internet. https://aws.amazon.com/ec2/pricing/on-demand/#Data_Transfer"""
-
-SOURCES = (
-    "https://aws.amazon.com/step-functions/pricing/",
-    "https://aws.amazon.com/lambda/pricing/",
-    "https://aws.amazon.com/s3/pricing/",
-    "https://aws.amazon.com/eventbridge/pricing/",
-    "https://aws.amazon.com/xray/pricing/",
-    "https://aws.amazon.com/secrets-manager/pricing/",
-    "https://aws.amazon.com/cloudwatch/pricing/",
-    "https://aws.amazon.com/ec2/pricing/on-demand/",
-)

@@ -1,10 +1,13 @@
-"""What the figures say about the sizes of the functions: memory, disk, time-outs. Pure."""
+"""What the template gives the functions, and what the figures say about it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import yaml
+
 from bench.cost import GROQ_BYTES_PER_SECOND, S3_BYTES_PER_SECOND
+from local.environment import PROJECT_ROOT
 
 TIMEOUT_SECONDS = 840
 """What the template gives every function."""
@@ -62,3 +65,42 @@ def ids_bytes(lines: int) -> int:
     while lines > slots * 3 // 5:
         slots *= 4
     return 8 * lines + 4 * slots
+
+
+# -- the template ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What a function gets from the template.
+
+    Attributes:
+        memory_mb: Its memory.
+        disk_gb: Its ephemeral storage.
+    """
+
+    memory_mb: int
+    disk_gb: float
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads a template; the intrinsic functions in it do not matter here."""
+
+
+_Loader.add_multi_constructor("!", lambda *_: None)
+
+
+def template_sizes() -> dict[str, Size]:
+    """Return what the template gives each function, by the name of its folder."""
+    text = (PROJECT_ROOT / "template.yaml").read_text(encoding="utf-8")
+    template = yaml.load(text, Loader=_Loader)
+    usual = template["Globals"]["Function"]["MemorySize"]
+    sizes = {}
+    for resource in template["Resources"].values():
+        if resource["Type"] == "AWS::Serverless::Function":
+            properties = resource["Properties"]
+            disk = properties.get("EphemeralStorage", {}).get("Size", 512)
+            sizes[properties["Handler"].split(".")[0]] = Size(
+                properties.get("MemorySize", usual), disk / 1024
+            )
+    return sizes

@@ -1,4 +1,4 @@
-"""Part (g): what a firing of the schedule costs, where a million uploads have run.
+"""Part "sweep": what a firing of the schedule costs, where a million uploads have run.
 
 The start function's use case, over a client of boto3 whose wire ends in this process: every answer
 is the XML of S3, signed for, parsed and looked at as on AWS. The making of the answers is counted
@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from bench.listed_bucket import BUCKET, ListedBucket
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.steps.start_job.start import JobStarter
+from local.listed_bucket import BUCKET, ListedBucket
 
 UPLOADS = 1_000_000
 ASKED = 20_000

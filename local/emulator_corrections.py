@@ -335,8 +335,42 @@ def _share_unpacked_code() -> None:
     lambda_runtime.zipfile = SimpleNamespace(**{**vars(zipfile), "ZipFile": SharedArchive})
 
 
+def _reuse_digests_of_parts() -> None:
+    """Complete an upload with the digests that its parts have already.
+
+    S3 makes an object's ETag of those of its parts
+    (https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html). MiniStack reads all parts
+    once more for it, and answers nothing else meanwhile: a quarter of a second for 100 MB.
+    """
+    from ministack.services import s3  # noqa: PLC0415
+
+    complete = s3._complete_multipart_upload
+    known: contextvars.ContextVar[Mapping[int, bytes]] = contextvars.ContextVar("known")
+
+    def corrected(bucket: str, key: str, body: bytes, query: Any, headers: Any = None) -> Any:
+        upload = s3._multipart_uploads.get(s3._qp(query, "uploadId"))
+        parts = list(upload["parts"].values()) if upload else []
+        standing = known.set(
+            {id(part["body"]): bytes.fromhex(part["etag"].strip('"')) for part in parts}
+        )
+        try:
+            return complete(bucket, key, body, query, headers)
+        finally:
+            known.reset(standing)
+
+    def md5(data: bytes = b"", **options: Any) -> Any:
+        digest = known.get({}).get(id(data))
+        if digest is None:
+            return hashlib.md5(data, **options)  # noqa: S324 - what S3 uses
+        return SimpleNamespace(digest=lambda: digest)
+
+    s3._complete_multipart_upload = corrected
+    s3.hashlib = SimpleNamespace(**{**vars(hashlib), "md5": md5})
+
+
 _CORRECTIONS: tuple[Callable[[], None], ...] = (
     _correct_ranges_of_versions,
+    _reuse_digests_of_parts,
     _correct_throttles,
     _correct_listings_of_maps,
     _limit_processes,

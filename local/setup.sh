@@ -1,11 +1,12 @@
 #!/bin/sh
 # Make the virtual environment that every make target runs in, with pinned tools.
 #
-# Usage: sh local/setup.sh FOLDER
+# Usage: sh local/setup.sh FOLDER REQUIREMENTS
 # Needs nothing but a Python that both the tools and `sam build` know. Set PYTHON_BIN to choose one.
 set -eu
 
 venv="$1"
+requirements="$2"
 uv_version="0.13.9"
 
 # sam build builds for exactly the Python that runs here, so it has to be a Lambda runtime.
@@ -52,4 +53,4 @@ fi
 
 quietly "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "uv==$uv_version"
 quietly "$venv/bin/python" -m uv pip install --quiet --python "$venv/bin/python" \
-    --requirement requirements-dev.txt --requirement functions/requirements.txt
+    --requirement "$requirements" --requirement functions/requirements.txt

@@ -14,16 +14,17 @@ from bench.aws_model.upkeep import UPLOADS
 from bench.tables import Table, digits, usd
 
 _DAYS_OF_A_MONTH = 30
+MANY = 1_000_000
 
 
-def section(part: dict[str, Any]) -> str:
-    """Return the section of the page of measurements."""
+def cost_section(part: dict[str, Any]) -> str:
+    """Return what jobs cost at AWS, what many files cost, and what runs without them."""
     return f"""What jobs ask of AWS is counted: the shipped state machine runs with the real handlers in
 virtual time, and a test counts again whenever code or definition change
-([bench/aws_model](../bench/aws_model)). What a call takes and what it costs there is assumed:
-rather too much than too little. Nothing here was measured on AWS. Requests have
-{counts.LINE_BYTES / 1000:.0f} KB, parameters are the defaults, list prices those of {prices.REGION}, read in
-{prices.READ_AT}, without the free tier and without what leaves AWS for Groq.
+([bench/aws_model](../bench/aws_model)). What a call takes and what it costs there is assumed
+([below](#what-is-assumed-of-aws)): rather too much than too little. Nothing here was measured on AWS.
+Requests have {counts.LINE_BYTES / 1000:.0f} KB, parameters are the defaults,
+[list prices](../bench/prices.py) those of {prices.REGION}, arm64, read in {prices.READ_AT}, without the free tier.
 
 {_costs(part["costs"])}
 
@@ -34,11 +35,12 @@ One request in a batch of ten minutes, alone:
 
 {_bill(part["bill"])}
 
-### From the upload to the results
+Not part of it, because they depend on the account and on what one chooses, for {MANY:,} requests:
 
-One request, for whose batch Groq needs {GROQ_SECONDS:.0f} seconds; the last step counts until `output/` is written.
+{_beside()}
 
-{_hops(part["hops"])}
+What a stack costs without any job (a secret, alarms, a dashboard, metrics) is in
+[operations.md](operations.md).
 
 ### Many files
 
@@ -48,8 +50,16 @@ What runs by itself, in a month, with {FILES_OF_A_DAY:,} files a day and {UPLOAD
 
 {_upkeep(part["upkeep"])}
 
-Lists and records are those of the sweep above, on a core of Lambda that is half as fast as the one here.
 With a schedule that fires every six hours the sweep costs a sixth.
+"""
+
+
+def time_section(part: dict[str, Any]) -> str:
+    """Return how long one request takes, and what bursts do."""
+    return f"""One request, for whose batch Groq needs {GROQ_SECONDS:.0f} seconds; the last step counts until `output/`
+is written. From the same counts and assumptions as the costs.
+
+{_hops(part["hops"])}
 
 ### Bursts
 
@@ -58,10 +68,6 @@ functions at once ("lost" is a step whose retries are used up; what was paid for
 The retries are those of the shipped definition, each of which is a transition.
 
 {_bursts(part["bursts"])}
-
-### What is assumed
-
-{_assumptions()}
 """
 
 
@@ -191,7 +197,26 @@ def _bursts(found: list[dict[str, Any]]) -> str:
     return Table(heads, rows).markdown()
 
 
-def _assumptions() -> str:
+def _beside() -> str:
+    size = MANY * counts.LINE_BYTES
+    work = size * (1 + assumptions.ANSWER_SHARE)
+    rows = [
+        [
+            "Internet egress to Groq",
+            f"{size / cost.GB:.1f} GB",
+            usd(size / cost.GB * prices.EGRESS_GB_USD),
+        ],
+        [
+            f"Working files of a job that was stopped or failed, kept for {_DAYS_OF_A_MONTH} days (`WorkRetentionDays`)",
+            f"{work / cost.GB:.1f} GB",
+            usd(cost.storage_usd(work, _DAYS_OF_A_MONTH)),
+        ],
+    ]
+    return Table(["part", "amount", "USD"], rows).markdown()
+
+
+def assumptions_table() -> str:
+    """Return what is assumed of AWS, and from where."""
     a = assumptions
     rows = [
         [
@@ -235,6 +260,11 @@ def _assumptions() -> str:
             "S3 calls that Step Functions makes for a Map",
             str(cost.CALLS_OF_A_MAP),
             "[AWS](https://docs.aws.amazon.com/step-functions/latest/dg/input-output-resultwriter.html)",
+        ],
+        [
+            "disk of `download_results` beyond 512 MB",
+            "not counted, below 0.0001 USD for a million requests",
+            "[AWS](https://aws.amazon.com/lambda/pricing/)",
         ],
         ["an upload until its function is called", f"{a.EVENT_SECONDS:.1f} s", "estimate"],
         [

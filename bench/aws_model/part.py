@@ -9,7 +9,7 @@ from typing import Any
 from bench import store
 from bench.aws_model import bursts, counts, latency, upkeep
 from bench.aws_model.bill import bill, total_usd
-from bench.million import template_sizes
+from bench.sizes import template_sizes
 
 SMALL = "1"
 TEN_MINUTES = "10 min"

@@ -1,6 +1,7 @@
-"""What every driver shares: arguments, the clock, and what the process has used.
+"""What every driver shares: the way from and to S3, the clock, and what the process has used.
 
-It runs in the environments of the other tools, so it has nothing but the standard library.
+It runs in the environments of the other tools, so it has nothing but the standard library and
+boto3, whose transfer manager moves the files: what a user of these tools would choose.
 """
 
 from __future__ import annotations
@@ -14,7 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-POLL_SECONDS = 0.05
+import boto3
+
+POLL_SECONDS = 0.25
+"""How long everybody waits between two looks at a batch. Looking more often would take time from
+the simulator, which has the same cores."""
+
 MODEL = "openai/gpt-oss-20b"
 
 
@@ -42,8 +48,13 @@ class Task:
 
 
 def drive(run: Callable[[Task], None]) -> None:
-    """Say that everything is loaded, wait for the signal, run, tell time, CPU and peak memory."""
-    source, target, base_url, api_key = sys.argv[1:5]
+    """Say that everything is loaded, wait for the signal, run, tell time, CPU and peak memory.
+
+    A run begins and ends with objects: the requests are downloaded, the answers uploaded.
+    """
+    bucket, source_key, target_key, base_url, api_key = sys.argv[1:6]
+    source, target = Path("requests.jsonl").resolve(), Path("answers.jsonl").resolve()
+    s3 = boto3.client("s3")
     answers = sys.stdout
     sys.stdout = sys.stderr
     answers.write("ready\n")
@@ -52,7 +63,9 @@ def drive(run: Callable[[Task], None]) -> None:
     begun, cpu_before = time.perf_counter(), _cpu_seconds()
     error = None
     try:
-        run(Task(Path(source), Path(target), base_url, api_key))
+        s3.download_file(bucket, source_key, str(source))
+        run(Task(source, target, base_url, api_key))
+        s3.upload_file(str(target), bucket, target_key)
     except Exception as problem:  # noqa: BLE001
         error = f"{type(problem).__name__}: {problem}".replace(api_key, "...")[:300]
     answers.write(

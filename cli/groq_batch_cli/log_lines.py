@@ -18,7 +18,17 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedd
 """
 
 _LEFT_OUT = frozenset(
-    {"key", "file_id", "bytes", "shards_prefix", "polls", "resume_in", "execution", "place"}
+    {
+        "bytes",
+        "execution",
+        "file_id",
+        "key",
+        "place",
+        "polls",
+        "resume_in",
+        "shard_key",
+        "shards_prefix",
+    }
 )
 """Fields for debugging the functions; only ``--all`` shows them."""
 
@@ -117,7 +127,7 @@ def _shown(event: LogEvent) -> dict[str, Any]:
             continue
         members = value.items() if isinstance(value, Mapping) else [(name, value)]
         for member, one in members:
-            if one is not None and (one != 0 or isinstance(one, bool)):
+            if one is not None and one != "" and (one != 0 or isinstance(one, bool)):
                 found[str(member)] = one
     return found
 

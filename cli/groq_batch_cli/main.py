@@ -18,6 +18,7 @@ from groq_batch_cli.errors import EXIT_INTERRUPTED, EXIT_PROBLEM, exit_status
 from groq_batch_cli.suggestions import SuggestingGroup
 from groq_batch_cli.terminal import Terminal
 from groq_batch_client.errors import GroqBatchError
+from groq_batch_client.file_errors import file_sentence
 
 VERBS: dict[str, str] = {
     "make": "Build a request file from rows (JSONL, CSV, TSV, Parquet).",
@@ -113,5 +114,5 @@ def _explain(error: Exception) -> str | None:
         if sentence is not None:
             return sentence
     if isinstance(error, OSError) and error.strerror is not None:
-        return f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
+        return file_sentence(error)
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -120,8 +120,11 @@ class _Amount(click.FloatRange):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """Read an amount exactly. Rounding a tiny amount to 0 would change its meaning."""
+        try:
+            written = Decimal(str(value))
+        except InvalidOperation:
+            self.fail(f"{value!r} is not an amount in US dollars, such as 2.50.", param, ctx)
         amount = float(super().convert(value, param, ctx))
-        written = Decimal(str(value))
         if not written.is_finite():
             self.fail(f"{value} is not an amount in US dollars, such as 2.50.", param, ctx)
         if written >= 10**MOST_CAP_DIGITS or written != round(written, MOST_CAP_DECIMALS):

@@ -1,7 +1,8 @@
-"""Keep a command from overwriting a file that it reads."""
+"""Check output files and folders before any work is done."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -30,6 +31,24 @@ def check_output(out: Path | None, inputs: Iterable[Path | str | None]) -> None:
             raise click.UsageError(
                 f"--out {out} would overwrite the input file {one}. Give another file."
             )
+
+
+def check_folder(folder: Path) -> None:
+    """Create the folder for results, and check that files can be written there.
+
+    Called before a job starts: otherwise it would be paid for before anyone learns of it.
+
+    Raises:
+        UsageError: They cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise click.BadParameter(
+            f"{folder} cannot hold the results: {error.strerror}.", param_hint="--out"
+        ) from None
 
 
 def identity(path: Path) -> tuple[int, int] | None:

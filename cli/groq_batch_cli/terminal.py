@@ -10,6 +10,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TextIO
 
 from groq_batch_client.file_errors import STDOUT, naming
@@ -54,6 +55,8 @@ class Terminal:
     @classmethod
     def of_process(cls) -> Terminal:
         """Return the terminal of this process."""
+        # Python has none where the caller has closed it.
+        sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()
         for stream in (sys.stdout, sys.stderr):
             # Names of files and jobs may have characters outside the terminal's encoding.
             if hasattr(stream, "reconfigure"):
@@ -126,3 +129,7 @@ class Terminal:
         if self._live_lines:
             self._err.write(_ERASE_LINE + _ERASE_LINE_ABOVE * (self._live_lines - 1))
             self._live_lines = 0
+
+
+def _nowhere() -> TextIO:
+    return Path(os.devnull).open("w", encoding="utf-8")

@@ -48,18 +48,13 @@ def frame_with_answers(
     pyarrow = pyarrow_for(_PURPOSE)
     columns = AnswerColumns(prefix=prefix, schema=schema, are_flat=True)
     names = (rows.name, name)
+    _check_names(rows, columns)
     if isinstance(rows, FrameTable):
         collected = _Collected(list(columns.kinds.values()))
         with rows.open([ids.column] if ids.column is not None else []) as table:
             join(table, results, collected, ids=ids, columns=columns, names=names)
         return rows.with_columns(dict(zip(columns.kinds, collected.columns(), strict=True)))
     rows_schema = rows.arrow_schema()
-    taken = [one for one in rows_schema.names if one in columns.kinds]
-    if taken:
-        raise TableError(
-            f"{rows.name} has columns {listed(taken)} already. Give prefix= to the answers' "
-            f"columns."
-        )
     collected = _Collected(list(columns.kinds.values()), rows_schema)
     with rows.open() as table:
         join(table, results, collected, ids=ids, columns=columns, names=names)
@@ -67,6 +62,33 @@ def frame_with_answers(
     for one, column in zip(columns.kinds, collected.columns(), strict=True):
         whole = whole.append_column(one, column)
     return frame_of(whole)
+
+
+def check_frame(rows: FrameTable | TableFile | None, *, schema: Any, prefix: str) -> None:
+    """Check what a frame of answers needs, so that nobody pays for answers without a place.
+
+    Args:
+        rows: The rows that the answers will stand beside; None if there are none.
+        schema: The schema of the answers.
+        prefix: Prefix for the names of the new columns.
+
+    Raises:
+        TableError: pyarrow is not installed, or the rows have a column with a new name.
+    """
+    pyarrow_for(_PURPOSE)
+    if rows is not None:
+        _check_names(rows, AnswerColumns(prefix=prefix, schema=schema, are_flat=True))
+
+
+def _check_names(rows: FrameTable | TableFile, columns: AnswerColumns) -> None:
+    names = rows.names if isinstance(rows, FrameTable) else rows.column_names()
+    taken = [one for one in names if one in columns.kinds]
+    if taken:
+        verb = "column" if len(taken) == 1 else "columns"
+        raise TableError(
+            f"{rows.name} already has the {verb} {listed(taken)}. Give prefix= for the columns of "
+            f"the answers."
+        )
 
 
 def frame_of_answers(results: Iterable[bytes]) -> Any:

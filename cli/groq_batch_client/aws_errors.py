@@ -110,7 +110,9 @@ def _client_error(error: Any, words: Words) -> str:
             f"with {words.profile}."
         )
     if code == "NoSuchBucket":
-        return "The bucket of the stack does not exist any more. Deploy the stack again."
+        bucket = details.get("BucketName")
+        named = f"The bucket {bucket}" if bucket else "The bucket"
+        return f"{named} does not exist. If it was deleted, deploy its stack again."
     if code in _BUSY_CODES:
         return f"AWS throttles {operation}. Try again in a moment."
     return f"AWS returns {code} for {operation}: {message or 'no details'}"
@@ -119,8 +121,8 @@ def _client_error(error: Any, words: Words) -> str:
 def _no_answer(error: Any, _words: Words) -> str:
     url = error.kwargs.get("endpoint_url", "AWS")
     return (
-        f"{url} does not answer. Check the network. For an emulator, check that it runs at this "
-        f"address."
+        f"{url} does not answer. Check the network and the name of the region. For an emulator, "
+        f"check that it runs at this address."
     )
 
 

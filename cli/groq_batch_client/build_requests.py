@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 import msgspec
@@ -26,6 +28,21 @@ from groq_batch_client.templates import BRACES, Template
 _LEFT_OUT = b"\n"
 """Placeholder for a duplicate request; the checks take it for a blank line."""
 _URL = "/v1/chat/completions"
+
+_NUMBERS = frozenset(
+    {
+        "frequency_penalty",
+        "max_completion_tokens",
+        "max_tokens",
+        "n",
+        "presence_penalty",
+        "seed",
+        "temperature",
+        "top_logprobs",
+        "top_p",
+    }
+)
+"""Fields of a body that are numbers: https://console.groq.com/docs/api-reference#chat-create."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -60,13 +77,14 @@ class RequestBuilder:
         own = [self.ids.column] if self.ids.column is not None else []
         return list(dict.fromkeys([*own, *self.prompted_columns]))
 
-    def lines(self, first: int, batch: Batch, table: str) -> list[bytes]:
+    def lines(self, first: int, batch: Batch, table: str, built: Built) -> list[bytes]:
         """Return the request lines of a batch, without line ends.
 
         Args:
             first: The number of its first row, counted from 1.
             batch: The rows.
             table: What messages call their table.
+            built: Counts the rows without any value for the prompt.
 
         Raises:
             TableError: A row lacks a column, or UTF-8 cannot represent a text.
@@ -84,11 +102,16 @@ class RequestBuilder:
         )
         try:
             if self.system is None:
+                if self.prompt.columns:
+                    built.without_value += prompts.count(self.prompt.without_values)
                 return [
                     b"".join((head, _encode(one), middle, user, _encode(prompt), tail))
                     for one, prompt in zip(ids, prompts, strict=True)
                 ]
             systems = self._filled(self.system, first, batch, table)
+            if self.prompted_columns:
+                nothing = (self.system.without_values, self.prompt.without_values)
+                built.without_value += list(zip(systems, prompts, strict=True)).count(nothing)
             begin, between = b'{"role":"system","content":', b"}," + user
             return [
                 b"".join(
@@ -130,10 +153,12 @@ class Built:
         requests: Number of requests.
         bytes: Their size in bytes.
         models: The work that they ask of the model.
+        without_value: Number of rows that have no value in any column of the prompt.
     """
 
     requests: int = 0
     bytes: int = 0
+    without_value: int = 0
     models: ModelEstimates = field(default_factory=ModelEstimates)
 
 
@@ -162,7 +187,7 @@ def build_requests(
     checker = LineChecker()
     first = 1
     for batch in table.batches:
-        lines = builder.lines(first, batch, name)
+        lines = builder.lines(first, batch, name, built)
         longest = max(map(len, lines), default=0)
         if longest > HARD_LINE_LIMIT_BYTES:
             place = next(n for n, line in enumerate(lines) if len(line) > HARD_LINE_LIMIT_BYTES)
@@ -225,4 +250,21 @@ def read_parameters(texts: Iterable[str]) -> dict[str, Any]:
             parameters[name] = json.loads(value)
         except (ValueError, RecursionError):
             parameters[name] = value
+    check_numbers(parameters)
     return parameters
+
+
+def check_numbers(parameters: Mapping[str, Any]) -> None:
+    """Check that fields which the API takes as numbers are numbers, or null.
+
+    Each request with another value would be refused, after its batch has run.
+
+    Raises:
+        WrongArgumentError: One is not; the message names it.
+    """
+    for name in _NUMBERS & parameters.keys():
+        value = parameters[name]
+        is_number = isinstance(value, Real) and not isinstance(value, bool)
+        if value is None or (is_number and math.isfinite(value)):
+            continue
+        raise WrongArgumentError(f"The parameter {name} is {value!r}, but it must be a number.")

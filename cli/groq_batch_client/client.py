@@ -11,9 +11,11 @@ from typing import Any, Unpack
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain.job_id import job_id_of_execution
 from groq_batch.domain.object_keys import is_job_id
+from groq_batch_client.answer_frames import check_frame
 from groq_batch_client.aws_errors import explained
 from groq_batch_client.errors import JobConflict, JobNotFound, WrongArgumentError
 from groq_batch_client.found_jobs import FoundJob, job_by_id, job_of_path, path_of
+from groq_batch_client.frames import FrameTable, is_frame
 from groq_batch_client.job import Job
 from groq_batch_client.job_view import is_final
 from groq_batch_client.options import Options, options_as_metadata, options_in_force
@@ -317,6 +319,9 @@ class GroqBatch:
             ... ).to_pylist()[1]
             {'text': 'zwei', 'answer': 'Answer to Translate: zwei'}
         """
-        job = self.submit(source, **how)
+        rows = table_of(source) if is_frame(source) or how.get("prompt") is not None else None
+        check_frame(rows, schema=schema_of(how.get("schema")), prefix=prefix)
+        # A source that can be read only once has been read now.
+        job = self.submit(rows.frame if isinstance(rows, FrameTable) else source, **how)
         job.wait(timeout, progress=progress)
         return job.to_frame(prefix=prefix)

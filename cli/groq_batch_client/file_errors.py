@@ -14,6 +14,12 @@ from typing import Any
 STDOUT = "<stdout>"
 
 
+def file_sentence(error: OSError) -> str:
+    """Return the message for an error about a local file."""
+    said = error.strerror or str(error)
+    return f"{error.filename}: {said}." if error.filename else f"{said}."
+
+
 @contextlib.contextmanager
 def naming(name: Path | str) -> Iterator[None]:
     """Add a file name to errors within a ``with`` block that have none."""

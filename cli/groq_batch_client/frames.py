@@ -16,7 +16,7 @@ from typing import Any
 from groq_batch_client.errors import TableError, WrongArgumentError
 from groq_batch_client.tables.batches import ROWS_OF_A_BATCH, Batch, MissingColumnError
 from groq_batch_client.tables.formats import pyarrow_for
-from groq_batch_client.tables.names import check_unique, listed, missing_column, quoted
+from groq_batch_client.tables.names import check_unique, missing_column, quoted
 from groq_batch_client.tables.table import OpenTable
 
 NAME = "the frame"
@@ -129,15 +129,8 @@ class FrameTable:
     def with_columns(self, columns: Mapping[str, Any]) -> Any:
         """Return the frame with new columns from Arrow arrays; existing columns do not change.
 
-        Raises:
-            TableError: It has a column of one of these names.
+        None of the names may be a column already.
         """
-        taken = [name for name in columns if name in self.names]
-        if taken:
-            raise TableError(
-                f"The rows have columns {listed(taken)} already. Rename them before you submit "
-                f"the rows, or give prefix= for the answer columns."
-            )
         if self._library == "pandas":
             found = self.frame.copy(deep=False)
             # If column names have several levels, the other levels of a new name are empty.

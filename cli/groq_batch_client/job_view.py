@@ -63,7 +63,7 @@ def phase(report: Report | None, *, has_job: bool) -> str:
         return str(report["status"])
     if not report["progress"]["total"]:
         return "checking"
-    if (report.get("on_demand") or {"requests": 0})["requests"]:
+    if _makes_ordinary_calls(report):
         return "ordinary calls"
     if not report["batches"]:
         return "sending"
@@ -73,6 +73,10 @@ def phase(report: Report | None, *, has_job: bool) -> str:
     if _is_collecting(report, attempt):
         return "collecting"
     return RUNNING if attempt == 1 else f"attempt {attempt}"
+
+
+def _makes_ordinary_calls(report: Report) -> bool:
+    return bool((report.get("on_demand") or {"requests": 0})["requests"])
 
 
 def _is_collecting(report: Report, attempt: int) -> bool:
@@ -130,7 +134,9 @@ def why(report: Report | None) -> str:
     code = first_error_code(report)
     if report is None or code is None or code == report["status"]:
         return ""
-    if report["status"] != "partial":
+    first = report["errors"][0]
+    if report["status"] != "partial" or first["line"] is first["custom_id"] is None:
+        # The first error is that of the job, not that of a line.
         return code
     # The report has the first errors only, so they show codes but not their counts.
     codes = Counter(one_line(str(error["code"])) for error in report["errors"])
@@ -210,7 +216,7 @@ def on_demand_text(report: Report) -> str:
 
 def reason(report: Report) -> str | None:
     """Return the message of a job that failed, was cancelled, or waits for Groq."""
-    if report["status"] == RUNNING and not report["batches"]:
+    if report["status"] == RUNNING and not (report["batches"] or _makes_ordinary_calls(report)):
         return None
     first = next(
         (e for e in report["errors"] if e["line"] is None and e["custom_id"] is None), None

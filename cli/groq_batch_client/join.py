@@ -7,6 +7,7 @@ every ``custom_id``.
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -208,6 +209,8 @@ def join(
         taken = batch.keys_among(added)
         if taken is not None:
             raise TableError(_taken(taken))
+        if counts.rows == 0:
+            _check_results(found, names[1])
         values = columns.values(answers)
         writer.write(batch, values)
         counts.rows += batch.rows
@@ -218,6 +221,23 @@ def join(
         raise TableError(_other_length(counts.rows, names, rows_are_longer=False))
     counts.left_out = table.left_out
     return counts
+
+
+def _check_results(lines: list[bytes], name: str) -> None:
+    """Check that rows are results: requests and problems of the input have ids, too.
+
+    Raises:
+        TableError: They are not.
+    """
+    try:
+        row = json.loads(lines[0])
+    except (ValueError, RecursionError):
+        return
+    if isinstance(row, dict) and not {"response", "error"} & row.keys():
+        raise TableError(
+            f"{name} holds no results: its first row has neither response nor error. Give the "
+            f"results file of the job, such as requests.results.jsonl."
+        )
 
 
 def _check_ids(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from groq_batch_client.errors import TableError
-from groq_batch_client.file_errors import naming
+from groq_batch_client.file_errors import file_sentence, naming
 from groq_batch_client.tables.names import listed, quoted
 
 _NAME = re.compile(r"[^A-Za-z0-9_-]+")
@@ -48,12 +48,13 @@ class AnswerSchema:
         everything in one object.
 
         Raises:
-            TableError: The file is not a JSON schema.
-            OSError: It cannot be read.
+            TableError: The file cannot be read, or is not a JSON schema.
         """
         try:
             with naming(path):
                 data = json.loads(path.read_text(encoding="utf-8-sig"))
+        except OSError as error:
+            raise TableError(file_sentence(error)) from None
         except UnicodeDecodeError:
             raise TableError(f"{path} is not UTF-8. Save it as UTF-8.") from None
         except (ValueError, RecursionError) as error:

@@ -20,6 +20,7 @@ from botocore.exceptions import ClientError
 from groq_batch.bucket.storage import ObjectVersion, Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch
+from groq_batch.domain.json_data import from_json_data
 from groq_batch.domain.problem import problem_json
 from groq_batch.domain.times import timestamp as write_timestamp
 from groq_batch.records.job import JobRecord, JobRequest
@@ -148,7 +149,7 @@ def _batch_entries(board: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for number, shard in sorted(board["shards"].items(), key=lambda item: int(item[0])):
         if not shard["batch"]:
             continue
-        batch = Batch.from_json(shard["batch"])
+        batch = from_json_data(shard["batch"], Batch)
         sent = shard["requests"]
         yield {
             "id": batch.id,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from groq_batch.domain import object_keys
-from groq_batch_client.build_requests import Built, RequestBuilder, build_requests
+from groq_batch_client.build_requests import Built, RequestBuilder, build_requests, check_numbers
 from groq_batch_client.errors import RequestsError, WrongArgumentError
 from groq_batch_client.frames import FrameTable, is_frame
 from groq_batch_client.request_files import RequestFile, new_digest
@@ -92,6 +92,7 @@ class Making:
             fields["response_format"] = schema.response_format(strict=schema.strict)
         for name, value in fields.items():
             _check_json(value, f"The parameter {name!r}")
+        check_numbers(fields)
         prompt = cast("str", self.prompt)
         builder = RequestBuilder(
             model=cast("str", self.model),
@@ -185,8 +186,9 @@ def prepared(source: Any, *, to: str | None, making: Making) -> Iterator[Submiss
         return
     if making.is_asked_for:
         raise WrongArgumentError(
-            "prompt=, model=, id=, system=, schema= and params= make requests of a data frame or "
-            "of a file of rows. Requests that are given as they are need none of them."
+            f"prompt=, model=, id=, system=, schema= and params= build requests from a data frame "
+            f"or a file of rows, not from {_said(source)}. Turn rows into a data frame first, such "
+            f"as pandas.DataFrame(rows). Whole requests need none of these arguments."
         )
     if isinstance(source, str | os.PathLike):
         yield _file(os.fspath(source), to)
@@ -198,6 +200,11 @@ def prepared(source: Any, *, to: str | None, making: Making) -> Iterator[Submiss
         )
     with _written(_lines(source), to) as (file, key, digest):
         yield Submission(file=file, key=key, digest=digest)
+
+
+def _said(source: Any) -> str:
+    name = type(source).__name__
+    return "None" if source is None else f"a {name}"
 
 
 def _file(path: str, to: str | None) -> Submission:

@@ -59,6 +59,11 @@ class Template:
         """The columns, without duplicates."""
         return list(dict.fromkeys(name for _, name in self.parts if name is not None))
 
+    @property
+    def without_values(self) -> str:
+        """The prompt of a row whose columns are all empty."""
+        return "".join(literal for literal, _ in self.parts)
+
     def fill(self, rows: int, texts: Callable[[str], list[str]]) -> list[str]:
         """Return the prompts of some rows.
 

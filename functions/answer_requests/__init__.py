@@ -1,1 +1,1 @@
-"""The function that submits one shard attempt."""
+"""The function that makes ordinary calls after a deadline."""

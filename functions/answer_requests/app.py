@@ -1,4 +1,4 @@
-"""Asks by ordinary calls what a deadline has left open. Called by the state AnswerRequests."""
+"""Send requests left open by a deadline as ordinary calls. Called by the state AnswerRequests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from groq_batch.telemetry.log import logger
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Ask requests of ``attempt`` of ``job_id`` for some minutes; answers with an outcome."""
+    """Send requests of ``attempt`` of ``job_id`` for a few minutes; return an outcome."""
     logger.append_keys(job_id=event["job_id"], attempt=event["attempt"])
     return answer_requests(
         storage=bootstrap.storage(),

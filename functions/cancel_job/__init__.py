@@ -1,1 +1,1 @@
-"""The function that closes jobs which did not end by themselves."""
+"""The function that closes jobs whose executions ended without closing them."""

@@ -1,7 +1,7 @@
-"""Closes jobs whose execution has ended.
+"""Close jobs whose execution has ended.
 
-Called by Step Functions' events, by the reconciler's schedule, and by the state StopJob of a job
-that has met a failure.
+Called by events from Step Functions, by the reconciler's schedule, and by the state StopJob of a
+job that met a failure.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from groq_batch.telemetry.log import logger
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Close what the event is about; answers with what was done."""
+    """Close the jobs that the event is about; return what was done."""
     storage, settings = bootstrap.storage(), bootstrap.settings()
     closer = JobCloser(
         storage=storage,
@@ -39,7 +39,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         )
         jobs = reconciler.run(event["state_machine_arn"])
         if settings.uses_existing_bucket:
-            # Behind the jobs: a setting must not keep them from being closed.
+            # After the jobs, because a missing setting must not keep them from being closed.
             existing_bucket.check_settings(storage.s3, storage.bucket)
         return {"jobs": jobs}
     if "job_id" in event:

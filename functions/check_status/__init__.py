@@ -1,1 +1,1 @@
-"""The function that looks at a job's batches."""
+"""The function that checks the status of a job's batches."""

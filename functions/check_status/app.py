@@ -1,7 +1,7 @@
-"""Looks at the batches of an attempt and decides. Called by the state CheckStatus.
+"""Check the batches of an attempt and decide what is next. Called by the state CheckStatus.
 
-The state ReadModels calls it as well: it is the first function of a job that may read the API key.
-So does ``groq-batch doctor``, for a person who may not read the key.
+The state ReadModels calls it as well, because it is the first function of a job that may read the
+API key. ``groq-batch doctor`` calls it for a user who may not read the key.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ bootstrap.preload(bootstrap.storage, bootstrap.groq)
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Check ``attempt`` of ``job_id``; answers with what the state machine does next.
+    """Check ``attempt`` of ``job_id``; return what the state machine does next.
 
-    With ``read_models`` it asks for the account's models instead, and leaves in the bucket what
-    came of it. With ``doctor``, without a job, it tells whether the API takes the stack's key.
+    With ``read_models`` it reads the account's models instead and stores them in the bucket. With
+    ``doctor``, without a job, it reports whether the API accepts the stack's key.
     """
     if event.get("doctor"):
         return examine(bootstrap.groq(context)).to_json()

@@ -1,4 +1,4 @@
-"""Collects a shard attempt's rows. Called by the state DownloadShard of the Map DownloadResults."""
+"""Collect a shard attempt's rows. Called by the state DownloadShard of the Map DownloadResults."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ bootstrap.preload(bootstrap.storage, bootstrap.groq)
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Collect ``shard_key`` of ``job_id``; answers with an outcome and a time to wait."""
+    """Collect ``shard_key`` of ``job_id``; return an outcome and a time to wait."""
     attempt, shard = object_keys.shard_of_key(event["shard_key"])
     logger.append_keys(job_id=event["job_id"], shard=shard, attempt=attempt)
     return download_shard(

@@ -1,1 +1,1 @@
-"""The function that ends a job."""
+"""The function that finishes a job."""

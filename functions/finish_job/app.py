@@ -1,4 +1,4 @@
-"""Delivers, reports, tidies up. Called by the state FinishJob."""
+"""Deliver results, write the report, clean up at Groq. Called by the state FinishJob."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ bootstrap.preload(bootstrap.storage, bootstrap.groq, bootstrap.events)
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Finish ``job_id``; answers with an outcome and a time to wait."""
+    """Finish ``job_id``; return an outcome and a time to wait."""
     logger.append_keys(job_id=event["job_id"])
     return finish_job(
         storage=bootstrap.storage(),

@@ -1,4 +1,4 @@
-"""Builds what the handlers need, once for each execution environment."""
+"""Build the objects that the handlers need, once per execution environment."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 _AWS_CONFIG = Config(
     retries={"mode": "standard", "max_attempts": 5},
     connect_timeout=5,
-    # S3 may be silent for a minute while it copies gigabytes or puts many parts together.
+    # S3 may send nothing for a minute while it copies gigabytes or combines many parts.
     read_timeout=120,
     max_pool_connections=32,
 )
-# The quotas for starting and describing executions are the whole account's, refilled by the second.
-# Ten tries wait about a minute for it.
+# The quotas for starting and describing executions apply to the whole account and are refilled
+# every second. Ten tries wait for about a minute.
 _STATES_CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 10},
     connect_timeout=5,
     read_timeout=30,
     max_pool_connections=32,
 )
-# The key stands before every call of Groq's API, so it must come, or fail to come, soon.
+# Every call of Groq's API needs the key first, so reading it must succeed or fail quickly.
 _SECRETS_CONFIG = Config(
     retries={"mode": "standard", "max_attempts": 3}, connect_timeout=3, read_timeout=10
 )
@@ -45,30 +45,30 @@ _STARTED_BY_LAMBDA = "AWS_LAMBDA_INITIALIZATION_TYPE"
 (https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html)."""
 
 _SHARE_FOR_GROQ = 0.8
-"""Of the time that an invocation has left, what calls of Groq's API may take; the rest is for
-writing down what came of them."""
+"""Share of an invocation's remaining time that calls of Groq's API may take; the rest is for
+storing their results."""
 
-# At level DEBUG, which the stack permits and Lambda sets for every logger, these write down what
-# goes over the wire: the secret with the API key, and the prompts and answers.
+# At level DEBUG, which the stack permits and Lambda sets for every logger, these log the
+# transferred data: the secret with the API key, and prompts and answers.
 for _name in ("boto3", "botocore", "s3transfer", "urllib3"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 
 class _Context(Protocol):
-    """What Lambda tells of an invocation."""
+    """The part of Lambda's context object that is used here."""
 
     def get_remaining_time_in_millis(self) -> int: ...
 
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:
-    """Return the stack's settings."""
+    """Return the stack's settings, read once."""
     return Settings.from_env(os.environ)
 
 
 @lru_cache(maxsize=1)
 def storage() -> Storage:
-    """Return the bucket."""
+    """Return the access to the stack's bucket."""
     return Storage(s3=_client("s3"), bucket=settings().bucket)
 
 
@@ -76,7 +76,7 @@ def groq(context: _Context | None = None) -> GroqClient:
     """Return the client of the Groq API.
 
     Args:
-        context: The invocation, when what it asks of Groq must end well before it does.
+        context: The invocation, if calls of Groq must end well before it does.
     """
     client = _groq()
     if context is None:
@@ -97,11 +97,11 @@ def events() -> Any:
 
 
 def preload(*builds: Callable[[], object]) -> None:
-    """Build what a handler needs while Lambda starts its environment.
+    """Build what a handler needs while Lambda initializes its environment.
 
-    A start has a whole core, whatever the function's memory; the first event would wait for the
-    same with a share of one. What fails here fails again in the handler, which says so. Outside of
-    Lambda nothing is built.
+    Initialization has a whole CPU core, whatever the function's memory; the first event would have
+    only a share of one. Errors here are ignored, because they occur again in the handler, which
+    reports them. Outside of Lambda nothing is built.
 
     Args:
         builds: Functions of this module.
@@ -121,8 +121,8 @@ def reset() -> None:
 
 @lru_cache(maxsize=1)
 def _groq() -> GroqClient:
-    # Imported here: functions that ask nothing of Groq start without requests. The others' use
-    # cases import the client while Lambda starts them, with the CPU that it gives to a start.
+    # Imported here, so that functions without calls of Groq start without requests. The use cases
+    # of the other functions import the client during initialization, which has more CPU.
     from groq_batch.groq.client import GroqClient  # noqa: PLC0415
 
     provider = SecretsProvider(boto3_client=_client("secretsmanager", _SECRETS_CONFIG))
@@ -132,7 +132,7 @@ def _groq() -> GroqClient:
 
 @lru_cache(maxsize=1)
 def _session() -> boto3.session.Session:
-    # One for all clients: what it reads from botocore's files costs a tenth of a second.
+    # Shared by all clients, because reading botocore's data files takes a tenth of a second.
     return boto3.session.Session()
 
 

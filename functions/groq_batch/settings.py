@@ -1,4 +1,4 @@
-"""The stack's settings, read once from the environment of a function."""
+"""Read the stack's settings once from a function's environment variables."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from groq_batch.domain.job_options import (
 )
 
 HARD_LINE_LIMIT_BYTES = 32 * 1024 * 1024
-"""No request line may be longer, whatever ``MaxBytesPerBatch`` allows: a line is held in memory."""
+"""Maximum length of a request line, whatever ``MaxBytesPerBatch`` is: a line is held in memory."""
 MAX_RANGE_BYTES = 2**32 - 1
-"""No range may be larger: the lines of one are counted in 32 bits."""
+"""Maximum size of a range: its line numbers are stored in 32 bits."""
 
 
 class SettingsError(Exception):
-    """The function's environment is incomplete or wrong; names every variable at fault."""
+    """The function's environment is incomplete or wrong; the message names all bad variables."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the template's parameters say.
+    """Settings from the template's parameters.
 
     Attributes:
         bucket: Name of the stack's bucket.
-        groq_base_url: Where the Groq API is, ending in ``/openai/v1``.
+        groq_base_url: URL of the Groq API, ending in ``/openai/v1``.
         groq_api_key_secret_name: Name of the secret that holds the API key.
-        default_options: The options of an upload that brings none of its own.
-        max_requests_per_batch: Most request lines of a shard.
-        max_bytes_per_batch: Most bytes of a shard.
+        default_options: Options of uploads that set none themselves.
+        max_requests_per_batch: Maximum number of request lines in a shard.
+        max_bytes_per_batch: Maximum size of a shard in bytes.
         max_bytes_per_range: Size in bytes of the ranges in which a large input is prepared.
         poll_min_seconds: Shortest time between two status checks.
         poll_max_seconds: Longest time between two status checks.
         delete_groq_files: Whether a finished job's files at Groq are deleted.
         work_retention_days: Days after which ``work/`` expires.
-        state_machine_arn: The state machine; only the start function knows it.
-        uses_existing_bucket: Whether the bucket was there before the stack, so that its settings
-            are not the stack's.
+        state_machine_arn: The state machine; set only for the start function.
+        uses_existing_bucket: Whether the stack uses an existing bucket, whose settings it does not
+            manage.
     """
 
     bucket: str
@@ -69,7 +69,7 @@ class Settings:
         """Read the settings.
 
         Raises:
-            SettingsError: Variables are missing or have values that cannot be used; all are named.
+            SettingsError: Variables are missing or invalid; the message names all of them.
         """
         reader = _Reader(environ)
         settings = cls(
@@ -81,7 +81,7 @@ class Settings:
                 skip_invalid_lines=reader.choice("ON_INVALID_LINE", "reject", "skip") == "skip",
                 max_attempts=reader.integer("MAX_ATTEMPTS", 1, MAX_ATTEMPTS_LIMIT),
                 max_job_cost_usd=reader.amount("MAX_JOB_COST_USD"),
-                # While a deployment is under way, new code may see the environment before it.
+                # During a deployment, new code may run with the previous environment.
                 check_models=reader.choice("CHECK_MODELS", "true", "false", default="true")
                 == "true",
                 canary_requests=reader.integer(
@@ -112,7 +112,7 @@ class Settings:
 
 
 class _Reader:
-    """Reads variables and collects what is wrong with them."""
+    """Reads variables and collects their problems."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ

@@ -1,4 +1,4 @@
-"""Checks a job's input and makes its plan.
+"""Check a job's input and make its plan.
 
 Called by the state PrepareInput for a job, and by PrepareRange for a task of a large input.
 """
@@ -22,11 +22,11 @@ bootstrap.preload(bootstrap.storage)
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Prepare ``job_id``, or one task of doing so.
+    """Prepare ``job_id``, or run one task of its preparation.
 
-    For a job it answers with where the shards stand and whether there are any, or with where the
-    tasks stand that come first. With ``task_key`` it does that task, whose outcome it leaves in
-    the bucket.
+    For a job it returns the prefix of the shards and whether there are any, or the prefix of the
+    tasks that must run first. With ``task_key`` it runs that task and stores the outcome in the
+    bucket.
     """
     job_id = event["job_id"]
     logger.append_keys(job_id=job_id)

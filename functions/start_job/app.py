@@ -1,4 +1,4 @@
-"""Starts jobs. Called by S3's events, by the schedule, and by hand."""
+"""Start jobs. Called by S3's events, by the schedule, and manually."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ bootstrap.preload(bootstrap.storage, bootstrap.states)
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Start what the event asks for.
+    """Start the jobs that the event requests.
 
-    Answers with the one job asked for by hand, otherwise with the number of jobs and the first of
+    Returns the one job that was requested manually, otherwise the number of jobs and the first of
     them.
     """
     storage, settings = bootstrap.storage(), bootstrap.settings()

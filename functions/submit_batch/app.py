@@ -1,4 +1,4 @@
-"""Uploads a shard and creates its batch. Called by the state SubmitBatch of SubmitShards."""
+"""Upload a shard and create its batch. Called by the state SubmitBatch of SubmitShards."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ bootstrap.preload(bootstrap.storage, bootstrap.groq)
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Submit ``shard_key`` of ``job_id``; answers with an outcome and a time to wait."""
+    """Submit ``shard_key`` of ``job_id``; return an outcome and a time to wait."""
     attempt, shard = object_keys.shard_of_key(event["shard_key"])
     logger.append_keys(job_id=event["job_id"], shard=shard, attempt=attempt)
     return submit_shard(

@@ -20,12 +20,12 @@ def main() -> int:
     try:
         interrupts.install()
         # Ctrl-C has to work from here on, and importing the AWS tools takes a moment.
-        from local.demo.console import Console  # noqa: PLC0415
         from local.environment import PROJECT_ROOT  # noqa: PLC0415
 
         # The functions' own checks, prices and client are used here as well, and the command line's
-        # downloads.
+        # texts and downloads: the demo's modules can be imported only after this.
         sys.path += [str(PROJECT_ROOT / "functions"), str(PROJECT_ROOT / "cli")]
+        from local.demo.console import Console  # noqa: PLC0415
         from local.demo.session import run  # noqa: PLC0415
 
         if isinstance(sys.stdout, io.TextIOWrapper):

@@ -11,7 +11,14 @@ from local.reference.blocks import described
 from local.reference.markdown import code, first_sentence, table
 
 _JOB = "requests-04ad86b59a21faf11acc"
-_SAMPLES: dict[str, Any] = {"attempt": 1, "number": 1, "part": 1, "phase": "scan", "line": 1}
+_SAMPLES: dict[str, Any] = {
+    "attempt": 1,
+    "number": 1,
+    "part": 1,
+    "phase": "scan",
+    "line": 1,
+    "check": 12,
+}
 _PLACE = "_SAMPLES of local/reference/bucket.py"
 
 

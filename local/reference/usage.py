@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, fields
 from typing import Any
 
+from groq_batch.domain.json_data import to_json_data
 from groq_batch.records.usage import UsageOfModel, UsageRecord
 from local.reference.markdown import code, json_block, table
 from local.reference.reports import example
@@ -22,7 +23,7 @@ def usage_example() -> str:
 
 def usage_key() -> str:
     """Return where the record of that job stands."""
-    return code(UsageRecord.from_json(_sample()).object_key)
+    return code(_record().object_key)
 
 
 def usage_fields() -> str:
@@ -31,6 +32,11 @@ def usage_fields() -> str:
 
 
 def _sample() -> dict[str, Any]:
+    sample: dict[str, Any] = to_json_data(_record())
+    return sample
+
+
+def _record() -> UsageRecord:
     report = example()
     model = UsageOfModel(
         model="openai/gpt-oss-20b",
@@ -40,7 +46,7 @@ def _sample() -> dict[str, Any]:
         completion_tokens=report["usage"]["completion_tokens"],
         usd=report["cost_usd"]["actual"],
     )
-    return UsageRecord.of_report(report, [asdict(model)]).to_json()
+    return UsageRecord.of_report(report, [asdict(model)])
 
 
 def _rows(record: type[UsageRecord | UsageOfModel], prefix: str = "") -> Iterator[list[str]]:

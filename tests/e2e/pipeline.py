@@ -138,18 +138,25 @@ class Pipeline:
 
     def start(self, payload: Mapping[str, Any]) -> dict[str, Any]:
         """Invoke the start function by hand."""
-        answer = self.stack.client("lambda").invoke(
-            FunctionName=self.start_function, Payload=json.dumps(payload)
-        )
-        result: dict[str, Any] = json.loads(answer["Payload"].read())
+        result: dict[str, Any] = self._invoke(self.start_function, payload)
         return result
 
     def invoke(self, logical_id: str, payload: Mapping[str, Any]) -> Any:
         """Invoke one of the stack's functions."""
-        answer = self.stack.client("lambda").invoke(
-            FunctionName=self.function(logical_id), Payload=json.dumps(payload)
-        )
-        return json.loads(answer["Payload"].read())
+        return self._invoke(self.function(logical_id), payload)
+
+    def _invoke(self, function: str, payload: Mapping[str, Any]) -> Any:
+        """Invoke a function, again while others take all that may run at once."""
+        client = self.stack.client("lambda")
+
+        def answer() -> Any:
+            try:
+                return client.invoke(FunctionName=function, Payload=json.dumps(payload))
+            except client.exceptions.TooManyRequestsException:
+                return None
+
+        found = wait_until(answer, 120, lambda: f"{function} is throttled all the time")
+        return json.loads(found["Payload"].read())
 
     def function(self, logical_id: str) -> str:
         """Return the name of one of the stack's functions."""

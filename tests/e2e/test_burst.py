@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.burst import upload_files
-from bench.faults.workers import worker_processes
 from local.function_limits import FunctionLimits
 from local.stack import LocalStack
 from tests.e2e.conftest import deploy
+from tests.faults.workers import worker_processes
+from tests.load.burst import upload_files
 
 UPLOADS = 15
 LIMITS = FunctionLimits(concurrent=3, processes=8)

@@ -9,7 +9,7 @@ from typing import Any
 from tests.e2e.pipeline import Pipeline, request_file, wait_until
 from tests.patience import PATIENCE_SECONDS
 
-EVENT = Path(__file__).parents[2] / "events" / "s3_object_created.json"
+EVENT = Path(__file__).parents[2] / "events" / "start_job" / "s3_object_created.json"
 
 
 def object_created(pipeline: Pipeline, key: str, version: str) -> dict[str, Any]:

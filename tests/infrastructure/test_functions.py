@@ -189,6 +189,18 @@ def test_versions_and_files_of_what_is_installed_are_pinned():
     assert not any(package.startswith(("boto3", "botocore")) for package in required)
 
 
+def test_demo_and_development_pin_the_same_versions():
+    """They are installed into one folder, in any order."""
+    demo, development = (
+        set(re.findall(r"^[\w.-]+(?:\[[\w,]+\])?==\S+", text, re.MULTILINE))
+        for text in (
+            (PROJECT / f"requirements-{name}.txt").read_text("utf-8") for name in ("demo", "dev")
+        )
+    )
+    assert demo
+    assert demo < development
+
+
 def test_pins_come_from_the_short_list():
     """``make requirements`` was run after the last change of the short list."""
     short_list = (PROJECT / "functions" / "requirements.in").read_text("utf-8").splitlines()

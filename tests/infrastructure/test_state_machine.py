@@ -48,17 +48,17 @@ LAMBDA_FAULTS = {
 """Faults of the Lambda service that say nothing about the function."""
 
 EVENT_FILES = {
-    "ReadModels": "read_models",
-    "PrepareInput": "prepare_input",
-    "PrepareRange": "prepare_input_task",
-    "SubmitBatch": "submit_batch",
-    "SubmitOnlyShard": "submit_batch",
-    "CheckStatus": "check_status",
-    "DownloadShard": "download_results",
-    "DownloadOnlyShard": "download_results",
-    "AnswerRequests": "answer_requests",
-    "FinishJob": "finish_job",
-    "StopJob": "cancel_job_from_machine",
+    "ReadModels": "check_status/read_models",
+    "PrepareInput": "prepare_input/payload",
+    "PrepareRange": "prepare_input/range_task",
+    "SubmitBatch": "submit_batch/payload",
+    "SubmitOnlyShard": "submit_batch/payload",
+    "CheckStatus": "check_status/payload",
+    "DownloadShard": "download_results/payload",
+    "DownloadOnlyShard": "download_results/payload",
+    "AnswerRequests": "answer_requests/payload",
+    "FinishJob": "finish_job/payload",
+    "StopJob": "cancel_job/from_state_machine",
 }
 
 

@@ -33,7 +33,7 @@ def matches(stack: Stack, rule: str, message: dict[str, Any]) -> bool:
 
 
 def upload(key: str, *, bucket: str = BUCKET, **changes: Any) -> dict[str, Any]:
-    message = event("s3_object_created")
+    message = event("start_job/s3_object_created")
     message["detail"]["bucket"]["name"] = bucket
     message["detail"]["object"]["key"] = key
     return message | changes
@@ -107,7 +107,7 @@ def test_trigger_modes(mode: str, on_upload: str, on_schedule: str):
 
 
 def ended(status: str, *, machine: str = MACHINE) -> dict[str, Any]:
-    message = event("execution_status_change_aborted")
+    message = event("cancel_job/execution_aborted")
     message["detail"]["status"] = status
     message["detail"]["stateMachineArn"] = machine
     return message
@@ -130,7 +130,7 @@ def test_children_of_the_maps_and_other_machines_do_not(stack: Stack, machine: s
 
 
 @pytest.mark.parametrize(
-    "name", sorted(path.stem for path in EVENTS.glob("execution_status_change_*.json"))
+    "name", sorted(f"cancel_job/{path.stem}" for path in EVENTS.glob("cancel_job/execution_*.json"))
 )
 def test_stored_events_of_ends_match(stack: Stack, name: str):
     message = event(name)
@@ -145,11 +145,11 @@ def test_schedules_pass_on_what_the_functions_take(stack: Stack):
     sweep = stack.properties("StartJobFunctionSweep")
     assert sweep["ScheduleExpression"] == "rate(1 hour)"
     assert sweep["ScheduleExpressionTimezone"] == "UTC"
-    assert json.loads(sweep["Target"]["Input"]) == event("schedule_placeholder")
-    assert set(event("schedule")) == set(event("schedule_placeholder"))
+    assert json.loads(sweep["Target"]["Input"]) == event("start_job/schedule_placeholder")
+    assert set(event("start_job/schedule")) == set(event("start_job/schedule_placeholder"))
     reconcile = stack.properties("CancelJobFunctionReconcile")
     assert json.loads(reconcile["Target"]["Input"]) == {
-        **event("reconcile"),
+        **event("cancel_job/reconcile"),
         "state_machine_arn": MACHINE,
     }
 

@@ -50,10 +50,10 @@ def stored(name: str) -> dict[str, Any]:
     return event
 
 
-UPLOAD = stored("s3_object_created")["detail"]
+UPLOAD = stored("start_job/s3_object_created")["detail"]
 BUCKET: str = UPLOAD["bucket"]["name"]
 KEY: str = UPLOAD["object"]["key"]
-STATUS_CHANGE = stored("execution_status_change_aborted")["detail"]
+STATUS_CHANGE = stored("cancel_job/execution_aborted")["detail"]
 MACHINE: str = STATUS_CHANGE["stateMachineArn"]
 JOB: str = STATUS_CHANGE["name"]
 

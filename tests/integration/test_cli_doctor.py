@@ -24,6 +24,7 @@ from moto import mock_aws
 from groq_batch import __version__
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
+from groq_batch.records import stored
 from groq_batch.records.job import JobRequest
 from groq_batch.records.usage import UsageRecord
 from groq_batch_cli.aws import Target
@@ -568,7 +569,7 @@ class Pipeline:
             started_at="2026-11-30T00:00:00.000Z",
             claimed_by="",
         )
-        storage.put_json(object_keys.job_key(request.job_id), request.to_json())
+        storage.put_json(object_keys.job_key(request.job_id), stored.to_record(request))
         keys = object_keys.delivery_keys(request.path)
         if self.ends:
             storage.put_bytes(keys.results, b"".join(self.rows))
@@ -636,7 +637,11 @@ def test_doctor_job_runs_a_file_twice_and_checks_it(pipeline: Pipeline, capsys: 
     assert (first, second) == ({"key": first["key"]}, {"key": first["key"], "again": True})
     head = pipeline.account.storage.head(first["key"])
     assert head is not None
-    assert head.metadata == {"max-job-cost-usd": "0.001000"}
+    assert head.metadata == {
+        "max-job-cost-usd": "0.001000",
+        "batch-deadline": "none",
+        "canary-requests": "0",
+    }
     requests = [json.loads(line) for line in trial.requests().splitlines()]
     assert [one["body"]["model"] for one in requests] == ["openai/gpt-oss-20b"] * 3
 

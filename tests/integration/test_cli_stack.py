@@ -28,6 +28,7 @@ from groq_batch.domain import object_keys
 from groq_batch.domain.input_key import check_key
 from groq_batch.domain.job_id import upload_job_id
 from groq_batch.domain.result_row import pipeline_row
+from groq_batch.records import stored
 from groq_batch.records.job import JobRequest
 from groq_batch_cli.aws import Target
 from groq_batch_cli.job_progress import Follower
@@ -192,8 +193,8 @@ class World:
     def start(self, path: str, *, hour: int = 11, **changes: Any) -> dict[str, Any]:
         """Start the job of the newest upload of a path; returns its report."""
         request = self.job_of(path, hour=hour)
-        self.storage.put_json(object_keys.job_key(request.job_id), request.to_json())
-        self.storage.put_json(object_keys.open_job_key(request.job_id), request.to_json())
+        self.storage.put_json(object_keys.job_key(request.job_id), stored.to_record(request))
+        self.storage.put_json(object_keys.open_job_key(request.job_id), stored.to_record(request))
         self.states.start_execution(stateMachineArn=self.machine, name=request.job_id, input="{}")
         return self.report(request, "running", **changes)
 
@@ -549,6 +550,39 @@ def test_results_of_two_files_never_replace_each_other(world: World, capsys: Sai
     assert list(world.storage.objects("")) == []
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["run", "x.jsonl"], ["start", "recurring/x.jsonl"], ["retry", "x.jsonl"]],
+    ids=["run", "start", "retry"],
+)
+def test_folder_that_cannot_hold_the_results_is_said_before_anything_is_paid_for(
+    arguments: list[str], world: World, capsys: Said
+) -> None:
+    world.file("x.jsonl", request_line("a"))
+    assert run([*arguments, "--out", "x.jsonl/results"]) == 2
+    assert "x.jsonl/results cannot hold the results: Not a directory." in capsys.readouterr().err
+    assert list(world.storage.objects("")) == []
+
+
+def test_results_that_cannot_be_written_leave_the_others_and_the_way_back(
+    world: World, capsys: Said
+) -> None:
+    for name in ("a/x.jsonl", "b/x.jsonl"):
+        (world.folder / "many" / name).parent.mkdir(parents=True)
+        world.file(f"many/{name}", request_line("a"))
+    assert run(["run", "many", "--no-wait"]) == 0
+    for name in ("a/x.jsonl", "b/x.jsonl"):
+        world.end(name, "succeeded", results=[good_row("a")])
+    (world.folder / "results").mkdir()
+    world.file("results/a", b"in the way")
+    capsys.readouterr()
+    assert run(["run", "many", "--out", "results"]) == 1
+    said = capsys.readouterr()
+    assert "a/x.jsonl: results/a: File exists. Fetch its results again: " in said.err
+    assert "groq-batch results a/x.jsonl --out results/a" in said.err
+    assert Path("results/b/x.results.jsonl").exists()
+
+
 def test_file_that_changes_while_it_is_uploaded(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: Said
 ) -> None:
@@ -707,7 +741,7 @@ def test_start_of_a_recurring_file_follows_and_fetches(
 
     def end() -> None:
         key = object_keys.delivery_keys(path).results
-        world.storage.put_json(object_keys.job_key(job.job_id), job.to_json())
+        world.storage.put_json(object_keys.job_key(job.job_id), stored.to_record(job))
         rows = good_row("a") + good_row("b")
         world.storage.put_bytes(key, rows, metadata={JOB_METADATA: job.job_id})
         outputs = {"results": world.storage.url(key), "failed": None, "invalid": None}
@@ -1378,7 +1412,7 @@ def test_retry_of_a_firing_goes_where_uploads_may_go(world: World) -> None:
         started_at="2026-03-01T12:00:00.000Z",
         claimed_by="",
     )
-    world.storage.put_json(object_keys.job_key(job.job_id), job.to_json())
+    world.storage.put_json(object_keys.job_key(job.job_id), stored.to_record(job))
     world.storage.put_bytes(key.results, good_row("a") + bad_row("b"))
     world.storage.put_bytes(key.failed, request_line("b"))
     outputs = {

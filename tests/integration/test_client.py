@@ -46,6 +46,21 @@ def frame_of(kind: str, **columns: list[Any]) -> Any:
     return make[kind](columns)
 
 
+def written(rows: polars.DataFrame, ending: str) -> str:
+    """Write a file of rows; return its path."""
+    path = Path(f"rows.{ending}")
+    match ending:
+        case "csv":
+            rows.write_csv(path)
+        case "tsv":
+            rows.write_csv(path, separator="\t")
+        case "jsonl":
+            rows.write_ndjson(path)
+        case _:
+            rows.write_parquet(path)
+    return str(path)
+
+
 # -- submit --------------------------------------------------------------------------------------
 
 
@@ -227,7 +242,12 @@ def test_submit_with_a_bad_option_raises_before_anything_is_uploaded(
             "WrongArgumentError",
             "params has 'model'",
         ),
-        ([{}], ASK, "WrongArgumentError", "make requests of a data frame"),
+        (
+            [{}],
+            ASK,
+            "WrongArgumentError",
+            "build requests from a data frame or a file of rows, not from a list.",
+        ),
         ([{}], {"to": "recurring/x.jsonl"}, "WrongArgumentError", "recurring"),
         ([{}], {"to": "s3://b/x.jsonl"}, "WrongArgumentError", "is a URI"),
         (polars.LazyFrame({"text": ["a"]}), ASK, "WrongArgumentError", "LazyFrame has no rows"),
@@ -360,25 +380,41 @@ def test_frame_of_other_rows_is_refused(batch: GroqBatch) -> None:
     with pytest.raises(client.TableError, match="with the same id="):
         batch.job(path, frame, id="text").to_frame()
     taken = batch.submit(frame.with_columns(answer=polars.lit("old")), **ASK)
-    with pytest.raises(client.TableError, match=r"columns 'answer' already.*prefix="):
+    with pytest.raises(client.TableError, match=r"already has the column 'answer'.*prefix="):
         taken.to_frame()
     assert taken.to_frame(prefix="groq_").columns[:3] == ["text", "answer", "groq_answer"]
 
 
+@pytest.mark.parametrize("ending", [None, "csv", "jsonl", "parquet"])
+def test_run_with_a_column_of_a_new_name_pays_for_nothing(
+    ending: str | None, world: ClientWorld, batch: GroqBatch
+) -> None:
+    source: Any = polars.DataFrame({"text": ["x"], "error_code": ["old"]})
+    if ending is not None:
+        source = written(source, ending)
+    with pytest.raises(client.TableError, match=r"already has the column 'error_code'.*prefix="):
+        batch.run(source, **ASK)
+    with pytest.raises(client.TableError, match="answer_score"):
+        batch.run(
+            pandas.DataFrame({"text": ["x"], "answer_score": [1]}),
+            schema={"type": "object", "properties": {"score": {"type": "integer"}}},
+            **ASK,
+        )
+    assert world.uploads == []
+
+
+def test_run_of_a_stream_of_arrow_reads_it_once(batch: GroqBatch) -> None:
+    table = pyarrow.table({"text": ["x", "y"]})
+    stream = pyarrow.RecordBatchReader.from_batches(table.schema, table.to_batches())
+    answered = batch.run(stream, **ASK)
+    assert answered.column("text").to_pylist() == ["x", "y"]
+    assert answered.column("error_code").to_pylist() == [None, None]
+
+
 @pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "parquet"])
 def test_run_of_a_file_of_rows_gives_a_frame_of_polars(ending: str, batch: GroqBatch) -> None:
-    rows = polars.DataFrame({"text": ["x", "y"], "code": ["001", "2"]})
-    path = Path(f"rows.{ending}")
-    match ending:
-        case "csv":
-            rows.write_csv(path)
-        case "tsv":
-            rows.write_csv(path, separator="\t")
-        case "jsonl":
-            rows.write_ndjson(path)
-        case _:
-            rows.write_parquet(path)
-    answered = batch.run(str(path), **ASK)
+    path = written(polars.DataFrame({"text": ["x", "y"], "code": ["001", "2"]}), ending)
+    answered = batch.run(path, **ASK)
     assert answered.select("text", "code", "answer").rows() == [
         ("x", "001", "Answer to Say x"),
         ("y", "2", "Answer to Say y"),

@@ -20,6 +20,7 @@ from jsonata import Jsonata
 from moto import mock_aws
 
 from groq_batch.domain import object_keys
+from groq_batch.domain.json_data import to_json_data
 from groq_batch.domain.times import timestamp
 from groq_batch.records.usage import UsageOfModel, UsageRecord
 from local import asl_check
@@ -56,7 +57,7 @@ def bucket(tmp_path: Path) -> Path:
     for number, given in enumerate(chosen):
         ended = timestamp(now - timedelta(days=number))
         record = usage_record(number, **given, started_at=ended, finished_at=ended)
-        put(record.object_key, json.dumps(record.to_json(), ensure_ascii=False))
+        put(record.object_key, json.dumps(to_json_data(record), ensure_ascii=False))
     rows = [
         _row("one", {"status_code": 200, "body": {"choices": [{"message": {"content": TEXT}}]}}),
         _row("two", {"status_code": 400, "body": {"error": {"code": "too_long"}}}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -123,6 +124,29 @@ def test_version_that_is_fetched_in_parts_is_whole(
     target = tmp_path / "large"
     s3.download_file(BUCKET, "large", str(target), {"VersionId": stored["VersionId"]})
     assert target.read_bytes() == content
+
+
+def test_completed_upload_has_the_etag_that_s3_makes_of_its_parts(
+    versioned: tuple[Any, str],
+) -> None:
+    s3, _ = versioned
+    # The second part comes twice, and what came last counts.
+    bodies = [b"a" * 5 * 1024**2, b"c" * 10]
+    upload = {"Bucket": BUCKET, "Key": "joined"}
+    upload |= {"UploadId": s3.create_multipart_upload(**upload)["UploadId"]}
+    s3.upload_part(**upload, PartNumber=2, Body=b"b" * 10)
+    parts = [
+        {
+            "PartNumber": number,
+            "ETag": s3.upload_part(**upload, PartNumber=number, Body=body)["ETag"],
+        }
+        for number, body in enumerate(bodies, start=1)
+    ]
+    answer = s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+    digests = b"".join(hashlib.md5(body, usedforsecurity=False).digest() for body in bodies)
+    expected = hashlib.md5(digests, usedforsecurity=False).hexdigest()
+    assert answer["ETag"] == f'"{expected}-2"'
+    assert s3.get_object(Bucket=BUCKET, Key="joined")["Body"].read() == b"".join(bodies)
 
 
 # -- Lambda and Step Functions --------------------------------------------------------------------

@@ -20,6 +20,7 @@ from groq_batch.bucket import copying_writer, multipart_writer
 from groq_batch.bucket.pending_upload import PendingUpload
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
+from groq_batch.records import stored
 from groq_batch.records.job import JobRecord, JobRequest, ShardRecord, Stop
 from groq_batch.settings import Settings
 from groq_batch.steps.prepare_input.prepare import Preparation, prepare_input
@@ -66,7 +67,7 @@ class Bucket:
             started_at="2026-03-01T00:00:00.000Z",
             claimed_by="test",
         )
-        self.storage().put_json(object_keys.job_key(JOB), self.request.to_json())
+        self.storage().put_json(object_keys.job_key(JOB), stored.to_record(self.request))
 
     def storage(self, wire: Wire = plain_wire) -> Storage:
         return Storage(s3=self.s3.client(wire), bucket="bucket")
@@ -418,7 +419,7 @@ def test_fan_out_is_not_used_for_gzip_or_without_version(name: str, version: boo
         path=name.removeprefix("input/"),
         version_id=answer["VersionId"] if version else None,
     )
-    bucket.storage().put_json(object_keys.job_key(JOB), request_.to_json())
+    bucket.storage().put_json(object_keys.job_key(JOB), stored.to_record(request_))
     answer = bucket.begin(by_many(ALONE, 20))
     assert answer.tasks_prefix == ""
     assert bucket.record.good == 8

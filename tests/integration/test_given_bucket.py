@@ -30,9 +30,9 @@ def switch_events_off(made: Account) -> None:
 
 def test_bucket_set_up_as_told_is_used_like_the_stacks_own(made: Account):
     made.upload(KEY, b"{}\n")
-    assert made.invoke("start_job", stored("manual"))["status"] == "started"
+    assert made.invoke("start_job", stored("start_job/manual"))["status"] == "started"
     assert made.count("GetBucketVersioning") == 1
-    assert made.invoke("cancel_job", stored("reconcile")) == {
+    assert made.invoke("cancel_job", stored("cancel_job/reconcile")) == {
         "jobs": dict.fromkeys(made.executions(), "is RUNNING")
     }
     assert made.count("GetBucketVersioning", "GetBucketNotificationConfiguration") == 2
@@ -42,7 +42,7 @@ def test_nothing_is_started_without_versions(made: Account):
     suspend_versioning(made)
     made.upload(KEY, b"{}\n")
     with pytest.raises(BucketSettingsError) as caught:
-        made.invoke("start_job", stored("manual"))
+        made.invoke("start_job", stored("start_job/manual"))
     text = str(caught.value)
     assert f"put-bucket-versioning --bucket {BUCKET}" in text
     assert "ExistingBucketName" in text
@@ -53,14 +53,14 @@ def test_nothing_is_started_without_versions(made: Account):
 
 def test_missing_events_are_found_by_the_reconciler_after_its_work(made: Account):
     made.upload(KEY, b"{}\n")
-    made.invoke("start_job", stored("manual"))
+    made.invoke("start_job", stored("start_job/manual"))
     (job,) = made.executions()
     marker = made.json(f"work/open/{job}") | {"started_at": "2026-01-01T00:00:00.000Z"}
     made.s3.put_object(Bucket=BUCKET, Key=f"work/open/{job}", Body=json.dumps(marker))
     made.end_execution(job, "ABORTED")
     switch_events_off(made)
     with pytest.raises(BucketSettingsError, match="events to EventBridge are not switched on"):
-        made.invoke("cancel_job", stored("reconcile"))
+        made.invoke("cancel_job", stored("cancel_job/reconcile"))
     # The job that was open is taken care of all the same.
     assert set(made.executions()) == {job, f"{job}-c1"}
 
@@ -99,5 +99,5 @@ def test_stack_with_a_bucket_of_its_own_asks_for_no_setting(
 ):
     with account(monkeypatch, lambda_context) as made:
         made.upload(KEY, b"{}\n")
-        made.invoke("start_job", stored("manual"))
+        made.invoke("start_job", stored("start_job/manual"))
         assert made.count("GetBucketVersioning") == 0

@@ -24,6 +24,7 @@ from groq_batch.domain.job_id import upload_job_id
 from groq_batch.domain.times import timestamp
 from groq_batch.records.job import JobRequest
 from groq_batch.records.model_listing import ModelListing
+from groq_batch.records.stored import from_record, to_record
 from groq_batch.steps.cancel_job.close import CollectPlan
 from groq_batch.steps.check_status.check import Decision
 from groq_batch.steps.prepare_input.prepare import Preparation
@@ -81,19 +82,19 @@ class Pipeline:
             claimed_by="test",
         )
         for key in (object_keys.open_job_key(JOB), object_keys.job_key(JOB)):
-            self.account.s3.put_object(Bucket=BUCKET, Key=key, Body=json.dumps(record.to_json()))
+            self.account.s3.put_object(Bucket=BUCKET, Key=key, Body=json.dumps(to_record(record)))
         self.account.states.start_execution(
             stateMachineArn=MACHINE, name=JOB, input=json.dumps(record.execution_input())
         )
 
     def prepare(self) -> dict[str, Any]:
-        return self.invoke("prepare_input", stored("prepare_input"))
+        return self.invoke("prepare_input", stored("prepare_input/payload"))
 
     def submit(self) -> dict[str, Any]:
-        return self.invoke("submit_batch", stored("submit_batch"))
+        return self.invoke("submit_batch", stored("submit_batch/payload"))
 
     def check(self) -> dict[str, Any]:
-        return self.invoke("check_status", stored("check_status"))
+        return self.invoke("check_status", stored("check_status/payload"))
 
     def check_until(self, decision: str) -> dict[str, Any]:
         """Check until the batches have ended; they take a moment."""
@@ -112,8 +113,10 @@ class Pipeline:
             "submit_batch": self.prepare,
             "check_status": self.submit,
             "download_results": lambda: self.check_until("download"),
-            "finish_job": lambda: self.invoke("download_results", stored("download_results")),
-            "closed": lambda: self.invoke("finish_job", stored("finish_job")),
+            "finish_job": lambda: self.invoke(
+                "download_results", stored("download_results/payload")
+            ),
+            "closed": lambda: self.invoke("finish_job", stored("finish_job/payload")),
         }
         for name, run in steps.items():
             run()
@@ -156,7 +159,7 @@ def started_once(pipeline: Pipeline, event: dict[str, Any]) -> dict[str, Any]:
 
 
 def s3_object_created(pipeline: Pipeline) -> None:
-    event = stored("s3_object_created")
+    event = stored("start_job/s3_object_created")
     version = upload_of(event, pipeline)
     record = started_once(pipeline, event)
     assert (record["key"], record["version_id"]) == (KEY, version)
@@ -166,7 +169,7 @@ def s3_object_created(pipeline: Pipeline) -> None:
 
 
 def s3_object_created_odd_key(pipeline: Pipeline) -> None:
-    event = stored("s3_object_created_odd_key")
+    event = stored("start_job/s3_object_created_odd_key")
     key = event["detail"]["object"]["key"]
     assert all(part in key for part in (" ", "+", "%", '"', "'", "ü", "東"))
     version = upload_of(event, pipeline)
@@ -176,7 +179,7 @@ def s3_object_created_odd_key(pipeline: Pipeline) -> None:
 
 
 def s3_object_created_without_version(pipeline: Pipeline) -> None:
-    event = stored("s3_object_created_without_version")
+    event = stored("start_job/s3_object_created_without_version")
     version = upload_of(event, pipeline)
     (job,) = pipeline.invoke("start_job", event)["jobs"]
     assert pipeline.account.json(object_keys.job_key(job["job_id"]))["version_id"] == version
@@ -188,12 +191,12 @@ def s3_object_created_without_version(pipeline: Pipeline) -> None:
 def schedule(pipeline: Pipeline) -> None:
     pipeline.account.upload(KEY, REQUESTS)
     pipeline.account.upload("recurring/team/daily.jsonl.gz", b"")
-    answer = pipeline.invoke("start_job", stored("schedule"))
+    answer = pipeline.invoke("start_job", stored("start_job/schedule"))
     paths = {
         pipeline.account.json(object_keys.job_key(one["job_id"]))["path"] for one in answer["jobs"]
     }
     assert paths == {"team/requests.jsonl", "recurring/team/daily/2026-03-01T06-00-00Z.jsonl.gz"}
-    again = pipeline.invoke("start_job", stored("schedule"))
+    again = pipeline.invoke("start_job", stored("start_job/schedule"))
     assert again == {"total": 0, "jobs": []}
     assert len(pipeline.account.executions()) == 2
 
@@ -201,7 +204,7 @@ def schedule(pipeline: Pipeline) -> None:
 def schedule_placeholder(pipeline: Pipeline) -> None:
     pipeline.account.upload("recurring/daily.jsonl", REQUESTS)
     before = datetime.now(UTC).replace(second=0, microsecond=0)
-    (job,) = pipeline.invoke("start_job", stored("schedule_placeholder"))["jobs"]
+    (job,) = pipeline.invoke("start_job", stored("start_job/schedule_placeholder"))["jobs"]
     path = pipeline.account.json(object_keys.job_key(job["job_id"]))["path"]
     text = path.removeprefix("recurring/daily/").removesuffix(".jsonl")
     fired_at = datetime.strptime(text, "%Y-%m-%dT%H-%M-%SZ").replace(tzinfo=UTC)
@@ -211,25 +214,25 @@ def schedule_placeholder(pipeline: Pipeline) -> None:
 
 def manual(pipeline: Pipeline) -> None:
     version = pipeline.account.upload(KEY, REQUESTS)
-    job = pipeline.invoke("start_job", stored("manual"))
+    job = pipeline.invoke("start_job", stored("start_job/manual"))
     assert job["status"] == "started"
     assert pipeline.account.json(object_keys.job_key(job["job_id"]))["version_id"] == version
-    known = pipeline.invoke("start_job", stored("manual"))
+    known = pipeline.invoke("start_job", stored("start_job/manual"))
     assert (known["job_id"], known["status"]) == (job["job_id"], "exists")
 
 
 def manual_again(pipeline: Pipeline) -> None:
     pipeline.account.upload(KEY, REQUESTS)
-    first = pipeline.invoke("start_job", stored("manual"))
-    again = pipeline.invoke("start_job", stored("manual_again"))
+    first = pipeline.invoke("start_job", stored("start_job/manual"))
+    again = pipeline.invoke("start_job", stored("start_job/manual_again"))
     assert again["status"] == "started"
     assert again["job_id"] != first["job_id"]
     assert set(pipeline.account.executions()) == {first["job_id"], again["job_id"]}
 
 
 def manual_recurring(pipeline: Pipeline) -> None:
-    pipeline.account.upload(stored("manual_recurring")["key"], REQUESTS)
-    job = pipeline.invoke("start_job", stored("manual_recurring"))
+    pipeline.account.upload(stored("start_job/manual_recurring")["key"], REQUESTS)
+    job = pipeline.invoke("start_job", stored("start_job/manual_recurring"))
     assert job["status"] == "started"
     record = pipeline.account.json(object_keys.job_key(job["job_id"]))
     assert record["path"].startswith("recurring/team/daily/20")
@@ -241,14 +244,14 @@ def manual_recurring(pipeline: Pipeline) -> None:
 
 def read_models(pipeline: Pipeline) -> None:
     pipeline.begin()
-    answer = pipeline.invoke("check_status", stored("read_models"))
+    answer = pipeline.invoke("check_status", stored("check_status/read_models"))
     assert set(answer) == {field.name for field in dataclasses.fields(ModelsOutcome)}
     assert (answer["outcome"], answer["asked"]) == ("done", 1)
-    listing = ModelListing.from_json(pipeline.account.json(object_keys.WorkKeys(JOB).models))
+    listing = from_record(pipeline.account.json(object_keys.WorkKeys(JOB).models), ModelListing)
     assert "openai/gpt-oss-20b" in (listing.models or {})
     assert pipeline.account.json("reports/team/requests.jsonl.json")["status"] == "running"
     # The first list stands.
-    pipeline.invoke("check_status", stored("read_models"))
+    pipeline.invoke("check_status", stored("check_status/read_models"))
     assert pipeline.simulator.control.stats()["calls"] == {"models": 1}
     assert pipeline.prepare()["accepted"] is True
     report = pipeline.account.json("reports/team/requests.jsonl.json")
@@ -257,7 +260,7 @@ def read_models(pipeline: Pipeline) -> None:
 
 def doctor(pipeline: Pipeline) -> None:
     """No job is needed, and nothing of the account is told but what its lists are like."""
-    question = stored("doctor")
+    question = stored("check_status/doctor")
     assert pipeline.invoke("check_status", question) == {
         "version": __version__,
         "models": "yes",
@@ -285,7 +288,7 @@ def prepare_input(pipeline: Pipeline) -> None:
     answer = pipeline.prepare()
     assert set(answer) == {field.name for field in dataclasses.fields(Preparation)}
     assert answer["accepted"] is True
-    shard_key = stored("submit_batch")["shard_key"]
+    shard_key = stored("submit_batch/payload")["shard_key"]
     assert shard_key.startswith(answer["shards_prefix"])
     assert pipeline.account.keys(answer["shards_prefix"]) == [shard_key]
     assert pipeline.account.read(shard_key) == REQUESTS
@@ -297,7 +300,7 @@ def prepare_input(pipeline: Pipeline) -> None:
 
 def prepare_input_task(pipeline: Pipeline) -> None:
     """A file of several ranges: the tasks of each phase are done before the next is asked for."""
-    event = stored("prepare_input_task")
+    event = stored("prepare_input/range_task")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MAX_BYTES_PER_RANGE", str(len(REQUESTS) // len(IDS)))
         pipeline.begin()
@@ -310,7 +313,7 @@ def prepare_input_task(pipeline: Pipeline) -> None:
             answer = pipeline.prepare()
     assert answer["accepted"] is True
     shards = pipeline.account.keys(answer["shards_prefix"])
-    assert shards[0] == stored("submit_batch")["shard_key"]
+    assert shards[0] == stored("submit_batch/payload")["shard_key"]
     assert b"".join(map(pipeline.account.read, shards)) == REQUESTS
 
 
@@ -331,14 +334,14 @@ def check_status(pipeline: Pipeline) -> None:
     assert set(answer) == {field.name for field in dataclasses.fields(Decision)}
     assert answer["decision"] == "wait"
     assert answer["wait_seconds"] >= 1
-    assert answer["polls"] == stored("check_status")["polls"] + 1
+    assert answer["polls"] == stored("check_status/payload")["polls"] + 1
     (batch,) = pipeline.account.json("reports/team/requests.jsonl.json")["batches"]
     assert batch["id"] == pipeline.simulator.control.batches()[0]["id"]
 
 
 def download_results(pipeline: Pipeline) -> None:
     pipeline.run_until("download_results")
-    answer = pipeline.invoke("download_results", stored("download_results"))
+    answer = pipeline.invoke("download_results", stored("download_results/payload"))
     assert answer["outcome"] == "settled"
     rows = pipeline.account.read(object_keys.WorkKeys(JOB).results(1, 1)).splitlines()
     assert [json.loads(row)["custom_id"] for row in rows] == IDS
@@ -351,20 +354,23 @@ def answer_requests(pipeline: Pipeline) -> None:
     pipeline.prepare()
     assert pipeline.submit()["outcome"] == "settled"
     pipeline.check_until("download")
-    pipeline.invoke("download_results", stored("download_results"))
-    assert pipeline.check()["attempt"] == stored("answer_requests")["attempt"] == 2
+    pipeline.invoke("download_results", stored("download_results/payload"))
+    assert pipeline.check()["attempt"] == stored("answer_requests/payload")["attempt"] == 2
     second = {"attempt": 2}
-    assert pipeline.invoke("check_status", stored("check_status") | second)["decision"] == "answer"
-    answer = pipeline.invoke("answer_requests", stored("answer_requests"))
+    assert (
+        pipeline.invoke("check_status", stored("check_status/payload") | second)["decision"]
+        == "answer"
+    )
+    answer = pipeline.invoke("answer_requests", stored("answer_requests/payload"))
     assert answer == {"outcome": "settled", "wait_seconds": 1}
     assert pipeline.simulator.control.stats()["ordinary_answers"] == len(IDS)
-    told = pipeline.invoke("check_status", stored("check_status") | second)
+    told = pipeline.invoke("check_status", stored("check_status/payload") | second)
     assert told["decision"] == "download"
     shard = {"shard_key": object_keys.WorkKeys(JOB).shard(2, 1)}
-    pipeline.invoke("download_results", stored("download_results") | shard)
-    told = pipeline.invoke("check_status", stored("check_status") | second)
+    pipeline.invoke("download_results", stored("download_results/payload") | shard)
+    told = pipeline.invoke("check_status", stored("check_status/payload") | second)
     assert told["decision"] == "finish"
-    pipeline.invoke("finish_job", stored("finish_job"))
+    pipeline.invoke("finish_job", stored("finish_job/payload"))
     report = pipeline.account.json("reports/team/requests.jsonl.json")
     assert report["status"] == "succeeded"
     assert report["on_demand"]["succeeded"] == len(IDS)
@@ -375,7 +381,7 @@ def answer_requests(pipeline: Pipeline) -> None:
 
 def finish_job(pipeline: Pipeline) -> None:
     pipeline.run_until("finish_job")
-    answer = pipeline.invoke("finish_job", stored("finish_job"))
+    answer = pipeline.invoke("finish_job", stored("finish_job/payload"))
     assert answer["outcome"] == "done"
     rows = [
         json.loads(row) for row in pipeline.account.read("output/team/requests.jsonl").splitlines()
@@ -394,20 +400,20 @@ def finish_job(pipeline: Pipeline) -> None:
         assert pipeline.account.keys(prefix) == []
     assert pipeline.simulator.control.stats()["files"] == []
     # A job that has ended is left alone by every step that comes late.
-    assert pipeline.invoke("finish_job", stored("finish_job"))["outcome"] == "done"
+    assert pipeline.invoke("finish_job", stored("finish_job/payload"))["outcome"] == "done"
     assert pipeline.submit()["outcome"] == "settled"
     assert pipeline.check()["decision"] == "closed"
     assert pipeline.prepare()["accepted"] is False
     assert len(pipeline.account.published()) == 1
 
 
-def cancel_job_from_machine(pipeline: Pipeline) -> None:
+def cancel_job_from_state_machine(pipeline: Pipeline) -> None:
     pipeline.simulator.control.configure(batch_seconds=600.0)
     pipeline.run_until("check_status")
-    plan = pipeline.invoke("cancel_job", stored("cancel_job_from_machine"))
+    plan = pipeline.invoke("cancel_job", stored("cancel_job/from_state_machine"))
     assert set(plan) == {field.name for field in dataclasses.fields(CollectPlan)}
     assert (plan["mode"], plan["job_id"], plan["accepted"]) == ("collect", JOB, True)
-    assert stored("submit_batch")["shard_key"].startswith(plan["shards_prefix"])
+    assert stored("submit_batch/payload")["shard_key"].startswith(plan["shards_prefix"])
     (batch,) = pipeline.simulator.control.batches()
     assert batch["status"] in ("cancelling", "cancelled")
     # The machine goes on by itself: no other execution is started.
@@ -437,15 +443,15 @@ def run_for_long(pipeline: Pipeline) -> None:
     pipeline.run_until("check_status")
 
 
-def execution_status_change_aborted(pipeline: Pipeline) -> None:
+def execution_aborted(pipeline: Pipeline) -> None:
     run_for_long(pipeline)
     pipeline.account.states.stop_execution(executionArn=Account.execution_arn(JOB))
-    closes(pipeline, stored("execution_status_change_aborted"), "cancelled")
+    closes(pipeline, stored("cancel_job/execution_aborted"), "cancelled")
 
 
-def execution_status_change_failed(pipeline: Pipeline) -> None:
+def execution_failed(pipeline: Pipeline) -> None:
     run_for_long(pipeline)
-    event = stored("execution_status_change_failed")
+    event = stored("cancel_job/execution_failed")
     # Such an end leaves out the input; the names alone have to do.
     assert event["detail"]["input"] is None
     pipeline.account.end_execution(JOB, "FAILED", event["detail"]["error"])
@@ -453,10 +459,10 @@ def execution_status_change_failed(pipeline: Pipeline) -> None:
     assert "States.Runtime" in pipeline.account.json(object_keys.WorkKeys(JOB).stopped)["message"]
 
 
-def execution_status_change_timed_out(pipeline: Pipeline) -> None:
+def execution_timed_out(pipeline: Pipeline) -> None:
     run_for_long(pipeline)
     pipeline.account.end_execution(JOB, "TIMED_OUT")
-    closes(pipeline, stored("execution_status_change_timed_out"), "timed_out")
+    closes(pipeline, stored("cancel_job/execution_timed_out"), "timed_out")
 
 
 def reconcile(pipeline: Pipeline) -> None:
@@ -464,40 +470,37 @@ def reconcile(pipeline: Pipeline) -> None:
     pipeline.begin(age_seconds=3_600)
     pipeline.prepare()
     pipeline.submit()
-    running = pipeline.invoke("cancel_job", stored("reconcile"))
+    running = pipeline.invoke("cancel_job", stored("cancel_job/reconcile"))
     assert running == {"jobs": {JOB: "is RUNNING"}}
     pipeline.account.end_execution(JOB, "ABORTED")
-    closed = pipeline.invoke("cancel_job", stored("reconcile"))
+    closed = pipeline.invoke("cancel_job", stored("cancel_job/reconcile"))
     assert closed == {"jobs": {JOB: f"collecting as {JOB}-c1"}}
     assert set(pipeline.account.executions()) == {JOB, f"{JOB}-c1"}
 
 
 SCENARIOS: dict[str, Callable[[Pipeline], None]] = {
-    scenario.__name__: scenario
-    for scenario in (
-        answer_requests,
-        cancel_job_from_machine,
-        check_status,
-        doctor,
-        download_results,
-        execution_status_change_aborted,
-        execution_status_change_failed,
-        execution_status_change_timed_out,
-        finish_job,
-        manual,
-        manual_again,
-        manual_recurring,
-        prepare_input,
-        prepare_input_task,
-        read_models,
-        reconcile,
-        s3_object_created,
-        s3_object_created_odd_key,
-        s3_object_created_without_version,
-        schedule,
-        schedule_placeholder,
-        submit_batch,
-    )
+    "answer_requests/payload": answer_requests,
+    "cancel_job/execution_aborted": execution_aborted,
+    "cancel_job/execution_failed": execution_failed,
+    "cancel_job/execution_timed_out": execution_timed_out,
+    "cancel_job/from_state_machine": cancel_job_from_state_machine,
+    "cancel_job/reconcile": reconcile,
+    "check_status/doctor": doctor,
+    "check_status/payload": check_status,
+    "check_status/read_models": read_models,
+    "download_results/payload": download_results,
+    "finish_job/payload": finish_job,
+    "prepare_input/payload": prepare_input,
+    "prepare_input/range_task": prepare_input_task,
+    "start_job/manual": manual,
+    "start_job/manual_again": manual_again,
+    "start_job/manual_recurring": manual_recurring,
+    "start_job/s3_object_created": s3_object_created,
+    "start_job/s3_object_created_odd_key": s3_object_created_odd_key,
+    "start_job/s3_object_created_without_version": s3_object_created_without_version,
+    "start_job/schedule": schedule,
+    "start_job/schedule_placeholder": schedule_placeholder,
+    "submit_batch/payload": submit_batch,
 }
 
 
@@ -507,7 +510,9 @@ def test_event(pipeline: Pipeline, name: str) -> None:
 
 
 def test_every_stored_event_is_tried() -> None:
-    assert set(SCENARIOS) == {path.stem for path in EVENTS.glob("*.json")}
+    assert set(SCENARIOS) == {
+        path.relative_to(EVENTS).with_suffix("").as_posix() for path in EVENTS.rglob("*.json")
+    }
 
 
 # -- events that are for somebody else -----------------------------------------------------------
@@ -520,7 +525,7 @@ def test_stored_events_belong_together() -> None:
         upload_job_id(bucket=BUCKET, key=described["key"], version_id=described["version-id"])
         == JOB
     )
-    for path in EVENTS.glob("*.json"):
+    for path in EVENTS.rglob("*.json"):
         event = json.loads(path.read_text("utf-8"))
         assert event.get("job_id", JOB) == JOB
         assert event.get("state_machine_arn", MACHINE) == MACHINE
@@ -533,7 +538,7 @@ def test_stored_events_belong_together() -> None:
 
 def test_end_of_a_child_of_a_map_is_not_the_jobs(pipeline: Pipeline) -> None:
     run_for_long(pipeline)
-    event = stored("execution_status_change_failed")
+    event = stored("cancel_job/execution_failed")
     child = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
     event["detail"]["stateMachineArn"] = f"{MACHINE}/Submit"
     event["detail"]["name"] = child
@@ -545,7 +550,7 @@ def test_end_of_a_child_of_a_map_is_not_the_jobs(pipeline: Pipeline) -> None:
 def test_late_event_of_an_execution_that_runs_again_is_ignored(pipeline: Pipeline) -> None:
     """Events come late and out of order, so the execution itself is asked."""
     run_for_long(pipeline)
-    event = stored("execution_status_change_failed")
+    event = stored("cancel_job/execution_failed")
     assert "RUNNING" in pipeline.invoke("cancel_job", event)["done"]
     assert pipeline.simulator.control.batches()[0]["status"] != "cancelling"
     assert list(pipeline.account.executions()) == [JOB]
@@ -561,9 +566,9 @@ def test_firing_takes_its_time_from_lambda(
     pipeline.account.upload("recurring/daily.jsonl", REQUESTS)
     with monkeypatch.context() as patch:
         patch.setattr(type(lambda_context), "get_remaining_time_in_millis", lambda _: 20_000)
-        answer = pipeline.invoke("start_job", stored("schedule"))
+        answer = pipeline.invoke("start_job", stored("start_job/schedule"))
     assert [job["input"] for job in answer["jobs"]] == [f"s3://{BUCKET}/recurring/daily.jsonl"]
-    answer = pipeline.invoke("start_job", stored("schedule"))
+    answer = pipeline.invoke("start_job", stored("start_job/schedule"))
     assert [job["input"] for job in answer["jobs"]] == [f"s3://{BUCKET}/{KEY}"]
 
 
@@ -572,7 +577,7 @@ def test_answer_of_a_firing_counts_all_jobs_and_lists_what_lambda_passes_on(
 ) -> None:
     for number in range(120):
         pipeline.account.upload(f"input/{number:03d}/{'x' * 800}.jsonl", REQUESTS)
-    answer = pipeline.invoke("start_job", stored("schedule"))
+    answer = pipeline.invoke("start_job", stored("start_job/schedule"))
     assert answer["total"] == 120
     assert 0 < len(answer["jobs"]) < 120
     assert len(json.dumps(answer)) < 256 * 1024
@@ -592,13 +597,13 @@ def test_steps_take_the_payloads_of_the_machine(pipeline: Pipeline) -> None:
     """Numbers may come back from a JSONata expression as 1.0 or as text."""
     pipeline.run_until("submit_batch")
     assert pipeline.submit() == pipeline.invoke(
-        "submit_batch", stored("submit_batch") | {"tries": 1.0}
+        "submit_batch", stored("submit_batch/payload") | {"tries": 1.0}
     )
-    answer = pipeline.invoke("check_status", stored("check_status") | {"attempt": 1.0})
+    answer = pipeline.invoke("check_status", stored("check_status/payload") | {"attempt": 1.0})
     assert isinstance(answer["attempt"], int)
     assert (
         machine()["States"]["CheckStatus"]["Arguments"]["Payload"].keys()
-        == stored("check_status").keys()
+        == stored("check_status/payload").keys()
     )
 
 
@@ -682,9 +687,9 @@ def test_a_job_that_fails_says_why_in_one_word(
     pipeline.run_until("submit_batch")
     pipeline.submit()
     pipeline.check_until("download")
-    pipeline.invoke("download_results", stored("download_results"))
+    pipeline.invoke("download_results", stored("download_results/payload"))
     pipeline.check_until("finish")
-    pipeline.invoke("finish_job", stored("finish_job"))
+    pipeline.invoke("finish_job", stored("finish_job/payload"))
     ended = log_entries(log)[-1]
     assert (ended["message"], ended["status"]) == ("Job ended", "failed")
     assert ended["code"] == "invalid_api_key"
@@ -703,7 +708,7 @@ def test_a_stack_that_logs_warnings_only_tells_of_jobs_that_did_not_succeed(
     pipeline.account.upload("input/rejected.jsonl", b"no JSON\n")
     started = pipeline.invoke("start_job", {"key": "input/rejected.jsonl"})["job_id"]
     for step in ("prepare_input", "finish_job"):
-        pipeline.invoke(step, stored(step) | {"job_id": started})
+        pipeline.invoke(step, stored(f"{step}/payload") | {"job_id": started})
     (ended,) = log_entries(log)
     assert (ended["message"], ended["level"]) == ("Job ended", "WARNING")
     assert (ended["status"], ended["job_id"]) == ("rejected", started)
@@ -737,7 +742,7 @@ def test_reconciler_names_the_job_on_every_line_about_one(
     log.truncate(0)
     log.seek(0)
     pipeline.simulator.control.add_fault("cancel", status=503)
-    pipeline.invoke("cancel_job", stored("reconcile"))
+    pipeline.invoke("cancel_job", stored("cancel_job/reconcile"))
     warning, collecting, summary = log_entries(log)
     assert warning["message"] == "A batch could not be cancelled yet"
     assert collecting["message"] == "Collecting what was paid for"
@@ -762,7 +767,7 @@ def published(lines: list[dict[str, Any]]) -> dict[str, float]:
 def test_metrics_of_a_job(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
     pipeline.run_until("closed")
     # A step that comes once more counts nothing again.
-    pipeline.invoke("finish_job", stored("finish_job"))
+    pipeline.invoke("finish_job", stored("finish_job/payload"))
     lines = metric_lines(capsys)
     assert {line["job_id"] for line in lines} == {JOB}
     sums = published(lines)
@@ -784,7 +789,7 @@ def test_metrics_of_a_job(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
 def test_metrics_of_a_start(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
     pipeline.account.upload(KEY, REQUESTS)
     for _ in range(2):
-        pipeline.invoke("start_job", stored("manual"))
+        pipeline.invoke("start_job", stored("start_job/manual"))
     assert published(metric_lines(capsys)) == {"JobsStarted": 1}
 
 
@@ -807,7 +812,7 @@ def test_metrics_of_open_jobs(
     pipeline.begin(age_seconds=hours * 3600)
     pipeline.account.age(object_keys.open_job_key(JOB), hours * 3600)
     pipeline.prepare()
-    pipeline.invoke("cancel_job", stored("reconcile"))
+    pipeline.invoke("cancel_job", stored("cancel_job/reconcile"))
     sums = published(metric_lines(capsys))
     assert (sums["OpenJobs"], sums["JobsOverdue"]) == (1, overdue)
     assert sums["OldestJobSeconds"] == pytest.approx(hours * 3600, abs=60)
@@ -825,25 +830,25 @@ def test_window_of_the_upload_decides_when_its_job_is_overdue(
         pipeline.account.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
     pipeline.account.age(object_keys.open_job_key(JOB), 30 * 3600)
     pipeline.prepare()
-    pipeline.invoke("cancel_job", stored("reconcile"))
+    pipeline.invoke("cancel_job", stored("cancel_job/reconcile"))
     assert published(metric_lines(capsys))["JobsOverdue"] == 0
 
 
 def test_usage_record_that_stands_is_looked_at_by_whoever_comes_second(pipeline: Pipeline) -> None:
     """``RecordUsage``, ``SeeDeliverables``: HEAD needs both, and is asked after a conflict."""
     pipeline.run_until("finish_job")
-    pipeline.invoke("finish_job", stored("finish_job"))
+    pipeline.invoke("finish_job", stored("finish_job/payload"))
     keys = pipeline.account.keys(object_keys.USAGE_PREFIX)
     pipeline.account.s3.delete_object(Bucket=BUCKET, Key=object_keys.WorkKeys(JOB).closed)
-    pipeline.invoke("finish_job", stored("finish_job"))
+    pipeline.invoke("finish_job", stored("finish_job/payload"))
     assert pipeline.account.keys(object_keys.USAGE_PREFIX) == keys
 
 
 def test_reconciler_reads_usage_records_and_makes_the_index(pipeline: Pipeline) -> None:
     """``RecordUsage`` and ``SeeDeliverables`` of the cancel function."""
     pipeline.run_until("finish_job")
-    pipeline.invoke("finish_job", stored("finish_job"))
-    pipeline.invoke("cancel_job", stored("reconcile"))
+    pipeline.invoke("finish_job", stored("finish_job/payload"))
+    pipeline.invoke("cancel_job", stored("cancel_job/reconcile"))
     page = pipeline.account.read(object_keys.INDEX_KEY).decode()
     assert "0 running, 1 ended" in page
     assert "requests.jsonl" in page

@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import upload_job_id
+from groq_batch.records import stored
 from groq_batch.records.job import JobRecord, JobRequest, Stop
 from groq_batch.settings import Settings
 from groq_batch.steps.prepare_input.prepare import Preparation, prepare_input
@@ -51,7 +52,7 @@ class Bucket:
             started_at="2026-03-01T00:00:00.000Z",
             claimed_by="test",
         )
-        self.storage().put_json(object_keys.job_key(JOB), self.request.to_json())
+        self.storage().put_json(object_keys.job_key(JOB), stored.to_record(self.request))
 
     def storage(self, wire: Wire = plain_wire) -> Storage:
         return Storage(s3=self.s3.client(wire), bucket="bucket")
@@ -272,7 +273,7 @@ class TestUnreadable:
     def test_prepare_of_deleted_version_rejects_as_unreadable(self) -> None:
         bucket = Bucket(*LINES)
         gone = dataclasses.replace(bucket.request, version_id="gone")
-        bucket.storage().put_json(object_keys.job_key(JOB), gone.to_json())
+        bucket.storage().put_json(object_keys.job_key(JOB), stored.to_record(gone))
         failure = self.failure_of(bucket)
         assert failure["code"] == "input_unreadable"
         assert "deleted before it could be read. Upload it again." in failure["message"]
@@ -367,7 +368,7 @@ class TestUncopied:
         """It might be another object by the time of the copy."""
         bucket = Bucket(*COPIED)
         versionless = dataclasses.replace(bucket.request, version_id=None)
-        bucket.storage().put_json(object_keys.job_key(JOB), versionless.to_json())
+        bucket.storage().put_json(object_keys.job_key(JOB), stored.to_record(versionless))
 
         def wire(call: Call, act: Callable[[], Any]) -> Any:
             assert call.operation != "upload_part_copy"

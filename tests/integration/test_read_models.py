@@ -14,6 +14,7 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.groq.client import GroqClient, Timeouts
 from groq_batch.groq.errors import AccountError, NotSentError
+from groq_batch.records import stored
 from groq_batch.records.job import JobRequest, Stop
 from groq_batch.records.model_listing import ModelListing
 from groq_batch.steps import read_models
@@ -51,7 +52,7 @@ class Job:
     pauses: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        record = json.dumps(REQUEST.to_json()).encode()
+        record = json.dumps(stored.to_record(REQUEST)).encode()
         self.s3.client().put_object(
             Bucket="bucket", Key=object_keys.job_key(REQUEST.job_id), Body=record
         )

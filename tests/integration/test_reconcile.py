@@ -24,6 +24,7 @@ from groq_batch.bucket.storage import JOB_METADATA, Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import upload_job_id
 from groq_batch.domain.times import timestamp
+from groq_batch.records import stored
 from groq_batch.records.job import JobRecord, JobRequest, ShardRecord
 from groq_batch.records.usage import UsageRecord
 from groq_batch.settings import Settings
@@ -76,8 +77,8 @@ class Account:
             started_at=timestamp(datetime.fromtimestamp(self.now, UTC)),
             claimed_by="test",
         )
-        self.write(object_keys.open_job_key(job_id), request.to_json())
-        self.write(object_keys.job_key(job_id), request.to_json())
+        self.write(object_keys.open_job_key(job_id), stored.to_record(request))
+        self.write(object_keys.job_key(job_id), stored.to_record(request))
         if execution is not None:
             self.start(job_id)
             self.end(job_id, execution)

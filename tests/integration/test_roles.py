@@ -31,7 +31,7 @@ def pipeline(monkeypatch: pytest.MonkeyPatch, lambda_context: LambdaContext) -> 
 def test_an_account_error_holds_shards_back_until_the_check_lifts_it(pipeline: Pipeline) -> None:
     """``LiftHalt``: once a batch runs the error is an outage; the other shard is tried again."""
     pipeline.run_until("check_status")
-    second = stored("submit_batch")
+    second = stored("submit_batch/payload")
     second["shard_key"] = second["shard_key"].replace("00001", "00002")
     pipeline.simulator.control.set_keys({})
     assert pipeline.invoke("submit_batch", second)["outcome"] == "deferred"
@@ -65,7 +65,7 @@ def test_a_job_that_no_execution_could_collect_is_finished_by_the_cancel_functio
         pipeline.account.states.start_execution(stateMachineArn=MACHINE, name=name, input="{}")
         pipeline.account.end_execution(name, "FAILED", "States.Runtime")
     pipeline.account.end_execution(JOB, "FAILED", "States.Runtime")
-    event = stored("execution_status_change_failed")
+    event = stored("cancel_job/execution_failed")
     event["detail"] |= {"name": name, "executionArn": pipeline.account.execution_arn(name)}
     assert pipeline.invoke("cancel_job", event) == {"done": "finished without collecting"}
     assert pipeline.account.json("reports/team/requests.jsonl.json")["status"] == "failed"

@@ -34,7 +34,9 @@ KEY = "input/team/requests.jsonl"
 NOON = datetime(2026, 3, 1, 12, 0, 37, tzinfo=UTC).timestamp()
 SCHEDULED = {"trigger": "schedule", "scheduled_time": "2026-03-01T06:00:00Z"}
 EVENT: dict[str, Any] = json.loads(
-    (Path(__file__).parents[2] / "events" / "s3_object_created.json").read_text("utf-8")
+    (Path(__file__).parents[2] / "events" / "start_job" / "s3_object_created.json").read_text(
+        "utf-8"
+    )
 )
 
 

@@ -11,12 +11,12 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from bench.listed_bucket import BUCKET, ListedBucket
 from groq_batch.bucket.concat import join
 from groq_batch.bucket.multipart_writer import PART_BYTES, ObjectWriter
 from groq_batch.bucket.s3_errors import ConflictError, MissingObjectError
 from groq_batch.bucket.storage import ListingPosition, LostPositionError, Storage, StoredObject
 from groq_batch.request_file.lines import READ_BYTES, LineReader
+from local.listed_bucket import BUCKET, ListedBucket
 from tests.fakes.calls import Call
 from tests.fakes.s3 import FakeS3
 from tests.fakes.streams import BreakingBody

@@ -17,12 +17,12 @@ from botocore.exceptions import ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.listed_bucket import ListedBucket
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import upload_job_id
 from groq_batch.steps.start_job.start import JobStarter, StartedJob
 from groq_batch.steps.start_job.sweep import MARGIN_SECONDS
+from local.listed_bucket import ListedBucket
 from tests.fakes.calls import Call
 from tests.integration.test_start_job import BUCKET, NOON, SCHEDULED, Account, throttled
 

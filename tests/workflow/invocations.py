@@ -34,9 +34,9 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.groq.client import GroqClient
 from groq_batch.records import submission
 from groq_batch.settings import Settings
+from local.state_machine.machine import TaskError
 from tests.fakes.calls import Call
 from tests.fakes.s3 import client_error
-from tests.workflow.machine import TaskError
 from tests.workflow.virtual_time import REAL_SECONDS, VirtualClock, VirtualThreading
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ import pytest
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import upload_job_id
 from groq_batch.domain.job_options import deadline_seconds
+from groq_batch.domain.prices import TokenPrice, table_prices
 from groq_batch.domain.times import parse_timestamp
 from tests.workflow.world import World
 
@@ -419,9 +420,47 @@ def _check_rows(world: World, report: dict[str, Any], path: str, upload: Upload)
     repeated = sum(max(0, counted["succeeded"] - 1) for counted in sendings.values())
     assert answered == len(rows) - len(failed) + (repeated if retries else 0)
     _check_deadline(report, [_code(row) for row in rows if not _is_success(row)])
+    if not retries:
+        _check_sums(report, [row for row in rows if _is_success(row)])
     places = [(batch["shard"], batch["attempt"]) for batch in report["batches"]]
     assert len(set(places)) == len(places), f"a shard attempt has two batches: {places}"
     _check_canary(world, report, upload, rows)
+
+
+def _check_sums(report: dict[str, Any], answers: Sequence[dict[str, Any]]) -> None:
+    """Tokens and costs are those of the answers, each of which was asked for once."""
+    for name in ("prompt_tokens", "completion_tokens", "total_tokens"):
+        used = [usage[name] for row in answers if (usage := _usage(row)) is not None]
+        assert report["usage"][name] == sum(used)
+    called = [row for row in answers if row["id"] is None]
+    told = report["on_demand"] or {"succeeded": 0, "cost_usd": 0.0}
+    assert told["succeeded"] == len(called)
+    if any(_usage(row) is None and isinstance(row["response"]["body"], dict) for row in answers):
+        return  # Audio that tells its length; what that costs is tested elsewhere.
+    calls_usd = _batch_usd(called)
+    assert told["cost_usd"] == (None if calls_usd is None else pytest.approx(2 * calls_usd))
+    all_usd = _batch_usd(answers)
+    if all_usd is None or calls_usd is None:
+        assert report["cost_usd"]["actual"] is None
+    else:
+        assert report["cost_usd"]["actual"] == pytest.approx(all_usd + calls_usd)
+
+
+def _usage(row: dict[str, Any]) -> dict[str, int] | None:
+    body = row["response"]["body"]
+    return body.get("usage") if isinstance(body, dict) else None
+
+
+def _batch_usd(answers: Sequence[dict[str, Any]]) -> float | None:
+    """Return what answers cost in a batch; None when one does not say what it used."""
+    total = 0.0
+    for row in answers:
+        usage = _usage(row)
+        price = usage and table_prices().of(row["response"]["body"]["model"])
+        if not (usage and isinstance(price, TokenPrice)):
+            return None
+        total += usage["prompt_tokens"] * price.input + usage["completion_tokens"] * price.output
+    return total
 
 
 def _canary_has_failed(report: dict[str, Any]) -> bool:

@@ -14,6 +14,7 @@ import pytest
 from groq_batch.domain.on_demand import MeanUsage, Size
 from groq_batch.domain.prices import table_prices
 from groq_batch.request_file.ordinary_request import read_request
+from local.state_machine.machine import Machine
 from tests.fakes.step_functions import MACHINE_ARN
 from tests.workflow.invocations import Die, Hold, Invocation, Trouble
 from tests.workflow.jobs import (
@@ -26,7 +27,6 @@ from tests.workflow.jobs import (
     put,
     report_of,
 )
-from tests.workflow.machine import Machine
 from tests.workflow.world import DEFINITION, START, SUBSTITUTIONS, World
 
 HOUR = 3600.0
@@ -86,6 +86,10 @@ def codes(world: World, upload: Upload) -> Counter[str]:
 def ends_never(world: World, done: float = 0.7) -> None:
     """Let batches get stuck with a share of their requests done."""
     world.simulator.add_fate(end="stuck", done=done)
+
+
+def hangs(world: World) -> None:
+    ends_never(world, done=0.0)
 
 
 def settled(world: World, upload: Upload) -> dict[str, Any]:
@@ -183,6 +187,7 @@ def test_without_a_budget_nothing_is_asked(usd: str) -> None:
         assert codes(world, upload) == {"answer": 7, "deadline_passed": 3}
         assert report["on_demand"] == {"requests": 0, "succeeded": 0, "failed": 0, "cost_usd": 0.0}
         assert report["status"] == "partial"
+        assert f"might cost {usd} USD" in report["errors"][0]["message"]
         row = next(row for row in rows_of(world, upload) if row["error"])
         assert "batch_cancelled" in row["error"]["message"]
 
@@ -466,10 +471,10 @@ def test_a_key_that_is_revoked_and_works_again_costs_no_try() -> None:
         assert report["on_demand"]["requests"] == 4
 
 
-def calls_refused(world: World) -> None:
+def calls_refused(world: World, *, times: int | None = None) -> None:
     """Refuse the key for ordinary calls, so that the batches' end is known all the same."""
     error = {"error": {"message": "Invalid API Key", "code": "invalid_api_key"}}
-    world.simulator.add_fault("chat", status=401, body=error, times=None)
+    world.simulator.add_fault("chat", status=401, body=error, times=times)
 
 
 def test_a_key_that_never_works_again_ends_the_tail_after_an_hour() -> None:
@@ -486,6 +491,34 @@ def test_a_key_that_never_works_again_ends_the_tail_after_an_hour() -> None:
         assert DEADLINE + HOUR < world.clock() < DEADLINE + HOUR + 1000
         (execution,) = world.executions.values()
         assert execution.events < 4_000
+
+
+def test_a_key_that_works_again_is_no_reason_any_more() -> None:
+    """Neither while the calls go on, nor for what has no answer in the end."""
+    with World() as world:
+        hangs(world)
+        upload = with_deadline(world, limited(90), max_attempts="10")
+        calls_refused(world, times=4)
+        world.simulator.add_fault("chat", status=500, times=None)
+        world.run_until(DEADLINE + 600)
+        assert report_of(world, upload.path)["errors"] == []
+        first = settled(world, upload)["errors"][0]
+        assert first["code"] == "deadline_passed"
+        assert "API key" not in first["message"]
+
+
+def test_the_reason_of_a_pause_is_told_while_the_api_is_out_of_reach() -> None:
+    with World() as world:
+        hangs(world)
+        upload = with_deadline(world, limited(90), max_attempts="10")
+        calls_refused(world, times=4)
+        world.run_until(DEADLINE + 40)
+        assert "pause until" in report_of(world, upload.path)["errors"][0]["message"]
+        world.groq.reachable = False
+        world.run_until(DEADLINE + 600)
+        message = report_of(world, upload.path)["errors"][0]["message"]
+        assert "are tried again, and end at" in message
+        assert "API key" in message
 
 
 def test_an_outage_for_half_an_hour_is_waited_for() -> None:
@@ -584,21 +617,39 @@ def test_an_execution_of_the_version_before_makes_no_calls(tmp_path: Path) -> No
 # -- with a canary ---------------------------------------------------------------------------------
 
 
-def test_a_canary_without_an_answer_at_the_deadline_asks_nothing() -> None:
+def is_never_sent(world: World) -> None:
+    world.simulator.add_fault("create", status=429, headers={"Retry-After": "900"}, times=None)
+
+
+@pytest.mark.parametrize("attempts", ["1", "3"])
+@pytest.mark.parametrize("trouble", [hangs, is_never_sent])
+def test_a_canary_without_an_answer_at_the_deadline_asks_nothing(
+    trouble: Callable[[World], None], attempts: str
+) -> None:
     with World() as world:
-        ends_never(world, done=0.0)
-        upload = with_deadline(world, limited(10), canary_requests="3")
+        trouble(world)
+        upload = with_deadline(world, limited(10), canary_requests="3", max_attempts=attempts)
         report = settled(world, upload)
         assert codes(world, upload) == {"deadline_passed": 10}
-        assert report["canary"]["passed"] is None
+        assert (report["canary"]["passed"], report["canary"]["failed"]) == (None, 0)
         assert report["status"] == "partial"
+        assert "before the canary had an answer" in report["errors"][0]["message"]
+        assert "could not be created" not in json.dumps(rows_of(world, upload))
         assert world.simulator.ordinary_calls() == []
 
 
-def test_a_canary_with_answers_at_the_deadline_lets_the_rest_be_asked() -> None:
+@pytest.mark.parametrize("attempts", ["1", "3"])
+def test_a_canary_with_answers_at_the_deadline_lets_the_rest_be_asked(attempts: str) -> None:
+    """What the deadline has left open of it has not failed, be its attempts used up or not."""
     with World() as world:
         ends_never(world, done=0.5)
-        upload = with_deadline(world, limited(10), canary_requests="4")
+        upload = with_deadline(
+            world,
+            limited(10),
+            canary_requests="4",
+            canary_max_failed_percent="10",
+            max_attempts=attempts,
+        )
         report = settled(world, upload)
         assert report["status"] == "succeeded"
         assert report["canary"]["passed"] is True

@@ -18,9 +18,9 @@ import pytest
 from groq_batch.groq.errors import AccountError
 from local import asl
 from local.groq_simulator.answers import success_row
+from local.state_machine.machine import Machine, UnknownFeatureError
 from tests.workflow.invocations import FUNCTIONS, Die, Hold, Invocation, LoseAnswer, Refuse, Trouble
 from tests.workflow.jobs import Upload, check_end, good_lines, put, report_of
-from tests.workflow.machine import Machine, UnknownFeatureError
 from tests.workflow.scripts import SMALL_SHARDS
 from tests.workflow.world import (
     DEFINITION,
@@ -499,7 +499,7 @@ def test_a_function_whose_time_runs_out_during_an_upload_is_followed_by_another(
     """Step Functions waits no longer, or Lambda kills it; the lease runs out, a look finds out."""
 
     def director(invocation: Invocation) -> Sequence[Trouble]:
-        if invocation.function == "submit_batch" and len(invocation.world.invocations) < 5:
+        if invocation.function == "submit_batch" and len(invocation.world.invocations) < 4:
             return (Hold(at="groq.upload #0", seconds=840.0, lost="States.Timeout"),)
         return ()
 

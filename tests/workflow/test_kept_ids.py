@@ -222,7 +222,7 @@ def test_the_last_resort_asks_no_ids_that_are_damaged() -> None:
         storage = Storage(s3=world.s3.client(), bucket=world.s3.bucket)
         state = AttemptState.load(storage, keys, 1)
         assert state is not None
-        state.lost = True
+        state.gave_up = True
         state.save(storage, keys)
 
     with World() as world:

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from tests.workflow.expressions import (
+from local.state_machine.expressions import (
     EvaluationError,
     UnknownFeatureError,
     jsonata_template,
     path_template,
     result_path,
 )
-from tests.workflow.machine import MOST_EVENTS, Execution, Machine, TaskError
+from local.state_machine.machine import MOST_EVENTS, Execution, Machine, TaskError
 from tests.workflow.world import DEFINITION, SUBSTITUTIONS, shipped_machine
 
 ARN = "arn:aws:states:us-east-1:000000000000:stateMachine:Test"

@@ -15,10 +15,10 @@ from groq_batch.domain.models import read_models
 from groq_batch.domain.prices import table_prices
 from groq_batch.records.model_listing import ModelListing
 from local.groq_simulator import answers
+from local.state_machine.machine import Machine
 from tests.fakes.step_functions import MACHINE_ARN
 from tests.workflow.invocations import Hold, Invocation, LoseAnswer, Refuse, Trouble
 from tests.workflow.jobs import Line, Upload, check_end, good_line, good_lines, put, report_of
-from tests.workflow.machine import Machine
 from tests.workflow.world import DEFINITION, SUBSTITUTIONS, World
 
 SMALL = "openai/gpt-oss-20b"

@@ -9,10 +9,10 @@ from zipfile import ZipFile
 
 import pytest
 
+from local.state_machine.machine import Machine
 from tests.fakes.step_functions import MACHINE_ARN
 from tests.workflow.invocations import Invocation, Refuse, Trouble
 from tests.workflow.jobs import check_end, good_lines, put
-from tests.workflow.machine import Machine
 from tests.workflow.world import SUBSTITUTIONS, World
 
 MAPS = {"SubmitShards", "DownloadResults"}

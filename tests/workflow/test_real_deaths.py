@@ -27,12 +27,12 @@ from botocore.config import Config
 from groq_batch.groq.client import GroqClient, Timeouts
 from local.emulator import Emulator
 from local.groq_simulator import DEFAULT_KEY, GroqSimulator
+from local.state_machine.machine import TaskError
 from tests.fakes.calls import Call, Wire, plain_wire
 from tests.patience import PATIENCE_SECONDS
 from tests.workflow.dying import EXIT_CODE
 from tests.workflow.invocations import DEATH, Die, Invocation, Trouble
 from tests.workflow.jobs import Upload, bad_line, check_end, good_lines, put
-from tests.workflow.machine import TaskError
 from tests.workflow.scripts import SMALL_SHARDS
 from tests.workflow.world import DEFAULT_ENVIRONMENT, MADE_UP_MODELS, World
 

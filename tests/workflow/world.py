@@ -19,6 +19,7 @@ from groq_batch.domain import object_keys
 from groq_batch.settings import Settings
 from local.asl import MACHINE as DEFINITION
 from local.groq_simulator.control import ControlOperations
+from local.state_machine.machine import Execution, Machine, Pause, TaskError
 from tests.fakes.event_bridge import FakeEventBridge
 from tests.fakes.groq import FakeGroq
 from tests.fakes.s3 import FakeS3
@@ -32,7 +33,6 @@ from tests.workflow.invocations import (
     current_job,
     time_ahead,
 )
-from tests.workflow.machine import Execution, Machine, Pause, TaskError
 from tests.workflow.virtual_time import VirtualClock
 
 MADE_UP_MODELS: dict[str, dict[str, Any]] = {f"m{number}": {} for number in range(120)}
@@ -357,8 +357,9 @@ class World:
         """Run a function; part of a machine's environment."""
         yield self.clock() + INVOKE_SECONDS
         invocation = Invocation(self, function, payload, len(self.invocations) + 1)
-        self.invocations.append(invocation)
+        # A director that fails ends the test; no invocation must be waited for then.
         invocation.troubles = tuple(self.director(invocation))
+        self.invocations.append(invocation)
         for trouble in invocation.troubles:
             if isinstance(trouble, Refuse):
                 invocation.ended = True

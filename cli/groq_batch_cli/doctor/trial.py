@@ -10,6 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from groq_batch.domain import object_keys
+from groq_batch.domain.job_options import NO_DEADLINE
+from groq_batch.domain.json_data import from_json_data
 from groq_batch.records.usage import UsageRecord
 from groq_batch_cli.aws import Stack
 from groq_batch_cli.doctor.findings import Finding, Look, to_do, well
@@ -108,8 +110,14 @@ class Trial:
         return object_keys.INPUT_PREFIX + self.path
 
     def _start(self) -> Mapping[str, Any]:
-        # The lower cap of this one and the stack's applies.
-        metadata = {"max-job-cost-usd": f"{MOST_USD:f}"}
+        metadata = {
+            # The lower cap of this one and the stack's applies.
+            "max-job-cost-usd": f"{MOST_USD:f}",
+            # A stack whose deadline comes before a batch ends, or that tries one request first and
+            # alone, is in good health.
+            "batch-deadline": NO_DEADLINE,
+            "canary-requests": "0",
+        }
         self.stack.storage.put_bytes(
             self._key(), requests(), content_type="application/x-ndjson", metadata=metadata
         )
@@ -138,7 +146,7 @@ class Trial:
         while key is not None:
             found = self.stack.storage.get_json(key)
             if found is not None:
-                return UsageRecord.from_json(found[0])
+                return from_json_data(found[0], UsageRecord)
             if self.clock() + _PAUSES_SECONDS[0] > until:
                 break
             self.sleep(_PAUSES_SECONDS[0])

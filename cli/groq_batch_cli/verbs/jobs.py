@@ -121,15 +121,12 @@ def _show(jobs: Sequence[ListedJob], terminal: Terminal, now: datetime) -> None:
         [shown, *([row[name] for name in shown] for row in rows)],
         right=frozenset(place for place, name in enumerate(shown) if name in _NUMBERS),
     )
-    terminal.print(terminal.styled(_fitting(head, terminal), "dim"))
+    # A narrow terminal wraps the lines; cut ones would lack the age, the reason and the name.
+    terminal.print(terminal.styled(head, "dim"))
     for one, line in zip(jobs, lines, strict=True):
-        rest = _fitting(line, terminal).removeprefix(one.status)
+        rest = line.removeprefix(one.status)
         terminal.print(terminal.styled(one.status, style_of(one.status)) + rest)
     terminal.print(terminal.styled(Total.of(jobs).text, "dim"))
-
-
-def _fitting(line: str, terminal: Terminal) -> str:
-    return shorten(line, terminal.width) if terminal.width else line
 
 
 def _row(one: ListedJob, now: datetime) -> dict[str, str]:

@@ -19,9 +19,14 @@ from groq_batch_client.file_errors import naming
 from groq_batch_client.output import output
 from groq_batch_client.row_ids import RowIds
 from groq_batch_client.schemas import AnswerSchema
+from groq_batch_client.tables.formats import FORMAT_ENDINGS, Format
 from groq_batch_client.tables.table import TableFile
 from groq_batch_client.templates import Template, constant_prompt
 from groq_batch_client.text import counted, dollars, size
+
+_TABLE_ENDINGS = tuple(
+    ending for ending, kind in FORMAT_ENDINGS.items() if kind is not Format.JSONL
+)
 
 
 @click.command()
@@ -141,6 +146,12 @@ def command(
         for lines in build_requests(table, builder, name=rows.name, built=built, sharing=sharing):
             stream.write(lines)
     terminal.note(_summary(built, out))
+    if built.without_value:
+        has = "has" if built.without_value == 1 else "have"
+        terminal.note(
+            f"{counted(built.without_value, 'row')} {has} no value for the prompt, but a request, "
+            f"which is paid for"
+        )
     if sharing is not None:
         terminal.note(_saved(sharing, out))
     if table.left_out:
@@ -169,6 +180,13 @@ def _text(text: str | None, file: Path | None, option: str) -> str | None:
 def _check_outputs(out: Path | None, inputs: Iterable[Path | None], *, dedupe: bool) -> None:
     given = list(inputs)
     check_output(out, given)
+    name = out.name.lower() if out is not None else ""
+    if name.endswith(".zst") or name.removesuffix(".gz").endswith(_TABLE_ENDINGS):
+        raise click.BadParameter(
+            f"{out}: requests are JSON lines, which no stack takes under such a name. End it with "
+            f".jsonl or .jsonl.gz.",
+            param_hint="--out",
+        )
     if not dedupe:
         return
     if out is None:

@@ -26,6 +26,7 @@ from groq_batch_cli.options import (
     stack_options,
     window_option,
 )
+from groq_batch_cli.output_guard import check_folder
 from groq_batch_cli.progress_bar import ByteProgress
 from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.upload_waits import reason_to_wait
@@ -97,6 +98,8 @@ def command(
     Example:
       groq-batch retry team/requests.jsonl --out results
     """
+    if wait:
+        check_folder(out)
     stack = connect(target)
     found = find_job(stack.storage, job)
     retries.failed_key(found)

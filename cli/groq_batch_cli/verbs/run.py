@@ -35,13 +35,14 @@ from groq_batch_cli.options import (
     stack_options,
     window_option,
 )
-from groq_batch_cli.output_guard import identity
+from groq_batch_cli.output_guard import check_folder, identity
 from groq_batch_cli.prices import price
 from groq_batch_cli.progress_bar import ByteProgress
 from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.upload_waits import reason_to_wait
 from groq_batch_client.aws_errors import explain
 from groq_batch_client.errors import GroqBatchError
+from groq_batch_client.file_errors import file_sentence
 from groq_batch_client.follow import Followed
 from groq_batch_client.found_jobs import FoundJob
 from groq_batch_client.job_files import targets
@@ -133,6 +134,7 @@ def command(
     keys = _keys(files, to)
     if wait:
         _check_results(files, keys, out)
+        check_folder(out)
     stack = connect(target)
     options = uploads.options_in_force(stack, metadata)
     say = terminal.note if as_json else terminal.print
@@ -360,10 +362,11 @@ class _Run:
         folder = self.folders[one.name]
         try:
             end(self.stack, one.job, one.name, folder, self.terminal, self.say)
-        except GroqBatchError as error:
+        except (GroqBatchError, OSError) as error:
             # Continue with the other jobs and their results.
             self.unfetched.append(one.name)
-            self.terminal.error(f"{one.name}: {error}")
+            said = file_sentence(error) if isinstance(error, OSError) else str(error)
+            self.terminal.error(f"{one.name}: {said} Fetch its results again: {self._fetch(one)}")
 
     def _start_silent(self, one: Followed) -> None:
         """Start the job of an upload whose event is missing, unless uploads now wait on purpose."""

@@ -13,6 +13,7 @@ from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM
 from groq_batch_cli.job_lookup import path_of
 from groq_batch_cli.job_progress import Follower
 from groq_batch_cli.options import out_folder_option, stack_options
+from groq_batch_cli.output_guard import check_folder
 from groq_batch_cli.shell_completion import complete_job
 from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.verbs.run import leave
@@ -53,6 +54,8 @@ def command(
       groq-batch start recurring/evals.jsonl
       groq-batch start team/requests.jsonl --no-wait
     """
+    if wait:
+        check_folder(out)
     stack = connect(target)
     path = path_of(stack.storage, file)
     is_recurring = path.startswith(object_keys.RECURRING_PREFIX)

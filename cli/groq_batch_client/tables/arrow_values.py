@@ -8,6 +8,7 @@ them, and such texts otherwise.
 from __future__ import annotations
 
 import math
+import re
 import struct
 import uuid
 from collections.abc import Callable, Sequence
@@ -23,6 +24,8 @@ from groq_batch_client.tables.names import quoted
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _UNITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
 _HALF_DIGITS = 5
+_LARGEST_HALF = 65504.0
+_OFFSET = re.compile(r"([+-]\d\d)(\d\d)$")
 
 
 class _NoFormError(Exception):
@@ -104,7 +107,8 @@ def _half(value: float) -> float:
         return value
     for digits in range(1, _HALF_DIGITS):
         short = float(f"{value:.{digits}g}")
-        if struct.pack("e", short) == struct.pack("e", value):
+        # Rounded up, the largest values are beyond 16 bits, which cannot be packed.
+        if abs(short) <= _LARGEST_HALF and struct.pack("e", short) == struct.pack("e", value):
             return short
     return float(f"{value:.{_HALF_DIGITS}g}")
 
@@ -132,7 +136,10 @@ def _timestamps(array: Any) -> list[Any]:
 
 
 def _iso(values: list[Any]) -> list[Any]:
-    return [None if one is None else one.replace(" ", "T", 1) for one in values]
+    """Write times in the extended format of ISO 8601, which wants a colon in the offset as well."""
+    return [
+        None if one is None else _OFFSET.sub(r"\1:\2", one.replace(" ", "T", 1)) for one in values
+    ]
 
 
 def _durations(array: Any) -> list[Any]:

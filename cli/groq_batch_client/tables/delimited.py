@@ -103,6 +103,11 @@ class DelimitedReader:
             raise TableError(
                 f"{table} begins with a blank line. The first line must name the columns."
             )
+        if kind is Format.TSV and any("\r" in name for name in header):
+            raise TableError(
+                f"Line 1 of {table} is not TSV: it has a carriage return (CR). End lines with a "
+                f"line feed (LF or CRLF)."
+            )
         self.names = header
         _check_separator(header, kind, table)
         check_unique(header, table)
@@ -150,6 +155,9 @@ class DelimitedReader:
         kept = []
         for row in rows:
             line += 1
+            if not row and width == 1:
+                # The only value is empty; it counts as a row without any value.
+                row = [""]  # noqa: PLW2901
             # A blank line in TSV is read as one empty cell.
             if row and not (row == [""] and width > 1):
                 if len(row) != width:

@@ -17,6 +17,7 @@ from groq_batch_client.tables.names import quoted
 _BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r\n"
 _NO_JSON_NUMBER = re.compile(rb"[:\[,]\s*(NaN|-?Infinity)\b")
+_CR_BETWEEN = re.compile(rb"\}\s*\r\s*\{")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 _LOOKED_AT = 64
@@ -141,6 +142,11 @@ def _no_object(line: bytes, number: int, table: str, error: Exception) -> str:
         return (
             f"Line {number} of {table} has half of a surrogate pair in its column "
             f"{quoted(column)}, often half of an emoji that was cut. Remove it or complete it."
+        )
+    if _CR_BETWEEN.search(line) is not None:
+        return (
+            f"Line {number} of {table} has several objects with a carriage return (CR) between "
+            f"them. End lines with a line feed (LF or CRLF)."
         )
     return (
         f"Line {number} of {table} is not a JSON object ({error}). A file of rows has one on each "

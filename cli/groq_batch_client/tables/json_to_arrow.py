@@ -40,6 +40,9 @@ class _Column:
             found = [None if one is None else _decode(one) for one in values]
             self.largest = max(self.largest, *(_largest(one) for one in found))
             kind = pyarrow.array(found).type
+            if _has_floats(kind) and not all(_keeps(one, kind) for one in found):
+                self.is_text = True
+                return
             self.kind = kind if self.kind is None else _both(self.kind, kind)
         except (
             pyarrow.ArrowException,
@@ -96,6 +99,17 @@ def _largest(value: Any) -> int:
     if isinstance(value, dict):
         return max((_largest(one) for one in value.values()), default=0)
     return 0
+
+
+def _keeps(value: Any, kind: Any) -> bool:
+    """Tell whether a type keeps the booleans in a value: Arrow reads true among floats as 1.0."""
+    if isinstance(value, bool):
+        return not types.is_floating(kind)
+    if isinstance(value, list):
+        return all(_keeps(one, kind.value_type) for one in value)
+    if isinstance(value, dict):
+        return all(_keeps(one, kind.field(name).type) for name, one in value.items())
+    return True
 
 
 def _leaves(kind: Any) -> list[Any]:

@@ -32,10 +32,14 @@ _WHAT_IT_IS = (
         b"\x00\x05\x16\x07",
         "is a macOS companion file (AppleDouble). Give the file without ._ in its name",
     ),
+    (b"\xff\xfe\0\0", "is UTF-32, not UTF-8. Save it as UTF-8"),
+    (b"\0\0\xfe\xff", "is UTF-32, not UTF-8. Save it as UTF-8"),
     (b"\xff\xfe", "is UTF-16, not UTF-8. Save it as UTF-8"),
     (b"\xfe\xff", "is UTF-16, not UTF-8. Save it as UTF-8"),
 )
 """First bytes of files that are not text, with what to do."""
+
+_SAMPLE_BYTES = 256
 
 
 def open_results(argument: str) -> contextlib.AbstractContextManager[io.BufferedReader]:
@@ -122,9 +126,17 @@ def _looked_at(pieces: Iterator[bytes], compression: Compression, name: str) -> 
             is_twice = begin == _GZIP and compression is Compression.GZIP
             said = "is compressed twice. Decompress it once" if is_twice else what
             raise TableError(f"{name} {said}.")
+    if _is_utf16(first[:_SAMPLE_BYTES]):
+        raise TableError(f"{name} is UTF-16, not UTF-8. Save it as UTF-8.")
     if first:
         yield first
     yield from pieces
+
+
+def _is_utf16(sample: bytes) -> bool:
+    """Tell whether text is UTF-16 without a byte order mark: every other byte is mostly NUL."""
+    fewer, more = sorted((sample[::2].count(0), sample[1::2].count(0)))
+    return fewer == 0 and more > len(sample) // 4
 
 
 def _without_nul(pieces: Iterable[bytes], name: str) -> Iterator[bytes]:

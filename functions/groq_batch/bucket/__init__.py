@@ -1,1 +1,1 @@
-"""The only code that talks to S3."""
+"""Access to S3; no other package calls it."""

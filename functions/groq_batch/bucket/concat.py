@@ -1,4 +1,4 @@
-"""Joins the shards' objects into one without reading what S3 can copy."""
+"""Concatenate the shards' objects into one, letting S3 copy as much as possible."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from groq_batch.bucket.multipart_writer import ObjectWriter
 from groq_batch.bucket.storage import Storage, StoredObject
 
 SMALLEST_PART_BYTES = 5 * 1024 * 1024 + 1
-"""Least bytes of a part but the last, and of what parts are copied from. S3 takes parts from 5 MiB
-on, but copies ranges only of sources that are greater than that
+"""Minimum size of a part except the last, and of a copy source. S3 accepts parts from 5 MiB up, but
+copies ranges only from larger sources
 (https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html)."""
 LARGEST_COPY_BYTES = 5 * 1024 * 1024 * 1024
-"""Most bytes that one UploadPartCopy takes."""
+"""Maximum number of bytes per UploadPartCopy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Bytes that pass through the function: a range too small to be a part of its own."""
+    """Bytes that pass through the function: a range too small to be a separate part."""
 
     key: str
     first: int
@@ -27,7 +27,7 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A range that S3 copies into a part of its own."""
+    """A range that S3 copies into a separate part."""
 
     key: str
     first: int
@@ -36,24 +36,24 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Flush:
-    """The bytes read so far become a part."""
+    """Uploads the bytes read so far as a part."""
 
 
 Step = Read | Copy | Flush
 
 
 def plan_join(sources: Iterable[StoredObject]) -> Iterator[Step]:
-    """Plan the joining of objects in order.
+    """Plan the concatenation of objects in order.
 
-    Every part but the last has at least ``SMALLEST_PART_BYTES``. What is smaller is read and put
-    together; where such bytes stand before a large object they are filled up from its head, so that
-    at most one smallest part for each boundary passes through the function.
+    Every part except the last has at least ``SMALLEST_PART_BYTES``. Smaller ranges are read and
+    combined; before a large object they are filled up with bytes from its start, so that at most
+    one smallest part per boundary passes through the function.
 
     Args:
         sources: The objects in order, with sizes in bytes.
 
     Yields:
-        The steps: reads, flushes of what was read into a part, copies.
+        The steps: reads, flushes of the bytes read into a part, copies.
     """
     pending = 0
     for source in sources:
@@ -72,7 +72,7 @@ def plan_join(sources: Iterable[StoredObject]) -> Iterator[Step]:
 
 
 def _copies(key: str, first: int, length: int) -> Iterator[Copy]:
-    """Cut a range into copies none of which is too small or too large."""
+    """Divide a range into copies of a permitted size."""
     while length:
         part = length
         if part > LARGEST_COPY_BYTES:
@@ -85,7 +85,7 @@ def _copies(key: str, first: int, length: int) -> Iterator[Copy]:
 
 
 def join(storage: Storage, sources: Iterable[StoredObject], writer: ObjectWriter) -> None:
-    """Write the joined content of ``sources`` to ``writer``."""
+    """Write the concatenated content of ``sources`` to ``writer``."""
     for step in plan_join(sources):
         if isinstance(step, Flush):
             writer.flush_part()

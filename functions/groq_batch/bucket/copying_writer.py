@@ -1,8 +1,8 @@
-"""The request lines of a shard: S3 copies them from the input where they stand there as they are.
+"""Write a shard's request lines, letting S3 copy unchanged ranges of the input.
 
-Most inputs need no change at all, so that a shard is a stretch of the input, byte for byte. Such a
-stretch is never sent: S3 copies it into a part of the upload by its place in the input. What is
-too short for a part of its own, or was changed (other line ends, blank lines left out), is sent.
+Most inputs need no change, so that a shard is a byte range of the input. Such a range is never
+sent: S3 copies it from the input into a part of the upload. Ranges too short for a separate part,
+and changed lines (other line ends, blank lines left out), are sent.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from groq_batch.bucket.pending_upload import PendingUpload, PendingWriter
 from groq_batch.bucket.storage import Storage
 
 SMALLEST_COPY_BYTES = 6 * 1024 * 1024
-"""S3 copies a range only from an object of more than 5 MB, and into a part of at least 5 MiB unless
-it is the last: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html>."""
+"""Minimum size of a copy. S3 copies a range only from an object of more than 5 MB, and into a part
+of at least 5 MiB unless it is the last:
+<https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html>."""
 LARGEST_COPY_BYTES = 64 * 1024 * 1024
-"""Of a longer stretch S3 copies the beginning while the rest is still being checked."""
+"""S3 copies the start of a longer range while the rest is still being checked."""
 
 
 @dataclass(frozen=True, slots=True)
 class CopySource:
-    """What can be copied from: a version of an object, which nothing can change.
+    """The source of copies: a version of an object, which is immutable.
 
     Attributes:
         key: Key of the object.
@@ -38,11 +39,11 @@ class CopyingWriter(PendingWriter):
     """Writes a shard's lines; S3 copies those that the input has as they are."""
 
     def __init__(self, storage: Storage, key: str, source: CopySource | None) -> None:
-        """Begin an object at ``key``, copied from ``source`` as far as possible."""
+        """Begin an object at ``key``, copied from ``source`` where possible."""
         super().__init__(storage, key)
         self._source = source
-        # The stretch of the input that the last lines make, and these lines as long as they are
-        # too few for a copy.
+        # The input range of the latest lines, and these lines while they are too short for a
+        # copy.
         self._first = 0
         self._size = 0
         self._lines: list[bytes] = []
@@ -59,7 +60,7 @@ class CopyingWriter(PendingWriter):
         if offset is None or offset != self._first + self._size:
             self._end_stretch()
         if offset is None or self._source is None or (self._buffer and not self._size):
-            # Bytes that wait for their part to be filled are joined by the next ones.
+            # Bytes are buffered that must fill their part first: append to them.
             self.write(b"".join(lines))
             return
         if not self._size:
@@ -73,17 +74,17 @@ class CopyingWriter(PendingWriter):
             self._end_stretch()
 
     def seal(self) -> None:
-        """Send what is left and wait until S3 has all parts."""
+        """Send the remaining bytes and wait until S3 has all parts."""
         self._end_stretch()
         super().seal()
 
     def hold(self) -> PendingUpload:
-        """End the writing and return what completes the upload; see ``PendingWriter.hold``."""
+        """Finish writing and return the pending upload; see ``PendingWriter.hold``."""
         self._end_stretch()
         return super().hold()
 
     def abort(self) -> None:
-        """Drop what was written."""
+        """Abort the upload and discard its data."""
         self._size, self._lines = 0, []
         super().abort()
 

@@ -1,8 +1,8 @@
-"""What a bucket needs that the stack has not made itself (``ExistingBucketName``).
+"""Check an existing bucket that the stack uses (``ExistingBucketName``).
 
-The stack's own bucket is set up by the template. One that was there before keeps its settings, and
-two of them cannot be done without: versions, by which a job reads exactly what was uploaded, and
-events to EventBridge, by which it starts.
+The template configures the stack's own bucket. An existing one keeps its settings, and two of them
+are required: versioning, so that a job reads exactly what was uploaded, and events to EventBridge,
+which start jobs.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ _EVENTS = (
 
 
 class BucketSettingsError(Exception):
-    """The given bucket lacks a setting; the message says which and how to switch it on."""
+    """The existing bucket lacks a setting; the message names it and how to enable it."""
 
 
 def check_versioning(s3: Any, bucket: str) -> None:
-    """Make sure that uploads have versions.
+    """Check that versioning is enabled.
 
     Args:
         s3: The boto3 client of S3.
         bucket: The bucket.
 
     Raises:
-        BucketSettingsError: They have none.
+        BucketSettingsError: It is not.
     """
     _raise_for([*_versioning_problems(s3, bucket)], bucket)
 
 
 def check_settings(s3: Any, bucket: str) -> None:
-    """Make sure that uploads have versions and that S3 tells of them.
+    """Check that versioning and events to EventBridge are enabled.
 
     Args:
         s3: The boto3 client of S3.
         bucket: The bucket.
 
     Raises:
-        BucketSettingsError: Something is not switched on; all of it is named.
+        BucketSettingsError: A setting is not enabled; the message names all of them.
     """
     _raise_for([*_versioning_problems(s3, bucket), *_event_problems(s3, bucket)], bucket)
 
@@ -71,9 +71,9 @@ def _event_problems(s3: Any, bucket: str) -> list[str]:
 
 
 def _unreadable(what: str, error: ClientError) -> list[str]:
-    """Return what is wrong when a setting cannot be read: nothing, unless there is no bucket.
+    """Return the problems if a setting cannot be read: none, unless the bucket does not exist.
 
-    A policy of the organization may forbid the look; that is no reason to stop a bucket that works.
+    An organization's policy may deny reading it; that must not stop a working bucket.
     """
     code = str(error.response.get("Error", {}).get("Code", ""))
     if code == "NoSuchBucket":

@@ -1,8 +1,8 @@
-"""Uploads that S3 holds back until they are completed, by whoever comes to complete them.
+"""Multipart uploads that are complete except for the final call, which any invocation can make.
 
-The parts of such an upload are all at S3, but the object does not exist. What completes it (its id
-and the ETags of its parts) can be written down, so that one invocation can send the parts and
-another one, after a crash, can make the object visible.
+All parts of such an upload are at S3, but the object does not exist yet. The data needed to
+complete it (its id and the ETags of its parts) can be stored, so that one invocation can send the
+parts and another one, after a crash, can make the object visible.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from groq_batch.domain.parallel import in_parallel
 
 
 class LostUploadError(Exception):
-    """An upload is gone and its object does not exist: S3 was told to drop it."""
+    """An upload is gone and its object does not exist, because the upload was aborted."""
 
 
 @dataclass(frozen=True, slots=True)
 class PendingUpload:
-    """An upload that only needs to be completed.
+    """A multipart upload that only needs to be completed.
 
     Attributes:
         key: Key of the object.
@@ -39,7 +39,7 @@ class PendingUpload:
     size: int
 
     def to_json(self) -> list[Any]:
-        """Return the fields as JSON data; a list, for there may be thousands of them."""
+        """Return the fields as JSON data; as a list, because there may be thousands of them."""
         return [self.key, self.upload_id, self.etags, self.size]
 
     @classmethod
@@ -49,10 +49,10 @@ class PendingUpload:
         return cls(key, upload_id, tuple(etags), size)
 
     def complete(self, storage: Storage) -> None:
-        """Make the object visible; harmless to repeat, also at the same time.
+        """Make the object visible. May be repeated, even concurrently.
 
         Raises:
-            LostUploadError: There is neither the upload nor the object.
+            LostUploadError: Neither the upload nor the object exists.
         """
         parts: list[Mapping[str, Any]] = [
             {"PartNumber": number, "ETag": etag} for number, etag in enumerate(self.etags, start=1)
@@ -67,7 +67,7 @@ class PendingUpload:
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") != "NoSuchUpload":
                 raise
-            # It was completed before, which S3 does not always remember.
+            # It was completed before; S3 does not always answer a repeated call with success.
             head = storage.head(self.key)
             if head is None or head.size != self.size:
                 raise LostUploadError(
@@ -75,7 +75,7 @@ class PendingUpload:
                 ) from error
 
     def abort(self, storage: Storage) -> None:
-        """Drop it; harmless to repeat, and when it was completed."""
+        """Abort it. May be repeated, and has no effect after completion."""
         try:
             storage.s3.abort_multipart_upload(
                 Bucket=storage.bucket, Key=self.key, UploadId=self.upload_id
@@ -86,17 +86,17 @@ class PendingUpload:
 
 
 def abort_all(storage: Storage, uploads: Iterable[PendingUpload]) -> None:
-    """Drop uploads, many at a time."""
+    """Abort uploads, many at a time."""
     in_parallel(lambda upload: upload.abort(storage), uploads)
 
 
 def complete_all(storage: Storage, uploads: Iterable[PendingUpload]) -> None:
-    """Complete uploads, many at a time; raises as ``PendingUpload.complete`` does."""
+    """Complete uploads, many at a time; raises like ``PendingUpload.complete``."""
     in_parallel(lambda upload: upload.complete(storage), uploads)
 
 
 class PendingWriter(ObjectWriter):
-    """Writes an object of any size that stays held back at its end."""
+    """Writes an object of any size that remains a pending upload at its end."""
 
     def __init__(self, storage: Storage, key: str) -> None:
         """Begin an object at ``key``."""
@@ -108,15 +108,15 @@ class PendingWriter(ObjectWriter):
         return self._upload_id
 
     def abort(self) -> None:
-        """Drop what was written."""
+        """Abort the upload and discard its data."""
         super().abort()
         self.bytes_written = 0
 
     def hold(self) -> PendingUpload:
-        """End the writing and return what completes the upload.
+        """Finish writing and return the pending upload.
 
         Raises:
-            ValueError: Nothing was written, or it was dropped.
+            ValueError: Nothing was written, or it was aborted.
         """
         if not self.bytes_written:
             raise ValueError(f"There is nothing to be held back for {self.key}")

@@ -1,4 +1,4 @@
-"""Tell apart the errors of S3 that callers handle: missing, refused, a condition that fails."""
+"""Classify the errors of S3 that callers handle: missing, denied, failed condition."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _PASSING_CODES = {"ExpiredToken", "RequestTimeout", "RequestTimeTooSkewed", "Thr
 
 
 class ConflictError(Exception):
-    """A conditional write came second: somebody else wrote (or removed) the object meanwhile."""
+    """A conditional write failed: the object was written (or deleted) meanwhile."""
 
 
 class MissingObjectError(Exception):
-    """The object, or the version of it, does not exist (any more)."""
+    """The object, or this version of it, does not exist (any more)."""
 
 
 class UnreadableObjectError(Exception):
-    """S3 refuses to hand out the object: a permission, the key that encrypts it, an archive."""
+    """S3 denies reading the object, because of a permission, its KMS key, or an archive class."""
 
 
 class UnwritableObjectError(Exception):
-    """S3 refuses to have the object written or removed (403: a policy, a lock, a key of KMS)."""
+    """S3 denies writing or deleting the object (403: a policy, a lock, a KMS key)."""
 
 
 def write_condition(*, if_none_match: bool, if_match: str | None) -> dict[str, str]:
@@ -36,7 +36,7 @@ def write_condition(*, if_none_match: bool, if_match: str | None) -> dict[str, s
 
 
 def is_refused(error: ClientError) -> bool:
-    """Tell whether S3 refuses an object for good: 403, and 400 for keys that it was not given."""
+    """Tell whether S3 denies access for good: 403, or 400 for keys that were not provided."""
     return error_status(error) in (BAD_REQUEST, 403) and error_code(error) not in _PASSING_CODES
 
 
@@ -46,5 +46,5 @@ def error_status(error: ClientError) -> int | None:
 
 
 def error_code(error: ClientError) -> str:
-    """Return the code of an error; empty where it has none."""
+    """Return the code of an error; empty if it has none."""
     return str(error.response.get("Error", {}).get("Code", ""))

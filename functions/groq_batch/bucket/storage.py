@@ -1,7 +1,7 @@
-"""The bucket: the only module that speaks to S3.
+"""Read and write the bucket; the only module that calls S3 for objects.
 
-Every decision that two invocations might make at once goes through a conditional write
-(``If-None-Match``, ``If-Match``), which S3 answers with 412 or 409 for the one that comes second.
+Every decision that two invocations might make at once uses a conditional write (``If-None-Match``,
+``If-Match``), which S3 answers with 412 or 409 for the one that comes second.
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ _DELETE_AT_ONCE = 1000
 _BROKEN_STREAM = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
 _STREAM_TRIES = 4
 _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
-"""Characters that keys may hold and XML 1.0, in which DeleteObjects names them, may not
+"""Characters that keys may contain but XML 1.0, which DeleteObjects uses, does not allow
 (https://www.w3.org/TR/xml/#charsets)."""
 JOB_METADATA = "groq-batch-job"
 """User metadata that names the job which wrote an object."""
 
 
 class LostPositionError(Exception):
-    """A listing cannot go on where an earlier one ended; begin it anew."""
+    """A listing cannot continue at an earlier position; start it again."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
     """One object of a listing.
 
-    ``size`` is in bytes, ``modified_at`` in seconds since 1970, 0 where it was not asked for.
+    ``size`` is in bytes, ``modified_at`` in seconds since 1970; 0 if it was not requested.
     """
 
     key: str
@@ -66,10 +66,10 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class ObjectVersion:
-    """One version of a key in a listing; ``is_delete_marker`` says that it stands for a removal.
+    """One version of a key in a listing; ``is_delete_marker`` marks a deletion.
 
-    ``size`` is in bytes, ``modified_at`` in seconds since 1970; of a multipart upload that is the
-    time of its beginning.
+    ``size`` is in bytes, ``modified_at`` in seconds since 1970; for a multipart upload that is the
+    time of its start.
     """
 
     key: str
@@ -83,7 +83,7 @@ class ObjectVersion:
 
 @dataclass(frozen=True, slots=True)
 class ListingPosition:
-    """Where a listing of versions goes on, as S3 names it; a key can have many pages of them."""
+    """Position at which a listing of versions continues; a key can have many pages of versions."""
 
     key: str
     version_id: str | None
@@ -91,9 +91,9 @@ class ListingPosition:
 
 @dataclass(frozen=True, slots=True)
 class VersionPage:
-    """What one call lists: versions by key, the newest of a key first.
+    """The result of one list call: versions by key, newest first within a key.
 
-    ``following`` is where the next page begins, None on the last.
+    ``following`` is the position of the next page; None on the last.
     """
 
     versions: list[ObjectVersion]
@@ -102,7 +102,7 @@ class VersionPage:
 
 @dataclass(frozen=True, slots=True)
 class ObjectHead:
-    """What HEAD tells of an object. ``size`` is in bytes, ``metadata`` the user's own."""
+    """The result of HEAD. ``size`` is in bytes; ``metadata`` is the user metadata."""
 
     size: int
     etag: str
@@ -119,13 +119,13 @@ class Storage:
         self.bucket = bucket
 
     def url(self, key: str) -> str:
-        """Return the ``s3://`` address of a key."""
+        """Return the ``s3://`` URI of a key."""
         return f"s3://{self.bucket}/{key}"
 
     # -- whole small objects ---------------------------------------------------------------------
 
     def get_json(self, key: str) -> tuple[dict[str, Any], str] | None:
-        """Return a JSON object and its ETag, or None when it does not exist."""
+        """Return a JSON object and its ETag; None if it does not exist."""
         try:
             answer = self.s3.get_object(Bucket=self.bucket, Key=key)
         except ClientError as error:
@@ -136,10 +136,10 @@ class Storage:
             return json.loads(body.read()), answer["ETag"]
 
     def get_dated_json(self, key: str) -> tuple[dict[str, Any], datetime] | None:
-        """Return a JSON object and when it was written, to the second; None when there is none.
+        """Return a JSON object and when it was written, to the second; None if it does not exist.
 
         Raises:
-            UnreadableObjectError: S3 answers 400 or 403, as in ``get_foreign_json``.
+            UnreadableObjectError: S3 responds 400 or 403, as in ``get_foreign_json``.
         """
         try:
             answer = self.s3.get_object(Bucket=self.bucket, Key=key)
@@ -153,11 +153,11 @@ class Storage:
             return json.loads(body.read()), answer["LastModified"]
 
     def get_foreign_json(self, key: str) -> tuple[dict[str, Any], str] | None:
-        """Return a JSON object that another job may have written, as ``get_json`` does.
+        """Return a JSON object that another job may have written, like ``get_json``.
 
         Raises:
-            UnreadableObjectError: S3 answers 400 or 403; the key of KMS that encrypts the object
-                may be a former one of the bucket, which the functions may not use any more.
+            UnreadableObjectError: S3 responds 400 or 403; the object may be encrypted with a former
+                KMS key of the bucket, which the functions may not use any more.
         """
         try:
             return self.get_json(key)
@@ -179,7 +179,7 @@ class Storage:
 
         Raises:
             ConflictError: A condition was given and does not hold.
-            UnwritableObjectError: S3 answers 403.
+            UnwritableObjectError: S3 responds 403.
         """
         return self.put_bytes(
             key,
@@ -204,7 +204,7 @@ class Storage:
 
         Raises:
             ConflictError: A condition was given and does not hold.
-            UnwritableObjectError: S3 answers 403.
+            UnwritableObjectError: S3 responds 403.
         """
         condition = write_condition(if_none_match=if_none_match, if_match=if_match)
         try:
@@ -229,10 +229,10 @@ class Storage:
         return self.head(key) is not None
 
     def head(self, key: str, *, version_id: str | None = None) -> ObjectHead | None:
-        """Return what is known of an object or of one version of it; None when it is gone.
+        """Return the metadata of an object or of one version; None if it does not exist.
 
         Raises:
-            UnreadableObjectError: S3 answers 400 or 403.
+            UnreadableObjectError: S3 responds 400 or 403.
         """
         version = {"VersionId": version_id} if version_id else {}
         try:
@@ -251,10 +251,10 @@ class Storage:
         )
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Remove objects; in a versioned bucket they stay as older versions.
+        """Delete objects; in a versioned bucket they remain as older versions.
 
         Raises:
-            UnwritableObjectError: S3 refuses to remove one; the message names it.
+            UnwritableObjectError: S3 denies deleting one; the message names it.
         """
         pending: list[str] = []
         for key in keys:
@@ -273,23 +273,23 @@ class Storage:
             for failed in answer.get("Errors", []):
                 if failed.get("Code") in DENIED_CODES:
                     raise UnwritableObjectError(f"{failed.get('Key')}: {failed.get('Code')}")
-                # S3 fails for single keys (InternalError, SlowDown) in an answer that is a success,
-                # which no SDK asks for again (https://github.com/boto/boto3/issues/3052). A call
-                # for the one key is repeated like any other.
+                # S3 may fail for single keys (InternalError, SlowDown) in a successful response,
+                # which no SDK retries (https://github.com/boto/boto3/issues/3052). A call for the
+                # single key is retried like any other.
                 self._delete_one(failed["Key"])
 
     def delete_unchanged(self, key: str, etag: str) -> bool:
-        """Remove an object unless it was written since it was looked at; tells whether it was.
+        """Delete an object unless it has changed since it was read; tell whether it was deleted.
 
         Args:
             key: The object.
-            etag: Its ETag when it was looked at, with its quotation marks.
+            etag: Its ETag when it was read, with its quotation marks.
 
         Raises:
-            UnwritableObjectError: S3 refuses to remove it.
+            UnwritableObjectError: S3 denies deleting it.
         """
         try:
-            # Not DeleteObjects: whether that takes an ETag with its marks is not documented.
+            # Not DeleteObjects: it is not documented whether that accepts a quoted ETag.
             # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-deletes.html
             self._delete_one(key, IfMatch=etag)
         except ClientError as error:
@@ -307,7 +307,7 @@ class Storage:
             raise
 
     def objects(self, prefix: str) -> Iterator[StoredObject]:
-        """Yield the objects below a prefix in order of their keys, 1,000 for each call."""
+        """Yield the objects below a prefix in key order, 1,000 per call."""
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
         for page in pages:
             for entry in page.get("Contents", []):
@@ -327,10 +327,10 @@ class Storage:
         ]
 
     def versions(self, prefix: str) -> Iterator[ObjectVersion]:
-        """Yield the versions below a prefix by key, the newest of a key first.
+        """Yield the versions below a prefix by key, newest first within a key.
 
-        The order within a key is the order of the uploads' completion, which dates cannot give: a
-        multipart upload is dated by its beginning.
+        The order within a key is the order in which uploads were completed. Dates do not show it,
+        because a multipart upload has the date of its start.
         """
         for page in self.version_pages(prefix):
             yield from page.versions
@@ -338,14 +338,14 @@ class Storage:
     def version_pages(
         self, prefix: str, after: ListingPosition | None = None
     ) -> Iterator[VersionPage]:
-        """Yield the versions below a prefix by pages of 1,000, each of which costs a call.
+        """Yield the versions below a prefix in pages of 1,000, one call each.
 
         Args:
-            prefix: What the keys begin with.
-            after: Where to go on, as an earlier page says; None for the beginning.
+            prefix: Prefix of the keys.
+            after: Position to continue at, from an earlier page; None for the beginning.
 
         Raises:
-            LostPositionError: S3 does not take ``after``.
+            LostPositionError: S3 does not accept ``after``.
         """
         position = {} if after is None else {"KeyMarker": after.key}
         if after is not None and after.version_id is not None:
@@ -393,7 +393,7 @@ class Storage:
     ) -> Generator[bytes]:
         """Yield an object's bytes in pieces.
 
-        A stream that breaks is taken up again where it broke, on the very same object.
+        If the stream breaks, reading resumes at that point, from the very same object.
 
         Args:
             key: The object.
@@ -416,7 +416,7 @@ class Storage:
                 etag, left = answer["ETag"], int(answer["ContentLength"])
                 with answer["Body"] as body:
                     if offset and "ContentRange" not in answer:
-                        # A server may ignore a range and send all of it (RFC 9110, 14.2).
+                        # A server may ignore a range and send everything (RFC 9110, 14.2).
                         left -= offset
                         _skip(body, offset)
                     end = offset + (left if rest is None else min(left, rest))
@@ -457,11 +457,11 @@ class Storage:
 
 
 def _version_page(page: Mapping[str, Any]) -> VersionPage:
-    """Return a page of versions as S3 lists it, versions and delete markers together."""
+    """Return a page of versions from S3's response, versions and delete markers combined."""
     entries = [(entry, False) for entry in page.get("Versions", [])]
     entries += [(entry, True) for entry in page.get("DeleteMarkers", [])]
     # Versions and markers come in two lists, each in order. The latest of a key comes first in its
-    # own list; a marker below the top of a key decides nothing here.
+    # own list; older markers of a key have no effect here.
     entries.sort(key=lambda pair: (pair[0]["Key"].encode(), not pair[0]["IsLatest"]))
     versions = [
         ObjectVersion(

@@ -1,1 +1,1 @@
-"""Values and decisions; no I/O, no library but msgspec."""
+"""Values and decisions, without I/O; the only library used is msgspec."""

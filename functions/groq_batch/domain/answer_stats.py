@@ -1,7 +1,7 @@
-"""Small summaries of many rows: histograms of what answers took, and counts by name.
+"""Summarize many rows: histograms of usage and duration, and counts by name.
 
-Counts only, never text of a prompt or an answer. All of them can be merged, so that the shards of a
-job are summed without reading a row again, and all of them are bounded, whatever the rows say.
+They contain only counts, never text of a prompt or an answer. All can be merged, so that the shards
+of a job are added up without reading a row again, and all are bounded, whatever the rows contain.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import Any, Self
 STEPS_OF_AN_OCTAVE = 8
 """Buckets between a number and its double: a value is known to an eighth of itself, or better."""
 LARGEST_VALUE = 2**40 - 1
-"""Larger values count as this one; no answer has as many tokens, or takes as many milliseconds."""
+"""Larger values are counted as this one; no answer has as many tokens or milliseconds."""
 MAX_NAMES = 20
 MAX_NAME_CHARACTERS = 60
 OTHER_NAMES = "(others)"
-"""Stands for the names beyond those that are told apart."""
+"""Catch-all once the maximum number of names is tracked."""
 MAX_EXAMPLES = 5
 _MAX_MESSAGE_CHARACTERS = 300
 _SHIFT = STEPS_OF_AN_OCTAVE.bit_length() - 1
 
 
 def bucket_of(value: int) -> int:
-    """Return the bucket of a whole number from 0; numbers below 16 have one each."""
+    """Return the bucket of a whole number from 0; numbers below 16 have one bucket each."""
     if value < STEPS_OF_AN_OCTAVE:
         return value
     excess = value.bit_length() - 1 - _SHIFT
@@ -33,7 +33,7 @@ def bucket_of(value: int) -> int:
 
 
 def bucket_start(bucket: int) -> int:
-    """Return the least value of a bucket."""
+    """Return the smallest value of a bucket."""
     if bucket < STEPS_OF_AN_OCTAVE:
         return bucket
     excess = (bucket >> _SHIFT) - 1
@@ -42,13 +42,13 @@ def bucket_start(bucket: int) -> int:
 
 @dataclass(slots=True)
 class Histogram:
-    """How often values of about the same size were seen.
+    """Counts of values, grouped by similar size.
 
     Attributes:
-        buckets: Counts by bucket; only of those that hold anything.
-        total: The sum of the values.
-        least: The least value; None when there is none.
-        most: The greatest value; None when there is none.
+        buckets: Counts by bucket; empty buckets are left out.
+        total: Sum of the values.
+        least: The smallest value; None if there is none.
+        most: The largest value; None if there is none.
     """
 
     buckets: dict[int, int] = field(default_factory=dict)
@@ -58,17 +58,17 @@ class Histogram:
 
     @property
     def count(self) -> int:
-        """How many values were seen."""
+        """Number of values."""
         return sum(self.buckets.values())
 
     @property
     def mean(self) -> float | None:
-        """The mean of the values; None when there is none."""
+        """Mean of the values; None if there is none."""
         count = self.count
         return self.total / count if count else None
 
     def add_all(self, values: Collection[int]) -> None:
-        """Count whole numbers from 0."""
+        """Add whole numbers from 0."""
         if not values:
             return
         if max(values) > LARGEST_VALUE:
@@ -77,7 +77,7 @@ class Histogram:
         self.merge(Histogram(Counter(map(bucket_of, values)), sum(values), least, most))
 
     def merge(self, other: Histogram) -> None:
-        """Count what another histogram has counted."""
+        """Add the values of another histogram."""
         for bucket, count in other.buckets.items():
             self.buckets[bucket] = self.buckets.get(bucket, 0) + count
         self.total += other.total
@@ -85,7 +85,7 @@ class Histogram:
         self.most = max((x for x in (self.most, other.most) if x is not None), default=None)
 
     def quantile(self, share: float) -> float | None:
-        """Return about the value that a share (0 to 1) of the values does not exceed."""
+        """Return approximately the value that a share (0 to 1) of the values does not exceed."""
         count = self.count
         if not count or self.least is None or self.most is None:
             return None
@@ -119,7 +119,7 @@ class Histogram:
 
 
 def count_name(counts: dict[str, int], name: str, by: int = 1) -> None:
-    """Count a name that somebody else has chosen; of many or long names the rest counts as one."""
+    """Count a user-supplied name; long names, and names beyond the limit, count as one."""
     name = name[:MAX_NAME_CHARACTERS]
     if name not in counts and len(counts) >= MAX_NAMES:
         name = OTHER_NAMES
@@ -131,9 +131,9 @@ class FailureGroup:
     """The requests without a success that have the same code.
 
     Attributes:
-        count: How many there are.
-        lines: Lines of the input with the first of them, where they are known.
-        message: What was said of the first, cut.
+        count: Number of requests.
+        lines: Input line numbers of the first ones, where known.
+        message: Message of the first one, truncated.
     """
 
     count: int = 0
@@ -152,7 +152,7 @@ class Failures:
         self._add(code or "unknown", 1, [] if line is None else [line], message)
 
     def merge(self, other: Failures) -> None:
-        """Count what another one has counted."""
+        """Add the counts of another instance."""
         for code, group in other.groups.items():
             self._add(code, group.count, group.lines, group.message)
 
@@ -182,13 +182,13 @@ class Failures:
 
 @dataclass(slots=True)
 class AnswerStats:
-    """What the rows of a shard attempt (or of a whole job) say in numbers.
+    """Statistics of the rows of a shard attempt, or of a whole job.
 
     Attributes:
-        prompt_tokens: Tokens of the prompts of answered requests.
+        prompt_tokens: Prompt tokens of answered requests.
         completion_tokens: Tokens of their answers.
-        milliseconds: How long the API says that it worked on each, without waiting.
-        finish_reasons: Why the models stopped, as the API calls it.
+        milliseconds: Processing time of each answer as reported by the API, without queueing.
+        finish_reasons: The API's finish reasons.
         failures: The requests without a success.
     """
 
@@ -199,7 +199,7 @@ class AnswerStats:
     failures: Failures = field(default_factory=Failures)
 
     def add_answers_of(self, other: AnswerStats) -> None:
-        """Count the answers that others have counted, and not their failures."""
+        """Add the answers of another instance, without its failures."""
         self.prompt_tokens.merge(other.prompt_tokens)
         self.completion_tokens.merge(other.completion_tokens)
         self.milliseconds.merge(other.milliseconds)
@@ -218,7 +218,7 @@ class AnswerStats:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data; what is not there counts nothing."""
+        """Read the fields from JSON data; missing fields count as empty."""
         return cls(
             prompt_tokens=Histogram.from_json(data.get("prompt_tokens", {})),
             completion_tokens=Histogram.from_json(data.get("completion_tokens", {})),

@@ -1,19 +1,18 @@
-"""Batches and files as the API describes them, read liberally.
+"""Batches and files of the API, with tolerant types.
 
-Unknown fields are ignored, missing ones are None; the API's documents, SDKs and recorded answers
-disagree in places, and nothing here may fail because of it.
+Unknown fields are ignored, missing ones are None. The API's documentation, SDKs and recorded
+responses disagree in places, and none of this may cause an error.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass
 
 TERMINAL_STATUSES = frozenset({"completed", "failed", "expired", "cancelled"})
-"""Statuses that do not change any more. An unknown status is not one of them."""
+"""Final statuses. An unknown status is not one of them."""
 UNKNOWN_STATUS = "unknown"
-"""Stands for a status that is missing or no text."""
+"""Replaces a status that is missing or not a string."""
 
 
 def file_id(value: object) -> str | None:
@@ -23,7 +22,7 @@ def file_id(value: object) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class BatchCounts:
-    """What the API counts; zeros while it validates, and not to be trusted for success."""
+    """The API's request counts: zeros during validation, and not reliable for successes."""
 
     total: int = 0
     completed: int = 0
@@ -61,21 +60,6 @@ class Batch:
         """Whether the batch has ended."""
         return self.status in TERMINAL_STATUSES
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data, the same as is read again."""
-        return asdict(self) | {"errors": [asdict(issue) for issue in self.errors]}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data written by ``to_json``."""
-        return cls(
-            **{
-                **data,
-                "counts": BatchCounts(**data["counts"]),
-                "errors": tuple(BatchIssue(**issue) for issue in data["errors"]),
-            }
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroqFile:
@@ -89,7 +73,7 @@ class GroqFile:
 
 
 ENDPOINT = "/v1/chat/completions"
-"""The one batch endpoint that Groq's API reference names; lines may carry other URLs.
+"""The only batch endpoint in Groq's API reference; lines may have other URLs.
 
-See https://console.groq.com/docs/api-reference#batches-create. Other APIs of this shape want the
-lines' own URL; a shard of one audio URL is sent so where this one is refused."""
+See https://console.groq.com/docs/api-reference#batches-create. Other APIs of this kind require the
+lines' own URL; a shard with one audio URL is sent that way if this endpoint is refused."""

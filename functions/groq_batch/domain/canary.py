@@ -1,30 +1,29 @@
-"""Judges a canary: the first requests of a job, which are sent alone before the rest."""
+"""Judge a canary: the first requests of a job, which are sent alone before the rest."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass
 
 from groq_batch.domain.cost_cap import amounts_told_apart
 
 CANARY_FAILED = "canary_failed"
 CANARY_TOO_EXPENSIVE = "canary_too_expensive"
 CANARY_SHARD = 1
-"""The number of the shard that a canary is."""
+"""Number of the shard that is the canary."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryResults:
-    """What came of a canary's requests when an attempt of it was collected.
+    """Results of a canary's requests after an attempt was collected.
 
     Attributes:
-        requests: How many there are.
-        answered: Those with an answer.
-        open: Those without one that may be sent again.
-        failed: Those that have failed for good, by their code.
-        cost_usd: What the answers cost; None when a price or a usage is not known.
-        milliseconds: How long the API worked on an answer, by the median; None when not known.
+        requests: Number of requests.
+        answered: Requests with an answer.
+        open: Requests without one that may be sent again.
+        failed: Requests that failed for good, by code.
+        cost_usd: Cost of the answers in US dollars; None if a price or a usage is unknown.
+        milliseconds: Median processing time of an answer, as reported by the API; None if unknown.
     """
 
     requests: int
@@ -36,25 +35,25 @@ class CanaryResults:
 
     @property
     def failed_for_good(self) -> int:
-        """How many have failed for good."""
+        """Number of requests that failed for good."""
         return sum(self.failed.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryVerdict:
-    """What was decided about a canary; the first decision stands.
+    """The decision about a canary; the first stored one is final.
 
     Attributes:
-        rest_attempt: The attempt in which the rest of the job comes for the first time. Nothing is
-            sent in it unless the canary has passed.
-        requests: How many requests the canary has.
-        failed: How many of them have failed for good.
-        passed: Whether the rest is sent; None when the job was stopped before that was decided.
-        cost_usd: What the canary's answers cost; None when not known.
-        projected_cost_usd: What the whole file will cost at that rate; None when not known.
-        milliseconds: How long the API worked on an answer, by the median; None when not known.
-        code: Why the rest is not sent, as one of the report's codes; empty when it is.
-        message: The same as a sentence that says what to do.
+        rest_attempt: The first attempt of the rest of the job. Nothing of the rest is sent unless
+            the canary has passed.
+        requests: Number of the canary's requests.
+        failed: Number of them that failed for good.
+        passed: Whether the rest is sent; None if the job was stopped before the decision.
+        cost_usd: Cost of the canary's answers in US dollars; None if unknown.
+        projected_cost_usd: Cost of the whole file at that rate; None if unknown.
+        milliseconds: Median processing time of an answer, as reported by the API; None if unknown.
+        code: The report's error code if the rest is not sent; otherwise empty.
+        message: The reason as a sentence that says what to do.
     """
 
     rest_attempt: int
@@ -67,18 +66,9 @@ class CanaryVerdict:
     code: str = ""
     message: str = ""
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return {"schema_version": 1, **asdict(self)}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data; those of a later version are passed over."""
-        return cls(**{name: data[name] for name in cls.__dataclass_fields__ if name in data})
-
 
 def is_sent_again_alone(results: CanaryResults) -> bool:
-    """Tell whether a canary says nothing yet: no request has an answer, and some may get one."""
+    """Tell whether a canary has no result yet: no request has an answer, and some may get one."""
     return not results.answered and results.open > 0
 
 
@@ -94,13 +84,13 @@ def judge_canary(
     """Decide whether the rest of a job is sent.
 
     Args:
-        results: What came of the canary.
+        results: The canary's results.
         rest_attempt: The attempt that follows.
         good: Valid lines of the whole file.
         max_failed_percent: Highest share of the canary, in percent, that may have failed for good.
-            A canary without any answer has failed whatever it is.
-        cap_usd: The cap in force; 0 means none.
-        cap_is_of_stack: Whether it is the stack's own, which no upload can lift.
+            A canary without any answer fails whatever the share is.
+        cap_usd: The effective cost cap in US dollars; 0 means none.
+        cap_is_of_stack: Whether it is the stack's own cap, which no upload can raise.
     """
     projected = None
     if results.answered and results.cost_usd is not None:
@@ -126,10 +116,10 @@ def judge_canary(
 
 
 def canary_of_stopped_job(results: CanaryResults | None, *, rest_attempt: int) -> CanaryVerdict:
-    """Return what stands of a canary that nobody judges, for the job was stopped before.
+    """Return the verdict of a canary that is not judged, because the job was stopped before.
 
     Args:
-        results: What came of it; None when nothing is known.
+        results: The canary's results; None if nothing is known.
         rest_attempt: The attempt in which the rest gets its rows.
     """
     if results is None:
@@ -152,7 +142,7 @@ def _failed(results: CanaryResults, good: int, max_failed_percent: int) -> str:
     if not results.answered:
         what = f"None of the first {results.requests:,} requests, sent alone as a canary, was "
         what += "answered."
-    # Of codes that are as common as each other the first by name, so that twins say the same.
+    # Among equally frequent codes the first by name, so that concurrent checks agree.
     common, count = max(sorted(results.failed.items()), key=lambda one: one[1])
     return (
         f"{what} The commonest error is {common} ({count:,} times). The other "

@@ -1,7 +1,7 @@
-"""What a job costs at Groq: an estimate before it is sent, the real cost from what answers used.
+"""Calculate what a job costs at Groq: an estimate in advance, the real cost from reported usage.
 
-All at the batch price, in USD, rounded at the very end, only to hide the noise of binary fractions:
-a small job costs less than a millionth.
+All amounts are at the batch price, in USD, and rounded only at the end, to hide the noise of binary
+fractions: a small job costs less than a millionth.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from groq_batch.domain.json_data import from_json_data
 from groq_batch.domain.prices import HourPrice, Prices, table_prices
 
 BYTES_PER_TOKEN = 4
-"""Rule of thumb for the estimate: a request's body has a token for every four bytes."""
+"""Rule of thumb for the estimate: one token per four bytes of a request's body."""
 LEAST_BILLED_SECONDS = 10.0
-"""Shorter audio is billed as so much: https://console.groq.com/docs/speech-to-text."""
+"""Shorter audio is billed as this many seconds: https://console.groq.com/docs/speech-to-text."""
 OTHER_MODELS = "(other models)"
-"""Stands for the models beyond those that are told apart; its price is not known."""
+"""Catch-all once the maximum number of models is tracked; its price is unknown."""
 _MAX_MODELS = 1000
 _MAX_MODEL_CHARACTERS = 512
 _SECONDS_PER_HOUR = 3600
@@ -25,10 +26,10 @@ _DECIMALS = 12
 
 
 def told_apart(model: str, known: Mapping[str, object]) -> str:
-    """Return the name under which a model is counted beside those that are counted already.
+    """Return the name under which to count a model, given the models counted so far.
 
-    A file that names more than a thousand models, or names of more than 512 characters, has most
-    of them made up; these count as one, so that memory does not grow with the file.
+    In a file that names more than a thousand models, or names of more than 512 characters, most
+    are made up; these are counted as one, so that memory does not grow with the file.
     """
     is_told_apart = len(known) < _MAX_MODELS and len(model) <= _MAX_MODEL_CHARACTERS
     return model if model in known or is_told_apart else OTHER_MODELS
@@ -36,12 +37,12 @@ def told_apart(model: str, known: Mapping[str, object]) -> str:
 
 @dataclass(slots=True)
 class ModelEstimate:
-    """What one model is asked to do.
+    """The requests to one model.
 
     Attributes:
-        requests: How many requests.
-        body_bytes: Size of their bodies, as it counts for the estimate.
-        output_tokens: Sum of the limits that they set for their answers.
+        requests: Number of requests.
+        body_bytes: Size of their bodies, as counted for the estimate.
+        output_tokens: Sum of the output limits that they set.
     """
 
     requests: int = 0
@@ -49,19 +50,19 @@ class ModelEstimate:
     output_tokens: int = 0
 
     def add(self, body_bytes: int, max_output_tokens: int | None) -> None:
-        """Add a request; one that sets no limit for its answer counts no output tokens."""
+        """Add a request; without an output limit it counts no output tokens."""
         self.requests += 1
         self.body_bytes += body_bytes
         self.output_tokens += max_output_tokens or 0
 
     @property
     def input_tokens(self) -> float:
-        """Tokens of the requests, estimated."""
+        """Estimated tokens of the requests."""
         return estimate_tokens(self.body_bytes)
 
 
 class ModelEstimates(dict[str, ModelEstimate]):
-    """Estimates by model; asking for a model that is not there adds it (see ``told_apart``)."""
+    """Estimates by model; reading a missing model adds it (see ``told_apart``)."""
 
     def __missing__(self, model: str) -> ModelEstimate:
         return self.setdefault(told_apart(model, self), ModelEstimate())
@@ -77,15 +78,15 @@ class ModelEstimates(dict[str, ModelEstimate]):
 
 @dataclass(slots=True)
 class ModelUsage:
-    """What the answers of one model used.
+    """Usage of one model's answers.
 
     Attributes:
-        answers: How many answers there are.
+        answers: Number of answers.
         prompt_tokens: Tokens of their prompts.
         completion_tokens: Tokens of the answers.
-        without_tokens: Answers that do not say how many tokens they took.
-        billed_seconds: Seconds of audio, at least ten for each answer.
-        without_seconds: Answers that do not say how long their audio is.
+        without_tokens: Answers that do not report their tokens.
+        billed_seconds: Seconds of audio, at least ten per answer.
+        without_seconds: Answers that do not report the length of their audio.
     """
 
     answers: int = 0
@@ -99,8 +100,8 @@ class ModelUsage:
         """Add an answer.
 
         Args:
-            tokens: Tokens of its prompt and of itself, if it says so.
-            seconds: Duration of its audio, if it says so.
+            tokens: Tokens of its prompt and of itself, if reported.
+            seconds: Duration of its audio, if reported.
         """
         self.answers += 1
         if tokens is None:
@@ -114,7 +115,7 @@ class ModelUsage:
             self.billed_seconds += max(seconds, LEAST_BILLED_SECONDS)
 
     def merge(self, other: ModelUsage) -> None:
-        """Add what other answers of the model used."""
+        """Add the usage of other answers of the model."""
         self.answers += other.answers
         self.prompt_tokens += other.prompt_tokens
         self.completion_tokens += other.completion_tokens
@@ -122,14 +123,14 @@ class ModelUsage:
         self.billed_seconds += other.billed_seconds
         self.without_seconds += other.without_seconds
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data; those that a newer version has added are passed over."""
-        return cls(**{name: value for name, value in data.items() if name in cls.__slots__})
-
 
 class ModelUsages(dict[str, ModelUsage]):
-    """Usage by model; asking for a model that is not there adds it (see ``told_apart``)."""
+    """Usage by model; reading a missing model adds it (see ``told_apart``)."""
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read the usage from JSON data."""
+        return cls(from_json_data(data, dict[str, ModelUsage]))
 
     def __missing__(self, model: str) -> ModelUsage:
         return self.setdefault(told_apart(model, self), ModelUsage())
@@ -141,7 +142,7 @@ class ModelUsages(dict[str, ModelUsage]):
 
 
 def estimate_tokens(body_bytes: int) -> float:
-    """Return the estimated tokens of some bytes of request bodies."""
+    """Return the estimated tokens of request bodies of this size."""
     return body_bytes / BYTES_PER_TOKEN
 
 
@@ -151,12 +152,12 @@ def estimate_cost_usd(
     """Return the estimated cost in USD.
 
     Args:
-        models: What each model is asked to do.
-        prices: The prices; those of the table when None.
+        models: The requests by model.
+        prices: The prices; None means those of the built-in table.
 
     Returns:
-        The cost; None when the price of a model, or the length of the audio that it is billed by,
-        is not known.
+        The cost; None if the price of a model, or the audio length that it is billed by, is
+        unknown.
     """
     prices = prices or table_prices()
     total = 0.0
@@ -169,15 +170,14 @@ def estimate_cost_usd(
 
 
 def actual_cost_usd(usage: Mapping[str, ModelUsage], prices: Prices | None = None) -> float | None:
-    """Return the cost in USD of what answers used, by model.
+    """Return the cost of answers in USD.
 
     Args:
-        usage: What the answers of each model used.
-        prices: The prices; those of the table when None.
+        usage: Usage of the answers, by model.
+        prices: The prices; None means those of the built-in table.
 
     Returns:
-        The cost; None when the price of a model is not known, or an answer does not say what it
-        used.
+        The cost; None if the price of a model is unknown, or an answer does not report its usage.
     """
     prices = prices or table_prices()
     total = 0.0
@@ -197,18 +197,18 @@ def actual_cost_usd(usage: Mapping[str, ModelUsage], prices: Prices | None = Non
 
 
 def sum_usd(*costs: float | None) -> float | None:
-    """Return the sum of some costs in USD; None when one of them is not known."""
+    """Return the sum of some costs in USD; None if one of them is unknown."""
     known = [cost for cost in costs if cost is not None]
     return round(sum(known), _DECIMALS) if len(known) == len(costs) else None
 
 
 def unknown_models(models: Mapping[str, object], prices: Prices | None = None) -> list[str]:
-    """Return the models whose price is not known, sorted; ``prices`` are as above."""
+    """Return the models with an unknown price, sorted; without ``prices`` the table is used."""
     prices = prices or table_prices()
     return sorted(model for model in models if prices.of(model) is None)
 
 
 def models_billed_by_hour(models: Mapping[str, object], prices: Prices | None = None) -> list[str]:
-    """Return the models that are billed by the length of the audio, sorted; likewise."""
+    """Return the models that are billed by audio length, sorted; see ``unknown_models``."""
     prices = prices or table_prices()
     return sorted(model for model in models if isinstance(prices.of(model), HourPrice))

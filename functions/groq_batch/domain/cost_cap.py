@@ -1,4 +1,4 @@
-"""Holds what a file is estimated to cost against a cap."""
+"""Check a file's estimated cost against a cap."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def check_cap(
     prices: Prices | None = None,
     option: str = "max-job-cost-usd",
 ) -> Problem | None:
-    """Return why a cap keeps a file from running; None when it does not.
+    """Return the problem of a file that a cap prevents from running; None if none does.
 
-    With a cap in force the price of every model has to be known, and with it the cost.
+    With a cap, the price of every model must be known, so that the cost is.
 
     Args:
-        models: What each model is asked to do.
-        cap_usd: The cap in force; 0 means none.
-        stack_cap_usd: The stack's own cap, which no upload can lift; 0 means none. None where the
-            stack is not known.
-        prices: The prices; those of the table when None.
-        option: What sets the cap of one file.
+        models: The requests by model.
+        cap_usd: The effective cap; 0 means none.
+        stack_cap_usd: The stack's own cap, which no upload can raise; 0 means none. None if the
+            stack is unknown.
+        prices: The prices; None means those of the built-in table.
+        option: Name of the option that sets the cap of one file.
     """
     if not cap_usd or not models:
         return None
@@ -70,7 +70,7 @@ def check_cap(
 
 
 def amounts_told_apart(one: float, other: float) -> tuple[str, str]:
-    """Return two amounts in four significant digits, or in all that it takes to differ."""
+    """Return two amounts in four significant digits, or in as many as are needed to differ."""
     differ = (digits for digits in _DIGITS if f"{one:.{digits}g}" != f"{other:.{digits}g}")
     digits = next(differ, _DIGITS[-1])
     first, second = (f"{Decimal(f'{amount:.{digits}g}'):f}" for amount in (one, other))

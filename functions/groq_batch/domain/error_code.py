@@ -1,7 +1,7 @@
-"""The error codes of this project: in reports, in result rows and in the command line's checks.
+"""Error codes of this project: in reports, in result rows and in the command line's checks.
 
-``docs/reference/error-codes.md`` says what each means. Codes that Groq gives are kept as they are
-and are not listed here.
+``docs/reference/error-codes.md`` explains each. Codes from Groq are kept unchanged and are not
+listed here.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from enum import StrEnum
 
 
 class ErrorCode(StrEnum):
-    """A code of an error; users compare it, so that none is ever renamed."""
+    """An error code; users compare codes, so none is ever renamed."""
 
     # The Groq account, its key or the configuration.
     INVALID_API_KEY = "invalid_api_key"
     PLAN_REQUIRED = "plan_required"
     PERMISSION_DENIED = "permission_denied"
     SPEND_LIMIT = "spend_limit"
-    SECRET_MISSING = "secret_missing"  # noqa: S105 (no secret)
-    SECRET_UNREADABLE = "secret_unreadable"  # noqa: S105 (no secret)
+    SECRET_MISSING = "secret_missing"  # noqa: S105 (not a secret)
+    SECRET_UNREADABLE = "secret_unreadable"  # noqa: S105 (not a secret)
 
     # A file or a job.
     CANARY_FAILED = "canary_failed"
@@ -53,7 +53,7 @@ class ErrorCode(StrEnum):
     UNSUPPORTED_PARAMETER = "unsupported_parameter"
     LINE_TOO_LONG = "line_too_long"
 
-    # A request that has no answer, or one that says no more.
+    # A request without an answer, or with an answer that gives no reason.
     UNKNOWN_ERROR = "unknown_error"
     NO_BODY = "no_body"
     NO_RESPONSE = "no_response"

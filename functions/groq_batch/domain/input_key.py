@@ -1,4 +1,4 @@
-"""Which keys an upload may have: one pure function."""
+"""Check the key of an upload."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from groq_batch.domain.problem import Problem
 
 
 def check_key(key: str) -> Problem | None:
-    """Return why an upload is rejected for its key alone, or None when it is not."""
+    """Return the problem of an upload that is rejected for its key; None if the key is accepted."""
     if len(key.encode("utf-8", "surrogatepass")) > object_keys.MAX_KEY_BYTES:
         return _problem(
             "key_too_long",

@@ -6,23 +6,23 @@ import hashlib
 import re
 
 MAX_JOB_ID_LENGTH = 64
-"""Execution names hold 80 characters; the rest is for the suffix of a collecting execution."""
+"""Execution names have 80 characters; the rest is for the suffix of a collecting execution."""
 _SLUG_LENGTH = 40
 _HASH_LENGTH = 20
 
 
 def job_id(*, bucket: str, key: str, identity: str) -> str:
-    """Name a job: a readable slug of the file name and a hash of what makes the job unique.
+    """Name a job: a readable slug of the file name and a hash that makes the name unique.
 
     Args:
         bucket: The bucket of the input.
         key: The input's object key.
-        identity: What tells apart the jobs of one key: the object version, the version and the id
-            of a manual run, or the time of a firing.
+        identity: Distinguishes the jobs of one key: the object version, the version and the id of
+            a manual run, or the time of a firing.
 
     Returns:
-        At most ``MAX_JOB_ID_LENGTH`` characters out of ``a-z0-9-``, which Step Functions accepts as
-        an execution name. The same arguments give the same name.
+        At most ``MAX_JOB_ID_LENGTH`` characters of ``a-z0-9-``, which Step Functions accepts as an
+        execution name. The same arguments give the same name.
     """
     stem = key.rsplit("/", 1)[-1].removesuffix(".gz").removesuffix(".jsonl")
     slug = re.sub(r"[^a-z0-9]+", "-", stem.lower())[:_SLUG_LENGTH].strip("-") or "job"
@@ -36,20 +36,20 @@ def upload_job_id(*, bucket: str, key: str, version_id: str) -> str:
 
 
 def again_job_id(*, bucket: str, key: str, version_id: str, run: str) -> str:
-    """Name one more run of an upload; ``run`` tells the runs apart."""
+    """Name another run of an upload; ``run`` distinguishes the runs."""
     return job_id(bucket=bucket, key=key, identity=f"{version_id}\0again\0{run}")
 
 
 def firing_job_id(*, bucket: str, key: str, fired_at: str) -> str:
     """Name the job of one firing of a recurring file.
 
-    The version plays no part in it, so that the same scheduled time delivered twice is one job.
+    It does not depend on the version, so that a scheduled time delivered twice is one job.
     """
     return job_id(bucket=bucket, key=key, identity=f"fired\0{fired_at}")
 
 
 def job_id_of_execution(name: str) -> str:
-    """Return the job behind an execution's name: the name itself, or that before ``-c<number>``."""
+    """Return the job of an execution's name: the name itself, or the part before ``-c<number>``."""
     return re.sub(r"-c[0-9]+$", "", name) if _COLLECTOR_NAME.search(name) else name
 
 
@@ -57,7 +57,7 @@ _COLLECTOR_NAME = re.compile(r"-[0-9a-f]{20}-c[0-9]+$")
 
 
 def collector_number(name: str) -> int:
-    """Return which collecting execution of its job a name belongs to; 0 for the job's own."""
+    """Return the number of the collecting execution with this name; 0 for the job's own one."""
     return int(name.rsplit("-c", 1)[-1]) if _COLLECTOR_NAME.search(name) else 0
 
 

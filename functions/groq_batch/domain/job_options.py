@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from groq_batch.domain.problem import Problem
@@ -13,7 +13,7 @@ from groq_batch.domain.problem import Problem
 MAX_ATTEMPTS_LIMIT = 10
 MAX_CANARY_REQUESTS = 10_000
 NO_DEADLINE = "none"
-"""What an upload says to have no deadline though the stack has one."""
+"""Value by which an upload opts out of the stack's deadline."""
 _HOURS_OF_UNIT = {"h": 1, "d": 24}
 _SECONDS_OF_UNIT = {"m": 60, "h": 3600, "d": 86_400}
 _SHORTEST_DEADLINE_SECONDS = 60
@@ -21,29 +21,29 @@ _LONGEST_DEADLINE_SECONDS = 30 * 86_400
 _SHORTEST_WINDOW_HOURS = 24
 _LONGEST_WINDOW_HOURS = 7 * 24
 _RETENTION_MARGIN_DAYS = 2
-"""Days that a job may need beside its windows: sending, outages, collecting, and the pauses after
-refused batches, which are 8.5 hours for ten attempts."""
+"""Days that a job may need in addition to its windows: for sending, outages, collecting, and the
+pauses after refused batches, which are 8.5 hours for ten attempts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOptions:
-    """How one job runs.
+    """Options of one job.
 
     Attributes:
         completion_window: Time that Groq has for a batch, as sent to the API (``24h``, ``7d``).
-        skip_invalid_lines: Whether valid lines run beside bad ones.
-        max_attempts: How often a request may be sent in all.
+        skip_invalid_lines: Whether the valid lines of a file with invalid ones are run.
+        max_attempts: How often a request may be sent in total.
         max_job_cost_usd: Highest accepted cost estimate in USD; 0 means no cap.
         check_models: Whether requests may only name models of the account's list.
-        canary_requests: How many requests are sent alone at first; 0 means none.
+        canary_requests: Number of requests that are sent alone first; 0 means none.
         canary_max_failed_percent: Highest share of them, in percent, that may have failed for good
             if the rest is to be sent.
-        batch_deadline: Time after the job's start at which no batch is waited for any more, as
-            written (``90m``, ``6h``, ``2d``); empty means none.
-        deadline_max_usd: What the ordinary calls after the deadline may cost in USD; with 0 none is
-            made.
-        retry_invalid_output: Whether an answer that is not the JSON which its request asked for is
-            asked for, and paid, once more.
+        batch_deadline: Time after the job's start at which the job stops waiting for batches, as
+            written (``90m``, ``6h``, ``2d``); empty means never.
+        deadline_max_usd: Maximum cost in USD of the ordinary calls after the deadline; with 0 no
+            call is made.
+        retry_invalid_output: Whether a request whose answer is not the requested JSON is sent, and
+            paid, once more.
     """
 
     completion_window: str
@@ -62,43 +62,21 @@ class JobOptions:
         """Seconds from the job's start to its deadline; None without one."""
         return deadline_seconds(self.batch_deadline)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the options as they stand in a job's record."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> JobOptions:
-        """Read the options of a job's record."""
-        return cls(
-            completion_window=data["completion_window"],
-            skip_invalid_lines=data["skip_invalid_lines"],
-            max_attempts=data["max_attempts"],
-            max_job_cost_usd=data["max_job_cost_usd"],
-            # Jobs that were prepared before models were checked have no list to check them by.
-            check_models=data.get("check_models", True),
-            # Those that were prepared before version 2 have none of these.
-            canary_requests=data.get("canary_requests", 0),
-            canary_max_failed_percent=data.get("canary_max_failed_percent", 50),
-            batch_deadline=data.get("batch_deadline", ""),
-            deadline_max_usd=data.get("deadline_max_usd", 0.0),
-            retry_invalid_output=data.get("retry_invalid_output", False),
-        )
-
 
 def window_hours(window: str) -> int | None:
-    """Return the length of a completion window in hours, or None when it is not one."""
+    """Return the length of a completion window in hours; None if the text is not one."""
     match = re.fullmatch(r"([0-9]+)([hd])", window)
     return int(match[1]) * _HOURS_OF_UNIT[match[2]] if match else None
 
 
 def is_completion_window(window: str) -> bool:
-    """Tell whether the API's documented range (24 hours to 7 days) holds a window."""
+    """Tell whether a window is within the API's documented range (24 hours to 7 days)."""
     hours = window_hours(window)
     return hours is not None and _SHORTEST_WINDOW_HOURS <= hours <= _LONGEST_WINDOW_HOURS
 
 
 def deadline_seconds(text: str) -> int | None:
-    """Return the length of a deadline in seconds, or None when it is not one.
+    """Return the length of a deadline in seconds; None if the text is not one.
 
     It is at least one minute and at most 30 days long.
     """
@@ -115,13 +93,14 @@ def parse_options(
     """Read an upload's options from its S3 user metadata.
 
     Args:
-        metadata: The object's user metadata; keys of others are left alone. Values count as they
-            are written, for a window is sent so.
+        metadata: The object's user metadata; unrelated keys are ignored. Values are used as
+            written, because a window is sent that way.
         defaults: The stack's options.
-        work_retention_days: How long the stack keeps a job's work; a job must end within it.
+        work_retention_days: How many days the stack keeps a job's working files; a job must end
+            within them.
 
     Returns:
-        The options, and an ``invalid_option`` problem for each value that cannot be used.
+        The options, and an ``invalid_option`` problem for each unusable value.
     """
     given = {name.lower(): value for name, value in metadata.items()}
     changes: dict[str, Any] = {}
@@ -156,7 +135,7 @@ def parse_options(
 
 
 def _cap_in_force(defaults: JobOptions, options: JobOptions) -> float:
-    """Return the cap of a job: whoever may upload may lower the stack's, and never lift it."""
+    """Return the cap of a job: an upload may lower the stack's cap, but never raise it."""
     caps = (defaults.max_job_cost_usd, options.max_job_cost_usd)
     return min((cap for cap in caps if cap), default=0.0)
 
@@ -240,7 +219,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[str], Any], str]] = {
     ),
     "retry-invalid-output": ("retry_invalid_output", _yes_or_no, "true or false"),
 }
-"""Metadata names: the option's field, how its text is read (None: not allowed), what is allowed."""
+"""Metadata name: the option's field, its parser (returns None if not allowed), allowed values."""
 
 
 def _problem(message: str) -> Problem:

@@ -1,20 +1,20 @@
-"""How deeply JSON is nested, told without building anything of it.
+"""Measure how deeply JSON is nested, without parsing it.
 
-The searches never go back, so that their time and memory stay in proportion to the line, whatever
-stands there.
+The regular expressions never backtrack, so time and memory are proportional to the line, whatever
+it contains.
 """
 
 from __future__ import annotations
 
 import re
 
-# A text, or a bracket that opens (group 1) or closes outside of all texts.
+# A string, or a bracket outside of strings that opens (group 1) or closes.
 _TEXT_OR_BRACKET = re.compile(rb'(?s)"[^"\\]*+(?:\\.[^"\\]*+)*+"?|([\[{])|([\]}])')
 _OPENS = 1
 
 
 def nests_deeper_than(data: bytes, most: int) -> bool:
-    """Tell whether more than so many brackets are open at once."""
+    """Tell whether more than ``most`` brackets are open at once."""
     depth = 0
     for found in _TEXT_OR_BRACKET.finditer(data):
         if found.lastindex is not None:
@@ -25,7 +25,7 @@ def nests_deeper_than(data: bytes, most: int) -> bool:
 
 
 def without_depths(data: bytes, most: int) -> bytes:
-    """Return JSON with null in the place of everything within more than so many brackets."""
+    """Replace by null everything within more than ``most`` brackets."""
     kept: list[bytes] = []
     depth = begin = 0
     for found in _TEXT_OR_BRACKET.finditer(data):

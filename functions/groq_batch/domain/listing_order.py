@@ -1,4 +1,4 @@
-"""Whether a list comes newest first, as far as it has been seen."""
+"""Detect whether a list is sorted newest first, from the entries read so far."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 
 class NewestFirst:
-    """Watches the dates of a list's entries.
+    """Checks the dates of a list's entries.
 
-    The API documents no order. That its list comes newest first is believed when all dates seen so
-    far say so: none is missing, none is later than the one before, and one is earlier, since
-    entries of the same second could come in any order.
+    The API documents no order. The list counts as newest first if all dates so far agree: none is
+    missing, none is later than the one before, and at least one is earlier, because entries of the
+    same second could come in any order.
     """
 
     def __init__(self) -> None:
@@ -19,7 +19,7 @@ class NewestFirst:
         self._has_fallen = False
 
     def add(self, dates: Sequence[int | None]) -> None:
-        """Take note of the dates of the next entries, in seconds since 1970."""
+        """Add the dates of the next entries, in seconds since 1970."""
         for date in dates:
             if date is None or (self._last is not None and date > self._last):
                 self._is_refuted = True
@@ -29,5 +29,5 @@ class NewestFirst:
 
     @property
     def is_shown(self) -> bool:
-        """Whether what follows can be no newer than what was seen."""
+        """Whether the following entries cannot be newer than those read so far."""
         return self._has_fallen and not self._is_refuted

@@ -1,4 +1,4 @@
-"""The models of a Groq account, as ``GET /models`` lists them."""
+"""Models of a Groq account, as listed by ``GET /models``."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _DECIMAL = re.compile(r"[0-9]{0,20}\.?[0-9]{1,60}(?:[eE][+-]?[0-9]{1,3})?")
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """What the list says of a model.
+    """A model's entry in the list.
 
     Attributes:
         is_active: Whether it can be used.
-        takes: What it can be given, such as ``text`` or ``audio``; None when the list does not say.
-        gives: What it can answer with; likewise.
-        price: What it costs on demand.
+        takes: Input modalities, such as ``text`` or ``audio``; None if not listed.
+        gives: Output modalities; None if not listed.
+        price: On-demand price.
     """
 
     is_active: bool
@@ -31,7 +31,7 @@ class ListedModel:
 
     @classmethod
     def from_api(cls, entry: Mapping[str, Any]) -> Self:
-        """Read an entry of the list; whatever is not in the usual form counts as not said."""
+        """Read an entry of the list; values in an unusual form count as not listed."""
         pricing = entry.get("pricing")
         prices = pricing if isinstance(pricing, Mapping) else {}
         return cls(
@@ -41,22 +41,11 @@ class ListedModel:
             price=ListedPrice(_amount(prices.get("prompt")), _amount(prices.get("completion"))),
         )
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data."""
-        takes, gives = data["takes"], data["gives"]
-        return cls(
-            is_active=data["is_active"],
-            takes=None if takes is None else tuple(takes),
-            gives=None if gives is None else tuple(gives),
-            price=ListedPrice(data["price"]["prompt"], data["price"]["completion"]),
-        )
-
 
 def read_models(answer: object) -> dict[str, ListedModel] | None:
-    """Read the answer of ``GET /models``; None when it names no model.
+    """Read the response of ``GET /models``; None if it names no model.
 
-    Entries without a name are passed over.
+    Entries without a name are ignored.
     """
     entries = answer.get("data") if isinstance(answer, Mapping) else None
     models: dict[str, ListedModel] = {}
@@ -68,13 +57,13 @@ def read_models(answer: object) -> dict[str, ListedModel] | None:
 
 
 def _modalities(value: object) -> tuple[str, ...] | None:
-    """Return the texts of a list in small letters; None where there is none of them."""
+    """Return the strings of a list in lower case; None if there are none."""
     entries = value if isinstance(value, list) else []
     return tuple(entry.lower() for entry in entries if isinstance(entry, str)) or None
 
 
 def _amount(value: object) -> float | None:
-    """Return a price above 0, in USD, that is written as a decimal text or as a number."""
+    """Return a price above 0, in USD, given as a decimal string or a number; otherwise None."""
     if isinstance(value, str):
         value = float(value) if _DECIMAL.fullmatch(value.strip()) else None
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -1,6 +1,6 @@
-"""Spell the keys of all objects in the bucket.
+"""Define the keys of all objects in the bucket.
 
-No other module spells one. Event patterns and IAM statements of ``template.yaml`` use the same
+No other module builds a key. Event patterns and IAM statements of ``template.yaml`` use the same
 prefixes; a test compares them.
 """
 
@@ -23,23 +23,23 @@ USAGE_PREFIX = "usage/"
 WORK_PREFIX = "work/"
 OPEN_JOBS_PREFIX = "work/open/"
 SWEEP_KEY = "work/swept.json"
-"""How far the sweep of ``input/`` has come. Its loss costs time, no upload."""
+"""Progress of the sweep of ``input/``. Losing it costs time, but no upload."""
 RECONCILER_KEY = "work/reconciled.json"
-"""Where the reconciler ran out of time; the next run goes on there."""
+"""Where the reconciler ran out of time; the next run continues there."""
 USAGE_SUMS_KEY = "work/usage.json"
-"""What the usage records of the last days come to. Its loss costs time, no record."""
+"""Totals of the usage records of the last days. Losing it costs time, but no record."""
 INDEX_KEY = "reports/index.html"
-"""The page with all jobs at a glance."""
+"""The overview page of all jobs."""
 PLAIN_ENDING = ".jsonl"
 GZIP_ENDING = ".jsonl.gz"
 RESERVED_FOLDERS = ("recurring/", "superseded/")
 MAX_KEY_BYTES = 900
-"""Longest accepted input key, in bytes of UTF-8. S3 allows 1,024; what the pipeline puts in front
-of a path (``output/superseded/<job_id>/``) needs the rest."""
+"""Longest accepted input key, in bytes of UTF-8. S3 allows 1,024; the rest is for prefixes that the
+pipeline adds to a path (``output/superseded/<job_id>/``)."""
 
 
 def is_job_id(name: str) -> bool:
-    """Tell whether a name has the form of a job's; executions started by hand rarely have it."""
+    """Tell whether a name has the format of a job id; manual executions rarely have it."""
     return len(name) <= MAX_JOB_ID_LENGTH and _JOB_ID.fullmatch(name) is not None
 
 
@@ -47,12 +47,12 @@ _JOB_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?-[0-9a-f]{20}")
 
 
 def format_fired_at(moment: datetime) -> str:
-    """Write a firing's time as it stands in keys: ``YYYY-MM-DDTHH-MM-SSZ`` in UTC."""
+    """Format a firing's time for keys: ``YYYY-MM-DDTHH-MM-SSZ`` in UTC."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
 
 
 def has_accepted_ending(key: str) -> bool:
-    """Tell whether a key ends in ``.jsonl`` or ``.jsonl.gz`` behind a name that is not empty."""
+    """Tell whether a key ends in ``.jsonl`` or ``.jsonl.gz`` after a non-empty name."""
     name = key.rsplit("/", 1)[-1]
     return name.removesuffix(".gz").removesuffix(PLAIN_ENDING) not in ("", name) and name.endswith(
         (PLAIN_ENDING, GZIP_ENDING)
@@ -60,7 +60,7 @@ def has_accepted_ending(key: str) -> bool:
 
 
 def is_folder_marker(key: str, size: int) -> bool:
-    """Tell whether an object of so many bytes is the empty one that consoles make for a folder."""
+    """Tell whether an object is the empty one that consoles create for a folder."""
     return key.endswith("/") and not size
 
 
@@ -94,9 +94,9 @@ def superseded_path(job: str, path: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryKeys:
-    """The keys of what a job hands to its user.
+    """Keys of the objects that a job delivers.
 
-    ``page`` is None for the one path whose page would stand where the index of all jobs is.
+    ``page`` is None for the one path whose page would have the key of the index of all jobs.
     """
 
     results: str
@@ -119,7 +119,7 @@ def delivery_keys(path: str) -> DeliveryKeys:
 
 
 def job_key(job: str) -> str:
-    """Return the key of the permanent record that an upload has been started."""
+    """Return the key of a job's permanent record."""
     return JOBS_PREFIX + job
 
 
@@ -134,7 +134,7 @@ def usage_key(day: str, job: str) -> str:
 
 
 def job_of_usage_key(key: str) -> str:
-    """Return the name of the job whose usage record stands at a key."""
+    """Return the name of the job whose usage record has this key."""
     return key.rsplit("/", 1)[-1].removesuffix(".json")
 
 
@@ -144,7 +144,7 @@ def open_job_key(job: str) -> str:
 
 
 def shard_name(number: int) -> str:
-    """Return the name of a shard's objects, without ending."""
+    """Return the name of a shard's objects, without extension."""
     return f"{number:05d}"
 
 
@@ -156,7 +156,7 @@ def shard_of_key(key: str) -> tuple[int, int]:
 
     Raises:
         ValueError: The key is not a shard's. A Distributed Map passes every object below its
-            prefix, so a stray object must not be taken for requests.
+            prefix, so an unrelated object must not be taken for requests.
     """
     match = _SHARD_KEY.search(key)
     if match is None:
@@ -165,7 +165,7 @@ def shard_of_key(key: str) -> tuple[int, int]:
 
 
 def attempt_of_calls(key: str) -> int:
-    """Return the attempt that an object ``…/on-demand/attempt-N.json`` is about."""
+    """Return the attempt of an object ``…/on-demand/attempt-N.json``."""
     return int(key.rsplit("attempt-", 1)[-1].removesuffix(".json"))
 
 
@@ -173,7 +173,7 @@ _TASK_KEY = re.compile(r"/ranges/([a-z]+)/tasks/([0-9]{5,})\.json$")
 
 
 def task_of_key(key: str) -> tuple[str, int]:
-    """Return phase and number of a task of the preparation of a large input.
+    """Return phase and number of a preparation task of a large input.
 
     Raises:
         ValueError: The key is not a task's.
@@ -191,33 +191,33 @@ def shard_number(key: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class WorkKeys:
-    """The private objects of one job, below ``work/<job_id>/``."""
+    """Keys of one job's private working files, below ``work/<job_id>/``."""
 
     job: str
 
     @property
     def prefix(self) -> str:
-        """The prefix of all of them."""
+        """Prefix of all of them."""
         return f"{WORK_PREFIX}{self.job}/"
 
     @property
     def job_record(self) -> str:
-        """What was found in the input and decided about it; written last by the preparation."""
+        """The job's record; the last object that the preparation writes."""
         return f"{self.prefix}job.json"
 
     @property
     def models(self) -> str:
-        """What came of asking for the account's models; the first outcome stands."""
+        """The account's models, or why they are unknown; the first outcome is final."""
         return f"{self.prefix}models.json"
 
     @property
     def canary(self) -> str:
-        """What was decided about the canary; the first decision stands."""
+        """The verdict about the canary; the first one is final."""
         return f"{self.prefix}canary.json"
 
     @property
     def stopped(self) -> str:
-        """The fence: once it exists nothing is sent any more."""
+        """The stop marker: once it exists nothing is sent any more."""
         return f"{self.prefix}stopped.json"
 
     @property
@@ -232,12 +232,12 @@ class WorkKeys:
 
     @property
     def end(self) -> str:
-        """The final report, decided before it stands where it belongs."""
+        """How the job ended; written before the final report."""
         return f"{self.prefix}end.json"
 
     @property
     def collector(self) -> str:
-        """Which collecting execution of the job was started last; written before its start."""
+        """The number of the last collecting execution; written before its start."""
         return f"{self.prefix}collector.json"
 
     @property
@@ -247,40 +247,55 @@ class WorkKeys:
 
     @property
     def invalid(self) -> str:
-        """All problems of the input, in the form of ``invalid/<path>``."""
+        """All problems of the input, in the format of ``invalid/<path>``."""
         return f"{self.prefix}invalid"
 
     def shards(self, attempt: int) -> str:
-        """Prefix of the request lines of an attempt; holds shards and nothing else."""
+        """Prefix of the request lines of an attempt; contains only shards."""
         return f"{self.prefix}shards/attempt-{attempt}/"
 
     def shard(self, attempt: int, number: int) -> str:
         """The request lines of a shard attempt."""
         return f"{self.shards(attempt)}{shard_name(number)}.jsonl"
 
+    def round_shards(self, attempt: int, check: int) -> str:
+        """Prefix of the names of the shards that a Map collects, when those are not all.
+
+        The objects are empty; a Map can be given what stands below a prefix, and no list.
+
+        Args:
+            attempt: The attempt.
+            check: The status check that has decided so.
+        """
+        return f"{self.prefix}shards/round-{check:05d}/attempt-{attempt}/"
+
+    def round_shard(self, attempt: int, check: int, number: int) -> str:
+        """Empty; names one of the shards for a Map that collects only some of the attempt's."""
+        return f"{self.round_shards(attempt, check)}{shard_name(number)}.jsonl"
+
     @property
     def kept_shards(self) -> str:
-        """Prefix of request lines whose attempts are used up, kept in case a deadline passes."""
+        """Prefix of request lines without attempts left, kept in case a deadline passes."""
         return f"{self.prefix}kept/"
 
     def kept_shard(self, number: int) -> str:
-        """Those of a shard."""
+        """Request lines of a shard without attempts left, kept in case a deadline passes."""
         return f"{self.kept_shards}{shard_name(number)}.jsonl"
 
     def custom_ids(self, part: int) -> str:
-        """The ids of the requests of a part of the input, those of all its shards in order."""
+        """The request ids of a part of the input, for all its shards in order."""
         return f"{self.prefix}ids/{shard_name(part)}.jsonl"
 
     def skipped_index(self, number: int) -> str:
-        """Where the invalid lines of a shard stand, and what is wrong with them."""
+        """Positions and problems of the invalid lines of a shard."""
         return f"{self.prefix}skipped/{shard_name(number)}.jsonl"
 
     def skipped_raw(self, number: int) -> str:
-        """The invalid lines of a shard themselves."""
+        """The content of the invalid lines of a shard."""
         return f"{self.prefix}skipped/{shard_name(number)}.raw"
 
     def attempt_plan(self, attempt: int) -> str:
-        """What was decided about the shards of an attempt that follows refusals."""
+        """The plan of an attempt that follows refused batches."""
         return f"{self.prefix}attempts/attempt-{attempt}.json"
 
     def submissions(self, attempt: int) -> str:
@@ -297,7 +312,7 @@ class WorkKeys:
         return f"{self.submissions(attempt)}{shard_name(number)}.json"
 
     def batches(self, attempt: int) -> str:
-        """What is known of an attempt's batches, one object for all of them."""
+        """The state of an attempt's batches, one object for all of them."""
         return f"{self.prefix}batches/attempt-{attempt}.json"
 
     def results(self, attempt: int, number: int) -> str:
@@ -309,20 +324,20 @@ class WorkKeys:
         return f"{self.prefix}failed/attempt-{attempt}/{shard_name(number)}.jsonl"
 
     def summaries(self, attempt: int) -> str:
-        """Prefix of what was counted when an attempt's results were stored."""
+        """Prefix of the counts of an attempt's shards."""
         return f"{self.prefix}summaries/attempt-{attempt}/"
 
     def summary(self, attempt: int, number: int) -> str:
-        """What was counted when a shard attempt's results were stored."""
+        """The counts of a shard attempt, written after its results."""
         return f"{self.summaries(attempt)}{shard_name(number)}.json"
 
     def on_demand(self, attempt: int) -> str:
-        """How far an attempt is that is asked by ordinary calls; only such an attempt has it."""
+        """The record of an attempt's ordinary calls; other attempts have none."""
         return f"{self.all_on_demand}attempt-{attempt}.json"
 
     @property
     def all_on_demand(self) -> str:
-        """Prefix of what is known of ordinary calls."""
+        """Prefix of the records of ordinary calls."""
         return f"{self.prefix}on-demand/"
 
     def on_demand_rows(self, attempt: int, number: int) -> str:
@@ -330,23 +345,23 @@ class WorkKeys:
         return f"{self.prefix}answers/attempt-{attempt}/{shard_name(number)}/"
 
     def on_demand_row(self, attempt: int, number: int, line: int) -> str:
-        """Rows of ordinary calls that ended together; the first is of this line, from 1."""
+        """Rows of ordinary calls that ended together; the first belongs to this line, from 1."""
         return f"{self.on_demand_rows(attempt, number)}{line:09d}.jsonl"
 
     @property
     def bulk(self) -> tuple[str, ...]:
-        """Prefixes of all that grows with the input: copies of requests and answers, and ids.
+        """Prefixes of everything that grows with the input: copied requests and answers, and ids.
 
-        Once everything stands where it belongs nothing of it is needed any more.
+        None of it is needed after everything has been delivered.
         """
         names = ("shards", "ids", "skipped", "ranges", "results", "failed", "kept", "answers")
         return tuple(f"{self.prefix}{name}/" for name in names)
 
-    # A large input is prepared by many invocations, each of which reads a byte range of it.
+    # A large input is prepared by many invocations, each of which reads one byte range of it.
 
     @property
     def division(self) -> str:
-        """How a large input is divided; the first one that is written stands."""
+        """The plan that divides a large input into ranges; the first one is final."""
         return f"{self.prefix}ranges/division.json"
 
     @property
@@ -355,19 +370,19 @@ class WorkKeys:
         return f"{self.prefix}ranges/first-lines.json"
 
     def tasks(self, phase: str) -> str:
-        """Prefix of the tasks of a phase of the preparation; holds tasks and nothing else."""
+        """Prefix of the tasks of a preparation phase; contains only tasks."""
         return f"{self.prefix}ranges/{phase}/tasks/"
 
     def task(self, phase: str, number: int) -> str:
-        """One task of a phase of the preparation."""
+        """One task of a preparation phase."""
         return f"{self.tasks(phase)}{shard_name(number)}.json"
 
     def outcomes(self, phase: str) -> str:
-        """Prefix of what came out of the tasks of a phase."""
+        """Prefix of the outcomes of a phase's tasks."""
         return f"{self.prefix}ranges/{phase}/outcomes/"
 
     def outcome(self, phase: str, number: int) -> str:
-        """What came out of a task; the first one that is written stands."""
+        """The outcome of a task; the first one is final."""
         return f"{self.outcomes(phase)}{shard_name(number)}.json"
 
     def uses(self, number: int) -> str:
@@ -379,21 +394,21 @@ class WorkKeys:
         return f"{self.prefix}ranges/match/repeats/{shard_name(number)}"
 
     def problems(self, number: int) -> str:
-        """The problems that a task found in its lines, in the form of ``invalid/<path>``."""
+        """The problems that a task found in its lines, in the format of ``invalid/<path>``."""
         return f"{self.prefix}ranges/cut/problems/{shard_name(number)}.jsonl"
 
     def map_results(self) -> str:
-        """Prefix that the Distributed Maps write their own results to."""
+        """Prefix to which the Distributed Maps write their results."""
         return f"{self.prefix}maps/"
 
 
 def groq_file_name(job: str, attempt: int, number: int) -> str:
-    """Return the name of the file at Groq that holds one shard attempt."""
+    """Return the name of a shard attempt's file at Groq."""
     return f"{job}-{attempt}-{shard_name(number)}.jsonl"
 
 
 def groq_file_prefix(job: str) -> str:
-    """Return what the names of all of a job's files at Groq begin with."""
+    """Return the prefix of the names of a job's files at Groq."""
     return f"{job}-"
 
 

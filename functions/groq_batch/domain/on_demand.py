@@ -1,27 +1,27 @@
-"""What may be asked by ordinary calls after a deadline, and what it is estimated to cost.
+"""Decide which requests ordinary calls may send after a deadline, and estimate their cost.
 
-Which requests are asked is decided before the first call: in the order of the file, up to the first
-whose estimate would pass the budget. The estimates use nothing that changes meanwhile, so whoever
-goes on with a job comes to the same decision.
+The requests are chosen before the first call: in file order, up to the first whose estimate would
+exceed the budget. The estimates use nothing that changes meanwhile, so every invocation that
+continues a job makes the same choice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
 from groq_batch.domain.cost import LEAST_BILLED_SECONDS, ModelUsage, ModelUsages, estimate_tokens
 from groq_batch.domain.prices import HourPrice, Prices, on_demand_usd
 
 ASKING_SECONDS = 3600
-"""No call is begun later than so long after the deadline."""
+"""No call begins later than this many seconds after the deadline."""
 DEFAULT_OUTPUT_TOKENS = 1024.0
-"""Tokens of an answer without a limit, of a model of which the job has no answer."""
+"""Assumed output tokens of a request without a limit, if the job has no answer of its model."""
 DEFAULT_AUDIO_SECONDS = 3600.0
-"""Length of audio while the job has no answer that tells one."""
+"""Assumed length of audio, in seconds, while no answer of the job reports one."""
 RETRYABLE_STATUSES = frozenset({408, 409, 424, 429, 498})
-"""Statuses below 500 with which a request is asked once more."""
+"""Statuses below 500 after which a request is sent once more."""
 _FIRST_SERVER_ERROR = 500
 _SECONDS_PER_HOUR = 3600
 _ROUNDING = 1e-9
@@ -34,11 +34,11 @@ def may_be_asked_again(status: int) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeanUsage:
-    """What answers of a job have used in the mean, when its ordinary calls were decided.
+    """Average usage of a job's answers at the time when its ordinary calls were planned.
 
     Attributes:
         output_tokens: Tokens of an answer, by model.
-        audio_seconds: Billed length of audio; None without an answer that tells it.
+        audio_seconds: Billed length of audio; None if no answer reports it.
     """
 
     output_tokens: Mapping[str, float] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class MeanUsage:
 
     @classmethod
     def of(cls, usage: Mapping[str, ModelUsage]) -> Self:
-        """Return the means of what answers have used, by model."""
+        """Return the averages of the given usage, by model."""
         output_tokens = {
             model: used.completion_tokens / (used.answers - used.without_tokens)
             for model, used in usage.items()
@@ -56,19 +56,15 @@ class MeanUsage:
         seconds = sum(used.billed_seconds for used in usage.values())
         return cls(output_tokens=output_tokens, audio_seconds=seconds / timed if timed else None)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return {"output_tokens": dict(self.output_tokens), "audio_seconds": self.audio_seconds}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """What of a request counts for its estimate.
+    """The properties of a request that determine its estimate.
 
     Attributes:
-        model: The model that it asks.
-        body_bytes: Size of its body, as it counts for the estimate.
-        output_tokens: The limit that it sets for its answer; None without one.
+        model: The requested model.
+        body_bytes: Size of its body, as counted for the estimate.
+        output_tokens: The output limit that it sets; None without one.
     """
 
     model: str
@@ -76,7 +72,7 @@ class Size:
     output_tokens: int | None
 
     def tokens(self, means: MeanUsage) -> float:
-        """Return how many tokens the request and its answer are estimated to have."""
+        """Return the estimated tokens of the request and its answer."""
         output = self.output_tokens
         if output is None:
             output_mean = means.output_tokens.get(self.model, DEFAULT_OUTPUT_TOKENS)
@@ -84,7 +80,7 @@ class Size:
         return estimate_tokens(self.body_bytes) + output
 
     def estimate_usd(self, prices: Prices, means: MeanUsage) -> float | None:
-        """Return the estimated price of an ordinary call; None where the price is not known."""
+        """Return the estimated price of an ordinary call in USD; None if the price is unknown."""
         price = prices.of(self.model)
         if price is None:
             return None
@@ -99,9 +95,9 @@ class Size:
 
 
 def cost_usd(used: ModelUsage, model: str, prices: Prices) -> float | None:
-    """Return what answers of a model cost by ordinary calls.
+    """Return the cost of a model's answers from ordinary calls, in USD.
 
-    None when they do not say what they used, or the price is not known.
+    None if they do not report their usage, or the price is unknown.
     """
     price = prices.of(model)
     if price is None:
@@ -117,10 +113,10 @@ def cost_usd(used: ModelUsage, model: str, prices: Prices) -> float | None:
 
 
 def spent_usd(usage: ModelUsages, prices: Prices) -> float:
-    """Return what the answers of a job's batches have cost, for what is left of its cap.
+    """Return the cost of a job's batch answers in USD, to calculate what is left of its cap.
 
-    An answer that does not say what it used counts as others of its model in the mean. What has no
-    known price counts nothing; a job with a cap holds none of it.
+    An answer without reported usage counts as the average of its model. Usage without a known price
+    counts as 0; a job with a cap has none of it.
     """
     means = MeanUsage.of(usage)
     total = 0.0
@@ -143,12 +139,12 @@ def spent_usd(usage: ModelUsages, prices: Prices) -> float:
 
 
 def budget_usd(*, deadline_max_usd: float, cap_usd: float, spent: float) -> float:
-    """Return what the ordinary calls of a job may cost.
+    """Return the budget in USD for the ordinary calls of a job.
 
     Args:
-        deadline_max_usd: What the job allows for them.
-        cap_usd: The cap in force for the whole job; 0 means none.
-        spent: What its batches have cost.
+        deadline_max_usd: The job's own limit for them.
+        cap_usd: The effective cap for the whole job; 0 means none.
+        spent: Cost of its batches.
     """
     if not cap_usd:
         return deadline_max_usd
@@ -156,21 +152,21 @@ def budget_usd(*, deadline_max_usd: float, cap_usd: float, spent: float) -> floa
 
 
 def fits(estimate: float, *, promised: float, budget: float) -> bool:
-    """Tell whether a request is asked, as far as the budget decides.
+    """Tell whether the budget allows a request.
 
     Args:
         estimate: Its estimate.
-        promised: The estimates of the requests before it that are asked.
-        budget: What all of them may cost.
+        promised: Sum of the estimates of the requests accepted before it.
+        budget: Budget for all of them.
     """
     return promised + estimate <= budget * (1 + _ROUNDING)
 
 
 def is_spent(charged: float, budget: float) -> bool:
-    """Tell whether the budget is reached, so that no further call is begun.
+    """Tell whether the budget is used up, so that no further call begins.
 
     Args:
-        charged: The real cost of answers, and the estimates of calls without a known outcome.
-        budget: What all calls may cost.
+        charged: Real cost of answers, plus the estimates of calls without a known outcome.
+        budget: Budget for all calls.
     """
     return charged >= budget

@@ -1,8 +1,8 @@
-"""How an attempt goes on that has one shard left to send or to collect: without a Map.
+"""Send or collect the only open shard of an attempt without a Map.
 
-A Map for one shard costs seconds and a dozen calls of S3. Definitions from version 2 on have states
-of their own for it, which do for the shard what a child of the Map does. What a child would wait
-for, the status check lets the execution wait for: it is told what the step has answered.
+A Map for one shard costs seconds and a dozen calls of S3. Definitions from version 2 on have
+separate states for an only shard, which do the work of a child of the Map. Waits that a child would
+do itself are done by the execution: the step's answer is passed to the next status check.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from groq_batch.domain.machine_version import ONLY_SHARD, machine_of
 WAIT = "wait"
 """Outcome of a step that asks to be called again after some seconds."""
 AGAIN = "again"
-"""What a look leaves to the next one when it waits for a step."""
+"""Outcome that a status check passes to the next one when it waits for a step."""
 MOST_TRIES = 240
-"""How often a step is called in a round; as many times as a child of a Map calls it."""
+"""Maximum of calls of a step per round; a child of a Map has the same limit."""
 MOST_CHECKS = 300
-"""Checks up to which a step is called again as soon as it asks for it. An only shard is tried in
-the execution's own history, which ends with 25,000 events, and adds five to those of its checks.
-Later ones wait for the next round, whose pauses grow."""
+"""Number of checks up to which a step is called again whenever it asks for it. An only shard's
+calls use the execution's own history, which is limited to 25,000 events, and add five events to
+those of a check. Later calls wait for the next round; the pauses between rounds grow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepAnswer:
-    """What the step for an only shard has answered, for the look that follows.
+    """The answer of the step for an only shard, for the following status check.
 
     Attributes:
         knows_only_shards: Whether the execution's definition has states for an only shard.
-        outcome: ``settled``, ``wait`` or ``deferred`` by the step, ``again`` by the look before;
-            empty when there is none.
+        outcome: ``settled``, ``wait`` or ``deferred`` from the step, ``again`` from the previous
+            status check; empty if there is none.
         wait_seconds: Seconds that the step asked to wait.
-        tries: How often the step has been called in this round, the last time not counted.
+        tries: How often the step has been called in this round, without the last time.
     """
 
     knows_only_shards: bool = False
@@ -45,7 +45,7 @@ class StepAnswer:
 
     @classmethod
     def of_event(cls, event: Mapping[str, Any]) -> Self:
-        """Read what an execution passes to the status check."""
+        """Read the answer from the event that an execution passes to the status check."""
         return cls(
             knows_only_shards=machine_of(event) >= ONLY_SHARD,
             outcome=str(event.get("outcome", "")),
@@ -67,9 +67,9 @@ class StepAnswer:
         return self.wait_seconds if self.outcome == WAIT else 0
 
     def key_of(self, keys: object_keys.WorkKeys, attempt: int, shards: Sequence[int]) -> str:
-        """Return the key of the only shard among some of an attempt.
+        """Return the key of the only shard in a list of an attempt's shards.
 
-        It is empty when there are several, or where the definition would not know what to do.
+        It is empty if there are several, or if the definition has no states for an only shard.
         """
         if not self.knows_only_shards or len(shards) != 1:
             return ""

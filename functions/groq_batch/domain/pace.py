@@ -1,7 +1,7 @@
-"""How fast a job goes, by its report alone.
+"""Estimate a job's remaining time from its report alone.
 
-It is a guess. None is made before there is ground for one: batches stand still, begin slowly and
-end at once, so that the first few answers say nothing.
+It is a rough estimate, and none is made too early: batches pause, start slowly and end suddenly, so
+the first few answers are not representative.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import Any
 from groq_batch.domain.times import parse_timestamp
 
 LEAST_SECONDS = 10.0
-"""Time that a pace is measured over at least."""
+"""Minimum number of seconds over which a pace is measured."""
 _LEAST_SHARE = 0.05
-"""A report tells the time left once this share of what was sent has an outcome."""
+"""Minimum share of the sent requests that must have an outcome before time left is estimated."""
 
 
 def mean_pace(report: Mapping[str, Any], written_at: datetime) -> tuple[float, float] | None:
-    """Return the mean pace of the attempt under way; None when there is no ground for a guess.
+    """Return the average pace of the current attempt; None if it cannot be estimated yet.
 
     Args:
         report: The report of a job.
         written_at: When it was written.
 
     Returns:
-        Requests per second, and the seconds that the rest takes at that pace from then on.
+        Requests per second, and the seconds that the rest takes at that pace.
     """
     if report["status"] != "running":
         return None
@@ -45,5 +45,5 @@ def mean_pace(report: Mapping[str, Any], written_at: datetime) -> tuple[float, f
 
 
 def current_attempt(report: Mapping[str, Any]) -> int:
-    """Return the attempt that is under way; 0 before there is one."""
+    """Return the current attempt; 0 before there is one."""
     return max((batch["attempt"] for batch in report["batches"]), default=0)

@@ -1,9 +1,9 @@
-"""How fast ordinary calls are made: within what the API takes, and slower after each refusal.
+"""Pace ordinary calls within the API's limits, and slow down after each refusal.
 
-The API tells what is left of its limits with every answer, and how long to wait when nothing is:
-https://console.groq.com/docs/rate-limits. The number of calls that are open at once begins small,
-grows by one with each answer and is halved by each refusal. What it does not tell is how many calls
-it takes in a minute: that is learned from the first refusal, for each refusal uses up a try.
+The API reports what is left of its limits with every response, and how long to wait when nothing
+is: https://console.groq.com/docs/rate-limits. The number of concurrent calls starts small, grows by
+one with each answer and is halved by each refusal. The API does not report how many calls it
+accepts per minute. That is learned from the first refusal, because each refusal uses up a try.
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 MOST_OPEN_CALLS = 50
-"""Ordinary calls of a job that may be open at once."""
+"""Maximum number of a job's concurrent ordinary calls."""
 MOST_OF_ONE_FUNCTION = 40
-"""Calls that one invocation has open at most. The rest is for the one that goes on when it dies,
-whose calls may be open yet."""
+"""Maximum number of concurrent calls of one invocation. The rest is for the next invocation if this
+one crashes, because its calls may still be in progress."""
 FIRST_OPEN_CALLS = 4
-"""Calls that are open at once in the beginning, before the API has answered."""
+"""Number of concurrent calls at the start, before the API has responded."""
 LONGEST_PAUSE_SECONDS = 60.0
-"""Longest pause that a function makes itself; Step Functions waits for what is longer."""
+"""Longest pause in seconds that a function makes itself; Step Functions does longer ones."""
 _MINUTE = 60.0
 _GROWTH = 1.5
 _LEAST_PER_MINUTE = 10
-"""A refusal after fewer calls than these says nothing of a limit by the minute."""
+"""A refusal after fewer calls than this does not indicate a limit per minute."""
 _FIRST_BACKOFF_SECONDS = 2.0
 _LONGEST_BACKOFF_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitsLeft:
-    """What an answer says is left of the account's limits; None for what it does not say.
+    """The account's remaining rate limits from a response; None for values not reported.
 
     Attributes:
-        requests: Calls that may still be made.
-        requests_reset_in: Seconds until all of them may be made again.
-        tokens: Tokens that may still be used.
-        tokens_reset_in: Seconds until all of them may be used again.
+        requests: Remaining calls.
+        requests_reset_in: Seconds until the full number of calls is available again.
+        tokens: Remaining tokens.
+        tokens_reset_in: Seconds until the full number of tokens is available again.
     """
 
     requests: float | None = None
@@ -49,13 +49,13 @@ class LimitsLeft:
 
 @dataclass(slots=True, kw_only=True)
 class Pace:
-    """Decides how many calls may be begun. Times are seconds since 1970.
+    """Decides how many calls may begin. Times are seconds since 1970.
 
     Attributes:
-        allowed: Calls that may be open at once.
-        per_minute: Calls that may be begun within a minute; None while nothing speaks against any.
-        begins_at: When the next call may be begun; 0 when at once.
-        reason: Why none may be begun before.
+        allowed: Maximum number of concurrent calls.
+        per_minute: Calls that may begin per minute; None without a known limit.
+        begins_at: When the next call may begin; 0 if at once.
+        reason: Why no call may begin before.
     """
 
     allowed: int = FIRST_OPEN_CALLS
@@ -69,17 +69,17 @@ class Pace:
     _learned_at: float = 0.0
 
     def goes_on(self, per_minute: int | None, *, now: float) -> None:
-        """Go on with what another function has learned, which has made calls until just now."""
+        """Continue with the limit learned by a previous function, which has just made calls."""
         self.per_minute, self._learned_at = per_minute, now
         for number in range(per_minute or 0):
             self._begun.append(now - _MINUTE * (1 - (number + 1) / ((per_minute or 0) + 1)))
 
     def count(self, wanted: Iterable[float], *, open_calls: int, now: float) -> int:
-        """Return how many of the calls that are wanted next may be begun now.
+        """Return how many of the next calls may begin now.
 
         Args:
-            wanted: The tokens that each of them is estimated to use, in order.
-            open_calls: Calls that are open.
+            wanted: Estimated tokens of each call, in order.
+            open_calls: Calls in progress.
             now: The time.
         """
         count = 0
@@ -95,7 +95,7 @@ class Pace:
         return count
 
     def _fits_minute(self, is_alone: bool, now: float) -> bool:
-        """Tell whether another call fits into this minute; where it does not, wait for the next."""
+        """Tell whether another call fits into this minute; otherwise wait for the next."""
         while self._begun and self._begun[0] + _MINUTE <= now:
             self._begun.popleft()
         if self.per_minute is None or len(self._begun) < self.per_minute:
@@ -106,7 +106,7 @@ class Pace:
         return False
 
     def _fits(self, tokens: float, is_alone: bool, now: float) -> bool:
-        """Take a call from what is left of the limits; where it does not fit, wait for them."""
+        """Deduct a call from the remaining limits; if it does not fit, wait for their reset."""
         left = self._left
         if left.requests is not None and left.requests < 1:
             self._wait_for_reset(left.requests_reset_in, "requests", is_alone=is_alone, now=now)
@@ -126,14 +126,14 @@ class Pace:
         self, reset_in: float | None, what: str, *, is_alone: bool, now: float
     ) -> None:
         if not is_alone:
-            return  # The answers to what is open will say what is left then.
+            return  # The responses to the open calls will report what is left.
         seconds = _FIRST_BACKOFF_SECONDS if reset_in is None else reset_in
         self._pause(self._left_at + seconds, f"Groq's limit of {what} is used up.", now=now)
-        # What does not fit into the whole limit is for the API to refuse.
+        # If a call exceeds even the full limit, the API must refuse it.
         self._left = LimitsLeft()
 
     def answered(self, left: LimitsLeft, *, now: float) -> None:
-        """Take note of an answer, be it a success or a refusal of the request itself."""
+        """Record a response, either a success or a refusal of the request itself."""
         self.allowed = min(self.allowed + 1, MOST_OF_ONE_FUNCTION)
         self._refusals = 0
         self._left, self._left_at = left, now
@@ -144,12 +144,12 @@ class Pace:
     def refused(
         self, wait_seconds: float | None, reason: str, *, is_limit: bool = False, now: float
     ) -> None:
-        """Take note that the API cannot answer at present, or was not reached.
+        """Record that the API cannot answer at present, or was not reached.
 
         Args:
-            wait_seconds: How long it asks to wait; None when it does not say.
-            reason: What it says.
-            is_limit: Whether it says that there were too many calls.
+            wait_seconds: How long it asks to wait; None if it does not say.
+            reason: The API's message.
+            is_limit: Whether it reports too many calls.
             now: The time.
         """
         if self._begun:
@@ -160,7 +160,7 @@ class Pace:
             if len(self._begun) >= _LEAST_PER_MINUTE:
                 self.per_minute, self._learned_at = len(self._begun), now
         if now >= self.begins_at:
-            # Calls that were open together are refused together, which counts once.
+            # Concurrent calls are refused together, which counts once.
             self.allowed = max(self.allowed // 2, 1)
             self._refusals += 1
         backoff = _FIRST_BACKOFF_SECONDS * 2.0 ** min(self._refusals - 1, 10)

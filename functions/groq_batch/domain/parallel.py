@@ -1,4 +1,4 @@
-"""Work on many items at once with threads, for calls that mostly wait for the network."""
+"""Process many items concurrently with threads, for calls that mostly wait for the network."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _Result = TypeVar("_Result")
 def in_parallel(
     work: Callable[[_Item], _Result], items: Iterable[_Item], *, workers: int = 16
 ) -> list[_Result]:
-    """Call a function with each item, some at a time, and return the results in the items' order.
+    """Call a function with each item, several at a time; return the results in the items' order.
 
     Args:
         work: The function; it runs in other threads.
         items: The items.
-        workers: How many threads there are at most.
+        workers: Maximum number of threads.
 
     Raises:
-        Exception: What the call for the first such item raised. Calls that have begun end first;
-            the others are not made.
+        Exception: The exception of the first item whose call failed. Calls in progress finish
+            first; the others are not made.
     """
     with ThreadPoolExecutor(max_workers=workers) as pool:
         return list(pool.map(work, items))

@@ -1,11 +1,11 @@
-"""When to look at the batches again: one pure function.
+"""Calculate when to check the batches again.
 
-A fixed interval is wrong at both ends: too slow for a batch of a minute, too dear for one of a
-week. Waiting a fraction of the time already waited keeps the detection lag in proportion to the
-duration and the number of checks logarithmic: with a fraction of 0.22 half of all ends are seen
-within a tenth of what the batch took. In the first minute the wait is as long as the time before
-it, for there a look costs more than some seconds are worth. Where the API tells progress, the end
-is foreseen and the next look is then; where progress rests, the wait grows again.
+A fixed interval fails at both ends: too slow for a batch of a minute, too expensive for one of a
+week. Waiting a fraction of the time already waited keeps the detection lag proportional to the
+duration, and the number of checks logarithmic: with a fraction of 0.22, half of all ends are
+detected within a tenth of the batch's duration. In the first minute each wait equals the time
+before it, because there a check costs more than a few seconds are worth. If the API reports
+progress, the end is predicted and checked at that time; if progress stops, the wait grows again.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from __future__ import annotations
 import math
 
 LAG_SHARE = 0.22
-"""Part of the time already waited (or rested) that the next interval lasts."""
+"""Length of the next interval as a fraction of the time already waited (or without progress)."""
 FIRST_SECONDS = 60.0
-"""Up to here the time already waited is doubled, as long as that keeps the lag of what takes longer
-in its proportion."""
+"""Up to about this many seconds each wait equals the time already waited, as long as longer batches
+keep their proportional lag."""
 NEAR_SHARE = 0.1
-"""Part of the time already waited that an interval lasts at least where the end is foreseen: nobody
-needs to know the end of a week to the second."""
+"""Minimum length of an interval, as a fraction of the time already waited, if the end is predicted:
+the end of a week need not be known to the second."""
 PLATEAU_CHECKS = 288
-"""Checks that a job may spend at its longest interval. A job of long windows and many attempts gets
-a longer one than ``PollMaxSeconds``."""
+"""Number of checks that a job may make at its longest interval. A job with long windows and many
+attempts gets a longer one than ``PollMaxSeconds``."""
 SHORT_CHECKS = 80
-"""Checks for each attempt that may come sooner than the longest interval. When a job has used them
-up its waits grow to the longest, so that three attempts of seven days stay below 5,000 events,
-whatever their progress looks like."""
+"""Checks per attempt that may come sooner than the longest interval. When a job has used them up,
+its waits grow to the longest, so that three attempts of seven days stay below 5,000 events,
+whatever their progress."""
 POLL_BUDGET = 2_000
-"""Most status checks of an execution. A check, its Wait and its Choice add 9 events to the
-execution's history (18,000 in all) and Step Functions ends an execution at 25,000; the rest is for
-the Maps, for retries and for a job's other states."""
+"""Maximum of status checks per execution. A check, its Wait and its Choice add 9 events to the
+execution's history (18,000 in total), and Step Functions ends an execution at 25,000. The rest is
+for the Maps, for retries and for a job's other states."""
 _GRACE_SECONDS = 24 * 3600
 
 
@@ -52,20 +52,20 @@ def wait_seconds(
 
     Args:
         elapsed_seconds: Time since the attempt's first batch was created.
-        idle_seconds: Time since the last request was seen to have an outcome.
+        idle_seconds: Time since the last progress, that is, the last new outcome of a request.
         done: Requests of the attempt that have an outcome.
-        total: Requests of the attempt; 0 when not known.
+        total: Requests of the attempt; 0 if unknown.
         polls: Status checks made so far by this execution.
         remaining_seconds: Longest time that the job may still take.
         planned_seconds: The completion windows of all attempts together.
-        attempts: Most attempts of the job; those that are done count as well.
+        attempts: Maximum number of attempts of the job, including finished ones.
         shortest: The stack's ``PollMinSeconds``.
         longest: The stack's ``PollMaxSeconds``.
-        wanted_within: When something else is due, such as another try to send a shard, in seconds.
+        wanted_within: Seconds until something else is due, such as a new try to send a shard.
 
     Returns:
-        At least ``shortest``, at most ``longest`` or a part of ``planned_seconds``, but always long
-        enough that the checks left in the budget last for ``remaining_seconds``.
+        At least ``shortest``, at most ``longest`` or a fraction of ``planned_seconds``, but always
+        long enough that the remaining checks of the budget last for ``remaining_seconds``.
     """
     wait = elapsed_seconds * LAG_SHARE
     latest = FIRST_SECONDS * (1 + LAG_SHARE)
@@ -77,7 +77,7 @@ def wait_seconds(
         wait = min(wait, max(rest, idle_seconds * LAG_SHARE, near))
     ceiling = max(shortest, longest, planned_seconds / PLATEAU_CHECKS)
     wait = min(max(min(wait, wanted_within), shortest), ceiling)
-    # Short waits are free as long as the rest of the time can be covered with the longest ones.
+    # Short waits cost nothing as long as the longest ones can cover the rest of the time.
     budget = (planned_seconds + _GRACE_SECONDS) / ceiling + SHORT_CHECKS * attempts
     checks_left = max(min(budget, POLL_BUDGET) - polls, 1)
     if checks_left - remaining_seconds / ceiling < 1:
@@ -86,5 +86,5 @@ def wait_seconds(
 
 
 FIRST_PAUSE_SECONDS = 30
-"""Waiting time after the first round of a Map before what it left undone is tried again; every
-further round doubles it."""
+"""Seconds before a new round for shards that the first round of a Map left open; every further
+round doubles the pause."""

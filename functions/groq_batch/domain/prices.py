@@ -1,7 +1,7 @@
-"""Prices of models: those of the table in ``prices.json``, and those that Groq's own list names.
+"""Determine model prices, from the table in ``prices.json`` and from Groq's own list.
 
-A job's prices are put together once, when it is prepared, and stand in its record: whatever is
-deployed or listed later, its estimate and its cost are counted with the same ones.
+A job's prices are determined once, when it is prepared, and stored in its record. So its estimate
+and its cost use the same prices, whatever is deployed or listed later.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MAX_KEPT = 1000
 
 @dataclass(frozen=True, slots=True)
 class TokenPrice:
-    """What one token costs, in USD."""
+    """Price of one token, in USD."""
 
     input: float
     output: float
@@ -29,7 +29,7 @@ class TokenPrice:
 
 @dataclass(frozen=True, slots=True)
 class HourPrice:
-    """What an hour of audio costs, in USD."""
+    """Price of an hour of audio, in USD."""
 
     hour: float
 
@@ -39,21 +39,21 @@ ModelPrice = TokenPrice | HourPrice
 
 @dataclass(frozen=True, slots=True)
 class ListedPrice:
-    """What Groq's list says that a model costs on demand, in USD for a token.
+    """On-demand price of a model in Groq's list, in USD per token.
 
     Attributes:
-        prompt: A token of a prompt; None where the list has no usable price.
-        completion: A token of an answer; likewise.
+        prompt: Price of a prompt token; None if the list has no usable price.
+        completion: Price of an answer token; None if the list has no usable price.
     """
 
     prompt: float | None
     completion: float | None
 
     def in_batch(self, known: TokenPrice | None) -> TokenPrice | None:
-        """Return the price in a batch, half of it; None where the list has too little for one.
+        """Return the batch price, half of it; None if the list has too little data.
 
         Args:
-            known: The table's price in a batch, which fills in what the list lacks.
+            known: The table's batch price, which replaces missing values.
         """
         if self.prompt is None and self.completion is None:
             return None
@@ -66,12 +66,12 @@ class ListedPrice:
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """Batch prices, and where they are from.
+    """Batch prices and their source.
 
     Attributes:
-        source: ``groq`` when a price of Groq's list is used for a model of the job, else ``table``.
-        date: The day of the list, or of the table, such as ``2026-11-29``.
-        models: The price of each model that has a known one.
+        source: ``groq`` if a listed price is used for a model of the job, otherwise ``table``.
+        date: The date of the list, or of the table, such as ``2026-11-29``.
+        models: The prices by model, where known.
     """
 
     source: str
@@ -79,11 +79,11 @@ class Prices:
     models: Mapping[str, ModelPrice]
 
     def of(self, model: str) -> ModelPrice | None:
-        """Return the batch price of a model; None when it is not known."""
+        """Return the batch price of a model; None if unknown."""
         return self.models.get(model)
 
     def about(self) -> dict[str, str]:
-        """Return where the prices are from, as it stands in reports."""
+        """Return source and date of the prices, as shown in reports."""
         return {"source": self.source, "date": self.date}
 
     def to_json(self) -> dict[str, Any]:
@@ -111,12 +111,12 @@ def job_prices(
 
     Args:
         models: The models that its requests name.
-        listed: Prices of Groq's list by model; None when there is no list.
-        listed_on: The day of that list.
+        listed: Prices of Groq's list by model; None if there is no list.
+        listed_on: The date of that list.
     """
     table = table_prices()
     asked, listed = set(models), listed or {}
-    # An answer may name another model than its request did, such as the one behind an alias.
+    # An answer may name another model than its request, such as the one that an alias refers to.
     others = [name for name in sorted(listed) if name not in asked][:_MAX_KEPT]
     chosen: dict[str, ModelPrice] = {}
     for name in (*sorted(asked & listed.keys()), *others):
@@ -134,7 +134,7 @@ def job_prices(
 
 @lru_cache(maxsize=1)
 def table_prices() -> Prices:
-    """Return the batch prices of the table."""
+    """Return the batch prices of the built-in table."""
     table = price_table()
     models: dict[str, ModelPrice] = {}
     for name, price in table["models"].items():
@@ -147,20 +147,20 @@ def table_prices() -> Prices:
 
 
 def on_demand_usd(batch_usd: float) -> float:
-    """Return what the same requests cost on demand."""
+    """Return the on-demand price of requests, given their batch price in USD."""
     return batch_usd / _batch_share()
 
 
 @lru_cache(maxsize=1)
 def price_table() -> dict[str, Any]:
-    """Return the table as it is written, with prices on demand; not to be changed."""
+    """Return the table as stored, with on-demand prices; the result must not be changed."""
     text = Path(__file__).with_name("prices.json").read_text(encoding="utf-8")
     table: dict[str, Any] = json.loads(text)
     return table
 
 
 def _batch_share() -> float:
-    """Return what a batch costs of the price on demand, whatever is cached.
+    """Return the batch price as a share of the on-demand price, regardless of cached prompts.
 
     https://console.groq.com/docs/batch, https://console.groq.com/docs/prompt-caching.
     """

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 MAX_SHOWN_CHARACTERS = 512
-"""Longer ids are cut where they are shown, in reports."""
+"""Longer ids are truncated in reports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +17,9 @@ class Problem:
 
     Attributes:
         line: Physical line, from 1; None when it concerns the whole file.
-        custom_id: The line's id where it could be read, in full.
-        code: What is wrong, for programs.
-        message: What was expected, what was found, what to do; never content of a request.
+        custom_id: The line's id in full, if it could be read.
+        code: Error code, for programs.
+        message: What was expected, what was found, what to do; never the content of a request.
     """
 
     line: int | None
@@ -40,18 +40,18 @@ def problem_row(problem: Problem) -> bytes:
 
 
 def shown(text: str | None) -> str | None:
-    """Return a text cut to what is shown of it."""
+    """Truncate text for display."""
     if text is None or len(text) <= MAX_SHOWN_CHARACTERS:
         return text
     return text[:MAX_SHOWN_CHARACTERS] + "…"
 
 
 MAX_MESSAGE_LENGTH = 500
-"""Characters kept of a text that the API sent."""
+"""Maximum number of characters kept of a text from the API."""
 
 
 def problem_json(problem: Problem) -> dict[str, Any]:
-    """Return a problem as it stands in ``invalid/`` and in reports."""
+    """Return a problem in the format of ``invalid/`` and of reports."""
     return {
         "line": problem.line,
         "custom_id": problem.custom_id,

@@ -1,4 +1,4 @@
-"""Result rows: what a row of the API means, and the rows that the pipeline writes itself."""
+"""Classify the API's result rows, and build the rows that the pipeline writes itself."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RETRYABLE_CODES = frozenset(
         "gateway_timeout",
         "internal_error",
         "internal_server_error",
-        # What a model wrote is not the JSON that was asked for; the next time it may be.
+        # The model's output was not the requested JSON; the next one may be.
         "json_validate_failed",
         "over_capacity",
         "overloaded",
@@ -43,19 +43,19 @@ RETRYABLE_CODES = frozenset(
 )
 """Codes (or types) of errors that another attempt may turn into a success."""
 RETRYABLE_STATUSES = frozenset({0, 408, 409, 424, 429, 498})
-"""Statuses below 500 that another attempt may turn into a success; 0 means that there was none."""
+"""Statuses below 500 that another attempt may turn into a success; 0 means no status."""
 _MAX_CODE_LENGTH = 100
 _MOST_TOKENS = 10**12
 _MOST_SECONDS = 10**9
 _MOST_DIGITS = 18
 _DEEPEST = 100
-"""Brackets open at once down to where a row is read, if it is too deep to be read whole."""
+"""Nesting depth down to which a row is read if it is too deep for a parser."""
 _CODE = re.compile(r"[a-z0-9_.]{1,100}")
 _STATUS_NAME = re.compile(r"[1-9][0-9]{2}")
 
 
 class RowOutcome(Enum):
-    """What a row says of its request."""
+    """The outcome of a row's request."""
 
     SUCCESS = auto()
     RETRYABLE = auto()
@@ -71,18 +71,18 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
-    """A result row: whose it is, what it says, and what it used.
+    """A result row: its request, its outcome and its usage.
 
     Attributes:
-        custom_id: Whose it is.
-        outcome: What it says.
+        custom_id: The request's id.
+        outcome: The request's outcome.
         code: The code of its error.
-        message: The text of its error, cut.
+        message: The text of its error, truncated.
         usage: Tokens of the answer.
         model: The model that answered.
-        seconds: How long the API says that it worked on the answer; None when it does not say.
-        finish_reason: Why the model stopped, in the API's word.
-        audio_seconds: How long the audio is that was transcribed; None when it does not say.
+        seconds: Processing time reported by the API; None if not reported.
+        finish_reason: The API's finish reason.
+        audio_seconds: Length of the transcribed audio; None if not reported.
     """
 
     custom_id: str
@@ -120,7 +120,7 @@ class _Response(msgspec.Struct):
 
 
 class _QuickRow(msgspec.Struct):
-    """The shape of nearly every row; decoding it skips the answers' text."""
+    """The structure of nearly every row; decoding it skips the answers' text."""
 
     custom_id: str
     response: _Response
@@ -128,18 +128,18 @@ class _QuickRow(msgspec.Struct):
 
 
 def _number(text: str) -> int | float:
-    """Read an integer of JSON; one of thousands of digits is no reason to fail."""
+    """Parse an integer of JSON; one with thousands of digits must not raise an error."""
     return int(text) if len(text) <= _MOST_DIGITS else float(text)
 
 
 _quick = msgspec.json.Decoder(_QuickRow)
-# Python's own reader takes what models and the programs around them really write, and what strict
-# readers refuse: NaN and Infinity, half of a surrogate pair, control characters in a text.
+# Python's own parser accepts what models and servers really write, and what strict parsers reject:
+# NaN and Infinity, lone surrogates, control characters in strings.
 _careful = json.JSONDecoder(strict=False, parse_int=_number)
 
 
 class _CustomId(msgspec.Struct):
-    """What every line has, be it a request or a row; decoding it skips the rest."""
+    """The id that every request line and row has; decoding it skips the rest."""
 
     custom_id: str
 
@@ -148,12 +148,12 @@ _custom_id = msgspec.json.Decoder(_CustomId)
 
 
 def custom_id_of(line: bytes) -> str:
-    """Return the id of a request line, or of a row in the usual form.
+    """Return the id of a request line, or of a row in the usual format.
 
     Raises:
-        msgspec.MsgspecError: The line has none, or cannot be read.
-        UnicodeDecodeError: The same.
-        RecursionError: The same.
+        msgspec.MsgspecError: The line has none, or is not valid JSON.
+        UnicodeDecodeError: The line is not valid UTF-8.
+        RecursionError: The line is nested too deeply.
     """
     return _custom_id.decode(line).custom_id
 
@@ -163,7 +163,7 @@ class _ModelName(msgspec.Struct):
 
 
 class _Asked(msgspec.Struct):
-    """What a request line says of its model; decoding it skips the rest."""
+    """The model of a request line; decoding it skips the rest."""
 
     body: _ModelName
 
@@ -172,7 +172,7 @@ _asked = msgspec.json.Decoder(_Asked)
 
 
 def model_of(line: bytes) -> str:
-    """Return the model that a request line asks; empty where that cannot be read."""
+    """Return the model that a request line names; empty if it cannot be read."""
     try:
         return _asked.decode(line).body.model
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -180,18 +180,18 @@ def model_of(line: bytes) -> str:
 
 
 def classify_row(line: bytes) -> Row | None:
-    """Read a result row.
+    """Parse and classify a result row.
 
-    The content decides, not the file that the row was in: an error that says something, no usable
-    response, a status of 200 to 299 with a body of any kind and without an error in it, anything
-    else, in this order. A row that can be read at all is read, because an answer that is taken for
-    missing would be asked for, and paid for, once more.
+    The content decides, not the file that contained the row. In this order: a non-empty error, no
+    usable response, a status of 200 to 299 with any body that contains no error, anything else.
+    Every row that can be parsed at all is accepted, because an answer that is taken for missing
+    would be requested, and paid for, once more.
 
     Args:
         line: The row, with or without its line end.
 
     Returns:
-        The row, or None when it is not a JSON object with a ``custom_id`` that is a string.
+        The row; None if it is not a JSON object with a ``custom_id`` that is a string.
     """
     try:
         quick = _quick.decode(line)
@@ -219,7 +219,7 @@ def _classify_carefully(line: bytes) -> Row | None:
     response = row.get("response")
     status = _status(response.get("status_code")) if isinstance(response, dict) else None
     if _says_something(row.get("error")):
-        # A status of 0 beside it is an empty field, and says nothing.
+        # A status of 0 next to an error is an empty field and has no meaning.
         return _failed(custom_id, row["error"], status or None)
     if not isinstance(response, dict) or not response:
         return Row(custom_id, RowOutcome.RETRYABLE, "no_response", "The row has no response.")
@@ -231,7 +231,7 @@ def _classify_carefully(line: bytes) -> Row | None:
     if body is None:
         return Row(custom_id, RowOutcome.RETRYABLE, "no_body", "The response has no answer in it.")
     if not isinstance(body, dict):
-        # Audio with response_format "text" is answered with a text, and may be an empty one.
+        # With response_format "text", the answer for audio is a string, which may be empty.
         return Row(custom_id, RowOutcome.SUCCESS)
     model = body.get("model")
     return Row(
@@ -246,9 +246,9 @@ def _classify_carefully(line: bytes) -> Row | None:
 
 
 def read_row(line: bytes) -> Any:
-    """Return what a line says as JSON, as it is read for its meaning; None when it cannot be read.
+    """Parse a line as JSON in the tolerant way of ``classify_row``; None if that is impossible.
 
-    Depths that no parser follows are null in it.
+    Values nested too deeply for a parser are replaced by null.
     """
     try:
         return _careful.decode(line.decode("utf-8-sig", "replace"))
@@ -256,7 +256,7 @@ def read_row(line: bytes) -> Any:
         return None
     except RecursionError:
         pass
-    # An answer may be nested more deeply than any parser follows; what a row means stands above.
+    # An answer may be nested too deeply for a parser; the fields needed here are further up.
     try:
         return _careful.decode(without_depths(line, _DEEPEST).decode("utf-8-sig", "replace"))
     except (ValueError, RecursionError):
@@ -264,7 +264,7 @@ def read_row(line: bytes) -> Any:
 
 
 def is_json(data: bytes) -> bool:
-    """Tell whether an answer is JSON as rows are read, however deeply nested."""
+    """Tell whether an answer is JSON as rows are parsed, however deeply nested."""
     try:
         msgspec.json.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -286,12 +286,12 @@ def _says_something(error: object) -> bool:
 
 
 def _error_of_body(body: object, *, may_be_one: bool) -> object:
-    """Return the error in a response's body, or None.
+    """Return the error in a response's body; None without one.
 
     Args:
         body: The body.
         may_be_one: Whether the body itself can be the error, as some servers write it. With a
-            status of success it is an answer, and was paid for.
+            success status it is an answer, and was paid for.
     """
     if not isinstance(body, dict):
         return None
@@ -303,7 +303,7 @@ def _error_of_body(body: object, *, may_be_one: bool) -> object:
 def _failed(custom_id: str, error: object, status: int | None) -> Row:
     names, message = _error_parts(error)
     if not status:
-        # Some servers give the HTTP status as the error's code.
+        # Some servers use the HTTP status as the error's code.
         status = next((int(name) for name in names if _STATUS_NAME.fullmatch(name)), status)
     code = next((name for name in names if not name.isdecimal()), None)
     if code is None:
@@ -319,7 +319,7 @@ def _failed(custom_id: str, error: object, status: int | None) -> Row:
 
 
 def _error_parts(error: object) -> tuple[list[str], str | None]:
-    """Return what an error calls itself (its code, its type) and its text."""
+    """Return an error's names (its code, its type) and its text."""
     if isinstance(error, str):
         if _CODE.fullmatch(error):
             return [error], None
@@ -341,7 +341,7 @@ def _name(value: object) -> str:
 
 
 def _status(value: object) -> int:
-    """Return an HTTP status given as a number or as digits, 0 for anything else."""
+    """Return an HTTP status given as a number or as digits; otherwise 0."""
     if isinstance(value, str) and _STATUS_NAME.fullmatch(value.strip()):
         return int(value)
     return _whole(value, most=999) or 0
@@ -361,35 +361,35 @@ def _usage(value: object) -> Usage | None:
 
 
 def _total_time(usage: object) -> float | None:
-    """Return how long the API says that it worked on an answer."""
+    """Return the processing time of an answer in seconds, as reported by the API."""
     return _seconds(usage.get("total_time")) if isinstance(usage, dict) else None
 
 
 def _seconds(value: object) -> float | None:
-    """Return a number of seconds, None for anything else."""
+    """Return a number of seconds; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if 0 <= value <= _MOST_SECONDS else None
 
 
 def _finish_reason(choices: object) -> str | None:
-    """Return why the model stopped writing the first of its answers."""
+    """Return the finish reason of the first choice."""
     first = choices[0] if isinstance(choices, list) and choices else None
     reason = first.get("finish_reason") if isinstance(first, dict) else None
     return reason if isinstance(reason, str) else None
 
 
 def _whole(value: object, *, most: int) -> int | None:
-    """Return a whole number from 0 to ``most``, also one written as ``80.0``, else None."""
+    """Return a whole number from 0 to ``most``, also one written as ``80.0``; otherwise None."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
         return None
     return int(value) if value == int(value) else None
 
 
 def pipeline_row(custom_id: str | None, *, code: str, message: str) -> bytes:
-    """Return a row for a request that has no answer, in the API's form and with its line end.
+    """Return a row for a request without an answer, in the API's format and with its line end.
 
-    Its ``id`` is null: no request of the API stands behind it.
+    Its ``id`` is null, because no request to the API belongs to it.
     """
     row = {
         "id": None,
@@ -400,5 +400,5 @@ def pipeline_row(custom_id: str | None, *, code: str, message: str) -> bytes:
     try:
         return msgspec.json.encode(row) + b"\n"
     except UnicodeEncodeError:
-        # Half of a surrogate pair has no form in UTF-8, only its escape.
+        # A lone surrogate cannot be encoded as UTF-8, only as a JSON escape.
         return json.dumps(row, separators=(",", ":")).encode("ascii") + b"\n"

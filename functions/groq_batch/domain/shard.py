@@ -10,10 +10,10 @@ class SplitLimits:
     """Limits of a shard and of a line.
 
     Attributes:
-        max_requests: Most request lines of a shard.
-        max_bytes: Most bytes of a shard, line ends included.
-        max_line_bytes: Longest request line, in bytes without its line end. A line that with its
-            line end is larger than ``max_bytes`` is too long as well.
+        max_requests: Maximum number of request lines in a shard.
+        max_bytes: Maximum size of a shard in bytes, including line ends.
+        max_line_bytes: Maximum length of a request line, in bytes without its line end. A line that
+            with its line end exceeds ``max_bytes`` is too long as well.
     """
 
     max_requests: int
@@ -23,12 +23,12 @@ class SplitLimits:
 
 @dataclass(slots=True)
 class IdsPlace:
-    """Where the ids of a shard's requests stand: the part of the file, and the bytes of its ids.
+    """Location of the ids of a shard's requests: the part of the file, and the bytes of its ids.
 
     Attributes:
-        part: The part of the file, from 1; 0 when they were not kept.
+        part: The part of the file, from 1; 0 if they were not stored.
         first: Offset of the first byte.
-        size: How many bytes there are.
+        size: Number of bytes.
     """
 
     part: int = 0
@@ -38,14 +38,14 @@ class IdsPlace:
 
 @dataclass(slots=True)
 class Shard:
-    """A shard.
+    """The requests, size and skipped lines of a shard.
 
     Attributes:
         number: Its number, from 1.
-        requests: Its request lines.
-        bytes: Their size, line ends included.
+        requests: Number of its request lines.
+        bytes: Size of these lines in bytes, including line ends.
         skipped: The invalid lines between its requests.
-        ids: Where the ids of its requests stand.
+        ids: Location of the ids of its requests.
     """
 
     number: int

@@ -1,7 +1,8 @@
-"""Whether an answer has the form that its request asked for: JSON, and not cut short.
+"""Check whether an answer has the form that its request asked for: JSON, and not truncated.
 
-A request may ask for a form by ``response_format`` (https://console.groq.com/docs/structured-outputs).
-Whether JSON fits a schema is not decided here: that takes a validator, which is a library.
+A request may ask for a form by ``response_format``
+(https://console.groq.com/docs/structured-outputs). Whether JSON fits a schema is not decided here,
+because that takes a validator, which is a library.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ from groq_batch.domain.result_row import read_row
 JSON_OBJECT = "json_object"
 JSON_SCHEMA = "json_schema"
 DEEPEST = 100
-"""Brackets open at once that are followed; what stands within more is taken as it is."""
+"""Maximum nesting depth that is examined; deeper values are accepted unchecked."""
 _CUT_SHORT = "length"
 
 
 @dataclass(frozen=True, slots=True)
 class AskedForm:
-    """The form that a request asks its answer to have, which is JSON.
+    """The JSON form that a request asks for.
 
     Attributes:
-        schema: The JSON schema of the answer, as it is written in the request; None without one.
+        schema: The JSON schema of the answer, as written in the request; None without one.
     """
 
     schema: bytes | None = None
@@ -36,11 +37,11 @@ class AskedForm:
 
 @dataclass(frozen=True, slots=True)
 class GivenForm:
-    """What an answer shows of its form.
+    """The form of an answer.
 
     Attributes:
-        is_broken: Whether it is cut short, or a text of it is not JSON.
-        texts: The texts that are JSON, and may be held against a schema.
+        is_broken: Whether it is truncated, or one of its texts is not JSON.
+        texts: The texts that are JSON, and may be validated against a schema.
     """
 
     is_broken: bool = False
@@ -61,7 +62,7 @@ class _Asking(msgspec.Struct):
 
 
 class _Request(msgspec.Struct):
-    """What a request line says of the form; decoding it skips the rest."""
+    """The requested form in a request line; decoding it skips the rest."""
 
     body: _Asking
 
@@ -74,7 +75,7 @@ _READ_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def asked_form(line: bytes) -> AskedForm | None:
-    """Return the form that a request line asks for; None when it asks for no JSON."""
+    """Return the form that a request line asks for; None if it does not ask for JSON."""
     try:
         form = _form.decode(_request.decode(line).body.response_format)
     except _READ_ERRORS:
@@ -91,11 +92,10 @@ def asked_form(line: bytes) -> AskedForm | None:
 
 
 def given_form(row: bytes) -> GivenForm:
-    """Return what the answer in a result row shows of its form.
+    """Return the form of the answer in a result row.
 
-    Of an answer with several choices each has to be right. What the model did not mean as the
-    answer is not held against its form: a call of a tool, and a refusal in the field of its own
-    that the API has for it.
+    If an answer has several choices, each must be right. Parts that are not the model's answer are
+    not checked: tool calls, and refusals in the API's own field for them.
 
     Args:
         row: A row with an answer.
@@ -117,9 +117,9 @@ def given_form(row: bytes) -> GivenForm:
 
 
 def is_json(text: str) -> bool:
-    """Tell whether a text is one JSON value, by the grammar of RFC 8259.
+    """Tell whether a text is exactly one JSON value, by the grammar of RFC 8259.
 
-    ``NaN`` is none, nor is JSON between other words or within a fence.
+    ``NaN`` is not one, nor is JSON between other words or within a fence.
     """
     data = text.encode("utf-8", "replace")
     if data.count(b"[") + data.count(b"{") > DEEPEST and nests_deeper_than(data, DEEPEST):
@@ -127,19 +127,19 @@ def is_json(text: str) -> bool:
     try:
         _any.decode(data)
     except _READ_ERRORS:
-        # It knows no number beyond its own, and no half of a surrogate pair.
+        # msgspec rejects numbers beyond its range, and lone surrogates.
         return _is_json_with_care(data.decode())
     return True
 
 
 def parse_json(text: str) -> Any:
-    """Return the value of a text that is JSON, in a form for a validator.
+    """Parse a JSON text into a value for a validator.
 
-    Numbers beyond all bounds are infinite, and halves of surrogate pairs, which have no form in
-    UTF-8, are question marks.
+    Numbers out of range become infinite. Lone surrogates, which cannot be encoded as UTF-8, become
+    question marks.
 
     Raises:
-        ValueError: It is not JSON, or nests too deeply to be followed.
+        ValueError: It is not JSON, or nested too deeply.
     """
     if text.count("[") + text.count("{") > DEEPEST and nests_deeper_than(
         text.encode("utf-8", "replace"), DEEPEST
@@ -162,7 +162,7 @@ def _no_number(name: str) -> float:
 
 
 def _integer(digits: str) -> int | float:
-    """Read an integer; Python reads none of thousands of digits."""
+    """Parse an integer; Python rejects thousands of digits."""
     try:
         return int(digits)
     except ValueError:
@@ -181,14 +181,14 @@ def _encodable(value: Any) -> Any:
 
 
 def _choices(row: bytes) -> list[dict[str, Any]]:
-    """Return the choices of an answer; one without content where there are none."""
+    """Return the choices of an answer; one without content if there are none."""
     try:
         data = _any.decode(row)
     except _READ_ERRORS:
         data = read_row(row)
     body = data["response"]["body"]
     if isinstance(body, str):
-        # As the audio of some servers: the text itself.
+        # The audio endpoints of some servers return the bare text.
         return [{"text": body}]
     choices = body.get("choices") if isinstance(body, dict) else None
     found = choices if isinstance(choices, list) and choices else [{}]
@@ -196,7 +196,7 @@ def _choices(row: bytes) -> list[dict[str, Any]]:
 
 
 def _joined(content: object, kind: str) -> str | None:
-    """Return a text, or the texts of one kind in an answer that comes in parts."""
+    """Return a text, or the joined texts of one kind if an answer comes in parts."""
     if isinstance(content, list):
         texts = [part.get(kind) for part in content if isinstance(part, dict)]
         return "".join(text for text in texts if isinstance(text, str))

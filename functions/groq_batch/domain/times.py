@@ -1,4 +1,4 @@
-"""Times as text, in records and reports."""
+"""Format and parse times in records and reports."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 
 def timestamp(moment: datetime) -> str:
-    """Write a time as it stands in records and reports: ISO 8601 in UTC, to the millisecond."""
+    """Format a time for records and reports: ISO 8601 in UTC, to the millisecond."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def parse_timestamp(text: str) -> datetime:
-    """Read a time written by ``timestamp``."""
+    """Parse a time written by ``timestamp``."""
     return datetime.fromisoformat(text.replace("Z", "+00:00"))

@@ -1,1 +1,1 @@
-"""The only code that talks to the Groq API."""
+"""Client of the Groq API; no other package calls it."""

@@ -1,7 +1,7 @@
-"""Send a request once: the adapter of ``requests`` for the Groq API, and what its errors mean.
+"""Send a request once: a ``requests`` adapter for the Groq API, and the meaning of its errors.
 
-The only module that knows urllib3, on which ``requests`` is built: the connection class has to be
-changed, and the errors of ``requests`` tell why they were raised by errors of urllib3 alone.
+This is the only module that uses urllib3, on which ``requests`` is built: the connection class has
+to be changed, and only urllib3's errors say why ``requests`` raised an error.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from urllib3.exceptions import (
 from groq_batch.groq.errors import NoAnswer
 
 NETWORK_ERRORS = (RequestException, HTTPError, HTTPException, OSError)
-"""What sending a request or reading its answer raises."""
+"""Exceptions raised while a request is sent or its response is read."""
 _WRITE_BYTES = 128 * 1024
 _CONNECTIONS = 16
 _NEVER_SENT = frozenset(
@@ -37,22 +37,22 @@ _NEVER_SENT = frozenset(
 
 
 class SendOnceAdapter(HTTPAdapter):
-    """Sends each request once; a POST on a connection that nothing else uses.
+    """Sends each request once; a POST always on a new connection.
 
     A kept connection may have died while the function was frozen, which would leave the outcome of
     a POST on it unknown. A new one cannot have. ``Response.connection`` is the adapter that holds
-    the response's connection; whoever sent the request closes it with ``close_response``.
+    the response's connection; the sender closes it with ``close_response``.
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
-        """Prepare connections; ``tls`` says which servers to trust."""
+        """Prepare connections; ``tls`` defines the trusted servers."""
         self._tls = tls
         super().__init__(pool_maxsize=_CONNECTIONS, max_retries=Retry(0, read=False))
 
     def init_poolmanager(
         self, connections: int, maxsize: int, block: bool = False, **settings: Any
     ) -> None:
-        """Make the pools of connections; ``requests`` calls this, with the base's arguments."""
+        """Create the connection pools; called by ``requests`` with the base class's arguments."""
         super().init_poolmanager(
             connections,
             maxsize,
@@ -64,9 +64,9 @@ class SendOnceAdapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        """Leave the check of certificates to the context, which has read the authorities once.
+        """Leave the certificate check to the TLS context, which has loaded the CAs once.
 
-        ``requests`` would have them read from their file at every new connection.
+        ``requests`` would load them from their file for every new connection.
         """
 
     def send(
@@ -76,32 +76,32 @@ class SendOnceAdapter(HTTPAdapter):
 
         Args:
             request: The request; a POST is always sent on a new connection.
-            *arguments: As the base class has them.
-            new_connection: Whether any other method is sent on a new connection as well.
-            **named: As the base class has them.
+            *arguments: As in the base class.
+            new_connection: Whether other methods use a new connection as well.
+            **named: As in the base class.
         """
         if request.method != "POST" and not new_connection:
             return super().send(request, *arguments, **named)
-        # Without a response urllib3 has closed the connection itself.
+        # If there is no response, urllib3 has closed the connection itself.
         return super(SendOnceAdapter, type(self)(self._tls)).send(request, *arguments, **named)
 
     def close_response(self, response: Response) -> None:
-        """End a response, and the connection that it had for itself."""
+        """Close a response, and its connection if that was used for it alone."""
         response.close()
         if response.connection is not self:
             response.connection.close()
 
 
 class _EarlyAnswerConnection(HTTPConnection):
-    """A connection that reads the answer of a server which does not take the whole request.
+    """A connection that reads the response of a server that does not accept the whole request.
 
-    A server that refuses an upload answers early and closes the connection, or reads no further.
-    With TLS the next write then fails in ways of its own, and with a silent peer it times out.
-    urllib3 goes on to read the answer after a broken pipe only.
+    A server that rejects an upload responds early and closes the connection, or stops reading. With
+    TLS the next write then fails with an SSL error, and with a silent peer it times out. urllib3
+    reads the response only after a broken pipe.
     """
 
     def send(self, data: Any) -> None:
-        """Send a piece of the request."""
+        """Send a piece of the request; turn TLS errors and timeouts into a broken pipe."""
         try:
             super().send(data)
         except (ssl.SSLError, TimeoutError) as error:
@@ -121,7 +121,7 @@ class _HttpsPool(HTTPSConnectionPool):
 
 
 def was_never_sent(error: Exception) -> bool:
-    """Return whether an error proves that no byte of the request went out."""
+    """Tell whether an error proves that no byte of the request was sent."""
     cause = _cause(error)
     return reason_of(error) in _NEVER_SENT or isinstance(
         cause, ConnectTimeoutError | LocationValueError
@@ -129,7 +129,7 @@ def was_never_sent(error: Exception) -> bool:
 
 
 def reason_of(error: Exception) -> NoAnswer:
-    """Return why a request has no answer, or not all of it."""
+    """Return why a request has no response, or an incomplete one."""
     cause = _cause(error)
     if isinstance(cause, NameResolutionError):
         return NoAnswer.NAME_NOT_FOUND
@@ -145,6 +145,6 @@ def reason_of(error: Exception) -> NoAnswer:
 
 
 def _cause(error: Exception) -> object:
-    """Return the error of urllib3 that an error of ``requests`` was made from."""
+    """Return the urllib3 error from which an error of ``requests`` was made."""
     inner = error.args[0] if isinstance(error, RequestException) and error.args else error
     return inner.reason if isinstance(inner, MaxRetryError) else inner

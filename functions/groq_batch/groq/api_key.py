@@ -1,4 +1,4 @@
-"""The Groq API key, from Secrets Manager and nowhere else."""
+"""Read the Groq API key from Secrets Manager, its only source."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from groq_batch.groq.errors import AccountError, GroqApiError, NotSentError
 
 KEY_FIELD = "GROQ_API_KEY"
 MAX_AGE_SECONDS = 300
-"""How long a key is used before the secret is read again."""
+"""Seconds for which a key is used before the secret is read again."""
 
 
 class SecretApiKey:
-    """Reads the key of a secret and keeps it for some minutes; call it to get the key."""
+    """Reads the API key from a secret and caches it for some minutes; call it to get the key."""
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class SecretApiKey:
         provider: SecretsProvider,
         max_age_seconds: int = MAX_AGE_SECONDS,
     ) -> None:
-        """Read ``secret_name``, which holds the bare key or JSON with ``GROQ_API_KEY``."""
+        """Use the secret ``secret_name``: the bare key, or JSON with ``GROQ_API_KEY``."""
         self._name = secret_name
         self._provider = provider
         self._max_age = max_age_seconds
@@ -38,14 +38,14 @@ class SecretApiKey:
     def __call__(self, *, refresh: bool = False) -> str:
         """Return the key.
 
-        While Secrets Manager cannot be reached, the key that it gave last is used on.
+        While Secrets Manager is unreachable, the last key is used.
 
         Args:
-            refresh: Read the secret now, whatever is kept.
+            refresh: Whether to read the secret now, even if a key is cached.
 
         Raises:
-            AccountError: The secret is missing or cannot be used; the message says what to do.
-            NotSentError: Secrets Manager cannot be reached at present.
+            AccountError: The secret is missing or unusable; the message says what to do.
+            NotSentError: Secrets Manager is unreachable at present.
         """
         with self._lock:
             try:
@@ -62,7 +62,7 @@ class SecretApiKey:
         except AccountError:
             if refresh:
                 raise
-        # It may have been kept from a time before the secret was mended.
+        # The cached value may be older than a correction of the secret.
         return self._key_of(self._value(refresh=True))
 
     def _value(self, *, refresh: bool) -> Any:
@@ -70,7 +70,7 @@ class SecretApiKey:
             return self._provider.get(self._name, max_age=self._max_age, force_fetch=refresh)
         except GetParameterError as error:
             problem = self._unreadable(error.__cause__ or error.__context__)
-        # Raised here, it has no context: the service's own text is not carried on.
+        # Raised here, it has no context, so the service's own text is not passed on.
         raise problem
 
     def _key_of(self, value: Any) -> str:
@@ -79,7 +79,7 @@ class SecretApiKey:
         text = text.removeprefix("\ufeff").strip()
         if text.startswith("{"):
             text = self._field_of(text)
-        # A key copied from a shell script or from JSON may bring its quotation marks.
+        # A key copied from a shell script or from JSON may include its quotation marks.
         text = text.strip().strip("\"'")
         if not text:
             raise self._bad("is empty")
@@ -97,7 +97,7 @@ class SecretApiKey:
             if isinstance(key, str):
                 return key
             problem = self._bad(f"is JSON without a text under {KEY_FIELD}")
-        # Raised here, it has no context: a JSON error holds the whole secret.
+        # Raised here, it has no context: a JSON error contains the whole secret.
         raise problem
 
     def _bad(self, what: str) -> AccountError:
@@ -122,7 +122,7 @@ class SecretApiKey:
                 code=ErrorCode.SECRET_MISSING,
             )
         if code in ("AccessDeniedException", "AccessDenied") and "kms" not in text:
-            # Where it is not there, IAM may deny before anybody looks for it.
+            # For a missing secret, IAM may deny access before the secret is looked up.
             return self._denied(
                 "the functions may not read it, or there is no such secret in this region"
             )

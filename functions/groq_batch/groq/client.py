@@ -1,9 +1,9 @@
-"""The Groq Files and Batch API over HTTP.
+"""Call the Groq Files and Batch API over HTTP.
 
 Every method either returns or raises one of the errors of ``errors.py``, which say whether the API
-may have acted. Nothing is repeated here that could act twice: short retries are for GET and DELETE
-and for connections that were never made. Every method ends within a time of its own, below the
-time limits of the functions; longer waiting is left to Step Functions.
+may have acted. Nothing that could act twice is repeated here: short retries are for GET and DELETE,
+and for connections that were never made. Every method ends within its own time limit, below the
+timeouts of the functions; longer waits are left to Step Functions.
 """
 
 from __future__ import annotations
@@ -50,31 +50,31 @@ from groq_batch.groq.http import HttpRequest, HttpResponse, Transport
 from groq_batch.groq.multipart_body import MultipartBody, ReadableStream
 
 USER_AGENT = f"groq-batch-on-aws/{__version__}"
-"""Sent with every request: Groq's front refuses Python's default agents (Cloudflare error 1010)."""
+"""Sent with every request: Groq's edge rejects Python's default agents (Cloudflare error 1010)."""
 IDS_PER_CALL = 200
-"""Batches that one list call may name."""
+"""Maximum number of batch ids per list call."""
 _BATCHES_OF_A_PAGE = 100
 _TRIES = 3
-_LOOKERS = 8
+_LOOKUP_WORKERS = 8
 _LEAST_SECONDS_TO_ACT = 5.0
 _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """Times after which the API counts as silent, and limits of the methods, in seconds.
+    """Timeouts of the API's responses, and time limits of the methods, in seconds.
 
     Attributes:
         connect: For making a connection.
-        read: Between two reads of a short answer.
-        transfer: Between two reads or writes of a file, and for the answer to what creates.
+        read: Between two reads of a short response.
+        transfer: Between two reads or writes of a file, and for the response to a create.
         pause: Before the second try of a call; twice that before the third.
         call: For all tries of a short call.
         lookup: For finding batches by their ids, however many.
-        listing: For reading a list to its end, however long.
+        listing: For reading a whole list, however long.
         upload: For sending a file.
-        download: For all tries of fetching a file.
-        ask: For an ordinary call to be answered whole.
+        download: For all tries of downloading a file.
+        ask: For the whole response to an ordinary call.
     """
 
     connect: float = 5.0
@@ -90,17 +90,17 @@ class Timeouts:
 
 
 class ApiKeySource(Protocol):
-    """Hands out the API key."""
+    """A function that returns the API key."""
 
     def __call__(self, *, refresh: bool = False) -> str:
-        """Return the key; with ``refresh`` the newest."""
+        """Return the key; with ``refresh`` the newest one."""
 
 
 def validate_base_url(url: str) -> str:
-    """Return a base URL without its last slash.
+    """Return a base URL without its trailing slash.
 
     Raises:
-        ValueError: It is neither https nor http on a loopback address, or holds credentials.
+        ValueError: It is neither https nor http on a loopback address, or contains credentials.
     """
     if not _is_base_url(url):
         raise ValueError(
@@ -132,9 +132,9 @@ def _is_loopback(host: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Call:
-    """A call of the API, which may take more than one request.
+    """A call of the API, which may take several requests.
 
-    ``body`` makes the body of each request, with its Content-Type.
+    ``body`` creates the body of each request, with its Content-Type.
     """
 
     method: str
@@ -151,11 +151,11 @@ class _Call:
 
 
 class FoundBatches(NamedTuple):
-    """What a look at batches by their ids has found.
+    """The result of looking up batches by their ids.
 
     Attributes:
         batches: Batches by id.
-        unknown: Ids that Groq says are none of a batch.
+        unknown: Ids for which Groq reports no batch.
     """
 
     batches: dict[str, Batch]
@@ -163,12 +163,12 @@ class FoundBatches(NamedTuple):
 
 
 class FirstPage(NamedTuple):
-    """What the first page of the account's batches tells of the list.
+    """The first page of the account's list of batches.
 
     Attributes:
-        created_at: When each of its batches was created, in seconds since 1970, in the order of
-            the page; None where that is not told.
-        has_next: Whether it names the cursor of a next page.
+        created_at: When each of its batches was created, in seconds since 1970, in page order;
+            None if a batch has no date.
+        has_next: Whether it has a cursor for a next page.
     """
 
     created_at: list[int | None]
@@ -176,12 +176,12 @@ class FirstPage(NamedTuple):
 
 
 class GroqClient:
-    """The calls that the pipeline makes. Threads may share a client."""
+    """The calls of the API that the pipeline needs. Threads may share a client."""
 
     def __init__(
         self, *, base_url: str, api_key: ApiKeySource, timeouts: Timeouts | None = None
     ) -> None:
-        """Speak to the API at ``base_url`` with the key that ``api_key`` hands out."""
+        """Prepare to call the API at ``base_url`` with the key that ``api_key`` returns."""
         self._base_url = validate_base_url(base_url)
         self._api_key = api_key
         self._timeouts = timeouts or Timeouts()
@@ -189,10 +189,9 @@ class GroqClient:
         self._deadline = float("inf")
 
     def within(self, seconds: float) -> Self:
-        """Return this client with a limit for all that it does from now on.
+        """Return this client with a time limit for all its calls from now on.
 
-        When the time is over, what is under way ends with an error, and what is still to come is
-        not sent.
+        After the limit, calls in progress end with an error, and further calls are not sent.
         """
         limited = copy.copy(self)
         limited._deadline = min(self._deadline, time.monotonic() + seconds)
@@ -206,14 +205,14 @@ class GroqClient:
         """Upload a file of request lines.
 
         Args:
-            filename: Its name at Groq; ends in ``.jsonl``.
+            filename: Its name at Groq, ending in ``.jsonl``.
             open_stream: Opens the content; called again for each further try.
             size: The content's exact size in bytes.
 
         Raises:
-            NotSentError: Not all of the file was taken, so there is none.
+            NotSentError: The file was not accepted completely, so it does not exist.
             UnknownOutcomeError: The file may exist.
-            GroqApiError: As its class says.
+            GroqApiError: See its subclasses.
         """
 
         def body() -> tuple[MultipartBody, str]:
@@ -228,26 +227,26 @@ class GroqClient:
             body=body,
             seconds=self._timeouts.upload,
             read_timeout=self._timeouts.transfer,
-            # It limits the wait for each piece of the body as well, and a server that stores
-            # what it gets may well pause.
+            # This also limits the wait for each piece of the body, and a server that stores the
+            # data may pause.
             connect_timeout=self._timeouts.transfer,
         )
         return self._answer(call, read_file)
 
     def list_files(self) -> list[GroqFile]:
         """Return all files of the account."""
-        # The API's documents know no pages of files. If there are any they are followed, but a
-        # cursor that leads nowhere is no reason to fail.
+        # The API documents no pages for files. If there are any they are followed, but a cursor
+        # that cannot be followed is not an error.
         items = itertools.chain.from_iterable(self._pages("/files", strict=False))
         return [file for item in items if (file := file_of(item)) is not None]
 
     def delete_file(self, file_id: str) -> None:
-        """Delete a file; one that is gone already is fine."""
+        """Delete a file; one that is already deleted is not an error."""
         call = self._call("DELETE", f"/files/{_segment(file_id)}")
 
         def delete() -> None:
             answer = self._exchange(call)
-            # It may be empty. A page of something between is no answer of the API.
+            # The body may be empty. A page from a proxy is not a response of the API.
             if answer.body.strip():
                 _read(call, answer, lambda data: data)
 
@@ -257,13 +256,13 @@ class GroqClient:
             return
 
     def download_file(self, file_id: str, target: BinaryIO) -> int:
-        """Write a file's content to ``target`` from its start; returns its size in bytes.
+        """Write a file's content to ``target`` from its start; return its size in bytes.
 
-        A content that is cut, or that cannot be a file of rows, is fetched again some times.
+        Truncated content, and content that cannot be a file of rows, is fetched again a few times.
 
         Raises:
-            UnknownOutcomeError: It was cut, or was something else, every time.
-            GroqApiError: As its class says.
+            UnknownOutcomeError: It was truncated or wrong every time.
+            GroqApiError: See its subclasses.
             OSError: ``target`` cannot be written to.
         """
         call = self._call(
@@ -282,7 +281,7 @@ class GroqClient:
             if rows_are_sound and answer.is_of_known_length:
                 return answer.size
             expected = self._size_at_groq(file_id, call.until) or 0
-            # Groq's figure may be wrong itself, so the same rows are believed when they come again.
+            # Groq's figure may be wrong, so the same rows are accepted when they arrive again.
             if answer.size < expected and not (rows_are_sound and answer.size in sizes):
                 sizes.add(answer.size)
                 raise UnknownOutcomeError(f"The content has {answer.size} of {expected} bytes.")
@@ -291,7 +290,7 @@ class GroqClient:
         return self._repeated(fetch, until=call.until, repeatable=True)
 
     def file_size(self, file_id: str) -> int | None:
-        """Return the size in bytes that Groq gives of a file, or None when it cannot be had."""
+        """Return a file's size in bytes as reported by Groq; None if it cannot be read."""
         return self._size_at_groq(file_id, float("inf"))
 
     def _size_at_groq(self, file_id: str, until: float) -> int | None:
@@ -311,11 +310,11 @@ class GroqClient:
         completion_window: str,
         metadata: Mapping[str, str],
     ) -> Batch:
-        """Create a batch: one request, never repeated but for a key that had changed.
+        """Create a batch with one request, repeated only if the API key has been replaced.
 
         Raises:
             UnknownOutcomeError: The batch may exist.
-            GroqApiError: As its class says.
+            GroqApiError: See its subclasses.
         """
         content = json.dumps(
             {
@@ -332,8 +331,8 @@ class GroqClient:
             seconds=self._timeouts.call + self._timeouts.transfer,
             read_timeout=self._timeouts.transfer,
         )
-        # The caller has made sure just now that the batch is wanted and its own to create. That
-        # would not be so any more after further tries, be they for a connection only.
+        # The caller has just checked that the batch is wanted and that it holds the lease. Further
+        # tries, even of a connection only, would make that check outdated.
         return self._answer_once(call, read_batch)
 
     def retrieve_batch(self, batch_id: str) -> Batch:
@@ -342,13 +341,13 @@ class GroqClient:
         return self._answer(call, lambda data: read_batch(data, batch_id))
 
     def batches_by_id(self, batch_ids: Sequence[str]) -> FoundBatches:
-        """Return batches by id, 200 with each call.
+        """Return batches by id, 200 per call.
 
-        Ids that a list leaves out are asked for one by one. Nothing is said of those that could not
-        be asked for once others had been found.
+        Ids missing from a list are requested one by one. If some ids cannot be requested after
+        others were found, they are in neither result.
 
         Raises:
-            GroqApiError: None could be asked for.
+            GroqApiError: None of them could be requested.
         """
         until = self._until(self._timeouts.lookup)
         found: dict[str, Batch] = {}
@@ -356,7 +355,7 @@ class GroqClient:
         try:
             for start in range(0, len(batch_ids), IDS_PER_CALL):
                 asked = batch_ids[start : start + IDS_PER_CALL]
-                # Perhaps refused for an unknown id among the others; each of them will be answered.
+                # The list may be rejected for one unknown id; then each id is requested separately.
                 with contextlib.suppress(RequestRefusedError, UnknownOutcomeError):
                     self._look_up_together(asked, found, until)
                 missing = [batch_id for batch_id in asked if batch_id not in found]
@@ -369,7 +368,7 @@ class GroqClient:
     def _look_up_together(
         self, asked: Sequence[str], found: dict[str, Batch], until: float
     ) -> None:
-        """Add to ``found`` what a list of these ids shows, on as many pages as show any."""
+        """Add to ``found`` the batches from a list of these ids; read pages while they add any."""
         query, wanted = [("id", batch_id) for batch_id in asked], set(asked)
         cursor: str | None = None
         while True:
@@ -377,7 +376,7 @@ class GroqClient:
             call = self._call("GET", "/batches", query=[*query, *page], until=until)
             items, cursor = self._answer(call, lambda data: read_page(data, strict=False))
             batches = (batch_of(item) for item in items)
-            # A server that does not know the parameter answers with all batches, others' too.
+            # A server that ignores the parameter returns all batches, including unrelated ones.
             shown = {batch.id: batch for batch in batches if batch and batch.id in wanted}
             is_news = bool(shown.keys() - found.keys())
             found.update(shown)
@@ -387,10 +386,10 @@ class GroqClient:
     def _look_up_each(
         self, asked: Sequence[str], found: dict[str, Batch], until: float
     ) -> set[str]:
-        """Add to ``found`` what exists of these ids, some at a time; returns those that do not.
+        """Add to ``found`` the existing ones of these ids, in parallel; return the unknown ids.
 
         Raises:
-            GroqApiError: The first that was met; no more are asked for then.
+            GroqApiError: The first error met; no further ids are requested then.
         """
         unknown: set[str] = set()
         if not asked:
@@ -410,7 +409,7 @@ class GroqClient:
                 return error
             return None
 
-        found_errors = in_parallel(look_up, asked, workers=_LOOKERS)
+        found_errors = in_parallel(look_up, asked, workers=_LOOKUP_WORKERS)
         errors = [error for error in found_errors if error is not None]
         if errors:
             raise errors[0]
@@ -420,25 +419,25 @@ class GroqClient:
         """Yield every batch of the account, page by page.
 
         Raises:
-            UnknownOutcomeError: The pages go round in a circle, or cannot be followed to the end.
-            GroqApiError: As its class says.
+            UnknownOutcomeError: The pages repeat, or cannot be followed to the end.
+            GroqApiError: See its subclasses.
         """
         for page in self._batch_pages():
             yield from page
 
     def batches_since(self, moment: float | None) -> Iterator[Batch]:
-        """Yield every batch that was created since a moment, and older ones as they come.
+        """Yield every batch created since a moment, and the older ones on the same pages.
 
-        A page is the last one that is asked for when it lies before the moment as a whole and all
-        batches so far came newest first: then no later page can have what is looked for. The list
-        is read to its end otherwise, as by ``all_batches``.
+        Reading stops after a page that is entirely older than the moment, if all batches so far
+        came newest first: then no later page can have newer ones. Otherwise the whole list is read,
+        as by ``all_batches``.
 
         Args:
             moment: In seconds since 1970; None for all batches.
 
         Raises:
-            UnknownOutcomeError: The pages go round in a circle, or cannot be followed to the end.
-            GroqApiError: As its class says.
+            UnknownOutcomeError: The pages repeat, or cannot be followed to the end.
+            GroqApiError: See its subclasses.
         """
         order = NewestFirst()
         for page in self._batch_pages(limit=_BATCHES_OF_A_PAGE):
@@ -450,10 +449,10 @@ class GroqClient:
                 return
 
     def first_page_of_batches(self) -> FirstPage:
-        """Return what the first page of the account's batches tells; it is asked for once.
+        """Return the first page of the account's batches, with a single request.
 
         Raises:
-            GroqApiError: As its class says.
+            GroqApiError: See its subclasses.
         """
         # As in `list_models`: a kept connection may have died.
         call = self._call("GET", "/batches", on_new_connection=True)
@@ -466,7 +465,7 @@ class GroqClient:
             yield [batch for item in items if (batch := batch_of(item)) is not None]
 
     def cancel_batch(self, batch_id: str) -> Batch:
-        """Cancel a batch and return it; one that has ended already is returned as it is."""
+        """Cancel a batch and return it; a batch that has already ended is returned unchanged."""
         call = self._call("POST", f"/batches/{_segment(batch_id)}/cancel")
         try:
             return self._answer(call, lambda data: read_batch(data, batch_id))
@@ -481,13 +480,13 @@ class GroqClient:
     # -- models ----------------------------------------------------------------------------------
 
     def list_models(self) -> Any:
-        """Return the account's list of models as the API gives it; it is asked for once.
+        """Return the account's list of models as the API sends it, with a single request.
 
-        A kept connection may have died while the function was frozen. Nothing is tried again here,
-        so that it is asked for on a new one.
+        A kept connection may have died while the function was frozen. Because nothing is retried
+        here, the request uses a new connection.
 
         Raises:
-            GroqApiError: As its class says.
+            GroqApiError: See its subclasses.
         """
         call = self._call("GET", "/models", on_new_connection=True)
         return self._answer_once(call, lambda data: data)
@@ -495,20 +494,20 @@ class GroqClient:
     # -- ordinary calls --------------------------------------------------------------------------
 
     def ask(self, path: str, body: bytes, content_type: str) -> HttpResponse:
-        """Make an ordinary call, once, and return its answer whatever its status.
+        """Make an ordinary call once and return its response, whatever its status.
 
-        Only after a refusal of the key that has been replaced since, which did nothing, is it made
-        a second time.
+        It is made a second time only if the key was rejected, so that nothing was done, and has
+        been replaced since.
 
         Args:
-            path: Its path below the base address.
-            body: What is sent.
-            content_type: What kind of content that is.
+            path: Its path below the base URL.
+            body: The request body.
+            content_type: The body's content type.
 
         Raises:
-            AccountError: There is no key to call with.
+            AccountError: There is no usable key.
             NotSentError: The call was never made.
-            UnknownOutcomeError: No answer came, not all of it, or not in time.
+            UnknownOutcomeError: The response did not come, not completely, or not in time.
         """
         call = self._call(
             "POST",
@@ -536,9 +535,9 @@ class GroqClient:
         Args:
             path: The list.
             strict: Whether pages that cannot be followed to the end are an error.
-            limit: How many entries a page should have. The API does not document it, so a server
-                may take no notice, refuse, or take it for the length of the whole list; then it is
-                left out, and the list begun anew.
+            limit: Requested number of entries per page. The API does not document this parameter,
+                so a server may ignore it, reject it, or treat it as the length of the whole list;
+                then it is left out, and the list is read again from the start.
         """
         until = self._until(self._timeouts.listing)
         cursor: str | None = None
@@ -584,7 +583,7 @@ class GroqClient:
         read_timeout: float | None = None,
         on_new_connection: bool = False,
     ) -> _Call:
-        """Describe a call that ends after ``seconds``, and at the latest at ``until``."""
+        """Describe a call that ends after ``seconds``, and no later than ``until``."""
         return _Call(
             method=method,
             path=path,
@@ -597,7 +596,7 @@ class GroqClient:
         )
 
     def _answer(self, call: _Call, read: Callable[[Any], _Result]) -> _Result:
-        """Make a call, some times if need be, and return what ``read`` makes of its JSON."""
+        """Make a call, with retries, and return the result of ``read`` for its JSON."""
         return self._repeated(
             lambda: self._answer_once(call, read),
             until=call.until,
@@ -610,12 +609,12 @@ class GroqClient:
     def _repeated(
         self, attempt: Callable[[], _Result], *, until: float, repeatable: bool
     ) -> _Result:
-        """Try something up to three times.
+        """Try an action up to three times.
 
         Args:
-            attempt: What to try.
-            until: When no further try is made, by ``time.monotonic``.
-            repeatable: Whether it may be tried again although it may have succeeded.
+            attempt: The action.
+            until: No further try begins after this time, by ``time.monotonic``.
+            repeatable: Whether it may be repeated even if it may have succeeded.
         """
         tries = 0
         while True:
@@ -632,7 +631,7 @@ class GroqClient:
             time.sleep(self._timeouts.pause * tries)
 
     def _exchange(self, call: _Call, *, into: BinaryIO | None = None) -> HttpResponse:
-        """Send a request; a refused key is read anew once, in case it was replaced."""
+        """Send a request; if the key is rejected, read it once more, in case it was replaced."""
         key = self._api_key()
         try:
             return self._exchange_with(key, call, into)
@@ -653,10 +652,10 @@ class GroqClient:
         raise error_from_answer(answer.status, answer.headers, shown)
 
     def _send(self, key: str, call: _Call, into: BinaryIO | None) -> HttpResponse:
-        """Send a request once and return its answer, whatever its status."""
+        """Send a request once and return its response, whatever its status."""
         remaining = call.until - time.monotonic()
         if remaining <= (_LEAST_SECONDS_TO_ACT if call.method == "POST" else 0):
-            # What acts is not begun when its answer could not be waited for.
+            # Don't send a POST if there is no time left to wait for its response.
             raise NotSentError(f"No time is left for {call}.", reason=NoAnswer.TIMED_OUT)
         headers = {
             "Authorization": f"Bearer {key}",
@@ -684,7 +683,7 @@ class GroqClient:
 
 
 def _without_key(content: bytes, key: str) -> bytes:
-    """Return what an API answers without the key: it may quote what it refuses."""
+    """Remove the key from a response, which may quote the rejected request."""
     return content.replace(key.encode(), b"(the API key)")
 
 
@@ -700,7 +699,7 @@ def _read(call: _Call, answer: HttpResponse, read: Callable[[Any], _Result]) -> 
 
 def _begins_with_a_row(call: _Call, answer: HttpResponse, target: BinaryIO) -> bool:
     try:
-        # Any other success than 200 has a part of the file, or none.
+        # Any success other than 200 has only a part of the file, or none.
         if answer.status == 200:
             return begins_with_a_row(target)
         problem = "has not the whole file"
@@ -710,5 +709,5 @@ def _begins_with_a_row(call: _Call, answer: HttpResponse, target: BinaryIO) -> b
 
 
 def _segment(identity: str) -> str:
-    """Return an id as a segment of a path."""
+    """Quote an id for use as a path segment."""
     return quote(identity, safe="")

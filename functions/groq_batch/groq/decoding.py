@@ -1,4 +1,4 @@
-"""Reads what successful answers of the API hold, and tells it from what came in its place."""
+"""Decode successful responses; reject bodies that are not what was asked for."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from groq_batch.domain.problem import MAX_MESSAGE_LENGTH
 
 _SPELLINGS = {"canceled": "cancelled", "canceling": "cancelling"}
 _LATEST_TIME = 253_402_300_799
-"""The end of the year 9999, in Unix seconds; a larger number can only be milliseconds."""
+"""End of the year 9999 in Unix seconds; a larger number can only be milliseconds."""
 _LARGEST_COUNT = 10**15
 _DIGITS = re.compile("[0-9]{1,15}")
 _END_FIELDS = ("completed_at", "failed_at", "expired_at", "cancelled_at")
 
 
 def batch_of(data: object) -> Batch | None:
-    """Read a batch of the API, or None when the data is not one (it has no id)."""
+    """Decode a batch; None if the data is not one (it has no id)."""
     if not isinstance(data, dict):
         return None
     identity = file_id(data.get("id"))
@@ -37,7 +37,7 @@ def batch_of(data: object) -> Batch | None:
     counts = counts if isinstance(counts, dict) else {}
     created_at, expires_at = _time(data.get("created_at")), _time(data.get("expires_at"))
     if created_at is not None and expires_at is not None and expires_at <= created_at:
-        # A batch that seems to have expired is cancelled, so nonsense must not pass as a time.
+        # A batch that seems to have expired is cancelled, so an invalid time must not be accepted.
         expires_at = None
     return Batch(
         id=identity,
@@ -60,7 +60,7 @@ def batch_of(data: object) -> Batch | None:
 
 
 def file_of(data: object) -> GroqFile | None:
-    """Read a file of the API, or None when the data is not one (it has no id)."""
+    """Decode a file; None if the data is not one (it has no id)."""
     if not isinstance(data, dict) or (identity := file_id(data.get("id"))) is None:
         return None
     return GroqFile(
@@ -73,13 +73,13 @@ def file_of(data: object) -> GroqFile | None:
 
 
 def _status(value: object) -> str:
-    """Return a status in lower case and in the spelling of Groq's documents."""
+    """Return a status in lower case and in the spelling of Groq's documentation."""
     text = value.strip().lower() if isinstance(value, str) else ""
     return _SPELLINGS.get(text, text) or UNKNOWN_STATUS
 
 
 def _metadata(data: object) -> dict[str, str]:
-    """Read metadata: texts by name; numbers become texts, anything else is left out."""
+    """Decode metadata: strings by name; numbers become strings, other values are dropped."""
     if not isinstance(data, dict):
         return {}
     entries = ((str(name), _text(value)) for name, value in data.items())
@@ -87,7 +87,7 @@ def _metadata(data: object) -> dict[str, str]:
 
 
 def _issues(data: object) -> tuple[BatchIssue, ...]:
-    """Read ``errors``: a bare array, an object with ``data``, one object, a text, or nothing."""
+    """Decode ``errors``: an array, an object with ``data``, one object, a string, or nothing."""
     if isinstance(data, dict):
         data = data.get("data", [data])
     items = data if isinstance(data, list) else [data]
@@ -95,7 +95,7 @@ def _issues(data: object) -> tuple[BatchIssue, ...]:
 
 
 def _issue(item: object) -> BatchIssue | None:
-    """Read one entry of ``errors``, or None when it says nothing."""
+    """Decode one entry of ``errors``; None if it has no content."""
     if isinstance(item, str):
         item = {"message": item}
     if not isinstance(item, dict):
@@ -123,7 +123,7 @@ def _short_text(value: object) -> str | None:
 
 
 def _count(value: object) -> int | None:
-    """Return a whole number from 0, also one given as ``3.0`` or ``"3"``, else None."""
+    """Return an integer from 0 up, also one given as ``3.0`` or ``"3"``; otherwise None."""
     if isinstance(value, str) and _DIGITS.fullmatch(value):
         return int(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -132,9 +132,9 @@ def _count(value: object) -> int | None:
 
 
 def _time(value: object) -> int | None:
-    """Return a time in Unix seconds, given as seconds, milliseconds or a text, else None.
+    """Return a time in Unix seconds, given as seconds, milliseconds or text; otherwise None.
 
-    0 is no time: it is how some languages write an empty field.
+    0 is not a time: some languages write it for an empty field.
     """
     seconds = _count(value)
     if seconds is None and isinstance(value, str):
@@ -145,7 +145,7 @@ def _time(value: object) -> int | None:
 
 
 def _seconds_of_iso(text: str) -> float | None:
-    """Read a time such as ``2026-01-31T12:00:00Z``; without a zone it is UTC."""
+    """Decode a time such as ``2026-01-31T12:00:00Z``; without a zone it is UTC."""
     try:
         moment = datetime.fromisoformat(text.strip())
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
@@ -157,14 +157,14 @@ _LARGEST_MESSAGE = 64 * 1024
 
 
 class UnexpectedResponseError(Exception):
-    """An answer's JSON is not what it should be; the text goes on after "The answer …"."""
+    """A response's JSON is not what was expected; the message continues "The answer …"."""
 
 
 def read_file(data: object) -> GroqFile:
-    """Read a file's description.
+    """Decode a file's description.
 
     Raises:
-        UnexpectedResponseError: It is none.
+        UnexpectedResponseError: It is not one.
     """
     file = file_of(data)
     if file is None:
@@ -173,10 +173,10 @@ def read_file(data: object) -> GroqFile:
 
 
 def read_batch(data: object, batch_id: str | None = None) -> Batch:
-    """Read a batch: the one with this id, if given.
+    """Decode a batch and check its id, if one is given.
 
     Raises:
-        UnexpectedResponseError: It is none, or another one.
+        UnexpectedResponseError: It is not a batch, or another one.
     """
     batch = batch_of(data)
     if batch is None or (batch_id is not None and batch.id != batch_id):
@@ -185,19 +185,19 @@ def read_batch(data: object, batch_id: str | None = None) -> Batch:
 
 
 def read_page(data: object, *, strict: bool) -> tuple[list[Any], str | None]:
-    """Return the items of a list's page, and the cursor of the next page unless it is the last.
+    """Return the items of a list's page, and the cursor of the next page; None on the last page.
 
-    The cursor stands in ``paging``, where Groq's documents show it, or beside the items. A page in
-    the form of other APIs, which says that there are more items and not how to get at them, must
-    not pass for the last one.
+    The cursor is in ``paging``, as in Groq's documentation, or next to the items. A page in the
+    format of other APIs, which announces more items without a way to request them, must not be
+    taken for the last one.
 
     Raises:
-        UnexpectedResponseError: It is no list, or ``strict`` and there is a next page that cannot
-            be asked for.
+        UnexpectedResponseError: It is not a list, or ``strict`` is set and there is a next page
+            that cannot be requested.
     """
     items, places = data, []
     if isinstance(data, dict) and "data" in data and not data.get("error"):
-        # Null is how some languages write an empty list.
+        # Some languages write null for an empty list.
         items = [] if data["data"] is None else data["data"]
         places = [place for place in (data.get("paging"), data) if isinstance(place, dict)]
     if not isinstance(items, list):
@@ -213,13 +213,13 @@ def read_page(data: object, *, strict: bool) -> tuple[list[Any], str | None]:
 
 
 def begins_with_a_row(content: BinaryIO) -> bool:
-    """Tell whether the content of a result file begins with a row that can be read.
+    """Tell whether the content of a result file begins with a readable row.
 
-    A message that passed for a file of rows would make every request of the batch look unanswered,
-    and they would all be sent, and paid for, again. A file may have broken rows, though.
+    If a message were taken for a file of rows, every request of the batch would seem unanswered,
+    and would be sent, and paid for, again. A file may contain broken rows, though.
 
     Raises:
-        UnexpectedResponseError: It is a message that came in the place of a file of rows.
+        UnexpectedResponseError: It is a message instead of a file of rows.
     """
     content.seek(0)
     start = content.read(_LARGEST_MESSAGE + 1)
@@ -235,7 +235,7 @@ def begins_with_a_row(content: BinaryIO) -> bool:
 
 
 def _is_error(content: bytes) -> bool:
-    """Tell whether a content is one error of the API, and not a row that has one."""
+    """Tell whether a content is an error of the API, and not a row that contains one."""
     data = _json_of(content)
     if not isinstance(data, dict) or data.keys() & {"custom_id", "response"}:
         return False

@@ -1,4 +1,4 @@
-"""What answers that are no success mean: which error each of them stands for."""
+"""Map unsuccessful HTTP responses to exceptions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from groq_batch.groq.errors import (
 )
 
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
-"""A longer wait than this is not asked for in earnest; afterwards the API is asked again."""
+"""Longest Retry-After, in seconds, that is taken seriously; after it the API is called again."""
 _CAPACITY_EXCEEDED = 498
 _COME_BACK_LATER = frozenset({HTTPStatus.TOO_MANY_REQUESTS, _CAPACITY_EXCEEDED})
 _UNDECIDED = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT})
@@ -33,16 +33,16 @@ _SPEND_LIMIT_CODES = frozenset({"blocked_api_access"})
 def error_from_answer(
     status: int, headers: Mapping[str, str], body: bytes, *, now: float | None = None
 ) -> GroqApiError:
-    """Return the error that an answer stands for.
+    """Return the exception for an unsuccessful response.
 
     Args:
         status: The HTTP status, not 2xx.
-        headers: The answer's header fields, in lower case or looked up without regard to case.
-        body: The answer's content: usually JSON, from a network front HTML or text.
+        headers: The response's header fields, in lower case or with case-insensitive lookup.
+        body: The response's body: usually JSON, but HTML or text from a proxy.
         now: Seconds since 1970, for a Retry-After that is a date.
 
     Returns:
-        The error; its message is a sentence that says what to do where anything can be done.
+        The exception; its message says what to do, if anything can be done.
     """
     code, text, param = _error_fields(body)
     retry_after = _retry_after(headers, time.time() if now is None else now)
@@ -76,7 +76,7 @@ def error_from_answer(
 
 
 def _account_error(status: int, code: str | None, text: str) -> AccountError | None:
-    """Return the sentence for an answer that names a fault of the account, or None."""
+    """Return the exception for a response that reports an account error; otherwise None."""
     if status in _REDIRECTS:
         return AccountError(
             f"The address of the Groq API leads to another one (status {status}). Deploy the stack "
@@ -152,7 +152,7 @@ def _forbidden(code: str | None, text: str) -> AccountError:
 
 
 def _error_fields(body: bytes) -> tuple[str | None, str, str | None]:
-    """Return code, text and parameter of an error's content, whatever it is."""
+    """Return code, text and parameter of an error response, whatever its format."""
     plain = body.decode("utf-8", "replace")
     try:
         data = json.loads(plain)
@@ -180,7 +180,7 @@ _DURATION = re.compile(
 
 
 def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Return how long an answer asks to wait, in seconds, or None when it does not say."""
+    """Return how many seconds a response asks to wait; None if it does not say."""
     seconds = parse_number(headers.get("retry-after-ms"))
     if seconds is not None:
         seconds /= 1000
@@ -195,7 +195,7 @@ def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def parse_number(text: str | None) -> float | None:
-    """Read a decimal number; None for any other text."""
+    """Parse a decimal number; None for any other text."""
     return float(text) if text and _NUMBER.fullmatch(text.strip()) else None
 
 
@@ -211,7 +211,7 @@ def _seconds_until(date: str, now: float) -> float | None:
 
 
 def _seconds_to_reset(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds until the limits that are used up are reset, going by Groq's fields."""
+    """Return the seconds until the exhausted limits are reset, from Groq's header fields."""
     resets = [
         parse_duration(headers.get(f"x-ratelimit-reset-{what}"))
         for what in ("requests", "tokens")
@@ -221,7 +221,7 @@ def _seconds_to_reset(headers: Mapping[str, str]) -> float | None:
 
 
 def parse_duration(text: str | None) -> float | None:
-    """Read a duration such as ``2m59.56s`` or ``7.66s``."""
+    """Parse a duration such as ``2m59.56s`` or ``7.66s`` into seconds."""
     match = _DURATION.fullmatch(text.strip()) if text else None
     if match is None or not any(match.groups()):
         return None

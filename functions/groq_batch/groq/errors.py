@@ -1,6 +1,6 @@
-"""The errors of the Groq API, sorted by what the caller must do.
+"""Define the errors of the Groq API, sorted by what the caller must do.
 
-No message holds the API key, a prompt or an answer; texts of the API are cut.
+No message contains the API key, a prompt or an answer; texts of the API are truncated.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 
 
 class GroqBatchError(Exception):
-    """Base of the errors of this package that a caller is meant to handle."""
+    """Base of this package's errors that callers are meant to handle."""
 
 
 class NoAnswer(StrEnum):
-    """Why a call has no (whole) answer."""
+    """Why a call has no (complete) response."""
 
     NAME_NOT_FOUND = "name_not_found"
     UNREACHABLE = "unreachable"
@@ -29,10 +29,10 @@ class GroqApiError(GroqBatchError):
     """A call to the API did not succeed.
 
     Attributes:
-        category: What an operator would do about it; names a metric.
-        status: The HTTP status, or None when there was no answer.
-        code: The API's code, or this package's where it has one of its own.
-        reason: Why there was no answer, or None when there was one.
+        category: The operator's kind of action; used as the name of a metric.
+        status: The HTTP status; None if there was no response.
+        code: The API's code, or this package's own code where it defines one.
+        reason: Why there was no response; None if there was one.
     """
 
     category: ClassVar[str] = "other"
@@ -52,14 +52,14 @@ class GroqApiError(GroqBatchError):
 
 
 class NotSentError(GroqApiError):
-    """The API provably did not get the request, or not all of it; it may be sent again later."""
+    """The API provably did not get the whole request; it may be sent again later."""
 
 
 class UnknownOutcomeError(GroqApiError):
-    """The API may or may not have acted; whoever repeats the call must first look what is there.
+    """The API may or may not have acted; before repeating the call, check what exists.
 
     Attributes:
-        retry_after_seconds: How long the API asks to wait, in seconds; None when it does not say.
+        retry_after_seconds: How many seconds the API asks to wait; None if it does not say.
     """
 
     def __init__(
@@ -76,10 +76,10 @@ class UnknownOutcomeError(GroqApiError):
 
 
 class RateLimitedError(GroqApiError):
-    """The API asks to come back later; it did not act.
+    """The API did not act and asks to retry later.
 
     Attributes:
-        retry_after_seconds: How long the API asks to wait, in seconds; None when it does not say.
+        retry_after_seconds: How many seconds the API asks to wait; None if it does not say.
     """
 
     category: ClassVar[str] = "rate_limit"
@@ -102,8 +102,8 @@ class AccountError(GroqApiError):
     ``code`` is one of the first group of ``ErrorCode``.
 
     Attributes:
-        may_pass: Whether the same request may succeed a moment later, as with a network front that
-            took it for an attack.
+        may_pass: Whether the same request may succeed a moment later, for example after a network
+            proxy took it for an attack.
     """
 
     category: ClassVar[str] = "account"
@@ -121,12 +121,12 @@ class AccountError(GroqApiError):
 
 
 class RequestRefusedError(GroqApiError):
-    """The API refuses this request; it must not be repeated unchanged.
+    """The API rejects this request; it must not be repeated unchanged.
 
     Attributes:
-        api_code: The API's code, where it gives one.
-        api_message: The API's text, cut.
-        api_param: The parameter that it names, where it names one.
+        api_code: The API's code, if it sends one.
+        api_message: The API's text, truncated.
+        api_param: The parameter that it names, if any.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class RequestRefusedError(GroqApiError):
 
     @property
     def names_endpoint(self) -> bool:
-        """Whether it is a create's endpoint that the API refuses: status 400, and it says so."""
+        """Whether the API rejects the endpoint of a create: status 400, and the error says so."""
         said = (self.api_param, self.api_code, self.api_message)
         return self.status == HTTPStatus.BAD_REQUEST and any(
             "endpoint" in text.lower() for text in said if text
@@ -153,24 +153,24 @@ class RequestRefusedError(GroqApiError):
 
 
 class NotFoundError(RequestRefusedError):
-    """What the request names does not exist (404)."""
+    """The object that the request names does not exist (404)."""
 
 
 _IDENTIFIER = re.compile("[A-Za-z0-9_.-]{1,64}")
 
 
 def log_fields(error: GroqApiError) -> dict[str, Any]:
-    """Return what a log line may tell of a failed call.
+    """Return the fields of a failed call that may be logged.
 
-    The API's own text is left out: it may quote what was sent, and so may a code that is no
-    identifier. Reports and records have both.
+    The API's own text is left out, because it may quote the request; so is a code that is not an
+    identifier. Reports and records contain both.
     """
     code = error.code if error.code and _IDENTIFIER.fullmatch(error.code) else None
     return {"kind": type(error).__name__, "status": error.status, "code": code}
 
 
 def error_json(error: GroqApiError) -> dict[str, Any]:
-    """Return an error of the API as it stands in records: its code and its sentence."""
+    """Return an error of the API in the form of the records: its code and its message."""
     code = getattr(error, "api_code", None) or error.code
     message = getattr(error, "api_message", None) or str(error)
     return {"code": code, "message": message}

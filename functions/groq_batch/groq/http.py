@@ -1,8 +1,8 @@
-"""Send one HTTP request and read its answer: what the client of the Groq API needs, and no more.
+"""Send one HTTP request and read its response, with only the features that the client needs.
 
-Nothing is repeated, redirected, cached or taken from the environment (no proxy, no ``.netrc``): a
-request goes out at most once, to the address that was given, and the sender learns whether it can
-have arrived.
+Nothing is repeated, redirected, cached or read from the environment (no proxy, no ``.netrc``): a
+request is sent at most once, to the given address, and the sender learns whether it can have
+arrived.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class HttpRequest:
 
     Attributes:
         method: GET, DELETE or POST.
-        url: The whole address.
-        headers: Its header fields, the key among them.
-        body: What is sent with it.
-        connect_timeout: For making a connection, and for each piece of the body to be taken.
-        read_timeout: Between two pieces of the answer.
-        until: When the answer must have been read, by ``time.monotonic``.
+        url: The complete URL.
+        headers: Its header fields, including the key.
+        body: Its body.
+        connect_timeout: For making a connection, and for each piece of the body to be accepted.
+        read_timeout: Between two pieces of the response.
+        until: When the response must have been read, by ``time.monotonic``.
         on_new_connection: Whether no kept connection is used; a POST never uses one.
     """
 
@@ -53,13 +53,13 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpResponse:
-    """An answer that came whole.
+    """A complete response.
 
     Attributes:
         status: The HTTP status.
-        headers: The header fields, looked up without regard to case.
-        body: The content; empty when it was written to a file.
-        size: The content's bytes.
+        headers: The header fields, with case-insensitive lookup.
+        body: The body; empty if it was written to a file.
+        size: Size of the body in bytes.
     """
 
     status: int
@@ -69,12 +69,12 @@ class HttpResponse:
 
     @property
     def is_success(self) -> bool:
-        """Whether the server says that it did what it was asked for."""
-        return 200 <= self.status < 300  # noqa: PLR2004 (better known by its number)
+        """Whether the status reports success (2xx)."""
+        return 200 <= self.status < 300  # noqa: PLR2004 (the number is clearer than a name)
 
     @property
     def is_of_known_length(self) -> bool:
-        """Whether the server said beforehand how long the content is, so that none is missing."""
+        """Whether the server announced the length of the body, so that none of it is missing."""
         return "content-length" in self.headers and "content-encoding" not in self.headers
 
 
@@ -82,11 +82,11 @@ class Transport:
     """Sends requests to one server. Threads may share it."""
 
     def __init__(self, *, encrypted: bool) -> None:
-        """Prepare connections; ``encrypted`` ones trust the authorities of certifi alone."""
+        """Prepare connections; ``encrypted`` ones trust only the authorities of certifi."""
         tls: ssl.SSLContext | None = None
         if encrypted:
             tls = ssl.create_default_context(cafile=certifi.where())
-            # The common name of a certificate says nothing (RFC 9525, section 1.4.1).
+            # The common name of a certificate must not be used (RFC 9525, section 1.4.1).
             tls.hostname_checks_common_name = False
         self._adapter = self._new_adapter(tls)
         self._session = _Session()
@@ -94,15 +94,15 @@ class Transport:
             self._session.mount(prefix, self._adapter)
 
     def exchange(self, request: HttpRequest, *, into: BinaryIO | None = None) -> HttpResponse:
-        """Send a request and return the answer, whatever its status.
+        """Send a request and return the response, whatever its status.
 
         Args:
             request: The request.
-            into: Where the content of a success goes; None for short contents.
+            into: Receives the body of a success; None for short bodies.
 
         Raises:
-            NotSentError: The server cannot have got the request, or not all of its body.
-            UnknownOutcomeError: No answer came, or not all of it.
+            NotSentError: The server cannot have received the whole request.
+            UnknownOutcomeError: The response did not come, or not completely.
             OSError: ``into`` cannot be written to.
         """
         response = self._begin(request)
@@ -117,7 +117,7 @@ class Transport:
         return SendOnceAdapter(tls)
 
     def _begin(self, request: HttpRequest) -> Response:
-        """Send a request and return its answer as far as the header fields."""
+        """Send a request and return its response up to the header fields."""
         prepared = self._prepare(request)
         try:
             return self._session.send(
@@ -131,37 +131,38 @@ class Transport:
             problem: GroqApiError = NotSentError(f"The upload was given up: {error}.")
         except (*NETWORK_ERRORS, ValueError) as error:
             problem = _no_answer(request, error)
-        # Raised here, it has no context: no error that a library made goes any further.
+        # Raised here, it has no context, so no exception of a library is passed on.
         raise problem
 
     def _prepare(self, request: HttpRequest) -> PreparedRequest:
-        """Check a request and put it into the form that ``requests`` sends."""
+        """Check a request and convert it into the form that ``requests`` sends."""
         body: Any = request.body
         if isinstance(body, MultipartBody):
             body = _TimedBody(body, request.until)
         try:
             for value in request.headers.values():
-                # What a header field can hold; http.client would find out while sending.
+                # Header fields are limited to latin-1; http.client would only detect it while
+                # sending.
                 value.encode("latin-1")
             return self._session.prepare_request(
                 Request(request.method, request.url, headers=dict(request.headers), data=body)
             )
         except ValueError:
-            # Not its text: it may be about the header field that holds the key.
+            # The error's text is left out: it may quote the header field with the key.
             problem = NotSentError(f"The {request.method} request could not be made.")
         raise problem
 
     def _read(
         self, response: Response, request: HttpRequest, into: BinaryIO | None
     ) -> HttpResponse:
-        """Read the rest of an answer."""
+        """Read the rest of a response."""
         is_success = 200 <= response.status_code < 300  # noqa: PLR2004
         pieces: list[bytes] = []
         size = 0
         problem: GroqApiError | None = None
         while problem is None:
             try:
-                # Response.iter_content would wait until a whole piece has come.
+                # Response.iter_content would wait for a full piece.
                 piece = response.raw.read1(_PIECE_BYTES, decode_content=True)
             except NETWORK_ERRORS as error:
                 problem = _cut(request, size, error)
@@ -177,7 +178,7 @@ class Transport:
                     problem = UnknownOutcomeError("The answer is longer than any that is expected.")
             if time.monotonic() > request.until:
                 problem = _cut(request, size, None)
-        # Of a refusal the status is enough.
+        # For an error response the status is enough.
         if problem is not None and is_success:
             raise problem
         return HttpResponse(
@@ -186,21 +187,21 @@ class Transport:
 
 
 class _Session(Session):
-    """A session that adds nothing to a request and follows nothing in an answer."""
+    """A session that adds nothing to a request and follows nothing in a response."""
 
     def __init__(self) -> None:
         super().__init__()
-        # Neither proxies nor other authorities; and no .netrc, which would replace the key.
+        # Disables proxies, other authorities, and .netrc, which would replace the key.
         self.trust_env = False
         self.headers.clear()
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
     def get_redirect_target(self, resp: Response) -> None:
-        """Return None: no answer leads elsewhere, so its content is not read to prepare for it."""
+        """Return None: no redirect is followed, so no body is read to prepare for it."""
 
 
 class _TimedBody:
-    """Passes a body on until its time is over."""
+    """Passes a body through until its time is over."""
 
     def __init__(self, body: MultipartBody, until: float) -> None:
         self._body = body
@@ -220,7 +221,7 @@ def _is_complete(body: bytes | MultipartBody | None) -> bool:
 
 
 def _no_answer(request: HttpRequest, error: Exception) -> GroqApiError:
-    """Tell a request that cannot have arrived from one whose outcome is not known."""
+    """Distinguish a request that cannot have arrived from one with an unknown outcome."""
     reason = reason_of(error)
     call = f"{request.method} {request.url.split('?', maxsplit=1)[0]}"
     if was_never_sent(error):

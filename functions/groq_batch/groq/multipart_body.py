@@ -1,4 +1,4 @@
-"""The body of a file upload, sent as it is read, so that no file is ever in memory as a whole."""
+"""Stream the body of a file upload, so that no file is ever held in memory."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _ESCAPES = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})
 
 
 class ReadableStream(Protocol):
-    """Anything that hands out bytes until there are none."""
+    """A source of bytes with a known end."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return at most ``size`` bytes, and none only at the end."""
+        """Return at most ``size`` bytes; none only at the end."""
 
 
 class StreamError(Exception):
-    """The content of an upload could not be read, or is not of the size that was said."""
+    """The content of an upload could not be read, or does not have the announced size."""
 
 
 class MultipartBody:
@@ -28,7 +28,7 @@ class MultipartBody:
     """
 
     def __init__(self, *, filename: str, purpose: str, stream: ReadableStream, size: int) -> None:
-        """Wrap ``size`` bytes of ``stream`` as the part ``file``, beside the part ``purpose``."""
+        """Wrap ``size`` bytes of ``stream`` as the part ``file``, next to the part ``purpose``."""
         boundary = uuid.uuid4().hex
         self.content_type = f"multipart/form-data; boundary={boundary}"
         self._head = (
@@ -43,19 +43,19 @@ class MultipartBody:
         self._length = len(self._head) + size + len(self._tail)
 
     def __len__(self) -> int:
-        """Return the length of the whole body, the request's Content-Length."""
+        """Return the length of the whole body, for the request's Content-Length."""
         return self._length
 
     @property
     def is_complete(self) -> bool:
-        """Whether the body was handed out to its last byte; before, no server can have it all."""
+        """Whether the body was read to its last byte; before that, no server can have all of it."""
         return not self._tail
 
     def read(self, size: int = -1) -> bytes:
-        """Return the next ``size`` bytes of the body, fewer at its end, all when it is negative.
+        """Return the next ``size`` bytes of the body, fewer at its end, all if it is negative.
 
         Raises:
-            StreamError: The stream fails, ends too early or goes on too long.
+            StreamError: The stream fails, ends too early or is too long.
         """
         pieces = []
         left = size if size >= 0 else self._length
@@ -89,6 +89,6 @@ class MultipartBody:
         try:
             return self._stream.read(size)
         except Exception as error:
-            # Where the content comes from is another network; its errors must not be taken for
-            # those of the API.
+            # The content comes from another network; its errors must not be taken for those of the
+            # API.
             raise StreamError(f"The file could not be read ({type(error).__name__})") from error

@@ -1,4 +1,4 @@
-"""One ordinary call: how its request is written, and what its answer says of the limits."""
+"""Encode the form of an ordinary call, and read the rate limits from its response."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ JSON_CONTENT = "application/json"
 
 
 def form_of(fields: Sequence[tuple[str, str]]) -> tuple[bytes, str]:
-    """Return a form of text fields as ``multipart/form-data``: its bytes and its content type."""
+    """Encode text fields as ``multipart/form-data``; return the bytes and the content type."""
     files = [(name, (None, value.encode())) for name, value in fields]
-    # The address is no part of a form.
+    # The URL is not part of the form.
     prepared = Request("POST", "https://localhost", files=files).prepare()
     body, content_type = prepared.body, prepared.headers["Content-Type"]
-    # So they are of fields held in memory; the types of requests allow more.
+    # True for fields held in memory; the types of requests are wider.
     assert isinstance(body, bytes)  # noqa: S101
     assert isinstance(content_type, str)  # noqa: S101
     return body, content_type
 
 
 def limits_left(headers: Mapping[str, str]) -> LimitsLeft:
-    """Return what an answer says is left of the account's limits.
+    """Return the account's remaining rate limits as reported by a response.
 
     See https://console.groq.com/docs/rate-limits.
 
     Args:
-        headers: The answer's header fields, looked up without regard to case.
+        headers: The response's header fields, with case-insensitive lookup.
     """
     return LimitsLeft(
         requests=parse_number(headers.get("x-ratelimit-remaining-requests")),

@@ -1,1 +1,1 @@
-"""The state of a job: one stored object each, with load and save."""
+"""Stored records of a job: one object each, with functions to load and save it."""

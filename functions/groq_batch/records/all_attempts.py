@@ -1,4 +1,4 @@
-"""Read what is known of all attempts of a job."""
+"""Load the records of all attempts of a job."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from groq_batch.records.shard_result import ShardResult, load_shard_results
 def load_attempts(
     storage: Storage, keys: object_keys.WorkKeys
 ) -> tuple[list[AttemptState], list[ShardResult]]:
-    """Read the states and shard results of all attempts, in order."""
+    """Load the states and shard results of all attempts, in order."""
     states: list[AttemptState] = []
     summaries: list[ShardResult] = []
     while (state := AttemptState.load(storage, keys, len(states) + 1)) is not None:

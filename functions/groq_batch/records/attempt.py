@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
 from typing import Any, Self
+
+import msgspec
 
 from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch
 from groq_batch.domain.canary import CANARY_SHARD
+from groq_batch.records import stored
 from groq_batch.records.attempt_plan import AttemptPlan
 from groq_batch.records.job import JobRecord
 from groq_batch.records.submission import Stage, Submission
@@ -20,13 +22,14 @@ from groq_batch.telemetry.log import logger
 _READERS = 16
 
 
-@dataclass(slots=True)
-class ShardState:
+class ShardState(msgspec.Struct, rename={"origin": "region"}):
     """One shard attempt: how far its submission is and its batch as last seen.
 
     ``is_under_way`` says that an invocation may be at work on it, or that something was sent whose
     outcome is not known. ``endpoint`` is that of its batch; None when it was not written down.
     ``origin`` is the number of the origin shard; None when it is the shard itself.
+    ``tried_early`` says that it was handed to the download while batches of others ran, which is
+    done once.
     """
 
     stage: Stage | None = None
@@ -38,6 +41,7 @@ class ShardState:
     is_under_way: bool = False
     endpoint: str | None = None
     origin: int | None = None
+    tried_early: bool = False
 
     @property
     def is_settled(self) -> bool:
@@ -50,39 +54,50 @@ class ShardState:
         return self.batch is not None and not self.batch.is_terminal
 
 
-@dataclass(slots=True)
-class AttemptState:
+class AttemptState(
+    msgspec.Struct,
+    kw_only=True,
+    rename={
+        "entries": "shards",
+        "groq_error": "outage",
+        "last_check_error": "silence",
+        "account_error": "blocked",
+        "gave_up": "lost",
+    },
+):
     """The batches of one attempt.
 
     Attributes:
         attempt: The attempt.
-        started_at: When the attempt's first look at its batches was, in seconds since 1970.
-        entries: What is known of each shard, by number.
-        outage: Why Groq cannot be asked at present, as code and sentence; None when it can.
-        silence: Why the last look at Groq showed nothing of some batches, as code and sentence;
-            told to the user, and a reason for nothing.
-        absent_since: Since when every look has found Groq to know nothing of some batch, in seconds
-            since 1970; None when it knew all of them.
-        blocked: What the account was refused for when shards were last sent or fetched, likewise.
-        refusal: Why batches were refused, and when what they hold is sent again, likewise; None
-            once the next attempt has begun.
-        submit_rounds: How often the attempt's shards have been handed to the submission again.
-        download_rounds: How often they have been handed to the download; counted anew from the
-            moment at which they are given up.
-        rate_limits: How many looks in a row Groq has refused because there were too many.
-        division_rounds: How often they have been handed to it again to be divided.
-        lost: Whether nobody waits any more for batches, or results, that are left.
+        started_at: When the attempt's batches were first checked, in seconds since 1970.
+        entries: The state of each shard, by number.
+        groq_error: Why Groq rejects status requests at present, as code and message; None if it
+            answers.
+        last_check_error: Why the last check got no data for some batches, as code and message.
+            Shown in the report; affects no decision.
+        absent_since: Since when every check has found a batch that Groq does not know, in seconds
+            since 1970; None if Groq knew all of them.
+        account_error: The account error met when shards were last sent or fetched, as code and
+            message.
+        refusal: Why batches were refused, and when their requests are sent again, as code and
+            message; None once the next attempt has begun.
+        submit_rounds: How often the attempt's shards have been submitted again.
+        download_rounds: How often they have been passed to the download; restarts at 0 when
+            waiting for them is given up.
+        rate_limits: Number of consecutive status checks that Groq rejected as too many requests.
+        division_rounds: How often they have been passed to the download again to be divided.
+        gave_up: Whether the job has stopped waiting for remaining batches or results.
         past_deadline: Whether the job's deadline had passed before any row of the attempt was
-            stored: no batch follows it.
-        seen_done: Requests with an outcome when that number was last seen to change.
-        progress_at: When that was, in seconds since 1970.
-        etag: The ETag of what stands in the bucket; None when nothing does.
-        standing: What stands there, as JSON data.
+            stored. No batch follows such an attempt.
+        seen_done: Number of requests with an outcome when that number last changed.
+        progress_at: Time of that change, in seconds since 1970.
+        etag: ETag of the stored object; None if there is none.
+        standing: The stored object's content as JSON data.
     """
 
     attempt: int
     started_at: float
-    entries: dict[int, ShardState] = field(default_factory=dict)
+    entries: dict[int, ShardState] = msgspec.field(default_factory=dict)
     groq_error: dict[str, Any] | None = None
     last_check_error: dict[str, Any] | None = None
     absent_since: float | None = None
@@ -96,8 +111,8 @@ class AttemptState:
     past_deadline: bool = False
     seen_done: int = 0
     progress_at: float = 0.0
-    etag: str | None = field(default=None, compare=False)
-    standing: dict[str, Any] | None = field(default=None, compare=False)
+    etag: str | None = None
+    standing: dict[str, Any] | None = None
 
     @classmethod
     def load(cls, storage: Storage, keys: object_keys.WorkKeys, attempt: int) -> Self | None:
@@ -106,9 +121,9 @@ class AttemptState:
         if found is None:
             return None
         state = cls.from_json(found[0])
-        state.standing, state.etag = found
+        state.standing, state.etag = state.to_json(), found[1]
         if not all("region" in entry for entry in found[0]["shards"].values()):
-            # Written by an older version, to which all shards were the input's.
+            # An older version wrote it; there all shards were origin shards.
             plan = AttemptPlan.load(storage, keys, attempt) or AttemptPlan(attempt=attempt)
             for number, entry in state.entries.items():
                 entry.origin = plan.origins.get(number)
@@ -124,9 +139,10 @@ class AttemptState:
         *,
         started_at: float,
     ) -> Self:
-        """Make the state of an attempt from the shards that it has.
+        """Create the state of an attempt from its shards.
 
-        While a canary is alone those behind it are no part of any attempt, wherever they stand.
+        While a canary is sent alone, the shards after it belong to no attempt, wherever they are
+        stored.
         """
         plan = AttemptPlan.load(storage, keys, attempt) or AttemptPlan(attempt=attempt)
         numbers = [
@@ -140,20 +156,20 @@ class AttemptState:
             entries={
                 number: ShardState(origin=plan.origins.get(number))
                 for number in numbers
-                # An older version may have left a shard behind as it was before it was divided.
+                # An older version may have left an undivided shard there.
                 if number not in plan.divided and job.has_begun(plan.origin_of(number), attempt)
             },
         )
 
     @property
     def is_changed(self) -> bool:
-        """Whether it says anything else than what stands in the bucket."""
+        """Whether the state differs from the stored object."""
         return self.to_json() != self.standing
 
     def admit_rest(self, job: JobRecord) -> None:
-        """Take in the shards behind a canary, if they come in this attempt for the first time.
+        """Add the shards after a canary if this attempt is their first one.
 
-        A status check that had not seen the decision about the canary may have made the state.
+        The state may have been created by a status check that had not seen the canary's verdict.
         """
         if job.verdict is None or job.verdict.rest_attempt != self.attempt:
             return
@@ -161,15 +177,18 @@ class AttemptState:
             if shard.number != CANARY_SHARD:
                 self.entries.setdefault(shard.number, ShardState())
 
-    def save(self, storage: Storage, keys: object_keys.WorkKeys) -> None:
+    def save(self, storage: Storage, keys: object_keys.WorkKeys) -> bool:
         """Write the state if it changed, unless another status check has written it meanwhile.
 
         What that one saw is as recent, and an invocation that was thought dead must not set the
         state back.
+
+        Returns:
+            Whether this state is what stands in the bucket.
         """
         data = self.to_json()
         if data == self.standing:
-            return
+            return True
         try:
             self.etag = storage.put_json(
                 keys.batches(self.attempt),
@@ -180,6 +199,8 @@ class AttemptState:
             self.standing = data
         except ConflictError:
             logger.info("Another invocation has looked at the batches as well")
+            return False
+        return True
 
     def refresh(self, storage: Storage, keys: object_keys.WorkKeys) -> None:
         """Read the submission records of the shards that were not settled when last seen."""
@@ -188,7 +209,7 @@ class AttemptState:
             return
         begun = None
         if len(open_numbers) > 1:
-            # A list of a thousand costs less than to ask for those that are not there yet.
+            # One listing of a thousand is cheaper than reading records that do not exist yet.
             begun = {item.key for item in storage.objects(keys.submissions(self.attempt))}
 
         def read(number: int) -> tuple[int, Submission | None]:
@@ -199,7 +220,7 @@ class AttemptState:
         with ThreadPoolExecutor(max_workers=_READERS) as pool:
             for number, record in pool.map(read, open_numbers):
                 if record is not None:
-                    self.entries[number] = replace(
+                    self.entries[number] = msgspec.structs.replace(
                         self.entries[number],
                         stage=record.stage,
                         file_id=record.file_id,
@@ -220,14 +241,26 @@ class AttemptState:
         """Return the shards of the attempt that come from an origin shard, in order."""
         return sorted(number for number in self.entries if self.origin_of(number) == origin)
 
+    def by_origin(self) -> dict[int, list[int]]:
+        """Return the shards of the attempt, in order, by the origin shard that they come from."""
+        found: dict[int, list[int]] = {}
+        for number in sorted(self.entries):
+            found.setdefault(self.origin_of(number), []).append(number)
+        return found
+
+    def mark_tried_early(self, shards: Iterable[int]) -> None:
+        """Record that shards were passed to the download while other batches ran."""
+        for number in shards:
+            self.entries[number].tried_early = True
+
     @property
     def open_numbers(self) -> list[int]:
-        """Shards that are not settled: not sent yet, or with an outcome that is not known."""
+        """Shards that are not settled: not sent yet, or with an unknown outcome."""
         return [number for number, entry in self.entries.items() if not entry.is_settled]
 
     @property
     def refused_numbers(self) -> list[int]:
-        """Shards whose batch the API refused: at its creation, or at validation."""
+        """Shards whose batch the API refused, at creation or at validation."""
         return [
             number
             for number, entry in self.entries.items()
@@ -237,7 +270,7 @@ class AttemptState:
 
     @property
     def undecided_numbers(self) -> list[int]:
-        """Shards of which Groq may yet turn out to have a batch."""
+        """Shards for which Groq may turn out to have a batch."""
         return [
             number
             for number, entry in self.entries.items()
@@ -246,7 +279,7 @@ class AttemptState:
 
     @property
     def pending(self) -> list[ShardState]:
-        """Entries whose batch may still be running."""
+        """Shards whose batch may still be running."""
         return [entry for entry in self.entries.values() if entry.is_pending]
 
     @property
@@ -256,17 +289,17 @@ class AttemptState:
 
     @property
     def may_have_orphans(self) -> bool:
-        """Whether Groq may hold a batch or a file of this attempt that no record names."""
+        """Whether Groq may hold a batch or a file of this attempt without a record."""
         return any(entry.doubtful for entry in self.entries.values())
 
     @property
     def requests(self) -> int:
-        """Requests of the attempt's batches, as far as known."""
+        """Number of requests in the attempt's batches, where known."""
         return sum(_requests(entry) for entry in self.entries.values())
 
     @property
     def done(self) -> int:
-        """Requests that the API counts as completed or failed."""
+        """Number of requests that the API reports as completed or failed."""
         return sum(
             entry.batch.counts.completed + entry.batch.counts.failed
             for entry in self.entries.values()
@@ -275,74 +308,14 @@ class AttemptState:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON data."""
-        return {
-            "schema_version": 1,
-            "attempt": self.attempt,
-            "started_at": self.started_at,
-            "outage": self.groq_error,
-            "silence": self.last_check_error,
-            "absent_since": self.absent_since,
-            "blocked": self.account_error,
-            "refusal": self.refusal,
-            "submit_rounds": self.submit_rounds,
-            "download_rounds": self.download_rounds,
-            "rate_limits": self.rate_limits,
-            "division_rounds": self.division_rounds,
-            "lost": self.gave_up,
-            "past_deadline": self.past_deadline,
-            "seen_done": self.seen_done,
-            "progress_at": self.progress_at,
-            "shards": {
-                str(number): {
-                    "stage": str(entry.stage) if entry.stage else None,
-                    "file_id": entry.file_id,
-                    "requests": entry.requests,
-                    "batch": entry.batch.to_json() if entry.batch else None,
-                    "error": entry.error,
-                    "doubtful": entry.doubtful,
-                    "is_under_way": entry.is_under_way,
-                    "endpoint": entry.endpoint,
-                    "region": entry.origin,
-                }
-                for number, entry in sorted(self.entries.items())
-            },
-        }
+        data = stored.to_record(msgspec.structs.replace(self, etag=None, standing=None))
+        del data["etag"], data["standing"]
+        return data
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
+    def from_json(cls, data: dict[str, Any]) -> Self:
         """Read the fields from JSON data."""
-        return cls(
-            attempt=data["attempt"],
-            started_at=data["started_at"],
-            groq_error=data["outage"],
-            # The state of an older version lacks what came later.
-            last_check_error=data.get("silence"),
-            absent_since=data.get("absent_since"),
-            rate_limits=data.get("rate_limits", 0),
-            account_error=data["blocked"],
-            refusal=data.get("refusal"),
-            submit_rounds=data["submit_rounds"],
-            download_rounds=data["download_rounds"],
-            division_rounds=data.get("division_rounds", 0),
-            gave_up=data["lost"],
-            past_deadline=data.get("past_deadline", False),
-            seen_done=data["seen_done"],
-            progress_at=data["progress_at"],
-            entries={
-                int(number): ShardState(
-                    stage=Stage(entry["stage"]) if entry["stage"] else None,
-                    file_id=entry["file_id"],
-                    requests=entry["requests"],
-                    batch=Batch.from_json(entry["batch"]) if entry["batch"] else None,
-                    error=entry["error"],
-                    doubtful=entry["doubtful"],
-                    is_under_way=entry["is_under_way"],
-                    endpoint=entry.get("endpoint"),
-                    origin=entry.get("region"),
-                )
-                for number, entry in data["shards"].items()
-            },
-        )
+        return stored.from_record(data, cls)
 
 
 def _requests(entry: ShardState) -> int:
@@ -357,11 +330,11 @@ _NO_REASON = "no reason given"
 
 
 def refusal_text(entry: ShardState) -> str:
-    """Return the API's code and text for a batch that it refused, of the whole if there is one."""
+    """Return the API's code and text for a refused batch, preferring errors of the whole batch."""
     if entry.batch is None:
         error = entry.error or {}
         return _text(error.get("code"), error.get("message"))
-    # Those without a line come first.
+    # Errors without a line come first.
     for issue in sorted(entry.batch.errors, key=lambda one: one.line or 0):
         return _text(issue.code, issue.message)
     return _text(None, None)

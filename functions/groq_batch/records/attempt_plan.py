@@ -1,70 +1,71 @@
-"""What is decided about an attempt before it begins, where the one before met a refusal.
+"""Plan an attempt before it begins, if batches of the previous attempt were refused.
 
-The status check decides once, when all of the attempt before is collected, and writes it down; the
-first plan that stands is the plan, whoever comes later. So every invocation gives the parts of a
-divided shard the same numbers, and no shard attempt can stand for two batches.
+The status check decides once, when the whole previous attempt is collected, and stores the plan.
+The first stored plan is final. So every invocation gives the parts of a divided shard the same
+numbers, and no shard attempt can mean two different batches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Self
 
-from groq_batch.bucket.s3_errors import ConflictError
+import msgspec
+
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
+from groq_batch.records import stored
 
 FIRST_PAUSE_SECONDS = 60
-"""Pause before requests are sent again whose batch was refused as a whole. Each further refusal
-doubles it."""
+"""Pause in seconds before requests of a batch that was refused as a whole are sent again. Each
+further refusal doubles it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusedShard:
-    """A shard whose batch the API refused as a whole: it named no line that is at fault.
+    """A shard whose batch the API refused as a whole, naming no line at fault.
 
     Attributes:
-        parts: Into how many parts it is divided; 1 when it is sent again as it is.
-        by_url: Whether the API missed the lines' own URL as the batch's endpoint.
+        parts: Number of parts that it is divided into; 1 if it is sent again unchanged.
+        by_url: Whether the API required the lines' own URL as the batch's endpoint.
     """
 
     parts: int = 1
     by_url: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptPlan:
+class AttemptPlan(msgspec.Struct, frozen=True, kw_only=True, rename={"origins": "regions"}):
     """What was decided about the shards of an attempt.
 
     Attributes:
         attempt: The attempt.
-        decided_at: When that was, in seconds since 1970.
-        pause_seconds: How long to wait before it begins.
-        highest: The highest number that a shard of the job has had so far.
-        divided: The shards of the attempt before that are divided: the number of their first part,
-            and how many parts there are. They are no shards of this attempt.
-        origins: The origin shard of each shard that has a number of its own.
-        refusals: How often in all the batch of a shard, or of what it is a part of, was refused.
-        by_url: The shards whose batch has the lines' own URL as its endpoint, if they have one.
+        decided_at: Time of the decision, in seconds since 1970.
+        pause_seconds: Pause before the attempt begins.
+        highest: The highest number of any shard of the job so far.
+        divided: The previous attempt's shards that are divided: the number of the first part, and
+            the number of parts. They are not shards of this attempt.
+        origins: The origin shard of each part.
+        refusals: How often the batch of a shard, or of a shard that it is a part of, was refused.
+        by_url: The shards whose batch uses the lines' own URL as its endpoint, if they have one.
     """
 
     attempt: int
     decided_at: float = 0.0
     pause_seconds: int = 0
     highest: int = 0
-    divided: Mapping[int, tuple[int, int]] = field(default_factory=dict)
-    origins: Mapping[int, int] = field(default_factory=dict)
-    refusals: Mapping[int, int] = field(default_factory=dict)
-    by_url: frozenset[int] = frozenset()
+    divided: Mapping[int, tuple[int, int]] = msgspec.field(default_factory=dict)
+    origins: Mapping[int, int] = msgspec.field(default_factory=dict)
+    refusals: Mapping[int, int] = msgspec.field(default_factory=dict)
+    by_url: tuple[int, ...] = ()
 
     @property
     def parts(self) -> list[int]:
-        """The numbers of all parts that come of this attempt's divisions."""
+        """The numbers of all parts from this attempt's divisions."""
         return [number for shard in self.divided for number in self.parts_of(shard)]
 
     def parts_of(self, shard: int) -> range:
-        """Return the numbers of the parts of a shard of the attempt before; none if it is whole."""
+        """Return the part numbers of a previous attempt's shard; empty if it is not divided."""
         first, count = self.divided.get(shard, (0, 0))
         return range(first, first + count)
 
@@ -83,7 +84,7 @@ class AttemptPlan:
 
         Args:
             refused: The shards of this attempt that were refused as a whole and are sent again.
-            by_url: The shards of this attempt whose batch was asked for with their lines' own URL.
+            by_url: The shards of this attempt whose batch had the lines' own URL as its endpoint.
             now: Seconds since 1970.
         """
         highest, pause = self.highest, 0
@@ -110,46 +111,22 @@ class AttemptPlan:
             divided=divided,
             origins=origins,
             refusals=refusals,
-            by_url=frozenset(own_url),
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        data = asdict(self)
-        data["regions"] = data.pop("origins")
-        return {"schema_version": 1, **data, "by_url": sorted(self.by_url)}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data."""
-        return cls(
-            attempt=data["attempt"],
-            decided_at=data["decided_at"],
-            pause_seconds=data["pause_seconds"],
-            highest=data["highest"],
-            divided={int(shard): (at, count) for shard, (at, count) in data["divided"].items()},
-            origins={int(shard): origin for shard, origin in data["regions"].items()},
-            refusals={int(shard): count for shard, count in data["refusals"].items()},
-            by_url=frozenset(data["by_url"]),
+            by_url=tuple(sorted(own_url)),
         )
 
     @classmethod
     def load(cls, storage: Storage, keys: object_keys.WorkKeys, attempt: int) -> Self | None:
-        """Read the plan of an attempt, or None when nothing had to be decided about it."""
+        """Load the plan of an attempt; None if nothing had to be decided about it."""
         if attempt <= 1:
             return None  # No attempt came before it.
-        found = storage.get_json(keys.attempt_plan(attempt))
-        return cls.from_json(found[0]) if found else None
+        found = stored.load(storage, keys.attempt_plan(attempt), cls)
+        return found[0] if found else None
 
     def write(self, storage: Storage, keys: object_keys.WorkKeys) -> AttemptPlan:
-        """Write the plan; the first one stays. Returns the one in force."""
-        try:
-            storage.put_json(keys.attempt_plan(self.attempt), self.to_json(), if_none_match=True)
-        except ConflictError:
-            return AttemptPlan.load(storage, keys, self.attempt) or self
-        return self
+        """Write the plan unless one is stored; return the stored one."""
+        return stored.put_once(storage, keys.attempt_plan(self.attempt), self)
 
 
 def pause_after(refusals: int) -> int:
-    """Return the pause after so many refusals (from 1) of what a shard holds, in seconds."""
+    """Return the pause in seconds after this many refusals (from 1) of a shard's requests."""
     return FIRST_PAUSE_SECONDS << (refusals - 1)

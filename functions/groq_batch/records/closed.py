@@ -1,7 +1,7 @@
-"""Mark a job as closed, and let invocations that come later do nothing.
+"""Mark a job as closed, and make later invocations do nothing.
 
-Step Functions gives up an invocation that takes too long, and starts it again; the first one may
-come back minutes later, when the job has ended and the copies that it works on are removed.
+Step Functions gives up an invocation that takes too long and starts another. The first one may
+continue minutes later, when the job has ended and the copies that it works on are deleted.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from groq_batch.bucket.pending_upload import LostUploadError
 from groq_batch.bucket.s3_errors import ConflictError, MissingObjectError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
+from groq_batch.records.stored import MissingRecordError
 from groq_batch.telemetry.log import logger
 
 
@@ -20,7 +21,7 @@ def close(storage: Storage, job_id: str) -> bool:
     """Mark a job as ended, for its own later steps and for the reconciler.
 
     Returns:
-        Whether it had not been marked before.
+        Whether it was not marked before.
     """
     is_first = True
     try:
@@ -46,20 +47,20 @@ def unless_closed(
     work: Callable[[], Outcome],
     ended: Callable[[], Outcome],
 ) -> Outcome:
-    """Do some work on a job.
+    """Run some work on a job, and tolerate that the job has been closed meanwhile.
 
     Args:
         storage: The bucket.
-        keys: The job's working files.
+        keys: Keys of the job's working files.
         work: The work.
-        ended: What to do when the work misses something because the job has ended meanwhile.
+        ended: Called instead if the work misses an object because the job has been closed.
 
     Returns:
-        What either returns.
+        The result of either function.
     """
     try:
         return work()
-    except (MissingObjectError, LostUploadError, ValueError) as error:
+    except (MissingObjectError, LostUploadError, MissingRecordError) as error:
         if not is_closed(storage, keys):
             raise
         logger.info("The job has ended meanwhile", missing=type(error).__name__)

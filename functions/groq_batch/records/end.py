@@ -1,10 +1,10 @@
-"""How a job has ended: decided once, whoever comes back to decide it again.
+"""Record how a job ended. It is decided once, even if several invocations try.
 
-Step Functions may lose sight of an invocation and start it again; both bring the job to its end,
-and a newer job may have replaced the final report of the first before the second looks for it. So
-the end is written down before the report, and again when the report stands where it belongs. Each
-of these writes has the one before as its condition: who comes second takes what stands. Nobody is
-told of an end before its report stands.
+Step Functions may lose an invocation and start another. Both then finish the job, and a newer job
+may have replaced the final report of the first before the second reads it. So the end is recorded
+before the report is written, and again after it. Each of these writes is conditional on the
+previous one: an invocation that comes second uses the stored end. No end is published before its
+report is written.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
+from groq_batch.records import stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,9 +24,9 @@ class End:
 
     Attributes:
         report: The final report.
-        stands: Whether it has been written where it belongs; from then on no other one is.
-        models: What the report's numbers come to for each model, as the usage record has it; None
-            in one that an older version has written.
+        stands: Whether the report has been written to its path; from then on no other one is.
+        models: The report's numbers by model, as in the usage record; None if an older version
+            wrote the end.
     """
 
     report: dict[str, Any]
@@ -35,31 +36,17 @@ class End:
     @classmethod
     def load(cls, storage: Storage, keys: object_keys.WorkKeys) -> tuple[Self, str] | None:
         """Read a job's end and its ETag, or None while nobody has decided about it."""
-        found = storage.get_json(keys.end)
-        if found is None:
-            return None
-        data, etag = found
-        return cls(report=data["report"], stands=data["stands"], models=data.get("models")), etag
+        return stored.load(storage, keys.end, cls)
 
     def write(self, storage: Storage, keys: object_keys.WorkKeys, *, over: str | None) -> str:
-        """Write the end down and return its ETag.
+        """Write the end and return its ETag.
 
         Args:
             storage: The bucket.
-            keys: The job's working files.
-            over: ETag of the one that it replaces; None when there was none.
+            keys: Keys of the job's working files.
+            over: ETag of the end that it replaces; None if there is none.
 
         Raises:
-            ConflictError: Another invocation was first; what it wrote is to be looked at.
+            ConflictError: Another invocation was first; read its end.
         """
-        return storage.put_json(
-            keys.end,
-            {
-                "schema_version": 1,
-                "stands": self.stands,
-                "report": self.report,
-                "models": self.models,
-            },
-            if_none_match=over is None,
-            if_match=over,
-        )
+        return stored.put(storage, keys.end, self, over=over)

@@ -1,75 +1,59 @@
-"""The records of a job: what was asked, what was found in the input, why it was stopped."""
+"""Records of a job: what it was started for, what was found in its input, why it was stopped."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.canary import CANARY_SHARD, CanaryVerdict
 from groq_batch.domain.job_options import JobOptions
+from groq_batch.domain.json_data import from_json_data, to_json_data
 from groq_batch.domain.prices import Prices
 from groq_batch.domain.problem import Problem, problem_json
 from groq_batch.domain.shard import IdsPlace
+from groq_batch.records import stored
 
 MAX_KEPT_PROBLEMS = 100
-"""Problems that a job's record and its report hold; ``invalid/`` holds all."""
+"""Problems kept in a job's record and report; ``invalid/`` has all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRequest:
-    """What a job was started for; stands for ever at ``jobs/<job_id>``.
+    """What a job was started for; stored permanently at ``jobs/<job_id>``.
 
     Attributes:
         job_id: The job's name.
         bucket: The bucket of the input.
         key: The input's key.
-        version_id: The version to read, or None in a bucket without versions.
+        version_id: The version to read; None in a bucket without versions.
         path: The ``<path>`` that the deliverables mirror.
-        started_at: When the job was started; orders the runs of one upload.
+        started_at: When the job was started; orders the runs of the same upload.
         claimed_by: The invocation that started it.
     """
 
     job_id: str
     bucket: str
     key: str
-    version_id: str | None
+    version_id: str | None = None
     path: str
     started_at: str
-    claimed_by: str
+    claimed_by: str = ""
 
     def execution_input(self) -> dict[str, Any]:
         """Return the input of the job's execution.
 
-        It is equal for equal jobs, so that Step Functions takes a second start for the same one.
+        It is equal for equal jobs, so Step Functions accepts a second start of the same job.
         """
         return {"mode": "run", "job_id": self.job_id, "bucket": self.bucket}
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return {"schema_version": 1, **asdict(self)}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data."""
-        return cls(
-            job_id=data["job_id"],
-            bucket=data["bucket"],
-            key=data["key"],
-            version_id=data.get("version_id"),
-            path=data["path"],
-            started_at=data["started_at"],
-            claimed_by=data.get("claimed_by", ""),
-        )
 
     @classmethod
     def load(cls, storage: Storage, job_id: str) -> Self | None:
         """Read the request of a job, or None when it was never started."""
-        found = storage.get_json(object_keys.job_key(job_id))
-        return cls.from_json(found[0]) if found else None
+        found = stored.load(storage, object_keys.job_key(job_id), cls)
+        return found[0] if found else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +62,10 @@ class ShardRecord:
 
     Attributes:
         number: Its number, from 1.
-        requests: Its request lines.
-        bytes: Their size.
+        requests: Number of its request lines.
+        bytes: Size of these lines in bytes.
         skipped: The invalid lines between its requests.
-        ids: Where the ids of its requests stand.
+        ids: Location of the ids of its requests.
     """
 
     number: int
@@ -93,28 +77,28 @@ class ShardRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
-    """What the preparation found and decided; the job's plan from then on.
+    """What the preparation found and decided; the plan of the job.
 
     Attributes:
         accepted: Whether anything is to be sent.
-        failure: Why the input could not be read, as code and sentence; None when it could.
-        options: The options in force.
+        failure: Why the input could not be read, as code and message; None if it could.
+        options: The job's effective options.
         input_bytes: Size of the input object in bytes.
         lines: Physical lines of the input.
         total: Lines that are not blank.
         good: Lines that passed the checks.
         invalid: Lines that did not.
         shards: The shards that the input was cut into.
-        has_canary: Whether the first shard is sent alone at first.
-        verdict: What was decided about it; None before that, and without a canary. It is an object
-            of its own in the bucket.
+        has_canary: Whether the first shard is sent alone first.
+        verdict: The verdict about the canary; None before that, and without a canary. It is stored
+            as a separate object.
         problems: The first problems found.
-        problems_total: How many there are.
-        estimated_cost_usd: Cost estimate in USD; None when a model's price is not known.
-        prices: The prices that hold for the job; None in records of an older version, and where
-            the input was not read.
+        problems_total: Number of problems.
+        estimated_cost_usd: Cost estimate in USD; None if a model's price is unknown.
+        prices: The job's prices; None in records of an older version, and if the input was not
+            read.
         prepared_at: When the plan was made.
-        deadline_at: When no batch is waited for any more, in seconds since 1970; None without a
+        deadline_at: When the job stops waiting for batches, in seconds since 1970; None without a
             deadline.
     """
 
@@ -142,18 +126,18 @@ class JobRecord:
 
     @property
     def highest_shard(self) -> int:
-        """The highest number of a shard that the input was cut into."""
+        """The highest number of a shard of the input."""
         return max((shard.number for shard in self.shards), default=0)
 
     @property
     def awaits_verdict(self) -> bool:
-        """Whether the job has a canary about which nothing was decided yet."""
+        """Whether the job has a canary without a verdict."""
         return self.has_canary and self.verdict is None
 
     def first_attempt_of(self, origin: int) -> int | None:
-        """Return the attempt in which an origin shard comes for the first time.
+        """Return the first attempt of an origin shard.
 
-        None behind a canary that was not judged yet.
+        None if it follows a canary that is not judged yet.
         """
         if not self.has_canary or origin == CANARY_SHARD:
             return 1
@@ -163,7 +147,7 @@ class JobRecord:
         """Return the last attempt in which the requests of an origin shard may be sent.
 
         Raises:
-            ValueError: The origin shard stands behind a canary that was not judged yet.
+            ValueError: The origin shard follows a canary that is not judged yet.
         """
         first = self.first_attempt_of(origin)
         if first is None:
@@ -172,14 +156,14 @@ class JobRecord:
 
     @property
     def last_attempt(self) -> int:
-        """The last attempt that what has begun may need: of a canary only, before it is judged."""
+        """The last attempt that the begun shards may need (only the canary before its verdict)."""
         begins = self.verdict.rest_attempt if self.verdict is not None else 1
         return begins + self.options.max_attempts - 1
 
     def attempts_needed(self, attempt: int) -> int:
-        """Return how many attempts the job may need in all, as far as an attempt can tell.
+        """Return how many attempts the job may need in total, as known in a given attempt.
 
-        A canary that was not judged yet may be by the end of the attempt, and the rest begins then.
+        A canary without a verdict may get one at the end of the attempt; the rest begins then.
         """
         if self.awaits_verdict:
             return attempt + self.options.max_attempts
@@ -188,7 +172,7 @@ class JobRecord:
     def may_send(self, origin: int, attempt: int) -> bool:
         """Tell whether the requests of an origin shard may be sent in an attempt.
 
-        Behind a canary nothing is, unless it has passed.
+        Shards after a canary may be sent only if it has passed.
         """
         if not self.has_begun(origin, attempt):
             return False
@@ -197,19 +181,19 @@ class JobRecord:
         return self.verdict is not None and self.verdict.passed is True
 
     def has_begun(self, origin: int, attempt: int) -> bool:
-        """Tell whether an origin shard has come in an attempt, or before it."""
+        """Tell whether an origin shard is part of an attempt or an earlier one."""
         first = self.first_attempt_of(origin)
         return first is not None and first <= attempt
 
     def sending(self, origin: int, attempt: int) -> int:
-        """Return an attempt as an origin shard counts: from 1, which is its first one."""
+        """Return an attempt's number counted from an origin shard's first attempt, from 1."""
         return attempt - (self.first_attempt_of(origin) or attempt) + 1
 
     def attempt_of_lines(self, origin: int) -> int:
-        """Return the attempt whose prefix holds an origin shard's request lines at first.
+        """Return the attempt under whose prefix an origin shard's request lines are written.
 
-        Those behind a canary are where the second attempt looks for them: unless the canary has to
-        be sent alone again, it is theirs.
+        Shards after a canary are written to the second attempt, where they are sent unless the
+        canary has to be sent alone again.
         """
         return 2 if self.has_canary and origin != CANARY_SHARD else 1
 
@@ -217,7 +201,7 @@ class JobRecord:
         """Return an origin shard.
 
         Raises:
-            ValueError: There is none of this number.
+            ValueError: There is no origin shard with this number.
         """
         for shard in self.shards:
             if shard.number == number:
@@ -230,7 +214,7 @@ class JobRecord:
             "schema_version": 1,
             "accepted": self.accepted,
             "failure": self.failure,
-            "options": self.options.to_json(),
+            "options": to_json_data(self.options),
             "input_bytes": self.input_bytes,
             "lines": self.lines,
             "total": self.total,
@@ -253,7 +237,7 @@ class JobRecord:
         return cls(
             accepted=data["accepted"],
             failure=data["failure"],
-            options=JobOptions.from_json(data["options"]),
+            options=from_json_data(data["options"], JobOptions),
             input_bytes=data["input_bytes"],
             lines=data["lines"],
             total=data["total"],
@@ -269,7 +253,7 @@ class JobRecord:
                 )
                 for (number, requests, size, skipped), ids in zip(
                     data["shards"],
-                    # Jobs that were prepared before ids were kept have none.
+                    # Jobs prepared before ids were stored have none.
                     data.get("ids") or [()] * len(data["shards"]),
                     strict=True,
                 )
@@ -285,37 +269,33 @@ class JobRecord:
 
     @classmethod
     def load(cls, storage: Storage, keys: object_keys.WorkKeys) -> Self | None:
-        """Read a job's record, or None while the preparation has not ended."""
+        """Load a job's record; None while the preparation has not ended."""
         found = storage.get_json(keys.job_record)
         job = cls.from_json(found[0]) if found else None
         if job is None or not job.has_canary:
             return job
-        verdict = storage.get_json(keys.canary)
-        return replace(job, verdict=CanaryVerdict.from_json(verdict[0])) if verdict else job
+        verdict = stored.load(storage, keys.canary, CanaryVerdict)
+        return replace(job, verdict=verdict[0]) if verdict else job
 
     def write_verdict(
         self, storage: Storage, keys: object_keys.WorkKeys, verdict: CanaryVerdict
     ) -> JobRecord:
-        """Write down what was decided about the canary; the first decision stays.
+        """Write the verdict about the canary unless one is stored.
 
         Returns:
-            The record with the decision in force.
+            The record with the stored verdict.
         """
-        try:
-            storage.put_json(keys.canary, verdict.to_json(), if_none_match=True)
-        except ConflictError:
-            return JobRecord.load(storage, keys) or self
-        return replace(self, verdict=verdict)
+        return replace(self, verdict=stored.put_once(storage, keys.canary, verdict))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """Why a job sends nothing any more, though it has not ended by itself.
+    """Why a job that has not ended by itself sends nothing any more.
 
     Attributes:
-        status: What the report will say: ``cancelled``, ``failed``, or ``partial`` for a job that
-            a rule of its own options has ended.
-        code: One of the report's codes of such jobs.
+        status: Status for the report: ``cancelled``, ``failed``, or ``partial`` if a rule of the
+            job's own options has ended it.
+        code: The report's error code.
         message: A sentence that says what to do.
         at: When it was decided.
     """
@@ -328,27 +308,20 @@ class Stop:
     @classmethod
     def load(cls, storage: Storage, keys: object_keys.WorkKeys) -> Self | None:
         """Read why a job was stopped, or None when it was not."""
-        found = storage.get_json(keys.stopped)
-        if found is None:
-            return None
-        data = found[0]
-        return cls(status=data["status"], code=data["code"], message=data["message"], at=data["at"])
+        found = stored.load(storage, keys.stopped, cls)
+        return found[0] if found else None
 
     def write(self, storage: Storage, keys: object_keys.WorkKeys) -> Stop:
-        """Raise the fence; the first reason given stays. Returns the one in force."""
-        try:
-            storage.put_json(keys.stopped, asdict(self), if_none_match=True)
-        except ConflictError:
-            return Stop.load(storage, keys) or self
-        return self
+        """Write the stop marker unless one is stored; return the stored one."""
+        return stored.put_once(storage, keys.stopped, self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountHold:
-    """A fault of the account that a shard met; the next look at the batches decides what it means.
+    """An account error that a shard met; the next status check decides how to handle it.
 
     Attributes:
-        code: One of the report's codes.
+        code: The report's error code.
         message: A sentence that says what to do.
         at: When it was met.
     """
@@ -360,9 +333,9 @@ class AccountHold:
     @classmethod
     def load(cls, storage: Storage, keys: object_keys.WorkKeys) -> Self | None:
         """Read the last one, or None when there is none that has not been decided about."""
-        found = storage.get_json(keys.account_hold)
-        return cls(**found[0]) if found else None
+        found = stored.load(storage, keys.account_hold, cls)
+        return found[0] if found else None
 
     def record(self, storage: Storage, keys: object_keys.WorkKeys) -> None:
-        """Leave it for the next look; shards that are not under way are held back until then."""
-        storage.put_json(keys.account_hold, asdict(self))
+        """Store it for the next status check; until then no further shard begins to be sent."""
+        storage.put_json(keys.account_hold, stored.to_record(self))

@@ -1,28 +1,28 @@
-"""The models that a job's account may use, as Groq lists them, and what they cost.
+"""Store the models that a job's account may use, as listed by Groq, and their prices.
 
-The list is asked for once, before the input is read, by a function that may read the API key. What
-came of it stands in one object: the list, that there is none, or a fault of the account that ends
-the job. The first outcome that is written holds for all parts and repetitions of the preparation,
-so that each of them finds the same lines good.
+The list is requested once, before the input is read, by a function that may read the API key. The
+outcome is stored in one object: the list, its absence, or an account error that ends the job. The
+first stored outcome is used by all parts and repetitions of the preparation, so that each of them
+accepts the same lines.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Self
 
-from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.models import ListedModel
 from groq_batch.domain.prices import ListedPrice
+from groq_batch.records import stored
 from groq_batch.request_file.model_checks import ModelChecker
 
 
 def model_checker(listing: ModelListing | None, options: JobOptions) -> ModelChecker | None:
-    """Return what checks a job's models; None where there is no list or the job asks for none."""
+    """Return the checker for a job's models; None without a list or if the job does not want it."""
     if listing is None or listing.models is None or not options.check_models:
         return None
     return ModelChecker(listing.models)
@@ -30,12 +30,12 @@ def model_checker(listing: ModelListing | None, options: JobOptions) -> ModelChe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelListing:
-    """What came of asking for the account's models.
+    """The outcome of requesting the account's models.
 
     Attributes:
-        at: When they were asked for.
-        models: The models by name; None when there is no list.
-        refusal: Code and sentence of the fault of the account that ends the job, if there is one.
+        at: When they were requested.
+        models: The models by name; None if there is no list.
+        refusal: Code and message of the account error that ends the job; None without one.
     """
 
     at: str
@@ -44,46 +44,20 @@ class ModelListing:
 
     @property
     def prices(self) -> dict[str, ListedPrice]:
-        """What the listed models cost on demand."""
+        """On-demand prices of the listed models."""
         return {name: model.price for name, model in (self.models or {}).items()}
 
     @property
     def day(self) -> str:
-        """The day of the list, such as ``2026-11-29``."""
+        """The date of the list, such as ``2026-11-29``."""
         return self.at[:10]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        models = self.models
-        return {
-            "schema_version": 1,
-            "at": self.at,
-            "models": None if models is None else {name: asdict(models[name]) for name in models},
-            "refusal": self.refusal,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data."""
-        models = data["models"]
-        return cls(
-            at=data["at"],
-            models=models
-            and {name: ListedModel.from_json(model) for name, model in models.items()},
-            refusal=data["refusal"],
-        )
 
     @classmethod
     def load(cls, storage: Storage, keys: object_keys.WorkKeys) -> Self | None:
         """Read what came of it for a job; None when nobody has written that down."""
-        found = storage.get_json(keys.models)
-        return cls.from_json(found[0]) if found else None
+        found = stored.load(storage, keys.models, cls)
+        return found[0] if found else None
 
     def propose(self, storage: Storage, keys: object_keys.WorkKeys) -> ModelListing:
-        """Write this down unless something stands; returns what stands."""
-        try:
-            storage.put_json(keys.models, self.to_json(), if_none_match=True)
-        except ConflictError:
-            # Perhaps this very outcome, when the answer to the first of two tries was lost.
-            return ModelListing.load(storage, keys) or self
-        return self
+        """Write this outcome unless one is stored; return the stored one."""
+        return stored.put_once(storage, keys.models, self)

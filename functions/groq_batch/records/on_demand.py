@@ -1,15 +1,15 @@
-"""How far the ordinary calls of a job are: one object, changed by compare-and-swap alone.
+"""Progress of a job's ordinary calls: one object, changed only by compare-and-swap.
 
-Whoever makes calls first writes down which: the swap that moves the cursor behind requests, or
-takes them out of those that are asked again, is what gives them to one invocation. So no request is
-ever asked by two, whoever dies, comes back, or is held up. A request that was taken and of which
-nothing is known any more is never asked again: it may have been paid for.
+An invocation records which calls it makes before making them. Requests are assigned to one
+invocation by the swap that moves the cursor past them, or removes them from those to be retried. So
+no request is ever sent by two invocations, whichever of them crashes, resumes or is delayed. A
+claimed request with an unknown outcome is never sent again, because it may have been paid for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Self
 
@@ -17,34 +17,35 @@ from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.on_demand import MeanUsage
+from groq_batch.records import stored
 from groq_batch.records.submission import LEASE_SECONDS
 
 MOST_SECONDS_OPEN = 300.0
-"""A call is answered within this time, or never."""
+"""Seconds after which a call without an answer will not get one any more."""
 
 
 class Ending(StrEnum):
-    """Why no further request of an attempt is asked."""
+    """Why no further request of an attempt is sent."""
 
     ALL_ASKED = "all_asked"
     BUDGET = "budget"
     TIME = "time"
     STOPPED = "stopped"
     CANARY = "canary"
-    """The deadline came before the canary had an answer."""
+    """The deadline passed before the canary had an answer."""
     NOT_POSSIBLE = "not_possible"
-    """The execution has a definition that knows no ordinary calls."""
+    """The execution's definition does not support ordinary calls."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinePlace:
-    """Where a request line stands: its shard, its number there from 1, its bytes without the end.
+    """Position of a request line: its shard, its line number there, its bytes without the line end.
 
     Attributes:
         shard: The shard.
-        line: Its number in the shard, from 1.
-        offset: Where it begins in the shard, in bytes.
-        size: How many bytes it has, without its line end.
+        line: Its line number in the shard, from 1.
+        offset: Its byte offset in the shard.
+        size: Its size in bytes, without its line end.
     """
 
     shard: int
@@ -55,16 +56,16 @@ class LinePlace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedRequest:
-    """A request that is asked, or is to be asked again.
+    """A request that is being sent, or waits to be sent again.
 
     Attributes:
-        place: Where its line stands.
+        place: Position of its line.
         estimate: Its estimated price in USD.
-        tries: Calls that were made for it and count as a try.
+        tries: Number of calls made for it that count as a try.
         was_begun: Whether any call was begun for it.
-        code: The code of the last error; None before there was one.
-        message: What it says.
-        row: The row of the API's last answer, if it is short; None without one.
+        code: Code of the last error; None before the first.
+        message: Message of the last error.
+        row: Row of the API's last answer, if it is short; None otherwise.
     """
 
     place: LinePlace
@@ -75,41 +76,36 @@ class ClaimedRequest:
     message: str | None = None
     row: str | None = None
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data."""
-        return cls(**{**data, "place": LinePlace(**data["place"])})
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnDemand:
-    """How far the ordinary calls of an attempt are. Times are seconds since 1970.
+    """Progress of an attempt's ordinary calls. Times are seconds since 1970.
 
     Attributes:
         attempt: The attempt.
-        budget_usd: What they may cost.
+        budget_usd: Upper limit of their cost.
         ask_until: When the last call may be begun.
-        max_tries: Calls for one request.
-        means: What the estimates go by.
-        requests: The requests that are left, whether they are asked or not.
-        ended_calls: Those of them that are not asked (again) because of what a call brought.
-        succeeded: Those of them with an answer.
-        cost_usd: What the answers cost, as far as they say what they used.
+        max_tries: Maximum of calls per request.
+        means: Average usage per model, for the estimates.
+        requests: Number of unanswered requests, whether they are sent or not.
+        ended_calls: Number of them that a call has settled, so that they are not sent again.
+        succeeded: Number of them with an answer.
+        cost_usd: Cost of the answers, as far as they report their usage.
         owner: The invocation that makes calls.
-        lease_until: When its lease runs out; 0 when it was given back.
-        shard: The shard of the next request that nobody has taken; 0 before the first.
-        line: Its number in the shard, from 1.
-        offset: Where it begins in the shard.
-        promised_usd: The estimates of all requests that were taken.
-        charged_usd: The cost of answers, and the estimates of calls without a known outcome.
-        open: Requests for which a call may be under way.
-        again: Requests that are asked again.
-        lost_open: Calls of owners that died which may be open yet.
+        lease_until: When its lease expires; 0 if it was released.
+        shard: Shard of the next unclaimed request; 0 before the first.
+        line: Its line number in the shard, from 1.
+        offset: Its byte offset in the shard.
+        promised_usd: Sum of the estimates of all requests claimed so far.
+        charged_usd: Cost of answers, plus the estimates of calls without a known outcome.
+        open: Requests with a call that may be in progress.
+        again: Requests that wait to be sent again.
+        lost_open: Calls of crashed owners that may still be in progress.
         lost_until: Until when they may be.
-        per_minute: Calls that the API seems to take in a minute; None where nothing tells.
-        pause_until: Before when nothing is asked.
-        pause: Why, as code and sentence; None when nothing keeps the calls.
-        ended: Why no further request is asked; None while some may be.
+        per_minute: Calls per minute that the API seems to accept; None if unknown.
+        pause_until: No call is made before this time.
+        pause: Reason of the pause, as code and message; None without a pause.
+        ended: Why no further request is sent; None while some may be.
     """
 
     attempt: int
@@ -139,17 +135,17 @@ class OnDemand:
 
     @property
     def begun(self) -> int:
-        """Requests for which a call was begun, as far as it is written down."""
+        """Number of requests for which a call was begun, as recorded."""
         return self.ended_calls + len(self.open) + sum(one.was_begun for one in self.again)
 
     def was_taken(self, shard: int, line: int) -> bool:
-        """Tell whether the cursor has passed a request."""
+        """Tell whether the cursor has passed a request, so that it was claimed or skipped."""
         return (shard, line) < (self.shard, self.line)
 
     def claimed(self, owner: str, *, now: float) -> Self:
-        """Return the record in the hands of an invocation.
+        """Return the record as claimed by an invocation.
 
-        What an owner before it has left open is never asked again.
+        Requests that the previous owner left open are never sent again.
         """
         lost = len(self.open)
         return replace(
@@ -163,59 +159,30 @@ class OnDemand:
         )
 
     def lost_calls(self, now: float) -> int:
-        """Return how many calls may be open yet whose owners have died."""
+        """Return how many calls of crashed owners may still be in progress."""
         return self.lost_open if now < self.lost_until else 0
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return {
-            "schema_version": 1,
-            **asdict(self),
-            "means": self.means.to_json(),
-            "ended": str(self.ended) if self.ended else None,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data; those that a newer version has added are passed over."""
-        known = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
-        return cls(
-            **{
-                **known,
-                "means": MeanUsage(**data["means"]),
-                "open": tuple(ClaimedRequest.from_json(one) for one in data["open"]),
-                "again": tuple(ClaimedRequest.from_json(one) for one in data["again"]),
-                "ended": Ending(data["ended"]) if data["ended"] else None,
-            }
-        )
 
     @classmethod
     def load(
         cls, storage: Storage, keys: object_keys.WorkKeys, attempt: int
     ) -> tuple[Self, str] | None:
         """Read a record and its ETag; None where the attempt is not asked by ordinary calls."""
-        found = storage.get_json(keys.on_demand(attempt))
-        return (cls.from_json(found[0]), found[1]) if found else None
+        return stored.load(storage, keys.on_demand(attempt), cls)
 
     def begin(self, storage: Storage, keys: object_keys.WorkKeys) -> OnDemand:
-        """Write the record unless one stands; returns the one that stands."""
-        try:
-            storage.put_json(keys.on_demand(self.attempt), self.to_json(), if_none_match=True)
-        except ConflictError:
-            found = OnDemand.load(storage, keys, self.attempt)
-            return found[0] if found else self
-        return self
+        """Write the record unless one is stored; return the stored one."""
+        return stored.put_once(storage, keys.on_demand(self.attempt), self)
 
     def swap(self, storage: Storage, keys: object_keys.WorkKeys, *, over: str) -> str:
-        """Write the record over the one that was read; returns its ETag.
+        """Replace the record that was read; return the new ETag.
 
         Raises:
-            ConflictError: It is another one.
+            ConflictError: The stored record has changed.
         """
         try:
-            return storage.put_json(keys.on_demand(self.attempt), self.to_json(), if_match=over)
+            return stored.put(storage, keys.on_demand(self.attempt), self, over=over)
         except ConflictError:
-            # A write whose answer was lost is repeated by the SDK and then meets itself.
+            # If the response to a write is lost, the SDK repeats it and finds its own write.
             found = OnDemand.load(storage, keys, self.attempt)
             if found is not None and found[0] == self:
                 return found[1]
@@ -225,10 +192,11 @@ class OnDemand:
 def end(
     storage: Storage, keys: object_keys.WorkKeys, attempt: int, ending: Ending
 ) -> OnDemand | None:
-    """Write down that no further request of an attempt is asked, unless that stands already.
+    """Record that no further request of an attempt is sent, unless that is already recorded.
 
     Returns:
-        The record that stands; None where others keep changing it, who have to be waited for.
+        The stored record; None if other invocations keep changing it, so that the caller has to
+        wait for them.
     """
     found = OnDemand.load(storage, keys, attempt)
     if found is None or found[0].ended is not None:

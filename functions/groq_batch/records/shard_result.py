@@ -1,9 +1,9 @@
-"""What was counted when the results of a shard were stored."""
+"""Counts from storing the results of a shard."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from groq_batch.bucket.storage import Storage
@@ -11,41 +11,41 @@ from groq_batch.domain import object_keys
 from groq_batch.domain.answer_stats import AnswerStats
 from groq_batch.domain.cost import ModelUsage, ModelUsages, told_apart
 from groq_batch.domain.parallel import in_parallel
+from groq_batch.records import stored
 from groq_batch.records.attempt_plan import RefusedShard
 
 
 @dataclass(slots=True)
 class ShardResult:
-    """What was counted when the results of one shard attempt were stored.
+    """Counts from storing the results of one shard attempt.
 
     Attributes:
         attempt: The attempt.
-        number: The shard; of shards that are parts of another, the origin shard that they come
-            from.
-        sent: Requests of the attempt's batches; 0 when none was created.
+        number: The shard; for parts of a divided shard, their origin shard.
+        sent: Requests in the attempt's batches; 0 if none was created.
         batch_succeeded: Requests among them that succeeded.
-        batches: The same two of each shard that has a batch.
+        batches: The same two numbers for each shard that has a batch.
         refused: The shards whose batch was refused as a whole, and which are sent again.
         left_over: Request lines that go into the next attempt.
         succeeded: Requests of the shard with a success, after this attempt.
         failed: Valid lines of the shard without one, after this attempt.
-        invalid_output: Successes whose answer is not in the form asked for, after this attempt;
-            counted only of a job that retries them.
-        unchecked_output: Answers of which nobody could tell whether they fit their schema.
-        failed_for_good: Those of them that are not sent again, by their code.
+        invalid_output: Successes whose answer does not have the requested form, after this
+            attempt; counted only for a job that retries them.
+        unchecked_output: Answers that could not be validated against their schema.
+        failed_for_good: Failed lines that are not sent again, by code.
         usage: Tokens of this attempt's successes by model: prompt, completion, total.
-        answers: What this attempt's successes used, by model.
+        answers: Usage of this attempt's successes, by model.
         by_model: Valid lines of the shard by model, and how many have a success, after this
-            attempt. A line counts for the model that answered it, else for the one that it asks.
+            attempt. A line counts for the model that answered it, otherwise for the requested one.
         errors: The first rows without a success, after this attempt.
         file_ids: The batch's result files at Groq.
         results_bytes: Size of the stored results.
         failed_bytes: Size of the stored request lines without a success.
-        anomalies: Rows of the API that belong to no request or came twice.
-        measures: What this attempt's answers took, and why requests have no success after it.
-        kept: Request lines whose attempts are used up, and which ordinary calls may ask.
-        on_demand: Whether the attempt was asked by ordinary calls, at their price.
-        asked: Requests for which such a call was begun.
+        anomalies: Rows of the API that belong to no request or are duplicates.
+        measures: Statistics of this attempt's answers, and of the failures after it.
+        kept: Request lines without attempts left, which may be sent as ordinary calls.
+        on_demand: Whether the attempt consisted of ordinary calls, at their price.
+        asked: Requests for which an ordinary call was begun.
         deadline_passed: Requests with a row ``deadline_passed``, after this attempt.
     """
 
@@ -83,40 +83,25 @@ class ShardResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON data."""
-        return {**asdict(self), "measures": self.measures.to_json()}
+        return {**stored.to_record(self), "measures": self.measures.to_json()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data.
-
-        A job may run across deployments: fields that an older version did not write have their
-        defaults, and those that a newer one has added are passed over.
-        """
-        known = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
-        measures = AnswerStats.from_json(known.pop("measures", {}))
-        answers = ModelUsages(
-            {name: ModelUsage.from_json(used) for name, used in known.pop("answers", {}).items()}
-        )
-        batches = known.pop("batches", {}).items()
-        refused = known.pop("refused", {}).items()
-        return cls(
-            **known,
-            measures=measures,
-            answers=answers,
-            batches={int(shard): (sent, succeeded) for shard, (sent, succeeded) in batches},
-            refused={int(shard): RefusedShard(**one) for shard, one in refused},
-        )
+        """Read the fields from JSON data."""
+        fields = dict(data)
+        measures = AnswerStats.from_json(fields.pop("measures", {}))
+        return replace(stored.from_record(fields, cls), measures=measures)
 
     def counts_of(self, shard: int) -> tuple[int, int]:
-        """Return how many requests of a shard's batch there were, and how many succeeded."""
+        """Return the number of requests in a shard's batch, and how many succeeded."""
         if not self.batches:
-            # An older version knew no parts, and counted for the only shard that there was.
+            # An older version had no parts, and counted for its only shard.
             return self.sent, self.batch_succeeded
         return self.batches.get(shard, (0, 0))
 
     @property
     def used(self) -> ModelUsages:
-        """What this attempt's successes used, by model; of an older summary as far as it tells."""
+        """Usage of this attempt's successes by model; an older summary lacks some of it."""
         if self.answers:
             return self.answers
         usage = self.usage.items()

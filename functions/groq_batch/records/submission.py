@@ -1,16 +1,16 @@
-"""The record of one shard attempt's submission, and the lease that lets one invocation hold it.
+"""Record one shard attempt's submission, with a lease that lets one invocation work on it.
 
-The record is one small object. Whoever works on the shard attempt owns it for as long as the lease
-is renewed; every change is a compare-and-swap on the object's ETag, so that an owner who has lost
-the lease finds out at its next change and never acts on what it believes.
+The record is one small object. An invocation owns the shard attempt as long as it renews the lease.
+Every change is a compare-and-swap on the object's ETag, so an owner that has lost the lease learns
+it from its next change and does not act on outdated data.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import TracebackType
 from typing import Any, Self
@@ -18,25 +18,26 @@ from typing import Any, Self
 from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain.batch import Batch
+from groq_batch.records import stored
 from groq_batch.telemetry.log import logger
 
 LEASE_SECONDS = 30.0
-"""A lease runs out this long after its owner's last renewal."""
+"""Seconds after its owner's last renewal at which a lease expires."""
 RENEW_SECONDS = 8.0
-"""A renewal may come late three times before the lease is lost."""
+"""Seconds between renewals. Three renewals may be late before the lease is lost."""
 QUARANTINE_SECONDS = 60.0
-"""After an outcome that is not known nothing is created for this long: the API has no idempotency
-key, and a batch that it accepted may show late in its list."""
+"""Seconds without a new create after an unknown outcome: the API has no idempotency key, and an
+accepted batch may appear late in its list."""
 CLOCK_MARGIN_SECONDS = 3600.0
-"""How much earlier than by this side's clock Groq may date what was created."""
+"""How many seconds Groq's clock may lag ours when it dates a new object."""
 
 
 class LeaseLostError(Exception):
-    """Another invocation has taken over; the loser must not act any further."""
+    """Another invocation has taken over; this one must not act any further."""
 
 
 class Stage(StrEnum):
-    """How far a shard attempt's submission is."""
+    """Progress of a shard attempt's submission."""
 
     CLAIMED = "claimed"
     UPLOADED = "uploaded"
@@ -47,28 +48,28 @@ class Stage(StrEnum):
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing more will be done for this shard attempt."""
+        """Whether nothing more is to be done for this shard attempt."""
         return self in (Stage.CREATED, Stage.REFUSED, Stage.ABANDONED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """What is known of one shard attempt's submission. Times are seconds since 1970.
+    """The record of one shard attempt's submission. Times are seconds since 1970.
 
     Attributes:
-        stage: How far it is.
+        stage: Its progress.
         owner: The invocation that works on it.
-        lease_until: When the owner's lease runs out; 0 when it was given back.
-        unknown_since: When something was sent whose outcome is not known; None when all is known.
+        lease_until: When the owner's lease expires; 0 if it was released.
+        unknown_since: When something with an unknown outcome was sent; None without one.
         file_id: The input file at Groq.
-        requests: Request lines in that file; None when not counted by this record's writers.
+        requests: Request lines in that file; None if the writer of this record did not count them.
         batch: The batch as last seen by the submission.
-        error: The last error met, as code and sentence.
+        error: The last error met, as code and message.
         doubtful: Whether an outcome was ever unknown, or a file was given up, so that Groq may hold
             more than is recorded.
         begun_at: When the record was first written, before anything was sent; None in records of
             older versions.
-        endpoint: The batch's endpoint, written before it is asked for; None before that.
+        endpoint: The batch's endpoint, recorded before the create; None before that.
     """
 
     stage: Stage
@@ -83,43 +84,17 @@ class Submission:
     begun_at: float | None = None
     endpoint: str | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        data = asdict(replace(self, batch=None))
-        data["stage"] = str(self.stage)
-        data["batch"] = self.batch.to_json() if self.batch else None
-        return data
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data."""
-        return cls(
-            stage=Stage(data["stage"]),
-            owner=data["owner"],
-            lease_until=data["lease_until"],
-            unknown_since=data["unknown_since"],
-            file_id=data["file_id"],
-            requests=data["requests"],
-            batch=Batch.from_json(data["batch"]) if data["batch"] else None,
-            error=data["error"],
-            doubtful=data["doubtful"],
-            begun_at=data.get("begun_at"),
-            # The record of an older version has none; its batches have the one for chat.
-            endpoint=data.get("endpoint"),
-        )
-
     @classmethod
     def load(cls, storage: Storage, key: str) -> tuple[Self, str] | None:
-        """Read a record and its ETag, or None when nobody has begun."""
-        found = storage.get_json(key)
-        return (cls.from_json(found[0]), found[1]) if found else None
+        """Load a record and its ETag; None if no invocation has begun."""
+        return stored.load(storage, key, cls)
 
 
 class SubmissionLease:
-    """A submission record under this invocation's lease.
+    """A submission record leased by this invocation.
 
-    As a context manager it renews the lease in the background. Leaving the block gives the lease
-    back, unless it was lost; a process that dies leaves it to run out.
+    As a context manager it renews the lease in the background. Leaving the block releases the lease
+    unless it was lost; if the process dies, the lease expires.
     """
 
     def __init__(
@@ -151,13 +126,13 @@ class SubmissionLease:
         owner: str,
         clock: Callable[[], float] = time.time,
     ) -> Self:
-        """Take the record: make it, or take over one whose lease has run out or was given back.
+        """Claim the record: create it, or take over one whose lease has expired or was released.
 
-        A lease that ran out means that its owner died with something possibly under way, so the
-        outcome is not known from that moment.
+        An expired lease means that its owner died with a call possibly in progress, so the outcome
+        is unknown from that moment on.
 
         Raises:
-            ConflictError: Somebody else took it first.
+            ConflictError: Another invocation claimed it first.
         """
         now = clock()
         if found is None:
@@ -197,7 +172,7 @@ class SubmissionLease:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether most of the lease is left: its last renewal did not take long to be written."""
+        """Whether most of the lease is left, so that its last renewal was written quickly."""
         return self.record.lease_until - self._clock() > LEASE_SECONDS / 2
 
     def update(self, **changes: Any) -> None:
@@ -210,7 +185,7 @@ class SubmissionLease:
             self._swap(**changes)
 
     def release(self, **changes: Any) -> None:
-        """Change the record for the last time and give the lease back.
+        """Change the record for the last time and release the lease.
 
         Raises:
             LeaseLostError: Another invocation has taken over.
@@ -225,7 +200,7 @@ class SubmissionLease:
         renewed = {"lease_until": self._clock() + LEASE_SECONDS}
         record = replace(self.record, **{**renewed, **changes})
         if self.record.file_id is not None and record.file_id is None:
-            # The file that is given up may be at Groq all the same.
+            # The abandoned file may still exist at Groq.
             record = replace(record, doubtful=True)
         try:
             self._etag = _write(self._storage, self._key, record, if_match=self._etag)
@@ -244,23 +219,21 @@ class SubmissionLease:
                 except LeaseLostError:
                     return
                 except Exception:  # noqa: BLE001
-                    # The next renewal may pass; a lease that runs out is found out by the owner's
-                    # next change of the record, which is then refused.
+                    # The next renewal may succeed. If the lease expires, the owner learns it from
+                    # its next change of the record, which is then rejected.
                     logger.warning("A lease could not be renewed", exc_info=True)
 
 
 def _write(storage: Storage, key: str, record: Submission, *, if_match: str | None) -> str:
-    """Write a record if it still is the one that was read (or does not exist yet).
+    """Write a record if the stored one is still the one that was read (or does not exist yet).
 
     Raises:
-        ConflictError: It is another one.
+        ConflictError: The stored record has changed.
     """
     try:
-        return storage.put_json(
-            key, record.to_json(), if_none_match=if_match is None, if_match=if_match
-        )
+        return stored.put(storage, key, record, over=if_match)
     except ConflictError:
-        # A write whose answer was lost is repeated by the SDK and then meets itself.
+        # If the response to a write is lost, the SDK repeats it and finds its own write.
         found = Submission.load(storage, key)
         if found is not None and found[0] == record:
             return found[1]

@@ -1,8 +1,8 @@
-"""The usage record of a job: what it was, how it ended and what it cost, kept for good.
+"""Write a job's usage record: what it was, how it ended and what it cost, kept permanently.
 
-Reports are replaced by those of newer uploads, and working files expire; of every job that has
-ended one small record stays, in a folder of its UTC day that Athena and DuckDB read as a partition.
-It is made of the final report that stands, so that whoever comes to write it writes the same.
+Reports are replaced by those of newer uploads, and working files expire. Of every ended job one
+small record remains, in a folder of its UTC day that Athena and DuckDB read as a partition. It is
+derived from the stored final report, so that every invocation writes the same record.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from groq_batch.bucket.s3_errors import (
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.cost import ModelUsage, ModelUsages, actual_cost_usd, told_apart
+from groq_batch.domain.json_data import from_json_data, to_json_data
 from groq_batch.domain.prices import Prices, on_demand_usd
 from groq_batch.records.shard_result import ShardResult
 
@@ -27,15 +28,15 @@ _TRIES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageOfModel:
-    """What a job's requests of one model came to.
+    """Totals of a job's requests to one model.
 
     Attributes:
-        model: The model that answered, else the one that was asked.
-        requests: Requests of it that passed the checks.
+        model: The model that answered, otherwise the requested one.
+        requests: Its requests that passed the checks.
         succeeded: Requests among them with an answer.
-        prompt_tokens: Tokens of the prompts of all its answers.
-        completion_tokens: Tokens of all its answers.
-        usd: What they cost; None when not known.
+        prompt_tokens: Prompt tokens of all its answers.
+        completion_tokens: Completion tokens of all its answers.
+        usd: Cost of its answers in US dollars; None if unknown.
     """
 
     model: str
@@ -45,15 +46,10 @@ class UsageOfModel:
     completion_tokens: int = 0
     usd: float | None = None
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data; those that a newer version has added are passed over."""
-        return cls(**{name: value for name, value in data.items() if name in cls.__slots__})
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageRecord:
-    """What stays of a job that has ended.
+    """The permanent record of an ended job.
 
     Attributes:
         job_id: The job's name.
@@ -68,14 +64,14 @@ class UsageRecord:
         failed: Valid lines without one.
         invalid: Lines that did not pass the checks.
         batches: Batches at Groq, of all attempts.
-        prompt_tokens: Tokens of the prompts of all answers.
-        completion_tokens: Tokens of all answers.
-        estimated_usd: The estimate before anything was sent; None when not known.
-        actual_usd: What the answers cost; None when not known.
-        on_demand_usd: The share of it that ordinary calls cost; 0 where none was made.
+        prompt_tokens: Prompt tokens of all answers.
+        completion_tokens: Completion tokens of all answers.
+        estimated_usd: The estimate before anything was sent; None if unknown.
+        actual_usd: Cost of the answers; None if unknown.
+        on_demand_usd: The share of ordinary calls in it; 0 without such calls.
         bytes: Size of the input.
         version: The version of the stack's code; None in the report of an earlier version.
-        models: The same by model.
+        models: The totals by model.
     """
 
     job_id: str
@@ -101,21 +97,21 @@ class UsageRecord:
 
     @property
     def day(self) -> str:
-        """The UTC day of its end, such as ``2026-11-29``."""
+        """The UTC date of its end, such as ``2026-11-29``."""
         return self.finished_at[:10]
 
     @property
     def object_key(self) -> str:
-        """Where the record stands."""
+        """Key of the record."""
         return object_keys.usage_key(self.day, self.job_id)
 
     @classmethod
     def of_report(cls, report: Mapping[str, Any], models: Iterable[Mapping[str, Any]]) -> Self:
-        """Return the record of a job that has ended.
+        """Return the record of an ended job.
 
         Args:
-            report: Its final report, perhaps that of an earlier version.
-            models: What its requests came to by model, as JSON data.
+            report: Its final report, which an earlier version may have written.
+            models: Totals of its requests by model, as JSON data.
         """
         source, requests, usage = report["input"], report["requests"], report["usage"]
         timing, cost = report["timing"], report["cost_usd"]
@@ -140,35 +136,24 @@ class UsageRecord:
             on_demand_usd=on_demand["cost_usd"] if on_demand else 0,
             bytes=source["bytes"],
             version=report.get("version"),
-            models=[UsageOfModel.from_json(model) for model in models],
+            models=[from_json_data(model, UsageOfModel) for model in models],
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return {**asdict(self), "models": [asdict(model) for model in self.models]}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data; those that a newer version has added are passed over."""
-        known = {name: value for name, value in data.items() if name in cls.__slots__}
-        models = [UsageOfModel.from_json(model) for model in known.pop("models", ())]
-        return cls(**known, models=models)
-
     def write(self, storage: Storage) -> bool:
-        """Write the record unless it stands; tells whether it stands then.
+        """Write the record unless it exists; tell whether it exists afterwards.
 
-        It does not where S3 denies the write. That is nothing that a job's end may wait for.
+        It does not if S3 denies the write. The end of a job must not wait for that.
 
         Raises:
-            ConflictError: S3 kept asking for another try.
+            ConflictError: S3 kept asking for a retry.
         """
         key = self.object_key
         try:
             for _ in range(_TRIES):
                 try:
-                    storage.put_json(key, self.to_json(), if_none_match=True)
+                    storage.put_json(key, to_json_data(self), if_none_match=True)
                 except ConflictError:
-                    # It stands; or S3 has asked for another try, as it does when two write at once.
+                    # It exists; or S3 asks for a retry, as it does when two writers collide.
                     if not storage.exists(key):
                         continue
                 return True
@@ -184,18 +169,18 @@ def usage_by_model(
     *,
     calls: ModelUsages | None = None,
 ) -> list[dict[str, Any]]:
-    """Return what a job's requests came to by model, as JSON data, in order of the models' names.
+    """Return the totals of a job's requests by model, as JSON data, sorted by model name.
 
     Args:
         latest: Each shard's summary of its last attempt.
-        batches: What the answers of all batches used, by model.
-        prices: The job's prices; those of the table when None.
-        calls: What the answers of ordinary calls used, which cost the price on demand.
+        batches: Usage of the answers of all batches, by model.
+        prices: The job's prices; None means those of the built-in table.
+        calls: Usage of the answers of ordinary calls, which cost the on-demand price.
     """
     calls = calls if calls is not None else ModelUsages()
     counts: dict[str, list[int]] = {model: [0, 0] for model in (*batches, *calls)}
     for summary in latest:
-        # An older version did not count lines by model; what has answered is known even so.
+        # An older version did not count lines by model, but answers by model are known.
         counted = summary.by_model or {
             model: [used.answers, used.answers] for model, used in summary.used.items()
         }
@@ -222,10 +207,10 @@ def usage_by_model(
 def _cost(
     model: str, in_batches: ModelUsage, in_calls: ModelUsage, prices: Prices | None
 ) -> float | None:
-    """Return what the answers of a model cost; None when not known."""
+    """Return the cost of a model's answers; None if unknown."""
     total = 0.0
     for used, price_of in ((in_batches, lambda usd: usd), (in_calls, on_demand_usd)):
-        # A model without a known price that has not answered has cost nothing all the same.
+        # A model without answers has cost nothing, even if its price is unknown.
         usd = actual_cost_usd({model: used}, prices) if used.answers or used.prompt_tokens else 0.0
         if usd is None:
             return None

@@ -1,14 +1,14 @@
-"""What the usage records of the last days come to, kept up to date without reading them again.
+"""Sum up the usage records of the last days, without reading all of them again.
 
-One object holds the sums by day and folder and the jobs that ended last. Each look lists today's
-and yesterday's records, a thousand with a call, and reads those alone that came since the look
-before; once a day it lists all days, for a job whose record came late.
+One object holds the sums by day and folder, and the jobs that ended last. Each update lists the
+records of today and yesterday, a thousand per call, and reads only those that are new; once a day
+it lists all days, in case a job's record came late.
 
-The records of a day are listed by name, not by time, so that what is new is told by S3's own date:
-it is younger than the youngest that was counted. Dates of objects that are written at the same time
-may come in any order, so a few minutes before that are looked at again, with the names of what was
-counted in them. All of it stands in the same object as the sums: a look that dies, or meets another
-one, has counted nothing.
+The records of a day are listed by name, not by time, so new records are recognised by S3's own
+date: it is later than the latest date counted. Objects written at the same time may be dated in any
+order, so the last few minutes before that date are compared by name with the records counted in
+them. All this is stored in the same object as the sums: an update that crashes, or collides with
+another, has counted nothing.
 """
 
 from __future__ import annotations
@@ -16,47 +16,49 @@ from __future__ import annotations
 import heapq
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Self
 
 from groq_batch.bucket.storage import Storage, StoredObject
 from groq_batch.domain import object_keys
+from groq_batch.domain.json_data import from_json_data
+from groq_batch.records import stored
 from groq_batch.records.usage import UsageRecord
 
 DAYS = 30
-"""Days that sums are kept of, today included."""
+"""Days for which sums are kept, including today."""
 MOST_ENDED = 200
-"""Jobs that are kept as those that ended last."""
+"""Number of jobs kept as those that ended last."""
 OVERLAP_SECONDS = 300.0
-"""How long before the youngest counted record others may have been dated and not been listed."""
+"""How many seconds before the latest counted record another may be dated that was not listed."""
 AT_ONCE = 2000
-"""Records after which what was counted is saved."""
+"""The sums are saved after this many records."""
 _READERS = 16
 _MAX_FOLDERS = 200
 _MAX_FOLDER_CHARACTERS = 100
 OTHER_FOLDERS = "(other folders)"
-"""Stands for the folders of a day beyond those that are told apart."""
+"""Catch-all for the folders of a day once the maximum number of folders is tracked."""
 _DAY = re.compile(r"date=([0-9]{4}-[0-9]{2}-[0-9]{2})")
 _NAME_CHARACTERS = 20
-"""A job's name ends with a hash of so many characters, which tells it from all others."""
+"""Length of the hash at the end of a job's name, which makes the name unique."""
 
 
 @dataclass(slots=True)
 class Sums:
-    """What some jobs come to.
+    """Totals of some jobs.
 
     Attributes:
-        jobs: How many they are.
+        jobs: Number of jobs.
         unsuccessful: Jobs among them that did not end ``succeeded``.
         requests: Their requests.
         succeeded: Requests with an answer.
-        prompt_tokens: Tokens of the prompts of the answers.
-        completion_tokens: Tokens of the answers.
-        usd: What those with a known cost have cost.
-        without_cost: Jobs whose cost is not known.
+        prompt_tokens: Prompt tokens of the answers.
+        completion_tokens: Completion tokens of the answers.
+        usd: Cost in US dollars of the jobs whose cost is known.
+        without_cost: Number of jobs whose cost is unknown.
     """
 
     jobs: int = 0
@@ -84,7 +86,7 @@ class Sums:
         )
 
     def merge(self, other: Sums) -> None:
-        """Count what others come to."""
+        """Add other totals."""
         for name in self.__slots__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
@@ -94,9 +96,9 @@ class DayOfUsage:
     """The jobs that ended on a day.
 
     Attributes:
-        folders: What they come to, by folder.
-        until: The date of the youngest record that was counted, in seconds since 1970.
-        recent: The dates of those counted in the last minutes before that, by job.
+        folders: Their totals by folder.
+        until: Date of the latest record counted, in seconds since 1970.
+        recent: Dates of the records counted in the last minutes before that, by job.
     """
 
     folders: dict[str, Sums] = field(default_factory=dict)
@@ -108,7 +110,7 @@ class DayOfUsage:
         return item.modified_at < self.until - OVERLAP_SECONDS or _name_of(item) in self.recent
 
     def count(self, item: StoredObject, record: UsageRecord | None) -> None:
-        """Count a record; one that cannot be read (None) is not looked at again."""
+        """Count a record; one that cannot be read (None) is not read again."""
         self.until = max(self.until, item.modified_at)
         self.recent[_name_of(item)] = item.modified_at
         if record is not None:
@@ -120,34 +122,21 @@ class DayOfUsage:
             name = OTHER_FOLDERS
         return self.folders.setdefault(name, Sums())
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data; of the recent ones those that still matter."""
+    def forget_counted(self) -> None:
+        """Forget the recent records that are too old to be met again."""
         first = self.until - OVERLAP_SECONDS
-        return {
-            "folders": {name: asdict(sums) for name, sums in self.folders.items()},
-            "until": self.until,
-            "recent": {name: at for name, at in self.recent.items() if at >= first},
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data."""
-        return cls(
-            folders={name: Sums(**sums) for name, sums in data["folders"].items()},
-            until=data["until"],
-            recent=dict(data["recent"]),
-        )
+        self.recent = {name: at for name, at in self.recent.items() if at >= first}
 
 
 @dataclass(slots=True)
 class UsageSums:
-    """What the usage records of the last days come to.
+    """Totals of the usage records of the last days.
 
     Attributes:
         days: The days, such as ``2026-11-29``, with at least one record.
-        ended: The jobs that ended last, without what they come to by model.
-        complete_on: The day on which all days were listed to their end; None when none was.
-        unreadable: Records that could not be read.
+        ended: The jobs that ended last, without their totals by model.
+        complete_on: The day on which all days were last listed completely; None if never.
+        unreadable: Number of records that could not be read.
     """
 
     days: dict[str, DayOfUsage] = field(default_factory=dict)
@@ -170,7 +159,7 @@ class UsageSums:
         return day not in self.days or not self.days[day].has_counted(item)
 
     def forget_before(self, day: str) -> None:
-        """Forget the sums of the days before one."""
+        """Drop the sums of all days before a given one."""
         self.days = {name: sums for name, sums in self.days.items() if name >= day}
         self._trim()
 
@@ -179,38 +168,18 @@ class UsageSums:
             MOST_ENDED, self.ended, key=lambda record: (record.finished_at, record.job_id)
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return {
-            "schema_version": 1,
-            "days": {name: day.to_json() for name, day in sorted(self.days.items())},
-            "ended": [record.to_json() for record in self.ended],
-            "complete_on": self.complete_on,
-            "unreadable": self.unreadable,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data."""
-        return cls(
-            days={name: DayOfUsage.from_json(day) for name, day in data["days"].items()},
-            ended=[UsageRecord.from_json(record) for record in data["ended"]],
-            complete_on=data["complete_on"],
-            unreadable=data["unreadable"],
-        )
-
     @classmethod
     def load(cls, storage: Storage) -> tuple[Self, str | None]:
-        """Read the sums and their ETag; None for that of sums that nobody has written yet.
+        """Load the sums and their ETag; the ETag is None if no sums are stored.
 
-        Where they cannot be read all is counted anew: the records have everything.
+        If they cannot be read, everything is counted again from the records.
         """
         found = storage.get_json(object_keys.USAGE_SUMS_KEY)
         if found is None:
             return cls(), None
         try:
-            return cls.from_json(found[0]), found[1]
-        except (AttributeError, KeyError, TypeError):
+            return stored.from_record(found[0], cls), found[1]
+        except ValueError:
             return cls(), found[1]
 
     def save(self, storage: Storage, *, over: str | None) -> str:
@@ -218,23 +187,23 @@ class UsageSums:
 
         Args:
             storage: The bucket.
-            over: ETag of what they replace; None when nothing stood there.
+            over: ETag of the stored sums that they replace; None if there are none.
 
         Raises:
-            ConflictError: Somebody else has written sums meanwhile.
+            ConflictError: Another invocation has written sums meanwhile.
         """
-        return storage.put_json(
-            object_keys.USAGE_SUMS_KEY, self.to_json(), if_none_match=over is None, if_match=over
-        )
+        for day in self.days.values():
+            day.forget_counted()
+        return stored.put(storage, object_keys.USAGE_SUMS_KEY, self, over=over)
 
 
 def first_day(now: datetime) -> str:
-    """Return the first of the days that sums are kept of."""
+    """Return the first of the days for which sums are kept."""
     return _day_text(now - timedelta(days=DAYS - 1))
 
 
 def days_since(first: str, now: datetime) -> list[str]:
-    """Return the UTC days from one until now, the latest first."""
+    """Return the UTC days from a given one until now, latest first."""
     begin = datetime.fromisoformat(first).replace(tzinfo=UTC)
     return [_day_text(now - timedelta(days=back)) for back in range((now - begin).days + 1)]
 
@@ -247,14 +216,14 @@ def bring_up_to_date(
     has_time: Callable[[], bool] = lambda: True,
     on_progress: Callable[[UsageSums], None] = lambda _: None,
 ) -> bool:
-    """Count the records that came since the sums were saved, those of the latest days first.
+    """Count the records added since the sums were saved, latest days first.
 
     Args:
         storage: The bucket.
-        sums: What was counted so far; changed in place.
+        sums: The sums so far; changed in place.
         now: The time, with its time zone.
-        has_time: Tells whether there is time to read some more records.
-        on_progress: Is called with the sums whenever some records have been counted.
+        has_time: Tells whether there is time to read more records.
+        on_progress: Called with the sums each time some records have been counted.
 
     Returns:
         Whether all were counted.
@@ -267,7 +236,7 @@ def bring_up_to_date(
         days = days_since(first_day(now), now)
     for day in itertools.chain(days, _earlier_days(storage, sums, days[-1]) if is_first else ()):
         new = [item for item in usage_objects(storage, day) if sums.is_new(day, item)]
-        # In the order of their dates, so that one which is left for another look is still new then.
+        # In order of their dates, so that a record left for the next update still counts as new.
         new.sort(key=lambda item: (item.modified_at, item.key))
         for start in range(0, len(new), AT_ONCE):
             if not has_time():
@@ -284,7 +253,7 @@ def bring_up_to_date(
 
 
 def _earlier_days(storage: Storage, sums: UsageSums, before: str) -> Iterator[str]:
-    """Yield the days before one, the latest first, until enough jobs are known."""
+    """Yield the days before a given one, latest first, until enough jobs are known."""
     for day in sorted(usage_days(storage), reverse=True):
         if len(sums.ended) >= MOST_ENDED:
             return
@@ -293,26 +262,26 @@ def _earlier_days(storage: Storage, sums: UsageSums, before: str) -> Iterator[st
 
 
 def usage_days(storage: Storage) -> list[str]:
-    """Return the days of which there are usage records, the earliest first."""
+    """Return the days with usage records, earliest first."""
     names = map(_DAY.fullmatch, storage.folders(object_keys.USAGE_PREFIX))
     return sorted(name[1] for name in names if name is not None)
 
 
 def usage_objects(storage: Storage, day: str) -> Iterator[StoredObject]:
-    """Yield the usage records of a day, in order of their names; what else is there is left out."""
+    """Yield the usage records of a day, sorted by name; other objects are skipped."""
     for item in storage.objects(object_keys.usage_day_prefix(day)):
         if object_keys.is_job_id(object_keys.job_of_usage_key(item.key)):
             yield item
 
 
 def read_records(storage: Storage, items: Sequence[StoredObject]) -> Iterator[UsageRecord | None]:
-    """Yield records in the same order, read many at a time; None for one that cannot be read."""
+    """Yield records in the given order, reading many at a time; None if one cannot be read."""
 
     def read(item: StoredObject) -> UsageRecord | None:
         try:
             found = storage.get_json(item.key)
-            return UsageRecord.from_json(found[0]) if found else None
-        except (KeyError, TypeError, ValueError, AttributeError):
+            return from_json_data(found[0], UsageRecord) if found else None
+        except ValueError:
             return None  # It is not as the pipeline writes it.
 
     if items:

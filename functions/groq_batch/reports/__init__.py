@@ -1,1 +1,1 @@
-"""What the user is told: report, event, deliverables, HTML page."""
+"""Output for users: report, event, delivered objects, HTML pages."""

@@ -1,9 +1,9 @@
-"""Where a job delivers, and how an older upload never replaces what a newer one wrote.
+"""Deliver a job's objects so that an older upload never replaces what a newer one wrote.
 
 The jobs of one key are ordered by their upload (the order of the object's versions) and, for runs
-of one upload, by their start. A job that begins takes its path over and removes what stands there;
-a job that was superseded delivers below ``superseded/<job_id>/``. Every object that is
-delivered names its job, and is written only where nothing stands.
+of one upload, by their start. A job that begins takes over its path and deletes the earlier job's
+objects there. A superseded job delivers below ``superseded/<job_id>/``. Every delivered object
+names its job, and is written only if no object exists at its key.
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ class SupersededError(Exception):
 
 
 class Delivery:
-    """The deliverables of one job."""
+    """The objects that one job delivers."""
 
     def __init__(self, storage: Storage, request: JobRequest) -> None:
-        """Deliver for the job of ``request``."""
+        """Prepare the delivery for the job of ``request``."""
         self._storage = storage
         self._request = request
-        # An upload that is rejected for its key may stand on the path of others.
+        # An upload rejected for its key may have a path that belongs to other jobs.
         self._owns_path = check_key(request.key) is None
         self.metadata = {JOB_METADATA: request.job_id}
         self._pages = ReportPages(storage, request.job_id)
         self.unreadable_report: str | None = None
-        """The key of the report that keeps this job from its path, once ``path`` has met one."""
+        """Key of an unreadable report that blocks this job's path; set by ``path``."""
 
     # -- order -----------------------------------------------------------------------------------
 
     def is_superseded(self) -> bool:
         """Tell whether a newer upload of the key, or a later run of the same one, exists.
 
-        A firing of a recurring file has a path of its own, which nobody else delivers under.
+        A firing of a recurring file has its own path, which no other job uses.
         """
         if not self._shares_path():
             return False
-        return self._newer_upload_exists() or self._is_behind(
+        return self._newer_upload_exists() or self._is_of_later_run(
             self._readable_report(self._request.path)
         )
 
@@ -63,8 +63,8 @@ class Delivery:
         """Tell whether other jobs may deliver under this one's path."""
         return self._request.path == object_keys.input_path(self._request.key)
 
-    def _is_behind(self, found: tuple[dict[str, Any], str] | None) -> bool:
-        """Tell whether the report that stands at the path is of a later run of the same upload."""
+    def _is_of_later_run(self, found: tuple[dict[str, Any], str] | None) -> bool:
+        """Tell whether the report at the path belongs to a later run of the same upload."""
         return found is not None and self._is_later_run(found[0])
 
     def _newer_upload_exists(self) -> bool:
@@ -79,7 +79,7 @@ class Delivery:
                 return newest is not None
             if newest is None and not version.is_delete_marker:
                 newest = version
-        # This job's upload was removed for good, and with it the place that it had in the order.
+        # This job's version was permanently deleted, and with it its place in the order.
         begun = parse_timestamp(mine.started_at).timestamp()
         return newest is not None and newest.modified_at >= math.floor(begun)
 
@@ -97,10 +97,10 @@ class Delivery:
     # -- the report ------------------------------------------------------------------------------
 
     def announce(self, report: dict[str, Any]) -> None:
-        """Write the first report where none stands, for a job that cannot take its path over yet.
+        """Write the first report if there is none, for a job that cannot take over its path yet.
 
-        Who announces has seen that the job is not closed, and does not ask whether it has been
-        superseded. Then its report stands here until the newer job begins, or this one ends.
+        The caller has checked that the job is not closed. Whether it has been superseded is not
+        checked: then its report remains until the newer job begins, or this one ends.
 
         Args:
             report: The report of the running job.
@@ -111,20 +111,20 @@ class Delivery:
         except ConflictError:
             return
         except UnwritableObjectError:
-            # The beginning of the job meets the same lock, and fails by it.
+            # When the job begins it meets the same lock, and fails.
             logger.warning("The report is locked", kind="permission")
 
     def begin(self, report: dict[str, Any]) -> None:
-        """Write the first report and remove what the job before has delivered.
+        """Write the first report and delete the objects that the earlier job delivered.
 
-        An upload that is rejected for its key touches nothing of others at its path. Where a report
-        stands that S3 does not hand out, nobody can tell whose it is: the job keeps beside it.
+        An upload rejected for its key changes nothing of other jobs at its path. If S3 does not
+        return the report at the path, its job is unknown, and this job uses a path of its own.
 
         Args:
             report: The report of the running job.
 
         Raises:
-            ConflictError: Others kept writing the report at the same time.
+            ConflictError: Other invocations kept writing the report at the same time.
         """
         mine = self._request.job_id
         path = self._request.path
@@ -136,11 +136,12 @@ class Delivery:
                 logger.warning("An earlier report cannot be read", kind="permission")
                 path = self._aside
                 continue
-            # Asked after that read: whoever takes the path over later makes the write below fail.
+            # Checked after that read: a job that takes over the path later makes the write below
+            # fail.
             if (
                 path == self._request.path
                 and self._shares_path()
-                and (self._newer_upload_exists() or self._is_behind(found))
+                and (self._newer_upload_exists() or self._is_of_later_run(found))
             ):
                 path = self._superseded
                 continue
@@ -172,11 +173,11 @@ class Delivery:
         raise ConflictError(object_keys.delivery_keys(path).report)
 
     def _remove_earlier(self, keys: object_keys.DeliveryKeys) -> None:
-        """Remove what the job before has delivered, and nothing else.
+        """Delete the objects that the earlier job delivered, and nothing else.
 
-        An invocation that was thought dead may come here when this job, or a newer one, has long
-        delivered: what names this job stays, and so does everything that was written since it was
-        looked at.
+        An invocation that was presumed dead may run this long after this job, or a newer one, has
+        delivered. So objects that name this job are kept, and everything written since it was
+        checked.
         """
         for key in (keys.results, keys.failed, keys.invalid):
             try:
@@ -187,11 +188,11 @@ class Delivery:
                     return
                 self._storage.delete_unchanged(key, head.etag)
             except (UnreadableObjectError, UnwritableObjectError):
-                # The end of the job meets the same lock, delivers beside it and says so.
+                # At its end the job meets the same lock, delivers to another path and says so.
                 logger.warning("An earlier result is locked", kind="permission")
 
     def write_running(self, report: dict[str, Any]) -> None:
-        """Bring the report of the running job up to date; never touches one that is final."""
+        """Update the report of the running job; a final report is never changed."""
         for path in self._paths():
             keys = object_keys.delivery_keys(path)
             found = self._readable_report(path)
@@ -206,18 +207,18 @@ class Delivery:
                         keys.report, report, if_match=etag, metadata=self.metadata
                     )
                 except ConflictError:
-                    # Somebody wrote a newer one; the next check tells the same again.
+                    # Another invocation wrote a newer one; the next check reports the same again.
                     return
                 except UnwritableObjectError:
-                    # Progress that cannot be told is no reason to give up what runs at Groq; the
-                    # end of the job meets the same lock.
+                    # Unreported progress is no reason to give up batches running at Groq; the end
+                    # of the job meets the same lock.
                     logger.warning("The report is locked", kind="permission")
                     return
                 self._pages.write(keys, requests=report["requests"]["total"])
             return
 
     def standing_final_report(self) -> tuple[dict[str, Any], str] | None:
-        """Return this job's final report and its path, if it stands where it was written."""
+        """Return this job's final report and its path, if it still exists at its path."""
         for path in self._paths():
             found = self._readable_report(path)
             if found is None or found[0].get("job_id") != self._request.job_id:
@@ -227,10 +228,10 @@ class Delivery:
         return None
 
     def write_page(self, facts: PageData) -> None:
-        """Write the page of this job's final report where that stands.
+        """Write the page of this job's final report next to the report.
 
         Args:
-            facts: What the page tells beside the report.
+            facts: Data for the page that the report does not contain.
         """
         for path in self._paths():
             found = self._readable_report(path)
@@ -241,8 +242,8 @@ class Delivery:
     def path(self) -> str:
         """Return the path to deliver under.
 
-        It is where the report stands, unless the job was superseded since, or S3 does not hand
-        out what stands at the upload's path (``unreadable_report`` tells which).
+        It is the path of the job's report, unless the job has been superseded since, or S3 does not
+        return the report at the upload's path (then ``unreadable_report`` is its key).
         """
         mine = self._request.job_id
         standing, refused = None, None
@@ -263,10 +264,10 @@ class Delivery:
         return standing or self._request.path
 
     def write_final(self, report: Mapping[str, Any], path: str) -> None:
-        """Write the final report under ``path``, in the place of this job's running one.
+        """Write the final report under ``path``, replacing this job's running report.
 
         Raises:
-            ConflictError: Somebody has written there meanwhile; look again what stands.
+            ConflictError: Another invocation has written there meanwhile; read the report again.
             SupersededError: A newer job has begun at this path; nothing was written.
         """
         key = object_keys.delivery_keys(path).report
@@ -286,36 +287,36 @@ class Delivery:
         )
 
     def withdraw_running_report(self) -> None:
-        """Remove the running report of a job whose final one stands below ``superseded/``."""
+        """Delete the running report of a job whose final one is below ``superseded/``."""
         keys = object_keys.delivery_keys(self._request.path)
         try:
             head = self._storage.head(keys.report)
         except UnreadableObjectError:
-            return  # It is another job's, as far as can be known.
+            return  # It may be another job's.
         if head is None or head.metadata.get(JOB_METADATA) != self._request.job_id:
             return
         if self._storage.delete_unchanged(keys.report, head.etag):
             self._pages.remove(keys.page)
 
     def _paths(self) -> list[str]:
-        """Return the paths under which this job's report may stand."""
+        """Return the paths under which this job's report may be."""
         return [self._request.path, self._superseded, self._request.job_id]
 
     @property
     def _superseded(self) -> str:
-        """The path of a job that was superseded."""
+        """The path used if the job has been superseded."""
         return object_keys.superseded_path(self._request.job_id, self._request.path)
 
     @property
     def _aside(self) -> str:
-        """The path of a job that may not touch what stands at the one of its upload."""
+        """The path used if the job may not change the objects at its upload's path."""
         return self._superseded if self._owns_path else self._request.job_id
 
     def _report_at(self, path: str) -> tuple[dict[str, Any], str] | None:
-        """Return the report that stands at a path, and its ETag; None where there is none.
+        """Return the report at a path, and its ETag; None if there is none.
 
         Raises:
-            UnreadableObjectError: S3 does not hand it out, and another job may have written it.
+            UnreadableObjectError: S3 denies access, and another job may have written it.
         """
         key = object_keys.delivery_keys(path).report
         if path in (self._superseded, self._request.job_id):
@@ -323,7 +324,7 @@ class Delivery:
         return self._storage.get_foreign_json(key)
 
     def _readable_report(self, path: str) -> tuple[dict[str, Any], str] | None:
-        """Return the report at a path like ``_report_at``; None as well where it is refused."""
+        """Return the report at a path like ``_report_at``, but None if S3 denies access."""
         try:
             return self._report_at(path)
         except UnreadableObjectError:
@@ -332,19 +333,19 @@ class Delivery:
     # -- the objects -----------------------------------------------------------------------------
 
     def deliver(self, key: str, write: Callable[[ObjectWriter], None] | None) -> bool:
-        """Put one deliverable in place, once.
+        """Write one deliverable, unless this job has written it before.
 
         Args:
             key: Its key.
-            write: Writes the content; None when the job has nothing to deliver there, so that what
-                an older job left is removed.
+            write: Writes the content; None if the job has nothing to deliver there, so that an
+                older job's object is deleted.
 
         Returns:
             Whether the object exists now.
 
         Raises:
-            SupersededError: A newer job's object stands there.
-            UnwritableObjectError: S3 does not let this key be written or removed.
+            SupersededError: A newer job's object exists there.
+            UnwritableObjectError: S3 denies writing or deleting this key.
         """
         for _ in range(_TRIES):
             head = self._storage.head(key)
@@ -373,13 +374,14 @@ class Delivery:
         raise SupersededError(key)
 
     def check_path(self, path: str) -> None:
-        """Make sure that what was delivered there has not come after a newer job's beginning.
+        """Delete this job's objects at a path if a newer job has begun there since.
 
-        An invocation that was thought dead may deliver when the newer job has removed what it
-        found, and even when it has ended. Whoever begins after this look removes it himself.
+        An invocation that was presumed dead may deliver after the newer job has deleted the objects
+        it found, and even after its end. A job that begins after this check deletes them itself.
 
         Raises:
-            SupersededError: A newer job has begun at this path; nothing of this one is left there.
+            SupersededError: A newer job has begun at this path; no object of this one remains
+                there.
         """
         found = self._readable_report(path)
         if found is None or found[0].get("job_id") == self._request.job_id:

@@ -1,7 +1,7 @@
-"""Keeps the page of all jobs up to date, at best effort: ``reports/index.html``.
+"""Keep the page of all jobs, ``reports/index.html``, up to date on a best-effort basis.
 
-It is made by the reconciler, from the open jobs that this lists anyhow and from sums that each run
-goes on with. A page that cannot be made is logged and counted, and keeps no job from being closed.
+The reconciler writes it, from its list of open jobs and from sums that each run continues. If the
+page cannot be written, this is logged and counted, and jobs are closed all the same.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ def update_index(
     now: datetime,
     has_time: Callable[[], bool],
 ) -> None:
-    """Count the jobs that have ended since the last time, and make the page; never raises.
+    """Count the jobs that ended since the last update, and write the page. Never raises.
 
     Args:
         storage: The bucket.
-        ages: The open jobs and how old they are, in seconds.
+        ages: Age of each open job in seconds.
         now: The time.
-        has_time: Tells whether there is time to read some more usage records.
+        has_time: Tells whether there is time to read more usage records.
     """
     try:
         sums, is_whole = _updated_sums(storage, now, has_time)
         _write(storage, sums, ages, now=now, is_whole=is_whole)
     except Exception as error:  # noqa: BLE001
-        # Whatever is wrong with the page, jobs are closed.
+        # An error in the page must not prevent jobs from being closed.
         log_failure("The index of all jobs could not be made", error)
 
 
 def _updated_sums(
     storage: Storage, now: datetime, has_time: Callable[[], bool]
 ) -> tuple[UsageSums, bool]:
-    """Return the sums, and whether all records are counted in them."""
+    """Return the sums, and whether they include all records."""
     sums, etag = UsageSums.load(storage)
 
     def save(changed: UsageSums) -> None:
@@ -57,8 +57,8 @@ def _updated_sums(
     try:
         return sums, bring_up_to_date(storage, sums, now=now, has_time=has_time, on_progress=save)
     except ConflictError:
-        # Another run counts at the same time; what it has counted is right, and this one's is not
-        # to be added to it.
+        # Another run counts at the same time. Its sums are right, and must not be combined with
+        # these.
         return UsageSums.load(storage)[0], False
 
 
@@ -70,8 +70,8 @@ def _write(
     now: datetime,
     is_whole: bool,
 ) -> None:
-    """Write the page unless a later one stands."""
-    # Imported here: the function also closes single jobs, which needs nothing of it.
+    """Write the page unless a later one exists."""
+    # Imported here: the function also closes single jobs, and then does not need it.
     from groq_batch.reports.page.index_rendering import render_index  # noqa: PLC0415
 
     ended = {record.job_id for record in sums.ended}
@@ -87,7 +87,7 @@ def _write(
         as_of=now,
         is_whole=is_whole,
     )
-    with suppress(ConflictError):  # Another run has written its own.
+    with suppress(ConflictError):  # Another run has written its own page.
         storage.put_bytes(
             object_keys.INDEX_KEY,
             page.encode("utf-8", "replace"),

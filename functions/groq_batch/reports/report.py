@@ -1,4 +1,4 @@
-"""The report of a job: what ``reports/<path>.json`` says while it runs and when it has ended."""
+"""Build a job's report, the content of ``reports/<path>.json``, for running and ended jobs."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from groq_batch.records.on_demand import OnDemand
 from groq_batch.records.shard_result import ShardResult
 
 MAX_ERRORS = 100
-"""Errors that a report holds; ``errors_total`` counts all."""
+"""Maximum number of errors in a report; ``errors_total`` counts all."""
 RUNNING = "running"
 _UNSHOWABLE = re.compile('[\x00-\x1f"\\\\\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]')
-"""What a JSON text cannot hold as it is, ends a line, or turns the direction of what follows."""
+"""Characters that JSON cannot hold unescaped, that end a line, or change the text direction."""
 
 
 def running_report(
@@ -33,13 +33,13 @@ def running_report(
     states: Sequence[AttemptState] = (),
     calls: OnDemand | None = None,
 ) -> dict[str, Any]:
-    """Return the report of a job that has not ended; batches are counted as the API counts.
+    """Return the report of a running job; its batches have the API's counts.
 
     Args:
-        request: What the job was started for.
-        job: What the preparation found; None before it has ended.
-        states: The attempts' batches so far, in order.
-        calls: How far the ordinary calls after the deadline are; None before there are any.
+        request: The request that the job was started for.
+        job: The job's record; None before the preparation has ended.
+        states: The attempts' states so far, in order.
+        calls: The record of ordinary calls after the deadline; None before there are any.
     """
     good = job.good if job else 0
     invalid = job.invalid if job else 0
@@ -80,16 +80,15 @@ def final_report(
     """Return the report of a job that has ended.
 
     Args:
-        request: What the job was started for.
-        job: What the preparation found; None when the job ended before that.
-        status: How the job ended.
-        reason: Code and sentence of a job that failed or was stopped; its first error.
-        states: The attempts' batches, in order.
-        summaries: What was counted for every shard attempt.
-        actual_cost_usd: What the answers cost, of batches and of ordinary calls; None when not
-            known.
-        on_demand_usd: What those of ordinary calls cost; likewise.
-        outputs: Addresses of the results, the failed lines and the problems.
+        request: The request that the job was started for.
+        job: The job's record; None if the job ended before the preparation did.
+        status: The job's final status.
+        reason: Code and message of a job that failed or was stopped; its first error.
+        states: The attempts' states, in order.
+        summaries: The counts of every shard attempt.
+        actual_cost_usd: Cost of the answers, of batches and of ordinary calls; None if unknown.
+        on_demand_usd: Cost of the answers of ordinary calls; None if unknown.
+        outputs: URIs of the results, the failed lines and the problems.
         finished_at: When the job ended.
     """
     by_place = {(s.attempt, s.number): s for s in summaries}
@@ -143,19 +142,19 @@ def latest_summaries(summaries: Iterable[ShardResult]) -> list[ShardResult]:
 
 
 def event_detail(report: dict[str, Any]) -> dict[str, Any]:
-    """Return what the event of a job's end carries: the report without its two lists."""
+    """Return the detail of the event about a job's end: the report without its two lists."""
     detail = {name: value for name, value in report.items() if name not in ("batches", "errors")}
-    if "shown" not in report["input"]:  # The report of an earlier version.
+    if "shown" not in report["input"]:  # The report is from an earlier version.
         detail["input"] = {**report["input"], "shown": shown_key(report["input"]["key"])}
     return detail
 
 
 def shown_key(key: str) -> str:
-    """Return a key for people: of as many characters, in one line, and without quotes.
+    """Return a key for display: of limited length, in one line, and without quotes.
 
-    EventBridge puts texts into a mail as they are ("EventBridge does not escape values extracted
-    by Input Path"): a quotation mark of an uploader would end the mail's text, so that the mail is
-    not sent, or goes on with what the uploader wrote. See
+    EventBridge inserts texts into an email unescaped ("EventBridge does not escape values extracted
+    by Input Path"): an uploader's quotation mark would end the email's text, so that the email is
+    not sent, or continues with the uploader's text. See
     https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html.
     """
     return _UNSHOWABLE.sub("?", key)
@@ -229,16 +228,16 @@ def _on_demand(requests: int, succeeded: int, cost_usd: float | None) -> dict[st
 
 
 def _current(states: Sequence[AttemptState]) -> AttemptState | None:
-    """Return the attempt whose batches tell how far a job is; None before there is any.
+    """Return the attempt whose batches show a job's progress; None before there is any.
 
-    One that begins after the deadline has none; then it is the one before it.
+    An attempt that begins after the deadline has no batches; then it is the one before.
     """
     begun = (state for state in reversed(states) if state.has_batches or not state.past_deadline)
     return next(begun, states[-1] if states else None)
 
 
 def _canary(job: JobRecord | None) -> dict[str, Any] | None:
-    """Return what became of the canary; null in a job without one."""
+    """Return the result of the canary; None in a job without one."""
     if job is None or not job.has_canary:
         return None
     verdict = job.verdict
@@ -257,9 +256,9 @@ def _batch_entry(
     requests: int | None,
     summary: ShardResult | None,
 ) -> dict[str, Any]:
-    """Return a batch's line of the report.
+    """Return a batch's entry in the report.
 
-    It is counted from the batch's rows once they were read, before that as the API counts.
+    Counts come from the batch's rows once they have been read, before that from the API.
     """
     sent = requests if requests is not None else batch.counts.total
     succeeded = batch.counts.completed
@@ -279,7 +278,7 @@ def _batch_entry(
 
 
 def _requests_of(job: JobRecord | None, state: AttemptState) -> int:
-    """Return the requests of an attempt; of shards that begin with it also before they are sent."""
+    """Return the number of requests of an attempt, also of shards that are not sent yet."""
     if job is None:
         return state.requests
     unsent = {
@@ -295,7 +294,7 @@ def _requests_of(job: JobRecord | None, state: AttemptState) -> int:
 
 
 def _sending(job: JobRecord | None, state: AttemptState, shard: int) -> int:
-    """Return an attempt as a shard counts: its first one is 1, also behind a canary."""
+    """Return an attempt's number counted from a shard's first attempt, also after a canary."""
     if job is None:
         return state.attempt
     return job.sending(state.origin_of(shard), state.attempt)
@@ -331,7 +330,7 @@ def _put_first(report: dict[str, Any], reason: dict[str, Any]) -> None:
 def delivery_outputs(
     keys: object_keys.DeliveryKeys, url: Any, *, results: bool, failed: bool, invalid: bool
 ) -> dict[str, str | None]:
-    """Return the addresses of the deliverables that exist."""
+    """Return the URIs of the delivered objects that exist."""
     return {
         "results": url(keys.results) if results else None,
         "failed": url(keys.failed) if failed else None,

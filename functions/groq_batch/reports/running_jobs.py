@@ -1,4 +1,4 @@
-"""The jobs that run, as their reports tell of them."""
+"""Read the running jobs and their reports."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import Any
 from groq_batch.bucket.s3_errors import UnreadableObjectError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
+from groq_batch.records import stored
 from groq_batch.records.job import JobRequest
 
 MOST_SHOWN = 100
-"""Running jobs that are shown, the oldest first."""
+"""Maximum number of running jobs on the page, oldest first."""
 _READERS = 16
 
 
@@ -24,9 +25,9 @@ class RunningJob:
     """A job without a final report.
 
     Attributes:
-        request: What it was started for.
-        report: Its report; None where there is none yet, or a newer job's stands in its place.
-        written_at: When that was written.
+        request: The request that it was started for.
+        report: Its report; None if there is none yet, or a newer job's report has replaced it.
+        written_at: When the report was written.
     """
 
     request: JobRequest
@@ -35,7 +36,7 @@ class RunningJob:
 
 
 def read_running_jobs(storage: Storage, job_ids: Iterable[str]) -> list[RunningJob]:
-    """Return open jobs by their names, in the same order; those that were closed are left out."""
+    """Return the given open jobs, in the same order; jobs that were closed are left out."""
     with ThreadPoolExecutor(max_workers=_READERS) as pool:
         found = pool.map(lambda job_id: _read(storage, job_id), job_ids)
         return [job for job in found if job is not None]
@@ -45,15 +46,15 @@ def _read(storage: Storage, job_id: str) -> RunningJob | None:
     marker = storage.get_json(object_keys.open_job_key(job_id))
     if marker is None:
         return None
-    request = JobRequest.from_json(marker[0])
+    request = stored.from_record(marker[0], JobRequest)
     try:
         found = _report_at(storage, request.path)
         is_elsewhere = found is not None and found[0].get("job_id") != job_id
     except UnreadableObjectError:
-        # Another key of KMS encrypts what an earlier job has written there, or a policy denies it.
+        # An earlier job's report is encrypted with another KMS key, or a policy denies access.
         found, is_elsewhere = None, True
     if is_elsewhere:
-        # A newer job has taken its path over, or it may not touch that of its upload.
+        # A newer job has taken over its path, or it may not write to its upload's path.
         with suppress(UnreadableObjectError):
             found = _report_at(storage, object_keys.superseded_path(job_id, request.path))
         found = found if _is_of(found, job_id) else _report_at(storage, job_id)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
@@ -23,6 +21,7 @@ class _Line(msgspec.Struct, gc=False):
 
 _decode_line = msgspec.json.Decoder(_Line).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
 
 
@@ -50,11 +49,12 @@ class OrdinaryRequest:
     def form_fields(self) -> list[tuple[str, str]]:
         """Return the body as form fields, as audio endpoints expect; a list as ``name[]``."""
         fields: list[tuple[str, str]] = []
-        for name, value in json.loads(self.body).items():
-            if isinstance(value, list):
-                fields += [(f"{name}[]", _text(one)) for one in value]
-            elif value is not None:
-                fields.append((name, _text(value)))
+        for name, value in _decode_fields(self.body).items():
+            written = bytes(value)
+            if written.startswith(b"["):
+                fields += [(f"{name}[]", _text(bytes(one))) for one in _decode_list(written)]
+            elif written != b"null":
+                fields.append((name, _text(written)))
         return fields
 
 
@@ -81,5 +81,10 @@ def read_request(line: bytes) -> OrdinaryRequest:
     )
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def _text(written: bytes) -> str:
+    """Return a JSON value as a form has it: a text by its characters, all else as written.
+
+    What is no text is not read. Python would write a number another way, and refuses one of
+    thousands of digits, which is for the API to refuse.
+    """
+    return _decode_text(written) if written.startswith(b'"') else written.decode()

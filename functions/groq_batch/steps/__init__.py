@@ -1,1 +1,1 @@
-"""One use case for each state of the state machine."""
+"""One use case per state of the state machine."""

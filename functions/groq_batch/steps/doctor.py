@@ -1,7 +1,7 @@
-"""Tell whether the Groq API takes the stack's key, and what only a real account can show.
+"""Check the stack's API key and collect facts that only a real Groq account can show.
 
-It belongs to no job and writes nothing. The answer has codes and facts alone: neither the key, nor
-ids, names and metadata of what the account holds, nor texts of the API, which may quote any of it.
+It belongs to no job and writes nothing. The answer contains only codes and facts: no key, no ids,
+names or metadata of the account's objects, and no texts of the API, which may quote them.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from groq_batch.groq.errors import GroqApiError, log_fields
 from groq_batch.telemetry.log import logger
 
 ASK_SECONDS = 30.0
-"""How long both calls may take in all."""
+"""Time limit for both calls together, in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examination:
-    """What the calls of the API have shown.
+    """Findings of the calls to the API.
 
     Attributes:
-        version: Version of the code that runs.
-        models: ``yes`` when the list of models was given, ``no`` when it cannot be read or names
-            none, otherwise the code of the failure.
-        batches: ``yes`` when the list of batches was given, otherwise the code of the failure.
-        batches_listed: How many batches the first page has; None without a page.
-        has_next_page: Whether that page names the cursor of a next one; None without a page.
-        order: In which order the batches came: ``newest_first``, ``oldest_first``, ``mixed``, or
-            None when there are too few of them to tell.
+        version: Version of the running code.
+        models: ``yes`` if the list of models was returned, ``no`` if it cannot be read or names
+            no model, otherwise the code of the failure.
+        batches: ``yes`` if the list of batches was returned, otherwise the code of the failure.
+        batches_listed: Number of batches on the first page; None without a page.
+        has_next_page: Whether that page has a cursor for a next page; None without a page.
+        order: Order of the batches: ``newest_first``, ``oldest_first``, ``mixed``, or None if there
+            are too few to tell.
     """
 
     version: str = __version__
@@ -49,7 +49,7 @@ class Examination:
 
 
 def examine(client: GroqClient) -> Examination:
-    """Make one call of the list of models and one of the list of batches.
+    """Request the list of models and the list of batches, once each.
 
     Args:
         client: The Groq API.
@@ -70,10 +70,10 @@ def examine(client: GroqClient) -> Examination:
 
 
 def order_of(dates: Sequence[int | None]) -> str | None:
-    """Return the order in which entries of these dates came; None when none can be told.
+    """Return the order of entries with these dates; None if it cannot be determined.
 
     Args:
-        dates: In seconds since 1970; None where an entry has no date.
+        dates: Seconds since 1970; None for an entry without a date.
     """
     known = [date for date in dates if date is not None]
     steps = {later > earlier for earlier, later in pairwise(known) if later != earlier}
@@ -92,7 +92,7 @@ def _models(client: GroqClient) -> str:
 
 
 def _code(error: GroqApiError, what: str) -> str:
-    """Return the code of a failure; texts of the API are left out."""
+    """Return the code of a failure, without texts of the API."""
     fields = log_fields(error)
     logger.warning("The Groq API was asked in vain", what=what, **fields)
     code = fields["code"] or error.reason

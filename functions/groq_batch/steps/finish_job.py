@@ -1,9 +1,9 @@
-"""Finish a job: deliver what there is, tidy up at Groq, write the final report, tell the world.
+"""Finish a job: deliver its results, clean up at Groq, write the final report, publish its end.
 
-Every part can be repeated: what is already in place is left alone. Nothing is deleted at Groq
-before all of it stands in the bucket. A Groq that cannot be tidied up now does not hold up the
-report; it is tidied up afterwards, when the ``closed`` marker keeps the job's other steps from
-changing anything.
+Every part can be repeated: what is already done is left unchanged. Nothing is deleted at Groq
+before all of it is in the bucket. If the cleanup at Groq fails, it does not delay the report; it is
+retried afterwards, when the ``closed`` marker prevents the job's other steps from changing
+anything.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from groq_batch.bucket.concat import join
@@ -33,6 +34,7 @@ from groq_batch.records.end import End
 from groq_batch.records.job import JobRecord, JobRequest, Stop
 from groq_batch.records.on_demand import Ending, OnDemand
 from groq_batch.records.shard_result import ShardResult
+from groq_batch.records.stored import MissingRecordError
 from groq_batch.records.usage import UsageRecord, usage_by_model
 from groq_batch.reports.delivery import Delivery, SupersededError
 from groq_batch.reports.page.data import PageData
@@ -66,7 +68,7 @@ _UNCOLLECTED = (
 
 
 class EventNotPublishedError(Exception):
-    """EventBridge took the call and refused the event; to be repeated."""
+    """EventBridge accepted the call but rejected the event; the call must be repeated."""
 
 
 def finish_job(
@@ -79,7 +81,7 @@ def finish_job(
     tries: int = 0,
     clock: Callable[[], float] = time.time,
 ) -> FinishOutcome:
-    """Deliver, tidy up, report, publish, close.
+    """Deliver results, clean up at Groq, write the report, publish the end, close the job.
 
     Args:
         storage: The bucket.
@@ -87,16 +89,18 @@ def finish_job(
         events: The boto3 client of EventBridge.
         settings: The stack's settings.
         job_id: The job.
-        tries: How often the tidying has been tried.
-        clock: Seconds since 1970.
+        tries: How often the cleanup has been tried.
+        clock: Returns seconds since 1970.
 
     Raises:
-        EventNotPublishedError: The event of the end could not be published.
+        EventNotPublishedError: The event about the end could not be published.
     """
     keys = object_keys.WorkKeys(job_id)
     request = JobRequest.load(storage, job_id)
     if request is None:
-        raise ValueError(f"There is no job {job_id}: {object_keys.job_key(job_id)} does not exist")
+        raise MissingRecordError(
+            f"There is no job {job_id}: {object_keys.job_key(job_id)} does not exist"
+        )
 
     def tidy_up() -> FinishOutcome:
         return clean_up_groq(storage, client, settings, keys, tries)
@@ -113,12 +117,12 @@ def finish_job(
             finishing.write_page()
             _record_usage(storage, finishing.usage(end))
         if end is None or is_closed(storage, keys):
-            # This invocation was thought dead: another one has brought the job to its end.
+            # This invocation was presumed dead: another one has finished the job.
             return tidied
         report = end.report
         publish_end(events, report)
         if close(storage, job_id):
-            _tell(report, unasked=finishing.unasked)
+            _log_end(report, unasked=finishing.unasked)
         if report["status"] in _DELIVERED_STATUSES:
             _remove_bulk(storage, keys)
         return tidied
@@ -127,18 +131,18 @@ def finish_job(
 
 
 def _record_usage(storage: Storage, usage: UsageRecord) -> None:
-    """Write the usage record; a policy that denies it does not keep the job from its end."""
+    """Write the usage record; a policy that denies it does not prevent the job from finishing."""
     if not usage.write(storage):
         logger.warning("The usage record could not be written", kind="permission")
 
 
 def _remove_bulk(storage: Storage, keys: object_keys.WorkKeys) -> None:
-    """Remove the copies of requests and answers of a job that has ended by itself.
+    """Delete the copies of requests and answers of a job that ended by itself.
 
-    They would cost more than all else that the job takes at AWS, and hold prompts for longer than
-    anybody needs them. What cannot be removed expires with the job's other working files.
+    They would cost more than everything else that the job uses at AWS, and keep prompts longer than
+    needed. Copies that cannot be deleted expire with the job's other working files.
     """
-    # One list of everything is shorter than one of each kind, most of which have nothing.
+    # One listing of everything is faster than one per kind, most of which have no objects.
     everything = [found.key for found in storage.objects(keys.prefix)]
     for prefix in keys.bulk:
         try:
@@ -147,10 +151,10 @@ def _remove_bulk(storage: Storage, keys: object_keys.WorkKeys) -> None:
             logger.warning("Working files could not be removed", reason=str(error))
 
 
-def _tell(report: dict[str, Any], *, unasked: int) -> None:
-    """Log and count the end of a job. Of its first error the code is told, never the message.
+def _log_end(report: dict[str, Any], *, unasked: int) -> None:
+    """Log and count the end of a job. Of its first error the code is logged, never the message.
 
-    A stack that logs warnings only still tells of the jobs that did not succeed.
+    Jobs that did not succeed are logged as warnings, so that a stack without info logs shows them.
     """
     code = report["errors"][0]["code"] if report["errors"] else None
     log = logger.info if report["status"] == "succeeded" else logger.warning
@@ -170,7 +174,7 @@ def publish_end(events: Any, report: dict[str, Any]) -> None:
     """Publish the end of a job on the default event bus.
 
     Raises:
-        EventNotPublishedError: The bus refused the event, which it tells in a successful answer.
+        EventNotPublishedError: The bus rejected the event (reported in a successful response).
     """
     answer = events.put_events(
         Entries=[
@@ -187,7 +191,7 @@ def publish_end(events: Any, report: dict[str, Any]) -> None:
 
 
 class _Finishing:
-    """The end of one job: its deliverables and its final report."""
+    """The end of one job: delivered objects and final report."""
 
     def __init__(self, storage: Storage, request: JobRequest) -> None:
         self.delivery = Delivery(storage, request)
@@ -196,8 +200,8 @@ class _Finishing:
         self._keys = object_keys.WorkKeys(request.job_id)
         self._job = JobRecord.load(storage, self._keys)
         self._stop = Stop.load(storage, self._keys)
-        self._boards, self._summaries = load_attempts(storage, self._keys)
-        self._calls = _load_calls(storage, self._keys, self._job, self._boards)
+        self._states, self._summaries = load_attempts(storage, self._keys)
+        self._calls = _load_calls(storage, self._keys, self._job, self._states)
         self._outputs: dict[str, str | None] = delivery_outputs(
             object_keys.delivery_keys(request.path),
             storage.url,
@@ -206,38 +210,39 @@ class _Finishing:
             invalid=False,
         )
         self._denied: dict[str, Any] | None = None
-        self._is_overtaken = False
+        self._is_superseded = False
         self._path: str | None = None
-        """Where everything has been put, once it has."""
+        """Path under which everything was delivered; None before that."""
 
     def has_report(self) -> bool:
-        """Tell whether an invocation before this one has written the final report."""
+        """Tell whether an earlier invocation has written the final report."""
         return self._has_ended() or self.delivery.standing_final_report() is not None
 
     def _has_ended(self) -> bool:
-        """Tell whether the final report has stood where it belongs, wherever it is now."""
+        """Tell whether the final report was written to its path, even if replaced since then."""
         found = End.load(self._storage, self._keys)
         return found is not None and found[0].stands
 
     def place(self) -> None:
-        """Put results, failed lines and problems in place.
+        """Deliver results, failed lines and problems.
 
-        Where a newer job or a lock stands in the way that is a path of this job's own. What cannot
-        be written there either stays in the job's working files, and the report says so.
+        If a newer job or a lock blocks the job's path, the job's own ``superseded/`` path is used.
+        Objects that cannot be written there either stay in the working files, and the report says
+        so.
         """
         aside = object_keys.superseded_path(self._request.job_id, self._request.path)
-        path = aside if self._is_overtaken else self.delivery.path()
+        path = aside if self._is_superseded else self.delivery.path()
         if path != aside:
             try:
-                self._path = self._placed(path, aside)
+                self._path = self._place_or_aside(path, aside)
             except SupersededError:
                 path = aside
-        # What a newer job has replaced may be an end that was told long ago.
+        # If the end was published before, a newer job may have replaced it: deliver nothing again.
         if path == aside and not self._has_ended():
-            self._path = self._placed(aside, aside)
+            self._path = self._place_or_aside(aside, aside)
 
-    def _placed(self, path: str, aside: str) -> str:
-        """Put everything under ``path``, or ``aside`` where a lock is; returns under which."""
+    def _place_or_aside(self, path: str, aside: str) -> str:
+        """Deliver under ``path``, or under ``aside`` if a lock blocks it; return the one used."""
         try:
             self._place(path)
         except _DENIALS as error:
@@ -250,16 +255,16 @@ class _Finishing:
         return path
 
     def end(self, *, now: datetime) -> End | None:
-        """Return the job's one end, whose final report stands where it belongs by then.
+        """Return the job's one end. Its final report is then at its path.
 
         Args:
-            now: When the job has ended, unless it had before.
+            now: End time of the job, unless it ended before.
 
         Returns:
-            The end; None when the job is closed, so that everybody has been told already.
+            The end; None if the job is closed, so that its end has already been published.
 
         Raises:
-            ConflictError: Others kept deciding about the end at the same time.
+            ConflictError: Other invocations kept writing the end at the same time.
         """
         for _ in range(_TRIES):
             if is_closed(self._storage, self._keys):
@@ -272,14 +277,14 @@ class _Finishing:
         raise ConflictError(self._keys.end)
 
     def _decide(self, now: datetime, *, over: str | None) -> End:
-        """Write down how the job has ended, write the report, write down that it stands.
+        """Record how the job ended, write the report, record that the report is written.
 
         Args:
-            now: When the job has ended.
-            over: ETag of the end that stands, and whose report does not; None without one.
+            now: End time of the job.
+            over: ETag of an existing end whose report is not written yet; None without one.
 
         Raises:
-            ConflictError: Somebody came between; everything is to be looked at again.
+            ConflictError: Another invocation interfered; the caller must start over.
         """
         models = self._models
         standing = self.delivery.standing_final_report()
@@ -296,8 +301,9 @@ class _Finishing:
             try:
                 self.delivery.write_final(report, path)
             except SupersededError:
-                # The report says where the results are, so it is another one below superseded/.
-                self._is_overtaken, self._path = True, None
+                # The report contains the location of the results, so superseded/ needs a new
+                # report.
+                self._is_superseded, self._path = True, None
                 raise ConflictError(self._keys.end) from None
         if path != self._request.path:
             self.delivery.withdraw_running_report()
@@ -306,13 +312,13 @@ class _Finishing:
         return end
 
     def usage(self, end: End) -> UsageRecord:
-        """Return the usage record of the job, made of the end that stands."""
+        """Return the usage record of the job, based on its recorded end."""
         models = end.models if end.models is not None else self._models
         return UsageRecord.of_report(end.report, models)
 
     @property
     def _models(self) -> list[dict[str, Any]]:
-        """What the job's requests came to by model."""
+        """Usage and cost of the job's requests by model."""
         return usage_by_model(
             latest_summaries(self._summaries),
             _usage_by_model(self._summaries, on_demand=False),
@@ -322,7 +328,7 @@ class _Finishing:
 
     @property
     def unasked(self) -> int:
-        """How many requests have failed without having been asked in time."""
+        """Number of requests that failed because they were not sent in time."""
         return sum(
             group.count
             for summary in latest_summaries(self._summaries)
@@ -331,7 +337,7 @@ class _Finishing:
         )
 
     def write_page(self) -> None:
-        """Write the report for people; a page that fails does not keep the job from its end."""
+        """Write the HTML report; an error in it does not prevent the job from finishing."""
         try:
             usage = _usage_by_model(self._summaries, on_demand=None)
             called = _usage_by_model(self._summaries, on_demand=True)
@@ -341,7 +347,7 @@ class _Finishing:
             log_failure("The report page could not be written", error)
 
     def _report(self, now: datetime) -> dict[str, Any]:
-        status, reason = _end_of(self._job, self._stop, self._boards, self._summaries, self._calls)
+        status, reason = _end_of(self._job, self._stop, self._states, self._summaries, self._calls)
         unreadable = self.delivery.unreadable_report
         if self._denied is not None:
             status, reason = "failed", self._denied
@@ -356,7 +362,7 @@ class _Finishing:
             self._job,
             status=status,
             reason=reason,
-            states=self._boards,
+            states=self._states,
             summaries=self._summaries,
             actual_cost_usd=sum_usd(batches_usd, on_demand_cost),
             on_demand_usd=on_demand_cost,
@@ -396,11 +402,11 @@ class _Finishing:
 
 
 def _denied_writing(key: str, work: str) -> dict[str, Any]:
-    """Return the reason of a job whose results S3 does not let be written.
+    """Return the reason of a job whose results S3 does not allow to be written.
 
     Args:
-        key: What could not be written or removed.
-        work: The address of the job's working files.
+        key: Key that could not be written or deleted.
+        work: URI of the job's working files.
     """
     return {
         "code": "permission_denied",
@@ -412,10 +418,10 @@ def _denied_writing(key: str, work: str) -> dict[str, Any]:
 
 
 def _denied_reading(key: str) -> dict[str, Any]:
-    """Return the reason of a job that an earlier report keeps from its path.
+    """Return the reason of a job that cannot use its path because of an unreadable report.
 
     Args:
-        key: The report that S3 does not hand out.
+        key: Key of the report that S3 does not return.
     """
     return {
         "code": "permission_denied",
@@ -429,7 +435,7 @@ def _denied_reading(key: str) -> dict[str, Any]:
 def _load_calls(
     storage: Storage, keys: object_keys.WorkKeys, job: JobRecord | None, states: list[AttemptState]
 ) -> OnDemand | None:
-    """Return how far the ordinary calls of a job were; None when it had none."""
+    """Return the record of a job's ordinary calls; None if it had none."""
     if job is None or job.deadline_at is None or not states:
         return None
     found = OnDemand.load(storage, keys, states[-1].attempt)
@@ -437,14 +443,18 @@ def _load_calls(
 
 
 def _deadline_passed(count: int, job: JobRecord, calls: OnDemand | None) -> dict[str, Any]:
-    """Return the reason of a job that ends with requests which its deadline left open."""
+    """Return the reason of a job whose deadline left requests unanswered."""
     moment = timestamp(datetime.fromtimestamp(job.deadline_at or 0.0, UTC))
-    text = f"{count} requests have no answer; the deadline was {moment}."
+    left = "1 request has" if count == 1 else f"{count:,} requests have"
+    text = f"{left} no answer; the deadline was {moment}."
     if calls is not None and calls.ended is Ending.BUDGET:
+        budget = Decimal(f"{calls.budget_usd:.4g}")
         text += (
-            f" The ordinary calls after it might cost {calls.budget_usd:.4g} USD, the smaller of "
+            f" The ordinary calls after it might cost {budget:f} USD, the smaller of "
             f"deadline-max-usd and what the cost cap left."
         )
+    elif calls is not None and calls.ended is Ending.CANARY:
+        text += " It came before the canary had an answer, so nothing else was asked."
     elif calls is not None and calls.pause is not None:
         text += f" {calls.pause['message']}"
     return {
@@ -460,7 +470,7 @@ def _end_of(
     summaries: list[ShardResult],
     calls: OnDemand | None,
 ) -> tuple[str, dict[str, Any] | None]:
-    """Return a job's final status, and the reason of one that failed or was stopped."""
+    """Return a job's final status, and the reason if it failed or was stopped."""
     if job is not None and job.failure is not None:
         return "failed", job.failure
     if stop is not None and (job is None or job.accepted):
@@ -481,11 +491,11 @@ def _end_of(
 
 
 def _usage_by_model(summaries: list[ShardResult], *, on_demand: bool | None) -> ModelUsages:
-    """Return what answers used, by model.
+    """Return the usage of answers by model.
 
     Args:
-        summaries: The shards' summaries of all attempts.
-        on_demand: Whether those of ordinary calls are meant, or those of batches; None for both.
+        summaries: The summaries of all shards and attempts.
+        on_demand: True for ordinary calls only, False for batches only, None for both.
     """
     usage = ModelUsages()
     for summary in summaries:

@@ -1,4 +1,4 @@
-"""Leave nothing of a job at Groq: no batch that runs, no file that is not wanted."""
+"""Remove everything of a job from Groq: running batches and unneeded files."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _MOST_CLEANING_TRIES = 20
 _DELETERS = 8
 
 
-# -- tidying up ----------------------------------------------------------------------------------
+# -- cleanup -------------------------------------------------------------------------------------
 def clean_up_groq(
     storage: Storage, client: GroqClient, settings: Settings, keys: object_keys.WorkKeys, tries: int
 ) -> FinishOutcome:
-    """Leave nothing of the job at Groq: no batch that runs, no file that is not wanted."""
+    """Cancel the job's running batches and delete its unneeded files at Groq."""
     done = FinishOutcome(outcome="done", tries=tries)
     states, summaries = load_attempts(storage, keys)
     if not any(entry.stage for state in states for entry in state.entries.values()):
@@ -66,15 +66,15 @@ def _batches_at_groq(
     *,
     doubts: bool,
 ) -> list[Batch]:
-    """Return the job's batches as last seen, and any that no record names.
+    """Return the job's batches as last seen, including any without a record.
 
     Args:
         client: The Groq API.
         storage: The bucket.
-        keys: The job's keys.
-        states: What is known of its attempts.
-        doubts: Whether there may be any, because an outcome was unknown or the job was stopped;
-            only then Groq is asked for the batches since the job's start.
+        keys: Keys of the job's working files.
+        states: The states of its attempts.
+        doubts: Whether batches without a record may exist, because an outcome was unknown or the
+            job was stopped; only then Groq is asked for the batches since the job's start.
     """
     batches = {
         entry.batch.id: entry.batch
@@ -94,7 +94,7 @@ def _batches_at_groq(
 
 
 def _cancelled(client: GroqClient, batch: Batch) -> Batch:
-    """Cancel a batch that nobody waits for any more and return it as it is then."""
+    """Cancel a batch that is not needed any more; return its new state."""
     try:
         return client.cancel_batch(batch.id)
     except NotFoundError:
@@ -110,9 +110,9 @@ def _files_at_groq(
     *,
     doubts: bool,
 ) -> list[str]:
-    """Return the ids of the job's files: those recorded, and any of its name that is not.
+    """Return the ids of the job's files: recorded ones, and unrecorded ones with its name.
 
-    ``doubts`` tells whether there may be any of the latter; only then all files of the account are
+    Unrecorded files may exist only if ``doubts`` is true; only then all files of the account are
     listed.
     """
     recorded = [

@@ -1,4 +1,4 @@
-"""What several steps answer and wait."""
+"""Outcomes and pauses shared by several steps."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from groq_batch.records.job import AccountHold
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepOutcome:
-    """What the state machine does next with what it called a step for.
+    """Tells the state machine what to do after it has called a step.
 
     Attributes:
         outcome: ``settled`` (nothing is left to do for this shard attempt), ``wait`` (call the
             step again after ``wait_seconds``), ``deferred`` (the job decides, not the shard) or
-            ``done`` (the same as ``settled``, of steps that are the job's).
-        wait_seconds: Seconds to wait before the next call, or before the first look at what was
-            sent; an integer, as Wait states want it.
+            ``done`` (the same as ``settled``, for steps of the whole job).
+        wait_seconds: Seconds before the next call, or before the first status check of a new batch;
+            an integer, as Wait states require.
     """
 
     outcome: str
@@ -31,7 +31,7 @@ class StepOutcome:
 
     @classmethod
     def wait(cls, seconds: float) -> StepOutcome:
-        """Ask for another call after some seconds, at least one."""
+        """Ask to be called again after some seconds, at least one."""
         return cls(outcome="wait", wait_seconds=max(1, math.ceil(seconds)))
 
     def to_json(self) -> dict[str, Any]:
@@ -45,10 +45,10 @@ DEFERRED = StepOutcome(outcome="deferred")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishOutcome(StepOutcome):
-    """What follows the end of a job: ``done``, or ``wait`` to clean up the rest at Groq later.
+    """Outcome of finishing: ``done``, or ``wait`` to clean up the rest at Groq later.
 
     Attributes:
-        tries: How often cleaning up was tried.
+        tries: How often the cleanup was tried.
     """
 
     tries: int = 0
@@ -56,20 +56,20 @@ class FinishOutcome(StepOutcome):
 
 _LONGEST_BACKOFF_SECONDS = 300
 UNREADABLE_SECRET_PAUSES_SECONDS = (5, 10, 25)
-"""Pauses before a secret that cannot be read is read once more. While a stack is deployed, and in
-the seconds in which IAM spreads a new policy, a function may have the name of one secret and the
-permission for another. Their sum leaves the job its minute to end in."""
+"""Pauses, in seconds, before an unreadable secret is read again. While a stack is deployed, and
+while IAM propagates a new policy, a function may have the name of one secret and the permission for
+another. The sum leaves the job enough of its minute to finish."""
 LONGEST_RETRY_AFTER_SECONDS = 3600
-"""A Retry-After is kept up to here; what is asked beyond is asked again."""
+"""Longest Retry-After that is honoured; after it, the call is retried even if more was asked."""
 
 
 def backoff_seconds(tries: int) -> float:
-    """Return the pause after the ``tries``-th (from 0) failure of the same step, in seconds."""
+    """Return the pause in seconds after the ``tries``-th failure (from 0) of the same step."""
     return float(min(_LONGEST_BACKOFF_SECONDS, 5 * 2 ** min(tries, 10)))
 
 
 def account_hold(error: AccountError, *, now: float | None = None) -> AccountHold:
-    """Return the record of a fault of the account."""
+    """Return the record of an account error."""
     moment = datetime.fromtimestamp(time.time() if now is None else now, UTC)
     return AccountHold(
         code=error.code or ErrorCode.PERMISSION_DENIED, message=str(error), at=timestamp(moment)

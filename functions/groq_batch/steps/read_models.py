@@ -1,7 +1,7 @@
-"""Ask for the account's models, before a job's input is read by a step that may not read the key.
+"""Read the account's models before a job's input is read by a step without access to the key.
 
-A key or a plan that is refused ends the job here, before minutes are spent on its input. Any other
-failure is no reason to: the job goes on without a list, and the API decides about its models.
+A rejected key or plan ends the job here, before minutes are spent on its input. Any other failure
+is ignored: the job continues without a list, and the API decides about its models.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from groq_batch.groq.errors import (
 from groq_batch.records.closed import is_closed
 from groq_batch.records.job import JobRequest
 from groq_batch.records.model_listing import ModelListing
+from groq_batch.records.stored import MissingRecordError
 from groq_batch.reports.delivery import Delivery
 from groq_batch.reports.report import running_report
 from groq_batch.steps.outcomes import UNREADABLE_SECRET_PAUSES_SECONDS
@@ -36,7 +37,7 @@ from groq_batch.telemetry import metrics
 from groq_batch.telemetry.log import logger
 
 ASK_SECONDS = 10.0
-"""How long asking may take in all."""
+"""Time limit for reading the list, in seconds."""
 ENDING_CODES = frozenset(
     {
         ErrorCode.INVALID_API_KEY,
@@ -46,19 +47,19 @@ ENDING_CODES = frozenset(
         ErrorCode.SECRET_UNREADABLE,
     }
 )
-"""Faults of the account that end a job. Others, such as a key that may not list models, may well
-let its batches pass."""
+"""Account errors that end a job. With others, such as a key that may not list models, batches may
+still work."""
 _PAUSE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelsOutcome:
-    """What the state machine does next.
+    """The state machine's next action.
 
     Attributes:
-        outcome: ``done``, or ``wait`` to ask again.
-        wait_seconds: Seconds to wait before; an integer, as Wait states want it.
-        asked: How often was asked so far.
+        outcome: ``done``, or ``wait`` to read the list again.
+        wait_seconds: Seconds to wait before that; an integer, as Wait states require.
+        asked: How often the list was requested so far.
     """
 
     outcome: str
@@ -79,14 +80,14 @@ def read_account_models(
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> ModelsOutcome:
-    """Ask for the models that a job's account may use, and write down what came of it.
+    """Read the models that a job's account may use, and record the result.
 
     Args:
         storage: The bucket.
         client: The Groq API.
         job_id: The job.
-        asked: How often was asked before.
-        clock: Seconds since 1970.
+        asked: How often the list was requested before.
+        clock: Returns seconds since 1970.
         sleep: Waits some seconds, as the API asks.
 
     Raises:
@@ -95,7 +96,9 @@ def read_account_models(
     keys = object_keys.WorkKeys(job_id)
     request = JobRequest.load(storage, job_id)
     if request is None:
-        raise ValueError(f"There is no job {job_id}: {object_keys.job_key(job_id)} does not exist")
+        raise MissingRecordError(
+            f"There is no job {job_id}: {object_keys.job_key(job_id)} does not exist"
+        )
     done = ModelsOutcome(outcome="done", asked=asked + 1)
     is_over = storage.exists(keys.stopped) or is_closed(storage, keys)
     if is_over or ModelListing.load(storage, keys) is not None:
@@ -117,10 +120,10 @@ def read_account_models(
 
 
 def _ask(client: GroqClient, at: str, sleep: Callable[[float], None]) -> ModelListing:
-    """Ask once, and once more if there is reason and time for it.
+    """Request the list, and retry once if that is useful and time allows.
 
     Raises:
-        AccountError: It ends the job.
+        AccountError: The error ends the job.
     """
     until = time.monotonic() + ASK_SECONDS
     try:
@@ -149,5 +152,5 @@ def _listing(client: GroqClient, at: str) -> ModelListing:
 
 
 def _pause(error: NotSentError | RateLimitedError | UnknownOutcomeError) -> float | None:
-    """Return after how many seconds to ask once more; None when the API does not say."""
+    """Return the seconds to wait before a retry; None if the API does not say."""
     return _PAUSE_SECONDS if isinstance(error, NotSentError) else error.retry_after_seconds

@@ -1,9 +1,9 @@
 """Submit one shard attempt: upload its requests to Groq and create its batch, at most once.
 
-The API has no idempotency key, so this step is built on three things: a lease that lets one
-invocation at a time hold the shard attempt, a record that is written before everything that costs,
-and metadata by which a batch is found again. An outcome that is not known is never followed by
-another create before the quarantine has passed and a look over the whole list found nothing.
+The API has no idempotency key, so this step relies on three things: a lease that lets one
+invocation at a time work on the shard attempt, a record written before every call that costs money,
+and metadata by which a batch can be found again. After an unknown outcome, no batch is created
+before the quarantine has passed and a search of the whole list has found nothing.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from groq_batch.groq.errors import (
 from groq_batch.records.attempt_plan import AttemptPlan
 from groq_batch.records.closed import is_closed, unless_closed
 from groq_batch.records.job import JobRecord
+from groq_batch.records.stored import MissingRecordError
 from groq_batch.records.submission import (
     CLOCK_MARGIN_SECONDS,
     QUARANTINE_SECONDS,
@@ -59,10 +60,10 @@ from groq_batch.telemetry.log import logger
 _SECOND_LOOK_SECONDS = 10
 _MISSING_FILE_TRIES = 5
 _CHECKED_UPLOAD_BYTES = 4_000_000
-"""A smaller upload takes no longer than the question whether the account would take it."""
+"""A smaller upload, in bytes, takes no longer than checking whether the account would accept it."""
 _MOST_TRIES_OF_A_ROUND = 8
-"""After so many tries, a quarter of an hour unless the API asks for more, a shard is left to the
-job, which tells its user what it waits for and has the shard tried again."""
+"""After this many tries, a quarter of an hour unless the API asks for more, the shard is left to
+the job, which reports what it waits for and has the shard tried again."""
 
 
 def submit_shard(
@@ -76,23 +77,23 @@ def submit_shard(
     first_look_seconds: int = 1,
     clock: Callable[[], float] = time.time,
 ) -> StepOutcome:
-    """Bring one shard attempt as far as it goes without waiting.
+    """Submit one shard attempt as far as possible without waiting.
 
     Args:
         storage: The bucket.
         client: The Groq API.
         job_id: The job.
-        shard_key: The key of the shard's request lines.
-        owner: Names this invocation.
+        shard_key: Key of the shard's request lines.
+        owner: Identifies this invocation.
         tries: How often this shard attempt has been tried in this round.
-        first_look_seconds: How long a batch is left alone after its creation.
-        clock: Seconds since 1970.
+        first_look_seconds: Seconds between the creation of a batch and its first status check.
+        clock: Returns seconds since 1970.
 
     Returns:
-        What to do next. Nothing that the API answers makes this function raise.
+        What to do next. No response of the API makes this function raise.
 
     Raises:
-        ValueError: ``shard_key`` is not a shard's.
+        ValueError: ``shard_key`` is not the key of a shard.
     """
     attempt, number = object_keys.shard_of_key(shard_key)
     keys = object_keys.WorkKeys(job_id)
@@ -103,7 +104,7 @@ def submit_shard(
     plan = AttemptPlan.load(storage, keys, attempt) or AttemptPlan(attempt=attempt)
     job = JobRecord.load(storage, keys)
     if job is None:
-        raise ValueError("The job has no record; its preparation has not ended")
+        raise MissingRecordError("The job has no record; its preparation has not ended")
     # An older version may have left a shard here as it was before it was divided.
     if (found is not None and found[0].stage.is_settled) or number in plan.divided:
         if found is None or found[0].batch is None:
@@ -145,7 +146,7 @@ def submit_shard(
 
 
 def _created_outcome(first_look_seconds: int) -> StepOutcome:
-    """Return the outcome of a shard attempt whose batch exists: it is left alone at first."""
+    """Return the outcome of a shard attempt whose batch exists, with the wait before its check."""
     return StepOutcome(outcome="settled", wait_seconds=first_look_seconds)
 
 
@@ -157,9 +158,9 @@ def _kept_from_sending(
     is_wanted: bool,
     now: float,
 ) -> StepOutcome | None:
-    """Return the outcome of a shard attempt that is not begun; None when it may be.
+    """Return the outcome of a shard attempt that must not begin; None if it may.
 
-    Nothing was sent for it, so there is nothing to find out either.
+    Nothing was sent for it, so there is nothing to search for at Groq.
     """
     if not is_wanted or job.is_past_deadline(now) or storage.exists(keys.stopped):
         return SETTLED
@@ -167,9 +168,9 @@ def _kept_from_sending(
 
 
 def _not_beyond_deadline(outcome: StepOutcome, job: JobRecord, now: float) -> StepOutcome:
-    """Return an outcome whose wait ends at the job's deadline, if that is still to come.
+    """Shorten an outcome's wait so that it ends at the job's deadline, if that is in the future.
 
-    That of a batch just created counts as well: the first look at an only shard comes after it.
+    This includes a batch just created: the first status check of an only shard follows that wait.
     """
     if job.deadline_at is None or job.is_past_deadline(now):
         return outcome
@@ -182,7 +183,7 @@ class _RequestStream(Protocol):
 
 
 class _CountingStream:
-    """Passes a stream on and counts its lines."""
+    """Passes a stream through and counts its lines."""
 
     def __init__(self, stream: _RequestStream) -> None:
         self._stream = stream
@@ -196,10 +197,10 @@ class _CountingStream:
 
 @dataclass(slots=True, kw_only=True)
 class _Step:
-    """One invocation's work on a shard attempt that it holds.
+    """One invocation's work on a shard attempt whose lease it holds.
 
-    Its file and its batch at Groq have the number that the attempt has for this shard, as in the
-    report: the shards behind a canary begin with 1 as well.
+    Its file and its batch at Groq are named by the shard's number within the attempt, as in the
+    report: the shards after a canary also begin with 1.
     """
 
     storage: Storage
@@ -232,7 +233,7 @@ class _Step:
                 if self._find_what_was_sent():
                     return SETTLED
             except GroqApiError as error:
-                return self._look_failed(error)
+                return self._search_failed(error)
             self.doubtful = True
         if self._is_not_wanted:
             self.held.release(stage=Stage.ABANDONED, unknown_since=None)
@@ -250,10 +251,10 @@ class _Step:
         except GroqApiError as error:
             return self._sending_failed(error)
 
-    # -- finding out -----------------------------------------------------------------------------
+    # -- searching -------------------------------------------------------------------------------
 
     def _find_what_was_sent(self) -> bool:
-        """Look for what an invocation before this one may have left at Groq; adopt a batch."""
+        """Search for a file or batch that an earlier invocation may have created; adopt a batch."""
         batch = self._first_batch()
         if batch is not None:
             logger.info("Adopted a batch that had been created before", batch_id=batch.id)
@@ -275,9 +276,9 @@ class _Step:
         return False
 
     def _first_batch(self) -> Batch | None:
-        """Return the oldest batch of this shard attempt in the list, as far back as it can be.
+        """Return the oldest batch of this shard attempt in the list, searched as far as needed.
 
-        None was created before this shard attempt's record was.
+        None can be older than this shard attempt's record.
         """
         metadata = object_keys.batch_metadata(self.keys.job, self.sending, self.number)
         file_id = self.held.record.file_id
@@ -294,9 +295,9 @@ class _Step:
     # -- sending ---------------------------------------------------------------------------------
 
     def _check_account(self) -> None:
-        """Ask something small before the job's first upload, which may take minutes if it is large.
+        """Make a small call before the job's first upload, which may take minutes if it is large.
 
-        A wrong key or plan is then known in a second. Any other failure is the upload's to meet.
+        This reveals a wrong key or plan within a second. Any other failure is left to the upload.
 
         Raises:
             AccountError: The account or its configuration is at fault.
@@ -313,7 +314,7 @@ class _Step:
     def _shard_size(self) -> int:
         head = self.storage.head(self.keys.shard(self.attempt, self.number))
         if head is None:
-            raise ValueError(f"The request lines of {self.held.record.owner} are gone")
+            raise MissingRecordError(f"The request lines of {self.held.record.owner} are gone")
         return head.size
 
     def _upload(self, size: int) -> None:
@@ -324,7 +325,7 @@ class _Step:
             streams.append(_CountingStream(self.storage.open(key)))
             return streams[-1]
 
-        # Proves that the lease is still held: an upload may take minutes and leaves a file.
+        # Proves that the lease is still held: an upload may take minutes and creates a file.
         if not self.held.is_fresh:
             self.held.update()
         file = self.client.upload_file(
@@ -340,7 +341,7 @@ class _Step:
         logger.info("Uploaded a shard", file_id=file.id, bytes=size)
 
     def _create(self) -> StepOutcome:
-        """Create the batch; once more, with another endpoint, where the first is refused."""
+        """Create the batch; if its endpoint is refused, once more with another endpoint."""
         endpoint = self.held.record.endpoint
         if endpoint is None:
             endpoint = (self._audio_url() if self.asks_by_url else None) or ENDPOINT
@@ -351,11 +352,11 @@ class _Step:
             if audio_url in (None, endpoint):
                 raise
             logger.info("The endpoint was refused", **log_fields(error))
-        # A create that was refused has made no batch.
+        # A refused create has made no batch.
         return self._create_with(audio_url)
 
     def _audio_url(self) -> str | None:
-        """Return the audio URL that all lines of the shard have, None when there is none."""
+        """Return the audio URL common to all lines of the shard; None if there is none."""
         key = self.keys.shard(self.attempt, self.number)
         with closing(self.storage.chunks(key)) as pieces:
             return common_audio_url(LineReader(pieces))
@@ -366,11 +367,11 @@ class _Step:
         if self._is_not_wanted:
             self.held.release(stage=Stage.ABANDONED)
             return SETTLED
-        # Written last before the request that costs: it proves that the lease is still held, and
-        # whoever finds this stage later knows that a batch may exist.
+        # The last write before the call that costs money: it proves that the lease is still held,
+        # and a later invocation that finds this stage knows that a batch may exist.
         self.held.update(stage=Stage.CREATING, endpoint=endpoint)
         if not self.held.is_fresh:
-            # The write took so long that somebody else may have taken over since it was done.
+            # The write was so slow that another invocation may have taken over since.
             self.held.release(stage=Stage.UPLOADED)
             return StepOutcome.wait(5)
         batch = self.client.create_batch(
@@ -388,12 +389,12 @@ class _Step:
         return _created_outcome(self.first_look_seconds)
 
     def _created(self, batch: Batch) -> None:
-        """Record the batch; then make sure that it is wanted and the only one."""
+        """Record the batch; then check that it is wanted and the only one."""
         created = {"stage": Stage.CREATED, "unknown_since": None, "error": None}
         if self.doubtful:
             self.held.update(batch=batch, **created)
         else:
-            # Nothing is left to find out; nobody else does anything about a batch that is recorded.
+            # Nothing is left to find out; other invocations leave a recorded batch alone.
             self.held.release(batch=batch, **created)
         self.storage.put_bytes(self.keys.submitted, b"")
         if self.doubtful:
@@ -411,39 +412,39 @@ class _Step:
         try:
             return self._first_batch()
         except GroqApiError as error:
-            # The batch is recorded; a look that fails must not undo that.
+            # The batch is recorded; a failing search must not undo that.
             logger.warning("The list could not be read again", **log_fields(error))
             return None
 
     def _cancel_if_second(self, batch: Batch) -> None:
-        """After a lost lease: our batch goes if the new owner has recorded another one."""
+        """After a lost lease, cancel our batch if the new owner has recorded another one."""
         found = Submission.load(self.storage, self.keys.submission(self.attempt, self.number))
         if found and found[0].batch is not None and found[0].batch.id != batch.id:
             self._cancel(batch)
 
     def _delete_if_unwanted(self, file_id: str) -> None:
-        """After a lost lease: our file goes, unless the new owner has found and taken it."""
+        """After a lost lease, delete our file unless the new owner has found and adopted it."""
         found = Submission.load(self.storage, self.keys.submission(self.attempt, self.number))
         if found and found[0].file_id == file_id:
             return
         try:
             self.client.delete_file(file_id)
         except GroqApiError as error:
-            # The end of the job deletes it, unless it is over; Groq does after 30 days.
+            # The end of the job deletes it, unless that has passed; Groq deletes it after 30 days.
             logger.warning("A file could not be deleted", file_id=file_id, **log_fields(error))
 
     def _cancel(self, batch: Batch) -> None:
         try:
             self.client.cancel_batch(batch.id)
         except GroqApiError as error:
-            # The status check cancels again what still runs of a stopped job, and the end of the
-            # job cancels batches that no record names.
+            # The status check cancels running batches of a stopped job again, and the end of the
+            # job cancels batches without a record.
             logger.warning("A batch could not be cancelled", batch_id=batch.id, **log_fields(error))
 
-    # -- what went wrong -------------------------------------------------------------------------
+    # -- failures --------------------------------------------------------------------------------
 
     def _sending_failed(self, error: GroqApiError) -> StepOutcome:
-        """Record a failure of the upload or the create and say how to go on."""
+        """Record a failure of the upload or the create and return how to continue."""
         logger.warning("A shard was not submitted", **log_fields(error))
         metrics.groq_failed(error.category)
         stage = Stage.UPLOADED if self.held.record.file_id else Stage.CLAIMED
@@ -462,7 +463,7 @@ class _Step:
             return self._account_refuses(error)
         creating = self.held.record.stage is Stage.CREATING
         if isinstance(error, NotFoundError) and creating and self.tries < _MISSING_FILE_TRIES:
-            # The uploaded file is not there (yet): forget it and upload once more.
+            # Groq does not (yet) have the uploaded file: forget it and upload once more.
             self.held.release(stage=Stage.CLAIMED, file_id=None, error=note)
             return StepOutcome.wait(backoff_seconds(self.tries))
         if isinstance(error, RequestRefusedError):
@@ -470,8 +471,8 @@ class _Step:
             return SETTLED
         raise error
 
-    def _look_failed(self, error: GroqApiError) -> StepOutcome:
-        """A look at Groq failed, so the outcome stays unknown."""
+    def _search_failed(self, error: GroqApiError) -> StepOutcome:
+        """Record that a search at Groq failed, so the outcome remains unknown."""
         logger.warning("Groq could not be looked at", **log_fields(error))
         metrics.groq_failed(error.category)
         self.held.release(error=error_json(error))
@@ -486,7 +487,7 @@ class _Step:
         return StepOutcome.wait(seconds) if self.tries < _MOST_TRIES_OF_A_ROUND else DEFERRED
 
     def _account_refuses(self, error: AccountError) -> StepOutcome:
-        """Leave it to the job, unless it may pass: the whim of a network front, a deployment."""
+        """Leave it to the job, unless it may be temporary: a network proxy, a deployment."""
         if error.code == "permission_denied" and self.tries == 0:
             return StepOutcome.wait(_SECOND_LOOK_SECONDS)
         if (

@@ -1,8 +1,8 @@
-"""The stack's own metrics, written to the log in CloudWatch's embedded metric format.
+"""Publish the stack's own metrics, written to the log in CloudWatch's embedded metric format.
 
-Every metric has one dimension, ``service``, which is the stack's name: metrics of two stacks do not
-mix, and no metric's price grows with the number of jobs, keys or models. What a line is about
-(``job_id``, ``shard``, ``attempt``) stands in it as properties, which logs can be searched for.
+Every metric has one dimension, ``service``, with the stack's name: metrics of two stacks do not
+mix, and the number of billed metrics does not grow with jobs, keys or models. The subject of a line
+(``job_id``, ``shard``, ``attempt``) is in its properties, which can be searched in the logs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ENDED = {
     "failed": "JobsFailed",
     "cancelled": "JobsCancelled",
 }
-"""The metric that counts the jobs of each final status."""
+"""The metric that counts jobs, by final status."""
 _COUNT, _SECONDS, _NUMBER = MetricUnit.Count, MetricUnit.Seconds, MetricUnit.NoUnit
 UNITS: dict[str, MetricUnit] = {
     "JobsStarted": _COUNT,
@@ -53,15 +53,16 @@ UNITS: dict[str, MetricUnit] = {
     "GroqErrors": _COUNT,
     "ReportPagesFailed": _COUNT,
 }
-"""Every metric and its unit. Each name is billed once for the stack."""
+"""Every metric and its unit. Each name is billed once per stack."""
 UNASKED_CODES = frozenset({"not_sent", "deadline_passed"})
-"""Codes of rows that say nothing of how well requests are answered: they were not asked in time."""
+"""Codes of requests that were not sent in time, so they do not count for the success rate."""
 _FAILURES = {"account": "AccountErrors", "rate_limit": "RateLimits", "other": "GroqErrors"}
 _PROPERTIES = ("job_id", "shard", "attempt")
 _WITHOUT_SHARE = ("rejected", "cancelled")
-"""Ends of jobs whose requests failed because nobody asked, or wanted to know any more."""
+"""Final statuses without a failure share: their requests were not sent, or no longer wanted."""
 _VALUES_OF_A_LINE = 99
-"""A line may hold 100 values of a metric; Powertools prints one by itself when it has as many."""
+"""Maximum number of values per line. A line may hold 100 values of a metric, but Powertools prints
+one by itself when it has that many."""
 
 
 def job_started() -> None:
@@ -70,15 +71,15 @@ def job_started() -> None:
 
 
 def job_ended(report: Mapping[str, Any], *, unasked: int = 0) -> None:
-    """Publish what a job came to.
+    """Publish the metrics of an ended job.
 
     Args:
         report: Its final report.
-        unasked: How many of the failed requests have one of the ``UNASKED_CODES``.
+        unasked: Number of failed requests with one of the ``UNASKED_CODES``.
     """
     requests, usage = report["requests"], report["usage"]
     values: dict[str, list[float]] = {
-        # Zeros as well: a sum over hours without failures is 0 then, not missing.
+        # Includes zeros, so that a sum over hours without failures is 0, not missing.
         **{name: [float(status == report["status"])] for status, name in ENDED.items()},
         "JobSeconds": [report["timing"]["seconds"]],
         "Requests": [requests["total"]],
@@ -99,11 +100,11 @@ def job_ended(report: Mapping[str, Any], *, unasked: int = 0) -> None:
 
 
 def batches_checked(ended: Iterable[Batch], *, now: float) -> None:
-    """Publish a look at the batches.
+    """Publish the metrics of a status check.
 
     Args:
-        ended: Batches that it was the first to see ended.
-        now: When it was, in seconds since 1970.
+        ended: Batches that this check was the first to see ended.
+        now: Time of the check, in seconds since 1970.
     """
     seconds: list[float] = []
     lags: list[float] = []
@@ -116,7 +117,7 @@ def batches_checked(ended: Iterable[Batch], *, now: float) -> None:
     _publish(
         {
             "StatusChecks": [1],
-            # Zeros as well: an average tells the share of calls that Groq did not answer.
+            # Includes zeros, so that the average is the share of calls without an answer from Groq.
             "GroqErrors": [0],
             "BatchSeconds": seconds,
             "DetectionLagSeconds": lags,
@@ -128,13 +129,13 @@ def groq_failed(category: str) -> None:
     """Count a call of the API that did not succeed.
 
     Args:
-        category: What an operator would do about it: ``account``, ``rate_limit`` or ``other``.
+        category: The operator's kind of action: ``account``, ``rate_limit`` or ``other``.
     """
     _publish({_FAILURES[category]: [1]})
 
 
 def report_page_failed() -> None:
-    """Count a report page that could not be made, written or removed."""
+    """Count a report page that could not be created, written or deleted."""
     _publish({"ReportPagesFailed": [1]})
 
 
@@ -143,9 +144,9 @@ class OpenJobs:
     """Counts the jobs without a final report.
 
     Attributes:
-        count: How many there are.
-        oldest_seconds: The age of the oldest.
-        overdue: How many are older than their completion window.
+        count: Number of jobs.
+        oldest_seconds: Age of the oldest job.
+        overdue: Number of jobs that are older than their completion window.
     """
 
     count: int = 0
@@ -182,13 +183,13 @@ def _write(values: Mapping[str, Sequence[float]]) -> None:
     for name in _PROPERTIES:
         if known.get(name) is not None:
             metrics.add_metadata(name, known[name])
-    # A line without a level and a time counts as INFO, and Lambda drops those of a stack that logs
+    # Lambda treats a line without level and time as INFO, and drops those of a stack that logs
     # warnings only: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
     metrics.add_metadata("level", os.environ.get("LOG_LEVEL", "INFO"))
     metrics.add_metadata("timestamp", datetime.now(UTC).isoformat(timespec="milliseconds"))
     for name, entries in values.items():
         for entry in entries:
             metrics.add_metric(name=name, unit=UNITS[name], value=entry)
-    # Written at once with its line end: jobs are started by several threads.
+    # Written immediately and with its line end, because several threads start jobs.
     sys.stdout.write(json.dumps(metrics.serialize_metric_set(), separators=(",", ":")) + "\n")
     sys.stdout.flush()

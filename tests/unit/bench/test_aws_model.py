@@ -183,6 +183,19 @@ def test_a_line_of_the_index_costs_what_the_bill_says() -> None:
     assert each == pytest.approx(assumptions.INDEX_USD_OF_A_JOB, rel=0.1)
 
 
+def test_model_of_shipped_jobs_stays_within_what_they_may_cost_and_take() -> None:
+    made = tables()
+    small = made["costs"]["1"]["10 min"]
+    assert small["alone"] <= 0.0022
+    assert small["busy"] * FILES_OF_A_DAY <= 22.0
+    assert made["costs"]["1,000,000"]["10 min"]["alone"] <= 0.045
+    seconds = {
+        name: sum(warm + cold for _, warm, cold in way) for name, way in made["hops"].items()
+    }
+    assert seconds["warm"] <= 12.0
+    assert seconds["cold"] <= 17.0
+
+
 def test_kept_tables_are_those_that_the_model_makes_today() -> None:
     kept = store.load()["aws"]
     made = json.loads(json.dumps(store.rounded(tables())))

@@ -4,39 +4,22 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench import cost, document, prices, store
-from bench.bars import bars
-from bench.cost import Part, Size, Work, bill, billed_seconds, s3_usd, storage_usd
+from bench import cost, document, functions_runner, prices, store
+from bench.cost import s3_usd, storage_usd
 from bench.end_to_end import OURS
+from bench.functions_runner import StateMachine
 from bench.inputs import ACCENTED_TEXT, TEXT, request_line
 from bench.rows import check_rows
-from bench.sizes import TIMEOUT_SECONDS, ids_bytes, reach
+from bench.sizes import TIMEOUT_SECONDS, ids_bytes, reach, template_sizes
 from bench.tables import Table, digits, megabytes, percent, usd
 
 # -- cost ------------------------------------------------------------------------------------------
-
-
-def test_seconds_are_added_up_as_if_nothing_overlapped() -> None:
-    work = Work(
-        invocations=2,
-        cpu_seconds=3.0,
-        calls=Counter({"s3.GetObject": 10, "secrets-manager.GetSecretValue": 10}),
-        s3_bytes=2 * cost.S3_BYTES_PER_SECOND,
-        groq_bytes=4 * cost.GROQ_BYTES_PER_SECOND,
-    )
-    overhead = 20 * cost.CALL_SECONDS
-    assert billed_seconds(work, Size(1769)) == pytest.approx(3 + 2 + 4 + overhead)
-
-
-@pytest.mark.parametrize(("memory", "slower"), [(512, 1769 / 512), (1769, 1.0), (3538, 1.0)])
-def test_computing_goes_at_the_share_of_a_core_and_no_faster(memory: int, slower: float) -> None:
-    assert billed_seconds(Work(cpu_seconds=10.0), Size(memory)) == pytest.approx(10 * slower)
 
 
 def test_calls_of_s3_are_billed_by_class() -> None:
@@ -58,50 +41,6 @@ def test_calls_of_s3_are_billed_by_class() -> None:
 
 def test_storage_is_billed_by_the_day() -> None:
     assert storage_usd(30e9, 1) == pytest.approx(prices.S3_GB_MONTH_USD)
-
-
-def test_a_bill_has_a_line_for_everything() -> None:
-    work = {
-        "submit_batch": Work(
-            invocations=10,
-            cpu_seconds=100.0,
-            calls=Counter({"s3.PutObject": 1000, "eventbridge.PutEvents": 1}),
-            log_bytes=1e9,
-        ),
-        "download_results": Work(invocations=90, s3_bytes=cost.S3_BYTES_PER_SECOND * 100),
-    }
-    sizes = {"submit_batch": Size(1024), "download_results": Size(2048, 10.5)}
-    stored = {"stored_bytes": 1e9, "days": 1, "removed_bytes": 2e9}
-    parts = bill(work, sizes, transitions=1000, maps=10, **stored)
-    by_name = {part.name: part for part in parts}
-    assert by_name["Step Functions"] == Part("Step Functions", "1,000 transitions", 0.025)
-    seconds = 100 * 1769 / 1024 + 1001 * cost.CALL_SECONDS
-    assert by_name["Lambda submit_batch"].usd == pytest.approx(
-        seconds * prices.LAMBDA_GB_SECOND_USD
-    )
-    assert by_name["Lambda download_results"].usd == pytest.approx(
-        200 * prices.LAMBDA_GB_SECOND_USD
-    )
-    assert by_name["Lambda disk"].usd == pytest.approx(10 * 100 * prices.LAMBDA_DISK_GB_SECOND_USD)
-    assert by_name["Lambda calls"].usd == pytest.approx(100 * prices.LAMBDA_REQUEST_USD)
-    assert by_name["S3 writes and lists"].usd == pytest.approx(0.005)
-    assert by_name["S3 calls of the Maps"].usd == pytest.approx(60 * 0.005 / 1000)
-    assert by_name["S3 storage, 1 day"].usd == pytest.approx(storage_usd(1e9, 1))
-    assert by_name["S3 storage, 1.5 days after"].usd == pytest.approx(storage_usd(2e9, 1.5))
-    assert by_name["Logs"].usd == pytest.approx(0.5)
-    assert by_name["Events, secret"].usd == pytest.approx(prices.EVENT_USD)
-
-
-def test_work_is_added_and_taken_away() -> None:
-    one = Work(invocations=1, cpu_seconds=2.0, calls=Counter({"s3.GetObject": 3}), s3_bytes=4.0)
-    assert one.plus(one, 9).calls["s3.GetObject"] == 30
-    assert one.plus(one, 0.5).cpu_seconds == 3.0
-    assert one.plus(one, -1) == Work(calls=Counter({"s3.GetObject": 0}))
-
-
-def test_prices_name_their_sources() -> None:
-    assert prices.READ_AT
-    assert all(source.startswith("https://aws.amazon.com/") for source in prices.SOURCES)
 
 
 # -- sizes -----------------------------------------------------------------------------------------
@@ -197,15 +136,15 @@ def test_rows_are_compared_with_what_the_simulator_says(tmp_path: Path) -> None:
     assert check_rows(source, [plain[0].encode()]).right == 1
 
 
-# -- bars and the page -----------------------------------------------------------------------------
+# -- the page --------------------------------------------------------------------------------------
 
 
 def _entry(seconds: float, **more: Any) -> dict[str, Any]:
     return {
         "seconds": seconds,
+        "all_seconds": [seconds - 1, seconds, seconds + 9],
         "cpu_seconds": seconds / 2,
         "peak_bytes": 100e6,
-        "batches": 1,
         "check": {"expected": 10, "right": 10, "in_order": True},
         "note": "",
         **more,
@@ -213,71 +152,140 @@ def _entry(seconds: float, **more: Any) -> dict[str, Any]:
 
 
 def _jobs(ours: float) -> dict[str, Any]:
-    entries = {
-        OURS: _entry(ours, steps={"prepare_input": 1.0}, functions={}),
-        "tutorial script": _entry(5.0),
-        "quick 1.0": _entry(7.0),
-        "broken 1.0": {"note": "could not be installed", "batches": 0, "check": None},
-    }
-    return {"large": {"requests": 10, "bytes": 41_000, "rounds": 3, "entries": entries}}
-
-
-@pytest.mark.parametrize(("ours", "holds"), [(6.9, [True, True]), (7.6, [False, False])])
-def test_a_job_is_held_against_the_tutorial_and_the_quickest_tool(
-    ours: float, holds: list[bool]
-) -> None:
-    found = bars({"jobs": _jobs(ours)})
-    assert [bar.passes for bar in found] == [*holds, True, True]
-
-
-def test_rows_out_of_order_break_a_promise() -> None:
-    jobs = _jobs(5.0)
-    jobs["large"]["entries"][OURS]["check"]["in_order"] = False
-    assert [bar.passes for bar in bars({"jobs": jobs})] == [True, True, True, False]
-
-
-@pytest.mark.parametrize(("peak", "holds"), [(126.3e6, True), (126.5e6, False)])
-def test_memory_may_grow_by_a_fifth_and_some_bytes_a_line(peak: float, holds: bool) -> None:
-    job = {"lines": 100_000, "input_bytes": 1e9, "answer_bytes": 1e9}
-    part = {
-        "job": {"100": {**job, "prepare_input": 100e6}, "1000": {**job, "prepare_input": peak}},
-        "shard": {
-            size: {"lines": 1, "answer_bytes": 1, "download_results": 100e6}
-            for size in ("100", "1000")
+    shuffled = {"expected": 10, "right": 9, "in_order": False}
+    return {
+        "requests": 10,
+        "bytes": 41_000,
+        "rounds": 3,
+        "entries": {
+            OURS: _entry(ours, functions={"finish_job": {"calls": {"s3.PutObject": 7, "x.y": 2}}}),
+            "tutorial script": _entry(5.0, check=shuffled),
+            "quick 1.0": _entry(7.0),
+            "broken 1.0": {"note": "could not be installed", "check": None},
         },
+        "beyond": {"requests": 20, "right": {OURS: 20, "tutorial script": 0, "quick 1.0": 20}},
     }
-    assert [bar.passes for bar in bars({"memory": part})] == [holds, True]
 
 
-def test_cost_is_held_against_five_cents() -> None:
-    assert [bar.passes for bar in bars({"cost": {"total_usd": 0.0499}})] == [True]
-    assert [bar.passes for bar in bars({"cost": {"total_usd": 0.0501}})] == [False]
-
-
-def test_a_page_without_results_says_how_to_get_them() -> None:
+def test_page_without_results_says_how_to_get_them() -> None:
     page = document.render({})
     assert "make bench ARGS=prepare" in page
     assert page.count("Not measured yet") == len(document.SECTIONS) + 1
 
 
-def test_a_part_that_is_measured_anew_leaves_the_others(tmp_path: Path) -> None:
+def test_part_that_is_measured_anew_leaves_the_others(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     store.save_part("jobs", _jobs(6.0), path)
-    results = store.save_part("cost", {"total_usd": 0.0123456789}, path)
-    assert results["cost"]["total_usd"] == 0.012346
+    results = store.save_part("cadence", {"worst": 0.0123456789}, path)
+    assert results["cadence"]["worst"] == 0.012346
     assert store.load(path) == results
-    assert results["jobs"]["large"]["entries"]["quick 1.0"]["seconds"] == 7.0
+    assert results["jobs"]["entries"]["quick 1.0"]["seconds"] == 7.0
     assert "cores" in results["jobs"]["machine"]["cpu"]
 
 
-def test_a_tool_that_cannot_be_run_is_a_row_that_says_so(tmp_path: Path) -> None:
-    results = store.save_part("jobs", _jobs(6.0), tmp_path / "results.json")
-    page = document.render(results)
-    row = next(line for line in page.splitlines() if line.startswith("| broken 1.0"))
-    assert "could not be installed" in row
-    assert "| tutorial script | 5.00 |       0.83 |" in page
+def test_comparison_has_time_resources_rows_and_order_of_each_tool(tmp_path: Path) -> None:
+    page = document.render(store.save_part("jobs", _jobs(6.0), tmp_path / "results.json"))
+    cells = {
+        line.split(" | ")[0].removeprefix("| "): [cell.strip(" |") for cell in line.split(" | ")]
+        for line in page.splitlines()
+        if line.startswith("|")
+    }
+    by_name = {name.strip(): row[1:] for name, row in cells.items()}
+    assert by_name[OURS] == ["6.00", "5.00", "1.00", "3.00", "100", "10", "as asked", "yes"]
+    assert by_name["tutorial script"] == [
+        "5.00",
+        "4.00",
+        "0.83",
+        "2.50",
+        "100",
+        "9",
+        "as answered",
+        "no",
+    ]
+    assert by_name["broken 1.0"] == [*["-"] * 6, "could not be installed", "-"]
+    assert "7 calls of S3" in " ".join(page.split())
+    assert "6.00 s; tutorial script 5.00 s, quick 1.0 7.00 s" in page
 
 
-def test_the_page_that_stands_is_that_of_the_results_that_stand() -> None:
+def test_page_is_that_of_the_kept_results() -> None:
     page = document.DOCUMENT.read_text(encoding="utf-8")
     assert page == document.render(store.load()), 'write it anew: make bench ARGS="--page"'
+
+
+# -- the functions ---------------------------------------------------------------------------------
+
+
+def test_template_gives_each_measured_function_memory() -> None:
+    sizes = template_sizes()
+    assert set(functions_runner.MODULES) <= set(sizes)
+    assert sizes["download_results"].disk_gb == 10
+
+
+class _Functions:
+    """Answers as the functions of a job of one shard that waits once; ``fails`` names one."""
+
+    def __init__(self, fails: str = "") -> None:
+        self.called: list[str] = []
+        self._fails = fails
+
+    def call(self, module: str, event: Mapping[str, Any]) -> Any:
+        self.called.append(module)
+        if module == self._fails:
+            raise functions_runner.FunctionError(f"{module}: broken")
+        answers: dict[str, Any] = {
+            "start_job": {"jobs": [{"job_id": "job-1"}]},
+            "prepare_input": {
+                "accepted": True,
+                "shard_key": "s",
+                "tries": 0,
+                "attempt": 1,
+                "polls": 0,
+                "resume_in": 0,
+            },
+            "submit_batch": {"outcome": "settled", "wait_seconds": 3600},
+            "download_results": {"outcome": "settled"},
+            "finish_job": {"outcome": "done"},
+        }
+        if module == "check_status":
+            if event.get("read_models"):
+                return {"outcome": "settled"}
+            looks = self.called.count("check_status")
+            decision = {2: "wait", 3: "download"}.get(looks, "finish")
+            return {"decision": decision, "wait_seconds": 900, "shard_key": "s", "tries": 0}
+        return answers[module]
+
+
+class _States:
+    """A Step Functions that knows one execution."""
+
+    def describe_execution(self, **_: str) -> dict[str, str]:
+        given = {"job_id": "job-1", "bucket": "bench", "mode": "run"}
+        return {"input": json.dumps(given)}
+
+
+def _machine(functions: _Functions) -> StateMachine:
+    arn = "arn:aws:states:us-east-1:000000000000:stateMachine:bench"
+    return StateMachine(functions, s3=None, states=_States(), arn=arn, bucket="bench")  # type: ignore[arg-type]
+
+
+def test_job_of_the_benchmark_follows_the_shipped_definition_without_its_waits() -> None:
+    functions = _Functions()
+    run = _machine(functions).run("input/bench.jsonl", "v1", "etag")
+    assert functions.called == [
+        "start_job",
+        "check_status",
+        "prepare_input",
+        "submit_batch",
+        "check_status",
+        "check_status",
+        "download_results",
+        "check_status",
+        "finish_job",
+    ]
+    assert run.visits["WaitForBatches"] >= 2
+    assert run.seconds < 3600
+
+
+def test_failure_of_a_function_ends_the_measurement() -> None:
+    with pytest.raises(functions_runner.FunctionError, match="submit_batch: broken"):
+        _machine(_Functions(fails="submit_batch")).run("input/bench.jsonl", "v1", "etag")

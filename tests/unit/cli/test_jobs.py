@@ -15,6 +15,7 @@ from groq_batch.domain.batch import Batch, BatchCounts
 from groq_batch.domain.job_id import again_job_id, firing_job_id, upload_job_id
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.times import timestamp
+from groq_batch.records import stored
 from groq_batch.records.attempt import AttemptState, ShardState
 from groq_batch.records.job import JobRecord, JobRequest
 from groq_batch.records.submission import Stage
@@ -25,6 +26,7 @@ from groq_batch_cli.job_list import ListedJob, Wanted, list_jobs
 from groq_batch_cli.job_lookup import find_job
 from groq_batch_cli.job_progress import Follower
 from groq_batch_cli.terminal import Terminal
+from groq_batch_cli.verbs.jobs import _show as show_jobs
 from groq_batch_cli.verbs.status import status_lines
 from groq_batch_client import job_view
 from groq_batch_client.follow import Followed, pause_seconds
@@ -130,9 +132,9 @@ class Bucket:
             started_at=self.timing["started_at"],
             claimed_by="",
         )
-        self.storage.put_json(object_keys.job_key(job_id), request.to_json())
+        self.storage.put_json(object_keys.job_key(job_id), stored.to_record(request))
         if is_open:
-            self.storage.put_json(object_keys.open_job_key(job_id), request.to_json())
+            self.storage.put_json(object_keys.open_job_key(job_id), stored.to_record(request))
         return request
 
     def report(self, path: str, report: dict[str, Any]) -> None:
@@ -619,10 +621,13 @@ def test_job_that_a_rule_has_ended_tells_why() -> None:
     assert list(status_lines(found, terminal, datetime.now(UTC)))[1] == "  Do this."
 
 
-def test_only_a_job_with_batches_waits_for_groq() -> None:
+def test_only_a_job_with_batches_or_calls_waits_for_groq() -> None:
     report = make_report(errors=[fatal("invalid_api_key")])
     assert job_view.reason(report) is None
     assert job_view.reason({**report, "batches": [a_batch()]}) == "Do this."
+    # The deadline may pass before anything is sent.
+    calls = {"requests": 1, "succeeded": 0, "failed": 1, "cost_usd": 0.0}
+    assert job_view.reason({**report, "on_demand": calls}) == "Do this."
 
 
 class Pipe(io.StringIO):
@@ -637,6 +642,16 @@ class Tty(Pipe):
 def a_terminal(kind: type[Pipe] = Pipe) -> tuple[Terminal, Pipe, Pipe]:
     out, err = kind(), kind()
     return Terminal(out, err, {"NO_COLOR": "1", "COLUMNS": "200"}), out, err
+
+
+def test_list_of_jobs_on_a_narrow_terminal_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    terminal, out, _ = a_terminal(Tty)
+    report = make_report(status="partial", requests={"succeeded": 9, "failed": 1})
+    job = FoundJob(path="team/questions.jsonl", job_id="questions-0123456789", report=report)
+    one = ListedJob(job_id="questions-0123456789", job=job, at=NOON, status="partial")
+    show_jobs([one], terminal, NOON)
+    assert out.getvalue().splitlines()[1].split()[-1] == "questions-0123456789"
 
 
 def test_end_of_a_job() -> None:
@@ -786,9 +801,20 @@ def test_status_of_a_replaced_job_says_how_to_fetch_its_results(bucket: Bucket) 
         (make_report(status="cancelled", errors=[fatal("cancelled")]), "", "cancelled"),
         (make_report(status="rejected", errors=[fatal("empty_file")]), "empty_file", ...),
         (
-            make_report(status="partial", errors=[fatal("a"), fatal("b"), fatal("b"), fatal("c")]),
+            make_report(
+                status="partial",
+                errors=[{**fatal(code), "line": 3} for code in ("a", "b", "b", "c")],
+            ),
             "b +2",
             "a",
+        ),
+        (
+            make_report(
+                status="partial",
+                errors=[fatal("canary_failed"), *[{**fatal("b"), "custom_id": "x"}] * 2],
+            ),
+            "canary_failed",
+            ...,
         ),
         (make_report(errors=[{**fatal("invalid_url"), "line": 3}], batches=[a_batch()]), "", None),
         (

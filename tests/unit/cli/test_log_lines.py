@@ -74,11 +74,18 @@ def test_readable_lines_leave_metrics_out() -> None:
 
 def test_readable_lines_count_looks_that_found_nothing_new() -> None:
     found = lines(
-        look(1, 5),
+        look(1, 5, shard_key="", outcome=""),
         METRICS,
         look(6, 7),
         look(13, 10),
-        event(23, "Checked the batches", attempt=1, decision="download", wait_seconds=1),
+        event(
+            23,
+            "Checked the batches",
+            attempt=1,
+            decision="download",
+            wait_seconds=1,
+            shard_key="work/x/1.jsonl",
+        ),
         look(30, 5),
     )
     assert found == [

@@ -149,6 +149,14 @@ def test_file_that_cannot_be_written_is_named(out: str, tmp_path: Path) -> None:
     assert [one for one in tmp_path.rglob("*") if one.is_file()] == [tmp_path / "rows.jsonl"]
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_output_is_no_error(closed: str) -> None:
+    sample = PROJECT / "events/sample.jsonl"
+    command = ["sh", "-c", f'exec "$@" check {sample} {closed}', "sh", sys.executable, "cli"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 @pytest.mark.parametrize("verb", ["check", "make --model m --prompt {custom_id}"])
 def test_standard_output_that_is_full_is_named(verb: str, tmp_path: Path) -> None:
@@ -291,7 +299,7 @@ def client_error(code: str, message: str = "", operation: str = "GetObject") -> 
         (exceptions.SSOTokenLoadError(error_msg="x"), "The AWS credentials cannot be loaded:"),
         (
             exceptions.EndpointConnectionError(endpoint_url="http://127.0.0.1:1"),
-            "http://127.0.0.1:1 does not answer. Check the network.",
+            "http://127.0.0.1:1 does not answer. Check the network and the name of the region.",
         ),
         (exceptions.SSLError(endpoint_url="https://s3", error="x"), "https://s3 does not answer."),
         (exceptions.ReadTimeoutError(endpoint_url="https://s3"), "https://s3 does not answer."),
@@ -302,7 +310,10 @@ def client_error(code: str, message: str = "", operation: str = "GetObject") -> 
             "AWS denies GetObject (not authorized to perform: s3:GetObject). Ask for this",
         ),
         (client_error("403", "Forbidden"), "AWS denies GetObject. Ask for this permission,"),
-        (client_error("NoSuchBucket"), "The bucket of the stack does not exist any more."),
+        (
+            client_error("NoSuchBucket"),
+            "The bucket does not exist. If it was deleted,",
+        ),
         (client_error("SlowDown"), "AWS throttles GetObject."),
         (client_error("Odd", "What\x1b[31m?"), "AWS returns Odd for GetObject: What [31m?"),
         (UnreadableObjectError("output/x"), "S3 denies reading output/x."),

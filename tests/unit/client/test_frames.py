@@ -226,3 +226,7 @@ def test_schema_is_taken_as_itself_from_a_file_and_from_a_model_of_pydantic(tmp_
     assert schema_of(None) is None
     with pytest.raises(TableError, match="schema= is not a valid JSON schema"):
         schema_of({"type": "nothing"})
+    with pytest.raises(TableError, match=r"nowhere\.json: No such file"):
+        schema_of("nowhere.json")
+    with pytest.raises(TableError, match=": Is a directory"):
+        schema_of(tmp_path)

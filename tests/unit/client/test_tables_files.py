@@ -151,6 +151,16 @@ def packed(data: bytes) -> bytes:
         ("a.csv", b"PK\x03\x04", "{} is a ZIP archive or an Excel workbook. Save the table as CSV"),
         ("a.csv", b"PAR1", "{} is a Parquet file. Name it with .parquet at the end."),
         ("._a.jsonl", b"\x00\x05\x16\x07\x00\x02", "{} is a macOS companion file"),
+        ("a.csv", "id,Grüße\n1,a\n".encode("utf-16-le"), "{} is UTF-16, not UTF-8."),
+        ("a.csv", "id,Grüße\n1,a\n".encode("utf-16-be"), "{} is UTF-16, not UTF-8."),
+        ("a.csv", "id\n1\n".encode("utf-32"), "{} is UTF-32, not UTF-8."),
+        ("a.csv", b"id\n1\n" + bytes(400), "{} ends in NUL bytes from byte 5 on"),
+        ("a.tsv", b"id\ttext\r1\ta\r", "Line 1 of {} is not TSV: it has a carriage return (CR)"),
+        (
+            "a.jsonl",
+            b'{"a": 1}\r{"a": 2}\r',
+            "Line 1 of {} has several objects with a carriage return (CR) between them.",
+        ),
         ("a.parquet", b"plain", "cannot be read as Parquet"),
         ("a.parquet", b"", "cannot be read as Parquet"),
     ],
@@ -198,6 +208,16 @@ def test_rows_without_any_value_are_left_out_of_make_and_join_alike(
     assert "2 rows in" in (said := capsys.readouterr().err)
     assert "2 without any value left out" in said
     assert [row["id"] for row in json_rows(tmp_path / "joined.jsonl")] == ["1", "2"]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_blank_line_of_a_single_column_counts_as_a_row_without_any_value(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = tmp_path / name
+    rows.write_text("text\none\n\ntwo\n")
+    assert prompts(rows, tmp_path / "o.jsonl", "{text}") == ["one", "two"]
+    assert f"1 row of {rows} without any value was left out" in capsys.readouterr().err
 
 
 def test_cell_may_be_long(tmp_path: Path) -> None:

@@ -419,6 +419,14 @@ def parquet_column(tmp_path: Path, values: list[str]) -> Any:
         (["9007199254740993", "0.5"], "string", ["9007199254740993", "0.5"]),
         (["1e400"], "string", ["1e400"]),
         (["true", "false"], "bool", [True, False]),
+        (["0.5", "true", "1"], "string", ["0.5", "true", "1"]),
+        (["[0.5, true]"], "string", ["[0.5, true]"]),
+        (
+            ['{"a": [0.5]}', '{"a": [true, null]}'],
+            "string",
+            ['{"a": [0.5]}', '{"a": [true, null]}'],
+        ),
+        (['{"a": 0.5, "b": true}'], None, [{"a": 0.5, "b": True}]),
         (["[1]", "[null, 2]"], "list<element: int64>", [[1], [None, 2]]),
         (['{"a": 1}', '{"b": "x"}'], None, [{"a": 1, "b": None}, {"a": None, "b": "x"}]),
         (["[[1], [1, 2]]"], None, [[[1], [1, 2]]]),
@@ -530,6 +538,26 @@ def same(stored: Any, value: Any) -> bool:
 
 
 # -- what cannot be joined -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        '{"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {}}',
+        '{"line": 1, "custom_id": "a", "code": "invalid_url", "message": "x"}',
+    ],
+    ids=["requests", "problems"],
+)
+def test_file_that_holds_no_results_is_refused(
+    row: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl", ROWS[:1])
+    other = tmp_path / "requests.jsonl"
+    other.write_text(row + "\n")
+    out = tmp_path / "out.jsonl"
+    assert join(rows, str(other), "--id", "id", "--out", str(out)) == 1
+    assert f"{other} holds no results" in capsys.readouterr().err
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(

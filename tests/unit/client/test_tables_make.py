@@ -206,6 +206,12 @@ def test_row_that_cannot_become_a_request_is_said(
     [
         (["--prompt", "{a}", "--param", "stream"], "--param 'stream' is not NAME=VALUE"),
         (["--prompt", "{a}", "--param", "model=y"], "--param model is set by --model"),
+        (["--prompt", "{a}", "--param", "temperature=hot"], "temperature is 'hot', but it must be"),
+        (["--prompt", "{a}", "--param", "n=true"], "n is True, but it must be a number"),
+        (["--prompt", "{a}", "--param", "top_p=NaN"], "top_p is nan, but it must be a number"),
+        (["--prompt", "{a}", "--out", "o.csv"], "requests are JSON lines"),
+        (["--prompt", "{a}", "--out", "o.TSV.gz"], "requests are JSON lines"),
+        (["--prompt", "{a}", "--out", "o.jsonl.zst"], "End it with .jsonl or .jsonl.gz."),
         (["--prompt", "{a"], "The prompt has a brace without a partner"),
         (["--prompt", "{}"], "The prompt has braces without a column name"),
         ([], "Give the prompt with --prompt or --prompt-file."),
@@ -220,6 +226,29 @@ def test_option_with_a_value_of_no_use_is_a_wrong_usage(
     rows.write_text('{"a": 1}')
     assert make(rows, *[one.replace("{file}", str(rows)) for one in arguments]) == 2
     assert expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("asked", "number"),
+    [
+        (["--prompt", "{a}"], 2),
+        (["--prompt", "Rate: {a}"], 2),
+        (["--prompt", "{a} {b}"], 1),
+        (["--prompt", "Rate: {a}", "--system", "As {b}"], 1),
+        (["--prompt", "Hi", "--system", "{a}"], 2),
+        (["--prompt", "{c}"], 0),
+        (["--prompt", "Hi", "--same-prompt"], 0),
+    ],
+)
+def test_rows_without_a_value_for_the_prompt_are_counted_aloud(
+    asked: list[str], number: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text("a,b,c\nx,,1\n,,2\n,y,3\n")
+    assert make(rows, *asked, "--out", str(tmp_path / "o.jsonl")) == 0
+    said = capsys.readouterr().err
+    expected = f"{number} row{'s have' if number > 1 else ' has'} no value for the prompt"
+    assert (expected in said) if number else ("no value" not in said)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from groq_batch.domain.batch import Batch, BatchCounts, BatchIssue, GroqFile, file_id
+from groq_batch.domain.json_data import from_json_data, to_json_data
 from groq_batch.domain.problem import MAX_MESSAGE_LENGTH
 from groq_batch.groq.decoding import batch_of, file_of
 
@@ -276,8 +277,8 @@ def test_every_batch_is_read_without_an_exception_and_survives_storage(data: Any
     assert batch.status == batch.status.lower() != ""
     assert min(batch.counts.total, batch.counts.completed, batch.counts.failed) >= 0
     assert all(issue.code or issue.message or issue.line for issue in batch.errors)
-    stored = json.loads(json.dumps(batch.to_json()))
-    assert Batch.from_json(stored) == batch
+    stored = json.loads(json.dumps(to_json_data(batch)))
+    assert from_json_data(stored, Batch) == batch
 
 
 @given(anything | st.dictionaries(st.sampled_from(["id", "bytes", "filename"]), anything))

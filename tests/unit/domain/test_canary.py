@@ -19,6 +19,7 @@ from groq_batch.domain.canary import (
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.records.attempt import AttemptState, ShardState
 from groq_batch.records.job import JobRecord, ShardRecord
+from groq_batch.records.stored import from_record, to_record
 
 RESULTS = CanaryResults(
     requests=50, answered=40, open=0, failed={"b": 4, "a": 6}, cost_usd=0.2, milliseconds=700.0
@@ -127,9 +128,9 @@ def test_cap_of_the_stack_can_only_be_changed_there() -> None:
 
 def test_verdict_is_read_as_it_was_written() -> None:
     for verdict in (judge(RESULTS), canary_of_stopped_job(RESULTS, rest_attempt=3)):
-        data = json.loads(json.dumps(verdict.to_json()))
-        assert CanaryVerdict.from_json(data) == verdict
-        assert CanaryVerdict.from_json({**data, "of_a_later_version": 1}) == verdict
+        data = json.loads(json.dumps(to_record(verdict)))
+        assert from_record(data, CanaryVerdict) == verdict
+        assert from_record({**data, "of_a_later_version": 1}, CanaryVerdict) == verdict
 
 
 def record(verdict: CanaryVerdict | None, *, has_canary: bool = True) -> JobRecord:

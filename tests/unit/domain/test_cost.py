@@ -16,6 +16,7 @@ from groq_batch.domain.cost import (
     models_billed_by_hour,
     unknown_models,
 )
+from groq_batch.domain.json_data import from_json_data
 from groq_batch.domain.prices import Prices, TokenPrice
 
 SMALL = "openai/gpt-oss-20b"
@@ -185,5 +186,5 @@ class TestModelUsages:
 
     def test_in_a_summary(self) -> None:
         usage = ModelUsage(2, 11, 22, 0, 10.0, 1)
-        assert ModelUsage.from_json({**asdict(usage), "of_a_later_version": 1}) == usage
-        assert ModelUsage.from_json({"answers": 3}) == ModelUsage(3)
+        assert from_json_data({**asdict(usage), "of_a_later_version": 1}, ModelUsage) == usage
+        assert from_json_data({"answers": 3}, ModelUsage) == ModelUsage(3)

@@ -18,6 +18,7 @@ from groq_batch.domain.job_options import (
     parse_options,
     window_hours,
 )
+from groq_batch.domain.json_data import from_json_data, to_json_data
 from groq_batch.domain.problem import Problem
 
 DEFAULTS = JobOptions(
@@ -284,13 +285,13 @@ def test_options_in_a_record() -> None:
         deadline_max_usd=2.5,
         retry_invalid_output=True,
     )
-    assert JobOptions.from_json(json.loads(json.dumps(asked.to_json()))) == asked
-    data = json.loads(json.dumps(DEFAULTS.to_json()))
-    assert JobOptions.from_json(data) == DEFAULTS
-    assert JobOptions.from_json({**data, "of_a_later_version": 1}) == DEFAULTS
+    assert from_json_data(json.loads(json.dumps(to_json_data(asked))), JobOptions) == asked
+    data = json.loads(json.dumps(to_json_data(DEFAULTS)))
+    assert from_json_data(data, JobOptions) == DEFAULTS
+    assert from_json_data({**data, "of_a_later_version": 1}, JobOptions) == DEFAULTS
     for name in (
         *("check_models", "canary_requests", "canary_max_failed_percent", "batch_deadline"),
         *("deadline_max_usd", "retry_invalid_output"),
     ):
         del data[name]
-    assert JobOptions.from_json(data) == DEFAULTS
+    assert from_json_data(data, JobOptions) == DEFAULTS

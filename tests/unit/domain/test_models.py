@@ -12,6 +12,7 @@ from groq_batch.domain import object_keys
 from groq_batch.domain.models import ListedModel, read_models
 from groq_batch.domain.prices import ListedPrice
 from groq_batch.records.model_listing import ModelListing
+from groq_batch.records.stored import from_record, to_record
 from tests.fakes.s3 import FakeS3
 
 KEYS = object_keys.WorkKeys("job-1")
@@ -127,7 +128,7 @@ class TestListing:
         ],
     )
     def test_it_is_read_as_it_was_written(self, listing: ModelListing) -> None:
-        assert ModelListing.from_json(json.loads(json.dumps(listing.to_json()))) == listing
+        assert from_record(json.loads(json.dumps(to_record(listing))), ModelListing) == listing
 
     def test_the_first_one_stands(self) -> None:
         bucket = storage()

@@ -21,10 +21,11 @@ from groq_batch.domain.on_demand import (
     spent_usd,
 )
 from groq_batch.domain.prices import HourPrice, Prices, TokenPrice
-from groq_batch.domain.result_row import classify_row
+from groq_batch.domain.result_row import classify_row, pipeline_row
 from groq_batch.records.on_demand import ClaimedRequest, Ending, LinePlace, OnDemand
+from groq_batch.records.stored import from_record, to_record
 from groq_batch.request_file.ordinary_request import read_request
-from groq_batch.steps.download_results.left_open import LeftOpen
+from groq_batch.steps.download_results.left_open import SEND_AGAIN, LeftOpen
 
 PRICES = Prices("table", "2026-11-30", {"m": TokenPrice(1e-6, 2e-6), "w": HourPrice(0.05)})
 """In a batch; on demand everything costs twice as much."""
@@ -170,6 +171,22 @@ def test_audio_becomes_the_fields_of_a_form() -> None:
     ]
 
 
+def test_what_is_no_text_is_a_field_as_it_is_written() -> None:
+    """Also a number that Python refuses to read: no other request must wait for this one."""
+    digits = "1" * 5000
+    body = (
+        f'{{"model": "w", "url": "https://x/a.mp3", "seed": {digits} , "temperature": 1.50, '
+        f'"x" : [ null , 1E2 , {{"a": 0.10}} ] , "prompt" : null , "empty": []}}'
+    )
+    assert read_request(line(body, "/v1/audio/transcriptions")).form_fields()[2:] == [
+        ("seed", digits),
+        ("temperature", "1.50"),
+        ("x[]", "null"),
+        ("x[]", "1E2"),
+        ("x[]", '{"a": 0.10}'),
+    ]
+
+
 # -- the record ------------------------------------------------------------------------------------
 
 
@@ -199,11 +216,11 @@ RECORD = OnDemand(
 
 
 def test_a_record_is_read_as_it_was_written() -> None:
-    assert OnDemand.from_json(json.loads(json.dumps(RECORD.to_json()))) == RECORD
+    assert from_record(json.loads(json.dumps(to_record(RECORD))), OnDemand) == RECORD
 
 
 def test_a_record_of_a_later_version_is_read() -> None:
-    assert OnDemand.from_json({**RECORD.to_json(), "news": 1}) == RECORD
+    assert from_record({**to_record(RECORD), "news": 1}, OnDemand) == RECORD
 
 
 def test_whoever_goes_on_asks_nothing_that_was_open() -> None:
@@ -242,6 +259,13 @@ def test_a_request_without_a_row_is_told_by_how_far_the_calls_were(
 def test_the_last_error_is_named() -> None:
     assert "c: m" in left(RECORD, 2, before=EXPIRED).message
     assert "batch_expired: Too late." in left(RECORD, 9, before=EXPIRED).message
+
+
+def test_what_to_do_is_said_once() -> None:
+    before = pipeline_row("a", code="missing", message=f"It ended without a row. {SEND_AGAIN}")
+    message = left(RECORD, 9, before=before).message
+    assert "missing: It ended without a row. Send" in message
+    assert message.count("failed/") == 1
 
 
 def test_a_model_without_a_price_is_told_so() -> None:

@@ -9,6 +9,7 @@ from groq_batch.bucket.s3_errors import MissingObjectError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.records.closed import unless_closed
+from groq_batch.records.stored import MissingRecordError
 from tests.fakes.s3 import FakeS3
 
 KEYS = object_keys.WorkKeys("a-job")
@@ -24,7 +25,7 @@ def failing(error: Exception) -> str:
     raise error
 
 
-MISSES = [MissingObjectError("k"), LostUploadError("k"), ValueError("There is no task")]
+MISSES = [MissingObjectError("k"), LostUploadError("k"), MissingRecordError("There is no task")]
 
 
 @pytest.mark.parametrize("error", MISSES, ids=lambda error: type(error).__name__)
@@ -40,10 +41,11 @@ def test_what_is_missed_after_the_end_is_none(storage: Storage, error: Exception
     assert unless_closed(storage, KEYS, lambda: failing(error), lambda: "ended") == "ended"
 
 
-def test_other_failures_are_failures_also_after_the_end(storage: Storage) -> None:
+@pytest.mark.parametrize("error", [RuntimeError(), ValueError()], ids=repr)
+def test_other_failures_are_failures_also_after_the_end(storage: Storage, error: Exception) -> None:
     storage.put_bytes(KEYS.closed, b"")
-    with pytest.raises(RuntimeError):
-        unless_closed(storage, KEYS, lambda: failing(RuntimeError()), lambda: "ended")
+    with pytest.raises(type(error)):
+        unless_closed(storage, KEYS, lambda: failing(error), lambda: "ended")
 
 
 def test_work_that_succeeds_answers_for_itself(storage: Storage) -> None:

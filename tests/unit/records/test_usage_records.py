@@ -10,6 +10,7 @@ import pytest
 from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain.cost import ModelUsage, ModelUsages
+from groq_batch.domain.json_data import from_json_data, to_json_data
 from groq_batch.domain.object_keys import WorkKeys
 from groq_batch.domain.prices import Prices, TokenPrice
 from groq_batch.records.end import End
@@ -85,7 +86,7 @@ def test_usage_record_that_stands_is_not_written_again() -> None:
     assert first.write(storage)
     assert second.write(storage)
     assert storage.get_json(first.object_key) is not None
-    assert UsageRecord.from_json(storage.get_json(first.object_key)[0]) == first  # type: ignore[index]
+    assert from_json_data(storage.get_json(first.object_key)[0], UsageRecord) == first  # type: ignore[index]
 
 
 def test_usage_record_that_s3_denies_holds_nothing_up() -> None:
@@ -125,9 +126,9 @@ def test_usage_record_that_s3_never_takes_is_an_error() -> None:
 
 
 def test_usage_record_of_a_later_version_is_read() -> None:
-    data = {**usage_record().to_json(), "later": 1}
+    data = {**to_json_data(usage_record()), "later": 1}
     data["models"] = [{**data["models"][0], "later": 1}]
-    assert UsageRecord.from_json(data) == usage_record()
+    assert from_json_data(data, UsageRecord) == usage_record()
 
 
 # -- by model ------------------------------------------------------------------------------------

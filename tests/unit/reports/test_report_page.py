@@ -347,11 +347,14 @@ def test_canary_is_told_in_words(status: str, passed: bool | None, words: str) -
     assert "Canary" not in text_of(report(status))
 
 
-def test_job_that_a_rule_has_ended_has_its_reason_at_the_top() -> None:
-    ended = {"line": None, "custom_id": None, "code": "canary_failed", "message": "None of the"}
+@pytest.mark.parametrize("code", ["canary_failed", "deadline_passed"])
+def test_job_that_a_rule_has_ended_has_its_reason_at_the_top(code: str) -> None:
+    """A deadline may leave open what was sent."""
+    ended = {"line": None, "custom_id": None, "code": code, "message": "None of the"}
     text = text_of(report("partial", errors=[ended]))
-    assert "Not everything was sent; the cause and what to do stand below." in text
-    assert "canary_failed None of the" in text
+    assert "The cause and what to do stand below." in text
+    assert "was sent" not in text
+    assert f"{code} None of the" in text
 
 
 def test_calls_after_a_deadline_are_told_and_priced() -> None:
@@ -359,6 +362,7 @@ def test_calls_after_a_deadline_are_told_and_priced() -> None:
     text = text_of(report("partial", on_demand=calls))
     assert "1,200 requests were asked by ordinary calls; 1,198 have an answer." in text
     assert "The answers cost $0.50, at the price on demand." in text
+    assert "Deliver: ordinary calls after the deadline, collecting and delivering" in text
     unknown = text_of(report("partial", on_demand={**calls, "cost_usd": None}))
     assert "What the answers cost is not known." in unknown
     none = {"requests": 0, "succeeded": 0, "failed": 0, "cost_usd": 0.0}
@@ -370,7 +374,9 @@ def test_only_what_was_asked_in_batches_has_saved_anything() -> None:
     calls = {"requests": 10, "succeeded": 10, "failed": 0, "cost_usd": 1.0}
     cost = {"estimated": 3.0, "actual": 3.0}
     assert "saved $3.00" in text_of(report("succeeded", cost_usd=cost))
-    assert "saved $2.00" in text_of(report("succeeded", cost_usd=cost, on_demand=calls))
+    text = text_of(report("succeeded", cost_usd=cost, on_demand=calls))
+    assert "saved $2.00" in text
+    assert "$5.00 on demand" in text
 
 
 def test_many_batches_share_rows() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
+from groq_batch.records import stored
 from groq_batch.records.job import JobRequest
 from groq_batch.reports.running_jobs import RunningJob, read_running_jobs
 from tests.fakes.calls import Call
@@ -28,7 +29,7 @@ def open_job(storage: Storage, *, path: str = "team/x.jsonl") -> None:
         started_at="2026-11-29T10:00:00.000Z",
         claimed_by="",
     )
-    storage.put_json(object_keys.open_job_key(JOB), request.to_json())
+    storage.put_json(object_keys.open_job_key(JOB), stored.to_record(request))
 
 
 def report_at(storage: Storage, path: str, job_id: str = JOB) -> None:

@@ -122,7 +122,7 @@ def test_plan_keeps_an_endpoint_for_left_overs(storage: Storage) -> None:
     entries = {"s1": ended(endpoint=SPEECH), "s2": ended(endpoint="/v1/chat/completions")}
     following = after(storage, state(**entries))
     assert following is not None
-    assert following.plan.by_url == {1}
+    assert following.plan.by_url == (1,)
 
 
 # What the report says

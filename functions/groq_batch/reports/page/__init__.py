@@ -1,1 +1,1 @@
-"""The report as an HTML page."""
+"""The job report and the index of all jobs as HTML pages."""

@@ -1,8 +1,8 @@
-"""Charts as inline SVG.
+"""Draw charts as inline SVG.
 
-Positions along the page are percentages and heights are pixels, so that a chart fits every screen
-and its text keeps its size. Colours come from the style sheet by class. Nothing that others wrote
-comes in here but through ``_label``: the library puts text and attributes in as they are.
+Horizontal positions are percentages and heights are pixels, so that a chart fits every screen and
+its text keeps its size. Colours come from the style sheet by class. User-supplied text enters only
+through ``_label``, because the library does not escape text and attributes.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _COLUMNS_TOP = 20
 _ROW_HEIGHT = 22
 _AXIS_HEIGHT = 26
 _GAP = 0.1
-"""Room between two bars of a histogram, as a share of a bar."""
+"""Gap between two bars of a histogram, as a fraction of a bar's width."""
 _LEAST_WIDTH = 0.6
-"""Least width of a bar in percent, so that what happened in no time is seen."""
+"""Minimum width of a bar in percent, so that very short spans are visible."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a whole: its style and its share of it (0 to 1)."""
+    """A part of a whole: its style and its share (0 to 1)."""
 
     style: str
     share: float
@@ -35,7 +35,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One bar of a histogram: how high it is (0 to 1) and what it says when pointed at."""
+    """One bar of a histogram: its height (0 to 1) and its tooltip."""
 
     height: float
     title: str
@@ -43,7 +43,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A column of parts from below, with their styles and heights (0 to 1), and what it says."""
+    """A stacked column: its parts bottom up (style, height from 0 to 1) and its tooltip."""
 
     parts: Sequence[Part]
     title: str
@@ -51,7 +51,7 @@ class Stack:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A label at a place (0 to 1) of an axis."""
+    """A label at a position (0 to 1) of an axis."""
 
     at: float
     text: str
@@ -59,7 +59,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A bar of the timeline from one place to another (0 to 1), its style and its meaning."""
+    """A bar of the timeline between two positions (0 to 1), its style and its meaning."""
 
     start: float
     end: float
@@ -68,14 +68,14 @@ class Span:
 
 
 def stacked_bar(parts: Sequence[Part], *, title: str) -> str:
-    """Draw parts of a whole one beside the other."""
+    """Draw parts of a whole next to each other."""
     elements: list[svg.Element] = [_title(title)]
     left = 0.0
     for part in parts:
         if part.share <= 0:
             continue
         width = 100 * part.share
-        # Something that is there is seen, however small its share.
+        # Every part is visible, however small its share.
         shown = max(width, _LEAST_WIDTH)
         elements.append(
             svg.Rect(
@@ -108,13 +108,13 @@ def single_bar(share: float, style: str) -> str:
 def histogram(
     columns: Sequence[Column], marks: Sequence[Mark], lines: Sequence[Mark], *, title: str
 ) -> str:
-    """Draw a histogram with labels below it, and lines at places that matter, such as the median.
+    """Draw a histogram with axis labels, and vertical lines at notable values, such as the median.
 
     Args:
-        columns: The bars, from left to right, all of one width.
+        columns: The bars, from left to right, all of the same width.
         marks: Labels of the axis.
         lines: Vertical lines with a label.
-        title: What the drawing shows, for those who cannot see it.
+        title: Description of the drawing for screen readers.
     """
     elements: list[svg.Element] = [_title(title)]
     width = 100 / max(len(columns), 1)
@@ -153,13 +153,13 @@ def histogram(
 def stacked_columns(
     stacks: Sequence[Stack], marks: Sequence[Mark], *, most: str, title: str
 ) -> str:
-    """Draw columns beside each other, each of parts one above the other.
+    """Draw stacked columns next to each other.
 
     Args:
         stacks: The columns, from left to right; heights are shares of the highest column.
         marks: Labels of the axis.
-        most: What the height of the highest column stands for.
-        title: What the drawing shows, for those who cannot see it.
+        most: Label for the height of the highest column.
+        title: Description of the drawing for screen readers.
     """
     elements: list[svg.Element] = [_title(title), _rule(0, 100, _COLUMNS_TOP, "grid")]
     width = 100 / max(len(stacks), 1)
@@ -188,7 +188,7 @@ def stacked_columns(
 
 
 def timeline(rows: Sequence[Sequence[Span]], marks: Sequence[Mark], *, title: str) -> str:
-    """Draw bars along the time, one row below the other, and an axis below them."""
+    """Draw bars along a time axis, one row below the other."""
     elements: list[svg.Element] = [_title(title)]
     bottom = len(rows) * _ROW_HEIGHT + 4
     for mark in marks:
@@ -216,7 +216,7 @@ def timeline(rows: Sequence[Sequence[Span]], marks: Sequence[Mark], *, title: st
 def _drawing(
     elements: list[svg.Element], *, height: float, style: str, hidden: bool = False
 ) -> str:
-    # Inside an HTML page a drawing needs no namespace, and so names no address at all.
+    # Inline SVG in HTML needs no namespace, so the page contains no URL at all.
     role = {"aria-hidden": "true"} if hidden else {"role": "img"}
     return svg.SVG(
         xmlns=None,
@@ -242,7 +242,7 @@ def _title(text: str) -> svg.Title:
 
 def _label(mark: Mark, y: float) -> svg.Text:
     anchor = "middle"
-    if mark.at <= 0.03:  # noqa: PLR2004 (a label at the rim stays inside)
+    if mark.at <= 0.03:  # noqa: PLR2004 (keeps a label at the edge inside)
         anchor = "start"
     elif mark.at >= 0.97:  # noqa: PLR2004
         anchor = "end"

@@ -1,4 +1,4 @@
-"""What the page of a job tells that its report does not hold."""
+"""Data for a job's page that its report does not contain."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from groq_batch.reports.report import latest_summaries
 
 @dataclass(frozen=True, slots=True)
 class PageData:
-    """What a page tells beside the report; None and nothing while the job runs.
+    """Data for a page in addition to the report; empty while the job runs.
 
     Attributes:
-        job: What the preparation found.
-        measures: What the answers took; of all attempts.
+        job: The job's record.
+        measures: Statistics of the answers of all attempts.
         failures: The requests without a success at the end.
-        usage: What the answers used, by model.
-        called: What those of them used that ordinary calls have brought.
+        usage: Usage of all answers, by model.
+        called: Usage of the answers from ordinary calls, by model.
     """
 
     job: JobRecord | None = None
@@ -38,7 +38,7 @@ class PageData:
         usage: Mapping[str, ModelUsage],
         called: Mapping[str, ModelUsage] | None = None,
     ) -> PageData:
-        """Sum up what was counted for the shards of all attempts."""
+        """Add up the counts of all shards and attempts."""
         measures, failures = AnswerStats(), Failures()
         for summary in summaries:
             measures.add_answers_of(summary.measures)
@@ -46,6 +46,6 @@ class PageData:
         for summary in last:
             failures.merge(summary.measures.failures)
         counted = sum(group.count for group in failures.groups.values())
-        # Summaries of an older version count no failures; the report's own list stands for them.
+        # Summaries of an older version count no failures; the page then uses the report's list.
         is_whole = counted == sum(summary.failed for summary in last)
         return cls(job, measures, failures if is_whole else None, usage, called or {})

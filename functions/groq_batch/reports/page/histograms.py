@@ -1,4 +1,4 @@
-"""The drawing of a histogram: which bars it has, and where its labels stand."""
+"""Draw a histogram: choose its bars and the positions of its labels."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from groq_batch.reports.page import charts, wording
 
 _COLUMNS = 24
 _WIDE_RANGE = 6
-"""From this ratio of the greatest to the least value on, the axis is logarithmic, so that a long
-tail is seen beside a narrow middle."""
+"""Ratio of the largest to the smallest value from which on the axis is logarithmic, so that a long
+tail and a narrow middle are both visible."""
 _PADDING = 4
 _MOST_MARKS = 5
 
 
 def draw_histogram(histogram: Histogram, label: str, write: Callable[[float], str]) -> str:
-    """Draw how often values of about the same size were seen.
+    """Draw how often values of similar size occurred.
 
     Args:
-        histogram: What was counted; at least one value.
-        label: What the values are.
-        write: Writes a value as it is read.
+        histogram: The counts; at least one value.
+        label: Name of the values.
+        write: Formats a value for readers.
     """
     edges = _edges(histogram)
     counts = _counts(histogram, edges)
-    # Bars are as wide as others and stand for unequal ranges: what counts is how dense the values
-    # are, not how many a bar holds.
+    # All bars have the same width but cover unequal ranges: the height shows the density of the
+    # values, not their number per bar.
     heights = [
         count / (_scale(end, edges) - _scale(start, edges))
         for count, start, end in zip(counts, edges[:-1], edges[1:], strict=True)
@@ -56,7 +56,7 @@ def draw_histogram(histogram: Histogram, label: str, write: Callable[[float], st
 
 
 def _edges(histogram: Histogram) -> list[int]:
-    """Return the whole numbers that the bars begin with, and the one that the last ends before."""
+    """Return the whole numbers at which the bars begin, and the one before which the last ends."""
     least, end = histogram.least or 0, (histogram.most or 0) + 1
     if end <= _WIDE_RANGE * max(least, 1) or end <= _COLUMNS:
         missing = 2 * _PADDING + 1 - (end - least)
@@ -76,12 +76,12 @@ def _is_logarithmic(edges: Sequence[int]) -> bool:
 
 
 def _scale(value: float, edges: Sequence[int]) -> float:
-    """Return where a value stands on the axis, in its own measure."""
+    """Return the position of a value on the axis, in the axis's own unit."""
     return math.log(value + 1) if _is_logarithmic(edges) else value
 
 
 def _counts(histogram: Histogram, edges: Sequence[int]) -> list[float]:
-    """Spread what each bucket holds evenly over the whole numbers that it stands for."""
+    """Spread each bucket's count evenly over the whole numbers that it covers."""
     counts = [0.0] * (len(edges) - 1)
     for bucket, count in histogram.buckets.items():
         start = max(bucket_start(bucket), histogram.least or 0)
@@ -96,7 +96,7 @@ def _counts(histogram: Histogram, edges: Sequence[int]) -> list[float]:
 
 
 def _place(value: float, edges: Sequence[int]) -> float:
-    """Return where a value stands along the drawing (0 to 1)."""
+    """Return the position of a value along the drawing (0 to 1)."""
     column = min(max(bisect.bisect_right(edges, value) - 1, 0), len(edges) - 2)
     start, end = edges[column], edges[column + 1]
     part = (value - start) / (end - start)
@@ -104,7 +104,7 @@ def _place(value: float, edges: Sequence[int]) -> float:
 
 
 def _marks(edges: Sequence[int]) -> list[int]:
-    """Return round values along the axis, not too many."""
+    """Return a few round values along the axis."""
     if _is_logarithmic(edges):
         values = [
             step * 10**power

@@ -1,4 +1,4 @@
-"""Makes the index of all jobs. Importing this costs what Jinja and the SVG library cost."""
+"""Render the index of all jobs. Importing this module loads Jinja and the SVG library."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def render_index(
     """Return the page of all jobs.
 
     Args:
-        sums: What the usage records come to.
-        running: The jobs that have run for the longest time, the oldest first.
-        running_total: How many jobs run.
+        sums: Totals of the usage records.
+        running: The jobs that have run longest, oldest first.
+        running_total: Number of running jobs.
         as_of: When the page is made.
         is_whole: Whether all usage records were counted.
-        is_live: Whether the page was made for somebody who asked, and will not be made anew.
+        is_live: Whether the page was made on request, and will not be updated.
     """
     view = index_view(
         sums, running, running_total=running_total, as_of=as_of, is_whole=is_whole, is_live=is_live

@@ -1,7 +1,7 @@
-"""What the index of all jobs says: what runs, what was spent, what has ended and why it failed.
+"""Build the view of the index of all jobs: running jobs, cost, ended jobs and their errors.
 
-Texts of others are cut here, by the bytes that they take in the page, and escaped by the template;
-drawings are made of numbers alone.
+User-supplied texts are truncated here, by their size in bytes in the page, and escaped by the
+template. Drawings are made of numbers only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from groq_batch.reports.page import charts, wording
 from groq_batch.reports.running_jobs import MOST_SHOWN, RunningJob
 
 RELOAD_SECONDS = 300
-"""After which a page that stands open asks for the one that has replaced it."""
+"""Seconds after which an open page reloads."""
 _MOST_IN_CHART = 5
 _MOST_FOLDERS = 15
 _NAME_CHARACTERS = 64
@@ -39,7 +39,7 @@ STYLES = {
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A number that stands out, what it counts, and a remark below it."""
+    """A highlighted number, its label, and a remark below it."""
 
     label: str
     value: str
@@ -48,18 +48,18 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class RunningRow:
-    """A job that runs: its file, how far it is, how long it has run and still takes, and why not.
+    """A running job: its file, its progress, its times, and its error.
 
     Attributes:
         folder: The folder of its file.
         name: The file's name.
         done: Requests with an outcome.
         total: Requests that are to have one; 0 while the file is being checked.
-        share: The share that is done, in words.
-        progress: How many requests are done, of how many.
+        share: The completed share, in words.
+        progress: Number of completed requests, of how many.
         since: How long it has run.
-        left: How long the rest takes, where that can be told.
-        code: What holds it up.
+        left: Estimated remaining time, if known.
+        code: Code of the error that holds it up.
     """
 
     folder: str
@@ -83,10 +83,10 @@ class EndedRow:
         style: The style of its status.
         status: The status.
         ended: When it ended.
-        took: How long it took.
+        took: Its duration.
         requests: Its requests.
-        unanswered: Those without an answer; empty without any.
-        cost: What it cost.
+        unanswered: Requests without an answer; empty if there are none.
+        cost: Its cost.
         code: The code of its first error.
     """
 
@@ -104,7 +104,7 @@ class EndedRow:
 
 @dataclass(frozen=True, slots=True)
 class FolderRow:
-    """What the jobs of a folder come to; ``style`` is that of its part of the chart."""
+    """Totals of a folder's jobs; ``style`` is that of its part of the chart."""
 
     style: str
     folder: str
@@ -117,7 +117,7 @@ class FolderRow:
 
 @dataclass(frozen=True, slots=True)
 class IndexView:
-    """All that the template shows, in the order in which it stands there."""
+    """All values that the template shows, in the order of the template."""
 
     title: str
     times: str
@@ -141,15 +141,15 @@ def index_view(
     is_whole: bool = True,
     is_live: bool = False,
 ) -> IndexView:
-    """Decide what the index says.
+    """Build the view of the index.
 
     Args:
-        sums: What the usage records come to.
-        running: The jobs that have run for the longest time, the oldest first.
-        running_total: How many jobs run.
+        sums: Totals of the usage records.
+        running: The jobs that have run longest, oldest first.
+        running_total: Number of running jobs.
         as_of: When the page is made.
         is_whole: Whether all usage records were counted.
-        is_live: Whether the page was made for somebody who asked, and will not be made anew.
+        is_live: Whether the page was made on request, and will not be updated.
     """
     total = _total(sums)
     by_folder = _by_folder(sums)
@@ -181,7 +181,7 @@ def _total(sums: UsageSums) -> Sums:
 
 
 def _by_folder(sums: UsageSums) -> list[tuple[str, Sums]]:
-    """Return what each folder comes to, those with the highest cost first."""
+    """Return the totals of each folder, highest cost first."""
     folders: dict[str, Sums] = {}
     for day in sums.days.values():
         for name, one in day.folders.items():
@@ -206,7 +206,7 @@ def _figures(total: Sums, running_total: int) -> list[Tile]:
     ]
 
 
-# -- what runs -----------------------------------------------------------------------------------
+# -- running jobs --------------------------------------------------------------------------------
 def _running_row(job: RunningJob, as_of: datetime) -> RunningRow:
     folder, name = _shown_path(job.request.key)
     report = job.report
@@ -224,7 +224,7 @@ def _running_row(job: RunningJob, as_of: datetime) -> RunningRow:
         since=wording.duration(seconds),
         left=_left(job, as_of),
         code=_code(report["errors"][0]["code"])
-        if report is not None and _holds_up(report["errors"])
+        if report is not None and _concerns_job(report["errors"])
         else "",
     )
 
@@ -233,7 +233,7 @@ def _stage(report: Mapping[str, Any] | None) -> str:
     return "starting" if report is None else "being checked"
 
 
-def _holds_up(errors: Sequence[Mapping[str, Any]]) -> bool:
+def _concerns_job(errors: Sequence[Mapping[str, Any]]) -> bool:
     """Tell whether the first error concerns the whole job."""
     return bool(errors) and errors[0]["line"] is None and errors[0]["custom_id"] is None
 
@@ -254,7 +254,7 @@ def _running_remark(shown: int, total: int) -> str:
     return f"The {wording.whole(shown)} that run the longest, of {wording.whole(total)}."
 
 
-# -- what was spent ------------------------------------------------------------------------------
+# -- cost ----------------------------------------------------------------------------------------
 def _chart(sums: UsageSums, chosen: Sequence[str], total: Sums, as_of: datetime) -> str:
     if total.usd <= 0:
         return ""
@@ -288,7 +288,7 @@ def _chart(sums: UsageSums, chosen: Sequence[str], total: Sums, as_of: datetime)
 
 
 def _amounts(sums: UsageSums, day: str, chosen: Sequence[str]) -> list[float]:
-    """Return what the chosen folders cost on a day, and all others together."""
+    """Return a day's cost of each chosen folder, and of all others together."""
     found = sums.days.get(day)
     if found is None:
         return [0.0]
@@ -349,7 +349,7 @@ def _jobs(count: int) -> str:
     return "1 job" if count == 1 else f"{wording.whole(count)} jobs"
 
 
-# -- what has ended ------------------------------------------------------------------------------
+# -- ended jobs ----------------------------------------------------------------------------------
 def _latest(sums: UsageSums) -> list[UsageRecord]:
     ordered = sorted(sums.ended, key=lambda one: (one.finished_at, one.job_id), reverse=True)
     return ordered[:MOST_ENDED]
@@ -379,14 +379,14 @@ def _code(code: str) -> str:
 
 
 def _shown_path(key: str) -> tuple[str, str]:
-    """Return folder and name of a file, cut so that a page of many jobs stays small."""
+    """Return folder and name of a file, truncated so that a page of many jobs stays small."""
     path = _fitting(object_keys.input_path(key), whole=True)
     folder, slash, name = path.rpartition("/")
     return folder + slash, name
 
 
 def _fitting(text: str, *, whole: bool) -> str:
-    """Return a text cut to what has room in a row of the page: in its middle, or at its end."""
+    """Truncate a text to fit into a row of the page, in its middle or at its end."""
     most = _NAME_CHARACTERS
     while True:
         shown = wording.shortened_path(text, most=most) if whole else wording.text(text, most=most)

@@ -1,4 +1,4 @@
-"""Puts a view into the template. Importing this costs what Jinja and the SVG library cost."""
+"""Render the page of a report. Importing this module loads Jinja and the SVG library."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def render(report: Mapping[str, Any], facts: PageData, *, report_key: str, as_of
     """Return the page of a report.
 
     Args:
-        report: The report as it stands in the bucket.
-        facts: What the report does not tell.
-        report_key: Where the report stands.
+        report: The stored report.
+        facts: Data that the report does not contain.
+        report_key: Key of the report.
         as_of: When the page is made.
     """
     view = view_of(report, facts, report_key=report_key, as_of=as_of)

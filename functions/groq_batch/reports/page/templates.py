@@ -1,4 +1,4 @@
-"""Fills in the templates of pages. Importing this costs what Jinja costs."""
+"""Render the templates of pages. Importing this module loads Jinja."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _FOLDER = Path(__file__).parent
 
 
 def fill_in(template: str, view: object, *, styles: tuple[str, ...]) -> str:
-    """Return a page.
+    """Render a template to a page.
 
     Args:
-        template: The template's file.
-        view: What it shows.
+        template: File name of the template.
+        view: The values for the template.
         styles: The files of its style sheet, in order.
     """
     style = "".join(map(_style, styles))
-    # The browser applies this very style sheet and nothing else: no script, no other style, no
-    # image, no address.
+    # The browser applies exactly this style sheet and loads nothing else: no script, no other
+    # style, no image, no URL.
     style_hash = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return (
         _environment().get_template(template).render(view=view, style=style, style_hash=style_hash)

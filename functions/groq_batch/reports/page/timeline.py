@@ -1,4 +1,4 @@
-"""The drawing of a job's time: its preparation, its batches, its delivery."""
+"""Draw a job's timeline: preparation, batches, delivery."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _STYLES = {
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The drawing and the labels of its rows."""
+    """The drawing, and the labels of its rows."""
 
     labels: Sequence[str]
     drawing: str
@@ -38,7 +38,7 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class _Stretch:
-    """From when to when something took place, in seconds since the job's start."""
+    """A period, in seconds since the job's start."""
 
     label: str
     start: float
@@ -48,14 +48,14 @@ class _Stretch:
 
 
 def draw_timeline(report: Mapping[str, Any], *, as_of: datetime) -> Timeline | None:
-    """Draw what happened when; None for a job that has sent nothing."""
+    """Draw the timeline; None for a job that has sent nothing."""
     started = parse_timestamp(report["timing"]["started_at"])
     finished = report["timing"]["finished_at"]
     whole = (parse_timestamp(finished) if finished else as_of) - started
     length = max(whole.total_seconds(), 1.0)
 
     def seconds(stamp: str | None) -> float | None:
-        # Groq's clock is not AWS's: what lies outside of the job is moved to its rim.
+        # Groq's clock differs from AWS's: times outside the job are moved to its start or end.
         if stamp is None:
             return None
         return min(max((parse_timestamp(stamp) - started).total_seconds(), 0.0), length)
@@ -71,7 +71,10 @@ def draw_timeline(report: Mapping[str, Any], *, as_of: datetime) -> Timeline | N
     rows = [_Stretch("Check", 0.0, submitted, "step", "checking the input and sending it")]
     rows += _attempts(report["batches"], batches)
     if finished:
-        rows.append(_Stretch("Deliver", ended, length, "step", "collecting and delivering"))
+        done = "collecting and delivering"
+        if (report.get("on_demand") or {"requests": 0})["requests"]:
+            done = "ordinary calls after the deadline, collecting and delivering"
+        rows.append(_Stretch("Deliver", ended, length, "step", done))
     return Timeline(
         labels=[row.label for row in rows],
         drawing=charts.timeline(
@@ -100,7 +103,7 @@ def _of_batch(
 
 
 def _attempts(batches: Sequence[Mapping[str, Any]], drawn: Sequence[_Stretch]) -> list[_Stretch]:
-    """Return a row for every batch, or for several beside each other where there are many."""
+    """Return one row per batch, or several batches per row if there are many."""
     if len(drawn) <= _MOST_ROWS:
         return list(drawn)
     pairs = list(zip(batches, drawn, strict=True))
@@ -114,7 +117,7 @@ def _attempts(batches: Sequence[Mapping[str, Any]], drawn: Sequence[_Stretch]) -
 
 
 def _together(pairs: Sequence[tuple[Mapping[str, Any], _Stretch]]) -> _Stretch:
-    """Return one row for several batches of an attempt."""
+    """Combine several batches of an attempt into one row."""
     first, last = pairs[0][0], pairs[-1][0]
     styles = [stretch.style for _, stretch in pairs]
     many = f"shards {first['shard']} to {last['shard']}"

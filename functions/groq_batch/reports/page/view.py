@@ -1,7 +1,7 @@
-"""What the page of a report says: every number, word and picture of it, ready for the template.
+"""Build the view of a report page: every number, text and drawing, ready for the template.
 
-Texts of others are cut here and escaped by the template; pictures are made of numbers, and of
-texts that ``charts`` escapes.
+User-supplied texts are truncated here and escaped by the template. Drawings are made of numbers,
+and of texts that ``charts`` escapes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from groq_batch.reports.page.timeline import Timeline, draw_timeline
 from groq_batch.reports.report import RUNNING
 
 _RELOAD_SECONDS = 60
-"""After which the page of a running job asks for the one that has replaced it."""
+"""Seconds after which the page of a running job reloads."""
 _MAX_GROUPS = 30
 _MAX_MODELS = 12
 _MAX_BATCHES = 200
@@ -54,7 +54,7 @@ _STATUS_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A number that stands out, what it counts, and a remark below it."""
+    """A highlighted number, its label, and a remark below it."""
 
     label: str
     value: str
@@ -63,7 +63,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A part of the requests: its style, its name, how many, and their share."""
+    """A part of the requests: its style, its name, its number, and its share."""
 
     style: str
     label: str
@@ -73,7 +73,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar of a list: its label and value, and the drawing."""
+    """One bar of a list: its label, its value, and the drawing."""
 
     label: str
     value: str
@@ -83,7 +83,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class ErrorExample:
-    """Where an error is, and what it says if that is not what all examples say; may be empty."""
+    """Location of an error, and its message if the examples differ; either may be empty."""
 
     line: str
     custom_id: str
@@ -96,11 +96,11 @@ class ErrorGroup:
 
     Attributes:
         code: The code.
-        count: How many there are.
-        message: What they say, if the examples all say the same.
-        examples: The first of them.
-        has_more: Whether there are others.
-        drawing: A bar as long as their share.
+        count: Number of errors.
+        message: Their message, if all examples have the same.
+        examples: The first errors.
+        has_more: Whether there are more errors.
+        drawing: A bar for their share.
     """
 
     code: str
@@ -113,7 +113,7 @@ class ErrorGroup:
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """How a quantity was spread over the answers."""
+    """Distribution of a quantity over the answers."""
 
     label: str
     drawing: str
@@ -122,7 +122,7 @@ class Distribution:
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
-    """What one model took and cost."""
+    """Usage and cost of one model."""
 
     model: str
     prompt: str
@@ -146,7 +146,7 @@ class BatchRow:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command to copy, and what it is for."""
+    """A command to copy, and its purpose."""
 
     label: str
     text: str
@@ -154,7 +154,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """All that the template shows, in the order in which it stands there."""
+    """All values that the template shows, in the order of the template."""
 
     title: str
     path: str
@@ -188,13 +188,13 @@ class View:
 def view_of(
     report: Mapping[str, Any], facts: PageData, *, report_key: str, as_of: datetime
 ) -> View:
-    """Decide what a page says.
+    """Build the view of a report page.
 
     Args:
-        report: The report as it stands in the bucket.
-        facts: What the report does not tell.
-        report_key: Where the report stands.
-        as_of: When the page is made; a running job is told of as it is then.
+        report: The stored report.
+        facts: Data that the report does not contain.
+        report_key: Key of the report.
+        as_of: When the page is made; a running job is described as of then.
     """
     status = str(report["status"])
     source = report["input"]
@@ -246,7 +246,7 @@ def _times(report: Mapping[str, Any], as_of: datetime) -> str:
 
 
 def _advice(report: Mapping[str, Any]) -> str:
-    """Return what to do next, in a sentence or two."""
+    """Return the recommended next action, in a sentence or two."""
     requests, progress = report["requests"], report["progress"]
     status, outputs = report["status"], report["outputs"]
     failed, invalid = requests["failed"], requests["invalid"]
@@ -264,7 +264,7 @@ def _advice(report: Mapping[str, Any]) -> str:
         answered = f"{wording.whole(requests['succeeded'])} of {wording.whole(requests['total'])}"
         end = "Fetch the results, see the errors below, and run the rest again."
         if _reason(report) is not None:
-            end = "Not everything was sent; the cause and what to do stand below."
+            end = "The cause and what to do stand below."
         remark = _form_remark(requests)
         return f"{answered} requests were answered; {' and '.join(rest)}.{remark} {end}"
     if status == "rejected":
@@ -277,7 +277,7 @@ def _advice(report: Mapping[str, Any]) -> str:
 
 
 def _form_remark(counts: Mapping[str, Any]) -> str:
-    """Return how many answers are not the JSON asked for, where a job has looked at that."""
+    """Return how many answers are not the requested JSON, if the job has checked that."""
     invalid = counts.get("invalid_output", 0)
     unchecked = counts.get("unchecked_output", 0)
     remark = ""
@@ -292,7 +292,7 @@ def _form_remark(counts: Mapping[str, Any]) -> str:
 
 
 def _reason(report: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Return the code and the sentence of what concerns the whole job."""
+    """Return code and message of the error that concerns the whole job."""
     if report["status"] in ("succeeded", "rejected") or not report["errors"]:
         return None
     first = report["errors"][0]
@@ -305,7 +305,7 @@ def _reason(report: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def _canary(report: Mapping[str, Any], facts: PageData) -> str:
-    """Return what became of the requests that were sent alone at first; empty without any."""
+    """Return the result of the canary; empty without one."""
     canary = report.get("canary")
     if canary is None:
         return ""
@@ -332,7 +332,7 @@ def _canary(report: Mapping[str, Any], facts: PageData) -> str:
 
 
 def _on_demand(report: Mapping[str, Any]) -> str:
-    """Return what became of ordinary calls after a deadline; empty where none was made."""
+    """Return the result of ordinary calls after a deadline; empty if none was made."""
     calls = report.get("on_demand")
     if not calls or not calls["requests"]:
         return ""
@@ -344,11 +344,11 @@ def _on_demand(report: Mapping[str, Any]) -> str:
 
 
 def _commands(report: Mapping[str, Any]) -> list[Command]:
-    """Return the commands that fit the job's end."""
+    """Return the commands that are useful for the job's status."""
     outputs, key = report["outputs"], str(report["input"]["key"])
     ending = object_keys.GZIP_ENDING if object_keys.is_gzip(key) else object_keys.PLAIN_ENDING
     stem = key.removesuffix(ending).rsplit("/", 1)[-1]
-    # Under names of their own: the user's file of requests may stand in the same folder.
+    # With separate names: the user's request file may be in the same folder.
     commands = [
         Command(label, f"aws s3 cp {_quoted(outputs[kind])} {_quoted(f'{stem}.{kind}{ending}')}")
         for label, kind in (
@@ -364,7 +364,7 @@ def _commands(report: Mapping[str, Any]) -> list[Command]:
             .startswith(f"{object_keys.FAILED_PREFIX}superseded/")
         )
         path = object_keys.input_path(key)
-        # A name that begins like an option would be taken for one.
+        # A name that begins like an option would be parsed as one.
         job = report["job_id"] if is_aside or path.startswith("-") else path
         commands.append(
             Command(
@@ -415,7 +415,7 @@ def _figures(report: Mapping[str, Any], as_of: datetime) -> list[Figure]:
             Figure(
                 "Cost",
                 wording.money(cost["actual"]),
-                f"{wording.money(on_demand_usd(cost['actual']))} on demand",
+                f"{wording.money(_all_on_demand_usd(report, cost['actual']))} on demand",
             )
         )
     else:
@@ -424,14 +424,14 @@ def _figures(report: Mapping[str, Any], as_of: datetime) -> list[Figure]:
 
 
 def _rate(rate: float) -> str:
-    """Write how many requests get their outcome in a second, or in a minute."""
+    """Format the rate of completed requests, per second or per minute."""
     return (
         f"{wording.short(rate)} a second" if rate >= 1 else f"{wording.short(60 * rate)} a minute"
     )
 
 
 def _parts(report: Mapping[str, Any]) -> list[tuple[str, str, int]]:
-    """Return style, name and size of the parts of the requests."""
+    """Return style, name and number of each part of the requests."""
     requests, progress = report["requests"], report["progress"]
     if report["status"] == RUNNING:
         waiting = max(progress["total"] - progress["completed"], 0)
@@ -441,7 +441,7 @@ def _parts(report: Mapping[str, Any]) -> list[tuple[str, str, int]]:
             ("invalid", "invalid", requests["invalid"]),
         ]
     else:
-        # Valid lines of a rejected file have not failed; nobody asked.
+        # Valid lines of a rejected file have not failed; they were not sent.
         unanswered = ("idle", "not sent") if report["status"] == "rejected" else _UNANSWERED
         parts = [
             ("good", "answered", requests["succeeded"]),
@@ -515,7 +515,7 @@ def _finish_reasons(measures: AnswerStats | None) -> list[Bar]:
 
 # -- errors --------------------------------------------------------------------------------------
 def _row_errors(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the listed errors that concern lines, not the job."""
+    """Return the listed errors that concern lines instead of the job."""
     errors: list[Mapping[str, Any]] = list(report["errors"])
     return errors[1:] if _reason(report) is not None else errors
 
@@ -595,10 +595,9 @@ def _cost_bars(report: Mapping[str, Any]) -> list[Bar]:
         amounts.append(("Cost", cost["actual"], "accent", "by what the answers used"))
     amounts.append(("Estimate", cost["estimated"], "faint", "before sending"))
     base = amounts[0][1]
-    calls_usd = (report.get("on_demand") or {"cost_usd": 0.0})["cost_usd"] or 0.0
     if base is not None:
-        called = calls_usd if amounts[0][0] == "Cost" else 0.0
-        whole = on_demand_usd(max(base - called, 0.0)) + called
+        is_actual = amounts[0][0] == "Cost"
+        whole = _all_on_demand_usd(report, base) if is_actual else on_demand_usd(base)
         amounts.append(("On demand", whole, "faint", "the same requests"))
     largest = max((amount for _, amount, _, _ in amounts if amount is not None), default=0)
     return [
@@ -610,6 +609,13 @@ def _cost_bars(report: Mapping[str, Any]) -> list[Bar]:
         )
         for label, amount, style, remark in amounts
     ]
+
+
+def _all_on_demand_usd(report: Mapping[str, Any], actual: float) -> float:
+    """Return what a job's answers had cost on demand; those of ordinary calls have that price."""
+    calls = report.get("on_demand") or {"cost_usd": 0.0}
+    called: float = calls["cost_usd"] or 0.0
+    return on_demand_usd(max(actual - called, 0.0)) + called
 
 
 def _cost_remark(report: Mapping[str, Any]) -> str:
@@ -630,14 +636,12 @@ def _cost_remark(report: Mapping[str, Any]) -> str:
             "The price of a model is not known, or an answer does not say what it used, so the "
             "cost is not known."
         )
-    calls = report.get("on_demand") or {"cost_usd": 0.0}
-    in_batches = max(actual - (calls["cost_usd"] or 0.0), 0.0)
-    saved = on_demand_usd(in_batches) - in_batches
+    saved = max(_all_on_demand_usd(report, actual) - actual, 0.0)
     return f"The batch price saved {wording.money(saved)} against doing it on demand. {dated}"
 
 
 def _dated(report: Mapping[str, Any]) -> str:
-    """Say which prices the report's amounts are counted with."""
+    """Return which prices the report's amounts are based on."""
     prices = report.get("prices")
     if prices is None:
         return ""
@@ -668,7 +672,7 @@ def _model_row(
     cost = actual_cost_usd(usage, prices)
     called = {model: used for model, used in facts.called.items() if model in usage}
     calls = actual_cost_usd(called, prices)
-    # What was asked by ordinary calls costs what it does on demand.
+    # Requests answered by ordinary calls cost the on-demand price.
     extra = None if calls is None else on_demand_usd(calls) - calls
     prompt = wording.whole(sum(used.prompt_tokens for used in usage.values()))
     seconds = sum(used.billed_seconds for used in usage.values())
@@ -684,7 +688,7 @@ def _model_row(
     )
 
 
-# -- the rest ------------------------------------------------------------------------------------
+# -- batches and details -------------------------------------------------------------------------
 _BATCH_STYLES = {
     "completed": "good",
     "failed": "bad",
@@ -721,7 +725,7 @@ def _batches_remark(batches: Sequence[Any]) -> str:
 
 
 def _asked_for(options: JobOptions) -> Iterator[tuple[str, str]]:
-    """Yield the options that only some jobs have."""
+    """Yield the options that are set only for some jobs."""
     if options.canary_requests:
         requests = wording.whole(options.canary_requests)
         percent = options.canary_max_failed_percent

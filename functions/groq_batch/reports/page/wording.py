@@ -1,4 +1,4 @@
-"""Numbers, times and texts as people read them."""
+"""Format numbers, times and texts for readers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _SMALL = 10
 
 
 def whole(value: int) -> str:
-    """Write a whole number with its thousands apart: ``45,000``."""
+    """Format a whole number with thousands separators: ``45,000``."""
     return f"{value:,}"
 
 
 def short(value: float) -> str:
-    """Write a number in few characters: ``12.3M``, ``45k``, ``980``."""
+    """Format a number in few characters: ``12.3M``, ``45k``, ``980``."""
     for size, letter in _MAGNITUDES:
         if value >= size * 0.9995:
             return f"{_digits(value / size)}{letter}"
@@ -29,7 +29,7 @@ def short(value: float) -> str:
 
 
 def percent(part: float, of: float) -> str:
-    """Write a share; one that is not quite none or all is not written as that."""
+    """Format a share; shares near 0 or 100 % are never rounded to exactly that."""
     if not of:
         return "0 %"
     share = 100 * part / of
@@ -41,7 +41,7 @@ def percent(part: float, of: float) -> str:
 
 
 def money(usd: float | None) -> str:
-    """Write an amount of USD with as many digits as say something."""
+    """Format an amount of USD with as many digits as are meaningful."""
     if usd is None:
         return "not known"
     if usd == 0 or usd >= _CENT * _SMALL:
@@ -51,7 +51,7 @@ def money(usd: float | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Write a length of time with its two largest units: ``2 h 14 min``."""
+    """Format a duration with its two largest units: ``2 h 14 min``."""
     if seconds < _SMALL:
         return f"{_trimmed(f'{seconds:.1f}')} s"
     rest = round(seconds)
@@ -67,12 +67,12 @@ def duration(seconds: float) -> str:
 
 
 def milliseconds(value: float) -> str:
-    """Write a length of time given in milliseconds."""
+    """Format a duration given in milliseconds."""
     return f"{round(value)} ms" if value < 1000 else duration(value / 1000)  # noqa: PLR2004
 
 
 def size(count: int) -> str:
-    """Write a size in bytes: ``183 MB``."""
+    """Format a size in bytes: ``183 MB``."""
     value = float(count)
     for unit in _BYTE_UNITS:
         if value < 999.5 or unit == _BYTE_UNITS[-1]:  # noqa: PLR2004
@@ -82,12 +82,12 @@ def size(count: int) -> str:
 
 
 def moment(at: datetime) -> str:
-    """Write a time: ``25 Nov 2026, 09:31 UTC``."""
+    """Format a time: ``25 Nov 2026, 09:31 UTC``."""
     return f"{at.day} {at:%b %Y, %H:%M} UTC"
 
 
 def text(value: object, *, most: int) -> str:
-    """Return a text of others fit to be shown: cut, and without characters that are no text."""
+    """Truncate user-supplied text and replace control characters."""
     shown = value if isinstance(value, str) else str(value)
     if len(shown) > most:
         shown = shown[: most - 1] + "…"
@@ -95,7 +95,7 @@ def text(value: object, *, most: int) -> str:
 
 
 def shortened_path(path: str, *, most: int) -> str:
-    """Return a path cut in its middle, so that its beginning and its end are seen."""
+    """Truncate a path in its middle, so that its beginning and its end remain."""
     if len(path) <= most:
         return text(path, most=most)
     half = (most - 1) // 2

@@ -1,7 +1,7 @@
-"""Writes the page of a report beside it, at best effort.
+"""Write the HTML page of a report next to it, on a best-effort basis.
 
-The JSON report is what programs rely on and is always written first. A page that cannot be made or
-written is logged and counted, and stops nothing.
+Programs rely on the JSON report, which is always written first. If the page cannot be made or
+written, this is logged and counted, and the job continues.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from groq_batch.telemetry.log import logger
 
 CONTENT_TYPE = "text/html; charset=utf-8"
 SECONDS_BETWEEN_PAGES = 300
-"""Least time between two pages of a running job. A page costs a check more than all the rest of it,
-so that a job watched every few seconds has no new one each time; the final page never waits."""
+"""Minimum seconds between two pages of a running job. A page costs more than the rest of a status
+check, so a job checked every few seconds does not get a new one each time. The final page is
+written immediately."""
 _WRITTEN = "groq-batch-written"
 _REQUESTS = "groq-batch-requests"
 _FINAL = "groq-batch-final"
@@ -37,10 +38,10 @@ def _now() -> datetime:
 
 
 def preload() -> None:
-    """Import what pages are made with, for functions that always make one.
+    """Import the libraries for pages, for functions that always make one.
 
-    It is done while their environment starts, where it keeps no job waiting. Should it fail, so
-    will the page, which says so then.
+    This happens while their environment starts, where no job waits for it. If an import fails, so
+    does the page, which reports it then.
     """
     with suppress(Exception):
         import_module("groq_batch.reports.page.rendering")
@@ -52,7 +53,7 @@ class ReportPages:
     def __init__(
         self, storage: Storage, job_id: str, *, clock: Callable[[], datetime] = _now
     ) -> None:
-        """Write the pages of ``job_id``; ``clock`` gives the time in UTC."""
+        """Write the pages of ``job_id``; ``clock`` returns the time in UTC."""
         self._storage = storage
         self._job_id = job_id
         self._clock = clock
@@ -60,23 +61,23 @@ class ReportPages:
     def write(
         self, keys: DeliveryKeys, facts: PageData | None = None, *, requests: int | None = None
     ) -> None:
-        """Bring the page up to the report that stands beside it; never raises because of it.
+        """Update the page from the report next to it. Never raises because of the page.
 
         Args:
-            keys: Where the report and its page stand.
-            facts: What the page of a job that has ended tells beside the report; None while it
-                runs.
-            requests: The job's requests, where the report has just been written: a page that says
-                so and is new may stay without another look at the report.
+            keys: Keys of the report and its page.
+            facts: Data for the page of an ended job that the report does not contain; None while
+                the job runs.
+            requests: The job's number of requests, if the report has just been written: a recent
+                page with this number is kept without reading the report again.
         """
         try:
             self._write(keys, facts, requests)
         except Exception as error:  # noqa: BLE001
-            # Whatever is wrong with the page, the job goes on.
+            # The job continues whatever is wrong with the page.
             log_failure("The report page could not be written", error)
 
     def remove(self, page_key: str | None) -> None:
-        """Remove this job's page where its report was withdrawn; never raises because of it."""
+        """Delete this job's page after its report was withdrawn; never raises because of it."""
         if page_key is None:
             return
         try:
@@ -89,7 +90,7 @@ class ReportPages:
     def _write(self, keys: DeliveryKeys, facts: PageData | None, requests: int | None) -> None:
         now, page_key = self._clock(), keys.page
         if page_key is None:
-            return  # The index of all jobs stands there.
+            return  # This key belongs to the index of all jobs.
         for _ in range(_TRIES):
             head = self._storage.head(page_key)
             standing = head.metadata if head is not None else {}
@@ -97,8 +98,8 @@ class ReportPages:
                 return
             if requests is not None and self._may_stay(standing, requests, now):
                 return
-            # Asked after that look: whoever writes another report from now on writes its page
-            # after this one, or makes this write fail.
+            # Read after that check: an invocation that writes another report from now on writes its
+            # page after this one, or makes this write fail.
             found = self._storage.get_json(keys.report)
             if found is None or found[0].get("job_id") != self._job_id:
                 return
@@ -137,19 +138,19 @@ class ReportPages:
 
 def _make(report: Mapping[str, Any], report_key: str, facts: PageData, now: datetime) -> bytes:
     try:
-        # Imported here: most functions that report make no page most of the time.
+        # Imported here: most functions that write reports rarely make a page.
         from groq_batch.reports.page.rendering import render  # noqa: PLC0415
 
         page = render(report, facts, report_key=report_key, as_of=now)
     except Exception as error:  # noqa: BLE001
         log_failure("The report page could not be made", error)
-        # Something must replace the page of the job before.
+        # The earlier job's page must be replaced in any case.
         page = _plain_page(report, report_key)
     return page.encode("utf-8", "replace")
 
 
 def _plain_page(report: Mapping[str, Any], report_key: str) -> str:
-    """Return a page that says no more than where the report is."""
+    """Return a page that contains only the status and the report's key."""
     status, key = html.escape(str(report.get("status"))), html.escape(report_key)
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -162,18 +163,18 @@ def _plain_page(report: Mapping[str, Any], report_key: str) -> str:
 def log_failure(what: str, error: Exception) -> None:
     """Log and count that a page failed.
 
-    An error's text may hold what the input says; its kind and its place do not.
+    An error's text may contain input data; its type and location do not.
 
     Args:
-        what: What failed, as a sentence.
-        error: Why.
+        what: The failed action, as a sentence.
+        error: The error.
     """
     logger.error(what, kind=type(error).__name__, place=_place_of(error))
     metrics.report_page_failed()
 
 
 def _place_of(error: BaseException) -> str:
-    """Return where an error was raised: file and line."""
+    """Return file and line at which an error was raised."""
     trace, place = error.__traceback__, "unknown"
     while trace is not None:
         place = f"{trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}"

@@ -1,1 +1,1 @@
-"""Ask by ordinary calls what is left of a job after its deadline."""
+"""Send a job's unanswered requests as ordinary (non-batch) API calls after its deadline."""

@@ -1,4 +1,4 @@
-"""Ask requests that no batch has answered by ordinary calls, for some minutes."""
+"""Send an attempt's unanswered requests as ordinary calls, for a few minutes per invocation."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from groq_batch.groq.client import GroqClient
 from groq_batch.records.closed import is_closed, unless_closed
 from groq_batch.records.job import JobRecord
 from groq_batch.records.on_demand import OnDemand
+from groq_batch.records.stored import MissingRecordError
 from groq_batch.steps.answer_requests.asker import Asker
 from groq_batch.steps.outcomes import DEFERRED, SETTLED, StepOutcome
 from groq_batch.telemetry.log import logger
@@ -28,15 +29,15 @@ def answer_requests(
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> StepOutcome:
-    """Ask requests of an attempt by ordinary calls, each as long as nothing speaks against it.
+    """Send requests of an attempt as ordinary calls until time, budget or limits end it.
 
     Args:
         storage: The bucket.
         client: The Groq API.
         job_id: The job.
         attempt: The attempt.
-        owner: Names this invocation.
-        clock: Seconds since 1970.
+        owner: Identifies this invocation as holder of the lease.
+        clock: Returns seconds since 1970.
         sleep: Waits some seconds, as the API asks.
 
     Raises:
@@ -50,7 +51,7 @@ def answer_requests(
         return SETTLED
     job = JobRecord.load(storage, keys)
     if job is None:
-        raise ValueError("The job has no record; its preparation has not ended")
+        raise MissingRecordError("The job has no record; its preparation has not ended")
     record, etag = found
     if max(record.lease_until, record.pause_until) > clock():
         return DEFERRED

@@ -1,8 +1,9 @@
-"""One invocation's ordinary calls: which are begun, how many at once, and what is written first.
+"""Make the ordinary calls of one invocation: choose requests, limit concurrency, keep the record.
 
-The record of the calls is written before each of them begins and after each has ended; a request's
-row is stored before the record says that it has ended. So a death at any point leaves a request
-either with its row, or not begun, or taken and without a row, which is then never asked again.
+The record is written before each call begins and after it has ended. A request's row is stored
+before the record counts the call as ended. So after a crash at any point, a request either has its
+row, or was not begun, or is claimed without a row. A claimed request without a row is never sent
+again, because the call may have been paid for.
 """
 
 from __future__ import annotations
@@ -39,24 +40,24 @@ from groq_batch.telemetry import metrics
 from groq_batch.telemetry.log import logger
 
 SLICE_SECONDS = 240.0
-"""So long an invocation begins calls; then another one goes on."""
+"""How long one invocation begins new calls, in seconds. The next invocation continues."""
 _ACCOUNT_PAUSE_SECONDS = 60.0
 _LEAST_PAUSE_SECONDS = 1.0
 _MOST_OPEN_BYTES = 64 * 1024 * 1024
 _MOST_WAITING_AGAIN = 100
-"""Requests that wait to be asked again before no new one is begun: the record names all of them."""
+"""Limit of requests waiting for a retry; above it no new request begins. The record lists all."""
 _MOST_ROW_BYTES = 2_000
 _MOST_MESSAGE = 300
-_LOOKERS = 16
+_STOP_CHECKS = 16
 
 
-class _Lost(Exception):  # noqa: N818 (no error: another invocation goes on)
-    """Another invocation has taken over."""
+class _LeaseLost(Exception):  # noqa: N818 (not an error: the other invocation continues)
+    """Raised when another invocation has taken over the record."""
 
 
 @dataclass(slots=True, kw_only=True)
 class _Open:
-    """A request with a call under way."""
+    """A request whose call is in progress."""
 
     taken: ClaimedRequest
     request: OrdinaryRequest
@@ -64,18 +65,18 @@ class _Open:
 
 @dataclass(slots=True, kw_only=True)
 class Asker:
-    """Makes ordinary calls for one invocation, which has the record in its hands.
+    """Makes ordinary calls for one invocation, which holds the lease on the record.
 
     Attributes:
         storage: The bucket.
         client: The Groq API.
-        keys: The job's working files.
-        record: The record, as it was written last.
-        etag: Its ETag.
+        keys: Keys of the job's working files.
+        record: The record as last written.
+        etag: ETag of the record.
         prices: The job's prices.
-        clock: Seconds since 1970.
+        clock: Returns seconds since 1970.
         sleep: Waits some seconds.
-        begins_slowly: Whether the invocation before this one died with calls under way.
+        begins_slowly: Whether the previous invocation crashed with calls in progress.
     """
 
     storage: Storage
@@ -97,13 +98,15 @@ class Asker:
     _no_more: Ending | None = None
     _pause: dict[str, Any] | None = None
     _failure: Exception | None = None
-    _lookers: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_LOOKERS))
+    _stop_checks: threading.Semaphore = field(
+        default_factory=lambda: threading.Semaphore(_STOP_CHECKS)
+    )
 
     def run(self) -> None:
-        """Begin calls for some minutes, wait for their answers, write down how far they are.
+        """Make calls for a few minutes, wait for their answers and record the progress.
 
         Raises:
-            Exception: The bucket could not be used; what was under way is written down.
+            Exception: The bucket could not be used. Rows of open calls are stored if possible.
         """
         record = self.record
         self._until = min(self.clock() + SLICE_SECONDS, record.ask_until)
@@ -121,12 +124,13 @@ class Asker:
         with ThreadPoolExecutor(max_workers=MOST_OPEN_CALLS) as pool:
             try:
                 self._ask(pool, lines)
-            except _Lost:
+            except _LeaseLost:
                 logger.info("Another invocation goes on with the ordinary calls")
-                self._keep_what_is_under_way()
+                self._store_open_calls()
             except Exception:
-                # What was written last may stand or not; what is answered is kept in any case.
-                self._keep_what_is_under_way()
+                # The last write may or may not have succeeded; rows of finished calls are stored
+                # anyway.
+                self._store_open_calls()
                 raise
             finally:
                 lines.close()
@@ -137,14 +141,14 @@ class Asker:
 
     def _ask(self, pool: ThreadPoolExecutor, lines: RequestLines) -> None:
         while True:
-            ended = self._ended(wait_seconds=0.0)
-            record = self._after(ended)
-            self._keep(ended)
+            ended = self._finished_calls(wait_seconds=0.0)
+            record = self._updated(ended)
+            self._store_rows(ended)
             chosen: list[_Open] = []
-            if not self._goes_no_further:
+            if not self._begins_no_more:
                 record, chosen = self._choose(record, lines)
             if not (self._open or chosen) and self._is_over(record):
-                self._swap(self._given_back(record))
+                self._swap(self._released(record))
                 return
             age = LEASE_SECONDS - (self.record.lease_until - self.clock())
             if ended or chosen or age >= RENEW_SECONDS:
@@ -156,28 +160,28 @@ class Asker:
             elif not chosen or len(self._open) >= self._pace.allowed:
                 wait(self._open, RENEW_SECONDS, FIRST_COMPLETED)
 
-    def _keep_what_is_under_way(self) -> None:
-        """Wait for the open calls and store the rows of all; the record is not to be written."""
+    def _store_open_calls(self) -> None:
+        """Wait for all open calls and store their rows. The record must not be written any more."""
         self._is_lost = True
-        self._keep(self._ended(wait_seconds=None))
+        self._store_rows(self._finished_calls(wait_seconds=None))
 
     @property
-    def _goes_no_further(self) -> bool:
-        """Whether nothing is begun any more by this invocation."""
+    def _begins_no_more(self) -> bool:
+        """Whether this invocation begins no more calls."""
         is_over = self._is_stopped or self._failure is not None or self._pause is not None
         return is_over or self.clock() >= self._until
 
     def _is_over(self, record: OnDemand) -> bool:
-        """Tell whether there is nothing more to do now that no call is under way.
+        """Tell whether the invocation is finished, given that no call is in progress.
 
-        What keeps the next call from being made decides what comes after this invocation.
+        Sets the end of the asking, or the pause before the next invocation, by what prevents calls.
         """
         now = self.clock()
         if self._is_stopped:
             self._ends = Ending.STOPPED
         elif now >= record.ask_until:
             self._ends = Ending.TIME
-        elif self._goes_no_further:
+        elif self._begins_no_more:
             pass
         elif is_spent(record.charged_usd, record.budget_usd):
             self._ends = Ending.BUDGET
@@ -185,48 +189,50 @@ class Asker:
             self._ends = self._no_more
         elif record.lost_calls(now) >= MOST_OPEN_CALLS:
             text = "Calls of a function that has died may be open yet."
-            self._hold_up(record.lost_until, "groq_unavailable", text)
+            self._set_pause(record.lost_until, "groq_unavailable", text)
         elif self._pace.begins_at - now > LONGEST_PAUSE_SECONDS:
-            self._hold_up(self._pace.begins_at, "groq_unavailable", self._pace.reason)
+            self._set_pause(self._pace.begins_at, "groq_unavailable", self._pace.reason)
         else:
             return False
         return True
 
-    def _hold_up(self, until: float, code: str, why: str) -> None:
-        """Let Step Functions wait until calls may be made again."""
+    def _set_pause(self, until: float, code: str, why: str) -> None:
+        """Make Step Functions wait until calls may be made again."""
         self._pause = {"code": code, "message": why, "until": until}
 
-    def _given_back(self, record: OnDemand) -> OnDemand:
+    def _released(self, record: OnDemand) -> OnDemand:
         pause = self._pause
         until = pause["until"] if pause is not None else 0.0
-        told = {"code": pause["code"], "message": pause["message"]} if pause is not None else None
+        reason_json = (
+            {"code": pause["code"], "message": pause["message"]} if pause is not None else None
+        )
         return replace(
             record,
             lease_until=0.0,
             ended=self._ends,
             per_minute=self._pace.per_minute,
             pause_until=until,
-            pause=told or record.pause,
+            pause=reason_json or record.pause,
         )
 
     def _swap(self, record: OnDemand) -> None:
         """Write the record.
 
         Raises:
-            _Lost: It is another invocation's now.
+            _LeaseLost: Another invocation has written it.
         """
         if record.lease_until:
             record = replace(record, lease_until=self.clock() + LEASE_SECONDS)
         try:
             self.etag = record.swap(self.storage, self.keys, over=self.etag)
         except ConflictError:
-            raise _Lost from None
+            raise _LeaseLost from None
         self.record = record
 
     # -- what is asked ---------------------------------------------------------------------------
 
     def _choose(self, record: OnDemand, lines: RequestLines) -> tuple[OnDemand, list[_Open]]:
-        """Take the requests for which calls are begun now; returns the record that says so."""
+        """Choose the requests to send now; return the record that claims them, and the requests."""
         chosen: list[_Open] = []
         now = self.clock()
         lost = record.lost_calls(now)
@@ -258,14 +264,14 @@ class Asker:
         return record, chosen
 
     def _candidate(self, record: OnDemand, lines: RequestLines) -> tuple[_Open, OnDemand] | None:
-        """Return the request that is asked next, and the record without it; None without one.
+        """Return the next request to send and the record without it; None if there is none.
 
-        One that was not asked yet comes first: while the API is out of reach, no request should use
-        up its tries while others have made none.
+        Requests without a try come first: while the API is unreachable, no request should use up
+        its tries before others have had one.
         """
         taken = min(record.again, key=lambda one: one.tries, default=None)
         is_new_wanted = taken is None or (taken.tries and len(record.again) < _MOST_WAITING_AGAIN)
-        if is_new_wanted and (fresh := self._fresh(record, lines)):
+        if is_new_wanted and (fresh := self._next_new(record, lines)):
             return fresh
         if taken is None:
             return None
@@ -273,8 +279,8 @@ class Asker:
         request = read_request(lines.at(taken.place))
         return _Open(taken=taken, request=request), replace(record, again=again)
 
-    def _fresh(self, record: OnDemand, lines: RequestLines) -> tuple[_Open, OnDemand] | None:
-        """Return the next request of the file that may be asked, and the record behind it."""
+    def _next_new(self, record: OnDemand, lines: RequestLines) -> tuple[_Open, OnDemand] | None:
+        """Return the next request of the file that fits the budget, and the record after it."""
         while self._no_more is None:
             found = lines.peek()
             if found is None:
@@ -284,12 +290,12 @@ class Asker:
             request = read_request(line)
             estimate = request.size.estimate_usd(self.prices, record.means)
             if estimate is None:
-                lines.take()  # Nobody knows what it would cost.
+                lines.take()  # Without a known price the cost cannot be limited.
                 continue
             if not fits(estimate, promised=record.promised_usd, budget=record.budget_usd):
                 self._no_more = Ending.BUDGET
                 return None
-            behind = replace(
+            after = replace(
                 record,
                 shard=place.shard,
                 line=place.line + 1,
@@ -298,12 +304,12 @@ class Asker:
             )
             return _Open(
                 taken=ClaimedRequest(place=place, estimate=estimate), request=request
-            ), behind
+            ), after
         return None
 
     def _call(self, one: _Open) -> CallOutcome:
-        """Make one call, if that is still wanted; runs in a thread."""
-        with self._lookers:
+        """Make one call if it is still wanted. Runs in a thread."""
+        with self._stop_checks:
             if self.storage.exists(self.keys.stopped):
                 self._is_stopped = True
         now = self.clock()
@@ -321,16 +327,16 @@ class Asker:
             return outcome_of_failure(request, error)
         outcome = outcome_of_answer(request, answer, self.prices, now=self.clock())
         if outcome.kind is Kind.AGAIN:
-            # What was to be begun at the same time waits as well, and keeps its tries.
+            # Calls about to begin wait as well, without using up a try.
             self._held_back_until = self.clock() + (outcome.wait_seconds or _LEAST_PAUSE_SECONDS)
         elif outcome.kind is Kind.ACCOUNT:
             self._held_back_until = math.inf
         return outcome
 
-    # -- what came of it -------------------------------------------------------------------------
+    # -- outcomes --------------------------------------------------------------------------------
 
-    def _ended(self, *, wait_seconds: float | None) -> list[tuple[_Open, CallOutcome]]:
-        """Return the calls that have ended, and what came of them."""
+    def _finished_calls(self, *, wait_seconds: float | None) -> list[tuple[_Open, CallOutcome]]:
+        """Return the calls that have ended, each with its outcome."""
         done, _ = wait(self._open, wait_seconds)
         ended = []
         for future in [one for one in self._open if one in done]:
@@ -339,22 +345,22 @@ class Asker:
             if error is not None and not isinstance(error, Exception):
                 raise error
             if error is not None:
-                # Before the call: nothing that the API answers raises anything.
+                # Raised before the call: errors of the API become outcomes.
                 self._failure = error
             ended.append((one, NOT_BEGUN if error is not None else future.result()))
         return ended
 
-    def _after(self, ended: Iterable[tuple[_Open, CallOutcome]]) -> OnDemand:
-        """Return the record after calls have ended."""
+    def _updated(self, ended: Iterable[tuple[_Open, CallOutcome]]) -> OnDemand:
+        """Return the record updated for calls that have ended."""
         record, now = self.record, self.clock()
         for one, outcome in ended:
-            self._take_note(outcome, now)
+            self._adapt_pace(outcome, now)
             taken = one.taken
             charged = {
                 Kind.ENDED: taken.estimate if outcome.cost_usd is None else outcome.cost_usd,
                 Kind.UNKNOWN: taken.estimate,
             }.get(outcome.kind, 0.0)
-            again = self._again(taken, outcome)
+            again = self._for_retry(taken, outcome)
             record = replace(
                 record,
                 open=tuple(other for other in record.open if other != taken),
@@ -364,12 +370,12 @@ class Asker:
                 succeeded=record.succeeded + outcome.is_success,
                 cost_usd=record.cost_usd
                 + ((outcome.cost_usd or 0.0) if outcome.is_success else 0.0),
-                pause=None if outcome.kind is Kind.ENDED else record.pause,
+                pause=None if outcome.was_answered else record.pause,
             )
         return record
 
-    def _take_note(self, outcome: CallOutcome, now: float) -> None:
-        """Keep the pace that the API asks for."""
+    def _adapt_pace(self, outcome: CallOutcome, now: float) -> None:
+        """Adapt the pace of calls to the limits that the API reports."""
         if outcome.kind is Kind.ENDED:
             self._pace.answered(outcome.left, now=now)
         elif outcome.kind is Kind.AGAIN:
@@ -382,10 +388,10 @@ class Asker:
             error = outcome.error or {}
             metrics.groq_failed("account")
             code, text = str(error.get("code")), str(error.get("message"))
-            self._hold_up(now + _ACCOUNT_PAUSE_SECONDS, code, text)
+            self._set_pause(now + _ACCOUNT_PAUSE_SECONDS, code, text)
 
-    def _again(self, taken: ClaimedRequest, outcome: CallOutcome) -> ClaimedRequest | None:
-        """Return a request as it waits to be asked again; None when it has been answered for."""
+    def _for_retry(self, taken: ClaimedRequest, outcome: CallOutcome) -> ClaimedRequest | None:
+        """Return a request prepared for its next try; None if it is not tried again."""
         if outcome.kind is Kind.NOT_BEGUN:
             return taken
         if outcome.kind is Kind.ACCOUNT:
@@ -398,13 +404,13 @@ class Asker:
             row = outcome.row.decode("utf-8", "replace").rstrip("\n") if is_short else None
         return replace(_refused(taken, outcome), tries=taken.tries + 1, row=row)
 
-    def _keep(self, ended: Sequence[tuple[_Open, CallOutcome]]) -> None:
-        """Store the rows of requests that are not asked again, those of a shard together."""
+    def _store_rows(self, ended: Sequence[tuple[_Open, CallOutcome]]) -> None:
+        """Store the rows of requests that are not tried again, grouped by shard."""
         rows: dict[int, list[tuple[LinePlace, bytes]]] = {}
         for one, outcome in ended:
             if outcome.kind in (Kind.NOT_BEGUN, Kind.ACCOUNT):
                 continue
-            if not self._is_lost and self._again(one.taken, outcome) is not None:
+            if not self._is_lost and self._for_retry(one.taken, outcome) is not None:
                 continue
             place = one.taken.place
             rows.setdefault(place.shard, []).append((place, _last_row(one, outcome)))
@@ -421,7 +427,7 @@ def _refused(taken: ClaimedRequest, outcome: CallOutcome) -> ClaimedRequest:
 
 
 def _last_row(one: _Open, outcome: CallOutcome) -> bytes:
-    """Return the row of a request after its last call."""
+    """Return the row to store for a request after its last call."""
     if outcome.row is not None:
         return outcome.row
     if one.taken.row is not None:

@@ -1,4 +1,4 @@
-"""What came of an ordinary call: its row, or why there is none (yet)."""
+"""Turn the response or failure of an ordinary call into the request's row or next action."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LINE_ENDS = bytes.maketrans(b"\r\n", b"  ")
 
 
 class Kind(Enum):
-    """What became of a call."""
+    """How a call ended, and so what happens to its request."""
 
     NOT_BEGUN = auto()
     ENDED = auto()
@@ -44,17 +44,17 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallOutcome:
-    """What came of an ordinary call.
+    """The outcome of an ordinary call.
 
     Attributes:
-        kind: What became of it.
-        row: The request's row, with its line end; None where there was no answer.
-        is_success: Whether it is an answer.
-        cost_usd: What the answer costs; None where it does not say.
-        error: Why there is no answer, as code and sentence.
+        kind: How it ended.
+        row: The request's row with its line end; None if there was no response.
+        is_success: Whether the row holds a successful answer.
+        cost_usd: Cost of the answer in US dollars; None if it cannot be computed from the answer.
+        error: Why there is no answer, as ``code`` and ``message``.
         wait_seconds: How long the API asks to wait.
-        is_limit: Whether it says that there were too many calls.
-        left: What it says is left of the account's limits.
+        is_limit: Whether the API reported too many calls (status 429).
+        left: The account's remaining rate limits, as reported by the API.
     """
 
     kind: Kind
@@ -66,6 +66,11 @@ class CallOutcome:
     is_limit: bool = False
     left: LimitsLeft = field(default_factory=LimitsLeft)
 
+    @property
+    def was_answered(self) -> bool:
+        """Whether the API has answered for the request: nothing of the account kept it from it."""
+        return self.kind is Kind.ENDED or (self.kind is Kind.AGAIN and self.row is not None)
+
 
 NOT_BEGUN = CallOutcome(kind=Kind.NOT_BEGUN)
 
@@ -73,11 +78,11 @@ NOT_BEGUN = CallOutcome(kind=Kind.NOT_BEGUN)
 def outcome_of_answer(
     request: OrdinaryRequest, answer: HttpResponse, prices: Prices, *, now: float
 ) -> CallOutcome:
-    """Tell what an answer means for its request.
+    """Classify the response to an ordinary call.
 
     Args:
         request: The request.
-        answer: The answer, whatever its status.
+        answer: The response, of any status.
         prices: The job's prices.
         now: Seconds since 1970, for a Retry-After that is a date.
     """
@@ -104,7 +109,7 @@ def outcome_of_answer(
         return CallOutcome(
             kind=Kind.AGAIN,
             row=row,
-            error=_told(error, row),
+            error=_api_error(error, row),
             wait_seconds=getattr(error, "retry_after_seconds", None),
             is_limit=answer.status == HTTPStatus.TOO_MANY_REQUESTS,
         )
@@ -114,7 +119,7 @@ def outcome_of_answer(
 
 
 def outcome_of_failure(request: OrdinaryRequest, error: GroqApiError) -> CallOutcome:
-    """Tell what it means that no answer came."""
+    """Classify a call that got no response."""
     if isinstance(error, AccountError):
         return CallOutcome(kind=Kind.ACCOUNT, error=error_json(error))
     if isinstance(error, NotSentError):
@@ -124,7 +129,7 @@ def outcome_of_failure(request: OrdinaryRequest, error: GroqApiError) -> CallOut
 
 
 def unknown_outcome(request: OrdinaryRequest, message: str) -> CallOutcome:
-    """Return the outcome of a call of which it is not known whether it was paid for."""
+    """Return the outcome of a call that may or may not have been paid for."""
     row = pipeline_row(request.custom_id, code=OUTCOME_UNKNOWN, message=message)
     return CallOutcome(
         kind=Kind.UNKNOWN, row=row, error={"code": OUTCOME_UNKNOWN, "message": message}
@@ -132,10 +137,10 @@ def unknown_outcome(request: OrdinaryRequest, message: str) -> CallOutcome:
 
 
 def _success_body(request: OrdinaryRequest, answer: HttpResponse) -> bytes | None:
-    """Return the content of a success as JSON in one line; None when it did not come whole."""
+    """Return the body of a success as one line of JSON; None if it is empty, null or not JSON."""
     content_type = answer.headers.get("content-type", "").lower()
     if not request.is_chat and _JSON not in content_type:
-        # Audio is answered with a text where that is asked for, be it an empty one.
+        # Audio endpoints return plain text if the request asks for it; it may be empty.
         return msgspec.json.encode(answer.body.decode("utf-8", "replace"))
     body = answer.body.translate(_LINE_ENDS).strip()
     return body if body not in (b"", b"null") and is_json(body) else None
@@ -147,7 +152,7 @@ def _error_body(answer: HttpResponse) -> bytes:
 
 
 def _row(request: OrdinaryRequest, answer: HttpResponse, body: bytes) -> bytes:
-    """Return a row in the form of a batch's, with its line end."""
+    """Return a row in the format of a batch result, with its line end."""
     return b'{"id":null,"custom_id":%b,"response":%b,"error":null}\n' % (
         _text(request.custom_id),
         b'{"status_code":%d,"request_id":%b,"body":%b}'
@@ -159,7 +164,7 @@ def _text(value: str | None) -> bytes:
     try:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:
-        # Half of a surrogate pair has no form in UTF-8, only its escape.
+        # A lone surrogate cannot be encoded as UTF-8, only as a JSON escape.
         return json.dumps(value).encode("ascii")
 
 
@@ -174,8 +179,8 @@ def _cost_usd(request: OrdinaryRequest, known: Row, prices: Prices) -> float | N
     return None
 
 
-def _told(error: GroqApiError, row: bytes) -> dict[str, str | None]:
-    """Return the API's own code and text for an error, where it gives them."""
+def _api_error(error: GroqApiError, row: bytes) -> dict[str, str | None]:
+    """Return the API's own error code and message if the response has them."""
     known = classify_row(row)
     if known is None or known.code is None:
         return error_json(error)
@@ -183,5 +188,5 @@ def _told(error: GroqApiError, row: bytes) -> dict[str, str | None]:
 
 
 def _names_a_model(body: bytes) -> bool:
-    """Tell whether a refusal is about the one model alone."""
+    """Tell whether the error concerns only the request's model, not the account."""
     return _BLOCKED_MODEL.encode() in body

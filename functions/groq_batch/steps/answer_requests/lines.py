@@ -1,4 +1,4 @@
-"""Reads the requests that are asked by ordinary calls, in the order of the file."""
+"""Read the requests to send as ordinary calls, in file order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from groq_batch.request_file.lines import LineReader
 
 
 class RequestLines:
-    """The lines of an attempt's shards from a place on, each of them with its place."""
+    """The lines of an attempt's shards from a given position, each with its position."""
 
     def __init__(
         self,
@@ -24,15 +24,15 @@ class RequestLines:
         line: int,
         offset: int,
     ) -> None:
-        """Read from a place on; from shard 0 that is the beginning.
+        """Read from a given position; shard 0 means the beginning.
 
         Args:
             storage: The bucket.
-            keys: The job's working files.
+            keys: Keys of the job's working files.
             attempt: The attempt.
-            shard: The shard of the first line.
-            line: Its number in the shard, from 1.
-            offset: Where it begins in the shard.
+            shard: Shard of the first line.
+            line: Line number in the shard, from 1.
+            offset: Byte offset of that line in the shard.
         """
         self._storage = storage
         self._keys = keys
@@ -42,21 +42,21 @@ class RequestLines:
         self._next: tuple[LinePlace, bytes] | None = None
 
     def close(self) -> None:
-        """End the reading."""
+        """Close the open streams."""
         self._lines.close()
 
     def peek(self) -> tuple[LinePlace, bytes] | None:
-        """Return the next line without taking it; None when there is none."""
+        """Return the next line without consuming it; None at the end."""
         if self._next is None:
             self._next = next(self._lines, None)
         return self._next
 
     def take(self) -> None:
-        """Go on behind the line that was looked at."""
+        """Consume the line that ``peek`` returned."""
         self._next = None
 
     def at(self, place: LinePlace) -> bytes:
-        """Return the line at a place."""
+        """Return the line at a position, read with a range request."""
         key = self._keys.shard(self._attempt, place.shard)
         return b"".join(self._storage.chunks(key, first=place.offset, length=place.size))
 

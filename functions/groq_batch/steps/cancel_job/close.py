@@ -1,9 +1,9 @@
 """Close jobs whose execution has ended without a final report.
 
-A stopped, failed or timed-out execution is followed by a collecting one: the fence goes up first,
-then what still runs at Groq is cancelled, then the same state machine collects what was paid for
-and finishes the job. The event that tells of the end is delivered at best effort only, so a
-reconciler looks for such jobs as well; both come to the same functions.
+A stopped, failed or timed-out execution is followed by a collecting execution. The stop marker is
+written first, then the batches running at Groq are cancelled, then the same state machine collects
+what was paid for and finishes the job. The event that reports the end of an execution is delivered
+on a best-effort basis, so a reconciler also searches for such jobs; both use the same functions.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ from groq_batch.steps.start_job.start import start_execution, start_job
 from groq_batch.telemetry.log import logger
 
 MOST_COLLECTORS = 3
-"""Collecting executions of one job. After the last the report is written without them, so that a
-failing collector cannot go round for ever."""
+"""Maximum of collecting executions per job. After the last one the report is written without
+another, so that a failing collector cannot loop."""
 _ENDED = ("FAILED", "TIMED_OUT", "ABORTED")
 
 
 class UnknownJobError(Exception):
-    """A job's execution has ended, and the bucket knows nothing of the job."""
+    """A job's execution has ended, but the bucket has no record of the job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectPlan:
-    """What a collecting execution (or the rest of a failing one) goes on with.
+    """Where a collecting execution (or the rest of a failing one) continues.
 
-    ``shard_key`` is that of the only shard of the attempt, empty when it has several; definitions
-    that have no state for it pass over that.
+    ``shard_key`` is the key of the attempt's only shard; empty if it has several. Definitions
+    without a state for a single shard ignore it.
     """
 
     mode: str
@@ -73,7 +73,7 @@ class CollectPlan:
 
 
 class JobCloser:
-    """Brings jobs to their end that did not come to it by themselves."""
+    """Closes jobs whose executions ended without closing them."""
 
     def __init__(
         self,
@@ -96,10 +96,10 @@ class JobCloser:
     # -- triggers --------------------------------------------------------------------------------
 
     def on_status_change(self, detail: Mapping[str, Any]) -> str:
-        """Act on ``Step Functions Execution Status Change``; returns what was done.
+        """Handle ``Step Functions Execution Status Change``; return what was done.
 
-        Events may come twice, late and out of order, and may leave out everything but names; the
-        execution itself is asked.
+        Events may arrive twice, late and out of order, and may lack everything but names. So the
+        state of the execution is read from Step Functions.
         """
         machine, name = str(detail["stateMachineArn"]), str(detail["name"])
         if "/" in machine.rsplit(":", 1)[-1]:
@@ -110,21 +110,21 @@ class JobCloser:
         return self._close(machine, name, status, error)
 
     def stop(self, job_id: str, error: str) -> CollectPlan:
-        """Stop a job whose own execution has met a failure and goes on by collecting."""
+        """Stop a job whose own execution met a failure and continues by collecting."""
         stop = self._fence(job_id, "FAILED", error)
         self._cancel_batches(job_id)
         logger.info("Stopped the job; what was paid for is collected", code=stop.code)
         return self._plan(job_id)
 
     def close_if_ended(self, state_machine_arn: str, request: JobRequest) -> str:
-        """Close an open job if its last execution has ended; returns what was done.
+        """Close an open job if its last execution has ended; return what was done.
 
-        Step Functions is asked once. Which execution is the last one was written down before its
-        start, so one that does not exist is one whose start did not come about.
+        Step Functions is called once. The name of the last execution is recorded before it is
+        started, so if it does not exist, its start failed.
 
         Args:
             state_machine_arn: The state machine.
-            request: What the job is for.
+            request: The request that the job was started for.
         """
         number = self._last_collector(request.job_id)
         name = collector_name(request.job_id, number) if number else request.job_id
@@ -163,14 +163,14 @@ class JobCloser:
                 'See "An execution without a job" in docs/operations.md.'
             )
         if is_closed(self._storage, keys):
-            # Its files at Groq may be all that is left; what cannot be deleted now, Groq deletes.
+            # Only its files at Groq may remain. Groq deletes those that cannot be deleted now.
             self._finish(job_id)
             return "was closed"
         self._fence(job_id, status, error)
         return self._collect(machine, job_id, collector_number(name) + 1)
 
     def _is_known(self, job_id: str) -> bool:
-        """Tell whether a job has its record; one that was removed too early is written again."""
+        """Tell whether a job has its record. One deleted too early is restored from the marker."""
         if JobRequest.load(self._storage, job_id) is not None:
             return True
         marker = self._storage.get_json(object_keys.open_job_key(job_id))
@@ -182,7 +182,7 @@ class JobCloser:
         return True
 
     def _collect(self, machine: str, job_id: str, number: int) -> str:
-        """Start a collecting execution of a job whose fence is up, or do without."""
+        """Start a collecting execution of a stopped job; after the last one finish without it."""
         self._cancel_batches(job_id)
         if number > MOST_COLLECTORS:
             self._finish_without_collecting(job_id)
@@ -194,16 +194,16 @@ class JobCloser:
         return f"collecting as {collector}"
 
     def _last_collector(self, job_id: str) -> int:
-        """Return the number of the collecting execution started last; 0 when there is none.
+        """Return the number of the collecting execution started last; 0 if there is none.
 
-        Of a job that an older version of this code has begun to collect the number may be too
-        small; each look then finds one more.
+        For a job that an older version of this code began to collect, the number may be too small;
+        each reconciliation then finds one more execution.
         """
         found = self._storage.get_json(object_keys.WorkKeys(job_id).collector)
         return int(found[0]["number"]) if found else 0
 
     def _note_collector(self, job_id: str, number: int) -> None:
-        """Write down that a collecting execution is started now, unless a later one has been."""
+        """Record the number of the collecting execution about to start, unless a later exists."""
         key = object_keys.WorkKeys(job_id).collector
         found = self._storage.get_json(key)
         if found is not None and int(found[0]["number"]) >= number:
@@ -216,7 +216,7 @@ class JobCloser:
                 if_match=found[1] if found else None,
             )
         except ConflictError:
-            # Written by another invocation that comes from the same end, or from a later one.
+            # Written by an invocation that handles the same end of the execution, or a later one.
             logger.info("Another invocation collects as well", job_id=job_id)
 
     def _fence(self, job_id: str, status: str, error: str) -> Stop:
@@ -224,7 +224,7 @@ class JobCloser:
         return _stop_of(status, error, moment).write(self._storage, object_keys.WorkKeys(job_id))
 
     def _plan(self, job_id: str) -> CollectPlan:
-        """Return where collecting begins: the last attempt of which anything was sent or asked."""
+        """Return where collecting begins: the last attempt with a batch or an ordinary call."""
         keys = object_keys.WorkKeys(job_id)
         job = JobRecord.load(self._storage, keys)
         attempts = [
@@ -248,7 +248,7 @@ class JobCloser:
         )
 
     def _cancel_batches(self, job_id: str) -> None:
-        """Cancel what runs at Groq, as far as known now; the status checks see to the rest."""
+        """Cancel the batches known to run at Groq; the status checks cancel the others."""
         keys = object_keys.WorkKeys(job_id)
         plan = self._plan(job_id)
         job = JobRecord.load(self._storage, keys)
@@ -259,7 +259,7 @@ class JobCloser:
                 self._cancel(entry.batch)
 
     def _board(self, keys: object_keys.WorkKeys, job: JobRecord, attempt: int) -> AttemptState:
-        """Return what is known now of an attempt's batches."""
+        """Return the current state of an attempt's batches."""
         state = AttemptState.load(self._storage, keys, attempt) or AttemptState.begin(
             self._storage, keys, job, attempt, started_at=self._clock()
         )
@@ -276,10 +276,10 @@ class JobCloser:
             )
 
     def _finish_without_collecting(self, job_id: str) -> None:
-        """Fetch what Groq still gives and write the final report; the last resort.
+        """Fetch what Groq still provides and write the final report. This is the last resort.
 
-        Shards are stored one by one: should the function's time not do for all of them, the next
-        look at the open jobs goes on with the rest.
+        Shards are stored one by one. If the function runs out of time, the next reconciliation
+        continues with the remaining shards.
         """
         keys = object_keys.WorkKeys(job_id)
         plan = self._plan(job_id)
@@ -287,7 +287,7 @@ class JobCloser:
         if job is not None and plan.accepted:
             self._settle_at_last(job_id, job, plan.attempt)
             if job.awaits_verdict:
-                # Nobody judges it any more; the requests behind it get rows that say so.
+                # The canary is not judged any more; the requests after it get rows that say so.
                 verdict = canary_of_stopped_job(None, rest_attempt=plan.attempt + 1)
                 job = job.write_verdict(self._storage, keys, verdict)
             if job.verdict is not None and plan.attempt < job.verdict.rest_attempt:
@@ -296,7 +296,7 @@ class JobCloser:
         close(self._storage, job_id)
 
     def _settle_at_last(self, job_id: str, job: JobRecord, attempt: int) -> None:
-        """Store the rows of an attempt's shards with what Groq gives now."""
+        """Store the rows of an attempt's shards with the results that Groq has now."""
         keys = object_keys.WorkKeys(job_id)
         state = self._board(keys, job, attempt)
         state.gave_up, state.download_rounds = True, 0
@@ -326,7 +326,7 @@ def _execution_arn(machine: str, name: str) -> str:
 
 
 def _stop_of(status: str, error: str, moment: str) -> Stop:
-    """Return what the report will say of an execution that ended so."""
+    """Return the reason for the report, derived from the execution's final status."""
     if status == "ABORTED":
         return Stop(
             status="cancelled",

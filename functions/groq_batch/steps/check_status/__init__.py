@@ -1,1 +1,1 @@
-"""Look at the batches and decide how a job goes on."""
+"""Check the status of the batches and decide how a job continues."""

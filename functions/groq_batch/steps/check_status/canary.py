@@ -1,4 +1,4 @@
-"""Decides about a canary when an attempt of it is collected, and brings the rest of the job."""
+"""Judge a canary once one of its attempts is collected, and provide the job's other shards."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from groq_batch.telemetry.log import logger
 
 _COPIED_AT_ONCE = 16
 _COPYING_SECONDS = 240
-"""How long one look copies; the next one goes on. A function has 840 seconds."""
+"""How many seconds one status check copies; the next one continues. A function has 840 seconds."""
 _MEDIAN = 0.5
 
 
@@ -37,23 +37,23 @@ def decide_about_canary(
     stack_cap_usd: float,
     is_late: bool,
 ) -> JobRecord:
-    """Judge the canary by an attempt of which all rows are stored, or have it sent again alone.
+    """Judge the canary after an attempt whose rows are all stored, or have it sent again alone.
 
-    What is decided is written down before anything follows from it. It depends on nothing but the
-    stored rows and the job's record, so that two looks at the same time come to the same.
+    The decision is written before anything is done about it. It depends only on the stored rows and
+    the job's record, so two concurrent status checks reach the same decision.
 
     Args:
         storage: The bucket.
-        keys: The job's working files.
+        keys: Keys of the job's working files.
         job: The job's record, without a verdict.
         attempt: The attempt.
-        stop: Why the job was stopped; None when it was not.
-        stack_cap_usd: The stack's own cap; 0 means none.
+        stop: Why the job was stopped; None if it was not.
+        stack_cap_usd: The stack's own cost cap in US dollars; 0 means none.
         is_late: Whether the job's deadline has passed. Then nothing is sent again, and a canary
-            without an answer is not judged at all.
+            without an answer is not judged.
 
     Returns:
-        The job's record: with the verdict, or as it was when the canary is to be sent again alone.
+        The job's record with the verdict, or unchanged if the canary is to be sent again alone.
     """
     results = _results(storage, keys, job, attempt)
     if stop is not None or results is None or (is_sent_again_alone(results) and is_late):
@@ -85,7 +85,7 @@ def decide_about_canary(
 def _results(
     storage: Storage, keys: object_keys.WorkKeys, job: JobRecord, attempt: int
 ) -> CanaryResults | None:
-    """Return what came of the canary up to an attempt; None when nothing is stored of it."""
+    """Return the canary's results up to an attempt; None if nothing of it is stored."""
     summaries = []
     for number in range(1, attempt + 1):
         found = storage.get_json(keys.summary(number, CANARY_SHARD))
@@ -108,19 +108,19 @@ def _results(
 
 
 def bring_rest(storage: Storage, keys: object_keys.WorkKeys, job: JobRecord, attempt: int) -> bool:
-    """Have the shards behind a canary stand where the attempt that begins with them has them.
+    """Make the shards after a canary exist in the attempt that begins with them.
 
-    They were put where the second attempt has its shards. A canary that was sent alone in that one
-    as well has them copied, by S3.
+    They are written as shards of the second attempt. If the canary was sent alone in the second
+    attempt as well, S3 copies them to a later one.
 
     Args:
         storage: The bucket.
-        keys: The job's working files.
+        keys: Keys of the job's working files.
         job: The job's record.
-        attempt: The attempt in which they come for the first time.
+        attempt: The attempt in which these shards are sent for the first time.
 
     Returns:
-        Whether all of them stand there. Copying very many goes on at the next call.
+        Whether all of them exist. If there are very many, the next call continues copying.
     """
     waiting = [shard for shard in job.shards if shard.number != CANARY_SHARD]
     if all(job.attempt_of_lines(shard.number) == attempt for shard in waiting):

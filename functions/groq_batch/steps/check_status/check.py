@@ -1,8 +1,8 @@
-"""The status check: look at a job's batches with one API call for 200 of them, and decide.
+"""Check the status of a job's batches, with one API call per 200 of them, and decide what is next.
 
-This step is the brain of the state machine's loop. It never fails because of Groq: while the API is
-out of reach, or the account has a problem, the batches go on and so does the waiting, until the
-windows and a day of grace have passed.
+All decisions of the state machine's loop are made here. The step never fails because of Groq:
+while the API is unreachable, or the account has a problem, the batches keep running and the job
+keeps waiting, until all windows and a grace period of one day have passed.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from typing import Any
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys, polling
 from groq_batch.domain.batch import Batch
+from groq_batch.domain.early_collection import is_worth_a_round
 from groq_batch.domain.job_options import window_hours
 from groq_batch.domain.machine_version import ANSWERS_REQUESTS
-from groq_batch.domain.only_shard import AGAIN, StepAnswer
+from groq_batch.domain.only_shard import AGAIN, MOST_CHECKS, StepAnswer
+from groq_batch.domain.parallel import in_parallel
 from groq_batch.domain.polling import FIRST_PAUSE_SECONDS
 from groq_batch.domain.times import parse_timestamp, timestamp
 from groq_batch.groq.client import GroqClient
@@ -49,10 +51,10 @@ from groq_batch.telemetry import metrics
 from groq_batch.telemetry.log import logger
 
 GRACE_SECONDS = 24 * 3600
-"""How long after the end of the last window a job waits for an API that does not answer."""
+"""Seconds after the end of the last window for which a job waits for an unresponsive API."""
 _DAY = 24 * 3600
 GONE_SECONDS = 600
-"""How long a stopped job waits for a batch that Groq does not know (any more), at every look."""
+"""How many seconds Groq must report a batch as unknown before a stopped job gives it up."""
 _TIMED_OUT = (
     f"Groq gave no result within the completion window and {GRACE_SECONDS // 3600} hours more. "
     "Look at the batches in the Groq console; send the requests in failed/ again when the cause "
@@ -79,23 +81,24 @@ _WRITES_RESULTS = "finalizing"
 
 
 class NotCollectedError(Exception):
-    """Shards stay without results, though nobody waits for a batch any more."""
+    """Shards have no results although no batch is running any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What the state machine does next.
+    """The state machine's next action.
 
     Attributes:
         decision: ``wait``, ``submit``, ``download``, ``answer``, ``finish`` or ``closed``.
-        attempt: The attempt to go on with.
-        shards_prefix: Where that attempt's shards stand.
-        wait_seconds: Seconds to wait before the next check; an integer, as Wait states want it.
+        attempt: The attempt to continue with.
+        shards_prefix: Prefix of what the Map reads: that attempt's shards, or the names of the
+            shards to collect.
+        wait_seconds: Seconds to wait before the next check; an integer, as Wait states require.
         polls: Status checks made so far.
         resume_in: Seconds of waiting left before open shards (or results) are tried again.
-        shard_key: The key of the only shard to send or to collect; empty when there are several.
+        shard_key: Key of the only shard to send or to collect; empty if there are several.
         tries: How often its step has been called in this round.
-        outcome: What the next look is told of the step; empty when there is nothing to tell.
+        outcome: The step's outcome, passed to the next status check; empty if there is none.
     """
 
     decision: str
@@ -126,20 +129,20 @@ def check_status(
     machine: int = ANSWERS_REQUESTS,
     clock: Callable[[], float] = time.time,
 ) -> Decision:
-    """Look at the batches of an attempt and decide how the job goes on.
+    """Check the batches of an attempt and decide how the job continues.
 
     Args:
         storage: The bucket.
         client: The Groq API.
         settings: The stack's settings.
         job_id: The job.
-        attempt: The attempt under way.
+        attempt: The current attempt.
         polls: Status checks made before this one.
-        resume_in: Seconds that were still to wait, after the last wait, before trying again what
-            could not be sent or fetched; counted in waits, not by the clock.
-        step: What the step for an only shard has answered, if this look follows one.
+        resume_in: Seconds left, after the last wait, before what could not be sent or fetched is
+            tried again. Counted in waits, not by the clock.
+        step: Answer of the step for an only shard, if this check follows one.
         machine: Version of the execution's definition.
-        clock: Seconds since 1970.
+        clock: Returns seconds since 1970.
     """
     check = _Check(
         storage=storage,
@@ -176,9 +179,10 @@ class _Check:
     uncollected: list[int] = field(default_factory=list)
     ended: list[Batch] = field(default_factory=list)
     judged: JobRecord | None = None
+    otherwise: Decision | None = None
 
     def run(self) -> Decision:
-        # Side by side: a look is mostly waiting for S3.
+        # In parallel: a status check mostly waits for S3.
         with ThreadPoolExecutor(max_workers=_READERS) as pool:
             reading_closed = pool.submit(is_closed, self.storage, self.keys)
             reading_job = pool.submit(JobRecord.load, self.storage, self.keys)
@@ -201,7 +205,7 @@ class _Check:
         self._poll(state, stop)
         if state.done != state.seen_done:
             state.seen_done, state.progress_at = state.done, self.now
-        stop = self._settle_halt(state) or stop
+        stop = self._handle_account_hold(state) or stop
         state.refusal = None
         if stop is None:
             is_last = self.attempt >= job.last_attempt
@@ -210,21 +214,23 @@ class _Check:
         stop = self._give_up_in_the_end(state, job, collected) or stop
         decision = self._next_call(state, stop) or self._next(state, job, stop, collected)
         if state.is_changed or self.judged is not None or self.calls is not None:
-            # The report comes first: should this end in between, the next look tells it again.
-            # Ordinary calls change their own record; the attempt's state says nothing of them.
+            # The report is written first: after a crash in between, the next check writes it again.
+            # Ordinary calls change only their own record, never the attempt's state.
             self._report_progress(self.judged or job, state)
-            state.save(self.storage, self.keys)
+            if not state.save(self.storage, self.keys) and self.otherwise is not None:
+                # What has ended is collected by what stands there, which does not say so.
+                decision = self.otherwise
         metrics.batches_checked(self.ended, now=self.now)
         return decision
 
     def closed(self) -> Decision:
-        """Decide that there is nothing left to do: the job has ended."""
+        """Decide that the job has ended and nothing is left to do."""
         return self._decide("closed")
 
-    # -- what happened while sending -------------------------------------------------------------
+    # -- errors while sending --------------------------------------------------------------------
 
-    def _settle_halt(self, state: AttemptState) -> Stop | None:
-        """Decide about an account error met by the shards: the end, or an outage like others."""
+    def _handle_account_hold(self, state: AttemptState) -> Stop | None:
+        """Handle an account error met by the shards: stop the job, or treat it as an outage."""
         refusal = AccountHold.load(self.storage, self.keys)
         if refusal is None:
             return None
@@ -238,11 +244,11 @@ class _Check:
         stop = Stop(status="failed", code=refusal.code, message=refusal.message, at=refusal.at)
         return stop.write(self.storage, self.keys)
 
-    # -- looking at the batches ------------------------------------------------------------------
+    # -- batches ---------------------------------------------------------------------------------
 
     def _poll(self, state: AttemptState, stop: Stop | None) -> None:
-        """Bring the batches up to date; an API that does not answer changes nothing."""
-        # Of a stopped job nothing is sent any more.
+        """Update the batches from the API; if it does not respond, nothing changes."""
+        # A stopped job sends nothing more.
         state.last_check_error = _unsent(state) if stop is None else None
         pending = {entry.batch.id: entry for entry in state.pending if entry.batch is not None}
         if not pending:
@@ -255,7 +261,7 @@ class _Check:
             is_account = isinstance(error, AccountError)
             state.groq_error = error_json(error) if is_account else None
             if not is_account:
-                state.last_check_error = _silence(error)
+                state.last_check_error = _no_answer(error)
             if isinstance(error, RateLimitedError):
                 pause = error.retry_after_seconds or backoff_seconds(state.rate_limits)
                 self.not_before = min(int(pause) + 1, _LONGEST_PAUSE_SECONDS)
@@ -270,7 +276,7 @@ class _Check:
         gone = [pending[batch_id] for batch_id in sorted(found.unknown & pending.keys())]
         state.groq_error = None
         if gone:
-            state.last_check_error = _absence(gone, is_stopped=stop is not None)
+            state.last_check_error = _unknown_batches(gone, is_stopped=stop is not None)
             state.absent_since = state.absent_since or self.now
             if stop is not None:
                 self._give_up(gone, since=max(state.absent_since, _seconds(stop)))
@@ -288,9 +294,9 @@ class _Check:
         )
 
     def _give_up(self, gone: Sequence[ShardState], *, since: float) -> None:
-        """Take batches of a stopped job that have not existed for a while for ended.
+        """Treat batches of a stopped job that Groq has not known for a while as cancelled.
 
-        An API that answers 404 for a moment must not cost rows that were paid for.
+        A temporary 404 must not lose rows that were paid for.
         """
         for entry in gone if self.now > since + GONE_SECONDS else ():
             if entry.batch is not None:
@@ -303,15 +309,15 @@ class _Check:
         return self.deadline_at is not None and self.now >= self.deadline_at
 
     def _is_unwanted(self, batch: Batch) -> bool:
-        """Tell whether a batch of a job that was not stopped is to be cancelled.
+        """Tell whether a batch of a job that was not stopped must be cancelled.
 
-        After the deadline that is each but one whose results are being written.
+        After the deadline this is every batch except those whose results are being written.
         """
         is_too_late = self._is_late and batch.status != _WRITES_RESULTS
         return is_too_late or self._is_overdue(batch)
 
     def _is_overdue(self, batch: Batch) -> bool:
-        """Tell whether a batch runs beyond its window by more than a small share of it."""
+        """Tell whether a batch has exceeded its window by more than a small share of it."""
         if batch.expires_at is None:
             return False
         window = batch.expires_at - (batch.created_at or batch.expires_at)
@@ -325,7 +331,7 @@ class _Check:
             try:
                 entry.batch = self.client.cancel_batch(entry.batch.id)
             except GroqApiError as error:
-                # Tried again at the next check.
+                # Retried by the next status check.
                 logger.warning(
                     "A batch could not be cancelled",
                     batch_id=entry.batch.id,
@@ -343,18 +349,19 @@ class _Check:
             object_keys.shard_number(item.key)
             for item in self.storage.objects(self.keys.summaries(self.attempt))
         }
-        origins = {state.origin_of(number) for number in state.entries} - found
-        self.uncollected = [state.shards_of(origin)[0] for origin in sorted(origins)]
-        return not origins
+        self.uncollected = [
+            shards[0] for origin, shards in sorted(state.by_origin().items()) if origin not in found
+        ]
+        return not self.uncollected
 
     def _give_up_in_the_end(
         self, state: AttemptState, job: JobRecord, collected: bool
     ) -> Stop | None:
-        """End the waiting when the last window and the grace have passed."""
+        """Stop waiting when the last window and the grace period have passed."""
         if state.gave_up or collected or self.now <= self._end_of_waiting(state, job):
             return None
         if not (state.pending or state.open_numbers or state.download_rounds):
-            return None  # The results were not asked for yet: they are, now.
+            return None  # The results were never requested: request them now.
         state.gave_up = True
         reason = {"code": "timed_out", "message": _TIMED_OUT}
         if state.download_rounds and not state.pending:
@@ -384,16 +391,16 @@ class _Check:
     # -- deciding --------------------------------------------------------------------------------
 
     def _next_call(self, state: AttemptState, stop: Stop | None) -> Decision | None:
-        """Go on with the attempt's ordinary calls; None when it has none (any more)."""
+        """Continue the attempt's ordinary calls; None if it has none, or they have ended."""
         if self.deadline_at is None:
             return None
         found = OnDemand.load(self.storage, self.keys, self.attempt)
         self.calls = found[0] if found else None
         if self.calls is None or self.calls.ended is not None:
             return None
-        state.last_check_error = _pause_of_calls(self.calls)
+        state.last_check_error = _pause_of_calls(self.calls, now=self.now)
         if self.calls.lease_until > self.now:
-            # Calls are under way, or were until just now.
+            # Another invocation makes calls, or made some until just now.
             return self._wait_for_calls(self.calls.lease_until)
         ending = Ending.STOPPED if stop is not None else None
         if ending is None and self.now >= self.calls.ask_until:
@@ -419,13 +426,13 @@ class _Check:
     ) -> Decision:
         if state.gave_up or self.calls is not None:
             return self._after_batches(state, job, stop, collected)
-        # Of a job that was stopped, or whose deadline has passed, only what may be under way
-        # matters; the rest was never sent.
+        # If the job was stopped or its deadline has passed, only shards that may have a batch
+        # matter; the others were never sent.
         sends = stop is None and not self._is_late
         shards = state.open_numbers if sends else state.undecided_numbers
         if shards:
             if len(shards) == 1 and self.step.asks_for_more(self.polls):
-                # What it asked to wait for has been waited for, on the way here.
+                # The wait that the step asked for has passed before this check.
                 return self._try_again("submit", shards, self.step.tries + 1)
             if self.resume_in > 0:
                 return self._wait(state, job, stop)
@@ -433,13 +440,52 @@ class _Check:
             state.account_error = None
             return self._decide("submit", resume_in=_pause(state.submit_rounds), shards=shards)
         if state.pending:
-            return self._wait(state, job, stop)
+            waiting = self._wait(state, job, stop)
+            return self._collect_early(state, stop, waiting) or waiting
         return self._after_batches(state, job, stop, collected)
+
+    def _collect_early(
+        self, state: AttemptState, stop: Stop | None, waiting: Decision
+    ) -> Decision | None:
+        """Have collected what has ended while the rest runs; None when that does not pay.
+
+        A round may last as long as the retries of a function, so there is none while something is
+        due that cannot be late: the cancelling at a deadline, or after a stop.
+        """
+        may_be_late = stop is None and self.deadline_at is None and not self.not_before
+        if not (may_be_late and self.step.knows_only_shards and self.polls <= MOST_CHECKS):
+            return None
+        ended, running = [], 0
+        for shards in state.by_origin().values():
+            entries = [state.entries[number] for number in shards]
+            if any(entry.is_pending or not entry.is_settled for entry in entries):
+                running += 1
+            elif not any(entry.tried_early for entry in entries):
+                ended.append(shards)
+        if not is_worth_a_round(
+            ended=len(ended), running=running, wait_seconds=waiting.wait_seconds
+        ):
+            return None
+        self.otherwise = waiting
+        state.mark_tried_early(itertools.chain.from_iterable(ended))
+        return self._hand_out([shards[0] for shards in ended], resume_in=self.resume_in)
+
+    def _hand_out(self, shards: Sequence[int], *, resume_in: int) -> Decision:
+        """Have some of the attempt's shards collected, and no others."""
+        decision = self._decide("download", resume_in=resume_in, shards=shards)
+        if decision.shard_key or not self.step.knows_only_shards:
+            return decision
+
+        def name(number: int) -> None:
+            self.storage.put_bytes(self.keys.round_shard(self.attempt, self.polls, number), b"")
+
+        in_parallel(name, shards)
+        return replace(decision, shards_prefix=self.keys.round_shards(self.attempt, self.polls))
 
     def _after_batches(
         self, state: AttemptState, job: JobRecord, stop: Stop | None, collected: bool
     ) -> Decision:
-        """All batches have ended: collect what is not collected, then go on or finish."""
+        """Handle an attempt without running batches: collect its rows, then continue or finish."""
         if not collected:
             return self._collect(state, job, stop)
         if job.awaits_verdict:
@@ -472,7 +518,7 @@ class _Check:
         return self._begin(following, state, job)
 
     def _collect(self, state: AttemptState, job: JobRecord, stop: Stop | None) -> Decision:
-        """Have what is not collected collected, once more after a pause."""
+        """Collect the shards that are not collected; after a failure once more, after a pause."""
         if len(self.uncollected) == 1 and self.step.outcome == AGAIN:
             return self._try_again("download", self.uncollected, self.step.tries)
         if len(self.uncollected) == 1 and self.step.asks_for_more(self.polls):
@@ -481,17 +527,19 @@ class _Check:
         if state.download_rounds > 0 and self.resume_in > 0:
             return self._wait(state, job, stop)
         if state.gave_up and state.download_rounds >= _MOST_LAST_ROUNDS:
-            # The function that stores results cannot run at all. A failure leads to the last
-            # resort, where another one does its work.
+            # The function that stores results cannot run at all. This failure leads to the last
+            # resort, where another function does its work.
             raise NotCollectedError(f"Shards of attempt {self.attempt} could not be collected")
         state.download_rounds += 1
         state.account_error = None
-        return self._decide(
-            "download", resume_in=_pause(state.download_rounds), shards=self.uncollected
-        )
+        resume_in = _pause(state.download_rounds)
+        # Given up just now, with batches that run: then nobody has looked which are collected.
+        if 0 < len(self.uncollected) < len(state.by_origin()):
+            return self._hand_out(self.uncollected, resume_in=resume_in)
+        return self._decide("download", resume_in=resume_in, shards=self.uncollected)
 
     def _after_deadline(self, state: AttemptState, job: JobRecord) -> Decision:
-        """Go on with what is left: by ordinary calls, once it stands in the order of the file."""
+        """Continue with ordinary calls, once all remaining requests are stored in file order."""
         if self.calls is not None:
             return self._decide("finish")
         following = None
@@ -509,9 +557,9 @@ class _Check:
         return self._decide("wait")
 
     def _fenced_by_canary(self, job: JobRecord, stop: Stop | None) -> Stop | None:
-        """Return why nothing is sent any more; a canary that has failed raises the fence.
+        """Return why nothing is sent any more; a failed canary writes the stop marker.
 
-        A stop that came first stays the reason.
+        If the job was stopped before, that reason is kept.
         """
         verdict = job.verdict
         if stop is not None or verdict is None or not verdict.code:
@@ -521,10 +569,10 @@ class _Check:
         return failed.write(self.storage, self.keys)
 
     def _end_stopped(self, job: JobRecord) -> Decision:
-        """Finish a stopped job of which this attempt is collected.
+        """Finish a stopped job whose current attempt is collected.
 
-        The requests behind a canary get their rows first: the attempt that begins with them is
-        collected as well, and nothing of it was sent.
+        The requests after a canary get their rows first: the attempt that begins with them is
+        collected as well, although nothing of it was sent.
         """
         if job.verdict is None or self.attempt >= job.verdict.rest_attempt:
             return self._decide("finish")
@@ -534,8 +582,8 @@ class _Check:
     def _outlives_its_work(self, job: JobRecord) -> bool:
         """Tell whether another attempt might end after the job's working files have expired.
 
-        The retention has room for one window more than a job has attempts. A canary that had to be
-        sent again alone, because its batch expired without an answer, may have taken others.
+        The retention allows one window more than a job has attempts. A canary that was sent again
+        alone, because its batch expired without an answer, may have used additional windows.
         """
         if not job.has_canary:
             return False
@@ -546,7 +594,7 @@ class _Check:
         return self.now + window + GRACE_SECONDS > kept_until
 
     def _begin(self, following: NextAttempt, state: AttemptState, job: JobRecord) -> Decision:
-        """Go on with the next attempt, once its shards are there, after its pause."""
+        """Begin the next attempt once its shards exist and its pause has passed."""
         plan = following.plan
         if following.missing:
             if self.now > plan.decided_at + GRACE_SECONDS:
@@ -559,11 +607,11 @@ class _Check:
             return self._decide("download", resume_in=_pause(state.division_rounds), shards=divided)
         self.attempt += 1
         if self._is_late:
-            # Nothing of it is sent; its next look has it collected.
+            # Nothing of it is sent; the next status check has it collected.
             state.refusal = None
             return self._decide("wait")
         if plan.pause_seconds:
-            # The next look finds an attempt of which nothing has been sent, and has it sent.
+            # The next status check finds an attempt of which nothing was sent, and has it sent.
             again = self.now + plan.pause_seconds
             state.refusal = refusal_notice(job, state, is_last=False, not_before=again)
             seconds = self._not_beyond_deadline(plan.pause_seconds)
@@ -573,7 +621,7 @@ class _Check:
         return self._decide("submit", resume_in=FIRST_PAUSE_SECONDS, shards=list(shards))
 
     def _begun(self, job: JobRecord, plan: AttemptPlan) -> Iterator[int]:
-        """Yield the shards of the attempt; those behind a canary may stand there already."""
+        """Yield the attempt's shards, without those after a canary that were written early."""
         for shard in self.storage.objects(self.keys.shards(self.attempt)):
             _, number = object_keys.shard_of_key(shard.key)
             if job.has_begun(plan.origin_of(number), self.attempt):
@@ -587,7 +635,7 @@ class _Check:
         ]
         begun = min(created, default=state.started_at)
         if stop is not None:
-            # What is being cancelled ends within minutes, however long it has run.
+            # A batch being cancelled ends within minutes, however long it has run.
             begun = max(begun, _seconds(stop))
         if self._is_late:
             begun = max(begun, self.deadline_at or 0.0)
@@ -610,7 +658,7 @@ class _Check:
             wanted_within=self.resume_in if is_retry_due else math.inf,
         )
         if not state.pending:
-            # Nothing to look at before the next try.
+            # Nothing to check before the next try.
             seconds = max(seconds, self.resume_in)
         seconds = self._not_beyond_deadline(max(seconds, self.not_before))
         return self._decide(
@@ -618,17 +666,17 @@ class _Check:
         )
 
     def _not_beyond_deadline(self, seconds: int) -> int:
-        """Return a wait that ends at the job's deadline, if that is still to come."""
+        """Shorten a wait so that it ends at the job's deadline, if that is in the future."""
         if self.deadline_at is None or self._is_late:
             return seconds
         return max(min(seconds, math.ceil(self.deadline_at - self.now)), 1)
 
     def _try_again(self, decision: str, shards: Sequence[int], tries: int) -> Decision:
-        """Call the step for an only shard again, in the round that is under way."""
+        """Call the step for an only shard again, in the current round."""
         return self._decide(decision, resume_in=self.resume_in, shards=shards, tries=tries)
 
     def _wait_for_step(self) -> Decision:
-        """Wait for what the step for an only shard has asked to wait for."""
+        """Wait as long as the step for an only shard asked to."""
         return self._decide(
             "wait",
             wait_seconds=self._not_beyond_deadline(max(self.step.wait_seconds, 1)),
@@ -659,7 +707,7 @@ class _Check:
             outcome=outcome,
         )
 
-    # -- telling ---------------------------------------------------------------------------------
+    # -- reports and reasons ---------------------------------------------------------------------
 
     def _report_progress(self, job: JobRecord, state: AttemptState) -> None:
         request = JobRequest.load(self.storage, self.keys.job)
@@ -679,7 +727,7 @@ def _seconds(stop: Stop) -> float:
     return parse_timestamp(stop.at).timestamp()
 
 
-def _silence(error: GroqApiError) -> dict[str, Any]:
+def _no_answer(error: GroqApiError) -> dict[str, Any]:
     return {
         "code": "groq_unavailable",
         "message": f"Groq could not be asked about the batches at the last check. {error} They go "
@@ -687,21 +735,27 @@ def _silence(error: GroqApiError) -> dict[str, Any]:
     }
 
 
-def _pause_of_calls(calls: OnDemand) -> dict[str, Any] | None:
-    """Return why ordinary calls pause, as the running report says it."""
+def _pause_of_calls(calls: OnDemand, *, now: float) -> dict[str, Any] | None:
+    """Return why ordinary calls pause, as the running report says it.
+
+    What was the reason is told until a call is answered, also while they are tried again.
+    """
     if calls.pause is None:
         return None
-    again = timestamp(datetime.fromtimestamp(calls.pause_until, UTC))
+    does = "are tried again"
+    if calls.pause_until > now:
+        again = timestamp(datetime.fromtimestamp(calls.pause_until, UTC))
+        does = f"pause until {again}"
     last = timestamp(datetime.fromtimestamp(calls.ask_until, UTC))
     return {
         "code": calls.pause["code"],
-        "message": f"The ordinary calls after the deadline pause until {again}, and end at {last}. "
+        "message": f"The ordinary calls after the deadline {does}, and end at {last}. "
         f"{calls.pause['message']}",
     }
 
 
 def _unsent(state: AttemptState) -> dict[str, Any] | None:
-    """Return why shards could not be sent yet, None when nothing has kept them from it."""
+    """Return why shards could not be sent yet; None if nothing prevents it."""
     open_entries = (state.entries[number] for number in state.open_numbers)
     errors = [entry.error for entry in open_entries if entry.error]
     if not errors:
@@ -713,7 +767,7 @@ def _unsent(state: AttemptState) -> dict[str, Any] | None:
     }
 
 
-def _absence(gone: Sequence[ShardState], *, is_stopped: bool) -> dict[str, Any]:
+def _unknown_batches(gone: Sequence[ShardState], *, is_stopped: bool) -> dict[str, Any]:
     names = ", ".join(entry.batch.id for entry in gone[:_SHOWN_BATCHES] if entry.batch is not None)
     more = f" and {len(gone) - _SHOWN_BATCHES} more" if len(gone) > _SHOWN_BATCHES else ""
     waits = (

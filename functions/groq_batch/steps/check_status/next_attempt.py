@@ -1,4 +1,4 @@
-"""What comes after an attempt whose rows are all stored: which shards, and what they wait for."""
+"""Plan the attempt after one whose rows are all stored: its shards, and when it may begin."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class NextAttempt:
     """The attempt after one that is collected.
 
     Attributes:
-        plan: What was decided about it.
+        plan: The decisions about it.
         missing: Parts of divided shards that are not written yet.
     """
 
@@ -43,16 +43,16 @@ class NextAttempt:
         *,
         now: float,
     ) -> Self | None:
-        """Return what follows an attempt of which all rows are stored; None when nothing does.
+        """Return the next attempt after one whose rows are all stored; None if the job needs none.
 
-        Where batches were refused, or had another endpoint than usual, a plan of what follows is
-        made and written, unless one stands.
+        If batches were refused, or had an endpoint other than the usual one, a plan of the next
+        attempt is written unless one exists.
 
         Args:
             storage: The bucket.
-            keys: The job's working files.
+            keys: Keys of the job's working files.
             job: The job's record.
-            state: The attempt's.
+            state: The state of the collected attempt.
             now: Seconds since 1970.
         """
         attempt = state.attempt + 1
@@ -83,7 +83,7 @@ def _made(
     *,
     now: float,
 ) -> AttemptPlan | None:
-    """Return the plan of the attempt after one; None when there is nothing to decide."""
+    """Return the plan of the attempt after one; None if there is nothing to decide."""
     by_url = [
         number for number, entry in state.entries.items() if entry.endpoint not in (None, ENDPOINT)
     ]
@@ -98,13 +98,13 @@ def _made(
 def refusal_notice(
     job: JobRecord, state: AttemptState, *, is_last: bool, not_before: float = 0.0
 ) -> dict[str, Any] | None:
-    """Return what the running report says of batches that were refused; None when none was.
+    """Return what the running report says about refused batches; None if none was refused.
 
     Args:
         job: The job's record.
-        state: The attempt's.
-        is_last: Whether it is the last one.
-        not_before: When what the batches hold is sent again, in seconds since 1970; 0 when other
+        state: The attempt's state.
+        is_last: Whether it is the last attempt.
+        not_before: When the batches' requests are sent again, in seconds since 1970; 0 if other
             batches have to end first.
     """
     numbers = sorted(state.refused_numbers)
@@ -127,7 +127,7 @@ def refusal_notice(
 def _refused(
     storage: Storage, keys: object_keys.WorkKeys, state: AttemptState
 ) -> dict[int, RefusedShard]:
-    """Return the shards of an attempt that were refused as a whole and are sent again."""
+    """Return the attempt's shards that were refused as a whole and are sent again."""
     origins = sorted({state.origin_of(number) for number in state.refused_numbers})
 
     def read(origin: int) -> Mapping[int, RefusedShard]:

@@ -1,9 +1,9 @@
-"""What follows a deadline: which attempt is asked by ordinary calls, for how much, and until when.
+"""Prepare the ordinary calls after a deadline: which attempt, which budget, until when.
 
-Nothing is asked before every batch of the job has ended and its rows are stored. Of an attempt that
-was collected after the deadline all that is left stands in the shards of the next one, in the order
-of the file; that attempt gets the record of ordinary calls. One that was collected before is
-followed by an attempt of which nothing is sent, so that the same holds.
+No call is made before every batch of the job has ended and its rows are stored. If an attempt was
+collected after the deadline, all its unanswered requests are in the shards of the next attempt, in
+file order, and that attempt gets the record of ordinary calls. If an attempt was collected before
+the deadline, it is followed by an attempt of which nothing is sent, with the same result.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _COPIED_AT_ONCE = 16
 
 
 def bring_kept(storage: Storage, keys: object_keys.WorkKeys, attempt: int) -> bool:
-    """Have what had used up its attempts before the deadline stand in an attempt as well.
+    """Copy requests that had used up their attempts before the deadline into an attempt's shards.
 
     Args:
         storage: The bucket.
-        keys: The job's working files.
-        attempt: The attempt that is asked by ordinary calls.
+        keys: Keys of the job's working files.
+        attempt: The attempt whose requests are sent as ordinary calls.
 
     Returns:
         Whether the attempt has any requests.
@@ -58,17 +58,17 @@ def begin_calls(
     *,
     ending: Ending | None,
 ) -> OnDemand:
-    """Decide what the ordinary calls behind a collected attempt may cost, once.
+    """Create the record of the ordinary calls after a collected attempt, with their budget, once.
 
     Args:
         storage: The bucket.
-        keys: The job's working files.
+        keys: Keys of the job's working files.
         job: The job's record, with a deadline.
-        state: The attempt's.
-        ending: Why nothing is asked at all; None when something may be.
+        state: The state of the collected attempt.
+        ending: Why no call is made at all; None if calls may be made.
 
     Returns:
-        The record of the calls that stands.
+        The stored record, which may have been written by another invocation.
     """
     usage, left, following = ModelUsages(), 0, state.attempt + 1
     for attempt in range(1, following):

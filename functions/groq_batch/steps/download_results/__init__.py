@@ -1,1 +1,1 @@
-"""Collect the answers of a shard's batch, in the order of its requests."""
+"""Collect the answers to a shard's requests, in the order of the requests."""

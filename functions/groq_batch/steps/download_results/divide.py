@@ -1,4 +1,4 @@
-"""Divides a shard that the API refused as a whole, as the plan of the next attempt says."""
+"""Divide a shard that the API refused as a whole, as planned for the next attempt."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from groq_batch.request_file.shard_parts import ShardContents, part_key
 from groq_batch.telemetry.log import logger
 
 _WRITTEN_AT_ONCE = 10
-"""Parts written in one pass over the shard; each of them holds some megabytes."""
+"""Parts written in one pass over the shard; each of them buffers a few megabytes."""
 
 
 def divide_shard(storage: Storage, keys: object_keys.WorkKeys, attempt: int, number: int) -> None:
-    """Write the parts of a shard that is to be divided, those that are not written yet.
+    """Write those parts of a shard to be divided that are not written yet.
 
-    The first object of a part stands: a twin has the same lines for it.
+    An existing part is kept: a concurrent invocation writes the same lines.
 
     Args:
         storage: The bucket.
-        keys: The job's working files.
-        attempt: The attempt whose shard it is; its parts are shards of the next one.
+        keys: Keys of the job's working files.
+        attempt: Attempt of the shard; its parts are shards of the next one.
         number: The shard.
 
     Raises:
-        ValueError: The shard is not what was planned with.
+        ValueError: The shard does not match the plan.
     """
     plan = AttemptPlan.load(storage, keys, attempt + 1)
     parts = plan.parts_of(number) if plan is not None else range(0)
@@ -58,7 +58,7 @@ def _write(
     attempt: int,
     parts: Sequence[int],
 ) -> None:
-    """Write some parts, in one pass over the shard."""
+    """Write some of the parts, in one pass over the shard."""
     writers = {part: ObjectWriter(storage, keys.shard(attempt, part)) for part in parts}
     pending = dict(writers)
     try:

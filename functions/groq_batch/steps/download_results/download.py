@@ -1,7 +1,7 @@
-"""Collect one shard attempt: fetch the batch's files and settle every request of the shard.
+"""Collect one shard attempt: fetch the batch's files and determine each request's row.
 
-Shards that are parts of one, and so have the same origin shard, are collected together, by
-the invocation for the first of them: they have one set of rows.
+Shards that are parts of the same origin shard are collected together, by the invocation for the
+first of them, because they share one set of rows.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from groq_batch.records.attempt import AttemptState, ShardState
 from groq_batch.records.closed import is_closed, unless_closed
 from groq_batch.records.job import JobRecord, Stop
 from groq_batch.records.on_demand import OnDemand
+from groq_batch.records.stored import MissingRecordError
 from groq_batch.steps.download_results.divide import divide_shard
 from groq_batch.steps.download_results.merge import ShardMerger
 from groq_batch.steps.download_results.result_index import ResultIndex
@@ -50,8 +51,8 @@ _MISSING_FILE_TRIES = 5
 _READERS = 16
 _READ_AT_ONCE = 64
 _ROUNDS_WITH_RESULTS = 3
-"""How often the results of a shard are fetched once the job has given up waiting. A function that
-dies of them each time, for want of memory, then stores the shard's rows without them."""
+"""How often a shard's results are fetched after the job has stopped waiting. If the function
+crashes each time, for example out of memory, the rows are then stored without the results."""
 
 
 class DiskFullError(Exception):
@@ -67,20 +68,21 @@ def download_shard(
     tries: int,
     folder: Path | None = None,
 ) -> StepOutcome:
-    """Collect a shard attempt's rows and store the results, failed lines and left-overs.
+    """Collect a shard attempt: store results, failed lines and the lines for the next attempt.
 
-    When they are stored, and the plan of the next attempt says so, the shard is divided.
+    Afterwards the shard is divided if the plan of the next attempt requires it.
 
     Args:
         storage: The bucket.
         client: The Groq API.
         job_id: The job.
-        shard_key: The key of the shard attempt's request lines.
+        shard_key: Key of the shard attempt's request lines.
         tries: How often this shard attempt has been tried in this round.
-        folder: Where the result files are kept while they are read; the temporary folder when None.
+        folder: Where the result files are kept while they are read; None means the temporary
+            folder.
 
     Raises:
-        ValueError: ``shard_key`` is not a shard's, or the job has no record.
+        ValueError: ``shard_key`` is not the key of a shard, or the job has no record.
         DiskFullError: The result files do not fit on the disk.
     """
     attempt, number = object_keys.shard_of_key(shard_key)
@@ -111,7 +113,7 @@ def download_shard(
         unless_closed(
             storage,
             keys,
-            # Should the kept ids be what kept it from being read, its lines say the same.
+            # If the stored ids caused earlier failures, the request lines provide the same ids.
             lambda: collection.settle(uses_kept_ids=not collection.state.gave_up),
             lambda: None,
         )
@@ -124,10 +126,10 @@ def download_shard(
 def settle_shard_at_last(
     *, storage: Storage, client: GroqClient, job_id: str, shard_key: str
 ) -> None:
-    """Store a shard's rows with what Groq gives now; the last resort of a job.
+    """Store a shard's rows with the results that Groq has now. This is a job's last resort.
 
-    A shard that has been collected is left as it is. The attempt's state says that nobody waits for
-    its batches any more.
+    A shard that is already collected is left unchanged. The attempt's state says that the job no
+    longer waits for its batches.
 
     Args:
         storage: The bucket.
@@ -144,13 +146,13 @@ def settle_shard_at_last(
             tries=_MISSING_FILE_TRIES,
         )
     except Exception:  # noqa: BLE001
-        # Whatever keeps this shard's rows from being read must not keep the job from its end.
+        # A shard that cannot be read must not prevent the job from finishing.
         logger.exception("A shard could not be collected; its requests get rows that say so")
         _settle_without_results(storage, job_id, shard_key)
 
 
 def _settle_without_results(storage: Storage, job_id: str, shard_key: str) -> None:
-    """Store a shard's rows without what Groq knows of them."""
+    """Store a shard's rows without the results that Groq has for them."""
     attempt, number = object_keys.shard_of_key(shard_key)
     keys = object_keys.WorkKeys(job_id)
     if JobRecord.load(storage, keys) is None or AttemptState.load(storage, keys, attempt) is None:
@@ -163,7 +165,7 @@ def _settle_without_results(storage: Storage, job_id: str, shard_key: str) -> No
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Collection:
-    """The shards of an attempt that have one origin shard; they are collected together."""
+    """The shards of an attempt with the same origin shard; they are collected together."""
 
     storage: Storage
     keys: object_keys.WorkKeys
@@ -175,7 +177,7 @@ class _Collection:
 
     @classmethod
     def of(cls, storage: Storage, keys: object_keys.WorkKeys, attempt: int, number: int) -> Self:
-        """Read what is known of a shard and of those that are collected with it.
+        """Load a shard and those that are collected with it.
 
         Raises:
             ValueError: The job has no record, or the attempt none.
@@ -183,7 +185,7 @@ class _Collection:
         job = JobRecord.load(storage, keys)
         state = AttemptState.load(storage, keys, attempt)
         if job is None or state is None:
-            raise ValueError(f"The job {keys.job} has no record of attempt {attempt}")
+            raise MissingRecordError(f"The job {keys.job} has no record of attempt {attempt}")
         origin = state.origin_of(number)
         numbers = state.shards_of(origin) or [number]
         shards = [
@@ -206,14 +208,14 @@ class _Collection:
         return number == self.shards[0].number
 
     def close(self) -> None:
-        """Close the files of all of them."""
+        """Close the result files of all shards."""
         for shard in self.shards:
             shard.index.close()
 
     def fetch(
         self, client: GroqClient, shard: SentShard, folder: Path, tries: int
     ) -> StepOutcome | None:
-        """Fetch the rows of a shard's batch; returns what to do when that cannot be done now."""
+        """Fetch the rows of a shard's batch; return what to do if that is not possible now."""
         state, entry, index = self.state, shard.entry, shard.index
         if self.calls is not None:
             folder.mkdir()
@@ -225,7 +227,7 @@ class _Collection:
         if entry.batch is None:
             return None
         try:
-            entry.batch = _look_again(client, entry.batch, tries)
+            entry.batch = _up_to_date(client, entry.batch, tries)
             if not entry.batch.is_terminal and not state.gave_up:
                 return DEFERRED
             folder.mkdir()
@@ -233,10 +235,18 @@ class _Collection:
         except GroqApiError as error:
             logger.warning("Results could not be fetched", **log_fields(error))
             metrics.groq_failed(error.category)
+            if self._is_early:
+                # The job tries again once the other batches have ended; until then it is to look.
+                return DEFERRED
             if not (state.gave_up or _is_gone(error, entry, tries)):
                 return _after_error(self.storage, self.keys, error, tries)
             index.is_lost = True
         return None
+
+    @property
+    def _is_early(self) -> bool:
+        """Whether batches of other shards still run, so that nobody is to wait for this one."""
+        return bool(self.state.pending) and not self.state.gave_up
 
     def _fetch_called(self, shard: SentShard, folder: Path) -> None:
         """Read the rows of the shard's ordinary calls."""
@@ -255,7 +265,7 @@ class _Collection:
         shard.index.add(target)
 
     def settle(self, *, uses_kept_ids: bool) -> None:
-        """Write rows, failed lines and left-overs, and last the summary that says so."""
+        """Write rows, failed lines and lines to retry, and last the summary that marks the end."""
         attempt = self.state.attempt
         summary = ShardMerger(
             storage=self.storage,
@@ -279,14 +289,14 @@ class _Collection:
         )
 
 
-def _look_again(client: GroqClient, batch: Batch, tries: int) -> Batch:
-    """Return the batch as it is now where the attempt's view of it may be too old to settle on.
+def _up_to_date(client: GroqClient, batch: Batch, tries: int) -> Batch:
+    """Return the current batch, from Groq if the attempt's copy may be out of date.
 
-    That is a batch that was running when last seen, and one that has done work but names no file:
-    its files may show later than its end.
+    That is a batch that was last seen running, or one that has finished requests but names no file:
+    files may appear after the end of the batch.
 
     Raises:
-        GroqApiError: Groq cannot be asked now.
+        GroqApiError: The batch cannot be read now.
     """
     has_files = batch.output_file_id is not None or batch.error_file_id is not None
     if batch.is_terminal and (has_files or batch.status == "failed"):
@@ -300,7 +310,7 @@ def _look_again(client: GroqClient, batch: Batch, tries: int) -> Batch:
 
 
 def _is_gone(error: GroqApiError, entry: ShardState, tries: int) -> bool:
-    """Tell whether Groq does not know a batch any more that has ended, or was given up."""
+    """Tell whether Groq no longer knows a batch that has ended or was given up."""
     has_ended = entry.batch is not None and entry.batch.is_terminal
     return has_ended and isinstance(error, NotFoundError) and tries >= _MISSING_FILE_TRIES
 
@@ -308,7 +318,7 @@ def _is_gone(error: GroqApiError, entry: ShardState, tries: int) -> bool:
 def _after_error(
     storage: Storage, keys: object_keys.WorkKeys, error: GroqApiError, tries: int
 ) -> StepOutcome:
-    """Wait for an API out of reach; leave a fault of the account to the job, which reports it."""
+    """Wait if the API is unreachable; record an account error for the job to report."""
     if isinstance(error, AccountError):
         account_hold(error).record(storage, keys)
         return DEFERRED
@@ -322,8 +332,8 @@ def _fetch(client: GroqClient, batch: Batch, index: ResultIndex, work: Path, tri
     """Download and index the files of a batch that has ended.
 
     Raises:
-        GroqApiError: Groq cannot be read now. A file that does not exist, or does not come whole,
-            counts as one that is lost once that has been so for some tries.
+        GroqApiError: Groq cannot be read now. A file that is missing or incomplete counts as lost
+            after several tries.
     """
     sizes: dict[str, int] = {}
     for name, file_id in (("output", batch.output_file_id), ("errors", batch.error_file_id)):
@@ -345,25 +355,25 @@ def _fetch(client: GroqClient, batch: Batch, index: ResultIndex, work: Path, tri
             ) from error
         index.add(target)
     if batch.counts.completed + batch.counts.failed > index.rows:
-        _look_for_more(client, sizes, index, tries)
+        _check_complete(client, sizes, index, tries)
 
 
-def _look_for_more(
+def _check_complete(
     client: GroqClient, sizes: Mapping[str, int], index: ResultIndex, tries: int
 ) -> None:
-    """Make sure that files with fewer rows than the batch counts have come whole.
+    """Check that files with fewer rows than the batch counts are complete.
 
-    Something on the way may have cut one and made its length fit. The requests of the rows behind
-    the cut would look unanswered, and be sent, and paid for, again.
+    A proxy may have truncated a file and adjusted its length. The requests of the missing rows
+    would seem unanswered, and would be sent, and paid for, again.
 
     Args:
         client: The Groq API.
-        sizes: The bytes that came of each file.
-        index: What was read of them.
+        sizes: Bytes received per file.
+        index: The rows read from them.
         tries: How often they have been fetched before.
 
     Raises:
-        UnknownOutcomeError: One is longer at Groq.
+        UnknownOutcomeError: A file is longer at Groq.
     """
     for file_id, size in sizes.items():
         expected = client.file_size(file_id)

@@ -1,4 +1,4 @@
-"""Why a request has no answer after the ordinary calls of its job."""
+"""Determine why a request has no answer after the job's ordinary calls."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _WHY = {
     Ending.CANARY: "It came before the canary had an answer, so nothing else was asked.",
     Ending.NOT_POSSIBLE: "The job was started by a version that makes no ordinary calls.",
 }
-_AGAIN = "Send it again from failed/."
+SEND_AGAIN = "Send the request again from failed/."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOpen:
-    """Why a request has no row of an ordinary call.
+    """The reason why a request has no row from an ordinary call.
 
     Attributes:
         code: ``outcome_unknown`` or ``deadline_passed``.
         message: A sentence that says what to do.
-        was_begun: Whether a call was begun for it.
+        was_begun: Whether a call was begun for the request.
     """
 
     code: str
@@ -50,13 +50,13 @@ class LeftOpen:
         before: Row | None,
         has_price: Callable[[], bool],
     ) -> Self:
-        """Tell why.
+        """Return the reason for a request.
 
         Args:
-            calls: How far the calls were.
+            calls: The record of the calls.
             shard: The request's shard.
-            line: Its number there, from 1.
-            before: What its batches had for it; None where nothing was sent.
+            line: Its line number in the shard, from 1.
+            before: Its row from its batches; None if it was not sent.
             has_price: Tells whether the price of its model is known.
         """
         last = (before.code, before.message) if before is not None else (None, None)
@@ -73,9 +73,11 @@ class LeftOpen:
     @classmethod
     def _passed(cls, why: str, last: tuple[str | None, str | None], was_begun: bool) -> Self:
         named = ": ".join(part for part in last if part)
-        error = f" Its last error: {named.rstrip('.')}." if named else ""
+        # The advice stands once, at the end.
+        named = named.removesuffix(SEND_AGAIN).rstrip(" .")
+        error = f" Its last error: {named}." if named else ""
         return cls(
             code=DEADLINE_PASSED,
-            message=f"The deadline has passed. {why}{error} {_AGAIN}",
+            message=f"The deadline has passed. {why}{error} {SEND_AGAIN}",
             was_begun=was_begun,
         )

@@ -1,15 +1,15 @@
-"""Merge what an attempt brought into an origin shard's rows, and say what is sent again.
+"""Merge an attempt's rows into an origin shard's rows, and select the requests to send again.
 
-An origin shard is a shard as the input was cut. In a later attempt its requests stand in one
-shard, or in several if that was divided. The rows of an attempt are merged with those of the
-attempt before, in the order of the requests, so that after every attempt an origin shard's results
-are
-complete: a success stays, everything else is replaced by what is known now. What may be tried again
-goes into the same shard of the next attempt; a shard that the API refused as a whole goes there
-whole, or is divided by a step of its own.
+An origin shard is a shard as cut from the input. In a later attempt its requests are in one shard,
+or in several if it was divided. The rows of an attempt are merged with those of the attempt before,
+in the order of the requests. So after every attempt an origin shard's results are complete: a
+success is kept, everything else is replaced by the latest outcome. Requests that may be retried go
+into the same shard of the next attempt. A shard that the API refused as a whole is copied there
+whole, or is divided by a separate step.
 
-With ``retry-invalid-output`` an answer that is not in the form asked for may be tried again as
-well. It stays the request's row until a newer answer comes: another failure does not replace it.
+With ``retry-invalid-output``, a request whose answer does not have the requested form may be
+retried as well. That answer remains the request's row until a newer answer arrives; a failure does
+not replace it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from groq_batch.records.job import JobRecord, JobRequest, Stop
 from groq_batch.records.on_demand import OnDemand
 from groq_batch.records.shard_result import ShardResult
 from groq_batch.request_file.lines import LineReader, decompress
-from groq_batch.steps.download_results.left_open import LeftOpen
+from groq_batch.steps.download_results.left_open import SEND_AGAIN, LeftOpen
 from groq_batch.steps.download_results.output_checks import is_invalid_output
 from groq_batch.steps.download_results.schema_checks import SchemaChecks
 from groq_batch.steps.download_results.sent_shards import SentLines, SentShard
@@ -67,11 +67,11 @@ class _MergedRow(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         row: The row.
-        succeeded: Whether it is an answer.
+        succeeded: Whether the row is an answer.
         retry: Whether the request may be sent again, if attempts are left.
         code: The code of its error.
         message: The text of its error.
-        is_invalid: Whether it is an answer that has not the form asked for.
+        is_invalid: Whether it is an answer that does not have the requested form.
     """
 
     row: bytes
@@ -85,7 +85,7 @@ class _MergedRow(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(slots=True, kw_only=True)
 class ShardMerger:
-    """Writes what is known of an origin shard's requests after one attempt."""
+    """Writes the rows of an origin shard's requests after one attempt."""
 
     storage: Storage
     keys: object_keys.WorkKeys
@@ -99,7 +99,7 @@ class ShardMerger:
     calls: OnDemand | None = None
 
     def run(self) -> ShardResult:
-        """Write an origin shard's results, failed lines and left-overs; return the counts."""
+        """Write results, failed lines and lines to retry of an origin shard; return the counts."""
         summary = ShardResult(
             attempt=self.attempt, number=self.origin, on_demand=self.calls is not None
         )
@@ -153,7 +153,7 @@ class ShardMerger:
                 again_in = found[0] if may_retry and verdict.retry and found is not None else None
                 if again_in is not None and again_in.refused is None:
                     left_over.write(self._key_of_left_over(again_in), origin.request_line(place))
-                goes_again = again_in is not None and not self._is_last_attempt
+                goes_again = again_in is not None and not self._keeps_left_over
                 summary.left_over += goes_again
                 summary.kept += again_in is not None and not goes_again
                 if verdict.succeeded:
@@ -172,7 +172,7 @@ class ShardMerger:
         return summary
 
     def _conclude(self, shard: SentShard, summary: ShardResult) -> None:
-        """Count what came of a shard's batch; a refused one that stays as it is goes on whole."""
+        """Count a shard's batch; copy a refused shard that is not divided to the next attempt."""
         batch = shard.entry.batch
         if batch is not None:
             summary.sent += shard.lines
@@ -194,10 +194,10 @@ class ShardMerger:
 
     @property
     def _may_retry(self) -> bool:
-        """Whether what has no answer is kept for another attempt.
+        """Whether unanswered requests are kept for another attempt.
 
-        Of a job with a deadline that is so whatever attempts are used up: should the deadline come
-        before the job's end, it is asked by ordinary calls.
+        With a deadline they are kept even if all attempts are used up: if the deadline passes
+        before the job ends, they are sent as ordinary calls.
         """
         if self.stop is not None or self.calls is not None:
             return False
@@ -207,22 +207,30 @@ class ShardMerger:
     def _is_last_attempt(self) -> bool:
         return self.attempt >= self.job.last_attempt_of(self.origin)
 
-    def _key_of_left_over(self, shard: SentShard) -> str:
-        """Return where the lines of a shard stand that are kept for another attempt.
+    @property
+    def _keeps_left_over(self) -> bool:
+        """Whether what may be asked again is kept apart until the deadline, for no batch may.
 
-        What ordinary calls ask is asked in the order of the file, so it is kept by origin shard.
+        After the deadline attempts do not matter any more: it is open, used up or not.
+        """
+        return self._is_last_attempt and not self.past_deadline
+
+    def _key_of_left_over(self, shard: SentShard) -> str:
+        """Return the key for the lines of a shard that are kept for another attempt.
+
+        Ordinary calls are made in file order, so lines for them are kept by origin shard.
         """
         if self.past_deadline:
             return self.keys.shard(self.attempt + 1, self.origin)
-        if self._is_last_attempt:
+        if self._keeps_left_over:
             return self.keys.kept_shard(self.origin)
         return self.keys.shard(self.attempt + 1, shard.number)
 
-    # -- what the origin shard holds ---------------------------------------------------------------
+    # -- the origin shard --------------------------------------------------------------------------
 
     @property
     def _may_send_again(self) -> bool:
-        """Whether another batch may be made of requests of the origin shard."""
+        """Whether requests of the origin shard may be sent in another batch."""
         return self._may_retry and not (self._is_last_attempt or self.past_deadline)
 
     @property
@@ -250,11 +258,12 @@ class ShardMerger:
         return SentLines(self.shards, positions)
 
     def _earlier_rows(self, compressed: bool) -> Iterator[bytes] | None:
-        """Return the rows after the attempt before, in the order of the origin shard."""
+        """Return the rows after the previous attempt, in the order of the origin shard."""
         if self._is_first_attempt:
             return None
-        # An origin shard without left-overs is not part of the next attempt, so the attempt before
-        # has it. Only what had used up its attempts, and is asked by ordinary calls, may be older.
+        # An origin shard without requests to retry is not part of the next attempt, so the previous
+        # attempt has its rows. Only a shard that used up its attempts before ordinary calls may be
+        # older.
         attempt = self.attempt - 1
         while self.calls is not None and not self._was_collected(attempt):
             attempt -= 1
@@ -262,11 +271,11 @@ class ShardMerger:
         return iter(LineReader(decompress(pieces) if compressed else pieces))
 
     def _was_collected(self, attempt: int) -> bool:
-        """Tell whether the origin shard was part of an attempt; it was of its first one."""
+        """Tell whether the origin shard was part of an attempt; its first one always counts."""
         is_first = attempt <= (self.job.first_attempt_of(self.origin) or 1)
         return is_first or self.storage.exists(self.keys.summary(attempt, self.origin))
 
-    # -- what becomes of a request ---------------------------------------------------------------
+    # -- outcome of a request --------------------------------------------------------------------
 
     def _settled_before(self, row: bytes, *, retry: bool = False) -> _MergedRow:
         known = classify_row(row)
@@ -294,20 +303,22 @@ class ShardMerger:
         earlier = self._settled_before(before)
         if not earlier.succeeded:
             return now
-        # It was sent again for its form. What became of that says whether it may be once more.
+        # It was sent again because of its form; the outcome decides whether it may be retried
+        # again.
         again = now.retry and self.job.options.retry_invalid_output
         return msgspec.structs.replace(earlier, retry=again)
 
     def _with_form(
         self, verdict: _MergedRow, line: bytes, before: bytes | None, schemas: SchemaChecks
     ) -> _MergedRow:
-        """Return what becomes of a request with an answer, by the form that it asked for.
+        """Return the outcome of an answered request, considering the form that it requested.
 
         Args:
-            verdict: The newest answer, and whether the request may be sent again for its form.
+            verdict: The newest answer, and whether the request may be sent again because of its
+                form.
             line: The request.
-            before: Its row after the attempt before.
-            schemas: Holds answers against schemas.
+            before: Its row after the previous attempt.
+            schemas: Validates answers against schemas.
         """
         if not is_invalid_output(verdict.row, line, schemas):
             return msgspec.structs.replace(verdict, retry=False)
@@ -325,7 +336,7 @@ class ShardMerger:
         before: bytes | None,
         answers: _Answers,
     ) -> _MergedRow:
-        """Return what this attempt has made of a request."""
+        """Return the outcome of a request in this attempt."""
         if found is None:
             raise ValueError("A request of the first attempt was not sent")
         shard, position = found
@@ -360,8 +371,8 @@ class ShardMerger:
         before: bytes | None,
         answers: _Answers,
     ) -> _MergedRow:
-        """Settle a request of an attempt that was asked by ordinary calls."""
-        assert self.calls is not None  # noqa: S101  (asked by the caller)
+        """Return the outcome of a request in an attempt of ordinary calls."""
+        assert self.calls is not None  # noqa: S101  (checked by the caller)
         row = shard.index.read(custom_id)
         known = classify_row(row) if row is not None else None
         if row is not None and known is not None:
@@ -395,20 +406,24 @@ class ShardMerger:
         )
 
     def _has_price(self, answers: _Answers) -> bool:
-        """Tell whether the price of the model of the request at hand is known."""
+        """Tell whether the price of the current request's model is known."""
         prices = self.job.prices or table_prices()
         return prices.of(answers.model()) is not None
 
     def _without_row(self, shard: SentShard, position: int) -> tuple[str, str, bool]:
-        """Return code, message and whether to try again for a request that has no row."""
+        """Return code, message and whether to retry, for a request without a row."""
         batch, index = shard.entry.batch, shard.index
         if not shard.was_sent:
-            reason = self.stop.message if self.stop else "Its batch could not be created."
+            reason = "Its batch could not be created."
+            if self.stop is not None:
+                reason = self.stop.message
+            elif self.past_deadline:
+                reason = "The deadline came before its batch."
             return "not_sent", f"This request was not sent. {reason}", self.past_deadline
         if position in shard.issues:
             return "batch_failed", shard.refusal_text(position), False
         if batch is None or batch.status == "failed":
-            # It ran nothing; but rows that it has after all, and that are lost, were paid for.
+            # The batch ran nothing. If it has rows after all and they are lost, they were paid for.
             return "batch_failed", shard.refusal_text(position), not index.is_lost
         if self.stop is not None and batch.status != "completed":
             if self.stop.status == "cancelled":
@@ -417,12 +432,11 @@ class ShardMerger:
         if index.is_lost:
             text = (
                 f"The results of batch {batch.id} could not be fetched from Groq, so this answer "
-                f"is lost. Send the request again from failed/."
+                f"is lost. {SEND_AGAIN}"
             )
             return "missing", text, False
         text = (
-            f"Batch {batch.id} ended as {batch.status} without a row for this request. Send the "
-            f"request again from failed/."
+            f"Batch {batch.id} ended as {batch.status} without a row for this request. {SEND_AGAIN}"
         )
         return "missing", text, batch.is_terminal
 
@@ -435,7 +449,7 @@ def _count_failure(
     *,
     goes_again: bool,
 ) -> None:
-    """Count a request without a success; the first of them are told one by one."""
+    """Count a request without a success; the summary lists the first of them individually."""
     summary.failed += 1
     if not goes_again:
         count_name(summary.failed_for_good, verdict.code or _NO_CODE)
@@ -452,7 +466,7 @@ def _count_failure(
 
 
 def _from_row(row: bytes, known: Row) -> _MergedRow:
-    """Return the verdict of a row without an answer."""
+    """Return the outcome of a row without an answer."""
     return _MergedRow(
         row=row,
         succeeded=False,
@@ -463,7 +477,7 @@ def _from_row(row: bytes, known: Row) -> _MergedRow:
 
 
 class _Answers:
-    """Counts what the answers of this attempt took, many at a time for the sake of speed."""
+    """Counts the usage of this attempt's answers, many at a time for speed."""
 
     def __init__(self, summary: ShardResult) -> None:
         self._summary = summary
@@ -471,27 +485,27 @@ class _Answers:
         self.request: tuple[ShardLines, int] | None = None
 
     def model(self) -> str:
-        """Return the model that the request at hand asks."""
+        """Return the model that the current request names."""
         if self.request is None:
             return ""
         origin, place = self.request
         return model_of(origin.request_line(place))
 
     def asked(self) -> None:
-        """Count the request at hand as one for which an ordinary call was begun."""
+        """Count the current request as one for which an ordinary call was begun."""
         self._summary.asked += 1
 
     def add(self, row: Row) -> None:
-        """Count the answer to the request at hand."""
+        """Count the answer to the current request."""
         if not row.model and self.request is not None:
-            # As of audio: then it is the one that was asked.
+            # Audio answers name no model: use the requested one.
             row = msgspec.structs.replace(row, model=self.model())
         self._rows.append(row)
         if len(self._rows) == _COUNTED_AT_ONCE:
             self.count()
 
     def count(self) -> None:
-        """Put what was added into the summary."""
+        """Add the collected counts to the summary."""
         rows, self._rows = self._rows, []
         summary, measures = self._summary, self._summary.measures
         summary.batch_succeeded += len(rows)
@@ -515,9 +529,9 @@ class _Answers:
 
 
 class _LeftOvers:
-    """The lines of the shards of an attempt that are kept for another one.
+    """The lines of an attempt's shards that are kept for another attempt.
 
-    The writers hold a part of an upload each, but together no more than an origin shard has.
+    Each writer buffers one part of an upload, but together no more than an origin shard's size.
     """
 
     def __init__(self, storage: Storage) -> None:
@@ -537,7 +551,7 @@ class _LeftOvers:
         self._stack.__exit__(kind, error, trace)
 
     def write(self, key: str, line: bytes) -> None:
-        """Append a line to a shard."""
+        """Append a line to the object at a key."""
         output = self._outputs.get(key)
         if output is None:
             writer = ObjectWriter(self._storage, key)
@@ -547,13 +561,13 @@ class _LeftOvers:
 
 
 class _Output:
-    """Bytes into an object, compressed as one gzip member when asked; no bytes, no object."""
+    """Writes bytes into an object, optionally as one gzip member; without bytes, no object."""
 
     def __init__(self, writer: ObjectWriter, compressed: bool) -> None:
         self._writer = writer
         self._gzip = zlib.compressobj(6, zlib.DEFLATED, 31) if compressed else None
         self._is_empty = True
-        # Rows are passed on together: each on its own would cost more than is done with it.
+        # Rows are written in groups: handling each on its own would cost more than the rest.
         self._rows: list[bytes] = []
         self._size = 0
         self.bytes_written = 0
@@ -562,7 +576,7 @@ class _Output:
         return self
 
     def write(self, data: bytes) -> None:
-        """Append bytes."""
+        """Buffer bytes, and write them on once there are enough."""
         self._rows.append(data)
         self._size += len(data)
         if self._size >= _WRITE_BYTES:

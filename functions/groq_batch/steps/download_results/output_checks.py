@@ -1,6 +1,6 @@
-"""Tells the answers that do not have the form that was asked for, and so are asked for once more.
+"""Detect answers that do not have the requested form, so that they are requested once more.
 
-Only of a job with the option ``retry-invalid-output``.
+Used only for jobs with the option ``retry-invalid-output``.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from groq_batch.steps.download_results.schema_checks import SchemaChecks
 
 
 def is_invalid_output(row: bytes, request_line: bytes, schemas: SchemaChecks) -> bool:
-    """Tell whether an answer is not the JSON that its request asks for.
+    """Tell whether an answer is not the JSON that its request asked for.
 
     Args:
         row: The result row, which has an answer.
         request_line: The request.
-        schemas: Holds answers against schemas.
+        schemas: Validates answers against schemas.
     """
     asked = asked_form(request_line)
     if asked is None:

@@ -1,4 +1,4 @@
-"""Finds the API's row of a request in result files on disk, whatever their order."""
+"""Find a request's row in result files on disk, whatever their order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from groq_batch.domain.result_row import RowOutcome, classify_row, custom_id_of
 
 
 class ResultIndex:
-    """Finds the API's row of a custom_id in files on disk; keeps places, never rows."""
+    """Finds the API's row for a custom_id in files on disk; keeps positions, never rows."""
 
     def __init__(self) -> None:
         # File, offset and length of a row.
@@ -24,19 +24,19 @@ class ResultIndex:
 
     @property
     def rows(self) -> int:
-        """Rows in the files, readable or not; rows of one id are one."""
+        """Rows in the files, readable or not; rows with the same id count once."""
         return len(self._places) + self.unreadable
 
     def keep(self, source: BinaryIO) -> BinaryIO:
-        """Take a file over: it is closed with the index."""
+        """Take ownership of a file: it is closed together with the index."""
         self._sources.append(source)
         return source
 
     def add(self, source: BinaryIO) -> None:
-        """Index a file; of an id that comes twice a success is kept, else the first row.
+        """Index a file. For an id that occurs twice a success is kept, otherwise the first row.
 
         Args:
-            source: A file that was given to ``keep``.
+            source: A file that was passed to ``keep``.
         """
         number = self._sources.index(source)
         source.seek(0)
@@ -55,7 +55,7 @@ class ResultIndex:
             offset += length
 
     def read(self, custom_id: str) -> bytes | None:
-        """Return a row without its line end, or None when the API gave none for this id."""
+        """Return a row without its line end; None if the API returned none for this id."""
         place = self._places.get(custom_id)
         if place is None:
             return None
@@ -63,7 +63,7 @@ class ResultIndex:
 
     def _row_at(self, place: tuple[int, int, int]) -> bytes:
         number, offset, length = place
-        # Without a position of its own: the file may be being read from its beginning to its end.
+        # pread does not move the file position: the file may be being read sequentially.
         return os.pread(self._sources[number].fileno(), length, offset)
 
     def close(self) -> None:
@@ -78,7 +78,7 @@ def _is_success(line: bytes) -> bool:
 
 
 def _id_of_row(line: bytes) -> str | None:
-    """Return whose row a line is; None when it cannot be read as one."""
+    """Return the custom_id of a result line; None if the line is not a readable row."""
     try:
         return custom_id_of(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -1,7 +1,7 @@
-"""Asks whether answers fit their JSON schemas, of a process that can be lost.
+"""Validate answers against their JSON schemas in a separate, expendable process.
 
-What one schema can do is bounded by the process (see ``schema_process``); what all of them together
-can do to the collecting of a shard is bounded here.
+That process limits what one schema can consume (see ``schema_process``). This module limits what
+all schemas together can cost the collection of a shard.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from groq_batch.steps.download_results import schema_process
 from groq_batch.telemetry.log import logger
 
 LARGEST_SCHEMA_BYTES = 1024**2
-"""A larger schema is not compiled: it would take more than 80 MB."""
+"""A larger schema is not compiled, because it would take more than 80 MB of memory."""
 MOST_LOST = 3
-"""Processes that may be lost before nothing is asked any more."""
+"""Number of processes that may crash or time out before validation is given up."""
 MOST_SECONDS = 240.0
-"""What the answers of a shard may wait for in all: a function has 840 seconds for its shard."""
+"""Seconds that a shard may spend waiting for validation; a function has 840 seconds per shard."""
 _ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT")
-"""What the process is given of this one's environment: where Python is, and no credentials."""
+"""Environment variables passed to the process: where Python is, and no credentials."""
 
 
 class SchemaChecks:
-    """Holds answers against their schemas; to be used in a ``with`` block.
+    """Validates answers against their schemas; use it in a ``with`` block.
 
     Attributes:
-        unknown: How many answers nobody could tell of.
+        unknown: Number of answers that could not be validated.
     """
 
     def __init__(self, *, command: Sequence[str] | None = None) -> None:
-        """Prepare the checks; a process is started when the first question is asked.
+        """Prepare the checks; the process is started with the first question.
 
         Args:
-            command: The program to start, in place of ``schema_process``.
+            command: The program to start instead of ``schema_process``.
         """
         module = schema_process.__name__
         self._command = command or [sys.executable, "-m", module]
@@ -60,7 +60,7 @@ class SchemaChecks:
     ) -> None:
         self._end()
         if self.unknown:
-            # Nothing of a schema or an answer is told.
+            # The log must not contain parts of schemas or answers.
             logger.warning(
                 "Answers could not be held against their schemas, and count as valid",
                 answers=self.unknown,
@@ -69,10 +69,10 @@ class SchemaChecks:
             )
 
     def breaks_schema(self, schema: bytes, texts: Sequence[str]) -> bool:
-        """Tell whether one of some texts, all JSON, does not fit a schema.
+        """Tell whether one of some JSON texts violates a schema.
 
-        Where nobody can tell, because the validator does not take a schema that the API took, or
-        does not come to an end with it, the answer counts as one that fits.
+        If that cannot be determined, because the validator rejects a schema that the API accepted,
+        or does not finish, the answer counts as valid.
         """
         replies = [self._ask(schema, text.encode("utf-8", "replace")) for text in texts]
         if schema_process.BREAKS in replies:
@@ -100,10 +100,10 @@ class SchemaChecks:
             self._seconds += time.monotonic() - begun
 
     def _exchange(self, schema: bytes, text: bytes) -> bytes:
-        """Ask one question.
+        """Send one question to the process and return its answer.
 
         Raises:
-            OSError: The process has ended, or cannot be started.
+            OSError: The process has ended or cannot be started.
         """
         process = self._process or self._start()
         if process.stdin is None or process.stdout is None:
@@ -118,7 +118,7 @@ class SchemaChecks:
     def _start(self) -> subprocess.Popen[bytes]:
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
         environment["PYTHONPATH"] = os.pathsep.join(sys.path)
-        self._process = subprocess.Popen(  # noqa: S603 - this very Python, with a module of ours
+        self._process = subprocess.Popen(  # noqa: S603 - this Python, with one of our own modules
             self._command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -134,7 +134,7 @@ class SchemaChecks:
         process.kill()
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
-                # Closing writes what is left to be written, which nobody reads any more.
+                # Closing flushes the rest of the output, which has no reader any more.
                 with contextlib.suppress(OSError):
                     pipe.close()
         process.wait()

@@ -1,12 +1,12 @@
-"""The program that holds answers against JSON schemas, in a process of its own.
+"""Validate answers against JSON schemas, as a program that runs in a separate process.
 
-A schema comes from whoever uploads, and its validation may take for ever, or all memory. Here it
-can take neither: the process has little of both, and ends when it wants more. It has no
-credentials, and nothing is ever fetched for a schema. ``schema_checks`` starts it and talks to it.
+A schema comes from an uploader, and validating with it may take unlimited time or memory. This
+process has little of both, and ends when it exceeds either. It has no credentials,
+and never fetches anything for a schema. ``schema_checks`` starts it and talks to it.
 
-Questions come on standard input: the lengths of a schema and of a text, then both. For each, one
-byte goes to standard output: whether the text fits, or that the schema, or the text, is such that
-nobody can tell.
+Questions arrive on standard input: the lengths of a schema and of a text, then both. For each
+question, one byte is written to standard output: the text fits, it does not fit, or the answer
+cannot be determined.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from groq_batch.domain.structured_output import parse_json
 LENGTHS = struct.Struct("!II")
 FITS, BREAKS, UNKNOWN = b"+", b"-", b"?"
 CPU_SECONDS_OF_A_QUESTION = 2
-"""What one question may take, beside the second that is begun; usual ones take microseconds."""
+"""CPU seconds allowed per question, plus the current second; typical ones take microseconds."""
 _MOST_MEMORY_BYTES = 1024**3
 _NO_LIMIT = sys.maxsize
 _MOST_KEPT = 64
 _MOST_KEPT_BYTES = 2 * 1024**2
-"""Sizes of the schemas that are kept compiled; compiled, they take some eighty times as much."""
+"""Total size of the schemas that are kept compiled; compiled they take about 80 times as much."""
 
 
 class Validators:
-    """Compiled schemas, the latest used ones; None stands for one that cannot be compiled."""
+    """Compiled schemas, most recently used ones; None for a schema that cannot be compiled."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[bytes, tuple[int, Any]] = OrderedDict()
 
     def of(self, schema: bytes) -> Any:
-        """Return the validator of a schema, or None."""
+        """Return the validator of a schema; None if the schema cannot be compiled."""
         name = hashlib.blake2b(schema, digest_size=16).digest()
         if name in self._kept:
             self._kept.move_to_end(name)
@@ -55,29 +55,29 @@ class Validators:
 
 
 def answer(validators: Validators, schema: bytes, text: bytes) -> bytes:
-    """Answer one question."""
+    """Return the byte that answers one question."""
     validator = validators.of(schema)
     if validator is None:
         return UNKNOWN
     try:
         return FITS if validator.is_valid(parse_json(text.decode())) else BREAKS
     except BaseException:  # noqa: BLE001
-        # Also what the library panics with. Whatever it is, nobody can tell whether it fits.
+        # Includes panics of the library. In every case the result is unknown.
         return UNKNOWN
 
 
 def _compiled(schema: bytes) -> Any:
-    import jsonschema_rs  # noqa: PLC0415 - not for who imports this to talk to the process
+    import jsonschema_rs  # noqa: PLC0415 - not needed by importers that only talk to the process
 
     patterns = (
-        # Takes time in proportion to the text, whatever the pattern; but not every pattern.
+        # Runs in time linear in the text for every pattern, but does not support every pattern.
         jsonschema_rs.RegexOptions(),
-        # Takes those that look ahead or behind, and may take for ever: a limit of its own would
-        # make a text that reaches it one that does not fit.
+        # Supports look-around, but may take unlimited time. Its own limit is off, because a text
+        # that reaches it would count as one that does not fit.
         jsonschema_rs.FancyRegexOptions(backtrack_limit=_NO_LIMIT),
     )
     for options in patterns:
-        with contextlib.suppress(BaseException):  # Also what the library panics with.
+        with contextlib.suppress(BaseException):  # Includes panics of the library.
             return jsonschema_rs.validator_for(
                 json.loads(schema), retriever=_refuse, pattern_options=options
             )
@@ -95,7 +95,7 @@ def _limit_memory() -> None:
 
 
 def _limit_time() -> None:
-    """Let the system end this process when the next question takes too long."""
+    """Let the system end this process if the next question takes too long."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     seconds = int(used.ru_utime + used.ru_stime) + 1 + CPU_SECONDS_OF_A_QUESTION
     _, most = resource.getrlimit(resource.RLIMIT_CPU)
@@ -103,7 +103,7 @@ def _limit_time() -> None:
 
 
 def serve(questions: BinaryIO, answers: BinaryIO) -> None:
-    """Answer questions until there are no more."""
+    """Answer questions until the input ends."""
     validators = Validators()
     while len(head := questions.read(LENGTHS.size)) == LENGTHS.size:
         schema_bytes, text_bytes = LENGTHS.unpack(head)

@@ -1,4 +1,4 @@
-"""The shards of an attempt once their batches have ended: what was sent, and what was refused."""
+"""Describe an attempt's shards after their batches have ended: what was sent, what was refused."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from groq_batch.request_file.shard_parts import ShardContents, is_audio
 from groq_batch.steps.download_results.result_index import ResultIndex
 
 _URL_MISMATCH = "url_mismatch"
-"""What OpenAI's API says of a batch whose endpoint is not its lines' URL, line by line:
-https://github.com/openai/openai-python/issues/2497"""
+"""Error code that OpenAI's API reports, per line, if a batch's endpoint differs from the line's
+URL: https://github.com/openai/openai-python/issues/2497"""
 
 
 @dataclass(slots=True, kw_only=True)
 class SentShard:
-    """A shard of an attempt, as far as it was sent.
+    """A shard of an attempt, and what happened to its batch.
 
     Attributes:
         number: Its number.
-        entry: What is known of its batch.
+        entry: The state of its batch.
         index: The rows of its batch.
-        lines: Its request lines.
-        issues: What the API says of single lines of it, by line from 1; they fail for good.
-        refused: How its batch was refused as a whole, if it was and it is sent again.
-        succeeded: Requests of it with an answer of this attempt.
+        lines: Number of its request lines.
+        issues: The API's errors about single lines, by line number from 1; these lines fail for
+            good.
+        refused: How its batch was refused as a whole; None if it was not, or is not sent again.
+        succeeded: Number of its requests with an answer from this attempt.
     """
 
     number: int
@@ -43,27 +44,27 @@ class SentShard:
 
     @property
     def was_sent(self) -> bool:
-        """Whether the API has decided about it: by a batch, or by refusing to make one."""
+        """Whether the API has decided about it: by a batch, or by refusing to create one."""
         return self.entry.batch is not None or self.entry.stage is Stage.REFUSED
 
     def read_refusal(self, request_lines: Iterable[bytes], *, is_sent_again: bool) -> None:
-        """Tell what the API refuses of single lines from what it refuses of the batch.
+        """Distinguish errors about single lines from errors about the whole batch.
 
         Args:
-            request_lines: The shard's lines; read only when the batch was refused.
-            is_sent_again: Whether what may be tried again is sent once more.
+            request_lines: The shard's lines; read only if the batch was refused.
+            is_sent_again: Whether requests that may be retried are sent once more.
         """
         batch, contents, by_url = self.entry.batch, None, False
         if batch is not None:
             errors = [
-                # What is said of a line that was not sent is said of the whole batch.
+                # An error about a line beyond those sent concerns the whole batch.
                 issue if (issue.line or 0) <= self.lines else replace(issue, line=None)
                 for issue in batch.errors
             ]
             if batch.status == "failed" and any(one.code == _URL_MISMATCH for one in errors):
                 contents = ShardContents.of(request_lines)
                 if contents.urls != {self.entry.endpoint or ENDPOINT}:
-                    # The batch's endpoint is at fault, whatever lines are named.
+                    # The batch's endpoint is at fault, whichever lines are named.
                     by_url = is_audio(contents.urls)
                     errors = [
                         replace(one, line=None) if one.code == _URL_MISMATCH else one
@@ -74,22 +75,22 @@ class SentShard:
         if not (is_sent_again and self._is_refused_whole):
             return
         contents = contents or ShardContents.of(request_lines)
-        # What lacks nothing but the right endpoint needs no division.
+        # A shard that only needs the right endpoint is not divided.
         lacks_endpoint = by_url and contents.audio_url is not None
         self.refused = RefusedShard(parts=1 if lacks_endpoint else contents.parts, by_url=by_url)
 
     @property
     def _is_refused_whole(self) -> bool:
-        """Whether the API has run nothing of it, and named no line that is at fault."""
+        """Whether the API has run none of its requests, and named no line at fault."""
         batch = self.entry.batch
         if batch is None:
             return self.entry.stage is Stage.REFUSED
-        # With rows of it something has run after all; then only what has no row is sent again.
+        # If there are rows, something was run; then only requests without a row are sent again.
         may_have_rows = bool(self.index.rows) or self.index.is_lost
         return batch.status == "failed" and not self.issues and not may_have_rows
 
     def refusal_text(self, line: int) -> str:
-        """Return why the API refused a line of a batch that it did not run, or not to its end."""
+        """Return why the API refused a line of a batch that it did not run, or not to the end."""
         issue = self.issues.get(line)
         if issue is not None:
             return _text(issue.code, issue.message)
@@ -104,16 +105,16 @@ class SentShard:
 
 
 class SentLines:
-    """Tells in which shard of an attempt a request was sent, and where in it."""
+    """Finds the shard of an attempt, and the line in it, in which a request was sent."""
 
     def __init__(self, shards: Sequence[SentShard], positions: dict[str, int] | None) -> None:
-        """Look requests up.
+        """Prepare the lookup.
 
         Args:
-            shards: The shards, with the numbers of their lines.
-            positions: Where each id stands, from 1, if their lines followed one another; None where
-                every request of the origin shard was sent, in one shard, and they are asked for in
-                order.
+            shards: The shards, with their numbers of lines.
+            positions: Position of each id, from 1, in the concatenated lines of all shards; None if
+                every request of the origin shard was sent, in one shard, and requests are looked up
+                in order.
         """
         self._shards = shards
         self._positions = positions

@@ -22,10 +22,10 @@ _text = msgspec.json.Decoder(str)
 
 @dataclass(frozen=True, slots=True)
 class SkippedLine:
-    """An invalid line: what is wrong with it, and its bytes with the line end.
+    """An invalid line: its problem, and its bytes with the line end.
 
-    It comes in pieces, for nothing limits the size of a line that is too long; they must be taken
-    before the next line is asked for.
+    The bytes come in pieces, because a line that is too long has no upper limit. They must be read
+    before the next line is requested.
     """
 
     problem: dict[str, Any]
@@ -38,7 +38,7 @@ class SkippedLine:
 
 
 class ShardLines:
-    """The lines of an origin shard; to be used in a ``with`` block, and read once."""
+    """The lines of an origin shard; use it in a ``with`` block and read it once."""
 
     def __init__(
         self,
@@ -53,10 +53,10 @@ class ShardLines:
 
         Args:
             storage: The bucket.
-            keys: The job's working files.
-            job: The job's record, which has the shard.
+            keys: Keys of the job's working files.
+            job: The job's record, which lists the shard.
             number: The shard's number.
-            uses_kept_ids: Whether ids are those that were kept, or read from the lines themselves.
+            uses_kept_ids: Whether to use the stored ids; otherwise the lines themselves are parsed.
         """
         self._storage = storage
         self._keys = keys
@@ -73,17 +73,17 @@ class ShardLines:
 
     @property
     def first_line(self) -> int:
-        """The place of the first line among the input's non-blank lines, from 1."""
+        """Position of the first line among the input's non-blank lines, from 1."""
         before = (shard for shard in self._job.shards if shard.number < self._shard.number)
         return 1 + sum(shard.requests + shard.skipped for shard in before)
 
     @property
     def lines_are_known(self) -> bool:
-        """Whether those places are the lines' numbers: no line of the input is blank."""
+        """Whether these positions are line numbers, because the input has no blank line."""
         return self._job.lines == self._job.total
 
     def __iter__(self) -> Iterator[tuple[int, str] | SkippedLine]:
-        """Yield the non-blank lines in order: of good ones their place among them and their id."""
+        """Yield the non-blank lines in order; valid ones as position among them and custom_id."""
         good = enumerate(self._custom_ids())
         if self._shard.skipped:
             number = self._shard.number
@@ -99,9 +99,10 @@ class ShardLines:
         yield from good
 
     def request_line(self, place: int) -> bytes:
-        """Return a valid line, with its line end, by its place among them.
+        """Return a valid line, with its line end, by its position among the valid lines.
 
-        Places are asked for in order. The shard is read as far as they are: of most, not at all.
+        Positions must be requested in order. The shard is read only as far as needed, often not at
+        all.
 
         Raises:
             ValueError: There is no such line.
@@ -112,11 +113,11 @@ class ShardLines:
         """Yield the ids of the shard's requests in order.
 
         Raises:
-            ValueError: There are not as many as the plan says.
+            ValueError: Their number differs from the plan.
         """
         shard, ids = self._shard, self._shard.ids
         key = self._keys.custom_ids(ids.part)
-        # An older version has kept none; and what is gone can be had from the lines.
+        # Jobs of older versions have no stored ids, and deleted ids can be read from the lines.
         if not (self._uses_kept_ids and ids.part and self._storage.exists(key)):
             for place in range(shard.requests):
                 yield custom_id_of(self._requests.line(place))
@@ -134,7 +135,7 @@ class ShardLines:
 
 
 class _RequestLines:
-    """The lines of a shard, read as far as they are asked for: of most shards none is."""
+    """The lines of a shard, read on demand, because most shards need none."""
 
     def __init__(self, storage: Storage, key: str) -> None:
         self._storage = storage
@@ -145,12 +146,12 @@ class _RequestLines:
         self._line = b""
 
     def close(self) -> None:
-        """End the reading."""
+        """Close the stream."""
         if self._pieces is not None:
             self._pieces.close()
 
     def line(self, place: int) -> bytes:
-        """Return a line without its end; places, from 0, are asked for in order, some twice.
+        """Return a line without its line end; positions, from 0, must ascend (repeats allowed).
 
         Raises:
             ValueError: There is no such line.
@@ -168,7 +169,7 @@ class _RequestLines:
 
 
 class _Raw:
-    """Reads stretches of known length from a stream."""
+    """Reads blocks of known length from a stream."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream

@@ -18,6 +18,7 @@ from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.parallel import in_parallel
 from groq_batch.domain.problem import Problem
 from groq_batch.domain.shard import SplitLimits
+from groq_batch.records.stored import MissingRecordError
 from groq_batch.request_file.id_partitions import REPEAT_BYTES, USE_BYTES
 from groq_batch.steps.prepare_input.range_plan import (
     CUT,
@@ -133,7 +134,7 @@ class FanOut:
     def _outcome(self, key: str) -> Mapping[str, Any]:
         found = self._storage.get_json(key)
         if found is None:
-            raise ValueError(f"{key} no longer exists")
+            raise MissingRecordError(f"{key} no longer exists")
         reason = found[0].get(UNREADABLE)
         if reason is not None:
             raise MissingObjectError(key) if reason == "gone" else UnreadableObjectError(key)

@@ -12,7 +12,7 @@ so does everything that it names.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ from typing import Any
 
 from groq_batch.bucket.copying_writer import CopySource
 from groq_batch.bucket.pending_upload import PendingUpload, abort_all, complete_all
-from groq_batch.bucket.prefetch import read_ahead
+from groq_batch.bucket.prefetch import RANGE_BYTES, read_ahead, read_version
 from groq_batch.bucket.s3_errors import ConflictError, MissingObjectError, UnreadableObjectError
 from groq_batch.bucket.storage import ObjectHead, Storage, StoredObject
 from groq_batch.domain import object_keys
@@ -38,6 +38,7 @@ from groq_batch.domain.times import parse_timestamp, timestamp
 from groq_batch.records.closed import is_closed, unless_closed
 from groq_batch.records.job import MAX_KEPT_PROBLEMS, JobRecord, JobRequest, ShardRecord, Stop
 from groq_batch.records.model_listing import ModelListing, model_checker
+from groq_batch.records.stored import MissingRecordError
 from groq_batch.reports.delivery import Delivery
 from groq_batch.reports.report import running_report
 from groq_batch.request_file.input_summary import InputSummary, lacks_canary, merge_summaries
@@ -122,7 +123,9 @@ def prepare_input(
     keys = object_keys.WorkKeys(job_id)
     request = JobRequest.load(storage, job_id)
     if request is None:
-        raise ValueError(f"There is no job {job_id}: {object_keys.job_key(job_id)} does not exist")
+        raise MissingRecordError(
+            f"There is no job {job_id}: {object_keys.job_key(job_id)} does not exist"
+        )
     preparing = _Preparing(storage, settings, request, keys, machine, sleep, clock)
     return unless_closed(
         storage, keys, preparing.prepare, lambda: _preparation(keys, accepted=False)
@@ -308,8 +311,7 @@ class _Preparing:
         if request.version_id is not None and not is_gzip:
             source = CopySource(request.key, request.version_id)
         with self._uploads(source, has_canary=canary > 0) as uploads:
-            chunks = self._storage.chunks(request.key, version_id=request.version_id)
-            with closing(read_ahead(chunks)) as pieces:
+            with closing(self._pieces(head.size)) as pieces:
                 events = split_input(
                     pieces,
                     gzipped=is_gzip,
@@ -325,6 +327,13 @@ class _Preparing:
             record = self._decide(summary, options, problems, head.size, uploads.problems)
             plan = _new_plan(record, uploads.hold_shards() if record.accepted else (), uploads)
         return self._propose(plan, uploads)
+
+    def _pieces(self, size: int) -> Generator[bytes]:
+        """Read the input; a large one in byte ranges, several at a time."""
+        key, version_id = self._request.key, self._request.version_id
+        if version_id is None or size <= RANGE_BYTES:
+            return read_ahead(self._storage.chunks(key, version_id=version_id))
+        return read_version(self._storage, key, version_id=version_id, length=size)
 
     def _read_by_many(self, range_plan: RangePlan, cuts: list[CutOutcome]) -> Plan:
         summary = merge_summaries(cut.summary for cut in cuts)

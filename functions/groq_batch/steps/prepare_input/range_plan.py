@@ -23,6 +23,7 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.cost import ModelEstimate, ModelEstimates
 from groq_batch.domain.job_options import JobOptions
+from groq_batch.domain.json_data import from_json_data, to_json_data
 from groq_batch.domain.problem import Problem, problem_json
 from groq_batch.domain.shard import IdsPlace, Shard, SplitLimits
 from groq_batch.request_file.byte_ranges import ByteRange, divide
@@ -78,7 +79,7 @@ class RangePlan:
             "size": self.size,
             "range_bytes": self.range_bytes,
             "limits": asdict(self.limits),
-            "options": self.options.to_json(),
+            "options": to_json_data(self.options),
             "option_problems": [problem_json(problem) for problem in self.option_problems],
             "digest_key": self.digest_key,
             "checks": self.checks,
@@ -91,7 +92,7 @@ class RangePlan:
             size=data["size"],
             range_bytes=data["range_bytes"],
             limits=SplitLimits(**data["limits"]),
-            options=JobOptions.from_json(data["options"]),
+            options=from_json_data(data["options"], JobOptions),
             option_problems=tuple(Problem(**problem) for problem in data["option_problems"]),
             digest_key=data["digest_key"],
             # A plan that an older version stored does not have the field.

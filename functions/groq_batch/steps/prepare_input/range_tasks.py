@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
 
 from groq_batch.bucket.copying_writer import CopySource
 from groq_batch.bucket.multipart_writer import ObjectWriter
-from groq_batch.bucket.prefetch import read_ahead
+from groq_batch.bucket.prefetch import read_version
 from groq_batch.bucket.s3_errors import ConflictError, MissingObjectError, UnreadableObjectError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
@@ -17,6 +17,7 @@ from groq_batch.domain.parallel import in_parallel
 from groq_batch.records.closed import is_closed, unless_closed
 from groq_batch.records.job import JobRecord, JobRequest
 from groq_batch.records.model_listing import ModelListing, model_checker
+from groq_batch.records.stored import MissingRecordError
 from groq_batch.request_file.byte_ranges import ByteRange, owned_lines
 from groq_batch.request_file.id_partitions import (
     REPEAT_BYTES,
@@ -72,7 +73,7 @@ def _do_task(storage: Storage, keys: object_keys.WorkKeys, task_key: str) -> Non
     range_plan = RangePlan.load(storage, keys)
     task = storage.get_json(task_key)
     if request is None or range_plan is None or task is None:
-        raise ValueError(f"There is no task {task_key} of a job {job_id}")
+        raise MissingRecordError(f"There is no task {task_key} of a job {job_id}")
     tasks = _Tasks(storage, request, keys, range_plan)
     {SCAN: tasks.scan, MATCH: tasks.match, CUT: tasks.cut}[phase](number, task[0])
 
@@ -226,7 +227,7 @@ class _Tasks:
     def _first_lines(self) -> list[int]:
         found = self._storage.get_json(self._keys.first_lines)
         if found is None:
-            raise ValueError(f"{self._keys.first_lines} does not exist")
+            raise MissingRecordError(f"{self._keys.first_lines} does not exist")
         lines: list[int] = found[0]["first_lines"]
         return lines
 
@@ -246,11 +247,23 @@ class _Tasks:
     @contextmanager
     def _lines_of(self, span: ByteRange) -> Iterator[tuple[int, Iterator[bytes]]]:
         """Read a range; yield the offset of its first line, and its lines."""
-        chunks = self._storage.chunks(
-            self._request.key, version_id=self._request.version_id, first=span.read_from
-        )
-        with closing(read_ahead(chunks)) as pieces:
+        with closing(self._pieces_of(span)) as pieces:
             yield owned_lines(pieces, span)
+
+    def _pieces_of(self, span: ByteRange) -> Generator[bytes]:
+        """Read a range, and on from its end until the reader has its last line."""
+        key, version_id = self._request.key, self._request.version_id
+        if version_id is None:
+            raise ValueError(f"{key} has no version, and cannot be read in ranges")
+        yield from read_version(
+            self._storage,
+            key,
+            version_id=version_id,
+            first=span.read_from,
+            length=span.end - span.read_from,
+        )
+        if span.end < self._range_plan.size:
+            yield from self._storage.chunks(key, version_id=version_id, first=span.end)
 
     def _copy_source(self, begins_at: int) -> CopySource | None:
         version_id = self._request.version_id

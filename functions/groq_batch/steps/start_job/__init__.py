@@ -1,1 +1,1 @@
-"""Start jobs: for uploads, for each time of the schedule, by hand."""
+"""Start jobs: for uploads, for each firing of the schedule, manually."""

@@ -1,11 +1,11 @@
-"""Start jobs: one for each upload, one for each firing of a recurring file, one more when asked.
+"""Start jobs: one per upload, one per firing of a recurring file, and one more on request.
 
-The permanent record at ``jobs/<job_id>`` is written before the execution is started. A crash
-between the two is healed by whoever comes by next: starting an execution of the same name again is
-harmless, and it is only done while the job is still open.
+The permanent record at ``jobs/<job_id>`` is written before the execution is started. After a crash
+between the two, any later event for the job repairs it: starting an execution of the same name
+again is harmless, and it is done only while the job is open.
 
-A firing of the schedule may start any number of jobs. Its files below ``recurring/`` come first, so
-that they do not depend on how many uploads there are to sweep.
+A firing of the schedule may start any number of jobs. Files below ``recurring/`` come first, so
+that they do not depend on the number of uploads to sweep.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from groq_batch.bucket.storage import ObjectVersion, Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import again_job_id, firing_job_id, upload_job_id
 from groq_batch.domain.times import timestamp
+from groq_batch.records import stored
 from groq_batch.records.job import JobRequest
 from groq_batch.steps.start_job.sweep import Sweep, WithoutDeleted
 from groq_batch.telemetry import metrics
@@ -39,13 +40,13 @@ _MESSAGES = {
 _STARTERS = 16
 _STARTED_TOGETHER = 1000
 _MOST_LISTED_BYTES = 200_000
-"""Of the jobs in an answer; Lambda passes on no more than 256 KB of an asynchronous one."""
+"""Limit for the jobs in a response; Lambda allows 256 KB for asynchronous destinations."""
 _PLACEHOLDER = "<aws."
 _UNVERSIONED = "null"
 
 
 class InvocationError(ValueError):
-    """The event is none of those that this function takes, or names an object that is not there."""
+    """The event is not one that this function accepts, or its object does not exist."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +55,10 @@ class StartedJob:
 
     Attributes:
         job_id: The job.
-        status: ``started``, or ``exists`` when the job had been started before.
-        message: The same as a sentence, for whoever started it by hand.
-        input: Address of the input.
-        report: Address of its report.
+        status: ``started``, or ``exists`` if the job had been started before.
+        message: The status as a sentence, for users who start jobs manually.
+        input: URI of the input.
+        report: URI of its report.
     """
 
     job_id: str
@@ -76,8 +77,8 @@ class StartedJobs:
     """The jobs that an event has started, now or before.
 
     Attributes:
-        total: How many there are.
-        jobs: The first of them, as many as an answer of the function may hold.
+        total: Number of jobs.
+        jobs: The first of them, as many as fit into the function's response.
     """
 
     total: int = 0
@@ -85,7 +86,7 @@ class StartedJobs:
     _room: int = _MOST_LISTED_BYTES
 
     def add(self, job: StartedJob) -> None:
-        """Count a job, and keep it if there is room."""
+        """Count a job, and keep it if it fits."""
         self.total += 1
         self._room -= len(json.dumps(job.to_json())) if self._room > 0 else 0
         if self._room > 0:
@@ -105,15 +106,15 @@ class JobStarter:
         time_left: Callable[[], float] = lambda: math.inf,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Start jobs with the Step Functions client ``states``.
+        """Prepare to start jobs with the Step Functions client ``states``.
 
         Args:
             storage: The bucket.
             states: The boto3 client of Step Functions.
             state_machine_arn: The state machine.
-            invocation: Names the caller.
-            time_left: Tells how many seconds the invocation has left.
-            clock: Seconds since 1970.
+            invocation: Identifies the caller.
+            time_left: Returns how many seconds the invocation has left.
+            clock: Returns seconds since 1970.
         """
         self._storage = storage
         self._states = states
@@ -125,11 +126,11 @@ class JobStarter:
     # -- triggers --------------------------------------------------------------------------------
 
     def handle(self, event: Mapping[str, Any]) -> StartedJobs:
-        """Start what an event asks for.
+        """Start the jobs that an event requests.
 
         Args:
             event: An S3 ``Object Created`` event, ``{"trigger": "schedule", "scheduled_time": …}``,
-                or ``{"key": …}`` by hand, with ``"again": true`` for one more run.
+                or, manually, ``{"key": …}``, with ``"again": true`` for one more run.
 
         Raises:
             InvocationError: The event is none of these, or its object does not exist.
@@ -169,8 +170,8 @@ class JobStarter:
     def _is_for_upload_trigger(self, key: str, version_id: str | None) -> bool:
         """Tell whether an upload starts a job by itself.
 
-        Any below ``input/`` does, and misnamed ones below ``recurring/``, which would otherwise be
-        met with silence.
+        Every upload below ``input/`` does, and misnamed ones below ``recurring/``, which would
+        otherwise be ignored without a message.
         """
         if key.endswith("/"):
             versions = self._versions_of(key)
@@ -185,7 +186,7 @@ class JobStarter:
         )
 
     def _version_of_event(self, key: str, etag: str) -> str | None:
-        """Find the version behind an event that names none: the newest with its ETag and no job."""
+        """Find the version for an event without one: the newest with its ETag and without a job."""
         for version in self._versions_of(key):
             if version.is_delete_marker or (etag and version.etag != etag.strip('"')):
                 continue
@@ -218,15 +219,16 @@ class JobStarter:
             asked=sweep.asked,
         )
         if firing.failure is not None:
-            # All others have been tried; this one is counted, and healed by the next sweep.
+            # All other jobs have been tried. This error is counted, and the next sweep retries the
+            # job.
             raise firing.failure
         return firing.started
 
     def _scheduled_moment(self, text: str) -> datetime:
         """Return the planned time of a firing.
 
-        A placeholder that was not filled in, or no time, means now, cut to the minute, so that a
-        second delivery is likely to say the same.
+        An unreplaced placeholder, or a missing time, means now, truncated to the minute, so that a
+        repeated delivery probably gets the same time.
         """
         if not text or text.startswith(_PLACEHOLDER):
             now = datetime.fromtimestamp(self._clock(), UTC)
@@ -240,7 +242,7 @@ class JobStarter:
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
     def _recurring_requests(self, fired_at: str) -> Iterator[JobRequest]:
-        """Yield a request for each recurring file of a firing, and for misnamed ones."""
+        """Yield a request for each recurring file of a firing, including misnamed ones."""
         for version in WithoutDeleted().of(self._storage.versions(object_keys.RECURRING_PREFIX)):
             is_marker = object_keys.is_folder_marker(version.key, version.size)
             if is_marker or not version.is_latest:
@@ -315,8 +317,8 @@ class _Firing:
     """The jobs of one firing, started by several threads.
 
     Attributes:
-        started: What was started so far.
-        failure: Why a job could not be started, the first time; None when all could.
+        started: The jobs started so far.
+        failure: The first error that prevented a start; None if there was none.
     """
 
     def __init__(
@@ -328,7 +330,7 @@ class _Firing:
         self._start = start
 
     def start_all(self, requests: Iterable[JobRequest]) -> bool:
-        """Start jobs and wait until that is done; tells whether all could be started."""
+        """Start jobs and wait for completion; tell whether all could be started."""
         waiting = iter(requests)
         is_well = True
         while group := list(itertools.islice(waiting, _STARTED_TOGETHER)):
@@ -342,7 +344,7 @@ class _Firing:
             try:
                 job = start.result()
             except Exception as error:  # noqa: BLE001
-                # One must not hold up the others. It is raised when all have been tried.
+                # One job must not block the others. The error is raised after all have been tried.
                 logger.warning("A job could not be started", job_id=request.job_id, exc_info=True)
                 self.failure = self.failure or error
                 is_well = False
@@ -361,7 +363,7 @@ def start_job(
         storage: The bucket.
         states: The boto3 client of Step Functions.
         state_machine_arn: The state machine.
-        request: What the job is for.
+        request: The job's input and path.
 
     Returns:
         The job, and whether this call started it.
@@ -372,10 +374,10 @@ def start_job(
     if known is None:
         # The open marker comes first, so that there is no moment at which a recorded job could be
         # forgotten; the reconciler takes care of a marker without a record.
-        storage.put_json(open_key, request.to_json())
+        storage.put_json(open_key, stored.to_record(request))
         try:
             storage.put_json(
-                object_keys.job_key(request.job_id), request.to_json(), if_none_match=True
+                object_keys.job_key(request.job_id), stored.to_record(request), if_none_match=True
             )
         except ConflictError:
             known = _recorded(storage, request)
@@ -397,21 +399,21 @@ def start_job(
 
 
 def _recorded(storage: Storage, request: JobRequest) -> JobRequest | None:
-    """Return what a job was started for, or None when it was never started."""
+    """Return the request that a job was started for; None if it was never started."""
     key = object_keys.job_key(request.job_id)
     try:
         found = storage.get_foreign_json(key)
     except UnreadableObjectError:
-        # A former key of the bucket may encrypt it. That it stands there says enough: the rest
-        # follows from the upload, but for who was first.
+        # It may be encrypted with a former key of the bucket. Its existence is enough: everything
+        # but the first caller follows from the upload.
         return replace(request, claimed_by="") if storage.exists(key) else None
-    return JobRequest.from_json(found[0]) if found else None
+    return stored.from_record(found[0], JobRequest) if found else None
 
 
 def start_execution(
     states: Any, state_machine_arn: str, name: str, execution_input: Mapping[str, Any]
 ) -> bool:
-    """Start an execution unless one of its name exists; tells whether this call started it."""
+    """Start an execution unless one of its name exists; tell whether this call started it."""
     try:
         states.start_execution(
             stateMachineArn=state_machine_arn,

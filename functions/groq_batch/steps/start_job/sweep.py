@@ -1,18 +1,18 @@
-"""The sweep: find the uploads without a job among all that ever came, a million of them if need be.
+"""Find uploads without a job among all uploads ever made, which may be a million.
 
-A sweep lists every version below ``input/``, which costs a call for a thousand of them. To ask for
-the record of each would cost a call for each, so that is done for young ones only: when a sweep is
-complete, every upload that stood in the bucket when it began has its job, and the next one has to
-look at those alone that came later.
+A sweep lists every version below ``input/``, which costs one call per thousand. Checking the record
+of each would cost one call per upload, so only recent uploads are checked: when a sweep is
+complete, every upload that was in the bucket when it began has its job, and the next sweep only
+needs to check those that came later.
 
-An upload cannot be told by its date alone: that of a multipart upload is the date of its beginning,
-and it stands in the bucket from its completion. One that is not completed within seven days is
-given up by the bucket's lifecycle rule, so that everything younger than the last complete sweep
-less eight days is looked at.
+An upload's date alone does not tell when it came: a multipart upload has the date of its start, but
+appears in the bucket at its completion. The bucket's lifecycle rule aborts uploads that are not
+completed within seven days, so everything younger than the last complete sweep less eight days is
+checked.
 
-A sweep that runs out of time writes down where. The next firing goes on from there to the end, and
-then from the beginning to there: so it, too, has been everywhere since it began. Without what was
-written down, all records are asked for; that costs time and loses nothing.
+A sweep that runs out of time records its position. The next firing continues there to the end, and
+then from the beginning to that position, so it has also covered everything since it began. Without
+the recorded position all records are checked; that costs time and loses nothing.
 """
 
 from __future__ import annotations
@@ -29,22 +29,23 @@ from groq_batch.domain.times import parse_timestamp, timestamp
 from groq_batch.telemetry.log import logger
 
 LONGEST_UPLOAD_SECONDS = 8 * 86_400
-"""How long before its completion an upload may be dated. The lifecycle rule gives multipart uploads
-up after seven days, counted to the next midnight
+"""Longest time, in seconds, between an upload's date and its completion. The lifecycle rule aborts
+multipart uploads after seven days, rounded up to the next midnight
 (https://docs.aws.amazon.com/AmazonS3/latest/userguide/intro-lifecycle-rules.html)."""
 MARGIN_SECONDS = 60.0
-"""No page is begun with less time left: a thousand uploads may have to be started for it."""
+"""No page is begun with fewer seconds left: it may require starting a thousand uploads' jobs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepState:
-    """How far sweeps have come. Times are seconds since 1970.
+    """Progress of the sweeps. Times are seconds since 1970.
 
     Attributes:
-        complete_at: When the last complete sweep began: what stood in the bucket then has its job.
-        begun_at: When the sweep under way began; None when there is none, or when it has met an
-            upload that could not be started and so will not count as complete.
-        position: Where the sweep under way goes on; None when there is none.
+        complete_at: When the last complete sweep began: uploads in the bucket by then have their
+            job.
+        begun_at: When the current sweep began; None if there is none, or if it met an upload that
+            could not be started and therefore will not count as complete.
+        position: Where the current sweep continues; None if there is none.
     """
 
     complete_at: float | None = None
@@ -52,14 +53,14 @@ class SweepState:
     position: ListingPosition | None = None
 
     def young_since(self, now: float) -> float | None:
-        """Return the date from which on uploads may lack a job; None when any may."""
+        """Return the date from which on uploads may lack a job; None if any may."""
         if self.complete_at is None:
             return None
-        # A clock that was ahead must not hide what comes until it is caught up with.
+        # If the clock was ahead earlier, uploads made since must not be skipped.
         return min(self.complete_at, now) - LONGEST_UPLOAD_SECONDS
 
     def at_the_end(self) -> Self:
-        """Return the state when the sweep under way has come to the end of the list."""
+        """Return the state after the current sweep has reached the end of the list."""
         complete_at = self.complete_at if self.begun_at is None else self.begun_at
         return replace(self, complete_at=complete_at, begun_at=None, position=None)
 
@@ -85,11 +86,11 @@ class SweepState:
 
 
 class Sweep:
-    """One firing's share of the sweep.
+    """One firing's part of the sweep.
 
     Attributes:
-        listed: Versions listed so far, delete markers included.
-        asked: Uploads whose record was asked for so far.
+        listed: Versions listed so far, including delete markers.
+        asked: Uploads whose record was checked so far.
     """
 
     def __init__(
@@ -104,9 +105,9 @@ class Sweep:
 
         Args:
             storage: The bucket.
-            start_missing: Starts those of some uploads that have no job; tells whether all of them
-                have one now.
-            time_left: Tells how many seconds the firing has left.
+            start_missing: Starts the given uploads that have no job; tells whether all have one
+                now.
+            time_left: Returns how many seconds the firing has left.
             now: When the firing began, in seconds since 1970.
         """
         self.listed = 0
@@ -119,17 +120,17 @@ class Sweep:
         self._state = SweepState()
 
     def run(self) -> bool:
-        """Sweep as far as the time goes; tells whether all of ``input/`` was listed."""
+        """Sweep as time permits; tell whether all of ``input/`` was listed."""
         self._state, etag = before, _ = _load(self._storage)
         try:
             return self._go_round(before.position)
         finally:
-            # Also when a call failed for good: what was done until then need not be done again.
+            # Also after a permanent error: work done so far need not be repeated.
             if self._state != before:
                 _save(self._storage, self._state, etag)
 
     def _go_round(self, resumed_at: ListingPosition | None) -> bool:
-        """List from where an earlier firing ended, then from the beginning to there."""
+        """List from an earlier firing's position to the end, then from the beginning to it."""
         if resumed_at is not None:
             try:
                 if not self._list():
@@ -141,14 +142,14 @@ class Sweep:
         return self._list(begun_at=begun_at, until=resumed_at)
 
     def _list(self, *, begun_at: float | None = None, until: ListingPosition | None = None) -> bool:
-        """List from the state's position to the end, or to another position, if time allows.
+        """List from the state's position to the end, or to a given position, as time permits.
 
         Args:
-            begun_at: When the sweep began, of one that begins here.
-            until: Where this firing began; None to go on to the end.
+            begun_at: When the sweep began, if it begins here.
+            until: Where this firing began; None to continue to the end.
 
         Returns:
-            Whether it came there.
+            Whether it got that far.
         """
         after = self._state.position
         if self._time_left() < MARGIN_SECONDS:
@@ -187,15 +188,15 @@ class Sweep:
 
 
 class WithoutDeleted:
-    """Leaves out the versions of keys that have been deleted, over pages of a listing."""
+    """Skips the versions of deleted keys, across pages of a listing."""
 
     def __init__(self, key: str | None = None, is_deleted: bool = False) -> None:
-        """Begin; ``key`` is the one in whose versions the listing begins, if it does."""
+        """Begin; ``key`` is the key whose versions the listing starts with, if it starts in one."""
         self._key = key
         self._is_deleted = is_deleted
 
     def of(self, versions: Iterable[ObjectVersion]) -> Iterator[ObjectVersion]:
-        """Yield those versions of the next page that stand."""
+        """Yield those versions of the next page whose keys are not deleted."""
         for version in versions:
             if version.key != self._key:
                 self._key, self._is_deleted = version.key, version.is_delete_marker
@@ -204,14 +205,14 @@ class WithoutDeleted:
 
 
 def _is_beyond(versions: Sequence[ObjectVersion], position: ListingPosition | None) -> bool:
-    """Tell whether a page ends behind all versions of a position's key."""
+    """Tell whether a page ends after all versions of a position's key."""
     if position is None or not versions:
         return False
     return versions[-1].key.encode() > position.key.encode()
 
 
 def _load(storage: Storage) -> tuple[SweepState, str | None]:
-    """Read the state and its ETag; a state that is none begins anew."""
+    """Read the state and its ETag; an invalid state is replaced by an initial one."""
     try:
         found = storage.get_json(object_keys.SWEEP_KEY)
         return (SweepState.from_json(found[0]), found[1]) if found else (SweepState(), None)
@@ -224,7 +225,7 @@ def _load(storage: Storage) -> tuple[SweepState, str | None]:
 def _save(storage: Storage, state: SweepState, etag: str | None) -> None:
     """Write the state unless another firing has written it meanwhile.
 
-    What the other one says is as true, and a sweep that was done twice did no harm.
+    The other firing's state is equally valid, and sweeping twice does no harm.
     """
     try:
         storage.put_json(

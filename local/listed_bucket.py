@@ -17,11 +17,15 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import boto3
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.config import Config
+
+from local.environment import REGION, ROOT_ACCESS_KEY, ROOT_SECRET_KEY
 
 BUCKET = "bucket"
 PAGE = 1000
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
+_ADDRESS = "https://bucket.s3.amazonaws.com/"
 _OWNER = "75aa57f09aa0c8caeab4f8c24e99d10f8e7faeebf76c078efc7c6caea54ba06a"
 
 
@@ -46,12 +50,15 @@ class ListedBucket:
     def client(self) -> Any:
         """Return a client of S3 that speaks to this bucket."""
         session = boto3.session.Session(
-            aws_access_key_id="none", aws_secret_access_key="none", region_name="us-east-1"
+            aws_access_key_id=ROOT_ACCESS_KEY,
+            aws_secret_access_key=ROOT_SECRET_KEY,
+            region_name=REGION,
         )
         # Without checksums of its own making botocore sends a body as it is, not in chunks.
         config = Config(request_checksum_calculation="when_required", retries={"max_attempts": 0})
         client = session.client("s3", config=config)
-        client.meta.events.register("before-send.s3", self._answer)
+        # What a handler of this event returns is taken for the answer; the stubs do not know that.
+        client.meta.events.register("before-send.s3", self._answer)  # type: ignore[arg-type]
         return client
 
     def _answer(self, request: AWSPreparedRequest, **_: Any) -> AWSResponse:
@@ -134,4 +141,4 @@ class _Stream(io.BytesIO):
 
 def _response(status: int, body: bytes, **headers: str) -> AWSResponse:
     fields = {"Content-Length": str(len(body)), "Content-Type": "application/xml", **headers}
-    return AWSResponse("https://bucket.s3.amazonaws.com/", status, fields, _Stream(body))
+    return AWSResponse(_ADDRESS, status, HTTPHeaders.from_dict(fields), _Stream(body))

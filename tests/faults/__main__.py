@@ -1,4 +1,4 @@
-"""``python -m bench.faults [NAME...]``: try the faults and write ``docs/faults.md``.
+"""``python -m tests.faults [NAME...]``: try the faults and write ``docs/faults.md``.
 
 Exit status: 0 when every job came out as expected.
 """
@@ -11,13 +11,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from bench.faults.scenario import Scenario
-from bench.faults.scenarios import SCENARIOS
-from bench.faults.table import TABLE, write_table
-from bench.faults.trial import Seen, try_scenario
 from local.stack import LocalStack
 from tests.e2e.conftest import deploy
 from tests.e2e.pipeline import Pipeline, secret_of
+from tests.faults.scenario import Scenario
+from tests.faults.scenarios import SCENARIOS
+from tests.faults.table import TABLE, write_table
+from tests.faults.trial import Seen, try_scenario
 
 _AT_ONCE = 6
 

@@ -1,4 +1,4 @@
-"""Runs the state machine that the template ships, in no time and exactly.
+"""Runs the state machine that the template ships, exactly, by the clock that it is given.
 
 It is the same machine because it is the same file: ``statemachine/batch_job.asl.json`` is read as
 it is, with its substitutions filled in as CloudFormation does, and everything in it is executed:
@@ -40,7 +40,7 @@ from typing import Any, NoReturn, Protocol
 
 from local import asl
 from local.asl import Retrier
-from tests.workflow.expressions import (
+from local.state_machine.expressions import (
     Evaluate,
     EvaluationError,
     UnknownFeatureError,
@@ -327,7 +327,7 @@ def _parse_wait(name: str, fields: _Fields) -> _Wait:
     )
 
 
-def _parse_succeed(name: str, fields: _Fields) -> _Succeed:
+def _parse_succeed(name: str, _: _Fields) -> _Succeed:
     return _Succeed(name=name)
 
 
@@ -541,7 +541,7 @@ class Execution:
             return (yield from self._with_retries(state, given))
         raise AssertionError(state)
 
-    def _choose(self, state: _Choice, given: Any) -> str:
+    def _choose(self, state: _Choice, given: Any) -> str | None:
         for condition, target in state.rules:
             value = _or_fail(condition, self._states(given))
             if not isinstance(value, bool):
@@ -550,7 +550,6 @@ class Execution:
                 )
             if value:
                 return target
-        assert state.next is not None
         return state.next
 
     def _wait(self, state: _Wait, given: Any) -> Any:
@@ -632,7 +631,7 @@ class Execution:
 
     def _run_map(self, state: _Map, given: Any) -> Any:
         self._count(3)
-        roots = {"$": given, "$$": self._context(given)}
+        roots = {"$": given, "$$": self._context()}
         run = self._map_run
         if run is None:
             listed = state.reader(roots)
@@ -730,7 +729,7 @@ class Execution:
 
     # -- what every state has --------------------------------------------------------------------
 
-    def _context(self, given: Any) -> dict[str, Any]:
+    def _context(self) -> dict[str, Any]:
         name = self._place[0] if self._place else self.states.start
         return {
             "Execution": {"Id": self.arn, "Input": self.input, "Name": self.name},
@@ -739,7 +738,7 @@ class Execution:
         }
 
     def _states(self, given: Any) -> dict[str, Any]:
-        return {"input": given, "context": self._context(given)}
+        return {"input": given, "context": self._context()}
 
     def _count(self, events: int) -> None:
         self.events += events

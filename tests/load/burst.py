@@ -20,9 +20,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.process_memory import PeakMemory
 from local.environment import PROJECT_ROOT, ROOT_ACCESS_KEY, ROOT_SECRET_KEY
 from local.function_limits import FunctionLimits
+from local.process_memory import PeakMemory
 from local.stack import LocalStack
 from tests.e2e.conftest import deploy
 from tests.e2e.pipeline import Pipeline, request_file

@@ -18,13 +18,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from bench.faults.scenario import Scenario
-from bench.faults.table import TABLE, Kills, write_kills
-from bench.faults.trial import try_scenario
-from bench.faults.workers import worker_processes
 from local.stack import LocalStack
 from tests.e2e.conftest import deploy
 from tests.e2e.pipeline import Pipeline
+from tests.faults.scenario import Scenario
+from tests.faults.table import TABLE, Kills, write_kills
+from tests.faults.trial import try_scenario
+from tests.faults.workers import worker_processes
 
 FUNCTIONS = ("PrepareInput", "SubmitBatch", "CheckStatus", "DownloadResults", "FinishJob")
 SHARDS = 20

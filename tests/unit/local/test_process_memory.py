@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import process_memory
-from bench.process_memory import PeakMemory, proportional_bytes, tree
+from local import process_memory
+from local.process_memory import PeakMemory, proportional_bytes, tree
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.faults.scenario import Scenario, Trial
 from tests.e2e.pipeline import MODEL, Pipeline, request_line, wait_until
+from tests.faults.scenario import Scenario, Trial
 
 _ENDED = ("completed", "failed", "expired", "cancelled")
 

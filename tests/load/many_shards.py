@@ -1,4 +1,4 @@
-"""``python -m bench.many_shards``: one job of 1,000 shards on the deployed stack.
+"""``python -m tests.load.many_shards``: one job of 1,000 shards on the deployed stack.
 
 Prepares the file range by range, sends every shard as a batch of its own, waits, joins. Checks
 every row, and counts what the limits of Step Functions are about: the parent's history, the largest
@@ -114,7 +114,7 @@ def _state_bytes(event: dict[str, Any]) -> int:
 
 def main() -> int:
     """Run the job and print what was seen."""
-    parser = argparse.ArgumentParser(prog="python -m bench.many_shards", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.load.many_shards", description=__doc__)
     parser.add_argument("--requests", type=int, default=10_000)
     requests = parser.parse_args().requests
     print("Deploying to the emulator ...", flush=True)

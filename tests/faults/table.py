@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
-from bench.faults.scenario import Scenario
-from bench.faults.trial import Seen
+from tests.faults.scenario import Scenario
+from tests.faults.trial import Seen
 
 TABLE = Path(__file__).parents[2] / "docs" / "faults.md"
 

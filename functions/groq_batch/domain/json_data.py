@@ -1,0 +1,33 @@
+"""Convert dataclasses to JSON data and back, by msgspec.
+
+A job may run across deployments: fields that another version has added are ignored, and fields that
+it did not write get their defaults.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+_Value = TypeVar("_Value")
+
+
+def to_json_data(value: object) -> Any:
+    """Return a dataclass, Struct or container as JSON data."""
+    return msgspec.to_builtins(value, str_keys=True)
+
+
+def from_json_data(data: object, kind: type[_Value]) -> _Value:
+    """Read a value of a type from JSON data.
+
+    A class of its own, such as a subclass of ``dict``, is read by its method ``from_json``.
+
+    Raises:
+        msgspec.ValidationError: The data does not fit the type; it is a ``ValueError``.
+    """
+    return msgspec.convert(data, kind, str_keys=True, dec_hook=_read)
+
+
+def _read(kind: Any, data: object) -> Any:
+    return kind.from_json(data)

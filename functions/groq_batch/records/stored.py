@@ -1,0 +1,85 @@
+"""Read and write the job's records: JSON objects in the bucket, one for each record."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from groq_batch.bucket.s3_errors import ConflictError
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain.json_data import from_json_data, to_json_data
+
+SCHEMA_VERSION = 1
+"""The form of the records. Fields are only added; whatever else changes has a higher number."""
+
+_Record = TypeVar("_Record")
+
+
+class MissingRecordError(ValueError):
+    """A step needs a record of its job that does not exist (any more)."""
+
+
+class NewerRecordError(Exception):
+    """A record has a form that this version of the code does not know."""
+
+
+def to_record(record: object) -> dict[str, Any]:
+    """Return a record as JSON data, with the version of its form."""
+    return {"schema_version": SCHEMA_VERSION, **to_json_data(record)}
+
+
+def from_record(data: dict[str, Any], kind: type[_Record], *, key: str = "a record") -> _Record:
+    """Read a record from JSON data.
+
+    Raises:
+        NewerRecordError: A later version of the stack has written it in another form.
+        ValueError: The data is no such record.
+    """
+    version = data.get("schema_version", SCHEMA_VERSION)
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise NewerRecordError(
+            f"{key} has schema_version {version}, but this version of the code reads up to "
+            f"{SCHEMA_VERSION}. Deploy the version that has written it, or a later one."
+        )
+    return from_json_data(data, kind)
+
+
+def load(storage: Storage, key: str, kind: type[_Record]) -> tuple[_Record, str] | None:
+    """Read a record and its ETag, or None when there is none.
+
+    Raises:
+        NewerRecordError: A later version of the stack has written it in another form.
+    """
+    found = storage.get_json(key)
+    return (from_record(found[0], kind, key=key), found[1]) if found else None
+
+
+def put(storage: Storage, key: str, record: object, *, over: str | None) -> str:
+    """Write a record and return its ETag.
+
+    Args:
+        storage: The bucket.
+        key: The record's key.
+        record: The record.
+        over: ETag of the one that it replaces; None when there must be none.
+
+    Raises:
+        ConflictError: Another one is there.
+    """
+    return storage.put_json(key, to_record(record), if_none_match=over is None, if_match=over)
+
+
+def put_once(storage: Storage, key: str, record: _Record) -> _Record:
+    """Write a record unless there is one already; return the one that is there.
+
+    Raises:
+        ConflictError: S3 refused the write, and there is none.
+    """
+    try:
+        put(storage, key, record, over=None)
+    except ConflictError:
+        # Perhaps this very record, when the response to the first of two tries was lost.
+        found = load(storage, key, type(record))
+        if found is None:
+            raise
+        return found[0]
+    return record

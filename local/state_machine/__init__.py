@@ -1,0 +1,1 @@
+"""The interpreter of the shipped state machine; its time is that of whoever runs it."""

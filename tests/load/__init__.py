@@ -1,0 +1,1 @@
+"""``make burst`` and ``many_shards``: much at once on the deployed stack, and what it takes."""
