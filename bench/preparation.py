@@ -17,7 +17,8 @@ import msgspec
 
 from bench.inputs import ACCENTED_TEXT, CODE_TEXT, TEXT, request_line
 from groq_batch.domain.shard import SplitLimits
-from groq_batch.request_file.splitter import NullSink, split_input
+from groq_batch.request_file.split_events import summary_of
+from groq_batch.request_file.splitter import split_input
 
 ROUNDS = 5
 CHUNK_BYTES = 1024 * 1024
@@ -53,9 +54,8 @@ def _contestants(data: bytes, lines: list[bytes]) -> dict[str, Callable[[], obje
     limits = SplitLimits(max_requests=50_000, max_bytes=100_000_000, max_line_bytes=32 * 2**20)
 
     def ours() -> None:
-        summary = split_input(
-            chunks, gzipped=False, limits=limits, skip_invalid=False, sink=NullSink()
-        )
+        events = split_input(chunks, gzipped=False, limits=limits, skip_invalid=False)
+        summary = summary_of(events)
         assert summary.good == len(lines), summary.problems[:1]
 
     def each(decode: Callable[[bytes], object]) -> Callable[[], None]:

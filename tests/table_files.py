@@ -12,7 +12,8 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
-from groq_batch.request_file.line_checks import CheckedRequest, LineChecker
+from groq_batch.request_file.line_checks import LineChecker
+from groq_batch.request_file.request_rules import CheckedRequest
 from groq_batch_cli.main import run
 
 MODEL = "openai/gpt-oss-20b"

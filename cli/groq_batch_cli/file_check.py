@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import msgspec
-
 from groq_batch.domain import object_keys
 from groq_batch.domain.cost import ModelEstimate
 from groq_batch.domain.cost_cap import check_cap
@@ -16,13 +14,21 @@ from groq_batch.domain.input_key import check_key
 from groq_batch.domain.prices import table_prices
 from groq_batch.domain.problem import Problem, shown
 from groq_batch.domain.shard import SplitLimits
-from groq_batch.request_file.splitter import InputSummary, NullSink, split_input
+from groq_batch.request_file.input_summary import InputSummary
+from groq_batch.request_file.lines import LongLinePiece
+from groq_batch.request_file.split_events import (
+    InputEnded,
+    LineSkipped,
+    ProblemFound,
+    SplitEvent,
+)
+from groq_batch.request_file.splitter import split_input
 from groq_batch_cli.excerpt import Excerpt, excerpt
 from groq_batch_client.request_files import RequestFile, new_digest
 
 DEFAULT_MAX_PROBLEMS = 100
-
-_decode = msgspec.json.Decoder().decode
+_MAX_LOCATED_BYTES = 33 * 1024 * 1024
+"""More than any line that can be checked whole. Of a longer one the beginning is searched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +114,15 @@ def check_file(
         key = object_keys.INPUT_PREFIX + file.name
     name_problem = check_key(key) if key is not None else None
     with file.chunks(progress) as chunks:
-        summary = split_input(
+        events = split_input(
             _counted(chunks, digest, result),
             gzipped=chunks.is_gzip,
             limits=limits,
-            # The splitter passes bad lines on only if they do not reject the file.
+            # The splitter hands out invalid lines only if they do not reject the file.
             skip_invalid=True,
-            sink=_Sink(result, max_problems),
         )
+        _collect(events, result, max_problems)
     result.digest = digest.hexdigest() if digest is not None else ""
-    _take_over(summary, result)
     if name_problem is not None:
         result.file_problems.insert(0, name_problem)
     too_expensive = check_cap(
@@ -143,75 +148,35 @@ def _counted(chunks: Iterable[bytes], digest: Any, result: FileCheck) -> Iterato
         yield chunk
 
 
-def _take_over(summary: InputSummary, result: FileCheck) -> None:
+def _collect(events: Iterable[SplitEvent], result: FileCheck, max_problems: int) -> None:
+    """Add the problems with their positions, and the totals; ignore the requests."""
+    beginning = bytearray()
+    for event in events:
+        if isinstance(event, LongLinePiece):
+            if len(result.line_problems) < max_problems and len(beginning) < _MAX_LOCATED_BYTES:
+                beginning += event.data
+        elif isinstance(event, LineSkipped):
+            result.line_problem_codes[event.problem.code] += 1
+            if len(result.line_problems) < max_problems:
+                line = bytes(beginning) + event.data if beginning else event.data
+                result.line_problems.append(_located(event.problem, line))
+            beginning.clear()
+        elif isinstance(event, ProblemFound):
+            result.file_problems.append(event.problem)
+        elif isinstance(event, InputEnded):
+            _add_totals(event.summary, result)
+        del event  # Frees its lines before the next ones are read.
+
+
+def _located(problem: Problem, line: bytes) -> FoundProblem:
+    # Only lines that are too long are kept in part, and these have no position.
+    place = None if problem.code == "line_too_long" else excerpt(problem, line)
+    return FoundProblem(replace(problem, custom_id=shown(problem.custom_id)), place)
+
+
+def _add_totals(summary: InputSummary, result: FileCheck) -> None:
     result.lines = summary.lines
     result.good = summary.good
     result.invalid = summary.invalid
     result.shards = len(summary.shards)
     result.models = dict(summary.models)
-
-
-_NOWHERE = NullSink()
-
-
-class _Sink:
-    """Collect the problems of bad lines with their positions; discard the requests."""
-
-    def __init__(self, result: FileCheck, max_problems: int) -> None:
-        self._result = result
-        self._max_problems = max_problems
-        self._line = bytearray()
-
-    def shard(self, number: int) -> NullSink:
-        """Return the writer for the request lines of a shard."""
-        del number
-        return _NOWHERE
-
-    skipped_index = shard
-
-    def custom_ids(self) -> NullSink:
-        """Return the writer for the ids of the requests."""
-        return _NOWHERE
-
-    def skipped_raw(self, number: int) -> _Sink:
-        """Return the writer for a bad line; the splitter writes its problem right after it."""
-        del number
-        return self
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Keep a piece of a bad line."""
-        if len(self._result.line_problems) < self._max_problems and len(self._line) < _KEPT_BYTES:
-            self._line += data
-
-    def problems(self) -> _Problems:
-        """Return the writer for the problems."""
-        return _Problems(self)
-
-    def take(self, problem: Problem) -> None:
-        """Keep a problem of the previous line or of the whole file."""
-        if problem.line is None:
-            self._result.file_problems.append(problem)
-            return
-        self._result.line_problem_codes[problem.code] += 1
-        if len(self._result.line_problems) < self._max_problems:
-            line = bytes(self._line).removesuffix(b"\n")
-            # Only lines that are too long are kept in part, and these have no position.
-            place = None if problem.code == "line_too_long" else excerpt(problem, line)
-            problem = replace(problem, custom_id=shown(problem.custom_id))
-            self._result.line_problems.append(FoundProblem(problem, place))
-        self._line.clear()
-
-
-_KEPT_BYTES = 33 * 1024 * 1024
-"""Large enough to keep every line that can be checked whole, to locate its problem."""
-
-
-class _Problems:
-    """Decode problems from the rows of ``invalid/``."""
-
-    def __init__(self, sink: _Sink) -> None:
-        self._sink = sink
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Decode a row."""
-        self._sink.take(Problem(**_decode(data)))

@@ -13,7 +13,9 @@ import msgspec
 
 from groq_batch.domain.cost import ModelEstimates
 from groq_batch.domain.problem import Problem
-from groq_batch.request_file.line_checks import InvalidLine, LineChecker, too_long_message
+from groq_batch.request_file.line_checks import InvalidLine, LineChecker
+from groq_batch.request_file.lines import Lines
+from groq_batch.request_file.syntax_messages import too_long_message
 from groq_batch.settings import HARD_LINE_LIMIT_BYTES
 from groq_batch_client.dedupe import Sharing
 from groq_batch_client.errors import TableError, WrongArgumentError
@@ -194,7 +196,7 @@ def build_requests(
         if sharing is not None:
             lines = sharing.first_uses(lines)
         whole = [line + b"\n" for line in lines]
-        for found in checker.check_lines(first, whole):
+        for found in checker.check_lines(Lines(first, 0, whole)):
             if isinstance(found, InvalidLine):
                 why = _explained(found.problem, builder.ids)
                 raise TableError(f"Row {found.problem.line:,} of {name}: {why}")

@@ -14,7 +14,8 @@ from typing import BinaryIO, cast
 
 from groq_batch.domain.cost import estimate_cost_usd, models_billed_by_hour, unknown_models
 from groq_batch.domain.shard import SplitLimits
-from groq_batch.request_file.splitter import NullSink, split_input
+from groq_batch.request_file.split_events import summary_of
+from groq_batch.request_file.splitter import split_input
 from local.demo.errors import UsageError
 from local.environment import PROJECT_ROOT
 
@@ -121,13 +122,13 @@ def choose_file(arguments: list[str]) -> RequestFile:
 def survey(file: RequestFile) -> Survey:
     """Look at a file with the pipeline's own checks."""
     with file.path.open("rb") as stream:
-        summary = split_input(
+        events = split_input(
             iter(lambda: stream.read(_CHUNK_BYTES), b""),
             gzipped=file.is_gzip,
             limits=_LIMITS,
             skip_invalid=True,
-            sink=NullSink(),
         )
+        summary = summary_of(events)
     return Survey(
         requests=summary.good,
         problems=summary.problems_total,

@@ -18,8 +18,9 @@ from groq_batch.groq.api_key import SecretApiKey
 from groq_batch.groq.error_mapping import error_from_answer
 from groq_batch.groq.errors import AccountError
 from groq_batch.request_file import splitter
-from groq_batch.request_file.line_checks import LineChecker, too_long_message
+from groq_batch.request_file.line_checks import LineChecker
 from groq_batch.request_file.model_checks import ModelChecker
+from groq_batch.request_file.syntax_messages import too_long_message
 from groq_batch.settings import HARD_LINE_LIMIT_BYTES
 from local.reference.markdown import code, fenced, table
 from local.reference.parameters import default_of

@@ -27,7 +27,7 @@ from groq_batch.steps.prepare_input.prepare import Preparation, prepare_input
 from groq_batch.steps.prepare_input.range_tasks import prepare_range
 from tests.fakes.calls import Call, Wire, plain_wire
 from tests.fakes.s3 import SMALLEST_PART_BYTES, FakeS3, client_error
-from tests.integration.test_prepare_input import SETTINGS, Calls, Death, bad, request
+from tests.integration.preparation import SETTINGS, Calls, Death, bad, request
 from tests.workflow.invocations import do_pools_inline
 
 JOB = "a-0123456789"
@@ -270,7 +270,7 @@ FILES = st.builds(
     cap=st.sampled_from(["0", "0.000001", "nonsense"]),
     canary=st.integers(0, 6),
 )
-def test_the_same_as_by_one_invocation(
+def test_fan_out_gives_the_same_as_one_invocation(
     data: bytes, share: float, rejects: bool, cap: str, canary: int
 ) -> None:
     base = strict(ALONE) if rejects else ALONE
@@ -284,7 +284,7 @@ def test_the_same_as_by_one_invocation(
 
 @settings(max_examples=120, deadline=None)
 @given(data=FILES, share=st.floats(0.01, 0.49), canary=st.integers(1, 8), most=st.integers(1, 9))
-def test_canary_is_the_first_good_lines_and_no_more_than_a_batch(
+def test_fan_out_canary_is_the_first_valid_lines_up_to_a_batch(
     data: bytes, share: float, canary: int, most: int
 ) -> None:
     """Whoever cuts the file, it has the lines of one without a canary, in the same order."""
@@ -310,7 +310,9 @@ def test_canary_is_the_first_good_lines_and_no_more_than_a_batch(
 @given(
     data=FILES, share=st.floats(0.01, 0.49), smallest=st.integers(1, 900), largest=st.integers(1, 3)
 )
-def test_copies_make_no_difference(data: bytes, share: float, smallest: int, largest: int) -> None:
+def test_fan_out_with_and_without_copies_is_the_same(
+    data: bytes, share: float, smallest: int, largest: int
+) -> None:
     """With parts as small as these files need them S3 copies what it can, of every range."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(copying_writer, "SMALLEST_COPY_BYTES", smallest)
@@ -322,7 +324,7 @@ def test_copies_make_no_difference(data: bytes, share: float, smallest: int, lar
     assert_nothing_is_left_over(bucket)
 
 
-def test_large_shards_of_many_ranges_are_copied() -> None:
+def test_fan_out_copies_large_shards_of_many_ranges() -> None:
     """Three ranges of 7 MB, each of which is a shard: S3 has all of their bytes already."""
     lines = [request(f"large-{number}", "x" * 100_000) for number in range(210)]
     data = b"".join(line + b"\n" for line in lines)
@@ -354,7 +356,7 @@ def test_large_shards_of_many_ranges_are_copied() -> None:
     ("code", "status", "text"),
     [("NoSuchVersion", 404, "deleted before"), ("AccessDenied", 403, "kms:Decrypt")],
 )
-def test_an_input_that_can_be_read_and_not_copied(
+def test_fan_out_when_copy_is_denied_rejects_as_unreadable(
     monkeypatch: pytest.MonkeyPatch, code: str, status: int, text: str
 ) -> None:
     monkeypatch.setattr(copying_writer, "SMALLEST_COPY_BYTES", 100)
@@ -388,14 +390,14 @@ FILE = b"".join(
 RANGES = by_many(ALONE, 650)
 
 
-def test_there_are_many_ranges_in_these_tests() -> None:
+def test_fan_out_tests_have_many_ranges() -> None:
     bucket = Bucket(FILE)
     prefix = bucket.begin(RANGES).tasks_prefix
     assert prefix == KEYS.tasks("scan")
     assert len(bucket.s3.keys(prefix)) >= 3
 
 
-def test_a_repeat_names_its_first_use_in_another_range() -> None:
+def test_fan_out_duplicate_names_first_use_in_another_range() -> None:
     bucket = Bucket(FILE)
     bucket.prepare(RANGES)
     [problem] = [one for one in bucket.record.problems if one.code == "duplicate_custom_id"]
@@ -406,7 +408,7 @@ def test_a_repeat_names_its_first_use_in_another_range() -> None:
 @pytest.mark.parametrize(
     ("name", "version"), [("input/a.jsonl.gz", True), ("input/a.jsonl", False)]
 )
-def test_what_cannot_be_entered_in_the_middle_is_read_by_one(name: str, version: bool) -> None:
+def test_fan_out_is_not_used_for_gzip_or_without_version(name: str, version: bool) -> None:
     """Compressed files, and objects of a bucket whose versions are not on yet."""
     bucket = Bucket(FILE)
     data = gzip.compress(FILE) if name.endswith(".gz") else FILE
@@ -423,7 +425,7 @@ def test_what_cannot_be_entered_in_the_middle_is_read_by_one(name: str, version:
     assert bucket.record.good == 8
 
 
-def test_the_division_stands_whatever_is_deployed_meanwhile() -> None:
+def test_fan_out_keeps_its_range_plan_after_an_update() -> None:
     bucket = Bucket(FILE)
     bucket.begin(RANGES)
     bucket.prepare(dataclasses.replace(RANGES, max_requests_per_batch=1, max_bytes_per_range=900))
@@ -431,7 +433,7 @@ def test_the_division_stands_whatever_is_deployed_meanwhile() -> None:
     assert len(bucket.s3.keys(KEYS.outcomes("scan"))) == -(-len(FILE) // 650)
 
 
-def test_tasks_that_are_done_twice_change_nothing() -> None:
+def test_fan_out_task_done_twice_changes_nothing() -> None:
     bucket = Bucket(FILE)
     for step in bucket.steps(RANGES):
         step(plain_wire)
@@ -453,7 +455,7 @@ def _no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_no_threads")
 @pytest.mark.parametrize("base", [ALONE, strict(ALONE)], ids=["skip", "reject"])
 @pytest.mark.parametrize("acts", [False, True], ids=["before it", "after it"])
-def test_a_death_at_any_call_is_made_good(acts: bool, base: Settings) -> None:
+def test_fan_out_after_death_at_any_call_completes(acts: bool, base: Settings) -> None:
     """At every call of every step, each in a life of its own; then the step is taken again."""
 
     def dies(calls: Calls, act: Callable[[], Any]) -> None:
@@ -482,7 +484,7 @@ def test_a_death_at_any_call_is_made_good(acts: bool, base: Settings) -> None:
 
 
 @pytest.mark.usefixtures("_no_threads")
-def test_two_of_each_step_at_the_same_time() -> None:
+def test_fan_out_with_two_of_each_step_at_once_stores_one_plan() -> None:
     """The second one runs from beginning to end within any call of the first."""
     expected = one_pass(FILE, ALONE)
     points = 0
@@ -534,7 +536,7 @@ class TestTrouble:
         [("NoSuchVersion", 404, "deleted before"), ("AccessDenied", 403, "kms:Decrypt")],
     )
     @pytest.mark.parametrize("nth_read", [1, 3, 5])
-    def test_an_input_that_cannot_be_read(
+    def test_fan_out_of_unreadable_input_rejects(
         self, code: str, status: int, text: str, nth_read: int
     ) -> None:
         bucket, wire = self.fails_on_input(nth_read, code, status)
@@ -543,7 +545,7 @@ class TestTrouble:
             answer = step(wire) or answer
         assert_unreadable(bucket, answer, text)
 
-    def test_a_job_that_is_stopped_is_not_prepared_further(self) -> None:
+    def test_fan_out_of_stopped_job_does_nothing(self) -> None:
         bucket = Bucket(FILE)
         steps = bucket.steps(RANGES)
         next(steps)(plain_wire)
@@ -557,7 +559,7 @@ class TestTrouble:
         assert (answer.accepted, answer.tasks_prefix) == (False, "")
         assert JobRecord.load(bucket.storage(), KEYS) is None
 
-    def test_a_rejected_file_leaves_no_shard(self) -> None:
+    def test_fan_out_of_rejected_file_leaves_no_shard(self) -> None:
         bucket = Bucket(FILE.replace(b"{}", b""), **{"max-job-cost-usd": "0.000001"})
         bucket.prepare(RANGES)
         assert bucket.record.problems[0].code == "too_expensive"
@@ -565,12 +567,12 @@ class TestTrouble:
         assert_nothing_is_left_over(bucket)
 
     @pytest.mark.parametrize("key", ["work/a/shards/attempt-1/00001.jsonl", "work/a/ranges/x"])
-    def test_a_key_that_is_no_task(self, key: str) -> None:
+    def test_fan_out_with_unknown_task_key_raises(self, key: str) -> None:
         with pytest.raises(ValueError, match="is not the key of a task"):
             Bucket(FILE).work(key)
 
 
-def test_held_uploads_are_dropped_once() -> None:
+def test_pending_upload_abort_twice_is_harmless() -> None:
     bucket = Bucket(FILE)
     upload = bucket.s3.client().create_multipart_upload(Bucket="bucket", Key="work/x")
     held = PendingUpload("work/x", upload["UploadId"], (), 0)

@@ -1,9 +1,7 @@
-"""Preparing a job: the handler with its role on moto's S3, and its crashes on a double of S3."""
+"""Preparing a job: the handler with its role on moto's S3."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import gzip
 import json
 import random
@@ -12,52 +10,16 @@ from typing import Any
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.exceptions import ClientError, ReadTimeoutError
 
 from groq_batch import __version__, bootstrap
 from groq_batch.bucket.multipart_writer import PART_BYTES
-from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
-from groq_batch.domain.job_id import upload_job_id
-from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.prices import Prices, table_prices
-from groq_batch.records import stored
-from groq_batch.records.job import JobRecord, JobRequest, Stop
-from groq_batch.settings import Settings
-from groq_batch.steps.prepare_input.prepare import Preparation, prepare_input
-from tests.fakes.calls import Call, Wire, plain_wire
-from tests.fakes.s3 import FakeS3, client_error
-from tests.fakes.streams import BreakingBody
+from groq_batch.steps.prepare_input.prepare import Preparation
 from tests.integration.account import BUCKET, Account, account
+from tests.integration.preparation import BODY_BYTES, GOOD, bad, file_of, request
 
-MODEL = "openai/gpt-oss-20b"
 JOB_FILES = ("job.json", "plan.json")
-
-
-def request(custom_id: str, content: str = "Say hello.", **body: Any) -> bytes:
-    """Return a good request line without its end."""
-    fields = {
-        "custom_id": custom_id,
-        "method": "POST",
-        "url": "/v1/chat/completions",
-        "body": {"model": MODEL, "messages": [{"role": "user", "content": content}], **body},
-    }
-    return json.dumps(fields).encode()
-
-
-def bad(custom_id: str) -> bytes:
-    """Return a line with a method that no batch takes."""
-    return request(custom_id).replace(b"POST", b"GET")
-
-
-def file_of(*lines: bytes) -> bytes:
-    return b"".join(line + b"\n" for line in lines)
-
-
-GOOD = [request(f"id-{number}") for number in range(5)]
-BODY_BYTES = len(json.dumps(json.loads(GOOD[0])["body"]))
-
-# -- the handler on moto ---------------------------------------------------------------------------
 
 
 class Job:
@@ -144,7 +106,7 @@ Upload = Callable[..., Job]
 
 
 class TestAccepted:
-    def test_what_the_state_machine_goes_on_with(self, upload: Upload) -> None:
+    def test_prepare_returns_output_for_the_state_machine(self, upload: Upload) -> None:
         job = upload(*GOOD)
         assert job.prepare() == {
             "accepted": True,
@@ -159,7 +121,7 @@ class TestAccepted:
             "outcome": "",
         }
 
-    def test_shards_and_nothing_else(self, upload: Upload) -> None:
+    def test_prepare_writes_shards_and_nothing_else(self, upload: Upload) -> None:
         job = upload(GOOD[0], b"", GOOD[1] + b"\r", b"  ", *GOOD[2:])
         job.prepare()
         assert job.shards == {
@@ -172,7 +134,7 @@ class TestAccepted:
         assert job.open_uploads == []
         assert job.made.keys("invalid/") == job.made.keys("output/") == []
 
-    def test_the_report_of_the_running_job(self, upload: Upload) -> None:
+    def test_prepare_writes_report_of_the_running_job(self, upload: Upload) -> None:
         job = upload(*GOOD, b"", request("limited", max_tokens=100))
         job.prepare()
         report = job.report
@@ -210,7 +172,7 @@ class TestAccepted:
             "version": __version__,
         }
 
-    def test_the_record_of_the_job(self, upload: Upload) -> None:
+    def test_prepare_writes_record_of_the_job(self, upload: Upload) -> None:
         job = upload(*GOOD)
         job.prepare()
         sizes = [len(data) for data in job.shards.values()]
@@ -244,24 +206,24 @@ class TestAccepted:
             "input/" + "k" * (900 - len("input/.jsonl")) + ".jsonl",
         ],
     )
-    def test_keys(self, upload: Upload, key: str) -> None:
+    def test_prepare_accepts_unusual_keys(self, upload: Upload, key: str) -> None:
         job = upload(*GOOD, key=key)
         assert job.prepare()["accepted"] is True
         assert job.report["input"]["key"] == key
 
-    def test_a_compressed_file(self, made: Account) -> None:
+    def test_prepare_accepts_compressed_file(self, made: Account) -> None:
         members = gzip.compress(file_of(*GOOD[:2])) + gzip.compress(file_of(*GOOD[2:]))
         job = Job(made, members, "input/a.jsonl.gz", {})
         assert job.prepare()["accepted"] is True
         assert b"".join(job.shards.values()) == file_of(*GOOD)
         assert job.report["input"]["bytes"] == len(members)
 
-    def test_a_model_without_a_price(self, upload: Upload) -> None:
+    def test_prepare_model_without_price_has_no_estimate(self, upload: Upload) -> None:
         job = upload(request("a", model="acme/new"))
         assert job.prepare()["accepted"] is True
         assert job.report["cost_usd"]["estimated"] is None
 
-    def test_a_shard_of_several_parts(self, made: Account) -> None:
+    def test_prepare_writes_shard_of_several_parts(self, made: Account) -> None:
         lines = [request("a", "x" * (PART_BYTES + 1)), request("b", "y" * (PART_BYTES + 1))]
         job = Job(made, b"".join(line + b"\r\n" for line in lines), "input/a.jsonl", {})
         assert job.prepare()["accepted"] is True
@@ -270,7 +232,7 @@ class TestAccepted:
         assert [call.parameters["Key"] for call in sent].count(job.keys.shard(1, 1)) >= 2
         assert job.shards == {"00001.jsonl": file_of(*lines)}
 
-    def test_the_version_of_the_upload_is_read(self, made: Account, upload: Upload) -> None:
+    def test_prepare_reads_the_version_of_the_upload(self, made: Account, upload: Upload) -> None:
         first = upload(*GOOD)
         made.upload(first.key, b"of somebody else")
         assert first.prepare()["accepted"] is True
@@ -323,7 +285,7 @@ class TestCopied:
         """Return how many bytes of each shard were sent, and not copied."""
         return [sent_bytes(job.made, job.keys.shard(1, number)) for number in (1, 2, 3)]
 
-    def test_without_sending_a_byte_of_them(self, made: Account) -> None:
+    def test_prepare_copies_unchanged_shards_without_sending_bytes(self, made: Account) -> None:
         job = self.prepare(made, file_of(*self.LARGE), *self.LARGE)
         assert self.sent(job) == [0, 0, len(file_of(*self.LARGE[140:]))]
         copies = [call.parameters for call in made.calls if call.operation == "UploadPartCopy"]
@@ -343,22 +305,22 @@ class TestCopied:
             "input/…/日本 語/\U0001f600.jsonl",
         ],
     )
-    def test_whatever_the_key(self, made: Account, key: str) -> None:
+    def test_prepare_copies_from_unusual_keys(self, made: Account, key: str) -> None:
         good = self.LARGE[: self.SHARD]
         self.prepare(made, file_of(*good), *good, key=key)
         assert made.count("UploadPartCopy") == 1
 
-    def test_after_a_byte_order_mark(self, made: Account) -> None:
+    def test_prepare_copies_lines_after_byte_order_mark(self, made: Account) -> None:
         job = self.prepare(made, b"\xef\xbb\xbf" + file_of(*self.LARGE), *self.LARGE)
         assert self.sent(job)[:2] == [0, 0]
         assert made.count("UploadPartCopy") == 2
 
-    def test_but_not_with_other_line_ends(self, made: Account) -> None:
+    def test_prepare_copies_nothing_when_line_ends_are_crlf(self, made: Account) -> None:
         data = b"".join(line + b"\r\n" for line in self.LARGE)
         self.prepare(made, data, *self.LARGE)
         assert made.count("UploadPartCopy") == 0
 
-    def test_around_a_blank_line(self, made: Account) -> None:
+    def test_prepare_copies_lines_around_a_blank_line(self, made: Account) -> None:
         """What comes before it or after it may be too little for a copy."""
         good = self.LARGE[: self.SHARD]
         data = file_of(*good[:5], b"", *good[5:])
@@ -369,7 +331,7 @@ class TestCopied:
         assert made.count("UploadPartCopy") == 1
         assert self.sent(job)[0] == len(file_of(*good[68:]))
 
-    def test_around_bad_lines(self, made: Account) -> None:
+    def test_prepare_copies_lines_around_invalid_lines(self, made: Account) -> None:
         lines = [bad("x"), *self.LARGE[:69], b"[]", *self.LARGE[69:], bad("y")]
         job = self.prepare(made, file_of(*lines), *self.LARGE, on_invalid_line="skip")
         assert made.count("UploadPartCopy") == 2
@@ -377,13 +339,13 @@ class TestCopied:
         assert made.read(job.keys.skipped_raw(1)) == file_of(bad("x"), b"[]")
         assert made.read(job.keys.skipped_raw(3)) == file_of(bad("y"))
 
-    def test_up_to_a_last_line_without_an_end(self, made: Account) -> None:
+    def test_prepare_copies_up_to_a_last_line_without_line_end(self, made: Account) -> None:
         good = self.LARGE[: self.SHARD]
         job = self.prepare(made, file_of(*good)[:-1], *good)
         assert made.count("UploadPartCopy") == 1
         assert self.sent(job)[0] == len(file_of(good[-1]))
 
-    def test_from_the_version_of_the_upload(self, made: Account) -> None:
+    def test_prepare_copies_from_the_version_of_the_upload(self, made: Account) -> None:
         good = self.LARGE[: self.SHARD]
         job = Job(made, file_of(*good), "input/a.jsonl", {})
         made.upload(job.key, b"of somebody else")
@@ -392,14 +354,14 @@ class TestCopied:
         assert list(job.shards.values()) == [file_of(*good)]
         assert made.count("UploadPartCopy") == 1
 
-    def test_but_not_from_a_compressed_file(self, made: Account) -> None:
+    def test_prepare_copies_nothing_from_compressed_file(self, made: Account) -> None:
         good = self.LARGE[: self.SHARD]
         job = Job(made, gzip.compress(file_of(*good), 1), "input/a.jsonl.gz", {})
         assert job.prepare()["accepted"] is True
         assert list(job.shards.values()) == [file_of(*good)]
         assert made.count("UploadPartCopy") == 0
 
-    def test_of_a_rejected_file_nothing_is_left(self, made: Account) -> None:
+    def test_prepare_of_rejected_file_leaves_no_copies(self, made: Account) -> None:
         job = Job(made, file_of(*self.LARGE, bad("x")), "input/a.jsonl", {})
         assert job.prepare()["accepted"] is False
         assert job.versions == ["invalid"]
@@ -407,7 +369,7 @@ class TestCopied:
 
 
 class TestSkipping:
-    def test_bad_lines_are_kept_apart(self, upload: Upload) -> None:
+    def test_prepare_keeps_skipped_lines_apart(self, upload: Upload) -> None:
         job = upload(bad("x"), *GOOD[:3], bad("id-0"), b"[]", on_invalid_line="skip")
         assert job.prepare()["accepted"] is True
         assert b"".join(job.shards.values()) == file_of(*GOOD[:3])
@@ -425,7 +387,7 @@ class TestSkipping:
         assert [shard[3] for shard in job.record["shards"]] == [1, 2]
         assert job.open_uploads == []
 
-    def test_the_report_tells_of_them(self, upload: Upload) -> None:
+    def test_prepare_reports_skipped_lines(self, upload: Upload) -> None:
         job = upload(bad("x"), *GOOD[:3], bad("id-0"), b"", b"[]", on_invalid_line="skip")
         job.prepare()
         report = job.report
@@ -440,7 +402,7 @@ class TestSkipping:
         assert report["errors_total"] == 3
         assert job.invalid == report["errors"]
 
-    def test_without_a_good_line_nothing_is_left_to_run(self, upload: Upload) -> None:
+    def test_prepare_without_valid_line_rejects(self, upload: Upload) -> None:
         job = upload(bad("a"), bad("b"), on_invalid_line="skip")
         assert job.prepare()["accepted"] is False
         assert job.record["failure"] is None
@@ -448,7 +410,9 @@ class TestSkipping:
         assert job.versions == ["invalid"]
         assert job.open_uploads == []
 
-    def test_the_file_as_a_whole_rejects_all_the_same(self, made: Account) -> None:
+    def test_prepare_with_problem_of_the_file_rejects_although_skipping(
+        self, made: Account
+    ) -> None:
         data = gzip.compress(file_of(*GOOD, bad("x")))[:-1]
         job = Job(made, data, "input/a.jsonl.gz", {"on_invalid_line": "skip"})
         assert job.prepare()["accepted"] is False
@@ -459,7 +423,7 @@ class TestSkipping:
 class TestRejected:
     """Nothing of a rejected file is left, not even as a version that nobody sees."""
 
-    def test_a_bad_line_among_good_ones(self, upload: Upload) -> None:
+    def test_prepare_with_invalid_line_rejects(self, upload: Upload) -> None:
         job = upload(*GOOD, bad("x"), request("y"))
         assert job.prepare()["accepted"] is False
         assert job.shards == {}
@@ -474,7 +438,7 @@ class TestRejected:
             }
         ]
 
-    def test_the_report_of_the_job(self, upload: Upload) -> None:
+    def test_prepare_reports_the_rejection(self, upload: Upload) -> None:
         job = upload(*GOOD, b"", *[bad(f"bad-{number}") for number in range(120)])
         job.prepare()
         report = job.report
@@ -487,7 +451,7 @@ class TestRejected:
         assert report["errors_total"] == len(job.invalid) == 120
         assert [row["line"] for row in job.invalid] == list(range(7, 127))
 
-    def test_all_that_is_wrong_is_compressed_like_the_input(self, made: Account) -> None:
+    def test_prepare_compresses_problems_like_the_input(self, made: Account) -> None:
         job = Job(made, gzip.compress(file_of(bad("a"), b"[]")), "input/a.jsonl.gz", {})
         assert job.prepare()["accepted"] is False
         assert [row["line"] for row in job.invalid] == [1, 2]
@@ -501,7 +465,9 @@ class TestRejected:
             pytest.param(file_of(*GOOD), "input/a.jsonl.gz", "not_gzip", id="not gzip"),
         ],
     )
-    def test_the_file_as_a_whole(self, made: Account, data: bytes, key: str, code: str) -> None:
+    def test_prepare_with_problem_of_the_file_rejects(
+        self, made: Account, data: bytes, key: str, code: str
+    ) -> None:
         job = Job(made, data, key, {})
         assert job.prepare()["accepted"] is False
         (row,) = job.invalid
@@ -509,7 +475,7 @@ class TestRejected:
         assert job.report["errors"] == [row]
         assert job.report["requests"]["total"] == 0
 
-    def test_what_was_seen_of_a_damaged_file_is_counted(self, made: Account) -> None:
+    def test_prepare_of_damaged_gzip_counts_lines_before_the_damage(self, made: Account) -> None:
         content = file_of(*GOOD, bad("x")) + random.Random(1).randbytes(200_000).hex().encode()
         job = Job(made, gzip.compress(content)[:-70_000], "input/a.jsonl.gz", {})
         assert job.prepare()["accepted"] is False
@@ -530,7 +496,7 @@ class TestRejected:
             ("input/" + "k" * (901 - len("input/.jsonl")) + ".jsonl", "key_too_long"),
         ],
     )
-    def test_a_key_at_fault(self, upload: Upload, key: str, code: str) -> None:
+    def test_prepare_with_invalid_key_rejects(self, upload: Upload, key: str, code: str) -> None:
         job = upload(*GOOD, key=key)
         assert job.prepare()["accepted"] is False
         assert job.reads_of_the_input() == 0
@@ -547,7 +513,7 @@ class TestRejected:
 
 
 class TestOptions:
-    def test_of_an_upload(self, upload: Upload) -> None:
+    def test_prepare_uses_options_of_the_upload(self, upload: Upload) -> None:
         job = upload(
             *GOOD,
             completion_window="7d",
@@ -575,7 +541,7 @@ class TestOptions:
             "retry_invalid_output": True,
         }
 
-    def test_that_cannot_be_used(self, upload: Upload) -> None:
+    def test_prepare_with_invalid_options_rejects(self, upload: Upload) -> None:
         """The file is checked all the same, so that one upload tells everything."""
         job = upload(*GOOD, bad("x"), max_attempts="11", on_invalid_line="ignore")
         assert job.prepare()["accepted"] is False
@@ -594,7 +560,7 @@ class TestOptions:
         assert job.versions == ["invalid"]
         assert job.made.count("UploadPart") == 1
 
-    def test_that_outlast_the_work(self, upload: Upload) -> None:
+    def test_prepare_with_options_beyond_retention_rejects(self, upload: Upload) -> None:
         job = upload(*GOOD, max_attempts="10", completion_window="7d")
         assert job.prepare()["accepted"] is False
         assert "WorkRetentionDays=72" in job.report["errors"][0]["message"]
@@ -604,7 +570,7 @@ class TestOptions:
 class TestCost:
     ESTIMATE = 5 * BODY_BYTES / 4 * 0.0375e-6
 
-    def test_above_the_cap(self, upload: Upload) -> None:
+    def test_prepare_above_the_cost_cap_rejects(self, upload: Upload) -> None:
         job = upload(*GOOD, b"[]", max_job_cost_usd="0.000000001", on_invalid_line="skip")
         assert job.prepare()["accepted"] is False
         report = job.report
@@ -622,11 +588,13 @@ class TestCost:
         assert job.open_uploads == []
 
     @pytest.mark.parametrize(("factor", "accepted"), [(1.001, True), (0.999, False)])
-    def test_around_the_cap(self, upload: Upload, factor: float, accepted: bool) -> None:
+    def test_prepare_near_the_cost_cap_compares_exactly(
+        self, upload: Upload, factor: float, accepted: bool
+    ) -> None:
         job = upload(*GOOD, max_job_cost_usd=f"{self.ESTIMATE * factor:.9f}")
         assert job.prepare()["accepted"] is accepted
 
-    def test_a_model_without_a_price_is_named(self, upload: Upload) -> None:
+    def test_prepare_with_cap_names_model_without_price(self, upload: Upload) -> None:
         job = upload(*GOOD, request("x", model="acme/new"), max_job_cost_usd="1000")
         assert job.prepare()["accepted"] is False
         (error,) = job.report["errors"]
@@ -634,14 +602,14 @@ class TestCost:
         assert "the price of acme/new is not known" in error["message"]
         assert "leave out max-job-cost-usd" in error["message"]
 
-    def test_audio_is_not_known_beforehand(self, upload: Upload) -> None:
+    def test_prepare_with_cap_rejects_audio_of_unknown_length(self, upload: Upload) -> None:
         body = {"model": "whisper-large-v3", "url": "https://example.com/a.mp3"}
         line = json.loads(request("x")) | {"url": "/v1/audio/transcriptions", "body": body}
         job = upload(json.dumps(line).encode(), max_job_cost_usd="1000")
         assert job.prepare()["accepted"] is False
         assert "billed by the length of the audio" in job.report["errors"][0]["message"]
 
-    def test_of_many_models_without_a_price_some_are_named(self, upload: Upload) -> None:
+    def test_prepare_with_cap_names_some_of_many_models(self, upload: Upload) -> None:
         lines = [request(f"{number}", model=f"acme/{number}") for number in range(9)]
         job = upload(*lines, max_job_cost_usd="1000")
         assert job.prepare()["accepted"] is False
@@ -649,7 +617,7 @@ class TestCost:
         assert "acme/0, acme/1, acme/2, acme/3, acme/4 and 4 more" in message
 
     @pytest.mark.parametrize("given", [None, "0", "1000", "0.000000001"])
-    def test_no_upload_lifts_the_stacks_cap(
+    def test_prepare_upload_cannot_raise_the_stacks_cap(
         self, monkeypatch: pytest.MonkeyPatch, made: Account, upload: Upload, given: str | None
     ) -> None:
         monkeypatch.setenv("MAX_JOB_COST_USD", "0.000000002")
@@ -668,7 +636,7 @@ class TestCost:
         )
         assert f"is above the cap of {in_force} USD. {advice}" in error["message"]
 
-    def test_an_upload_lowers_the_stacks_cap(
+    def test_prepare_upload_can_lower_the_stacks_cap(
         self, monkeypatch: pytest.MonkeyPatch, made: Account, upload: Upload
     ) -> None:
         monkeypatch.setenv("MAX_JOB_COST_USD", "1000")
@@ -679,7 +647,7 @@ class TestCost:
 
 
 class TestAgain:
-    def test_a_second_run_changes_nothing(self, upload: Upload) -> None:
+    def test_prepare_again_changes_nothing(self, upload: Upload) -> None:
         job = upload(*GOOD, bad("x"), on_invalid_line="skip")
         first = job.prepare()
         assert job.reads_of_the_input() == 1
@@ -689,494 +657,25 @@ class TestAgain:
         assert job.reads_of_the_input() == 0
         assert (job.record, job.report, job.shards, job.versions) == state
 
-    def test_a_rejected_job_stays_rejected(self, upload: Upload) -> None:
+    def test_prepare_again_keeps_a_rejection(self, upload: Upload) -> None:
         job = upload(bad("x"))
         assert job.prepare() == job.prepare()
         assert job.made.count("PutObject", "CreateMultipartUpload") == 0
 
-    def test_a_closed_job_is_left_alone(self, upload: Upload) -> None:
+    def test_prepare_of_closed_job_does_nothing(self, upload: Upload) -> None:
         job = upload(*GOOD)
         job.made.s3.put_object(Bucket=BUCKET, Key=job.keys.closed, Body=b"")
         assert job.prepare()["accepted"] is False
         assert job.work == ["closed"]
         assert job.made.keys("reports/") == []
 
-    def test_a_stopped_job_is_left_alone(self, upload: Upload) -> None:
+    def test_prepare_of_stopped_job_does_nothing(self, upload: Upload) -> None:
         job = upload(*GOOD)
         job.made.s3.put_object(Bucket=BUCKET, Key=job.keys.stopped, Body=b"{}")
         assert job.prepare()["accepted"] is False
         assert job.work == ["stopped.json"]
         assert job.reads_of_the_input() == 0
 
-    def test_a_job_that_was_never_started(self, made: Account) -> None:
+    def test_prepare_of_unknown_job_raises(self, made: Account) -> None:
         with pytest.raises(ValueError, match="jobs/unknown does not exist"):
             made.invoke("prepare_input", {"job_id": "unknown"})
-
-
-# -- troubles, on a double of S3 -------------------------------------------------------------------
-
-JOB = upload_job_id(bucket="bucket", key="input/a.jsonl", version_id="v")
-KEYS = object_keys.WorkKeys(JOB)
-PLAN = f"{KEYS.prefix}plan.json"
-SETTINGS = Settings(
-    bucket="bucket",
-    groq_base_url="https://api.groq.com/openai/v1",
-    groq_api_key_secret_name="groq/api-key",
-    default_options=JobOptions(
-        completion_window="24h", skip_invalid_lines=True, max_attempts=3, max_job_cost_usd=0.0
-    ),
-    max_requests_per_batch=1,
-    max_bytes_per_batch=1_000_000,
-    max_bytes_per_range=2**30,
-    poll_min_seconds=5,
-    poll_max_seconds=900,
-    delete_groq_files=True,
-    work_retention_days=30,
-)
-LARGER_SHARDS = dataclasses.replace(SETTINGS, max_requests_per_batch=50)
-STRICT = dataclasses.replace(
-    SETTINGS,
-    max_requests_per_batch=2,
-    default_options=dataclasses.replace(SETTINGS.default_options, skip_invalid_lines=False),
-)
-LINES = [GOOD[0], bad("x"), GOOD[1], GOOD[2], b"[]"]
-
-
-class Death(BaseException):
-    """The end of an invocation: from then on none of its calls reaches S3."""
-
-
-class Bucket:
-    """A bucket with one upload and its job."""
-
-    def __init__(self, *lines: bytes) -> None:
-        self.s3 = FakeS3()
-        answer = self.s3.client().put_object(
-            Bucket="bucket", Key="input/a.jsonl", Body=file_of(*lines)
-        )
-        self.request = JobRequest(
-            job_id=JOB,
-            bucket="bucket",
-            key="input/a.jsonl",
-            version_id=answer["VersionId"],
-            path="a.jsonl",
-            started_at="2026-03-01T00:00:00.000Z",
-            claimed_by="test",
-        )
-        self.storage().put_json(object_keys.job_key(JOB), stored.to_record(self.request))
-
-    def storage(self, wire: Wire = plain_wire) -> Storage:
-        return Storage(s3=self.s3.client(wire), bucket="bucket")
-
-    def prepare(
-        self,
-        wire: Wire = plain_wire,
-        settings: Settings = SETTINGS,
-        sleep: Callable[[float], None] | None = None,
-    ) -> Preparation:
-        return prepare_input(
-            storage=self.storage(wire),
-            settings=settings,
-            job_id=JOB,
-            sleep=sleep or pytest.fail,
-        )
-
-    @property
-    def report(self) -> dict[str, Any]:
-        data = self.s3.read("reports/a.jsonl.json")
-        assert data is not None
-        report: dict[str, Any] = json.loads(data)
-        return report
-
-    @property
-    def record(self) -> JobRecord:
-        record = JobRecord.load(self.storage(), KEYS)
-        assert record is not None
-        return record
-
-    def check(self, answer: Preparation) -> None:
-        """See that record, shards and problems are those of one plan, each written once."""
-        record = self.record
-        assert answer == Preparation(
-            accepted=record.accepted, attempt=1, shards_prefix=KEYS.shards(1)
-        )
-        expected = [KEYS.shard(1, shard.number) for shard in record.shards]
-        assert self.s3.keys(KEYS.shards(1)) == expected
-        for shard in record.shards:
-            data = self.s3.read(KEYS.shard(1, shard.number))
-            assert data is not None
-            assert (len(data), data.count(b"\n")) == (shard.bytes, shard.requests)
-            for key in (KEYS.skipped_index(shard.number), KEYS.skipped_raw(shard.number)):
-                kept = self.s3.read(key)
-                assert (kept is not None) is (shard.skipped > 0)
-        sent = b"".join(self.s3.read(key) or b"" for key in expected)
-        assert sent == (file_of(*GOOD[:3]) if record.accepted else b"")
-        rows = self.s3.read(KEYS.invalid)
-        assert rows is not None
-        assert rows.count(b"\n") == record.problems_total == 2
-        for key in self.s3.keys(KEYS.prefix):
-            assert len(self.s3.history(key)) == 1, f"{key} was written more than once"
-        assert self.report["status"] == "running"
-        assert self.report["requests"]["total"] == 5
-        assert self.report["progress"]["total"] == 3
-
-
-class Calls:
-    """Counts the calls of an invocation, and lets something happen in place of one of them."""
-
-    def __init__(self, at: int | None, happens: Callable[[Calls, Callable[[], Any]], Any]) -> None:
-        self.count = 0
-        self.is_dead = False
-        self._at = at
-        self._happens = happens
-
-    def __call__(self, call: Call, act: Callable[[], Any]) -> Any:
-        if self.is_dead:
-            raise Death
-        self.count += 1
-        return self._happens(self, act) if self.count == self._at else act()
-
-    def die(self) -> None:
-        self.is_dead = True
-        raise Death
-
-
-def calls_of_a_run(settings: Settings = SETTINGS) -> range:
-    """Return the numbers of the calls that a preparation makes."""
-    calls = Calls(None, lambda _, act: act())
-    Bucket(*LINES).prepare(calls, settings)
-    return range(1, calls.count + 1)
-
-
-def test_there_are_calls_to_fail_at() -> None:
-    assert len(calls_of_a_run()) > 30
-    assert len(calls_of_a_run(STRICT)) > 15
-
-
-SHARDS = {id(SETTINGS): [1, 1, 1], id(LARGER_SHARDS): [3], id(STRICT): []}
-"""Requests of the shards that each settings make of the lines."""
-
-TWO_SETTINGS = pytest.mark.parametrize(
-    ("first", "second"),
-    [
-        pytest.param(SETTINGS, SETTINGS, id="equal settings"),
-        pytest.param(SETTINGS, LARGER_SHARDS, id="larger shards later"),
-        pytest.param(SETTINGS, STRICT, id="rejected later"),
-        pytest.param(STRICT, SETTINGS, id="rejected first"),
-    ],
-)
-
-
-@TWO_SETTINGS
-@pytest.mark.parametrize("acts", [False, True], ids=["before it", "after it"])
-def test_a_death_at_any_call_is_made_good_by_the_next_run(
-    acts: bool, first: Settings, second: Settings
-) -> None:
-    """Whatever was done by then: a plan that stands is carried out, otherwise a new one is made."""
-    for at in calls_of_a_run(first):
-        bucket = Bucket(*LINES)
-
-        def dies(calls: Calls, act: Callable[[], Any]) -> None:
-            if acts:
-                with contextlib.suppress(ClientError):
-                    act()
-            calls.die()
-
-        with pytest.raises(Death):
-            bucket.prepare(Calls(at, dies), first)
-        stands = bucket.s3.read(PLAN) is not None
-        reads: list[Call] = []
-
-        def wire(call: Call, act: Callable[[], Any], reads: list[Call] = reads) -> Any:
-            if (call.operation, call.target) == ("get_object", "input/a.jsonl"):
-                reads.append(call)
-            return act()
-
-        bucket.check(bucket.prepare(wire, second))
-        settings = first if stands else second
-        assert [shard.requests for shard in bucket.record.shards] == SHARDS[id(settings)]
-        assert len(reads) == (0 if stands else 1), "a plan that stands needs no second look"
-
-
-@TWO_SETTINGS
-def test_two_runs_at_the_same_time_come_to_one_plan(first: Settings, second: Settings) -> None:
-    """The second one runs from beginning to end within any call of the first."""
-    for at in calls_of_a_run(first):
-        bucket = Bucket(*LINES)
-        answers: list[Preparation] = []
-
-        def another_runs(
-            _: Calls,
-            act: Callable[[], Any],
-            bucket: Bucket = bucket,
-            answers: list[Preparation] = answers,
-        ) -> Any:
-            settings = first if bucket.s3.read(PLAN) is not None else second
-            answers.append(bucket.prepare(settings=second))
-            bucket.check(answers[0])
-            assert [shard.requests for shard in bucket.record.shards] == SHARDS[id(settings)]
-            return act()
-
-        answers.append(bucket.prepare(Calls(at, another_runs), first))
-        assert answers[0] == answers[1]
-        bucket.check(answers[0])
-        assert bucket.s3.open_uploads == []
-
-
-def test_an_answer_that_is_lost_and_asked_for_again() -> None:
-    """As boto3 does after a time-out: the first try has been carried out, also of the plan."""
-    for at in calls_of_a_run():
-        bucket = Bucket(*LINES)
-
-        def twice(_: Calls, act: Callable[[], Any]) -> Any:
-            with contextlib.suppress(ClientError):
-                act()
-            return act()
-
-        bucket.check(bucket.prepare(Calls(at, twice)))
-        assert bucket.record.accepted
-
-
-@pytest.mark.parametrize("settings", [SETTINGS, STRICT], ids=["accepted", "rejected"])
-def test_a_run_that_fails_before_its_plan_leaves_no_upload_behind(settings: Settings) -> None:
-    """Where the plan may stand the uploads must stay: S3 drops those that nobody completes."""
-    failures = 0
-    for at in calls_of_a_run(settings):
-        bucket = Bucket(*LINES)
-        failed: list[Call] = []
-
-        def wire(
-            call: Call, act: Callable[[], Any], at: int = at, seen: list[Call] = failed
-        ) -> Any:
-            seen.append(call)
-            if len(seen) == at:
-                raise ReadTimeoutError(endpoint_url="https://s3")
-            return act()
-
-        try:
-            bucket.prepare(wire, settings)
-        except ReadTimeoutError:
-            failures += 1
-        if bucket.s3.read(PLAN) is None and failed[at - 1].target != PLAN:
-            assert bucket.s3.open_uploads == []
-        bucket.check(bucket.prepare(settings=settings))
-    assert failures > 15
-
-
-class TestStopped:
-    def stop(self, bucket: Bucket) -> None:
-        stop = Stop(status="cancelled", code="cancelled", message="Stopped.", at="now")
-        stop.write(bucket.storage(), KEYS)
-
-    def test_while_the_input_is_read_no_record_is_made(self) -> None:
-        """Whoever stopped the job has found none, and ends it with a report alone."""
-        bucket = Bucket(*LINES)
-
-        def wire(call: Call, act: Callable[[], Any]) -> Any:
-            if call.operation == "get_object" and call.target == "input/a.jsonl":
-                self.stop(bucket)
-            return act()
-
-        assert bucket.prepare(wire).accepted is False
-        assert JobRecord.load(bucket.storage(), KEYS) is None
-        assert bucket.s3.open_uploads == []
-
-    def test_after_the_record_was_made_the_answer_is_the_same(self) -> None:
-        bucket = Bucket(*LINES)
-        first = bucket.prepare()
-        self.stop(bucket)
-        assert bucket.prepare() == first
-
-
-class TestUnreadable:
-    def failure_of(
-        self, bucket: Bucket, wire: Wire = plain_wire, settings: Settings = SETTINGS
-    ) -> dict[str, str]:
-        pauses: list[float] = []
-        assert bucket.prepare(wire, settings, pauses.append).accepted is False
-        assert 0 < sum(pauses) < 20 or not pauses
-        failure = bucket.record.failure
-        assert failure is not None
-        assert bucket.record.problems_total == 0
-        assert bucket.s3.keys(KEYS.shards(1)) == bucket.s3.open_uploads == []
-        return failure
-
-    def test_a_version_that_is_gone(self) -> None:
-        bucket = Bucket(*LINES)
-        gone = dataclasses.replace(bucket.request, version_id="gone")
-        bucket.storage().put_json(object_keys.job_key(JOB), stored.to_record(gone))
-        failure = self.failure_of(bucket)
-        assert failure["code"] == "input_unreadable"
-        assert "deleted before it could be read. Upload it again." in failure["message"]
-
-    def test_a_version_that_is_shown_late(self) -> None:
-        bucket = Bucket(*LINES)
-        pauses: list[float] = []
-
-        def wire(call: Call, act: Callable[[], Any]) -> Any:
-            is_head = (call.operation, call.target) == ("head_object", "input/a.jsonl")
-            if is_head and len(pauses) < 3:
-                raise client_error("HeadObject", 404, "404", "Not Found")
-            return act()
-
-        bucket.check(bucket.prepare(wire, sleep=pauses.append))
-        assert len(pauses) == 3
-
-    @pytest.mark.parametrize("operation", ["head_object", "get_object"])
-    def test_an_object_that_s3_refuses(self, operation: str) -> None:
-        bucket = Bucket(*LINES)
-
-        def wire(call: Call, act: Callable[[], Any]) -> Any:
-            if (call.operation, call.target) == (operation, "input/a.jsonl"):
-                code = "403" if operation == "head_object" else "AccessDenied"
-                raise client_error(operation, 403, code, "Access Denied")
-            return act()
-
-        failure = self.failure_of(bucket, wire)
-        assert failure["code"] == "input_unreadable"
-        assert "kms:Decrypt" in failure["message"]
-
-    def test_deleted_between_two_calls(self) -> None:
-        bucket = Bucket(*LINES)
-
-        def wire(call: Call, act: Callable[[], Any]) -> Any:
-            if (call.operation, call.target) == ("get_object", "input/a.jsonl"):
-                raise client_error("GetObject", 404, "NoSuchVersion", "gone")
-            return act()
-
-        assert self.failure_of(bucket, wire)["code"] == "input_unreadable"
-        assert bucket.report["input"]["bytes"] == len(file_of(*LINES))
-
-
-COPIED = [request(f"c-{number}", "x" * 100_000) for number in range(70)]
-ONE_SHARD = dataclasses.replace(SETTINGS, max_requests_per_batch=100, max_bytes_per_batch=2**27)
-
-
-class TestUncopied:
-    """What may become of an input between its reading and its copying."""
-
-    @pytest.mark.parametrize(
-        ("code", "status", "text"),
-        [("NoSuchVersion", 404, "deleted before"), ("AccessDenied", 403, "kms:Decrypt")],
-    )
-    def test_it_cannot_be_read_any_more(self, code: str, status: int, text: str) -> None:
-        bucket = Bucket(*COPIED)
-        copies = 0
-
-        def wire(call: Call, act: Callable[[], Any]) -> Any:
-            nonlocal copies
-            if call.operation == "upload_part_copy":
-                copies += 1
-                raise client_error("UploadPartCopy", status, code, "no")
-            return act()
-
-        failure = TestUnreadable().failure_of(bucket, wire, ONE_SHARD)
-        assert failure["code"] == "input_unreadable"
-        assert text in failure["message"]
-        assert copies == 1
-
-    @pytest.mark.parametrize("acts", [False, True], ids=["before it", "after it"])
-    def test_a_death_is_made_good(self, acts: bool) -> None:
-        bucket = Bucket(*COPIED)
-
-        def wire(call: Call, act: Callable[[], Any]) -> Any:
-            if call.operation == "upload_part_copy":
-                if acts:
-                    act()
-                raise ReadTimeoutError(endpoint_url="https://s3")
-            return act()
-
-        with pytest.raises(ReadTimeoutError):
-            bucket.prepare(wire, ONE_SHARD)
-        assert bucket.s3.open_uploads == []
-        assert bucket.s3.keys(KEYS.prefix) == []
-        assert bucket.prepare(settings=ONE_SHARD).accepted is True
-        assert bucket.s3.read(KEYS.shard(1, 1)) == file_of(*COPIED)
-
-    def test_without_a_version_its_bytes_are_sent(self) -> None:
-        """It might be another object by the time of the copy."""
-        bucket = Bucket(*COPIED)
-        versionless = dataclasses.replace(bucket.request, version_id=None)
-        bucket.storage().put_json(object_keys.job_key(JOB), stored.to_record(versionless))
-
-        def wire(call: Call, act: Callable[[], Any]) -> Any:
-            assert call.operation != "upload_part_copy"
-            return act()
-
-        assert bucket.prepare(wire, ONE_SHARD).accepted is True
-        assert bucket.s3.read(KEYS.shard(1, 1)) == file_of(*COPIED)
-
-
-def breaking(streams: list[int], gives: int) -> Wire:
-    """Return a wire on which every stream of the input breaks after so many bytes."""
-
-    def wire(call: Call, act: Callable[[], Any]) -> Any:
-        answer = act()
-        if (call.operation, call.target) == ("get_object", "input/a.jsonl"):
-            streams.append(int(answer["ContentLength"]))
-            answer = {**answer, "Body": BreakingBody(answer["Body"], gives=gives)}
-        return answer
-
-    return wire
-
-
-@pytest.mark.parametrize("gives", [100, len(file_of(*LINES)) // 2, len(file_of(*LINES))])
-def test_a_stream_that_breaks_is_taken_up_where_it_broke(gives: int) -> None:
-    bucket = Bucket(*LINES)
-    streams: list[int] = []
-    bucket.check(bucket.prepare(breaking(streams, gives)))
-    size = len(file_of(*LINES))
-    assert streams == list(range(size, 0, -gives))
-
-
-def test_a_range_that_is_ignored_is_made_good() -> None:
-    """As RFC 9110 allows a server, and some that speak S3's language do."""
-    bucket = Bucket(*LINES)
-    streams: list[int] = []
-    breaks = breaking(streams, 100)
-
-    def wire(call: Call, act: Callable[[], Any]) -> Any:
-        if "Range" not in call.arguments:
-            return breaks(call, act)
-        answer = bucket.s3.client().get_object(Bucket="bucket", Key=call.target)
-        assert "ContentRange" not in answer
-        return answer
-
-    bucket.check(bucket.prepare(wire))
-    assert len(streams) == 1
-
-
-def test_a_stream_that_gives_nothing_is_given_up() -> None:
-    bucket = Bucket(*LINES)
-    streams: list[int] = []
-    with pytest.raises(ReadTimeoutError):
-        bucket.prepare(breaking(streams, 0))
-    assert len(streams) == 4
-    assert bucket.s3.open_uploads == []
-    assert bucket.s3.keys(KEYS.prefix) == []
-    bucket.check(bucket.prepare())
-
-
-def test_the_report_stands_before_the_input_is_read() -> None:
-    bucket = Bucket(*LINES)
-    seen: list[dict[str, Any]] = []
-
-    def wire(call: Call, act: Callable[[], Any]) -> Any:
-        if call.operation in ("head_object", "get_object") and call.target == "input/a.jsonl":
-            seen.append(bucket.report)
-        return act()
-
-    bucket.prepare(wire)
-    assert [report["status"] for report in seen] == ["running", "running"]
-    assert all(report["requests"]["total"] == 0 for report in seen)
-
-
-def test_nothing_is_visible_before_the_last_line_has_passed() -> None:
-    bucket = Bucket(*LINES)
-
-    def wire(call: Call, act: Callable[[], Any]) -> Any:
-        if call.operation in ("create_multipart_upload", "upload_part"):
-            assert bucket.s3.keys(KEYS.prefix) == []
-        return act()
-
-    bucket.check(bucket.prepare(wire))

@@ -36,7 +36,7 @@ class CopySource:
 
 
 class CopyingWriter(PendingWriter):
-    """Takes a shard's lines; see ``split.RequestWriter``."""
+    """Writes a shard's lines; S3 copies those that the input has as they are."""
 
     def __init__(self, storage: Storage, key: str, source: CopySource | None) -> None:
         """Begin an object at ``key``, copied from ``source`` where possible."""
@@ -49,7 +49,14 @@ class CopyingWriter(PendingWriter):
         self._lines: list[bytes] = []
 
     def write_lines(self, lines: list[bytes], size: int, offset: int | None) -> None:
-        """Append lines of so many bytes, which stand at ``offset`` in the stream, if at all."""
+        """Append lines.
+
+        Args:
+            lines: The lines, with line feeds.
+            size: Their size in bytes.
+            offset: Offset of these exact bytes in the stream that is split; None if they were
+                changed.
+        """
         if offset is None or offset != self._first + self._size:
             self._end_stretch()
         if offset is None or self._source is None or (self._buffer and not self._size):

@@ -1,8 +1,8 @@
-"""Byte ranges of a large input: which lines are whose, so that many functions can read one file.
+"""Divide a large input into byte ranges, so that many functions can read one file.
 
-A line belongs to the range in which its first byte stands. A range therefore begins after the first
-line end that it meets (unless it is the first of the file) and goes on past its end until the line
-that it has begun is complete.
+A line belongs to the range that has its first byte. The reader of a range therefore skips bytes up
+to the first line end (except in the first range), and reads past the end of the range until its
+last line is complete.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class ByteRange:
 
     Attributes:
         first: Offset of its first byte.
-        end: Offset of the first byte behind it.
+        end: Offset of the first byte after it.
     """
 
     first: int
@@ -26,7 +26,7 @@ class ByteRange:
 
     @property
     def read_from(self) -> int:
-        """Offset to read from: the byte before the range tells whether a line begins with it."""
+        """Offset to read from: the byte before the range shows whether a line begins with it."""
         return max(0, self.first - 1)
 
 
@@ -41,18 +41,18 @@ def owned_lines(chunks: Iterable[bytes], part: ByteRange) -> tuple[int, Iterator
     """Find the lines that belong to a range.
 
     Args:
-        chunks: The file from ``part.read_from`` on; no more is taken of them than needed.
+        chunks: The file from ``part.read_from`` on; only the needed chunks are read.
         part: The range.
 
     Returns:
-        Where the first line begins in the file, and the lines, cut anywhere, the last one with its
-        line end if it has one.
+        Offset of the first line in the file, and the bytes of the lines, in chunks of any size,
+        including the line end of the last line if it has one.
     """
     position, rest = part.read_from, iter(chunks)
     if part.first == 0:
         return 0, _up_to_line_end(rest, 0, part.end)
     for chunk in rest:
-        # The line that begins last in this range follows a line end before its last byte.
+        # The last line that begins in this range comes after a line end before its last byte.
         begin = chunk.find(b"\n", 0, max(0, part.end - 1 - position)) + 1
         if begin:
             first = position + begin
@@ -76,7 +76,7 @@ def _up_to_line_end(chunks: Iterable[bytes], position: int, end: int) -> Iterato
 
 
 def _line_end(chunk: bytes, start: int) -> int | None:
-    """Return where a chunk's first line end from ``start`` on ends, or None."""
+    """Return the index after a chunk's first line end from ``start`` on, or None."""
     if start >= len(chunk):
         return None
     return chunk.find(b"\n", start) + 1 or None

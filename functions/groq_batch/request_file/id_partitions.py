@@ -1,11 +1,11 @@
-"""Ids that are used twice in a file that many functions read.
+"""Find duplicate ids in a file that many functions read.
 
-Each reader of a range records the ids of its lines as short digests, sorted into partitions: equal
-ids come into the same partition, whoever read them. The matching of one partition then sees all
-uses of its ids over the whole file, and tells each range which of its lines repeat an earlier one.
+The reader of each range records the ids of its lines as short digests, in partitions: equal ids are
+in the same partition, whichever range they are in. Matching one partition then finds all uses of
+its ids in the whole file, and lists for each range the lines that repeat an earlier id.
 
-A digest has 96 bits, so that two different ids among a billion are taken for one in one of a
-hundred billion files.
+A digest has 96 bits: among a billion different ids two have the same digest in one of a hundred
+billion files.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ REPEAT_BYTES = _REPEAT.size
 
 
 class IdRecorder(DuplicateFinder):
-    """Records the use of ids in one range, and calls none of them repeated."""
+    """Records the ids of one range, and reports none as duplicate."""
 
     def __init__(self, *, key: bytes, partitions: int) -> None:
-        """Record into so many partitions; ``key`` is the same for all ranges of a file."""
+        """Record into ``partitions`` partitions; all ranges of a file use the same ``key``."""
         self._digest = hashlib.blake2b(key=key, digest_size=_DIGEST_BYTES)
         self.partitions = [bytearray() for _ in range(partitions)]
 
     def add(self, custom_ids: Sequence[str], line: int) -> list[tuple[int, int]]:
-        """Record the use of ids on lines of the range."""
+        """Record the ids of lines of the range."""
         partitions, count = self.partitions, len(self.partitions)
         for number, custom_id in enumerate(custom_ids, start=line):
             digest = self._digest.copy()
@@ -52,7 +52,8 @@ def find_repeats(uses: Iterable[bytes]) -> dict[int, bytes]:
         uses: The partition's records of each range, in order of the ranges.
 
     Returns:
-        By range (from 0), for those that have any: the records of its lines that repeat an id.
+        The records of the lines that repeat an id, by index of the range; ranges without such
+        lines are left out.
     """
     ordered = [
         _SORTED_USE.pack(digest, place, line)
@@ -74,12 +75,12 @@ def find_repeats(uses: Iterable[bytes]) -> dict[int, bytes]:
 def repeats_of_range(
     records: Iterable[bytes], place: int, first_lines: Sequence[int]
 ) -> Iterator[tuple[int, int]]:
-    """Yield the repeated lines of a range with the lines of the first use, in order.
+    """Yield the lines of a range that repeat an id, with the lines of the first use, in order.
 
     Args:
-        records: What the partitions found for the range.
-        place: The range, from 0.
-        first_lines: The number of each range's first line in the file.
+        records: The records of each partition for the range.
+        place: Index of the range, from 0.
+        first_lines: Number of each range's first line in the file.
     """
     pieces = [
         data[start : start + REPEAT_BYTES]
@@ -92,15 +93,15 @@ def repeats_of_range(
 
 
 class KnownDuplicates(DuplicateFinder):
-    """Knows which lines repeat an id; to be asked in the order of the lines."""
+    """Reports lines that are known to repeat an id; to be called in the order of the lines."""
 
     def __init__(self, repeats: Iterator[tuple[int, int]]) -> None:
-        """Take the repeated lines with the lines of the first use, in order."""
+        """Report ``repeats``: lines with the lines of the first use, in order."""
         self._repeats = repeats
         self._next = next(repeats, None)
 
     def add(self, custom_ids: Sequence[str], line: int) -> list[tuple[int, int]]:
-        """Return which of some lines repeat an id, and the lines of the first use."""
+        """Return which of the lines repeat an id, and the lines of the first use."""
         found: list[tuple[int, int]] = []
         while self._next is not None and self._next[0] < line + len(custom_ids):
             found.append((self._next[0] - line, self._next[1]))

@@ -1,4 +1,4 @@
-"""Lines and gzip as streams of bytes: whatever the size, only a piece is in memory."""
+"""Split and decompress streams of bytes; only a piece of a file is ever in memory."""
 
 from __future__ import annotations
 
@@ -13,26 +13,28 @@ from typing import Any
 import msgspec
 
 _GZIP_FORMAT = 31
-"""The ``wbits`` of zlib that stands for: a gzip header, any window size."""
+"""The ``wbits`` argument of zlib for a gzip header and any window size."""
 _COMPRESSED_PIECE_BYTES = 64 * 1024
-"""Compressed bytes given to zlib at a time: what it leaves over is copied on every call."""
+"""Compressed bytes per call of zlib. It copies unused input, so that larger pieces are slower."""
 _PIECE_BYTES = 1024 * 1024
-"""Most decompressed bytes taken from zlib at a time: a gzip bomb unpacks piece by piece."""
+"""Most decompressed bytes per call of zlib, so that a gzip bomb unpacks piece by piece."""
 _MAX_UNDECIDED_BYTES = 8 * 1024 * 1024
-"""White space that may yet be a blank line, or returns before a line end, is held up to here."""
+"""Most bytes to hold of white space that may turn out to be a blank line, and of carriage returns
+that may turn out to belong to a line end."""
+READ_BYTES = 1024 * 1024
 
 
 class NotGzipError(ValueError):
-    """The bytes are not gzip, or are damaged or cut short."""
+    """The bytes are not gzip, or they are damaged or truncated."""
 
 
 class Lines(msgspec.Struct, frozen=True, gc=False):
     """Whole lines that follow each other.
 
     Attributes:
-        first: Number of the first one in the file, from 1; blank lines count.
-        offset: Where it begins: bytes from the beginning of the stream.
-        lines: Their bytes with line ends; only the last line of a file may have none.
+        first: Number of the first line in the file, from 1; blank lines count.
+        offset: Offset of the first line in the stream, in bytes.
+        lines: The lines with their line ends; only the last line of a file may have none.
     """
 
     first: int
@@ -57,14 +59,14 @@ class LongLinePiece(msgspec.Struct, frozen=True, gc=False):
 def decompress(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the content of a gzip stream in pieces of at most 1 MiB.
 
-    As Python's own ``gzip`` does, this takes several members one after the other, zero bytes after
-    a member as padding, and an empty stream as an empty file.
+    Like Python's ``gzip`` module, this accepts several members in a row, zero bytes after a member
+    as padding, and an empty stream as an empty file.
 
     Args:
         chunks: The compressed bytes.
 
     Raises:
-        NotGzipError: The stream is not gzip, is damaged or cut short.
+        NotGzipError: The stream is not gzip, or it is damaged or truncated.
     """
     member = zlib.decompressobj(_GZIP_FORMAT)
     is_inside = False
@@ -99,17 +101,18 @@ def split_lines(
     first_line: int = 1,
     begins_file: bool = True,
 ) -> Iterator[Lines | LongLinePiece]:
-    """Yield the lines of a file: those that end in one chunk together, for the sake of speed.
+    """Yield the lines of a file; all lines that end in one chunk together, which is faster.
 
-    Only the byte 0x0A ends a line: U+2028, U+2029 and U+0085 stand inside JSON texts. A byte order
-    mark at the start of the file is left out. A line of more than ``max_line_bytes`` comes in
+    Only the byte 0x0A ends a line: U+2028, U+2029 and U+0085 may occur in JSON texts. A byte order
+    mark at the start of the file is left out. A line of more than ``max_line_bytes`` is yielded in
     pieces, so that it is never held in memory, unless it is blank.
 
     Args:
-        chunks: The file, cut anywhere.
+        chunks: The bytes of the file, in chunks of any size.
         max_line_bytes: Longest line that is yielded whole, in bytes without its line end.
         first_line: Number of the first line.
-        begins_file: Whether the file begins here, where a byte order mark may stand.
+        begins_file: Whether the stream starts at the start of the file, where a byte order mark
+            may be.
     """
     number = first_line
     position = 0
@@ -156,14 +159,14 @@ def without_line_end(line: bytes | bytearray) -> bytes:
 
 
 def is_blank(line: bytes | bytearray) -> bool:
-    """Tell whether a line is empty or nothing but ASCII white space."""
+    """Tell whether a line is empty or has only ASCII white space."""
     return not line or line.isspace()
 
 
 def _whole_lines(
     first: int, offset: int, lines: list[bytes], max_line_bytes: int
 ) -> Iterator[Lines | LongLinePiece]:
-    """Yield lines; those that are too long as a piece."""
+    """Yield lines; a line that is too long as one piece."""
     begin = 0
     if max(map(len, lines)) > max_line_bytes:
         for place, line in enumerate(lines):
@@ -180,18 +183,18 @@ def _whole_lines(
 
 
 def _end_of_content(held: bytearray) -> int:
-    """Return where the carriage returns begin that may turn out to stand before the line end."""
+    """Return the index of trailing carriage returns that may turn out to belong to the line end."""
     end = len(held.rstrip(b"\r"))
     return end if len(held) - end <= _MAX_UNDECIDED_BYTES else len(held)
 
 
 def _may_be_blank(held: bytearray) -> bool:
-    """Tell whether a long beginning may turn out to be a blank line."""
+    """Tell whether the long beginning of a line may turn out to be a blank line."""
     return len(held) <= _MAX_UNDECIDED_BYTES and held.isspace()
 
 
 def _without_bom(chunks: Iterable[bytes]) -> tuple[int, Iterable[bytes]]:
-    """Take a byte order mark off the very start; returns its size, 0 without one, and the rest."""
+    """Remove a byte order mark; return its size, or 0 if there is none, and the other chunks."""
     rest = iter(chunks)
     head = b""
     for chunk in rest:
@@ -212,9 +215,6 @@ def _cut(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
                 yield chunk[start : start + size]
 
 
-READ_BYTES = 1024 * 1024
-
-
 class LineReader:
     """Reads lines from pieces of bytes; only the byte 0x0A ends a line."""
 
@@ -229,10 +229,10 @@ class LineReader:
 
 
 class PieceReader(io.RawIOBase):
-    """Makes pieces of bytes readable as a raw stream."""
+    """Reads pieces of bytes as one raw stream."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
-        """Read ``pieces`` one after the other, each when it is needed."""
+        """Read ``pieces`` in order, each when it is needed."""
         self._pieces = iter(pieces)
         self._rest = memoryview(b"")
 
@@ -241,7 +241,7 @@ class PieceReader(io.RawIOBase):
         return True
 
     def readinto(self, target: Any) -> int:
-        """Copy bytes into ``target``; return how many, 0 at the end."""
+        """Copy bytes into ``target``; return their number, which is 0 at the end."""
         while not self._rest:
             piece = next(self._pieces, None)
             if piece is None:

@@ -1,4 +1,4 @@
-"""Checks the model of a request against the list of the account."""
+"""Check the model of a request against the Groq account's list of models."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from groq_batch.domain.models import ListedModel
 _AUDIO_URLS = "/v1/audio/"
 _MOST_ALIKE = 3
 _MOST_COMPARED = 1000
-"""Names for which similar ones are looked for: it takes about a millisecond each, and a file may
-make up as many as it has lines."""
+"""Most unknown names to find similar names for. It takes about a millisecond for each, and a file
+may have a different name on every line."""
 _MOST_KEPT = 1000
 _SHOWN_CHARACTERS = 100
 _SEND_ANYWAY = "To have the API decide, upload the file with check-models=false."
 
 
 class ModelChecker:
-    """Says which models requests may name, by one list."""
+    """Checks models against one list."""
 
     def __init__(self, models: Mapping[str, ListedModel]) -> None:
-        """Check by the models of a list."""
+        """Check against these models."""
         self._models = models
         self._verdicts: dict[tuple[str, str], tuple[str, str] | None] = {}
         self._compared = 0
 
     def problem(self, model: str, url: str) -> tuple[str, str] | None:
-        """Return code and sentence of what is wrong with a model for a URL; None if nothing is."""
+        """Return code and message if the model cannot be used with the URL, else None."""
         known = (model, url)
         if known in self._verdicts:
             return self._verdicts[known]
@@ -61,7 +61,7 @@ class ModelChecker:
         return f"Names that look alike: {', '.join(alike)}. Name one that it has."
 
     def _alike(self, model: str, url: str) -> list[str]:
-        """Return up to three names of the list that look like a model's and can answer a URL."""
+        """Return up to three similar names of the list that can answer the URL."""
         self._compared += 1
         if self._compared > _MOST_COMPARED:
             return []
@@ -70,7 +70,7 @@ class ModelChecker:
         return [usable[name] for name in get_close_matches(wanted, usable, n=_MOST_ALIKE)]
 
     def _usable(self, url: str) -> dict[str, str]:
-        """Return the names of the models that can answer a URL, by those in small letters."""
+        """Return the names of the models that can answer the URL, by lowercase name."""
         return {
             name.lower(): name
             for name, listed in self._models.items()
@@ -79,7 +79,7 @@ class ModelChecker:
 
 
 def _unsuitable(model: ListedModel, url: str) -> str | None:
-    """Return what a model's listed modalities say against a URL; None if they say nothing."""
+    """Return why a model's listed modalities do not fit the URL; None if they do."""
     if url.startswith(_AUDIO_URLS):
         if model.takes is not None and "audio" not in model.takes:
             return f"takes {_listed(model.takes)} and no audio"

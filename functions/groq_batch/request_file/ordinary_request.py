@@ -1,4 +1,4 @@
-"""Reads a request line for an ordinary call: what is sent of it, and where."""
+"""Read a request line for an ordinary call: its path, its body and its size."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 
 from groq_batch.domain.on_demand import Size
 from groq_batch.request_file.body_sizes import estimated_bytes
-from groq_batch.request_file.line_checks import CHAT_URL, output_limit
+from groq_batch.request_file.request_rules import CHAT_URL, output_limit
 
 _API_VERSION = "/v1"
 
@@ -31,9 +31,9 @@ class OrdinaryRequest:
 
     Attributes:
         custom_id: Its id.
-        path: Path of the call below the API's base address.
-        body: Its ``body``, byte for byte.
-        size: What counts for its estimate.
+        path: Path of the call, relative to the API's base address.
+        body: The exact bytes of its ``body``.
+        size: Its size for the cost estimate.
     """
 
     custom_id: str
@@ -43,11 +43,11 @@ class OrdinaryRequest:
 
     @property
     def is_chat(self) -> bool:
-        """Whether it is for chat, whose body is sent as it is."""
+        """Whether it is a chat request, whose body is sent unchanged."""
         return self.path == CHAT_URL.removeprefix(_API_VERSION)
 
     def form_fields(self) -> list[tuple[str, str]]:
-        """Return the fields of a form, as which audio is sent: texts, a list as ``name[]``."""
+        """Return the body as form fields, as audio endpoints expect; a list as ``name[]``."""
         fields: list[tuple[str, str]] = []
         for name, value in _decode_fields(self.body).items():
             written = bytes(value)
@@ -62,7 +62,7 @@ def read_request(line: bytes) -> OrdinaryRequest:
     """Read a request line that has passed the checks.
 
     Raises:
-        msgspec.MsgspecError: It is no request line.
+        msgspec.MsgspecError: It is not a request line.
     """
     request = _decode_line(line)
     body = bytes(request.body)

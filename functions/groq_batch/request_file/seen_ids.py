@@ -1,4 +1,4 @@
-"""Knows which ids of a file were used before."""
+"""Find ids that were used before in a file."""
 
 from __future__ import annotations
 
@@ -11,48 +11,48 @@ from typing import Protocol
 
 
 class DuplicateFinder(Protocol):
-    """Tells whether ids were used before."""
+    """Finds ids that were used before."""
 
     def add(self, custom_ids: Sequence[str], line: int) -> list[tuple[int, int]]:
-        """Note the use of ids on lines that follow each other.
+        """Add the ids of lines that follow each other.
 
         Args:
             custom_ids: The ids.
-            line: The line of the first one, from 1; greater than all lines of the calls before.
+            line: Number of the first line, from 1; greater than in all earlier calls.
 
         Returns:
-            For each id that was used before, here or in a call before, in order: its place among
-            the ids, from 0, and the line of its first use.
+            For each id that was used before, in this call or an earlier one, in order: its index
+            in ``custom_ids`` and the line of its first use.
         """
 
 
 class SeenIds(DuplicateFinder):
     """Remembers on which line each custom_id was first used.
 
-    A hash table in arrays: an id takes 15 to 35 bytes, whatever its length, where a dictionary
-    takes 120 and more. Of an id its 64-bit hash is kept, which Python keys anew in every process:
-    that two different ids of a million share one happens once in 37 million files.
+    A hash table in arrays: an id takes 15 to 35 bytes, however long it is; in a dictionary it would
+    take 120 and more. Only the 64-bit hash of an id is kept, which Python salts in every process:
+    two different ids of a million have the same hash in one of 37 million files.
     """
 
     __slots__ = ("_distances", "_hashes", "_mask", "_places", "_room", "_table")
 
     def __init__(self) -> None:
         self._hashes = array("q")
-        # Where a hash belongs stands its place among the hashes, from 1; 0 is free.
+        # The slot of a hash has its place among the hashes, from 1; 0 marks a free slot.
         self._table = array("I")
         self._mask = 0
         self._room = 0
-        # From which place on lines are how far ahead of places: it changes where lines have no id.
+        # The distance between line and place from each place on; it changes at lines without id.
         self._places = array("Q")
         self._distances = array("Q")
         self._resize(1024, 0)
 
     def add(self, custom_ids: Sequence[str], line: int) -> list[tuple[int, int]]:
-        """Note the use of ids; returns those that were used before."""
+        """Add ids; return those that were used before."""
         hashes = self._hashes
         known = len(hashes)
         keys = [*map(hash, custom_ids)]
-        # An id that was used before takes a place as well, which nothing refers to.
+        # A duplicate takes a place too, which no slot refers to.
         hashes.frombytes(pack(f"{len(keys)}q", *keys))
         if not known or self._distances[-1] != line - known - 1:
             self._places.append(known + 1)
@@ -78,7 +78,7 @@ class SeenIds(DuplicateFinder):
         return place + self._distances[bisect_right(self._places, place) - 1]
 
     def _resize(self, size: int, known: int) -> None:
-        """Build the table of the known hashes; the size is a power of two, and filled by 60 %."""
+        """Rebuild the table; ``size`` is a power of two, and at most 60 % of it are used."""
         table = array("I", [0]) * size
         mask = size - 1
         hashes = self._hashes
@@ -86,7 +86,7 @@ class SeenIds(DuplicateFinder):
             slot = key & mask
             while first := table[slot]:
                 if hashes[first - 1] == key:
-                    # Used again: a slot for each use would make a file of one id endless to check.
+                    # A duplicate gets no slot; else checking a file of one id would never end.
                     break
                 slot = (slot + 1) & mask
             else:

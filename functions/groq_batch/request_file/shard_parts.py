@@ -1,8 +1,9 @@
-"""How a shard that the API refuses as a whole is divided: by what its requests ask for.
+"""Divide a shard that the API refuses as a whole, by URL and model.
 
-The API may refuse a batch for a model that it has withdrawn, or for a URL that it does not serve,
-and name no line. Requests for the same URL and model are alike to it, so that a shard of several
-is sent again in parts, one for each: what cannot run does not take the rest with it.
+The API may refuse a batch because of a model that it no longer has or a URL that it does not serve,
+without naming a line. Requests for the same URL and model are accepted or refused together. A shard
+with several of them is therefore sent again in parts, one for each, so that a part that cannot run
+does not stop the others.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from typing import Self
 
 import msgspec
 
-from groq_batch.request_file.line_checks import ALLOWED_URLS
+from groq_batch.request_file.request_rules import ALLOWED_URLS
 
 MOST_PARTS = 100
-"""Parts of one shard. Each costs an upload and a batch, and a shard may name thousands of models,
-most of them made up. The last part takes the rest together, and is divided when it is refused."""
+"""Most parts of one shard. Each costs an upload and a batch, and a shard may name thousands of
+models that do not exist. The last part has all other requests, and is divided if it is refused."""
 AUDIO_URLS = tuple(url for url in ALLOWED_URLS if url.startswith("/v1/audio/"))
-"""URLs of request lines that a batch may have as its endpoint in place of that for chat."""
+"""URLs of request lines that may be the endpoint of a batch instead of the chat URL."""
 _DIGEST_BYTES = 16
 
 
@@ -38,11 +39,11 @@ _decode = msgspec.json.Decoder(_Request).decode
 
 @dataclass(slots=True)
 class ShardContents:
-    """What the requests of a shard ask for.
+    """URLs and models of a shard's requests.
 
     Attributes:
-        counts: Request lines by URL and model, in the order in which these came first. Digests
-            stand for them: nothing limits the length of a model's name.
+        counts: Number of request lines by digest of URL and model, in order of first occurrence.
+            Digests limit the memory, because the name of a model may have any length.
         urls: The URLs.
     """
 
@@ -62,32 +63,32 @@ class ShardContents:
 
     @property
     def parts(self) -> int:
-        """Into how many parts the shard is divided; 1 when all of it is alike."""
+        """Number of parts to divide the shard into; 1 if all requests are for one URL and model."""
         return min(len(self.counts), MOST_PARTS)
 
     @property
     def audio_url(self) -> str | None:
-        """The URL of all its lines if that is one and the same of audio, else None."""
+        """The URL if all lines have the same audio URL, else None."""
         return next(iter(self.urls)) if len(self.urls) == 1 and is_audio(self.urls) else None
 
     def places(self) -> dict[bytes, int]:
-        """Return the place, from 0, of each URL and model's part: those with most lines first."""
+        """Return the index of the part of each URL and model; those with most lines come first."""
         by_size = sorted(self.counts, key=lambda key: -self.counts[key])
         return {key: min(place, MOST_PARTS - 1) for place, key in enumerate(by_size)}
 
 
 def part_key(line: bytes) -> bytes:
-    """Return what stands for the URL and the model of a request line in ``ShardContents``."""
+    """Return the digest of a request line's URL and model, as in ``ShardContents.counts``."""
     return _key(_decode(line))
 
 
 def is_audio(urls: Iterable[str]) -> bool:
-    """Tell whether any of some URLs is one of audio."""
+    """Tell whether any of the URLs is an audio URL."""
     return any(url in AUDIO_URLS for url in urls)
 
 
 def common_audio_url(lines: Iterable[bytes]) -> str | None:
-    """Return the audio URL that all request lines have, else None; reads no more than it needs."""
+    """Return the audio URL if all lines have it, else None; read no more than needed."""
     found: str | None = None
     for line in lines:
         url = _decode(line).url

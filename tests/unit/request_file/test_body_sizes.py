@@ -40,7 +40,7 @@ def plain_size(value: Any) -> int:
 @example(["\\", "\\n"])
 @example({"\\u0041": "\\\\u0041", "é": "€"})
 @example(["😀", "\n"])
-def test_a_body_counts_the_same_with_and_without_escapes(value: Any) -> None:
+def test_estimated_bytes_with_and_without_escapes_is_the_same(value: Any) -> None:
     for ascii_only in (True, False):
         body = json.dumps(value, ensure_ascii=ascii_only).encode()
         assert estimated_bytes(body) == plain_size(value)
@@ -55,7 +55,9 @@ def test_a_body_counts_the_same_with_and_without_escapes(value: Any) -> None:
         pytest.param(rb'{"a": "\\\\\u00e9"}', 4, id="backslashes before an escape"),
     ],
 )
-def test_an_escape_counts_as_the_utf8_of_its_character(body: bytes, size: int) -> None:
+def test_estimated_bytes_of_an_escape_is_the_utf8_size_of_its_character(
+    body: bytes, size: int
+) -> None:
     assert estimated_bytes(body) == len(b'{"a": ""}') + size
     # Likewise with escapes in a second text.
     assert estimated_bytes(body[:-1] + rb', "\n": 1}') == len(b'{"a": "", "x": 1}') + size
@@ -81,15 +83,13 @@ def test_an_escape_counts_as_the_utf8_of_its_character(body: bytes, size: int) -
         ),
     ],
 )
-def test_what_follows_the_comma_of_a_data_url_counts_four_thousand_bytes(
-    body: Any, left: Any, urls: int
-) -> None:
+def test_estimated_bytes_of_data_url_content_is_4000(body: Any, left: Any, urls: int) -> None:
     for ascii_only in (True, False):
         found = estimated_bytes(json.dumps(body, ensure_ascii=ascii_only).encode())
         assert found == plain_size(left) + urls * DATA_URL_BYTES
 
 
-def test_a_data_url_may_have_escaped_slashes() -> None:
+def test_estimated_bytes_of_data_url_with_escaped_slashes_is_4000() -> None:
     body = rb'{"u": "data:image\/png;base64,AA\/A"}'
     assert estimated_bytes(body) == len(b'{"u": "data:image/png;base64,"}') + DATA_URL_BYTES
 
@@ -102,7 +102,7 @@ class TestLongTexts:
         assert found.escaped == ([] if 0 in found.texts or "\\" not in line else [0])
         return found.lines[0].decode(), found.texts.get(0)
 
-    def test_the_one_long_text_is_taken_out(self) -> None:
+    def test_without_long_texts_removes_a_single_long_text(self) -> None:
         assert self.shortened(f'{{"a": "{self.LONG}", "b": 1}}') == ('{"a": "", "b": 1}', 400)
         assert self.shortened(f'["x", "{self.LONG}é"]') == ('["x", ""]', 402)
 
@@ -123,15 +123,15 @@ class TestLongTexts:
             pytest.param(f'["{LONG}"', id="cut behind the text"),
         ],
     )
-    def test_other_lines_stay(self, line: str) -> None:
+    def test_without_long_texts_keeps_other_lines(self, line: str) -> None:
         assert self.shortened(line) == (line, None)
 
-    def test_bytes_that_are_no_utf8_stay(self) -> None:
+    def test_without_long_texts_keeps_bytes_that_are_not_utf8(self) -> None:
         line = b'{"a": "%s\xff"}' % self.LONG.encode()
         assert without_long_texts([line]).lines == [line]
 
     @given(VALUES, st.sampled_from([", ", ","]))
-    def test_what_is_left_and_what_was_taken_are_the_line(self, value: Any, comma: str) -> None:
+    def test_without_long_texts_rest_and_text_make_the_line(self, value: Any, comma: str) -> None:
         line = json.dumps([value], separators=(comma, ":"), ensure_ascii=False).encode()
         (rest,), texts, _ = without_long_texts([line])
         assert estimated_bytes(rest) + texts.get(0, 0) == estimated_bytes(line)
@@ -139,7 +139,7 @@ class TestLongTexts:
         if texts:
             assert json.dumps(json.loads(rest)) != json.dumps([value])
 
-    def test_places_are_those_of_the_lines(self) -> None:
+    def test_without_long_texts_returns_indexes_of_lines(self) -> None:
         long, short, none = f'["{self.LONG}"]'.encode(), rb'["\n"]', b"[]"
         found = without_long_texts([none, long, short, long, none])
         assert found.lines == [none, b'[""]', short, b'[""]', none]

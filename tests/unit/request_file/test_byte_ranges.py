@@ -25,7 +25,7 @@ def owned(data: bytes, part: ByteRange, piece: int = 4) -> bytes:
     return found
 
 
-def test_ranges_cover_a_file_without_gaps() -> None:
+def test_divide_covers_the_file_without_gaps() -> None:
     assert divide(10, 4) == [ByteRange(0, 4), ByteRange(4, 8), ByteRange(8, 10)]
     assert divide(8, 4) == [ByteRange(0, 4), ByteRange(4, 8)]
     assert divide(0, 4) == []
@@ -41,7 +41,9 @@ def test_ranges_cover_a_file_without_gaps() -> None:
         pytest.param(b"\n\n\n\n\n\n\n\n\n\n\n\n", [b"\n\n\n\n"] * 3, id="blank lines"),
     ],
 )
-def test_a_line_belongs_to_the_range_of_its_first_byte(data: bytes, expected: list[bytes]) -> None:
+def test_owned_lines_are_those_whose_first_byte_is_in_the_range(
+    data: bytes, expected: list[bytes]
+) -> None:
     assert [owned(data, part) for part in divide(len(data), 4)] == expected
 
 
@@ -53,7 +55,7 @@ def test_a_line_belongs_to_the_range_of_its_first_byte(data: bytes, expected: li
     piece=st.integers(1, 40),
 )
 @example(data=b"a\n", range_bytes=1, piece=1)
-def test_all_lines_come_once_and_in_order(data: bytes, range_bytes: int, piece: int) -> None:
+def test_owned_lines_of_all_ranges_are_the_file(data: bytes, range_bytes: int, piece: int) -> None:
     parts = divide(len(data), range_bytes)
     found = [owned(data, part, piece) for part in parts]
     assert b"".join(found) == data
@@ -67,7 +69,7 @@ def test_all_lines_come_once_and_in_order(data: bytes, range_bytes: int, piece: 
         position += len(lines)
 
 
-def test_no_more_is_read_than_needed() -> None:
+def test_owned_lines_reads_no_more_chunks_than_needed() -> None:
     data = b"".join(b"line %04d\n" % number for number in range(1000))
     read: list[int] = []
     part = ByteRange(1000, 2000)
@@ -77,7 +79,7 @@ def test_no_more_is_read_than_needed() -> None:
     assert sum(read) <= 1100
 
 
-def test_a_range_without_a_line_is_left_at_its_end() -> None:
+def test_owned_lines_of_range_without_line_stops_at_its_end() -> None:
     data = b"x" * 10_000 + b"\n"
     read: list[int] = []
     _, lines = owned_lines(pieces(data[999:], 100, read), ByteRange(1000, 2000))

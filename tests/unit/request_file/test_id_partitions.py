@@ -57,7 +57,9 @@ def over_ranges(ranges: list[list[str]], partitions: int, block: int) -> Repeats
     partitions=st.integers(1, 5),
     block=st.integers(1, 13),
 )
-def test_as_one_pass_finds_them(ranges: list[list[str]], partitions: int, block: int) -> None:
+def test_find_repeats_in_ranges_finds_what_one_pass_finds(
+    ranges: list[list[str]], partitions: int, block: int
+) -> None:
     ids = [custom_id for one in ranges for custom_id in one]
     first_lines: dict[str, int] = {}
     expected: Repeats = []
@@ -69,7 +71,7 @@ def test_as_one_pass_finds_them(ranges: list[list[str]], partitions: int, block:
     assert over_ranges(ranges, partitions, block) == expected
 
 
-def test_repeats_on_lines_that_are_not_asked_for_are_passed_over() -> None:
+def test_known_duplicates_skips_lines_that_are_not_checked() -> None:
     """Lines without an id lie between those that are asked for."""
     known = KnownDuplicates(iter([(3, 1), (5, 2), (9, 1)]))
     assert known.add(["a", "b"], 1) == []
@@ -79,7 +81,7 @@ def test_repeats_on_lines_that_are_not_asked_for_are_passed_over() -> None:
     assert known.add(["i"], 11) == []
 
 
-def test_uses_are_spread_over_the_partitions() -> None:
+def test_id_recorder_spreads_ids_over_partitions() -> None:
     recorder = IdRecorder(key=KEY, partitions=4)
     assert recorder.add([f"id-{line}" for line in range(1, 4001)], 1) == []
     sizes = [len(records) // USE_BYTES for records in recorder.partitions]
@@ -87,7 +89,7 @@ def test_uses_are_spread_over_the_partitions() -> None:
     assert all(900 < size < 1100 for size in sizes)
 
 
-def test_ranges_without_repeats_have_no_records() -> None:
+def test_find_repeats_returns_no_records_for_ranges_without_repeats() -> None:
     recorder = IdRecorder(key=KEY, partitions=1)
     recorder.add(["a"], 1)
     again = IdRecorder(key=KEY, partitions=1)
@@ -98,7 +100,7 @@ def test_ranges_without_repeats_have_no_records() -> None:
     assert len(found[2]) == REPEAT_BYTES
 
 
-def test_another_key_makes_other_digests() -> None:
+def test_id_recorder_with_another_key_makes_other_digests() -> None:
     """What stands in the bucket cannot be compared between jobs, or with guesses."""
     records = []
     for key in (KEY, KEY[::-1]):

@@ -81,10 +81,12 @@ class TestSplitLines:
             ).map(b"".join)
         )
     )
-    def test_any_chunking_gives_the_lines_of_the_file(self, chunks: list[bytes]) -> None:
+    def test_split_lines_in_any_chunks_yields_the_lines_of_the_file(
+        self, chunks: list[bytes]
+    ) -> None:
         assert read(chunks) == expected(b"".join(chunks))
 
-    def test_lines_stand_where_they_are_said_to(self) -> None:
+    def test_split_lines_yields_correct_offsets(self) -> None:
         """Offsets count a byte order mark, blank lines, line ends, and lines that are too long."""
         data = BOM + b"one\r\n\n123456789\r\ntwo\nthree\n1234567890\nlast"
         for size in (1, 2, 3, 5, 7, 100):
@@ -99,7 +101,7 @@ class TestSplitLines:
                 for line in (b"one\r\n", b"\n", b"two\n", b"three\n", b"last")
             }
 
-    def test_a_part_of_a_file(self) -> None:
+    def test_split_lines_of_a_part_numbers_from_its_first_line(self) -> None:
         """Its numbers go on, and a byte order mark is one at the beginning of the file alone."""
         chunks = [BOM + b"a\n", b"b"]
         assert read(chunks, first_line=7, begins_file=False) == [
@@ -109,7 +111,7 @@ class TestSplitLines:
         assert read(chunks, first_line=7) == [(7, b"a\n", False), (8, b"b", False)]
 
     @pytest.mark.parametrize("size", range(1, 12))
-    def test_every_boundary(self, size: int) -> None:
+    def test_split_lines_at_every_chunk_boundary_is_the_same(self, size: int) -> None:
         data = BOM + b"one\r\n\n two\r\r\n" + BOM + b"\n12345678\r\n123456789\r\n\r\nlast\r"
         assert read(cut(data, size)) == [
             (1, b"one\r\n", False),
@@ -123,22 +125,22 @@ class TestSplitLines:
         ]
 
     @pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\u0085", "\v", "\f", "\x1c", "\r"])
-    def test_only_0x0a_ends_a_line(self, separator: str) -> None:
+    def test_split_lines_ends_lines_only_at_0x0a(self, separator: str) -> None:
         line = f"a{separator}b".encode()
         assert read([line + b"\nc"]) == [(1, line + b"\n", False), (2, b"c", False)]
 
     @pytest.mark.parametrize("data", [b"", BOM])
-    def test_nothing_is_no_line(self, data: bytes) -> None:
+    def test_split_lines_of_nothing_yields_nothing(self, data: bytes) -> None:
         assert read([data]) == []
 
-    def test_a_last_line_without_end_counts(self) -> None:
+    def test_split_lines_yields_last_line_without_line_end(self) -> None:
         assert read([b"a\nb"]) == [(1, b"a\n", False), (2, b"b", False)]
         assert read([b"a\nb\n"]) == [(1, b"a\n", False), (2, b"b\n", False)]
 
-    def test_half_a_byte_order_mark_is_content(self) -> None:
+    def test_split_lines_keeps_half_a_byte_order_mark(self) -> None:
         assert read([b"\xef", b"\xbb"]) == [(1, b"\xef\xbb", False)]
 
-    def test_a_long_line_comes_in_pieces_while_it_is_read(self) -> None:
+    def test_split_lines_yields_pieces_of_long_line_while_reading(self) -> None:
         def chunks():
             for number in range(5):
                 seen.append(number)
@@ -152,22 +154,22 @@ class TestSplitLines:
         assert seen == [0, 1]
         assert list(items)[-1] == Lines(2, 51, [b"short\n"])
 
-    def test_returns_within_a_long_line_are_kept_and_those_at_its_end_are_not(self) -> None:
+    def test_split_lines_of_long_line_drops_only_final_returns(self) -> None:
         assert read([b"123456789", b"\r\r", b"\rx\r", b"\r", b"\nb"]) == [
             (1, b"123456789\r\r\rx", True),
             (2, b"b", False),
         ]
 
-    def test_a_long_line_without_end(self) -> None:
+    def test_split_lines_yields_long_line_without_line_end(self) -> None:
         assert read([b"123456789", b"0\r"]) == [(1, b"1234567890", True)]
 
-    def test_a_long_blank_line_is_not_too_long(self) -> None:
+    def test_split_lines_yields_long_blank_line_whole(self) -> None:
         assert read([b" " * 20, b"\t" * 20, b"\r\nx"]) == [
             (1, b" " * 20 + b"\t" * 20 + b"\r\n", False),
             (2, b"x", False),
         ]
 
-    def test_endless_white_space_is_not_held(self) -> None:
+    def test_split_lines_of_endless_white_space_holds_little(self) -> None:
         megabytes = 100
         tracemalloc.start()
         chunks = (b"\r" * 2**20 for _ in range(megabytes))
@@ -177,7 +179,7 @@ class TestSplitLines:
         assert pieces[-1]
         assert peak < 80 * 2**20
 
-    def test_a_line_of_300_megabytes_is_not_held(self) -> None:
+    def test_split_lines_of_300_megabyte_line_holds_little(self) -> None:
         tracemalloc.start()
         size = sum(
             len(item.data)
@@ -196,17 +198,17 @@ class TestDecompress:
         st.integers(0, 5),
         st.integers(1, 50),
     )
-    def test_members_and_padding_in_any_chunks(
+    def test_decompress_members_and_padding_in_any_chunks_yields_content(
         self, members: list[bytes], padding: int, size: int
     ) -> None:
         data = b"".join(gzip.compress(member) + b"\0" * padding for member in members)
         assert b"".join(decompress(cut(data, size))) == b"".join(members) == gzip.decompress(data)
 
-    def test_an_empty_stream_is_an_empty_file(self) -> None:
+    def test_decompress_empty_stream_yields_nothing(self) -> None:
         assert list(decompress([])) == list(decompress([b""])) == []
         assert gzip.decompress(b"") == b""
 
-    def test_a_stream_cut_anywhere_is_refused(self) -> None:
+    def test_decompress_truncated_stream_raises(self) -> None:
         data = gzip.compress(b"first") + gzip.compress(b"some content, some content")
         whole_member = len(gzip.compress(b"first"))
         for end in range(1, len(data)):
@@ -228,11 +230,11 @@ class TestDecompress:
         ],
     )
     @pytest.mark.parametrize("size", [1, 1000])
-    def test_what_is_not_gzip_is_refused(self, data: bytes, size: int) -> None:
+    def test_decompress_other_format_raises(self, data: bytes, size: int) -> None:
         with pytest.raises(NotGzipError):
             list(decompress(cut(data, size)))
 
-    def test_a_bomb_unpacks_piece_by_piece(self) -> None:
+    def test_decompress_bomb_yields_small_pieces(self) -> None:
         packer = zlib.compressobj(9, zlib.DEFLATED, 31)
         packed = io.BytesIO()
         for _ in range(200):
@@ -249,6 +251,6 @@ class TestDecompress:
         assert total == 200 * 2**20
         assert peak < 4 * 2**20
 
-    def test_many_tiny_members(self) -> None:
+    def test_decompress_many_tiny_members_yields_their_content(self) -> None:
         data = gzip.compress(b"x") * 20_000
         assert b"".join(decompress([data])) == b"x" * 20_000

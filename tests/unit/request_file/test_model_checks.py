@@ -11,8 +11,8 @@ import pytest
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.models import read_models
 from groq_batch.records.model_listing import ModelListing, model_checker
-from groq_batch.request_file.line_checks import ALLOWED_URLS, CHAT_URL
 from groq_batch.request_file.model_checks import ModelChecker
+from groq_batch.request_file.request_rules import ALLOWED_URLS, CHAT_URL
 
 AUDIO_URLS = ALLOWED_URLS[1:]
 OPTIONS = JobOptions(
@@ -31,19 +31,19 @@ def model(name: str, takes: Any = None, gives: Any = None, **others: Any) -> dic
 
 
 class TestUnknown:
-    def test_a_listed_model_is_fine_for_every_url(self) -> None:
+    def test_problem_of_listed_model_is_none_for_every_url(self) -> None:
         for url in ALLOWED_URLS:
             assert checker("a", "b").problem("a", url) is None
 
     @pytest.mark.parametrize("name", ["gpt-oss-20b", "OPENAI/GPT-OSS-20B", "openai/gpt-oss-20b "])
-    def test_names_that_look_alike_are_told(self, name: str) -> None:
+    def test_problem_of_unknown_model_names_similar_ones(self, name: str) -> None:
         found = checker("openai/gpt-oss-20b", "qwen/qwen3.8-27b").problem(name, CHAT_URL)
         assert found is not None
         assert found[0] == "unknown_model"
         assert f"does not name {name}. Names that look alike: openai/gpt-oss-20b. Name" in found[1]
         assert found[1].endswith("upload the file with check-models=false.")
 
-    def test_at_most_three_are_told_the_likest_first(self) -> None:
+    def test_problem_of_unknown_model_names_at_most_three_best_first(self) -> None:
         names = [f"model-{number}" for number in range(9)]
         found = checker(*names, "model-77").problem("model-7x", CHAT_URL)
         assert found is not None
@@ -51,13 +51,13 @@ class TestUnknown:
         assert len(told) == 3
         assert set(told[:2]) == {"model-7", "model-77"}
 
-    def test_nothing_is_told_where_nothing_looks_alike(self) -> None:
+    def test_problem_of_unlike_name_names_no_model(self) -> None:
         found = checker("openai/gpt-oss-20b").problem("xyz", CHAT_URL)
         assert found is not None
         assert "alike" not in found[1]
         assert "does not name xyz. Name one that it has." in found[1]
 
-    def test_only_models_that_can_serve_the_url_are_told(self) -> None:
+    def test_problem_names_only_models_that_can_serve_the_url(self) -> None:
         models = checker(
             model("whisper-large-v3", ["audio"], ["transcription"]),
             model("whisper-large-v2", ["audio"], ["transcription"], active=False),
@@ -68,18 +68,18 @@ class TestUnknown:
             assert found is not None
             assert f"alike: {told}. Name" in found[1]
 
-    def test_an_inactive_model(self) -> None:
+    def test_problem_of_inactive_model_says_so(self) -> None:
         found = checker(model("old", active=False), "older").problem("old", CHAT_URL)
         assert found is not None
         assert found[0] == "unknown_model"
         assert "calls inactive old. Names that look alike: older." in found[1]
 
-    def test_a_long_name_is_cut(self) -> None:
+    def test_problem_truncates_a_long_name(self) -> None:
         found = checker("a").problem("x" * 10_000_000, CHAT_URL)
         assert found is not None
         assert len(found[1]) < 400
 
-    def test_many_names_that_are_made_up_take_no_time_each(self) -> None:
+    def test_problem_stops_comparing_after_many_unknown_names(self) -> None:
         models = checker(*(f"model-{number}" for number in range(30)))
         begun = time.process_time()
         codes = {(models.problem(f"model-{n}-x", CHAT_URL) or ("",))[0] for n in range(100_000)}
@@ -103,13 +103,15 @@ class TestUnsuitable:
             (["image"], None, True, False),
         ],
     )
-    def test_modalities(self, takes: Any, gives: Any, chat: bool, audio: bool) -> None:
+    def test_problem_of_model_with_other_modalities_is_unsuitable(
+        self, takes: Any, gives: Any, chat: bool, audio: bool
+    ) -> None:
         models = checker(model("m", takes, gives))
         assert (models.problem("m", CHAT_URL) is None) is chat
         for url in AUDIO_URLS:
             assert (models.problem("m", url) is None) is audio
 
-    def test_the_sentence(self) -> None:
+    def test_problem_of_unsuitable_model_says_what_it_takes(self) -> None:
         models = checker(model("m", ["text", "image"], ["speech"]))
         code, message = models.problem("m", CHAT_URL) or ("", "")
         assert code == "unsuitable_model"
@@ -121,14 +123,14 @@ class TestUnsuitable:
 class TestWhenToCheck:
     LISTING = ModelListing(at="2026-11-30T00:00:00Z", models=read_models({"data": [{"id": "m"}]}))
 
-    def test_with_a_list(self) -> None:
+    def test_model_checker_with_a_list_checks(self) -> None:
         found = model_checker(self.LISTING, OPTIONS)
         assert found is not None
         assert found.problem("m", CHAT_URL) is None
 
-    def test_not_without_one(self) -> None:
+    def test_model_checker_without_a_list_is_none(self) -> None:
         assert model_checker(None, OPTIONS) is None
         assert model_checker(replace(self.LISTING, models=None), OPTIONS) is None
 
-    def test_not_where_the_job_asks_for_none(self) -> None:
+    def test_model_checker_switched_off_by_the_job_is_none(self) -> None:
         assert model_checker(self.LISTING, replace(OPTIONS, check_models=False)) is None

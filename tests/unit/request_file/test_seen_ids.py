@@ -27,7 +27,7 @@ def blocks(draw: st.DrawFn) -> list[tuple[int, list[str]]]:
 
 
 @given(blocks())
-def test_as_a_dictionary_finds_them(blocks: list[tuple[int, list[str]]]) -> None:
+def test_seen_ids_finds_what_a_dictionary_finds(blocks: list[tuple[int, list[str]]]) -> None:
     uses = SeenIds()
     first_lines: dict[str, int] = {}
     for line, ids in blocks:
@@ -40,7 +40,7 @@ def test_as_a_dictionary_finds_them(blocks: list[tuple[int, list[str]]]) -> None
 
 
 @pytest.mark.parametrize("block", [1, 7, 613, 614, 615, 5000, 20_000])
-def test_none_is_forgotten_while_the_table_grows(block: int) -> None:
+def test_seen_ids_while_growing_loses_none(block: int) -> None:
     """Every third id was used before, and takes room in the table when it is built anew."""
     ids = [f"{number // 3 if number % 3 == 0 else number + 10**6}" for number in range(20_000)]
     ids += ids[:100]
@@ -57,7 +57,7 @@ def test_none_is_forgotten_while_the_table_grows(block: int) -> None:
     ]
 
 
-def test_repeats_alone_fill_the_table_up_to_its_room() -> None:
+def test_seen_ids_full_of_repeats_still_ends() -> None:
     uses = SeenIds()
     assert uses.add(["a"], 1) == []
     for line in range(2, 5000):
@@ -65,7 +65,9 @@ def test_repeats_alone_fill_the_table_up_to_its_room() -> None:
     assert uses.add(["b", "a", "b"], 5000) == [(1, 1), (2, 5000)]
 
 
-def test_ids_of_one_hash_are_one_and_neighbours_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_seen_ids_with_equal_hashes_are_duplicates_neighbors_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Slots are shared: what belongs into a taken one goes on to the next, also over the end."""
     monkeypatch.setattr(seen_ids, "hash", int, raising=False)
     uses = SeenIds()
@@ -75,7 +77,7 @@ def test_ids_of_one_hash_are_one_and_neighbours_are_not(monkeypatch: pytest.Monk
     assert uses.add(["-1", str(2**62 + 1023), "1023"], 700) == [(0, 601), (2, 1)]
 
 
-def test_an_id_takes_few_bytes() -> None:
+def test_seen_ids_takes_few_bytes_per_id() -> None:
     """Also right after the table has grown, when it has the most room."""
     count = 40_000
     blocks = [

@@ -39,19 +39,19 @@ def parts_of(lines: list[bytes]) -> list[list[bytes]]:
     return parts
 
 
-def test_contents_of_one_url_and_model_make_one_part() -> None:
+def test_parts_of_one_url_and_model_is_one() -> None:
     contents = ShardContents.of([line("a"), line("a")])
     assert contents.parts == 1
     assert contents.audio_url is None
 
 
-def test_parts_come_by_size_then_by_first_appearance() -> None:
+def test_places_orders_by_size_then_first_occurrence() -> None:
     lines = [line("b"), line("a"), line("a", SPEECH), line("c"), line("c")]
     assert parts_of(lines) == [[line("c")] * 2, [line("b")], [line("a")], [line("a", SPEECH)]]
 
 
 @given(st.lists(PAIRS, min_size=1, max_size=40))
-def test_every_part_is_of_one_url_and_model_and_keeps_the_order(
+def test_places_puts_each_url_and_model_in_its_own_part(
     pairs: list[tuple[str, str]],
 ) -> None:
     lines = [line(model, url) for url, model in pairs]
@@ -64,7 +64,7 @@ def test_every_part_is_of_one_url_and_model_and_keeps_the_order(
 
 
 @pytest.mark.parametrize("models", [MOST_PARTS - 1, MOST_PARTS, MOST_PARTS + 1, 3 * MOST_PARTS])
-def test_at_most_a_hundred_parts_and_the_smallest_together(models: int) -> None:
+def test_places_of_many_models_puts_the_smallest_in_the_last_part(models: int) -> None:
     lines = [line(f"m{number}") for number in range(models) for _ in range(models - number)]
     parts = parts_of(lines)
     assert len(parts) == min(models, MOST_PARTS)
@@ -72,13 +72,13 @@ def test_at_most_a_hundred_parts_and_the_smallest_together(models: int) -> None:
     assert set(parts[-1]) == {line(f"m{n}") for n in range(len(parts) - 1, models)}
 
 
-def test_memory_of_contents_does_not_grow_with_the_names_of_models() -> None:
+def test_shard_contents_memory_does_not_grow_with_model_names() -> None:
     contents = ShardContents.of(line("m" * 10_000 + str(number)) for number in range(5))
     assert len(contents.counts) == 5
     assert max(map(len, contents.counts)) == 16
 
 
-def test_url_and_model_are_not_run_together() -> None:
+def test_part_key_separates_url_from_model() -> None:
     assert part_key(line("s", "/v1/a")) != part_key(line("", "/v1/as"))
 
 
@@ -93,13 +93,13 @@ def test_url_and_model_are_not_run_together() -> None:
         ([], None),
     ],
 )
-def test_audio_url_of_all_lines(urls: list[str], expected: str | None) -> None:
+def test_common_audio_url_needs_all_lines(urls: list[str], expected: str | None) -> None:
     lines = [line("whisper-large-v3", url) for url in urls]
     assert common_audio_url(lines) == expected
     assert ShardContents.of(lines).audio_url == expected
 
 
-def test_audio_url_is_looked_for_no_further_than_needed() -> None:
+def test_common_audio_url_reads_no_more_than_needed() -> None:
     lines = iter([line("a"), line("a", SPEECH)])
     assert common_audio_url(lines) is None
     assert len(list(lines)) == 1

@@ -8,25 +8,30 @@ import json
 import tracemalloc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from groq_batch.domain.problem import MAX_SHOWN_CHARACTERS
+from groq_batch.domain.problem import MAX_SHOWN_CHARACTERS, Problem
 from groq_batch.domain.shard import IdsPlace, Shard, SplitLimits
 from groq_batch.request_file.byte_ranges import divide, owned_lines
-from groq_batch.request_file.lines import NotGzipError, decompress
+from groq_batch.request_file.input_summary import MAX_KEPT_PROBLEMS, InputSummary
+from groq_batch.request_file.lines import LongLinePiece, NotGzipError, decompress
 from groq_batch.request_file.seen_ids import SeenIds
-from groq_batch.request_file.splitter import (
-    MAX_KEPT_PROBLEMS,
-    FilePart,
-    InputSummary,
-    NullSink,
-    split_input,
+from groq_batch.request_file.split_events import (
+    InputEnded,
+    LinesAdded,
+    LineSkipped,
+    ProblemFound,
+    ShardEnded,
+    ShardStarted,
+    SplitEvent,
+    summary_of,
 )
+from groq_batch.request_file.splitter import FilePart, split_input
 
 BOM = b"\xef\xbb\xbf"
 ROOMY = SplitLimits(max_requests=50_000, max_bytes=100_000_000, max_line_bytes=32 * 2**20)
@@ -50,94 +55,118 @@ def sized(custom_id: str, size: int) -> bytes:
     return line
 
 
-Taker = TypeVar("Taker", bound="Bytes")
-
-
-class Bytes:
-    """Takes bytes, and counts the writes."""
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-        self.writes = 0
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.data += data
-        self.writes += 1
-
-
 @dataclass
-class Requests(Bytes):
-    """Takes request lines, and compares those that are said to stand in the input with it."""
-
-    source: bytes
-    in_place: int = 0
-
-    def __post_init__(self) -> None:
-        super().__init__()
-
-    def write_lines(self, lines: list[bytes], size: int, offset: int | None) -> None:
-        data = b"".join(lines)
-        assert size == len(data) > 0
-        assert all(line.endswith(b"\n") for line in lines)
-        if offset is not None:
-            assert self.source[offset : offset + size] == data
-            self.in_place += size
-        self.write(data)
-
-
-@dataclass
-class Sink:
-    """Keeps everything, and sees to it that one shard is done before the next begins.
+class WrittenShard:
+    """What the events of one shard add up to.
 
     Attributes:
-        source: The content of the input, which offsets refer to.
+        requests: Its request lines.
+        blocks: How many events brought them.
+        in_place: Bytes of its request lines that have an offset in the input.
+        skipped: Its skipped lines, with line ends.
+        index: The position, the size and the problem of each skipped line.
+        has_ended: Whether its end has come.
     """
 
-    source: bytes = b""
-    shards: dict[int, Requests] = field(default_factory=dict)
-    indexes: dict[int, Bytes] = field(default_factory=dict)
-    raws: dict[int, Bytes] = field(default_factory=dict)
-    ids: Bytes = field(default_factory=Bytes)
-    problem_rows: Bytes = field(default_factory=Bytes)
-    newest: int = 1
-
-    def shard(self, number: int) -> Requests:
-        return self._of(self.shards, number, Requests(self.source))
-
-    def custom_ids(self) -> Bytes:
-        return self.ids
-
-    def skipped_index(self, number: int) -> Bytes:
-        return self._of(self.indexes, number, Bytes())
-
-    def skipped_raw(self, number: int) -> Bytes:
-        return self._of(self.raws, number, Bytes())
-
-    def problems(self) -> Bytes:
-        return self.problem_rows
-
-    def _of(self, kind: dict[int, Taker], number: int, new: Taker) -> Taker:
-        assert number in (self.newest, self.newest + 1)
-        self.newest = number
-        return kind.setdefault(number, new)
-
-
-@dataclass
-class Split:
-    """What came of an input."""
-
-    summary: InputSummary
-    sink: Sink
+    requests: bytes = b""
+    blocks: int = 0
+    in_place: int = 0
+    skipped: bytes = b""
+    index: list[LineSkipped] = field(default_factory=list)
+    has_ended: bool = False
 
     @property
-    def shards(self) -> list[bytes]:
-        numbers = sorted(self.sink.shards)
-        assert numbers == list(range(1, len(numbers) + 1))
-        return [bytes(self.sink.shards[number].data) for number in numbers]
+    def lines(self) -> list[bytes]:
+        """The lines of the shard, skipped ones included, as later steps put them together."""
+        good = iter(self.requests.split(b"\n")[:-1])
+        skipped = self.skipped
+        lines: list[bytes] = []
+        for one in self.index:
+            while len(lines) < one.position:
+                lines.append(next(good))
+            lines.append(skipped[: one.size])
+            assert skipped[one.size : one.size + 1] == b"\n"
+            skipped = skipped[one.size + 1 :]
+        assert skipped == b""
+        return [*lines, *good]
+
+
+class Split:
+    """What the events of an input add up to; checks their order.
+
+    Attributes:
+        shards: The shards by number.
+        found: All problems, in order.
+        ids: The ids of all shards, as JSON Lines.
+        summary: The totals.
+    """
+
+    def __init__(self, source: bytes, events: Iterable[SplitEvent], *, first_shard: int = 1):
+        self.shards: dict[int, WrittenShard] = {}
+        self.found: list[Problem] = []
+        self.ids = b""
+        self._source = source
+        self._next_shard = first_shard
+        self._open: WrittenShard | None = None
+        summary = None
+        for event in events:
+            assert summary is None, "no event comes after the end"
+            if isinstance(event, InputEnded):
+                summary = event.summary
+            else:
+                self._add(event)
+        assert summary is not None
+        self.summary = summary
+
+    def _add(self, event: SplitEvent) -> None:
+        match event:
+            case ShardStarted():
+                assert self._open is None, "the shard before has ended"
+                assert event.number == self._next_shard
+                self._next_shard += 1
+                self._open = self.shards[event.number] = WrittenShard()
+            case LinesAdded():
+                self._add_lines(event)
+            case LongLinePiece():
+                self.open_shard.skipped += event.data
+            case LineSkipped():
+                self.open_shard.skipped += event.data + b"\n"
+                self.open_shard.index.append(event)
+                self.found.append(event.problem)
+            case ProblemFound():
+                self.found.append(event.problem)
+            case ShardEnded():
+                shard = self.open_shard
+                assert event.shard.requests == shard.requests.count(b"\n")
+                assert event.shard.skipped == len(shard.index)
+                shard.has_ended = True
+                self._open = None
+
+    def _add_lines(self, event: LinesAdded) -> None:
+        data = b"".join(event.lines)
+        assert event.size == len(data) > 0
+        assert all(line.endswith(b"\n") for line in event.lines)
+        shard = self.open_shard
+        if event.offset is not None:
+            assert self._source[event.offset : event.offset + event.size] == data
+            shard.in_place += event.size
+        shard.requests += data
+        shard.blocks += 1
+        self.ids += event.custom_ids
+
+    @property
+    def open_shard(self) -> WrittenShard:
+        assert self._open is not None, "a shard has started"
+        return self._open
+
+    @property
+    def requests(self) -> list[bytes]:
+        """The request lines of each shard."""
+        return [shard.requests for shard in self.shards.values() if shard.requests]
 
     @property
     def problems(self) -> list[dict[str, Any]]:
-        return [json.loads(row) for row in bytes(self.sink.problem_rows.data).splitlines()]
+        return [asdict(problem) for problem in self.found]
 
     @property
     def codes(self) -> list[tuple[int | None, str]]:
@@ -146,7 +175,7 @@ class Split:
     @property
     def custom_ids(self) -> list[list[str]]:
         """The ids of each shard, as they are read by later steps."""
-        data = bytes(self.sink.ids.data)
+        data = self.ids
         found, end = [], 0
         for shard in self.summary.shards:
             assert shard.ids.first == end, "the ids of shards follow each other"
@@ -159,21 +188,6 @@ class Split:
     def lines_at_fault(self) -> list[int]:
         return [row["line"] for row in self.problems if row["line"] is not None]
 
-    def region(self, number: int) -> list[bytes]:
-        """Return the lines of a shard's region in order, as later steps put them together."""
-        good = iter(self.shards[number - 1].split(b"\n")[:-1])
-        raw = bytes(self.sink.raws[number].data) if number in self.sink.raws else b""
-        rows = bytes(self.sink.indexes[number].data) if number in self.sink.indexes else b""
-        lines: list[bytes] = []
-        for row in map(json.loads, rows.splitlines()):
-            while len(lines) < row["position"]:
-                lines.append(next(good))
-            lines.append(raw[: row["bytes"]])
-            assert raw[row["bytes"] : row["bytes"] + 1] == b"\n"
-            raw = raw[row["bytes"] + 1 :]
-        assert raw == b""
-        return [*lines, *good]
-
 
 def split(
     data: bytes | Iterable[bytes],
@@ -184,16 +198,10 @@ def split(
     check_only: bool = False,
 ) -> Split:
     chunks = [data] if isinstance(data, bytes) else list(data)
-    sink = Sink(unpacked(chunks) if gzipped else b"".join(chunks))
-    summary = split_input(
-        chunks,
-        gzipped=gzipped,
-        limits=limits,
-        skip_invalid=skip,
-        sink=sink,
-        check_only=check_only,
+    events = split_input(
+        chunks, gzipped=gzipped, limits=limits, skip_invalid=skip, check_only=check_only
     )
-    return Split(summary, sink)
+    return Split(unpacked(chunks) if gzipped else b"".join(chunks), events)
 
 
 def unpacked(chunks: list[bytes]) -> bytes:
@@ -266,29 +274,29 @@ def files(draw: st.DrawFn, ends: Sequence[bytes] = ENDS) -> File:
 
 
 @given(files(), LIMITS)
-def test_with_bad_lines_skipped_every_line_is_in_its_place(file: File, limits: SplitLimits) -> None:
+def test_split_skipping_invalid_lines_keeps_every_line_in_place(
+    file: File, limits: SplitLimits
+) -> None:
     found = split(file.chunks, limits, skip=True)
     summary = found.summary
     assert summary.lines == len(file.lines)
     assert summary.total == summary.good + summary.invalid == len(file.content)
     if summary.good:
-        regions = [found.region(shard.number) for shard in summary.shards]
-        assert [line for region in regions for line in region] == file.content
-        assert [len(region) for region in regions] == [
+        shards = [found.shards[shard.number].lines for shard in summary.shards]
+        assert [line for shard in shards for line in shard] == file.content
+        assert [len(shard) for shard in shards] == [
             shard.requests + shard.skipped for shard in summary.shards
         ]
     else:
         assert summary.shards == []
-        assert found.shards == []
+        assert found.requests == []
     assert sum(shard.requests for shard in summary.shards) == summary.good
 
 
 @given(files(), LIMITS, st.booleans())
-def test_every_shard_fits_and_is_as_full_as_can_be(
-    file: File, limits: SplitLimits, skip: bool
-) -> None:
+def test_split_fills_every_shard_up_to_a_limit(file: File, limits: SplitLimits, skip: bool) -> None:
     found = split(file.chunks, limits, skip=skip)
-    summaries, shards = found.summary.shards, found.shards
+    summaries, shards = found.summary.shards, found.requests
     assert [shard.number for shard in summaries] == list(range(1, len(shards) + 1))
     for shard, data in zip(summaries, shards, strict=True):
         assert shard.bytes == len(data) <= limits.max_bytes
@@ -302,10 +310,10 @@ def test_every_shard_fits_and_is_as_full_as_can_be(
 
 
 @given(files(), LIMITS)
-def test_the_problems_are_those_of_the_lines(file: File, limits: SplitLimits) -> None:
+def test_split_yields_a_problem_for_each_invalid_line(file: File, limits: SplitLimits) -> None:
     found = split(file.chunks, limits, skip=True)
     summary = found.summary
-    good = b"".join(found.shards).split(b"\n")[:-1]
+    good = b"".join(found.requests).split(b"\n")[:-1]
     expected, rest = [], iter([*good, None])
     wanted = next(rest)
     for number, line in enumerate(file.lines, start=1):
@@ -324,7 +332,7 @@ def test_the_problems_are_those_of_the_lines(file: File, limits: SplitLimits) ->
 
 @settings(deadline=None)
 @given(files(), LIMITS, st.booleans(), st.integers(1, 40))
-def test_cuts_and_compression_change_nothing(
+def test_split_in_any_chunks_or_compressed_is_the_same(
     file: File, limits: SplitLimits, skip: bool, size: int
 ) -> None:
     half = len(file.data) // 2
@@ -336,34 +344,33 @@ def test_cuts_and_compression_change_nothing(
         split(cut(members, size), limits, skip=skip, gzipped=True),
     ):
         assert found.summary == expected.summary
-        assert found.shards == expected.shards
+        assert found.requests == expected.requests
         assert found.problems == expected.problems
-        for kind in ("indexes", "raws"):
-            ours, theirs = getattr(found.sink, kind), getattr(expected.sink, kind)
-            assert {n: bytes(one.data) for n, one in ours.items()} == {
-                n: bytes(one.data) for n, one in theirs.items()
-            }
+        assert found.shards.keys() == expected.shards.keys()
+        for number, shard in found.shards.items():
+            assert shard.skipped == expected.shards[number].skipped
+            assert [(one.position, one.size) for one in shard.index] == [
+                (one.position, one.size) for one in expected.shards[number].index
+            ]
 
 
 @given(files(), LIMITS, st.booleans())
-def test_the_ids_stand_by_shard_in_the_order_of_the_lines(
-    file: File, limits: SplitLimits, skip: bool
-) -> None:
+def test_split_yields_ids_by_shard_in_order(file: File, limits: SplitLimits, skip: bool) -> None:
     found = split(file.chunks, limits, skip=skip)
     assert found.custom_ids == [
         [json.loads(line)["custom_id"] for line in shard.split(b"\n")[:-1]]
-        for shard in found.shards
+        for shard in found.requests
     ]
     assert {shard.ids.part for shard in found.summary.shards} <= {1}
 
 
 @settings(deadline=None)
 @given(files(ends=[b"\n"]), LIMITS)
-def test_what_ends_with_line_feeds_is_written_as_it_stands(file: File, limits: SplitLimits) -> None:
+def test_split_gives_offsets_of_all_unchanged_lines(file: File, limits: SplitLimits) -> None:
     """Only a last line without line end is not: the sink compares all others with the input."""
     found = split(file.chunks, limits, skip=True)
-    in_place = sum(shard.in_place for shard in found.sink.shards.values())
-    written = sum(map(len, found.shards))
+    in_place = sum(shard.in_place for shard in found.shards.values())
+    written = sum(map(len, found.requests))
     last = file.data.removeprefix(BOM).split(b"\n")[-1]
     is_good = last.strip() and len(file.lines) not in found.lines_at_fault
     if b"\r" not in file.data:
@@ -372,39 +379,38 @@ def test_what_ends_with_line_feeds_is_written_as_it_stands(file: File, limits: S
 
 @settings(deadline=None)
 @given(files(), LIMITS, st.integers(50, 3000), st.integers(20, 1000))
-def test_parts_of_a_file_give_what_the_whole_file_gives(
+def test_split_of_parts_equals_split_of_the_file(
     file: File, limits: SplitLimits, range_bytes: int, chunk_bytes: int
 ) -> None:
     """Of a part the offsets count from its own beginning, as those of its ids do."""
-    first_uses, lines, shards = SeenIds(), 0, 0
+    seen_ids, lines, shards = SeenIds(), 0, 0
     good: list[bytes] = []
     problems: list[dict[str, Any]] = []
     for number, part in enumerate(divide(len(file.data), range_bytes), start=1):
         starts = range(part.read_from, len(file.data), chunk_bytes)
         chunks = (file.data[start : start + chunk_bytes] for start in starts)
         first, rest = owned_lines(chunks, part)
-        sink = Sink(file.data[first:], newest=shards + 1)
-        summary = split_input(
+        events = split_input(
             rest,
             gzipped=False,
             limits=limits,
             skip_invalid=True,
-            sink=sink,
             part=FilePart(
                 number=number,
                 begins_file=first == 0,
                 first_line=lines + 1,
                 first_shard=shards + 1,
-                first_uses=first_uses,
+                duplicates=seen_ids,
             ),
         )
-        found = Split(summary, sink)
+        found = Split(file.data[first:], events, first_shard=shards + 1)
+        summary = found.summary
         assert [shard.number for shard in summary.shards] == [
             shards + place for place in range(1, len(summary.shards) + 1)
         ]
         assert {shard.ids.part for shard in summary.shards} <= {number}
         written = [
-            bytes(sink.shards[shard.number].data).split(b"\n")[:-1] for shard in summary.shards
+            found.shards[shard.number].requests.split(b"\n")[:-1] for shard in summary.shards
         ]
         assert found.custom_ids == [
             [json.loads(line)["custom_id"] for line in shard] for shard in written
@@ -414,34 +420,38 @@ def test_parts_of_a_file_give_what_the_whole_file_gives(
         lines += summary.lines
         shards += len(summary.shards)
     whole = split(file.data, limits, skip=True)
-    assert good == b"".join(whole.shards).split(b"\n")[:-1]
+    assert good == b"".join(whole.requests).split(b"\n")[:-1]
     assert problems == [row for row in whole.problems if row["line"] is not None]
     assert lines == whole.summary.lines
 
 
 @given(files(), LIMITS)
-def test_a_bad_line_ends_the_writing_and_not_the_checking(file: File, limits: SplitLimits) -> None:
+def test_split_after_rejecting_line_checks_on_without_adding_lines(
+    file: File, limits: SplitLimits
+) -> None:
     strict, lenient = split(file.chunks, limits), split(file.chunks, limits, skip=True)
     assert strict.problems == lenient.problems
     for count in ("lines", "good", "invalid", "models", "problems", "problems_total", "fatal"):
         assert getattr(strict.summary, count) == getattr(lenient.summary, count)
-    assert strict.sink.indexes == strict.sink.raws == {}
+    assert not any(shard.skipped or shard.index for shard in strict.shards.values())
+    if strict.summary.invalid:
+        assert strict.shards == {} or not strict.shards[max(strict.shards)].has_ended
     first_bad = strict.problems[0]["line"] if strict.summary.invalid else None
     before = file.lines[: first_bad - 1] if first_bad else file.lines
     count = len(File(before, b"", []).content)
-    assert b"".join(strict.shards).count(b"\n") == count
+    assert b"".join(strict.requests).count(b"\n") == count
     assert sum(shard.requests for shard in strict.summary.shards) == count
 
 
 @given(files(), LIMITS, st.booleans())
-def test_a_file_rejected_anyway_is_only_checked(
+def test_split_check_only_yields_problems_but_no_shards(
     file: File, limits: SplitLimits, skip: bool
 ) -> None:
     found, expected = (
         split(file.chunks, limits, skip=skip, check_only=True),
         split(file.data, limits),
     )
-    assert found.sink.shards == found.sink.indexes == found.sink.raws == {}
+    assert found.shards == {}
     assert found.summary.shards == []
     assert found.problems == expected.problems
     assert found.summary.models == expected.summary.models
@@ -455,77 +465,68 @@ def test_a_file_rejected_anyway_is_only_checked(
 
 
 class TestShards:
-    def test_what_is_left_out_of_a_good_file(self) -> None:
+    def test_split_removes_only_bom_returns_and_blank_lines(self) -> None:
         """A byte order mark, returns before line ends, blank lines; nothing else."""
         one, two = request("é\u2028\u2029\u0085"), b"\t" + request("b") + b"  "
         found = split(BOM + one + b"\r\n\r\n  \n" + two + b"\r\r\n\n\n")
-        assert found.shards == [one + b"\n" + two + b"\n"]
+        assert found.requests == [one + b"\n" + two + b"\n"]
         assert found.summary.lines == 6
         assert found.summary.total == found.summary.good == 2
         assert found.problems == []
 
-    def test_a_shard_holds_at_most_so_many_requests(self) -> None:
+    def test_split_ends_shard_at_the_limit_of_requests(self) -> None:
         limits = SplitLimits(max_requests=2, max_bytes=10_000, max_line_bytes=10_000)
         lines = [request(str(number)) + b"\n" for number in range(5)]
         found = split(b"".join(lines), limits)
-        assert found.shards == [lines[0] + lines[1], lines[2] + lines[3], lines[4]]
+        assert found.requests == [lines[0] + lines[1], lines[2] + lines[3], lines[4]]
         assert found.summary.shards == [
             Shard(1, 2, len(lines[0]) * 2, ids=IdsPlace(1, 0, 8)),
             Shard(2, 2, len(lines[0]) * 2, ids=IdsPlace(1, 8, 8)),
             Shard(3, 1, len(lines[0]), ids=IdsPlace(1, 16, 4)),
         ]
 
-    def test_a_shard_holds_at_most_so_many_bytes_with_line_ends(self) -> None:
+    def test_split_ends_shard_at_the_limit_of_bytes(self) -> None:
         lines = [sized(str(number), 199) + b"\n" for number in range(4)]
         exactly = SplitLimits(max_requests=9, max_bytes=400, max_line_bytes=10_000)
         one_less = SplitLimits(max_requests=9, max_bytes=399, max_line_bytes=10_000)
-        assert [len(shard) for shard in split(b"".join(lines), exactly).shards] == [400, 400]
-        assert [len(shard) for shard in split(b"".join(lines), one_less).shards] == [200] * 4
+        assert [len(shard) for shard in split(b"".join(lines), exactly).requests] == [400, 400]
+        assert [len(shard) for shard in split(b"".join(lines), one_less).requests] == [200] * 4
 
-    def test_bad_lines_belong_to_the_region_in_which_they_stand(self) -> None:
+    def test_split_puts_invalid_lines_into_the_shard_before(self) -> None:
         limits = SplitLimits(max_requests=2, max_bytes=10_000, max_line_bytes=10_000)
         good = [request(str(number)) for number in range(3)]
         lines = [b"[1]", good[0], b"", b"[2]", good[1], b"[3]", good[2], b"[4]"]
         found = split(b"\n".join(lines), limits, skip=True)
-        assert found.region(1) == [b"[1]", good[0], b"[2]", good[1], b"[3]"]
-        assert found.region(2) == [good[2], b"[4]"]
-        rows = [json.loads(row) for row in bytes(found.sink.indexes[1].data).splitlines()]
-        assert [(row["position"], row["line"], row["bytes"]) for row in rows] == [
+        assert found.shards[1].lines == [b"[1]", good[0], b"[2]", good[1], b"[3]"]
+        assert found.shards[2].lines == [good[2], b"[4]"]
+        assert [(one.position, one.problem.line, one.size) for one in found.shards[1].index] == [
             (0, 1, 3),
             (2, 4, 3),
             (4, 6, 3),
         ]
         assert [shard.skipped for shard in found.summary.shards] == [3, 1]
 
-    def test_a_bad_line_is_kept_whole_with_what_is_wrong_with_it(self) -> None:
+    def test_split_yields_skipped_line_whole_with_its_problem(self) -> None:
         custom_id = "x" * 2000
         bad = request(custom_id).replace(b"POST", b"PUT") + b" "
         found = split(b"\n".join([request("a"), bad]), skip=True)
-        (row,) = [json.loads(row) for row in bytes(found.sink.indexes[1].data).splitlines()]
-        message = found.problems[0]["message"]
-        assert row == {
-            "position": 1,
-            "line": 2,
-            "custom_id": custom_id,
-            "code": "invalid_method",
-            "message": message,
-            "bytes": len(bad),
-        }
-        assert bytes(found.sink.raws[1].data) == bad + b"\n"
+        (skipped,) = found.shards[1].index
+        assert skipped == LineSkipped(bad, len(bad), 1, found.found[0])
+        assert (skipped.problem.code, skipped.problem.custom_id) == ("invalid_method", custom_id)
 
-    def test_without_a_good_line_there_is_no_shard(self) -> None:
+    def test_split_without_valid_line_summarizes_no_shard(self) -> None:
         found = split(b"[1]\n[2]\n", skip=True)
         assert found.summary.shards == []
         assert (found.summary.good, found.summary.invalid) == (0, 2)
         assert found.summary.fatal is None
 
-    def test_lines_are_written_in_blocks(self) -> None:
+    def test_split_yields_the_lines_of_a_chunk_together(self) -> None:
         lines = [request(str(number)) for number in range(5000)]
         chunks = cut(b"\n".join(lines), 100_000)
         found = split(chunks)
         # The last line stands alone: it has no line end.
-        assert found.sink.shards[1].writes == found.sink.ids.writes == len(chunks) + 1
-        assert found.shards == [b"\n".join(lines) + b"\n"]
+        assert found.shards[1].blocks == len(chunks) + 1
+        assert found.requests == [b"\n".join(lines) + b"\n"]
 
 
 class TestLongLines:
@@ -533,16 +534,16 @@ class TestLongLines:
 
     @pytest.mark.parametrize("end", [b"\n", b"\r\n", b""])
     @pytest.mark.parametrize("size", [7, 100, 1000])
-    def test_a_line_and_its_end_fill_a_shard_exactly(self, end: bytes, size: int) -> None:
+    def test_split_accepts_line_that_fills_a_shard_exactly(self, end: bytes, size: int) -> None:
         line = sized("a", 299)
         found = split(cut(line + end, size), self.LIMITS)
         assert found.problems == []
-        assert found.shards == [line + b"\n"]
+        assert found.requests == [line + b"\n"]
         assert found.summary.shards[0].bytes == 300
 
     @pytest.mark.parametrize("end", [b"\n", b"\r\n", b""])
     @pytest.mark.parametrize("size", [7, 100, 1000])
-    def test_one_byte_more_is_too_long(self, end: bytes, size: int) -> None:
+    def test_split_refuses_line_one_byte_too_long(self, end: bytes, size: int) -> None:
         found = split(cut(request("b") + b"\n" + sized("a", 300) + end, size), self.LIMITS)
         assert found.codes == [(2, "line_too_long")]
         row = found.problems[0]
@@ -551,7 +552,7 @@ class TestLongLines:
         assert "at most 299 bytes" in row["message"]
         assert "Shorten the request." in row["message"]
 
-    def test_the_limit_of_a_line_holds_where_it_is_the_lower_one(self) -> None:
+    def test_split_refuses_line_above_a_lower_line_limit(self) -> None:
         limits = SplitLimits(max_requests=9, max_bytes=10_000, max_line_bytes=200)
         found = split(sized("a", 200) + b"\n" + sized("b", 201), limits, skip=True)
         assert found.codes == [(2, "line_too_long")]
@@ -567,43 +568,45 @@ class TestLongLines:
             pytest.param(b"\xff" * 400, 1, id="only the first is told"),
         ],
     )
-    def test_wrong_encoding_comes_first(self, bad: bytes, position: int, size: int) -> None:
+    def test_split_of_long_line_reports_wrong_encoding_first(
+        self, bad: bytes, position: int, size: int
+    ) -> None:
         found = split(cut(bad + b"\r\n" + request("a"), size), self.LIMITS, skip=True)
         assert found.codes == [(1, "invalid_encoding")]
         assert f"Byte {position} " in found.problems[0]["message"]
-        assert found.region(1) == [bad, request("a")]
+        assert found.shards[1].lines == [bad, request("a")]
 
-    def test_characters_across_pieces_are_whole(self) -> None:
+    def test_split_of_long_line_decodes_characters_across_pieces(self) -> None:
         line = "é😀".encode() * 100
         for size in range(1, 8):
             assert split(cut(line, size), self.LIMITS).codes == [(1, "line_too_long")]
 
-    def test_a_long_line_that_is_gzip(self) -> None:
+    def test_split_of_long_gzip_line_says_so(self) -> None:
         found = split(cut(b"\x1f\x8b\xff" + b"\xff" * 1000, 64), self.LIMITS)
         assert found.codes == [(1, "invalid_encoding")]
         assert ".jsonl.gz" in found.problems[0]["message"]
 
-    def test_a_long_line_uses_no_id(self) -> None:
+    def test_split_of_long_line_uses_no_id(self) -> None:
         found = split(sized("a", 400) + b"\n" + request("a"), self.LIMITS, skip=True)
         assert found.codes == [(1, "line_too_long")]
         assert found.summary.good == 1
 
-    def test_a_long_line_that_is_no_json_is_too_long(self) -> None:
+    def test_split_of_long_line_that_is_not_json_says_too_long(self) -> None:
         assert split(b"x" * 400, self.LIMITS).codes == [(1, "line_too_long")]
 
-    def test_a_long_blank_line_is_blank(self) -> None:
+    def test_split_ignores_long_blank_line(self) -> None:
         found = split(cut(b" " * 1000 + b"\n" + request("a"), 64), self.LIMITS)
         assert found.problems == []
         assert (found.summary.lines, found.summary.total) == (2, 1)
 
 
 class TestProblems:
-    def test_blank_lines_count_in_the_numbers(self) -> None:
+    def test_split_counts_blank_lines_in_line_numbers(self) -> None:
         found = split(b"\n\r\n[1]\n   \n[2]")
         assert found.codes == [(3, "not_an_object"), (5, "not_an_object")]
         assert (found.summary.lines, found.summary.total) == (5, 2)
 
-    def test_the_first_hundred_are_kept_and_all_are_written(self) -> None:
+    def test_split_summary_keeps_100_problems_events_have_all(self) -> None:
         data = b"".join(b"[%d]\n" % number for number in range(250))
         found = split(data)
         assert len(found.summary.problems) == MAX_KEPT_PROBLEMS == 100
@@ -611,7 +614,7 @@ class TestProblems:
         assert found.summary.problems_total == found.summary.invalid == 250
         assert [row["line"] for row in found.problems] == list(range(1, 251))
 
-    def test_long_ids_are_cut_where_they_are_kept_and_nowhere_else(self) -> None:
+    def test_split_summary_truncates_long_ids_events_do_not(self) -> None:
         custom_id = "x" * 3000
         found = split(b"\n".join([request(custom_id)] * 2))
         assert found.problems[0]["custom_id"] == custom_id
@@ -627,7 +630,9 @@ class TestProblems:
             pytest.param([b" \n\r\n\t"], 3, id="blank lines"),
         ],
     )
-    def test_a_file_without_a_request(self, chunks: list[bytes], lines: int) -> None:
+    def test_split_without_request_reports_empty_file(
+        self, chunks: list[bytes], lines: int
+    ) -> None:
         for found in (
             split(chunks),
             split(chunks, skip=True),
@@ -653,7 +658,7 @@ class TestProblems:
         ],
     )
     @pytest.mark.parametrize("skip", [True, False])
-    def test_what_is_not_gzip(self, data: bytes, good: int, skip: bool) -> None:
+    def test_split_of_bad_gzip_reports_not_gzip(self, data: bytes, good: int, skip: bool) -> None:
         found = split(cut(data, 10), gzipped=True, skip=skip)
         summary = found.summary
         assert found.codes == [(None, "not_gzip")]
@@ -662,7 +667,7 @@ class TestProblems:
         assert summary.problems == [summary.fatal]
         assert (summary.good, summary.lines) == (good, good)
 
-    def test_the_problem_of_the_whole_file_comes_first(self) -> None:
+    def test_split_summary_has_the_file_problem_first(self) -> None:
         data = b"".join(b"[%d]\n" % number for number in range(150))
         found = split(gzip.compress(data)[:-1], gzipped=True)
         assert [problem.code for problem in found.summary.problems[:2]] == [
@@ -675,7 +680,7 @@ class TestProblems:
         assert len(found.problems) == 151
 
 
-def test_what_the_models_are_asked_to_do() -> None:
+def test_split_summary_counts_valid_requests_by_model() -> None:
     lines = [
         request("1", "é", model="a", max_tokens=5),
         request("2", model="b"),
@@ -696,15 +701,13 @@ class TestMemory:
 
     def peak(self, chunks: Iterator[bytes], *, skip: bool) -> tuple[InputSummary, int]:
         tracemalloc.start()
-        summary = split_input(
-            chunks, gzipped=False, limits=ROOMY, skip_invalid=skip, sink=NullSink()
-        )
+        summary = summary_of(split_input(chunks, gzipped=False, limits=ROOMY, skip_invalid=skip))
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return summary, peak
 
     @pytest.mark.parametrize("skip", [True, False])
-    def test_of_a_large_file(self, skip: bool) -> None:
+    def test_split_of_large_file_holds_little(self, skip: bool) -> None:
         """100 MB, every other line bad."""
         content = "x" * 100_000
 
@@ -717,12 +720,12 @@ class TestMemory:
         assert (summary.good, summary.invalid) == (500, 500)
         assert peak < 3_000_000
 
-    def test_of_a_large_line(self) -> None:
+    def test_split_of_large_line_holds_little(self) -> None:
         summary, peak = self.peak((b"x" * 2**20 for _ in range(200)), skip=True)
         assert [problem.code for problem in summary.problems] == ["line_too_long"]
         assert peak < 4 * ROOMY.max_line_bytes
 
-    def test_of_models_that_are_made_up(self) -> None:
+    def test_split_of_many_models_counts_at_most_1000_apart(self) -> None:
         lines = [request(str(number), model=f"{number}" * 200) for number in range(5000)]
         summary, _ = self.peak(iter(line + b"\n" for line in lines), skip=False)
         assert summary.good == 5000
@@ -738,7 +741,9 @@ class TestTooLargeToUnpack:
     @pytest.mark.parametrize(
         ("name", "limit"), [("MAX_GZIP_CONTENT_BYTES", len(LINES) - 1), ("MAX_GZIP_LINES", 99)]
     )
-    def test_is_refused(self, name: str, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_split_above_a_gzip_limit_reports_gzip_too_large(
+        self, name: str, limit: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(f"groq_batch.request_file.splitter.{name}", limit)
         found = split(gzip.compress(self.LINES), gzipped=True)
         assert found.summary.fatal is not None
@@ -748,14 +753,12 @@ class TestTooLargeToUnpack:
     @pytest.mark.parametrize(
         ("name", "limit"), [("MAX_GZIP_CONTENT_BYTES", len(LINES)), ("MAX_GZIP_LINES", 100)]
     )
-    def test_up_to_the_limit_is_taken(
+    def test_split_at_a_gzip_limit_is_accepted(
         self, name: str, limit: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(f"groq_batch.request_file.splitter.{name}", limit)
         assert split(gzip.compress(self.LINES), gzipped=True).summary.good == 100
 
-    def test_does_not_concern_a_file_that_is_not_compressed(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_split_of_plain_file_has_no_gzip_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("groq_batch.request_file.splitter.MAX_GZIP_LINES", 9)
         assert split(self.LINES).summary.good == 100

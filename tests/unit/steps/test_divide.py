@@ -60,7 +60,7 @@ def test_parts_are_written_some_at_a_time(
     assert parts(s3) == EXPECTED
 
 
-def test_what_a_dead_invocation_left_is_completed(s3: FakeS3, storage: Storage) -> None:
+def test_divide_after_a_death_completes_the_parts(s3: FakeS3, storage: Storage) -> None:
     storage.put_bytes(KEYS.shard(2, 6), EXPECTED["00006.jsonl"])
     before = s3.history(KEYS.shard(2, 6))
     divide.divide_shard(storage, KEYS, 1, 1)
@@ -68,7 +68,7 @@ def test_what_a_dead_invocation_left_is_completed(s3: FakeS3, storage: Storage) 
     assert s3.history(KEYS.shard(2, 6)) == before
 
 
-def test_first_part_that_is_written_stands(
+def test_divide_keeps_the_part_that_was_written_first(
     s3: FakeS3, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A twin has written all of them since this invocation looked.
@@ -88,9 +88,7 @@ def test_other_shards_are_left_alone(
     assert parts(s3) == {}
 
 
-def test_shard_that_is_not_what_was_planned_with_is_not_divided(
-    s3: FakeS3, storage: Storage
-) -> None:
+def test_divide_of_changed_shard_writes_nothing(s3: FakeS3, storage: Storage) -> None:
     storage.put_bytes(KEYS.shard(1, 1), LINES[0])
     with pytest.raises(ValueError, match="makes 1 parts, not 3 as planned"):
         divide.divide_shard(storage, KEYS, 1, 1)

@@ -20,5 +20,5 @@ from groq_batch.steps.doctor import order_of
         ([5, None, 4], "mixed"),
     ],
 )
-def test_order_of_dates_tells_what_they_show(dates: list[int | None], expected: str | None) -> None:
+def test_order_of_dates_is_described(dates: list[int | None], expected: str | None) -> None:
     assert order_of(dates) == expected

@@ -59,7 +59,7 @@ def after(storage: Storage, found: AttemptState, now: float = NOW) -> NextAttemp
     return NextAttempt.after(storage, KEYS, JOB, found, now=now)
 
 
-def test_nothing_follows_when_nothing_is_left_over(storage: Storage) -> None:
+def test_next_attempt_without_left_overs_is_none(storage: Storage) -> None:
     assert after(storage, state(s1=ended(), s2=ended("expired"))) is None
     # Lines were named, and no others were there.
     collected(storage, 1, 1, {})
@@ -67,7 +67,7 @@ def test_nothing_follows_when_nothing_is_left_over(storage: Storage) -> None:
     assert AttemptPlan.load(storage, KEYS, 2) is None
 
 
-def test_left_overs_follow_at_once_and_need_no_plan(storage: Storage) -> None:
+def test_next_attempt_of_left_overs_starts_at_once_without_plan(storage: Storage) -> None:
     storage.put_bytes(KEYS.shard(2, 1), b"{}\n")
     following = after(storage, state(s1=ended("expired")))
     assert following == NextAttempt(plan=AttemptPlan(attempt=2))
@@ -93,7 +93,7 @@ def test_refused_shards_follow_after_a_pause_when_their_parts_are_written(storag
     assert later.missing == {7}
 
 
-def test_plan_goes_on_from_the_one_before(storage: Storage) -> None:
+def test_next_attempt_plan_continues_the_one_before(storage: Storage) -> None:
     before = AttemptPlan(attempt=2, highest=8, origins={7: 1, 8: 1}, refusals={7: 1, 8: 1})
     before.write(storage, KEYS)
     entries = {"s7": ended(), "s8": ShardState(stage=Stage.REFUSED)}

@@ -1,4 +1,4 @@
-"""The first plan of a job stands."""
+"""The first stored plan of a job is binding."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def plan(*, good: int) -> Plan:
     return Plan(record=record, uploads=(PendingUpload("k", "u", ("e1", "e2"), 9),))
 
 
-def test_the_first_plan_stands() -> None:
+def test_propose_second_plan_returns_the_first() -> None:
     s3 = FakeS3()
     storage = Storage(s3=s3.client(), bucket=s3.bucket)
     first, second = plan(good=3), plan(good=2)
@@ -54,7 +54,7 @@ def test_the_first_plan_stands() -> None:
     assert len(s3.history("work/job/plan.json")) == 1
 
 
-def test_a_conflict_without_a_plan_is_tried_again_by_the_caller() -> None:
+def test_propose_conflict_without_plan_raises() -> None:
     """S3 answers 409 when another write was under way, which may not have come to its end."""
 
     def conflict(call: Call, act: Callable[[], Any]) -> Any:

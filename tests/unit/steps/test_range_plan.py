@@ -10,8 +10,8 @@ import pytest
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.problem import Problem
 from groq_batch.domain.shard import SplitLimits
-from groq_batch.request_file.line_checks import CHECKS, FIRST_CHECKS
-from groq_batch.steps.prepare_input.fan_out import is_large, new_division
+from groq_batch.request_file.request_rules import CHECKS, FIRST_CHECKS
+from groq_batch.steps.prepare_input.fan_out import is_large, new_range_plan
 from groq_batch.steps.prepare_input.range_plan import CutTask, RangePlan, ScanOutcome, plan_cuts
 
 
@@ -29,7 +29,7 @@ def cuts(
     return [(task.first, task.last, task.first_shard, task.most_shards) for task in plan]
 
 
-def test_each_range_gets_the_numbers_that_it_may_need() -> None:
+def test_plan_cuts_gives_each_range_enough_shard_numbers() -> None:
     assert cuts([scan(10, 3), scan(5, 1), scan(7, 2)]) == [
         (0, 0, 1, 3),
         (1, 1, 4, 1),
@@ -46,14 +46,14 @@ def test_each_range_gets_the_numbers_that_it_may_need() -> None:
         pytest.param([0, 0, 0], [(0, 2)], id="a file without good lines is one task"),
     ],
 )
-def test_ranges_without_a_good_line_are_cut_with_a_neighbour(
+def test_plan_cuts_joins_range_without_valid_line_to_neighbor(
     good: list[int], expected: list[tuple[int, int]]
 ) -> None:
     found = cuts([scan(number, number, invalid=1) for number in good])
     assert [(first, last) for first, last, _, _ in found] == expected
 
 
-def test_a_range_of_nothing_but_repeats_has_no_good_line() -> None:
+def test_plan_cuts_treats_range_of_duplicates_as_without_valid_line() -> None:
     assert cuts([scan(4, 2), scan(3, 1), scan(4, 2)], [0, 3, 1]) == [(0, 1, 1, 3), (2, 2, 4, 2)]
 
 
@@ -72,7 +72,7 @@ def test_a_range_of_nothing_but_repeats_has_no_good_line() -> None:
         pytest.param([3, 3], [3, 3], [0, 2], [(0, 1, 7)], id="perhaps too few"),
     ],
 )
-def test_canary_is_cut_by_one_task(
+def test_plan_cuts_puts_canary_into_one_task(
     good: list[int],
     shards: list[int],
     repeats: list[int],
@@ -85,26 +85,26 @@ def test_canary_is_cut_by_one_task(
     assert [task.canary for task in plan] == [asks] * len(plan)
 
 
-def test_where_only_problems_are_written_every_range_is_cut_alone() -> None:
+def test_plan_cuts_without_shards_gives_each_range_a_task() -> None:
     found = cuts([scan(0, 0, 5), scan(1, 1), scan(0, 0)], writes_shards=False)
     assert [(first, last) for first, last, _, _ in found] == [(0, 0), (1, 1), (2, 2)]
 
 
-def test_a_task_is_what_its_json_says() -> None:
+def test_cut_task_from_its_json_is_equal() -> None:
     task = CutTask(number=1, first=0, last=2, first_shard=1, most_shards=4, writes_shards=True)
     assert CutTask(**task.to_json()) == task
 
 
 @pytest.mark.parametrize(("size", "large"), [(0, False), (20, False), (21, True)])
-def test_files_of_up_to_two_ranges_are_read_by_one_invocation(size: int, large: bool) -> None:
+def test_is_large_is_false_up_to_two_ranges(size: int, large: bool) -> None:
     assert is_large(size, 10) is large
 
 
-def test_a_division_is_what_its_json_says() -> None:
+def test_range_plan_from_its_json_is_equal() -> None:
     options = JobOptions(
         completion_window="24h", skip_invalid_lines=True, max_attempts=3, max_job_cost_usd=0
     )
-    division = new_division(
+    division = new_range_plan(
         size=100,
         range_bytes=10,
         limits=SplitLimits(1, 2, 3),

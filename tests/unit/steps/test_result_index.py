@@ -31,7 +31,7 @@ def add(index: ResultIndex, folder: Path, *lines: bytes) -> None:
     index.add(file)
 
 
-def test_rows_are_found_in_any_file_and_order(index: ResultIndex, tmp_path: Path) -> None:
+def test_result_index_finds_rows_in_any_file_and_order(index: ResultIndex, tmp_path: Path) -> None:
     add(index, tmp_path, row("b"), row("a"))
     add(index, tmp_path, row("c", status=400))
     assert [index.read(name) for name in "abc"] == [row("a"), row("b"), row("c", status=400)]
@@ -40,7 +40,7 @@ def test_rows_are_found_in_any_file_and_order(index: ResultIndex, tmp_path: Path
 
 
 @pytest.mark.parametrize("success_comes_first", [True, False])
-def test_of_two_rows_a_success_is_kept(
+def test_result_index_of_two_rows_keeps_a_success(
     index: ResultIndex, tmp_path: Path, *, success_comes_first: bool
 ) -> None:
     good, bad = row("a", text="good"), row("a", status=500)
@@ -50,7 +50,9 @@ def test_of_two_rows_a_success_is_kept(
     assert index.repeated == 1
 
 
-def test_of_two_alike_the_first_is_kept(index: ResultIndex, tmp_path: Path) -> None:
+def test_result_index_of_two_similar_rows_keeps_the_first(
+    index: ResultIndex, tmp_path: Path
+) -> None:
     add(index, tmp_path, row("a", text="first"), row("b", status=500))
     add(index, tmp_path, row("a", text="second"), row("b", status=429))
     assert index.read("a") == row("a", text="first")
@@ -58,15 +60,13 @@ def test_of_two_alike_the_first_is_kept(index: ResultIndex, tmp_path: Path) -> N
     assert index.repeated == 2
 
 
-def test_what_is_no_row_is_counted_and_blank_lines_are_not(
-    index: ResultIndex, tmp_path: Path
-) -> None:
+def test_result_index_counts_lines_that_are_not_rows(index: ResultIndex, tmp_path: Path) -> None:
     add(index, tmp_path, b"", b"  ", b"{", b"[1]", b'{"custom_id": 1}', row("a") + b"\r", b"")
     assert index.read("a") == row("a")
     assert (index.rows, index.unreadable) == (4, 3)
 
 
-def test_rows_that_only_a_lenient_reader_takes_are_found(
+def test_result_index_finds_rows_that_need_a_lenient_reader(
     index: ResultIndex, tmp_path: Path
 ) -> None:
     not_strict = row("a").replace(b'"usage": null', b'"usage": NaN')

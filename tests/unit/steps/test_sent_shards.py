@@ -127,7 +127,7 @@ def test_batch_that_failed_and_whose_rows_are_lost_is_not_sent_again() -> None:
         (refused(message="x" * 900), f"Groq refused the batch: c: {'x' * 473}"),
     ],
 )
-def test_text_of_a_refusal(entry: ShardState, text: str) -> None:
+def test_refusal_text_is_that_of_the_batch_errors(entry: ShardState, text: str) -> None:
     assert read(entry, ALIKE).refusal_text(1) == text
 
 
@@ -154,7 +154,7 @@ def test_endpoint_that_does_not_fit_is_no_fault_of_the_lines(
     assert shard.refused == RefusedShard(parts=parts, by_url=True)
 
 
-def test_endpoint_that_does_not_fit_beside_a_line_that_is_at_fault() -> None:
+def test_endpoint_that_does_not_fit_with_an_invalid_line_refuses_the_line() -> None:
     bad = {"code": "invalid_method", "line": 2, "message": "Bad."}
     shard = read(failed(MISMATCH | {"line": 1}, bad), SPOKEN)
     assert list(shard.issues) == [2]
@@ -186,7 +186,7 @@ def test_lines_of_a_first_attempt_are_found_in_order() -> None:
     assert [sent.find("b"), sent.find("a")] == [(shard, 1), (shard, 2)]
 
 
-def test_lines_of_parts_are_found_where_they_stand() -> None:
+def test_lines_of_parts_are_found_in_their_parts() -> None:
     one, two, three = shards(2, 1, 3)
     sent = SentLines([one, two, three], {name: place for place, name in enumerate("abcdef", 1)})
     found = [sent.find(name) for name in "fbcxad"]

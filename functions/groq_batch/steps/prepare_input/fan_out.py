@@ -1,7 +1,7 @@
-"""Has a large input prepared by many invocations, phase by phase; see ``division``.
+"""Start the phases in which many invocations prepare a large input; see ``range_plan``.
 
-Called again after each phase. Where it stands it sees from the outcomes in the bucket, so that it
-can be called at any time, by several invocations too.
+The state machine calls this again after each phase. The outcomes in the bucket show which phase
+comes next, so that it can be called at any time, also by several invocations at once.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def is_large(size: int, range_bytes: int) -> bool:
     return size > RANGES_OF_ONE_INVOCATION * range_bytes
 
 
-def new_division(
+def new_range_plan(
     *,
     size: int,
     range_bytes: int,
@@ -51,7 +51,7 @@ def new_division(
     options: JobOptions,
     option_problems: Iterable[Problem],
 ) -> RangePlan:
-    """Return a division to be proposed; the arguments are those of ``RangePlan``."""
+    """Return a plan with a new digest key; the arguments are those of ``RangePlan``."""
     return RangePlan(
         size=size,
         range_bytes=range_bytes,
@@ -65,29 +65,29 @@ def new_division(
 class FanOut:
     """The preparation of one large input."""
 
-    def __init__(self, storage: Storage, keys: object_keys.WorkKeys, division: RangePlan) -> None:
+    def __init__(self, storage: Storage, keys: object_keys.WorkKeys, range_plan: RangePlan) -> None:
         """Prepare the job of ``keys``."""
         self._storage = storage
         self._keys = keys
-        self._division = division
+        self._range_plan = range_plan
 
     def advance(self) -> str | list[CutOutcome]:
-        """Go on.
+        """Start the next phase.
 
         Returns:
-            The prefix of the tasks that are to be done next, or what came out of the last ones.
+            The prefix of the tasks to do next, or the outcomes of the last phase.
 
         Raises:
-            MissingObjectError: The input does not exist any more.
-            UnreadableObjectError: S3 refuses to hand it out.
+            MissingObjectError: The input no longer exists.
+            UnreadableObjectError: S3 denies access to the input.
         """
-        division = self._division
-        scans = self._outcomes(SCAN, len(division.ranges), ScanOutcome.from_json)
+        range_plan = self._range_plan
+        scans = self._outcomes(SCAN, len(range_plan.ranges), ScanOutcome.from_json)
         if scans is None:
-            return self._begin(SCAN, ({} for _ in division.ranges))
-        matches = self._outcomes(MATCH, division.partitions, MatchOutcome.from_json)
+            return self._begin(SCAN, ({} for _ in range_plan.ranges))
+        matches = self._outcomes(MATCH, range_plan.partitions, MatchOutcome.from_json)
         if matches is None:
-            return self._begin(MATCH, _match_tasks(scans, division.partitions))
+            return self._begin(MATCH, _match_tasks(scans, range_plan.partitions))
         plans = self._plan_cuts(scans, matches)
         cuts = self._outcomes(CUT, len(plans), CutOutcome.from_json)
         if cuts is None:
@@ -97,7 +97,7 @@ class FanOut:
         return cuts
 
     def _plan_cuts(self, scans: list[ScanOutcome], matches: list[MatchOutcome]) -> list[CutTask]:
-        division = self._division
+        range_plan = self._range_plan
         repeats = [0] * len(scans)
         for match in matches:
             for place, count in match.repeats.items():
@@ -106,13 +106,13 @@ class FanOut:
         return plan_cuts(
             scans,
             repeats,
-            writes_shards=not division.option_problems
-            and (division.options.skip_invalid_lines or not has_bad_lines),
-            canary=division.options.canary_requests,
+            writes_shards=not range_plan.option_problems
+            and (range_plan.options.skip_invalid_lines or not has_bad_lines),
+            canary=range_plan.options.canary_requests,
         )
 
     def _begin(self, phase: str, tasks: Iterable[Mapping[str, Any]]) -> str:
-        """Write the tasks of a phase down; returns their prefix."""
+        """Store the tasks of a phase; return their prefix."""
 
         def write(numbered: tuple[int, Mapping[str, Any]]) -> None:
             number, task = numbered
@@ -124,17 +124,17 @@ class FanOut:
     def _outcomes(
         self, phase: str, count: int, read: Callable[[Mapping[str, Any]], _Outcome]
     ) -> list[_Outcome] | None:
-        """Return what came out of a phase, or None when it has not been done."""
-        standing = {found.key for found in self._storage.objects(self._keys.outcomes(phase))}
+        """Return the outcomes of a phase, or None if some are missing."""
+        stored = {found.key for found in self._storage.objects(self._keys.outcomes(phase))}
         expected = [self._keys.outcome(phase, number) for number in range(1, count + 1)]
-        if not standing.issuperset(expected):
+        if not stored.issuperset(expected):
             return None
         return [read(outcome) for outcome in in_parallel(self._outcome, expected)]
 
     def _outcome(self, key: str) -> Mapping[str, Any]:
         found = self._storage.get_json(key)
         if found is None:
-            raise MissingRecordError(f"{key} does not exist any more")
+            raise MissingRecordError(f"{key} no longer exists")
         reason = found[0].get(UNREADABLE)
         if reason is not None:
             raise MissingObjectError(key) if reason == "gone" else UnreadableObjectError(key)
@@ -142,7 +142,7 @@ class FanOut:
 
 
 def _match_tasks(scans: list[ScanOutcome], partitions: int) -> Iterable[dict[str, Any]]:
-    """Yield for each partition where its uses of ids stand in the records of each range."""
+    """Yield a task for each partition: the offset and length of its records in each range."""
     firsts = [0] * len(scans)
     for partition in range(partitions):
         lengths = [scan.uses[partition] * USE_BYTES for scan in scans]
@@ -151,7 +151,7 @@ def _match_tasks(scans: list[ScanOutcome], partitions: int) -> Iterable[dict[str
 
 
 def _cut_task(plan: CutTask, matches: list[MatchOutcome]) -> dict[str, Any]:
-    """Return a task of cutting, with where the records of its repeated lines stand."""
+    """Return a cut task, with the places of the records of its lines that repeat an id."""
     segments: dict[int, list[tuple[int, int, int]]] = {}
     for partition, match in enumerate(matches, start=1):
         first = 0

@@ -1,9 +1,9 @@
-"""The plan of a job: what its preparation decided, and the uploads that carry it out.
+"""Store the plan of a job: the result of its preparation, and the uploads to complete.
 
-Invocations of the preparation may run at the same time or one after the other, with other settings
-or other code after a deployment in between. Each comes to a plan of its own; the first one that is
-written down stands, and only its uploads are ever completed, by whoever comes by. So the shards in
-the bucket are those of one plan, complete, and nothing is left of any other.
+Several invocations may prepare the same job, at the same time or one after the other, also with
+other settings or other code after a deployment. Each makes its own plan. The first plan that is
+stored is binding: any invocation may complete its uploads, and those of other plans are aborted.
+The bucket therefore has all shards of one plan and none of another.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from groq_batch.records.job import JobRecord
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a preparation decided.
+    """The result of a preparation.
 
     Attributes:
-        record: The job's record, which is written when the uploads are completed.
-        uploads: The objects that the job goes on with.
+        record: The job's record, which is stored after the uploads are completed.
+        uploads: The pending uploads of the objects that the job needs.
     """
 
     record: JobRecord
@@ -49,20 +49,20 @@ class Plan:
 
     @classmethod
     def load(cls, storage: Storage, keys: object_keys.WorkKeys) -> Self | None:
-        """Read the plan that stands, or None when there is none yet."""
+        """Read the stored plan, or None if there is none."""
         found = storage.get_json(_key(keys))
         return cls.from_json(found[0]) if found else None
 
     def propose(self, storage: Storage, keys: object_keys.WorkKeys) -> Plan:
-        """Write the plan down unless one stands; returns the one that stands."""
+        """Store the plan unless there is one; return the stored plan."""
         try:
             storage.put_json(_key(keys), self.to_json(), if_none_match=True)
         except ConflictError:
-            # Perhaps this very plan, when the answer to the first of two tries was lost.
-            standing = Plan.load(storage, keys)
-            if standing is None:
+            # It may be this plan, if the response to the first of two tries was lost.
+            stored = Plan.load(storage, keys)
+            if stored is None:
                 raise
-            return standing
+            return stored
         return self
 
 

@@ -1,12 +1,12 @@
-"""Prepare a job: read the input, check all of it, cut it into shards, decide.
+"""Prepare a job: read and check the input, split it into shards, accept or reject it.
 
-An input of the usual size is read once, by one invocation. A large one is divided and read by many
-(see ``division``); this module then answers with the tasks that come next, until all is done.
+One invocation reads an input of the usual size once. Many invocations read a large one (see
+``range_plan``); this module then returns the next tasks until all are done.
 
-Nothing is sent before the last line has passed. The shards are uploads that S3 holds back until
-they are completed, so that a rejected file leaves nothing behind; which ones are completed is
-decided once, when the plan is written down (see ``plans``). The job's record comes last: where it
-stands, everything that it tells of stands as well.
+Nothing is sent to Groq before the last line has passed. The shards are multipart uploads that are
+completed only after that, so that a rejected file leaves no objects. Which uploads are completed is
+decided once, when the plan is stored (see ``plan``). The job's record is stored last: if it exists,
+so does everything that it names.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from groq_batch.domain.machine_version import FIRST_MACHINE, ONLY_SHARD, READS_M
 from groq_batch.domain.only_shard import StepAnswer
 from groq_batch.domain.polling import FIRST_PAUSE_SECONDS
 from groq_batch.domain.prices import Prices, job_prices
-from groq_batch.domain.problem import Problem, problem_row
+from groq_batch.domain.problem import Problem
 from groq_batch.domain.shard import Shard, SplitLimits
 from groq_batch.domain.times import parse_timestamp, timestamp
 from groq_batch.records.closed import is_closed, unless_closed
@@ -41,15 +41,10 @@ from groq_batch.records.model_listing import ModelListing, model_checker
 from groq_batch.records.stored import MissingRecordError
 from groq_batch.reports.delivery import Delivery
 from groq_batch.reports.report import running_report
-from groq_batch.request_file.splitter import (
-    EMPTY_FILE,
-    InputSummary,
-    lacks_canary,
-    merge_summaries,
-    split_input,
-)
+from groq_batch.request_file.input_summary import InputSummary, lacks_canary, merge_summaries
+from groq_batch.request_file.splitter import EMPTY_FILE, split_input
 from groq_batch.settings import Settings
-from groq_batch.steps.prepare_input.fan_out import FanOut, is_large, new_division
+from groq_batch.steps.prepare_input.fan_out import FanOut, is_large, new_range_plan
 from groq_batch.steps.prepare_input.plan import Plan
 from groq_batch.steps.prepare_input.range_plan import CutOutcome, RangePlan
 from groq_batch.steps.prepare_input.shard_writer import ProblemWriter, ShardWriter
@@ -61,19 +56,18 @@ _INPUT_PAUSE_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preparation:
-    """What the state machine goes on with.
+    """Output of the step, with initial values for the state machine's counters.
 
     Attributes:
-        accepted: Whether there is something to send.
-        attempt: The first attempt.
-        shards_prefix: Where its shards stand.
-        tasks_prefix: Where tasks stand that are to be done before this step is called again; none
-            when empty.
-        polls: Status checks made: none.
-        resume_in: Waiting time, in seconds, before shards that could not be sent are tried again.
-        shard_key: The key of the attempt's only shard; empty when it has several.
-        tries: How often that has been tried: never.
-        outcome: What a step has answered about it: nothing.
+        accepted: Whether there are requests to send.
+        attempt: Number of the first attempt.
+        shards_prefix: Prefix of its shards.
+        tasks_prefix: Prefix of tasks to do before this step is called again; empty if none.
+        polls: Number of status checks so far.
+        resume_in: Seconds to wait before shards that could not be sent are tried again.
+        shard_key: Key of the attempt's only shard; empty if it has several.
+        tries: Number of tries to send that shard so far.
+        outcome: The last outcome of a step for that shard; empty before the first.
     """
 
     accepted: bool
@@ -110,18 +104,18 @@ def prepare_input(
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Preparation:
-    """Check a job's input and make its plan, or the next tasks of doing so.
+    """Check a job's input and store its plan, or return the next tasks for that.
 
     Args:
         storage: The bucket.
         settings: The stack's settings.
         job_id: The job.
-        machine: The version of the definition that the job's execution has.
-        clock: Seconds since 1970.
-        sleep: Waits some seconds; used for an object that S3 does not show yet.
+        machine: Version of the state machine definition that the job's execution runs.
+        clock: Returns seconds since 1970.
+        sleep: Waits some seconds; used while S3 does not show the object yet.
 
     Returns:
-        How to go on. A job that had been prepared before gives the same answer again.
+        The output for the state machine; the same again for a job that has been prepared.
 
     Raises:
         ValueError: There is no such job.
@@ -142,7 +136,7 @@ def _write_record(storage: Storage, keys: object_keys.WorkKeys, record: JobRecor
     try:
         storage.put_json(keys.job_record, record.to_json(), if_none_match=True)
     except ConflictError:
-        # Another invocation was first; what it wrote comes from the same plan.
+        # Another invocation was first; its record comes from the same plan.
         return
     logger.info(
         "Prepared the input",
@@ -162,11 +156,11 @@ def _preparation(keys: object_keys.WorkKeys, *, accepted: bool) -> Preparation:
 
 
 class _NoCanaryError(Exception):
-    """A file was cut for a canary and has not more valid lines than one; it is sent as a whole."""
+    """A file was split for a canary, but has no more valid lines than that."""
 
 
 class _Preparing:
-    """One preparation."""
+    """The preparation of one job."""
 
     def __init__(
         self,
@@ -188,7 +182,7 @@ class _Preparing:
         self._listing: ModelListing | None = None
 
     def prepare(self) -> Preparation:
-        """Do what is left to do of it."""
+        """Do what earlier invocations have not done."""
         storage, keys, request = self._storage, self._keys, self._request
         if is_closed(storage, keys):
             return _preparation(keys, accepted=False)
@@ -211,7 +205,7 @@ class _Preparing:
                 plan = found
             complete_all(storage, plan.uploads)
             record = plan.record
-            # Whoever stopped the job meanwhile has found no record, and ends the job without rows.
+            # If the job was stopped meanwhile, cancel_job saw no record and ends it without rows.
             if storage.exists(keys.stopped):
                 return _preparation(keys, accepted=False)
             _write_record(storage, keys, record)
@@ -223,18 +217,18 @@ class _Preparing:
         return replace(_preparation(keys, accepted=record.accepted), shard_key=only)
 
     def _models(self) -> ModelListing | None:
-        """Return the account's models; whatever is found at first holds for the whole job.
+        """Return the account's list of models; the first one stored is used for the whole job.
 
-        A job whose execution had no step that asks for them has none.
+        None if the execution's definition has no step that reads the list.
         """
         if self._machine < READS_MODELS:
             return None
         found = ModelListing.load(self._storage, self._keys)
-        # Nothing stands when nobody could ask. That stands then, should somebody ask after all.
+        # If the list could not be read, store an empty one, so that a later list changes nothing.
         return found or ModelListing(at=self._now()).propose(self._storage, self._keys)
 
     def _stop(self, listing: ModelListing) -> None:
-        """End the job, of which nothing was read yet, for a fault of the account."""
+        """Stop the job because of an error of the account, before its input is read."""
         refusal = listing.refusal or {}
         stop = Stop(
             status="failed", code=refusal["code"], message=refusal["message"], at=listing.at
@@ -245,11 +239,11 @@ class _Preparing:
         return timestamp(datetime.fromtimestamp(self._clock(), UTC))
 
     def _check(self, key_problem: Problem | None) -> Plan | str:
-        """Check everything.
+        """Check the key and the input.
 
         Returns:
-            The plan that stands, be it this invocation's or another's, or the prefix of the tasks
-            that are to be done first.
+            The stored plan, which may be another invocation's, or the prefix of the tasks to do
+            first.
         """
         head = None
         try:
@@ -261,10 +255,10 @@ class _Preparing:
             return self._propose(Plan(record=self._unreadable(error, head), uploads=()))
 
     def _read(self, head: ObjectHead) -> Plan | str:
-        """Read the input: alone, or by many invocations."""
+        """Read the input in this invocation, or have many invocations read it."""
         settings, request = self._settings, self._request
-        division = RangePlan.load(self._storage, self._keys)
-        if division is None:
+        range_plan = RangePlan.load(self._storage, self._keys)
+        if range_plan is None:
             options, problems = parse_options(
                 head.metadata,
                 defaults=settings.default_options,
@@ -275,19 +269,19 @@ class _Preparing:
                 max_bytes=settings.max_bytes_per_batch,
                 max_line_bytes=settings.max_line_bytes,
             )
-            # What has no version might be another file in the next range.
+            # Without a version, the object might change from one range to the next.
             can_be_divided = request.version_id is not None and not object_keys.is_gzip(request.key)
             if not can_be_divided or not is_large(head.size, settings.max_bytes_per_range):
                 return self._read_alone(head, limits, options, problems)
-            division = new_division(
+            range_plan = new_range_plan(
                 size=head.size,
                 range_bytes=settings.max_bytes_per_range,
                 limits=limits,
                 options=options,
                 option_problems=problems,
             ).propose(self._storage, self._keys)
-        found = FanOut(self._storage, self._keys, division).advance()
-        return found if isinstance(found, str) else self._read_by_many(division, found)
+        found = FanOut(self._storage, self._keys, range_plan).advance()
+        return found if isinstance(found, str) else self._read_by_many(range_plan, found)
 
     def _read_alone(
         self, head: ObjectHead, limits: SplitLimits, options: JobOptions, problems: list[Problem]
@@ -309,7 +303,7 @@ class _Preparing:
         """Read the input once.
 
         Raises:
-            _NoCanaryError: The file has too few lines to be cut for a canary.
+            _NoCanaryError: The file has too few valid lines for a canary.
         """
         request = self._request
         is_gzip = object_keys.is_gzip(request.key)
@@ -318,53 +312,53 @@ class _Preparing:
             source = CopySource(request.key, request.version_id)
         with self._uploads(source, has_canary=canary > 0) as uploads:
             with closing(self._pieces(head.size)) as pieces:
-                summary = split_input(
+                events = split_input(
                     pieces,
                     gzipped=is_gzip,
                     limits=limits,
                     skip_invalid=options.skip_invalid_lines,
-                    sink=uploads,
                     check_only=bool(problems),
                     models=model_checker(self._listing, options),
                     canary=canary,
                 )
+                summary = uploads.write(events)
             if lacks_canary(summary, canary):
                 raise _NoCanaryError
-            record = self._decide(summary, options, problems, head.size, uploads.problems())
+            record = self._decide(summary, options, problems, head.size, uploads.problems)
             plan = _new_plan(record, uploads.hold_shards() if record.accepted else (), uploads)
         return self._propose(plan, uploads)
 
     def _pieces(self, size: int) -> Generator[bytes]:
-        """Read the input; a large one range by range, some of them side by side."""
+        """Read the input; a large one in byte ranges, several at a time."""
         key, version_id = self._request.key, self._request.version_id
         if version_id is None or size <= RANGE_BYTES:
             return read_ahead(self._storage.chunks(key, version_id=version_id))
         return read_version(self._storage, key, version_id=version_id, length=size)
 
-    def _read_by_many(self, division: RangePlan, cuts: list[CutOutcome]) -> Plan:
+    def _read_by_many(self, range_plan: RangePlan, cuts: list[CutOutcome]) -> Plan:
         summary = merge_summaries(cut.summary for cut in cuts)
         problems = [cut.problems for cut in cuts if cut.problems is not None]
         shards = tuple(upload for cut in cuts for upload in cut.shards)
         complete_all(self._storage, problems)
         with self._uploads() as uploads:
-            uploads.problems().join(
+            uploads.problems.join(
                 self._storage, [StoredObject(upload.key, upload.size) for upload in problems]
             )
             if not summary.total:
                 summary.reject(EMPTY_FILE)
-                uploads.problems().write(problem_row(EMPTY_FILE))
+                uploads.problems.write(EMPTY_FILE)
             record = self._decide(
                 summary,
-                division.options,
-                list(division.option_problems),
-                division.size,
-                uploads.problems(),
+                range_plan.options,
+                list(range_plan.option_problems),
+                range_plan.size,
+                uploads.problems,
             )
             plan = _new_plan(record, shards if record.accepted else (), uploads)
-        standing = self._propose(plan, uploads)
-        kept = {upload.upload_id for upload in standing.uploads}
+        stored = self._propose(plan, uploads)
+        kept = {upload.upload_id for upload in stored.uploads}
         abort_all(self._storage, (one for one in shards if one.upload_id not in kept))
-        return standing
+        return stored
 
     def _decide(
         self,
@@ -374,7 +368,7 @@ class _Preparing:
         input_bytes: int,
         writer: ProblemWriter,
     ) -> JobRecord:
-        """Return the record of an input that was read; what rejects it besides is written."""
+        """Return the record of an input that was read; write problems of its options and cost."""
         listing = self._listing
         prices = job_prices(
             summary.models,
@@ -390,7 +384,7 @@ class _Preparing:
             )
             problems = [too_expensive] if too_expensive is not None else []
         for problem in problems:
-            writer.write(problem_row(problem))
+            writer.write(problem)
         record = _decided(
             summary, options, problems, prices, input_bytes=input_bytes, now=self._now()
         )
@@ -412,14 +406,14 @@ class _Preparing:
         )
 
     def _head(self) -> ObjectHead:
-        """Read the metadata of the version.
+        """Read the metadata of the object's version, with some tries.
 
-        A bucket that is new may take some seconds to show an object, a role that is new to get its
-        permissions.
+        It can take some seconds until a new bucket shows an object and until the permissions of a
+        new role work.
 
         Raises:
-            MissingObjectError: It does not exist.
-            UnreadableObjectError: S3 refuses to hand it out.
+            MissingObjectError: The version does not exist.
+            UnreadableObjectError: S3 denies access to it.
         """
         refusal: Exception = MissingObjectError(self._request.key)
         for tries_left in reversed(range(_INPUT_TRIES)):
@@ -435,7 +429,7 @@ class _Preparing:
         raise refusal
 
     def _rejected_unread(self, problem: Problem, head: ObjectHead) -> Plan:
-        """Reject an upload for its key, whatever is in it."""
+        """Reject an upload because of its key, without reading it."""
         record = JobRecord(
             accepted=False,
             options=self._settings.default_options,
@@ -445,20 +439,20 @@ class _Preparing:
             prepared_at=self._now(),
         )
         with self._uploads() as uploads:
-            uploads.problems().write(problem_row(problem))
+            uploads.problems.write(problem)
             plan = _new_plan(record, (), uploads)
         return self._propose(plan, uploads)
 
     def _propose(self, plan: Plan, uploads: ShardWriter | None = None) -> Plan:
-        """Write the plan down unless one stands; returns the one that stands.
+        """Store the plan unless there is one; return the stored plan, and abort other uploads.
 
-        A failure here leaves the uploads alone, for the plan may stand. Those that no plan names
-        are dropped by S3 after some days.
+        A failure here aborts no uploads, because the plan may be stored. A lifecycle rule of the
+        bucket aborts uploads that no plan names after some days.
         """
-        standing = plan.propose(self._storage, self._keys)
+        stored = plan.propose(self._storage, self._keys)
         if uploads is not None:
-            uploads.abort(keep=standing.uploads)
-        return standing
+            uploads.abort(keep=stored.uploads)
+        return stored
 
     def _unreadable(self, error: Exception, head: ObjectHead | None) -> JobRecord:
         if isinstance(error, MissingObjectError):
@@ -481,7 +475,7 @@ class _Preparing:
 
 
 def _new_plan(record: JobRecord, shards: tuple[PendingUpload, ...], uploads: ShardWriter) -> Plan:
-    problems = uploads.problems().hold()
+    problems = uploads.problems.hold()
     return Plan(record=record, uploads=(*shards, problems) if problems else shards)
 
 
@@ -497,12 +491,12 @@ def _decided(
     """Return the record of an input that was read.
 
     Args:
-        summary: What was found in it.
+        summary: The totals of the input.
         options: The options in force.
-        problems: Further ones, that reject the job.
+        problems: Problems of the options or the cost, which reject the job.
         prices: The prices of the job.
         input_bytes: Size of the object.
-        now: The time.
+        now: The time of the record.
     """
     bad_lines_reject = summary.invalid > 0 and not options.skip_invalid_lines
     rejected = bool(problems) or summary.fatal is not None or bad_lines_reject

@@ -1,14 +1,14 @@
-"""How a large input is divided, and what the tasks of its preparation come to.
+"""Plan the preparation of a large input: its ranges, its tasks and their outcomes.
 
 A file that is too large for one invocation is prepared in three phases, each a Distributed Map:
 
-- ``scan``, a task for each byte range: checks its lines and counts them, and records the ids.
-- ``match``, a task for each partition of the ids: finds those that are used more than once.
-- ``cut``, a task for each range, or for some that follow each other: checks its lines again, now
-  that their numbers and repeated ids are known, and writes shards and problems.
+- ``scan``, a task for each byte range: check and count its lines, and record the ids.
+- ``match``, a task for each partition of the ids: find ids that are used more than once.
+- ``cut``, a task for one range or several adjacent ones: check the lines again, now that their
+  numbers and duplicate ids are known, and write shards and problems.
 
-A task is done by any invocation, several times if need be: what it comes to depends on nothing but
-the input and the division, and the first outcome that is written stands.
+Any invocation may do a task, and a task may be done more than once: its outcome depends only on the
+input and the plan, and the first outcome that is stored counts.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ from groq_batch.domain.json_data import from_json_data, to_json_data
 from groq_batch.domain.problem import Problem, problem_json
 from groq_batch.domain.shard import IdsPlace, Shard, SplitLimits
 from groq_batch.request_file.byte_ranges import ByteRange, divide
-from groq_batch.request_file.line_checks import CHECKS, FIRST_CHECKS
-from groq_batch.request_file.splitter import InputSummary
+from groq_batch.request_file.input_summary import InputSummary
+from groq_batch.request_file.request_rules import CHECKS, FIRST_CHECKS
 
 SCAN = "scan"
 MATCH = "match"
 CUT = "cut"
 UNREADABLE = "unreadable"
-"""Field of an outcome that stands for all others: why the input could not be read, ``gone`` or
-``refused``."""
+"""The only field of an outcome if the input could not be read. Its value is the reason: ``gone``
+or ``refused``."""
 RANGES_OF_ONE_INVOCATION = 2
-"""Files of up to so many ranges are prepared by one invocation, which reads them only once."""
+"""Most ranges of a file that one invocation prepares alone, which reads the file only once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RangePlan:
-    """What all tasks of a preparation agree on, whatever is deployed meanwhile.
+    """Settings that all tasks of a preparation share, even if the stack is updated meanwhile.
 
     Attributes:
         size: Size of the input in bytes.
         range_bytes: Size of a range in bytes.
         limits: The limits of shards and lines.
         options: The options in force.
-        option_problems: What is wrong with the options; with any the lines are only checked.
+        option_problems: Problems of the options; if there are any, lines are only checked.
         digest_key: Key of the digests of ids, as hexadecimal digits.
-        checks: Which checks are made of lines, see ``LineChecker``.
+        checks: Which checks lines must pass, see ``LineChecker``.
     """
 
     size: int
@@ -69,7 +69,7 @@ class RangePlan:
 
     @property
     def partitions(self) -> int:
-        """Partitions of the ids: as many as ranges, so that each holds about a range's ids."""
+        """Number of partitions of the ids: one per range, so each has about one range's ids."""
         return len(self.ranges)
 
     def to_json(self) -> dict[str, Any]:
@@ -95,18 +95,18 @@ class RangePlan:
             options=from_json_data(data["options"], JobOptions),
             option_problems=tuple(Problem(**problem) for problem in data["option_problems"]),
             digest_key=data["digest_key"],
-            # A division that an older version made says nothing of them.
+            # A plan that an older version stored does not have the field.
             checks=data.get("checks", FIRST_CHECKS),
         )
 
     @classmethod
     def load(cls, storage: Storage, keys: object_keys.WorkKeys) -> Self | None:
-        """Read the division that stands, or None when there is none."""
+        """Read the stored plan, or None if there is none."""
         found = storage.get_json(keys.division)
         return cls.from_json(found[0]) if found else None
 
     def propose(self, storage: Storage, keys: object_keys.WorkKeys) -> RangePlan:
-        """Write the division down unless one stands; returns the one that stands."""
+        """Store the plan unless there is one; return the stored plan."""
         try:
             storage.put_json(keys.division, self.to_json(), if_none_match=True)
         except ConflictError:
@@ -116,14 +116,14 @@ class RangePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanOutcome:
-    """What was found in a range.
+    """Outcome of the scan of a range.
 
     Attributes:
-        lines: Its physical lines.
-        good: Lines that passed the checks, but for ids that are used twice.
-        invalid: Lines that did not.
+        lines: Number of its physical lines.
+        good: Lines that pass all checks except the one for duplicate ids.
+        invalid: Lines that do not.
         shards: Most shards that its valid lines can make.
-        uses: How many uses of ids each partition got.
+        uses: Number of ids recorded in each partition.
     """
 
     lines: int
@@ -144,10 +144,10 @@ class ScanOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchOutcome:
-    """What was found in a partition of the ids.
+    """Outcome of the matching of a partition of the ids.
 
     Attributes:
-        repeats: How many lines repeat an id, by range (from 0), in order.
+        repeats: Number of lines that repeat an id, by index of the range, in order.
     """
 
     repeats: dict[int, int]
@@ -164,15 +164,15 @@ class MatchOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutTask:
-    """Ranges that follow each other, to be cut into shards by one invocation.
+    """Adjacent ranges for one invocation to split into shards.
 
     Attributes:
         number: Number of the task, from 1.
-        first: Its first range, from 0.
-        last: Its last range.
+        first: Index of its first range, from 0.
+        last: Index of its last range.
         first_shard: Number of its first shard.
         most_shards: Most shards that it may make.
-        writes_shards: Whether shards are written at all; otherwise only problems are.
+        writes_shards: Whether it writes shards and problems, or only problems.
         canary: Most requests of the file's first shard, which is sent alone; 0 without a canary.
     """
 
@@ -191,12 +191,12 @@ class CutTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutOutcome:
-    """What a task of cutting came to.
+    """Outcome of a cut task.
 
     Attributes:
-        summary: What was found in its lines.
-        shards: What completes its shards and the ids of their requests.
-        problems: What completes its problems, if it has any.
+        summary: Totals of its lines.
+        shards: Pending uploads of its shards and of the ids of their requests.
+        problems: Pending upload of its problems, if it has any.
     """
 
     summary: InputSummary
@@ -205,7 +205,7 @@ class CutOutcome:
 
     @property
     def uploads(self) -> tuple[PendingUpload, ...]:
-        """All that is held back."""
+        """All pending uploads."""
         return (*self.shards, self.problems) if self.problems else self.shards
 
     def to_json(self) -> dict[str, Any]:
@@ -228,7 +228,7 @@ class CutOutcome:
 
 
 def summary_json(summary: InputSummary) -> dict[str, Any]:
-    """Return what was found in a part of an input as JSON data."""
+    """Return the totals of a part of an input as JSON data."""
     return {
         "lines": summary.lines,
         "good": summary.good,
@@ -241,7 +241,7 @@ def summary_json(summary: InputSummary) -> dict[str, Any]:
 
 
 def read_summary(data: Mapping[str, Any]) -> InputSummary:
-    """Read what ``summary_json`` wrote."""
+    """Read JSON data that ``summary_json`` returned."""
     return InputSummary(
         lines=data["lines"],
         good=data["good"],
@@ -260,23 +260,22 @@ def read_summary(data: Mapping[str, Any]) -> InputSummary:
 def plan_cuts(
     scans: list[ScanOutcome], repeats: list[int], *, writes_shards: bool, canary: int = 0
 ) -> list[CutTask]:
-    """Plan the cutting: which ranges go together, and which shards they make.
+    """Group ranges into cut tasks, and assign shard numbers to them.
 
-    A shard has a valid line, so that every task must have one: ranges without go with their
-    neighbour, and the invalid lines in them into its shards. A canary stands in one task as a
-    whole.
-    Where ids are used twice, only the cutting itself tells how many valid lines there are: a file
-    that may have too few of them for a canary is cut by one task.
+    Every shard has a valid line, so that every task must have one. A range without a valid line
+    is therefore in the task of its neighbor, whose shards get its invalid lines. A canary is never
+    spread over several tasks. If there are duplicate ids, the number of valid lines is known only
+    after the cut: a file that may have too few of them for a canary gets a single task.
 
     Args:
-        scans: What was found in the ranges, in order.
-        repeats: How many lines of each range repeat an id.
+        scans: Outcomes of the scans, in order of the ranges.
+        repeats: Number of lines that repeat an id, by range.
         writes_shards: Whether shards are written at all.
-        canary: Most requests of a canary; 0 without one.
+        canary: Most requests of a canary; 0 without a canary.
     """
     if sum(scan.good for scan in scans) <= canary or not writes_shards:
         canary = 0
-    # A line that repeats an id may be bad for another reason, and is then not among the good ones.
+    # A line that repeats an id may have another problem; then ``good`` does not count it anyway.
     least_good = [max(scan.good - count, 0) for scan, count in zip(scans, repeats, strict=True)]
     has_canary = sum(least_good) > canary > 0
     waits_for_canary = canary > 0

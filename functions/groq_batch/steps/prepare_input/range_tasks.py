@@ -1,4 +1,4 @@
-"""The tasks of preparing a large input, each done by one invocation; see ``division``."""
+"""Do the tasks of preparing a large input, one per invocation; see ``range_plan``."""
 
 from __future__ import annotations
 
@@ -27,14 +27,9 @@ from groq_batch.request_file.id_partitions import (
     find_repeats,
     repeats_of_range,
 )
-from groq_batch.request_file.splitter import (
-    FilePart,
-    InputSummary,
-    NullSink,
-    ShardSink,
-    lacks_canary,
-    split_input,
-)
+from groq_batch.request_file.input_summary import InputSummary, lacks_canary
+from groq_batch.request_file.split_events import SplitEvent, summary_of
+from groq_batch.request_file.splitter import FilePart, split_input
 from groq_batch.steps.prepare_input.range_plan import (
     CUT,
     MATCH,
@@ -51,9 +46,9 @@ from groq_batch.telemetry.log import logger
 
 
 def prepare_range(*, storage: Storage, job_id: str, task_key: str) -> None:
-    """Do one task of the preparation of a large input, unless it is done.
+    """Do one task of the preparation of a large input, unless its outcome is stored.
 
-    A job that was stopped, or that has been prepared, needs it no more.
+    Does nothing for a job that was stopped or has been prepared.
 
     Args:
         storage: The bucket.
@@ -75,11 +70,11 @@ def _do_task(storage: Storage, keys: object_keys.WorkKeys, task_key: str) -> Non
     if storage.exists(keys.outcome(phase, number)) or JobRecord.load(storage, keys) is not None:
         return
     request = JobRequest.load(storage, job_id)
-    division = RangePlan.load(storage, keys)
+    range_plan = RangePlan.load(storage, keys)
     task = storage.get_json(task_key)
-    if request is None or division is None or task is None:
+    if request is None or range_plan is None or task is None:
         raise MissingRecordError(f"There is no task {task_key} of a job {job_id}")
-    tasks = _Tasks(storage, request, keys, division)
+    tasks = _Tasks(storage, request, keys, range_plan)
     {SCAN: tasks.scan, MATCH: tasks.match, CUT: tasks.cut}[phase](number, task[0])
 
 
@@ -87,34 +82,37 @@ class _Tasks:
     """The tasks of one job."""
 
     def __init__(
-        self, storage: Storage, request: JobRequest, keys: object_keys.WorkKeys, division: RangePlan
+        self,
+        storage: Storage,
+        request: JobRequest,
+        keys: object_keys.WorkKeys,
+        range_plan: RangePlan,
     ) -> None:
         self._storage = storage
         self._request = request
         self._keys = keys
-        self._division = division
+        self._range_plan = range_plan
 
     # -- scan ------------------------------------------------------------------------------------
 
     def scan(self, number: int, task: dict[str, Any]) -> None:
         """Check and count the lines of a range, and record their ids."""
         del task
-        division = self._division
+        range_plan = self._range_plan
         recorder = IdRecorder(
-            key=bytes.fromhex(division.digest_key), partitions=division.partitions
+            key=bytes.fromhex(range_plan.digest_key), partitions=range_plan.partitions
         )
         part = FilePart(
             number=number,
             begins_file=number == 1,
             first_line=1,
             first_shard=1,
-            first_uses=recorder,
+            duplicates=recorder,
         )
         try:
-            with self._lines_of(division.ranges[number - 1]) as (_, lines):
-                summary = self._split(
-                    lines, part, NullSink(), check_only=bool(division.option_problems)
-                )
+            with self._lines_of(range_plan.ranges[number - 1]) as (_, lines):
+                check_only = bool(range_plan.option_problems)
+                summary = summary_of(self._split(lines, part, check_only=check_only))
         except (MissingObjectError, UnreadableObjectError) as error:
             self._unreadable(SCAN, number, error)
             return
@@ -170,25 +168,25 @@ class _Tasks:
         """Write the shards and the problems of some ranges."""
         plan = CutTask(**task["cut"])
         if not self._cut(number, plan, task):
-            # The file has not more valid lines than a canary; it is sent as a whole.
+            # The file has no more valid lines than a canary: all of it is sent at once.
             self._cut(number, replace(plan, canary=0), task)
 
     def _cut(self, number: int, plan: CutTask, task: dict[str, Any]) -> bool:
-        """Cut some ranges, unless the file turns out to have no canary; then nothing is written."""
-        division, keys = self._division, self._keys
+        """Split some ranges; if the file needs no canary, write nothing and return False."""
+        range_plan, keys = self._range_plan, self._keys
         first_lines: list[int] = self._first_lines()
-        ranges = division.ranges[plan.first : plan.last + 1]
+        ranges = range_plan.ranges[plan.first : plan.last + 1]
         part = FilePart(
             number=number,
             begins_file=plan.first == 0,
             first_line=first_lines[plan.first],
             first_shard=plan.first_shard,
-            first_uses=KnownDuplicates(self._repeats(task["repeats"], first_lines)),
+            duplicates=KnownDuplicates(self._repeats(task["repeats"], first_lines)),
         )
-        stretch = ByteRange(ranges[0].first, ranges[-1].end)
+        span = ByteRange(ranges[0].first, ranges[-1].end)
         try:
             with (
-                self._lines_of(stretch) as (first, lines),
+                self._lines_of(span) as (first, lines),
                 ShardWriter(
                     self._storage,
                     keys,
@@ -198,14 +196,10 @@ class _Tasks:
                     has_canary=plan.canary > 0,
                 ) as uploads,
             ):
-                summary = self._split(
-                    lines,
-                    part,
-                    uploads,
-                    check_only=not plan.writes_shards,
-                    canary=plan.canary,
-                )
-                is_whole = len(ranges) == len(division.ranges)
+                check_only = not plan.writes_shards
+                events = self._split(lines, part, check_only=check_only, canary=plan.canary)
+                summary = uploads.write(events)
+                is_whole = len(ranges) == len(range_plan.ranges)
                 if is_whole and lacks_canary(summary, plan.canary):
                     uploads.abort()
                     return False
@@ -213,14 +207,14 @@ class _Tasks:
                 outcome = CutOutcome(
                     summary=summary,
                     shards=uploads.hold_shards() if plan.writes_shards else (),
-                    problems=uploads.problems().hold(),
+                    problems=uploads.problems.hold(),
                 )
         except (MissingObjectError, UnreadableObjectError) as error:
             self._unreadable(CUT, number, error)
             return True
-        # From here on a failure leaves the uploads alone, for the outcome may stand.
-        standing = self._write(CUT, number, outcome.to_json())
-        uploads.abort(keep=() if UNREADABLE in standing else CutOutcome.from_json(standing).uploads)
+        # A failure from here on must not abort the uploads, because the outcome may be stored.
+        stored = self._write(CUT, number, outcome.to_json())
+        uploads.abort(keep=() if UNREADABLE in stored else CutOutcome.from_json(stored).uploads)
         logger.info(
             "Cut a range",
             range=number,
@@ -240,7 +234,7 @@ class _Tasks:
     def _repeats(
         self, places: list[tuple[int, list[tuple[int, int, int]]]], first_lines: list[int]
     ) -> Iterator[tuple[int, int]]:
-        """Yield the repeated lines; those of one range are in memory at a time."""
+        """Yield the lines that repeat an id, reading the records of one range at a time."""
         for place, segments in places:
             records = [
                 self._read(self._keys.repeats(partition), first, length)
@@ -251,13 +245,13 @@ class _Tasks:
     # -- all -------------------------------------------------------------------------------------
 
     @contextmanager
-    def _lines_of(self, stretch: ByteRange) -> Iterator[tuple[int, Iterator[bytes]]]:
-        """Read a range: where its first line begins, and its lines."""
-        with closing(self._pieces_of(stretch)) as pieces:
-            yield owned_lines(pieces, stretch)
+    def _lines_of(self, span: ByteRange) -> Iterator[tuple[int, Iterator[bytes]]]:
+        """Read a range; yield the offset of its first line, and its lines."""
+        with closing(self._pieces_of(span)) as pieces:
+            yield owned_lines(pieces, span)
 
-    def _pieces_of(self, stretch: ByteRange) -> Generator[bytes]:
-        """Read a range, and behind it for as long as its last line goes on."""
+    def _pieces_of(self, span: ByteRange) -> Generator[bytes]:
+        """Read a range, and on from its end until the reader has its last line."""
         key, version_id = self._request.key, self._request.version_id
         if version_id is None:
             raise ValueError(f"{key} has no version, and cannot be read in ranges")
@@ -265,11 +259,11 @@ class _Tasks:
             self._storage,
             key,
             version_id=version_id,
-            first=stretch.read_from,
-            length=stretch.end - stretch.read_from,
+            first=span.read_from,
+            length=span.end - span.read_from,
         )
-        if stretch.end < self._division.size:
-            yield from self._storage.chunks(key, version_id=version_id, first=stretch.end)
+        if span.end < self._range_plan.size:
+            yield from self._storage.chunks(key, version_id=version_id, first=span.end)
 
     def _copy_source(self, begins_at: int) -> CopySource | None:
         version_id = self._request.version_id
@@ -279,22 +273,20 @@ class _Tasks:
         self,
         lines: Iterator[bytes],
         part: FilePart,
-        sink: ShardSink,
         *,
         check_only: bool,
         canary: int = 0,
-    ) -> InputSummary:
-        division = self._division
+    ) -> Iterator[SplitEvent]:
+        range_plan = self._range_plan
         return split_input(
             lines,
             gzipped=False,
-            limits=division.limits,
-            skip_invalid=division.options.skip_invalid_lines,
-            sink=sink,
+            limits=range_plan.limits,
+            skip_invalid=range_plan.options.skip_invalid_lines,
             check_only=check_only,
             part=part,
-            models=model_checker(ModelListing.load(self._storage, self._keys), division.options),
-            checks=division.checks,
+            models=model_checker(ModelListing.load(self._storage, self._keys), range_plan.options),
+            checks=range_plan.checks,
             canary=canary,
         )
 
@@ -304,24 +296,24 @@ class _Tasks:
         logger.warning("The input could not be read", reason=reason)
 
     def _write(self, phase: str, number: int, outcome: dict[str, Any]) -> dict[str, Any]:
-        """Write an outcome down unless one stands; returns the one that stands."""
+        """Store an outcome unless there is one; return the stored outcome."""
         key = self._keys.outcome(phase, number)
         try:
             self._storage.put_json(key, outcome, if_none_match=True)
         except ConflictError:
-            # Perhaps this very one, when the answer to the first of two tries was lost.
-            standing = self._storage.get_json(key)
-            if standing is None:
+            # It may be this outcome, if the response to the first of two tries was lost.
+            stored = self._storage.get_json(key)
+            if stored is None:
                 raise
-            return standing[0]
+            return stored[0]
         return outcome
 
 
 def _hold_to_plan(summary: InputSummary, plan: CutTask) -> None:
-    """Make sure that no shard takes the number of one of the next task.
+    """Make sure that no shard has a number of the next task.
 
     Raises:
-        RuntimeError: One does.
+        RuntimeError: There are too many shards.
     """
     if len(summary.shards) > plan.most_shards:
         raise RuntimeError(
