@@ -92,7 +92,7 @@ bench: $(STAMP) ## Measure speed, memory, cost; writes docs/performance.md [ARGS
 
 .PHONY: counts
 counts: $(STAMP) ## Count anew what jobs ask of AWS, for the model in bench/aws_model
-	PYTHONPATH=functions:. $(PYTHON) -m tests.workflow.aws_counts > /dev/null
+	PYTHONPATH=functions:. $(PYTHON) -m tests.harness.aws_counts > /dev/null
 
 .PHONY: soak
 soak: $(STAMP) ## Every place of every death and twin, and 20,000 random lives, other ones each time (hours)

@@ -15,7 +15,7 @@ from local.environment import CACHE_FOLDER, PROJECT_ROOT
 
 _ENVIRONMENTS = CACHE_FOLDER / "bench-envs"
 _PEERS = Path(__file__).parent / "peers"
-_MOST_SECONDS = 600
+_MAX_SECONDS = 600
 _INSTALL_SECONDS = 300
 
 
@@ -113,10 +113,10 @@ def run_tool(tool: Tool, account: Account, source_key: str, target_key: str) -> 
             assert process.stdout is not None
             if process.stdout.readline().strip() != "ready":
                 raise NotRunnableError("does not load")
-            output, _ = process.communicate("go\n", timeout=_MOST_SECONDS)
+            output, _ = process.communicate("go\n", timeout=_MAX_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
-            raise NotRunnableError(f"gave up after {_MOST_SECONDS} s") from None
+            raise NotRunnableError(f"gave up after {_MAX_SECONDS} s") from None
     if not output.strip():
         raise NotRunnableError(f"ended without results (status {process.returncode})")
     result: dict[str, Any] = json.loads(output)

@@ -58,7 +58,7 @@ def submit_seconds() -> float:
 def ids_bytes(lines: int) -> int:
     """Return what the ids of so many lines take in memory while their file is checked, in bytes.
 
-    As ``first_uses.SeenIds`` holds them: a hash each, and a table of places that grows fourfold
+    As ``seen_ids.SeenIds`` holds them: a hash each, and a table of places that grows fourfold
     when 60 % of it is used.
     """
     slots = 1024

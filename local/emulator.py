@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from local.emulator_corrections import MOST_PROCESSES_VARIABLE
+from local.emulator_corrections import MAX_PROCESSES_VARIABLE
 from local.environment import REGION, aws_environment
 from local.function_limits import FunctionLimits, limits_of_this_machine
 from local.processes import LOOPBACK, LeashedProgram, LocalStackError, answers_ok, free_port
@@ -63,7 +63,7 @@ def emulator_environment(
         TMPDIR=str(folder),
         HOME=str(folder),
         LOG_LEVEL="INFO",
-        **{MOST_PROCESSES_VARIABLE: str(limits.processes)},
+        **{MAX_PROCESSES_VARIABLE: str(limits.processes)},
         **(_MEMORY_THAT_STAYS if keeps_memory else {}),
     )
     return environment

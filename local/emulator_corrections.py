@@ -26,7 +26,7 @@ from local.function_queue import EventQueue, WaitingLine, retry_seconds
 WRITTEN_FOR = "1.5.33"
 """The version of MiniStack that was corrected, as pinned in requirements-dev.in."""
 
-MOST_PROCESSES_VARIABLE = "GROQ_BATCH_EMULATOR_PROCESSES"
+MAX_PROCESSES_VARIABLE = "GROQ_BATCH_EMULATOR_PROCESSES"
 """How many processes of functions may live at once, those that wait for work among them."""
 
 THROTTLED_TASK = "Lambda.TooManyRequestsException"
@@ -263,7 +263,7 @@ def _limit_processes() -> None:
     from ministack.core import lambda_runtime  # noqa: PLC0415
     from ministack.services import lambda_svc  # noqa: PLC0415
 
-    most = int(os.environ.get(MOST_PROCESSES_VARIABLE, "0"))
+    most = int(os.environ.get(MAX_PROCESSES_VARIABLE, "0"))
     if not most:
         return
     acquire = lambda_runtime.acquire_worker

@@ -13,7 +13,7 @@ from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.text_table import aligned
 from groq_batch_client.text import batches, counted, dollars, listed, one_line, shorten
 
-_MOST_MODELS = 12
+_MAX_MODELS = 12
 _LONGEST_ID = 60
 
 
@@ -90,7 +90,7 @@ def _model_lines(models: dict[str, ModelEstimate]) -> list[str]:
     """Return the table of models, sorted by number of requests, most first."""
     rows = [("model", "requests", "tokens in", "tokens out", "batch", "on demand")]
     ordered = sorted(models.items(), key=lambda item: -item[1].requests)
-    for name, model in ordered[:_MOST_MODELS]:
+    for name, model in ordered[:_MAX_MODELS]:
         cost = price({name: model})
         rows.append(
             (
@@ -103,8 +103,8 @@ def _model_lines(models: dict[str, ModelEstimate]) -> list[str]:
             )
         )
     lines = aligned(rows, right=frozenset({1, 2, 3, 4, 5}))
-    if len(ordered) > _MOST_MODELS:
-        lines.append(f"and {len(ordered) - _MOST_MODELS} more models")
+    if len(ordered) > _MAX_MODELS:
+        lines.append(f"and {len(ordered) - _MAX_MODELS} more models")
     return lines
 
 

@@ -29,8 +29,8 @@ from groq_batch_client.text import one_line
 Report = Mapping[str, Any]
 
 _READERS = 16
-_MOST_SUMMARIES = 500
-_MOST_PROBLEM_BYTES = 8 * 1024 * 1024
+_MAX_SUMMARIES = 500
+_MAX_PROBLEM_BYTES = 8 * 1024 * 1024
 """More than that is not fetched to count codes."""
 
 _SUMMARY_KEY = re.compile(r"/attempt-([0-9]+)/([0-9]+)\.json$")
@@ -139,7 +139,7 @@ def _problems(storage: Storage, job: FoundJob, url: str | None) -> Failures | No
         return None
     key = key_of(url)
     head = storage.head(key)
-    if head is None or head.size > _MOST_PROBLEM_BYTES:
+    if head is None or head.size > _MAX_PROBLEM_BYTES:
         return None
     rows = (msgspec.json.decode(line) for line in stored_lines(storage, key))
     return _of_rows(row for row in rows if not _is_of_the_job(row))
@@ -154,7 +154,7 @@ def _rows(storage: Storage, job_id: str) -> Failures | None:
         if found is not None:
             number = int(found[2])
             newest[number] = max(newest.get(number, (0, "")), (int(found[1]), item.key))
-            if len(newest) > _MOST_SUMMARIES:
+            if len(newest) > _MAX_SUMMARIES:
                 return None
     result = Failures()
     with ThreadPoolExecutor(max_workers=_READERS) as pool:

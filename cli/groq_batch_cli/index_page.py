@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
-from groq_batch.records.usage_sums import UsageSums, bring_up_to_date
-from groq_batch.reports.running_jobs import MOST_SHOWN, read_running_jobs
+from groq_batch.records.usage_sums import UsageSums, update_sums
+from groq_batch.reports.running_jobs import MAX_SHOWN, read_running_jobs
 
 
 def make_index(storage: Storage, *, on_progress: Callable[[int], None]) -> bytes:
@@ -30,12 +30,12 @@ def make_index(storage: Storage, *, on_progress: Callable[[int], None]) -> bytes
         for item in storage.objects(object_keys.OPEN_JOBS_PREFIX)
     )
     sums, _ = UsageSums.load(storage)
-    bring_up_to_date(storage, sums, now=now, on_progress=lambda some: on_progress(_jobs(some)))
+    update_sums(storage, sums, now=now, on_progress=lambda some: on_progress(_jobs(some)))
     ended = {record.job_id for record in sums.ended}
     names = [name for _, name in open_jobs if name not in ended]
     page = render_index(
         sums,
-        read_running_jobs(storage, names[:MOST_SHOWN]),
+        read_running_jobs(storage, names[:MAX_SHOWN]),
         running_total=len(names),
         as_of=now,
         is_live=True,

@@ -26,7 +26,7 @@ from groq_batch_client.text import listed, one_line
 
 _JOB_ID = re.compile(r"[a-z0-9-]{1,40}-[0-9a-f]{20}")
 _HASH = re.compile(r"-[0-9a-f]{20}$")
-_MOST_CANDIDATES = 50
+_MAX_CANDIDATES = 50
 _READERS = 16
 
 
@@ -99,7 +99,7 @@ def _job_of_file(storage: Storage, path: str) -> FoundJob | None:
     if not object_keys.has_accepted_ending(name):
         return None
     requests = islice(
-        _records(storage, f"{object_keys.JOBS_PREFIX}{_slug(name)}-"), _MOST_CANDIDATES
+        _records(storage, f"{object_keys.JOBS_PREFIX}{_slug(name)}-"), _MAX_CANDIDATES
     )
     keys = sorted({one.key for one in requests if one.key.rsplit("/", 1)[-1] == name})
     if len(keys) > 1:
@@ -120,7 +120,7 @@ def _job_begun(storage: Storage, text: str) -> FoundJob | None:
     """
     if not re.fullmatch(r"[a-z0-9-]+", text):
         return None
-    requests = list(islice(_records(storage, object_keys.JOBS_PREFIX + text), _MOST_CANDIDATES))
+    requests = list(islice(_records(storage, object_keys.JOBS_PREFIX + text), _MAX_CANDIDATES))
     if len(requests) > 1:
         names = sorted(request.job_id for request in requests)
         raise CommandError(f"Several jobs begin with {text}: {listed(names)}. Name one of these.")

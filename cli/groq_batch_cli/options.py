@@ -23,11 +23,11 @@ from groq_batch_cli.terminal import Terminal
 from groq_batch_client.request_files import STDIN, RequestFile
 from groq_batch_client.tables.formats import advice_for_table
 
-MOST_CAP_DIGITS = 12
-MOST_CAP_DECIMALS = 9
+MAX_CAP_DIGITS = 12
+MAX_CAP_DECIMALS = 9
 """How many digits of a USD amount the pipeline accepts before and after the decimal point."""
 
-_SMALLEST_CAP = Decimal(1).scaleb(-MOST_CAP_DECIMALS)
+_SMALLEST_CAP = Decimal(1).scaleb(-MAX_CAP_DECIMALS)
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -127,10 +127,10 @@ class _Amount(click.FloatRange):
         amount = float(super().convert(value, param, ctx))
         if not written.is_finite():
             self.fail(f"{value} is not an amount in US dollars, such as 2.50.", param, ctx)
-        if written >= 10**MOST_CAP_DIGITS or written != round(written, MOST_CAP_DECIMALS):
+        if written >= 10**MAX_CAP_DIGITS or written != round(written, MAX_CAP_DECIMALS):
             self.fail(
-                f"{value} has more than {MOST_CAP_DIGITS} digits before the point or "
-                f"{MOST_CAP_DECIMALS} after it. {self._meanings}",
+                f"{value} has more than {MAX_CAP_DIGITS} digits before the point or "
+                f"{MAX_CAP_DECIMALS} after it. {self._meanings}",
                 param,
                 ctx,
             )

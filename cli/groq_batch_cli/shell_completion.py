@@ -20,7 +20,7 @@ from click.shell_completion import CompletionItem
 _REPORTS = "reports/"
 _REPORT_ENDING = ".json"
 _SECONDS = 2.0
-_MOST_PATHS = 300
+_MAX_PATHS = 300
 _KEPT_SECONDS = 3600.0
 """How long to cache the bucket name of a stack, which rarely changes."""
 
@@ -70,7 +70,7 @@ def _paths(params: dict[str, Any], begun: str) -> Iterator[str]:
         for key in keys
         if key.endswith(_REPORT_ENDING)
     ]
-    yield from paths[:_MOST_PATHS]
+    yield from paths[:_MAX_PATHS]
 
 
 def _client(session: Any, target: Any, service: str) -> Any:

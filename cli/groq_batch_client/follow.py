@@ -21,7 +21,7 @@ from groq_batch_client.text import counted, share
 _SHORTEST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 10.0
 _PAUSE_SHARE = 0.05
-_MOST_LOOKS = 200
+_MAX_LOOKS = 200
 _READERS = 8
 
 SILENCE_SECONDS = 20.0
@@ -39,7 +39,7 @@ class Followed:
 
     name: str
     job: FoundJob
-    _looks: deque[Look] = field(default_factory=lambda: deque(maxlen=_MOST_LOOKS))
+    _looks: deque[Look] = field(default_factory=lambda: deque(maxlen=_MAX_LOOKS))
     _attempt: int = 0
     _now: float = 0.0
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from groq_batch.domain.pace import LEAST_SECONDS, current_attempt, mean_pace
+from groq_batch.domain.pace import MIN_SECONDS, current_attempt, mean_pace
 from groq_batch_client.text import rough_duration
 
 __all__ = ["Look", "Pace", "current_attempt", "pace_of_looks", "pace_of_report"]
 
 Report = Mapping[str, Any]
 
-_LEAST_LOOKS = 3
+_MIN_LOOKS = 3
 _LATEST_LOOKS = 5
 _LATEST_SECONDS = 120.0
 """The recent pace uses the last few reports and all reports of the last two minutes."""
@@ -102,7 +102,7 @@ def pace_of_looks(looks: Sequence[Look], total: int) -> Pace | None:
     ]
     first = recent[-1]
     seconds, done = last.at - first.at, last.done - first.done
-    if len(recent) < _LEAST_LOOKS or seconds < LEAST_SECONDS or done <= 0:
+    if len(recent) < _MIN_LOOKS or seconds < MIN_SECONDS or done <= 0:
         return None
     rate = done / seconds
     return Pace(rate, max(total - last.done, 0) / rate)

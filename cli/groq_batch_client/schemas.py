@@ -16,7 +16,7 @@ from groq_batch_client.tables.names import listed, quoted
 _NAME = re.compile(r"[^A-Za-z0-9_-]+")
 _LONGEST_NAME = 64
 _LONGEST_MESSAGE = 300
-_MOST_HOPS = 32
+_MAX_HOPS = 32
 """Maximum number of references and combinations to follow, as a schema may refer to itself."""
 
 Kind = Literal["string", "number", "integer", "boolean", "json"]
@@ -178,7 +178,7 @@ class AnswerSchema:
 
     def _resolved(self, schema: Any) -> dict[str, Any]:
         """Follow local references."""
-        for _ in range(_MOST_HOPS):
+        for _ in range(_MAX_HOPS):
             if not isinstance(schema, dict):
                 return {}
             reference = schema.get("$ref")
@@ -195,7 +195,7 @@ class AnswerSchema:
     def _kind(self, schema: Any, hops: int = 0) -> Kind:
         """Return the kind of a property; ``json`` if it may have several kinds."""
         one = self._resolved(schema)
-        if hops > _MOST_HOPS:
+        if hops > _MAX_HOPS:
             return "json"
         kinds: set[Kind] = set()
         declared = one.get("type")

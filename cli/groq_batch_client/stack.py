@@ -23,7 +23,7 @@ STACK_VARIABLE = "GROQ_BATCH_STACK"
 
 NEEDED_OUTPUTS = ("BucketName", "StateMachineArn", "StartJobFunctionName")
 
-_MOST_CONNECTIONS = 20
+_MAX_CONNECTIONS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,7 +234,7 @@ def aws_client(session: Any, target: StackAddress, service: str, *, retries: int
         retries={"mode": "standard", "max_attempts": retries},
         connect_timeout=10,
         read_timeout=120,
-        max_pool_connections=_MOST_CONNECTIONS,
+        max_pool_connections=_MAX_CONNECTIONS,
         user_agent_extra="groq-batch-cli",
     )
     try:

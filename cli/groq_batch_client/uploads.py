@@ -21,7 +21,7 @@ from groq_batch_client.text import one_line, shorten
 DIGEST_METADATA = "groq-batch-digest"
 """User metadata with the hash of the uploaded file, to recognize the same file later."""
 
-_MOST_ANSWER_CHARACTERS = 500
+_MAX_ANSWER_CHARACTERS = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +180,6 @@ def _invoke(stack: Stack, client: Any, payload: Mapping[str, Any]) -> dict[str, 
         message = one_line(str(result.get("errorMessage", "no reason given")))
         raise JobError(
             f"The start function could not start {one_line(key)}: "
-            f"{shorten(message, _MOST_ANSWER_CHARACTERS)}"
+            f"{shorten(message, _MAX_ANSWER_CHARACTERS)}"
         )
     return result

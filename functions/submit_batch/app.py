@@ -26,5 +26,5 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         shard_key=event["shard_key"],
         owner=context.aws_request_id,
         tries=int(event.get("tries", 0)),
-        first_look_seconds=bootstrap.settings().poll_min_seconds,
+        first_check_seconds=bootstrap.settings().poll_min_seconds,
     ).to_json()

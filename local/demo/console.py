@@ -26,7 +26,7 @@ _STYLES = {
 _ERASE_LINE = "\r\x1b[K"
 _TICK_SECONDS = 0.5
 _PIPE_WIDTH = 100
-_MOST_COLUMNS = 120
+_MAX_COLUMNS = 120
 _PIPE_PROGRESS_SECONDS = 3.0
 """A pipe gets news of the progress no more often than this."""
 
@@ -50,7 +50,7 @@ class Console:
         """Columns that a line may take."""
         if not self.is_terminal:
             return _PIPE_WIDTH
-        return min(shutil.get_terminal_size().columns - 1, _MOST_COLUMNS)
+        return min(shutil.get_terminal_size().columns - 1, _MAX_COLUMNS)
 
     def styled(self, text: str, style: str) -> str:
         """Return a text in a style (a colour's name, ``bold`` or ``dim``), where there are any."""

@@ -15,7 +15,7 @@ from groq_batch.domain.job_options import JobOptions, parse_options
 from groq_batch.domain.models import ListedModel
 from groq_batch.domain.problem import Problem
 from groq_batch.groq.api_key import SecretApiKey
-from groq_batch.groq.error_mapping import error_from_answer
+from groq_batch.groq.error_mapping import error_from_response
 from groq_batch.groq.errors import AccountError
 from groq_batch.request_file import splitter
 from groq_batch.request_file.line_checks import LineChecker
@@ -80,7 +80,7 @@ def _says_of_option() -> str:
 
 def _says_of_answer(status: int, body: bytes) -> Callable[[], str]:
     def read() -> str:
-        error = error_from_answer(status, {}, body)
+        error = error_from_response(status, {}, body)
         if not isinstance(error, AccountError):
             raise TypeError(f"{body!r} is no fault of the account")
         return str(error)

@@ -49,9 +49,9 @@ from local.state_machine.expressions import (
     result_path,
 )
 
-MOST_EVENTS = 25_000
-MOST_DATA_BYTES = 262_144
-MOST_WAIT_SECONDS = 99_999_999
+MAX_EVENTS = 25_000
+MAX_DATA_BYTES = 262_144
+MAX_WAIT_SECONDS = 99_999_999
 
 LAMBDA_INVOKE = "arn:aws:states:::lambda:invoke"
 LIST_OBJECTS = "arn:aws:states:::s3:listObjectsV2"
@@ -485,7 +485,7 @@ class Execution:
             self.status = "SUCCEEDED"
         except _EndedError as end:
             self.status, self.error, self.cause = end.status, end.error, end.cause
-            self.events = min(self.events + 1, MOST_EVENTS)
+            self.events = min(self.events + 1, MAX_EVENTS)
         except GeneratorExit:
             self.status = "ABORTED"
             raise
@@ -555,7 +555,7 @@ class Execution:
     def _wait(self, state: _Wait, given: Any) -> Any:
         seconds = _or_fail(state.seconds, self._states(given))
         is_number = isinstance(seconds, int) and not isinstance(seconds, bool)
-        if not is_number or not 0 <= seconds <= MOST_WAIT_SECONDS:
+        if not is_number or not 0 <= seconds <= MAX_WAIT_SECONDS:
             raise _EndedError(
                 "FAILED", "States.QueryEvaluationError", f"{state.name} for {seconds!r} seconds"
             )
@@ -742,15 +742,15 @@ class Execution:
 
     def _count(self, events: int) -> None:
         self.events += events
-        if self.events >= MOST_EVENTS:
+        if self.events >= MAX_EVENTS:
             raise _EndedError(
                 "FAILED",
                 "States.Runtime",
-                f"The execution reached the maximum number of history events ({MOST_EVENTS}).",
+                f"The execution reached the maximum number of history events ({MAX_EVENTS}).",
             )
 
     def _check_size(self, data: Any) -> None:
-        if len(json.dumps(data, ensure_ascii=False).encode()) > MOST_DATA_BYTES:
+        if len(json.dumps(data, ensure_ascii=False).encode()) > MAX_DATA_BYTES:
             raise _EndedError(
                 "FAILED",
                 "States.DataLimitExceeded",

@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.fakes.calls import Call, Wire, plain_wire
 
-MOST_BYTES = 1_048_576
+MAX_BYTES = 1_048_576
 _FIELDS = {"Source", "DetailType", "Detail"}
 
 
@@ -36,7 +36,7 @@ class FakeEventBridge:
         """Take events, or refuse them one by one."""
         if not 1 <= len(Entries) <= 10:
             raise ValueError("EventBridge takes 1 to 10 entries at once")
-        if sum(len(text.encode()) for entry in Entries for text in entry.values()) > MOST_BYTES:
+        if sum(len(text.encode()) for entry in Entries for text in entry.values()) > MAX_BYTES:
             raise ValueError("EventBridge takes entries of at most 1 MiB in all")
         results: list[dict[str, str]] = []
         with self._lock:

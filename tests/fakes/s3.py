@@ -28,10 +28,10 @@ from tests.fakes.calls import Call, Wire, plain_wire
 
 MIB = 1024 * 1024
 SMALLEST_PART_BYTES = 5 * MIB
-MOST_PARTS = 10_000
-MOST_KEY_BYTES = 1024
-MOST_METADATA_BYTES = 2048
-MOST_DELETED_AT_ONCE = 1000
+MAX_PARTS = 10_000
+MAX_KEY_BYTES = 1024
+MAX_METADATA_BYTES = 2048
+MAX_DELETED_AT_ONCE = 1000
 PAGE_SIZE = 1000
 _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 """What XML 1.0 may not hold, be it escaped or not."""
@@ -310,7 +310,7 @@ class FakeS3:
         _only(operation, Delete, {"Objects", "Quiet"})
         objects = Delete["Objects"]
         is_xml = not any(_NO_XML.search(one["Key"]) for one in objects)
-        if not (is_xml and 1 <= len(objects) <= MOST_DELETED_AT_ONCE):
+        if not (is_xml and 1 <= len(objects) <= MAX_DELETED_AT_ONCE):
             _fail(operation, 400, "MalformedXML", "The XML you provided was not well-formed.")
         deleted, errors = [], []
         for one in objects:
@@ -699,13 +699,13 @@ def _only(operation: str, given: Mapping[str, Any], known: set[str]) -> None:
 def _check_key(operation: str, key: str) -> None:
     if not key:
         raise ParamValidationError(report="Invalid length for parameter Key, value: 0")
-    if len(key.encode()) > MOST_KEY_BYTES:
+    if len(key.encode()) > MAX_KEY_BYTES:
         _fail(operation, 400, "KeyTooLongError", "Your key is too long")
 
 
 def _check_part_number(operation: str, number: int) -> None:
-    if not 1 <= number <= MOST_PARTS:
-        message = f"Part number must be an integer between 1 and {MOST_PARTS}, inclusive"
+    if not 1 <= number <= MAX_PARTS:
+        message = f"Part number must be an integer between 1 and {MAX_PARTS}, inclusive"
         _fail(operation, 400, "InvalidArgument", message)
 
 
@@ -714,7 +714,7 @@ def _checked_metadata(operation: str, given: Mapping[str, str] | None) -> dict[s
     for name, value in metadata.items():
         if not (name.isascii() and value.isascii()):
             raise ParamValidationError(report="Non ascii characters found in S3 metadata")
-    if sum(len(name) + len(value) for name, value in metadata.items()) > MOST_METADATA_BYTES:
+    if sum(len(name) + len(value) for name, value in metadata.items()) > MAX_METADATA_BYTES:
         message = "Your metadata headers exceed the maximum allowed metadata size"
         _fail(operation, 400, "MetadataTooLarge", message)
     return {name.lower(): value.strip() for name, value in metadata.items()}

@@ -27,7 +27,7 @@ RUNNING = "RUNNING"
 DEFAULT_PAGE = 100
 LARGEST_PAGE = 1000
 
-_MOST_INPUT_BYTES = 262_144
+_MAX_INPUT_BYTES = 262_144
 _NAME = re.compile(r"[0-9A-Za-z_-]{1,80}")
 
 
@@ -137,7 +137,7 @@ class FakeStepFunctions:
             raise StateMachineDoesNotExist(operation, stateMachineArn)
         if not _NAME.fullmatch(name):
             raise InvalidName(operation, f"Invalid Name: '{name}'")
-        if len(input.encode()) > _MOST_INPUT_BYTES:
+        if len(input.encode()) > _MAX_INPUT_BYTES:
             raise ValueError("The input of an execution is longer than 256 KiB")
         json.loads(input)
         with self._lock:

@@ -36,7 +36,7 @@ a process the emulator throws away all others of the function, so that each kill
 starts; on a busy machine kills by the clock alone never let a process come to its first line."""
 
 _LOOK_SECONDS = (0.2, 3.0)
-_MOST_SECONDS = 1200.0
+_MAX_SECONDS = 1200.0
 
 
 def main() -> int:
@@ -59,7 +59,7 @@ def main() -> int:
                 fault=f"job {number}",
                 batches=SHARDS,
                 requests=10 * SHARDS,
-                seconds=_MOST_SECONDS,
+                seconds=_MAX_SECONDS,
             )
             for number in range(1, options.jobs + 1)
         ]

@@ -18,7 +18,7 @@ MINUTE = 60.0
 PUBLISHED_AFTER = 2 * MINUTE
 """From a log line or a service to its metric."""
 
-MOST_EXTRA_PERIODS = 5
+MAX_EXTRA_PERIODS = 5
 """AWS does not say how many periods beyond those asked for it reads. Its examples read two more."""
 
 

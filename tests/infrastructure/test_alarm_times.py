@@ -12,7 +12,7 @@ import pytest
 
 from groq_batch.domain.polling import wait_seconds
 from groq_batch.steps.check_status.check import GRACE_SECONDS
-from tests.infrastructure.alarm_model import MINUTE, MOST_EXTRA_PERIODS, Alarm, Point
+from tests.infrastructure.alarm_model import MAX_EXTRA_PERIODS, MINUTE, Alarm, Point
 from tests.infrastructure.stack import Stack
 
 HOUR, DAY = 3_600.0, 86_400.0
@@ -24,7 +24,7 @@ AN_UNANSWERED_LOOK_TAKES = 70.0
 FIRST = 4 * DAY
 """When a failure begins: the jobs have run for a while."""
 
-EXTRA_PERIODS = (0, 2, MOST_EXTRA_PERIODS)
+EXTRA_PERIODS = (0, 2, MAX_EXTRA_PERIODS)
 
 
 @cache

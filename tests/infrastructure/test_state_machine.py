@@ -12,7 +12,7 @@ import pytest
 from groq_batch.domain import object_keys, polling
 from groq_batch.domain.job_options import MAX_ATTEMPTS_LIMIT
 from groq_batch.domain.machine_version import READS_MODELS
-from groq_batch.domain.only_shard import MOST_CHECKS
+from groq_batch.domain.only_shard import MAX_CHECKS
 from groq_batch.records.submission import LEASE_SECONDS, QUARANTINE_SECONDS
 from groq_batch.steps.cancel_job.close import CollectPlan
 from groq_batch.steps.check_status.check import GRACE_SECONDS, Decision
@@ -37,7 +37,7 @@ CHILDREN = {
 }
 
 YEAR_SECONDS = 365 * 86_400
-MOST_EVENTS = 25_000
+MAX_EVENTS = 25_000
 
 LAMBDA_FAULTS = {
     "Lambda.ServiceException",
@@ -406,9 +406,9 @@ def test_history_has_room_for_every_check_that_the_budget_allows():
     attempts = MAX_ATTEMPTS_LIMIT * sum(EVENTS_OF[STATES[name]["Type"]] for name in attempt)
     once = sum(EVENTS_OF[state["Type"]] for state in machine()["States"].values())
     # A look after which the step for an only shard is called again comes with its events.
-    again = MOST_CHECKS * EVENTS_OF["Task"]
+    again = MAX_CHECKS * EVENTS_OF["Task"]
     # What is left is for retries (3 events each) and for rounds of shards that wait for Groq.
-    assert checking + attempts + once + again < MOST_EVENTS - 4_000
+    assert checking + attempts + once + again < MAX_EVENTS - 4_000
 
 
 @pytest.mark.parametrize(
@@ -443,7 +443,7 @@ def test_children_have_room_as_well():
         loop = [first, name, rule["Next"]]
         events = sum(EVENTS_OF[STATES[one]["Type"]] for one in loop)
         retries = 3 * sum(one["MaxAttempts"] for one in STATES[first]["Retry"])
-        assert int(limit[1]) * events + 10 * retries < MOST_EVENTS / 2
+        assert int(limit[1]) * events + 10 * retries < MAX_EVENTS / 2
 
 
 def test_every_loop_waits():

@@ -27,8 +27,8 @@ from groq_batch.steps.prepare_input.prepare import Preparation, prepare_input
 from groq_batch.steps.prepare_input.range_tasks import prepare_range
 from tests.fakes.calls import Call, Wire, plain_wire
 from tests.fakes.s3 import SMALLEST_PART_BYTES, FakeS3, client_error
+from tests.harness.invocations import do_pools_inline
 from tests.integration.preparation import SETTINGS, Calls, Death, bad, request
-from tests.workflow.invocations import do_pools_inline
 
 JOB = "a-0123456789"
 KEYS = object_keys.WorkKeys(JOB)
@@ -117,7 +117,7 @@ class Bucket:
             assert self.s3.keys(KEYS.shards(attempt)) == [
                 KEYS.shard(attempt, number)
                 for number in numbers
-                if record.attempt_of_lines(number) == attempt
+                if record.attempt_of_request_lines(number) == attempt
             ]
         lines: list[Any] = []
         for shard in record.shards:
@@ -153,7 +153,7 @@ class Bucket:
 
     def sent(self, number: int) -> bytes:
         """Return the request lines of a shard."""
-        return self.s3.read(KEYS.shard(self.record.attempt_of_lines(number), number)) or b""
+        return self.s3.read(KEYS.shard(self.record.attempt_of_request_lines(number), number)) or b""
 
     def region(self, number: int) -> list[Any]:
         """Return the lines of a shard's region in order, the bad ones with what is wrong."""

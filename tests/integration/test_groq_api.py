@@ -435,7 +435,7 @@ def test_silence_ends_with_the_client_rather_than_with_its_patience(
 
 
 def test_an_answer_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("groq_batch.groq.http._MOST_IN_MEMORY", 10_000)
+    monkeypatch.setattr("groq_batch.groq.http._MAX_IN_MEMORY", 10_000)
     with RawServer(http(200, b'{"data": [' + b" " * 20_000 + b"]}")) as server:
         error = failure(make_client(server.url).list_files)
     assert type(error) is UnknownOutcomeError

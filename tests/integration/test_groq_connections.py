@@ -317,7 +317,7 @@ def test_an_upload_may_pause_longer_than_a_connection_may_take() -> None:
 
 
 def test_an_upload_ends_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("groq_batch.groq.client._LEAST_SECONDS_TO_ACT", 0.0)
+    monkeypatch.setattr("groq_batch.groq.client._MIN_SECONDS_TO_ACT", 0.0)
 
     def read_slowly(peer: Peer) -> None:
         peer.read_head()

@@ -17,8 +17,8 @@ from groq_batch.request_file.ordinary_request import OrdinaryRequest, read_reque
 from groq_batch.steps.answer_requests.call_outcomes import (
     CallOutcome,
     Kind,
-    outcome_of_answer,
     outcome_of_failure,
+    outcome_of_response,
 )
 from local.groq_simulator import DEFAULT_KEY, GroqSimulator
 from tests.integration.groq_calls import HASTY, PATIENT, Keys, make_client
@@ -33,7 +33,7 @@ ANSWER = {"model": "openai/gpt-oss-20b", "choices": [], "usage": USAGE}
 @pytest.fixture(autouse=True)
 def calls_may_be_short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let calls be begun that have less than the seconds which an answer usually takes."""
-    monkeypatch.setattr("groq_batch.groq.client._LEAST_SECONDS_TO_ACT", 0.0)
+    monkeypatch.setattr("groq_batch.groq.client._MIN_SECONDS_TO_ACT", 0.0)
 
 
 def request(body: bytes = BODY, url: str = "/v1/chat/completions") -> OrdinaryRequest:
@@ -54,7 +54,7 @@ def asked(client: GroqClient, one: OrdinaryRequest) -> CallOutcome:
         answer = client.ask(one.path, *content)
     except GroqApiError as error:
         return outcome_of_failure(one, error)
-    return outcome_of_answer(one, answer, table_prices(), now=0.0)
+    return outcome_of_response(one, answer, table_prices(), now=0.0)
 
 
 def row_of(outcome: CallOutcome) -> Any:

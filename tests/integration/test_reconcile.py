@@ -34,8 +34,8 @@ from tests.fakes.calls import Call
 from tests.fakes.event_bridge import FakeEventBridge
 from tests.fakes.s3 import FakeS3
 from tests.fakes.step_functions import FakeStepFunctions
+from tests.harness.world import DEFAULT_ENVIRONMENT
 from tests.index_samples import usage_record
-from tests.workflow.world import DEFAULT_ENVIRONMENT
 
 BUCKET = "bucket"
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC).timestamp()

@@ -10,7 +10,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import collector_name
-from groq_batch.steps.cancel_job.close import MOST_COLLECTORS
+from groq_batch.steps.cancel_job.close import MAX_COLLECTORS
 from local.groq_simulator import DEFAULT_KEY, GroqSimulator
 from tests.integration.account import JOB, MACHINE, AwsCall, account, stored
 from tests.integration.test_handlers_events import Pipeline
@@ -60,7 +60,7 @@ def test_a_job_that_no_execution_could_collect_is_finished_by_the_cancel_functio
     """``OrderUploads``, ``Deliver``, ``Report``, ``PublishEnd`` and more of its role."""
     pipeline.run_until("check_status")
     name = JOB
-    for number in range(1, MOST_COLLECTORS + 1):
+    for number in range(1, MAX_COLLECTORS + 1):
         name = collector_name(JOB, number)
         pipeline.account.states.start_execution(stateMachineArn=MACHINE, name=name, input="{}")
         pipeline.account.end_execution(name, "FAILED", "States.Runtime")

@@ -145,13 +145,13 @@ def test_clients_are_built_once(wired: Any) -> None:
 def test_what_is_asked_of_groq_ends_before_the_invocation(
     wired: Any, simulator: GroqSimulator, lambda_context: LambdaContext
 ) -> None:
-    class Ending:
+    class CallsEnd:
         def get_remaining_time_in_millis(self) -> int:
             return 0
 
     assert bootstrap.groq(lambda_context).list_files() == []
     with pytest.raises(NotSentError) as raised:
-        bootstrap.groq(Ending()).list_files()
+        bootstrap.groq(CallsEnd()).list_files()
     assert raised.value.reason is NoAnswer.TIMED_OUT
     # It is the invocation that has no time left, not the client.
     assert bootstrap.groq(lambda_context).list_files() == []

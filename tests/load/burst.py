@@ -30,7 +30,7 @@ from tests.e2e.pipeline import Pipeline, request_file
 UPLOADS = 150
 REQUESTS = 3
 _UPLOADERS = 32
-_MOST_SECONDS = 7200.0
+_MAX_SECONDS = 7200.0
 _LOOK_SECONDS = 2.0
 _REPORT_SECONDS = 60.0
 """How long after the results a job's report may come."""
@@ -95,7 +95,7 @@ def upload_files(pipeline: Pipeline, count: int, *, over_seconds: float = 0.0) -
     with ThreadPoolExecutor(_UPLOADERS) as pool:
         list(pool.map(upload, range(count)))
     while len(pipeline.keys("output/burst/")) < count:
-        if time.monotonic() - begun > _MOST_SECONDS:
+        if time.monotonic() - begun > _MAX_SECONDS:
             break
         # Each look is work for the emulator, too.
         time.sleep(_LOOK_SECONDS)
@@ -173,7 +173,7 @@ def _throttles(pipeline: Pipeline) -> int:
     found = pipeline.stack.client("cloudwatch").get_metric_statistics(
         Namespace="AWS/Lambda",
         MetricName="Throttles",
-        StartTime=time.time() - 2 * _MOST_SECONDS,
+        StartTime=time.time() - 2 * _MAX_SECONDS,
         EndTime=time.time() + 60,
         Period=60,
         Statistics=["Sum"],

@@ -21,8 +21,8 @@ from local.stack import LocalStack
 from tests.e2e.conftest import deploy
 from tests.e2e.pipeline import Pipeline, request_file
 
-MOST_STATE_BYTES = 32 * 1024
-MOST_HISTORY_EVENTS = 2_000
+MAX_STATE_BYTES = 32 * 1024
+MAX_HISTORY_EVENTS = 2_000
 BATCHES_OF_A_CALL = 200
 _STATUS_ROUTES = ("list_by_ids", "retrieve")
 _HOUR = 3_600.0
@@ -62,9 +62,9 @@ class ManyShards:
         most_calls = -(-self.shards // BATCHES_OF_A_CALL)
         found = {
             "the rows are not in order": not self.rows_in_order,
-            f"{self.history_events} events": self.history_events > MOST_HISTORY_EVENTS,
+            f"{self.history_events} events": self.history_events > MAX_HISTORY_EVENTS,
             f"a state of {self.largest_state_bytes} bytes": (
-                self.largest_state_bytes > MOST_STATE_BYTES
+                self.largest_state_bytes > MAX_STATE_BYTES
             ),
             f"{self.calls_of_a_check:.1f} calls of a status check, not {most_calls}": (
                 self.calls_of_a_check > most_calls + 1

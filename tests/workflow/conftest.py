@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.workflow.invocations import handlers_in_place
+from tests.harness.invocations import handlers_in_place
 
 
 @pytest.fixture(autouse=True, scope="module")

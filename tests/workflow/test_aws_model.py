@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bench.aws_model.counts import COUNTS, DURATIONS, SIZES
-from tests.workflow.aws_counts import count
+from tests.harness.aws_counts import count
 
 _COUNTED = json.loads(COUNTS.read_text(encoding="utf-8"))["jobs"]
 _CASES = [

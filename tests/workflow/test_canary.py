@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.workflow.invocations import Invocation, Refuse, Trouble
-from tests.workflow.jobs import (
+from tests.harness.invocations import Invocation, Refuse, Trouble
+from tests.harness.jobs import (
     Line,
     Upload,
     bad_line,
@@ -22,8 +22,8 @@ from tests.workflow.jobs import (
     put,
     report_of,
 )
+from tests.harness.world import World
 from tests.workflow.test_refusals import asked_in, batches, rows
-from tests.workflow.world import World
 
 KEYS = ("input/a.jsonl", "input/a.jsonl.gz")
 

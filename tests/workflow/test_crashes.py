@@ -22,17 +22,17 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.workflow.invocations import READS, Die, Invocation, Trouble
-from tests.workflow.jobs import check_end, good_lines, put
-from tests.workflow.scripts import FEW_CHECKS, SCRIPTS, Script, large_results
-from tests.workflow.world import World
+from tests.harness.invocations import READS, Die, Invocation, Trouble
+from tests.harness.jobs import check_end, good_lines, put
+from tests.harness.scripts import FEW_CHECKS, SCRIPTS, Script, large_results
+from tests.harness.world import World
 
 # A dead function closes nothing.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 
 EVERY_DEATH = bool(os.environ.get("WORKFLOW_EVERY_DEATH"))
 
-MOST_ALIKE = 2
+MAX_ALIKE = 2
 """How many invocations with the same calls are looked at; those that only wait are many."""
 
 
@@ -64,7 +64,7 @@ def points_of(world: World) -> Iterator[Point]:
     seen: Counter[tuple[str, ...]] = Counter()
     for one in world.invocations:
         seen[one.kind] += 1
-        if seen[one.kind] > MOST_ALIKE and not EVERY_DEATH:
+        if seen[one.kind] > MAX_ALIKE and not EVERY_DEATH:
             continue
         has_changed = True
         for call in one.trace:

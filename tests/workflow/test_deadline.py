@@ -16,8 +16,8 @@ from groq_batch.domain.prices import table_prices
 from groq_batch.request_file.ordinary_request import read_request
 from local.state_machine.machine import Machine
 from tests.fakes.step_functions import MACHINE_ARN
-from tests.workflow.invocations import Die, Hold, Invocation, Trouble
-from tests.workflow.jobs import (
+from tests.harness.invocations import Die, Hold, Invocation, Trouble
+from tests.harness.jobs import (
     Line,
     Upload,
     audio_line,
@@ -27,7 +27,7 @@ from tests.workflow.jobs import (
     put,
     report_of,
 )
-from tests.workflow.world import DEFINITION, START, SUBSTITUTIONS, World
+from tests.harness.world import DEFINITION, START, SUBSTITUTIONS, World
 
 HOUR = 3600.0
 DEADLINE = START + 1.25 + 2 * HOUR

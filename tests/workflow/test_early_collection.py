@@ -10,13 +10,13 @@ import pytest
 
 from groq_batch.domain import object_keys
 from tests.fakes.s3 import client_error
-from tests.workflow.invocations import Break, Hold, Invocation, Refuse, Trouble
-from tests.workflow.jobs import Upload, check_end, good_lines, lines_of_models, put
+from tests.harness.invocations import Break, Hold, Invocation, Refuse, Trouble
+from tests.harness.jobs import Upload, check_end, good_lines, lines_of_models, put
+from tests.harness.world import World
 from tests.workflow.test_crashes import explore as die_everywhere
 from tests.workflow.test_only_shard import former_machine
 from tests.workflow.test_twins import LONG, LOST, stop_when_held
 from tests.workflow.test_twins import explore as hold_everywhere
-from tests.workflow.world import World
 
 TWO_EACH = {"POLL_MIN_SECONDS": "60", "MAX_REQUESTS_PER_BATCH": "2", "MAX_ATTEMPTS": "2"}
 EACH_ALONE = {"MAX_REQUESTS_PER_BATCH": "1"}

@@ -16,9 +16,9 @@ import pytest
 
 from groq_batch.domain import object_keys
 from groq_batch.reports.report import event_detail
-from tests.workflow.invocations import Hold, Invocation, Trouble
-from tests.workflow.jobs import Upload, bad_line, check_end, good_lines, put
-from tests.workflow.world import World
+from tests.harness.invocations import Hold, Invocation, Trouble
+from tests.harness.jobs import Upload, bad_line, check_end, good_lines, put
+from tests.harness.world import World
 
 # A held function closes nothing.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")

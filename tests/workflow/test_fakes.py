@@ -21,9 +21,9 @@ from tests.fakes.calls import Call
 from tests.fakes.event_bridge import FakeEventBridge
 from tests.fakes.groq import FakeGroq
 from tests.fakes.step_functions import MACHINE_ARN, FakeStepFunctions
-from tests.workflow.invocations import Die, Invocation, Killed
-from tests.workflow.jobs import file_of, good_lines
-from tests.workflow.world import World
+from tests.harness.invocations import Die, Invocation, Killed
+from tests.harness.jobs import file_of, good_lines
+from tests.harness.world import World
 
 # -- Groq ----------------------------------------------------------------------------------------
 

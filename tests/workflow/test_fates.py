@@ -19,10 +19,10 @@ from groq_batch.groq.errors import AccountError
 from local import asl
 from local.groq_simulator.answers import success_row
 from local.state_machine.machine import Machine, UnknownFeatureError
-from tests.workflow.invocations import FUNCTIONS, Die, Hold, Invocation, LoseAnswer, Refuse, Trouble
-from tests.workflow.jobs import Upload, check_end, good_lines, put, report_of
-from tests.workflow.scripts import SMALL_SHARDS
-from tests.workflow.world import (
+from tests.harness.invocations import FUNCTIONS, Die, Hold, Invocation, LoseAnswer, Refuse, Trouble
+from tests.harness.jobs import Upload, check_end, good_lines, put, report_of
+from tests.harness.scripts import SMALL_SHARDS
+from tests.harness.world import (
     DEFINITION,
     RECONCILE_SECONDS,
     START,
@@ -499,7 +499,7 @@ def test_a_function_whose_time_runs_out_during_an_upload_is_followed_by_another(
     """Step Functions waits no longer, or Lambda kills it; the lease runs out, a look finds out."""
 
     def director(invocation: Invocation) -> Sequence[Trouble]:
-        if invocation.function == "submit_batch" and len(invocation.world.invocations) < 4:
+        if invocation.function == "submit_batch" and len(invocation.world.invocations) < 5:
             return (Hold(at="groq.upload #0", seconds=840.0, lost="States.Timeout"),)
         return ()
 
@@ -714,7 +714,7 @@ def _event_of(upload: Upload) -> dict[str, Any]:
 # -- random deaths -------------------------------------------------------------------------------
 
 SHARDS = 20
-MOST_DEATHS = 3
+MAX_DEATHS = 3
 """How often in a row one step of one shard dies; Step Functions tries it again as often."""
 
 
@@ -727,7 +727,7 @@ def test_twenty_shards_whose_functions_die_at_random(seed: int) -> None:
         if invocation.function in ("start_job", "cancel_job"):
             return ()
         step = f"{invocation.function} {invocation.payload.get('shard_key')}"
-        if deaths[step] == MOST_DEATHS or choice.random() > 0.4:
+        if deaths[step] == MAX_DEATHS or choice.random() > 0.4:
             return ()
         deaths[step] += 1
         return (Die(at=choice.randrange(25), after=choice.random() < 0.5),)

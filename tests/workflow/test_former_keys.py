@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from groq_batch.domain import object_keys
-from tests.workflow.invocations import Invocation
-from tests.workflow.jobs import (
+from tests.harness.invocations import Invocation
+from tests.harness.jobs import (
     Upload,
     bad_line,
     check_bucket,
@@ -25,7 +25,7 @@ from tests.workflow.jobs import (
     put,
     report_of,
 )
-from tests.workflow.world import World
+from tests.harness.world import World
 
 DAY = 86_400.0
 GET = ("get_object",)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.workflow.jobs import (
+from tests.harness.jobs import (
     Line,
     Upload,
     audio_line,
@@ -21,7 +21,7 @@ from tests.workflow.jobs import (
     json_line,
     put,
 )
-from tests.workflow.world import World
+from tests.harness.world import World
 
 RETRYING = {"retry_invalid_output": "true"}
 ENVIRONMENT = {"POLL_MIN_SECONDS": "60", "MAX_ATTEMPTS": "3"}

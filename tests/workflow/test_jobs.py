@@ -9,8 +9,8 @@ import pytest
 from groq_batch.bucket.multipart_writer import ObjectWriter
 from groq_batch.domain import object_keys
 from groq_batch.request_file.lines import READ_BYTES
-from tests.workflow.jobs import Line, Upload, bad_line, check_end, good_line, good_lines, put
-from tests.workflow.world import World
+from tests.harness.jobs import Line, Upload, bad_line, check_end, good_line, good_lines, put
+from tests.harness.world import World
 
 
 def test_one_shard() -> None:

@@ -13,9 +13,9 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.records.attempt import AttemptState
 from groq_batch.steps.download_results.download import download_shard
-from tests.workflow.invocations import Invocation, Trouble
-from tests.workflow.jobs import Line, Upload, bad_line, check_end, good_line, good_lines, put
-from tests.workflow.world import World
+from tests.harness.invocations import Invocation, Trouble
+from tests.harness.jobs import Line, Upload, bad_line, check_end, good_line, good_lines, put
+from tests.harness.world import World
 
 SMALL_SHARDS = {"MAX_REQUESTS_PER_BATCH": "4"}
 

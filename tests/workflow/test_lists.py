@@ -12,8 +12,8 @@ import pytest
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import ENDPOINT
 from groq_batch.steps.outcomes import backoff_seconds
-from tests.workflow.jobs import Upload, check_end, good_lines, put
-from tests.workflow.world import World
+from tests.harness.jobs import Upload, check_end, good_lines, put
+from tests.harness.world import World
 
 HOUR = 3_600.0
 PAGES = 30

@@ -30,7 +30,7 @@ from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import job_id_of_execution
 from local.groq_simulator import DEFAULT_KEY
 from tests.fakes.s3 import client_error
-from tests.workflow.invocations import (
+from tests.harness.invocations import (
     FUNCTIONS,
     Break,
     Die,
@@ -41,7 +41,7 @@ from tests.workflow.invocations import (
     Repeat,
     Trouble,
 )
-from tests.workflow.jobs import (
+from tests.harness.jobs import (
     MODEL,
     OTHER_MODEL,
     SPEECH_MODEL,
@@ -55,7 +55,7 @@ from tests.workflow.jobs import (
     good_line,
     json_line,
 )
-from tests.workflow.world import World
+from tests.harness.world import World
 
 # A dead function closes nothing.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
@@ -74,7 +74,7 @@ REFUSALS = (
     "Runtime.ImportModuleError",
 )
 
-MOST_HELD_SECONDS = 840.0
+MAX_HELD_SECONDS = 840.0
 """No function runs longer."""
 
 QUARANTINE_SECONDS = 60.0
@@ -398,7 +398,7 @@ def troubles(draw: st.DrawFn) -> Placed:
         error = draw(st.sampled_from(DEATHS))
         return Placed(function, number, Die(at=at, after=after, error=error))
     if kind <= 5:
-        seconds = draw(st.sampled_from([5.0, 45.0, 130.0, 200.0, MOST_HELD_SECONDS]))
+        seconds = draw(st.sampled_from([5.0, 45.0, 130.0, 200.0, MAX_HELD_SECONDS]))
         lost = draw(st.sampled_from([None, *LOST_SIGHT]))
         return Placed(function, number, Hold(at=at, after=after, seconds=seconds, lost=lost))
     if kind == 6:

@@ -22,9 +22,9 @@ from typing import Any
 
 import pytest
 
-from tests.workflow.invocations import READS
-from tests.workflow.jobs import Upload, check_bucket, check_groq, good_lines, put, report_of
-from tests.workflow.world import RECONCILE_SECONDS, START, World
+from tests.harness.invocations import READS
+from tests.harness.jobs import Upload, check_bucket, check_groq, good_lines, put, report_of
+from tests.harness.world import RECONCILE_SECONDS, START, World
 
 ENVIRONMENT = {"MAX_REQUESTS_PER_BATCH": "2", "MAX_ATTEMPTS": "1"}
 HOUR = 3_600.0

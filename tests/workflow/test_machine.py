@@ -20,8 +20,8 @@ from local.state_machine.expressions import (
     path_template,
     result_path,
 )
-from local.state_machine.machine import MOST_EVENTS, Execution, Machine, TaskError
-from tests.workflow.world import DEFINITION, SUBSTITUTIONS, shipped_machine
+from local.state_machine.machine import MAX_EVENTS, Execution, Machine, TaskError
+from tests.harness.world import DEFINITION, SUBSTITUTIONS, shipped_machine
 
 ARN = "arn:aws:states:us-east-1:000000000000:stateMachine:Test"
 
@@ -325,7 +325,7 @@ def test_machine_has_a_time_limit() -> None:
 def test_history_takes_25000_events() -> None:
     execution = Stage().execute(endless(1), {})
     assert (execution.status, execution.error) == ("FAILED", "States.Runtime")
-    assert execution.events == MOST_EVENTS
+    assert execution.events == MAX_EVENTS
 
 
 def test_data_of_a_state_takes_256_kib() -> None:

@@ -19,9 +19,9 @@ from groq_batch.bucket import multipart_writer, storage
 from groq_batch.domain.batch import Batch
 from groq_batch.steps.download_results.download import download_shard
 from groq_batch.steps.download_results.result_index import ResultIndex
-from tests.workflow.invocations import Invocation, Refuse, Trouble
-from tests.workflow.jobs import good_lines, put
-from tests.workflow.world import World
+from tests.harness.invocations import Invocation, Refuse, Trouble
+from tests.harness.jobs import good_lines, put
+from tests.harness.world import World
 
 MIB = 1024 * 1024
 LINES = 400

@@ -17,9 +17,9 @@ from groq_batch.records.model_listing import ModelListing
 from local.groq_simulator import answers
 from local.state_machine.machine import Machine
 from tests.fakes.step_functions import MACHINE_ARN
-from tests.workflow.invocations import Hold, Invocation, LoseAnswer, Refuse, Trouble
-from tests.workflow.jobs import Line, Upload, check_end, good_line, good_lines, put, report_of
-from tests.workflow.world import DEFINITION, SUBSTITUTIONS, World
+from tests.harness.invocations import Hold, Invocation, LoseAnswer, Refuse, Trouble
+from tests.harness.jobs import Line, Upload, check_end, good_line, good_lines, put, report_of
+from tests.harness.world import DEFINITION, SUBSTITUTIONS, World
 
 SMALL = "openai/gpt-oss-20b"
 RANGES = {"MAX_BYTES_PER_RANGE": "700", "MAX_REQUESTS_PER_BATCH": "4"}

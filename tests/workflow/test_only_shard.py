@@ -11,9 +11,9 @@ import pytest
 
 from local.state_machine.machine import Machine
 from tests.fakes.step_functions import MACHINE_ARN
-from tests.workflow.invocations import Invocation, Refuse, Trouble
-from tests.workflow.jobs import check_end, good_lines, put
-from tests.workflow.world import SUBSTITUTIONS, World
+from tests.harness.invocations import Invocation, Refuse, Trouble
+from tests.harness.jobs import check_end, good_lines, put
+from tests.harness.world import SUBSTITUTIONS, World
 
 MAPS = {"SubmitShards", "DownloadResults"}
 FORMER = Path(__file__).parents[1] / "releases" / "1.0.0.zip"

@@ -15,9 +15,9 @@ import pytest
 
 from groq_batch.groq.errors import AccountError
 from local.groq_simulator import DEFAULT_KEY
-from tests.workflow.invocations import Invocation, Trouble
-from tests.workflow.jobs import Upload, check_end, good_lines, put, report_of
-from tests.workflow.world import START, World
+from tests.harness.invocations import Invocation, Trouble
+from tests.harness.jobs import Upload, check_end, good_lines, put, report_of
+from tests.harness.world import START, World
 
 ENVIRONMENT = {"MAX_REQUESTS_PER_BATCH": "2"}
 HALF_AN_HOUR = 1800.0

@@ -29,12 +29,12 @@ from local.emulator import Emulator
 from local.groq_simulator import DEFAULT_KEY, GroqSimulator
 from local.state_machine.machine import TaskError
 from tests.fakes.calls import Call, Wire, plain_wire
+from tests.harness.dying import EXIT_CODE
+from tests.harness.invocations import DEATH, Die, Invocation, Trouble
+from tests.harness.jobs import Upload, bad_line, check_end, good_lines, put
+from tests.harness.scripts import SMALL_SHARDS
+from tests.harness.world import DEFAULT_ENVIRONMENT, MADE_UP_MODELS, World
 from tests.patience import PATIENCE_SECONDS
-from tests.workflow.dying import EXIT_CODE
-from tests.workflow.invocations import DEATH, Die, Invocation, Trouble
-from tests.workflow.jobs import Upload, bad_line, check_end, good_lines, put
-from tests.workflow.scripts import SMALL_SHARDS
-from tests.workflow.world import DEFAULT_ENVIRONMENT, MADE_UP_MODELS, World
 
 ROOT = Path(__file__).parents[2]
 
@@ -181,7 +181,7 @@ class OutsideWorld(World):
             "seconds_ahead": self.clock() - time.time(),
         }
         process = subprocess.run(
-            [sys.executable, "-m", "tests.workflow.dying"],
+            [sys.executable, "-m", "tests.harness.dying"],
             input=json.dumps(order),
             env={
                 **os.environ,

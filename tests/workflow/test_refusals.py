@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.workflow.invocations import Invocation, Refuse, Trouble
-from tests.workflow.jobs import (
+from tests.harness.invocations import Invocation, Refuse, Trouble
+from tests.harness.jobs import (
     CHAT_URL,
     TRANSCRIPTIONS_URL,
     Line,
@@ -28,7 +28,7 @@ from tests.workflow.jobs import (
     put,
     report_of,
 )
-from tests.workflow.world import START, World
+from tests.harness.world import START, World
 
 PLACES = ("create", "validation")
 HOUR = 3_600.0

@@ -17,8 +17,8 @@ from groq_batch.domain import object_keys
 from groq_batch.reports.page import rendering
 from groq_batch.reports.page.data import PageData
 from groq_batch.reports.page.writer import CONTENT_TYPE
-from tests.workflow.jobs import bad_line, check_end, good_line, good_lines, put
-from tests.workflow.world import World
+from tests.harness.jobs import bad_line, check_end, good_line, good_lines, put
+from tests.harness.world import World
 
 PATH = "team/a.jsonl"
 KEYS = object_keys.delivery_keys(PATH)

@@ -27,9 +27,9 @@ from itertools import pairwise
 
 import pytest
 
-from tests.workflow.invocations import READS, Hold, Invocation, Trouble
-from tests.workflow.jobs import check_end
-from tests.workflow.scripts import (
+from tests.harness.invocations import READS, Hold, Invocation, Trouble
+from tests.harness.jobs import check_end
+from tests.harness.scripts import (
     CANARIES,
     DEADLINES,
     FEW_CHECKS,
@@ -51,10 +51,10 @@ from tests.workflow.scripts import (
     stopped,
     superseded,
 )
-from tests.workflow.world import World
+from tests.harness.world import World
 
 LOST = "Lambda.SdkClientException"
-MOST_ALIKE = 1
+MAX_ALIKE = 1
 
 SHORT = 12.0
 """Seconds after which the first goes on while the second waits for its lease."""
@@ -82,7 +82,7 @@ def of_each_kind(world: World, functions: Sequence[str]) -> Iterator[Invocation]
     seen: Counter[tuple[str, ...]] = Counter()
     for one in world.invocations:
         seen[one.kind] += 1
-        if one.function in functions and seen[one.kind] <= MOST_ALIKE:
+        if one.function in functions and seen[one.kind] <= MAX_ALIKE:
             yield one
 
 

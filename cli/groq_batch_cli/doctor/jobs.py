@@ -25,8 +25,8 @@ MAP_RUN = "last Map Run"
 _OVERDUE_AFTER_HOURS = 1
 """Time beyond the window of a batch before a job counts as overdue, as in the alarm."""
 _SHORTEST_WINDOW_HOURS = 24
-_MOST_JOBS = 5
-_MOST_EVENTS = 25_000
+_MAX_JOBS = 5
+_MAX_EVENTS = 25_000
 """Maximum number of events of an execution: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html"""
 _ENDS = frozenset({"MapRunSucceeded", "MapRunFailed", "MapRunAborted"})
 
@@ -77,7 +77,7 @@ def judge_open_jobs(ages: Mapping[str, float], limits: Mapping[str, float]) -> F
 def look_at_map_run(stack: Stack) -> Finding:
     """Show how long the newest Map Run of the last jobs took."""
     states = stack.client("stepfunctions")
-    jobs = [job_id for job_id, _ in recorded_jobs(stack.storage)[:_MOST_JOBS]]
+    jobs = [job_id for job_id, _ in recorded_jobs(stack.storage)[:_MAX_JOBS]]
     for job_id in jobs:
         pages = states.get_paginator("get_execution_history").paginate(
             executionArn=stack.execution_arn(job_id),
@@ -86,7 +86,7 @@ def look_at_map_run(stack: Stack) -> Finding:
         )
         try:
             events = (event for page in pages for event in page["events"])
-            took = map_run_seconds(islice(events, _MOST_EVENTS))
+            took = map_run_seconds(islice(events, _MAX_EVENTS))
         except ClientError as error:
             if error_code(error) != "ExecutionDoesNotExist":
                 raise

@@ -23,16 +23,16 @@ from groq_batch_client.uploads import start_anew, start_by_hand
 
 MODEL = "openai/gpt-oss-20b"
 IDS = ("doctor-1", "doctor-2", "doctor-3")
-MOST_SECONDS = 15 * 60.0
+MAX_SECONDS = 15 * 60.0
 """Maximum seconds to wait for both jobs together."""
-MOST_USD = 0.001
+MAX_USD = 0.001
 """Maximum cost of each job; three such answers cost about a twentieth of it."""
 
 FIRST = "job"
 SECOND = "job, again"
 _FOLDER = "doctor/"
-_MOST_TOKENS = 64
-_MOST_SECONDS_FOR_USAGE = 60.0
+_MAX_TOKENS = 64
+_MAX_SECONDS_FOR_USAGE = 60.0
 """Seconds to wait for the usage record, which follows the final report within seconds."""
 _PAUSES_SECONDS = (2.0, 2.0, 2.0, 4.0, 4.0, 6.0, 10.0)
 _LONGEST_TEXT = 200
@@ -52,7 +52,7 @@ def _request(custom_id: str) -> bytes:
     body = {
         "model": MODEL,
         "messages": [{"role": "user", "content": "Answer with the one word: well"}],
-        "max_completion_tokens": _MOST_TOKENS,
+        "max_completion_tokens": _MAX_TOKENS,
         "reasoning_effort": "low",
     }
     line = {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": body}
@@ -80,7 +80,7 @@ class Trial:
 
     def run(self) -> Iterator[Finding]:
         """Run the file twice and yield the findings; stop at the first problem."""
-        self._until = self.clock() + MOST_SECONDS
+        self._until = self.clock() + MAX_SECONDS
         for name, start in ((FIRST, self._start), (SECOND, self._start_again)):
             finding = self._look(name, start)
             yield finding
@@ -112,7 +112,7 @@ class Trial:
     def _start(self) -> Mapping[str, Any]:
         metadata = {
             # The lower cap of this one and the stack's applies.
-            "max-job-cost-usd": f"{MOST_USD:f}",
+            "max-job-cost-usd": f"{MAX_USD:f}",
             # A stack whose deadline comes before a batch ends, or that tries one request first and
             # alone, is in good health.
             "batch-deadline": NO_DEADLINE,
@@ -142,7 +142,7 @@ class Trial:
     def _usage(self, report: Report) -> UsageRecord | None:
         """Return the usage record of a job; None if there is none within a minute."""
         key = usage_key_of(report)
-        until = self.clock() + _MOST_SECONDS_FOR_USAGE
+        until = self.clock() + _MAX_SECONDS_FOR_USAGE
         while key is not None:
             found = self.stack.storage.get_json(key)
             if found is not None:
@@ -218,8 +218,8 @@ def _faults_of_report(report: Report) -> Iterator[str]:
     cost = report["cost_usd"]["actual"]
     if cost is None:
         yield f"the cost is not known, so {MODEL} has no price"
-    elif not 0 < cost < MOST_USD:
-        yield f"it cost {cost:f} USD instead of less than {MOST_USD:f}"
+    elif not 0 < cost < MAX_USD:
+        yield f"it cost {cost:f} USD instead of less than {MAX_USD:f}"
 
 
 def _faults_of_usage(report: Report, usage: UsageRecord | None) -> Iterator[str]:

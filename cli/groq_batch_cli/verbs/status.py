@@ -41,7 +41,7 @@ from groq_batch_client.stored_reports import Report
 from groq_batch_client.text import counted, duration, one_line, shorten
 
 _SILENCE_SECONDS = 60.0
-_MOST_CODES = 10
+_MAX_CODES = 10
 _LONGEST_LINE = 160
 """Width to use if the output is not a terminal."""
 
@@ -165,10 +165,10 @@ def _code_lines(codes: ErrorCodes, terminal: Terminal) -> Iterator[str]:
         return
     limit = "" if codes.is_complete else f", of the first {codes.counted:,}"
     yield f"  {counted(codes.total, 'error')} by code{limit}:"
-    rows = [(f"{one.count:,}", one.code, one.message) for one in codes.codes[:_MOST_CODES]]
+    rows = [(f"{one.count:,}", one.code, one.message) for one in codes.codes[:_MAX_CODES]]
     for line in aligned(rows, right=frozenset({0})):
         yield "    " + shorten(line, (terminal.width or _LONGEST_LINE) - 4)
-    others = sum(one.count for one in codes.codes[_MOST_CODES:])
+    others = sum(one.count for one in codes.codes[_MAX_CODES:])
     if others:
         yield f"    {others:,} of other codes"
 

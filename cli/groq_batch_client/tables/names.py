@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from groq_batch_client.errors import TableError
 
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
-_MOST_SHOWN = 12
+_MAX_SHOWN = 12
 _LONGEST_SHOWN = 80
 
 
@@ -28,8 +28,8 @@ def _escaped(character: str) -> str:
 def listed(names: Iterable[str]) -> str:
     """Join quoted names; those beyond a dozen are only counted."""
     every = list(names)
-    shown = ", ".join(quoted(name) for name in every[:_MOST_SHOWN])
-    rest = len(every) - _MOST_SHOWN
+    shown = ", ".join(quoted(name) for name in every[:_MAX_SHOWN])
+    rest = len(every) - _MAX_SHOWN
     return f"{shown} and {rest:,} more" if rest > 0 else shown or "none"
 
 

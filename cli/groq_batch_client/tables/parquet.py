@@ -18,9 +18,9 @@ from groq_batch_client.tables.names import check_unique
 _BATCH_BYTES = 8_000_000
 """Size of the pieces to read and write, so that memory does not grow with the file."""
 
-_MOST_ROWS = 8192
+_MAX_ROWS = 8192
 _GROUP_ROWS = 65_536
-_LEAST_ROW_BYTES = 1
+_MIN_ROW_BYTES = 1
 _BUFFER_BYTES = 65_536
 
 
@@ -103,8 +103,8 @@ class ParquetReader:
 
 def _rows_of_a_batch(metadata: Any) -> int:
     size = sum(metadata.row_group(n).total_byte_size for n in range(metadata.num_row_groups))
-    row = max(size // max(metadata.num_rows, 1), _LEAST_ROW_BYTES)
-    return int(min(max(_BATCH_BYTES // row, 1), _MOST_ROWS))
+    row = max(size // max(metadata.num_rows, 1), _MIN_ROW_BYTES)
+    return int(min(max(_BATCH_BYTES // row, 1), _MAX_ROWS))
 
 
 @contextlib.contextmanager

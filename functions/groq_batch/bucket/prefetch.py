@@ -62,7 +62,7 @@ def _emptied(pieces: list[bytes]) -> Generator[bytes]:
         yield pieces.pop()
 
 
-def read_ahead(pieces: Generator[bytes]) -> Generator[bytes]:
+def prefetch(pieces: Generator[bytes]) -> Generator[bytes]:
     """Yield ``pieces``, up to four of which a thread fetches in advance.
 
     Exceptions of the source are raised here. Closing this generator closes the source.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from groq_batch.domain.cost_cap import amounts_told_apart
+from groq_batch.domain.cost_cap import distinct_amounts
 
 CANARY_FAILED = "canary_failed"
 CANARY_TOO_EXPENSIVE = "canary_too_expensive"
@@ -115,7 +115,7 @@ def judge_canary(
     )
 
 
-def canary_of_stopped_job(results: CanaryResults | None, *, rest_attempt: int) -> CanaryVerdict:
+def unjudged_verdict(results: CanaryResults | None, *, rest_attempt: int) -> CanaryVerdict:
     """Return the verdict of a canary that is not judged, because the job was stopped before.
 
     Args:
@@ -154,7 +154,7 @@ def _failed(results: CanaryResults, good: int, max_failed_percent: int) -> str:
 def _too_expensive(
     results: CanaryResults, projected: float, good: int, cap_usd: float, *, is_of_stack: bool
 ) -> str:
-    expected, allowed = amounts_told_apart(projected, cap_usd)
+    expected, allowed = distinct_amounts(projected, cap_usd)
     advice = "Raise max-job-cost-usd or split the file."
     if is_of_stack:
         advice = "Split the file, or deploy the stack with a larger MaxJobCostUsd."

@@ -15,7 +15,7 @@ from groq_batch.domain.prices import HourPrice, Prices, table_prices
 
 BYTES_PER_TOKEN = 4
 """Rule of thumb for the estimate: one token per four bytes of a request's body."""
-LEAST_BILLED_SECONDS = 10.0
+MIN_BILLED_SECONDS = 10.0
 """Shorter audio is billed as this many seconds: https://console.groq.com/docs/speech-to-text."""
 OTHER_MODELS = "(other models)"
 """Catch-all once the maximum number of models is tracked; its price is unknown."""
@@ -25,7 +25,7 @@ _SECONDS_PER_HOUR = 3600
 _DECIMALS = 12
 
 
-def told_apart(model: str, known: Mapping[str, object]) -> str:
+def counted_model_name(model: str, known: Mapping[str, object]) -> str:
     """Return the name under which to count a model, given the models counted so far.
 
     In a file that names more than a thousand models, or names of more than 512 characters, most
@@ -62,10 +62,10 @@ class ModelEstimate:
 
 
 class ModelEstimates(dict[str, ModelEstimate]):
-    """Estimates by model; reading a missing model adds it (see ``told_apart``)."""
+    """Estimates by model; reading a missing model adds it (see ``counted_model_name``)."""
 
     def __missing__(self, model: str) -> ModelEstimate:
-        return self.setdefault(told_apart(model, self), ModelEstimate())
+        return self.setdefault(counted_model_name(model, self), ModelEstimate())
 
     def merge(self, others: Mapping[str, ModelEstimate]) -> None:
         """Add the estimates of another part of a file."""
@@ -112,7 +112,7 @@ class ModelUsage:
         if seconds is None:
             self.without_seconds += 1
         else:
-            self.billed_seconds += max(seconds, LEAST_BILLED_SECONDS)
+            self.billed_seconds += max(seconds, MIN_BILLED_SECONDS)
 
     def merge(self, other: ModelUsage) -> None:
         """Add the usage of other answers of the model."""
@@ -125,7 +125,7 @@ class ModelUsage:
 
 
 class ModelUsages(dict[str, ModelUsage]):
-    """Usage by model; reading a missing model adds it (see ``told_apart``)."""
+    """Usage by model; reading a missing model adds it (see ``counted_model_name``)."""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -133,7 +133,7 @@ class ModelUsages(dict[str, ModelUsage]):
         return cls(from_json_data(data, dict[str, ModelUsage]))
 
     def __missing__(self, model: str) -> ModelUsage:
-        return self.setdefault(told_apart(model, self), ModelUsage())
+        return self.setdefault(counted_model_name(model, self), ModelUsage())
 
     def merge(self, others: Mapping[str, ModelUsage]) -> None:
         """Add the usage of other answers."""

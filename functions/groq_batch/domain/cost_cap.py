@@ -63,13 +63,13 @@ def check_cap(
     advice = f"Raise {option} or split the file."
     if is_of_stack:
         advice = "Split the file, or deploy the stack with a larger MaxJobCostUsd."
-    expected, allowed = amounts_told_apart(estimate, cap_usd)
+    expected, allowed = distinct_amounts(estimate, cap_usd)
     return _problem(
         f"The estimated cost of {expected} USD is above the cap of {allowed} USD. {advice}"
     )
 
 
-def amounts_told_apart(one: float, other: float) -> tuple[str, str]:
+def distinct_amounts(one: float, other: float) -> tuple[str, str]:
     """Return two amounts in four significant digits, or in as many as are needed to differ."""
     differ = (digits for digits in _DIGITS if f"{one:.{digits}g}" != f"{other:.{digits}g}")
     digits = next(differ, _DIGITS[-1])

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-from groq_batch.domain.cost import LEAST_BILLED_SECONDS, ModelUsage, ModelUsages, estimate_tokens
+from groq_batch.domain.cost import MIN_BILLED_SECONDS, ModelUsage, ModelUsages, estimate_tokens
 from groq_batch.domain.prices import HourPrice, Prices, on_demand_usd
 
 ASKING_SECONDS = 3600
@@ -87,7 +87,7 @@ class Size:
         if isinstance(price, HourPrice):
             seconds = means.audio_seconds
             seconds = DEFAULT_AUDIO_SECONDS if seconds is None else seconds
-            billed = max(seconds, LEAST_BILLED_SECONDS)
+            billed = max(seconds, MIN_BILLED_SECONDS)
             return on_demand_usd(billed / _SECONDS_PER_HOUR * price.hour)
         prompt = estimate_tokens(self.body_bytes)
         output = self.tokens(means) - prompt

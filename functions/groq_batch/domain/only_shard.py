@@ -18,9 +18,9 @@ WAIT = "wait"
 """Outcome of a step that asks to be called again after some seconds."""
 AGAIN = "again"
 """Outcome that a status check passes to the next one when it waits for a step."""
-MOST_TRIES = 240
+MAX_TRIES = 240
 """Maximum of calls of a step per round; a child of a Map has the same limit."""
-MOST_CHECKS = 300
+MAX_CHECKS = 300
 """Number of checks up to which a step is called again whenever it asks for it. An only shard's
 calls use the execution's own history, which is limited to 25,000 events, and add five events to
 those of a check. Later calls wait for the next round; the pauses between rounds grow."""
@@ -59,7 +59,7 @@ class StepAnswer:
         Args:
             polls: Status checks of the execution so far.
         """
-        return self.outcome == WAIT and self.tries + 1 < MOST_TRIES and polls <= MOST_CHECKS
+        return self.outcome == WAIT and self.tries + 1 < MAX_TRIES and polls <= MAX_CHECKS
 
     @property
     def seconds_left(self) -> int:

@@ -12,9 +12,9 @@ from typing import Any
 
 from groq_batch.domain.times import parse_timestamp
 
-LEAST_SECONDS = 10.0
+MIN_SECONDS = 10.0
 """Minimum number of seconds over which a pace is measured."""
-_LEAST_SHARE = 0.05
+_MIN_SHARE = 0.05
 """Minimum share of the sent requests that must have an outcome before time left is estimated."""
 
 
@@ -35,10 +35,10 @@ def mean_pace(report: Mapping[str, Any], written_at: datetime) -> tuple[float, f
     created = [batch["created_at"] for batch in members if batch["created_at"] is not None]
     sent = sum(batch["requests"] for batch in members)
     done = sum(batch["succeeded"] + batch["failed"] for batch in members)
-    if not created or not _LEAST_SHARE * sent <= done < sent or not done:
+    if not created or not _MIN_SHARE * sent <= done < sent or not done:
         return None
     seconds = (written_at - parse_timestamp(min(created))).total_seconds()
-    if seconds < LEAST_SECONDS:
+    if seconds < MIN_SECONDS:
         return None
     rate = done / seconds
     return rate, (sent - done) / rate

@@ -13,9 +13,9 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-MOST_OPEN_CALLS = 50
+MAX_OPEN_CALLS = 50
 """Maximum number of a job's concurrent ordinary calls."""
-MOST_OF_ONE_FUNCTION = 40
+MAX_OF_ONE_FUNCTION = 40
 """Maximum number of concurrent calls of one invocation. The rest is for the next invocation if this
 one crashes, because its calls may still be in progress."""
 FIRST_OPEN_CALLS = 4
@@ -24,7 +24,7 @@ LONGEST_PAUSE_SECONDS = 60.0
 """Longest pause in seconds that a function makes itself; Step Functions does longer ones."""
 _MINUTE = 60.0
 _GROWTH = 1.5
-_LEAST_PER_MINUTE = 10
+_MIN_PER_MINUTE = 10
 """A refusal after fewer calls than this does not indicate a limit per minute."""
 _FIRST_BACKOFF_SECONDS = 2.0
 _LONGEST_BACKOFF_SECONDS = 60.0
@@ -134,7 +134,7 @@ class Pace:
 
     def answered(self, left: LimitsLeft, *, now: float) -> None:
         """Record a response, either a success or a refusal of the request itself."""
-        self.allowed = min(self.allowed + 1, MOST_OF_ONE_FUNCTION)
+        self.allowed = min(self.allowed + 1, MAX_OF_ONE_FUNCTION)
         self._refusals = 0
         self._left, self._left_at = left, now
         if self.per_minute is not None and now - self._learned_at > _MINUTE:
@@ -157,7 +157,7 @@ class Pace:
         if is_limit:
             while self._begun and self._begun[0] + _MINUTE <= now:
                 self._begun.popleft()
-            if len(self._begun) >= _LEAST_PER_MINUTE:
+            if len(self._begun) >= _MIN_PER_MINUTE:
                 self.per_minute, self._learned_at = len(self._begun), now
         if now >= self.begins_at:
             # Concurrent calls are refused together, which counts once.

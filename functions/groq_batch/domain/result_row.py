@@ -45,9 +45,9 @@ RETRYABLE_CODES = frozenset(
 RETRYABLE_STATUSES = frozenset({0, 408, 409, 424, 429, 498})
 """Statuses below 500 that another attempt may turn into a success; 0 means no status."""
 _MAX_CODE_LENGTH = 100
-_MOST_TOKENS = 10**12
-_MOST_SECONDS = 10**9
-_MOST_DIGITS = 18
+_MAX_TOKENS = 10**12
+_MAX_SECONDS = 10**9
+_MAX_DIGITS = 18
 _DEEPEST = 100
 """Nesting depth down to which a row is read if it is too deep for a parser."""
 _CODE = re.compile(r"[a-z0-9_.]{1,100}")
@@ -97,10 +97,10 @@ class Row(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: Annotated[int, msgspec.Meta(ge=0, le=_MOST_TOKENS)]
-    completion_tokens: Annotated[int, msgspec.Meta(ge=0, le=_MOST_TOKENS)]
-    total_tokens: Annotated[int, msgspec.Meta(ge=0, le=_MOST_TOKENS)]
-    total_time: Annotated[float, msgspec.Meta(ge=0, le=_MOST_SECONDS)] | None = None
+    prompt_tokens: Annotated[int, msgspec.Meta(ge=0, le=_MAX_TOKENS)]
+    completion_tokens: Annotated[int, msgspec.Meta(ge=0, le=_MAX_TOKENS)]
+    total_tokens: Annotated[int, msgspec.Meta(ge=0, le=_MAX_TOKENS)]
+    total_time: Annotated[float, msgspec.Meta(ge=0, le=_MAX_SECONDS)] | None = None
 
 
 class _Choice(msgspec.Struct):
@@ -129,7 +129,7 @@ class _QuickRow(msgspec.Struct):
 
 def _number(text: str) -> int | float:
     """Parse an integer of JSON; one with thousands of digits must not raise an error."""
-    return int(text) if len(text) <= _MOST_DIGITS else float(text)
+    return int(text) if len(text) <= _MAX_DIGITS else float(text)
 
 
 _quick = msgspec.json.Decoder(_QuickRow)
@@ -351,7 +351,7 @@ def _usage(value: object) -> Usage | None:
     if not isinstance(value, dict):
         return None
     prompt, completion, total = (
-        _whole(value.get(name), most=_MOST_TOKENS)
+        _whole(value.get(name), most=_MAX_TOKENS)
         for name in ("prompt_tokens", "completion_tokens", "total_tokens")
     )
     if prompt is completion is total is None:
@@ -369,7 +369,7 @@ def _seconds(value: object) -> float | None:
     """Return a number of seconds; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if 0 <= value <= _MOST_SECONDS else None
+    return float(value) if 0 <= value <= _MAX_SECONDS else None
 
 
 def _finish_reason(choices: object) -> str | None:

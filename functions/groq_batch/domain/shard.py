@@ -22,7 +22,7 @@ class SplitLimits:
 
 
 @dataclass(slots=True)
-class IdsPlace:
+class IdsLocation:
     """Location of the ids of a shard's requests: the part of the file, and the bytes of its ids.
 
     Attributes:
@@ -52,4 +52,4 @@ class Shard:
     requests: int = 0
     bytes: int = 0
     skipped: int = 0
-    ids: IdsPlace = field(default_factory=IdsPlace)
+    ids: IdsLocation = field(default_factory=IdsLocation)

@@ -36,7 +36,7 @@ from groq_batch.groq.decoding import (
     read_file,
     read_page,
 )
-from groq_batch.groq.error_mapping import error_from_answer
+from groq_batch.groq.error_mapping import error_from_response
 from groq_batch.groq.errors import (
     AccountError,
     GroqApiError,
@@ -56,7 +56,7 @@ IDS_PER_CALL = 200
 _BATCHES_OF_A_PAGE = 100
 _TRIES = 3
 _LOOKUP_WORKERS = 8
-_LEAST_SECONDS_TO_ACT = 5.0
+_MIN_SECONDS_TO_ACT = 5.0
 _Result = TypeVar("_Result")
 
 
@@ -649,12 +649,12 @@ class GroqClient:
         if answer.is_success:
             return answer
         shown = _without_key(answer.body, key)
-        raise error_from_answer(answer.status, answer.headers, shown)
+        raise error_from_response(answer.status, answer.headers, shown)
 
     def _send(self, key: str, call: _Call, into: BinaryIO | None) -> HttpResponse:
         """Send a request once and return its response, whatever its status."""
         remaining = call.until - time.monotonic()
-        if remaining <= (_LEAST_SECONDS_TO_ACT if call.method == "POST" else 0):
+        if remaining <= (_MIN_SECONDS_TO_ACT if call.method == "POST" else 0):
             # Don't send a POST if there is no time left to wait for its response.
             raise NotSentError(f"No time is left for {call}.", reason=NoAnswer.TIMED_OUT)
         headers = {

@@ -30,7 +30,7 @@ _REDIRECTS = range(HTTPStatus.MULTIPLE_CHOICES, HTTPStatus.BAD_REQUEST)
 _SPEND_LIMIT_CODES = frozenset({"blocked_api_access"})
 
 
-def error_from_answer(
+def error_from_response(
     status: int, headers: Mapping[str, str], body: bytes, *, now: float | None = None
 ) -> GroqApiError:
     """Return the exception for an unsuccessful response.

@@ -22,8 +22,8 @@ from groq_batch.groq.errors import GroqApiError, NoAnswer, NotSentError, Unknown
 from groq_batch.groq.multipart_body import MultipartBody, StreamError
 
 _PIECE_BYTES = 1024 * 1024
-_MOST_IN_MEMORY = 64 * 1024 * 1024
-_MOST_OF_AN_ERROR = 64 * 1024
+_MAX_IN_MEMORY = 64 * 1024 * 1024
+_MAX_OF_AN_ERROR = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +174,7 @@ class Transport:
                 into.write(piece)
             else:
                 pieces.append(piece)
-                if size > (_MOST_IN_MEMORY if is_success else _MOST_OF_AN_ERROR):
+                if size > (_MAX_IN_MEMORY if is_success else _MAX_OF_AN_ERROR):
                     problem = UnknownOutcomeError("The answer is longer than any that is expected.")
             if time.monotonic() > request.until:
                 problem = _cut(request, size, None)

@@ -166,7 +166,7 @@ class AttemptState(
         """Whether the state differs from the stored object."""
         return self.to_json() != self.standing
 
-    def admit_rest(self, job: JobRecord) -> None:
+    def add_rest_shards(self, job: JobRecord) -> None:
         """Add the shards after a canary if this attempt is their first one.
 
         The state may have been created by a status check that had not seen the canary's verdict.

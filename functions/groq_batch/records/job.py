@@ -13,7 +13,7 @@ from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.json_data import from_json_data, to_json_data
 from groq_batch.domain.prices import Prices
 from groq_batch.domain.problem import Problem, problem_json
-from groq_batch.domain.shard import IdsPlace
+from groq_batch.domain.shard import IdsLocation
 from groq_batch.records import stored
 
 MAX_KEPT_PROBLEMS = 100
@@ -72,7 +72,7 @@ class ShardRecord:
     requests: int
     bytes: int
     skipped: int
-    ids: IdsPlace = field(default_factory=IdsPlace)
+    ids: IdsLocation = field(default_factory=IdsLocation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +189,7 @@ class JobRecord:
         """Return an attempt's number counted from an origin shard's first attempt, from 1."""
         return attempt - (self.first_attempt_of(origin) or attempt) + 1
 
-    def attempt_of_lines(self, origin: int) -> int:
+    def attempt_of_request_lines(self, origin: int) -> int:
         """Return the attempt under whose prefix an origin shard's request lines are written.
 
         Shards after a canary are written to the second attempt, where they are sent unless the
@@ -249,7 +249,7 @@ class JobRecord:
                     requests=requests,
                     bytes=size,
                     skipped=skipped,
-                    ids=IdsPlace(*ids),
+                    ids=IdsLocation(*ids),
                 )
                 for (number, requests, size, skipped), ids in zip(
                     data["shards"],

@@ -20,11 +20,11 @@ from groq_batch.domain.on_demand import MeanUsage
 from groq_batch.records import stored
 from groq_batch.records.submission import LEASE_SECONDS
 
-MOST_SECONDS_OPEN = 300.0
+MAX_SECONDS_OPEN = 300.0
 """Seconds after which a call without an answer will not get one any more."""
 
 
-class Ending(StrEnum):
+class CallsEnd(StrEnum):
     """Why no further request of an attempt is sent."""
 
     ALL_ASKED = "all_asked"
@@ -38,7 +38,7 @@ class Ending(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LinePlace:
+class LinePosition:
     """Position of a request line: its shard, its line number there, its bytes without the line end.
 
     Attributes:
@@ -68,7 +68,7 @@ class ClaimedRequest:
         row: Row of the API's last answer, if it is short; None otherwise.
     """
 
-    place: LinePlace
+    place: LinePosition
     estimate: float
     tries: int = 0
     was_begun: bool = False
@@ -78,7 +78,7 @@ class ClaimedRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OnDemand:
+class OnDemandProgress:
     """Progress of an attempt's ordinary calls. Times are seconds since 1970.
 
     Attributes:
@@ -131,7 +131,7 @@ class OnDemand:
     per_minute: int | None = None
     pause_until: float = 0.0
     pause: Mapping[str, Any] | None = None
-    ended: Ending | None = None
+    ended: CallsEnd | None = None
 
     @property
     def begun(self) -> int:
@@ -154,7 +154,7 @@ class OnDemand:
             lease_until=now + LEASE_SECONDS,
             open=(),
             lost_open=lost + self.lost_calls(now),
-            lost_until=now + MOST_SECONDS_OPEN if lost else self.lost_until,
+            lost_until=now + MAX_SECONDS_OPEN if lost else self.lost_until,
             pause_until=0.0,
         )
 
@@ -169,7 +169,7 @@ class OnDemand:
         """Read a record and its ETag; None where the attempt is not asked by ordinary calls."""
         return stored.load(storage, keys.on_demand(attempt), cls)
 
-    def begin(self, storage: Storage, keys: object_keys.WorkKeys) -> OnDemand:
+    def begin(self, storage: Storage, keys: object_keys.WorkKeys) -> OnDemandProgress:
         """Write the record unless one is stored; return the stored one."""
         return stored.put_once(storage, keys.on_demand(self.attempt), self)
 
@@ -183,22 +183,22 @@ class OnDemand:
             return stored.put(storage, keys.on_demand(self.attempt), self, over=over)
         except ConflictError:
             # If the response to a write is lost, the SDK repeats it and finds its own write.
-            found = OnDemand.load(storage, keys, self.attempt)
+            found = OnDemandProgress.load(storage, keys, self.attempt)
             if found is not None and found[0] == self:
                 return found[1]
             raise
 
 
 def end(
-    storage: Storage, keys: object_keys.WorkKeys, attempt: int, ending: Ending
-) -> OnDemand | None:
+    storage: Storage, keys: object_keys.WorkKeys, attempt: int, ending: CallsEnd
+) -> OnDemandProgress | None:
     """Record that no further request of an attempt is sent, unless that is already recorded.
 
     Returns:
         The stored record; None if other invocations keep changing it, so that the caller has to
         wait for them.
     """
-    found = OnDemand.load(storage, keys, attempt)
+    found = OnDemandProgress.load(storage, keys, attempt)
     if found is None or found[0].ended is not None:
         return found[0] if found else None
     record = replace(found[0], ended=ending, lease_until=0.0)

@@ -9,7 +9,7 @@ from typing import Any, Self
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.answer_stats import AnswerStats
-from groq_batch.domain.cost import ModelUsage, ModelUsages, told_apart
+from groq_batch.domain.cost import ModelUsage, ModelUsages, counted_model_name
 from groq_batch.domain.parallel import in_parallel
 from groq_batch.records import stored
 from groq_batch.records.attempt_plan import RefusedShard
@@ -76,8 +76,8 @@ class ShardResult:
     deadline_passed: int = 0
 
     def count_line(self, model: str, *, succeeded: bool) -> None:
-        """Count a valid line for a model (see ``told_apart``)."""
-        counts = self.by_model.setdefault(told_apart(model, self.by_model), [0, 0])
+        """Count a valid line for a model (see ``counted_model_name``)."""
+        counts = self.by_model.setdefault(counted_model_name(model, self.by_model), [0, 0])
         counts[0] += 1
         counts[1] += succeeded
 

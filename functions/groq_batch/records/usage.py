@@ -18,7 +18,7 @@ from groq_batch.bucket.s3_errors import (
 )
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
-from groq_batch.domain.cost import ModelUsage, ModelUsages, actual_cost_usd, told_apart
+from groq_batch.domain.cost import ModelUsage, ModelUsages, actual_cost_usd, counted_model_name
 from groq_batch.domain.json_data import from_json_data, to_json_data
 from groq_batch.domain.prices import Prices, on_demand_usd
 from groq_batch.records.shard_result import ShardResult
@@ -185,7 +185,7 @@ def usage_by_model(
             model: [used.answers, used.answers] for model, used in summary.used.items()
         }
         for model, (requests, succeeded) in counted.items():
-            entry = counts.setdefault(told_apart(model, counts), [0, 0])
+            entry = counts.setdefault(counted_model_name(model, counts), [0, 0])
             entry[0] += requests
             entry[1] += succeeded
     models = []

@@ -30,7 +30,7 @@ from groq_batch.records.usage import UsageRecord
 
 DAYS = 30
 """Days for which sums are kept, including today."""
-MOST_ENDED = 200
+MAX_ENDED = 200
 """Number of jobs kept as those that ended last."""
 OVERLAP_SECONDS = 300.0
 """How many seconds before the latest counted record another may be dated that was not listed."""
@@ -151,7 +151,7 @@ class UsageSums:
             self.unreadable += 1
             return
         self.ended.append(replace(record, models=()))
-        if len(self.ended) > 2 * MOST_ENDED:
+        if len(self.ended) > 2 * MAX_ENDED:
             self._trim()
 
     def is_new(self, day: str, item: StoredObject) -> bool:
@@ -165,7 +165,7 @@ class UsageSums:
 
     def _trim(self) -> None:
         self.ended = heapq.nlargest(
-            MOST_ENDED, self.ended, key=lambda record: (record.finished_at, record.job_id)
+            MAX_ENDED, self.ended, key=lambda record: (record.finished_at, record.job_id)
         )
 
     @classmethod
@@ -208,7 +208,7 @@ def days_since(first: str, now: datetime) -> list[str]:
     return [_day_text(now - timedelta(days=back)) for back in range((now - begin).days + 1)]
 
 
-def bring_up_to_date(
+def update_sums(
     storage: Storage,
     sums: UsageSums,
     *,
@@ -255,7 +255,7 @@ def bring_up_to_date(
 def _earlier_days(storage: Storage, sums: UsageSums, before: str) -> Iterator[str]:
     """Yield the days before a given one, latest first, until enough jobs are known."""
     for day in sorted(usage_days(storage), reverse=True):
-        if len(sums.ended) >= MOST_ENDED:
+        if len(sums.ended) >= MAX_ENDED:
             return
         if day < before:
             yield day

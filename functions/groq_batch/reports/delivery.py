@@ -217,7 +217,7 @@ class Delivery:
                 self._pages.write(keys, requests=report["requests"]["total"])
             return
 
-    def standing_final_report(self) -> tuple[dict[str, Any], str] | None:
+    def stored_final_report(self) -> tuple[dict[str, Any], str] | None:
         """Return this job's final report and its path, if it still exists at its path."""
         for path in self._paths():
             found = self._readable_report(path)

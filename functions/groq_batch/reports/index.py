@@ -14,9 +14,9 @@ from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.times import parse_timestamp, timestamp
-from groq_batch.records.usage_sums import UsageSums, bring_up_to_date
+from groq_batch.records.usage_sums import UsageSums, update_sums
 from groq_batch.reports.page.writer import CONTENT_TYPE, log_failure
-from groq_batch.reports.running_jobs import MOST_SHOWN, read_running_jobs
+from groq_batch.reports.running_jobs import MAX_SHOWN, read_running_jobs
 
 _WRITTEN = "groq-batch-written"
 
@@ -55,7 +55,7 @@ def _updated_sums(
         etag = changed.save(storage, over=etag)
 
     try:
-        return sums, bring_up_to_date(storage, sums, now=now, has_time=has_time, on_progress=save)
+        return sums, update_sums(storage, sums, now=now, has_time=has_time, on_progress=save)
     except ConflictError:
         # Another run counts at the same time. Its sums are right, and must not be combined with
         # these.
@@ -82,7 +82,7 @@ def _write(
         return
     page = render_index(
         sums,
-        read_running_jobs(storage, open_jobs[:MOST_SHOWN]),
+        read_running_jobs(storage, open_jobs[:MAX_SHOWN]),
         running_total=len(open_jobs),
         as_of=now,
         is_whole=is_whole,

@@ -16,7 +16,7 @@ from groq_batch.domain.times import parse_timestamp
 from groq_batch.domain.times import timestamp as write_timestamp
 from groq_batch.records.attempt import AttemptState
 from groq_batch.records.job import JobRecord, JobRequest
-from groq_batch.records.on_demand import OnDemand
+from groq_batch.records.on_demand import OnDemandProgress
 from groq_batch.records.shard_result import ShardResult
 
 MAX_ERRORS = 100
@@ -31,7 +31,7 @@ def running_report(
     job: JobRecord | None,
     *,
     states: Sequence[AttemptState] = (),
-    calls: OnDemand | None = None,
+    calls: OnDemandProgress | None = None,
 ) -> dict[str, Any]:
     """Return the report of a running job; its batches have the API's counts.
 

@@ -15,7 +15,7 @@ from groq_batch.domain import object_keys
 from groq_batch.records import stored
 from groq_batch.records.job import JobRequest
 
-MOST_SHOWN = 100
+MAX_SHOWN = 100
 """Maximum number of running jobs on the page, oldest first."""
 _READERS = 16
 

@@ -8,11 +8,11 @@ from difflib import get_close_matches
 from groq_batch.domain.models import ListedModel
 
 _AUDIO_URLS = "/v1/audio/"
-_MOST_ALIKE = 3
-_MOST_COMPARED = 1000
+_MAX_ALIKE = 3
+_MAX_COMPARED = 1000
 """Most unknown names to find similar names for. It takes about a millisecond for each, and a file
 may have a different name on every line."""
-_MOST_KEPT = 1000
+_MAX_KEPT = 1000
 _SHOWN_CHARACTERS = 100
 _SEND_ANYWAY = "To have the API decide, upload the file with check-models=false."
 
@@ -32,7 +32,7 @@ class ModelChecker:
         if known in self._verdicts:
             return self._verdicts[known]
         verdict = self._check(model, url)
-        if len(self._verdicts) < _MOST_KEPT:
+        if len(self._verdicts) < _MAX_KEPT:
             self._verdicts[known] = verdict
         return verdict
 
@@ -63,11 +63,11 @@ class ModelChecker:
     def _alike(self, model: str, url: str) -> list[str]:
         """Return up to three similar names of the list that can answer the URL."""
         self._compared += 1
-        if self._compared > _MOST_COMPARED:
+        if self._compared > _MAX_COMPARED:
             return []
         usable = self._usable(url)
         wanted = model[:_SHOWN_CHARACTERS].lower()
-        return [usable[name] for name in get_close_matches(wanted, usable, n=_MOST_ALIKE)]
+        return [usable[name] for name in get_close_matches(wanted, usable, n=_MAX_ALIKE)]
 
     def _usable(self, url: str) -> dict[str, str]:
         """Return the names of the models that can answer the URL, by lowercase name."""
@@ -89,4 +89,4 @@ def _unsuitable(model: ListedModel, url: str) -> str | None:
 
 
 def _listed(names: tuple[str, ...]) -> str:
-    return ", ".join(name[:_SHOWN_CHARACTERS] for name in names[:_MOST_ALIKE])
+    return ", ".join(name[:_SHOWN_CHARACTERS] for name in names[:_MAX_ALIKE])

@@ -17,7 +17,7 @@ import msgspec
 
 from groq_batch.request_file.request_rules import ALLOWED_URLS
 
-MOST_PARTS = 100
+MAX_PARTS = 100
 """Most parts of one shard. Each costs an upload and a batch, and a shard may name thousands of
 models that do not exist. The last part has all other requests, and is divided if it is refused."""
 AUDIO_URLS = tuple(url for url in ALLOWED_URLS if url.startswith("/v1/audio/"))
@@ -64,7 +64,7 @@ class ShardContents:
     @property
     def parts(self) -> int:
         """Number of parts to divide the shard into; 1 if all requests are for one URL and model."""
-        return min(len(self.counts), MOST_PARTS)
+        return min(len(self.counts), MAX_PARTS)
 
     @property
     def audio_url(self) -> str | None:
@@ -74,7 +74,7 @@ class ShardContents:
     def places(self) -> dict[bytes, int]:
         """Return the index of the part of each URL and model; those with most lines come first."""
         by_size = sorted(self.counts, key=lambda key: -self.counts[key])
-        return {key: min(place, MOST_PARTS - 1) for place, key in enumerate(by_size)}
+        return {key: min(place, MAX_PARTS - 1) for place, key in enumerate(by_size)}
 
 
 def part_key(line: bytes) -> bytes:

@@ -9,7 +9,7 @@ import msgspec
 
 from groq_batch.domain.canary import CANARY_SHARD
 from groq_batch.domain.problem import Problem
-from groq_batch.domain.shard import IdsPlace, Shard, SplitLimits
+from groq_batch.domain.shard import IdsLocation, Shard, SplitLimits
 from groq_batch.request_file.input_summary import InputSummary
 from groq_batch.request_file.line_checks import InvalidLine, LineChecker, ValidLines
 from groq_batch.request_file.lines import (
@@ -293,7 +293,7 @@ class _Splitter:
             yield ShardStarted(self._shard.number)
 
     def _new_shard(self, number: int) -> Shard:
-        return Shard(number, ids=IdsPlace(self._part_number, self._ids_bytes))
+        return Shard(number, ids=IdsLocation(self._part_number, self._ids_bytes))
 
 
 def _fitting(lines: list[bytes], room: int) -> tuple[int, int]:

@@ -32,7 +32,7 @@ from groq_batch.records.attempt import AttemptState
 from groq_batch.records.closed import close, is_closed, unless_closed
 from groq_batch.records.end import End
 from groq_batch.records.job import JobRecord, JobRequest, Stop
-from groq_batch.records.on_demand import Ending, OnDemand
+from groq_batch.records.on_demand import CallsEnd, OnDemandProgress
 from groq_batch.records.shard_result import ShardResult
 from groq_batch.records.stored import MissingRecordError
 from groq_batch.records.usage import UsageRecord, usage_by_model
@@ -216,7 +216,7 @@ class _Finishing:
 
     def has_report(self) -> bool:
         """Tell whether an earlier invocation has written the final report."""
-        return self._has_ended() or self.delivery.standing_final_report() is not None
+        return self._has_ended() or self.delivery.stored_final_report() is not None
 
     def _has_ended(self) -> bool:
         """Tell whether the final report was written to its path, even if replaced since then."""
@@ -287,7 +287,7 @@ class _Finishing:
             ConflictError: Another invocation interfered; the caller must start over.
         """
         models = self._models
-        standing = self.delivery.standing_final_report()
+        standing = self.delivery.stored_final_report()
         if standing is not None:
             report, path = standing
         else:
@@ -434,26 +434,26 @@ def _denied_reading(key: str) -> dict[str, Any]:
 
 def _load_calls(
     storage: Storage, keys: object_keys.WorkKeys, job: JobRecord | None, states: list[AttemptState]
-) -> OnDemand | None:
+) -> OnDemandProgress | None:
     """Return the record of a job's ordinary calls; None if it had none."""
     if job is None or job.deadline_at is None or not states:
         return None
-    found = OnDemand.load(storage, keys, states[-1].attempt)
+    found = OnDemandProgress.load(storage, keys, states[-1].attempt)
     return found[0] if found else None
 
 
-def _deadline_passed(count: int, job: JobRecord, calls: OnDemand | None) -> dict[str, Any]:
+def _deadline_passed(count: int, job: JobRecord, calls: OnDemandProgress | None) -> dict[str, Any]:
     """Return the reason of a job whose deadline left requests unanswered."""
     moment = timestamp(datetime.fromtimestamp(job.deadline_at or 0.0, UTC))
     left = "1 request has" if count == 1 else f"{count:,} requests have"
     text = f"{left} no answer; the deadline was {moment}."
-    if calls is not None and calls.ended is Ending.BUDGET:
+    if calls is not None and calls.ended is CallsEnd.BUDGET:
         budget = Decimal(f"{calls.budget_usd:.4g}")
         text += (
             f" The ordinary calls after it might cost {budget:f} USD, the smaller of "
             f"deadline-max-usd and what the cost cap left."
         )
-    elif calls is not None and calls.ended is Ending.CANARY:
+    elif calls is not None and calls.ended is CallsEnd.CANARY:
         text += " It came before the canary had an answer, so nothing else was asked."
     elif calls is not None and calls.pause is not None:
         text += f" {calls.pause['message']}"
@@ -468,7 +468,7 @@ def _end_of(
     stop: Stop | None,
     states: list[AttemptState],
     summaries: list[ShardResult],
-    calls: OnDemand | None,
+    calls: OnDemandProgress | None,
 ) -> tuple[str, dict[str, Any] | None]:
     """Return a job's final status, and the reason if it failed or was stopped."""
     if job is not None and job.failure is not None:

@@ -21,7 +21,7 @@ from groq_batch.steps.outcomes import FinishOutcome, backoff_seconds
 from groq_batch.telemetry import metrics
 from groq_batch.telemetry.log import logger
 
-_MOST_CLEANING_TRIES = 20
+_MAX_CLEANING_TRIES = 20
 _DELETERS = 8
 
 
@@ -52,7 +52,7 @@ def clean_up_groq(
         if not running:
             return done
         pause = backoff_seconds(tries)
-    if tries >= _MOST_CLEANING_TRIES:
+    if tries >= _MAX_CLEANING_TRIES:
         logger.warning("Something was left at Groq, which deletes files after 30 days")
         return done
     return FinishOutcome(outcome="wait", wait_seconds=max(1, int(pause)), tries=tries + 1)

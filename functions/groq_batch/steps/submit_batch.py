@@ -61,7 +61,7 @@ _SECOND_LOOK_SECONDS = 10
 _MISSING_FILE_TRIES = 5
 _CHECKED_UPLOAD_BYTES = 4_000_000
 """A smaller upload, in bytes, takes no longer than checking whether the account would accept it."""
-_MOST_TRIES_OF_A_ROUND = 8
+_MAX_TRIES_OF_A_ROUND = 8
 """After this many tries, a quarter of an hour unless the API asks for more, the shard is left to
 the job, which reports what it waits for and has the shard tried again."""
 
@@ -74,7 +74,7 @@ def submit_shard(
     shard_key: str,
     owner: str,
     tries: int,
-    first_look_seconds: int = 1,
+    first_check_seconds: int = 1,
     clock: Callable[[], float] = time.time,
 ) -> StepOutcome:
     """Submit one shard attempt as far as possible without waiting.
@@ -86,7 +86,7 @@ def submit_shard(
         shard_key: Key of the shard's request lines.
         owner: Identifies this invocation.
         tries: How often this shard attempt has been tried in this round.
-        first_look_seconds: Seconds between the creation of a batch and its first status check.
+        first_check_seconds: Seconds between the creation of a batch and its first status check.
         clock: Returns seconds since 1970.
 
     Returns:
@@ -109,7 +109,7 @@ def submit_shard(
     if (found is not None and found[0].stage.is_settled) or number in plan.divided:
         if found is None or found[0].batch is None:
             return SETTLED
-        return _not_beyond_deadline(_created_outcome(first_look_seconds), job, clock())
+        return _not_beyond_deadline(_created_outcome(first_check_seconds), job, clock())
     origin = plan.origin_of(number)
     if found is None:
         kept = _kept_from_sending(
@@ -130,7 +130,7 @@ def submit_shard(
         attempt=attempt,
         number=number,
         tries=tries,
-        first_look_seconds=first_look_seconds,
+        first_check_seconds=first_check_seconds,
         clock=clock,
         held=held,
         job=job,
@@ -145,9 +145,9 @@ def submit_shard(
     return _not_beyond_deadline(outcome, job, clock())
 
 
-def _created_outcome(first_look_seconds: int) -> StepOutcome:
+def _created_outcome(first_check_seconds: int) -> StepOutcome:
     """Return the outcome of a shard attempt whose batch exists, with the wait before its check."""
-    return StepOutcome(outcome="settled", wait_seconds=first_look_seconds)
+    return StepOutcome(outcome="settled", wait_seconds=first_check_seconds)
 
 
 def _kept_from_sending(
@@ -209,7 +209,7 @@ class _Step:
     attempt: int
     number: int
     tries: int
-    first_look_seconds: int
+    first_check_seconds: int
     clock: Callable[[], float]
     held: SubmissionLease
     sending: int
@@ -386,7 +386,7 @@ class _Step:
         except LeaseLostError:
             self._cancel_if_second(batch)
             raise
-        return _created_outcome(self.first_look_seconds)
+        return _created_outcome(self.first_check_seconds)
 
     def _created(self, batch: Batch) -> None:
         """Record the batch; then check that it is wanted and the only one."""
@@ -484,7 +484,7 @@ class _Step:
 
     def _later(self, seconds: float) -> StepOutcome:
         """Try again after some seconds, or leave that to the job."""
-        return StepOutcome.wait(seconds) if self.tries < _MOST_TRIES_OF_A_ROUND else DEFERRED
+        return StepOutcome.wait(seconds) if self.tries < _MAX_TRIES_OF_A_ROUND else DEFERRED
 
     def _account_refuses(self, error: AccountError) -> StepOutcome:
         """Leave it to the job, unless it may be temporary: a network proxy, a deployment."""

@@ -24,7 +24,7 @@ from tests.fakes.s3 import FakeS3, client_error
 MIB = 1024 * 1024
 PART, SMALLEST, LARGEST = 60, 60, 640
 """S3's bounds and the code's, at a scale on which many cases are tried in no time."""
-LEAST_PART = 50
+MIN_PART = 50
 
 
 @contextmanager
@@ -77,7 +77,7 @@ class Input:
         *,
         begins_at: int = 0,
         versioned: bool = True,
-        least: int = LEAST_PART,
+        least: int = MIN_PART,
         wire: Wire = plain_wire,
     ) -> None:
         self.s3 = FakeS3(smallest_part_bytes=least)

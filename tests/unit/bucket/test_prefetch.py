@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from groq_batch.bucket.prefetch import read_ahead
+from groq_batch.bucket.prefetch import prefetch
 
 
 def numbered(count: int, taken: list[int], closed: list[bool]) -> Generator[bytes]:
@@ -23,14 +23,14 @@ def numbered(count: int, taken: list[int], closed: list[bool]) -> Generator[byte
 @pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 100])
 def test_all_pieces_come_in_order(count: int) -> None:
     closed: list[bool] = []
-    pieces = list(read_ahead(numbered(count, [], closed)))
+    pieces = list(prefetch(numbered(count, [], closed)))
     assert pieces == [b"%d" % number for number in range(count)]
     assert closed == [True]
 
 
 def test_only_a_few_are_fetched_in_advance() -> None:
     taken: list[int] = []
-    with closing(read_ahead(numbered(1000, taken, []))) as pieces:
+    with closing(prefetch(numbered(1000, taken, []))) as pieces:
         next(pieces)
         next(pieces)
     assert len(taken) <= 7
@@ -39,7 +39,7 @@ def test_only_a_few_are_fetched_in_advance() -> None:
 def test_whoever_stops_early_leaves_no_thread_and_no_open_source() -> None:
     closed: list[bool] = []
     before = threading.active_count()
-    with closing(read_ahead(numbered(1000, [], closed))) as pieces:
+    with closing(prefetch(numbered(1000, [], closed))) as pieces:
         next(pieces)
     assert closed == [True]
     assert threading.active_count() == before
@@ -51,7 +51,7 @@ def test_a_failure_comes_in_its_place() -> None:
         yield b"b"
         raise ConnectionError("cut")
 
-    pieces = read_ahead(failing())
+    pieces = prefetch(failing())
     assert [next(pieces), next(pieces)] == [b"a", b"b"]
     with pytest.raises(ConnectionError, match="cut"):
         next(pieces)

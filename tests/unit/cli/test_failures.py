@@ -114,7 +114,7 @@ def test_error_codes_of_both_kinds_are_counted_together(storage: Storage) -> Non
 def test_error_codes_of_a_huge_list_of_problems_are_not_fetched(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("groq_batch_cli.failures._MOST_PROBLEM_BYTES", 100)
+    monkeypatch.setattr("groq_batch_cli.failures._MAX_PROBLEM_BYTES", 100)
     storage.put_bytes("invalid/x.jsonl", b"x" * 101)
     found = error_codes(storage, a_job([row_error("invalid_url")] * 100, 500, invalid=500))
     assert (counted(found), found.total) == ([("invalid_url", 100)], 500)

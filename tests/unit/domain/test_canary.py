@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from groq_batch.domain.canary import (
     CanaryResults,
     CanaryVerdict,
-    canary_of_stopped_job,
     is_sent_again_alone,
     judge_canary,
+    unjudged_verdict,
 )
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.records.attempt import AttemptState, ShardState
@@ -127,7 +127,7 @@ def test_cap_of_the_stack_can_only_be_changed_there() -> None:
 
 
 def test_verdict_is_read_as_it_was_written() -> None:
-    for verdict in (judge(RESULTS), canary_of_stopped_job(RESULTS, rest_attempt=3)):
+    for verdict in (judge(RESULTS), unjudged_verdict(RESULTS, rest_attempt=3)):
         data = json.loads(json.dumps(to_record(verdict)))
         assert from_record(data, CanaryVerdict) == verdict
         assert from_record({**data, "of_a_later_version": 1}, CanaryVerdict) == verdict
@@ -160,7 +160,7 @@ class TestRecord:
         assert [job.first_attempt_of(n) for n in (1, 2, 5)] == [1, 1, 1]
         assert (job.last_attempt, job.last_attempt_of(5), job.attempts_needed(1)) == (3, 3, 3)
         assert job.may_send(5, 1)
-        assert (job.sending(5, 2), job.attempt_of_lines(5)) == (2, 1)
+        assert (job.sending(5, 2), job.attempt_of_request_lines(5)) == (2, 1)
 
     def test_before_the_verdict_the_rest_has_no_attempt(self) -> None:
         job = record(None)
@@ -185,14 +185,14 @@ class TestRecord:
         assert job.sending(2, rest_attempt) == 1
         assert job.may_send(2, rest_attempt) is (passed is True)
         assert not job.may_send(2, rest_attempt - 1)
-        assert (job.attempt_of_lines(1), job.attempt_of_lines(2)) == (1, 2)
+        assert (job.attempt_of_request_lines(1), job.attempt_of_request_lines(2)) == (1, 2)
 
     def test_board_that_was_begun_before_the_verdict_takes_the_rest_in(self) -> None:
         verdict = CanaryVerdict(rest_attempt=2, requests=2, failed=0, passed=None)
         for attempt, numbers in ((1, [1]), (2, [1, 2, 5]), (3, [1])):
             state = AttemptState(attempt=attempt, started_at=0.0, entries={1: ShardState()})
-            state.admit_rest(record(verdict))
+            state.add_rest_shards(record(verdict))
             assert sorted(state.entries) == numbers
         state = AttemptState(attempt=2, started_at=0.0, entries={1: ShardState()})
-        state.admit_rest(record(None))
+        state.add_rest_shards(record(None))
         assert sorted(state.entries) == [1]

@@ -22,10 +22,10 @@ from groq_batch.domain.on_demand import (
 )
 from groq_batch.domain.prices import HourPrice, Prices, TokenPrice
 from groq_batch.domain.result_row import classify_row, pipeline_row
-from groq_batch.records.on_demand import ClaimedRequest, Ending, LinePlace, OnDemand
+from groq_batch.records.on_demand import CallsEnd, ClaimedRequest, LinePosition, OnDemandProgress
 from groq_batch.records.stored import from_record, to_record
 from groq_batch.request_file.ordinary_request import read_request
-from groq_batch.steps.download_results.left_open import SEND_AGAIN, LeftOpen
+from groq_batch.steps.download_results.unanswered import SEND_AGAIN, UnansweredReason
 
 PRICES = Prices("table", "2026-11-30", {"m": TokenPrice(1e-6, 2e-6), "w": HourPrice(0.05)})
 """In a batch; on demand everything costs twice as much."""
@@ -190,11 +190,11 @@ def test_what_is_no_text_is_a_field_as_it_is_written() -> None:
 # -- the record ------------------------------------------------------------------------------------
 
 
-def place(number: int, shard: int = 1) -> LinePlace:
-    return LinePlace(shard=shard, line=number, offset=100 * number, size=99)
+def place(number: int, shard: int = 1) -> LinePosition:
+    return LinePosition(shard=shard, line=number, offset=100 * number, size=99)
 
 
-RECORD = OnDemand(
+RECORD = OnDemandProgress(
     attempt=3,
     budget_usd=1.0,
     ask_until=5000.0,
@@ -211,16 +211,16 @@ RECORD = OnDemand(
             place=place(2), estimate=0.1, tries=1, was_begun=True, code="c", message="m"
         ),
     ),
-    ended=Ending.TIME,
+    ended=CallsEnd.TIME,
 )
 
 
 def test_a_record_is_read_as_it_was_written() -> None:
-    assert from_record(json.loads(json.dumps(to_record(RECORD))), OnDemand) == RECORD
+    assert from_record(json.loads(json.dumps(to_record(RECORD))), OnDemandProgress) == RECORD
 
 
 def test_a_record_of_a_later_version_is_read() -> None:
-    assert from_record({**to_record(RECORD), "news": 1}, OnDemand) == RECORD
+    assert from_record({**to_record(RECORD), "news": 1}, OnDemandProgress) == RECORD
 
 
 def test_whoever_goes_on_asks_nothing_that_was_open() -> None:
@@ -234,10 +234,10 @@ def test_whoever_goes_on_asks_nothing_that_was_open() -> None:
 
 
 def left(
-    record: OnDemand, number: int, *, before: bytes | None = None, priced: bool = True
-) -> LeftOpen:
+    record: OnDemandProgress, number: int, *, before: bytes | None = None, priced: bool = True
+) -> UnansweredReason:
     known = classify_row(before) if before is not None else None
-    return LeftOpen.of(record, 1, number, before=known, has_price=lambda: priced)
+    return UnansweredReason.of(record, 1, number, before=known, has_price=lambda: priced)
 
 
 EXPIRED = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from groq_batch.domain.object_keys import WorkKeys
-from groq_batch.domain.only_shard import MOST_CHECKS, MOST_TRIES, StepAnswer
+from groq_batch.domain.only_shard import MAX_CHECKS, MAX_TRIES, StepAnswer
 
 KEYS = WorkKeys("a-0123")
 
@@ -36,10 +36,10 @@ def test_of_event_reads_numbers_as_expressions_give_them() -> None:
     ("outcome", "tries", "polls", "expected"),
     [
         ("wait", 0, 1, True),
-        ("wait", MOST_TRIES - 2, 1, True),
-        ("wait", MOST_TRIES - 1, 1, False),
-        ("wait", 0, MOST_CHECKS, True),
-        ("wait", 0, MOST_CHECKS + 1, False),
+        ("wait", MAX_TRIES - 2, 1, True),
+        ("wait", MAX_TRIES - 1, 1, False),
+        ("wait", 0, MAX_CHECKS, True),
+        ("wait", 0, MAX_CHECKS + 1, False),
         ("settled", 0, 1, False),
         ("deferred", 0, 1, False),
         ("again", 0, 1, False),

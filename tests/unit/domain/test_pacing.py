@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from groq_batch.domain.pacing import (
     FIRST_OPEN_CALLS,
-    MOST_OF_ONE_FUNCTION,
-    MOST_OPEN_CALLS,
+    MAX_OF_ONE_FUNCTION,
+    MAX_OPEN_CALLS,
     LimitsLeft,
     Pace,
 )
@@ -31,7 +31,7 @@ def test_each_answer_allows_one_more_up_to_the_most() -> None:
     pace = Pace()
     for _ in range(200):
         pace.answered(NOTHING, now=0.0)
-    assert begun(pace) == MOST_OF_ONE_FUNCTION < MOST_OPEN_CALLS
+    assert begun(pace) == MAX_OF_ONE_FUNCTION < MAX_OPEN_CALLS
 
 
 def test_a_refusal_halves_and_waits_as_long_as_it_says() -> None:
@@ -145,7 +145,7 @@ def test_never_stands_still_for_ever_nor_goes_beyond_the_most(
         else:
             assert isinstance(what, tuple)
             pace.refused(what[1], "", is_limit=what[0] == "limit", now=now)
-        assert 1 <= pace.allowed <= MOST_OF_ONE_FUNCTION
+        assert 1 <= pace.allowed <= MAX_OF_ONE_FUNCTION
         assert begun(pace, now=now) <= pace.allowed
     for _ in range(4):
         now = max(pace.begins_at, now)

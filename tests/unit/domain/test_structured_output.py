@@ -338,15 +338,15 @@ def test_schema_that_takes_for_ever_is_given_up_and_others_are_not() -> None:
 
 def test_checks_are_given_up_when_too_many_processes_are_lost() -> None:
     with SchemaChecks(command=["/bin/false"]) as checks:
-        for number in range(schema_checks.MOST_LOST + 2):
+        for number in range(schema_checks.MAX_LOST + 2):
             assert not checks.breaks_schema(json.dumps({"const": number}).encode(), ["9"])
-        assert checks.unknown == schema_checks.MOST_LOST + 2
+        assert checks.unknown == schema_checks.MAX_LOST + 2
 
 
 def test_checks_are_given_up_when_they_have_taken_too_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(schema_checks, "MOST_SECONDS", -1.0)
+    monkeypatch.setattr(schema_checks, "MAX_SECONDS", -1.0)
     with SchemaChecks(command=["/there/is/no/such/program"]) as checks:
         assert not checks.breaks_schema(b'{"type": "object"}', ["1"])
         assert checks.unknown == 1

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from groq_batch.domain.problem import MAX_MESSAGE_LENGTH
 from groq_batch.groq.client import validate_base_url
-from groq_batch.groq.error_mapping import LONGEST_RETRY_AFTER_SECONDS, error_from_answer
+from groq_batch.groq.error_mapping import LONGEST_RETRY_AFTER_SECONDS, error_from_response
 from groq_batch.groq.errors import (
     AccountError,
     GroqApiError,
@@ -53,7 +53,7 @@ def error_body(code: str | None = None, message: str = "Why.", **more: Any) -> b
 
 def of(status: int, body: bytes = b"", **headers: str) -> GroqApiError:
     fields = {name.replace("_", "-"): value for name, value in headers.items()}
-    error = error_from_answer(status, fields, body, now=1_790_000_000.0)
+    error = error_from_response(status, fields, body, now=1_790_000_000.0)
     assert error.status == status
     return error
 
@@ -85,7 +85,7 @@ def test_the_status_decides_whatever_the_body_is(
 
 @given(st.integers(100, 999), st.binary(max_size=200), st.dictionaries(st.text(), st.text()))
 def test_every_answer_is_an_error(status: int, body: bytes, headers: dict[str, str]) -> None:
-    error = error_from_answer(status, headers, body)
+    error = error_from_response(status, headers, body)
     assert isinstance(error, GroqApiError)
     assert error.status == status
 
@@ -102,7 +102,7 @@ json_values = st.recursive(
 
 @given(st.sampled_from([400, 401, 403, 404, 413, 429, 500]), json_values)
 def test_every_json_is_read(status: int, value: Any) -> None:
-    error = error_from_answer(status, {}, json.dumps(value).encode())
+    error = error_from_response(status, {}, json.dumps(value).encode())
     assert error.code is None or error.code
     if isinstance(error, RequestRefusedError):
         assert error.code == error.api_code
@@ -303,7 +303,7 @@ def test_retry_after(headers: dict[str, str], expected: float | None) -> None:
     )
 )
 def test_times_to_wait_are_bounded(headers: dict[str, str]) -> None:
-    error = error_from_answer(429, headers, b"")
+    error = error_from_response(429, headers, b"")
     assert isinstance(error, RateLimitedError)
     seconds = error.retry_after_seconds
     assert seconds is None or 0 <= seconds <= LONGEST_RETRY_AFTER_SECONDS

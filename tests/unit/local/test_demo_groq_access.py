@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from groq_batch.domain.batch import Batch
-from groq_batch.groq.error_mapping import error_from_answer
+from groq_batch.groq.error_mapping import error_from_response
 from groq_batch.groq.errors import NoAnswer, NotSentError, UnknownOutcomeError
 from local.demo.errors import DemoError
 from local.demo.groq_access import (
@@ -145,7 +145,7 @@ class TestCheckAccess:
         ],
     )
     def test_refusals(self, client: FakeClient, status: int, body: bytes, expected: str) -> None:
-        client.error = error_from_answer(status, {}, body)
+        client.error = error_from_response(status, {}, body)
         assert expected in message_of()
 
     def test_answer_that_is_no_list(self, client: FakeClient) -> None:

@@ -69,7 +69,7 @@ def state() -> AttemptState:
     return AttemptState(attempt=1, started_at=1.5, entries={1: entry, 2: ShardState()})
 
 
-def test_a_new_board_is_written_once(bucket: Bucket) -> None:
+def test_a_new_state_is_written_once(bucket: Bucket) -> None:
     made = state()
     made.save(bucket.storage, KEYS)
     made.save(bucket.storage, KEYS)
@@ -77,13 +77,13 @@ def test_a_new_board_is_written_once(bucket: Bucket) -> None:
     assert bucket.load() == made
 
 
-def test_a_board_that_is_as_it_was_is_not_written(bucket: Bucket) -> None:
+def test_a_state_that_is_as_it_was_is_not_written(bucket: Bucket) -> None:
     state().save(bucket.storage, KEYS)
     bucket.load().save(bucket.storage, KEYS)
     assert bucket.writes == 1
 
 
-def test_a_board_that_changed_is_written(bucket: Bucket) -> None:
+def test_a_state_that_changed_is_written(bucket: Bucket) -> None:
     state().save(bucket.storage, KEYS)
     found = bucket.load()
     found.seen_done = 2
@@ -95,7 +95,7 @@ def test_a_board_that_changed_is_written(bucket: Bucket) -> None:
     assert bucket.load().seen_done == 3
 
 
-def test_a_newer_board_stays(bucket: Bucket) -> None:
+def test_a_newer_state_stays(bucket: Bucket) -> None:
     state().save(bucket.storage, KEYS)
     early, late = bucket.load(), bucket.load()
     late.seen_done = 2
@@ -143,7 +143,7 @@ def planned(bucket: Bucket) -> None:
         bucket.storage.put_bytes(KEYS.shard(2, number), b"{}\n")
 
 
-def test_board_has_the_parts_of_a_divided_shard_and_not_the_shard(bucket: Bucket) -> None:
+def test_state_has_the_parts_of_a_divided_shard_and_not_the_shard(bucket: Bucket) -> None:
     planned(bucket)
     begun = AttemptState.begin(bucket.storage, KEYS, JOB, 2, started_at=1.0)
     assert sorted(begun.entries) == [2, 4, 5]
@@ -151,7 +151,7 @@ def test_board_has_the_parts_of_a_divided_shard_and_not_the_shard(bucket: Bucket
     assert (begun.shards_of(1), begun.shards_of(2), begun.shards_of(4)) == ([4, 5], [2], [])
 
 
-def test_board_of_a_canary_that_is_alone_again_has_its_parts_only(bucket: Bucket) -> None:
+def test_state_of_a_canary_that_is_alone_again_has_its_parts_only(bucket: Bucket) -> None:
     """The shards behind it stand where the second attempt looks for them."""
     planned(bucket)
     alone = replace(JOB, has_canary=True)

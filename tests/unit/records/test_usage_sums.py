@@ -19,13 +19,13 @@ from groq_batch.domain.times import timestamp
 from groq_batch.records import usage_sums
 from groq_batch.records.usage import UsageRecord
 from groq_batch.records.usage_sums import (
-    MOST_ENDED,
+    MAX_ENDED,
     OTHER_FOLDERS,
     OVERLAP_SECONDS,
     UsageSums,
-    bring_up_to_date,
     days_since,
     first_day,
+    update_sums,
 )
 from tests.fakes.calls import Call, Wire, plain_wire
 from tests.fakes.s3 import FakeS3
@@ -66,7 +66,7 @@ class Bucket:
             nonlocal etag
             etag = changed.save(storage, over=etag)
 
-        bring_up_to_date(storage, sums, now=self.now, on_progress=save, **options)
+        update_sums(storage, sums, now=self.now, on_progress=save, **options)
         return sums
 
     def counting(self, call: Call, act: Callable[[], Any]) -> Any:
@@ -169,10 +169,10 @@ def test_usage_sums_know_the_jobs_that_ended_last_however_long_ago() -> None:
 
 def test_usage_sums_keep_no_more_jobs_than_are_shown() -> None:
     bucket = Bucket()
-    for number in range(2 * MOST_ENDED + 50):
+    for number in range(2 * MAX_ENDED + 50):
         bucket.end_job(days_ago=number / 1000)
     sums = bucket.count()
-    latest = sorted(bucket.written, key=lambda one: one.finished_at)[-MOST_ENDED:]
+    latest = sorted(bucket.written, key=lambda one: one.finished_at)[-MAX_ENDED:]
     assert names(sums) == {record.job_id for record in latest}
     check(bucket, sums)
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from groq_batch.domain import object_keys
 from groq_batch.records.usage_sums import UsageSums
 from groq_batch.reports.page.index_rendering import render_index
-from groq_batch.reports.running_jobs import MOST_SHOWN, RunningJob
+from groq_batch.reports.running_jobs import MAX_SHOWN, RunningJob
 from tests.index_samples import (
     CODES,
     NOW,
@@ -27,7 +27,7 @@ from tests.index_samples import (
 from tests.report_samples import HOSTILE
 from tests.unit.reports.test_report_page import TAGS, Outline
 
-MOST_BYTES = 100_000
+MAX_BYTES = 100_000
 
 
 def page_of(sums: UsageSums, running: list[RunningJob] | None = None, **options: Any) -> str:
@@ -87,7 +87,7 @@ def test_index_shows_a_job_without_a_report_as_starting() -> None:
 
 
 def test_index_shows_a_hundred_running_jobs_and_the_number_of_all() -> None:
-    said = text_of(UsageSums(), [running_job(n) for n in range(MOST_SHOWN)], running_total=1234)
+    said = text_of(UsageSums(), [running_job(n) for n in range(MAX_SHOWN)], running_total=1234)
     assert "The 100 that run the longest, of 1,234." in said
 
 
@@ -148,15 +148,15 @@ def test_index_says_that_not_all_is_counted_yet() -> None:
 
 def test_index_of_200_jobs_is_below_100_kb() -> None:
     assert size(page_of(everyday_sums(200), [running_job(n) for n in range(10)])) < 70_000
-    running = [running_job(n) for n in range(MOST_SHOWN)]
-    assert size(page_of(everyday_sums(200), running)) < MOST_BYTES
+    running = [running_job(n) for n in range(MAX_SHOWN)]
+    assert size(page_of(everyday_sums(200), running)) < MAX_BYTES
 
 
 @pytest.mark.parametrize("text", ['"' * 1000, "🙂" * 250, "<&>" * 300, *HOSTILE])
 def test_index_of_hostile_names_is_below_100_kb(text: str) -> None:
     sums = everyday_sums(200, name=lambda n: f"{text}/{n}{text}")
-    running = [running_job(n, key=f"input/{text}/{n}{text}") for n in range(MOST_SHOWN)]
-    assert size(page_of(sums, running)) < MOST_BYTES
+    running = [running_job(n, key=f"input/{text}/{n}{text}") for n in range(MAX_SHOWN)]
+    assert size(page_of(sums, running)) < MAX_BYTES
 
 
 def check_same_tags(name: str) -> None:

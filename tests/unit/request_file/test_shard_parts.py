@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from groq_batch.request_file.shard_parts import (
     AUDIO_URLS,
-    MOST_PARTS,
+    MAX_PARTS,
     ShardContents,
     common_audio_url,
     part_key,
@@ -63,11 +63,11 @@ def test_places_puts_each_url_and_model_in_its_own_part(
         assert len(set(part)) == 1
 
 
-@pytest.mark.parametrize("models", [MOST_PARTS - 1, MOST_PARTS, MOST_PARTS + 1, 3 * MOST_PARTS])
+@pytest.mark.parametrize("models", [MAX_PARTS - 1, MAX_PARTS, MAX_PARTS + 1, 3 * MAX_PARTS])
 def test_places_of_many_models_puts_the_smallest_in_the_last_part(models: int) -> None:
     lines = [line(f"m{number}") for number in range(models) for _ in range(models - number)]
     parts = parts_of(lines)
-    assert len(parts) == min(models, MOST_PARTS)
+    assert len(parts) == min(models, MAX_PARTS)
     assert [len(part) for part in parts[:-1]] == [models - n for n in range(len(parts) - 1)]
     assert set(parts[-1]) == {line(f"m{n}") for n in range(len(parts) - 1, models)}
 

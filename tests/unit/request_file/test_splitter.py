@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from groq_batch.domain.problem import MAX_SHOWN_CHARACTERS, Problem
-from groq_batch.domain.shard import IdsPlace, Shard, SplitLimits
+from groq_batch.domain.shard import IdsLocation, Shard, SplitLimits
 from groq_batch.request_file.byte_ranges import divide, owned_lines
 from groq_batch.request_file.input_summary import MAX_KEPT_PROBLEMS, InputSummary
 from groq_batch.request_file.lines import LongLinePiece, NotGzipError, decompress
@@ -480,9 +480,9 @@ class TestShards:
         found = split(b"".join(lines), limits)
         assert found.requests == [lines[0] + lines[1], lines[2] + lines[3], lines[4]]
         assert found.summary.shards == [
-            Shard(1, 2, len(lines[0]) * 2, ids=IdsPlace(1, 0, 8)),
-            Shard(2, 2, len(lines[0]) * 2, ids=IdsPlace(1, 8, 8)),
-            Shard(3, 1, len(lines[0]), ids=IdsPlace(1, 16, 4)),
+            Shard(1, 2, len(lines[0]) * 2, ids=IdsLocation(1, 0, 8)),
+            Shard(2, 2, len(lines[0]) * 2, ids=IdsLocation(1, 8, 8)),
+            Shard(3, 1, len(lines[0]), ids=IdsLocation(1, 16, 4)),
         ]
 
     def test_split_ends_shard_at_the_limit_of_bytes(self) -> None:

@@ -58,7 +58,7 @@ def written(
     writer = ShardWriter(storage, KEYS, problems_key=KEYS.invalid, has_canary=has_canary)
     with writer:
         assert writer.write(events).lines == 7
-        complete_all(storage, writer.hold_shards())
+        complete_all(storage, writer.finish_shards())
     return {key.removeprefix(KEYS.prefix): s3.read(key) for key in s3.keys(KEYS.prefix)}
 
 

@@ -21,7 +21,7 @@ _ROW_HEIGHT = 22
 _AXIS_HEIGHT = 26
 _GAP = 0.1
 """Gap between two bars of a histogram, as a fraction of a bar's width."""
-_LEAST_WIDTH = 0.6
+_MIN_WIDTH = 0.6
 """Minimum width of a bar in percent, so that very short spans are visible."""
 
 
@@ -76,7 +76,7 @@ def stacked_bar(parts: Sequence[Part], *, title: str) -> str:
             continue
         width = 100 * part.share
         # Every part is visible, however small its share.
-        shown = max(width, _LEAST_WIDTH)
+        shown = max(width, _MIN_WIDTH)
         elements.append(
             svg.Rect(
                 x=_percent(min(left, 100 - shown)),
@@ -96,7 +96,7 @@ def single_bar(share: float, style: str) -> str:
         svg.Rect(
             x=0,
             y=0,
-            width=_percent(max(100 * share, _LEAST_WIDTH)),
+            width=_percent(max(100 * share, _MIN_WIDTH)),
             height=8,
             rx=2,
             class_=["part", style],
@@ -196,12 +196,12 @@ def timeline(rows: Sequence[Sequence[Span]], marks: Sequence[Mark], *, title: st
         elements.append(svg.Line(x1=place, x2=place, y1=0, y2=bottom, class_=["grid"]))
     for index, row in enumerate(rows):
         for span in row:
-            start = min(100 * span.start, 100 - _LEAST_WIDTH)
+            start = min(100 * span.start, 100 - _MIN_WIDTH)
             elements.append(
                 svg.Rect(
                     x=_percent(start),
                     y=index * _ROW_HEIGHT + 4,
-                    width=_percent(max(100 * span.end - start, _LEAST_WIDTH)),
+                    width=_percent(max(100 * span.end - start, _MIN_WIDTH)),
                     height=_ROW_HEIGHT - 8,
                     rx=3,
                     class_=["span", span.style],

@@ -15,7 +15,7 @@ _WIDE_RANGE = 6
 """Ratio of the largest to the smallest value from which on the axis is logarithmic, so that a long
 tail and a narrow middle are both visible."""
 _PADDING = 4
-_MOST_MARKS = 5
+_MAX_MARKS = 5
 
 
 def draw_histogram(histogram: Histogram, label: str, write: Callable[[float], str]) -> str:
@@ -118,8 +118,8 @@ def _marks(edges: Sequence[int]) -> list[int]:
             step * 10**power
             for power in range(len(str(length)) + 1)
             for step in (1, 2, 5)
-            if step * 10**power * _MOST_MARKS >= length
+            if step * 10**power * _MAX_MARKS >= length
         )
         first = -(-edges[0] // step) * step
         values = list(range(first, edges[-1] + 1, step))
-    return values[:: -(-len(values) // _MOST_MARKS) or 1]
+    return values[:: -(-len(values) // _MAX_MARKS) or 1]

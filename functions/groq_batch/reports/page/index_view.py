@@ -16,14 +16,14 @@ from groq_batch.domain import object_keys
 from groq_batch.domain.pace import mean_pace
 from groq_batch.domain.times import parse_timestamp
 from groq_batch.records.usage import UsageRecord
-from groq_batch.records.usage_sums import DAYS, MOST_ENDED, Sums, UsageSums
+from groq_batch.records.usage_sums import DAYS, MAX_ENDED, Sums, UsageSums
 from groq_batch.reports.page import charts, wording
-from groq_batch.reports.running_jobs import MOST_SHOWN, RunningJob
+from groq_batch.reports.running_jobs import MAX_SHOWN, RunningJob
 
 RELOAD_SECONDS = 300
 """Seconds after which an open page reloads."""
-_MOST_IN_CHART = 5
-_MOST_FOLDERS = 15
+_MAX_IN_CHART = 5
+_MAX_FOLDERS = 15
 _NAME_CHARACTERS = 64
 _NAME_BYTES = 84
 _CODE_CHARACTERS = 40
@@ -153,20 +153,20 @@ def index_view(
     """
     total = _total(sums)
     by_folder = _by_folder(sums)
-    chosen = [name for name, one in by_folder if one.usd > 0][:_MOST_IN_CHART]
+    chosen = [name for name, one in by_folder if one.usd > 0][:_MAX_IN_CHART]
     return IndexView(
         title=f"{wording.whole(running_total)} running, {wording.whole(total.jobs)} ended",
         times=f"As of {wording.moment(as_of)}" + ("" if is_live else " · made every 15 minutes"),
         reload_seconds=None if is_live else RELOAD_SECONDS,
         figures=_figures(total, running_total),
-        running=[_running_row(job, as_of) for job in running[:MOST_SHOWN]],
-        running_remark=_running_remark(min(len(running), MOST_SHOWN), running_total),
+        running=[_running_row(job, as_of) for job in running[:MAX_SHOWN]],
+        running_remark=_running_remark(min(len(running), MAX_SHOWN), running_total),
         chart=_chart(sums, chosen, total, as_of),
         spend_remark=_spend_remark(total, sums.unreadable, is_whole=is_whole),
         folders=_folder_rows(by_folder, chosen),
         ended=[_ended_row(record) for record in _latest(sums)],
-        ended_remark=f"The {MOST_ENDED} jobs that ended last."
-        if len(sums.ended) >= MOST_ENDED
+        ended_remark=f"The {MAX_ENDED} jobs that ended last."
+        if len(sums.ended) >= MAX_ENDED
         else "",
     )
 
@@ -308,9 +308,9 @@ def _folder_rows(by_folder: Sequence[tuple[str, Sums]], chosen: Sequence[str]) -
             one,
             _part_style(chosen.index(name) if name in chosen else len(chosen), len(chosen)),
         )
-        for name, one in by_folder[:_MOST_FOLDERS]
+        for name, one in by_folder[:_MAX_FOLDERS]
     ]
-    others = by_folder[_MOST_FOLDERS:]
+    others = by_folder[_MAX_FOLDERS:]
     if others:
         rest = Sums()
         for _, one in others:
@@ -352,7 +352,7 @@ def _jobs(count: int) -> str:
 # -- ended jobs ----------------------------------------------------------------------------------
 def _latest(sums: UsageSums) -> list[UsageRecord]:
     ordered = sorted(sums.ended, key=lambda one: (one.finished_at, one.job_id), reverse=True)
-    return ordered[:MOST_ENDED]
+    return ordered[:MAX_ENDED]
 
 
 def _ended_row(record: UsageRecord) -> EndedRow:

@@ -11,8 +11,8 @@ from typing import Any
 from groq_batch.domain.times import parse_timestamp
 from groq_batch.reports.page import charts, wording
 
-_MOST_ROWS = 24
-_MOST_STEPS = 4
+_MAX_ROWS = 24
+_MAX_STEPS = 4
 _STEPS = (
     *(1, 2, 5, 10, 15, 30),
     *(60 * minutes for minutes in (1, 2, 5, 10, 15, 30)),
@@ -104,11 +104,11 @@ def _of_batch(
 
 def _attempts(batches: Sequence[Mapping[str, Any]], drawn: Sequence[_Stretch]) -> list[_Stretch]:
     """Return one row per batch, or several batches per row if there are many."""
-    if len(drawn) <= _MOST_ROWS:
+    if len(drawn) <= _MAX_ROWS:
         return list(drawn)
     pairs = list(zip(batches, drawn, strict=True))
     attempts = [list(group) for _, group in groupby(pairs, key=lambda pair: pair[0]["attempt"])]
-    rows_of_attempt = max(_MOST_ROWS // len(attempts), 1)
+    rows_of_attempt = max(_MAX_ROWS // len(attempts), 1)
     rows: list[_Stretch] = []
     for attempt in attempts:
         size = -(-len(attempt) // rows_of_attempt)
@@ -146,8 +146,8 @@ def _span(stretch: _Stretch, length: float) -> charts.Span:
 
 
 def _marks(length: float) -> list[charts.Mark]:
-    step = next((one for one in _STEPS if length / one <= _MOST_STEPS), _STEPS[-1])
-    count = min(int(length // step), 2 * _MOST_STEPS)
+    step = next((one for one in _STEPS if length / one <= _MAX_STEPS), _STEPS[-1])
+    count = min(int(length // step), 2 * _MAX_STEPS)
     return [
         charts.Mark(index * step / length, wording.duration(index * step) if index else "0")
         for index in range(count + 1)

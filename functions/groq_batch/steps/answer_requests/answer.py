@@ -12,9 +12,9 @@ from groq_batch.domain.prices import table_prices
 from groq_batch.groq.client import GroqClient
 from groq_batch.records.closed import is_closed, unless_closed
 from groq_batch.records.job import JobRecord
-from groq_batch.records.on_demand import OnDemand
+from groq_batch.records.on_demand import OnDemandProgress
 from groq_batch.records.stored import MissingRecordError
-from groq_batch.steps.answer_requests.asker import Asker
+from groq_batch.steps.answer_requests.caller import OnDemandCaller
 from groq_batch.steps.outcomes import DEFERRED, SETTLED, StepOutcome
 from groq_batch.telemetry.log import logger
 
@@ -46,7 +46,7 @@ def answer_requests(
     keys = object_keys.WorkKeys(job_id)
     if is_closed(storage, keys) or storage.exists(keys.stopped):
         return SETTLED
-    found = OnDemand.load(storage, keys, attempt)
+    found = OnDemandProgress.load(storage, keys, attempt)
     if found is None or found[0].ended is not None or clock() >= found[0].ask_until:
         return SETTLED
     job = JobRecord.load(storage, keys)
@@ -60,7 +60,7 @@ def answer_requests(
         etag = claimed.swap(storage, keys, over=etag)
     except ConflictError:
         return DEFERRED
-    asker = Asker(
+    caller = OnDemandCaller(
         storage=storage,
         client=client,
         keys=keys,
@@ -73,12 +73,12 @@ def answer_requests(
     )
 
     def run() -> StepOutcome:
-        asker.run()
+        caller.run()
         logger.info(
             "Made ordinary calls",
-            charged_usd=asker.record.charged_usd,
-            waiting=len(asker.record.again),
-            ended=asker.record.ended,
+            charged_usd=caller.record.charged_usd,
+            waiting=len(caller.record.again),
+            ended=caller.record.ended,
         )
         return SETTLED
 

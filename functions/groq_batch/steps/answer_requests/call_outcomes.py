@@ -21,7 +21,7 @@ from groq_batch.domain.result_row import (
     is_json,
     pipeline_row,
 )
-from groq_batch.groq.error_mapping import error_from_answer
+from groq_batch.groq.error_mapping import error_from_response
 from groq_batch.groq.errors import AccountError, GroqApiError, NotSentError, error_json
 from groq_batch.groq.http import HttpResponse
 from groq_batch.groq.ordinary_calls import limits_left
@@ -75,7 +75,7 @@ class CallOutcome:
 NOT_BEGUN = CallOutcome(kind=Kind.NOT_BEGUN)
 
 
-def outcome_of_answer(
+def outcome_of_response(
     request: OrdinaryRequest, answer: HttpResponse, prices: Prices, *, now: float
 ) -> CallOutcome:
     """Classify the response to an ordinary call.
@@ -103,7 +103,7 @@ def outcome_of_answer(
             cost_usd=_cost_usd(request, known, prices),
             left=left,
         )
-    error = error_from_answer(answer.status, answer.headers, answer.body, now=now)
+    error = error_from_response(answer.status, answer.headers, answer.body, now=now)
     row = _row(request, answer, _error_body(answer))
     if may_be_asked_again(answer.status):
         return CallOutcome(

@@ -7,7 +7,7 @@ from contextlib import closing
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
-from groq_batch.records.on_demand import LinePlace
+from groq_batch.records.on_demand import LinePosition
 from groq_batch.request_file.lines import LineReader
 
 
@@ -39,13 +39,13 @@ class RequestLines:
         self._attempt = attempt
         self._begin = (shard, line, offset)
         self._lines = self._read()
-        self._next: tuple[LinePlace, bytes] | None = None
+        self._next: tuple[LinePosition, bytes] | None = None
 
     def close(self) -> None:
         """Close the open streams."""
         self._lines.close()
 
-    def peek(self) -> tuple[LinePlace, bytes] | None:
+    def peek(self) -> tuple[LinePosition, bytes] | None:
         """Return the next line without consuming it; None at the end."""
         if self._next is None:
             self._next = next(self._lines, None)
@@ -55,12 +55,12 @@ class RequestLines:
         """Consume the line that ``peek`` returned."""
         self._next = None
 
-    def at(self, place: LinePlace) -> bytes:
+    def at(self, place: LinePosition) -> bytes:
         """Return the line at a position, read with a range request."""
         key = self._keys.shard(self._attempt, place.shard)
         return b"".join(self._storage.chunks(key, first=place.offset, length=place.size))
 
-    def _read(self) -> Generator[tuple[LinePlace, bytes]]:
+    def _read(self) -> Generator[tuple[LinePosition, bytes]]:
         first_shard, first_line, first_offset = self._begin
         for number, size in self._shards():
             if number < first_shard:
@@ -71,7 +71,7 @@ class RequestLines:
             key = self._keys.shard(self._attempt, number)
             with closing(self._storage.chunks(key, first=offset)) as pieces:
                 for data in LineReader(pieces):
-                    yield LinePlace(shard=number, line=line, offset=offset, size=len(data)), data
+                    yield LinePosition(shard=number, line=line, offset=offset, size=len(data)), data
                     line, offset = line + 1, offset + len(data) + 1
 
     def _shards(self) -> Iterator[tuple[int, int]]:

@@ -21,7 +21,7 @@ from groq_batch.bucket.s3_errors import ConflictError, UnwritableObjectError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch
-from groq_batch.domain.canary import canary_of_stopped_job
+from groq_batch.domain.canary import unjudged_verdict
 from groq_batch.domain.job_id import collector_name, collector_number, job_id_of_execution
 from groq_batch.domain.polling import FIRST_PAUSE_SECONDS
 from groq_batch.domain.times import timestamp
@@ -30,14 +30,14 @@ from groq_batch.groq.errors import GroqApiError, log_fields
 from groq_batch.records.attempt import AttemptState
 from groq_batch.records.closed import close, is_closed
 from groq_batch.records.job import JobRecord, JobRequest, Stop
-from groq_batch.records.on_demand import Ending, end
+from groq_batch.records.on_demand import CallsEnd, end
 from groq_batch.settings import Settings
-from groq_batch.steps.download_results.download import settle_shard_at_last
+from groq_batch.steps.download_results.download import store_shard_without_waiting
 from groq_batch.steps.finish_job import finish_job
 from groq_batch.steps.start_job.start import start_execution, start_job
 from groq_batch.telemetry.log import logger
 
-MOST_COLLECTORS = 3
+MAX_COLLECTORS = 3
 """Maximum of collecting executions per job. After the last one the report is written without
 another, so that a failing collector cannot loop."""
 _ENDED = ("FAILED", "TIMED_OUT", "ABORTED")
@@ -184,7 +184,7 @@ class JobCloser:
     def _collect(self, machine: str, job_id: str, number: int) -> str:
         """Start a collecting execution of a stopped job; after the last one finish without it."""
         self._cancel_batches(job_id)
-        if number > MOST_COLLECTORS:
+        if number > MAX_COLLECTORS:
             self._finish_without_collecting(job_id)
             return "finished without collecting"
         collector = collector_name(job_id, number)
@@ -263,7 +263,7 @@ class JobCloser:
         state = AttemptState.load(self._storage, keys, attempt) or AttemptState.begin(
             self._storage, keys, job, attempt, started_at=self._clock()
         )
-        state.admit_rest(job)
+        state.add_rest_shards(job)
         state.refresh(self._storage, keys)
         return state
 
@@ -288,7 +288,7 @@ class JobCloser:
             self._settle_at_last(job_id, job, plan.attempt)
             if job.awaits_verdict:
                 # The canary is not judged any more; the requests after it get rows that say so.
-                verdict = canary_of_stopped_job(None, rest_attempt=plan.attempt + 1)
+                verdict = unjudged_verdict(None, rest_attempt=plan.attempt + 1)
                 job = job.write_verdict(self._storage, keys, verdict)
             if job.verdict is not None and plan.attempt < job.verdict.rest_attempt:
                 self._settle_at_last(job_id, job, job.verdict.rest_attempt)
@@ -301,9 +301,9 @@ class JobCloser:
         state = self._board(keys, job, attempt)
         state.gave_up, state.download_rounds = True, 0
         state.save(self._storage, keys)
-        end(self._storage, keys, attempt, Ending.STOPPED)
+        end(self._storage, keys, attempt, CallsEnd.STOPPED)
         for number in state.entries:
-            settle_shard_at_last(
+            store_shard_without_waiting(
                 storage=self._storage,
                 client=self._client,
                 job_id=job_id,

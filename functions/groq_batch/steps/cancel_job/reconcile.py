@@ -44,7 +44,7 @@ _LONGEST_WINDOW_HOURS = 7 * 24
 _OVERDUE_AFTER_HOURS = 1
 """Hours allowed for everything around a batch, in addition to its window."""
 _EXECUTIONS_OF_A_PAGE = 1000
-_MOST_REPORTED = 1000
+_MAX_REPORTED = 1000
 _SECONDS_FOR_THE_PAGE = 20.0
 """With fewer seconds left, no more usage records are read, so that the index page gets written."""
 _CLOSED = "was closed"
@@ -113,7 +113,7 @@ class Reconciler:
             raise ReconcileError(
                 f"{len(failed)} open jobs could not be reconciled: " + ", ".join(failed)[:1000]
             )
-        return dict(list(done.items())[:_MOST_REPORTED])
+        return dict(list(done.items())[:_MAX_REPORTED])
 
     # -- all jobs --------------------------------------------------------------------------------
 

@@ -12,9 +12,9 @@ from groq_batch.domain import object_keys
 from groq_batch.domain.canary import (
     CANARY_SHARD,
     CanaryResults,
-    canary_of_stopped_job,
     is_sent_again_alone,
     judge_canary,
+    unjudged_verdict,
 )
 from groq_batch.domain.cost import ModelUsages, actual_cost_usd
 from groq_batch.records.job import JobRecord, Stop
@@ -57,7 +57,7 @@ def decide_about_canary(
     """
     results = _results(storage, keys, job, attempt)
     if stop is not None or results is None or (is_sent_again_alone(results) and is_late):
-        verdict = canary_of_stopped_job(results, rest_attempt=attempt + 1)
+        verdict = unjudged_verdict(results, rest_attempt=attempt + 1)
     elif is_sent_again_alone(results):
         logger.info("The canary has no answer yet; it is sent again alone", open=results.open)
         return job
@@ -107,7 +107,9 @@ def _results(
     )
 
 
-def bring_rest(storage: Storage, keys: object_keys.WorkKeys, job: JobRecord, attempt: int) -> bool:
+def copy_rest_shards(
+    storage: Storage, keys: object_keys.WorkKeys, job: JobRecord, attempt: int
+) -> bool:
     """Make the shards after a canary exist in the attempt that begins with them.
 
     They are written as shards of the second attempt. If the canary was sent alone in the second
@@ -123,7 +125,7 @@ def bring_rest(storage: Storage, keys: object_keys.WorkKeys, job: JobRecord, att
         Whether all of them exist. If there are very many, the next call continues copying.
     """
     waiting = [shard for shard in job.shards if shard.number != CANARY_SHARD]
-    if all(job.attempt_of_lines(shard.number) == attempt for shard in waiting):
+    if all(job.attempt_of_request_lines(shard.number) == attempt for shard in waiting):
         return True
     standing = {found.key for found in storage.objects(keys.shards(attempt))}
     missing = [shard for shard in waiting if keys.shard(attempt, shard.number) not in standing]
@@ -132,7 +134,7 @@ def bring_rest(storage: Storage, keys: object_keys.WorkKeys, job: JobRecord, att
     def copy(number: int, size: int) -> bool:
         if time.monotonic() > ends:
             return False
-        source = keys.shard(job.attempt_of_lines(number), number)
+        source = keys.shard(job.attempt_of_request_lines(number), number)
         with ObjectWriter(storage, keys.shard(attempt, number)) as writer:
             join(storage, [StoredObject(source, size)], writer)
         return True

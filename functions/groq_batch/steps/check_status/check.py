@@ -22,7 +22,7 @@ from groq_batch.domain.batch import Batch
 from groq_batch.domain.early_collection import is_worth_a_round
 from groq_batch.domain.job_options import window_hours
 from groq_batch.domain.machine_version import ANSWERS_REQUESTS
-from groq_batch.domain.only_shard import AGAIN, MOST_CHECKS, StepAnswer
+from groq_batch.domain.only_shard import AGAIN, MAX_CHECKS, StepAnswer
 from groq_batch.domain.parallel import in_parallel
 from groq_batch.domain.polling import FIRST_PAUSE_SECONDS
 from groq_batch.domain.times import parse_timestamp, timestamp
@@ -38,14 +38,14 @@ from groq_batch.records.attempt import AttemptState, ShardState
 from groq_batch.records.attempt_plan import AttemptPlan
 from groq_batch.records.closed import is_closed, unless_closed
 from groq_batch.records.job import AccountHold, JobRecord, JobRequest, Stop
-from groq_batch.records.on_demand import Ending, OnDemand, end
+from groq_batch.records.on_demand import CallsEnd, OnDemandProgress, end
 from groq_batch.records.submission import Stage
 from groq_batch.reports.delivery import Delivery
 from groq_batch.reports.report import running_report
 from groq_batch.settings import Settings
-from groq_batch.steps.check_status.canary import bring_rest, decide_about_canary
+from groq_batch.steps.check_status.after_deadline import begin_calls, copy_kept_requests
+from groq_batch.steps.check_status.canary import copy_rest_shards, decide_about_canary
 from groq_batch.steps.check_status.next_attempt import NextAttempt, refusal_notice
-from groq_batch.steps.check_status.tail import begin_calls, bring_kept
 from groq_batch.steps.outcomes import backoff_seconds
 from groq_batch.telemetry import metrics
 from groq_batch.telemetry.log import logger
@@ -73,7 +73,7 @@ _NOT_DIVIDED = (
 _LONGEST_OVERDUE_SECONDS = 900
 _SHORTEST_OVERDUE_SECONDS = 10
 _LONGEST_PAUSE_SECONDS = 3600
-_MOST_LAST_ROUNDS = 8
+_MAX_LAST_ROUNDS = 8
 _CANCELLERS = 8
 _READERS = 4
 _SHOWN_BATCHES = 3
@@ -174,7 +174,7 @@ class _Check:
     makes_calls: bool
     now: float
     deadline_at: float | None = None
-    calls: OnDemand | None = None
+    calls: OnDemandProgress | None = None
     not_before: int = 0
     uncollected: list[int] = field(default_factory=list)
     ended: list[Batch] = field(default_factory=list)
@@ -198,7 +198,7 @@ class _Check:
         state = reading_board.result() or AttemptState.begin(
             self.storage, self.keys, job, self.attempt, started_at=self.now
         )
-        state.admit_rest(job)
+        state.add_rest_shards(job)
         state.refresh(self.storage, self.keys)
         if self._is_late and not state.download_rounds:
             state.past_deadline = True
@@ -394,7 +394,7 @@ class _Check:
         """Continue the attempt's ordinary calls; None if it has none, or they have ended."""
         if self.deadline_at is None:
             return None
-        found = OnDemand.load(self.storage, self.keys, self.attempt)
+        found = OnDemandProgress.load(self.storage, self.keys, self.attempt)
         self.calls = found[0] if found else None
         if self.calls is None or self.calls.ended is not None:
             return None
@@ -402,11 +402,11 @@ class _Check:
         if self.calls.lease_until > self.now:
             # Another invocation makes calls, or made some until just now.
             return self._wait_for_calls(self.calls.lease_until)
-        ending = Ending.STOPPED if stop is not None else None
+        ending = CallsEnd.STOPPED if stop is not None else None
         if ending is None and self.now >= self.calls.ask_until:
-            ending = Ending.TIME
+            ending = CallsEnd.TIME
         if ending is None and not self.makes_calls:
-            ending = Ending.NOT_POSSIBLE
+            ending = CallsEnd.NOT_POSSIBLE
         if ending is None and self.calls.pause_until > self.now:
             return self._wait_for_calls(min(self.calls.pause_until, self.calls.ask_until))
         if ending is None:
@@ -453,7 +453,7 @@ class _Check:
         due that cannot be late: the cancelling at a deadline, or after a stop.
         """
         may_be_late = stop is None and self.deadline_at is None and not self.not_before
-        if not (may_be_late and self.step.knows_only_shards and self.polls <= MOST_CHECKS):
+        if not (may_be_late and self.step.knows_only_shards and self.polls <= MAX_CHECKS):
             return None
         ended, running = [], 0
         for shards in state.by_origin().values():
@@ -501,7 +501,7 @@ class _Check:
             self.judged = job
             stop = self._fenced_by_canary(job, stop)
         rest_comes = job.verdict is not None and self.attempt < job.verdict.rest_attempt
-        if rest_comes and not bring_rest(self.storage, self.keys, job, self.attempt + 1):
+        if rest_comes and not copy_rest_shards(self.storage, self.keys, job, self.attempt + 1):
             return self._decide("wait")
         if stop is not None:
             return self._end_stopped(job)
@@ -526,7 +526,7 @@ class _Check:
         self.resume_in = max(self.resume_in, self.step.seconds_left)
         if state.download_rounds > 0 and self.resume_in > 0:
             return self._wait(state, job, stop)
-        if state.gave_up and state.download_rounds >= _MOST_LAST_ROUNDS:
+        if state.gave_up and state.download_rounds >= _MAX_LAST_ROUNDS:
             # The function that stores results cannot run at all. This failure leads to the last
             # resort, where another function does its work.
             raise NotCollectedError(f"Shards of attempt {self.attempt} could not be collected")
@@ -547,11 +547,11 @@ class _Check:
             following = NextAttempt.after(self.storage, self.keys, job, state, now=self.now)
         if following is not None:
             return self._begin(following, state, job)
-        if not bring_kept(self.storage, self.keys, self.attempt + 1):
+        if not copy_kept_requests(self.storage, self.keys, self.attempt + 1):
             return self._decide("finish")
-        ending = None if self.makes_calls else Ending.NOT_POSSIBLE
+        ending = None if self.makes_calls else CallsEnd.NOT_POSSIBLE
         if job.verdict is not None and job.verdict.passed is None:
-            ending = Ending.CANARY
+            ending = CallsEnd.CANARY
         self.calls = begin_calls(self.storage, self.keys, job, state, ending=ending)
         self.attempt += 1
         return self._decide("wait")
@@ -735,7 +735,7 @@ def _no_answer(error: GroqApiError) -> dict[str, Any]:
     }
 
 
-def _pause_of_calls(calls: OnDemand, *, now: float) -> dict[str, Any] | None:
+def _pause_of_calls(calls: OnDemandProgress, *, now: float) -> dict[str, Any] | None:
     """Return why ordinary calls pause, as the running report says it.
 
     What was the reason is told until a call is answered, also while they are tried again.

@@ -30,7 +30,7 @@ from groq_batch.groq.errors import (
 from groq_batch.records.attempt import AttemptState, ShardState
 from groq_batch.records.closed import is_closed, unless_closed
 from groq_batch.records.job import JobRecord, Stop
-from groq_batch.records.on_demand import OnDemand
+from groq_batch.records.on_demand import OnDemandProgress
 from groq_batch.records.stored import MissingRecordError
 from groq_batch.steps.download_results.divide import divide_shard
 from groq_batch.steps.download_results.merge import ShardMerger
@@ -123,7 +123,7 @@ def download_shard(
     return SETTLED
 
 
-def settle_shard_at_last(
+def store_shard_without_waiting(
     *, storage: Storage, client: GroqClient, job_id: str, shard_key: str
 ) -> None:
     """Store a shard's rows with the results that Groq has now. This is a job's last resort.
@@ -173,7 +173,7 @@ class _Collection:
     state: AttemptState
     origin: int
     shards: Sequence[SentShard]
-    calls: OnDemand | None = None
+    calls: OnDemandProgress | None = None
 
     @classmethod
     def of(cls, storage: Storage, keys: object_keys.WorkKeys, attempt: int, number: int) -> Self:
@@ -192,7 +192,9 @@ class _Collection:
             SentShard(number=one, entry=state.entries.get(one, ShardState()), index=ResultIndex())
             for one in numbers
         ]
-        found = OnDemand.load(storage, keys, attempt) if job.deadline_at is not None else None
+        found = (
+            OnDemandProgress.load(storage, keys, attempt) if job.deadline_at is not None else None
+        )
         return cls(
             storage=storage,
             keys=keys,

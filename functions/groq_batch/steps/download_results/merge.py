@@ -45,14 +45,14 @@ from groq_batch.domain.result_row import (
     pipeline_row,
 )
 from groq_batch.records.job import JobRecord, JobRequest, Stop
-from groq_batch.records.on_demand import OnDemand
+from groq_batch.records.on_demand import OnDemandProgress
 from groq_batch.records.shard_result import ShardResult
 from groq_batch.request_file.lines import LineReader, decompress
-from groq_batch.steps.download_results.left_open import SEND_AGAIN, LeftOpen
 from groq_batch.steps.download_results.output_checks import is_invalid_output
 from groq_batch.steps.download_results.schema_checks import SchemaChecks
 from groq_batch.steps.download_results.sent_shards import SentLines, SentShard
 from groq_batch.steps.download_results.shard_lines import ShardLines, SkippedLine
+from groq_batch.steps.download_results.unanswered import SEND_AGAIN, UnansweredReason
 
 _MAX_ERRORS = 100
 _MAX_MESSAGE = 500
@@ -96,7 +96,7 @@ class ShardMerger:
     shards: Sequence[SentShard]
     uses_kept_ids: bool = True
     past_deadline: bool = False
-    calls: OnDemand | None = None
+    calls: OnDemandProgress | None = None
 
     def run(self) -> ShardResult:
         """Write results, failed lines and lines to retry of an origin shard; return the counts."""
@@ -381,7 +381,7 @@ class ShardMerger:
                 answers.add(known)
                 return _MergedRow(row=row, succeeded=True, retry=False)
             return msgspec.structs.replace(_from_row(row, known), retry=False)
-        left = LeftOpen.of(
+        left = UnansweredReason.of(
             self.calls,
             shard.number,
             position,

@@ -21,9 +21,9 @@ from groq_batch.telemetry.log import logger
 
 LARGEST_SCHEMA_BYTES = 1024**2
 """A larger schema is not compiled, because it would take more than 80 MB of memory."""
-MOST_LOST = 3
+MAX_LOST = 3
 """Number of processes that may crash or time out before validation is given up."""
-MOST_SECONDS = 240.0
+MAX_SECONDS = 240.0
 """Seconds that a shard may spend waiting for validation; a function has 840 seconds per shard."""
 _ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT")
 """Environment variables passed to the process: where Python is, and no credentials."""
@@ -85,8 +85,8 @@ class SchemaChecks:
         if (
             len(schema) > LARGEST_SCHEMA_BYTES
             or name in self._lost
-            or len(self._lost) >= MOST_LOST
-            or self._seconds > MOST_SECONDS
+            or len(self._lost) >= MAX_LOST
+            or self._seconds > MAX_SECONDS
         ):
             return schema_process.UNKNOWN
         begun = time.monotonic()

@@ -26,10 +26,10 @@ LENGTHS = struct.Struct("!II")
 FITS, BREAKS, UNKNOWN = b"+", b"-", b"?"
 CPU_SECONDS_OF_A_QUESTION = 2
 """CPU seconds allowed per question, plus the current second; typical ones take microseconds."""
-_MOST_MEMORY_BYTES = 1024**3
+_MAX_MEMORY_BYTES = 1024**3
 _NO_LIMIT = sys.maxsize
-_MOST_KEPT = 64
-_MOST_KEPT_BYTES = 2 * 1024**2
+_MAX_KEPT = 64
+_MAX_KEPT_BYTES = 2 * 1024**2
 """Total size of the schemas that are kept compiled; compiled they take about 80 times as much."""
 
 
@@ -47,8 +47,8 @@ class Validators:
             return self._kept[name][1]
         validator = _compiled(schema)
         self._kept[name] = (len(schema), validator)
-        while len(self._kept) > _MOST_KEPT or (
-            len(self._kept) > 1 and sum(size for size, _ in self._kept.values()) > _MOST_KEPT_BYTES
+        while len(self._kept) > _MAX_KEPT or (
+            len(self._kept) > 1 and sum(size for size, _ in self._kept.values()) > _MAX_KEPT_BYTES
         ):
             self._kept.popitem(last=False)
         return validator
@@ -91,7 +91,7 @@ def _refuse(uri: str) -> Any:
 def _limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError, ValueError):  # Not every system has this limit.
-        resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY_BYTES, _MOST_MEMORY_BYTES))
+        resource.setrlimit(resource.RLIMIT_AS, (_MAX_MEMORY_BYTES, _MAX_MEMORY_BYTES))
 
 
 def _limit_time() -> None:

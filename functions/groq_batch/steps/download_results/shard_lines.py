@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import msgspec
 
-from groq_batch.bucket.prefetch import read_ahead
+from groq_batch.bucket.prefetch import prefetch
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.result_row import custom_id_of, pipeline_row
@@ -63,7 +63,9 @@ class ShardLines:
         self._job = job
         self._uses_kept_ids = uses_kept_ids
         self._shard = job.origin(number)
-        self._requests = _RequestLines(storage, keys.shard(job.attempt_of_lines(number), number))
+        self._requests = _RequestLines(
+            storage, keys.shard(job.attempt_of_request_lines(number), number)
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -157,7 +159,7 @@ class _RequestLines:
             ValueError: There is no such line.
         """
         if self._pieces is None:
-            self._pieces = read_ahead(self._storage.chunks(self._key))
+            self._pieces = prefetch(self._storage.chunks(self._key))
             self._lines = iter(LineReader(self._pieces))
         if place >= self._next:
             skipped = place - self._next

@@ -20,7 +20,7 @@ from typing import Any
 
 from groq_batch.bucket.copying_writer import CopySource
 from groq_batch.bucket.pending_upload import PendingUpload, abort_all, complete_all
-from groq_batch.bucket.prefetch import RANGE_BYTES, read_ahead, read_version
+from groq_batch.bucket.prefetch import RANGE_BYTES, prefetch, read_version
 from groq_batch.bucket.s3_errors import ConflictError, MissingObjectError, UnreadableObjectError
 from groq_batch.bucket.storage import ObjectHead, Storage, StoredObject
 from groq_batch.domain import object_keys
@@ -325,14 +325,14 @@ class _Preparing:
             if lacks_canary(summary, canary):
                 raise _NoCanaryError
             record = self._decide(summary, options, problems, head.size, uploads.problems)
-            plan = _new_plan(record, uploads.hold_shards() if record.accepted else (), uploads)
+            plan = _new_plan(record, uploads.finish_shards() if record.accepted else (), uploads)
         return self._propose(plan, uploads)
 
     def _pieces(self, size: int) -> Generator[bytes]:
         """Read the input; a large one in byte ranges, several at a time."""
         key, version_id = self._request.key, self._request.version_id
         if version_id is None or size <= RANGE_BYTES:
-            return read_ahead(self._storage.chunks(key, version_id=version_id))
+            return prefetch(self._storage.chunks(key, version_id=version_id))
         return read_version(self._storage, key, version_id=version_id, length=size)
 
     def _read_by_many(self, range_plan: RangePlan, cuts: list[CutOutcome]) -> Plan:

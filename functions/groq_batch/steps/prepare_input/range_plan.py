@@ -25,7 +25,7 @@ from groq_batch.domain.cost import ModelEstimate, ModelEstimates
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.json_data import from_json_data, to_json_data
 from groq_batch.domain.problem import Problem, problem_json
-from groq_batch.domain.shard import IdsPlace, Shard, SplitLimits
+from groq_batch.domain.shard import IdsLocation, Shard, SplitLimits
 from groq_batch.request_file.byte_ranges import ByteRange, divide
 from groq_batch.request_file.input_summary import InputSummary
 from groq_batch.request_file.request_rules import CHECKS, FIRST_CHECKS
@@ -247,7 +247,8 @@ def read_summary(data: Mapping[str, Any]) -> InputSummary:
         good=data["good"],
         invalid=data["invalid"],
         shards=[
-            Shard(**{**shard, "ids": IdsPlace(**shard.get("ids", {}))}) for shard in data["shards"]
+            Shard(**{**shard, "ids": IdsLocation(**shard.get("ids", {}))})
+            for shard in data["shards"]
         ],
         models=ModelEstimates(
             {name: ModelEstimate(**model) for name, model in data["models"].items()}
@@ -275,7 +276,7 @@ def plan_cuts(
     """
     if sum(scan.good for scan in scans) <= canary or not writes_shards:
         canary = 0
-    # A line that repeats an id may have another problem; then ``good`` does not count it anyway.
+    # A line that repeats an id may fail another check too; then ``good`` does not include it.
     least_good = [max(scan.good - count, 0) for scan, count in zip(scans, repeats, strict=True)]
     has_canary = sum(least_good) > canary > 0
     waits_for_canary = canary > 0

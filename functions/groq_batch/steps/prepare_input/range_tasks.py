@@ -206,7 +206,7 @@ class _Tasks:
                 _hold_to_plan(summary, plan)
                 outcome = CutOutcome(
                     summary=summary,
-                    shards=uploads.hold_shards() if plan.writes_shards else (),
+                    shards=uploads.finish_shards() if plan.writes_shards else (),
                     problems=uploads.problems.hold(),
                 )
         except (MissingObjectError, UnreadableObjectError) as error:

@@ -116,7 +116,7 @@ class ShardWriter:
             del event  # Frees its lines before the next ones are read.
         raise ValueError("The events have no end")
 
-    def hold_shards(self) -> tuple[PendingUpload, ...]:
+    def finish_shards(self) -> tuple[PendingUpload, ...]:
         """Return the uploads of the shards that have ended, and that of the ids."""
         self._wait_for_sealing(0)
         ids = [self._ids] if self._ids.bytes_written else []

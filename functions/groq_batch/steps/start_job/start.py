@@ -39,7 +39,7 @@ _MESSAGES = {
 }
 _STARTERS = 16
 _STARTED_TOGETHER = 1000
-_MOST_LISTED_BYTES = 200_000
+_MAX_LISTED_BYTES = 200_000
 """Limit for the jobs in a response; Lambda allows 256 KB for asynchronous destinations."""
 _PLACEHOLDER = "<aws."
 _UNVERSIONED = "null"
@@ -83,7 +83,7 @@ class StartedJobs:
 
     total: int = 0
     jobs: list[StartedJob] = field(default_factory=list)
-    _room: int = _MOST_LISTED_BYTES
+    _room: int = _MAX_LISTED_BYTES
 
     def add(self, job: StartedJob) -> None:
         """Count a job, and keep it if it fits."""

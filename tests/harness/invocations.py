@@ -37,10 +37,10 @@ from groq_batch.settings import Settings
 from local.state_machine.machine import TaskError
 from tests.fakes.calls import Call
 from tests.fakes.s3 import client_error
-from tests.workflow.virtual_time import REAL_SECONDS, VirtualClock, VirtualThreading
+from tests.harness.virtual_time import REAL_SECONDS, VirtualClock, VirtualThreading
 
 if TYPE_CHECKING:
-    from tests.workflow.world import World
+    from tests.harness.world import World
 
 FUNCTIONS = (
     "start_job",

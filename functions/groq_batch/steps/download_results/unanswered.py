@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from groq_batch.domain.result_row import DEADLINE_PASSED, OUTCOME_UNKNOWN, Row
-from groq_batch.records.on_demand import Ending, OnDemand
+from groq_batch.records.on_demand import CallsEnd, OnDemandProgress
 
 _UNKNOWN = (
     "An ordinary call for this request was begun after the deadline, and what came of it is not "
@@ -15,19 +15,19 @@ _UNKNOWN = (
 )
 _WITHOUT_PRICE = "The price of its model is not known, so no budget holds it."
 _WHY = {
-    Ending.ALL_ASKED: "It was asked as often as the job allows.",
-    Ending.BUDGET: "What the job may spend on ordinary calls (deadline-max-usd, or the rest of its "
-    "cost cap) did not suffice to ask it.",
-    Ending.TIME: "It had no answer within an hour after the deadline.",
-    Ending.STOPPED: "The job was stopped.",
-    Ending.CANARY: "It came before the canary had an answer, so nothing else was asked.",
-    Ending.NOT_POSSIBLE: "The job was started by a version that makes no ordinary calls.",
+    CallsEnd.ALL_ASKED: "It was asked as often as the job allows.",
+    CallsEnd.BUDGET: "What the job may spend on ordinary calls (deadline-max-usd, or the rest of "
+    "its cost cap) did not suffice to ask it.",
+    CallsEnd.TIME: "It had no answer within an hour after the deadline.",
+    CallsEnd.STOPPED: "The job was stopped.",
+    CallsEnd.CANARY: "It came before the canary had an answer, so nothing else was asked.",
+    CallsEnd.NOT_POSSIBLE: "The job was started by a version that makes no ordinary calls.",
 }
 SEND_AGAIN = "Send the request again from failed/."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LeftOpen:
+class UnansweredReason:
     """The reason why a request has no row from an ordinary call.
 
     Attributes:
@@ -43,7 +43,7 @@ class LeftOpen:
     @classmethod
     def of(
         cls,
-        calls: OnDemand,
+        calls: OnDemandProgress,
         shard: int,
         line: int,
         *,
@@ -63,12 +63,12 @@ class LeftOpen:
         for taken in calls.again:
             if (taken.place.shard, taken.place.line) == (shard, line):
                 last = (taken.code, taken.message) if taken.code else last
-                return cls._passed(_WHY[calls.ended or Ending.TIME], last, taken.was_begun)
+                return cls._passed(_WHY[calls.ended or CallsEnd.TIME], last, taken.was_begun)
         if not has_price():
             return cls._passed(_WITHOUT_PRICE, last, False)
         if calls.was_taken(shard, line):
             return cls(code=OUTCOME_UNKNOWN, message=_UNKNOWN, was_begun=True)
-        return cls._passed(_WHY[calls.ended or Ending.TIME], last, False)
+        return cls._passed(_WHY[calls.ended or CallsEnd.TIME], last, False)
 
     @classmethod
     def _passed(cls, why: str, last: tuple[str | None, str | None], was_begun: bool) -> Self:

@@ -1,7 +1,7 @@
 """Counts what jobs ask of AWS, for the model in ``bench/aws_model``.
 
 The jobs run in the world of these tests: the shipped state machine, the real handlers, virtual
-time. ``python -m tests.workflow.aws_counts`` writes what the model reads; ``test_aws_model.py``
+time. ``python -m tests.harness.aws_counts`` writes what the model reads; ``test_aws_model.py``
 counts again and compares.
 """
 
@@ -16,9 +16,9 @@ from typing import Any
 
 from bench.aws_model.counts import COUNTS, DURATIONS, LINE_BYTES, SIZES, Size
 from groq_batch.domain import object_keys
-from tests.workflow.invocations import Invocation, handlers_in_place
-from tests.workflow.jobs import Line, good_line, put
-from tests.workflow.world import World
+from tests.harness.invocations import Invocation, handlers_in_place
+from tests.harness.jobs import Line, good_line, put
+from tests.harness.world import World
 
 _SMALL_BYTES = 200
 _FULL_SHARD = 24_990

@@ -1,6 +1,6 @@
 """Runs a handler in this process until it comes to a call, and ends the process there.
 
-``python -m tests.workflow.dying`` reads from its input what to run, as JSON. Everything is real:
+``python -m tests.harness.dying`` reads from its input what to run, as JSON. Everything is real:
 the handler, what ``bootstrap`` builds for it, the threads, and the end, which no code sees coming.
 """
 

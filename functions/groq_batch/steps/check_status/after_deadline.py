@@ -19,13 +19,13 @@ from groq_batch.domain.on_demand import ASKING_SECONDS, MeanUsage, budget_usd, s
 from groq_batch.domain.prices import table_prices
 from groq_batch.records.attempt import AttemptState
 from groq_batch.records.job import JobRecord
-from groq_batch.records.on_demand import Ending, OnDemand
+from groq_batch.records.on_demand import CallsEnd, OnDemandProgress
 from groq_batch.records.shard_result import load_shard_results
 
 _COPIED_AT_ONCE = 16
 
 
-def bring_kept(storage: Storage, keys: object_keys.WorkKeys, attempt: int) -> bool:
+def copy_kept_requests(storage: Storage, keys: object_keys.WorkKeys, attempt: int) -> bool:
     """Copy requests that had used up their attempts before the deadline into an attempt's shards.
 
     Args:
@@ -56,8 +56,8 @@ def begin_calls(
     job: JobRecord,
     state: AttemptState,
     *,
-    ending: Ending | None,
-) -> OnDemand:
+    ending: CallsEnd | None,
+) -> OnDemandProgress:
     """Create the record of the ordinary calls after a collected attempt, with their budget, once.
 
     Args:
@@ -77,7 +77,7 @@ def begin_calls(
             left += summary.kept + (summary.left_over if attempt == state.attempt else 0)
     left += sum(one.requests for one in job.shards if job.first_attempt_of(one.number) == following)
     prices, options = job.prices or table_prices(), job.options
-    return OnDemand(
+    return OnDemandProgress(
         attempt=following,
         budget_usd=budget_usd(
             deadline_max_usd=options.deadline_max_usd,

@@ -19,21 +19,21 @@ from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.on_demand import fits, is_spent
-from groq_batch.domain.pacing import LONGEST_PAUSE_SECONDS, MOST_OPEN_CALLS, Pace
+from groq_batch.domain.pacing import LONGEST_PAUSE_SECONDS, MAX_OPEN_CALLS, Pace
 from groq_batch.domain.prices import Prices
 from groq_batch.domain.result_row import DEADLINE_PASSED, pipeline_row
 from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import GroqApiError
 from groq_batch.groq.ordinary_calls import JSON_CONTENT, form_of
-from groq_batch.records.on_demand import ClaimedRequest, Ending, LinePlace, OnDemand
+from groq_batch.records.on_demand import CallsEnd, ClaimedRequest, LinePosition, OnDemandProgress
 from groq_batch.records.submission import LEASE_SECONDS, RENEW_SECONDS
 from groq_batch.request_file.ordinary_request import OrdinaryRequest, read_request
 from groq_batch.steps.answer_requests.call_outcomes import (
     NOT_BEGUN,
     CallOutcome,
     Kind,
-    outcome_of_answer,
     outcome_of_failure,
+    outcome_of_response,
 )
 from groq_batch.steps.answer_requests.lines import RequestLines
 from groq_batch.telemetry import metrics
@@ -42,12 +42,12 @@ from groq_batch.telemetry.log import logger
 SLICE_SECONDS = 240.0
 """How long one invocation begins new calls, in seconds. The next invocation continues."""
 _ACCOUNT_PAUSE_SECONDS = 60.0
-_LEAST_PAUSE_SECONDS = 1.0
-_MOST_OPEN_BYTES = 64 * 1024 * 1024
-_MOST_WAITING_AGAIN = 100
+_MIN_PAUSE_SECONDS = 1.0
+_MAX_OPEN_BYTES = 64 * 1024 * 1024
+_MAX_WAITING_AGAIN = 100
 """Limit of requests waiting for a retry; above it no new request begins. The record lists all."""
-_MOST_ROW_BYTES = 2_000
-_MOST_MESSAGE = 300
+_MAX_ROW_BYTES = 2_000
+_MAX_MESSAGE = 300
 _STOP_CHECKS = 16
 
 
@@ -64,7 +64,7 @@ class _Open:
 
 
 @dataclass(slots=True, kw_only=True)
-class Asker:
+class OnDemandCaller:
     """Makes ordinary calls for one invocation, which holds the lease on the record.
 
     Attributes:
@@ -82,7 +82,7 @@ class Asker:
     storage: Storage
     client: GroqClient
     keys: object_keys.WorkKeys
-    record: OnDemand
+    record: OnDemandProgress
     etag: str
     prices: Prices
     clock: Callable[[], float]
@@ -94,8 +94,8 @@ class Asker:
     _held_back_until: float = 0.0
     _is_stopped: bool = False
     _is_lost: bool = False
-    _ends: Ending | None = None
-    _no_more: Ending | None = None
+    _ends: CallsEnd | None = None
+    _no_more: CallsEnd | None = None
     _pause: dict[str, Any] | None = None
     _failure: Exception | None = None
     _stop_checks: threading.Semaphore = field(
@@ -121,7 +121,7 @@ class Asker:
             line=record.line,
             offset=record.offset,
         )
-        with ThreadPoolExecutor(max_workers=MOST_OPEN_CALLS) as pool:
+        with ThreadPoolExecutor(max_workers=MAX_OPEN_CALLS) as pool:
             try:
                 self._ask(pool, lines)
             except _LeaseLost:
@@ -171,23 +171,23 @@ class Asker:
         is_over = self._is_stopped or self._failure is not None or self._pause is not None
         return is_over or self.clock() >= self._until
 
-    def _is_over(self, record: OnDemand) -> bool:
+    def _is_over(self, record: OnDemandProgress) -> bool:
         """Tell whether the invocation is finished, given that no call is in progress.
 
         Sets the end of the asking, or the pause before the next invocation, by what prevents calls.
         """
         now = self.clock()
         if self._is_stopped:
-            self._ends = Ending.STOPPED
+            self._ends = CallsEnd.STOPPED
         elif now >= record.ask_until:
-            self._ends = Ending.TIME
+            self._ends = CallsEnd.TIME
         elif self._begins_no_more:
             pass
         elif is_spent(record.charged_usd, record.budget_usd):
-            self._ends = Ending.BUDGET
+            self._ends = CallsEnd.BUDGET
         elif self._no_more is not None and not record.again:
             self._ends = self._no_more
-        elif record.lost_calls(now) >= MOST_OPEN_CALLS:
+        elif record.lost_calls(now) >= MAX_OPEN_CALLS:
             text = "Calls of a function that has died may be open yet."
             self._set_pause(record.lost_until, "groq_unavailable", text)
         elif self._pace.begins_at - now > LONGEST_PAUSE_SECONDS:
@@ -200,7 +200,7 @@ class Asker:
         """Make Step Functions wait until calls may be made again."""
         self._pause = {"code": code, "message": why, "until": until}
 
-    def _released(self, record: OnDemand) -> OnDemand:
+    def _released(self, record: OnDemandProgress) -> OnDemandProgress:
         pause = self._pause
         until = pause["until"] if pause is not None else 0.0
         reason_json = (
@@ -215,7 +215,7 @@ class Asker:
             pause=reason_json or record.pause,
         )
 
-    def _swap(self, record: OnDemand) -> None:
+    def _swap(self, record: OnDemandProgress) -> None:
         """Write the record.
 
         Raises:
@@ -231,13 +231,15 @@ class Asker:
 
     # -- what is asked ---------------------------------------------------------------------------
 
-    def _choose(self, record: OnDemand, lines: RequestLines) -> tuple[OnDemand, list[_Open]]:
+    def _choose(
+        self, record: OnDemandProgress, lines: RequestLines
+    ) -> tuple[OnDemandProgress, list[_Open]]:
         """Choose the requests to send now; return the record that claims them, and the requests."""
         chosen: list[_Open] = []
         now = self.clock()
         lost = record.lost_calls(now)
         open_bytes = sum(len(one.request.body) for one in self._open.values())
-        while len(self._open) + len(chosen) + lost < MOST_OPEN_CALLS:
+        while len(self._open) + len(chosen) + lost < MAX_OPEN_CALLS:
             if is_spent(record.charged_usd, record.budget_usd):
                 break
             found = self._candidate(record, lines)
@@ -246,7 +248,7 @@ class Asker:
             one, after = found
             is_alone = not (self._open or chosen)
             size = len(one.request.body)
-            if open_bytes + size > _MOST_OPEN_BYTES and not is_alone:
+            if open_bytes + size > _MAX_OPEN_BYTES and not is_alone:
                 break
             under_way = len(self._open) + len(chosen)
             tokens = one.request.size.tokens(record.means)
@@ -263,14 +265,16 @@ class Asker:
             chosen.append(one)
         return record, chosen
 
-    def _candidate(self, record: OnDemand, lines: RequestLines) -> tuple[_Open, OnDemand] | None:
+    def _candidate(
+        self, record: OnDemandProgress, lines: RequestLines
+    ) -> tuple[_Open, OnDemandProgress] | None:
         """Return the next request to send and the record without it; None if there is none.
 
         Requests without a try come first: while the API is unreachable, no request should use up
         its tries before others have had one.
         """
         taken = min(record.again, key=lambda one: one.tries, default=None)
-        is_new_wanted = taken is None or (taken.tries and len(record.again) < _MOST_WAITING_AGAIN)
+        is_new_wanted = taken is None or (taken.tries and len(record.again) < _MAX_WAITING_AGAIN)
         if is_new_wanted and (fresh := self._next_new(record, lines)):
             return fresh
         if taken is None:
@@ -279,12 +283,14 @@ class Asker:
         request = read_request(lines.at(taken.place))
         return _Open(taken=taken, request=request), replace(record, again=again)
 
-    def _next_new(self, record: OnDemand, lines: RequestLines) -> tuple[_Open, OnDemand] | None:
+    def _next_new(
+        self, record: OnDemandProgress, lines: RequestLines
+    ) -> tuple[_Open, OnDemandProgress] | None:
         """Return the next request of the file that fits the budget, and the record after it."""
         while self._no_more is None:
             found = lines.peek()
             if found is None:
-                self._no_more = Ending.ALL_ASKED
+                self._no_more = CallsEnd.ALL_ASKED
                 return None
             place, line = found
             request = read_request(line)
@@ -293,7 +299,7 @@ class Asker:
                 lines.take()  # Without a known price the cost cannot be limited.
                 continue
             if not fits(estimate, promised=record.promised_usd, budget=record.budget_usd):
-                self._no_more = Ending.BUDGET
+                self._no_more = CallsEnd.BUDGET
                 return None
             after = replace(
                 record,
@@ -325,10 +331,10 @@ class Asker:
             answer = self.client.ask(request.path, *content)
         except GroqApiError as error:
             return outcome_of_failure(request, error)
-        outcome = outcome_of_answer(request, answer, self.prices, now=self.clock())
+        outcome = outcome_of_response(request, answer, self.prices, now=self.clock())
         if outcome.kind is Kind.AGAIN:
             # Calls about to begin wait as well, without using up a try.
-            self._held_back_until = self.clock() + (outcome.wait_seconds or _LEAST_PAUSE_SECONDS)
+            self._held_back_until = self.clock() + (outcome.wait_seconds or _MIN_PAUSE_SECONDS)
         elif outcome.kind is Kind.ACCOUNT:
             self._held_back_until = math.inf
         return outcome
@@ -350,7 +356,7 @@ class Asker:
             ended.append((one, NOT_BEGUN if error is not None else future.result()))
         return ended
 
-    def _updated(self, ended: Iterable[tuple[_Open, CallOutcome]]) -> OnDemand:
+    def _updated(self, ended: Iterable[tuple[_Open, CallOutcome]]) -> OnDemandProgress:
         """Return the record updated for calls that have ended."""
         record, now = self.record, self.clock()
         for one, outcome in ended:
@@ -381,7 +387,7 @@ class Asker:
         elif outcome.kind is Kind.AGAIN:
             reason = str((outcome.error or {}).get("message") or "")
             self._pace.refused(
-                outcome.wait_seconds, reason[:_MOST_MESSAGE], is_limit=outcome.is_limit, now=now
+                outcome.wait_seconds, reason[:_MAX_MESSAGE], is_limit=outcome.is_limit, now=now
             )
             metrics.groq_failed("rate_limit" if outcome.is_limit else "other")
         elif outcome.kind is Kind.ACCOUNT:
@@ -400,13 +406,13 @@ class Asker:
             return None
         row = taken.row
         if outcome.row is not None:
-            is_short = len(outcome.row) <= _MOST_ROW_BYTES
+            is_short = len(outcome.row) <= _MAX_ROW_BYTES
             row = outcome.row.decode("utf-8", "replace").rstrip("\n") if is_short else None
         return replace(_refused(taken, outcome), tries=taken.tries + 1, row=row)
 
     def _store_rows(self, ended: Sequence[tuple[_Open, CallOutcome]]) -> None:
         """Store the rows of requests that are not tried again, grouped by shard."""
-        rows: dict[int, list[tuple[LinePlace, bytes]]] = {}
+        rows: dict[int, list[tuple[LinePosition, bytes]]] = {}
         for one, outcome in ended:
             if outcome.kind in (Kind.NOT_BEGUN, Kind.ACCOUNT):
                 continue
@@ -422,7 +428,7 @@ class Asker:
 
 def _refused(taken: ClaimedRequest, outcome: CallOutcome) -> ClaimedRequest:
     error = outcome.error or {}
-    message = (error.get("message") or "")[:_MOST_MESSAGE]
+    message = (error.get("message") or "")[:_MAX_MESSAGE]
     return replace(taken, was_begun=True, code=error.get("code"), message=message)
 
 

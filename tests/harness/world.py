@@ -24,7 +24,7 @@ from tests.fakes.event_bridge import FakeEventBridge
 from tests.fakes.groq import FakeGroq
 from tests.fakes.s3 import FakeS3
 from tests.fakes.step_functions import MACHINE_ARN, ExecutionRecord, FakeStepFunctions
-from tests.workflow.invocations import (
+from tests.harness.invocations import (
     Hold,
     Invocation,
     LoseAnswer,
@@ -33,7 +33,7 @@ from tests.workflow.invocations import (
     current_job,
     time_ahead,
 )
-from tests.workflow.virtual_time import VirtualClock
+from tests.harness.virtual_time import VirtualClock
 
 MADE_UP_MODELS: dict[str, dict[str, Any]] = {f"m{number}": {} for number in range(120)}
 """Models that the account lists besides those that there are, for files of many models."""
@@ -357,9 +357,11 @@ class World:
         """Run a function; part of a machine's environment."""
         yield self.clock() + INVOKE_SECONDS
         invocation = Invocation(self, function, payload, len(self.invocations) + 1)
-        # A director that fails ends the test; no invocation must be waited for then.
-        invocation.troubles = tuple(self.director(invocation))
         self.invocations.append(invocation)
+        # A director that fails ends the test; then nobody may wait for this invocation.
+        invocation.ended = True
+        invocation.troubles = tuple(self.director(invocation))
+        invocation.ended = False
         for trouble in invocation.troubles:
             if isinstance(trouble, Refuse):
                 invocation.ended = True

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tests.workflow.invocations import Invocation, Refuse, Trouble
-from tests.workflow.jobs import (
+from tests.harness.invocations import Invocation, Refuse, Trouble
+from tests.harness.jobs import (
     Line,
     Upload,
     audio_line,
@@ -16,7 +16,7 @@ from tests.workflow.jobs import (
     lines_of_models,
     put,
 )
-from tests.workflow.world import World
+from tests.harness.world import World
 
 Script = Callable[[World], list[Upload]]
 """Lives through a world and returns the uploads whose jobs must have ended well."""

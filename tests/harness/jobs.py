@@ -19,7 +19,7 @@ from groq_batch.domain.job_id import upload_job_id
 from groq_batch.domain.job_options import deadline_seconds
 from groq_batch.domain.prices import TokenPrice, table_prices
 from groq_batch.domain.times import parse_timestamp
-from tests.workflow.world import World
+from tests.harness.world import World
 
 MODEL = "openai/gpt-oss-20b"
 OTHER_MODEL = "openai/gpt-oss-120b"
