@@ -12,7 +12,7 @@ from pathlib import Path
 
 from groq_batch.domain.error_code import ErrorCode
 
-_PLACES = {"Problem": 2, "_problem": 0, "_job_problem": 0, "Row": 2}
+_PLACES = {"Problem": 2, "_problem": 0, "_job_problem": 0, "Row": 2, "Reason": 0}
 """Calls that take a code without naming it, and the place of its argument."""
 
 _PAIR = "tuple[str, str"

@@ -241,8 +241,8 @@ def assert_unreadable(bucket: Bucket, answer: Preparation | None, text: str) -> 
     assert (answer.accepted, answer.tasks_prefix) == (False, "")
     failure = bucket.record.failure
     assert failure is not None
-    assert failure["code"] == "input_unreadable"
-    assert text in failure["message"]
+    assert failure.code == "input_unreadable"
+    assert text in str(failure.message)
     assert bucket.s3.keys(KEYS.shards(1)) == []
 
 

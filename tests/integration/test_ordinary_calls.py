@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from groq_batch.domain.prices import table_prices
+from groq_batch.domain.reason import Reason
 from groq_batch.domain.result_row import classify_row
 from groq_batch.groq.client import USER_AGENT, GroqClient
 from groq_batch.groq.errors import AccountError, GroqApiError, NotSentError, UnknownOutcomeError
@@ -203,7 +204,7 @@ def test_what_a_status_means(status: int, kind: Kind, body: Any) -> None:
         assert response["body"] == (body if isinstance(body, dict) else body.decode())
     if kind is not Kind.ENDED:
         assert outcome.error is not None
-        assert outcome.error["message"]
+        assert outcome.error.message
 
 
 def test_a_model_that_is_blocked_is_the_requests_affair() -> None:
@@ -281,7 +282,7 @@ def test_no_key_is_the_accounts() -> None:
     outcome = asked(client, request())
     assert (outcome.kind, outcome.error) == (
         Kind.ACCOUNT,
-        {"code": "secret_missing", "message": "The secret is missing."},
+        Reason("secret_missing", "The secret is missing."),
     )
 
 

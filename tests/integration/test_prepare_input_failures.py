@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import upload_job_id
+from groq_batch.domain.reason import Reason
 from groq_batch.records import stored
 from groq_batch.records.job import JobRecord, JobRequest, Stop
 from groq_batch.settings import Settings
@@ -260,7 +261,7 @@ class TestStopped:
 class TestUnreadable:
     def failure_of(
         self, bucket: Bucket, wire: Wire = plain_wire, settings: Settings = SETTINGS
-    ) -> dict[str, str]:
+    ) -> Reason:
         pauses: list[float] = []
         assert bucket.prepare(wire, settings, pauses.append).accepted is False
         assert 0 < sum(pauses) < 20 or not pauses
@@ -275,8 +276,8 @@ class TestUnreadable:
         gone = dataclasses.replace(bucket.request, version_id="gone")
         bucket.storage().put_json(object_keys.job_key(JOB), stored.to_record(gone))
         failure = self.failure_of(bucket)
-        assert failure["code"] == "input_unreadable"
-        assert "deleted before it could be read. Upload it again." in failure["message"]
+        assert failure.code == "input_unreadable"
+        assert "deleted before it could be read. Upload it again." in str(failure.message)
 
     def test_prepare_waits_for_version_that_is_visible_late(self) -> None:
         bucket = Bucket(*LINES)
@@ -302,8 +303,8 @@ class TestUnreadable:
             return act()
 
         failure = self.failure_of(bucket, wire)
-        assert failure["code"] == "input_unreadable"
-        assert "kms:Decrypt" in failure["message"]
+        assert failure.code == "input_unreadable"
+        assert "kms:Decrypt" in str(failure.message)
 
     def test_prepare_of_object_deleted_while_reading_rejects_as_unreadable(self) -> None:
         bucket = Bucket(*LINES)
@@ -313,7 +314,7 @@ class TestUnreadable:
                 raise client_error("GetObject", 404, "NoSuchVersion", "gone")
             return act()
 
-        assert self.failure_of(bucket, wire)["code"] == "input_unreadable"
+        assert self.failure_of(bucket, wire).code == "input_unreadable"
         assert bucket.report["input"]["bytes"] == len(file_of(*LINES))
 
 
@@ -342,8 +343,8 @@ class TestUncopied:
             return act()
 
         failure = TestUnreadable().failure_of(bucket, wire, ONE_SHARD)
-        assert failure["code"] == "input_unreadable"
-        assert text in failure["message"]
+        assert failure.code == "input_unreadable"
+        assert text in str(failure.message)
         assert copies == 1
 
     @pytest.mark.parametrize("acts", [False, True], ids=["before it", "after it"])

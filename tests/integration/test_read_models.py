@@ -12,6 +12,7 @@ import pytest
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
+from groq_batch.domain.reason import Reason
 from groq_batch.groq.client import GroqClient, Timeouts
 from groq_batch.groq.errors import AccountError, NotSentError
 from groq_batch.records import stored
@@ -221,8 +222,8 @@ class TestRefusals:
         assert job.ask() == ModelsOutcome(outcome="done", asked=1)
         assert job.listing is not None
         assert job.listing.refusal is not None
-        assert job.listing.refusal["code"] == expected
-        assert len(job.listing.refusal["message"]) > 20
+        assert job.listing.refusal.code == expected
+        assert len(str(job.listing.refusal.message)) > 20
         assert calls(simulator) == 1
 
     @pytest.mark.parametrize(
@@ -266,7 +267,7 @@ class TestRefusals:
             ModelsOutcome(outcome="done", asked=4),
         ]
         assert job.listing is not None
-        assert job.listing.refusal == {"code": "secret_unreadable", "message": "It cannot be read."}
+        assert job.listing.refusal == Reason("secret_unreadable", "It cannot be read.")
 
     def test_a_missing_secret_is_not(self, job: Job) -> None:
         def missing(*, refresh: bool = False) -> str:
@@ -274,7 +275,8 @@ class TestRefusals:
 
         assert job.ask(api_key=missing).outcome == "done"
         assert job.listing is not None
-        assert (job.listing.refusal or {})["code"] == "secret_missing"
+        assert job.listing.refusal is not None
+        assert job.listing.refusal.code == "secret_missing"
 
     def test_the_key_stands_nowhere(
         self, simulator: GroqSimulator, job: Job, caplog: pytest.LogCaptureFixture

@@ -10,6 +10,8 @@ from enum import StrEnum
 from http import HTTPStatus
 from typing import Any, ClassVar
 
+from groq_batch.domain.reason import Reason
+
 
 class GroqBatchError(Exception):
     """Base of this package's errors that callers are meant to handle."""
@@ -169,8 +171,8 @@ def log_fields(error: GroqApiError) -> dict[str, Any]:
     return {"kind": type(error).__name__, "status": error.status, "code": code}
 
 
-def error_json(error: GroqApiError) -> dict[str, Any]:
-    """Return an error of the API in the form of the records: its code and its message."""
+def reason_of(error: GroqApiError) -> Reason:
+    """Return the code and the message of an error, those of the API if it gave any."""
     code = getattr(error, "api_code", None) or error.code
     message = getattr(error, "api_message", None) or str(error)
-    return {"code": code, "message": message}
+    return Reason(code, message)

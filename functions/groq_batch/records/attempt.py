@@ -13,6 +13,7 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch
 from groq_batch.domain.canary import CANARY_SHARD
+from groq_batch.domain.reason import Reason
 from groq_batch.records import stored
 from groq_batch.records.attempt_plan import AttemptPlan
 from groq_batch.records.job import JobRecord
@@ -36,7 +37,7 @@ class ShardState(msgspec.Struct, rename={"origin": "region"}):
     file_id: str | None = None
     requests: int | None = None
     batch: Batch | None = None
-    error: dict[str, Any] | None = None
+    error: Reason | None = None
     doubtful: bool = False
     is_under_way: bool = False
     endpoint: str | None = None
@@ -98,11 +99,11 @@ class AttemptState(
     attempt: int
     started_at: float
     entries: dict[int, ShardState] = msgspec.field(default_factory=dict)
-    groq_error: dict[str, Any] | None = None
-    last_check_error: dict[str, Any] | None = None
+    groq_error: Reason | None = None
+    last_check_error: Reason | None = None
     absent_since: float | None = None
-    account_error: dict[str, Any] | None = None
-    refusal: dict[str, Any] | None = None
+    account_error: Reason | None = None
+    refusal: Reason | None = None
     submit_rounds: int = 0
     download_rounds: int = 0
     rate_limits: int = 0
@@ -332,8 +333,8 @@ _NO_REASON = "no reason given"
 def refusal_text(entry: ShardState) -> str:
     """Return the API's code and text for a refused batch, preferring errors of the whole batch."""
     if entry.batch is None:
-        error = entry.error or {}
-        return _text(error.get("code"), error.get("message"))
+        error = entry.error or Reason(None, None)
+        return _text(error.code, error.message)
     # Errors without a line come first.
     for issue in sorted(entry.batch.errors, key=lambda one: one.line or 0):
         return _text(issue.code, issue.message)

@@ -13,6 +13,7 @@ from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.json_data import from_json_data, to_json_data
 from groq_batch.domain.prices import Prices
 from groq_batch.domain.problem import Problem, problem_json
+from groq_batch.domain.reason import Reason
 from groq_batch.domain.shard import IdsLocation
 from groq_batch.records import stored
 
@@ -104,7 +105,7 @@ class JobRecord:
 
     accepted: bool
     options: JobOptions
-    failure: dict[str, str] | None = None
+    failure: Reason | None = None
     input_bytes: int = 0
     lines: int = 0
     total: int = 0
@@ -213,7 +214,7 @@ class JobRecord:
         return {
             "schema_version": 1,
             "accepted": self.accepted,
-            "failure": self.failure,
+            "failure": to_json_data(self.failure),
             "options": to_json_data(self.options),
             "input_bytes": self.input_bytes,
             "lines": self.lines,
@@ -236,7 +237,7 @@ class JobRecord:
         """Read the fields from JSON data."""
         return cls(
             accepted=data["accepted"],
-            failure=data["failure"],
+            failure=from_json_data(data["failure"], Reason) if data["failure"] else None,
             options=from_json_data(data["options"], JobOptions),
             input_bytes=data["input_bytes"],
             lines=data["lines"],

@@ -17,6 +17,7 @@ from groq_batch.domain import object_keys
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.models import ListedModel
 from groq_batch.domain.prices import ListedPrice
+from groq_batch.domain.reason import Reason
 from groq_batch.records import stored
 from groq_batch.request_file.model_checks import ModelChecker
 
@@ -40,7 +41,7 @@ class ModelListing:
 
     at: str
     models: Mapping[str, ListedModel] | None = None
-    refusal: Mapping[str, str] | None = None
+    refusal: Reason | None = None
 
     @property
     def prices(self) -> dict[str, ListedPrice]:

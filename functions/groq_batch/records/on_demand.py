@@ -8,15 +8,15 @@ claimed request with an unknown outcome is never sent again, because it may have
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Self
+from typing import Self
 
 from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.on_demand import MeanUsage
+from groq_batch.domain.reason import Reason
 from groq_batch.records import stored
 from groq_batch.records.submission import LEASE_SECONDS
 
@@ -130,7 +130,7 @@ class OnDemandProgress:
     lost_until: float = 0.0
     per_minute: int | None = None
     pause_until: float = 0.0
-    pause: Mapping[str, Any] | None = None
+    pause: Reason | None = None
     ended: CallsEnd | None = None
 
     @property

@@ -18,6 +18,7 @@ from typing import Any, Self
 from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain.batch import Batch
+from groq_batch.domain.reason import Reason
 from groq_batch.records import stored
 from groq_batch.telemetry.log import logger
 
@@ -79,7 +80,7 @@ class Submission:
     file_id: str | None = None
     requests: int | None = None
     batch: Batch | None = None
-    error: dict[str, Any] | None = None
+    error: Reason | None = None
     doubtful: bool = False
     begun_at: float | None = None
     endpoint: str | None = None

@@ -12,6 +12,7 @@ from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch
 from groq_batch.domain.canary import CANARY_SHARD
 from groq_batch.domain.problem import problem_json
+from groq_batch.domain.reason import Reason
 from groq_batch.domain.times import parse_timestamp
 from groq_batch.domain.times import timestamp as write_timestamp
 from groq_batch.records.attempt import AttemptState
@@ -69,7 +70,7 @@ def final_report(
     job: JobRecord | None,
     *,
     status: str,
-    reason: dict[str, Any] | None,
+    reason: Reason | None,
     states: Sequence[AttemptState],
     summaries: Sequence[ShardResult],
     actual_cost_usd: float | None,
@@ -316,12 +317,12 @@ def _from_unix(seconds: int | None) -> str | None:
     return write_timestamp(datetime.fromtimestamp(seconds, UTC))
 
 
-def _put_first(report: dict[str, Any], reason: dict[str, Any]) -> None:
+def _put_first(report: dict[str, Any], reason: Reason) -> None:
     entry = {
         "line": None,
         "custom_id": None,
-        "code": reason["code"],
-        "message": reason["message"],
+        "code": reason.code,
+        "message": reason.message,
     }
     report["errors"] = [entry, *report["errors"]][:MAX_ERRORS]
     report["errors_total"] += 1

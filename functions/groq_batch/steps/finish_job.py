@@ -23,7 +23,9 @@ from groq_batch.bucket.s3_errors import ConflictError, UnreadableObjectError, Un
 from groq_batch.bucket.storage import Storage, StoredObject
 from groq_batch.domain import object_keys
 from groq_batch.domain.cost import ModelUsages, actual_cost_usd, sum_usd
+from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.prices import on_demand_usd
+from groq_batch.domain.reason import Reason
 from groq_batch.domain.result_row import DEADLINE_PASSED
 from groq_batch.domain.times import timestamp
 from groq_batch.groq.client import GroqClient
@@ -209,7 +211,7 @@ class _Finishing:
             failed=False,
             invalid=False,
         )
-        self._denied: dict[str, Any] | None = None
+        self._denied: Reason | None = None
         self._is_superseded = False
         self._path: str | None = None
         """Path under which everything was delivered; None before that."""
@@ -401,35 +403,35 @@ class _Finishing:
         return (lambda writer: join(self._storage, sources, writer)) if sources else None
 
 
-def _denied_writing(key: str, work: str) -> dict[str, Any]:
+def _denied_writing(key: str, work: str) -> Reason:
     """Return the reason of a job whose results S3 does not allow to be written.
 
     Args:
         key: Key that could not be written or deleted.
         work: URI of the job's working files.
     """
-    return {
-        "code": "permission_denied",
-        "message": f"S3 does not allow the functions to write or remove {key}; a policy or a lock "
+    return Reason(
+        ErrorCode.PERMISSION_DENIED,
+        f"S3 does not allow the functions to write or remove {key}; a policy or a lock "
         f"denies it. The results stand where outputs says; what is null there stands shard by "
         f"shard in the folders results and failed of {work} until that expires. Allow it before "
         f"the next upload.",
-    }
+    )
 
 
-def _denied_reading(key: str) -> dict[str, Any]:
+def _denied_reading(key: str) -> Reason:
     """Return the reason of a job that cannot use its path because of an unreadable report.
 
     Args:
         key: Key of the report that S3 does not return.
     """
-    return {
-        "code": "permission_denied",
-        "message": f"S3 does not allow the functions to read {key}, which an earlier job has "
+    return Reason(
+        ErrorCode.PERMISSION_DENIED,
+        f"S3 does not allow the functions to read {key}, which an earlier job has "
         f"written; a policy denies it, or it is encrypted with a former key of the bucket. "
         f"Everything of this job stands where outputs says. Allow the functions' roles "
         f"kms:Decrypt on that key, or remove the earlier report, before the next upload.",
-    }
+    )
 
 
 def _load_calls(
@@ -442,7 +444,7 @@ def _load_calls(
     return found[0] if found else None
 
 
-def _deadline_passed(count: int, job: JobRecord, calls: OnDemandProgress | None) -> dict[str, Any]:
+def _deadline_passed(count: int, job: JobRecord, calls: OnDemandProgress | None) -> Reason:
     """Return the reason of a job whose deadline left requests unanswered."""
     moment = timestamp(datetime.fromtimestamp(job.deadline_at or 0.0, UTC))
     left = "1 request has" if count == 1 else f"{count:,} requests have"
@@ -456,11 +458,11 @@ def _deadline_passed(count: int, job: JobRecord, calls: OnDemandProgress | None)
     elif calls is not None and calls.ended is CallsEnd.CANARY:
         text += " It came before the canary had an answer, so nothing else was asked."
     elif calls is not None and calls.pause is not None:
-        text += f" {calls.pause['message']}"
-    return {
-        "code": DEADLINE_PASSED,
-        "message": f"{text} The rows say more; send the requests in failed/ again for the rest.",
-    }
+        text += f" {calls.pause.message}"
+    return Reason(
+        DEADLINE_PASSED,
+        f"{text} The rows say more; send the requests in failed/ again for the rest.",
+    )
 
 
 def _end_of(
@@ -469,20 +471,20 @@ def _end_of(
     states: list[AttemptState],
     summaries: list[ShardResult],
     calls: OnDemandProgress | None,
-) -> tuple[str, dict[str, Any] | None]:
+) -> tuple[str, Reason | None]:
     """Return a job's final status, and the reason if it failed or was stopped."""
     if job is not None and job.failure is not None:
         return "failed", job.failure
     if stop is not None and (job is None or job.accepted):
-        return stop.status, {"code": stop.code, "message": stop.message}
+        return stop.status, Reason(stop.code, stop.message)
     if job is None:
-        return "failed", {"code": "internal_error", "message": _LOST if states else _UNREAD}
+        return "failed", Reason(ErrorCode.INTERNAL_ERROR, _LOST if states else _UNREAD)
     if not job.accepted:
         return "rejected", None
     latest = latest_summaries(summaries)
     if len(latest) < len(job.shards):
         text = _UNCOLLECTED.format(missing=len(job.shards) - len(latest), all=len(job.shards))
-        return "failed", {"code": "internal_error", "message": text}
+        return "failed", Reason(ErrorCode.INTERNAL_ERROR, text)
     answered = sum(summary.succeeded for summary in latest)
     if answered == job.total:
         return "succeeded", None

@@ -16,6 +16,7 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.models import ListedModel, read_models
+from groq_batch.domain.reason import Reason
 from groq_batch.domain.times import timestamp
 from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import (
@@ -114,7 +115,7 @@ def read_account_models(
         if is_unreadable and asked < len(UNREADABLE_SECRET_PAUSES_SECONDS):
             pause = UNREADABLE_SECRET_PAUSES_SECONDS[asked]
             return ModelsOutcome(outcome="wait", wait_seconds=pause, asked=asked + 1)
-        listing = ModelListing(at=at, refusal={"code": str(error.code), "message": str(error)})
+        listing = ModelListing(at=at, refusal=Reason(str(error.code), str(error)))
     listing.propose(storage, keys)
     return done
 

@@ -28,8 +28,8 @@ from groq_batch.groq.errors import (
     RateLimitedError,
     RequestRefusedError,
     UnknownOutcomeError,
-    error_json,
     log_fields,
+    reason_of,
 )
 from groq_batch.records.attempt_plan import AttemptPlan
 from groq_batch.records.closed import is_closed, unless_closed
@@ -448,7 +448,7 @@ class _Step:
         logger.warning("A shard was not submitted", **log_fields(error))
         metrics.groq_failed(error.category)
         stage = Stage.UPLOADED if self.held.record.file_id else Stage.CLAIMED
-        note = error_json(error)
+        note = reason_of(error)
         if isinstance(error, UnknownOutcomeError):
             self.held.release(unknown_since=self.clock(), doubtful=True, error=note)
             return StepOutcome.wait(QUARANTINE_SECONDS)
@@ -475,7 +475,7 @@ class _Step:
         """Record that a search at Groq failed, so the outcome remains unknown."""
         logger.warning("Groq could not be looked at", **log_fields(error))
         metrics.groq_failed(error.category)
-        self.held.release(error=error_json(error))
+        self.held.release(error=reason_of(error))
         if isinstance(error, AccountError):
             return self._account_refuses(error)
         if isinstance(error, RateLimitedError):

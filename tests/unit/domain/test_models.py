@@ -11,6 +11,7 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.models import ListedModel, read_models
 from groq_batch.domain.prices import ListedPrice
+from groq_batch.domain.reason import Reason
 from groq_batch.records.model_listing import ModelListing
 from groq_batch.records.stored import from_record, to_record
 from tests.fakes.s3 import FakeS3
@@ -123,7 +124,7 @@ class TestListing:
         "listing",
         [
             ModelListing(at=AT),
-            ModelListing(at=AT, refusal={"code": "invalid_api_key", "message": "Do this."}),
+            ModelListing(at=AT, refusal=Reason("invalid_api_key", "Do this.")),
             ModelListing(at=AT, models=read_models({"data": [CHAT, AUDIO, {"id": "m"}]})),
         ],
     )

@@ -150,9 +150,9 @@ def test_report_says_what_was_refused_and_when_it_is_sent_again(
     entries = {"s1": ended(), "s2": ShardState(stage=Stage.CREATED, batch=batch)}
     notice = refusal_notice(JOB, state(**entries), **options)
     assert notice is not None
-    assert notice["code"] == "batch_failed"
-    assert notice["message"].startswith("Groq refused 1 of 2 batches of attempt 1. all: No. ")
-    assert expected in notice["message"]
+    assert notice.code == "batch_failed"
+    assert notice.message.startswith("Groq refused 1 of 2 batches of attempt 1. all: No. ")
+    assert expected in notice.message
 
 
 def test_report_says_nothing_where_nothing_was_refused() -> None:

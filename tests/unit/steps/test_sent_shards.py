@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from groq_batch.domain.reason import Reason
 from groq_batch.groq.decoding import batch_of
 from groq_batch.records.attempt import ShardState
 from groq_batch.records.attempt_plan import RefusedShard
@@ -39,7 +40,7 @@ def failed(
 
 
 def refused(code: str = "c", message: str = "No.", endpoint: str | None = None) -> ShardState:
-    error = {"code": code, "message": message}
+    error = Reason(code, message)
     return ShardState(stage=Stage.REFUSED, error=error, endpoint=endpoint)
 
 

@@ -13,6 +13,7 @@ from groq_batch.domain.cost import ModelUsage
 from groq_batch.domain.on_demand import cost_usd, may_be_asked_again
 from groq_batch.domain.pacing import LimitsLeft
 from groq_batch.domain.prices import Prices
+from groq_batch.domain.reason import Reason
 from groq_batch.domain.result_row import (
     OUTCOME_UNKNOWN,
     Row,
@@ -22,7 +23,7 @@ from groq_batch.domain.result_row import (
     pipeline_row,
 )
 from groq_batch.groq.error_mapping import error_from_response
-from groq_batch.groq.errors import AccountError, GroqApiError, NotSentError, error_json
+from groq_batch.groq.errors import AccountError, GroqApiError, NotSentError, reason_of
 from groq_batch.groq.http import HttpResponse
 from groq_batch.groq.ordinary_calls import limits_left
 from groq_batch.request_file.ordinary_request import OrdinaryRequest
@@ -51,7 +52,7 @@ class CallOutcome:
         row: The request's row with its line end; None if there was no response.
         is_success: Whether the row holds a successful answer.
         cost_usd: Cost of the answer in US dollars; None if it cannot be computed from the answer.
-        error: Why there is no answer, as ``code`` and ``message``.
+        error: Why there is no answer.
         wait_seconds: How long the API asks to wait.
         is_limit: Whether the API reported too many calls (status 429).
         left: The account's remaining rate limits, as reported by the API.
@@ -61,7 +62,7 @@ class CallOutcome:
     row: bytes | None = None
     is_success: bool = False
     cost_usd: float | None = None
-    error: dict[str, str | None] | None = None
+    error: Reason | None = None
     wait_seconds: float | None = None
     is_limit: bool = False
     left: LimitsLeft = field(default_factory=LimitsLeft)
@@ -114,26 +115,24 @@ def outcome_of_response(
             is_limit=answer.status == HTTPStatus.TOO_MANY_REQUESTS,
         )
     if isinstance(error, AccountError) and not _names_a_model(answer.body):
-        return CallOutcome(kind=Kind.ACCOUNT, error=error_json(error))
+        return CallOutcome(kind=Kind.ACCOUNT, error=reason_of(error))
     return CallOutcome(kind=Kind.ENDED, row=row, cost_usd=0.0, left=left)
 
 
 def outcome_of_failure(request: OrdinaryRequest, error: GroqApiError) -> CallOutcome:
     """Classify a call that got no response."""
     if isinstance(error, AccountError):
-        return CallOutcome(kind=Kind.ACCOUNT, error=error_json(error))
+        return CallOutcome(kind=Kind.ACCOUNT, error=reason_of(error))
     if isinstance(error, NotSentError):
         code = str(error.reason) if error.reason else "not_sent"
-        return CallOutcome(kind=Kind.AGAIN, error={"code": code, "message": str(error)})
+        return CallOutcome(kind=Kind.AGAIN, error=Reason(code, str(error)))
     return unknown_outcome(request, f"{error} It may be paid for, so it is not asked again.")
 
 
 def unknown_outcome(request: OrdinaryRequest, message: str) -> CallOutcome:
     """Return the outcome of a call that may or may not have been paid for."""
     row = pipeline_row(request.custom_id, code=OUTCOME_UNKNOWN, message=message)
-    return CallOutcome(
-        kind=Kind.UNKNOWN, row=row, error={"code": OUTCOME_UNKNOWN, "message": message}
-    )
+    return CallOutcome(kind=Kind.UNKNOWN, row=row, error=Reason(OUTCOME_UNKNOWN, message))
 
 
 def _success_body(request: OrdinaryRequest, answer: HttpResponse) -> bytes | None:
@@ -179,12 +178,12 @@ def _cost_usd(request: OrdinaryRequest, known: Row, prices: Prices) -> float | N
     return None
 
 
-def _api_error(error: GroqApiError, row: bytes) -> dict[str, str | None]:
+def _api_error(error: GroqApiError, row: bytes) -> Reason:
     """Return the API's own error code and message if the response has them."""
     known = classify_row(row)
     if known is None or known.code is None:
-        return error_json(error)
-    return {"code": known.code, "message": known.message or str(error)}
+        return reason_of(error)
+    return Reason(known.code, known.message or str(error))
 
 
 def _names_a_model(body: bytes) -> bool:

@@ -13,14 +13,15 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
+from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.on_demand import fits, is_spent
 from groq_batch.domain.pacing import LONGEST_PAUSE_SECONDS, MAX_OPEN_CALLS, Pace
 from groq_batch.domain.prices import Prices
+from groq_batch.domain.reason import Reason
 from groq_batch.domain.result_row import DEADLINE_PASSED, pipeline_row
 from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import GroqApiError
@@ -63,6 +64,14 @@ class _Open:
     request: OrdinaryRequest
 
 
+@dataclass(frozen=True, slots=True)
+class _Pause:
+    """Why Step Functions waits before more calls, and until when, in seconds since 1970."""
+
+    until: float
+    reason: Reason
+
+
 @dataclass(slots=True, kw_only=True)
 class OnDemandCaller:
     """Makes ordinary calls for one invocation, which holds the lease on the record.
@@ -96,7 +105,7 @@ class OnDemandCaller:
     _is_lost: bool = False
     _ends: CallsEnd | None = None
     _no_more: CallsEnd | None = None
-    _pause: dict[str, Any] | None = None
+    _pause: _Pause | None = None
     _failure: Exception | None = None
     _stop_checks: threading.Semaphore = field(
         default_factory=lambda: threading.Semaphore(_STOP_CHECKS)
@@ -189,30 +198,23 @@ class OnDemandCaller:
             self._ends = self._no_more
         elif record.lost_calls(now) >= MAX_OPEN_CALLS:
             text = "Calls of a function that has died may be open yet."
-            self._set_pause(record.lost_until, "groq_unavailable", text)
+            self._pause = _Pause(record.lost_until, Reason(ErrorCode.GROQ_UNAVAILABLE, text))
         elif self._pace.begins_at - now > LONGEST_PAUSE_SECONDS:
-            self._set_pause(self._pace.begins_at, "groq_unavailable", self._pace.reason)
+            reason = Reason(ErrorCode.GROQ_UNAVAILABLE, self._pace.reason)
+            self._pause = _Pause(self._pace.begins_at, reason)
         else:
             return False
         return True
 
-    def _set_pause(self, until: float, code: str, why: str) -> None:
-        """Make Step Functions wait until calls may be made again."""
-        self._pause = {"code": code, "message": why, "until": until}
-
     def _released(self, record: OnDemandProgress) -> OnDemandProgress:
         pause = self._pause
-        until = pause["until"] if pause is not None else 0.0
-        reason_json = (
-            {"code": pause["code"], "message": pause["message"]} if pause is not None else None
-        )
         return replace(
             record,
             lease_until=0.0,
             ended=self._ends,
             per_minute=self._pace.per_minute,
-            pause_until=until,
-            pause=reason_json or record.pause,
+            pause_until=pause.until if pause is not None else 0.0,
+            pause=pause.reason if pause is not None else record.pause,
         )
 
     def _swap(self, record: OnDemandProgress) -> None:
@@ -385,16 +387,14 @@ class OnDemandCaller:
         if outcome.kind is Kind.ENDED:
             self._pace.answered(outcome.left, now=now)
         elif outcome.kind is Kind.AGAIN:
-            reason = str((outcome.error or {}).get("message") or "")
+            reason = _error_of(outcome).message or ""
             self._pace.refused(
                 outcome.wait_seconds, reason[:_MAX_MESSAGE], is_limit=outcome.is_limit, now=now
             )
             metrics.groq_failed("rate_limit" if outcome.is_limit else "other")
         elif outcome.kind is Kind.ACCOUNT:
-            error = outcome.error or {}
             metrics.groq_failed("account")
-            code, text = str(error.get("code")), str(error.get("message"))
-            self._set_pause(now + _ACCOUNT_PAUSE_SECONDS, code, text)
+            self._pause = _Pause(now + _ACCOUNT_PAUSE_SECONDS, _error_of(outcome))
 
     def _for_retry(self, taken: ClaimedRequest, outcome: CallOutcome) -> ClaimedRequest | None:
         """Return a request prepared for its next try; None if it is not tried again."""
@@ -426,10 +426,14 @@ class OnDemandCaller:
             self.storage.put_bytes(key, b"".join(row for _, row in found))
 
 
+def _error_of(outcome: CallOutcome) -> Reason:
+    return outcome.error or Reason(None, None)
+
+
 def _refused(taken: ClaimedRequest, outcome: CallOutcome) -> ClaimedRequest:
-    error = outcome.error or {}
-    message = (error.get("message") or "")[:_MAX_MESSAGE]
-    return replace(taken, was_begun=True, code=error.get("code"), message=message)
+    error = _error_of(outcome)
+    message = (error.message or "")[:_MAX_MESSAGE]
+    return replace(taken, was_begun=True, code=error.code, message=message)
 
 
 def _last_row(one: _Open, outcome: CallOutcome) -> bytes:
@@ -438,6 +442,6 @@ def _last_row(one: _Open, outcome: CallOutcome) -> bytes:
         return outcome.row
     if one.taken.row is not None:
         return one.taken.row.encode("utf-8", "replace") + b"\n"
-    error = outcome.error or {}
-    text = f"The API was not reached after the deadline. {error.get('message') or ''}"
+    error = _error_of(outcome)
+    text = f"The API was not reached after the deadline. {error.message or ''}"
     return pipeline_row(one.request.custom_id, code=DEADLINE_PASSED, message=text.strip())

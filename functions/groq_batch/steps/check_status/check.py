@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -20,19 +20,21 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys, polling
 from groq_batch.domain.batch import Batch
 from groq_batch.domain.early_collection import is_worth_a_round
+from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.job_options import window_hours
 from groq_batch.domain.machine_version import ANSWERS_REQUESTS
 from groq_batch.domain.only_shard import AGAIN, MAX_CHECKS, StepAnswer
 from groq_batch.domain.parallel import in_parallel
 from groq_batch.domain.polling import FIRST_PAUSE_SECONDS
+from groq_batch.domain.reason import Reason
 from groq_batch.domain.times import parse_timestamp, timestamp
 from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import (
     AccountError,
     GroqApiError,
     RateLimitedError,
-    error_json,
     log_fields,
+    reason_of,
 )
 from groq_batch.records.attempt import AttemptState, ShardState
 from groq_batch.records.attempt_plan import AttemptPlan
@@ -238,7 +240,7 @@ class _Check:
             state.entries[number].stage == Stage.CREATING for number in state.undecided_numbers
         )
         if state.has_batches or may_exist or self.storage.exists(self.keys.submitted):
-            state.account_error = {"code": refusal.code, "message": refusal.message}
+            state.account_error = Reason(refusal.code, refusal.message)
             self.storage.delete([self.keys.account_hold])
             return None
         stop = Stop(status="failed", code=refusal.code, message=refusal.message, at=refusal.at)
@@ -259,7 +261,7 @@ class _Check:
             logger.warning("The batches could not be read", **log_fields(error))
             metrics.groq_failed(error.category)
             is_account = isinstance(error, AccountError)
-            state.groq_error = error_json(error) if is_account else None
+            state.groq_error = reason_of(error) if is_account else None
             if not is_account:
                 state.last_check_error = _no_answer(error)
             if isinstance(error, RateLimitedError):
@@ -363,17 +365,17 @@ class _Check:
         if not (state.pending or state.open_numbers or state.download_rounds):
             return None  # The results were never requested: request them now.
         state.gave_up = True
-        reason = {"code": "timed_out", "message": _TIMED_OUT}
+        reason = Reason(ErrorCode.TIMED_OUT, _TIMED_OUT)
         if state.download_rounds and not state.pending:
-            reason = {"code": "internal_error", "message": _NOT_STORED}
+            reason = Reason(ErrorCode.INTERNAL_ERROR, _NOT_STORED)
         state.download_rounds = 0
         return self._give_up_job(state.groq_error or state.account_error or reason)
 
-    def _give_up_job(self, reason: Mapping[str, Any]) -> Stop:
+    def _give_up_job(self, reason: Reason) -> Stop:
         stop = Stop(
             status="failed",
-            code=reason["code"],
-            message=reason["message"],
+            code=reason.code or ErrorCode.INTERNAL_ERROR,
+            message=reason.message or "",
             at=timestamp(datetime.fromtimestamp(self.now, UTC)),
         )
         return stop.write(self.storage, self.keys)
@@ -598,7 +600,7 @@ class _Check:
         plan = following.plan
         if following.missing:
             if self.now > plan.decided_at + GRACE_SECONDS:
-                self._give_up_job({"code": "internal_error", "message": _NOT_DIVIDED})
+                self._give_up_job(Reason(ErrorCode.INTERNAL_ERROR, _NOT_DIVIDED))
                 return self._end_stopped(job)
             if state.division_rounds > 0 and self.resume_in > 0:
                 return self._wait(state, job, None)
@@ -727,15 +729,15 @@ def _seconds(stop: Stop) -> float:
     return parse_timestamp(stop.at).timestamp()
 
 
-def _no_answer(error: GroqApiError) -> dict[str, Any]:
-    return {
-        "code": "groq_unavailable",
-        "message": f"Groq could not be asked about the batches at the last check. {error} They go "
+def _no_answer(error: GroqApiError) -> Reason:
+    return Reason(
+        ErrorCode.GROQ_UNAVAILABLE,
+        f"Groq could not be asked about the batches at the last check. {error} They go "
         f"on without that, and so does this job as soon as Groq answers.",
-    }
+    )
 
 
-def _pause_of_calls(calls: OnDemandProgress, *, now: float) -> dict[str, Any] | None:
+def _pause_of_calls(calls: OnDemandProgress, *, now: float) -> Reason | None:
     """Return why ordinary calls pause, as the running report says it.
 
     What was the reason is told until a call is answered, also while they are tried again.
@@ -747,27 +749,26 @@ def _pause_of_calls(calls: OnDemandProgress, *, now: float) -> dict[str, Any] | 
         again = timestamp(datetime.fromtimestamp(calls.pause_until, UTC))
         does = f"pause until {again}"
     last = timestamp(datetime.fromtimestamp(calls.ask_until, UTC))
-    return {
-        "code": calls.pause["code"],
-        "message": f"The ordinary calls after the deadline {does}, and end at {last}. "
-        f"{calls.pause['message']}",
-    }
+    return Reason(
+        calls.pause.code,
+        f"The ordinary calls after the deadline {does}, and end at {last}. {calls.pause.message}",
+    )
 
 
-def _unsent(state: AttemptState) -> dict[str, Any] | None:
+def _unsent(state: AttemptState) -> Reason | None:
     """Return why shards could not be sent yet; None if nothing prevents it."""
     open_entries = (state.entries[number] for number in state.open_numbers)
     errors = [entry.error for entry in open_entries if entry.error]
     if not errors:
         return None
-    return {
-        "code": "groq_unavailable",
-        "message": f"{len(errors)} of {len(state.entries)} shards could not be sent to Groq yet. "
-        f"{errors[0]['message']} They are tried again.",
-    }
+    return Reason(
+        ErrorCode.GROQ_UNAVAILABLE,
+        f"{len(errors)} of {len(state.entries)} shards could not be sent to Groq yet. "
+        f"{errors[0].message} They are tried again.",
+    )
 
 
-def _unknown_batches(gone: Sequence[ShardState], *, is_stopped: bool) -> dict[str, Any]:
+def _unknown_batches(gone: Sequence[ShardState], *, is_stopped: bool) -> Reason:
     names = ", ".join(entry.batch.id for entry in gone[:_SHOWN_BATCHES] if entry.batch is not None)
     more = f" and {len(gone) - _SHOWN_BATCHES} more" if len(gone) > _SHOWN_BATCHES else ""
     waits = (
@@ -779,10 +780,10 @@ def _unknown_batches(gone: Sequence[ShardState], *, is_stopped: bool) -> dict[st
             f"The job was stopped; it gives this up when Groq has not known it for "
             f"{GONE_SECONDS // 60} minutes after that, and delivers the rows of the other batches."
         )
-    return {
-        "code": "batch_not_found",
-        "message": f"Groq does not know {names}{more} (any more). {waits}",
-    }
+    return Reason(
+        ErrorCode.BATCH_NOT_FOUND,
+        f"Groq does not know {names}{more} (any more). {waits}",
+    )
 
 
 def _pause(rounds: int) -> int:

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Self
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import ENDPOINT
+from groq_batch.domain.reason import Reason
 from groq_batch.domain.result_row import BATCH_FAILED
 from groq_batch.domain.times import timestamp
 from groq_batch.records.attempt import AttemptState, refusal_text
@@ -97,7 +98,7 @@ def _made(
 
 def refusal_notice(
     job: JobRecord, state: AttemptState, *, is_last: bool, not_before: float = 0.0
-) -> dict[str, Any] | None:
+) -> Reason | None:
     """Return what the running report says about refused batches; None if none was refused.
 
     Args:
@@ -121,7 +122,7 @@ def refusal_notice(
         rest = "This is the last attempt, so their requests fail."
     why = refusal_text(refused[0]).rstrip(".")
     message = f"Groq refused {count} of attempt {attempt}. {why}. {rest}"
-    return {"code": BATCH_FAILED, "message": message}
+    return Reason(BATCH_FAILED, message)
 
 
 def _refused(

@@ -26,6 +26,7 @@ from groq_batch.bucket.storage import ObjectHead, Storage, StoredObject
 from groq_batch.domain import object_keys
 from groq_batch.domain.cost import estimate_cost_usd
 from groq_batch.domain.cost_cap import check_cap
+from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.input_key import check_key
 from groq_batch.domain.job_options import JobOptions, parse_options
 from groq_batch.domain.machine_version import FIRST_MACHINE, ONLY_SHARD, READS_MODELS
@@ -33,6 +34,7 @@ from groq_batch.domain.only_shard import StepAnswer
 from groq_batch.domain.polling import FIRST_PAUSE_SECONDS
 from groq_batch.domain.prices import Prices, job_prices
 from groq_batch.domain.problem import Problem
+from groq_batch.domain.reason import Reason
 from groq_batch.domain.shard import Shard, SplitLimits
 from groq_batch.domain.times import parse_timestamp, timestamp
 from groq_batch.records.closed import is_closed, unless_closed
@@ -147,7 +149,7 @@ def _write_record(storage: Storage, keys: object_keys.WorkKeys, record: JobRecor
         shards=len(record.shards),
         bytes=record.input_bytes,
         problems=record.problems_total,
-        code=record.failure["code"] if record.failure else None,
+        code=record.failure.code if record.failure else None,
     )
 
 
@@ -229,9 +231,12 @@ class _Preparing:
 
     def _stop(self, listing: ModelListing) -> None:
         """Stop the job because of an error of the account, before its input is read."""
-        refusal = listing.refusal or {}
+        refusal = listing.refusal or Reason(None, None)
         stop = Stop(
-            status="failed", code=refusal["code"], message=refusal["message"], at=listing.at
+            status="failed",
+            code=refusal.code or ErrorCode.INTERNAL_ERROR,
+            message=refusal.message or "",
+            at=listing.at,
         )
         stop.write(self._storage, self._keys)
 
@@ -468,7 +473,7 @@ class _Preparing:
         return JobRecord(
             accepted=False,
             options=self._settings.default_options,
-            failure={"code": "input_unreadable", "message": text},
+            failure=Reason(ErrorCode.INPUT_UNREADABLE, text),
             input_bytes=head.size if head else 0,
             prepared_at=self._now(),
         )
