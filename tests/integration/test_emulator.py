@@ -58,7 +58,7 @@ def client(emulator: Emulator, service: str) -> Any:
 
 
 def test_corrections_are_for_the_version_that_is_pinned() -> None:
-    pinned = (PROJECT_ROOT / "requirements-dev.in").read_text(encoding="utf-8").splitlines()
+    pinned = (PROJECT_ROOT / "requirements-demo.in").read_text(encoding="utf-8").splitlines()
     assert f"ministack=={WRITTEN_FOR}" in pinned
 
 
