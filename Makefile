@@ -51,8 +51,8 @@ demo: $(DEMO_STAMP) ## Run the whole pipeline on this machine, without an AWS ac
 	@$(PYTHON) -m local.demo "$(FILE)"
 
 .PHONY: test
-test: $(STAMP) ## Run all tests, in two processes
-	$(PYTEST) --numprocesses 2 --dist loadscope --no-loadscope-reorder $(ARGS)
+test: $(STAMP) ## Run all tests, in three processes (one of them mostly waits for the emulator)
+	$(PYTEST) --numprocesses 3 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 .PHONY: unit
 unit: $(STAMP) ## Run the unit tests (seconds; no sockets)

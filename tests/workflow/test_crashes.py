@@ -24,7 +24,13 @@ import pytest
 
 from tests.harness.invocations import READS, Die, Invocation, Trouble
 from tests.harness.jobs import check_end, good_lines, put
-from tests.harness.scripts import FEW_CHECKS, SCRIPTS, Script, large_results
+from tests.harness.scripts import (
+    FEW_CHECKS,
+    SCRIPTS,
+    Script,
+    large_results,
+    shards_and_attempts,
+)
 from tests.harness.world import World
 
 # A dead function closes nothing.
@@ -33,7 +39,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 EVERY_DEATH = bool(os.environ.get("WORKFLOW_EVERY_DEATH"))
 
 MAX_ALIKE = 2
-"""How many invocations with the same calls are looked at; those that only wait are many."""
+"""How many invocations with the same calls are looked at in the plainest job; those that only wait
+are many. In the other jobs it is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +66,12 @@ class Point:
         return (Die(at=self.call, after=self.after),)
 
 
-def points_of(world: World) -> Iterator[Point]:
-    """Yield the points at which the invocations of a run can die, one of those that are alike."""
+def points_of(world: World, alike: int) -> Iterator[Point]:
+    """Yield the points at which the invocations of a run can die, a few of those that are alike."""
     seen: Counter[tuple[str, ...]] = Counter()
     for one in world.invocations:
         seen[one.kind] += 1
-        if seen[one.kind] > MAX_ALIKE and not EVERY_DEATH:
+        if seen[one.kind] > alike and not EVERY_DEATH:
             continue
         has_changed = True
         for call in one.trace:
@@ -85,7 +92,10 @@ def explore(
     with World(environment) as world:
         check_end(world, *script(world))
         calls = world.calls
-        points = [one for one in points_of(world) if not functions or one.function in functions]
+        alike = MAX_ALIKE if script is shards_and_attempts else 1
+        points = [
+            one for one in points_of(world, alike) if not functions or one.function in functions
+        ]
     wrong = []
     for point in points:
         with World(environment, director=point.trouble) as world:
