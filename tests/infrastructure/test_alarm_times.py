@@ -11,7 +11,7 @@ from functools import cache
 import pytest
 
 from groq_batch.domain.polling import wait_seconds
-from groq_batch.steps.check_status.check import GRACE_SECONDS
+from groq_batch.steps.check_status.reasons import GRACE_SECONDS
 from tests.infrastructure.alarm_model import MAX_EXTRA_PERIODS, MINUTE, Alarm, Point
 from tests.infrastructure.stack import Stack
 

@@ -16,7 +16,7 @@ from jsonata import Jsonata
 
 from groq_batch.records.job import JobRequest
 from groq_batch.steps.cancel_job.close import CollectPlan
-from groq_batch.steps.check_status.check import Decision
+from groq_batch.steps.check_status.decision import Decision
 from groq_batch.steps.outcomes import SETTLED, FinishOutcome, StepOutcome
 from groq_batch.steps.prepare_input.prepare import Preparation
 from groq_batch.steps.read_models import ModelsOutcome

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from groq_batch.telemetry import metrics
+from local.reference.found_codes import codes_in
 from local.retry_schedules import schedule, states_with_retries
 from tests import documents
 from tests.infrastructure.stack import PROJECT, Stack, source
@@ -31,6 +32,7 @@ JOB_CODES = {
 FILE_CODES = {
     "empty_file",
     "not_gzip",
+    "gzip_too_large",
     "too_expensive",
     "invalid_option",
     "reserved_path",
@@ -58,6 +60,8 @@ LINE_CODES = {
 ROW_CODES = {
     "not_sent",
     "missing",
+    "no_response",
+    "no_body",
     "batch_failed",
     "cancelled",
     "deadline_passed",
@@ -101,28 +105,16 @@ def test_a_stopped_job_has_its_code():
     assert "`cancelled`" in section("A job ended as cancelled")
 
 
-def _literals(tree: ast.AST) -> Iterator[str]:
-    """Yield the texts that a module gives out as codes."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.keyword) and node.arg == "code":
-            yield from _texts(node.value)
-        elif isinstance(node, ast.Dict):
-            for key, value in zip(node.keys, node.values, strict=True):
-                if isinstance(key, ast.Constant) and key.value == "code":
-                    yield from _texts(value)
-
-
 def _texts(node: ast.AST) -> Iterator[str]:
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value
 
 
 def test_the_code_knows_no_code_without_an_entry():
-    found: set[str] = set()
+    found = codes_in(CODE)
     constants: set[str] = set()
     for path in CODE.rglob("*.py"):
         tree = ast.parse(path.read_text("utf-8"))
-        found |= set(_literals(tree))
         constants |= {text for node in ast.walk(tree) for text in _texts(node)}
     known = JOB_CODES | FILE_CODES | LINE_CODES | ROW_CODES | WAITING_CODES
     assert len(found) > 8

@@ -15,7 +15,8 @@ from groq_batch.domain.machine_version import READS_MODELS
 from groq_batch.domain.only_shard import MAX_CHECKS
 from groq_batch.records.submission import LEASE_SECONDS, QUARANTINE_SECONDS
 from groq_batch.steps.cancel_job.close import CollectPlan
-from groq_batch.steps.check_status.check import GRACE_SECONDS, Decision
+from groq_batch.steps.check_status.decision import Decision
+from groq_batch.steps.check_status.reasons import GRACE_SECONDS
 from groq_batch.steps.outcomes import FinishOutcome, StepOutcome
 from groq_batch.steps.prepare_input.prepare import Preparation
 from groq_batch.steps.read_models import ModelsOutcome

@@ -26,7 +26,7 @@ from groq_batch.records.job import JobRequest
 from groq_batch.records.model_listing import ModelListing
 from groq_batch.records.stored import from_record, to_record
 from groq_batch.steps.cancel_job.close import CollectPlan
-from groq_batch.steps.check_status.check import Decision
+from groq_batch.steps.check_status.decision import Decision
 from groq_batch.steps.prepare_input.prepare import Preparation
 from groq_batch.steps.read_models import ModelsOutcome
 from groq_batch.telemetry.log import logger

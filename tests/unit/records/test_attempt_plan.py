@@ -10,7 +10,7 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_options import _RETENTION_MARGIN_DAYS, MAX_ATTEMPTS_LIMIT
 from groq_batch.records.attempt_plan import AttemptPlan, RefusedShard, pause_after
-from groq_batch.steps.check_status.check import GRACE_SECONDS
+from groq_batch.steps.check_status.reasons import GRACE_SECONDS
 from tests.fakes.s3 import FakeS3
 
 KEYS = object_keys.WorkKeys("a-job")

@@ -12,9 +12,8 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys, polling
@@ -47,75 +46,35 @@ from groq_batch.reports.report import running_report
 from groq_batch.settings import Settings
 from groq_batch.steps.check_status.after_deadline import begin_calls, copy_kept_requests
 from groq_batch.steps.check_status.canary import copy_rest_shards, decide_about_canary
+from groq_batch.steps.check_status.decision import Decision
 from groq_batch.steps.check_status.next_attempt import NextAttempt, refusal_notice
+from groq_batch.steps.check_status.reasons import (
+    GONE_SECONDS,
+    GRACE_SECONDS,
+    NOT_DIVIDED,
+    NOT_STORED,
+    TIMED_OUT,
+    no_answer,
+    pause_of_calls,
+    unknown_batches,
+    unsent_shards,
+)
 from groq_batch.steps.outcomes import backoff_seconds
 from groq_batch.telemetry import metrics
 from groq_batch.telemetry.log import logger
 
-GRACE_SECONDS = 24 * 3600
-"""Seconds after the end of the last window for which a job waits for an unresponsive API."""
 _DAY = 24 * 3600
-GONE_SECONDS = 600
-"""How many seconds Groq must report a batch as unknown before a stopped job gives it up."""
-_TIMED_OUT = (
-    f"Groq gave no result within the completion window and {GRACE_SECONDS // 3600} hours more. "
-    "Look at the batches in the Groq console; send the requests in failed/ again when the cause "
-    "is known."
-)
-_NOT_STORED = (
-    "The results of a batch could not be fetched and stored within the completion window and "
-    f"{GRACE_SECONDS // 3600} hours more. Look at the log of DownloadResultsFunction; send the "
-    "requests in failed/ again when the cause is known."
-)
-_NOT_DIVIDED = (
-    "Groq refused a batch as a whole, and it could not be divided to be sent again within "
-    f"{GRACE_SECONDS // 3600} hours. Look at the log of DownloadResultsFunction; send the requests "
-    "in failed/ again when the cause is known."
-)
 _LONGEST_OVERDUE_SECONDS = 900
 _SHORTEST_OVERDUE_SECONDS = 10
 _LONGEST_PAUSE_SECONDS = 3600
 _MAX_LAST_ROUNDS = 8
 _CANCELLERS = 8
 _READERS = 4
-_SHOWN_BATCHES = 3
 _WRITES_RESULTS = "finalizing"
 
 
 class NotCollectedError(Exception):
     """Shards have no results although no batch is running any more."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """The state machine's next action.
-
-    Attributes:
-        decision: ``wait``, ``submit``, ``download``, ``answer``, ``finish`` or ``closed``.
-        attempt: The attempt to continue with.
-        shards_prefix: Prefix of what the Map reads: that attempt's shards, or the names of the
-            shards to collect.
-        wait_seconds: Seconds to wait before the next check; an integer, as Wait states require.
-        polls: Status checks made so far.
-        resume_in: Seconds of waiting left before open shards (or results) are tried again.
-        shard_key: Key of the only shard to send or to collect; empty if there are several.
-        tries: How often its step has been called in this round.
-        outcome: The step's outcome, passed to the next status check; empty if there is none.
-    """
-
-    decision: str
-    attempt: int
-    shards_prefix: str
-    wait_seconds: int
-    polls: int
-    resume_in: int
-    shard_key: str = ""
-    tries: int = 0
-    outcome: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return asdict(self)
 
 
 def check_status(
@@ -251,7 +210,7 @@ class _Check:
     def _poll(self, state: AttemptState, stop: Stop | None) -> None:
         """Update the batches from the API; if it does not respond, nothing changes."""
         # A stopped job sends nothing more.
-        state.last_check_error = _unsent(state) if stop is None else None
+        state.last_check_error = unsent_shards(state) if stop is None else None
         pending = {entry.batch.id: entry for entry in state.pending if entry.batch is not None}
         if not pending:
             return
@@ -263,7 +222,7 @@ class _Check:
             is_account = isinstance(error, AccountError)
             state.groq_error = reason_of(error) if is_account else None
             if not is_account:
-                state.last_check_error = _no_answer(error)
+                state.last_check_error = no_answer(error)
             if isinstance(error, RateLimitedError):
                 pause = error.retry_after_seconds or backoff_seconds(state.rate_limits)
                 self.not_before = min(int(pause) + 1, _LONGEST_PAUSE_SECONDS)
@@ -278,7 +237,7 @@ class _Check:
         gone = [pending[batch_id] for batch_id in sorted(found.unknown & pending.keys())]
         state.groq_error = None
         if gone:
-            state.last_check_error = _unknown_batches(gone, is_stopped=stop is not None)
+            state.last_check_error = unknown_batches(gone, is_stopped=stop is not None)
             state.absent_since = state.absent_since or self.now
             if stop is not None:
                 self._give_up(gone, since=max(state.absent_since, _seconds(stop)))
@@ -365,9 +324,9 @@ class _Check:
         if not (state.pending or state.open_numbers or state.download_rounds):
             return None  # The results were never requested: request them now.
         state.gave_up = True
-        reason = Reason(ErrorCode.TIMED_OUT, _TIMED_OUT)
+        reason = TIMED_OUT
         if state.download_rounds and not state.pending:
-            reason = Reason(ErrorCode.INTERNAL_ERROR, _NOT_STORED)
+            reason = NOT_STORED
         state.download_rounds = 0
         return self._give_up_job(state.groq_error or state.account_error or reason)
 
@@ -400,7 +359,7 @@ class _Check:
         self.calls = found[0] if found else None
         if self.calls is None or self.calls.ended is not None:
             return None
-        state.last_check_error = _pause_of_calls(self.calls, now=self.now)
+        state.last_check_error = pause_of_calls(self.calls, now=self.now)
         if self.calls.lease_until > self.now:
             # Another invocation makes calls, or made some until just now.
             return self._wait_for_calls(self.calls.lease_until)
@@ -600,7 +559,7 @@ class _Check:
         plan = following.plan
         if following.missing:
             if self.now > plan.decided_at + GRACE_SECONDS:
-                self._give_up_job(Reason(ErrorCode.INTERNAL_ERROR, _NOT_DIVIDED))
+                self._give_up_job(NOT_DIVIDED)
                 return self._end_stopped(job)
             if state.division_rounds > 0 and self.resume_in > 0:
                 return self._wait(state, job, None)
@@ -727,63 +686,6 @@ class _Check:
 def _seconds(stop: Stop) -> float:
     """Return when a job was stopped, in seconds since 1970."""
     return parse_timestamp(stop.at).timestamp()
-
-
-def _no_answer(error: GroqApiError) -> Reason:
-    return Reason(
-        ErrorCode.GROQ_UNAVAILABLE,
-        f"Groq could not be asked about the batches at the last check. {error} They go "
-        f"on without that, and so does this job as soon as Groq answers.",
-    )
-
-
-def _pause_of_calls(calls: OnDemandProgress, *, now: float) -> Reason | None:
-    """Return why ordinary calls pause, as the running report says it.
-
-    What was the reason is told until a call is answered, also while they are tried again.
-    """
-    if calls.pause is None:
-        return None
-    does = "are tried again"
-    if calls.pause_until > now:
-        again = timestamp(datetime.fromtimestamp(calls.pause_until, UTC))
-        does = f"pause until {again}"
-    last = timestamp(datetime.fromtimestamp(calls.ask_until, UTC))
-    return Reason(
-        calls.pause.code,
-        f"The ordinary calls after the deadline {does}, and end at {last}. {calls.pause.message}",
-    )
-
-
-def _unsent(state: AttemptState) -> Reason | None:
-    """Return why shards could not be sent yet; None if nothing prevents it."""
-    open_entries = (state.entries[number] for number in state.open_numbers)
-    errors = [entry.error for entry in open_entries if entry.error]
-    if not errors:
-        return None
-    return Reason(
-        ErrorCode.GROQ_UNAVAILABLE,
-        f"{len(errors)} of {len(state.entries)} shards could not be sent to Groq yet. "
-        f"{errors[0].message} They are tried again.",
-    )
-
-
-def _unknown_batches(gone: Sequence[ShardState], *, is_stopped: bool) -> Reason:
-    names = ", ".join(entry.batch.id for entry in gone[:_SHOWN_BATCHES] if entry.batch is not None)
-    more = f" and {len(gone) - _SHOWN_BATCHES} more" if len(gone) > _SHOWN_BATCHES else ""
-    waits = (
-        f"The job waits for it until its window and {GRACE_SECONDS // 3600} hours have passed. To "
-        f"collect the rows of the other batches now, stop the job's execution."
-    )
-    if is_stopped:
-        waits = (
-            f"The job was stopped; it gives this up when Groq has not known it for "
-            f"{GONE_SECONDS // 60} minutes after that, and delivers the rows of the other batches."
-        )
-    return Reason(
-        ErrorCode.BATCH_NOT_FOUND,
-        f"Groq does not know {names}{more} (any more). {waits}",
-    )
 
 
 def _pause(rounds: int) -> int:

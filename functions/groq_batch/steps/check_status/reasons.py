@@ -1,0 +1,96 @@
+"""Why a job waits, or gives up its batches, as its report says it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from groq_batch.domain.error_code import ErrorCode
+from groq_batch.domain.reason import Reason
+from groq_batch.domain.times import timestamp
+from groq_batch.groq.errors import GroqApiError
+from groq_batch.records.attempt import AttemptState, ShardState
+from groq_batch.records.on_demand import OnDemandProgress
+
+GRACE_SECONDS = 24 * 3600
+"""Seconds after the end of the last window for which a job waits for an unresponsive API."""
+GONE_SECONDS = 600
+"""How many seconds Groq must report a batch as unknown before a stopped job gives it up."""
+_SHOWN_BATCHES = 3
+TIMED_OUT = Reason(
+    ErrorCode.TIMED_OUT,
+    f"Groq gave no result within the completion window and {GRACE_SECONDS // 3600} hours more. "
+    "Look at the batches in the Groq console; send the requests in failed/ again when the cause "
+    "is known.",
+)
+NOT_STORED = Reason(
+    ErrorCode.INTERNAL_ERROR,
+    "The results of a batch could not be fetched and stored within the completion window and "
+    f"{GRACE_SECONDS // 3600} hours more. Look at the log of DownloadResultsFunction; send the "
+    "requests in failed/ again when the cause is known.",
+)
+NOT_DIVIDED = Reason(
+    ErrorCode.INTERNAL_ERROR,
+    "Groq refused a batch as a whole, and it could not be divided to be sent again within "
+    f"{GRACE_SECONDS // 3600} hours. Look at the log of DownloadResultsFunction; send the requests "
+    "in failed/ again when the cause is known.",
+)
+
+
+def no_answer(error: GroqApiError) -> Reason:
+    """Return why the last check got nothing from Groq."""
+    return Reason(
+        ErrorCode.GROQ_UNAVAILABLE,
+        f"Groq could not be asked about the batches at the last check. {error} They go "
+        f"on without that, and so does this job as soon as Groq answers.",
+    )
+
+
+def pause_of_calls(calls: OnDemandProgress, *, now: float) -> Reason | None:
+    """Return why ordinary calls pause, as the running report says it.
+
+    The reason stays in the report until a call is answered, also while calls are tried again.
+    """
+    if calls.pause is None:
+        return None
+    does = "are tried again"
+    if calls.pause_until > now:
+        again = timestamp(datetime.fromtimestamp(calls.pause_until, UTC))
+        does = f"pause until {again}"
+    last = timestamp(datetime.fromtimestamp(calls.ask_until, UTC))
+    return Reason(
+        calls.pause.code,
+        f"The ordinary calls after the deadline {does}, and end at {last}. {calls.pause.message}",
+    )
+
+
+def unsent_shards(state: AttemptState) -> Reason | None:
+    """Return why shards could not be sent yet; None if nothing prevents it."""
+    open_entries = (state.entries[number] for number in state.open_numbers)
+    errors = [entry.error for entry in open_entries if entry.error]
+    if not errors:
+        return None
+    return Reason(
+        ErrorCode.GROQ_UNAVAILABLE,
+        f"{len(errors)} of {len(state.entries)} shards could not be sent to Groq yet. "
+        f"{errors[0].message} They are tried again.",
+    )
+
+
+def unknown_batches(gone: Sequence[ShardState], *, is_stopped: bool) -> Reason:
+    """Return the reason for batches that Groq does not know (any more)."""
+    names = ", ".join(entry.batch.id for entry in gone[:_SHOWN_BATCHES] if entry.batch is not None)
+    more = f" and {len(gone) - _SHOWN_BATCHES} more" if len(gone) > _SHOWN_BATCHES else ""
+    waits = (
+        f"The job waits for it until its window and {GRACE_SECONDS // 3600} hours have passed. To "
+        f"collect the rows of the other batches now, stop the job's execution."
+    )
+    if is_stopped:
+        waits = (
+            f"The job was stopped; it gives this up when Groq has not known it for "
+            f"{GONE_SECONDS // 60} minutes after that, and delivers the rows of the other batches."
+        )
+    return Reason(
+        ErrorCode.BATCH_NOT_FOUND,
+        f"Groq does not know {names}{more} (any more). {waits}",
+    )
