@@ -355,8 +355,9 @@ class WorkKeys:
 
         None of it is needed after everything has been delivered.
         """
-        names = "shards rounds ids skipped ranges results failed kept answers".split()
-        return tuple(f"{self.prefix}{name}/" for name in names)
+        requests = ("shards", "rounds", "ids", "skipped", "ranges")
+        answers = ("results", "failed", "kept", "answers")
+        return tuple(f"{self.prefix}{name}/" for name in (*requests, *answers))
 
     # A large input is prepared by many invocations, each of which reads one byte range of it.
 
