@@ -1,4 +1,4 @@
-"""Whether the template takes the values of parameters, as CloudFormation decides it.
+"""Whether a stack can be deployed with the values of parameters, as AWS decides it.
 
 ``python -m local.template_parameters NAME=VALUE...`` prints a sentence for each value that is
 refused. Exit status: 0 when all are taken, 1 when not.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from local.environment import PROJECT_ROOT
@@ -19,27 +19,36 @@ PAGE = "docs/reference/parameters.md"
 _NEAR = 3
 
 
-def template_parameters() -> dict[str, Any]:
-    """Return the section Parameters of the template."""
+def read_template() -> dict[str, Any]:
+    """Return the template of the stack."""
     from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]  # noqa: PLC0415 - slow
 
     parsed: dict[str, Any] = yaml_parse((PROJECT_ROOT / "template.yaml").read_text("utf-8"))
-    found: dict[str, Any] = parsed["Parameters"]
-    return found
+    return parsed
 
 
-def refusals(given: Mapping[str, str], parameters: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a sentence for each parameter that CloudFormation would refuse.
+def refusals(
+    given: Mapping[str, str], parameters: Mapping[str, Any], whole: Collection[str]
+) -> Iterator[str]:
+    """Yield a sentence for each parameter with which a stack could not be deployed.
 
     Args:
         given: Values by name.
         parameters: The section Parameters of a template.
+        whole: The parameters that must be whole numbers.
     """
     for name, value in given.items():
         if name not in parameters:
             yield _unknown(name, parameters)
-        elif not _is_allowed(value, parameters[name]):
-            yield f"{name}={value} is not allowed; allowed is {_allowed(parameters[name])}."
+        elif not _is_allowed(value, parameters[name], is_whole=name in whole):
+            allowed = _allowed(parameters[name], is_whole=name in whole)
+            yield f"{name}={value} is not allowed; allowed is {allowed}."
+
+
+def whole_numbers(template: Mapping[str, Any]) -> Collection[str]:
+    """Return the names of the parameters that must be whole numbers, as the template says."""
+    checked = template["Resources"]["WholeNumbers"]["Properties"]["Value"]["Fn::Sub"]
+    return frozenset(re.findall(r"\$\{(\w+)\}", checked))
 
 
 def _unknown(name: str, parameters: Mapping[str, Any]) -> str:
@@ -51,7 +60,9 @@ def _unknown(name: str, parameters: Mapping[str, Any]) -> str:
     return f"The template has no parameter {name}. Is {names} meant?"
 
 
-def _is_allowed(value: str, parameter: Mapping[str, Any]) -> bool:
+def _is_allowed(value: str, parameter: Mapping[str, Any], *, is_whole: bool) -> bool:
+    if is_whole and re.fullmatch("0|[1-9][0-9]*", value) is None:
+        return False
     if parameter["Type"] == "Number" and not _is_in_range(value, parameter):
         return False
     if "AllowedValues" in parameter:
@@ -68,7 +79,7 @@ def _is_in_range(value: str, parameter: Mapping[str, Any]) -> bool:
     return least <= float(value) <= float(parameter.get("MaxValue", "inf"))
 
 
-def _allowed(parameter: Mapping[str, Any]) -> str:
+def _allowed(parameter: Mapping[str, Any], *, is_whole: bool) -> str:
     """Return what a parameter may be, for the end of a sentence."""
     if "AllowedValues" in parameter:
         *others, last = [str(one) for one in parameter["AllowedValues"]]
@@ -76,7 +87,8 @@ def _allowed(parameter: Mapping[str, Any]) -> str:
     if "ConstraintDescription" in parameter:
         return str(parameter["ConstraintDescription"]).rstrip(".")
     if parameter["Type"] == "Number":
-        return _range("a number", parameter.get("MinValue"), parameter.get("MaxValue"))
+        kind = "a whole number" if is_whole else "a number"
+        return _range(kind, parameter.get("MinValue"), parameter.get("MaxValue"))
     if "AllowedPattern" in parameter:
         return f"what matches {parameter['AllowedPattern']}"
     least, most = parameter.get("MinLength"), parameter.get("MaxLength")
@@ -94,7 +106,8 @@ def _range(what: str, least: Any, most: Any) -> str:
 def main() -> int:
     """Print what is refused of the command line's parameters; returns the exit status."""
     given = dict(one.partition("=")[::2] for one in sys.argv[1:])
-    found = list(refusals(given, template_parameters()))
+    template = read_template()
+    found = list(refusals(given, template["Parameters"], whole_numbers(template)))
     for sentence in found:
         print(sentence)
     return 1 if found else 0

@@ -16,8 +16,8 @@ from groq_batch.domain.job_options import (
     is_completion_window,
 )
 from groq_batch.groq.client import validate_base_url
-from groq_batch.settings import Settings
-from tests.infrastructure.stack import Stack, source
+from groq_batch.settings import Settings, SettingsError
+from tests.infrastructure.stack import Stack, made_before, source, transformed
 
 PARAMETERS = {
     "GroqApiKeySecretName": "groq/api-key",
@@ -84,13 +84,20 @@ def parameter(name: str) -> dict[str, Any]:
 
 
 def accepts(name: str, value: str) -> bool:
-    """Tell whether CloudFormation takes a value, which a pattern has to match as a whole."""
+    """Tell whether a stack can be deployed with a value.
+
+    A pattern has to match it as a whole. CloudFormation takes any number within the limits;
+    Parameter Store refuses those that must be whole and are not.
+    """
     declared = parameter(name)
     if "AllowedValues" in declared:
         return value in map(str, declared["AllowedValues"])
     if declared["Type"] == "Number":
         number = float(value)
-        return bool(declared.get("MinValue", number) <= number <= declared.get("MaxValue", number))
+        if not declared.get("MinValue", number) <= number <= declared.get("MaxValue", number):
+            return False
+        checked = Stack.deploy(**{name: value}).properties("WholeNumbers")
+        return re.fullmatch(checked["AllowedPattern"], checked["Value"]) is not None
     return re.fullmatch(declared.get("AllowedPattern", ".*"), value) is not None
 
 
@@ -125,13 +132,13 @@ def test_outputs():
         ("Architecture", ["arm64", "x86_64"], ["riscv"]),
         ("PythonRuntime", ["python3.11", "python3.13"], ["python3.10"]),
         ("LogLevel", ["DEBUG", "INFO", "WARN", "ERROR"], ["TRACE"]),
-        ("MaxAttempts", ["1", "10"], ["0", "11"]),
-        ("MaxRequestsPerBatch", ["1", "50000"], ["0", "50001"]),
-        ("MaxBytesPerBatch", ["1", "200000000"], ["0", "200000001"]),
+        ("MaxAttempts", ["1", "10"], ["0", "11", "2.5", "3.0", "03", "1e0"]),
+        ("MaxRequestsPerBatch", ["1", "50000"], ["0", "50001", "1.5"]),
+        ("MaxBytesPerBatch", ["1", "200000000"], ["0", "200000001", "1e8"]),
         ("MaxJobCostUsd", ["0", "2.5", "100000"], ["-1"]),
         ("CheckModels", ["true", "false"], ["no", ""]),
-        ("CanaryRequests", ["0", "10000"], ["-1", "10001"]),
-        ("CanaryMaxFailedPercent", ["0", "100"], ["-1", "101"]),
+        ("CanaryRequests", ["0", "10000"], ["-1", "10001", "0.5"]),
+        ("CanaryMaxFailedPercent", ["0", "100"], ["-1", "101", "2.5"]),
         (
             "BatchDeadline",
             ["", "none", "1m", "90m", "43200m", "1h", "6h", "720h", "1d", "30d"],
@@ -139,10 +146,10 @@ def test_outputs():
         ),
         ("DeadlineMaxUsd", ["0", "2.5"], ["-1"]),
         ("RetryInvalidOutput", ["true", "false"], ["yes", ""]),
-        ("PollMinSeconds", ["1", "3600"], ["0", "3601"]),
-        ("PollMaxSeconds", ["300", "86400"], ["299", "86401"]),
+        ("PollMinSeconds", ["1", "3600"], ["0", "3601", "1.5"]),
+        ("PollMaxSeconds", ["300", "86400"], ["299", "86401", "300.5"]),
         # Shorter than that a redriven execution could outlive the marker that its job is closed.
-        ("WorkRetentionDays", ["15", "3650"], ["14", "3651"]),
+        ("WorkRetentionDays", ["15", "3650"], ["14", "3651", "30.5"]),
         ("CompletionWindow", ["24h", "72h", "168h", "1d", "7d"], ["23h", "169h", "8d", "7", "0d"]),
         ("ScheduleExpression", ["rate(5 minutes)", "cron(0 6 * * ? *)"], ["hourly", "rate"]),
         ("NotificationEmail", ["", "team@example.com"], ["team", "a@b c@d"]),
@@ -218,6 +225,24 @@ def test_what_is_accepted(name: str, good: list[str], bad: list[str]):
     if name == "CompletionWindow":
         assert all(map(is_completion_window, good))
         assert not any(map(is_completion_window, bad))
+
+
+NUMBERS = [name for name in ALL if source()["Parameters"][name]["Type"] == "Number"]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_deployment_with_a_fraction_is_refused_where_the_functions_could_not_start(name: str):
+    fraction = f"{ALL[name]}.5"
+    stack = Stack.deploy(**{name: fraction})
+    try:
+        Settings.from_env(stack.environment("StartJobFunction"))
+    except SettingsError:
+        assert not accepts(name, fraction)
+
+
+def test_functions_are_changed_after_the_whole_numbers_were_checked(stack: Stack):
+    for function in stack.functions:
+        assert "WholeNumbers" in made_before(transformed(), function)
 
 
 class WatchedEnvironment(Mapping[str, str]):

@@ -173,6 +173,24 @@ def test_a_text_of_audio_stays_a_text(text: bytes) -> None:
     assert row_of(outcome)["response"]["body"] == text.decode()
 
 
+def test_json_that_audio_asks_for_is_json_under_any_content_type() -> None:
+    body = b'{"model": "whisper-large-v3", "url": "https://example.com/a.mp3"}'
+    one = request(body, "/v1/audio/transcriptions")
+    text = b'{"text": "hello",\n "duration": 12.5}'
+    for name in ("text/html", "application/octet-stream"):
+        outcome = told_by(http(200, text, Content_Type=name), one)
+        assert row_of(outcome)["response"]["body"] == {"text": "hello", "duration": 12.5}
+        assert outcome.cost_usd
+
+
+def test_text_that_audio_asks_for_is_an_answer_under_the_content_type_of_json() -> None:
+    outcome = told_by(http(200, b"Hello there.", Content_Type="application/json"), AUDIO)
+    assert outcome.is_success
+    assert row_of(outcome)["response"]["body"] == "Hello there."
+    outcome = told_by(http(200, b'"Hello."', Content_Type="application/json"), AUDIO)
+    assert row_of(outcome)["response"]["body"] == "Hello."
+
+
 @pytest.mark.parametrize(
     ("status", "kind"),
     [

@@ -105,6 +105,20 @@ def test_what_has_ended_is_stored_while_the_rest_runs() -> None:
         assert board_of(world, upload)["download_rounds"] == 1
 
 
+def test_objects_below_shards_hold_request_lines_when_some_are_collected_early() -> None:
+    """A listing of the shards must not show one twice, or one without requests."""
+    with World(TWO_EACH) as world:
+        slow_shards(world, 2, 4)
+        upload = put(world, "input/a.jsonl", good_lines(7))
+        world.run_for(600)
+        assert stored(world, upload) == [1, 3]
+        keys = object_keys.WorkKeys(upload.job_id(world.s3.bucket))
+        shards = world.s3.keys(f"{keys.prefix}shards/")
+        assert shards == [keys.shard(1, number) for number in (1, 2, 3, 4)]
+        assert all(world.s3.read(shard) for shard in shards)
+        world.settle()
+
+
 def test_the_next_attempt_begins_when_all_of_the_last_is_stored() -> None:
     with World(TWO_EACH) as world:
         (upload,) = staggered(world)

@@ -261,13 +261,14 @@ class WorkKeys:
     def round_shards(self, attempt: int, check: int) -> str:
         """Prefix of the names of the shards that a Map collects, when those are not all.
 
-        The objects are empty; a Map can be given what stands below a prefix, and no list.
+        The objects are empty; a Map can be given what stands below a prefix, and no list. They are
+        not below ``shards/``, where every object holds request lines.
 
         Args:
             attempt: The attempt.
             check: The status check that has decided so.
         """
-        return f"{self.prefix}shards/round-{check:05d}/attempt-{attempt}/"
+        return f"{self.prefix}rounds/{check:05d}/attempt-{attempt}/"
 
     def round_shard(self, attempt: int, check: int, number: int) -> str:
         """Empty; names one of the shards for a Map that collects only some of the attempt's."""
@@ -354,8 +355,9 @@ class WorkKeys:
 
         None of it is needed after everything has been delivered.
         """
-        names = ("shards", "ids", "skipped", "ranges", "results", "failed", "kept", "answers")
-        return tuple(f"{self.prefix}{name}/" for name in names)
+        requests = ("shards", "rounds", "ids", "skipped", "ranges")
+        answers = ("results", "failed", "kept", "answers")
+        return tuple(f"{self.prefix}{name}/" for name in (*requests, *answers))
 
     # A large input is prepared by many invocations, each of which reads one byte range of it.
 

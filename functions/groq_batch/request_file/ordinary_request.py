@@ -11,6 +11,9 @@ from groq_batch.request_file.body_sizes import estimated_bytes
 from groq_batch.request_file.request_rules import CHAT_URL, output_limit
 
 _API_VERSION = "/v1"
+_TEXT_FORMATS = frozenset({b'"text"', b'"srt"', b'"vtt"'})
+"""Values of ``response_format`` whose answers are texts; others are answered with JSON. See
+https://platform.openai.com/docs/api-reference/audio/createTranscription."""
 
 
 class _Line(msgspec.Struct, gc=False):
@@ -45,6 +48,12 @@ class OrdinaryRequest:
     def is_chat(self) -> bool:
         """Whether it is a chat request, whose body is sent unchanged."""
         return self.path == CHAT_URL.removeprefix(_API_VERSION)
+
+    @property
+    def asks_for_text(self) -> bool:
+        """Whether it asks for audio as plain text or subtitles, which are no JSON."""
+        wanted = _decode_fields(self.body).get("response_format")
+        return not self.is_chat and wanted is not None and bytes(wanted) in _TEXT_FORMATS
 
     def form_fields(self) -> list[tuple[str, str]]:
         """Return the body as form fields, as audio endpoints expect; a list as ``name[]``."""

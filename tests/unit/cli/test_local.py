@@ -17,7 +17,7 @@ from groq_batch_cli.local_state import LocalFolder, LocalState
 from groq_batch_cli.main import run
 from groq_batch_cli.targets import choose_target
 from groq_batch_cli.verbs import local
-from local.template_parameters import refusals, template_parameters
+from local.template_parameters import read_template, refusals, whole_numbers
 from tests.unit.cli.test_targets import STATE
 
 Said = pytest.CaptureFixture[str]
@@ -327,9 +327,14 @@ def test_parameters_are_checked_by_the_clones_own_tools_before_anything_is_stopp
             "The template has no parameter Nope; docs/reference/parameters.md lists those it has.",
         ),
         ("Paused", "yes", "Paused=yes is not allowed; allowed is true or false."),
-        ("MaxAttempts", "11", "MaxAttempts=11 is not allowed; allowed is a number from 1 to 10."),
-        ("MaxAttempts", "0", "MaxAttempts=0 is not allowed; allowed is a number from 1 to 10."),
-        ("MaxAttempts", "", "MaxAttempts= is not allowed; allowed is a number from 1 to 10."),
+        *(
+            (
+                "MaxAttempts",
+                value,
+                f"MaxAttempts={value} is not allowed; allowed is a whole number from 1 to 10.",
+            )
+            for value in ("11", "0", "", "2.5", "3.0", "03")
+        ),
         ("MaxJobCostUsd", "x", "MaxJobCostUsd=x is not allowed; allowed is a number of 0 or more."),
         (
             "CompletionWindow",
@@ -342,15 +347,18 @@ def test_parameters_are_checked_by_the_clones_own_tools_before_anything_is_stopp
     ],
 )
 def test_parameter_that_the_template_refuses(name: str, value: str, sentence: str) -> None:
-    assert list(refusals({name: value}, template_parameters())) == [sentence]
+    template = read_template()
+    found = refusals({name: value}, template["Parameters"], whole_numbers(template))
+    assert list(found) == [sentence]
 
 
 def test_defaults_of_the_template_are_taken() -> None:
-    parameters = template_parameters()
+    template = read_template()
+    parameters, whole = template["Parameters"], whole_numbers(template)
     defaults = {name: str(one["Default"]) for name, one in parameters.items()}
-    assert list(refusals(defaults, parameters)) == []
+    assert list(refusals(defaults, parameters, whole)) == []
     more = {"MaxJobCostUsd": "0.5", "CompletionWindow": "7d", "ScheduleTimezone": "a b"}
-    assert list(refusals(more, parameters)) == []
+    assert list(refusals(more, parameters, whole)) == []
 
 
 def test_constraints_of_texts() -> None:
@@ -360,10 +368,9 @@ def test_constraints_of_texts() -> None:
         "Low": {"Type": "Number", "MaxValue": 2},
         "Only": {"Type": "String", "AllowedValues": ["x"]},
     }
-    assert (
-        list(refusals({"Short": "ab", "Shape": "a", "Low": "-1e3", "Only": "x"}, parameters)) == []
-    )
-    assert list(refusals(dict.fromkeys(parameters, "abc3"), parameters)) == [
+    taken = {"Short": "ab", "Shape": "a", "Low": "-1e3", "Only": "x"}
+    assert list(refusals(taken, parameters, ())) == []
+    assert list(refusals(dict.fromkeys(parameters, "abc3"), parameters, ())) == [
         "Short=abc3 is not allowed; allowed is a text with a number of characters from 1 to 2.",
         "Shape=abc3 is not allowed; allowed is what matches [a-z]+.",
         "Low=abc3 is not allowed; allowed is a number of 2 or less.",
