@@ -198,7 +198,7 @@ class AttemptState(
             )
             self.standing = data
         except ConflictError:
-            logger.info("Another invocation has looked at the batches as well")
+            logger.info("Another invocation has also checked the batches")
             return False
         return True
 

@@ -125,7 +125,7 @@ class Asker:
             try:
                 self._ask(pool, lines)
             except _LeaseLost:
-                logger.info("Another invocation goes on with the ordinary calls")
+                logger.info("Another invocation continues the ordinary calls")
                 self._store_open_calls()
             except Exception:
                 # The last write may or may not have succeeded; rows of finished calls are stored
@@ -188,7 +188,7 @@ class Asker:
         elif self._no_more is not None and not record.again:
             self._ends = self._no_more
         elif record.lost_calls(now) >= MOST_OPEN_CALLS:
-            text = "Calls of a function that has died may be open yet."
+            text = "Calls of a crashed function may still be open."
             self._set_pause(record.lost_until, "groq_unavailable", text)
         elif self._pace.begins_at - now > LONGEST_PAUSE_SECONDS:
             self._set_pause(self._pace.begins_at, "groq_unavailable", self._pace.reason)

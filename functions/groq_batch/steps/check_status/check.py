@@ -56,18 +56,18 @@ _DAY = 24 * 3600
 GONE_SECONDS = 600
 """How many seconds Groq must report a batch as unknown before a stopped job gives it up."""
 _TIMED_OUT = (
-    f"Groq gave no result within the completion window and {GRACE_SECONDS // 3600} hours more. "
-    "Look at the batches in the Groq console; send the requests in failed/ again when the cause "
+    f"Groq gave no result within the completion window and {GRACE_SECONDS // 3600} more hours. "
+    "Check the batches in the Groq console; send the requests in failed/ again when the cause "
     "is known."
 )
 _NOT_STORED = (
     "The results of a batch could not be fetched and stored within the completion window and "
-    f"{GRACE_SECONDS // 3600} hours more. Look at the log of DownloadResultsFunction; send the "
+    f"{GRACE_SECONDS // 3600} more hours. Check the log of DownloadResultsFunction; send the "
     "requests in failed/ again when the cause is known."
 )
 _NOT_DIVIDED = (
     "Groq refused a batch as a whole, and it could not be divided to be sent again within "
-    f"{GRACE_SECONDS // 3600} hours. Look at the log of DownloadResultsFunction; send the requests "
+    f"{GRACE_SECONDS // 3600} hours. Check the log of DownloadResultsFunction; send the requests "
     "in failed/ again when the cause is known."
 )
 _LONGEST_OVERDUE_SECONDS = 900
@@ -300,7 +300,7 @@ class _Check:
         """
         for entry in gone if self.now > since + GONE_SECONDS else ():
             if entry.batch is not None:
-                logger.warning("A batch does not exist any more", batch_id=entry.batch.id)
+                logger.warning("A batch no longer exists", batch_id=entry.batch.id)
                 entry.batch = replace(entry.batch, status="cancelled")
 
     @property
@@ -730,8 +730,8 @@ def _seconds(stop: Stop) -> float:
 def _no_answer(error: GroqApiError) -> dict[str, Any]:
     return {
         "code": "groq_unavailable",
-        "message": f"Groq could not be asked about the batches at the last check. {error} They go "
-        f"on without that, and so does this job as soon as Groq answers.",
+        "message": f"The last status check got no answer from Groq. {error} The batches continue "
+        f"at Groq, and this job continues as soon as Groq answers.",
     }
 
 
@@ -742,7 +742,7 @@ def _pause_of_calls(calls: OnDemand, *, now: float) -> dict[str, Any] | None:
     """
     if calls.pause is None:
         return None
-    does = "are tried again"
+    does = "are being retried"
     if calls.pause_until > now:
         again = timestamp(datetime.fromtimestamp(calls.pause_until, UTC))
         does = f"pause until {again}"
@@ -763,7 +763,7 @@ def _unsent(state: AttemptState) -> dict[str, Any] | None:
     return {
         "code": "groq_unavailable",
         "message": f"{len(errors)} of {len(state.entries)} shards could not be sent to Groq yet. "
-        f"{errors[0]['message']} They are tried again.",
+        f"{errors[0]['message']} The job tries again.",
     }
 
 
@@ -771,13 +771,13 @@ def _unknown_batches(gone: Sequence[ShardState], *, is_stopped: bool) -> dict[st
     names = ", ".join(entry.batch.id for entry in gone[:_SHOWN_BATCHES] if entry.batch is not None)
     more = f" and {len(gone) - _SHOWN_BATCHES} more" if len(gone) > _SHOWN_BATCHES else ""
     waits = (
-        f"The job waits for it until its window and {GRACE_SECONDS // 3600} hours have passed. To "
-        f"collect the rows of the other batches now, stop the job's execution."
+        f"The job waits until the window and {GRACE_SECONDS // 3600} hours have passed. To collect "
+        f"the rows of the other batches now, stop the job's execution."
     )
     if is_stopped:
         waits = (
-            f"The job was stopped; it gives this up when Groq has not known it for "
-            f"{GONE_SECONDS // 60} minutes after that, and delivers the rows of the other batches."
+            f"The job was stopped. If Groq still does not know it {GONE_SECONDS // 60} minutes "
+            f"after the stop, the job delivers the rows of the other batches without it."
         )
     return {
         "code": "batch_not_found",

@@ -346,7 +346,7 @@ def _fetch(client: GroqClient, batch: Batch, index: ResultIndex, work: Path, tri
             if tries < _MISSING_FILE_TRIES:
                 raise
             index.is_lost = True
-            logger.warning("A result file does not exist any more", file_id=file_id)
+            logger.warning("A result file no longer exists", file_id=file_id)
             continue
         except OSError as error:
             raise DiskFullError(
@@ -382,4 +382,4 @@ def _check_complete(
         if tries < _MISSING_FILE_TRIES:
             raise UnknownOutcomeError(f"The content has {size} of {expected} bytes.")
         index.is_lost = True
-        logger.warning("A result file does not come whole", file_id=file_id)
+        logger.warning("A result file cannot be downloaded completely", file_id=file_id)

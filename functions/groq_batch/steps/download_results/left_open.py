@@ -10,17 +10,17 @@ from groq_batch.domain.result_row import DEADLINE_PASSED, OUTCOME_UNKNOWN, Row
 from groq_batch.records.on_demand import Ending, OnDemand
 
 _UNKNOWN = (
-    "An ordinary call for this request was begun after the deadline, and what came of it is not "
-    "known. It may be paid for, so it is not asked again by itself."
+    "An ordinary call for this request was started after the deadline, and its outcome is not "
+    "known. It may have been billed, so it is not sent again automatically."
 )
-_WITHOUT_PRICE = "The price of its model is not known, so no budget holds it."
+_WITHOUT_PRICE = "The price of its model is not known, so it cannot be sent within a budget."
 _WHY = {
-    Ending.ALL_ASKED: "It was asked as often as the job allows.",
-    Ending.BUDGET: "What the job may spend on ordinary calls (deadline-max-usd, or the rest of its "
-    "cost cap) did not suffice to ask it.",
+    Ending.ALL_ASKED: "It was sent as often as the job allows.",
+    Ending.BUDGET: "The budget for ordinary calls (deadline-max-usd, or the rest of the cost cap) "
+    "was used up before it.",
     Ending.TIME: "It had no answer within an hour after the deadline.",
     Ending.STOPPED: "The job was stopped.",
-    Ending.CANARY: "It came before the canary had an answer, so nothing else was asked.",
+    Ending.CANARY: "It passed before the canary had an answer, so nothing else was sent.",
     Ending.NOT_POSSIBLE: "The job was started by a version that makes no ordinary calls.",
 }
 SEND_AGAIN = "Send the request again from failed/."

@@ -34,8 +34,8 @@ from groq_batch.telemetry.log import logger
 STARTED = "started"
 EXISTS = "exists"
 _MESSAGES = {
-    STARTED: "The job was started; its report says how it goes.",
-    EXISTS: 'This upload has a job already; add "again": true to run it once more.',
+    STARTED: "The job was started; its report shows the progress.",
+    EXISTS: 'This upload already has a job; add "again": true to run it once more.',
 }
 _STARTERS = 16
 _STARTED_TOGETHER = 1000
@@ -210,7 +210,7 @@ class JobStarter:
                 now=now,
             )
             is_complete = sweep.run()
-        end = "Swept the uploads" if is_complete else "Swept a part; the next firing goes on there"
+        end = "Swept the uploads" if is_complete else "Swept a part; the next run continues there"
         logger.info(
             end,
             fired_at=fired_at,

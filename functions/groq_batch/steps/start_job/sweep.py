@@ -136,7 +136,7 @@ class Sweep:
                 if not self._list():
                     return False
             except LostPositionError:
-                logger.warning("The sweep begins anew: S3 does not know where it ended")
+                logger.warning("The sweep restarts, because S3 does not know its last position")
                 self._state, resumed_at = replace(self._state, position=None), None
         begun_at = None if self._has_failed else self._now
         return self._list(begun_at=begun_at, until=resumed_at)
@@ -217,7 +217,7 @@ def _load(storage: Storage) -> tuple[SweepState, str | None]:
         found = storage.get_json(object_keys.SWEEP_KEY)
         return (SweepState.from_json(found[0]), found[1]) if found else (SweepState(), None)
     except (KeyError, TypeError, ValueError):
-        logger.warning("The state of the sweep cannot be read; every upload's record is asked for")
+        logger.warning("The state of the sweep cannot be read; checking every upload's record")
         head = storage.head(object_keys.SWEEP_KEY)
         return SweepState(), head.etag if head else None
 
@@ -232,7 +232,7 @@ def _save(storage: Storage, state: SweepState, etag: str | None) -> None:
             object_keys.SWEEP_KEY, state.to_json(), if_none_match=etag is None, if_match=etag
         )
     except ConflictError:
-        logger.info("Another firing has swept at the same time")
+        logger.info("Another scheduled run has swept at the same time")
 
 
 def _text(moment: float | None) -> str | None:
