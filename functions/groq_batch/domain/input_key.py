@@ -19,8 +19,9 @@ def check_key(key: str) -> Problem | None:
         folders = " and ".join(f"input/{folder}" for folder in object_keys.RESERVED_FOLDERS)
         return _problem(
             "reserved_path",
-            f"{folders} are reserved: the results would be mixed with those of other jobs. Upload "
-            f"the file to another folder of input/, or below recurring/ to run it on a schedule.",
+            f"{folders} are reserved: the results would be mixed with those of other jobs. "
+            f"Upload the file under another folder of input/, or below recurring/ to run it on a "
+            f"schedule.",
         )
     if not object_keys.has_accepted_ending(key):
         return _problem(
