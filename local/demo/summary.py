@@ -37,7 +37,7 @@ def headline(report: Report) -> str:
             problems = counted(report["errors_total"], "problem")
             return f"Rejected: the file has {problems}, nothing was sent to Groq"
         case "cancelled":
-            return f"Cancelled: {counts['succeeded']:,} of {requests} answered until then"
+            return f"Cancelled: {counts['succeeded']:,} of {requests} answered"
     return f"Failed: {reason(report)}"
 
 

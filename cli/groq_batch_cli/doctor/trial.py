@@ -91,7 +91,7 @@ class Trial:
         """Return how to check the job later."""
         target = self.stack.target
         return (
-            f"It goes on by itself. Come back with {target.command('status', self.path, '--watch')}"
+            f"It continues by itself. Check it with {target.command('status', self.path, '--watch')}"
             f" and {target.command('results', self.path)}"
         )
 

@@ -73,7 +73,7 @@ class LeftOpen:
     @classmethod
     def _passed(cls, why: str, last: tuple[str | None, str | None], was_begun: bool) -> Self:
         named = ": ".join(part for part in last if part)
-        # The advice stands once, at the end.
+        # Give the advice only once, at the end.
         named = named.removesuffix(SEND_AGAIN).rstrip(" .")
         error = f" Its last error: {named}." if named else ""
         return cls(

@@ -86,7 +86,7 @@ class SweepState:
 
 
 class Sweep:
-    """One firing's part of the sweep.
+    """One scheduled run's part of the sweep.
 
     Attributes:
         listed: Versions listed so far, including delete markers.
@@ -101,7 +101,7 @@ class Sweep:
         time_left: Callable[[], float],
         now: float,
     ) -> None:
-        """Prepare a firing.
+        """Prepare a scheduled run.
 
         Args:
             storage: The bucket.
@@ -130,7 +130,7 @@ class Sweep:
                 _save(self._storage, self._state, etag)
 
     def _go_round(self, resumed_at: ListingPosition | None) -> bool:
-        """List from an earlier firing's position to the end, then from the beginning to it."""
+        """List from an earlier run's position to the end, then from the beginning to it."""
         if resumed_at is not None:
             try:
                 if not self._list():
@@ -223,9 +223,9 @@ def _load(storage: Storage) -> tuple[SweepState, str | None]:
 
 
 def _save(storage: Storage, state: SweepState, etag: str | None) -> None:
-    """Write the state unless another firing has written it meanwhile.
+    """Write the state unless another scheduled run has written it meanwhile.
 
-    The other firing's state is equally valid, and sweeping twice does no harm.
+    The other run's state is equally valid, and sweeping twice does no harm.
     """
     try:
         storage.put_json(
