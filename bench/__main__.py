@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-# What is measured are the functions as they are in this tree.
+# Measure the functions of this tree.
 sys.path.insert(0, str(Path(__file__).parents[1] / "functions"))
 
 from bench import cadence_part, document, end_to_end, memory, preparation, store, sweeps, whole_job
@@ -27,11 +27,11 @@ def _progress(text: str) -> None:
 
 PARTS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "cadence": ("cadence of the status checks", cadence_part.measure),
-    "prepare": ("preparation beside decoders", lambda: {"speeds": preparation.measure()}),
+    "prepare": ("preparation against decoders", lambda: {"speeds": preparation.measure()}),
     "aws": ("a model of AWS, from counted calls", lambda: aws_model.measure(_progress)),
-    "jobs": ("one job from S3 to S3, beside other tools", lambda: end_to_end.measure(_progress)),
+    "jobs": ("one job from S3 to S3, against other tools", lambda: end_to_end.measure(_progress)),
     "whole": ("one job, step by step", lambda: whole_job.measure(_progress)),
-    "sweep": ("a firing beside a million uploads", lambda: sweeps.measure(_progress)),
+    "sweep": ("a sweep of a million uploads", lambda: sweeps.measure(_progress)),
     "memory": ("peak memory by size", lambda: memory.measure(_progress)),
 }
 
@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of: {', '.join(PARTS)}")
     parser.add_argument(
-        "--page", action="store_true", help="measure nothing, write the page from what is there"
+        "--page", action="store_true", help="measure nothing, write the page from stored results"
     )
     options = parser.parse_args()
     chosen = options.parts

@@ -66,7 +66,7 @@ class Account:
                         "--batch-seconds",
                         "0.1",
                         "--no-request-accounting",
-                        # As the API does, each batch is worked on beside the others.
+                        # Like the API, work on several batches at the same time.
                         *("--set", f"workers={_SIMULATOR_WORKERS}"),
                         *self._simulator_arguments,
                     ),
@@ -77,7 +77,7 @@ class Account:
                     log_file=self.folder / "emulator.log",
                     wait_scale=0.02,
                     check_permissions=False,
-                    # S3 has no need to look for memory either.
+                    # S3 does not have to search for memory either.
                     keeps_memory=True,
                 )
             )
@@ -112,7 +112,7 @@ class Account:
         )["stateMachineArn"]
 
     def environment(self, **settings: str) -> dict[str, str]:
-        """Return the environment of the functions, with some settings of its own."""
+        """Return the environment of the functions, with additional settings."""
         return {
             **aws_environment(self._emulator.endpoint_url),
             **DEFAULTS,

@@ -40,7 +40,7 @@ class Batch:
         queue: Share of that time before the first request is done.
         tail: Share of that time between the last request and the end, in which files are made.
         bend: Exponent of progress over time; 1 is steady, less than 1 begins fast and ends slowly.
-        tells: Whether progress is told at all before the end.
+        tells: Whether progress is reported before the end.
     """
 
     seconds: float
@@ -62,7 +62,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a policy knows after a look. Times are in seconds since the batch was created."""
+    """Input of a policy after a status check. Times are in seconds since the batch was created."""
 
     elapsed: float
     progress_at: float
@@ -139,7 +139,7 @@ def watch(batch: Batch, policy: Policy, *, polls: int = 0) -> Life:
 
     Args:
         batch: The batch.
-        policy: When to look.
+        policy: When to check again.
         polls: Status checks that the execution has made before, for earlier attempts.
     """
     elapsed = progress_at = 0.0
@@ -163,7 +163,7 @@ WAYS: dict[str, dict[str, float | bool]] = {
     "steady, then files are made": {"tail": 0.03},
     "queued, then steady": {"queue": 0.5},
     "fast, then slow": {"bend": 0.5},
-    "no progress told": {"tells": False},
+    "no progress reported": {"tells": False},
 }
 """How batches go, in the order of the table. All weigh the same."""
 

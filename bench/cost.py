@@ -1,4 +1,4 @@
-"""What calls and bytes cost at AWS, and what is assumed of their speed there. Pure."""
+"""Cost of calls and bytes at AWS, and assumptions about their speed. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ S3_BYTES_PER_SECOND = 50e6
 """What one function gets from S3, or puts there: less than is usually seen, to be safe."""
 
 GROQ_BYTES_PER_SECOND = 20e6
-"""What one function gets through the internet to Groq, likewise."""
+"""Bandwidth of one function to Groq over the internet; also an assumption."""
 
 CALLS_OF_A_MAP = 6
 """Calls to S3 that Step Functions makes itself for a Distributed Map, on the safe side: a list of

@@ -1,4 +1,4 @@
-"""Writes ``docs/performance.md`` from what was measured; the prose stands here."""
+"""Writes ``docs/performance.md`` from the measurements; contains its prose."""
 
 # ruff: noqa: E501 (sentences with figures in them; they are wrapped when they are written)
 
@@ -50,14 +50,14 @@ _BLOCK_END = "<!-- end of many-files -->"
 
 
 def write(results: Results, path: Path = DOCUMENT) -> None:
-    """Write the page anew, whole, and the table of it that the runbook has as well."""
+    """Rewrite the page, and its table that the runbook repeats."""
     path.write_text(render(results), encoding="utf-8")
     if "aws" in results and path == DOCUMENT:
         OPERATIONS.write_text(with_many_files(OPERATIONS.read_text("utf-8"), results), "utf-8")
 
 
 def with_many_files(text: str, results: Results) -> str:
-    """Return the runbook with the table of many small files as it is now."""
+    """Return the runbook with an updated table of many small files."""
     before, rest = text.split(_BLOCK)
     _, after = rest.split(_BLOCK_END)
     table = _wrapped(aws_page.many_files(results["aws"]["costs"]))
@@ -203,21 +203,21 @@ def _jobs(part: dict[str, Any]) -> str:
         if name.startswith("s3.")
     )
     table = Table([*heads, f"{beyond['requests']:,} requests"], rows)
-    return f"""{part["requests"]:,} requests of 4 KB, {megabytes(part["bytes"])} MB, in one file. **Everybody starts
-and ends in S3**: the requests are an object of the bucket, and the time ends when the answers are one.
+    return f"""{part["requests"]:,} requests of 4 KB, {megabytes(part["bytes"])} MB, in one file. **Every tool starts
+and ends in S3**: the requests are an object in the bucket, and the time ends when the answers are, too.
 The pipeline runs its functions in the order of the shipped state machine, with all checks; its time ends
-later still, when its report is written and its files at Groq are deleted. Around the
-others are a download and an upload by boto3's transfer manager, as a user of theirs would write them:
-the script of Groq's tutorial (written anew: it posts the file, asks for the batch's status, saves what it
-gets), and tools from PyPI. Medians of {part["rounds"]} rounds in one run, in which all take turns; a tool that took
-longer than 30 s ran once.
+even later, when its report is written and its files at Groq are deleted. The other tools get a download and
+an upload with boto3's transfer manager, as their users would write them:
+the script of Groq's tutorial (rewritten: it posts the file, polls the batch's status, and saves the
+results), and tools from PyPI. The numbers are medians of {part["rounds"]} rounds in one run, in which the tools take turns;
+a tool that took longer than 30 s ran once.
 
 {table.markdown()}
 
-CPU and memory are the client's own, boto3 included: of the pipeline the CPU of all functions and the
-memory of the largest one. They make {calls:,} calls of S3, which the emulator, a Python program, serves on
-the same cores. The last column tells whether a file of {beyond["requests"]:,} short requests, more than
-the 50,000 that a batch takes, came back complete.
+CPU and memory are those of the client, including boto3; for the pipeline, the CPU of all functions and the
+memory of the largest one. They make {calls:,} calls to S3, which the emulator, a Python program, serves on
+the same cores. The last column says whether a file of {beyond["requests"]:,} short requests, more than
+the 50,000 that a batch can have, came back complete.
 """
 
 
@@ -231,9 +231,9 @@ def _preparation(part: dict[str, Any]) -> str:
         for name, speed in part["speeds"].items()
     ]
     heads = ["lines of", "this pipeline", "msgspec", "`json.loads`", "of msgspec"]
-    return f"""Megabytes per second of CPU time. The pipeline finds the lines, checks each of them in
-every way, knows which ids were used before and hands shards on; the others are given the lines and
-decode them, one after the other, and nothing else.
+    return f"""Megabytes per second of CPU time. The pipeline splits the input into lines, runs all checks on
+each, detects duplicate ids and writes shards; the others get the lines and
+only decode them, one after the other.
 
 {Table(heads, rows).markdown()}
 """
@@ -253,8 +253,8 @@ def _memory(part: dict[str, Any]) -> str:
     lines = ", ".join(f"{jobs[size]['lines']:,}" for size in sizes)
     answers = ", ".join(megabytes(jobs[size]["answer_bytes"]) for size in sizes)
     heads = ["peak resident memory, MB", *(f"{size} MB" for size in sizes)]
-    return f"""Each function in a process of its own for each size, boto3 and Python included. Of a
-job, input and answers have about the same size ({lines} lines; answers of {answers} MB); in the last
+    return f"""Each function runs in a separate process for each size; the numbers include boto3 and Python. The
+input and the answers of a job have about the same size ({lines} lines; answers of {answers} MB); in the last
 row all answers belong to one shard, which has at most {MAX_SHARD_ROWS:,} rows.
 
 {Table(heads, rows).markdown()}
@@ -271,13 +271,13 @@ def _sweep(part: dict[str, Any]) -> str:
             digits(one["cpu_seconds"] / one["uploads"] * 1e6),
         ]
         for what, one in (
-            ("older than the last complete sweep less eight days", part["known"]),
-            ("younger, or of a first sweep", part["asked"]),
+            ("older than eight days before the last complete sweep", part["known"]),
+            ("newer, or in a first sweep", part["asked"]),
         )
     ]
     heads = ["uploads that have a job", "number", "calls", "s of a core", "µs each"]
-    return f"""A firing with nothing to start, through botocore over answers in S3's own XML, without
-a network. Most of it is botocore's reading of the lists.
+    return f"""A scheduled run with nothing to start, with botocore and responses in S3's XML, but without
+a network. botocore spends most of the time on parsing the lists.
 
 {Table(heads, rows).markdown()}
 """
@@ -304,13 +304,13 @@ def _cadence(part: dict[str, Any]) -> str:
     ]
     ways = ", ".join(part["ways"])
     worst = max(part["three_attempts"].values())
-    return f"""When to look at the batches again is one pure function
-([polling.py](../functions/groq_batch/domain/polling.py)). Here it is played through, without a clock, over
-batches of {len(part["durations"])} durations from 3 seconds to 7 days, each a little longer and shorter, and of
-{len(part["ways"])} ways to tell progress ({ways}), beside fixed intervals. A check is {cadence.TRANSITIONS_OF_A_POLL} transitions
-and {cadence.EVENTS_OF_A_POLL} events of the history, which ends an execution at {cadence.HISTORY_LIMIT:,}: an end that would
-have come later is never seen, and counts as an infinite lag. The lag is the time from the end to the
-check that sees it, as a share of the batch's duration. Means of a batch:
+    return f"""A pure function decides when the batches are checked again
+([polling.py](../functions/groq_batch/domain/polling.py)). Here it is simulated, without a clock, for
+batches of {len(part["durations"])} durations from 3 seconds to 7 days, each with small variations, and for
+{len(part["ways"])} ways to report progress ({ways}), and compared with fixed intervals. A check takes {cadence.TRANSITIONS_OF_A_POLL} transitions
+and {cadence.EVENTS_OF_A_POLL} history events; the execution ends at {cadence.HISTORY_LIMIT:,} events, so a later end of the batch
+is never seen, and counts as an infinite lag. The lag is the time from the end to the
+check that sees it, as a share of the batch's duration. Means for one batch:
 
 {Table(heads, rows).markdown()}
 
@@ -318,8 +318,8 @@ Checks and median lag by duration:
 
 {Table(["the batch takes", *names], by_duration).markdown()}
 
-A job of three attempts that take 7 days each comes to {worst:,} events at most, over all ways.
-Fixed intervals that see the end sooner do so for many times the price, or not at all where batches are long.
+A job of three attempts of 7 days each has at most {worst:,} events, whatever the progress.
+Fixed intervals that see the end sooner cost many times as much, or never see the end of long batches.
 """
 
 
@@ -327,12 +327,12 @@ Section = Callable[[dict[str, Any]], str]
 
 SECTIONS: tuple[tuple[str, str, Section], ...] = (
     ("## What it costs", "aws", aws_page.cost_section),
-    ("### A sweep beside a million uploads", "sweep", _sweep),
+    ("### A sweep of a million uploads", "sweep", _sweep),
     ("## How long it takes", "aws", aws_page.time_section),
     ("### Where the time of a large job goes", "whole", whole_job.section),
     ("### Cadence of the status checks", "cadence", _cadence),
     ("## How it compares", "jobs", _jobs),
-    ("### Checking beside decoding", "prepare", _preparation),
+    ("### Checking compared with decoding", "prepare", _preparation),
     ("## Memory", "memory", _memory),
 )
 """Title, part and text, in the order of the page. A part may have several."""
@@ -346,19 +346,19 @@ def _measured(results: Results) -> str:
         if name in results
     ]
     table = Table(["part", "date", "machine", "system", "Python", "load at the end"], rows)
-    return f"""The functions run as they are shipped, each in a process of its own that is kept warm, as Lambda
-does. The shipped state machine calls them, run by the interpreter that the tests use; its waits are cut
-to {POLL_SECONDS} s, which is also how often the other tools look at their batches. S3 and Secrets Manager are the
-emulator MiniStack on the same machine, which keeps the memory of objects that are gone for the next
+    return f"""The functions run as shipped, each in a separate process that is kept warm, as in Lambda.
+The shipped state machine calls them; the interpreter that the tests use runs it, and shortens its waits
+to {POLL_SECONDS} s, which is also how often the other tools poll their batches. S3 and Secrets Manager are
+emulated by MiniStack on the same machine, which reuses the memory of deleted objects for new
 ones; Groq is the simulator of this repository, which runs two batches at a time and whose batches take
-0.1 s. The other tools run in environments of their own with pinned packages
-([bench/peers](../bench/peers)). Time is counted from when a program is loaded. It includes the work of
-emulator and simulator, which share the machine's cores with what is measured, so only ratios within one
-run mean something; the machine did other work as well, as its load shows.
+0.1 s. The other tools run in separate environments with pinned packages
+([bench/peers](../bench/peers)). Time is measured from the moment a program is loaded. It includes the work of
+emulator and simulator, which use the same cores, so only ratios within one
+run are meaningful; the machine also did other work, as its load shows.
 
 {table.markdown()}
 
-A part that is measured anew leaves the others as they are: `make bench ARGS="jobs memory"`. What jobs ask of AWS is counted by `make counts`.
+To measure single parts again and keep the others, name them: `make bench ARGS="jobs memory"`. `make counts` counts the AWS calls of jobs.
 """
 
 
@@ -392,40 +392,40 @@ def _sizes(results: Results) -> str:
     answers = statistics.fmean(
         shard["answer_bytes"] / shard["lines"] for shard in memory["shard"].values()
     )
-    return f"""Lambda gives a core for each 1,769 MB, and a share of one to functions with less
+    return f"""Lambda allocates one core for each 1,769 MB, and a share of a core to functions with less
 (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>). No function needs its memory for
-data; it is chosen for the share of a core.
+data; the size is chosen for the share of a core.
 
 {Table(heads, rows).markdown()}
 
 **Time-outs.** Every function ends itself after {TIMEOUT_SECONDS} s, below Lambda's 900 s, so that the state machine
-(960 s) never takes a function that still runs for one that has died.
+(960 s) never treats a running function as dead.
 
 **What one invocation prepares.** Here one core checks and cuts {found.cpu_bytes_per_second / 1e6:.0f} MB/s
-({megabytes(jobs["bytes"])} MB in {digits(prepared["cpu_seconds"])} s of CPU, S3's client included). At AWS take a core that
+({megabytes(jobs["bytes"])} MB in {digits(prepared["cpu_seconds"])} s of CPU, including S3's client). For AWS, assume a core that
 is {SLOWER_CORE:g} times slower, and {cost.S3_BYTES_PER_SECOND / 1e6:.0f} MB/s from S3, one after the other (S3 itself copies the shards): that is
 1 / ({SLOWER_CORE:g} / {found.cpu_bytes_per_second / 1e6:.0f} + 1 / {cost.S3_BYTES_PER_SECOND / 1e6:.0f}) = {found.bytes_per_second / 1e6:.1f} MB/s, or {found.bytes / 1e9:.1f} GB within the time-out.
 A plain file of more than two ranges of `MaxBytesPerRange` (1 GiB) is therefore prepared range by
-range: a range takes about {1.0737e9 / found.bytes_per_second:.0f} s by the same reckoning, ten are worked on at a time, and a
-retry repeats one range. A file of 200 GB has {200e9 / 2**30:.0f} ranges, each of which is read twice (to be checked,
-to be cut): {2 * 200e9 / 2**30 / 10 * 2**30 / found.bytes_per_second / 60:.0f} minutes with ten at a time.
+range: a range takes about {1.0737e9 / found.bytes_per_second:.0f} s by the same calculation, ten are processed at a time, and a
+retry repeats one range. A file of 200 GB has {200e9 / 2**30:.0f} ranges, each of which is read twice (first to check
+it, then to cut it): {2 * 200e9 / 2**30 / 10 * 2**30 / found.bytes_per_second / 60:.0f} minutes with ten at a time.
 
-**Compressed files** cannot be entered in the middle. They are refused when they unpack to more than
-{MAX_GZIP_CONTENT_BYTES / 2**30:.0f} GiB, which would take {MAX_GZIP_CONTENT_BYTES / unpacked.bytes_per_second:.0f} s by the reckoning above (what was unpacked is sent to S3 at the same rate), or to more than {MAX_GZIP_LINES:,} lines: an id
-takes {ids / MAX_GZIP_LINES:.0f} bytes there (a hash, a place in a table), which is {ids / 1e6:,.0f} MB for so many.
+**Compressed files** can only be read from the beginning. They are refused if they decompress to more than
+{MAX_GZIP_CONTENT_BYTES / 2**30:.0f} GiB, which would take {MAX_GZIP_CONTENT_BYTES / unpacked.bytes_per_second:.0f} s by the calculation above (the decompressed data is sent to S3 at the same rate), or to more than {MAX_GZIP_LINES:,} lines: an id
+takes {ids / MAX_GZIP_LINES:.0f} bytes there (a hash and an entry of a table), which is {ids / 1e6:,.0f} MB for that many.
 
 **The largest shard** (200 MB) goes to Groq in {submit_seconds():.0f} s at {cost.GROQ_BYTES_PER_SECOND / 1e6:.0f} MB/s; the time-out leaves room for a connection of
-{200e6 / TIMEOUT_SECONDS * 8 / 1e6:.1f} Mbit/s. Its answers stand on the disk of `download_results` before they are
-joined: {MAX_SHARD_ROWS:,} rows fill its {sizes["download_results"].disk_gb:g} GB when a row has {sizes["download_results"].disk_gb * 1e9 / MAX_SHARD_ROWS / 1e3:.0f} KB; those measured here had
+{200e6 / TIMEOUT_SECONDS * 8 / 1e6:.1f} Mbit/s. `download_results` stores its answers on disk before it
+merges them: {MAX_SHARD_ROWS:,} rows fill its {sizes["download_results"].disk_gb:g} GB if a row has {sizes["download_results"].disk_gb * 1e9 / MAX_SHARD_ROWS / 1e3:.0f} KB; those measured here had
 {answers / 1e3:.0f} KB.
 """
 
 
 _WHY = {
-    "start_job": "a few small objects for each job; lists of all uploads for a firing: one core",
+    "start_job": "a few small objects for each job; lists of all uploads for a sweep: one core",
     "prepare_input": "reads and checks all bytes: one core",
     "submit_batch": "passes bytes on; the network is the limit",
-    "check_status": "small objects, and answers to wait for: what a job pays least for",
-    "download_results": "reads and writes all answers: one core; they stand on its disk",
+    "check_status": "small objects, and waiting for responses: the smallest share of a job's cost",
+    "download_results": "reads and writes all answers: one core; stores them on its disk",
     "finish_job": "S3 copies; a full core for jobs of a thousand shards",
 }

@@ -1,4 +1,4 @@
-"""Part "jobs": one job from S3 to S3, beside the tools of the field, against the same simulator."""
+"""Part "jobs": one job from S3 to S3, compared with other tools on the same simulator."""
 
 from __future__ import annotations
 

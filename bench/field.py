@@ -1,4 +1,4 @@
-"""Runs the other tools, each with an interpreter of its own that has its packages and no others."""
+"""Runs the other tools, each with its own interpreter that has only its packages."""
 
 from __future__ import annotations
 

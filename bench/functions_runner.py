@@ -197,7 +197,7 @@ class Run:
 
     @property
     def polls(self) -> int:
-        """Looks at the batches."""
+        """Number of status checks."""
         return self.visits["CheckStatus"]
 
 

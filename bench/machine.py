@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def machine() -> dict[str, str]:
-    """Return what tells one machine's figures from another's."""
+    """Return the properties of this machine that affect measurements."""
     return {
         "cpu": f"{os.cpu_count()} cores, {_cpu_model()}",
         "python": platform.python_version(),

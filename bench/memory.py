@@ -18,13 +18,13 @@ _LONG_ANSWER_BYTES = 20_000
 _SHORT_LINE_BYTES = 200
 
 NO_FUNCTIONS = frozenset({"lines", "input_bytes", "answer_bytes"})
-"""What stands beside the functions in the figures of a job."""
+"""Entries in a job's figures that are not functions."""
 
 Progress = Callable[[str], None]
 
 
 def measure(progress: Progress, *, megabytes: tuple[int, ...] = MEGABYTES) -> dict[str, Any]:
-    """Run jobs of growing size, each with functions of its own.
+    """Run jobs of growing size, each with its own functions.
 
     Returns:
         ``job``: by size of input (and output) the peak of each function in bytes; ``shard``: that

@@ -29,7 +29,7 @@ _TAIL = f"\r\n--{_BOUNDARY}--\r\n".encode()
 
 
 class _Form:
-    """A form with a file that comes from elsewhere; it tells its length, and is read once."""
+    """A multipart form with a streamed file; it has a known length and can be read once."""
 
     def __init__(self, body: Any, size: int) -> None:
         self._pieces = self._all(body)
@@ -110,7 +110,7 @@ class _Mover:
 
 
 def main() -> None:
-    """Move everything; tells how long each way took."""
+    """Move everything, and report the seconds of each direction."""
     mover = _Mover(json.load(sys.stdin))
     places = mover._task["ranges"]
     taken = []

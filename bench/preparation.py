@@ -1,4 +1,4 @@
-"""Part "prepare": how fast an input is checked and cut, beside decoding its lines alone.
+"""Part "prepare": speed of checking and cutting an input, compared with decoding its lines.
 
 All work on the same bytes, which are in memory: ours gets them in pieces as S3 gives them, finds
 the lines, checks them, knows their ids and hands shards on; the others get the lines found.

@@ -18,7 +18,7 @@ class Check:
     Attributes:
         expected: Requests.
         right: Answers that are the right ones, whatever their place.
-        in_order: Whether every row stands in the place of its request.
+        in_order: Whether the rows are in the order of the requests.
     """
 
     expected: int

@@ -25,7 +25,7 @@ class Reach:
 
     Attributes:
         cpu_bytes_per_second: What one core here checks and cuts, handler and S3 client included.
-        bytes_per_second: What is reckoned with at AWS.
+        bytes_per_second: Assumed speed at AWS.
         bytes: What fits into the time-out.
     """
 

@@ -1,4 +1,4 @@
-"""Keeps what was measured, part by part, so that one part can be measured anew."""
+"""Stores results part by part, so that one part can be measured again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Results = dict[str, dict[str, Any]]
 
 
 def load(path: Path = RESULTS) -> Results:
-    """Return the parts by name; none when nothing was measured yet."""
+    """Return the parts by name; empty if nothing was measured yet."""
     if not path.exists():
         return {}
     results: Results = json.loads(path.read_text(encoding="utf-8"))
@@ -22,7 +22,7 @@ def load(path: Path = RESULTS) -> Results:
 
 
 def save_part(name: str, values: dict[str, Any], path: Path = RESULTS) -> Results:
-    """Put a part in the place of the one before, with the machine's name; returns all parts."""
+    """Replace a part, and add the machine's description; returns all parts."""
     results = load(path)
     results[name] = {"machine": machine(), **rounded(values)}
     text = json.dumps(results, indent=1, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Part "sweep": what a firing of the schedule costs, where a million uploads have run.
+"""Part "sweep": the cost of a scheduled run after a million uploads have run.
 
 The start function's use case, over a client of boto3 whose wire ends in this process: every answer
 is the XML of S3, signed for, parsed and looked at as on AWS. The making of the answers is counted

@@ -21,7 +21,7 @@ class Table:
     rows: Sequence[Sequence[str]]
 
     def markdown(self) -> str:
-        """Return it as Markdown that is readable as it stands."""
+        """Return the table as Markdown that is readable as plain text."""
         lines = [self.heads, *self.rows]
         widths = [max(len(_escaped(line[n])) for line in lines) for n in range(len(self.heads))]
         rule = [

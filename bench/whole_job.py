@@ -1,4 +1,4 @@
-"""Part "whole": where the time of a job goes, step by step, beside the least that its bytes need."""
+"""Part "whole": the time of each step of a job, compared with the minimum that its bytes need."""
 
 # ruff: noqa: E501 (sentences with figures in them; they are wrapped when they are written)
 
@@ -263,24 +263,24 @@ def section(part: dict[str, Any]) -> str:
             ("groq", "the simulated Groq"),
         )
     )
-    return f"""{part["requests"]:,} requests, {part["bytes"] / 1e6:.0f} MB, in two batches, from S3 to S3. The script is the least that these
-bytes need: it reads each batch's part of the input and sends it, waits, and writes the answers as they
-come, both batches side by side. It checks nothing and leaves the answers in Groq's order. At AWS, seconds
-are those of the model: what bytes take, and the two Maps, without Groq's own time.
+    return f"""{part["requests"]:,} requests, {part["bytes"] / 1e6:.0f} MB, in two batches, from S3 to S3. The script is the minimum for these
+bytes: it reads each batch's part of the input and sends it, waits, and writes the answers as they
+arrive, both batches in parallel. It checks nothing and leaves the answers in Groq's order. Seconds at AWS
+come from the model: the time to transfer the bytes, and the two Maps, without Groq's own time.
 
 {Table(heads, rows).markdown()}
 
-Seconds of a core, in brackets those of the script: {cpu}. Here S3 and Groq take them from the functions, so
-that what a step takes depends on what else the machine does. {job["checks"]["number"]:.0f} looks at the batches took
+CPU seconds, in brackets those of the script: {cpu}. S3 and Groq share the cores with the functions here, so
+the time of a step depends on the other work of the machine. {job["checks"]["number"]:.0f} status checks took
 {job["checks"]["seconds"]:.2f} s of Groq's time. The largest function had {job["memory"]["peak_bytes"] / 1e6:.0f} MB.
 
-What is read twice is the input: nothing is sent before the last line has been checked. Requests are
-copied into shards, and rows into the output, by S3 itself; no byte is written twice by a function.
+Only the input is read twice: nothing is sent before the last line has been checked. S3 itself copies
+requests into shards and rows into the output; no function writes a byte twice.
 """
 
 
 def at_aws(input_bytes: int) -> dict[str, tuple[float, float | None]]:
-    """Return what the steps take at AWS by the model, of the job and of the script.
+    """Return the modelled seconds of each step at AWS, for the job and for the script.
 
     Args:
         input_bytes: Size of the input, which has two shards; the larger one takes longest.

@@ -1,4 +1,4 @@
-"""One function in a process of its own, warm, as Lambda keeps it; counts what it does.
+"""One function in its own warm process, as in Lambda; counts its calls.
 
 ``python -m bench.worker MODULE`` reads an event from each line of standard input and answers with
 a line: what the handler returned or how it failed, and the counts. The environment is the
@@ -25,7 +25,7 @@ _REMAINING_MILLISECONDS = 800_000
 
 
 class _Context:
-    """What Lambda passes beside the event."""
+    """The Lambda context object."""
 
     function_name = "bench"
     function_version = "$LATEST"

@@ -92,7 +92,7 @@ class Retrier:
 
 @cache
 def machine() -> dict[str, Any]:
-    """Return the shipped definition; not to be changed."""
+    """Return the shipped definition; callers must not change it."""
     parsed: dict[str, Any] = json.loads(MACHINE.read_text("utf-8"))
     return parsed
 
@@ -106,7 +106,7 @@ def states_of(part: Json, parent: str = "") -> Iterator[State]:
 
 
 def nested(state: Json) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the parts of a state that have states of their own, each with its field."""
+    """Yield the parts of a state that contain states, with their fields."""
     if isinstance(state.get("ItemProcessor"), dict):
         yield "ItemProcessor", state["ItemProcessor"]
     for number, branch in enumerate(objects(state.get("Branches"))):
@@ -114,7 +114,7 @@ def nested(state: Json) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def transitions(state: Any) -> Iterator[Transition]:
-    """Yield where a state may go; nothing of what is no state."""
+    """Yield the transitions of a state; nothing for a value that is not a state."""
     if not isinstance(state, dict):
         return
     for number, rule in enumerate(objects(state.get("Choices"))):
@@ -134,7 +134,7 @@ def is_end(state: Any) -> bool:
 
 
 def retriers(state: Json) -> tuple[Retrier, ...]:
-    """Return the retriers of a state, in the order in which they are asked."""
+    """Return the retriers of a state, in the order in which they are evaluated."""
     return tuple(Retrier.from_json(one) for one in state.get("Retry", ()))
 
 
@@ -152,5 +152,5 @@ def names(errors: Sequence[str], error: str) -> bool:
 
 
 def objects(value: Any) -> list[dict[str, Any]]:
-    """Return the objects of a list, and nothing of what is no list."""
+    """Return the objects in a list; empty for a value that is not a list."""
     return [part for part in value if isinstance(part, dict)] if isinstance(value, list) else []

@@ -159,7 +159,7 @@ Json = dict[str, Any]
 
 @dataclass(slots=True)
 class _Findings:
-    """What was found so far, and the names used, which have to be unique in the whole machine."""
+    """Problems found so far, and the names in use, which must be unique in the whole machine."""
 
     default_language: str
     problems: list[str] = field(default_factory=list)
@@ -208,7 +208,7 @@ def _without_duplicates(pairs: Sequence[tuple[str, Any]]) -> Json:
 
 
 def _strings(value: Any, place: str) -> Iterator[tuple[str, str]]:
-    """Yield every string of a value with the place where it stands."""
+    """Yield every string in a value with its path."""
     if isinstance(value, str):
         yield place, value
     elif isinstance(value, dict):
@@ -325,14 +325,14 @@ def _check_transition(name: str, state: Json, findings: _Findings) -> None:
 def _check_number(
     place: str, value: Json, field_name: str, lowest: int, highest: int, findings: _Findings
 ) -> None:
-    """Check a field that, where it stands, has to be a whole number."""
+    """Check an optional field that must be a whole number."""
     number = value.get(field_name, lowest)
     if isinstance(number, bool) or not isinstance(number, int) or not lowest <= number <= highest:
         findings.add(place, f"{field_name} has to be a whole number from {lowest} to {highest}")
 
 
 def _check_numbers(name: str, state: Json, language: str, findings: _Findings) -> None:
-    """Check the numbers of a state; in a JSONata state an expression may stand for one."""
+    """Check the numbers of a state; a JSONata state may use expressions instead."""
     for one, lowest, highest in (
         ("TimeoutSeconds", 1, _MAX_SECONDS),
         ("HeartbeatSeconds", 1, _MAX_SECONDS),
@@ -365,7 +365,7 @@ def _own_values(state: Json) -> Json:
 
 
 def _check_expressions(name: str, state: Json, language: str, findings: _Findings) -> None:
-    """Check JSONata expressions, and that none of the other language's stand here."""
+    """Check JSONata expressions, and report paths of the other query language."""
     own = _own_values(state)
     for where, text in _strings(own, name):
         if where.endswith(".Comment") or "{%" not in text:

@@ -1,4 +1,4 @@
-"""A headless Chromium, spoken to over a pipe; for pictures of pages, and for tests of them.
+"""Control a headless Chromium over a pipe, for pictures and tests of pages.
 
 It uses the DevTools protocol (https://chromedevtools.github.io/devtools-protocol/) over two file
 descriptors, which needs no driver, no port and no package.
@@ -48,7 +48,7 @@ os.execv(sys.argv[3], sys.argv[3:])
 
 
 class BrowserError(Exception):
-    """The browser did not do what it was asked."""
+    """The browser did not carry out a command."""
 
 
 def find_browser() -> str | None:
@@ -62,9 +62,9 @@ class Page:
     """One open page.
 
     Attributes:
-        complaints: What the browser has to say against it: errors of scripts, of the network, and
+        complaints: Problems that the browser reports: errors of scripts, of the network, and
             what the page's own policy forbids.
-        requests: Every address that it has asked for.
+        requests: Every URL that the page has requested.
     """
 
     _browser: _Connection
@@ -73,7 +73,7 @@ class Page:
     requests: list[str] = field(default_factory=list)
 
     def show(self, width: int, *, dark: bool, height: int = 900) -> None:
-        """Give it a screen of this width, in CSS pixels, and a light or dark scheme."""
+        """Set the width of the screen, in CSS pixels, and a light or dark scheme."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -113,7 +113,7 @@ class Page:
         return self._browser.call(method, parameters, self._session)
 
     def notice(self, method: str, event: Mapping[str, Any]) -> None:
-        """Take note of what the browser tells of the page."""
+        """Record an event that the browser sends about the page."""
         if method == "Runtime.exceptionThrown":
             self.complaints.append(str(event["exceptionDetails"].get("text")))
         elif method == "Log.entryAdded":

@@ -1,4 +1,4 @@
-"""The real ``sam build``, done once for the same sources."""
+"""Run the real ``sam build``, once for the same sources."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Build:
 
 
 def machine_parameters() -> dict[str, str]:
-    """Return the runtime and the architecture that Lambdas have on this machine.
+    """Return the runtime and the architecture of functions on this machine.
 
     On AWS the template's own defaults hold.
     """
@@ -65,7 +65,7 @@ def _source_files(project: Path) -> Iterator[Path]:
 
 
 def source_hash(project: Path, parameters: dict[str, str]) -> str:
-    """Return a name for what a build would be made of: the sources and what it is built for."""
+    """Return a name for a build, derived from its sources and its target."""
     digest = hashlib.sha256(repr(sorted(parameters.items())).encode())
     for path in _source_files(project):
         content = path.read_bytes()
@@ -108,7 +108,7 @@ def build_application(
         try:
             workplace.rename(folder)
         except OSError:
-            if not template.exists():  # Anything but "somebody else was faster".
+            if not template.exists():  # Any error but "another process was faster".
                 raise
         shutil.rmtree(folder / "sam", ignore_errors=True)
     finally:
@@ -119,7 +119,7 @@ def build_application(
 def _run_sam_build(
     project: Path, workplace: Path, parameters: dict[str, str], *, log_file: Path
 ) -> None:
-    # The sources are copied first, so that a build stays what it is when they change: the built
+    # Copy the sources first, so that later changes do not affect the build: the built
     # template refers to the state machine's file.
     sources = workplace / "sources"
     sources.mkdir()
@@ -133,7 +133,7 @@ def _run_sam_build(
     command += ["--build-dir", str(workplace / "build"), "--parameter-overrides"]
     command += [f"{name}={value}" for name, value in parameters.items()]
     environment = sam_environment(workplace / "sam")
-    # sam build looks for python3.X on the PATH; the one that runs this is the right one.
+    # sam build searches the PATH for python3.X; use the interpreter that runs this.
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment.get('PATH', '')}"
     run_program(
         "sam build",
@@ -146,7 +146,7 @@ def _run_sam_build(
 
 
 def _remove_unused(builds_folder: Path) -> None:
-    """Remove builds that nobody used for a day, and what broken-off builds left."""
+    """Remove builds that were not used for a day, and files of interrupted builds."""
     oldest = time.time() - _UNUSED_BUILD_SECONDS
     for folder in builds_folder.iterdir():
         if folder.stat().st_mtime < oldest:

@@ -1,4 +1,4 @@
-"""The emulated AWS: MiniStack on a free port of this machine, with nothing of the outside in it."""
+"""Run the emulated AWS: MiniStack on a free local port, isolated from the user's environment."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _MEMORY_THAT_STAYS = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(2**40),
 }
-"""Settings of glibc under which memory that was used once is used again, and never given back: to
-find pages anew for each object took longer than all else that is done with large ones."""
+"""Settings of glibc that keep and reuse freed memory instead of returning it to the system: to
+get new pages for each object took longer than all other work on large objects."""
 
 
 def emulator_environment(
@@ -50,7 +50,7 @@ def emulator_environment(
         GATEWAY_PORT=str(port),
         MINISTACK_REGION=REGION,
         SFN_WAIT_SCALE=str(wait_scale),
-        # No listeners but the one, no containers, nothing kept, no files of the user read.
+        # Only one listener, no containers, no persistence, no files of the user.
         IOT_MTLS_ENABLED="0",
         SFTP_ENABLED="0",
         LAMBDA_EXECUTOR="local",
@@ -142,7 +142,7 @@ class Emulator(LeashedProgram):
                 emulator.wait()
             except LocalStackError:
                 emulator.stop()
-                # Somebody else may have taken the port since it was found free.
+                # Another program may have taken the port since it was found free.
                 if attempt == _START_ATTEMPTS:
                     raise
             except BaseException:

@@ -24,7 +24,7 @@ from typing import Any
 from local.function_queue import EventQueue, WaitingLine, retry_seconds
 
 WRITTEN_FOR = "1.5.33"
-"""The version of MiniStack that was corrected, as pinned in requirements-dev.in."""
+"""The version of MiniStack that the corrections are for, as pinned in requirements-dev.in."""
 
 MAX_PROCESSES_VARIABLE = "GROQ_BATCH_EMULATOR_PROCESSES"
 """How many processes of functions may live at once, those that wait for work among them."""
@@ -53,7 +53,7 @@ def check_version(installed: str) -> None:
 
 
 def apply_corrections() -> None:
-    """Correct the MiniStack of this process; to be called before it serves.
+    """Correct the MiniStack of this process. Call this before it serves.
 
     Raises:
         UnknownVersionError: Another version of it is installed.
@@ -98,7 +98,7 @@ def _correct_ranges_of_versions() -> None:
 
 
 def _correct_throttles() -> None:
-    """Treat a call that is throttled as AWS does, be it an event or a task of an execution.
+    """Retry throttled calls like AWS, for events as well as for tasks of executions.
 
     Lambda puts an event that is throttled back into its queue and tries again for up to six hours,
     after one second first, then after longer and longer waits, five minutes at most; a function
@@ -152,7 +152,7 @@ def _correct_events(line: WaitingLine, scale: float) -> None:
                     function, lambda_svc._route_async_failure, target, name, event, result
                 )
 
-        # The thread goes on in the caller's account and region.
+        # The thread continues in the caller's account and region.
         context = contextvars.copy_context()
         threading.Thread(target=context.run, args=(run,), daemon=True).start()
 
@@ -170,7 +170,7 @@ def _correct_events(line: WaitingLine, scale: float) -> None:
 
 
 def asynchronous_settings(function: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return how a function wants its events to be treated (its EventInvokeConfig)."""
+    """Return a function's EventInvokeConfig, which says how its events are retried."""
     found: Mapping[str, Any] = (
         function.get("event_invoke_config")
         or (function.get("event_invoke_configs") or {}).get("$LATEST")
@@ -180,7 +180,7 @@ def asynchronous_settings(function: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def on_failure(function: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
-    """Return the ARN to which an event goes that could not be delivered; empty when there is none.
+    """Return the ARN of the destination for undelivered events; empty if there is none.
 
     Args:
         function: MiniStack's record of the function.
@@ -210,7 +210,7 @@ def _correct_tasks(line: WaitingLine) -> None:
         if error != THROTTLED_TASK or retrier is None:
             return retrier, place
         line.wait(retry_seconds(retrier, counts.get(place, 0)), is_task=True)
-        # What MiniStack still has to wait.
+        # The rest of MiniStack's wait.
         return {**retrier, "IntervalSeconds": 0}, place
 
     stepfunctions._call_lambda = call
@@ -218,7 +218,7 @@ def _correct_tasks(line: WaitingLine) -> None:
 
 
 def is_throttle(error: str, cause: str) -> bool:
-    """Tell whether MiniStack means a throttle by a task's error."""
+    """Tell whether a task's error in MiniStack is a throttle."""
     if error != "Lambda.Unknown":
         return False
     try:
@@ -229,7 +229,7 @@ def is_throttle(error: str, cause: str) -> bool:
 
 
 def _correct_listings_of_maps() -> None:
-    """List a Distributed Map's objects while others are written.
+    """List a Distributed Map's objects while other objects are written.
 
     S3 answers a listing whatever else goes on in the bucket. MiniStack walks over a table that the
     writing of any object changes, and fails the execution with an error of its own.
@@ -245,7 +245,7 @@ def _correct_listings_of_maps() -> None:
 
 
 def undisturbed(look: Callable[[], Any]) -> Any:
-    """Return what a look at a table finds; look again whenever it changes meanwhile."""
+    """Return the result of reading a table; read again if the table changed during the read."""
     while True:
         try:
             return look()
@@ -255,7 +255,7 @@ def undisturbed(look: Callable[[], Any]) -> Any:
 
 
 def _limit_processes() -> None:
-    """End idle processes of functions when there are more than the machine is to hold.
+    """End idle processes of functions if there are more than the machine should hold.
 
     On AWS an idle environment costs its user nothing. MiniStack keeps, for five minutes, as many
     processes of each function as have ever run at once, of 60 MB and more.
@@ -278,7 +278,7 @@ def _limit_processes() -> None:
 
 
 def take_idle(runtime: Any, most: int) -> list[Any]:
-    """Take idle processes out of MiniStack's pools until few enough are left; returns them.
+    """Remove idle processes from MiniStack's pools until at most ``most`` are left; return them.
 
     They are taken from the function with the most idle ones, those first that have been idle
     longest. By age alone a row of functions that take turns would always lose the next one's.
@@ -316,7 +316,7 @@ def _share_unpacked_code() -> None:
     lock = threading.Lock()
 
     class SharedArchive(zipfile.ZipFile):
-        """An archive whose content is unpacked once; who asks again gets a link."""
+        """An archive that is unpacked once; later requests get a link."""
 
         def extractall(self, path: Any = None, members: Any = None, pwd: Any = None) -> None:
             if path is None or Path(path).name != "code":
@@ -336,7 +336,7 @@ def _share_unpacked_code() -> None:
 
 
 def _reuse_digests_of_parts() -> None:
-    """Complete an upload with the digests that its parts have already.
+    """Complete a multipart upload with the existing digests of its parts.
 
     S3 makes an object's ETag of those of its parts
     (https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html). MiniStack reads all parts

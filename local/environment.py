@@ -1,4 +1,4 @@
-"""The environment that the emulator, the SAM CLI and boto3 get here: nothing of a real account."""
+"""Environments for the emulator, the SAM CLI and boto3, without anything of a real account."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 """Folder of the project: where template.yaml is."""
 
 CACHE_FOLDER = PROJECT_ROOT / ".local"
-"""What is kept from one run to the next (git-ignored)."""
+"""Folder for data that is kept between runs (git-ignored)."""
 
 REGION = "us-east-1"
 
 ROOT_ACCESS_KEY = "test"
-"""The access key that the emulator takes for the account's root user."""
+"""The access key that the emulator treats as the account's root user."""
 
 ROOT_SECRET_KEY = "test"  # noqa: S105 - the emulator's own, opens nothing else
 
@@ -38,20 +38,20 @@ _PASSED_ON = (
     "http_proxy",
     "https_proxy",
 )
-"""Variables that programs started here may need. Everything else stays behind, above all keys."""
+"""Variables that started programs may need. All others are dropped, above all keys."""
 
 _PACKAGE_INSTALLER_PREFIXES = ("PIP_", "UV_")
 
 
 def plain_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return what a program started here gets of the caller's environment: no secrets, no AWS.
+    """Return the part of the caller's environment that a started program gets: no secrets, no AWS.
 
     Args:
         environ: The caller's environment; the process's own when not given.
     """
     source = os.environ if environ is None else environ
     result = {name: source[name] for name in _PASSED_ON if name in source}
-    # Proxies are for the real API; whatever runs on this machine is reached directly.
+    # Proxies are for the real API; servers on this machine are reached directly.
     no_proxy = [source.get("NO_PROXY") or source.get("no_proxy") or "", "127.0.0.1,localhost"]
     result["NO_PROXY"] = result["no_proxy"] = ",".join(part for part in no_proxy if part)
     result["PYTHONUNBUFFERED"] = "1"
@@ -61,7 +61,7 @@ def plain_environment(environ: Mapping[str, str] | None = None) -> dict[str, str
 def aws_environment(
     endpoint_url: str | None = None, environ: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Return the environment of AWS tools: root of the emulator's account and nobody else.
+    """Return the environment of AWS tools, with the emulator's root user as the only identity.
 
     Args:
         endpoint_url: The emulator; left out for tools that make no calls, such as ``sam build``.
@@ -87,7 +87,7 @@ def sam_environment(
     endpoint_url: str | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """Return the environment of the SAM CLI, which here never phones home.
+    """Return the environment of the SAM CLI, with telemetry and version checks off.
 
     Args:
         settings_folder: Where the SAM CLI keeps its settings and temporary files, some of which it
@@ -98,7 +98,7 @@ def sam_environment(
     source = os.environ if environ is None else environ
     temporary = settings_folder / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
-    # A version check that is not due is not made: it would be the only call to the outside.
+    # A version check that is not due is skipped; it would be the only call to the internet.
     checked = {"telemetryEnabled": False, "lastVersionCheck": time.time()}
     (settings_folder / "metadata.json").write_text(json.dumps(checked), encoding="utf-8")
     result = aws_environment(endpoint_url, environ)
@@ -111,7 +111,7 @@ def sam_environment(
     )
     result["TMPDIR"] = str(temporary)
     result["SAM_CLI_TELEMETRY"] = "0"
-    # Seconds between two looks at a deployment; the default of 5 is for AWS's pace.
+    # Seconds between two polls of a deployment; the default of 5 suits AWS's speed.
     result["SAM_CLI_POLL_DELAY"] = "0.5"
     result["__SAM_CLI_APP_DIR"] = str(settings_folder)
     return result

@@ -1,4 +1,4 @@
-"""How many functions the emulated Lambda may run at once, so that they fit into this machine."""
+"""Limit the concurrent functions of the emulated Lambda to what this machine can hold."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 _CONTROL_GROUP = Path("/sys/fs/cgroup")
 _MEMORY_SHARE = 0.25
 _WORKING_BYTES = 200 * 1024**2
-"""What a function takes while it works on a usual file; 60 MB of it are Python and boto3."""
+"""Memory of a function that works on a typical file; 60 MB of it are Python and boto3."""
 
 _IDLE_BYTES = 75 * 1024**2
 _CONCURRENT_FOR_A_CORE = 3
@@ -26,7 +26,7 @@ _MOST = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionLimits:
-    """What the emulated Lambda may take of its machine.
+    """Limits of the emulated Lambda.
 
     Attributes:
         concurrent: Functions that run at once; more are throttled, as by an account's quota.
@@ -74,7 +74,7 @@ def _memory_bytes() -> int:
 
 
 def _control_group_text(name: str) -> str:
-    """Return what a file of Linux's control groups says; nothing where there is none."""
+    """Return the content of a control group file of Linux; empty if there is none."""
     try:
         return (_CONTROL_GROUP / name).read_text(encoding="ascii").strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""How calls wait that the emulated Lambda has throttled: events that it keeps, and tasks.
+"""Queue of calls that the emulated Lambda has throttled: events and tasks.
 
 The emulator shortens the waits of Step Functions by a factor. The functions that a throttled call
 waits for run no faster for that: with shortened waits alone its repetitions would be used up before
@@ -23,17 +23,17 @@ _FUNCTION_RETRY_SECONDS = 60.0
 
 
 class WaitingLine:
-    """Those who wait until a function may run, in the order in which they came.
+    """Calls that wait until a function may run, in the order of their arrival.
 
     Tasks of executions go before events, so that jobs end before others begin.
     """
 
     def __init__(self, has_room: Callable[[], bool], *, wait_scale: float) -> None:
-        """Describe what is waited for.
+        """Create a queue.
 
         Args:
             has_room: Tells whether one more function may run.
-            wait_scale: Factor for the least time that is waited.
+            wait_scale: Factor for the minimum wait.
         """
         self._has_room = has_room
         self._wait_scale = wait_scale
@@ -42,7 +42,7 @@ class WaitingLine:
         self._events: deque[threading.Event] = deque()
 
     def wait(self, seconds: float, *, is_task: bool) -> None:
-        """Wait until it is one's turn, at most some time, and at least the scaled part of it.
+        """Wait for the call's turn, at most ``seconds``, and at least their scaled part.
 
         Args:
             seconds: How long AWS would wait.
@@ -62,7 +62,7 @@ class WaitingLine:
                     line.remove(turn)
 
     def call_next(self) -> None:
-        """Tell the next one that there is room."""
+        """Wake the next call, because there is room."""
         with self._lock:
             line = self._tasks or self._events
             if line:
@@ -81,7 +81,7 @@ class EventQueue:
         wait_after_throttle: Callable[[float], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take the function's settings; None stands for Lambda's own.
+        """Use the function's settings; None means Lambda's default.
 
         Args:
             retries: How often a function that fails is run again.
@@ -120,7 +120,7 @@ class EventQueue:
 
 def _seconds_after_throttle(throttles: int) -> float:
     longest: float = min(_FIRST_THROTTLE_SECONDS * 2.0**throttles, _LONGEST_THROTTLE_SECONDS)
-    # Events that came together do not come back together.
+    # Spread the retries of events that arrived together.
     return longest * random.uniform(0.5, 1)  # noqa: S311 - nothing secret
 
 

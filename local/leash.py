@@ -1,4 +1,4 @@
-"""Keep a program on a leash: it ends, with all its children, when its owner does.
+"""Run a program that ends, with all its children, when its owner ends.
 
 ``python -m local.leash [--directory FOLDER] [--remove FOLDER] -- PROGRAM ARGUMENT...`` starts the
 program in a process group of its own (and in a directory) and ends the group when this process's
@@ -38,7 +38,7 @@ def _signal_group(group: int, number: signal.Signals) -> None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the program politely, then everything that is left of its process group."""
+    """Terminate the program, then kill the rest of its process group."""
     if process.poll() is None:
         # Only the program itself: it may want to end its children in order.
         process.terminate()
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("program", nargs="+")
     options = parser.parse_args(arguments)
 
-    # Ctrl-C is the owner's business, who closes the leash after having dealt with it. Handlers
+    # The owner handles Ctrl-C and then closes the leash. Handlers
     # that do nothing, unlike ignored signals, are not passed on to the program.
     signal.signal(signal.SIGINT, _do_nothing)
     signal.signal(signal.SIGHUP, _do_nothing)
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _do_nothing(_number: int, _frame: FrameType | None) -> None:
-    """Take a signal and go on."""
+    """Handle a signal by ignoring it."""
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:

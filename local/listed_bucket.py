@@ -1,4 +1,4 @@
-"""A bucket of any number of uploads that have run, for what lists them.
+"""A simulated bucket with any number of uploads that have run, for code that lists them.
 
 It stands behind a real client of boto3, in place of the wire: botocore signs the requests and
 parses the answers, which are the XML that S3 sends. Nothing is kept for an upload, so a million of
@@ -54,10 +54,10 @@ class ListedBucket:
             aws_secret_access_key=ROOT_SECRET_KEY,
             region_name=REGION,
         )
-        # Without checksums of its own making botocore sends a body as it is, not in chunks.
+        # Without its own checksums, botocore sends a body unchanged, not in chunks.
         config = Config(request_checksum_calculation="when_required", retries={"max_attempts": 0})
         client = session.client("s3", config=config)
-        # What a handler of this event returns is taken for the answer; the stubs do not know that.
+        # botocore uses the handler's return value as the response; the stubs do not say so.
         client.meta.events.register("before-send.s3", self._answer)  # type: ignore[arg-type]
         return client
 
@@ -132,7 +132,7 @@ def _content(body: Any) -> bytes:
 
 
 class _Stream(io.BytesIO):
-    """A body as urllib3 hands it out."""
+    """A response body with urllib3's interface."""
 
     def stream(self, *_: Any, **__: Any) -> Iterator[bytes]:
         """Yield all of it."""

@@ -1,4 +1,4 @@
-"""Watches the memory of this process and of all that it has started (Linux)."""
+"""Measure the memory of this process and its children (Linux)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PROCESSES = Path("/proc")
 
 
 class PeakMemory:
-    """The most memory that a tree of processes has had within a ``with`` block.
+    """The peak memory of a process tree within a ``with`` block.
 
     It is the sum of the processes' proportional set sizes, in which a page that several processes
     share counts once (https://docs.kernel.org/filesystems/proc.html).

@@ -22,11 +22,11 @@ _LOG_TAIL_LINES = 15
 
 
 class LocalStackError(Exception):
-    """Something of the local stack did not start or did not work; says what, and shows its log."""
+    """A part of the local stack failed; the message names it and shows the end of its log."""
 
 
 def free_port() -> int:
-    """Return a port of the loopback address that is free at this moment."""
+    """Return a currently free port of the loopback address."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]
@@ -43,7 +43,7 @@ def log_tail(log_file: Path) -> str:
 
 
 def answers_ok(port: int, path: str, timeout_seconds: float = 1.0) -> bool:
-    """Tell whether a server on this machine answers 200 to a GET."""
+    """Tell whether a local server answers a GET with 200."""
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=timeout_seconds)
     try:
         connection.request("GET", path)
@@ -55,7 +55,7 @@ def answers_ok(port: int, path: str, timeout_seconds: float = 1.0) -> bool:
 
 
 class LeashedProgram:
-    """A program in a process group of its own that ends, with its children, when this one does."""
+    """A program in its own process group that ends, with its children, when this one ends."""
 
     def __init__(
         self,
@@ -91,11 +91,11 @@ class LeashedProgram:
                     stderr=subprocess.STDOUT,
                     cwd=PROJECT_ROOT,
                     env=dict(environment),
-                    # Out of reach of the terminal's Ctrl-C: this process ends it in its own time.
+                    # The terminal's Ctrl-C must not reach it: this process ends it in order.
                     start_new_session=True,
                 )
         except BaseException:
-            # Interrupted half-way: what has come to life finds its owner gone and ends.
+            # Interrupted while starting: a started program finds its owner gone and ends.
             for folder in remove_afterwards:
                 shutil.rmtree(folder, ignore_errors=True)
             raise

@@ -1,4 +1,4 @@
-"""Make the files of a release: the command line's packages, the built application, the notes.
+"""Create the files of a release: the command line's packages, the built application, the notes.
 
 usage: python -m local.release VERSION [FOLDER]
 
@@ -19,7 +19,7 @@ from local.environment import CACHE_FOLDER, PROJECT_ROOT, sam_environment
 
 
 def notes_of(changelog: str, version: str) -> str:
-    """Return what the changelog says of a version, without its heading.
+    """Return the changelog's entry of a version, without its heading.
 
     Raises:
         ValueError: The changelog has no entry of this version.
@@ -33,7 +33,7 @@ def notes_of(changelog: str, version: str) -> str:
 
 
 def _build_application(folder: Path, sam_folder: Path) -> None:
-    """Build where ``sam deploy`` looks; the built template refers to the folder's state machine."""
+    """Build where ``sam deploy`` expects it; the template refers to the folder's state machine."""
     shutil.copytree(PROJECT_ROOT / "statemachine", folder / "statemachine")
     for name in ("template.yaml", "samconfig.toml", "LICENSE"):
         shutil.copy2(PROJECT_ROOT / name, folder / name)
@@ -51,7 +51,7 @@ def _build_application(folder: Path, sam_folder: Path) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Make the release's files in a folder, ``.local/release`` where none is named."""
+    """Create the release's files in a folder, by default ``.local/release``."""
     version = arguments[0]
     folder = Path(arguments[1]) if len(arguments) > 1 else CACHE_FOLDER / "release"
     code = (PROJECT_ROOT / "functions/groq_batch/__init__.py").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""For how long each state of the state machine is tried again after each error, and how often.
+"""Show how often, and for how long, each state is retried after each error.
 
     python -m local.retry_schedules
 
@@ -72,7 +72,7 @@ class Schedule:
 
 
 def schedule(retriers: Sequence[Mapping[str, Any]], error: str) -> Schedule:
-    """Return when a state is tried again that fails with the same error every time.
+    """Return the retry schedule of a state that fails with the same error every time.
 
     Args:
         retriers: The state's ``Retry``; the first that names the error decides.
@@ -101,7 +101,7 @@ def errors_of(state: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def table() -> list[str]:
-    """Return the lines of a Markdown table of all schedules, errors that are alike together."""
+    """Return the lines of a Markdown table of all schedules; similar errors share a line."""
     lines = ["| state | errors | tries | longest | average |", "|---|---|---:|---:|---:|"]
     for name, state in states_with_retries().items():
         found = [(schedule(state.get("Retry", ()), error), error) for error in errors_of(state)]

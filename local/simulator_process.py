@@ -1,4 +1,4 @@
-"""The Groq simulator as a program of its own, so that its work does not slow down its caller."""
+"""Run the Groq simulator as a separate program, so that it does not slow down its caller."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _START_TIMEOUT_SECONDS = 30.0
 
 
 class SimulatorProcess(LeashedProgram):
-    """A running Groq simulator; leaving it ends it."""
+    """A running Groq simulator; leaving the ``with`` block ends it."""
 
     api_key = DEFAULT_KEY
 
@@ -25,7 +25,7 @@ class SimulatorProcess(LeashedProgram):
 
         Args:
             log_file: Where its output goes.
-            honours_hints: Whether requests may say what becomes of them.
+            honours_hints: Whether requests may determine their own outcome.
             arguments: More options of ``python -m local.groq_simulator``.
 
         Raises:

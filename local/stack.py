@@ -60,7 +60,7 @@ class LocalStack:
         log_dir: Path | None = None,
         limits: FunctionLimits | None = None,
     ) -> None:
-        """Describe the stack; entering the ``with`` block starts it.
+        """Configure the stack; entering the ``with`` block starts it.
 
         Args:
             wait_scale: Factor for Step Functions' waits and retry intervals; 1 is real time.
@@ -154,7 +154,7 @@ class LocalStack:
         return self._clients[service]
 
     def _session(self) -> Any:
-        # Nobody's own profile or settings: the variables that would name them are not looked at.
+        # Ignore the user's profile and settings, and the variables that would name them.
         session = botocore.session.Session(
             session_vars={
                 "profile": (None, None, None, None),
@@ -210,7 +210,7 @@ class LocalStack:
             command,
             environment=sam_environment(self._scratch / "sam", self.endpoint_url),
             log_file=log_file,
-            # Away from the project: its samconfig.toml is for real accounts.
+            # Run outside the project, because its samconfig.toml is for real accounts.
             directory=self._scratch,
             timeout_seconds=_DEPLOY_TIMEOUT_SECONDS,
         )

@@ -1,4 +1,4 @@
-"""Whether a stack can be deployed with the values of parameters, as AWS decides it.
+"""Validate parameter values of the template like CloudFormation.
 
 ``python -m local.template_parameters NAME=VALUE...`` prints a sentence for each value that is
 refused. Exit status: 0 when all are taken, 1 when not.
@@ -80,7 +80,7 @@ def _is_in_range(value: str, parameter: Mapping[str, Any]) -> bool:
 
 
 def _allowed(parameter: Mapping[str, Any], *, is_whole: bool) -> str:
-    """Return what a parameter may be, for the end of a sentence."""
+    """Return the allowed values of a parameter, for the end of a sentence."""
     if "AllowedValues" in parameter:
         *others, last = [str(one) for one in parameter["AllowedValues"]]
         return f"{', '.join(others)} or {last}" if others else last
@@ -104,7 +104,7 @@ def _range(what: str, least: Any, most: Any) -> str:
 
 
 def main() -> int:
-    """Print what is refused of the command line's parameters; returns the exit status."""
+    """Print the refused parameters of the command line; return the exit status."""
     given = dict(one.partition("=")[::2] for one in sys.argv[1:])
     template = read_template()
     found = list(refusals(given, template["Parameters"], whole_numbers(template)))

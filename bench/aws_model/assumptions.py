@@ -1,7 +1,7 @@
 """What the model takes for granted about AWS and Groq, each with where it comes from.
 
-What nobody publishes is an estimate and says so; it is chosen so that a bill is rather too high,
-and a job rather too slow. Prices stand in ``bench/prices.py``.
+Numbers that are not published are marked as estimates; they are chosen so that a bill is rather too
+high, and a job rather too slow. Prices are in ``bench/prices.py``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ CALL_CPU_SECONDS = 0.0015 * SLOWER_CORE
 of Lambda taken to be slower."""
 
 INVOCATION_CPU_SECONDS = 0.01 * SLOWER_CORE
-"""What an invocation takes of a core besides, likewise: ``start_job``, 0.018 s with 4 calls."""
+"""Additional CPU seconds of an invocation, measured the same way: ``start_job``, 0.018 s with 4
+calls."""
 
 INIT_CPU_SECONDS = {
     "start_job": 0.22,
@@ -45,7 +46,7 @@ the memory brings; but the start has a whole core, whatever the memory, as measu
 https://hichaelmart.medium.com/shave-99-93-off-your-lambda-bill-with-this-one-weird-trick-33c0acebb2ea"""
 
 CLIENT_CPU_SECONDS = 0.1
-"""What the clients of AWS take of a core, measured likewise; once for each environment."""
+"""CPU seconds to create the AWS clients, measured the same way; once for each environment."""
 
 ENVIRONMENT_SECONDS = 0.25
 """What it takes until a new environment begins with the function's own code: not billed; estimated.

@@ -25,9 +25,9 @@ class Used:
 
     Attributes:
         invocations: How often it is invoked.
-        seconds: What is billed of that, initialisation apart.
+        seconds: Billed seconds, without initialisation.
         cold_starts: How often an environment is made for it.
-        init_seconds: What is billed of that.
+        init_seconds: Billed seconds of initialisation.
     """
 
     invocations: int
@@ -210,7 +210,7 @@ def _map_steps(job: Counted) -> Iterator[Step]:
 
 
 def _storage(job: Counted, batch_seconds: float) -> tuple[float, str, float]:
-    """Return the gigabyte-days of a job: input and shards while it runs, then what is removed.
+    """Return the gigabyte-days of a job: input and shards while it runs, then the deleted versions.
 
     Removed objects stay as versions for a day, and until the next midnight.
     """

@@ -58,11 +58,11 @@ class Burst:
         jobs: How many uploads there were.
         concurrency: Functions that run at once.
         ended: Jobs that came to their end.
-        lost: Jobs that lost a step after all its retries; what was paid for is collected then.
+        lost: Jobs that lost a step after all its retries; their paid results are still collected.
         throttles: Invocations that were refused.
         throttles_usd: What the retries cost as transitions.
         median_seconds: From the upload to the end.
-        longest_seconds: Likewise, of the slowest.
+        longest_seconds: The same for the slowest job.
     """
 
     jobs: int
@@ -204,7 +204,7 @@ class _Simulation:
     def _throttle(self, moment: float, job: _Job) -> None:
         _, state = _STEPS[job.step]
         if state is None:
-            # Lambda's own queue, whose tries are nobody's transitions; it gives up after 6 hours.
+            # Lambda's own queue, whose retries are no transitions; it gives up after 6 hours.
             delay = min(_QUEUE_SHORTEST * 2 ** min(job.retries, 20), _QUEUE_LONGEST)
             delay *= self._random.uniform(0.5, 1.0)
         else:

@@ -26,7 +26,7 @@ class Size:
         requests: Its requests, of 4 KB each.
         shards: The batches that they are sent in, under the default parameters.
         counted_requests: Requests of a shard in the run that is counted, if that has many shards:
-            enough for progress at each look, few enough to run.
+            enough for progress at each status check, few enough to run.
     """
 
     requests: int
@@ -76,7 +76,7 @@ class Counted:
         size: The job.
         transitions: States entered, those of the Maps' children among them.
         map_runs: Distributed Maps that ran.
-        bucket_events: Objects and delete markers made, of each of which S3 tells.
+        bucket_events: Objects and delete markers created; S3 sends an event for each.
         path: The first states of the execution, all of them where the batch is short.
         waits: Seconds of the waits before status checks, in order.
         calls_before_results: Calls of finish_job up to that which puts the results in place.
@@ -155,6 +155,6 @@ def _counted(
 def _times_made(function: str, call: str) -> int:
     """Return how often a file of many shards needs a call that one of a single shard needs once.
 
-    It is read twice: to find what is wrong with it, and to be cut.
+    It is read twice: first to check it, then to cut it.
     """
     return 2 if (function, call) == ("prepare_input", "s3.GetObject") else 1

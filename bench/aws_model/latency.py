@@ -42,10 +42,10 @@ class Hop:
 
 
 def hops(job: Counted, memory: Mapping[str, int], *, batch_seconds: float, cold: bool) -> list[Hop]:
-    """Return the way of a job of one shard, up to the moment at which its results stand.
+    """Return the timeline of a job of one shard, up to the moment its results are written.
 
-    The states are those that the job went through; how often it looks follows from the times here,
-    which differ from those of the world that it was counted in.
+    The states are those that the job went through. The number of status checks follows from the
+    times here, which differ from those of the world that it was counted in.
 
     Args:
         job: The job, as counted with a batch that is short enough for all states to be kept.
@@ -116,7 +116,7 @@ class _Timeline:
             self.add(f"{state}, the Map's end", assumptions.MAP_END_SECONDS)
 
     def look(self) -> None:
-        """Look at the batches, of which nothing is new."""
+        """Check the batches, without news."""
         self.add("from state to state", 2 * assumptions.STATE_SECONDS)
         self.work(_LOOK, "check_status")
 
@@ -129,7 +129,7 @@ class _Timeline:
         step = next(self._steps[function])
         seconds = step_seconds(step, memory)
         if name == "FinishJob":
-            # Groq is asked for nothing before the results stand.
+            # Groq is not called until the results are written.
             before = self._job.calls_before_results
             seconds = call_seconds(before, before, 0, memory_mb=memory)
         cold = 0.0

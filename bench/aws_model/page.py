@@ -1,4 +1,4 @@
-"""Tells what the model says, for ``docs/performance.md`` and ``docs/operations.md``."""
+"""Formats the model's results for ``docs/performance.md`` and ``docs/operations.md``."""
 
 # ruff: noqa: E501 (sentences with figures in them; they are wrapped when they are written)
 
@@ -18,61 +18,61 @@ MANY = 1_000_000
 
 
 def cost_section(part: dict[str, Any]) -> str:
-    """Return what jobs cost at AWS, what many files cost, and what runs without them."""
-    return f"""What jobs ask of AWS is counted: the shipped state machine runs with the real handlers in
+    """Return the section on the AWS cost of jobs, of many files, and of scheduled work."""
+    return f"""The AWS calls of jobs are counted: the shipped state machine runs with the real handlers in
 virtual time, and a test counts again whenever code or definition change
-([bench/aws_model](../bench/aws_model)). What a call takes and what it costs there is assumed
-([below](#what-is-assumed-of-aws)): rather too much than too little. Nothing here was measured on AWS.
-Requests have {counts.LINE_BYTES / 1000:.0f} KB, parameters are the defaults,
-[list prices](../bench/prices.py) those of {prices.REGION}, arm64, read in {prices.READ_AT}, without the free tier.
+([bench/aws_model](../bench/aws_model)). The time and price of each call are assumptions
+([below](#what-is-assumed-of-aws)), rather too high than too low. Nothing here was measured on AWS.
+Requests have {counts.LINE_BYTES / 1000:.0f} KB, parameters have their defaults, and
+[list prices](../bench/prices.py) are those of {prices.REGION}, arm64, read in {prices.READ_AT}, without the free tier.
 
 {_costs(part["costs"])}
 
-Alone means that nothing else runs on the stack, so that each function begins cold, and looks more than
-{assumptions.KEPT_WARM_SECONDS / 60:.0f} minutes apart do so each time; on a busy one {assumptions.COLD_SHARE:.0%} of all invocations do.
+"Alone" means that nothing else runs on the stack: each function starts cold, and so does each status check more
+than {assumptions.KEPT_WARM_SECONDS / 60:.0f} minutes after the last one. On a busy stack, {assumptions.COLD_SHARE:.0%} of all invocations start cold.
 
 One request in a batch of ten minutes, alone:
 
 {_bill(part["bill"])}
 
-Not part of it, because they depend on the account and on what one chooses, for {MANY:,} requests:
+Not included, because they depend on the account and its settings, for {MANY:,} requests:
 
 {_beside()}
 
-What a stack costs without any job (a secret, alarms, a dashboard, metrics) is in
+For the cost of a stack without any job (a secret, alarms, a dashboard, metrics), see
 [operations.md](operations.md).
 
 ### Many files
 
 {many_files(part["costs"])}
 
-What runs by itself, in a month, with {FILES_OF_A_DAY:,} files a day and {UPLOADS:,} uploads there have ever been:
+Scheduled work in a month, with {FILES_OF_A_DAY:,} files a day and {UPLOADS:,} uploads since the beginning:
 
 {_upkeep(part["upkeep"])}
 
-With a schedule that fires every six hours the sweep costs a sixth.
+With a schedule of every six hours, the sweep costs a sixth.
 """
 
 
 def time_section(part: dict[str, Any]) -> str:
-    """Return how long one request takes, and what bursts do."""
-    return f"""One request, for whose batch Groq needs {GROQ_SECONDS:.0f} seconds; the last step counts until `output/`
-is written. From the same counts and assumptions as the costs.
+    """Return the section on the time of one request, and on bursts."""
+    return f"""One request, whose batch takes Groq {GROQ_SECONDS:.0f} seconds; the last step ends when `output/`
+is written. The counts and assumptions are the same as for the costs.
 
 {_hops(part["hops"])}
 
 ### Bursts
 
-Uploads that come within one minute, each with a batch of ten minutes, where an account runs so many
-functions at once ("lost" is a step whose retries are used up; what was paid for is collected then).
-The retries are those of the shipped definition, each of which is a transition.
+Uploads that arrive within one minute, each with a batch of ten minutes, in an account that runs this many
+functions at once ("lost" is a step whose retries are used up; paid results are still collected).
+The retries are those of the shipped definition; each retry is a transition.
 
 {_bursts(part["bursts"])}
 """
 
 
 def many_files(costs: dict[str, Any]) -> str:
-    """Return the table of many small files beside one large one, and what follows from it."""
+    """Return a table that compares many small files with one large one, and its conclusion."""
     day = FILES_OF_A_DAY
     rows = []
     for duration in counts.DURATIONS:
@@ -103,7 +103,7 @@ def many_files(costs: dict[str, Any]) -> str:
     return f"""{table.markdown()}
 
 **One file of many lines costs less than a thousandth of as many files of one line** ({times:,.0f} times
-less in the middle row): a job costs what its looks and steps cost, however many requests it has."""
+less in the middle row): the cost of a job is that of its status checks and steps, however many requests it has."""
 
 
 def _costs(costs: dict[str, Any]) -> str:
@@ -124,7 +124,7 @@ def _costs(costs: dict[str, Any]) -> str:
         "requests",
         "a batch takes",
         "transitions",
-        "looks",
+        "checks",
         "Map runs",
         "USD alone",
         "USD busy",
@@ -216,7 +216,7 @@ def _beside() -> str:
 
 
 def assumptions_table() -> str:
-    """Return what is assumed of AWS, and from where."""
+    """Return the assumptions about AWS with their sources."""
     a = assumptions
     rows = [
         [

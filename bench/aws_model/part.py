@@ -14,7 +14,7 @@ from bench.sizes import template_sizes
 SMALL = "1"
 TEN_MINUTES = "10 min"
 GROQ_SECONDS = 5.0
-"""How long the batch takes of the job whose way is told hop by hop."""
+"""Seconds that the batch takes in the job whose timeline is shown hop by hop."""
 
 BURSTS = tuple((jobs, most) for jobs in (1_000, 10_000) for most in (10, 100, 1_000))
 OPEN_SECONDS = 700.0

@@ -36,7 +36,7 @@ class Task:
         reads: Calls of a run that are billed like GET.
         seconds: How long a run takes.
         memory_mb: The memory of its function.
-        init_seconds: What is billed for making the environment, each time.
+        init_seconds: Billed seconds for creating the environment, each time.
     """
 
     name: str
@@ -67,7 +67,7 @@ def tasks(
     uploads: int = UPLOADS,
     open_jobs: int,
 ) -> list[Task]:
-    """Return what is done at a load.
+    """Return the scheduled tasks at a given load.
 
     Args:
         sweep: The two sweeps that were measured.

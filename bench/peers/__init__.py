@@ -1,1 +1,1 @@
-"""The field: one driver for each tool, run by an interpreter of its own that has only that tool."""
+"""Drivers of the other tools; each runs in its own interpreter that has only that tool."""

@@ -1,4 +1,4 @@
-"""batchwork-ai: requests as objects of its own, answers as objects of its own."""
+"""batchwork-ai: has its own classes for requests and answers."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from typing import Any
 import boto3
 
 POLL_SECONDS = 0.25
-"""How long everybody waits between two looks at a batch. Looking more often would take time from
+"""Seconds that every tool waits between two polls of a batch. More polls would take time from
 the simulator, which has the same cores."""
 
 MODEL = "openai/gpt-oss-20b"
@@ -48,7 +48,7 @@ class Task:
 
 
 def drive(run: Callable[[Task], None]) -> None:
-    """Say that everything is loaded, wait for the signal, run, tell time, CPU and peak memory.
+    """Report that everything is loaded, wait for the signal, run, report time, CPU and peak memory.
 
     A run begins and ends with objects: the requests are downloaded, the answers uploaded.
     """

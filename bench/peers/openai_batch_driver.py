@@ -1,7 +1,7 @@
 """openai-batch: its ``Batch`` class on a file that is there already, as its command line does.
 
 Given a path it would read the file into memory and upload it under a name that Groq refuses (it
-does not end in ``.jsonl``); given an open file it uploads that, which is what is done here.
+does not end in ``.jsonl``); if it gets an open file, as here, it uploads that file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The script of Groq's tutorial on batches, written anew: post, create, ask, save.
+"""The script of Groq's tutorial on batches, rewritten: upload, create, poll, save.
 
 It posts the whole file with ``files=``, creates the batch, retrieves it (here every 0.25 s, there
 every 3 s) up to 100 times there, and as often as needed here, until it is completed, and writes

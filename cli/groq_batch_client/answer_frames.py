@@ -65,10 +65,10 @@ def frame_with_answers(
 
 
 def check_frame(rows: FrameTable | TableFile | None, *, schema: Any, prefix: str) -> None:
-    """Check what a frame of answers needs, so that nobody pays for answers without a place.
+    """Check the requirements of a frame of answers before any answer is paid for.
 
     Args:
-        rows: The rows that the answers will stand beside; None if there are none.
+        rows: The rows that the answers are added to; None if there are none.
         schema: The schema of the answers.
         prefix: Prefix for the names of the new columns.
 

@@ -171,7 +171,7 @@ _SENTENCES: tuple[
         UnwritableObjectError,
         lambda error, _: f"S3 denies writing {error}. Ask for the permission s3:PutObject on it.",
     ),
-    (MissingObjectError, lambda error, _: f"The object {error} does not exist any more."),
+    (MissingObjectError, lambda error, _: f"The object {error} no longer exists."),
     (
         exceptions.BotoCoreError,
         lambda error, _: f"The AWS client failed: {one_line(str(error))}",

@@ -39,7 +39,7 @@ def stop_job(stack: Stack, job: FoundJob, *, cause: str, advice: str = "") -> No
             states.stop_execution(executionArn=arn, error="Cancelled", cause=cause)
     except states.exceptions.ExecutionDoesNotExist:
         raise JobError(
-            f"The job {job.job_id} has no execution (any more), so there is nothing to stop."
+            f"The job {job.job_id} has no running execution, so there is nothing to stop."
         ) from None
     if status != "RUNNING":
         raise JobError(

@@ -119,7 +119,7 @@ def deliverable(storage: Storage, job: FoundJob, key: str, target: Path) -> Deli
     head = _earlier(storage, key, job) if job.is_replaced else storage.head(key)
     if head is None:
         raise JobError(
-            f"{storage.url(key)} does not exist any more. The bucket keeps it as an older version: "
+            f"{storage.url(key)} no longer exists. The bucket keeps it as an older version: "
             f"aws s3api list-object-versions --bucket {storage.bucket} --prefix '{key}'"
         )
     if head.metadata.get(JOB_METADATA, job.job_id) != job.job_id:

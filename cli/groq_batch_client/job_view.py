@@ -181,7 +181,7 @@ def headline(report: Report) -> str:
         case "rejected":
             return f"{counted(report['errors_total'], 'problem')}, nothing was sent"
         case "cancelled":
-            return f"{counts['succeeded']:,} of {requests} answered until then"
+            return f"{counts['succeeded']:,} of {requests} answered"
         case "failed":
             return reason(report) or "the report names no reason"
     progress = Progress.of(report)

@@ -1,4 +1,4 @@
-"""A look into a file of result rows: a few answers from all over it, and the first failures."""
+"""Excerpt of a file of result rows: a few answers from the whole file, and the first failures."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ SHOWN_FAILURES = 5
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """What is shown of the rows: pairs of ``custom_id`` and text."""
+    """The rows to show, as pairs of ``custom_id`` and text."""
 
     answers: list[tuple[str, str]]
     failures: list[tuple[str, str]]
 
 
 def read_excerpt(path: Path, total: int) -> Excerpt:
-    """Return what is worth showing of a result file.
+    """Return an excerpt of a result file.
 
     Args:
         path: The file; compressed when its name ends in ``.gz``.
@@ -36,7 +36,7 @@ def read_excerpt(path: Path, total: int) -> Excerpt:
 
 
 def choose(rows: Iterable[bytes], total: int) -> Excerpt:
-    """Return answers from all over the rows, and the first rows without success."""
+    """Return answers from the whole file, and the first rows without success."""
     excerpt = Excerpt([], [])
     for number, line in enumerate(rows):
         row = classify_row(line)

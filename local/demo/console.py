@@ -28,7 +28,7 @@ _TICK_SECONDS = 0.5
 _PIPE_WIDTH = 100
 _MAX_COLUMNS = 120
 _PIPE_PROGRESS_SECONDS = 3.0
-"""A pipe gets news of the progress no more often than this."""
+"""Shortest time between two progress lines in a pipe."""
 
 
 class Console:
@@ -62,12 +62,12 @@ class Console:
             self._write(self._erased() + text + "\n")
 
     def error(self, text: str) -> None:
-        """Write what went wrong, set off from what was written before."""
+        """Write an error, separated from earlier output."""
         self.line()
         self.line(self.styled("Error: ", "red") + text)
 
     def progress(self, text: str, seconds: float) -> None:
-        """Show how far things are.
+        """Show the progress.
 
         Args:
             text: What to show.
@@ -110,7 +110,7 @@ class Console:
 
     @contextlib.contextmanager
     def _ticking(self, doing: str, begun: float) -> Iterator[None]:
-        """Write the time that something takes again and again, from a thread of its own."""
+        """Update the displayed duration of a step regularly, on a thread."""
         if not self.is_terminal:
             yield
             return
@@ -141,7 +141,7 @@ class Console:
         return _ERASE_LINE if was_dirty else ""
 
     def _write(self, text: str) -> None:
-        """Write as far as there is a reader.
+        """Write text, if there still is a reader.
 
         Raises:
             KeyboardInterrupt: The reader has just gone (``make demo | head``), which ends the demo
@@ -155,6 +155,6 @@ class Console:
         except OSError:
             self._is_closed = True
             with contextlib.suppress(OSError):
-                # So that Python's own last flush finds somebody who listens.
+                # So that Python's own last flush does not fail.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
             raise KeyboardInterrupt from None

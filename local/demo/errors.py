@@ -1,4 +1,4 @@
-"""What ends the demo early, said in a sentence."""
+"""Errors that end the demo early, with a message for users."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ EXIT_INTERRUPTED = 130
 
 
 class DemoError(Exception):
-    """Something has to be put right by the user; the text says what and how."""
+    """An error that the user has to fix; the message says what to do."""
 
     exit_status = EXIT_FAILED
 
 
 class UsageError(DemoError):
-    """The command line names something that cannot be used."""
+    """The command line has an invalid argument."""
 
     exit_status = EXIT_USAGE

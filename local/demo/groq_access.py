@@ -1,4 +1,4 @@
-"""Which Groq API the demo uses, and whether it can be used from here with this key."""
+"""Choose the Groq API of the demo, and check that the key works."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ADVICE = {
     "plan_required": "The plan of this Groq account has no Batch API. Upgrade it to the Developer "
     "tier: https://console.groq.com/settings/billing",
 }
-"""What to do about a refusal, where it is something else than for a stack on AWS."""
+"""Advice about refusals, if it differs from that for a stack on AWS."""
 
 _NO_ANSWER = {
     NoAnswer.NAME_NOT_FOUND: "{host} cannot be found: this machine has no network, or its DNS does "
@@ -44,7 +44,7 @@ _NO_ANSWER = {
 
 @dataclass(frozen=True, slots=True)
 class GroqAccess:
-    """The real Groq API (or what was named in its place) and a key for it.
+    """The real Groq API (or its configured replacement) and a key for it.
 
     Attributes:
         base_url: Its address.
@@ -94,7 +94,7 @@ def find_access(environ: Mapping[str, str], dotenv: Mapping[str, str]) -> GroqAc
 
 
 def _base_url(given: str) -> str:
-    """Return an address with its path: the Groq SDK's variable holds the host alone."""
+    """Return a URL with its path, because the Groq SDK's variable has only the host."""
     text = given.strip().rstrip("/") or DEFAULT_BASE_URL
     try:
         if urlsplit(text).path in ("", "/"):
@@ -105,7 +105,7 @@ def _base_url(given: str) -> str:
 
 
 def check_access(access: GroqAccess, environ: Mapping[str, str]) -> None:
-    """Make one call that costs nothing, to find out whether batches can be run.
+    """Check with one free call that batches can run.
 
     Raises:
         DemoError: They cannot; says why and what to do.
@@ -117,7 +117,7 @@ def check_access(access: GroqAccess, environ: Mapping[str, str]) -> None:
 
 
 def explain(error: GroqApiError, access: GroqAccess, environ: Mapping[str, str]) -> str:
-    """Return what a failed call says of the key or the network, and what to do."""
+    """Return the problem of a failed call with the key or the network, and what to do."""
     if error.reason is not None:
         return _NO_ANSWER[error.reason].format(host=access.host) + _proxy_note(environ)
     if isinstance(error, RateLimitedError):
@@ -154,10 +154,10 @@ def _proxy_note(environ: Mapping[str, str]) -> str:
 
 
 def cancel_batches(access: GroqAccess, job_id: str) -> list[Batch]:
-    """Cancel every batch of a job that has not ended; returns those, as they are afterwards.
+    """Cancel every running batch of a job; return their state after that.
 
     Raises:
-        GroqApiError: Groq could not be asked.
+        GroqApiError: A call to Groq failed.
     """
     client = access.client().within(_CANCEL_SECONDS)
     running = [

@@ -1,4 +1,4 @@
-"""Ctrl-C and its relatives: one interruption at a time, and none while things are put away."""
+"""Handle Ctrl-C and similar signals: one interruption at a time, and none during cleanup."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Interrupts:
         self._is_awake = True
 
     def install(self) -> None:
-        """Take over Ctrl-C, ``kill`` and the closing of the terminal.
+        """Handle Ctrl-C, ``kill`` and the closing of the terminal.
 
         A signal that is ignored, as with ``nohup``, stays so.
         """
@@ -26,7 +26,7 @@ class Interrupts:
                 signal.signal(number, self.handle)
 
     def handle(self, _number: int, _frame: FrameType | None) -> None:
-        """Take a signal.
+        """Handle a signal.
 
         Raises:
             KeyboardInterrupt: It is the first one.
@@ -40,5 +40,5 @@ class Interrupts:
         self._is_awake = True
 
     def end(self) -> None:
-        """Leave out all signals from now on."""
+        """Ignore all signals from now on."""
         self._is_awake = False

@@ -1,4 +1,4 @@
-"""What the demo says before it begins: what is going to happen, where, and what it costs."""
+"""Introduction of the demo: what will happen, where, and what it costs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SHOWN_MODELS = 3
 def introduce(
     console: Console, file: RequestFile, access: GroqAccess | None, upload: Upload
 ) -> None:
-    """Say what is going to happen.
+    """Print what will happen.
 
     Args:
         console: Where to write.
@@ -60,7 +60,7 @@ def _real_api_lines(console: Console, access: GroqAccess, upload: Upload) -> lis
 
 
 def cost_text(found: Survey) -> str:
-    """Return what a file will cost, as far as can be said."""
+    """Return the estimated cost of a file, if known."""
     requests = counted(found.requests, "request")
     if found.unknown_models:
         models = ", ".join(found.unknown_models[:_SHOWN_MODELS])

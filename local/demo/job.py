@@ -1,4 +1,4 @@
-"""One job on the deployed stack, used as a user would: an upload, a report, files to fetch."""
+"""One job on the deployed stack, from a user's view: an upload, a report, files to download."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from local.stack import LocalStack, LocalStackError
 RUNNING = "running"
 
 _START_SECONDS = 60.0
-"""An upload whose job has not begun by then never will."""
+"""Seconds after which an upload without a job is considered lost."""
 
 _SILENCE_SECONDS = 60.0
-"""How long a job without a running execution has for its final report."""
+"""Seconds that a job without a running execution has for its final report."""
 
 _MISSING = ("NoSuchKey", "404")
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The files of a job, as they were fetched.
+    """The downloaded files of a job.
 
     Attributes:
         folder: Where they are.
@@ -63,7 +63,7 @@ class Job:
     def __init__(
         self, stack: LocalStack, stack_name: str, outputs: Mapping[str, str], file: RequestFile
     ) -> None:
-        """Describe the job; ``upload`` starts it."""
+        """Create the job; ``upload`` starts it."""
         self._stack = stack
         self._stack_name = stack_name
         self._bucket = outputs["BucketName"]
@@ -75,7 +75,7 @@ class Job:
 
     @property
     def input_url(self) -> str:
-        """The address of the upload."""
+        """The S3 URI of the upload."""
         return f"s3://{self._bucket}/input/{self._file.name}"
 
     def upload(self) -> None:
@@ -92,7 +92,7 @@ class Job:
         return json.loads(data) if data is not None else None
 
     def trouble(self, report: Mapping[str, Any] | None) -> str | None:
-        """Return why the job will not come to an end any more; None while it may."""
+        """Return why the job can no longer end; None while it can."""
         now = time.monotonic()
         executions = self._executions()
         if "RUNNING" in executions.values():
@@ -107,7 +107,7 @@ class Job:
     def stop(self) -> bool:
         """Stop the job as ``aws stepfunctions stop-execution`` does; may be called again.
 
-        What Groq has answered until then is collected by another execution.
+        Another execution collects the answers received so far.
 
         Returns:
             Whether the job has been started at all.
@@ -119,14 +119,14 @@ class Job:
         return bool(executions)
 
     def fetch(self, report: Mapping[str, Any], folder: Path) -> Delivered:
-        """Copy what the job has delivered into a folder.
+        """Download the job's files into a folder.
 
         Args:
             report: The final report.
             folder: Where the files go.
 
         Raises:
-            LocalStackError: A file does not arrive as it stands in the bucket.
+            LocalStackError: A downloaded file differs from the object in the bucket.
         """
         ending = ".jsonl.gz" if self._file.is_gzip else ".jsonl"
         files: dict[str, Path | None] = {}
@@ -154,7 +154,7 @@ class Job:
         storage = Storage(s3=self._s3, bucket=self._bucket)
         head = storage.head(key)
         if head is None:
-            raise LocalStackError(f"{storage.url(key)} does not exist any more.")
+            raise LocalStackError(f"{storage.url(key)} no longer exists.")
         try:
             download(
                 storage,
@@ -167,7 +167,7 @@ class Job:
             raise LocalStackError(str(error)) from None
 
     def save_function_logs(self, target: Path) -> None:
-        """Write what the functions have logged to a file."""
+        """Write the functions' logs to a file."""
         found = self._stack.client("cloudformation").describe_stack_resource(
             StackName=self._stack_name, LogicalResourceId="LogGroup"
         )
@@ -198,5 +198,5 @@ class Job:
 
 
 def is_final(report: Mapping[str, Any] | None) -> bool:
-    """Tell whether a report says how the job ended."""
+    """Tell whether a report is final."""
     return report is not None and report["status"] != RUNNING

@@ -1,4 +1,4 @@
-"""The logs of a run: gone when all was well, kept when something went wrong."""
+"""The logs of a run: removed after success, kept after a failure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class LogFolder:
     """A folder for logs, removed at the end of the ``with`` block unless ``keep`` was called."""
 
     def __init__(self, parent: Path = LOGS_FOLDER) -> None:
-        """Make the folder in ``parent`` and remove those of long ago."""
+        """Create the folder in ``parent`` and remove old ones."""
         parent.mkdir(parents=True, exist_ok=True)
         _remove_old(parent)
         self.path = Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=parent))
@@ -33,7 +33,7 @@ class LogFolder:
             shutil.rmtree(self.path, ignore_errors=True)
 
     def keep(self) -> None:
-        """Keep the logs, which somebody will want to read."""
+        """Keep the logs for the user."""
         self._is_kept = True
 
 

@@ -1,4 +1,4 @@
-"""How far a job is, in words: the line that changes, and the news between two reports."""
+"""Progress of a job in words: the progress line, and the changes between two reports."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Report = Mapping[str, Any]
 
 
 def bar(done: int, total: int, *, unicode: bool = True) -> str:
-    """Return a bar that is filled as far as ``done`` is of ``total``."""
+    """Return a bar that shows the share ``done`` of ``total``."""
     filled = _BAR_CELLS * min(done, total) // total if total else 0
     full, empty = ("█", "░") if unicode else ("#", ".")
     return full * filled + empty * (_BAR_CELLS - filled)
 
 
 def progress_text(report: Report | None, *, unicode: bool = True) -> str:
-    """Return how far a running job is.
+    """Return the progress of a running job.
 
     Args:
         report: Its report; None when there is none yet.
@@ -42,7 +42,7 @@ def progress_text(report: Report | None, *, unicode: bool = True) -> str:
 
 
 def _attempt_text(report: Report) -> str:
-    """Return what the batches of the last attempt do."""
+    """Return the state of the last attempt's batches."""
     attempt = max(batch["attempt"] for batch in report["batches"])
     statuses = Counter(
         batch["status"].replace("_", " ")
@@ -55,7 +55,7 @@ def _attempt_text(report: Report) -> str:
 
 
 def news(before: Report | None, after: Report | None) -> list[str]:
-    """Return what has happened between two reports of one job, in a sentence each."""
+    """Return the changes between two reports of one job, one sentence each."""
     if after is None:
         return []
     return [*_checks(before, after), *_batch_news(before, after), *_outage(before, after)]
@@ -101,7 +101,7 @@ def _end_of(batch: Mapping[str, Any]) -> str:
 
 
 def _outage(before: Report | None, after: Report) -> Iterator[str]:
-    """Tell of a fault that the job waits out, and of its end."""
+    """Return news about an error that the job waits for, and about its end."""
     was, now = _waits_for(before), _waits_for(after)
     if now != was and after["status"] == "running":
         yield f"The job waits: {now}" if now else "The job goes on"

@@ -1,4 +1,4 @@
-"""The file of requests that the demo is given: whether it can be used, and what is in it."""
+"""The demo's request file: its checks and its content."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class RequestFile:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """What is uploaded of a file: the file itself, or one without hints for the simulator.
+    """The file to upload: the file itself, or a copy without hints for the simulator.
 
     Attributes:
         file: The file to upload.
@@ -74,7 +74,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What the pipeline will find in a file.
+    """The result of the pipeline's checks of a file.
 
     Attributes:
         requests: Requests that pass the checks.
@@ -91,7 +91,7 @@ class Survey:
 
 
 def choose_file(arguments: list[str]) -> RequestFile:
-    """Return the file that the command line names; the sample when it names none.
+    """Return the file that the command line names, by default the sample.
 
     Raises:
         UsageError: It cannot be used; says why.
@@ -120,7 +120,7 @@ def choose_file(arguments: list[str]) -> RequestFile:
 
 
 def survey(file: RequestFile) -> Survey:
-    """Look at a file with the pipeline's own checks."""
+    """Check a file with the pipeline's own checks."""
     with file.path.open("rb") as stream:
         events = split_input(
             iter(lambda: stream.read(_CHUNK_BYTES), b""),
@@ -141,7 +141,7 @@ def survey(file: RequestFile) -> Survey:
 
 
 def without_hint(line: bytes) -> bytes:
-    """Return a request line without the hint that tells the simulator what to do with it.
+    """Return a request line without its hint for the simulator.
 
     The real API knows no ``metadata`` in a request. A line without a hint stays as it is.
     """

@@ -1,4 +1,4 @@
-"""Where the files of a job go: a folder of its own for each run, so that none replaces another."""
+"""The folder for a job's files, a new one for each run, so that none are overwritten."""
 
 from __future__ import annotations
 

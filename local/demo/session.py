@@ -1,4 +1,4 @@
-"""The demo from its first line to its last."""
+"""Runs the whole demo."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Session:
         with contextlib.ExitStack() as resources:
             with step("Starting the emulated AWS"):
                 stack = resources.enter_context(self._local_stack(logs.path))
-            # The first thing to be done at the end, however it comes: what follows takes a moment.
+            # Always do this first at the end, because the rest takes a moment.
             resources.callback(self.interrupts.end)
             with step("Deploying the template (sam deploy)"):
                 stack.use_build(build)
@@ -120,7 +120,7 @@ class Session:
             return LocalStack(
                 wait_scale=DEFAULT_WAIT_SCALE, simulator_arguments=arguments, log_dir=log_dir
             )
-        # In real time: the real API is not to be asked fifty times as often.
+        # In real time, so that the real API is not polled fifty times as often.
         return LocalStack(wait_scale=1.0, groq_url=self.access.base_url, log_dir=log_dir)
 
     def _deploy(self, stack: LocalStack) -> dict[str, str]:
@@ -154,7 +154,7 @@ class Session:
         return 0 if report["status"] in _GOOD_ENDS else EXIT_FAILED
 
     def _watch(self, job: Job) -> Report:
-        """Show how the job goes on until it has ended; returns its final report.
+        """Show the progress of the job until its end; return its final report.
 
         Raises:
             LocalStackError: It will never end.
@@ -178,7 +178,7 @@ class Session:
             time.sleep(_LOOK_SECONDS)
 
     def _stop(self, job: Job, access: GroqAccess) -> None:
-        """Leave nothing running at Groq, and keep what was answered."""
+        """Cancel everything at Groq, and keep the answers received so far."""
         report = stop_job(job, access, console=self.console, interrupts=self.interrupts)
         if report is not None:
             self._show(job, report)

@@ -1,4 +1,4 @@
-"""Leaves nothing running at the real Groq API when the demo ends before its job."""
+"""Cancels all batches at the real Groq API if the demo ends before its job."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from local.demo.interrupts import Interrupts
 from local.demo.job import Job, is_final
 
 _PATIENCE_SECONDS = 660.0
-"""How long a stopped job has for its final report: Groq may take ten minutes to cancel a batch."""
+"""Seconds that a stopped job has for its report; Groq can take ten minutes to cancel a batch."""
 
 _START_SECONDS = 10.0
-"""How long an upload that is just under way has to become a job."""
+"""Seconds that an upload in progress has to become a job."""
 
 _LOOK_SECONDS = 0.5
 
@@ -27,7 +27,7 @@ _LOOK_SECONDS = 0.5
 def stop_job(
     job: Job, access: GroqAccess, *, console: Console, interrupts: Interrupts
 ) -> Mapping[str, Any] | None:
-    """Stop a job, and see to it that no batch of it goes on at Groq.
+    """Stop a job, and make sure that none of its batches continues at Groq.
 
     The pipeline itself cancels the batches and collects what was answered. Should it not be able
     to, the batches are cancelled from here.
@@ -67,7 +67,7 @@ def _wait_for_end(job: Job, console: Console) -> Mapping[str, Any] | None:
 
 
 def _end_at_groq(job: Job, access: GroqAccess) -> str:
-    """Cancel what still runs at Groq; returns what is to be said of it."""
+    """Cancel running batches at Groq; return a message about them."""
     if job.id is None:
         return "Nothing was sent to Groq."
     try:

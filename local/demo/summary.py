@@ -1,4 +1,4 @@
-"""The end of a job as a person reads it: a table, answers, failures, and where the files are."""
+"""Summary of an ended job for people: a table, answers, failures, and the files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def style_of(status: str) -> str:
 
 
 def headline(report: Report) -> str:
-    """Return what became of a job, in one sentence."""
+    """Return the outcome of a job in one sentence."""
     counts = report["requests"]
     requests = counted(counts["total"], "request")
     match report["status"]:
@@ -37,7 +37,7 @@ def headline(report: Report) -> str:
             problems = counted(report["errors_total"], "problem")
             return f"Rejected: the file has {problems}, nothing was sent to Groq"
         case "cancelled":
-            return f"Cancelled: {counts['succeeded']:,} of {requests} answered until then"
+            return f"Cancelled: {counts['succeeded']:,} of {requests} answered"
     return f"Failed: {reason(report)}"
 
 
@@ -132,7 +132,7 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 def file_rows(delivered: Delivered, report: Report) -> list[tuple[str, str]]:
-    """Return the names of the files and what is in them."""
+    """Return the names of the files with their content."""
     counts = report["requests"]
     problems = counts["invalid"] or report["errors_total"]
     unsuccessful = counts["failed"] + counts["invalid"]
@@ -150,7 +150,7 @@ def file_rows(delivered: Delivered, report: Report) -> list[tuple[str, str]]:
 
 
 def excerpt_title(name: str, shown: int, total: int) -> str:
-    """Return the title of a list that may be a part of what there is."""
+    """Return the title of a list that may be incomplete."""
     return f"{name} ({shown} of {total:,})" if shown < total else name
 
 

@@ -81,7 +81,7 @@ def main(arguments: list[str]) -> None:
         sys.stdout.write(f"{simulator.url}\n")
         sys.stdout.flush()
         if options.port_file is not None:
-            # Renamed into place, so that nobody reads half a number.
+            # Renamed into place, so that readers never see an incomplete number.
             partial = options.port_file.with_name(options.port_file.name + ".partial")
             partial.write_text(f"{simulator.port}\n")
             partial.rename(options.port_file)

@@ -1,4 +1,4 @@
-"""Counts for assertions: calls, sendings and successes of every request, and the call log."""
+"""Counters for assertions: calls, sends and successes of every request, and the call log."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Call:
 
 @dataclass(slots=True)
 class Accounting:
-    """Everything that is counted."""
+    """All counters."""
 
     settings: Settings
     calls: list[Call] = field(default_factory=list)
@@ -67,13 +67,13 @@ class Accounting:
             self.bytes_sent += sent
 
     def sent(self, metadata: Mapping[str, str] | None, custom_id: str) -> None:
-        """Counts a request of a batch that was looked at."""
+        """Counts a request of a batch that was processed."""
         if self.settings.account_requests:
             self._sent[_job(metadata), custom_id] += 1
             self.asked(metadata, custom_id)
 
     def asked(self, metadata: Mapping[str, str] | None, custom_id: str) -> None:
-        """Takes note of the attempt in which a request was asked for, run or refused."""
+        """Records the attempt in which a request was received, whether it ran or was refused."""
         if self.settings.account_requests:
             attempts = self._attempts.setdefault((_job(metadata), custom_id), set())
             attempts.add((metadata or {}).get("attempt", ""))
@@ -86,7 +86,7 @@ class Accounting:
         *,
         fits: bool = True,
     ) -> None:
-        """Counts a request that was answered, thus is paid for.
+        """Counts a request that was answered and therefore billed.
 
         Args:
             metadata: The metadata of its batch.
@@ -107,7 +107,7 @@ class Accounting:
             self._fitting.add(key)
 
     def held(self, metadata: Mapping[str, str] | None, custom_id: str, request: str) -> None:
-        """Takes note that a batch holds a request with this fingerprint."""
+        """Records that a batch contains a request with this fingerprint."""
         if self.settings.account_requests:
             self._holders.setdefault(request, set()).add((_job(metadata), custom_id))
 
@@ -120,7 +120,7 @@ class Accounting:
             self._answered[call.job, call.fingerprint] += 1
 
     def holder_of(self, request: str) -> str | None:
-        """Returns the id of a request that a batch held, by its fingerprint."""
+        """Returns the id of a batch's request by its fingerprint."""
         holders = self._holders.get(request)
         return min(holders)[1] if holders else None
 

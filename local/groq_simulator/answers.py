@@ -44,7 +44,7 @@ STATUS_CODES: dict[int, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """What one request leaves behind.
+    """The result of one request.
 
     Attributes:
         output: Bytes for the output file.
@@ -124,7 +124,7 @@ def _render_success(
 
 
 def fits_form(outcome: Outcome, body: Mapping[str, Any]) -> bool:
-    """Tells whether an answer has the form that its request asks for, if it asks for one."""
+    """Tells whether an answer has the form that its request demands, if any."""
     return asked_form(body) is None or outcome.kind not in (
         *MISFIT_KINDS,
         "unicode_separators",  # These add text to what is JSON.
@@ -201,7 +201,7 @@ def success_row(
 def transcription_row(
     custom_id: str, body: Mapping[str, Any], text: str, *, row_id: str, now: int
 ) -> dict[str, Any]:
-    """Returns the row of audio that was transcribed, in the form that was asked for."""
+    """Returns the row of transcribed audio, in the requested form."""
     del now  # Transcriptions bear no time.
     request_id = f"req_01{row_id}"
     answer: Any = {"text": text, "x_groq": {"id": request_id}}
@@ -233,7 +233,7 @@ def answer_text(body: Mapping[str, Any]) -> str:
 
 
 def asked_form(body: Mapping[str, Any]) -> str | None:
-    """Returns the type of JSON that a request asks for, if it asks for any."""
+    """Returns the type of JSON that a request demands, if any."""
     wanted = body.get("response_format")
     kind = wanted.get("type") if isinstance(wanted, dict) else None
     return kind if kind in ("json_object", "json_schema") else None

@@ -1,4 +1,4 @@
-"""The batches of the simulated API: their record, their list, their look from outside."""
+"""Batches of the simulated API: their records, their list, and their API objects."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Batch:
         return self.status in TERMINAL
 
     def enter(self, status: str, now: float) -> None:
-        """Moves on to another status."""
+        """Changes the status."""
         self.status = status
         self.stamps[f"{status}_at"] = now
 
@@ -143,7 +143,7 @@ class BatchStore:
         self._batches[batch.id] = batch
 
     def remove(self, batch: Batch) -> None:
-        """Forgets a batch: nobody can see it any more."""
+        """Removes a batch, so that it is no longer visible."""
         del self._batches[batch.id]
 
     def get(self, batch_id: str) -> Batch:
@@ -200,7 +200,7 @@ class BatchStore:
     def add_foreign(
         self, count: int, metadata: Mapping[str, str] | None, status: str, now: float
     ) -> list[Batch]:
-        """Adds batches of somebody else, spread evenly between the ones that are there."""
+        """Adds batches of another client, spread evenly among the existing ones."""
         step = (self.created + 1) / (count + 1)
         added = []
         for number in range(1, count + 1):

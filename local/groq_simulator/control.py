@@ -1,4 +1,4 @@
-"""The control API as its users see it: the same methods in process and over HTTP."""
+"""Client of the control API: the same methods in process and over HTTP."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ControlError(Exception):
 
 
 class ControlOperations(ABC):
-    """Sets up a simulator and asks what happened; README.md shows the JSON forms."""
+    """Configures a simulator and returns what happened; README.md shows the JSON forms."""
 
     @abstractmethod
     def call(self, operation: str, arguments: dict[str, Any]) -> Any:
@@ -48,7 +48,7 @@ class ControlOperations(ABC):
         match: Mapping[str, Any] | None = None,
         times: int | None = None,
     ) -> None:
-        """Adds a rule behind the others."""
+        """Adds a rule after the others."""
         rule = {"match": dict(match or {}), "outcome": outcome, "times": times}
         self.call("add_rule", {"rule": rule})
 
@@ -68,7 +68,7 @@ class ControlOperations(ABC):
         self.call("set_refusals", {"refusals": list(refusals)})
 
     def add_refusal(self, **refusal: Any) -> None:
-        """Adds a refusal of batches, given by its fields, behind the others."""
+        """Adds a refusal of batches, given by its fields, after the others."""
         self.call("add_refusal", {"refusal": refusal})
 
     def change_batch(self, batch_id: str, **fate: Any) -> None:
@@ -76,7 +76,7 @@ class ControlOperations(ABC):
         self.call("change_batch", {"batch_id": batch_id, "fate": fate})
 
     def forget_batch(self, batch_id: str) -> None:
-        """Lets a batch vanish, as if the API had lost it."""
+        """Removes a batch, as if the API had lost it."""
         self.call("forget_batch", {"batch_id": batch_id})
 
     def set_faults(self, faults: Sequence[Mapping[str, Any]]) -> None:
@@ -84,7 +84,7 @@ class ControlOperations(ABC):
         self.call("set_faults", {"faults": list(faults)})
 
     def add_fault(self, route: str, **fault: Any) -> None:
-        """Adds a fault, given by its fields, behind the others."""
+        """Adds a fault, given by its fields, after the others."""
         self.call("add_fault", {"fault": {"route": route, **fault}})
 
     def clear_faults(self, route: str | None = None) -> None:
@@ -92,7 +92,7 @@ class ControlOperations(ABC):
         self.call("clear_faults", {"route": route})
 
     def wait_held(self, name: str, count: int = 1, timeout: float = 60.0) -> bool:
-        """Waits until so many calls are held at a gate; tells whether they are."""
+        """Waits until this many calls are held at a gate; returns whether they are."""
         arguments = {"name": name, "count": count, "timeout": timeout}
         return bool(self.call("wait_held", arguments))
 
@@ -101,7 +101,7 @@ class ControlOperations(ABC):
         return int(self.call("release", {"name": name, "count": count}))
 
     def wait_calls(self, route: str, count: int = 1, timeout: float = 60.0) -> bool:
-        """Waits until a route has been called so often; tells whether it has."""
+        """Waits until a route has been called this often; returns whether it has."""
         arguments = {"route": route, "count": count, "timeout": timeout}
         return bool(self.call("wait_calls", arguments))
 
@@ -111,7 +111,7 @@ class ControlOperations(ABC):
         metadata: Mapping[str, str] | None = None,
         status: str = "completed",
     ) -> list[str]:
-        """Adds batches of somebody else between the ones that are there; returns their ids."""
+        """Adds batches of another client among the existing ones; returns their ids."""
         given = None if metadata is None else dict(metadata)
         arguments = {"count": count, "metadata": given, "status": status}
         result: list[str] = self.call("add_foreign_batches", arguments)
@@ -132,7 +132,7 @@ class ControlOperations(ABC):
         return result
 
     def attempts(self, job: str) -> dict[str, list[str]]:
-        """Returns by `custom_id` in which attempts of a job it was asked for, run or refused."""
+        """Returns by `custom_id` the attempts of a job in which it was received, run or refused."""
         result: dict[str, list[str]] = self.call("attempts", {"job": job})
         return result
 
@@ -147,12 +147,12 @@ class ControlOperations(ABC):
         return result
 
     def ordinary_calls(self) -> list[dict[str, Any]]:
-        """Returns the ordinary calls that were decided, each with what it asked and its status."""
+        """Returns the answered ordinary calls, each with its prompt and its status."""
         result: list[dict[str, Any]] = self.call("ordinary_calls", {})
         return result
 
     def reset(self) -> None:
-        """Forgets everything and goes back to the settings of the start."""
+        """Deletes everything and restores the initial settings."""
         self.call("reset", {})
 
 

@@ -1,4 +1,4 @@
-"""How a batch runs over time: computed from the clock when somebody looks, without threads."""
+"""Progress of a batch over time, calculated from the clock on access, without threads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WORK_SECONDS_PER_CALL = 2.0
 
 
 class Engine:
-    """Moves batches on."""
+    """Advances batches."""
 
     def __init__(
         self,
@@ -44,12 +44,12 @@ class Engine:
         self._workers = workers
 
     def begin(self, batch: Batch) -> None:
-        """Begins to work on a new batch where that is done beside the server."""
+        """Starts to process a new batch if a worker process does that."""
         if self._rules.are_none and self._refusals.are_none:
             self._workers.begin(batch, self._settings)
 
     def advance_all(self, batches: list[Batch], now: float) -> None:
-        """Brings batches up to the present; stops early when that takes long."""
+        """Advances batches to the current time; stops early if that takes long."""
         started = time.monotonic()
         for batch in batches:
             if time.monotonic() - started > WORK_SECONDS_PER_CALL:
@@ -57,7 +57,7 @@ class Engine:
             self.advance(batch, now)
 
     def advance(self, batch: Batch, now: float) -> None:
-        """Brings one batch up to the present."""
+        """Advances one batch to the current time."""
         if batch.foreign:
             return
         while not batch.ended and self._step(batch, now):
@@ -66,7 +66,7 @@ class Engine:
             batch.completed = self._progress(batch, now)
 
     def cancel(self, batch: Batch, now: float) -> bool:
-        """Begins to cancel a batch; tells whether that is (still) possible."""
+        """Starts to cancel a batch; returns whether that is (still) possible."""
         if batch.ended:
             return False
         if batch.status != "cancelling":
@@ -78,7 +78,7 @@ class Engine:
         return True
 
     def _step(self, batch: Batch, now: float) -> bool:
-        """Makes the next change of status if its time has come; tells whether it did."""
+        """Makes the next change of status if it is due; returns whether it was."""
         if batch.status == "validating":
             return self._leave_validating(batch, now)
         if batch.status == "in_progress":
@@ -175,7 +175,7 @@ class Engine:
         return round(len(batch.offsets) * batch.fate.done)
 
     def _progress(self, batch: Batch, now: float) -> int:
-        """Returns how many requests are done at a time."""
+        """Returns how many requests are done at a given time."""
         limit = len(batch.offsets)
         if batch.fate.end in ("expire", "cancel", "stuck"):
             limit = self._share(batch)

@@ -39,7 +39,7 @@ class Exchange:
         self.fault: Fault | None = None
 
     def run(self, request: Request) -> Response:
-        """Acts and returns the answer, faults included (but for how it is delivered)."""
+        """Performs the call and returns the answer, including faults except those of delivery."""
         request.before_acting = lambda filename: self._upload_read(request, filename)
         try:
             if self._route == "create":

@@ -1,4 +1,4 @@
-"""What becomes of a whole batch, and which batch gets which fate."""
+"""Outcomes of whole batches, and the rules that assign them."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class FateMatch:
     nth: int | None = None
 
     def matches(self, number: int, metadata: Mapping[str, str] | None) -> bool:
-        """Tells whether a new batch is meant."""
+        """Tells whether a new batch matches."""
         if self.nth is not None and number != self.nth:
             return False
         return self.metadata is None or metadata_matches(self.metadata, metadata)
@@ -97,7 +97,7 @@ class Fates:
         self._rules: list[FateRule] = []
 
     def replace(self, rules: list[dict[str, Any]]) -> None:
-        """Puts new rules in place of all others.
+        """Replaces all rules.
 
         Raises:
             ValueError: A rule is malformed; the old ones stay.
@@ -105,7 +105,7 @@ class Fates:
         self._rules = [build(FateRule, rule) for rule in rules]
 
     def add(self, rule: dict[str, Any]) -> None:
-        """Adds a rule behind the others; the first that matches and is not used up applies."""
+        """Adds a rule after the others; the first that matches and is not used up applies."""
         self._rules.append(build(FateRule, rule))
 
     def take(self, number: int, metadata: Mapping[str, str] | None) -> Fate:

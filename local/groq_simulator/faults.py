@@ -32,7 +32,7 @@ ANSWERS = ("normal", "status", "garbage", "reset", "half_close", "cut", "stall")
 
 @dataclass(slots=True)
 class FaultMatch:
-    """Which calls of the route are meant; every given condition must hold, none means all.
+    """Filter for calls of the route; every given condition must hold, none means all.
 
     Attributes:
         path: Regular expression, searched in path and query, such as a file's or batch's id.
@@ -110,7 +110,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class CallFacts:
-    """What a fault's filter may look at."""
+    """Properties of a call that a fault's filter can use."""
 
     route: str
     target: str
@@ -120,14 +120,14 @@ class CallFacts:
 
 
 class Faults:
-    """The faults that still wait for their calls."""
+    """The faults that are still pending."""
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
 
     def replace(self, faults: list[dict[str, Any]]) -> None:
-        """Puts new faults in place of all others.
+        """Replaces all faults.
 
         Raises:
             ValueError: A fault is malformed; the old ones stay.
@@ -137,7 +137,7 @@ class Faults:
             self._faults = made
 
     def add(self, fault: dict[str, Any]) -> None:
-        """Adds a fault behind the others; the first that matches and is not used up applies."""
+        """Adds a fault after the others; the first that matches and is not used up applies."""
         made = build(Fault, fault)
         with self._lock:
             self._faults.append(made)
@@ -154,7 +154,7 @@ class Faults:
 
         Args:
             facts: What is known of the call.
-            by_filename_only: Look only at faults that ask for a file name.
+            by_filename_only: Consider only faults with a filter for the file name.
         """
         with self._lock:
             for fault in self._faults:
@@ -196,7 +196,7 @@ class Gates:
         self._closed = False
 
     def hold(self, name: str, seconds: float) -> None:
-        """Holds the calling thread until somebody releases it, at most so many seconds."""
+        """Holds the calling thread until it is released, at most this many seconds."""
         with self._condition:
             self._held[name] = self._held.get(name, 0) + 1
             self._condition.notify_all()
@@ -209,7 +209,7 @@ class Gates:
             self._condition.notify_all()
 
     def wait_held(self, name: str, count: int, seconds: float) -> bool:
-        """Waits until so many calls are held; tells whether they are."""
+        """Waits until this many calls are held; returns whether they are."""
         with self._condition:
             return self._condition.wait_for(lambda: self._waiting(name) >= count, seconds)
 
@@ -227,7 +227,7 @@ class Gates:
         return self._held.get(name, 0) - self._permits.get(name, 0)
 
     def close(self) -> None:
-        """Lets everybody pass, for good."""
+        """Opens all gates permanently."""
         with self._condition:
             self._closed = True
             self._condition.notify_all()

@@ -68,7 +68,7 @@ class _Body:
                 pass
 
     def drain(self) -> None:
-        """Reads what is left."""
+        """Reads the rest of the body."""
         while self.read(CHUNK_BYTES):
             pass
 
@@ -89,7 +89,7 @@ class HttpServer(socketserver.ThreadingTCPServer):
         super().__init__((HOST, port), _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
-        """Reports a bug of the simulator; a client that goes away is none."""
+        """Reports a bug of the simulator; a disconnected client is not one."""
         if not isinstance(sys.exception(), OSError):
             traceback.print_exc()
 
@@ -117,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._serve()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Keeps silent: the call log has it all."""
+        """Logs nothing, because the call log has everything."""
 
     def _serve(self) -> None:
         body = _Body(self.rfile.read, self.rfile.readline, self.headers)
@@ -149,7 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _respond(
         self, request: Request, route: str, target_id: str
     ) -> tuple[Response, Fault | None]:
-        """Acts on a call; returns the answer and the fault that applied to it."""
+        """Performs a call; returns the answer and the fault that applied to it."""
         if request.headers.get("user-agent", "").startswith("Python-urllib"):
             return Response.of_text("error code: 1010", 403), None
         if route == "unknown":
@@ -165,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
             return ApiError(500, "Bug in the simulator.", code="simulator_bug").response(), None
 
     def _deliver(self, response: Response, fault: Fault | None, body: _Body, call: Call) -> None:
-        """Sends an answer, or does not, as the fault says."""
+        """Sends an answer, or fails to, as the fault says."""
         accounting = self.server.state.accounting
         with response:
             if fault is not None and fault.answer in ("reset", "half_close"):
@@ -216,7 +216,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._copy(response, sent, response.size)
 
     def _copy(self, response: Response, start: int, end: int) -> None:
-        """Sends a range of the body; a streamed file stands at `start` already."""
+        """Sends a range of the body; a streamed file is already positioned at `start`."""
         while start < end:
             size = min(CHUNK_BYTES, end - start)
             if response.stream is None:

@@ -41,7 +41,7 @@ LISTED: tuple[dict[str, Any], ...] = (
     _audio("whisper-large-v3"),
     _audio("whisper-large-v3-turbo"),
 )
-"""What an account may use, but for what the setting `models` says."""
+"""The models of an account, apart from the setting `models`."""
 
 
 def listing(models: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Any]:

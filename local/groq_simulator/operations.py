@@ -1,4 +1,4 @@
-"""What the control API does inside the simulator; arguments and results are plain JSON."""
+"""Operations of the control API in the simulator; arguments and results are plain JSON."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ UNAVAILABLE = 503
 
 
 def fingerprint(url: str, body: Mapping[str, Any]) -> str:
-    """Returns what tells equal requests, whether they came in a batch or in a call.
+    """Returns a fingerprint that is the same for equal requests in batches and in calls.
 
     Of audio the fields are texts in a call, in which a list is a field for each of its entries.
     """
@@ -43,7 +43,7 @@ def fingerprint(url: str, body: Mapping[str, Any]) -> str:
 
 
 def prompt_of(url: str, body: Mapping[str, Any]) -> str:
-    """Returns what a request asks: the text of its last message, or the address of its audio."""
+    """Returns the prompt of a request: the text of its last message, or the URL of its audio."""
     if url != CHAT_URL:
         return str(body.get("url", ""))
     messages = body.get("messages")
@@ -54,7 +54,7 @@ def prompt_of(url: str, body: Mapping[str, Any]) -> str:
 
 @dataclass(slots=True)
 class OrdinaryCall:
-    """One ordinary call that came to be decided.
+    """One ordinary call that was answered.
 
     Attributes:
         time: When, in Unix seconds.
@@ -98,7 +98,7 @@ class RateLimits:
     _of_day: int = 0
 
     def take(self, tokens: int, now: float) -> dict[str, str]:
-        """Counts a call; returns the header fields that tell what is left.
+        """Counts a call; returns the header fields with the remaining limits.
 
         Raises:
             ApiError: 429; its header fields say when to come back.

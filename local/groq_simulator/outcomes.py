@@ -1,4 +1,4 @@
-"""What becomes of a single request, and which request gets which outcome."""
+"""Outcomes of single requests, and the rules that assign them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ KINDS = frozenset(
     }
 )
 MISFIT_KINDS = frozenset({"not_json", "not_as_schema", "cut_short"})
-"""Answers that are paid for, and have not the form that a request with ``response_format`` asks."""
+"""Answers that are billed but lack the form that the request's ``response_format`` demands."""
 SUCCEEDING_KINDS = frozenset(
     {
         "success",
@@ -113,7 +113,7 @@ def parse_outcome(value: str | Mapping[str, Any]) -> Outcome:
 
 @dataclass(slots=True)
 class RuleMatch:
-    """Which requests a rule concerns; every given condition must hold, none means all.
+    """Filter for requests; every given condition must hold, none means all.
 
     Attributes:
         custom_id: Exact id, or a list of ids.
@@ -130,7 +130,7 @@ class RuleMatch:
     metadata: dict[str, str] | None = None
 
     def matches(self, custom_id: str, metadata: Mapping[str, str] | None) -> bool:
-        """Tells whether a request of a batch is concerned."""
+        """Tells whether a request of a batch matches."""
         if self.custom_id is not None:
             ids = [self.custom_id] if isinstance(self.custom_id, str) else self.custom_id
             if custom_id not in ids:
@@ -176,7 +176,7 @@ class Rules:
         return not self._rules
 
     def replace(self, rules: list[dict[str, Any]]) -> None:
-        """Puts new rules in place of all others.
+        """Replaces all rules.
 
         Raises:
             ValueError: A rule is malformed; the old ones stay.
@@ -184,7 +184,7 @@ class Rules:
         self._rules = [build(Rule, rule) for rule in rules]
 
     def add(self, rule: dict[str, Any]) -> None:
-        """Adds a rule behind the others; the first that matches and is not used up applies."""
+        """Adds a rule after the others; the first that matches and is not used up applies."""
         self._rules.append(build(Rule, rule))
 
     def outcome(
@@ -195,7 +195,7 @@ class Rules:
         *,
         hints: bool,
     ) -> Outcome:
-        """Decides the outcome of one sending of a request, and counts it."""
+        """Decides the outcome of a request each time it is sent, and counts it."""
         for rule in self._rules:
             if not rule.match.matches(custom_id, metadata):
                 continue

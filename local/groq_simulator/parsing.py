@@ -1,4 +1,4 @@
-"""Turns JSON objects of the control API into dataclasses, with helpful refusals."""
+"""Converts JSON objects of the control API to dataclasses, with helpful error messages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def build(kind: type[Made], value: Mapping[str, Any]) -> Made:
 
 
 def metadata_matches(wanted: Mapping[str, str], metadata: Mapping[str, str] | None) -> bool:
-    """Tells whether every wanted entry stands in a batch's metadata (values: full-match regex)."""
+    """Tells whether a batch's metadata has every wanted entry (values: full-match regex)."""
     have = metadata or {}
     return all(
         name in have and re.fullmatch(str(pattern), have[name]) is not None

@@ -1,4 +1,4 @@
-"""Batches that the API refuses as a whole, for what their requests ask for."""
+"""Refusals of whole batches because of their requests' models or URLs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PLACES = ("create", "validation")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What one request of a batch asks for."""
+    """Model and URL of one request of a batch."""
 
     custom_id: str
     url: object
@@ -31,7 +31,7 @@ class Asked:
 
 @dataclass(slots=True)
 class RefusalMatch:
-    """Which batches are meant: those with a request for which every given condition holds.
+    """Filter for batches: those with a request for which every given condition holds.
 
     Attributes:
         model: The model that it asks.
@@ -79,7 +79,7 @@ class Refusals:
         self._refusals: list[Refusal] = []
 
     def replace(self, refusals: list[dict[str, Any]]) -> None:
-        """Puts new refusals in place of all others.
+        """Replaces all refusals.
 
         Raises:
             ValueError: One is malformed; the old ones stay.
@@ -87,7 +87,7 @@ class Refusals:
         self._refusals = [build(Refusal, one) for one in refusals]
 
     def add(self, refusal: Mapping[str, Any]) -> None:
-        """Adds a refusal behind the others; the first that matches and is not used up applies."""
+        """Adds a refusal after the others; the first that matches and is not used up applies."""
         self._refusals.append(build(Refusal, refusal))
 
     @property
@@ -118,7 +118,7 @@ class Refusals:
 
 
 def asked_by(path: Path) -> Iterator[Asked]:
-    """Yields what the requests of an input file ask for; lines that cannot be read are left out."""
+    """Yields model and URL of the requests of an input file; unreadable lines are skipped."""
     for _, line in lines_of(path):
         try:
             request = parse_line(line)
@@ -143,7 +143,7 @@ def check_endpoint(endpoint: str, asked: Iterable[Asked]) -> None:
 
 
 def endpoint_problems(endpoint: str, path: Path) -> list[dict[str, Any]]:
-    """Returns what validation says of the lines whose URL is not the endpoint (the first 100)."""
+    """Returns the validation errors of lines whose URL is not the endpoint (the first 100)."""
     text = "The URL provided for this request does not match the batch endpoint."
     found = (
         problem("url_mismatch", text, number, "url")

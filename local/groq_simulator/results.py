@@ -1,4 +1,4 @@
-"""Writes what came of the requests of a batch."""
+"""Writes the results of a batch's requests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from local.groq_simulator.settings import Settings
 
 
 def order_of_work(batch: Batch, offsets: array[int], settings: Settings) -> array[int]:
-    """Returns the byte offsets of a batch's requests in the order in which they get done."""
+    """Returns the byte offsets of a batch's requests in the order of their completion."""
     if not settings.shuffle:
         return offsets
     order = random.Random(f"{settings.seed}:{batch.position}")  # noqa: S311 (no secret)

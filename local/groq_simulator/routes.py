@@ -78,7 +78,7 @@ class Api:
         }
 
     def handle(self, route: str, request: Request, target_id: str) -> Response:
-        """Acts on a call.
+        """Performs a call.
 
         Raises:
             ApiError: The call is refused.
@@ -215,7 +215,7 @@ class Api:
             fate=self._state.fates.take(batches.created, metadata),
             visible_from=now + request.visible_after,
         )
-        # A link of its own: the batch goes on when its input file is deleted.
+        # A separate link: the batch continues if its input file is deleted.
         batch.input_path = self._state.folder / f"input-{batch.id}"
         batch.input_path.hardlink_to(stored.path)
         batches.add(batch)
@@ -225,7 +225,7 @@ class Api:
     def _refuse_if_so_set(
         self, stored: StoredFile, endpoint: str, metadata: dict[str, str] | None
     ) -> None:
-        """Refuses a create for what the requests ask for.
+        """Refuses a create because of the requests' models or URLs.
 
         Raises:
             ApiError: The create is refused.

@@ -1,4 +1,4 @@
-"""The simulator as a whole: what tests start and stop."""
+"""The whole simulator, which tests start and stop."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class GroqSimulator:
         return f"{self.host_url}/openai/v1"
 
     def start(self) -> None:
-        """Begins to answer."""
+        """Starts to answer calls."""
         self._thread.start()
 
     def stop(self) -> None:

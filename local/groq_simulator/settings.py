@@ -1,4 +1,4 @@
-"""What can be set on a simulator, at its start and while it runs."""
+"""Settings of a simulator, at its start and while it runs."""
 
 from __future__ import annotations
 

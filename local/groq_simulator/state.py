@@ -1,4 +1,4 @@
-"""Everything one simulator knows, under one lock."""
+"""The whole state of one simulator, under one lock."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class State:
         return time.time() + self.clock_offset
 
     def reset(self) -> None:
-        """Forgets everything and goes back to the settings of the start."""
+        """Deletes everything and restores the initial settings."""
         with self.lock:
             self.settings.update(
                 {

@@ -1,4 +1,4 @@
-"""Processes that work on batches beside the server, as the API works on many batches at a time.
+"""Worker processes for batches, because the API processes many batches at a time.
 
 Only what needs no state of the server can be done there: batches without a fate of their own,
 while there are no rules, no hints and no counting of single requests. Speed is measured so.
@@ -23,7 +23,7 @@ from local.groq_simulator.settings import Settings
 
 @dataclass(slots=True)
 class Finished:
-    """What came of a batch that was run to its end.
+    """The result of a batch that has run to its end.
 
     Attributes:
         scan: What was found in the input.
@@ -46,7 +46,7 @@ class Workers:
     """The processes."""
 
     def __init__(self, count: int, folder: Path) -> None:
-        """Starts so many processes, which work on files in `folder`; 0 is none."""
+        """Starts this many processes, which work on files in `folder`; 0 means none."""
         self._folder = folder
         self._pool: ProcessPoolExecutor | None = None
         self._running: dict[str, Future[Finished]] = {}
@@ -58,7 +58,7 @@ class Workers:
                 started.result()
 
     def begin(self, batch: Batch, settings: Settings) -> None:
-        """Begins to work on a batch, if that can be done here."""
+        """Starts to process a batch, if a worker can do that."""
         if self._pool is None or batch.input_path is None or batch.fate != Fate():
             return
         if not (settings.account_requests or settings.honour_request_hints):
@@ -67,7 +67,7 @@ class Workers:
             )
 
     def are_busy_with(self, batch: Batch) -> bool:
-        """Tells whether a batch is being worked on."""
+        """Tells whether a worker processes a batch."""
         running = self._running.get(batch.id)
         return running is not None and not running.done()
 
@@ -77,11 +77,11 @@ class Workers:
         return running.result() if running is not None else None
 
     def wait(self) -> None:
-        """Waits for what is being worked on."""
+        """Waits until all workers are idle."""
         wait(self._running.values())
 
     def clear(self) -> None:
-        """Forgets everything, and removes the files that nobody has adopted or deleted."""
+        """Drops all work, and removes the files that were neither adopted nor deleted."""
         for running in self._running.values():
             for stored in running.result().files:
                 stored.path.unlink(missing_ok=True)

@@ -1,1 +1,1 @@
-"""The pictures of the documents, made anew by ``make pictures``."""
+"""Pictures of the documentation; ``make pictures`` creates them."""

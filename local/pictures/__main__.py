@@ -1,4 +1,4 @@
-"""Make the pictures of the documents: ``python -m local.pictures [flow|job]``.
+"""Create the pictures of the documentation: ``python -m local.pictures [flow|job]``.
 
 ``flow`` draws docs/pictures/flow.svg. ``job`` runs a job on the emulated stack and pictures its
 report page in a headless Chromium (report.png, report-dark.png) and the command that ran it
@@ -20,11 +20,11 @@ FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
 _WIDTH = 1280
 _PLAYED_SECONDS = 16.0
 _END_OF_PICTURE = "document.querySelector('div.grid').getBoundingClientRect().bottom + 8"
-"""A document shows a page down to the distributions, not all of it."""
+"""The documentation shows a page down to the distributions, not all of it."""
 
 
 def main(arguments: list[str]) -> int:
-    """Make what is asked for, or all; returns the exit status."""
+    """Create the named pictures, or all; return the exit status."""
     wanted = set(arguments) or {"flow", "job"}
     if not wanted <= {"flow", "job"}:
         print(__doc__, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Draws the way of a file through the system; readable on light and dark pages."""
+"""Draws how a file moves through the system; readable on light and dark pages."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def _arrows() -> list[svg.Element]:
     dashed = (
         # Left over: another attempt.
         "M476 384 C444 384 444 200 472 197",
-        # Not ended: wait and look again.
+        # Not ended: wait and check again.
         "M636 304 C668 320 668 336 650 336 C632 336 612 330 606 318",
     )
     elements: list[svg.Element] = [_arrow(path) for path in solid]

@@ -33,14 +33,14 @@ _TEXT = (
 
 @dataclass(frozen=True, slots=True)
 class FinishedJob:
-    """What the run of the command line showed, and the page of the job."""
+    """The output of the command line, and the page of the job."""
 
     frames: list[Frame]
     page: bytes
 
 
 def run_job(folder: Path) -> FinishedJob:
-    """Deploy the stack, run a file of requests through it, and return what is to be seen."""
+    """Deploy the stack, run a file of requests, and return its output and report page."""
     write_requests(folder / FILE)
     with _stack(folder) as stack:
         stack.simulator.add_rule(

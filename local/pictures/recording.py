@@ -1,4 +1,4 @@
-"""Records a command on a terminal, as a picture that plays: what it wrote, when it wrote it."""
+"""Records the output of a command in a terminal as an animated picture."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _STYLES = {"1": "bold", "2": "dim", "31": "red", "32": "green", "33": "yellow", 
 
 
 class RecordingError(Exception):
-    """The command did not do what the picture is to show."""
+    """The command did not produce the expected output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What the screen shows from a moment on; each line is text with styles in brackets."""
+    """The content of the screen from a point in time; each line is text with styles in brackets."""
 
     at: float
     lines: tuple[tuple[tuple[str, str], ...], ...]
@@ -102,7 +102,7 @@ def _runs(line: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
 def record(
     command: Sequence[str], *, shown_as: str, cwd: Path, environ: Mapping[str, str]
 ) -> list[Frame]:
-    """Run a command on a terminal of its own and return what that showed.
+    """Run a command in its own terminal and return the recording.
 
     Args:
         command: The command.
@@ -152,7 +152,7 @@ def record(
 
 
 def played(frames: Sequence[Frame], *, seconds: float, every: float) -> list[Frame]:
-    """Return the frames so that all of them take no more than ``seconds``.
+    """Return the frames, sped up if necessary so that they take at most ``seconds``.
 
     Args:
         frames: What was recorded.
@@ -170,7 +170,7 @@ def played(frames: Sequence[Frame], *, seconds: float, every: float) -> list[Fra
 
 
 def picture(frames: Sequence[Frame], *, title: str) -> str:
-    """Return the frames as one SVG that plays them, and stands at the last where it cannot."""
+    """Return the frames as an animated SVG that shows the last one if animation is off."""
     width = round(2 * _MARGIN + COLUMNS * _CHARACTER_WIDTH)
     height = _TOP + max(len(frame.lines) for frame in frames) * _LINE_HEIGHT + _MARGIN // 2
     whole = frames[-1].at + _LAST_SECONDS

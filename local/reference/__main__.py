@@ -1,6 +1,6 @@
-"""``python -m local.reference [--check]``: fill the generated blocks of all Markdown files.
+"""Fill the generated blocks of all Markdown files: ``python -m local.reference [--check]``.
 
-Exit status: 0 when all is well, 1 when ``--check`` found blocks that are not up to date, or a block
+Exit status: 0 on success, 1 if ``--check`` found blocks that are not up to date, or a block
 cannot be filled.
 """
 
@@ -12,8 +12,8 @@ from local.environment import PROJECT_ROOT
 
 
 def main(arguments: list[str]) -> int:
-    """Fill the blocks, or only look at them; return the exit status."""
-    # The pages tell what the functions' own code does.
+    """Fill the blocks, or only check them; return the exit status."""
+    # The pages are generated with the functions' code.
     sys.path += [str(PROJECT_ROOT / "functions"), str(PROJECT_ROOT / "cli")]
     from local.reference.blocks import BlockError, fill, markdown_files  # noqa: PLC0415
     from local.reference.contents import BLOCKS  # noqa: PLC0415
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
         if after == before:
             continue
         if only_look:
-            print(f"{name} is not up to date. Write it anew: make reference")
+            print(f"{name} is not up to date. Update it: make reference")
             status = 1
         else:
             path.write_text(after, encoding="utf-8")

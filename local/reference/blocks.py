@@ -1,12 +1,12 @@
 """Generated blocks in Markdown files.
 
-A block stands between two comments, which no reader sees::
+A block is enclosed in two comments, which are not rendered::
 
     <!-- generated: parameters -->
     …
     <!-- end of parameters -->
 
-What is around it is written by hand; what is in it comes from the code.
+The text around it is written by hand; its content comes from the code.
 """
 
 from __future__ import annotations
@@ -27,34 +27,34 @@ class BlockError(Exception):
 
 
 class UndescribedError(BlockError):
-    """The code has something that the documentation is to explain, and nobody has."""
+    """The code has an item without a description for the documentation."""
 
 
 def described(meanings: Mapping[str, Meaning], name: str, place: str) -> Meaning:
-    """Return what is written down about a name.
+    """Return the description of a name.
 
     Args:
-        meanings: What is written down.
-        name: The name, as the code has it.
-        place: Where it is written down, for whoever has to.
+        meanings: The descriptions by name.
+        name: The name in the code.
+        place: Where the descriptions are, for the error message.
 
     Raises:
-        UndescribedError: Nothing is written down about it.
+        UndescribedError: The name has no description.
     """
     if name not in meanings:
-        raise UndescribedError(f"Nothing says what {name} is. Describe it in {place}.")
+        raise UndescribedError(f"{name} has no description. Describe it in {place}.")
     return meanings[name]
 
 
 def fill(text: str, contents: Mapping[str, Callable[[], str]]) -> str:
-    """Return a Markdown text with its blocks written anew.
+    """Return a Markdown text with updated blocks.
 
     Args:
         text: The file's text.
-        contents: What writes each block, by the block's name.
+        contents: The function that writes each block, by the block's name.
 
     Raises:
-        BlockError: A block is not closed, or nothing writes it.
+        BlockError: A block is not closed, or has no function.
     """
     lines = iter(text.splitlines(keepends=True))
     written: list[str] = []
@@ -80,7 +80,7 @@ def block_names(text: str) -> list[str]:
 
 
 def markdown_files(root: Path) -> Iterator[Path]:
-    """Yield the Markdown files of the project, sorted, but not those of installed tools."""
+    """Yield the project's Markdown files, sorted, without those of installed tools."""
     for path in sorted(root.rglob("*.md")):
         folders = path.relative_to(root).parts[:-1]
         if not any(name.startswith(".") or name in _HIDDEN_FOLDERS for name in folders):

@@ -1,4 +1,4 @@
-"""The bucket's keys, from ``layout``."""
+"""Tables of the bucket's keys, from ``groq_batch.domain.object_keys``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PLACE = "_SAMPLES of local/reference/bucket.py"
 
 
 def deliveries() -> str:
-    """Return the deliverables of one upload, and of one firing of a recurring file."""
+    """Return the deliverables of one upload, and of one scheduled run of a recurring file."""
     upload = object_keys.delivery_keys(object_keys.input_path("input/team/requests.jsonl"))
     fired_at = "2026-11-25T02-00-00Z"
     firing = object_keys.delivery_keys(
@@ -49,7 +49,7 @@ def deliveries() -> str:
 
 
 def work() -> str:
-    """Return the private objects of a job, with what each of them is for."""
+    """Return the private objects of a job with the purpose of each."""
     keys = object_keys.WorkKeys(_JOB)
     rows = [
         [code(object_keys.job_key(_JOB)), _JOB_KEY],
@@ -64,11 +64,11 @@ def work() -> str:
         key = _key(keys, name, member)
         if key is not None and not key.endswith("/"):
             rows.append([code(key.replace(_JOB, "…")), _text(member)])
-    return table(["key", "what it is"], sorted(rows))
+    return table(["key", "purpose"], sorted(rows))
 
 
-_JOB_KEY = "The upload has been started; permanent, and never to be removed."
-_OPEN_KEY = "The job has no final report yet; the reconciler looks here."
+_JOB_KEY = "Proof that the upload has been started; permanent, do not delete it."
+_OPEN_KEY = "Marks a job without a final report; the reconciler checks these."
 _SWEEP_KEY = (
     "How far the sweep of `input/` has come; without it the next one requests every record."
 )

@@ -1,4 +1,4 @@
-"""When the batches are looked at: the rule of ``polling``, played through."""
+"""Table of the status checks that the rule of ``polling`` makes."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _EVENTS_OF_A_CHECK = 9
 
 
 def checks(duration: float, *, window_hours: int) -> list[float]:
-    """Return the times of the status checks, in seconds, until a batch has been seen to end.
+    """Return the times of the status checks, in seconds, until the end of a batch is seen.
 
-    The batch tells no progress, which is the worst case.
+    The batch reports no progress, which is the worst case.
 
     Args:
         duration: When the batch ends.
@@ -49,7 +49,7 @@ def checks(duration: float, *, window_hours: int) -> list[float]:
 
 
 def cadence() -> str:
-    """Return how often batches of various durations are looked at."""
+    """Return a table of the status checks for batches of various durations."""
     rows = []
     for name, duration in _DURATIONS:
         times = checks(duration, window_hours=168 if duration > 24 * _HOUR else 24)

@@ -1,4 +1,4 @@
-"""The error codes: what each means, with a sentence that the code itself has just written."""
+"""Error codes with their meaning and a message that the real code writes for an example."""
 
 from __future__ import annotations
 
@@ -33,9 +33,8 @@ class Code:
     Attributes:
         name: The code.
         meaning: What it means, in a few words.
-        says: Writes the sentence that comes with it, from an example; None where the sentence is
-            made of what happened.
-        example: The example, as it is shown.
+        says: Writes the code's message for an example; None if there is no general message.
+        example: The example as shown in the documentation.
     """
 
     name: str
@@ -82,14 +81,14 @@ def _says_of_answer(status: int, body: bytes) -> Callable[[], str]:
     def read() -> str:
         error = error_from_response(status, {}, body)
         if not isinstance(error, AccountError):
-            raise TypeError(f"{body!r} is no fault of the account")
+            raise TypeError(f"{body!r} is not an account error")
         return str(error)
 
     return read
 
 
 class _Refusing:
-    """Secrets Manager for a secret that it cannot give."""
+    """Secrets Manager that refuses to return a secret."""
 
     def __init__(self, error_code: str, message: str) -> None:
         error = {"Error": {"Code": error_code, "Message": message}}
@@ -106,7 +105,7 @@ def _says_of_secret(error_code: str, message: str = "") -> Callable[[], str]:
             SecretApiKey(secret_name=default_of("GroqApiKeySecretName"), provider=provider)()
         except AccountError as error:
             return str(error)
-        raise TypeError(f"{error_code} is no fault of the account")
+        raise TypeError(f"{error_code} is not an account error")
 
     return read
 
@@ -143,24 +142,24 @@ LINES = (
         "",
     ),
     _line("invalid_json", "Not JSON, or nested too deeply.", b'{"custom_id": "a", "method": '),
-    _line("not_an_object", "JSON, but no object.", b'["a", "POST"]'),
+    _line("not_an_object", "JSON, but not an object.", b'["a", "POST"]'),
     _line("missing_custom_id", "No `custom_id`.", b'{"method": "POST"}'),
-    _line("invalid_custom_id", "The `custom_id` is no text, or empty.", b'{"custom_id": 7}'),
+    _line("invalid_custom_id", "The `custom_id` is not text, or empty.", b'{"custom_id": 7}'),
     _line(
         "duplicate_custom_id",
-        "An earlier line has the same `custom_id`; also one that is bad for another reason.",
+        "An earlier line has the same `custom_id`, even if that line is invalid.",
         _GOOD,
         before=(_GOOD,),
     ),
     _line("invalid_method", "The method is not `POST`.", b'{"custom_id": "a", "method": "post"}'),
     _line(
         "invalid_url",
-        "An endpoint that batches do not have.",
+        "An endpoint that the Batch API does not support.",
         _GOOD.replace(b"/v1/chat/completions", b"/v1/embeddings"),
     ),
     _line(
         "invalid_body",
-        "No body, or one that is no object.",
+        "The body is missing, or is not an object.",
         b'{"custom_id": "a", "method": "POST", "url": "/v1/chat/completions"}',
     ),
     _line(
@@ -170,13 +169,13 @@ LINES = (
     ),
     _line(
         "invalid_messages",
-        "A chat whose `messages` is not a list with a message in it.",
+        "A chat whose `messages` is not a list with at least one message.",
         b'{"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", '
         b'"body": {"model": "openai/gpt-oss-20b", "message": "Hi"}}',
     ),
     _line(
         "missing_audio",
-        "Audio without a `url` that is a text, or with a `file`.",
+        "Audio whose `url` is missing or not text, or audio with a `file`.",
         b'{"custom_id": "a", "method": "POST", "url": "/v1/audio/transcriptions", '
         b'"body": {"model": "whisper-large-v3", "file": "a.mp3"}}',
     ),
@@ -187,45 +186,48 @@ LINES = (
     ),
     _line(
         "unknown_model",
-        "The Groq account's list of models does not name it, or calls it inactive. Only where the "
-        "list could be read and `check-models` is `true`; never by `groq-batch check`.",
+        "The Groq account's list of models does not contain the model, or says it is inactive. "
+        "Checked only if the list could be read and `check-models` is `true`; `groq-batch check` "
+        "does not check it.",
         _GOOD.replace(b"gpt-oss-20b", b"gpt-oss-20"),
     ),
     _line(
         "unsuitable_model",
-        "By the same list the model cannot answer the line's URL: it takes no audio, or gives no "
-        "text.",
+        "According to the same list, the model does not support the line's URL: it accepts no "
+        "audio, or generates no text.",
         _GOOD.replace(b"openai/gpt-oss-20b", b"whisper-large-v3"),
     ),
 )
-"""Codes of single lines, in the order of the checks: of each line the first that applies."""
+"""Codes of single lines, in the order of the checks; a line has the first one that applies."""
 
 FILES = (
-    Code("empty_file", "No line but blank ones.", lambda: splitter.EMPTY_FILE.message),
+    Code(
+        "empty_file", "The file has no lines but blank ones.", lambda: splitter.EMPTY_FILE.message
+    ),
     Code(
         "not_gzip",
-        "The name ends in `.gz`, and the file is not gzip, damaged or cut short.",
+        "The name ends in `.gz`, but the file is not gzip, or is damaged or truncated.",
         lambda: splitter.NOT_GZIP.message,
     ),
     Code(
         "gzip_too_large",
-        "A compressed file that unpacks to more than one function can read.",
+        "The decompressed file is larger than one function can read.",
         lambda: splitter.GZIP_TOO_LARGE.message,
     ),
     Code(
         "too_expensive",
-        "The estimate is above the cap, or with a cap a price or the length of audio is not known. "
-        "The sentence names both amounts, or the models.",
+        "The estimate is above the cap, or there is a cap and a price or the length of audio is "
+        "not known. The message names both amounts, or the models.",
     ),
     Code(
         "invalid_option",
-        "An option in the upload's metadata that cannot be used.",
+        "An option in the upload's metadata has a value that is not allowed.",
         _says_of_option,
         "completion-window=2d12h",
     ),
     Code(
         "reserved_path",
-        "`input/recurring/` and `input/superseded/` would collide with other results.",
+        "Results of `input/recurring/` and `input/superseded/` would collide with other results.",
         _says_of_key("input/recurring/a.jsonl"),
         "input/recurring/a.jsonl",
     ),
@@ -269,7 +271,7 @@ def _says_of_canary(*, failed: int, answered: int, cost_usd: float) -> Callable[
 JOBS = (
     Code(
         "invalid_api_key",
-        "Groq does not know the key.",
+        "Groq does not accept the key.",
         _says_of_answer(401, b'{"error": {"code": "invalid_api_key"}}'),
     ),
     Code(
@@ -279,7 +281,7 @@ JOBS = (
     ),
     Code(
         "permission_denied",
-        "Groq, the network before it, or a policy of the bucket denies a call.",
+        "Groq, its network front, or a bucket policy denies a call.",
         _says_of_answer(403, b'{"error": {"message": "Forbidden"}}'),
     ),
     Code(
@@ -289,17 +291,20 @@ JOBS = (
     ),
     Code(
         "secret_missing",
-        "There is no such secret.",
+        "The secret does not exist.",
         _says_of_secret("ResourceNotFoundException"),
     ),
     Code(
         "secret_unreadable",
-        "The secret holds no key, or may not be read.",
+        "The secret contains no key, or the functions may not read it.",
         _says_of_secret("ResourceNotFoundException", "can't find the specified secret value"),
     ),
     Code("input_unreadable", "The upload is gone, archived, or encrypted with another key."),
     Code("cancelled", "Someone stopped the execution."),
-    Code("timed_out", "No result within the window and 24 hours, or within the execution's limit."),
+    Code(
+        "timed_out",
+        "No result within the window and 24 more hours, or within the execution's time limit.",
+    ),
     Code("internal_error", "A step failed after all its retries."),
 )
 """Codes of jobs that end ``failed`` or ``cancelled``: the first entry of the report's errors."""
@@ -307,19 +312,19 @@ JOBS = (
 ENDED_BY_A_RULE = (
     Code(
         canary.CANARY_FAILED,
-        "More of the first requests failed for good than `canary-max-failed-percent` allows, or "
-        "none was answered.",
+        "More of the canary's requests failed for good than `canary-max-failed-percent` allows, "
+        "or none was answered.",
         _says_of_canary(failed=48, answered=2, cost_usd=0.002),
     ),
     Code(
         canary.CANARY_TOO_EXPENSIVE,
-        "By the real cost of the first requests the whole file would cost more than the cap.",
+        "At the actual cost of the canary's requests, the whole file would exceed the cap.",
         _says_of_canary(failed=0, answered=50, cost_usd=0.05),
     ),
     Code(
         result_row.DEADLINE_PASSED,
-        "The deadline left requests without an answer: the budget was too small for them, or the "
-        "hour after it too short.",
+        "Requests were left without an answer after the deadline, because the budget or the hour "
+        "for ordinary calls was used up.",
     ),
 )
 """Codes of jobs that end ``partial`` because of a rule of their options."""
@@ -327,49 +332,49 @@ ENDED_BY_A_RULE = (
 RUNNING = (
     Code(
         "groq_unavailable",
-        "Groq gave no usable answer: to the last look, or to what was sent; or it asks ordinary "
+        "Groq gave no usable answer to the last status check or submission, or it asks ordinary "
         "calls to pause for more than a minute.",
     ),
     Code("batch_not_found", "Groq does not know a batch of the job (any more)."),
     Code(
         result_row.BATCH_FAILED,
-        "Groq refused batches; the message says why, and when it is tried again.",
+        "Groq refused batches; the message says why, and when they are sent again.",
     ),
 )
-"""Codes that stand in the report of a running job alone, until the next status check."""
+"""Codes that only the report of a running job has, until the next status check."""
 
 ROWS = (
     Code(result_row.NOT_SENT, "Its batch was never created; the message says why."),
     Code(result_row.MISSING, "Its batch ended without a row for it, in every attempt."),
     Code(
         result_row.BATCH_FAILED,
-        "Groq refused its batch in the last attempt, or this line of it in any; the message has "
+        "Groq refused its batch in the last attempt, or this line in any attempt; the message has "
         "the API's code and text.",
     ),
     Code(result_row.CANCELLED, "The job was stopped before it was answered."),
     Code(
         result_row.DEADLINE_PASSED,
-        "The job's deadline had passed, and it was not asked by an ordinary call, or not answered "
-        "within the hour after it. The message says why, and what its last error was.",
+        "The job's deadline had passed, and the request was not sent as an ordinary call, or not "
+        "answered within the following hour. The message says why, and names its last error.",
     ),
     Code(
         result_row.OUTCOME_UNKNOWN,
-        "An ordinary call for it was begun after the deadline, and no whole answer came. It may "
-        "have been paid for, so nothing asks it again by itself.",
+        "An ordinary call for it was started after the deadline and returned no complete answer. "
+        "It may have been billed, so it is not sent again automatically.",
     ),
 )
-"""Codes of rows that the pipeline writes itself, beside those of ``LINES``."""
+"""Codes of rows that the pipeline writes itself, in addition to those of ``LINES``."""
 
 READ_ROWS = (
-    Code("no_response", "The API's row has neither a response nor an error. Tried again."),
-    Code("no_body", "The API's response has a good status and no body, or null. Tried again."),
+    Code("no_response", "The API's row has neither a response nor an error. Retried."),
+    Code("no_body", "The API's response has a 2xx status, but no body or null. Retried."),
     Code("unknown_error", "The API's row has an error without a code and without a status."),
 )
-"""Codes in the report for rows of the API that name none; the rows themselves stay as they are."""
+"""Codes in the report for rows of the API without a code; the rows themselves are unchanged."""
 
 
 def all_codes() -> set[str]:
-    """Return every code that is written down."""
+    """Return every documented code."""
     groups = (LINES, FILES, JOBS, ENDED_BY_A_RULE, RUNNING, ROWS, READ_ROWS)
     return {one.name for group in groups for one in group}
 
@@ -393,12 +398,12 @@ def job_codes() -> str:
 
 
 def rule_codes() -> str:
-    """Return the codes of jobs that a rule of their options has ended."""
+    """Return the codes of jobs that ended because of one of their options."""
     return _with_sentences(ENDED_BY_A_RULE)
 
 
 def running_codes() -> str:
-    """Return the codes of what a running job waits for."""
+    """Return the codes of running jobs that wait."""
     return _with_sentences(RUNNING)
 
 
@@ -408,17 +413,17 @@ def row_codes() -> str:
 
 
 def read_row_codes() -> str:
-    """Return the codes that stand in for those that the API's rows lack."""
+    """Return the codes used for rows of the API without a code."""
     return _with_sentences(READ_ROWS)
 
 
 def retryable() -> str:
-    """Return which errors of the API's rows are tried again."""
+    """Return which errors in rows of the API are retried."""
     statuses = ", ".join(code(str(one)) for one in sorted(result_row.RETRYABLE_STATUSES) if one)
     names = ", ".join(code(one) for one in sorted(result_row.RETRYABLE_CODES))
     return (
-        f"- by status: {statuses}, every status from `500`, and none at all\n"
-        f"- by code or type, whatever the status but `413`: {names}"
+        f"- by status: {statuses}, every status from `500`, and a missing status\n"
+        f"- by code or type, with any status but `413`: {names}"
     )
 
 
@@ -443,7 +448,7 @@ def _with_sentences(codes: Sequence[Code]) -> str:
     if not any(one.says for one in codes):
         return table(["code", "meaning"], ([code(one.name), one.meaning] for one in codes))
     return table(
-        ["code", "meaning", "what it says, for example"],
+        ["code", "meaning", "example of the message"],
         ([code(one.name), one.meaning, _sentence(one)] for one in codes),
     )
 

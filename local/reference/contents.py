@@ -1,4 +1,4 @@
-"""What writes each generated block."""
+"""The function that writes each generated block."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prices, and an example of what a file costs, computed as the pipeline does it."""
+"""Prices and an example of a file's cost, calculated with the pipeline's code."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ EXAMPLE_COMPLETION_TOKENS = 200
 
 
 def models() -> list[str]:
-    """Return the models with a known price, those first that Groq names for batches."""
+    """Return the models with a known price, first those that Groq lists for batches."""
     listed = prices.price_table()["models"]
     return sorted(listed, key=lambda name: "preview" in listed[name])
 
 
 def cost_example() -> str:
-    """Return what a file of 100,000 requests costs at Groq, in a batch and on demand."""
+    """Return the cost of a file of 100,000 requests at Groq, in a batch and on demand."""
     used = ModelUsage(
         answers=EXAMPLE_REQUESTS,
         prompt_tokens=EXAMPLE_REQUESTS * EXAMPLE_PROMPT_TOKENS,
@@ -45,7 +45,7 @@ def cost_example() -> str:
 
 
 def price_table() -> str:
-    """Return the batch price of every model whose price the table has."""
+    """Return the batch price of every model in the price table."""
     rows = []
     for model in models():
         known = prices.table_prices().of(model)

@@ -1,7 +1,7 @@
-"""The error codes that the functions' code writes, found by reading it.
+"""Find the error codes that the functions' code writes.
 
-What is written down in ``codes`` is compared with this, so that no code can be added or dropped
-without its line in the documentation.
+A test compares these with the documented ones in ``codes``, so that no code can be added or
+dropped without updating the documentation.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from pathlib import Path
 from groq_batch.domain.error_code import ErrorCode
 
 _PLACES = {"Problem": 2, "_problem": 0, "_job_problem": 0, "Row": 2, "Reason": 0}
-"""Calls that take a code without naming it, and the place of its argument."""
+"""Calls that take a code as a positional argument, and the index of that argument."""
 
 _PAIR = "tuple[str, str"
 
 
 def codes_in(folder: Path) -> set[str]:
-    """Return the codes that the modules of a folder spell out."""
+    """Return the codes in the modules of a folder."""
     return {
         found
         for path in sorted(folder.rglob("*.py"))
@@ -28,7 +28,7 @@ def codes_in(folder: Path) -> set[str]:
 
 
 def codes_of(source: str) -> Iterator[str]:
-    """Yield the codes that a module spells out: in calls, in records, in returned pairs."""
+    """Yield the codes in a module: in calls, in records, in returned pairs."""
     for node in ast.walk(ast.parse(source)):
         candidates: list[ast.expr | None] = []
         if isinstance(node, ast.Call):

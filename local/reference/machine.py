@@ -1,4 +1,4 @@
-"""The state machine: its picture, its states, how long each error is tried again."""
+"""Diagram, states and retry schedules of the state machine."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _LAMBDA_ERRORS = {
     "States.ItemReaderFailed": "the list of shards cannot be read",
     "States.TaskFailed": "anything else",
 }
-"""What the error names say that tell retriers apart."""
+"""Descriptions of the error names that distinguish the retriers."""
 
 
 def picture() -> str:
-    """Return the machine as a diagram that GitHub draws."""
+    """Return the machine as a Mermaid diagram, which GitHub renders."""
     lines = ["stateDiagram-v2", f"    [*] --> {asl.machine()['StartAt']}"]
     for name, state in asl.machine()["States"].items():
         if state["Type"] in ("Succeed", "Fail"):
@@ -35,7 +35,7 @@ def states() -> str:
 
 
 def retries() -> str:
-    """Return how often, and for how long, what went wrong is tried again."""
+    """Return how often and for how long each error is retried."""
     states: dict[tuple[str, ...], list[str]] = {}
     for name, state, _ in asl.states_of(asl.machine()):
         for retrier in asl.retriers(state):

@@ -17,7 +17,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterabl
     Args:
         heads: The heads of the columns.
         rows: The cells, in Markdown; a pipe in them is escaped, a line end becomes a space.
-        right: The columns (from 0) whose cells stand at the right, as numbers do.
+        right: The columns (from 0) that are aligned to the right, such as numbers.
     """
     rights = set(right)
     rule = [_RIGHT if place in rights else _LEFT for place in range(len(heads))]
@@ -27,7 +27,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterabl
 
 
 def code(text: str) -> str:
-    """Return a text as code within a line, whatever it holds; an empty one stays empty."""
+    """Return a text as inline code, whatever its content; an empty text stays empty."""
     if not text:
         return ""
     longest = max((len(found) for found in re.findall("`+", text)), default=0)

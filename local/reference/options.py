@@ -1,4 +1,4 @@
-"""The options of one upload."""
+"""Table of the options of one upload."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ PARAMETERS: Mapping[str, str | None] = {
     "deadline-max-usd": "DeadlineMaxUsd",
     "retry-invalid-output": "RetryInvalidOutput",
 }
-"""The parameter of the stack that each option stands in for; None for one without a parameter."""
+"""The stack parameter that each option overrides; None for an option without one."""
 
 _PLACE = "PARAMETERS of local/reference/options.py"
 
 
 def options() -> str:
-    """Return the metadata that an upload may bring."""
+    """Return a table of the metadata that an upload may have."""
     return table(
         ["metadata", "allowed", "without it"],
         ([code(name), allowed, _without(name)] for name, (_, _, allowed) in _OPTIONS.items()),
@@ -35,10 +35,10 @@ def options() -> str:
 
 
 def _without(name: str) -> str:
-    """Return what holds for an upload that does not bring an option.
+    """Return what applies to an upload without the option.
 
     Raises:
-        UndescribedError: Nobody has said which parameter it stands in for.
+        UndescribedError: ``PARAMETERS`` has no entry for the option.
     """
     parameter = described(PARAMETERS, name, _PLACE)
     if parameter is None:

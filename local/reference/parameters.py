@@ -13,7 +13,7 @@ from local.reference.markdown import code, table
 
 @cache
 def template() -> dict[str, Any]:
-    """Return the template as it is written; not to be changed."""
+    """Return the parsed template; callers must not change it."""
     parsed: dict[str, Any] = yaml_parse((PROJECT_ROOT / "template.yaml").read_text("utf-8"))
     return parsed
 
@@ -28,7 +28,7 @@ def parameters() -> str:
 
 
 def ungrouped() -> set[str]:
-    """Return the parameters that no group names, and that no page would show."""
+    """Return the parameters in no group, which the page would not show."""
     interface = template()["Metadata"]["AWS::CloudFormation::Interface"]
     named = {name for group in interface["ParameterGroups"] for name in group["Parameters"]}
     return set(template()["Parameters"]) - named

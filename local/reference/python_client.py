@@ -1,4 +1,4 @@
-"""The Python client, by its docstrings."""
+"""Reference of the Python client, from its docstrings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ENTRY = re.compile(r"(\w+): (.+)", re.DOTALL)
 
 
 def classes() -> str:
-    """Return the pages of ``GroqBatch`` and ``Job``."""
+    """Return the sections of ``GroqBatch`` and ``Job``."""
     parts = []
     for kind in (GroqBatch, Job):
         parts += [f"## {kind.__name__}", *_described(kind, f"{kind.__name__}")]
@@ -29,7 +29,7 @@ def classes() -> str:
 
 
 def options() -> str:
-    """Return the options of an upload as arguments."""
+    """Return the upload options as a table of arguments."""
     sections = _sections(Options)
     rows = [[code(name), text] for name, text in _entries(sections["Attributes"])]
     if [row[0] for row in rows] != [code(name) for name in Options.__annotations__]:
@@ -38,7 +38,7 @@ def options() -> str:
 
 
 def errors() -> str:
-    """Return the tree of errors."""
+    """Return the exception hierarchy."""
     return "\n".join(_tree(GroqBatchError, 0))
 
 
@@ -57,7 +57,7 @@ def _members(kind: type[Any]) -> list[tuple[str, Any]]:
 def _described(member: Any, name: str) -> Iterator[str]:
     """Yield the paragraphs about a class, a method or a property."""
     sections = _sections(member)
-    # A job is made by the client alone.
+    # Only the client creates jobs.
     signature = _signature(member, name) if member is not Job else ""
     if signature:
         yield fenced(signature, "python")
@@ -74,7 +74,7 @@ def _described(member: Any, name: str) -> Iterator[str]:
 
 
 def _signature(member: Any, name: str) -> str:
-    """Return how something is called, as its definition begins; nothing for a property."""
+    """Return the signature of a function or class; empty for a property."""
     if isinstance(member, property):
         return ""
     signature = inspect.signature(member)
@@ -99,7 +99,7 @@ def _shown(default: object) -> str:
 
 
 def _call(name: str, parts: Sequence[str], returns: str) -> str:
-    """Return a definition in one line, or a line for each argument where that is too long."""
+    """Return a definition on one line, or with one line per argument if it is too long."""
     line = f"def {name}({', '.join(parts)}) -> {returns}: ..."
     if len(line) <= _LONGEST_LINE:
         return line
@@ -115,7 +115,7 @@ def _doc(member: Any) -> str:
 
 
 def _sections(member: Any) -> dict[str, str]:
-    """Return the parts of a docstring by their titles; the text before the first has none."""
+    """Return the sections of a docstring by title; the text before the first has an empty title."""
     parts: dict[str, list[str]] = {"": []}
     title = ""
     for line in _doc(member).splitlines():
@@ -128,7 +128,7 @@ def _sections(member: Any) -> dict[str, str]:
 
 
 def _entries(section: str) -> Iterator[tuple[str, str]]:
-    """Yield names and meanings of a section; lines that go on are set in."""
+    """Yield the names and meanings in a section; continuation lines are indented."""
     for entry in re.split(r"\n(?=\S)", section):
         found = _ENTRY.match(entry)
         if found is not None:

@@ -1,4 +1,4 @@
-"""The report and the event of a job's end, made by the code that makes the real ones."""
+"""Examples and fields of the report and of the end event, created by the real code."""
 
 from __future__ import annotations
 
@@ -59,68 +59,70 @@ MEANINGS = {
     "status": "`running`, `succeeded`, `partial`, `rejected`, `failed` or `cancelled`.",
     "input.bucket": "Where the input is.",
     "input.key": "The input's key.",
-    "input.shown": "The same for people and mails: quotation marks, backslashes and control "
-    "characters are question marks.",
-    "input.version_id": "The version that the job has read.",
-    "input.bytes": "Size of the object, compressed if it is.",
-    "input.lines": "Lines of the file, blank ones included.",
+    "input.shown": "The key for display and emails: quotation marks, backslashes and control "
+    "characters are replaced by question marks.",
+    "input.version_id": "The object version that the job reads.",
+    "input.bytes": "Size of the object; for a compressed file, its compressed size.",
+    "input.lines": "Lines of the file, including blank ones.",
     "folder": "The first folder below `input/` or `recurring/`; empty at the top.",
     "requests.total": "Lines that are not blank.",
     "requests.succeeded": "Requests with an answer.",
-    "requests.failed": "Good lines without one. In a rejected job: all good lines.",
+    "requests.failed": "Good lines without an answer. In a rejected job: all good lines.",
     "requests.invalid": "Lines that did not pass the checks.",
-    "requests.invalid_output": "Only with `retry-invalid-output`: answers that are not the JSON "
-    "asked for in the end.",
+    "requests.invalid_output": "Only with `retry-invalid-output`: requests whose final answer is "
+    "not the requested JSON.",
     "requests.unchecked_output": "Only with `retry-invalid-output`: answers that could not be "
     "checked against their schema; they count as valid.",
-    "progress.completed": "Requests that have an outcome.",
-    "progress.total": "Requests that are to have one.",
-    "batches[].id": "The batch at Groq.",
-    "batches[].shard": "The part of the file, from 1. Parts of a refused shard have numbers of "
-    "their own, counted on from the highest.",
-    "batches[].attempt": "How often the shard's requests were sent with this batch, from 1.",
-    "batches[].status": "What Groq says of the batch.",
-    "batches[].requests": "Requests in it.",
-    "batches[].succeeded": "Requests of it with an answer.",
-    "batches[].failed": "Requests of it without one.",
-    "batches[].created_at": "When Groq made it.",
+    "progress.completed": "Requests that are done.",
+    "progress.total": "Requests to be done.",
+    "batches[].id": "The id of the batch at Groq.",
+    "batches[].shard": "The shard's number, from 1. The parts of a refused shard get new numbers, "
+    "which continue from the highest one.",
+    "batches[].attempt": "The number of times the shard's requests were sent, including this "
+    "batch.",
+    "batches[].status": "The batch's status at Groq.",
+    "batches[].requests": "Requests in the batch.",
+    "batches[].succeeded": "Its requests with an answer.",
+    "batches[].failed": "Its requests without an answer.",
+    "batches[].created_at": "When Groq created it.",
     "batches[].ended_at": "When it ended.",
-    "usage.prompt_tokens": "Tokens of all answered requests, as Groq counts.",
-    "usage.completion_tokens": "Tokens of all answers.",
-    "usage.total_tokens": "Both.",
-    "cost_usd.estimated": "Before sending; null where a price or the length of audio is not known.",
+    "usage.prompt_tokens": "Prompt tokens of all answered requests, as counted by Groq.",
+    "usage.completion_tokens": "Completion tokens of all answers.",
+    "usage.total_tokens": "The sum of both.",
+    "cost_usd.estimated": "Estimate before sending; null if a price or the length of audio is not "
+    "known.",
     "cost_usd.actual": (
-        "Of what the answers used, at the batch price, and at the one on demand for ordinary "
-        "calls; null where a price is not known, or an answer does not say what it used."
+        "Cost of the answers at the batch price, and at the on-demand price for ordinary calls; "
+        "null if a price or the usage of an answer is not known."
     ),
     "prices.source": (
-        "`groq` where a price of the account's list of models was used, else `table`. The job's "
+        "`groq` if a price of the account's list of models was used, else `table`. The job's "
         "prices are fixed when its input is checked; before, `prices` is null."
     ),
-    "prices.date": "The day of that list, or of the [table](../how-to/cap-the-cost.md).",
-    "canary": "What became of the requests that were sent alone at first: `requests`, how many, "
-    "`failed` for good, `projected_cost_usd` of the whole file at their rate (null where a price "
-    "or a usage is not known), and whether they have `passed` (null until they are judged). Null "
-    "in a job [without a canary](../how-to/send-a-canary-first.md).",
-    "on_demand": "The ordinary calls after a deadline: `requests` for which one was begun, those "
-    "of them that `succeeded`, and `failed` without an answer, one that is not known included; "
-    "`cost_usd` of the answers (null where it is not known). Null in a job [without a "
-    "deadline](../how-to/set-a-deadline.md), zeros where no call was made.",
-    "timing.started_at": "When the job was started.",
-    "timing.submitted_at": "When its first batch was made.",
+    "prices.date": "The date of that list, or of the [table](../how-to/cap-the-cost.md).",
+    "canary": "The result of the canary: its number of `requests`, how many of them `failed` for "
+    "good, the `projected_cost_usd` of the whole file at their rate (null if a price or a usage "
+    "is not known), and whether it has `passed` (null until it is evaluated). Null in a job "
+    "[without a canary](../how-to/send-a-canary-first.md).",
+    "on_demand": "The ordinary calls after a deadline: the `requests` for which a call was "
+    "started, how many of them `succeeded` and how many `failed` (no answer, or unknown outcome), "
+    "and the `cost_usd` of the answers (null if unknown). Null in a job [without a "
+    "deadline](../how-to/set-a-deadline.md); zeros if no call was made.",
+    "timing.started_at": "When the job started.",
+    "timing.submitted_at": "When its first batch was created.",
     "timing.finished_at": "When it ended.",
-    "timing.seconds": "From start to end.",
-    "errors[].line": "Line of the input, from 1, where it is known.",
-    "errors[].custom_id": "The request, where it is known.",
-    "errors[].code": "What is wrong, for programs: [error codes](error-codes.md).",
-    "errors[].message": "The same as a sentence that says what to do.",
-    "errors_total": "All errors; `errors` holds the first 100.",
-    "outputs.results": "Address of the result rows.",
-    "outputs.failed": "Address of the request lines without a success.",
-    "outputs.invalid": "Address of the problems of the input.",
+    "timing.seconds": "Seconds from start to end.",
+    "errors[].line": "Line of the input, from 1, if known.",
+    "errors[].custom_id": "The `custom_id` of the request, if known.",
+    "errors[].code": "The [error code](error-codes.md), for programs.",
+    "errors[].message": "The error as a sentence that says what to do.",
+    "errors_total": "Number of all errors; `errors` has the first 100.",
+    "outputs.results": "S3 URI of the result rows.",
+    "outputs.failed": "S3 URI of the request lines without a success.",
+    "outputs.invalid": "S3 URI of the problems of the input.",
     "version": "Version of the stack's code that wrote the report.",
 }
-"""What each field says; a list's fields are written with ``[]``."""
+"""The meaning of each field; fields of list items are written with ``[]``."""
 
 _PLACE = "MEANINGS of local/reference/reports.py"
 
@@ -181,7 +183,7 @@ def report_fields() -> str:
     """Return every field of a report with its meaning.
 
     Raises:
-        UndescribedError: Nobody has written down the meaning of one.
+        UndescribedError: A field has no description.
     """
     names = dict.fromkeys(field_names(example()))
     return table(
@@ -190,7 +192,7 @@ def report_fields() -> str:
 
 
 def event_example() -> str:
-    """Return the event of the example's end, as a rule gets it."""
+    """Return the end event of the example as a rule receives it."""
     report = example()
     return json_block(
         {
@@ -219,7 +221,7 @@ def event_pattern() -> str:
 
 
 def field_names(data: Any, before: str = "") -> Iterator[str]:
-    """Yield the names of all fields of some JSON data, those in lists with ``[]``."""
+    """Yield the names of all fields of JSON data; fields of list items have ``[]``."""
     if isinstance(data, dict):
         for name, value in data.items():
             yield from field_names(value, f"{before}.{name}" if before else name)

@@ -1,4 +1,4 @@
-"""The usage record of a job, made by the code that makes the real ones."""
+"""Example and fields of the usage record, created by the real code."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _ATTRIBUTE = re.compile(r"^    (\w+): (.+(?:\n        .+)*)", re.MULTILINE)
 
 
 def usage_example() -> str:
-    """Return the record of the job whose report is shown, on several lines."""
+    """Return the usage record of the example job, with line breaks."""
     return json_block(_sample())
 
 
 def usage_key() -> str:
-    """Return where the record of that job stands."""
+    """Return the key of that record."""
     return code(_record().object_key)
 
 
@@ -50,7 +50,7 @@ def _record() -> UsageRecord:
 
 
 def _rows(record: type[UsageRecord | UsageOfModel], prefix: str = "") -> Iterator[list[str]]:
-    """Yield the fields with what the class says of them."""
+    """Yield each field with its description from the class docstring."""
     said = dict(_ATTRIBUTE.findall(inspect.getdoc(record) or ""))
     for field in fields(record):
         text = " ".join(said[field.name].split()).replace("``", "`").replace("None", "null")

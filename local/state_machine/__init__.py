@@ -1,1 +1,1 @@
-"""The interpreter of the shipped state machine; its time is that of whoever runs it."""
+"""Interpreter of the shipped state machine; the caller provides the clock."""

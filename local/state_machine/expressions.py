@@ -1,4 +1,4 @@
-"""The two query languages of Amazon States Language, as far as the state machine uses them.
+"""The parts of the two query languages of Amazon States Language that the state machine uses.
 
 JSONata is evaluated by jsonata-python, with the same difference between nothing and null that AWS
 makes: an expression that comes to nothing is an error. Of JSONPath there are reference paths into
@@ -19,7 +19,7 @@ from jsonata.utils import Utils
 
 
 class UnknownFeatureError(Exception):
-    """The definition uses something that this driver does not know; it must be taught first."""
+    """The definition uses a feature that this interpreter does not implement yet."""
 
 
 class EvaluationError(Exception):
@@ -47,7 +47,7 @@ _KEPT_RESULTS = 256
 
 
 def jsonata_template(value: Any) -> Evaluate:
-    """Compile a field in which every text ``{% … %}`` stands for what it evaluates to.
+    """Compile a field in which every text ``{% … %}`` is replaced by its value.
 
     The compiled field takes the fields of ``$states`` by name.
     """

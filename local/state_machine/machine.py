@@ -61,7 +61,7 @@ _JSONPATH = "JSONPath"
 _JSONATA = "JSONata"
 
 Pause = Iterator[float]
-"""Something that takes time: yields the moments (seconds since 1970) at which it wants to go on."""
+"""A process in virtual time: yields the times (seconds since 1970) at which it continues."""
 
 
 class TaskError(Exception):
@@ -74,7 +74,7 @@ class TaskError(Exception):
 
 
 class _EndedError(Exception):
-    """The execution has come to an end that nothing can catch."""
+    """The execution has ended in a way that no Catch can handle."""
 
     def __init__(self, status: str, error: str, cause: str) -> None:
         super().__init__(f"{status}: {error}")
@@ -84,7 +84,7 @@ class _EndedError(Exception):
 
 
 class Environment(Protocol):
-    """What an execution needs of the world around it."""
+    """Interface of the environment that an execution runs in."""
 
     def now(self) -> float:
         """Return the time in seconds since 1970."""
@@ -120,7 +120,7 @@ class Environment(Protocol):
 
 
 class _Fields:
-    """Takes the fields of an object one by one, and refuses those that are left."""
+    """Reads the fields of an object one by one, and refuses unread ones."""
 
     def __init__(self, where: str, data: Any) -> None:
         if not isinstance(data, Mapping):
@@ -149,7 +149,7 @@ class _Fields:
             raise UnknownFeatureError(f"{self._where}: {name} is {value!r}, not of {values}")
 
     def end(self) -> None:
-        """Refuse the fields that nobody took."""
+        """Refuse the fields that were not read."""
         if self._left:
             raise UnknownFeatureError(f"{self._where} has unknown fields: {sorted(self._left)}")
 
@@ -215,7 +215,7 @@ class _Map(_State):
 
 @dataclass(frozen=True, slots=True)
 class States:
-    """States and which of them is the first."""
+    """States and the name of the first one."""
 
     start: str
     by_name: Mapping[str, _State]
@@ -409,7 +409,7 @@ def _parse_catchers(name: str, fields: _Fields, language: str) -> tuple[_Catcher
 
 @dataclass(slots=True)
 class _MapRun:
-    """The children of a Map that is under way."""
+    """The children of a running Map."""
 
     number: int
     children: list[Execution]
@@ -495,7 +495,7 @@ class Execution:
                 self._abort_children()
 
     def redrive(self) -> Pause:
-        """Go on where it failed, with counters of retries at zero."""
+        """Continue where it failed, with retry counters at zero."""
         if self.status not in ("FAILED", "TIMED_OUT", "ABORTED"):
             raise ValueError(f"An execution that is {self.status} cannot be redriven")
         self.redrives += 1
@@ -573,7 +573,7 @@ class Execution:
                     output = yield from self._run_map(state, given)
             except (TaskError, EvaluationError) as error:
                 name, cause = error.name, error.cause
-                # Another try of a Map is another run of it, over all of its items.
+                # A retry of a Map runs it again, over all its items.
                 self._map_run = None
             else:
                 self._check_size(output)
@@ -671,13 +671,13 @@ class Execution:
             environment=self.environment,
             name=name,
             arn=f"{self.arn}/{state.label}:{name}",
-            # A child gets a copy: nothing of its parent can be seen through it.
+            # A child gets a copy, so that it cannot change its parent's data.
             input=json.loads(json.dumps(child_input)),
             on_visit=self.on_visit,
         )
 
     def _run_children(self, state: _Map, run: _MapRun) -> Any:
-        """Run children side by side, as many at once as the state allows, each at its time."""
+        """Run children concurrently, as many as the state allows, each in its own time."""
         waiting = deque(child for child in run.children if child.status != "SUCCEEDED")
         running: list[tuple[float, int, Pause]] = []
         order = 0
@@ -759,13 +759,13 @@ class Execution:
 
 
 def _is_tolerable(state: _Map, run: _MapRun) -> bool:
-    """Tell whether no more children have failed than a Map puts up with."""
+    """Tell whether the number of failed children is within the Map's tolerance."""
     failed = sum(child.status in ("FAILED", "TIMED_OUT") for child in run.children)
     return failed * 100 <= state.tolerated * len(run.children)
 
 
 def _until(steps: Iterator[float], deadline: float) -> Any:
-    """Follow something that takes time up to a deadline; returns what it returns."""
+    """Run a process up to a deadline; return its result."""
     while True:
         try:
             moment = next(steps)

@@ -237,7 +237,7 @@ def test_interrupted_and_cancelled(cli: CommandLine, pipeline: Pipeline, name: s
         finally:
             process.kill()
     assert process.returncode == 130
-    assert "goes on without this terminal" in err
+    assert "continues without this terminal" in err
     assert f"groq-batch status {name}.jsonl --watch" in err
     assert f"groq-batch results {name}.jsonl" in err
     report = pipeline.report(f"{name}.jsonl")
@@ -250,7 +250,7 @@ def test_interrupted_and_cancelled(cli: CommandLine, pipeline: Pipeline, name: s
 
     out, _ = cli.run("cancel", f"{name}.jsonl", "--wait")
 
-    assert f"{name}.jsonl: cancelled, 0 of 2 requests answered until then" in out
+    assert f"{name}.jsonl: cancelled, 0 of 2 requests answered" in out
     out, _ = cli.run("status", f"{name}.jsonl", "--json", status=1)
     assert json.loads(out) == pipeline.report(f"{name}.jsonl")
 

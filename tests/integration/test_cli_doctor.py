@@ -308,7 +308,7 @@ BROKEN: list[tuple[Callable[[Account], None], str, str]] = [
         "schedule",
         r"rate\(9 days\) instead of rate\(1 hour\)",
     ),
-    (_refused("GetSchedule", "ResourceNotFoundException"), "schedule", "does not exist any more"),
+    (_refused("GetSchedule", "ResourceNotFoundException"), "schedule", "no longer exists"),
     (_schedule("CancelJobFunctionReconcile", State="DISABLED"), "reconciler", "may stay open"),
     (
         _answer("GetQueueAttributes", {"Attributes": {"ApproximateNumberOfMessages": "2"}}),
@@ -696,7 +696,7 @@ def test_doctor_job_that_takes_long_says_how_to_come_back(pipeline: Pipeline, ca
     pipeline.ends = False
     found, err = job_lines(capsys, 1)
     path = pipeline.payloads[0]["key"].removeprefix("input/")
-    assert "has not ended in time. It goes on by itself" in found["to do    job"]
+    assert "has not ended in time. It continues by itself" in found["to do    job"]
     assert (
         f"groq-batch status {path} --watch and groq-batch results {path}" in (found["to do    job"])
     )

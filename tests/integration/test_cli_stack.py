@@ -900,7 +900,7 @@ def test_credentials_that_expire_leave_the_way_back(
     chapters += [expire]
     assert run(["run", path]) == 1
     said = capsys.readouterr().err
-    assert "x.jsonl goes on without this terminal." in said
+    assert "x.jsonl continues without this terminal." in said
     assert "follow it: groq-batch status x.jsonl --watch" in said
     assert "fetch its results when it has ended: groq-batch results x.jsonl" in said
     assert "Error: The AWS credentials have expired." in said
@@ -1176,7 +1176,7 @@ def test_results_that_were_replaced(world: World, capsys: Said) -> None:
     assert "have been replaced by those of a newer upload" in capsys.readouterr().err
     world.storage.delete(["output/x.jsonl"])
     assert run(["results", "x.jsonl"]) == 1
-    assert "does not exist any more" in capsys.readouterr().err
+    assert "no longer exists" in capsys.readouterr().err
     assert not Path("x.results.jsonl").exists()
 
 

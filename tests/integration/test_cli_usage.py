@@ -166,7 +166,7 @@ def test_open_without_a_job_makes_an_index_of_all(jobs: Jobs, capsys: Said) -> N
     text = page.read_text()
     assert "4 ended" in text
     assert "$2.75" in text
-    assert "made every 15 minutes" not in text
+    assert "updated every 15 minutes" not in text
     assert err == ""
     assert {item.key for item in world.storage.objects("")} == before, "nothing is written"
 

@@ -745,7 +745,7 @@ def test_reconciler_names_the_job_on_every_line_about_one(
     pipeline.invoke("cancel_job", stored("cancel_job/reconcile"))
     warning, collecting, summary = log_entries(log)
     assert warning["message"] == "A batch could not be cancelled yet"
-    assert collecting["message"] == "Collecting what was paid for"
+    assert collecting["message"] == "Collecting the paid results"
     assert warning["job_id"] == collecting["job_id"] == JOB
     assert (summary["message"], summary["jobs"]) == ("Reconciled the open jobs", 1)
     assert "job_id" not in summary

@@ -187,7 +187,7 @@ class TestRepetitions:
 
     def test_secrets_manager_out_of_reach_is_no_reason_to_end_the_job(self, job: Job) -> None:
         def unreachable(*, refresh: bool = False) -> str:
-            raise NotSentError("Secrets Manager could not be asked (no answer).")
+            raise NotSentError("The call to Secrets Manager failed (no answer).")
 
         assert job.ask(api_key=unreachable).outcome == "done"
         assert job.listing is not None

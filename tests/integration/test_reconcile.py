@@ -484,7 +484,7 @@ def test_page_of_all_jobs_shows_the_oldest_hundred_of_those_that_run(account: Ac
     page = index_of(account)
     assert "00099.jsonl" in page
     assert "00100.jsonl" not in page
-    assert "The 100 that run the longest, of 150." in page
+    assert "The 100 longest-running jobs of 150." in page
 
 
 def test_job_that_has_its_usage_record_is_not_shown_as_running(account: Account) -> None:

@@ -187,7 +187,7 @@ def test_without_a_budget_nothing_is_asked(usd: str) -> None:
         assert codes(world, upload) == {"answer": 7, "deadline_passed": 3}
         assert report["on_demand"] == {"requests": 0, "succeeded": 0, "failed": 0, "cost_usd": 0.0}
         assert report["status"] == "partial"
-        assert f"might cost {usd} USD" in report["errors"][0]["message"]
+        assert f"ordinary calls after it was {usd} USD" in report["errors"][0]["message"]
         row = next(row for row in rows_of(world, upload) if row["error"])
         assert "batch_cancelled" in row["error"]["message"]
 

@@ -859,7 +859,7 @@ def test_a_batch_that_vanishes_is_told_and_given_up_when_the_job_is_stopped() ->
         assert world.stop(upload.job_id("bucket"))
         world.run_for(300)
         report = report_of(world, "a.jsonl")
-        assert "not known it for 10 minutes after" in report["errors"][0]["message"]
+        assert "does not know it 10 minutes after" in report["errors"][0]["message"]
         world.run_for(HOUR)
         report = report_of(world, "a.jsonl")
         assert report["status"] == "cancelled"

@@ -65,7 +65,7 @@ class TestWithAList:
         assert report["status"] == "rejected"
         told = [(row["line"], row["custom_id"], row["code"]) for row in found]
         assert told == [(7, "bad", "unknown_model"), (13, "worse", "unknown_model")]
-        assert "look alike: openai/gpt-oss-20b" in found[0]["message"]
+        assert "Similar names: openai/gpt-oss-20b" in found[0]["message"]
 
     def test_an_unknown_model_is_skipped(self, environment: dict[str, str]) -> None:
         with World(environment) as world:

@@ -251,7 +251,7 @@ def test_report_of_a_waiting_job_says_why_it_waits() -> None:
             world.run_for(20)
             report = report_of(world, "a.jsonl")
         assert report["status"] == "running"
-        assert "is sent in attempt 2, not before 2027-01-15T08:1" in report["errors"][0]["message"]
+        assert "are sent in attempt 2, not before 2027-01-15T08:1" in report["errors"][0]["message"]
         world.run_for(100)
         # The next attempt has begun.
         (error,) = report_of(world, "a.jsonl")["errors"]

@@ -69,7 +69,7 @@ def judge_schedule(schedule: Mapping[str, Any] | None, parameters: Mapping[str, 
         parameters: Parameters of the stack.
     """
     if schedule is None:
-        return to_do(SCHEDULE, "does not exist any more", _DEPLOY_AGAIN)
+        return to_do(SCHEDULE, "no longer exists", _DEPLOY_AGAIN)
     is_paused = parameters.get("Paused") == "true"
     is_wanted = parameters.get("TriggerMode") != "upload" and not is_paused
     if (schedule.get("State") == "ENABLED") != is_wanted:
@@ -101,7 +101,7 @@ def look_at_reconciler(stack: Stack) -> Finding:
 def judge_reconciler(schedule: Mapping[str, Any] | None) -> Finding:
     """Evaluate the schedule of the reconciler, which is on in every trigger mode."""
     if schedule is None:
-        return to_do(RECONCILER, "its schedule does not exist any more", _DEPLOY_AGAIN)
+        return to_do(RECONCILER, "its schedule no longer exists", _DEPLOY_AGAIN)
     state, expression = schedule.get("State"), schedule.get("ScheduleExpression")
     if state != "ENABLED" or expression != _RECONCILE_EXPRESSION:
         return to_do(

@@ -91,8 +91,8 @@ class Trial:
         """Return how to check the job later."""
         target = self.stack.target
         return (
-            f"It goes on by itself. Come back with {target.command('status', self.path, '--watch')}"
-            f" and {target.command('results', self.path)}"
+            f"It continues by itself. Check it with "
+            f"{target.command('status', self.path, '--watch')} and {target.command('results', self.path)}"
         )
 
     def _look(self, name: str, start: Callable[[], Mapping[str, Any]]) -> Finding:

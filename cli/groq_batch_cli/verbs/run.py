@@ -410,7 +410,7 @@ def leave(
         if one.is_final:
             continue
         fetches = fetch(one) if fetch is not None else target.command("results", one.job.path)
-        terminal.note(f"{one.name} goes on without this terminal.")
+        terminal.note(f"{one.name} continues without this terminal.")
         terminal.note(f"  follow it: {target.command('status', one.job.path, '--watch')}")
         terminal.note(f"  fetch its results when it has ended: {fetches}")
     return EXIT_INTERRUPTED

@@ -87,6 +87,7 @@ def _raise_for(problems: list[str], bucket: str) -> None:
         return
     text = "; ".join(dict.fromkeys(problems)).format(bucket=bucket)
     raise BucketSettingsError(
-        f"The bucket {bucket}, which the stack was given as ExistingBucketName, cannot be used as "
-        f"it is: {text}. Uploads that came meanwhile are started by the next sweep, or by hand."
+        f"The bucket {bucket} (ExistingBucketName of the stack) cannot be used as it is: {text}. "
+        f"The next sweep starts the uploads that arrived in the meantime; you can also start them "
+        f"yourself."
     )

@@ -70,9 +70,7 @@ class PendingUpload:
             # It was completed before; S3 does not always answer a repeated call with success.
             head = storage.head(self.key)
             if head is None or head.size != self.size:
-                raise LostUploadError(
-                    f"The upload of {self.key} does not exist any more"
-                ) from error
+                raise LostUploadError(f"The upload of {self.key} no longer exists") from error
 
     def abort(self, storage: Storage) -> None:
         """Abort it. May be repeated, and has no effect after completion."""

@@ -137,7 +137,7 @@ def unjudged_verdict(results: CanaryResults | None, *, rest_attempt: int) -> Can
 def _failed(results: CanaryResults, good: int, max_failed_percent: int) -> str:
     what = (
         f"{results.failed_for_good:,} of the first {results.requests:,} requests, sent alone as a "
-        f"canary, failed for good; {max_failed_percent} % may."
+        f"canary, failed for good; the limit is {max_failed_percent} %."
     )
     if not results.answered:
         what = f"None of the first {results.requests:,} requests, sent alone as a canary, was "
@@ -145,9 +145,9 @@ def _failed(results: CanaryResults, good: int, max_failed_percent: int) -> str:
     # Among equally frequent codes the first by name, so that concurrent checks agree.
     common, count = max(sorted(results.failed.items()), key=lambda one: one[1])
     return (
-        f"{what} The commonest error is {common} ({count:,} times). The other "
-        f"{good - results.requests:,} requests were not sent. Mend the file's requests by what the "
-        f"results say of the first ones, and upload it again."
+        f"{what} The most common error is {common} ({count:,} times). The other "
+        f"{good - results.requests:,} requests were not sent. See the errors in the results, "
+        f"correct the requests, and upload the file again."
     )
 
 
@@ -159,7 +159,7 @@ def _too_expensive(
     if is_of_stack:
         advice = "Split the file, or deploy the stack with a larger MaxJobCostUsd."
     return (
-        f"By the answers to the first {results.requests:,} requests, sent alone as a canary, all "
+        f"At the cost of the first {results.requests:,} requests, sent alone as a canary, all "
         f"{good:,} will cost {expected} USD, which is above the cap of {allowed} USD. The other "
         f"{good - results.requests:,} requests were not sent. {advice}"
     )

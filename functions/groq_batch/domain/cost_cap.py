@@ -53,7 +53,7 @@ def check_cap(
             )
         without = "use a stack without MaxJobCostUsd"
         if stack_cap_usd == 0:
-            without = f"leave out {option}, for the stack is one without MaxJobCostUsd"
+            without = f"leave out {option}: the stack has no MaxJobCostUsd"
         return _problem(
             f"A cost cap of {cap_usd:g} USD is set, but {reason}. Name another model, or {without}."
         )

@@ -1,20 +1,20 @@
-"""When to collect the shards whose batches have ended while others still run: pure functions.
+"""Decide when to collect ended shards while other batches still run: pure functions.
 
-The Map that collects runs ten shards side by side, and one of 100 MB takes some seven seconds: its
-answers come from Groq and go to S3. What has been collected meanwhile is not waited for
-after the last batch, ten shards less being one turn of the Map less.
+The collecting Map processes ten shards at a time, and one of 100 MB takes some seven seconds: its
+answers come from Groq and go to S3. Shards that were collected early need no time
+after the last batch; ten shards less are one turn of the Map less.
 
 A round costs 0.0001 to 0.0002 USD, whatever it collects: three states, one status check, the Map's
 own calls of S3; and 0.000006 USD for each shard that it is given by name. A shard's own invocation
 costs the same at any time. The cadence of the status checks pays 0.00003 to 0.0001 USD for a second
 less of delay (twice the checks of a batch of 12 hours, or of 10 minutes, for half of it), so a
-round that takes a turn of seven seconds off the end is worth its price, and one that takes nothing
-off is not. Of ten shards or fewer there is only one turn, but their functions and downloads share
-the limits of an account. They are collected early while that halves what is left at the end: at
+round that saves a turn of seven seconds at the end is worth its price, and one that saves nothing
+is not. Ten shards or fewer take only one turn, but their functions and downloads share
+the limits of an account. They are collected early if that halves the work left at the end: at
 most four times.
 
-No round is begun that might last longer than the next wait. Until it has ended nobody looks at the
-batches that run. ``bench/aws_model/assumptions.py`` says where the prices and times come from.
+No round is started that might last longer than the next wait, because the running batches are not
+checked until it ends. ``bench/aws_model/assumptions.py`` has the sources of the prices and times.
 """
 
 from __future__ import annotations

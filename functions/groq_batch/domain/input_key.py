@@ -19,14 +19,15 @@ def check_key(key: str) -> Problem | None:
         folders = " and ".join(f"input/{folder}" for folder in object_keys.RESERVED_FOLDERS)
         return _problem(
             "reserved_path",
-            f"{folders} are reserved: the results would stand among those of other jobs. Upload "
-            f"the file under another folder of input/, or below recurring/ to run it on schedule.",
+            f"{folders} are reserved: the results would be mixed with those of other jobs. "
+            f"Upload the file under another folder of input/, or below recurring/ to run it on a "
+            f"schedule.",
         )
     if not object_keys.has_accepted_ending(key):
         return _problem(
             "unsupported_name",
-            "The name must end in .jsonl, or in .jsonl.gz for a compressed file, and have "
-            "something before that. Upload the file under such a name.",
+            "The name must be more than its extension, and end in .jsonl, or in .jsonl.gz for a "
+            "compressed file. Upload the file under such a name.",
         )
     return None
 

@@ -41,7 +41,7 @@ def again_job_id(*, bucket: str, key: str, version_id: str, run: str) -> str:
 
 
 def firing_job_id(*, bucket: str, key: str, fired_at: str) -> str:
-    """Name the job of one firing of a recurring file.
+    """Name the job of one scheduled run of a recurring file.
 
     It does not depend on the version, so that a scheduled time delivered twice is one job.
     """

@@ -126,9 +126,9 @@ def parse_options(
         problems.append(
             _problem(
                 f"{options.max_attempts} attempts of {options.completion_window}{canary} can take "
-                f"{needed_days} days, but this stack keeps a job's work for {work_retention_days}. "
-                f"Ask for fewer attempts or a shorter window, or deploy the stack with "
-                f"WorkRetentionDays={needed_days} or more."
+                f"{needed_days} days, but this stack keeps a job's working files for "
+                f"{work_retention_days}. Choose fewer attempts or a shorter window, or deploy the "
+                f"stack with WorkRetentionDays={needed_days} or more."
             )
         )
     return options, problems
@@ -194,7 +194,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[str], Any], str]] = {
     "max-job-cost-usd": (
         "max_job_cost_usd",
         _amount,
-        "a number of US dollars such as 2.50, which may lower the stack's cap and never lift it",
+        "a number of US dollars such as 2.50, which can lower the stack's cap but not raise it",
     ),
     "check-models": ("check_models", _yes_or_no, "true or false"),
     "canary-requests": (

@@ -47,7 +47,7 @@ _JOB_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?-[0-9a-f]{20}")
 
 
 def format_fired_at(moment: datetime) -> str:
-    """Format a firing's time for keys: ``YYYY-MM-DDTHH-MM-SSZ`` in UTC."""
+    """Format the time of a scheduled run for keys: ``YYYY-MM-DDTHH-MM-SSZ`` in UTC."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
 
 
@@ -82,7 +82,7 @@ def folder(key: str) -> str:
 
 
 def recurring_path(key: str, fired_at: str) -> str:
-    """Return the ``<path>`` of one firing of ``recurring/<stem>.jsonl``."""
+    """Return the ``<path>`` of one scheduled run of ``recurring/<stem>.jsonl``."""
     ending = GZIP_ENDING if key.endswith(GZIP_ENDING) else PLAIN_ENDING
     return f"{key.removesuffix(ending)}/{fired_at}{ending}"
 
@@ -259,14 +259,14 @@ class WorkKeys:
         return f"{self.shards(attempt)}{shard_name(number)}.jsonl"
 
     def round_shards(self, attempt: int, check: int) -> str:
-        """Prefix of the names of the shards that a Map collects, when those are not all.
+        """Prefix of the names of the shards that a Map collects if it does not collect all.
 
-        The objects are empty; a Map can be given what stands below a prefix, and no list. They are
-        not below ``shards/``, where every object holds request lines.
+        The objects are empty: a Map can list the objects below a prefix, but takes no list of keys.
+        They are not below ``shards/``, where every object holds request lines.
 
         Args:
             attempt: The attempt.
-            check: The status check that has decided so.
+            check: The number of the status check that made the decision.
         """
         return f"{self.prefix}rounds/{check:05d}/attempt-{attempt}/"
 

@@ -119,7 +119,7 @@ def given_form(row: bytes) -> GivenForm:
 def is_json(text: str) -> bool:
     """Tell whether a text is exactly one JSON value, by the grammar of RFC 8259.
 
-    ``NaN`` is not one, nor is JSON between other words or within a fence.
+    ``NaN`` is not one, nor is JSON surrounded by text or a Markdown code fence.
     """
     data = text.encode("utf-8", "replace")
     if data.count(b"[") + data.count(b"{") > DEEPEST and nests_deeper_than(data, DEEPEST):

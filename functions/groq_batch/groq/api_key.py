@@ -84,7 +84,7 @@ class SecretApiKey:
         if not text:
             raise self._bad("is empty")
         if not (text.isascii() and text.isprintable() and " " not in text):
-            raise self._bad("holds characters that no API key has")
+            raise self._bad("contains characters that are not allowed in an API key")
         return text
 
     def _field_of(self, text: str) -> str:
@@ -96,7 +96,7 @@ class SecretApiKey:
             key = fields.get(KEY_FIELD)
             if isinstance(key, str):
                 return key
-            problem = self._bad(f"is JSON without a text under {KEY_FIELD}")
+            problem = self._bad(f"is JSON without a string in the field {KEY_FIELD}")
         # Raised here, it has no context: a JSON error contains the whole secret.
         raise problem
 
@@ -118,7 +118,7 @@ class SecretApiKey:
             return AccountError(
                 f"There is no secret {self._name} in this account and region. Create it with the "
                 f"Groq API key (aws secretsmanager create-secret), or deploy the stack with the "
-                f"name of yours as GroqApiKeySecretName.",
+                f"name of your secret as GroqApiKeySecretName.",
                 code=ErrorCode.SECRET_MISSING,
             )
         if code in ("AccessDeniedException", "AccessDenied") and "kms" not in text:
@@ -131,21 +131,21 @@ class SecretApiKey:
         if code == "InvalidRequestException":
             return AccountError(
                 f"The secret {self._name} cannot be read; it may be marked for deletion. Restore "
-                f"it (aws secretsmanager restore-secret) or create it anew.",
+                f"it (aws secretsmanager restore-secret) or create a new one.",
                 code=ErrorCode.SECRET_UNREADABLE,
             )
         if code in ("InvalidParameterException", "ValidationException"):
             return AccountError(
-                f"{self._name} cannot be the name of a secret. Deploy the stack with the name of "
-                f"yours (not its ARN) as GroqApiKeySecretName.",
+                f"{self._name} is not a valid name of a secret. Deploy the stack with the name of "
+                f"your secret (not its ARN) as GroqApiKeySecretName.",
                 code=ErrorCode.SECRET_UNREADABLE,
             )
-        return NotSentError(f"Secrets Manager could not be asked ({code or 'no answer'}).")
+        return NotSentError(f"The call to Secrets Manager failed ({code or 'no answer'}).")
 
     def _denied(self, why: str) -> AccountError:
         return AccountError(
             f"The secret {self._name} cannot be read: {why}. Deploy the stack with the name of "
-            f"yours as GroqApiKeySecretName; for a KMS key of your own, allow the functions' roles "
-            f"kms:Decrypt on it.",
+            f"your secret as GroqApiKeySecretName; if it is encrypted with your own KMS key, allow "
+            f"the functions' roles kms:Decrypt on that key.",
             code=ErrorCode.SECRET_UNREADABLE,
         )

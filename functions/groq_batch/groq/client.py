@@ -561,7 +561,7 @@ class GroqClient:
                 return
             if cursor in seen:
                 if strict:
-                    raise UnknownOutcomeError(f"The list {path} repeats a page for ever.")
+                    raise UnknownOutcomeError(f"The list {path} repeats a page endlessly.")
                 return
             seen.add(cursor)
 

@@ -48,7 +48,7 @@ def error_from_response(
     retry_after = _retry_after(headers, time.time() if now is None else now)
     if status in _COME_BACK_LATER:
         return RateLimitedError(
-            "Groq asks to come back later.",
+            "Groq asks to try again later.",
             status=status,
             code=code,
             retry_after_seconds=retry_after,
@@ -79,8 +79,8 @@ def _account_error(status: int, code: str | None, text: str) -> AccountError | N
     """Return the exception for a response that reports an account error; otherwise None."""
     if status in _REDIRECTS:
         return AccountError(
-            f"The address of the Groq API leads to another one (status {status}). Deploy the stack "
-            f"with the final address as GroqBaseUrl.",
+            f"The URL of the Groq API redirects to another one (status {status}). Deploy the stack "
+            f"with the final URL as GroqBaseUrl.",
             status=status,
             code=ErrorCode.PERMISSION_DENIED,
         )
@@ -88,8 +88,8 @@ def _account_error(status: int, code: str | None, text: str) -> AccountError | N
         return None
     if code == "unknown_url":
         return AccountError(
-            "The Groq API does not know the address that was called. Deploy the stack with its "
-            "address as GroqBaseUrl, such as https://api.groq.com/openai/v1.",
+            "The Groq API does not know the URL that was called. Deploy the stack with the URL of "
+            "the API as GroqBaseUrl, such as https://api.groq.com/openai/v1.",
             status=status,
             code=ErrorCode.PERMISSION_DENIED,
         )
@@ -134,12 +134,12 @@ def _forbidden(code: str | None, text: str) -> AccountError:
             "console, or use another model."
         )
     elif front and front[1] == "1010":
-        sentence = "Groq's network front refuses this client (error 1010). Report this as a fault."
+        sentence = "Groq's network front refuses this client (error 1010). Report this as a bug."
     elif front or "network" in text.lower() or text.lstrip().startswith("<"):
         may_pass = True
         sentence = (
-            "Groq's network front refuses requests from this address. Deploy the stack in another "
-            "region, or send its traffic through another address."
+            "Groq's network front refuses requests from this IP address. Deploy the stack in "
+            "another region, or route its traffic through another address."
         )
     else:
         sentence = (

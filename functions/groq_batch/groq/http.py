@@ -227,7 +227,7 @@ def _no_answer(request: HttpRequest, error: Exception) -> GroqApiError:
     if was_never_sent(error):
         return NotSentError(f"There is no connection for {call} ({reason}).", reason=reason)
     if not _is_complete(request.body):
-        return NotSentError(f"The body of {call} was not taken whole ({reason}).", reason=reason)
+        return NotSentError(f"The body of {call} was not fully sent ({reason}).", reason=reason)
     return UnknownOutcomeError(f"No answer came to {call} ({reason}).", reason=reason)
 
 

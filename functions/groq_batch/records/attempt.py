@@ -181,11 +181,11 @@ class AttemptState(
     def save(self, storage: Storage, keys: object_keys.WorkKeys) -> bool:
         """Write the state if it changed, unless another status check has written it meanwhile.
 
-        What that one saw is as recent, and an invocation that was thought dead must not set the
-        state back.
+        The other check's data is as recent, and an invocation that was thought dead must not
+        reset the state.
 
         Returns:
-            Whether this state is what stands in the bucket.
+            Whether this state is the one in the bucket.
         """
         data = self.to_json()
         if data == self.standing:
@@ -199,7 +199,7 @@ class AttemptState(
             )
             self.standing = data
         except ConflictError:
-            logger.info("Another invocation has looked at the batches as well")
+            logger.info("Another invocation has also checked the batches")
             return False
         return True
 

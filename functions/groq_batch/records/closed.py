@@ -27,7 +27,7 @@ def close(storage: Storage, job_id: str) -> bool:
     try:
         storage.put_bytes(object_keys.WorkKeys(job_id).closed, b"", if_none_match=True)
     except ConflictError:
-        logger.info("The job had been closed before")
+        logger.info("The job was already closed")
         is_first = False
     storage.delete([object_keys.open_job_key(job_id)])
     return is_first
@@ -63,5 +63,5 @@ def unless_closed(
     except (MissingObjectError, LostUploadError, MissingRecordError) as error:
         if not is_closed(storage, keys):
             raise
-        logger.info("The job has ended meanwhile", missing=type(error).__name__)
+        logger.info("The job ended in the meantime", missing=type(error).__name__)
         return ended()

@@ -35,7 +35,7 @@ class End:
 
     @classmethod
     def load(cls, storage: Storage, keys: object_keys.WorkKeys) -> tuple[Self, str] | None:
-        """Read a job's end and its ETag, or None while nobody has decided about it."""
+        """Read a job's end and its ETag, or None if it has not been decided yet."""
         return stored.load(storage, keys.end, cls)
 
     def write(self, storage: Storage, keys: object_keys.WorkKeys, *, over: str | None) -> str:

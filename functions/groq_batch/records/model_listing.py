@@ -55,7 +55,7 @@ class ModelListing:
 
     @classmethod
     def load(cls, storage: Storage, keys: object_keys.WorkKeys) -> Self | None:
-        """Read what came of it for a job; None when nobody has written that down."""
+        """Read the outcome for a job; None if it has not been recorded yet."""
         found = stored.load(storage, keys.models, cls)
         return found[0] if found else None
 

@@ -51,7 +51,7 @@ class Delivery:
     def is_superseded(self) -> bool:
         """Tell whether a newer upload of the key, or a later run of the same one, exists.
 
-        A firing of a recurring file has its own path, which no other job uses.
+        A scheduled run of a recurring file has its own path, which no other job uses.
         """
         if not self._shares_path():
             return False

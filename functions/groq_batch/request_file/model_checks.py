@@ -39,26 +39,26 @@ class ModelChecker:
     def _check(self, model: str, url: str) -> tuple[str, str] | None:
         listed, shown = self._models.get(model), model[:_SHOWN_CHARACTERS]
         if listed is None or not listed.is_active:
-            found = "does not name" if listed is None else "calls inactive"
+            found = "is not in" if listed is None else "is inactive in"
             message = (
-                f"The Groq account's list of models {found} {shown}. {self._advice(model, url)} "
-                f"{_SEND_ANYWAY}"
+                f"The model {shown} {found} the Groq account's list of models. "
+                f"{self._advice(model, url)} {_SEND_ANYWAY}"
             )
             return "unknown_model", message
         wrong = _unsuitable(listed, url)
         if wrong is None:
             return None
         message = (
-            f"By the Groq account's list the model {shown} {wrong}, so that it cannot answer "
-            f"{url}. Name another model or another url. {_SEND_ANYWAY}"
+            f"According to the Groq account's list of models, {shown} {wrong}, so it does not "
+            f"support {url}. Use another model or another url. {_SEND_ANYWAY}"
         )
         return "unsuitable_model", message
 
     def _advice(self, model: str, url: str) -> str:
         alike = self._alike(model, url)
         if not alike:
-            return "Name one that it has."
-        return f"Names that look alike: {', '.join(alike)}. Name one that it has."
+            return "Use a model from the list."
+        return f"Similar names: {', '.join(alike)}. Use a model from the list."
 
     def _alike(self, model: str, url: str) -> list[str]:
         """Return up to three similar names of the list that can answer the URL."""
@@ -82,9 +82,9 @@ def _unsuitable(model: ListedModel, url: str) -> str | None:
     """Return why a model's listed modalities do not fit the URL; None if they do."""
     if url.startswith(_AUDIO_URLS):
         if model.takes is not None and "audio" not in model.takes:
-            return f"takes {_listed(model.takes)} and no audio"
+            return f"accepts {_listed(model.takes)} but no audio"
     elif model.gives is not None and "text" not in model.gives:
-        return f"answers with {_listed(model.gives)} and no text"
+        return f"generates {_listed(model.gives)} but no text"
     return None
 
 

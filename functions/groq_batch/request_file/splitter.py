@@ -41,13 +41,13 @@ EMPTY_FILE = Problem(
     None,
     None,
     "empty_file",
-    "The file holds no request. Write each request as one JSON object on one line.",
+    "The file contains no requests. Write each request as one JSON object on one line.",
 )
 NOT_GZIP = Problem(
     None,
     None,
     "not_gzip",
-    "The name ends in .gz, so the file must be gzip, but it is not, or it is damaged or cut short. "
+    "The name ends in .gz, so the file must be gzip, but it is not, or it is damaged or truncated. "
     "Compress it again, or upload it uncompressed under a name without .gz.",
 )
 GZIP_TOO_LARGE = Problem(

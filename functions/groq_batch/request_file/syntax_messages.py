@@ -12,7 +12,8 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _UTF_16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _APPLE_DOUBLE_MAGIC = b"\x00\x05\x16\x07"
 _APPLE_DOUBLE = (
-    "like a file that macOS writes beside others, under their names with ._ in front. Leave it out."
+    "like a metadata file of macOS, whose name begins with ._ and then another file's name. Leave "
+    "it out."
 )
 _PLACE = re.compile(r" \(byte (\d+)\)$")
 _NOT_A_NUMBER = re.compile(rb"-?Infinity|NaN")
@@ -28,22 +29,22 @@ def encoding_message(position: int, beginning: bytes) -> str:
     """
     if beginning.startswith(_GZIP_MAGIC):
         return (
-            "The line begins as a gzip file does: it is compressed under another name than that of "
-            "a compressed file, or twice. Upload it compressed once, under a name that ends in "
+            "The line begins like a gzip file: the file is compressed but its name does not say "
+            "so, or it is compressed twice. Upload it compressed once, under a name that ends in "
             ".jsonl.gz, or decompress it."
         )
     if beginning.startswith(_APPLE_DOUBLE_MAGIC):
         return f"The line begins {_APPLE_DOUBLE}"
     if beginning.startswith(_UTF_16_BOMS):
-        return "The line begins as UTF-16 text does. Save the file as UTF-8."
+        return "The line begins like UTF-16 text. Save the file as UTF-8."
     return f"Byte {position} of the line is not UTF-8. Save the file as UTF-8."
 
 
 def too_long_message(size: int, limit: int) -> str:
     """Return the message for a line of ``size`` bytes where ``limit`` bytes are allowed."""
     return (
-        f"The line has {size} bytes, and a line of at most {limit} bytes fits into a batch. "
-        f"Shorten the request."
+        f"The line has {size} bytes, but at most {limit} bytes fit into a batch. Shorten the "
+        f"request."
     )
 
 
@@ -69,7 +70,7 @@ def json_message(data: bytes, error: str) -> str:
     if is_half_pair or "hex escape" in text:
         return (
             f"A backslash-u escape{where} is incomplete or half of a surrogate pair, often half of "
-            f"an emoji that was cut. Remove it or write it whole."
+            f"an emoji that was cut off. Remove it or write it completely."
         )
     reason = "it ends too early" if is_cut else _PLACE.sub("", text)
     cause = _json_cause(data, int(place[1]) if place else 0)
@@ -87,10 +88,10 @@ def _json_cause(data: bytes, place: int) -> str:
         return f", in what looks {_APPLE_DOUBLE}"
     if b"\0" in data:
         return (
-            f". It has NUL bytes from byte {data.index(0) + 1} on, as a file has that a crash has "
-            f"cut off, or text in UTF-16. Write the file again, as UTF-8."
+            f". It has NUL bytes from byte {data.index(0) + 1} on, like a file that was truncated "
+            f"by a crash, or UTF-16 text. Write the file again, as UTF-8."
         )
     number = _NOT_A_NUMBER.match(data, max(place - 1, 0)) or _NOT_A_NUMBER.match(data, place)
     if number is not None:
-        return f", {number[0].decode()}, for which JSON has no form. Write null or a number."
+        return f", {number[0].decode()}, which JSON does not allow. Write null or a number."
     return ". Write each request as one JSON object on one line."

@@ -94,7 +94,7 @@ def _models(client: GroqClient) -> str:
 def _code(error: GroqApiError, what: str) -> str:
     """Return the code of a failure, without texts of the API."""
     fields = log_fields(error)
-    logger.warning("The Groq API was asked in vain", what=what, **fields)
+    logger.warning("A call of the Groq API failed", what=what, **fields)
     code = fields["code"] or error.reason
     if code:
         return str(code)

@@ -55,17 +55,17 @@ _TRIES = 8
 _DELIVERED_STATUSES = ("succeeded", "partial")
 _DENIALS = (UnreadableObjectError, UnwritableObjectError)
 _UNREAD = (
-    "The job ended before its input was checked. Start it again; if it happens again, look at the "
+    "The job ended before its input was checked. Start it again; if it happens again, check the "
     "log of PrepareInputFunction."
 )
 _LOST = (
-    "The job's working files were removed while it ran, so what it had sent could not be "
-    "collected. Look for its batches in the Groq console before you send the file again: they may "
-    "be paid for."
+    "The job's working files were removed while it ran, so its batches could not be collected. "
+    "Look for them in the Groq console before you send the file again: they may have been billed."
 )
 _UNCOLLECTED = (
     "The job was ended before the rows of {missing} of its {all} shards were stored. Look for "
-    "their batches in the Groq console before you send those requests again: they may be paid for."
+    "their batches in the Groq console before you send those requests again: they may have been "
+    "billed."
 )
 
 
@@ -413,9 +413,9 @@ def _denied_writing(key: str, work: str) -> Reason:
     return Reason(
         ErrorCode.PERMISSION_DENIED,
         f"S3 does not allow the functions to write or remove {key}; a policy or a lock "
-        f"denies it. The results stand where outputs says; what is null there stands shard by "
-        f"shard in the folders results and failed of {work} until that expires. Allow it before "
-        f"the next upload.",
+        f"denies it. The addresses of the results are in outputs; results that are null there are "
+        f"in the folders results and failed of {work}, one object for each shard, until that "
+        f"expires. Allow the access before the next upload.",
     )
 
 
@@ -428,9 +428,9 @@ def _denied_reading(key: str) -> Reason:
     return Reason(
         ErrorCode.PERMISSION_DENIED,
         f"S3 does not allow the functions to read {key}, which an earlier job has "
-        f"written; a policy denies it, or it is encrypted with a former key of the bucket. "
-        f"Everything of this job stands where outputs says. Allow the functions' roles "
-        f"kms:Decrypt on that key, or remove the earlier report, before the next upload.",
+        f"written; a policy denies it, or it is encrypted with a former key of the bucket. The "
+        f"addresses of this job's results are in outputs. Allow the functions' roles kms:Decrypt "
+        f"on that key, or remove the earlier report, before the next upload.",
     )
 
 
@@ -452,16 +452,16 @@ def _deadline_passed(count: int, job: JobRecord, calls: OnDemandProgress | None)
     if calls is not None and calls.ended is CallsEnd.BUDGET:
         budget = Decimal(f"{calls.budget_usd:.4g}")
         text += (
-            f" The ordinary calls after it might cost {budget:f} USD, the smaller of "
-            f"deadline-max-usd and what the cost cap left."
+            f" The budget for ordinary calls after it was {budget:f} USD: deadline-max-usd, or "
+            f"what was left of the cost cap if that was less."
         )
     elif calls is not None and calls.ended is CallsEnd.CANARY:
-        text += " It came before the canary had an answer, so nothing else was asked."
+        text += " It passed before the canary had an answer, so nothing else was sent."
     elif calls is not None and calls.pause is not None:
         text += f" {calls.pause.message}"
     return Reason(
         DEADLINE_PASSED,
-        f"{text} The rows say more; send the requests in failed/ again for the rest.",
+        f"{text} Each row has the reason; to get the rest, run failed/ again.",
     )
 
 

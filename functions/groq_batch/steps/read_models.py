@@ -109,7 +109,7 @@ def read_account_models(
     try:
         listing = _ask(client.within(ASK_SECONDS), at, sleep)
     except AccountError as error:
-        logger.warning("The account is refused", **log_fields(error))
+        logger.warning("Groq refuses the account", **log_fields(error))
         metrics.groq_failed(error.category)
         is_unreadable = error.code == ErrorCode.SECRET_UNREADABLE
         if is_unreadable and asked < len(UNREADABLE_SECRET_PAUSES_SECONDS):
@@ -139,14 +139,14 @@ def _ask(client: GroqClient, at: str, sleep: Callable[[float], None]) -> ModelLi
     except GroqApiError as error:
         if isinstance(error, AccountError) and error.code in ENDING_CODES:
             raise
-        logger.warning("The models could not be listed; goes on without", **log_fields(error))
+        logger.warning("The models could not be listed; continuing without", **log_fields(error))
         return ModelListing(at=at)
 
 
 def _listing(client: GroqClient, at: str) -> ModelListing:
     models: dict[str, ListedModel] | None = read_models(client.list_models())
     if models is None:
-        logger.warning("The list of models names none; goes on without")
+        logger.warning("The list of models is empty; continuing without")
     else:
         logger.info("Listed the models", models=len(models))
     return ModelListing(at=at, models=models)

@@ -257,7 +257,7 @@ class _Step:
         """Search for a file or batch that an earlier invocation may have created; adopt a batch."""
         batch = self._first_batch()
         if batch is not None:
-            logger.info("Adopted a batch that had been created before", batch_id=batch.id)
+            logger.info("Adopted a batch that already existed", batch_id=batch.id)
             self._created(batch)
             return True
         file_id = self.held.record.file_id
@@ -473,7 +473,7 @@ class _Step:
 
     def _search_failed(self, error: GroqApiError) -> StepOutcome:
         """Record that a search at Groq failed, so the outcome remains unknown."""
-        logger.warning("Groq could not be looked at", **log_fields(error))
+        logger.warning("Groq could not be checked", **log_fields(error))
         metrics.groq_failed(error.category)
         self.held.release(error=reason_of(error))
         if isinstance(error, AccountError):

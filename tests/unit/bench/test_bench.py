@@ -203,7 +203,7 @@ def test_comparison_has_time_resources_rows_and_order_of_each_tool(tmp_path: Pat
         "no",
     ]
     assert by_name["broken 1.0"] == [*["-"] * 6, "could not be installed", "-"]
-    assert "7 calls of S3" in " ".join(page.split())
+    assert "7 calls to S3" in " ".join(page.split())
     assert "6.00 s; tutorial script 5.00 s, quick 1.0 7.00 s" in page
 
 

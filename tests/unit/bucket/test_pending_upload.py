@@ -78,7 +78,7 @@ def test_an_upload_that_is_gone_without_its_object(s3: FakeS3, other: bytes | No
     upload = held(s3, b"data")
     if other is not None:
         storage_of(s3).put_bytes("a", other)
-    with pytest.raises(LostUploadError, match="upload of a does not exist any more"):
+    with pytest.raises(LostUploadError, match="upload of a no longer exists"):
         upload.complete(storage_of(s3, forgetful))
 
 

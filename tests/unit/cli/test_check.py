@@ -456,7 +456,7 @@ def test_cost_cap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("other", 1.0, 0.0, None),
         ("other", 1.0, 1.0, None),
         ("whisper-large-v3", 1.0, 1.0, "is billed by the length of the audio"),
-        ("whisper-large-v3", 1.0, 0.0, "or leave out --max-cost, for the stack is one without"),
+        ("whisper-large-v3", 1.0, 0.0, "or leave out --max-cost: the stack has no"),
         ("whisper-large-v3", 0.0, 0.0, None),
     ],
 )

@@ -544,7 +544,7 @@ def test_cost(report: dict[str, Any] | None, expected: str) -> None:
         (make_report(status="rejected", errors_total=3), "3 problems, nothing was sent"),
         (
             make_report(status="cancelled", requests={"succeeded": 1}),
-            "1 of 10 requests answered until then",
+            "1 of 10 requests answered",
         ),
         (make_report(status="failed", errors=[fatal("x")]), "Do this."),
         (make_report(status="failed"), "the report names no reason"),

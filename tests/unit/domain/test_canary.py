@@ -62,9 +62,9 @@ def test_failure_names_the_commonest_code_and_what_was_not_sent() -> None:
     assert (
         verdict.message
         == (
-            "10 of the first 50 requests, sent alone as a canary, failed for good; 10 % may. "
-            "The commonest error is a (6 times). The other 19,950 requests were not sent. Mend the "
-            "file's requests by what the results say of the first ones, and upload it again."
+            "10 of the first 50 requests, sent alone as a canary, failed for good; the limit "
+            "is 10 %. The most common error is a (6 times). The other 19,950 requests were not "
+            "sent. See the errors in the results, correct the requests, and upload the file again."
         )
         or verdict.passed
     )

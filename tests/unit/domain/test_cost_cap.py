@@ -66,8 +66,7 @@ class TestAdvice:
         assert "max-job-cost-usd" not in text
         text = sentence({model: MILLION}, 2.5)
         assert text.endswith(
-            "Name another model, or leave out max-job-cost-usd, for the stack is one without "
-            "MaxJobCostUsd."
+            "Name another model, or leave out max-job-cost-usd: the stack has no MaxJobCostUsd."
         )
 
     def test_some_models_are_named(self) -> None:

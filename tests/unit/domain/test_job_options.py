@@ -25,7 +25,7 @@ DEFAULTS = JobOptions(
     completion_window="48h", skip_invalid_lines=False, max_attempts=3, max_job_cost_usd=5.0
 )
 
-AMOUNT = "a number of US dollars such as 2.50, which may lower the stack's cap and never lift it"
+AMOUNT = "a number of US dollars such as 2.50, which can lower the stack's cap but not raise it"
 
 
 def parse(

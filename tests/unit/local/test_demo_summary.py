@@ -58,7 +58,7 @@ def error(line: int | None, custom_id: str | None = None, message: str = "Oh.") 
             report("rejected", errors_total=7),
             "Rejected: the file has 7 problems, nothing was sent to Groq",
         ),
-        (report("cancelled"), "Cancelled: 21 of 22 requests answered until then"),
+        (report("cancelled"), "Cancelled: 21 of 22 requests answered"),
         (
             report("failed", errors=[error(None, message="Put a valid\nkey.")]),
             "Failed: Put a valid key.",

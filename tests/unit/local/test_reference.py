@@ -25,7 +25,7 @@ FILES = list(markdown_files(PROJECT))
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PROJECT)))
 def test_generated_blocks_are_up_to_date(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
-    assert fill(text, BLOCKS) == text, "Write it anew: make reference"
+    assert fill(text, BLOCKS) == text, "Update it: make reference"
 
 
 def test_every_block_stands_somewhere() -> None:
@@ -120,10 +120,10 @@ def test_option_without_a_parameter_has_a_line(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("block", "place"),
     [
-        ("options", "Nothing says what x-new is. Describe it in PARAMETERS of local/reference/opt"),
+        ("options", "x-new has no description. Describe it in PARAMETERS of local/reference/opt"),
         (
             "report-fields",
-            "Nothing says what input.x-new is. Describe it in MEANINGS of local/refer",
+            "input.x-new has no description. Describe it in MEANINGS of local/refer",
         ),
     ],
 )

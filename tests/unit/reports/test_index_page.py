@@ -48,9 +48,9 @@ def size(page: str) -> int:
 
 
 def test_index_says_when_it_was_made() -> None:
-    assert "As of 29 Nov 2026, 12:00 UTC · made every 15 minutes" in text_of(UsageSums())
+    assert "As of 29 Nov 2026, 12:00 UTC · updated every 15 minutes" in text_of(UsageSums())
     page = page_of(UsageSums(), is_live=True)
-    assert "made every" not in page
+    assert "updated every" not in page
     assert 'http-equiv="refresh"' not in page
     assert '<meta http-equiv="refresh" content="300">' in page_of(UsageSums())
 
@@ -88,7 +88,7 @@ def test_index_shows_a_job_without_a_report_as_starting() -> None:
 
 def test_index_shows_a_hundred_running_jobs_and_the_number_of_all() -> None:
     said = text_of(UsageSums(), [running_job(n) for n in range(MAX_SHOWN)], running_total=1234)
-    assert "The 100 that run the longest, of 1,234." in said
+    assert "The 100 longest-running jobs of 1,234." in said
 
 
 @pytest.mark.parametrize("status", CODES)
@@ -115,7 +115,7 @@ def test_index_sums_up_by_folder() -> None:
     ]
     said = text_of(sums_of(records))
     assert "(top) 1 45,000 11M $2.50 a 2 1 90,000 22M $1.00" in said
-    assert "The cost of 1 job is not known, and not in the sums." in said
+    assert "The cost of 1 job is unknown and not in the sums." in said
     assert "Spent $3.50 in 30 days" in said
 
 

@@ -96,7 +96,7 @@ def test_a_partial_job() -> None:
         "saved $0.21",
         "line 17",
         "row-18",
-        "Of 4 invalid lines the first 1 are counted here",
+        "The first 1 of 4 invalid lines are counted here",
         "openai/gpt-oss-20b",
         "s3://data/reports/team/requests.jsonl.json",
         "openai/gpt-oss-20b1,500,000700,000$0.16$0.32",
@@ -169,9 +169,12 @@ def test_tables_that_scroll_can_be_scrolled_by_keys() -> None:
     [
         ("running", "Nothing to do: the results arrive by themselves."),
         ("succeeded", "Every request was answered. Fetch the results."),
-        ("rejected", "Nothing was sent and nothing was paid."),
-        ("failed", "the cause and what to do stand below. What was answered is in the results."),
-        ("cancelled", "The job was stopped. What was answered is in the results."),
+        ("rejected", "Nothing was sent, nothing was paid."),
+        (
+            "failed",
+            "the cause and what to do are below. The answers received so far are in the results.",
+        ),
+        ("cancelled", "The job was stopped. The answers received so far are in the results."),
     ],
 )
 def test_what_to_do_next(status: str, said: str) -> None:
@@ -185,9 +188,12 @@ def test_what_to_do_next(status: str, said: str) -> None:
         ({"invalid_output": 0}, "Every request was answered. Fetch the results."),
         (
             {"invalid_output": 12},
-            "Of the answers 12 are not the JSON that was asked for. Fetch the results.",
+            "12 of the answers are not the requested JSON. Fetch the results.",
         ),
-        ({"unchecked_output": 3}, "answered. 3 could not be held against their schema and count"),
+        (
+            {"unchecked_output": 3},
+            "answered. 3 could not be checked against their schema and count",
+        ),
     ],
 )
 def test_answers_of_another_form_are_told(counts: dict[str, int], said: str) -> None:
@@ -203,7 +209,7 @@ def test_what_concerns_the_whole_job_stands_at_the_top(status: str) -> None:
     assert text.index("spend_limit Raise the limit.") < text.index("Requests")
     assert text.count("spend_limit") == 1
     if status == "running":
-        assert "goes on by itself" in text
+        assert "continues by itself" in text
 
 
 def test_a_job_that_has_just_begun() -> None:
@@ -261,7 +267,7 @@ def test_prices_that_are_not_known_are_not_made_up() -> None:
     unknown = report(cost_usd={"estimated": None, "actual": None})
     text = text_of(unknown, PageData(usage={"other": ModelUsage(1, 5, 6)}))
     assert "other56not knownnot known" in text
-    assert "The price of a model is not known, or an answer does not say what it used" in text
+    assert "because the price of a model or the usage of an answer is not known" in text
 
 
 def test_audio_is_told_by_its_length() -> None:
@@ -305,9 +311,9 @@ def test_a_report_of_an_older_version_says_nothing_of_its_prices() -> None:
         ),
         (
             {"batch_deadline": "6h", "deadline_max_usd": 5.0},
-            "Deadline 6h, then ordinary calls for $5.00 at most",
+            "Deadline 6h, then ordinary calls for at most $5.00",
         ),
-        ({"retry_invalid_output": True}, "Answers that are not the JSON asked for asked for once"),
+        ({"retry_invalid_output": True}, "Answers that are not the requested JSON sent again"),
     ],
 )
 def test_options_are_told(options: dict[str, Any], words: str) -> None:
@@ -352,7 +358,7 @@ def test_job_that_a_rule_has_ended_has_its_reason_at_the_top(code: str) -> None:
     """A deadline may leave open what was sent."""
     ended = {"line": None, "custom_id": None, "code": code, "message": "None of the"}
     text = text_of(report("partial", errors=[ended]))
-    assert "The cause and what to do stand below." in text
+    assert "The cause and what to do are below." in text
     assert "was sent" not in text
     assert f"{code} None of the" in text
 
@@ -360,11 +366,11 @@ def test_job_that_a_rule_has_ended_has_its_reason_at_the_top(code: str) -> None:
 def test_calls_after_a_deadline_are_told_and_priced() -> None:
     calls = {"requests": 1200, "succeeded": 1198, "failed": 2, "cost_usd": 0.5}
     text = text_of(report("partial", on_demand=calls))
-    assert "1,200 requests were asked by ordinary calls; 1,198 have an answer." in text
-    assert "The answers cost $0.50, at the price on demand." in text
+    assert "1,200 requests were sent as ordinary calls; 1,198 have an answer." in text
+    assert "The answers cost $0.50, at the on-demand price." in text
     assert "Deliver: ordinary calls after the deadline, collecting and delivering" in text
     unknown = text_of(report("partial", on_demand={**calls, "cost_usd": None}))
-    assert "What the answers cost is not known." in unknown
+    assert "The cost of the answers is not known." in unknown
     none = {"requests": 0, "succeeded": 0, "failed": 0, "cost_usd": 0.0}
     for without in (None, none):
         assert "After the deadline" not in text_of(report("partial", on_demand=without))

@@ -40,22 +40,23 @@ class TestUnknown:
         found = checker("openai/gpt-oss-20b", "qwen/qwen3.8-27b").problem(name, CHAT_URL)
         assert found is not None
         assert found[0] == "unknown_model"
-        assert f"does not name {name}. Names that look alike: openai/gpt-oss-20b. Name" in found[1]
+        assert f"The model {name} is not in the Groq account's list of models." in found[1]
+        assert "Similar names: openai/gpt-oss-20b. Use" in found[1]
         assert found[1].endswith("upload the file with check-models=false.")
 
     def test_problem_of_unknown_model_names_at_most_three_best_first(self) -> None:
         names = [f"model-{number}" for number in range(9)]
         found = checker(*names, "model-77").problem("model-7x", CHAT_URL)
         assert found is not None
-        told = found[1].partition("alike: ")[2].partition(". Name")[0].split(", ")
+        told = found[1].partition("names: ")[2].partition(". Use")[0].split(", ")
         assert len(told) == 3
         assert set(told[:2]) == {"model-7", "model-77"}
 
     def test_problem_of_unlike_name_names_no_model(self) -> None:
         found = checker("openai/gpt-oss-20b").problem("xyz", CHAT_URL)
         assert found is not None
-        assert "alike" not in found[1]
-        assert "does not name xyz. Name one that it has." in found[1]
+        assert "Similar" not in found[1]
+        assert "xyz is not in the Groq account's list of models. Use a model from the" in found[1]
 
     def test_problem_names_only_models_that_can_serve_the_url(self) -> None:
         models = checker(
@@ -66,13 +67,14 @@ class TestUnknown:
         for url, told in ((CHAT_URL, "whisper-large-text"), (AUDIO_URLS[0], "whisper-large-v3")):
             found = models.problem("whisper-large", url)
             assert found is not None
-            assert f"alike: {told}. Name" in found[1]
+            assert f"Similar names: {told}. Use" in found[1]
 
     def test_problem_of_inactive_model_says_so(self) -> None:
         found = checker(model("old", active=False), "older").problem("old", CHAT_URL)
         assert found is not None
         assert found[0] == "unknown_model"
-        assert "calls inactive old. Names that look alike: older." in found[1]
+        assert "old is inactive in the Groq account's list" in found[1]
+        assert "Similar names: older." in found[1]
 
     def test_problem_truncates_a_long_name(self) -> None:
         found = checker("a").problem("x" * 10_000_000, CHAT_URL)
@@ -115,9 +117,9 @@ class TestUnsuitable:
         models = checker(model("m", ["text", "image"], ["speech"]))
         code, message = models.problem("m", CHAT_URL) or ("", "")
         assert code == "unsuitable_model"
-        assert "the model m answers with speech and no text, so that it cannot answer" in message
+        assert "m generates speech but no text, so it does not support" in message
         _, message = models.problem("m", AUDIO_URLS[1]) or ("", "")
-        assert "m takes text, image and no audio, so that it cannot answer /v1/audio/tra" in message
+        assert "m accepts text, image but no audio, so it does not support /v1/audio/tra" in message
 
 
 class TestWhenToCheck:

@@ -214,7 +214,7 @@ CASES: Sequence[tuple[str, bytes, str | None, str, str]] = [
     ("utf-16 without mark", b"{\0}\0", None, "invalid_json", "NUL bytes from byte 2.*UTF-16"),
     ("macos", b"\0\5\x16\7\0\2\0\0Mac OS X", None, "invalid_json", r"macOS.*\._.*Leave it out"),
     ("macos, binary", b"\0\5\x16\7\0\xff", None, "invalid_encoding", "macOS.*Leave it out"),
-    ("infinity", with_body(x=-math.inf), None, "invalid_json", "-Infinity, for which JSON has no"),
+    ("infinity", with_body(x=-math.inf), None, "invalid_json", "-Infinity, which JSON does not"),
     ("nan in a text", with_body(x="NaN")[:-1], None, "invalid_json", "too early.*one JSON object"),
     ("raw tab in a text", with_body(x="@").replace(b"@", b"\t"), None, "invalid_json", "near byte"),
     (
@@ -222,7 +222,7 @@ CASES: Sequence[tuple[str, bytes, str | None, str, str]] = [
         with_body(x=math.nan),
         None,
         "invalid_json",
-        "invalid character near byte [0-9]+, NaN, for which JSON has no form. Write null",
+        "invalid character near byte [0-9]+, NaN, which JSON does not allow. Write null",
     ),
     ("number with a zero in front", b"01", None, "invalid_json", "invalid number near byte"),
     ("bom in the middle", b"\xef\xbb\xbf" + request(), None, "invalid_json", "byte order mark.*Re"),
@@ -231,7 +231,7 @@ CASES: Sequence[tuple[str, bytes, str | None, str, str]] = [
         with_body(x="@", y="filler").replace(b"@", rb"\ud83d"),
         None,
         "invalid_json",
-        "half of an emoji.*Remove it or write it whole",
+        "half of an emoji.*Remove it or write it completely",
     ),
     (
         "half an emoji at the end",

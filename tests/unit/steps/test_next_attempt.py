@@ -135,7 +135,7 @@ def issue(code: str, line: int | None = None) -> BatchIssue:
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"is_last": False}, "What can be sent again is sent in attempt 2, when the others"),
+        ({"is_last": False}, "Requests that can be retried are sent in attempt 2, when the others"),
         (
             {"is_last": False, "not_before": NOW},
             "in attempt 2, not before 2027-01-15T08:00:00.000Z",

@@ -156,7 +156,7 @@ def index_view(
     chosen = [name for name, one in by_folder if one.usd > 0][:_MAX_IN_CHART]
     return IndexView(
         title=f"{wording.whole(running_total)} running, {wording.whole(total.jobs)} ended",
-        times=f"As of {wording.moment(as_of)}" + ("" if is_live else " · made every 15 minutes"),
+        times=f"As of {wording.moment(as_of)}" + ("" if is_live else " · updated every 15 minutes"),
         reload_seconds=None if is_live else RELOAD_SECONDS,
         figures=_figures(total, running_total),
         running=[_running_row(job, as_of) for job in running[:MAX_SHOWN]],
@@ -251,7 +251,7 @@ def _left(job: RunningJob, as_of: datetime) -> str:
 def _running_remark(shown: int, total: int) -> str:
     if total <= shown:
         return ""
-    return f"The {wording.whole(shown)} that run the longest, of {wording.whole(total)}."
+    return f"The {wording.whole(shown)} longest-running jobs of {wording.whole(total)}."
 
 
 # -- cost ----------------------------------------------------------------------------------------
@@ -336,7 +336,7 @@ def _spend_remark(total: Sums, unreadable: int, *, is_whole: bool) -> str:
     if not total.jobs:
         parts.append(f"No job has ended in the last {DAYS} days.")
     if total.without_cost:
-        parts.append(f"The cost of {_jobs(total.without_cost)} is not known, and not in the sums.")
+        parts.append(f"The cost of {_jobs(total.without_cost)} is unknown and not in the sums.")
     if not is_whole:
         parts.append("Not all jobs are counted yet; the next page counts more.")
     if unreadable:

@@ -252,7 +252,7 @@ def _advice(report: Mapping[str, Any]) -> str:
     failed, invalid = requests["failed"], requests["invalid"]
     if status == RUNNING:
         if _reason(report) is not None:
-            return "The job goes on by itself when the cause below is gone; nothing is lost."
+            return "The job continues by itself when the cause below is resolved; nothing is lost."
         if not progress["total"]:
             return "The input is being checked. Nothing has been sent yet."
         return "Nothing to do: the results arrive by themselves. A newer page replaces this one."
@@ -264,16 +264,16 @@ def _advice(report: Mapping[str, Any]) -> str:
         answered = f"{wording.whole(requests['succeeded'])} of {wording.whole(requests['total'])}"
         end = "Fetch the results, see the errors below, and run the rest again."
         if _reason(report) is not None:
-            end = "The cause and what to do stand below."
+            end = "The cause and what to do are below."
         remark = _form_remark(requests)
         return f"{answered} requests were answered; {' and '.join(rest)}.{remark} {end}"
     if status == "rejected":
-        return "Nothing was sent and nothing was paid. Correct what stands below and upload again."
+        return "Nothing was sent, nothing was paid. Correct the problems below and upload it again."
     has_answers = outputs["results"] and requests["succeeded"]
-    kept = " What was answered is in the results." if has_answers else ""
+    kept = " The answers received so far are in the results." if has_answers else ""
     if status == "cancelled":
         return f"The job was stopped.{kept}"
-    return f"The job could not be finished; the cause and what to do stand below.{kept}"
+    return f"The job could not be finished; the cause and what to do are below.{kept}"
 
 
 def _form_remark(counts: Mapping[str, Any]) -> str:
@@ -282,11 +282,11 @@ def _form_remark(counts: Mapping[str, Any]) -> str:
     unchecked = counts.get("unchecked_output", 0)
     remark = ""
     if invalid:
-        remark = f" Of the answers {wording.whole(invalid)} are not the JSON that was asked for."
+        remark = f" {wording.whole(invalid)} of the answers are not the requested JSON."
     if unchecked:
         remark += (
-            f" {wording.whole(unchecked)} could not be held against their schema and count as "
-            f"right."
+            f" {wording.whole(unchecked)} could not be checked against their schema and count as "
+            f"valid."
         )
     return remark
 
@@ -337,10 +337,10 @@ def _on_demand(report: Mapping[str, Any]) -> str:
     if not calls or not calls["requests"]:
         return ""
     requests, answered = wording.whole(calls["requests"]), wording.whole(calls["succeeded"])
-    cost = "What the answers cost is not known."
+    cost = "The cost of the answers is not known."
     if calls["cost_usd"] is not None:
-        cost = f"The answers cost {wording.money(calls['cost_usd'])}, at the price on demand."
-    return f"{requests} requests were asked by ordinary calls; {answered} have an answer. {cost}"
+        cost = f"The answers cost {wording.money(calls['cost_usd'])}, at the on-demand price."
+    return f"{requests} requests were sent as ordinary calls; {answered} have an answer. {cost}"
 
 
 def _commands(report: Mapping[str, Any]) -> list[Command]:
@@ -368,7 +368,7 @@ def _commands(report: Mapping[str, Any]) -> list[Command]:
         job = report["job_id"] if is_aside or path.startswith("-") else path
         commands.append(
             Command(
-                "Run what has no answer again, and put the answers into the results",
+                "Retry the requests without an answer, and merge the new answers into the results",
                 f"groq-batch retry {_quoted(job)}",
             )
         )
@@ -577,9 +577,9 @@ def _errors_remark(report: Mapping[str, Any], facts: PageData) -> str:
         if job is None or job.problems_total <= len(job.problems):
             return ""
         return (
-            f"Of {wording.whole(job.problems_total)} invalid lines the first "
-            f"{wording.whole(len(job.problems))} are counted here; the list of invalid lines holds "
-            f"all."
+            f"The first {wording.whole(len(job.problems))} of "
+            f"{wording.whole(job.problems_total)} invalid lines are counted here; the list of "
+            f"invalid lines has all."
         )
     if total <= len(report["errors"]):
         return ""
@@ -592,7 +592,7 @@ def _cost_bars(report: Mapping[str, Any]) -> list[Bar]:
     is_final = report["status"] != RUNNING
     amounts: list[tuple[str, float | None, str, str]] = []
     if is_final and cost["actual"] is not None and report["requests"]["succeeded"]:
-        amounts.append(("Cost", cost["actual"], "accent", "by what the answers used"))
+        amounts.append(("Cost", cost["actual"], "accent", "from the tokens of the answers"))
     amounts.append(("Estimate", cost["estimated"], "faint", "before sending"))
     base = amounts[0][1]
     if base is not None:
@@ -628,16 +628,16 @@ def _cost_remark(report: Mapping[str, Any]) -> str:
                 "estimate."
             )
         return (
-            f"The estimate counts a token for four bytes of a request, and the limits that "
-            f"requests set for their answers. {dated}"
+            f"The estimate counts one token for every four bytes of a request, plus the token "
+            f"limits that requests set for their answers. {dated}"
         )
     if actual is None:
         return (
-            "The price of a model is not known, or an answer does not say what it used, so the "
-            "cost is not known."
+            "The cost is not known, because the price of a model or the usage of an answer is not "
+            "known."
         )
     saved = max(_all_on_demand_usd(report, actual) - actual, 0.0)
-    return f"The batch price saved {wording.money(saved)} against doing it on demand. {dated}"
+    return f"The batch price saved {wording.money(saved)} compared to on-demand calls. {dated}"
 
 
 def _dated(report: Mapping[str, Any]) -> str:
@@ -732,9 +732,9 @@ def _asked_for(options: JobOptions) -> Iterator[tuple[str, str]]:
         yield "Canary", f"{requests} requests, of which {percent} % may fail for good"
     if options.batch_deadline:
         most_usd = wording.money(options.deadline_max_usd)
-        yield "Deadline", f"{options.batch_deadline}, then ordinary calls for {most_usd} at most"
+        yield "Deadline", f"{options.batch_deadline}, then ordinary calls for at most {most_usd}"
     if options.retry_invalid_output:
-        yield "Answers that are not the JSON asked for", "asked for once more"
+        yield "Answers that are not the requested JSON", "sent again"
 
 
 def _details(report: Mapping[str, Any], facts: PageData) -> list[tuple[str, str]]:

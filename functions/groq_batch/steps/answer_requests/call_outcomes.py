@@ -91,7 +91,7 @@ def outcome_of_response(
     if answer.is_success:
         body = _success_body(request, answer)
         if body is None:
-            text = "The API answered with a success and without the answer. It may be paid for."
+            text = "The API reported success but returned no answer. It may have been billed."
             return unknown_outcome(request, text)
         row = _row(request, answer, body)
         known = classify_row(row)
@@ -126,7 +126,7 @@ def outcome_of_failure(request: OrdinaryRequest, error: GroqApiError) -> CallOut
     if isinstance(error, NotSentError):
         code = str(error.reason) if error.reason else "not_sent"
         return CallOutcome(kind=Kind.AGAIN, error=Reason(code, str(error)))
-    return unknown_outcome(request, f"{error} It may be paid for, so it is not asked again.")
+    return unknown_outcome(request, f"{error} It may have been billed, so it is not sent again.")
 
 
 def unknown_outcome(request: OrdinaryRequest, message: str) -> CallOutcome:

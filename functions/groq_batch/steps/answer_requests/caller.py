@@ -134,7 +134,7 @@ class OnDemandCaller:
             try:
                 self._ask(pool, lines)
             except _LeaseLost:
-                logger.info("Another invocation goes on with the ordinary calls")
+                logger.info("Another invocation continues the ordinary calls")
                 self._store_open_calls()
             except Exception:
                 # The last write may or may not have succeeded; rows of finished calls are stored
@@ -197,7 +197,7 @@ class OnDemandCaller:
         elif self._no_more is not None and not record.again:
             self._ends = self._no_more
         elif record.lost_calls(now) >= MAX_OPEN_CALLS:
-            text = "Calls of a function that has died may be open yet."
+            text = "Calls of a crashed function may still be open."
             self._pause = _Pause(record.lost_until, Reason(ErrorCode.GROQ_UNAVAILABLE, text))
         elif self._pace.begins_at - now > LONGEST_PAUSE_SECONDS:
             reason = Reason(ErrorCode.GROQ_UNAVAILABLE, self._pace.reason)

@@ -113,7 +113,7 @@ class JobCloser:
         """Stop a job whose own execution met a failure and continues by collecting."""
         stop = self._fence(job_id, "FAILED", error)
         self._cancel_batches(job_id)
-        logger.info("Stopped the job; what was paid for is collected", code=stop.code)
+        logger.info("Stopped the job; paid results will be collected", code=stop.code)
         return self._plan(job_id)
 
     def close_if_ended(self, state_machine_arn: str, request: JobRequest) -> str:
@@ -190,7 +190,7 @@ class JobCloser:
         collector = collector_name(job_id, number)
         self._note_collector(job_id, number)
         start_execution(self._states, machine, collector, self._plan(job_id).to_json())
-        logger.info("Collecting what was paid for", job_id=job_id, execution=collector)
+        logger.info("Collecting the paid results", job_id=job_id, execution=collector)
         return f"collecting as {collector}"
 
     def _last_collector(self, job_id: str) -> int:
@@ -217,7 +217,7 @@ class JobCloser:
             )
         except ConflictError:
             # Written by an invocation that handles the same end of the execution, or a later one.
-            logger.info("Another invocation collects as well", job_id=job_id)
+            logger.info("Another invocation also collects", job_id=job_id)
 
     def _fence(self, job_id: str, status: str, error: str) -> Stop:
         moment = timestamp(datetime.fromtimestamp(self._clock(), UTC))
@@ -331,16 +331,16 @@ def _stop_of(status: str, error: str, moment: str) -> Stop:
         return Stop(
             status="cancelled",
             code="cancelled",
-            message="The job was stopped before its end. What was answered until then is in the "
-            "results; run failed/ again under a name of its own for the rest.",
+            message="The job was stopped before its end. Answers received until then are in the "
+            "results; run the rest again from failed/, under a new name.",
             at=moment,
         )
     if status == "TIMED_OUT":
         return Stop(
             status="failed",
             code="timed_out",
-            message="The execution reached its time limit. What was answered until then is in the "
-            "results; run failed/ again under a name of its own for the rest.",
+            message="The execution reached its time limit. Answers received until then are in the "
+            "results; run the rest again from failed/, under a new name.",
             at=moment,
         )
     if error == UnwritableObjectError.__name__:
@@ -348,15 +348,16 @@ def _stop_of(status: str, error: str, moment: str) -> Stop:
             status="failed",
             code="permission_denied",
             message="S3 does not allow the functions to write the job's report or its working "
-            "files; a policy or a lock denies it, and the function's log names the key. What was "
-            "answered is in the results. Allow it before the next upload.",
+            "files; a policy or a lock denies it, and the function's log names the key. Answers "
+            "received until then are in the results. Allow it before the next upload.",
             at=moment,
         )
     cause = re.sub(r"[^A-Za-z0-9_.]", "", error)[:100] or "without a name"
     return Stop(
         status="failed",
         code="internal_error",
-        message=f"The execution failed with the error {cause}. Look at it in the Step Functions "
-        f"console and at the log of the function named there; what was answered is in the results.",
+        message=f"The execution failed with the error {cause}. See the execution in the Step "
+        f"Functions console and the log of the function named there. Answers received until then "
+        f"are in the results.",
         at=moment,
     )

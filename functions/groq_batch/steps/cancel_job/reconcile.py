@@ -191,7 +191,7 @@ class Reconciler:
         done: dict[str, str] = {}
         for job_id in self._in_turn(jobs):
             if self._time_left() < MARGIN_SECONDS:
-                logger.warning("Time ran out; the next run goes on", left=len(jobs) - len(done))
+                logger.warning("Time ran out; the next run continues", left=len(jobs) - len(done))
                 self._storage.put_json(object_keys.RECONCILER_KEY, {"next": job_id})
                 break
             with logger.append_context_keys(job_id=job_id):

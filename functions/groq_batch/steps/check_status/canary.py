@@ -59,7 +59,7 @@ def decide_about_canary(
     if stop is not None or results is None or (is_sent_again_alone(results) and is_late):
         verdict = unjudged_verdict(results, rest_attempt=attempt + 1)
     elif is_sent_again_alone(results):
-        logger.info("The canary has no answer yet; it is sent again alone", open=results.open)
+        logger.info("The canary has no answer yet; only it is sent again", open=results.open)
         return job
     else:
         cap = job.options.max_job_cost_usd
@@ -72,7 +72,7 @@ def decide_about_canary(
             cap_is_of_stack=cap == stack_cap_usd,
         )
     logger.info(
-        "Judged the canary",
+        "Evaluated the canary",
         passed=verdict.passed,
         failed=verdict.failed,
         requests=verdict.requests,

@@ -179,7 +179,7 @@ class _Check:
             # Ordinary calls change only their own record, never the attempt's state.
             self._report_progress(self.judged or job, state)
             if not state.save(self.storage, self.keys) and self.otherwise is not None:
-                # What has ended is collected by what stands there, which does not say so.
+                # The state in the bucket does not have this decision, so use the other one.
                 decision = self.otherwise
         metrics.batches_checked(self.ended, now=self.now)
         return decision
@@ -261,7 +261,7 @@ class _Check:
         """
         for entry in gone if self.now > since + GONE_SECONDS else ():
             if entry.batch is not None:
-                logger.warning("A batch does not exist any more", batch_id=entry.batch.id)
+                logger.warning("A batch no longer exists", batch_id=entry.batch.id)
                 entry.batch = replace(entry.batch, status="cancelled")
 
     @property
@@ -494,7 +494,7 @@ class _Check:
         state.download_rounds += 1
         state.account_error = None
         resume_in = _pause(state.download_rounds)
-        # Given up just now, with batches that run: then nobody has looked which are collected.
+        # Given up just now while batches run: then collected shards were not checked yet.
         if 0 < len(self.uncollected) < len(state.by_origin()):
             return self._hand_out(self.uncollected, resume_in=resume_in)
         return self._decide("download", resume_in=resume_in, shards=self.uncollected)

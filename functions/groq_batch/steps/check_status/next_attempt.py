@@ -117,7 +117,7 @@ def refusal_notice(
     when = "when the others have ended"
     if not_before:
         when = f"not before {timestamp(datetime.fromtimestamp(not_before, UTC))}"
-    rest = f"What can be sent again is sent in attempt {attempt + 1}, {when}."
+    rest = f"Requests that can be retried are sent in attempt {attempt + 1}, {when}."
     if is_last:
         rest = "This is the last attempt, so their requests fail."
     why = refusal_text(refused[0]).rstrip(".")

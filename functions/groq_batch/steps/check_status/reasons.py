@@ -19,20 +19,20 @@ GONE_SECONDS = 600
 _SHOWN_BATCHES = 3
 TIMED_OUT = Reason(
     ErrorCode.TIMED_OUT,
-    f"Groq gave no result within the completion window and {GRACE_SECONDS // 3600} hours more. "
-    "Look at the batches in the Groq console; send the requests in failed/ again when the cause "
+    f"Groq gave no result within the completion window and {GRACE_SECONDS // 3600} more hours. "
+    "Check the batches in the Groq console; send the requests in failed/ again when the cause "
     "is known.",
 )
 NOT_STORED = Reason(
     ErrorCode.INTERNAL_ERROR,
     "The results of a batch could not be fetched and stored within the completion window and "
-    f"{GRACE_SECONDS // 3600} hours more. Look at the log of DownloadResultsFunction; send the "
+    f"{GRACE_SECONDS // 3600} hours more. Check the log of DownloadResultsFunction; send the "
     "requests in failed/ again when the cause is known.",
 )
 NOT_DIVIDED = Reason(
     ErrorCode.INTERNAL_ERROR,
     "Groq refused a batch as a whole, and it could not be divided to be sent again within "
-    f"{GRACE_SECONDS // 3600} hours. Look at the log of DownloadResultsFunction; send the requests "
+    f"{GRACE_SECONDS // 3600} hours. Check the log of DownloadResultsFunction; send the requests "
     "in failed/ again when the cause is known.",
 )
 
@@ -41,19 +41,19 @@ def no_answer(error: GroqApiError) -> Reason:
     """Return why the last check got nothing from Groq."""
     return Reason(
         ErrorCode.GROQ_UNAVAILABLE,
-        f"Groq could not be asked about the batches at the last check. {error} They go "
-        f"on without that, and so does this job as soon as Groq answers.",
+        f"The last status check got no answer from Groq. {error} The batches continue at Groq, "
+        f"and this job continues as soon as Groq answers.",
     )
 
 
 def pause_of_calls(calls: OnDemandProgress, *, now: float) -> Reason | None:
     """Return why ordinary calls pause, as the running report says it.
 
-    The reason stays in the report until a call is answered, also while calls are tried again.
+    The reason is reported until a call is answered, also while the calls are retried.
     """
     if calls.pause is None:
         return None
-    does = "are tried again"
+    does = "are being retried"
     if calls.pause_until > now:
         again = timestamp(datetime.fromtimestamp(calls.pause_until, UTC))
         does = f"pause until {again}"
@@ -73,7 +73,7 @@ def unsent_shards(state: AttemptState) -> Reason | None:
     return Reason(
         ErrorCode.GROQ_UNAVAILABLE,
         f"{len(errors)} of {len(state.entries)} shards could not be sent to Groq yet. "
-        f"{errors[0].message} They are tried again.",
+        f"{errors[0].message} The job tries again.",
     )
 
 
@@ -82,13 +82,13 @@ def unknown_batches(gone: Sequence[ShardState], *, is_stopped: bool) -> Reason:
     names = ", ".join(entry.batch.id for entry in gone[:_SHOWN_BATCHES] if entry.batch is not None)
     more = f" and {len(gone) - _SHOWN_BATCHES} more" if len(gone) > _SHOWN_BATCHES else ""
     waits = (
-        f"The job waits for it until its window and {GRACE_SECONDS // 3600} hours have passed. To "
-        f"collect the rows of the other batches now, stop the job's execution."
+        f"The job waits until the window and {GRACE_SECONDS // 3600} hours have passed. To collect "
+        f"the rows of the other batches now, stop the job's execution."
     )
     if is_stopped:
         waits = (
-            f"The job was stopped; it gives this up when Groq has not known it for "
-            f"{GONE_SECONDS // 60} minutes after that, and delivers the rows of the other batches."
+            f"The job was stopped. If Groq still does not know it {GONE_SECONDS // 60} minutes "
+            f"after the stop, the job delivers the rows of the other batches without it."
         )
     return Reason(
         ErrorCode.BATCH_NOT_FOUND,

@@ -72,7 +72,7 @@ def _write(
             try:
                 writer.commit(if_none_match=True)
             except ConflictError:
-                logger.info("Another invocation has written a part as well")
+                logger.info("Another invocation has also written a part")
     finally:
         for writer in pending.values():
             writer.abort()

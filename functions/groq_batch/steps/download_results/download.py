@@ -247,7 +247,7 @@ class _Collection:
 
     @property
     def _is_early(self) -> bool:
-        """Whether batches of other shards still run, so that nobody is to wait for this one."""
+        """Whether batches of other shards still run, so that nothing waits for this download."""
         return bool(self.state.pending) and not self.state.gave_up
 
     def _fetch_called(self, shard: SentShard, folder: Path) -> None:
@@ -348,7 +348,7 @@ def _fetch(client: GroqClient, batch: Batch, index: ResultIndex, work: Path, tri
             if tries < _MISSING_FILE_TRIES:
                 raise
             index.is_lost = True
-            logger.warning("A result file does not exist any more", file_id=file_id)
+            logger.warning("A result file no longer exists", file_id=file_id)
             continue
         except OSError as error:
             raise DiskFullError(
@@ -384,4 +384,4 @@ def _check_complete(
         if tries < _MISSING_FILE_TRIES:
             raise UnknownOutcomeError(f"The content has {size} of {expected} bytes.")
         index.is_lost = True
-        logger.warning("A result file does not come whole", file_id=file_id)
+        logger.warning("A result file cannot be downloaded completely", file_id=file_id)

@@ -418,7 +418,7 @@ class ShardMerger:
             if self.stop is not None:
                 reason = self.stop.message
             elif self.past_deadline:
-                reason = "The deadline came before its batch."
+                reason = "The deadline passed before its batch was created."
             return "not_sent", f"This request was not sent. {reason}", self.past_deadline
         if position in shard.issues:
             return "batch_failed", shard.refusal_text(position), False

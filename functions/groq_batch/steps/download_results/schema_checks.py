@@ -62,7 +62,7 @@ class SchemaChecks:
         if self.unknown:
             # The log must not contain parts of schemas or answers.
             logger.warning(
-                "Answers could not be held against their schemas, and count as valid",
+                "Answers could not be checked against their schemas and count as valid",
                 answers=self.unknown,
                 processes_lost=len(self._lost),
                 seconds=round(self._seconds, 1),

@@ -10,17 +10,17 @@ from groq_batch.domain.result_row import DEADLINE_PASSED, OUTCOME_UNKNOWN, Row
 from groq_batch.records.on_demand import CallsEnd, OnDemandProgress
 
 _UNKNOWN = (
-    "An ordinary call for this request was begun after the deadline, and what came of it is not "
-    "known. It may be paid for, so it is not asked again by itself."
+    "An ordinary call for this request was started after the deadline, and its outcome is not "
+    "known. It may have been billed, so it is not sent again automatically."
 )
-_WITHOUT_PRICE = "The price of its model is not known, so no budget holds it."
+_WITHOUT_PRICE = "The price of its model is not known, so it cannot be sent within a budget."
 _WHY = {
-    CallsEnd.ALL_ASKED: "It was asked as often as the job allows.",
-    CallsEnd.BUDGET: "What the job may spend on ordinary calls (deadline-max-usd, or the rest of "
-    "its cost cap) did not suffice to ask it.",
+    CallsEnd.ALL_ASKED: "It was sent as often as the job allows.",
+    CallsEnd.BUDGET: "The budget for ordinary calls (deadline-max-usd, or the rest of the cost "
+    "cap) was used up before it.",
     CallsEnd.TIME: "It had no answer within an hour after the deadline.",
     CallsEnd.STOPPED: "The job was stopped.",
-    CallsEnd.CANARY: "It came before the canary had an answer, so nothing else was asked.",
+    CallsEnd.CANARY: "It passed before the canary had an answer, so nothing else was sent.",
     CallsEnd.NOT_POSSIBLE: "The job was started by a version that makes no ordinary calls.",
 }
 SEND_AGAIN = "Send the request again from failed/."
@@ -73,7 +73,7 @@ class UnansweredReason:
     @classmethod
     def _passed(cls, why: str, last: tuple[str | None, str | None], was_begun: bool) -> Self:
         named = ": ".join(part for part in last if part)
-        # The advice stands once, at the end.
+        # Give the advice only once, at the end.
         named = named.removesuffix(SEND_AGAIN).rstrip(" .")
         error = f" Its last error: {named}." if named else ""
         return cls(

@@ -462,13 +462,13 @@ class _Preparing:
     def _unreadable(self, error: Exception, head: ObjectHead | None) -> JobRecord:
         if isinstance(error, MissingObjectError):
             text = (
-                "The uploaded object does not exist any more; it was deleted before it could be "
-                "read. Upload it again."
+                "The uploaded object no longer exists; it was deleted before it could be read. "
+                "Upload it again."
             )
         else:
             text = (
-                "S3 refuses to hand out the uploaded object. If it is encrypted with a key of your "
-                "own, allow the function to use it (kms:Decrypt), then upload the file again."
+                "S3 denies access to the uploaded object. If it is encrypted with your own KMS "
+                "key, allow the function to use it (kms:Decrypt), then upload the file again."
             )
         return JobRecord(
             accepted=False,

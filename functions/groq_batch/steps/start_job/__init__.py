@@ -1,1 +1,1 @@
-"""Start jobs: for uploads, for each firing of the schedule, manually."""
+"""Start jobs: for uploads, for each scheduled run, manually."""

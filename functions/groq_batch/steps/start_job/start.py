@@ -1,4 +1,4 @@
-"""Start jobs: one per upload, one per firing of a recurring file, and one more on request.
+"""Start jobs: one per upload, one per scheduled run of a recurring file, one more on request.
 
 The permanent record at ``jobs/<job_id>`` is written before the execution is started. After a crash
 between the two, any later event for the job repairs it: starting an execution of the same name
@@ -34,8 +34,8 @@ from groq_batch.telemetry.log import logger
 STARTED = "started"
 EXISTS = "exists"
 _MESSAGES = {
-    STARTED: "The job was started; its report says how it goes.",
-    EXISTS: 'This upload has a job already; add "again": true to run it once more.',
+    STARTED: "The job was started; its report shows the progress.",
+    EXISTS: 'This upload already has a job; add "again": true to run it once more.',
 }
 _STARTERS = 16
 _STARTED_TOGETHER = 1000
@@ -210,7 +210,7 @@ class JobStarter:
                 now=now,
             )
             is_complete = sweep.run()
-        end = "Swept the uploads" if is_complete else "Swept a part; the next firing goes on there"
+        end = "Swept the uploads" if is_complete else "Swept a part; the next run continues there"
         logger.info(
             end,
             fired_at=fired_at,
@@ -225,7 +225,7 @@ class JobStarter:
         return firing.started
 
     def _scheduled_moment(self, text: str) -> datetime:
-        """Return the planned time of a firing.
+        """Return the planned time of a scheduled run.
 
         An unreplaced placeholder, or a missing time, means now, truncated to the minute, so that a
         repeated delivery probably gets the same time.
@@ -242,7 +242,7 @@ class JobStarter:
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
     def _recurring_requests(self, fired_at: str) -> Iterator[JobRequest]:
-        """Yield a request for each recurring file of a firing, including misnamed ones."""
+        """Yield a request for each recurring file of a scheduled run, including misnamed ones."""
         for version in WithoutDeleted().of(self._storage.versions(object_keys.RECURRING_PREFIX)):
             is_marker = object_keys.is_folder_marker(version.key, version.size)
             if is_marker or not version.is_latest:
@@ -314,7 +314,7 @@ class JobStarter:
 
 
 class _Firing:
-    """The jobs of one firing, started by several threads.
+    """The jobs of one scheduled run, started by several threads.
 
     Attributes:
         started: The jobs started so far.

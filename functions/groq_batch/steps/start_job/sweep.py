@@ -86,7 +86,7 @@ class SweepState:
 
 
 class Sweep:
-    """One firing's part of the sweep.
+    """One scheduled run's part of the sweep.
 
     Attributes:
         listed: Versions listed so far, including delete markers.
@@ -101,7 +101,7 @@ class Sweep:
         time_left: Callable[[], float],
         now: float,
     ) -> None:
-        """Prepare a firing.
+        """Prepare a scheduled run.
 
         Args:
             storage: The bucket.
@@ -130,13 +130,13 @@ class Sweep:
                 _save(self._storage, self._state, etag)
 
     def _go_round(self, resumed_at: ListingPosition | None) -> bool:
-        """List from an earlier firing's position to the end, then from the beginning to it."""
+        """List from an earlier run's position to the end, then from the beginning to it."""
         if resumed_at is not None:
             try:
                 if not self._list():
                     return False
             except LostPositionError:
-                logger.warning("The sweep begins anew: S3 does not know where it ended")
+                logger.warning("The sweep restarts, because S3 does not know its last position")
                 self._state, resumed_at = replace(self._state, position=None), None
         begun_at = None if self._has_failed else self._now
         return self._list(begun_at=begun_at, until=resumed_at)
@@ -217,22 +217,22 @@ def _load(storage: Storage) -> tuple[SweepState, str | None]:
         found = storage.get_json(object_keys.SWEEP_KEY)
         return (SweepState.from_json(found[0]), found[1]) if found else (SweepState(), None)
     except (KeyError, TypeError, ValueError):
-        logger.warning("The state of the sweep cannot be read; every upload's record is asked for")
+        logger.warning("The state of the sweep cannot be read; checking every upload's record")
         head = storage.head(object_keys.SWEEP_KEY)
         return SweepState(), head.etag if head else None
 
 
 def _save(storage: Storage, state: SweepState, etag: str | None) -> None:
-    """Write the state unless another firing has written it meanwhile.
+    """Write the state unless another scheduled run has written it meanwhile.
 
-    The other firing's state is equally valid, and sweeping twice does no harm.
+    The other run's state is equally valid, and sweeping twice does no harm.
     """
     try:
         storage.put_json(
             object_keys.SWEEP_KEY, state.to_json(), if_none_match=etag is None, if_match=etag
         )
     except ConflictError:
-        logger.info("Another firing has swept at the same time")
+        logger.info("Another scheduled run has swept at the same time")
 
 
 def _text(moment: float | None) -> str | None:
