@@ -92,7 +92,8 @@ class Trial:
         target = self.stack.target
         return (
             f"It continues by itself. Check it with "
-            f"{target.command('status', self.path, '--watch')} and {target.command('results', self.path)}"
+            f"{target.command('status', self.path, '--watch')} "
+            f"and {target.command('results', self.path)}"
         )
 
     def _look(self, name: str, start: Callable[[], Mapping[str, Any]]) -> Finding:
