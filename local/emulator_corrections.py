@@ -361,7 +361,7 @@ def _reuse_digests_of_parts() -> None:
     def md5(data: bytes = b"", **options: Any) -> Any:
         digest = known.get({}).get(id(data))
         if digest is None:
-            return hashlib.md5(data, **options)  # noqa: S324 - what S3 uses
+            return hashlib.md5(data, **{"usedforsecurity": False, **options})  # noqa: S324 - what S3 uses
         return SimpleNamespace(digest=lambda: digest)
 
     s3._complete_multipart_upload = corrected

@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from groq_batch.domain.json_data import from_json_data
+
 STEPS_OF_AN_OCTAVE = 8
 """Buckets between a number and its double: a value is known to an eighth of itself, or better."""
 LARGEST_VALUE = 2**40 - 1
@@ -177,7 +179,7 @@ class Failures:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Read the groups from JSON data."""
-        return cls({code: FailureGroup(**group) for code, group in data.items()})
+        return cls(from_json_data(data, dict[str, FailureGroup]))
 
 
 @dataclass(slots=True)

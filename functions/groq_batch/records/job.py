@@ -260,7 +260,7 @@ class JobRecord:
                 )
             ),
             has_canary=data.get("has_canary", False),
-            problems=tuple(Problem(**problem) for problem in data["problems"]),
+            problems=from_json_data(data["problems"], tuple[Problem, ...]),
             problems_total=data["problems_total"],
             estimated_cost_usd=data["estimated_cost_usd"],
             prices=Prices.from_json(data["prices"]) if data.get("prices") else None,

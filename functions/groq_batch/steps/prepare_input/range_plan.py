@@ -25,7 +25,7 @@ from groq_batch.domain.cost import ModelEstimate, ModelEstimates
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.json_data import from_json_data, to_json_data
 from groq_batch.domain.problem import Problem, problem_json
-from groq_batch.domain.shard import IdsLocation, Shard, SplitLimits
+from groq_batch.domain.shard import Shard, SplitLimits
 from groq_batch.request_file.byte_ranges import ByteRange, divide
 from groq_batch.request_file.input_summary import InputSummary
 from groq_batch.request_file.request_rules import CHECKS, FIRST_CHECKS
@@ -91,9 +91,9 @@ class RangePlan:
         return cls(
             size=data["size"],
             range_bytes=data["range_bytes"],
-            limits=SplitLimits(**data["limits"]),
+            limits=from_json_data(data["limits"], SplitLimits),
             options=from_json_data(data["options"], JobOptions),
-            option_problems=tuple(Problem(**problem) for problem in data["option_problems"]),
+            option_problems=from_json_data(data["option_problems"], tuple[Problem, ...]),
             digest_key=data["digest_key"],
             # A plan that an older version stored does not have the field.
             checks=data.get("checks", FIRST_CHECKS),
@@ -139,7 +139,7 @@ class ScanOutcome:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Read the fields from JSON data."""
-        return cls(**{**data, "uses": tuple(data["uses"])})
+        return from_json_data(data, cls)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,14 +246,9 @@ def read_summary(data: Mapping[str, Any]) -> InputSummary:
         lines=data["lines"],
         good=data["good"],
         invalid=data["invalid"],
-        shards=[
-            Shard(**{**shard, "ids": IdsLocation(**shard.get("ids", {}))})
-            for shard in data["shards"]
-        ],
-        models=ModelEstimates(
-            {name: ModelEstimate(**model) for name, model in data["models"].items()}
-        ),
-        problems=[Problem(**problem) for problem in data["problems"]],
+        shards=from_json_data(data["shards"], list[Shard]),
+        models=ModelEstimates(from_json_data(data["models"], dict[str, ModelEstimate])),
+        problems=from_json_data(data["problems"], list[Problem]),
         problems_total=data["problems_total"],
     )
 

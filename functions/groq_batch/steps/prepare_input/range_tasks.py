@@ -13,6 +13,7 @@ from groq_batch.bucket.prefetch import read_version
 from groq_batch.bucket.s3_errors import ConflictError, MissingObjectError, UnreadableObjectError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
+from groq_batch.domain.json_data import from_json_data
 from groq_batch.domain.parallel import in_parallel
 from groq_batch.records.closed import is_closed, unless_closed
 from groq_batch.records.job import JobRecord, JobRequest
@@ -166,7 +167,7 @@ class _Tasks:
 
     def cut(self, number: int, task: dict[str, Any]) -> None:
         """Write the shards and the problems of some ranges."""
-        plan = CutTask(**task["cut"])
+        plan = from_json_data(task["cut"], CutTask)
         if not self._cut(number, plan, task):
             # The file has no more valid lines than a canary: all of it is sent at once.
             self._cut(number, replace(plan, canary=0), task)
