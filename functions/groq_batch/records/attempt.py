@@ -180,7 +180,7 @@ class AttemptState(
     def save(self, storage: Storage, keys: object_keys.WorkKeys) -> bool:
         """Write the state if it changed, unless another status check has written it meanwhile.
 
-        The other check's data is as recent, and an invocation that was thought dead must not set the
+        The other check's data is as recent, and an invocation thought to be dead must not set the
         state back.
 
         Returns:
