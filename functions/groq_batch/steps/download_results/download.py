@@ -245,7 +245,7 @@ class _Collection:
 
     @property
     def _is_early(self) -> bool:
-        """Whether batches of other shards still run, so that nothing must wait for this download."""
+        """Whether batches of other shards still run, so that this download must not wait."""
         return bool(self.state.pending) and not self.state.gave_up
 
     def _fetch_called(self, shard: SentShard, folder: Path) -> None:
