@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 # The demo needs a quarter of it (300 MB); the rest comes into the same folder with the first target that
 # needs it.
 DEMO_STAMP := $(VENV)/.installed-demo
-# The tools that look for weak spots bring a hundred packages; only `make lint` and `make audit` need them.
+# The security tools bring a hundred packages; only `make lint` and `make audit` need them.
 SECURITY := .venv-security
 SECURITY_STAMP := $(SECURITY)/.installed
 PYTEST := $(PYTHON) -m pytest
@@ -83,7 +83,7 @@ kills: $(STAMP) ## Run jobs while the functions are killed at random [ARGS="--jo
 	$(PYTHON) -m tests.faults.kills $(ARGS)
 
 .PHONY: burst
-burst: $(STAMP) ## Upload many files at once on the emulated stack; tells time and memory [ARGS="--uploads 150"]
+burst: $(STAMP) ## Upload many files at once on the emulated stack; prints time and memory [ARGS="--uploads 150"]
 	$(PYTHON) -m tests.load.burst $(ARGS)
 
 .PHONY: bench
@@ -91,7 +91,7 @@ bench: $(STAMP) ## Measure speed, memory, cost; writes docs/performance.md [ARGS
 	$(PYTHON) -m bench $(ARGS)
 
 .PHONY: counts
-counts: $(STAMP) ## Count anew what jobs ask of AWS, for the model in bench/aws_model
+counts: $(STAMP) ## Count the AWS calls of jobs again, for the model in bench/aws_model
 	PYTHONPATH=functions:. $(PYTHON) -m tests.harness.aws_counts > /dev/null
 
 .PHONY: soak
@@ -105,11 +105,11 @@ test-iam: $(STAMP) ## Take each statement from the roles, one by one, and name t
 	$(PYTHON) -m tests.iam_trial $(ARGS)
 
 .PHONY: reference
-reference: $(STAMP) ## Write the parts of the documentation that come out of the code
+reference: $(STAMP) ## Write the generated parts of the documentation
 	$(PYTHON) -m local.reference $(ARGS)
 
 .PHONY: pictures
-pictures: $(STAMP) ## Make the pictures of the documents anew (needs Chromium) [ARGS="flow"]
+pictures: $(STAMP) ## Create the pictures of the documentation (needs Chromium) [ARGS="flow"]
 	$(PYTHON) -m local.pictures $(ARGS)
 
 .PHONY: versions
@@ -133,7 +133,7 @@ lint: $(STAMP) $(SECURITY_STAMP) ## Check style, types, security, template and s
 	$(SECURITY)/bin/checkov --config-file .checkov.yaml
 
 .PHONY: audit
-audit: $(SECURITY_STAMP) ## Ask PyPI for known weak spots of the functions' packages (needs pypi.org)
+audit: $(SECURITY_STAMP) ## Check the functions' packages for known vulnerabilities (needs pypi.org)
 	$(SECURITY)/bin/pip-audit --disable-pip --require-hashes --strict --requirement functions/requirements.txt
 
 .PHONY: format
@@ -145,7 +145,7 @@ PIN := $(PYTHON) -m uv pip compile --quiet --universal --python-version 3.11 --u
 	--annotation-style line --custom-compile-command "make requirements"
 
 .PHONY: requirements
-requirements: $(STAMP) ## Pin what is installed anew: functions, development, security tools
+requirements: $(STAMP) ## Pin the packages again: functions, development, security tools
 	$(PIN) --generate-hashes functions/requirements.in --output-file functions/requirements.txt
 	$(PIN) requirements-demo.in --output-file requirements-demo.txt
 	$(PIN) requirements-dev.in --output-file requirements-dev.txt

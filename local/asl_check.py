@@ -202,7 +202,7 @@ def _without_duplicates(pairs: Sequence[tuple[str, Any]]) -> Json:
     result: Json = {}
     for name, value in pairs:
         if name in result:
-            raise ValueError(f"{name!r} stands twice in the same object")
+            raise ValueError(f"{name!r} occurs twice in the same object")
         result[name] = value
     return result
 
@@ -291,7 +291,7 @@ def _check_state(name: str, state: Json, findings: _Findings) -> None:
         findings.add(name, f"unknown QueryLanguage {language!r}")
         return
     if language == JSONPATH and findings.default_language == JSONATA:
-        findings.add(name, "a JSONPath state cannot stand in a JSONata machine")
+        findings.add(name, "a JSONata machine cannot contain a JSONPath state")
     for given in state:
         if given in _COMMON_FIELDS | _FIELDS[kind] | _ONLY[language][kind]:
             continue
@@ -451,7 +451,7 @@ def _check_faults(name: str, state: Json, language: str, findings: _Findings) ->
                 findings.add(place, "ErrorEquals is missing or empty")
                 continue
             if "States.ALL" in errors and (len(errors) > 1 or number < len(rules) - 1):
-                findings.add(place, "States.ALL has to stand alone, in the last rule")
+                findings.add(place, "States.ALL must be alone, in the last rule")
             for error in errors:
                 if str(error).startswith("States.") and error not in _RESERVED_ERRORS:
                     findings.add(place, f"{error} is no error of Step Functions")

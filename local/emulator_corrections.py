@@ -231,8 +231,8 @@ def is_throttle(error: str, cause: str) -> bool:
 def _correct_listings_of_maps() -> None:
     """List a Distributed Map's objects while other objects are written.
 
-    S3 answers a listing whatever else goes on in the bucket. MiniStack walks over a table that the
-    writing of any object changes, and fails the execution with an error of its own.
+    S3 answers a listing during any other activity in the bucket. MiniStack iterates over a table
+    that every write changes, and fails the execution with an error of its own.
     """
     from ministack.services import stepfunctions  # noqa: PLC0415
 
@@ -305,7 +305,7 @@ def take_idle(runtime: Any, most: int) -> list[Any]:
 def _share_unpacked_code() -> None:
     """Unpack a function's code once for all of its processes.
 
-    MiniStack unpacks the archive anew for each process, and Python compiles it anew: two thirds of
+    MiniStack unpacks the archive for each process, and Python compiles it again: two thirds of
     a cold start. On AWS functions may write to ``/tmp`` only
     (https://docs.aws.amazon.com/lambda/latest/dg/configuration-ephemeral-storage.html), so that
     processes may share their code.

@@ -1,6 +1,6 @@
 """A simulated bucket with any number of uploads that have run, for code that lists them.
 
-It stands behind a real client of boto3, in place of the wire: botocore signs the requests and
+It replaces the network below a real boto3 client: botocore signs the requests and
 parses the answers, which are the XML that S3 sends. Nothing is kept for an upload, so a million of
 them take no memory.
 """

@@ -27,7 +27,7 @@ find_python() {
     return 1
 }
 
-# Warnings of a command that works are nobody's business; when it fails, all it said is.
+# Hide the warnings of a command that succeeds; show all its output if it fails.
 quietly() {
     if ! said="$("$@" 2>&1)"; then
         echo "$said" >&2
@@ -37,7 +37,7 @@ quietly() {
 }
 
 # An environment that works is kept; one that was left half made, or whose Python was removed or is
-# unsuitable, is made anew.
+# unsuitable, is created again.
 if is_suitable "$venv/bin/python" && "$venv/bin/python" -c 'import pip' 2>/dev/null; then
     echo "Updating $venv ..."
 else

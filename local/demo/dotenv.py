@@ -15,9 +15,9 @@ _COMMENT = re.compile(r"(?:^|\s)#.*")
 def parse_dotenv(text: str) -> dict[str, str]:
     """Return the settings of a file's text.
 
-    A line is ``NAME=value``, with or without ``export``; a value may stand in single or double
+    A line is ``NAME=value``, with or without ``export``; a value may be in single or double
     quotes, and ``#`` begins a comment. Nothing is expanded. Other lines are left out, and of a name
-    that stands twice the last value counts.
+    that occurs twice, the last value counts.
     """
     settings: dict[str, str] = {}
     for line in text.removeprefix("\ufeff").splitlines():

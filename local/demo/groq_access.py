@@ -36,7 +36,7 @@ _NO_ANSWER = {
     NoAnswer.UNREACHABLE: "No connection to {host} can be made from here.",
     NoAnswer.UNTRUSTED_CERTIFICATE: "The certificate that {host} shows is not trusted. Usually a "
     "proxy or a virus scanner between this machine and Groq is the reason.",
-    NoAnswer.TIMED_OUT: "{host} does not answer. A firewall may stand between.",
+    NoAnswer.TIMED_OUT: "{host} does not answer. A firewall may block it.",
     NoAnswer.BROKEN_OFF: "The connection to {host} was broken off. Try again, or from another "
     "network.",
 }

@@ -64,5 +64,5 @@ def cost_text(found: Survey) -> str:
     requests = counted(found.requests, "request")
     if found.unknown_models:
         models = ", ".join(found.unknown_models[:_SHOWN_MODELS])
-        return f"not known for {requests}: that of {models} cannot be told beforehand"
+        return f"not known for {requests} (no known price for {models})"
     return f"about {dollars(found.cost_usd)} for {requests}, at the price for batches"

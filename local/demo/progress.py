@@ -104,7 +104,7 @@ def _outage(before: Report | None, after: Report) -> Iterator[str]:
     """Return news about an error that the job waits for, and about its end."""
     was, now = _waits_for(before), _waits_for(after)
     if now != was and after["status"] == "running":
-        yield f"The job waits: {now}" if now else "The job goes on"
+        yield f"The job waits: {now}" if now else "The job continues"
 
 
 def _waits_for(report: Report | None) -> str | None:

@@ -74,7 +74,7 @@ def _end_at_groq(job: Job, access: GroqAccess) -> str:
         running = cancel_batches(access, job.id)
     except GroqApiError:
         return (
-            "Groq could not be asked whether a batch still runs. Look at "
+            "Groq did not say whether a batch is still running. Check "
             "https://console.groq.com/batches, and cancel what runs there."
         )
     ending = [batch for batch in running if not batch.is_terminal]

@@ -107,7 +107,7 @@ def table(
     Args:
         rows: Labels and values.
         width: Columns of a line.
-        wraps: Whether a value that does not fit goes on in the next line; it is cut otherwise.
+        wraps: Whether a value that does not fit continues on the next line; otherwise it is cut.
     """
     label_width = min(max((columns(label) for label, _ in rows), default=0), _LONGEST_LABEL)
     room = max(width - label_width - 4, 20)

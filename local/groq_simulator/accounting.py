@@ -154,7 +154,7 @@ class Accounting:
     def paid_twice(self) -> list[str]:
         """Returns the requests that were answered again after an answer that fits, or by a call.
 
-        Those of batches are told by their job and id; of answers that do not fit ``requests``
+        Those of batches are identified by their job and id; of answers that do not fit ``requests``
         counts how many there were. A call names neither job nor id, unless a test says for which
         job it was made: it is for one of the requests with the same body that batches held, or for
         one that none did. Requests are named by their ids, or by what they ask.

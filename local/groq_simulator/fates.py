@@ -17,18 +17,18 @@ class Fate:
     """The fate of one batch.
 
     Attributes:
-        end: `complete`, `fail` (at validation), `expire`, `cancel` (by somebody else) or `stuck`
-            (in progress for ever).
+        end: `complete`, `fail` (at validation), `expire`, `cancel` (by another client) or `stuck`
+            (in progress permanently).
         done: Share of the requests done before it expires, is cancelled or gets stuck.
         batch_seconds: Duration instead of the general setting.
         errors: Entries of `errors`, for a failed batch or, as an oddity, on any other at its end.
         errors_shape: `list` or `array` instead of the general setting.
         unfinished: `error` (rows `batch_expired`, `batch_cancelled`) or `missing`.
         status: Status string shown instead of `in_progress`.
-        status_seconds: How long `status` is shown; None is for ever.
+        status_seconds: How long `status` is shown; None means permanently.
         all_requests: Outcome of every request, before any rule.
         no_files: Both file ids are null in the end.
-        empty_error_file: There is an error file of zero bytes when nothing stands in it.
+        empty_error_file: Whether an error file without rows exists, with zero bytes.
         counts: Replaces entries of `request_counts` at the end.
         override: Replaces fields of the batch object at the end, such as `error_file_id`.
     """

@@ -38,7 +38,7 @@ class Settings:
         max_file_bytes: Largest accepted upload; above it 413.
         max_requests: Most lines of a batch.
         bad_line: `fail_batch` fails the batch at validation; `fail_row` completes it with the line
-            in `errors` and an error row; `report_only` likewise but without the row.
+            in `errors` and an error row; `report_only` does the same without the row.
         errors_shape: `errors` as `{"object": "list", "data": []}` (`list`) or bare `array`.
         endpoint_rule: `chat`: every batch has the endpoint for chat, whatever its requests' URLs.
             Otherwise it must be the URL of all its requests, or its create is refused
@@ -49,11 +49,11 @@ class Settings:
         seed: Seed of the order of results.
         max_hold_seconds: Longest time that a request is held.
         calls_per_minute: Most ordinary calls within a minute, above it 429; None for no limit.
-        tokens_per_minute: Most tokens of ordinary calls within a minute, likewise; the header
-            fields `x-ratelimit-*-tokens` tell what is left.
-        calls_per_day: Most ordinary calls, likewise, with `x-ratelimit-*-requests`.
+        tokens_per_minute: Most tokens of ordinary calls within a minute; the header
+            fields `x-ratelimit-*-tokens` show the remaining ones.
+        calls_per_day: Most ordinary calls within a day, with `x-ratelimit-*-requests`.
         call_seconds: How long an ordinary call of chat or audio takes.
-        workers: Processes that work on batches beside the server, see `workers.py`; taken at the
+        workers: Worker processes for batches, see `workers.py`; used at the
             start only.
         keys: Accepted API keys with their state, one of `KEY_STATES`.
         models: What the list of models says otherwise than `models.LISTED`: fields by the name of

@@ -36,7 +36,7 @@ class _Box:
 
 _BOXES = (
     _Box(24, 62, 190, "input/team/x.jsonl", ("you upload a file",), "s3"),
-    _Box(24, 196, 190, "recurring/…", ("run at every firing",), "s3"),
+    _Box(24, 196, 190, "recurring/…", ("run on a schedule",), "s3"),
     _Box(24, 424, 190, "output/team/x.jsonl", ("one row for each request,", "in order"), "s3", 76),
     _Box(268, 124, 130, "start_job", ("once per upload",)),
     _Box(476, 54, 160, "prepare_input", ("checks every line,", "cuts shards"), height=76),

@@ -1,1 +1,1 @@
-"""The parts of the documentation that come out of the code: ``make reference`` writes them anew."""
+"""Generates parts of the documentation from the code; ``make reference`` updates them."""

@@ -21,7 +21,7 @@ What it takes from AWS:
   says otherwise), the others are stopped and it fails.
 - A history takes 25,000 events, a state's data 256 KiB. Both ends of an execution that has too much
   cannot be caught.
-- A redriven execution goes on where it failed; of a Map the children that did not succeed do.
+- A redriven execution continues where it failed; of a Map, the children that did not succeed do.
 
 What it does not model: Express executions, the delivery of the history, quotas of the account, the
 price, and time that passes between two states.
@@ -95,7 +95,7 @@ class Environment(Protocol):
     def invoke(self, function: str, payload: Any) -> Iterator[float]:
         """Run a Lambda function; the generator returns its answer.
 
-        Closing the generator means that nobody waits for the answer any more.
+        Closing the generator means that the answer is no longer awaited.
 
         Raises:
             TaskError: It failed.
@@ -425,7 +425,7 @@ class Execution:
         status: ``RUNNING``, ``SUCCEEDED``, ``FAILED``, ``TIMED_OUT`` or ``ABORTED``.
         output: What it ended with.
         error: The name of the error that it ended with, if any.
-        cause: The text beside it.
+        cause: The text that explains the error.
         events: Events of its history.
         visits: The states that it has entered, in order.
         redrives: How often it was redriven.
@@ -469,7 +469,7 @@ class Execution:
     def run(self) -> Pause:
         """Run to the end, or from where it failed to the end; sets the status.
 
-        A run that is closed before its end was stopped by somebody.
+        A run that is closed before its end was stopped from outside.
         """
         self.status, self.error, self.cause = "RUNNING", None, ""
         deadline = self.environment.now() + self.timeout

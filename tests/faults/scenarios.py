@@ -334,7 +334,7 @@ SCENARIOS = [
     Scenario(
         name="cancelled",
         group=BATCHES,
-        fault="batch cancelled by somebody in the Groq console, half done",
+        fault="batch cancelled in the Groq console, half done",
         arrange=_fate(end="cancel", done=0.5),
         batches=2,
     ),
@@ -409,7 +409,7 @@ SCENARIOS = [
     Scenario(
         name="unknown-status",
         group=BATCHES,
-        fault="batch in a status that nobody has heard of, for a while",
+        fault="batch in an unknown status for a while",
         arrange=_fate(status="paused", status_seconds=3, batch_seconds=5),
     ),
     Scenario(
@@ -529,7 +529,7 @@ SCENARIOS = [
     Scenario(
         name="stopped-unheard",
         group=RUNS,
-        fault="`stop-execution` while the batch runs, and the event that tells of it is lost",
+        fault="`stop-execution` while the batch runs, and the event about it is lost",
         arrange=_fate(end="stuck", done=0.5),
         act=_stop_unheard,
         status="cancelled",
@@ -539,7 +539,7 @@ SCENARIOS = [
     Scenario(
         name="denied",
         group=RUNS,
-        fault="a policy denies the results' key; they stand below `superseded/`",
+        fault="a policy denies the results' key; they are delivered below `superseded/`",
         arrange=_deny_results,
         status="failed",
         first_error="permission_denied",

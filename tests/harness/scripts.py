@@ -96,7 +96,7 @@ def stopped(world: World) -> list[Upload]:
 
 
 def stopped_unheard(world: World) -> list[Upload]:
-    """Likewise, but the event that tells of it is lost."""
+    """The same, but the event about it is lost."""
     world.tells_ends = lambda execution: execution.status != "ABORTED"
     return stopped(world)
 

@@ -176,7 +176,7 @@ def test_figures_of_the_template_are_those_of_the_runbook():
 
 def test_throttled_steps_are_tried_as_long_as_it_says():
     text = section("Capacity and quotas")
-    assert "is tried 60 times more, for about 50 minutes (a look at batches: for hours)" in text
+    assert "is tried 60 times more, for about 50 minutes (a status check: for hours)" in text
     for name, state in states_with_retries().items():
         if state["Type"] != "Task":
             continue

@@ -721,7 +721,7 @@ def test_doctor_job_interrupted_says_how_to_come_back(
 
     monkeypatch.setattr("groq_batch_cli.verbs.doctor.Trial", partial(Trial, sleep=interrupt))
     assert run(["doctor", "--job"]) == 130
-    assert "Come back with groq-batch status doctor/" in capsys.readouterr().err
+    assert "Check it with groq-batch status doctor/" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -517,7 +517,7 @@ def test_the_reason_of_a_pause_is_told_while_the_api_is_out_of_reach() -> None:
         world.groq.reachable = False
         world.run_until(DEADLINE + 600)
         message = report_of(world, upload.path)["errors"][0]["message"]
-        assert "are tried again, and end at" in message
+        assert "are being retried, and end at" in message
         assert "API key" in message
 
 

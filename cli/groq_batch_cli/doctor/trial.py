@@ -91,9 +91,9 @@ class Trial:
         """Return how to check the job later."""
         target = self.stack.target
         return (
-            f"It continues by itself. Check it with "
-            f"{target.command('status', self.path, '--watch')} "
-            f"and {target.command('results', self.path)}"
+            "It continues by itself. Check it with "
+            f"{target.command('status', self.path, '--watch')} and "
+            f"{target.command('results', self.path)}"
         )
 
     def _look(self, name: str, start: Callable[[], Mapping[str, Any]]) -> Finding:

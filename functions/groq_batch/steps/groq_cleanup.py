@@ -46,14 +46,14 @@ def clean_up_groq(
         pause = backoff_seconds(tries)
         if isinstance(error, RateLimitedError) and error.retry_after_seconds is not None:
             pause = error.retry_after_seconds
-        logger.warning("Files at Groq could not be deleted yet", **log_fields(error))
+        logger.warning("The cleanup at Groq failed", **log_fields(error))
         metrics.groq_failed(error.category)
     else:
         if not running:
             return done
         pause = backoff_seconds(tries)
     if tries >= _MAX_CLEANING_TRIES:
-        logger.warning("Files were left at Groq, which deletes them after 30 days")
+        logger.warning("The cleanup at Groq is incomplete; Groq deletes files after 30 days")
         return done
     return FinishOutcome(outcome="wait", wait_seconds=max(1, int(pause)), tries=tries + 1)
 

@@ -207,7 +207,7 @@ def test_good_machine_has_no_problems():
         (
             "States/Prepare/Retry/0/ErrorEquals",
             ["States.ALL"],
-            "Prepare.Retry[0]: States.ALL has to stand alone, in the last rule",
+            "Prepare.Retry[0]: States.ALL must be alone, in the last rule",
         ),
         ("States/Prepare/Catch/0/ResultPath", "$", "Prepare.Catch[0]: unknown field ResultPath"),
         (
@@ -327,7 +327,7 @@ def test_finds_a_loop_without_an_end():
 def test_jsonpath_state_cannot_stand_in_a_jsonata_machine():
     state = {"Type": "Pass", "QueryLanguage": "JSONPath", "End": True}
     machine = {"QueryLanguage": "JSONata", "StartAt": "A", "States": {"A": state}}
-    assert check_machine(machine) == ["A: a JSONPath state cannot stand in a JSONata machine"]
+    assert check_machine(machine) == ["A: a JSONata machine cannot contain a JSONPath state"]
 
 
 def test_states_inherit_the_machines_language():
@@ -345,7 +345,7 @@ def test_states_inherit_the_machines_language():
     ("text", "problem"),
     [
         ('{"StartAt": ${Start}}', "not JSON before the placeholders are replaced"),
-        ('{"StartAt": "A", "States": {"A": {}, "A": {}}}', "'A' stands twice in the same object"),
+        ('{"StartAt": "A", "States": {"A": {}, "A": {}}}', "'A' occurs twice in the same object"),
         ("[]", "the definition is not an object"),
     ],
 )

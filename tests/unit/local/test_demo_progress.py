@@ -133,7 +133,7 @@ class TestNews:
         well, ill = checked(batches=batches), checked(batches=batches, errors=[FAULT])
         assert news(well, ill) == ["The job waits: Raise the limit."]
         assert news(ill, copy.deepcopy(ill)) == []
-        assert news(ill, well) == ["The job goes on"]
+        assert news(ill, well) == ["The job continues"]
 
     def test_end_of_the_job_is_no_news(self) -> None:
         batches = [batch(1, 1, "completed")]

@@ -129,4 +129,4 @@ def test_groq_out_of_reach_is_said(asked: list[str], monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(stopping, "cancel_batches", cancel)
     _, said = stop(FakeJob({"status": "cancelled"}))
-    assert "could not be asked" in said
+    assert "did not say whether a batch is still running" in said

@@ -17,7 +17,7 @@ _WITHOUT_PRICE = "The price of its model is not known, so it cannot be sent with
 _WHY = {
     CallsEnd.ALL_ASKED: "It was sent as often as the job allows.",
     CallsEnd.BUDGET: "The budget for ordinary calls (deadline-max-usd, or the rest of the cost "
-    "cap) was used up before it.",
+    "cap) did not cover it.",
     CallsEnd.TIME: "It had no answer within an hour after the deadline.",
     CallsEnd.STOPPED: "The job was stopped.",
     CallsEnd.CANARY: "It passed before the canary had an answer, so nothing else was sent.",
