@@ -8,7 +8,7 @@ from groq_batch.domain.answer_stats import AnswerStats
 from groq_batch.domain.cost import ModelEstimates
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.problem import Problem
-from groq_batch.domain.shard import IdsPlace, Shard, SplitLimits
+from groq_batch.domain.shard import IdsLocation, Shard, SplitLimits
 from groq_batch.records.job import JobRecord
 from groq_batch.request_file.input_summary import InputSummary
 from groq_batch.steps.prepare_input.range_plan import (
@@ -58,7 +58,7 @@ def test_summary_of_a_part_with_added_fields_is_read() -> None:
     models = ModelEstimates()
     models["m"].add(10, 5)
     summary = InputSummary(
-        lines=2, good=1, shards=[Shard(1, 1, 10, 0, IdsPlace(1, 0, 4))], models=models
+        lines=2, good=1, shards=[Shard(1, 1, 10, 0, IdsLocation(1, 0, 4))], models=models
     )
     summary.add_invalid(PROBLEM)
     assert read_summary(with_added_fields(summary_json(summary))) == summary
