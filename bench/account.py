@@ -14,6 +14,7 @@ from botocore.config import Config
 from bench.functions_runner import Functions, StateMachine, log_file
 from local.emulator import Emulator
 from local.environment import REGION, aws_environment
+from local.function_environment import PARAMETER_DEFAULTS
 from local.simulator_process import SimulatorProcess
 
 BUCKET = "bench"
@@ -23,23 +24,8 @@ _MACHINE = '{"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}'
 _ROLE = "arn:aws:iam::000000000000:role/bench"
 
 DEFAULTS = {
-    "COMPLETION_WINDOW": "24h",
-    "ON_INVALID_LINE": "reject",
-    "MAX_REQUESTS_PER_BATCH": "50000",
-    "MAX_BYTES_PER_BATCH": "100000000",
+    **PARAMETER_DEFAULTS,
     "MAX_BYTES_PER_RANGE": "4000000000",
-    "MAX_ATTEMPTS": "3",
-    "MAX_JOB_COST_USD": "0",
-    "CHECK_MODELS": "true",
-    "CANARY_REQUESTS": "0",
-    "CANARY_MAX_FAILED_PERCENT": "50",
-    "BATCH_DEADLINE": "",
-    "DEADLINE_MAX_USD": "0",
-    "RETRY_INVALID_OUTPUT": "false",
-    "POLL_MIN_SECONDS": "5",
-    "POLL_MAX_SECONDS": "900",
-    "DELETE_GROQ_FILES": "true",
-    "WORK_RETENTION_DAYS": "30",
     "LOG_LEVEL": "INFO",
 }
 """What the template's parameters are by default, but for the size of a range: the large files here

@@ -18,6 +18,7 @@ from typing import Any, Self
 from groq_batch.domain import object_keys
 from groq_batch.settings import Settings
 from local.asl import MACHINE as DEFINITION
+from local.function_environment import PARAMETER_DEFAULTS
 from local.groq_simulator.control import ControlOperations
 from local.state_machine.machine import Execution, Machine, Pause, TaskError
 from tests.fakes.event_bridge import FakeEventBridge
@@ -53,23 +54,7 @@ DEFAULT_ENVIRONMENT = {
     "BUCKET_NAME": "bucket",
     "GROQ_BASE_URL": "http://127.0.0.1:9/openai/v1",
     "GROQ_API_KEY_SECRET_NAME": "groq/api-key",
-    "COMPLETION_WINDOW": "24h",
-    "ON_INVALID_LINE": "reject",
-    "MAX_REQUESTS_PER_BATCH": "50000",
-    "MAX_BYTES_PER_BATCH": "100000000",
-    "MAX_BYTES_PER_RANGE": "1073741824",
-    "MAX_ATTEMPTS": "3",
-    "MAX_JOB_COST_USD": "0",
-    "CHECK_MODELS": "true",
-    "CANARY_REQUESTS": "0",
-    "CANARY_MAX_FAILED_PERCENT": "50",
-    "BATCH_DEADLINE": "",
-    "DEADLINE_MAX_USD": "0",
-    "RETRY_INVALID_OUTPUT": "false",
-    "POLL_MIN_SECONDS": "5",
-    "POLL_MAX_SECONDS": "900",
-    "DELETE_GROQ_FILES": "true",
-    "WORK_RETENTION_DAYS": "30",
+    **PARAMETER_DEFAULTS,
     "STATE_MACHINE_ARN": MACHINE_ARN,
 }
 

@@ -12,6 +12,7 @@ from groq_batch.bootstrap import _AWS_CONFIG as AWS_CONFIG
 from groq_batch.groq.client import Timeouts
 from groq_batch.records.submission import LEASE_SECONDS, QUARANTINE_SECONDS, RENEW_SECONDS
 from local.asl import states_of
+from local.function_environment import PARAMETER_DEFAULTS
 from tests.infrastructure.stack import MACHINE, PROJECT, TEMPLATE, Stack, machine, source
 
 HANDLERS = {
@@ -210,3 +211,8 @@ def test_pins_come_from_the_short_list():
     development = (PROJECT / "requirements-dev.txt").read_text("utf-8")
     for package in requirements():
         assert re.search(rf"^{re.escape(package)}\s", development, re.MULTILINE), package
+
+
+def test_parameter_defaults_are_those_of_the_template(stack: Stack):
+    environment = stack.environment("PrepareInputFunction")
+    assert PARAMETER_DEFAULTS.items() <= environment.items()

@@ -104,32 +104,32 @@ def finish_job(
             f"There is no job {job_id}: {object_keys.job_key(job_id)} does not exist"
         )
 
-    def tidy_up() -> FinishOutcome:
+    def clean_up() -> FinishOutcome:
         return clean_up_groq(storage, client, settings, keys, tries)
 
     def finish() -> FinishOutcome:
         if is_closed(storage, keys):
-            return tidy_up()
+            return clean_up()
         finishing = _Finishing(storage, request)
         if not finishing.has_report():
             finishing.place()
-        tidied = tidy_up()
+        cleaned = clean_up()
         end = finishing.end(now=datetime.fromtimestamp(clock(), UTC))
         if end is not None:
             finishing.write_page()
             _record_usage(storage, finishing.usage(end))
         if end is None or is_closed(storage, keys):
             # This invocation was presumed dead: another one has finished the job.
-            return tidied
+            return cleaned
         report = end.report
         publish_end(events, report)
         if close(storage, job_id):
             _log_end(report, unasked=finishing.unasked)
         if report["status"] in _DELIVERED_STATUSES:
             _remove_bulk(storage, keys)
-        return tidied
+        return cleaned
 
-    return unless_closed(storage, keys, finish, tidy_up)
+    return unless_closed(storage, keys, finish, clean_up)
 
 
 def _record_usage(storage: Storage, usage: UsageRecord) -> None:
