@@ -35,7 +35,9 @@ _STEPS = (10, 25)
 a process the emulator throws away all others of the function, so that each kill costs many cold
 starts; on a busy machine kills by the clock alone never let a process come to its first line."""
 
-_LOOK_SECONDS = (0.2, 3.0)
+_LOOK_SECONDS = (0.1, 0.5)
+"""Seconds between two looks at how far the jobs are; on a fast machine a job takes some six, and
+longer pauses would let most of it pass without a kill."""
 _MAX_SECONDS = 1200.0
 
 
