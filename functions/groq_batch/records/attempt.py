@@ -309,7 +309,7 @@ def _requests(entry: ShardState) -> int:
     return entry.batch.counts.total if entry.batch else 0
 
 
-_MAX_MESSAGE = 500
+MAX_REFUSAL_CHARACTERS = 500
 _NO_CODE = "refused"
 _NO_REASON = "no reason given"
 
@@ -318,12 +318,13 @@ def refusal_text(entry: ShardState) -> str:
     """Return the API's code and text for a refused batch, preferring errors of the whole batch."""
     if entry.batch is None:
         error = entry.error or Reason(None, None)
-        return _text(error.code, error.message)
+        return code_and_message(error.code, error.message)
     # Errors without a line come first.
     for issue in sorted(entry.batch.errors, key=lambda one: one.line or 0):
-        return _text(issue.code, issue.message)
-    return _text(None, None)
+        return code_and_message(issue.code, issue.message)
+    return code_and_message(None, None)
 
 
-def _text(code: str | None, message: str | None) -> str:
-    return f"{code or _NO_CODE}: {message or _NO_REASON}"[:_MAX_MESSAGE]
+def code_and_message(code: str | None, message: str | None) -> str:
+    """Return the API's code and text of an error in one line."""
+    return f"{code or _NO_CODE}: {message or _NO_REASON}"[:MAX_REFUSAL_CHARACTERS]
