@@ -17,8 +17,9 @@ from groq_batch.domain.canary import (
     unjudged_verdict,
 )
 from groq_batch.domain.job_options import JobOptions
+from groq_batch.domain.shard import Shard
 from groq_batch.records.attempt import AttemptState, ShardState
-from groq_batch.records.job import JobRecord, ShardRecord
+from groq_batch.records.job import JobRecord
 from groq_batch.records.stored import from_record, to_record
 
 RESULTS = CanaryResults(
@@ -134,7 +135,7 @@ def test_verdict_is_read_as_it_was_written() -> None:
 
 
 def record(verdict: CanaryVerdict | None, *, has_canary: bool = True) -> JobRecord:
-    shards = [ShardRecord(number=n, requests=2, bytes=10, skipped=0) for n in (1, 2, 5)]
+    shards = [Shard(number=n, requests=2, bytes=10, skipped=0) for n in (1, 2, 5)]
     options = JobOptions(
         completion_window="24h",
         skip_invalid_lines=False,

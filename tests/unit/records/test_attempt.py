@@ -12,10 +12,11 @@ from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch
 from groq_batch.domain.canary import CanaryVerdict
 from groq_batch.domain.job_options import JobOptions
+from groq_batch.domain.shard import Shard
 from groq_batch.groq.decoding import batch_of
 from groq_batch.records.attempt import AttemptState, ShardState
 from groq_batch.records.attempt_plan import AttemptPlan
-from groq_batch.records.job import JobRecord, ShardRecord
+from groq_batch.records.job import JobRecord
 from groq_batch.records.submission import Stage
 from tests.fakes.s3 import FakeS3
 
@@ -132,7 +133,7 @@ JOB = JobRecord(
     options=JobOptions(
         completion_window="24h", skip_invalid_lines=False, max_attempts=3, max_job_cost_usd=0
     ),
-    shards=tuple(ShardRecord(number=n, requests=1, bytes=3, skipped=0) for n in (1, 2)),
+    shards=tuple(Shard(number=n, requests=1, bytes=3, skipped=0) for n in (1, 2)),
 )
 
 

@@ -13,7 +13,8 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.problem import Problem
-from groq_batch.records.job import JobRecord, ShardRecord
+from groq_batch.domain.shard import Shard
+from groq_batch.records.job import JobRecord
 from groq_batch.steps.prepare_input.plan import Plan
 from tests.fakes.calls import Call
 from tests.fakes.s3 import FakeS3, client_error
@@ -33,7 +34,7 @@ def plan(*, good: int) -> Plan:
         total=4,
         good=good,
         invalid=1,
-        shards=(ShardRecord(number=1, requests=3, bytes=9, skipped=1),),
+        shards=(Shard(number=1, requests=3, bytes=9, skipped=1),),
         problems=(Problem(2, "é", "invalid_url", "Do this."),),
         problems_total=1,
         estimated_cost_usd=None,
