@@ -85,7 +85,7 @@ class JobCloser:
         settings: Settings,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Use the boto3 clients ``states`` (Step Functions) and ``events`` (EventBridge)."""
+        """Use the clients ``states`` (Step Functions) and ``events`` (EventBridge)."""
         self._storage = storage
         self._client = client
         self._states = states
