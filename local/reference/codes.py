@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from aws_lambda_powertools.utilities.parameters import SecretsProvider
-from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 from botocore.exceptions import ClientError
 
 from groq_batch.domain import canary, input_key, result_row
@@ -94,15 +92,15 @@ class _Refusing:
         error = {"Error": {"Code": error_code, "Message": message}}
         self._error = ClientError(cast(Any, error), "GetSecretValue")
 
-    def get(self, name: str, **_: object) -> str:
-        raise GetParameterError(name) from self._error
+    def get_secret_value(self, **_: object) -> dict[str, Any]:
+        raise self._error
 
 
 def _says_of_secret(error_code: str, message: str = "") -> Callable[[], str]:
     def read() -> str:
-        provider = cast(SecretsProvider, _Refusing(error_code, message))
+        secrets = _Refusing(error_code, message)
         try:
-            SecretApiKey(secret_name=default_of("GroqApiKeySecretName"), provider=provider)()
+            SecretApiKey(secret_name=default_of("GroqApiKeySecretName"), secrets=secrets)()
         except AccountError as error:
             return str(error)
         raise TypeError(f"{error_code} is not an account error")
