@@ -27,13 +27,6 @@ def parameters() -> str:
     )
 
 
-def ungrouped() -> set[str]:
-    """Return the parameters in no group, which the page would not show."""
-    interface = template()["Metadata"]["AWS::CloudFormation::Interface"]
-    named = {name for group in interface["ParameterGroups"] for name in group["Parameters"]}
-    return set(template()["Parameters"]) - named
-
-
 def outputs() -> str:
     """Return the stack's outputs."""
     return table(
