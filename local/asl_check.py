@@ -2,7 +2,8 @@
 
 ``python -m local.asl_check FILE...`` finds what creating the machine would refuse, and some of what
 it would accept and never run: targets that do not exist, states that nothing leads to or that lead
-nowhere, unknown fields, fields of the other query language, and JSONata that cannot be parsed.
+nowhere, unknown fields, and JSONata that cannot be parsed. It knows the part of the language that
+this project uses: Maps in JSONPath, all other states in JSONata, no Parallel states.
 """
 
 from __future__ import annotations
@@ -31,82 +32,37 @@ _MAX_ATTEMPTS = 99_999_999
 _MACHINE_FIELDS = {"Comment", "QueryLanguage", "StartAt", "States", "TimeoutSeconds", "Version"}
 _PROCESSOR_FIELDS = {"Comment", "ProcessorConfig", "StartAt", "States"}
 _PROCESSOR_CONFIG_FIELDS = {"ExecutionType", "Mode"}
+_TRANSFER_FIELDS = {"Comment", "Parameters", "ReaderConfig", "Resource", "WriterConfig"}
 
 _COMMON_FIELDS = {"Comment", "QueryLanguage", "Type"}
 _TRANSITION_FIELDS = {"End", "Next"}
 _FAULT_FIELDS = {"Catch", "Retry"}
 
 _FIELDS: Mapping[str, set[str]] = {
-    "Task": {"Assign", "Credentials", "HeartbeatSeconds", "Resource", "TimeoutSeconds"}
-    | _TRANSITION_FIELDS
-    | _FAULT_FIELDS,
-    "Pass": {"Assign"} | _TRANSITION_FIELDS,
-    "Choice": {"Assign", "Choices", "Default"},
-    "Wait": {"Assign", "Seconds", "Timestamp"} | _TRANSITION_FIELDS,
-    "Succeed": set(),
-    "Fail": {"Cause", "Error"},
-    "Parallel": {"Assign", "Branches"} | _TRANSITION_FIELDS | _FAULT_FIELDS,
-    "Map": {
-        "Assign",
-        "ItemBatcher",
-        "ItemProcessor",
-        "ItemReader",
-        "ItemSelector",
-        "Label",
-        "MaxConcurrency",
-        "ResultWriter",
-        "ToleratedFailureCount",
-        "ToleratedFailurePercentage",
-    }
-    | _TRANSITION_FIELDS
-    | _FAULT_FIELDS,
-}
-"""Fields of each type of state that both query languages have."""
-
-_JSONPATH_FIELDS: Mapping[str, set[str]] = {
     "Task": {
-        "HeartbeatSecondsPath",
-        "InputPath",
-        "OutputPath",
-        "Parameters",
-        "ResultPath",
-        "ResultSelector",
-        "TimeoutSecondsPath",
+        *("Arguments", "Assign", "HeartbeatSeconds", "Output", "Resource", "TimeoutSeconds"),
+        *_TRANSITION_FIELDS,
+        *_FAULT_FIELDS,
     },
-    "Pass": {"InputPath", "OutputPath", "Parameters", "Result", "ResultPath"},
-    "Choice": {"InputPath", "OutputPath"},
-    "Wait": {"InputPath", "OutputPath", "SecondsPath", "TimestampPath"},
-    "Succeed": {"InputPath", "OutputPath"},
-    "Fail": {"CausePath", "ErrorPath"},
-    "Parallel": {"InputPath", "OutputPath", "Parameters", "ResultPath", "ResultSelector"},
-    "Map": {
-        "InputPath",
-        "ItemsPath",
-        "MaxConcurrencyPath",
-        "OutputPath",
-        "ResultPath",
-        "ResultSelector",
-        "ToleratedFailureCountPath",
-        "ToleratedFailurePercentagePath",
-    },
-}
-
-_JSONATA_FIELDS: Mapping[str, set[str]] = {
-    "Task": {"Arguments", "Output"},
-    "Pass": {"Output"},
-    "Choice": {"Output"},
-    "Wait": {"Output"},
+    "Pass": {"Assign", "Output", *_TRANSITION_FIELDS},
+    "Choice": {"Assign", "Choices", "Default", "Output"},
+    "Wait": {"Assign", "Output", "Seconds", *_TRANSITION_FIELDS},
     "Succeed": {"Output"},
-    "Fail": set(),
-    "Parallel": {"Arguments", "Output"},
-    "Map": {"Items", "Output"},
+    "Fail": {"Cause", "Error"},
+    "Map": {
+        *("ItemProcessor", "ItemReader", "ItemSelector", "Label", "MaxConcurrency", "ResultPath"),
+        *("ResultWriter", "ToleratedFailureCount", "ToleratedFailurePercentage"),
+        *_TRANSITION_FIELDS,
+        *_FAULT_FIELDS,
+    },
 }
+"""Fields of each type of state in the query language that this project writes it in."""
 
-_REQUIRED_FIELDS: Mapping[str, set[str]] = {
-    "Task": {"Resource"},
-    "Choice": {"Choices"},
-    "Parallel": {"Branches"},
-    "Map": {"ItemProcessor"},
+_REQUIRED_FIELDS = {
+    "Task": "Resource",
+    "Choice": "Choices",
+    "Wait": "Seconds",
+    "Map": "ItemProcessor",
 }
 
 _RETRY_FIELDS = {
@@ -119,7 +75,7 @@ _RETRY_FIELDS = {
     "MaxDelaySeconds",
 }
 _CATCH_FIELDS = {"Assign", "Comment", "ErrorEquals", "Next"}
-_CHOICE_FIELDS = {"Assign", "Comment", "Next"}
+_CHOICE_FIELDS = {"Assign", "Comment", "Condition", "Next", "Output"}
 _RESERVED_ERRORS = {
     "States.ALL",
     "States.BranchFailed",
@@ -142,17 +98,8 @@ _RESERVED_ERRORS = {
 """Error names that begin with States. are Step Functions' own."""
 
 _LABEL = re.compile(r"[^\s?*<>{}\[\]:;,\\|^~$#%&`\"\x00-\x1f\x7f-\x9f]{1,40}")
-_TRANSFER_FIELDS = {"Comment", "ReaderConfig", "Resource", "WriterConfig"}
-_COMPARISON = re.compile(
-    r"(?:String|Numeric|Timestamp)(?:Equals|LessThan|GreaterThan|LessThanEquals|GreaterThanEquals)"
-    r"(?:Path)?|BooleanEquals(?:Path)?|StringMatches|Is(?:Null|Present|Numeric|String|Boolean|Timestamp)"
-)
-
 _PLACEHOLDER = re.compile(r"\$\{[^}]*\}?")
 _GOOD_PLACEHOLDER = re.compile(r"\$\{[A-Za-z0-9]+\}")
-
-_ONLY = {JSONPATH: _JSONPATH_FIELDS, JSONATA: _JSONATA_FIELDS}
-_OTHER = {JSONPATH: JSONATA, JSONATA: JSONPATH}
 
 Json = dict[str, Any]
 
@@ -188,8 +135,8 @@ def check_text(text: str) -> list[str]:
 def check_machine(machine: Json) -> list[str]:
     """Return the problems of a parsed definition; none when it is fine."""
     language = machine.get("QueryLanguage", JSONPATH)
-    findings = _Findings(language if language in _ONLY else JSONPATH)
-    if language not in _ONLY:
+    findings = _Findings(language)
+    if language not in (JSONPATH, JSONATA):
         findings.add("machine", f"unknown QueryLanguage {language!r}")
     findings.unknown("machine", machine, _MACHINE_FIELDS)
     _check_number("machine", machine, "TimeoutSeconds", 1, _MAX_SECONDS, findings)
@@ -227,7 +174,7 @@ def _check_placeholders(machine: Json, place: str, findings: _Findings) -> None:
 
 
 def _check_states(container: Json, place: str, findings: _Findings) -> None:
-    """Check the states of a machine, of a branch or of an item processor, and how they connect."""
+    """Check the states of a machine or of an item processor, and how they connect."""
     states = container.get("States")
     if not isinstance(states, dict) or not states:
         findings.add(place, "States is missing or empty")
@@ -286,31 +233,23 @@ def _closure(start: set[str], edges: Mapping[str, Sequence[str]]) -> set[str]:
 
 def _check_state(name: str, state: Json, findings: _Findings) -> None:
     kind = state["Type"]
-    language = state.get("QueryLanguage", findings.default_language)
-    if language not in _ONLY:
-        findings.add(name, f"unknown QueryLanguage {language!r}")
+    # The fields of a Distributed Map are shorter in JSONPath; everything else is JSONata.
+    language = JSONPATH if kind == "Map" else JSONATA
+    if state.get("QueryLanguage", findings.default_language) != language:
+        findings.add(name, f"a state of this type has the QueryLanguage {language} here")
         return
-    if language == JSONPATH and findings.default_language == JSONATA:
-        findings.add(name, "a JSONata machine cannot contain a JSONPath state")
-    for given in state:
-        if given in _COMMON_FIELDS | _FIELDS[kind] | _ONLY[language][kind]:
-            continue
-        if given in _ONLY[_OTHER[language]][kind]:
-            findings.add(name, f"{given} belongs to {_OTHER[language]}; this is a {language} state")
-        else:
-            findings.add(name, f"unknown field {given}")
-    for required in _REQUIRED_FIELDS.get(kind, set()):
-        if required not in state:
-            findings.add(name, f"{required} is missing")
+    findings.unknown(name, state, _COMMON_FIELDS | _FIELDS[kind])
+    required = _REQUIRED_FIELDS.get(kind)
+    if required is not None and required not in state:
+        findings.add(name, f"{required} is missing")
     _check_transition(name, state, findings)
     _check_expressions(name, state, language, findings)
     _check_numbers(name, state, language, findings)
     if kind == "Choice":
-        _check_choices(name, state, language, findings)
-    if kind == "Wait":
-        _check_wait(name, state, findings)
+        _check_choices(name, state, findings)
     _check_faults(name, state, language, findings)
-    _check_nested(name, state, language, findings)
+    if kind == "Map":
+        _check_map(name, state, findings)
 
 
 def _check_transition(name: str, state: Json, findings: _Findings) -> None:
@@ -349,24 +288,10 @@ def _check_numbers(name: str, state: Json, language: str, findings: _Findings) -
         findings.add(name, "Label has to be 1 to 40 plain characters")
 
 
-def _check_wait(name: str, state: Json, findings: _Findings) -> None:
-    given = [
-        one for one in ("Seconds", "SecondsPath", "Timestamp", "TimestampPath") if one in state
-    ]
-    if len(given) != 1:
-        findings.add(name, "needs exactly one of Seconds and Timestamp")
-
-
-def _own_values(state: Json) -> Json:
-    """Return a state without the states inside it, which are checked on their own."""
-    return {
-        name: value for name, value in state.items() if name not in {"ItemProcessor", "Branches"}
-    }
-
-
 def _check_expressions(name: str, state: Json, language: str, findings: _Findings) -> None:
     """Check JSONata expressions, and report paths of the other query language."""
-    own = _own_values(state)
+    # The states inside a Map are checked on their own.
+    own = {field: value for field, value in state.items() if field != "ItemProcessor"}
     for where, text in _strings(own, name):
         if where.endswith(".Comment") or "{%" not in text:
             continue
@@ -411,32 +336,14 @@ def _check_results(where: str, field_path: str, expression: str, findings: _Find
         findings.add(where, "$states.errorOutput is known in a Catch only")
 
 
-def _check_choices(name: str, state: Json, language: str, findings: _Findings) -> None:
+def _check_choices(name: str, state: Json, findings: _Findings) -> None:
     if not asl.objects(state.get("Choices")):
         findings.add(name, "Choices has no rule")
     for number, rule in enumerate(asl.objects(state.get("Choices"))):
         place = f"{name}.Choices[{number}]"
-        if language == JSONATA:
-            findings.unknown(place, rule, _CHOICE_FIELDS | {"Condition", "Output"})
-            if "Condition" not in rule:
-                findings.add(place, "Condition is missing")
-        else:
-            _check_comparison(
-                place, {k: v for k, v in rule.items() if k not in _CHOICE_FIELDS}, findings
-            )
-
-
-def _check_comparison(place: str, rule: Json, findings: _Findings) -> None:
-    """Check a JSONPath rule: a Variable and one comparison, or And, Or, Not of such."""
-    if len(rule) == 1 and next(iter(rule)) in {"And", "Or", "Not"}:
-        (operator, parts), *_ = rule.items()
-        for part in [parts] if operator == "Not" else parts:
-            _check_comparison(f"{place}.{operator}", part, findings)
-        return
-    comparisons = [one for one in rule if _COMPARISON.fullmatch(one)]
-    findings.unknown(place, rule, {"Variable", *comparisons})
-    if "Variable" not in rule or len(comparisons) != 1:
-        findings.add(place, "needs a Variable and exactly one comparison")
+        findings.unknown(place, rule, _CHOICE_FIELDS)
+        if "Condition" not in rule:
+            findings.add(place, "Condition is missing")
 
 
 def _check_faults(name: str, state: Json, language: str, findings: _Findings) -> None:
@@ -473,8 +380,8 @@ def _check_retrier(place: str, rule: Json, findings: _Findings) -> None:
         findings.add(place, "MaxDelaySeconds has to be more than IntervalSeconds")
 
 
-def _check_nested(name: str, state: Json, language: str, findings: _Findings) -> None:
-    """Check the states inside a Map or a Parallel state, and where a Map reads and writes."""
+def _check_map(name: str, state: Json, findings: _Findings) -> None:
+    """Check the states inside a Map, and where it reads and writes."""
     processor = state.get("ItemProcessor")
     if isinstance(processor, dict):
         place = f"{name}.ItemProcessor"
@@ -483,14 +390,10 @@ def _check_nested(name: str, state: Json, language: str, findings: _Findings) ->
         findings.unknown(f"{place}.ProcessorConfig", config, _PROCESSOR_CONFIG_FIELDS)
         if config.get("Mode") == "DISTRIBUTED" and "ExecutionType" not in config:
             findings.add(place, "a distributed map needs an ExecutionType")
-    for inner, part in asl.nested(state):
-        if part is not processor:
-            findings.unknown(f"{name}.{inner}", part, _PROCESSOR_FIELDS - {"ProcessorConfig"})
-        _check_states(part, f"{name}.{inner}", findings)
-    own = {"Arguments"} if language == JSONATA else {"Parameters"}
+        _check_states(processor, place, findings)
     for one in ("ItemReader", "ResultWriter"):
         if isinstance(state.get(one), dict):
-            findings.unknown(f"{name}.{one}", state[one], _TRANSFER_FIELDS | own)
+            findings.unknown(f"{name}.{one}", state[one], _TRANSFER_FIELDS)
 
 
 def count_states(container: Json) -> int:
