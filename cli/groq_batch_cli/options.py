@@ -103,9 +103,9 @@ class ExistingPath(ExistingFile):
         return Path(super().convert(value, param, ctx))
 
 
-skip_invalid_option = click.option(
-    "--skip-invalid", is_flag=True, help="Skip invalid lines and run the good ones."
-)
+_SKIP_INVALID_HELP = "Skip invalid lines and run the good ones."
+
+skip_invalid_option = click.option("--skip-invalid", is_flag=True, help=_SKIP_INVALID_HELP)
 
 
 class _Amount(click.FloatRange):
@@ -137,12 +137,17 @@ class _Amount(click.FloatRange):
         return amount
 
 
-max_cost_option = click.option(
-    "--max-cost",
-    type=_Amount(smallest="The smallest cap", zero="no cap"),
-    metavar="USD",
-    help="Reject a file whose estimated cost is higher; 0 means only the stack's cap applies.",
-)
+def _max_cost_option(name: str) -> Callable[[_Function], _Function]:
+    return click.option(
+        "--max-cost",
+        name,
+        type=_Amount(smallest="The smallest cap", zero="no cap"),
+        metavar="USD",
+        help="Reject a file whose estimated cost is higher; 0 means only the stack's cap applies.",
+    )
+
+
+max_cost_option = _max_cost_option("max_cost")
 
 
 class _Window(click.ParamType):
@@ -162,35 +167,6 @@ class _Window(click.ParamType):
         return str(value)
 
 
-window_option = click.option(
-    "--window",
-    type=_Window(),
-    metavar="WINDOW",
-    help="Time limit for Groq to complete a batch, from 24h to 7d.",
-)
-
-max_attempts_option = click.option(
-    "--max-attempts",
-    type=click.IntRange(1, MAX_ATTEMPTS_LIMIT),
-    metavar="N",
-    help="Maximum number of times to send a request.",
-)
-
-canary_option = click.option(
-    "--canary",
-    type=click.IntRange(0, MAX_CANARY_REQUESTS),
-    metavar="N",
-    help="Send the first N requests alone, the rest only if enough of them succeed; 0 means off.",
-)
-
-canary_max_failed_percent_option = click.option(
-    "--canary-max-failed-percent",
-    type=click.IntRange(0, 100),
-    metavar="PERCENT",
-    help="Share of the canary's requests that may fail permanently, in percent.",
-)
-
-
 class _Deadline(click.ParamType):
     """A deadline, validated before the command reads any file."""
 
@@ -208,26 +184,87 @@ class _Deadline(click.ParamType):
         return str(value)
 
 
-deadline_option = click.option(
-    "--deadline",
-    type=_Deadline(),
-    metavar="TIME",
-    help="Stop waiting for batches after this time (1m to 30d from the start, or none), and send "
-    "the remaining requests by ordinary calls.",
-)
+_UPLOAD_OPTIONS = {
+    "completion_window": click.option(
+        "--window",
+        "completion_window",
+        type=_Window(),
+        metavar="WINDOW",
+        help="Time limit for Groq to complete a batch, from 24h to 7d.",
+    ),
+    "on_invalid_line": click.option(
+        "--skip-invalid", "on_invalid_line", flag_value="skip", help=_SKIP_INVALID_HELP
+    ),
+    "max_attempts": click.option(
+        "--max-attempts",
+        type=click.IntRange(1, MAX_ATTEMPTS_LIMIT),
+        metavar="N",
+        help="Maximum number of times to send a request.",
+    ),
+    "max_job_cost_usd": _max_cost_option("max_job_cost_usd"),
+    "canary_requests": click.option(
+        "--canary",
+        "canary_requests",
+        type=click.IntRange(0, MAX_CANARY_REQUESTS),
+        metavar="N",
+        help="Send the first N requests alone, the rest only if enough of them succeed; 0 means "
+        "off.",
+    ),
+    "canary_max_failed_percent": click.option(
+        "--canary-max-failed-percent",
+        type=click.IntRange(0, 100),
+        metavar="PERCENT",
+        help="Share of the canary's requests that may fail permanently, in percent.",
+    ),
+    "batch_deadline": click.option(
+        "--deadline",
+        "batch_deadline",
+        type=_Deadline(),
+        metavar="TIME",
+        help="Stop waiting for batches after this time (1m to 30d from the start, or none), and "
+        "send the remaining requests by ordinary calls.",
+    ),
+    "deadline_max_usd": click.option(
+        "--deadline-max-usd",
+        type=_Amount(smallest="The smallest amount", zero="no ordinary calls"),
+        metavar="USD",
+        help="Maximum cost of the ordinary calls after the deadline; 0 means no such calls.",
+    ),
+    "retry_invalid_output": click.option(
+        "--retry-invalid-output",
+        is_flag=True,
+        default=None,
+        help="Resend, and pay again for, requests whose answer is not the JSON they ask for.",
+    ),
+}
+"""The options of an upload, by the name of the argument of the Python client."""
 
-deadline_max_usd_option = click.option(
-    "--deadline-max-usd",
-    type=_Amount(smallest="The smallest amount", zero="no ordinary calls"),
-    metavar="USD",
-    help="Maximum cost of the ordinary calls after the deadline; 0 means no such calls.",
-)
 
-retry_invalid_output_option = click.option(
-    "--retry-invalid-output",
-    is_flag=True,
-    help="Resend, and pay again for, requests whose answer is not the JSON they ask for.",
-)
+def upload_options(*, except_for: str | None = None) -> Callable[[_Function], Callable[..., Any]]:
+    """Return a decorator that adds the options of an upload.
+
+    The function gets the given ones as ``metadata``, in the form that the stack reads.
+
+    Args:
+        except_for: The name of an option that the command sets itself.
+    """
+    names = [name for name in _UPLOAD_OPTIONS if name != except_for]
+
+    def decorate(function: _Function) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def with_metadata(*arguments: Any, **others: Any) -> Any:
+            # Commands that don't use AWS shouldn't pay for this import.
+            from groq_batch_client.options import options_as_metadata  # noqa: PLC0415
+
+            given = {name: others.pop(name) for name in names}
+            return function(*arguments, metadata=options_as_metadata(given), **others)
+
+        for name in reversed(names):
+            with_metadata = _UPLOAD_OPTIONS[name](with_metadata)
+        return with_metadata
+
+    return decorate
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

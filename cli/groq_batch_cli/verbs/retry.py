@@ -14,17 +14,10 @@ from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM, CommandError
 from groq_batch_cli.job_lookup import find_job
 from groq_batch_cli.job_progress import Follower
 from groq_batch_cli.options import (
-    canary_max_failed_percent_option,
-    canary_option,
-    deadline_max_usd_option,
-    deadline_option,
     job_argument,
-    max_attempts_option,
-    max_cost_option,
     out_folder_option,
-    retry_invalid_output_option,
     stack_options,
-    window_option,
+    upload_options,
 )
 from groq_batch_cli.output_guard import check_folder
 from groq_batch_cli.progress_bar import ByteProgress
@@ -53,14 +46,7 @@ from groq_batch_client.text import counted, one_line
     help="Also send requests that would fail again or whose outcome is unknown.",
 )
 @out_folder_option
-@window_option
-@max_attempts_option
-@max_cost_option
-@canary_option
-@canary_max_failed_percent_option
-@deadline_option
-@deadline_max_usd_option
-@retry_invalid_output_option
+@upload_options(except_for="on_invalid_line")
 @click.option(
     "--again", is_flag=True, help="Start another retry, and pay again, even if one has answers."
 )
@@ -72,14 +58,7 @@ def command(
     wait: bool,
     everything: bool,
     out: Path,
-    window: str | None,
-    max_attempts: int | None,
-    max_cost: float | None,
-    canary: int | None,
-    canary_max_failed_percent: int | None,
-    deadline: str | None,
-    deadline_max_usd: float | None,
-    retry_invalid_output: bool,
+    metadata: dict[str, str],
     again: bool,
     target: Target,
 ) -> int:
@@ -103,18 +82,9 @@ def command(
     stack = connect(target)
     found = find_job(stack.storage, job)
     retries.failed_key(found)
-    metadata = uploads.option_metadata(
-        window=window,
+    if _has_bad_lines(found):
         # failed/ also holds the invalid lines of the original, which would reject the rest.
-        skip_invalid=_has_bad_lines(found),
-        max_attempts=max_attempts,
-        max_cost=max_cost,
-        canary=canary,
-        canary_max_failed_percent=canary_max_failed_percent,
-        deadline=deadline,
-        deadline_max_usd=deadline_max_usd,
-        retry_invalid_output=retry_invalid_output,
-    )
+        metadata["on-invalid-line"] = "skip"
     uploads.options_in_force(stack, metadata)
     known, free_number = retries.existing_retry(stack.storage, found.path)
     beginning = _Beginning(stack, terminal, found, metadata)
