@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from groq_batch.domain.job_options import _OPTIONS
 from local.reference.markdown import code, table
-from local.reference.parameters import template
+from local.template_parameters import read_template
 
 
 def options() -> str:
@@ -18,7 +18,8 @@ def options() -> str:
 def _without(name: str) -> str:
     """Return what applies to an upload without the option: the parameter of the same name."""
     parameter = name.title().replace("-", "")
-    if parameter not in template()["Parameters"]:
+    parameters = read_template()["Parameters"]
+    if parameter not in parameters:
         return "nothing"
-    default = str(template()["Parameters"][parameter]["Default"])
+    default = str(parameters[parameter]["Default"])
     return f"parameter {code(parameter)} ({code(default) if default else 'none'})"

@@ -10,11 +10,12 @@ import pytest
 
 from groq_batch.domain import object_keys
 from local import asl
-from local.reference import bucket, options, parameters, reports
+from local.reference import bucket, options, reports
 from local.reference.blocks import BlockError, block_names, fill, markdown_files
 from local.reference.contents import BLOCKS
 from local.reference.docstrings import first_sentence
 from local.reference.markdown import code, table
+from local.template_parameters import read_template
 
 PROJECT = Path(__file__).parents[3]
 FILES = list(markdown_files(PROJECT))
@@ -32,9 +33,9 @@ def test_every_block_stands_somewhere() -> None:
 
 
 def test_every_parameter_is_in_a_group() -> None:
-    interface = parameters.template()["Metadata"]["AWS::CloudFormation::Interface"]
+    interface = read_template()["Metadata"]["AWS::CloudFormation::Interface"]
     named = {name for group in interface["ParameterGroups"] for name in group["Parameters"]}
-    assert named == set(parameters.template()["Parameters"])
+    assert named == set(read_template()["Parameters"])
 
 
 def test_option_without_a_parameter_of_its_name_has_a_line(
