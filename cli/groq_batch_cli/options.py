@@ -150,45 +150,39 @@ def _max_cost_option(name: str) -> Callable[[_Function], _Function]:
 max_cost_option = _max_cost_option("max_cost")
 
 
-class _Window(click.ParamType):
-    """A completion window, validated before the command reads any file."""
+class _Checked(click.ParamType):
+    """A text that is validated before the command reads any file."""
 
-    name = "window"
+    def __init__(self, name: str, is_valid: Callable[[str], bool], allowed: str) -> None:
+        """Take the test, and the end of the error message: what is allowed."""
+        self.name = name
+        self._is_valid = is_valid
+        self._allowed = allowed
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Check that Groq accepts the window, and return it unchanged."""
-        if not is_completion_window(value):
-            self.fail(
-                f"{value!r} is not a window that Groq accepts. Give hours or days between 24h and "
-                f"7d, such as 24h, 72h or 7d.",
-                param,
-                ctx,
-            )
+        """Check the text, and return it unchanged."""
+        if not self._is_valid(value):
+            self.fail(f"{value!r} is not {self._allowed}", param, ctx)
         return str(value)
 
 
-class _Deadline(click.ParamType):
-    """A deadline, validated before the command reads any file."""
-
-    name = "deadline"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Check the deadline, and return it unchanged."""
-        if value != NO_DEADLINE and deadline_seconds(value) is None:
-            self.fail(
-                f"{value!r} is not a deadline. Give minutes, hours or days between 1m and 30d, "
-                f"such as 90m, 6h or 2d, or {NO_DEADLINE}.",
-                param,
-                ctx,
-            )
-        return str(value)
-
+_WINDOW = _Checked(
+    "window",
+    is_completion_window,
+    "a window that Groq accepts. Give hours or days between 24h and 7d, such as 24h, 72h or 7d.",
+)
+_DEADLINE = _Checked(
+    "deadline",
+    lambda text: text == NO_DEADLINE or deadline_seconds(text) is not None,
+    "a deadline. Give minutes, hours or days between 1m and 30d, such as 90m, 6h or 2d, or "
+    f"{NO_DEADLINE}.",
+)
 
 _UPLOAD_OPTIONS = {
     "completion_window": click.option(
         "--window",
         "completion_window",
-        type=_Window(),
+        type=_WINDOW,
         metavar="WINDOW",
         help="Time limit for Groq to complete a batch, from 24h to 7d.",
     ),
@@ -219,7 +213,7 @@ _UPLOAD_OPTIONS = {
     "batch_deadline": click.option(
         "--deadline",
         "batch_deadline",
-        type=_Deadline(),
+        type=_DEADLINE,
         metavar="TIME",
         help="Stop waiting for batches after this time (1m to 30d from the start, or none), and "
         "send the remaining requests by ordinary calls.",

@@ -211,7 +211,7 @@ def begin_retry(
     if not found.number:
         raise JobError(_nothing_to_send(one_line(job.path), found, send_anyway))
     path = retry_path(job.path, number)
-    upload = upload_leftovers(storage, source, path, found, after=after, metadata=metadata)
+    upload = _upload(storage, source, path, found, after=after, metadata=metadata)
     retry = FoundJob(path=upload.path, job_id=upload.job_id)
     return Retry(number, retry, found.left_out), found
 
@@ -225,7 +225,7 @@ def _nothing_to_send(name: str, found: Leftovers, send_anyway: str) -> str:
     )
 
 
-def upload_leftovers(
+def _upload(
     storage: Storage,
     source: str,
     path: str,
@@ -234,16 +234,7 @@ def upload_leftovers(
     after: int,
     metadata: Mapping[str, str],
 ) -> Upload:
-    """Upload the chosen failed lines under another path.
-
-    Args:
-        storage: The bucket.
-        source: The object with the failed lines.
-        path: The other path.
-        found: The selection.
-        after: The number of the retry whose answers were counted; 0 for none.
-        metadata: The options of the upload.
-    """
+    """Upload the chosen lines of ``source``; the answers of the retry ``after`` were counted."""
     if found.are_all:
         # S3 copies the object itself; no bytes pass through this machine.
         return _copy(storage, source, path, metadata)
