@@ -273,6 +273,19 @@ out_folder_option = click.option(
 )
 
 
+def out_file_option(
+    help_text: str, *, show_default: str = "standard output"
+) -> Callable[[_Function], _Function]:
+    """Return the option ``--out`` of a command that writes one file."""
+    return click.option(
+        "--out",
+        type=click.Path(dir_okay=False, path_type=Path),
+        show_default=show_default,
+        metavar="FILE",
+        help=help_text,
+    )
+
+
 def stack_options(function: _Function) -> Callable[..., Any]:
     """Add the options that select a stack; pass them to the function as ``target``."""
 
