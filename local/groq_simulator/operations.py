@@ -46,8 +46,8 @@ class Operations:
             "add_foreign_batches": self._add_foreign_batches,
             "advance_clock": self._advance_clock,
             "stats": self._stats,
-            "requests": lambda job=None: self._advanced().requests(job),
-            "attempts": lambda job: self._advanced().attempts(job),
+            "requests": lambda job=None: self._read(lambda counts: counts.requests(job)),
+            "attempts": lambda job: self._read(lambda counts: counts.attempts(job)),
             "batches": self._batches,
             "calls": self._calls,
             "ordinary_calls": self._ordinary_calls,
@@ -121,16 +121,19 @@ class Operations:
         with self._state.lock:
             self._state.clock_offset += seconds
 
-    def _advanced(self) -> Accounting:
-        """Advance all batches to the current time; return the counters."""
+    def _advance(self) -> None:
+        for batch in self._state.batches.all():
+            self._state.engine.advance(batch, self._state.now())
+
+    def _read(self, read: Callable[[Accounting], Any]) -> Any:
+        """Advance all batches to the current time, then read the counters."""
         with self._state.lock:
-            for batch in self._state.batches.all():
-                self._state.engine.advance(batch, self._state.now())
-        return self._state.accounting
+            self._advance()
+            return read(self._state.accounting)
 
     def _batches(self) -> list[dict[str, Any]]:
         with self._state.lock:
-            self._advanced()
+            self._advance()
             now, settings = self._state.now(), self._state.settings
             return [
                 view(batch, settings, now) | {"foreign": batch.foreign}
@@ -139,7 +142,8 @@ class Operations:
 
     def _stats(self) -> dict[str, Any]:
         with self._state.lock:
-            accounting = self._advanced()
+            self._advance()
+            accounting = self._state.accounting
             own = [batch for batch in self._state.batches.all() if not batch.foreign]
             shards: dict[str, list[str]] = {}
             for batch in own:
