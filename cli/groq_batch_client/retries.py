@@ -11,6 +11,7 @@ from pathlib import Path
 from groq_batch.bucket.multipart_writer import ObjectWriter
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
+from groq_batch.domain.input_key import check_key
 from groq_batch_client.downloads import all_rows
 from groq_batch_client.errors import JobError
 from groq_batch_client.found_jobs import FoundJob, file_stem, job_of_path
@@ -194,9 +195,11 @@ def upload_retry(
         The upload (None if there is nothing to send), and the selection.
 
     Raises:
-        JobError: The job has no failed lines to send again.
+        JobError: The job has no failed lines to send again, or its path is too long for a retry.
     """
     source = failed_key(job)
+    path = retry_path(job.path, number)
+    _check_accepted(storage, source, path)
     earlier: list[FoundJob] = []
     if after is not None:
         family = lineage(storage, after.job)
@@ -204,7 +207,6 @@ def upload_retry(
     found = choose(storage, job, earlier, everything=everything, progress=progress)
     if not found.number:
         return None, found
-    path = retry_path(job.path, number)
     upload = upload_leftovers(
         storage,
         source,
@@ -214,6 +216,21 @@ def upload_retry(
         metadata=metadata,
     )
     return upload, found
+
+
+def _check_accepted(storage: Storage, source: str, path: str) -> None:
+    """Check that the pipeline accepts a retry's path, which is longer than that of its job.
+
+    Raises:
+        JobError: It does not. Its report would stand where nobody waits for it.
+    """
+    key = object_keys.INPUT_PREFIX + path
+    if check_key(key) is not None:
+        raise JobError(
+            f"The name of the retry, {one_line(path)}, would be longer than the "
+            f"{object_keys.MAX_KEY_BYTES} bytes that a key may have. Copy {storage.url(source)} "
+            f"to a shorter name below input/, with on-invalid-line=skip in its metadata."
+        )
 
 
 def upload_leftovers(
