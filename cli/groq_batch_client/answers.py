@@ -20,7 +20,12 @@ REFUSED = "refused"
 NO_ANSWER = "no_answer"
 UNREADABLE = "unreadable_row"
 
-_FENCE = re.compile(r"\s*```[A-Za-z]*[ \t]*\r?\n(.*?)\r?\n?[ \t]*```\s*", re.DOTALL)
+_FENCE = re.compile(
+    r"\s*(?P<fence>`{3,}|~{3,})[ \t]*(?:[\w.+-]*[ \t]*\r?\n|[A-Za-z]*[ \t]*(?=[\[{]))"
+    r"(?P<content>.*?)\r?\n?[ \t]*(?P=fence)\s*",
+    re.DOTALL,
+)
+"""A code fence of Markdown around a whole text; models also write one on a single line."""
 
 _DEEPEST = 100
 
@@ -315,7 +320,7 @@ def _parsed(text: str) -> Any:
         return _decode(text)
     except (msgspec.DecodeError, UnicodeEncodeError):
         fence = _FENCE.fullmatch(text)
-        return _lenient(fence[1] if fence is not None else text)
+        return _lenient(fence["content"] if fence is not None else text)
 
 
 def _finite(value: Any, place: str) -> tuple[Any, str | None]:
