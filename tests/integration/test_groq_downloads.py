@@ -122,10 +122,13 @@ HALF = ROWS[: len(ROWS) // 2]
         [http(200, {"object": "error", "message": "m"}), WHOLE],
         [http(200, b'{"id": "garb'), http(200, FILE), WHOLE],
         [http(200, b"[1]"), http(200, FILE), WHOLE],
+        [http(200, {"detail": "Try later."}), http(200, FILE), WHOLE],
+        [http(200, b'{"id": "garb'), http(499), WHOLE],
+        [http(200, b"[" * 10_000), http(200, FILE), WHOLE],
         [http(202, b""), WHOLE],
         [http(206, HALF), WHOLE],
     ],
-    ids=range(26),
+    ids=range(29),
 )
 def test_only_a_whole_file_is_taken_for_one(answers: list[bytes]) -> None:
     with RawServer(*answers, http(500)) as server:

@@ -154,6 +154,8 @@ def _seconds_of_iso(text: str) -> float | None:
 
 
 _LARGEST_MESSAGE = 64 * 1024
+_ROW_FIELDS = frozenset({"custom_id", "response", "error"})
+"""Fields of which a row has at least one. A message such as ``{"detail": …}`` has none."""
 
 
 class UnexpectedResponseError(Exception):
@@ -231,7 +233,8 @@ def begins_with_a_row(content: BinaryIO) -> bool:
     first, line_end, _ = rows.partition(b"\n")
     if not line_end and not is_whole:
         return True
-    return isinstance(_json_of(first), dict)
+    data = _json_of(first)
+    return isinstance(data, dict) and not _ROW_FIELDS.isdisjoint(data)
 
 
 def _is_error(content: bytes) -> bool:
