@@ -280,12 +280,14 @@ class GroqClient:
             rows_are_sound = _begins_with_a_row(call, answer, target)
             if rows_are_sound and answer.is_of_known_length:
                 return answer.size
-            expected = self._size_at_groq(file_id, call.until, strict=not rows_are_sound) or 0
-            # Groq's figure may be wrong, so the same rows are accepted when they arrive again.
-            is_wrong = answer.size < expected and answer.size not in sizes
-            if not rows_are_sound:
-                is_wrong = expected not in (0, answer.size)
-            if is_wrong:
+            is_odd = answer.size > 0 and not rows_are_sound
+            expected = self._size_at_groq(file_id, call.until, strict=is_odd) or 0
+            # Groq's figure may be wrong, so the same content is accepted when it arrives again,
+            # unless it is shorter and begins with no row.
+            is_again = answer.size in sizes
+            is_short = answer.size < expected and not (rows_are_sound and is_again)
+            is_long = not rows_are_sound and answer.size > expected > 0 and not is_again
+            if is_short or is_long:
                 sizes.add(answer.size)
                 raise UnknownOutcomeError(f"The content has {answer.size} of {expected} bytes.")
             return answer.size
@@ -306,7 +308,7 @@ class GroqClient:
         try:
             return self._answer(call, read_file).bytes
         except GroqApiError as error:
-            if strict and not isinstance(error, NotFoundError):
+            if strict and not isinstance(error, RequestRefusedError):
                 raise UnknownOutcomeError(
                     "The content begins with no row, and its size is not known."
                 ) from error

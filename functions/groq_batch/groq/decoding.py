@@ -228,7 +228,7 @@ def begins_with_a_row(content: BinaryIO) -> bool:
     content.seek(0, SEEK_END)
     rows = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     is_whole = len(start) <= _LARGEST_MESSAGE
-    if rows[:1] not in b'{["' or (is_whole and _is_error(rows)):
+    if rows[:1] not in b'{["' or (is_whole and _is_message(rows)):
         raise UnexpectedResponseError("is no file of rows")
     first, line_end, _ = rows.partition(b"\n")
     if not line_end and not is_whole:
@@ -237,12 +237,13 @@ def begins_with_a_row(content: BinaryIO) -> bool:
     return isinstance(data, dict) and not _ROW_FIELDS.isdisjoint(data)
 
 
-def _is_error(content: bytes) -> bool:
-    """Tell whether a content is an error of the API, and not a row that contains one."""
+def _is_message(content: bytes) -> bool:
+    """Tell whether a content is one message, such as an error of the API, and not a row."""
     data = _json_of(content)
     if not isinstance(data, dict) or data.keys() & {"custom_id", "response"}:
         return False
-    return bool(data.get("error")) or data.get("object") == "error"
+    has_no_row = bool(data) and _ROW_FIELDS.isdisjoint(data)
+    return bool(data.get("error")) or data.get("object") == "error" or has_no_row
 
 
 def _json_of(content: bytes) -> object:
