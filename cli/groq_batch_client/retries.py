@@ -11,6 +11,7 @@ from pathlib import Path
 from groq_batch.bucket.multipart_writer import ObjectWriter
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
+from groq_batch.domain.input_key import check_key
 from groq_batch_client.downloads import all_rows
 from groq_batch_client.errors import JobError
 from groq_batch_client.found_jobs import FoundJob, file_stem, job_of_path
@@ -194,7 +195,8 @@ def begin_retry(
         The retry, and the selection of its requests; None for a retry that existed.
 
     Raises:
-        JobError: The job has no failed lines, or none that are worth sending.
+        JobError: The job has no failed lines, or none that are worth sending, or its path is too
+            long for a retry.
     """
     source = failed_key(job)
     known, number = existing_retry(storage, job.path)
@@ -207,10 +209,11 @@ def begin_retry(
         after = known.number
         family = lineage(storage, known.job)
         earlier = family[[one.path for one in family].index(job.path) + 1 :]
+    path = retry_path(job.path, number)
+    _check_accepted(storage, source, path)
     found = choose(storage, job, earlier, everything=everything, progress=progress)
     if not found.number:
         raise JobError(_nothing_to_send(one_line(job.path), found, send_anyway))
-    path = retry_path(job.path, number)
     upload = _upload(storage, source, path, found, after=after, metadata=metadata)
     retry = FoundJob(path=upload.path, job_id=upload.job_id)
     return Retry(number, retry, found.left_out), found
@@ -223,6 +226,21 @@ def _nothing_to_send(name: str, found: Leftovers, send_anyway: str) -> str:
         f"No failed request of {name} is worth sending again: {found.left_out_text}. To send "
         f"them anyway: {send_anyway}"
     )
+
+
+def _check_accepted(storage: Storage, source: str, path: str) -> None:
+    """Check that the pipeline accepts a retry's path, which is longer than that of its job.
+
+    Raises:
+        JobError: It does not. Its report would stand where nobody waits for it.
+    """
+    key = object_keys.INPUT_PREFIX + path
+    if check_key(key) is not None:
+        raise JobError(
+            f"The name of the retry, {one_line(path)}, would be longer than the "
+            f"{object_keys.MAX_KEY_BYTES} bytes that a key may have. Copy {storage.url(source)} "
+            f"to a shorter name below input/, with on-invalid-line=skip in its metadata."
+        )
 
 
 def _upload(
