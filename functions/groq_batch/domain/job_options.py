@@ -58,6 +58,11 @@ class JobOptions:
     retry_invalid_output: bool = False
 
     @property
+    def window_seconds(self) -> int:
+        """Length of the completion window in seconds."""
+        return (window_hours(self.completion_window) or 0) * 3600
+
+    @property
     def deadline_seconds(self) -> int | None:
         """Seconds from the job's start to its deadline; None without one."""
         return deadline_seconds(self.batch_deadline)
@@ -168,9 +173,8 @@ def _yes_or_no(text: str) -> bool | None:
 
 
 def _days_needed(options: JobOptions) -> int:
-    hours = window_hours(options.completion_window) or 0
     windows = options.max_attempts + (1 if options.canary_requests else 0)
-    return math.ceil(windows * hours / 24) + _RETENTION_MARGIN_DAYS
+    return math.ceil(windows * options.window_seconds / 86_400) + _RETENTION_MARGIN_DAYS
 
 
 def _amount(text: str) -> float | None:

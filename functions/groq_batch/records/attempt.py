@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
 import msgspec
@@ -12,14 +11,13 @@ from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.canary import CANARY_SHARD
+from groq_batch.domain.parallel import in_parallel
 from groq_batch.domain.reason import Reason
 from groq_batch.records import stored
 from groq_batch.records.attempt_plan import AttemptPlan
 from groq_batch.records.job import JobRecord
 from groq_batch.records.submission import Sent, Stage, Submission
 from groq_batch.telemetry.log import logger
-
-_READERS = 16
 
 
 class ShardState(Sent, kw_only=True, rename={"origin": "region"}):
@@ -212,10 +210,9 @@ class AttemptState(
             found = Submission.load(storage, key) if begun is None or key in begun else None
             return number, found[0] if found else None
 
-        with ThreadPoolExecutor(max_workers=_READERS) as pool:
-            for number, record in pool.map(read, open_numbers):
-                if record is not None:
-                    self.entries[number].update(record)
+        for number, record in in_parallel(read, open_numbers):
+            if record is not None:
+                self.entries[number].update(record)
 
     def origin_of(self, shard: int) -> int:
         """Return the number of the origin shard of a shard."""

@@ -17,7 +17,7 @@ from groq_batch.bucket.s3_errors import ConflictError, UnreadableObjectError, Un
 from groq_batch.bucket.storage import JOB_METADATA, Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.input_key import check_key
-from groq_batch.domain.times import parse_timestamp
+from groq_batch.domain.times import seconds_of
 from groq_batch.records.closed import is_closed
 from groq_batch.records.job import JobRequest
 from groq_batch.reports.page.data import PageData
@@ -80,7 +80,7 @@ class Delivery:
             if newest is None and not version.is_delete_marker:
                 newest = version
         # This job's version was permanently deleted, and with it its place in the order.
-        begun = parse_timestamp(mine.started_at).timestamp()
+        begun = seconds_of(mine.started_at)
         return newest is not None and newest.modified_at >= math.floor(begun)
 
     def _is_later_run(self, report: dict[str, Any]) -> bool:

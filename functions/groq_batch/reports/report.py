@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from groq_batch import __version__
@@ -13,8 +13,7 @@ from groq_batch.domain.batch import Batch
 from groq_batch.domain.canary import CANARY_SHARD
 from groq_batch.domain.problem import problem_json
 from groq_batch.domain.reason import Reason
-from groq_batch.domain.times import parse_timestamp
-from groq_batch.domain.times import timestamp as write_timestamp
+from groq_batch.domain.times import parse_timestamp, timestamp, timestamp_of
 from groq_batch.records.attempt import AttemptState
 from groq_batch.records.job import JobRecord, JobRequest
 from groq_batch.records.on_demand import OnDemandProgress
@@ -129,7 +128,7 @@ def final_report(
         _put_first(report, reason)
     report["outputs"] = outputs
     started = parse_timestamp(request.started_at)
-    report["timing"]["finished_at"] = write_timestamp(finished_at)
+    report["timing"]["finished_at"] = timestamp(finished_at)
     report["timing"]["seconds"] = round((finished_at - started).total_seconds(), 3)
     return report
 
@@ -312,9 +311,7 @@ def _first_created_at(states: Sequence[AttemptState]) -> str | None:
 
 
 def _from_unix(seconds: int | None) -> str | None:
-    if seconds is None:
-        return None
-    return write_timestamp(datetime.fromtimestamp(seconds, UTC))
+    return None if seconds is None else timestamp_of(seconds)
 
 
 def _put_first(report: dict[str, Any], reason: Reason) -> None:

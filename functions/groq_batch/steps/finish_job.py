@@ -27,7 +27,7 @@ from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.prices import on_demand_usd
 from groq_batch.domain.reason import Reason
 from groq_batch.domain.result_row import DEADLINE_PASSED
-from groq_batch.domain.times import timestamp
+from groq_batch.domain.times import timestamp_of
 from groq_batch.groq.client import GroqClient
 from groq_batch.records.all_attempts import load_attempts
 from groq_batch.records.attempt import AttemptState
@@ -446,7 +446,7 @@ def _load_calls(
 
 def _deadline_passed(count: int, job: JobRecord, calls: OnDemandProgress | None) -> Reason:
     """Return the reason of a job whose deadline left requests unanswered."""
-    moment = timestamp(datetime.fromtimestamp(job.deadline_at or 0.0, UTC))
+    moment = timestamp_of(job.deadline_at or 0.0)
     left = "1 request has" if count == 1 else f"{count:,} requests have"
     text = f"{left} no answer; the deadline was {moment}."
     if calls is not None and calls.ended is CallsEnd.BUDGET:

@@ -8,7 +8,7 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch
 from groq_batch.domain.parallel import in_parallel
-from groq_batch.domain.times import parse_timestamp
+from groq_batch.domain.times import seconds_of
 from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import GroqApiError, NotFoundError, log_fields
 from groq_batch.records.all_attempts import load_attempts
@@ -84,7 +84,7 @@ def _batches_at_groq(
         request = JobRequest.load(storage, keys.job)
         since = None
         if request is not None:
-            since = parse_timestamp(request.started_at).timestamp() - CLOCK_MARGIN_SECONDS
+            since = seconds_of(request.started_at) - CLOCK_MARGIN_SECONDS
         for batch in client.batches_since(since):
             if (batch.metadata or {}).get("job") == keys.job:
                 batches[batch.id] = batch

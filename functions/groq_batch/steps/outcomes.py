@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from groq_batch.domain.error_code import ErrorCode
-from groq_batch.domain.times import timestamp
+from groq_batch.domain.times import timestamp_of
 from groq_batch.groq.errors import AccountError, GroqApiError, RateLimitedError
 from groq_batch.records.job import AccountHold
 
@@ -77,7 +76,5 @@ def pause_seconds(error: GroqApiError, tries: int) -> float:
 
 def account_hold(error: AccountError, *, now: float | None = None) -> AccountHold:
     """Return the record of an account error."""
-    moment = datetime.fromtimestamp(time.time() if now is None else now, UTC)
-    return AccountHold(
-        code=error.code or ErrorCode.PERMISSION_DENIED, message=str(error), at=timestamp(moment)
-    )
+    at = timestamp_of(time.time() if now is None else now)
+    return AccountHold(code=error.code or ErrorCode.PERMISSION_DENIED, message=str(error), at=at)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from groq_batch.bucket.storage import Storage
@@ -17,7 +16,7 @@ from groq_batch.domain import object_keys
 from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.models import ListedModel, read_models
 from groq_batch.domain.reason import Reason
-from groq_batch.domain.times import timestamp
+from groq_batch.domain.times import timestamp_of
 from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import (
     AccountError,
@@ -105,7 +104,7 @@ def read_account_models(
     if is_over or ModelListing.load(storage, keys) is not None:
         return done
     Delivery(storage, request).announce(running_report(request, None))
-    at = timestamp(datetime.fromtimestamp(clock(), UTC))
+    at = timestamp_of(clock())
     try:
         listing = _ask(client.within(ASK_SECONDS), at, sleep)
     except AccountError as error:

@@ -14,7 +14,6 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from groq_batch.bucket.s3_errors import ConflictError, UnwritableObjectError
@@ -24,7 +23,7 @@ from groq_batch.domain.batch import Batch
 from groq_batch.domain.canary import unjudged_verdict
 from groq_batch.domain.job_id import collector_name, collector_number, job_id_of_execution
 from groq_batch.domain.polling import FIRST_PAUSE_SECONDS
-from groq_batch.domain.times import timestamp
+from groq_batch.domain.times import timestamp_of
 from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import GroqApiError, log_fields
 from groq_batch.records import stored
@@ -220,7 +219,7 @@ class JobCloser:
             logger.info("Another invocation also collects", job_id=job_id)
 
     def _fence(self, job_id: str, status: str, error: str) -> Stop:
-        moment = timestamp(datetime.fromtimestamp(self._clock(), UTC))
+        moment = timestamp_of(self._clock())
         return _stop_of(status, error, moment).write(self._storage, object_keys.WorkKeys(job_id))
 
     def _plan(self, job_id: str) -> CollectPlan:

@@ -15,15 +15,14 @@ import bisect
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import job_id_of_execution
-from groq_batch.domain.job_options import window_hours
-from groq_batch.domain.times import parse_timestamp
+from groq_batch.domain.parallel import in_parallel
+from groq_batch.domain.times import seconds_of
 from groq_batch.records import stored
 from groq_batch.records.closed import is_closed
 from groq_batch.records.job import JobRecord, JobRequest
@@ -38,7 +37,6 @@ FRESH_SECONDS = 180
 execution."""
 MARGIN_SECONDS = 60.0
 """A job is checked only if at least this many seconds are left."""
-_READERS = 16
 _SHORTEST_WINDOW_HOURS = 24
 _LONGEST_WINDOW_HOURS = 7 * 24
 _OVERDUE_AFTER_HOURS = 1
@@ -129,8 +127,7 @@ class Reconciler:
         """Publish how many jobs are open, how old they are, and how many are overdue."""
         first = (_SHORTEST_WINDOW_HOURS + _OVERDUE_AFTER_HOURS) * 3600
         old = [job for job, age in ages.items() if age > first]
-        with ThreadPoolExecutor(max_workers=_READERS) as pool:
-            judged = list(pool.map(lambda job: self._is_overdue(job, ages[job]), old))
+        judged = in_parallel(lambda job: self._is_overdue(job, ages[job]), old)
         overdue = {job for job, is_overdue in zip(old, judged, strict=True) if is_overdue}
         open_jobs = metrics.OpenJobs()
         for job, age in ages.items():
@@ -163,9 +160,8 @@ class Reconciler:
                 options, has_canary = job.options, job.has_canary
         except Exception:  # noqa: BLE001
             logger.warning("The job's record cannot be read", job_id=job_id, exc_info=True)
-        hours = window_hours(options.completion_window) or 0
         windows = 2 if has_canary else 1
-        return age_seconds > (windows * hours + _OVERDUE_AFTER_HOURS) * 3600
+        return age_seconds > windows * options.window_seconds + _OVERDUE_AFTER_HOURS * 3600
 
     def _running(self, machine: str) -> set[str]:
         """Return the jobs that Step Functions lists as running."""
@@ -220,6 +216,6 @@ class Reconciler:
         if marker is None:
             return _CLOSED
         request = stored.from_record(marker[0], JobRequest)
-        if self._clock() - parse_timestamp(request.started_at).timestamp() < FRESH_SECONDS:
+        if self._clock() - seconds_of(request.started_at) < FRESH_SECONDS:
             return "is fresh"
         return self._closer.close_if_ended(machine, request)

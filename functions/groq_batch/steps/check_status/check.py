@@ -13,20 +13,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys, polling
 from groq_batch.domain.batch import Batch
 from groq_batch.domain.early_collection import is_worth_a_round
 from groq_batch.domain.error_code import ErrorCode
-from groq_batch.domain.job_options import window_hours
 from groq_batch.domain.machine_version import ANSWERS_REQUESTS
 from groq_batch.domain.only_shard import AGAIN, MAX_CHECKS, StepAnswer
 from groq_batch.domain.parallel import in_parallel
 from groq_batch.domain.polling import FIRST_PAUSE_SECONDS
 from groq_batch.domain.reason import Reason
-from groq_batch.domain.times import parse_timestamp, timestamp
+from groq_batch.domain.times import seconds_of, timestamp_of
 from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import (
     AccountError,
@@ -240,7 +238,7 @@ class _Check:
             state.last_check_error = unknown_batches(gone, is_stopped=stop is not None)
             state.absent_since = state.absent_since or self.now
             if stop is not None:
-                self._give_up(gone, since=max(state.absent_since, _seconds(stop)))
+                self._give_up(gone, since=max(state.absent_since, seconds_of(stop.at)))
         else:
             state.absent_since = None
         self._cancel(
@@ -299,8 +297,7 @@ class _Check:
                     **log_fields(error),
                 )
 
-        with ThreadPoolExecutor(max_workers=_CANCELLERS) as pool:
-            list(pool.map(cancel, entries))
+        in_parallel(cancel, entries, workers=_CANCELLERS)
 
     def _collected(self, state: AttemptState) -> bool:
         """Tell whether the rows of all shards of the attempt are stored."""
@@ -335,13 +332,13 @@ class _Check:
             status="failed",
             code=reason.code or ErrorCode.INTERNAL_ERROR,
             message=reason.message or "",
-            at=timestamp(datetime.fromtimestamp(self.now, UTC)),
+            at=timestamp_of(self.now),
         )
         return stop.write(self.storage, self.keys)
 
     def _end_of_waiting(self, state: AttemptState, job: JobRecord) -> float:
         """Return when waiting for this attempt ends, in seconds since 1970."""
-        window = (window_hours(job.options.completion_window) or 0) * 3600
+        window = job.options.window_seconds
         ends = [
             entry.batch.expires_at or (entry.batch.created_at or state.started_at) + window
             for entry in state.entries.values()
@@ -525,7 +522,7 @@ class _Check:
         verdict = job.verdict
         if stop is not None or verdict is None or not verdict.code:
             return stop
-        at = timestamp(datetime.fromtimestamp(self.now, UTC))
+        at = timestamp_of(self.now)
         failed = Stop(status="partial", code=verdict.code, message=verdict.message, at=at)
         return failed.write(self.storage, self.keys)
 
@@ -548,10 +545,8 @@ class _Check:
         """
         if not job.has_canary:
             return False
-        window = (window_hours(job.options.completion_window) or 0) * 3600
-        kept_until = (
-            parse_timestamp(job.prepared_at).timestamp() + self.settings.work_retention_days * _DAY
-        )
+        window = job.options.window_seconds
+        kept_until = seconds_of(job.prepared_at) + self.settings.work_retention_days * _DAY
         return self.now + window + GRACE_SECONDS > kept_until
 
     def _begin(self, following: NextAttempt, state: AttemptState, job: JobRecord) -> Decision:
@@ -597,10 +592,10 @@ class _Check:
         begun = min(created, default=state.started_at)
         if stop is not None:
             # A batch being cancelled ends within minutes, however long it has run.
-            begun = max(begun, _seconds(stop))
+            begun = max(begun, seconds_of(stop.at))
         if self._is_late:
             begun = max(begun, self.deadline_at or 0.0)
-        window = (window_hours(job.options.completion_window) or 0) * 3600
+        window = job.options.window_seconds
         attempts = job.attempts_needed(self.attempt)
         attempts_left = max(attempts - self.attempt, 0)
         remaining = max(self._end_of_waiting(state, job) - self.now, 0) + attempts_left * window
@@ -681,11 +676,6 @@ class _Check:
         ]
         report = running_report(request, job, states=[*earlier, state], calls=self.calls)
         Delivery(self.storage, request).write_running(report)
-
-
-def _seconds(stop: Stop) -> float:
-    """Return when a job was stopped, in seconds since 1970."""
-    return parse_timestamp(stop.at).timestamp()
 
 
 def _pause(rounds: int) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Self
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch
+from groq_batch.domain.parallel import in_parallel
 from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import (
     AccountError,
@@ -46,7 +46,6 @@ from groq_batch.telemetry import metrics
 from groq_batch.telemetry.log import logger
 
 _MISSING_FILE_TRIES = 5
-_READERS = 16
 _READ_AT_ONCE = 64
 _ROUNDS_WITH_RESULTS = 3
 """How often a shard's results are fetched after the job has stopped waiting. If the function
@@ -257,10 +256,9 @@ class _Collection:
             return b"".join(self.storage.chunks(key))
 
         target = shard.index.keep((folder / "calls").open("w+b"))
-        with ThreadPoolExecutor(max_workers=_READERS) as pool:
-            for begin in range(0, len(keys), _READ_AT_ONCE):
-                for rows in pool.map(read, keys[begin : begin + _READ_AT_ONCE]):
-                    target.write(rows)
+        for begin in range(0, len(keys), _READ_AT_ONCE):
+            for rows in in_parallel(read, keys[begin : begin + _READ_AT_ONCE]):
+                target.write(rows)
         target.flush()
         shard.index.add(target)
 

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from groq_batch.bucket.copying_writer import CopySource
@@ -36,7 +35,7 @@ from groq_batch.domain.prices import Prices, job_prices
 from groq_batch.domain.problem import Problem
 from groq_batch.domain.reason import Reason
 from groq_batch.domain.shard import SplitLimits
-from groq_batch.domain.times import parse_timestamp, timestamp
+from groq_batch.domain.times import seconds_of, timestamp_of
 from groq_batch.records.closed import is_closed, unless_closed
 from groq_batch.records.job import JobRecord, JobRequest, Stop
 from groq_batch.records.model_listing import ModelListing, model_checker
@@ -246,7 +245,7 @@ class _Preparing:
         stop.write(self._storage, self._keys)
 
     def _now(self) -> str:
-        return timestamp(datetime.fromtimestamp(self._clock(), UTC))
+        return timestamp_of(self._clock())
 
     def _check(self, key_problem: Problem | None) -> Plan | str:
         """Check the key and the input.
@@ -400,7 +399,7 @@ class _Preparing:
         )
         if options.deadline_seconds is None:
             return record
-        started = parse_timestamp(self._request.started_at).timestamp()
+        started = seconds_of(self._request.started_at)
         return replace(record, deadline_at=started + options.deadline_seconds)
 
     def _uploads(

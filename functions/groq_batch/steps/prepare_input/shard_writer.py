@@ -17,6 +17,7 @@ from groq_batch.bucket.pending_upload import PendingUpload, PendingWriter
 from groq_batch.bucket.storage import Storage, StoredObject
 from groq_batch.domain import object_keys
 from groq_batch.domain.canary import CANARY_SHARD
+from groq_batch.domain.parallel import in_parallel
 from groq_batch.domain.problem import Problem, problem_row
 from groq_batch.domain.shard import Shard
 from groq_batch.request_file.input_summary import InputSummary
@@ -32,7 +33,6 @@ from groq_batch.request_file.split_events import (
 )
 
 _MAX_SEALING = 2
-_MAX_ABORTING = 16
 
 
 class ShardWriter:
@@ -129,8 +129,7 @@ class ShardWriter:
         open_shard = self._shard.writers if self._shard is not None else ()
         writers = (*self._ended, *open_shard, self._ids, self.problems.writer)
         aborted = [writer for writer in writers if writer.upload_id not in kept]
-        with ThreadPoolExecutor(max_workers=_MAX_ABORTING) as pool:
-            list(pool.map(lambda writer: writer.abort(), aborted))
+        in_parallel(lambda writer: writer.abort(), aborted)
 
     @property
     def _current(self) -> _OpenShard:

@@ -24,7 +24,7 @@ from groq_batch.bucket.s3_errors import ConflictError, UnreadableObjectError
 from groq_batch.bucket.storage import ObjectVersion, Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import again_job_id, firing_job_id, upload_job_id
-from groq_batch.domain.times import timestamp
+from groq_batch.domain.times import timestamp_of
 from groq_batch.records import stored
 from groq_batch.records.job import JobRequest
 from groq_batch.steps.start_job.sweep import Sweep, WithoutDeleted
@@ -298,7 +298,7 @@ class JobStarter:
             key=key,
             version_id=None if version_id == _UNVERSIONED else version_id,
             path=job_id if too_long else path,
-            started_at=timestamp(datetime.fromtimestamp(self._clock(), UTC)),
+            started_at=timestamp_of(self._clock()),
             claimed_by=self._invocation,
         )
 
