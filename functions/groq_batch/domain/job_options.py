@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.problem import Problem
 
 MAX_ATTEMPTS_LIMIT = 10
@@ -227,4 +228,4 @@ _OPTIONS: dict[str, tuple[str, Callable[[str], Any], str]] = {
 
 
 def _problem(message: str) -> Problem:
-    return Problem(line=None, custom_id=None, code="invalid_option", message=message)
+    return Problem(line=None, custom_id=None, code=ErrorCode.INVALID_OPTION, message=message)

@@ -26,7 +26,6 @@ from groq_batch.domain.cost import ModelUsages, actual_cost_usd, sum_usd
 from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.prices import on_demand_usd
 from groq_batch.domain.reason import Reason
-from groq_batch.domain.result_row import DEADLINE_PASSED
 from groq_batch.domain.times import timestamp_of
 from groq_batch.groq.client import GroqClient
 from groq_batch.records.all_attempts import load_attempts
@@ -460,7 +459,7 @@ def _deadline_passed(count: int, job: JobRecord, calls: OnDemandProgress | None)
     elif calls is not None and calls.pause is not None:
         text += f" {calls.pause.message}"
     return Reason(
-        DEADLINE_PASSED,
+        ErrorCode.DEADLINE_PASSED,
         f"{text} Each row has the reason; to get the rest, run failed/ again.",
     )
 

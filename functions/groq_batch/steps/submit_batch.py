@@ -19,6 +19,7 @@ from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import ENDPOINT, Batch
+from groq_batch.domain.error_code import ErrorCode
 from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import (
     AccountError,
@@ -483,10 +484,10 @@ class _Step:
 
     def _account_refuses(self, error: AccountError) -> StepOutcome:
         """Leave it to the job, unless it may be temporary: a network proxy, a deployment."""
-        if error.code == "permission_denied" and self.tries == 0:
+        if error.code == ErrorCode.PERMISSION_DENIED and self.tries == 0:
             return StepOutcome.wait(_SECOND_LOOK_SECONDS)
         if (
-            error.code == "secret_unreadable"
+            error.code == ErrorCode.SECRET_UNREADABLE
             and self.tries < len(UNREADABLE_SECRET_PAUSES_SECONDS)
             and not self.storage.exists(self.keys.submitted)
         ):

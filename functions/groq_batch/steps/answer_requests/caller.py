@@ -22,7 +22,7 @@ from groq_batch.domain.on_demand import fits, is_spent
 from groq_batch.domain.pacing import LONGEST_PAUSE_SECONDS, MAX_OPEN_CALLS, Pace
 from groq_batch.domain.prices import Prices
 from groq_batch.domain.reason import Reason
-from groq_batch.domain.result_row import DEADLINE_PASSED, pipeline_row
+from groq_batch.domain.result_row import pipeline_row
 from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import GroqApiError
 from groq_batch.groq.ordinary_calls import JSON_CONTENT, form_of
@@ -444,4 +444,4 @@ def _last_row(one: _Open, outcome: CallOutcome) -> bytes:
         return one.taken.row.encode("utf-8", "replace") + b"\n"
     error = _error_of(outcome)
     text = f"The API was not reached after the deadline. {error.message or ''}"
-    return pipeline_row(one.request.custom_id, code=DEADLINE_PASSED, message=text.strip())
+    return pipeline_row(one.request.custom_id, code=ErrorCode.DEADLINE_PASSED, message=text.strip())

@@ -21,6 +21,7 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch
 from groq_batch.domain.canary import unjudged_verdict
+from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.job_id import collector_name, collector_number, job_id_of_execution
 from groq_batch.domain.polling import FIRST_PAUSE_SECONDS
 from groq_batch.domain.times import timestamp_of
@@ -334,7 +335,7 @@ def _stop_of(status: str, error: str, moment: str) -> Stop:
     if status == "ABORTED":
         return Stop(
             status="cancelled",
-            code="cancelled",
+            code=ErrorCode.CANCELLED,
             message="The job was stopped before its end. Answers received until then are in the "
             "results; run the rest again from failed/, under a new name.",
             at=moment,
@@ -342,7 +343,7 @@ def _stop_of(status: str, error: str, moment: str) -> Stop:
     if status == "TIMED_OUT":
         return Stop(
             status="failed",
-            code="timed_out",
+            code=ErrorCode.TIMED_OUT,
             message="The execution reached its time limit. Answers received until then are in the "
             "results; run the rest again from failed/, under a new name.",
             at=moment,
@@ -350,7 +351,7 @@ def _stop_of(status: str, error: str, moment: str) -> Stop:
     if error == UnwritableObjectError.__name__:
         return Stop(
             status="failed",
-            code="permission_denied",
+            code=ErrorCode.PERMISSION_DENIED,
             message="S3 does not allow the functions to write the job's report or its working "
             "files; a policy or a lock denies it, and the function's log names the key. Answers "
             "received until then are in the results. Allow it before the next upload.",
@@ -359,7 +360,7 @@ def _stop_of(status: str, error: str, moment: str) -> Stop:
     cause = re.sub(r"[^A-Za-z0-9_.]", "", error)[:100] or "without a name"
     return Stop(
         status="failed",
-        code="internal_error",
+        code=ErrorCode.INTERNAL_ERROR,
         message=f"The execution failed with the error {cause}. See the execution in the Step "
         f"Functions console and the log of the function named there. Answers received until then "
         f"are in the results.",

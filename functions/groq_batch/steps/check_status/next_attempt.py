@@ -9,9 +9,9 @@ from typing import Self
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import ENDPOINT
+from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.parallel import in_parallel
 from groq_batch.domain.reason import Reason
-from groq_batch.domain.result_row import BATCH_FAILED
 from groq_batch.domain.times import timestamp_of
 from groq_batch.records.attempt import AttemptState, refusal_text
 from groq_batch.records.attempt_plan import AttemptPlan, RefusedShard
@@ -119,7 +119,7 @@ def refusal_notice(
         rest = "This is the last attempt, so their requests fail."
     why = refusal_text(refused[0]).rstrip(".")
     message = f"Groq refused {count} of attempt {attempt}. {why}. {rest}"
-    return Reason(BATCH_FAILED, message)
+    return Reason(ErrorCode.BATCH_FAILED, message)
 
 
 def _refused(

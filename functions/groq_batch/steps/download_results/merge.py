@@ -30,13 +30,10 @@ from groq_batch.bucket.s3_errors import MissingObjectError
 from groq_batch.bucket.storage import Storage, StoredObject
 from groq_batch.domain import object_keys
 from groq_batch.domain.answer_stats import count_name
+from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.prices import table_prices
 from groq_batch.domain.problem import shown
 from groq_batch.domain.result_row import (
-    CANCELLED,
-    DEADLINE_PASSED,
-    NOT_SENT,
-    OUTCOME_UNKNOWN,
     Row,
     RowOutcome,
     classify_row,
@@ -146,7 +143,7 @@ class ShardMerger:
                 )
                 if verdict.succeeded and self.job.options.retry_invalid_output:
                     verdict = self._with_form(verdict, origin.request_line(place), before, schemas)
-                summary.deadline_passed += verdict.code == DEADLINE_PASSED
+                summary.deadline_passed += verdict.code == ErrorCode.DEADLINE_PASSED
                 results.write(verdict.row + b"\n")
                 model = verdict.model or model_of(origin.request_line(place))
                 summary.count_line(model, succeeded=verdict.succeeded)
@@ -390,10 +387,11 @@ class ShardMerger:
         )
         if left.was_begun:
             answers.asked()
-        if left.code != OUTCOME_UNKNOWN and self.stop is not None:
+        if left.code != ErrorCode.OUTCOME_UNKNOWN and self.stop is not None:
             if before is not None and self.stop.status != "cancelled":
                 return self._settled_before(before)
-            code = CANCELLED if self.stop.status == "cancelled" else NOT_SENT
+            is_cancelled = self.stop.status == "cancelled"
+            code: str = ErrorCode.CANCELLED if is_cancelled else ErrorCode.NOT_SENT
             message = self.stop.message
         else:
             code, message = left.code, left.message
@@ -419,26 +417,26 @@ class ShardMerger:
                 reason = self.stop.message
             elif self.past_deadline:
                 reason = "The deadline passed before its batch was created."
-            return "not_sent", f"This request was not sent. {reason}", self.past_deadline
+            return ErrorCode.NOT_SENT, f"This request was not sent. {reason}", self.past_deadline
         if position in shard.issues:
-            return "batch_failed", shard.refusal_text(position), False
+            return ErrorCode.BATCH_FAILED, shard.refusal_text(position), False
         if batch is None or batch.status == "failed":
             # The batch ran nothing. If it has rows after all and they are lost, they were paid for.
-            return "batch_failed", shard.refusal_text(position), not index.is_lost
+            return ErrorCode.BATCH_FAILED, shard.refusal_text(position), not index.is_lost
         if self.stop is not None and batch.status != "completed":
             if self.stop.status == "cancelled":
-                return "cancelled", self.stop.message, False
-            return "missing", f"The batch gave no answer: {self.stop.message}", False
+                return ErrorCode.CANCELLED, self.stop.message, False
+            return ErrorCode.MISSING, f"The batch gave no answer: {self.stop.message}", False
         if index.is_lost:
             text = (
                 f"The results of batch {batch.id} could not be fetched from Groq, so this answer "
                 f"is lost. {SEND_AGAIN}"
             )
-            return "missing", text, False
+            return ErrorCode.MISSING, text, False
         text = (
             f"Batch {batch.id} ended as {batch.status} without a row for this request. {SEND_AGAIN}"
         )
-        return "missing", text, batch.is_terminal
+        return ErrorCode.MISSING, text, batch.is_terminal
 
 
 def _count_failure(

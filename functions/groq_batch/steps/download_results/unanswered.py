@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-from groq_batch.domain.result_row import DEADLINE_PASSED, OUTCOME_UNKNOWN, Row
+from groq_batch.domain.error_code import ErrorCode
+from groq_batch.domain.result_row import Row
 from groq_batch.records.on_demand import CallsEnd, OnDemandProgress
 
 _UNKNOWN = (
@@ -67,7 +68,7 @@ class UnansweredReason:
         if not has_price():
             return cls._passed(_WITHOUT_PRICE, last, False)
         if calls.was_taken(shard, line):
-            return cls(code=OUTCOME_UNKNOWN, message=_UNKNOWN, was_begun=True)
+            return cls(code=ErrorCode.OUTCOME_UNKNOWN, message=_UNKNOWN, was_begun=True)
         return cls._passed(_WHY[calls.ended or CallsEnd.TIME], last, False)
 
     @classmethod
@@ -77,7 +78,7 @@ class UnansweredReason:
         named = named.removesuffix(SEND_AGAIN).rstrip(" .")
         error = f" Its last error: {named}." if named else ""
         return cls(
-            code=DEADLINE_PASSED,
+            code=ErrorCode.DEADLINE_PASSED,
             message=f"The deadline has passed. {why}{error} {SEND_AGAIN}",
             was_begun=was_begun,
         )
