@@ -85,7 +85,7 @@ class AttemptState(
         seen_done: Number of requests with an outcome when that number last changed.
         progress_at: Time of that change, in seconds since 1970.
         etag: ETag of the stored object; None if there is none.
-        standing: The stored object's content as JSON data.
+        stored_data: The stored object's content as JSON data.
     """
 
     attempt: int
@@ -105,7 +105,7 @@ class AttemptState(
     seen_done: int = 0
     progress_at: float = 0.0
     etag: str | None = None
-    standing: dict[str, Any] | None = None
+    stored_data: dict[str, Any] | None = None
 
     @classmethod
     def load(cls, storage: Storage, keys: object_keys.WorkKeys, attempt: int) -> Self | None:
@@ -114,7 +114,7 @@ class AttemptState(
         if found is None:
             return None
         state = cls.from_json(found[0])
-        state.standing, state.etag = state.to_json(), found[1]
+        state.stored_data, state.etag = state.to_json(), found[1]
         if not all("region" in entry for entry in found[0]["shards"].values()):
             # An older version wrote it; there all shards were origin shards.
             plan = AttemptPlan.load(storage, keys, attempt) or AttemptPlan(attempt=attempt)
@@ -157,7 +157,7 @@ class AttemptState(
     @property
     def is_changed(self) -> bool:
         """Whether the state differs from the stored object."""
-        return self.to_json() != self.standing
+        return self.to_json() != self.stored_data
 
     def add_rest_shards(self, job: JobRecord) -> None:
         """Add the shards after a canary if this attempt is their first one.
@@ -180,7 +180,7 @@ class AttemptState(
             Whether this state is the one in the bucket.
         """
         data = self.to_json()
-        if data == self.standing:
+        if data == self.stored_data:
             return True
         try:
             self.etag = storage.put_json(
@@ -189,7 +189,7 @@ class AttemptState(
                 if_none_match=self.etag is None,
                 if_match=self.etag,
             )
-            self.standing = data
+            self.stored_data = data
         except ConflictError:
             logger.info("Another invocation has also checked the batches")
             return False
@@ -272,7 +272,7 @@ class AttemptState(
     @property
     def may_have_orphans(self) -> bool:
         """Whether Groq may hold a batch or a file of this attempt without a record."""
-        return any(entry.doubtful for entry in self.entries.values())
+        return any(entry.may_have_orphans for entry in self.entries.values())
 
     @property
     def requests(self) -> int:
@@ -290,8 +290,8 @@ class AttemptState(
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON data."""
-        data = stored.to_record(msgspec.structs.replace(self, etag=None, standing=None))
-        del data["etag"], data["standing"]
+        data = stored.to_record(msgspec.structs.replace(self, etag=None, stored_data=None))
+        del data["etag"], data["stored_data"]
         return data
 
     @classmethod

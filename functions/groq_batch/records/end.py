@@ -10,27 +10,28 @@ report is written.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Self
+
+import msgspec
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.records import stored
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class End:
+class End(msgspec.Struct, frozen=True, kw_only=True, rename={"is_report_written": "stands"}):
     """The end of a job.
 
     Attributes:
         report: The final report.
-        stands: Whether the report has been written to its path; from then on no other one is.
+        is_report_written: Whether the report has been written to its path; from then on no other
+            one is.
         models: The report's numbers by model, as in the usage record; None if an older version
             wrote the end.
     """
 
     report: dict[str, Any]
-    stands: bool
+    is_report_written: bool
     models: Sequence[Mapping[str, Any]] | None = None
 
     @classmethod

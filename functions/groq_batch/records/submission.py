@@ -55,7 +55,7 @@ class Stage(StrEnum):
         return self in (Stage.CREATED, Stage.REFUSED, Stage.ABANDONED)
 
 
-class Sent(msgspec.Struct, kw_only=True):
+class Sent(msgspec.Struct, kw_only=True, rename={"may_have_orphans": "doubtful"}):
     """What has been sent to Groq for a shard attempt.
 
     Attributes:
@@ -64,8 +64,8 @@ class Sent(msgspec.Struct, kw_only=True):
         requests: Request lines in that file; None if the writer of this record did not count them.
         batch: The batch as last seen.
         error: The last error met, as code and message.
-        doubtful: Whether an outcome was ever unknown, or a file was given up, so that Groq may hold
-            more than is recorded.
+        may_have_orphans: Whether an outcome was ever unknown, or a file was given up, so that Groq
+            may hold more than is recorded.
         endpoint: The batch's endpoint, recorded before the create; None before that.
     """
 
@@ -74,7 +74,7 @@ class Sent(msgspec.Struct, kw_only=True):
     requests: int | None = None
     batch: Batch | None = None
     error: Reason | None = None
-    doubtful: bool = False
+    may_have_orphans: bool = False
     endpoint: str | None = None
 
     @property
@@ -171,7 +171,7 @@ class SubmissionLease:
                 owner=owner,
                 lease_until=now + LEASE_SECONDS,
                 unknown_since=unknown_since,
-                doubtful=before.doubtful or unknown_since is not None,
+                may_have_orphans=before.may_have_orphans or unknown_since is not None,
             )
             etag = _write(storage, key, record, if_match=before_etag)
         return cls(storage, key, record, etag, clock=clock)
@@ -222,7 +222,7 @@ class SubmissionLease:
         record = replace(self.record, **{**renewed, **changes})
         if self.record.file_id is not None and record.file_id is None:
             # The abandoned file may still exist at Groq.
-            record = replace(record, doubtful=True)
+            record = replace(record, may_have_orphans=True)
         try:
             self._etag = _write(self._storage, self._key, record, if_match=self._etag)
         except ConflictError:

@@ -198,10 +198,10 @@ class Delivery:
             found = self._readable_report(path)
             if found is None:
                 continue
-            standing, etag = found
-            if standing.get("job_id") != self._request.job_id:
+            current, etag = found
+            if current.get("job_id") != self._request.job_id:
                 continue
-            if standing.get("status") == RUNNING and standing != report:
+            if current.get("status") == RUNNING and current != report:
                 try:
                     self._storage.put_json(
                         keys.report, report, if_match=etag, metadata=self.metadata
@@ -246,7 +246,7 @@ class Delivery:
         return the report at the upload's path (then ``unreadable_report`` is its key).
         """
         mine = self._request.job_id
-        standing, refused = None, None
+        reported_at, refused = None, None
         for path in self._paths():
             try:
                 found = self._report_at(path)
@@ -254,14 +254,14 @@ class Delivery:
                 refused = str(error)
                 continue
             if found is not None and found[0].get("job_id") == mine:
-                standing = path
+                reported_at = path
                 break
-        if standing in (None, self._request.path) and self.is_superseded():
+        if reported_at in (None, self._request.path) and self.is_superseded():
             return self._superseded
         if refused is not None and not self.is_superseded():
             self.unreadable_report = refused
-            return standing or self._aside
-        return standing or self._request.path
+            return reported_at or self._aside
+        return reported_at or self._request.path
 
     def write_final(self, report: Mapping[str, Any], path: str) -> None:
         """Write the final report under ``path``, replacing this job's running report.

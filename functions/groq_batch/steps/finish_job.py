@@ -222,7 +222,7 @@ class _Finishing:
     def _has_ended(self) -> bool:
         """Tell whether the final report was written to its path, even if replaced since then."""
         found = End.load(self._storage, self._keys)
-        return found is not None and found[0].stands
+        return found is not None and found[0].is_report_written
 
     def place(self) -> None:
         """Deliver results, failed lines and problems.
@@ -271,7 +271,7 @@ class _Finishing:
             if is_closed(self._storage, self._keys):
                 return None
             found = End.load(self._storage, self._keys)
-            if found is not None and found[0].stands:
+            if found is not None and found[0].is_report_written:
                 return found[0]
             with contextlib.suppress(ConflictError):
                 return self._decide(now, over=found[1] if found else None)
@@ -288,16 +288,16 @@ class _Finishing:
             ConflictError: Another invocation interfered; the caller must start over.
         """
         models = self._models
-        standing = self.delivery.stored_final_report()
-        if standing is not None:
-            report, path = standing
+        stored_report = self.delivery.stored_final_report()
+        if stored_report is not None:
+            report, path = stored_report
         else:
             if self._path is None:
                 self.place()
             if self._path is None:
                 raise ConflictError(self._keys.end)
             report, path = self._report(now), self._path
-            end = End(report=report, stands=False, models=models)
+            end = End(report=report, is_report_written=False, models=models)
             over = end.write(self._storage, self._keys, over=over)
             try:
                 self.delivery.write_final(report, path)
@@ -308,7 +308,7 @@ class _Finishing:
                 raise ConflictError(self._keys.end) from None
         if path != self._request.path:
             self.delivery.withdraw_running_report()
-        end = End(report=report, stands=True, models=models)
+        end = End(report=report, is_report_written=True, models=models)
         end.write(self._storage, self._keys, over=over)
         return end
 
@@ -333,7 +333,7 @@ class _Finishing:
         return sum(
             group.count
             for summary in latest_summaries(self._summaries)
-            for code, group in summary.measures.failures.groups.items()
+            for code, group in summary.stats.failures.groups.items()
             if code in metrics.UNASKED_CODES
         )
 

@@ -216,7 +216,7 @@ class _Step:
     sending: int
     asks_by_url: bool
     job: JobRecord
-    doubtful: bool = False
+    was_unknown: bool = False
 
     @property
     def _is_not_wanted(self) -> bool:
@@ -235,7 +235,7 @@ class _Step:
                     return SETTLED
             except GroqApiError as error:
                 return self._search_failed(error)
-            self.doubtful = True
+            self.was_unknown = True
         if self._is_not_wanted:
             self.held.release(stage=Stage.ABANDONED, unknown_since=None)
             return SETTLED
@@ -392,13 +392,13 @@ class _Step:
     def _created(self, batch: Batch) -> None:
         """Record the batch; then check that it is wanted and the only one."""
         created = {"stage": Stage.CREATED, "unknown_since": None, "error": None}
-        if self.doubtful:
+        if self.was_unknown:
             self.held.update(batch=batch, **created)
         else:
             # Nothing is left to find out; other invocations leave a recorded batch alone.
             self.held.release(batch=batch, **created)
         self.storage.put_bytes(self.keys.submitted, b"")
-        if self.doubtful:
+        if self.was_unknown:
             first = self._first_batch_or_none()
             if first is not None and first.id != batch.id:
                 logger.warning("Cancelled a second batch of one shard attempt", batch_id=batch.id)
@@ -406,7 +406,7 @@ class _Step:
                 batch = first
         if self._is_not_wanted:
             self._cancel(batch)
-        if self.doubtful:
+        if self.was_unknown:
             self.held.release(batch=batch)
 
     def _first_batch_or_none(self) -> Batch | None:
@@ -451,7 +451,7 @@ class _Step:
         stage = Stage.UPLOADED if self.held.record.file_id else Stage.CLAIMED
         note = reason_of(error)
         if isinstance(error, UnknownOutcomeError):
-            self.held.release(unknown_since=self.clock(), doubtful=True, error=note)
+            self.held.release(unknown_since=self.clock(), may_have_orphans=True, error=note)
             return StepOutcome.wait(QUARANTINE_SECONDS)
         if isinstance(error, RateLimitedError | NotSentError):
             self.held.release(stage=stage, error=note)

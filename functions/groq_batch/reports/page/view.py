@@ -218,8 +218,8 @@ def view_of(
         outcomes=_outcomes(report),
         outcome_bar=_outcome_bar(report),
         timeline=draw_timeline(report, as_of=as_of),
-        distributions=_distributions(facts.measures),
-        finish_reasons=_finish_reasons(facts.measures),
+        distributions=_distributions(facts.stats),
+        finish_reasons=_finish_reasons(facts.stats),
         error_groups=groups[:_MAX_GROUPS],
         errors_remark=_errors_remark(report, facts),
         cost_bars=_cost_bars(report),
@@ -472,13 +472,13 @@ def _outcome_bar(report: Mapping[str, Any]) -> str:
 
 
 # -- distributions -------------------------------------------------------------------------------
-def _distributions(measures: AnswerStats | None) -> list[Distribution]:
-    if measures is None:
+def _distributions(stats: AnswerStats | None) -> list[Distribution]:
+    if stats is None:
         return []
     wanted = (
-        ("Prompt tokens", measures.prompt_tokens, wording.short),
-        ("Completion tokens", measures.completion_tokens, wording.short),
-        ("Time of the model", measures.milliseconds, wording.milliseconds),
+        ("Prompt tokens", stats.prompt_tokens, wording.short),
+        ("Completion tokens", stats.completion_tokens, wording.short),
+        ("Time of the model", stats.milliseconds, wording.milliseconds),
     )
     return [
         Distribution(label, draw_histogram(histogram, label, write), _quantiles(histogram, write))
@@ -498,10 +498,10 @@ def _quantiles(histogram: Histogram, write: Any) -> list[tuple[str, str]]:
     return [(label, write(round(value))) for label, value in values if value is not None]
 
 
-def _finish_reasons(measures: AnswerStats | None) -> list[Bar]:
-    if measures is None:
+def _finish_reasons(stats: AnswerStats | None) -> list[Bar]:
+    if stats is None:
         return []
-    total = sum(measures.finish_reasons.values())
+    total = sum(stats.finish_reasons.values())
     return [
         Bar(
             label=wording.text(name, most=_NAME_CHARACTERS),
@@ -509,7 +509,7 @@ def _finish_reasons(measures: AnswerStats | None) -> list[Bar]:
             remark=wording.percent(count, total),
             drawing=charts.single_bar(count / total, "accent"),
         )
-        for name, count in sorted(measures.finish_reasons.items(), key=lambda item: -item[1])
+        for name, count in sorted(stats.finish_reasons.items(), key=lambda item: -item[1])
     ]
 
 

@@ -93,10 +93,10 @@ class ReportPages:
             return  # This key belongs to the index of all jobs.
         for _ in range(_TRIES):
             head = self._storage.head(page_key)
-            standing = head.metadata if head is not None else {}
-            if standing.get(JOB_METADATA) == self._job_id and standing.get(_FINAL) == "true":
+            metadata = head.metadata if head is not None else {}
+            if metadata.get(JOB_METADATA) == self._job_id and metadata.get(_FINAL) == "true":
                 return
-            if requests is not None and self._may_stay(standing, requests, now):
+            if requests is not None and self._may_stay(metadata, requests, now):
                 return
             # Read after that check: an invocation that writes another report from now on writes its
             # page after this one, or makes this write fail.
@@ -106,7 +106,7 @@ class ReportPages:
             report = found[0]
             if (report["status"] == RUNNING) != (facts is None):
                 return
-            if facts is None and self._may_stay(standing, report["requests"]["total"], now):
+            if facts is None and self._may_stay(metadata, report["requests"]["total"], now):
                 return
             try:
                 self._storage.put_bytes(
@@ -126,13 +126,13 @@ class ReportPages:
                 continue
             return
 
-    def _may_stay(self, standing: Mapping[str, str], requests: int, now: datetime) -> bool:
+    def _may_stay(self, metadata: Mapping[str, str], requests: int, now: datetime) -> bool:
         """Tell whether a running job's page is new enough."""
-        if standing.get(JOB_METADATA) != self._job_id:
+        if metadata.get(JOB_METADATA) != self._job_id:
             return False
-        if standing.get(_REQUESTS) != str(requests):
+        if metadata.get(_REQUESTS) != str(requests):
             return False  # It was made before the input was checked.
-        written = parse_timestamp(standing.get(_WRITTEN, "1970-01-01T00:00:00Z"))
+        written = parse_timestamp(metadata.get(_WRITTEN, "1970-01-01T00:00:00Z"))
         return 0 <= (now - written).total_seconds() < SECONDS_BETWEEN_PAGES
 
 

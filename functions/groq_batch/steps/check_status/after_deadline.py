@@ -70,7 +70,7 @@ def begin_calls(
     for attempt in range(1, following):
         for summary in load_shard_results(storage, keys, attempt):
             usage.merge(summary.used)
-            left += summary.kept + (summary.left_over if attempt == state.attempt else 0)
+            left += summary.kept + (summary.to_retry if attempt == state.attempt else 0)
     left += sum(one.requests for one in job.shards if job.first_attempt_of(one.number) == following)
     prices, options = job.prices or table_prices(), job.options
     return OnDemandProgress(

@@ -100,10 +100,10 @@ def _results(
     return CanaryResults(
         requests=job.origin(CANARY_SHARD).requests,
         answered=last.succeeded,
-        open=last.left_over,
+        open=last.to_retry,
         failed=last.failed_for_good,
         cost_usd=actual_cost_usd(usage, job.prices),
-        milliseconds=last.measures.milliseconds.quantile(_MEDIAN),
+        milliseconds=last.stats.milliseconds.quantile(_MEDIAN),
     )
 
 

@@ -282,7 +282,7 @@ class _Collection:
             "Collected a shard",
             succeeded=summary.succeeded,
             failed=summary.failed,
-            left_over=summary.left_over,
+            to_retry=summary.to_retry,
             anomalies=summary.anomalies,
         )
 

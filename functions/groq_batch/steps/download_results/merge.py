@@ -124,7 +124,7 @@ class ShardMerger:
                 ObjectWriter(self.storage, self.keys.failed(self.attempt, self.origin)),
                 path_is_gzip,
             ) as failed,
-            _LeftOvers(self.storage) as left_over,
+            _LinesToRetry(self.storage) as to_retry,
         ):
             for line_number, item in enumerate(origin, start=origin.first_line):
                 before = next(earlier) if earlier is not None else None
@@ -149,9 +149,9 @@ class ShardMerger:
                 summary.count_line(model, succeeded=verdict.succeeded)
                 again_in = found[0] if may_retry and verdict.retry and found is not None else None
                 if again_in is not None and again_in.refused is None:
-                    left_over.write(self._key_of_left_over(again_in), origin.request_line(place))
-                goes_again = again_in is not None and not self._keeps_left_over
-                summary.left_over += goes_again
+                    to_retry.write(self._key_of_retry(again_in), origin.request_line(place))
+                goes_again = again_in is not None and not self._keeps_for_deadline
+                summary.to_retry += goes_again
                 summary.kept += again_in is not None and not goes_again
                 if verdict.succeeded:
                     summary.succeeded += 1
@@ -205,21 +205,21 @@ class ShardMerger:
         return self.attempt >= self.job.last_attempt_of(self.origin)
 
     @property
-    def _keeps_left_over(self) -> bool:
+    def _keeps_for_deadline(self) -> bool:
         """Whether what may be asked again is kept apart until the deadline, for no batch may.
 
         After the deadline attempts do not matter any more: it is open, used up or not.
         """
         return self._is_last_attempt and not self.past_deadline
 
-    def _key_of_left_over(self, shard: SentShard) -> str:
+    def _key_of_retry(self, shard: SentShard) -> str:
         """Return the key for the lines of a shard that are kept for another attempt.
 
         Ordinary calls are made in file order, so lines for them are kept by origin shard.
         """
         if self.past_deadline:
             return self.keys.shard(self.attempt + 1, self.origin)
-        if self._keeps_left_over:
+        if self._keeps_for_deadline:
             return self.keys.kept_shard(self.origin)
         return self.keys.shard(self.attempt + 1, shard.number)
 
@@ -451,7 +451,7 @@ def _count_failure(
     summary.failed += 1
     if not goes_again:
         count_name(summary.failed_for_good, verdict.code or _NO_CODE)
-    summary.measures.failures.add(verdict.code, line, verdict.message)
+    summary.stats.failures.add(verdict.code, line, verdict.message)
     if len(summary.errors) < _MAX_ERRORS:
         summary.errors.append(
             {
@@ -505,16 +505,16 @@ class _Answers:
     def count(self) -> None:
         """Add the collected counts to the summary."""
         rows, self._rows = self._rows, []
-        summary, measures = self._summary, self._summary.measures
+        summary, stats = self._summary, self._summary.stats
         summary.batch_succeeded += len(rows)
         usages = [row.usage for row in rows if row.usage is not None]
-        measures.prompt_tokens.add_all([usage.prompt_tokens for usage in usages])
-        measures.completion_tokens.add_all([usage.completion_tokens for usage in usages])
+        stats.prompt_tokens.add_all([usage.prompt_tokens for usage in usages])
+        stats.completion_tokens.add_all([usage.completion_tokens for usage in usages])
         seconds = [row.seconds for row in rows if row.seconds is not None]
-        measures.milliseconds.add_all([round(value * 1000) for value in seconds])
+        stats.milliseconds.add_all([round(value * 1000) for value in seconds])
         for reason, count in Counter(row.finish_reason or "" for row in rows).items():
             if reason:
-                count_name(measures.finish_reasons, reason, count)
+                count_name(stats.finish_reasons, reason, count)
         for row in rows:
             tokens = None
             if row.usage is not None:
@@ -526,7 +526,7 @@ class _Answers:
             summary.answers[row.model or ""].add(tokens, row.audio_seconds)
 
 
-class _LeftOvers:
+class _LinesToRetry:
     """The lines of an attempt's shards that are kept for another attempt.
 
     Each writer buffers one part of an upload, but together no more than an origin shard's size.

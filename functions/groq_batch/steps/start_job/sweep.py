@@ -156,7 +156,7 @@ class Sweep:
             return False
         state = self._state if after is not None else replace(self._state, begun_at=begun_at)
         since = state.young_since(self._now)
-        standing = (
+        not_deleted = (
             WithoutDeleted()
             if after is None
             else WithoutDeleted(after.key, self._is_deleted(after.key))
@@ -164,7 +164,7 @@ class Sweep:
         for page in self._storage.version_pages(object_keys.INPUT_PREFIX, after):
             uploads = [
                 version
-                for version in standing.of(page.versions)
+                for version in not_deleted.of(page.versions)
                 if (since is None or version.modified_at >= since)
                 and not object_keys.is_folder_marker(version.key, version.size)
             ]
