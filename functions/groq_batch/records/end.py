@@ -37,7 +37,7 @@ class End(msgspec.Struct, frozen=True, kw_only=True, rename={"is_report_written"
     @classmethod
     def load(cls, storage: Storage, keys: object_keys.WorkKeys) -> tuple[Self, str] | None:
         """Read a job's end and its ETag, or None if it has not been decided yet."""
-        return stored.load(storage, keys.end, cls)
+        return stored.load_with_etag(storage, keys.end, cls)
 
     def write(self, storage: Storage, keys: object_keys.WorkKeys, *, over: str | None) -> str:
         """Write the end and return its ETag.

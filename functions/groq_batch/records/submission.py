@@ -108,7 +108,7 @@ class Submission(Sent, kw_only=True):
     @classmethod
     def load(cls, storage: Storage, key: str) -> tuple[Self, str] | None:
         """Load a record and its ETag; None if no invocation has begun."""
-        return stored.load(storage, key, cls)
+        return stored.load_with_etag(storage, key, cls)
 
 
 class SubmissionLease:
@@ -160,7 +160,7 @@ class SubmissionLease:
             record = Submission(
                 stage=Stage.CLAIMED, owner=owner, lease_until=now + LEASE_SECONDS, begun_at=now
             )
-            etag = _write(storage, key, record, if_match=None)
+            etag = stored.swap(storage, key, record, over=None)
         else:
             before, before_etag = found
             unknown_since = before.unknown_since
@@ -173,7 +173,7 @@ class SubmissionLease:
                 unknown_since=unknown_since,
                 may_have_orphans=before.may_have_orphans or unknown_since is not None,
             )
-            etag = _write(storage, key, record, if_match=before_etag)
+            etag = stored.swap(storage, key, record, over=before_etag)
         return cls(storage, key, record, etag, clock=clock)
 
     def __enter__(self) -> Self:
@@ -224,7 +224,7 @@ class SubmissionLease:
             # The abandoned file may still exist at Groq.
             record = replace(record, may_have_orphans=True)
         try:
-            self._etag = _write(self._storage, self._key, record, if_match=self._etag)
+            self._etag = stored.swap(self._storage, self._key, record, over=self._etag)
         except ConflictError:
             self._lost = True
             raise LeaseLostError(self._key) from None
@@ -243,19 +243,3 @@ class SubmissionLease:
                     # The next renewal may succeed. If the lease expires, the owner learns it from
                     # its next change of the record, which is then rejected.
                     logger.warning("A lease could not be renewed", exc_info=True)
-
-
-def _write(storage: Storage, key: str, record: Submission, *, if_match: str | None) -> str:
-    """Write a record if the stored one is still the one that was read (or does not exist yet).
-
-    Raises:
-        ConflictError: The stored record has changed.
-    """
-    try:
-        return stored.put(storage, key, record, over=if_match)
-    except ConflictError:
-        # If the response to a write is lost, the SDK repeats it and finds its own write.
-        found = Submission.load(storage, key)
-        if found is not None and found[0] == record:
-            return found[1]
-        raise

@@ -35,7 +35,6 @@ from groq_batch.records.end import End
 from groq_batch.records.job import JobRecord, JobRequest, Stop
 from groq_batch.records.on_demand import CallsEnd, OnDemandProgress
 from groq_batch.records.shard_result import ShardResult
-from groq_batch.records.stored import MissingRecordError
 from groq_batch.records.usage import UsageRecord, usage_by_model
 from groq_batch.reports.delivery import Delivery, SupersededError
 from groq_batch.reports.page.data import PageData
@@ -97,11 +96,7 @@ def finish_job(
         EventNotPublishedError: The event about the end could not be published.
     """
     keys = object_keys.WorkKeys(job_id)
-    request = JobRequest.load(storage, job_id)
-    if request is None:
-        raise MissingRecordError(
-            f"There is no job {job_id}: {object_keys.job_key(job_id)} does not exist"
-        )
+    request = JobRequest.required(storage, job_id)
 
     def clean_up() -> FinishOutcome:
         return clean_up_groq(storage, client, settings, keys, tries)

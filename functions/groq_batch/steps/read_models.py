@@ -29,7 +29,6 @@ from groq_batch.groq.errors import (
 from groq_batch.records.closed import is_closed
 from groq_batch.records.job import JobRequest
 from groq_batch.records.model_listing import ModelListing
-from groq_batch.records.stored import MissingRecordError
 from groq_batch.reports.delivery import Delivery
 from groq_batch.reports.report import running_report
 from groq_batch.steps.outcomes import UNREADABLE_SECRET_PAUSES_SECONDS
@@ -94,11 +93,7 @@ def read_account_models(
         ValueError: There is no such job.
     """
     keys = object_keys.WorkKeys(job_id)
-    request = JobRequest.load(storage, job_id)
-    if request is None:
-        raise MissingRecordError(
-            f"There is no job {job_id}: {object_keys.job_key(job_id)} does not exist"
-        )
+    request = JobRequest.required(storage, job_id)
     done = ModelsOutcome(outcome="done", asked=asked + 1)
     is_over = storage.exists(keys.stopped) or is_closed(storage, keys)
     if is_over or ModelListing.load(storage, keys) is not None:

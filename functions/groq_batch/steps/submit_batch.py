@@ -103,9 +103,7 @@ def submit_shard(
         return SETTLED
     found = Submission.load(storage, record_key)
     plan = AttemptPlan.load(storage, keys, attempt) or AttemptPlan(attempt=attempt)
-    job = JobRecord.load(storage, keys)
-    if job is None:
-        raise MissingRecordError("The job has no record; its preparation has not ended")
+    job = JobRecord.required(storage, keys)
     # An older version may have left a shard here as it was before it was divided.
     if (found is not None and found[0].stage.is_settled) or number in plan.divided:
         if found is None or found[0].batch is None:

@@ -18,7 +18,6 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys, polling
 from groq_batch.domain.batch import Batch
 from groq_batch.domain.early_collection import is_worth_a_round
-from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.machine_version import ANSWERS_REQUESTS
 from groq_batch.domain.only_shard import AGAIN, MAX_CHECKS, StepAnswer
 from groq_batch.domain.parallel import in_parallel
@@ -37,7 +36,7 @@ from groq_batch.records.attempt import AttemptState, ShardState
 from groq_batch.records.attempt_plan import AttemptPlan
 from groq_batch.records.closed import is_closed, unless_closed
 from groq_batch.records.job import AccountHold, JobRecord, JobRequest, Stop
-from groq_batch.records.on_demand import CallsEnd, OnDemandProgress, end
+from groq_batch.records.on_demand import CallsEnd, OnDemandProgress, end_calls
 from groq_batch.records.submission import Stage
 from groq_batch.reports.delivery import Delivery
 from groq_batch.reports.report import running_report
@@ -146,15 +145,15 @@ class _Check:
             reading_closed = pool.submit(is_closed, self.storage, self.keys)
             reading_job = pool.submit(JobRecord.load, self.storage, self.keys)
             reading_stop = pool.submit(Stop.load, self.storage, self.keys)
-            reading_board = pool.submit(AttemptState.load, self.storage, self.keys, self.attempt)
+            reading_state = pool.submit(AttemptState.load, self.storage, self.keys, self.attempt)
         if reading_closed.result():
             return self.closed()
         job = reading_job.result()
         if job is None or not job.accepted:
             return self._decide("finish")
-        stop = self._fenced_by_canary(job, reading_stop.result())
+        stop = self._stop_of_canary(job, reading_stop.result())
         self.deadline_at = job.deadline_at
-        state = reading_board.result() or AttemptState.begin(
+        state = reading_state.result() or AttemptState.begin(
             self.storage, self.keys, job, self.attempt, started_at=self.now
         )
         state.add_rest_shards(job)
@@ -190,18 +189,18 @@ class _Check:
 
     def _handle_account_hold(self, state: AttemptState) -> Stop | None:
         """Handle an account error met by the shards: stop the job, or treat it as an outage."""
-        refusal = AccountHold.load(self.storage, self.keys)
-        if refusal is None:
+        hold = AccountHold.load(self.storage, self.keys)
+        if hold is None:
             return None
+        reason = Reason(hold.code, hold.message)
         may_exist = any(
             state.entries[number].stage == Stage.CREATING for number in state.undecided_numbers
         )
         if state.has_batches or may_exist or self.storage.exists(self.keys.submitted):
-            state.account_error = Reason(refusal.code, refusal.message)
+            state.account_error = reason
             self.storage.delete([self.keys.account_hold])
             return None
-        stop = Stop(status="failed", code=refusal.code, message=refusal.message, at=refusal.at)
-        return stop.write(self.storage, self.keys)
+        return Stop.failed(reason, at=hold.at).write(self.storage, self.keys)
 
     # -- batches ---------------------------------------------------------------------------------
 
@@ -328,12 +327,7 @@ class _Check:
         return self._give_up_job(state.groq_error or state.account_error or reason)
 
     def _give_up_job(self, reason: Reason) -> Stop:
-        stop = Stop(
-            status="failed",
-            code=reason.code or ErrorCode.INTERNAL_ERROR,
-            message=reason.message or "",
-            at=timestamp_of(self.now),
-        )
+        stop = Stop.failed(reason, at=timestamp_of(self.now))
         return stop.write(self.storage, self.keys)
 
     def _end_of_waiting(self, state: AttemptState, job: JobRecord) -> float:
@@ -369,7 +363,7 @@ class _Check:
             return self._wait_for_calls(min(self.calls.pause_until, self.calls.ask_until))
         if ending is None:
             return self._decide("answer")
-        ended = end(self.storage, self.keys, self.attempt, ending)
+        ended = end_calls(self.storage, self.keys, self.attempt, ending)
         if ended is None:
             return self._wait_for_calls(self.now)
         self.calls = ended
@@ -457,7 +451,7 @@ class _Check:
                 is_late=self._is_late,
             )
             self.judged = job
-            stop = self._fenced_by_canary(job, stop)
+            stop = self._stop_of_canary(job, stop)
         rest_comes = job.verdict is not None and self.attempt < job.verdict.rest_attempt
         if rest_comes and not copy_rest_shards(self.storage, self.keys, job, self.attempt + 1):
             return self._decide("wait")
@@ -514,7 +508,7 @@ class _Check:
         self.attempt += 1
         return self._decide("wait")
 
-    def _fenced_by_canary(self, job: JobRecord, stop: Stop | None) -> Stop | None:
+    def _stop_of_canary(self, job: JobRecord, stop: Stop | None) -> Stop | None:
         """Return why nothing is sent any more; a failed canary writes the stop marker.
 
         If the job was stopped before, that reason is kept.

@@ -179,9 +179,9 @@ class _Collection:
         Raises:
             ValueError: The job has no record, or the attempt none.
         """
-        job = JobRecord.load(storage, keys)
+        job = JobRecord.required(storage, keys)
         state = AttemptState.load(storage, keys, attempt)
-        if job is None or state is None:
+        if state is None:
             raise MissingRecordError(f"The job {keys.job} has no record of attempt {attempt}")
         origin = state.origin_of(number)
         numbers = state.shards_of(origin) or [number]

@@ -39,7 +39,6 @@ from groq_batch.domain.times import seconds_of, timestamp_of
 from groq_batch.records.closed import is_closed, unless_closed
 from groq_batch.records.job import JobRecord, JobRequest, Stop
 from groq_batch.records.model_listing import ModelListing, model_checker
-from groq_batch.records.stored import MissingRecordError
 from groq_batch.reports.delivery import Delivery
 from groq_batch.reports.report import running_report
 from groq_batch.request_file.input_summary import (
@@ -127,11 +126,7 @@ def prepare_input(
         ValueError: There is no such job.
     """
     keys = object_keys.WorkKeys(job_id)
-    request = JobRequest.load(storage, job_id)
-    if request is None:
-        raise MissingRecordError(
-            f"There is no job {job_id}: {object_keys.job_key(job_id)} does not exist"
-        )
+    request = JobRequest.required(storage, job_id)
     preparing = _Preparing(storage, settings, request, keys, machine, sleep, clock)
     return unless_closed(
         storage, keys, preparing.prepare, lambda: _preparation(keys, accepted=False)
@@ -203,7 +198,8 @@ class _Preparing:
             if plan is None:
                 self._listing = self._models()
                 if self._listing is not None and self._listing.refusal is not None:
-                    self._stop(self._listing)
+                    stop = Stop.failed(self._listing.refusal, at=self._listing.at)
+                    stop.write(storage, keys)
                     return _preparation(keys, accepted=False)
                 found = self._check(key_problem)
                 if isinstance(found, str):
@@ -232,17 +228,6 @@ class _Preparing:
         found = ModelListing.load(self._storage, self._keys)
         # If the list could not be read, store an empty one, so that a later list changes nothing.
         return found or ModelListing(at=self._now()).propose(self._storage, self._keys)
-
-    def _stop(self, listing: ModelListing) -> None:
-        """Stop the job because of an error of the account, before its input is read."""
-        refusal = listing.refusal or Reason(None, None)
-        stop = Stop(
-            status="failed",
-            code=refusal.code or ErrorCode.INTERNAL_ERROR,
-            message=refusal.message or "",
-            at=listing.at,
-        )
-        stop.write(self._storage, self._keys)
 
     def _now(self) -> str:
         return timestamp_of(self._clock())

@@ -76,8 +76,7 @@ class RangePlan:
     @classmethod
     def load(cls, storage: Storage, keys: object_keys.WorkKeys) -> Self | None:
         """Read the stored plan, or None if there is none."""
-        found = stored.load(storage, keys.division, cls)
-        return found[0] if found else None
+        return stored.load(storage, keys.division, cls)
 
     def propose(self, storage: Storage, keys: object_keys.WorkKeys) -> RangePlan:
         """Store the plan unless there is one; return the stored plan."""
