@@ -20,8 +20,7 @@ from botocore.exceptions import ClientError
 from groq_batch.bucket.storage import ObjectVersion, Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch
-from groq_batch.domain.json_data import from_json_data
-from groq_batch.domain.problem import problem_json
+from groq_batch.domain.json_data import from_json_data, to_json_data
 from groq_batch.domain.times import timestamp_of
 from groq_batch.records.job import JobRecord, JobRequest
 
@@ -130,7 +129,7 @@ def report_from_work(storage: Storage, request: JobRequest) -> Report | None:
             "finished_at": None,
             "seconds": None,
         },
-        "errors": [problem_json(problem) for problem in job.problems],
+        "errors": [to_json_data(problem) for problem in job.problems],
         "errors_total": job.problems_total,
         "outputs": {"results": None, "failed": None, "invalid": None},
     }

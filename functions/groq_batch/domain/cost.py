@@ -64,6 +64,11 @@ class ModelEstimate:
 class ModelEstimates(dict[str, ModelEstimate]):
     """Estimates by model; reading a missing model adds it (see ``counted_model_name``)."""
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read the estimates from JSON data."""
+        return cls(from_json_data(data, dict[str, ModelEstimate]))
+
     def __missing__(self, model: str) -> ModelEstimate:
         return self.setdefault(counted_model_name(model, self), ModelEstimate())
 

@@ -13,7 +13,7 @@ from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.json_data import from_json_data, to_json_data
 from groq_batch.domain.prices import Prices
-from groq_batch.domain.problem import Problem, problem_json
+from groq_batch.domain.problem import Problem
 from groq_batch.domain.reason import Reason
 from groq_batch.domain.shard import IdsLocation, Shard
 from groq_batch.records import stored
@@ -215,7 +215,7 @@ class JobRecord:
             "shards": [[s.number, s.requests, s.bytes, s.skipped] for s in self.shards],
             "ids": [[s.ids.part, s.ids.first, s.ids.size] for s in self.shards],
             "has_canary": self.has_canary,
-            "problems": [problem_json(problem) for problem in self.problems],
+            "problems": [to_json_data(problem) for problem in self.problems],
             "problems_total": self.problems_total,
             "estimated_cost_usd": self.estimated_cost_usd,
             "prices": self.prices.to_json() if self.prices is not None else None,

@@ -111,12 +111,23 @@ def put_once(storage: Storage, key: str, record: _Record) -> _Record:
     Raises:
         ConflictError: S3 refused the write, and there is none.
     """
+    data = to_record(record)
+    found = put_json_once(storage, key, data)
+    return record if found is data else from_record(found, type(record), key=key)
+
+
+def put_json_once(storage: Storage, key: str, data: dict[str, Any]) -> dict[str, Any]:
+    """Write JSON data unless there is some already; return what is there.
+
+    Raises:
+        ConflictError: S3 refused the write, and there is none.
+    """
     try:
-        put(storage, key, record, over=None)
+        storage.put_json(key, data, if_none_match=True)
     except ConflictError:
-        # It may be this record, if the response to the first of two tries was lost.
-        found = load(storage, key, type(record))
+        # It may be this data, if the response to the first of two tries was lost.
+        found = storage.get_json(key)
         if found is None:
             raise
-        return found
-    return record
+        return found[0]
+    return data

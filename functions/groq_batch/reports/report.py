@@ -11,7 +11,7 @@ from groq_batch import __version__
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch
 from groq_batch.domain.canary import CANARY_SHARD
-from groq_batch.domain.problem import problem_json
+from groq_batch.domain.json_data import to_json_data
 from groq_batch.domain.reason import Reason
 from groq_batch.domain.times import parse_timestamp, timestamp, timestamp_of
 from groq_batch.records.attempt import AttemptState
@@ -167,7 +167,7 @@ def _base(
     states: Sequence[AttemptState],
     summaries: dict[tuple[int, int], ShardResult],
 ) -> dict[str, Any]:
-    problems = [problem_json(problem) for problem in job.problems] if job else []
+    problems = [to_json_data(problem) for problem in job.problems] if job else []
     return {
         "schema_version": 1,
         "job_id": request.job_id,

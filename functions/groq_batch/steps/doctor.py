@@ -7,14 +7,14 @@ names or metadata of the account's objects, and no texts of the API, which may q
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 from groq_batch import __version__
 from groq_batch.domain.models import read_models
 from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import GroqApiError, log_fields
+from groq_batch.steps.outcomes import Output
 from groq_batch.telemetry.log import logger
 
 ASK_SECONDS = 30.0
@@ -22,7 +22,7 @@ ASK_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Examination:
+class Examination(Output):
     """Findings of the calls to the API.
 
     Attributes:
@@ -42,10 +42,6 @@ class Examination:
     batches_listed: int | None = None
     has_next_page: bool | None = None
     order: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return asdict(self)
 
 
 def examine(client: GroqClient) -> Examination:

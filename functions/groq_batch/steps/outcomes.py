@@ -14,7 +14,16 @@ from groq_batch.records.job import AccountHold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepOutcome:
+class Output:
+    """What a step returns to the state machine, or to whoever calls its function."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepOutcome(Output):
     """Tells the state machine what to do after it has called a step.
 
     Attributes:
@@ -32,10 +41,6 @@ class StepOutcome:
     def wait(cls, seconds: float) -> StepOutcome:
         """Ask to be called again after some seconds, at least one."""
         return cls(outcome="wait", wait_seconds=max(1, math.ceil(seconds)))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return asdict(self)
 
 
 SETTLED = StepOutcome(outcome="settled")

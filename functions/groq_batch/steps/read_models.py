@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
@@ -31,7 +30,7 @@ from groq_batch.records.job import JobRequest
 from groq_batch.records.model_listing import ModelListing
 from groq_batch.reports.delivery import Delivery
 from groq_batch.reports.report import running_report
-from groq_batch.steps.outcomes import UNREADABLE_SECRET_PAUSES_SECONDS
+from groq_batch.steps.outcomes import UNREADABLE_SECRET_PAUSES_SECONDS, Output
 from groq_batch.telemetry import metrics
 from groq_batch.telemetry.log import logger
 
@@ -52,7 +51,7 @@ _PAUSE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelsOutcome:
+class ModelsOutcome(Output):
     """The state machine's next action.
 
     Attributes:
@@ -64,10 +63,6 @@ class ModelsOutcome:
     outcome: str
     wait_seconds: int = 1
     asked: int = 0
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return asdict(self)
 
 
 def read_account_models(

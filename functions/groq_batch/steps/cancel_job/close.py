@@ -13,7 +13,7 @@ import itertools
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from groq_batch.bucket.s3_errors import ConflictError, UnwritableObjectError
@@ -35,6 +35,7 @@ from groq_batch.records.job import JobRecord, JobRequest, Stop
 from groq_batch.records.on_demand import CallsEnd, end_calls
 from groq_batch.settings import Settings
 from groq_batch.steps.finish_job import finish_job
+from groq_batch.steps.outcomes import Output
 from groq_batch.steps.start_job.start import start_execution, start_job
 from groq_batch.telemetry.log import logger
 
@@ -49,7 +50,7 @@ class UnknownJobError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CollectPlan:
+class CollectPlan(Output):
     """Where a collecting execution (or the rest of a failing one) continues.
 
     ``shard_key`` is the key of the attempt's only shard; empty if it has several. Definitions
@@ -67,10 +68,6 @@ class CollectPlan:
     shard_key: str = ""
     tries: int = 0
     outcome: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return asdict(self)
 
 
 class JobCloser:

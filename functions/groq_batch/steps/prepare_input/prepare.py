@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Any
 
 from groq_batch.bucket.copying_writer import CopySource
 from groq_batch.bucket.pending_upload import PendingUpload, abort_all, complete_all
@@ -49,6 +48,7 @@ from groq_batch.request_file.input_summary import (
 )
 from groq_batch.request_file.splitter import EMPTY_FILE, split_input
 from groq_batch.settings import Settings
+from groq_batch.steps.outcomes import Output
 from groq_batch.steps.prepare_input.fan_out import FanOut, is_large, new_range_plan
 from groq_batch.steps.prepare_input.plan import Plan
 from groq_batch.steps.prepare_input.range_plan import CutOutcome, RangePlan
@@ -60,7 +60,7 @@ _INPUT_PAUSE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Preparation:
+class Preparation(Output):
     """Output of the step, with initial values for the state machine's counters.
 
     Attributes:
@@ -84,20 +84,6 @@ class Preparation:
     shard_key: str = ""
     tries: int = 0
     outcome: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return {
-            "accepted": self.accepted,
-            "attempt": self.attempt,
-            "shards_prefix": self.shards_prefix,
-            "tasks_prefix": self.tasks_prefix,
-            "polls": self.polls,
-            "resume_in": self.resume_in,
-            "shard_key": self.shard_key,
-            "tries": self.tries,
-            "outcome": self.outcome,
-        }
 
 
 def prepare_input(
