@@ -85,6 +85,19 @@ def wait_seconds(
     return max(1, math.ceil(wait))
 
 
+def within_deadline(seconds: int, *, deadline_at: float | None, now: float) -> int:
+    """Shorten a wait so that it ends at the job's deadline, if that is in the future.
+
+    Args:
+        seconds: The wait in seconds.
+        deadline_at: The deadline, in seconds since 1970; None without one.
+        now: Seconds since 1970.
+    """
+    if deadline_at is None or now >= deadline_at:
+        return seconds
+    return max(min(seconds, math.ceil(deadline_at - now)), 1)
+
+
 FIRST_PAUSE_SECONDS = 30
 """Seconds before a new round for shards that the first round of a Map left open; every further
 round doubles the pause."""

@@ -49,6 +49,11 @@ _CODE = re.compile(r"[a-z0-9_.]{1,100}")
 _STATUS_NAME = re.compile(r"[1-9][0-9]{2}")
 
 
+def is_retryable_status(status: int) -> bool:
+    """Tell whether another attempt may turn a response of this status into a success."""
+    return status in RETRYABLE_STATUSES or status >= 500
+
+
 class RowOutcome(Enum):
     """The outcome of a row's request."""
 
@@ -309,7 +314,7 @@ def _failed(custom_id: str, error: object, status: int | None) -> Row:
     if code is None:
         code = ErrorCode.UNKNOWN_ERROR if status is None else f"http_{status}"
     retry = status != 413 and any(name.lower() in RETRYABLE_CODES for name in names)
-    retry = retry or (status is not None and (status in RETRYABLE_STATUSES or status >= 500))
+    retry = retry or (status is not None and is_retryable_status(status))
     return Row(
         custom_id,
         RowOutcome.RETRYABLE if retry else RowOutcome.FINAL,

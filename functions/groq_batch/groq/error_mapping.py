@@ -69,7 +69,7 @@ def error_from_response(
     return kind(
         f"Groq refused the request ({status} {code or 'without a code'}).",
         status=status,
-        api_code=code or f"http_{status}",
+        code=code or f"http_{status}",
         api_message=text or None,
         api_param=param,
     )

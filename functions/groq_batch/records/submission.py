@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable
 from enum import StrEnum
-from types import TracebackType
 from typing import Any, Self
 
 import msgspec
@@ -180,12 +179,7 @@ class SubmissionLease:
         self._renewer.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._ended.set()
         self._renewer.join()
         if kind is None and not self._lost and self.record.lease_until:

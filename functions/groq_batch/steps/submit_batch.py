@@ -8,7 +8,6 @@ before the quarantine has passed and a search of the whole list has found nothin
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -20,6 +19,7 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import ENDPOINT, Batch
 from groq_batch.domain.error_code import ErrorCode
+from groq_batch.domain.polling import within_deadline
 from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import (
     AccountError,
@@ -171,10 +171,8 @@ def _not_beyond_deadline(outcome: StepOutcome, job: JobRecord, now: float) -> St
 
     This includes a batch just created: the first status check of an only shard follows that wait.
     """
-    if job.deadline_at is None or job.is_past_deadline(now):
-        return outcome
-    seconds = math.ceil(min(outcome.wait_seconds, job.deadline_at - now))
-    return replace(outcome, wait_seconds=max(seconds, 1))
+    seconds = within_deadline(outcome.wait_seconds, deadline_at=job.deadline_at, now=now)
+    return replace(outcome, wait_seconds=seconds)
 
 
 class _RequestStream(Protocol):

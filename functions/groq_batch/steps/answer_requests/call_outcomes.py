@@ -11,7 +11,7 @@ import msgspec
 
 from groq_batch.domain.cost import ModelUsage
 from groq_batch.domain.error_code import ErrorCode
-from groq_batch.domain.on_demand import cost_usd, may_be_asked_again
+from groq_batch.domain.on_demand import cost_usd
 from groq_batch.domain.pacing import LimitsLeft
 from groq_batch.domain.prices import Prices
 from groq_batch.domain.reason import Reason
@@ -20,6 +20,7 @@ from groq_batch.domain.result_row import (
     RowOutcome,
     classify_row,
     is_json,
+    is_retryable_status,
     pipeline_row,
 )
 from groq_batch.groq.error_mapping import error_from_response
@@ -106,13 +107,13 @@ def outcome_of_response(
         )
     error = error_from_response(answer.status, answer.headers, answer.body, now=now)
     row = _row(request, answer, _error_body(answer))
-    if may_be_asked_again(answer.status):
+    if is_retryable_status(answer.status):
         return CallOutcome(
             kind=Kind.AGAIN,
             row=row,
             error=_api_error(error, row),
             # A Retry-After of 0 asks for nothing; without one the pace slows down by itself.
-            wait_seconds=getattr(error, "retry_after_seconds", None) or None,
+            wait_seconds=error.retry_after_seconds or None,
             is_limit=answer.status == HTTPStatus.TOO_MANY_REQUESTS,
         )
     if isinstance(error, AccountError) and not _names_a_model(answer.body):

@@ -616,10 +616,7 @@ class _Check:
         )
 
     def _not_beyond_deadline(self, seconds: int) -> int:
-        """Shorten a wait so that it ends at the job's deadline, if that is in the future."""
-        if self.deadline_at is None or self._is_late:
-            return seconds
-        return max(min(seconds, math.ceil(self.deadline_at - self.now)), 1)
+        return polling.within_deadline(seconds, deadline_at=self.deadline_at, now=self.now)
 
     def _try_again(self, decision: str, shards: Sequence[int], tries: int) -> Decision:
         """Call the step for an only shard again, in the current round."""

@@ -19,7 +19,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 import msgspec
@@ -352,13 +351,7 @@ class ShardMerger:
         if before is not None and not shard.was_sent:
             return self._settled_before(before, retry=self.past_deadline)
         code, message, retry = self._without_row(shard, position)
-        return _MergedRow(
-            row=pipeline_row(custom_id, code=code, message=message).rstrip(b"\n"),
-            succeeded=False,
-            retry=retry,
-            code=code,
-            message=message,
-        )
+        return _from_pipeline(custom_id, code, message, retry=retry)
 
     def _settle_called(
         self,
@@ -395,13 +388,7 @@ class ShardMerger:
             message = self.stop.message
         else:
             code, message = left.code, left.message
-        return _MergedRow(
-            row=pipeline_row(custom_id, code=code, message=message).rstrip(b"\n"),
-            succeeded=False,
-            retry=False,
-            code=code,
-            message=message,
-        )
+        return _from_pipeline(custom_id, code, message, retry=False)
 
     def _has_price(self, answers: _Answers) -> bool:
         """Tell whether the price of the current request's model is known."""
@@ -474,6 +461,12 @@ def _from_row(row: bytes, known: Row) -> _MergedRow:
     )
 
 
+def _from_pipeline(custom_id: str, code: str, message: str, *, retry: bool) -> _MergedRow:
+    """Return the outcome of a request without a row of the API, with a row of the pipeline."""
+    row = pipeline_row(custom_id, code=code, message=message).rstrip(b"\n")
+    return _MergedRow(row=row, succeeded=False, retry=retry, code=code, message=message)
+
+
 class _Answers:
     """Counts the usage of this attempt's answers, many at a time for speed."""
 
@@ -526,34 +519,23 @@ class _Answers:
             summary.answers[row.model or ""].add(tokens, row.audio_seconds)
 
 
-class _LinesToRetry:
+class _LinesToRetry(ExitStack):
     """The lines of an attempt's shards that are kept for another attempt.
 
     Each writer buffers one part of an upload, but together no more than an origin shard's size.
     """
 
     def __init__(self, storage: Storage) -> None:
+        super().__init__()
         self._storage = storage
         self._outputs: dict[str, _Output] = {}
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
 
     def write(self, key: str, line: bytes) -> None:
         """Append a line to the object at a key."""
         output = self._outputs.get(key)
         if output is None:
             writer = ObjectWriter(self._storage, key)
-            output = self._stack.enter_context(_Output(writer, compressed=False))
+            output = self.enter_context(_Output(writer, compressed=False))
             self._outputs[key] = output
         output.write(line)
 
@@ -587,12 +569,7 @@ class _Output:
         self._rows, self._size, self._is_empty = [], 0, False
         self._writer.write(self._gzip.compress(data) if self._gzip else data)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self._pass_on()
         if kind is not None or self._is_empty:
