@@ -227,16 +227,16 @@ class Delivery:
                 return found[0], path
         return None
 
-    def write_page(self, facts: PageData) -> None:
+    def write_page(self, page_data: PageData) -> None:
         """Write the page of this job's final report next to the report.
 
         Args:
-            facts: Data for the page that the report does not contain.
+            page_data: Data for the page that the report does not contain.
         """
         for path in self._paths():
             found = self._readable_report(path)
             if found is not None and found[0].get("job_id") == self._request.job_id:
-                self._pages.write(object_keys.delivery_keys(path), facts)
+                self._pages.write(object_keys.delivery_keys(path), page_data)
                 return
 
     def path(self) -> str:

@@ -54,9 +54,9 @@ def running_report(
             done, asked = calls.ended_calls, calls.requests
         report["progress"]["completed"] = min(max(begun - asked, 0) + done, begun)
         last = states[-1]
-        groq_error = last.groq_error or last.account_error or last.last_check_error or last.refusal
-        if groq_error is not None:
-            _put_first(report, groq_error)
+        reason = last.groq_error or last.account_error or last.last_check_error or last.refusal
+        if reason is not None:
+            _put_first(report, reason)
     report["progress"]["total"] = good
     report["requests"]["invalid"] = invalid
     if calls is not None:

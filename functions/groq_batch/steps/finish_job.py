@@ -337,8 +337,8 @@ class _Finishing:
         try:
             usage = _usage_by_model(self._summaries, on_demand=None)
             called = _usage_by_model(self._summaries, on_demand=True)
-            log_fields = PageData.of(self._job, self._summaries, usage, called)
-            self.delivery.write_page(log_fields)
+            page_data = PageData.of(self._job, self._summaries, usage, called)
+            self.delivery.write_page(page_data)
         except Exception as error:  # noqa: BLE001
             log_failure("The report page could not be written", error)
 

@@ -121,6 +121,18 @@ def check_status(
 
 @dataclass(slots=True, kw_only=True)
 class _Check:
+    """One status check of an attempt. Times are seconds since 1970.
+
+    Attributes:
+        deadline_at: The job's deadline; None without one.
+        calls: The record of the attempt's ordinary calls; None without any.
+        not_before: Seconds that must pass before the next check, because Groq asks for it.
+        uncollected: The first shard of each origin shard whose rows are not stored.
+        ended: Batches that this check was the first to see ended.
+        judged: The job's record with a verdict about the canary, if this check has reached one.
+        unsaved_decision: The decision in force if another check has saved the state meanwhile.
+    """
+
     storage: Storage
     client: GroqClient
     settings: Settings
@@ -137,7 +149,7 @@ class _Check:
     uncollected: list[int] = field(default_factory=list)
     ended: list[Batch] = field(default_factory=list)
     judged: JobRecord | None = None
-    otherwise: Decision | None = None
+    unsaved_decision: Decision | None = None
 
     def run(self) -> Decision:
         # In parallel: a status check mostly waits for S3.
@@ -175,9 +187,9 @@ class _Check:
             # The report is written first: after a crash in between, the next check writes it again.
             # Ordinary calls change only their own record, never the attempt's state.
             self._report_progress(self.judged or job, state)
-            if not state.save(self.storage, self.keys) and self.otherwise is not None:
+            if not state.save(self.storage, self.keys) and self.unsaved_decision is not None:
                 # The state in the bucket does not have this decision, so use the other one.
-                decision = self.otherwise
+                decision = self.unsaved_decision
         metrics.batches_checked(self.ended, now=self.now)
         return decision
 
@@ -418,7 +430,7 @@ class _Check:
             ended=len(ended), running=running, wait_seconds=waiting.wait_seconds
         ):
             return None
-        self.otherwise = waiting
+        self.unsaved_decision = waiting
         state.mark_tried_early(itertools.chain.from_iterable(ended))
         return self._hand_out([shards[0] for shards in ended], resume_in=self.resume_in)
 

@@ -61,10 +61,10 @@ class UnansweredReason:
             has_price: Tells whether the price of its model is known.
         """
         last = (before.code, before.message) if before is not None else (None, None)
-        for taken in calls.again:
-            if (taken.place.shard, taken.place.line) == (shard, line):
-                last = (taken.code, taken.message) if taken.code else last
-                return cls._passed(_WHY[calls.ended or CallsEnd.TIME], last, taken.was_begun)
+        for claim in calls.again:
+            if (claim.place.shard, claim.place.line) == (shard, line):
+                last = (claim.code, claim.message) if claim.code else last
+                return cls._passed(_WHY[calls.ended or CallsEnd.TIME], last, claim.was_begun)
         if not has_price():
             return cls._passed(_WITHOUT_PRICE, last, False)
         if calls.was_taken(shard, line):
