@@ -6,7 +6,8 @@ import hashlib
 import re
 
 MAX_JOB_ID_LENGTH = 64
-"""Execution names have 80 characters; the rest is for the suffix of a collecting execution."""
+"""Execution names have at most 80 characters; the rest is for the suffix of a collecting execution.
+See https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html."""
 _SLUG_LENGTH = 40
 _HASH_LENGTH = 20
 _COLLECTOR_NAME = re.compile(r"(.*-[0-9a-f]{20})-c([0-9]+)", re.DOTALL)

@@ -76,7 +76,10 @@ def window_hours(window: str) -> int | None:
 
 
 def is_completion_window(window: str) -> bool:
-    """Tell whether a window is within the API's documented range (24 hours to 7 days)."""
+    """Tell whether a window is within the API's documented range (24 hours to 7 days).
+
+    See https://console.groq.com/docs/batch.
+    """
     hours = window_hours(window)
     return hours is not None and _SHORTEST_WINDOW_HOURS <= hours <= _LONGEST_WINDOW_HOURS
 

@@ -30,7 +30,8 @@ whatever their progress."""
 POLL_BUDGET = 2_000
 """Maximum of status checks per execution. A check, its Wait and its Choice add 9 events to the
 execution's history (18,000 in total), and Step Functions ends an execution at 25,000. The rest is
-for the Maps, for retries and for a job's other states."""
+for the Maps, for retries and for a job's other states. See
+https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html."""
 _GRACE_SECONDS = 24 * 3600
 
 

@@ -38,7 +38,8 @@ RETRYABLE_CODES = frozenset(
 )
 """Codes (or types) of errors that another attempt may turn into a success."""
 RETRYABLE_STATUSES = frozenset({0, 408, 409, 424, 429, 498})
-"""Statuses below 500 that another attempt may turn into a success; 0 means no status."""
+"""Statuses below 500 that another attempt may turn into a success; 0 means no status. 498 is Groq's
+own for a lack of capacity (https://console.groq.com/docs/errors)."""
 _MAX_CODE_LENGTH = 100
 _MAX_TOKENS = 10**12
 _MAX_SECONDS = 10**9

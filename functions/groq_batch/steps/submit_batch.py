@@ -427,7 +427,8 @@ class _Step:
         try:
             self.client.delete_file(file_id)
         except GroqApiError as error:
-            # The end of the job deletes it, unless that has passed; Groq deletes it after 30 days.
+            # The end of the job deletes it, unless that has passed; Groq deletes it after 30 days
+            # (https://console.groq.com/docs/batch).
             logger.warning("A file could not be deleted", file_id=file_id, **log_fields(error))
 
     def _cancel(self, batch: Batch) -> None:
