@@ -17,6 +17,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from groq_batch.bucket.s3_errors import MISSING_CODES, VERSION_GONE_CODES, error_code
 from groq_batch.bucket.storage import ObjectVersion, Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch
@@ -25,8 +26,6 @@ from groq_batch.domain.times import timestamp_of
 from groq_batch.records.job import JobRecord, JobRequest
 
 Report = dict[str, Any]
-
-_MISSING_CODES = frozenset({"NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed", "405"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ def read_report(
     try:
         answer = storage.s3.get_object(Bucket=storage.bucket, Key=key, **version)
     except ClientError as error:
-        if error.response.get("Error", {}).get("Code") in _MISSING_CODES:
+        if error_code(error) in MISSING_CODES | VERSION_GONE_CODES:
             return None
         raise
     with answer["Body"] as body:
