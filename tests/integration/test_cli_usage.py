@@ -21,7 +21,9 @@ from tests.integration.test_cli_stack import Said, World, request_line, world
 
 __all__ = ["world"]
 
-NO_RECORDS = "Jobs that ended before version 2 have no usage record and are not counted.\n"
+NO_RECORDS = (
+    "Jobs that ended under version 1 of the stack have no usage record and are not counted.\n"
+)
 
 
 class Jobs:
