@@ -22,12 +22,15 @@ SHOWN_PROBLEMS = 10
 def end_line(name: str, report: Report, terminal: Terminal) -> str:
     """Return the summary line of a job that has ended."""
     status = terminal.styled(report["status"], style_of(report["status"]))
-    words = [headline(report)]
+    has_failed = report["status"] == "failed"
+    words = [] if has_failed else [headline(report)]
     if cost_so_far(report):
         words.append(cost_so_far(report))
     if report["timing"]["seconds"] is not None:
         words.append(duration(report["timing"]["seconds"]))
-    return f"{name}: {status}, {', '.join(words)}"
+    # The headline of a failed job is one or more sentences, so it comes last.
+    why = f": {headline(report)}" if has_failed else ""
+    return f"{name}: {', '.join([status, *words])}{why}"
 
 
 def problem_lines(report: Report) -> Iterator[str]:
