@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from groq_batch.bucket.storage import Storage
+from groq_batch.domain.canary import CANARY_FAILED
 from groq_batch_cli.aws import Stack
 from groq_batch_cli.failures import error_codes
 from groq_batch_cli.progress_bar import ByteProgress
@@ -86,7 +87,9 @@ def end(
     for path in (fetched.results, fetched.failed, fetched.invalid, fetched.report, fetched.page):
         if path is not None:
             say(f"  {path}")
-    if report["status"] != GOOD and fetched.failed is not None and not job.is_replaced:
+    has_bad_requests = any(error["code"] == CANARY_FAILED for error in report["errors"][:1])
+    can_retry = report["status"] != GOOD and not job.is_replaced and not has_bad_requests
+    if can_retry and fetched.failed is not None:
         say(f"  to run the failed ones again: {stack.target.command('retry', job.path)}")
     return fetched
 

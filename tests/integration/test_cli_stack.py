@@ -240,8 +240,9 @@ class World:
         invalid: int = 0,
         hour: int = 11,
         cost: float | None = None,
+        code: str | None = None,
     ) -> JobRequest:
-        """Start the job of a path, at some hour, and let it come to its end."""
+        """Start the job of a path at some hour and end it, with an error of the job if given."""
         self.start(path, hour=hour)
         request = self.job_of(path, hour=hour)
         keys = object_keys.delivery_keys(path)
@@ -267,6 +268,8 @@ class World:
         }
         costs = {"estimated": 0.5, "actual": cost}
         errors = list(self._errors(results))
+        if code is not None:
+            errors.insert(0, {"line": None, "custom_id": None, "code": code, "message": "Why."})
         self.report(
             request,
             status,
@@ -598,6 +601,18 @@ def test_file_that_changes_while_it_is_uploaded(
     assert "was changed after it had been checked" in capsys.readouterr().err
     assert list(world.storage.objects("")) == []
     assert "Uploads" not in world.s3.list_multipart_uploads(Bucket=world.bucket)
+
+
+@pytest.mark.parametrize(("code", "is_offered"), [("canary_failed", False), (None, True)])
+def test_retry_is_offered_unless_a_canary_has_shown_bad_requests(
+    code: str | None, is_offered: bool, world: World, capsys: Said
+) -> None:
+    rows = [bad_row("a"), bad_row("b")]
+    failed = [request_line("a"), request_line("b")]
+    assert run(["run", world.file("x.jsonl", *failed), "--no-wait"]) == 0
+    world.end("x.jsonl", "partial", results=rows, failed=failed, code=code)
+    assert run(["results", "x.jsonl", "--out", "results"]) == 0
+    assert ("groq-batch retry x.jsonl" in capsys.readouterr().out) == is_offered
 
 
 @pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz"])

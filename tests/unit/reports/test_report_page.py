@@ -361,6 +361,8 @@ def test_job_that_a_rule_has_ended_has_its_reason_at_the_top(code: str) -> None:
     assert "The cause and what to do are below." in text
     assert "was sent" not in text
     assert f"{code} None of the" in text
+    # Requests that a canary has shown to be bad have to be corrected, not sent again.
+    assert ("groq-batch retry" in text) == (code == "deadline_passed")
 
 
 def test_calls_after_a_deadline_are_told_and_priced() -> None:

@@ -20,6 +20,7 @@ from groq_batch.domain.answer_stats import (
     Failures,
     Histogram,
 )
+from groq_batch.domain.canary import CANARY_FAILED
 from groq_batch.domain.cost import ModelUsage, actual_cost_usd, sum_usd
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.pace import mean_pace
@@ -357,7 +358,9 @@ def _commands(report: Mapping[str, Any]) -> list[Command]:
         )
         if outputs[kind]
     ]
-    if outputs["failed"] and key.startswith(object_keys.INPUT_PREFIX):
+    reason = _reason(report)
+    has_bad_requests = reason is not None and reason[0] == CANARY_FAILED
+    if outputs["failed"] and key.startswith(object_keys.INPUT_PREFIX) and not has_bad_requests:
         is_aside = (
             outputs["failed"]
             .removeprefix(f"s3://{report['input']['bucket']}/")
