@@ -309,5 +309,6 @@ separator_option = click.option(
     type=click.Choice(SEPARATORS),
     default=",",
     show_default=True,
-    help="Separator of the columns if ROWS is CSV, such as ';' in files from Excel.",
+    metavar="CHAR",
+    help="Separator of the columns if ROWS is CSV: ',', '|', or ';' as in many files from Excel.",
 )

@@ -125,6 +125,6 @@ def pyarrow_for(purpose: str) -> Any:
     except ImportError:
         raise TableError(
             f"{purpose} needs the library pyarrow, which is not installed. Install it: "
-            f"pip install 'groq-batch[frames]'"
+            f"pip install pyarrow"
         ) from None
     return pyarrow
