@@ -87,11 +87,16 @@ def end(
     for path in (fetched.results, fetched.failed, fetched.invalid, fetched.report, fetched.page):
         if path is not None:
             say(f"  {path}")
-    has_bad_requests = any(error["code"] == CANARY_FAILED for error in report["errors"][:1])
-    can_retry = report["status"] != GOOD and not job.is_replaced and not has_bad_requests
-    if can_retry and fetched.failed is not None:
+    if fetched.failed is not None and not job.is_replaced and _can_retry_help(report):
         say(f"  to run the failed ones again: {stack.target.command('retry', job.path)}")
     return fetched
+
+
+def _can_retry_help(report: Report) -> bool:
+    """Tell whether a job has failed requests that need not be corrected first."""
+    # Invalid lines are not among these.
+    has_failed = report["status"] != GOOD and report["requests"]["failed"] > 0
+    return has_failed and not any(one["code"] == CANARY_FAILED for one in report["errors"][:1])
 
 
 def fetch_files(storage: Storage, job: FoundJob, folder: Path, terminal: Terminal) -> Fetched:

@@ -603,14 +603,17 @@ def test_file_that_changes_while_it_is_uploaded(
     assert "Uploads" not in world.s3.list_multipart_uploads(Bucket=world.bucket)
 
 
-@pytest.mark.parametrize(("code", "is_offered"), [("canary_failed", False), (None, True)])
-def test_retry_is_offered_unless_a_canary_has_shown_bad_requests(
-    code: str | None, is_offered: bool, world: World, capsys: Said
+@pytest.mark.parametrize(
+    ("code", "invalid", "is_offered"),
+    [("canary_failed", 0, False), (None, 0, True), (None, 1, True), (None, 2, False)],
+)
+def test_retry_is_offered_unless_all_failed_requests_must_be_corrected(
+    code: str | None, invalid: int, is_offered: bool, world: World, capsys: Said
 ) -> None:
     rows = [bad_row("a"), bad_row("b")]
     failed = [request_line("a"), request_line("b")]
     assert run(["run", world.file("x.jsonl", *failed), "--no-wait"]) == 0
-    world.end("x.jsonl", "partial", results=rows, failed=failed, code=code)
+    world.end("x.jsonl", "partial", results=rows, failed=failed, code=code, invalid=invalid)
     assert run(["results", "x.jsonl", "--out", "results"]) == 0
     assert ("groq-batch retry x.jsonl" in capsys.readouterr().out) == is_offered
 

@@ -159,6 +159,12 @@ def test_retry_names_the_job_that_the_page_is_of(failed: str, name: str) -> None
     assert f"groq-batch retry {name}<" in page_of(report(outputs=outputs))
 
 
+@pytest.mark.parametrize(("failed", "is_offered"), [(0, False), (1, True)])
+def test_retry_is_not_offered_for_invalid_lines_alone(failed: int, is_offered: bool) -> None:
+    counts = {**report()["requests"], "succeeded": 9, "failed": failed, "invalid": 2}
+    assert ("groq-batch retry" in text_of(report(requests=counts))) == is_offered
+
+
 def test_tables_that_scroll_can_be_scrolled_by_keys() -> None:
     page = page_of(report(), facts())
     assert page.count('<div class="scroll" tabindex="0">') == page.count("<table>") == 2

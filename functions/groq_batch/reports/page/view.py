@@ -359,8 +359,9 @@ def _commands(report: Mapping[str, Any]) -> list[Command]:
         if outputs[kind]
     ]
     reason = _reason(report)
-    has_bad_requests = reason is not None and reason[0] == CANARY_FAILED
-    if outputs["failed"] and key.startswith(object_keys.INPUT_PREFIX) and not has_bad_requests:
+    # Invalid lines, and requests like those of a failed canary, have to be corrected first.
+    can_retry = report["requests"]["failed"] and (reason is None or reason[0] != CANARY_FAILED)
+    if outputs["failed"] and key.startswith(object_keys.INPUT_PREFIX) and can_retry:
         is_aside = (
             outputs["failed"]
             .removeprefix(f"s3://{report['input']['bucket']}/")
