@@ -14,6 +14,7 @@ from groq_batch_cli.aws import Target
 from local.groq_simulator import DEFAULT_KEY, GroqSimulator
 from tests.integration.cli_world import REGION, Chapters, Hurried, World, shared_session
 from tests.integration.groq_calls import make_client
+from tests.integration.simulator_api import Api
 
 
 @pytest.fixture
@@ -25,13 +26,18 @@ def no_key_in_the_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 @pytest.fixture
 def simulator() -> Iterator[GroqSimulator]:
-    with GroqSimulator(batch_seconds=0.0, cancel_seconds=30.0) as running:
+    with GroqSimulator(batch_seconds=0.0, cancel_seconds=0.0) as running:
         yield running
 
 
 @pytest.fixture
 def client(simulator: GroqSimulator) -> GroqClient:
     return make_client(simulator.url)
+
+
+@pytest.fixture
+def api(simulator: GroqSimulator) -> Api:
+    return Api(simulator.url)
 
 
 @pytest.fixture

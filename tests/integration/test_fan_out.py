@@ -17,7 +17,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from groq_batch.bucket import copying_writer, multipart_writer
-from groq_batch.bucket.pending_upload import PendingUpload
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.records import stored
@@ -25,8 +24,8 @@ from groq_batch.records.job import JobRecord, JobRequest, ShardRecord, Stop
 from groq_batch.settings import Settings
 from groq_batch.steps.prepare_input.prepare import Preparation, prepare_input
 from groq_batch.steps.prepare_input.range_tasks import prepare_range
-from tests.fakes.calls import Call, Wire, plain_wire
-from tests.fakes.s3 import SMALLEST_PART_BYTES, FakeS3, client_error
+from tests.fakes.calls import Call, Wire, instead, plain_wire
+from tests.fakes.s3 import SMALLEST_PART_BYTES, FakeS3, client_error, refusing
 from tests.harness.invocations import do_pools_inline
 from tests.integration.preparation import SETTINGS, Calls, Death, bad, request
 
@@ -70,7 +69,7 @@ class Bucket:
         self.storage().put_json(object_keys.job_key(JOB), stored.to_record(self.request))
 
     def storage(self, wire: Wire = plain_wire) -> Storage:
-        return Storage(s3=self.s3.client(wire), bucket="bucket")
+        return self.s3.storage(wire)
 
     def begin(self, settings: Settings, wire: Wire = plain_wire) -> Preparation:
         return prepare_input(
@@ -361,14 +360,8 @@ def test_fan_out_when_copy_is_denied_rejects_as_unreadable(
 ) -> None:
     monkeypatch.setattr(copying_writer, "SMALLEST_COPY_BYTES", 100)
     bucket = Bucket(FILE, smallest_part_bytes=100)
-
-    def wire(call: Call, act: Callable[[], Any]) -> Any:
-        if call.operation == "upload_part_copy":
-            raise client_error("UploadPartCopy", status, code, "no")
-        return act()
-
     for step in bucket.steps(RANGES):
-        answer = step(wire)
+        answer = step(refusing("upload_part_copy", status, code))
     assert_unreadable(bucket, answer, text)
     assert_nothing_is_left_over(bucket)
 
@@ -518,18 +511,14 @@ def test_fan_out_with_two_of_each_step_at_once_stores_one_plan() -> None:
 
 class TestTrouble:
     def fails_on_input(self, range_number: int, code: str, status: int) -> tuple[Bucket, Wire]:
-        bucket = Bucket(FILE)
-        seen = 0
+        reads = itertools.count(1)
 
-        def wire(call: Call, act: Callable[[], Any]) -> Any:
-            nonlocal seen
-            if (call.operation, call.target) == ("get_object", KEY):
-                seen += 1
-                if seen == range_number:
-                    raise client_error("GetObject", status, code, "no")
+        def read(act: Callable[[], Any]) -> Any:
+            if next(reads) == range_number:
+                raise client_error("get_object", status, code, "no")
             return act()
 
-        return bucket, wire
+        return Bucket(FILE), instead(read, "get_object", KEY)
 
     @pytest.mark.parametrize(
         ("code", "status", "text"),
@@ -570,12 +559,3 @@ class TestTrouble:
     def test_fan_out_with_unknown_task_key_raises(self, key: str) -> None:
         with pytest.raises(ValueError, match="is not the key of a task"):
             Bucket(FILE).work(key)
-
-
-def test_pending_upload_abort_twice_is_harmless() -> None:
-    bucket = Bucket(FILE)
-    upload = bucket.s3.client().create_multipart_upload(Bucket="bucket", Key="work/x")
-    held = PendingUpload("work/x", upload["UploadId"], (), 0)
-    held.abort(bucket.storage())
-    held.abort(bucket.storage())
-    assert bucket.s3.open_uploads == []

@@ -60,7 +60,7 @@ class Job:
 
     @property
     def storage(self) -> Storage:
-        return Storage(s3=self.s3.client(), bucket="bucket")
+        return self.s3.storage()
 
     def ask(self, asked: int = 0, *, api_key: Key = key) -> ModelsOutcome:
         timeouts = Timeouts(connect=10.0, read=10.0, pause=0.0)

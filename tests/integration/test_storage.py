@@ -15,7 +15,7 @@ from groq_batch.bucket.concat import join
 from groq_batch.bucket.multipart_writer import PART_BYTES, ObjectWriter
 from groq_batch.bucket.s3_errors import ConflictError, MissingObjectError
 from groq_batch.bucket.storage import ListingPosition, LostPositionError, Storage, StoredObject
-from groq_batch.request_file.lines import READ_BYTES, LineReader
+from groq_batch.request_file.lines import READ_BYTES
 from local.listed_bucket import BUCKET, ListedBucket
 from tests.fakes.calls import Call
 from tests.fakes.s3 import FakeS3
@@ -180,11 +180,6 @@ def test_join(storage: Storage) -> None:
     assert writer.bytes_written == len(expected)
 
 
-def test_lines_end_with_one_byte_only() -> None:
-    pieces = [b"a\xe2\x80", b"\xa8b\r\nc", b"", b"\n\nlast"]
-    assert list(LineReader(pieces)) == [b"a\xe2\x80\xa8b\r", b"c", b"", b"last"]
-
-
 class TestRanges:
     DATA = bytes(range(256)) * 12_000
     """Three pieces of a stream, the last one short."""
@@ -242,7 +237,7 @@ class TestBrokenRanges:
                 answer = {**answer, "Body": BreakingBody(answer["Body"], gives=20)}
             return answer
 
-        storage = Storage(s3=s3.client(wire), bucket="bucket")
+        storage = s3.storage(wire)
         end = None if length is None else first + length
         assert b"".join(storage.chunks("a", first=first, length=length)) == data[first:end]
         if not ignores_ranges:
@@ -261,7 +256,7 @@ class TestBrokenRanges:
             s3.client().put_object(Bucket="bucket", Key="a", Body=b"y" * 100)
             return {**answer, "Body": BreakingBody(answer["Body"], gives=20)}
 
-        storage = Storage(s3=s3.client(wire), bucket="bucket")
+        storage = s3.storage(wire)
         with pytest.raises(ClientError, match="PreconditionFailed"):
             list(storage.chunks("a", first=10, length=60))
 
@@ -284,15 +279,6 @@ class TestCopies:
             writer.write(b"tail")
         assert writer.bytes_written == 6 * MIB + 4
         assert b"".join(storage.chunks("a")) == self.DATA[3 : 3 + 6 * MIB] + b"tail"
-
-    def test_bytes_that_were_written_before_come_before(self, storage: Storage) -> None:
-        self.put(storage, "b", self.DATA)
-        with ObjectWriter(storage, "a") as writer:
-            writer.write(b"x" * 5 * MIB)
-            writer.copy_part("b", first=0, length=6 * MIB)
-            writer.copy_part("b", first=MIB, length=6 * MIB)
-        expected = b"x" * 5 * MIB + self.DATA[: 6 * MIB] + self.DATA[MIB:]
-        assert b"".join(storage.chunks("a")) == expected
 
     def test_of_what_is_not_there(self, storage: Storage) -> None:
         writer = ObjectWriter(storage, "a")

@@ -7,7 +7,6 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch
 from groq_batch.domain.canary import CanaryVerdict
@@ -27,7 +26,7 @@ class Bucket:
 
     def __init__(self) -> None:
         self.s3 = FakeS3()
-        self.storage = Storage(s3=self.s3.client(), bucket=self.s3.bucket)
+        self.storage = self.s3.storage()
         self.writes = 0
         write = self.storage.put_json
 

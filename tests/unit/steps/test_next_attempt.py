@@ -16,7 +16,6 @@ from groq_batch.records.job import JobRecord, ShardRecord
 from groq_batch.records.shard_result import ShardResult
 from groq_batch.records.submission import Stage
 from groq_batch.steps.check_status.next_attempt import NextAttempt, refusal_notice
-from tests.fakes.s3 import FakeS3
 
 KEYS = object_keys.WorkKeys("a-job")
 NOW = 1_800_000_000.0
@@ -30,12 +29,6 @@ JOB = JobRecord(
     # Of an input that was prepared range by range: numbers may be left out.
     shards=tuple(ShardRecord(number=n, requests=2, bytes=9, skipped=0) for n in (1, 2, 6)),
 )
-
-
-@pytest.fixture
-def storage() -> Storage:
-    s3 = FakeS3()
-    return Storage(s3=s3.client(), bucket=s3.bucket)
 
 
 def ended(status: str = "completed", endpoint: str | None = None) -> ShardState:
