@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import boto3
 import click
@@ -105,15 +105,6 @@ def test_local_stack(served: LocalFolder) -> None:
     assert (other.stack_name, other.options) == ("x", ("--local", "--stack-name", "x"))
 
 
-def test_no_local_stack(folder: LocalFolder, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(CommandError, match="groq-batch local up"):
-        choose(local=True)
-    assert run(["local", "status"]) == 1
-    assert run(["local", "env"]) == 1
-    assert run(["local", "down"]) == 0
-    assert "No emulated stack is running." in capsys.readouterr().err
-
-
 def test_state_that_a_crash_left_behind_is_none(folder: LocalFolder) -> None:
     folder.write_ready(STATE)
     assert folder.running() is None
@@ -168,21 +159,6 @@ def test_server_that_fails_says_why(
     script.write_text(f"#!/bin/sh\necho '{failed}' > {folder.path}/state.json; exit 1\n")
     assert run(["local", "up"]) == 1
     assert "did not start: sam build failed" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("text", ["x", "A-B=1", "=1"])
-def test_parameter_that_is_none(
-    text: str, folder: LocalFolder, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["local", "up", "--parameter", text]) == 2
-    assert "is not NAME=VALUE" in capsys.readouterr().err
-
-
-def test_lock_goes_with_the_process(folder: LocalFolder) -> None:
-    with (folder.path / "lock").open("ab") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        assert folder.is_served()
-    assert not folder.is_served()
 
 
 # -- endpoints ----------------------------------------------------------------------------------
@@ -291,32 +267,30 @@ def test_settings_of_a_stack() -> None:
     assert stack.default_options.max_job_cost_usd == 2.5
 
 
+def metadata(**options: Any) -> dict[str, str]:
+    """Return the metadata of an upload with these options and no others."""
+    none = {"window": None, "skip_invalid": False, "max_attempts": None, "max_cost": None}
+    return dict(uploads.option_metadata(**{**none, **options}))
+
+
 def test_options_become_metadata() -> None:
-    assert uploads.option_metadata(
-        window="7d", skip_invalid=True, max_attempts=2, max_cost=0.0000001
-    ) == {
-        "completion-window": "7d",
-        "on-invalid-line": "skip",
-        "max-attempts": "2",
-        "max-job-cost-usd": "0.0000001",
-    }
-    none = uploads.option_metadata(
-        window=None, skip_invalid=False, max_attempts=None, max_cost=None
-    )
-    assert none == {}
-    zero = uploads.option_metadata(window=None, skip_invalid=False, max_attempts=None, max_cost=0)
-    assert zero == {"max-job-cost-usd": "0"}
-    assert uploads.option_metadata(
-        window=None,
-        skip_invalid=False,
-        max_attempts=None,
-        max_cost=None,
+    assert metadata() == {}
+    assert metadata(max_cost=0) == {"max-job-cost-usd": "0"}
+    assert metadata(
+        window="7d",
+        skip_invalid=True,
+        max_attempts=2,
+        max_cost=0.0000001,
         canary=0,
         canary_max_failed_percent=10,
         deadline="6h",
         deadline_max_usd=2.5,
         retry_invalid_output=True,
     ) == {
+        "completion-window": "7d",
+        "on-invalid-line": "skip",
+        "max-attempts": "2",
+        "max-job-cost-usd": "0.0000001",
         "canary-requests": "0",
         "canary-max-failed-percent": "10",
         "batch-deadline": "6h",
@@ -347,12 +321,9 @@ def test_cap_is_what_was_written_or_refused(amount: Decimal) -> None:
         assert not amount.is_finite() or amount >= 10**12 or amount != round(amount, 9)
         return
     assert cap == float(text)
-    metadata = uploads.option_metadata(
-        window=None, skip_invalid=False, max_attempts=None, max_cost=cap
-    )
     if cap < 10**12:
         # The digits of a float may end one above the longest that the pipeline takes.
-        read = uploads.options_in_force(a_stack(), metadata).max_job_cost_usd
+        read = uploads.options_in_force(a_stack(), metadata(max_cost=cap)).max_job_cost_usd
         assert read == cap
         assert (read == 0) == (amount == 0), "a positive cap would be none"
 
@@ -369,10 +340,7 @@ def test_cap_is_what_was_written_or_refused(amount: Decimal) -> None:
     ],
 )
 def test_cap_is_written_without_an_exponent(text: str, expected: str) -> None:
-    metadata = uploads.option_metadata(
-        window=None, skip_invalid=False, max_attempts=None, max_cost=read_cap(text)
-    )
-    assert metadata == {"max-job-cost-usd": expected}
+    assert metadata(max_cost=read_cap(text)) == {"max-job-cost-usd": expected}
 
 
 @pytest.mark.parametrize("verb", ["run", "check", "retry"])
@@ -385,12 +353,10 @@ def test_cap_that_an_upload_cannot_hold(
 
 
 def test_cap_that_was_made_elsewhere_does_not_become_none() -> None:
-    metadata = uploads.option_metadata(
-        window=None, skip_invalid=False, max_attempts=None, max_cost=1e-10
-    )
-    assert metadata == {"max-job-cost-usd": "0.0000000001"}
+    written = metadata(max_cost=1e-10)
+    assert written == {"max-job-cost-usd": "0.0000000001"}
     with pytest.raises(CommandError, match="max-job-cost-usd"):
-        uploads.options_in_force(a_stack(), metadata)
+        uploads.options_in_force(a_stack(), written)
 
 
 def test_options_are_those_that_the_stack_will_use() -> None:
