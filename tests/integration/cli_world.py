@@ -27,6 +27,7 @@ from groq_batch.records import stored
 from groq_batch.records.job import JobRequest
 from groq_batch_cli.job_progress import Follower
 from groq_batch_cli.main import run
+from tests.samples import job_request
 
 REGION = "us-east-1"
 BUCKET = "bucket"
@@ -48,14 +49,11 @@ PARAMETERS = {
     "WorkRetentionDays": "30",
 }
 LOG_GROUP = "functions"
-FIRING = JobRequest(
-    job_id="evals-04ad86b59a21faf11acc",
-    bucket=BUCKET,
+FIRING = job_request(
+    "evals-04ad86b59a21faf11acc",
     key="recurring/evals.jsonl",
-    version_id="v",
     path="recurring/evals/2026-03-01T12-00-00Z.jsonl",
     started_at="2026-03-01T12:00:00.000Z",
-    claimed_by="",
 )
 """The job of a recurring file."""
 
@@ -227,14 +225,11 @@ class World:
         head = self.storage.head(key)
         assert head is not None, f"{key} was not uploaded"
         assert head.version_id is not None
-        return JobRequest(
-            job_id=upload_job_id(bucket=self.bucket, key=key, version_id=head.version_id),
-            bucket=self.bucket,
+        return job_request(
+            upload_job_id(bucket=self.bucket, key=key, version_id=head.version_id),
             key=key,
             version_id=head.version_id,
-            path=path,
             started_at=f"2026-03-01T{hour}:00:00.000Z",
-            claimed_by="",
         )
 
     def start(self, path: str, *, hour: int = 11, **changes: Any) -> dict[str, Any]:

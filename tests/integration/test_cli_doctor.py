@@ -31,6 +31,7 @@ from groq_batch_cli.aws import Target
 from groq_batch_cli.doctor import trial
 from groq_batch_cli.doctor.trial import IDS, Trial
 from groq_batch_cli.main import run
+from tests.samples import job_request
 
 REGION = "us-east-1"
 BUCKET = "bucket"
@@ -560,15 +561,8 @@ class Pipeline:
         self.payloads.append(payload)
         key, storage = payload["key"], self.account.storage
         assert storage.head(key) is not None
-        request = JobRequest(
-            job_id=f"doctor-{len(self.payloads):020d}",
-            bucket=BUCKET,
-            key=key,
-            version_id="1",
-            path=object_keys.input_path(key),
-            started_at="2026-11-30T00:00:00.000Z",
-            claimed_by="",
-        )
+        job_id = f"doctor-{len(self.payloads):020d}"
+        request = job_request(job_id, key=key, started_at="2026-11-30T00:00:00.000Z")
         storage.put_json(object_keys.job_key(request.job_id), stored.to_record(request))
         keys = object_keys.delivery_keys(request.path)
         if self.ends:

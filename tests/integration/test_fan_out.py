@@ -17,21 +17,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from groq_batch.bucket import copying_writer, multipart_writer
-from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
-from groq_batch.records import stored
-from groq_batch.records.job import JobRecord, JobRequest, ShardRecord, Stop
+from groq_batch.records.job import JobRecord, ShardRecord, Stop
 from groq_batch.settings import Settings
 from groq_batch.steps.prepare_input.prepare import Preparation, prepare_input
 from groq_batch.steps.prepare_input.range_tasks import prepare_range
 from tests.fakes.calls import Call, Wire, instead, plain_wire
 from tests.fakes.s3 import SMALLEST_PART_BYTES, FakeS3, client_error, refusing
 from tests.harness.invocations import do_pools_inline
-from tests.integration.preparation import SETTINGS, Calls, Death, bad, request
+from tests.integration.preparation import (
+    INPUT,
+    SETTINGS,
+    Calls,
+    Death,
+    PreparedBucket,
+    bad,
+    request,
+)
+from tests.samples import job_request
 
 JOB = "a-0123456789"
 KEYS = object_keys.WorkKeys(JOB)
-KEY = "input/a.jsonl"
 ALONE = dataclasses.replace(SETTINGS, max_requests_per_batch=3, max_bytes_per_batch=2_000)
 """Settings under which one invocation prepares every file of these tests."""
 
@@ -49,27 +55,13 @@ def by_many(base: Settings, range_bytes: int) -> Settings:
 Step = Callable[[Wire], Preparation | None]
 
 
-class Bucket:
-    """A bucket with one upload and its job."""
+class Bucket(PreparedBucket):
+    """A bucket with one upload and its job, which many invocations prepare."""
 
     def __init__(
         self, data: bytes, *, smallest_part_bytes: int = SMALLEST_PART_BYTES, **metadata: str
     ) -> None:
-        self.s3 = FakeS3(smallest_part_bytes=smallest_part_bytes)
-        answer = self.s3.client().put_object(Bucket="bucket", Key=KEY, Body=data, Metadata=metadata)
-        self.request = JobRequest(
-            job_id=JOB,
-            bucket="bucket",
-            key=KEY,
-            version_id=answer["VersionId"],
-            path="a.jsonl",
-            started_at="2026-03-01T00:00:00.000Z",
-            claimed_by="test",
-        )
-        self.storage().put_json(object_keys.job_key(JOB), stored.to_record(self.request))
-
-    def storage(self, wire: Wire = plain_wire) -> Storage:
-        return self.s3.storage(wire)
+        super().__init__(JOB, data, FakeS3(smallest_part_bytes=smallest_part_bytes), **metadata)
 
     def begin(self, settings: Settings, wire: Wire = plain_wire) -> Preparation:
         return prepare_input(
@@ -98,12 +90,6 @@ class Bucket:
             answer = step(plain_wire) or answer
         assert answer is not None
         return answer
-
-    @property
-    def record(self) -> JobRecord:
-        record = JobRecord.load(self.storage(), KEYS)
-        assert record is not None
-        return record
 
     def found(self) -> dict[str, Any]:
         """Return all that the further steps go on with, told without the cuts between shards."""
@@ -405,14 +391,8 @@ def test_fan_out_is_not_used_for_gzip_or_without_version(name: str, version: boo
     """Compressed files, and objects of a bucket whose versions are not on yet."""
     bucket = Bucket(FILE)
     data = gzip.compress(FILE) if name.endswith(".gz") else FILE
-    answer = bucket.s3.client().put_object(Bucket="bucket", Key=name, Body=data)
-    request_ = dataclasses.replace(
-        bucket.request,
-        key=name,
-        path=name.removeprefix("input/"),
-        version_id=answer["VersionId"] if version else None,
-    )
-    bucket.storage().put_json(object_keys.job_key(JOB), stored.to_record(request_))
+    uploaded = bucket.put(name, data)
+    bucket.record_request(job_request(JOB, key=name, version_id=uploaded if version else None))
     answer = bucket.begin(by_many(ALONE, 20))
     assert answer.tasks_prefix == ""
     assert bucket.record.good == 8
@@ -518,7 +498,7 @@ class TestTrouble:
                 raise client_error("get_object", status, code, "no")
             return act()
 
-        return Bucket(FILE), instead(read, "get_object", KEY)
+        return Bucket(FILE), instead(read, "get_object", INPUT)
 
     @pytest.mark.parametrize(
         ("code", "status", "text"),

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from local.groq_simulator import DEFAULT_KEY, GroqSimulator, SimulatorControl
+from tests.integration.simulator_api import request_lines
 from tests.patience import PATIENCE_SECONDS, wait_until
 
 groq = pytest.importorskip("groq")
@@ -24,15 +25,6 @@ ROOT = Path(__file__).resolve().parents[2]
 ENDPOINT = "/v1/chat/completions"
 SPEECH = "/v1/audio/transcriptions"
 MAX_PROCESS_KIB = 80 * 1024
-
-
-def request_lines(count: int, content: str = "hello") -> bytes:
-    body = {"model": "openai/gpt-oss-20b", "messages": [{"role": "user", "content": content}]}
-    lines = (
-        json.dumps({"custom_id": f"r-{number}", "method": "POST", "url": ENDPOINT, "body": body})
-        for number in range(count)
-    )
-    return "".join(f"{line}\n" for line in lines).encode()
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ from groq_batch import __version__
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import upload_job_id
 from groq_batch.domain.times import timestamp
-from groq_batch.records.job import JobRequest
 from groq_batch.records.model_listing import ModelListing
 from groq_batch.records.stored import from_record, to_record
 from groq_batch.steps.cancel_job.close import CollectPlan
@@ -43,19 +42,14 @@ from tests.integration.account import (
     account,
     stored,
 )
+from tests.integration.simulator_api import request_line
+from tests.samples import job_request
 
 IDS = ["id-7f3a-1", "id-7f3a-2", "id-7f3a-3"]
 SECRET_PROMPT = "the prompt that no log may hold"
 
 
-def request(custom_id: str) -> bytes:
-    body = {"model": "openai/gpt-oss-20b"}
-    body |= {"messages": [{"role": "user", "content": SECRET_PROMPT}]}
-    line = {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": body}
-    return json.dumps(line).encode() + b"\n"
-
-
-REQUESTS = b"".join(map(request, IDS))
+REQUESTS = b"".join(request_line(one, SECRET_PROMPT) for one in IDS)
 
 
 @dataclasses.dataclass
@@ -72,14 +66,8 @@ class Pipeline:
         """Upload a file and record its job, as the start function does, under the stored id."""
         version = self.account.upload(KEY, REQUESTS, **options)
         started = datetime.fromtimestamp(time.time() - age_seconds, UTC)
-        record = JobRequest(
-            job_id=JOB,
-            bucket=BUCKET,
-            key=KEY,
-            version_id=version,
-            path=object_keys.input_path(KEY),
-            started_at=timestamp(started),
-            claimed_by="test",
+        record = job_request(
+            JOB, bucket=BUCKET, key=KEY, version_id=version, started_at=timestamp(started)
         )
         for key in (object_keys.open_job_key(JOB), object_keys.job_key(JOB)):
             self.account.s3.put_object(Bucket=BUCKET, Key=key, Body=json.dumps(to_record(record)))

@@ -11,20 +11,27 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import upload_job_id
 from groq_batch.domain.reason import Reason
-from groq_batch.records import stored
-from groq_batch.records.job import JobRecord, JobRequest, Stop
+from groq_batch.records.job import JobRecord, Stop
 from groq_batch.settings import Settings
 from groq_batch.steps.prepare_input.prepare import Preparation, prepare_input
 from tests.fakes.calls import Call, Wire, instead, plain_wire
-from tests.fakes.s3 import FakeS3, client_error, refusing
+from tests.fakes.s3 import client_error, refusing
 from tests.fakes.streams import BreakingBody
-from tests.integration.preparation import GOOD, SETTINGS, Calls, Death, bad, file_of, request
+from tests.integration.preparation import (
+    GOOD,
+    INPUT,
+    SETTINGS,
+    Calls,
+    Death,
+    PreparedBucket,
+    bad,
+    file_of,
+    request,
+)
 
-INPUT = "input/a.jsonl"
 JOB = upload_job_id(bucket="bucket", key=INPUT, version_id="v")
 KEYS = object_keys.WorkKeys(JOB)
 PLAN = f"{KEYS.prefix}plan.json"
@@ -37,25 +44,11 @@ STRICT = dataclasses.replace(
 LINES = [GOOD[0], bad("x"), GOOD[1], GOOD[2], b"[]"]
 
 
-class Bucket:
-    """A bucket with one upload and its job."""
+class Bucket(PreparedBucket):
+    """A bucket with one upload and its job, which one invocation prepares."""
 
     def __init__(self, *lines: bytes) -> None:
-        self.s3 = FakeS3()
-        answer = self.s3.client().put_object(Bucket="bucket", Key=INPUT, Body=file_of(*lines))
-        self.request = JobRequest(
-            job_id=JOB,
-            bucket="bucket",
-            key=INPUT,
-            version_id=answer["VersionId"],
-            path="a.jsonl",
-            started_at="2026-03-01T00:00:00.000Z",
-            claimed_by="test",
-        )
-        self.storage().put_json(object_keys.job_key(JOB), stored.to_record(self.request))
-
-    def storage(self, wire: Wire = plain_wire) -> Storage:
-        return self.s3.storage(wire)
+        super().__init__(JOB, file_of(*lines))
 
     def prepare(
         self,
@@ -76,12 +69,6 @@ class Bucket:
         assert data is not None
         report: dict[str, Any] = json.loads(data)
         return report
-
-    @property
-    def record(self) -> JobRecord:
-        record = JobRecord.load(self.storage(), KEYS)
-        assert record is not None
-        return record
 
     def check(self, answer: Preparation) -> None:
         """See that record, shards and problems are those of one plan, each written once."""
@@ -271,7 +258,7 @@ class TestUnreadable:
     def test_prepare_of_deleted_version_rejects_as_unreadable(self) -> None:
         bucket = Bucket(*LINES)
         gone = dataclasses.replace(bucket.request, version_id="gone")
-        bucket.storage().put_json(object_keys.job_key(JOB), stored.to_record(gone))
+        bucket.record_request(gone)
         failure = self.failure_of(bucket)
         assert failure.code == "input_unreadable"
         assert "deleted before it could be read. Upload it again." in str(failure.message)
@@ -345,7 +332,7 @@ class TestUncopied:
         """It might be another object by the time of the copy."""
         bucket = Bucket(*COPIED)
         versionless = dataclasses.replace(bucket.request, version_id=None)
-        bucket.storage().put_json(object_keys.job_key(JOB), stored.to_record(versionless))
+        bucket.record_request(versionless)
         copies = instead(lambda _: pytest.fail("it is copied"), "upload_part_copy")
         assert bucket.prepare(copies, ONE_SHARD).accepted is True
         assert bucket.s3.read(KEYS.shard(1, 1)) == file_of(*COPIED)

@@ -23,7 +23,7 @@ from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import upload_job_id
 from groq_batch.domain.times import timestamp
 from groq_batch.records import stored
-from groq_batch.records.job import JobRecord, JobRequest, ShardRecord
+from groq_batch.records.job import JobRecord, ShardRecord
 from groq_batch.records.usage import UsageRecord
 from groq_batch.settings import Settings
 from groq_batch.steps.cancel_job.close import JobCloser, UnknownJobError
@@ -35,6 +35,7 @@ from tests.fakes.s3 import refusing
 from tests.fakes.step_functions import FakeStepFunctions
 from tests.harness.world import DEFAULT_ENVIRONMENT
 from tests.index_samples import usage_record
+from tests.samples import job_request
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC).timestamp()
 HOUR = 3_600
@@ -61,15 +62,8 @@ class Account(FakeAccount):
         """Start a job now; returns its id."""
         key = f"input/{number:05d}.jsonl"
         job_id = upload_job_id(bucket=BUCKET, key=key, version_id="v")
-        request = JobRequest(
-            job_id=job_id,
-            bucket=BUCKET,
-            key=key,
-            version_id="v",
-            path=object_keys.input_path(key),
-            started_at=timestamp(datetime.fromtimestamp(self.now, UTC)),
-            claimed_by="test",
-        )
+        started = timestamp(datetime.fromtimestamp(self.now, UTC))
+        request = job_request(job_id, key=key, started_at=started)
         self.write(object_keys.open_job_key(job_id), stored.to_record(request))
         self.write(object_keys.job_key(job_id), stored.to_record(request))
         if execution is not None:

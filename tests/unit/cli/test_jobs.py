@@ -12,7 +12,6 @@ import pytest
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch, BatchCounts
 from groq_batch.domain.job_id import again_job_id, firing_job_id, upload_job_id
-from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.times import timestamp
 from groq_batch.records import stored
 from groq_batch.records.attempt import AttemptState, ShardState
@@ -31,6 +30,7 @@ from groq_batch_client import job_view
 from groq_batch_client.follow import Followed, pause_seconds
 from groq_batch_client.found_jobs import FoundJob
 from tests.fakes.s3 import FakeS3, client_error
+from tests.samples import OPTIONS, job_request
 
 BUCKET = "bucket"
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -122,15 +122,8 @@ class Bucket:
     ) -> JobRequest:
         """Record that a job was started; time goes on."""
         self.now += 60
-        request = JobRequest(
-            job_id=job_id,
-            bucket=BUCKET,
-            key=key or object_keys.INPUT_PREFIX + path,
-            version_id="v",
-            path=path,
-            started_at=self.timing["started_at"],
-            claimed_by="",
-        )
+        key = key or object_keys.INPUT_PREFIX + path
+        request = job_request(job_id, key=key, path=path, **self.timing)
         self.storage.put_json(object_keys.job_key(job_id), stored.to_record(request))
         if is_open:
             self.storage.put_json(object_keys.open_job_key(job_id), stored.to_record(request))
@@ -158,10 +151,7 @@ class Bucket:
 
     def prepared(self, job_id: str, *, good: int) -> None:
         """Write what the preparation of a job found."""
-        options = JobOptions(
-            completion_window="24h", skip_invalid_lines=False, max_attempts=3, max_job_cost_usd=0
-        )
-        record = JobRecord(accepted=True, options=options, total=good, good=good, lines=good)
+        record = JobRecord(accepted=True, options=OPTIONS, total=good, good=good, lines=good)
         self.storage.put_json(object_keys.WorkKeys(job_id).job_record, record.to_json())
 
     def state(self, job_id: str, attempt: int, counts: dict[str, int]) -> None:

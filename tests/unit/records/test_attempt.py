@@ -10,13 +10,13 @@ import pytest
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch
 from groq_batch.domain.canary import CanaryVerdict
-from groq_batch.domain.job_options import JobOptions
 from groq_batch.groq.decoding import batch_of
 from groq_batch.records.attempt import AttemptState, ShardState
 from groq_batch.records.attempt_plan import AttemptPlan
 from groq_batch.records.job import JobRecord, ShardRecord
 from groq_batch.records.submission import Stage
 from tests.fakes.s3 import FakeS3
+from tests.samples import OPTIONS
 
 KEYS = object_keys.WorkKeys("a-job")
 
@@ -128,9 +128,7 @@ def test_by_origin_puts_the_shards_of_an_origin_shard_together() -> None:
 
 JOB = JobRecord(
     accepted=True,
-    options=JobOptions(
-        completion_window="24h", skip_invalid_lines=False, max_attempts=3, max_job_cost_usd=0
-    ),
+    options=OPTIONS,
     shards=tuple(ShardRecord(number=n, requests=1, bytes=3, skipped=0) for n in (1, 2)),
 )
 

@@ -7,25 +7,17 @@ import pytest
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.records import stored
-from groq_batch.records.job import JobRequest
 from groq_batch.reports.running_jobs import RunningJob, read_running_jobs
 from tests.fakes.s3 import FakeS3, refusing
 from tests.index_samples import job_name
+from tests.samples import job_request
 
 JOB, OTHER = job_name(1), job_name(2)
 
 
-def open_job(storage: Storage, *, path: str = "team/x.jsonl") -> None:
-    request = JobRequest(
-        job_id=JOB,
-        bucket="bucket",
-        key=f"input/{path}",
-        version_id="v",
-        path=path,
-        started_at="2026-11-29T10:00:00.000Z",
-        claimed_by="",
-    )
-    storage.put_json(object_keys.open_job_key(JOB), stored.to_record(request))
+def open_job(storage: Storage) -> None:
+    record = stored.to_record(job_request(JOB, path="team/x.jsonl"))
+    storage.put_json(object_keys.open_job_key(JOB), record)
 
 
 def report_at(storage: Storage, path: str, job_id: str = JOB) -> None:

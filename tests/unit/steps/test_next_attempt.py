@@ -9,20 +9,17 @@ import pytest
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch, BatchIssue
-from groq_batch.domain.job_options import JobOptions
 from groq_batch.records.attempt import AttemptState, ShardState
 from groq_batch.records.attempt_plan import AttemptPlan, RefusedShard
 from groq_batch.records.job import JobRecord, ShardRecord
 from groq_batch.records.shard_result import ShardResult
 from groq_batch.records.submission import Stage
 from groq_batch.steps.check_status.next_attempt import NextAttempt, refusal_notice
+from tests.samples import OPTIONS
 
 KEYS = object_keys.WorkKeys("a-job")
 NOW = 1_800_000_000.0
 SPEECH = "/v1/audio/transcriptions"
-OPTIONS = JobOptions(
-    completion_window="24h", skip_invalid_lines=False, max_attempts=3, max_job_cost_usd=0
-)
 JOB = JobRecord(
     accepted=True,
     options=OPTIONS,

@@ -8,22 +8,19 @@ from groq_batch.bucket.pending_upload import PendingUpload
 from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
-from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.problem import Problem
 from groq_batch.records.job import JobRecord, ShardRecord
 from groq_batch.steps.prepare_input.plan import Plan
 from tests.fakes.s3 import FakeS3, refusing
+from tests.samples import OPTIONS
 
 KEYS = object_keys.WorkKeys("job")
 
 
 def plan(*, good: int) -> Plan:
-    options = JobOptions(
-        completion_window="24h", skip_invalid_lines=True, max_attempts=3, max_job_cost_usd=0.5
-    )
     record = JobRecord(
         accepted=True,
-        options=options,
+        options=OPTIONS,
         input_bytes=10,
         lines=5,
         total=4,
