@@ -97,6 +97,12 @@ def shared_session() -> Any:
     return boto3.session.Session(region_name=REGION)
 
 
+@cache
+def _client(service: str) -> Any:
+    """Return a client of the pipeline, made once: what it talks to is a new account each time."""
+    return shared_session().client(service)
+
+
 class World:
     """An account with stacks in it, and a pipeline that does what it is told.
 
@@ -113,18 +119,18 @@ class World:
         self.failure: Exception | None = None
         self.log_filters: list[str] = []
         self._make_call = BaseClient._make_api_call  # type: ignore[attr-defined]
-        self.s3 = shared_session().client("s3")
+        self.s3 = _client("s3")
         self.bucket = BUCKET
         self.s3.create_bucket(Bucket=self.bucket)
         self.s3.put_bucket_versioning(
             Bucket=self.bucket, VersioningConfiguration={"Status": "Enabled"}
         )
         self.storage = Storage(s3=self.s3, bucket=self.bucket)
-        self.states = shared_session().client("stepfunctions")
+        self.states = _client("stepfunctions")
         self.machine = self.states.create_state_machine(
             name="machine", definition="{}", roleArn="arn:aws:iam::123456789012:role/machine"
         )["stateMachineArn"]
-        shared_session().client("logs").create_log_group(logGroupName=LOG_GROUP)
+        _client("logs").create_log_group(logGroupName=LOG_GROUP)
         self.deploy("groq-batch")
 
     # -- AWS -------------------------------------------------------------------------------------

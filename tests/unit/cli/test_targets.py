@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import boto3
 import click
@@ -267,30 +266,32 @@ def test_settings_of_a_stack() -> None:
     assert stack.default_options.max_job_cost_usd == 2.5
 
 
-def metadata(**options: Any) -> dict[str, str]:
-    """Return the metadata of an upload with these options and no others."""
-    none = {"window": None, "skip_invalid": False, "max_attempts": None, "max_cost": None}
-    return dict(uploads.option_metadata(**{**none, **options}))
-
-
 def test_options_become_metadata() -> None:
-    assert metadata() == {}
-    assert metadata(max_cost=0) == {"max-job-cost-usd": "0"}
-    assert metadata(
-        window="7d",
-        skip_invalid=True,
-        max_attempts=2,
-        max_cost=0.0000001,
+    assert uploads.option_metadata(
+        window="7d", skip_invalid=True, max_attempts=2, max_cost=0.0000001
+    ) == {
+        "completion-window": "7d",
+        "on-invalid-line": "skip",
+        "max-attempts": "2",
+        "max-job-cost-usd": "0.0000001",
+    }
+    none = uploads.option_metadata(
+        window=None, skip_invalid=False, max_attempts=None, max_cost=None
+    )
+    assert none == {}
+    zero = uploads.option_metadata(window=None, skip_invalid=False, max_attempts=None, max_cost=0)
+    assert zero == {"max-job-cost-usd": "0"}
+    assert uploads.option_metadata(
+        window=None,
+        skip_invalid=False,
+        max_attempts=None,
+        max_cost=None,
         canary=0,
         canary_max_failed_percent=10,
         deadline="6h",
         deadline_max_usd=2.5,
         retry_invalid_output=True,
     ) == {
-        "completion-window": "7d",
-        "on-invalid-line": "skip",
-        "max-attempts": "2",
-        "max-job-cost-usd": "0.0000001",
         "canary-requests": "0",
         "canary-max-failed-percent": "10",
         "batch-deadline": "6h",
@@ -321,9 +322,12 @@ def test_cap_is_what_was_written_or_refused(amount: Decimal) -> None:
         assert not amount.is_finite() or amount >= 10**12 or amount != round(amount, 9)
         return
     assert cap == float(text)
+    metadata = uploads.option_metadata(
+        window=None, skip_invalid=False, max_attempts=None, max_cost=cap
+    )
     if cap < 10**12:
         # The digits of a float may end one above the longest that the pipeline takes.
-        read = uploads.options_in_force(a_stack(), metadata(max_cost=cap)).max_job_cost_usd
+        read = uploads.options_in_force(a_stack(), metadata).max_job_cost_usd
         assert read == cap
         assert (read == 0) == (amount == 0), "a positive cap would be none"
 
@@ -340,7 +344,10 @@ def test_cap_is_what_was_written_or_refused(amount: Decimal) -> None:
     ],
 )
 def test_cap_is_written_without_an_exponent(text: str, expected: str) -> None:
-    assert metadata(max_cost=read_cap(text)) == {"max-job-cost-usd": expected}
+    metadata = uploads.option_metadata(
+        window=None, skip_invalid=False, max_attempts=None, max_cost=read_cap(text)
+    )
+    assert metadata == {"max-job-cost-usd": expected}
 
 
 @pytest.mark.parametrize("verb", ["run", "check", "retry"])
@@ -353,10 +360,12 @@ def test_cap_that_an_upload_cannot_hold(
 
 
 def test_cap_that_was_made_elsewhere_does_not_become_none() -> None:
-    written = metadata(max_cost=1e-10)
-    assert written == {"max-job-cost-usd": "0.0000000001"}
+    metadata = uploads.option_metadata(
+        window=None, skip_invalid=False, max_attempts=None, max_cost=1e-10
+    )
+    assert metadata == {"max-job-cost-usd": "0.0000000001"}
     with pytest.raises(CommandError, match="max-job-cost-usd"):
-        uploads.options_in_force(a_stack(), written)
+        uploads.options_in_force(a_stack(), metadata)
 
 
 def test_options_are_those_that_the_stack_will_use() -> None:

@@ -93,17 +93,10 @@ GOOD: dict[str, Any] = {
 
 
 def broken(path: str, value: Any) -> list[str]:
-    """Return the problems of the good machine after one change.
-
-    Args:
-        path: A field of the machine, or of a state where it begins with the state's name.
-        value: The field's new value; ``...`` removes it.
-    """
+    """Return the problems of the good machine after one change; ``...`` removes the field."""
     machine = copy.deepcopy(GOOD)
-    states = dict(machine["States"])
-    states |= states["Shards"]["ItemProcessor"]["States"] | states["Both"]["Branches"][0]["States"]
+    target: Any = machine
     *parents, last = [int(part) if part.isdigit() else part for part in path.split("/")]
-    target: Any = {**machine, **states} if parents else machine
     for part in parents:
         target = target[part]
     if value is ...:
@@ -125,153 +118,193 @@ def test_good_machine_has_no_problems():
         ("States", {}, "machine: States is missing or empty"),
         ("QueryLanguage", "XPath", "machine: unknown QueryLanguage 'XPath'"),
         ("Timeout", 3, "machine: unknown field Timeout"),
-        ("Prepare/Next", "Nowhere", "Prepare: Next names 'Nowhere', which is not a state here"),
-        ("Prepare/Next", ..., "Prepare: needs either Next or End"),
-        ("Prepare/End", True, "Prepare: needs either Next or End"),
         (
-            "Prepare/Catch/0/Next",
+            "States/Prepare/Next",
+            "Nowhere",
+            "Prepare: Next names 'Nowhere', which is not a state here",
+        ),
+        ("States/Prepare/Next", ..., "Prepare: needs either Next or End"),
+        ("States/Prepare/End", True, "Prepare: needs either Next or End"),
+        (
+            "States/Prepare/Catch/0/Next",
             "X",
             "Prepare: Catch[0].Next names 'X', which is not a state here",
         ),
-        ("Prepare/Catch", ..., "Broken: nothing leads to this state"),
-        ("Prepare/Resource", ..., "Prepare: Resource is missing"),
+        ("States/Prepare/Catch", ..., "Broken: nothing leads to this state"),
+        ("States/Prepare/Resource", ..., "Prepare: Resource is missing"),
         (
-            "Prepare/Parameters",
+            "States/Prepare/Parameters",
             {},
             "Prepare: Parameters belongs to JSONPath; this is a JSONata state",
         ),
         ("TimeoutSeconds", "60", "machine: TimeoutSeconds has to be a whole number from 1"),
         ("TimeoutSeconds", True, "machine: TimeoutSeconds has to be a whole number from 1"),
         (
-            "Prepare/TimeoutSeconds",
+            "States/Prepare/TimeoutSeconds",
             0,
             "Prepare: TimeoutSeconds has to be a whole number from 1 to 99999999",
         ),
         (
-            "Prepare/Retry/0/MaxDelaySeconds",
+            "States/Prepare/Retry/0/MaxDelaySeconds",
             2,
             "Prepare.Retry[0]: MaxDelaySeconds has to be more than IntervalSeconds",
         ),
         (
-            "Prepare/Retry/0/MaxAttempts",
+            "States/Prepare/Retry/0/MaxAttempts",
             -1,
             "Prepare.Retry[0]: MaxAttempts has to be a whole number from 0",
         ),
         (
-            "Prepare/Retry/1/BackoffRate",
+            "States/Prepare/Retry/1/BackoffRate",
             0.5,
             "Prepare.Retry[1]: BackoffRate has to be a number from 1",
         ),
         (
-            "Prepare/Retry/0/JitterStrategy",
+            "States/Prepare/Retry/0/JitterStrategy",
             "SOME",
             "Prepare.Retry[0]: JitterStrategy has to be FULL or NONE",
         ),
         (
-            "Prepare/Retry/0/ErrorEquals",
+            "States/Prepare/Retry/0/ErrorEquals",
             ["States.TimedOut"],
             "Prepare.Retry[0]: States.TimedOut is no error of Step Functions",
         ),
         (
-            "Prepare/Arguments/Payload/key",
+            "States/Prepare/Arguments/Payload/key",
             "{% $states.result.Payload %}",
             "Prepare.Arguments.Payload.key: $states.result is known in Output and Assign only",
         ),
         (
-            "Prepare/Output",
+            "States/Prepare/Output",
             "{% $states.errorOutput %}",
             "Prepare.Output: $states.errorOutput is known in a Catch only",
         ),
         (
-            "Prepare/Catch/0/Output",
+            "States/Prepare/Catch/0/Output",
             "{% $states.result %}",
             "Prepare.Catch[0].Output: $states.result is known in Output and Assign only",
         ),
-        ("Shards/MaxConcurrency", "5", "Shards: MaxConcurrency has to be a whole number"),
+        ("States/Shards/MaxConcurrency", "5", "Shards: MaxConcurrency has to be a whole number"),
         (
-            "Shards/ToleratedFailurePercentage",
+            "States/Shards/ToleratedFailurePercentage",
             101,
             "Shards: ToleratedFailurePercentage has to be a whole number from 0 to 100",
         ),
-        ("Shards/Label", "two words", "Shards: Label has to be 1 to 40 plain characters"),
-        ("Shards/Label", "x" * 41, "Shards: Label has to be 1 to 40 plain characters"),
-        ("Pause/Seconds", 1.5, "Pause: Seconds has to be a whole number from 0 to 99999999"),
-        ("Prepare/QueryLanguage", "X", "Prepare: unknown QueryLanguage 'X'"),
-        ("Prepare/Retry/0/Attempts", 1, "Prepare.Retry[0]: unknown field Attempts"),
-        ("Prepare/Retry/0/ErrorEquals", [], "Prepare.Retry[0]: ErrorEquals is missing or empty"),
+        ("States/Shards/Label", "two words", "Shards: Label has to be 1 to 40 plain characters"),
+        ("States/Shards/Label", "x" * 41, "Shards: Label has to be 1 to 40 plain characters"),
         (
-            "Prepare/Retry/0/ErrorEquals",
+            "States/Shards/ItemProcessor/States/Pause/Seconds",
+            1.5,
+            "Pause: Seconds has to be a whole number from 0 to 99999999",
+        ),
+        ("States/Prepare/QueryLanguage", "X", "Prepare: unknown QueryLanguage 'X'"),
+        ("States/Prepare/Retry/0/Attempts", 1, "Prepare.Retry[0]: unknown field Attempts"),
+        (
+            "States/Prepare/Retry/0/ErrorEquals",
+            [],
+            "Prepare.Retry[0]: ErrorEquals is missing or empty",
+        ),
+        (
+            "States/Prepare/Retry/0/ErrorEquals",
             ["States.ALL"],
             "Prepare.Retry[0]: States.ALL must be alone, in the last rule",
         ),
-        ("Prepare/Catch/0/ResultPath", "$", "Prepare.Catch[0]: unknown field ResultPath"),
+        ("States/Prepare/Catch/0/ResultPath", "$", "Prepare.Catch[0]: unknown field ResultPath"),
         (
-            "Prepare/Arguments/Payload/key",
+            "States/Prepare/Arguments/Payload/key",
             "{% $states.input. %}",
             "Prepare.Arguments.Payload.key: JSONata cannot be parsed",
         ),
         (
-            "Prepare/Arguments/Payload/key",
+            "States/Prepare/Arguments/Payload/key",
             "key {% $x %}",
             "Prepare.Arguments.Payload.key: a JSONata expression has to be the whole string",
         ),
         (
-            "Prepare/Arguments/Payload/n",
+            "States/Prepare/Arguments/Payload/n",
             "{% ${Count} %}",
             "Prepare.Arguments.Payload.n: JSONata cannot be parsed",
         ),
         (
-            "Prepare/Arguments/FunctionName",
+            "States/Prepare/Arguments/FunctionName",
             "${Prepare-Arn}",
             "machine.States.Prepare.Arguments.FunctionName: ${Prepare-Arn} is no placeholder",
         ),
         (
-            "Prepare/Arguments/Payload/key.$",
+            "States/Prepare/Arguments/Payload/key.$",
             "$.key",
             "Prepare.Arguments.Payload.key.$: fields ending in .$ belong to JSONPath",
         ),
-        ("Shards/Output", "{% 1 %}", "Shards: Output belongs to JSONata; this is a JSONPath state"),
-        ("Shards/ItemSelector/x", "{% 1 %}", "Shards.ItemSelector.x: JSONata in a JSONPath state"),
-        ("Shards/ItemSelector/x.$", "x", "Shards.ItemSelector.x.$: has to be a path"),
-        ("Shards/ItemProcessor", ..., "Shards: ItemProcessor is missing"),
         (
-            "Shards/ItemProcessor/ProcessorConfig/ExecutionType",
+            "States/Shards/Output",
+            "{% 1 %}",
+            "Shards: Output belongs to JSONata; this is a JSONPath state",
+        ),
+        (
+            "States/Shards/ItemSelector/x",
+            "{% 1 %}",
+            "Shards.ItemSelector.x: JSONata in a JSONPath state",
+        ),
+        ("States/Shards/ItemSelector/x.$", "x", "Shards.ItemSelector.x.$: has to be a path"),
+        ("States/Shards/ItemProcessor", ..., "Shards: ItemProcessor is missing"),
+        (
+            "States/Shards/ItemProcessor/ProcessorConfig/ExecutionType",
             ...,
             "Shards.ItemProcessor: a distributed map needs an ExecutionType",
         ),
         (
-            "Shards/ItemProcessor/QueryLanguage",
+            "States/Shards/ItemProcessor/QueryLanguage",
             "JSONata",
             "Shards.ItemProcessor: unknown field QueryLanguage",
         ),
-        ("Pause/Next", "Done", "Pause: Next names 'Done', which is not a state here"),
-        ("Pause/Seconds", "{% ( %}", "Pause.Seconds: JSONata cannot be parsed"),
-        ("Pause/QueryLanguage", ..., "Pause.Seconds: JSONata in a JSONPath state"),
-        ("Pause/Seconds", ..., "Pause: needs exactly one of Seconds"),
         (
-            "Shards/ItemProcessor/States/Prepare",
+            "States/Shards/ItemProcessor/States/Pause/Next",
+            "Done",
+            "Pause: Next names 'Done', which is not a state here",
+        ),
+        (
+            "States/Shards/ItemProcessor/States/Pause/Seconds",
+            "{% ( %}",
+            "Pause.Seconds: JSONata cannot be parsed",
+        ),
+        (
+            "States/Shards/ItemProcessor/States/Pause/QueryLanguage",
+            ...,
+            "Pause.Seconds: JSONata in a JSONPath state",
+        ),
+        (
+            "States/Shards/ItemProcessor/States/Pause/Seconds",
+            ...,
+            "Pause: needs exactly one of Seconds",
+        ),
+        (
+            "States/Shards/ItemProcessor/States/Prepare",
             {"Type": "Succeed"},
             "Prepare: this name is used twice in the machine",
         ),
-        ("Shards/ItemReader/Arguments", {}, "Shards.ItemReader: unknown field Arguments"),
-        ("Done?/Choices/0/Variable", "$.x", "Done?.Choices[0]: unknown field Variable"),
-        ("Done?/Choices/0/Condition", ..., "Done?.Choices[0]: Condition is missing"),
-        ("Done?/Choices", [], "Done?: Choices has no rule"),
-        ("Done?/Default", "X", "Done?: Default names 'X', which is not a state here"),
         (
-            "Again?/Choices/0/And/0/NumericLess",
+            "States/Shards/ItemReader/Arguments",
+            {},
+            "Shards.ItemReader: unknown field Arguments",
+        ),
+        ("States/Done?/Choices/0/Variable", "$.x", "Done?.Choices[0]: unknown field Variable"),
+        ("States/Done?/Choices/0/Condition", ..., "Done?.Choices[0]: Condition is missing"),
+        ("States/Done?/Choices", [], "Done?: Choices has no rule"),
+        ("States/Done?/Default", "X", "Done?: Default names 'X', which is not a state here"),
+        (
+            "States/Again?/Choices/0/And/0/NumericLess",
             3,
             "Again?.Choices[0].And: unknown field NumericLess",
         ),
         (
-            "Again?/Choices/0/And/0/Variable",
+            "States/Again?/Choices/0/And/0/Variable",
             ...,
             "Again?.Choices[0].And: needs a Variable and exactly one comparison",
         ),
-        ("Left/End", False, "Left: End can only be true"),
-        ("Both/Branches/1/StartAt", "Left", "Both.Branches[1]: StartAt names 'Left'"),
-        ("Done/Next", "Broken", "Done: unknown field Next"),
-        ("Done/Type", "Stop", "Done: unknown Type 'Stop'"),
+        ("States/Both/Branches/0/States/Left/End", False, "Left: End can only be true"),
+        ("States/Both/Branches/1/StartAt", "Left", "Both.Branches[1]: StartAt names 'Left'"),
+        ("States/Done/Next", "Broken", "Done: unknown field Next"),
+        ("States/Done/Type", "Stop", "Done: unknown Type 'Stop'"),
         ("States/Done", [], "Done: unknown Type None"),
         ("States/" + "x" * 81, {"Type": "Succeed"}, "longer than 80 characters"),
     ],
