@@ -257,6 +257,12 @@ def _session() -> Any:
     return boto3.session.Session()
 
 
+@cache
+def _client(service: str) -> Any:
+    """Return a client of the account's own, made once."""
+    return _session().client(service)
+
+
 @contextmanager
 def account(
     patch: pytest.MonkeyPatch, context: LambdaContext, **parameters: str
@@ -267,7 +273,7 @@ def account(
         made = Account(
             context=context,
             stack=stack,
-            **{name: _session().client(service) for name, service in _CLIENTS.items()},
+            **{name: _client(service) for name, service in _CLIENTS.items()},
         )
         _set_up_bucket(made.s3)
         machine = made.states.create_state_machine(
@@ -276,7 +282,7 @@ def account(
             roleArn=f"arn:aws:iam::{ACCOUNT}:role/machine",
         )
         assert machine["stateMachineArn"] == MACHINE
-        _session().client("secretsmanager").create_secret(
+        _client("secretsmanager").create_secret(
             Name=stack.parameters["GroqApiKeySecretName"], SecretString=DEFAULT_KEY
         )
         made.logs.create_log_group(logGroupName=BUS_LOG)

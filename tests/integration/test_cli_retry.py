@@ -188,15 +188,6 @@ def test_retry_of_a_firing_goes_where_uploads_may_go(world: World) -> None:
     assert Path("2026-03-01T12-00-00Z.merged.jsonl").read_bytes() == good_row("a") + good_row("b")
 
 
-def test_retry_that_is_not_of_this_job(world: World, capsys: Said) -> None:
-    world.run_to_partial()
-    assert run(["retry", "x.jsonl", "--no-wait"]) == 0
-    world.end("x.retry.jsonl", "succeeded", results=[good_row("z")])
-    assert run(["retry", "x.jsonl"]) == 1
-    assert "is of b, but row 1 of x.retry.jsonl is of z" in capsys.readouterr().err
-    assert not Path("x.merged.jsonl").exists()
-
-
 @pytest.mark.parametrize(
     ("end", "expected"),
     [

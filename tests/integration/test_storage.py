@@ -20,6 +20,7 @@ from local.listed_bucket import BUCKET, ListedBucket
 from tests.fakes.calls import Call
 from tests.fakes.s3 import FakeS3
 from tests.fakes.streams import BreakingBody
+from tests.integration.moto_s3 import versioned_bucket
 
 MIB = 1024 * 1024
 
@@ -27,10 +28,7 @@ MIB = 1024 * 1024
 @pytest.fixture
 def storage() -> Iterator[Storage]:
     with mock_aws():
-        s3 = boto3.client("s3")
-        s3.create_bucket(Bucket="bucket")
-        s3.put_bucket_versioning(Bucket="bucket", VersioningConfiguration={"Status": "Enabled"})
-        yield Storage(s3=s3, bucket="bucket")
+        yield Storage(s3=versioned_bucket("bucket"), bucket="bucket")
 
 
 def test_conditional_writes(storage: Storage) -> None:
@@ -57,7 +55,7 @@ def test_a_listing_of_versions_goes_on_where_another_has_ended() -> None:
     assert [*first.versions, *second.versions] == list(storage.versions("input/"))
 
 
-def test_a_listing_that_cannot_go_on_says_so(storage: Storage) -> None:
+def test_a_listing_that_cannot_go_on_says_so() -> None:
     def refuse(**_: Any) -> Any:
         return Refused(), {
             "Error": {"Code": "InvalidArgument", "Message": "Invalid version id specified"},
@@ -67,6 +65,7 @@ def test_a_listing_that_cannot_go_on_says_so(storage: Storage) -> None:
     class Refused:
         status_code = 400
 
+    storage = Storage(s3=boto3.client("s3"), bucket="bucket")
     storage.s3.meta.events.register_first("before-call.s3.ListObjectVersions", refuse)
     with pytest.raises(LostPositionError):
         next(storage.version_pages("input/", ListingPosition("input/a", "gone")))
