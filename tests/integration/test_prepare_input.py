@@ -490,6 +490,12 @@ class TestOptions:
         assert job.versions == ["invalid"]
         assert job.made.count("UploadPart") == 1
 
+    def test_prepare_with_options_beyond_retention_rejects(self, upload: Upload) -> None:
+        job = upload(*GOOD, max_attempts="10", completion_window="7d")
+        assert job.prepare()["accepted"] is False
+        assert "WorkRetentionDays=72" in job.report["errors"][0]["message"]
+        assert job.report["progress"]["total"] == 5
+
 
 class TestCost:
     ESTIMATE = 5 * BODY_BYTES / 4 * 0.0375e-6
