@@ -8,11 +8,9 @@ import io
 import itertools
 import json
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-import boto3
 import pytest
 from botocore.awsrequest import AWSRequest
 from botocore.client import BaseClient
@@ -27,9 +25,9 @@ from groq_batch.records import stored
 from groq_batch.records.job import JobRequest
 from groq_batch_cli.job_progress import Follower
 from groq_batch_cli.main import run
+from tests.integration.aws_session import REGION, shared_session
 from tests.samples import job_request
 
-REGION = "us-east-1"
 BUCKET = "bucket"
 REQUEST = {
     "custom_id": "a",
@@ -91,18 +89,6 @@ def unknown_row(custom_id: str) -> bytes:
     return pipeline_row(custom_id, code="outcome_unknown", message="Nobody knows.")
 
 
-@cache
-def shared_session() -> Any:
-    """Return one session for all: reading the services' models takes most of the time."""
-    return boto3.session.Session(region_name=REGION)
-
-
-@cache
-def _client(service: str) -> Any:
-    """Return a client of the pipeline, made once: what it talks to is a new account each time."""
-    return shared_session().client(service)
-
-
 class World:
     """An account with stacks in it, and a pipeline that does what it is told.
 
@@ -119,18 +105,18 @@ class World:
         self.failure: Exception | None = None
         self.log_filters: list[str] = []
         self._make_call = BaseClient._make_api_call  # type: ignore[attr-defined]
-        self.s3 = _client("s3")
+        self.s3 = shared_session().client("s3")
         self.bucket = BUCKET
         self.s3.create_bucket(Bucket=self.bucket)
         self.s3.put_bucket_versioning(
             Bucket=self.bucket, VersioningConfiguration={"Status": "Enabled"}
         )
         self.storage = Storage(s3=self.s3, bucket=self.bucket)
-        self.states = _client("stepfunctions")
+        self.states = shared_session().client("stepfunctions")
         self.machine = self.states.create_state_machine(
             name="machine", definition="{}", roleArn="arn:aws:iam::123456789012:role/machine"
         )["stateMachineArn"]
-        _client("logs").create_log_group(logGroupName=LOG_GROUP)
+        shared_session().client("logs").create_log_group(logGroupName=LOG_GROUP)
         self.deploy("groq-batch")
 
     # -- AWS -------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ from moto import mock_aws
 from groq_batch.groq.client import GroqClient
 from groq_batch_cli.aws import Target
 from local.groq_simulator import DEFAULT_KEY, GroqSimulator
-from tests.integration.cli_world import REGION, Chapters, Hurried, World, shared_session
+from tests.integration.aws_session import REGION, shared_session
+from tests.integration.cli_world import Chapters, Hurried, World
 from tests.integration.groq_calls import make_client
 from tests.integration.simulator_api import Api
 

@@ -12,12 +12,12 @@ import pytest
 from groq_batch import __version__
 from groq_batch_cli.aws import Target
 from groq_batch_cli.main import run
+from tests.integration.aws_session import shared_session
 from tests.integration.cli_world import (
     LOG_GROUP,
     Said,
     World,
     request_line,
-    shared_session,
 )
 
 NEW_SESSION = Target.session

@@ -17,7 +17,7 @@ from moto import mock_aws
 import groq_batch_client as client
 from groq_batch_client import GroqBatch, Job, progress
 from groq_batch_client.stack import StackAddress
-from tests.integration.cli_world import shared_session
+from tests.integration.aws_session import shared_session
 from tests.integration.client_world import ClientWorld, final_row, request_dicts
 
 MODEL = "openai/gpt-oss-20b"
