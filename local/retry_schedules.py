@@ -25,8 +25,9 @@ SERVICE_ERRORS = (
 )
 """The Lambda service could not run the function, or lost sight of it."""
 
-DEATHS = ("Runtime.ExitError", "Sandbox.Timedout", "Lambda.Unknown")
-"""The function's process ended: killed, out of memory, out of time."""
+DEATHS = ("Runtime.ExitError", "Runtime.OutOfMemory", "Sandbox.Timedout", "Lambda.Unknown")
+"""The function's process ended: killed, out of memory (by either of the first two names), out of
+time."""
 
 FAILURES = (
     "States.TaskFailed",

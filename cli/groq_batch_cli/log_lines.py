@@ -11,7 +11,14 @@ from groq_batch_cli.job_logs import LogEvent, extra_text, extras_of, function_of
 from groq_batch_cli.terminal import Terminal
 from groq_batch_client.text import counted, dollars, one_line
 
-_STYLES = {"ERROR": "red", "CRITICAL": "red", "WARNING": "yellow"}
+_STYLES = {
+    "ERROR": "red",
+    "FATAL": "red",
+    "WARN": "yellow",
+    # Version 1 wrote Python's names.
+    "CRITICAL": "red",
+    "WARNING": "yellow",
+}
 _METRICS = "_aws"
 """The field that marks metrics in a log line for CloudWatch:
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html

@@ -40,7 +40,15 @@ _UNKNOWN_KEY_CODES = frozenset(
         "AuthFailure",
     }
 )
-_DENIED_CODES = frozenset({"AccessDenied", "AccessDeniedException", "403", "UnauthorizedOperation"})
+_DENIED_CODES = frozenset(
+    {
+        "AccessDenied",
+        "AccessDeniedException",
+        "403",
+        "KmsAccessDeniedException",
+        "UnauthorizedOperation",
+    }
+)
 _BUSY_CODES = frozenset(
     {"SlowDown", "Throttling", "ThrottlingException", "TooManyRequestsException"}
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from typing import Any
 
 from groq_batch_client.errors import JobError
 from groq_batch_client.found_jobs import FoundJob
@@ -34,9 +35,10 @@ def stop_job(stack: Stack, job: FoundJob, *, cause: str, advice: str = "") -> No
     states = stack.client("stepfunctions")
     arn = stack.execution_arn(job.job_id)
     try:
-        status = states.describe_execution(executionArn=arn)["status"]
+        # Without the execution's data, which only those who may use the stack's KMS key can read.
+        status = states.describe_execution(executionArn=arn, includedData="METADATA_ONLY")["status"]
         if status == "RUNNING":
-            states.stop_execution(executionArn=arn, error="Cancelled", cause=cause)
+            _stop_execution(states, arn, cause)
     except states.exceptions.ExecutionDoesNotExist:
         raise JobError(
             f"The job {job.job_id} has no running execution, so there is nothing to stop."
@@ -46,3 +48,16 @@ def stop_job(stack: Stack, job: FoundJob, *, cause: str, advice: str = "") -> No
             f"The execution of {name} has ended already ({status}); its results are being "
             f"delivered. {advice}".rstrip()
         )
+
+
+def _stop_execution(states: Any, arn: str, cause: str) -> None:
+    """Stop an execution, and say who stopped it if the caller may encrypt that.
+
+    Step Functions encrypts error and cause with the stack's KMS key, if it has one; without them a
+    caller needs no permission for the key
+    (https://docs.aws.amazon.com/step-functions/latest/apireference/API_StopExecution.html).
+    """
+    try:
+        states.stop_execution(executionArn=arn, error="Cancelled", cause=cause)
+    except states.exceptions.KmsAccessDeniedException:
+        states.stop_execution(executionArn=arn)

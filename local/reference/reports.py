@@ -11,8 +11,9 @@ from groq_batch.domain.batch import Batch, BatchCounts
 from groq_batch.domain.cost import ModelUsage, actual_cost_usd
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.prices import FROM_GROQ, Prices, table_prices
+from groq_batch.domain.shard import Shard
 from groq_batch.records.attempt import AttemptState, ShardState
-from groq_batch.records.job import JobRecord, JobRequest, ShardRecord
+from groq_batch.records.job import JobRecord, JobRequest
 from groq_batch.records.shard_result import ShardResult
 from groq_batch.records.submission import Stage
 from groq_batch.reports.report import delivery_outputs, event_detail, final_report
@@ -47,7 +48,7 @@ _JOB = JobRecord(
     lines=22,
     total=22,
     good=22,
-    shards=(ShardRecord(number=1, requests=22, bytes=10_601, skipped=0),),
+    shards=(Shard(number=1, requests=22, bytes=10_601, skipped=0),),
     estimated_cost_usd=0.002337,
     prices=Prices(FROM_GROQ, "2026-11-25", table_prices().models),
     prepared_at="2026-11-25T09:52:35.000Z",

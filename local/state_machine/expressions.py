@@ -39,8 +39,9 @@ Evaluate = Callable[[Mapping[str, Any]], Any]
 """Evaluates a field; takes the variables (JSONata) or the roots of paths (JSONPath)."""
 
 _JSONATA = re.compile(r"\{%(.*)%\}", re.DOTALL)
+_REFERENCE = re.compile(r"\$states(?:\.(\w+)(?:\.(\w+))?)?")
 _KEPT_RESULTS = 256
-"""Results of an expression that are kept, by the state's data."""
+"""Results of an expression that are kept, by the data that it names."""
 
 
 # -- JSONata -------------------------------------------------------------------------------------
@@ -71,6 +72,7 @@ def _jsonata_text(text: str) -> Evaluate:
     expression = match[1].strip()
     compiled = Jsonata(expression)
     compiled.set_output_convert_nulls(False)
+    named = _named_by(expression)
 
     # A test runs the same job hundreds of times, and most of its states see the same each time.
     @lru_cache(maxsize=_KEPT_RESULTS)
@@ -85,7 +87,34 @@ def _jsonata_text(text: str) -> Evaluate:
             )
         return json.dumps(_without_nulls(result))
 
-    return lambda states: json.loads(evaluate_text(json.dumps(states)))
+    return lambda states: json.loads(evaluate_text(json.dumps(named(states))))
+
+
+def _named_by(expression: str) -> Evaluate:
+    """Return a function that reduces ``$states`` to the fields that an expression names.
+
+    The other fields differ from job to job, so that no result could be used twice.
+    """
+    paths = {match.groups() for match in _REFERENCE.finditer(expression)}
+    if (None, None) in paths:
+        return lambda states: states
+    whole = {field for field, inner in paths if inner is None}
+    inner_names: dict[str, set[str]] = {}
+    for field, inner in paths:
+        if field not in whole:
+            inner_names.setdefault(field, set()).add(inner)
+
+    def named(states: Mapping[str, Any]) -> dict[str, Any]:
+        found = {field: states[field] for field in whole if field in states}
+        for field, names in inner_names.items():
+            value = states.get(field)
+            if isinstance(value, Mapping):
+                value = {name: value[name] for name in names if name in value}
+            if field in states:
+                found[field] = value
+        return found
+
+    return named
 
 
 def _with_nulls(value: Any) -> Any:

@@ -182,7 +182,7 @@ def test_everything_was_looked_at(left: dict[str, list[Trace]]) -> None:
     assert len(left["environment"]) == 8
     messages = {entry.get("message") for entry in log_entries(left)}
     assert set(STEPS) <= messages
-    assert {entry["level"] for entry in log_entries(left)} >= {"INFO", "WARNING"}
+    assert {entry["level"] for entry in log_entries(left)} >= {"INFO", "WARN"}
     prefixes = {one.name.split("/")[0] for one in left["object"]}
     assert prefixes == {
         "input", "output", "failed", "invalid", "reports", "usage", "jobs", "work",
@@ -240,7 +240,7 @@ def test_every_line_about_a_job_names_it(left: dict[str, list[Trace]]) -> None:
     assert lines
     for line in lines:
         failed = line["message"] == "Job ended" and line["status"] != "succeeded"
-        assert line["level"] == ("WARNING" if failed else "INFO")
+        assert line["level"] == ("WARN" if failed else "INFO")
         assert line["job_id"], line
         if line["message"] in about_a_shard:
             assert isinstance(line["shard"], int), line

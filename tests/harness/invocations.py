@@ -76,6 +76,8 @@ DEATH = "Runtime.ExitError"
 
 
 _SHARD = re.compile(r"/[0-9]{5}\.")
+_JOB = re.compile(r"[a-z0-9-]+-[0-9a-f]{20}")
+_UPLOAD = re.compile(r"\b(input|output|reports)/.*(?= #)")
 
 
 class Killed(BaseException):
@@ -245,6 +247,11 @@ class Invocation:
     def kind(self) -> tuple[str, ...]:
         """The function and its calls, whatever shard they were for."""
         return self.function, *(_SHARD.sub("/N.", label) for label in self.trace)
+
+    @property
+    def kind_in_any_job(self) -> tuple[str, ...]:
+        """The function and its calls, whatever job, upload and shard they were for."""
+        return tuple(_UPLOAD.sub(r"\1/KEY", _JOB.sub("JOB", label)) for label in self.kind)
 
     # -- what bootstrap builds -------------------------------------------------------------------
 

@@ -36,8 +36,8 @@ from tests.harness.invocations import (
 )
 from tests.harness.virtual_time import VirtualClock
 
-MADE_UP_MODELS: dict[str, dict[str, Any]] = {f"m{number}": {} for number in range(120)}
-"""Models that the account lists besides those that there are, for files of many models."""
+MADE_UP_MODELS: dict[str, dict[str, Any]] = {f"m{number}": {} for number in range(4)}
+"""Models that the account lists besides those that there are, for files of several models."""
 
 START = 1_800_000_000.0
 RECONCILE_SECONDS = 900.0

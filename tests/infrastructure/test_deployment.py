@@ -22,6 +22,15 @@ def test_linter_finds_nothing():
     assert [str(one) for one in found] == []
 
 
+def test_template_is_ascii():
+    """CloudFormation answers with a question mark for any other character.
+
+    `sam deploy` prints the outputs' descriptions so:
+    https://github.com/aws-cloudformation/cloudformation-coverage-roadmap/issues/814
+    """
+    assert TEMPLATE.read_text("utf-8").isascii()
+
+
 def test_no_check_of_the_linter_is_switched_off():
     assert "cfn-lint" not in source().get("Metadata", {})
     assert not any("cfn-lint" in one.get("Metadata", {}) for one in source()["Resources"].values())

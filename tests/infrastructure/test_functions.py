@@ -103,7 +103,7 @@ def test_memory_and_disk(stack: Stack):
         if "EphemeralStorage" in properties
     }
     # 50,000 answers of 16 KB are 800 MB; what Lambda gives by itself is 512 MB.
-    assert disks == {"DownloadResultsFunction": 10240}
+    assert disks == {"DownloadResultsFunction": 10240, "CancelJobFunction": 10240}
 
 
 def test_timeouts_lie_within_each_other(stack: Stack):

@@ -100,6 +100,13 @@ def test_machine_may_write_what_came_of_its_maps(variant: Stack):
             assert role.allows(f"s3:{action}", f"<Bucket.Arn>/{key}"), (action, key)
 
 
+def test_machine_may_encrypt_what_came_of_its_maps():
+    """https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html."""
+    role = Stack.deploy(**VARIANTS["own-key"]).role("BatchJobRole")
+    for action in ("kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"):
+        assert role.allows(action, KEY, kms_ViaService="s3.us-east-1.amazonaws.com"), action
+
+
 def test_machine_may_write_its_traces(variant: Stack):
     """https://docs.aws.amazon.com/step-functions/latest/dg/xray-iam.html."""
     assert variant.properties("BatchJob")["TracingConfiguration"] == {"Enabled": True}

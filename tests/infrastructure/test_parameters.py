@@ -28,7 +28,7 @@ PARAMETERS = {
     "ScheduleTimezone": "UTC",
     "OnInvalidLine": "reject",
     "MaxRequestsPerBatch": 50000,
-    "MaxBytesPerBatch": 100000000,
+    "MaxBytesPerBatch": "100000000",
     "MaxAttempts": 3,
     "MaxJobCostUsd": 0,
     "CheckModels": "true",
@@ -49,7 +49,7 @@ PARAMETERS = {
 """The parameters and their defaults: what users rely on."""
 
 OPERATION = {
-    "MaxBytesPerRange": 2**30,
+    "MaxBytesPerRange": str(2**30),
     "Paused": "false",
     "FailureShareAlarmPercent": 20,
     "RunbookUrl": "docs/operations.md",
@@ -103,6 +103,17 @@ def accepts(name: str, value: str) -> bool:
 
 def test_parameters_and_defaults():
     assert {name: one["Default"] for name, one in source()["Parameters"].items()} == ALL
+
+
+def test_large_defaults_are_texts():
+    """A number of eight digits and more may become a text like 1.0E8.
+
+    Such a text is no whole number to the functions, and WholeNumbers would refuse every deployment:
+    https://github.com/awslabs/aws-cloudformation-template-formatter/issues/10
+    """
+    for name, declared in source()["Parameters"].items():
+        default = declared["Default"]
+        assert isinstance(default, str) or default < 10**7, name
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -7,11 +7,14 @@ from the state machine's text instead. Averages count: with full jitter half of 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from groq_batch.records.submission import LEASE_SECONDS
+from local.asl import MACHINE
 from local.retry_schedules import (
     DEATHS,
     FAILURES,
@@ -148,6 +151,13 @@ def test_a_function_that_fails_gets_a_quarter_of_an_hour(name: str, error: str) 
 @pytest.mark.parametrize("name", MAPS)
 def test_a_map_that_cannot_read_or_write_is_tried_for_hours(name: str, error: str) -> None:
     assert average(MAPS[name], error) >= 1.75 * HOUR
+
+
+@pytest.mark.parametrize("name", ["IsSubmitted", "IsDownloaded"])
+def test_a_busy_shard_is_waited_for_an_hour(name: str) -> None:
+    limit = re.search(rf'"{name}".*?tries < (\d+)', MACHINE.read_text("utf-8"), re.DOTALL)
+    assert limit is not None
+    assert int(limit[1]) * LEASE_SECONDS >= 60 * MINUTE
 
 
 @pytest.mark.parametrize("error", [*DEATHS, *FAILURES])

@@ -6,7 +6,7 @@ import re
 
 from groq_batch.domain import object_keys
 from tests.infrastructure import role_tables
-from tests.infrastructure.stack import PROJECT, Stack
+from tests.infrastructure.stack import PROJECT, Stack, transformed
 
 TOP_PREFIX = re.compile(r"BUCKET/([a-z]+|work/open)/\*")
 
@@ -99,3 +99,59 @@ def test_targets_that_the_page_names_exist():
     makefile = (PROJECT / "Makefile").read_text("utf-8")
     for target in re.findall(r"`make ([a-z-]+)`", page()):
         assert f"\n{target}:" in makefile, target
+
+
+IAM_SERVICES = {"StepFunctions": "states"}
+"""The services whose prefix in IAM is not their name in CloudFormation."""
+
+HANDLED_BY = {
+    "AWS::IAM::Role": (
+        "iam:CreateRole iam:DeleteRole iam:DeleteRolePermissionsBoundary iam:DeleteRolePolicy "
+        "iam:GetRole iam:GetRolePolicy iam:ListAttachedRolePolicies iam:ListRolePolicies "
+        "iam:PutRolePermissionsBoundary iam:PutRolePolicy iam:TagRole iam:UntagRole "
+        "iam:UpdateAssumeRolePolicy iam:UpdateRole"
+    ),
+    "AWS::SSM::Parameter": (
+        "ssm:AddTagsToResource ssm:DeleteParameter ssm:GetParameters ssm:PutParameter "
+        "ssm:RemoveTagsFromResource"
+    ),
+}
+"""What CloudFormation calls for a resource, by the ``handlers`` of its schema (``aws cloudformation
+describe-type``), without managed policies of roles, which the template does not have."""
+
+
+def permitted(text: str) -> set[str]:
+    """Return the actions of a table, in whose cells only the first has its service."""
+    found = set()
+    for line in text.splitlines():
+        service = ""
+        for named in re.findall(r"`(?:([a-z0-9]+):)?([A-Z]\w+)`", line):
+            service = named[0] or service
+            found.add(f"{service}:{named[1]}")
+    return found
+
+
+def test_who_may_deploy_names_the_service_of_every_kind_of_resource():
+    kinds = {resource["Type"].split("::")[1] for resource in transformed()["Resources"].values()}
+    text = section("Who may deploy")
+    for kind in kinds:
+        assert re.search(f"`{IAM_SERVICES.get(kind, kind.lower())}[:`]", text), kind
+
+
+def test_who_may_deploy_permits_what_cloudformation_calls():
+    kinds = {resource["Type"] for resource in transformed()["Resources"].values()}
+    for kind, actions in HANDLED_BY.items():
+        assert kind in kinds
+        assert set(actions.split()) <= permitted(section("Who may deploy")), kind
+
+
+def test_who_may_deploy_names_resources_whose_names_do_not_begin_with_the_stacks():
+    text = section("Who may deploy")
+    # https://github.com/aws/aws-sam-cli/issues/2022
+    assert "StateMachineName" not in transformed()["Resources"]["BatchJob"]["Properties"]
+    assert "`BatchJob-*`" in text
+    for name, resource in transformed()["Resources"].items():
+        assert resource["Type"] != "AWS::SSM::Parameter" or "Name" not in resource["Properties"]
+        if resource["Type"] == "AWS::Scheduler::Schedule":
+            assert f"`{name}-*`" in text
+    assert "`parameter/CFN-*`" in text

@@ -415,6 +415,13 @@ def test_doctor_denied_look_names_the_permission(
     assert "last Map Run" in found
 
 
+def test_doctor_denied_the_stacks_key_names_the_permission(account: Account, capsys: Said) -> None:
+    account.refuse("GetExecutionHistory", "KmsAccessDeniedException")
+    found = lines(capsys, 1)
+    assert found["last Map Run"].startswith("denied: AWS denies access. Ask for ")
+    assert "kms:Decrypt on the stack's key" in found["last Map Run"]
+
+
 def test_doctor_denied_to_find_the_stack_ends_there(account: Account, capsys: Said) -> None:
     account.refuse("DescribeStacks", "AccessDenied")
     found = lines(capsys, 1)

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from groq_batch.bucket import copying_writer, multipart_writer
 from groq_batch.domain import object_keys
-from groq_batch.records.job import JobRecord, ShardRecord, Stop
+from groq_batch.domain.shard import Shard
+from groq_batch.records.job import JobRecord, Stop
 from groq_batch.settings import Settings
 from groq_batch.steps.prepare_input.prepare import Preparation, prepare_input
 from groq_batch.steps.prepare_input.range_tasks import prepare_range
@@ -126,7 +127,7 @@ class Bucket(PreparedBucket):
             "invalid": (self.s3.read(KEYS.invalid) or b"").splitlines(),
         }
 
-    def check_ids(self, shard: ShardRecord) -> None:
+    def check_ids(self, shard: Shard) -> None:
         """See that the ids that are said to be a shard's are those of its lines, in order."""
         place = shard.ids
         kept = self.s3.read(KEYS.custom_ids(place.part)) or b""

@@ -653,7 +653,7 @@ def test_log_of_a_failed_call_leaves_out_what_the_api_says(
         "create", status=400, body={"error": {"message": SECRET_PROMPT, "type": "invalid"}}
     )
     pipeline.run_until("check_status")
-    (warning,) = [one for one in log_entries(log) if one["level"] == "WARNING"]
+    (warning,) = [one for one in log_entries(log) if one["level"] == "WARN"]
     assert warning["message"] == "A shard was not submitted"
     assert (warning["kind"], warning["status"]) == ("RequestRefusedError", 400)
     assert SECRET_PROMPT not in log.getvalue()
@@ -689,7 +689,7 @@ def test_a_stack_that_logs_warnings_only_tells_of_jobs_that_did_not_succeed(
     for step in ("prepare_input", "finish_job"):
         pipeline.step(step, job_id=started)
     (ended,) = log_entries(log)
-    assert (ended["message"], ended["level"]) == ("Job ended", "WARNING")
+    assert (ended["message"], ended["level"]) == ("Job ended", "WARN")
     assert (ended["status"], ended["job_id"]) == ("rejected", started)
 
 

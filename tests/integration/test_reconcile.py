@@ -21,9 +21,10 @@ from groq_batch import bootstrap
 from groq_batch.bucket.storage import JOB_METADATA
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import upload_job_id
+from groq_batch.domain.shard import Shard
 from groq_batch.domain.times import timestamp
 from groq_batch.records import stored
-from groq_batch.records.job import JobRecord, ShardRecord
+from groq_batch.records.job import JobRecord
 from groq_batch.records.usage import UsageRecord
 from groq_batch.settings import Settings
 from groq_batch.steps.cancel_job.close import JobCloser, UnknownJobError
@@ -323,7 +324,7 @@ def test_job_with_a_canary_is_overdue_one_window_later(
     record = JobRecord(
         accepted=True,
         options=replace(Settings.from_env(DEFAULT_ENVIRONMENT).default_options, canary_requests=2),
-        shards=tuple(ShardRecord(number=n, requests=2, bytes=9, skipped=0) for n in (1, 2)),
+        shards=tuple(Shard(number=n, requests=2, bytes=9, skipped=0) for n in (1, 2)),
         has_canary=True,
     )
     account.write(object_keys.WorkKeys(job).job_record, record.to_json())

@@ -8,8 +8,9 @@ one batch for each shard attempt, nothing paid twice, no file left at Groq, a fi
 job.
 
 Deaths between the same two changes of the outside are one: nobody else can see what a function
-reads, or what it thinks in between. They are run once, unless ``WORKFLOW_EVERY_DEATH`` is set. The
-worlds of these tests do their work in one thread, so that a run is the same every time;
+reads, or what it thinks in between. They are run once, and an invocation that makes the same calls
+as one of the plainest job dies in that one, unless ``WORKFLOW_EVERY_DEATH`` is set. The worlds of
+these tests do their work in one thread, so that a run is the same every time;
 ``test_real_deaths.py`` shows for some points that a process which really ends leaves the same.
 """
 
@@ -19,14 +20,17 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import pytest
 
+from groq_batch.domain import object_keys
 from tests.harness.invocations import READS, Die, Invocation, Trouble
 from tests.harness.jobs import check_end, good_lines, put
 from tests.harness.scripts import (
     FEW_CHECKS,
     SCRIPTS,
+    SMALL_SHARDS,
     Script,
     large_results,
     shards_and_attempts,
@@ -66,12 +70,25 @@ class Point:
         return (Die(at=self.call, after=self.after),)
 
 
-def points_of(world: World, alike: int) -> Iterator[Point]:
+@cache
+def plain_kinds() -> frozenset[tuple[str, ...]]:
+    """Return the kinds of invocations in the plainest job."""
+    with World(SMALL_SHARDS) as world:
+        shards_and_attempts(world)
+        return frozenset(one.kind_in_any_job for one in world.invocations)
+
+
+def points_of(world: World, script: Script) -> Iterator[Point]:
     """Yield the points at which the invocations of a run can die, a few of those that are alike."""
+    is_plain = script is shards_and_attempts
+    has_several_jobs = len(world.s3.keys(object_keys.JOBS_PREFIX)) > 1
+    elsewhere = frozenset() if is_plain or has_several_jobs else plain_kinds()
+    alike = MAX_ALIKE if is_plain else 1
     seen: Counter[tuple[str, ...]] = Counter()
     for one in world.invocations:
         seen[one.kind] += 1
-        if seen[one.kind] > alike and not EVERY_DEATH:
+        is_known = seen[one.kind] > alike or one.kind_in_any_job in elsewhere
+        if is_known and not EVERY_DEATH:
             continue
         has_changed = True
         for call in one.trace:
@@ -92,9 +109,8 @@ def explore(
     with World(environment) as world:
         check_end(world, *script(world))
         calls = world.calls
-        alike = MAX_ALIKE if script is shards_and_attempts else 1
         points = [
-            one for one in points_of(world, alike) if not functions or one.function in functions
+            one for one in points_of(world, script) if not functions or one.function in functions
         ]
     wrong = []
     for point in points:

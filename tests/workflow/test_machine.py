@@ -573,6 +573,25 @@ def test_null_is_not_nothing() -> None:
         jsonata_template("{% $states.input.none + 1 %}")(given)
 
 
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("$states.input.a.b + $states.input.n", 3),
+        ("$states.input.a", {"b": 1}),
+        ("$merge([$states.input, {'n': $states.input.n + 1}])", {"a": {"b": 1}, "n": 3, "s": [4]}),
+        ("$states.result[0].n", 5),
+        ("$sum($states.result.n)", 11),
+        ("$count($keys($states))", 2),
+        ("$exists($states.context) or $exists($states.result.absent)", False),
+    ],
+)
+def test_jsonata_template_sees_all_that_its_expression_names(
+    expression: str, expected: Any
+) -> None:
+    states = {"input": {"a": {"b": 1}, "n": 2, "s": [4]}, "result": [{"n": 5}, {"n": 6}]}
+    assert jsonata_template(f"{{% {expression} %}}")(states) == expected
+
+
 def test_paths_and_formats() -> None:
     roots = {"$": {"a": {"b": 5}, "text": "x"}, "$$": {"Map": {"Item": {"Index": 2}}}}
     template = {

@@ -172,7 +172,8 @@ def test_parts_and_left_overs_of_parts_keep_their_numbers() -> None:
 
 
 def test_more_than_a_hundred_models_make_a_hundred_parts_and_the_last_is_divided_again() -> None:
-    with World({"MAX_ATTEMPTS": "4"}) as world:
+    models = {f"m{number}": {} for number in range(103)}
+    with World({"MAX_ATTEMPTS": "4"}, simulator={"models": models}) as world:
         refuse(world, "validation", "m100")
         job, report = run(world, lines_of_models(*[2] * 98, *[1] * 5))
         assert report["requests"]["failed"] == 1

@@ -104,7 +104,8 @@ def looks_at(stack: Stack, now: datetime) -> Iterator[Look]:
     )
     yield _look(
         jobs.MAP_RUN,
-        "s3:ListBucket on the bucket, states:GetExecutionHistory on the stack's executions",
+        "s3:ListBucket on the bucket, states:GetExecutionHistory on the stack's executions, "
+        "kms:Decrypt on the stack's key if it has one",
         lambda: jobs.look_at_map_run(stack),
     )
 

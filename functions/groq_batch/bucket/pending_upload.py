@@ -8,9 +8,9 @@ parts and another one, after a crash, can make the object visible.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
+import msgspec
 from botocore.exceptions import ClientError
 
 from groq_batch.bucket.multipart_writer import ObjectWriter
@@ -22,9 +22,10 @@ class LostUploadError(Exception):
     """An upload is gone and its object does not exist, because the upload was aborted."""
 
 
-@dataclass(frozen=True, slots=True)
-class PendingUpload:
+class PendingUpload(msgspec.Struct, frozen=True, array_like=True):
     """A multipart upload that only needs to be completed.
+
+    It is stored as a list of its fields, because there may be thousands of them.
 
     Attributes:
         key: Key of the object.
@@ -37,16 +38,6 @@ class PendingUpload:
     upload_id: str
     etags: tuple[str, ...]
     size: int
-
-    def to_json(self) -> list[Any]:
-        """Return the fields as JSON data; as a list, because there may be thousands of them."""
-        return [self.key, self.upload_id, self.etags, self.size]
-
-    @classmethod
-    def from_json(cls, data: list[Any]) -> Self:
-        """Read the fields from JSON data."""
-        key, upload_id, etags, size = data
-        return cls(key, upload_id, tuple(etags), size)
 
     def complete(self, storage: Storage) -> None:
         """Make the object visible. May be repeated, even concurrently.

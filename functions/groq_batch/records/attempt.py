@@ -11,43 +11,37 @@ import msgspec
 from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
-from groq_batch.domain.batch import Batch
 from groq_batch.domain.canary import CANARY_SHARD
 from groq_batch.domain.reason import Reason
 from groq_batch.records import stored
 from groq_batch.records.attempt_plan import AttemptPlan
 from groq_batch.records.job import JobRecord
-from groq_batch.records.submission import Stage, Submission
+from groq_batch.records.submission import Sent, Stage, Submission
 from groq_batch.telemetry.log import logger
 
 _READERS = 16
 
 
-class ShardState(msgspec.Struct, rename={"origin": "region"}):
-    """One shard attempt: how far its submission is and its batch as last seen.
+class ShardState(Sent, kw_only=True, rename={"origin": "region"}):
+    """One shard attempt: what its submission has recorded, and its batch as last seen.
 
-    ``is_under_way`` says that an invocation may be at work on it, or that something was sent whose
-    outcome is not known. ``endpoint`` is that of its batch; None when it was not written down.
-    ``origin`` is the number of the origin shard; None when it is the shard itself.
-    ``tried_early`` says that it was handed to the download while batches of others ran, which is
-    done once.
+    Attributes:
+        is_under_way: Whether an invocation may be at work on it, or something was sent whose
+            outcome is not known.
+        origin: Number of the origin shard; None when it is the shard itself.
+        tried_early: Whether it was handed to the download while batches of others ran, which is
+            done once.
     """
 
-    stage: Stage | None = None
-    file_id: str | None = None
-    requests: int | None = None
-    batch: Batch | None = None
-    error: Reason | None = None
-    doubtful: bool = False
     is_under_way: bool = False
-    endpoint: str | None = None
     origin: int | None = None
     tried_early: bool = False
 
-    @property
-    def is_settled(self) -> bool:
-        """Whether nothing more will be sent for this shard attempt."""
-        return self.stage is not None and self.stage.is_settled
+    def update(self, submission: Submission) -> None:
+        """Take over what a submission has recorded."""
+        for name in Sent.__struct_fields__:
+            setattr(self, name, getattr(submission, name))
+        self.is_under_way = submission.is_under_way
 
     @property
     def is_pending(self) -> bool:
@@ -221,17 +215,7 @@ class AttemptState(
         with ThreadPoolExecutor(max_workers=_READERS) as pool:
             for number, record in pool.map(read, open_numbers):
                 if record is not None:
-                    self.entries[number] = msgspec.structs.replace(
-                        self.entries[number],
-                        stage=record.stage,
-                        file_id=record.file_id,
-                        requests=record.requests,
-                        batch=record.batch,
-                        error=record.error,
-                        doubtful=record.doubtful,
-                        is_under_way=bool(record.lease_until) or record.unknown_since is not None,
-                        endpoint=record.endpoint,
-                    )
+                    self.entries[number].update(record)
 
     def origin_of(self, shard: int) -> int:
         """Return the number of the origin shard of a shard."""
@@ -325,7 +309,7 @@ def _requests(entry: ShardState) -> int:
     return entry.batch.counts.total if entry.batch else 0
 
 
-_MAX_MESSAGE = 500
+MAX_REFUSAL_CHARACTERS = 500
 _NO_CODE = "refused"
 _NO_REASON = "no reason given"
 
@@ -334,12 +318,13 @@ def refusal_text(entry: ShardState) -> str:
     """Return the API's code and text for a refused batch, preferring errors of the whole batch."""
     if entry.batch is None:
         error = entry.error or Reason(None, None)
-        return _text(error.code, error.message)
+        return code_and_message(error.code, error.message)
     # Errors without a line come first.
     for issue in sorted(entry.batch.errors, key=lambda one: one.line or 0):
-        return _text(issue.code, issue.message)
-    return _text(None, None)
+        return code_and_message(issue.code, issue.message)
+    return code_and_message(None, None)
 
 
-def _text(code: str | None, message: str | None) -> str:
-    return f"{code or _NO_CODE}: {message or _NO_REASON}"[:_MAX_MESSAGE]
+def code_and_message(code: str | None, message: str | None) -> str:
+    """Return the API's code and text of an error in one line."""
+    return f"{code or _NO_CODE}: {message or _NO_REASON}"[:MAX_REFUSAL_CHARACTERS]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from groq_batch.bucket.storage import Storage
@@ -14,11 +14,8 @@ from groq_batch.domain.json_data import from_json_data, to_json_data
 from groq_batch.domain.prices import Prices
 from groq_batch.domain.problem import Problem, problem_json
 from groq_batch.domain.reason import Reason
-from groq_batch.domain.shard import IdsLocation
+from groq_batch.domain.shard import IdsLocation, Shard
 from groq_batch.records import stored
-
-MAX_KEPT_PROBLEMS = 100
-"""Problems kept in a job's record and report; ``invalid/`` has all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,25 +55,6 @@ class JobRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShardRecord:
-    """One shard of the input.
-
-    Attributes:
-        number: Its number, from 1.
-        requests: Number of its request lines.
-        bytes: Size of these lines in bytes.
-        skipped: The invalid lines between its requests.
-        ids: Location of the ids of its requests.
-    """
-
-    number: int
-    requests: int
-    bytes: int
-    skipped: int
-    ids: IdsLocation = field(default_factory=IdsLocation)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
     """What the preparation found and decided; the plan of the job.
 
@@ -111,7 +89,7 @@ class JobRecord:
     total: int = 0
     good: int = 0
     invalid: int = 0
-    shards: tuple[ShardRecord, ...] = ()
+    shards: tuple[Shard, ...] = ()
     has_canary: bool = False
     verdict: CanaryVerdict | None = None
     problems: tuple[Problem, ...] = ()
@@ -198,7 +176,7 @@ class JobRecord:
         """
         return 2 if self.has_canary and origin != CANARY_SHARD else 1
 
-    def origin(self, number: int) -> ShardRecord:
+    def origin(self, number: int) -> Shard:
         """Return an origin shard.
 
         Raises:
@@ -212,7 +190,7 @@ class JobRecord:
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON data."""
         return {
-            "schema_version": 1,
+            "schema_version": stored.SCHEMA_VERSION,
             "accepted": self.accepted,
             "failure": to_json_data(self.failure),
             "options": to_json_data(self.options),
@@ -234,7 +212,12 @@ class JobRecord:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data."""
+        """Read the fields from JSON data.
+
+        Raises:
+            NewerRecordError: A later version of the stack has written them in another form.
+        """
+        stored.check_version(data)
         return cls(
             accepted=data["accepted"],
             failure=from_json_data(data["failure"], Reason) if data["failure"] else None,
@@ -245,13 +228,7 @@ class JobRecord:
             good=data["good"],
             invalid=data["invalid"],
             shards=tuple(
-                ShardRecord(
-                    number=number,
-                    requests=requests,
-                    bytes=size,
-                    skipped=skipped,
-                    ids=IdsLocation(*ids),
-                )
+                Shard(number, requests, size, skipped, IdsLocation(*ids))
                 for (number, requests, size, skipped), ids in zip(
                     data["shards"],
                     # Jobs prepared before ids were stored have none.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from groq_batch.bucket.s3_errors import ConflictError
@@ -34,13 +35,22 @@ def from_record(data: dict[str, Any], kind: type[_Record], *, key: str = "a reco
         NewerRecordError: A later version of the stack has written it in another form.
         ValueError: The data is no such record.
     """
+    check_version(data, key=key)
+    return from_json_data(data, kind)
+
+
+def check_version(data: Mapping[str, Any], *, key: str = "a record") -> None:
+    """Check that this version of the code knows the form of a record.
+
+    Raises:
+        NewerRecordError: A later version of the stack has written it in another form.
+    """
     version = data.get("schema_version", SCHEMA_VERSION)
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise NewerRecordError(
             f"{key} has schema_version {version}, but this version of the code reads up to "
             f"{SCHEMA_VERSION}. Deploy the version that has written it, or a later one."
         )
-    return from_json_data(data, kind)
 
 
 def load(storage: Storage, key: str, kind: type[_Record]) -> tuple[_Record, str] | None:

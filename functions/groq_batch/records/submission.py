@@ -10,10 +10,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import TracebackType
 from typing import Any, Self
+
+import msgspec
+from msgspec.structs import replace
 
 from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
@@ -53,37 +55,55 @@ class Stage(StrEnum):
         return self in (Stage.CREATED, Stage.REFUSED, Stage.ABANDONED)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
-    """The record of one shard attempt's submission. Times are seconds since 1970.
+class Sent(msgspec.Struct, kw_only=True):
+    """What has been sent to Groq for a shard attempt.
 
     Attributes:
-        stage: Its progress.
-        owner: The invocation that works on it.
-        lease_until: When the owner's lease expires; 0 if it was released.
-        unknown_since: When something with an unknown outcome was sent; None without one.
+        stage: How far it is; None before anything is recorded.
         file_id: The input file at Groq.
         requests: Request lines in that file; None if the writer of this record did not count them.
-        batch: The batch as last seen by the submission.
+        batch: The batch as last seen.
         error: The last error met, as code and message.
         doubtful: Whether an outcome was ever unknown, or a file was given up, so that Groq may hold
             more than is recorded.
+        endpoint: The batch's endpoint, recorded before the create; None before that.
+    """
+
+    stage: Stage | None = None
+    file_id: str | None = None
+    requests: int | None = None
+    batch: Batch | None = None
+    error: Reason | None = None
+    doubtful: bool = False
+    endpoint: str | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing more will be sent for this shard attempt."""
+        return self.stage is not None and self.stage.is_settled
+
+
+class Submission(Sent, kw_only=True):
+    """The record of one shard attempt's submission. Times are seconds since 1970.
+
+    Attributes:
+        owner: The invocation that works on it.
+        lease_until: When the owner's lease expires; 0 if it was released.
+        unknown_since: When something with an unknown outcome was sent; None without one.
         begun_at: When the record was first written, before anything was sent; None in records of
             older versions.
-        endpoint: The batch's endpoint, recorded before the create; None before that.
     """
 
     stage: Stage
     owner: str
     lease_until: float
     unknown_since: float | None = None
-    file_id: str | None = None
-    requests: int | None = None
-    batch: Batch | None = None
-    error: Reason | None = None
-    doubtful: bool = False
     begun_at: float | None = None
-    endpoint: str | None = None
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether an invocation may be at work on it, or an outcome is not known."""
+        return bool(self.lease_until) or self.unknown_since is not None
 
     @classmethod
     def load(cls, storage: Storage, key: str) -> tuple[Self, str] | None:

@@ -17,6 +17,7 @@ from groq_batch.bucket import copying_writer, multipart_writer
 from groq_batch.bucket.copying_writer import CopyingWriter, CopySource
 from groq_batch.bucket.pending_upload import PendingUpload
 from groq_batch.bucket.s3_errors import MissingObjectError, UnreadableObjectError
+from groq_batch.domain.json_data import from_json_data, to_json_data
 from tests.fakes.calls import Call, Wire, plain_wire
 from tests.fakes.s3 import FakeS3, refusing
 
@@ -111,7 +112,8 @@ class Input:
         held = self.upload.hold()
         assert self.s3.read("shard") is None
         assert held.size == len(self.expected) == self.upload.bytes_written
-        PendingUpload.from_json(json.loads(json.dumps(held.to_json()))).complete(self.storage)
+        stored = from_json_data(json.loads(json.dumps(to_json_data(held))), PendingUpload)
+        stored.complete(self.storage)
         assert self.s3.read("shard") == self.expected
         assert self.s3.open_uploads == []
 

@@ -15,6 +15,7 @@ from groq_batch.bucket.pending_upload import (
     abort_all,
     complete_all,
 )
+from groq_batch.domain.json_data import from_json_data, to_json_data
 from tests.fakes.s3 import FakeS3, refusing
 
 
@@ -25,7 +26,7 @@ def held(s3: FakeS3, data: bytes, key: str = "a") -> PendingUpload:
     upload = writer.hold()
     assert upload.upload_id == writer.upload_id
     # Whoever completes it knows no more than what was written down.
-    return PendingUpload.from_json(json.loads(json.dumps(upload.to_json())))
+    return from_json_data(json.loads(json.dumps(to_json_data(upload))), PendingUpload)
 
 
 @pytest.mark.parametrize("size", [1, PART_BYTES, 3 * PART_BYTES + 1])

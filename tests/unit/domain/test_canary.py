@@ -16,8 +16,9 @@ from groq_batch.domain.canary import (
     judge_canary,
     unjudged_verdict,
 )
+from groq_batch.domain.shard import Shard
 from groq_batch.records.attempt import AttemptState, ShardState
-from groq_batch.records.job import JobRecord, ShardRecord
+from groq_batch.records.job import JobRecord
 from groq_batch.records.stored import from_record, to_record
 from tests.samples import OPTIONS
 
@@ -134,7 +135,7 @@ def test_verdict_is_read_as_it_was_written() -> None:
 
 
 def record(verdict: CanaryVerdict | None, *, has_canary: bool = True) -> JobRecord:
-    shards = [ShardRecord(number=n, requests=2, bytes=10, skipped=0) for n in (1, 2, 5)]
+    shards = [Shard(number=n, requests=2, bytes=10, skipped=0) for n in (1, 2, 5)]
     return JobRecord(
         accepted=True,
         options=replace(OPTIONS, canary_requests=2),

@@ -9,6 +9,7 @@ from groq_batch.domain.cost import ModelEstimates
 from groq_batch.domain.problem import Problem
 from groq_batch.domain.shard import IdsLocation, Shard, SplitLimits
 from groq_batch.records.job import JobRecord
+from groq_batch.records.stored import from_record, to_record
 from groq_batch.request_file.input_summary import InputSummary
 from groq_batch.steps.prepare_input.range_plan import (
     RangePlan,
@@ -46,7 +47,7 @@ def test_range_plan_and_outcome_with_added_fields_are_read() -> None:
         option_problems=(PROBLEM,),
         digest_key="00",
     )
-    assert RangePlan.from_json(with_added_fields(plan.to_json())) == plan
+    assert from_record(with_added_fields(to_record(plan)), RangePlan) == plan
     outcome = ScanOutcome(lines=3, good=2, invalid=1, shards=1, uses=(2, 0))
     assert ScanOutcome.from_json(with_added_fields(outcome.to_json())) == outcome
 

@@ -10,10 +10,11 @@ import pytest
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch
 from groq_batch.domain.canary import CanaryVerdict
+from groq_batch.domain.shard import Shard
 from groq_batch.groq.decoding import batch_of
 from groq_batch.records.attempt import AttemptState, ShardState
 from groq_batch.records.attempt_plan import AttemptPlan
-from groq_batch.records.job import JobRecord, ShardRecord
+from groq_batch.records.job import JobRecord
 from groq_batch.records.submission import Stage
 from tests.fakes.s3 import FakeS3
 from tests.samples import OPTIONS
@@ -129,7 +130,7 @@ def test_by_origin_puts_the_shards_of_an_origin_shard_together() -> None:
 JOB = JobRecord(
     accepted=True,
     options=OPTIONS,
-    shards=tuple(ShardRecord(number=n, requests=1, bytes=3, skipped=0) for n in (1, 2)),
+    shards=tuple(Shard(number=n, requests=1, bytes=3, skipped=0) for n in (1, 2)),
 )
 
 

@@ -9,9 +9,10 @@ import pytest
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch, BatchIssue
+from groq_batch.domain.shard import Shard
 from groq_batch.records.attempt import AttemptState, ShardState
 from groq_batch.records.attempt_plan import AttemptPlan, RefusedShard
-from groq_batch.records.job import JobRecord, ShardRecord
+from groq_batch.records.job import JobRecord
 from groq_batch.records.shard_result import ShardResult
 from groq_batch.records.submission import Stage
 from groq_batch.steps.check_status.next_attempt import NextAttempt, refusal_notice
@@ -24,7 +25,7 @@ JOB = JobRecord(
     accepted=True,
     options=OPTIONS,
     # Of an input that was prepared range by range: numbers may be left out.
-    shards=tuple(ShardRecord(number=n, requests=2, bytes=9, skipped=0) for n in (1, 2, 6)),
+    shards=tuple(Shard(number=n, requests=2, bytes=9, skipped=0) for n in (1, 2, 6)),
 )
 
 

@@ -9,7 +9,8 @@ from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.problem import Problem
-from groq_batch.records.job import JobRecord, ShardRecord
+from groq_batch.domain.shard import Shard
+from groq_batch.records.job import JobRecord
 from groq_batch.steps.prepare_input.plan import Plan
 from tests.fakes.s3 import FakeS3, refusing
 from tests.samples import OPTIONS
@@ -26,7 +27,7 @@ def plan(*, good: int) -> Plan:
         total=4,
         good=good,
         invalid=1,
-        shards=(ShardRecord(number=1, requests=3, bytes=9, skipped=1),),
+        shards=(Shard(number=1, requests=3, bytes=9, skipped=1),),
         problems=(Problem(2, "é", "invalid_url", "Do this."),),
         problems_total=1,
         estimated_cost_usd=None,

@@ -9,6 +9,7 @@ import pytest
 
 from groq_batch.domain.problem import Problem
 from groq_batch.domain.shard import SplitLimits
+from groq_batch.records.stored import from_record, to_record
 from groq_batch.request_file.request_rules import CHECKS, FIRST_CHECKS
 from groq_batch.steps.prepare_input.fan_out import is_large, new_range_plan
 from groq_batch.steps.prepare_input.range_plan import CutTask, RangePlan, ScanOutcome, plan_cuts
@@ -109,9 +110,9 @@ def test_range_plan_from_its_json_is_equal() -> None:
         options=options,
         option_problems=[Problem(None, None, "invalid_option", "Do this.")],
     )
-    data = json.loads(json.dumps(division.to_json()))
-    assert RangePlan.from_json(data) == division
+    data = json.loads(json.dumps(to_record(division)))
+    assert from_record(data, RangePlan) == division
     assert division.checks == CHECKS
     # An older version wrote one that says nothing of its checks: its file is checked as it began.
     del data["checks"]
-    assert RangePlan.from_json(data) == replace(division, checks=FIRST_CHECKS)
+    assert from_record(data, RangePlan) == replace(division, checks=FIRST_CHECKS)

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import re
+from pathlib import Path
 
 import pytest
 
@@ -30,13 +31,30 @@ def test_a_code_that_is_no_identifier_is_left_out(code: str | None) -> None:
     assert log_fields(refusal(code))["code"] is None
 
 
-def test_times_are_written_as_lambda_reads_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a time as of RFC 3339 Lambda takes every line for one of level INFO."""
+@pytest.mark.parametrize(
+    ("level", "name"),
+    [
+        (logging.DEBUG, "DEBUG"),
+        (logging.INFO, "INFO"),
+        (logging.WARNING, "WARN"),
+        (logging.ERROR, "ERROR"),
+        (logging.CRITICAL, "FATAL"),
+    ],
+)
+def test_levels_and_times_are_written_as_lambda_reads_them(
+    monkeypatch: pytest.MonkeyPatch, level: int, name: str
+) -> None:
+    """Without a level and a time that it knows Lambda takes every line for one of level INFO.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
+    """
     stream = io.StringIO()
     for handler in logging.getLogger("groq-batch").handlers:
         monkeypatch.setattr(handler, "stream", stream)
-    logger.warning("A line")
+    monkeypatch.setattr(logging.getLogger("groq-batch"), "level", logging.DEBUG)
+    logger.log(level, "A line of %s", "Zoë", extra={"told": Path("x")})
+    assert "Zoë" in stream.getvalue()
     written = json.loads(stream.getvalue())
-    assert written["level"] == "WARNING"
+    assert (written["level"], written["told"]) == (name, "x")
     pattern = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"
     assert re.fullmatch(pattern, written["timestamp"])

@@ -27,6 +27,7 @@ from groq_batch.domain.polling import FIRST_PAUSE_SECONDS
 from groq_batch.domain.times import timestamp
 from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import GroqApiError, log_fields
+from groq_batch.records import stored
 from groq_batch.records.attempt import AttemptState
 from groq_batch.records.closed import close, is_closed
 from groq_batch.records.job import JobRecord, JobRequest, Stop
@@ -211,7 +212,7 @@ class JobCloser:
         try:
             self._storage.put_json(
                 key,
-                {"schema_version": 1, "number": number},
+                {"schema_version": stored.SCHEMA_VERSION, "number": number},
                 if_none_match=found is None,
                 if_match=found[1] if found else None,
             )

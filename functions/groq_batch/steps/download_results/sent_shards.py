@@ -8,7 +8,12 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
 from groq_batch.domain.batch import ENDPOINT, BatchIssue
-from groq_batch.records.attempt import _MAX_MESSAGE, ShardState, _text, refusal_text
+from groq_batch.records.attempt import (
+    MAX_REFUSAL_CHARACTERS,
+    ShardState,
+    code_and_message,
+    refusal_text,
+)
 from groq_batch.records.attempt_plan import RefusedShard
 from groq_batch.records.submission import Stage
 from groq_batch.request_file.shard_parts import ShardContents, is_audio
@@ -93,13 +98,13 @@ class SentShard:
         """Return why the API refused a line of a batch that it did not run, or not to the end."""
         issue = self.issues.get(line)
         if issue is not None:
-            return _text(issue.code, issue.message)
+            return code_and_message(issue.code, issue.message)
         if self.entry.batch is None:
-            return f"Groq refused the batch: {refusal_text(self.entry)}"[:_MAX_MESSAGE]
+            return f"Groq refused the batch: {refusal_text(self.entry)}"[:MAX_REFUSAL_CHARACTERS]
         errors = self.entry.batch.errors
         if errors and all(one.line for one in errors):
             return f"Another line of the batch was refused. {refusal_text(self.entry)}"[
-                :_MAX_MESSAGE
+                :MAX_REFUSAL_CHARACTERS
             ]
         return refusal_text(self.entry)
 

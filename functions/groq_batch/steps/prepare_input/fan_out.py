@@ -20,6 +20,7 @@ from groq_batch.domain.problem import Problem
 from groq_batch.domain.shard import SplitLimits
 from groq_batch.records.stored import MissingRecordError
 from groq_batch.request_file.id_partitions import REPEAT_BYTES, USE_BYTES
+from groq_batch.request_file.request_rules import CHECKS
 from groq_batch.steps.prepare_input.range_plan import (
     CUT,
     MATCH,
@@ -59,6 +60,7 @@ def new_range_plan(
         options=options,
         option_problems=tuple(option_problems),
         digest_key=secrets.token_hex(_DIGEST_KEY_BYTES),
+        checks=CHECKS,
     )
 
 

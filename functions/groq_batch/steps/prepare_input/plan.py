@@ -16,6 +16,8 @@ from groq_batch.bucket.pending_upload import PendingUpload
 from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
+from groq_batch.domain.json_data import from_json_data, to_json_data
+from groq_batch.records import stored
 from groq_batch.records.job import JobRecord
 
 
@@ -34,17 +36,22 @@ class Plan:
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON data."""
         return {
-            "schema_version": 1,
+            "schema_version": stored.SCHEMA_VERSION,
             "record": self.record.to_json(),
-            "uploads": [upload.to_json() for upload in self.uploads],
+            "uploads": to_json_data(self.uploads),
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data."""
+        """Read the fields from JSON data.
+
+        Raises:
+            NewerRecordError: A later version of the stack has written them in another form.
+        """
+        stored.check_version(data)
         return cls(
             record=JobRecord.from_json(data["record"]),
-            uploads=tuple(PendingUpload.from_json(item) for item in data["uploads"]),
+            uploads=from_json_data(data["uploads"], tuple[PendingUpload, ...]),
         )
 
     @classmethod
@@ -59,10 +66,10 @@ class Plan:
             storage.put_json(_key(keys), self.to_json(), if_none_match=True)
         except ConflictError:
             # It may be this plan, if the response to the first of two tries was lost.
-            stored = Plan.load(storage, keys)
-            if stored is None:
+            found = Plan.load(storage, keys)
+            if found is None:
                 raise
-            return stored
+            return found
         return self
 
 

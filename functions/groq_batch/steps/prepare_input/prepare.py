@@ -35,15 +35,20 @@ from groq_batch.domain.polling import FIRST_PAUSE_SECONDS
 from groq_batch.domain.prices import Prices, job_prices
 from groq_batch.domain.problem import Problem
 from groq_batch.domain.reason import Reason
-from groq_batch.domain.shard import Shard, SplitLimits
+from groq_batch.domain.shard import SplitLimits
 from groq_batch.domain.times import parse_timestamp, timestamp
 from groq_batch.records.closed import is_closed, unless_closed
-from groq_batch.records.job import MAX_KEPT_PROBLEMS, JobRecord, JobRequest, ShardRecord, Stop
+from groq_batch.records.job import JobRecord, JobRequest, Stop
 from groq_batch.records.model_listing import ModelListing, model_checker
 from groq_batch.records.stored import MissingRecordError
 from groq_batch.reports.delivery import Delivery
 from groq_batch.reports.report import running_report
-from groq_batch.request_file.input_summary import InputSummary, lacks_canary, merge_summaries
+from groq_batch.request_file.input_summary import (
+    MAX_KEPT_PROBLEMS,
+    InputSummary,
+    lacks_canary,
+    merge_summaries,
+)
 from groq_batch.request_file.splitter import EMPTY_FILE, split_input
 from groq_batch.settings import Settings
 from groq_batch.steps.prepare_input.fan_out import FanOut, is_large, new_range_plan
@@ -514,21 +519,11 @@ def _decided(
         total=summary.total,
         good=summary.good,
         invalid=summary.invalid,
-        shards=tuple(_shard_record(shard) for shard in summary.shards) if accepted else (),
+        shards=tuple(summary.shards) if accepted else (),
         has_canary=accepted and 0 < options.canary_requests < summary.good,
         problems=tuple([*problems, *summary.problems][:MAX_KEPT_PROBLEMS]),
         problems_total=len(problems) + summary.problems_total,
         estimated_cost_usd=estimate_cost_usd(summary.models, prices),
         prices=prices,
         prepared_at=now,
-    )
-
-
-def _shard_record(shard: Shard) -> ShardRecord:
-    return ShardRecord(
-        number=shard.number,
-        requests=shard.requests,
-        bytes=shard.bytes,
-        skipped=shard.skipped,
-        ids=shard.ids,
     )

@@ -18,17 +18,17 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from groq_batch.bucket.pending_upload import PendingUpload
-from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.cost import ModelEstimate, ModelEstimates
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.json_data import from_json_data, to_json_data
-from groq_batch.domain.problem import Problem, problem_json
+from groq_batch.domain.problem import Problem
 from groq_batch.domain.shard import Shard, SplitLimits
+from groq_batch.records import stored
 from groq_batch.request_file.byte_ranges import ByteRange, divide
 from groq_batch.request_file.input_summary import InputSummary
-from groq_batch.request_file.request_rules import CHECKS, FIRST_CHECKS
+from groq_batch.request_file.request_rules import FIRST_CHECKS
 
 SCAN = "scan"
 MATCH = "match"
@@ -51,7 +51,8 @@ class RangePlan:
         options: The options in force.
         option_problems: Problems of the options; if there are any, lines are only checked.
         digest_key: Key of the digests of ids, as hexadecimal digits.
-        checks: Which checks lines must pass, see ``LineChecker``.
+        checks: Which checks lines must pass, see ``LineChecker``; a plan of an older version does
+            not say it.
     """
 
     size: int
@@ -60,7 +61,7 @@ class RangePlan:
     options: JobOptions
     option_problems: tuple[Problem, ...]
     digest_key: str
-    checks: int = CHECKS
+    checks: int = FIRST_CHECKS
 
     @property
     def ranges(self) -> list[ByteRange]:
@@ -72,46 +73,15 @@ class RangePlan:
         """Number of partitions of the ids: one per range, so each has about one range's ids."""
         return len(self.ranges)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return {
-            "schema_version": 1,
-            "size": self.size,
-            "range_bytes": self.range_bytes,
-            "limits": asdict(self.limits),
-            "options": to_json_data(self.options),
-            "option_problems": [problem_json(problem) for problem in self.option_problems],
-            "digest_key": self.digest_key,
-            "checks": self.checks,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data."""
-        return cls(
-            size=data["size"],
-            range_bytes=data["range_bytes"],
-            limits=from_json_data(data["limits"], SplitLimits),
-            options=from_json_data(data["options"], JobOptions),
-            option_problems=from_json_data(data["option_problems"], tuple[Problem, ...]),
-            digest_key=data["digest_key"],
-            # A plan that an older version stored does not have the field.
-            checks=data.get("checks", FIRST_CHECKS),
-        )
-
     @classmethod
     def load(cls, storage: Storage, keys: object_keys.WorkKeys) -> Self | None:
         """Read the stored plan, or None if there is none."""
-        found = storage.get_json(keys.division)
-        return cls.from_json(found[0]) if found else None
+        found = stored.load(storage, keys.division, cls)
+        return found[0] if found else None
 
     def propose(self, storage: Storage, keys: object_keys.WorkKeys) -> RangePlan:
         """Store the plan unless there is one; return the stored plan."""
-        try:
-            storage.put_json(keys.division, self.to_json(), if_none_match=True)
-        except ConflictError:
-            return RangePlan.load(storage, keys) or self
-        return self
+        return stored.put_once(storage, keys.division, self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,8 +182,8 @@ class CutOutcome:
         """Return the fields as JSON data."""
         return {
             "summary": summary_json(self.summary),
-            "shards": [upload.to_json() for upload in self.shards],
-            "problems": self.problems.to_json() if self.problems else None,
+            "shards": to_json_data(self.shards),
+            "problems": to_json_data(self.problems),
         }
 
     @classmethod
@@ -222,8 +192,8 @@ class CutOutcome:
         problems = data["problems"]
         return cls(
             summary=read_summary(data["summary"]),
-            shards=tuple(PendingUpload.from_json(item) for item in data["shards"]),
-            problems=PendingUpload.from_json(problems) if problems else None,
+            shards=from_json_data(data["shards"], tuple[PendingUpload, ...]),
+            problems=from_json_data(problems, PendingUpload) if problems else None,
         )
 
 
@@ -233,9 +203,9 @@ def summary_json(summary: InputSummary) -> dict[str, Any]:
         "lines": summary.lines,
         "good": summary.good,
         "invalid": summary.invalid,
-        "shards": [asdict(shard) for shard in summary.shards],
-        "models": {name: asdict(model) for name, model in summary.models.items()},
-        "problems": [problem_json(problem) for problem in summary.problems],
+        "shards": to_json_data(summary.shards),
+        "models": to_json_data(dict(summary.models)),
+        "problems": to_json_data(summary.problems),
         "problems_total": summary.problems_total,
     }
 

@@ -26,6 +26,7 @@ from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import ListingPosition, LostPositionError, ObjectVersion, Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.times import parse_timestamp, timestamp
+from groq_batch.records import stored
 from groq_batch.telemetry.log import logger
 
 LONGEST_UPLOAD_SECONDS = 8 * 86_400
@@ -68,7 +69,7 @@ class SweepState:
         """Return the fields as JSON data."""
         position = self.position
         return {
-            "schema_version": 1,
+            "schema_version": stored.SCHEMA_VERSION,
             "complete_at": _text(self.complete_at),
             "begun_at": _text(self.begun_at),
             "position": position and {"key": position.key, "version_id": position.version_id},
