@@ -377,8 +377,10 @@ def test_csv_cell_with_a_carriage_return_is_quoted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["out.jsonl", "out.csv", "out.tsv", "out.parquet"])
 def test_answer_with_half_of_an_emoji_can_be_written(name: str, tmp_path: Path) -> None:
-    out = join_one(tmp_path, result("row-1", "X").replace(b"X", b"Hi \\ud83d"), name=name)
-    assert b"Hi ?" in out.read_bytes()
+    rows = write_rows(tmp_path / "rows.jsonl", [{"a": 1}])
+    found = write_results(tmp_path, result("row-1", "X").replace(b"X", b"Hi \\ud83d"))
+    assert join(rows, found, "--out", str(tmp_path / name)) == 0
+    assert b"Hi ?" in (tmp_path / name).read_bytes()
 
 
 # -- JSON rows in other formats ------------------------------------------------------------------
