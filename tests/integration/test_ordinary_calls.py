@@ -231,6 +231,10 @@ def test_a_limit_says_how_long_to_wait() -> None:
     assert (outcome.wait_seconds, outcome.is_limit) == (400, True)
 
 
+def test_outcome_retry_after_of_zero_asks_for_no_certain_pause() -> None:
+    assert told_by(http(429, {}, Retry_After="0")).wait_seconds is None
+
+
 def _resets(peer: Peer) -> None:
     peer.read_request()
     peer.reset()

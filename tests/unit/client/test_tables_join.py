@@ -109,6 +109,8 @@ CALLS = [{"id": "t", "type": "function", "function": {"name": "f", "arguments": 
         (message(content=None, tool_calls=CALLS), None, "stop", None),
         (message(content="Let me see", tool_calls=CALLS), "Let me see", "stop", None),
         (message(content="Hi", refusal=""), "Hi", "stop", None),
+        (message(content={"a": 1}), '{"a":1}', "stop", None),
+        (message(content=7), "7", "stop", None),
         (
             message(content=[{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]),
             "ab",
@@ -135,6 +137,14 @@ def test_answer_of_a_row(row: bytes, value: Any, reason: str | None, code: str |
 def test_refusal_and_calls_are_kept() -> None:
     assert read_answer(message(content=None, refusal="I will not.")).error_message == "I will not."
     assert read_answer(message(content="Let me see", tool_calls=CALLS)).tool_calls == CALLS
+
+
+@pytest.mark.parametrize("content", [None, "Let me see"])
+def test_read_answer_call_in_the_older_form_is_a_tool_call(content: str | None) -> None:
+    call = CALLS[0]["function"]
+    answer = read_answer(message(content=content, function_call=call))
+    assert (answer.value, answer.error_code) == (content, None)
+    assert answer.tool_calls == [{"type": "function", "function": call}]
 
 
 def test_answer_that_nests_deeper_than_any_parser_follows_is_read() -> None:
@@ -170,6 +180,11 @@ def test_message_about_a_long_answer_is_short() -> None:
         (GOOD, None, None),
         (f"```json\n{GOOD}\n```", None, None),
         (f"```\n{GOOD}```\n", None, None),
+        (f"````JSON5\r\n{GOOD}\r\n````", None, None),
+        (f"~~~json\n{GOOD}\n~~~", None, None),
+        (f"```json {GOOD}```", None, None),
+        (f"```\n{GOOD}\n~~~", "answer_not_json", None),
+        (f"```json\n{GOOD}\n``` or\n```\n{GOOD}\n```", "answer_not_json", None),
         (f" {GOOD}\n", None, None),
         (f"Here it is:\n```json\n{GOOD}\n```", "answer_not_json", None),
         ('{"x": ', "answer_not_json", None),
@@ -375,10 +390,20 @@ def test_csv_cell_with_a_carriage_return_is_quoted(tmp_path: Path) -> None:
     assert b'"one\rtwo","x\ry"' in out.read_bytes()
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        result("row-1", "X"),
+        message(content=None, tool_calls=[{"id": "X", "nested": [[1]] * 9}]).replace(
+            b'"a"', b'"row-1"', 1
+        ),
+    ],
+    ids=["text", "tool call"],
+)
 @pytest.mark.parametrize("name", ["out.jsonl", "out.csv", "out.tsv", "out.parquet"])
-def test_answer_with_half_of_an_emoji_can_be_written(name: str, tmp_path: Path) -> None:
+def test_answer_with_half_of_an_emoji_can_be_written(name: str, row: bytes, tmp_path: Path) -> None:
     rows = write_rows(tmp_path / "rows.jsonl", [{"a": 1}])
-    found = write_results(tmp_path, result("row-1", "X").replace(b"X", b"Hi \\ud83d"))
+    found = write_results(tmp_path, row.replace(b"X", b"Hi \\ud83d"))
     assert join(rows, found, "--out", str(tmp_path / name)) == 0
     assert b"Hi ?" in (tmp_path / name).read_bytes()
 

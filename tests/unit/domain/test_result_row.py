@@ -120,6 +120,11 @@ def test_a_paid_answer_that_strict_readers_refuse_is_still_an_answer(
     assert row.usage == (None if usage == b"null" else Usage(3, 4, 7))
 
 
+def test_classify_row_audio_with_usage_and_duration_keeps_both() -> None:
+    row = classify(make_row(body={"text": "hello", "duration": 30.5, "usage": ANSWER["usage"]}))
+    assert (row.usage, row.audio_seconds) == (Usage(80, 20, 100), 30.5)
+
+
 @pytest.mark.parametrize("ending", [b"", b"\n", b"\r\n", b" \r\n"])
 @pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf", b" \t"])
 def test_bytes_around_a_row(start: bytes, ending: bytes) -> None:

@@ -138,17 +138,17 @@ MAKE_A_PAGE_EACH_TIME = {"prepare_input", "finish_job"}
 def test_handlers_import_what_pages_are_made_with_if_they_always_make_one(
     makes_pages: bool,
 ) -> None:
-    """Jinja and the SVG library are no part of any other handler's start."""
+    """Jinja is no part of any other handler's start."""
     functions = Path(writer.__file__).parents[3]
     handlers = {path.parent.name for path in functions.glob("*/app.py")}
     assert handlers > MAKE_A_PAGE_EACH_TIME
     chosen = MAKE_A_PAGE_EACH_TIME if makes_pages else handlers - MAKE_A_PAGE_EACH_TIME
     code = "; ".join(f"import {name}.app" for name in sorted(chosen))
-    code += "; import sys; print(sorted({'jinja2', 'svg', 'markupsafe'} & set(sys.modules)))"
+    code += "; import sys; print(sorted({'jinja2', 'markupsafe'} & set(sys.modules)))"
     answer = subprocess.run(
         [sys.executable, "-c", code], cwd=functions, capture_output=True, text=True, check=True
     )
-    assert answer.stdout.strip() == ("['jinja2', 'markupsafe', 'svg']" if makes_pages else "[]")
+    assert answer.stdout.strip() == ("['jinja2', 'markupsafe']" if makes_pages else "[]")
 
 
 def test_what_cannot_be_imported_keeps_no_function_from_its_start(
