@@ -109,8 +109,8 @@ reference: $(STAMP) ## Write the generated parts of the documentation
 	$(PYTHON) -m local.reference $(ARGS)
 
 .PHONY: pictures
-pictures: $(STAMP) ## Create the pictures of the documentation (needs Chromium) [ARGS="flow"]
-	$(PYTHON) -m local.pictures $(ARGS)
+pictures: $(STAMP) ## Create the pictures of a job for the documentation (needs Chromium)
+	$(PYTHON) -m local.pictures
 
 .PHONY: versions
 versions: $(STAMP) ## Run unit and integration tests on every Python from 3.11 to 3.14 that is here

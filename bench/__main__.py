@@ -17,7 +17,7 @@ from typing import Any
 # Measure the functions of this tree.
 sys.path.insert(0, str(Path(__file__).parents[1] / "functions"))
 
-from bench import cadence_part, document, end_to_end, memory, preparation, store, sweeps, whole_job
+from bench import cadence, document, end_to_end, memory, preparation, store, sweeps, whole_job
 from bench.aws_model import part as aws_model
 
 
@@ -26,7 +26,7 @@ def _progress(text: str) -> None:
 
 
 PARTS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
-    "cadence": ("cadence of the status checks", cadence_part.measure),
+    "cadence": ("cadence of the status checks", cadence.measure),
     "prepare": ("preparation against decoders", lambda: {"speeds": preparation.measure()}),
     "aws": ("a model of AWS, from counted calls", lambda: aws_model.measure(_progress)),
     "jobs": ("one job from S3 to S3, against other tools", lambda: end_to_end.measure(_progress)),

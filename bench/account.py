@@ -12,7 +12,7 @@ import boto3
 from botocore.config import Config
 
 from bench.functions_runner import Functions, StateMachine, log_file
-from local.emulator import Emulator
+from local.emulator import Emulator, EmulatorOptions
 from local.environment import REGION, aws_environment
 from local.function_environment import PARAMETER_DEFAULTS
 from local.simulator_process import SimulatorProcess
@@ -60,11 +60,9 @@ class Account:
             )
             self._emulator = resources.enter_context(
                 Emulator.start(
-                    log_file=self.folder / "emulator.log",
-                    wait_scale=0.02,
-                    check_permissions=False,
+                    self.folder / "emulator.log",
                     # S3 does not have to search for memory either.
-                    keeps_memory=True,
+                    EmulatorOptions(wait_scale=0.02, check_permissions=False, keeps_memory=True),
                 )
             )
             self.s3 = self._client("s3")

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from bench.prices import TRANSITION_USD
 from groq_batch.domain import polling
@@ -254,3 +255,17 @@ def most_events(way: dict[str, float | bool], *, window: float = 7 * DAY) -> int
         batch = Batch(window, **way)  # type: ignore[arg-type]
         polls += watch(batch, shipped(window=window, attempt=attempt), polls=polls).polls
     return polls * EVENTS_OF_A_POLL + EVENTS_OF_A_JOB
+
+
+def measure() -> dict[str, Any]:
+    """Part "cadence": watch all batches with all policies."""
+    lives = list(batches(seconds for _, seconds in DURATIONS))
+    return {
+        "policies": {name: asdict(outcome(policy, lives)) for name, policy in POLICIES},
+        "durations": {
+            name: [asdict(outcome(policy, list(batches([seconds])))) for _, policy in POLICIES]
+            for name, seconds in DURATIONS
+        },
+        "ways": list(WAYS),
+        "three_attempts": {name: most_events(way) for name, way in WAYS.items()},
+    }

@@ -66,13 +66,10 @@ class Use:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON data."""
+        counters = {"calls": self.calls, "bytes": self.bytes}
         return {
-            "invocations": self.invocations,
-            "seconds": self.seconds,
-            "cpu_seconds": self.cpu_seconds,
-            "peak_bytes": self.peak_bytes,
-            "calls": dict(sorted(self.calls.items())),
-            "bytes": dict(sorted(self.bytes.items())),
+            **{name: getattr(self, name) for name in self.__slots__},
+            **{name: dict(sorted(counter.items())) for name, counter in counters.items()},
         }
 
 

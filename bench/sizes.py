@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import yaml
-
 from bench.cost import GROQ_BYTES_PER_SECOND, S3_BYTES_PER_SECOND
-from local.environment import PROJECT_ROOT
+from local.template_parameters import read_template
 
 TIMEOUT_SECONDS = 840
 """What the template gives every function."""
@@ -83,17 +81,9 @@ class Size:
     disk_gb: float
 
 
-class _Loader(yaml.SafeLoader):
-    """Reads a template; the intrinsic functions in it do not matter here."""
-
-
-_Loader.add_multi_constructor("!", lambda *_: None)
-
-
 def template_sizes() -> dict[str, Size]:
     """Return what the template gives each function, by the name of its folder."""
-    text = (PROJECT_ROOT / "template.yaml").read_text(encoding="utf-8")
-    template = yaml.load(text, Loader=_Loader)
+    template = read_template()
     usual = template["Globals"]["Function"]["MemorySize"]
     sizes = {}
     for resource in template["Resources"].values():

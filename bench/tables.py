@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-Cell = str | int | float | None
-
 
 @dataclass(frozen=True, slots=True)
 class Table:

@@ -29,7 +29,7 @@ class State(NamedTuple):
     Attributes:
         name: Its name, unique in the whole definition.
         fields: Its fields.
-        parent: The Map or Parallel state that it is inside of; empty at the top.
+        parent: The Map that it is inside of; empty at the top.
     """
 
     name: str
@@ -101,16 +101,8 @@ def states_of(part: Json, parent: str = "") -> Iterator[State]:
     """Yield the states of a definition or of a part of one, those inside Maps included."""
     for name, fields in part["States"].items():
         yield State(name, fields, parent)
-        for _, inner in nested(fields):
-            yield from states_of(inner, name)
-
-
-def nested(state: Json) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the parts of a state that contain states, with their fields."""
-    if isinstance(state.get("ItemProcessor"), dict):
-        yield "ItemProcessor", state["ItemProcessor"]
-    for number, branch in enumerate(objects(state.get("Branches"))):
-        yield f"Branches[{number}]", branch
+        if "ItemProcessor" in fields:
+            yield from states_of(fields["ItemProcessor"], name)
 
 
 def transitions(state: Any) -> Iterator[Transition]:
@@ -127,7 +119,7 @@ def transitions(state: Any) -> Iterator[Transition]:
 
 
 def is_end(state: Any) -> bool:
-    """Return whether an execution, a branch or a child of a Map ends with this state."""
+    """Return whether an execution or a child of a Map ends with this state."""
     return isinstance(state, dict) and (
         state.get("Type") in {"Succeed", "Fail"} or state.get("End") is True
     )

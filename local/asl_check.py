@@ -1,8 +1,10 @@
 """Check a state machine's definition (Amazon States Language) without AWS.
 
 ``python -m local.asl_check FILE...`` finds what creating the machine would refuse, and some of what
-it would accept and never run: targets that do not exist, states that nothing leads to or that lead
-nowhere, unknown fields, fields of the other query language, and JSONata that cannot be parsed.
+it would accept and never run. Types of states, their fields, targets and expressions are checked by
+the interpreter that runs the definition in the tests, which refuses everything that it does not
+know. Checked here is what an interpreter does not notice: states that nothing leads to or that lead
+nowhere, values out of range, and names that are too long or used twice.
 """
 
 from __future__ import annotations
@@ -11,115 +13,31 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jsonata import Jsonata
 from jsonata.jexception import JException
 
 from local import asl
-
-JSONPATH = "JSONPath"
-JSONATA = "JSONata"
+from local.state_machine.expressions import UnknownFeatureError
+from local.state_machine.machine import Machine
 
 _MAX_STATE_NAME_LENGTH = 80
 _MAX_SECONDS = 99_999_999
 _MAX_DELAY_SECONDS = 31_622_400
 _MAX_ATTEMPTS = 99_999_999
 
-_MACHINE_FIELDS = {"Comment", "QueryLanguage", "StartAt", "States", "TimeoutSeconds", "Version"}
-_PROCESSOR_FIELDS = {"Comment", "ProcessorConfig", "StartAt", "States"}
-_PROCESSOR_CONFIG_FIELDS = {"ExecutionType", "Mode"}
-
-_COMMON_FIELDS = {"Comment", "QueryLanguage", "Type"}
-_TRANSITION_FIELDS = {"End", "Next"}
-_FAULT_FIELDS = {"Catch", "Retry"}
-
-_FIELDS: Mapping[str, set[str]] = {
-    "Task": {"Assign", "Credentials", "HeartbeatSeconds", "Resource", "TimeoutSeconds"}
-    | _TRANSITION_FIELDS
-    | _FAULT_FIELDS,
-    "Pass": {"Assign"} | _TRANSITION_FIELDS,
-    "Choice": {"Assign", "Choices", "Default"},
-    "Wait": {"Assign", "Seconds", "Timestamp"} | _TRANSITION_FIELDS,
-    "Succeed": set(),
-    "Fail": {"Cause", "Error"},
-    "Parallel": {"Assign", "Branches"} | _TRANSITION_FIELDS | _FAULT_FIELDS,
-    "Map": {
-        "Assign",
-        "ItemBatcher",
-        "ItemProcessor",
-        "ItemReader",
-        "ItemSelector",
-        "Label",
-        "MaxConcurrency",
-        "ResultWriter",
-        "ToleratedFailureCount",
-        "ToleratedFailurePercentage",
-    }
-    | _TRANSITION_FIELDS
-    | _FAULT_FIELDS,
+_RANGES = {
+    "TimeoutSeconds": (1, _MAX_SECONDS),
+    "Seconds": (0, _MAX_SECONDS),
+    "MaxConcurrency": (0, 10_000),
+    "ToleratedFailurePercentage": (0, 100),
 }
-"""Fields of each type of state that both query languages have."""
-
-_JSONPATH_FIELDS: Mapping[str, set[str]] = {
-    "Task": {
-        "HeartbeatSecondsPath",
-        "InputPath",
-        "OutputPath",
-        "Parameters",
-        "ResultPath",
-        "ResultSelector",
-        "TimeoutSecondsPath",
-    },
-    "Pass": {"InputPath", "OutputPath", "Parameters", "Result", "ResultPath"},
-    "Choice": {"InputPath", "OutputPath"},
-    "Wait": {"InputPath", "OutputPath", "SecondsPath", "TimestampPath"},
-    "Succeed": {"InputPath", "OutputPath"},
-    "Fail": {"CausePath", "ErrorPath"},
-    "Parallel": {"InputPath", "OutputPath", "Parameters", "ResultPath", "ResultSelector"},
-    "Map": {
-        "InputPath",
-        "ItemsPath",
-        "MaxConcurrencyPath",
-        "OutputPath",
-        "ResultPath",
-        "ResultSelector",
-        "ToleratedFailureCountPath",
-        "ToleratedFailurePercentagePath",
-    },
+_RETRY_RANGES = {
+    "IntervalSeconds": (1, _MAX_SECONDS),
+    "MaxAttempts": (0, _MAX_ATTEMPTS),
+    "MaxDelaySeconds": (1, _MAX_DELAY_SECONDS),
 }
-
-_JSONATA_FIELDS: Mapping[str, set[str]] = {
-    "Task": {"Arguments", "Output"},
-    "Pass": {"Output"},
-    "Choice": {"Output"},
-    "Wait": {"Output"},
-    "Succeed": {"Output"},
-    "Fail": set(),
-    "Parallel": {"Arguments", "Output"},
-    "Map": {"Items", "Output"},
-}
-
-_REQUIRED_FIELDS: Mapping[str, set[str]] = {
-    "Task": {"Resource"},
-    "Choice": {"Choices"},
-    "Parallel": {"Branches"},
-    "Map": {"ItemProcessor"},
-}
-
-_RETRY_FIELDS = {
-    "BackoffRate",
-    "Comment",
-    "ErrorEquals",
-    "IntervalSeconds",
-    "JitterStrategy",
-    "MaxAttempts",
-    "MaxDelaySeconds",
-}
-_CATCH_FIELDS = {"Assign", "Comment", "ErrorEquals", "Next"}
-_CHOICE_FIELDS = {"Assign", "Comment", "Next"}
 _RESERVED_ERRORS = {
     "States.ALL",
     "States.BranchFailed",
@@ -142,36 +60,11 @@ _RESERVED_ERRORS = {
 """Error names that begin with States. are Step Functions' own."""
 
 _LABEL = re.compile(r"[^\s?*<>{}\[\]:;,\\|^~$#%&`\"\x00-\x1f\x7f-\x9f]{1,40}")
-_TRANSFER_FIELDS = {"Comment", "ReaderConfig", "Resource", "WriterConfig"}
-_COMPARISON = re.compile(
-    r"(?:String|Numeric|Timestamp)(?:Equals|LessThan|GreaterThan|LessThanEquals|GreaterThanEquals)"
-    r"(?:Path)?|BooleanEquals(?:Path)?|StringMatches|Is(?:Null|Present|Numeric|String|Boolean|Timestamp)"
-)
-
 _PLACEHOLDER = re.compile(r"\$\{[^}]*\}?")
-_GOOD_PLACEHOLDER = re.compile(r"\$\{[A-Za-z0-9]+\}")
-
-_ONLY = {JSONPATH: _JSONPATH_FIELDS, JSONATA: _JSONATA_FIELDS}
-_OTHER = {JSONPATH: JSONATA, JSONATA: JSONPATH}
+_GOOD_PLACEHOLDER = re.compile(r"\$\{([A-Za-z0-9]+)\}")
 
 Json = dict[str, Any]
-
-
-@dataclass(slots=True)
-class _Findings:
-    """Problems found so far, and the names in use, which must be unique in the whole machine."""
-
-    default_language: str
-    problems: list[str] = field(default_factory=list)
-    names: set[str] = field(default_factory=set)
-
-    def add(self, place: str, message: str) -> None:
-        self.problems.append(f"{place}: {message}")
-
-    def unknown(self, place: str, value: Mapping[str, Any], allowed: set[str]) -> None:
-        for name in value:
-            if name not in allowed:
-                self.add(place, f"unknown field {name}")
+Problems = Iterator[str]
 
 
 def check_text(text: str) -> list[str]:
@@ -182,20 +75,12 @@ def check_text(text: str) -> list[str]:
         return [f"not JSON before the placeholders are replaced: {error}"]
     if not isinstance(machine, dict):
         return ["the definition is not an object"]
-    return check_machine(machine)
-
-
-def check_machine(machine: Json) -> list[str]:
-    """Return the problems of a parsed definition; none when it is fine."""
-    language = machine.get("QueryLanguage", JSONPATH)
-    findings = _Findings(language if language in _ONLY else JSONPATH)
-    if language not in _ONLY:
-        findings.add("machine", f"unknown QueryLanguage {language!r}")
-    findings.unknown("machine", machine, _MACHINE_FIELDS)
-    _check_number("machine", machine, "TimeoutSeconds", 1, _MAX_SECONDS, findings)
-    _check_placeholders(machine, "machine", findings)
-    _check_states(machine, "machine", findings)
-    return findings.problems
+    found = [
+        f"machine: {one} is no placeholder: letters and digits only"
+        for one in _PLACEHOLDER.findall(text)
+        if not _GOOD_PLACEHOLDER.fullmatch(one)
+    ]
+    return [*found, *_unknown_to_interpreter(text), *check_machine(machine)]
 
 
 def _without_duplicates(pairs: Sequence[tuple[str, Any]]) -> Json:
@@ -207,70 +92,57 @@ def _without_duplicates(pairs: Sequence[tuple[str, Any]]) -> Json:
     return result
 
 
-def _strings(value: Any, place: str) -> Iterator[tuple[str, str]]:
-    """Yield every string in a value with its path."""
-    if isinstance(value, str):
-        yield place, value
-    elif isinstance(value, dict):
-        for name, part in value.items():
-            yield from _strings(part, f"{place}.{name}")
-    elif isinstance(value, list):
-        for number, part in enumerate(value):
-            yield from _strings(part, f"{place}[{number}]")
+def _unknown_to_interpreter(text: str) -> Problems:
+    filled = text.replace("arn:${Partition}:", "arn:aws:")
+    try:
+        Machine(json.loads(_GOOD_PLACEHOLDER.sub(r"\1", filled)), arn="machine")
+    except UnknownFeatureError as error:
+        yield f"machine: {error}"
+    except (JException, IndexError, AttributeError, TypeError, ValueError) as error:
+        yield f"machine: JSONata cannot be parsed: {error}"
 
 
-def _check_placeholders(machine: Json, place: str, findings: _Findings) -> None:
-    for where, text in _strings(machine, place):
-        for placeholder in _PLACEHOLDER.findall(text):
-            if not _GOOD_PLACEHOLDER.fullmatch(placeholder):
-                findings.add(where, f"{placeholder} is no placeholder: letters and digits only")
+def check_machine(machine: Json) -> list[str]:
+    """Return what an interpreter does not notice in a definition; none when it is fine."""
+    names: set[str] = set()
+    return [
+        *_check_ranges("machine", machine, _RANGES),
+        *_check_states(machine, "machine", names),
+    ]
 
 
-def _check_states(container: Json, place: str, findings: _Findings) -> None:
-    """Check the states of a machine, of a branch or of an item processor, and how they connect."""
+def _check_states(container: Json, place: str, names: set[str]) -> Problems:
+    """Check the states of a machine or of an item processor, and how they connect."""
     states = container.get("States")
-    if not isinstance(states, dict) or not states:
-        findings.add(place, "States is missing or empty")
+    if not isinstance(states, dict) or not all(isinstance(one, dict) for one in states.values()):
+        yield f"{place}: States is missing, or has something else than states"
         return
-    start = container.get("StartAt")
-    if start not in states:
-        findings.add(place, f"StartAt names {start!r}, which is not a state here")
     for name, state in states.items():
-        _check_name(name, findings)
-        if isinstance(state, dict) and state.get("Type") in _FIELDS:
-            _check_state(name, state, findings)
-        else:
-            kind = state.get("Type") if isinstance(state, dict) else None
-            findings.add(name, f"unknown Type {kind!r}")
-    _check_graph(start, states, findings)
+        if name in names:
+            yield f"{name}: this name is used twice in the machine"
+        names.add(name)
+        if len(name) > _MAX_STATE_NAME_LENGTH:
+            yield f"{name}: the name is longer than {_MAX_STATE_NAME_LENGTH} characters"
+        yield from _check_state(name, state, names)
+    yield from _check_graph(container.get("StartAt"), states)
 
 
-def _check_name(name: str, findings: _Findings) -> None:
-    if name in findings.names:
-        findings.add(name, "this name is used twice in the machine")
-    findings.names.add(name)
-    if len(name) > _MAX_STATE_NAME_LENGTH:
-        findings.add(name, f"the name is longer than {_MAX_STATE_NAME_LENGTH} characters")
-
-
-def _check_graph(start: Any, states: Json, findings: _Findings) -> None:
-    """Report targets that do not exist, states that nothing leads to, and states without an end."""
+def _check_graph(start: Any, states: Json) -> Problems:
+    """Report states that nothing leads to, and states without an end."""
     following: dict[str, list[str]] = {name: [] for name in states}
     before: dict[str, list[str]] = {name: [] for name in states}
     for name, state in states.items():
-        for where, target in asl.transitions(state):
+        for _, target in asl.transitions(state):
             if target in states:
                 following[name].append(target)
                 before[target].append(name)
-            else:
-                findings.add(name, f"{where} names {target!r}, which is not a state here")
     reachable = _closure({start} & set(states), following)
     ending = _closure({name for name, state in states.items() if asl.is_end(state)}, before)
     for name in states:
-        if start in states and name not in reachable:
-            findings.add(name, "nothing leads to this state")
+        if name not in reachable:
+            yield f"{name}: nothing leads to this state"
         if name not in ending:
-            findings.add(name, "no path leads from this state to an end")
+            yield f"{name}: no path leads from this state to an end"
 
 
 def _closure(start: set[str], edges: Mapping[str, Sequence[str]]) -> set[str]:
@@ -284,218 +156,76 @@ def _closure(start: set[str], edges: Mapping[str, Sequence[str]]) -> set[str]:
     return seen
 
 
-def _check_state(name: str, state: Json, findings: _Findings) -> None:
-    kind = state["Type"]
-    language = state.get("QueryLanguage", findings.default_language)
-    if language not in _ONLY:
-        findings.add(name, f"unknown QueryLanguage {language!r}")
-        return
-    if language == JSONPATH and findings.default_language == JSONATA:
-        findings.add(name, "a JSONata machine cannot contain a JSONPath state")
-    for given in state:
-        if given in _COMMON_FIELDS | _FIELDS[kind] | _ONLY[language][kind]:
-            continue
-        if given in _ONLY[_OTHER[language]][kind]:
-            findings.add(name, f"{given} belongs to {_OTHER[language]}; this is a {language} state")
-        else:
-            findings.add(name, f"unknown field {given}")
-    for required in _REQUIRED_FIELDS.get(kind, set()):
-        if required not in state:
-            findings.add(name, f"{required} is missing")
-    _check_transition(name, state, findings)
-    _check_expressions(name, state, language, findings)
-    _check_numbers(name, state, language, findings)
-    if kind == "Choice":
-        _check_choices(name, state, language, findings)
-    if kind == "Wait":
-        _check_wait(name, state, findings)
-    _check_faults(name, state, language, findings)
-    _check_nested(name, state, language, findings)
-
-
-def _check_transition(name: str, state: Json, findings: _Findings) -> None:
-    if not _FIELDS[state["Type"]] >= _TRANSITION_FIELDS:
-        return
-    if ("Next" in state) == ("End" in state):
-        findings.add(name, "needs either Next or End")
-    if "End" in state and state["End"] is not True:
-        findings.add(name, "End can only be true")
-
-
-def _check_number(
-    place: str, value: Json, field_name: str, lowest: int, highest: int, findings: _Findings
-) -> None:
-    """Check an optional field that must be a whole number."""
-    number = value.get(field_name, lowest)
-    if isinstance(number, bool) or not isinstance(number, int) or not lowest <= number <= highest:
-        findings.add(place, f"{field_name} has to be a whole number from {lowest} to {highest}")
-
-
-def _check_numbers(name: str, state: Json, language: str, findings: _Findings) -> None:
-    """Check the numbers of a state; a JSONata state may use expressions instead."""
-    for one, lowest, highest in (
-        ("TimeoutSeconds", 1, _MAX_SECONDS),
-        ("HeartbeatSeconds", 1, _MAX_SECONDS),
-        ("Seconds", 0, _MAX_SECONDS),
-        ("MaxConcurrency", 0, 10_000),
-        ("ToleratedFailureCount", 0, 10_000_000),
-        ("ToleratedFailurePercentage", 0, 100),
-    ):
-        if language == JSONATA and str(state.get(one, "")).startswith("{%"):
-            continue
-        _check_number(name, state, one, lowest, highest, findings)
+def _check_state(name: str, state: Json, names: set[str]) -> Problems:
+    yield from _check_ranges(name, state, _RANGES)
     label = state.get("Label")
     if label is not None and not (isinstance(label, str) and _LABEL.fullmatch(label)):
-        findings.add(name, "Label has to be 1 to 40 plain characters")
+        yield f"{name}: Label has to be 1 to 40 plain characters"
+    # The states inside a Map are checked on their own.
+    own = {field: value for field, value in state.items() if field != "ItemProcessor"}
+    for where, text in _strings(own, ""):
+        if "{%" in text and not where.endswith("Comment"):
+            yield from _check_expression(f"{name}.{where}", where, text, state.get("Type"))
+    for kind in ("Retry", "Catch"):
+        yield from _check_faults(name, kind, asl.objects(state.get(kind)))
+    if isinstance(state.get("ItemProcessor"), dict):
+        yield from _check_states(state["ItemProcessor"], f"{name}.ItemProcessor", names)
 
 
-def _check_wait(name: str, state: Json, findings: _Findings) -> None:
-    given = [
-        one for one in ("Seconds", "SecondsPath", "Timestamp", "TimestampPath") if one in state
-    ]
-    if len(given) != 1:
-        findings.add(name, "needs exactly one of Seconds and Timestamp")
-
-
-def _own_values(state: Json) -> Json:
-    """Return a state without the states inside it, which are checked on their own."""
-    return {
-        name: value for name, value in state.items() if name not in {"ItemProcessor", "Branches"}
-    }
-
-
-def _check_expressions(name: str, state: Json, language: str, findings: _Findings) -> None:
-    """Check JSONata expressions, and report paths of the other query language."""
-    own = _own_values(state)
-    for where, text in _strings(own, name):
-        if where.endswith(".Comment") or "{%" not in text:
+def _check_ranges(place: str, value: Json, ranges: Mapping[str, tuple[int, int]]) -> Problems:
+    """Check optional fields that must be whole numbers, or expressions."""
+    for field, (lowest, highest) in ranges.items():
+        number = value.get(field, lowest)
+        if isinstance(number, str) and number.startswith("{%"):
             continue
-        if language == JSONPATH:
-            findings.add(where, "JSONata in a JSONPath state is taken as plain text")
-        elif not (text.startswith("{%") and text.endswith("%}")):
-            findings.add(where, "a JSONata expression has to be the whole string, {% to %}")
-        else:
-            _check_jsonata(where, text[2:-2], findings)
-            _check_results(where, where.removeprefix(f"{name}."), text, findings)
-    for where, value in _path_fields(own, name):
-        if language == JSONATA:
-            findings.add(where, "fields ending in .$ belong to JSONPath; this is a JSONata state")
-        elif not (isinstance(value, str) and value.startswith(("$", "States."))):
-            findings.add(where, "has to be a path that begins with $ or a States. function")
+        is_whole = isinstance(number, int) and not isinstance(number, bool)
+        if not is_whole or not lowest <= number <= highest:
+            yield f"{place}: {field} has to be a whole number from {lowest} to {highest}"
 
 
-def _path_fields(value: Any, place: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
+def _strings(value: Any, place: str) -> Iterator[tuple[str, str]]:
+    """Yield every string in a value with its path."""
+    if isinstance(value, str):
+        yield place, value
+    elif isinstance(value, dict):
         for name, part in value.items():
-            if name.endswith(".$"):
-                yield f"{place}.{name}", part
-            yield from _path_fields(part, f"{place}.{name}")
+            yield from _strings(part, f"{place}.{name}" if place else name)
     elif isinstance(value, list):
         for number, part in enumerate(value):
-            yield from _path_fields(part, f"{place}[{number}]")
+            yield from _strings(part, f"{place}[{number}]")
 
 
-def _check_jsonata(where: str, expression: str, findings: _Findings) -> None:
-    try:
-        Jsonata(expression)
-    except (JException, IndexError, AttributeError, TypeError, ValueError) as error:
-        findings.add(where, f"JSONata cannot be parsed: {error}")
+def _check_expression(where: str, field: str, text: str, kind: Any) -> Problems:
+    """Check that results and errors are named only where there are any, and not in JSONPath."""
+    if kind == "Map":
+        yield f"{where}: JSONata in a JSONPath state is taken as plain text"
+    if "$states.result" in text and not field.startswith(("Output", "Assign")):
+        yield f"{where}: $states.result is known in Output and Assign only"
+    if "$states.errorOutput" in text and not field.startswith("Catch["):
+        yield f"{where}: $states.errorOutput is known in a Catch only"
 
 
-def _check_results(where: str, field_path: str, expression: str, findings: _Findings) -> None:
-    """Check that results and errors are named only where there are any."""
-    is_after = field_path.startswith(("Output", "Assign"))
-    if "$states.result" in expression and not is_after:
-        findings.add(where, "$states.result is known in Output and Assign only")
-    if "$states.errorOutput" in expression and not field_path.startswith("Catch["):
-        findings.add(where, "$states.errorOutput is known in a Catch only")
-
-
-def _check_choices(name: str, state: Json, language: str, findings: _Findings) -> None:
-    if not asl.objects(state.get("Choices")):
-        findings.add(name, "Choices has no rule")
-    for number, rule in enumerate(asl.objects(state.get("Choices"))):
-        place = f"{name}.Choices[{number}]"
-        if language == JSONATA:
-            findings.unknown(place, rule, _CHOICE_FIELDS | {"Condition", "Output"})
-            if "Condition" not in rule:
-                findings.add(place, "Condition is missing")
-        else:
-            _check_comparison(
-                place, {k: v for k, v in rule.items() if k not in _CHOICE_FIELDS}, findings
-            )
-
-
-def _check_comparison(place: str, rule: Json, findings: _Findings) -> None:
-    """Check a JSONPath rule: a Variable and one comparison, or And, Or, Not of such."""
-    if len(rule) == 1 and next(iter(rule)) in {"And", "Or", "Not"}:
-        (operator, parts), *_ = rule.items()
-        for part in [parts] if operator == "Not" else parts:
-            _check_comparison(f"{place}.{operator}", part, findings)
-        return
-    comparisons = [one for one in rule if _COMPARISON.fullmatch(one)]
-    findings.unknown(place, rule, {"Variable", *comparisons})
-    if "Variable" not in rule or len(comparisons) != 1:
-        findings.add(place, "needs a Variable and exactly one comparison")
-
-
-def _check_faults(name: str, state: Json, language: str, findings: _Findings) -> None:
-    only = {"Output"} if language == JSONATA else {"ResultPath"}
-    for kind, allowed in (("Retry", _RETRY_FIELDS), ("Catch", _CATCH_FIELDS | only)):
-        rules = asl.objects(state.get(kind))
-        for number, rule in enumerate(rules):
-            place = f"{name}.{kind}[{number}]"
-            findings.unknown(place, rule, allowed)
-            errors = rule.get("ErrorEquals")
-            if not isinstance(errors, list) or not errors:
-                findings.add(place, "ErrorEquals is missing or empty")
-                continue
-            if "States.ALL" in errors and (len(errors) > 1 or number < len(rules) - 1):
-                findings.add(place, "States.ALL must be alone, in the last rule")
-            for error in errors:
-                if str(error).startswith("States.") and error not in _RESERVED_ERRORS:
-                    findings.add(place, f"{error} is no error of Step Functions")
-            if kind == "Retry":
-                _check_retrier(place, rule, findings)
-
-
-def _check_retrier(place: str, rule: Json, findings: _Findings) -> None:
-    _check_number(place, rule, "IntervalSeconds", 1, _MAX_SECONDS, findings)
-    _check_number(place, rule, "MaxAttempts", 0, _MAX_ATTEMPTS, findings)
-    _check_number(place, rule, "MaxDelaySeconds", 1, _MAX_DELAY_SECONDS, findings)
-    rate = rule.get("BackoffRate", 2)
-    if isinstance(rate, bool) or not isinstance(rate, int | float) or rate < 1:
-        findings.add(place, "BackoffRate has to be a number from 1")
-    if rule.get("JitterStrategy", "NONE") not in ("FULL", "NONE"):
-        findings.add(place, "JitterStrategy has to be FULL or NONE")
-    longest = rule.get("MaxDelaySeconds")
-    if isinstance(longest, int) and longest <= rule.get("IntervalSeconds", 1):
-        findings.add(place, "MaxDelaySeconds has to be more than IntervalSeconds")
-
-
-def _check_nested(name: str, state: Json, language: str, findings: _Findings) -> None:
-    """Check the states inside a Map or a Parallel state, and where a Map reads and writes."""
-    processor = state.get("ItemProcessor")
-    if isinstance(processor, dict):
-        place = f"{name}.ItemProcessor"
-        findings.unknown(place, processor, _PROCESSOR_FIELDS)
-        config = processor.get("ProcessorConfig", {})
-        findings.unknown(f"{place}.ProcessorConfig", config, _PROCESSOR_CONFIG_FIELDS)
-        if config.get("Mode") == "DISTRIBUTED" and "ExecutionType" not in config:
-            findings.add(place, "a distributed map needs an ExecutionType")
-    for inner, part in asl.nested(state):
-        if part is not processor:
-            findings.unknown(f"{name}.{inner}", part, _PROCESSOR_FIELDS - {"ProcessorConfig"})
-        _check_states(part, f"{name}.{inner}", findings)
-    own = {"Arguments"} if language == JSONATA else {"Parameters"}
-    for one in ("ItemReader", "ResultWriter"):
-        if isinstance(state.get(one), dict):
-            findings.unknown(f"{name}.{one}", state[one], _TRANSFER_FIELDS | own)
-
-
-def count_states(container: Json) -> int:
-    """Return the number of states of a definition, those inside other states included."""
-    return sum(1 for _ in asl.states_of(container))
+def _check_faults(name: str, kind: str, rules: list[Json]) -> Problems:
+    """Check the retriers or the catchers of a state."""
+    for number, rule in enumerate(rules):
+        place = f"{name}.{kind}[{number}]"
+        errors = rule.get("ErrorEquals")
+        if not isinstance(errors, list) or not errors:
+            yield f"{place}: ErrorEquals is missing or empty"
+            continue
+        if "States.ALL" in errors and (len(errors) > 1 or number < len(rules) - 1):
+            yield f"{place}: States.ALL must be alone, in the last rule"
+        for error in errors:
+            if str(error).startswith("States.") and error not in _RESERVED_ERRORS:
+                yield f"{place}: {error} is no error of Step Functions"
+        if kind == "Retry":
+            yield from _check_ranges(place, rule, _RETRY_RANGES)
+            rate = rule.get("BackoffRate", 2)
+            if not isinstance(rate, int | float) or rate < 1:
+                yield f"{place}: BackoffRate has to be a number from 1"
+            longest = rule.get("MaxDelaySeconds")
+            if isinstance(longest, int) and longest <= rule.get("IntervalSeconds", 1):
+                yield f"{place}: MaxDelaySeconds has to be more than IntervalSeconds"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -509,7 +239,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if problems:
             status = 1
         else:
-            print(f"{name}: {count_states(json.loads(text))} states, no problems")
+            number = sum(1 for _ in asl.states_of(json.loads(text)))
+            print(f"{name}: {number} states, no problems")
     return status
 
 

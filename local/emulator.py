@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from local.emulator_corrections import MAX_PROCESSES_VARIABLE
@@ -23,33 +24,41 @@ _MEMORY_THAT_STAYS = {
 get new pages for each object took longer than all other work on large objects."""
 
 
-def emulator_environment(
-    port: int,
-    folder: Path,
-    *,
-    wait_scale: float,
-    check_permissions: bool,
-    limits: FunctionLimits,
-    keeps_memory: bool = False,
-) -> dict[str, str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmulatorOptions:
+    """How an emulator behaves.
+
+    Attributes:
+        wait_scale: Factor for the waits and retry intervals of Step Functions.
+        check_permissions: Whether the functions may do only what their roles allow.
+        limits: How many functions may run, and how many of their processes may live; those that fit
+            this machine if not given.
+        keeps_memory: Whether memory that held objects is kept for the next ones.
+    """
+
+    wait_scale: float
+    check_permissions: bool
+    limits: FunctionLimits | None = None
+    keeps_memory: bool = False
+
+
+def emulator_environment(port: int, folder: Path, options: EmulatorOptions) -> dict[str, str]:
     """Return MiniStack's environment, which its Lambda workers inherit.
 
     Args:
         port: Where it listens, on the loopback address only.
         folder: A folder of its own for everything that it writes.
-        wait_scale: Factor for the waits and retry intervals of Step Functions.
-        check_permissions: Whether the functions may do only what their roles allow.
-        limits: How many functions may run, and how many of their processes may live.
-        keeps_memory: Whether memory that held objects is kept for the next ones.
+        options: How it behaves.
     """
+    limits = options.limits or limits_of_this_machine()
     # No AWS_ENDPOINT_URL: Lambda workers get the emulator's address from the emulator itself.
     environment = aws_environment()
     environment.update(
-        AUTH="true" if check_permissions else "false",
+        AUTH="true" if options.check_permissions else "false",
         BIND_HOST=LOOPBACK,
         GATEWAY_PORT=str(port),
         MINISTACK_REGION=REGION,
-        SFN_WAIT_SCALE=str(wait_scale),
+        SFN_WAIT_SCALE=str(options.wait_scale),
         # Only one listener, no containers, no persistence, no files of the user.
         IOT_MTLS_ENABLED="0",
         SFTP_ENABLED="0",
@@ -64,7 +73,7 @@ def emulator_environment(
         HOME=str(folder),
         LOG_LEVEL="INFO",
         **{MAX_PROCESSES_VARIABLE: str(limits.processes)},
-        **(_MEMORY_THAT_STAYS if keeps_memory else {}),
+        **(_MEMORY_THAT_STAYS if options.keeps_memory else {}),
     )
     return environment
 
@@ -72,29 +81,14 @@ def emulator_environment(
 class Emulator(LeashedProgram):
     """A running MiniStack; leaving it ends it with its Lambda workers and removes its files."""
 
-    def __init__(
-        self,
-        *,
-        log_file: Path,
-        wait_scale: float,
-        check_permissions: bool,
-        keeps_memory: bool,
-        limits: FunctionLimits,
-    ) -> None:
+    def __init__(self, log_file: Path, options: EmulatorOptions) -> None:
         """Start it; ``start`` waits until it is ready."""
         self.port = free_port()
         folder = Path(tempfile.mkdtemp(prefix="groq-batch-aws-"))
         super().__init__(
             "The emulator (MiniStack)",
             [sys.executable, "-m", "local.emulator_main"],
-            environment=emulator_environment(
-                self.port,
-                folder,
-                wait_scale=wait_scale,
-                check_permissions=check_permissions,
-                limits=limits,
-                keeps_memory=keeps_memory,
-            ),
+            environment=emulator_environment(self.port, folder, options),
             log_file=log_file,
             remove_afterwards=[folder],
         )
@@ -113,31 +107,14 @@ class Emulator(LeashedProgram):
         self.wait_until(lambda: answers_ok(self.port, "/_ministack/health"), _START_TIMEOUT_SECONDS)
 
     @classmethod
-    def start(
-        cls,
-        *,
-        log_file: Path,
-        wait_scale: float,
-        check_permissions: bool,
-        keeps_memory: bool = False,
-        limits: FunctionLimits | None = None,
-    ) -> Emulator:
-        """Start an emulator and wait until it is ready; see ``emulator_environment``.
-
-        The limits are those that fit this machine when none are given.
+    def start(cls, log_file: Path, options: EmulatorOptions) -> Emulator:
+        """Start an emulator and wait until it is ready.
 
         Raises:
             LocalStackError: It does not start; its log's end is in the message.
         """
-        limits = limits or limits_of_this_machine()
         for attempt in range(1, _START_ATTEMPTS + 1):
-            emulator = cls(
-                log_file=log_file,
-                wait_scale=wait_scale,
-                check_permissions=check_permissions,
-                keeps_memory=keeps_memory,
-                limits=limits,
-            )
+            emulator = cls(log_file, options)
             try:
                 emulator.wait()
             except LocalStackError:

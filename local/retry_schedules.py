@@ -1,20 +1,16 @@
-"""Show how often, and for how long, each state is retried after each error.
+"""How often, and for how long, each state is retried after each error.
 
-    python -m local.retry_schedules
-
-prints the table. Times are those without jitter, the longest possible; full jitter takes half of
-them on average. ``tests/infrastructure/test_retry_schedules.py`` says how long is long enough.
+Times are those without jitter, the longest possible; full jitter takes half of them on average.
+``tests/infrastructure/test_retry_schedules.py`` says how long is long enough.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 from local import asl
-from local.asl import UNCATCHABLE
 
 SERVICE_ERRORS = (
     "Lambda.TooManyRequestsException",
@@ -45,9 +41,6 @@ MAP_ERRORS = (
     "States.ExceedToleratedFailureThreshold",
 )
 """A Distributed Map could not read its items, write its results, or lost too many children."""
-
-_MINUTE = 60
-_HOUR = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,34 +85,3 @@ def states_with_retries() -> dict[str, Mapping[str, Any]]:
         for state in asl.states_of(asl.machine())
         if state.fields["Type"] in ("Task", "Map")
     }
-
-
-def errors_of(state: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the errors that a state can meet."""
-    if state["Type"] == "Map":
-        return (*MAP_ERRORS, *UNCATCHABLE)
-    return (*SERVICE_ERRORS, *DEATHS, *FAILURES, *UNCATCHABLE)
-
-
-def table() -> list[str]:
-    """Return the lines of a Markdown table of all schedules; similar errors share a line."""
-    lines = ["| state | errors | tries | longest | average |", "|---|---|---:|---:|---:|"]
-    for name, state in states_with_retries().items():
-        found = [(schedule(state.get("Retry", ()), error), error) for error in errors_of(state)]
-        for times, members in groupby(found, key=lambda pair: pair[0]):
-            errors = ", ".join(error for _, error in members)
-            longest, average = _spoken(times.seconds), _spoken(times.expected_seconds)
-            lines.append(f"| {name} | {errors} | {times.tries} | {longest} | {average} |")
-    return lines
-
-
-def _spoken(seconds: float) -> str:
-    if seconds < _MINUTE:
-        return f"{seconds:.0f} s"
-    if seconds < _HOUR:
-        return f"{seconds / _MINUTE:.0f} min"
-    return f"{seconds / _HOUR:.1f} h"
-
-
-if __name__ == "__main__":
-    print("\n".join(table()))

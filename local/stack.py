@@ -25,7 +25,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, WaiterError
 
 from local.build import Build, build_application
-from local.emulator import Emulator
+from local.emulator import Emulator, EmulatorOptions
 from local.environment import REGION, ROOT_ACCESS_KEY, ROOT_SECRET_KEY, sam_environment
 from local.function_limits import FunctionLimits
 from local.groq_simulator import SimulatorControl
@@ -70,12 +70,12 @@ class LocalStack:
             log_dir: Where the logs go; a temporary folder, removed at the end, when not given.
             limits: How many functions may run at once; what fits this machine when not given.
         """
-        self._wait_scale = wait_scale
-        self._auth = auth
+        self._emulator_options = EmulatorOptions(
+            wait_scale=wait_scale, check_permissions=auth, limits=limits
+        )
         self._groq_url = groq_url
         self._simulator_arguments = simulator_arguments
         self._given_log_dir = log_dir
-        self._limits = limits
         self._resources = contextlib.ExitStack()
         self._clients: dict[str, Any] = {}
         self._build: Build | None = None
@@ -89,12 +89,7 @@ class LocalStack:
             resources.callback(self._close_clients)
             self._simulator = self._start_simulator(resources)
             self._emulator = resources.enter_context(
-                Emulator.start(
-                    log_file=self.log_dir / "emulator.log",
-                    wait_scale=self._wait_scale,
-                    check_permissions=self._auth,
-                    limits=self._limits,
-                )
+                Emulator.start(self.log_dir / "emulator.log", self._emulator_options)
             )
             self._resources = resources.pop_all()
         return self

@@ -10,6 +10,7 @@ import difflib
 import re
 import sys
 from collections.abc import Collection, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from local.environment import PROJECT_ROOT
@@ -19,8 +20,9 @@ PAGE = "docs/reference/parameters.md"
 _NEAR = 3
 
 
+@cache
 def read_template() -> dict[str, Any]:
-    """Return the template of the stack."""
+    """Return the template of the stack; callers must not change it."""
     from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]  # noqa: PLC0415 - slow
 
     parsed: dict[str, Any] = yaml_parse((PROJECT_ROOT / "template.yaml").read_text("utf-8"))

@@ -7,18 +7,16 @@ tried again as its state's Retry says, which is read from the definition.
 from __future__ import annotations
 
 import heapq
-import json
 import random
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bench import cadence, prices
 from bench.aws_model.bill import step_seconds
 from bench.aws_model.counts import Counted
-from local.environment import PROJECT_ROOT
+from local import asl
 
-DEFINITION = PROJECT_ROOT / "statemachine" / "batch_job.asl.json"
 THROTTLED = "Lambda.TooManyRequestsException"
 BURST_SECONDS = 60.0
 """In which the uploads come."""
@@ -26,28 +24,6 @@ BURST_SECONDS = 60.0
 _QUEUE_SHORTEST, _QUEUE_LONGEST = 1.0, 300.0
 """How long Lambda waits before it tries a throttled event again: one second, doubled up to five
 minutes. https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html"""
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """How a throttled state is tried again, with full jitter.
-
-    Attributes:
-        interval: Longest delay before the first retry, in seconds.
-        rate: By what it grows.
-        attempts: How many retries there are.
-        longest: Longest delay of all.
-    """
-
-    interval: float
-    rate: float
-    attempts: int
-    longest: float
-
-    def longest_delay(self, retry: int) -> float:
-        """Return the longest delay before a retry, numbered from 0."""
-        # The exponent is bounded so that it cannot overflow.
-        return float(min(self.interval * self.rate ** min(retry, 200), self.longest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,27 +51,14 @@ class Burst:
     longest_seconds: float
 
 
-def policies() -> dict[str, RetryPolicy]:
-    """Return the policy for throttles of each state of the shipped definition, Maps' included."""
-    definition = json.loads(DEFINITION.read_text(encoding="utf-8"))
-    return dict(_policies(definition["States"]))
-
-
-def _policies(states: Mapping[str, dict[str, object]]) -> Iterator[tuple[str, RetryPolicy]]:
-    for name, state in states.items():
-        if "ItemProcessor" in state:
-            yield from _policies(state["ItemProcessor"]["States"])  # type: ignore[index]
-        for retrier in state.get("Retry", []):  # type: ignore[attr-defined]
-            if THROTTLED in retrier["ErrorEquals"]:
-                yield (
-                    name,
-                    RetryPolicy(
-                        retrier["IntervalSeconds"],
-                        retrier["BackoffRate"],
-                        retrier["MaxAttempts"],
-                        retrier["MaxDelaySeconds"],
-                    ),
-                )
+def policies() -> dict[str, asl.Retrier]:
+    """Return the retrier for throttles of each state of the shipped definition."""
+    return {
+        state.name: retrier
+        for state in asl.states_of(asl.machine())
+        for retrier in asl.retriers(state.fields)
+        if THROTTLED in retrier.errors
+    }
 
 
 _STEPS = (
@@ -213,7 +176,7 @@ class _Simulation:
             if job.retries >= policy.attempts:
                 self._lost += 1
                 return
-            delay = self._random.uniform(0, policy.longest_delay(job.retries))
+            delay = self._random.uniform(0, policy.delay(job.retries + 1))
         job.retries += 1
         self._push(moment + delay, job)
 

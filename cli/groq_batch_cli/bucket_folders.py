@@ -6,16 +6,10 @@ import click
 
 from groq_batch.domain import object_keys
 from groq_batch.domain.input_key import check_key
+from groq_batch_client.found_jobs import MIRRORS
 from groq_batch_client.text import printable
 
 _ADDRESS = "s3://"
-_MIRRORS = (
-    object_keys.INPUT_PREFIX,
-    object_keys.OUTPUT_PREFIX,
-    object_keys.FAILED_PREFIX,
-    object_keys.INVALID_PREFIX,
-    object_keys.REPORTS_PREFIX,
-)
 _CODES_OF_FOLDERS = frozenset({"reserved_path", "key_too_long"})
 
 
@@ -37,7 +31,7 @@ def folder_below(text: str, bucket: str) -> str:
                 param_hint="--under",
             )
     text = text.removeprefix("./").strip("/")
-    for prefix in _MIRRORS:
+    for prefix in (*MIRRORS, object_keys.REPORTS_PREFIX):
         if f"{text}/".startswith(prefix):
             text = text[len(prefix) :]
             break
@@ -52,8 +46,5 @@ def check_upload_key(key: str, to: str) -> None:
     """
     problem = check_key(key)
     if problem is not None and problem.code in _CODES_OF_FOLDERS:
-        raise _refusal(f"{printable(to)[:100]}: {problem.message}")
-
-
-def _refusal(message: str) -> click.BadParameter:
-    return click.BadParameter(message, param_hint="--to")
+        message = f"{printable(to)[:100]}: {problem.message}"
+        raise click.BadParameter(message, param_hint="--to")

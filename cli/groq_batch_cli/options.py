@@ -103,9 +103,9 @@ class ExistingPath(ExistingFile):
         return Path(super().convert(value, param, ctx))
 
 
-skip_invalid_option = click.option(
-    "--skip-invalid", is_flag=True, help="Skip invalid lines and run the good ones."
-)
+_SKIP_INVALID_HELP = "Skip invalid lines and run the good ones."
+
+skip_invalid_option = click.option("--skip-invalid", is_flag=True, help=_SKIP_INVALID_HELP)
 
 
 class _Amount(click.FloatRange):
@@ -137,97 +137,128 @@ class _Amount(click.FloatRange):
         return amount
 
 
-max_cost_option = click.option(
-    "--max-cost",
-    type=_Amount(smallest="The smallest cap", zero="no cap"),
-    metavar="USD",
-    help="Reject a file whose estimated cost is higher; 0 means only the stack's cap applies.",
-)
+def _max_cost_option(name: str) -> Callable[[_Function], _Function]:
+    return click.option(
+        "--max-cost",
+        name,
+        type=_Amount(smallest="The smallest cap", zero="no cap"),
+        metavar="USD",
+        help="Reject a file whose estimated cost is higher; 0 means only the stack's cap applies.",
+    )
 
 
-class _Window(click.ParamType):
-    """A completion window, validated before the command reads any file."""
+max_cost_option = _max_cost_option("max_cost")
 
-    name = "window"
+
+class _Checked(click.ParamType):
+    """A text that is validated before the command reads any file."""
+
+    def __init__(self, name: str, is_valid: Callable[[str], bool], allowed: str) -> None:
+        """Take the test, and the end of the error message: what is allowed."""
+        self.name = name
+        self._is_valid = is_valid
+        self._allowed = allowed
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Check that Groq accepts the window, and return it unchanged."""
-        if not is_completion_window(value):
-            self.fail(
-                f"{value!r} is not a window that Groq accepts. Give hours or days between 24h and "
-                f"7d, such as 24h, 72h or 7d.",
-                param,
-                ctx,
-            )
+        """Check the text, and return it unchanged."""
+        if not self._is_valid(value):
+            self.fail(f"{value!r} is not {self._allowed}", param, ctx)
         return str(value)
 
 
-window_option = click.option(
-    "--window",
-    type=_Window(),
-    metavar="WINDOW",
-    help="Time limit for Groq to complete a batch, from 24h to 7d.",
+_WINDOW = _Checked(
+    "window",
+    is_completion_window,
+    "a window that Groq accepts. Give hours or days between 24h and 7d, such as 24h, 72h or 7d.",
+)
+_DEADLINE = _Checked(
+    "deadline",
+    lambda text: text == NO_DEADLINE or deadline_seconds(text) is not None,
+    "a deadline. Give minutes, hours or days between 1m and 30d, such as 90m, 6h or 2d, or "
+    f"{NO_DEADLINE}.",
 )
 
-max_attempts_option = click.option(
-    "--max-attempts",
-    type=click.IntRange(1, MAX_ATTEMPTS_LIMIT),
-    metavar="N",
-    help="Maximum number of times to send a request.",
-)
+_UPLOAD_OPTIONS = {
+    "completion_window": click.option(
+        "--window",
+        "completion_window",
+        type=_WINDOW,
+        metavar="WINDOW",
+        help="Time limit for Groq to complete a batch, from 24h to 7d.",
+    ),
+    "on_invalid_line": click.option(
+        "--skip-invalid", "on_invalid_line", flag_value="skip", help=_SKIP_INVALID_HELP
+    ),
+    "max_attempts": click.option(
+        "--max-attempts",
+        type=click.IntRange(1, MAX_ATTEMPTS_LIMIT),
+        metavar="N",
+        help="Maximum number of times to send a request.",
+    ),
+    "max_job_cost_usd": _max_cost_option("max_job_cost_usd"),
+    "canary_requests": click.option(
+        "--canary",
+        "canary_requests",
+        type=click.IntRange(0, MAX_CANARY_REQUESTS),
+        metavar="N",
+        help="Send the first N requests alone, the rest only if enough of them succeed; 0 means "
+        "off.",
+    ),
+    "canary_max_failed_percent": click.option(
+        "--canary-max-failed-percent",
+        type=click.IntRange(0, 100),
+        metavar="PERCENT",
+        help="Share of the canary's requests that may fail permanently, in percent.",
+    ),
+    "batch_deadline": click.option(
+        "--deadline",
+        "batch_deadline",
+        type=_DEADLINE,
+        metavar="TIME",
+        help="Stop waiting for batches after this time (1m to 30d from the start, or none), and "
+        "send the remaining requests by ordinary calls.",
+    ),
+    "deadline_max_usd": click.option(
+        "--deadline-max-usd",
+        type=_Amount(smallest="The smallest amount", zero="no ordinary calls"),
+        metavar="USD",
+        help="Maximum cost of the ordinary calls after the deadline; 0 means no such calls.",
+    ),
+    "retry_invalid_output": click.option(
+        "--retry-invalid-output",
+        is_flag=True,
+        default=None,
+        help="Resend, and pay again for, requests whose answer is not the JSON they ask for.",
+    ),
+}
+"""The options of an upload, by the name of the argument of the Python client."""
 
-canary_option = click.option(
-    "--canary",
-    type=click.IntRange(0, MAX_CANARY_REQUESTS),
-    metavar="N",
-    help="Send the first N requests alone, the rest only if enough of them succeed; 0 means off.",
-)
 
-canary_max_failed_percent_option = click.option(
-    "--canary-max-failed-percent",
-    type=click.IntRange(0, 100),
-    metavar="PERCENT",
-    help="Share of the canary's requests that may fail permanently, in percent.",
-)
+def upload_options(*, except_for: str | None = None) -> Callable[[_Function], Callable[..., Any]]:
+    """Return a decorator that adds the options of an upload.
 
+    The function gets the given ones as ``metadata``, in the form that the stack reads.
 
-class _Deadline(click.ParamType):
-    """A deadline, validated before the command reads any file."""
+    Args:
+        except_for: The name of an option that the command sets itself.
+    """
+    names = [name for name in _UPLOAD_OPTIONS if name != except_for]
 
-    name = "deadline"
+    def decorate(function: _Function) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def with_metadata(*arguments: Any, **others: Any) -> Any:
+            # Commands that don't use AWS shouldn't pay for this import.
+            from groq_batch_client.options import options_as_metadata  # noqa: PLC0415
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Check the deadline, and return it unchanged."""
-        if value != NO_DEADLINE and deadline_seconds(value) is None:
-            self.fail(
-                f"{value!r} is not a deadline. Give minutes, hours or days between 1m and 30d, "
-                f"such as 90m, 6h or 2d, or {NO_DEADLINE}.",
-                param,
-                ctx,
-            )
-        return str(value)
+            given = {name: others.pop(name) for name in names}
+            return function(*arguments, metadata=options_as_metadata(given), **others)
 
+        for name in reversed(names):
+            with_metadata = _UPLOAD_OPTIONS[name](with_metadata)
+        return with_metadata
 
-deadline_option = click.option(
-    "--deadline",
-    type=_Deadline(),
-    metavar="TIME",
-    help="Stop waiting for batches after this time (1m to 30d from the start, or none), and send "
-    "the remaining requests by ordinary calls.",
-)
+    return decorate
 
-deadline_max_usd_option = click.option(
-    "--deadline-max-usd",
-    type=_Amount(smallest="The smallest amount", zero="no ordinary calls"),
-    metavar="USD",
-    help="Maximum cost of the ordinary calls after the deadline; 0 means no such calls.",
-)
-
-retry_invalid_output_option = click.option(
-    "--retry-invalid-output",
-    is_flag=True,
-    help="Resend, and pay again for, requests whose answer is not the JSON they ask for.",
-)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -240,6 +271,19 @@ out_folder_option = click.option(
     metavar="DIR",
     help="Output directory (created if missing).",
 )
+
+
+def out_file_option(
+    help_text: str, *, show_default: str = "standard output"
+) -> Callable[[_Function], _Function]:
+    """Return the option ``--out`` of a command that writes one file."""
+    return click.option(
+        "--out",
+        type=click.Path(dir_okay=False, path_type=Path),
+        show_default=show_default,
+        metavar="FILE",
+        help=help_text,
+    )
 
 
 def stack_options(function: _Function) -> Callable[..., Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 from groq_batch_client.file_errors import STDOUT, naming
-from groq_batch_client.text import shorten
+from groq_batch_client.text import bar, shorten
 
 _STYLES = {
     "bold": "1",
@@ -26,7 +26,6 @@ _STYLES = {
 }
 _ERASE_LINE = "\r\x1b[K"
 _ERASE_LINE_ABOVE = "\x1b[A\x1b[K"
-_BAR_CELLS = 16
 
 
 class Terminal:
@@ -49,8 +48,6 @@ class Terminal:
         self.is_live = err.isatty() and not is_dumb
         self._out_has_colours = wants_colours and self.out_is_terminal
         self._err_has_colours = wants_colours and err.isatty()
-        encoding = (err.encoding or "").lower().replace("-", "")
-        self._speaks_unicode = encoding == "utf8"
 
     @classmethod
     def of_process(cls) -> Terminal:
@@ -121,9 +118,7 @@ class Terminal:
 
     def bar(self, done: int, total: int) -> str:
         """Return a progress bar for ``done`` out of ``total``."""
-        filled = _BAR_CELLS * min(done, total) // total if total else 0
-        full, empty = ("█", "░") if self._speaks_unicode else ("#", ".")
-        return full * filled + empty * (_BAR_CELLS - filled)
+        return bar(done, total, self._err.encoding)
 
     def _erase(self) -> None:
         if self._live_lines:

@@ -1,4 +1,4 @@
-"""Convert command-line options into the metadata and the key of an upload."""
+"""Check the options of an upload, and derive its key."""
 
 from __future__ import annotations
 
@@ -11,36 +11,7 @@ from groq_batch_cli.aws import Stack
 from groq_batch_cli.errors import CommandError, WrongUsageError
 from groq_batch_client import upload_paths
 from groq_batch_client.errors import WrongArgumentError
-from groq_batch_client.options import options_as_metadata
 from groq_batch_client.request_files import RequestFile
-
-
-def option_metadata(
-    *,
-    window: str | None,
-    skip_invalid: bool,
-    max_attempts: int | None,
-    max_cost: float | None,
-    canary: int | None = None,
-    canary_max_failed_percent: int | None = None,
-    deadline: str | None = None,
-    deadline_max_usd: float | None = None,
-    retry_invalid_output: bool = False,
-) -> dict[str, str]:
-    """Return the command-line options as the metadata of an upload."""
-    return options_as_metadata(
-        {
-            "completion_window": window,
-            "on_invalid_line": "skip" if skip_invalid else None,
-            "max_attempts": max_attempts,
-            "max_job_cost_usd": max_cost,
-            "canary_requests": canary,
-            "canary_max_failed_percent": canary_max_failed_percent,
-            "batch_deadline": deadline,
-            "deadline_max_usd": deadline_max_usd,
-            "retry_invalid_output": retry_invalid_output or None,
-        }
-    )
 
 
 def options_in_force(stack: Stack, metadata: Mapping[str, str]) -> JobOptions:

@@ -78,35 +78,26 @@ def _parts(record: UsageRecord, by: str) -> Iterator[tuple[str, Usage]]:
     """Yield the groups of a job, with its contribution to each."""
     if by == "model":
         for model in record.models:
-            yield model.model, _of_model(model)
+            yield model.model, _usage(model, model.requests - model.succeeded, 0, model.usd)
     else:
         yield str(getattr(record, by)), _of_job(record)
 
 
 def _of_job(record: UsageRecord) -> Usage:
-    return Usage(
-        jobs=1,
-        requests=record.requests,
-        succeeded=record.succeeded,
-        failed=record.failed,
-        invalid=record.invalid,
-        prompt_tokens=record.prompt_tokens,
-        completion_tokens=record.completion_tokens,
-        usd=record.actual_usd or 0.0,
-        without_cost=int(record.actual_usd is None),
-    )
+    return _usage(record, record.failed, record.invalid, record.actual_usd)
 
 
-def _of_model(model: UsageOfModel) -> Usage:
+def _usage(of: UsageRecord | UsageOfModel, failed: int, invalid: int, usd: float | None) -> Usage:
     return Usage(
         jobs=1,
-        requests=model.requests,
-        succeeded=model.succeeded,
-        failed=max(model.requests - model.succeeded, 0),
-        prompt_tokens=model.prompt_tokens,
-        completion_tokens=model.completion_tokens,
-        usd=model.usd or 0.0,
-        without_cost=int(model.usd is None),
+        requests=of.requests,
+        succeeded=of.succeeded,
+        failed=max(failed, 0),
+        invalid=invalid,
+        prompt_tokens=of.prompt_tokens,
+        completion_tokens=of.completion_tokens,
+        usd=usd or 0.0,
+        without_cost=int(usd is None),
     )
 
 

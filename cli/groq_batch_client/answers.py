@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from groq_batch.domain.json_nesting import nests_deeper_than
+from groq_batch.domain.json_nesting import nests_deeper_than, without_depths
 from groq_batch.domain.result_row import RowOutcome, classify_row, read_row
 from groq_batch_client.schemas import AnswerSchema
 
@@ -20,7 +20,12 @@ REFUSED = "refused"
 NO_ANSWER = "no_answer"
 UNREADABLE = "unreadable_row"
 
-_FENCE = re.compile(r"\s*```[A-Za-z]*[ \t]*\r?\n(.*?)\r?\n?[ \t]*```\s*", re.DOTALL)
+_FENCE = re.compile(
+    r"\s*(?P<fence>`{3,}|~{3,})[ \t]*(?:[\w.+-]*[ \t]*\r?\n|[A-Za-z]*[ \t]*(?=[\[{]))"
+    r"(?P<content>.*?)\r?\n?[ \t]*(?P=fence)\s*",
+    re.DOTALL,
+)
+"""A code fence of Markdown around a whole text; models also write one on a single line."""
 
 _DEEPEST = 100
 
@@ -62,6 +67,7 @@ class _Message(msgspec.Struct, gc=False):
     content: Annotated[str, msgspec.Meta(min_length=1)]
     refusal: None = None
     tool_calls: None = None
+    function_call: None = None
 
 
 class _Choice(msgspec.Struct, gc=False):
@@ -166,16 +172,19 @@ def _read_carefully(line: bytes) -> Answer:
         return Answer(row.custom_id, error_code=code, error_message=message)
     answer = Answer(row.custom_id)
     _read_body(answer, _load(line)["response"]["body"])
-    answer.value, answer.finish_reason = _clean(answer.value), _clean(answer.finish_reason)
     return answer
 
 
 def _load(line: bytes) -> Any:
-    """Decode a row in any format that ``classify_row`` accepts; return None if it is not JSON."""
+    """Decode a row in any format that ``classify_row`` accepts; return None if it is not JSON.
+
+    Its texts can be written as UTF-8: half surrogate pairs are replaced.
+    """
     try:
         return _decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return read_row(line)
+        # Cleaning recurses, so values that are nested too deeply become null first.
+        return _cleaned(read_row(without_depths(line, _DEEPEST)))
 
 
 def _without_owner(line: bytes) -> Answer:
@@ -222,10 +231,11 @@ def _read_body(answer: Answer, body: Any) -> None:
 def _read_message(answer: Answer, message: dict[str, Any]) -> None:
     content = message.get("content")
     text = _joined(content, "text") if isinstance(content, list) else content
-    calls = message.get("tool_calls")
-    answer.tool_calls = calls if isinstance(calls, list) and calls else None
+    if text is not None and not isinstance(text, str):
+        text = _json(text)
+    answer.tool_calls = _calls(message)
     refusal = message.get("refusal") or _joined(content, "refusal")
-    answer.value = text if isinstance(text, str) else None
+    answer.value = text
     if isinstance(refusal, str) and refusal and not answer.value:
         answer.error_code, answer.error_message = REFUSED, _clean(refusal)
     elif answer.tool_calls is None and (
@@ -237,6 +247,15 @@ def _read_message(answer: Answer, message: dict[str, Any]) -> None:
             if answer.finish_reason == "length"
             else "The model answered nothing.",
         )
+
+
+def _calls(message: dict[str, Any]) -> list[Any] | None:
+    """Return the tool calls of a message, also one in the older form ``function_call``."""
+    calls = message.get("tool_calls")
+    if isinstance(calls, list) and calls:
+        return calls
+    call = message.get("function_call")
+    return [{"type": "function", "function": call}] if isinstance(call, dict) and call else None
 
 
 def _joined(parts: Any, kind: str) -> str | None:
@@ -301,7 +320,7 @@ def _parsed(text: str) -> Any:
         return _decode(text)
     except (msgspec.DecodeError, UnicodeEncodeError):
         fence = _FENCE.fullmatch(text)
-        return _lenient(fence[1] if fence is not None else text)
+        return _lenient(fence["content"] if fence is not None else text)
 
 
 def _finite(value: Any, place: str) -> tuple[Any, str | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from groq_batch.settings import HARD_LINE_LIMIT_BYTES
 from groq_batch_client.dedupe import Sharing
 from groq_batch_client.errors import TableError, WrongArgumentError
 from groq_batch_client.row_ids import RowIds
+from groq_batch_client.schemas import strict_json
 from groq_batch_client.tables.batches import Batch, MissingColumnError
 from groq_batch_client.tables.names import missing_column, quoted
 from groq_batch_client.tables.table import OpenTable
@@ -247,9 +247,16 @@ def read_parameters(texts: Iterable[str]) -> dict[str, Any]:
         if name in ("model", "messages"):
             raise WrongArgumentError(f"--param {name} is set by --model, --prompt and --system.")
         try:
-            parameters[name] = json.loads(value)
+            parameters[name] = strict_json(value)
         except (ValueError, RecursionError):
             parameters[name] = value
+        try:
+            _encode(parameters[name])
+        except UnicodeEncodeError:
+            raise WrongArgumentError(
+                f"--param {name} has half of a surrogate pair, often half of an emoji that was "
+                f"cut. Remove it or complete it."
+            ) from None
     check_numbers(parameters)
     return parameters
 

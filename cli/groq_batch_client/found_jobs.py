@@ -18,12 +18,13 @@ from groq_batch_client.stored_reports import (
     report_from_work,
 )
 
-_MIRRORS = (
+MIRRORS = (
     object_keys.INPUT_PREFIX,
     object_keys.OUTPUT_PREFIX,
     object_keys.FAILED_PREFIX,
     object_keys.INVALID_PREFIX,
 )
+"""Folders in which the path of a job's file stands as it is."""
 _REPORT_ENDINGS = (".json", ".html")
 
 
@@ -87,7 +88,7 @@ def path_of(text: str, bucket: str) -> str:
             raise JobError(f"{text} is not in this stack's bucket, which is {bucket}.")
         text = key
     text = text.removeprefix("./")
-    for prefix in _MIRRORS:
+    for prefix in MIRRORS:
         if text.startswith(prefix):
             return text.removeprefix(prefix)
     if text.startswith(object_keys.REPORTS_PREFIX) and text.endswith(_REPORT_ENDINGS):

@@ -148,30 +148,21 @@ class FrameTable:
         return table
 
 
-class _Places:
+class _Places(Batch):
     """Rows without any needed column."""
 
     def __init__(self, rows: int, names: Sequence[str]) -> None:
         self.rows = rows
-        self._names = names
+        self.names = names
 
     def texts(self, name: str) -> list[str]:
         """Return a column; there is none."""
         del name
-        raise MissingColumnError(0, self._names)
-
-    def cells(self, names: Sequence[str]) -> list[list[str]]:
-        """Return columns; there are none."""
-        return [self.texts(name) for name in names]
+        raise MissingColumnError(0, self.names)
 
     def objects(self) -> list[bytes]:
         """Return the rows as objects without keys."""
         return [b"{}"] * self.rows
-
-    def keys_among(self, names: frozenset[str]) -> str | None:
-        """Return one of the names that is a column; the frame has looked for them itself."""
-        del names
-        return None
 
     def arrow(self, schema: Any) -> list[Any]:
         """Return columns; there are none."""

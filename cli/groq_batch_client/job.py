@@ -19,7 +19,6 @@ from groq_batch_client.cancel import stop_job
 from groq_batch_client.downloads import all_rows
 from groq_batch_client.errors import (
     GroqBatchError,
-    JobError,
     JobNotFound,
     JobRejected,
     NotEnded,
@@ -393,45 +392,16 @@ class Job:
             # failed/ also holds invalid lines, which would reject the rest.
             metadata["on-invalid-line"] = "skip"
         options_in_force(self._stack, metadata)
-        retries.failed_key(self._found)
-        known, number = retries.existing_retry(self._storage, self._found.path)
-        if known is None or again:
-            return self._new_retry(number, None, metadata, everything=all)
-        if all and known.left_out and is_final(known.job.report):
-            return self._new_retry(number, known, metadata, everything=True)
-        return self._retry_job(known.job, known.left_out)
-
-    def _new_retry(
-        self,
-        number: int,
-        after: retries.Retry | None,
-        metadata: Mapping[str, str],
-        *,
-        everything: bool,
-    ) -> Job:
-        upload, found = retries.upload_retry(
+        retry, _ = retries.begin_retry(
             self._storage,
             self._found,
-            number,
-            after=after,
-            everything=everything,
+            everything=all,
+            again=again,
             metadata=metadata,
+            send_anyway="retry(all=True)",
         )
-        if upload is None:
-            name = one_line(self.path)
-            if not found.left_out:
-                raise JobError(
-                    f"{name} has no failed requests left: its retries have answered all of them."
-                )
-            raise JobError(
-                f"No failed request of {name} is worth sending again: {found.left_out_text}. To "
-                f"send them anyway: retry(all=True)"
-            )
-        return self._retry_job(FoundJob(path=upload.path, job_id=upload.job_id), found.left_out)
-
-    def _retry_job(self, found: FoundJob, left_out: int) -> Job:
         return Job(
-            found,
+            retry.job,
             storage=self._storage,
             stack=self._stack,
             rows=self._rows,
@@ -439,7 +409,7 @@ class Job:
             schema=self._schema,
             is_recorded=self._is_recorded,
             is_retry=True,
-            left_out=left_out,
+            left_out=retry.left_out,
         )
 
 

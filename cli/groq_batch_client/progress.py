@@ -11,9 +11,8 @@ from typing import Any, TextIO
 
 from groq_batch_client.follow import Followed
 from groq_batch_client.job_view import Progress, reason
-from groq_batch_client.text import one_line, shorten
+from groq_batch_client.text import bar, one_line, shorten
 
-_BAR_CELLS = 16
 _LONGEST_NAME = 40
 _ERASE_LINE = "\r\x1b[K"
 
@@ -62,17 +61,18 @@ class TerminalLine(_Line):
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        encoding = (getattr(stream, "encoding", None) or "").lower().replace("-", "")
-        self._full, self._empty = ("█", "░") if encoding == "utf8" else ("#", ".")
+        self._encoding = getattr(stream, "encoding", None)
 
     def show(self, jobs: Sequence[Followed], now: float) -> None:
         """Show the state of the job."""
         del now
         for one in jobs:
             progress = Progress.of(one.report)
-            bar = f"{self._bar(progress)}  " if progress.total else ""
-            name = shorten(one_line(one.name), _LONGEST_NAME)
-            line = shorten(f"{name}  {bar}{self._words(one)}", shutil.get_terminal_size().columns)
+            parts = [shorten(one_line(one.name), _LONGEST_NAME)]
+            if progress.total:
+                parts.append(bar(progress.done, progress.total, self._encoding))
+            line = "  ".join([*parts, self._words(one)])
+            line = shorten(line, shutil.get_terminal_size().columns)
             self._stream.write(_ERASE_LINE + line)
             self._stream.flush()
 
@@ -80,10 +80,6 @@ class TerminalLine(_Line):
         """Remove the line."""
         self._stream.write(_ERASE_LINE)
         self._stream.flush()
-
-    def _bar(self, progress: Progress) -> str:
-        filled = _BAR_CELLS * min(progress.done, progress.total) // progress.total
-        return self._full * filled + self._empty * (_BAR_CELLS - filled)
 
 
 class NotebookLine(_Line):

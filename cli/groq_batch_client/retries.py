@@ -11,6 +11,7 @@ from pathlib import Path
 from groq_batch.bucket.multipart_writer import ObjectWriter
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
+from groq_batch.domain.input_key import check_key
 from groq_batch_client.downloads import all_rows
 from groq_batch_client.errors import JobError
 from groq_batch_client.found_jobs import FoundJob, file_stem, job_of_path
@@ -169,54 +170,80 @@ def results_size(storage: Storage, job: FoundJob) -> int | None:
     return head.size if head is not None else None
 
 
-def upload_retry(
+def begin_retry(
     storage: Storage,
     job: FoundJob,
-    number: int,
     *,
-    after: Retry | None = None,
     everything: bool,
+    again: bool,
     metadata: Mapping[str, str],
+    send_anyway: str,
     progress: Callable[[int], None] | None = None,
-) -> tuple[Upload | None, Leftovers]:
-    """Upload the requests of a job that are worth retrying.
+) -> tuple[Retry, Leftovers | None]:
+    """Upload the requests of a job that are worth retrying, unless a usable retry exists.
 
     Args:
         storage: The bucket.
         job: The job.
-        number: The number of the retry.
-        after: An earlier retry, whose answers count.
         everything: Whether to send final errors and unknown outcomes too.
+        again: Whether to upload another retry if there is one.
         metadata: The options of the upload.
+        send_anyway: How a user sends everything, for the error message.
         progress: Called with the number of bytes of each piece of the job's results.
 
     Returns:
-        The upload (None if there is nothing to send), and the selection.
+        The retry, and the selection of its requests; None for a retry that existed.
 
     Raises:
-        JobError: The job has no failed lines to send again.
+        JobError: The job has no failed lines, or none that are worth sending, or its path is too
+            long for a retry.
     """
     source = failed_key(job)
+    known, number = existing_retry(storage, job.path)
     earlier: list[FoundJob] = []
-    if after is not None:
-        family = lineage(storage, after.job)
+    after = 0
+    if known is not None and not again:
+        if not (everything and known.left_out and is_final(known.job.report)):
+            return known, None
+        # The answers of the retry count, so that only the requests that it skipped are sent.
+        after = known.number
+        family = lineage(storage, known.job)
         earlier = family[[one.path for one in family].index(job.path) + 1 :]
+    path = retry_path(job.path, number)
+    _check_accepted(storage, source, path)
     found = choose(storage, job, earlier, everything=everything, progress=progress)
     if not found.number:
-        return None, found
-    path = retry_path(job.path, number)
-    upload = upload_leftovers(
-        storage,
-        source,
-        path,
-        found,
-        after=after.number if after is not None else 0,
-        metadata=metadata,
+        raise JobError(_nothing_to_send(one_line(job.path), found, send_anyway))
+    upload = _upload(storage, source, path, found, after=after, metadata=metadata)
+    retry = FoundJob(path=upload.path, job_id=upload.job_id)
+    return Retry(number, retry, found.left_out), found
+
+
+def _nothing_to_send(name: str, found: Leftovers, send_anyway: str) -> str:
+    if not found.left_out:
+        return f"{name} has no failed requests left: its retries have answered all of them."
+    return (
+        f"No failed request of {name} is worth sending again: {found.left_out_text}. To send "
+        f"them anyway: {send_anyway}"
     )
-    return upload, found
 
 
-def upload_leftovers(
+def _check_accepted(storage: Storage, source: str, path: str) -> None:
+    """Check that the pipeline accepts a retry's path, which is longer than that of its job.
+
+    Raises:
+        JobError: It does not. Its report would stand where nobody waits for it.
+    """
+    key = object_keys.INPUT_PREFIX + path
+    if check_key(key) is not None:
+        raise JobError(
+            f"The name of the retry, {one_line(path)}, would be longer than the "
+            f"{object_keys.MAX_KEY_BYTES} bytes that a key may have. Copy {storage.url(source)} "
+            f"to a shorter name below input/, with on-invalid-line=skip in its metadata."
+        )
+
+
+def _upload(
     storage: Storage,
     source: str,
     path: str,
@@ -225,16 +252,7 @@ def upload_leftovers(
     after: int,
     metadata: Mapping[str, str],
 ) -> Upload:
-    """Upload the chosen failed lines under another path.
-
-    Args:
-        storage: The bucket.
-        source: The object with the failed lines.
-        path: The other path.
-        found: The selection.
-        after: The number of the retry whose answers were counted; 0 for none.
-        metadata: The options of the upload.
-    """
+    """Upload the chosen lines of ``source``; the answers of the retry ``after`` were counted."""
     if found.are_all:
         # S3 copies the object itself; no bytes pass through this machine.
         return _copy(storage, source, path, metadata)

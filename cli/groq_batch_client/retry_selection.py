@@ -18,8 +18,10 @@ import msgspec
 from groq_batch.domain.result_row import (
     BATCH_FAILED,
     CANCELLED,
+    DEADLINE_PASSED,
     MISSING,
     NOT_SENT,
+    OUTCOME_UNKNOWN,
     RETRYABLE_CODES,
     Row,
     RowOutcome,
@@ -27,9 +29,7 @@ from groq_batch.domain.result_row import (
 )
 from groq_batch_client.text import listed, one_line
 
-OUTCOME_UNKNOWN = "outcome_unknown"
-
-_UNANSWERED_CODES = frozenset({NOT_SENT, MISSING, CANCELLED, "deadline_passed"})
+_UNANSWERED_CODES = frozenset({NOT_SENT, MISSING, CANCELLED, DEADLINE_PASSED})
 """Codes of rows that the pipeline writes for requests without an error of their own."""
 
 _NOT_ITS_FAULT = ("Another line of the batch was refused.", "Groq refused the batch:")

@@ -16,11 +16,36 @@ from groq_batch_client.tables.names import listed, quoted
 _NAME = re.compile(r"[^A-Za-z0-9_-]+")
 _LONGEST_NAME = 64
 _LONGEST_MESSAGE = 300
+_WRAPPERS = (
+    "response_format",
+    "text",
+    "format",
+    "json_schema",
+    "function",
+    "schema",
+    "parameters",
+    "input_schema",
+)
+"""Keys that API guides put around a schema, for an answer or for the arguments of a tool."""
+_TYPE_NAMES = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
 _MAX_HOPS = 32
 """Maximum number of references and combinations to follow, as a schema may refer to itself."""
 
 Kind = Literal["string", "number", "integer", "boolean", "json"]
 _TYPES: dict[type, Kind] = {str: "string", bool: "boolean", int: "integer", float: "number"}
+
+
+def strict_json(text: str) -> Any:
+    """Parse JSON without the words NaN and Infinity, which Python's parser allows.
+
+    Raises:
+        ValueError: It is not JSON.
+    """
+
+    def refuse(name: str) -> Any:
+        raise ValueError(f"it holds {name}, which JSON cannot represent")
+
+    return json.loads(text, parse_constant=refuse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +67,17 @@ class AnswerSchema:
     def load(cls, path: Path) -> AnswerSchema:
         """Read a schema, bare or in one of the wrappers in API guides.
 
-        The wrappers are a whole ``response_format``
-        (``{"type": "json_schema", "json_schema": {…}}``), its inner part
-        (``{"name": …, "schema": …}``), and the format of the Responses API, which has
-        everything in one object.
+        Such are a ``response_format`` (``{"type": "json_schema", "json_schema": {…}}``), also
+        under that key as in a request, its inner part (``{"name": …, "schema": …}``), the format of
+        the Responses API, which has everything in one object, and the definition of a tool.
 
         Raises:
             TableError: The file cannot be read, or is not a JSON schema.
         """
         try:
             with naming(path):
-                data = json.loads(path.read_text(encoding="utf-8-sig"))
+                text = path.read_text(encoding="utf-8-sig")
+                data = strict_json(text)
         except OSError as error:
             raise TableError(file_sentence(error)) from None
         except UnicodeDecodeError:
@@ -68,18 +93,16 @@ class AnswerSchema:
         Raises:
             TableError: It is not a JSON schema.
         """
-        strict = False
-        name: Any = None
-        for _ in range(2):
-            if not isinstance(data, dict):
-                break
-            if data.get("type") == "json_schema" and isinstance(data.get("json_schema"), dict):
-                data = data["json_schema"]
-            elif isinstance(data.get("schema"), dict) and "properties" not in data:
-                name, strict = data.get("name"), data.get("strict") is True
-                data = data["schema"]
+        data, name, strict = _unwrapped(data)
         if not isinstance(data, dict):
             raise TableError(f"{source} must be a JSON schema, which is an object.")
+        try:
+            json.dumps(data, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise TableError(
+                f"{source} has half of a surrogate pair, often half of an emoji that was cut. "
+                f"Remove it or complete it."
+            ) from None
         name = name or data.get("title") or fallback_name
         schema = cls(_NAME.sub("_", str(name))[:_LONGEST_NAME] or "answer", data, strict)
         try:
@@ -99,18 +122,20 @@ class AnswerSchema:
         def refuse(uri: str) -> Any:
             raise ValueError(f"it refers to {uri}, which is not part of it")
 
-        if not self._validator:
+        # The first engine takes linear time for any pattern; only the second one has look-around.
+        engines = (jsonschema_rs.RegexOptions(), jsonschema_rs.FancyRegexOptions())
+        for engine in engines if not self._validator else ():
             try:
                 self._validator.append(
                     jsonschema_rs.validator_for(
-                        self.schema,
-                        retriever=refuse,
-                        # This engine takes linear time for any pattern.
-                        pattern_options=jsonschema_rs.RegexOptions(),
+                        self.schema, retriever=refuse, pattern_options=engine
                     )
                 )
             except jsonschema_rs.ValidationError as error:
-                raise ValueError(error.message) from None
+                if engine is engines[-1]:
+                    raise ValueError(error.message) from None
+            else:
+                break
 
     def misfit(self, value: Any) -> str | None:
         """Return why a value does not match, with the invalid property; None if it matches."""
@@ -215,6 +240,27 @@ class AnswerSchema:
         if kinds == {"integer", "number"}:
             return "number"
         return kinds.pop() if len(kinds) == 1 else "json"
+
+
+def _unwrapped(data: Any) -> tuple[Any, Any, bool]:
+    """Return the schema within wrappers, its name if they have one, and whether it is strict."""
+    name, strict = None, False
+    while isinstance(data, dict) and not _is_schema(data):
+        inner = next((data[key] for key in _WRAPPERS if isinstance(data.get(key), dict)), None)
+        if inner is None:
+            break
+        name = data.get("name") or name
+        strict = strict or data.get("strict") is True
+        data = inner
+    return data, name, strict
+
+
+def _is_schema(data: dict[str, Any]) -> bool:
+    """Tell whether an object has a keyword that schemas of answers have and wrappers have not."""
+    kind = data.get("type")
+    return not {"properties", "$ref"}.isdisjoint(data) or (
+        isinstance(kind, list) or (isinstance(kind, str) and kind in _TYPE_NAMES)
+    )
 
 
 def _objects(schema: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:

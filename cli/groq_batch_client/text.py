@@ -10,6 +10,7 @@ _HOUR = 3600
 _DAY = 86_400
 _KILO = 1000
 _SMALLEST_AMOUNT = 0.000001
+_BAR_CELLS = 16
 
 _UNSAFE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Unicode categories of characters that break a line or control the terminal."""
@@ -125,6 +126,14 @@ def size(number: float) -> str:
 def share(done: int, total: int) -> str:
     """Return a share as a whole percentage; 100 only if everything is done."""
     return f"{100 * done // total} %" if total else "0 %"
+
+
+def bar(done: int, total: int, encoding: str | None) -> str:
+    """Return a progress bar for ``done`` out of ``total``, in the characters of an encoding."""
+    filled = _BAR_CELLS * min(done, total) // total if total else 0
+    is_utf8 = (encoding or "").lower().replace("-", "") == "utf8"
+    full, empty = ("█", "░") if is_utf8 else ("#", ".")
+    return full * filled + empty * (_BAR_CELLS - filled)
 
 
 def listed(names: list[str], most: int = 5) -> str:

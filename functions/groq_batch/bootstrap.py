@@ -9,9 +9,8 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-import boto3
-from aws_lambda_powertools.utilities.parameters import SecretsProvider
 from botocore.config import Config
+from botocore.session import Session, get_session
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.groq.api_key import SecretApiKey
@@ -50,7 +49,7 @@ storing their results."""
 
 # At level DEBUG, which the stack permits and Lambda sets for every logger, these log the
 # transferred data: the secret with the API key, and prompts and answers.
-for _name in ("boto3", "botocore", "s3transfer", "urllib3"):
+for _name in ("botocore", "urllib3"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 
@@ -125,16 +124,20 @@ def _groq() -> GroqClient:
     # of the other functions import the client during initialization, which has more CPU.
     from groq_batch.groq.client import GroqClient  # noqa: PLC0415
 
-    provider = SecretsProvider(boto3_client=_client("secretsmanager", _SECRETS_CONFIG))
-    key = SecretApiKey(secret_name=settings().groq_api_key_secret_name, provider=provider)
+    key = SecretApiKey(
+        secret_name=settings().groq_api_key_secret_name,
+        secrets=_client("secretsmanager", _SECRETS_CONFIG),
+    )
     return GroqClient(base_url=settings().groq_base_url, api_key=key)
 
 
 @lru_cache(maxsize=1)
-def _session() -> boto3.session.Session:
+def _session() -> Session:
     # Shared by all clients, because reading botocore's data files takes a tenth of a second.
-    return boto3.session.Session()
+    # boto3's clients are botocore's with a transfer manager and resources, which nothing here uses
+    # and which take longer to import than all modules of this package.
+    return get_session()
 
 
 def _client(service: str, config: Config = _AWS_CONFIG) -> Any:
-    return _session().client(service, config=config)  # type: ignore[call-overload]
+    return _session().create_client(service, config=config)

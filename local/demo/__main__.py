@@ -11,7 +11,7 @@ import os
 import sys
 
 from local.demo.errors import EXIT_INTERRUPTED
-from local.demo.interrupts import Interrupts
+from local.demo.interrupts import Interrupts, drop_output
 
 
 def main() -> int:
@@ -22,20 +22,23 @@ def main() -> int:
         # Ctrl-C has to work from here on, and importing the AWS tools takes a moment.
         from local.environment import PROJECT_ROOT  # noqa: PLC0415
 
-        # The functions' own checks, prices and client are used here as well, and the command line's
-        # texts and downloads: the demo's modules can be imported only after this.
+        # The functions' own checks, and what the command line shows of a job, are used here as
+        # well: the demo's modules can be imported only after this.
         sys.path += [str(PROJECT_ROOT / "functions"), str(PROJECT_ROOT / "cli")]
-        from local.demo.console import Console  # noqa: PLC0415
+        from groq_batch_cli.terminal import Terminal  # noqa: PLC0415
         from local.demo.session import run  # noqa: PLC0415
 
         if isinstance(sys.stdout, io.TextIOWrapper):
             # Whatever the terminal speaks, an answer in another script is no reason to fail.
             sys.stdout.reconfigure(errors="replace")
-        console = Console(sys.stdout, os.environ)
-        return run(sys.argv[1:], environ=os.environ, console=console, interrupts=interrupts)
+        terminal = Terminal(sys.stdout, sys.stdout, os.environ)
+        return run(sys.argv[1:], environ=os.environ, terminal=terminal, interrupts=interrupts)
     except KeyboardInterrupt:
         interrupts.end()
         print("\nStopped. Everything that the demo had started has ended.", flush=True)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        drop_output()
         return EXIT_INTERRUPTED
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from types import FrameType
 
 
@@ -42,3 +44,11 @@ class Interrupts:
     def end(self) -> None:
         """Ignore all signals from now on."""
         self._is_awake = False
+
+
+def drop_output() -> None:
+    """Write nothing from now on, because the reader has gone (``make demo | head``).
+
+    Otherwise each line of the clean-up, and Python's last flush, would fail as well.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,74 +1,108 @@
-"""Shows how a job ended: figures, answers, failures, and where the files are."""
+"""Shows how a job ended: its status, some answers, and where its files are."""
 
 from __future__ import annotations
 
+import gzip
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
-from local.demo.answers import read_excerpt
-from local.demo.console import Console
-from local.demo.job import Delivered
-from local.demo.summary import (
-    Report,
-    excerpt_title,
-    file_rows,
-    headline,
-    problem_rows,
-    report_table,
-    style_of,
-    table,
-)
+from groq_batch.bucket.storage import Storage
+from groq_batch_cli.failures import error_codes
+from groq_batch_cli.terminal import Terminal
+from groq_batch_cli.text_table import aligned
+from groq_batch_cli.verbs.status import status_lines
+from groq_batch_client.answers import Answer, read_answer
+from groq_batch_client.found_jobs import FoundJob
+from groq_batch_client.job_files import Fetched
+from groq_batch_client.text import one_line, shorten
+
+SHOWN = 5
+_LONGEST_ID = 28
+_PIPE_WIDTH = 100
+
+_CONTENTS = {
+    "results": "one row for each request, in order",
+    "failed": "the request lines to run again",
+    "invalid": "the problems of the file, each with its line and what to do",
+    "report": "the report: counts, batches, cost, times",
+    "page": "the report as a page: open it in a browser",
+}
 
 
-def present(console: Console, report: Report, delivered: Delivered, *, is_simulated: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """Some rows of a result file, as pairs of ``custom_id`` and text."""
+
+    answers: list[tuple[str, str]]
+    failures: list[tuple[str, str]]
+
+
+def present(terminal: Terminal, storage: Storage, job: FoundJob, files: Fetched) -> None:
     """Show how a job ended.
 
     Args:
-        console: Where to write.
-        report: The final report.
-        delivered: The files.
-        is_simulated: Whether the simulator answered.
+        terminal: Where to write.
+        storage: The bucket.
+        job: The job, with its final report.
+        files: Its files on this machine.
     """
-    console.line()
-    console.line(console.styled(headline(report), style_of(report["status"])))
-    counts = report["requests"]
-    if counts["total"] and report["status"] != "rejected":
-        console.line()
-        _rows(console, "", report_table(report, is_simulated=is_simulated))
-    if counts["invalid"] or report["status"] == "rejected":
-        problems = problem_rows(report)
-        total = counts["invalid"] or report["errors_total"]
-        _rows(console, excerpt_title("Problems", len(problems), total), problems, wraps=True)
-    if delivered.results is not None:
-        _show_rows(console, report, delivered.results)
-    _rows(console, f"Files in {shown_path(delivered.folder)}", file_rows(delivered, report))
+    terminal.print()
+    for line in status_lines(job, terminal, datetime.now(UTC), error_codes(storage, job)):
+        terminal.print(line)
+    if files.results is not None and job.report is not None:
+        excerpt = read_excerpt(files.results, job.report["requests"]["total"])
+        _table(terminal, "Some answers", excerpt.answers)
+        _table(terminal, "Without an answer", excerpt.failures)
+    named = {name: path for name in _CONTENTS if (path := getattr(files, name)) is not None}
+    rows = [(path.name, _CONTENTS[name]) for name, path in named.items()]
+    _table(terminal, f"Files in {shown_path(files.report.parent)}", rows)
 
 
-def _show_rows(console: Console, report: Report, results: Path) -> None:
-    counts = report["requests"]
-    excerpt = read_excerpt(results, counts["total"])
-    if excerpt.answers:
-        title = excerpt_title("Answers", len(excerpt.answers), counts["succeeded"])
-        _rows(console, title, excerpt.answers)
-    if excerpt.failures:
-        total = counts["total"] - counts["succeeded"]
-        title = excerpt_title("Without an answer", len(excerpt.failures), total)
-        _rows(console, title, excerpt.failures, style="red")
+def _table(terminal: Terminal, title: str, rows: list[tuple[str, str]]) -> None:
+    if rows:
+        terminal.print()
+        terminal.print(terminal.styled(title, "bold"))
+        for line in aligned(rows):
+            terminal.print("  " + shorten(line, (terminal.width or _PIPE_WIDTH) - 2))
 
 
-def _rows(
-    console: Console,
-    title: str,
-    rows: list[tuple[str, str]],
-    *,
-    wraps: bool = False,
-    style: str = "cyan",
-) -> None:
-    """Write a small table under a title."""
-    if title:
-        console.line()
-        console.line(console.styled(title, "bold"))
-    for label, text in table(rows, width=console.width, wraps=wraps):
-        console.line(f"  {console.styled(label, style)}  {text}")
+def read_excerpt(path: Path, total: int) -> Excerpt:
+    """Return an excerpt of a result file.
+
+    Args:
+        path: The file; compressed when its name ends in ``.gz``.
+        total: How many rows it has.
+    """
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as rows:
+        return choose(rows, total)
+
+
+def choose(rows: Iterable[bytes], total: int) -> Excerpt:
+    """Return answers from the whole file, and the first rows without success."""
+    excerpt = Excerpt([], [])
+    for number, line in enumerate(islice(rows, total)):
+        row = read_answer(line)
+        name = shorten(one_line(row.custom_id or ""), _LONGEST_ID)
+        if row.error_code is None:
+            due = len(excerpt.answers) * total // SHOWN
+            if len(excerpt.answers) < SHOWN and number >= due:
+                excerpt.answers.append((name, answer_text(row)))
+        elif len(excerpt.failures) < SHOWN:
+            excerpt.failures.append((name, one_line(f"{row.error_code}: {row.error_message}")))
+    return excerpt
+
+
+def answer_text(answer: Answer) -> str:
+    """Return an answer in one line: what was said, or the tool that was called."""
+    if not answer.value and answer.tool_calls:
+        call = answer.tool_calls[0]
+        function = call.get("function") if isinstance(call, dict) else None
+        if isinstance(function, dict):
+            return one_line(f"calls {function.get('name')} with {function.get('arguments')}")
+    return one_line(str(answer.value or "")) or "(no text)"
 
 
 def shown_path(path: Path) -> str:

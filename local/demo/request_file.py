@@ -12,10 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from groq_batch.domain.cost import estimate_cost_usd, models_billed_by_hour, unknown_models
-from groq_batch.domain.shard import SplitLimits
-from groq_batch.request_file.split_events import summary_of
-from groq_batch.request_file.splitter import split_input
+from groq_batch_client.found_jobs import file_stem
 from local.demo.errors import UsageError
 from local.environment import PROJECT_ROOT
 
@@ -23,9 +20,6 @@ SAMPLE = PROJECT_ROOT / "events" / "sample.jsonl"
 
 _ENDINGS = (".jsonl", ".jsonl.gz")
 _UNREADABLE = (OSError, EOFError, zlib.error)
-_CHUNK_BYTES = 1024 * 1024
-# The template's defaults; a file cut otherwise would cost the same.
-_LIMITS = SplitLimits(max_requests=50_000, max_bytes=100_000_000, max_line_bytes=32 * 1024 * 1024)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +36,7 @@ class RequestFile:
     @property
     def stem(self) -> str:
         """The name without its ending."""
-        return self.name.removesuffix(".gz").removesuffix(".jsonl")
+        return file_stem(self.name)
 
     @property
     def is_gzip(self) -> bool:
@@ -72,24 +66,6 @@ class Upload:
     hints: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """The result of the pipeline's checks of a file.
-
-    Attributes:
-        requests: Requests that pass the checks.
-        problems: Everything that is wrong with the file.
-        cost_usd: Estimated cost at Groq, with every answer as long as it may be; None when the
-            price of a model, or the length of audio, is not known.
-        unknown_models: The models at fault for that.
-    """
-
-    requests: int
-    problems: int
-    cost_usd: float | None
-    unknown_models: tuple[str, ...]
-
-
 def choose_file(arguments: list[str]) -> RequestFile:
     """Return the file that the command line names, by default the sample.
 
@@ -117,27 +93,6 @@ def choose_file(arguments: list[str]) -> RequestFile:
     if is_empty:
         raise UsageError(f"{path} is empty. It has to hold one request a line.")
     return RequestFile(path)
-
-
-def survey(file: RequestFile) -> Survey:
-    """Check a file with the pipeline's own checks."""
-    with file.path.open("rb") as stream:
-        events = split_input(
-            iter(lambda: stream.read(_CHUNK_BYTES), b""),
-            gzipped=file.is_gzip,
-            limits=_LIMITS,
-            skip_invalid=True,
-        )
-        summary = summary_of(events)
-    return Survey(
-        requests=summary.good,
-        problems=summary.problems_total,
-        cost_usd=estimate_cost_usd(summary.models),
-        unknown_models=(
-            *unknown_models(summary.models),
-            *models_billed_by_hour(summary.models),
-        ),
-    )
 
 
 def without_hint(line: bytes) -> bytes:

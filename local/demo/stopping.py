@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from groq_batch.groq.errors import GroqApiError
-from groq_batch_client.text import batches
-from local.demo.console import Console
+from groq_batch_cli.terminal import Terminal
+from groq_batch_client.job_view import is_final
+from groq_batch_client.text import batches, duration
 from local.demo.groq_access import GroqAccess, cancel_batches
 from local.demo.interrupts import Interrupts
-from local.demo.job import Job, is_final
+from local.demo.job import Job
 
 _PATIENCE_SECONDS = 660.0
 """Seconds that a stopped job has for its report; Groq can take ten minutes to cancel a batch."""
@@ -24,46 +23,43 @@ _START_SECONDS = 10.0
 _LOOK_SECONDS = 0.5
 
 
-def stop_job(
-    job: Job, access: GroqAccess, *, console: Console, interrupts: Interrupts
-) -> Mapping[str, Any] | None:
+def stop_job(job: Job, access: GroqAccess, *, terminal: Terminal, interrupts: Interrupts) -> bool:
     """Stop a job, and make sure that none of its batches continues at Groq.
 
     The pipeline itself cancels the batches and collects what was answered. Should it not be able
     to, the batches are cancelled from here.
 
     Returns:
-        The final report; None when the job did not come to it in time.
+        Whether the job came to its final report in time.
     """
-    console.line(
+    terminal.print(
         "Stopping the job at Groq, to keep what is answered already; this may take minutes."
     )
-    console.line("Ctrl-C once more cancels without waiting for the answers.")
+    terminal.print("Ctrl-C once more cancels without waiting for the answers.")
     interrupts.allow_another()
-    report = None
+    has_ended = False
     try:
-        report = _wait_for_end(job, console)
+        has_ended = _wait_for_end(job, terminal)
     except KeyboardInterrupt:
-        console.line("Not waiting for the results.")
+        terminal.print("Not waiting for the results.")
     except (BotoCoreError, ClientError):
-        console.line("The emulated AWS does not answer any more.")
+        terminal.print("The emulated AWS does not answer any more.")
     interrupts.end()
-    console.line(_end_at_groq(job, access))
-    return report
+    terminal.print(_end_at_groq(job, access))
+    return has_ended
 
 
-def _wait_for_end(job: Job, console: Console) -> Mapping[str, Any] | None:
+def _wait_for_end(job: Job, terminal: Terminal) -> bool:
     begun = time.monotonic()
     while (seconds := time.monotonic() - begun) < _PATIENCE_SECONDS:
         is_started = job.stop()
-        report = job.report()
-        if is_final(report):
-            return report
+        if is_final(job.report()):
+            return True
         if not is_started and seconds > _START_SECONDS:
-            return None
-        console.progress("Waiting for the end of the job", seconds)
+            return False
+        terminal.live([f"Waiting for the end of the job ... {duration(seconds)}"])
         time.sleep(_LOOK_SECONDS)
-    return None
+    return False
 
 
 def _end_at_groq(job: Job, access: GroqAccess) -> str:

@@ -6,7 +6,6 @@ import threading
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from local.groq_simulator.ordinary_calls import OrdinaryCall
 from local.groq_simulator.settings import Settings
@@ -23,18 +22,6 @@ class Call:
     status: int | None = None
     seconds: float | None = None
     running: bool = True
-
-    def view(self) -> dict[str, Any]:
-        """Returns the entry as JSON."""
-        return {
-            "time": self.time,
-            "route": self.route,
-            "method": self.method,
-            "path": self.path,
-            "status": self.status,
-            "seconds": self.seconds,
-            "running": self.running,
-        }
 
 
 @dataclass(slots=True)

@@ -132,7 +132,7 @@ class Engine:
             problems = endpoint_problems(batch.endpoint, path)
             if problems:
                 return problems
-        refusal = self._refusals.take("validation", path)
+        refusal = self._refusals.of("validation", path)
         return [problem(refusal.code, refusal.message)] if refusal is not None else None
 
     def _scan(self, batch: Batch, path: Path) -> InputScan:

@@ -46,7 +46,7 @@ class Exchange:
                 request.json = parse_json_body(request)
             elif self._route in ROUTES_OF_CALLS:
                 request.json = read_body(self._route, request)
-            self._begin(self._state.faults.take(self._facts(request)), request)
+            self._begin(self._state.faults.of(self._facts(request)), request)
             self._api.authorise(request, self._route)
             response = self._api.handle(self._route, request, self._target_id)
         except _NotActedError:
@@ -92,7 +92,7 @@ class Exchange:
     def _upload_read(self, request: Request, filename: str) -> None:
         if self.fault is None:
             facts = CallFacts(self._route, self._target, filename=filename)
-            self._begin(self._state.faults.take(facts, by_filename_only=True), request)
+            self._begin(self._state.faults.of(facts, by_filename_only=True), request)
 
     def _begin(self, fault: Fault | None, request: Request) -> None:
         if fault is None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from local.groq_simulator.outcomes import Outcome, parse_outcome
 from local.groq_simulator.parsing import build, metadata_matches
+from local.groq_simulator.rule_list import RuleList
 
 ENDS = ("complete", "fail", "expire", "cancel", "stuck")
 
@@ -90,31 +91,13 @@ class FateRule:
         self.fate = build(Fate, self.fate)
 
 
-class Fates:
+class Fates(RuleList[FateRule]):
     """The fates in force."""
 
     def __init__(self) -> None:
-        self._rules: list[FateRule] = []
+        super().__init__(FateRule)
 
-    def replace(self, rules: list[dict[str, Any]]) -> None:
-        """Replaces all rules.
-
-        Raises:
-            ValueError: A rule is malformed; the old ones stay.
-        """
-        self._rules = [build(FateRule, rule) for rule in rules]
-
-    def add(self, rule: dict[str, Any]) -> None:
-        """Adds a rule after the others; the first that matches and is not used up applies."""
-        self._rules.append(build(FateRule, rule))
-
-    def take(self, number: int, metadata: Mapping[str, str] | None) -> Fate:
+    def of(self, number: int, metadata: Mapping[str, str] | None) -> Fate:
         """Decides the fate of a new batch."""
-        for rule in self._rules:
-            if rule.times == 0 or not rule.match.matches(number, metadata):
-                continue
-            if rule.times is not None:
-                rule.times -= 1
-            fate: Fate = rule.fate
-            return fate
-        return Fate()
+        rule = self.take(lambda rule: bool(rule.match.matches(number, metadata)))
+        return rule.fate if rule is not None else Fate()

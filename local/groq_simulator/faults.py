@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from local.groq_simulator.parsing import build, metadata_matches
+from local.groq_simulator.rule_list import RuleList
 
 ROUTES = (
     "upload",
@@ -119,56 +120,35 @@ class CallFacts:
     prompt: str | None = None
 
 
-class Faults:
+class Faults(RuleList[Fault]):
     """The faults that are still pending."""
 
     def __init__(self) -> None:
-        self._faults: list[Fault] = []
-        self._lock = threading.Lock()
-
-    def replace(self, faults: list[dict[str, Any]]) -> None:
-        """Replaces all faults.
-
-        Raises:
-            ValueError: A fault is malformed; the old ones stay.
-        """
-        made = [build(Fault, fault) for fault in faults]
-        with self._lock:
-            self._faults = made
-
-    def add(self, fault: dict[str, Any]) -> None:
-        """Adds a fault after the others; the first that matches and is not used up applies."""
-        made = build(Fault, fault)
-        with self._lock:
-            self._faults.append(made)
+        super().__init__(Fault)
 
     def clear(self, route: str | None = None) -> None:
         """Removes the faults of a route, or all."""
         with self._lock:
-            self._faults = [
-                fault for fault in self._faults if route is not None and fault.route != route
+            self._rules = [
+                fault for fault in self._rules if route is not None and fault.route != route
             ]
 
-    def take(self, facts: CallFacts, *, by_filename_only: bool = False) -> Fault | None:
+    def of(self, facts: CallFacts, *, by_filename_only: bool = False) -> Fault | None:
         """Returns the fault of a call, if any, and counts it.
 
         Args:
             facts: What is known of the call.
             by_filename_only: Consider only faults with a filter for the file name.
         """
-        with self._lock:
-            for fault in self._faults:
-                if fault.times == 0 or not _matches(fault, facts):
-                    continue
-                if by_filename_only and fault.match.filename is None:
-                    continue
-                if fault.skip > 0:
-                    fault.skip -= 1
-                    continue
-                if fault.times is not None:
-                    fault.times -= 1
-                return fault
-        return None
+
+        def applies(fault: Fault) -> bool:
+            if not _matches(fault, facts) or (by_filename_only and fault.match.filename is None):
+                return False
+            skips = fault.skip > 0
+            fault.skip -= skips
+            return not skips
+
+        return self.take(applies)
 
 
 def _matches(fault: Fault, facts: CallFacts) -> bool:

@@ -1,13 +1,17 @@
 """Operations of the control API in the simulator; arguments and results are plain JSON."""
 
+# ruff: noqa: PLW0108 (a lambda names the arguments as callers do, and finds what reset has made)
+
 from __future__ import annotations
 
 import inspect
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
+from local.groq_simulator.accounting import Accounting
 from local.groq_simulator.batches import TERMINAL, view
 from local.groq_simulator.fates import Fate
 from local.groq_simulator.parsing import build
@@ -25,29 +29,29 @@ class Operations:
         self._operations: dict[str, Callable[..., Any]] = {
             "configure": self._configure,
             "set_keys": self._set_keys,
-            "set_rules": self._set_rules,
-            "add_rule": self._add_rule,
-            "set_fates": self._set_fates,
-            "add_fate": self._add_fate,
-            "set_refusals": self._set_refusals,
-            "add_refusal": self._add_refusal,
+            "set_rules": lambda rules: state.rules.replace(rules),
+            "add_rule": lambda rule: state.rules.add(rule),
+            "set_fates": lambda fates: state.fates.replace(fates),
+            "add_fate": lambda fate: state.fates.add(fate),
+            "set_refusals": lambda refusals: state.refusals.replace(refusals),
+            "add_refusal": lambda refusal: state.refusals.add(refusal),
             "change_batch": self._change_batch,
             "forget_batch": self._forget_batch,
-            "set_faults": self._set_faults,
-            "add_fault": self._add_fault,
-            "clear_faults": self._clear_faults,
+            "set_faults": lambda faults: state.faults.replace(faults),
+            "add_fault": lambda fault: state.faults.add(fault),
+            "clear_faults": lambda route=None: state.faults.clear(route),
             "wait_held": self._wait_held,
-            "release": self._release,
+            "release": lambda name, count=None: state.gates.release(name, count),
             "wait_calls": self._wait_calls,
             "add_foreign_batches": self._add_foreign_batches,
             "advance_clock": self._advance_clock,
             "stats": self._stats,
-            "requests": self._requests,
-            "attempts": self._attempts,
+            "requests": lambda job=None: self._read(lambda counts: counts.requests(job)),
+            "attempts": lambda job: self._read(lambda counts: counts.attempts(job)),
             "batches": self._batches,
             "calls": self._calls,
             "ordinary_calls": self._ordinary_calls,
-            "reset": self._reset,
+            "reset": state.reset,
         }
 
     def run(self, name: str, arguments: Mapping[str, Any]) -> Any:
@@ -79,30 +83,6 @@ class Operations:
         with self._state.lock:
             self._state.settings.keys = dict(keys)
 
-    def _set_rules(self, rules: list[dict[str, Any]]) -> None:
-        with self._state.lock:
-            self._state.rules.replace(rules)
-
-    def _add_rule(self, rule: dict[str, Any]) -> None:
-        with self._state.lock:
-            self._state.rules.add(rule)
-
-    def _set_fates(self, fates: list[dict[str, Any]]) -> None:
-        with self._state.lock:
-            self._state.fates.replace(fates)
-
-    def _add_fate(self, fate: dict[str, Any]) -> None:
-        with self._state.lock:
-            self._state.fates.add(fate)
-
-    def _set_refusals(self, refusals: list[dict[str, Any]]) -> None:
-        with self._state.lock:
-            self._state.refusals.replace(refusals)
-
-    def _add_refusal(self, refusal: dict[str, Any]) -> None:
-        with self._state.lock:
-            self._state.refusals.add(refusal)
-
     def _change_batch(self, batch_id: str, fate: dict[str, Any]) -> None:
         with self._state.lock:
             batch = self._batch(batch_id)
@@ -119,20 +99,8 @@ class Operations:
                 return batch
         raise ValueError(f"no batch {batch_id!r}")
 
-    def _set_faults(self, faults: list[dict[str, Any]]) -> None:
-        self._state.faults.replace(faults)
-
-    def _add_fault(self, fault: dict[str, Any]) -> None:
-        self._state.faults.add(fault)
-
-    def _clear_faults(self, route: str | None = None) -> None:
-        self._state.faults.clear(route)
-
     def _wait_held(self, name: str, count: int = 1, timeout: float = 10.0) -> bool:
         return self._state.gates.wait_held(name, count, timeout)
-
-    def _release(self, name: str, count: int | None = None) -> int:
-        return self._state.gates.release(name, count)
 
     def _wait_calls(self, route: str, count: int = 1, timeout: float = 10.0) -> bool:
         until = time.monotonic() + timeout
@@ -157,6 +125,12 @@ class Operations:
         for batch in self._state.batches.all():
             self._state.engine.advance(batch, self._state.now())
 
+    def _read(self, read: Callable[[Accounting], Any]) -> Any:
+        """Advance all batches to the current time, then read the counters."""
+        with self._state.lock:
+            self._advance()
+            return read(self._state.accounting)
+
     def _batches(self) -> list[dict[str, Any]]:
         with self._state.lock:
             self._advance()
@@ -169,11 +143,11 @@ class Operations:
     def _stats(self) -> dict[str, Any]:
         with self._state.lock:
             self._advance()
+            accounting = self._state.accounting
             own = [batch for batch in self._state.batches.all() if not batch.foreign]
             shards: dict[str, list[str]] = {}
             for batch in own:
                 shards.setdefault(_shard_key(batch.metadata), []).append(batch.id)
-            accounting = self._state.accounting
             sendings = accounting.requests().values()
             return {
                 "calls": accounting.calls_by_route(),
@@ -192,26 +166,13 @@ class Operations:
                 "bytes_sent": accounting.bytes_sent,
             }
 
-    def _requests(self, job: str | None = None) -> dict[str, dict[str, int]]:
-        with self._state.lock:
-            self._advance()
-            return self._state.accounting.requests(job)
-
-    def _attempts(self, job: str) -> dict[str, list[str]]:
-        with self._state.lock:
-            self._advance()
-            return self._state.accounting.attempts(job)
-
     def _calls(self, route: str | None = None) -> list[dict[str, Any]]:
         calls = list(self._state.accounting.calls)
-        return [call.view() for call in calls if route is None or call.route == route]
+        return [asdict(call) for call in calls if route is None or call.route == route]
 
     def _ordinary_calls(self) -> list[dict[str, Any]]:
         with self._state.lock:
             return [call.view() for call in self._state.accounting.ordinary]
-
-    def _reset(self) -> None:
-        self._state.reset()
 
 
 def _check_arguments(

@@ -8,7 +8,7 @@ import math
 import threading
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from local.groq_simulator.answers import answer_text, success_row, transcription_row
@@ -78,15 +78,9 @@ class OrdinaryCall:
 
     def view(self) -> dict[str, Any]:
         """Returns the call as JSON."""
-        return {
-            "time": self.time,
-            "url": self.url,
-            "prompt": self.prompt,
-            "body": self.body,
-            "status": self.status,
-            "billed": self.billed,
-            "job": self.job,
-        }
+        shown = asdict(self)
+        del shown["fingerprint"]
+        return shown
 
 
 @dataclass(slots=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from local.groq_simulator.parsing import build, metadata_matches
+from local.groq_simulator.rule_list import RuleList
 
 KINDS = frozenset(
     {
@@ -156,36 +158,19 @@ class Rule:
     match: Any
     outcome: Any
     times: int | None = None
-    applied: dict[str, int] = field(default_factory=dict, init=False)
+    applied: Counter[str] = field(default_factory=Counter, init=False)
 
     def __post_init__(self) -> None:
         self.match = build(RuleMatch, self.match)
         self.outcome = parse_outcome(self.outcome)
 
 
-class Rules:
+class Rules(RuleList[Rule]):
     """The rules in force, and the count of what they were applied to."""
 
     def __init__(self) -> None:
-        self._rules: list[Rule] = []
+        super().__init__(Rule)
         self._hints: dict[tuple[str, str, str], int] = {}
-
-    @property
-    def are_none(self) -> bool:
-        """Whether there is no rule."""
-        return not self._rules
-
-    def replace(self, rules: list[dict[str, Any]]) -> None:
-        """Replaces all rules.
-
-        Raises:
-            ValueError: A rule is malformed; the old ones stay.
-        """
-        self._rules = [build(Rule, rule) for rule in rules]
-
-    def add(self, rule: dict[str, Any]) -> None:
-        """Adds a rule after the others; the first that matches and is not used up applies."""
-        self._rules.append(build(Rule, rule))
 
     def outcome(
         self,
@@ -197,15 +182,12 @@ class Rules:
     ) -> Outcome:
         """Decides the outcome of a request each time it is sent, and counts it."""
         for rule in self._rules:
-            if not rule.match.matches(custom_id, metadata):
-                continue
-            if rule.times is not None:
-                applied = rule.applied.get(custom_id, 0)
-                if applied >= rule.times:
-                    continue
-                rule.applied[custom_id] = applied + 1
-            outcome: Outcome = rule.outcome
-            return outcome
+            applied = rule.applied[custom_id]
+            is_used_up = rule.times is not None and applied >= rule.times
+            if not is_used_up and rule.match.matches(custom_id, metadata):
+                rule.applied[custom_id] += 1
+                outcome: Outcome = rule.outcome
+                return outcome
         return self._hinted(custom_id, body, metadata) if hints else SUCCESS
 
     def _hinted(

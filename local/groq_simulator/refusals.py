@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -16,6 +16,7 @@ from local.groq_simulator.input_checks import (
 )
 from local.groq_simulator.messages import ApiError
 from local.groq_simulator.parsing import build
+from local.groq_simulator.rule_list import RuleList
 
 PLACES = ("create", "validation")
 
@@ -72,39 +73,15 @@ class Refusal:
         self.match = build(RefusalMatch, self.match)
 
 
-class Refusals:
+class Refusals(RuleList[Refusal]):
     """The refusals in force."""
 
     def __init__(self) -> None:
-        self._refusals: list[Refusal] = []
+        super().__init__(Refusal)
 
-    def replace(self, refusals: list[dict[str, Any]]) -> None:
-        """Replaces all refusals.
-
-        Raises:
-            ValueError: One is malformed; the old ones stay.
-        """
-        self._refusals = [build(Refusal, one) for one in refusals]
-
-    def add(self, refusal: Mapping[str, Any]) -> None:
-        """Adds a refusal after the others; the first that matches and is not used up applies."""
-        self._refusals.append(build(Refusal, refusal))
-
-    @property
-    def are_none(self) -> bool:
-        """Whether there is no refusal."""
-        return not self._refusals
-
-    def take(self, at: str, path: Path) -> Refusal | None:
+    def of(self, at: str, path: Path) -> Refusal | None:
         """Returns the refusal of a batch with this input file, if any, and counts it."""
-        for one in self._refusals:
-            if one.at != at or one.times == 0:
-                continue
-            if any(one.match.matches(asked) for asked in asked_by(path)):
-                if one.times is not None:
-                    one.times -= 1
-                return one
-        return None
+        return self.take(lambda one: one.at == at and any(map(one.match.matches, asked_by(path))))
 
     def check_create(self, path: Path) -> None:
         """Refuses the create of a batch with this input file, if one of the refusals says so.
@@ -112,7 +89,7 @@ class Refusals:
         Raises:
             ApiError: The create is refused.
         """
-        refusal = self.take("create", path)
+        refusal = self.of("create", path)
         if refusal is not None:
             raise ApiError(refusal.status, refusal.message, code=refusal.code)
 

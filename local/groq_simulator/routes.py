@@ -212,7 +212,7 @@ class Api:
             completion_window=str(window),
             window_seconds=window_seconds * self._state.settings.window_scale,
             created_at=now,
-            fate=self._state.fates.take(batches.created, metadata),
+            fate=self._state.fates.of(batches.created, metadata),
             visible_from=now + request.visible_after,
         )
         # A separate link: the batch continues if its input file is deleted.

@@ -54,7 +54,7 @@ class Workers:
             # A process with threads must not be forked.
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(max_workers=count, mp_context=context)
-            for started in [self._pool.submit(Rules) for _ in range(count)]:
+            for started in [self._pool.submit(_load) for _ in range(count)]:
                 started.result()
 
     def begin(self, batch: Batch, settings: Settings) -> None:
@@ -91,6 +91,10 @@ class Workers:
         """Ends the processes."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+
+
+def _load() -> None:
+    """Does nothing: a worker that has run it has imported this module."""
 
 
 def _run(batch: Batch, input_path: Path, settings: Settings, folder: Path) -> Finished:

@@ -1,8 +1,7 @@
-"""Create the pictures of the documentation: ``python -m local.pictures [flow|job]``.
+"""Create the pictures of a job for the documentation: ``python -m local.pictures``.
 
-``flow`` draws docs/pictures/flow.svg. ``job`` runs a job on the emulated stack and pictures its
-report page in a headless Chromium (report.png, report-dark.png) and the command that ran it
-(run.svg).
+It runs a job on the emulated stack and pictures its report page in a headless Chromium (report.png,
+report-dark.png) and the command that ran it (run.svg). docs/pictures/flow.svg is drawn by hand.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import tempfile
 from pathlib import Path
 
 from local.browser import find_browser, open_page
-from local.pictures.flow import draw
 from local.pictures.job import FILE, run_job
 from local.pictures.recording import picture, played
 
@@ -23,29 +21,16 @@ _END_OF_PICTURE = "document.querySelector('div.grid').getBoundingClientRect().bo
 """The documentation shows a page down to the distributions, not all of it."""
 
 
-def main(arguments: list[str]) -> int:
-    """Create the named pictures, or all; return the exit status."""
-    wanted = set(arguments) or {"flow", "job"}
-    if not wanted <= {"flow", "job"}:
-        print(__doc__, file=sys.stderr)
-        return 2
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    if "flow" in wanted:
-        (FOLDER / "flow.svg").write_text(draw(), encoding="utf-8")
-    if "job" in wanted:
-        browser = find_browser()
-        if browser is None:
-            print(
-                "The report is pictured by Chromium, which is not here: install it "
-                "(apt-get install chromium fonts-noto-core), or name it in CHROMIUM.",
-                file=sys.stderr,
-            )
-            return 1
-        _picture_job(browser)
-    return 0
-
-
-def _picture_job(browser: str) -> None:
+def main() -> int:
+    """Create the pictures; return the exit status."""
+    browser = find_browser()
+    if browser is None:
+        print(
+            "The report is pictured by Chromium, which is not here: install it "
+            "(apt-get install chromium fonts-noto-core), or name it in CHROMIUM.",
+            file=sys.stderr,
+        )
+        return 1
     with tempfile.TemporaryDirectory(prefix="groq-batch-pictures-") as name:
         folder = Path(name)
         job = run_job(folder)
@@ -61,7 +46,8 @@ def _picture_job(browser: str) -> None:
                 (FOLDER / target).write_bytes(
                     page.picture(most_height=page.evaluate(_END_OF_PICTURE))
                 )
+    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from groq_batch.domain import object_keys
-from local.reference.blocks import described
-from local.reference.markdown import code, first_sentence, table
+from local.reference.docstrings import first_sentence
+from local.reference.markdown import code, table
 
 _JOB = "requests-04ad86b59a21faf11acc"
 _SAMPLES: dict[str, Any] = {
@@ -19,7 +19,21 @@ _SAMPLES: dict[str, Any] = {
     "line": 1,
     "check": 12,
 }
-_PLACE = "_SAMPLES of local/reference/bucket.py"
+"""An argument for each parameter of the methods of ``WorkKeys``."""
+
+_OTHERS = {
+    object_keys.job_key(_JOB): "Proof that the upload has been started; permanent, do not delete "
+    "it.",
+    object_keys.open_job_key(_JOB): "Marks a job without a final report; the reconciler checks "
+    "these.",
+    object_keys.SWEEP_KEY: "How far the sweep of `input/` has come; without it the next one "
+    "requests every record.",
+    object_keys.RECONCILER_KEY: "Where the reconciler ran out of time; the next run continues "
+    "there.",
+    object_keys.USAGE_SUMS_KEY: "Sums of the usage records of the last 30 days, for the index; "
+    "calculated again from them if it is missing.",
+}
+"""Purposes of the keys outside a job's folder."""
 
 
 def deliveries() -> str:
@@ -51,34 +65,14 @@ def deliveries() -> str:
 def work() -> str:
     """Return the private objects of a job with the purpose of each."""
     keys = object_keys.WorkKeys(_JOB)
-    rows = [
-        [code(object_keys.job_key(_JOB)), _JOB_KEY],
-        [code(object_keys.open_job_key(_JOB)), _OPEN_KEY],
-        [code(object_keys.SWEEP_KEY), _SWEEP_KEY],
-        [code(object_keys.RECONCILER_KEY), _RECONCILER_KEY],
-        [code(object_keys.USAGE_SUMS_KEY), _USAGE_SUMS_KEY],
-    ]
+    rows = [[code(key), purpose] for key, purpose in _OTHERS.items()]
     for name, member in inspect.getmembers_static(object_keys.WorkKeys):
         if name.startswith("_") or name in ("job", "prefix", "bulk"):
             continue
         key = _key(keys, name, member)
         if key is not None and not key.endswith("/"):
-            rows.append([code(key.replace(_JOB, "…")), _text(member)])
+            rows.append([code(key.replace(_JOB, "…")), first_sentence(inspect.getdoc(member))])
     return table(["key", "purpose"], sorted(rows))
-
-
-_JOB_KEY = "Proof that the upload has been started; permanent, do not delete it."
-_OPEN_KEY = "Marks a job without a final report; the reconciler checks these."
-_SWEEP_KEY = (
-    "How far the sweep of `input/` has come; without it the next one requests every record."
-)
-_RECONCILER_KEY = "Where the reconciler ran out of time; the next run continues there."
-
-
-_USAGE_SUMS_KEY = (
-    "Sums of the usage records of the last 30 days, for the index; calculated again from them "
-    "if it is missing."
-)
 
 
 def _key(keys: object_keys.WorkKeys, name: str, member: object) -> str | None:
@@ -88,8 +82,4 @@ def _key(keys: object_keys.WorkKeys, name: str, member: object) -> str | None:
         return None
     method: Callable[..., str] = getattr(keys, name)
     names = inspect.signature(method).parameters
-    return method(**{one: described(_SAMPLES, one, _PLACE) for one in names})
-
-
-def _text(member: object) -> str:
-    return first_sentence(inspect.getdoc(member) or "")
+    return method(**{one: _SAMPLES[one] for one in names})

@@ -46,13 +46,6 @@ def json_block(data: Any) -> str:
     return fenced(json.dumps(data, indent=2, ensure_ascii=False), "json")
 
 
-def first_sentence(text: str) -> str:
-    """Return the first sentence of a docstring, in Markdown."""
-    paragraph = " ".join((text or "").strip().split("\n\n", 1)[0].split())
-    sentence = re.split(r"(?<=\.)\s", paragraph, maxsplit=1)[0]
-    return sentence.replace("``", "`")
-
-
 def _row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(_cell(cell) for cell in cells) + " |"
 

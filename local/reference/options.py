@@ -2,28 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from groq_batch.domain.job_options import _OPTIONS
-from local.reference.blocks import described
 from local.reference.markdown import code, table
-from local.reference.parameters import default_of
-
-PARAMETERS: Mapping[str, str | None] = {
-    "completion-window": "CompletionWindow",
-    "on-invalid-line": "OnInvalidLine",
-    "max-attempts": "MaxAttempts",
-    "max-job-cost-usd": "MaxJobCostUsd",
-    "check-models": "CheckModels",
-    "canary-requests": "CanaryRequests",
-    "canary-max-failed-percent": "CanaryMaxFailedPercent",
-    "batch-deadline": "BatchDeadline",
-    "deadline-max-usd": "DeadlineMaxUsd",
-    "retry-invalid-output": "RetryInvalidOutput",
-}
-"""The stack parameter that each option overrides; None for an option without one."""
-
-_PLACE = "PARAMETERS of local/reference/options.py"
+from local.template_parameters import read_template
 
 
 def options() -> str:
@@ -35,13 +16,10 @@ def options() -> str:
 
 
 def _without(name: str) -> str:
-    """Return what applies to an upload without the option.
-
-    Raises:
-        UndescribedError: ``PARAMETERS`` has no entry for the option.
-    """
-    parameter = described(PARAMETERS, name, _PLACE)
-    if parameter is None:
+    """Return what applies to an upload without the option: the parameter of the same name."""
+    parameter = name.title().replace("-", "")
+    parameters = read_template()["Parameters"]
+    if parameter not in parameters:
         return "nothing"
-    default = default_of(parameter)
+    default = str(parameters[parameter]["Default"])
     return f"parameter {code(parameter)} ({code(default) if default else 'none'})"

@@ -2,53 +2,36 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
-from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]
-
-from local.environment import PROJECT_ROOT
 from local.reference.markdown import code, table
-
-
-@cache
-def template() -> dict[str, Any]:
-    """Return the parsed template; callers must not change it."""
-    parsed: dict[str, Any] = yaml_parse((PROJECT_ROOT / "template.yaml").read_text("utf-8"))
-    return parsed
+from local.template_parameters import read_template
 
 
 def parameters() -> str:
     """Return a table for each group of parameters, in the order of the console."""
-    interface = template()["Metadata"]["AWS::CloudFormation::Interface"]
+    interface = read_template()["Metadata"]["AWS::CloudFormation::Interface"]
     return "\n\n".join(
         f"## {group['Label']['default']}\n\n{_group(group['Parameters'])}"
         for group in interface["ParameterGroups"]
     )
 
 
-def ungrouped() -> set[str]:
-    """Return the parameters in no group, which the page would not show."""
-    interface = template()["Metadata"]["AWS::CloudFormation::Interface"]
-    named = {name for group in interface["ParameterGroups"] for name in group["Parameters"]}
-    return set(template()["Parameters"]) - named
-
-
 def outputs() -> str:
     """Return the stack's outputs."""
     return table(
         ["output", "meaning"],
-        ([code(name), str(one["Description"])] for name, one in template()["Outputs"].items()),
+        ([code(name), str(one["Description"])] for name, one in read_template()["Outputs"].items()),
     )
 
 
 def default_of(name: str) -> str:
     """Return the default of a parameter as text."""
-    return str(template()["Parameters"][name]["Default"])
+    return str(read_template()["Parameters"][name]["Default"])
 
 
 def _group(names: list[str]) -> str:
-    parameters = template()["Parameters"]
+    parameters = read_template()["Parameters"]
     return table(
         ["parameter", "default", "allowed", "meaning"],
         (

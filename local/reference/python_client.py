@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Iterator, Sequence
 from textwrap import indent
 from typing import Any
 
 import groq_batch_client
 from groq_batch_client import GroqBatch, GroqBatchError, Job, Options
-from local.reference.blocks import UndescribedError
-from local.reference.markdown import code, fenced, first_sentence, table
+from local.reference.blocks import BlockError
+from local.reference.docstrings import documentation, entries, first_sentence, prose, sections
+from local.reference.markdown import code, fenced, table
 
-_SECTIONS = ("Args", "Attributes", "Raises", "Returns", "Examples")
 _LONGEST_LINE = 90
-_ENTRY = re.compile(r"(\w+): (.+)", re.DOTALL)
 
 
 def classes() -> str:
@@ -30,10 +28,10 @@ def classes() -> str:
 
 def options() -> str:
     """Return the upload options as a table of arguments."""
-    sections = _sections(Options)
-    rows = [[code(name), text] for name, text in _entries(sections["Attributes"])]
+    attributes = sections(Options)["Attributes"]
+    rows = [[code(name), text] for name, text in entries(attributes)]
     if [row[0] for row in rows] != [code(name) for name in Options.__annotations__]:
-        raise UndescribedError("The docstring of Options does not describe its options in order.")
+        raise BlockError("The docstring of Options does not describe its options in order.")
     return table(["argument", "meaning"], rows)
 
 
@@ -43,7 +41,7 @@ def errors() -> str:
 
 
 def _tree(kind: type[BaseException], depth: int) -> Iterator[str]:
-    yield f"{'  ' * depth}- `{kind.__name__}`: {first_sentence(_doc(kind))}"
+    yield f"{'  ' * depth}- `{kind.__name__}`: {first_sentence(documentation(kind))}"
     for one in kind.__subclasses__():
         if one.__name__ in groq_batch_client.__all__:
             yield from _tree(one, depth + 1)
@@ -56,21 +54,21 @@ def _members(kind: type[Any]) -> list[tuple[str, Any]]:
 
 def _described(member: Any, name: str) -> Iterator[str]:
     """Yield the paragraphs about a class, a method or a property."""
-    sections = _sections(member)
+    parts = sections(member)
     # Only the client creates jobs.
     signature = _signature(member, name) if member is not Job else ""
     if signature:
         yield fenced(signature, "python")
-    yield _prose(sections[""])
+    yield prose(parts[""])
     for title in ("Args", "Attributes"):
-        if title in sections:
+        if title in parts:
             heads = ["argument" if title == "Args" else "attribute", "meaning"]
-            yield table(heads, [[code(one), text] for one, text in _entries(sections[title])])
-    if "Raises" in sections:
-        raised = [f"- `{one}`: {text}" for one, text in _entries(sections["Raises"])]
+            yield table(heads, [[code(one), text] for one, text in entries(parts[title])])
+    if "Raises" in parts:
+        raised = [f"- `{one}`: {text}" for one, text in entries(parts["Raises"])]
         yield "\n".join(["Raises:", "", *raised])
-    if "Examples" in sections:
-        yield fenced(sections["Examples"], "pycon")
+    if "Examples" in parts:
+        yield fenced(parts["Examples"], "pycon")
 
 
 def _signature(member: Any, name: str) -> str:
@@ -105,35 +103,3 @@ def _call(name: str, parts: Sequence[str], returns: str) -> str:
         return line
     arguments = "".join(f"    {part},\n" for part in parts)
     return f"def {name}(\n{arguments}) -> {returns}: ..."
-
-
-def _doc(member: Any) -> str:
-    found = inspect.getdoc(member)
-    if not found:
-        raise UndescribedError(f"{member} has no docstring.")
-    return found
-
-
-def _sections(member: Any) -> dict[str, str]:
-    """Return the sections of a docstring by title; the text before the first has an empty title."""
-    parts: dict[str, list[str]] = {"": []}
-    title = ""
-    for line in _doc(member).splitlines():
-        if line.removesuffix(":") in _SECTIONS and line.endswith(":"):
-            title = line.removesuffix(":")
-            parts[title] = []
-        else:
-            parts[title].append(line)
-    return {name: inspect.cleandoc("\n".join(lines)) for name, lines in parts.items()}
-
-
-def _entries(section: str) -> Iterator[tuple[str, str]]:
-    """Yield the names and meanings in a section; continuation lines are indented."""
-    for entry in re.split(r"\n(?=\S)", section):
-        found = _ENTRY.match(entry)
-        if found is not None:
-            yield found[1], _prose(" ".join(found[2].split()))
-
-
-def _prose(text: str) -> str:
-    return text.replace("``", "`")

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections.abc import Iterator
-from dataclasses import asdict, fields
-from typing import Any
+from dataclasses import asdict
 
 from groq_batch.domain.json_data import to_json_data
 from groq_batch.records.usage import UsageOfModel, UsageRecord
+from local.reference.docstrings import entries, sections
 from local.reference.markdown import code, json_block, table
 from local.reference.reports import example
-
-_ATTRIBUTE = re.compile(r"^    (\w+): (.+(?:\n        .+)*)", re.MULTILINE)
 
 
 def usage_example() -> str:
     """Return the usage record of the example job, with line breaks."""
-    return json_block(_sample())
+    return json_block(to_json_data(_record()))
 
 
 def usage_key() -> str:
@@ -29,11 +25,6 @@ def usage_key() -> str:
 def usage_fields() -> str:
     """Return a table of all fields, in their order."""
     return table(["field", "meaning"], [*_rows(UsageRecord), *_rows(UsageOfModel, "models[].")])
-
-
-def _sample() -> dict[str, Any]:
-    sample: dict[str, Any] = to_json_data(_record())
-    return sample
 
 
 def _record() -> UsageRecord:
@@ -51,7 +42,5 @@ def _record() -> UsageRecord:
 
 def _rows(record: type[UsageRecord | UsageOfModel], prefix: str = "") -> Iterator[list[str]]:
     """Yield each field with its description from the class docstring."""
-    said = dict(_ATTRIBUTE.findall(inspect.getdoc(record) or ""))
-    for field in fields(record):
-        text = " ".join(said[field.name].split()).replace("``", "`").replace("None", "null")
-        yield [code(prefix + field.name), text]
+    for name, text in entries(sections(record)["Attributes"]):
+        yield [code(prefix + name), text.replace("None", "null")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from local.demo.console import Console
+from groq_batch_cli.terminal import Terminal
 from local.demo.errors import DemoError
 from local.demo.groq_access import GroqAccess, check_access
 from local.demo.interrupts import Interrupts
-from local.demo.job import Job
+from local.demo.job import Job, deployed
 from local.demo.log_folder import LogFolder
 from local.demo.request_file import RequestFile
 from local.demo.results_folder import results_folder
@@ -124,10 +125,10 @@ def test_sample_on_the_simulator(demo: Demo) -> None:
 
     assert status == 0, said
     assert "a simulator, which answers with echoes and costs nothing" in said
-    assert "Attempt 1: 22 requests sent in 2 batches" in said
-    assert "Attempt 2: 1 request sent again in 1 batch" in said
-    assert "Partial: 21 of 22 requests answered, 1 not" in said
-    assert "ticket-1841          " in said
+    assert "sample.jsonl: partial, 21 of 22 requests answered, 1 not" in said
+    assert re.search(r"attempt 1 +22 sent in 2 batches +20 answered", said)
+    assert re.search(r"attempt 2 +1 sent in 1 batch +1 answered", said)
+    assert "  ticket-1841          " in said
     assert "demo-fails-always  invalid_request_error" in said
     assert f"Files in demo-output/{demo.results.name}" in said
     report = demo.report()
@@ -155,7 +156,7 @@ def test_sample_on_the_real_api(demo: Demo, real_api: SimulatorProcess) -> None:
     assert f"{real_api.groq_base_url}, with the key from .env" in said
     assert "about $0.002" in said
     assert "2 hints for the simulator left out" in said
-    assert "Succeeded: 22 requests, 22 answers" in said
+    assert "sample.jsonl: succeeded, 22 requests answered" in said
     assert real_api.api_key not in said
     assert [row["custom_id"] for row in demo.rows()] == SAMPLE_IDS
     stats = real_api.control.stats()
@@ -192,11 +193,10 @@ def run_on(pipeline: Pipeline, path: Path, content: bytes) -> tuple[int, str]:
     """Run a file on the suite's own stack; returns exit status and output."""
     path.write_bytes(content)
     file = RequestFile(path)
-    outputs = {"BucketName": pipeline.bucket, "StateMachineArn": pipeline.state_machine}
-    job = Job(pipeline.stack, pipeline.stack_name, outputs, file)
+    job = Job(deployed(pipeline.stack, pipeline.stack_name), file)
     stream = io.StringIO()
     with LogFolder(path.parent / "logs") as logs, results_folder(file) as results:
-        session = Session(file, None, results, Console(stream, {}), Interrupts())
+        session = Session(file, None, results, Terminal(stream, stream, {}), Interrupts())
         return session.run_job(job, logs), stream.getvalue()
 
 
@@ -209,9 +209,9 @@ def test_rejected_file(
     status, said = run_on(pipeline, tmp_path / f"{name}.jsonl", content)
 
     assert status == 1
-    assert "Rejected: the file has 2 problems, nothing was sent to Groq" in said
-    assert "  line 1      invalid_json: " in said
-    assert "  line 3 (b)  invalid_method: " in said
+    assert f"{name}.jsonl: rejected, 2 problems, nothing was sent" in said
+    assert "  line 1: invalid_json " in said
+    assert "  line 3: invalid_method " in said
     (results,) = (tmp_path / "demo-output").iterdir()
     assert sorted(path.name for path in results.iterdir()) == [
         "invalid.jsonl",
@@ -230,7 +230,7 @@ def test_job_that_fails(
     status, said = run_on(pipeline, tmp_path / f"{name}.jsonl", request_file(["a", "b"]))
 
     assert status == 1
-    assert "Failed: Groq refuses the API key." in said
+    assert f"{name}.jsonl: failed, Groq refuses the API key." in said
     (logs,) = (tmp_path / "logs").iterdir()
     assert f"The logs are in logs/{logs.name}" in said
     log = (logs / "functions.log").read_text(encoding="utf-8")

@@ -18,6 +18,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import requests
+from requests import PreparedRequest
+from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPResponse
 from urllib3.exceptions import NewConnectionError, ReadTimeoutError
 
@@ -40,7 +43,6 @@ BASE_URL = "http://127.0.0.1:9/openai/v1"
 """Nothing listens there, and nothing is ever sent there."""
 
 _PIECE_BYTES = 65_536
-_SHARED_MEMORY = Path("/dev/shm")
 
 
 class _ClockedState(State):
@@ -77,8 +79,7 @@ class FakeGroq:
     def __init__(self, *, clock: Callable[[], float], **settings: Any) -> None:
         chosen = Settings()
         chosen.update(settings)
-        parent = _SHARED_MEMORY if _SHARED_MEMORY.is_dir() else None
-        self._folder = Path(tempfile.mkdtemp(prefix="groq-fake-", dir=parent))
+        self._folder = Path(tempfile.mkdtemp(prefix="groq-fake-", dir=shared_memory()))
         self._state = _ClockedState(chosen, self._folder)
         self._state.clock = clock
         # Pauses are the sockets' affair.
@@ -145,6 +146,12 @@ class FakeGroq:
             response.close()
 
 
+def shared_memory() -> Path | None:
+    """Return the folder of files that are in memory only; None where there is none."""
+    folder = Path("/dev/shm")
+    return folder if folder.is_dir() else None
+
+
 def route_of(method: str, target: str) -> str:
     """Return the name of the route of a request."""
     address = urlsplit(target)
@@ -180,45 +187,54 @@ def _delivered(response: Response, fault: Fault | None, method: str, target: str
 
 
 class _Transport(Transport):
-    """The client's transport, with a pool of connections none of which is ever made."""
+    """The client's transport, with connections none of which is ever made."""
 
     def __init__(self, groq: FakeGroq, wire: Wire) -> None:
-        self._pool = partial(_Pool, groq, wire)
+        self._groq = groq
+        self._wire = wire
         super().__init__(encrypted=False)
 
     def _new_adapter(self, tls: Any) -> SendOnceAdapter:
-        pool = self._pool
-
-        class Adapter(SendOnceAdapter):
-            def init_poolmanager(self, *arguments: Any, **named: Any) -> None:
-                super().init_poolmanager(*arguments, **named)
-                self.poolmanager.pool_classes_by_scheme = {"http": pool}
-
-        return Adapter()
+        return _Adapter(self._groq, self._wire)
 
 
-class _Pool(HTTPConnectionPool):
-    """Hands requests to the simulator, where another pool would send them."""
+class _Adapter(SendOnceAdapter):
+    """Hands requests to the simulator, where another adapter would send them.
 
-    def __init__(self, groq: FakeGroq, wire: Wire, host: str, port: int, **settings: Any) -> None:
-        super().__init__(host, port, **settings)
+    Only what is raised goes through urllib3, which has its own names for it.
+    """
+
+    def __init__(self, groq: FakeGroq, wire: Wire) -> None:
         self._groq = groq
         self._wire = wire
+        super().__init__()
 
-    def _make_request(  # type: ignore[override]
-        self,
-        conn: Any,
-        method: str,
-        url: str,
-        body: Any = None,
-        headers: Mapping[str, str] | None = None,
-        **_: Any,
-    ) -> HTTPResponse:
+    def send(
+        self, request: PreparedRequest, *arguments: Any, new_connection: bool = False, **named: Any
+    ) -> requests.Response:
+        method, url = str(request.method), request.path_url
+
         def act() -> HTTPResponse:
             if not self._groq.reachable:
-                raise NewConnectionError(conn, "Failed to establish a new connection")
-            return self._groq.exchange(method, url, headers or {}, body)
+                raise NewConnectionError(None, "Failed to establish a new connection")
+            return self._groq.exchange(method, url, request.headers, request.body)
 
         call = Call("groq", route_of(method, url), "", {"method": method, "url": url})
-        response: HTTPResponse = self._wire(call, act)
-        return response
+        try:
+            return self.build_response(request, self._wire(call, act))
+        except Exception as error:  # noqa: BLE001 (whatever a socket raises)
+            raised = error
+        failing = SendOnceAdapter()
+        failing.poolmanager.pool_classes_by_scheme = {"http": partial(_FailingPool, raised)}
+        return HTTPAdapter.send(failing, request, *arguments, **named)
+
+
+class _FailingPool(HTTPConnectionPool):
+    """Raises an error where another pool would send a request."""
+
+    def __init__(self, error: Exception, host: str, port: int, **settings: Any) -> None:
+        super().__init__(host, port, **settings)
+        self._error = error
+
+    def _make_request(self, *_: Any, **__: Any) -> Any:
+        raise self._error

@@ -47,8 +47,8 @@ The shipped state machine and the functions also run in one process and in virtu
 - twenty jobs of twenty shards whose functions die at random; hundreds of random scenarios in which
   all of this happens at once.
 
-To see how long each state is retried after each error, run `python -m local.retry_schedules`, which
-reads the state machine.
+[The state machine](reference/state-machine.md#retries) shows how long each state is retried after
+each error.
 
 If a policy denies the functions an object (S3 answers 403), the result depends on the object:
 

@@ -17,6 +17,7 @@ import json
 import logging
 import re
 import sys
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,6 +37,7 @@ from groq_batch.records import submission
 from groq_batch.settings import Settings
 from local.state_machine.machine import TaskError
 from tests.fakes.calls import Call
+from tests.fakes.groq import shared_memory
 from tests.fakes.s3 import client_error
 from tests.harness.virtual_time import REAL_SECONDS, VirtualClock, VirtualThreading
 
@@ -438,6 +440,9 @@ def handlers_in_place(*, inline: bool = True) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("settings", "storage", "groq", "states", "events"):
             patch.setattr(bootstrap, name, lambda *_, name=name: getattr(current(), name)())
+        # Functions make and remove thousands of small folders.
+        if folder := shared_memory():
+            patch.setattr(tempfile, "tempdir", str(folder))
         for function in FUNCTIONS:
             _hand_over_time(_app(function), patch)
         threads = VirtualThreading(

@@ -14,17 +14,14 @@ from typing import Any
 import pytest
 
 from groq_batch.records.submission import LEASE_SECONDS
-from local.asl import MACHINE
+from local.asl import MACHINE, UNCATCHABLE
 from local.retry_schedules import (
     DEATHS,
     FAILURES,
     MAP_ERRORS,
     SERVICE_ERRORS,
-    UNCATCHABLE,
-    errors_of,
     schedule,
     states_with_retries,
-    table,
 )
 
 STATES = states_with_retries()
@@ -49,12 +46,7 @@ def average(state: Mapping[str, Any], error: str) -> float:
     return schedule(state["Retry"], error).expected_seconds
 
 
-def test_the_table_has_every_state_and_every_error() -> None:
-    lines = table()
-    print(*lines, sep="\n")
-    for name, state in STATES.items():
-        for error in errors_of(state):
-            assert any(f"| {name} |" in line and error in line for line in lines), (name, error)
+def test_every_task_is_looked_at() -> None:
     assert set(TASKS) == {
         "ReadModels",
         "PrepareInput",

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from groq_batch.telemetry import metrics
-from local.reference.found_codes import codes_in
 from local.retry_schedules import schedule, states_with_retries
 from tests import documents
+from tests.found_codes import codes_in
 from tests.infrastructure.stack import PROJECT, Stack, source
 
 RUNBOOK = PROJECT / "docs" / "operations.md"

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import boto3
@@ -31,8 +31,9 @@ from groq_batch_cli.aws import Target
 from groq_batch_cli.doctor import trial
 from groq_batch_cli.doctor.trial import IDS, Trial
 from groq_batch_cli.main import run
+from tests.integration.aws_session import REGION, shared_session
+from tests.samples import job_request
 
-REGION = "us-east-1"
 BUCKET = "bucket"
 ACCOUNT = "123456789012"
 NOW = datetime.datetime.now(datetime.UTC)
@@ -62,12 +63,6 @@ EXAMINED = {
     "has_next_page": True,
     "order": "newest_first",
 }
-
-
-@cache
-def _session() -> Any:
-    """Return one session for all: reading the services' models takes most of the time."""
-    return boto3.session.Session(region_name=REGION)
 
 
 def _event(number: int, kind: str, seconds: float) -> dict[str, Any]:
@@ -120,7 +115,7 @@ class Account:
         self.called: list[str] = []
         self.start: Callable[[dict[str, Any]], dict[str, Any]] = lambda _: {}
         self._make_call = BaseClient._make_api_call  # type: ignore[attr-defined]
-        self.s3 = _session().client("s3")
+        self.s3 = shared_session().client("s3")
         self.s3.create_bucket(Bucket=BUCKET)
         self.storage = Storage(s3=self.s3, bucket=BUCKET)
         self.storage.put_json(object_keys.job_key(JOB), {})
@@ -182,7 +177,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
             return made.call(client, operation, parameters)
 
         monkeypatch.setattr(BaseClient, "_make_api_call", call)
-        monkeypatch.setattr(Target, "session", lambda _: _session())
+        monkeypatch.setattr(Target, "session", lambda _: shared_session())
         yield made
 
 
@@ -567,15 +562,8 @@ class Pipeline:
         self.payloads.append(payload)
         key, storage = payload["key"], self.account.storage
         assert storage.head(key) is not None
-        request = JobRequest(
-            job_id=f"doctor-{len(self.payloads):020d}",
-            bucket=BUCKET,
-            key=key,
-            version_id="1",
-            path=object_keys.input_path(key),
-            started_at="2026-11-30T00:00:00.000Z",
-            claimed_by="",
-        )
+        job_id = f"doctor-{len(self.payloads):020d}"
+        request = job_request(job_id, key=key, started_at="2026-11-30T00:00:00.000Z")
         storage.put_json(object_keys.job_key(request.job_id), stored.to_record(request))
         keys = object_keys.delivery_keys(request.path)
         if self.ends:

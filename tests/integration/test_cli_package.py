@@ -89,7 +89,6 @@ def test_content(wheel: Path) -> None:
         "jinja2",
         "jsonschema-rs",
         "msgspec",
-        "svg-py",
     ]
     assert metadata.get_all("Provides-Extra") == ["frames"]
 

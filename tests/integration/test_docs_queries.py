@@ -16,6 +16,7 @@ from typing import Any
 import boto3
 import duckdb
 import pytest
+from cfnlint.api import ManualArgs, lint
 from jsonata import Jsonata
 from moto import mock_aws
 
@@ -318,6 +319,10 @@ def body_of(job_id: str, status: str) -> str:
 
 
 def test_parent_for_step_functions_is_accepted() -> None:
+    properties = {"RoleArn": "arn:aws:iam::123456789012:role/r", "Definition": parent()}
+    resource = {"Type": "AWS::StepFunctions::StateMachine", "Properties": properties}
+    template = json.dumps({"Resources": {"Parent": resource}})
+    assert lint(template, config=ManualArgs(regions=["us-east-1"])) == []
     assert asl_check.check_machine(parent()) == []
 
 

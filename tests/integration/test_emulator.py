@@ -16,7 +16,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from local.emulator import Emulator
+from local.emulator import Emulator, EmulatorOptions
 from local.emulator_corrections import WRITTEN_FOR, UnknownVersionError, check_version
 from local.environment import PROJECT_ROOT, REGION
 from local.function_limits import FunctionLimits
@@ -44,9 +44,8 @@ _PATIENCE_SECONDS = 60
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     """Yield a running emulator for all tests of this file."""
     log_file = tmp_path_factory.mktemp("emulator") / "log"
-    with Emulator.start(
-        log_file=log_file, wait_scale=0.02, check_permissions=False, limits=LIMITS
-    ) as running:
+    options = EmulatorOptions(wait_scale=0.02, check_permissions=False, limits=LIMITS)
+    with Emulator.start(log_file, options) as running:
         yield running
 
 

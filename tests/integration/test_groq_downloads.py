@@ -122,10 +122,14 @@ HALF = ROWS[: len(ROWS) // 2]
         [http(200, {"object": "error", "message": "m"}), WHOLE],
         [http(200, b'{"id": "garb'), http(200, FILE), WHOLE],
         [http(200, b"[1]"), http(200, FILE), WHOLE],
+        [http(200, {"detail": "Try later."}), WHOLE],
+        [http(200, b'{"detail": "Try"}\n{"detail": "later"}\n'), http(200, FILE), WHOLE],
+        [http(200, b'{"id": "garb'), http(429), WHOLE],
+        [http(200, b"[" * 10_000), http(200, FILE), WHOLE],
         [http(202, b""), WHOLE],
         [http(206, HALF), WHOLE],
     ],
-    ids=range(26),
+    ids=range(30),
 )
 def test_only_a_whole_file_is_taken_for_one(answers: list[bytes]) -> None:
     with RawServer(*answers, http(500)) as server:
@@ -157,10 +161,22 @@ def test_files_with_odd_rows_are_files(content: bytes) -> None:
         assert fetch(server) == content
 
 
+@pytest.mark.parametrize("refusal", [http(404), http(405)], ids=["404", "405"])
+@pytest.mark.parametrize("content", [b"", b'["a"]\n'], ids=["empty", "odd"])
+def test_download_file_size_that_nobody_tells_keeps_no_odd_file_away(
+    content: bytes, refusal: bytes
+) -> None:
+    with RawServer(http(200, content), refusal) as server:
+        assert fetch(server) == content
+
+
 def test_a_size_that_is_wrong_at_groq_does_not_keep_the_file_away() -> None:
     answer, wrong = http(200, ROWS, length=False), http(200, FILE | {"bytes": 10**9})
     with RawServer(answer, wrong, answer, wrong, http(500)) as server:
         assert fetch(server) == ROWS
+    odd, wrong = http(200, b'["a"]\n'), http(200, FILE | {"bytes": 1})
+    with RawServer(odd, wrong, odd, wrong, http(500)) as server:
+        assert fetch(server) == b'["a"]\n'
 
 
 def test_a_download_that_trickles_ends_when_its_time_is_over() -> None:

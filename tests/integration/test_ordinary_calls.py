@@ -194,17 +194,8 @@ def test_text_that_audio_asks_for_is_an_answer_under_the_content_type_of_json() 
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (400, Kind.ENDED),
-        (404, Kind.ENDED),
-        (413, Kind.ENDED),
-        (422, Kind.ENDED),
-        (408, Kind.AGAIN),
-        (409, Kind.AGAIN),
-        (424, Kind.AGAIN),
-        (429, Kind.AGAIN),
-        (498, Kind.AGAIN),
-        (500, Kind.AGAIN),
-        (503, Kind.AGAIN),
+        *((value, Kind.ENDED) for value in (400, 404, 413, 422)),
+        *((value, Kind.AGAIN) for value in (408, 409, 424, 429, 498, 500, 503)),
         (301, Kind.ACCOUNT),
         (401, Kind.ACCOUNT),
         (403, Kind.ACCOUNT),
@@ -238,6 +229,10 @@ def test_a_spend_limit_and_a_plan_are_the_accounts(code: str) -> None:
 def test_a_limit_says_how_long_to_wait() -> None:
     outcome = told_by(http(429, {}, Retry_After="400"))
     assert (outcome.wait_seconds, outcome.is_limit) == (400, True)
+
+
+def test_outcome_retry_after_of_zero_asks_for_no_certain_pause() -> None:
+    assert told_by(http(429, {}, Retry_After="0")).wait_seconds is None
 
 
 def _resets(peer: Peer) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import boto3
 import pytest
-from aws_lambda_powertools.utilities.parameters import SecretsProvider
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.stub import Stubber
 from moto import mock_aws
@@ -44,7 +43,7 @@ def secrets() -> Iterator[Any]:
 
 
 def key_source(secrets: Any) -> SecretApiKey:
-    return SecretApiKey(secret_name=NAME, provider=SecretsProvider(boto3_client=secrets))
+    return SecretApiKey(secret_name=NAME, secrets=secrets)
 
 
 @pytest.mark.parametrize(

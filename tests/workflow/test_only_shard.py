@@ -87,6 +87,17 @@ def test_a_retry_after_is_kept_without_another_round(call: str, function: str) -
 @pytest.mark.parametrize(
     ("call", "function"), [("upload", "submit_batch"), ("content", "download_results")]
 )
+def test_pause_retry_after_of_zero_grows_with_the_tries(call: str, function: str) -> None:
+    with World() as world:
+        world.simulator.add_fault(call, status=429, headers={"Retry-After": "0"}, times=3)
+        assert run(world)["status"] == "succeeded"
+        answers = [one.answer for one in world.invocations if one.function == function]
+        assert [one["wait_seconds"] for one in answers[:3]] == [5, 10, 20]
+
+
+@pytest.mark.parametrize(
+    ("call", "function"), [("upload", "submit_batch"), ("content", "download_results")]
+)
 def test_a_step_that_is_refused_for_a_day_stays_within_the_history(
     call: str, function: str
 ) -> None:

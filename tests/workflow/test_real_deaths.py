@@ -25,7 +25,7 @@ import pytest
 from botocore.config import Config
 
 from groq_batch.groq.client import GroqClient, Timeouts
-from local.emulator import Emulator
+from local.emulator import Emulator, EmulatorOptions
 from local.groq_simulator import DEFAULT_KEY, GroqSimulator
 from local.state_machine.machine import TaskError
 from tests.fakes.calls import Call, Wire, plain_wire
@@ -306,7 +306,8 @@ def simulated(point: Point) -> dict[str, Any]:
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Yield the address of an emulated AWS."""
     log_file = tmp_path_factory.mktemp("emulator") / "log"
-    with Emulator.start(log_file=log_file, wait_scale=1, check_permissions=False) as emulator:
+    options = EmulatorOptions(wait_scale=1, check_permissions=False)
+    with Emulator.start(log_file, options) as emulator:
         secrets = boto3.client("secretsmanager", endpoint_url=emulator.endpoint_url)
         secrets.create_secret(Name="groq/api-key", SecretString=DEFAULT_KEY)
         yield emulator.endpoint_url

@@ -55,27 +55,9 @@ def look_at_concurrency(stack: Stack) -> Finding:
     limits = client.get_account_settings()["AccountLimit"]
     if is_loopback(client.meta.endpoint_url):
         return unknown(CONCURRENCY, "not known here: an emulator has no account limit")
-    return judge_concurrency(
-        int(limits["ConcurrentExecutions"]), int(limits["UnreservedConcurrentExecutions"])
-    )
-
-
-def is_loopback(url: str) -> bool:
-    """Tell whether a URL is on this machine, where only an emulator can be."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def judge_concurrency(limit: int, unreserved: int) -> Finding:
-    """Evaluate how many functions may run at a time.
-
-    Args:
-        limit: Limit for all functions of the account in the region.
-        unreserved: The part not reserved for single functions, which the stack shares.
-    """
+    limit = int(limits["ConcurrentExecutions"])
+    # The part that is not reserved for single functions, which the stack shares.
+    unreserved = int(limits["UnreservedConcurrentExecutions"])
     text = f"{limit:,} at a time, {unreserved:,} of them not reserved"
     if unreserved >= NEEDED_CONCURRENCY:
         return well(CONCURRENCY, text)
@@ -93,3 +75,12 @@ def judge_concurrency(limit: int, unreserved: int) -> Finding:
         f"{advice}: a job uses up to 10, and with fewer than {NEEDED_CONCURRENCY} in all its "
         f"steps wait for each other and for the account's other functions.",
     )
+
+
+def is_loopback(url: str) -> bool:
+    """Tell whether a URL is on this machine, where only an emulator can be."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
-from typing import Any
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
@@ -23,17 +21,14 @@ _ANOTHER_ETAG = f'"{"0" * 32}"'
 def look_at_versioning(stack: Stack) -> Finding:
     """Check that the bucket keeps versions, which identify uploads."""
     answer = stack.client("s3").get_bucket_versioning(Bucket=stack.bucket)
-    return judge_versioning(answer.get("Status"), stack.bucket)
-
-
-def judge_versioning(status: str | None, bucket: str) -> Finding:
-    """Evaluate the state of versioning; None means that it was never enabled."""
+    # It has no status if it was never enabled.
+    status = answer.get("Status")
     if status == "Enabled":
         return well(VERSIONING, "on")
     return to_do(
         VERSIONING,
         f"is {status or 'off'}, so an upload over another one replaces it unnoticed",
-        f"aws s3api put-bucket-versioning --bucket {bucket} --versioning-configuration "
+        f"aws s3api put-bucket-versioning --bucket {stack.bucket} --versioning-configuration "
         f"Status=Enabled",
     )
 
@@ -41,18 +36,13 @@ def judge_versioning(status: str | None, bucket: str) -> Finding:
 def look_at_events(stack: Stack) -> Finding:
     """Check that the bucket sends upload events to EventBridge."""
     answer = stack.client("s3").get_bucket_notification_configuration(Bucket=stack.bucket)
-    return judge_events(answer, stack.bucket)
-
-
-def judge_events(configuration: Mapping[str, Any], bucket: str) -> Finding:
-    """Evaluate the notification configuration of a bucket."""
-    if "EventBridgeConfiguration" in configuration:
+    if "EventBridgeConfiguration" in answer:
         return well(EVENTS, "go to EventBridge")
     return to_do(
         EVENTS,
         "do not go to EventBridge, so uploads start no jobs",
-        f"Enable them in the console (bucket {bucket}, Properties, Amazon EventBridge), which "
-        f"keeps other notifications of the bucket, or deploy again.",
+        f"Enable them in the console (bucket {stack.bucket}, Properties, Amazon EventBridge), "
+        f"which keeps other notifications of the bucket, or deploy again.",
     )
 
 
@@ -66,23 +56,12 @@ def look_at_conditional_deletes(storage: Storage) -> Finding:
     etag = storage.put_bytes(key, b"groq-batch doctor\n", content_type="text/plain")
     kept = not storage.delete_unchanged(key, _ANOTHER_ETAG)
     removed = storage.delete_unchanged(key, etag) if kept else True
-    return judge_conditional_deletes(kept=kept, removed=removed, url=storage.url(key))
-
-
-def judge_conditional_deletes(*, kept: bool, removed: bool, url: str) -> Finding:
-    """Evaluate what happened to the object.
-
-    Args:
-        kept: Whether a delete with another ETag kept it.
-        removed: Whether a delete with its own ETag removed it.
-        url: Its S3 URI.
-    """
     if kept and removed:
         return well(CONDITIONAL_DELETE, "S3 accepts ETags")
     if not kept:
         text = "S3 deletes an object although the ETag does not match"
     else:
-        text = f"S3 does not delete {url} by its own ETag"
+        text = f"S3 does not delete {storage.url(key)} by its own ETag"
     return to_do(
         CONDITIONAL_DELETE,
         text,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -31,19 +30,17 @@ _DEPLOY_AGAIN = (
 def look_at_stack(stack: Stack) -> Finding:
     """Check that the last deployment is complete."""
     found = stack.client("cloudformation").describe_stacks(StackName=stack.name)["Stacks"][0]
-    return judge_status(stack.name, str(found["StackStatus"]))
-
-
-def judge_status(name: str, status: str) -> Finding:
-    """Evaluate the status of a stack: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html."""
-    text = f"{name} is {status}"
+    # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html
+    status = str(found["StackStatus"])
+    text = f"{stack.name} is {status}"
     if status.endswith("_IN_PROGRESS"):
         return to_do(STACK, text, "Wait until the deployment is complete, then run doctor again.")
     if status.endswith("_FAILED"):
         return to_do(
             STACK,
             text,
-            f"aws cloudformation describe-stack-events --stack-name {name} shows what failed.",
+            f"aws cloudformation describe-stack-events --stack-name {stack.name} shows what "
+            f"failed.",
         )
     return well(STACK, text)
 
@@ -58,16 +55,7 @@ def look_at_version(stack: Stack) -> Finding:
 
 def look_at_schedule(stack: Stack) -> Finding:
     """Check that the schedule matches the parameters of the stack."""
-    return judge_schedule(_schedule(stack, SWEEP_RESOURCE), stack.parameters)
-
-
-def judge_schedule(schedule: Mapping[str, Any] | None, parameters: Mapping[str, str]) -> Finding:
-    """Evaluate the schedule that starts jobs.
-
-    Args:
-        schedule: As EventBridge Scheduler returns it; None if it does not exist.
-        parameters: Parameters of the stack.
-    """
+    schedule, parameters = _schedule(stack, SWEEP_RESOURCE), stack.parameters
     if schedule is None:
         return to_do(SCHEDULE, "no longer exists", _DEPLOY_AGAIN)
     is_paused = parameters.get("Paused") == "true"
@@ -94,12 +82,8 @@ def judge_schedule(schedule: Mapping[str, Any] | None, parameters: Mapping[str, 
 
 
 def look_at_reconciler(stack: Stack) -> Finding:
-    """Check that the reconciler runs, which closes jobs whose execution ended unnoticed."""
-    return judge_reconciler(_schedule(stack, RECONCILE_RESOURCE))
-
-
-def judge_reconciler(schedule: Mapping[str, Any] | None) -> Finding:
-    """Evaluate the schedule of the reconciler, which is on in every trigger mode."""
+    """Check that the reconciler runs, in every trigger mode, to close jobs that ended unnoticed."""
+    schedule = _schedule(stack, RECONCILE_RESOURCE)
     if schedule is None:
         return to_do(RECONCILER, "its schedule no longer exists", _DEPLOY_AGAIN)
     state, expression = schedule.get("State"), schedule.get("ScheduleExpression")
@@ -142,11 +126,7 @@ def look_at_dead_letters(stack: Stack) -> Finding:
         QueueUrl=url,
         AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
     )["Attributes"]
-    return judge_dead_letters(sum(int(number) for number in attributes.values()))
-
-
-def judge_dead_letters(number: int) -> Finding:
-    """Evaluate the number of messages in the dead-letter queue."""
+    number = sum(map(int, attributes.values()))
     if number:
         return to_do(
             DEAD_LETTERS,

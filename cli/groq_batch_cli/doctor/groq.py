@@ -52,18 +52,11 @@ _TRY_AGAIN = (
 def look_at_secret(stack: Stack) -> Finding:
     """Check that the secret exists, without reading its value."""
     name = stack.parameters["GroqApiKeySecretName"]
-    secrets = stack.client("secretsmanager")
     try:
-        return judge_secret(name, secrets.describe_secret(SecretId=name))
+        described = stack.client("secretsmanager").describe_secret(SecretId=name)
     except ClientError as error:
         if error_code(error) != "ResourceNotFoundException":
             raise
-        return judge_secret(name, None)
-
-
-def judge_secret(name: str, described: Mapping[str, Any] | None) -> Finding:
-    """Evaluate the description of a secret; None means that it does not exist."""
-    if described is None:
         return to_do(
             KEY_STORE,
             f"there is no {name} in this region",

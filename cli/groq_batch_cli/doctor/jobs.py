@@ -44,24 +44,7 @@ def look_at_open_jobs(stack: Stack, now: datetime) -> Finding:
         for job_id, age in ages.items()
         if age > (_SHORTEST_WINDOW_HOURS + _OVERDUE_AFTER_HOURS) * 3600
     }
-    return judge_open_jobs(ages, limits)
-
-
-def _limit_seconds(storage: Storage, job_id: str, default_window: str) -> float:
-    record = JobRecord.load(storage, object_keys.WorkKeys(job_id))
-    window = record.options.completion_window if record is not None else default_window
-    return ((window_hours(window) or _SHORTEST_WINDOW_HOURS) + _OVERDUE_AFTER_HOURS) * 3600
-
-
-def judge_open_jobs(ages: Mapping[str, float], limits: Mapping[str, float]) -> Finding:
-    """Evaluate the open jobs.
-
-    Args:
-        ages: The age of each job, in seconds.
-        limits: The age in seconds from which each job is overdue; omits jobs that are too young for
-            any limit.
-    """
-    hanging = sorted(job for job, age in ages.items() if job in limits and age > limits[job])
+    hanging = sorted(job for job, limit in limits.items() if ages[job] > limit)
     if hanging:
         return to_do(
             OPEN_JOBS,
@@ -72,6 +55,12 @@ def judge_open_jobs(ages: Mapping[str, float], limits: Mapping[str, float]) -> F
     if not ages:
         return well(OPEN_JOBS, "none")
     return well(OPEN_JOBS, f"{len(ages):,}, the oldest for {duration(max(ages.values()))}")
+
+
+def _limit_seconds(storage: Storage, job_id: str, default_window: str) -> float:
+    record = JobRecord.load(storage, object_keys.WorkKeys(job_id))
+    window = record.options.completion_window if record is not None else default_window
+    return ((window_hours(window) or _SHORTEST_WINDOW_HOURS) + _OVERDUE_AFTER_HOURS) * 3600
 
 
 def look_at_map_run(stack: Stack) -> Finding:

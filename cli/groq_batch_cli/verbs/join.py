@@ -8,7 +8,13 @@ from pathlib import Path
 import click
 
 from groq_batch_cli.errors import EXIT_FINE
-from groq_batch_cli.options import ExistingFile, ExistingPath, rows_argument, separator_option
+from groq_batch_cli.options import (
+    ExistingFile,
+    ExistingPath,
+    out_file_option,
+    rows_argument,
+    separator_option,
+)
 from groq_batch_cli.output_guard import check_output
 from groq_batch_cli.terminal import Terminal
 from groq_batch_client.dedupe import SharedAnswers
@@ -45,12 +51,9 @@ from groq_batch_client.text import counted
 @click.option(
     "--prefix", default="", metavar="TEXT", help="Prefix for the names of the new columns."
 )
-@click.option(
-    "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
+@out_file_option(
+    "File to write: .jsonl, .csv, .tsv (also with .gz or .zst) or .parquet.",
     show_default="JSONL on standard output",
-    metavar="FILE",
-    help="File to write: .jsonl, .csv, .tsv (also with .gz or .zst) or .parquet.",
 )
 @click.pass_obj
 def command(

@@ -8,7 +8,12 @@ from pathlib import Path
 import click
 
 from groq_batch_cli.errors import EXIT_FINE
-from groq_batch_cli.options import ExistingPath, rows_argument, separator_option
+from groq_batch_cli.options import (
+    ExistingPath,
+    out_file_option,
+    rows_argument,
+    separator_option,
+)
 from groq_batch_cli.output_guard import check_output
 from groq_batch_cli.prices import price
 from groq_batch_cli.shell_completion import complete_model
@@ -77,13 +82,7 @@ _TABLE_ENDINGS = tuple(
     is_flag=True,
     help="Send identical requests only once; join then needs FILE.rows.",
 )
-@click.option(
-    "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    show_default="standard output",
-    metavar="FILE",
-    help="File to write; compressed when it ends in .gz or .zst.",
-)
+@out_file_option("File to write; compressed when it ends in .gz or .zst.")
 @click.pass_obj
 def command(
     terminal: Terminal,

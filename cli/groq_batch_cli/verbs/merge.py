@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM
-from groq_batch_cli.options import ExistingFile
+from groq_batch_cli.options import ExistingFile, out_file_option
 from groq_batch_cli.output_guard import check_output
 from groq_batch_cli.terminal import Terminal
 from groq_batch_client.line_io import local_lines
@@ -26,13 +26,7 @@ from groq_batch_client.text import one_line
     metavar="RETRIED...",
     type=ExistingFile(),
 )
-@click.option(
-    "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    show_default="standard output",
-    metavar="FILE",
-    help="File to write; compressed when it ends in .gz.",
-)
+@out_file_option("File to write; compressed when it ends in .gz.")
 @click.pass_obj
 def command(terminal: Terminal, results: str, retried: tuple[str, ...], out: Path | None) -> int:
     """Merge the results of retries into the original results.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -10,21 +9,14 @@ import click
 from groq_batch_cli import uploads
 from groq_batch_cli.aws import Stack, Target, connect
 from groq_batch_cli.ending import end
-from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM, CommandError
+from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM
 from groq_batch_cli.job_lookup import find_job
 from groq_batch_cli.job_progress import Follower
 from groq_batch_cli.options import (
-    canary_max_failed_percent_option,
-    canary_option,
-    deadline_max_usd_option,
-    deadline_option,
     job_argument,
-    max_attempts_option,
-    max_cost_option,
     out_folder_option,
-    retry_invalid_output_option,
     stack_options,
-    window_option,
+    upload_options,
 )
 from groq_batch_cli.output_guard import check_folder
 from groq_batch_cli.progress_bar import ByteProgress
@@ -53,14 +45,7 @@ from groq_batch_client.text import counted, one_line
     help="Also send requests that would fail again or whose outcome is unknown.",
 )
 @out_folder_option
-@window_option
-@max_attempts_option
-@max_cost_option
-@canary_option
-@canary_max_failed_percent_option
-@deadline_option
-@deadline_max_usd_option
-@retry_invalid_output_option
+@upload_options(except_for="on_invalid_line")
 @click.option(
     "--again", is_flag=True, help="Start another retry, and pay again, even if one has answers."
 )
@@ -72,14 +57,7 @@ def command(
     wait: bool,
     everything: bool,
     out: Path,
-    window: str | None,
-    max_attempts: int | None,
-    max_cost: float | None,
-    canary: int | None,
-    canary_max_failed_percent: int | None,
-    deadline: str | None,
-    deadline_max_usd: float | None,
-    retry_invalid_output: bool,
+    metadata: dict[str, str],
     again: bool,
     target: Target,
 ) -> int:
@@ -103,27 +81,23 @@ def command(
     stack = connect(target)
     found = find_job(stack.storage, job)
     retries.failed_key(found)
-    metadata = uploads.option_metadata(
-        window=window,
+    if _has_bad_lines(found):
         # failed/ also holds the invalid lines of the original, which would reject the rest.
-        skip_invalid=_has_bad_lines(found),
-        max_attempts=max_attempts,
-        max_cost=max_cost,
-        canary=canary,
-        canary_max_failed_percent=canary_max_failed_percent,
-        deadline=deadline,
-        deadline_max_usd=deadline_max_usd,
-        retry_invalid_output=retry_invalid_output,
-    )
+        metadata["on-invalid-line"] = "skip"
     uploads.options_in_force(stack, metadata)
-    known, free_number = retries.existing_retry(stack.storage, found.path)
-    beginning = _Beginning(stack, terminal, found, metadata)
-    if known is None or again:
-        followed = beginning.upload(free_number, everything=everything)
-    elif everything and known.left_out and is_final(known.job.report):
-        followed = beginning.upload(free_number, after=known, everything=True)
-    else:
-        followed = _known(known, terminal, asks_for_all=everything)
+    size = retries.results_size(stack.storage, found)
+    with ByteProgress(terminal, "Reading the results", size) as progress:
+        retry, chosen = retries.begin_retry(
+            stack.storage,
+            found,
+            everything=everything,
+            again=again,
+            metadata=metadata,
+            send_anyway=target.command("retry", found.path, "--all"),
+            progress=progress.add,
+        )
+    _tell(retry, chosen, found, terminal, stack.target, asks_for_all=everything)
+    followed = Followed(one_line(retry.job.path), retry.job)
     reason = reason_to_wait(stack)
     if reason is not None and followed.report is None:
         terminal.note(reason)
@@ -138,83 +112,30 @@ def _has_bad_lines(job: FoundJob) -> bool:
     return bool(job.report and job.report["requests"]["invalid"])
 
 
-def _known(known: retries.Retry, terminal: Terminal, *, asks_for_all: bool) -> Followed:
-    """Return the existing retry, and tell the user about it."""
-    name = one_line(known.job.path)
-    if is_final(known.job.report):
+def _tell(
+    retry: retries.Retry,
+    chosen: Leftovers | None,
+    job: FoundJob,
+    terminal: Terminal,
+    target: Target,
+    *,
+    asks_for_all: bool,
+) -> None:
+    """Tell the user which requests the retry sends, or that it existed before."""
+    name = one_line(retry.job.path)
+    if chosen is not None:
+        failed = counted(chosen.number, "failed request")
+        terminal.print(f"{name}: {failed} of {one_line(job.path)}")
+        if chosen.left_out:
+            terminal.print(f"  skipped: {chosen.left_out_text}")
+            terminal.note(f"  to send them too: {target.command('retry', job.path, '--all')}")
+    elif is_final(retry.job.report):
         terminal.note(f"A retry has run already: {name}. To pay for another one: --again")
     else:
         later = ""
-        if asks_for_all and known.left_out:
-            later = f" It skips {counted(known.left_out, 'line')}; use --all when it has ended."
+        if asks_for_all and retry.left_out:
+            later = f" It skips {counted(retry.left_out, 'line')}; use --all when it has ended."
         terminal.note(f"A retry is running already: {name}.{later} To pay for another one: --again")
-    return Followed(name, known.job)
-
-
-@dataclass(frozen=True, slots=True)
-class _Beginning:
-    """Uploads a new retry of a job.
-
-    Attributes:
-        stack: The stack.
-        terminal: Where to write.
-        job: The job.
-        metadata: The options of the retry.
-    """
-
-    stack: Stack
-    terminal: Terminal
-    job: FoundJob
-    metadata: dict[str, str]
-
-    def upload(
-        self, number: int, *, after: retries.Retry | None = None, everything: bool
-    ) -> Followed:
-        """Upload the requests worth retrying.
-
-        Args:
-            number: The number of the retry.
-            after: An earlier retry, whose answers count.
-            everything: Whether to send final errors and unknown outcomes too.
-
-        Raises:
-            CommandError: There is nothing to send.
-        """
-        storage = self.stack.storage
-        size = retries.results_size(storage, self.job)
-        with ByteProgress(self.terminal, "Reading the results", size) as progress:
-            upload, found = retries.upload_retry(
-                storage,
-                self.job,
-                number,
-                after=after,
-                everything=everything,
-                metadata=self.metadata,
-                progress=progress.add,
-            )
-        if upload is None:
-            raise CommandError(self._nothing(found))
-        path = upload.path
-        self.terminal.print(
-            f"{one_line(path)}: {counted(found.number, 'failed request')} of "
-            f"{one_line(self.job.path)}"
-        )
-        if found.left_out:
-            self.terminal.print(f"  skipped: {found.left_out_text}")
-            self.terminal.note(f"  to send them too: {self._command('--all')}")
-        return Followed(one_line(path), FoundJob(path=path, job_id=upload.job_id))
-
-    def _nothing(self, found: Leftovers) -> str:
-        name = one_line(self.job.path)
-        if not found.left_out:
-            return f"{name} has no failed requests left: its retries have answered all of them."
-        return (
-            f"No failed request of {name} is worth sending again: {found.left_out_text}. To send "
-            f"them anyway: {self._command('--all')}"
-        )
-
-    def _command(self, option: str) -> str:
-        return self.stack.target.command("retry", self.job.path, option)
 
 
 def _finish(

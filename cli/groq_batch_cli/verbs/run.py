@@ -21,19 +21,11 @@ from groq_batch_cli.errors import EXIT_FINE, EXIT_INTERRUPTED, EXIT_PROBLEM
 from groq_batch_cli.file_check import FileCheck, check_file
 from groq_batch_cli.job_progress import Follower
 from groq_batch_cli.options import (
-    canary_max_failed_percent_option,
-    canary_option,
-    deadline_max_usd_option,
-    deadline_option,
     json_option,
-    max_attempts_option,
-    max_cost_option,
     out_folder_option,
     request_files_argument,
-    retry_invalid_output_option,
-    skip_invalid_option,
     stack_options,
-    window_option,
+    upload_options,
 )
 from groq_batch_cli.output_guard import check_folder, identity
 from groq_batch_cli.prices import price
@@ -65,15 +57,7 @@ from groq_batch_client.uploads import standing_upload, start_by_hand, upload
     help="Follow the jobs and fetch their results.  [default: wait]",
 )
 @out_folder_option
-@window_option
-@skip_invalid_option
-@max_attempts_option
-@max_cost_option
-@canary_option
-@canary_max_failed_percent_option
-@deadline_option
-@deadline_max_usd_option
-@retry_invalid_output_option
+@upload_options()
 @click.option("--now", is_flag=True, help="Start the jobs now instead of on the stack's schedule.")
 @click.option(
     "--again", is_flag=True, help="Run files again, and pay again, even if they have answers."
@@ -87,15 +71,7 @@ def command(
     to: str | None,
     wait: bool,
     out: Path,
-    window: str | None,
-    skip_invalid: bool,
-    max_attempts: int | None,
-    max_cost: float | None,
-    canary: int | None,
-    canary_max_failed_percent: int | None,
-    deadline: str | None,
-    deadline_max_usd: float | None,
-    retry_invalid_output: bool,
+    metadata: dict[str, str],
     now: bool,
     again: bool,
     as_json: bool,
@@ -120,17 +96,6 @@ def command(
       groq-batch run requests/ --to team --out results
       groq-batch run requests.jsonl --no-wait --max-cost 5
     """
-    metadata = uploads.option_metadata(
-        window=window,
-        skip_invalid=skip_invalid,
-        max_attempts=max_attempts,
-        max_cost=max_cost,
-        canary=canary,
-        canary_max_failed_percent=canary_max_failed_percent,
-        deadline=deadline,
-        deadline_max_usd=deadline_max_usd,
-        retry_invalid_output=retry_invalid_output,
-    )
     keys = _keys(files, to)
     if wait:
         _check_results(files, keys, out)

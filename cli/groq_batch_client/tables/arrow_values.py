@@ -12,6 +12,7 @@ import re
 import struct
 import uuid
 from collections.abc import Callable, Sequence
+from datetime import date, timedelta
 from typing import Any
 
 import msgspec
@@ -26,6 +27,15 @@ _UNITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
 _HALF_DIGITS = 5
 _LARGEST_HALF = 65504.0
 _OFFSET = re.compile(r"([+-]\d\d)(\d\d)$")
+_SECONDS_OF_A_DAY = 86_400
+_CAST_DAYS = range(-12_687_427, 11_248_737)
+"""Days since 1970 for which Arrow's ``cast`` writes dates: the years -32767 to 32767, less one day
+at either end for time zones. For others it writes a sentence, or nonsense. Some databases store
+infinity as the largest value."""
+_EPOCH = date(1970, 1, 1)
+_CYCLE_YEARS = 400
+_CYCLE_DAYS = 146_097
+"""Days after which the Gregorian calendar repeats."""
 
 
 class _NoFormError(Exception):
@@ -124,7 +134,54 @@ def _bytes(array: Any) -> list[Any]:
         ) from None
 
 
+def _dates(array: Any) -> list[Any]:
+    days = array.cast(pyarrow.date32()).cast(pyarrow.int32())
+    if _can_be_cast(days, 1):
+        return _cast(array)
+    return [
+        _far_date(day) if day is not None and day not in _CAST_DAYS else one
+        for one, day in zip(_cast(array), days.to_pylist(), strict=True)
+    ]
+
+
+def _can_be_cast(ticks: Any, day: int) -> bool:
+    """Tell whether ``cast`` writes all of these times, of so many ticks a day, correctly."""
+    bounds = compute.min_max(ticks).as_py().values()
+    return all(one is None or one // day in _CAST_DAYS for one in bounds)
+
+
+def _far_date(days: int) -> str:
+    """Return a date in ISO 8601, of any year, from the days since 1970."""
+    cycles, rest = divmod(days, _CYCLE_DAYS)
+    near = _EPOCH + timedelta(days=rest)
+    return f"{near.year + cycles * _CYCLE_YEARS:04d}-{near:%m-%d}"
+
+
 def _timestamps(array: Any) -> list[Any]:
+    digits = _UNITS[array.type.unit]
+    day = _SECONDS_OF_A_DAY * 10**digits
+    ticks = array.cast(pyarrow.int64())
+    if _can_be_cast(ticks, day):
+        return _near_timestamps(array)
+    zone = "Z" if array.type.tz is not None else ""
+    found: list[Any] = []
+    for place, one in enumerate(ticks.to_pylist()):
+        if one is None or one // day in _CAST_DAYS:
+            found += _near_timestamps(array.slice(place, 1))
+        else:
+            found.append(_far_timestamp(one, digits) + zone)
+    return found
+
+
+def _far_timestamp(ticks: int, digits: int) -> str:
+    """Return a time in ISO 8601, of any year, from fractions of a second since 1970."""
+    seconds, fraction = divmod(ticks, 10**digits)
+    days, second = divmod(seconds, _SECONDS_OF_A_DAY)
+    clock = f"{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}"
+    return f"{_far_date(days)}T{clock}" + (f".{fraction:0{digits}d}" if digits else "")
+
+
+def _near_timestamps(array: Any) -> list[Any]:
     zone = array.type.tz
     if zone is not None:
         try:
@@ -261,7 +318,7 @@ _READERS: Sequence[tuple[Callable[[Any], bool], Callable[[Any], list[Any]]]] = (
     (types.is_integer, _as_they_are),
     (types.is_floating, _floats),
     (types.is_decimal, _as_they_are),
-    (types.is_date, _cast),
+    (types.is_date, _dates),
     (types.is_time, _cast),
     (types.is_timestamp, _timestamps),
     (types.is_duration, _durations),

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from groq_batch_client.errors import TableError
-from groq_batch_client.tables.batches import ROWS_OF_A_BATCH, MissingColumnError
+from groq_batch_client.tables.batches import ROWS_OF_A_BATCH, Batch, MissingColumnError
 from groq_batch_client.tables.formats import SEPARATORS, Format, pyarrow_for
 from groq_batch_client.tables.names import check_unique
 
@@ -31,34 +31,26 @@ _TSV_ESCAPES = str.maketrans({"\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _encode = msgspec.json.Encoder().encode
 
 
-class TextBatch:
+class TextBatch(Batch):
     """Rows of texts."""
 
     def __init__(self, names: Sequence[str], columns: Sequence[Sequence[str]]) -> None:
-        self._names = names
+        self.names = names
         self._columns = dict(zip(names, columns, strict=True))
         self.rows = len(columns[0]) if columns else 0
 
     def texts(self, name: str) -> list[str]:
         """Return a column."""
         if name not in self._columns:
-            raise MissingColumnError(0, self._names)
+            raise MissingColumnError(0, list(self._columns))
         return list(self._columns[name])
-
-    def cells(self, names: Sequence[str]) -> list[list[str]]:
-        """Return columns."""
-        return [self.texts(name) for name in names]
 
     def objects(self) -> list[bytes]:
         """Return each row as a JSON object of texts."""
-        fields = [(f"cell_{place}", str) for place in range(len(self._names))]
-        names = dict(zip((name for name, _ in fields), self._names, strict=True))
+        fields = [(f"cell_{place}", str) for place in range(len(self._columns))]
+        names = dict(zip((name for name, _ in fields), self._columns, strict=True))
         row = msgspec.defstruct("Row", fields, rename=names, gc=False)
         return list(map(_encode, map(row, *self._columns.values())))
-
-    def keys_among(self, names: frozenset[str]) -> str | None:
-        """Return one of the names that is a column, or None."""
-        return next((name for name in self._names if name in names), None)
 
     def arrow(self, schema: Any) -> list[Any]:
         """Return the columns as Arrow arrays of texts."""

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from groq_batch_client.errors import TableError
-from groq_batch_client.tables.batches import ROWS_OF_A_BATCH, MissingColumnError
+from groq_batch_client.tables.batches import ROWS_OF_A_BATCH, Batch, MissingColumnError
 from groq_batch_client.tables.names import quoted
 
 _BOM = b"\xef\xbb\xbf"
@@ -39,7 +39,7 @@ def text_of(value: msgspec.Raw) -> str:
     return "" if data == b"null" else data.decode()
 
 
-class JsonBatch:
+class JsonBatch(Batch):
     """Rows of JSON objects."""
 
     def __init__(self, lines: list[bytes], rows: list[Row], table: str) -> None:

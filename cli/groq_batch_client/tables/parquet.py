@@ -12,7 +12,7 @@ import pyarrow.parquet
 
 from groq_batch_client.errors import TableError
 from groq_batch_client.tables.arrow_values import json_row, objects_of, texts_of
-from groq_batch_client.tables.batches import MissingColumnError
+from groq_batch_client.tables.batches import Batch, MissingColumnError
 from groq_batch_client.tables.names import check_unique
 
 _BATCH_BYTES = 8_000_000
@@ -24,35 +24,27 @@ _MIN_ROW_BYTES = 1
 _BUFFER_BYTES = 65_536
 
 
-class ArrowBatch:
+class ArrowBatch(Batch):
     """Rows of an Arrow record batch."""
 
     def __init__(self, data: Any) -> None:
         self.data = data
         self.rows = data.num_rows
+        self.names: list[str] = data.schema.names
 
     def texts(self, name: str) -> list[str]:
         """Return a column."""
-        names = self.data.schema.names
-        if name not in names:
-            raise MissingColumnError(0, names)
-        return texts_of(self.data.column(names.index(name)), name)
-
-    def cells(self, names: Sequence[str]) -> list[list[str]]:
-        """Return columns."""
-        return [self.texts(name) for name in names]
+        if name not in self.names:
+            raise MissingColumnError(0, self.names)
+        return texts_of(self.data.column(self.names.index(name)), name)
 
     def objects(self) -> list[bytes]:
         """Return each row as a JSON object."""
-        names = self.data.schema.names
+        names = self.names
         columns = [objects_of(self.data.column(n), name) for n, name in enumerate(names)]
         if not names:
             return [b"{}"] * self.rows
         return [json_row(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
-
-    def keys_among(self, names: frozenset[str]) -> str | None:
-        """Return one of the names that is a column, or None."""
-        return next((name for name in self.data.schema.names if name in names), None)
 
     def arrow(self, schema: Any) -> list[Any]:
         """Return the columns unchanged."""

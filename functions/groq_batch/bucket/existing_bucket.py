@@ -32,7 +32,7 @@ def check_versioning(s3: Any, bucket: str) -> None:
     """Check that versioning is enabled.
 
     Args:
-        s3: The boto3 client of S3.
+        s3: The client of S3.
         bucket: The bucket.
 
     Raises:
@@ -45,7 +45,7 @@ def check_settings(s3: Any, bucket: str) -> None:
     """Check that versioning and events to EventBridge are enabled.
 
     Args:
-        s3: The boto3 client of S3.
+        s3: The client of S3.
         bucket: The bucket.
 
     Raises:

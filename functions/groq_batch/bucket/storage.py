@@ -114,7 +114,7 @@ class Storage:
     """Reads and writes the objects of one bucket."""
 
     def __init__(self, *, s3: Any, bucket: str) -> None:
-        """Use the boto3 client ``s3`` on ``bucket``."""
+        """Use the S3 client ``s3`` on ``bucket``."""
         self.s3 = s3
         self.bucket = bucket
 

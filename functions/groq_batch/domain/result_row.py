@@ -112,6 +112,7 @@ class _Body(msgspec.Struct):
     choices: list[_Choice] | None = None
     error: None = None
     model: str | None = None
+    duration: None = None
 
 
 class _Response(msgspec.Struct):

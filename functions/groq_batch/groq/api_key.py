@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from typing import Any
 
-from aws_lambda_powertools.utilities.parameters import SecretsProvider
-from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from groq_batch.domain.error_code import ErrorCode
 from groq_batch.groq.errors import AccountError, GroqApiError, NotSentError
@@ -25,13 +24,21 @@ class SecretApiKey:
         self,
         *,
         secret_name: str,
-        provider: SecretsProvider,
+        secrets: Any,
         max_age_seconds: int = MAX_AGE_SECONDS,
     ) -> None:
-        """Use the secret ``secret_name``: the bare key, or JSON with ``GROQ_API_KEY``."""
+        """Use a secret that holds the bare key, or JSON with ``GROQ_API_KEY``.
+
+        Args:
+            secret_name: Name of the secret.
+            secrets: The client of Secrets Manager.
+            max_age_seconds: Seconds for which a value is used before the secret is read again.
+        """
         self._name = secret_name
-        self._provider = provider
+        self._secrets = secrets
         self._max_age = max_age_seconds
+        self._value: str | bytes = ""
+        self._expires_at = 0.0
         self._last: str | None = None
         self._lock = threading.Lock()
 
@@ -56,25 +63,34 @@ class SecretApiKey:
             return self._last
 
     def _read(self, *, refresh: bool) -> str:
-        value = self._value(refresh=refresh)
+        value = self._cached_value(refresh=refresh)
         try:
             return self._key_of(value)
         except AccountError:
             if refresh:
                 raise
         # The cached value may be older than a correction of the secret.
-        return self._key_of(self._value(refresh=True))
+        return self._key_of(self._cached_value(refresh=True))
 
-    def _value(self, *, refresh: bool) -> Any:
+    def _cached_value(self, *, refresh: bool) -> str | bytes:
+        if refresh or time.time() >= self._expires_at:
+            self._value = self._fetch()
+            self._expires_at = time.time() + self._max_age
+        return self._value
+
+    def _fetch(self) -> str | bytes:
         try:
-            return self._provider.get(self._name, max_age=self._max_age, force_fetch=refresh)
-        except GetParameterError as error:
-            problem = self._unreadable(error.__cause__ or error.__context__)
+            secret = self._secrets.get_secret_value(SecretId=self._name)
+        except (BotoCoreError, ClientError) as error:
+            problem = self._unreadable(error)
+        else:
+            value: str | bytes = secret.get("SecretString") or secret.get("SecretBinary") or ""
+            return value
         # Raised here, it has no context, so the service's own text is not passed on.
         raise problem
 
-    def _key_of(self, value: Any) -> str:
-        text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    def _key_of(self, value: str | bytes) -> str:
+        text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
         # Files written on Windows begin with a byte order mark.
         text = text.removeprefix("\ufeff").strip()
         if text.startswith("{"):
@@ -107,11 +123,11 @@ class SecretApiKey:
             code=ErrorCode.SECRET_UNREADABLE,
         )
 
-    def _unreadable(self, cause: BaseException | None) -> GroqApiError:
+    def _unreadable(self, error: Exception) -> GroqApiError:
         code, text = "", ""
-        if isinstance(cause, ClientError):
-            code = str(cause.response.get("Error", {}).get("Code", ""))
-            text = str(cause.response.get("Error", {}).get("Message", "")).lower()
+        if isinstance(error, ClientError):
+            code = str(error.response.get("Error", {}).get("Code", ""))
+            text = str(error.response.get("Error", {}).get("Message", "")).lower()
         if code == "ResourceNotFoundException" and "secret value" in text:
             return self._bad("has no value yet")
         if code == "ResourceNotFoundException":

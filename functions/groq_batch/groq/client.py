@@ -280,9 +280,14 @@ class GroqClient:
             rows_are_sound = _begins_with_a_row(call, answer, target)
             if rows_are_sound and answer.is_of_known_length:
                 return answer.size
-            expected = self._size_at_groq(file_id, call.until) or 0
-            # Groq's figure may be wrong, so the same rows are accepted when they arrive again.
-            if answer.size < expected and not (rows_are_sound and answer.size in sizes):
+            is_odd = answer.size > 0 and not rows_are_sound
+            expected = self._size_at_groq(file_id, call.until, strict=is_odd) or 0
+            # Groq's figure may be wrong, so the same content is accepted when it arrives again,
+            # unless it is shorter and begins with no row.
+            is_again = answer.size in sizes
+            is_short = answer.size < expected and not (rows_are_sound and is_again)
+            is_long = not rows_are_sound and answer.size > expected > 0 and not is_again
+            if is_short or is_long:
                 sizes.add(answer.size)
                 raise UnknownOutcomeError(f"The content has {answer.size} of {expected} bytes.")
             return answer.size
@@ -293,11 +298,20 @@ class GroqClient:
         """Return a file's size in bytes as reported by Groq; None if it cannot be read."""
         return self._size_at_groq(file_id, float("inf"))
 
-    def _size_at_groq(self, file_id: str, until: float) -> int | None:
+    def _size_at_groq(self, file_id: str, until: float, *, strict: bool = False) -> int | None:
+        """Return a file's size as reported by Groq; None if it cannot be read.
+
+        Raises:
+            UnknownOutcomeError: ``strict`` is set, and Groq may report the size later.
+        """
         call = self._call("GET", f"/files/{_segment(file_id)}", until=until)
         try:
             return self._answer(call, read_file).bytes
-        except GroqApiError:
+        except GroqApiError as error:
+            if strict and not isinstance(error, RequestRefusedError):
+                raise UnknownOutcomeError(
+                    "The content begins with no row, and its size is not known."
+                ) from error
             return None
 
     # -- batches ---------------------------------------------------------------------------------

@@ -154,6 +154,8 @@ def _seconds_of_iso(text: str) -> float | None:
 
 
 _LARGEST_MESSAGE = 64 * 1024
+_ROW_FIELDS = frozenset({"custom_id", "response", "error"})
+"""Fields of which a row has at least one. A message such as ``{"detail": …}`` has none."""
 
 
 class UnexpectedResponseError(Exception):
@@ -226,20 +228,22 @@ def begins_with_a_row(content: BinaryIO) -> bool:
     content.seek(0, SEEK_END)
     rows = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     is_whole = len(start) <= _LARGEST_MESSAGE
-    if rows[:1] not in b'{["' or (is_whole and _is_error(rows)):
+    if rows[:1] not in b'{["' or (is_whole and _is_message(rows)):
         raise UnexpectedResponseError("is no file of rows")
     first, line_end, _ = rows.partition(b"\n")
     if not line_end and not is_whole:
         return True
-    return isinstance(_json_of(first), dict)
+    data = _json_of(first)
+    return isinstance(data, dict) and not _ROW_FIELDS.isdisjoint(data)
 
 
-def _is_error(content: bytes) -> bool:
-    """Tell whether a content is an error of the API, and not a row that contains one."""
+def _is_message(content: bytes) -> bool:
+    """Tell whether a content is one message, such as an error of the API, and not a row."""
     data = _json_of(content)
     if not isinstance(data, dict) or data.keys() & {"custom_id", "response"}:
         return False
-    return bool(data.get("error")) or data.get("object") == "error"
+    has_no_row = bool(data) and _ROW_FIELDS.isdisjoint(data)
+    return bool(data.get("error")) or data.get("object") == "error" or has_no_row
 
 
 def _json_of(content: bytes) -> object:

@@ -15,7 +15,7 @@ from http.cookiejar import DefaultCookiePolicy
 from typing import Any, BinaryIO
 
 import certifi
-from requests import PreparedRequest, Request, Response, Session
+from requests import PreparedRequest, Response, Session
 
 from groq_batch.groq.adapter import NETWORK_ERRORS, SendOnceAdapter, reason_of, was_never_sent
 from groq_batch.groq.errors import GroqApiError, NoAnswer, NotSentError, UnknownOutcomeError
@@ -144,12 +144,16 @@ class Transport:
                 # Header fields are limited to latin-1; http.client would only detect it while
                 # sending.
                 value.encode("latin-1")
-            return self._session.prepare_request(
-                Request(request.method, request.url, headers=dict(request.headers), data=body)
+            # Session.prepare_request would merge in what the session has, which is nothing.
+            prepared = PreparedRequest()
+            prepared.prepare(
+                method=request.method, url=request.url, headers=dict(request.headers), data=body
             )
         except ValueError:
             # The error's text is left out: it may quote the header field with the key.
             problem = NotSentError(f"The {request.method} request could not be made.")
+        else:
+            return prepared
         raise problem
 
     def _read(

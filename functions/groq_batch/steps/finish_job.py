@@ -88,7 +88,7 @@ def finish_job(
     Args:
         storage: The bucket.
         client: The Groq API.
-        events: The boto3 client of EventBridge.
+        events: The client of EventBridge.
         settings: The stack's settings.
         job_id: The job.
         tries: How often the cleanup has been tried.

@@ -10,14 +10,14 @@ from groq_batch.domain.batch import Batch
 from groq_batch.domain.parallel import in_parallel
 from groq_batch.domain.times import parse_timestamp
 from groq_batch.groq.client import GroqClient
-from groq_batch.groq.errors import GroqApiError, NotFoundError, RateLimitedError, log_fields
+from groq_batch.groq.errors import GroqApiError, NotFoundError, log_fields
 from groq_batch.records.all_attempts import load_attempts
 from groq_batch.records.attempt import AttemptState
 from groq_batch.records.job import JobRequest
 from groq_batch.records.shard_result import ShardResult
 from groq_batch.records.submission import CLOCK_MARGIN_SECONDS
 from groq_batch.settings import Settings
-from groq_batch.steps.outcomes import FinishOutcome, backoff_seconds
+from groq_batch.steps.outcomes import FinishOutcome, backoff_seconds, pause_seconds
 from groq_batch.telemetry import metrics
 from groq_batch.telemetry.log import logger
 
@@ -43,9 +43,7 @@ def clean_up_groq(
             files = _files_at_groq(client, states, summaries, batches, keys.job, doubts=doubts)
             in_parallel(client.delete_file, files, workers=_DELETERS)
     except GroqApiError as error:
-        pause = backoff_seconds(tries)
-        if isinstance(error, RateLimitedError) and error.retry_after_seconds is not None:
-            pause = error.retry_after_seconds
+        pause = pause_seconds(error, tries)
         logger.warning("The cleanup at Groq failed", **log_fields(error))
         metrics.groq_failed(error.category)
     else:

@@ -10,7 +10,7 @@ from typing import Any
 
 from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.times import timestamp
-from groq_batch.groq.errors import AccountError
+from groq_batch.groq.errors import AccountError, GroqApiError, RateLimitedError
 from groq_batch.records.job import AccountHold
 
 
@@ -59,13 +59,20 @@ UNREADABLE_SECRET_PAUSES_SECONDS = (5, 10, 25)
 """Pauses, in seconds, before an unreadable secret is read again. While a stack is deployed, and
 while IAM propagates a new policy, a function may have the name of one secret and the permission for
 another. The sum leaves the job enough of its minute to finish."""
-LONGEST_RETRY_AFTER_SECONDS = 3600
-"""Longest Retry-After that is honoured; after it, the call is retried even if more was asked."""
 
 
 def backoff_seconds(tries: int) -> float:
     """Return the pause in seconds after the ``tries``-th failure (from 0) of the same step."""
     return float(min(_LONGEST_BACKOFF_SECONDS, 5 * 2 ** min(tries, 10)))
+
+
+def pause_seconds(error: GroqApiError, tries: int) -> float:
+    """Return the pause after a call that Groq did not answer: as long as it asks, if it does.
+
+    A Retry-After of 0 asks for nothing: tries that follow at once would be used up within seconds.
+    """
+    asked = error.retry_after_seconds if isinstance(error, RateLimitedError) else None
+    return asked or backoff_seconds(tries)
 
 
 def account_hold(error: AccountError, *, now: float | None = None) -> AccountHold:

@@ -47,12 +47,12 @@ from groq_batch.request_file.lines import LineReader
 from groq_batch.request_file.shard_parts import common_audio_url
 from groq_batch.steps.outcomes import (
     DEFERRED,
-    LONGEST_RETRY_AFTER_SECONDS,
     SETTLED,
     UNREADABLE_SECRET_PAUSES_SECONDS,
     StepOutcome,
     account_hold,
     backoff_seconds,
+    pause_seconds,
 )
 from groq_batch.telemetry import metrics
 from groq_batch.telemetry.log import logger
@@ -452,12 +452,9 @@ class _Step:
         if isinstance(error, UnknownOutcomeError):
             self.held.release(unknown_since=self.clock(), doubtful=True, error=note)
             return StepOutcome.wait(QUARANTINE_SECONDS)
-        if isinstance(error, RateLimitedError):
+        if isinstance(error, RateLimitedError | NotSentError):
             self.held.release(stage=stage, error=note)
-            return self._later(self._rate_limit_seconds(error))
-        if isinstance(error, NotSentError):
-            self.held.release(stage=stage, error=note)
-            return self._later(backoff_seconds(self.tries))
+            return self._later(pause_seconds(error, self.tries))
         if isinstance(error, AccountError):
             self.held.release(stage=stage, error=note)
             return self._account_refuses(error)
@@ -478,9 +475,7 @@ class _Step:
         self.held.release(error=reason_of(error))
         if isinstance(error, AccountError):
             return self._account_refuses(error)
-        if isinstance(error, RateLimitedError):
-            return self._later(self._rate_limit_seconds(error))
-        return self._later(backoff_seconds(self.tries))
+        return self._later(pause_seconds(error, self.tries))
 
     def _later(self, seconds: float) -> StepOutcome:
         """Try again after some seconds, or leave that to the job."""
@@ -498,8 +493,3 @@ class _Step:
             return StepOutcome.wait(UNREADABLE_SECRET_PAUSES_SECONDS[self.tries])
         account_hold(error, now=self.clock()).record(self.storage, self.keys)
         return DEFERRED
-
-    def _rate_limit_seconds(self, error: RateLimitedError) -> float:
-        if error.retry_after_seconds is None:
-            return backoff_seconds(self.tries)
-        return min(error.retry_after_seconds, LONGEST_RETRY_AFTER_SECONDS)

@@ -10,10 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from groq_batch.bucket.storage import Storage
 from groq_batch.domain.result_row import pipeline_row
 from groq_batch_client.errors import JobError
+from groq_batch_client.found_jobs import FoundJob
 from groq_batch_client.merge import NamedRows, merge
+from groq_batch_client.retries import begin_retry
 from groq_batch_client.retry_selection import Leftovers, Standing, leftovers, standing_of
+from tests.fakes.s3 import FakeS3
 
 
 def api(status: int, custom_id: str = "a", **error: str) -> bytes:
@@ -173,3 +177,16 @@ def test_retry_that_lacks_a_line_worth_sending_is_not_merged() -> None:
     merged, _ = merge(NamedRows("job", rows), [NamedRows("retry", [api(200, "b")])])
     with pytest.raises(JobError, match="Row 1 of job, without a success, is of a, but row 1"):
         list(merged)
+
+
+def test_retry_path_too_long_for_a_key_is_refused_before_anything_is_read() -> None:
+    path = "x" * 885 + ".jsonl"
+    report = {
+        "status": "partial",
+        "requests": {"failed": 1, "invalid": 0},
+        "outputs": {"failed": f"s3://bucket/failed/{path}"},
+    }
+    job = FoundJob(path=path, job_id="x-1", report=report)
+    storage = Storage(s3=FakeS3("bucket").client(), bucket="bucket")
+    with pytest.raises(JobError, match=r"would be longer than the 900 bytes .* s3://bucket/failed"):
+        begin_retry(storage, job, everything=False, again=False, metadata={}, send_anyway="--all")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -21,8 +20,10 @@ from groq_batch_cli.aws import Stack, Target
 from groq_batch_cli.errors import CommandError
 from groq_batch_cli.local_state import LocalFolder, LocalState
 from groq_batch_cli.main import load_verb, run
+from groq_batch_cli.options import _UPLOAD_OPTIONS, upload_options
 from groq_batch_cli.targets import choose_target
 from groq_batch_client.endpoints import check_endpoint, named_endpoint
+from groq_batch_client.options import Options, options_as_metadata
 from groq_batch_client.request_files import RequestFile
 from groq_batch_client.stack import NEEDED_OUTPUTS
 
@@ -105,15 +106,6 @@ def test_local_stack(served: LocalFolder) -> None:
     assert (other.stack_name, other.options) == ("x", ("--local", "--stack-name", "x"))
 
 
-def test_no_local_stack(folder: LocalFolder, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(CommandError, match="groq-batch local up"):
-        choose(local=True)
-    assert run(["local", "status"]) == 1
-    assert run(["local", "env"]) == 1
-    assert run(["local", "down"]) == 0
-    assert "No emulated stack is running." in capsys.readouterr().err
-
-
 def test_state_that_a_crash_left_behind_is_none(folder: LocalFolder) -> None:
     folder.write_ready(STATE)
     assert folder.running() is None
@@ -168,21 +160,6 @@ def test_server_that_fails_says_why(
     script.write_text(f"#!/bin/sh\necho '{failed}' > {folder.path}/state.json; exit 1\n")
     assert run(["local", "up"]) == 1
     assert "did not start: sam build failed" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("text", ["x", "A-B=1", "=1"])
-def test_parameter_that_is_none(
-    text: str, folder: LocalFolder, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["local", "up", "--parameter", text]) == 2
-    assert "is not NAME=VALUE" in capsys.readouterr().err
-
-
-def test_lock_goes_with_the_process(folder: LocalFolder) -> None:
-    with (folder.path / "lock").open("ab") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        assert folder.is_served()
-    assert not folder.is_served()
 
 
 # -- endpoints ----------------------------------------------------------------------------------
@@ -291,31 +268,33 @@ def test_settings_of_a_stack() -> None:
     assert stack.default_options.max_job_cost_usd == 2.5
 
 
+def metadata_of(*arguments: str) -> dict[str, str]:
+    """Return the metadata that a command with these options gets."""
+    got: list[dict[str, str]] = []
+
+    @click.command()
+    @upload_options()
+    def command(metadata: dict[str, str]) -> None:
+        got.append(metadata)
+
+    command.main(list(arguments), standalone_mode=False)
+    return got[0]
+
+
 def test_options_become_metadata() -> None:
-    assert uploads.option_metadata(
-        window="7d", skip_invalid=True, max_attempts=2, max_cost=0.0000001
+    assert metadata_of(
+        *("--window", "7d", "--skip-invalid", "--max-attempts", "2", "--max-cost", "0.0000001")
     ) == {
         "completion-window": "7d",
         "on-invalid-line": "skip",
         "max-attempts": "2",
         "max-job-cost-usd": "0.0000001",
     }
-    none = uploads.option_metadata(
-        window=None, skip_invalid=False, max_attempts=None, max_cost=None
-    )
-    assert none == {}
-    zero = uploads.option_metadata(window=None, skip_invalid=False, max_attempts=None, max_cost=0)
-    assert zero == {"max-job-cost-usd": "0"}
-    assert uploads.option_metadata(
-        window=None,
-        skip_invalid=False,
-        max_attempts=None,
-        max_cost=None,
-        canary=0,
-        canary_max_failed_percent=10,
-        deadline="6h",
-        deadline_max_usd=2.5,
-        retry_invalid_output=True,
+    assert metadata_of() == {}
+    assert metadata_of("--max-cost", "0") == {"max-job-cost-usd": "0"}
+    assert metadata_of(
+        *("--canary", "0", "--canary-max-failed-percent", "10", "--deadline", "6h"),
+        *("--deadline-max-usd", "2.5", "--retry-invalid-output"),
     ) == {
         "canary-requests": "0",
         "canary-max-failed-percent": "10",
@@ -323,6 +302,11 @@ def test_options_become_metadata() -> None:
         "deadline-max-usd": "2.5",
         "retry-invalid-output": "true",
     }
+
+
+def test_command_line_has_every_option_of_an_upload_but_one() -> None:
+    # Whether models are checked depends on the account, not on the file.
+    assert set(_UPLOAD_OPTIONS) == set(Options.__annotations__) - {"check_models"}
 
 
 def read_cap(text: str) -> float | None:
@@ -336,7 +320,7 @@ def read_cap(text: str) -> float | None:
 
 def max_cost_type() -> click.ParamType:
     command = load_verb("run")
-    return next(one.type for one in command.params if one.name == "max_cost")
+    return next(one.type for one in command.params if "--max-cost" in one.opts)
 
 
 @given(st.decimals(0, 10**12, places=12) | st.floats(0).map(Decimal) | st.decimals(0, 1))
@@ -347,9 +331,7 @@ def test_cap_is_what_was_written_or_refused(amount: Decimal) -> None:
         assert not amount.is_finite() or amount >= 10**12 or amount != round(amount, 9)
         return
     assert cap == float(text)
-    metadata = uploads.option_metadata(
-        window=None, skip_invalid=False, max_attempts=None, max_cost=cap
-    )
+    metadata = options_as_metadata({"max_job_cost_usd": cap})
     if cap < 10**12:
         # The digits of a float may end one above the longest that the pipeline takes.
         read = uploads.options_in_force(a_stack(), metadata).max_job_cost_usd
@@ -369,9 +351,7 @@ def test_cap_is_what_was_written_or_refused(amount: Decimal) -> None:
     ],
 )
 def test_cap_is_written_without_an_exponent(text: str, expected: str) -> None:
-    metadata = uploads.option_metadata(
-        window=None, skip_invalid=False, max_attempts=None, max_cost=read_cap(text)
-    )
+    metadata = options_as_metadata({"max_job_cost_usd": read_cap(text)})
     assert metadata == {"max-job-cost-usd": expected}
 
 
@@ -385,9 +365,7 @@ def test_cap_that_an_upload_cannot_hold(
 
 
 def test_cap_that_was_made_elsewhere_does_not_become_none() -> None:
-    metadata = uploads.option_metadata(
-        window=None, skip_invalid=False, max_attempts=None, max_cost=1e-10
-    )
+    metadata = options_as_metadata({"max_job_cost_usd": 1e-10})
     assert metadata == {"max-job-cost-usd": "0.0000000001"}
     with pytest.raises(CommandError, match="max-job-cost-usd"):
         uploads.options_in_force(a_stack(), metadata)

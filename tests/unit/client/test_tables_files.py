@@ -81,7 +81,9 @@ def test_name_of_no_format_is_a_wrong_usage(
         ("a.jsonl.gz", None),
         ("a.txt", None),
         ("b/my rows.csv", "groq-batch make 'b/my rows.csv' --model MODEL"),
-        ("a.parquet", "--out a.jsonl"),
+        ("a.csv.gz", "groq-batch make a.csv.gz --model MODEL"),
+        ("a.tsv", "groq-batch make a.tsv --model MODEL"),
+        ("a.PARQUET", "--out a.jsonl"),
         ("a.xlsx", "Save it as CSV, then turn its rows into requests: groq-batch make a.csv"),
     ],
 )

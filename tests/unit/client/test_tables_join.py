@@ -71,6 +71,14 @@ def join(rows: Path | str, results: str, *arguments: str) -> int:
     return run(["join", str(rows), results, *arguments])
 
 
+def join_one(folder: Path, answer: bytes, *arguments: str, name: str = "o.parquet") -> Path:
+    """Join a table of one row with its result; returns what was written."""
+    rows = write_rows(folder / "rows.jsonl", [{"a": 1}])
+    out = folder / name
+    assert join(rows, write_results(folder, answer), *arguments, "--out", str(out)) == 0
+    return out
+
+
 # -- answers -------------------------------------------------------------------------------------
 
 
@@ -101,6 +109,8 @@ CALLS = [{"id": "t", "type": "function", "function": {"name": "f", "arguments": 
         (message(content=None, tool_calls=CALLS), None, "stop", None),
         (message(content="Let me see", tool_calls=CALLS), "Let me see", "stop", None),
         (message(content="Hi", refusal=""), "Hi", "stop", None),
+        (message(content={"a": 1}), '{"a":1}', "stop", None),
+        (message(content=7), "7", "stop", None),
         (
             message(content=[{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]),
             "ab",
@@ -127,6 +137,14 @@ def test_answer_of_a_row(row: bytes, value: Any, reason: str | None, code: str |
 def test_refusal_and_calls_are_kept() -> None:
     assert read_answer(message(content=None, refusal="I will not.")).error_message == "I will not."
     assert read_answer(message(content="Let me see", tool_calls=CALLS)).tool_calls == CALLS
+
+
+@pytest.mark.parametrize("content", [None, "Let me see"])
+def test_read_answer_call_in_the_older_form_is_a_tool_call(content: str | None) -> None:
+    call = CALLS[0]["function"]
+    answer = read_answer(message(content=content, function_call=call))
+    assert (answer.value, answer.error_code) == (content, None)
+    assert answer.tool_calls == [{"type": "function", "function": call}]
 
 
 def test_answer_that_nests_deeper_than_any_parser_follows_is_read() -> None:
@@ -162,6 +180,11 @@ def test_message_about_a_long_answer_is_short() -> None:
         (GOOD, None, None),
         (f"```json\n{GOOD}\n```", None, None),
         (f"```\n{GOOD}```\n", None, None),
+        (f"````JSON5\r\n{GOOD}\r\n````", None, None),
+        (f"~~~json\n{GOOD}\n~~~", None, None),
+        (f"```json {GOOD}```", None, None),
+        (f"```\n{GOOD}\n~~~", "answer_not_json", None),
+        (f"```json\n{GOOD}\n``` or\n```\n{GOOD}\n```", "answer_not_json", None),
         (f" {GOOD}\n", None, None),
         (f"Here it is:\n```json\n{GOOD}\n```", "answer_not_json", None),
         ('{"x": ', "answer_not_json", None),
@@ -314,38 +337,25 @@ def test_values_that_do_not_fit_the_schema_are_kept_as_text(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("number", "expected", "code"),
+    ("kind", "number", "expected", "code"),
     [
-        ("9223372036854775807", 9223372036854775807, None),
-        ("9223372036854775808", None, "answer_not_as_schema"),
-        ("-1e19", None, "answer_not_as_schema"),
-        ("4.0", 4, None),
+        ("integer", "9223372036854775807", 9223372036854775807, None),
+        ("integer", "9223372036854775808", None, "answer_not_as_schema"),
+        ("integer", "-1e19", None, "answer_not_as_schema"),
+        ("integer", "4.0", 4, None),
+        ("number", f"1{'0' * 400}", None, "answer_not_as_schema"),
     ],
+    ids=["largest", "too large", "too small", "without a fraction", "beyond all columns"],
 )
-def test_whole_number_is_in_its_column_or_its_text_is_kept(
-    number: str, expected: int | None, code: str | None, tmp_path: Path
+def test_number_is_in_its_column_or_its_text_is_kept(
+    kind: str, number: str, expected: int | None, code: str | None, tmp_path: Path
 ) -> None:
-    schema = write_schema(tmp_path, {"properties": {"n": {"type": "integer"}}})
-    rows = write_rows(tmp_path / "rows.jsonl", [{"a": 1}])
+    schema = write_schema(tmp_path, {"properties": {"n": {"type": kind}}})
     text = f'{{"n": {number}}}'
-    found = write_results(tmp_path, result("row-1", text))
-    out = tmp_path / "o.parquet"
-    assert join(rows, found, "--schema", schema, "--out", str(out)) == 0
+    out = join_one(tmp_path, result("row-1", text), "--schema", schema)
     (row,) = pyarrow.parquet.read_table(out).to_pylist()
     assert (row["answer_n"], row["error_code"]) == (expected, code)
     assert row["answer"] == (None if code is None else text)
-
-
-def test_number_beyond_all_columns_is_kept_as_text(tmp_path: Path) -> None:
-    schema = write_schema(tmp_path, {"properties": {"n": {"type": "number"}}})
-    rows = write_rows(tmp_path / "rows.jsonl", [{"a": 1}])
-    text = f'{{"n": 1{"0" * 400}}}'
-    found = write_results(tmp_path, result("row-1", text))
-    out = tmp_path / "o.parquet"
-    assert join(rows, found, "--schema", schema, "--out", str(out)) == 0
-    (row,) = pyarrow.parquet.read_table(out).to_pylist()
-    assert (row["answer_n"], row["answer"]) == (None, text)
-    assert row["error_code"] == "answer_not_as_schema"
 
 
 def test_calls_of_tools_have_a_column_of_their_own(tmp_path: Path) -> None:
@@ -364,10 +374,8 @@ def test_calls_of_tools_have_a_column_of_their_own(tmp_path: Path) -> None:
 
 def test_property_named_as_another_column_stays_its_own(tmp_path: Path) -> None:
     schema = write_schema(tmp_path, {"properties": {"answer": {"type": "string"}}})
-    rows = write_rows(tmp_path / "rows.jsonl", [{"a": 1}])
-    found = write_results(tmp_path, result("row-1", '{"answer": "x"}'))
-    out = tmp_path / "o.csv"
-    assert join(rows, found, "--schema", schema, "--out", str(out)) == 0
+    row = result("row-1", '{"answer": "x"}')
+    out = join_one(tmp_path, row, "--schema", schema, name="o.csv")
     assert csv_rows(out) == [
         ["a", "answer_answer", *ADDED],
         ["1", "x", "", "", "stop", "", ""],
@@ -382,10 +390,20 @@ def test_csv_cell_with_a_carriage_return_is_quoted(tmp_path: Path) -> None:
     assert b'"one\rtwo","x\ry"' in out.read_bytes()
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        result("row-1", "X"),
+        message(content=None, tool_calls=[{"id": "X", "nested": [[1]] * 9}]).replace(
+            b'"a"', b'"row-1"', 1
+        ),
+    ],
+    ids=["text", "tool call"],
+)
 @pytest.mark.parametrize("name", ["out.jsonl", "out.csv", "out.tsv", "out.parquet"])
-def test_answer_with_half_of_an_emoji_can_be_written(name: str, tmp_path: Path) -> None:
+def test_answer_with_half_of_an_emoji_can_be_written(name: str, row: bytes, tmp_path: Path) -> None:
     rows = write_rows(tmp_path / "rows.jsonl", [{"a": 1}])
-    found = write_results(tmp_path, result("row-1", "X").replace(b"X", b"Hi \\ud83d"))
+    found = write_results(tmp_path, row.replace(b"X", b"Hi \\ud83d"))
     assert join(rows, found, "--out", str(tmp_path / name)) == 0
     assert b"Hi ?" in (tmp_path / name).read_bytes()
 

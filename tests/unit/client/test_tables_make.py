@@ -208,7 +208,8 @@ def test_row_that_cannot_become_a_request_is_said(
         (["--prompt", "{a}", "--param", "model=y"], "--param model is set by --model"),
         (["--prompt", "{a}", "--param", "temperature=hot"], "temperature is 'hot', but it must be"),
         (["--prompt", "{a}", "--param", "n=true"], "n is True, but it must be a number"),
-        (["--prompt", "{a}", "--param", "top_p=NaN"], "top_p is nan, but it must be a number"),
+        (["--prompt", "{a}", "--param", "top_p=NaN"], "top_p is 'NaN', but it must be"),
+        (["--prompt", "{a}", "--param", 'x="\\ud83d"'], "--param x has half of a surrogate pair"),
         (["--prompt", "{a}", "--out", "o.csv"], "requests are JSON lines"),
         (["--prompt", "{a}", "--out", "o.TSV.gz"], "requests are JSON lines"),
         (["--prompt", "{a}", "--out", "o.jsonl.zst"], "End it with .jsonl or .jsonl.gz."),
@@ -393,6 +394,19 @@ def test_name_of_a_schema_is_given_or_the_files(tmp_path: Path) -> None:
             "json_schema": {"name": "n", "strict": True, "schema": REVIEW},
         },
         {"type": "json_schema", "name": "n", "strict": True, "schema": REVIEW},
+        {
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "n", "strict": True, "schema": REVIEW},
+            }
+        },
+        {
+            "text": {
+                "format": {"type": "json_schema", "name": "n", "strict": True, "schema": REVIEW}
+            }
+        },
+        {"type": "function", "function": {"name": "n", "strict": True, "parameters": REVIEW}},
+        {"name": "n", "strict": True, "input_schema": REVIEW},
     ],
 )
 def test_schema_as_guides_print_it_is_unwrapped(wrapped: dict[str, Any], tmp_path: Path) -> None:
@@ -421,12 +435,21 @@ def test_schema_with_a_property_called_schema_is_no_wrapping(tmp_path: Path) -> 
         ("{", "is not JSON: "),
         ('{"type": "text"}', "is not a valid JSON schema: "),
         ('{"$ref": "https://example.com/x"}', "which is not part of it"),
+        ('{"maximum": NaN}', "is not JSON: it holds NaN, which JSON cannot represent"),
+        ('{"description": "\\ud83d"}', "has half of a surrogate pair"),
+        ('{"pattern": "("}', "is not a valid JSON schema: "),
     ],
 )
 def test_file_that_holds_no_schema_is_said(text: str, expected: str, tmp_path: Path) -> None:
     with pytest.raises(TableError) as raised:
         load_schema(tmp_path, text)
     assert expected in str(raised.value)
+
+
+def test_schema_with_look_around_in_a_pattern_is_used(tmp_path: Path) -> None:
+    schema = load_schema(tmp_path, '{"pattern": "^(?=a)"}')
+    assert schema.misfit("abc") is None
+    assert "does not match" in str(schema.misfit("bc"))
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,30 @@ CASES: list[tuple[str, Any, list[Any], list[str] | None]] = [
         (str(kind), pa.array([date(2024, 2, 29), None], kind), ["2024-02-29", None], None)
         for kind in (pa.date32(), pa.date64())
     ),
+    # Arrow's own cast writes nonsense beyond the year 32767.
+    (
+        "date32, far",
+        pa.array([2**31 - 1, None, 0, -(2**31)], pa.date32()),
+        ["5881580-07-11", None, "1970-01-01", "-5877641-06-23"],
+        None,
+    ),
+    (
+        "timestamp[us], far",
+        pa.array([2**63 - 1, None, 5, -(2**63)], pa.timestamp("us")),
+        [
+            "294247-01-10T04:00:54.775807",
+            None,
+            "1970-01-01T00:00:00.000005",
+            "-290308-12-21T19:59:05.224192",
+        ],
+        None,
+    ),
+    (
+        "timestamp[ms, Europe/Berlin], far",
+        pa.array([2**62, None, 5], pa.timestamp("ms", "Europe/Berlin")),
+        ["146140482-04-24T15:36:27.904Z", None, "1970-01-01T01:00:00.005+01:00"],
+        None,
+    ),
     # Parquet has no seconds; they are stored as milliseconds.
     ("time32[s]", pa.array([time(1, 2, 3), None], pa.time32("s")), ["01:02:03.000", None], None),
     ("time32[ms]", pa.array([1], pa.time32("ms")), ["00:00:00.001"], None),

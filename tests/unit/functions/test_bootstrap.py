@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -43,3 +46,17 @@ def test_preload_that_fails_leaves_the_error_to_the_handler(
     bootstrap.preload(bootstrap.settings)
     with pytest.raises(SettingsError, match="BUCKET_NAME is missing"):
         bootstrap.settings()
+
+
+@pytest.mark.parametrize("function", ["start_job", "finish_job"])
+def test_handler_starts_without_what_only_boto3_adds(function: str) -> None:
+    """boto3's transfers and resources take longer to import than all of the project's modules."""
+    code = f"import {function}.app, sys; print({{'boto3', 's3transfer', 'svg'}} & set(sys.modules))"
+    answer = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(bootstrap.__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert answer.stdout.strip() == "set()"

@@ -15,15 +15,7 @@ DEFINITION: dict[str, Any] = {
             "Type": "Map",
             "ItemProcessor": {"StartAt": "One", "States": {"One": {"Type": "Pass", "End": True}}},
             "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Choose"}],
-            "Next": "Both",
-        },
-        "Both": {
-            "Type": "Parallel",
-            "Branches": [
-                {"StartAt": "Left", "States": {"Left": {"Type": "Succeed"}}},
-                {"StartAt": "Right", "States": {"Right": {"Type": "Succeed"}}},
-            ],
-            "Next": "Choose",
+            "Next": "End",
         },
         "Choose": {
             "Type": "Choice",
@@ -40,9 +32,6 @@ def test_states_of_definition_with_nested_states_yields_each_with_its_parent() -
     assert found == [
         ("Each", ""),
         ("One", "Each"),
-        ("Both", ""),
-        ("Left", "Both"),
-        ("Right", "Both"),
         ("Choose", ""),
         ("End", ""),
     ]
@@ -51,7 +40,7 @@ def test_states_of_definition_with_nested_states_yields_each_with_its_parent() -
 def test_transitions_of_state_name_the_fields_that_lead_on() -> None:
     states = DEFINITION["States"]
     assert list(asl.transitions(states["Each"])) == [
-        ("Next", "Both"),
+        ("Next", "End"),
         ("Catch[0].Next", "Choose"),
     ]
     assert [one.is_catch for one in asl.transitions(states["Each"])] == [False, True]

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from local.asl_check import check_machine, check_text, count_states, main
+from local.asl_check import check_text, main
 
+JSONATA = {"QueryLanguage": "JSONata"}
 GOOD: dict[str, Any] = {
     "Comment": "A JSONPath machine with JSONata states, as ours is.",
     "StartAt": "Prepare",
@@ -17,13 +18,13 @@ GOOD: dict[str, Any] = {
     "States": {
         "Prepare": {
             "Type": "Task",
-            "QueryLanguage": "JSONata",
-            "Resource": "arn:aws:states:::lambda:invoke",
+            **JSONATA,
+            "Resource": "arn:${Partition}:states:::lambda:invoke",
+            "TimeoutSeconds": 10,
             "Arguments": {
                 "FunctionName": "${PrepareArn}",
                 "Payload": {"key": "{% $states.input.key %}", "n": "{% $number('${Count}') %}"},
             },
-            "Assign": {"seen": "{% $states.result.Payload.seen %}"},
             "Output": "{% $states.result.Payload %}",
             "Retry": [
                 {
@@ -38,6 +39,7 @@ GOOD: dict[str, Any] = {
         },
         "Shards": {
             "Type": "Map",
+            "Label": "Shards",
             "ItemReader": {
                 "Resource": "arn:aws:states:::s3:listObjectsV2",
                 "Parameters": {"Bucket.$": "$.bucket", "Prefix": "work/"},
@@ -48,46 +50,25 @@ GOOD: dict[str, Any] = {
                 "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
                 "StartAt": "Pause",
                 "States": {
-                    "Pause": {
-                        "Type": "Wait",
-                        "QueryLanguage": "JSONata",
-                        "Seconds": "{% 1 %}",
-                        "End": True,
-                    }
+                    "Pause": {"Type": "Wait", **JSONATA, "Seconds": "{% 1 %}", "Next": "Ended"},
+                    "Ended": {"Type": "Succeed"},
                 },
+            },
+            "ResultWriter": {
+                "Resource": "arn:aws:states:::s3:putObject",
+                "Parameters": {"Bucket.$": "$.bucket", "Prefix": "work/"},
             },
             "ResultPath": None,
             "Next": "Done?",
         },
         "Done?": {
             "Type": "Choice",
-            "QueryLanguage": "JSONata",
+            **JSONATA,
             "Choices": [{"Condition": "{% $states.input.done %}", "Next": "Done"}],
-            "Default": "Again?",
-        },
-        "Again?": {
-            "Type": "Choice",
-            "Choices": [
-                {
-                    "And": [
-                        {"Variable": "$.n", "NumericLessThan": 3},
-                        {"Not": {"Variable": "$.stop", "IsPresent": True}},
-                    ],
-                    "Next": "Shards",
-                }
-            ],
-            "Default": "Both",
-        },
-        "Both": {
-            "Type": "Parallel",
-            "Branches": [
-                {"StartAt": "Left", "States": {"Left": {"Type": "Pass", "End": True}}},
-                {"StartAt": "Right", "States": {"Right": {"Type": "Succeed"}}},
-            ],
-            "Next": "Done",
+            "Default": "Shards",
         },
         "Done": {"Type": "Succeed"},
-        "Broken": {"Type": "Fail", "Error": "Broken", "CausePath": "$.cause"},
+        "Broken": {"Type": "Fail", **JSONATA, "Error": "Broken", "Cause": "{% $states.input %}"},
     },
 }
 
@@ -103,40 +84,44 @@ def broken(path: str, value: Any) -> list[str]:
         del target[last]
     else:
         target[last] = value
-    return check_machine(machine)
+    return check_text(json.dumps(machine))
 
 
 def test_good_machine_has_no_problems():
-    assert check_machine(GOOD) == []
-    assert count_states(GOOD) == 10
+    assert check_text(json.dumps(GOOD)) == []
 
 
 @pytest.mark.parametrize(
     ("path", "value", "problem"),
     [
-        ("StartAt", "Nowhere", "machine: StartAt names 'Nowhere', which is not a state here"),
-        ("States", {}, "machine: States is missing or empty"),
-        ("QueryLanguage", "XPath", "machine: unknown QueryLanguage 'XPath'"),
-        ("Timeout", 3, "machine: unknown field Timeout"),
+        # What the interpreter refuses.
+        ("StartAt", "Nowhere", "There are no states ['Nowhere']"),
+        ("QueryLanguage", "JSONata", "JSONata as the language of the whole machine"),
+        ("Timeout", 3, "The machine has unknown fields: ['Timeout']"),
+        ("States/Prepare/Next", "Nowhere", "There are no states ['Nowhere']"),
+        ("States/Prepare/Next", ..., "The state Prepare has no Next"),
+        ("States/Prepare/Resource", ..., "The state Prepare has no Resource"),
+        ("States/Prepare/Parameters", {}, "Prepare has unknown fields: ['Parameters']"),
+        ("States/Prepare/QueryLanguage", "JSONPath", "The state Prepare is a Task in JSONPath"),
+        ("States/Prepare/Retry/0/Attempts", 1, "has unknown fields: ['Attempts']"),
+        ("States/Prepare/Retry/0/JitterStrategy", "SOME", "The jitter SOME"),
+        ("States/Prepare/Catch/0/ResultPath", "$", "has unknown fields: ['ResultPath']"),
+        ("States/Prepare/Arguments/Payload/key", "{% $x. %}", "JSONata cannot be parsed"),
+        ("States/Prepare/Arguments/Payload/key", "key {% $x %}", "JSONata within a text"),
+        ("States/Shards/Output", "{% 1 %}", "Shards has unknown fields: ['Output']"),
+        ("States/Shards/ItemSelector/x.$", "x", "The path or intrinsic function 'x'"),
+        ("States/Shards/ItemProcessor", ..., "The state Shards has no ItemProcessor"),
         (
-            "States/Prepare/Next",
-            "Nowhere",
-            "Prepare: Next names 'Nowhere', which is not a state here",
+            "States/Shards/ItemProcessor/States/Pause/Seconds",
+            "{% ( %}",
+            "JSONata cannot be parsed",
         ),
-        ("States/Prepare/Next", ..., "Prepare: needs either Next or End"),
-        ("States/Prepare/End", True, "Prepare: needs either Next or End"),
-        (
-            "States/Prepare/Catch/0/Next",
-            "X",
-            "Prepare: Catch[0].Next names 'X', which is not a state here",
-        ),
+        ("States/Done?/Choices/0/Condition", ..., "has no Condition"),
+        ("States/Done/Next", "Broken", "The state Done has unknown fields: ['Next']"),
+        ("States/Done/Type", "Stop", "The state Done is a Stop in JSONPath"),
+        ("States/Done", [], "The state Done is not an object"),
+        # What it does not notice.
         ("States/Prepare/Catch", ..., "Broken: nothing leads to this state"),
-        ("States/Prepare/Resource", ..., "Prepare: Resource is missing"),
-        (
-            "States/Prepare/Parameters",
-            {},
-            "Prepare: Parameters belongs to JSONPath; this is a JSONata state",
-        ),
         ("TimeoutSeconds", "60", "machine: TimeoutSeconds has to be a whole number from 1"),
         ("TimeoutSeconds", True, "machine: TimeoutSeconds has to be a whole number from 1"),
         (
@@ -160,14 +145,19 @@ def test_good_machine_has_no_problems():
             "Prepare.Retry[1]: BackoffRate has to be a number from 1",
         ),
         (
-            "States/Prepare/Retry/0/JitterStrategy",
-            "SOME",
-            "Prepare.Retry[0]: JitterStrategy has to be FULL or NONE",
-        ),
-        (
             "States/Prepare/Retry/0/ErrorEquals",
             ["States.TimedOut"],
             "Prepare.Retry[0]: States.TimedOut is no error of Step Functions",
+        ),
+        (
+            "States/Prepare/Retry/0/ErrorEquals",
+            [],
+            "Prepare.Retry[0]: ErrorEquals is missing or empty",
+        ),
+        (
+            "States/Prepare/Retry/0/ErrorEquals",
+            ["States.ALL"],
+            "Prepare.Retry[0]: States.ALL must be alone, in the last rule",
         ),
         (
             "States/Prepare/Arguments/Payload/key",
@@ -184,6 +174,11 @@ def test_good_machine_has_no_problems():
             "{% $states.result %}",
             "Prepare.Catch[0].Output: $states.result is known in Output and Assign only",
         ),
+        (
+            "States/Prepare/Arguments/FunctionName",
+            "${Prepare-Arn}",
+            "${Prepare-Arn} is no placeholder: letters and digits only",
+        ),
         ("States/Shards/MaxConcurrency", "5", "Shards: MaxConcurrency has to be a whole number"),
         (
             "States/Shards/ToleratedFailurePercentage",
@@ -197,116 +192,18 @@ def test_good_machine_has_no_problems():
             1.5,
             "Pause: Seconds has to be a whole number from 0 to 99999999",
         ),
-        ("States/Prepare/QueryLanguage", "X", "Prepare: unknown QueryLanguage 'X'"),
-        ("States/Prepare/Retry/0/Attempts", 1, "Prepare.Retry[0]: unknown field Attempts"),
-        (
-            "States/Prepare/Retry/0/ErrorEquals",
-            [],
-            "Prepare.Retry[0]: ErrorEquals is missing or empty",
-        ),
-        (
-            "States/Prepare/Retry/0/ErrorEquals",
-            ["States.ALL"],
-            "Prepare.Retry[0]: States.ALL must be alone, in the last rule",
-        ),
-        ("States/Prepare/Catch/0/ResultPath", "$", "Prepare.Catch[0]: unknown field ResultPath"),
-        (
-            "States/Prepare/Arguments/Payload/key",
-            "{% $states.input. %}",
-            "Prepare.Arguments.Payload.key: JSONata cannot be parsed",
-        ),
-        (
-            "States/Prepare/Arguments/Payload/key",
-            "key {% $x %}",
-            "Prepare.Arguments.Payload.key: a JSONata expression has to be the whole string",
-        ),
-        (
-            "States/Prepare/Arguments/Payload/n",
-            "{% ${Count} %}",
-            "Prepare.Arguments.Payload.n: JSONata cannot be parsed",
-        ),
-        (
-            "States/Prepare/Arguments/FunctionName",
-            "${Prepare-Arn}",
-            "machine.States.Prepare.Arguments.FunctionName: ${Prepare-Arn} is no placeholder",
-        ),
-        (
-            "States/Prepare/Arguments/Payload/key.$",
-            "$.key",
-            "Prepare.Arguments.Payload.key.$: fields ending in .$ belong to JSONPath",
-        ),
-        (
-            "States/Shards/Output",
-            "{% 1 %}",
-            "Shards: Output belongs to JSONata; this is a JSONPath state",
-        ),
         (
             "States/Shards/ItemSelector/x",
             "{% 1 %}",
             "Shards.ItemSelector.x: JSONata in a JSONPath state",
-        ),
-        ("States/Shards/ItemSelector/x.$", "x", "Shards.ItemSelector.x.$: has to be a path"),
-        ("States/Shards/ItemProcessor", ..., "Shards: ItemProcessor is missing"),
-        (
-            "States/Shards/ItemProcessor/ProcessorConfig/ExecutionType",
-            ...,
-            "Shards.ItemProcessor: a distributed map needs an ExecutionType",
-        ),
-        (
-            "States/Shards/ItemProcessor/QueryLanguage",
-            "JSONata",
-            "Shards.ItemProcessor: unknown field QueryLanguage",
-        ),
-        (
-            "States/Shards/ItemProcessor/States/Pause/Next",
-            "Done",
-            "Pause: Next names 'Done', which is not a state here",
-        ),
-        (
-            "States/Shards/ItemProcessor/States/Pause/Seconds",
-            "{% ( %}",
-            "Pause.Seconds: JSONata cannot be parsed",
-        ),
-        (
-            "States/Shards/ItemProcessor/States/Pause/QueryLanguage",
-            ...,
-            "Pause.Seconds: JSONata in a JSONPath state",
-        ),
-        (
-            "States/Shards/ItemProcessor/States/Pause/Seconds",
-            ...,
-            "Pause: needs exactly one of Seconds",
         ),
         (
             "States/Shards/ItemProcessor/States/Prepare",
             {"Type": "Succeed"},
             "Prepare: this name is used twice in the machine",
         ),
-        (
-            "States/Shards/ItemReader/Arguments",
-            {},
-            "Shards.ItemReader: unknown field Arguments",
-        ),
-        ("States/Done?/Choices/0/Variable", "$.x", "Done?.Choices[0]: unknown field Variable"),
-        ("States/Done?/Choices/0/Condition", ..., "Done?.Choices[0]: Condition is missing"),
-        ("States/Done?/Choices", [], "Done?: Choices has no rule"),
-        ("States/Done?/Default", "X", "Done?: Default names 'X', which is not a state here"),
-        (
-            "States/Again?/Choices/0/And/0/NumericLess",
-            3,
-            "Again?.Choices[0].And: unknown field NumericLess",
-        ),
-        (
-            "States/Again?/Choices/0/And/0/Variable",
-            ...,
-            "Again?.Choices[0].And: needs a Variable and exactly one comparison",
-        ),
-        ("States/Both/Branches/0/States/Left/End", False, "Left: End can only be true"),
-        ("States/Both/Branches/1/StartAt", "Left", "Both.Branches[1]: StartAt names 'Left'"),
-        ("States/Done/Next", "Broken", "Done: unknown field Next"),
-        ("States/Done/Type", "Stop", "Done: unknown Type 'Stop'"),
-        ("States/Done", [], "Done: unknown Type None"),
         ("States/" + "x" * 81, {"Type": "Succeed"}, "longer than 80 characters"),
+        ("States", [], "machine: States is missing"),
     ],
 )
 def test_finds(path: str, value: Any, problem: str):
@@ -314,31 +211,16 @@ def test_finds(path: str, value: Any, problem: str):
 
 
 def test_finds_a_loop_without_an_end():
+    wait = {"Type": "Wait", **JSONATA, "Seconds": 1}
     machine = {
         "StartAt": "A",
-        "States": {"A": {"Type": "Pass", "Next": "B"}, "B": {"Type": "Pass", "Next": "A"}},
+        "TimeoutSeconds": 60,
+        "States": {"A": {**wait, "Next": "B"}, "B": {**wait, "Next": "A"}},
     }
-    assert check_machine(machine) == [
+    assert check_text(json.dumps(machine)) == [
         "A: no path leads from this state to an end",
         "B: no path leads from this state to an end",
     ]
-
-
-def test_jsonpath_state_cannot_stand_in_a_jsonata_machine():
-    state = {"Type": "Pass", "QueryLanguage": "JSONPath", "End": True}
-    machine = {"QueryLanguage": "JSONata", "StartAt": "A", "States": {"A": state}}
-    assert check_machine(machine) == ["A: a JSONata machine cannot contain a JSONPath state"]
-
-
-def test_states_inherit_the_machines_language():
-    processor = {
-        "ProcessorConfig": {"Mode": "INLINE"},
-        "StartAt": "B",
-        "States": {"B": {"Type": "Pass", "Output": "{% 1 %}", "End": True}},
-    }
-    state = {"Type": "Map", "Items": "{% [1] %}", "ItemProcessor": processor, "End": True}
-    machine = {"QueryLanguage": "JSONata", "StartAt": "A", "States": {"A": state}}
-    assert check_machine(machine) == []
 
 
 @pytest.mark.parametrize(
@@ -356,8 +238,8 @@ def test_text_that_is_no_machine(text: str, problem: str):
 def test_command_line(tmp_path, capsys):
     good, bad = tmp_path / "good.json", tmp_path / "bad.json"
     good.write_text(json.dumps(GOOD))
-    bad.write_text('{"StartAt": "A", "States": {"B": {"Type": "Succeed"}}}')
+    bad.write_text('{"StartAt": "A", "TimeoutSeconds": 9, "States": {"B": {"Type": "Succeed"}}}')
     assert main([str(good)]) == 0
-    assert capsys.readouterr().out == f"{good}: 10 states, no problems\n"
+    assert capsys.readouterr().out == f"{good}: 7 states, no problems\n"
     assert main([str(good), str(bad)]) == 1
-    assert f"{bad}: machine: StartAt names 'A'" in capsys.readouterr().out
+    assert f"{bad}: machine: There are no states ['A']" in capsys.readouterr().out

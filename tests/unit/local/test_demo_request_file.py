@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from groq_batch_cli.prices import price
 from local.demo.errors import EXIT_USAGE, UsageError
+from local.demo.introduction import checked, cost_text
 from local.demo.request_file import (
     SAMPLE,
     RequestFile,
     choose_file,
     hints_removed,
-    survey,
     without_hint,
 )
 
@@ -135,33 +136,33 @@ class TestHints:
             assert (upload.file.path, upload.hints) == (path, 0)
 
 
-class TestSurvey:
+class TestCost:
     def test_cost_of_known_models(self, tmp_path: Path) -> None:
         path = tmp_path / "a.jsonl"
         path.write_bytes(request(max_completion_tokens=1_000_000) + b"not json\n")
-        found = survey(RequestFile(path))
-        assert (found.requests, found.problems, found.unknown_models) == (1, 1, ())
-        assert found.cost_usd == pytest.approx(0.15, abs=1e-4)
+        said = cost_text(RequestFile(path))
+        assert said == "about $0.1500 for 1 request, at the price for batches"
 
     def test_cost_of_an_unknown_model_is_not_known(self, tmp_path: Path) -> None:
         path = tmp_path / "a.jsonl.gz"
         path.write_bytes(gzip.compress(request(model="other/model")))
-        found = survey(RequestFile(path))
-        assert (found.cost_usd, found.unknown_models) == (None, ("other/model",))
+        said = cost_text(RequestFile(path))
+        assert said == "not known for 1 request (no known price for other/model)"
 
-    def test_damaged_file(self, tmp_path: Path) -> None:
+    def test_damaged_file_has_no_requests(self, tmp_path: Path) -> None:
         path = tmp_path / "a.jsonl.gz"
         path.write_bytes(b"no gzip")
-        assert survey(RequestFile(path)).problems == 1
+        assert "for 0 requests" in cost_text(RequestFile(path))
 
 
 class TestSample:
     def test_passes_the_pipelines_checks_at_a_known_small_cost(self) -> None:
-        found = survey(RequestFile(SAMPLE))
-        assert found.problems == 0
-        assert 20 <= found.requests <= 25
-        assert found.cost_usd is not None
-        assert found.cost_usd < 0.01
+        found = checked(RequestFile(SAMPLE))
+        assert found.problems_total == 0
+        assert 20 <= found.good <= 25
+        cost = price(found.models).batch
+        assert cost is not None
+        assert cost < 0.01
 
     def test_has_a_request_that_fails_once_and_one_that_fails_for_good(self) -> None:
         bodies = [json.loads(line)["body"] for line in SAMPLE.read_bytes().splitlines()]

@@ -10,8 +10,8 @@ from botocore.exceptions import EndpointConnectionError
 
 from groq_batch.domain.batch import Batch
 from groq_batch.groq.errors import NotSentError
+from groq_batch_cli.terminal import Terminal
 from local.demo import stopping
-from local.demo.console import Console
 from local.demo.groq_access import DEFAULT_BASE_URL, GroqAccess
 from local.demo.interrupts import Interrupts
 from local.demo.stopping import stop_job
@@ -53,21 +53,21 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return jobs
 
 
-def stop(job: FakeJob, interrupts: Interrupts | None = None) -> tuple[Any, str]:
+def stop(job: FakeJob, interrupts: Interrupts | None = None) -> tuple[bool, str]:
     stream = io.StringIO()
-    report = stop_job(
+    has_ended = stop_job(
         job,  # type: ignore[arg-type]
         ACCESS,
-        console=Console(stream, {}),
+        terminal=Terminal(stream, stream, {}),
         interrupts=interrupts or Interrupts(),
     )
-    return report, stream.getvalue()
+    return has_ended, stream.getvalue()
 
 
 def test_job_is_stopped_and_its_report_waited_for(asked: list[str]) -> None:
     job = FakeJob(None, {"status": "running"}, {"status": "cancelled"})
-    report, said = stop(job)
-    assert report == {"status": "cancelled"}
+    has_ended, said = stop(job)
+    assert has_ended
     assert job.stops == 3
     assert asked == ["j-1"]
     assert said.endswith("Nothing of the job runs at Groq any more.\n")
@@ -75,8 +75,8 @@ def test_job_is_stopped_and_its_report_waited_for(asked: list[str]) -> None:
 
 def test_dead_emulator_does_not_keep_batches_running(asked: list[str]) -> None:
     job = FakeJob(EndpointConnectionError(endpoint_url="http://127.0.0.1:1"))
-    report, said = stop(job)
-    assert report is None
+    has_ended, said = stop(job)
+    assert not has_ended
     assert asked == ["j-1"]
     assert "does not answer any more" in said
 
@@ -90,8 +90,8 @@ def test_second_interruption_only_ends_the_waiting(asked: list[str]) -> None:
         def report(self) -> Any:
             interrupts.handle(2, None)
 
-    report, said = stop(ImpatientJob(), interrupts)
-    assert report is None
+    has_ended, said = stop(ImpatientJob(), interrupts)
+    assert not has_ended
     assert asked == ["j-1"]
     assert "Not waiting" in said
     interrupts.handle(2, None)  # A third one is left out.
@@ -101,16 +101,16 @@ def test_upload_that_was_cut_sent_nothing(
     asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stopping, "_START_SECONDS", -1.0)
-    report, said = stop(FakeJob(None, is_started=False, job_id=None))
-    assert report is None
+    has_ended, said = stop(FakeJob(None, is_started=False, job_id=None))
+    assert not has_ended
     assert asked == []
     assert said.endswith("Nothing was sent to Groq.\n")
 
 
 def test_waiting_is_bounded(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stopping, "_PATIENCE_SECONDS", 0.01)
-    report, _ = stop(FakeJob())
-    assert report is None
+    has_ended, _ = stop(FakeJob())
+    assert not has_ended
     assert asked == ["j-1"]
 
 

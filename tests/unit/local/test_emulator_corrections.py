@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local import function_limits
-from local.emulator import emulator_environment
+from local.emulator import EmulatorOptions, emulator_environment
 from local.emulator_corrections import (
     asynchronous_settings,
     is_throttle,
@@ -285,12 +285,8 @@ def test_container_may_have_less_than_its_machine(
 
 
 def test_emulator_is_told_its_limits(tmp_path: Path) -> None:
-    environment = emulator_environment(
-        4566,
-        tmp_path,
-        wait_scale=1,
-        check_permissions=True,
-        limits=FunctionLimits(concurrent=7, processes=9),
-    )
+    limits = FunctionLimits(concurrent=7, processes=9)
+    options = EmulatorOptions(wait_scale=1, check_permissions=True, limits=limits)
+    environment = emulator_environment(4566, tmp_path, options)
     assert environment["LAMBDA_ACCOUNT_CONCURRENCY"] == "7"
     assert environment["GROQ_BATCH_EMULATOR_PROCESSES"] == "9"

@@ -6,7 +6,6 @@ from typing import Any
 
 from groq_batch.domain.answer_stats import AnswerStats
 from groq_batch.domain.cost import ModelEstimates
-from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.problem import Problem
 from groq_batch.domain.shard import IdsLocation, Shard, SplitLimits
 from groq_batch.records.job import JobRecord
@@ -18,11 +17,9 @@ from groq_batch.steps.prepare_input.range_plan import (
     read_summary,
     summary_json,
 )
+from tests.samples import OPTIONS
 
 PROBLEM = Problem(3, "a", "invalid_url", "Write another.")
-OPTIONS = JobOptions(
-    completion_window="24h", skip_invalid_lines=True, max_attempts=3, max_job_cost_usd=0.0
-)
 
 
 def with_added_fields(data: Any) -> Any:

@@ -10,15 +10,8 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.records.closed import unless_closed
 from groq_batch.records.stored import MissingRecordError
-from tests.fakes.s3 import FakeS3
 
 KEYS = object_keys.WorkKeys("a-job")
-
-
-@pytest.fixture
-def storage() -> Storage:
-    s3 = FakeS3()
-    return Storage(s3=s3.client(), bucket=s3.bucket)
 
 
 def failing(error: Exception) -> str:

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.reports.page import rendering, writer
 from groq_batch.reports.page.data import PageData
@@ -37,8 +36,8 @@ class Shelf:
     def __init__(self, wire: Wire = plain_wire) -> None:
         self.s3 = FakeS3()
         self.clock = Clock()
-        self.storage = Storage(s3=self.s3.client(wire), bucket="bucket")
-        self.plain = Storage(s3=self.s3.client(), bucket="bucket")
+        self.storage = self.s3.storage(wire)
+        self.plain = self.s3.storage()
 
     def put(self, job: str, status: str = "running", total: int = 5) -> None:
         made = sample_report(status, job_id=job)
@@ -139,17 +138,17 @@ MAKE_A_PAGE_EACH_TIME = {"prepare_input", "finish_job"}
 def test_handlers_import_what_pages_are_made_with_if_they_always_make_one(
     makes_pages: bool,
 ) -> None:
-    """Jinja and the SVG library are no part of any other handler's start."""
+    """Jinja is no part of any other handler's start."""
     functions = Path(writer.__file__).parents[3]
     handlers = {path.parent.name for path in functions.glob("*/app.py")}
     assert handlers > MAKE_A_PAGE_EACH_TIME
     chosen = MAKE_A_PAGE_EACH_TIME if makes_pages else handlers - MAKE_A_PAGE_EACH_TIME
     code = "; ".join(f"import {name}.app" for name in sorted(chosen))
-    code += "; import sys; print(sorted({'jinja2', 'svg', 'markupsafe'} & set(sys.modules)))"
+    code += "; import sys; print(sorted({'jinja2', 'markupsafe'} & set(sys.modules)))"
     answer = subprocess.run(
         [sys.executable, "-c", code], cwd=functions, capture_output=True, text=True, check=True
     )
-    assert answer.stdout.strip() == ("['jinja2', 'markupsafe', 'svg']" if makes_pages else "[]")
+    assert answer.stdout.strip() == ("['jinja2', 'markupsafe']" if makes_pages else "[]")
 
 
 def test_what_cannot_be_imported_keeps_no_function_from_its_start(

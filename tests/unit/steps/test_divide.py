@@ -25,13 +25,8 @@ LINES = [line(number, model) for number, model in enumerate("abcab" * 3)]
 
 
 @pytest.fixture
-def s3() -> FakeS3:
-    return FakeS3()
-
-
-@pytest.fixture
 def storage(s3: FakeS3) -> Storage:
-    found = Storage(s3=s3.client(), bucket=s3.bucket)
+    found = s3.storage()
     found.put_bytes(KEYS.shard(1, 1), b"".join(LINES))
     AttemptPlan(attempt=2, divided={1: (5, 3)}, origins={5: 1, 6: 1, 7: 1}).write(found, KEYS)
     return found

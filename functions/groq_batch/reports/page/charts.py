@@ -1,16 +1,15 @@
 """Draw charts as inline SVG.
 
 Horizontal positions are percentages and heights are pixels, so that a chart fits every screen and
-its text keeps its size. Colours come from the style sheet by class. User-supplied text enters only
-through ``_label``, because the library does not escape text and attributes.
+its text keeps its size. Colours come from the style sheet by class. The elements are those of the
+standard library, which escapes texts and attributes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import svg
+from xml.etree.ElementTree import Element, tostring
 
 _BAR_HEIGHT = 14
 _HISTOGRAM_HEIGHT = 132
@@ -69,7 +68,7 @@ class Span:
 
 def stacked_bar(parts: Sequence[Part], *, title: str) -> str:
     """Draw parts of a whole next to each other."""
-    elements: list[svg.Element] = [_title(title)]
+    elements: list[Element] = [_title(title)]
     left = 0.0
     for part in parts:
         if part.share <= 0:
@@ -78,12 +77,13 @@ def stacked_bar(parts: Sequence[Part], *, title: str) -> str:
         # Every part is visible, however small its share.
         shown = max(width, _MIN_WIDTH)
         elements.append(
-            svg.Rect(
+            _element(
+                "rect",
                 x=_percent(min(left, 100 - shown)),
                 y=0,
                 width=_percent(shown),
                 height=_BAR_HEIGHT,
-                class_=["part", part.style],
+                styles=["part", part.style],
             )
         )
         left += width
@@ -92,14 +92,15 @@ def stacked_bar(parts: Sequence[Part], *, title: str) -> str:
 
 def single_bar(share: float, style: str) -> str:
     """Draw one bar of a list of bars."""
-    elements: list[svg.Element] = [
-        svg.Rect(
+    elements: list[Element] = [
+        _element(
+            "rect",
             x=0,
             y=0,
             width=_percent(max(100 * share, _MIN_WIDTH)),
             height=8,
             rx=2,
-            class_=["part", style],
+            styles=["part", style],
         )
     ]
     return _drawing(elements, height=8, style="single", hidden=True)
@@ -116,7 +117,7 @@ def histogram(
         lines: Vertical lines with a label.
         title: Description of the drawing for screen readers.
     """
-    elements: list[svg.Element] = [_title(title)]
+    elements: list[Element] = [_title(title)]
     width = 100 / max(len(columns), 1)
     room = _HISTOGRAM_BASE - _HISTOGRAM_TOP
     for index, column in enumerate(columns):
@@ -124,12 +125,13 @@ def histogram(
             continue
         height = max(room * column.height, 1.5)
         elements.append(
-            svg.Rect(
+            _element(
+                "rect",
                 x=_percent((index + _GAP / 2) * width),
                 y=round(_HISTOGRAM_BASE - height, 1),
                 width=_percent((1 - _GAP) * width),
                 height=round(height, 1),
-                class_=["column"],
+                styles=["column"],
                 elements=[_title(column.title)],
             )
         )
@@ -137,12 +139,13 @@ def histogram(
     for line in lines:
         place = _percent(100 * line.at)
         elements.append(
-            svg.Line(
+            _element(
+                "line",
                 x1=place,
                 x2=place,
                 y1=_HISTOGRAM_TOP - 6,
                 y2=_HISTOGRAM_BASE,
-                class_=["quantile"],
+                styles=["quantile"],
                 elements=[_title(line.text)],
             )
         )
@@ -161,26 +164,27 @@ def stacked_columns(
         most: Label for the height of the highest column.
         title: Description of the drawing for screen readers.
     """
-    elements: list[svg.Element] = [_title(title), _rule(0, 100, _COLUMNS_TOP, "grid")]
+    elements: list[Element] = [_title(title), _rule(0, 100, _COLUMNS_TOP, "grid")]
     width = 100 / max(len(stacks), 1)
     room = _HISTOGRAM_BASE - _COLUMNS_TOP
     for index, stack in enumerate(stacks):
         bottom = float(_HISTOGRAM_BASE)
-        parts: list[svg.Element] = [_title(stack.title)]
+        parts: list[Element] = [_title(stack.title)]
         for part in stack.parts:
             height = max(room * part.share, 1.0)
             bottom -= height
             parts.append(
-                svg.Rect(
+                _element(
+                    "rect",
                     x=_percent((index + _GAP) * width),
                     y=round(bottom, 1),
                     width=_percent((1 - 2 * _GAP) * width),
                     height=round(height, 1),
-                    class_=[part.style],
+                    styles=[part.style],
                 )
             )
         if stack.parts:
-            elements.append(svg.G(elements=parts))
+            elements.append(_element("g", elements=parts))
     elements.append(_rule(0, 100, _HISTOGRAM_BASE, "base"))
     elements.append(_label(Mark(0, most), _COLUMNS_TOP - 6))
     elements += [_label(mark, _HISTOGRAM_BASE + 17) for mark in marks]
@@ -189,22 +193,23 @@ def stacked_columns(
 
 def timeline(rows: Sequence[Sequence[Span]], marks: Sequence[Mark], *, title: str) -> str:
     """Draw bars along a time axis, one row below the other."""
-    elements: list[svg.Element] = [_title(title)]
+    elements: list[Element] = [_title(title)]
     bottom = len(rows) * _ROW_HEIGHT + 4
     for mark in marks:
         place = _percent(100 * mark.at)
-        elements.append(svg.Line(x1=place, x2=place, y1=0, y2=bottom, class_=["grid"]))
+        elements.append(_element("line", x1=place, x2=place, y1=0, y2=bottom, styles=["grid"]))
     for index, row in enumerate(rows):
         for span in row:
             start = min(100 * span.start, 100 - _MIN_WIDTH)
             elements.append(
-                svg.Rect(
+                _element(
+                    "rect",
                     x=_percent(start),
                     y=index * _ROW_HEIGHT + 4,
                     width=_percent(max(100 * span.end - start, _MIN_WIDTH)),
                     height=_ROW_HEIGHT - 8,
                     rx=3,
-                    class_=["span", span.style],
+                    styles=["span", span.style],
                     elements=[_title(span.title)],
                 )
             )
@@ -213,39 +218,53 @@ def timeline(rows: Sequence[Sequence[Span]], marks: Sequence[Mark], *, title: st
     return _drawing(elements, height=bottom + _AXIS_HEIGHT, style="timeline")
 
 
-def _drawing(
-    elements: list[svg.Element], *, height: float, style: str, hidden: bool = False
-) -> str:
+def _drawing(elements: list[Element], *, height: float, style: str, hidden: bool = False) -> str:
     # Inline SVG in HTML needs no namespace, so the page contains no URL at all.
-    role = {"aria-hidden": "true"} if hidden else {"role": "img"}
-    return svg.SVG(
-        xmlns=None,
-        width=_percent(100),
-        height=height,
-        class_=["chart", style],
-        elements=elements,
-        extra=role,
-    ).as_str()
+    drawing = _element(
+        "svg", width=_percent(100), height=height, styles=["chart", style], elements=elements
+    )
+    name, value = ("aria-hidden", "true") if hidden else ("role", "img")
+    drawing.set(name, value)
+    return tostring(drawing, encoding="unicode")
 
 
-def _percent(value: float) -> svg.Length:
-    return svg.Length(round(value, 3), "%")
+def _element(
+    tag: str,
+    *,
+    styles: Sequence[str] = (),
+    text: str | None = None,
+    elements: Sequence[Element] = (),
+    **attributes: str | float,
+) -> Element:
+    """Return an SVG element with its classes, its text, and the elements within."""
+    element = Element(tag)
+    if styles:
+        element.set("class", " ".join(styles))
+    for name, value in attributes.items():
+        element.set(name, str(value))
+    element.text = text
+    element.extend(elements)
+    return element
 
 
-def _rule(left: float, right: float, y: float, style: str) -> svg.Line:
-    return svg.Line(x1=_percent(left), x2=_percent(right), y1=y, y2=y, class_=[style])
+def _percent(value: float) -> str:
+    return f"{round(value, 3)}%"
 
 
-def _title(text: str) -> svg.Title:
-    return svg.Title(text=svg.escape(text))
+def _rule(left: float, right: float, y: float, style: str) -> Element:
+    return _element("line", x1=_percent(left), x2=_percent(right), y1=y, y2=y, styles=[style])
 
 
-def _label(mark: Mark, y: float) -> svg.Text:
+def _title(text: str) -> Element:
+    return _element("title", text=text)
+
+
+def _label(mark: Mark, y: float) -> Element:
     anchor = "middle"
     if mark.at <= 0.03:  # noqa: PLR2004 (keeps a label at the edge inside)
         anchor = "start"
     elif mark.at >= 0.97:  # noqa: PLR2004
         anchor = "end"
-    return svg.Text(
-        x=_percent(100 * mark.at), y=y, class_=["label", anchor], text=svg.escape(mark.text)
+    return _element(
+        "text", x=_percent(100 * mark.at), y=y, styles=["label", anchor], text=mark.text
     )

@@ -111,7 +111,8 @@ def outcome_of_response(
             kind=Kind.AGAIN,
             row=row,
             error=_api_error(error, row),
-            wait_seconds=getattr(error, "retry_after_seconds", None),
+            # A Retry-After of 0 asks for nothing; without one the pace slows down by itself.
+            wait_seconds=getattr(error, "retry_after_seconds", None) or None,
             is_limit=answer.status == HTTPStatus.TOO_MANY_REQUESTS,
         )
     if isinstance(error, AccountError) and not _names_a_model(answer.body):

@@ -33,7 +33,6 @@ from groq_batch.records.closed import close, is_closed
 from groq_batch.records.job import JobRecord, JobRequest, Stop
 from groq_batch.records.on_demand import CallsEnd, end
 from groq_batch.settings import Settings
-from groq_batch.steps.download_results.download import store_shard_without_waiting
 from groq_batch.steps.finish_job import finish_job
 from groq_batch.steps.start_job.start import start_execution, start_job
 from groq_batch.telemetry.log import logger
@@ -86,7 +85,7 @@ class JobCloser:
         settings: Settings,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Use the boto3 clients ``states`` (Step Functions) and ``events`` (EventBridge)."""
+        """Use the clients ``states`` (Step Functions) and ``events`` (EventBridge)."""
         self._storage = storage
         self._client = client
         self._states = states
@@ -298,6 +297,11 @@ class JobCloser:
 
     def _settle_at_last(self, job_id: str, job: JobRecord, attempt: int) -> None:
         """Store the rows of an attempt's shards with the results that Groq has now."""
+        # Imported here, because this is the last resort, and a tenth of what there is to import.
+        from groq_batch.steps.download_results.download import (  # noqa: PLC0415
+            store_shard_without_waiting,
+        )
+
         keys = object_keys.WorkKeys(job_id)
         state = self._board(keys, job, attempt)
         state.gave_up, state.download_rounds = True, 0

@@ -71,7 +71,7 @@ class Reconciler:
 
         Args:
             storage: The bucket.
-            states: The boto3 client of Step Functions.
+            states: The client of Step Functions.
             closer: Closes the jobs that need it.
             settings: The stack's settings.
             time_left: Returns how many seconds the invocation has left.

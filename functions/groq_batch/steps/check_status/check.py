@@ -59,7 +59,7 @@ from groq_batch.steps.check_status.reasons import (
     unknown_batches,
     unsent_shards,
 )
-from groq_batch.steps.outcomes import backoff_seconds
+from groq_batch.steps.outcomes import pause_seconds
 from groq_batch.telemetry import metrics
 from groq_batch.telemetry.log import logger
 
@@ -224,7 +224,7 @@ class _Check:
             if not is_account:
                 state.last_check_error = no_answer(error)
             if isinstance(error, RateLimitedError):
-                pause = error.retry_after_seconds or backoff_seconds(state.rate_limits)
+                pause = pause_seconds(error, state.rate_limits)
                 self.not_before = min(int(pause) + 1, _LONGEST_PAUSE_SECONDS)
                 state.rate_limits += 1
             return

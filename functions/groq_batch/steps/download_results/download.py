@@ -23,7 +23,6 @@ from groq_batch.groq.errors import (
     AccountError,
     GroqApiError,
     NotFoundError,
-    RateLimitedError,
     UnknownOutcomeError,
     log_fields,
 )
@@ -38,11 +37,10 @@ from groq_batch.steps.download_results.result_index import ResultIndex
 from groq_batch.steps.download_results.sent_shards import SentShard
 from groq_batch.steps.outcomes import (
     DEFERRED,
-    LONGEST_RETRY_AFTER_SECONDS,
     SETTLED,
     StepOutcome,
     account_hold,
-    backoff_seconds,
+    pause_seconds,
 )
 from groq_batch.telemetry import metrics
 from groq_batch.telemetry.log import logger
@@ -324,10 +322,7 @@ def _after_error(
     if isinstance(error, AccountError):
         account_hold(error).record(storage, keys)
         return DEFERRED
-    seconds = backoff_seconds(tries)
-    if isinstance(error, RateLimitedError) and error.retry_after_seconds is not None:
-        seconds = min(error.retry_after_seconds, LONGEST_RETRY_AFTER_SECONDS)
-    return StepOutcome.wait(seconds)
+    return StepOutcome.wait(pause_seconds(error, tries))
 
 
 def _fetch(client: GroqClient, batch: Batch, index: ResultIndex, work: Path, tries: int) -> None:

@@ -110,7 +110,7 @@ class JobStarter:
 
         Args:
             storage: The bucket.
-            states: The boto3 client of Step Functions.
+            states: The client of Step Functions.
             state_machine_arn: The state machine.
             invocation: Identifies the caller.
             time_left: Returns how many seconds the invocation has left.
@@ -361,7 +361,7 @@ def start_job(
 
     Args:
         storage: The bucket.
-        states: The boto3 client of Step Functions.
+        states: The client of Step Functions.
         state_machine_arn: The state machine.
         request: The job's input and path.
 
