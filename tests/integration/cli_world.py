@@ -277,8 +277,12 @@ class World:
         failed: list[bytes] | None = None,
         invalid: int = 0,
         cost: float | None = None,
+        code: str | None = None,
     ) -> None:
-        """Write what a job delivers; unless given, ``failed`` are the rows without a success."""
+        """Write what a job delivers; unless given, ``failed`` are the rows without a success.
+
+        The first error of the report has the ``code``, if there is one: the reason of the end.
+        """
         rows = [json.loads(one) for one in results]
         bad = [row for row in rows if (row["response"] or {}).get("status_code") != 200]
         if failed is None:
@@ -300,6 +304,8 @@ class World:
             for line, row in enumerate(rows, start=1)
             if row["error"] is not None
         ]
+        if code is not None:
+            errors.insert(0, {"line": None, "custom_id": None, "code": code, "message": "Why."})
         self.report(
             request,
             status,

@@ -223,6 +223,20 @@ def test_file_that_changes_while_it_is_uploaded(
     assert "Uploads" not in world.s3.list_multipart_uploads(Bucket=world.bucket)
 
 
+@pytest.mark.parametrize(
+    ("code", "invalid", "is_offered"),
+    [("canary_failed", 0, False), (None, 0, True), (None, 1, True), (None, 2, False)],
+)
+def test_retry_is_offered_unless_all_failed_requests_must_be_corrected(
+    code: str | None, invalid: int, is_offered: bool, world: World, capsys: Said
+) -> None:
+    world.upload("x.jsonl")
+    rows = [bad_row("a"), bad_row("b")]
+    world.end("x.jsonl", "partial", results=rows, code=code, invalid=invalid)
+    assert run(["results", "x.jsonl", "--out", "results"]) == 0
+    assert ("groq-batch retry x.jsonl" in capsys.readouterr().out) == is_offered
+
+
 @pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz"])
 def test_file_that_has_run_is_not_paid_for_again(ending: str, world: World, capsys: Said) -> None:
     path = f"x{ending}"

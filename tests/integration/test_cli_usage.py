@@ -19,7 +19,9 @@ from groq_batch_cli.main import run
 from tests.index_samples import usage_record
 from tests.integration.cli_world import Said, World
 
-NO_RECORDS = "Jobs that ended before version 2 have no usage record and are not counted.\n"
+NO_RECORDS = (
+    "Jobs that ended under version 1 of the stack have no usage record and are not counted.\n"
+)
 
 
 class Jobs:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from groq_batch.domain.cost_cap import distinct_amounts
 
 CANARY_FAILED = "canary_failed"
+"""Code of a job whose requests have to be corrected: a retry would fail like the canary."""
 CANARY_TOO_EXPENSIVE = "canary_too_expensive"
 CANARY_SHARD = 1
 """Number of the shard that is the canary."""

@@ -649,6 +649,15 @@ def test_end_of_a_job() -> None:
     )
 
 
+def test_end_of_a_failed_job_has_the_reason_last() -> None:
+    terminal, _, _ = a_terminal()
+    errors = [fatal("invalid_api_key", "Groq refuses the key. Store a valid one.")]
+    report = make_report(status="failed", errors=errors, timing={"seconds": 2})
+    assert end_line("x", report, terminal) == (
+        "x: failed, 2 s: Groq refuses the key. Store a valid one."
+    )
+
+
 def test_problems_of_a_rejected_file() -> None:
     errors = [fatal("empty_file", "No\x1b request.")]
     errors += [{**fatal("invalid_url"), "line": n, "custom_id": "a"} for n in range(1, 20)]

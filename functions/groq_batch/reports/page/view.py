@@ -20,6 +20,7 @@ from groq_batch.domain.answer_stats import (
     Failures,
     Histogram,
 )
+from groq_batch.domain.canary import CANARY_FAILED
 from groq_batch.domain.cost import ModelUsage, actual_cost_usd, sum_usd
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.pace import mean_pace
@@ -357,7 +358,10 @@ def _commands(report: Mapping[str, Any]) -> list[Command]:
         )
         if outputs[kind]
     ]
-    if outputs["failed"] and key.startswith(object_keys.INPUT_PREFIX):
+    reason = _reason(report)
+    # Invalid lines, and requests like those of a failed canary, have to be corrected first.
+    can_retry = report["requests"]["failed"] and (reason is None or reason[0] != CANARY_FAILED)
+    if outputs["failed"] and key.startswith(object_keys.INPUT_PREFIX) and can_retry:
         is_aside = (
             outputs["failed"]
             .removeprefix(f"s3://{report['input']['bucket']}/")
