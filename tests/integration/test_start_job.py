@@ -20,12 +20,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import upload_job_id
 from groq_batch.steps.start_job.start import InvocationError, JobStarter, StartedJob
 from tests.fakes.calls import Call
-from tests.fakes.s3 import FakeS3
+from tests.fakes.s3 import FakeS3, client_error
 from tests.fakes.step_functions import FakeStepFunctions
 from tests.patience import PATIENCE_SECONDS
 
@@ -684,3 +685,21 @@ def test_a_lost_answer_of_the_start_is_no_second_execution(account: Account) -> 
     (job,) = account.invoke(event)
     assert lost
     assert account.executions == [job.job_id]
+
+
+def test_start_whose_record_nobody_could_write_starts_nothing(account: Account) -> None:
+    """Without its record the job would be started again by a sweep months later."""
+    account.upload("input/a.jsonl")
+
+    def conflict(call: Call, act: Callable[[], Any]) -> Any:
+        if call.operation == "put_object" and call.target.startswith("jobs/"):
+            raise client_error("PutObject", 409, "ConditionalRequestConflict", "at the same time")
+        return act()
+
+    account.trouble = conflict
+    with pytest.raises(ConflictError):
+        account.invoke({"key": "input/a.jsonl"})
+    assert account.executions == []
+    account.trouble = None
+    account.invoke({"key": "input/a.jsonl"})
+    assert account.executions == account.jobs

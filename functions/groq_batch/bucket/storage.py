@@ -1,7 +1,9 @@
 """Read and write the bucket; the only module that calls S3 for objects.
 
 Every decision that two invocations might make at once uses a conditional write (``If-None-Match``,
-``If-Match``), which S3 answers with 412 or 409 for the one that comes second.
+``If-Match``), which S3 answers with 412 or 409 for the one that comes second. If the response to a
+write is lost, the SDK repeats it and gets 412 for its own write, so whoever handles a conflict reads
+what is there.
 """
 
 from __future__ import annotations
@@ -9,7 +11,8 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Generator, Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -26,6 +29,7 @@ from groq_batch.bucket.s3_errors import (
     CONFLICT_CODES,
     DENIED_CODES,
     MISSING_CODES,
+    RETRY_WRITE_CODES,
     VERSION_GONE_CODES,
     ConflictError,
     MissingObjectError,
@@ -41,6 +45,8 @@ from groq_batch.request_file.lines import READ_BYTES
 _DELETE_AT_ONCE = 1000
 _BROKEN_STREAM = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
 _STREAM_TRIES = 4
+_CONFLICT_PAUSES = (0.05, 0.1, 0.2)
+"""Seconds between tries of a write that S3 answers with 409."""
 _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 """Characters that keys may contain but XML 1.0, which DeleteObjects uses, does not allow
 (https://www.w3.org/TR/xml/#charsets)."""
@@ -203,18 +209,20 @@ class Storage:
         """Write a small object and return its ETag.
 
         Raises:
-            ConflictError: A condition was given and does not hold.
+            ConflictError: A condition was given and does not hold, or S3 keeps responding 409.
             UnwritableObjectError: S3 responds 403.
         """
         condition = write_condition(if_none_match=if_none_match, if_match=if_match)
         try:
-            answer = self.s3.put_object(
-                Bucket=self.bucket,
-                Key=key,
-                Body=data,
-                ContentType=content_type,
-                Metadata=dict(metadata or {}),
-                **condition,
+            answer = _settled(
+                lambda: self.s3.put_object(
+                    Bucket=self.bucket,
+                    Key=key,
+                    Body=data,
+                    ContentType=content_type,
+                    Metadata=dict(metadata or {}),
+                    **condition,
+                )
             )
         except ClientError as error:
             if condition and error_code(error) in CONFLICT_CODES | MISSING_CODES:
@@ -300,7 +308,7 @@ class Storage:
 
     def _delete_one(self, key: str, **condition: str) -> None:
         try:
-            self.s3.delete_object(Bucket=self.bucket, Key=key, **condition)
+            _settled(lambda: self.s3.delete_object(Bucket=self.bucket, Key=key, **condition))
         except ClientError as error:
             if error_code(error) in DENIED_CODES:
                 raise UnwritableObjectError(f"{key}: {error_code(error)}") from error
@@ -454,6 +462,23 @@ class Storage:
                 raise UnreadableObjectError(key) from error
             raise
         return answer
+
+
+def _settled(write: Callable[[], Any]) -> Any:
+    """Return the response to a write, repeated a few times while S3 responds 409.
+
+    That means that another operation on the key is in progress, which may fail. Then nobody has
+    written the object, so S3 asks for a retry
+    (https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html, If-None-Match).
+    """
+    for seconds in _CONFLICT_PAUSES:
+        try:
+            return write()
+        except ClientError as error:
+            if error_code(error) not in RETRY_WRITE_CODES:
+                raise
+        time.sleep(seconds)
+    return write()
 
 
 def _version_page(page: Mapping[str, Any]) -> VersionPage:
