@@ -283,6 +283,21 @@ def doctor(pipeline: Pipeline) -> None:
     assert (answer["models"], answer["batches"]) == ("invalid_api_key", "invalid_api_key")
 
 
+def doctor_bucket(pipeline: Pipeline) -> None:
+    """The writes that jobs rely on are tried out, with the role of this function."""
+    assert pipeline.invoke("check_status", stored("check_status/doctor_bucket")) == {
+        "version": __version__,
+        "conditional_writes": "yes",
+        "conditional_deletes": "yes",
+        "multipart_uploads": "yes",
+        "is_removed": True,
+    }
+    assert pipeline.account.keys("") == []
+    assert pipeline.simulator.control.stats()["calls"] == {}
+    tried = {call.operation for call in pipeline.account.calls}
+    assert {"UploadPart", "UploadPartCopy", "CompleteMultipartUpload"} <= tried
+
+
 def prepare_input(pipeline: Pipeline) -> None:
     pipeline.begin()
     answer = pipeline.prepare()
@@ -486,6 +501,7 @@ SCENARIOS: dict[str, Callable[[Pipeline], None]] = {
     "cancel_job/from_state_machine": cancel_job_from_state_machine,
     "cancel_job/reconcile": reconcile,
     "check_status/doctor": doctor,
+    "check_status/doctor_bucket": doctor_bucket,
     "check_status/payload": check_status,
     "check_status/read_models": read_models,
     "download_results/payload": download_results,

@@ -1,9 +1,9 @@
 """Read and write the bucket; the only module that calls S3 for objects.
 
 Every decision that two invocations might make at once uses a conditional write (``If-None-Match``,
-``If-Match``), which S3 answers with 412 or 409 for the one that comes second. If the response to a
-write is lost, the SDK repeats it and gets 412 for its own write, so whoever handles a conflict reads
-what is there.
+``If-Match``), which S3 answers with 412 or 409 for the one that comes second. It also does so for
+the one whose first response was lost, when the SDK repeats it; so whoever handles a conflict looks
+whose object is there.
 """
 
 from __future__ import annotations
