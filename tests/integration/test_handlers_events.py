@@ -25,6 +25,7 @@ from groq_batch.domain.times import timestamp
 from groq_batch.records.job import JobRequest
 from groq_batch.records.model_listing import ModelListing
 from groq_batch.records.stored import from_record, to_record
+from groq_batch.steps.cancel_job import close
 from groq_batch.steps.cancel_job.close import CollectPlan
 from groq_batch.steps.check_status.decision import Decision
 from groq_batch.steps.prepare_input.prepare import Preparation
@@ -563,10 +564,13 @@ def test_end_of_a_child_of_a_map_is_not_the_jobs(pipeline: Pipeline) -> None:
     assert list(pipeline.account.executions()) == [JOB]
 
 
-def test_late_event_of_an_execution_that_runs_again_is_ignored(pipeline: Pipeline) -> None:
-    """Events come late and out of order, so the execution itself is asked."""
+def test_late_event_of_an_execution_that_runs_again_is_ignored(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events come late and out of order, so the execution itself is asked, more than once."""
     run_for_long(pipeline)
     event = stored("cancel_job/execution_failed")
+    monkeypatch.setattr(close, "_DESCRIBE_PAUSES", (0.01, 0.01))
     assert "RUNNING" in pipeline.invoke("cancel_job", event)["done"]
     assert pipeline.simulator.control.batches()[0]["status"] != "cancelling"
     assert list(pipeline.account.executions()) == [JOB]
