@@ -13,6 +13,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -44,6 +45,8 @@ from groq_batch.request_file.lines import READ_BYTES
 
 _DELETE_AT_ONCE = 1000
 _BROKEN_STREAM = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
+"""Errors of botocore's streams. As a context manager such a stream returns the one of urllib3 below
+it, which has other errors and compares neither length nor checksum; hence ``closing``."""
 _STREAM_TRIES = 4
 _CONFLICT_PAUSES = (0.05, 0.1, 0.2)
 """Seconds between tries of a write that S3 answers with 409."""
@@ -138,7 +141,7 @@ class Storage:
             if error_code(error) in MISSING_CODES:
                 return None
             raise
-        with answer["Body"] as body:
+        with closing(answer["Body"]) as body:
             return json.loads(body.read()), answer["ETag"]
 
     def get_dated_json(self, key: str) -> tuple[dict[str, Any], datetime] | None:
@@ -155,7 +158,7 @@ class Storage:
             if is_refused(error):
                 raise UnreadableObjectError(key) from error
             raise
-        with answer["Body"] as body:
+        with closing(answer["Body"]) as body:
             return json.loads(body.read()), answer["LastModified"]
 
     def get_foreign_json(self, key: str) -> tuple[dict[str, Any], str] | None:
@@ -379,6 +382,9 @@ class Storage:
     ) -> Any:
         """Open an object for reading and return botocore's stream of it (``read``, ``close``).
 
+        If the stream breaks, reading fails; see ``chunks``. It must not be used as a context
+        manager.
+
         Args:
             key: The object.
             version_id: The version to read; the current one when None.
@@ -403,6 +409,11 @@ class Storage:
 
         If the stream breaks, reading resumes at that point, from the very same object.
 
+        A stream is never read beyond its last byte, which is when botocore compares checksums. For
+        a range that covers all of a multipart upload, S3 sends the checksum of the parts' checksums
+        without its ending, so that botocore takes it for the checksum of the bytes
+        (https://github.com/boto/botocore/issues/3346).
+
         Args:
             key: The object.
             version_id: The version to read; the current one when None.
@@ -422,7 +433,7 @@ class Storage:
                     key, version_id=version_id, first=offset, length=rest, if_match=etag
                 )
                 etag, left = answer["ETag"], int(answer["ContentLength"])
-                with answer["Body"] as body:
+                with closing(answer["Body"]) as body:
                     if offset and "ContentRange" not in answer:
                         # A server may ignore a range and send everything (RFC 9110, 14.2).
                         left -= offset

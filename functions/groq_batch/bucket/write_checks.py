@@ -7,6 +7,7 @@ version of boto3 in the runtime can make it decide otherwise. Emulators show non
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -83,9 +84,11 @@ def _writes_conditionally(storage: Storage, key: str) -> bool:
 
 def _deletes_conditionally(storage: Storage, key: str) -> bool:
     etag = storage.put_bytes(key, _LINE)
-    if storage.delete_unchanged(key, _ANOTHER_ETAG) or not storage.exists(key):
+    storage.delete_unchanged(key, _ANOTHER_ETAG)
+    if not storage.exists(key):
         return False
-    return storage.delete_unchanged(key, etag) and not storage.exists(key)
+    storage.delete_unchanged(key, etag)
+    return not storage.exists(key)
 
 
 def _makes_multipart_uploads(storage: Storage, key: str) -> bool:
@@ -103,7 +106,7 @@ def _makes_multipart_uploads(storage: Storage, key: str) -> bool:
     _upload(storage, key, copy_and_send, if_none_match=False)
     expected = _LARGE[:_COPIED] + _END
     # To its end, so that boto3 compares a checksum that S3 sends.
-    with storage.open(key) as body:
+    with closing(storage.open(key)) as body:
         if body.read() != expected:
             return False
     part = b"".join(storage.chunks(key, first=_COPIED - 1, length=len(_END)))
