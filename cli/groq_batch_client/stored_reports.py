@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count, takewhile
@@ -61,7 +62,7 @@ def read_report(
         if error.response.get("Error", {}).get("Code") in _MISSING_CODES:
             return None
         raise
-    with answer["Body"] as body:
+    with closing(answer["Body"]) as body:
         return StoredReport(json.loads(body.read()), answer["LastModified"])
 
 

@@ -24,6 +24,7 @@ from groq_batch.domain.job_id import upload_job_id
 from groq_batch.domain.times import timestamp
 from groq_batch.records.model_listing import ModelListing
 from groq_batch.records.stored import from_record, to_record
+from groq_batch.steps.cancel_job import close
 from groq_batch.steps.cancel_job.close import CollectPlan
 from groq_batch.steps.check_status.decision import Decision
 from groq_batch.steps.prepare_input.prepare import Preparation
@@ -273,6 +274,21 @@ def doctor(pipeline: Pipeline) -> None:
     assert (answer["models"], answer["batches"]) == ("invalid_api_key", "invalid_api_key")
 
 
+def doctor_bucket(pipeline: Pipeline) -> None:
+    """The writes that jobs rely on are tried out, with the role of this function."""
+    assert pipeline.invoke("check_status", stored("check_status/doctor_bucket")) == {
+        "version": __version__,
+        "conditional_writes": "yes",
+        "conditional_deletes": "yes",
+        "multipart_uploads": "yes",
+        "is_removed": True,
+    }
+    assert pipeline.account.keys("") == []
+    assert pipeline.simulator.control.stats()["calls"] == {}
+    tried = {call.operation for call in pipeline.account.calls}
+    assert {"UploadPart", "UploadPartCopy", "CompleteMultipartUpload"} <= tried
+
+
 def prepare_input(pipeline: Pipeline) -> None:
     pipeline.begin()
     answer = pipeline.prepare()
@@ -468,6 +484,7 @@ SCENARIOS: dict[str, Callable[[Pipeline], None]] = {
     "cancel_job/from_state_machine": cancel_job_from_state_machine,
     "cancel_job/reconcile": reconcile,
     "check_status/doctor": doctor,
+    "check_status/doctor_bucket": doctor_bucket,
     "check_status/payload": check_status,
     "check_status/read_models": read_models,
     "download_results/payload": download_results,
@@ -529,10 +546,13 @@ def test_end_of_a_child_of_a_map_is_not_the_jobs(pipeline: Pipeline) -> None:
     assert list(pipeline.account.executions()) == [JOB]
 
 
-def test_late_event_of_an_execution_that_runs_again_is_ignored(pipeline: Pipeline) -> None:
-    """Events come late and out of order, so the execution itself is asked."""
+def test_late_event_of_an_execution_that_runs_again_is_ignored(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events come late and out of order, so the execution itself is asked, more than once."""
     run_for_long(pipeline)
     event = stored("cancel_job/execution_failed")
+    monkeypatch.setattr(close, "_DESCRIBE_PAUSES", (0.01, 0.01))
     assert "RUNNING" in pipeline.invoke("cancel_job", event)["done"]
     assert pipeline.simulator.control.batches()[0]["status"] != "cancelling"
     assert list(pipeline.account.executions()) == [JOB]

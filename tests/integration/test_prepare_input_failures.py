@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
+from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import upload_job_id
 from groq_batch.domain.reason import Reason
@@ -409,3 +410,17 @@ def test_prepare_shows_no_shard_before_the_last_line_has_passed() -> None:
         return act()
 
     bucket.check(bucket.prepare(wire))
+
+
+def test_prepare_whose_record_nobody_could_write_is_repeated() -> None:
+    """S3 answers 409 while another write is in progress, which may fail."""
+    bucket = Bucket(*LINES)
+
+    def conflict(call: Call, act: Callable[[], Any]) -> Any:
+        if (call.operation, call.target) == ("put_object", KEYS.job_record):
+            raise client_error("PutObject", 409, "ConditionalRequestConflict", "at the same time")
+        return act()
+
+    with pytest.raises(ConflictError):
+        bucket.prepare(conflict)
+    bucket.check(bucket.prepare())

@@ -95,7 +95,12 @@ class Account(FakeAccount):
             events=FakeEventBridge().client(),
             settings=Settings.from_env(DEFAULT_ENVIRONMENT),
             clock=lambda: self.now,
+            sleep=self.wait,
         )
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
 
     def reconcile(self, *, looks: int | None = None) -> dict[str, str]:
         """Reconcile, with time for so many looks."""
@@ -114,9 +119,17 @@ class Account(FakeAccount):
     def tell_end(self, name: str, status: str = "FAILED") -> str:
         """Deliver the event of an execution's end."""
         self.end(name, status)
-        arn = self.machine.arn(name)
+        return self.tell(name)
+
+    def tell(self, name: str, redrives: int = 0) -> str:
+        """Deliver the event of an end that came after so many redrives."""
         return self._closer.on_status_change(
-            {"stateMachineArn": self.machine.machine_arn, "name": name, "executionArn": arn}
+            {
+                "stateMachineArn": self.machine.machine_arn,
+                "name": name,
+                "executionArn": self.machine.arn(name),
+                "redriveCount": redrives,
+            }
         )
 
 
@@ -509,3 +522,41 @@ def test_two_runs_at_the_same_time_make_one_right_page(account: Account, target:
     assert met
     account.reconcile()
     assert "0 running, 3 ended" in index_of(account)
+
+
+# -- descriptions that are older than the event --------------------------------------------------
+
+
+def test_end_that_step_functions_tells_late_is_waited_for(account: Account) -> None:
+    job = account.open_job(1)
+    account.wait(3600.0)
+    account.machine.lag_seconds = 5.0
+    assert account.tell_end(job, "ABORTED") == f"collecting as {job}-c1"
+
+
+def test_execution_that_step_functions_shows_late_is_waited_for(account: Account) -> None:
+    """It was stopped at once: the end is reported before a description shows the start."""
+    account.machine.lag_seconds = 5.0
+    job = account.open_job(1, execution="ABORTED")
+    assert account.tell(job) == f"collecting as {job}-c1"
+
+
+def test_end_that_step_functions_does_not_tell_is_left_to_the_reconciler(account: Account) -> None:
+    job = account.open_job(1)
+    account.wait(3600.0)
+    account.machine.lag_seconds = 50.0
+    assert account.tell_end(job, "ABORTED") == "ignored: the execution is RUNNING"
+    account.wait(60.0)
+    assert account.reconcile() == {job: f"collecting as {job}-c1"}
+
+
+def test_end_of_an_execution_redriven_since_is_ignored_at_once(account: Account) -> None:
+    job = account.open_job(1)
+    account.end(job, "FAILED")
+    account.end(job, "RUNNING")
+    before = account.now
+    assert account.tell(job) == "ignored: the execution is RUNNING"
+    assert account.now == before
+    # Its second end is another matter.
+    account.end(job, "FAILED")
+    assert account.tell(job, redrives=1) == f"collecting as {job}-c1"

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import upload_job_id
 from groq_batch.steps.start_job.start import InvocationError, JobStarter, StartedJob
@@ -623,3 +624,16 @@ def test_a_lost_answer_of_the_start_is_no_second_execution(account: Account) -> 
     (job,) = account.invoke(event)
     assert lost
     assert account.executions == [job.job_id]
+
+
+def test_start_whose_record_nobody_could_write_starts_nothing(account: Account) -> None:
+    """Without its record the job would be started again by a sweep months later."""
+    account.upload("input/a.jsonl")
+
+    account.trouble = refusing("put_object", 409, "ConditionalRequestConflict", "jobs/")
+    with pytest.raises(ConflictError):
+        account.invoke({"key": "input/a.jsonl"})
+    assert account.executions == []
+    account.trouble = plain_wire
+    account.invoke({"key": "input/a.jsonl"})
+    assert account.executions == account.jobs

@@ -8,6 +8,8 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from botocore.exceptions import FlexibleChecksumError
+from botocore.httpchecksum import Crc32Checksum, StreamingChecksumBody
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +17,7 @@ from groq_batch.bucket import multipart_writer, prefetch
 from groq_batch.bucket.multipart_writer import ObjectWriter
 from groq_batch.bucket.prefetch import RANGES_AT_ONCE, read_version
 from groq_batch.bucket.s3_errors import MissingObjectError
+from groq_batch.bucket.storage import Storage
 from tests.fakes.calls import Call
 from tests.fakes.s3 import FakeS3
 
@@ -129,3 +132,29 @@ def test_object_writer_holds_two_parts_in_memory_while_others_are_copied() -> No
     data = s3.read("output/a.jsonl")
     assert data is not None
     assert [data[place] for place in range(size, 12 * size, 2 * size)] == list(range(6))
+
+
+def test_upload_with_the_checksum_of_its_parts_is_read_whole() -> None:
+    """boto3 uploads files above 8 MiB so; the checksum is that of the parts' checksums."""
+    data = b"line\n" * 2
+    s3, version = bucket_with(data)
+
+    def send_checksum(call: Call, act: Callable[[], Any]) -> Any:
+        answer = act()
+        if call.operation == "get_object":
+            length = answer["ContentLength"]
+            answer["Body"] = StreamingChecksumBody(
+                answer["Body"], length, Crc32Checksum(), "UymZPQ=="
+            )
+        return answer
+
+    storage = Storage(s3=s3.client(send_checksum), bucket=s3.bucket)
+    with pytest.raises(FlexibleChecksumError):
+        storage.open("input/a.jsonl", version_id=version).read()
+    for length in (None, len(data)):
+        pieces = storage.chunks("input/a.jsonl", version_id=version, length=length)
+        assert b"".join(pieces) == data
+    assert (
+        b"".join(read_version(storage, "input/a.jsonl", version_id=version, length=len(data)))
+        == data
+    )
