@@ -28,8 +28,6 @@ NO = "no"
 DENIED = "AccessDenied"
 _ANOTHER_ETAG = f'"{"0" * 32}"'
 _LINE = b"groq-batch doctor\n"
-_LARGE = _LINE * (PART_BYTES // len(_LINE) + 1)
-"""Sent as one part. It is large enough to be the source of a copied range."""
 _COPIED = 5 * 1024 * 1024 + 1
 """Bytes of the copied range, so that another part may follow it."""
 _END = b"end\n"
@@ -93,7 +91,9 @@ def _deletes_conditionally(storage: Storage, key: str) -> bool:
 
 def _makes_multipart_uploads(storage: Storage, key: str) -> bool:
     _removes(storage, key)
-    _upload(storage, key, lambda writer: writer.write(_LARGE), if_none_match=True)
+    # Sent as one part, and large enough to be the source of a copied range.
+    large = _LINE * (PART_BYTES // len(_LINE) + 1)
+    _upload(storage, key, lambda writer: writer.write(large), if_none_match=True)
     if not _conflicts(
         lambda: _upload(storage, key, lambda writer: writer.write(_LINE), if_none_match=True)
     ):
@@ -104,7 +104,7 @@ def _makes_multipart_uploads(storage: Storage, key: str) -> bool:
         writer.write(_END)
 
     _upload(storage, key, copy_and_send, if_none_match=False)
-    expected = _LARGE[:_COPIED] + _END
+    expected = large[:_COPIED] + _END
     # To its end, so that boto3 compares a checksum that S3 sends.
     with closing(storage.open(key)) as body:
         if body.read() != expected:
