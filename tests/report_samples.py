@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from groq_batch.domain.answer_stats import AnswerStats, Failures, count_name
 from groq_batch.domain.cost import ModelUsage
-from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.problem import Problem
 from groq_batch.records.job import JobRecord
 from groq_batch.reports.page.data import PageData
+from tests.samples import OPTIONS
 
 START = datetime(2026, 11, 25, 2, 0, tzinfo=UTC)
 AS_OF = START + timedelta(hours=4)
@@ -110,9 +111,7 @@ def facts(text: Callable[[], str] = lambda: "") -> PageData:
     problem = Problem(3, "row-3" + text(), "invalid_url" + text(), "Use /v1/…" + text())
     job = JobRecord(
         accepted=True,
-        options=JobOptions(
-            completion_window="24h", skip_invalid_lines=True, max_attempts=3, max_job_cost_usd=0
-        ),
+        options=replace(OPTIONS, skip_invalid_lines=True),
         problems=(problem,),
         problems_total=4,
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from groq_batch.bucket.storage import Storage
+from groq_batch.domain.error_code import ErrorCode
 from groq_batch_cli.aws import Stack
 from groq_batch_cli.failures import error_codes
 from groq_batch_cli.progress_bar import ByteProgress
@@ -22,12 +23,15 @@ SHOWN_PROBLEMS = 10
 def end_line(name: str, report: Report, terminal: Terminal) -> str:
     """Return the summary line of a job that has ended."""
     status = terminal.styled(report["status"], style_of(report["status"]))
-    words = [headline(report)]
+    has_failed = report["status"] == "failed"
+    words = [] if has_failed else [headline(report)]
     if cost_so_far(report):
         words.append(cost_so_far(report))
     if report["timing"]["seconds"] is not None:
         words.append(duration(report["timing"]["seconds"]))
-    return f"{name}: {status}, {', '.join(words)}"
+    # The headline of a failed job is one or more sentences, so it comes last.
+    why = f": {headline(report)}" if has_failed else ""
+    return f"{name}: {', '.join([status, *words])}{why}"
 
 
 def problem_lines(report: Report) -> Iterator[str]:
@@ -83,9 +87,18 @@ def end(
     for path in (fetched.results, fetched.failed, fetched.invalid, fetched.report, fetched.page):
         if path is not None:
             say(f"  {path}")
-    if report["status"] != GOOD and fetched.failed is not None and not job.is_replaced:
+    if fetched.failed is not None and not job.is_replaced and _can_retry_help(report):
         say(f"  to run the failed ones again: {stack.target.command('retry', job.path)}")
     return fetched
+
+
+def _can_retry_help(report: Report) -> bool:
+    """Tell whether a job has failed requests that need not be corrected first."""
+    # Invalid lines are not among these.
+    has_failed = report["status"] != GOOD and report["requests"]["failed"] > 0
+    return has_failed and not any(
+        one["code"] == ErrorCode.CANARY_FAILED for one in report["errors"][:1]
+    )
 
 
 def fetch_files(storage: Storage, job: FoundJob, folder: Path, terminal: Terminal) -> Fetched:

@@ -21,7 +21,7 @@ from groq_batch_cli.request_folders import files_of_folder
 from groq_batch_cli.shell_completion import complete_job
 from groq_batch_cli.terminal import Terminal
 from groq_batch_client.request_files import STDIN, RequestFile
-from groq_batch_client.tables.formats import advice_for_table
+from groq_batch_client.tables.formats import SEPARATORS, advice_for_table
 
 MAX_CAP_DIGITS = 12
 MAX_CAP_DECIMALS = 9
@@ -346,4 +346,13 @@ rows_argument = click.argument(
     "rows",
     type=ExistingFile(allow_dash=True),
     callback=_table_file,
+)
+
+separator_option = click.option(
+    "--separator",
+    type=click.Choice(SEPARATORS),
+    default=",",
+    show_default=True,
+    metavar="CHAR",
+    help="Separator of the columns if ROWS is CSV: ',', '|', or ';' as in many files from Excel.",
 )

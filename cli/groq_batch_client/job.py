@@ -275,7 +275,7 @@ class Job:
             NotEnded: The job has not ended.
             JobRejected: It has ended without rows.
             TableError: The rows do not belong to the requests, or have a column with a new name;
-                or pyarrow is not installed (``pip install 'groq-batch[frames]'``).
+                or pyarrow is not installed (``pip install pyarrow``).
 
         Examples:
             >>> job.to_frame().columns

@@ -300,7 +300,8 @@ def open_writer(
     """Open an output file for rows with answers within a ``with`` block.
 
     Args:
-        table: The rows. For CSV, TSV and Parquet, a first pass reads their columns.
+        table: The rows. For CSV, TSV and Parquet, a first pass reads their columns. CSV is written
+            with the separator that they were read with.
         out: The file; None means standard output.
         kind: Its format.
         columns: The columns to add.
@@ -323,7 +324,11 @@ def open_writer(
     check_columns(names, columns)
     with output(out) as stream:
         every = [*names, *columns.kinds]
-        text = CsvWriter(stream, every) if kind is Format.CSV else TsvWriter(stream, every)
+        text = (
+            CsvWriter(stream, every, separator=table.separator)
+            if kind is Format.CSV
+            else TsvWriter(stream, every)
+        )
         yield _TextJoin(text, names)
 
 

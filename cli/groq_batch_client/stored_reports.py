@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count, takewhile
@@ -59,7 +60,7 @@ def read_report(
         if error_code(error) in MISSING_CODES | VERSION_GONE_CODES:
             return None
         raise
-    with answer["Body"] as body:
+    with closing(answer["Body"]) as body:
         return StoredReport(json.loads(body.read()), answer["LastModified"])
 
 

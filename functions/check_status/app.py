@@ -14,7 +14,7 @@ from groq_batch import bootstrap
 from groq_batch.domain.machine_version import machine_of
 from groq_batch.domain.only_shard import StepAnswer
 from groq_batch.steps.check_status.check import check_status
-from groq_batch.steps.doctor import examine
+from groq_batch.steps.doctor import examine, examine_bucket
 from groq_batch.steps.read_models import read_account_models
 from groq_batch.telemetry.log import logger
 
@@ -26,8 +26,11 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     """Check ``attempt`` of ``job_id``; return what the state machine does next.
 
     With ``read_models`` it reads the account's models instead and stores them in the bucket. With
-    ``doctor``, without a job, it reports whether the API accepts the stack's key.
+    ``doctor``, without a job, it reports whether the API accepts the stack's key, or with
+    ``"bucket"`` as its value whether S3 does what jobs rely on.
     """
+    if event.get("doctor") == "bucket":
+        return examine_bucket(bootstrap.storage())
     if event.get("doctor"):
         return examine(bootstrap.groq(context)).to_json()
     if event.get("read_models"):

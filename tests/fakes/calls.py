@@ -35,3 +35,19 @@ anything else that can happen to a call, before, after or instead of it."""
 def plain_wire(call: Call, act: Callable[[], Any]) -> Any:
     """Carry a call without any trouble."""
     return act()
+
+
+def instead(happens: Callable[[Callable[[], Any]], Any], operation: str, target: str = "") -> Wire:
+    """Return a wire on which something else happens to calls of an operation.
+
+    Args:
+        happens: Is given what makes the call; returns what the caller gets.
+        operation: The operation, such as ``put_object``.
+        target: How the target begins of the calls that are meant; all of them where it is empty.
+    """
+
+    def wire(call: Call, act: Callable[[], Any]) -> Any:
+        is_meant = call.operation == operation and call.target.startswith(target)
+        return happens(act) if is_meant else act()
+
+    return wire

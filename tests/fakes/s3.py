@@ -24,7 +24,8 @@ from typing import Any, NoReturn
 from botocore.exceptions import ClientError, ParamValidationError
 from botocore.response import StreamingBody
 
-from tests.fakes.calls import Call, Wire, plain_wire
+from groq_batch.bucket.storage import Storage
+from tests.fakes.calls import Call, Wire, instead, plain_wire
 
 MIB = 1024 * 1024
 SMALLEST_PART_BYTES = 5 * MIB
@@ -116,6 +117,10 @@ class FakeS3:
     def client(self, wire: Wire = plain_wire) -> FakeS3Client:
         """Return a client whose calls go through ``wire``."""
         return FakeS3Client(self, wire)
+
+    def storage(self, wire: Wire = plain_wire) -> Storage:
+        """Return the bucket as the code uses it; its calls go through ``wire``."""
+        return Storage(s3=self.client(wire), bucket=self.bucket)
 
     def copy(self) -> FakeS3:
         """Return another bucket that holds the same, open uploads included."""
@@ -669,6 +674,15 @@ def client_error(operation: str, status: int, code: str, message: str) -> Client
         "ResponseMetadata": {"HTTPStatusCode": status, "HTTPHeaders": {}, "RetryAttempts": 0},
     }
     return ClientError(answer, name if "_" in operation else operation)
+
+
+def refusing(operation: str, status: int, code: str, target: str = "") -> Wire:
+    """Return a wire on which calls of an operation fail, or those for keys that begin so."""
+
+    def refuse(_: Callable[[], Any]) -> Any:
+        raise client_error(operation, status, code, "no")
+
+    return instead(refuse, operation, target)
 
 
 def _fail(operation: str, status: int, code: str, message: str) -> NoReturn:

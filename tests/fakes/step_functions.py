@@ -76,6 +76,7 @@ class ExecutionRecord:
         error: The error that it ended with, if any.
         changed_at: When the status last changed.
         status_before: The status before that.
+        redrives: How often it was redriven.
     """
 
     arn: str
@@ -86,9 +87,12 @@ class ExecutionRecord:
     error: str | None = None
     changed_at: float = 0.0
     status_before: str = RUNNING
+    redrives: int = 0
 
     def change(self, status: str, error: str | None, now: float) -> None:
-        """Take note of a new status."""
+        """Take note of a new status; an execution that runs again was redriven."""
+        if status == RUNNING != self.status:
+            self.redrives += 1
         self.status_before, self.status = self.status, status
         self.error = error
         self.changed_at = now
@@ -167,6 +171,7 @@ class FakeStepFunctions:
                 "status": found.status_before if is_old else found.status,
                 "startDate": datetime.fromtimestamp(found.started_at, UTC),
                 "input": found.input,
+                "redriveCount": found.redrives - (is_old and found.status == RUNNING),
             }
             if found.error is not None and not is_old:
                 answer["error"] = found.error

@@ -8,17 +8,18 @@ from botocore.exceptions import ReadTimeoutError
 
 
 class BreakingBody:
-    """A stream that breaks after some bytes, unless it has ended by then."""
+    """A stream that breaks after some bytes, unless it has ended by then.
+
+    It is no context manager: as one, boto3's stream returns another that has other errors.
+    """
 
     def __init__(self, body: Any, *, gives: int) -> None:
         """Pass on so many bytes of ``body``."""
         self._body = body
         self._gives = gives
 
-    def __enter__(self) -> BreakingBody:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Close the stream."""
         self._body.close()
 
     def read(self, size: int) -> bytes:

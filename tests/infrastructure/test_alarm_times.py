@@ -292,15 +292,3 @@ def test_the_model_judges_as_the_tables_of_aws_do(
             "TreatMissingData": missing,
         }
         assert Alarm.read(properties, extra_periods=2).rings(periods) == expected, missing
-
-
-def test_an_alarm_that_judges_each_period_by_itself_rings_at_every_look():
-    """What the alarm on account errors did: the model shows it."""
-    properties = dict(stack().properties("AccountErrorsAlarm"))
-    properties |= {"Period": 300, "EvaluationPeriods": 1, "DatapointsToAlarm": 1}
-    is_out = failing(FIRST, 60)
-    end = FIRST + 62 * HOUR
-    waiting = [Job(window=7 * DAY, attempts=1, longest=900)]
-    points = [Point(at, 1) for at in looks(waiting, is_out, end=end) if is_out(at)]
-    rung = Alarm.read(properties, extra_periods=0).ringing(points, begin=DAY, end=end)
-    assert len(rung) == len(points) > 90

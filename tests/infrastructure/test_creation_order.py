@@ -8,7 +8,6 @@ Neither a linter nor an emulator sees that.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -161,71 +160,6 @@ def test_the_walk_looks_at_every_kind_of_check():
         "states.amazonaws.com",
         "scheduler.amazonaws.com",
     }
-
-
-# -- the walk finds what it is for ---------------------------------------------------------------
-
-
-def _take_traces_out_of_the_roles(template: dict[str, Any]) -> None:
-    """Let a policy of its own allow traces, as if the functions did not need it at once."""
-    resources = template["Resources"]
-    for name in HANDLERS:
-        (own,) = resources[f"{name}Role"]["Properties"]["Policies"]
-        statements = own["PolicyDocument"]["Statement"]
-        (traces,) = (one for one in statements if one.get("Sid") == "WriteTraces")
-        statements.remove(traces)
-    resources["FunctionsPolicy"]["Properties"]["PolicyDocument"]["Statement"].append(traces)
-
-
-def _wait_for_no_policy(template: dict[str, Any]) -> set[str]:
-    """Let functions wait for their role alone; returns those that waited for nothing else."""
-    waited = {
-        name
-        for name in HANDLERS
-        if as_list(template["Resources"][name].get("DependsOn", [])) == ["FunctionsPolicy"]
-    }
-    for name in waited:
-        del template["Resources"][name]["DependsOn"]
-    return waited
-
-
-def test_a_function_whose_traces_are_allowed_apart_from_its_role_is_found():
-    template = copy.deepcopy(transformed())
-    _take_traces_out_of_the_roles(template)
-    assert refused(template) == set(), "each function waits for the policy"
-    waited = _wait_for_no_policy(template)
-    assert refused(template) == waited == set(HANDLERS) - {"StartJobFunction", "CancelJobFunction"}
-
-
-def test_a_role_that_may_write_its_traces_itself_needs_no_waiting():
-    template = copy.deepcopy(transformed())
-    _wait_for_no_policy(template)
-    assert refused(template) == set()
-
-
-def test_a_failure_destination_that_is_allowed_apart_from_the_role_is_found():
-    template = copy.deepcopy(transformed())
-    (own,) = template["Resources"]["StartJobFunctionRole"]["Properties"]["Policies"]
-    statements = own["PolicyDocument"]["Statement"]
-    (keep,) = (one for one in statements if one.get("Sid") == "KeepFailedEvents")
-    statements.remove(keep)
-    template["Resources"]["Apart"] = {
-        "Type": "AWS::IAM::Policy",
-        "Properties": {
-            "PolicyName": "apart",
-            "Roles": [{"Ref": "StartJobFunctionRole"}],
-            "PolicyDocument": {"Statement": [keep]},
-        },
-    }
-    assert refused(template) == {"StartJobFunctionEventInvokeConfig"}
-
-
-def test_a_role_that_another_service_takes_is_found():
-    template = copy.deepcopy(transformed())
-    role = template["Resources"]["CancelJobFunctionReconcileRole"]["Properties"]
-    (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
-    trust["Principal"] = {"Service": "events.amazonaws.com"}
-    assert refused(template) == {"CancelJobFunctionReconcile"}
 
 
 # -- keys ----------------------------------------------------------------------------------------

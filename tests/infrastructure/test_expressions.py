@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from jsonata import Jsonata
 
-from groq_batch.records.job import JobRequest
 from groq_batch.steps.cancel_job.close import CollectPlan
 from groq_batch.steps.check_status.decision import Decision
 from groq_batch.steps.outcomes import SETTLED, FinishOutcome, StepOutcome
@@ -22,19 +21,12 @@ from groq_batch.steps.prepare_input.prepare import Preparation
 from groq_batch.steps.read_models import ModelsOutcome
 from local.asl import states_of
 from tests.infrastructure.stack import machine
+from tests.samples import job_request
 
 JOB = "requests-9d8a5b8dd38bc0d2965e"
 SHARDS = f"work/{JOB}/shards/attempt-1/"
 
-BEGUN = JobRequest(
-    job_id=JOB,
-    bucket="bucket",
-    key="input/a.jsonl",
-    version_id="v",
-    path="a.jsonl",
-    started_at="2026-03-01T06:00:00.000Z",
-    claimed_by="",
-).execution_input()
+BEGUN = job_request(JOB).execution_input()
 READ = ModelsOutcome(outcome="done", asked=1)
 PREPARED = Preparation(accepted=True, attempt=1, shards_prefix=SHARDS)
 PLAN = CollectPlan(

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import cache
 from typing import Any
 
 import boto3
@@ -27,8 +26,8 @@ from groq_batch import bootstrap
 from local.groq_simulator import DEFAULT_KEY
 from tests.infrastructure.stack import ACCOUNT, PROJECT, Role, Stack
 from tests.infrastructure.test_functions import HANDLERS
+from tests.integration.aws_session import REGION, shared_session
 
-REGION = "us-east-1"
 EVENTS = PROJECT / "events"
 FUNCTIONS = {folder: name for name, folder in HANDLERS.items()}
 BUS_LOG = "/aws/events/ended"
@@ -251,12 +250,6 @@ class Account:
 _CLIENTS = {"s3": "s3", "states": "stepfunctions", "events": "events", "logs": "logs"}
 
 
-@cache
-def _session() -> Any:
-    """Return the session of all clients: reading the services' models takes most of the time."""
-    return boto3.session.Session()
-
-
 @contextmanager
 def account(
     patch: pytest.MonkeyPatch, context: LambdaContext, **parameters: str
@@ -267,7 +260,7 @@ def account(
         made = Account(
             context=context,
             stack=stack,
-            **{name: _session().client(service) for name, service in _CLIENTS.items()},
+            **{name: shared_session().client(service) for name, service in _CLIENTS.items()},
         )
         _set_up_bucket(made.s3)
         machine = made.states.create_state_machine(
@@ -276,7 +269,7 @@ def account(
             roleArn=f"arn:aws:iam::{ACCOUNT}:role/machine",
         )
         assert machine["stateMachineArn"] == MACHINE
-        _session().client("secretsmanager").create_secret(
+        shared_session().client("secretsmanager").create_secret(
             Name=stack.parameters["GroqApiKeySecretName"], SecretString=DEFAULT_KEY
         )
         made.logs.create_log_group(logGroupName=BUS_LOG)
@@ -284,7 +277,7 @@ def account(
         log_arn = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{BUS_LOG}"
         made.events.put_targets(Rule="ended", Targets=[{"Id": "log", "Arn": log_arn}])
         _record_calls(patch, made)
-        patch.setattr(boto3.session, "Session", _session)
+        patch.setattr(boto3.session, "Session", shared_session)
         for name, value in stack.environment("StartJobFunction").items():
             filled_in = value.replace("<Bucket>", BUCKET).replace("<BatchJob>", MACHINE)
             patch.setenv(name, filled_in)

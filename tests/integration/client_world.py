@@ -8,10 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from botocore.client import BaseClient
-
 from groq_batch.domain.result_row import pipeline_row
-from tests.integration.test_cli_stack import World, bad_row
+from tests.integration.cli_world import World, bad_row
 
 Answer = Callable[[dict[str, Any]], str | bytes | None]
 
@@ -58,7 +56,7 @@ class ClientWorld(World):
 
     def requests(self, path: str) -> list[dict[str, Any]]:
         """Return the requests that were uploaded to a path."""
-        data = self.s3.get_object(Bucket=self.bucket, Key=f"input/{path}")["Body"].read()
+        data = self.read(f"input/{path}")
         if path.endswith(".gz"):
             data = gzip.decompress(data)
         return [json.loads(line) for line in data.splitlines()]
@@ -97,15 +95,6 @@ def row(custom_id: str, text: str) -> bytes:
 def final_row(custom_id: str) -> bytes:
     """Return the row of a request that would fail again."""
     return pipeline_row(custom_id, code="invalid_url", message="No.")
-
-
-def patched(world: World) -> Callable[..., Any]:
-    """Return what stands in for every call of boto3."""
-
-    def call(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:
-        return world.call(client, operation, parameters)
-
-    return call
 
 
 def request_dicts(*texts: str) -> Iterator[dict[str, Any]]:

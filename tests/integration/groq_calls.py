@@ -15,6 +15,7 @@ from groq_batch.domain.batch import Batch
 from groq_batch.groq.client import GroqClient, Timeouts
 from groq_batch.groq.errors import GroqApiError
 from local.groq_simulator import DEFAULT_KEY, GroqSimulator
+from tests.integration.simulator_api import request_lines
 
 ENDPOINT = "/v1/chat/completions"
 METADATA = {"job": "j-1", "shard": "1", "attempt": "1"}
@@ -52,15 +53,6 @@ def failure(call: Callable[[], Any]) -> GroqApiError:
         error = error.__cause__ or error.__context__
     assert DEFAULT_KEY not in "".join(traceback.format_exception(raised.value))
     return raised.value
-
-
-def request_lines(count: int) -> bytes:
-    return b"".join(
-        b'{"custom_id":"r-%d","method":"POST","url":"/v1/chat/completions",'
-        b'"body":{"model":"openai/gpt-oss-20b","messages":[{"role":"user","content":"hi"}]}}\n'
-        % number
-        for number in range(count)
-    )
 
 
 def upload(client: GroqClient, data: bytes, filename: str = "part-1.jsonl") -> Any:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from groq_batch.domain.job_options import JobOptions
+from groq_batch.bucket.storage import Storage
+from groq_batch.domain import object_keys
+from groq_batch.records import stored
+from groq_batch.records.job import JobRecord, JobRequest
 from groq_batch.settings import Settings
-from tests.fakes.calls import Call
+from tests.fakes.calls import Call, Wire, plain_wire
+from tests.fakes.s3 import FakeS3
+from tests.samples import OPTIONS, job_request
 
 MODEL = "openai/gpt-oss-20b"
+INPUT = "input/a.jsonl"
 
 
 def request(custom_id: str, content: str = "Say hello.", **body: Any) -> bytes:
@@ -39,9 +46,7 @@ SETTINGS = Settings(
     bucket="bucket",
     groq_base_url="https://api.groq.com/openai/v1",
     groq_api_key_secret_name="groq/api-key",
-    default_options=JobOptions(
-        completion_window="24h", skip_invalid_lines=True, max_attempts=3, max_job_cost_usd=0.0
-    ),
+    default_options=replace(OPTIONS, skip_invalid_lines=True),
     max_requests_per_batch=1,
     max_bytes_per_batch=1_000_000,
     max_bytes_per_range=2**30,
@@ -74,3 +79,31 @@ class Calls:
     def die(self) -> None:
         self.is_dead = True
         raise Death
+
+
+class PreparedBucket:
+    """A bucket with one upload and its job."""
+
+    def __init__(self, job_id: str, data: bytes, s3: FakeS3 | None = None, **metadata: str) -> None:
+        self.keys = object_keys.WorkKeys(job_id)
+        self.s3 = s3 or FakeS3()
+        version = self.put(INPUT, data, **metadata)
+        self.request = job_request(job_id, version_id=version)
+        self.record_request(self.request)
+
+    def put(self, key: str, data: bytes, **metadata: str) -> str:
+        """Write an object; returns its version."""
+        answer = self.s3.client().put_object(Bucket="bucket", Key=key, Body=data, Metadata=metadata)
+        return str(answer["VersionId"])
+
+    def record_request(self, request: JobRequest) -> None:
+        self.storage().put_json(object_keys.job_key(request.job_id), stored.to_record(request))
+
+    def storage(self, wire: Wire = plain_wire) -> Storage:
+        return self.s3.storage(wire)
+
+    @property
+    def record(self) -> JobRecord:
+        record = JobRecord.load(self.storage(), self.keys)
+        assert record is not None
+        return record

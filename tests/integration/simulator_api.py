@@ -111,8 +111,8 @@ def request_line(custom_id: str, content: str = "hello", **body: Any) -> bytes:
     return json.dumps(line, ensure_ascii=False).encode() + b"\n"
 
 
-def request_lines(count: int) -> bytes:
-    return b"".join(request_line(f"r-{number}") for number in range(count))
+def request_lines(count: int, content: str = "hello") -> bytes:
+    return b"".join(request_line(f"r-{number}", content) for number in range(count))
 
 
 @contextlib.contextmanager

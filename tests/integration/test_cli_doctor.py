@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import boto3
@@ -31,8 +31,9 @@ from groq_batch_cli.aws import Target
 from groq_batch_cli.doctor import trial
 from groq_batch_cli.doctor.trial import IDS, Trial
 from groq_batch_cli.main import run
+from tests.integration.aws_session import REGION, shared_session
+from tests.samples import job_request
 
-REGION = "us-east-1"
 BUCKET = "bucket"
 ACCOUNT = "123456789012"
 NOW = datetime.datetime.now(datetime.UTC)
@@ -62,12 +63,13 @@ EXAMINED = {
     "has_next_page": True,
     "order": "newest_first",
 }
-
-
-@cache
-def _session() -> Any:
-    """Return one session for all: reading the services' models takes most of the time."""
-    return boto3.session.Session(region_name=REGION)
+WRITES = {
+    "version": __version__,
+    "conditional_writes": "yes",
+    "conditional_deletes": "yes",
+    "multipart_uploads": "yes",
+    "is_removed": True,
+}
 
 
 def _event(number: int, kind: str, seconds: float) -> dict[str, Any]:
@@ -90,6 +92,7 @@ class Account:
             },
         }
         self.examined: Any = dict(EXAMINED)
+        self.writes: Any = dict(WRITES)
         self.answers: dict[str, dict[str, Any]] = {
             "GetCallerIdentity": {"Arn": f"arn:aws:iam::{ACCOUNT}:user/me"},
             "GetBucketVersioning": {"Status": "Enabled"},
@@ -120,7 +123,7 @@ class Account:
         self.called: list[str] = []
         self.start: Callable[[dict[str, Any]], dict[str, Any]] = lambda _: {}
         self._make_call = BaseClient._make_api_call  # type: ignore[attr-defined]
-        self.s3 = _session().client("s3")
+        self.s3 = shared_session().client("s3")
         self.s3.create_bucket(Bucket=BUCKET)
         self.storage = Storage(s3=self.s3, bucket=BUCKET)
         self.storage.put_json(object_keys.job_key(JOB), {})
@@ -166,8 +169,9 @@ class Account:
         if parameters["FunctionName"] == "start":
             answer: Any = self.start(payload)
         else:
-            assert (parameters["FunctionName"], payload) == ("check", {"doctor": True})
-            answer = self.examined
+            assert parameters["FunctionName"] == "check"
+            assert payload.keys() == {"doctor"}
+            answer = {True: self.examined, "bucket": self.writes}[payload["doctor"]]
         failed = isinstance(answer, dict) and "errorType" in answer
         error = {"FunctionError": "Unhandled"} if failed else {}
         return {"Payload": io.BytesIO(json.dumps(answer).encode()), **error}
@@ -182,7 +186,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
             return made.call(client, operation, parameters)
 
         monkeypatch.setattr(BaseClient, "_make_api_call", call)
-        monkeypatch.setattr(Target, "session", lambda _: _session())
+        monkeypatch.setattr(Target, "session", lambda _: shared_session())
         yield made
 
 
@@ -209,7 +213,9 @@ def test_doctor_sound_stack_is_ok_throughout(account: Account, capsys: Said) -> 
         "versions": f"ok: {__version__} on both sides",
         "bucket's versioning": "ok: on",
         "bucket's events": "ok: go to EventBridge",
+        "conditional writes": "ok: S3 accepts If-None-Match and If-Match",
         "conditional deletes": "ok: S3 accepts ETags",
+        "multipart uploads": "ok: sent and copied parts make one object",
         "secret": f"ok: groq/api-key, changed {NOW:%Y-%m-%d}",
         "key": "ok: Groq accepts it",
         "plan": "ok: Groq lists batches",
@@ -221,8 +227,7 @@ def test_doctor_sound_stack_is_ok_throughout(account: Account, capsys: Said) -> 
         "open jobs": "ok: none",
         "last Map Run": f"ok: 5 s, of the job {JOB}",
     }
-    assert "GetSecretValue" not in account.called
-    assert [key.key for key in account.storage.objects("work/")] == []
+    assert not {"GetSecretValue", "PutObject", "DeleteObject"} & {*account.called}
 
 
 def _no_output(name: str) -> Callable[[Account], None]:
@@ -243,6 +248,14 @@ def _schedule(name: str, **changes: str) -> Callable[[Account], None]:
 
 def _examined(**changes: Any) -> Callable[[Account], None]:
     return lambda account: account.examined.update(changes)
+
+
+def _written(**changes: Any) -> Callable[[Account], None]:
+    return lambda account: account.writes.update(changes)
+
+
+def _writes_answer(answer: Any) -> Callable[[Account], None]:
+    return lambda account: setattr(account, "writes", answer)
 
 
 def _status(status: str) -> Callable[[Account], None]:
@@ -269,12 +282,25 @@ BROKEN: list[tuple[Callable[[Account], None], str, str]] = [
         "is Suspended",
     ),
     (_answer("GetBucketNotificationConfiguration", {}), "bucket's events", "start no jobs"),
-    (_answer("DeleteObject", {}), "conditional deletes", "although the ETag does not match"),
     (
-        _refused("DeleteObject", "PreconditionFailed"),
+        _written(conditional_deletes="no"),
         "conditional deletes",
-        "does not delete s3://bucket/work/doctor-",
+        "S3 does not do what it documents. Report this as a bug",
     ),
+    (
+        _written(multipart_uploads="InvalidRequest at UploadPart"),
+        "multipart uploads",
+        "failed with InvalidRequest at UploadPart. The log of the function has .* Report this",
+    ),
+    (
+        _written(conditional_writes="AccessDenied at PutObject"),
+        "conditional writes",
+        "failed with AccessDenied at PutObject. A policy denies it to the role CheckStatusF",
+    ),
+    (_written(is_removed=False), "object of the checks", r"Delete what is in s3://bucket/work/doc"),
+    (_writes_answer({"errorType": "Sandbox.Timedout"}), "writes to the bucket", "Sandbox.Timedout"),
+    (_writes_answer(dict(EXAMINED)), "writes to the bucket", "too old for this check"),
+    (_writes_answer(None), "writes to the bucket", "too old for this check"),
     (_refused("DescribeSecret", "ResourceNotFoundException"), "secret", "create-secret --name"),
     (_answer("DescribeSecret", {"DeletedDate": NOW}), "secret", "restore-secret"),
     (_examined(models="no"), "key", "lists no models .*CheckModels=false"),
@@ -283,6 +309,7 @@ BROKEN: list[tuple[Callable[[Account], None], str, str]] = [
     (_examined(batches="unreachable"), "plan", "Try again in some minutes"),
     (_examined(version="0.9.0"), "version of the functions", "they run 0.9.0, .*after sam build"),
     (_no_output("CheckStatusFunctionName"), "key and plan", "no output CheckStatusFunctionName"),
+    (_no_output("CheckStatusFunctionName"), "writes to the bucket", "no output CheckStatusFun"),
     (_function_answers({"errorType": "KeyError"}), "key and plan", "too old for this check"),
     (_function_answers({"errorType": "SettingsError"}), "key and plan", r"fails \(SettingsError\)"),
     (_function_answers(None), "key and plan", "response cannot be read"),
@@ -326,7 +353,12 @@ BROKEN: list[tuple[Callable[[Account], None], str, str]] = [
 ]
 
 
-ALSO = {"schedule": "reconciler", "versions": "version of the functions"}
+ALSO = {
+    "schedule": "reconciler",
+    "versions": "version of the functions",
+    "key and plan": "writes to the bucket",
+    "writes to the bucket": "key and plan",
+}
 """Lines that may tell of the same fault."""
 
 
@@ -395,10 +427,9 @@ def test_doctor_key_without_models_is_ok_where_none_are_checked(
     [
         ("GetBucketVersioning", "bucket's versioning", "s3:GetBucketVersioning"),
         ("GetBucketNotificationConfiguration", "bucket's events", "s3:GetBucketNotification"),
-        ("PutObject", "conditional deletes", "s3:DeleteObject on work/doctor-*"),
-        ("DeleteObject", "conditional deletes", "s3:DeleteObject on work/doctor-*"),
         ("DescribeSecret", "secret", "secretsmanager:DescribeSecret"),
         ("Invoke", "key and plan", "lambda:InvokeFunction"),
+        ("Invoke", "writes to the bucket", "lambda:InvokeFunction"),
         ("GetAccountSettings", "Lambda's concurrency", "lambda:GetAccountSettings"),
         ("GetSchedule", "schedule", "scheduler:GetSchedule"),
         ("DescribeStackResources", "reconciler", "cloudformation:DescribeStackResources"),
@@ -410,9 +441,7 @@ def test_doctor_key_without_models_is_ok_where_none_are_checked(
 def test_doctor_denied_look_names_the_permission(
     operation: str, name: str, permission: str, account: Account, capsys: Said
 ) -> None:
-    account.refuse(operation, "AccessDeniedException" if operation != "PutObject" else "403")
-    if operation == "DeleteObject":
-        account.refuse(operation, "AccessDenied")
+    account.refuse(operation, "AccessDeniedException")
     found = lines(capsys, 1)
     assert found[name].startswith("denied: AWS denies access. Ask for ")
     assert permission in found[name]
@@ -571,15 +600,8 @@ class Pipeline:
         self.payloads.append(payload)
         key, storage = payload["key"], self.account.storage
         assert storage.head(key) is not None
-        request = JobRequest(
-            job_id=f"doctor-{len(self.payloads):020d}",
-            bucket=BUCKET,
-            key=key,
-            version_id="1",
-            path=object_keys.input_path(key),
-            started_at="2026-11-30T00:00:00.000Z",
-            claimed_by="",
-        )
+        job_id = f"doctor-{len(self.payloads):020d}"
+        request = job_request(job_id, key=key, started_at="2026-11-30T00:00:00.000Z")
         storage.put_json(object_keys.job_key(request.job_id), stored.to_record(request))
         keys = object_keys.delivery_keys(request.path)
         if self.ends:

@@ -9,16 +9,7 @@ from typing import Any
 import pytest
 
 from groq_batch_cli.main import run
-from tests.integration.test_cli_stack import (
-    Said,
-    World,
-    bad_row,
-    good_row,
-    request_line,
-    world,
-)
-
-__all__ = ["world"]  # The fixture.
+from tests.integration.cli_world import Said, World, bad_row, good_row
 
 ROWS = [good_row("a", "x" * 5_000_000), good_row("b", "y" * 5_000_000)]
 """More than one part of a download."""
@@ -43,24 +34,21 @@ def without_range(parameters: dict[str, Any]) -> None:
     parameters.pop("Range", None)
 
 
-def jobs(world: World, *names: str) -> list[str]:
-    """Return files whose jobs have ended; the results of each are ``ROWS``."""
-    files = [world.file(name, request_line("a"), request_line("b")) for name in names]
-    assert run(["run", *files, "--no-wait"]) == 0
+def jobs(world: World, *names: str) -> None:
+    """Run files; the results of each are ``ROWS``."""
     for name in names:
+        world.upload(name, "ab")
         world.end(name, "succeeded", results=ROWS)
-    return files
 
 
 @pytest.mark.parametrize("verb", ["run", "results"])
 def test_range_that_is_answered_with_all_is_fetched_in_one_piece(
     verb: str, world: World, capsys: Said
 ) -> None:
-    (path,) = jobs(world, "x.jsonl")
+    jobs(world, "x.jsonl")
     change_fetches(world, without_range)
-    capsys.readouterr()
 
-    assert run([verb, path if verb == "run" else "x.jsonl"]) == 0
+    assert run([verb, "x.jsonl"]) == 0
 
     out, err = capsys.readouterr()
     assert Path("x.results.jsonl").read_bytes() == b"".join(ROWS)
@@ -72,16 +60,15 @@ def test_range_that_is_answered_with_all_is_fetched_in_one_piece(
 def test_result_that_never_arrives_whole_is_no_success_and_stops_no_other(
     world: World, capsys: Said
 ) -> None:
-    files = jobs(world, "x.jsonl", "y.jsonl")
+    jobs(world, "x.jsonl", "y.jsonl")
 
     def shorter(parameters: dict[str, Any]) -> None:
         if parameters["Key"] == "output/x.jsonl":
             parameters["Range"] = "bytes=0-99"
 
     change_fetches(world, shorter)
-    capsys.readouterr()
 
-    assert run(["run", *files]) == 1
+    assert run(["run", "x.jsonl", "y.jsonl"]) == 1
 
     out, err = capsys.readouterr()
     assert "x.jsonl: succeeded" not in out
@@ -95,10 +82,8 @@ def test_result_that_never_arrives_whole_is_no_success_and_stops_no_other(
 def test_results_that_are_fewer_than_the_report_tells(world: World, capsys: Said) -> None:
     jobs(world, "x.jsonl")
     job = world.job_of("x.jsonl")
-    head = world.storage.head("output/x.jsonl")
-    assert head is not None
-    world.storage.put_bytes("output/x.jsonl", ROWS[0], metadata=head.metadata)
-    capsys.readouterr()
+    metadata = world.metadata("output/x.jsonl")
+    world.storage.put_bytes("output/x.jsonl", ROWS[0], metadata=metadata)
 
     assert run(["results", job.job_id]) == 1
 
@@ -107,15 +92,13 @@ def test_results_that_are_fewer_than_the_report_tells(world: World, capsys: Said
 
 
 def test_rows_that_are_merged_are_all_there(world: World, capsys: Said) -> None:
-    path = world.file("x.jsonl", *(request_line(one) for one in "abc"))
-    assert run(["run", path, "--no-wait"]) == 0
+    world.upload("x.jsonl", "abc")
     results = [good_row("a"), bad_row("b"), good_row("c")]
-    world.end("x.jsonl", "partial", results=results, failed=[request_line("b")])
+    world.end("x.jsonl", "partial", results=results)
     assert run(["retry", "x.jsonl", "--no-wait"]) == 0
     world.end("x.retry.jsonl", "succeeded", results=[good_row("b")])
-    head = world.storage.head("output/x.jsonl")
-    assert head is not None
-    world.storage.put_bytes("output/x.jsonl", b"".join(results[:2]), metadata=head.metadata)
+    metadata = world.metadata("output/x.jsonl")
+    world.storage.put_bytes("output/x.jsonl", b"".join(results[:2]), metadata=metadata)
     capsys.readouterr()
 
     assert run(["retry", "x.jsonl"]) == 1

@@ -17,11 +17,11 @@ from groq_batch.records.usage import UsageOfModel, UsageRecord
 from groq_batch.records.usage_sums import UsageSums
 from groq_batch_cli.main import run
 from tests.index_samples import usage_record
-from tests.integration.test_cli_stack import Said, World, request_line, world
+from tests.integration.cli_world import Said, World
 
-__all__ = ["world"]
-
-NO_RECORDS = "Jobs that ended before version 2 have no usage record and are not counted.\n"
+NO_RECORDS = (
+    "Jobs that ended under version 1 of the stack have no usage record and are not counted.\n"
+)
 
 
 class Jobs:
@@ -156,9 +156,8 @@ def test_usage_with_a_record_that_cannot_be_read_says_so(jobs: Jobs, capsys: Sai
 
 def test_open_without_a_job_makes_an_index_of_all(jobs: Jobs, capsys: Said) -> None:
     world = jobs.world
-    assert run(["run", world.file("x.jsonl", request_line("a")), "--no-wait"]) == 0
+    world.upload()
     before = {item.key for item in world.storage.objects("")}
-    capsys.readouterr()
     assert run(["open"]) == 0
     out, err = capsys.readouterr()
     page = Path(out.removesuffix("\n"))

@@ -2,34 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from groq_batch_cli.main import run
-from tests.integration.test_cli_stack import (
-    Said,
-    World,
-    a_partial_job,
-    chapters,
-    good_row,
-    request_line,
-    world,
-)
-
-__all__ = ["chapters", "world"]  # The fixtures.
-
-Chapters = list[Callable[[], object]]
-
-
-def follow(world: World, chapters: Chapters) -> int:
-    """Run a file whose job does not begin for a long time."""
-    path = world.file("x.jsonl", request_line("a"))
-    end = functools.partial(world.end, "x.jsonl", "succeeded", results=[good_row("a")])
-    chapters += [lambda: None, lambda: None, end]
-    return run(["run", path])
+from tests.integration.cli_world import Chapters, Said, World, follow, request_line
 
 
 @pytest.mark.parametrize(
@@ -44,7 +22,7 @@ def test_run_on_a_paused_stack_says_so_and_starts_nothing(
     mode: str, then: str, world: World, chapters: Chapters, capsys: Said
 ) -> None:
     world.deploy("groq-batch", Paused="true", TriggerMode=mode)
-    assert follow(world, chapters) == 0
+    assert follow(world, chapters, pauses=2) == 0
     assert world.payloads == []
     said = capsys.readouterr().err
     assert "The stack groq-batch is paused: uploads wait, and no job is started." in said
@@ -63,7 +41,7 @@ def test_run_on_a_stack_that_is_paused_meanwhile_starts_nothing(
         return call(client, operation, parameters)
 
     world.call = pausing  # type: ignore[method-assign]
-    assert follow(world, chapters) == 0
+    assert follow(world, chapters, pauses=2) == 0
     assert world.payloads == []
     assert "The stack groq-batch is paused" in capsys.readouterr().err
 
@@ -96,16 +74,13 @@ def test_upload_that_is_not_followed_waits_as_well(world: World, capsys: Said) -
 
 def test_job_that_has_begun_is_not_said_to_wait(world: World, capsys: Said) -> None:
     world.deploy("groq-batch", Paused="true")
-    path = world.file("x.jsonl", request_line("a"))
-    assert run(["run", path, "--no-wait"]) == 0
-    world.end("x.jsonl", "succeeded", results=[good_row("a")])
-    capsys.readouterr()
-    assert run(["run", path]) == 0
+    world.run_to_success()
+    assert run(["run", "x.jsonl"]) == 0
     assert "paused" not in capsys.readouterr().err
 
 
 def test_retry_on_a_paused_stack_says_so(world: World, capsys: Said) -> None:
-    a_partial_job(world)
+    world.run_to_partial()
     world.deploy("groq-batch", Paused="true")
     assert run(["retry", "x.jsonl", "--no-wait"]) == 0
     assert "The stack groq-batch is paused: uploads wait" in capsys.readouterr().err

@@ -12,14 +12,13 @@ import pandas
 import polars
 import pyarrow
 import pytest
-from botocore.client import BaseClient
 from moto import mock_aws
 
 import groq_batch_client as client
 from groq_batch_client import GroqBatch, Job, progress
 from groq_batch_client.stack import StackAddress
-from tests.integration.client_world import ClientWorld, final_row, patched, request_dicts
-from tests.integration.test_cli_stack import _shared_session
+from tests.integration.aws_session import shared_session
+from tests.integration.client_world import ClientWorld, final_row, request_dicts
 
 MODEL = "openai/gpt-oss-20b"
 ASK = {"prompt": "Say {text}", "model": MODEL}
@@ -27,12 +26,10 @@ ASK = {"prompt": "Say {text}", "model": MODEL}
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ClientWorld]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("GROQ_BATCH_STACK", raising=False)
     with mock_aws():
         made = ClientWorld(tmp_path)
-        monkeypatch.setattr(BaseClient, "_make_api_call", patched(made))
-        monkeypatch.setattr(StackAddress, "session", lambda _: _shared_session())
+        made.patch(monkeypatch)
+        monkeypatch.setattr(StackAddress, "session", lambda _: shared_session())
         yield made
 
 
@@ -73,10 +70,9 @@ def test_submit_requests_uploads_them_and_answers_come_in_order(
     )
     digest = hashlib.sha256(lines.encode()).hexdigest()
     assert job.path == f"frames/{digest[:16]}.jsonl"
-    head = world.storage.head(f"input/{job.path}")
-    assert head is not None
-    assert len(head.metadata.pop("groq-batch-digest")) == 64
-    assert head.metadata == {"max-job-cost-usd": "0.1", "check-models": "false"}
+    metadata = world.metadata(f"input/{job.path}")
+    assert len(metadata.pop("groq-batch-digest")) == 64
+    assert metadata == {"max-job-cost-usd": "0.1", "check-models": "false"}
     assert job.wait()["status"] == "succeeded" == job.status
     assert list(job.answers()) == [("a", "Answer to x"), ("b", "Answer to y")]
     assert [row["custom_id"] for row in job.rows()] == ["a", "b"]
@@ -99,8 +95,7 @@ def test_submit_file_goes_where_it_is_told_as_it_is(
     data = b"".join(json.dumps(one).encode() + b"\r\n" for one in request_dicts("x"))
     Path("x.jsonl").write_bytes(data)
     assert batch.submit(Path("x.jsonl"), to=to).path == path
-    stored = world.s3.get_object(Bucket=world.bucket, Key=f"input/{path}")["Body"].read()
-    assert stored == data
+    assert world.read(f"input/{path}") == data
 
 
 def test_submit_requests_to_a_compressed_path_compresses_them(
@@ -430,7 +425,7 @@ def test_run_that_is_killed_at_any_call_and_run_again_pays_nothing_twice(
     comes_back: bool, world: ClientWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Let each run die at a later call of AWS, before the call or once it has had its effect."""
-    call, left, depth = patched(world), 0, 0
+    call, left, depth = world.call, 0, 0
 
     def dying(client: Any, operation: str, parameters: dict[str, Any]) -> Any:
         nonlocal left, depth
@@ -447,7 +442,7 @@ def test_run_that_is_killed_at_any_call_and_run_again_pays_nothing_twice(
             if dies:
                 raise Killed
 
-    monkeypatch.setattr(BaseClient, "_make_api_call", dying)
+    monkeypatch.setattr(world, "call", dying)
     lives = 0
     has_ended = False
     while not has_ended:
@@ -503,9 +498,8 @@ def test_rows_that_are_fewer_than_the_report_says_are_an_error(
     world: ClientWorld, batch: GroqBatch
 ) -> None:
     job = batch.submit(request_dicts("x", "y"), to="x.jsonl")
-    head = world.storage.head("output/x.jsonl")
-    assert head is not None
-    world.storage.put_bytes("output/x.jsonl", b"{}\n", metadata=head.metadata)
+    metadata = world.metadata("output/x.jsonl")
+    world.storage.put_bytes("output/x.jsonl", b"{}\n", metadata=metadata)
     with pytest.raises(client.BrokenDownloadError, match="came with 1 row instead of 2"):
         list(job.rows())
 

@@ -15,8 +15,8 @@ import pytest
 
 from groq_batch_client import GroqBatch, Job
 from tests import documents
+from tests.integration.cli_world import bad_row
 from tests.integration.client_world import ClientWorld, request_dicts, row
-from tests.integration.test_cli_stack import bad_row
 from tests.integration.test_client import world
 
 __all__ = ["world"]

@@ -17,23 +17,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from groq_batch.bucket import copying_writer, multipart_writer
-from groq_batch.bucket.pending_upload import PendingUpload
-from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.shard import Shard
-from groq_batch.records import stored
-from groq_batch.records.job import JobRecord, JobRequest, Stop
+from groq_batch.records.job import JobRecord, Stop
 from groq_batch.settings import Settings
 from groq_batch.steps.prepare_input.prepare import Preparation, prepare_input
 from groq_batch.steps.prepare_input.range_tasks import prepare_range
-from tests.fakes.calls import Call, Wire, plain_wire
-from tests.fakes.s3 import SMALLEST_PART_BYTES, FakeS3, client_error
+from tests.fakes.calls import Call, Wire, instead, plain_wire
+from tests.fakes.s3 import SMALLEST_PART_BYTES, FakeS3, client_error, refusing
 from tests.harness.invocations import do_pools_inline
-from tests.integration.preparation import SETTINGS, Calls, Death, bad, request
+from tests.integration.preparation import (
+    INPUT,
+    SETTINGS,
+    Calls,
+    Death,
+    PreparedBucket,
+    bad,
+    request,
+)
+from tests.samples import job_request
 
 JOB = "a-0123456789"
 KEYS = object_keys.WorkKeys(JOB)
-KEY = "input/a.jsonl"
 ALONE = dataclasses.replace(SETTINGS, max_requests_per_batch=3, max_bytes_per_batch=2_000)
 """Settings under which one invocation prepares every file of these tests."""
 
@@ -51,27 +56,13 @@ def by_many(base: Settings, range_bytes: int) -> Settings:
 Step = Callable[[Wire], Preparation | None]
 
 
-class Bucket:
-    """A bucket with one upload and its job."""
+class Bucket(PreparedBucket):
+    """A bucket with one upload and its job, which many invocations prepare."""
 
     def __init__(
         self, data: bytes, *, smallest_part_bytes: int = SMALLEST_PART_BYTES, **metadata: str
     ) -> None:
-        self.s3 = FakeS3(smallest_part_bytes=smallest_part_bytes)
-        answer = self.s3.client().put_object(Bucket="bucket", Key=KEY, Body=data, Metadata=metadata)
-        self.request = JobRequest(
-            job_id=JOB,
-            bucket="bucket",
-            key=KEY,
-            version_id=answer["VersionId"],
-            path="a.jsonl",
-            started_at="2026-03-01T00:00:00.000Z",
-            claimed_by="test",
-        )
-        self.storage().put_json(object_keys.job_key(JOB), stored.to_record(self.request))
-
-    def storage(self, wire: Wire = plain_wire) -> Storage:
-        return Storage(s3=self.s3.client(wire), bucket="bucket")
+        super().__init__(JOB, data, FakeS3(smallest_part_bytes=smallest_part_bytes), **metadata)
 
     def begin(self, settings: Settings, wire: Wire = plain_wire) -> Preparation:
         return prepare_input(
@@ -100,12 +91,6 @@ class Bucket:
             answer = step(plain_wire) or answer
         assert answer is not None
         return answer
-
-    @property
-    def record(self) -> JobRecord:
-        record = JobRecord.load(self.storage(), KEYS)
-        assert record is not None
-        return record
 
     def found(self) -> dict[str, Any]:
         """Return all that the further steps go on with, told without the cuts between shards."""
@@ -362,14 +347,8 @@ def test_fan_out_when_copy_is_denied_rejects_as_unreadable(
 ) -> None:
     monkeypatch.setattr(copying_writer, "SMALLEST_COPY_BYTES", 100)
     bucket = Bucket(FILE, smallest_part_bytes=100)
-
-    def wire(call: Call, act: Callable[[], Any]) -> Any:
-        if call.operation == "upload_part_copy":
-            raise client_error("UploadPartCopy", status, code, "no")
-        return act()
-
     for step in bucket.steps(RANGES):
-        answer = step(wire)
+        answer = step(refusing("upload_part_copy", status, code))
     assert_unreadable(bucket, answer, text)
     assert_nothing_is_left_over(bucket)
 
@@ -413,14 +392,8 @@ def test_fan_out_is_not_used_for_gzip_or_without_version(name: str, version: boo
     """Compressed files, and objects of a bucket whose versions are not on yet."""
     bucket = Bucket(FILE)
     data = gzip.compress(FILE) if name.endswith(".gz") else FILE
-    answer = bucket.s3.client().put_object(Bucket="bucket", Key=name, Body=data)
-    request_ = dataclasses.replace(
-        bucket.request,
-        key=name,
-        path=name.removeprefix("input/"),
-        version_id=answer["VersionId"] if version else None,
-    )
-    bucket.storage().put_json(object_keys.job_key(JOB), stored.to_record(request_))
+    uploaded = bucket.put(name, data)
+    bucket.record_request(job_request(JOB, key=name, version_id=uploaded if version else None))
     answer = bucket.begin(by_many(ALONE, 20))
     assert answer.tasks_prefix == ""
     assert bucket.record.good == 8
@@ -519,18 +492,14 @@ def test_fan_out_with_two_of_each_step_at_once_stores_one_plan() -> None:
 
 class TestTrouble:
     def fails_on_input(self, range_number: int, code: str, status: int) -> tuple[Bucket, Wire]:
-        bucket = Bucket(FILE)
-        seen = 0
+        reads = itertools.count(1)
 
-        def wire(call: Call, act: Callable[[], Any]) -> Any:
-            nonlocal seen
-            if (call.operation, call.target) == ("get_object", KEY):
-                seen += 1
-                if seen == range_number:
-                    raise client_error("GetObject", status, code, "no")
+        def read(act: Callable[[], Any]) -> Any:
+            if next(reads) == range_number:
+                raise client_error("get_object", status, code, "no")
             return act()
 
-        return bucket, wire
+        return Bucket(FILE), instead(read, "get_object", INPUT)
 
     @pytest.mark.parametrize(
         ("code", "status", "text"),
@@ -571,12 +540,3 @@ class TestTrouble:
     def test_fan_out_with_unknown_task_key_raises(self, key: str) -> None:
         with pytest.raises(ValueError, match="is not the key of a task"):
             Bucket(FILE).work(key)
-
-
-def test_pending_upload_abort_twice_is_harmless() -> None:
-    bucket = Bucket(FILE)
-    upload = bucket.s3.client().create_multipart_upload(Bucket="bucket", Key="work/x")
-    held = PendingUpload("work/x", upload["UploadId"], (), 0)
-    held.abort(bucket.storage())
-    held.abort(bucket.storage())
-    assert bucket.s3.open_uploads == []

@@ -347,7 +347,7 @@ def test_cancelling(simulator: GroqSimulator, client: GroqClient) -> None:
     ended = wait_for_end(client, submit(client))
     assert client.cancel_batch(ended.id).status == "completed"
     assert type(failure(lambda: client.cancel_batch("batch_x"))) is NotFoundError
-    simulator.control.configure(batch_seconds=60)
+    simulator.control.configure(batch_seconds=60, cancel_seconds=30)
     running = submit(client)
     assert client.cancel_batch(running.id).status == "cancelling"
     assert client.cancel_batch(running.id).status == "cancelling"

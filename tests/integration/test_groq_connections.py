@@ -202,17 +202,6 @@ def test_a_certificate_of_another_name_is_not_trusted(tls: ssl.SSLContext) -> No
     assert server.heads == []
 
 
-def test_a_fault_of_tls_does_not_create_twice(tls: ssl.SSLContext) -> None:
-    def break_off(peer: Peer) -> None:
-        peer.read_request()
-        peer.break_tls()
-
-    with RawServer(break_off, tls=tls) as server:
-        error = failure(lambda: create(make_client(server.url)))
-    assert type(error) is UnknownOutcomeError
-    assert len(server.heads) == 1
-
-
 # Uploads
 
 
@@ -275,17 +264,6 @@ def test_an_upload_that_was_not_taken_whole_was_not_sent(
     assert type(error) is NotSentError
     assert error.reason is NoAnswer.BROKEN_OFF
     assert server.connections == 3
-
-
-def test_an_upload_that_was_taken_whole_may_be_there() -> None:
-    def hang_up(peer: Peer) -> None:
-        peer.read_request()
-        peer.reset()
-
-    with RawServer(hang_up) as server:
-        error = failure(lambda: upload(make_client(server.url), bytes(MIB)))
-    assert type(error) is UnknownOutcomeError
-    assert server.connections == 1
 
 
 def test_a_success_before_the_end_of_an_upload_is_none() -> None:

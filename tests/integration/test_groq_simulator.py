@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import io
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,18 +13,6 @@ from local.groq_simulator import ControlError, GroqSimulator
 from local.groq_simulator.multipart import MultipartError, MultipartReader
 from tests.integration.simulator_api import BOUNDARY, Api, request_line, request_lines
 from tests.patience import PATIENCE_SECONDS
-
-
-@pytest.fixture
-def simulator() -> Iterator[GroqSimulator]:
-    with GroqSimulator(batch_seconds=0.0, cancel_seconds=0.0) as running:
-        yield running
-
-
-@pytest.fixture
-def api(simulator: GroqSimulator) -> Api:
-    return Api(simulator.url)
-
 
 # Files
 
@@ -145,13 +132,6 @@ def test_the_order_of_results_depends_on_the_seed_alone() -> None:
             batch = api.wait(api.submit(request_lines(30)))
             orders.append([row["custom_id"] for row in api.rows(batch["output_file_id"])])
     assert orders[0] == orders[1] != orders[2]
-
-
-def test_results_can_stay_in_order(simulator: GroqSimulator, api: Api) -> None:
-    simulator.control.configure(shuffle=False)
-    batch = api.wait(api.submit(request_lines(9)))
-    ids = [row["custom_id"] for row in api.rows(batch["output_file_id"])]
-    assert ids == [f"r-{number}" for number in range(9)]
 
 
 def test_an_answer_echoes_its_prompt(api: Api) -> None:
@@ -452,14 +432,6 @@ def test_an_account_may_have_other_models(simulator: GroqSimulator, api: Api) ->
     assert models["whisper-large-v3"]["active"] is False
     simulator.control.reset()
     assert "acme/new" not in str(api.call("GET", "/models").json)
-
-
-def test_the_list_of_models_takes_faults(simulator: GroqSimulator, api: Api) -> None:
-    simulator.control.add_fault("models", status=429, headers={"Retry-After": "2"}, times=1)
-    answer = api.call("GET", "/models")
-    assert (answer.status, answer.headers["Retry-After"]) == (429, "2")
-    assert api.call("GET", "/models").status == 200
-    assert simulator.control.stats()["calls"]["models"] == 2
 
 
 def test_unknown_addresses_are_not_found(simulator: GroqSimulator, api: Api) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,17 +11,6 @@ from tests.integration.simulator_api import Answer, Api, in_background, request_
 
 MODEL = "openai/gpt-oss-20b"
 BOUNDARY = "----call"
-
-
-@pytest.fixture
-def simulator() -> Iterator[GroqSimulator]:
-    with GroqSimulator(batch_seconds=0.0, cancel_seconds=0.0) as running:
-        yield running
-
-
-@pytest.fixture
-def api(simulator: GroqSimulator) -> Api:
-    return Api(simulator.url)
 
 
 def chat(api: Api, prompt: str = "Hello.", **body: Any) -> Answer:
@@ -40,9 +28,6 @@ def transcribe(api: Api, **fields: str | list[str]) -> Answer:
     data = "".join([*parts, f"--{BOUNDARY}--\r\n"]).encode()
     headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
     return api.call("POST", "/audio/transcriptions", data, headers)
-
-
-__all__ = ["api", "simulator"]
 
 
 def test_a_chat_call_answers_as_a_batch_would(simulator: GroqSimulator, api: Api) -> None:

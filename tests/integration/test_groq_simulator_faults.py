@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +15,12 @@ from local.groq_simulator import ControlError, GroqSimulator, SimulatorControl
 from tests.integration.simulator_api import Api, in_background, request_lines
 from tests.patience import wait_until
 
-
-@pytest.fixture
-def simulator() -> Iterator[GroqSimulator]:
-    with GroqSimulator(batch_seconds=0.0, cancel_seconds=0.0) as running:
-        yield running
-
-
-@pytest.fixture
-def api(simulator: GroqSimulator) -> Api:
-    return Api(simulator.url)
-
-
 # Faults of calls
 
 
 def every_call(api: Api, file_id: str, batch_id: str) -> dict[str, Any]:
     return {
+        "models": lambda: api.call("GET", "/models"),
         "files_list": lambda: api.call("GET", "/files"),
         "file_retrieve": lambda: api.call("GET", f"/files/{file_id}"),
         "content": lambda: api.call("GET", f"/files/{file_id}/content"),

@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from local.groq_simulator import ControlError, GroqSimulator
 from tests.integration.simulator_api import Api, request_line, request_lines
-
-
-@pytest.fixture
-def simulator() -> Iterator[GroqSimulator]:
-    with GroqSimulator(batch_seconds=0.0, cancel_seconds=0.0) as running:
-        yield running
-
-
-@pytest.fixture
-def api(simulator: GroqSimulator) -> Api:
-    return Api(simulator.url)
-
 
 # Outcomes of requests
 
@@ -204,6 +191,8 @@ def test_batches_are_refused_for_a_model_or_a_url(simulator: GroqSimulator, api:
     errors = [{"code": "model_not_found", "message": "No.", "param": None, "line": None}]
     assert failed["errors"]["data"] == errors
     assert failed["output_file_id"] is failed["error_file_id"] is None
+    # Who refuses a batch answers nothing, so that nothing is paid for.
+    assert simulator.control.requests()["b"] == {"sent": 1, "succeeded": 0}
     simulator.control.set_refusals([])
     api.wait(api.submit(speech))
     with pytest.raises(ControlError, match="at must be one of create, validation"):

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from local.groq_simulator import DEFAULT_KEY, GroqSimulator, SimulatorControl
+from tests.integration.simulator_api import request_lines
 from tests.patience import PATIENCE_SECONDS, wait_until
 
 groq = pytest.importorskip("groq")
@@ -24,15 +25,6 @@ ROOT = Path(__file__).resolve().parents[2]
 ENDPOINT = "/v1/chat/completions"
 SPEECH = "/v1/audio/transcriptions"
 MAX_PROCESS_KIB = 80 * 1024
-
-
-def request_lines(count: int, content: str = "hello") -> bytes:
-    body = {"model": "openai/gpt-oss-20b", "messages": [{"role": "user", "content": content}]}
-    lines = (
-        json.dumps({"custom_id": f"r-{number}", "method": "POST", "url": ENDPOINT, "body": body})
-        for number in range(count)
-    )
-    return "".join(f"{line}\n" for line in lines).encode()
 
 
 @pytest.fixture
@@ -102,34 +94,14 @@ def test_upload_create_poll_download_delete(simulator: GroqSimulator, client: An
     assert simulator.control.stats()["files"] == []
 
 
-def raw_list(client: Any, query: str = "") -> Any:
-    """Lists with a query as it is: the SDKs would write several ids as `id=a,b` and `id[]=a`."""
-    prefix = "/openai/v1" if type(client).__module__.startswith("groq") else ""
-    return client.get(f"{prefix}/batches{query}", cast_to=object)
-
-
-def test_list_by_ids(client: Any) -> None:
-    ids = [create(client).id for _ in range(3)]
-    listed = raw_list(client, f"?id={ids[0]}&id={ids[2]}")
-    assert [batch["id"] for batch in listed["data"]] == [ids[0], ids[2]]
-    one = client.batches.list(extra_query={"id": ids[1]})
-    assert [batch.id for batch in one.data] == [ids[1]]
-
-
-def test_list_by_cursor(client: Any) -> None:
-    ids = [create(client).id for _ in range(3)]
-    first = raw_list(client)
-    assert [batch["id"] for batch in first["data"]] == [ids[2], ids[1]]
-    cursor = first["paging"]["next_cursor"]
-    second = client.batches.list(extra_query={"cursor": cursor})
-    assert [batch.id for batch in second.data] == [ids[0]]
-
-
-def test_cancel(simulator: GroqSimulator, client: Any) -> None:
+def test_batches_are_listed_and_cancelled(simulator: GroqSimulator, client: Any) -> None:
     simulator.control.configure(batch_seconds=60)
-    created = create(client)
-    assert client.batches.cancel(created.id).status == "cancelling"
-    assert wait(client, created.id, "cancelled").output_file_id is None
+    ids = [create(client).id for _ in range(3)]
+    assert [batch.id for batch in client.batches.list().data] == [ids[2], ids[1]]
+    one = client.batches.list(extra_query={"id": ids[0]})
+    assert [batch.id for batch in one.data] == [ids[0]]
+    assert client.batches.cancel(ids[0]).status == "cancelling"
+    assert wait(client, ids[0], "cancelled").output_file_id is None
 
 
 def test_refusals_raise_the_sdks_own_errors(simulator: GroqSimulator, client: Any) -> None:
@@ -162,25 +134,6 @@ def test_transcriptions_come_in_the_form_that_was_asked_for(
     assert simulator.control.stats()["paid_twice"] == []
     wait(client, create(client, audio_lines("text")).id)
     assert simulator.control.stats()["paid_twice"] == ["text"]
-
-
-def test_model_that_no_batch_may_hold_is_refused_without_a_line(
-    simulator: GroqSimulator, client: Any
-) -> None:
-    module = groq if type(client).__module__.startswith("groq") else openai
-    match = {"model": "whisper-large-v3"}
-    simulator.control.add_refusal(at="create", match=match, code="model_not_found", times=1)
-    with pytest.raises(module.BadRequestError) as caught:
-        create(client, request_lines(1) + audio_lines("text"))
-    assert json.loads(caught.value.response.read())["error"]["code"] == "model_not_found"
-    simulator.control.add_refusal(at="validation", match=match, code="model_decommissioned")
-    failed = wait(client, create(client, request_lines(1) + audio_lines("text")).id, "failed")
-    assert [(one.code, one.line) for one in failed.errors.data] == [("model_decommissioned", None)]
-    wait(client, create(client).id)
-    # Who refuses a batch answers nothing, so that nothing is paid for.
-    counted = simulator.control.requests("j")
-    assert counted["text"] == {"sent": 1, "succeeded": 0}
-    assert simulator.control.attempts("j")["text"] == ["1"]
 
 
 def test_endpoint_must_be_the_url_of_the_requests_where_so_set(

@@ -22,9 +22,9 @@ from groq_batch import __version__
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import upload_job_id
 from groq_batch.domain.times import timestamp
-from groq_batch.records.job import JobRequest
 from groq_batch.records.model_listing import ModelListing
 from groq_batch.records.stored import from_record, to_record
+from groq_batch.steps.cancel_job import close
 from groq_batch.steps.cancel_job.close import CollectPlan
 from groq_batch.steps.check_status.decision import Decision
 from groq_batch.steps.prepare_input.prepare import Preparation
@@ -43,19 +43,14 @@ from tests.integration.account import (
     account,
     stored,
 )
+from tests.integration.simulator_api import request_line
+from tests.samples import job_request
 
 IDS = ["id-7f3a-1", "id-7f3a-2", "id-7f3a-3"]
 SECRET_PROMPT = "the prompt that no log may hold"
 
 
-def request(custom_id: str) -> bytes:
-    body = {"model": "openai/gpt-oss-20b"}
-    body |= {"messages": [{"role": "user", "content": SECRET_PROMPT}]}
-    line = {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": body}
-    return json.dumps(line).encode() + b"\n"
-
-
-REQUESTS = b"".join(map(request, IDS))
+REQUESTS = b"".join(request_line(one, SECRET_PROMPT) for one in IDS)
 
 
 @dataclasses.dataclass
@@ -72,14 +67,8 @@ class Pipeline:
         """Upload a file and record its job, as the start function does, under the stored id."""
         version = self.account.upload(KEY, REQUESTS, **options)
         started = datetime.fromtimestamp(time.time() - age_seconds, UTC)
-        record = JobRequest(
-            job_id=JOB,
-            bucket=BUCKET,
-            key=KEY,
-            version_id=version,
-            path=object_keys.input_path(KEY),
-            started_at=timestamp(started),
-            claimed_by="test",
+        record = job_request(
+            JOB, bucket=BUCKET, key=KEY, version_id=version, started_at=timestamp(started)
         )
         for key in (object_keys.open_job_key(JOB), object_keys.job_key(JOB)):
             self.account.s3.put_object(Bucket=BUCKET, Key=key, Body=json.dumps(to_record(record)))
@@ -87,14 +76,18 @@ class Pipeline:
             stateMachineArn=MACHINE, name=JOB, input=json.dumps(record.execution_input())
         )
 
+    def step(self, folder: str, **changes: Any) -> dict[str, Any]:
+        """Invoke a step with its stored payload."""
+        return self.invoke(folder, stored(f"{folder}/payload") | changes)
+
     def prepare(self) -> dict[str, Any]:
-        return self.invoke("prepare_input", stored("prepare_input/payload"))
+        return self.step("prepare_input")
 
     def submit(self) -> dict[str, Any]:
-        return self.invoke("submit_batch", stored("submit_batch/payload"))
+        return self.step("submit_batch")
 
-    def check(self) -> dict[str, Any]:
-        return self.invoke("check_status", stored("check_status/payload"))
+    def check(self, **changes: Any) -> dict[str, Any]:
+        return self.step("check_status", **changes)
 
     def check_until(self, decision: str) -> dict[str, Any]:
         """Check until the batches have ended; they take a moment."""
@@ -113,10 +106,8 @@ class Pipeline:
             "submit_batch": self.prepare,
             "check_status": self.submit,
             "download_results": lambda: self.check_until("download"),
-            "finish_job": lambda: self.invoke(
-                "download_results", stored("download_results/payload")
-            ),
-            "closed": lambda: self.invoke("finish_job", stored("finish_job/payload")),
+            "finish_job": lambda: self.step("download_results"),
+            "closed": lambda: self.step("finish_job"),
         }
         for name, run in steps.items():
             run()
@@ -283,6 +274,21 @@ def doctor(pipeline: Pipeline) -> None:
     assert (answer["models"], answer["batches"]) == ("invalid_api_key", "invalid_api_key")
 
 
+def doctor_bucket(pipeline: Pipeline) -> None:
+    """The writes that jobs rely on are tried out, with the role of this function."""
+    assert pipeline.invoke("check_status", stored("check_status/doctor_bucket")) == {
+        "version": __version__,
+        "conditional_writes": "yes",
+        "conditional_deletes": "yes",
+        "multipart_uploads": "yes",
+        "is_removed": True,
+    }
+    assert pipeline.account.keys("") == []
+    assert pipeline.simulator.control.stats()["calls"] == {}
+    tried = {call.operation for call in pipeline.account.calls}
+    assert {"UploadPart", "UploadPartCopy", "CompleteMultipartUpload"} <= tried
+
+
 def prepare_input(pipeline: Pipeline) -> None:
     pipeline.begin()
     answer = pipeline.prepare()
@@ -341,7 +347,7 @@ def check_status(pipeline: Pipeline) -> None:
 
 def download_results(pipeline: Pipeline) -> None:
     pipeline.run_until("download_results")
-    answer = pipeline.invoke("download_results", stored("download_results/payload"))
+    answer = pipeline.step("download_results")
     assert answer["outcome"] == "settled"
     rows = pipeline.account.read(object_keys.WorkKeys(JOB).results(1, 1)).splitlines()
     assert [json.loads(row)["custom_id"] for row in rows] == IDS
@@ -354,23 +360,16 @@ def answer_requests(pipeline: Pipeline) -> None:
     pipeline.prepare()
     assert pipeline.submit()["outcome"] == "settled"
     pipeline.check_until("download")
-    pipeline.invoke("download_results", stored("download_results/payload"))
+    pipeline.step("download_results")
     assert pipeline.check()["attempt"] == stored("answer_requests/payload")["attempt"] == 2
-    second = {"attempt": 2}
-    assert (
-        pipeline.invoke("check_status", stored("check_status/payload") | second)["decision"]
-        == "answer"
-    )
-    answer = pipeline.invoke("answer_requests", stored("answer_requests/payload"))
+    assert pipeline.check(attempt=2)["decision"] == "answer"
+    answer = pipeline.step("answer_requests")
     assert answer == {"outcome": "settled", "wait_seconds": 1}
     assert pipeline.simulator.control.stats()["ordinary_answers"] == len(IDS)
-    told = pipeline.invoke("check_status", stored("check_status/payload") | second)
-    assert told["decision"] == "download"
-    shard = {"shard_key": object_keys.WorkKeys(JOB).shard(2, 1)}
-    pipeline.invoke("download_results", stored("download_results/payload") | shard)
-    told = pipeline.invoke("check_status", stored("check_status/payload") | second)
-    assert told["decision"] == "finish"
-    pipeline.invoke("finish_job", stored("finish_job/payload"))
+    assert pipeline.check(attempt=2)["decision"] == "download"
+    pipeline.step("download_results", shard_key=object_keys.WorkKeys(JOB).shard(2, 1))
+    assert pipeline.check(attempt=2)["decision"] == "finish"
+    pipeline.step("finish_job")
     report = pipeline.account.json("reports/team/requests.jsonl.json")
     assert report["status"] == "succeeded"
     assert report["on_demand"]["succeeded"] == len(IDS)
@@ -381,11 +380,10 @@ def answer_requests(pipeline: Pipeline) -> None:
 
 def finish_job(pipeline: Pipeline) -> None:
     pipeline.run_until("finish_job")
-    answer = pipeline.invoke("finish_job", stored("finish_job/payload"))
+    answer = pipeline.step("finish_job")
     assert answer["outcome"] == "done"
-    rows = [
-        json.loads(row) for row in pipeline.account.read("output/team/requests.jsonl").splitlines()
-    ]
+    output = pipeline.account.read("output/team/requests.jsonl")
+    rows = [json.loads(row) for row in output.splitlines()]
     assert [row["custom_id"] for row in rows] == IDS
     assert [row["response"]["status_code"] for row in rows] == [200] * 3
     report = pipeline.account.json("reports/team/requests.jsonl.json")
@@ -400,7 +398,7 @@ def finish_job(pipeline: Pipeline) -> None:
         assert pipeline.account.keys(prefix) == []
     assert pipeline.simulator.control.stats()["files"] == []
     # A job that has ended is left alone by every step that comes late.
-    assert pipeline.invoke("finish_job", stored("finish_job/payload"))["outcome"] == "done"
+    assert pipeline.step("finish_job")["outcome"] == "done"
     assert pipeline.submit()["outcome"] == "settled"
     assert pipeline.check()["decision"] == "closed"
     assert pipeline.prepare()["accepted"] is False
@@ -486,6 +484,7 @@ SCENARIOS: dict[str, Callable[[Pipeline], None]] = {
     "cancel_job/from_state_machine": cancel_job_from_state_machine,
     "cancel_job/reconcile": reconcile,
     "check_status/doctor": doctor,
+    "check_status/doctor_bucket": doctor_bucket,
     "check_status/payload": check_status,
     "check_status/read_models": read_models,
     "download_results/payload": download_results,
@@ -547,10 +546,13 @@ def test_end_of_a_child_of_a_map_is_not_the_jobs(pipeline: Pipeline) -> None:
     assert list(pipeline.account.executions()) == [JOB]
 
 
-def test_late_event_of_an_execution_that_runs_again_is_ignored(pipeline: Pipeline) -> None:
-    """Events come late and out of order, so the execution itself is asked."""
+def test_late_event_of_an_execution_that_runs_again_is_ignored(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events come late and out of order, so the execution itself is asked, more than once."""
     run_for_long(pipeline)
     event = stored("cancel_job/execution_failed")
+    monkeypatch.setattr(close, "_DESCRIBE_PAUSES", (0.01, 0.01))
     assert "RUNNING" in pipeline.invoke("cancel_job", event)["done"]
     assert pipeline.simulator.control.batches()[0]["status"] != "cancelling"
     assert list(pipeline.account.executions()) == [JOB]
@@ -596,11 +598,8 @@ def test_every_answer_is_small_enough_for_a_state() -> None:
 def test_steps_take_the_payloads_of_the_machine(pipeline: Pipeline) -> None:
     """Numbers may come back from a JSONata expression as 1.0 or as text."""
     pipeline.run_until("submit_batch")
-    assert pipeline.submit() == pipeline.invoke(
-        "submit_batch", stored("submit_batch/payload") | {"tries": 1.0}
-    )
-    answer = pipeline.invoke("check_status", stored("check_status/payload") | {"attempt": 1.0})
-    assert isinstance(answer["attempt"], int)
+    assert pipeline.submit() == pipeline.step("submit_batch", tries=1.0)
+    assert isinstance(pipeline.check(attempt=1.0)["attempt"], int)
     assert (
         machine()["States"]["CheckStatus"]["Arguments"]["Payload"].keys()
         == stored("check_status/payload").keys()
@@ -687,9 +686,9 @@ def test_a_job_that_fails_says_why_in_one_word(
     pipeline.run_until("submit_batch")
     pipeline.submit()
     pipeline.check_until("download")
-    pipeline.invoke("download_results", stored("download_results/payload"))
+    pipeline.step("download_results")
     pipeline.check_until("finish")
-    pipeline.invoke("finish_job", stored("finish_job/payload"))
+    pipeline.step("finish_job")
     ended = log_entries(log)[-1]
     assert (ended["message"], ended["status"]) == ("Job ended", "failed")
     assert ended["code"] == "invalid_api_key"
@@ -708,7 +707,7 @@ def test_a_stack_that_logs_warnings_only_tells_of_jobs_that_did_not_succeed(
     pipeline.account.upload("input/rejected.jsonl", b"no JSON\n")
     started = pipeline.invoke("start_job", {"key": "input/rejected.jsonl"})["job_id"]
     for step in ("prepare_input", "finish_job"):
-        pipeline.invoke(step, stored(f"{step}/payload") | {"job_id": started})
+        pipeline.step(step, job_id=started)
     (ended,) = log_entries(log)
     assert (ended["message"], ended["level"]) == ("Job ended", "WARN")
     assert (ended["status"], ended["job_id"]) == ("rejected", started)
@@ -767,7 +766,7 @@ def published(lines: list[dict[str, Any]]) -> dict[str, float]:
 def test_metrics_of_a_job(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
     pipeline.run_until("closed")
     # A step that comes once more counts nothing again.
-    pipeline.invoke("finish_job", stored("finish_job/payload"))
+    pipeline.step("finish_job")
     lines = metric_lines(capsys)
     assert {line["job_id"] for line in lines} == {JOB}
     sums = published(lines)
@@ -837,17 +836,17 @@ def test_window_of_the_upload_decides_when_its_job_is_overdue(
 def test_usage_record_that_stands_is_looked_at_by_whoever_comes_second(pipeline: Pipeline) -> None:
     """``RecordUsage``, ``SeeDeliverables``: HEAD needs both, and is asked after a conflict."""
     pipeline.run_until("finish_job")
-    pipeline.invoke("finish_job", stored("finish_job/payload"))
+    pipeline.step("finish_job")
     keys = pipeline.account.keys(object_keys.USAGE_PREFIX)
     pipeline.account.s3.delete_object(Bucket=BUCKET, Key=object_keys.WorkKeys(JOB).closed)
-    pipeline.invoke("finish_job", stored("finish_job/payload"))
+    pipeline.step("finish_job")
     assert pipeline.account.keys(object_keys.USAGE_PREFIX) == keys
 
 
 def test_reconciler_reads_usage_records_and_makes_the_index(pipeline: Pipeline) -> None:
     """``RecordUsage`` and ``SeeDeliverables`` of the cancel function."""
     pipeline.run_until("finish_job")
-    pipeline.invoke("finish_job", stored("finish_job/payload"))
+    pipeline.step("finish_job")
     pipeline.invoke("cancel_job", stored("cancel_job/reconcile"))
     page = pipeline.account.read(object_keys.INDEX_KEY).decode()
     assert "0 running, 1 ended" in page

@@ -11,20 +11,29 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from groq_batch.bucket.storage import Storage
+from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import upload_job_id
 from groq_batch.domain.reason import Reason
-from groq_batch.records import stored
-from groq_batch.records.job import JobRecord, JobRequest, Stop
+from groq_batch.records.job import JobRecord, Stop
 from groq_batch.settings import Settings
 from groq_batch.steps.prepare_input.prepare import Preparation, prepare_input
-from tests.fakes.calls import Call, Wire, plain_wire
-from tests.fakes.s3 import FakeS3, client_error
+from tests.fakes.calls import Call, Wire, instead, plain_wire
+from tests.fakes.s3 import client_error, refusing
 from tests.fakes.streams import BreakingBody
-from tests.integration.preparation import GOOD, SETTINGS, Calls, Death, bad, file_of, request
+from tests.integration.preparation import (
+    GOOD,
+    INPUT,
+    SETTINGS,
+    Calls,
+    Death,
+    PreparedBucket,
+    bad,
+    file_of,
+    request,
+)
 
-JOB = upload_job_id(bucket="bucket", key="input/a.jsonl", version_id="v")
+JOB = upload_job_id(bucket="bucket", key=INPUT, version_id="v")
 KEYS = object_keys.WorkKeys(JOB)
 PLAN = f"{KEYS.prefix}plan.json"
 LARGER_SHARDS = dataclasses.replace(SETTINGS, max_requests_per_batch=50)
@@ -36,27 +45,11 @@ STRICT = dataclasses.replace(
 LINES = [GOOD[0], bad("x"), GOOD[1], GOOD[2], b"[]"]
 
 
-class Bucket:
-    """A bucket with one upload and its job."""
+class Bucket(PreparedBucket):
+    """A bucket with one upload and its job, which one invocation prepares."""
 
     def __init__(self, *lines: bytes) -> None:
-        self.s3 = FakeS3()
-        answer = self.s3.client().put_object(
-            Bucket="bucket", Key="input/a.jsonl", Body=file_of(*lines)
-        )
-        self.request = JobRequest(
-            job_id=JOB,
-            bucket="bucket",
-            key="input/a.jsonl",
-            version_id=answer["VersionId"],
-            path="a.jsonl",
-            started_at="2026-03-01T00:00:00.000Z",
-            claimed_by="test",
-        )
-        self.storage().put_json(object_keys.job_key(JOB), stored.to_record(self.request))
-
-    def storage(self, wire: Wire = plain_wire) -> Storage:
-        return Storage(s3=self.s3.client(wire), bucket="bucket")
+        super().__init__(JOB, file_of(*lines))
 
     def prepare(
         self,
@@ -77,12 +70,6 @@ class Bucket:
         assert data is not None
         report: dict[str, Any] = json.loads(data)
         return report
-
-    @property
-    def record(self) -> JobRecord:
-        record = JobRecord.load(self.storage(), KEYS)
-        assert record is not None
-        return record
 
     def check(self, answer: Preparation) -> None:
         """See that record, shards and problems are those of one plan, each written once."""
@@ -155,14 +142,13 @@ def test_prepare_after_death_at_any_call_completes(
         with pytest.raises(Death):
             bucket.prepare(Calls(at, dies), first)
         stands = bucket.s3.read(PLAN) is not None
-        reads: list[Call] = []
+        reads: list[bool] = []
 
-        def wire(call: Call, act: Callable[[], Any], reads: list[Call] = reads) -> Any:
-            if (call.operation, call.target) == ("get_object", "input/a.jsonl"):
-                reads.append(call)
+        def read(act: Callable[[], Any], reads: list[bool] = reads) -> Any:
+            reads.append(True)
             return act()
 
-        bucket.check(bucket.prepare(wire, second))
+        bucket.check(bucket.prepare(instead(read, "get_object", INPUT), second))
         settings = first if stands else second
         assert [shard.requests for shard in bucket.record.shards] == SHARDS[id(settings)]
         assert len(reads) == (0 if stands else 1), "a plan that stands needs no second look"
@@ -242,12 +228,11 @@ class TestStopped:
         """Whoever stopped the job has found none, and ends it with a report alone."""
         bucket = Bucket(*LINES)
 
-        def wire(call: Call, act: Callable[[], Any]) -> Any:
-            if call.operation == "get_object" and call.target == "input/a.jsonl":
-                self.stop(bucket)
+        def stop(act: Callable[[], Any]) -> Any:
+            self.stop(bucket)
             return act()
 
-        assert bucket.prepare(wire).accepted is False
+        assert bucket.prepare(instead(stop, "get_object", INPUT)).accepted is False
         assert JobRecord.load(bucket.storage(), KEYS) is None
         assert bucket.s3.open_uploads == []
 
@@ -274,7 +259,7 @@ class TestUnreadable:
     def test_prepare_of_deleted_version_rejects_as_unreadable(self) -> None:
         bucket = Bucket(*LINES)
         gone = dataclasses.replace(bucket.request, version_id="gone")
-        bucket.storage().put_json(object_keys.job_key(JOB), stored.to_record(gone))
+        bucket.record_request(gone)
         failure = self.failure_of(bucket)
         assert failure.code == "input_unreadable"
         assert "deleted before it could be read. Upload it again." in str(failure.message)
@@ -283,38 +268,29 @@ class TestUnreadable:
         bucket = Bucket(*LINES)
         pauses: list[float] = []
 
-        def wire(call: Call, act: Callable[[], Any]) -> Any:
-            is_head = (call.operation, call.target) == ("head_object", "input/a.jsonl")
-            if is_head and len(pauses) < 3:
-                raise client_error("HeadObject", 404, "404", "Not Found")
+        def look(act: Callable[[], Any]) -> Any:
+            if len(pauses) < 3:
+                raise client_error("head_object", 404, "404", "Not Found")
             return act()
 
-        bucket.check(bucket.prepare(wire, sleep=pauses.append))
+        late = instead(look, "head_object", INPUT)
+        bucket.check(bucket.prepare(late, sleep=pauses.append))
         assert len(pauses) == 3
 
-    @pytest.mark.parametrize("operation", ["head_object", "get_object"])
-    def test_prepare_of_denied_object_rejects_as_unreadable(self, operation: str) -> None:
-        bucket = Bucket(*LINES)
-
-        def wire(call: Call, act: Callable[[], Any]) -> Any:
-            if (call.operation, call.target) == (operation, "input/a.jsonl"):
-                code = "403" if operation == "head_object" else "AccessDenied"
-                raise client_error(operation, 403, code, "Access Denied")
-            return act()
-
-        failure = self.failure_of(bucket, wire)
+    @pytest.mark.parametrize(
+        ("operation", "code"), [("head_object", "403"), ("get_object", "AccessDenied")]
+    )
+    def test_prepare_of_denied_object_rejects_as_unreadable(
+        self, operation: str, code: str
+    ) -> None:
+        failure = self.failure_of(Bucket(*LINES), refusing(operation, 403, code, INPUT))
         assert failure.code == "input_unreadable"
         assert "kms:Decrypt" in str(failure.message)
 
     def test_prepare_of_object_deleted_while_reading_rejects_as_unreadable(self) -> None:
         bucket = Bucket(*LINES)
-
-        def wire(call: Call, act: Callable[[], Any]) -> Any:
-            if (call.operation, call.target) == ("get_object", "input/a.jsonl"):
-                raise client_error("GetObject", 404, "NoSuchVersion", "gone")
-            return act()
-
-        assert self.failure_of(bucket, wire).code == "input_unreadable"
+        gone = refusing("get_object", 404, "NoSuchVersion", INPUT)
+        assert self.failure_of(bucket, gone).code == "input_unreadable"
         assert bucket.report["input"]["bytes"] == len(file_of(*LINES))
 
 
@@ -332,34 +308,22 @@ class TestUncopied:
     def test_prepare_when_copy_is_denied_rejects_as_unreadable(
         self, code: str, status: int, text: str
     ) -> None:
-        bucket = Bucket(*COPIED)
-        copies = 0
-
-        def wire(call: Call, act: Callable[[], Any]) -> Any:
-            nonlocal copies
-            if call.operation == "upload_part_copy":
-                copies += 1
-                raise client_error("UploadPartCopy", status, code, "no")
-            return act()
-
-        failure = TestUnreadable().failure_of(bucket, wire, ONE_SHARD)
+        denied = refusing("upload_part_copy", status, code)
+        failure = TestUnreadable().failure_of(Bucket(*COPIED), denied, ONE_SHARD)
         assert failure.code == "input_unreadable"
         assert text in str(failure.message)
-        assert copies == 1
 
     @pytest.mark.parametrize("acts", [False, True], ids=["before it", "after it"])
     def test_prepare_after_death_while_copying_completes(self, acts: bool) -> None:
         bucket = Bucket(*COPIED)
 
-        def wire(call: Call, act: Callable[[], Any]) -> Any:
-            if call.operation == "upload_part_copy":
-                if acts:
-                    act()
-                raise ReadTimeoutError(endpoint_url="https://s3")
-            return act()
+        def break_off(act: Callable[[], Any]) -> Any:
+            if acts:
+                act()
+            raise ReadTimeoutError(endpoint_url="https://s3")
 
         with pytest.raises(ReadTimeoutError):
-            bucket.prepare(wire, ONE_SHARD)
+            bucket.prepare(instead(break_off, "upload_part_copy"), ONE_SHARD)
         assert bucket.s3.open_uploads == []
         assert bucket.s3.keys(KEYS.prefix) == []
         assert bucket.prepare(settings=ONE_SHARD).accepted is True
@@ -369,27 +333,21 @@ class TestUncopied:
         """It might be another object by the time of the copy."""
         bucket = Bucket(*COPIED)
         versionless = dataclasses.replace(bucket.request, version_id=None)
-        bucket.storage().put_json(object_keys.job_key(JOB), stored.to_record(versionless))
-
-        def wire(call: Call, act: Callable[[], Any]) -> Any:
-            assert call.operation != "upload_part_copy"
-            return act()
-
-        assert bucket.prepare(wire, ONE_SHARD).accepted is True
+        bucket.record_request(versionless)
+        copies = instead(lambda _: pytest.fail("it is copied"), "upload_part_copy")
+        assert bucket.prepare(copies, ONE_SHARD).accepted is True
         assert bucket.s3.read(KEYS.shard(1, 1)) == file_of(*COPIED)
 
 
 def breaking(streams: list[int], gives: int) -> Wire:
     """Return a wire on which every stream of the input breaks after so many bytes."""
 
-    def wire(call: Call, act: Callable[[], Any]) -> Any:
+    def begin(act: Callable[[], Any]) -> Any:
         answer = act()
-        if (call.operation, call.target) == ("get_object", "input/a.jsonl"):
-            streams.append(int(answer["ContentLength"]))
-            answer = {**answer, "Body": BreakingBody(answer["Body"], gives=gives)}
-        return answer
+        streams.append(int(answer["ContentLength"]))
+        return {**answer, "Body": BreakingBody(answer["Body"], gives=gives)}
 
-    return wire
+    return instead(begin, "get_object", INPUT)
 
 
 @pytest.mark.parametrize("gives", [100, len(file_of(*LINES)) // 2, len(file_of(*LINES))])
@@ -434,7 +392,7 @@ def test_prepare_writes_the_report_before_reading() -> None:
     seen: list[dict[str, Any]] = []
 
     def wire(call: Call, act: Callable[[], Any]) -> Any:
-        if call.operation in ("head_object", "get_object") and call.target == "input/a.jsonl":
+        if call.operation in ("head_object", "get_object") and call.target == INPUT:
             seen.append(bucket.report)
         return act()
 
@@ -452,3 +410,17 @@ def test_prepare_shows_no_shard_before_the_last_line_has_passed() -> None:
         return act()
 
     bucket.check(bucket.prepare(wire))
+
+
+def test_prepare_whose_record_nobody_could_write_is_repeated() -> None:
+    """S3 answers 409 while another write is in progress, which may fail."""
+    bucket = Bucket(*LINES)
+
+    def conflict(call: Call, act: Callable[[], Any]) -> Any:
+        if (call.operation, call.target) == ("put_object", KEYS.job_record):
+            raise client_error("PutObject", 409, "ConditionalRequestConflict", "at the same time")
+        return act()
+
+    with pytest.raises(ConflictError):
+        bucket.prepare(conflict)
+    bucket.check(bucket.prepare())

@@ -16,22 +16,15 @@ from groq_batch.domain.reason import Reason
 from groq_batch.groq.client import GroqClient, Timeouts
 from groq_batch.groq.errors import AccountError, NotSentError
 from groq_batch.records import stored
-from groq_batch.records.job import JobRequest, Stop
+from groq_batch.records.job import Stop
 from groq_batch.records.model_listing import ModelListing
 from groq_batch.steps import read_models
 from groq_batch.steps.read_models import ModelsOutcome, read_account_models
 from local.groq_simulator import DEFAULT_KEY, GroqSimulator
 from tests.fakes.s3 import FakeS3
+from tests.samples import job_request
 
-REQUEST = JobRequest(
-    job_id="a-0123456789abcdef0123",
-    bucket="bucket",
-    key="input/a.jsonl",
-    version_id="v1",
-    path="a.jsonl",
-    started_at="2026-11-30T08:00:00.000Z",
-    claimed_by="",
-)
+REQUEST = job_request()
 KEYS = object_keys.WorkKeys(REQUEST.job_id)
 NOW = 1_796_000_000.0
 NO_LIST = ModelListing(at="2026-11-30T00:53:20.000Z")
@@ -53,14 +46,11 @@ class Job:
     pauses: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        record = json.dumps(stored.to_record(REQUEST)).encode()
-        self.s3.client().put_object(
-            Bucket="bucket", Key=object_keys.job_key(REQUEST.job_id), Body=record
-        )
+        self.storage.put_json(object_keys.job_key(REQUEST.job_id), stored.to_record(REQUEST))
 
     @property
     def storage(self) -> Storage:
-        return Storage(s3=self.s3.client(), bucket="bucket")
+        return self.s3.storage()
 
     def ask(self, asked: int = 0, *, api_key: Key = key) -> ModelsOutcome:
         timeouts = Timeouts(connect=10.0, read=10.0, pause=0.0)

@@ -8,9 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import threading
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -20,78 +18,59 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ClientError
 
 from groq_batch import bootstrap
-from groq_batch.bucket.storage import JOB_METADATA, Storage
+from groq_batch.bucket.storage import JOB_METADATA
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import upload_job_id
 from groq_batch.domain.shard import Shard
 from groq_batch.domain.times import timestamp
 from groq_batch.records import stored
-from groq_batch.records.job import JobRecord, JobRequest
+from groq_batch.records.job import JobRecord
 from groq_batch.records.usage import UsageRecord
 from groq_batch.settings import Settings
 from groq_batch.steps.cancel_job.close import JobCloser, UnknownJobError
 from groq_batch.steps.cancel_job.reconcile import MARGIN_SECONDS, ReconcileError, Reconciler
-from tests.fakes.calls import Call
+from tests.fakes.account import BUCKET, FakeAccount, throttling
+from tests.fakes.calls import Call, instead, plain_wire
 from tests.fakes.event_bridge import FakeEventBridge
-from tests.fakes.s3 import FakeS3
+from tests.fakes.s3 import refusing
 from tests.fakes.step_functions import FakeStepFunctions
 from tests.harness.world import DEFAULT_ENVIRONMENT
 from tests.index_samples import usage_record
+from tests.samples import job_request
 
-BUCKET = "bucket"
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC).timestamp()
 HOUR = 3_600
 
 
-class Account:
-    """A bucket with open jobs, and their executions."""
+class Account(FakeAccount):
+    """An account with open jobs, their executions and the reconciler.
+
+    Attributes:
+        described: The executions that were asked about.
+    """
 
     def __init__(self) -> None:
+        super().__init__()
         self.now = NOON
-        self.calls: Counter[str] = Counter()
         self.described: list[str] = []
-        self.bucket = FakeS3(BUCKET, clock=lambda: self.now)
-        self.machine = FakeStepFunctions(clock=lambda: self.now)
-        self.trouble: Callable[[Call], None] = lambda _: None
-        self._lock = threading.Lock()
 
     def _wire(self, call: Call, act: Callable[[], Any]) -> Any:
-        with self._lock:
-            self.calls[call.operation] += 1
-            if call.operation == "describe_execution":
-                self.described.append(call.target)
-        self.trouble(call)
-        return act()
-
-    # -- what stands there -----------------------------------------------------------------------
+        if call.operation == "describe_execution":
+            self.described.append(call.target)
+        return super()._wire(call, act)
 
     def open_job(self, number: int, *, execution: str | None = "RUNNING") -> str:
         """Start a job now; returns its id."""
         key = f"input/{number:05d}.jsonl"
         job_id = upload_job_id(bucket=BUCKET, key=key, version_id="v")
-        request = JobRequest(
-            job_id=job_id,
-            bucket=BUCKET,
-            key=key,
-            version_id="v",
-            path=object_keys.input_path(key),
-            started_at=timestamp(datetime.fromtimestamp(self.now, UTC)),
-            claimed_by="test",
-        )
+        started = timestamp(datetime.fromtimestamp(self.now, UTC))
+        request = job_request(job_id, key=key, started_at=started)
         self.write(object_keys.open_job_key(job_id), stored.to_record(request))
         self.write(object_keys.job_key(job_id), stored.to_record(request))
         if execution is not None:
             self.start(job_id)
             self.end(job_id, execution)
         return job_id
-
-    def write(self, key: str, value: Mapping[str, Any]) -> None:
-        body = json.dumps(value).encode()
-        self.bucket.client().put_object(Bucket=BUCKET, Key=key, Body=body)
-
-    def remove(self, *keys: str) -> None:
-        objects = [{"Key": key} for key in keys]
-        self.bucket.client().delete_objects(Bucket=BUCKET, Delete={"Objects": objects})
 
     def start(self, name: str) -> None:
         self.machine.start_execution(
@@ -110,18 +89,23 @@ class Account:
     @property
     def _closer(self) -> JobCloser:
         return JobCloser(
-            storage=Storage(s3=self.bucket.client(self._wire), bucket=BUCKET),
+            storage=self.bucket.storage(self._wire),
             client=None,  # type: ignore[arg-type]  # Nothing was sent to Groq.
             states=self.machine.client(self._wire),
             events=FakeEventBridge().client(),
             settings=Settings.from_env(DEFAULT_ENVIRONMENT),
             clock=lambda: self.now,
+            sleep=self.wait,
         )
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
 
     def reconcile(self, *, looks: int | None = None) -> dict[str, str]:
         """Reconcile, with time for so many looks."""
         reconciler = Reconciler(
-            storage=Storage(s3=self.bucket.client(self._wire), bucket=BUCKET),
+            storage=self.bucket.storage(self._wire),
             states=self.machine.client(self._wire),
             closer=self._closer,
             settings=Settings.from_env(DEFAULT_ENVIRONMENT),
@@ -135,20 +119,23 @@ class Account:
     def tell_end(self, name: str, status: str = "FAILED") -> str:
         """Deliver the event of an execution's end."""
         self.end(name, status)
-        arn = self.machine.arn(name)
+        return self.tell(name)
+
+    def tell(self, name: str, redrives: int = 0) -> str:
+        """Deliver the event of an end that came after so many redrives."""
         return self._closer.on_status_change(
-            {"stateMachineArn": self.machine.machine_arn, "name": name, "executionArn": arn}
+            {
+                "stateMachineArn": self.machine.machine_arn,
+                "name": name,
+                "executionArn": self.machine.arn(name),
+                "redriveCount": redrives,
+            }
         )
 
 
 @pytest.fixture
 def account() -> Account:
     return Account()
-
-
-def throttled(operation: str) -> ClientError:
-    answer: Any = {"Error": {"Code": "ThrottlingException", "Message": "Rate exceeded"}}
-    return ClientError(answer, operation)
 
 
 def published(capsys: pytest.CaptureFixture[str]) -> dict[str, list[float]]:
@@ -198,11 +185,11 @@ def test_a_job_that_the_list_does_not_show_yet_is_not_closed(account: Account) -
     job = account.open_job(0)
     account.now += HOUR
 
-    def hide(call: Call) -> None:
-        if call.operation == "list_executions":
-            account.machine.executions[account.machine.arn(job)].status = "HIDDEN"
-        else:
-            account.machine.executions[account.machine.arn(job)].status = "RUNNING"
+    def hide(call: Call, act: Callable[[], Any]) -> Any:
+        is_list = call.operation == "list_executions"
+        execution = account.machine.executions[account.machine.arn(job)]
+        execution.status = "HIDDEN" if is_list else "RUNNING"
+        return act()
 
     account.trouble = hide
     assert account.reconcile() == {job: "is RUNNING"}
@@ -240,15 +227,10 @@ def test_end_of_a_collecting_execution_is_found_with_one_question(account: Accou
 def test_collecting_execution_whose_start_did_not_come_about_is_started(account: Account) -> None:
     job = account.open_job(0)
     account.now += HOUR
-
-    def die(call: Call) -> None:
-        if call.operation == "start_execution":
-            raise throttled("StartExecution")
-
-    account.trouble = die
+    account.trouble = throttling("start_execution")
     with pytest.raises(ClientError):
         account.tell_end(job)
-    account.trouble = lambda _: None
+    account.trouble = plain_wire
     account.described.clear()
     assert account.reconcile() == {job: f"collecting as {job}-c1"}
     assert account.described == [f"{job}-c1"]
@@ -298,9 +280,10 @@ def test_jobs_that_fail_again_and_again_do_not_hold_up_the_others(account: Accou
     jobs = sorted(account.open_job(number, execution="ABORTED") for number in range(25))
     account.now += HOUR
 
-    def fail(call: Call) -> None:
-        if call.operation == "describe_execution" and call.target in jobs[:10]:
-            raise throttled("DescribeExecution")
+    def fail(call: Call, act: Callable[[], Any]) -> Any:
+        if call.target in jobs[:10]:
+            return throttling("describe_execution")(call, act)
+        return act()
 
     account.trouble = fail
     for run in range(1, 5):
@@ -313,9 +296,7 @@ def test_jobs_that_fail_again_and_again_do_not_hold_up_the_others(account: Accou
 def test_a_job_that_cannot_be_looked_at_is_told(account: Account) -> None:
     jobs = [account.open_job(number, execution="ABORTED") for number in range(3)]
     account.now += HOUR
-    account.bucket.client().put_object(
-        Bucket=BUCKET, Key=object_keys.open_job_key(jobs[1]), Body=b"no JSON"
-    )
+    account.upload(object_keys.open_job_key(jobs[1]), b"no JSON")
     account.now += HOUR
     with pytest.raises(ReconcileError, match=rf"^1 open jobs .*{jobs[1]}"):
         account.reconcile()
@@ -329,12 +310,7 @@ def test_metrics_are_published_whatever_step_functions_answers(
     for number in range(3):
         account.open_job(number, execution="ABORTED")
     account.now += 26 * HOUR
-
-    def fail(call: Call) -> None:
-        if call.operation == operation:
-            raise throttled(operation)
-
-    account.trouble = fail
+    account.trouble = throttling(operation)
     with pytest.raises((ClientError, ReconcileError)):
         account.reconcile()
     sums = published(capsys)
@@ -346,9 +322,7 @@ def test_a_record_that_cannot_be_read_does_not_hide_how_many_are_overdue(
     account: Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
     jobs = [account.open_job(number) for number in range(3)]
-    account.bucket.client().put_object(
-        Bucket=BUCKET, Key=object_keys.WorkKeys(jobs[0]).job_record, Body=b"no JSON"
-    )
+    account.upload(object_keys.WorkKeys(jobs[0]).job_record, b"no JSON")
     account.now += 26 * HOUR
     account.reconcile()
     assert published(capsys)["JobsOverdue"] == [3]
@@ -436,10 +410,10 @@ def test_end_of_a_job_whose_record_was_removed_after_it_is_no_error(account: Acc
 
 def test_record_that_was_removed_too_early_is_written_again(account: Account) -> None:
     job = account.open_job(0)
-    record = json.loads(account.bucket.read(object_keys.job_key(job)) or b"")
+    record = account.record(job)
     account.remove(object_keys.job_key(job))
     assert account.tell_end(job) == f"collecting as {job}-c1"
-    assert json.loads(account.bucket.read(object_keys.job_key(job)) or b"") == record
+    assert account.record(job) == record
 
 
 # -- the page of all jobs ------------------------------------------------------------------------
@@ -455,7 +429,7 @@ def end_of_job(account: Account, number: int, **fields: Any) -> UsageRecord:
     ended = datetime.fromtimestamp(account.now, UTC)
     given = {"started_at": timestamp(ended), "finished_at": timestamp(ended), **fields}
     record = usage_record(number, **given)
-    assert record.write(Storage(s3=account.bucket.client(), bucket=BUCKET))
+    assert record.write(account.bucket.storage())
     return record
 
 
@@ -502,12 +476,7 @@ def test_page_that_cannot_be_made_keeps_no_job_from_being_closed(
     job = account.open_job(0)
     account.end(job, "ABORTED")
     account.now += HOUR
-
-    def deny(call: Call) -> None:
-        if call.target.startswith(("usage/", object_keys.USAGE_SUMS_KEY)):
-            raise ClientError({"Error": {"Code": "AccessDenied"}}, call.operation)
-
-    account.trouble = deny
+    account.trouble = refusing("get_object", 403, "AccessDenied", object_keys.USAGE_SUMS_KEY)
     assert account.reconcile() == {job: f"collecting as {job}-c1"}
     assert account.bucket.read(object_keys.INDEX_KEY) is None
     assert published(capsys)["ReportPagesFailed"] == [1]
@@ -515,12 +484,7 @@ def test_page_that_cannot_be_made_keeps_no_job_from_being_closed(
 
 def test_page_is_made_when_step_functions_cannot_be_asked(account: Account) -> None:
     account.open_job(7)
-
-    def refuse(call: Call) -> None:
-        if call.operation == "list_executions":
-            raise throttled("ListExecutions")
-
-    account.trouble = refuse
+    account.trouble = throttling("list_executions")
     with pytest.raises(ClientError):
         account.reconcile()
     assert "1 running, 0 ended" in index_of(account)
@@ -536,9 +500,7 @@ def test_run_that_was_thought_dead_replaces_no_later_page(account: Account) -> N
 
 
 def test_page_that_an_upload_named_index_had_is_replaced(account: Account) -> None:
-    account.bucket.client().put_object(
-        Bucket=BUCKET, Key=object_keys.INDEX_KEY, Body=b"old", Metadata={JOB_METADATA: "index-1"}
-    )
+    account.upload(object_keys.INDEX_KEY, b"old", **{JOB_METADATA: "index-1"})
     account.reconcile()
     assert "All jobs" in index_of(account)
 
@@ -547,15 +509,54 @@ def test_page_that_an_upload_named_index_had_is_replaced(account: Account) -> No
 def test_two_runs_at_the_same_time_make_one_right_page(account: Account, target: str) -> None:
     for number in range(3):
         end_of_job(account, number)
-    met: list[Call] = []
+    met: list[bool] = []
 
-    def meet(call: Call) -> None:
-        if call.operation == "put_object" and call.target == target and not met:
-            met.append(call)
+    def meet(act: Callable[[], Any]) -> Any:
+        if not met:
+            met.append(True)
             account.reconcile()
+        return act()
 
-    account.trouble = meet
+    account.trouble = instead(meet, "put_object", target)
     account.reconcile()
     assert met
     account.reconcile()
     assert "0 running, 3 ended" in index_of(account)
+
+
+# -- descriptions that are older than the event --------------------------------------------------
+
+
+def test_end_that_step_functions_tells_late_is_waited_for(account: Account) -> None:
+    job = account.open_job(1)
+    account.wait(3600.0)
+    account.machine.lag_seconds = 5.0
+    assert account.tell_end(job, "ABORTED") == f"collecting as {job}-c1"
+
+
+def test_execution_that_step_functions_shows_late_is_waited_for(account: Account) -> None:
+    """It was stopped at once: the end is reported before a description shows the start."""
+    account.machine.lag_seconds = 5.0
+    job = account.open_job(1, execution="ABORTED")
+    assert account.tell(job) == f"collecting as {job}-c1"
+
+
+def test_end_that_step_functions_does_not_tell_is_left_to_the_reconciler(account: Account) -> None:
+    job = account.open_job(1)
+    account.wait(3600.0)
+    account.machine.lag_seconds = 50.0
+    assert account.tell_end(job, "ABORTED") == "ignored: the execution is RUNNING"
+    account.wait(60.0)
+    assert account.reconcile() == {job: f"collecting as {job}-c1"}
+
+
+def test_end_of_an_execution_redriven_since_is_ignored_at_once(account: Account) -> None:
+    job = account.open_job(1)
+    account.end(job, "FAILED")
+    account.end(job, "RUNNING")
+    before = account.now
+    assert account.tell(job) == "ignored: the execution is RUNNING"
+    assert account.now == before
+    # Its second end is another matter.
+    account.end(job, "FAILED")
+    assert account.tell(job, redrives=1) == f"collecting as {job}-c1"

@@ -9,17 +9,16 @@ import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError, ParamValidationError
 from moto import mock_aws
 
-from groq_batch.bucket.concat import join
 from groq_batch.bucket.multipart_writer import PART_BYTES, ObjectWriter
 from groq_batch.bucket.s3_errors import ConflictError, MissingObjectError
-from groq_batch.bucket.storage import Storage, StoredObject
+from groq_batch.bucket.storage import Storage
 from tests.fakes.calls import Call
 from tests.fakes.s3 import FakeS3
+from tests.integration.moto_s3 import versioned_bucket
 
 MIB = 1024 * 1024
 BUCKET = "bucket"
@@ -32,10 +31,7 @@ def s3(request: pytest.FixtureRequest) -> Iterator[Any]:
         yield FakeS3(BUCKET).client()
         return
     with mock_aws():
-        client = boto3.client("s3")
-        client.create_bucket(Bucket=BUCKET)
-        client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
-        yield client
+        yield versioned_bucket(BUCKET)
 
 
 aws_alone = pytest.mark.parametrize("s3", ["double"], indirect=True)
@@ -441,29 +437,6 @@ def test_completion_only_where_nothing_stands(s3: Any) -> None:
 
 
 # -- what the code does with it ----------------------------------------------------------------
-
-
-@pytest.mark.parametrize("size", [0, 10, PART_BYTES, 3 * PART_BYTES + 5])
-def test_writer(storage: Storage, size: int) -> None:
-    data = bytes(range(256)) * (size // 256 + 1)
-    with ObjectWriter(storage, "a", metadata={"groq-batch-job": "j"}) as writer:
-        for start in range(0, size, MIB):
-            writer.write(data[start : min(start + MIB, size)])
-    assert b"".join(storage.chunks("a")) == data[:size]
-    assert [version.is_latest for version in storage.versions("a")] == [True]
-
-
-def test_join(storage: Storage) -> None:
-    sizes = [5 * MIB, 10, 6 * MIB, 5, 7, 5 * MIB, 100]
-    sources, expected = [], b""
-    for number, size in enumerate(sizes):
-        data = bytes([65 + number]) * size
-        storage.put_bytes(f"part-{number}", data)
-        sources.append(StoredObject(f"part-{number}", size))
-        expected += data
-    with ObjectWriter(storage, "joined") as writer:
-        join(storage, sources, writer)
-    assert b"".join(storage.chunks("joined")) == expected
 
 
 def test_storage_reads_errors_alike(storage: Storage) -> None:

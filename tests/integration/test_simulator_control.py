@@ -33,18 +33,6 @@ FINAL = ("completed", "failed", "expired")
 Said = pytest.CaptureFixture[str]
 
 
-@pytest.fixture
-def simulator() -> Iterator[GroqSimulator]:
-    """Yield a simulator whose batches end at once."""
-    with GroqSimulator(batch_seconds=0.0) as running:
-        yield running
-
-
-@pytest.fixture
-def api(simulator: GroqSimulator) -> Api:
-    return Api(simulator.url)
-
-
 def post(simulator: GroqSimulator, name: str, body: str) -> dict[str, Any]:
     """Call an operation as curl does; returns the answer."""
     request = urllib.request.Request(

@@ -10,28 +10,24 @@ import contextlib
 import json
 import math
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from groq_batch.bucket.storage import Storage
+from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import upload_job_id
 from groq_batch.steps.start_job.start import InvocationError, JobStarter, StartedJob
-from tests.fakes.calls import Call
-from tests.fakes.s3 import FakeS3
-from tests.fakes.step_functions import FakeStepFunctions
+from tests.fakes.account import BUCKET, FakeAccount, throttling
+from tests.fakes.calls import Call, plain_wire
+from tests.fakes.s3 import refusing
 from tests.patience import PATIENCE_SECONDS
 
-BUCKET = "bucket"
 KEY = "input/team/requests.jsonl"
-NOON = datetime(2026, 3, 1, 12, 0, 37, tzinfo=UTC).timestamp()
 SCHEDULED = {"trigger": "schedule", "scheduled_time": "2026-03-01T06:00:00Z"}
 EVENT: dict[str, Any] = json.loads(
     (Path(__file__).parents[2] / "events" / "start_job" / "s3_object_created.json").read_text(
@@ -44,37 +40,10 @@ class CrashError(Exception):
     """The invocation ends here, as if Lambda had ended it."""
 
 
-Wire = Callable[[Call, Callable[[], Any]], Any]
+class Account(FakeAccount):
+    """An account with the start function."""
 
-
-class Account:
-    """A bucket and a state machine; every call can be counted, and made to fail."""
-
-    def __init__(self, *, versioned: bool = True) -> None:
-        self.now = NOON
-        self.calls: Counter[str] = Counter()
-        self.bucket = FakeS3(BUCKET, versioned=versioned, clock=lambda: self.now)
-        self.machine = FakeStepFunctions(clock=lambda: self.now)
-        self.trouble: Wire | None = None
-        self._lock = threading.Lock()
-        self._invocations = 0
-
-    def _wire(self, call: Call, act: Callable[[], Any]) -> Any:
-        with self._lock:
-            self.calls[call.operation] += 1
-        return act() if self.trouble is None else self.trouble(call, act)
-
-    # -- the user --------------------------------------------------------------------------------
-
-    def upload(self, key: str, data: bytes = b"{}\n") -> str:
-        answer = self.bucket.client().put_object(Bucket=BUCKET, Key=key, Body=data)
-        return str(answer.get("VersionId", "null"))
-
-    def remove(self, *keys: str) -> None:
-        objects = [{"Key": key} for key in keys]
-        self.bucket.client().delete_objects(Bucket=BUCKET, Delete={"Objects": objects})
-
-    # -- the function ----------------------------------------------------------------------------
+    _invocations = 0
 
     def invoke(
         self,
@@ -88,7 +57,7 @@ class Account:
             self._invocations += 1
             name = invocation or f"invocation-{self._invocations}"
         starter = JobStarter(
-            storage=Storage(s3=self.bucket.client(self._wire), bucket=BUCKET),
+            storage=self.bucket.storage(self._wire),
             states=self.machine.client(self._wire),
             state_machine_arn=self.machine.machine_arn,
             invocation=name,
@@ -106,10 +75,6 @@ class Account:
     @property
     def jobs(self) -> list[str]:
         return [key.removeprefix("jobs/") for key in self.bucket.keys("jobs/")]
-
-    def record(self, job_id: str) -> dict[str, Any]:
-        value: dict[str, Any] = json.loads(self.bucket.read(object_keys.job_key(job_id)) or b"")
-        return value
 
     def close(self, job_id: str) -> None:
         """Let a job come to its end, as the finishing step leaves it."""
@@ -396,23 +361,12 @@ def test_sweep_over_settled_uploads_only_lists(account: Account) -> None:
 def test_sweep_is_not_held_up_by_one_that_cannot_be_started(account: Account) -> None:
     for number in range(300):
         account.upload(f"input/{number:03d}.jsonl")
-
-    def refuse_one(call: Call, act: Callable[[], Any]) -> Any:
-        if call.operation == "start_execution" and call.target.startswith("007-"):
-            raise throttled()
-        return act()
-
-    account.trouble = refuse_one
+    account.trouble = throttling("start_execution", "007-")
     with pytest.raises(ClientError, match="ThrottlingException"):
         account.invoke(SCHEDULED)
     # The invocation has failed, so that it is repeated and counted; all the others run.
     assert len(account.executions) == 299
     assert len(account.jobs) == 300
-
-
-def throttled() -> ClientError:
-    answer: Any = {"Error": {"Code": "ThrottlingException", "Message": "Rate exceeded"}}
-    return ClientError(answer, "StartExecution")
 
 
 # -- recurring files -----------------------------------------------------------------------------
@@ -623,19 +577,12 @@ def test_crash_points_are_the_calls_that_count() -> None:
 def test_a_recorded_job_is_marked_as_open_before_it_is_recorded(account: Account) -> None:
     """So the reconciler finds a job whose start broke off between the record and the execution."""
     event = created(KEY, account.upload(KEY))
-
-    def refuse(call: Call, act: Callable[[], Any]) -> Any:
-        if call.operation == "start_execution":
-            raise throttled()
-        return act()
-
-    account.trouble = refuse
+    account.trouble = throttling("start_execution")
     with pytest.raises(ClientError):
         account.invoke(event)
     (job_id,) = account.jobs
     assert account.bucket.keys("work/open/") == [object_keys.open_job_key(job_id)]
-    marker = json.loads(account.bucket.read(object_keys.open_job_key(job_id)) or b"")
-    assert marker == account.record(job_id)
+    assert account.json(object_keys.open_job_key(job_id)) == account.record(job_id)
 
 
 @pytest.mark.parametrize("code", ["ThrottlingException", "ServiceUnavailable", "InternalFailure"])
@@ -643,17 +590,10 @@ def test_trouble_of_step_functions_fails_the_invocation_and_heals_with_the_next(
     account: Account, code: str
 ) -> None:
     event = created(KEY, account.upload(KEY))
-
-    def trouble(call: Call, act: Callable[[], Any]) -> Any:
-        if call.operation == "start_execution":
-            answer: Any = {"Error": {"Code": code, "Message": "…"}}
-            raise ClientError(answer, "StartExecution")
-        return act()
-
-    account.trouble = trouble
+    account.trouble = refusing("start_execution", 500, code)
     with pytest.raises(ClientError, match=code):
         account.invoke(event)
-    account.trouble = None
+    account.trouble = plain_wire
     (job,) = account.invoke(event)
     assert account.executions == [job.job_id]
 
@@ -684,3 +624,16 @@ def test_a_lost_answer_of_the_start_is_no_second_execution(account: Account) -> 
     (job,) = account.invoke(event)
     assert lost
     assert account.executions == [job.job_id]
+
+
+def test_start_whose_record_nobody_could_write_starts_nothing(account: Account) -> None:
+    """Without its record the job would be started again by a sweep months later."""
+    account.upload("input/a.jsonl")
+
+    account.trouble = refusing("put_object", 409, "ConditionalRequestConflict", "jobs/")
+    with pytest.raises(ConflictError):
+        account.invoke({"key": "input/a.jsonl"})
+    assert account.executions == []
+    account.trouble = plain_wire
+    account.invoke({"key": "input/a.jsonl"})
+    assert account.executions == account.jobs

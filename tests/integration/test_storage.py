@@ -15,11 +15,12 @@ from groq_batch.bucket.concat import join
 from groq_batch.bucket.multipart_writer import PART_BYTES, ObjectWriter
 from groq_batch.bucket.s3_errors import ConflictError, MissingObjectError
 from groq_batch.bucket.storage import ListingPosition, LostPositionError, Storage, StoredObject
-from groq_batch.request_file.lines import READ_BYTES, LineReader
+from groq_batch.request_file.lines import READ_BYTES
 from local.listed_bucket import BUCKET, ListedBucket
 from tests.fakes.calls import Call
 from tests.fakes.s3 import FakeS3
 from tests.fakes.streams import BreakingBody
+from tests.integration.moto_s3 import versioned_bucket
 
 MIB = 1024 * 1024
 
@@ -27,10 +28,7 @@ MIB = 1024 * 1024
 @pytest.fixture
 def storage() -> Iterator[Storage]:
     with mock_aws():
-        s3 = boto3.client("s3")
-        s3.create_bucket(Bucket="bucket")
-        s3.put_bucket_versioning(Bucket="bucket", VersioningConfiguration={"Status": "Enabled"})
-        yield Storage(s3=s3, bucket="bucket")
+        yield Storage(s3=versioned_bucket("bucket"), bucket="bucket")
 
 
 def test_conditional_writes(storage: Storage) -> None:
@@ -57,7 +55,7 @@ def test_a_listing_of_versions_goes_on_where_another_has_ended() -> None:
     assert [*first.versions, *second.versions] == list(storage.versions("input/"))
 
 
-def test_a_listing_that_cannot_go_on_says_so(storage: Storage) -> None:
+def test_a_listing_that_cannot_go_on_says_so() -> None:
     def refuse(**_: Any) -> Any:
         return Refused(), {
             "Error": {"Code": "InvalidArgument", "Message": "Invalid version id specified"},
@@ -67,6 +65,7 @@ def test_a_listing_that_cannot_go_on_says_so(storage: Storage) -> None:
     class Refused:
         status_code = 400
 
+    storage = Storage(s3=boto3.client("s3"), bucket="bucket")
     storage.s3.meta.events.register_first("before-call.s3.ListObjectVersions", refuse)
     with pytest.raises(LostPositionError):
         next(storage.version_pages("input/", ListingPosition("input/a", "gone")))
@@ -180,11 +179,6 @@ def test_join(storage: Storage) -> None:
     assert writer.bytes_written == len(expected)
 
 
-def test_lines_end_with_one_byte_only() -> None:
-    pieces = [b"a\xe2\x80", b"\xa8b\r\nc", b"", b"\n\nlast"]
-    assert list(LineReader(pieces)) == [b"a\xe2\x80\xa8b\r", b"c", b"", b"last"]
-
-
 class TestRanges:
     DATA = bytes(range(256)) * 12_000
     """Three pieces of a stream, the last one short."""
@@ -242,7 +236,7 @@ class TestBrokenRanges:
                 answer = {**answer, "Body": BreakingBody(answer["Body"], gives=20)}
             return answer
 
-        storage = Storage(s3=s3.client(wire), bucket="bucket")
+        storage = s3.storage(wire)
         end = None if length is None else first + length
         assert b"".join(storage.chunks("a", first=first, length=length)) == data[first:end]
         if not ignores_ranges:
@@ -261,7 +255,7 @@ class TestBrokenRanges:
             s3.client().put_object(Bucket="bucket", Key="a", Body=b"y" * 100)
             return {**answer, "Body": BreakingBody(answer["Body"], gives=20)}
 
-        storage = Storage(s3=s3.client(wire), bucket="bucket")
+        storage = s3.storage(wire)
         with pytest.raises(ClientError, match="PreconditionFailed"):
             list(storage.chunks("a", first=10, length=60))
 
@@ -284,15 +278,6 @@ class TestCopies:
             writer.write(b"tail")
         assert writer.bytes_written == 6 * MIB + 4
         assert b"".join(storage.chunks("a")) == self.DATA[3 : 3 + 6 * MIB] + b"tail"
-
-    def test_bytes_that_were_written_before_come_before(self, storage: Storage) -> None:
-        self.put(storage, "b", self.DATA)
-        with ObjectWriter(storage, "a") as writer:
-            writer.write(b"x" * 5 * MIB)
-            writer.copy_part("b", first=0, length=6 * MIB)
-            writer.copy_part("b", first=MIB, length=6 * MIB)
-        expected = b"x" * 5 * MIB + self.DATA[: 6 * MIB] + self.DATA[MIB:]
-        assert b"".join(storage.chunks("a")) == expected
 
     def test_of_what_is_not_there(self, storage: Storage) -> None:
         writer = ObjectWriter(storage, "a")

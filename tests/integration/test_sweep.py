@@ -23,8 +23,9 @@ from groq_batch.domain.job_id import upload_job_id
 from groq_batch.steps.start_job.start import JobStarter, StartedJob
 from groq_batch.steps.start_job.sweep import MARGIN_SECONDS
 from local.listed_bucket import ListedBucket
-from tests.fakes.calls import Call
-from tests.integration.test_start_job import BUCKET, NOON, SCHEDULED, Account, throttled
+from tests.fakes.account import BUCKET, NOON, throttling
+from tests.fakes.calls import Call, plain_wire
+from tests.integration.test_start_job import SCHEDULED, Account
 
 PAGE = 10
 DAY = 86_400
@@ -70,8 +71,7 @@ class SweptAccount(Account):
     @property
     def state(self) -> dict[str, Any]:
         """What sweeps have written down."""
-        value: dict[str, Any] = json.loads(self.bucket.read(object_keys.SWEEP_KEY) or b"{}")
-        return value
+        return self.json(object_keys.SWEEP_KEY)
 
     @property
     def keys_started(self) -> list[str]:
@@ -167,7 +167,7 @@ def test_sweep_that_s3_breaks_off_keeps_what_it_has_done(account: SweptAccount) 
     account.trouble = break_off
     with pytest.raises(ClientError, match="SlowDown"):
         account.sweep()
-    account.trouble = None
+    account.trouble = plain_wire
     account.pages.clear()
     account.sweep()
     assert account.pages[0] == "input/029.jsonl"
@@ -238,7 +238,7 @@ def test_upload_during_a_sweep_is_found_by_the_next_one(account: SweptAccount) -
     account.trouble = upload_behind
     account.sweep()
     assert "input/000-behind.jsonl" not in account.keys_started
-    account.trouble = None
+    account.trouble = plain_wire
     account.now += 8 * DAY - 60
     account.sweep()
     assert "input/000-behind.jsonl" in account.keys_started
@@ -278,19 +278,13 @@ def test_a_state_of_the_future_hides_nothing(account: SweptAccount) -> None:
 def test_upload_that_cannot_be_started_is_asked_for_until_it_can(account: SweptAccount) -> None:
     account.upload("recurring/daily.jsonl")
     upload_many(account, 30)
-
-    def refuse_one(call: Call, act: Callable[[], Any]) -> Any:
-        if call.target.startswith("jobs/007-") and call.operation == "put_object":
-            raise throttled()
-        return act()
-
-    account.trouble = refuse_one
+    account.trouble = throttling("put_object", "jobs/007-")
     for _ in range(3):
         with pytest.raises(ClientError, match="ThrottlingException"):
             account.sweep()
         assert len(account.executions) == 30
         account.now += 20 * DAY
-    account.trouble = None
+    account.trouble = plain_wire
     (job,) = account.sweep()
     assert account.record(job.job_id)["key"] == "input/007.jsonl"
     assert account.asked_by_a_sweep() == 1  # The recurring file's alone.
@@ -300,16 +294,10 @@ def test_upload_that_cannot_be_started_is_not_lost_by_a_sweep_of_several_firings
     account: SweptAccount,
 ) -> None:
     upload_many(account, 50)
-
-    def refuse_one(call: Call, act: Callable[[], Any]) -> Any:
-        if call.target.startswith("jobs/007-") and call.operation == "put_object":
-            raise throttled()
-        return act()
-
-    account.trouble = refuse_one
+    account.trouble = throttling("put_object", "jobs/007-")
     with pytest.raises(ClientError):
         account.sweep(pages=2)
-    account.trouble = None
+    account.trouble = plain_wire
     account.now += HOUR
     # Goes on, and ends before it comes round to the one that failed.
     account.sweep(pages=3)
@@ -324,17 +312,11 @@ def test_failure_in_what_a_firing_takes_up_is_not_forgotten_when_it_comes_round(
 ) -> None:
     upload_many(account, 50)
     account.sweep(pages=3)
-
-    def refuse_one(call: Call, act: Callable[[], Any]) -> Any:
-        if call.target.startswith("jobs/042-") and call.operation == "put_object":
-            raise throttled()
-        return act()
-
-    account.trouble = refuse_one
+    account.trouble = throttling("put_object", "jobs/042-")
     account.now += 20 * DAY
     with pytest.raises(ClientError):
         account.sweep()
-    account.trouble = None
+    account.trouble = plain_wire
     (job,) = account.sweep()
     assert account.record(job.job_id)["key"] == "input/042.jsonl"
 

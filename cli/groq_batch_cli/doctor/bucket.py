@@ -1,21 +1,33 @@
-"""Check the settings of the bucket, and test conditional deletes, which S3 documents least."""
+"""Check the settings of the bucket, and let the stack try out how it writes."""
 
 from __future__ import annotations
 
-import uuid
+from collections.abc import Iterator
 
-from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch_cli.aws import Stack
 from groq_batch_cli.doctor.findings import Finding, to_do, well
+from groq_batch_cli.doctor.function import TOO_OLD, invoke_doctor
+from groq_batch_cli.errors import CommandError
+from groq_batch_client.text import one_line, shorten
 
 VERSIONING = "bucket's versioning"
 EVENTS = "bucket's events"
-CONDITIONAL_DELETE = "conditional deletes"
+WRITES = "writes to the bucket"
+LEFT_OBJECT = "object of the checks"
 
 PROBE_PREFIX = f"{object_keys.WORK_PREFIX}doctor-"
-"""Never clashes with a job, because job names end in a hash."""
-_ANOTHER_ETAG = f'"{"0" * 32}"'
+"""Prefix of the object that the function writes. Never clashes with a job, because job names end in
+a hash."""
+_WELL = {
+    "conditional_writes": ("conditional writes", "S3 accepts If-None-Match and If-Match"),
+    "conditional_deletes": ("conditional deletes", "S3 accepts ETags"),
+    "multipart_uploads": ("multipart uploads", "sent and copied parts make one object"),
+}
+"""Field of the function's response: name of the check, and what to say if it is well."""
+_DENIED = "AccessDenied"
+_LONGEST_RESULT = 100
+_REPORT = "Report this as a bug of Groq Batch on AWS, with the region: jobs may fail"
 
 
 def look_at_versioning(stack: Stack) -> Finding:
@@ -46,25 +58,47 @@ def look_at_events(stack: Stack) -> Finding:
     )
 
 
-def look_at_conditional_deletes(storage: Storage) -> Finding:
-    """Write an object of a few bytes, and delete it by its ETag.
+def look_at_writes(stack: Stack) -> Iterator[Finding]:
+    """Let the stack's function try out the writes that jobs rely on.
 
-    The stack deletes an object only if no other write came in between. S3 does not document whether
-    it accepts the ETag with quotation marks there, so this check tries it.
+    The function has a role, an environment and a network path of its own, so what S3 answers to the
+    caller says little about jobs.
+
+    Raises:
+        CommandError: The function has an older version, or it fails.
     """
-    key = f"{PROBE_PREFIX}{uuid.uuid4().hex}"
-    etag = storage.put_bytes(key, b"groq-batch doctor\n", content_type="text/plain")
-    kept = not storage.delete_unchanged(key, _ANOTHER_ETAG)
-    removed = storage.delete_unchanged(key, etag) if kept else True
-    if kept and removed:
-        return well(CONDITIONAL_DELETE, "S3 accepts ETags")
-    if not kept:
-        text = "S3 deletes an object although the ETag does not match"
+    result = invoke_doctor(stack, "bucket")
+    if not isinstance(result, dict) or not _WELL.keys() <= result.keys():
+        raise CommandError(TOO_OLD)
+    for field in _WELL:
+        yield judge_write(field, str(result[field]))
+    if result.get("is_removed") is False:
+        yield to_do(
+            LEFT_OBJECT,
+            "the object of these checks could not be deleted",
+            f"Delete what is in s3://{stack.bucket}/{PROBE_PREFIX}*; a policy of the bucket may "
+            f"deny it.",
+        )
+
+
+def judge_write(field: str, result: str) -> Finding:
+    """Evaluate one result of the function.
+
+    Args:
+        field: Its name in the response.
+        result: ``yes``, ``no``, or a code and the operation that failed with it.
+    """
+    name, text = _WELL[field]
+    if result == "yes":
+        return well(name, text)
+    if result == "no":
+        return to_do(name, "S3 does not do what it documents", f"{_REPORT}.")
+    shown = shorten(one_line(result), _LONGEST_RESULT)
+    if result.startswith(_DENIED):
+        advice = (
+            "A policy denies it to the role CheckStatusFunctionRole, and so to jobs: see the "
+            "policies of the bucket and of its KMS key, and those of the organization"
+        )
     else:
-        text = f"S3 does not delete {storage.url(key)} by its own ETag"
-    return to_do(
-        CONDITIONAL_DELETE,
-        text,
-        "Report this as a bug of Groq Batch on AWS, with the region: a job that waits for the "
-        "account may continue later than it could.",
-    )
+        advice = f"The log of the function has the message of S3. {_REPORT}"
+    return to_do(name, f"failed with {shown}", f"{advice}.")

@@ -69,21 +69,14 @@ def looks_at(stack: Stack, now: datetime) -> Iterator[Look]:
         "s3:GetBucketNotification on the bucket",
         lambda: bucket.look_at_events(stack),
     )
-    yield _look(
-        bucket.CONDITIONAL_DELETE,
-        f"s3:PutObject, s3:GetObject and s3:DeleteObject on {bucket.PROBE_PREFIX}*",
-        lambda: bucket.look_at_conditional_deletes(stack.storage),
-    )
+    invoke = "lambda:InvokeFunction on the function CheckStatusFunctionName"
+    yield Look(bucket.WRITES, invoke, lambda: [*bucket.look_at_writes(stack)])
     yield _look(
         groq.KEY_STORE,
         "secretsmanager:DescribeSecret on the secret (not its value)",
         lambda: groq.look_at_secret(stack),
     )
-    yield Look(
-        groq.KEY_AND_PLAN,
-        "lambda:InvokeFunction on the function CheckStatusFunctionName",
-        lambda: _groq(stack),
-    )
+    yield Look(groq.KEY_AND_PLAN, invoke, lambda: _groq(stack))
     yield _look(
         account.CONCURRENCY,
         "lambda:GetAccountSettings",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ from botocore.exceptions import ClientError
 from groq_batch.bucket.s3_errors import error_code
 from groq_batch_cli.aws import Stack
 from groq_batch_cli.doctor.findings import Finding, to_do, unknown, well
+from groq_batch_cli.doctor.function import invoke_doctor
 from groq_batch_cli.errors import CommandError
 from groq_batch_client.text import counted, one_line, shorten
 
@@ -118,27 +118,7 @@ def examine(stack: Stack) -> Examination:
     Raises:
         CommandError: The function has an older version, or it fails.
     """
-    name = stack.outputs.get("CheckStatusFunctionName")
-    if name is None:
-        raise CommandError(
-            "The stack has no output CheckStatusFunctionName: it has an older version. Deploy "
-            "the stack again."
-        )
-    answer = stack.client("lambda").invoke(
-        FunctionName=name, Payload=json.dumps({"doctor": True}).encode()
-    )
-    result = json.loads(answer["Payload"].read())
-    if "FunctionError" in answer:
-        raise CommandError(_function_error(result if isinstance(result, dict) else {}))
-    return Examination.from_json(result)
-
-
-def _function_error(result: Mapping[str, Any]) -> str:
-    kind = shorten(one_line(str(result.get("errorType", ""))), _LONGEST_CODE)
-    if kind == "KeyError":
-        # An older function takes this payload for one of a job.
-        return "The functions are too old for this check. Deploy the stack again."
-    return f"The function fails ({kind or 'without a reason'}). See its log."
+    return Examination.from_json(invoke_doctor(stack, True))
 
 
 def groq_findings(

@@ -31,8 +31,8 @@ def command(terminal: Terminal, runs_job: bool, as_json: bool, target: Target) -
     """Check whether a stack can run jobs, and suggest fixes.
 
     Each line is one check with a state: ok, to do (with a fix), denied (with the permission you
-    lack) or unknown. The only change is a probe object of a few bytes below work/, which is removed
-    again. The command never reads the API key; one of the stack's functions uses it to call Groq.
+    lack) or unknown. One of the stack's functions calls Groq, so that the command never reads the
+    API key, and writes, copies and deletes an object of 6 MB below work/, as jobs do.
 
     With --job, also uploads a file of three requests below input/doctor/ and runs it twice, for
     less than 0.001 USD each. This takes a few minutes; after 15 the command stops waiting and says

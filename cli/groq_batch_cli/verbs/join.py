@@ -8,7 +8,13 @@ from pathlib import Path
 import click
 
 from groq_batch_cli.errors import EXIT_FINE
-from groq_batch_cli.options import ExistingFile, ExistingPath, out_file_option, rows_argument
+from groq_batch_cli.options import (
+    ExistingFile,
+    ExistingPath,
+    out_file_option,
+    rows_argument,
+    separator_option,
+)
 from groq_batch_cli.output_guard import check_output
 from groq_batch_cli.terminal import Terminal
 from groq_batch_client.dedupe import SharedAnswers
@@ -31,6 +37,7 @@ from groq_batch_client.text import counted
     metavar="COLUMN",
     help="Column that holds the custom_id, as for make.  [default: row-N]",
 )
+@separator_option
 @click.option(
     "--schema",
     type=ExistingPath(),
@@ -54,6 +61,7 @@ def command(
     rows: TableFile,
     results: str,
     id_column: str | None,
+    separator: str,
     schema: Path | None,
     deduped: Path | None,
     prefix: str,
@@ -73,6 +81,7 @@ def command(
     """
     if results == STDIN and rows.path is None:
         raise click.UsageError("Only one of ROWS and RESULTS can come from standard input.")
+    rows.use_separator(separator)
     check_output(out, (rows.path, results, schema, deduped))
     kind = kind_of(str(out)).format if out is not None else Format.JSONL
     columns = AnswerColumns(

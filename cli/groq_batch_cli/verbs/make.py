@@ -8,7 +8,12 @@ from pathlib import Path
 import click
 
 from groq_batch_cli.errors import EXIT_FINE
-from groq_batch_cli.options import ExistingPath, out_file_option, rows_argument
+from groq_batch_cli.options import (
+    ExistingPath,
+    out_file_option,
+    rows_argument,
+    separator_option,
+)
 from groq_batch_cli.output_guard import check_output
 from groq_batch_cli.prices import price
 from groq_batch_cli.shell_completion import complete_model
@@ -71,6 +76,7 @@ _TABLE_ENDINGS = tuple(
 @click.option(
     "--id", "id_column", metavar="COLUMN", help="Column that holds the custom_id.  [default: row-N]"
 )
+@separator_option
 @click.option(
     "--dedupe",
     is_flag=True,
@@ -91,6 +97,7 @@ def command(
     strict: bool,
     same_prompt: bool,
     id_column: str | None,
+    separator: str,
     dedupe: bool,
     out: Path | None,
 ) -> int:
@@ -108,6 +115,7 @@ def command(
       groq-batch make papers.parquet --model openai/gpt-oss-120b --schema topics.json --strict \\
           --prompt-file prompt.txt --out requests.jsonl.gz
     """
+    rows.use_separator(separator)
     _check_outputs(out, (rows.path, prompt_file, system_file, schema), dedupe=dedupe)
     user_text = _text(prompt, prompt_file, "--prompt")
     if user_text is None:
@@ -139,12 +147,12 @@ def command(
     ):
         for lines in build_requests(table, builder, name=rows.name, built=built, sharing=sharing):
             stream.write(lines)
-    terminal.note(_summary(built, out))
+    terminal.note(_summary(built, model, out))
     if built.without_value:
-        has = "has" if built.without_value == 1 else "have"
         terminal.note(
-            f"{counted(built.without_value, 'row')} {has} no value for the prompt, but a request, "
-            f"which is paid for"
+            f"{counted(built.without_value, 'row')} "
+            f"{'has' if built.without_value == 1 else 'have'} no value for the prompt; requests of "
+            f"such rows are billed as well"
         )
     if sharing is not None:
         terminal.note(_saved(sharing, out))
@@ -199,10 +207,14 @@ def _saved(sharing: Sharing, out: Path | None) -> str:
     )
 
 
-def _summary(built: Built, out: Path | None) -> str:
+def _summary(built: Built, model: str, out: Path | None) -> str:
     where = f" in {out}" if out is not None else ""
     if not built.requests:
         return f"The file has no rows, so there are no requests{where}."
     cost = price(built.models)
-    costs = f", estimated {dollars(cost.batch)} in a batch" if cost.batch is not None else ""
-    return f"{counted(built.requests, 'request')}{where}, {size(built.bytes)}{costs}"
+    costs = (
+        f"estimated {dollars(cost.batch)} in a batch"
+        if cost.batch is not None
+        else f"no estimate, because the price list has no model {model}"
+    )
+    return f"{counted(built.requests, 'request')}{where}, {size(built.bytes)}, {costs}"

@@ -92,7 +92,9 @@ def command(
     else:
         _show(groups, by, total_usage(period.records), terminal)
     if period.is_before_records:
-        terminal.note("Jobs that ended before version 2 have no usage record and are not counted.")
+        terminal.note(
+            "Jobs that ended under version 1 of the stack have no usage record and are not counted."
+        )
     if period.unreadable:
         terminal.warn(
             f"{counted(period.unreadable, 'object')} below usage/ cannot be read as a usage record."

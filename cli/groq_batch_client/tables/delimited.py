@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -20,12 +21,11 @@ import msgspec
 
 from groq_batch_client.errors import TableError
 from groq_batch_client.tables.batches import ROWS_OF_A_BATCH, Batch, MissingColumnError
-from groq_batch_client.tables.formats import Format, pyarrow_for
+from groq_batch_client.tables.formats import SEPARATORS, Format, pyarrow_for
 from groq_batch_client.tables.names import check_unique
 
 _LONGEST_CELL = min(sys.maxsize, 2**31 - 1)
-_NEEDS_QUOTES = re.compile(r'[",\r\n]')
-_OTHER_SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
+_SEPARATORS = {",": "commas", ";": "';'", "\t": "tabs", "|": "'|'"}
 _TSV_ESCAPES = str.maketrans({"\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 _encode = msgspec.json.Encoder().encode
@@ -66,26 +66,28 @@ class DelimitedReader:
         left_out: Number of rows without any value skipped so far.
     """
 
-    def __init__(self, stream: BinaryIO, kind: Format, table: str) -> None:
+    def __init__(self, stream: BinaryIO, kind: Format, table: str, *, separator: str = ",") -> None:
         """Read the header line.
 
         Args:
             stream: The bytes of the file.
             kind: CSV or TSV.
             table: The name of the file in messages.
+            separator: The character between the columns of a CSV file.
 
         Raises:
             TableError: There is none, or two columns have the same name.
         """
         self._table = table
         self._kind = kind
+        self._separator = separator
         self.left_out = 0
         # Only a line feed ends a line; a carriage return before it is part of the line end.
         text = io.TextIOWrapper(stream, "utf-8-sig", newline="\n")
         self._rows: Any
         if kind is Format.CSV:
             csv.field_size_limit(_LONGEST_CELL)
-            self._rows = csv.reader(text, strict=True)
+            self._rows = csv.reader(text, strict=True, delimiter=separator)
         else:
             self._rows = _TsvRows(text)
         header = next(iter(self._take(1)), None)
@@ -101,7 +103,8 @@ class DelimitedReader:
                 f"line feed (LF or CRLF)."
             )
         self.names = header
-        _check_separator(header, kind, table)
+        if kind is Format.CSV:
+            _check_separator(header, separator, table)
         check_unique(header, table)
 
     def batches(self) -> Iterator[TextBatch]:
@@ -139,7 +142,8 @@ class DelimitedReader:
             # The next decoded text begins in the line after the last yielded one.
             line = self._rows.line_num + 1 + error.object[: error.start].count(b"\n")
             raise TableError(
-                f"Line {line} of {self._table} is not UTF-8. Save the file as UTF-8."
+                f"Line {line} of {self._table} is not UTF-8. Save the file as UTF-8 (in Excel as "
+                f"'CSV UTF-8')."
             ) from None
 
     def _without_blank_lines(self, rows: list[list[str]], width: int, line: int) -> list[list[str]]:
@@ -160,7 +164,8 @@ class DelimitedReader:
 
     def _wrong_width(self, found: int, width: int, line: int) -> str:
         values = f"{found:,} value{'' if found == 1 else 's'}"
-        advice = "Put values with a comma, a quote or a line end in double quotes."
+        mark = "a comma" if self._separator == "," else repr(self._separator)
+        advice = f"Put values with {mark}, a quote or a line end in double quotes."
         if self._kind is Format.TSV:
             advice = "A value in TSV cannot have tabs or line ends."
         return (
@@ -185,25 +190,37 @@ class _TsvRows:
             yield line.rstrip("\r\n").split("\t")
 
 
-def _check_separator(header: list[str], kind: Format, table: str) -> None:
+def _check_separator(header: list[str], separator: str, table: str) -> None:
     """Detect another separator: it leaves one column, or a line ``sep=;``."""
-    first = header[0] if header else ""
-    hint = re.fullmatch(r"sep=(.?)", ",".join(header))
+    hint = re.fullmatch(r"sep=(.?)", separator.join(header))
     if hint is not None:
+        stated = hint[1] or ","
+        advice = "" if stated == separator else f", and {_use_separator(stated)}"
         raise TableError(
-            f"{table} begins with 'sep={hint[1]}', which tells Excel that {hint[1] or ','!r} "
-            f"separates the columns. Remove this line, and save it with commas between the columns."
+            f"{table} begins with 'sep={hint[1]}', which tells Excel that {stated!r} separates the "
+            f"columns. Remove this line{advice}."
         )
-    if len(header) != 1 or kind is Format.TSV:
+    if len(header) != 1:
         return
-    for separator, said in _OTHER_SEPARATORS.items():
-        if separator in first:
-            advice = (
-                "Name the file with .tsv at the end."
-                if separator == "\t"
-                else "Save it with commas between the columns."
+    for other, said in _SEPARATORS.items():
+        if other != separator and other in header[0]:
+            advice = _use_separator(other)
+            raise TableError(
+                f"The columns of {table} are separated by {said}. {advice[0].upper()}{advice[1:]}."
             )
-            raise TableError(f"The columns of {table} are separated by {said}. {advice}")
+
+
+def _use_separator(separator: str) -> str:
+    if separator == "\t":
+        return "name the file with .tsv at the end"
+    if separator == ",":
+        return "leave out --separator"
+    if separator in SEPARATORS:
+        return (
+            f"give groq-batch make and join --separator {shlex.quote(separator)}, or save the file "
+            f"with commas between the columns"
+        )
+    return "save the file with commas between the columns"
 
 
 # -- writing -------------------------------------------------------------------------------------
@@ -212,28 +229,29 @@ def _check_separator(header: list[str], kind: Format, table: str) -> None:
 class CsvWriter:
     """Writes CSV rows after a header line."""
 
-    def __init__(self, stream: BinaryIO, names: Sequence[str]) -> None:
+    def __init__(self, stream: BinaryIO, names: Sequence[str], *, separator: str = ",") -> None:
         self._stream = stream
+        self._separator = separator
+        # Also quote a lone carriage return, which Python's writer omits in some versions.
+        self._needs_quotes = re.compile(rf'["\r\n{re.escape(separator)}]')
         self.write([[name] for name in names])
 
     def write(self, columns: Sequence[Sequence[str]]) -> None:
         """Append rows, given as columns of texts."""
-        quoted = [_quoted_cells(column, alone=len(columns) == 1) for column in columns]
-        lines = map(",".join, zip(*quoted, strict=True))
+        quoted = [self._quoted_cells(column, alone=len(columns) == 1) for column in columns]
+        lines = map(self._separator.join, zip(*quoted, strict=True))
         self._stream.write(("\n".join(lines) + "\n").encode("utf-8", "replace"))
 
-
-def _quoted_cells(column: Sequence[str], *, alone: bool) -> Sequence[str]:
-    """Quote cells that require it; most columns have none."""
-    # Also quote a lone carriage return, which Python's writer omits in some versions.
-    if _NEEDS_QUOTES.search("\x1e".join(column)) is None and not (alone and "" in column):
-        return column
-    return [
-        f'"{cell.replace(chr(34), chr(34) * 2)}"'
-        if _NEEDS_QUOTES.search(cell) is not None or (alone and not cell)
-        else cell
-        for cell in column
-    ]
+    def _quoted_cells(self, column: Sequence[str], *, alone: bool) -> Sequence[str]:
+        """Quote cells that require it; most columns have none."""
+        if self._needs_quotes.search("\x1e".join(column)) is None and not (alone and "" in column):
+            return column
+        return [
+            f'"{cell.replace(chr(34), chr(34) * 2)}"'
+            if self._needs_quotes.search(cell) is not None or (alone and not cell)
+            else cell
+            for cell in column
+        ]
 
 
 class TsvWriter:

@@ -40,6 +40,12 @@ FORMAT_ENDINGS = {
 }
 COMPRESSION_ENDINGS = {".gz": Compression.GZIP, ".zst": Compression.ZSTD}
 
+SEPARATORS = (",", ";", "|")
+"""Characters that may separate the columns of a CSV file."""
+
+_OTHER_TABLES = (".xlsx", ".xlsm", ".xls", ".ods", ".feather", ".arrow", ".avro", ".orc")
+"""Suffixes of tables that ``groq-batch make`` does not read."""
+
 
 @dataclass(frozen=True, slots=True)
 class FileKind:
@@ -74,11 +80,8 @@ def kind_of(name: str) -> FileKind:
     raise WrongArgumentError(
         f"{name} must end in one of {', '.join(FORMAT_ENDINGS)} (JSONL, CSV and TSV also with "
         f".gz or .zst after it), so that its format is known."
+        + (" Save the table as CSV." if name.lower().endswith(_OTHER_TABLES) else "")
     )
-
-
-_OTHER_TABLES = (".xlsx", ".xlsm", ".xls", ".ods", ".feather", ".arrow", ".avro", ".orc")
-"""Suffixes of tables that ``groq-batch make`` does not read."""
 
 
 def advice_for_table(name: str) -> str | None:
@@ -122,6 +125,6 @@ def pyarrow_for(purpose: str) -> Any:
     except ImportError:
         raise TableError(
             f"{purpose} needs the library pyarrow, which is not installed. Install it: "
-            f"pip install 'groq-batch[frames]'"
+            f"pip install pyarrow"
         ) from None
     return pyarrow

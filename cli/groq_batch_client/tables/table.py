@@ -49,6 +49,7 @@ class TableFile:
     Attributes:
         name: Its name in messages.
         kind: Its format and compression.
+        separator: The character between the columns if it is CSV.
     """
 
     def __init__(self, argument: str) -> None:
@@ -60,10 +61,21 @@ class TableFile:
         self.argument = argument
         self.name = "<stdin>" if argument == STDIN else argument
         self.kind: FileKind = kind_of(argument)
+        self.separator = ","
         if self.kind.format is Format.PARQUET:
             pyarrow_for("Parquet")
         if self.kind.compression is Compression.ZSTD:
             pyarrow_for("A file that ends in .zst")
+
+    def use_separator(self, separator: str) -> None:
+        """Expect another separator than the comma.
+
+        Raises:
+            WrongArgumentError: The table is not CSV.
+        """
+        if separator != self.separator and self.kind.format is not Format.CSV:
+            raise WrongArgumentError(f"A separator is for CSV, and {self.name} is not CSV.")
+        self.separator = separator
 
     @property
     def path(self) -> Path | None:
@@ -90,7 +102,9 @@ class TableFile:
             if self.kind.format is Format.JSONL:
                 yield OpenTable(json_batches(stream, self.name), None)
             else:
-                reader = DelimitedReader(stream, self.kind.format, self.name)
+                reader = DelimitedReader(
+                    stream, self.kind.format, self.name, separator=self.separator
+                )
                 yield OpenTable(reader.batches(), reader.names, reader)
 
     def column_names(self) -> list[str]:

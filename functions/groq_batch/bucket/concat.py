@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 from groq_batch.bucket.multipart_writer import ObjectWriter
@@ -92,6 +93,6 @@ def join(storage: Storage, sources: Iterable[StoredObject], writer: ObjectWriter
         elif isinstance(step, Copy):
             writer.copy_part(step.key, first=step.first, length=step.length)
         else:
-            with storage.open(step.key, first=step.first, length=step.length) as body:
-                while piece := body.read(1024 * 1024):
+            with closing(storage.chunks(step.key, first=step.first, length=step.length)) as pieces:
+                for piece in pieces:
                     writer.write(piece)

@@ -13,6 +13,7 @@ from groq_batch.bucket.s3_errors import (
     CONFLICT_CODES,
     DENIED_CODES,
     MISSING_CODES,
+    NO_UPLOAD,
     ConflictError,
     MissingObjectError,
     UnreadableObjectError,
@@ -132,10 +133,32 @@ class ObjectWriter:
             if condition and error_code(error) in CONFLICT_CODES:
                 self.abort()
                 raise ConflictError(self.key) from error
+            if error_code(error) == NO_UPLOAD:
+                return self._completed_before(error, is_conditional=bool(condition))
             if error_code(error) in DENIED_CODES:
                 raise UnwritableObjectError(self.key) from error
             raise
         return str(answer["ETag"])
+
+    def _completed_before(self, error: ClientError, *, is_conditional: bool) -> str:
+        """Return the ETag of the object if the upload is gone because it is complete.
+
+        If the response to the call that completes it is lost, the SDK repeats the call, and S3 does
+        not always answer that with success.
+
+        Raises:
+            ConflictError: With a condition, the object may as well be another writer's.
+            ClientError: ``error``, if there is no such object.
+        """
+        head = self._storage.head(self.key)
+        if head is None:
+            raise error
+        if is_conditional:
+            raise ConflictError(self.key) from error
+        # The ETag of a multipart object ends in the number of its parts.
+        if head.size != self.bytes_written or not head.etag.endswith(f'-{len(self._parts)}"'):
+            raise error
+        return head.etag
 
     def abort(self) -> None:
         """Abort the upload and discard its data."""
@@ -150,7 +173,7 @@ class ObjectWriter:
                     Bucket=self._storage.bucket, Key=self.key, UploadId=self._upload_id
                 )
             except ClientError as error:
-                if error_code(error) != "NoSuchUpload":  # A repeated abort finds no upload.
+                if error_code(error) != NO_UPLOAD:  # A repeated abort finds no upload.
                     raise
             self._upload_id = None
 

@@ -14,7 +14,7 @@ import msgspec
 from botocore.exceptions import ClientError
 
 from groq_batch.bucket.multipart_writer import ObjectWriter
-from groq_batch.bucket.s3_errors import error_code
+from groq_batch.bucket.s3_errors import NO_UPLOAD, error_code
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain.parallel import in_parallel
 
@@ -57,7 +57,7 @@ class PendingUpload(msgspec.Struct, frozen=True, array_like=True):
                 MultipartUpload={"Parts": parts},
             )
         except ClientError as error:
-            if error_code(error) != "NoSuchUpload":
+            if error_code(error) != NO_UPLOAD:
                 raise
             # It was completed before; S3 does not always answer a repeated call with success.
             head = storage.head(self.key)
@@ -71,7 +71,7 @@ class PendingUpload(msgspec.Struct, frozen=True, array_like=True):
                 Bucket=storage.bucket, Key=self.key, UploadId=self.upload_id
             )
         except ClientError as error:
-            if error_code(error) != "NoSuchUpload":
+            if error_code(error) != NO_UPLOAD:
                 raise
 
 

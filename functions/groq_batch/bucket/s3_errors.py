@@ -5,7 +5,11 @@ from __future__ import annotations
 from botocore.exceptions import ClientError
 
 MISSING_CODES = {"404", "NoSuchKey", "NotFound", "NoSuchVersion"}
-CONFLICT_CODES = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}
+RETRY_WRITE_CODES = {"409", "ConditionalRequestConflict", "OperationAborted"}
+"""Another write or deletion of the key was in progress. This one did nothing, and the other one may
+have failed (https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html)."""
+CONFLICT_CODES = {"412", "PreconditionFailed"} | RETRY_WRITE_CODES
+NO_UPLOAD = "NoSuchUpload"
 VERSION_GONE_CODES = {"405", "MethodNotAllowed"}
 DENIED_CODES = {"403", "AccessDenied"}
 BAD_REQUEST = 400

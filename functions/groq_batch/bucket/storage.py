@@ -1,7 +1,9 @@
 """Read and write the bucket; the only module that calls S3 for objects.
 
 Every decision that two invocations might make at once uses a conditional write (``If-None-Match``,
-``If-Match``), which S3 answers with 412 or 409 for the one that comes second.
+``If-Match``), which S3 answers with 412 or 409 for the one that comes second. It also does so for
+the one whose first response was lost, when the SDK repeats it; so whoever handles a conflict looks
+whose object is there.
 """
 
 from __future__ import annotations
@@ -9,7 +11,9 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Generator, Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -26,6 +30,7 @@ from groq_batch.bucket.s3_errors import (
     CONFLICT_CODES,
     DENIED_CODES,
     MISSING_CODES,
+    RETRY_WRITE_CODES,
     VERSION_GONE_CODES,
     ConflictError,
     MissingObjectError,
@@ -40,7 +45,11 @@ from groq_batch.request_file.lines import READ_BYTES
 
 _DELETE_AT_ONCE = 1000
 _BROKEN_STREAM = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
+"""Errors of botocore's streams. As a context manager such a stream returns the one of urllib3 below
+it, which has other errors and compares neither length nor checksum; hence ``closing``."""
 _STREAM_TRIES = 4
+_CONFLICT_PAUSES = (0.05, 0.1, 0.2)
+"""Seconds between tries of a write that S3 answers with 409."""
 _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 """Characters that keys may contain but XML 1.0, which DeleteObjects uses, does not allow
 (https://www.w3.org/TR/xml/#charsets)."""
@@ -132,7 +141,7 @@ class Storage:
             if error_code(error) in MISSING_CODES:
                 return None
             raise
-        with answer["Body"] as body:
+        with closing(answer["Body"]) as body:
             return json.loads(body.read()), answer["ETag"]
 
     def get_dated_json(self, key: str) -> tuple[dict[str, Any], datetime] | None:
@@ -149,7 +158,7 @@ class Storage:
             if is_refused(error):
                 raise UnreadableObjectError(key) from error
             raise
-        with answer["Body"] as body:
+        with closing(answer["Body"]) as body:
             return json.loads(body.read()), answer["LastModified"]
 
     def get_foreign_json(self, key: str) -> tuple[dict[str, Any], str] | None:
@@ -203,18 +212,20 @@ class Storage:
         """Write a small object and return its ETag.
 
         Raises:
-            ConflictError: A condition was given and does not hold.
+            ConflictError: A condition was given and does not hold, or S3 keeps responding 409.
             UnwritableObjectError: S3 responds 403.
         """
         condition = write_condition(if_none_match=if_none_match, if_match=if_match)
         try:
-            answer = self.s3.put_object(
-                Bucket=self.bucket,
-                Key=key,
-                Body=data,
-                ContentType=content_type,
-                Metadata=dict(metadata or {}),
-                **condition,
+            answer = _settled(
+                lambda: self.s3.put_object(
+                    Bucket=self.bucket,
+                    Key=key,
+                    Body=data,
+                    ContentType=content_type,
+                    Metadata=dict(metadata or {}),
+                    **condition,
+                )
             )
         except ClientError as error:
             if condition and error_code(error) in CONFLICT_CODES | MISSING_CODES:
@@ -300,7 +311,7 @@ class Storage:
 
     def _delete_one(self, key: str, **condition: str) -> None:
         try:
-            self.s3.delete_object(Bucket=self.bucket, Key=key, **condition)
+            _settled(lambda: self.s3.delete_object(Bucket=self.bucket, Key=key, **condition))
         except ClientError as error:
             if error_code(error) in DENIED_CODES:
                 raise UnwritableObjectError(f"{key}: {error_code(error)}") from error
@@ -371,6 +382,9 @@ class Storage:
     ) -> Any:
         """Open an object for reading and return botocore's stream of it (``read``, ``close``).
 
+        If the stream breaks, reading fails; see ``chunks``. It must not be used as a context
+        manager.
+
         Args:
             key: The object.
             version_id: The version to read; the current one when None.
@@ -395,6 +409,11 @@ class Storage:
 
         If the stream breaks, reading resumes at that point, from the very same object.
 
+        A stream is never read beyond its last byte, which is when botocore compares checksums. For
+        a range that covers all of a multipart upload, S3 sends the checksum of the parts' checksums
+        without its ending, so that botocore takes it for the checksum of the bytes
+        (https://github.com/boto/botocore/issues/3346).
+
         Args:
             key: The object.
             version_id: The version to read; the current one when None.
@@ -414,7 +433,7 @@ class Storage:
                     key, version_id=version_id, first=offset, length=rest, if_match=etag
                 )
                 etag, left = answer["ETag"], int(answer["ContentLength"])
-                with answer["Body"] as body:
+                with closing(answer["Body"]) as body:
                     if offset and "ContentRange" not in answer:
                         # A server may ignore a range and send everything (RFC 9110, 14.2).
                         left -= offset
@@ -454,6 +473,23 @@ class Storage:
                 raise UnreadableObjectError(key) from error
             raise
         return answer
+
+
+def _settled(write: Callable[[], Any]) -> Any:
+    """Return the response to a write, repeated a few times while S3 responds 409.
+
+    That means that another operation on the key is in progress, which may fail. Then nobody has
+    written the object, so S3 asks for a retry
+    (https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html, If-None-Match).
+    """
+    for seconds in _CONFLICT_PAUSES:
+        try:
+            return write()
+        except ClientError as error:
+            if error_code(error) not in RETRY_WRITE_CODES:
+                raise
+        time.sleep(seconds)
+    return write()
 
 
 def _version_page(page: Mapping[str, Any]) -> VersionPage:

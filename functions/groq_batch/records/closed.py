@@ -22,11 +22,17 @@ def close(storage: Storage, job_id: str) -> bool:
 
     Returns:
         Whether it was not marked before.
+
+    Raises:
+        ConflictError: S3 refused the mark, and there is none.
     """
     is_first = True
+    mark = object_keys.WorkKeys(job_id).closed
     try:
-        storage.put_bytes(object_keys.WorkKeys(job_id).closed, b"", if_none_match=True)
+        storage.put_bytes(mark, b"", if_none_match=True)
     except ConflictError:
+        if not storage.exists(mark):
+            raise
         logger.info("The job was already closed")
         is_first = False
     storage.delete([object_keys.open_job_key(job_id)])

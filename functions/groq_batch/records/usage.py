@@ -23,8 +23,6 @@ from groq_batch.domain.json_data import from_json_data, to_json_data
 from groq_batch.domain.prices import Prices, on_demand_usd
 from groq_batch.records.shard_result import ShardResult
 
-_TRIES = 3
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageOfModel:
@@ -149,17 +147,14 @@ class UsageRecord:
         """
         key = self.object_key
         try:
-            for _ in range(_TRIES):
-                try:
-                    storage.put_json(key, to_json_data(self), if_none_match=True)
-                except ConflictError:
-                    # It exists; or S3 asks for a retry, as it does when two writers collide.
-                    if not storage.exists(key):
-                        continue
-                return True
+            try:
+                storage.put_json(key, to_json_data(self), if_none_match=True)
+            except ConflictError:
+                if not storage.exists(key):
+                    raise
         except (UnreadableObjectError, UnwritableObjectError):
             return False
-        raise ConflictError(key)
+        return True
 
 
 def usage_by_model(

@@ -1,16 +1,21 @@
-"""Check the stack's API key and collect facts that only a real Groq account can show.
+"""Check the stack's API key and bucket, and collect facts that only real accounts can show.
 
-It belongs to no job and writes nothing. The answer contains only codes and facts: no key, no ids,
-names or metadata of the account's objects, and no texts of the API, which may quote them.
+It belongs to no job. The answers contain only codes and facts: no key, no ids, names or metadata of
+the account's objects, and no texts of the APIs, which may quote them.
 """
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
+from typing import Any
 
 from groq_batch import __version__
+from groq_batch.bucket.storage import Storage
+from groq_batch.bucket.write_checks import check_writes
+from groq_batch.domain import object_keys
 from groq_batch.domain.models import read_models
 from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import GroqApiError, log_fields
@@ -63,6 +68,19 @@ def examine(client: GroqClient) -> Examination:
         has_next_page=page.has_next,
         order=order_of(page.created_at),
     )
+
+
+def examine_bucket(storage: Storage) -> dict[str, Any]:
+    """Try out the writes that jobs rely on, with an object of its own, and return the results.
+
+    The object has the name of one that the role of the function may delete, in the folder of a job
+    that does not exist: names of jobs end in a hash.
+
+    Args:
+        storage: The bucket.
+    """
+    key = object_keys.WorkKeys(f"doctor-{uuid.uuid4().hex}").account_hold
+    return {"version": __version__, **asdict(check_writes(storage, key))}
 
 
 def order_of(dates: Sequence[int | None]) -> str | None:

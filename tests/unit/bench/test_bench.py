@@ -207,11 +207,6 @@ def test_comparison_has_time_resources_rows_and_order_of_each_tool(tmp_path: Pat
     assert "6.00 s; tutorial script 5.00 s, quick 1.0 7.00 s" in page
 
 
-def test_page_is_that_of_the_kept_results() -> None:
-    page = document.DOCUMENT.read_text(encoding="utf-8")
-    assert page == document.render(store.load()), 'write it anew: make bench ARGS="--page"'
-
-
 # -- the functions ---------------------------------------------------------------------------------
 
 

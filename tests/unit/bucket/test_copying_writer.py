@@ -17,10 +17,9 @@ from groq_batch.bucket import copying_writer, multipart_writer
 from groq_batch.bucket.copying_writer import CopyingWriter, CopySource
 from groq_batch.bucket.pending_upload import PendingUpload
 from groq_batch.bucket.s3_errors import MissingObjectError, UnreadableObjectError
-from groq_batch.bucket.storage import Storage
 from groq_batch.domain.json_data import from_json_data, to_json_data
 from tests.fakes.calls import Call, Wire, plain_wire
-from tests.fakes.s3 import FakeS3, client_error
+from tests.fakes.s3 import FakeS3, refusing
 
 MIB = 1024 * 1024
 PART, SMALLEST, LARGEST = 60, 60, 640
@@ -93,7 +92,7 @@ class Input:
         def both(call: Call, act: Callable[[], Any]) -> Any:
             return self.sent(call, lambda: wire(call, act))
 
-        self.storage = Storage(s3=self.s3.client(both), bucket="bucket")
+        self.storage = self.s3.storage(both)
         self.upload = CopyingWriter(self.storage, "shard", source)
         self.expected = b""
 
@@ -257,12 +256,6 @@ class TestEnds:
         made.finish()
         assert made.sent.count("upload_part") + made.sent.count("upload_part_copy") == parts
 
-    def test_nothing_cannot_be_held(self) -> None:
-        made = Input()
-        with pytest.raises(ValueError, match="nothing to be held back for shard"):
-            made.upload.hold()
-        assert made.sent.calls == []
-
     @pytest.mark.parametrize("sizes", [[], [10], [100], [700, 10], [700, 100]])
     @pytest.mark.parametrize("sealed", [False, True])
     def test_an_aborted_upload_leaves_nothing(self, sizes: list[int], sealed: bool) -> None:
@@ -281,15 +274,6 @@ class TestEnds:
         assert made.s3.keys() == ["input"]
 
 
-def refusing(status: int, code: str) -> Wire:
-    def wire(call: Call, act: Callable[[], Any]) -> Any:
-        if call.operation == "upload_part_copy":
-            raise client_error("UploadPartCopy", status, code, "no")
-        return act()
-
-    return wire
-
-
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize(
     ("status", "code", "expected"),
@@ -301,7 +285,7 @@ def refusing(status: int, code: str) -> Wire:
     ],
 )
 def test_a_copy_that_fails(status: int, code: str, expected: type[Exception]) -> None:
-    made = Input(wire=refusing(status, code))
+    made = Input(wire=refusing("upload_part_copy", status, code))
     made.give(0, 100)
     with pytest.raises(expected, match="input" if expected is not ClientError else code):
         made.upload.seal()

@@ -9,24 +9,22 @@ import pytest
 from botocore.exceptions import ClientError
 
 from groq_batch.bucket.s3_errors import UnwritableObjectError
-from groq_batch.bucket.storage import Storage
-from tests.fakes.calls import Call
-from tests.fakes.s3 import FakeS3, client_error
+from tests.fakes.calls import Call, Wire, plain_wire
+from tests.fakes.s3 import FakeS3, refusing
 
 
 class Bucket:
-    """A bucket whose calls are noted; ``refuse`` may raise instead of one."""
+    """A bucket that remembers its calls, and may refuse them."""
 
-    def __init__(self) -> None:
+    def __init__(self, wire: Wire = plain_wire) -> None:
         self.calls: list[Call] = []
-        self.refuse: Callable[[Call], None] = lambda call: None
+        self.wire = wire
         self.s3 = FakeS3()
-        self.storage = Storage(s3=self.s3.client(self._wire), bucket=self.s3.bucket)
+        self.storage = self.s3.storage(self._remember)
 
-    def _wire(self, call: Call, act: Callable[[], Any]) -> Any:
+    def _remember(self, call: Call, act: Callable[[], Any]) -> Any:
         self.calls.append(call)
-        self.refuse(call)
-        return act()
+        return self.wire(call, act)
 
     @property
     def deletions(self) -> list[str]:
@@ -59,11 +57,7 @@ def test_delete_a_key_that_s3_fails_for_is_asked_for_alone(bucket: Bucket, code:
 
 
 def test_delete_a_key_that_s3_fails_for_again_is_no_denial(bucket: Bucket) -> None:
-    def refuse(call: Call) -> None:
-        if call.operation == "delete_object":
-            raise client_error(call.operation, 500, "InternalError", "Please try again.")
-
-    bucket.refuse = refuse
+    bucket.wire = refusing("delete_object", 500, "InternalError")
     bucket.s3.deletion_errors = ["InternalError"]
     with pytest.raises(ClientError):
         bucket.storage.delete(["a"])
@@ -107,11 +101,7 @@ def test_delete_unchanged_leaves_what_was_written_since(bucket: Bucket, now: byt
 
 def test_delete_unchanged_met_by_another_write_leaves_it(bucket: Bucket) -> None:
     etag = bucket.storage.put_bytes("a", b"one")
-
-    def refuse(call: Call) -> None:
-        raise client_error(call.operation, 409, "ConditionalRequestConflict", "Conflict.")
-
-    bucket.refuse = refuse
+    bucket.wire = refusing("delete_object", 409, "ConditionalRequestConflict")
     assert not bucket.storage.delete_unchanged("a", etag)
 
 
@@ -123,11 +113,7 @@ def test_delete_unchanged_tells_a_denial_from_a_failure(
     bucket: Bucket, status: int, code: str, error: type[Exception]
 ) -> None:
     etag = bucket.storage.put_bytes("a", b"one")
-
-    def refuse(call: Call) -> None:
-        raise client_error(call.operation, status, code, "No.")
-
-    bucket.refuse = refuse
+    bucket.wire = refusing("delete_object", status, code)
     with pytest.raises(error) as caught:
         bucket.storage.delete_unchanged("a", etag)
     assert caught.type is error

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -17,23 +15,12 @@ from groq_batch.bucket.pending_upload import (
     abort_all,
     complete_all,
 )
-from groq_batch.bucket.storage import Storage
 from groq_batch.domain.json_data import from_json_data, to_json_data
-from tests.fakes.calls import Call, Wire, plain_wire
-from tests.fakes.s3 import FakeS3, client_error
-
-
-@pytest.fixture
-def s3() -> FakeS3:
-    return FakeS3()
-
-
-def storage_of(s3: FakeS3, wire: Wire = plain_wire) -> Storage:
-    return Storage(s3=s3.client(wire), bucket=s3.bucket)
+from tests.fakes.s3 import FakeS3, refusing
 
 
 def held(s3: FakeS3, data: bytes, key: str = "a") -> PendingUpload:
-    writer = PendingWriter(storage_of(s3), key)
+    writer = PendingWriter(s3.storage(), key)
     for start in range(0, len(data), 1_000_000):
         writer.write(data[start : start + 1_000_000])
     upload = writer.hold()
@@ -48,7 +35,7 @@ def test_nothing_is_visible_before_it_is_completed(s3: FakeS3, size: int) -> Non
     upload = held(s3, data[:size])
     assert upload.size == size
     assert s3.keys() == []
-    upload.complete(storage_of(s3))
+    upload.complete(s3.storage())
     assert s3.read("a") == data[:size]
     assert s3.open_uploads == []
 
@@ -56,21 +43,18 @@ def test_nothing_is_visible_before_it_is_completed(s3: FakeS3, size: int) -> Non
 def test_completing_it_again_changes_nothing(s3: FakeS3) -> None:
     upload = held(s3, b"data")
     for _ in range(3):
-        upload.complete(storage_of(s3))
+        upload.complete(s3.storage())
     assert s3.history("a") == [b"data"]
 
 
-def forgetful(call: Call, act: Callable[[], Any]) -> Any:
-    """S3, when it does not remember an upload that was completed long ago."""
-    if call.operation == "complete_multipart_upload":
-        raise client_error("CompleteMultipartUpload", 404, "NoSuchUpload", "gone")
-    return act()
+FORGETFUL = refusing("complete_multipart_upload", 404, "NoSuchUpload")
+"""S3, when it does not remember an upload that was completed long ago."""
 
 
 def test_an_upload_that_is_gone_has_been_completed_when_its_object_stands(s3: FakeS3) -> None:
     upload = held(s3, b"data")
-    upload.complete(storage_of(s3))
-    upload.complete(storage_of(s3, forgetful))
+    upload.complete(s3.storage())
+    upload.complete(s3.storage(FORGETFUL))
     assert s3.history("a") == [b"data"]
 
 
@@ -78,80 +62,77 @@ def test_an_upload_that_is_gone_has_been_completed_when_its_object_stands(s3: Fa
 def test_an_upload_that_is_gone_without_its_object(s3: FakeS3, other: bytes | None) -> None:
     upload = held(s3, b"data")
     if other is not None:
-        storage_of(s3).put_bytes("a", other)
+        s3.storage().put_bytes("a", other)
     with pytest.raises(LostUploadError, match="upload of a no longer exists"):
-        upload.complete(storage_of(s3, forgetful))
+        upload.complete(s3.storage(FORGETFUL))
 
 
 def test_other_errors_are_passed_on(s3: FakeS3) -> None:
-    def refusing(call: Call, act: Callable[[], Any]) -> Any:
-        raise client_error(call.operation, 403, "AccessDenied", "no")
-
     upload = held(s3, b"data")
+    denied = refusing("complete_multipart_upload", 403, "AccessDenied")
     with pytest.raises(ClientError, match="AccessDenied"):
-        upload.complete(storage_of(s3, refusing))
+        upload.complete(s3.storage(denied))
 
 
 def test_many_at_once(s3: FakeS3) -> None:
     uploads = [held(s3, b"%d" % number, f"k{number:02}") for number in range(40)]
-    complete_all(storage_of(s3), uploads)
+    complete_all(s3.storage(), uploads)
     assert [s3.read(f"k{number:02}") for number in range(40)] == [b"%d" % n for n in range(40)]
-    complete_all(storage_of(s3), [])
+    complete_all(s3.storage(), [])
 
 
 def test_many_are_dropped_at_once_and_again(s3: FakeS3) -> None:
     uploads = [held(s3, b"%d" % number, f"k{number:02}") for number in range(40)]
-    uploads[7].complete(storage_of(s3))
+    uploads[7].complete(s3.storage())
     for _ in range(2):
-        abort_all(storage_of(s3), iter(uploads))
+        abort_all(s3.storage(), iter(uploads))
     assert s3.open_uploads == []
     assert s3.keys() == ["k07"]
-    abort_all(storage_of(s3), [])
+    abort_all(s3.storage(), [])
 
 
 def test_an_error_of_dropping_is_passed_on(s3: FakeS3) -> None:
-    def refusing(call: Call, act: Callable[[], Any]) -> Any:
-        raise client_error(call.operation, 403, "AccessDenied", "no")
-
+    upload = held(s3, b"data")
+    denied = refusing("abort_multipart_upload", 403, "AccessDenied")
     with pytest.raises(ClientError, match="AccessDenied"):
-        abort_all(storage_of(s3, refusing), [held(s3, b"data")])
+        abort_all(s3.storage(denied), [upload])
 
 
 def test_copied_and_written_bytes_are_held_together(s3: FakeS3) -> None:
     source = bytes(range(251)) * 30_000
-    storage_of(s3).put_bytes("source", source)
-    writer = PendingWriter(storage_of(s3), "a")
+    s3.storage().put_bytes("source", source)
+    writer = PendingWriter(s3.storage(), "a")
     writer.write(source[:PART_BYTES])
     writer.copy_part("source", first=5, length=PART_BYTES)
     writer.write(b"end")
     upload = writer.hold()
     assert len(upload.etags) == 3
     assert upload.size == 2 * PART_BYTES + 3
-    upload.complete(storage_of(s3))
+    upload.complete(s3.storage())
     assert s3.read("a") == source[:PART_BYTES] + source[5 : 5 + PART_BYTES] + b"end"
 
 
 def test_a_part_that_is_too_small_is_refused_when_it_is_completed(s3: FakeS3) -> None:
     """Who writes has to see to it: S3 tells only in the end."""
-    storage_of(s3).put_bytes("source", b"x" * PART_BYTES)
-    writer = PendingWriter(storage_of(s3), "a")
+    s3.storage().put_bytes("source", b"x" * PART_BYTES)
+    writer = PendingWriter(s3.storage(), "a")
     writer.write(b"x" * (5 * 1024 * 1024 - 1))
     writer.copy_part("source", first=0, length=PART_BYTES)
     with pytest.raises(ClientError, match="EntityTooSmall"):
-        writer.hold().complete(storage_of(s3))
+        writer.hold().complete(s3.storage())
 
 
 def test_one_of_many_fails(s3: FakeS3) -> None:
     uploads = [held(s3, b"%d" % number, f"k{number:02}") for number in range(5)]
-    storage_of(s3).s3.abort_multipart_upload(
+    s3.storage().s3.abort_multipart_upload(
         Bucket=s3.bucket, Key="k03", UploadId=uploads[3].upload_id
     )
     with pytest.raises(LostUploadError, match="k03"):
-        complete_all(storage_of(s3), uploads)
+        complete_all(s3.storage(), uploads)
 
 
 def test_a_dropped_upload_cannot_be_held(s3: FakeS3) -> None:
-    writer = PendingWriter(storage_of(s3), "a")
+    writer = PendingWriter(s3.storage(), "a")
     writer.write(b"x" * (PART_BYTES + 1))
     assert writer.upload_id is not None
     writer.abort()
@@ -164,5 +145,5 @@ def test_a_dropped_upload_cannot_be_held(s3: FakeS3) -> None:
 
 def test_nothing_cannot_be_held(s3: FakeS3) -> None:
     with pytest.raises(ValueError, match="nothing to be held back for a"):
-        PendingWriter(storage_of(s3), "a").hold()
+        PendingWriter(s3.storage(), "a").hold()
     assert s3.open_uploads == []

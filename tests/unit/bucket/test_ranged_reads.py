@@ -8,6 +8,8 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from botocore.exceptions import FlexibleChecksumError
+from botocore.httpchecksum import Crc32Checksum, StreamingChecksumBody
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,11 +61,6 @@ def bucket_with(data: bytes) -> tuple[FakeS3, str]:
     return s3, answer["VersionId"]
 
 
-def storage_of(s3: FakeS3, wire: Any = None) -> Storage:
-    client = s3.client(wire) if wire is not None else s3.client()
-    return Storage(s3=client, bucket=s3.bucket)
-
-
 @given(size=st.integers(1, 95), first=st.integers(0, 94))
 def test_read_version_yields_the_bytes_of_a_stretch(size: int, first: int) -> None:
     data = bytes(range(size))
@@ -73,7 +70,7 @@ def test_read_version_yields_the_bytes_of_a_stretch(size: int, first: int) -> No
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(prefetch, "RANGE_BYTES", RANGE)
         found = read_version(
-            storage_of(s3), "input/a.jsonl", version_id=version, first=first, length=size - first
+            s3.storage(), "input/a.jsonl", version_id=version, first=first, length=size - first
         )
         assert b"".join(found) == data[first:]
 
@@ -81,7 +78,7 @@ def test_read_version_yields_the_bytes_of_a_stretch(size: int, first: int) -> No
 def test_read_version_fetches_some_ranges_side_by_side_and_no_more() -> None:
     s3, version = bucket_with(bytes(200))
     meter = Meter("get_object", RANGES_AT_ONCE)
-    found = read_version(storage_of(s3, meter), "input/a.jsonl", version_id=version, length=200)
+    found = read_version(s3.storage(meter), "input/a.jsonl", version_id=version, length=200)
     assert len(b"".join(found)) == 200
     assert meter.most == RANGES_AT_ONCE
 
@@ -95,7 +92,7 @@ def test_read_version_left_early_leaves_no_thread_and_reads_no_further() -> None
         return act()
 
     before = threading.active_count()
-    pieces = read_version(storage_of(s3, wire), "input/a.jsonl", version_id=version, length=1000)
+    pieces = read_version(s3.storage(wire), "input/a.jsonl", version_id=version, length=1000)
     with closing(pieces):
         next(pieces)
     assert len(calls) <= RANGES_AT_ONCE + 1
@@ -105,7 +102,7 @@ def test_read_version_left_early_leaves_no_thread_and_reads_no_further() -> None
 def test_read_version_of_a_version_that_is_gone_raises() -> None:
     s3, _ = bucket_with(bytes(100))
     with pytest.raises(MissingObjectError):
-        list(read_version(storage_of(s3), "input/a.jsonl", version_id="v-gone", length=100))
+        list(read_version(s3.storage(), "input/a.jsonl", version_id="v-gone", length=100))
 
 
 @pytest.mark.parametrize(("copies", "most"), [(40, 16), (3, 3)])
@@ -113,12 +110,12 @@ def test_object_writer_has_many_parts_copied_side_by_side(copies: int, most: int
     size = 6 * 1024 * 1024
     s3, version = bucket_with(bytes(size))
     meter = Meter("upload_part_copy", most)
-    with ObjectWriter(storage_of(s3, meter), "output/a.jsonl") as writer:
+    with ObjectWriter(s3.storage(meter), "output/a.jsonl") as writer:
         for _ in range(copies):
             writer.copy_part("input/a.jsonl", first=0, length=size, version_id=version)
     assert meter.most == most
     assert writer.bytes_written == copies * size
-    head = storage_of(s3).head("output/a.jsonl")
+    head = s3.storage().head("output/a.jsonl")
     assert head is not None
     assert head.size == copies * size
 
@@ -127,7 +124,7 @@ def test_object_writer_holds_two_parts_in_memory_while_others_are_copied() -> No
     size = 6 * 1024 * 1024
     s3, _ = bucket_with(bytes(size))
     meter = Meter("upload_part", multipart_writer._PARTS_IN_FLIGHT)
-    with ObjectWriter(storage_of(s3, meter), "output/a.jsonl") as writer:
+    with ObjectWriter(s3.storage(meter), "output/a.jsonl") as writer:
         for number in range(6):
             writer.copy_part("input/a.jsonl", first=0, length=size)
             writer.write(bytes([number]) * size)
@@ -135,3 +132,29 @@ def test_object_writer_holds_two_parts_in_memory_while_others_are_copied() -> No
     data = s3.read("output/a.jsonl")
     assert data is not None
     assert [data[place] for place in range(size, 12 * size, 2 * size)] == list(range(6))
+
+
+def test_upload_with_the_checksum_of_its_parts_is_read_whole() -> None:
+    """boto3 uploads files above 8 MiB so; the checksum is that of the parts' checksums."""
+    data = b"line\n" * 2
+    s3, version = bucket_with(data)
+
+    def send_checksum(call: Call, act: Callable[[], Any]) -> Any:
+        answer = act()
+        if call.operation == "get_object":
+            length = answer["ContentLength"]
+            answer["Body"] = StreamingChecksumBody(
+                answer["Body"], length, Crc32Checksum(), "UymZPQ=="
+            )
+        return answer
+
+    storage = Storage(s3=s3.client(send_checksum), bucket=s3.bucket)
+    with pytest.raises(FlexibleChecksumError):
+        storage.open("input/a.jsonl", version_id=version).read()
+    for length in (None, len(data)):
+        pieces = storage.chunks("input/a.jsonl", version_id=version, length=length)
+        assert b"".join(pieces) == data
+    assert (
+        b"".join(read_version(storage, "input/a.jsonl", version_id=version, length=len(data)))
+        == data
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,20 +12,10 @@ from groq_batch.domain import object_keys
 from groq_batch.records.shard_result import ShardResult
 from groq_batch_cli.failures import ErrorCodes, error_codes
 from groq_batch_client.found_jobs import FoundJob
-from tests.fakes.s3 import FakeS3, client_error
+from tests.fakes.s3 import FakeS3, refusing
 
 BUCKET = "bucket"
 KEYS = object_keys.WorkKeys("job-1")
-
-
-@pytest.fixture
-def fake() -> FakeS3:
-    return FakeS3(BUCKET)
-
-
-@pytest.fixture
-def storage(fake: FakeS3) -> Storage:
-    return Storage(s3=fake.client(), bucket=BUCKET)
 
 
 def row_error(code: str, line: int = 1) -> dict[str, Any]:
@@ -129,17 +118,11 @@ def test_error_codes_of_a_huge_list_of_problems_are_not_fetched(
     ],
 )
 def test_error_codes_that_may_not_be_counted_are_of_the_first(
-    denied: str, counts: dict[str, int], fake: FakeS3, storage: Storage
+    denied: str, counts: dict[str, int], s3: FakeS3, storage: Storage
 ) -> None:
     summarize(storage, 1, 1, missing=200)
     storage.put_bytes("invalid/x.jsonl", b"{}")
-
-    def deny(call: Any, act: Callable[[], Any]) -> Any:
-        if call.operation == denied:
-            raise client_error(denied, 403, "AccessDenied", "Access Denied")
-        return act()
-
     errors = [row_error("missing")] * 100
-    reader = Storage(s3=fake.client(deny), bucket=BUCKET)
+    reader = s3.storage(refusing(denied, 403, "AccessDenied"))
     found = error_codes(reader, a_job(errors, 200, **counts))
     assert (counted(found), found.is_complete) == ([("missing", 100)], False)

@@ -9,11 +9,9 @@ from typing import Any
 
 import pytest
 
-from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch, BatchCounts
 from groq_batch.domain.job_id import again_job_id, firing_job_id, upload_job_id
-from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.times import timestamp
 from groq_batch.records import stored
 from groq_batch.records.attempt import AttemptState, ShardState
@@ -32,6 +30,7 @@ from groq_batch_client import job_view
 from groq_batch_client.follow import Followed, pause_seconds
 from groq_batch_client.found_jobs import FoundJob
 from tests.fakes.s3 import FakeS3, client_error
+from tests.samples import OPTIONS, job_request
 
 BUCKET = "bucket"
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -100,7 +99,7 @@ class Bucket:
                 self.reads.append(call.arguments["Key"])
             return act()
 
-        self.storage = Storage(s3=self.fake.client(watch), bucket=BUCKET)
+        self.storage = self.fake.storage(watch)
 
     @property
     def timing(self) -> dict[str, Any]:
@@ -123,15 +122,8 @@ class Bucket:
     ) -> JobRequest:
         """Record that a job was started; time goes on."""
         self.now += 60
-        request = JobRequest(
-            job_id=job_id,
-            bucket=BUCKET,
-            key=key or object_keys.INPUT_PREFIX + path,
-            version_id="v",
-            path=path,
-            started_at=self.timing["started_at"],
-            claimed_by="",
-        )
+        key = key or object_keys.INPUT_PREFIX + path
+        request = job_request(job_id, key=key, path=path, **self.timing)
         self.storage.put_json(object_keys.job_key(job_id), stored.to_record(request))
         if is_open:
             self.storage.put_json(object_keys.open_job_key(job_id), stored.to_record(request))
@@ -159,10 +151,7 @@ class Bucket:
 
     def prepared(self, job_id: str, *, good: int) -> None:
         """Write what the preparation of a job found."""
-        options = JobOptions(
-            completion_window="24h", skip_invalid_lines=False, max_attempts=3, max_job_cost_usd=0
-        )
-        record = JobRecord(accepted=True, options=options, total=good, good=good, lines=good)
+        record = JobRecord(accepted=True, options=OPTIONS, total=good, good=good, lines=good)
         self.storage.put_json(object_keys.WorkKeys(job_id).job_record, record.to_json())
 
     def state(self, job_id: str, attempt: int, counts: dict[str, int]) -> None:
@@ -499,6 +488,31 @@ def test_running_jobs_are_found_without_reading_the_others(bucket: Bucket) -> No
 # -- words ------------------------------------------------------------------------------------
 
 
+class Pipe(io.StringIO):
+    encoding = "utf-8"
+
+
+class Tty(Pipe):
+    def isatty(self) -> bool:
+        return True
+
+
+def a_terminal(kind: type[Pipe] = Pipe) -> tuple[Terminal, Pipe, Pipe]:
+    out, err = kind(), kind()
+    return Terminal(out, err, {"NO_COLOR": "1", "COLUMNS": "200"}), out, err
+
+
+def status_of(
+    report: dict[str, Any] | None,
+    at: datetime = NOON,
+    codes: ErrorCodes | None = None,
+    **found: Any,
+) -> list[str]:
+    """Return what ``groq-batch status`` says of a job with a report."""
+    job = FoundJob(path="x.jsonl", job_id="job-1", report=report, **found)
+    return list(status_lines(job, a_terminal()[0], at, codes))
+
+
 @pytest.mark.parametrize(
     ("report", "expected"),
     [
@@ -574,17 +588,10 @@ def test_headline(report: dict[str, Any], expected: str) -> None:
 def test_canary_is_told(
     status: str, passed: bool | None, failed: int, projected: float | None, expected: str
 ) -> None:
-    canary = {
-        "requests": 50,
-        "failed": failed,
-        "projected_cost_usd": projected,
-        "passed": passed,
-    }
+    canary = {"requests": 50, "failed": failed, "projected_cost_usd": projected, "passed": passed}
     report = make_report(status=status) | {"canary": canary}
     assert job_view.canary_text(report) == expected
-    found = FoundJob(path="a.jsonl", job_id="job", report=report)
-    lines = list(status_lines(found, Terminal(io.StringIO(), io.StringIO(), {}), datetime.now(UTC)))
-    assert any(line.split() == ["canary", *expected.split()] for line in lines)
+    assert f"  canary    {expected}" in status_of(report)
 
 
 @pytest.mark.parametrize(
@@ -598,13 +605,9 @@ def test_calls_after_a_deadline_are_told(cost: float | None, expected: str) -> N
     calls = {"requests": 300, "succeeded": 299, "failed": 1, "cost_usd": cost}
     report = make_report(status="partial") | {"on_demand": calls}
     assert job_view.on_demand_text(report) == expected
-    found = FoundJob(path="a.jsonl", job_id="job", report=report)
-    lines = list(status_lines(found, Terminal(io.StringIO(), io.StringIO(), {}), datetime.now(UTC)))
-    assert any(line.split() == ["deadline", *expected.split()] for line in lines)
-    none = {**calls, "requests": 0}
-    found = FoundJob(path="a.jsonl", job_id="job", report=report | {"on_demand": none})
-    lines = list(status_lines(found, Terminal(io.StringIO(), io.StringIO(), {}), datetime.now(UTC)))
-    assert not any(line.split()[:1] == ["deadline"] for line in lines)
+    assert f"  deadline  {expected}" in status_of(report)
+    none = report | {"on_demand": {**calls, "requests": 0}}
+    assert not any("deadline" in line for line in status_of(none))
 
 
 def test_a_job_that_makes_ordinary_calls_says_so() -> None:
@@ -616,9 +619,7 @@ def test_a_job_that_makes_ordinary_calls_says_so() -> None:
 
 def test_job_that_a_rule_has_ended_tells_why() -> None:
     report = make_report(status="partial", errors=[fatal("canary_failed")])
-    found = FoundJob(path="a.jsonl", job_id="job", report=report)
-    terminal = Terminal(io.StringIO(), io.StringIO(), {})
-    assert list(status_lines(found, terminal, datetime.now(UTC)))[1] == "  Do this."
+    assert status_of(report)[1] == "  Do this."
 
 
 def test_only_a_job_with_batches_or_calls_waits_for_groq() -> None:
@@ -628,20 +629,6 @@ def test_only_a_job_with_batches_or_calls_waits_for_groq() -> None:
     # The deadline may pass before anything is sent.
     calls = {"requests": 1, "succeeded": 0, "failed": 1, "cost_usd": 0.0}
     assert job_view.reason({**report, "on_demand": calls}) == "Do this."
-
-
-class Pipe(io.StringIO):
-    encoding = "utf-8"
-
-
-class Tty(Pipe):
-    def isatty(self) -> bool:
-        return True
-
-
-def a_terminal(kind: type[Pipe] = Pipe) -> tuple[Terminal, Pipe, Pipe]:
-    out, err = kind(), kind()
-    return Terminal(out, err, {"NO_COLOR": "1", "COLUMNS": "200"}), out, err
 
 
 def test_list_of_jobs_on_a_narrow_terminal_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -662,6 +649,15 @@ def test_end_of_a_job() -> None:
     )
 
 
+def test_end_of_a_failed_job_has_the_reason_last() -> None:
+    terminal, _, _ = a_terminal()
+    errors = [fatal("invalid_api_key", "Groq refuses the key. Store a valid one.")]
+    report = make_report(status="failed", errors=errors, timing={"seconds": 2})
+    assert end_line("x", report, terminal) == (
+        "x: failed, 2 s: Groq refuses the key. Store a valid one."
+    )
+
+
 def test_problems_of_a_rejected_file() -> None:
     errors = [fatal("empty_file", "No\x1b request.")]
     errors += [{**fatal("invalid_url"), "line": n, "custom_id": "a"} for n in range(1, 20)]
@@ -673,12 +669,10 @@ def test_problems_of_a_rejected_file() -> None:
 
 
 def test_status_of_a_running_job() -> None:
-    terminal, _, _ = a_terminal()
     report = make_report(
         progress={"completed": 4}, batches=[a_batch(succeeded=3, failed=1)], errors=[fatal("x")]
     )
-    job = FoundJob(path="x.jsonl", job_id="job-1", report=report)
-    assert list(status_lines(job, terminal, NOON)) == [
+    assert status_of(report) == [
         "x.jsonl: running, 4 of 10 requests done (40 %)",
         "  waits: Do this.",
         "  job       job-1",
@@ -690,7 +684,6 @@ def test_status_of_a_running_job() -> None:
 
 
 def test_status_of_a_job_that_has_ended() -> None:
-    terminal, _, _ = a_terminal()
     report = make_report(
         status="partial",
         requests={"succeeded": 8, "failed": 1, "invalid": 1},
@@ -700,8 +693,7 @@ def test_status_of_a_job_that_has_ended() -> None:
         errors_total=2,
         timing={"seconds": 1.0},
     )
-    job = FoundJob(path="x.jsonl", job_id="job-1", report=report)
-    assert list(status_lines(job, terminal, NOON)) == [
+    assert status_of(report) == [
         "x.jsonl: partial, 8 of 10 requests answered, 2 not, 1 s",
         "  job       job-1",
         "  requests  10: 8 answered, 1 failed, 1 invalid",
@@ -725,27 +717,23 @@ def test_status_of_a_job_that_has_ended() -> None:
     ],
 )
 def test_status_tells_answers_of_another_form(counts: dict[str, int], expected: str) -> None:
-    terminal, _, _ = a_terminal()
     report = make_report(
         status="partial",
         requests={"succeeded": 8, "failed": 1, **counts},
         timing={"seconds": 1.0},
     )
-    lines = list(status_lines(FoundJob(path="x", job_id="j", report=report), terminal, NOON))
-    assert f"  requests  10: {expected}" in lines
+    assert f"  requests  10: {expected}" in status_of(report)
 
 
 def test_status_of_a_running_job_tells_its_pace() -> None:
-    terminal, _, _ = a_terminal()
     report = make_report(
         requests={"total": 100},
         progress={"completed": 40, "total": 100},
         batches=[a_batch(requests=100, succeeded=39, failed=1)],
     )
-    job = FoundJob(path="x.jsonl", job_id="job-1", report=report, reported_at=NOON)
-    lines = list(status_lines(job, terminal, NOON + timedelta(seconds=30)))
-    assert "  pace      40.0/min, ~1 min left" in lines
-    later = list(status_lines(job, terminal, NOON + timedelta(minutes=10)))
+    soon = status_of(report, NOON + timedelta(seconds=30), reported_at=NOON)
+    assert "  pace      40.0/min, ~1 min left" in soon
+    later = status_of(report, NOON + timedelta(minutes=10), reported_at=NOON)
     assert "  pace      40.0/min" in later
 
 
@@ -759,24 +747,20 @@ def test_status_of_a_running_job_tells_its_pace() -> None:
     ],
 )
 def test_status_calls_requests_without_an_answer_what_they_are(status: str, expected: str) -> None:
-    terminal, _, _ = a_terminal()
     report = make_report(
         status=status,
         requests={"succeeded": 1, "failed": 7, "invalid": 2},
         timing={"seconds": 1.0},
     )
-    lines = list(status_lines(FoundJob(path="x", job_id="j", report=report), terminal, NOON))
-    assert f"  requests  {expected}" in lines
+    assert f"  requests  {expected}" in status_of(report)
 
 
 def test_status_lists_error_codes_with_their_counts() -> None:
-    terminal, _, _ = a_terminal()
     report = make_report(status="partial", timing={"seconds": 1.0})
     codes = ErrorCodes(
         (ErrorCode("context_length_exceeded", 1200, "Too long."), ErrorCode("missing", 3, "")), 1203
     )
-    lines = list(status_lines(FoundJob(path="x", job_id="j", report=report), terminal, NOON, codes))
-    assert lines[-3:] == [
+    assert status_of(report, codes=codes)[-3:] == [
         "  1,203 errors by code:",
         "    1,200  context_length_exceeded  Too long.",
         "        3  missing",
@@ -859,11 +843,14 @@ class Story:
         self._chapters.pop(0)()
 
 
-def follow(story: Story, jobs: list[Followed], terminal: Terminal, **options: Any) -> list[str]:
+def follow(
+    story: Story, jobs: list[Followed], terminal: Terminal | None = None, **options: Any
+) -> list[str]:
+    """Follow jobs to their ends; returns their names in that order."""
     ended: list[str] = []
     follower = Follower(
         story.bucket.storage,
-        terminal,
+        terminal or a_terminal()[0],
         clock=lambda: story.bucket.now,
         wall_clock=lambda: story.bucket.now,
         sleep=story.sleep,
@@ -945,10 +932,6 @@ def test_pipe_is_told_of_the_progress_from_time_to_time(bucket: Bucket) -> None:
 def test_silent_upload_is_told_of_once(bucket: Bucket) -> None:
     job_id = bucket.upload("x.jsonl")
     told: list[str] = []
-
-    def start(one: Followed) -> None:
-        told.append(one.name)
-
     nothing: list[Callable[[], object]] = [lambda: None] * 5
     story = Story(
         bucket,
@@ -956,9 +939,8 @@ def test_silent_upload_is_told_of_once(bucket: Bucket) -> None:
         lambda: bucket.report("x.jsonl", make_report(job_id, "succeeded")),
         lambda: bucket.record(job_id, "x.jsonl"),
     )
-    terminal, _, _ = a_terminal()
     job = Followed("x", FoundJob(path="x.jsonl", job_id=job_id))
-    follow(story, [job], terminal, on_silence=start, silence_seconds=20)
+    follow(story, [job], on_silence=lambda one: told.append(one.name), silence_seconds=20)
     assert told == ["x"]
 
 
@@ -988,8 +970,7 @@ def test_jobs_end_one_after_the_other(bucket: Bucket) -> None:
 
     story = Story(bucket, end("b.jsonl"), end("a.jsonl"))
     jobs = [Followed(path, FoundJob(path=path, job_id=name)) for path, name in names.items()]
-    terminal, _, _ = a_terminal()
-    assert follow(story, jobs, terminal) == ["b.jsonl", "a.jsonl"]
+    assert follow(story, jobs) == ["b.jsonl", "a.jsonl"]
 
 
 def test_job_that_is_overtaken_is_followed_to_where_it_delivers(bucket: Bucket) -> None:
@@ -1003,8 +984,7 @@ def test_job_that_is_overtaken_is_followed_to_where_it_delivers(bucket: Bucket) 
         bucket.report(aside, make_report(job_id, "succeeded"))
 
     job = Followed("x", FoundJob(path="x.jsonl", job_id=job_id))
-    terminal, _, _ = a_terminal()
-    assert follow(Story(bucket, overtake), [job], terminal) == ["x"]
+    assert follow(Story(bucket, overtake), [job]) == ["x"]
     assert job.job.path == aside
 
 

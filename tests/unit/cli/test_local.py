@@ -7,6 +7,7 @@ import fcntl
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -149,6 +150,8 @@ def test_no_stack_anywhere(
     said = capsys.readouterr().err
     assert f"needs a clone of the project, and {home} is not in one." in said
     assert "Go to your clone and start the stack there: groq-batch local up." in said
+    assert run(["local", "status"]) == run(["local", "env"]) == 1
+    capsys.readouterr()
     assert run(["local", "down"]) == 0
     assert capsys.readouterr().err == "No emulated stack is running.\n"
     monkeypatch.chdir(clone("a"))
@@ -285,6 +288,8 @@ def test_restart_stops_the_stack_and_starts_it_as_asked_for(
     ("options", "expected"),
     [
         (["--parameter", "A-B=1"], "'A-B=1' is not NAME=VALUE."),
+        (["--parameter", "A"], "'A' is not NAME=VALUE."),
+        (["--parameter", "=1"], "'=1' is not NAME=VALUE."),
         (["--parameter", "A=1", "--parameter", "A=2"], "A is given twice."),
         (["--batch-seconds", "-1"], "is not in the range x>=0"),
     ],
@@ -314,6 +319,12 @@ def test_parameters_are_checked_by_the_clones_own_tools_before_anything_is_stopp
 
 
 # -- the template's parameters ----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def template() -> dict[str, Any]:
+    """Read the template once: it is long."""
+    return read_template()
 
 
 @pytest.mark.parametrize(
@@ -346,14 +357,14 @@ def test_parameters_are_checked_by_the_clones_own_tools_before_anything_is_stopp
         ),
     ],
 )
-def test_parameter_that_the_template_refuses(name: str, value: str, sentence: str) -> None:
-    template = read_template()
+def test_parameter_that_the_template_refuses(
+    name: str, value: str, sentence: str, template: dict[str, Any]
+) -> None:
     found = refusals({name: value}, template["Parameters"], whole_numbers(template))
     assert list(found) == [sentence]
 
 
-def test_defaults_of_the_template_are_taken() -> None:
-    template = read_template()
+def test_defaults_of_the_template_are_taken(template: dict[str, Any]) -> None:
     parameters, whole = template["Parameters"], whole_numbers(template)
     defaults = {name: str(one["Default"]) for name, one in parameters.items()}
     assert list(refusals(defaults, parameters, whole)) == []

@@ -17,13 +17,10 @@ from click.shell_completion import ShellComplete
 
 from groq_batch import __version__
 from groq_batch.bucket.s3_errors import UnreadableObjectError, UnwritableObjectError
-from groq_batch.bucket.storage import ObjectHead
 from groq_batch_cli import main
 from groq_batch_cli.errors import CommandError
 from groq_batch_cli.job_list import STATUSES
 from groq_batch_client.aws_errors import explain, is_passing
-from groq_batch_client.found_jobs import FoundJob
-from groq_batch_client.job_files import fetch_page
 
 PROJECT = Path(__file__).parents[3]
 
@@ -101,28 +98,29 @@ def run_failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> int:
     return main.run(["check"])
 
 
-def test_known_error_is_one_sentence(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (CommandError("Do this."), "Do this."),
+        (
+            exceptions.NoRegionError(),
+            "No AWS region is set. Set one with --region or AWS_REGION.",
+        ),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "out.jsonl"),
+            "out.jsonl: No space left on device.",
+        ),
+    ],
+    ids=["known", "of AWS", "of a file"],
+)
+def test_error_is_one_sentence(
+    error: Exception,
+    sentence: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert run_failing(monkeypatch, CommandError("Do this.")) == 1
-    assert capsys.readouterr() == ("", "Error: Do this.\n")
-
-
-def test_error_of_aws_is_one_sentence(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run_failing(monkeypatch, exceptions.NoRegionError()) == 1
-    assert capsys.readouterr().err == (
-        "Error: No AWS region is set. Set one with --region or AWS_REGION.\n"
-    )
-
-
-def test_error_of_a_file_names_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    error = OSError(errno.ENOSPC, "No space left on device", "out.jsonl")
     assert run_failing(monkeypatch, error) == 1
-    assert capsys.readouterr().err == "Error: out.jsonl: No space left on device.\n"
+    assert capsys.readouterr() == ("", f"Error: {sentence}\n")
 
 
 def command_line(shell: str, folder: Path) -> str:
@@ -181,25 +179,6 @@ def test_small_file_that_breaks_off_is_named(
     sample = str(PROJECT / "events/sample.jsonl")
     assert main.run(["make", sample, "--model", "m", *prompt, option, str(path)]) == 1
     assert capsys.readouterr().err == f"Error: {path}: Input/output error.\n"
-
-
-def test_result_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    class S3:
-        def download_file(self, *_: Any, **__: Any) -> None:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    class Bucket:
-        s3 = S3()
-        bucket = "bucket"
-
-        def head(self, _: str) -> ObjectHead:
-            return ObjectHead(size=1, etag="e", version_id="v", metadata={})
-
-    job: Any = FoundJob(path="x.jsonl", job_id="x-1")
-    storage: Any = Bucket()
-    with pytest.raises(OSError, match="No space left") as raised:
-        fetch_page(storage, job, tmp_path / "x.report.html", warn=print)
-    assert raised.value.filename == str(tmp_path / "x.report.html")
 
 
 def test_fault_of_the_program_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

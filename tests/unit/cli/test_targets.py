@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -107,15 +106,6 @@ def test_local_stack(served: LocalFolder) -> None:
     assert (other.stack_name, other.options) == ("x", ("--local", "--stack-name", "x"))
 
 
-def test_no_local_stack(folder: LocalFolder, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(CommandError, match="groq-batch local up"):
-        choose(local=True)
-    assert run(["local", "status"]) == 1
-    assert run(["local", "env"]) == 1
-    assert run(["local", "down"]) == 0
-    assert "No emulated stack is running." in capsys.readouterr().err
-
-
 def test_state_that_a_crash_left_behind_is_none(folder: LocalFolder) -> None:
     folder.write_ready(STATE)
     assert folder.running() is None
@@ -170,21 +160,6 @@ def test_server_that_fails_says_why(
     script.write_text(f"#!/bin/sh\necho '{failed}' > {folder.path}/state.json; exit 1\n")
     assert run(["local", "up"]) == 1
     assert "did not start: sam build failed" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("text", ["x", "A-B=1", "=1"])
-def test_parameter_that_is_none(
-    text: str, folder: LocalFolder, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["local", "up", "--parameter", text]) == 2
-    assert "is not NAME=VALUE" in capsys.readouterr().err
-
-
-def test_lock_goes_with_the_process(folder: LocalFolder) -> None:
-    with (folder.path / "lock").open("ab") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        assert folder.is_served()
-    assert not folder.is_served()
 
 
 # -- endpoints ----------------------------------------------------------------------------------

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import io
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from groq_batch_cli.progress_bar import ByteProgress
 from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.text_table import aligned
-from groq_batch_client import text
 
 
 class Tty(io.StringIO):
@@ -127,80 +125,6 @@ def test_progress_of_an_unknown_number_of_bytes() -> None:
 def test_progress_that_has_not_begun_has_no_end() -> None:
     terminal, _, _ = on_terminal()
     assert ByteProgress(terminal, "x", 10, Clock()).line(0.0).endswith("0 B of 10 B, 0 B/s")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "expected"),
-    [
-        (-1, "0 s"),
-        (59.9, "59 s"),
-        (60, "1 min 0 s"),
-        (3599, "59 min 59 s"),
-        (3600, "1 h 0 min"),
-        (86_399, "23 h 59 min"),
-        (86_400 * 3 + 7300, "3 d 2 h"),
-    ],
-)
-def test_duration(seconds: float, expected: str) -> None:
-    assert text.duration(seconds) == expected
-
-
-@pytest.mark.parametrize(
-    ("seconds", "expected"),
-    [(-5, "0 s"), (59, "59 s"), (61, "1 min"), (7199, "1 h"), (86_400 * 12, "12 d")],
-)
-def test_age(seconds: float, expected: str) -> None:
-    now = datetime(2026, 3, 1, tzinfo=UTC)
-    assert text.age(now - timedelta(seconds=seconds), now) == expected
-
-
-@pytest.mark.parametrize(
-    ("amount", "expected"),
-    [
-        (None, "not known"),
-        (0, "$0"),
-        (0.0000004, "<$0.000001"),
-        (0.0000123, "$0.000012"),
-        (0.0123, "$0.0123"),
-        (1234.567, "$1,234.57"),
-    ],
-)
-def test_dollars(amount: float | None, expected: str) -> None:
-    assert text.dollars(amount) == expected
-
-
-@pytest.mark.parametrize(
-    ("number", "expected"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (3_400_000, "3.4 MB"), (2e13, "20.0 TB")],
-)
-def test_size(number: float, expected: str) -> None:
-    assert text.size(number) == expected
-
-
-def test_share_is_whole_only_when_everything_is_done() -> None:
-    assert text.share(999, 1000) == "99 %"
-    assert text.share(1000, 1000) == "100 %"
-    assert text.share(0, 0) == "0 %"
-
-
-def test_names_beyond_the_first_are_counted() -> None:
-    assert text.listed(["a", "b"], 2) == "a, b"
-    assert text.listed(["a", "b", "c"], 2) == "a, b and 1 more"
-
-
-@pytest.mark.parametrize(
-    "evil", ["\x1b[31m", "a\nb", "a\u2028b", "\u202eabc", "\x9b31m", "\r", "\ud800"]
-)
-def test_text_of_others_cannot_steer_the_terminal(evil: str) -> None:
-    for shown in (text.printable(evil), text.one_line(evil)):
-        assert all(one == " " or one.isprintable() for one in shown)
-    assert len(text.printable(evil)) == len(evil)
-
-
-def test_text_is_cut_by_columns() -> None:
-    assert text.shorten("日本語", 6) == "日本語"
-    assert text.shorten("日本語", 5) == "日本…"
-    assert text.columns("e\u0301日") == 3
 
 
 def test_columns_are_aligned() -> None:

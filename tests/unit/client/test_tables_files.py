@@ -29,6 +29,7 @@ from groq_batch_client.tables.formats import (
 from groq_batch_client.tables.names import quoted
 from groq_batch_client.tables.table import TableFile
 from tests.table_files import (
+    ADDED,
     csv_rows,
     json_rows,
     make,
@@ -80,7 +81,9 @@ def test_name_of_no_format_is_a_wrong_usage(
         ("a.jsonl.gz", None),
         ("a.txt", None),
         ("b/my rows.csv", "groq-batch make 'b/my rows.csv' --model MODEL"),
-        ("a.parquet", "--out a.jsonl"),
+        ("a.csv.gz", "groq-batch make a.csv.gz --model MODEL"),
+        ("a.tsv", "groq-batch make a.tsv --model MODEL"),
+        ("a.PARQUET", "--out a.jsonl"),
         ("a.xlsx", "Save it as CSV, then turn its rows into requests: groq-batch make a.csv"),
     ],
 )
@@ -123,10 +126,12 @@ def packed(data: bytes) -> bytes:
         ("a.csv", b'a\n"x', "Line 2 of {} is not CSV: "),
         ("a.csv", b'a\n"x"y\n', "Line 2 of {} is not CSV: "),
         ("a.csv", b"a,b\r1,2\r", "is not CSV: it has a carriage return (CR) outside of quotes."),
-        ("a.csv", b"a\n\xff\n", "Line 2 of {} is not UTF-8."),
-        ("a.csv", b"a;b\n1;2\n", "The columns of {} are separated by ';'."),
+        ("a.csv", b"a\n\xff\n", "Line 2 of {} is not UTF-8. Save the file as UTF-8 (in Excel"),
+        ("a.csv", b"a;b\n1;2\n", "{} are separated by ';'. Give groq-batch make and join --sep"),
         ("a.csv", b"a\tb\n1\t2\n", "are separated by tabs. Name the file with .tsv at the end."),
-        ("a.csv", b"sep=;\na;b\n", "{} begins with 'sep=;', which tells Excel"),
+        ("a.csv", b"sep=;\na;b\n", "{} begins with 'sep=;', which tells Excel that ';' sep"),
+        ("a.csv", b"sep=;\na;b\n", "Remove this line, and give groq-batch make and join --sep"),
+        ("a.csv", b"sep=,\na,b\n", "that ',' separates the columns. Remove this line."),
         ("a.csv", "a,b\n1,2\n".encode("utf-16"), "{} is UTF-16, not UTF-8. Save it as UTF-8."),
         ("a.jsonl", '{"a": 1}'.encode("utf-16"), "{} is UTF-16, not UTF-8. Save it as UTF-8."),
         ("a.csv", b"a,b\n1,2\n\0\0\0\0", "{} ends in NUL bytes from byte 8 on, as happens"),
@@ -185,6 +190,56 @@ def test_column_that_only_looks_right_is_shown_with_its_characters(
 
 
 # -- CSV and TSV ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("separator", [";", "|"])
+def test_csv_with_another_separator_is_read_and_written_with_it(
+    separator: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows, requests, out = (tmp_path / name for name in ("r.csv", "r.jsonl", "answered.csv"))
+    lines = ["\ufeffid;text", '1;"a;b, ""c"""', "2;ü", ";", ""]
+    rows.write_bytes("\r\n".join(lines).replace(";", separator).encode())
+    option = ["--separator", separator, "--id", "id"]
+    assert prompts(rows, requests, "{text}", *option) == [f'a{separator}b, "c"', "ü"]
+    results = write_results(tmp_path, result("1", f"yes{separator} no"), result("2", "a, b"))
+    assert run(["join", str(rows), results, *option, "--out", str(out)]) == 0
+    text = out.read_text(encoding="utf-8")
+    assert list(csv.reader(io.StringIO(text, newline=""), delimiter=separator)) == [
+        ["id", "text", *ADDED],
+        ["1", f'a{separator}b, "c"', f"yes{separator} no", "", "stop", "", ""],
+        ["2", "ü", "a, b", "", "stop", "", ""],
+    ]
+    assert "1 row of" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "separator", "status", "expected"),
+    [
+        ("r.csv", ";", 1, "are separated by commas. Leave out --separator."),
+        ("r.csv", "x", 2, "'x' is not one of ',', ';', '|'"),
+        ("r.jsonl", ";", 2, "A separator is for CSV, and"),
+    ],
+)
+def test_separator_that_does_not_fit_the_file_is_an_error(
+    name: str,
+    separator: str,
+    status: int,
+    expected: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = write_rows(tmp_path / name, [{"id": "a", "text": "b"}])
+    assert make(rows, "--separator", separator, "--prompt", "{text}") == status
+    assert expected in " ".join(capsys.readouterr().err.split())
+
+
+def test_workbook_is_refused_with_the_format_to_save_it_as(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = tmp_path / "r.xlsx"
+    rows.write_bytes(b"PK\x03\x04")
+    assert make(rows, "--prompt", "{text}") == 2
+    assert "Save the table as CSV." in " ".join(capsys.readouterr().err.split())
 
 
 def test_quotes_in_tsv_are_text(tmp_path: Path) -> None:
@@ -341,7 +396,7 @@ def test_library_that_is_not_installed_is_named_with_its_extra(
     (tmp_path / name).write_bytes(b"")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert make(tmp_path / name, "--prompt", "{text}") == 1
-    assert "pip install 'groq-batch[frames]'" in capsys.readouterr().err
+    assert "Install it: pip install pyarrow" in capsys.readouterr().err
 
 
 # -- places that are no files --------------------------------------------------------------------

@@ -71,6 +71,14 @@ def join(rows: Path | str, results: str, *arguments: str) -> int:
     return run(["join", str(rows), results, *arguments])
 
 
+def join_one(folder: Path, answer: bytes, *arguments: str, name: str = "o.parquet") -> Path:
+    """Join a table of one row with its result; returns what was written."""
+    rows = write_rows(folder / "rows.jsonl", [{"a": 1}])
+    out = folder / name
+    assert join(rows, write_results(folder, answer), *arguments, "--out", str(out)) == 0
+    return out
+
+
 # -- answers -------------------------------------------------------------------------------------
 
 
@@ -329,38 +337,25 @@ def test_values_that_do_not_fit_the_schema_are_kept_as_text(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("number", "expected", "code"),
+    ("kind", "number", "expected", "code"),
     [
-        ("9223372036854775807", 9223372036854775807, None),
-        ("9223372036854775808", None, "answer_not_as_schema"),
-        ("-1e19", None, "answer_not_as_schema"),
-        ("4.0", 4, None),
+        ("integer", "9223372036854775807", 9223372036854775807, None),
+        ("integer", "9223372036854775808", None, "answer_not_as_schema"),
+        ("integer", "-1e19", None, "answer_not_as_schema"),
+        ("integer", "4.0", 4, None),
+        ("number", f"1{'0' * 400}", None, "answer_not_as_schema"),
     ],
+    ids=["largest", "too large", "too small", "without a fraction", "beyond all columns"],
 )
-def test_whole_number_is_in_its_column_or_its_text_is_kept(
-    number: str, expected: int | None, code: str | None, tmp_path: Path
+def test_number_is_in_its_column_or_its_text_is_kept(
+    kind: str, number: str, expected: int | None, code: str | None, tmp_path: Path
 ) -> None:
-    schema = write_schema(tmp_path, {"properties": {"n": {"type": "integer"}}})
-    rows = write_rows(tmp_path / "rows.jsonl", [{"a": 1}])
+    schema = write_schema(tmp_path, {"properties": {"n": {"type": kind}}})
     text = f'{{"n": {number}}}'
-    found = write_results(tmp_path, result("row-1", text))
-    out = tmp_path / "o.parquet"
-    assert join(rows, found, "--schema", schema, "--out", str(out)) == 0
+    out = join_one(tmp_path, result("row-1", text), "--schema", schema)
     (row,) = pyarrow.parquet.read_table(out).to_pylist()
     assert (row["answer_n"], row["error_code"]) == (expected, code)
     assert row["answer"] == (None if code is None else text)
-
-
-def test_number_beyond_all_columns_is_kept_as_text(tmp_path: Path) -> None:
-    schema = write_schema(tmp_path, {"properties": {"n": {"type": "number"}}})
-    rows = write_rows(tmp_path / "rows.jsonl", [{"a": 1}])
-    text = f'{{"n": 1{"0" * 400}}}'
-    found = write_results(tmp_path, result("row-1", text))
-    out = tmp_path / "o.parquet"
-    assert join(rows, found, "--schema", schema, "--out", str(out)) == 0
-    (row,) = pyarrow.parquet.read_table(out).to_pylist()
-    assert (row["answer_n"], row["answer"]) == (None, text)
-    assert row["error_code"] == "answer_not_as_schema"
 
 
 def test_calls_of_tools_have_a_column_of_their_own(tmp_path: Path) -> None:
@@ -379,10 +374,8 @@ def test_calls_of_tools_have_a_column_of_their_own(tmp_path: Path) -> None:
 
 def test_property_named_as_another_column_stays_its_own(tmp_path: Path) -> None:
     schema = write_schema(tmp_path, {"properties": {"answer": {"type": "string"}}})
-    rows = write_rows(tmp_path / "rows.jsonl", [{"a": 1}])
-    found = write_results(tmp_path, result("row-1", '{"answer": "x"}'))
-    out = tmp_path / "o.csv"
-    assert join(rows, found, "--schema", schema, "--out", str(out)) == 0
+    row = result("row-1", '{"answer": "x"}')
+    out = join_one(tmp_path, row, "--schema", schema, name="o.csv")
     assert csv_rows(out) == [
         ["a", "answer_answer", *ADDED],
         ["1", "x", "", "", "stop", "", ""],

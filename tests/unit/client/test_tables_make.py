@@ -248,8 +248,19 @@ def test_rows_without_a_value_for_the_prompt_are_counted_aloud(
     rows.write_text("a,b,c\nx,,1\n,,2\n,y,3\n")
     assert make(rows, *asked, "--out", str(tmp_path / "o.jsonl")) == 0
     said = capsys.readouterr().err
-    expected = f"{number} row{'s have' if number > 1 else ' has'} no value for the prompt"
+    expected = f"{number} row{'s have' if number > 1 else ' has'} no value for the prompt; requests"
     assert (expected in said) if number else ("no value" not in said)
+
+
+def test_model_without_a_known_price_is_named_in_place_of_the_estimate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl", ROWS)
+    asked = ["--model", "openai/gpt-oss-20", "--prompt", "{text}"]
+    assert run(["make", str(rows), *asked, "--out", str(tmp_path / "o.jsonl")]) == 0
+    assert "no estimate, because the price list has no model openai/gpt-oss-20" in (
+        capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(

@@ -96,11 +96,7 @@ def test_only_a_text_is_an_id(value: Any) -> None:
         ("canceled", "cancelled", True),
         ("canceling", "cancelling", False),
         ("paused", "paused", False),
-        ("", "unknown", False),
-        (None, "unknown", False),
-        ({}, "unknown", False),
-        (["completed"], "unknown", False),
-        (4, "unknown", False),
+        *((value, "unknown", False) for value in ("", None, {}, ["completed"], 4)),
     ],
 )
 def test_status(status: Any, expected: str, terminal: bool) -> None:
@@ -114,13 +110,7 @@ ISSUE = {"code": "c", "message": "m", "line": 3, "param": "p"}
 @pytest.mark.parametrize(
     ("errors", "expected"),
     [
-        (None, []),
-        ({}, []),
-        ([], []),
-        ("", []),
-        (False, []),
-        (7, []),
-        ({"object": "list", "data": []}, []),
+        *((value, []) for value in (None, {}, [], "", False, 7, {"object": "list", "data": []})),
         ({"object": "list", "data": None}, []),
         ({"object": "list"}, []),
         ([None, {}, [], 7, "", {"code": None, "message": ""}], []),
@@ -175,19 +165,8 @@ def test_counts(counts: Any, expected: BatchCounts) -> None:
         ("2026-09-21T16:13:20.500+02:00", CREATED),
         ("2026-09-21 14:13:20", CREATED),
         # An empty field: a batch would seem to have expired in 1970.
-        (0, None),
-        (0.0, None),
-        ("0", None),
-        ("", None),
-        (None, None),
-        ({}, None),
-        (-1, None),
-        (True, None),
-        (float("nan"), None),
-        (float("inf"), None),
-        (10**30, None),
-        ("soon", None),
-        ("0001-01-01T00:00:00Z", None),
+        *((value, None) for value in (0, 0.0, "0", "", None, {}, -1, True, float("nan"))),
+        *((value, None) for value in (float("inf"), 10**30, "soon", "0001-01-01T00:00:00Z")),
         ("9999-12-31T23:59:59-23:59", None),
     ],
 )
@@ -210,10 +189,7 @@ def test_an_expiry_before_the_creation_is_none(expires_at: Any) -> None:
         ({"job": "j", "shard": "1"}, {"job": "j", "shard": "1"}),
         ({"job": "j", "shard": 1}, {"job": "j", "shard": "1"}),
         ({"job": "", "x": None, "y": {}, "z": True, "n": float("nan")}, {"job": ""}),
-        (None, {}),
-        ({}, {}),
-        ([], {}),
-        ("j", {}),
+        *((value, {}) for value in (None, {}, [], "j")),
     ],
 )
 def test_metadata(metadata: Any, expected: dict[str, str]) -> None:

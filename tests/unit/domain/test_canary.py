@@ -16,11 +16,11 @@ from groq_batch.domain.canary import (
     judge_canary,
     unjudged_verdict,
 )
-from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.shard import Shard
 from groq_batch.records.attempt import AttemptState, ShardState
 from groq_batch.records.job import JobRecord
 from groq_batch.records.stored import from_record, to_record
+from tests.samples import OPTIONS
 
 RESULTS = CanaryResults(
     requests=50, answered=40, open=0, failed={"b": 4, "a": 6}, cost_usd=0.2, milliseconds=700.0
@@ -136,16 +136,9 @@ def test_verdict_is_read_as_it_was_written() -> None:
 
 def record(verdict: CanaryVerdict | None, *, has_canary: bool = True) -> JobRecord:
     shards = [Shard(number=n, requests=2, bytes=10, skipped=0) for n in (1, 2, 5)]
-    options = JobOptions(
-        completion_window="24h",
-        skip_invalid_lines=False,
-        max_attempts=3,
-        max_job_cost_usd=0.0,
-        canary_requests=2,
-    )
     return JobRecord(
         accepted=True,
-        options=options,
+        options=replace(OPTIONS, canary_requests=2),
         shards=tuple(shards),
         has_canary=has_canary,
         verdict=verdict,

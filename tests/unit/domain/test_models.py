@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.models import ListedModel, read_models
 from groq_batch.domain.prices import ListedPrice
@@ -34,11 +33,6 @@ AUDIO = {
     "output_modalities": ["transcription"],
     "pricing": None,
 }
-
-
-def storage() -> Storage:
-    s3 = FakeS3("bucket")
-    return Storage(s3=s3.client(), bucket="bucket")
 
 
 def test_an_answer_is_read() -> None:
@@ -132,7 +126,7 @@ class TestListing:
         assert from_record(json.loads(json.dumps(to_record(listing))), ModelListing) == listing
 
     def test_the_first_one_stands(self) -> None:
-        bucket = storage()
+        bucket = FakeS3().storage()
         assert ModelListing.load(bucket, KEYS) is None
         first, second = ModelListing(at=AT), ModelListing(at="2026-12-01T00:00:00.000Z")
         assert first.propose(bucket, KEYS) == first

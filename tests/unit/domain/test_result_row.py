@@ -135,12 +135,7 @@ def test_bytes_around_a_row(start: bytes, ending: bytes) -> None:
 @pytest.mark.parametrize(
     ("usage", "expected"),
     [
-        (ABSENT, None),
-        (None, None),
-        ("80", None),
-        ([], None),
-        ({}, None),
-        ({"total": 3}, None),
+        *((value, None) for value in (ABSENT, None, "80", [], {}, {"total": 3})),
         ({"prompt_tokens": 80}, Usage(80, 0, 80)),
         ({"prompt_tokens": 80, "completion_tokens": 20}, Usage(80, 20, 100)),
         ({"total_tokens": 100}, Usage(0, 0, 100)),
@@ -164,12 +159,7 @@ def test_usage(usage: Any, expected: Usage | None) -> None:
         (0.25, 0.25),
         (3, 3.0),
         (0, 0.0),
-        (None, None),
-        ("0.25", None),
-        (True, None),
-        (-1, None),
-        (10**12, None),
-        ({}, None),
+        *((value, None) for value in (None, "0.25", True, -1, 10**12, {})),
     ],
 )
 def test_seconds(value: Any, expected: float | None) -> None:
@@ -204,13 +194,8 @@ def test_the_model_that_a_request_asks(line: bytes) -> None:
     ("choices", "expected"),
     [
         ([{"finish_reason": "length"}, {"finish_reason": "stop"}], "length"),
-        ([{"finish_reason": None}], None),
-        ([{}], None),
-        ([], None),
-        (None, None),
-        ([{"finish_reason": 7}], None),
-        (["stop"], None),
-        ({"finish_reason": "stop"}, None),
+        *((value, None) for value in ([{"finish_reason": None}], [{}], [], None)),
+        *((value, None) for value in ([{"finish_reason": 7}], ["stop"], {"finish_reason": "stop"})),
     ],
 )
 def test_finish_reason(choices: Any, expected: str | None) -> None:
@@ -311,22 +296,12 @@ def test_row_level_errors(response: Any, code: str, outcome: RowOutcome) -> None
     ("status", "outcome"),
     [
         (0, RETRYABLE),
-        (400, FINAL),
-        (401, FINAL),
-        (403, FINAL),
-        (404, FINAL),
+        *((value, FINAL) for value in (400, 401, 403, 404)),
         (408, RETRYABLE),
         (409, RETRYABLE),
         (413, FINAL),
         (422, FINAL),
-        (424, RETRYABLE),
-        (429, RETRYABLE),
-        (498, RETRYABLE),
-        (500, RETRYABLE),
-        (502, RETRYABLE),
-        (503, RETRYABLE),
-        (529, RETRYABLE),
-        ("503", RETRYABLE),
+        *((value, RETRYABLE) for value in (424, 429, 498, 500, 502, 503, 529, "503")),
         ("404", FINAL),
     ],
 )

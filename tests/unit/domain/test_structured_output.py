@@ -71,13 +71,7 @@ def schemas() -> Iterator[SchemaChecks]:
 @pytest.mark.parametrize(
     ("form", "asked"),
     [
-        (None, None),
-        ("text", None),
-        ("json", None),
-        ({"type": "text"}, None),
-        ({"type": 5}, None),
-        ({}, None),
-        ([], None),
+        *((value, None) for value in (None, "text", "json", {"type": "text"}, {"type": 5}, {}, [])),
         (OBJECT, AskedForm()),
         ({"type": "json_object", "json_schema": 5}, AskedForm()),
         ({"type": "json_schema"}, AskedForm()),

@@ -7,7 +7,6 @@ from typing import Any
 from groq_batch.bucket.pending_upload import PendingUpload
 from groq_batch.domain.answer_stats import AnswerStats
 from groq_batch.domain.cost import ModelEstimates
-from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.json_data import from_json_data, to_json_data
 from groq_batch.domain.problem import Problem
 from groq_batch.domain.shard import IdsLocation, Shard, SplitLimits
@@ -15,11 +14,9 @@ from groq_batch.records.job import JobRecord
 from groq_batch.records.stored import from_record, to_record
 from groq_batch.request_file.input_summary import InputSummary
 from groq_batch.steps.prepare_input.range_plan import CutOutcome, RangePlan, ScanOutcome
+from tests.samples import OPTIONS
 
 PROBLEM = Problem(3, "a", "invalid_url", "Write another.")
-OPTIONS = JobOptions(
-    completion_window="24h", skip_invalid_lines=True, max_attempts=3, max_job_cost_usd=0.0
-)
 
 
 def with_added_fields(data: Any) -> Any:

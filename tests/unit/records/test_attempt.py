@@ -7,11 +7,9 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch
 from groq_batch.domain.canary import CanaryVerdict
-from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.shard import Shard
 from groq_batch.groq.decoding import batch_of
 from groq_batch.records.attempt import AttemptState, ShardState
@@ -19,6 +17,7 @@ from groq_batch.records.attempt_plan import AttemptPlan
 from groq_batch.records.job import JobRecord
 from groq_batch.records.submission import Stage
 from tests.fakes.s3 import FakeS3
+from tests.samples import OPTIONS
 
 KEYS = object_keys.WorkKeys("a-job")
 
@@ -28,7 +27,7 @@ class Bucket:
 
     def __init__(self) -> None:
         self.s3 = FakeS3()
-        self.storage = Storage(s3=self.s3.client(), bucket=self.s3.bucket)
+        self.storage = self.s3.storage()
         self.writes = 0
         write = self.storage.put_json
 
@@ -132,9 +131,7 @@ def test_by_origin_puts_the_shards_of_an_origin_shard_together() -> None:
 
 JOB = JobRecord(
     accepted=True,
-    options=JobOptions(
-        completion_window="24h", skip_invalid_lines=False, max_attempts=3, max_job_cost_usd=0
-    ),
+    options=OPTIONS,
     shards=tuple(Shard(number=n, requests=1, bytes=3, skipped=0) for n in (1, 2)),
 )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,17 +10,10 @@ from groq_batch.domain import object_keys
 from groq_batch.domain.job_options import _RETENTION_MARGIN_DAYS, MAX_ATTEMPTS_LIMIT
 from groq_batch.records.attempt_plan import AttemptPlan, RefusedShard, pause_after
 from groq_batch.steps.check_status.reasons import GRACE_SECONDS
-from tests.fakes.s3 import FakeS3
 
 KEYS = object_keys.WorkKeys("a-job")
 NOW = 1_800_000_000.0
 FIRST = AttemptPlan(attempt=1, highest=3)
-
-
-@pytest.fixture
-def storage() -> Storage:
-    s3 = FakeS3()
-    return Storage(s3=s3.client(), bucket=s3.bucket)
 
 
 def after(plan: AttemptPlan, **refused: int) -> AttemptPlan:

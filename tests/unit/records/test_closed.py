@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from groq_batch.bucket.pending_upload import LostUploadError
-from groq_batch.bucket.s3_errors import MissingObjectError
+from groq_batch.bucket.s3_errors import ConflictError, MissingObjectError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
-from groq_batch.records.closed import unless_closed
+from groq_batch.records.closed import close, unless_closed
 from groq_batch.records.stored import MissingRecordError
-from tests.fakes.s3 import FakeS3
+from tests.fakes.calls import Call
+from tests.fakes.s3 import FakeS3, client_error
 
 KEYS = object_keys.WorkKeys("a-job")
-
-
-@pytest.fixture
-def storage() -> Storage:
-    s3 = FakeS3()
-    return Storage(s3=s3.client(), bucket=s3.bucket)
 
 
 def failing(error: Exception) -> str:
@@ -50,3 +48,24 @@ def test_other_failures_are_failures_also_after_the_end(storage: Storage, error:
 
 def test_work_that_succeeds_answers_for_itself(storage: Storage) -> None:
     assert unless_closed(storage, KEYS, lambda: "done", lambda: "ended") == "done"
+
+
+def test_close_again_is_not_the_first(storage: Storage) -> None:
+    assert close(storage, "a-job")
+    assert not close(storage, "a-job")
+
+
+def test_close_that_nobody_could_mark_keeps_the_job_open() -> None:
+    """S3 answers 409 while another write is in progress, which may fail."""
+
+    def conflict(call: Call, act: Callable[[], Any]) -> Any:
+        if call.operation == "put_object" and call.target == KEYS.closed:
+            raise client_error("PutObject", 409, "ConditionalRequestConflict", "at the same time")
+        return act()
+
+    s3 = FakeS3()
+    storage = Storage(s3=s3.client(conflict), bucket=s3.bucket)
+    storage.put_json(object_keys.open_job_key("a-job"), {})
+    with pytest.raises(ConflictError):
+        close(storage, "a-job")
+    assert storage.exists(object_keys.open_job_key("a-job"))

@@ -9,7 +9,6 @@ import pytest
 from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.records import stored
-from tests.fakes.s3 import FakeS3
 
 KEY = "work/a-job/thing.json"
 
@@ -24,12 +23,6 @@ class Thing:
 
 
 THING = Thing(name="a", count=2, by_shard={3: (4, 5)})
-
-
-@pytest.fixture
-def storage() -> Storage:
-    s3 = FakeS3()
-    return Storage(s3=s3.client(), bucket=s3.bucket)
 
 
 def test_load_returns_what_put_wrote(storage: Storage) -> None:

@@ -18,7 +18,7 @@ from groq_batch.records.shard_result import ShardResult
 from groq_batch.records.usage import UsageRecord, usage_by_model
 from groq_batch.steps import finish_job
 from tests.fakes.calls import Call
-from tests.fakes.s3 import FakeS3, client_error
+from tests.fakes.s3 import FakeS3, client_error, refusing
 from tests.index_samples import usage_record
 from tests.report_samples import report
 
@@ -30,14 +30,13 @@ FIELDS = [
 PRICES = Prices("table", "2026-11-29", {"a": TokenPrice(0.001, 0.002)})
 
 
-def denied(call: Call, act: Any) -> Any:
-    raise client_error("PutObject", 403, "AccessDenied", "no")
+DENIED = refusing("put_object", 403, "AccessDenied")
 
 
 def test_usage_record_of_a_report_has_these_fields_in_one_line() -> None:
     made = report("partial")
     bucket = FakeS3()
-    assert UsageRecord.of_report(made, []).write(Storage(s3=bucket.client(), bucket="bucket"))
+    assert UsageRecord.of_report(made, []).write(bucket.storage())
     day = made["timing"]["finished_at"][:10]
     data = bucket.read(f"usage/date={day}/{made['job_id']}.json")
     assert data is not None
@@ -80,8 +79,7 @@ def test_usage_record_of_a_report_of_version_1_has_no_version() -> None:
     assert (record.version, record.error_code) == (None, None)
 
 
-def test_usage_record_that_stands_is_not_written_again() -> None:
-    storage = Storage(s3=FakeS3().client(), bucket="bucket")
+def test_usage_record_that_stands_is_not_written_again(storage: Storage) -> None:
     first, second = usage_record(1), usage_record(1, requests=7)
     assert first.write(storage)
     assert second.write(storage)
@@ -90,15 +88,15 @@ def test_usage_record_that_stands_is_not_written_again() -> None:
 
 
 def test_usage_record_that_s3_denies_holds_nothing_up() -> None:
-    assert not usage_record().write(Storage(s3=FakeS3().client(denied), bucket="bucket"))
+    assert not usage_record().write(FakeS3().storage(DENIED))
 
 
 def test_usage_record_that_s3_denies_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(finish_job.logger, "warning", lambda text, **_: said.append(text))
-    finish_job._record_usage(Storage(s3=FakeS3().client(), bucket="bucket"), usage_record())
+    finish_job._record_usage(FakeS3().storage(), usage_record())
     assert said == []
-    finish_job._record_usage(Storage(s3=FakeS3().client(denied), bucket="bucket"), usage_record())
+    finish_job._record_usage(FakeS3().storage(DENIED), usage_record())
     assert said == ["The usage record could not be written"]
 
 
@@ -111,18 +109,14 @@ def test_usage_record_asked_for_once_more_by_s3_is_written() -> None:
             raise client_error("PutObject", 409, "ConditionalRequestConflict", "no")
         return act()
 
-    assert usage_record().write(Storage(s3=bucket.client(conflict_once), bucket="bucket"))
+    assert usage_record().write(bucket.storage(conflict_once))
     assert bucket.read(usage_record().object_key) is not None
 
 
 def test_usage_record_that_s3_never_takes_is_an_error() -> None:
-    def conflict(call: Call, act: Any) -> Any:
-        if call.operation == "put_object":
-            raise client_error("PutObject", 409, "ConditionalRequestConflict", "no")
-        return act()
-
+    conflict = refusing("put_object", 409, "ConditionalRequestConflict")
     with pytest.raises(ConflictError):
-        usage_record().write(Storage(s3=FakeS3().client(conflict), bucket="bucket"))
+        usage_record().write(FakeS3().storage(conflict))
 
 
 def test_usage_record_of_a_later_version_is_read() -> None:
@@ -196,8 +190,7 @@ def test_shard_summary_of_many_made_up_models_stays_small() -> None:
     assert sum(counts[0] for counts in summary.by_model.values()) == 3000
 
 
-def test_end_written_by_version_1_names_no_models() -> None:
-    storage = Storage(s3=FakeS3().client(), bucket="bucket")
+def test_end_written_by_version_1_names_no_models(storage: Storage) -> None:
     keys = WorkKeys("job-1")
     storage.put_json(keys.end, {"schema_version": 1, "stands": True, "report": {}})
     found = End.load(storage, keys)

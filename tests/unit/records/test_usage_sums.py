@@ -46,7 +46,7 @@ class Bucket:
         return self.now.timestamp()
 
     def storage(self, wire: Wire = plain_wire) -> Storage:
-        return Storage(s3=self.s3.client(wire), bucket="bucket")
+        return self.s3.storage(wire)
 
     def end_job(self, *, days_ago: float = 0.0, **fields: Any) -> UsageRecord:
         """Write the record of a job that ended some days ago, now."""

@@ -59,7 +59,7 @@ def test_index_of_a_new_stack_says_that_nothing_is_there() -> None:
     said = text_of(UsageSums())
     assert "Nothing runs." in said
     assert "No job has ended in the last 30 days." in said
-    assert "Jobs that ended before version 2 have no usage record" in said
+    assert "Jobs that ended under version 1 of the stack have no usage record" in said
     assert "<svg" not in page_of(UsageSums())
 
 

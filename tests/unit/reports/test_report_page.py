@@ -159,6 +159,12 @@ def test_retry_names_the_job_that_the_page_is_of(failed: str, name: str) -> None
     assert f"groq-batch retry {name}<" in page_of(report(outputs=outputs))
 
 
+@pytest.mark.parametrize(("failed", "is_offered"), [(0, False), (1, True)])
+def test_retry_is_not_offered_for_invalid_lines_alone(failed: int, is_offered: bool) -> None:
+    counts = {**report()["requests"], "succeeded": 9, "failed": failed, "invalid": 2}
+    assert ("groq-batch retry" in text_of(report(requests=counts))) == is_offered
+
+
 def test_tables_that_scroll_can_be_scrolled_by_keys() -> None:
     page = page_of(report(), facts())
     assert page.count('<div class="scroll" tabindex="0">') == page.count("<table>") == 2
@@ -361,6 +367,8 @@ def test_job_that_a_rule_has_ended_has_its_reason_at_the_top(code: str) -> None:
     assert "The cause and what to do are below." in text
     assert "was sent" not in text
     assert f"{code} None of the" in text
+    # Requests that a canary has shown to be bad have to be corrected, not sent again.
+    assert ("groq-batch retry" in text) == (code == "deadline_passed")
 
 
 def test_calls_after_a_deadline_are_told_and_priced() -> None:

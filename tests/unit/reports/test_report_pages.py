@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.reports.page import rendering, writer
 from groq_batch.reports.page.data import PageData
@@ -37,8 +36,8 @@ class Shelf:
     def __init__(self, wire: Wire = plain_wire) -> None:
         self.s3 = FakeS3()
         self.clock = Clock()
-        self.storage = Storage(s3=self.s3.client(wire), bucket="bucket")
-        self.plain = Storage(s3=self.s3.client(), bucket="bucket")
+        self.storage = self.s3.storage(wire)
+        self.plain = self.s3.storage()
 
     def put(self, job: str, status: str = "running", total: int = 5) -> None:
         made = sample_report(status, job_id=job)

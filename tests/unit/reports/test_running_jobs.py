@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.records import stored
-from groq_batch.records.job import JobRequest
 from groq_batch.reports.running_jobs import RunningJob, read_running_jobs
-from tests.fakes.calls import Call
-from tests.fakes.s3 import FakeS3, client_error
+from tests.fakes.s3 import FakeS3, refusing
 from tests.index_samples import job_name
+from tests.samples import job_request
 
 JOB, OTHER = job_name(1), job_name(2)
 
 
-def open_job(storage: Storage, *, path: str = "team/x.jsonl") -> None:
-    request = JobRequest(
-        job_id=JOB,
-        bucket="bucket",
-        key=f"input/{path}",
-        version_id="v",
-        path=path,
-        started_at="2026-11-29T10:00:00.000Z",
-        claimed_by="",
-    )
-    storage.put_json(object_keys.open_job_key(JOB), stored.to_record(request))
+def open_job(storage: Storage) -> None:
+    record = stored.to_record(job_request(JOB, path="team/x.jsonl"))
+    storage.put_json(object_keys.open_job_key(JOB), record)
 
 
 def report_at(storage: Storage, path: str, job_id: str = JOB) -> None:
@@ -44,8 +32,7 @@ def read(storage: Storage) -> list[RunningJob]:
 @pytest.mark.parametrize(
     "path", ["team/x.jsonl", f"superseded/{JOB}/team/x.jsonl", JOB], ids=["own", "aside", "name"]
 )
-def test_report_of_a_running_job_is_found_where_it_stands(path: str) -> None:
-    storage = Storage(s3=FakeS3().client(), bucket="bucket")
+def test_report_of_a_running_job_is_found_where_it_stands(path: str, storage: Storage) -> None:
     open_job(storage)
     report_at(storage, "team/x.jsonl", OTHER)
     report_at(storage, path)
@@ -55,30 +42,24 @@ def test_report_of_a_running_job_is_found_where_it_stands(path: str) -> None:
     assert job.written_at is not None
 
 
-def test_running_job_whose_report_nobody_has_written_has_none() -> None:
-    storage = Storage(s3=FakeS3().client(), bucket="bucket")
+def test_running_job_whose_report_nobody_has_written_has_none(storage: Storage) -> None:
     open_job(storage)
     assert [job.report for job in read(storage)] == [None]
     report_at(storage, "team/x.jsonl", OTHER)
     assert [job.report for job in read(storage)] == [None]
 
 
-def test_job_that_was_closed_meanwhile_is_left_out() -> None:
-    assert read(Storage(s3=FakeS3().client(), bucket="bucket")) == []
+def test_job_that_was_closed_meanwhile_is_left_out(storage: Storage) -> None:
+    assert read(storage) == []
 
 
 @pytest.mark.parametrize(
     ("status", "code"), [(403, "AccessDenied"), (400, "KMS.DisabledException")]
 )
 def test_report_that_s3_does_not_hand_out_keeps_no_other_job_from_being_shown(
-    status: int, code: str
+    status: int, code: str, s3: FakeS3
 ) -> None:
-    def refuse(call: Call, act: Callable[[], Any]) -> Any:
-        if call.operation == "get_object" and call.target == "reports/team/x.jsonl.json":
-            raise client_error("get_object", status, code, "no")
-        return act()
-
-    storage = Storage(s3=FakeS3().client(refuse), bucket="bucket")
+    storage = s3.storage(refusing("get_object", status, code, "reports/team/x.jsonl.json"))
     open_job(storage)
     assert [job.report for job in read(storage)] == [None]
     report_at(storage, f"superseded/{JOB}/team/x.jsonl")

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import tracemalloc
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from groq_batch.domain.problem import Problem
 from groq_batch.request_file.line_checks import InvalidLine, LineChecker
@@ -76,40 +72,3 @@ class TestDuplicates:
         checker = LineChecker()
         for number, custom_id in enumerate((one, other), start=1):
             assert isinstance(checker.check(number, request(custom_id=custom_id)), CheckedRequest)
-
-    @given(st.lists(st.text(min_size=1, max_size=3), max_size=200))
-    def test_duplicates_are_those_a_dictionary_finds(self, ids: list[str]) -> None:
-        checker = LineChecker()
-        first: dict[str, int] = {}
-        for number, custom_id in enumerate(ids, start=1):
-            found = checker.check(number, request(custom_id=custom_id))
-            if custom_id in first:
-                assert isinstance(found, Problem)
-                assert f"on line {first[custom_id]}." in found.message
-            else:
-                assert isinstance(found, CheckedRequest)
-                first[custom_id] = number
-
-    def test_many_ids_take_few_bytes_and_none_is_lost(self) -> None:
-        """None is forgotten while the table of them grows, also right after it has."""
-        count = 40_000
-        lines = [
-            request(custom_id=f"{number:040d}", body={"model": "m", "messages": [1]})
-            for number in range(count)
-        ]
-        checker = LineChecker()
-        tracemalloc.start()
-        fresh = sum(
-            isinstance(checker.check(number, data), CheckedRequest)
-            for number, data in enumerate(lines, start=1)
-        )
-        held, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        assert fresh == count
-        assert held < 50 * count
-        assert peak < 60 * count
-        seen = (1, 2, 614, 615, 2457, 2458, 39_321, 39_322, count)
-        for place, number in enumerate(seen, start=count + 1):
-            found = checker.check(place, lines[number - 1])
-            assert isinstance(found, Problem)
-            assert f"on line {number}." in found.message

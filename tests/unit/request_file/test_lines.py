@@ -129,14 +129,6 @@ class TestSplitLines:
         line = f"a{separator}b".encode()
         assert read([line + b"\nc"]) == [(1, line + b"\n", False), (2, b"c", False)]
 
-    @pytest.mark.parametrize("data", [b"", BOM])
-    def test_split_lines_of_nothing_yields_nothing(self, data: bytes) -> None:
-        assert read([data]) == []
-
-    def test_split_lines_yields_last_line_without_line_end(self) -> None:
-        assert read([b"a\nb"]) == [(1, b"a\n", False), (2, b"b", False)]
-        assert read([b"a\nb\n"]) == [(1, b"a\n", False), (2, b"b\n", False)]
-
     def test_split_lines_keeps_half_a_byte_order_mark(self) -> None:
         assert read([b"\xef", b"\xbb"]) == [(1, b"\xef\xbb", False)]
 
@@ -159,9 +151,6 @@ class TestSplitLines:
             (1, b"123456789\r\r\rx", True),
             (2, b"b", False),
         ]
-
-    def test_split_lines_yields_long_line_without_line_end(self) -> None:
-        assert read([b"123456789", b"0\r"]) == [(1, b"1234567890", True)]
 
     def test_split_lines_yields_long_blank_line_whole(self) -> None:
         assert read([b" " * 20, b"\t" * 20, b"\r\nx"]) == [
@@ -237,7 +226,7 @@ class TestDecompress:
     def test_decompress_bomb_yields_small_pieces(self) -> None:
         packer = zlib.compressobj(9, zlib.DEFLATED, 31)
         packed = io.BytesIO()
-        for _ in range(200):
+        for _ in range(60):
             packed.write(packer.compress(b"\0" * 2**20))
         packed.write(packer.flush())
         chunks = [packed.getvalue()]
@@ -248,7 +237,7 @@ class TestDecompress:
             total += len(piece)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        assert total == 200 * 2**20
+        assert total == 60 * 2**20
         assert peak < 4 * 2**20
 
     def test_decompress_many_tiny_members_yields_their_content(self) -> None:

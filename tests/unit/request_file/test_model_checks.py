@@ -8,16 +8,13 @@ from typing import Any
 
 import pytest
 
-from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.models import read_models
 from groq_batch.records.model_listing import ModelListing, model_checker
 from groq_batch.request_file.model_checks import ModelChecker
 from groq_batch.request_file.request_rules import ALLOWED_URLS, CHAT_URL
+from tests.samples import OPTIONS
 
 AUDIO_URLS = ALLOWED_URLS[1:]
-OPTIONS = JobOptions(
-    completion_window="24h", skip_invalid_lines=False, max_attempts=3, max_job_cost_usd=0
-)
 
 
 def checker(*entries: dict[str, Any] | str) -> ModelChecker:

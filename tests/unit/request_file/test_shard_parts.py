@@ -87,10 +87,7 @@ def test_part_key_separates_url_from_model() -> None:
     [
         ([SPEECH], SPEECH),
         ([TRANSLATION, TRANSLATION], TRANSLATION),
-        ([SPEECH, TRANSLATION], None),
-        ([SPEECH, CHAT], None),
-        ([CHAT, CHAT], None),
-        ([], None),
+        *((value, None) for value in ([SPEECH, TRANSLATION], [SPEECH, CHAT], [CHAT, CHAT], [])),
     ],
 )
 def test_common_audio_url_needs_all_lines(urls: list[str], expected: str | None) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.records.attempt_plan import AttemptPlan
 from groq_batch.steps.download_results import divide
-from tests.fakes.s3 import FakeS3
+from tests.fakes.calls import Call
+from tests.fakes.s3 import FakeS3, client_error
 
 KEYS = object_keys.WorkKeys("a-job")
 
@@ -25,13 +28,8 @@ LINES = [line(number, model) for number, model in enumerate("abcab" * 3)]
 
 
 @pytest.fixture
-def s3() -> FakeS3:
-    return FakeS3()
-
-
-@pytest.fixture
 def storage(s3: FakeS3) -> Storage:
-    found = Storage(s3=s3.client(), bucket=s3.bucket)
+    found = s3.storage()
     found.put_bytes(KEYS.shard(1, 1), b"".join(LINES))
     AttemptPlan(attempt=2, divided={1: (5, 3)}, origins={5: 1, 6: 1, 7: 1}).write(found, KEYS)
     return found
@@ -75,9 +73,22 @@ def test_divide_keeps_the_part_that_was_written_first(
     for key, data in EXPECTED.items():
         storage.put_bytes(f"{KEYS.shards(2)}{key}", data)
     before = [s3.history(key) for key in s3.keys(KEYS.shards(2))]
-    monkeypatch.setattr(storage, "exists", lambda _: False)
+    first_looks, look = [False] * len(EXPECTED), storage.exists
+    monkeypatch.setattr(
+        storage, "exists", lambda key: first_looks.pop() if first_looks else look(key)
+    )
     divide.divide_shard(storage, KEYS, 1, 1)
     assert [s3.history(key) for key in s3.keys(KEYS.shards(2))] == before
+
+
+def test_divide_part_that_nobody_could_write_is_an_error(s3: FakeS3, storage: Storage) -> None:
+    def conflict(call: Call, act: Callable[[], Any]) -> Any:
+        if call.operation == "put_object":
+            raise client_error("PutObject", 409, "ConditionalRequestConflict", "at the same time")
+        return act()
+
+    with pytest.raises(ConflictError):
+        divide.divide_shard(Storage(s3=s3.client(conflict), bucket=s3.bucket), KEYS, 1, 1)
 
 
 @pytest.mark.parametrize(("attempt", "number"), [(1, 2), (2, 1), (3, 1)])

@@ -10,10 +10,7 @@ from groq_batch.steps.doctor import order_of
 @pytest.mark.parametrize(
     ("dates", "expected"),
     [
-        ([], None),
-        ([5], None),
-        ([5, 5], None),
-        ([None, None], None),
+        *((value, None) for value in ([], [5], [5, 5], [None, None])),
         ([5, 5, 4], "newest_first"),
         ([4, 5, 5, 7], "oldest_first"),
         ([4, 5, 4], "mixed"),

@@ -9,7 +9,6 @@ import pytest
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch, BatchIssue
-from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.shard import Shard
 from groq_batch.records.attempt import AttemptState, ShardState
 from groq_batch.records.attempt_plan import AttemptPlan, RefusedShard
@@ -17,26 +16,17 @@ from groq_batch.records.job import JobRecord
 from groq_batch.records.shard_result import ShardResult
 from groq_batch.records.submission import Stage
 from groq_batch.steps.check_status.next_attempt import NextAttempt, refusal_notice
-from tests.fakes.s3 import FakeS3
+from tests.samples import OPTIONS
 
 KEYS = object_keys.WorkKeys("a-job")
 NOW = 1_800_000_000.0
 SPEECH = "/v1/audio/transcriptions"
-OPTIONS = JobOptions(
-    completion_window="24h", skip_invalid_lines=False, max_attempts=3, max_job_cost_usd=0
-)
 JOB = JobRecord(
     accepted=True,
     options=OPTIONS,
     # Of an input that was prepared range by range: numbers may be left out.
     shards=tuple(Shard(number=n, requests=2, bytes=9, skipped=0) for n in (1, 2, 6)),
 )
-
-
-@pytest.fixture
-def storage() -> Storage:
-    s3 = FakeS3()
-    return Storage(s3=s3.client(), bucket=s3.bucket)
 
 
 def ended(status: str = "completed", endpoint: str | None = None) -> ShardState:

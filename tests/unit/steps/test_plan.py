@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 
 from groq_batch.bucket.pending_upload import PendingUpload
 from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
-from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.problem import Problem
 from groq_batch.domain.shard import Shard
 from groq_batch.records.job import JobRecord
 from groq_batch.steps.prepare_input.plan import Plan
-from tests.fakes.calls import Call
-from tests.fakes.s3 import FakeS3, client_error
+from tests.fakes.s3 import FakeS3, refusing
+from tests.samples import OPTIONS
 
 KEYS = object_keys.WorkKeys("job")
 
 
 def plan(*, good: int) -> Plan:
-    options = JobOptions(
-        completion_window="24h", skip_invalid_lines=True, max_attempts=3, max_job_cost_usd=0.5
-    )
     record = JobRecord(
         accepted=True,
-        options=options,
+        options=OPTIONS,
         input_bytes=10,
         lines=5,
         total=4,
@@ -43,9 +36,7 @@ def plan(*, good: int) -> Plan:
     return Plan(record=record, uploads=(PendingUpload("k", "u", ("e1", "e2"), 9),))
 
 
-def test_propose_second_plan_returns_the_first() -> None:
-    s3 = FakeS3()
-    storage = Storage(s3=s3.client(), bucket=s3.bucket)
+def test_propose_second_plan_returns_the_first(s3: FakeS3, storage: Storage) -> None:
     first, second = plan(good=3), plan(good=2)
     assert Plan.load(storage, KEYS) is None
     assert first.propose(storage, KEYS) == first
@@ -55,15 +46,8 @@ def test_propose_second_plan_returns_the_first() -> None:
     assert len(s3.history("work/job/plan.json")) == 1
 
 
-def test_propose_conflict_without_plan_raises() -> None:
+def test_propose_conflict_without_plan_raises(s3: FakeS3) -> None:
     """S3 answers 409 when another write was under way, which may not have come to its end."""
-
-    def conflict(call: Call, act: Callable[[], Any]) -> Any:
-        if call.operation == "put_object":
-            raise client_error("PutObject", 409, "ConditionalRequestConflict", "at the same time")
-        return act()
-
-    s3 = FakeS3()
-    storage = Storage(s3=s3.client(conflict), bucket=s3.bucket)
+    conflict = refusing("put_object", 409, "ConditionalRequestConflict")
     with pytest.raises(ConflictError):
-        plan(good=3).propose(storage, KEYS)
+        plan(good=3).propose(s3.storage(conflict), KEYS)

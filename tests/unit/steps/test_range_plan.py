@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.json_data import from_json_data, to_json_data
 from groq_batch.domain.problem import Problem
 from groq_batch.domain.shard import SplitLimits
@@ -15,6 +14,7 @@ from groq_batch.records.stored import from_record, to_record
 from groq_batch.request_file.request_rules import CHECKS, FIRST_CHECKS
 from groq_batch.steps.prepare_input.fan_out import is_large, new_range_plan
 from groq_batch.steps.prepare_input.range_plan import CutTask, RangePlan, ScanOutcome, plan_cuts
+from tests.samples import OPTIONS
 
 
 def scan(good: int, shards: int, invalid: int = 0) -> ScanOutcome:
@@ -103,9 +103,7 @@ def test_is_large_is_false_up_to_two_ranges(size: int, large: bool) -> None:
 
 
 def test_range_plan_from_its_json_is_equal() -> None:
-    options = JobOptions(
-        completion_window="24h", skip_invalid_lines=True, max_attempts=3, max_job_cost_usd=0
-    )
+    options = replace(OPTIONS, skip_invalid_lines=True)
     division = new_range_plan(
         size=100,
         range_bytes=10,

@@ -41,16 +41,6 @@ def ended(number: int, *, requests: int = 0, skipped: int = 0) -> ShardEnded:
     return ShardEnded(Shard(number, requests=requests, skipped=skipped))
 
 
-@pytest.fixture
-def s3() -> FakeS3:
-    return FakeS3()
-
-
-@pytest.fixture
-def storage(s3: FakeS3) -> Storage:
-    return Storage(s3=s3.client(), bucket="bucket")
-
-
 def written(
     s3: FakeS3, storage: Storage, events: Iterable[SplitEvent], *, has_canary: bool = False
 ) -> dict[str, bytes | None]:

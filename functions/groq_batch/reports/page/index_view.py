@@ -341,7 +341,9 @@ def _spend_remark(total: Sums, unreadable: int, *, is_whole: bool) -> str:
         parts.append("Not all jobs are counted yet; the next page counts more.")
     if unreadable:
         parts.append(f"{wording.whole(unreadable)} usage records cannot be read.")
-    parts.append("Jobs that ended before version 2 have no usage record and are not shown.")
+    parts.append(
+        "Jobs that ended under version 1 of the stack have no usage record and are not shown."
+    )
     return " ".join(parts)
 
 

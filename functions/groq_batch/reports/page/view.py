@@ -21,6 +21,7 @@ from groq_batch.domain.answer_stats import (
     Histogram,
 )
 from groq_batch.domain.cost import ModelUsage, actual_cost_usd, sum_usd
+from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.pace import mean_pace
 from groq_batch.domain.prices import FROM_GROQ, Prices, on_demand_usd
@@ -357,7 +358,12 @@ def _commands(report: Mapping[str, Any]) -> list[Command]:
         )
         if outputs[kind]
     ]
-    if outputs["failed"] and key.startswith(object_keys.INPUT_PREFIX):
+    reason = _reason(report)
+    # Invalid lines, and requests like those of a failed canary, have to be corrected first.
+    can_retry = report["requests"]["failed"] and (
+        reason is None or reason[0] != ErrorCode.CANARY_FAILED
+    )
+    if outputs["failed"] and key.startswith(object_keys.INPUT_PREFIX) and can_retry:
         is_aside = (
             outputs["failed"]
             .removeprefix(f"s3://{report['input']['bucket']}/")

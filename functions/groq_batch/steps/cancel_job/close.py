@@ -43,6 +43,9 @@ MAX_COLLECTORS = 3
 """Maximum of collecting executions per job. After the last one the report is written without
 another, so that a failing collector cannot loop."""
 _ENDED = ("FAILED", "TIMED_OUT", "ABORTED")
+_RUNNING = ("RUNNING", "PENDING_REDRIVE")
+_DESCRIBE_PAUSES = (1.0, 2.0, 4.0)
+"""Seconds between descriptions of an execution whose end was reported."""
 
 
 class UnknownJobError(Exception):
@@ -82,6 +85,7 @@ class JobCloser:
         events: Any,
         settings: Settings,
         clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Use the clients ``states`` (Step Functions) and ``events`` (EventBridge)."""
         self._storage = storage
@@ -90,6 +94,7 @@ class JobCloser:
         self._events = events
         self._settings = settings
         self._clock = clock
+        self._sleep = sleep
 
     # -- triggers --------------------------------------------------------------------------------
 
@@ -102,7 +107,7 @@ class JobCloser:
         machine, name = str(detail["stateMachineArn"]), str(detail["name"])
         if "/" in machine.rsplit(":", 1)[-1]:
             return "ignored: a child of a Distributed Map"
-        status, error = self._describe(str(detail["executionArn"]))
+        status, error = self._describe_ended(detail)
         if status not in _ENDED:
             return f"ignored: the execution is {status}"
         return self._close(machine, name, status, error)
@@ -139,11 +144,34 @@ class JobCloser:
     # -- one job ---------------------------------------------------------------------------------
 
     def _describe(self, arn: str) -> tuple[str | None, str]:
+        return _status_and_error(self._execution(arn))
+
+    def _describe_ended(self, detail: Mapping[str, Any]) -> tuple[str | None, str]:
+        """Return the status and error of an execution whose end was reported, like ``_describe``.
+
+        Descriptions are eventually consistent
+        (https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html).
+        So an execution that seems to be running, or not to exist, is described again, unless it was
+        redriven since. Otherwise its batches would run on until the reconciler finds the job.
+        """
+        arn, redrives = str(detail["executionArn"]), int(detail.get("redriveCount") or 0)
+        answer = self._execution(arn)
+        for seconds in _DESCRIBE_PAUSES:
+            if answer and answer["status"] not in _RUNNING:
+                break
+            if answer and int(answer.get("redriveCount") or 0) > redrives:
+                break
+            self._sleep(seconds)
+            answer = self._execution(arn)
+        return _status_and_error(answer)
+
+    def _execution(self, arn: str) -> Mapping[str, Any] | None:
+        """Return the description of an execution, or None if there is none."""
         try:
-            answer = self._states.describe_execution(executionArn=arn)
+            answer: Mapping[str, Any] = self._states.describe_execution(executionArn=arn)
         except self._states.exceptions.ExecutionDoesNotExist:
-            return None, ""
-        return answer["status"], answer.get("error") or ""
+            return None
+        return answer
 
     def _close(self, machine: str, name: str, status: str, error: str) -> str:
         job_id = job_id_of_execution(name)
@@ -360,3 +388,8 @@ def _stop_of(status: str, error: str, moment: str) -> Stop:
         f"are in the results."
     )
     return Stop.failed(Reason(ErrorCode.INTERNAL_ERROR, text), at=moment)
+
+
+def _status_and_error(answer: Mapping[str, Any] | None) -> tuple[str | None, str]:
+    """Return the status and the error of a described execution; None and nothing without one."""
+    return (answer["status"], answer.get("error") or "") if answer else (None, "")

@@ -72,6 +72,8 @@ def _write(
             try:
                 writer.commit(if_none_match=True)
             except ConflictError:
+                if not storage.exists(writer.key):
+                    raise
                 logger.info("Another invocation has also written a part")
     finally:
         for writer in pending.values():

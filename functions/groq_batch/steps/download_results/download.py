@@ -6,8 +6,7 @@ first of them, because they share one set of rows.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -35,6 +34,7 @@ from groq_batch.steps.download_results.divide import divide_shard
 from groq_batch.steps.download_results.merge import ShardMerger
 from groq_batch.steps.download_results.result_index import ResultIndex
 from groq_batch.steps.download_results.sent_shards import SentShard
+from groq_batch.steps.download_results.work_folder import work_folder
 from groq_batch.steps.outcomes import (
     DEFERRED,
     SETTLED,
@@ -96,8 +96,7 @@ def download_shard(
         return SETTLED
     if not collection.is_first(number):
         return SETTLED
-    work = Path(tempfile.mkdtemp(prefix="results-", dir=folder))
-    try:
+    with work_folder(folder) as work, contextlib.closing(collection):
         for shard in collection.shards:
             outcome = unless_closed(
                 storage,
@@ -114,9 +113,6 @@ def download_shard(
             lambda: collection.settle(uses_kept_ids=not collection.state.gave_up),
             lambda: None,
         )
-    finally:
-        collection.close()
-        shutil.rmtree(work, ignore_errors=True)
     return SETTLED
 
 

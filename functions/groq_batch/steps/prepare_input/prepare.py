@@ -123,6 +123,8 @@ def _write_record(storage: Storage, keys: object_keys.WorkKeys, record: JobRecor
     try:
         storage.put_json(keys.job_record, record.to_json(), if_none_match=True)
     except ConflictError:
+        if not storage.exists(keys.job_record):
+            raise
         # Another invocation was first; its record comes from the same plan.
         return
     logger.info(

@@ -162,9 +162,8 @@ class _Tasks:
     def _read(self, key: str, first: int, length: int) -> bytes:
         if not length:
             return b""
-        with self._storage.open(key, first=first, length=length) as body:
-            data: bytes = body.read()
-            return data
+        with closing(self._storage.chunks(key, first=first, length=length)) as pieces:
+            return b"".join(pieces)
 
     # -- cut -------------------------------------------------------------------------------------
 

@@ -378,6 +378,8 @@ def start_job(
             )
         except ConflictError:
             known = _recorded(storage, request)
+            if known is None:
+                raise
     if known is not None and known != request:
         status = EXISTS
         request = known

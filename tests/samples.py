@@ -1,0 +1,27 @@
+"""Values that many tests need and none is about: the options and the request of a job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from groq_batch.domain import object_keys
+from groq_batch.domain.job_options import JobOptions
+from groq_batch.records.job import JobRequest
+
+OPTIONS = JobOptions(
+    completion_window="24h", skip_invalid_lines=False, max_attempts=3, max_job_cost_usd=0
+)
+
+
+def job_request(job_id: str = "a-0123456789abcdef0123", **fields: Any) -> JobRequest:
+    """Return the request of the job of an upload; ``path`` tells its key unless it is given."""
+    key = fields.get("key", object_keys.INPUT_PREFIX + fields.get("path", "a.jsonl"))
+    usual = {
+        "bucket": "bucket",
+        "key": key,
+        "version_id": "v",
+        "path": key.removeprefix(object_keys.INPUT_PREFIX),
+        "started_at": "2026-03-01T00:00:00.000Z",
+        "claimed_by": "test",
+    }
+    return JobRequest(job_id=job_id, **{**usual, **fields})
