@@ -99,13 +99,13 @@ def report(status: str = "partial", **fields: Any) -> dict[str, Any]:
 
 def facts(text: Callable[[], str] = lambda: "") -> PageData:
     """Return what a page tells beside a report; ``text`` gives what stands after each name."""
-    measures, failures = AnswerStats(), Failures()
+    stats, failures = AnswerStats(), Failures()
     for number in range(400):
-        measures.prompt_tokens.add_all([200 + number * number % 700])
-        measures.completion_tokens.add_all([number * 7919 % 4000])
-        measures.milliseconds.add_all([100 + number * 104_729 % 6000])
-    count_name(measures.finish_reasons, "stop" + text(), 380)
-    count_name(measures.finish_reasons, "length" + text(), 20)
+        stats.prompt_tokens.add_all([200 + number * number % 700])
+        stats.completion_tokens.add_all([number * 7919 % 4000])
+        stats.milliseconds.add_all([100 + number * 104_729 % 6000])
+    count_name(stats.finish_reasons, "stop" + text(), 380)
+    count_name(stats.finish_reasons, "length" + text(), 20)
     failures.add("rate_limit" + text(), 17, "Too many." + text())
     failures.add("rate_limit_2" + text(), 18, "Too many." + text())
     problem = Problem(3, "row-3" + text(), "invalid_url" + text(), "Use /v1/…" + text())
@@ -119,7 +119,7 @@ def facts(text: Callable[[], str] = lambda: "") -> PageData:
         "openai/gpt-oss-20b": ModelUsage(3000, 1_500_000, 700_000),
         "model" + text(): ModelUsage(1400, 500_000, 200_000),
     }
-    return PageData(job, measures, failures, usage)
+    return PageData(job, stats, failures, usage)
 
 
 def hostile_report(text: Callable[[], str], status: str = "partial") -> dict[str, Any]:

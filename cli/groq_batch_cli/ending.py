@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from groq_batch.bucket.storage import Storage
-from groq_batch.domain.canary import CANARY_FAILED
+from groq_batch.domain.error_code import ErrorCode
 from groq_batch_cli.aws import Stack
 from groq_batch_cli.failures import error_codes
 from groq_batch_cli.progress_bar import ByteProgress
@@ -96,7 +96,9 @@ def _can_retry_help(report: Report) -> bool:
     """Tell whether a job has failed requests that need not be corrected first."""
     # Invalid lines are not among these.
     has_failed = report["status"] != GOOD and report["requests"]["failed"] > 0
-    return has_failed and not any(one["code"] == CANARY_FAILED for one in report["errors"][:1])
+    return has_failed and not any(
+        one["code"] == ErrorCode.CANARY_FAILED for one in report["errors"][:1]
+    )
 
 
 def fetch_files(storage: Storage, job: FoundJob, folder: Path, terminal: Terminal) -> Fetched:

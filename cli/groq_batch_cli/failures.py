@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +18,7 @@ from groq_batch.bucket.s3_errors import MissingObjectError, UnreadableObjectErro
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.answer_stats import Failures
+from groq_batch.domain.parallel import in_parallel
 from groq_batch.records.shard_result import ShardResult
 from groq_batch_client.aws_errors import is_denied
 from groq_batch_client.found_jobs import FoundJob
@@ -28,7 +28,6 @@ from groq_batch_client.text import one_line
 
 Report = Mapping[str, Any]
 
-_READERS = 16
 _MAX_SUMMARIES = 500
 _MAX_PROBLEM_BYTES = 8 * 1024 * 1024
 """More than that is not fetched to count codes."""
@@ -157,10 +156,9 @@ def _rows(storage: Storage, job_id: str) -> Failures | None:
             if len(newest) > _MAX_SUMMARIES:
                 return None
     result = Failures()
-    with ThreadPoolExecutor(max_workers=_READERS) as pool:
-        for stored in pool.map(storage.get_json, [key for _, key in newest.values()]):
-            if stored is not None:
-                result.merge(ShardResult.from_json(stored[0]).measures.failures)
+    for stored in in_parallel(storage.get_json, [key for _, key in newest.values()]):
+        if stored is not None:
+            result.merge(ShardResult.from_json(stored[0]).stats.failures)
     return result
 
 

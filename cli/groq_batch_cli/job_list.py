@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,6 +11,7 @@ from botocore.exceptions import ClientError
 from groq_batch.bucket.storage import ObjectVersion, Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import upload_job_id
+from groq_batch.domain.parallel import in_parallel
 from groq_batch.records.job import JobRequest
 from groq_batch_client.aws_errors import is_denied
 from groq_batch_client.found_jobs import FoundJob, of_request, recorded_jobs
@@ -33,7 +33,6 @@ STATUSES = (
     REPLACED,
 )
 
-_READERS = 16
 _AT_ONCE = 32
 
 
@@ -136,16 +135,15 @@ class _Reader:
         """Yield the jobs that match the filter, in the same order."""
         if self._wanted.status in RUNNING_STATUSES:
             moments = [pair for pair in moments if pair[0] in self._open]
-        with ThreadPoolExecutor(max_workers=_READERS) as pool:
-            for begin in range(0, len(moments), _AT_ONCE):
-                part = moments[begin : begin + _AT_ONCE]
-                found = pool.map(lambda pair: self._load(pair[0]), part)
-                for (job_id, at), job in zip(part, found, strict=True):
-                    if job is None:
-                        continue
-                    status = self._status(job_id, job)
-                    if self._wanted.has_status(status):
-                        yield ListedJob(job_id=job_id, job=job, at=at, status=status)
+        for begin in range(0, len(moments), _AT_ONCE):
+            part = moments[begin : begin + _AT_ONCE]
+            found = in_parallel(lambda pair: self._load(pair[0]), part)
+            for (job_id, at), job in zip(part, found, strict=True):
+                if job is None:
+                    continue
+                status = self._status(job_id, job)
+                if self._wanted.has_status(status):
+                    yield ListedJob(job_id=job_id, job=job, at=at, status=status)
 
     def _load(self, job_id: str) -> FoundJob | None:
         """Return a job; None if it is outside the wanted folder or gone."""

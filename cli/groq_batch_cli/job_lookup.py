@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import job_id, job_id_of_execution
+from groq_batch.domain.parallel import in_parallel
 from groq_batch.records.job import JobRequest
 from groq_batch_cli.errors import CommandError, NoSuchJobError
 from groq_batch_client import found_jobs
@@ -27,7 +27,7 @@ from groq_batch_client.text import listed, one_line
 _JOB_ID = re.compile(r"[a-z0-9-]{1,40}-[0-9a-f]{20}")
 _HASH = re.compile(r"-[0-9a-f]{20}$")
 _MAX_CANDIDATES = 50
-_READERS = 16
+_READ_AT_ONCE = 16
 
 
 def find_job(storage: Storage, text: str) -> FoundJob:
@@ -130,9 +130,8 @@ def _job_begun(storage: Storage, text: str) -> FoundJob | None:
 def _records(storage: Storage, prefix: str) -> Iterator[JobRequest]:
     """Yield the job records below a prefix, newest first."""
     names = [name for name, _ in recorded_jobs(storage, prefix)]
-    with ThreadPoolExecutor(max_workers=_READERS) as pool:
-        for begin in range(0, len(names), _READERS):
-            part = names[begin : begin + _READERS]
-            for request in pool.map(lambda name: JobRequest.load(storage, name), part):
-                if request is not None:
-                    yield request
+    for begin in range(0, len(names), _READ_AT_ONCE):
+        part = names[begin : begin + _READ_AT_ONCE]
+        for request in in_parallel(lambda name: JobRequest.load(storage, name), part):
+            if request is not None:
+                yield request

@@ -44,7 +44,7 @@ def read_period(
     objects = [item for day in days if day >= first for item in usage_objects(storage, day)]
     if len(objects) > many:
         on_many(len(objects))
-    found = list(read_records(storage, objects))
+    found = read_records(storage, objects)
     readable = [record for record in found if record is not None]
     return Period(
         records=[one for one in readable if parse_timestamp(one.finished_at) >= since],

@@ -15,13 +15,8 @@ from enum import Enum, auto
 
 import msgspec
 
+from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.result_row import (
-    BATCH_FAILED,
-    CANCELLED,
-    DEADLINE_PASSED,
-    MISSING,
-    NOT_SENT,
-    OUTCOME_UNKNOWN,
     RETRYABLE_CODES,
     Row,
     RowOutcome,
@@ -29,7 +24,9 @@ from groq_batch.domain.result_row import (
 )
 from groq_batch_client.text import listed, one_line
 
-_UNANSWERED_CODES = frozenset({NOT_SENT, MISSING, CANCELLED, DEADLINE_PASSED})
+_UNANSWERED_CODES = frozenset(
+    {ErrorCode.NOT_SENT, ErrorCode.MISSING, ErrorCode.CANCELLED, ErrorCode.DEADLINE_PASSED}
+)
 """Codes of rows that the pipeline writes for requests without an error of their own."""
 
 _NOT_ITS_FAULT = ("Another line of the batch was refused.", "Groq refused the batch:")
@@ -86,11 +83,11 @@ def _is_of_pipeline(line: bytes) -> bool:
 
 
 def _standing_of_pipeline_row(row: Row) -> Standing:
-    if row.code == OUTCOME_UNKNOWN:
+    if row.code == ErrorCode.OUTCOME_UNKNOWN:
         return Standing.UNKNOWN
     if row.code in _UNANSWERED_CODES:
         return Standing.RETRYABLE
-    if row.code == BATCH_FAILED:
+    if row.code == ErrorCode.BATCH_FAILED:
         message = row.message or ""
         refusal = _REFUSAL_CODE.match(message)
         passes = refusal is not None and refusal[1] in RETRYABLE_CODES

@@ -12,23 +12,21 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import count, takewhile
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from groq_batch.bucket.s3_errors import MISSING_CODES, VERSION_GONE_CODES, error_code
 from groq_batch.bucket.storage import ObjectVersion, Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch
-from groq_batch.domain.json_data import from_json_data
-from groq_batch.domain.problem import problem_json
-from groq_batch.domain.times import timestamp as write_timestamp
+from groq_batch.domain.json_data import from_json_data, to_json_data
+from groq_batch.domain.times import timestamp_of
 from groq_batch.records.job import JobRecord, JobRequest
 
 Report = dict[str, Any]
-
-_MISSING_CODES = frozenset({"NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed", "405"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +57,7 @@ def read_report(
     try:
         answer = storage.s3.get_object(Bucket=storage.bucket, Key=key, **version)
     except ClientError as error:
-        if error.response.get("Error", {}).get("Code") in _MISSING_CODES:
+        if error_code(error) in MISSING_CODES | VERSION_GONE_CODES:
             return None
         raise
     with closing(answer["Body"]) as body:
@@ -106,8 +104,8 @@ def report_from_work(storage: Storage, request: JobRequest) -> Report | None:
     job = JobRecord.load(storage, keys)
     if job is None:
         return None
-    boards = list(_boards(storage, keys))
-    batches = [entry for board in boards for entry in _batch_entries(board)]
+    states = list(_attempt_states(storage, keys))
+    batches = [entry for state in states for entry in _batch_entries(state)]
     created = [entry["created_at"] for entry in batches if entry["created_at"] is not None]
     return {
         "schema_version": 1,
@@ -121,7 +119,7 @@ def report_from_work(storage: Storage, request: JobRequest) -> Report | None:
             "lines": job.lines,
         },
         "requests": {"total": job.total, "succeeded": 0, "failed": 0, "invalid": job.invalid},
-        "progress": {"completed": _completed(job.good, boards, batches), "total": job.good},
+        "progress": {"completed": _completed(job.good, states, batches), "total": job.good},
         "batches": batches,
         "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
         "cost_usd": {"estimated": job.estimated_cost_usd, "actual": None},
@@ -131,14 +129,14 @@ def report_from_work(storage: Storage, request: JobRequest) -> Report | None:
             "finished_at": None,
             "seconds": None,
         },
-        "errors": [problem_json(problem) for problem in job.problems],
+        "errors": [to_json_data(problem) for problem in job.problems],
         "errors_total": job.problems_total,
         "outputs": {"results": None, "failed": None, "invalid": None},
     }
 
 
-def _boards(storage: Storage, keys: object_keys.WorkKeys) -> Iterator[Mapping[str, Any]]:
-    """Yield the known batches of each attempt so far."""
+def _attempt_states(storage: Storage, keys: object_keys.WorkKeys) -> Iterator[Mapping[str, Any]]:
+    """Yield the stored state of each attempt so far."""
     for attempt in count(1):
         found = storage.get_json(keys.batches(attempt))
         if found is None:
@@ -146,8 +144,8 @@ def _boards(storage: Storage, keys: object_keys.WorkKeys) -> Iterator[Mapping[st
         yield found[0]
 
 
-def _batch_entries(board: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for number, shard in sorted(board["shards"].items(), key=lambda item: int(item[0])):
+def _batch_entries(state: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for number, shard in sorted(state["shards"].items(), key=lambda item: int(item[0])):
         if not shard["batch"]:
             continue
         batch = from_json_data(shard["batch"], Batch)
@@ -155,7 +153,7 @@ def _batch_entries(board: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield {
             "id": batch.id,
             "shard": int(number),
-            "attempt": board["attempt"],
+            "attempt": state["attempt"],
             "status": batch.status,
             "requests": batch.counts.total if sent is None else sent,
             "succeeded": batch.counts.completed,
@@ -165,11 +163,11 @@ def _batch_entries(board: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         }
 
 
-def _completed(good: int, boards: list[Mapping[str, Any]], batches: list[dict[str, Any]]) -> int:
+def _completed(good: int, states: list[Mapping[str, Any]], batches: list[dict[str, Any]]) -> int:
     """Return how many requests have an outcome, from earlier attempts and this one."""
-    if not boards:
+    if not states:
         return 0
-    attempt = boards[-1]["attempt"]
+    attempt = states[-1]["attempt"]
     current = [entry for entry in batches if entry["attempt"] == attempt]
     sent: int = sum(entry["requests"] for entry in current)
     done: int = sum(entry["succeeded"] + entry["failed"] for entry in current)
@@ -177,4 +175,4 @@ def _completed(good: int, boards: list[Mapping[str, Any]], batches: list[dict[st
 
 
 def _moment(seconds: int | None) -> str | None:
-    return None if seconds is None else write_timestamp(datetime.fromtimestamp(seconds, UTC))
+    return None if seconds is None else timestamp_of(seconds)

@@ -16,6 +16,10 @@ from groq_batch.domain.job_options import (
 
 HARD_LINE_LIMIT_BYTES = 32 * 1024 * 1024
 """Maximum length of a request line, whatever ``MaxBytesPerBatch`` is: a line is held in memory."""
+MAX_BATCH_REQUESTS = 50_000
+"""Groq's limit of request lines per batch (https://console.groq.com/docs/batch)."""
+MAX_BATCH_BYTES = 200_000_000
+"""Groq's limit of a batch's file in bytes (https://console.groq.com/docs/batch)."""
 MAX_RANGE_BYTES = 2**32 - 1
 """Maximum size of a range: its line numbers are stored in 32 bits."""
 
@@ -97,8 +101,8 @@ class Settings:
                 )
                 == "true",
             ),
-            max_requests_per_batch=reader.integer("MAX_REQUESTS_PER_BATCH", 1, 50_000),
-            max_bytes_per_batch=reader.integer("MAX_BYTES_PER_BATCH", 1, 200_000_000),
+            max_requests_per_batch=reader.integer("MAX_REQUESTS_PER_BATCH", 1, MAX_BATCH_REQUESTS),
+            max_bytes_per_batch=reader.integer("MAX_BYTES_PER_BATCH", 1, MAX_BATCH_BYTES),
             max_bytes_per_range=reader.integer("MAX_BYTES_PER_RANGE", 1, MAX_RANGE_BYTES),
             poll_min_seconds=reader.integer("POLL_MIN_SECONDS", 1, 3600),
             poll_max_seconds=reader.integer("POLL_MAX_SECONDS", 300, 86_400),

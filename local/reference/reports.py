@@ -79,7 +79,7 @@ def example() -> dict[str, Any]:
         "message": "max_completion_tokens is too large.",
     }
     summaries = [
-        ShardResult(1, 1, sent=22, batch_succeeded=20, succeeded=20, failed=2, left_over=1),
+        ShardResult(1, 1, sent=22, batch_succeeded=20, succeeded=20, failed=2, to_retry=1),
         ShardResult(2, 1, sent=1, batch_succeeded=1, succeeded=21, failed=1, errors=[error]),
     ]
     summaries[0].usage = {_MODEL: [1_380, 712, 2_092]}

@@ -130,7 +130,7 @@ class Upload:
         version_id: Its version.
         skips: Whether bad lines are skipped.
         fatal: The code of what rejects the whole file, if anything does.
-        is_standing: Whether its report must stand at its own path: no later job took that over.
+        keeps_path: Whether its report must stand at its own path: no later job took that over.
     """
 
     key: str
@@ -138,7 +138,7 @@ class Upload:
     version_id: str = ""
     skips: bool = False
     fatal: str | None = None
-    is_standing: bool = True
+    keeps_path: bool = True
     metadata: dict[str, str] = field(default_factory=dict)
 
     def job_id(self, bucket: str) -> str:
@@ -305,7 +305,7 @@ def check_job(world: World, upload: Upload) -> dict[str, Any]:
     """One job ended as it must; returns its report."""
     job_id = upload.job_id(world.s3.bucket)
     path = upload.path
-    if not upload.is_standing:
+    if not upload.keeps_path:
         path = object_keys.superseded_path(job_id, path)
         if world.s3.read(f"reports/{path}.json") is None:
             # It ended before the newer upload took the path over; its event told its end.

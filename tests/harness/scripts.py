@@ -124,7 +124,7 @@ def superseded(world: World) -> list[Upload]:
     older = put(world, "input/a.jsonl", good_lines(2, "old"))
     world.run_for(90)
     newer = put(world, "input/a.jsonl", good_lines(2, "new"))
-    older.is_standing = False
+    older.keeps_path = False
     world.settle()
     return [older, newer]
 
@@ -135,7 +135,7 @@ def repeated(world: World) -> list[Upload]:
     world.simulator.add_rule("fail", match={"custom_id": "more"})
     world.settle()
     newer = put(world, "input/a.jsonl", good_lines(2, "new"))
-    older.is_standing = False
+    older.keeps_path = False
     world.settle()
     return [newer]
 

@@ -542,6 +542,10 @@ def test_doctor_jobs_that_hang_are_named(account: Account, capsys: Said) -> None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("groq_batch_cli.verbs.doctor.datetime", Later)
         found = lines(capsys, 1)["open jobs"]
+        # As in the alarm, the rest of a file gets a window of its own after the canary.
+        account.parameters["CanaryRequests"] = "10"
+        assert lines(capsys, 0)["open jobs"].startswith("ok: 1, the oldest for 1 d 2 h")
+        account.parameters["CanaryRequests"] = "0"
         account.parameters["CompletionWindow"] = "7d"
         assert lines(capsys, 0)["open jobs"].startswith("ok: 1, the oldest for 1 d 2 h")
     assert found.startswith(f"to do: 1 job of 1 should have ended: {JOB}. `groq-batch status JOB`")

@@ -100,7 +100,7 @@ def live(end: str, hold: Hold | None, *, until: float = 300.0) -> tuple[World, U
     older = ENDS[end](world)
     world.run_for(until)
     assert world.s3.read(object_keys.WorkKeys(older.job_id("bucket")).closed) is not None
-    older.is_standing = False
+    older.keeps_path = False
     newer = put(world, KEY, good_lines(2, "new"))
     world.settle()
     return world, older, newer

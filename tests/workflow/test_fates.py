@@ -614,7 +614,7 @@ def test_the_input_changes_while_its_job_runs(moment: float, is_overwritten: boo
         world.run_for(moment)
         uploads = [older]
         if is_overwritten:
-            older.is_standing = False
+            older.keeps_path = False
             uploads.append(put(world, "input/a.jsonl", good_lines(3, "new")))
         else:
             world.delete("input/a.jsonl")
@@ -768,7 +768,7 @@ def test_a_job_whose_upload_is_removed_for_good_gives_way_to_a_newer_one() -> No
         world.run_for(WHILE_BATCHES_RUN)
         newer = put(world, "input/a.jsonl", good_lines(2, "new"))
         world.s3.remove_version(upload.key, upload.version_id)
-        upload.is_standing = False
+        upload.keeps_path = False
         world.settle()
         check_end(world, upload, newer)
         assert answered(world) == {"new0", "new1"}

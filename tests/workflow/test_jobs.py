@@ -108,7 +108,7 @@ def test_single_keys_that_s3_fails_to_remove_end_no_job() -> None:
     with World() as world:
         older = put(world, "input/a.jsonl", good_lines(3))
         world.settle()
-        older.is_standing = False
+        older.keeps_path = False
         world.s3.deletion_errors = ["InternalError", "SlowDown", "InternalError", "SlowDown"]
         newer = put(world, "input/a.jsonl", good_lines(2))
         world.settle()
@@ -125,7 +125,7 @@ def test_keys_with_control_characters_take_a_second_upload(key: str) -> None:
     with World() as world:
         older = put(world, key, good_lines(3))
         world.settle()
-        older.is_standing = False
+        older.keeps_path = False
         newer = put(world, key, [*good_lines(2), bad_line("bad")], on_invalid_line="skip")
         world.settle()
         check_end(world, older, newer)
@@ -204,7 +204,7 @@ def test_newer_upload_overtakes() -> None:
         older = put(world, "input/a.jsonl", good_lines(3, "old"))
         world.run_for(50)
         newer = put(world, "input/a.jsonl", good_lines(2, "new"))
-        older.is_standing = False
+        older.keeps_path = False
         world.settle()
         reports = check_end(world, older, newer)
     assert [one["status"] for one in reports] == ["succeeded", "succeeded"]

@@ -522,7 +522,7 @@ class Living:
         )
         for other in self.uploads:
             if other.key == file.key:
-                other.is_standing = False
+                other.keeps_path = False
         default = self.world.settings.default_options
         option = file.metadata.get("on-invalid-line")
         upload = Upload(
@@ -572,7 +572,7 @@ class Living:
         if again:
             for other in self.uploads:
                 if other.key == upload.key:
-                    other.is_standing = False
+                    other.keeps_path = False
         self.world.deliver("start_job", {"key": upload.key, "again": again}, 0.0)
 
     def switch_off(self, name: str, seconds: float) -> None:

@@ -108,7 +108,7 @@ def test_neither_prompts_nor_answers_stand_on_a_page() -> None:
 def test_a_newer_upload_takes_the_page_over() -> None:
     with World() as world:
         first = put(world, "input/team/a.jsonl", good_lines(3, "old"))
-        first.is_standing = False
+        first.keeps_path = False
         world.settle()
         second = put(world, "input/team/a.jsonl", [bad_line("bad")])
         world.settle()
@@ -124,7 +124,7 @@ def test_an_overtaken_job_has_its_page_where_it_delivers() -> None:
         older = put(world, "input/team/a.jsonl", good_lines(3, "old"))
         world.run_for(50)
         newer = put(world, "input/team/a.jsonl", good_lines(2, "new"))
-        older.is_standing = False
+        older.keeps_path = False
         world.settle()
         check_end(world, older, newer)
         aside = f"superseded/{older.job_id('bucket')}/{PATH}"

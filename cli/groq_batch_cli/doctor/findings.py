@@ -9,7 +9,11 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from groq_batch.bucket.s3_errors import UnreadableObjectError, UnwritableObjectError
+from groq_batch.bucket.s3_errors import (
+    UnreadableObjectError,
+    UnwritableObjectError,
+    error_code,
+)
 from groq_batch_cli.errors import WrongUsageError
 from groq_batch_client.aws_errors import explain, is_denied
 from groq_batch_client.errors import GroqBatchError, WrongArgumentError
@@ -110,7 +114,7 @@ class Look:
         except ClientError as error:
             if is_denied(error):
                 return [self._denied()]
-            if error.response.get("Error", {}).get("Code") in _UNKNOWN_OPERATION_CODES:
+            if error_code(error) in _UNKNOWN_OPERATION_CODES:
                 text = f"not known here: {error.operation_name} is not offered"
                 return [unknown(self.name, text)]
             return [self._failed(explain(error))]

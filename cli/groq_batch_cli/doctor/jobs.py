@@ -10,9 +10,9 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from groq_batch.bucket.s3_errors import error_code
-from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_options import window_hours
+from groq_batch.domain.overdue import FIRST_OVERDUE_SECONDS, overdue_seconds
 from groq_batch.records.job import JobRecord
 from groq_batch_cli.aws import Stack
 from groq_batch_cli.doctor.findings import Finding, to_do, unknown, well
@@ -22,9 +22,6 @@ from groq_batch_client.text import counted, duration, listed
 OPEN_JOBS = "open jobs"
 MAP_RUN = "last Map Run"
 
-_OVERDUE_AFTER_HOURS = 1
-"""Time beyond the window of a batch before a job counts as overdue, as in the alarm."""
-_SHORTEST_WINDOW_HOURS = 24
 _MAX_JOBS = 5
 _MAX_EVENTS = 25_000
 """Maximum number of events of an execution: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html"""
@@ -38,11 +35,10 @@ def look_at_open_jobs(stack: Stack, now: datetime) -> Finding:
         item.key.removeprefix(object_keys.OPEN_JOBS_PREFIX): now.timestamp() - item.modified_at
         for item in storage.objects(object_keys.OPEN_JOBS_PREFIX)
     }
-    window = stack.parameters.get("CompletionWindow", "24h")
     limits = {
-        job_id: _limit_seconds(storage, job_id, window)
+        job_id: _limit_seconds(stack, job_id)
         for job_id, age in ages.items()
-        if age > (_SHORTEST_WINDOW_HOURS + _OVERDUE_AFTER_HOURS) * 3600
+        if age > FIRST_OVERDUE_SECONDS
     }
     hanging = sorted(job for job, limit in limits.items() if ages[job] > limit)
     if hanging:
@@ -57,10 +53,14 @@ def look_at_open_jobs(stack: Stack, now: datetime) -> Finding:
     return well(OPEN_JOBS, f"{len(ages):,}, the oldest for {duration(max(ages.values()))}")
 
 
-def _limit_seconds(storage: Storage, job_id: str, default_window: str) -> float:
-    record = JobRecord.load(storage, object_keys.WorkKeys(job_id))
-    window = record.options.completion_window if record is not None else default_window
-    return ((window_hours(window) or _SHORTEST_WINDOW_HOURS) + _OVERDUE_AFTER_HOURS) * 3600
+def _limit_seconds(stack: Stack, job_id: str) -> int:
+    """Return the age from which on a job is overdue; without its record, by the stack's options."""
+    record = JobRecord.load(stack.storage, object_keys.WorkKeys(job_id))
+    if record is not None:
+        return overdue_seconds(record.options.window_seconds, has_canary=record.has_canary)
+    hours = window_hours(stack.parameters.get("CompletionWindow", "24h")) or 24
+    has_canary = stack.parameters.get("CanaryRequests", "0") != "0"
+    return overdue_seconds(hours * 3600, has_canary=has_canary)
 
 
 def look_at_map_run(stack: Stack) -> Finding:

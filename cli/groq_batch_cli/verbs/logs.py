@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import click
 
-from groq_batch.domain.times import parse_timestamp
+from groq_batch.domain.times import seconds_of
 from groq_batch_cli.aws import Stack, Target, connect
 from groq_batch_cli.errors import EXIT_FINE, NoSuchJobError
 from groq_batch_cli.job_logs import LogEvent, job_events, log_group
@@ -104,4 +104,4 @@ def _began(job: FoundJob) -> int:
         text = job.request.started_at
     elif job.report is not None:
         text = job.report["timing"]["started_at"]
-    return int(parse_timestamp(text).timestamp() * 1000) if text else _BEFORE_MILLISECONDS
+    return int(seconds_of(text) * 1000) if text else _BEFORE_MILLISECONDS

@@ -11,6 +11,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from groq_batch.bucket.s3_errors import error_code
 from groq_batch.telemetry.log import logger
 
 _VERSIONING = (
@@ -75,7 +76,7 @@ def _unreadable(what: str, error: ClientError) -> list[str]:
 
     An organization's policy may deny reading it; that must not stop a working bucket.
     """
-    code = str(error.response.get("Error", {}).get("Code", ""))
+    code = error_code(error)
     if code == "NoSuchBucket":
         return ["there is no such bucket in this account and region"]
     logger.warning("A setting of the bucket could not be read", setting=what, code=code)

@@ -24,7 +24,8 @@ from groq_batch.bucket.s3_errors import (
 from groq_batch.bucket.storage import Storage
 
 PART_BYTES = 6 * 1024 * 1024
-"""Size of an uploaded part. S3's minimum is 5 MiB, and its 10,000 parts make 60 GB of it."""
+"""Size of an uploaded part. S3's minimum is 5 MiB, and its 10,000 parts make 60 GB of it:
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html."""
 _PARTS_IN_FLIGHT = 2
 """Parts that are being sent; each of them is in memory."""
 _COPIES_IN_FLIGHT = 16

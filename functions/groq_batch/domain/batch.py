@@ -10,14 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 TERMINAL_STATUSES = frozenset({"completed", "failed", "expired", "cancelled"})
-"""Final statuses. An unknown status is not one of them."""
+"""Final statuses (https://console.groq.com/docs/batch). An unknown status is not one of them."""
 UNKNOWN_STATUS = "unknown"
 """Replaces a status that is missing or not a string."""
-
-
-def file_id(value: object) -> str | None:
-    """Return a file's id; only a non-empty string is one (``""``, ``{}`` and null mean no file)."""
-    return value if isinstance(value, str) and value.strip() else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from groq_batch.domain.cost_cap import distinct_amounts
+from groq_batch.domain.error_code import ErrorCode
 
-CANARY_FAILED = "canary_failed"
-"""Code of a job whose requests have to be corrected: a retry would fail like the canary."""
-CANARY_TOO_EXPENSIVE = "canary_too_expensive"
 CANARY_SHARD = 1
 """Number of the shard that is the canary."""
 
@@ -99,9 +97,9 @@ def judge_canary(
     code = message = ""
     too_many = 100 * results.failed_for_good > max_failed_percent * results.requests
     if too_many or not results.answered:
-        code, message = CANARY_FAILED, _failed(results, good, max_failed_percent)
+        code, message = ErrorCode.CANARY_FAILED, _failed(results, good, max_failed_percent)
     elif projected is not None and cap_usd and projected > cap_usd:
-        code = CANARY_TOO_EXPENSIVE
+        code = ErrorCode.CANARY_TOO_EXPENSIVE
         message = _too_expensive(results, projected, good, cap_usd, is_of_stack=cap_is_of_stack)
     return CanaryVerdict(
         rest_attempt=rest_attempt,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from groq_batch.domain.json_data import from_json_data
-from groq_batch.domain.prices import HourPrice, Prices, table_prices
+from groq_batch.domain.prices import HourPrice, ModelPrice, Prices, table_prices
 
 BYTES_PER_TOKEN = 4
 """Rule of thumb for the estimate: one token per four bytes of a request's body."""
@@ -21,7 +21,7 @@ OTHER_MODELS = "(other models)"
 """Catch-all once the maximum number of models is tracked; its price is unknown."""
 _MAX_MODELS = 1000
 _MAX_MODEL_CHARACTERS = 512
-_SECONDS_PER_HOUR = 3600
+SECONDS_PER_HOUR = 3600
 _DECIMALS = 12
 
 
@@ -63,6 +63,11 @@ class ModelEstimate:
 
 class ModelEstimates(dict[str, ModelEstimate]):
     """Estimates by model; reading a missing model adds it (see ``counted_model_name``)."""
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read the estimates from JSON data."""
+        return cls(from_json_data(data, dict[str, ModelEstimate]))
 
     def __missing__(self, model: str) -> ModelEstimate:
         return self.setdefault(counted_model_name(model, self), ModelEstimate())
@@ -182,18 +187,30 @@ def actual_cost_usd(usage: Mapping[str, ModelUsage], prices: Prices | None = Non
     prices = prices or table_prices()
     total = 0.0
     for model, used in usage.items():
-        price = prices.of(model)
-        if price is None:
+        usd = batch_cost_usd(used, prices.of(model))
+        if usd is None:
             return None
-        if isinstance(price, HourPrice):
-            if used.without_seconds:
-                return None
-            total += used.billed_seconds / _SECONDS_PER_HOUR * price.hour
-        elif used.without_tokens:
-            return None
-        else:
-            total += used.prompt_tokens * price.input + used.completion_tokens * price.output
+        total += usd
     return round(total, _DECIMALS)
+
+
+def batch_cost_usd(used: ModelUsage, price: ModelPrice | None) -> float | None:
+    """Return the cost of one model's answers in USD, not rounded.
+
+    Args:
+        used: Usage of the answers.
+        price: The model's price; None if unknown.
+
+    Returns:
+        The cost; None if the price is unknown, or an answer does not report its usage.
+    """
+    if price is None:
+        return None
+    if isinstance(price, HourPrice):
+        return None if used.without_seconds else used.billed_seconds / SECONDS_PER_HOUR * price.hour
+    if used.without_tokens:
+        return None
+    return used.prompt_tokens * price.input + used.completion_tokens * price.output
 
 
 def sum_usd(*costs: float | None) -> float | None:

@@ -11,6 +11,7 @@ from groq_batch.domain.cost import (
     models_billed_by_hour,
     unknown_models,
 )
+from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.prices import Prices
 from groq_batch.domain.problem import Problem
 
@@ -84,4 +85,4 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _problem(message: str) -> Problem:
-    return Problem(line=None, custom_id=None, code="too_expensive", message=message)
+    return Problem(line=None, custom_id=None, code=ErrorCode.TOO_EXPENSIVE, message=message)

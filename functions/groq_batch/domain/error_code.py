@@ -22,6 +22,7 @@ class ErrorCode(StrEnum):
 
     # A file or a job.
     CANARY_FAILED = "canary_failed"
+    """A retry would fail like the canary: the requests have to be corrected."""
     CANARY_TOO_EXPENSIVE = "canary_too_expensive"
     EMPTY_FILE = "empty_file"
     GROQ_UNAVAILABLE = "groq_unavailable"

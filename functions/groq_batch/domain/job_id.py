@@ -6,9 +6,11 @@ import hashlib
 import re
 
 MAX_JOB_ID_LENGTH = 64
-"""Execution names have 80 characters; the rest is for the suffix of a collecting execution."""
+"""Execution names have at most 80 characters; the rest is for the suffix of a collecting execution.
+See https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html."""
 _SLUG_LENGTH = 40
 _HASH_LENGTH = 20
+_COLLECTOR_NAME = re.compile(r"(.*-[0-9a-f]{20})-c([0-9]+)", re.DOTALL)
 
 
 def job_id(*, bucket: str, key: str, identity: str) -> str:
@@ -50,15 +52,14 @@ def firing_job_id(*, bucket: str, key: str, fired_at: str) -> str:
 
 def job_id_of_execution(name: str) -> str:
     """Return the job of an execution's name: the name itself, or the part before ``-c<number>``."""
-    return re.sub(r"-c[0-9]+$", "", name) if _COLLECTOR_NAME.search(name) else name
-
-
-_COLLECTOR_NAME = re.compile(r"-[0-9a-f]{20}-c[0-9]+$")
+    match = _COLLECTOR_NAME.fullmatch(name)
+    return match[1] if match else name
 
 
 def collector_number(name: str) -> int:
     """Return the number of the collecting execution with this name; 0 for the job's own one."""
-    return int(name.rsplit("-c", 1)[-1]) if _COLLECTOR_NAME.search(name) else 0
+    match = _COLLECTOR_NAME.fullmatch(name)
+    return int(match[2]) if match else 0
 
 
 def collector_name(job: str, number: int) -> str:

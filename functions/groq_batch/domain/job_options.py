@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.problem import Problem
 
 MAX_ATTEMPTS_LIMIT = 10
@@ -58,6 +59,11 @@ class JobOptions:
     retry_invalid_output: bool = False
 
     @property
+    def window_seconds(self) -> int:
+        """Length of the completion window in seconds."""
+        return (window_hours(self.completion_window) or 0) * 3600
+
+    @property
     def deadline_seconds(self) -> int | None:
         """Seconds from the job's start to its deadline; None without one."""
         return deadline_seconds(self.batch_deadline)
@@ -70,7 +76,10 @@ def window_hours(window: str) -> int | None:
 
 
 def is_completion_window(window: str) -> bool:
-    """Tell whether a window is within the API's documented range (24 hours to 7 days)."""
+    """Tell whether a window is within the API's documented range (24 hours to 7 days).
+
+    See https://console.groq.com/docs/batch.
+    """
     hours = window_hours(window)
     return hours is not None and _SHORTEST_WINDOW_HOURS <= hours <= _LONGEST_WINDOW_HOURS
 
@@ -168,9 +177,8 @@ def _yes_or_no(text: str) -> bool | None:
 
 
 def _days_needed(options: JobOptions) -> int:
-    hours = window_hours(options.completion_window) or 0
     windows = options.max_attempts + (1 if options.canary_requests else 0)
-    return math.ceil(windows * hours / 24) + _RETENTION_MARGIN_DAYS
+    return math.ceil(windows * options.window_seconds / 86_400) + _RETENTION_MARGIN_DAYS
 
 
 def _amount(text: str) -> float | None:
@@ -223,4 +231,4 @@ _OPTIONS: dict[str, tuple[str, Callable[[str], Any], str]] = {
 
 
 def _problem(message: str) -> Problem:
-    return Problem(line=None, custom_id=None, code="invalid_option", message=message)
+    return Problem(line=None, custom_id=None, code=ErrorCode.INVALID_OPTION, message=message)

@@ -35,7 +35,8 @@ GZIP_ENDING = ".jsonl.gz"
 RESERVED_FOLDERS = ("recurring/", "superseded/")
 MAX_KEY_BYTES = 900
 """Longest accepted input key, in bytes of UTF-8. S3 allows 1,024; the rest is for prefixes that the
-pipeline adds to a path (``output/superseded/<job_id>/``)."""
+pipeline adds to a path (``output/superseded/<job_id>/``). See
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html."""
 
 
 def is_job_id(name: str) -> bool:

@@ -11,7 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-from groq_batch.domain.cost import MIN_BILLED_SECONDS, ModelUsage, ModelUsages, estimate_tokens
+from groq_batch.domain.cost import (
+    MIN_BILLED_SECONDS,
+    SECONDS_PER_HOUR,
+    ModelUsage,
+    ModelUsages,
+    batch_cost_usd,
+    estimate_tokens,
+)
 from groq_batch.domain.prices import HourPrice, Prices, on_demand_usd
 
 ASKING_SECONDS = 3600
@@ -20,16 +27,7 @@ DEFAULT_OUTPUT_TOKENS = 1024.0
 """Assumed output tokens of a request without a limit, if the job has no answer of its model."""
 DEFAULT_AUDIO_SECONDS = 3600.0
 """Assumed length of audio, in seconds, while no answer of the job reports one."""
-RETRYABLE_STATUSES = frozenset({408, 409, 424, 429, 498})
-"""Statuses below 500 after which a request is sent once more."""
-_FIRST_SERVER_ERROR = 500
-_SECONDS_PER_HOUR = 3600
 _ROUNDING = 1e-9
-
-
-def may_be_asked_again(status: int) -> bool:
-    """Tell whether a call with this status may be repeated."""
-    return status in RETRYABLE_STATUSES or status >= _FIRST_SERVER_ERROR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +86,7 @@ class Size:
             seconds = means.audio_seconds
             seconds = DEFAULT_AUDIO_SECONDS if seconds is None else seconds
             billed = max(seconds, MIN_BILLED_SECONDS)
-            return on_demand_usd(billed / _SECONDS_PER_HOUR * price.hour)
+            return on_demand_usd(billed / SECONDS_PER_HOUR * price.hour)
         prompt = estimate_tokens(self.body_bytes)
         output = self.tokens(means) - prompt
         return on_demand_usd(prompt * price.input + output * price.output)
@@ -99,17 +97,8 @@ def cost_usd(used: ModelUsage, model: str, prices: Prices) -> float | None:
 
     None if they do not report their usage, or the price is unknown.
     """
-    price = prices.of(model)
-    if price is None:
-        return None
-    if isinstance(price, HourPrice):
-        if used.without_seconds:
-            return None
-        return on_demand_usd(used.billed_seconds / _SECONDS_PER_HOUR * price.hour)
-    if used.without_tokens:
-        return None
-    batch_usd = used.prompt_tokens * price.input + used.completion_tokens * price.output
-    return on_demand_usd(batch_usd)
+    batch_usd = batch_cost_usd(used, prices.of(model))
+    return None if batch_usd is None else on_demand_usd(batch_usd)
 
 
 def spent_usd(usage: ModelUsages, prices: Prices) -> float:
@@ -127,7 +116,7 @@ def spent_usd(usage: ModelUsages, prices: Prices) -> float:
         if isinstance(price, HourPrice):
             mean = DEFAULT_AUDIO_SECONDS if means.audio_seconds is None else means.audio_seconds
             seconds = used.billed_seconds + used.without_seconds * mean
-            total += seconds / _SECONDS_PER_HOUR * price.hour
+            total += seconds / SECONDS_PER_HOUR * price.hour
             continue
         told = used.answers - used.without_tokens
         prompt = used.prompt_tokens / told if told else DEFAULT_OUTPUT_TOKENS

@@ -22,7 +22,8 @@ MAX_TRIES = 240
 """Maximum of calls of a step per round; a child of a Map has the same limit."""
 MAX_CHECKS = 300
 """Number of checks up to which a step is called again whenever it asks for it. An only shard's
-calls use the execution's own history, which is limited to 25,000 events, and add five events to
+calls use the execution's own history, which is limited to 25,000 events
+(https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html), and add five events to
 those of a check. Later calls wait for the next round; the pauses between rounds grow."""
 
 

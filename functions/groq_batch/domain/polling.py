@@ -30,7 +30,8 @@ whatever their progress."""
 POLL_BUDGET = 2_000
 """Maximum of status checks per execution. A check, its Wait and its Choice add 9 events to the
 execution's history (18,000 in total), and Step Functions ends an execution at 25,000. The rest is
-for the Maps, for retries and for a job's other states."""
+for the Maps, for retries and for a job's other states. See
+https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html."""
 _GRACE_SECONDS = 24 * 3600
 
 
@@ -83,6 +84,19 @@ def wait_seconds(
     if checks_left - remaining_seconds / ceiling < 1:
         wait = max(wait, remaining_seconds / checks_left)
     return max(1, math.ceil(wait))
+
+
+def within_deadline(seconds: int, *, deadline_at: float | None, now: float) -> int:
+    """Shorten a wait so that it ends at the job's deadline, if that is in the future.
+
+    Args:
+        seconds: The wait in seconds.
+        deadline_at: The deadline, in seconds since 1970; None without one.
+        now: Seconds since 1970.
+    """
+    if deadline_at is None or now >= deadline_at:
+        return seconds
+    return max(min(seconds, math.ceil(deadline_at - now)), 1)
 
 
 FIRST_PAUSE_SECONDS = 30

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
@@ -13,7 +12,7 @@ MAX_SHOWN_CHARACTERS = 512
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong with the input.
+    """Something wrong with the input; its fields are those of ``invalid/`` and of reports.
 
     Attributes:
         line: Physical line, from 1; None when it concerns the whole file.
@@ -30,13 +29,7 @@ class Problem:
 
 def problem_row(problem: Problem) -> bytes:
     """Return a problem as a row of ``invalid/``, with its line end."""
-    row = {
-        "line": problem.line,
-        "custom_id": problem.custom_id,
-        "code": problem.code,
-        "message": problem.message,
-    }
-    return msgspec.json.encode(row) + b"\n"
+    return msgspec.json.encode(problem) + b"\n"
 
 
 def shown(text: str | None) -> str | None:
@@ -48,13 +41,3 @@ def shown(text: str | None) -> str | None:
 
 MAX_MESSAGE_LENGTH = 500
 """Maximum number of characters kept of a text from the API."""
-
-
-def problem_json(problem: Problem) -> dict[str, Any]:
-    """Return a problem in the format of ``invalid/`` and of reports."""
-    return {
-        "line": problem.line,
-        "custom_id": problem.custom_id,
-        "code": problem.code,
-        "message": problem.message,
-    }

@@ -9,15 +9,10 @@ from typing import Annotated, Any
 
 import msgspec
 
+from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.json_nesting import without_depths
 from groq_batch.domain.problem import MAX_MESSAGE_LENGTH
 
-NOT_SENT = "not_sent"
-MISSING = "missing"
-BATCH_FAILED = "batch_failed"
-CANCELLED = "cancelled"
-DEADLINE_PASSED = "deadline_passed"
-OUTCOME_UNKNOWN = "outcome_unknown"
 RETRYABLE_CODES = frozenset(
     {
         "batch_cancelled",
@@ -43,7 +38,8 @@ RETRYABLE_CODES = frozenset(
 )
 """Codes (or types) of errors that another attempt may turn into a success."""
 RETRYABLE_STATUSES = frozenset({0, 408, 409, 424, 429, 498})
-"""Statuses below 500 that another attempt may turn into a success; 0 means no status."""
+"""Statuses below 500 that another attempt may turn into a success; 0 means no status. 498 is Groq's
+own for a lack of capacity (https://console.groq.com/docs/errors)."""
 _MAX_CODE_LENGTH = 100
 _MAX_TOKENS = 10**12
 _MAX_SECONDS = 10**9
@@ -52,6 +48,11 @@ _DEEPEST = 100
 """Nesting depth down to which a row is read if it is too deep for a parser."""
 _CODE = re.compile(r"[a-z0-9_.]{1,100}")
 _STATUS_NAME = re.compile(r"[1-9][0-9]{2}")
+
+
+def is_retryable_status(status: int) -> bool:
+    """Tell whether another attempt may turn a response of this status into a success."""
+    return status in RETRYABLE_STATUSES or status >= 500
 
 
 class RowOutcome(Enum):
@@ -223,14 +224,18 @@ def _classify_carefully(line: bytes) -> Row | None:
         # A status of 0 next to an error is an empty field and has no meaning.
         return _failed(custom_id, row["error"], status or None)
     if not isinstance(response, dict) or not response:
-        return Row(custom_id, RowOutcome.RETRYABLE, "no_response", "The row has no response.")
+        return Row(
+            custom_id, RowOutcome.RETRYABLE, ErrorCode.NO_RESPONSE, "The row has no response."
+        )
     body = response.get("body")
     is_success = 200 <= (status or 0) < 300
     error = _error_of_body(body, may_be_one=not is_success)
     if not is_success or error is not None:
         return _failed(custom_id, error, status or 0)
     if body is None:
-        return Row(custom_id, RowOutcome.RETRYABLE, "no_body", "The response has no answer in it.")
+        return Row(
+            custom_id, RowOutcome.RETRYABLE, ErrorCode.NO_BODY, "The response has no answer in it."
+        )
     if not isinstance(body, dict):
         # With response_format "text", the answer for audio is a string, which may be empty.
         return Row(custom_id, RowOutcome.SUCCESS)
@@ -308,9 +313,9 @@ def _failed(custom_id: str, error: object, status: int | None) -> Row:
         status = next((int(name) for name in names if _STATUS_NAME.fullmatch(name)), status)
     code = next((name for name in names if not name.isdecimal()), None)
     if code is None:
-        code = "unknown_error" if status is None else f"http_{status}"
+        code = ErrorCode.UNKNOWN_ERROR if status is None else f"http_{status}"
     retry = status != 413 and any(name.lower() in RETRYABLE_CODES for name in names)
-    retry = retry or (status is not None and (status in RETRYABLE_STATUSES or status >= 500))
+    retry = retry or (status is not None and is_retryable_status(status))
     return Row(
         custom_id,
         RowOutcome.RETRYABLE if retry else RowOutcome.FINAL,

@@ -10,6 +10,16 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def timestamp_of(seconds: float) -> str:
+    """Format a time given in seconds since 1970, like ``timestamp``."""
+    return timestamp(datetime.fromtimestamp(seconds, UTC))
+
+
 def parse_timestamp(text: str) -> datetime:
     """Parse a time written by ``timestamp``."""
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def seconds_of(text: str) -> float:
+    """Return a time written by ``timestamp`` in seconds since 1970."""
+    return parse_timestamp(text).timestamp()

@@ -52,7 +52,8 @@ from groq_batch.groq.multipart_body import MultipartBody, ReadableStream
 USER_AGENT = f"groq-batch-on-aws/{__version__}"
 """Sent with every request: Groq's edge rejects Python's default agents (Cloudflare error 1010)."""
 IDS_PER_CALL = 200
-"""Maximum number of batch ids per list call."""
+"""Maximum number of batch ids per list call:
+https://console.groq.com/docs/api-reference#batches-list."""
 _BATCHES_OF_A_PAGE = 100
 _TRIES = 3
 _LOOKUP_WORKERS = 8

@@ -14,7 +14,6 @@ from groq_batch.domain.batch import (
     BatchCounts,
     BatchIssue,
     GroqFile,
-    file_id,
 )
 from groq_batch.domain.problem import MAX_MESSAGE_LENGTH
 
@@ -30,7 +29,7 @@ def batch_of(data: object) -> Batch | None:
     """Decode a batch; None if the data is not one (it has no id)."""
     if not isinstance(data, dict):
         return None
-    identity = file_id(data.get("id"))
+    identity = _name(data.get("id"))
     if identity is None:
         return None
     counts = data.get("request_counts")
@@ -42,9 +41,9 @@ def batch_of(data: object) -> Batch | None:
     return Batch(
         id=identity,
         status=_status(data.get("status")),
-        input_file_id=file_id(data.get("input_file_id")),
-        output_file_id=file_id(data.get("output_file_id")),
-        error_file_id=file_id(data.get("error_file_id")),
+        input_file_id=_name(data.get("input_file_id")),
+        output_file_id=_name(data.get("output_file_id")),
+        error_file_id=_name(data.get("error_file_id")),
         counts=BatchCounts(
             *(_count(counts.get(name)) or 0 for name in ("total", "completed", "failed"))
         ),
@@ -61,15 +60,23 @@ def batch_of(data: object) -> Batch | None:
 
 def file_of(data: object) -> GroqFile | None:
     """Decode a file; None if the data is not one (it has no id)."""
-    if not isinstance(data, dict) or (identity := file_id(data.get("id"))) is None:
+    if not isinstance(data, dict) or (identity := _name(data.get("id"))) is None:
         return None
     return GroqFile(
         id=identity,
-        filename=file_id(data.get("filename")),
+        filename=_name(data.get("filename")),
         bytes=_count(data.get("bytes")),
         created_at=_time(data.get("created_at")),
-        purpose=file_id(data.get("purpose")),
+        purpose=_name(data.get("purpose")),
     )
+
+
+def _name(value: object) -> str | None:
+    """Return an id or a name; only a string that is not blank is one.
+
+    The API writes ``""``, ``{}`` or null where there is no file.
+    """
+    return value if isinstance(value, str) and value.strip() else None
 
 
 def _status(value: object) -> str:

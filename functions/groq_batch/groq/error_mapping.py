@@ -24,10 +24,12 @@ from groq_batch.groq.errors import (
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
 """Longest Retry-After, in seconds, that is taken seriously; after it the API is called again."""
 _CAPACITY_EXCEEDED = 498
+"""Groq's own status for a lack of capacity (https://console.groq.com/docs/errors)."""
 _COME_BACK_LATER = frozenset({HTTPStatus.TOO_MANY_REQUESTS, _CAPACITY_EXCEEDED})
 _UNDECIDED = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT})
 _REDIRECTS = range(HTTPStatus.MULTIPLE_CHOICES, HTTPStatus.BAD_REQUEST)
 _SPEND_LIMIT_CODES = frozenset({"blocked_api_access"})
+"""See https://console.groq.com/docs/spend-limits."""
 
 
 def error_from_response(
@@ -69,7 +71,7 @@ def error_from_response(
     return kind(
         f"Groq refused the request ({status} {code or 'without a code'}).",
         status=status,
-        api_code=code or f"http_{status}",
+        code=code or f"http_{status}",
         api_message=text or None,
         api_param=param,
     )

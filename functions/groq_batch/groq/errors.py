@@ -35,6 +35,7 @@ class GroqApiError(GroqBatchError):
         status: The HTTP status; None if there was no response.
         code: The API's code, or this package's own code where it defines one.
         reason: Why there was no response; None if there was one.
+        retry_after_seconds: How many seconds the API asks to wait; None if it does not say.
     """
 
     category: ClassVar[str] = "other"
@@ -46,11 +47,13 @@ class GroqApiError(GroqBatchError):
         status: int | None = None,
         code: str | None = None,
         reason: NoAnswer | None = None,
+        retry_after_seconds: float | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.reason = reason
+        self.retry_after_seconds = retry_after_seconds
 
 
 class NotSentError(GroqApiError):
@@ -58,44 +61,13 @@ class NotSentError(GroqApiError):
 
 
 class UnknownOutcomeError(GroqApiError):
-    """The API may or may not have acted; before repeating the call, check what exists.
-
-    Attributes:
-        retry_after_seconds: How many seconds the API asks to wait; None if it does not say.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int | None = None,
-        code: str | None = None,
-        reason: NoAnswer | None = None,
-        retry_after_seconds: float | None = None,
-    ) -> None:
-        super().__init__(message, status=status, code=code, reason=reason)
-        self.retry_after_seconds = retry_after_seconds
+    """The API may or may not have acted; before repeating the call, check what exists."""
 
 
 class RateLimitedError(GroqApiError):
-    """The API did not act and asks to retry later.
-
-    Attributes:
-        retry_after_seconds: How many seconds the API asks to wait; None if it does not say.
-    """
+    """The API did not act and asks to retry later."""
 
     category: ClassVar[str] = "rate_limit"
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int | None = None,
-        code: str | None = None,
-        retry_after_seconds: float | None = None,
-    ) -> None:
-        super().__init__(message, status=status, code=code)
-        self.retry_after_seconds = retry_after_seconds
 
 
 class AccountError(GroqApiError):
@@ -126,7 +98,6 @@ class RequestRefusedError(GroqApiError):
     """The API rejects this request; it must not be repeated unchanged.
 
     Attributes:
-        api_code: The API's code, if it sends one.
         api_message: The API's text, truncated.
         api_param: The parameter that it names, if any.
     """
@@ -136,19 +107,18 @@ class RequestRefusedError(GroqApiError):
         message: str,
         *,
         status: int | None = None,
-        api_code: str | None = None,
+        code: str | None = None,
         api_message: str | None = None,
         api_param: str | None = None,
     ) -> None:
-        super().__init__(message, status=status, code=api_code)
-        self.api_code = api_code
+        super().__init__(message, status=status, code=code)
         self.api_message = api_message
         self.api_param = api_param
 
     @property
     def names_endpoint(self) -> bool:
         """Whether the API rejects the endpoint of a create: status 400, and the error says so."""
-        said = (self.api_param, self.api_code, self.api_message)
+        said = (self.api_param, self.code, self.api_message)
         return self.status == HTTPStatus.BAD_REQUEST and any(
             "endpoint" in text.lower() for text in said if text
         )
@@ -173,6 +143,5 @@ def log_fields(error: GroqApiError) -> dict[str, Any]:
 
 def reason_of(error: GroqApiError) -> Reason:
     """Return the code and the message of an error, those of the API if it gave any."""
-    code = getattr(error, "api_code", None) or error.code
-    message = getattr(error, "api_message", None) or str(error)
-    return Reason(code, message)
+    said = error.api_message if isinstance(error, RequestRefusedError) else None
+    return Reason(error.code, said or str(error))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
 import msgspec
@@ -12,14 +11,13 @@ from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.canary import CANARY_SHARD
+from groq_batch.domain.parallel import in_parallel
 from groq_batch.domain.reason import Reason
 from groq_batch.records import stored
 from groq_batch.records.attempt_plan import AttemptPlan
 from groq_batch.records.job import JobRecord
 from groq_batch.records.submission import Sent, Stage, Submission
 from groq_batch.telemetry.log import logger
-
-_READERS = 16
 
 
 class ShardState(Sent, kw_only=True, rename={"origin": "region"}):
@@ -87,7 +85,7 @@ class AttemptState(
         seen_done: Number of requests with an outcome when that number last changed.
         progress_at: Time of that change, in seconds since 1970.
         etag: ETag of the stored object; None if there is none.
-        standing: The stored object's content as JSON data.
+        stored_data: The stored object's content as JSON data.
     """
 
     attempt: int
@@ -107,7 +105,7 @@ class AttemptState(
     seen_done: int = 0
     progress_at: float = 0.0
     etag: str | None = None
-    standing: dict[str, Any] | None = None
+    stored_data: dict[str, Any] | None = None
 
     @classmethod
     def load(cls, storage: Storage, keys: object_keys.WorkKeys, attempt: int) -> Self | None:
@@ -116,7 +114,7 @@ class AttemptState(
         if found is None:
             return None
         state = cls.from_json(found[0])
-        state.standing, state.etag = state.to_json(), found[1]
+        state.stored_data, state.etag = state.to_json(), found[1]
         if not all("region" in entry for entry in found[0]["shards"].values()):
             # An older version wrote it; there all shards were origin shards.
             plan = AttemptPlan.load(storage, keys, attempt) or AttemptPlan(attempt=attempt)
@@ -159,7 +157,7 @@ class AttemptState(
     @property
     def is_changed(self) -> bool:
         """Whether the state differs from the stored object."""
-        return self.to_json() != self.standing
+        return self.to_json() != self.stored_data
 
     def add_rest_shards(self, job: JobRecord) -> None:
         """Add the shards after a canary if this attempt is their first one.
@@ -182,7 +180,7 @@ class AttemptState(
             Whether this state is the one in the bucket.
         """
         data = self.to_json()
-        if data == self.standing:
+        if data == self.stored_data:
             return True
         try:
             self.etag = storage.put_json(
@@ -191,7 +189,7 @@ class AttemptState(
                 if_none_match=self.etag is None,
                 if_match=self.etag,
             )
-            self.standing = data
+            self.stored_data = data
         except ConflictError:
             logger.info("Another invocation has also checked the batches")
             return False
@@ -212,10 +210,9 @@ class AttemptState(
             found = Submission.load(storage, key) if begun is None or key in begun else None
             return number, found[0] if found else None
 
-        with ThreadPoolExecutor(max_workers=_READERS) as pool:
-            for number, record in pool.map(read, open_numbers):
-                if record is not None:
-                    self.entries[number].update(record)
+        for number, record in in_parallel(read, open_numbers):
+            if record is not None:
+                self.entries[number].update(record)
 
     def origin_of(self, shard: int) -> int:
         """Return the number of the origin shard of a shard."""
@@ -275,7 +272,7 @@ class AttemptState(
     @property
     def may_have_orphans(self) -> bool:
         """Whether Groq may hold a batch or a file of this attempt without a record."""
-        return any(entry.doubtful for entry in self.entries.values())
+        return any(entry.may_have_orphans for entry in self.entries.values())
 
     @property
     def requests(self) -> int:
@@ -293,8 +290,8 @@ class AttemptState(
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON data."""
-        data = stored.to_record(msgspec.structs.replace(self, etag=None, standing=None))
-        del data["etag"], data["standing"]
+        data = stored.to_record(msgspec.structs.replace(self, etag=None, stored_data=None))
+        del data["etag"], data["stored_data"]
         return data
 
     @classmethod

@@ -119,8 +119,7 @@ class AttemptPlan(msgspec.Struct, frozen=True, kw_only=True, rename={"origins": 
         """Load the plan of an attempt; None if nothing had to be decided about it."""
         if attempt <= 1:
             return None  # No attempt came before it.
-        found = stored.load(storage, keys.attempt_plan(attempt), cls)
-        return found[0] if found else None
+        return stored.load(storage, keys.attempt_plan(attempt), cls)
 
     def write(self, storage: Storage, keys: object_keys.WorkKeys) -> AttemptPlan:
         """Write the plan unless one is stored; return the stored one."""

@@ -10,33 +10,34 @@ report is written.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Self
+
+import msgspec
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.records import stored
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class End:
+class End(msgspec.Struct, frozen=True, kw_only=True, rename={"is_report_written": "stands"}):
     """The end of a job.
 
     Attributes:
         report: The final report.
-        stands: Whether the report has been written to its path; from then on no other one is.
+        is_report_written: Whether the report has been written to its path; from then on no other
+            one is.
         models: The report's numbers by model, as in the usage record; None if an older version
             wrote the end.
     """
 
     report: dict[str, Any]
-    stands: bool
+    is_report_written: bool
     models: Sequence[Mapping[str, Any]] | None = None
 
     @classmethod
     def load(cls, storage: Storage, keys: object_keys.WorkKeys) -> tuple[Self, str] | None:
         """Read a job's end and its ETag, or None if it has not been decided yet."""
-        return stored.load(storage, keys.end, cls)
+        return stored.load_with_etag(storage, keys.end, cls)
 
     def write(self, storage: Storage, keys: object_keys.WorkKeys, *, over: str | None) -> str:
         """Write the end and return its ETag.

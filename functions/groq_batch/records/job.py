@@ -9,10 +9,11 @@ from typing import Any, Self
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.canary import CANARY_SHARD, CanaryVerdict
+from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.json_data import from_json_data, to_json_data
 from groq_batch.domain.prices import Prices
-from groq_batch.domain.problem import Problem, problem_json
+from groq_batch.domain.problem import Problem
 from groq_batch.domain.reason import Reason
 from groq_batch.domain.shard import IdsLocation, Shard
 from groq_batch.records import stored
@@ -40,6 +41,19 @@ class JobRequest:
     started_at: str
     claimed_by: str = ""
 
+    @classmethod
+    def required(cls, storage: Storage, job_id: str) -> Self:
+        """Read the request of a job.
+
+        Raises:
+            MissingRecordError: There is no such job.
+        """
+        request = cls.load(storage, job_id)
+        if request is None:
+            key = object_keys.job_key(job_id)
+            raise stored.MissingRecordError(f"There is no job {job_id}: {key} does not exist")
+        return request
+
     def execution_input(self) -> dict[str, Any]:
         """Return the input of the job's execution.
 
@@ -50,8 +64,7 @@ class JobRequest:
     @classmethod
     def load(cls, storage: Storage, job_id: str) -> Self | None:
         """Read the request of a job, or None when it was never started."""
-        found = stored.load(storage, object_keys.job_key(job_id), cls)
-        return found[0] if found else None
+        return stored.load(storage, object_keys.job_key(job_id), cls)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +215,7 @@ class JobRecord:
             "shards": [[s.number, s.requests, s.bytes, s.skipped] for s in self.shards],
             "ids": [[s.ids.part, s.ids.first, s.ids.size] for s in self.shards],
             "has_canary": self.has_canary,
-            "problems": [problem_json(problem) for problem in self.problems],
+            "problems": [to_json_data(problem) for problem in self.problems],
             "problems_total": self.problems_total,
             "estimated_cost_usd": self.estimated_cost_usd,
             "prices": self.prices.to_json() if self.prices is not None else None,
@@ -252,8 +265,19 @@ class JobRecord:
         job = cls.from_json(found[0]) if found else None
         if job is None or not job.has_canary:
             return job
-        verdict = stored.load(storage, keys.canary, CanaryVerdict)
-        return replace(job, verdict=verdict[0]) if verdict else job
+        return replace(job, verdict=stored.load(storage, keys.canary, CanaryVerdict))
+
+    @classmethod
+    def required(cls, storage: Storage, keys: object_keys.WorkKeys) -> Self:
+        """Load the record of a job whose preparation has ended.
+
+        Raises:
+            MissingRecordError: It has not, or the job's working files are gone.
+        """
+        job = cls.load(storage, keys)
+        if job is None:
+            raise stored.MissingRecordError(f"The job {keys.job} has no record")
+        return job
 
     def write_verdict(
         self, storage: Storage, keys: object_keys.WorkKeys, verdict: CanaryVerdict
@@ -286,8 +310,13 @@ class Stop:
     @classmethod
     def load(cls, storage: Storage, keys: object_keys.WorkKeys) -> Self | None:
         """Read why a job was stopped, or None when it was not."""
-        found = stored.load(storage, keys.stopped, cls)
-        return found[0] if found else None
+        return stored.load(storage, keys.stopped, cls)
+
+    @classmethod
+    def failed(cls, reason: Reason, *, at: str) -> Self:
+        """Return the stop of a job that a failure ends."""
+        code = reason.code or ErrorCode.INTERNAL_ERROR
+        return cls(status="failed", code=code, message=reason.message or "", at=at)
 
     def write(self, storage: Storage, keys: object_keys.WorkKeys) -> Stop:
         """Write the stop marker unless one is stored; return the stored one."""
@@ -311,8 +340,7 @@ class AccountHold:
     @classmethod
     def load(cls, storage: Storage, keys: object_keys.WorkKeys) -> Self | None:
         """Read the last one, or None when there is none that has not been decided about."""
-        found = stored.load(storage, keys.account_hold, cls)
-        return found[0] if found else None
+        return stored.load(storage, keys.account_hold, cls)
 
     def record(self, storage: Storage, keys: object_keys.WorkKeys) -> None:
         """Store it for the next status check; until then no further shard begins to be sent."""

@@ -56,8 +56,7 @@ class ModelListing:
     @classmethod
     def load(cls, storage: Storage, keys: object_keys.WorkKeys) -> Self | None:
         """Read the outcome for a job; None if it has not been recorded yet."""
-        found = stored.load(storage, keys.models, cls)
-        return found[0] if found else None
+        return stored.load(storage, keys.models, cls)
 
     def propose(self, storage: Storage, keys: object_keys.WorkKeys) -> ModelListing:
         """Write this outcome unless one is stored; return the stored one."""

@@ -167,7 +167,7 @@ class OnDemandProgress:
         cls, storage: Storage, keys: object_keys.WorkKeys, attempt: int
     ) -> tuple[Self, str] | None:
         """Read a record and its ETag; None where the attempt is not asked by ordinary calls."""
-        return stored.load(storage, keys.on_demand(attempt), cls)
+        return stored.load_with_etag(storage, keys.on_demand(attempt), cls)
 
     def begin(self, storage: Storage, keys: object_keys.WorkKeys) -> OnDemandProgress:
         """Write the record unless one is stored; return the stored one."""
@@ -179,17 +179,10 @@ class OnDemandProgress:
         Raises:
             ConflictError: The stored record has changed.
         """
-        try:
-            return stored.put(storage, keys.on_demand(self.attempt), self, over=over)
-        except ConflictError:
-            # If the response to a write is lost, the SDK repeats it and finds its own write.
-            found = OnDemandProgress.load(storage, keys, self.attempt)
-            if found is not None and found[0] == self:
-                return found[1]
-            raise
+        return stored.swap(storage, keys.on_demand(self.attempt), self, over=over)
 
 
-def end(
+def end_calls(
     storage: Storage, keys: object_keys.WorkKeys, attempt: int, ending: CallsEnd
 ) -> OnDemandProgress | None:
     """Record that no further request of an attempt is sent, unless that is already recorded.

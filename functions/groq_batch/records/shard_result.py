@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any, Self
+
+import msgspec
+from msgspec import field
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
@@ -15,8 +17,7 @@ from groq_batch.records import stored
 from groq_batch.records.attempt_plan import RefusedShard
 
 
-@dataclass(slots=True)
-class ShardResult:
+class ShardResult(msgspec.Struct, rename={"to_retry": "left_over", "stats": "measures"}):
     """Counts from storing the results of one shard attempt.
 
     Attributes:
@@ -26,7 +27,7 @@ class ShardResult:
         batch_succeeded: Requests among them that succeeded.
         batches: The same two numbers for each shard that has a batch.
         refused: The shards whose batch was refused as a whole, and which are sent again.
-        left_over: Request lines that go into the next attempt.
+        to_retry: Request lines that go into the next attempt.
         succeeded: Requests of the shard with a success, after this attempt.
         failed: Valid lines of the shard without one, after this attempt.
         invalid_output: Successes whose answer does not have the requested form, after this
@@ -42,7 +43,7 @@ class ShardResult:
         results_bytes: Size of the stored results.
         failed_bytes: Size of the stored request lines without a success.
         anomalies: Rows of the API that belong to no request or are duplicates.
-        measures: Statistics of this attempt's answers, and of the failures after it.
+        stats: Statistics of this attempt's answers, and of the failures after it.
         kept: Request lines without attempts left, which may be sent as ordinary calls.
         on_demand: Whether the attempt consisted of ordinary calls, at their price.
         asked: Requests for which an ordinary call was begun.
@@ -55,7 +56,7 @@ class ShardResult:
     batch_succeeded: int = 0
     batches: dict[int, tuple[int, int]] = field(default_factory=dict)
     refused: dict[int, RefusedShard] = field(default_factory=dict)
-    left_over: int = 0
+    to_retry: int = 0
     succeeded: int = 0
     failed: int = 0
     invalid_output: int = 0
@@ -69,7 +70,7 @@ class ShardResult:
     results_bytes: int = 0
     failed_bytes: int = 0
     anomalies: int = 0
-    measures: AnswerStats = field(default_factory=AnswerStats)
+    stats: AnswerStats = field(default_factory=AnswerStats)
     kept: int = 0
     on_demand: bool = False
     asked: int = 0
@@ -83,14 +84,14 @@ class ShardResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON data."""
-        return {**stored.to_record(self), "measures": self.measures.to_json()}
+        return {**stored.to_record(self), "measures": self.stats.to_json()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Read the fields from JSON data."""
         fields = dict(data)
-        measures = AnswerStats.from_json(fields.pop("measures", {}))
-        return replace(stored.from_record(fields, cls), measures=measures)
+        stats = AnswerStats.from_json(fields.pop("measures", {}))
+        return msgspec.structs.replace(stored.from_record(fields, cls), stats=stats)
 
     def counts_of(self, shard: int) -> tuple[int, int]:
         """Return the number of requests in a shard's batch, and how many succeeded."""

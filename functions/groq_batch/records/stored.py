@@ -53,8 +53,18 @@ def check_version(data: Mapping[str, Any], *, key: str = "a record") -> None:
         )
 
 
-def load(storage: Storage, key: str, kind: type[_Record]) -> tuple[_Record, str] | None:
-    """Read a record and its ETag, or None when there is none.
+def load(storage: Storage, key: str, kind: type[_Record]) -> _Record | None:
+    """Read a record; None if there is none.
+
+    Raises:
+        NewerRecordError: A later version of the stack has written it in another form.
+    """
+    found = load_with_etag(storage, key, kind)
+    return found[0] if found else None
+
+
+def load_with_etag(storage: Storage, key: str, kind: type[_Record]) -> tuple[_Record, str] | None:
+    """Read a record and its ETag; None if there is none.
 
     Raises:
         NewerRecordError: A later version of the stack has written it in another form.
@@ -70,12 +80,29 @@ def put(storage: Storage, key: str, record: object, *, over: str | None) -> str:
         storage: The bucket.
         key: The record's key.
         record: The record.
-        over: ETag of the one that it replaces; None when there must be none.
+        over: ETag of the one that it replaces; None if there must be none.
 
     Raises:
         ConflictError: Another one is there.
     """
     return storage.put_json(key, to_record(record), if_none_match=over is None, if_match=over)
+
+
+def swap(storage: Storage, key: str, record: object, *, over: str | None) -> str:
+    """Write a record like ``put``, also if S3 has the write of a first try whose response was lost.
+
+    The SDK repeats such a write and is refused because of its own one.
+
+    Raises:
+        ConflictError: Another record is there.
+    """
+    try:
+        return put(storage, key, record, over=over)
+    except ConflictError:
+        found = load_with_etag(storage, key, type(record))
+        if found is not None and found[0] == record:
+            return found[1]
+        raise
 
 
 def put_once(storage: Storage, key: str, record: _Record) -> _Record:
@@ -84,12 +111,23 @@ def put_once(storage: Storage, key: str, record: _Record) -> _Record:
     Raises:
         ConflictError: S3 refused the write, and there is none.
     """
+    data = to_record(record)
+    found = put_json_once(storage, key, data)
+    return record if found is data else from_record(found, type(record), key=key)
+
+
+def put_json_once(storage: Storage, key: str, data: dict[str, Any]) -> dict[str, Any]:
+    """Write JSON data unless there is some already; return what is there.
+
+    Raises:
+        ConflictError: S3 refused the write, and there is none.
+    """
     try:
-        put(storage, key, record, over=None)
+        storage.put_json(key, data, if_none_match=True)
     except ConflictError:
-        # Perhaps this very record, when the response to the first of two tries was lost.
-        found = load(storage, key, type(record))
+        # It may be this data, if the response to the first of two tries was lost.
+        found = storage.get_json(key)
         if found is None:
             raise
         return found[0]
-    return record
+    return data

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable
 from enum import StrEnum
-from types import TracebackType
 from typing import Any, Self
 
 import msgspec
@@ -55,7 +54,7 @@ class Stage(StrEnum):
         return self in (Stage.CREATED, Stage.REFUSED, Stage.ABANDONED)
 
 
-class Sent(msgspec.Struct, kw_only=True):
+class Sent(msgspec.Struct, kw_only=True, rename={"may_have_orphans": "doubtful"}):
     """What has been sent to Groq for a shard attempt.
 
     Attributes:
@@ -64,8 +63,8 @@ class Sent(msgspec.Struct, kw_only=True):
         requests: Request lines in that file; None if the writer of this record did not count them.
         batch: The batch as last seen.
         error: The last error met, as code and message.
-        doubtful: Whether an outcome was ever unknown, or a file was given up, so that Groq may hold
-            more than is recorded.
+        may_have_orphans: Whether an outcome was ever unknown, or a file was given up, so that Groq
+            may hold more than is recorded.
         endpoint: The batch's endpoint, recorded before the create; None before that.
     """
 
@@ -74,7 +73,7 @@ class Sent(msgspec.Struct, kw_only=True):
     requests: int | None = None
     batch: Batch | None = None
     error: Reason | None = None
-    doubtful: bool = False
+    may_have_orphans: bool = False
     endpoint: str | None = None
 
     @property
@@ -108,7 +107,7 @@ class Submission(Sent, kw_only=True):
     @classmethod
     def load(cls, storage: Storage, key: str) -> tuple[Self, str] | None:
         """Load a record and its ETag; None if no invocation has begun."""
-        return stored.load(storage, key, cls)
+        return stored.load_with_etag(storage, key, cls)
 
 
 class SubmissionLease:
@@ -160,7 +159,7 @@ class SubmissionLease:
             record = Submission(
                 stage=Stage.CLAIMED, owner=owner, lease_until=now + LEASE_SECONDS, begun_at=now
             )
-            etag = _write(storage, key, record, if_match=None)
+            etag = stored.swap(storage, key, record, over=None)
         else:
             before, before_etag = found
             unknown_since = before.unknown_since
@@ -171,21 +170,16 @@ class SubmissionLease:
                 owner=owner,
                 lease_until=now + LEASE_SECONDS,
                 unknown_since=unknown_since,
-                doubtful=before.doubtful or unknown_since is not None,
+                may_have_orphans=before.may_have_orphans or unknown_since is not None,
             )
-            etag = _write(storage, key, record, if_match=before_etag)
+            etag = stored.swap(storage, key, record, over=before_etag)
         return cls(storage, key, record, etag, clock=clock)
 
     def __enter__(self) -> Self:
         self._renewer.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._ended.set()
         self._renewer.join()
         if kind is None and not self._lost and self.record.lease_until:
@@ -222,9 +216,9 @@ class SubmissionLease:
         record = replace(self.record, **{**renewed, **changes})
         if self.record.file_id is not None and record.file_id is None:
             # The abandoned file may still exist at Groq.
-            record = replace(record, doubtful=True)
+            record = replace(record, may_have_orphans=True)
         try:
-            self._etag = _write(self._storage, self._key, record, if_match=self._etag)
+            self._etag = stored.swap(self._storage, self._key, record, over=self._etag)
         except ConflictError:
             self._lost = True
             raise LeaseLostError(self._key) from None
@@ -243,19 +237,3 @@ class SubmissionLease:
                     # The next renewal may succeed. If the lease expires, the owner learns it from
                     # its next change of the record, which is then rejected.
                     logger.warning("A lease could not be renewed", exc_info=True)
-
-
-def _write(storage: Storage, key: str, record: Submission, *, if_match: str | None) -> str:
-    """Write a record if the stored one is still the one that was read (or does not exist yet).
-
-    Raises:
-        ConflictError: The stored record has changed.
-    """
-    try:
-        return stored.put(storage, key, record, over=if_match)
-    except ConflictError:
-        # If the response to a write is lost, the SDK repeats it and finds its own write.
-        found = Submission.load(storage, key)
-        if found is not None and found[0] == record:
-            return found[1]
-        raise

@@ -17,7 +17,6 @@ import heapq
 import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Self
@@ -25,6 +24,7 @@ from typing import Self
 from groq_batch.bucket.storage import Storage, StoredObject
 from groq_batch.domain import object_keys
 from groq_batch.domain.json_data import from_json_data
+from groq_batch.domain.parallel import in_parallel
 from groq_batch.records import stored
 from groq_batch.records.usage import UsageRecord
 
@@ -36,7 +36,6 @@ OVERLAP_SECONDS = 300.0
 """How many seconds before the latest counted record another may be dated that was not listed."""
 AT_ONCE = 2000
 """The sums are saved after this many records."""
-_READERS = 16
 _MAX_FOLDERS = 200
 _MAX_FOLDER_CHARACTERS = 100
 OTHER_FOLDERS = "(other folders)"
@@ -274,8 +273,8 @@ def usage_objects(storage: Storage, day: str) -> Iterator[StoredObject]:
             yield item
 
 
-def read_records(storage: Storage, items: Sequence[StoredObject]) -> Iterator[UsageRecord | None]:
-    """Yield records in the given order, reading many at a time; None if one cannot be read."""
+def read_records(storage: Storage, items: Sequence[StoredObject]) -> list[UsageRecord | None]:
+    """Return records in the given order, reading many at a time; None if one cannot be read."""
 
     def read(item: StoredObject) -> UsageRecord | None:
         try:
@@ -284,9 +283,7 @@ def read_records(storage: Storage, items: Sequence[StoredObject]) -> Iterator[Us
         except ValueError:
             return None  # It is not as the pipeline writes it.
 
-    if items:
-        with ThreadPoolExecutor(max_workers=min(_READERS, len(items))) as pool:
-            yield from pool.map(read, items)
+    return in_parallel(read, items)
 
 
 def _name_of(item: StoredObject) -> str:

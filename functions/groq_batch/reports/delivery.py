@@ -14,10 +14,10 @@ from typing import Any
 
 from groq_batch.bucket.multipart_writer import ObjectWriter
 from groq_batch.bucket.s3_errors import ConflictError, UnreadableObjectError, UnwritableObjectError
-from groq_batch.bucket.storage import JOB_METADATA, Storage
+from groq_batch.bucket.storage import JOB_METADATA, ObjectHead, Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.input_key import check_key
-from groq_batch.domain.times import parse_timestamp
+from groq_batch.domain.times import seconds_of
 from groq_batch.records.closed import is_closed
 from groq_batch.records.job import JobRequest
 from groq_batch.reports.page.data import PageData
@@ -80,7 +80,7 @@ class Delivery:
             if newest is None and not version.is_delete_marker:
                 newest = version
         # This job's version was permanently deleted, and with it its place in the order.
-        begun = parse_timestamp(mine.started_at).timestamp()
+        begun = seconds_of(mine.started_at)
         return newest is not None and newest.modified_at >= math.floor(begun)
 
     def _is_later_run(self, report: dict[str, Any]) -> bool:
@@ -90,6 +90,14 @@ class Delivery:
             return False
         theirs = (report.get("timing", {}).get("started_at") or "", report.get("job_id") or "")
         return theirs > (mine.started_at, mine.job_id)
+
+    def _is_mine(self, report: Mapping[str, Any]) -> bool:
+        """Tell whether a report is this job's."""
+        return bool(report.get("job_id") == self._request.job_id)
+
+    def _has_written(self, head: ObjectHead) -> bool:
+        """Tell whether this job has written an object."""
+        return head.metadata.get(JOB_METADATA) == self._request.job_id
 
     def _is_of_my_key(self, report: dict[str, Any]) -> bool:
         return bool(report.get("input", {}).get("key") == self._request.key)
@@ -145,7 +153,7 @@ class Delivery:
             ):
                 path = self._superseded
                 continue
-            is_mine = found is not None and found[0].get("job_id") == mine
+            is_mine = found is not None and self._is_mine(found[0])
             if found is not None and not (
                 is_mine or self._owns_path or self._is_of_my_key(found[0])
             ):
@@ -182,7 +190,7 @@ class Delivery:
         for key in (keys.results, keys.failed, keys.invalid):
             try:
                 head = self._storage.head(key)
-                if head is None or head.metadata.get(JOB_METADATA) == self._request.job_id:
+                if head is None or self._has_written(head):
                     continue
                 if self.is_superseded():
                     return
@@ -198,10 +206,10 @@ class Delivery:
             found = self._readable_report(path)
             if found is None:
                 continue
-            standing, etag = found
-            if standing.get("job_id") != self._request.job_id:
+            current, etag = found
+            if not self._is_mine(current):
                 continue
-            if standing.get("status") == RUNNING and standing != report:
+            if current.get("status") == RUNNING and current != report:
                 try:
                     self._storage.put_json(
                         keys.report, report, if_match=etag, metadata=self.metadata
@@ -221,22 +229,22 @@ class Delivery:
         """Return this job's final report and its path, if it still exists at its path."""
         for path in self._paths():
             found = self._readable_report(path)
-            if found is None or found[0].get("job_id") != self._request.job_id:
+            if found is None or not self._is_mine(found[0]):
                 continue
             if found[0].get("status") != RUNNING:
                 return found[0], path
         return None
 
-    def write_page(self, facts: PageData) -> None:
+    def write_page(self, page_data: PageData) -> None:
         """Write the page of this job's final report next to the report.
 
         Args:
-            facts: Data for the page that the report does not contain.
+            page_data: Data for the page that the report does not contain.
         """
         for path in self._paths():
             found = self._readable_report(path)
-            if found is not None and found[0].get("job_id") == self._request.job_id:
-                self._pages.write(object_keys.delivery_keys(path), facts)
+            if found is not None and self._is_mine(found[0]):
+                self._pages.write(object_keys.delivery_keys(path), page_data)
                 return
 
     def path(self) -> str:
@@ -245,23 +253,22 @@ class Delivery:
         It is the path of the job's report, unless the job has been superseded since, or S3 does not
         return the report at the upload's path (then ``unreadable_report`` is its key).
         """
-        mine = self._request.job_id
-        standing, refused = None, None
+        reported_at, refused = None, None
         for path in self._paths():
             try:
                 found = self._report_at(path)
             except UnreadableObjectError as error:
                 refused = str(error)
                 continue
-            if found is not None and found[0].get("job_id") == mine:
-                standing = path
+            if found is not None and self._is_mine(found[0]):
+                reported_at = path
                 break
-        if standing in (None, self._request.path) and self.is_superseded():
+        if reported_at in (None, self._request.path) and self.is_superseded():
             return self._superseded
         if refused is not None and not self.is_superseded():
             self.unreadable_report = refused
-            return standing or self._aside
-        return standing or self._request.path
+            return reported_at or self._aside
+        return reported_at or self._request.path
 
     def write_final(self, report: Mapping[str, Any], path: str) -> None:
         """Write the final report under ``path``, replacing this job's running report.
@@ -272,7 +279,7 @@ class Delivery:
         """
         key = object_keys.delivery_keys(path).report
         found = self._readable_report(path)
-        is_mine = found is not None and found[0].get("job_id") == self._request.job_id
+        is_mine = found is not None and self._is_mine(found[0])
         if found is not None:
             if is_mine and found[0].get("status") != RUNNING:
                 raise ConflictError(key)
@@ -293,7 +300,7 @@ class Delivery:
             head = self._storage.head(keys.report)
         except UnreadableObjectError:
             return  # It may be another job's.
-        if head is None or head.metadata.get(JOB_METADATA) != self._request.job_id:
+        if head is None or not self._has_written(head):
             return
         if self._storage.delete_unchanged(keys.report, head.etag):
             self._pages.remove(keys.page)
@@ -349,7 +356,7 @@ class Delivery:
         """
         for _ in range(_TRIES):
             head = self._storage.head(key)
-            if head is not None and head.metadata.get(JOB_METADATA) == self._request.job_id:
+            if head is not None and self._has_written(head):
                 return True
             if head is not None:
                 if not self._owns_path:
@@ -384,14 +391,14 @@ class Delivery:
                 there.
         """
         found = self._readable_report(path)
-        if found is None or found[0].get("job_id") == self._request.job_id:
+        if found is None or self._is_mine(found[0]):
             return
         if not (self._owns_path and self.is_superseded()):
             return
         keys = object_keys.delivery_keys(path)
         for key in (keys.results, keys.failed, keys.invalid):
             head = self._storage.head(key)
-            if head is not None and head.metadata.get(JOB_METADATA) == self._request.job_id:
+            if head is not None and self._has_written(head):
                 self._storage.delete_unchanged(key, head.etag)
         raise SupersededError(keys.report)
 

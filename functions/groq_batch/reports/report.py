@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from groq_batch import __version__
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch
 from groq_batch.domain.canary import CANARY_SHARD
-from groq_batch.domain.problem import problem_json
+from groq_batch.domain.json_data import to_json_data
 from groq_batch.domain.reason import Reason
-from groq_batch.domain.times import parse_timestamp
-from groq_batch.domain.times import timestamp as write_timestamp
+from groq_batch.domain.times import parse_timestamp, timestamp, timestamp_of
 from groq_batch.records.attempt import AttemptState
 from groq_batch.records.job import JobRecord, JobRequest
 from groq_batch.records.on_demand import OnDemandProgress
@@ -55,9 +54,9 @@ def running_report(
             done, asked = calls.ended_calls, calls.requests
         report["progress"]["completed"] = min(max(begun - asked, 0) + done, begun)
         last = states[-1]
-        groq_error = last.groq_error or last.account_error or last.last_check_error or last.refusal
-        if groq_error is not None:
-            _put_first(report, groq_error)
+        reason = last.groq_error or last.account_error or last.last_check_error or last.refusal
+        if reason is not None:
+            _put_first(report, reason)
     report["progress"]["total"] = good
     report["requests"]["invalid"] = invalid
     if calls is not None:
@@ -129,7 +128,7 @@ def final_report(
         _put_first(report, reason)
     report["outputs"] = outputs
     started = parse_timestamp(request.started_at)
-    report["timing"]["finished_at"] = write_timestamp(finished_at)
+    report["timing"]["finished_at"] = timestamp(finished_at)
     report["timing"]["seconds"] = round((finished_at - started).total_seconds(), 3)
     return report
 
@@ -168,7 +167,7 @@ def _base(
     states: Sequence[AttemptState],
     summaries: dict[tuple[int, int], ShardResult],
 ) -> dict[str, Any]:
-    problems = [problem_json(problem) for problem in job.problems] if job else []
+    problems = [to_json_data(problem) for problem in job.problems] if job else []
     return {
         "schema_version": 1,
         "job_id": request.job_id,
@@ -312,9 +311,7 @@ def _first_created_at(states: Sequence[AttemptState]) -> str | None:
 
 
 def _from_unix(seconds: int | None) -> str | None:
-    if seconds is None:
-        return None
-    return write_timestamp(datetime.fromtimestamp(seconds, UTC))
+    return None if seconds is None else timestamp_of(seconds)
 
 
 def _put_first(report: dict[str, Any], reason: Reason) -> None:

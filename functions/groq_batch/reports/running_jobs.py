@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,12 +11,12 @@ from typing import Any
 from groq_batch.bucket.s3_errors import UnreadableObjectError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
+from groq_batch.domain.parallel import in_parallel
 from groq_batch.records import stored
 from groq_batch.records.job import JobRequest
 
 MAX_SHOWN = 100
 """Maximum number of running jobs on the page, oldest first."""
-_READERS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +36,8 @@ class RunningJob:
 
 def read_running_jobs(storage: Storage, job_ids: Iterable[str]) -> list[RunningJob]:
     """Return the given open jobs, in the same order; jobs that were closed are left out."""
-    with ThreadPoolExecutor(max_workers=_READERS) as pool:
-        found = pool.map(lambda job_id: _read(storage, job_id), job_ids)
-        return [job for job in found if job is not None]
+    found = in_parallel(lambda job_id: _read(storage, job_id), job_ids)
+    return [job for job in found if job is not None]
 
 
 def _read(storage: Storage, job_id: str) -> RunningJob | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 
+from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.problem import Problem
 from groq_batch.request_file.lines import LongLinePiece
 from groq_batch.request_file.syntax_messages import encoding_message, too_long_message
@@ -42,6 +43,6 @@ class LongLine:
         """
         if self._encoding_error is not None:
             message = encoding_message(self._encoding_error, self._beginning)
-            return Problem(number, None, "invalid_encoding", message)
+            return Problem(number, None, ErrorCode.INVALID_ENCODING, message)
         message = too_long_message(self.size, max_line_bytes)
-        return Problem(number, None, "line_too_long", message)
+        return Problem(number, None, ErrorCode.LINE_TOO_LONG, message)

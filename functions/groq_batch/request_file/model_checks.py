@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from difflib import get_close_matches
 
+from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.models import ListedModel
 
 _AUDIO_URLS = "/v1/audio/"
@@ -44,7 +45,7 @@ class ModelChecker:
                 f"The model {shown} {found} the Groq account's list of models. "
                 f"{self._advice(model, url)} {_SEND_ANYWAY}"
             )
-            return "unknown_model", message
+            return ErrorCode.UNKNOWN_MODEL, message
         wrong = _unsuitable(listed, url)
         if wrong is None:
             return None
@@ -52,7 +53,7 @@ class ModelChecker:
             f"According to the Groq account's list of models, {shown} {wrong}, so it does not "
             f"support {url}. Use another model or another url. {_SEND_ANYWAY}"
         )
-        return "unsuitable_model", message
+        return ErrorCode.UNSUITABLE_MODEL, message
 
     def _advice(self, model: str, url: str) -> str:
         alike = self._alike(model, url)

@@ -15,6 +15,7 @@ from typing import Literal, Protocol, get_args
 
 import msgspec
 
+from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.problem import Problem
 from groq_batch.request_file.body_sizes import estimated_bytes
 from groq_batch.request_file.line_bytes import MAX_NESTING, nests_too_deeply, utf8_error
@@ -95,7 +96,9 @@ class RequestRules:
         """
         position = utf8_error(data)
         if position is not None:
-            return Problem(number, None, "invalid_encoding", encoding_message(position, data))
+            return Problem(
+                number, None, ErrorCode.INVALID_ENCODING, encoding_message(position, data)
+            )
         fields = _read_object(number, data)
         if isinstance(fields, Problem):
             return fields
@@ -103,7 +106,7 @@ class RequestRules:
             return Problem(
                 number,
                 None,
-                "missing_custom_id",
+                ErrorCode.MISSING_CUSTOM_ID,
                 "The request has no custom_id. Give every request a custom_id of its own.",
             )
         custom_id = _text(fields["custom_id"])
@@ -112,7 +115,7 @@ class RequestRules:
             return Problem(
                 number,
                 None,
-                "invalid_custom_id",
+                ErrorCode.INVALID_CUSTOM_ID,
                 f"The custom_id must be a text that is not empty, but it is {found}. Give every "
                 f"request a custom_id of its own.",
             )
@@ -131,7 +134,7 @@ class RequestRules:
         if _text(fields.get("method")) != "POST":
             found = _found(fields.get("method"))
             return (
-                "invalid_method",
+                ErrorCode.INVALID_METHOD,
                 f'The method must be "POST", but it is {found}. Set it to "POST".',
             )
         url = _text(fields.get("url"))
@@ -141,14 +144,14 @@ class RequestRules:
                 f"The url must be one of {', '.join(ALLOWED_URLS)}, but it is {found}. Write it "
                 f"without host and without /openai."
             )
-            return "invalid_url", message
+            return ErrorCode.INVALID_URL, message
         body = fields.get("body")
         if body is None or _kind(body) != "an object":
             message = (
                 f"The body must be an object, but it is {_kind(body)}. Put the request's "
                 f"parameters into it."
             )
-            return "invalid_body", message
+            return ErrorCode.INVALID_BODY, message
         return self._check_body(custom_id, url, body)
 
     def _check_body(
@@ -163,7 +166,7 @@ class RequestRules:
                 f"The body's model must be the name of a model, but it is {found}. Name one that "
                 f"Groq runs in batches, such as openai/gpt-oss-20b."
             )
-            return "missing_model", message
+            return ErrorCode.MISSING_MODEL, message
         wrong = self._check_parameters(url, fields)
         if wrong is None and self._models is not None:
             wrong = self._models.problem(model, url)
@@ -184,12 +187,12 @@ class RequestRules:
                 return wrong
         if bytes(fields.get("stream", b"")) == b"true":
             return (
-                "unsupported_parameter",
+                ErrorCode.UNSUPPORTED_PARAMETER,
                 "stream is true, but a batch cannot stream. Remove stream from the body.",
             )
         if _is_given(fields.get("service_tier")):
             return (
-                "unsupported_parameter",
+                ErrorCode.UNSUPPORTED_PARAMETER,
                 "service_tier is set, but a batch takes none. Remove service_tier from the body.",
             )
         return None
@@ -200,7 +203,7 @@ def duplicate_problem(number: int, custom_id: str, first_line: int) -> Problem:
     return Problem(
         number,
         custom_id,
-        "duplicate_custom_id",
+        ErrorCode.DUPLICATE_CUSTOM_ID,
         f"This custom_id was already used on line {first_line}. Give every request a custom_id of "
         f"its own.",
     )
@@ -232,17 +235,17 @@ def _read_object(number: int, data: bytes) -> dict[str, msgspec.Raw] | Problem:
     try:
         value = _decode_syntax(data)
     except msgspec.DecodeError as error:
-        return Problem(number, None, "invalid_json", json_message(data, str(error)))
+        return Problem(number, None, ErrorCode.INVALID_JSON, json_message(data, str(error)))
     except RecursionError:
-        return Problem(number, None, "invalid_json", _TOO_DEEP)
+        return Problem(number, None, ErrorCode.INVALID_JSON, _TOO_DEEP)
     if nests_too_deeply(data):
-        return Problem(number, None, "invalid_json", _TOO_DEEP)
+        return Problem(number, None, ErrorCode.INVALID_JSON, _TOO_DEEP)
     if _kind(value) != "an object":
         message = (
             f"The line must be a JSON object, but it is {_kind(value)}. Write each request as one "
             f"JSON object on one line."
         )
-        return Problem(number, None, "not_an_object", message)
+        return Problem(number, None, ErrorCode.NOT_AN_OBJECT, message)
     fields: dict[str, msgspec.Raw] = _decode_object(value)
     return fields
 
@@ -257,19 +260,19 @@ def _check_messages(fields: dict[str, msgspec.Raw]) -> tuple[str, str] | None:
         f"The body's messages must be a list of at least one message, but it is {found}. Write the "
         f'conversation as "messages": [{{"role": "user", "content": "..."}}].'
     )
-    return "invalid_messages", message
+    return ErrorCode.INVALID_MESSAGES, message
 
 
 def _check_audio(fields: dict[str, msgspec.Raw]) -> tuple[str, str] | None:
     """Return code and message if an audio request does not give the audio by its URL."""
     advice = "Put the audio where Groq can fetch it, and its address into the body's url."
     if _is_given(fields.get("file")):
-        return "missing_audio", f"file is set, but a batch takes none. {advice}"
+        return ErrorCode.MISSING_AUDIO, f"file is set, but a batch takes none. {advice}"
     url = _text(fields.get("url"))
     if url:
         return None
     found = "empty" if url == "" else _kind(fields.get("url"))
-    return "missing_audio", f"The body's url must be a text, but it is {found}. {advice}"
+    return ErrorCode.MISSING_AUDIO, f"The body's url must be a text, but it is {found}. {advice}"
 
 
 def _is_given(value: msgspec.Raw | None) -> bool:

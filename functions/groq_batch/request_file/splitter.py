@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from groq_batch.domain.canary import CANARY_SHARD
+from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.problem import Problem
 from groq_batch.domain.shard import IdsLocation, Shard, SplitLimits
 from groq_batch.request_file.input_summary import InputSummary
@@ -40,20 +41,20 @@ MAX_GZIP_LINES = 40_000_000
 EMPTY_FILE = Problem(
     None,
     None,
-    "empty_file",
+    ErrorCode.EMPTY_FILE,
     "The file contains no requests. Write each request as one JSON object on one line.",
 )
 NOT_GZIP = Problem(
     None,
     None,
-    "not_gzip",
+    ErrorCode.NOT_GZIP,
     "The name ends in .gz, so the file must be gzip, but it is not, or it is damaged or truncated. "
     "Compress it again, or upload it uncompressed under a name without .gz.",
 )
 GZIP_TOO_LARGE = Problem(
     None,
     None,
-    "gzip_too_large",
+    ErrorCode.GZIP_TOO_LARGE,
     f"The file unpacks to more than {MAX_GZIP_CONTENT_BYTES // 1024**3} GiB or "
     f"{MAX_GZIP_LINES:,} lines, and a compressed file can only be read from its beginning. Upload "
     f"it uncompressed, under a name that ends in .jsonl, which has no such limit, or in several "

@@ -19,6 +19,7 @@ from groq_batch.domain import object_keys
 from groq_batch.domain.models import read_models
 from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import GroqApiError, log_fields
+from groq_batch.steps.outcomes import Output
 from groq_batch.telemetry.log import logger
 
 ASK_SECONDS = 30.0
@@ -26,7 +27,7 @@ ASK_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Examination:
+class Examination(Output):
     """Findings of the calls to the API.
 
     Attributes:
@@ -46,10 +47,6 @@ class Examination:
     batches_listed: int | None = None
     has_next_page: bool | None = None
     order: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return asdict(self)
 
 
 def examine(client: GroqClient) -> Examination:

@@ -26,8 +26,7 @@ from groq_batch.domain.cost import ModelUsages, actual_cost_usd, sum_usd
 from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.prices import on_demand_usd
 from groq_batch.domain.reason import Reason
-from groq_batch.domain.result_row import DEADLINE_PASSED
-from groq_batch.domain.times import timestamp
+from groq_batch.domain.times import timestamp_of
 from groq_batch.groq.client import GroqClient
 from groq_batch.records.all_attempts import load_attempts
 from groq_batch.records.attempt import AttemptState
@@ -36,7 +35,6 @@ from groq_batch.records.end import End
 from groq_batch.records.job import JobRecord, JobRequest, Stop
 from groq_batch.records.on_demand import CallsEnd, OnDemandProgress
 from groq_batch.records.shard_result import ShardResult
-from groq_batch.records.stored import MissingRecordError
 from groq_batch.records.usage import UsageRecord, usage_by_model
 from groq_batch.reports.delivery import Delivery, SupersededError
 from groq_batch.reports.page.data import PageData
@@ -98,11 +96,7 @@ def finish_job(
         EventNotPublishedError: The event about the end could not be published.
     """
     keys = object_keys.WorkKeys(job_id)
-    request = JobRequest.load(storage, job_id)
-    if request is None:
-        raise MissingRecordError(
-            f"There is no job {job_id}: {object_keys.job_key(job_id)} does not exist"
-        )
+    request = JobRequest.required(storage, job_id)
 
     def clean_up() -> FinishOutcome:
         return clean_up_groq(storage, client, settings, keys, tries)
@@ -223,7 +217,7 @@ class _Finishing:
     def _has_ended(self) -> bool:
         """Tell whether the final report was written to its path, even if replaced since then."""
         found = End.load(self._storage, self._keys)
-        return found is not None and found[0].stands
+        return found is not None and found[0].is_report_written
 
     def place(self) -> None:
         """Deliver results, failed lines and problems.
@@ -272,7 +266,7 @@ class _Finishing:
             if is_closed(self._storage, self._keys):
                 return None
             found = End.load(self._storage, self._keys)
-            if found is not None and found[0].stands:
+            if found is not None and found[0].is_report_written:
                 return found[0]
             with contextlib.suppress(ConflictError):
                 return self._decide(now, over=found[1] if found else None)
@@ -289,16 +283,16 @@ class _Finishing:
             ConflictError: Another invocation interfered; the caller must start over.
         """
         models = self._models
-        standing = self.delivery.stored_final_report()
-        if standing is not None:
-            report, path = standing
+        stored_report = self.delivery.stored_final_report()
+        if stored_report is not None:
+            report, path = stored_report
         else:
             if self._path is None:
                 self.place()
             if self._path is None:
                 raise ConflictError(self._keys.end)
             report, path = self._report(now), self._path
-            end = End(report=report, stands=False, models=models)
+            end = End(report=report, is_report_written=False, models=models)
             over = end.write(self._storage, self._keys, over=over)
             try:
                 self.delivery.write_final(report, path)
@@ -309,7 +303,7 @@ class _Finishing:
                 raise ConflictError(self._keys.end) from None
         if path != self._request.path:
             self.delivery.withdraw_running_report()
-        end = End(report=report, stands=True, models=models)
+        end = End(report=report, is_report_written=True, models=models)
         end.write(self._storage, self._keys, over=over)
         return end
 
@@ -334,7 +328,7 @@ class _Finishing:
         return sum(
             group.count
             for summary in latest_summaries(self._summaries)
-            for code, group in summary.measures.failures.groups.items()
+            for code, group in summary.stats.failures.groups.items()
             if code in metrics.UNASKED_CODES
         )
 
@@ -343,8 +337,8 @@ class _Finishing:
         try:
             usage = _usage_by_model(self._summaries, on_demand=None)
             called = _usage_by_model(self._summaries, on_demand=True)
-            log_fields = PageData.of(self._job, self._summaries, usage, called)
-            self.delivery.write_page(log_fields)
+            page_data = PageData.of(self._job, self._summaries, usage, called)
+            self.delivery.write_page(page_data)
         except Exception as error:  # noqa: BLE001
             log_failure("The report page could not be written", error)
 
@@ -446,7 +440,7 @@ def _load_calls(
 
 def _deadline_passed(count: int, job: JobRecord, calls: OnDemandProgress | None) -> Reason:
     """Return the reason of a job whose deadline left requests unanswered."""
-    moment = timestamp(datetime.fromtimestamp(job.deadline_at or 0.0, UTC))
+    moment = timestamp_of(job.deadline_at or 0.0)
     left = "1 request has" if count == 1 else f"{count:,} requests have"
     text = f"{left} no answer; the deadline was {moment}."
     if calls is not None and calls.ended is CallsEnd.BUDGET:
@@ -460,7 +454,7 @@ def _deadline_passed(count: int, job: JobRecord, calls: OnDemandProgress | None)
     elif calls is not None and calls.pause is not None:
         text += f" {calls.pause.message}"
     return Reason(
-        DEADLINE_PASSED,
+        ErrorCode.DEADLINE_PASSED,
         f"{text} Each row has the reason; to get the rest, run failed/ again.",
     )
 

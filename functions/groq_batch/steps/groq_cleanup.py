@@ -8,7 +8,7 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch
 from groq_batch.domain.parallel import in_parallel
-from groq_batch.domain.times import parse_timestamp
+from groq_batch.domain.times import seconds_of
 from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import GroqApiError, NotFoundError, log_fields
 from groq_batch.records.all_attempts import load_attempts
@@ -25,7 +25,6 @@ _MAX_CLEANING_TRIES = 20
 _DELETERS = 8
 
 
-# -- cleanup -------------------------------------------------------------------------------------
 def clean_up_groq(
     storage: Storage, client: GroqClient, settings: Settings, keys: object_keys.WorkKeys, tries: int
 ) -> FinishOutcome:
@@ -35,12 +34,16 @@ def clean_up_groq(
     if not any(entry.stage for state in states for entry in state.entries.values()):
         return done
     try:
-        doubts = any(state.may_have_orphans for state in states) or storage.exists(keys.stopped)
-        batches = _batches_at_groq(client, storage, keys, states, doubts=doubts)
+        with_unrecorded = any(state.may_have_orphans for state in states) or storage.exists(
+            keys.stopped
+        )
+        batches = _batches_at_groq(client, storage, keys, states, with_unrecorded=with_unrecorded)
         batches = [batch if batch.is_terminal else _cancelled(client, batch) for batch in batches]
         running = any(not batch.is_terminal for batch in batches)
         if settings.delete_groq_files:
-            files = _files_at_groq(client, states, summaries, batches, keys.job, doubts=doubts)
+            files = _files_at_groq(
+                client, states, summaries, batches, keys.job, with_unrecorded=with_unrecorded
+            )
             in_parallel(client.delete_file, files, workers=_DELETERS)
     except GroqApiError as error:
         pause = pause_seconds(error, tries)
@@ -62,7 +65,7 @@ def _batches_at_groq(
     keys: object_keys.WorkKeys,
     states: list[AttemptState],
     *,
-    doubts: bool,
+    with_unrecorded: bool,
 ) -> list[Batch]:
     """Return the job's batches as last seen, including any without a record.
 
@@ -71,8 +74,8 @@ def _batches_at_groq(
         storage: The bucket.
         keys: Keys of the job's working files.
         states: The states of its attempts.
-        doubts: Whether batches without a record may exist, because an outcome was unknown or the
-            job was stopped; only then Groq is asked for the batches since the job's start.
+        with_unrecorded: Whether batches without a record may exist, because an outcome was unknown
+            or the job was stopped; only then Groq is asked for the batches since the job's start.
     """
     batches = {
         entry.batch.id: entry.batch
@@ -80,11 +83,11 @@ def _batches_at_groq(
         for entry in state.entries.values()
         if entry.batch is not None
     }
-    if doubts:
+    if with_unrecorded:
         request = JobRequest.load(storage, keys.job)
         since = None
         if request is not None:
-            since = parse_timestamp(request.started_at).timestamp() - CLOCK_MARGIN_SECONDS
+            since = seconds_of(request.started_at) - CLOCK_MARGIN_SECONDS
         for batch in client.batches_since(since):
             if (batch.metadata or {}).get("job") == keys.job:
                 batches[batch.id] = batch
@@ -106,12 +109,12 @@ def _files_at_groq(
     batches: list[Batch],
     job_id: str,
     *,
-    doubts: bool,
+    with_unrecorded: bool,
 ) -> list[str]:
     """Return the ids of the job's files: recorded ones, and unrecorded ones with its name.
 
-    Unrecorded files may exist only if ``doubts`` is true; only then all files of the account are
-    listed.
+    Unrecorded files may exist only if ``with_unrecorded`` is true; only then all files of the
+    account are listed.
     """
     recorded = [
         *(entry.file_id for state in states for entry in state.entries.values()),
@@ -120,6 +123,6 @@ def _files_at_groq(
         *(batch.error_file_id for batch in batches),
     ]
     prefix = object_keys.groq_file_prefix(job_id)
-    listed = client.list_files() if doubts else []
+    listed = client.list_files() if with_unrecorded else []
     named = [file.id for file in listed if (file.filename or "").startswith(prefix)]
     return sorted({file_id for file_id in (*recorded, *named) if file_id is not None})

@@ -5,17 +5,25 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from groq_batch.domain.error_code import ErrorCode
-from groq_batch.domain.times import timestamp
+from groq_batch.domain.times import timestamp_of
 from groq_batch.groq.errors import AccountError, GroqApiError, RateLimitedError
 from groq_batch.records.job import AccountHold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepOutcome:
+class Output:
+    """What a step returns to the state machine, or to whoever calls its function."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepOutcome(Output):
     """Tells the state machine what to do after it has called a step.
 
     Attributes:
@@ -33,10 +41,6 @@ class StepOutcome:
     def wait(cls, seconds: float) -> StepOutcome:
         """Ask to be called again after some seconds, at least one."""
         return cls(outcome="wait", wait_seconds=max(1, math.ceil(seconds)))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return asdict(self)
 
 
 SETTLED = StepOutcome(outcome="settled")
@@ -77,7 +81,5 @@ def pause_seconds(error: GroqApiError, tries: int) -> float:
 
 def account_hold(error: AccountError, *, now: float | None = None) -> AccountHold:
     """Return the record of an account error."""
-    moment = datetime.fromtimestamp(time.time() if now is None else now, UTC)
-    return AccountHold(
-        code=error.code or ErrorCode.PERMISSION_DENIED, message=str(error), at=timestamp(moment)
-    )
+    at = timestamp_of(time.time() if now is None else now)
+    return AccountHold(code=error.code or ErrorCode.PERMISSION_DENIED, message=str(error), at=at)

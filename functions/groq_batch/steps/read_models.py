@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from typing import Any
+from dataclasses import dataclass
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.models import ListedModel, read_models
 from groq_batch.domain.reason import Reason
-from groq_batch.domain.times import timestamp
+from groq_batch.domain.times import timestamp_of
 from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import (
     AccountError,
@@ -30,10 +28,9 @@ from groq_batch.groq.errors import (
 from groq_batch.records.closed import is_closed
 from groq_batch.records.job import JobRequest
 from groq_batch.records.model_listing import ModelListing
-from groq_batch.records.stored import MissingRecordError
 from groq_batch.reports.delivery import Delivery
 from groq_batch.reports.report import running_report
-from groq_batch.steps.outcomes import UNREADABLE_SECRET_PAUSES_SECONDS
+from groq_batch.steps.outcomes import UNREADABLE_SECRET_PAUSES_SECONDS, Output
 from groq_batch.telemetry import metrics
 from groq_batch.telemetry.log import logger
 
@@ -54,7 +51,7 @@ _PAUSE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelsOutcome:
+class ModelsOutcome(Output):
     """The state machine's next action.
 
     Attributes:
@@ -66,10 +63,6 @@ class ModelsOutcome:
     outcome: str
     wait_seconds: int = 1
     asked: int = 0
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return asdict(self)
 
 
 def read_account_models(
@@ -95,17 +88,13 @@ def read_account_models(
         ValueError: There is no such job.
     """
     keys = object_keys.WorkKeys(job_id)
-    request = JobRequest.load(storage, job_id)
-    if request is None:
-        raise MissingRecordError(
-            f"There is no job {job_id}: {object_keys.job_key(job_id)} does not exist"
-        )
+    request = JobRequest.required(storage, job_id)
     done = ModelsOutcome(outcome="done", asked=asked + 1)
     is_over = storage.exists(keys.stopped) or is_closed(storage, keys)
     if is_over or ModelListing.load(storage, keys) is not None:
         return done
     Delivery(storage, request).announce(running_report(request, None))
-    at = timestamp(datetime.fromtimestamp(clock(), UTC))
+    at = timestamp_of(clock())
     try:
         listing = _ask(client.within(ASK_SECONDS), at, sleep)
     except AccountError as error:

@@ -8,7 +8,6 @@ before the quarantine has passed and a search of the whole list has found nothin
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -19,6 +18,8 @@ from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import ENDPOINT, Batch
+from groq_batch.domain.error_code import ErrorCode
+from groq_batch.domain.polling import within_deadline
 from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import (
     AccountError,
@@ -102,9 +103,7 @@ def submit_shard(
         return SETTLED
     found = Submission.load(storage, record_key)
     plan = AttemptPlan.load(storage, keys, attempt) or AttemptPlan(attempt=attempt)
-    job = JobRecord.load(storage, keys)
-    if job is None:
-        raise MissingRecordError("The job has no record; its preparation has not ended")
+    job = JobRecord.required(storage, keys)
     # An older version may have left a shard here as it was before it was divided.
     if (found is not None and found[0].stage.is_settled) or number in plan.divided:
         if found is None or found[0].batch is None:
@@ -172,10 +171,8 @@ def _not_beyond_deadline(outcome: StepOutcome, job: JobRecord, now: float) -> St
 
     This includes a batch just created: the first status check of an only shard follows that wait.
     """
-    if job.deadline_at is None or job.is_past_deadline(now):
-        return outcome
-    seconds = math.ceil(min(outcome.wait_seconds, job.deadline_at - now))
-    return replace(outcome, wait_seconds=max(seconds, 1))
+    seconds = within_deadline(outcome.wait_seconds, deadline_at=job.deadline_at, now=now)
+    return replace(outcome, wait_seconds=seconds)
 
 
 class _RequestStream(Protocol):
@@ -215,7 +212,7 @@ class _Step:
     sending: int
     asks_by_url: bool
     job: JobRecord
-    doubtful: bool = False
+    was_unknown: bool = False
 
     @property
     def _is_not_wanted(self) -> bool:
@@ -234,7 +231,7 @@ class _Step:
                     return SETTLED
             except GroqApiError as error:
                 return self._search_failed(error)
-            self.doubtful = True
+            self.was_unknown = True
         if self._is_not_wanted:
             self.held.release(stage=Stage.ABANDONED, unknown_since=None)
             return SETTLED
@@ -391,13 +388,13 @@ class _Step:
     def _created(self, batch: Batch) -> None:
         """Record the batch; then check that it is wanted and the only one."""
         created = {"stage": Stage.CREATED, "unknown_since": None, "error": None}
-        if self.doubtful:
+        if self.was_unknown:
             self.held.update(batch=batch, **created)
         else:
             # Nothing is left to find out; other invocations leave a recorded batch alone.
             self.held.release(batch=batch, **created)
         self.storage.put_bytes(self.keys.submitted, b"")
-        if self.doubtful:
+        if self.was_unknown:
             first = self._first_batch_or_none()
             if first is not None and first.id != batch.id:
                 logger.warning("Cancelled a second batch of one shard attempt", batch_id=batch.id)
@@ -405,7 +402,7 @@ class _Step:
                 batch = first
         if self._is_not_wanted:
             self._cancel(batch)
-        if self.doubtful:
+        if self.was_unknown:
             self.held.release(batch=batch)
 
     def _first_batch_or_none(self) -> Batch | None:
@@ -430,7 +427,8 @@ class _Step:
         try:
             self.client.delete_file(file_id)
         except GroqApiError as error:
-            # The end of the job deletes it, unless that has passed; Groq deletes it after 30 days.
+            # The end of the job deletes it, unless that has passed; Groq deletes it after 30 days
+            # (https://console.groq.com/docs/batch).
             logger.warning("A file could not be deleted", file_id=file_id, **log_fields(error))
 
     def _cancel(self, batch: Batch) -> None:
@@ -450,7 +448,7 @@ class _Step:
         stage = Stage.UPLOADED if self.held.record.file_id else Stage.CLAIMED
         note = reason_of(error)
         if isinstance(error, UnknownOutcomeError):
-            self.held.release(unknown_since=self.clock(), doubtful=True, error=note)
+            self.held.release(unknown_since=self.clock(), may_have_orphans=True, error=note)
             return StepOutcome.wait(QUARANTINE_SECONDS)
         if isinstance(error, RateLimitedError | NotSentError):
             self.held.release(stage=stage, error=note)
@@ -483,10 +481,10 @@ class _Step:
 
     def _account_refuses(self, error: AccountError) -> StepOutcome:
         """Leave it to the job, unless it may be temporary: a network proxy, a deployment."""
-        if error.code == "permission_denied" and self.tries == 0:
+        if error.code == ErrorCode.PERMISSION_DENIED and self.tries == 0:
             return StepOutcome.wait(_SECOND_LOOK_SECONDS)
         if (
-            error.code == "secret_unreadable"
+            error.code == ErrorCode.SECRET_UNREADABLE
             and self.tries < len(UNREADABLE_SECRET_PAUSES_SECONDS)
             and not self.storage.exists(self.keys.submitted)
         ):

@@ -18,6 +18,7 @@ from typing import Any
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from groq_batch.domain.batch import Batch
+from groq_batch.domain.error_code import ErrorCode
 from groq_batch.telemetry.log import logger
 
 NAMESPACE = "GroqBatch"
@@ -54,7 +55,7 @@ UNITS: dict[str, MetricUnit] = {
     "ReportPagesFailed": _COUNT,
 }
 """Every metric and its unit. Each name is billed once per stack."""
-UNASKED_CODES = frozenset({"not_sent", "deadline_passed"})
+UNASKED_CODES = frozenset({ErrorCode.NOT_SENT, ErrorCode.DEADLINE_PASSED})
 """Codes of requests that were not sent in time, so they do not count for the success rate."""
 _FAILURES = {"account": "AccountErrors", "rate_limit": "RateLimits", "other": "GroqErrors"}
 _PROPERTIES = ("job_id", "shard", "attempt")

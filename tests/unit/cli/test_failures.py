@@ -38,7 +38,7 @@ def summarize(storage: Storage, attempt: int, number: int, **codes: int) -> None
     summary = ShardResult(attempt, number)
     for code, count in codes.items():
         for line in range(count):
-            summary.measures.failures.add(code, line, f"{code} happened")
+            summary.stats.failures.add(code, line, f"{code} happened")
     storage.put_json(KEYS.summary(attempt, number), summary.to_json())
 
 

@@ -129,18 +129,18 @@ FINISH_REASONS = st.text(max_size=100).filter(bool)
 def test_measures_survive_json(
     values: list[int], reasons: list[str], failed: list[tuple[str, int]]
 ) -> None:
-    measures = AnswerStats(prompt_tokens=histogram(values), milliseconds=histogram(values[:3]))
+    stats = AnswerStats(prompt_tokens=histogram(values), milliseconds=histogram(values[:3]))
     for reason in reasons:
-        count_name(measures.finish_reasons, reason)
+        count_name(stats.finish_reasons, reason)
     for code, line in failed:
-        measures.failures.add(code, line, "Why.")
-    summary = ShardResult(attempt=1, number=2, measures=measures)
+        stats.failures.add(code, line, "Why.")
+    summary = ShardResult(attempt=1, number=2, stats=stats)
     stored = json.loads(json.dumps(summary.to_json()))
     assert ShardResult.from_json(stored) == summary
     merged = AnswerStats()
-    merged.add_answers_of(measures)
-    assert merged.prompt_tokens == measures.prompt_tokens
-    assert merged.finish_reasons == measures.finish_reasons
+    merged.add_answers_of(stats)
+    assert merged.prompt_tokens == stats.prompt_tokens
+    assert merged.finish_reasons == stats.finish_reasons
     assert merged.failures == Failures()
 
 
@@ -157,9 +157,9 @@ def test_a_summary_of_another_version_is_read(change: str | None) -> None:
 
 
 def test_measures_of_a_large_shard_are_small() -> None:
-    measures = AnswerStats()
+    stats = AnswerStats()
     numbers = range(50_000)
-    measures.prompt_tokens.add_all([50 + number * number % 8000 for number in numbers])
-    measures.completion_tokens.add_all([number * 7919 % 4000 for number in numbers])
-    measures.milliseconds.add_all([number * 104_729 % 60_000 for number in numbers])
-    assert len(json.dumps(measures.to_json())) < 6000
+    stats.prompt_tokens.add_all([50 + number * number % 8000 for number in numbers])
+    stats.completion_tokens.add_all([number * 7919 % 4000 for number in numbers])
+    stats.milliseconds.add_all([number * 104_729 % 60_000 for number in numbers])
+    assert len(json.dumps(stats.to_json())) < 6000

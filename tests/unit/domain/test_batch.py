@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groq_batch.domain.batch import Batch, BatchCounts, BatchIssue, GroqFile, file_id
+from groq_batch.domain.batch import Batch, BatchCounts, BatchIssue, GroqFile
 from groq_batch.domain.json_data import from_json_data, to_json_data
 from groq_batch.domain.problem import MAX_MESSAGE_LENGTH
 from groq_batch.groq.decoding import batch_of, file_of
@@ -74,7 +74,6 @@ def test_what_is_no_batch_and_no_file(data: Any) -> None:
 
 @pytest.mark.parametrize("value", NO_ID)
 def test_only_a_text_is_an_id(value: Any) -> None:
-    assert file_id(value) is None
     assert batch_of(DOCUMENTED | {"id": value}) is None
     assert file_of({"id": value}) is None
     batch = read(input_file_id=value, output_file_id=value, error_file_id=value)

@@ -17,7 +17,6 @@ from groq_batch.domain.on_demand import (
     cost_usd,
     fits,
     is_spent,
-    may_be_asked_again,
     spent_usd,
 )
 from groq_batch.domain.prices import HourPrice, Prices, TokenPrice
@@ -112,16 +111,6 @@ def test_a_budget_for_so_many_requests_is_enough_for_them(count: int, estimate: 
             break
     assert asked in (count, count - 1, count + 1)
     assert asked >= count or is_spent(charged, budget)
-
-
-@pytest.mark.parametrize("status", [408, 409, 424, 429, 498, 500, 503, 599])
-def test_what_may_pass_is_asked_again(status: int) -> None:
-    assert may_be_asked_again(status)
-
-
-@pytest.mark.parametrize("status", [200, 301, 400, 401, 403, 404, 413, 422, 499])
-def test_what_is_final_is_not(status: int) -> None:
-    assert not may_be_asked_again(status)
 
 
 # -- requests --------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from groq_batch.domain.result_row import (
     RowOutcome,
     Usage,
     classify_row,
+    is_retryable_status,
     model_of,
     pipeline_row,
 )
@@ -486,3 +487,13 @@ def test_pipeline_rows(custom_id: str | None, message: str) -> None:
     else:
         assert row is not None
         assert (row.custom_id, row.outcome, row.code) == (custom_id, FINAL, "not_sent")
+
+
+@pytest.mark.parametrize("status", [408, 409, 424, 429, 498, 500, 503, 599])
+def test_retryable_status_of_a_passing_failure_is_true(status: int) -> None:
+    assert is_retryable_status(status)
+
+
+@pytest.mark.parametrize("status", [200, 301, 400, 401, 403, 404, 413, 422, 499])
+def test_retryable_status_of_a_final_answer_is_false(status: int) -> None:
+    assert not is_retryable_status(status)

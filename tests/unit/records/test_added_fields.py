@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from groq_batch.bucket.pending_upload import PendingUpload
 from groq_batch.domain.answer_stats import AnswerStats
 from groq_batch.domain.cost import ModelEstimates
+from groq_batch.domain.json_data import from_json_data, to_json_data
 from groq_batch.domain.problem import Problem
 from groq_batch.domain.shard import IdsLocation, Shard, SplitLimits
 from groq_batch.records.job import JobRecord
 from groq_batch.records.stored import from_record, to_record
 from groq_batch.request_file.input_summary import InputSummary
-from groq_batch.steps.prepare_input.range_plan import (
-    RangePlan,
-    ScanOutcome,
-    read_summary,
-    summary_json,
-)
+from groq_batch.steps.prepare_input.range_plan import CutOutcome, RangePlan, ScanOutcome
 from tests.samples import OPTIONS
 
 PROBLEM = Problem(3, "a", "invalid_url", "Write another.")
@@ -49,7 +46,7 @@ def test_range_plan_and_outcome_with_added_fields_are_read() -> None:
     )
     assert from_record(with_added_fields(to_record(plan)), RangePlan) == plan
     outcome = ScanOutcome(lines=3, good=2, invalid=1, shards=1, uses=(2, 0))
-    assert ScanOutcome.from_json(with_added_fields(outcome.to_json())) == outcome
+    assert from_json_data(with_added_fields(to_json_data(outcome)), ScanOutcome) == outcome
 
 
 def test_summary_of_a_part_with_added_fields_is_read() -> None:
@@ -59,7 +56,10 @@ def test_summary_of_a_part_with_added_fields_is_read() -> None:
         lines=2, good=1, shards=[Shard(1, 1, 10, 0, IdsLocation(1, 0, 4))], models=models
     )
     summary.add_invalid(PROBLEM)
-    assert read_summary(with_added_fields(summary_json(summary))) == summary
+    outcome = CutOutcome(
+        summary=summary, shards=(PendingUpload("k", "u", ("e",), 9),), problems=None
+    )
+    assert from_json_data(with_added_fields(to_json_data(outcome)), CutOutcome) == outcome
 
 
 def test_statistics_with_added_fields_are_read() -> None:

@@ -112,7 +112,9 @@ def test_shards_that_were_tried_early_stay_so_and_older_states_have_none(bucket:
     data = made.to_json()
     for shard in data["shards"].values():
         del shard["tried_early"]
-    assert AttemptState.from_json(data) == msgspec.structs.replace(made, etag=None, standing=None)
+    assert AttemptState.from_json(data) == msgspec.structs.replace(
+        made, etag=None, stored_data=None
+    )
     made.mark_tried_early([2])
     assert made.save(bucket.storage, KEYS)
     assert [number for number, one in bucket.load().entries.items() if one.tried_early] == [2]
@@ -177,7 +179,7 @@ def test_load_of_an_older_state_takes_the_origins_of_the_plan(bucket: Bucket) ->
     bucket.storage.put_json(KEYS.batches(2), data)
     found = AttemptState.load(bucket.storage, KEYS, 2)
     assert found is not None
-    assert msgspec.structs.replace(found, etag=None, standing=None) == begun
+    assert msgspec.structs.replace(found, etag=None, stored_data=None) == begun
 
 
 @pytest.mark.parametrize(

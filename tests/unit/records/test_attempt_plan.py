@@ -65,8 +65,8 @@ def test_endpoints_stay_with_shards_and_go_over_to_their_parts() -> None:
     refused = {1: RefusedShard(parts=2, by_url=True), 2: RefusedShard(parts=2), 3: RefusedShard()}
     plan = FIRST.following(refused=refused, by_url=[2], now=NOW)
     assert plan.by_url == (2, 4, 5, 6, 7)
-    left_over = plan.following(refused={}, by_url=[4], now=NOW)
-    assert left_over.by_url == (4,)
+    after_retry = plan.following(refused={}, by_url=[4], now=NOW)
+    assert after_retry.by_url == (4,)
 
 
 @given(

@@ -258,15 +258,15 @@ def test_summaries_of_an_older_version_leave_the_errors_to_the_report() -> None:
 
 def test_a_later_attempt_settles_what_an_earlier_one_left() -> None:
     first = ShardResult(attempt=1, number=1, succeeded=1, failed=1)
-    first.measures.failures.add("http_500", 2, "m")
-    first.measures.prompt_tokens.add_all([10])
+    first.stats.failures.add("http_500", 2, "m")
+    first.stats.prompt_tokens.add_all([10])
     second = ShardResult(attempt=2, number=1, succeeded=2)
-    second.measures.prompt_tokens.add_all([30])
+    second.stats.prompt_tokens.add_all([30])
     beside = PageData.of(None, [first, second], {})
     assert beside.failures is not None
     assert beside.failures.groups == {}
-    assert beside.measures is not None
-    assert (beside.measures.prompt_tokens.count, beside.measures.prompt_tokens.total) == (2, 40)
+    assert beside.stats is not None
+    assert (beside.stats.prompt_tokens.count, beside.stats.prompt_tokens.total) == (2, 40)
 
 
 def test_prices_that_are_not_known_are_not_made_up() -> None:
@@ -593,4 +593,4 @@ def test_sizes(count: int, expected: str) -> None:
 
 
 def test_measures_without_answers_draw_nothing() -> None:
-    assert "The answers" not in text_of(report(), PageData(measures=AnswerStats()))
+    assert "The answers" not in text_of(report(), PageData(stats=AnswerStats()))

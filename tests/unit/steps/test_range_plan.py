@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from groq_batch.domain.json_data import from_json_data, to_json_data
 from groq_batch.domain.problem import Problem
 from groq_batch.domain.shard import SplitLimits
 from groq_batch.records.stored import from_record, to_record
@@ -93,7 +94,7 @@ def test_plan_cuts_without_shards_gives_each_range_a_task() -> None:
 
 def test_cut_task_from_its_json_is_equal() -> None:
     task = CutTask(number=1, first=0, last=2, first_shard=1, most_shards=4, writes_shards=True)
-    assert CutTask(**task.to_json()) == task
+    assert from_json_data(to_json_data(task), CutTask) == task
 
 
 @pytest.mark.parametrize(("size", "large"), [(0, False), (20, False), (21, True)])

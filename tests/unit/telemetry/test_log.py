@@ -15,7 +15,7 @@ from groq_batch.telemetry.log import logger
 
 
 def refusal(code: str | None) -> RequestRefusedError:
-    return RequestRefusedError("Groq refused it.", status=400, api_code=code, api_message="a text")
+    return RequestRefusedError("Groq refused it.", status=400, code=code, api_message="a text")
 
 
 def test_a_code_is_told_and_the_text_is_not() -> None:

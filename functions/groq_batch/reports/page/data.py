@@ -18,14 +18,14 @@ class PageData:
 
     Attributes:
         job: The job's record.
-        measures: Statistics of the answers of all attempts.
+        stats: Statistics of the answers of all attempts.
         failures: The requests without a success at the end.
         usage: Usage of all answers, by model.
         called: Usage of the answers from ordinary calls, by model.
     """
 
     job: JobRecord | None = None
-    measures: AnswerStats | None = None
+    stats: AnswerStats | None = None
     failures: Failures | None = None
     usage: Mapping[str, ModelUsage] = field(default_factory=dict)
     called: Mapping[str, ModelUsage] = field(default_factory=dict)
@@ -39,13 +39,13 @@ class PageData:
         called: Mapping[str, ModelUsage] | None = None,
     ) -> PageData:
         """Add up the counts of all shards and attempts."""
-        measures, failures = AnswerStats(), Failures()
+        stats, failures = AnswerStats(), Failures()
         for summary in summaries:
-            measures.add_answers_of(summary.measures)
+            stats.add_answers_of(summary.stats)
         last = latest_summaries(summaries)
         for summary in last:
-            failures.merge(summary.measures.failures)
+            failures.merge(summary.stats.failures)
         counted = sum(group.count for group in failures.groups.values())
         # Summaries of an older version count no failures; the page then uses the report's list.
         is_whole = counted == sum(summary.failed for summary in last)
-        return cls(job, measures, failures if is_whole else None, usage, called or {})
+        return cls(job, stats, failures if is_whole else None, usage, called or {})

@@ -19,13 +19,14 @@ _STEPS = (
     *(3600 * hours for hours in (1, 2, 3, 6, 12)),
     *(86_400 * days for days in (1, 2, 5, 10, 20, 50, 100)),
 )
-_STYLES = {
+BATCH_STYLES = {
     "completed": "good",
     "failed": "bad",
     "expired": "invalid",
     "cancelled": "idle",
     "cancelling": "idle",
 }
+"""Styles of batches by status; others are running."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ def _of_batch(
         label=f"Attempt {batch['attempt']}, shard {batch['shard']}",
         start=start,
         end=end,
-        style=_STYLES.get(batch["status"], "running"),
+        style=BATCH_STYLES.get(batch["status"], "running"),
         meaning=f"{status}, {wording.whole(batch['requests'])} requests, "
         f"{wording.duration(end - start)}",
     )

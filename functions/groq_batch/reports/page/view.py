@@ -20,8 +20,8 @@ from groq_batch.domain.answer_stats import (
     Failures,
     Histogram,
 )
-from groq_batch.domain.canary import CANARY_FAILED
 from groq_batch.domain.cost import ModelUsage, actual_cost_usd, sum_usd
+from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.pace import mean_pace
 from groq_batch.domain.prices import FROM_GROQ, Prices, on_demand_usd
@@ -29,7 +29,7 @@ from groq_batch.domain.times import parse_timestamp
 from groq_batch.reports.page import charts, wording
 from groq_batch.reports.page.data import PageData
 from groq_batch.reports.page.histograms import draw_histogram
-from groq_batch.reports.page.timeline import Timeline, draw_timeline
+from groq_batch.reports.page.timeline import BATCH_STYLES, Timeline, draw_timeline
 from groq_batch.reports.report import RUNNING
 
 _RELOAD_SECONDS = 60
@@ -187,13 +187,13 @@ class View:
 
 
 def view_of(
-    report: Mapping[str, Any], facts: PageData, *, report_key: str, as_of: datetime
+    report: Mapping[str, Any], page_data: PageData, *, report_key: str, as_of: datetime
 ) -> View:
     """Build the view of a report page.
 
     Args:
         report: The stored report.
-        facts: Data that the report does not contain.
+        page_data: Data that the report does not contain.
         report_key: Key of the report.
         as_of: When the page is made; a running job is described as of then.
     """
@@ -201,7 +201,7 @@ def view_of(
     source = report["input"]
     key = str(source["key"])
     folder, _, name = object_keys.input_path(key).rpartition("/")
-    groups = _error_groups(report, facts)
+    groups = _error_groups(report, page_data)
     return View(
         title=f"{_STATUS_WORDS.get(status, status)}: {wording.shortened_path(name, most=60)}",
         path=wording.shortened_path(name, most=_TITLE_CHARACTERS),
@@ -213,22 +213,22 @@ def view_of(
         reason=_reason(report),
         commands=_commands(report),
         reload_seconds=_RELOAD_SECONDS if status == RUNNING else None,
-        canary=_canary(report, facts),
+        canary=_canary(report, page_data),
         on_demand=_on_demand(report),
         figures=_figures(report, as_of),
         outcomes=_outcomes(report),
         outcome_bar=_outcome_bar(report),
         timeline=draw_timeline(report, as_of=as_of),
-        distributions=_distributions(facts.measures),
-        finish_reasons=_finish_reasons(facts.measures),
+        distributions=_distributions(page_data.stats),
+        finish_reasons=_finish_reasons(page_data.stats),
         error_groups=groups[:_MAX_GROUPS],
-        errors_remark=_errors_remark(report, facts),
+        errors_remark=_errors_remark(report, page_data),
         cost_bars=_cost_bars(report),
         cost_remark=_cost_remark(report),
-        models=_models(facts),
+        models=_models(page_data),
         batches=[_batch_row(batch) for batch in report["batches"][:_MAX_BATCHES]],
         batches_remark=_batches_remark(report["batches"]),
-        details=_details(report, facts),
+        details=_details(report, page_data),
         json_address=wording.text(f"s3://{source['bucket']}/{report_key}", most=_KEY_CHARACTERS),
     )
 
@@ -305,7 +305,7 @@ def _reason(report: Mapping[str, Any]) -> tuple[str, str] | None:
     )
 
 
-def _canary(report: Mapping[str, Any], facts: PageData) -> str:
+def _canary(report: Mapping[str, Any], page_data: PageData) -> str:
     """Return the result of the canary; empty without one."""
     canary = report.get("canary")
     if canary is None:
@@ -320,7 +320,7 @@ def _canary(report: Mapping[str, Any], facts: PageData) -> str:
         return f"{said[0]} {end}"
     ended = "were sent then" if canary["passed"] else "were not sent"
     said.append(f"{wording.whole(canary['failed'])} failed for good; the other {rest} {ended}.")
-    verdict = facts.job.verdict if facts.job is not None else None
+    verdict = page_data.job.verdict if page_data.job is not None else None
     if verdict is not None and verdict.cost_usd is not None:
         said.append(f"Their answers cost {wording.money(verdict.cost_usd)}.")
     if canary["projected_cost_usd"] is not None:
@@ -360,7 +360,9 @@ def _commands(report: Mapping[str, Any]) -> list[Command]:
     ]
     reason = _reason(report)
     # Invalid lines, and requests like those of a failed canary, have to be corrected first.
-    can_retry = report["requests"]["failed"] and (reason is None or reason[0] != CANARY_FAILED)
+    can_retry = report["requests"]["failed"] and (
+        reason is None or reason[0] != ErrorCode.CANARY_FAILED
+    )
     if outputs["failed"] and key.startswith(object_keys.INPUT_PREFIX) and can_retry:
         is_aside = (
             outputs["failed"]
@@ -476,13 +478,13 @@ def _outcome_bar(report: Mapping[str, Any]) -> str:
 
 
 # -- distributions -------------------------------------------------------------------------------
-def _distributions(measures: AnswerStats | None) -> list[Distribution]:
-    if measures is None:
+def _distributions(stats: AnswerStats | None) -> list[Distribution]:
+    if stats is None:
         return []
     wanted = (
-        ("Prompt tokens", measures.prompt_tokens, wording.short),
-        ("Completion tokens", measures.completion_tokens, wording.short),
-        ("Time of the model", measures.milliseconds, wording.milliseconds),
+        ("Prompt tokens", stats.prompt_tokens, wording.short),
+        ("Completion tokens", stats.completion_tokens, wording.short),
+        ("Time of the model", stats.milliseconds, wording.milliseconds),
     )
     return [
         Distribution(label, draw_histogram(histogram, label, write), _quantiles(histogram, write))
@@ -502,10 +504,10 @@ def _quantiles(histogram: Histogram, write: Any) -> list[tuple[str, str]]:
     return [(label, write(round(value))) for label, value in values if value is not None]
 
 
-def _finish_reasons(measures: AnswerStats | None) -> list[Bar]:
-    if measures is None:
+def _finish_reasons(stats: AnswerStats | None) -> list[Bar]:
+    if stats is None:
         return []
-    total = sum(measures.finish_reasons.values())
+    total = sum(stats.finish_reasons.values())
     return [
         Bar(
             label=wording.text(name, most=_NAME_CHARACTERS),
@@ -513,7 +515,7 @@ def _finish_reasons(measures: AnswerStats | None) -> list[Bar]:
             remark=wording.percent(count, total),
             drawing=charts.single_bar(count / total, "accent"),
         )
-        for name, count in sorted(measures.finish_reasons.items(), key=lambda item: -item[1])
+        for name, count in sorted(stats.finish_reasons.items(), key=lambda item: -item[1])
     ]
 
 
@@ -524,12 +526,12 @@ def _row_errors(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return errors[1:] if _reason(report) is not None else errors
 
 
-def _error_groups(report: Mapping[str, Any], facts: PageData) -> list[ErrorGroup]:
+def _error_groups(report: Mapping[str, Any], page_data: PageData) -> list[ErrorGroup]:
     listed = _row_errors(report)
     groups = Failures()
-    if facts.failures is not None:
-        groups.merge(facts.failures)
-        problems = facts.job.problems if facts.job is not None else ()
+    if page_data.failures is not None:
+        groups.merge(page_data.failures)
+        problems = page_data.job.problems if page_data.job is not None else ()
         for problem in problems:
             groups.add(problem.code, problem.line, problem.message)
     else:
@@ -574,10 +576,10 @@ def _line(number: int | None) -> str:
     return f"line {wording.whole(number)}" if number is not None else ""
 
 
-def _errors_remark(report: Mapping[str, Any], facts: PageData) -> str:
+def _errors_remark(report: Mapping[str, Any], page_data: PageData) -> str:
     total = report["errors_total"]
-    if facts.failures is not None:
-        job = facts.job
+    if page_data.failures is not None:
+        job = page_data.job
         if job is None or job.problems_total <= len(job.problems):
             return ""
         return (
@@ -653,16 +655,18 @@ def _dated(report: Mapping[str, Any]) -> str:
     return f"Prices of {source}, {prices['date']}."
 
 
-def _models(facts: PageData) -> list[ModelRow]:
-    prices = facts.job.prices if facts.job is not None else None
-    ordered = sorted(facts.usage.items(), key=lambda item: -_amount_of_work(item[1]))
+def _models(page_data: PageData) -> list[ModelRow]:
+    prices = page_data.job.prices if page_data.job is not None else None
+    ordered = sorted(page_data.usage.items(), key=lambda item: -_amount_of_work(item[1]))
     shown = ordered[:_MAX_MODELS]
     rest = ordered[_MAX_MODELS:]
-    rows = [_model_row(model or "not named", {model: used}, facts, prices) for model, used in shown]
+    rows = [
+        _model_row(model or "not named", {model: used}, page_data, prices) for model, used in shown
+    ]
     if rest:
-        rows.append(_model_row(f"{wording.whole(len(rest))} others", dict(rest), facts, prices))
-    if len(facts.usage) > 1:
-        rows.append(_model_row("All", facts.usage, facts, prices))
+        rows.append(_model_row(f"{wording.whole(len(rest))} others", dict(rest), page_data, prices))
+    if len(page_data.usage) > 1:
+        rows.append(_model_row("All", page_data.usage, page_data, prices))
     return rows
 
 
@@ -671,10 +675,10 @@ def _amount_of_work(used: ModelUsage) -> float:
 
 
 def _model_row(
-    label: str, usage: Mapping[str, ModelUsage], facts: PageData, prices: Prices | None
+    label: str, usage: Mapping[str, ModelUsage], page_data: PageData, prices: Prices | None
 ) -> ModelRow:
     cost = actual_cost_usd(usage, prices)
-    called = {model: used for model, used in facts.called.items() if model in usage}
+    called = {model: used for model, used in page_data.called.items() if model in usage}
     calls = actual_cost_usd(called, prices)
     # Requests answered by ordinary calls cost the on-demand price.
     extra = None if calls is None else on_demand_usd(calls) - calls
@@ -693,15 +697,6 @@ def _model_row(
 
 
 # -- batches and details -------------------------------------------------------------------------
-_BATCH_STYLES = {
-    "completed": "good",
-    "failed": "bad",
-    "expired": "invalid",
-    "cancelled": "idle",
-    "cancelling": "idle",
-}
-
-
 def _batch_row(batch: Mapping[str, Any]) -> BatchRow:
     created, ended = batch["created_at"], batch["ended_at"]
     took = ""
@@ -711,7 +706,7 @@ def _batch_row(batch: Mapping[str, Any]) -> BatchRow:
     return BatchRow(
         id=wording.text(batch["id"], most=_NAME_CHARACTERS),
         place=f"{batch['attempt']} · {batch['shard']}",
-        style=_BATCH_STYLES.get(batch["status"], "running"),
+        style=BATCH_STYLES.get(batch["status"], "running"),
         status=wording.text(batch["status"], most=40),
         requests=wording.whole(batch["requests"]),
         succeeded=wording.whole(batch["succeeded"]),
@@ -741,7 +736,7 @@ def _asked_for(options: JobOptions) -> Iterator[tuple[str, str]]:
         yield "Answers that are not the requested JSON", "sent again"
 
 
-def _details(report: Mapping[str, Any], facts: PageData) -> list[tuple[str, str]]:
+def _details(report: Mapping[str, Any], page_data: PageData) -> list[tuple[str, str]]:
     source = report["input"]
     details = [
         ("Job", report["job_id"]),
@@ -754,8 +749,8 @@ def _details(report: Mapping[str, Any], facts: PageData) -> list[tuple[str, str]
             details.append((label, report["outputs"][name]))
     if report["outputs"]["invalid"]:
         details.append(("Invalid lines", report["outputs"]["invalid"]))
-    if facts.job is not None:
-        options = facts.job.options
+    if page_data.job is not None:
+        options = page_data.job.options
         details += [
             ("Completion window", options.completion_window),
             ("Attempts at most", wording.whole(options.max_attempts)),

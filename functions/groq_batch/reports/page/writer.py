@@ -59,19 +59,19 @@ class ReportPages:
         self._clock = clock
 
     def write(
-        self, keys: DeliveryKeys, facts: PageData | None = None, *, requests: int | None = None
+        self, keys: DeliveryKeys, page_data: PageData | None = None, *, requests: int | None = None
     ) -> None:
         """Update the page from the report next to it. Never raises because of the page.
 
         Args:
             keys: Keys of the report and its page.
-            facts: Data for the page of an ended job that the report does not contain; None while
-                the job runs.
+            page_data: Data for the page of an ended job that the report does not contain; None
+                while the job runs.
             requests: The job's number of requests, if the report has just been written: a recent
                 page with this number is kept without reading the report again.
         """
         try:
-            self._write(keys, facts, requests)
+            self._write(keys, page_data, requests)
         except Exception as error:  # noqa: BLE001
             # The job continues whatever is wrong with the page.
             log_failure("The report page could not be written", error)
@@ -87,16 +87,16 @@ class ReportPages:
         except Exception as error:  # noqa: BLE001
             log_failure("A report page could not be removed", error)
 
-    def _write(self, keys: DeliveryKeys, facts: PageData | None, requests: int | None) -> None:
+    def _write(self, keys: DeliveryKeys, page_data: PageData | None, requests: int | None) -> None:
         now, page_key = self._clock(), keys.page
         if page_key is None:
             return  # This key belongs to the index of all jobs.
         for _ in range(_TRIES):
             head = self._storage.head(page_key)
-            standing = head.metadata if head is not None else {}
-            if standing.get(JOB_METADATA) == self._job_id and standing.get(_FINAL) == "true":
+            metadata = head.metadata if head is not None else {}
+            if metadata.get(JOB_METADATA) == self._job_id and metadata.get(_FINAL) == "true":
                 return
-            if requests is not None and self._may_stay(standing, requests, now):
+            if requests is not None and self._may_stay(metadata, requests, now):
                 return
             # Read after that check: an invocation that writes another report from now on writes its
             # page after this one, or makes this write fail.
@@ -104,14 +104,14 @@ class ReportPages:
             if found is None or found[0].get("job_id") != self._job_id:
                 return
             report = found[0]
-            if (report["status"] == RUNNING) != (facts is None):
+            if (report["status"] == RUNNING) != (page_data is None):
                 return
-            if facts is None and self._may_stay(standing, report["requests"]["total"], now):
+            if page_data is None and self._may_stay(metadata, report["requests"]["total"], now):
                 return
             try:
                 self._storage.put_bytes(
                     page_key,
-                    _make(report, keys.report, facts or PageData(), now),
+                    _make(report, keys.report, page_data or PageData(), now),
                     content_type=CONTENT_TYPE,
                     if_none_match=head is None,
                     if_match=head.etag if head is not None else None,
@@ -119,29 +119,29 @@ class ReportPages:
                         JOB_METADATA: self._job_id,
                         _WRITTEN: timestamp(now),
                         _REQUESTS: str(report["requests"]["total"]),
-                        _FINAL: "false" if facts is None else "true",
+                        _FINAL: "false" if page_data is None else "true",
                     },
                 )
             except ConflictError:
                 continue
             return
 
-    def _may_stay(self, standing: Mapping[str, str], requests: int, now: datetime) -> bool:
+    def _may_stay(self, metadata: Mapping[str, str], requests: int, now: datetime) -> bool:
         """Tell whether a running job's page is new enough."""
-        if standing.get(JOB_METADATA) != self._job_id:
+        if metadata.get(JOB_METADATA) != self._job_id:
             return False
-        if standing.get(_REQUESTS) != str(requests):
+        if metadata.get(_REQUESTS) != str(requests):
             return False  # It was made before the input was checked.
-        written = parse_timestamp(standing.get(_WRITTEN, "1970-01-01T00:00:00Z"))
+        written = parse_timestamp(metadata.get(_WRITTEN, "1970-01-01T00:00:00Z"))
         return 0 <= (now - written).total_seconds() < SECONDS_BETWEEN_PAGES
 
 
-def _make(report: Mapping[str, Any], report_key: str, facts: PageData, now: datetime) -> bytes:
+def _make(report: Mapping[str, Any], report_key: str, page_data: PageData, now: datetime) -> bytes:
     try:
         # Imported here: most functions that write reports rarely make a page.
         from groq_batch.reports.page.rendering import render  # noqa: PLC0415
 
-        page = render(report, facts, report_key=report_key, as_of=now)
+        page = render(report, page_data, report_key=report_key, as_of=now)
     except Exception as error:  # noqa: BLE001
         log_failure("The report page could not be made", error)
         # The earlier job's page must be replaced in any case.

@@ -13,7 +13,6 @@ from groq_batch.groq.client import GroqClient
 from groq_batch.records.closed import is_closed, unless_closed
 from groq_batch.records.job import JobRecord
 from groq_batch.records.on_demand import OnDemandProgress
-from groq_batch.records.stored import MissingRecordError
 from groq_batch.steps.answer_requests.caller import OnDemandCaller
 from groq_batch.steps.outcomes import DEFERRED, SETTLED, StepOutcome
 from groq_batch.telemetry.log import logger
@@ -49,9 +48,7 @@ def answer_requests(
     found = OnDemandProgress.load(storage, keys, attempt)
     if found is None or found[0].ended is not None or clock() >= found[0].ask_until:
         return SETTLED
-    job = JobRecord.load(storage, keys)
-    if job is None:
-        raise MissingRecordError("The job has no record; its preparation has not ended")
+    job = JobRecord.required(storage, keys)
     record, etag = found
     if max(record.lease_until, record.pause_until) > clock():
         return DEFERRED

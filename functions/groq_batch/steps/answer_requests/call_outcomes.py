@@ -10,16 +10,17 @@ from http import HTTPStatus
 import msgspec
 
 from groq_batch.domain.cost import ModelUsage
-from groq_batch.domain.on_demand import cost_usd, may_be_asked_again
+from groq_batch.domain.error_code import ErrorCode
+from groq_batch.domain.on_demand import cost_usd
 from groq_batch.domain.pacing import LimitsLeft
 from groq_batch.domain.prices import Prices
 from groq_batch.domain.reason import Reason
 from groq_batch.domain.result_row import (
-    OUTCOME_UNKNOWN,
     Row,
     RowOutcome,
     classify_row,
     is_json,
+    is_retryable_status,
     pipeline_row,
 )
 from groq_batch.groq.error_mapping import error_from_response
@@ -106,13 +107,13 @@ def outcome_of_response(
         )
     error = error_from_response(answer.status, answer.headers, answer.body, now=now)
     row = _row(request, answer, _error_body(answer))
-    if may_be_asked_again(answer.status):
+    if is_retryable_status(answer.status):
         return CallOutcome(
             kind=Kind.AGAIN,
             row=row,
             error=_api_error(error, row),
             # A Retry-After of 0 asks for nothing; without one the pace slows down by itself.
-            wait_seconds=getattr(error, "retry_after_seconds", None) or None,
+            wait_seconds=error.retry_after_seconds or None,
             is_limit=answer.status == HTTPStatus.TOO_MANY_REQUESTS,
         )
     if isinstance(error, AccountError) and not _names_a_model(answer.body):
@@ -125,15 +126,15 @@ def outcome_of_failure(request: OrdinaryRequest, error: GroqApiError) -> CallOut
     if isinstance(error, AccountError):
         return CallOutcome(kind=Kind.ACCOUNT, error=reason_of(error))
     if isinstance(error, NotSentError):
-        code = str(error.reason) if error.reason else "not_sent"
+        code = str(error.reason) if error.reason else ErrorCode.NOT_SENT
         return CallOutcome(kind=Kind.AGAIN, error=Reason(code, str(error)))
     return unknown_outcome(request, f"{error} It may have been billed, so it is not sent again.")
 
 
 def unknown_outcome(request: OrdinaryRequest, message: str) -> CallOutcome:
     """Return the outcome of a call that may or may not have been paid for."""
-    row = pipeline_row(request.custom_id, code=OUTCOME_UNKNOWN, message=message)
-    return CallOutcome(kind=Kind.UNKNOWN, row=row, error=Reason(OUTCOME_UNKNOWN, message))
+    row = pipeline_row(request.custom_id, code=ErrorCode.OUTCOME_UNKNOWN, message=message)
+    return CallOutcome(kind=Kind.UNKNOWN, row=row, error=Reason(ErrorCode.OUTCOME_UNKNOWN, message))
 
 
 def _success_body(request: OrdinaryRequest, answer: HttpResponse) -> bytes | None:

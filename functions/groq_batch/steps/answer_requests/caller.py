@@ -22,7 +22,7 @@ from groq_batch.domain.on_demand import fits, is_spent
 from groq_batch.domain.pacing import LONGEST_PAUSE_SECONDS, MAX_OPEN_CALLS, Pace
 from groq_batch.domain.prices import Prices
 from groq_batch.domain.reason import Reason
-from groq_batch.domain.result_row import DEADLINE_PASSED, pipeline_row
+from groq_batch.domain.result_row import pipeline_row
 from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import GroqApiError
 from groq_batch.groq.ordinary_calls import JSON_CONTENT, form_of
@@ -60,7 +60,7 @@ class _LeaseLost(Exception):  # noqa: N818 (not an error: the other invocation c
 class _Open:
     """A request whose call is in progress."""
 
-    taken: ClaimedRequest
+    claim: ClaimedRequest
     request: OrdinaryRequest
 
 
@@ -256,12 +256,12 @@ class OnDemandCaller:
             tokens = one.request.size.tokens(record.means)
             if not self._pace.count([tokens], open_calls=under_way, now=now):
                 break
-            if one.taken not in record.again:
+            if one.claim not in record.again:
                 lines.take()
             record = replace(
                 after,
-                charged_usd=after.charged_usd + one.taken.estimate,
-                open=(*after.open, one.taken),
+                charged_usd=after.charged_usd + one.claim.estimate,
+                open=(*after.open, one.claim),
             )
             open_bytes += size
             chosen.append(one)
@@ -275,15 +275,15 @@ class OnDemandCaller:
         Requests without a try come first: while the API is unreachable, no request should use up
         its tries before others have had one.
         """
-        taken = min(record.again, key=lambda one: one.tries, default=None)
-        is_new_wanted = taken is None or (taken.tries and len(record.again) < _MAX_WAITING_AGAIN)
+        claim = min(record.again, key=lambda one: one.tries, default=None)
+        is_new_wanted = claim is None or (claim.tries and len(record.again) < _MAX_WAITING_AGAIN)
         if is_new_wanted and (fresh := self._next_new(record, lines)):
             return fresh
-        if taken is None:
+        if claim is None:
             return None
-        again = tuple(one for one in record.again if one is not taken)
-        request = read_request(lines.at(taken.place))
-        return _Open(taken=taken, request=request), replace(record, again=again)
+        again = tuple(one for one in record.again if one is not claim)
+        request = read_request(lines.at(claim.place))
+        return _Open(claim=claim, request=request), replace(record, again=again)
 
     def _next_new(
         self, record: OnDemandProgress, lines: RequestLines
@@ -311,7 +311,7 @@ class OnDemandCaller:
                 promised_usd=record.promised_usd + estimate,
             )
             return _Open(
-                taken=ClaimedRequest(place=place, estimate=estimate), request=request
+                claim=ClaimedRequest(place=place, estimate=estimate), request=request
             ), after
         return None
 
@@ -363,17 +363,17 @@ class OnDemandCaller:
         record, now = self.record, self.clock()
         for one, outcome in ended:
             self._adapt_pace(outcome, now)
-            taken = one.taken
+            claim = one.claim
             charged = {
-                Kind.ENDED: taken.estimate if outcome.cost_usd is None else outcome.cost_usd,
-                Kind.UNKNOWN: taken.estimate,
+                Kind.ENDED: claim.estimate if outcome.cost_usd is None else outcome.cost_usd,
+                Kind.UNKNOWN: claim.estimate,
             }.get(outcome.kind, 0.0)
-            again = self._for_retry(taken, outcome)
+            again = self._for_retry(claim, outcome)
             record = replace(
                 record,
-                open=tuple(other for other in record.open if other != taken),
+                open=tuple(other for other in record.open if other != claim),
                 again=record.again if again is None else (*record.again, again),
-                charged_usd=max(record.charged_usd - taken.estimate, 0.0) + charged,
+                charged_usd=max(record.charged_usd - claim.estimate, 0.0) + charged,
                 ended_calls=record.ended_calls + (again is None),
                 succeeded=record.succeeded + outcome.is_success,
                 cost_usd=record.cost_usd
@@ -396,19 +396,19 @@ class OnDemandCaller:
             metrics.groq_failed("account")
             self._pause = _Pause(now + _ACCOUNT_PAUSE_SECONDS, _error_of(outcome))
 
-    def _for_retry(self, taken: ClaimedRequest, outcome: CallOutcome) -> ClaimedRequest | None:
+    def _for_retry(self, claim: ClaimedRequest, outcome: CallOutcome) -> ClaimedRequest | None:
         """Return a request prepared for its next try; None if it is not tried again."""
         if outcome.kind is Kind.NOT_BEGUN:
-            return taken
+            return claim
         if outcome.kind is Kind.ACCOUNT:
-            return _refused(taken, outcome)
-        if outcome.kind is not Kind.AGAIN or taken.tries + 1 >= self.record.max_tries:
+            return _refused(claim, outcome)
+        if outcome.kind is not Kind.AGAIN or claim.tries + 1 >= self.record.max_tries:
             return None
-        row = taken.row
+        row = claim.row
         if outcome.row is not None:
             is_short = len(outcome.row) <= _MAX_ROW_BYTES
             row = outcome.row.decode("utf-8", "replace").rstrip("\n") if is_short else None
-        return replace(_refused(taken, outcome), tries=taken.tries + 1, row=row)
+        return replace(_refused(claim, outcome), tries=claim.tries + 1, row=row)
 
     def _store_rows(self, ended: Sequence[tuple[_Open, CallOutcome]]) -> None:
         """Store the rows of requests that are not tried again, grouped by shard."""
@@ -416,9 +416,9 @@ class OnDemandCaller:
         for one, outcome in ended:
             if outcome.kind in (Kind.NOT_BEGUN, Kind.ACCOUNT):
                 continue
-            if not self._is_lost and self._for_retry(one.taken, outcome) is not None:
+            if not self._is_lost and self._for_retry(one.claim, outcome) is not None:
                 continue
-            place = one.taken.place
+            place = one.claim.place
             rows.setdefault(place.shard, []).append((place, _last_row(one, outcome)))
         for shard, found in rows.items():
             first = min(place.line for place, _ in found)
@@ -430,18 +430,18 @@ def _error_of(outcome: CallOutcome) -> Reason:
     return outcome.error or Reason(None, None)
 
 
-def _refused(taken: ClaimedRequest, outcome: CallOutcome) -> ClaimedRequest:
+def _refused(claim: ClaimedRequest, outcome: CallOutcome) -> ClaimedRequest:
     error = _error_of(outcome)
     message = (error.message or "")[:_MAX_MESSAGE]
-    return replace(taken, was_begun=True, code=error.code, message=message)
+    return replace(claim, was_begun=True, code=error.code, message=message)
 
 
 def _last_row(one: _Open, outcome: CallOutcome) -> bytes:
     """Return the row to store for a request after its last call."""
     if outcome.row is not None:
         return outcome.row
-    if one.taken.row is not None:
-        return one.taken.row.encode("utf-8", "replace") + b"\n"
+    if one.claim.row is not None:
+        return one.claim.row.encode("utf-8", "replace") + b"\n"
     error = _error_of(outcome)
     text = f"The API was not reached after the deadline. {error.message or ''}"
-    return pipeline_row(one.request.custom_id, code=DEADLINE_PASSED, message=text.strip())
+    return pipeline_row(one.request.custom_id, code=ErrorCode.DEADLINE_PASSED, message=text.strip())

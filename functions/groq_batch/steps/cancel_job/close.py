@@ -13,8 +13,7 @@ import itertools
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from typing import Any
 
 from groq_batch.bucket.s3_errors import ConflictError, UnwritableObjectError
@@ -22,18 +21,21 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch
 from groq_batch.domain.canary import unjudged_verdict
+from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.job_id import collector_name, collector_number, job_id_of_execution
 from groq_batch.domain.polling import FIRST_PAUSE_SECONDS
-from groq_batch.domain.times import timestamp
+from groq_batch.domain.reason import Reason
+from groq_batch.domain.times import timestamp_of
 from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import GroqApiError, log_fields
 from groq_batch.records import stored
 from groq_batch.records.attempt import AttemptState
 from groq_batch.records.closed import close, is_closed
 from groq_batch.records.job import JobRecord, JobRequest, Stop
-from groq_batch.records.on_demand import CallsEnd, end
+from groq_batch.records.on_demand import CallsEnd, end_calls
 from groq_batch.settings import Settings
 from groq_batch.steps.finish_job import finish_job
+from groq_batch.steps.outcomes import Output
 from groq_batch.steps.start_job.start import start_execution, start_job
 from groq_batch.telemetry.log import logger
 
@@ -51,7 +53,7 @@ class UnknownJobError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CollectPlan:
+class CollectPlan(Output):
     """Where a collecting execution (or the rest of a failing one) continues.
 
     ``shard_key`` is the key of the attempt's only shard; empty if it has several. Definitions
@@ -69,10 +71,6 @@ class CollectPlan:
     shard_key: str = ""
     tries: int = 0
     outcome: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return asdict(self)
 
 
 class JobCloser:
@@ -116,7 +114,7 @@ class JobCloser:
 
     def stop(self, job_id: str, error: str) -> CollectPlan:
         """Stop a job whose own execution met a failure and continues by collecting."""
-        stop = self._fence(job_id, "FAILED", error)
+        stop = self._write_stop(job_id, "FAILED", error)
         self._cancel_batches(job_id)
         logger.info("Stopped the job; paid results will be collected", code=stop.code)
         return self._plan(job_id)
@@ -194,7 +192,7 @@ class JobCloser:
             # Only its files at Groq may remain. Groq deletes those that cannot be deleted now.
             self._finish(job_id)
             return "was closed"
-        self._fence(job_id, status, error)
+        self._write_stop(job_id, status, error)
         return self._collect(machine, job_id, collector_number(name) + 1)
 
     def _is_known(self, job_id: str) -> bool:
@@ -247,8 +245,8 @@ class JobCloser:
             # Written by an invocation that handles the same end of the execution, or a later one.
             logger.info("Another invocation also collects", job_id=job_id)
 
-    def _fence(self, job_id: str, status: str, error: str) -> Stop:
-        moment = timestamp(datetime.fromtimestamp(self._clock(), UTC))
+    def _write_stop(self, job_id: str, status: str, error: str) -> Stop:
+        moment = timestamp_of(self._clock())
         return _stop_of(status, error, moment).write(self._storage, object_keys.WorkKeys(job_id))
 
     def _plan(self, job_id: str) -> CollectPlan:
@@ -282,11 +280,13 @@ class JobCloser:
         job = JobRecord.load(self._storage, keys)
         if job is None or not plan.accepted:
             return
-        for entry in self._board(keys, job, plan.attempt).pending:
+        for entry in self._attempt_state(keys, job, plan.attempt).pending:
             if entry.batch is not None:
                 self._cancel(entry.batch)
 
-    def _board(self, keys: object_keys.WorkKeys, job: JobRecord, attempt: int) -> AttemptState:
+    def _attempt_state(
+        self, keys: object_keys.WorkKeys, job: JobRecord, attempt: int
+    ) -> AttemptState:
         """Return the current state of an attempt's batches."""
         state = AttemptState.load(self._storage, keys, attempt) or AttemptState.begin(
             self._storage, keys, job, attempt, started_at=self._clock()
@@ -331,10 +331,10 @@ class JobCloser:
         )
 
         keys = object_keys.WorkKeys(job_id)
-        state = self._board(keys, job, attempt)
+        state = self._attempt_state(keys, job, attempt)
         state.gave_up, state.download_rounds = True, 0
         state.save(self._storage, keys)
-        end(self._storage, keys, attempt, CallsEnd.STOPPED)
+        end_calls(self._storage, keys, attempt, CallsEnd.STOPPED)
         for number in state.entries:
             store_shard_without_waiting(
                 storage=self._storage,
@@ -363,37 +363,31 @@ def _stop_of(status: str, error: str, moment: str) -> Stop:
     if status == "ABORTED":
         return Stop(
             status="cancelled",
-            code="cancelled",
+            code=ErrorCode.CANCELLED,
             message="The job was stopped before its end. Answers received until then are in the "
             "results; run the rest again from failed/, under a new name.",
             at=moment,
         )
     if status == "TIMED_OUT":
-        return Stop(
-            status="failed",
-            code="timed_out",
-            message="The execution reached its time limit. Answers received until then are in the "
-            "results; run the rest again from failed/, under a new name.",
-            at=moment,
+        text = (
+            "The execution reached its time limit. Answers received until then are in the "
+            "results; run the rest again from failed/, under a new name."
         )
+        return Stop.failed(Reason(ErrorCode.TIMED_OUT, text), at=moment)
     if error == UnwritableObjectError.__name__:
-        return Stop(
-            status="failed",
-            code="permission_denied",
-            message="S3 does not allow the functions to write the job's report or its working "
+        text = (
+            "S3 does not allow the functions to write the job's report or its working "
             "files; a policy or a lock denies it, and the function's log names the key. Answers "
-            "received until then are in the results. Allow it before the next upload.",
-            at=moment,
+            "received until then are in the results. Allow it before the next upload."
         )
+        return Stop.failed(Reason(ErrorCode.PERMISSION_DENIED, text), at=moment)
     cause = re.sub(r"[^A-Za-z0-9_.]", "", error)[:100] or "without a name"
-    return Stop(
-        status="failed",
-        code="internal_error",
-        message=f"The execution failed with the error {cause}. See the execution in the Step "
+    text = (
+        f"The execution failed with the error {cause}. See the execution in the Step "
         f"Functions console and the log of the function named there. Answers received until then "
-        f"are in the results.",
-        at=moment,
+        f"are in the results."
     )
+    return Stop.failed(Reason(ErrorCode.INTERNAL_ERROR, text), at=moment)
 
 
 def _status_and_error(answer: Mapping[str, Any] | None) -> tuple[str | None, str]:

@@ -15,15 +15,19 @@ import bisect
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import job_id_of_execution
-from groq_batch.domain.job_options import window_hours
-from groq_batch.domain.times import parse_timestamp
+from groq_batch.domain.overdue import (
+    FIRST_OVERDUE_SECONDS,
+    LAST_OVERDUE_SECONDS,
+    overdue_seconds,
+)
+from groq_batch.domain.parallel import in_parallel
+from groq_batch.domain.times import seconds_of
 from groq_batch.records import stored
 from groq_batch.records.closed import is_closed
 from groq_batch.records.job import JobRecord, JobRequest
@@ -38,11 +42,6 @@ FRESH_SECONDS = 180
 execution."""
 MARGIN_SECONDS = 60.0
 """A job is checked only if at least this many seconds are left."""
-_READERS = 16
-_SHORTEST_WINDOW_HOURS = 24
-_LONGEST_WINDOW_HOURS = 7 * 24
-_OVERDUE_AFTER_HOURS = 1
-"""Hours allowed for everything around a batch, in addition to its window."""
 _EXECUTIONS_OF_A_PAGE = 1000
 _MAX_REPORTED = 1000
 _SECONDS_FOR_THE_PAGE = 20.0
@@ -127,10 +126,8 @@ class Reconciler:
 
     def _publish(self, ages: Mapping[str, float]) -> None:
         """Publish how many jobs are open, how old they are, and how many are overdue."""
-        first = (_SHORTEST_WINDOW_HOURS + _OVERDUE_AFTER_HOURS) * 3600
-        old = [job for job, age in ages.items() if age > first]
-        with ThreadPoolExecutor(max_workers=_READERS) as pool:
-            judged = list(pool.map(lambda job: self._is_overdue(job, ages[job]), old))
+        old = [job for job, age in ages.items() if age > FIRST_OVERDUE_SECONDS]
+        judged = in_parallel(lambda job: self._is_overdue(job, ages[job]), old)
         overdue = {job for job, is_overdue in zip(old, judged, strict=True) if is_overdue}
         open_jobs = metrics.OpenJobs()
         for job, age in ages.items():
@@ -147,13 +144,8 @@ class Reconciler:
         )
 
     def _is_overdue(self, job_id: str, age_seconds: float) -> bool:
-        """Tell whether a job is older than the window of one batch plus one hour.
-
-        Its first attempt has then used up the window, or Groq cannot be reached. A job with a
-        canary gets two windows, because the rest begins after the canary has ended. If the job's
-        options cannot be read, the stack's options apply.
-        """
-        if age_seconds > (2 * _LONGEST_WINDOW_HOURS + _OVERDUE_AFTER_HOURS) * 3600:
+        """Tell whether a job is overdue; if its options cannot be read, the stack's apply."""
+        if age_seconds > LAST_OVERDUE_SECONDS:
             return True
         options = self._settings.default_options
         has_canary = options.canary_requests > 0
@@ -163,9 +155,7 @@ class Reconciler:
                 options, has_canary = job.options, job.has_canary
         except Exception:  # noqa: BLE001
             logger.warning("The job's record cannot be read", job_id=job_id, exc_info=True)
-        hours = window_hours(options.completion_window) or 0
-        windows = 2 if has_canary else 1
-        return age_seconds > (windows * hours + _OVERDUE_AFTER_HOURS) * 3600
+        return age_seconds > overdue_seconds(options.window_seconds, has_canary=has_canary)
 
     def _running(self, machine: str) -> set[str]:
         """Return the jobs that Step Functions lists as running."""
@@ -220,6 +210,6 @@ class Reconciler:
         if marker is None:
             return _CLOSED
         request = stored.from_record(marker[0], JobRequest)
-        if self._clock() - parse_timestamp(request.started_at).timestamp() < FRESH_SECONDS:
+        if self._clock() - seconds_of(request.started_at) < FRESH_SECONDS:
             return "is fresh"
         return self._closer.close_if_ended(machine, request)

@@ -8,21 +8,18 @@ the deadline, it is followed by an attempt of which nothing is sent, with the sa
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 from groq_batch.bucket.concat import join
 from groq_batch.bucket.multipart_writer import ObjectWriter
 from groq_batch.bucket.storage import Storage, StoredObject
 from groq_batch.domain import object_keys
 from groq_batch.domain.cost import ModelUsages
 from groq_batch.domain.on_demand import ASKING_SECONDS, MeanUsage, budget_usd, spent_usd
+from groq_batch.domain.parallel import in_parallel
 from groq_batch.domain.prices import table_prices
 from groq_batch.records.attempt import AttemptState
 from groq_batch.records.job import JobRecord
 from groq_batch.records.on_demand import CallsEnd, OnDemandProgress
 from groq_batch.records.shard_result import load_shard_results
-
-_COPIED_AT_ONCE = 16
 
 
 def copy_kept_requests(storage: Storage, keys: object_keys.WorkKeys, attempt: int) -> bool:
@@ -36,18 +33,17 @@ def copy_kept_requests(storage: Storage, keys: object_keys.WorkKeys, attempt: in
     Returns:
         Whether the attempt has any requests.
     """
-    standing = {found.key for found in storage.objects(keys.shards(attempt))}
+    existing = {found.key for found in storage.objects(keys.shards(attempt))}
 
     def copy(kept: StoredObject) -> None:
         target = keys.shard(attempt, object_keys.shard_number(kept.key))
-        if target not in standing:
+        if target not in existing:
             with ObjectWriter(storage, target) as writer:
                 join(storage, [kept], writer)
 
     kept = list(storage.objects(keys.kept_shards))
-    with ThreadPoolExecutor(max_workers=_COPIED_AT_ONCE) as pool:
-        list(pool.map(copy, kept))
-    return bool(kept or standing)
+    in_parallel(copy, kept)
+    return bool(kept or existing)
 
 
 def begin_calls(
@@ -74,7 +70,7 @@ def begin_calls(
     for attempt in range(1, following):
         for summary in load_shard_results(storage, keys, attempt):
             usage.merge(summary.used)
-            left += summary.kept + (summary.left_over if attempt == state.attempt else 0)
+            left += summary.kept + (summary.to_retry if attempt == state.attempt else 0)
     left += sum(one.requests for one in job.shards if job.first_attempt_of(one.number) == following)
     prices, options = job.prices or table_prices(), job.options
     return OnDemandProgress(

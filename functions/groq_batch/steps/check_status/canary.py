@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 from groq_batch.bucket.concat import join
 from groq_batch.bucket.multipart_writer import ObjectWriter
@@ -17,11 +16,12 @@ from groq_batch.domain.canary import (
     unjudged_verdict,
 )
 from groq_batch.domain.cost import ModelUsages, actual_cost_usd
+from groq_batch.domain.parallel import in_parallel
+from groq_batch.domain.shard import Shard
 from groq_batch.records.job import JobRecord, Stop
 from groq_batch.records.shard_result import ShardResult
 from groq_batch.telemetry.log import logger
 
-_COPIED_AT_ONCE = 16
 _COPYING_SECONDS = 240
 """How many seconds one status check copies; the next one continues. A function has 840 seconds."""
 _MEDIAN = 0.5
@@ -100,10 +100,10 @@ def _results(
     return CanaryResults(
         requests=job.origin(CANARY_SHARD).requests,
         answered=last.succeeded,
-        open=last.left_over,
+        open=last.to_retry,
         failed=last.failed_for_good,
         cost_usd=actual_cost_usd(usage, job.prices),
-        milliseconds=last.measures.milliseconds.quantile(_MEDIAN),
+        milliseconds=last.stats.milliseconds.quantile(_MEDIAN),
     )
 
 
@@ -127,17 +127,16 @@ def copy_rest_shards(
     waiting = [shard for shard in job.shards if shard.number != CANARY_SHARD]
     if all(job.attempt_of_request_lines(shard.number) == attempt for shard in waiting):
         return True
-    standing = {found.key for found in storage.objects(keys.shards(attempt))}
-    missing = [shard for shard in waiting if keys.shard(attempt, shard.number) not in standing]
+    existing = {found.key for found in storage.objects(keys.shards(attempt))}
+    missing = [shard for shard in waiting if keys.shard(attempt, shard.number) not in existing]
     ends = time.monotonic() + _COPYING_SECONDS
 
-    def copy(number: int, size: int) -> bool:
+    def copy(shard: Shard) -> bool:
         if time.monotonic() > ends:
             return False
-        source = keys.shard(job.attempt_of_request_lines(number), number)
-        with ObjectWriter(storage, keys.shard(attempt, number)) as writer:
-            join(storage, [StoredObject(source, size)], writer)
+        source = keys.shard(job.attempt_of_request_lines(shard.number), shard.number)
+        with ObjectWriter(storage, keys.shard(attempt, shard.number)) as writer:
+            join(storage, [StoredObject(source, shard.bytes)], writer)
         return True
 
-    with ThreadPoolExecutor(max_workers=_COPIED_AT_ONCE) as pool:
-        return all(list(pool.map(lambda one: copy(one.number, one.bytes), missing)))
+    return all(in_parallel(copy, missing))

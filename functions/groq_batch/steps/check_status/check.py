@@ -13,20 +13,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys, polling
 from groq_batch.domain.batch import Batch
 from groq_batch.domain.early_collection import is_worth_a_round
-from groq_batch.domain.error_code import ErrorCode
-from groq_batch.domain.job_options import window_hours
 from groq_batch.domain.machine_version import ANSWERS_REQUESTS
 from groq_batch.domain.only_shard import AGAIN, MAX_CHECKS, StepAnswer
 from groq_batch.domain.parallel import in_parallel
 from groq_batch.domain.polling import FIRST_PAUSE_SECONDS
 from groq_batch.domain.reason import Reason
-from groq_batch.domain.times import parse_timestamp, timestamp
+from groq_batch.domain.times import seconds_of, timestamp_of
 from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import (
     AccountError,
@@ -39,7 +36,7 @@ from groq_batch.records.attempt import AttemptState, ShardState
 from groq_batch.records.attempt_plan import AttemptPlan
 from groq_batch.records.closed import is_closed, unless_closed
 from groq_batch.records.job import AccountHold, JobRecord, JobRequest, Stop
-from groq_batch.records.on_demand import CallsEnd, OnDemandProgress, end
+from groq_batch.records.on_demand import CallsEnd, OnDemandProgress, end_calls
 from groq_batch.records.submission import Stage
 from groq_batch.reports.delivery import Delivery
 from groq_batch.reports.report import running_report
@@ -124,6 +121,18 @@ def check_status(
 
 @dataclass(slots=True, kw_only=True)
 class _Check:
+    """One status check of an attempt. Times are seconds since 1970.
+
+    Attributes:
+        deadline_at: The job's deadline; None without one.
+        calls: The record of the attempt's ordinary calls; None without any.
+        not_before: Seconds that must pass before the next check, because Groq asks for it.
+        uncollected: The first shard of each origin shard whose rows are not stored.
+        ended: Batches that this check was the first to see ended.
+        judged: The job's record with a verdict about the canary, if this check has reached one.
+        unsaved_decision: The decision in force if another check has saved the state meanwhile.
+    """
+
     storage: Storage
     client: GroqClient
     settings: Settings
@@ -140,7 +149,7 @@ class _Check:
     uncollected: list[int] = field(default_factory=list)
     ended: list[Batch] = field(default_factory=list)
     judged: JobRecord | None = None
-    otherwise: Decision | None = None
+    unsaved_decision: Decision | None = None
 
     def run(self) -> Decision:
         # In parallel: a status check mostly waits for S3.
@@ -148,15 +157,15 @@ class _Check:
             reading_closed = pool.submit(is_closed, self.storage, self.keys)
             reading_job = pool.submit(JobRecord.load, self.storage, self.keys)
             reading_stop = pool.submit(Stop.load, self.storage, self.keys)
-            reading_board = pool.submit(AttemptState.load, self.storage, self.keys, self.attempt)
+            reading_state = pool.submit(AttemptState.load, self.storage, self.keys, self.attempt)
         if reading_closed.result():
             return self.closed()
         job = reading_job.result()
         if job is None or not job.accepted:
             return self._decide("finish")
-        stop = self._fenced_by_canary(job, reading_stop.result())
+        stop = self._stop_of_canary(job, reading_stop.result())
         self.deadline_at = job.deadline_at
-        state = reading_board.result() or AttemptState.begin(
+        state = reading_state.result() or AttemptState.begin(
             self.storage, self.keys, job, self.attempt, started_at=self.now
         )
         state.add_rest_shards(job)
@@ -178,9 +187,9 @@ class _Check:
             # The report is written first: after a crash in between, the next check writes it again.
             # Ordinary calls change only their own record, never the attempt's state.
             self._report_progress(self.judged or job, state)
-            if not state.save(self.storage, self.keys) and self.otherwise is not None:
+            if not state.save(self.storage, self.keys) and self.unsaved_decision is not None:
                 # The state in the bucket does not have this decision, so use the other one.
-                decision = self.otherwise
+                decision = self.unsaved_decision
         metrics.batches_checked(self.ended, now=self.now)
         return decision
 
@@ -192,18 +201,18 @@ class _Check:
 
     def _handle_account_hold(self, state: AttemptState) -> Stop | None:
         """Handle an account error met by the shards: stop the job, or treat it as an outage."""
-        refusal = AccountHold.load(self.storage, self.keys)
-        if refusal is None:
+        hold = AccountHold.load(self.storage, self.keys)
+        if hold is None:
             return None
+        reason = Reason(hold.code, hold.message)
         may_exist = any(
             state.entries[number].stage == Stage.CREATING for number in state.undecided_numbers
         )
         if state.has_batches or may_exist or self.storage.exists(self.keys.submitted):
-            state.account_error = Reason(refusal.code, refusal.message)
+            state.account_error = reason
             self.storage.delete([self.keys.account_hold])
             return None
-        stop = Stop(status="failed", code=refusal.code, message=refusal.message, at=refusal.at)
-        return stop.write(self.storage, self.keys)
+        return Stop.failed(reason, at=hold.at).write(self.storage, self.keys)
 
     # -- batches ---------------------------------------------------------------------------------
 
@@ -240,7 +249,7 @@ class _Check:
             state.last_check_error = unknown_batches(gone, is_stopped=stop is not None)
             state.absent_since = state.absent_since or self.now
             if stop is not None:
-                self._give_up(gone, since=max(state.absent_since, _seconds(stop)))
+                self._give_up(gone, since=max(state.absent_since, seconds_of(stop.at)))
         else:
             state.absent_since = None
         self._cancel(
@@ -299,8 +308,7 @@ class _Check:
                     **log_fields(error),
                 )
 
-        with ThreadPoolExecutor(max_workers=_CANCELLERS) as pool:
-            list(pool.map(cancel, entries))
+        in_parallel(cancel, entries, workers=_CANCELLERS)
 
     def _collected(self, state: AttemptState) -> bool:
         """Tell whether the rows of all shards of the attempt are stored."""
@@ -331,17 +339,12 @@ class _Check:
         return self._give_up_job(state.groq_error or state.account_error or reason)
 
     def _give_up_job(self, reason: Reason) -> Stop:
-        stop = Stop(
-            status="failed",
-            code=reason.code or ErrorCode.INTERNAL_ERROR,
-            message=reason.message or "",
-            at=timestamp(datetime.fromtimestamp(self.now, UTC)),
-        )
+        stop = Stop.failed(reason, at=timestamp_of(self.now))
         return stop.write(self.storage, self.keys)
 
     def _end_of_waiting(self, state: AttemptState, job: JobRecord) -> float:
         """Return when waiting for this attempt ends, in seconds since 1970."""
-        window = (window_hours(job.options.completion_window) or 0) * 3600
+        window = job.options.window_seconds
         ends = [
             entry.batch.expires_at or (entry.batch.created_at or state.started_at) + window
             for entry in state.entries.values()
@@ -372,7 +375,7 @@ class _Check:
             return self._wait_for_calls(min(self.calls.pause_until, self.calls.ask_until))
         if ending is None:
             return self._decide("answer")
-        ended = end(self.storage, self.keys, self.attempt, ending)
+        ended = end_calls(self.storage, self.keys, self.attempt, ending)
         if ended is None:
             return self._wait_for_calls(self.now)
         self.calls = ended
@@ -427,7 +430,7 @@ class _Check:
             ended=len(ended), running=running, wait_seconds=waiting.wait_seconds
         ):
             return None
-        self.otherwise = waiting
+        self.unsaved_decision = waiting
         state.mark_tried_early(itertools.chain.from_iterable(ended))
         return self._hand_out([shards[0] for shards in ended], resume_in=self.resume_in)
 
@@ -460,7 +463,7 @@ class _Check:
                 is_late=self._is_late,
             )
             self.judged = job
-            stop = self._fenced_by_canary(job, stop)
+            stop = self._stop_of_canary(job, stop)
         rest_comes = job.verdict is not None and self.attempt < job.verdict.rest_attempt
         if rest_comes and not copy_rest_shards(self.storage, self.keys, job, self.attempt + 1):
             return self._decide("wait")
@@ -517,7 +520,7 @@ class _Check:
         self.attempt += 1
         return self._decide("wait")
 
-    def _fenced_by_canary(self, job: JobRecord, stop: Stop | None) -> Stop | None:
+    def _stop_of_canary(self, job: JobRecord, stop: Stop | None) -> Stop | None:
         """Return why nothing is sent any more; a failed canary writes the stop marker.
 
         If the job was stopped before, that reason is kept.
@@ -525,7 +528,7 @@ class _Check:
         verdict = job.verdict
         if stop is not None or verdict is None or not verdict.code:
             return stop
-        at = timestamp(datetime.fromtimestamp(self.now, UTC))
+        at = timestamp_of(self.now)
         failed = Stop(status="partial", code=verdict.code, message=verdict.message, at=at)
         return failed.write(self.storage, self.keys)
 
@@ -548,10 +551,8 @@ class _Check:
         """
         if not job.has_canary:
             return False
-        window = (window_hours(job.options.completion_window) or 0) * 3600
-        kept_until = (
-            parse_timestamp(job.prepared_at).timestamp() + self.settings.work_retention_days * _DAY
-        )
+        window = job.options.window_seconds
+        kept_until = seconds_of(job.prepared_at) + self.settings.work_retention_days * _DAY
         return self.now + window + GRACE_SECONDS > kept_until
 
     def _begin(self, following: NextAttempt, state: AttemptState, job: JobRecord) -> Decision:
@@ -597,10 +598,10 @@ class _Check:
         begun = min(created, default=state.started_at)
         if stop is not None:
             # A batch being cancelled ends within minutes, however long it has run.
-            begun = max(begun, _seconds(stop))
+            begun = max(begun, seconds_of(stop.at))
         if self._is_late:
             begun = max(begun, self.deadline_at or 0.0)
-        window = (window_hours(job.options.completion_window) or 0) * 3600
+        window = job.options.window_seconds
         attempts = job.attempts_needed(self.attempt)
         attempts_left = max(attempts - self.attempt, 0)
         remaining = max(self._end_of_waiting(state, job) - self.now, 0) + attempts_left * window
@@ -627,10 +628,7 @@ class _Check:
         )
 
     def _not_beyond_deadline(self, seconds: int) -> int:
-        """Shorten a wait so that it ends at the job's deadline, if that is in the future."""
-        if self.deadline_at is None or self._is_late:
-            return seconds
-        return max(min(seconds, math.ceil(self.deadline_at - self.now)), 1)
+        return polling.within_deadline(seconds, deadline_at=self.deadline_at, now=self.now)
 
     def _try_again(self, decision: str, shards: Sequence[int], tries: int) -> Decision:
         """Call the step for an only shard again, in the current round."""
@@ -681,11 +679,6 @@ class _Check:
         ]
         report = running_report(request, job, states=[*earlier, state], calls=self.calls)
         Delivery(self.storage, request).write_running(report)
-
-
-def _seconds(stop: Stop) -> float:
-    """Return when a job was stopped, in seconds since 1970."""
-    return parse_timestamp(stop.at).timestamp()
 
 
 def _pause(rounds: int) -> int:

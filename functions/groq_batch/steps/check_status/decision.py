@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+
+from groq_batch.steps.outcomes import Output
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(Output):
     """The state machine's next action.
 
     Attributes:
@@ -32,7 +33,3 @@ class Decision:
     shard_key: str = ""
     tries: int = 0
     outcome: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return asdict(self)

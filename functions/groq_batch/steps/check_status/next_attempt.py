@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Self
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import ENDPOINT
+from groq_batch.domain.error_code import ErrorCode
+from groq_batch.domain.parallel import in_parallel
 from groq_batch.domain.reason import Reason
-from groq_batch.domain.result_row import BATCH_FAILED
-from groq_batch.domain.times import timestamp
+from groq_batch.domain.times import timestamp_of
 from groq_batch.records.attempt import AttemptState, refusal_text
 from groq_batch.records.attempt_plan import AttemptPlan, RefusedShard
 from groq_batch.records.job import JobRecord
 from groq_batch.records.shard_result import ShardResult
-
-_READERS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,13 +113,13 @@ def refusal_notice(
     count = f"{len(refused)} of {len(state.entries)} batches"
     when = "when the others have ended"
     if not_before:
-        when = f"not before {timestamp(datetime.fromtimestamp(not_before, UTC))}"
+        when = f"not before {timestamp_of(not_before)}"
     rest = f"Requests that can be retried are sent in attempt {attempt + 1}, {when}."
     if is_last:
         rest = "This is the last attempt, so their requests fail."
     why = refusal_text(refused[0]).rstrip(".")
     message = f"Groq refused {count} of attempt {attempt}. {why}. {rest}"
-    return Reason(BATCH_FAILED, message)
+    return Reason(ErrorCode.BATCH_FAILED, message)
 
 
 def _refused(
@@ -136,7 +133,6 @@ def _refused(
         return ShardResult.from_json(found[0]).refused if found else {}
 
     refused: dict[int, RefusedShard] = {}
-    with ThreadPoolExecutor(max_workers=_READERS) as pool:
-        for found in pool.map(read, origins):
-            refused.update(found)
+    for found in in_parallel(read, origins):
+        refused.update(found)
     return refused

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.reason import Reason
-from groq_batch.domain.times import timestamp
+from groq_batch.domain.times import timestamp_of
 from groq_batch.groq.errors import GroqApiError
 from groq_batch.records.attempt import AttemptState, ShardState
 from groq_batch.records.on_demand import OnDemandProgress
@@ -55,9 +54,9 @@ def pause_of_calls(calls: OnDemandProgress, *, now: float) -> Reason | None:
         return None
     does = "are being retried"
     if calls.pause_until > now:
-        again = timestamp(datetime.fromtimestamp(calls.pause_until, UTC))
+        again = timestamp_of(calls.pause_until)
         does = f"pause until {again}"
-    last = timestamp(datetime.fromtimestamp(calls.ask_until, UTC))
+    last = timestamp_of(calls.ask_until)
     return Reason(
         calls.pause.code,
         f"The ordinary calls after the deadline {does}, and end at {last}. {calls.pause.message}",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Self
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch
+from groq_batch.domain.parallel import in_parallel
 from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import (
     AccountError,
@@ -46,7 +46,6 @@ from groq_batch.telemetry import metrics
 from groq_batch.telemetry.log import logger
 
 _MISSING_FILE_TRIES = 5
-_READERS = 16
 _READ_AT_ONCE = 64
 _ROUNDS_WITH_RESULTS = 3
 """How often a shard's results are fetched after the job has stopped waiting. If the function
@@ -176,9 +175,9 @@ class _Collection:
         Raises:
             ValueError: The job has no record, or the attempt none.
         """
-        job = JobRecord.load(storage, keys)
+        job = JobRecord.required(storage, keys)
         state = AttemptState.load(storage, keys, attempt)
-        if job is None or state is None:
+        if state is None:
             raise MissingRecordError(f"The job {keys.job} has no record of attempt {attempt}")
         origin = state.origin_of(number)
         numbers = state.shards_of(origin) or [number]
@@ -253,10 +252,9 @@ class _Collection:
             return b"".join(self.storage.chunks(key))
 
         target = shard.index.keep((folder / "calls").open("w+b"))
-        with ThreadPoolExecutor(max_workers=_READERS) as pool:
-            for begin in range(0, len(keys), _READ_AT_ONCE):
-                for rows in pool.map(read, keys[begin : begin + _READ_AT_ONCE]):
-                    target.write(rows)
+        for begin in range(0, len(keys), _READ_AT_ONCE):
+            for rows in in_parallel(read, keys[begin : begin + _READ_AT_ONCE]):
+                target.write(rows)
         target.flush()
         shard.index.add(target)
 
@@ -280,7 +278,7 @@ class _Collection:
             "Collected a shard",
             succeeded=summary.succeeded,
             failed=summary.failed,
-            left_over=summary.left_over,
+            to_retry=summary.to_retry,
             anomalies=summary.anomalies,
         )
 

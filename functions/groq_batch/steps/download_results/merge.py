@@ -19,7 +19,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 import msgspec
@@ -30,13 +29,10 @@ from groq_batch.bucket.s3_errors import MissingObjectError
 from groq_batch.bucket.storage import Storage, StoredObject
 from groq_batch.domain import object_keys
 from groq_batch.domain.answer_stats import count_name
+from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.prices import table_prices
 from groq_batch.domain.problem import shown
 from groq_batch.domain.result_row import (
-    CANCELLED,
-    DEADLINE_PASSED,
-    NOT_SENT,
-    OUTCOME_UNKNOWN,
     Row,
     RowOutcome,
     classify_row,
@@ -127,7 +123,7 @@ class ShardMerger:
                 ObjectWriter(self.storage, self.keys.failed(self.attempt, self.origin)),
                 path_is_gzip,
             ) as failed,
-            _LeftOvers(self.storage) as left_over,
+            _LinesToRetry(self.storage) as to_retry,
         ):
             for line_number, item in enumerate(origin, start=origin.first_line):
                 before = next(earlier) if earlier is not None else None
@@ -146,15 +142,15 @@ class ShardMerger:
                 )
                 if verdict.succeeded and self.job.options.retry_invalid_output:
                     verdict = self._with_form(verdict, origin.request_line(place), before, schemas)
-                summary.deadline_passed += verdict.code == DEADLINE_PASSED
+                summary.deadline_passed += verdict.code == ErrorCode.DEADLINE_PASSED
                 results.write(verdict.row + b"\n")
                 model = verdict.model or model_of(origin.request_line(place))
                 summary.count_line(model, succeeded=verdict.succeeded)
                 again_in = found[0] if may_retry and verdict.retry and found is not None else None
                 if again_in is not None and again_in.refused is None:
-                    left_over.write(self._key_of_left_over(again_in), origin.request_line(place))
-                goes_again = again_in is not None and not self._keeps_left_over
-                summary.left_over += goes_again
+                    to_retry.write(self._key_of_retry(again_in), origin.request_line(place))
+                goes_again = again_in is not None and not self._keeps_for_deadline
+                summary.to_retry += goes_again
                 summary.kept += again_in is not None and not goes_again
                 if verdict.succeeded:
                     summary.succeeded += 1
@@ -208,21 +204,21 @@ class ShardMerger:
         return self.attempt >= self.job.last_attempt_of(self.origin)
 
     @property
-    def _keeps_left_over(self) -> bool:
+    def _keeps_for_deadline(self) -> bool:
         """Whether what may be asked again is kept apart until the deadline, for no batch may.
 
         After the deadline attempts do not matter any more: it is open, used up or not.
         """
         return self._is_last_attempt and not self.past_deadline
 
-    def _key_of_left_over(self, shard: SentShard) -> str:
+    def _key_of_retry(self, shard: SentShard) -> str:
         """Return the key for the lines of a shard that are kept for another attempt.
 
         Ordinary calls are made in file order, so lines for them are kept by origin shard.
         """
         if self.past_deadline:
             return self.keys.shard(self.attempt + 1, self.origin)
-        if self._keeps_left_over:
+        if self._keeps_for_deadline:
             return self.keys.kept_shard(self.origin)
         return self.keys.shard(self.attempt + 1, shard.number)
 
@@ -355,13 +351,7 @@ class ShardMerger:
         if before is not None and not shard.was_sent:
             return self._settled_before(before, retry=self.past_deadline)
         code, message, retry = self._without_row(shard, position)
-        return _MergedRow(
-            row=pipeline_row(custom_id, code=code, message=message).rstrip(b"\n"),
-            succeeded=False,
-            retry=retry,
-            code=code,
-            message=message,
-        )
+        return _from_pipeline(custom_id, code, message, retry=retry)
 
     def _settle_called(
         self,
@@ -390,20 +380,15 @@ class ShardMerger:
         )
         if left.was_begun:
             answers.asked()
-        if left.code != OUTCOME_UNKNOWN and self.stop is not None:
+        if left.code != ErrorCode.OUTCOME_UNKNOWN and self.stop is not None:
             if before is not None and self.stop.status != "cancelled":
                 return self._settled_before(before)
-            code = CANCELLED if self.stop.status == "cancelled" else NOT_SENT
+            is_cancelled = self.stop.status == "cancelled"
+            code: str = ErrorCode.CANCELLED if is_cancelled else ErrorCode.NOT_SENT
             message = self.stop.message
         else:
             code, message = left.code, left.message
-        return _MergedRow(
-            row=pipeline_row(custom_id, code=code, message=message).rstrip(b"\n"),
-            succeeded=False,
-            retry=False,
-            code=code,
-            message=message,
-        )
+        return _from_pipeline(custom_id, code, message, retry=False)
 
     def _has_price(self, answers: _Answers) -> bool:
         """Tell whether the price of the current request's model is known."""
@@ -419,26 +404,26 @@ class ShardMerger:
                 reason = self.stop.message
             elif self.past_deadline:
                 reason = "The deadline passed before its batch was created."
-            return "not_sent", f"This request was not sent. {reason}", self.past_deadline
+            return ErrorCode.NOT_SENT, f"This request was not sent. {reason}", self.past_deadline
         if position in shard.issues:
-            return "batch_failed", shard.refusal_text(position), False
+            return ErrorCode.BATCH_FAILED, shard.refusal_text(position), False
         if batch is None or batch.status == "failed":
             # The batch ran nothing. If it has rows after all and they are lost, they were paid for.
-            return "batch_failed", shard.refusal_text(position), not index.is_lost
+            return ErrorCode.BATCH_FAILED, shard.refusal_text(position), not index.is_lost
         if self.stop is not None and batch.status != "completed":
             if self.stop.status == "cancelled":
-                return "cancelled", self.stop.message, False
-            return "missing", f"The batch gave no answer: {self.stop.message}", False
+                return ErrorCode.CANCELLED, self.stop.message, False
+            return ErrorCode.MISSING, f"The batch gave no answer: {self.stop.message}", False
         if index.is_lost:
             text = (
                 f"The results of batch {batch.id} could not be fetched from Groq, so this answer "
                 f"is lost. {SEND_AGAIN}"
             )
-            return "missing", text, False
+            return ErrorCode.MISSING, text, False
         text = (
             f"Batch {batch.id} ended as {batch.status} without a row for this request. {SEND_AGAIN}"
         )
-        return "missing", text, batch.is_terminal
+        return ErrorCode.MISSING, text, batch.is_terminal
 
 
 def _count_failure(
@@ -453,7 +438,7 @@ def _count_failure(
     summary.failed += 1
     if not goes_again:
         count_name(summary.failed_for_good, verdict.code or _NO_CODE)
-    summary.measures.failures.add(verdict.code, line, verdict.message)
+    summary.stats.failures.add(verdict.code, line, verdict.message)
     if len(summary.errors) < _MAX_ERRORS:
         summary.errors.append(
             {
@@ -474,6 +459,12 @@ def _from_row(row: bytes, known: Row) -> _MergedRow:
         code=known.code,
         message=(known.message or "")[:_MAX_MESSAGE] or None,
     )
+
+
+def _from_pipeline(custom_id: str, code: str, message: str, *, retry: bool) -> _MergedRow:
+    """Return the outcome of a request without a row of the API, with a row of the pipeline."""
+    row = pipeline_row(custom_id, code=code, message=message).rstrip(b"\n")
+    return _MergedRow(row=row, succeeded=False, retry=retry, code=code, message=message)
 
 
 class _Answers:
@@ -507,16 +498,16 @@ class _Answers:
     def count(self) -> None:
         """Add the collected counts to the summary."""
         rows, self._rows = self._rows, []
-        summary, measures = self._summary, self._summary.measures
+        summary, stats = self._summary, self._summary.stats
         summary.batch_succeeded += len(rows)
         usages = [row.usage for row in rows if row.usage is not None]
-        measures.prompt_tokens.add_all([usage.prompt_tokens for usage in usages])
-        measures.completion_tokens.add_all([usage.completion_tokens for usage in usages])
+        stats.prompt_tokens.add_all([usage.prompt_tokens for usage in usages])
+        stats.completion_tokens.add_all([usage.completion_tokens for usage in usages])
         seconds = [row.seconds for row in rows if row.seconds is not None]
-        measures.milliseconds.add_all([round(value * 1000) for value in seconds])
+        stats.milliseconds.add_all([round(value * 1000) for value in seconds])
         for reason, count in Counter(row.finish_reason or "" for row in rows).items():
             if reason:
-                count_name(measures.finish_reasons, reason, count)
+                count_name(stats.finish_reasons, reason, count)
         for row in rows:
             tokens = None
             if row.usage is not None:
@@ -528,34 +519,23 @@ class _Answers:
             summary.answers[row.model or ""].add(tokens, row.audio_seconds)
 
 
-class _LeftOvers:
+class _LinesToRetry(ExitStack):
     """The lines of an attempt's shards that are kept for another attempt.
 
     Each writer buffers one part of an upload, but together no more than an origin shard's size.
     """
 
     def __init__(self, storage: Storage) -> None:
+        super().__init__()
         self._storage = storage
         self._outputs: dict[str, _Output] = {}
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
 
     def write(self, key: str, line: bytes) -> None:
         """Append a line to the object at a key."""
         output = self._outputs.get(key)
         if output is None:
             writer = ObjectWriter(self._storage, key)
-            output = self._stack.enter_context(_Output(writer, compressed=False))
+            output = self.enter_context(_Output(writer, compressed=False))
             self._outputs[key] = output
         output.write(line)
 
@@ -589,12 +569,7 @@ class _Output:
         self._rows, self._size, self._is_empty = [], 0, False
         self._writer.write(self._gzip.compress(data) if self._gzip else data)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self._pass_on()
         if kind is not None or self._is_empty:

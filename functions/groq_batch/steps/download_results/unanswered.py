@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-from groq_batch.domain.result_row import DEADLINE_PASSED, OUTCOME_UNKNOWN, Row
+from groq_batch.domain.error_code import ErrorCode
+from groq_batch.domain.result_row import Row
 from groq_batch.records.on_demand import CallsEnd, OnDemandProgress
 
 _UNKNOWN = (
@@ -60,14 +61,14 @@ class UnansweredReason:
             has_price: Tells whether the price of its model is known.
         """
         last = (before.code, before.message) if before is not None else (None, None)
-        for taken in calls.again:
-            if (taken.place.shard, taken.place.line) == (shard, line):
-                last = (taken.code, taken.message) if taken.code else last
-                return cls._passed(_WHY[calls.ended or CallsEnd.TIME], last, taken.was_begun)
+        for claim in calls.again:
+            if (claim.place.shard, claim.place.line) == (shard, line):
+                last = (claim.code, claim.message) if claim.code else last
+                return cls._passed(_WHY[calls.ended or CallsEnd.TIME], last, claim.was_begun)
         if not has_price():
             return cls._passed(_WITHOUT_PRICE, last, False)
         if calls.was_taken(shard, line):
-            return cls(code=OUTCOME_UNKNOWN, message=_UNKNOWN, was_begun=True)
+            return cls(code=ErrorCode.OUTCOME_UNKNOWN, message=_UNKNOWN, was_begun=True)
         return cls._passed(_WHY[calls.ended or CallsEnd.TIME], last, False)
 
     @classmethod
@@ -77,7 +78,7 @@ class UnansweredReason:
         named = named.removesuffix(SEND_AGAIN).rstrip(" .")
         error = f" Its last error: {named}." if named else ""
         return cls(
-            code=DEADLINE_PASSED,
+            code=ErrorCode.DEADLINE_PASSED,
             message=f"The deadline has passed. {why}{error} {SEND_AGAIN}",
             was_begun=was_begun,
         )

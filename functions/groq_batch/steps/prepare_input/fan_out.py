@@ -7,7 +7,7 @@ comes next, so that it can be called at any time, also by several invocations at
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import accumulate
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from groq_batch.bucket.s3_errors import MissingObjectError, UnreadableObjectErro
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_options import JobOptions
+from groq_batch.domain.json_data import from_json_data, to_json_data
 from groq_batch.domain.parallel import in_parallel
 from groq_batch.domain.problem import Problem
 from groq_batch.domain.shard import SplitLimits
@@ -84,14 +85,14 @@ class FanOut:
             UnreadableObjectError: S3 denies access to the input.
         """
         range_plan = self._range_plan
-        scans = self._outcomes(SCAN, len(range_plan.ranges), ScanOutcome.from_json)
+        scans = self._outcomes(SCAN, len(range_plan.ranges), ScanOutcome)
         if scans is None:
             return self._begin(SCAN, ({} for _ in range_plan.ranges))
-        matches = self._outcomes(MATCH, range_plan.partitions, MatchOutcome.from_json)
+        matches = self._outcomes(MATCH, range_plan.partitions, MatchOutcome)
         if matches is None:
             return self._begin(MATCH, _match_tasks(scans, range_plan.partitions))
         plans = self._plan_cuts(scans, matches)
-        cuts = self._outcomes(CUT, len(plans), CutOutcome.from_json)
+        cuts = self._outcomes(CUT, len(plans), CutOutcome)
         if cuts is None:
             first_lines = list(accumulate((scan.lines for scan in scans), initial=1))
             self._storage.put_json(self._keys.first_lines, {"first_lines": first_lines})
@@ -102,7 +103,7 @@ class FanOut:
         range_plan = self._range_plan
         repeats = [0] * len(scans)
         for match in matches:
-            for place, count in match.repeats.items():
+            for place, count in match.repeats:
                 repeats[place] += count
         has_bad_lines = any(repeats) or any(scan.invalid for scan in scans)
         return plan_cuts(
@@ -123,15 +124,13 @@ class FanOut:
         in_parallel(write, enumerate(tasks, start=1))
         return self._keys.tasks(phase)
 
-    def _outcomes(
-        self, phase: str, count: int, read: Callable[[Mapping[str, Any]], _Outcome]
-    ) -> list[_Outcome] | None:
+    def _outcomes(self, phase: str, count: int, kind: type[_Outcome]) -> list[_Outcome] | None:
         """Return the outcomes of a phase, or None if some are missing."""
         stored = {found.key for found in self._storage.objects(self._keys.outcomes(phase))}
         expected = [self._keys.outcome(phase, number) for number in range(1, count + 1)]
         if not stored.issuperset(expected):
             return None
-        return [read(outcome) for outcome in in_parallel(self._outcome, expected)]
+        return [from_json_data(one, kind) for one in in_parallel(self._outcome, expected)]
 
     def _outcome(self, key: str) -> Mapping[str, Any]:
         found = self._storage.get_json(key)
@@ -157,9 +156,9 @@ def _cut_task(plan: CutTask, matches: list[MatchOutcome]) -> dict[str, Any]:
     segments: dict[int, list[tuple[int, int, int]]] = {}
     for partition, match in enumerate(matches, start=1):
         first = 0
-        for place, count in match.repeats.items():
+        for place, count in match.repeats:
             length = count * REPEAT_BYTES
             if plan.first <= place <= plan.last:
                 segments.setdefault(place, []).append((partition, first, length))
             first += length
-    return {"cut": plan.to_json(), "repeats": sorted(segments.items())}
+    return {"cut": to_json_data(plan), "repeats": sorted(segments.items())}

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from groq_batch.bucket.pending_upload import PendingUpload
-from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.json_data import from_json_data, to_json_data
@@ -62,15 +61,9 @@ class Plan:
 
     def propose(self, storage: Storage, keys: object_keys.WorkKeys) -> Plan:
         """Store the plan unless there is one; return the stored plan."""
-        try:
-            storage.put_json(_key(keys), self.to_json(), if_none_match=True)
-        except ConflictError:
-            # It may be this plan, if the response to the first of two tries was lost.
-            found = Plan.load(storage, keys)
-            if found is None:
-                raise
-            return found
-        return self
+        data = self.to_json()
+        found = stored.put_json_once(storage, _key(keys), data)
+        return self if found is data else Plan.from_json(found)
 
 
 def _key(keys: object_keys.WorkKeys) -> str:

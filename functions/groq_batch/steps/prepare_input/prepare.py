@@ -15,8 +15,6 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from typing import Any
 
 from groq_batch.bucket.copying_writer import CopySource
 from groq_batch.bucket.pending_upload import PendingUpload, abort_all, complete_all
@@ -36,11 +34,10 @@ from groq_batch.domain.prices import Prices, job_prices
 from groq_batch.domain.problem import Problem
 from groq_batch.domain.reason import Reason
 from groq_batch.domain.shard import SplitLimits
-from groq_batch.domain.times import parse_timestamp, timestamp
+from groq_batch.domain.times import seconds_of, timestamp_of
 from groq_batch.records.closed import is_closed, unless_closed
 from groq_batch.records.job import JobRecord, JobRequest, Stop
 from groq_batch.records.model_listing import ModelListing, model_checker
-from groq_batch.records.stored import MissingRecordError
 from groq_batch.reports.delivery import Delivery
 from groq_batch.reports.report import running_report
 from groq_batch.request_file.input_summary import (
@@ -51,6 +48,7 @@ from groq_batch.request_file.input_summary import (
 )
 from groq_batch.request_file.splitter import EMPTY_FILE, split_input
 from groq_batch.settings import Settings
+from groq_batch.steps.outcomes import Output
 from groq_batch.steps.prepare_input.fan_out import FanOut, is_large, new_range_plan
 from groq_batch.steps.prepare_input.plan import Plan
 from groq_batch.steps.prepare_input.range_plan import CutOutcome, RangePlan
@@ -62,7 +60,7 @@ _INPUT_PAUSE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Preparation:
+class Preparation(Output):
     """Output of the step, with initial values for the state machine's counters.
 
     Attributes:
@@ -86,20 +84,6 @@ class Preparation:
     shard_key: str = ""
     tries: int = 0
     outcome: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return {
-            "accepted": self.accepted,
-            "attempt": self.attempt,
-            "shards_prefix": self.shards_prefix,
-            "tasks_prefix": self.tasks_prefix,
-            "polls": self.polls,
-            "resume_in": self.resume_in,
-            "shard_key": self.shard_key,
-            "tries": self.tries,
-            "outcome": self.outcome,
-        }
 
 
 def prepare_input(
@@ -128,11 +112,7 @@ def prepare_input(
         ValueError: There is no such job.
     """
     keys = object_keys.WorkKeys(job_id)
-    request = JobRequest.load(storage, job_id)
-    if request is None:
-        raise MissingRecordError(
-            f"There is no job {job_id}: {object_keys.job_key(job_id)} does not exist"
-        )
+    request = JobRequest.required(storage, job_id)
     preparing = _Preparing(storage, settings, request, keys, machine, sleep, clock)
     return unless_closed(
         storage, keys, preparing.prepare, lambda: _preparation(keys, accepted=False)
@@ -206,7 +186,8 @@ class _Preparing:
             if plan is None:
                 self._listing = self._models()
                 if self._listing is not None and self._listing.refusal is not None:
-                    self._stop(self._listing)
+                    stop = Stop.failed(self._listing.refusal, at=self._listing.at)
+                    stop.write(storage, keys)
                     return _preparation(keys, accepted=False)
                 found = self._check(key_problem)
                 if isinstance(found, str):
@@ -236,19 +217,8 @@ class _Preparing:
         # If the list could not be read, store an empty one, so that a later list changes nothing.
         return found or ModelListing(at=self._now()).propose(self._storage, self._keys)
 
-    def _stop(self, listing: ModelListing) -> None:
-        """Stop the job because of an error of the account, before its input is read."""
-        refusal = listing.refusal or Reason(None, None)
-        stop = Stop(
-            status="failed",
-            code=refusal.code or ErrorCode.INTERNAL_ERROR,
-            message=refusal.message or "",
-            at=listing.at,
-        )
-        stop.write(self._storage, self._keys)
-
     def _now(self) -> str:
-        return timestamp(datetime.fromtimestamp(self._clock(), UTC))
+        return timestamp_of(self._clock())
 
     def _check(self, key_problem: Problem | None) -> Plan | str:
         """Check the key and the input.
@@ -402,7 +372,7 @@ class _Preparing:
         )
         if options.deadline_seconds is None:
             return record
-        started = parse_timestamp(self._request.started_at).timestamp()
+        started = seconds_of(self._request.started_at)
         return replace(record, deadline_at=started + options.deadline_seconds)
 
     def _uploads(

@@ -13,18 +13,15 @@ input and the plan, and the first outcome that is stored counts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Self
 
 from groq_batch.bucket.pending_upload import PendingUpload
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
-from groq_batch.domain.cost import ModelEstimate, ModelEstimates
 from groq_batch.domain.job_options import JobOptions
-from groq_batch.domain.json_data import from_json_data, to_json_data
 from groq_batch.domain.problem import Problem
-from groq_batch.domain.shard import Shard, SplitLimits
+from groq_batch.domain.shard import SplitLimits
 from groq_batch.records import stored
 from groq_batch.request_file.byte_ranges import ByteRange, divide
 from groq_batch.request_file.input_summary import InputSummary
@@ -76,8 +73,7 @@ class RangePlan:
     @classmethod
     def load(cls, storage: Storage, keys: object_keys.WorkKeys) -> Self | None:
         """Read the stored plan, or None if there is none."""
-        found = stored.load(storage, keys.division, cls)
-        return found[0] if found else None
+        return stored.load(storage, keys.division, cls)
 
     def propose(self, storage: Storage, keys: object_keys.WorkKeys) -> RangePlan:
         """Store the plan unless there is one; return the stored plan."""
@@ -102,34 +98,17 @@ class ScanOutcome:
     shards: int
     uses: tuple[int, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data."""
-        return from_json_data(data, cls)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchOutcome:
     """Outcome of the matching of a partition of the ids.
 
     Attributes:
-        repeats: Number of lines that repeat an id, by index of the range, in order.
+        repeats: Indexes of the ranges with lines that repeat an id, in order, and the number of
+            these lines.
     """
 
-    repeats: dict[int, int]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return {"repeats": list(self.repeats.items())}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data."""
-        return cls(repeats=dict(data["repeats"]))
+    repeats: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,10 +133,6 @@ class CutTask:
     writes_shards: bool
     canary: int = 0
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutOutcome:
@@ -177,50 +152,6 @@ class CutOutcome:
     def uploads(self) -> tuple[PendingUpload, ...]:
         """All pending uploads."""
         return (*self.shards, self.problems) if self.problems else self.shards
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return {
-            "summary": summary_json(self.summary),
-            "shards": to_json_data(self.shards),
-            "problems": to_json_data(self.problems),
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data."""
-        problems = data["problems"]
-        return cls(
-            summary=read_summary(data["summary"]),
-            shards=from_json_data(data["shards"], tuple[PendingUpload, ...]),
-            problems=from_json_data(problems, PendingUpload) if problems else None,
-        )
-
-
-def summary_json(summary: InputSummary) -> dict[str, Any]:
-    """Return the totals of a part of an input as JSON data."""
-    return {
-        "lines": summary.lines,
-        "good": summary.good,
-        "invalid": summary.invalid,
-        "shards": to_json_data(summary.shards),
-        "models": to_json_data(dict(summary.models)),
-        "problems": to_json_data(summary.problems),
-        "problems_total": summary.problems_total,
-    }
-
-
-def read_summary(data: Mapping[str, Any]) -> InputSummary:
-    """Read JSON data that ``summary_json`` returned."""
-    return InputSummary(
-        lines=data["lines"],
-        good=data["good"],
-        invalid=data["invalid"],
-        shards=from_json_data(data["shards"], list[Shard]),
-        models=ModelEstimates(from_json_data(data["models"], dict[str, ModelEstimate])),
-        problems=from_json_data(data["problems"], list[Problem]),
-        problems_total=data["problems_total"],
-    )
 
 
 def plan_cuts(

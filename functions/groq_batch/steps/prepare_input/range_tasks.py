@@ -10,11 +10,12 @@ from typing import Any
 from groq_batch.bucket.copying_writer import CopySource
 from groq_batch.bucket.multipart_writer import ObjectWriter
 from groq_batch.bucket.prefetch import read_version
-from groq_batch.bucket.s3_errors import ConflictError, MissingObjectError, UnreadableObjectError
+from groq_batch.bucket.s3_errors import MissingObjectError, UnreadableObjectError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
-from groq_batch.domain.json_data import from_json_data
+from groq_batch.domain.json_data import from_json_data, to_json_data
 from groq_batch.domain.parallel import in_parallel
+from groq_batch.records import stored
 from groq_batch.records.closed import is_closed, unless_closed
 from groq_batch.records.job import JobRecord, JobRequest
 from groq_batch.records.model_listing import ModelListing, model_checker
@@ -127,7 +128,7 @@ class _Tasks:
             shards=len(summary.shards),
             uses=tuple(len(records) // USE_BYTES for records in recorder.partitions),
         )
-        self._write(SCAN, number, outcome.to_json())
+        self._write(SCAN, number, to_json_data(outcome))
         logger.info(
             "Scanned a range",
             range=number,
@@ -146,10 +147,12 @@ class _Tasks:
         with ObjectWriter(self._storage, self._keys.repeats(number)) as writer:
             for records in found.values():
                 writer.write(records)
-        repeats = {place: len(records) // REPEAT_BYTES for place, records in found.items()}
-        self._write(MATCH, number, MatchOutcome(repeats=repeats).to_json())
+        repeats = [(place, len(records) // REPEAT_BYTES) for place, records in found.items()]
+        self._write(MATCH, number, to_json_data(MatchOutcome(repeats=tuple(repeats))))
         logger.info(
-            "Matched the ids of a partition", partition=number, repeated=sum(repeats.values())
+            "Matched the ids of a partition",
+            partition=number,
+            repeated=sum(count for _, count in repeats),
         )
 
     def _uses(self, number: int, segment: tuple[int, int]) -> bytes:
@@ -213,8 +216,10 @@ class _Tasks:
             self._unreadable(CUT, number, error)
             return True
         # A failure from here on must not abort the uploads, because the outcome may be stored.
-        stored = self._write(CUT, number, outcome.to_json())
-        uploads.abort(keep=() if UNREADABLE in stored else CutOutcome.from_json(stored).uploads)
+        first_outcome = self._write(CUT, number, to_json_data(outcome))
+        is_unreadable = UNREADABLE in first_outcome
+        kept = () if is_unreadable else from_json_data(first_outcome, CutOutcome).uploads
+        uploads.abort(keep=kept)
         logger.info(
             "Cut a range",
             range=number,
@@ -297,16 +302,7 @@ class _Tasks:
 
     def _write(self, phase: str, number: int, outcome: dict[str, Any]) -> dict[str, Any]:
         """Store an outcome unless there is one; return the stored outcome."""
-        key = self._keys.outcome(phase, number)
-        try:
-            self._storage.put_json(key, outcome, if_none_match=True)
-        except ConflictError:
-            # It may be this outcome, if the response to the first of two tries was lost.
-            stored = self._storage.get_json(key)
-            if stored is None:
-                raise
-            return stored[0]
-        return outcome
+        return stored.put_json_once(self._storage, self._keys.outcome(phase, number), outcome)
 
 
 def _hold_to_plan(summary: InputSummary, plan: CutTask) -> None:

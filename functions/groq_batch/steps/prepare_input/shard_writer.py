@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 import msgspec
@@ -17,6 +16,7 @@ from groq_batch.bucket.pending_upload import PendingUpload, PendingWriter
 from groq_batch.bucket.storage import Storage, StoredObject
 from groq_batch.domain import object_keys
 from groq_batch.domain.canary import CANARY_SHARD
+from groq_batch.domain.parallel import in_parallel
 from groq_batch.domain.problem import Problem, problem_row
 from groq_batch.domain.shard import Shard
 from groq_batch.request_file.input_summary import InputSummary
@@ -32,7 +32,6 @@ from groq_batch.request_file.split_events import (
 )
 
 _MAX_SEALING = 2
-_MAX_ABORTING = 16
 
 
 class ShardWriter:
@@ -80,12 +79,7 @@ class ShardWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             self.abort()
 
@@ -129,8 +123,7 @@ class ShardWriter:
         open_shard = self._shard.writers if self._shard is not None else ()
         writers = (*self._ended, *open_shard, self._ids, self.problems.writer)
         aborted = [writer for writer in writers if writer.upload_id not in kept]
-        with ThreadPoolExecutor(max_workers=_MAX_ABORTING) as pool:
-            list(pool.map(lambda writer: writer.abort(), aborted))
+        in_parallel(lambda writer: writer.abort(), aborted)
 
     @property
     def _current(self) -> _OpenShard:

@@ -16,7 +16,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,9 +24,10 @@ from groq_batch.bucket.s3_errors import ConflictError, UnreadableObjectError
 from groq_batch.bucket.storage import ObjectVersion, Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import again_job_id, firing_job_id, upload_job_id
-from groq_batch.domain.times import timestamp
+from groq_batch.domain.times import timestamp_of
 from groq_batch.records import stored
 from groq_batch.records.job import JobRequest
+from groq_batch.steps.outcomes import Output
 from groq_batch.steps.start_job.sweep import Sweep, WithoutDeleted
 from groq_batch.telemetry import metrics
 from groq_batch.telemetry.log import logger
@@ -50,7 +51,7 @@ class InvocationError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StartedJob:
+class StartedJob(Output):
     """A job that was started, now or before.
 
     Attributes:
@@ -66,10 +67,6 @@ class StartedJob:
     message: str
     input: str
     report: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return asdict(self)
 
 
 @dataclass(slots=True)
@@ -298,7 +295,7 @@ class JobStarter:
             key=key,
             version_id=None if version_id == _UNVERSIONED else version_id,
             path=job_id if too_long else path,
-            started_at=timestamp(datetime.fromtimestamp(self._clock(), UTC)),
+            started_at=timestamp_of(self._clock()),
             claimed_by=self._invocation,
         )
 

@@ -19,13 +19,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any, Self
 
 from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import ListingPosition, LostPositionError, ObjectVersion, Storage
 from groq_batch.domain import object_keys
-from groq_batch.domain.times import parse_timestamp, timestamp
+from groq_batch.domain.times import seconds_of, timestamp_of
 from groq_batch.records import stored
 from groq_batch.telemetry.log import logger
 
@@ -157,7 +156,7 @@ class Sweep:
             return False
         state = self._state if after is not None else replace(self._state, begun_at=begun_at)
         since = state.young_since(self._now)
-        standing = (
+        not_deleted = (
             WithoutDeleted()
             if after is None
             else WithoutDeleted(after.key, self._is_deleted(after.key))
@@ -165,7 +164,7 @@ class Sweep:
         for page in self._storage.version_pages(object_keys.INPUT_PREFIX, after):
             uploads = [
                 version
-                for version in standing.of(page.versions)
+                for version in not_deleted.of(page.versions)
                 if (since is None or version.modified_at >= since)
                 and not object_keys.is_folder_marker(version.key, version.size)
             ]
@@ -237,8 +236,8 @@ def _save(storage: Storage, state: SweepState, etag: str | None) -> None:
 
 
 def _text(moment: float | None) -> str | None:
-    return None if moment is None else timestamp(datetime.fromtimestamp(moment, UTC))
+    return None if moment is None else timestamp_of(moment)
 
 
 def _seconds(text: str | None) -> float | None:
-    return None if text is None else parse_timestamp(text).timestamp()
+    return None if text is None else seconds_of(text)
