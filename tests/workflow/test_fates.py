@@ -748,6 +748,35 @@ def test_twenty_shards_whose_functions_die_at_random(seed: int) -> None:
 # Uploads that are removed for good
 
 
+NO_REPORTS = (
+    b"",
+    b"hello",
+    b"\xff\xfe",
+    b"[]",
+    b"null",
+    b"[" * 100_000,
+    b'{"input": null}',
+    b'{"job_id": "a", "input": []}',
+)
+
+
+@pytest.mark.parametrize("data", NO_REPORTS, ids=lambda data: repr(data[:20]))
+@pytest.mark.parametrize("seconds", [0.0, WHILE_BATCHES_RUN])
+def test_job_where_a_user_puts_something_else_in_place_of_its_report(
+    data: bytes, seconds: float
+) -> None:
+    key = "reports/a.jsonl.json"
+    with World(ENVIRONMENT) as world:
+        user = world.s3.client()
+        job = put(world, "input/a.jsonl", good_lines(4))
+        world.run_for(seconds)
+        user.put_object(Bucket=world.s3.bucket, Key=key, Body=data)
+        world.settle(days=1)
+        report = check(world, job)
+    assert report["status"] == "succeeded"
+    assert data in world.s3.history(key)
+
+
 def test_a_job_whose_upload_is_removed_for_good_delivers_at_its_path() -> None:
     with World(ENVIRONMENT) as world:
         put(world, "input/a.jsonl", good_lines(2, "old"))

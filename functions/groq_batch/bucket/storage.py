@@ -41,6 +41,8 @@ from groq_batch.request_file.lines import READ_BYTES
 _DELETE_AT_ONCE = 1000
 _BROKEN_STREAM = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
 _STREAM_TRIES = 4
+_LARGEST_FOREIGN_BYTES = 32 * 1024 * 1024
+"""Size above which an object is no report: that of 10,000 batches has about 3 MB."""
 _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 """Characters that keys may contain but XML 1.0, which DeleteObjects uses, does not allow
 (https://www.w3.org/TR/xml/#charsets)."""
@@ -136,10 +138,12 @@ class Storage:
             return json.loads(body.read()), answer["ETag"]
 
     def get_dated_json(self, key: str) -> tuple[dict[str, Any], datetime] | None:
-        """Return a JSON object and when it was written, to the second; None if it does not exist.
+        """Return a foreign JSON object and when it was written, to the second.
+
+        None if it does not exist; what is read and raised is that of ``get_foreign_json``.
 
         Raises:
-            UnreadableObjectError: S3 responds 400 or 403, as in ``get_foreign_json``.
+            UnreadableObjectError: S3 responds 400 or 403.
         """
         try:
             answer = self.s3.get_object(Bucket=self.bucket, Key=key)
@@ -149,22 +153,27 @@ class Storage:
             if is_refused(error):
                 raise UnreadableObjectError(key) from error
             raise
-        with answer["Body"] as body:
-            return json.loads(body.read()), answer["LastModified"]
+        return _foreign_json(answer), answer["LastModified"]
 
     def get_foreign_json(self, key: str) -> tuple[dict[str, Any], str] | None:
-        """Return a JSON object that another job may have written, like ``get_json``.
+        """Return a JSON object that another job or a user may have written, like ``get_json``.
+
+        What a user has put there may be anything: content that is no JSON object, or is larger
+        than any that the pipeline writes, is read as an empty object.
 
         Raises:
             UnreadableObjectError: S3 responds 400 or 403; the object may be encrypted with a former
                 KMS key of the bucket, which the functions may not use any more.
         """
         try:
-            return self.get_json(key)
+            answer = self.s3.get_object(Bucket=self.bucket, Key=key)
         except ClientError as error:
+            if error_code(error) in MISSING_CODES:
+                return None
             if is_refused(error):
                 raise UnreadableObjectError(key) from error
             raise
+        return _foreign_json(answer), answer["ETag"]
 
     def put_json(
         self,
@@ -454,6 +463,18 @@ class Storage:
                 raise UnreadableObjectError(key) from error
             raise
         return answer
+
+
+def _foreign_json(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the JSON object of a response to GetObject; an empty one if it is none."""
+    with answer["Body"] as body:
+        if int(answer["ContentLength"]) > _LARGEST_FOREIGN_BYTES:
+            return {}
+        try:
+            content = json.loads(body.read())
+        except (ValueError, RecursionError):
+            return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _version_page(page: Mapping[str, Any]) -> VersionPage:

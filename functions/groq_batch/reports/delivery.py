@@ -4,6 +4,9 @@ The jobs of one key are ordered by their upload (the order of the object's versi
 of one upload, by their start. A job that begins takes over its path and deletes the earlier job's
 objects there. A superseded job delivers below ``superseded/<job_id>/``. Every delivered object
 names its job, and is written only if no object exists at its key.
+
+Users can write below ``reports/`` too. What is not a report there is replaced, like the report of an
+earlier job: it must neither stop nor hold up a job.
 """
 
 from __future__ import annotations
@@ -85,14 +88,14 @@ class Delivery:
 
     def _is_later_run(self, report: dict[str, Any]) -> bool:
         mine = self._request
-        source = report.get("input", {})
+        source = _part(report, "input")
         if (source.get("key"), source.get("version_id")) != (mine.key, mine.version_id):
             return False
-        theirs = (report.get("timing", {}).get("started_at") or "", report.get("job_id") or "")
-        return theirs > (mine.started_at, mine.job_id)
+        started_at, job_id = _part(report, "timing").get("started_at"), report.get("job_id")
+        return (str(started_at or ""), str(job_id or "")) > (mine.started_at, mine.job_id)
 
     def _is_of_my_key(self, report: dict[str, Any]) -> bool:
-        return bool(report.get("input", {}).get("key") == self._request.key)
+        return bool(_part(report, "input").get("key") == self._request.key)
 
     # -- the report ------------------------------------------------------------------------------
 
@@ -394,6 +397,12 @@ class Delivery:
             if head is not None and head.metadata.get(JOB_METADATA) == self._request.job_id:
                 self._storage.delete_unchanged(key, head.etag)
         raise SupersededError(keys.report)
+
+
+def _part(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return an object within a report; an empty one if what stands there is no such object."""
+    part = report.get(name)
+    return part if isinstance(part, dict) else {}
 
 
 def _content_type(key: str) -> str:

@@ -55,6 +55,15 @@ def test_report_of_a_running_job_is_found_where_it_stands(path: str) -> None:
     assert job.written_at is not None
 
 
+@pytest.mark.parametrize("data", [b"", b"[]", b"no JSON"])
+def test_running_job_in_place_of_whose_report_stands_something_else_has_none(data: bytes) -> None:
+    storage = Storage(s3=FakeS3().client(), bucket="bucket")
+    open_job(storage)
+    storage.put_bytes(object_keys.delivery_keys("team/x.jsonl").report, data)
+    (job,) = read(storage)
+    assert job.report is None
+
+
 def test_running_job_whose_report_nobody_has_written_has_none() -> None:
     storage = Storage(s3=FakeS3().client(), bucket="bucket")
     open_job(storage)
