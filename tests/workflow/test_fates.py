@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 
+from groq_batch.domain import object_keys
 from groq_batch.groq.errors import AccountError
 from local import asl
 from local.groq_simulator.answers import success_row
 from local.state_machine.machine import Machine, UnknownFeatureError
 from tests.harness.invocations import FUNCTIONS, Die, Hold, Invocation, LoseAnswer, Refuse, Trouble
-from tests.harness.jobs import Upload, check_end, good_lines, put, report_of
+from tests.harness.jobs import Upload, check_end, check_groq, good_lines, put, report_of
 from tests.harness.scripts import SMALL_SHARDS
 from tests.harness.world import (
     DEFINITION,
@@ -746,6 +747,63 @@ def test_twenty_shards_whose_functions_die_at_random(seed: int) -> None:
 
 
 # Uploads that are removed for good
+
+
+def remove_working_files(world: World, *names: str) -> None:
+    """Remove the working files of all jobs, as a user or a lifecycle rule may do.
+
+    Args:
+        world: The world.
+        names: Folders and files of each job; empty for all.
+    """
+    keys = world.s3.keys("work/")
+    world.delete(*(key for key in keys if not names or key.split("/")[2] in names))
+
+
+@pytest.mark.parametrize(("shards", "succeeded"), [((1,), 2), ((1, 2), 0)], ids=["one", "all"])
+def test_job_whose_stored_rows_are_removed_ends_and_says_so(
+    shards: tuple[int, ...], succeeded: int
+) -> None:
+    with World(ENVIRONMENT) as world:
+        world.simulator.add_fate(end="expire", done=0.5, times=1)
+        job = put(world, "input/a.jsonl", good_lines(4))
+        keys = object_keys.WorkKeys(job.job_id(world.s3.bucket))
+        while not world.s3.keys(keys.submissions(2)):
+            world.run_for(1.0)
+        world.delete(*(keys.results(1, number) for number in shards))
+        world.settle(days=3)
+        report = report_of(world, job.path)
+        check_groq(world)
+    assert report["status"] == "failed"
+    assert report["errors"][0]["code"] == "internal_error"
+    assert f"The rows of {len(shards)} of the job's 2 shards" in report["errors"][0]["message"]
+    assert report["requests"]["succeeded"] == succeeded
+    assert report["requests"]["failed"] == 4 - succeeded
+
+
+def test_job_whose_working_files_are_all_removed_says_that_batches_may_be_billed() -> None:
+    with World(ENVIRONMENT) as world:
+        job = put(world, "input/a.jsonl", good_lines(4))
+        world.run_for(WHILE_BATCHES_RUN)
+        remove_working_files(world)
+        world.settle(days=3)
+        report = report_of(world, job.path)
+    assert report["status"] == "failed"
+    assert "they may have been billed" in report["errors"][0]["message"]
+
+
+def test_job_whose_record_is_removed_reports_the_rows_that_it_had_collected() -> None:
+    with World(ENVIRONMENT) as world:
+        world.simulator.add_fate(end="expire", done=0.5, times=1)
+        job = put(world, "input/a.jsonl", good_lines(4))
+        keys = object_keys.WorkKeys(job.job_id(world.s3.bucket))
+        while not world.s3.keys(keys.submissions(2)):
+            world.run_for(1.0)
+        remove_working_files(world, "job.json")
+        world.settle(days=3)
+        report = report_of(world, job.path)
+    assert report["status"] == "failed"
+    assert report["requests"] == {"total": 4, "succeeded": 3, "failed": 1, "invalid": 0}
 
 
 NO_REPORTS = (

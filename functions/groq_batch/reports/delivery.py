@@ -220,6 +220,15 @@ class Delivery:
                 self._pages.write(keys, requests=report["requests"]["total"])
             return
 
+    def has_told_batches(self) -> bool:
+        """Tell whether this job's report, as it stands, lists batches."""
+        reports = (self._readable_report(path) for path in self._paths())
+        mine = (found[0] for found in reports if found and self._is_mine(found[0]))
+        return any(report.get("batches") for report in mine)
+
+    def _is_mine(self, report: Mapping[str, Any]) -> bool:
+        return bool(report.get("job_id") == self._request.job_id)
+
     def stored_final_report(self) -> tuple[dict[str, Any], str] | None:
         """Return this job's final report and its path, if it still exists at its path."""
         for path in self._paths():

@@ -63,9 +63,9 @@ _LOST = (
     "Look for them in the Groq console before you send the file again: they may have been billed."
 )
 _UNCOLLECTED = (
-    "The job was ended before the rows of {missing} of its {all} shards were stored. Look for "
-    "their batches in the Groq console before you send those requests again: they may have been "
-    "billed."
+    "The rows of {missing} of the job's {all} shards were not stored before its end, or were "
+    "removed. Look for their batches in the Groq console before you send those requests again: "
+    "they may have been billed."
 )
 
 
@@ -349,7 +349,8 @@ class _Finishing:
             log_failure("The report page could not be written", error)
 
     def _report(self, now: datetime) -> dict[str, Any]:
-        status, reason = _end_of(self._job, self._stop, self._states, self._summaries, self._calls)
+        was_sent = bool(self._states) or self.delivery.has_told_batches()
+        status, reason = _end_of(self._job, self._stop, self._summaries, self._calls, was_sent)
         unreadable = self.delivery.unreadable_report
         if self._denied is not None:
             status, reason = "failed", self._denied
@@ -468,28 +469,48 @@ def _deadline_passed(count: int, job: JobRecord, calls: OnDemandProgress | None)
 def _end_of(
     job: JobRecord | None,
     stop: Stop | None,
-    states: list[AttemptState],
     summaries: list[ShardResult],
     calls: OnDemandProgress | None,
+    was_sent: bool,
 ) -> tuple[str, Reason | None]:
-    """Return a job's final status, and the reason if it failed or was stopped."""
+    """Return a job's final status, and the reason if it failed or was stopped.
+
+    Args:
+        job: The job's record; None if the preparation did not end, or the record was removed.
+        stop: Why the job was stopped; None if it was not.
+        summaries: The summaries of all shards and attempts.
+        calls: The record of ordinary calls; None without any.
+        was_sent: Whether a batch of the job is known.
+    """
     if job is not None and job.failure is not None:
         return "failed", job.failure
+    latest = latest_summaries(summaries)
+    lost = _lost(job, latest, was_sent)
     if stop is not None and (job is None or job.accepted):
+        if stop.code == ErrorCode.INTERNAL_ERROR and lost is not None:
+            return stop.status, lost
         return stop.status, Reason(stop.code, stop.message)
     if job is None:
-        return "failed", Reason(ErrorCode.INTERNAL_ERROR, _LOST if states else _UNREAD)
+        return "failed", lost or Reason(ErrorCode.INTERNAL_ERROR, _UNREAD)
     if not job.accepted:
         return "rejected", None
-    latest = latest_summaries(summaries)
-    if len(latest) < len(job.shards):
-        text = _UNCOLLECTED.format(missing=len(job.shards) - len(latest), all=len(job.shards))
-        return "failed", Reason(ErrorCode.INTERNAL_ERROR, text)
+    if lost is not None:
+        return "failed", lost
     answered = sum(summary.succeeded for summary in latest)
     if answered == job.total:
         return "succeeded", None
     passed = sum(summary.deadline_passed for summary in latest)
     return "partial", _deadline_passed(passed, job, calls) if passed else None
+
+
+def _lost(job: JobRecord | None, latest: list[ShardResult], was_sent: bool) -> Reason | None:
+    """Return the reason of a job that lacks its record, or rows of shards; None if it has all."""
+    if job is None:
+        return Reason(ErrorCode.INTERNAL_ERROR, _LOST) if was_sent else None
+    if len(latest) >= len(job.shards):
+        return None
+    text = _UNCOLLECTED.format(missing=len(job.shards) - len(latest), all=len(job.shards))
+    return Reason(ErrorCode.INTERNAL_ERROR, text)
 
 
 def _usage_by_model(summaries: list[ShardResult], *, on_demand: bool | None) -> ModelUsages:

@@ -17,7 +17,11 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from groq_batch.bucket.s3_errors import ConflictError, UnwritableObjectError
+from groq_batch.bucket.s3_errors import (
+    ConflictError,
+    MissingObjectError,
+    UnwritableObjectError,
+)
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch
@@ -28,6 +32,7 @@ from groq_batch.domain.times import timestamp
 from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import GroqApiError, log_fields
 from groq_batch.records import stored
+from groq_batch.records.all_attempts import load_attempts
 from groq_batch.records.attempt import AttemptState
 from groq_batch.records.closed import close, is_closed
 from groq_batch.records.job import JobRecord, JobRequest, Stop
@@ -292,6 +297,7 @@ class JobCloser:
                 job = job.write_verdict(self._storage, keys, verdict)
             if job.verdict is not None and plan.attempt < job.verdict.rest_attempt:
                 self._settle_at_last(job_id, job, job.verdict.rest_attempt)
+            self._forget_lost_rows(keys)
         self._finish(job_id)
         close(self._storage, job_id)
 
@@ -308,12 +314,31 @@ class JobCloser:
         state.save(self._storage, keys)
         end(self._storage, keys, attempt, CallsEnd.STOPPED)
         for number in state.entries:
-            store_shard_without_waiting(
-                storage=self._storage,
-                client=self._client,
-                job_id=job_id,
-                shard_key=keys.shard(attempt, number),
-            )
+            try:
+                store_shard_without_waiting(
+                    storage=self._storage,
+                    client=self._client,
+                    job_id=job_id,
+                    shard_key=keys.shard(attempt, number),
+                )
+            except MissingObjectError as error:
+                # The rows of the other shards can still be delivered.
+                logger.warning("A working file was removed", key=str(error), shard=number)
+
+    def _forget_lost_rows(self, keys: object_keys.WorkKeys) -> None:
+        """Delete the summaries of rows that were removed while the job ran.
+
+        A lifecycle rule of the bucket's owner may have done it, or a user. Those shards then count
+        as not collected, instead of keeping the job from ending.
+        """
+        _, summaries = load_attempts(self._storage, keys)
+        for summary in summaries:
+            place = (summary.attempt, summary.number)
+            objects = [keys.results(*place)]
+            objects += [keys.failed(*place)] if summary.failed_bytes else []
+            if not all(self._storage.exists(key) for key in objects):
+                logger.warning("Stored rows were removed", attempt=place[0], shard=place[1])
+                self._storage.delete([keys.summary(*place)])
 
     def _finish(self, job_id: str) -> None:
         finish_job(
