@@ -11,13 +11,13 @@ from botocore.exceptions import ClientError
 
 from groq_batch.bucket.s3_errors import (
     CONFLICT_CODES,
-    DENIED_CODES,
     MISSING_CODES,
     ConflictError,
     MissingObjectError,
     UnreadableObjectError,
     UnwritableObjectError,
     error_code,
+    is_denied,
     write_condition,
 )
 from groq_batch.bucket.storage import Storage
@@ -131,7 +131,7 @@ class ObjectWriter:
             if condition and error_code(error) in CONFLICT_CODES:
                 self.abort()
                 raise ConflictError(self.key) from error
-            if error_code(error) in DENIED_CODES:
+            if is_denied(error_code(error)):
                 raise UnwritableObjectError(self.key) from error
             raise
         return str(answer["ETag"])
@@ -190,7 +190,7 @@ class ObjectWriter:
         except ClientError as error:
             if error_code(error) in MISSING_CODES:
                 raise MissingObjectError(source["Key"]) from error
-            if error_code(error) in DENIED_CODES:
+            if is_denied(error_code(error)):
                 raise UnreadableObjectError(source["Key"]) from error
             raise
         return str(answer["CopyPartResult"]["ETag"])
@@ -241,7 +241,7 @@ class ObjectWriter:
                 Metadata=self._metadata,
             )
         except ClientError as error:
-            if error_code(error) in DENIED_CODES:
+            if is_denied(error_code(error)):
                 raise UnwritableObjectError(self.key) from error
             raise
         return str(answer["UploadId"])

@@ -24,7 +24,6 @@ from botocore.exceptions import (
 from groq_batch.bucket.s3_errors import (
     BAD_REQUEST,
     CONFLICT_CODES,
-    DENIED_CODES,
     MISSING_CODES,
     VERSION_GONE_CODES,
     ConflictError,
@@ -33,6 +32,7 @@ from groq_batch.bucket.s3_errors import (
     UnwritableObjectError,
     error_code,
     error_status,
+    is_denied,
     is_refused,
     write_condition,
 )
@@ -228,7 +228,7 @@ class Storage:
         except ClientError as error:
             if condition and error_code(error) in CONFLICT_CODES | MISSING_CODES:
                 raise ConflictError(key) from error
-            if error_code(error) in DENIED_CODES:
+            if is_denied(error_code(error)):
                 raise UnwritableObjectError(key) from error
             raise
         return str(answer["ETag"])
@@ -280,7 +280,7 @@ class Storage:
                 },
             )
             for failed in answer.get("Errors", []):
-                if failed.get("Code") in DENIED_CODES:
+                if is_denied(str(failed.get("Code"))):
                     raise UnwritableObjectError(f"{failed.get('Key')}: {failed.get('Code')}")
                 # S3 may fail for single keys (InternalError, SlowDown) in a successful response,
                 # which no SDK retries (https://github.com/boto/boto3/issues/3052). A call for the
@@ -311,7 +311,7 @@ class Storage:
         try:
             self.s3.delete_object(Bucket=self.bucket, Key=key, **condition)
         except ClientError as error:
-            if error_code(error) in DENIED_CODES:
+            if is_denied(error_code(error)):
                 raise UnwritableObjectError(f"{key}: {error_code(error)}") from error
             raise
 

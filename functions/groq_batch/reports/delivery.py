@@ -5,8 +5,8 @@ of one upload, by their start. A job that begins takes over its path and deletes
 objects there. A superseded job delivers below ``superseded/<job_id>/``. Every delivered object
 names its job, and is written only if no object exists at its key.
 
-Users can write below ``reports/`` too. What is not a report there is replaced, like the report of an
-earlier job: it must neither stop nor hold up a job.
+Users can write below ``reports/`` too. What is not a report there is replaced, like the report of
+an earlier job: it must neither stop nor hold up a job.
 """
 
 from __future__ import annotations

@@ -157,7 +157,7 @@ class JobStarter:
         bucket, key = detail["bucket"]["name"], detail["object"]["key"]
         if bucket != self._storage.bucket:
             raise InvocationError(f"The event is of bucket {bucket}, not {self._storage.bucket}.")
-        version_id = detail["object"].get("version-id")
+        version_id = detail["object"].get("version-id") or None
         if not self._is_for_upload_trigger(key, version_id):
             return None
         if version_id is None:
