@@ -749,6 +749,21 @@ def test_twenty_shards_whose_functions_die_at_random(seed: int) -> None:
 # Uploads that are removed for good
 
 
+@pytest.mark.parametrize("status", ["cancelled", "succeeded", None])
+def test_job_in_whose_running_report_a_user_changes_the_status_ends_as_others(
+    status: str | None,
+) -> None:
+    with World(ENVIRONMENT) as world:
+        job = put(world, "input/a.jsonl", good_lines(4))
+        world.run_for(WHILE_BATCHES_RUN)
+        changed = json.dumps({**report_of(world, job.path), "status": status})
+        key = "reports/a.jsonl.json"
+        world.s3.client().put_object(Bucket=world.s3.bucket, Key=key, Body=changed.encode())
+        world.settle(days=1)
+        report = check(world, job)
+    assert report["status"] == "succeeded"
+
+
 def remove_working_files(world: World, *names: str) -> None:
     """Remove the working files of all jobs, as a user or a lifecycle rule may do.
 

@@ -167,7 +167,7 @@ class Delivery:
                     )
                 except ConflictError:
                     continue
-            elif found[0].get("status") != RUNNING:
+            elif _is_final(found[0]):
                 return
             self._pages.write(keys)
             if self._owns_path:
@@ -204,7 +204,7 @@ class Delivery:
             standing, etag = found
             if standing.get("job_id") != self._request.job_id:
                 continue
-            if standing.get("status") == RUNNING and standing != report:
+            if not _is_final(standing) and standing != report:
                 try:
                     self._storage.put_json(
                         keys.report, report, if_match=etag, metadata=self.metadata
@@ -235,7 +235,7 @@ class Delivery:
             found = self._readable_report(path)
             if found is None or found[0].get("job_id") != self._request.job_id:
                 continue
-            if found[0].get("status") != RUNNING:
+            if _is_final(found[0]):
                 return found[0], path
         return None
 
@@ -286,7 +286,7 @@ class Delivery:
         found = self._readable_report(path)
         is_mine = found is not None and found[0].get("job_id") == self._request.job_id
         if found is not None:
-            if is_mine and found[0].get("status") != RUNNING:
+            if is_mine and _is_final(found[0]):
                 raise ConflictError(key)
             if not is_mine and (self.is_superseded() or not self._owns_path):
                 raise SupersededError(key)
@@ -406,6 +406,12 @@ class Delivery:
             if head is not None and head.metadata.get(JOB_METADATA) == self._request.job_id:
                 self._storage.delete_unchanged(key, head.etag)
         raise SupersededError(keys.report)
+
+
+def _is_final(report: Mapping[str, Any]) -> bool:
+    """Tell whether a report is a final one, and not a running one whose status a user changed."""
+    is_dated = isinstance(_part(report, "timing").get("finished_at"), str)
+    return is_dated and report.get("status") != RUNNING
 
 
 def _part(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
