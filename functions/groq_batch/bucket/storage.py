@@ -397,6 +397,7 @@ class Storage:
         key: str,
         *,
         version_id: str | None = None,
+        etag: str | None = None,
         first: int = 0,
         length: int | None = None,
     ) -> Generator[bytes]:
@@ -407,14 +408,15 @@ class Storage:
         Args:
             key: The object.
             version_id: The version to read; the current one when None.
+            etag: The object's ETag, if it must still be the same; any when None.
             first: Offset of the first byte.
             length: Number of bytes; to the end when None.
 
         Raises:
-            MissingObjectError: The object or the version does not exist.
+            MissingObjectError: The object or the version does not exist, or was replaced.
             UnreadableObjectError: S3 answers 400 or 403.
         """
-        offset, etag, broken = first, None, 0
+        offset, broken = first, 0
         end = None if length is None else first + length
         while end is None or offset < end:
             rest = None if end is None else end - offset
@@ -457,7 +459,8 @@ class Storage:
         try:
             answer: dict[str, Any] = self.s3.get_object(Bucket=self.bucket, Key=key, **extra)
         except ClientError as error:
-            if error_code(error) in MISSING_CODES | VERSION_GONE_CODES:
+            gone = MISSING_CODES | VERSION_GONE_CODES
+            if error_code(error) in (gone | CONFLICT_CODES if if_match is not None else gone):
                 raise MissingObjectError(key) from error
             if is_refused(error):
                 raise UnreadableObjectError(key) from error
