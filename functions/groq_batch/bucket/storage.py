@@ -413,10 +413,10 @@ class Storage:
             length: Number of bytes; to the end when None.
 
         Raises:
-            MissingObjectError: The object or the version does not exist, or was replaced.
+            MissingObjectError: The object or the version does not exist, or has another ETag.
             UnreadableObjectError: S3 answers 400 or 403.
         """
-        offset, broken = first, 0
+        offset, broken, expected = first, 0, etag
         end = None if length is None else first + length
         while end is None or offset < end:
             rest = None if end is None else end - offset
@@ -435,6 +435,10 @@ class Storage:
                         offset += len(piece)
                         broken = 0
                         yield piece
+            except ClientError as error:
+                if expected is not None and error_code(error) in CONFLICT_CODES:
+                    raise MissingObjectError(key) from error
+                raise
             except _BROKEN_STREAM:
                 broken += 1
                 if broken == _STREAM_TRIES:
@@ -459,8 +463,7 @@ class Storage:
         try:
             answer: dict[str, Any] = self.s3.get_object(Bucket=self.bucket, Key=key, **extra)
         except ClientError as error:
-            gone = MISSING_CODES | VERSION_GONE_CODES
-            if error_code(error) in (gone | CONFLICT_CODES if if_match is not None else gone):
+            if error_code(error) in MISSING_CODES | VERSION_GONE_CODES:
                 raise MissingObjectError(key) from error
             if is_refused(error):
                 raise UnreadableObjectError(key) from error

@@ -470,8 +470,8 @@ class _Preparing:
     def _unreadable(self, error: Exception, head: ObjectHead | None) -> JobRecord:
         if isinstance(error, MissingObjectError):
             text = (
-                "The uploaded object no longer exists; it was deleted or replaced before it could be "
-                "read. Upload it again."
+                "The uploaded object no longer exists; another upload has replaced it, or it was "
+                "deleted before it could be read. Upload it again."
             )
         else:
             text = (
