@@ -48,6 +48,8 @@ def read_report(
 ) -> StoredReport | None:
     """Return the report at a path, or a version of it; None if there is none.
 
+    What a user has put in its place is no report.
+
     Args:
         storage: The bucket.
         path: The path of the job's files below each folder.
@@ -62,7 +64,25 @@ def read_report(
             return None
         raise
     with answer["Body"] as body:
-        return StoredReport(json.loads(body.read()), answer["LastModified"])
+        try:
+            report = json.loads(body.read())
+        except (ValueError, RecursionError):
+            return None
+    return StoredReport(report, answer["LastModified"]) if _is_report(report) else None
+
+
+def _is_report(value: Any) -> bool:
+    """Tell whether JSON data names a job, its input and its start, as every report does."""
+    if not isinstance(value, dict):
+        return False
+    source, timing = value.get("input"), value.get("timing")
+    return (
+        isinstance(value.get("job_id"), str)
+        and isinstance(source, dict)
+        and "version_id" in source
+        and isinstance(timing, dict)
+        and isinstance(timing.get("started_at"), str)
+    )
 
 
 def earlier_report(storage: Storage, request: JobRequest) -> StoredReport | None:
