@@ -72,17 +72,10 @@ def read_report(
 
 
 def _is_report(value: Any) -> bool:
-    """Tell whether JSON data names a job, its input and its start, as every report does."""
+    """Tell whether JSON data names a job and has a status, as every report does."""
     if not isinstance(value, dict):
         return False
-    source, timing = value.get("input"), value.get("timing")
-    return (
-        isinstance(value.get("job_id"), str)
-        and isinstance(source, dict)
-        and "version_id" in source
-        and isinstance(timing, dict)
-        and isinstance(timing.get("started_at"), str)
-    )
+    return isinstance(value.get("job_id"), str) and isinstance(value.get("status"), str)
 
 
 def earlier_report(storage: Storage, request: JobRequest) -> StoredReport | None:
