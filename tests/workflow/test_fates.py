@@ -791,7 +791,7 @@ def test_job_whose_stored_rows_are_removed_ends_and_says_so(
         check_groq(world)
     assert report["status"] == "failed"
     assert report["errors"][0]["code"] == "internal_error"
-    assert f"The rows of {len(shards)} of the job's 2 shards" in report["errors"][0]["message"]
+    assert f"the rows of {len(shards)} of its 2 shards" in report["errors"][0]["message"]
     assert report["requests"]["succeeded"] == succeeded
     assert report["requests"]["failed"] == 4 - succeeded
 

@@ -63,7 +63,7 @@ _LOST = (
     "Look for them in the Groq console before you send the file again: they may have been billed."
 )
 _UNCOLLECTED = (
-    "The rows of {missing} of the job's {all} shards were not stored before its end, or were "
+    "The job was ended before the rows of {missing} of its {all} shards were stored, or these were "
     "removed. Look for their batches in the Groq console before you send those requests again: "
     "they may have been billed."
 )
