@@ -349,7 +349,9 @@ class _Finishing:
             log_failure("The report page could not be written", error)
 
     def _report(self, now: datetime) -> dict[str, Any]:
-        was_sent = bool(self._states) or self.delivery.has_told_batches()
+        was_sent = bool(self._states)
+        if self._job is None and not was_sent:
+            was_sent = self.delivery.has_told_batches()
         status, reason = _end_of(self._job, self._stop, self._summaries, self._calls, was_sent)
         unreadable = self.delivery.unreadable_report
         if self._denied is not None:

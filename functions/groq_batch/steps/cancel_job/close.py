@@ -331,6 +331,8 @@ class JobCloser:
         A lifecycle rule of the bucket's owner may have done it, or a user. Those shards then count
         as not collected, instead of keeping the job from ending.
         """
+        if is_closed(self._storage, keys):
+            return  # Another invocation has delivered the rows, and may have removed its copies.
         _, summaries = load_attempts(self._storage, keys)
         for summary in summaries:
             place = (summary.attempt, summary.number)
