@@ -81,6 +81,7 @@ def finish_job(
     settings: Settings,
     job_id: str,
     tries: int = 0,
+    gives_up_lost_rows: bool = False,
     clock: Callable[[], float] = time.time,
 ) -> FinishOutcome:
     """Deliver results, clean up at Groq, write the report, publish the end, close the job.
@@ -92,6 +93,8 @@ def finish_job(
         settings: The stack's settings.
         job_id: The job.
         tries: How often the cleanup has been tried.
+        gives_up_lost_rows: Whether stored rows that were removed while the job ran, by a user or a
+            lifecycle rule, count as not collected. If not, they keep the job from ending.
         clock: Returns seconds since 1970.
 
     Raises:
@@ -110,7 +113,7 @@ def finish_job(
     def finish() -> FinishOutcome:
         if is_closed(storage, keys):
             return clean_up()
-        finishing = _Finishing(storage, request)
+        finishing = _Finishing(storage, request, gives_up_lost_rows=gives_up_lost_rows)
         if not finishing.has_report():
             finishing.place()
         cleaned = clean_up()
@@ -195,7 +198,7 @@ def publish_end(events: Any, report: dict[str, Any]) -> None:
 class _Finishing:
     """The end of one job: delivered objects and final report."""
 
-    def __init__(self, storage: Storage, request: JobRequest) -> None:
+    def __init__(self, storage: Storage, request: JobRequest, *, gives_up_lost_rows: bool) -> None:
         self.delivery = Delivery(storage, request)
         self._storage = storage
         self._request = request
@@ -203,6 +206,8 @@ class _Finishing:
         self._job = JobRecord.load(storage, self._keys)
         self._stop = Stop.load(storage, self._keys)
         self._states, self._summaries = load_attempts(storage, self._keys)
+        if gives_up_lost_rows:
+            self._summaries = [one for one in self._summaries if self._has_rows(one)]
         self._calls = _load_calls(storage, self._keys, self._job, self._states)
         self._outputs: dict[str, str | None] = delivery_outputs(
             object_keys.delivery_keys(request.path),
@@ -215,6 +220,16 @@ class _Finishing:
         self._is_superseded = False
         self._path: str | None = None
         """Path under which everything was delivered; None before that."""
+
+    def _has_rows(self, summary: ShardResult) -> bool:
+        """Tell whether the rows of a summary are still stored."""
+        place = (summary.attempt, summary.number)
+        objects = [self._keys.results(*place)]
+        objects += [self._keys.failed(*place)] if summary.failed_bytes else []
+        if all(self._storage.exists(key) for key in objects):
+            return True
+        logger.warning("Stored rows were removed", attempt=summary.attempt, shard=summary.number)
+        return False
 
     def has_report(self) -> bool:
         """Tell whether an earlier invocation has written the final report."""

@@ -32,7 +32,6 @@ from groq_batch.domain.times import timestamp
 from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import GroqApiError, log_fields
 from groq_batch.records import stored
-from groq_batch.records.all_attempts import load_attempts
 from groq_batch.records.attempt import AttemptState
 from groq_batch.records.closed import close, is_closed
 from groq_batch.records.job import JobRecord, JobRequest, Stop
@@ -297,8 +296,7 @@ class JobCloser:
                 job = job.write_verdict(self._storage, keys, verdict)
             if job.verdict is not None and plan.attempt < job.verdict.rest_attempt:
                 self._settle_at_last(job_id, job, job.verdict.rest_attempt)
-            self._forget_lost_rows(keys)
-        self._finish(job_id)
+        self._finish(job_id, gives_up_lost_rows=True)
         close(self._storage, job_id)
 
     def _settle_at_last(self, job_id: str, job: JobRecord, attempt: int) -> None:
@@ -325,30 +323,14 @@ class JobCloser:
                 # The rows of the other shards can still be delivered.
                 logger.warning("A working file was removed", key=str(error), shard=number)
 
-    def _forget_lost_rows(self, keys: object_keys.WorkKeys) -> None:
-        """Delete the summaries of rows that were removed while the job ran.
-
-        A lifecycle rule of the bucket's owner may have done it, or a user. Those shards then count
-        as not collected, instead of keeping the job from ending.
-        """
-        if is_closed(self._storage, keys):
-            return  # Another invocation has delivered the rows, and may have removed its copies.
-        _, summaries = load_attempts(self._storage, keys)
-        for summary in summaries:
-            place = (summary.attempt, summary.number)
-            objects = [keys.results(*place)]
-            objects += [keys.failed(*place)] if summary.failed_bytes else []
-            if not all(self._storage.exists(key) for key in objects):
-                logger.warning("Stored rows were removed", attempt=place[0], shard=place[1])
-                self._storage.delete([keys.summary(*place)])
-
-    def _finish(self, job_id: str) -> None:
+    def _finish(self, job_id: str, *, gives_up_lost_rows: bool = False) -> None:
         finish_job(
             storage=self._storage,
             client=self._client,
             events=self._events,
             settings=self._settings,
             job_id=job_id,
+            gives_up_lost_rows=gives_up_lost_rows,
             clock=self._clock,
         )
 
