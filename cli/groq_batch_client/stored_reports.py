@@ -47,6 +47,8 @@ def read_report(
 ) -> StoredReport | None:
     """Return the report at a path, or a version of it; None if there is none.
 
+    What a user has put in its place is no report.
+
     Args:
         storage: The bucket.
         path: The path of the job's files below each folder.
@@ -61,7 +63,18 @@ def read_report(
             return None
         raise
     with closing(answer["Body"]) as body:
-        return StoredReport(json.loads(body.read()), answer["LastModified"])
+        try:
+            report = json.loads(body.read())
+        except (ValueError, RecursionError):
+            return None
+    return StoredReport(report, answer["LastModified"]) if _is_report(report) else None
+
+
+def _is_report(value: Any) -> bool:
+    """Tell whether JSON data names a job and has a status, as every report does."""
+    if not isinstance(value, dict):
+        return False
+    return isinstance(value.get("job_id"), str) and isinstance(value.get("status"), str)
 
 
 def earlier_report(storage: Storage, request: JobRequest) -> StoredReport | None:

@@ -113,6 +113,8 @@ class World:
         environment: Variables of the functions that differ from the defaults.
         director: Decides what happens to invocations.
         seed: Seed of the jitter of retries.
+        versioned: Whether the bucket's versioning is enabled; otherwise each upload is of the
+            version ``null`` and replaces the one before.
         simulator: Settings of the Groq simulator.
         machine: The state machine, if it is another than the shipped one.
 
@@ -143,13 +145,14 @@ class World:
         *,
         director: Director = no_trouble,
         seed: int = 0,
+        versioned: bool = True,
         simulator: Mapping[str, Any] | None = None,
         machine: Machine | None = None,
     ) -> None:
         self.machine = machine or shipped_machine()
         self.clock = VirtualClock(START)
         self.settings = Settings.from_env({**DEFAULT_ENVIRONMENT, **(environment or {})})
-        self.s3 = FakeS3(self.settings.bucket, clock=self.clock)
+        self.s3 = FakeS3(self.settings.bucket, versioned=versioned, clock=self.clock)
         self.groq = FakeGroq(
             clock=lambda: self.clock() + time_ahead(),
             **{
@@ -221,6 +224,7 @@ class World:
         answer = self._user.put_object(
             Bucket=self.s3.bucket, Key=key, Body=data, Metadata=dict(metadata or {})
         )
+        version_id = str(answer.get("VersionId", "null"))
         event = {
             "detail-type": "Object Created",
             "detail": {
@@ -229,14 +233,14 @@ class World:
                     "key": key,
                     "size": len(data),
                     "etag": answer["ETag"].strip('"'),
-                    "version-id": answer["VersionId"],
+                    "version-id": version_id,
                 },
             },
         }
         if key.startswith((object_keys.INPUT_PREFIX, object_keys.RECURRING_PREFIX)):
             for delay in delays:
                 self.deliver("start_job", event, delay)
-        return str(answer["VersionId"])
+        return version_id
 
     def delete(self, *keys: str) -> None:
         """Remove objects."""

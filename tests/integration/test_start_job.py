@@ -261,6 +261,15 @@ def test_event_without_a_version_finds_it_by_the_etag(account: Account) -> None:
     assert account.record(job.job_id)["version_id"] == wanted
 
 
+def test_event_with_an_empty_version_is_one_without(account: Account) -> None:
+    version = account.upload(KEY, b"1")
+    etag = account.bucket.client().head_object(Bucket=BUCKET, Key=KEY)["ETag"].strip('"')
+    (job,) = account.invoke(created(KEY, "", etag=etag))
+    assert account.record(job.job_id)["version_id"] == version
+    account.invoke(SCHEDULED)
+    assert len(account.executions) == 1
+
+
 def test_event_without_a_version_of_the_same_bytes_uploaded_twice(account: Account) -> None:
     versions = {account.upload(KEY, b"same"), account.upload(KEY, b"same")}
     etag = account.bucket.client().head_object(Bucket=BUCKET, Key=KEY)["ETag"].strip('"')
@@ -285,6 +294,20 @@ def test_bucket_whose_versioning_has_not_begun() -> None:
     etag = account.bucket.client().head_object(Bucket=BUCKET, Key=KEY)["ETag"].strip('"')
     (job,) = account.invoke(created(KEY, None, etag=etag))
     assert account.record(job.job_id)["version_id"] is None
+
+
+def test_uploads_of_a_key_without_versions_by_event_sweep_and_hand() -> None:
+    account = Account(versioned=False)
+    account.upload(KEY, b"1")
+    account.invoke(SCHEDULED)
+    account.upload(KEY, b"2")
+    etag = account.bucket.client().head_object(Bucket=BUCKET, Key=KEY)["ETag"].strip('"')
+    (job,) = account.invoke(created(KEY, "null", etag=etag))
+    assert account.record(job.job_id)["etag"] == etag
+    account.invoke(SCHEDULED)
+    account.invoke({"key": KEY})
+    account.invoke(created(KEY, None, etag=etag))
+    assert len(account.executions) == 2
 
 
 # -- the schedule --------------------------------------------------------------------------------

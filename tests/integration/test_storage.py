@@ -259,6 +259,15 @@ class TestBrokenRanges:
         with pytest.raises(ClientError, match="PreconditionFailed"):
             list(storage.chunks("a", first=10, length=60))
 
+    def test_of_an_object_that_is_not_the_expected_one(self) -> None:
+        s3 = FakeS3()
+        storage = Storage(s3=s3.client(), bucket="bucket")
+        etag = storage.put_bytes("a", b"x")
+        assert list(storage.chunks("a", etag=etag)) == [b"x"]
+        storage.put_bytes("a", b"y")
+        with pytest.raises(MissingObjectError):
+            list(storage.chunks("a", etag=etag))
+
 
 class TestCopies:
     DATA = bytes(range(256)) * (7 * MIB // 256)

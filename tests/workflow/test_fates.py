@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 
+from groq_batch.domain import object_keys
 from groq_batch.groq.errors import AccountError
 from local import asl
 from local.groq_simulator.answers import success_row
 from local.state_machine.machine import Machine, UnknownFeatureError
 from tests.harness.invocations import FUNCTIONS, Die, Hold, Invocation, LoseAnswer, Refuse, Trouble
-from tests.harness.jobs import Upload, check_end, good_lines, put, report_of
+from tests.harness.jobs import Upload, check_end, check_groq, good_lines, put, report_of
 from tests.harness.scripts import SMALL_SHARDS
 from tests.harness.world import (
     DEFINITION,
@@ -746,6 +747,107 @@ def test_twenty_shards_whose_functions_die_at_random(seed: int) -> None:
 
 
 # Uploads that are removed for good
+
+
+@pytest.mark.parametrize("status", ["cancelled", "succeeded", None])
+def test_job_in_whose_running_report_a_user_changes_the_status_ends_as_others(
+    status: str | None,
+) -> None:
+    with World(ENVIRONMENT) as world:
+        job = put(world, "input/a.jsonl", good_lines(4))
+        world.run_for(WHILE_BATCHES_RUN)
+        changed = json.dumps({**report_of(world, job.path), "status": status})
+        key = "reports/a.jsonl.json"
+        world.s3.client().put_object(Bucket=world.s3.bucket, Key=key, Body=changed.encode())
+        world.settle(days=1)
+        report = check(world, job)
+    assert report["status"] == "succeeded"
+
+
+def remove_working_files(world: World, *names: str) -> None:
+    """Remove the working files of all jobs, as a user or a lifecycle rule may do.
+
+    Args:
+        world: The world.
+        names: Folders and files of each job; empty for all.
+    """
+    keys = world.s3.keys("work/")
+    world.delete(*(key for key in keys if not names or key.split("/")[2] in names))
+
+
+@pytest.mark.parametrize(("shards", "succeeded"), [((1,), 2), ((1, 2), 0)], ids=["one", "all"])
+def test_job_whose_stored_rows_are_removed_ends_and_says_so(
+    shards: tuple[int, ...], succeeded: int
+) -> None:
+    with World(ENVIRONMENT) as world:
+        world.simulator.add_fate(end="expire", done=0.5, times=1)
+        job = put(world, "input/a.jsonl", good_lines(4))
+        keys = object_keys.WorkKeys(job.job_id(world.s3.bucket))
+        while not world.s3.keys(keys.submissions(2)):
+            world.run_for(1.0)
+        world.delete(*(keys.results(1, number) for number in shards))
+        world.settle(days=3)
+        report = report_of(world, job.path)
+        check_groq(world)
+    assert report["status"] == "failed"
+    assert report["errors"][0]["code"] == "internal_error"
+    assert f"the rows of {len(shards)} of its 2 shards" in report["errors"][0]["message"]
+    assert report["requests"]["succeeded"] == succeeded
+    assert report["requests"]["failed"] == 4 - succeeded
+
+
+def test_job_whose_working_files_are_all_removed_says_that_batches_may_be_billed() -> None:
+    with World(ENVIRONMENT) as world:
+        job = put(world, "input/a.jsonl", good_lines(4))
+        world.run_for(WHILE_BATCHES_RUN)
+        remove_working_files(world)
+        world.settle(days=3)
+        report = report_of(world, job.path)
+    assert report["status"] == "failed"
+    assert "they may have been billed" in report["errors"][0]["message"]
+
+
+def test_job_whose_record_is_removed_reports_the_rows_that_it_had_collected() -> None:
+    with World(ENVIRONMENT) as world:
+        world.simulator.add_fate(end="expire", done=0.5, times=1)
+        job = put(world, "input/a.jsonl", good_lines(4))
+        keys = object_keys.WorkKeys(job.job_id(world.s3.bucket))
+        while not world.s3.keys(keys.submissions(2)):
+            world.run_for(1.0)
+        remove_working_files(world, "job.json")
+        world.settle(days=3)
+        report = report_of(world, job.path)
+    assert report["status"] == "failed"
+    assert report["requests"] == {"total": 4, "succeeded": 3, "failed": 1, "invalid": 0}
+
+
+NO_REPORTS = (
+    b"",
+    b"hello",
+    b"\xff\xfe",
+    b"[]",
+    b"null",
+    b"[" * 100_000,
+    b'{"input": null}',
+    b'{"job_id": "a", "input": []}',
+)
+
+
+@pytest.mark.parametrize("data", NO_REPORTS, ids=lambda data: repr(data[:20]))
+@pytest.mark.parametrize("seconds", [0.0, WHILE_BATCHES_RUN])
+def test_job_where_a_user_puts_something_else_in_place_of_its_report(
+    data: bytes, seconds: float
+) -> None:
+    key = "reports/a.jsonl.json"
+    with World(ENVIRONMENT) as world:
+        user = world.s3.client()
+        job = put(world, "input/a.jsonl", good_lines(4))
+        world.run_for(seconds)
+        user.put_object(Bucket=world.s3.bucket, Key=key, Body=data)
+        world.settle(days=1)
+        report = check(world, job)
+    assert report["status"] == "succeeded"
+    assert data in world.s3.history(key)
 
 
 def test_a_job_whose_upload_is_removed_for_good_delivers_at_its_path() -> None:

@@ -11,7 +11,6 @@ from botocore.exceptions import ClientError
 
 from groq_batch.bucket.s3_errors import (
     CONFLICT_CODES,
-    DENIED_CODES,
     MISSING_CODES,
     NO_UPLOAD,
     ConflictError,
@@ -19,6 +18,7 @@ from groq_batch.bucket.s3_errors import (
     UnreadableObjectError,
     UnwritableObjectError,
     error_code,
+    is_denied,
     write_condition,
 )
 from groq_batch.bucket.storage import Storage
@@ -135,7 +135,7 @@ class ObjectWriter:
                 raise ConflictError(self.key) from error
             if error_code(error) == NO_UPLOAD:
                 return self._completed_before(error, is_conditional=bool(condition))
-            if error_code(error) in DENIED_CODES:
+            if is_denied(error_code(error)):
                 raise UnwritableObjectError(self.key) from error
             raise
         return str(answer["ETag"])
@@ -214,7 +214,7 @@ class ObjectWriter:
         except ClientError as error:
             if error_code(error) in MISSING_CODES:
                 raise MissingObjectError(source["Key"]) from error
-            if error_code(error) in DENIED_CODES:
+            if is_denied(error_code(error)):
                 raise UnreadableObjectError(source["Key"]) from error
             raise
         return str(answer["CopyPartResult"]["ETag"])
@@ -265,7 +265,7 @@ class ObjectWriter:
                 Metadata=self._metadata,
             )
         except ClientError as error:
-            if error_code(error) in DENIED_CODES:
+            if is_denied(error_code(error)):
                 raise UnwritableObjectError(self.key) from error
             raise
         return str(answer["UploadId"])

@@ -13,7 +13,16 @@ NO_UPLOAD = "NoSuchUpload"
 VERSION_GONE_CODES = {"405", "MethodNotAllowed"}
 DENIED_CODES = {"403", "AccessDenied"}
 BAD_REQUEST = 400
-_PASSING_CODES = {"ExpiredToken", "RequestTimeout", "RequestTimeTooSkewed", "ThrottlingException"}
+_KMS_CODES = "KMS."
+"""Prefix of the codes for a KMS key that is disabled, being deleted or missing, which S3 passes on
+with status 400, such as ``KMS.DisabledException`` (https://github.com/aws/aws-cli/issues/4507)."""
+_PASSING_KMS_CODES = {"KMS.ThrottlingException", "KMS.KMSInternalException"}
+_PASSING_CODES = _PASSING_KMS_CODES | {
+    "ExpiredToken",
+    "RequestTimeout",
+    "RequestTimeTooSkewed",
+    "ThrottlingException",
+}
 
 
 class ConflictError(Exception):
@@ -29,7 +38,7 @@ class UnreadableObjectError(Exception):
 
 
 class UnwritableObjectError(Exception):
-    """S3 denies writing or deleting the object (403: a policy, a lock, a KMS key)."""
+    """S3 denies writing or deleting the object, because of a policy, a lock, or its KMS key."""
 
 
 def write_condition(*, if_none_match: bool, if_match: str | None) -> dict[str, str]:
@@ -42,6 +51,12 @@ def write_condition(*, if_none_match: bool, if_match: str | None) -> dict[str, s
 def is_refused(error: ClientError) -> bool:
     """Tell whether S3 denies access for good: 403, or 400 for keys that were not provided."""
     return error_status(error) in (BAD_REQUEST, 403) and error_code(error) not in _PASSING_CODES
+
+
+def is_denied(code: str) -> bool:
+    """Tell whether a code denies a write for good: a policy, a lock, or the bucket's KMS key."""
+    is_of_key = code.startswith(_KMS_CODES) and code not in _PASSING_KMS_CODES
+    return is_of_key or code in DENIED_CODES
 
 
 def error_status(error: ClientError) -> int | None:

@@ -28,7 +28,6 @@ from botocore.exceptions import (
 from groq_batch.bucket.s3_errors import (
     BAD_REQUEST,
     CONFLICT_CODES,
-    DENIED_CODES,
     MISSING_CODES,
     RETRY_WRITE_CODES,
     VERSION_GONE_CODES,
@@ -38,6 +37,7 @@ from groq_batch.bucket.s3_errors import (
     UnwritableObjectError,
     error_code,
     error_status,
+    is_denied,
     is_refused,
     write_condition,
 )
@@ -50,6 +50,8 @@ it, which has other errors and compares neither length nor checksum; hence ``clo
 _STREAM_TRIES = 4
 _CONFLICT_PAUSES = (0.05, 0.1, 0.2)
 """Seconds between tries of a write that S3 answers with 409."""
+_LARGEST_FOREIGN_BYTES = 32 * 1024 * 1024
+"""Size above which an object is no report: that of 10,000 batches has about 3 MB."""
 _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 """Characters that keys may contain but XML 1.0, which DeleteObjects uses, does not allow
 (https://www.w3.org/TR/xml/#charsets)."""
@@ -145,10 +147,12 @@ class Storage:
             return json.loads(body.read()), answer["ETag"]
 
     def get_dated_json(self, key: str) -> tuple[dict[str, Any], datetime] | None:
-        """Return a JSON object and when it was written, to the second; None if it does not exist.
+        """Return a foreign JSON object and when it was written, to the second.
+
+        None if it does not exist; what is read and raised is that of ``get_foreign_json``.
 
         Raises:
-            UnreadableObjectError: S3 responds 400 or 403, as in ``get_foreign_json``.
+            UnreadableObjectError: S3 responds 400 or 403.
         """
         try:
             answer = self.s3.get_object(Bucket=self.bucket, Key=key)
@@ -158,22 +162,27 @@ class Storage:
             if is_refused(error):
                 raise UnreadableObjectError(key) from error
             raise
-        with closing(answer["Body"]) as body:
-            return json.loads(body.read()), answer["LastModified"]
+        return _foreign_json(answer), answer["LastModified"]
 
     def get_foreign_json(self, key: str) -> tuple[dict[str, Any], str] | None:
-        """Return a JSON object that another job may have written, like ``get_json``.
+        """Return a JSON object that another job or a user may have written, like ``get_json``.
+
+        What a user has put there may be anything: content that is no JSON object, or is larger
+        than any that the pipeline writes, is read as an empty object.
 
         Raises:
             UnreadableObjectError: S3 responds 400 or 403; the object may be encrypted with a former
                 KMS key of the bucket, which the functions may not use any more.
         """
         try:
-            return self.get_json(key)
+            answer = self.s3.get_object(Bucket=self.bucket, Key=key)
         except ClientError as error:
+            if error_code(error) in MISSING_CODES:
+                return None
             if is_refused(error):
                 raise UnreadableObjectError(key) from error
             raise
+        return _foreign_json(answer), answer["ETag"]
 
     def put_json(
         self,
@@ -230,7 +239,7 @@ class Storage:
         except ClientError as error:
             if condition and error_code(error) in CONFLICT_CODES | MISSING_CODES:
                 raise ConflictError(key) from error
-            if error_code(error) in DENIED_CODES:
+            if is_denied(error_code(error)):
                 raise UnwritableObjectError(key) from error
             raise
         return str(answer["ETag"])
@@ -282,7 +291,7 @@ class Storage:
                 },
             )
             for failed in answer.get("Errors", []):
-                if failed.get("Code") in DENIED_CODES:
+                if is_denied(str(failed.get("Code"))):
                     raise UnwritableObjectError(f"{failed.get('Key')}: {failed.get('Code')}")
                 # S3 may fail for single keys (InternalError, SlowDown) in a successful response,
                 # which no SDK retries (https://github.com/boto/boto3/issues/3052). A call for the
@@ -313,7 +322,7 @@ class Storage:
         try:
             _settled(lambda: self.s3.delete_object(Bucket=self.bucket, Key=key, **condition))
         except ClientError as error:
-            if error_code(error) in DENIED_CODES:
+            if is_denied(error_code(error)):
                 raise UnwritableObjectError(f"{key}: {error_code(error)}") from error
             raise
 
@@ -402,6 +411,7 @@ class Storage:
         key: str,
         *,
         version_id: str | None = None,
+        etag: str | None = None,
         first: int = 0,
         length: int | None = None,
     ) -> Generator[bytes]:
@@ -417,14 +427,15 @@ class Storage:
         Args:
             key: The object.
             version_id: The version to read; the current one when None.
+            etag: The object's ETag, if it must still be the same; any when None.
             first: Offset of the first byte.
             length: Number of bytes; to the end when None.
 
         Raises:
-            MissingObjectError: The object or the version does not exist.
+            MissingObjectError: The object or the version does not exist, or has another ETag.
             UnreadableObjectError: S3 answers 400 or 403.
         """
-        offset, etag, broken = first, None, 0
+        offset, broken, expected = first, 0, etag
         end = None if length is None else first + length
         while end is None or offset < end:
             rest = None if end is None else end - offset
@@ -443,6 +454,10 @@ class Storage:
                         offset += len(piece)
                         broken = 0
                         yield piece
+            except ClientError as error:
+                if expected is not None and error_code(error) in CONFLICT_CODES:
+                    raise MissingObjectError(key) from error
+                raise
             except _BROKEN_STREAM:
                 broken += 1
                 if broken == _STREAM_TRIES:
@@ -490,6 +505,18 @@ def _settled(write: Callable[[], Any]) -> Any:
                 raise
         time.sleep(seconds)
     return write()
+
+
+def _foreign_json(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the JSON object of a response to GetObject; an empty one if it is none."""
+    with closing(answer["Body"]) as body:
+        if int(answer["ContentLength"]) > _LARGEST_FOREIGN_BYTES:
+            return {}
+        try:
+            content = json.loads(body.read())
+        except (ValueError, RecursionError):
+            return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _version_page(page: Mapping[str, Any]) -> VersionPage:

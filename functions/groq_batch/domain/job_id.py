@@ -37,6 +37,11 @@ def upload_job_id(*, bucket: str, key: str, version_id: str) -> str:
     return job_id(bucket=bucket, key=key, identity=version_id)
 
 
+def replacing_job_id(*, bucket: str, key: str, etag: str) -> str:
+    """Name the job of an upload that has replaced another one in a bucket without versions."""
+    return job_id(bucket=bucket, key=key, identity=f"null\0{etag}")
+
+
 def again_job_id(*, bucket: str, key: str, version_id: str, run: str) -> str:
     """Name another run of an upload; ``run`` distinguishes the runs."""
     return job_id(bucket=bucket, key=key, identity=f"{version_id}\0again\0{run}")

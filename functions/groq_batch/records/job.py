@@ -28,6 +28,8 @@ class JobRequest:
         bucket: The bucket of the input.
         key: The input's key.
         version_id: The version to read; None in a bucket without versions.
+        etag: Where there is no version, the ETag of the object to read, without quotation marks;
+            empty if unknown or not needed.
         path: The ``<path>`` that the deliverables mirror.
         started_at: When the job was started; orders the runs of the same upload.
         claimed_by: The invocation that started it.
@@ -37,6 +39,7 @@ class JobRequest:
     bucket: str
     key: str
     version_id: str | None = None
+    etag: str = ""
     path: str
     started_at: str
     claimed_by: str = ""

@@ -9,6 +9,9 @@ date: it is later than the latest date counted. Objects written at the same time
 order, so the last few minutes before that date are compared by name with the records counted in
 them. All this is stored in the same object as the sums: an update that crashes, or collides with
 another, has counted nothing.
+
+Records that a user copies in place, to encrypt them with another key for instance, have new dates.
+A day with fewer records than were counted is counted anew.
 """
 
 from __future__ import annotations
@@ -157,6 +160,16 @@ class UsageSums:
         """Tell whether a record of a day has not been counted."""
         return day not in self.days or not self.days[day].has_counted(item)
 
+    def has_counted_more(self, day: str, new: int, listed: int) -> bool:
+        """Tell whether counting new records would count more than are listed for a day."""
+        folders = self.days[day].folders.values() if day in self.days else ()
+        return sum(folder.jobs for folder in folders) + new > listed
+
+    def forget_day(self, day: str) -> None:
+        """Drop what was counted of a day, so that all its records are new."""
+        self.days.pop(day, None)
+        self.ended = [record for record in self.ended if record.day != day]
+
     def forget_before(self, day: str) -> None:
         """Drop the sums of all days before a given one."""
         self.days = {name: sums for name, sums in self.days.items() if name >= day}
@@ -234,7 +247,11 @@ def update_sums(
     if not has_all_days:
         days = days_since(first_day(now), now)
     for day in itertools.chain(days, _earlier_days(storage, sums, days[-1]) if is_first else ()):
-        new = [item for item in usage_objects(storage, day) if sums.is_new(day, item)]
+        listed = list(usage_objects(storage, day))
+        new = [item for item in listed if sums.is_new(day, item)]
+        if sums.has_counted_more(day, len(new), len(listed)):
+            sums.forget_day(day)
+            new = listed
         # In order of their dates, so that a record left for the next update still counts as new.
         new.sort(key=lambda item: (item.modified_at, item.key))
         for start in range(0, len(new), AT_ONCE):

@@ -4,6 +4,9 @@ The jobs of one key are ordered by their upload (the order of the object's versi
 of one upload, by their start. A job that begins takes over its path and deletes the earlier job's
 objects there. A superseded job delivers below ``superseded/<job_id>/``. Every delivered object
 names its job, and is written only if no object exists at its key.
+
+Users can write below ``reports/`` too. What is not a report there is replaced, like the report of
+an earlier job: it must neither stop nor hold up a job.
 """
 
 from __future__ import annotations
@@ -85,11 +88,11 @@ class Delivery:
 
     def _is_later_run(self, report: dict[str, Any]) -> bool:
         mine = self._request
-        source = report.get("input", {})
+        source = _part(report, "input")
         if (source.get("key"), source.get("version_id")) != (mine.key, mine.version_id):
             return False
-        theirs = (report.get("timing", {}).get("started_at") or "", report.get("job_id") or "")
-        return theirs > (mine.started_at, mine.job_id)
+        started_at, job_id = _part(report, "timing").get("started_at"), report.get("job_id")
+        return (str(started_at or ""), str(job_id or "")) > (mine.started_at, mine.job_id)
 
     def _is_mine(self, report: Mapping[str, Any]) -> bool:
         """Tell whether a report is this job's."""
@@ -100,7 +103,7 @@ class Delivery:
         return head.metadata.get(JOB_METADATA) == self._request.job_id
 
     def _is_of_my_key(self, report: dict[str, Any]) -> bool:
-        return bool(report.get("input", {}).get("key") == self._request.key)
+        return bool(_part(report, "input").get("key") == self._request.key)
 
     # -- the report ------------------------------------------------------------------------------
 
@@ -172,7 +175,7 @@ class Delivery:
                     )
                 except ConflictError:
                     continue
-            elif found[0].get("status") != RUNNING:
+            elif _is_final(found[0]):
                 return
             self._pages.write(keys)
             if self._owns_path:
@@ -209,7 +212,7 @@ class Delivery:
             current, etag = found
             if not self._is_mine(current):
                 continue
-            if current.get("status") == RUNNING and current != report:
+            if not _is_final(current) and current != report:
                 try:
                     self._storage.put_json(
                         keys.report, report, if_match=etag, metadata=self.metadata
@@ -225,13 +228,19 @@ class Delivery:
                 self._pages.write(keys, requests=report["requests"]["total"])
             return
 
+    def has_told_batches(self) -> bool:
+        """Tell whether this job's stored report lists batches."""
+        reports = (self._readable_report(path) for path in self._paths())
+        mine = (found[0] for found in reports if found and self._is_mine(found[0]))
+        return any(report.get("batches") for report in mine)
+
     def stored_final_report(self) -> tuple[dict[str, Any], str] | None:
         """Return this job's final report and its path, if it still exists at its path."""
         for path in self._paths():
             found = self._readable_report(path)
             if found is None or not self._is_mine(found[0]):
                 continue
-            if found[0].get("status") != RUNNING:
+            if _is_final(found[0]):
                 return found[0], path
         return None
 
@@ -281,7 +290,7 @@ class Delivery:
         found = self._readable_report(path)
         is_mine = found is not None and self._is_mine(found[0])
         if found is not None:
-            if is_mine and found[0].get("status") != RUNNING:
+            if is_mine and _is_final(found[0]):
                 raise ConflictError(key)
             if not is_mine and (self.is_superseded() or not self._owns_path):
                 raise SupersededError(key)
@@ -401,6 +410,18 @@ class Delivery:
             if head is not None and self._has_written(head):
                 self._storage.delete_unchanged(key, head.etag)
         raise SupersededError(keys.report)
+
+
+def _is_final(report: Mapping[str, Any]) -> bool:
+    """Tell whether a report is a final one, and not a running one whose status a user changed."""
+    is_dated = isinstance(_part(report, "timing").get("finished_at"), str)
+    return is_dated and report.get("status") != RUNNING
+
+
+def _part(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return an object within a report; an empty one if what stands there is no such object."""
+    part = report.get(name)
+    return part if isinstance(part, dict) else {}
 
 
 def _content_type(key: str) -> str:

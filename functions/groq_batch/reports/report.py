@@ -95,7 +95,10 @@ def final_report(
     report = _base(request, job, states=states, summaries=by_place)
     last = latest_summaries(summaries)
     succeeded = sum(summary.succeeded for summary in last)
-    good = job.good if job else 0
+    good = job.good if job else succeeded + sum(summary.failed for summary in last)
+    if job is None:
+        # Its record was removed while it ran; the rows collected before that are known.
+        report["requests"]["total"] = good
     report["status"] = status
     report["requests"]["succeeded"] = succeeded
     report["requests"]["failed"] = good - succeeded

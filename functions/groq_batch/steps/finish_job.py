@@ -61,9 +61,9 @@ _LOST = (
     "Look for them in the Groq console before you send the file again: they may have been billed."
 )
 _UNCOLLECTED = (
-    "The job was ended before the rows of {missing} of its {all} shards were stored. Look for "
-    "their batches in the Groq console before you send those requests again: they may have been "
-    "billed."
+    "The job was ended before the rows of {missing} of its {all} shards were stored, or these were "
+    "removed. Look for their batches in the Groq console before you send those requests again: "
+    "they may have been billed."
 )
 
 
@@ -79,6 +79,7 @@ def finish_job(
     settings: Settings,
     job_id: str,
     tries: int = 0,
+    gives_up_lost_rows: bool = False,
     clock: Callable[[], float] = time.time,
 ) -> FinishOutcome:
     """Deliver results, clean up at Groq, write the report, publish the end, close the job.
@@ -90,6 +91,8 @@ def finish_job(
         settings: The stack's settings.
         job_id: The job.
         tries: How often the cleanup has been tried.
+        gives_up_lost_rows: Whether stored rows that were removed while the job ran, by a user or a
+            lifecycle rule, count as not collected. If not, they keep the job from ending.
         clock: Returns seconds since 1970.
 
     Raises:
@@ -104,7 +107,7 @@ def finish_job(
     def finish() -> FinishOutcome:
         if is_closed(storage, keys):
             return clean_up()
-        finishing = _Finishing(storage, request)
+        finishing = _Finishing(storage, request, gives_up_lost_rows=gives_up_lost_rows)
         if not finishing.has_report():
             finishing.place()
         cleaned = clean_up()
@@ -189,7 +192,7 @@ def publish_end(events: Any, report: dict[str, Any]) -> None:
 class _Finishing:
     """The end of one job: delivered objects and final report."""
 
-    def __init__(self, storage: Storage, request: JobRequest) -> None:
+    def __init__(self, storage: Storage, request: JobRequest, *, gives_up_lost_rows: bool) -> None:
         self.delivery = Delivery(storage, request)
         self._storage = storage
         self._request = request
@@ -197,6 +200,8 @@ class _Finishing:
         self._job = JobRecord.load(storage, self._keys)
         self._stop = Stop.load(storage, self._keys)
         self._states, self._summaries = load_attempts(storage, self._keys)
+        if gives_up_lost_rows:
+            self._summaries = [one for one in self._summaries if self._has_rows(one)]
         self._calls = _load_calls(storage, self._keys, self._job, self._states)
         self._outputs: dict[str, str | None] = delivery_outputs(
             object_keys.delivery_keys(request.path),
@@ -209,6 +214,16 @@ class _Finishing:
         self._is_superseded = False
         self._path: str | None = None
         """Path under which everything was delivered; None before that."""
+
+    def _has_rows(self, summary: ShardResult) -> bool:
+        """Tell whether the rows of a summary are still stored."""
+        place = (summary.attempt, summary.number)
+        objects = [self._keys.results(*place)]
+        objects += [self._keys.failed(*place)] if summary.failed_bytes else []
+        if all(self._storage.exists(key) for key in objects):
+            return True
+        logger.warning("Stored rows were removed", attempt=summary.attempt, shard=summary.number)
+        return False
 
     def has_report(self) -> bool:
         """Tell whether an earlier invocation has written the final report."""
@@ -343,7 +358,10 @@ class _Finishing:
             log_failure("The report page could not be written", error)
 
     def _report(self, now: datetime) -> dict[str, Any]:
-        status, reason = _end_of(self._job, self._stop, self._states, self._summaries, self._calls)
+        was_sent = bool(self._states)
+        if self._job is None and not was_sent:
+            was_sent = self.delivery.has_told_batches()
+        status, reason = _end_of(self._job, self._stop, self._summaries, self._calls, was_sent)
         unreadable = self.delivery.unreadable_report
         if self._denied is not None:
             status, reason = "failed", self._denied
@@ -462,28 +480,48 @@ def _deadline_passed(count: int, job: JobRecord, calls: OnDemandProgress | None)
 def _end_of(
     job: JobRecord | None,
     stop: Stop | None,
-    states: list[AttemptState],
     summaries: list[ShardResult],
     calls: OnDemandProgress | None,
+    was_sent: bool,
 ) -> tuple[str, Reason | None]:
-    """Return a job's final status, and the reason if it failed or was stopped."""
+    """Return a job's final status, and the reason if it failed or was stopped.
+
+    Args:
+        job: The job's record; None if the preparation did not end, or the record was removed.
+        stop: Why the job was stopped; None if it was not.
+        summaries: The summaries of all shards and attempts.
+        calls: The record of ordinary calls; None without any.
+        was_sent: Whether a batch of the job is known.
+    """
     if job is not None and job.failure is not None:
         return "failed", job.failure
+    latest = latest_summaries(summaries)
+    lost = _lost(job, latest, was_sent)
     if stop is not None and (job is None or job.accepted):
+        if stop.code == ErrorCode.INTERNAL_ERROR and lost is not None:
+            return stop.status, lost
         return stop.status, Reason(stop.code, stop.message)
     if job is None:
-        return "failed", Reason(ErrorCode.INTERNAL_ERROR, _LOST if states else _UNREAD)
+        return "failed", lost or Reason(ErrorCode.INTERNAL_ERROR, _UNREAD)
     if not job.accepted:
         return "rejected", None
-    latest = latest_summaries(summaries)
-    if len(latest) < len(job.shards):
-        text = _UNCOLLECTED.format(missing=len(job.shards) - len(latest), all=len(job.shards))
-        return "failed", Reason(ErrorCode.INTERNAL_ERROR, text)
+    if lost is not None:
+        return "failed", lost
     answered = sum(summary.succeeded for summary in latest)
     if answered == job.total:
         return "succeeded", None
     passed = sum(summary.deadline_passed for summary in latest)
     return "partial", _deadline_passed(passed, job, calls) if passed else None
+
+
+def _lost(job: JobRecord | None, latest: list[ShardResult], was_sent: bool) -> Reason | None:
+    """Return the reason of a job that lacks its record, or rows of shards; None if it has all."""
+    if job is None:
+        return Reason(ErrorCode.INTERNAL_ERROR, _LOST) if was_sent else None
+    if len(latest) >= len(job.shards):
+        return None
+    text = _UNCOLLECTED.format(missing=len(job.shards) - len(latest), all=len(job.shards))
+    return Reason(ErrorCode.INTERNAL_ERROR, text)
 
 
 def _usage_by_model(summaries: list[ShardResult], *, on_demand: bool | None) -> ModelUsages:

@@ -149,6 +149,22 @@ def test_usage_sums_count_a_record_that_came_days_late() -> None:
     check(bucket, bucket.count())
 
 
+def test_usage_sums_count_records_once_that_a_user_has_copied_in_place() -> None:
+    bucket = Bucket()
+    for _ in range(3):
+        bucket.end_job()
+        bucket.count()
+        bucket.now += timedelta(seconds=2 * OVERLAP_SECONDS)
+    storage = bucket.storage()
+    for record in bucket.written[:2]:
+        storage.put_bytes(record.object_key, bucket.s3.read(record.object_key) or b"")
+    bucket.now += timedelta(days=1)
+    bucket.end_job()
+    sums = bucket.count()
+    check(bucket, sums)
+    assert len(sums.ended) == len(bucket.written)
+
+
 def test_usage_sums_forget_what_is_older_than_thirty_days() -> None:
     bucket = Bucket()
     bucket.end_job(days_ago=29)

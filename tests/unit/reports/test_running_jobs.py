@@ -42,6 +42,16 @@ def test_report_of_a_running_job_is_found_where_it_stands(path: str, storage: St
     assert job.written_at is not None
 
 
+@pytest.mark.parametrize("data", [b"", b"[]", b"no JSON"])
+def test_running_job_with_something_else_in_place_of_its_report_has_none(
+    storage: Storage, data: bytes
+) -> None:
+    open_job(storage)
+    storage.put_bytes(object_keys.delivery_keys("team/x.jsonl").report, data)
+    (job,) = read(storage)
+    assert job.report is None
+
+
 def test_running_job_whose_report_nobody_has_written_has_none(storage: Storage) -> None:
     open_job(storage)
     assert [job.report for job in read(storage)] == [None]

@@ -16,7 +16,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from groq_batch.bucket.s3_errors import ConflictError, UnwritableObjectError
+from groq_batch.bucket.s3_errors import (
+    ConflictError,
+    MissingObjectError,
+    UnwritableObjectError,
+)
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch
@@ -320,7 +324,7 @@ class JobCloser:
                 job = job.write_verdict(self._storage, keys, verdict)
             if job.verdict is not None and plan.attempt < job.verdict.rest_attempt:
                 self._settle_at_last(job_id, job, job.verdict.rest_attempt)
-        self._finish(job_id)
+        self._finish(job_id, gives_up_lost_rows=True)
         close(self._storage, job_id)
 
     def _settle_at_last(self, job_id: str, job: JobRecord, attempt: int) -> None:
@@ -336,20 +340,25 @@ class JobCloser:
         state.save(self._storage, keys)
         end_calls(self._storage, keys, attempt, CallsEnd.STOPPED)
         for number in state.entries:
-            store_shard_without_waiting(
-                storage=self._storage,
-                client=self._client,
-                job_id=job_id,
-                shard_key=keys.shard(attempt, number),
-            )
+            try:
+                store_shard_without_waiting(
+                    storage=self._storage,
+                    client=self._client,
+                    job_id=job_id,
+                    shard_key=keys.shard(attempt, number),
+                )
+            except MissingObjectError as error:
+                # The rows of the other shards can still be delivered.
+                logger.warning("A working file was removed", key=str(error), shard=number)
 
-    def _finish(self, job_id: str) -> None:
+    def _finish(self, job_id: str, *, gives_up_lost_rows: bool = False) -> None:
         finish_job(
             storage=self._storage,
             client=self._client,
             events=self._events,
             settings=self._settings,
             job_id=job_id,
+            gives_up_lost_rows=gives_up_lost_rows,
             clock=self._clock,
         )
 

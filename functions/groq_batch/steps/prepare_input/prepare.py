@@ -293,7 +293,7 @@ class _Preparing:
         if request.version_id is not None and not is_gzip:
             source = CopySource(request.key, request.version_id)
         with self._uploads(source, has_canary=canary > 0) as uploads:
-            with closing(self._pieces(head.size)) as pieces:
+            with closing(self._pieces(head)) as pieces:
                 events = split_input(
                     pieces,
                     gzipped=is_gzip,
@@ -310,12 +310,14 @@ class _Preparing:
             plan = _new_plan(record, uploads.finish_shards() if record.accepted else (), uploads)
         return self._propose(plan, uploads)
 
-    def _pieces(self, size: int) -> Generator[bytes]:
+    def _pieces(self, head: ObjectHead) -> Generator[bytes]:
         """Read the input; a large one in byte ranges, several at a time."""
         key, version_id = self._request.key, self._request.version_id
-        if version_id is None or size <= RANGE_BYTES:
+        if version_id is None:
+            return prefetch(self._storage.chunks(key, etag=head.etag))
+        if head.size <= RANGE_BYTES:
             return prefetch(self._storage.chunks(key, version_id=version_id))
-        return read_version(self._storage, key, version_id=version_id, length=size)
+        return read_version(self._storage, key, version_id=version_id, length=head.size)
 
     def _read_by_many(self, range_plan: RangePlan, cuts: list[CutOutcome]) -> Plan:
         summary = merge_summaries(cut.summary for cut in cuts)
@@ -394,9 +396,10 @@ class _Preparing:
         new role work.
 
         Raises:
-            MissingObjectError: The version does not exist.
+            MissingObjectError: The version does not exist, or another upload has replaced it.
             UnreadableObjectError: S3 denies access to it.
         """
+        expected = self._request.etag
         refusal: Exception = MissingObjectError(self._request.key)
         for tries_left in reversed(range(_INPUT_TRIES)):
             try:
@@ -404,7 +407,7 @@ class _Preparing:
             except UnreadableObjectError as error:
                 refusal = error
             else:
-                if head is not None:
+                if head is not None and expected in ("", head.etag.strip('"')):
                     return head
             if tries_left:
                 self._sleep(_INPUT_PAUSE_SECONDS)
@@ -439,8 +442,8 @@ class _Preparing:
     def _unreadable(self, error: Exception, head: ObjectHead | None) -> JobRecord:
         if isinstance(error, MissingObjectError):
             text = (
-                "The uploaded object no longer exists; it was deleted before it could be read. "
-                "Upload it again."
+                "The uploaded object no longer exists; another upload has replaced it, or it was "
+                "deleted before it could be read. Upload it again."
             )
         else:
             text = (

@@ -23,7 +23,12 @@ from typing import Any
 from groq_batch.bucket.s3_errors import ConflictError, UnreadableObjectError
 from groq_batch.bucket.storage import ObjectVersion, Storage
 from groq_batch.domain import object_keys
-from groq_batch.domain.job_id import again_job_id, firing_job_id, upload_job_id
+from groq_batch.domain.job_id import (
+    again_job_id,
+    firing_job_id,
+    replacing_job_id,
+    upload_job_id,
+)
 from groq_batch.domain.times import timestamp_of
 from groq_batch.records import stored
 from groq_batch.records.job import JobRequest
@@ -154,15 +159,18 @@ class JobStarter:
         bucket, key = detail["bucket"]["name"], detail["object"]["key"]
         if bucket != self._storage.bucket:
             raise InvocationError(f"The event is of bucket {bucket}, not {self._storage.bucket}.")
-        version_id = detail["object"].get("version-id")
+        version_id = detail["object"].get("version-id") or None
+        etag = str(detail["object"].get("etag", "")).strip('"')
         if not self._is_for_upload_trigger(key, version_id):
             return None
         if version_id is None:
-            version_id = self._version_of_event(key, str(detail["object"].get("etag", "")))
+            version_id = self._version_of_event(key, etag)
+        elif version_id == _UNVERSIONED and not self._stands(key, etag):
+            version_id = None
         if version_id is None:
             logger.info("The uploaded object is gone, or all its versions have jobs", key=key)
             return None
-        return self._start(self._upload_request(key, version_id))
+        return self._start(self._upload_request(key, version_id, etag))
 
     def _is_for_upload_trigger(self, key: str, version_id: str | None) -> bool:
         """Tell whether an upload starts a job by itself.
@@ -182,12 +190,17 @@ class JobStarter:
             key
         )
 
+    def _stands(self, key: str, etag: str) -> bool:
+        """Tell whether an upload without a version has not been replaced since its event."""
+        found = (one for one in self._versions_of(key) if one.version_id == _UNVERSIONED)
+        return any(not one.is_delete_marker and etag in ("", one.etag) for one in found)
+
     def _version_of_event(self, key: str, etag: str) -> str | None:
         """Find the version for an event without one: the newest with its ETag and without a job."""
         for version in self._versions_of(key):
-            if version.is_delete_marker or (etag and version.etag != etag.strip('"')):
+            if version.is_delete_marker or (etag and version.etag != etag):
                 continue
-            request = self._upload_request(key, version.version_id)
+            request = self._upload_request(key, version.version_id, version.etag)
             if not self._storage.exists(object_keys.job_key(request.job_id)):
                 return version.version_id
         return None
@@ -201,7 +214,8 @@ class JobStarter:
             sweep = Sweep(
                 self._storage,
                 start_missing=lambda uploads: firing.start_all(
-                    self._upload_request(upload.key, upload.version_id) for upload in uploads
+                    self._upload_request(upload.key, upload.version_id, upload.etag)
+                    for upload in uploads
                 ),
                 time_left=self._time_left,
                 now=now,
@@ -247,7 +261,7 @@ class JobStarter:
             if object_keys.has_accepted_ending(version.key):
                 yield self._firing_request(version.key, version.version_id, fired_at)
             else:
-                yield self._upload_request(version.key, version.version_id)
+                yield self._upload_request(version.key, version.version_id, version.etag)
 
     def _by_hand(self, key: str, *, again: bool) -> StartedJob:
         if not key.startswith((object_keys.INPUT_PREFIX, object_keys.RECURRING_PREFIX)):
@@ -260,7 +274,7 @@ class JobStarter:
         if key.startswith(object_keys.RECURRING_PREFIX) and object_keys.has_accepted_ending(key):
             fired_at = object_keys.format_fired_at(datetime.fromtimestamp(self._clock(), UTC))
             return self._start(self._firing_request(key, newest.version_id, fired_at))
-        request = self._upload_request(key, newest.version_id)
+        request = self._upload_request(key, newest.version_id, newest.etag)
         if again:
             job_id = again_job_id(
                 bucket=self._storage.bucket,
@@ -279,9 +293,22 @@ class JobStarter:
                 return
             yield version
 
-    def _upload_request(self, key: str, version_id: str) -> JobRequest:
-        job_id = upload_job_id(bucket=self._storage.bucket, key=key, version_id=version_id)
-        return self._request(job_id, key, version_id, object_keys.input_path(key))
+    def _upload_request(self, key: str, version_id: str, etag: str) -> JobRequest:
+        """Return the request for an upload.
+
+        With versioning suspended, an upload replaces the one before and has the same version id,
+        so they are told apart by their ETags.
+        """
+        bucket, path = self._storage.bucket, object_keys.input_path(key)
+        job_id = upload_job_id(bucket=bucket, key=key, version_id=version_id)
+        request = self._request(job_id, key, version_id, path)
+        if version_id != _UNVERSIONED:
+            return request
+        known = _recorded(self._storage, request)
+        if known is not None and etag and known.etag not in ("", etag):
+            job_id = replacing_job_id(bucket=bucket, key=key, etag=etag)
+            request = self._request(job_id, key, version_id, path)
+        return replace(request, etag=etag)
 
     def _firing_request(self, key: str, version_id: str, fired_at: str) -> JobRequest:
         job_id = firing_job_id(bucket=self._storage.bucket, key=key, fired_at=fired_at)
