@@ -50,9 +50,9 @@ class _Counts:
         self._bytes: Counter[str] = Counter()
 
     def watch(self, session: Any) -> None:
-        """Count the calls of all clients that a boto3 session makes."""
-        session.events.register("before-send", self._sent)
-        session.events.register("after-call.s3.GetObject", self._read)
+        """Count the calls of all clients that a botocore session makes."""
+        session.register("before-send", self._sent)
+        session.register("after-call.s3.GetObject", self._read)
 
     def _sent(self, request: Any, event_name: str, **_: Any) -> None:
         _, service, operation = event_name.split(".", 2)
