@@ -419,7 +419,7 @@ def _is_final(report: Mapping[str, Any]) -> bool:
 
 
 def _part(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return an object within a report; an empty one if what stands there is no such object."""
+    """Return an object within a report; an empty one if there is none."""
     part = report.get(name)
     return part if isinstance(part, dict) else {}
 

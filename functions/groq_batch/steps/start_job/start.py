@@ -165,7 +165,7 @@ class JobStarter:
             return None
         if version_id is None:
             version_id = self._version_of_event(key, etag)
-        elif version_id == _UNVERSIONED and not self._stands(key, etag):
+        elif version_id == _UNVERSIONED and not self._is_current(key, etag):
             version_id = None
         if version_id is None:
             logger.info("The uploaded object is gone, or all its versions have jobs", key=key)
@@ -190,7 +190,7 @@ class JobStarter:
             key
         )
 
-    def _stands(self, key: str, etag: str) -> bool:
+    def _is_current(self, key: str, etag: str) -> bool:
         """Tell whether an upload without a version has not been replaced since its event."""
         found = (one for one in self._versions_of(key) if one.version_id == _UNVERSIONED)
         return any(not one.is_delete_marker and etag in ("", one.etag) for one in found)
