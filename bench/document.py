@@ -426,6 +426,6 @@ _WHY = {
     "prepare_input": "reads and checks all bytes: one core",
     "submit_batch": "passes bytes on; the network is the limit",
     "check_status": "small objects, and waiting for responses: the smallest share of a job's cost",
-    "download_results": "reads and writes all answers: one core; stores them on its disk",
+    "download_results": "waits for Groq and S3 most of the time; stores all answers on its disk",
     "finish_job": "S3 copies; a full core for jobs of a thousand shards",
 }

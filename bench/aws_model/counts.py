@@ -144,7 +144,7 @@ def _counted(
         steps=tuple(Step(**{**one, "waited": tuple(one["waited"])}) for one in data["steps"]),
         size_calls={
             function: {
-                name: number * size.shards * _times_made(function, name)
+                name: number * _times_made(function, name, size.shards)
                 for name, number in calls.items()
             }
             for function, calls in more.items()
@@ -152,9 +152,15 @@ def _counted(
     )
 
 
-def _times_made(function: str, call: str) -> int:
-    """Return how often a file of many shards needs a call that one of a single shard needs once.
+def _times_made(function: str, call: str, shards: int) -> int:
+    """Return how often a job of many full shards makes a call that one of a single shard makes once.
 
-    It is read twice: first to check it, then to cut it.
+    A long file is read twice: first to check it, then to cut it. The output is one multipart upload
+    of all shards.
     """
-    return 2 if (function, call) == ("prepare_input", "s3.GetObject") else 1
+    if function == "finish_job" and call in _ONCE_A_JOB:
+        return 1
+    return 2 * shards if (function, call) == ("prepare_input", "s3.GetObject") else shards
+
+
+_ONCE_A_JOB = frozenset({"s3.CreateMultipartUpload", "s3.CompleteMultipartUpload"})
