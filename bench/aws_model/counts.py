@@ -153,7 +153,7 @@ def _counted(
 
 
 def _times_made(function: str, call: str, shards: int) -> int:
-    """Return how often a job of many full shards makes a call that one of a single shard makes once.
+    """Return how often many full shards need a call that a single one needs once.
 
     A long file is read twice: first to check it, then to cut it. The output is one multipart upload
     of all shards.
