@@ -196,8 +196,7 @@ def test_retry_of_a_firing_goes_where_uploads_may_go(world: World) -> None:
         (lambda world: world.end("x.jsonl", "rejected", results=[]), "x.jsonl was rejected,"),
         (
             lambda world: world.end("x.jsonl", "failed", results=[], code="invalid_api_key"),
-            "x.jsonl ended as failed before anything was sent, so there are no failed lines. When "
-            "the cause is repaired, run the file again: groq-batch start x.jsonl --again",
+            "When the cause is repaired, run the file again: groq-batch start x.jsonl --again",
         ),
         (
             lambda world: world.end("x.jsonl", "partial", results=[bad_row("a")], invalid=1),

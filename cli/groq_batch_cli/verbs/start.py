@@ -91,7 +91,7 @@ def _refuse_scheduled_run(stack: Stack, path: str) -> None:
         CommandError: The path belongs to a run of a recurring file.
     """
     job = job_of_path(stack.storage, path)
-    # A rejected upload below input/recurring/ has the path of a recurring file, and is no run of it.
+    # The rejected job of an upload below input/recurring/ has the path of that file, too.
     if job is not None and job.key.startswith(object_keys.RECURRING_PREFIX) and job.key != path:
         raise CommandError(
             f"{one_line(path)} is a run of {one_line(job.key)}. To run that file now, as "
