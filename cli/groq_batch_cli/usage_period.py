@@ -47,9 +47,7 @@ def read_period(
     """
     days = usage_days(storage)
     first, last = (f"{moment.astimezone(UTC):%Y-%m-%d}" for moment in (since, until))
-    objects = [
-        item for day in days if first <= day <= last for item in usage_objects(storage, day)
-    ]
+    objects = [item for day in days if first <= day <= last for item in usage_objects(storage, day)]
     if len(objects) > many:
         on_many(len(objects))
     found = read_records(storage, objects)
