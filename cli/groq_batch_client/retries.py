@@ -82,7 +82,7 @@ def failed_key(job: FoundJob) -> str:
             f"{name} was rejected, and nothing of it was sent. Repair the file and run it: "
             f"groq-batch run"
         )
-    if report["outputs"]["results"] is None:
+    if url is None and report["outputs"]["results"] is None:
         raise JobError(
             f"{name} ended as {report['status']} before anything was sent, so there are no failed "
             f"lines. When the cause is repaired, run the file again: {job.run_again}"
