@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from groq_batch.bucket.storage import Storage
@@ -15,9 +15,13 @@ from groq_batch_client.found_jobs import FoundJob
 from groq_batch_client.job_files import Fetched, fetch
 from groq_batch_client.job_view import GOOD, cost_so_far, headline, reason, style_of
 from groq_batch_client.stored_reports import Report
-from groq_batch_client.text import duration, one_line
+from groq_batch_client.text import duration, listed, one_line
 
 SHOWN_PROBLEMS = 10
+"""How many different problems of a file are shown."""
+
+SHOWN_LINES = 5
+"""How many line numbers of one problem are shown."""
 
 
 def end_line(name: str, report: Report, terminal: Terminal) -> str:
@@ -35,14 +39,26 @@ def end_line(name: str, report: Report, terminal: Terminal) -> str:
 
 
 def problem_lines(report: Report) -> Iterator[str]:
-    """Yield the first problems of a job's input file."""
-    problems = [error for error in report["errors"] if _is_of_input(error)]
-    for error in problems[:SHOWN_PROBLEMS]:
-        where = f"line {error['line']:,}" if error["line"] is not None else "the file"
-        yield f"  {where}: {error['code']} {one_line(error['message'])}"
-    rest = report["errors_total"] - min(len(problems), SHOWN_PROBLEMS)
-    if rest > 0 and problems:
+    """Yield the first problems of a job's input file; lines with the same problem share one."""
+    groups: dict[tuple[str, str], list[int | None]] = {}
+    for error in report["errors"]:
+        if _is_of_input(error):
+            problem = (error["code"], one_line(error["message"]))
+            groups.setdefault(problem, []).append(error["line"])
+    shown = list(groups.items())[:SHOWN_PROBLEMS]
+    for (code, message), lines in shown:
+        yield f"  {_place(lines)}: {code} {message}"
+    rest = report["errors_total"] - sum(len(lines) for _, lines in shown)
+    if rest > 0 and shown:
         yield f"  and {rest:,} more"
+
+
+def _place(lines: Sequence[int | None]) -> str:
+    """Return which lines have a problem; it is one of the whole file if a line is None."""
+    numbers = [f"{line:,}" for line in lines if line is not None]
+    if len(numbers) < len(lines):
+        return "the file"
+    return f"{'line' if len(numbers) == 1 else 'lines'} {listed(numbers, SHOWN_LINES)}"
 
 
 def _is_of_input(error: Report) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,6 +18,7 @@ from groq_batch_client.stored_reports import (
     read_report,
     report_from_work,
 )
+from groq_batch_client.text import one_line
 
 MIRRORS = (
     object_keys.INPUT_PREFIX,
@@ -60,6 +62,24 @@ class FoundJob:
         return (
             object_keys.GZIP_ENDING if object_keys.is_gzip(self.path) else object_keys.PLAIN_ENDING
         )
+
+    @property
+    def key(self) -> str:
+        """The object key of the job's input."""
+        if self.request is not None:
+            return self.request.key
+        if self.report is not None:
+            return str(self.report["input"]["key"])
+        return object_keys.INPUT_PREFIX + self.path
+
+    @property
+    def run_again(self) -> str:
+        """The command that runs the file of the job once more, and pays for it."""
+        key = self.key
+        if key.startswith(object_keys.RECURRING_PREFIX):
+            return f"groq-batch start {shlex.quote(one_line(key))}"
+        path = key.removeprefix(object_keys.INPUT_PREFIX)
+        return f"groq-batch start {shlex.quote(one_line(path))} --again"
 
     @property
     def status(self) -> str:

@@ -113,14 +113,17 @@ def expected_rows(report: Mapping[str, Any], kind: str) -> int | None:
 def deliverable(storage: Storage, job: FoundJob, key: str, target: Path) -> Deliverable:
     """Return the version of an object that a job has delivered, not that of a later job.
 
+    An object that was deleted is still an older version, until that is deleted too.
+
     Raises:
         JobError: It is gone or has been replaced.
     """
-    head = _earlier(storage, key, job) if job.is_replaced else storage.head(key)
+    current = None if job.is_replaced else storage.head(key)
+    head = current if current is not None else _earlier(storage, key, job)
     if head is None:
         raise JobError(
-            f"{storage.url(key)} no longer exists. The bucket keeps it as an older version: "
-            f"aws s3api list-object-versions --bucket {storage.bucket} --prefix '{key}'"
+            f"{storage.url(key)} no longer exists, and the bucket has no older version of it from "
+            f"the job {job.job_id}. To run the file again, and pay again: {job.run_again}"
         )
     if head.metadata.get(JOB_METADATA, job.job_id) != job.job_id:
         raise JobError(

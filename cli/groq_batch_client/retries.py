@@ -82,6 +82,11 @@ def failed_key(job: FoundJob) -> str:
             f"{name} was rejected, and nothing of it was sent. Repair the file and run it: "
             f"groq-batch run"
         )
+    if url is None and report["outputs"]["results"] is None:
+        raise JobError(
+            f"{name} ended as {report['status']} before anything was sent, so there are no failed "
+            f"lines. When the cause is repaired, run the file again: {job.run_again}"
+        )
     if url is None:
         raise JobError(f"Nothing of {name} has failed; it ended as {report['status']}.")
     if not counts["failed"]:

@@ -19,13 +19,17 @@ RELEASE = Path(__file__).parents[1] / "releases" / "1.0.0.zip"
 IDS = [f"r-{number}" for number in range(150)]
 
 
+def build_of_the_release_before(folder: Path) -> Build:
+    with zipfile.ZipFile(RELEASE) as archive:
+        archive.extractall(folder / "release")
+    return build_application(project=folder / "release")
+
+
 @pytest.fixture
 def released(stack: LocalStack, tmp_path: Path) -> Iterator[tuple[Pipeline, Build]]:
     """Yield a stack of the release before, and the build of today, which it does not have yet."""
     today = build_application()
-    with zipfile.ZipFile(RELEASE) as archive:
-        archive.extractall(tmp_path / "release")
-    stack.use_build(build_application(project=tmp_path / "release"))
+    stack.use_build(build_of_the_release_before(tmp_path))
     try:
         deployed = deploy(stack, "released")
         deployed.simulator.reset()
@@ -84,6 +88,33 @@ def test_a_job_of_the_release_before_ends_under_this_one(
     report = stack.run(f"{name}-next.jsonl", request_file(IDS[:15]))
     assert report["status"] == "succeeded"
     assert len(report["batches"]) == 2
+
+
+def test_a_stack_goes_back_to_the_release_before(
+    stack: LocalStack, tmp_path: Path, name: str
+) -> None:
+    """As docs/how-to/update.md says: pause, let the jobs end, deploy the earlier version."""
+    back = deploy(stack, "back")
+    back.simulator.reset()
+    back.simulator.configure(batch_seconds=0.3)
+    ended = f"{name}-ended.jsonl"
+    assert back.run(ended, request_file(IDS[:5]))["status"] == "succeeded"
+    stack.deploy(back.stack_name, {**back.parameters, "Paused": "true"})
+    version = back.upload(f"input/{name}-waits.jsonl", request_file(IDS[:3]))
+    today = build_application()
+    stack.use_build(build_of_the_release_before(tmp_path))
+    try:
+        stack.deploy(back.stack_name, {**back.parameters, "Paused": "false"})
+    finally:
+        stack.use_build(today)
+    firing = {"trigger": "schedule", "scheduled_time": "2026-03-01T06:00:00Z"}
+    # The upload that waited is started, and no job that has ended runs again.
+    assert back.invoke("StartJobFunction", firing)["total"] == 1
+    report = back.wait_for_report(f"{name}-waits.jsonl", version=version)
+    assert (report["status"], report.get("version")) == ("succeeded", None)
+    # A key that the later version has used.
+    assert back.run(ended, request_file(IDS[:4]))["status"] == "succeeded"
+    assert [row["custom_id"] for row in back.rows(f"output/{ended}")] == IDS[:4]
 
 
 def test_a_deleted_stack_leaves_its_bucket_to_the_next(quiet: Pipeline, name: str) -> None:

@@ -82,6 +82,20 @@ def test_functions_that_read_the_key_are_counted():
     assert "read from Secrets Manager by the six functions that call Groq" in page()
 
 
+def test_who_can_read_prompts_is_said():
+    keys = ("input/x.jsonl", "output/x.jsonl", "work/job/shards/attempt-1/00001.jsonl")
+    stack = Stack.deploy(ExistingBucketName="bucket")
+    readers = {
+        name
+        for name, role in stack.roles.items()
+        if any(role.allows("s3:GetObject", f"arn:aws:s3:::bucket/{key}") for key in keys)
+    }
+    of_functions = {name for name in stack.roles if name.endswith("FunctionRole")}
+    assert readers == of_functions - {"StartJobFunctionRole"}
+    text = section("What is stored where, and for how long")
+    assert "The roles of all functions but StartJobFunction" in text
+
+
 def test_what_the_key_encrypts_is_listed():
     key = "arn:aws:kms:us-east-1:123456789012:key/0f1e2d3c"
     stack = Stack.deploy(KmsKeyArn=key, NotificationEmail="team@example.com")

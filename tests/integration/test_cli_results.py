@@ -140,9 +140,25 @@ def test_results_that_were_replaced(world: World, capsys: Said) -> None:
     world.storage.put_bytes("output/x.jsonl", b"", metadata={JOB_METADATA: "another"})
     assert run(["results", "x.jsonl"]) == 1
     assert "have been replaced by those of a newer upload" in capsys.readouterr().err
+    assert not Path("x.results.jsonl").exists()
+
+
+def test_results_that_were_deleted_are_read_from_their_older_version(
+    world: World, capsys: Said
+) -> None:
+    world.run_to_success()
     world.storage.delete(["output/x.jsonl"])
+    assert run(["results", "x.jsonl"]) == 0
+    assert Path("x.results.jsonl").read_bytes() == good_row("a")
+    versions = world.s3.list_object_versions(Bucket=world.bucket, Prefix="output/x.jsonl")
+    for one in (*versions["Versions"], *versions["DeleteMarkers"]):
+        world.s3.delete_object(Bucket=world.bucket, Key=one["Key"], VersionId=one["VersionId"])
+    Path("x.results.jsonl").unlink()
     assert run(["results", "x.jsonl"]) == 1
-    assert "no longer exists" in capsys.readouterr().err
+    assert (
+        "output/x.jsonl no longer exists, and the bucket has no older version of it from the job "
+    ) in (said := capsys.readouterr().err)
+    assert "To run the file again, and pay again: groq-batch start x.jsonl --again" in said
     assert not Path("x.results.jsonl").exists()
 
 

@@ -195,11 +195,15 @@ def test_retry_of_a_firing_goes_where_uploads_may_go(world: World) -> None:
         (lambda world: world.succeed(), "Nothing of x.jsonl has failed; it ended as succeeded."),
         (lambda world: world.end("x.jsonl", "rejected", results=[]), "x.jsonl was rejected,"),
         (
+            lambda world: world.end("x.jsonl", "failed", results=[], code="invalid_api_key"),
+            "When the cause is repaired, run the file again: groq-batch start x.jsonl --again",
+        ),
+        (
             lambda world: world.end("x.jsonl", "partial", results=[bad_row("a")], invalid=1),
             "The only failures of x.jsonl are 1 bad line, which would fail again.",
         ),
     ],
-    ids=["running", "succeeded", "rejected", "bad lines"],
+    ids=["running", "succeeded", "rejected", "failed", "bad lines"],
 )
 def test_nothing_to_retry(
     end: Callable[[World], object], expected: str, world: World, capsys: Said

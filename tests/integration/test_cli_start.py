@@ -46,6 +46,28 @@ def test_start_of_a_recurring_file_follows_and_fetches(
     assert "a recurring file starts a new job each time" in capsys.readouterr().err
 
 
+def test_start_of_a_scheduled_run_names_its_file(world: World, capsys: Said) -> None:
+    world.storage.put_json(object_keys.job_key(FIRING.job_id), stored.to_record(FIRING))
+    world.deliver(FIRING, "failed", results=[], code="invalid_api_key")
+    for name in (FIRING.path, f"reports/{FIRING.path}.json"):
+        assert run(["start", name]) == 1
+        assert (
+            f"{FIRING.path} is a run of {FIRING.key}. To run that file now, as it is in the bucket "
+            f"today: groq-batch start {FIRING.key}\n"
+        ) in capsys.readouterr().err
+    assert world.payloads == []
+    assert run(["retry", FIRING.path]) == 1
+    assert f"run the file again: groq-batch start {FIRING.key}\n" in capsys.readouterr().err
+
+
+def test_start_of_a_recurring_file_after_an_upload_to_its_reserved_path(world: World) -> None:
+    world.storage.put_bytes("input/recurring/evals.jsonl", request_line("a"))
+    world.end("recurring/evals.jsonl", "rejected", results=[], code="reserved_path")
+    world.start_answer = answered(world, FIRING.job_id, FIRING.path)
+    assert run(["start", FIRING.key, "--no-wait"]) == 0
+    assert world.payloads == [{"key": FIRING.key, "again": True}]
+
+
 @pytest.mark.parametrize("name", ["team/x.jsonl", "input/team/x.jsonl", "s3://bucket/input/team/x"])
 def test_start_of_an_upload_that_waits(name: str, world: World, capsys: Said) -> None:
     name = name if name.endswith("l") else f"{name}.jsonl"

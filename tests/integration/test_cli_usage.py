@@ -82,6 +82,20 @@ def test_usage_since_a_time_counts_the_jobs_that_ended_since(jobs: Jobs, capsys:
     assert rows(capsys, "--since", "50d")[0]["folder"] == "old"
 
 
+def test_usage_until_a_time_counts_the_jobs_that_ended_before(jobs: Jobs, capsys: Said) -> None:
+    assert [row["folder"] for row in rows(capsys, "--until", "1h")] == ["ads", ""]
+    between = ("--since", "20d", "--until", "5d")
+    assert [row["folder"] for row in rows(capsys, *between)] == [""]
+    # The first day of a month begins the next one: a job that ended then is not in this one.
+    ended = jobs.end(days_ago=60, folder="exact").finished_at
+    assert [row["folder"] for row in rows(capsys, "--since", ended, "--until", "55d")] == ["exact"]
+    assert rows(capsys, "--since", "70d", "--until", ended) == []
+    # Without --since the thirty days before.
+    assert [row["folder"] for row in rows(capsys, "--until", "35d")] == ["old", "exact"]
+    assert run(["usage", "--since", "5d", "--until", "6d"]) == 2
+    assert "--until has to be later than --since." in capsys.readouterr().err
+
+
 def test_usage_by_day_is_in_the_order_of_the_days(jobs: Jobs, capsys: Said) -> None:
     found = rows(capsys, "--by", "day")
     assert [row["day"] for row in found] == sorted(row["day"] for row in found)

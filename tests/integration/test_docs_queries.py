@@ -113,6 +113,15 @@ def test_view_for_duckdb_has_every_field_of_a_usage_record() -> None:
     assert names == [field.name for field in fields(UsageRecord)]
 
 
+def test_query_for_the_data_of_one_person_finds_the_files(bucket: Path) -> None:
+    (query,) = blocks("delete-personal-data.md", "sql")
+    upload = bucket / "input" / "other" / "requests.jsonl"
+    upload.parent.mkdir(parents=True)
+    upload.write_text(json.dumps({"custom_id": "customer-4711", "body": {}}) + "\n", "utf-8")
+    found = duckdb.connect().execute(query.replace("s3://BUCKET", str(bucket))).fetchall()
+    assert found == [(str(upload),)]
+
+
 # -- Athena ---------------------------------------------------------------------------------------
 
 TYPES = {"str": "string", "int": "bigint", "float": "double"}
@@ -324,6 +333,11 @@ def test_parent_for_step_functions_is_accepted() -> None:
     template = json.dumps({"Resources": {"Parent": resource}})
     assert lint(template, config=ManualArgs(regions=["us-east-1"])) == []
     assert asl_check.check_machine(parent()) == []
+
+
+def test_template_for_another_account_is_accepted() -> None:
+    (template,) = blocks("run-from-another-account.md", "yaml")
+    assert lint(template, config=ManualArgs(regions=["us-east-1"])) == []
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import click
 from groq_batch.domain import object_keys
 from groq_batch_cli.aws import Stack, Target, connect
 from groq_batch_cli.ending import end
-from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM
+from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM, CommandError
 from groq_batch_cli.job_lookup import path_of
 from groq_batch_cli.job_progress import Follower
 from groq_batch_cli.options import out_folder_option, stack_options
@@ -18,7 +18,7 @@ from groq_batch_cli.shell_completion import complete_job
 from groq_batch_cli.terminal import Terminal
 from groq_batch_cli.verbs.run import leave
 from groq_batch_client.follow import Followed
-from groq_batch_client.found_jobs import FoundJob
+from groq_batch_client.found_jobs import FoundJob, job_of_path
 from groq_batch_client.job_view import GOOD
 from groq_batch_client.text import one_line
 from groq_batch_client.uploads import start_anew, start_by_hand
@@ -63,6 +63,8 @@ def command(
         raise click.UsageError(
             "--again is for uploads; a recurring file starts a new job each time."
         )
+    if is_recurring:
+        _refuse_scheduled_run(stack, path)
     key = path if is_recurring else object_keys.INPUT_PREFIX + path
     starts_anew = again or is_recurring
     answer = start_anew(stack, key) if starts_anew else start_by_hand(stack, key)
@@ -80,6 +82,21 @@ def command(
         terminal.print(f"  fetch its results: {target.command('results', job.path)}")
         return EXIT_FINE
     return _follow(stack, followed, out, terminal)
+
+
+def _refuse_scheduled_run(stack: Stack, path: str) -> None:
+    """Refuse the path of a scheduled run, which has results but is no file that could run.
+
+    Raises:
+        CommandError: The path belongs to a run of a recurring file.
+    """
+    job = job_of_path(stack.storage, path)
+    # The rejected job of an upload below input/recurring/ has the path of that file, too.
+    if job is not None and job.key.startswith(object_keys.RECURRING_PREFIX) and job.key != path:
+        raise CommandError(
+            f"{one_line(path)} is a run of {one_line(job.key)}. To run that file now, as "
+            f"it is in the bucket today: {job.run_again}"
+        )
 
 
 def _follow(stack: Stack, followed: Followed, out: Path, terminal: Terminal) -> int:

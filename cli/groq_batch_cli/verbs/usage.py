@@ -42,6 +42,12 @@ _TOP = "(top)"
     f"[default: {_DAYS}d]",
 )
 @click.option(
+    "--until",
+    type=Since(),
+    metavar="TIME",
+    help="Count only jobs that ended before then. [default: now]",
+)
+@click.option(
     "--by",
     type=click.Choice(GROUPINGS),
     default="folder",
@@ -55,6 +61,7 @@ _TOP = "(top)"
 def command(
     terminal: Terminal,
     since: datetime | None,
+    until: datetime | None,
     by: str,
     as_json: bool,
     as_csv: bool,
@@ -71,16 +78,21 @@ def command(
     Examples:
       groq-batch usage
       groq-batch usage --since 7d --by day
-      groq-batch usage --since 2026-11-01 --by model --csv > november.csv
+      groq-batch usage --since 2026-11-01 --until 2026-12-01 --csv > november.csv
       groq-batch usage --json | jq -s 'map(.usd) | add'
     """
     if as_json and as_csv:
         raise WrongUsageError("Give --json or --csv, not both.")
+    now = datetime.now(UTC)
+    begin = since if since is not None else (until or now) - timedelta(days=_DAYS)
+    if until is not None and until <= begin:
+        raise WrongUsageError("--until has to be later than --since.")
     stack = connect(target)
-    begin = since if since is not None else datetime.now(UTC) - timedelta(days=_DAYS)
     period = read_period(
         stack.storage,
         begin,
+        # Clocks differ: a job that ended this moment counts as well.
+        until if until is not None else now + timedelta(days=1),
         on_many=lambda count: terminal.note(f"Reading {counted(count, 'usage record')} ..."),
     )
     groups = grouped_usage(period.records, by)

@@ -660,12 +660,28 @@ def test_end_of_a_failed_job_has_the_reason_last() -> None:
 
 def test_problems_of_a_rejected_file() -> None:
     errors = [fatal("empty_file", "No\x1b request.")]
-    errors += [{**fatal("invalid_url"), "line": n, "custom_id": "a"} for n in range(1, 20)]
+    errors += [
+        {**fatal("duplicate_custom_id", f"Used on line {n - 1}."), "line": n, "custom_id": "a"}
+        for n in range(2, 21)
+    ]
     lines = list(problem_lines(make_report(errors=errors, errors_total=500)))
     assert lines[0] == "  the file: empty_file No request."
-    assert lines[1] == "  line 1: invalid_url Do this."
+    assert lines[1] == "  line 2: duplicate_custom_id Used on line 1."
     assert len(lines) == 11
     assert lines[-1] == "  and 490 more"
+
+
+def test_problem_that_many_lines_have_is_shown_once() -> None:
+    errors = [
+        {**fatal("unknown_model", "There is none."), "line": n, "custom_id": "a"}
+        for n in range(1, 101)
+    ]
+    errors[3] = {**errors[3], "code": "invalid_body"}
+    assert list(problem_lines(make_report(errors=errors, errors_total=200_000))) == [
+        "  lines 1, 2, 3, 5, 6 and 94 more: unknown_model There is none.",
+        "  line 4: invalid_body There is none.",
+        "  and 199,900 more",
+    ]
 
 
 def test_status_of_a_running_job() -> None:
