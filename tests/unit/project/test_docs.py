@@ -88,6 +88,13 @@ def test_no_two_headings_of_a_page_are_the_same(file: Path) -> None:
     assert [one for one in repeated if one.rsplit("-", 1)[0] in bases] == []
 
 
+def test_changelog_says_nothing_twice() -> None:
+    # Two branches that tidy it up are easily merged into one that has both versions.
+    lines = (PROJECT / "CHANGELOG.md").read_text(encoding="utf-8").splitlines()
+    entries = [line for line in lines if line.startswith("- ")]
+    assert sorted(entries) == sorted(set(entries))
+
+
 @pytest.mark.parametrize("block", SHELL_BLOCKS, ids=_id)
 def test_shell_blocks_of_guides_say_how_they_were_tried(block: Block) -> None:
     if block.file in GUIDES:
