@@ -158,7 +158,7 @@ def _rows(storage: Storage, job_id: str) -> Failures | None:
     result = Failures()
     for stored in in_parallel(storage.get_json, [key for _, key in newest.values()]):
         if stored is not None:
-            result.merge(ShardResult.from_json(stored[0]).stats.failures)
+            result.merge(ShardResult.from_json(stored.value).stats.failures)
     return result
 
 

@@ -154,7 +154,7 @@ def _attempt_states(storage: Storage, keys: object_keys.WorkKeys) -> Iterator[Ma
         found = storage.get_json(keys.batches(attempt))
         if found is None:
             return
-        yield found[0]
+        yield found.value
 
 
 def _batch_entries(state: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

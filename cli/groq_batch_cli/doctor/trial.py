@@ -147,7 +147,7 @@ class Trial:
         while key is not None:
             found = self.stack.storage.get_json(key)
             if found is not None:
-                return from_json_data(found[0], UsageRecord)
+                return from_json_data(found.value, UsageRecord)
             if self.clock() + _PAUSES_SECONDS[0] > until:
                 break
             self.sleep(_PAUSES_SECONDS[0])

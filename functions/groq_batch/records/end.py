@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import msgspec
 
-from groq_batch.bucket.storage import Storage
+from groq_batch.bucket.storage import Storage, Stored
 from groq_batch.domain import object_keys
 from groq_batch.records import stored
 
@@ -35,8 +35,8 @@ class End(msgspec.Struct, frozen=True, kw_only=True, rename={"is_report_written"
     models: Sequence[Mapping[str, Any]] | None = None
 
     @classmethod
-    def load(cls, storage: Storage, keys: object_keys.WorkKeys) -> tuple[Self, str] | None:
-        """Read a job's end and its ETag, or None if it has not been decided yet."""
+    def load(cls, storage: Storage, keys: object_keys.WorkKeys) -> Stored[Self] | None:
+        """Read a job's end with its ETag, or None if it has not been decided yet."""
         return stored.load_with_etag(storage, keys.end, cls)
 
     def write(self, storage: Storage, keys: object_keys.WorkKeys, *, over: str | None) -> str:

@@ -265,7 +265,7 @@ class JobRecord:
     def load(cls, storage: Storage, keys: object_keys.WorkKeys) -> Self | None:
         """Load a job's record; None while the preparation has not ended."""
         found = storage.get_json(keys.job_record)
-        job = cls.from_json(found[0]) if found else None
+        job = cls.from_json(found.value) if found else None
         if job is None or not job.has_canary:
             return job
         return replace(job, verdict=stored.load(storage, keys.canary, CanaryVerdict))

@@ -117,6 +117,6 @@ def load_shard_results(
 
     def read(key: str) -> ShardResult | None:
         found = storage.get_json(key)
-        return ShardResult.from_json(found[0]) if found else None
+        return ShardResult.from_json(found.value) if found else None
 
     return [summary for summary in in_parallel(read, names) if summary is not None]

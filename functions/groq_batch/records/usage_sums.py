@@ -190,9 +190,9 @@ class UsageSums:
         if found is None:
             return cls(), None
         try:
-            return stored.from_record(found[0], cls), found[1]
+            return stored.from_record(found.value, cls), found.etag
         except ValueError:
-            return cls(), found[1]
+            return cls(), found.etag
 
     def save(self, storage: Storage, *, over: str | None) -> str:
         """Write the sums and return their ETag.
@@ -296,7 +296,7 @@ def read_records(storage: Storage, items: Sequence[StoredObject]) -> list[UsageR
     def read(item: StoredObject) -> UsageRecord | None:
         try:
             found = storage.get_json(item.key)
-            return from_json_data(found[0], UsageRecord) if found else None
+            return from_json_data(found.value, UsageRecord) if found else None
         except ValueError:
             return None  # It is not as the pipeline writes it.
 

@@ -59,7 +59,8 @@ def _updated_sums(
     except ConflictError:
         # Another run counts at the same time. Its sums are right, and must not be combined with
         # these.
-        return UsageSums.load(storage)[0], False
+        sums, _ = UsageSums.load(storage)
+        return sums, False
 
 
 def _write(

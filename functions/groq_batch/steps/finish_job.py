@@ -232,7 +232,7 @@ class _Finishing:
     def _has_ended(self) -> bool:
         """Tell whether the final report was written to its path, even if replaced since then."""
         found = End.load(self._storage, self._keys)
-        return found is not None and found[0].is_report_written
+        return found is not None and found.value.is_report_written
 
     def place(self) -> None:
         """Deliver results, failed lines and problems.
@@ -281,10 +281,10 @@ class _Finishing:
             if is_closed(self._storage, self._keys):
                 return None
             found = End.load(self._storage, self._keys)
-            if found is not None and found[0].is_report_written:
-                return found[0]
+            if found is not None and found.value.is_report_written:
+                return found.value
             with contextlib.suppress(ConflictError):
-                return self._decide(now, over=found[1] if found else None)
+                return self._decide(now, over=found.etag if found else None)
         raise ConflictError(self._keys.end)
 
     def _decide(self, now: datetime, *, over: str | None) -> End:
@@ -453,7 +453,7 @@ def _load_calls(
     if job is None or job.deadline_at is None or not states:
         return None
     found = OnDemandProgress.load(storage, keys, states[-1].attempt)
-    return found[0] if found else None
+    return found.value if found else None
 
 
 def _deadline_passed(count: int, job: JobRecord, calls: OnDemandProgress | None) -> Reason:

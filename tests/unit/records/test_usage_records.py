@@ -83,8 +83,9 @@ def test_usage_record_that_stands_is_not_written_again(storage: Storage) -> None
     first, second = usage_record(1), usage_record(1, requests=7)
     assert first.write(storage)
     assert second.write(storage)
-    assert storage.get_json(first.object_key) is not None
-    assert from_json_data(storage.get_json(first.object_key)[0], UsageRecord) == first  # type: ignore[index]
+    found = storage.get_json(first.object_key)
+    assert found is not None
+    assert from_json_data(found.value, UsageRecord) == first
 
 
 def test_usage_record_that_s3_denies_holds_nothing_up() -> None:
@@ -195,4 +196,4 @@ def test_end_written_by_version_1_names_no_models(storage: Storage) -> None:
     storage.put_json(keys.end, {"schema_version": 1, "stands": True, "report": {}})
     found = End.load(storage, keys)
     assert found is not None
-    assert found[0].models is None
+    assert found.value.models is None

@@ -101,9 +101,9 @@ class ReportPages:
             # Read after that check: an invocation that writes another report from now on writes its
             # page after this one, or makes this write fail.
             found = self._storage.get_json(keys.report)
-            if found is None or found[0].get("job_id") != self._job_id:
+            if found is None or found.value.get("job_id") != self._job_id:
                 return
-            report = found[0]
+            report = found.value
             if (report["status"] == RUNNING) != (page_data is None):
                 return
             if page_data is None and self._may_stay(metadata, report["requests"]["total"], now):

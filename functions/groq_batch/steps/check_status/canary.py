@@ -90,7 +90,7 @@ def _results(
     for number in range(1, attempt + 1):
         found = storage.get_json(keys.summary(number, CANARY_SHARD))
         if found is not None:
-            summaries.append(ShardResult.from_json(found[0]))
+            summaries.append(ShardResult.from_json(found.value))
     if not summaries:
         return None
     usage = ModelUsages()

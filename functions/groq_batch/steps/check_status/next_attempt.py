@@ -130,7 +130,7 @@ def _refused(
 
     def read(origin: int) -> Mapping[int, RefusedShard]:
         found = storage.get_json(keys.summary(state.attempt, origin))
-        return ShardResult.from_json(found[0]).refused if found else {}
+        return ShardResult.from_json(found.value).refused if found else {}
 
     refused: dict[int, RefusedShard] = {}
     for found in in_parallel(read, origins):

@@ -195,7 +195,7 @@ class _Collection:
             state=state,
             origin=origin,
             shards=shards,
-            calls=found[0] if found else None,
+            calls=found.value if found else None,
         )
 
     def is_first(self, number: int) -> bool:

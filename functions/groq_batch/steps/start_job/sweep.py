@@ -215,7 +215,7 @@ def _load(storage: Storage) -> tuple[SweepState, str | None]:
     """Read the state and its ETag; an invalid state is replaced by an initial one."""
     try:
         found = storage.get_json(object_keys.SWEEP_KEY)
-        return (SweepState.from_json(found[0]), found[1]) if found else (SweepState(), None)
+        return (SweepState.from_json(found.value), found.etag) if found else (SweepState(), None)
     except (KeyError, TypeError, ValueError):
         logger.warning("The state of the sweep cannot be read; checking every upload's record")
         head = storage.head(object_keys.SWEEP_KEY)
