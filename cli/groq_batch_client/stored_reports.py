@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import count, takewhile
+from itertools import takewhile
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -21,10 +21,10 @@ from botocore.exceptions import ClientError
 from groq_batch.bucket.s3_errors import MISSING_CODES, VERSION_GONE_CODES, error_code
 from groq_batch.bucket.storage import ObjectVersion, Storage
 from groq_batch.domain import object_keys
-from groq_batch.domain.batch import Batch
-from groq_batch.domain.json_data import from_json_data, to_json_data
-from groq_batch.domain.times import timestamp_of
+from groq_batch.records.all_attempts import load_states
 from groq_batch.records.job import JobRecord, JobRequest
+from groq_batch.records.on_demand import OnDemandProgress
+from groq_batch.reports.report import running_report
 
 Report = dict[str, Any]
 
@@ -117,75 +117,10 @@ def report_from_work(storage: Storage, request: JobRequest) -> Report | None:
     job = JobRecord.load(storage, keys)
     if job is None:
         return None
-    states = list(_attempt_states(storage, keys))
-    batches = [entry for state in states for entry in _batch_entries(state)]
-    created = [entry["created_at"] for entry in batches if entry["created_at"] is not None]
-    return {
-        "schema_version": 1,
-        "job_id": request.job_id,
-        "status": "running",
-        "input": {
-            "bucket": request.bucket,
-            "key": request.key,
-            "version_id": request.version_id,
-            "bytes": job.input_bytes,
-            "lines": job.lines,
-        },
-        "requests": {"total": job.total, "succeeded": 0, "failed": 0, "invalid": job.invalid},
-        "progress": {"completed": _completed(job.good, states, batches), "total": job.good},
-        "batches": batches,
-        "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
-        "cost_usd": {"estimated": job.estimated_cost_usd, "actual": None},
-        "timing": {
-            "started_at": request.started_at,
-            "submitted_at": min(created, default=None),
-            "finished_at": None,
-            "seconds": None,
-        },
-        "errors": [to_json_data(problem) for problem in job.problems],
-        "errors_total": job.problems_total,
-        "outputs": {"results": None, "failed": None, "invalid": None},
-    }
-
-
-def _attempt_states(storage: Storage, keys: object_keys.WorkKeys) -> Iterator[Mapping[str, Any]]:
-    """Yield the stored state of each attempt so far."""
-    for attempt in count(1):
-        found = storage.get_json(keys.batches(attempt))
-        if found is None:
-            return
-        yield found.value
-
-
-def _batch_entries(state: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for number, shard in sorted(state["shards"].items(), key=lambda item: int(item[0])):
-        if not shard["batch"]:
-            continue
-        batch = from_json_data(shard["batch"], Batch)
-        sent = shard["requests"]
-        yield {
-            "id": batch.id,
-            "shard": int(number),
-            "attempt": state["attempt"],
-            "status": batch.status,
-            "requests": batch.counts.total if sent is None else sent,
-            "succeeded": batch.counts.completed,
-            "failed": batch.counts.failed,
-            "created_at": _moment(batch.created_at),
-            "ended_at": _moment(batch.ended_at),
-        }
-
-
-def _completed(good: int, states: list[Mapping[str, Any]], batches: list[dict[str, Any]]) -> int:
-    """Return how many requests have an outcome, from earlier attempts and this one."""
-    if not states:
-        return 0
-    attempt = states[-1]["attempt"]
-    current = [entry for entry in batches if entry["attempt"] == attempt]
-    sent: int = sum(entry["requests"] for entry in current)
-    done: int = sum(entry["succeeded"] + entry["failed"] for entry in current)
-    return min(max(good - sent, 0) + done, good)
-
-
-def _moment(seconds: int | None) -> str | None:
-    return None if seconds is None else timestamp_of(seconds)
+    states = load_states(storage, keys)
+    calls = None
+    if states and job.deadline_at is not None:
+        calls = OnDemandProgress.load(storage, keys, states[-1].attempt)
+    report = running_report(request, job, states=states, calls=calls.value if calls else None)
+    # The stack may have another version than this client.
+    return {**report, "version": None}

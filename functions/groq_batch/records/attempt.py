@@ -17,7 +17,7 @@ from groq_batch.records import stored
 from groq_batch.records.attempt_plan import AttemptPlan
 from groq_batch.records.job import JobRecord
 from groq_batch.records.submission import Sent, Stage, Submission
-from groq_batch.telemetry.log import logger
+from groq_batch.telemetry.plain_log import logger
 
 
 class ShardState(Sent, kw_only=True, rename={"origin": "region"}):

@@ -21,7 +21,7 @@ from groq_batch.bucket.storage import Storage, Stored
 from groq_batch.domain.batch import Batch
 from groq_batch.domain.reason import Reason
 from groq_batch.records import stored
-from groq_batch.telemetry.log import logger
+from groq_batch.telemetry.plain_log import logger
 
 LEASE_SECONDS = 30.0
 """Seconds after its owner's last renewal at which a lease expires."""

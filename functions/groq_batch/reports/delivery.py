@@ -26,7 +26,7 @@ from groq_batch.records.job import JobRequest
 from groq_batch.reports.page.data import PageData
 from groq_batch.reports.page.writer import ReportPages
 from groq_batch.reports.report import RUNNING
-from groq_batch.telemetry.log import logger
+from groq_batch.telemetry.plain_log import logger
 
 _TRIES = 8
 
@@ -123,7 +123,7 @@ class Delivery:
             return
         except UnwritableObjectError:
             # When the job begins it meets the same lock, and fails.
-            logger.warning("The report is locked", kind="permission")
+            logger.warning("The report is locked", extra={"kind": "permission"})
 
     def begin(self, report: dict[str, Any]) -> None:
         """Write the first report and delete the objects that the earlier job delivered.
@@ -144,7 +144,7 @@ class Delivery:
             try:
                 found = self._report_at(path)
             except UnreadableObjectError:
-                logger.warning("An earlier report cannot be read", kind="permission")
+                logger.warning("An earlier report cannot be read", extra={"kind": "permission"})
                 path = self._aside
                 continue
             # Checked after that read: a job that takes over the path later makes the write below
@@ -200,7 +200,7 @@ class Delivery:
                 self._storage.delete_unchanged(key, head.etag)
             except (UnreadableObjectError, UnwritableObjectError):
                 # At its end the job meets the same lock, delivers to another path and says so.
-                logger.warning("An earlier result is locked", kind="permission")
+                logger.warning("An earlier result is locked", extra={"kind": "permission"})
 
     def write_running(self, report: dict[str, Any]) -> None:
         """Update the report of the running job; a final report is never changed."""
@@ -223,7 +223,7 @@ class Delivery:
                 except UnwritableObjectError:
                     # Unreported progress is no reason to give up batches running at Groq; the end
                     # of the job meets the same lock.
-                    logger.warning("The report is locked", kind="permission")
+                    logger.warning("The report is locked", extra={"kind": "permission"})
                     return
                 self._pages.write(keys, requests=report["requests"]["total"])
             return

@@ -14,9 +14,12 @@ from groq_batch.domain.batch import Batch, BatchCounts
 from groq_batch.domain.job_id import again_job_id, firing_job_id, upload_job_id
 from groq_batch.domain.times import timestamp
 from groq_batch.records import stored
+from groq_batch.records.all_attempts import load_attempts
 from groq_batch.records.attempt import AttemptState, ShardState
 from groq_batch.records.job import JobRecord, JobRequest
+from groq_batch.records.on_demand import OnDemandProgress
 from groq_batch.records.submission import Stage
+from groq_batch.reports.report import running_report
 from groq_batch_cli.ending import end_line, problem_lines
 from groq_batch_cli.errors import CommandError, NoSuchJobError
 from groq_batch_cli.failures import ErrorCode, ErrorCodes
@@ -149,9 +152,10 @@ class Bucket:
         self.report(path, make_report(job_id, "succeeded", timing=self.timing))
         return job_id
 
-    def prepared(self, job_id: str, *, good: int) -> None:
+    def prepared(self, job_id: str, *, good: int, **fields: Any) -> None:
         """Write what the preparation of a job found."""
-        record = JobRecord(accepted=True, options=OPTIONS, total=good, good=good, lines=good)
+        numbers = {"total": good, "good": good, "lines": good}
+        record = JobRecord(accepted=True, options=OPTIONS, **numbers, **fields)
         self.storage.put_json(object_keys.WorkKeys(job_id).job_record, record.to_json())
 
     def state(self, job_id: str, attempt: int, counts: dict[str, int]) -> None:
@@ -448,6 +452,28 @@ def test_overtaken_job_in_a_later_attempt_counts_what_was_settled_before(bucket:
     assert report["progress"] == {"completed": 16, "total": 20}
     assert [(one["attempt"], one["succeeded"]) for one in report["batches"]] == [(1, 15), (2, 1)]
     assert report["timing"]["submitted_at"] == "2026-03-01T12:00:00.000Z"
+
+
+def test_report_from_work_after_a_deadline_is_that_of_the_stack(bucket: Bucket) -> None:
+    job_id = bucket.upload("x.jsonl")
+    request = bucket.record(job_id, "x.jsonl", is_open=True)
+    bucket.prepared(job_id, good=20, deadline_at=NOON.timestamp())
+    bucket.state(job_id, 1, {"requests": 20, "completed": 15, "failed": 5})
+    bucket.state(job_id, 2, {"requests": 5, "completed": 0, "failed": 0})
+    keys = object_keys.WorkKeys(job_id)
+    calls = OnDemandProgress(
+        attempt=2, budget_usd=1.0, ask_until=0.0, max_tries=3, requests=5, ended_calls=3,
+        succeeded=2, cost_usd=0.25,
+    )  # fmt: skip
+    calls.begin(bucket.storage, keys)
+    bucket.run("x.jsonl", "running")
+    report = bucket.find(job_id).report
+    states, _ = load_attempts(bucket.storage, keys)
+    job = JobRecord.required(bucket.storage, keys)
+    expected = running_report(request, job, states=states, calls=calls)
+    assert report == {**expected, "version": None}
+    assert report["progress"] == {"completed": 18, "total": 20}
+    assert report["on_demand"]["cost_usd"] == 0.25
 
 
 def test_uploads_without_a_job_are_listed_when_asked_for(bucket: Bucket) -> None:

@@ -20,7 +20,7 @@ from groq_batch.domain.times import parse_timestamp, timestamp
 from groq_batch.reports.page.data import PageData
 from groq_batch.reports.report import RUNNING
 from groq_batch.telemetry import metrics
-from groq_batch.telemetry.log import logger
+from groq_batch.telemetry.plain_log import logger
 
 CONTENT_TYPE = "text/html; charset=utf-8"
 SECONDS_BETWEEN_PAGES = 300
@@ -169,7 +169,7 @@ def log_failure(what: str, error: Exception) -> None:
         what: The failed action, as a sentence.
         error: The error.
     """
-    logger.error(what, kind=type(error).__name__, place=_place_of(error))
+    logger.error(what, extra={"kind": type(error).__name__, "place": _place_of(error)})
     metrics.report_page_failed()
 
 
