@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
 
-from groq_batch.domain.json_data import from_json_data
 from groq_batch.domain.prices import HourPrice, ModelPrice, Prices, table_prices
 
 BYTES_PER_TOKEN = 4
@@ -63,11 +61,6 @@ class ModelEstimate:
 
 class ModelEstimates(dict[str, ModelEstimate]):
     """Estimates by model; reading a missing model adds it (see ``counted_model_name``)."""
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the estimates from JSON data."""
-        return cls(from_json_data(data, dict[str, ModelEstimate]))
 
     def __missing__(self, model: str) -> ModelEstimate:
         return self.setdefault(counted_model_name(model, self), ModelEstimate())
@@ -131,11 +124,6 @@ class ModelUsage:
 
 class ModelUsages(dict[str, ModelUsage]):
     """Usage by model; reading a missing model adds it (see ``counted_model_name``)."""
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the usage from JSON data."""
-        return cls(from_json_data(data, dict[str, ModelUsage]))
 
     def __missing__(self, model: str) -> ModelUsage:
         return self.setdefault(counted_model_name(model, self), ModelUsage())

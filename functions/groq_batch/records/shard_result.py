@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Self
 
 import msgspec
@@ -82,16 +81,14 @@ class ShardResult(msgspec.Struct, rename={"to_retry": "left_over", "stats": "mea
         counts[0] += 1
         counts[1] += succeeded
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return {**stored.to_record(self), "measures": self.stats.to_json()}
-
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data."""
-        fields = dict(data)
-        stats = AnswerStats.from_json(fields.pop("measures", {}))
-        return msgspec.structs.replace(stored.from_record(fields, cls), stats=stats)
+    def load(cls, storage: Storage, key: str) -> Self | None:
+        """Read the counts of a shard attempt; None if they are not stored."""
+        return stored.load(storage, key, cls)
+
+    def write(self, storage: Storage, keys: object_keys.WorkKeys) -> None:
+        """Write the counts over those of an earlier try."""
+        storage.put_json(keys.summary(self.attempt, self.number), stored.to_record(self))
 
     def counts_of(self, shard: int) -> tuple[int, int]:
         """Return the number of requests in a shard's batch, and how many succeeded."""
@@ -114,9 +111,5 @@ def load_shard_results(
 ) -> list[ShardResult]:
     """Return the summaries of an attempt's shards, in order of the shards."""
     names = [item.key for item in storage.objects(keys.summaries(attempt))]
-
-    def read(key: str) -> ShardResult | None:
-        found = storage.get_json(key)
-        return ShardResult.from_json(found.value) if found else None
-
-    return [summary for summary in in_parallel(read, names) if summary is not None]
+    found = in_parallel(lambda key: ShardResult.load(storage, key), names)
+    return [summary for summary in found if summary is not None]

@@ -343,7 +343,7 @@ class _Finishing:
         return sum(
             group.count
             for summary in latest_summaries(self._summaries)
-            for code, group in summary.stats.failures.groups.items()
+            for code, group in summary.stats.failures.items()
             if code in metrics.UNASKED_CODES
         )
 

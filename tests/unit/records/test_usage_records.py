@@ -15,6 +15,7 @@ from groq_batch.domain.object_keys import WorkKeys
 from groq_batch.domain.prices import Prices, TokenPrice
 from groq_batch.records.end import End
 from groq_batch.records.shard_result import ShardResult
+from groq_batch.records.stored import from_record, to_record
 from groq_batch.records.usage import UsageRecord, usage_by_model
 from groq_batch.steps import finish_job
 from tests.fakes.calls import Call
@@ -166,7 +167,7 @@ def test_usage_by_model_of_a_model_that_has_not_answered_costs_nothing() -> None
 
 
 def test_usage_by_model_of_summaries_of_version_1_counts_the_answers() -> None:
-    old = ShardResult.from_json({"attempt": 1, "number": 1, "usage": {"a": [10, 20, 30]}})
+    old = from_record({"attempt": 1, "number": 1, "usage": {"a": [10, 20, 30]}}, ShardResult)
     answered = ShardResult(attempt=1, number=2)
     answered.answers = ModelUsages({"a": ModelUsage(4, 1, 1)})
     (model,) = usage_by_model([old, answered], ModelUsages({"a": ModelUsage(4, 11, 21)}), PRICES)
@@ -177,10 +178,10 @@ def test_shard_summary_reads_what_it_has_written_by_model() -> None:
     summary = ShardResult(attempt=1, number=1)
     summary.count_line("a", succeeded=True)
     summary.count_line("a", succeeded=False)
-    data = json.loads(json.dumps(summary.to_json()))
-    assert ShardResult.from_json(data).by_model == {"a": [2, 1]}
+    data = json.loads(json.dumps(to_record(summary)))
+    assert from_record(data, ShardResult).by_model == {"a": [2, 1]}
     del data["by_model"]
-    assert ShardResult.from_json(data).by_model == {}
+    assert from_record(data, ShardResult).by_model == {}
 
 
 def test_shard_summary_of_many_made_up_models_stays_small() -> None:

@@ -264,7 +264,7 @@ def test_a_later_attempt_settles_what_an_earlier_one_left() -> None:
     second.stats.prompt_tokens.add_all([30])
     beside = PageData.of(None, [first, second], {})
     assert beside.failures is not None
-    assert beside.failures.groups == {}
+    assert beside.failures == {}
     assert beside.stats is not None
     assert (beside.stats.prompt_tokens.count, beside.stats.prompt_tokens.total) == (2, 40)
 

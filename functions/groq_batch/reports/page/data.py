@@ -45,7 +45,7 @@ class PageData:
         last = latest_summaries(summaries)
         for summary in last:
             failures.merge(summary.stats.failures)
-        counted = sum(group.count for group in failures.groups.values())
+        counted = sum(group.count for group in failures.values())
         # Summaries of an older version count no failures; the page then uses the report's list.
         is_whole = counted == sum(summary.failed for summary in last)
         return cls(job, stats, failures if is_whole else None, usage, called or {})

@@ -537,8 +537,8 @@ def _error_groups(report: Mapping[str, Any], page_data: PageData) -> list[ErrorG
     else:
         for error in listed:
             groups.add(error["code"], error["line"], error["message"])
-    largest = max((group.count for group in groups.groups.values()), default=0)
-    ordered = sorted(groups.groups.items(), key=lambda item: -item[1].count)
+    largest = max((group.count for group in groups.values()), default=0)
+    ordered = sorted(groups.items(), key=lambda item: -item[1].count)
     return [_error_group(code, group, largest, listed) for code, group in ordered]
 
 

@@ -86,11 +86,9 @@ def _results(
     storage: Storage, keys: object_keys.WorkKeys, job: JobRecord, attempt: int
 ) -> CanaryResults | None:
     """Return the canary's results up to an attempt; None if nothing of it is stored."""
-    summaries = []
-    for number in range(1, attempt + 1):
-        found = storage.get_json(keys.summary(number, CANARY_SHARD))
-        if found is not None:
-            summaries.append(ShardResult.from_json(found.value))
+    numbers = range(1, attempt + 1)
+    found = (ShardResult.load(storage, keys.summary(number, CANARY_SHARD)) for number in numbers)
+    summaries = [summary for summary in found if summary is not None]
     if not summaries:
         return None
     usage = ModelUsages()

@@ -273,7 +273,7 @@ class _Collection:
             past_deadline=self.state.past_deadline,
             calls=self.calls,
         ).run()
-        self.storage.put_json(self.keys.summary(attempt, self.origin), summary.to_json())
+        summary.write(self.storage, self.keys)
         logger.info(
             "Collected a shard",
             succeeded=summary.succeeded,
