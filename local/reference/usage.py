@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 
 from groq_batch.domain.json_data import to_json_data
 from groq_batch.records.usage import UsageOfModel, UsageRecord
@@ -37,7 +36,7 @@ def _record() -> UsageRecord:
         completion_tokens=report["usage"]["completion_tokens"],
         usd=report["cost_usd"]["actual"],
     )
-    return UsageRecord.of_report(report, [asdict(model)])
+    return UsageRecord.of_report(report, [model])
 
 
 def _rows(record: type[UsageRecord | UsageOfModel], prefix: str = "") -> Iterator[list[str]]:

@@ -6,10 +6,10 @@ fractions: a small job costs less than a millionth.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
-from groq_batch.domain.prices import HourPrice, ModelPrice, Prices, table_prices
+from groq_batch.domain.prices import HourPrice, ModelPrice, Prices, on_demand_usd, table_prices
 
 BYTES_PER_TOKEN = 4
 """Rule of thumb for the estimate: one token per four bytes of a request's body."""
@@ -132,6 +132,44 @@ class ModelUsages(dict[str, ModelUsage]):
         """Add the usage of other answers."""
         for model, usage in others.items():
             self[model].merge(usage)
+
+
+@dataclass(frozen=True, slots=True)
+class JobUsage:
+    """Usage of a job's answers by model.
+
+    Attributes:
+        batches: Usage of the answers of batches.
+        calls: Usage of the answers of ordinary calls, which cost the on-demand price.
+    """
+
+    batches: ModelUsages = field(default_factory=ModelUsages)
+    calls: ModelUsages = field(default_factory=ModelUsages)
+
+    @property
+    def total(self) -> ModelUsages:
+        """Usage of all answers."""
+        total = ModelUsages()
+        total.merge(self.batches)
+        total.merge(self.calls)
+        return total
+
+    def of(self, models: Collection[str]) -> JobUsage:
+        """Return the usage of some of the models."""
+        batches, calls = (
+            ModelUsages({model: usages[model] for model in models if model in usages})
+            for usages in (self.batches, self.calls)
+        )
+        return JobUsage(batches, calls)
+
+    def calls_usd(self, prices: Prices | None) -> float | None:
+        """Return the cost of the ordinary calls in USD (see ``actual_cost_usd``)."""
+        usd = actual_cost_usd(self.calls, prices)
+        return None if usd is None else on_demand_usd(usd)
+
+    def cost_usd(self, prices: Prices | None) -> float | None:
+        """Return the cost of all answers in USD (see ``actual_cost_usd``)."""
+        return sum_usd(actual_cost_usd(self.batches, prices), self.calls_usd(prices))
 
 
 def estimate_tokens(body_bytes: int) -> float:

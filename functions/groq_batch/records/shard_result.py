@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Self
 
 import msgspec
@@ -10,7 +11,7 @@ from msgspec import field
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.answer_stats import AnswerStats
-from groq_batch.domain.cost import ModelUsage, ModelUsages, counted_model_name
+from groq_batch.domain.cost import JobUsage, ModelUsage, ModelUsages, counted_model_name
 from groq_batch.domain.parallel import in_parallel
 from groq_batch.records import stored
 from groq_batch.records.attempt_plan import RefusedShard
@@ -104,6 +105,22 @@ class ShardResult(msgspec.Struct, rename={"to_retry": "left_over", "stats": "mea
             return self.answers
         usage = self.usage.items()
         return ModelUsages({model: ModelUsage(0, used[0], used[1]) for model, used in usage})
+
+
+def latest_summaries(summaries: Iterable[ShardResult]) -> list[ShardResult]:
+    """Return each shard's summary of its last attempt, in order of the shards."""
+    latest: dict[int, ShardResult] = {}
+    for summary in sorted(summaries, key=lambda item: item.attempt):
+        latest[summary.number] = summary
+    return [latest[number] for number in sorted(latest)]
+
+
+def job_usage(summaries: Iterable[ShardResult]) -> JobUsage:
+    """Add up the usage of the answers of all shards and attempts."""
+    usage = JobUsage()
+    for summary in summaries:
+        (usage.calls if summary.on_demand else usage.batches).merge(summary.used)
+    return usage
 
 
 def load_shard_results(

@@ -26,7 +26,6 @@ from typing import Self
 
 from groq_batch.bucket.storage import Storage, StoredObject
 from groq_batch.domain import object_keys
-from groq_batch.domain.json_data import from_json_data
 from groq_batch.domain.parallel import in_parallel
 from groq_batch.records import stored
 from groq_batch.records.usage import UsageRecord
@@ -295,8 +294,7 @@ def read_records(storage: Storage, items: Sequence[StoredObject]) -> list[UsageR
 
     def read(item: StoredObject) -> UsageRecord | None:
         try:
-            found = storage.get_json(item.key)
-            return from_json_data(found.value, UsageRecord) if found else None
+            return UsageRecord.load(storage, item.key)
         except ValueError:
             return None  # It is not as the pipeline writes it.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ from groq_batch.domain.times import parse_timestamp, timestamp, timestamp_of
 from groq_batch.records.attempt import AttemptState
 from groq_batch.records.job import JobRecord, JobRequest
 from groq_batch.records.on_demand import OnDemandProgress
-from groq_batch.records.shard_result import ShardResult
+from groq_batch.records.shard_result import ShardResult, job_usage, latest_summaries
 
 MAX_ERRORS = 100
 """Maximum number of errors in a report; ``errors_total`` counts all."""
@@ -72,8 +72,6 @@ def final_report(
     reason: Reason | None,
     states: Sequence[AttemptState],
     summaries: Sequence[ShardResult],
-    actual_cost_usd: float | None,
-    on_demand_usd: float | None = 0.0,
     outputs: dict[str, str | None],
     finished_at: datetime,
 ) -> dict[str, Any]:
@@ -86,14 +84,13 @@ def final_report(
         reason: Code and message of a job that failed or was stopped; its first error.
         states: The attempts' states, in order.
         summaries: The counts of every shard attempt.
-        actual_cost_usd: Cost of the answers, of batches and of ordinary calls; None if unknown.
-        on_demand_usd: Cost of the answers of ordinary calls; None if unknown.
         outputs: URIs of the results, the failed lines and the problems.
         finished_at: When the job ended.
     """
     by_place = {(s.attempt, s.number): s for s in summaries}
     report = _base(request, job, states=states, summaries=by_place)
     last = latest_summaries(summaries)
+    usage, prices = job_usage(summaries), job.prices if job else None
     succeeded = sum(summary.succeeded for summary in last)
     good = job.good if job else succeeded + sum(summary.failed for summary in last)
     if job is None:
@@ -114,14 +111,14 @@ def final_report(
         report["on_demand"] = _on_demand(
             sum(summary.asked for summary in summaries),
             sum(summary.batch_succeeded for summary in summaries if summary.on_demand),
-            on_demand_usd,
+            usage.calls_usd(prices),
         )
     for summary in summaries:
         for prompt, completion, total in summary.usage.values():
             report["usage"]["prompt_tokens"] += prompt
             report["usage"]["completion_tokens"] += completion
             report["usage"]["total_tokens"] += total
-    report["cost_usd"]["actual"] = actual_cost_usd
+    report["cost_usd"]["actual"] = usage.cost_usd(prices)
     row_errors = sum(summary.failed for summary in last)
     for summary in last:
         report["errors"].extend(summary.errors)
@@ -134,14 +131,6 @@ def final_report(
     report["timing"]["finished_at"] = timestamp(finished_at)
     report["timing"]["seconds"] = round((finished_at - started).total_seconds(), 3)
     return report
-
-
-def latest_summaries(summaries: Iterable[ShardResult]) -> list[ShardResult]:
-    """Return each shard's summary of its last attempt, in order of the shards."""
-    latest: dict[int, ShardResult] = {}
-    for summary in sorted(summaries, key=lambda item: item.attempt):
-        latest[summary.number] = summary
-    return [latest[number] for number in sorted(latest)]
 
 
 def event_detail(report: dict[str, Any]) -> dict[str, Any]:

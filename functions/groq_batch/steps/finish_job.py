@@ -22,9 +22,7 @@ from groq_batch.bucket.multipart_writer import ObjectWriter
 from groq_batch.bucket.s3_errors import ConflictError, UnreadableObjectError, UnwritableObjectError
 from groq_batch.bucket.storage import Storage, StoredObject
 from groq_batch.domain import object_keys
-from groq_batch.domain.cost import ModelUsages, actual_cost_usd, sum_usd
 from groq_batch.domain.error_code import ErrorCode
-from groq_batch.domain.prices import on_demand_usd
 from groq_batch.domain.reason import Reason
 from groq_batch.domain.times import timestamp_of
 from groq_batch.groq.client import GroqClient
@@ -34,12 +32,12 @@ from groq_batch.records.closed import close, is_closed, unless_closed
 from groq_batch.records.end import End
 from groq_batch.records.job import JobRecord, JobRequest, Stop
 from groq_batch.records.on_demand import CallsEnd, OnDemandProgress
-from groq_batch.records.shard_result import ShardResult
-from groq_batch.records.usage import UsageRecord, usage_by_model
+from groq_batch.records.shard_result import ShardResult, latest_summaries
+from groq_batch.records.usage import UsageOfModel, UsageRecord, usage_by_model
 from groq_batch.reports.delivery import Delivery, SupersededError
 from groq_batch.reports.page.data import PageData
 from groq_batch.reports.page.writer import log_failure
-from groq_batch.reports.report import delivery_outputs, event_detail, final_report, latest_summaries
+from groq_batch.reports.report import delivery_outputs, event_detail, final_report
 from groq_batch.settings import Settings
 from groq_batch.steps.groq_cleanup import clean_up_groq
 from groq_batch.steps.outcomes import FinishOutcome
@@ -328,14 +326,9 @@ class _Finishing:
         return UsageRecord.of_report(end.report, models)
 
     @property
-    def _models(self) -> list[dict[str, Any]]:
+    def _models(self) -> list[UsageOfModel]:
         """Usage and cost of the job's requests by model."""
-        return usage_by_model(
-            latest_summaries(self._summaries),
-            _usage_by_model(self._summaries, on_demand=False),
-            self._job.prices if self._job else None,
-            calls=_usage_by_model(self._summaries, on_demand=True),
-        )
+        return usage_by_model(self._summaries, self._job.prices if self._job else None)
 
     @property
     def unasked(self) -> int:
@@ -350,10 +343,7 @@ class _Finishing:
     def write_page(self) -> None:
         """Write the HTML report; an error in it does not prevent the job from finishing."""
         try:
-            usage = _usage_by_model(self._summaries, on_demand=None)
-            called = _usage_by_model(self._summaries, on_demand=True)
-            page_data = PageData.of(self._job, self._summaries, usage, called)
-            self.delivery.write_page(page_data)
+            self.delivery.write_page(PageData.of(self._job, self._summaries))
         except Exception as error:  # noqa: BLE001
             log_failure("The report page could not be written", error)
 
@@ -367,10 +357,6 @@ class _Finishing:
             status, reason = "failed", self._denied
         elif unreadable is not None and status in _DELIVERED_STATUSES:
             status, reason = "failed", _denied_reading(unreadable)
-        prices = self._job.prices if self._job else None
-        batches_usd = actual_cost_usd(_usage_by_model(self._summaries, on_demand=False), prices)
-        calls_usd = actual_cost_usd(_usage_by_model(self._summaries, on_demand=True), prices)
-        on_demand_cost = None if calls_usd is None else on_demand_usd(calls_usd)
         return final_report(
             self._request,
             self._job,
@@ -378,8 +364,6 @@ class _Finishing:
             reason=reason,
             states=self._states,
             summaries=self._summaries,
-            actual_cost_usd=sum_usd(batches_usd, on_demand_cost),
-            on_demand_usd=on_demand_cost,
             outputs=self._outputs,
             finished_at=now,
         )
@@ -522,17 +506,3 @@ def _lost(job: JobRecord | None, latest: list[ShardResult], was_sent: bool) -> R
         return None
     text = _UNCOLLECTED.format(missing=len(job.shards) - len(latest), all=len(job.shards))
     return Reason(ErrorCode.INTERNAL_ERROR, text)
-
-
-def _usage_by_model(summaries: list[ShardResult], *, on_demand: bool | None) -> ModelUsages:
-    """Return the usage of answers by model.
-
-    Args:
-        summaries: The summaries of all shards and attempts.
-        on_demand: True for ordinary calls only, False for batches only, None for both.
-    """
-    usage = ModelUsages()
-    for summary in summaries:
-        if on_demand in (None, summary.on_demand):
-            usage.merge(summary.used)
-    return usage

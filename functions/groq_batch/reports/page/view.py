@@ -20,7 +20,7 @@ from groq_batch.domain.answer_stats import (
     Failures,
     Histogram,
 )
-from groq_batch.domain.cost import ModelUsage, actual_cost_usd, sum_usd
+from groq_batch.domain.cost import JobUsage, ModelUsage, actual_cost_usd
 from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.pace import mean_pace
@@ -657,16 +657,14 @@ def _dated(report: Mapping[str, Any]) -> str:
 
 def _models(page_data: PageData) -> list[ModelRow]:
     prices = page_data.job.prices if page_data.job is not None else None
-    ordered = sorted(page_data.usage.items(), key=lambda item: -_amount_of_work(item[1]))
-    shown = ordered[:_MAX_MODELS]
-    rest = ordered[_MAX_MODELS:]
-    rows = [
-        _model_row(model or "not named", {model: used}, page_data, prices) for model, used in shown
-    ]
+    usage, total = page_data.usage, page_data.usage.total
+    models = sorted(total, key=lambda model: -_amount_of_work(total[model]))
+    shown, rest = models[:_MAX_MODELS], models[_MAX_MODELS:]
+    rows = [_model_row(model or "not named", usage.of([model]), prices) for model in shown]
     if rest:
-        rows.append(_model_row(f"{wording.whole(len(rest))} others", dict(rest), page_data, prices))
-    if len(page_data.usage) > 1:
-        rows.append(_model_row("All", page_data.usage, page_data, prices))
+        rows.append(_model_row(f"{wording.whole(len(rest))} others", usage.of(rest), prices))
+    if len(models) > 1:
+        rows.append(_model_row("All", usage, prices))
     return rows
 
 
@@ -674,25 +672,20 @@ def _amount_of_work(used: ModelUsage) -> float:
     return used.prompt_tokens + used.completion_tokens + used.billed_seconds
 
 
-def _model_row(
-    label: str, usage: Mapping[str, ModelUsage], page_data: PageData, prices: Prices | None
-) -> ModelRow:
-    cost = actual_cost_usd(usage, prices)
-    called = {model: used for model, used in page_data.called.items() if model in usage}
-    calls = actual_cost_usd(called, prices)
-    # Requests answered by ordinary calls cost the on-demand price.
-    extra = None if calls is None else on_demand_usd(calls) - calls
-    prompt = wording.whole(sum(used.prompt_tokens for used in usage.values()))
-    seconds = sum(used.billed_seconds for used in usage.values())
+def _model_row(label: str, usage: JobUsage, prices: Prices | None) -> ModelRow:
+    total = usage.total
+    all_in_batches = actual_cost_usd(total, prices)
+    prompt = wording.whole(sum(used.prompt_tokens for used in total.values()))
+    seconds = sum(used.billed_seconds for used in total.values())
     if seconds:
         audio = f"{wording.duration(seconds)} of audio"
         prompt = audio if prompt == "0" else f"{prompt} and {audio}"
     return ModelRow(
         model=wording.text(label, most=_NAME_CHARACTERS),
         prompt=prompt,
-        completion=wording.whole(sum(used.completion_tokens for used in usage.values())),
-        batch=wording.money(sum_usd(cost, extra)),
-        on_demand=wording.money(None if cost is None else on_demand_usd(cost)),
+        completion=wording.whole(sum(used.completion_tokens for used in total.values())),
+        batch=wording.money(usage.cost_usd(prices)),
+        on_demand=wording.money(None if all_in_batches is None else on_demand_usd(all_in_batches)),
     )
 
 
