@@ -111,11 +111,7 @@ def of_request(storage: Storage, request: JobRequest, *, is_open: bool | None = 
         is_open: Whether it lacks a final report; looked up if None.
     """
     is_replaced = False
-    for path in (
-        request.path,
-        object_keys.superseded_path(request.job_id, request.path),
-        request.job_id,
-    ):
+    for path in request.report_paths:
         found = read_report(storage, path)
         if found is None:
             continue

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from groq_batch.domain.job_status import RUNNING
 from groq_batch.domain.times import parse_timestamp
 from groq_batch_client.text import batches, counted, dollars, one_line, share
 
 Report = Mapping[str, Any]
 
-RUNNING = "running"
 GOOD = "succeeded"
 _STYLES = {
     "succeeded": "green",

@@ -23,7 +23,7 @@ from groq_batch.bucket.storage import ObjectVersion, Storage
 from groq_batch.domain import object_keys
 from groq_batch.records.all_attempts import load_states
 from groq_batch.records.job import JobRecord, JobRequest
-from groq_batch.records.on_demand import OnDemandProgress
+from groq_batch.records.on_demand import load_calls
 from groq_batch.reports.report import running_report
 
 Report = dict[str, Any]
@@ -118,9 +118,7 @@ def report_from_work(storage: Storage, request: JobRequest) -> Report | None:
     if job is None:
         return None
     states = load_states(storage, keys)
-    calls = None
-    if states and job.deadline_at is not None:
-        calls = OnDemandProgress.load(storage, keys, states[-1].attempt)
-    report = running_report(request, job, states=states, calls=calls.value if calls else None)
+    calls = load_calls(storage, keys, job, states[-1].attempt) if states else None
+    report = running_report(request, job, states=states, calls=calls)
     # The stack may have another version than this client.
     return {**report, "version": None}

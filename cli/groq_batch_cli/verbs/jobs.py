@@ -23,6 +23,7 @@ from groq_batch_client.job_view import (
     answered_share,
     cost_so_far,
     first_error_code,
+    is_final,
     reason,
     style_of,
     unanswered,
@@ -198,11 +199,7 @@ def _lacks_cost(one: ListedJob) -> bool:
     report = one.job.report
     if report is None:
         return one.job.is_replaced
-    return bool(report["cost_usd"]["actual"] is None and report["batches"] and _has_ended(report))
-
-
-def _has_ended(report: dict[str, object]) -> bool:
-    return report["status"] != "running"
+    return bool(report["cost_usd"]["actual"] is None and report["batches"] and is_final(report))
 
 
 def _json(one: ListedJob, now: datetime) -> dict[str, object]:

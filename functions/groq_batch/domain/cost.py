@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from groq_batch.domain.prices import HourPrice, ModelPrice, Prices, on_demand_usd, table_prices
+from groq_batch.domain.totals import Totals
 
 BYTES_PER_TOKEN = 4
 """Rule of thumb for the estimate: one token per four bytes of a request's body."""
@@ -34,7 +35,7 @@ def counted_model_name(model: str, known: Mapping[str, object]) -> str:
 
 
 @dataclass(slots=True)
-class ModelEstimate:
+class ModelEstimate(Totals):
     """The requests to one model.
 
     Attributes:
@@ -68,14 +69,11 @@ class ModelEstimates(dict[str, ModelEstimate]):
     def merge(self, others: Mapping[str, ModelEstimate]) -> None:
         """Add the estimates of another part of a file."""
         for model, estimate in others.items():
-            mine = self[model]
-            mine.requests += estimate.requests
-            mine.body_bytes += estimate.body_bytes
-            mine.output_tokens += estimate.output_tokens
+            self[model].merge(estimate)
 
 
 @dataclass(slots=True)
-class ModelUsage:
+class ModelUsage(Totals):
     """Usage of one model's answers.
 
     Attributes:
@@ -111,15 +109,6 @@ class ModelUsage:
             self.without_seconds += 1
         else:
             self.billed_seconds += max(seconds, MIN_BILLED_SECONDS)
-
-    def merge(self, other: ModelUsage) -> None:
-        """Add the usage of other answers of the model."""
-        self.answers += other.answers
-        self.prompt_tokens += other.prompt_tokens
-        self.completion_tokens += other.completion_tokens
-        self.without_tokens += other.without_tokens
-        self.billed_seconds += other.billed_seconds
-        self.without_seconds += other.without_seconds
 
 
 class ModelUsages(dict[str, ModelUsage]):

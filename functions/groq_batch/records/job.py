@@ -56,6 +56,11 @@ class JobRequest:
             raise stored.MissingRecordError(f"There is no job {job_id}: {key} does not exist")
         return request
 
+    @property
+    def report_paths(self) -> list[str]:
+        """The paths under which the job's report may be, in the order in which to look for it."""
+        return [self.path, object_keys.superseded_path(self.job_id, self.path), self.job_id]
+
     def execution_input(self) -> dict[str, Any]:
         """Return the input of the job's execution.
 

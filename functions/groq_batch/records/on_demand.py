@@ -18,6 +18,7 @@ from groq_batch.domain import object_keys
 from groq_batch.domain.on_demand import MeanUsage
 from groq_batch.domain.reason import Reason
 from groq_batch.records import stored
+from groq_batch.records.job import JobRecord
 from groq_batch.records.submission import LEASE_SECONDS
 
 MAX_SECONDS_OPEN = 300.0
@@ -180,6 +181,16 @@ class OnDemandProgress:
             ConflictError: The stored record has changed.
         """
         return stored.swap(storage, keys.on_demand(self.attempt), self, over=over)
+
+
+def load_calls(
+    storage: Storage, keys: object_keys.WorkKeys, job: JobRecord, attempt: int
+) -> OnDemandProgress | None:
+    """Read the record of an attempt's ordinary calls; None if it has none."""
+    if job.deadline_at is None:
+        return None
+    found = OnDemandProgress.load(storage, keys, attempt)
+    return found.value if found else None
 
 
 def end_calls(

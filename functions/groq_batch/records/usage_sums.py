@@ -27,6 +27,7 @@ from typing import Self
 from groq_batch.bucket.storage import Storage, StoredObject
 from groq_batch.domain import object_keys
 from groq_batch.domain.parallel import in_parallel
+from groq_batch.domain.totals import Totals
 from groq_batch.records import stored
 from groq_batch.records.usage import UsageRecord
 
@@ -48,7 +49,7 @@ _NAME_CHARACTERS = 20
 
 
 @dataclass(slots=True)
-class Sums:
+class Sums(Totals):
     """Totals of some jobs.
 
     Attributes:
@@ -85,11 +86,6 @@ class Sums:
                 without_cost=int(record.actual_usd is None),
             )
         )
-
-    def merge(self, other: Sums) -> None:
-        """Add other totals."""
-        for name in self.__slots__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 @dataclass(slots=True)

@@ -20,12 +20,12 @@ from groq_batch.bucket.s3_errors import ConflictError, UnreadableObjectError, Un
 from groq_batch.bucket.storage import JOB_METADATA, ObjectHead, Storage, Stored
 from groq_batch.domain import object_keys
 from groq_batch.domain.input_key import check_key
+from groq_batch.domain.job_status import RUNNING
 from groq_batch.domain.times import seconds_of
 from groq_batch.records.closed import is_closed
 from groq_batch.records.job import JobRequest
 from groq_batch.reports.page.data import PageData
 from groq_batch.reports.page.writer import ReportPages
-from groq_batch.reports.report import RUNNING
 from groq_batch.telemetry.plain_log import logger
 
 _TRIES = 8
@@ -204,7 +204,7 @@ class Delivery:
 
     def write_running(self, report: dict[str, Any]) -> None:
         """Update the report of the running job; a final report is never changed."""
-        for path in self._paths():
+        for path in self._request.report_paths:
             keys = object_keys.delivery_keys(path)
             found = self._readable_report(path)
             if found is None:
@@ -230,13 +230,13 @@ class Delivery:
 
     def has_told_batches(self) -> bool:
         """Tell whether this job's stored report lists batches."""
-        reports = (self._readable_report(path) for path in self._paths())
+        reports = (self._readable_report(path) for path in self._request.report_paths)
         mine = (found.value for found in reports if found and self._is_mine(found.value))
         return any(report.get("batches") for report in mine)
 
     def stored_final_report(self) -> tuple[dict[str, Any], str] | None:
         """Return this job's final report and its path, if it still exists at its path."""
-        for path in self._paths():
+        for path in self._request.report_paths:
             found = self._readable_report(path)
             if found is None or not self._is_mine(found.value):
                 continue
@@ -250,7 +250,7 @@ class Delivery:
         Args:
             page_data: Data for the page that the report does not contain.
         """
-        for path in self._paths():
+        for path in self._request.report_paths:
             found = self._readable_report(path)
             if found is not None and self._is_mine(found.value):
                 self._pages.write(object_keys.delivery_keys(path), page_data)
@@ -263,7 +263,7 @@ class Delivery:
         return the report at the upload's path (then ``unreadable_report`` is its key).
         """
         reported_at, refused = None, None
-        for path in self._paths():
+        for path in self._request.report_paths:
             try:
                 found = self._report_at(path)
             except UnreadableObjectError as error:
@@ -313,10 +313,6 @@ class Delivery:
             return
         if self._storage.delete_unchanged(keys.report, head.etag):
             self._pages.remove(keys.page)
-
-    def _paths(self) -> list[str]:
-        """Return the paths under which this job's report may be."""
-        return [self._request.path, self._superseded, self._request.job_id]
 
     @property
     def _superseded(self) -> str:

@@ -16,7 +16,6 @@ from groq_batch.domain import object_keys
 from groq_batch.domain.times import parse_timestamp, timestamp
 from groq_batch.records.usage_sums import UsageSums, update_sums
 from groq_batch.reports.page.writer import CONTENT_TYPE, log_failure
-from groq_batch.reports.running_jobs import MAX_SHOWN, read_running_jobs
 
 _WRITTEN = "groq-batch-written"
 
@@ -73,25 +72,18 @@ def _write(
 ) -> None:
     """Write the page unless a later one exists."""
     # Imported here: the function also closes single jobs, and then does not need it.
-    from groq_batch.reports.page.index_rendering import render_index  # noqa: PLC0415
+    from groq_batch.reports.page.index_rendering import index_page  # noqa: PLC0415
 
-    ended = {record.job_id for record in sums.ended}
-    open_jobs = sorted((job for job in ages if job not in ended), key=lambda job: -ages[job])
     head = storage.head(object_keys.INDEX_KEY)
     written = head.metadata.get(_WRITTEN) if head is not None else None
     if written is not None and parse_timestamp(written) > now:
         return
-    page = render_index(
-        sums,
-        read_running_jobs(storage, open_jobs[:MAX_SHOWN]),
-        running_total=len(open_jobs),
-        as_of=now,
-        is_whole=is_whole,
-    )
+    oldest_first = sorted(ages, key=lambda job: -ages[job])
+    page = index_page(storage, sums, oldest_first, as_of=now, is_whole=is_whole)
     with suppress(ConflictError):  # Another run has written its own page.
         storage.put_bytes(
             object_keys.INDEX_KEY,
-            page.encode("utf-8", "replace"),
+            page,
             content_type=CONTENT_TYPE,
             if_none_match=head is None,
             if_match=head.etag if head is not None else None,

@@ -11,9 +11,10 @@ from groq_batch import __version__
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch
 from groq_batch.domain.canary import CANARY_SHARD
+from groq_batch.domain.job_status import RUNNING
 from groq_batch.domain.json_data import to_json_data
 from groq_batch.domain.reason import Reason
-from groq_batch.domain.times import parse_timestamp, timestamp, timestamp_of
+from groq_batch.domain.times import optional_timestamp, parse_timestamp, timestamp
 from groq_batch.records.attempt import AttemptState
 from groq_batch.records.job import JobRecord, JobRequest
 from groq_batch.records.on_demand import OnDemandProgress
@@ -21,7 +22,6 @@ from groq_batch.records.shard_result import ShardResult, job_usage, latest_summa
 
 MAX_ERRORS = 100
 """Maximum number of errors in a report; ``errors_total`` counts all."""
-RUNNING = "running"
 _UNSHOWABLE = re.compile('[\x00-\x1f"\\\\\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]')
 """Characters that JSON cannot hold unescaped, that end a line, or change the text direction."""
 
@@ -264,8 +264,8 @@ def _batch_entry(
         "requests": sent,
         "succeeded": succeeded,
         "failed": sent - succeeded if summary else batch.counts.failed,
-        "created_at": _from_unix(batch.created_at),
-        "ended_at": _from_unix(batch.ended_at),
+        "created_at": optional_timestamp(batch.created_at),
+        "ended_at": optional_timestamp(batch.ended_at),
     }
 
 
@@ -299,11 +299,7 @@ def _first_created_at(states: Sequence[AttemptState]) -> str | None:
         for entry in state.entries.values()
         if entry.batch is not None and entry.batch.created_at is not None
     ]
-    return _from_unix(min(times)) if times else None
-
-
-def _from_unix(seconds: int | None) -> str | None:
-    return None if seconds is None else timestamp_of(seconds)
+    return optional_timestamp(min(times, default=None))
 
 
 def _put_first(report: dict[str, Any], reason: Reason) -> None:

@@ -31,7 +31,7 @@ from groq_batch.records.attempt import AttemptState
 from groq_batch.records.closed import close, is_closed, unless_closed
 from groq_batch.records.end import End
 from groq_batch.records.job import JobRecord, JobRequest, Stop
-from groq_batch.records.on_demand import CallsEnd, OnDemandProgress
+from groq_batch.records.on_demand import CallsEnd, OnDemandProgress, load_calls
 from groq_batch.records.shard_result import ShardResult, latest_summaries
 from groq_batch.records.usage import UsageOfModel, UsageRecord, usage_by_model
 from groq_batch.reports.delivery import Delivery, SupersededError
@@ -434,10 +434,9 @@ def _load_calls(
     storage: Storage, keys: object_keys.WorkKeys, job: JobRecord | None, states: list[AttemptState]
 ) -> OnDemandProgress | None:
     """Return the record of a job's ordinary calls; None if it had none."""
-    if job is None or job.deadline_at is None or not states:
+    if job is None or not states:
         return None
-    found = OnDemandProgress.load(storage, keys, states[-1].attempt)
-    return found.value if found else None
+    return load_calls(storage, keys, job, states[-1].attempt)
 
 
 def _deadline_passed(count: int, job: JobRecord, calls: OnDemandProgress | None) -> Reason:

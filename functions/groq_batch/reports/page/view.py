@@ -23,6 +23,7 @@ from groq_batch.domain.answer_stats import (
 from groq_batch.domain.cost import JobUsage, ModelUsage, actual_cost_usd
 from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.job_options import JobOptions
+from groq_batch.domain.job_status import RUNNING
 from groq_batch.domain.pace import mean_pace
 from groq_batch.domain.prices import FROM_GROQ, Prices, on_demand_usd
 from groq_batch.domain.times import parse_timestamp
@@ -30,7 +31,6 @@ from groq_batch.reports.page import charts, wording
 from groq_batch.reports.page.data import PageData
 from groq_batch.reports.page.histograms import draw_histogram
 from groq_batch.reports.page.timeline import BATCH_STYLES, Timeline, draw_timeline
-from groq_batch.reports.report import RUNNING
 
 _RELOAD_SECONDS = 60
 """Seconds after which the page of a running job reloads."""

@@ -15,10 +15,10 @@ from typing import Any
 
 from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import JOB_METADATA, Storage
+from groq_batch.domain.job_status import RUNNING
 from groq_batch.domain.object_keys import DeliveryKeys
 from groq_batch.domain.times import parse_timestamp, timestamp
 from groq_batch.reports.page.data import PageData
-from groq_batch.reports.report import RUNNING
 from groq_batch.telemetry import metrics
 from groq_batch.telemetry.plain_log import logger
 
