@@ -42,25 +42,14 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 def make_report(
     job_id: str = "job-1", status: str = "running", *, version_id: str | None = None, **changes: Any
 ) -> dict[str, Any]:
+    begun = "2026-03-01T11:00:00.000Z"
+    request = job_request(job_id, path="x.jsonl", version_id=version_id, started_at=begun)
     report: dict[str, Any] = {
-        "schema_version": 1,
-        "job_id": job_id,
+        **running_report(request, None),
         "status": status,
-        "input": {"bucket": BUCKET, "key": "input/x.jsonl", "version_id": version_id},
         "requests": {"total": 10, "succeeded": 0, "failed": 0, "invalid": 0},
         "progress": {"completed": 0, "total": 10},
-        "batches": [],
-        "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
         "cost_usd": {"estimated": 2.0, "actual": None},
-        "timing": {
-            "started_at": "2026-03-01T11:00:00.000Z",
-            "submitted_at": None,
-            "finished_at": None,
-            "seconds": None,
-        },
-        "errors": [],
-        "errors_total": 0,
-        "outputs": {"results": None, "failed": None, "invalid": None},
     }
     for name, value in changes.items():
         report[name] = {**report[name], **value} if isinstance(value, dict) else value
