@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from groq_batch.domain.result_row import is_success
+from groq_batch.domain.result_row import custom_id_of, is_success
 from groq_batch_client.errors import JobError
 from groq_batch_client.retry_selection import Standing, standing_of
 from groq_batch_client.text import counted, one_line, shorten
@@ -67,13 +67,6 @@ class NamedRows:
 
     name: str
     rows: Iterable[bytes]
-
-
-class _Id(msgspec.Struct):
-    custom_id: str | None = None
-
-
-_decode_id = msgspec.json.Decoder(_Id).decode
 
 
 def merge(original: NamedRows, retries: Sequence[NamedRows]) -> tuple[Iterable[bytes], MergeCounts]:
@@ -141,8 +134,8 @@ def _not_its_retry(
 
 def _id(row: bytes) -> str | None:
     try:
-        return _decode_id(row).custom_id
-    except (msgspec.DecodeError, RecursionError):
+        return custom_id_of(row)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
 
 

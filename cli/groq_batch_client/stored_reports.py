@@ -11,15 +11,13 @@ import json
 from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
-from datetime import datetime
 from itertools import takewhile
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from groq_batch.bucket.s3_errors import MISSING_CODES, VERSION_GONE_CODES, error_code
-from groq_batch.bucket.storage import ObjectVersion, Storage
+from groq_batch.bucket.storage import ObjectVersion, Storage, Stored
 from groq_batch.domain import object_keys
 from groq_batch.records.all_attempts import load_states
 from groq_batch.records.job import JobRecord, JobRequest
@@ -29,23 +27,10 @@ from groq_batch.reports.report import running_report
 Report = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class StoredReport:
-    """A report as stored in the bucket.
-
-    Attributes:
-        report: The report.
-        written_at: When it was written, to the second.
-    """
-
-    report: Report
-    written_at: datetime
-
-
 def read_report(
     storage: Storage, path: str, *, version_id: str | None = None
-) -> StoredReport | None:
-    """Return the report at a path, or a version of it; None if there is none.
+) -> Stored[Report] | None:
+    """Read the report at a path, or a version of it; None if there is none.
 
     What a user has put in its place is no report.
 
@@ -67,7 +52,7 @@ def read_report(
             report = json.loads(body.read())
         except (ValueError, RecursionError):
             return None
-    return StoredReport(report, answer["LastModified"]) if _is_report(report) else None
+    return Stored(report, answer["ETag"], answer["LastModified"]) if _is_report(report) else None
 
 
 def _is_report(value: Any) -> bool:
@@ -77,7 +62,7 @@ def _is_report(value: Any) -> bool:
     return isinstance(value.get("job_id"), str) and isinstance(value.get("status"), str)
 
 
-def earlier_report(storage: Storage, request: JobRequest) -> StoredReport | None:
+def earlier_report(storage: Storage, request: JobRequest) -> Stored[Report] | None:
     """Return the last report of a job that newer runs have overwritten; None if it is gone.
 
     Runs take over a path one after the other, so the versions of the report are in the order of the
@@ -87,13 +72,13 @@ def earlier_report(storage: Storage, request: JobRequest) -> StoredReport | None
 
     def is_not_newer(place: int) -> bool:
         found = read_report(storage, request.path, version_id=versions[place].version_id)
-        return found is not None and _order(found.report) <= (request.started_at, request.job_id)
+        return found is not None and _order(found.value) <= (request.started_at, request.job_id)
 
     place = bisect_left(range(len(versions)), True, key=is_not_newer)
     if place == len(versions):
         return None
     found = read_report(storage, request.path, version_id=versions[place].version_id)
-    return found if found is not None and found.report["job_id"] == request.job_id else None
+    return found if found is not None and found.value["job_id"] == request.job_id else None
 
 
 def _versions_of(storage: Storage, key: str) -> Iterator[ObjectVersion]:
