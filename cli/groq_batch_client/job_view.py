@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from groq_batch.domain.job_status import RUNNING
+from groq_batch.domain.reported_usage import ReportedUsage
 from groq_batch.domain.times import parse_timestamp
 from groq_batch_client.text import batches, counted, dollars, one_line, share
 
@@ -90,14 +91,14 @@ def cost_so_far(report: Report | None) -> str:
     """Return the cost of a job; while it runs, an estimate marked as such."""
     if report is None:
         return ""
-    cost = report["cost_usd"]
-    if cost["actual"] is not None:
-        return dollars(cost["actual"])
-    if cost["estimated"] is None or report["status"] != RUNNING:
+    usage = ReportedUsage.of(report)
+    if usage.actual_usd is not None:
+        return dollars(usage.actual_usd)
+    if usage.estimated_usd is None or report["status"] != RUNNING:
         return ""
     progress = Progress.of(report)
-    part = cost["estimated"] * progress.done / progress.total if progress.total else 0.0
-    return f"~{dollars(part)} of ~{dollars(cost['estimated'])}"
+    part = usage.estimated_usd * progress.done / progress.total if progress.total else 0.0
+    return f"~{dollars(part)} of ~{dollars(usage.estimated_usd)}"
 
 
 def unanswered(report: Report | None) -> int | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_options import NO_DEADLINE
+from groq_batch.domain.reported_usage import ReportedUsage
 from groq_batch.records.usage import UsageRecord
 from groq_batch_cli.aws import Stack
 from groq_batch_cli.doctor.findings import Finding, Look, to_do, well
@@ -212,10 +213,10 @@ def _faults_of_report(report: Report) -> Iterator[str]:
     counts = report["requests"]
     if (counts["total"], counts["succeeded"]) != (len(IDS), len(IDS)):
         yield f"the report counts {counts['succeeded']} of {counts['total']} requests as answered"
-    usage = report["usage"]
-    if not (usage["prompt_tokens"] > 0 and usage["completion_tokens"] > 0):
+    usage = ReportedUsage.of(report)
+    if not (usage.prompt_tokens > 0 and usage.completion_tokens > 0):
         yield "the report has no tokens"
-    cost = report["cost_usd"]["actual"]
+    cost = usage.actual_usd
     if cost is None:
         yield f"the cost is not known, so {MODEL} has no price"
     elif not 0 < cost < MAX_USD:

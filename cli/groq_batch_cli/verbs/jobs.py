@@ -10,6 +10,7 @@ from itertools import islice
 
 import click
 
+from groq_batch.domain.reported_usage import ReportedUsage
 from groq_batch.domain.times import timestamp
 from groq_batch_cli.aws import Target, connect
 from groq_batch_cli.bucket_folders import folder_below
@@ -177,7 +178,7 @@ class Total:
         """Add up jobs."""
         listed = list(jobs)
         reports = [one.job.report for one in listed if one.job.report is not None]
-        costs = [report["cost_usd"]["actual"] for report in reports]
+        costs = [ReportedUsage.of(report).actual_usd for report in reports]
         return cls(
             jobs=len(listed),
             requests=sum(report["requests"]["total"] for report in reports),
@@ -199,7 +200,8 @@ def _lacks_cost(one: ListedJob) -> bool:
     report = one.job.report
     if report is None:
         return one.job.is_replaced
-    return bool(report["cost_usd"]["actual"] is None and report["batches"] and is_final(report))
+    is_unknown = ReportedUsage.of(report).actual_usd is None
+    return bool(is_unknown and report["batches"] and is_final(report))
 
 
 def _json(one: ListedJob, now: datetime) -> dict[str, object]:

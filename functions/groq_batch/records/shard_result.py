@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 import msgspec
@@ -15,6 +15,9 @@ from groq_batch.domain.cost import JobUsage, ModelUsage, ModelUsages, counted_mo
 from groq_batch.domain.parallel import in_parallel
 from groq_batch.records import stored
 from groq_batch.records.attempt_plan import RefusedShard
+
+_TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens")
+"""Names of the numbers in ``ShardResult.usage``."""
 
 
 class ShardResult(msgspec.Struct, rename={"to_retry": "left_over", "stats": "measures"}):
@@ -113,6 +116,14 @@ def latest_summaries(summaries: Iterable[ShardResult]) -> list[ShardResult]:
     for summary in sorted(summaries, key=lambda item: item.attempt):
         latest[summary.number] = summary
     return [latest[number] for number in sorted(latest)]
+
+
+def total_tokens(summaries: Sequence[ShardResult]) -> dict[str, int]:
+    """Add up the tokens of the answers of all shards and attempts, by the API's names."""
+    return {
+        name: sum(used[place] for summary in summaries for used in summary.usage.values())
+        for place, name in enumerate(_TOKENS)
+    }
 
 
 def job_usage(summaries: Iterable[ShardResult]) -> JobUsage:

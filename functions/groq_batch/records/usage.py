@@ -21,6 +21,7 @@ from groq_batch.domain import object_keys
 from groq_batch.domain.cost import ModelUsage, counted_model_name
 from groq_batch.domain.json_data import from_json_data, to_json_data
 from groq_batch.domain.prices import Prices
+from groq_batch.domain.reported_usage import ReportedUsage
 from groq_batch.records.shard_result import ShardResult, job_usage, latest_summaries
 
 
@@ -111,9 +112,8 @@ class UsageRecord:
             report: Its final report, which an earlier version may have written.
             models: Totals of its requests by model.
         """
-        source, requests, usage = report["input"], report["requests"], report["usage"]
-        timing, cost = report["timing"], report["cost_usd"]
-        on_demand = report.get("on_demand")
+        source, requests, timing = report["input"], report["requests"], report["timing"]
+        usage = ReportedUsage.of(report)
         return cls(
             job_id=report["job_id"],
             key=source["key"],
@@ -127,11 +127,11 @@ class UsageRecord:
             failed=requests["failed"],
             invalid=requests["invalid"],
             batches=len(report["batches"]),
-            prompt_tokens=usage["prompt_tokens"],
-            completion_tokens=usage["completion_tokens"],
-            estimated_usd=cost["estimated"],
-            actual_usd=cost["actual"],
-            on_demand_usd=on_demand["cost_usd"] if on_demand else 0,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            estimated_usd=usage.estimated_usd,
+            actual_usd=usage.actual_usd,
+            on_demand_usd=usage.calls_usd,
             bytes=source["bytes"],
             version=report.get("version"),
             models=models,

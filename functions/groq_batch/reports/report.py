@@ -14,11 +14,17 @@ from groq_batch.domain.canary import CANARY_SHARD
 from groq_batch.domain.job_status import RUNNING
 from groq_batch.domain.json_data import to_json_data
 from groq_batch.domain.reason import Reason
+from groq_batch.domain.reported_usage import ReportedUsage
 from groq_batch.domain.times import optional_timestamp, parse_timestamp, timestamp
 from groq_batch.records.attempt import AttemptState
 from groq_batch.records.job import JobRecord, JobRequest
 from groq_batch.records.on_demand import OnDemandProgress
-from groq_batch.records.shard_result import ShardResult, job_usage, latest_summaries
+from groq_batch.records.shard_result import (
+    ShardResult,
+    job_usage,
+    latest_summaries,
+    total_tokens,
+)
 
 MAX_ERRORS = 100
 """Maximum number of errors in a report; ``errors_total`` counts all."""
@@ -113,12 +119,11 @@ def final_report(
             sum(summary.batch_succeeded for summary in summaries if summary.on_demand),
             usage.calls_usd(prices),
         )
-    for summary in summaries:
-        for prompt, completion, total in summary.usage.values():
-            report["usage"]["prompt_tokens"] += prompt
-            report["usage"]["completion_tokens"] += completion
-            report["usage"]["total_tokens"] += total
-    report["cost_usd"]["actual"] = usage.cost_usd(prices)
+    report |= ReportedUsage(
+        **total_tokens(summaries),
+        estimated_usd=job.estimated_cost_usd if job else None,
+        actual_usd=usage.cost_usd(prices),
+    ).to_json()
     row_errors = sum(summary.failed for summary in last)
     for summary in last:
         report["errors"].extend(summary.errors)
@@ -192,8 +197,7 @@ def _base(
             for number, entry in sorted(state.entries.items())
             if entry.batch is not None
         ],
-        "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
-        "cost_usd": {"estimated": job.estimated_cost_usd if job else None, "actual": None},
+        **ReportedUsage(estimated_usd=job.estimated_cost_usd if job else None).to_json(),
         "prices": job.prices.about() if job and job.prices else None,
         "canary": _canary(job),
         "on_demand": _on_demand(0, 0, 0.0) if job and job.deadline_at is not None else None,
