@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from groq_batch.domain.batch import TERMINAL_STATUSES
 from groq_batch.domain.job_status import RUNNING
 from groq_batch.domain.reported_usage import ReportedUsage
 from groq_batch.domain.times import parse_timestamp
@@ -81,9 +82,10 @@ def _makes_ordinary_calls(report: Report) -> bool:
 
 
 def _is_collecting(report: Report, attempt: int) -> bool:
-    ended = {"completed", "failed", "expired", "cancelled"}
     return all(
-        batch["status"] in ended for batch in report["batches"] if batch["attempt"] == attempt
+        batch["status"] in TERMINAL_STATUSES
+        for batch in report["batches"]
+        if batch["attempt"] == attempt
     )
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from groq_batch.domain import object_keys
+from groq_batch.domain.batch import CHAT_URL
 from groq_batch.domain.job_options import NO_DEADLINE
 from groq_batch.domain.reported_usage import ReportedUsage
 from groq_batch.records.usage import UsageRecord
@@ -55,7 +56,7 @@ def _request(custom_id: str) -> bytes:
         "max_completion_tokens": _MAX_TOKENS,
         "reasoning_effort": "low",
     }
-    line = {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": body}
+    line = {"custom_id": custom_id, "method": "POST", "url": CHAT_URL, "body": body}
     return json.dumps(line).encode() + b"\n"
 
 

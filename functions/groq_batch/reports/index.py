@@ -15,9 +15,7 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.times import parse_timestamp, timestamp
 from groq_batch.records.usage_sums import UsageSums, update_sums
-from groq_batch.reports.page.writer import CONTENT_TYPE, log_failure
-
-_WRITTEN = "groq-batch-written"
+from groq_batch.reports.page.writer import CONTENT_TYPE, WRITTEN_METADATA, log_failure
 
 
 def update_index(
@@ -75,7 +73,7 @@ def _write(
     from groq_batch.reports.page.index_rendering import index_page  # noqa: PLC0415
 
     head = storage.head(object_keys.INDEX_KEY)
-    written = head.metadata.get(_WRITTEN) if head is not None else None
+    written = head.metadata.get(WRITTEN_METADATA) if head is not None else None
     if written is not None and parse_timestamp(written) > now:
         return
     oldest_first = sorted(ages, key=lambda job: -ages[job])
@@ -87,5 +85,5 @@ def _write(
             content_type=CONTENT_TYPE,
             if_none_match=head is None,
             if_match=head.etag if head is not None else None,
-            metadata={_WRITTEN: timestamp(now)},
+            metadata={WRITTEN_METADATA: timestamp(now)},
         )

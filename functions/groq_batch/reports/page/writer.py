@@ -27,7 +27,8 @@ SECONDS_BETWEEN_PAGES = 300
 """Minimum seconds between two pages of a running job. A page costs more than the rest of a status
 check, so a job checked every few seconds does not get a new one each time. The final page is
 written immediately."""
-_WRITTEN = "groq-batch-written"
+WRITTEN_METADATA = "groq-batch-written"
+"""User metadata with the time at which a page was made."""
 _REQUESTS = "groq-batch-requests"
 _FINAL = "groq-batch-final"
 _TRIES = 4
@@ -117,7 +118,7 @@ class ReportPages:
                     if_match=head.etag if head is not None else None,
                     metadata={
                         JOB_METADATA: self._job_id,
-                        _WRITTEN: timestamp(now),
+                        WRITTEN_METADATA: timestamp(now),
                         _REQUESTS: str(report["requests"]["total"]),
                         _FINAL: "false" if page_data is None else "true",
                     },
@@ -132,7 +133,7 @@ class ReportPages:
             return False
         if metadata.get(_REQUESTS) != str(requests):
             return False  # It was made before the input was checked.
-        written = parse_timestamp(metadata.get(_WRITTEN, "1970-01-01T00:00:00Z"))
+        written = parse_timestamp(metadata.get(WRITTEN_METADATA, "1970-01-01T00:00:00Z"))
         return 0 <= (now - written).total_seconds() < SECONDS_BETWEEN_PAGES
 
 
