@@ -154,7 +154,7 @@ class Bucket:
             id=f"batch_{attempt}",
             status="in_progress",
             counts=BatchCounts(total=sent, **counts),
-            created_at=int(NOON.timestamp()),
+            created_at=int(NOON.timestamp()) + 3600,
         )
         entry = ShardState(stage=Stage.CREATED, requests=sent, batch=batch)
         state = AttemptState(attempt=attempt, started_at=0.0, entries={1: entry})
@@ -440,7 +440,7 @@ def test_overtaken_job_in_a_later_attempt_counts_what_was_settled_before(bucket:
     assert report is not None
     assert report["progress"] == {"completed": 16, "total": 20}
     assert [(one["attempt"], one["succeeded"]) for one in report["batches"]] == [(1, 15), (2, 1)]
-    assert report["timing"]["submitted_at"] == "2026-03-01T12:00:00.000Z"
+    assert report["timing"]["submitted_at"] == "2026-03-01T13:00:00.000Z"
 
 
 def test_report_from_work_after_a_deadline_is_that_of_the_stack(bucket: Bucket) -> None:
