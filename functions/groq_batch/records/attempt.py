@@ -113,7 +113,7 @@ class AttemptState(
         found = storage.get_json(keys.batches(attempt))
         if found is None:
             return None
-        state = cls.from_json(found.value)
+        state = stored.from_record(found.value, cls)
         state.stored_data, state.etag = state.to_json(), found.etag
         if not all("region" in entry for entry in found.value["shards"].values()):
             # An older version wrote it; there all shards were origin shards.
@@ -293,11 +293,6 @@ class AttemptState(
         data = stored.to_record(msgspec.structs.replace(self, etag=None, stored_data=None))
         del data["etag"], data["stored_data"]
         return data
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Self:
-        """Read the fields from JSON data."""
-        return stored.from_record(data, cls)
 
 
 def _requests(entry: ShardState) -> int:
