@@ -19,10 +19,7 @@ from botocore.exceptions import ClientError
 from groq_batch.bucket.s3_errors import MISSING_CODES, VERSION_GONE_CODES, error_code
 from groq_batch.bucket.storage import ObjectVersion, Storage, Stored
 from groq_batch.domain import object_keys
-from groq_batch.records.all_attempts import load_states
 from groq_batch.records.job import JobRecord, JobRequest
-from groq_batch.records.on_demand import load_calls
-from groq_batch.reports.report import running_report
 
 Report = dict[str, Any]
 
@@ -98,6 +95,11 @@ def report_from_work(storage: Storage, request: JobRequest) -> Report | None:
     Returns:
         A report in the usual form; None while the stack checks the input.
     """
+    # Imported here: few jobs need it, and it would add a tenth to the start of most commands.
+    from groq_batch.records.all_attempts import load_states  # noqa: PLC0415
+    from groq_batch.records.on_demand import load_calls  # noqa: PLC0415
+    from groq_batch.reports.report import running_report  # noqa: PLC0415
+
     keys = object_keys.WorkKeys(request.job_id)
     job = JobRecord.load(storage, keys)
     if job is None:
