@@ -7,12 +7,11 @@ import platform
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.environment import CACHE_FOLDER, PROJECT_ROOT, sam_environment
+from local.environment import CACHE_FOLDER, PROJECT_ROOT, remove_older, sam_environment
 from local.processes import run_program
 
 BUILDS_FOLDER = CACHE_FOLDER / "builds"
@@ -99,7 +98,8 @@ def build_application(
         folder.touch()
         return Build(folder, template, parameters, was_cached=True)
     builds_folder.mkdir(parents=True, exist_ok=True)
-    _remove_unused(builds_folder)
+    # Builds that were not used for a day, and files of interrupted builds.
+    remove_older(builds_folder, _UNUSED_BUILD_SECONDS)
     workplace = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=builds_folder))
     try:
         _run_sam_build(
@@ -143,11 +143,3 @@ def _run_sam_build(
         directory=sources,
         timeout_seconds=_BUILD_TIMEOUT_SECONDS,
     )
-
-
-def _remove_unused(builds_folder: Path) -> None:
-    """Remove builds that were not used for a day, and files of interrupted builds."""
-    oldest = time.time() - _UNUSED_BUILD_SECONDS
-    for folder in builds_folder.iterdir():
-        if folder.stat().st_mtime < oldest:
-            shutil.rmtree(folder, ignore_errors=True)

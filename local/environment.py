@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,6 +42,14 @@ _PASSED_ON = (
 """Variables that started programs may need. All others are dropped, above all keys."""
 
 _PACKAGE_INSTALLER_PREFIXES = ("PIP_", "UV_")
+
+
+def remove_older(parent: Path, seconds: float) -> None:
+    """Remove the folders in a folder that have not changed for some seconds."""
+    oldest = time.time() - seconds
+    for folder in parent.iterdir():
+        if folder.stat().st_mtime < oldest:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def plain_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:

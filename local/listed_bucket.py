@@ -76,12 +76,14 @@ class ListedBucket:
             self.objects[key] = _content(request.body)
             return _response(200, b"", ETag=_etag(self.objects[key]))
         data = b"{}" if key.startswith("jobs/") else self.objects.get(key)
-        status, tag = (404, "") if data is None else (200, _etag(data))
+        status, fields = 404, {}
+        if data is not None:
+            status, fields = 200, {"ETag": _etag(data), "Last-Modified": self._date}
         if request.method == "HEAD":
             self.calls["HeadObject"] += 1
-            return _response(status, b"", ETag=tag)
+            return _response(status, b"", **fields)
         self.calls["GetObject"] += 1
-        return _response(status, data or b"<Error><Code>NoSuchKey</Code></Error>", ETag=tag)
+        return _response(status, data or b"<Error><Code>NoSuchKey</Code></Error>", **fields)
 
     def _page(self, query: dict[str, list[str]]) -> bytes:
         if not query["prefix"][0].startswith("input/"):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from html.parser import HTMLParser
@@ -14,6 +15,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from local.reference.blocks import markdown_files
+from tests.patience import PATIENCE_SECONDS
 
 PROJECT = Path(__file__).parents[1]
 
@@ -74,6 +76,22 @@ def blocks(file: Path) -> Iterator[Block]:
         if token.type == "fence" and token.map is not None:
             language, _, use = token.info.strip().partition(" ")
             yield Block(file, token.map[0] + 1, language, use.strip(), token.content)
+
+
+def run(
+    script: str, folder: Path, environ: Mapping[str, str], *, stops_at_failure: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Run commands in a folder, as a reader does."""
+    return subprocess.run(
+        ["bash", "-eu" if stops_at_failure else "-u"],
+        input=script,
+        cwd=folder,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
 
 
 def anchors(file: Path) -> set[str]:

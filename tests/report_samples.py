@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from groq_batch.domain.answer_stats import AnswerStats, Failures, count_name
-from groq_batch.domain.cost import ModelUsage
+from groq_batch.domain.cost import JobUsage, ModelUsage, ModelUsages
 from groq_batch.domain.problem import Problem
 from groq_batch.records.job import JobRecord
 from groq_batch.reports.page.data import PageData
@@ -115,11 +115,13 @@ def facts(text: Callable[[], str] = lambda: "") -> PageData:
         problems=(problem,),
         problems_total=4,
     )
-    usage = {
-        "openai/gpt-oss-20b": ModelUsage(3000, 1_500_000, 700_000),
-        "model" + text(): ModelUsage(1400, 500_000, 200_000),
-    }
-    return PageData(job, stats, failures, usage)
+    usage = ModelUsages(
+        {
+            "openai/gpt-oss-20b": ModelUsage(3000, 1_500_000, 700_000),
+            "model" + text(): ModelUsage(1400, 500_000, 200_000),
+        }
+    )
+    return PageData(job, stats, failures, JobUsage(batches=usage))
 
 
 def hostile_report(text: Callable[[], str], status: str = "partial") -> dict[str, Any]:

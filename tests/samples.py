@@ -1,7 +1,8 @@
-"""Values that many tests need and none is about: the options and the request of a job."""
+"""Values that many tests need and none is about: request lines, and a job's options and request."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from groq_batch.domain import object_keys
@@ -11,6 +12,25 @@ from groq_batch.records.job import JobRequest
 OPTIONS = JobOptions(
     completion_window="24h", skip_invalid_lines=False, max_attempts=3, max_job_cost_usd=0
 )
+
+MODEL = "openai/gpt-oss-20b"
+
+
+def chat_request(
+    custom_id: str, content: str = "Say hello.", *, model: str = MODEL, **body: Any
+) -> dict[str, Any]:
+    """Return a good request; ``body`` adds fields to its body, or replaces them."""
+    return {
+        "custom_id": custom_id,
+        "method": "POST",
+        "url": "/v1/chat/completions",
+        "body": {"model": model, "messages": [{"role": "user", "content": content}], **body},
+    }
+
+
+def chat_line(custom_id: str, content: str = "Say hello.", **body: Any) -> bytes:
+    """Return the line of a good request without its end; see ``chat_request``."""
+    return json.dumps(chat_request(custom_id, content, **body), ensure_ascii=False).encode()
 
 
 def job_request(job_id: str = "a-0123456789abcdef0123", **fields: Any) -> JobRequest:

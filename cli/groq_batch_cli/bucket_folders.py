@@ -9,7 +9,6 @@ from groq_batch.domain.input_key import check_key
 from groq_batch_client.found_jobs import MIRRORS
 from groq_batch_client.text import printable
 
-_ADDRESS = "s3://"
 _CODES_OF_FOLDERS = frozenset({"reserved_path", "key_too_long"})
 
 
@@ -23,11 +22,11 @@ def folder_below(text: str, bucket: str) -> str:
     Raises:
         BadParameter: The S3 URI names another bucket.
     """
-    if text.startswith(_ADDRESS):
-        named, _, text = text.removeprefix(_ADDRESS).partition("/")
+    if text.startswith(object_keys.URI_SCHEME):
+        named, text = object_keys.split_uri(text)
         if named != bucket:
             raise click.BadParameter(
-                f"{_ADDRESS}{named} is not this stack's bucket, which is {bucket}.",
+                f"{object_keys.URI_SCHEME}{named} is not this stack's bucket, which is {bucket}.",
                 param_hint="--under",
             )
     text = text.removeprefix("./").strip("/")

@@ -156,9 +156,10 @@ def _rows(storage: Storage, job_id: str) -> Failures | None:
             if len(newest) > _MAX_SUMMARIES:
                 return None
     result = Failures()
-    for stored in in_parallel(storage.get_json, [key for _, key in newest.values()]):
-        if stored is not None:
-            result.merge(ShardResult.from_json(stored[0]).stats.failures)
+    keys = [key for _, key in newest.values()]
+    for counts in in_parallel(lambda key: ShardResult.load(storage, key), keys):
+        if counts is not None:
+            result.merge(counts.stats.failures)
     return result
 
 
@@ -170,12 +171,12 @@ def _of_rows(rows: Iterable[Report]) -> Failures:
 
 
 def _total(failures: Failures) -> int:
-    return sum(group.count for group in failures.groups.values())
+    return sum(group.count for group in failures.values())
 
 
 def _sorted(failures: Failures, total: int) -> ErrorCodes:
     codes = [
         ErrorCode(one_line(code), group.count, one_line(group.message or ""))
-        for code, group in failures.groups.items()
+        for code, group in failures.items()
     ]
     return ErrorCodes(tuple(sorted(codes, key=lambda one: -one.count)), total)

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.records.usage_sums import UsageSums, update_sums
-from groq_batch.reports.running_jobs import MAX_SHOWN, read_running_jobs
 
 
 def make_index(storage: Storage, *, on_progress: Callable[[int], None]) -> bytes:
@@ -22,7 +21,7 @@ def make_index(storage: Storage, *, on_progress: Callable[[int], None]) -> bytes
         on_progress: Called with the number of jobs counted so far.
     """
     # The page's libraries are slow to import, and no other command needs them.
-    from groq_batch.reports.page.index_rendering import render_index  # noqa: PLC0415
+    from groq_batch.reports.page.index_rendering import index_page  # noqa: PLC0415
 
     now = datetime.now(UTC)
     open_jobs = sorted(
@@ -31,16 +30,8 @@ def make_index(storage: Storage, *, on_progress: Callable[[int], None]) -> bytes
     )
     sums, _ = UsageSums.load(storage)
     update_sums(storage, sums, now=now, on_progress=lambda some: on_progress(_jobs(some)))
-    ended = {record.job_id for record in sums.ended}
-    names = [name for _, name in open_jobs if name not in ended]
-    page = render_index(
-        sums,
-        read_running_jobs(storage, names[:MAX_SHOWN]),
-        running_total=len(names),
-        as_of=now,
-        is_live=True,
-    )
-    return page.encode("utf-8", "replace")
+    oldest_first = [name for _, name in open_jobs]
+    return index_page(storage, sums, oldest_first, as_of=now, is_live=True)
 
 
 def _jobs(sums: UsageSums) -> int:

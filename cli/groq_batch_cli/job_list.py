@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from groq_batch.bucket.storage import ObjectVersion, Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import upload_job_id
+from groq_batch.domain.job_status import RUNNING
 from groq_batch.domain.parallel import in_parallel
 from groq_batch.records.job import JobRequest
 from groq_batch_client.aws_errors import is_denied
@@ -20,11 +21,11 @@ REPLACED = "replaced"
 WAITING = "waiting"
 STARTING = "starting"
 
-RUNNING_STATUSES = frozenset({"running", STARTING})
+RUNNING_STATUSES = frozenset({RUNNING, STARTING})
 STATUSES = (
     WAITING,
     STARTING,
-    "running",
+    RUNNING,
     "succeeded",
     "partial",
     "rejected",
@@ -55,7 +56,7 @@ class Wanted:
 
     def has_status(self, status: str) -> bool:
         """Tell whether the filter includes a status."""
-        if self.status == "running":
+        if self.status == RUNNING:
             return status in RUNNING_STATUSES
         return self.status in (None, status)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from groq_batch.domain.totals import Totals
 from groq_batch.records.usage import UsageOfModel, UsageRecord
 
 GROUPINGS = ("folder", "day", "model", "status")
@@ -14,7 +15,7 @@ _DECIMALS = 12
 
 
 @dataclass(slots=True)
-class Usage:
+class Usage(Totals):
     """Totals of some jobs, or of their requests to one model.
 
     Attributes:
@@ -39,11 +40,6 @@ class Usage:
     usd: float = 0.0
     without_cost: int = 0
 
-    def add(self, other: Usage) -> None:
-        """Add other totals to these."""
-        for name in self.__slots__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON data."""
         return {**asdict(self), "usd": round(self.usd, _DECIMALS)}
@@ -56,7 +52,7 @@ def total_usage(records: Iterable[UsageRecord]) -> Usage:
     """Return the totals of all jobs."""
     total = Usage()
     for record in records:
-        total.add(_of_job(record))
+        total.merge(_of_job(record))
     return total
 
 
@@ -68,7 +64,7 @@ def grouped_usage(records: Iterable[UsageRecord], by: str) -> list[tuple[str, Us
     groups: dict[str, Usage] = {}
     for record in records:
         for name, usage in _parts(record, by):
-            groups.setdefault(name, Usage()).add(usage)
+            groups.setdefault(name, Usage()).merge(usage)
     if by == "day":
         return sorted(groups.items())
     return sorted(groups.items(), key=lambda one: (-one[1].usd, -one[1].requests, one[0]))

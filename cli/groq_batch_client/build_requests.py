@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from groq_batch.domain.batch import CHAT_URL
 from groq_batch.domain.cost import ModelEstimates
 from groq_batch.domain.problem import Problem
 from groq_batch.request_file.line_checks import InvalidLine, LineChecker
@@ -27,7 +28,6 @@ from groq_batch_client.templates import BRACES, Template
 
 _LEFT_OUT = b"\n"
 """Placeholder for a duplicate request; the checks take it for a blank line."""
-_URL = "/v1/chat/completions"
 
 _NUMBERS = frozenset(
     {
@@ -93,7 +93,7 @@ class RequestBuilder:
         prompts = self._filled(self.prompt, first, batch, table)
         head = b'{"custom_id":'
         middle = b',"method":"POST","url":"%s","body":{"model":%s,"messages":[' % (
-            _URL.encode(),
+            CHAT_URL.encode(),
             _encode(self.model),
         )
         user = b'{"role":"user","content":'

@@ -207,8 +207,8 @@ def look(storage: Storage, job: FoundJob) -> FoundJob:
     """Return the current state of a job."""
     if job.report is not None:
         found = read_report(storage, job.path)
-        if found is not None and found.report["job_id"] == job.job_id:
-            return replace(job, report=found.report, reported_at=found.written_at)
+        if found is not None and found.value["job_id"] == job.job_id:
+            return replace(job, report=found.value, reported_at=found.written_at)
     if job.job_id is None:
         return job_of_path(storage, job.path) or job
     return job_by_id(storage, job.job_id) or job

@@ -6,14 +6,13 @@ import shlex
 from dataclasses import dataclass
 from datetime import datetime
 
-from groq_batch.bucket.storage import Storage
+from groq_batch.bucket.storage import Storage, Stored
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_id import upload_job_id
 from groq_batch.records.job import JobRequest
 from groq_batch_client.errors import JobError
 from groq_batch_client.stored_reports import (
     Report,
-    StoredReport,
     earlier_report,
     read_report,
     report_from_work,
@@ -102,8 +101,8 @@ def path_of(text: str, bucket: str) -> str:
     Raises:
         JobError: The S3 URI names another bucket.
     """
-    if text.startswith("s3://"):
-        named, _, key = text.removeprefix("s3://").partition("/")
+    if text.startswith(object_keys.URI_SCHEME):
+        named, key = object_keys.split_uri(text)
         if named != bucket:
             raise JobError(f"{text} is not in this stack's bucket, which is {bucket}.")
         text = key
@@ -131,15 +130,11 @@ def of_request(storage: Storage, request: JobRequest, *, is_open: bool | None = 
         is_open: Whether it lacks a final report; looked up if None.
     """
     is_replaced = False
-    for path in (
-        request.path,
-        object_keys.superseded_path(request.job_id, request.path),
-        request.job_id,
-    ):
+    for path in request.report_paths:
         found = read_report(storage, path)
         if found is None:
             continue
-        if found.report["job_id"] == request.job_id:
+        if found.value["job_id"] == request.job_id:
             return _found(request, path, found)
         is_replaced = is_replaced or path == request.path
     if is_open is None:
@@ -157,13 +152,13 @@ def of_request(storage: Storage, request: JobRequest, *, is_open: bool | None = 
 
 
 def _found(
-    request: JobRequest, path: str, found: StoredReport | None, *, is_replaced: bool = False
+    request: JobRequest, path: str, found: Stored[Report] | None, *, is_replaced: bool = False
 ) -> FoundJob:
     return FoundJob(
         path=path,
         job_id=request.job_id,
         request=request,
-        report=found.report if found is not None else None,
+        report=found.value if found is not None else None,
         reported_at=found.written_at if found is not None else None,
         is_replaced=is_replaced,
     )
@@ -175,7 +170,7 @@ def job_of_path(storage: Storage, path: str) -> FoundJob | None:
     head = storage.head(object_keys.INPUT_PREFIX + path)
     if head is None or head.version_id is None:
         return _of_report(path, found)
-    if found is not None and found.report["input"]["version_id"] == head.version_id:
+    if found is not None and found.value["input"]["version_id"] == head.version_id:
         return _of_report(path, found)
     key = object_keys.INPUT_PREFIX + path
     job_id = upload_job_id(bucket=storage.bucket, key=key, version_id=head.version_id)
@@ -183,13 +178,13 @@ def job_of_path(storage: Storage, path: str) -> FoundJob | None:
     return job_by_id(storage, job_id) or FoundJob(path=path, job_id=None)
 
 
-def _of_report(path: str, found: StoredReport | None) -> FoundJob | None:
+def _of_report(path: str, found: Stored[Report] | None) -> FoundJob | None:
     if found is None:
         return None
     return FoundJob(
         path=path,
-        job_id=found.report["job_id"],
-        report=found.report,
+        job_id=found.value["job_id"],
+        report=found.value,
         reported_at=found.written_at,
     )
 

@@ -48,8 +48,9 @@ def targets(job: FoundJob, folder: Path) -> dict[str, Path]:
 
 
 def key_of(url: str) -> str:
-    """Return the object key of an S3 URI ``s3://bucket/key``."""
-    return url.removeprefix("s3://").partition("/")[2]
+    """Return the object key of an S3 URI."""
+    _, key = object_keys.split_uri(url)
+    return key
 
 
 def fetch(

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from groq_batch.domain.batch import TERMINAL_STATUSES
+from groq_batch.domain.job_status import RUNNING
+from groq_batch.domain.reported_usage import ReportedUsage
 from groq_batch.domain.times import parse_timestamp
 from groq_batch_client.text import batches, counted, dollars, one_line, share
 
 Report = Mapping[str, Any]
 
-RUNNING = "running"
 GOOD = "succeeded"
 _STYLES = {
     "succeeded": "green",
@@ -80,9 +82,10 @@ def _makes_ordinary_calls(report: Report) -> bool:
 
 
 def _is_collecting(report: Report, attempt: int) -> bool:
-    ended = {"completed", "failed", "expired", "cancelled"}
     return all(
-        batch["status"] in ended for batch in report["batches"] if batch["attempt"] == attempt
+        batch["status"] in TERMINAL_STATUSES
+        for batch in report["batches"]
+        if batch["attempt"] == attempt
     )
 
 
@@ -90,14 +93,14 @@ def cost_so_far(report: Report | None) -> str:
     """Return the cost of a job; while it runs, an estimate marked as such."""
     if report is None:
         return ""
-    cost = report["cost_usd"]
-    if cost["actual"] is not None:
-        return dollars(cost["actual"])
-    if cost["estimated"] is None or report["status"] != RUNNING:
+    usage = ReportedUsage.of(report)
+    if usage.actual_usd is not None:
+        return dollars(usage.actual_usd)
+    if usage.estimated_usd is None or report["status"] != RUNNING:
         return ""
     progress = Progress.of(report)
-    part = cost["estimated"] * progress.done / progress.total if progress.total else 0.0
-    return f"~{dollars(part)} of ~{dollars(cost['estimated'])}"
+    part = usage.estimated_usd * progress.done / progress.total if progress.total else 0.0
+    return f"~{dollars(part)} of ~{dollars(usage.estimated_usd)}"
 
 
 def unanswered(report: Report | None) -> int | None:

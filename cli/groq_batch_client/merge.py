@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from groq_batch.domain.result_row import RowOutcome, classify_row
+from groq_batch.domain.result_row import custom_id_of, is_success
 from groq_batch_client.errors import JobError
 from groq_batch_client.retry_selection import Standing, standing_of
 from groq_batch_client.text import counted, one_line, shorten
@@ -31,7 +31,7 @@ class _Layer:
 
     def count(self, row: bytes) -> bytes:
         """Count and return the newest row of a request that had no success."""
-        if _is_success(row):
+        if is_success(row):
             self.answered += 1
         else:
             self.left += 1
@@ -69,13 +69,6 @@ class NamedRows:
     rows: Iterable[bytes]
 
 
-class _Id(msgspec.Struct):
-    custom_id: str | None = None
-
-
-_decode_id = msgspec.json.Decoder(_Id).decode
-
-
 def merge(original: NamedRows, retries: Sequence[NamedRows]) -> tuple[Iterable[bytes], MergeCounts]:
     """Return the rows of a job, with rows of its retries in place of failed ones.
 
@@ -102,7 +95,7 @@ def _merged(original: NamedRows, retried: NamedRows, counts: _Layer) -> Iterator
     place, other = next(retries, _NO_ROW)
     for number, row in enumerate(original.rows, start=1):
         counts.rows += 1
-        if _is_success(row):
+        if is_success(row):
             yield row
         elif place and _id(row) == _id(other):
             yield counts.count(other)
@@ -139,15 +132,10 @@ def _not_its_retry(
     )
 
 
-def _is_success(row: bytes) -> bool:
-    classified = classify_row(row)
-    return classified is not None and classified.outcome is RowOutcome.SUCCESS
-
-
 def _id(row: bytes) -> str | None:
     try:
-        return _decode_id(row).custom_id
-    except (msgspec.DecodeError, RecursionError):
+        return custom_id_of(row)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
 
 

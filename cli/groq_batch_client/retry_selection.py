@@ -22,6 +22,7 @@ from groq_batch.domain.result_row import (
     RowOutcome,
     classify_row,
 )
+from groq_batch_client.answers import UNREADABLE
 from groq_batch_client.text import listed, one_line
 
 _UNANSWERED_CODES = frozenset(
@@ -33,7 +34,6 @@ _NOT_ITS_FAULT = ("Another line of the batch was refused.", "Groq refused the ba
 """Message prefixes of lines that Groq rejected with their batch, not for themselves."""
 
 _REFUSAL_CODE = re.compile(r"([a-z0-9_.]+): ")
-_UNREADABLE = "unreadable_row"
 
 
 class Standing(Enum):
@@ -65,7 +65,7 @@ def standing_of(line: bytes) -> tuple[Standing, str]:
     if row is None:
         # An unreadable line has no custom_id, so it cannot be sent again.
         return Standing.FINAL, _code_of_unreadable(line)
-    code = one_line(row.code or _UNREADABLE)
+    code = one_line(row.code or UNREADABLE)
     match row.outcome:
         case RowOutcome.SUCCESS:
             return Standing.ANSWERED, ""
@@ -101,10 +101,10 @@ def _code_of_unreadable(line: bytes) -> str:
     try:
         row = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _UNREADABLE
+        return UNREADABLE
     error = row.get("error") if isinstance(row, dict) else None
     code = error.get("code") if isinstance(error, dict) else None
-    return one_line(code) if isinstance(code, str) else _UNREADABLE
+    return one_line(code) if isinstance(code, str) else UNREADABLE
 
 
 @dataclass(slots=True)

@@ -9,43 +9,25 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
-from datetime import datetime
-from itertools import count, takewhile
+from itertools import takewhile
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from groq_batch.bucket.s3_errors import MISSING_CODES, VERSION_GONE_CODES, error_code
-from groq_batch.bucket.storage import ObjectVersion, Storage
+from groq_batch.bucket.storage import ObjectVersion, Storage, Stored
 from groq_batch.domain import object_keys
-from groq_batch.domain.batch import Batch
-from groq_batch.domain.json_data import from_json_data, to_json_data
-from groq_batch.domain.times import timestamp_of
 from groq_batch.records.job import JobRecord, JobRequest
 
 Report = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class StoredReport:
-    """A report as stored in the bucket.
-
-    Attributes:
-        report: The report.
-        written_at: When it was written, to the second.
-    """
-
-    report: Report
-    written_at: datetime
-
-
 def read_report(
     storage: Storage, path: str, *, version_id: str | None = None
-) -> StoredReport | None:
-    """Return the report at a path, or a version of it; None if there is none.
+) -> Stored[Report] | None:
+    """Read the report at a path, or a version of it; None if there is none.
 
     What a user has put in its place is no report.
 
@@ -67,7 +49,7 @@ def read_report(
             report = json.loads(body.read())
         except (ValueError, RecursionError):
             return None
-    return StoredReport(report, answer["LastModified"]) if _is_report(report) else None
+    return Stored(report, answer["ETag"], answer["LastModified"]) if _is_report(report) else None
 
 
 def _is_report(value: Any) -> bool:
@@ -77,7 +59,7 @@ def _is_report(value: Any) -> bool:
     return isinstance(value.get("job_id"), str) and isinstance(value.get("status"), str)
 
 
-def earlier_report(storage: Storage, request: JobRequest) -> StoredReport | None:
+def earlier_report(storage: Storage, request: JobRequest) -> Stored[Report] | None:
     """Return the last report of a job that newer runs have overwritten; None if it is gone.
 
     Runs take over a path one after the other, so the versions of the report are in the order of the
@@ -87,13 +69,13 @@ def earlier_report(storage: Storage, request: JobRequest) -> StoredReport | None
 
     def is_not_newer(place: int) -> bool:
         found = read_report(storage, request.path, version_id=versions[place].version_id)
-        return found is not None and _order(found.report) <= (request.started_at, request.job_id)
+        return found is not None and _order(found.value) <= (request.started_at, request.job_id)
 
     place = bisect_left(range(len(versions)), True, key=is_not_newer)
     if place == len(versions):
         return None
     found = read_report(storage, request.path, version_id=versions[place].version_id)
-    return found if found is not None and found.report["job_id"] == request.job_id else None
+    return found if found is not None and found.value["job_id"] == request.job_id else None
 
 
 def _versions_of(storage: Storage, key: str) -> Iterator[ObjectVersion]:
@@ -113,79 +95,17 @@ def report_from_work(storage: Storage, request: JobRequest) -> Report | None:
     Returns:
         A report in the usual form; None while the stack checks the input.
     """
+    # Imported here: few jobs need it, and it would add a tenth to the start of most commands.
+    from groq_batch.records.all_attempts import load_states  # noqa: PLC0415
+    from groq_batch.records.on_demand import load_calls  # noqa: PLC0415
+    from groq_batch.reports.report import running_report  # noqa: PLC0415
+
     keys = object_keys.WorkKeys(request.job_id)
     job = JobRecord.load(storage, keys)
     if job is None:
         return None
-    states = list(_attempt_states(storage, keys))
-    batches = [entry for state in states for entry in _batch_entries(state)]
-    created = [entry["created_at"] for entry in batches if entry["created_at"] is not None]
-    return {
-        "schema_version": 1,
-        "job_id": request.job_id,
-        "status": "running",
-        "input": {
-            "bucket": request.bucket,
-            "key": request.key,
-            "version_id": request.version_id,
-            "bytes": job.input_bytes,
-            "lines": job.lines,
-        },
-        "requests": {"total": job.total, "succeeded": 0, "failed": 0, "invalid": job.invalid},
-        "progress": {"completed": _completed(job.good, states, batches), "total": job.good},
-        "batches": batches,
-        "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
-        "cost_usd": {"estimated": job.estimated_cost_usd, "actual": None},
-        "timing": {
-            "started_at": request.started_at,
-            "submitted_at": min(created, default=None),
-            "finished_at": None,
-            "seconds": None,
-        },
-        "errors": [to_json_data(problem) for problem in job.problems],
-        "errors_total": job.problems_total,
-        "outputs": {"results": None, "failed": None, "invalid": None},
-    }
-
-
-def _attempt_states(storage: Storage, keys: object_keys.WorkKeys) -> Iterator[Mapping[str, Any]]:
-    """Yield the stored state of each attempt so far."""
-    for attempt in count(1):
-        found = storage.get_json(keys.batches(attempt))
-        if found is None:
-            return
-        yield found[0]
-
-
-def _batch_entries(state: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for number, shard in sorted(state["shards"].items(), key=lambda item: int(item[0])):
-        if not shard["batch"]:
-            continue
-        batch = from_json_data(shard["batch"], Batch)
-        sent = shard["requests"]
-        yield {
-            "id": batch.id,
-            "shard": int(number),
-            "attempt": state["attempt"],
-            "status": batch.status,
-            "requests": batch.counts.total if sent is None else sent,
-            "succeeded": batch.counts.completed,
-            "failed": batch.counts.failed,
-            "created_at": _moment(batch.created_at),
-            "ended_at": _moment(batch.ended_at),
-        }
-
-
-def _completed(good: int, states: list[Mapping[str, Any]], batches: list[dict[str, Any]]) -> int:
-    """Return how many requests have an outcome, from earlier attempts and this one."""
-    if not states:
-        return 0
-    attempt = states[-1]["attempt"]
-    current = [entry for entry in batches if entry["attempt"] == attempt]
-    sent: int = sum(entry["requests"] for entry in current)
-    done: int = sum(entry["succeeded"] + entry["failed"] for entry in current)
-    return min(max(good - sent, 0) + done, good)
-
-
-def _moment(seconds: int | None) -> str | None:
-    return None if seconds is None else timestamp_of(seconds)
+    states = load_states(storage, keys)
+    calls = load_calls(storage, keys, job, states[-1].attempt) if states else None
+    report = running_report(request, job, states=states, calls=calls)
+    # The stack may have another version than this client.
+    return {**report, "version": None}

@@ -7,7 +7,6 @@ from groq_batch.domain.input_key import check_key
 from groq_batch_client.errors import WrongArgumentError
 from groq_batch_client.text import printable
 
-_ADDRESS = "s3://"
 _ODD_PARTS = {"": "an empty part", ".": "the part '.'", "..": "the part '..'"}
 
 
@@ -18,7 +17,7 @@ def upload_path(to: str) -> str:
         WrongArgumentError: S3 would accept the text literally, which cannot be intended.
     """
     path = to.removeprefix(object_keys.INPUT_PREFIX).strip("/")
-    if to.startswith(_ADDRESS):
+    if to.startswith(object_keys.URI_SCHEME):
         raise WrongArgumentError(f"{to} is a URI. Name a folder below input/ of the bucket: team/")
     odd = sorted(_ODD_PARTS.keys() & set(path.split("/"))) if path else []
     if odd or "\\" in path or printable(path) != path:

@@ -32,7 +32,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     if event.get("doctor") == "bucket":
         return examine_bucket(bootstrap.storage())
     if event.get("doctor"):
-        return examine(bootstrap.groq(context)).to_json()
+        return examine(bootstrap.groq(context))
     if event.get("read_models"):
         logger.append_keys(job_id=event["job_id"])
         return read_account_models(

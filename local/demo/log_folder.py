@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Self
 
-from local.environment import CACHE_FOLDER
+from local.environment import CACHE_FOLDER, remove_older
 
 LOGS_FOLDER = CACHE_FOLDER / "logs"
 
@@ -21,7 +21,7 @@ class LogFolder:
     def __init__(self, parent: Path = LOGS_FOLDER) -> None:
         """Create the folder in ``parent`` and remove old ones."""
         parent.mkdir(parents=True, exist_ok=True)
-        _remove_old(parent)
+        remove_older(parent, _KEPT_SECONDS)
         self.path = Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=parent))
         self._is_kept = False
 
@@ -35,10 +35,3 @@ class LogFolder:
     def keep(self) -> None:
         """Keep the logs for the user."""
         self._is_kept = True
-
-
-def _remove_old(parent: Path) -> None:
-    oldest = time.time() - _KEPT_SECONDS
-    for folder in parent.iterdir():
-        if folder.stat().st_mtime < oldest:
-            shutil.rmtree(folder, ignore_errors=True)

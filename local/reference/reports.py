@@ -7,7 +7,6 @@ from typing import Any
 
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch, BatchCounts
-from groq_batch.domain.cost import ModelUsage, actual_cost_usd
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.domain.prices import FROM_GROQ, Prices, table_prices
 from groq_batch.domain.shard import Shard
@@ -92,7 +91,6 @@ def example() -> dict[str, Any]:
         reason=None,
         states=[_board(1, 22, 20), _board(2, 1, 1)],
         summaries=summaries,
-        actual_cost_usd=actual_cost_usd({_MODEL: ModelUsage(21, 1_443, 746)}),
         outputs=delivery_outputs(
             keys, lambda key: f"s3://{_BUCKET}/{key}", results=True, failed=True, invalid=False
         ),

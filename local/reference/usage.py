@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 
 from groq_batch.domain.json_data import to_json_data
+from groq_batch.domain.reported_usage import ReportedUsage
 from groq_batch.records.usage import UsageOfModel, UsageRecord
 from local.reference.docstrings import entries, sections
 from local.reference.markdown import code, json_block, table
@@ -29,15 +29,16 @@ def usage_fields() -> str:
 
 def _record() -> UsageRecord:
     report = example()
+    usage = ReportedUsage.of(report)
     model = UsageOfModel(
         model="openai/gpt-oss-20b",
         requests=report["requests"]["total"],
         succeeded=report["requests"]["succeeded"],
-        prompt_tokens=report["usage"]["prompt_tokens"],
-        completion_tokens=report["usage"]["completion_tokens"],
-        usd=report["cost_usd"]["actual"],
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        usd=usage.actual_usd,
     )
-    return UsageRecord.of_report(report, [asdict(model)])
+    return UsageRecord.of_report(report, [model])
 
 
 def _rows(record: type[UsageRecord | UsageOfModel], prefix: str = "") -> Iterator[list[str]]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from local.stack import LocalStack
+from tests.e2e.command_line import CommandLine
 from tests.e2e.pipeline import Pipeline, secret_of
 
 SECRET = "groq/api-key"
@@ -33,6 +35,16 @@ def pipeline(deployed: Pipeline) -> Pipeline:
     deployed.simulator.configure(batch_seconds=0.5)
     deployed.stack.put_secret(secret_of(deployed.parameters), deployed.stack.groq_api_key)
     return deployed
+
+
+@pytest.fixture
+def cli(pipeline: Pipeline, tmp_path: Path) -> CommandLine:
+    """Return the command line for the shared stack."""
+    return CommandLine(
+        tmp_path,
+        AWS_ENDPOINT_URL=pipeline.stack.endpoint_url,
+        GROQ_BATCH_STACK=pipeline.stack_name,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -13,19 +13,7 @@ from botocore.exceptions import ClientError
 
 from local.groq_simulator import SimulatorControl
 from local.stack import LocalStack
-
-MODEL = "openai/gpt-oss-20b"
-
-
-def request_line(custom_id: str, prompt: str = "Say hello.", **body: Any) -> bytes:
-    """Return a request as a user writes it, without line end."""
-    request = {
-        "custom_id": custom_id,
-        "method": "POST",
-        "url": "/v1/chat/completions",
-        "body": {"model": MODEL, "messages": [{"role": "user", "content": prompt}], **body},
-    }
-    return json.dumps(request, ensure_ascii=False).encode()
+from tests.samples import chat_line as request_line
 
 
 def request_file(ids: Iterable[str]) -> bytes:

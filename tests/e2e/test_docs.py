@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -15,7 +14,6 @@ from local.environment import ROOT_ACCESS_KEY, ROOT_SECRET_KEY
 from tests import documents
 from tests.documents import PROJECT
 from tests.e2e.pipeline import Pipeline
-from tests.patience import PATIENCE_SECONDS
 
 TUTORIAL = PROJECT / "docs" / "tutorial.md"
 FAILURES = PROJECT / "docs" / "how-to" / "see-a-failure-locally.md"
@@ -52,16 +50,7 @@ def test_the_tutorial_up_to_the_deployment(pipeline: Pipeline, tmp_path: Path) -
     for place, block in enumerate(page):
         if block.use not in ("offline", "local"):
             continue
-        done = subprocess.run(
-            ["bash", "-eu"],
-            input=block.text,
-            cwd=tmp_path,
-            env=environ,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_SECONDS,
-            check=False,
-        )
+        done = documents.run(block.text, tmp_path, environ)
         assert done.returncode == 0, f"{block.place}\n{done.stdout}\n{done.stderr}"
         shown = page[place + 1] if place + 1 < len(page) else None
         if block.use == "local" and shown is not None and shown.language == "text":
@@ -104,16 +93,7 @@ def test_the_page_about_failures(pipeline: Pipeline, tmp_path: Path) -> None:
                 assert set(shown) <= set(_without_seconds(said).splitlines()), said
             if block.use != "local":
                 continue
-            done = subprocess.run(
-                ["bash", "-u"],
-                input=block.text,
-                cwd=tmp_path,
-                env=environ,
-                capture_output=True,
-                text=True,
-                timeout=200,
-                check=False,
-            )
+            done = documents.run(block.text, tmp_path, environ, stops_at_failure=False)
             said = done.stdout
             expected = 1 if "groq-batch run" in block.text else 0
             assert done.returncode == expected, f"{block.place}\n{said}\n{done.stderr}"

@@ -3,22 +3,9 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-import pytest
-
+from tests.e2e.command_line import CommandLine
 from tests.e2e.pipeline import Pipeline, secret_of
-from tests.e2e.test_cli import CommandLine
-
-
-@pytest.fixture
-def cli(pipeline: Pipeline, tmp_path: Path) -> CommandLine:
-    """Return the command line for the shared stack."""
-    return CommandLine(
-        tmp_path,
-        AWS_ENDPOINT_URL=pipeline.stack.endpoint_url,
-        GROQ_BATCH_STACK=pipeline.stack_name,
-    )
 
 
 def test_doctor_on_a_sound_stack_finds_every_line_ok(cli: CommandLine, pipeline: Pipeline) -> None:

@@ -118,10 +118,10 @@ def test_difficult_bytes(pipeline: Pipeline, name: str) -> None:
     pipeline.simulator.add_rule("unicode_separators", match={"custom_id": odd})
     lines = [
         b"\xef\xbb\xbf" + request_line("first"),
-        request_line(odd, prompt=odd),
+        request_line(odd, content=odd),
         b"",
         b"   ",
-        request_line("long", prompt="x" * 2_000_000),
+        request_line("long", content="x" * 2_000_000),
         request_line("last"),
     ]
     data = b"\r\n".join(lines)

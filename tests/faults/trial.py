@@ -6,8 +6,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.e2e.pipeline import MODEL, Pipeline, request_line, wait_until
+from tests.e2e.pipeline import Pipeline, request_line, wait_until
 from tests.faults.scenario import Scenario, Trial
+from tests.samples import MODEL
 
 _ENDED = ("completed", "failed", "expired", "cancelled")
 

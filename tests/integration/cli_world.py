@@ -23,6 +23,7 @@ from groq_batch.domain.job_id import upload_job_id
 from groq_batch.domain.result_row import pipeline_row
 from groq_batch.records import stored
 from groq_batch.records.job import JobRequest
+from groq_batch.reports.report import running_report
 from groq_batch_cli.job_progress import Follower
 from groq_batch_cli.main import run
 from tests.integration.aws_session import REGION, shared_session
@@ -235,23 +236,11 @@ class World:
     def report(self, request: JobRequest, status: str, **changes: Any) -> dict[str, Any]:
         """Write the report of a job."""
         report = {
-            "job_id": request.job_id,
+            **running_report(request, None),
             "status": status,
-            "input": {"key": request.key, "version_id": request.version_id},
             "requests": {"total": 2, "succeeded": 0, "failed": 0, "invalid": 0},
             "progress": {"completed": 0, "total": 2},
-            "batches": [],
-            "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
             "cost_usd": {"estimated": 0.5, "actual": None},
-            "timing": {
-                "started_at": request.started_at,
-                "submitted_at": None,
-                "finished_at": None,
-                "seconds": None,
-            },
-            "errors": [],
-            "errors_total": 0,
-            "outputs": {"results": None, "failed": None, "invalid": None},
             **changes,
         }
         key = object_keys.delivery_keys(request.path).report

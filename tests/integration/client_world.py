@@ -10,6 +10,7 @@ from typing import Any
 
 from groq_batch.domain.result_row import pipeline_row
 from tests.integration.cli_world import World, bad_row
+from tests.samples import chat_request
 
 Answer = Callable[[dict[str, Any]], str | bytes | None]
 
@@ -100,12 +101,4 @@ def final_row(custom_id: str) -> bytes:
 def request_dicts(*texts: str) -> Iterator[dict[str, Any]]:
     """Yield requests with the ids a, b, c, …"""
     for number, text in enumerate(texts):
-        yield {
-            "custom_id": chr(ord("a") + number),
-            "method": "POST",
-            "url": "/v1/chat/completions",
-            "body": {
-                "model": "openai/gpt-oss-20b",
-                "messages": [{"role": "user", "content": text}],
-            },
-        }
+        yield chat_request(chr(ord("a") + number), text)

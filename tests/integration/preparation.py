@@ -15,20 +15,9 @@ from groq_batch.settings import Settings
 from tests.fakes.calls import Call, Wire, plain_wire
 from tests.fakes.s3 import FakeS3
 from tests.samples import OPTIONS, job_request
+from tests.samples import chat_line as request
 
-MODEL = "openai/gpt-oss-20b"
 INPUT = "input/a.jsonl"
-
-
-def request(custom_id: str, content: str = "Say hello.", **body: Any) -> bytes:
-    """Return a good request line without its end."""
-    fields = {
-        "custom_id": custom_id,
-        "method": "POST",
-        "url": "/v1/chat/completions",
-        "body": {"model": MODEL, "messages": [{"role": "user", "content": content}], **body},
-    }
-    return json.dumps(fields).encode()
 
 
 def bad(custom_id: str) -> bytes:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from local.groq_simulator import DEFAULT_KEY
 from tests.patience import PATIENCE_SECONDS, wait_until
+from tests.samples import chat_line
 
 ENDPOINT = "/v1/chat/completions"
 BOUNDARY = "----simulator-test"
@@ -105,10 +106,7 @@ class Api:
 
 
 def request_line(custom_id: str, content: str = "hello", **body: Any) -> bytes:
-    messages = [{"role": "user", "content": content}]
-    full = {"model": "openai/gpt-oss-20b", "messages": messages} | body
-    line = {"custom_id": custom_id, "method": "POST", "url": ENDPOINT, "body": full}
-    return json.dumps(line, ensure_ascii=False).encode() + b"\n"
+    return chat_line(custom_id, content, **body) + b"\n"
 
 
 def request_lines(count: int, content: str = "hello") -> bytes:

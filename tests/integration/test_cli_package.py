@@ -139,8 +139,10 @@ def test_index_of_all_jobs_is_made_with_what_is_declared(installed: Path) -> Non
         f"from datetime import UTC, datetime\n"
         f"from groq_batch.records.usage_sums import UsageSums\n"
         f"from groq_batch.reports.page.index_rendering import render_index\n"
+        f"from groq_batch.reports.page.index_view import index_view\n"
         f"import groq_batch_cli.index_page\n"
-        f"print(render_index(UsageSums(), [], running_total=0, as_of=datetime.now(UTC)))"
+        f"view = index_view(UsageSums(), [], running_total=0, as_of=datetime.now(UTC))\n"
+        f"print(render_index(view))"
     )
     assert "<h1>All jobs</h1>" in run(installed, code)
 

@@ -6,7 +6,6 @@ import importlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -21,7 +20,6 @@ from local.groq_simulator import GroqSimulator
 from local.reference.parameters import default_of
 from tests import documents
 from tests.documents import PROJECT
-from tests.patience import PATIENCE_SECONDS
 
 BLOCKS = [block for file in documents.files() for block in documents.blocks(file)]
 PAGES = sorted({block.file for block in BLOCKS if block.use == "offline"})
@@ -53,16 +51,7 @@ def test_offline_commands_work_as_printed(
     for block in documents.blocks(page):
         if block.use != "offline":
             continue
-        done = subprocess.run(
-            ["bash", "-eu"],
-            input=block.text,
-            cwd=tmp_path / "clone",
-            env=shell,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_SECONDS,
-            check=False,
-        )
+        done = documents.run(block.text, tmp_path / "clone", shell)
         assert done.returncode == 0, f"{block.place}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
 
@@ -72,17 +61,7 @@ def test_the_tutorial_shows_what_its_commands_say(shell: dict[str, str], tmp_pat
     page = list(documents.blocks(tutorial))
     place = next(n for n, block in enumerate(page) if "groq-batch make" in block.text)
     script = "\n".join(block.text for block in page[: place + 1] if block.use == "offline")
-    done = subprocess.run(
-        ["bash", "-eu"],
-        input=script,
-        cwd=tmp_path / "clone",
-        env=shell,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
-    )
+    done = documents.run(f"exec 2>&1\n{script}", tmp_path / "clone", shell)
     assert done.stdout == page[place + 1].text
 
 

@@ -12,6 +12,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from groq_batch import __version__, bootstrap
 from groq_batch.domain import object_keys
+from groq_batch.domain.json_data import from_json_data
 from groq_batch.domain.prices import Prices, table_prices
 from groq_batch.steps.prepare_input.prepare import Preparation
 from tests.integration.account import BUCKET, Account, account
@@ -192,7 +193,7 @@ class TestAccepted:
             "retry_invalid_output": False,
         }
         assert job.record["accepted"] is True
-        assert Prices.from_json(job.record["prices"]) == table_prices()
+        assert from_json_data(job.record["prices"], Prices) == table_prices()
 
     @pytest.mark.parametrize(
         "key",

@@ -13,6 +13,7 @@ import pytest
 
 from groq_batch.reports.page.data import PageData
 from groq_batch.reports.page.index_rendering import render_index
+from groq_batch.reports.page.index_view import index_view
 from groq_batch.reports.page.rendering import render
 from local.browser import Page, find_browser, open_page
 from tests.index_samples import NOW, everyday_sums, running_job
@@ -215,7 +216,7 @@ def index(text: str | None = None) -> str:
     sums = everyday_sums(name=None if text is None else named)
     keys = ("", "") if text is None else (f"input/{text}/{text}", f"input/{text}")
     running = [running_job(number, key=key) for number, key in enumerate(keys)]
-    return render_index(sums, running, running_total=1234, as_of=NOW)
+    return render_index(index_view(sums, running, running_total=1234, as_of=NOW))
 
 
 @pytest.mark.parametrize("dark", [False, True])

@@ -16,24 +16,11 @@ from groq_batch import bootstrap
 from groq_batch.groq.api_key import SecretApiKey
 from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import AccountError, NoAnswer, NotSentError
+from local.function_environment import PARAMETER_DEFAULTS
 from local.groq_simulator import DEFAULT_KEY, GroqSimulator
 
 NAME = "groq/api-key"
-ENVIRONMENT = {
-    "BUCKET_NAME": "bucket",
-    "GROQ_API_KEY_SECRET_NAME": NAME,
-    "COMPLETION_WINDOW": "24h",
-    "ON_INVALID_LINE": "reject",
-    "MAX_REQUESTS_PER_BATCH": "50000",
-    "MAX_BYTES_PER_BATCH": "100000000",
-    "MAX_BYTES_PER_RANGE": "1073741824",
-    "MAX_ATTEMPTS": "3",
-    "MAX_JOB_COST_USD": "0",
-    "POLL_MIN_SECONDS": "5",
-    "POLL_MAX_SECONDS": "900",
-    "DELETE_GROQ_FILES": "true",
-    "WORK_RETENTION_DAYS": "30",
-}
+ENVIRONMENT = {**PARAMETER_DEFAULTS, "BUCKET_NAME": "bucket", "GROQ_API_KEY_SECRET_NAME": NAME}
 
 
 @pytest.fixture

@@ -40,7 +40,9 @@ def test_conditional_writes(storage: Storage) -> None:
         storage.put_json("a", {"n": 3}, if_match=etag)
     with pytest.raises(ConflictError):
         storage.put_json("absent", {}, if_match=etag)
-    assert storage.get_json("a") == ({"n": 2}, newer)
+    found = storage.get_json("a")
+    assert found is not None
+    assert (found.value, found.etag) == ({"n": 2}, newer)
     assert storage.get_json("absent") is None
 
 

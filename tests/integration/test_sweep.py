@@ -211,13 +211,7 @@ def test_multipart_upload_is_started_though_it_is_dated_by_its_beginning(
     for _ in range(7):
         account.now += DAY - 60
         account.sweep()
-    part = client.upload_part(Bucket=BUCKET, Key=key, UploadId=upload, PartNumber=1, Body=b"{}")
-    client.complete_multipart_upload(
-        Bucket=BUCKET,
-        Key=key,
-        UploadId=upload,
-        MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]},
-    )
+    complete(client, key, upload)
     (job,) = account.sweep()
     assert account.record(job.job_id)["key"] == key
 

@@ -321,6 +321,6 @@ def test_leases_of_the_dead_are_not(world: World) -> None:
     assert lease_of(world) < 0
     found = Submission.load(Storage(s3=world.s3.client(), bucket="bucket"), "record")
     assert found is not None
-    assert found[0].stage is Stage.CLAIMED
+    assert found.value.stage is Stage.CLAIMED
     with pytest.raises(Killed):
         invocation.storage().exists("anything")

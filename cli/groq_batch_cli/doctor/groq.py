@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 from botocore.exceptions import ClientError
 
 from groq_batch.bucket.s3_errors import error_code
+from groq_batch.domain.examination import Examination
+from groq_batch.domain.json_data import from_json_data
 from groq_batch_cli.aws import Stack
 from groq_batch_cli.doctor.findings import Finding, to_do, unknown, well
 from groq_batch_cli.doctor.function import invoke_doctor
@@ -73,52 +73,18 @@ def look_at_secret(stack: Stack) -> Finding:
     return well(KEY_STORE, f"{name}, changed {changed:%Y-%m-%d}" if changed else name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Examination:
-    """What the stack's function found at Groq; the response of ``groq_batch.steps.doctor``.
-
-    Attributes:
-        version: Version of the function's code; None if it does not say.
-        models: ``yes``, ``no`` or an error code.
-        batches: ``yes`` or an error code.
-        batches_listed: Number of batches on the first page.
-        has_next_page: Whether the page has a cursor for the next one.
-        order: The sort order of the batches; None if unclear.
-    """
-
-    version: str | None = None
-    models: str
-    batches: str
-    batches_listed: int | None = None
-    has_next_page: bool | None = None
-    order: str | None = None
-
-    @classmethod
-    def from_json(cls, data: Any) -> Examination:
-        """Parse the response of the function.
-
-        Raises:
-            CommandError: It is not such a response.
-        """
-        if not isinstance(data, dict) or not {"models", "batches"} <= data.keys():
-            raise CommandError("The function's response cannot be read. Deploy the stack again.")
-        return cls(
-            version=data.get("version"),
-            models=str(data["models"]),
-            batches=str(data["batches"]),
-            batches_listed=data.get("batches_listed"),
-            has_next_page=data.get("has_next_page"),
-            order=data.get("order"),
-        )
-
-
 def examine(stack: Stack) -> Examination:
     """Invoke the status function, which calls Groq.
 
     Raises:
         CommandError: The function has an older version, or it fails.
     """
-    return Examination.from_json(invoke_doctor(stack, True))
+    answer = invoke_doctor(stack, True)
+    try:
+        return from_json_data(answer, Examination)
+    except ValueError:
+        text = "The function's response cannot be read. Deploy the stack again."
+        raise CommandError(text) from None
 
 
 def groq_findings(

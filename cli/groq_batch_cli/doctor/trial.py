@@ -10,8 +10,9 @@ from datetime import datetime
 from typing import Any
 
 from groq_batch.domain import object_keys
+from groq_batch.domain.batch import CHAT_URL
 from groq_batch.domain.job_options import NO_DEADLINE
-from groq_batch.domain.json_data import from_json_data
+from groq_batch.domain.reported_usage import ReportedUsage
 from groq_batch.records.usage import UsageRecord
 from groq_batch_cli.aws import Stack
 from groq_batch_cli.doctor.findings import Finding, Look, to_do, well
@@ -55,7 +56,7 @@ def _request(custom_id: str) -> bytes:
         "max_completion_tokens": _MAX_TOKENS,
         "reasoning_effort": "low",
     }
-    line = {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": body}
+    line = {"custom_id": custom_id, "method": "POST", "url": CHAT_URL, "body": body}
     return json.dumps(line).encode() + b"\n"
 
 
@@ -145,9 +146,9 @@ class Trial:
         key = usage_key_of(report)
         until = self.clock() + _MAX_SECONDS_FOR_USAGE
         while key is not None:
-            found = self.stack.storage.get_json(key)
+            found = UsageRecord.load(self.stack.storage, key)
             if found is not None:
-                return from_json_data(found[0], UsageRecord)
+                return found
             if self.clock() + _PAUSES_SECONDS[0] > until:
                 break
             self.sleep(_PAUSES_SECONDS[0])
@@ -213,10 +214,10 @@ def _faults_of_report(report: Report) -> Iterator[str]:
     counts = report["requests"]
     if (counts["total"], counts["succeeded"]) != (len(IDS), len(IDS)):
         yield f"the report counts {counts['succeeded']} of {counts['total']} requests as answered"
-    usage = report["usage"]
-    if not (usage["prompt_tokens"] > 0 and usage["completion_tokens"] > 0):
+    usage = ReportedUsage.of(report)
+    if not (usage.prompt_tokens > 0 and usage.completion_tokens > 0):
         yield "the report has no tokens"
-    cost = report["cost_usd"]["actual"]
+    cost = usage.actual_usd
     if cost is None:
         yield f"the cost is not known, so {MODEL} has no price"
     elif not 0 < cost < MAX_USD:
@@ -231,14 +232,9 @@ def _faults_of_usage(report: Report, usage: UsageRecord | None) -> Iterator[str]
     if usage is None:
         yield f"it has no usage record at {key}"
         return
-    told = (
-        ("status", usage.status, report["status"]),
-        ("requests", usage.requests, report["requests"]["total"]),
-        ("prompt_tokens", usage.prompt_tokens, report["usage"]["prompt_tokens"]),
-        ("completion_tokens", usage.completion_tokens, report["usage"]["completion_tokens"]),
-        ("actual_usd", usage.actual_usd, report["cost_usd"]["actual"]),
-    )
-    for name, recorded, reported in told:
+    of_report = UsageRecord.of_report(report, usage.models)
+    for name in ("status", "requests", "prompt_tokens", "completion_tokens", "actual_usd"):
+        recorded, reported = getattr(usage, name), getattr(of_report, name)
         if recorded != reported:
             yield f"its usage record says {name} {recorded}, its report {reported}"
 

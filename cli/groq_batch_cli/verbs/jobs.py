@@ -10,6 +10,7 @@ from itertools import islice
 
 import click
 
+from groq_batch.domain.reported_usage import ReportedUsage
 from groq_batch.domain.times import timestamp
 from groq_batch_cli.aws import Target, connect
 from groq_batch_cli.bucket_folders import folder_below
@@ -23,6 +24,7 @@ from groq_batch_client.job_view import (
     answered_share,
     cost_so_far,
     first_error_code,
+    is_final,
     reason,
     style_of,
     unanswered,
@@ -176,7 +178,7 @@ class Total:
         """Add up jobs."""
         listed = list(jobs)
         reports = [one.job.report for one in listed if one.job.report is not None]
-        costs = [report["cost_usd"]["actual"] for report in reports]
+        costs = [ReportedUsage.of(report).actual_usd for report in reports]
         return cls(
             jobs=len(listed),
             requests=sum(report["requests"]["total"] for report in reports),
@@ -198,11 +200,8 @@ def _lacks_cost(one: ListedJob) -> bool:
     report = one.job.report
     if report is None:
         return one.job.is_replaced
-    return bool(report["cost_usd"]["actual"] is None and report["batches"] and _has_ended(report))
-
-
-def _has_ended(report: dict[str, object]) -> bool:
-    return report["status"] != "running"
+    is_unknown = ReportedUsage.of(report).actual_usd is None
+    return bool(is_unknown and report["batches"] and is_final(report))
 
 
 def _json(one: ListedJob, now: datetime) -> dict[str, object]:

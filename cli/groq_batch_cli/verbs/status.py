@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import click
 
 from groq_batch.domain import object_keys
+from groq_batch.domain.reported_usage import ReportedUsage
 from groq_batch_cli.aws import Target, connect
 from groq_batch_cli.ending import end_line, problem_lines
 from groq_batch_cli.errors import EXIT_FINE, EXIT_PROBLEM, NoSuchJobError
@@ -174,7 +175,7 @@ def _code_lines(codes: ErrorCodes, terminal: Terminal) -> Iterator[str]:
 
 
 def _facts(found: FoundJob, report: Report, now: datetime) -> Iterator[tuple[str, str]]:
-    counts, usage = report["requests"], report["usage"]
+    counts, usage = report["requests"], ReportedUsage.of(report)
     yield "job", report["job_id"]
     if is_final(report):
         yield "requests", f"{counts['total']:,}: {counts_text(report)}"
@@ -185,11 +186,8 @@ def _facts(found: FoundJob, report: Report, now: datetime) -> Iterator[tuple[str
         if pace is not None and found.reported_at is not None:
             left = pace.left_text((now - found.reported_at).total_seconds())
             yield "pace", f"{pace.rate_text}, {left} left" if left else pace.rate_text
-    if usage["total_tokens"]:
-        yield (
-            "tokens",
-            f"{usage['prompt_tokens']:,} in, {usage['completion_tokens']:,} out",
-        )
+    if usage.total_tokens:
+        yield "tokens", f"{usage.prompt_tokens:,} in, {usage.completion_tokens:,} out"
     if cost_so_far(report):
         yield "cost", cost_so_far(report)
     if report.get("canary"):

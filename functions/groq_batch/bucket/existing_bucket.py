@@ -12,7 +12,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from groq_batch.bucket.s3_errors import error_code
-from groq_batch.telemetry.log import logger
+from groq_batch.telemetry.plain_log import logger
 
 _VERSIONING = (
     "versioning is not enabled (aws s3api put-bucket-versioning --bucket {bucket} "
@@ -79,7 +79,9 @@ def _unreadable(what: str, error: ClientError) -> list[str]:
     code = error_code(error)
     if code == "NoSuchBucket":
         return ["there is no such bucket in this account and region"]
-    logger.warning("A setting of the bucket could not be read", setting=what, code=code)
+    logger.warning(
+        "A setting of the bucket could not be read", extra={"setting": what, "code": code}
+    )
     return []
 
 

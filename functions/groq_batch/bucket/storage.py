@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from botocore.exceptions import (
     ClientError,
@@ -57,10 +57,26 @@ _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 (https://www.w3.org/TR/xml/#charsets)."""
 JOB_METADATA = "groq-batch-job"
 """User metadata that names the job which wrote an object."""
+_Value = TypeVar("_Value")
 
 
 class LostPositionError(Exception):
     """A listing cannot continue at an earlier position; start it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored(Generic[_Value]):
+    """The content of an object as read, and the state of the object.
+
+    Attributes:
+        value: The content.
+        etag: The object's ETag, with its quotation marks: the condition for replacing it.
+        written_at: When it was written, to the second.
+    """
+
+    value: _Value
+    etag: str
+    written_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +151,8 @@ class Storage:
 
     # -- whole small objects ---------------------------------------------------------------------
 
-    def get_json(self, key: str) -> tuple[dict[str, Any], str] | None:
-        """Return a JSON object and its ETag; None if it does not exist."""
+    def get_json(self, key: str) -> Stored[dict[str, Any]] | None:
+        """Read a JSON object; None if it does not exist."""
         try:
             answer = self.s3.get_object(Bucket=self.bucket, Key=key)
         except ClientError as error:
@@ -144,28 +160,10 @@ class Storage:
                 return None
             raise
         with closing(answer["Body"]) as body:
-            return json.loads(body.read()), answer["ETag"]
+            return Stored(json.loads(body.read()), answer["ETag"], answer["LastModified"])
 
-    def get_dated_json(self, key: str) -> tuple[dict[str, Any], datetime] | None:
-        """Return a foreign JSON object and when it was written, to the second.
-
-        None if it does not exist; what is read and raised is that of ``get_foreign_json``.
-
-        Raises:
-            UnreadableObjectError: S3 responds 400 or 403.
-        """
-        try:
-            answer = self.s3.get_object(Bucket=self.bucket, Key=key)
-        except ClientError as error:
-            if error_code(error) in MISSING_CODES:
-                return None
-            if is_refused(error):
-                raise UnreadableObjectError(key) from error
-            raise
-        return _foreign_json(answer), answer["LastModified"]
-
-    def get_foreign_json(self, key: str) -> tuple[dict[str, Any], str] | None:
-        """Return a JSON object that another job or a user may have written, like ``get_json``.
+    def get_foreign_json(self, key: str) -> Stored[dict[str, Any]] | None:
+        """Read a JSON object that another job or a user may have written, like ``get_json``.
 
         What a user has put there may be anything: content that is no JSON object, or is larger
         than any that the pipeline writes, is read as an empty object.
@@ -182,7 +180,7 @@ class Storage:
             if is_refused(error):
                 raise UnreadableObjectError(key) from error
             raise
-        return _foreign_json(answer), answer["ETag"]
+        return Stored(_foreign_json(answer), answer["ETag"], answer["LastModified"])
 
     def put_json(
         self,

@@ -21,7 +21,7 @@ from groq_batch.bucket.s3_errors import (
     error_code,
 )
 from groq_batch.bucket.storage import Storage
-from groq_batch.telemetry.log import logger
+from groq_batch.telemetry.plain_log import logger
 
 YES = "yes"
 NO = "no"
@@ -155,7 +155,7 @@ def _result(check: Callable[[], bool]) -> str:
 
 def _noted(error: Exception) -> str:
     """Log an error and return its code and operation."""
-    logger.warning("A write failed that jobs rely on", error=str(error))
+    logger.warning("A write failed that jobs rely on", extra={"error": str(error)})
     if not isinstance(error, ClientError):
         return type(error).__name__
     code = error_code(error)

@@ -6,12 +6,10 @@ of a job are added up without reading a row again, and all are bounded, whatever
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter, UserDict
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Self
-
-from groq_batch.domain.json_data import from_json_data
+from typing import Self
 
 STEPS_OF_AN_OCTAVE = 8
 """Buckets between a number and its double: a value is known to an eighth of itself, or better."""
@@ -42,6 +40,19 @@ def bucket_start(bucket: int) -> int:
     return (STEPS_OF_AN_OCTAVE + (bucket & (STEPS_OF_AN_OCTAVE - 1))) << excess
 
 
+class Buckets(UserDict[int, int]):
+    """Counts by bucket, stored as a sorted list of pairs."""
+
+    def to_json(self) -> list[tuple[int, int]]:
+        """Return the pairs as JSON data."""
+        return sorted(self.items())
+
+    @classmethod
+    def from_json(cls, data: Iterable[tuple[int, int]]) -> Self:
+        """Read the pairs from JSON data."""
+        return cls(dict(data))
+
+
 @dataclass(slots=True)
 class Histogram:
     """Counts of values, grouped by similar size.
@@ -53,7 +64,7 @@ class Histogram:
         most: The largest value; None if there is none.
     """
 
-    buckets: dict[int, int] = field(default_factory=dict)
+    buckets: Buckets = field(default_factory=Buckets)
     total: int = 0
     least: int | None = None
     most: int | None = None
@@ -76,7 +87,7 @@ class Histogram:
         if max(values) > LARGEST_VALUE:
             values = [min(value, LARGEST_VALUE) for value in values]
         least, most = min(values), max(values)
-        self.merge(Histogram(Counter(map(bucket_of, values)), sum(values), least, most))
+        self.merge(Histogram(Buckets(Counter(map(bucket_of, values))), sum(values), least, most))
 
     def merge(self, other: Histogram) -> None:
         """Add the values of another histogram."""
@@ -99,25 +110,6 @@ class Histogram:
                 return min(max(inside, self.least), self.most)
             seen += number
         return float(self.most)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return {
-            "buckets": [[bucket, count] for bucket, count in sorted(self.buckets.items())],
-            "total": self.total,
-            "least": self.least,
-            "most": self.most,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data."""
-        return cls(
-            buckets={int(bucket): int(count) for bucket, count in data.get("buckets", [])},
-            total=data.get("total", 0),
-            least=data.get("least"),
-            most=data.get("most"),
-        )
 
 
 def count_name(counts: dict[str, int], name: str, by: int = 1) -> None:
@@ -143,11 +135,8 @@ class FailureGroup:
     message: str | None = None
 
 
-@dataclass(slots=True)
-class Failures:
+class Failures(dict[str, FailureGroup]):
     """The requests without a success, by their code."""
-
-    groups: dict[str, FailureGroup] = field(default_factory=dict)
 
     def add(self, code: str | None, line: int | None, message: str | None) -> None:
         """Count one request."""
@@ -155,31 +144,19 @@ class Failures:
 
     def merge(self, other: Failures) -> None:
         """Add the counts of another instance."""
-        for code, group in other.groups.items():
+        for code, group in other.items():
             self._add(code, group.count, group.lines, group.message)
 
     def _add(self, code: str, count: int, lines: Iterable[int], message: str | None) -> None:
         code = code[:MAX_NAME_CHARACTERS]
-        if code not in self.groups and len(self.groups) >= MAX_NAMES:
+        if code not in self and len(self) >= MAX_NAMES:
             code = OTHER_NAMES
-        group = self.groups.setdefault(code, FailureGroup())
+        group = self.setdefault(code, FailureGroup())
         group.count += count
         group.lines.extend(lines)
         del group.lines[MAX_EXAMPLES:]
         if group.message is None and message and code != OTHER_NAMES:
             group.message = message[:_MAX_MESSAGE_CHARACTERS]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the groups as JSON data."""
-        return {
-            code: {"count": group.count, "lines": group.lines, "message": group.message}
-            for code, group in self.groups.items()
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the groups from JSON data."""
-        return cls(from_json_data(data, dict[str, FailureGroup]))
 
 
 @dataclass(slots=True)
@@ -207,24 +184,3 @@ class AnswerStats:
         self.milliseconds.merge(other.milliseconds)
         for name, count in other.finish_reasons.items():
             count_name(self.finish_reasons, name, count)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return {
-            "prompt_tokens": self.prompt_tokens.to_json(),
-            "completion_tokens": self.completion_tokens.to_json(),
-            "milliseconds": self.milliseconds.to_json(),
-            "finish_reasons": self.finish_reasons,
-            "failures": self.failures.to_json(),
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data; missing fields count as empty."""
-        return cls(
-            prompt_tokens=Histogram.from_json(data.get("prompt_tokens", {})),
-            completion_tokens=Histogram.from_json(data.get("completion_tokens", {})),
-            milliseconds=Histogram.from_json(data.get("milliseconds", {})),
-            finish_reasons=dict(data.get("finish_reasons", {})),
-            failures=Failures.from_json(data.get("failures", {})),
-        )

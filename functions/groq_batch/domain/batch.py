@@ -67,7 +67,9 @@ class GroqFile:
     purpose: str | None = None
 
 
-ENDPOINT = "/v1/chat/completions"
+CHAT_URL = "/v1/chat/completions"
+"""URL of a request for a chat completion."""
+ENDPOINT = CHAT_URL
 """The only batch endpoint in Groq's API reference; lines may have other URLs.
 
 See https://console.groq.com/docs/api-reference#batches-create. Other APIs of this kind require the

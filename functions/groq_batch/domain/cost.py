@@ -6,12 +6,11 @@ fractions: a small job costs less than a millionth.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Self
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
-from groq_batch.domain.json_data import from_json_data
-from groq_batch.domain.prices import HourPrice, ModelPrice, Prices, table_prices
+from groq_batch.domain.prices import HourPrice, ModelPrice, Prices, on_demand_usd, table_prices
+from groq_batch.domain.totals import Totals
 
 BYTES_PER_TOKEN = 4
 """Rule of thumb for the estimate: one token per four bytes of a request's body."""
@@ -36,7 +35,7 @@ def counted_model_name(model: str, known: Mapping[str, object]) -> str:
 
 
 @dataclass(slots=True)
-class ModelEstimate:
+class ModelEstimate(Totals):
     """The requests to one model.
 
     Attributes:
@@ -64,25 +63,17 @@ class ModelEstimate:
 class ModelEstimates(dict[str, ModelEstimate]):
     """Estimates by model; reading a missing model adds it (see ``counted_model_name``)."""
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the estimates from JSON data."""
-        return cls(from_json_data(data, dict[str, ModelEstimate]))
-
     def __missing__(self, model: str) -> ModelEstimate:
         return self.setdefault(counted_model_name(model, self), ModelEstimate())
 
     def merge(self, others: Mapping[str, ModelEstimate]) -> None:
         """Add the estimates of another part of a file."""
         for model, estimate in others.items():
-            mine = self[model]
-            mine.requests += estimate.requests
-            mine.body_bytes += estimate.body_bytes
-            mine.output_tokens += estimate.output_tokens
+            self[model].merge(estimate)
 
 
 @dataclass(slots=True)
-class ModelUsage:
+class ModelUsage(Totals):
     """Usage of one model's answers.
 
     Attributes:
@@ -119,23 +110,9 @@ class ModelUsage:
         else:
             self.billed_seconds += max(seconds, MIN_BILLED_SECONDS)
 
-    def merge(self, other: ModelUsage) -> None:
-        """Add the usage of other answers of the model."""
-        self.answers += other.answers
-        self.prompt_tokens += other.prompt_tokens
-        self.completion_tokens += other.completion_tokens
-        self.without_tokens += other.without_tokens
-        self.billed_seconds += other.billed_seconds
-        self.without_seconds += other.without_seconds
-
 
 class ModelUsages(dict[str, ModelUsage]):
     """Usage by model; reading a missing model adds it (see ``counted_model_name``)."""
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the usage from JSON data."""
-        return cls(from_json_data(data, dict[str, ModelUsage]))
 
     def __missing__(self, model: str) -> ModelUsage:
         return self.setdefault(counted_model_name(model, self), ModelUsage())
@@ -144,6 +121,44 @@ class ModelUsages(dict[str, ModelUsage]):
         """Add the usage of other answers."""
         for model, usage in others.items():
             self[model].merge(usage)
+
+
+@dataclass(frozen=True, slots=True)
+class JobUsage:
+    """Usage of a job's answers by model.
+
+    Attributes:
+        batches: Usage of the answers of batches.
+        calls: Usage of the answers of ordinary calls, which cost the on-demand price.
+    """
+
+    batches: ModelUsages = field(default_factory=ModelUsages)
+    calls: ModelUsages = field(default_factory=ModelUsages)
+
+    @property
+    def total(self) -> ModelUsages:
+        """Usage of all answers."""
+        total = ModelUsages()
+        total.merge(self.batches)
+        total.merge(self.calls)
+        return total
+
+    def of(self, models: Collection[str]) -> JobUsage:
+        """Return the usage of some of the models."""
+        batches, calls = (
+            ModelUsages({model: usages[model] for model in models if model in usages})
+            for usages in (self.batches, self.calls)
+        )
+        return JobUsage(batches, calls)
+
+    def calls_usd(self, prices: Prices | None) -> float | None:
+        """Return the cost of the ordinary calls in USD (see ``actual_cost_usd``)."""
+        usd = actual_cost_usd(self.calls, prices)
+        return None if usd is None else on_demand_usd(usd)
+
+    def cost_usd(self, prices: Prices | None) -> float | None:
+        """Return the cost of all answers in USD (see ``actual_cost_usd``)."""
+        return sum_usd(actual_cost_usd(self.batches, prices), self.calls_usd(prices))
 
 
 def estimate_tokens(body_bytes: int) -> float:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from groq_batch.domain.job_id import MAX_JOB_ID_LENGTH
 
+URI_SCHEME = "s3://"
 INPUT_PREFIX = "input/"
 RECURRING_PREFIX = "recurring/"
 OUTPUT_PREFIX = "output/"
@@ -58,6 +59,12 @@ def has_accepted_ending(key: str) -> bool:
     return name.removesuffix(".gz").removesuffix(PLAIN_ENDING) not in ("", name) and name.endswith(
         (PLAIN_ENDING, GZIP_ENDING)
     )
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Return the bucket and the key of an S3 URI ``s3://bucket/key``."""
+    bucket, _, key = uri.removeprefix(URI_SCHEME).partition("/")
+    return bucket, key
 
 
 def is_folder_marker(key: str, size: int) -> bool:

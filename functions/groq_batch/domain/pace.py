@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from groq_batch.domain.job_status import RUNNING
 from groq_batch.domain.times import parse_timestamp
 
 MIN_SECONDS = 10.0
@@ -28,7 +29,7 @@ def mean_pace(report: Mapping[str, Any], written_at: datetime) -> tuple[float, f
     Returns:
         Requests per second, and the seconds that the rest takes at that pace.
     """
-    if report["status"] != "running":
+    if report["status"] != RUNNING:
         return None
     attempt = current_attempt(report)
     members = [batch for batch in report["batches"] if batch["attempt"] == attempt]

@@ -7,11 +7,11 @@ and its cost use the same prices, whatever is deployed or listed later.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 FROM_TABLE = "table"
 FROM_GROQ = "groq"
@@ -19,22 +19,34 @@ _TOKENS_PER_PRICE = 1_000_000
 _MAX_KEPT = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class TokenPrice:
+class TokenPrice(NamedTuple):
     """Price of one token, in USD."""
 
     input: float
     output: float
 
 
-@dataclass(frozen=True, slots=True)
-class HourPrice:
+class HourPrice(NamedTuple):
     """Price of an hour of audio, in USD."""
 
     hour: float
 
 
 ModelPrice = TokenPrice | HourPrice
+
+
+class ModelPrices(dict[str, ModelPrice]):
+    """Prices by model, stored as one or two numbers each."""
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Sequence[float]]) -> Self:
+        """Read the prices from JSON data."""
+        return cls(
+            {
+                name: HourPrice(*amounts) if len(amounts) == 1 else TokenPrice(*amounts)
+                for name, amounts in data.items()
+            }
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +88,7 @@ class Prices:
 
     source: str
     date: str
-    models: Mapping[str, ModelPrice]
+    models: ModelPrices
 
     def of(self, model: str) -> ModelPrice | None:
         """Return the batch price of a model; None if unknown."""
@@ -85,23 +97,6 @@ class Prices:
     def about(self) -> dict[str, str]:
         """Return source and date of the prices, as shown in reports."""
         return {"source": self.source, "date": self.date}
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        models = {
-            name: [price.hour] if isinstance(price, HourPrice) else [price.input, price.output]
-            for name, price in self.models.items()
-        }
-        return {**self.about(), "models": models}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data."""
-        models: dict[str, ModelPrice] = {
-            name: HourPrice(*amounts) if len(amounts) == 1 else TokenPrice(*amounts)
-            for name, amounts in data["models"].items()
-        }
-        return cls(data["source"], data["date"], models)
 
 
 def job_prices(
@@ -128,7 +123,7 @@ def job_prices(
     return Prices(
         FROM_GROQ if is_from_list else FROM_TABLE,
         listed_on if is_from_list else table.date,
-        {**table.models, **chosen},
+        ModelPrices({**table.models, **chosen}),
     )
 
 
@@ -136,7 +131,7 @@ def job_prices(
 def table_prices() -> Prices:
     """Return the batch prices of the built-in table."""
     table = price_table()
-    models: dict[str, ModelPrice] = {}
+    models = ModelPrices()
     for name, price in table["models"].items():
         if "hour" in price:
             models[name] = HourPrice(price["hour"] * _batch_share())

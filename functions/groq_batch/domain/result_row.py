@@ -213,6 +213,12 @@ def classify_row(line: bytes) -> Row | None:
     )
 
 
+def is_success(line: bytes) -> bool:
+    """Tell whether a line is a result row with a success."""
+    row = classify_row(line)
+    return row is not None and row.outcome is RowOutcome.SUCCESS
+
+
 def _classify_carefully(line: bytes) -> Row | None:
     row = read_row(line)
     custom_id = row.get("custom_id") if isinstance(row, dict) else None

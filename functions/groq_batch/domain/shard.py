@@ -25,6 +25,8 @@ class SplitLimits:
 class IdsLocation:
     """Location of the ids of a shard's requests: the part of the file, and the bytes of its ids.
 
+    A job's record stores its fields in this order.
+
     Attributes:
         part: The part of the file, from 1; 0 if they were not stored.
         first: Offset of the first byte.
@@ -39,6 +41,8 @@ class IdsLocation:
 @dataclass(slots=True)
 class Shard:
     """The requests, size and skipped lines of a shard.
+
+    A job's record stores its fields in this order.
 
     Attributes:
         number: Its number, from 1.

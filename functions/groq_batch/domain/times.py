@@ -15,6 +15,11 @@ def timestamp_of(seconds: float) -> str:
     return timestamp(datetime.fromtimestamp(seconds, UTC))
 
 
+def optional_timestamp(seconds: float | None) -> str | None:
+    """Format a time like ``timestamp_of``; None stays None."""
+    return None if seconds is None else timestamp_of(seconds)
+
+
 def parse_timestamp(text: str) -> datetime:
     """Parse a time written by ``timestamp``."""
     return datetime.fromisoformat(text.replace("Z", "+00:00"))

@@ -17,7 +17,7 @@ from groq_batch.records import stored
 from groq_batch.records.attempt_plan import AttemptPlan
 from groq_batch.records.job import JobRecord
 from groq_batch.records.submission import Sent, Stage, Submission
-from groq_batch.telemetry.log import logger
+from groq_batch.telemetry.plain_log import logger
 
 
 class ShardState(Sent, kw_only=True, rename={"origin": "region"}):
@@ -113,9 +113,9 @@ class AttemptState(
         found = storage.get_json(keys.batches(attempt))
         if found is None:
             return None
-        state = cls.from_json(found[0])
-        state.stored_data, state.etag = state.to_json(), found[1]
-        if not all("region" in entry for entry in found[0]["shards"].values()):
+        state = stored.from_record(found.value, cls)
+        state.stored_data, state.etag = state.to_json(), found.etag
+        if not all("region" in entry for entry in found.value["shards"].values()):
             # An older version wrote it; there all shards were origin shards.
             plan = AttemptPlan.load(storage, keys, attempt) or AttemptPlan(attempt=attempt)
             for number, entry in state.entries.items():
@@ -208,7 +208,7 @@ class AttemptState(
         def read(number: int) -> tuple[int, Submission | None]:
             key = keys.submission(self.attempt, number)
             found = Submission.load(storage, key) if begun is None or key in begun else None
-            return number, found[0] if found else None
+            return number, found.value if found else None
 
         for number, record in in_parallel(read, open_numbers):
             if record is not None:
@@ -293,11 +293,6 @@ class AttemptState(
         data = stored.to_record(msgspec.structs.replace(self, etag=None, stored_data=None))
         del data["etag"], data["stored_data"]
         return data
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Self:
-        """Read the fields from JSON data."""
-        return stored.from_record(data, cls)
 
 
 def _requests(entry: ShardState) -> int:

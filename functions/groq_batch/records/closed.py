@@ -14,7 +14,7 @@ from groq_batch.bucket.s3_errors import ConflictError, MissingObjectError
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.records.stored import MissingRecordError
-from groq_batch.telemetry.log import logger
+from groq_batch.telemetry.plain_log import logger
 
 
 def close(storage: Storage, job_id: str) -> bool:
@@ -69,5 +69,5 @@ def unless_closed(
     except (MissingObjectError, LostUploadError, MissingRecordError) as error:
         if not is_closed(storage, keys):
             raise
-        logger.info("The job ended in the meantime", missing=type(error).__name__)
+        logger.info("The job ended in the meantime", extra={"missing": type(error).__name__})
         return ended()

@@ -9,14 +9,15 @@ report is written.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
 import msgspec
 
-from groq_batch.bucket.storage import Storage
+from groq_batch.bucket.storage import Storage, Stored
 from groq_batch.domain import object_keys
 from groq_batch.records import stored
+from groq_batch.records.usage import UsageOfModel
 
 
 class End(msgspec.Struct, frozen=True, kw_only=True, rename={"is_report_written": "stands"}):
@@ -32,11 +33,11 @@ class End(msgspec.Struct, frozen=True, kw_only=True, rename={"is_report_written"
 
     report: dict[str, Any]
     is_report_written: bool
-    models: Sequence[Mapping[str, Any]] | None = None
+    models: Sequence[UsageOfModel] | None = None
 
     @classmethod
-    def load(cls, storage: Storage, keys: object_keys.WorkKeys) -> tuple[Self, str] | None:
-        """Read a job's end and its ETag, or None if it has not been decided yet."""
+    def load(cls, storage: Storage, keys: object_keys.WorkKeys) -> Stored[Self] | None:
+        """Read a job's end with its ETag, or None if it has not been decided yet."""
         return stored.load_with_etag(storage, keys.end, cls)
 
     def write(self, storage: Storage, keys: object_keys.WorkKeys, *, over: str | None) -> str:

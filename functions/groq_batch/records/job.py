@@ -11,7 +11,6 @@ from groq_batch.domain import object_keys
 from groq_batch.domain.canary import CANARY_SHARD, CanaryVerdict
 from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.job_options import JobOptions
-from groq_batch.domain.json_data import from_json_data, to_json_data
 from groq_batch.domain.prices import Prices
 from groq_batch.domain.problem import Problem
 from groq_batch.domain.reason import Reason
@@ -57,6 +56,11 @@ class JobRequest:
             raise stored.MissingRecordError(f"There is no job {job_id}: {key} does not exist")
         return request
 
+    @property
+    def report_paths(self) -> list[str]:
+        """The paths under which the job's report may be, in the order in which to look for it."""
+        return [self.path, object_keys.superseded_path(self.job_id, self.path), self.job_id]
+
     def execution_input(self) -> dict[str, Any]:
         """Return the input of the job's execution.
 
@@ -98,8 +102,8 @@ class JobRecord:
     """
 
     accepted: bool
-    options: JobOptions
     failure: Reason | None = None
+    options: JobOptions
     input_bytes: int = 0
     lines: int = 0
     total: int = 0
@@ -204,27 +208,11 @@ class JobRecord:
         raise ValueError(f"The job's input has no shard {number}")
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return {
-            "schema_version": stored.SCHEMA_VERSION,
-            "accepted": self.accepted,
-            "failure": to_json_data(self.failure),
-            "options": to_json_data(self.options),
-            "input_bytes": self.input_bytes,
-            "lines": self.lines,
-            "total": self.total,
-            "good": self.good,
-            "invalid": self.invalid,
-            "shards": [[s.number, s.requests, s.bytes, s.skipped] for s in self.shards],
-            "ids": [[s.ids.part, s.ids.first, s.ids.size] for s in self.shards],
-            "has_canary": self.has_canary,
-            "problems": [to_json_data(problem) for problem in self.problems],
-            "problems_total": self.problems_total,
-            "estimated_cost_usd": self.estimated_cost_usd,
-            "prices": self.prices.to_json() if self.prices is not None else None,
-            "prepared_at": self.prepared_at,
-            "deadline_at": self.deadline_at,
-        }
+        """Return the fields as JSON data, with rows of numbers for the shards and for their ids."""
+        data = stored.to_record(self)
+        del data["verdict"]
+        ids = [list(shard.pop("ids").values()) for shard in data["shards"]]
+        return {**data, "shards": [list(shard.values()) for shard in data["shards"]], "ids": ids}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -233,39 +221,19 @@ class JobRecord:
         Raises:
             NewerRecordError: A later version of the stack has written them in another form.
         """
-        stored.check_version(data)
-        return cls(
-            accepted=data["accepted"],
-            failure=from_json_data(data["failure"], Reason) if data["failure"] else None,
-            options=from_json_data(data["options"], JobOptions),
-            input_bytes=data["input_bytes"],
-            lines=data["lines"],
-            total=data["total"],
-            good=data["good"],
-            invalid=data["invalid"],
-            shards=tuple(
-                Shard(number, requests, size, skipped, IdsLocation(*ids))
-                for (number, requests, size, skipped), ids in zip(
-                    data["shards"],
-                    # Jobs prepared before ids were stored have none.
-                    data.get("ids") or [()] * len(data["shards"]),
-                    strict=True,
-                )
-            ),
-            has_canary=data.get("has_canary", False),
-            problems=from_json_data(data["problems"], tuple[Problem, ...]),
-            problems_total=data["problems_total"],
-            estimated_cost_usd=data["estimated_cost_usd"],
-            prices=Prices.from_json(data["prices"]) if data.get("prices") else None,
-            prepared_at=data["prepared_at"],
-            deadline_at=data.get("deadline_at"),
+        # Jobs prepared before ids were stored have none.
+        ids = data.get("ids") or [()] * len(data["shards"])
+        shards = tuple(
+            Shard(number, requests, size, skipped, IdsLocation(*place))
+            for (number, requests, size, skipped), place in zip(data["shards"], ids, strict=True)
         )
+        return replace(stored.from_record({**data, "shards": ()}, cls), shards=shards)
 
     @classmethod
     def load(cls, storage: Storage, keys: object_keys.WorkKeys) -> Self | None:
         """Load a job's record; None while the preparation has not ended."""
         found = storage.get_json(keys.job_record)
-        job = cls.from_json(found[0]) if found else None
+        job = cls.from_json(found.value) if found else None
         if job is None or not job.has_canary:
             return job
         return replace(job, verdict=stored.load(storage, keys.canary, CanaryVerdict))

@@ -13,11 +13,12 @@ from enum import StrEnum
 from typing import Self
 
 from groq_batch.bucket.s3_errors import ConflictError
-from groq_batch.bucket.storage import Storage
+from groq_batch.bucket.storage import Storage, Stored
 from groq_batch.domain import object_keys
 from groq_batch.domain.on_demand import MeanUsage
 from groq_batch.domain.reason import Reason
 from groq_batch.records import stored
+from groq_batch.records.job import JobRecord
 from groq_batch.records.submission import LEASE_SECONDS
 
 MAX_SECONDS_OPEN = 300.0
@@ -165,8 +166,8 @@ class OnDemandProgress:
     @classmethod
     def load(
         cls, storage: Storage, keys: object_keys.WorkKeys, attempt: int
-    ) -> tuple[Self, str] | None:
-        """Read a record and its ETag; None where the attempt is not asked by ordinary calls."""
+    ) -> Stored[Self] | None:
+        """Read a record with its ETag; None where the attempt is not asked by ordinary calls."""
         return stored.load_with_etag(storage, keys.on_demand(attempt), cls)
 
     def begin(self, storage: Storage, keys: object_keys.WorkKeys) -> OnDemandProgress:
@@ -182,6 +183,16 @@ class OnDemandProgress:
         return stored.swap(storage, keys.on_demand(self.attempt), self, over=over)
 
 
+def load_calls(
+    storage: Storage, keys: object_keys.WorkKeys, job: JobRecord, attempt: int
+) -> OnDemandProgress | None:
+    """Read the record of an attempt's ordinary calls; None if it has none."""
+    if job.deadline_at is None:
+        return None
+    found = OnDemandProgress.load(storage, keys, attempt)
+    return found.value if found else None
+
+
 def end_calls(
     storage: Storage, keys: object_keys.WorkKeys, attempt: int, ending: CallsEnd
 ) -> OnDemandProgress | None:
@@ -192,11 +203,11 @@ def end_calls(
         wait for them.
     """
     found = OnDemandProgress.load(storage, keys, attempt)
-    if found is None or found[0].ended is not None:
-        return found[0] if found else None
-    record = replace(found[0], ended=ending, lease_until=0.0)
+    if found is None or found.value.ended is not None:
+        return found.value if found else None
+    record = replace(found.value, ended=ending, lease_until=0.0)
     try:
-        record.swap(storage, keys, over=found[1])
+        record.swap(storage, keys, over=found.etag)
     except ConflictError:
         return None
     return record

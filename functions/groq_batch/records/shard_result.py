@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 import msgspec
@@ -11,10 +11,13 @@ from msgspec import field
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.answer_stats import AnswerStats
-from groq_batch.domain.cost import ModelUsage, ModelUsages, counted_model_name
+from groq_batch.domain.cost import JobUsage, ModelUsage, ModelUsages, counted_model_name
 from groq_batch.domain.parallel import in_parallel
 from groq_batch.records import stored
 from groq_batch.records.attempt_plan import RefusedShard
+
+_TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens")
+"""Names of the numbers in ``ShardResult.usage``."""
 
 
 class ShardResult(msgspec.Struct, rename={"to_retry": "left_over", "stats": "measures"}):
@@ -82,16 +85,14 @@ class ShardResult(msgspec.Struct, rename={"to_retry": "left_over", "stats": "mea
         counts[0] += 1
         counts[1] += succeeded
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        return {**stored.to_record(self), "measures": self.stats.to_json()}
-
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read the fields from JSON data."""
-        fields = dict(data)
-        stats = AnswerStats.from_json(fields.pop("measures", {}))
-        return msgspec.structs.replace(stored.from_record(fields, cls), stats=stats)
+    def load(cls, storage: Storage, key: str) -> Self | None:
+        """Read the counts of a shard attempt; None if they are not stored."""
+        return stored.load(storage, key, cls)
+
+    def write(self, storage: Storage, keys: object_keys.WorkKeys) -> None:
+        """Write the counts over those of an earlier try."""
+        storage.put_json(keys.summary(self.attempt, self.number), stored.to_record(self))
 
     def counts_of(self, shard: int) -> tuple[int, int]:
         """Return the number of requests in a shard's batch, and how many succeeded."""
@@ -109,14 +110,34 @@ class ShardResult(msgspec.Struct, rename={"to_retry": "left_over", "stats": "mea
         return ModelUsages({model: ModelUsage(0, used[0], used[1]) for model, used in usage})
 
 
+def latest_summaries(summaries: Iterable[ShardResult]) -> list[ShardResult]:
+    """Return each shard's summary of its last attempt, in order of the shards."""
+    latest: dict[int, ShardResult] = {}
+    for summary in sorted(summaries, key=lambda item: item.attempt):
+        latest[summary.number] = summary
+    return [latest[number] for number in sorted(latest)]
+
+
+def total_tokens(summaries: Sequence[ShardResult]) -> dict[str, int]:
+    """Add up the tokens of the answers of all shards and attempts, by the API's names."""
+    return {
+        name: sum(used[place] for summary in summaries for used in summary.usage.values())
+        for place, name in enumerate(_TOKENS)
+    }
+
+
+def job_usage(summaries: Iterable[ShardResult]) -> JobUsage:
+    """Add up the usage of the answers of all shards and attempts."""
+    usage = JobUsage()
+    for summary in summaries:
+        (usage.calls if summary.on_demand else usage.batches).merge(summary.used)
+    return usage
+
+
 def load_shard_results(
     storage: Storage, keys: object_keys.WorkKeys, attempt: int
 ) -> list[ShardResult]:
     """Return the summaries of an attempt's shards, in order of the shards."""
     names = [item.key for item in storage.objects(keys.summaries(attempt))]
-
-    def read(key: str) -> ShardResult | None:
-        found = storage.get_json(key)
-        return ShardResult.from_json(found[0]) if found else None
-
-    return [summary for summary in in_parallel(read, names) if summary is not None]
+    found = in_parallel(lambda key: ShardResult.load(storage, key), names)
+    return [summary for summary in found if summary is not None]

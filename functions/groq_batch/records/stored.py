@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from groq_batch.bucket.s3_errors import ConflictError
-from groq_batch.bucket.storage import Storage
+from groq_batch.bucket.storage import Storage, Stored
 from groq_batch.domain.json_data import from_json_data, to_json_data
 
 SCHEMA_VERSION = 1
@@ -60,17 +60,19 @@ def load(storage: Storage, key: str, kind: type[_Record]) -> _Record | None:
         NewerRecordError: A later version of the stack has written it in another form.
     """
     found = load_with_etag(storage, key, kind)
-    return found[0] if found else None
+    return found.value if found else None
 
 
-def load_with_etag(storage: Storage, key: str, kind: type[_Record]) -> tuple[_Record, str] | None:
-    """Read a record and its ETag; None if there is none.
+def load_with_etag(storage: Storage, key: str, kind: type[_Record]) -> Stored[_Record] | None:
+    """Read a record with its ETag; None if there is none.
 
     Raises:
         NewerRecordError: A later version of the stack has written it in another form.
     """
     found = storage.get_json(key)
-    return (from_record(found[0], kind, key=key), found[1]) if found else None
+    if found is None:
+        return None
+    return Stored(from_record(found.value, kind, key=key), found.etag, found.written_at)
 
 
 def put(storage: Storage, key: str, record: object, *, over: str | None) -> str:
@@ -100,8 +102,8 @@ def swap(storage: Storage, key: str, record: object, *, over: str | None) -> str
         return put(storage, key, record, over=over)
     except ConflictError:
         found = load_with_etag(storage, key, type(record))
-        if found is not None and found[0] == record:
-            return found[1]
+        if found is not None and found.value == record:
+            return found.etag
         raise
 
 
@@ -129,5 +131,5 @@ def put_json_once(storage: Storage, key: str, data: dict[str, Any]) -> dict[str,
         found = storage.get_json(key)
         if found is None:
             raise
-        return found[0]
+        return found.value
     return data

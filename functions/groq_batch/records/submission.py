@@ -17,11 +17,11 @@ import msgspec
 from msgspec.structs import replace
 
 from groq_batch.bucket.s3_errors import ConflictError
-from groq_batch.bucket.storage import Storage
+from groq_batch.bucket.storage import Storage, Stored
 from groq_batch.domain.batch import Batch
 from groq_batch.domain.reason import Reason
 from groq_batch.records import stored
-from groq_batch.telemetry.log import logger
+from groq_batch.telemetry.plain_log import logger
 
 LEASE_SECONDS = 30.0
 """Seconds after its owner's last renewal at which a lease expires."""
@@ -105,8 +105,8 @@ class Submission(Sent, kw_only=True):
         return bool(self.lease_until) or self.unknown_since is not None
 
     @classmethod
-    def load(cls, storage: Storage, key: str) -> tuple[Self, str] | None:
-        """Load a record and its ETag; None if no invocation has begun."""
+    def load(cls, storage: Storage, key: str) -> Stored[Self] | None:
+        """Load a record with its ETag; None if no invocation has begun."""
         return stored.load_with_etag(storage, key, cls)
 
 
@@ -141,7 +141,7 @@ class SubmissionLease:
         cls,
         storage: Storage,
         key: str,
-        found: tuple[Submission, str] | None,
+        found: Stored[Submission] | None,
         *,
         owner: str,
         clock: Callable[[], float] = time.time,
@@ -161,7 +161,7 @@ class SubmissionLease:
             )
             etag = stored.swap(storage, key, record, over=None)
         else:
-            before, before_etag = found
+            before = found.value
             unknown_since = before.unknown_since
             if before.lease_until:
                 unknown_since = max(unknown_since or 0.0, before.lease_until)
@@ -172,7 +172,7 @@ class SubmissionLease:
                 unknown_since=unknown_since,
                 may_have_orphans=before.may_have_orphans or unknown_since is not None,
             )
-            etag = stored.swap(storage, key, record, over=before_etag)
+            etag = stored.swap(storage, key, record, over=found.etag)
         return cls(storage, key, record, etag, clock=clock)
 
     def __enter__(self) -> Self:

@@ -7,8 +7,8 @@ derived from the stored final report, so that every invocation writes the same r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 from groq_batch.bucket.s3_errors import (
@@ -18,10 +18,11 @@ from groq_batch.bucket.s3_errors import (
 )
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
-from groq_batch.domain.cost import ModelUsage, ModelUsages, actual_cost_usd, counted_model_name
+from groq_batch.domain.cost import ModelUsage, counted_model_name
 from groq_batch.domain.json_data import from_json_data, to_json_data
-from groq_batch.domain.prices import Prices, on_demand_usd
-from groq_batch.records.shard_result import ShardResult
+from groq_batch.domain.prices import Prices
+from groq_batch.domain.reported_usage import ReportedUsage
+from groq_batch.records.shard_result import ShardResult, job_usage, latest_summaries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,16 +105,15 @@ class UsageRecord:
         return object_keys.usage_key(self.day, self.job_id)
 
     @classmethod
-    def of_report(cls, report: Mapping[str, Any], models: Iterable[Mapping[str, Any]]) -> Self:
+    def of_report(cls, report: Mapping[str, Any], models: Sequence[UsageOfModel]) -> Self:
         """Return the record of an ended job.
 
         Args:
             report: Its final report, which an earlier version may have written.
-            models: Totals of its requests by model, as JSON data.
+            models: Totals of its requests by model.
         """
-        source, requests, usage = report["input"], report["requests"], report["usage"]
-        timing, cost = report["timing"], report["cost_usd"]
-        on_demand = report.get("on_demand")
+        source, requests, timing = report["input"], report["requests"], report["timing"]
+        usage = ReportedUsage.of(report)
         return cls(
             job_id=report["job_id"],
             key=source["key"],
@@ -127,15 +127,25 @@ class UsageRecord:
             failed=requests["failed"],
             invalid=requests["invalid"],
             batches=len(report["batches"]),
-            prompt_tokens=usage["prompt_tokens"],
-            completion_tokens=usage["completion_tokens"],
-            estimated_usd=cost["estimated"],
-            actual_usd=cost["actual"],
-            on_demand_usd=on_demand["cost_usd"] if on_demand else 0,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            estimated_usd=usage.estimated_usd,
+            actual_usd=usage.actual_usd,
+            on_demand_usd=usage.calls_usd,
             bytes=source["bytes"],
             version=report.get("version"),
-            models=[from_json_data(model, UsageOfModel) for model in models],
+            models=models,
         )
+
+    @classmethod
+    def load(cls, storage: Storage, key: str) -> Self | None:
+        """Read a record; None if there is none.
+
+        Raises:
+            ValueError: The object is no such record.
+        """
+        found = storage.get_json(key)
+        return from_json_data(found.value, cls) if found else None
 
     def write(self, storage: Storage) -> bool:
         """Write the record unless it exists; tell whether it exists afterwards.
@@ -157,24 +167,16 @@ class UsageRecord:
         return True
 
 
-def usage_by_model(
-    latest: Iterable[ShardResult],
-    batches: ModelUsages,
-    prices: Prices | None,
-    *,
-    calls: ModelUsages | None = None,
-) -> list[dict[str, Any]]:
-    """Return the totals of a job's requests by model, as JSON data, sorted by model name.
+def usage_by_model(summaries: Sequence[ShardResult], prices: Prices | None) -> list[UsageOfModel]:
+    """Return the totals of a job's requests by model, sorted by model name.
 
     Args:
-        latest: Each shard's summary of its last attempt.
-        batches: Usage of the answers of all batches, by model.
+        summaries: The summaries of all shards and attempts.
         prices: The job's prices; None means those of the built-in table.
-        calls: Usage of the answers of ordinary calls, which cost the on-demand price.
     """
-    calls = calls if calls is not None else ModelUsages()
-    counts: dict[str, list[int]] = {model: [0, 0] for model in (*batches, *calls)}
-    for summary in latest:
+    usage = job_usage(summaries)
+    counts: dict[str, list[int]] = {model: [0, 0] for model in (*usage.batches, *usage.calls)}
+    for summary in latest_summaries(summaries):
         # An older version did not count lines by model, but answers by model are known.
         counted = summary.by_model or {
             model: [used.answers, used.answers] for model, used in summary.used.items()
@@ -185,29 +187,16 @@ def usage_by_model(
             entry[1] += succeeded
     models = []
     for model, (requests, succeeded) in sorted(counts.items()):
-        in_batches, in_calls = batches.get(model, ModelUsage()), calls.get(model, ModelUsage())
+        own = usage.of([model])
+        used = own.total.get(model, ModelUsage())
         models.append(
             UsageOfModel(
                 model=model,
                 requests=requests,
                 succeeded=succeeded,
-                prompt_tokens=in_batches.prompt_tokens + in_calls.prompt_tokens,
-                completion_tokens=in_batches.completion_tokens + in_calls.completion_tokens,
-                usd=_cost(model, in_batches, in_calls, prices),
+                prompt_tokens=used.prompt_tokens,
+                completion_tokens=used.completion_tokens,
+                usd=own.cost_usd(prices),
             )
         )
-    return [asdict(model) for model in models]
-
-
-def _cost(
-    model: str, in_batches: ModelUsage, in_calls: ModelUsage, prices: Prices | None
-) -> float | None:
-    """Return the cost of a model's answers; None if unknown."""
-    total = 0.0
-    for used, price_of in ((in_batches, lambda usd: usd), (in_calls, on_demand_usd)):
-        # A model without answers has cost nothing, even if its price is unknown.
-        usd = actual_cost_usd({model: used}, prices) if used.answers or used.prompt_tokens else 0.0
-        if usd is None:
-            return None
-        total += price_of(usd)
-    return total
+    return models

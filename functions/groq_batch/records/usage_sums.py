@@ -26,8 +26,8 @@ from typing import Self
 
 from groq_batch.bucket.storage import Storage, StoredObject
 from groq_batch.domain import object_keys
-from groq_batch.domain.json_data import from_json_data
 from groq_batch.domain.parallel import in_parallel
+from groq_batch.domain.totals import Totals
 from groq_batch.records import stored
 from groq_batch.records.usage import UsageRecord
 
@@ -49,7 +49,7 @@ _NAME_CHARACTERS = 20
 
 
 @dataclass(slots=True)
-class Sums:
+class Sums(Totals):
     """Totals of some jobs.
 
     Attributes:
@@ -86,11 +86,6 @@ class Sums:
                 without_cost=int(record.actual_usd is None),
             )
         )
-
-    def merge(self, other: Sums) -> None:
-        """Add other totals."""
-        for name in self.__slots__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 @dataclass(slots=True)
@@ -190,9 +185,9 @@ class UsageSums:
         if found is None:
             return cls(), None
         try:
-            return stored.from_record(found[0], cls), found[1]
+            return stored.from_record(found.value, cls), found.etag
         except ValueError:
-            return cls(), found[1]
+            return cls(), found.etag
 
     def save(self, storage: Storage, *, over: str | None) -> str:
         """Write the sums and return their ETag.
@@ -295,8 +290,7 @@ def read_records(storage: Storage, items: Sequence[StoredObject]) -> list[UsageR
 
     def read(item: StoredObject) -> UsageRecord | None:
         try:
-            found = storage.get_json(item.key)
-            return from_json_data(found[0], UsageRecord) if found else None
+            return UsageRecord.load(storage, item.key)
         except ValueError:
             return None  # It is not as the pipeline writes it.
 

@@ -17,16 +17,16 @@ from typing import Any
 
 from groq_batch.bucket.multipart_writer import ObjectWriter
 from groq_batch.bucket.s3_errors import ConflictError, UnreadableObjectError, UnwritableObjectError
-from groq_batch.bucket.storage import JOB_METADATA, ObjectHead, Storage
+from groq_batch.bucket.storage import JOB_METADATA, ObjectHead, Storage, Stored
 from groq_batch.domain import object_keys
 from groq_batch.domain.input_key import check_key
+from groq_batch.domain.job_status import RUNNING
 from groq_batch.domain.times import seconds_of
 from groq_batch.records.closed import is_closed
 from groq_batch.records.job import JobRequest
 from groq_batch.reports.page.data import PageData
 from groq_batch.reports.page.writer import ReportPages
-from groq_batch.reports.report import RUNNING
-from groq_batch.telemetry.log import logger
+from groq_batch.telemetry.plain_log import logger
 
 _TRIES = 8
 
@@ -66,9 +66,9 @@ class Delivery:
         """Tell whether other jobs may deliver under this one's path."""
         return self._request.path == object_keys.input_path(self._request.key)
 
-    def _is_of_later_run(self, found: tuple[dict[str, Any], str] | None) -> bool:
+    def _is_of_later_run(self, found: Stored[dict[str, Any]] | None) -> bool:
         """Tell whether the report at the path belongs to a later run of the same upload."""
-        return found is not None and self._is_later_run(found[0])
+        return found is not None and self._is_later_run(found.value)
 
     def _newer_upload_exists(self) -> bool:
         mine = self._request
@@ -123,7 +123,7 @@ class Delivery:
             return
         except UnwritableObjectError:
             # When the job begins it meets the same lock, and fails.
-            logger.warning("The report is locked", kind="permission")
+            logger.warning("The report is locked", extra={"kind": "permission"})
 
     def begin(self, report: dict[str, Any]) -> None:
         """Write the first report and delete the objects that the earlier job delivered.
@@ -144,7 +144,7 @@ class Delivery:
             try:
                 found = self._report_at(path)
             except UnreadableObjectError:
-                logger.warning("An earlier report cannot be read", kind="permission")
+                logger.warning("An earlier report cannot be read", extra={"kind": "permission"})
                 path = self._aside
                 continue
             # Checked after that read: a job that takes over the path later makes the write below
@@ -156,9 +156,9 @@ class Delivery:
             ):
                 path = self._superseded
                 continue
-            is_mine = found is not None and self._is_mine(found[0])
+            is_mine = found is not None and self._is_mine(found.value)
             if found is not None and not (
-                is_mine or self._owns_path or self._is_of_my_key(found[0])
+                is_mine or self._owns_path or self._is_of_my_key(found.value)
             ):
                 path = mine
                 continue
@@ -170,12 +170,12 @@ class Delivery:
                         keys.report,
                         report,
                         if_none_match=found is None,
-                        if_match=found[1] if found else None,
+                        if_match=found.etag if found else None,
                         metadata=self.metadata,
                     )
                 except ConflictError:
                     continue
-            elif _is_final(found[0]):
+            elif _is_final(found.value):
                 return
             self._pages.write(keys)
             if self._owns_path:
@@ -200,22 +200,22 @@ class Delivery:
                 self._storage.delete_unchanged(key, head.etag)
             except (UnreadableObjectError, UnwritableObjectError):
                 # At its end the job meets the same lock, delivers to another path and says so.
-                logger.warning("An earlier result is locked", kind="permission")
+                logger.warning("An earlier result is locked", extra={"kind": "permission"})
 
     def write_running(self, report: dict[str, Any]) -> None:
         """Update the report of the running job; a final report is never changed."""
-        for path in self._paths():
+        for path in self._request.report_paths:
             keys = object_keys.delivery_keys(path)
             found = self._readable_report(path)
             if found is None:
                 continue
-            current, etag = found
+            current = found.value
             if not self._is_mine(current):
                 continue
             if not _is_final(current) and current != report:
                 try:
                     self._storage.put_json(
-                        keys.report, report, if_match=etag, metadata=self.metadata
+                        keys.report, report, if_match=found.etag, metadata=self.metadata
                     )
                 except ConflictError:
                     # Another invocation wrote a newer one; the next check reports the same again.
@@ -223,25 +223,25 @@ class Delivery:
                 except UnwritableObjectError:
                     # Unreported progress is no reason to give up batches running at Groq; the end
                     # of the job meets the same lock.
-                    logger.warning("The report is locked", kind="permission")
+                    logger.warning("The report is locked", extra={"kind": "permission"})
                     return
                 self._pages.write(keys, requests=report["requests"]["total"])
             return
 
     def has_told_batches(self) -> bool:
         """Tell whether this job's stored report lists batches."""
-        reports = (self._readable_report(path) for path in self._paths())
-        mine = (found[0] for found in reports if found and self._is_mine(found[0]))
+        reports = (self._readable_report(path) for path in self._request.report_paths)
+        mine = (found.value for found in reports if found and self._is_mine(found.value))
         return any(report.get("batches") for report in mine)
 
     def stored_final_report(self) -> tuple[dict[str, Any], str] | None:
         """Return this job's final report and its path, if it still exists at its path."""
-        for path in self._paths():
+        for path in self._request.report_paths:
             found = self._readable_report(path)
-            if found is None or not self._is_mine(found[0]):
+            if found is None or not self._is_mine(found.value):
                 continue
-            if _is_final(found[0]):
-                return found[0], path
+            if _is_final(found.value):
+                return found.value, path
         return None
 
     def write_page(self, page_data: PageData) -> None:
@@ -250,9 +250,9 @@ class Delivery:
         Args:
             page_data: Data for the page that the report does not contain.
         """
-        for path in self._paths():
+        for path in self._request.report_paths:
             found = self._readable_report(path)
-            if found is not None and self._is_mine(found[0]):
+            if found is not None and self._is_mine(found.value):
                 self._pages.write(object_keys.delivery_keys(path), page_data)
                 return
 
@@ -263,13 +263,13 @@ class Delivery:
         return the report at the upload's path (then ``unreadable_report`` is its key).
         """
         reported_at, refused = None, None
-        for path in self._paths():
+        for path in self._request.report_paths:
             try:
                 found = self._report_at(path)
             except UnreadableObjectError as error:
                 refused = str(error)
                 continue
-            if found is not None and self._is_mine(found[0]):
+            if found is not None and self._is_mine(found.value):
                 reported_at = path
                 break
         if reported_at in (None, self._request.path) and self.is_superseded():
@@ -288,9 +288,9 @@ class Delivery:
         """
         key = object_keys.delivery_keys(path).report
         found = self._readable_report(path)
-        is_mine = found is not None and self._is_mine(found[0])
+        is_mine = found is not None and self._is_mine(found.value)
         if found is not None:
-            if is_mine and _is_final(found[0]):
+            if is_mine and _is_final(found.value):
                 raise ConflictError(key)
             if not is_mine and (self.is_superseded() or not self._owns_path):
                 raise SupersededError(key)
@@ -298,7 +298,7 @@ class Delivery:
             key,
             report,
             if_none_match=found is None,
-            if_match=found[1] if found else None,
+            if_match=found.etag if found else None,
             metadata=self.metadata,
         )
 
@@ -314,10 +314,6 @@ class Delivery:
         if self._storage.delete_unchanged(keys.report, head.etag):
             self._pages.remove(keys.page)
 
-    def _paths(self) -> list[str]:
-        """Return the paths under which this job's report may be."""
-        return [self._request.path, self._superseded, self._request.job_id]
-
     @property
     def _superseded(self) -> str:
         """The path used if the job has been superseded."""
@@ -328,8 +324,8 @@ class Delivery:
         """The path used if the job may not change the objects at its upload's path."""
         return self._superseded if self._owns_path else self._request.job_id
 
-    def _report_at(self, path: str) -> tuple[dict[str, Any], str] | None:
-        """Return the report at a path, and its ETag; None if there is none.
+    def _report_at(self, path: str) -> Stored[dict[str, Any]] | None:
+        """Read the report at a path with its ETag; None if there is none.
 
         Raises:
             UnreadableObjectError: S3 denies access, and another job may have written it.
@@ -339,8 +335,8 @@ class Delivery:
             return self._storage.get_json(key)
         return self._storage.get_foreign_json(key)
 
-    def _readable_report(self, path: str) -> tuple[dict[str, Any], str] | None:
-        """Return the report at a path like ``_report_at``, but None if S3 denies access."""
+    def _readable_report(self, path: str) -> Stored[dict[str, Any]] | None:
+        """Read the report at a path like ``_report_at``, but None if S3 denies access."""
         try:
             return self._report_at(path)
         except UnreadableObjectError:
@@ -400,7 +396,7 @@ class Delivery:
                 there.
         """
         found = self._readable_report(path)
-        if found is None or self._is_mine(found[0]):
+        if found is None or self._is_mine(found.value):
             return
         if not (self._owns_path and self.is_superseded()):
             return

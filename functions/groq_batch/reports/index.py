@@ -15,10 +15,7 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.times import parse_timestamp, timestamp
 from groq_batch.records.usage_sums import UsageSums, update_sums
-from groq_batch.reports.page.writer import CONTENT_TYPE, log_failure
-from groq_batch.reports.running_jobs import MAX_SHOWN, read_running_jobs
-
-_WRITTEN = "groq-batch-written"
+from groq_batch.reports.page.writer import CONTENT_TYPE, WRITTEN_METADATA, log_failure
 
 
 def update_index(
@@ -59,7 +56,8 @@ def _updated_sums(
     except ConflictError:
         # Another run counts at the same time. Its sums are right, and must not be combined with
         # these.
-        return UsageSums.load(storage)[0], False
+        sums, _ = UsageSums.load(storage)
+        return sums, False
 
 
 def _write(
@@ -72,27 +70,20 @@ def _write(
 ) -> None:
     """Write the page unless a later one exists."""
     # Imported here: the function also closes single jobs, and then does not need it.
-    from groq_batch.reports.page.index_rendering import render_index  # noqa: PLC0415
+    from groq_batch.reports.page.index_rendering import index_page  # noqa: PLC0415
 
-    ended = {record.job_id for record in sums.ended}
-    open_jobs = sorted((job for job in ages if job not in ended), key=lambda job: -ages[job])
     head = storage.head(object_keys.INDEX_KEY)
-    written = head.metadata.get(_WRITTEN) if head is not None else None
+    written = head.metadata.get(WRITTEN_METADATA) if head is not None else None
     if written is not None and parse_timestamp(written) > now:
         return
-    page = render_index(
-        sums,
-        read_running_jobs(storage, open_jobs[:MAX_SHOWN]),
-        running_total=len(open_jobs),
-        as_of=now,
-        is_whole=is_whole,
-    )
+    oldest_first = sorted(ages, key=lambda job: -ages[job])
+    page = index_page(storage, sums, oldest_first, as_of=now, is_whole=is_whole)
     with suppress(ConflictError):  # Another run has written its own page.
         storage.put_bytes(
             object_keys.INDEX_KEY,
-            page.encode("utf-8", "replace"),
+            page,
             content_type=CONTENT_TYPE,
             if_none_match=head is None,
             if_match=head.etag if head is not None else None,
-            metadata={_WRITTEN: timestamp(now)},
+            metadata={WRITTEN_METADATA: timestamp(now)},
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,17 +11,23 @@ from groq_batch import __version__
 from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch
 from groq_batch.domain.canary import CANARY_SHARD
+from groq_batch.domain.job_status import RUNNING
 from groq_batch.domain.json_data import to_json_data
 from groq_batch.domain.reason import Reason
-from groq_batch.domain.times import parse_timestamp, timestamp, timestamp_of
+from groq_batch.domain.reported_usage import ReportedUsage
+from groq_batch.domain.times import optional_timestamp, parse_timestamp, timestamp
 from groq_batch.records.attempt import AttemptState
 from groq_batch.records.job import JobRecord, JobRequest
 from groq_batch.records.on_demand import OnDemandProgress
-from groq_batch.records.shard_result import ShardResult
+from groq_batch.records.shard_result import (
+    ShardResult,
+    job_usage,
+    latest_summaries,
+    total_tokens,
+)
 
 MAX_ERRORS = 100
 """Maximum number of errors in a report; ``errors_total`` counts all."""
-RUNNING = "running"
 _UNSHOWABLE = re.compile('[\x00-\x1f"\\\\\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]')
 """Characters that JSON cannot hold unescaped, that end a line, or change the text direction."""
 
@@ -72,8 +78,6 @@ def final_report(
     reason: Reason | None,
     states: Sequence[AttemptState],
     summaries: Sequence[ShardResult],
-    actual_cost_usd: float | None,
-    on_demand_usd: float | None = 0.0,
     outputs: dict[str, str | None],
     finished_at: datetime,
 ) -> dict[str, Any]:
@@ -86,14 +90,13 @@ def final_report(
         reason: Code and message of a job that failed or was stopped; its first error.
         states: The attempts' states, in order.
         summaries: The counts of every shard attempt.
-        actual_cost_usd: Cost of the answers, of batches and of ordinary calls; None if unknown.
-        on_demand_usd: Cost of the answers of ordinary calls; None if unknown.
         outputs: URIs of the results, the failed lines and the problems.
         finished_at: When the job ended.
     """
     by_place = {(s.attempt, s.number): s for s in summaries}
     report = _base(request, job, states=states, summaries=by_place)
     last = latest_summaries(summaries)
+    usage, prices = job_usage(summaries), job.prices if job else None
     succeeded = sum(summary.succeeded for summary in last)
     good = job.good if job else succeeded + sum(summary.failed for summary in last)
     if job is None:
@@ -114,14 +117,13 @@ def final_report(
         report["on_demand"] = _on_demand(
             sum(summary.asked for summary in summaries),
             sum(summary.batch_succeeded for summary in summaries if summary.on_demand),
-            on_demand_usd,
+            usage.calls_usd(prices),
         )
-    for summary in summaries:
-        for prompt, completion, total in summary.usage.values():
-            report["usage"]["prompt_tokens"] += prompt
-            report["usage"]["completion_tokens"] += completion
-            report["usage"]["total_tokens"] += total
-    report["cost_usd"]["actual"] = actual_cost_usd
+    report |= ReportedUsage(
+        **total_tokens(summaries),
+        estimated_usd=job.estimated_cost_usd if job else None,
+        actual_usd=usage.cost_usd(prices),
+    ).to_json()
     row_errors = sum(summary.failed for summary in last)
     for summary in last:
         report["errors"].extend(summary.errors)
@@ -134,14 +136,6 @@ def final_report(
     report["timing"]["finished_at"] = timestamp(finished_at)
     report["timing"]["seconds"] = round((finished_at - started).total_seconds(), 3)
     return report
-
-
-def latest_summaries(summaries: Iterable[ShardResult]) -> list[ShardResult]:
-    """Return each shard's summary of its last attempt, in order of the shards."""
-    latest: dict[int, ShardResult] = {}
-    for summary in sorted(summaries, key=lambda item: item.attempt):
-        latest[summary.number] = summary
-    return [latest[number] for number in sorted(latest)]
 
 
 def event_detail(report: dict[str, Any]) -> dict[str, Any]:
@@ -203,8 +197,7 @@ def _base(
             for number, entry in sorted(state.entries.items())
             if entry.batch is not None
         ],
-        "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
-        "cost_usd": {"estimated": job.estimated_cost_usd if job else None, "actual": None},
+        **ReportedUsage(estimated_usd=job.estimated_cost_usd if job else None).to_json(),
         "prices": job.prices.about() if job and job.prices else None,
         "canary": _canary(job),
         "on_demand": _on_demand(0, 0, 0.0) if job and job.deadline_at is not None else None,
@@ -275,8 +268,8 @@ def _batch_entry(
         "requests": sent,
         "succeeded": succeeded,
         "failed": sent - succeeded if summary else batch.counts.failed,
-        "created_at": _from_unix(batch.created_at),
-        "ended_at": _from_unix(batch.ended_at),
+        "created_at": optional_timestamp(batch.created_at),
+        "ended_at": optional_timestamp(batch.ended_at),
     }
 
 
@@ -310,11 +303,7 @@ def _first_created_at(states: Sequence[AttemptState]) -> str | None:
         for entry in state.entries.values()
         if entry.batch is not None and entry.batch.created_at is not None
     ]
-    return _from_unix(min(times)) if times else None
-
-
-def _from_unix(seconds: int | None) -> str | None:
-    return None if seconds is None else timestamp_of(seconds)
+    return optional_timestamp(min(times, default=None))
 
 
 def _put_first(report: dict[str, Any], reason: Reason) -> None:

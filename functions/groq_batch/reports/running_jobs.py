@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from groq_batch.bucket.s3_errors import UnreadableObjectError
-from groq_batch.bucket.storage import Storage
+from groq_batch.bucket.storage import Storage, Stored
 from groq_batch.domain import object_keys
 from groq_batch.domain.parallel import in_parallel
 from groq_batch.records import stored
@@ -44,10 +44,10 @@ def _read(storage: Storage, job_id: str) -> RunningJob | None:
     marker = storage.get_json(object_keys.open_job_key(job_id))
     if marker is None:
         return None
-    request = stored.from_record(marker[0], JobRequest)
+    request = stored.from_record(marker.value, JobRequest)
     try:
         found = _report_at(storage, request.path)
-        is_elsewhere = found is not None and found[0].get("job_id") != job_id
+        is_elsewhere = found is not None and found.value.get("job_id") != job_id
     except UnreadableObjectError:
         # An earlier job's report is encrypted with another KMS key, or a policy denies access.
         found, is_elsewhere = None, True
@@ -58,12 +58,12 @@ def _read(storage: Storage, job_id: str) -> RunningJob | None:
         found = found if _is_of(found, job_id) else _report_at(storage, job_id)
     if found is None or not _is_of(found, job_id):
         return RunningJob(request=request)
-    return RunningJob(request=request, report=found[0], written_at=found[1])
+    return RunningJob(request=request, report=found.value, written_at=found.written_at)
 
 
-def _report_at(storage: Storage, path: str) -> tuple[dict[str, Any], datetime] | None:
-    return storage.get_dated_json(object_keys.delivery_keys(path).report)
+def _report_at(storage: Storage, path: str) -> Stored[dict[str, Any]] | None:
+    return storage.get_foreign_json(object_keys.delivery_keys(path).report)
 
 
-def _is_of(found: tuple[dict[str, Any], datetime] | None, job_id: str) -> bool:
-    return found is not None and found[0].get("job_id") == job_id
+def _is_of(found: Stored[dict[str, Any]] | None, job_id: str) -> bool:
+    return found is not None and found.value.get("job_id") == job_id

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import msgspec
 
+from groq_batch.domain.batch import CHAT_URL
 from groq_batch.domain.on_demand import Size
 from groq_batch.request_file.body_sizes import estimated_bytes
-from groq_batch.request_file.request_rules import CHAT_URL, output_limit
+from groq_batch.request_file.request_rules import output_limit
 
 _API_VERSION = "/v1"
 _TEXT_FORMATS = frozenset({b'"text"', b'"srt"', b'"vtt"'})

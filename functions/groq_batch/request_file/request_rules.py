@@ -15,6 +15,7 @@ from typing import Literal, Protocol, get_args
 
 import msgspec
 
+from groq_batch.domain.batch import CHAT_URL
 from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.problem import Problem
 from groq_batch.request_file.body_sizes import estimated_bytes
@@ -25,7 +26,6 @@ from groq_batch.request_file.syntax_messages import encoding_message, json_messa
 RequestUrl = Literal["/v1/chat/completions", "/v1/audio/transcriptions", "/v1/audio/translations"]
 ALLOWED_URLS: tuple[str, ...] = get_args(RequestUrl)
 """Endpoints that Groq's batch guide names for request lines."""
-CHAT_URL = "/v1/chat/completions"
 FIRST_CHECKS = 1
 """The checks without ``invalid_messages`` and ``missing_audio``, which came later."""
 CHECKS = 2

@@ -13,10 +13,11 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from groq_batch.domain.batch import CHAT_URL
 from groq_batch.domain.cost import ModelEstimate, ModelEstimates
 from groq_batch.request_file.body_sizes import Shortened, estimated_bytes, without_long_texts
 from groq_batch.request_file.line_bytes import are_flat, are_utf8, nests_too_deeply, utf8_error
-from groq_batch.request_file.request_rules import CHAT_URL, MAX_OUTPUT_TOKENS, RequestUrl
+from groq_batch.request_file.request_rules import MAX_OUTPUT_TOKENS, RequestUrl
 
 _USUAL_END = b"}}\n"
 _BYTES_AFTER_BODY = len(b"}\n")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
@@ -16,41 +16,18 @@ from groq_batch import __version__
 from groq_batch.bucket.storage import Storage
 from groq_batch.bucket.write_checks import check_writes
 from groq_batch.domain import object_keys
+from groq_batch.domain.examination import Examination
 from groq_batch.domain.models import read_models
 from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import GroqApiError, log_fields
-from groq_batch.steps.outcomes import Output
 from groq_batch.telemetry.log import logger
 
 ASK_SECONDS = 30.0
 """Time limit for both calls together, in seconds."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Examination(Output):
-    """Findings of the calls to the API.
-
-    Attributes:
-        version: Version of the running code.
-        models: ``yes`` if the list of models was returned, ``no`` if it cannot be read or names
-            no model, otherwise the code of the failure.
-        batches: ``yes`` if the list of batches was returned, otherwise the code of the failure.
-        batches_listed: Number of batches on the first page; None without a page.
-        has_next_page: Whether that page has a cursor for a next page; None without a page.
-        order: Order of the batches: ``newest_first``, ``oldest_first``, ``mixed``, or None if there
-            are too few to tell.
-    """
-
-    version: str = __version__
-    models: str
-    batches: str
-    batches_listed: int | None = None
-    has_next_page: bool | None = None
-    order: str | None = None
-
-
-def examine(client: GroqClient) -> Examination:
-    """Request the list of models and the list of batches, once each.
+def examine(client: GroqClient) -> dict[str, Any]:
+    """Request the list of models and the list of batches, once each, and return an examination.
 
     Args:
         client: The Groq API.
@@ -60,13 +37,17 @@ def examine(client: GroqClient) -> Examination:
     try:
         page = limited.first_page_of_batches()
     except GroqApiError as error:
-        return Examination(models=models, batches=_code(error, "batches"))
-    return Examination(
-        models=models,
-        batches="yes",
-        batches_listed=len(page.created_at),
-        has_next_page=page.has_next,
-        order=order_of(page.created_at),
+        failure = _code(error, "batches")
+        return asdict(Examination(version=__version__, models=models, batches=failure))
+    return asdict(
+        Examination(
+            version=__version__,
+            models=models,
+            batches="yes",
+            batches_listed=len(page.created_at),
+            has_next_page=page.has_next,
+            order=order_of(page.created_at),
+        )
     )
 
 

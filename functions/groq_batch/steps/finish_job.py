@@ -22,9 +22,7 @@ from groq_batch.bucket.multipart_writer import ObjectWriter
 from groq_batch.bucket.s3_errors import ConflictError, UnreadableObjectError, UnwritableObjectError
 from groq_batch.bucket.storage import Storage, StoredObject
 from groq_batch.domain import object_keys
-from groq_batch.domain.cost import ModelUsages, actual_cost_usd, sum_usd
 from groq_batch.domain.error_code import ErrorCode
-from groq_batch.domain.prices import on_demand_usd
 from groq_batch.domain.reason import Reason
 from groq_batch.domain.times import timestamp_of
 from groq_batch.groq.client import GroqClient
@@ -33,13 +31,13 @@ from groq_batch.records.attempt import AttemptState
 from groq_batch.records.closed import close, is_closed, unless_closed
 from groq_batch.records.end import End
 from groq_batch.records.job import JobRecord, JobRequest, Stop
-from groq_batch.records.on_demand import CallsEnd, OnDemandProgress
-from groq_batch.records.shard_result import ShardResult
-from groq_batch.records.usage import UsageRecord, usage_by_model
+from groq_batch.records.on_demand import CallsEnd, OnDemandProgress, load_calls
+from groq_batch.records.shard_result import ShardResult, latest_summaries
+from groq_batch.records.usage import UsageOfModel, UsageRecord, usage_by_model
 from groq_batch.reports.delivery import Delivery, SupersededError
 from groq_batch.reports.page.data import PageData
 from groq_batch.reports.page.writer import log_failure
-from groq_batch.reports.report import delivery_outputs, event_detail, final_report, latest_summaries
+from groq_batch.reports.report import delivery_outputs, event_detail, final_report
 from groq_batch.settings import Settings
 from groq_batch.steps.groq_cleanup import clean_up_groq
 from groq_batch.steps.outcomes import FinishOutcome
@@ -232,7 +230,7 @@ class _Finishing:
     def _has_ended(self) -> bool:
         """Tell whether the final report was written to its path, even if replaced since then."""
         found = End.load(self._storage, self._keys)
-        return found is not None and found[0].is_report_written
+        return found is not None and found.value.is_report_written
 
     def place(self) -> None:
         """Deliver results, failed lines and problems.
@@ -281,10 +279,10 @@ class _Finishing:
             if is_closed(self._storage, self._keys):
                 return None
             found = End.load(self._storage, self._keys)
-            if found is not None and found[0].is_report_written:
-                return found[0]
+            if found is not None and found.value.is_report_written:
+                return found.value
             with contextlib.suppress(ConflictError):
-                return self._decide(now, over=found[1] if found else None)
+                return self._decide(now, over=found.etag if found else None)
         raise ConflictError(self._keys.end)
 
     def _decide(self, now: datetime, *, over: str | None) -> End:
@@ -328,14 +326,9 @@ class _Finishing:
         return UsageRecord.of_report(end.report, models)
 
     @property
-    def _models(self) -> list[dict[str, Any]]:
+    def _models(self) -> list[UsageOfModel]:
         """Usage and cost of the job's requests by model."""
-        return usage_by_model(
-            latest_summaries(self._summaries),
-            _usage_by_model(self._summaries, on_demand=False),
-            self._job.prices if self._job else None,
-            calls=_usage_by_model(self._summaries, on_demand=True),
-        )
+        return usage_by_model(self._summaries, self._job.prices if self._job else None)
 
     @property
     def unasked(self) -> int:
@@ -343,17 +336,14 @@ class _Finishing:
         return sum(
             group.count
             for summary in latest_summaries(self._summaries)
-            for code, group in summary.stats.failures.groups.items()
+            for code, group in summary.stats.failures.items()
             if code in metrics.UNASKED_CODES
         )
 
     def write_page(self) -> None:
         """Write the HTML report; an error in it does not prevent the job from finishing."""
         try:
-            usage = _usage_by_model(self._summaries, on_demand=None)
-            called = _usage_by_model(self._summaries, on_demand=True)
-            page_data = PageData.of(self._job, self._summaries, usage, called)
-            self.delivery.write_page(page_data)
+            self.delivery.write_page(PageData.of(self._job, self._summaries))
         except Exception as error:  # noqa: BLE001
             log_failure("The report page could not be written", error)
 
@@ -367,10 +357,6 @@ class _Finishing:
             status, reason = "failed", self._denied
         elif unreadable is not None and status in _DELIVERED_STATUSES:
             status, reason = "failed", _denied_reading(unreadable)
-        prices = self._job.prices if self._job else None
-        batches_usd = actual_cost_usd(_usage_by_model(self._summaries, on_demand=False), prices)
-        calls_usd = actual_cost_usd(_usage_by_model(self._summaries, on_demand=True), prices)
-        on_demand_cost = None if calls_usd is None else on_demand_usd(calls_usd)
         return final_report(
             self._request,
             self._job,
@@ -378,8 +364,6 @@ class _Finishing:
             reason=reason,
             states=self._states,
             summaries=self._summaries,
-            actual_cost_usd=sum_usd(batches_usd, on_demand_cost),
-            on_demand_usd=on_demand_cost,
             outputs=self._outputs,
             finished_at=now,
         )
@@ -450,10 +434,9 @@ def _load_calls(
     storage: Storage, keys: object_keys.WorkKeys, job: JobRecord | None, states: list[AttemptState]
 ) -> OnDemandProgress | None:
     """Return the record of a job's ordinary calls; None if it had none."""
-    if job is None or job.deadline_at is None or not states:
+    if job is None or not states:
         return None
-    found = OnDemandProgress.load(storage, keys, states[-1].attempt)
-    return found[0] if found else None
+    return load_calls(storage, keys, job, states[-1].attempt)
 
 
 def _deadline_passed(count: int, job: JobRecord, calls: OnDemandProgress | None) -> Reason:
@@ -522,17 +505,3 @@ def _lost(job: JobRecord | None, latest: list[ShardResult], was_sent: bool) -> R
         return None
     text = _UNCOLLECTED.format(missing=len(job.shards) - len(latest), all=len(job.shards))
     return Reason(ErrorCode.INTERNAL_ERROR, text)
-
-
-def _usage_by_model(summaries: list[ShardResult], *, on_demand: bool | None) -> ModelUsages:
-    """Return the usage of answers by model.
-
-    Args:
-        summaries: The summaries of all shards and attempts.
-        on_demand: True for ordinary calls only, False for batches only, None for both.
-    """
-    usage = ModelUsages()
-    for summary in summaries:
-        if on_demand in (None, summary.on_demand):
-            usage.merge(summary.used)
-    return usage

@@ -105,8 +105,8 @@ def submit_shard(
     plan = AttemptPlan.load(storage, keys, attempt) or AttemptPlan(attempt=attempt)
     job = JobRecord.required(storage, keys)
     # An older version may have left a shard here as it was before it was divided.
-    if (found is not None and found[0].stage.is_settled) or number in plan.divided:
-        if found is None or found[0].batch is None:
+    if (found is not None and found.value.stage.is_settled) or number in plan.divided:
+        if found is None or found.value.batch is None:
             return SETTLED
         return _not_beyond_deadline(_created_outcome(first_check_seconds), job, clock())
     origin = plan.origin_of(number)
@@ -116,8 +116,8 @@ def submit_shard(
         )
         if kept is not None:
             return kept
-    elif found[0].lease_until > clock():
-        return StepOutcome.wait(found[0].lease_until - clock() + 1)
+    elif found.value.lease_until > clock():
+        return StepOutcome.wait(found.value.lease_until - clock() + 1)
     try:
         held = SubmissionLease.claim(storage, record_key, found, owner=owner, clock=clock)
     except ConflictError:
@@ -416,13 +416,13 @@ class _Step:
     def _cancel_if_second(self, batch: Batch) -> None:
         """After a lost lease, cancel our batch if the new owner has recorded another one."""
         found = Submission.load(self.storage, self.keys.submission(self.attempt, self.number))
-        if found and found[0].batch is not None and found[0].batch.id != batch.id:
+        if found and found.value.batch is not None and found.value.batch.id != batch.id:
             self._cancel(batch)
 
     def _delete_if_unwanted(self, file_id: str) -> None:
         """After a lost lease, delete our file unless the new owner has found and adopted it."""
         found = Submission.load(self.storage, self.keys.submission(self.attempt, self.number))
-        if found and found[0].file_id == file_id:
+        if found and found.value.file_id == file_id:
             return
         try:
             self.client.delete_file(file_id)

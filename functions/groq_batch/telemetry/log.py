@@ -8,6 +8,8 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
+from groq_batch.telemetry.plain_log import SERVICE
+
 _LEVELS = {"WARNING": "WARN", "CRITICAL": "FATAL"}
 """Lambda's names of levels that Python names differently."""
 
@@ -23,7 +25,7 @@ def _to_json(line: Mapping[str, Any]) -> str:
     )
 
 
-logger = Logger(service="groq-batch", use_rfc3339=True, json_serializer=_to_json)
+logger = Logger(service=SERVICE, use_rfc3339=True, json_serializer=_to_json)
 """Structured log. Handlers append ``job_id``, ``shard`` and ``attempt`` to every line.
 
 Times must be in RFC 3339 format, and levels must have Lambda's names: Lambda treats other lines as

@@ -19,6 +19,7 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from groq_batch.domain.batch import Batch
 from groq_batch.domain.error_code import ErrorCode
+from groq_batch.domain.reported_usage import ReportedUsage
 from groq_batch.telemetry.log import logger
 
 NAMESPACE = "GroqBatch"
@@ -78,7 +79,7 @@ def job_ended(report: Mapping[str, Any], *, unasked: int = 0) -> None:
         report: Its final report.
         unasked: Number of failed requests with one of the ``UNASKED_CODES``.
     """
-    requests, usage = report["requests"], report["usage"]
+    requests, usage = report["requests"], ReportedUsage.of(report)
     values: dict[str, list[float]] = {
         # Includes zeros, so that a sum over hours without failures is 0, not missing.
         **{name: [float(status == report["status"])] for status, name in ENDED.items()},
@@ -86,8 +87,8 @@ def job_ended(report: Mapping[str, Any], *, unasked: int = 0) -> None:
         "Requests": [requests["total"]],
         "RequestsFailed": [requests["failed"]],
         "RequestsInvalid": [requests["invalid"]],
-        "PromptTokens": [usage["prompt_tokens"]],
-        "CompletionTokens": [usage["completion_tokens"]],
+        "PromptTokens": [usage.prompt_tokens],
+        "CompletionTokens": [usage.completion_tokens],
     }
     if report["batches"]:
         values["Attempts"] = [max(batch["attempt"] for batch in report["batches"])]
@@ -95,8 +96,8 @@ def job_ended(report: Mapping[str, Any], *, unasked: int = 0) -> None:
     asked = requests["succeeded"] + failed
     if asked and report["status"] not in _WITHOUT_SHARE:
         values["RequestFailureShare"] = [100 * failed / asked]
-    if report["cost_usd"]["actual"] is not None:
-        values["CostUsd"] = [report["cost_usd"]["actual"]]
+    if usage.actual_usd is not None:
+        values["CostUsd"] = [usage.actual_usd]
     _publish(values)
 
 

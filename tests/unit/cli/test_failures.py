@@ -39,7 +39,7 @@ def summarize(storage: Storage, attempt: int, number: int, **codes: int) -> None
     for code, count in codes.items():
         for line in range(count):
             summary.stats.failures.add(code, line, f"{code} happened")
-    storage.put_json(KEYS.summary(attempt, number), summary.to_json())
+    summary.write(storage, KEYS)
 
 
 def counted(codes: ErrorCodes) -> list[tuple[str, int]]:

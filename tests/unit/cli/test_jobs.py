@@ -14,9 +14,12 @@ from groq_batch.domain.batch import Batch, BatchCounts
 from groq_batch.domain.job_id import again_job_id, firing_job_id, upload_job_id
 from groq_batch.domain.times import timestamp
 from groq_batch.records import stored
+from groq_batch.records.all_attempts import load_attempts
 from groq_batch.records.attempt import AttemptState, ShardState
 from groq_batch.records.job import JobRecord, JobRequest
+from groq_batch.records.on_demand import OnDemandProgress
 from groq_batch.records.submission import Stage
+from groq_batch.reports.report import running_report
 from groq_batch_cli.ending import end_line, problem_lines
 from groq_batch_cli.errors import CommandError, NoSuchJobError
 from groq_batch_cli.failures import ErrorCode, ErrorCodes
@@ -39,25 +42,14 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 def make_report(
     job_id: str = "job-1", status: str = "running", *, version_id: str | None = None, **changes: Any
 ) -> dict[str, Any]:
+    begun = "2026-03-01T11:00:00.000Z"
+    request = job_request(job_id, path="x.jsonl", version_id=version_id, started_at=begun)
     report: dict[str, Any] = {
-        "schema_version": 1,
-        "job_id": job_id,
+        **running_report(request, None),
         "status": status,
-        "input": {"bucket": BUCKET, "key": "input/x.jsonl", "version_id": version_id},
         "requests": {"total": 10, "succeeded": 0, "failed": 0, "invalid": 0},
         "progress": {"completed": 0, "total": 10},
-        "batches": [],
-        "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
         "cost_usd": {"estimated": 2.0, "actual": None},
-        "timing": {
-            "started_at": "2026-03-01T11:00:00.000Z",
-            "submitted_at": None,
-            "finished_at": None,
-            "seconds": None,
-        },
-        "errors": [],
-        "errors_total": 0,
-        "outputs": {"results": None, "failed": None, "invalid": None},
     }
     for name, value in changes.items():
         report[name] = {**report[name], **value} if isinstance(value, dict) else value
@@ -149,9 +141,10 @@ class Bucket:
         self.report(path, make_report(job_id, "succeeded", timing=self.timing))
         return job_id
 
-    def prepared(self, job_id: str, *, good: int) -> None:
+    def prepared(self, job_id: str, *, good: int, **fields: Any) -> None:
         """Write what the preparation of a job found."""
-        record = JobRecord(accepted=True, options=OPTIONS, total=good, good=good, lines=good)
+        numbers = {"total": good, "good": good, "lines": good}
+        record = JobRecord(accepted=True, options=OPTIONS, **numbers, **fields)
         self.storage.put_json(object_keys.WorkKeys(job_id).job_record, record.to_json())
 
     def state(self, job_id: str, attempt: int, counts: dict[str, int]) -> None:
@@ -161,7 +154,7 @@ class Bucket:
             id=f"batch_{attempt}",
             status="in_progress",
             counts=BatchCounts(total=sent, **counts),
-            created_at=int(NOON.timestamp()),
+            created_at=int(NOON.timestamp()) + 3600,
         )
         entry = ShardState(stage=Stage.CREATED, requests=sent, batch=batch)
         state = AttemptState(attempt=attempt, started_at=0.0, entries={1: entry})
@@ -447,7 +440,29 @@ def test_overtaken_job_in_a_later_attempt_counts_what_was_settled_before(bucket:
     assert report is not None
     assert report["progress"] == {"completed": 16, "total": 20}
     assert [(one["attempt"], one["succeeded"]) for one in report["batches"]] == [(1, 15), (2, 1)]
-    assert report["timing"]["submitted_at"] == "2026-03-01T12:00:00.000Z"
+    assert report["timing"]["submitted_at"] == "2026-03-01T13:00:00.000Z"
+
+
+def test_report_from_work_after_a_deadline_is_that_of_the_stack(bucket: Bucket) -> None:
+    job_id = bucket.upload("x.jsonl")
+    request = bucket.record(job_id, "x.jsonl", is_open=True)
+    bucket.prepared(job_id, good=20, deadline_at=NOON.timestamp())
+    bucket.state(job_id, 1, {"requests": 20, "completed": 15, "failed": 5})
+    bucket.state(job_id, 2, {"requests": 5, "completed": 0, "failed": 0})
+    keys = object_keys.WorkKeys(job_id)
+    calls = OnDemandProgress(
+        attempt=2, budget_usd=1.0, ask_until=0.0, max_tries=3, requests=5, ended_calls=3,
+        succeeded=2, cost_usd=0.25,
+    )  # fmt: skip
+    calls.begin(bucket.storage, keys)
+    bucket.run("x.jsonl", "running")
+    report = bucket.find(job_id).report
+    states, _ = load_attempts(bucket.storage, keys)
+    job = JobRecord.required(bucket.storage, keys)
+    expected = running_report(request, job, states=states, calls=calls)
+    assert report == {**expected, "version": None}
+    assert report["progress"] == {"completed": 18, "total": 20}
+    assert report["on_demand"]["cost_usd"] == 0.25
 
 
 def test_uploads_without_a_job_are_listed_when_asked_for(bucket: Bucket) -> None:

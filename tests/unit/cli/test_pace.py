@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from groq_batch.domain.reported_usage import ReportedUsage
 from groq_batch_client.follow import Followed
 from groq_batch_client.found_jobs import FoundJob
 from groq_batch_client.pace import Look, Pace, pace_of_looks, pace_of_report
@@ -21,7 +22,7 @@ def a_report(*batches: tuple[int, int, int], total: int = 1000, done: int = 0) -
         "status": "running",
         "requests": {"total": total},
         "progress": {"completed": done, "total": total},
-        "cost_usd": {"estimated": None, "actual": None},
+        **ReportedUsage().to_json(),
         "errors": [],
         "batches": [
             {

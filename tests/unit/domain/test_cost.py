@@ -8,6 +8,7 @@ import pytest
 
 from groq_batch.domain.cost import (
     OTHER_MODELS,
+    JobUsage,
     ModelEstimates,
     ModelUsage,
     ModelUsages,
@@ -17,7 +18,7 @@ from groq_batch.domain.cost import (
     unknown_models,
 )
 from groq_batch.domain.json_data import from_json_data
-from groq_batch.domain.prices import Prices, TokenPrice
+from groq_batch.domain.prices import ModelPrices, Prices, TokenPrice
 
 SMALL = "openai/gpt-oss-20b"
 LARGE = "openai/gpt-oss-120b"
@@ -188,3 +189,26 @@ class TestModelUsages:
         usage = ModelUsage(2, 11, 22, 0, 10.0, 1)
         assert from_json_data({**asdict(usage), "of_a_later_version": 1}, ModelUsage) == usage
         assert from_json_data({"answers": 3}, ModelUsage) == ModelUsage(3)
+
+
+class TestJobUsage:
+    PRICES = Prices("table", "2026-11-30", ModelPrices({"a": TokenPrice(1e-6, 2e-6)}))
+    USAGE = JobUsage(
+        batches=ModelUsages({"a": ModelUsage(2, 100, 200), "m": ModelUsage(1, 5, 6)}),
+        calls=ModelUsages({"a": ModelUsage(1, 10, 20)}),
+    )
+
+    def test_total_leaves_the_parts_as_they_are(self) -> None:
+        assert self.USAGE.total["a"] == ModelUsage(3, 110, 220)
+        assert self.USAGE.batches["a"] == ModelUsage(2, 100, 200)
+
+    def test_cost_counts_calls_at_the_on_demand_price(self) -> None:
+        of_a = self.USAGE.of(["a", "not used"])
+        assert of_a.total == {"a": ModelUsage(3, 110, 220)}
+        assert of_a.calls_usd(self.PRICES) == pytest.approx(2 * 50e-6)
+        assert of_a.cost_usd(self.PRICES) == pytest.approx(500e-6 + 2 * 50e-6)
+
+    def test_cost_is_unknown_if_that_of_a_part_is(self) -> None:
+        assert self.USAGE.cost_usd(self.PRICES) is None
+        assert JobUsage(calls=self.USAGE.batches).cost_usd(self.PRICES) is None
+        assert JobUsage().cost_usd(self.PRICES) == 0.0

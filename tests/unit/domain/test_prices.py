@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from groq_batch.domain import prices
+from groq_batch.domain.json_data import from_json_data, to_json_data
 from groq_batch.domain.prices import (
     HourPrice,
     ListedPrice,
@@ -116,4 +117,4 @@ class TestOfAJob:
 
     def test_in_a_record(self) -> None:
         found = job_prices([SMALL, AUDIO], {SMALL: ListedPrice(2e-6, 4e-6)}, DAY)
-        assert Prices.from_json(json.loads(json.dumps(found.to_json()))) == found
+        assert from_json_data(json.loads(json.dumps(to_json_data(found))), Prices) == found

@@ -65,4 +65,4 @@ def test_summary_of_a_part_with_added_fields_is_read() -> None:
 def test_statistics_with_added_fields_are_read() -> None:
     stats = AnswerStats()
     stats.failures.add("rate_limit_exceeded", 4, "Slow down.")
-    assert AnswerStats.from_json(with_added_fields(stats.to_json())) == stats
+    assert from_json_data(with_added_fields(to_json_data(stats)), AnswerStats) == stats

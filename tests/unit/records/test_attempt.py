@@ -15,6 +15,7 @@ from groq_batch.groq.decoding import batch_of
 from groq_batch.records.attempt import AttemptState, ShardState
 from groq_batch.records.attempt_plan import AttemptPlan
 from groq_batch.records.job import JobRecord
+from groq_batch.records.stored import from_record
 from groq_batch.records.submission import Stage
 from tests.fakes.s3 import FakeS3
 from tests.samples import OPTIONS
@@ -112,7 +113,7 @@ def test_shards_that_were_tried_early_stay_so_and_older_states_have_none(bucket:
     data = made.to_json()
     for shard in data["shards"].values():
         del shard["tried_early"]
-    assert AttemptState.from_json(data) == msgspec.structs.replace(
+    assert from_record(data, AttemptState) == msgspec.structs.replace(
         made, etag=None, stored_data=None
     )
     made.mark_tried_early([2])

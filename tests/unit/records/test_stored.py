@@ -27,10 +27,12 @@ THING = Thing(name="a", count=2, by_shard={3: (4, 5)})
 
 def test_load_returns_what_put_wrote(storage: Storage) -> None:
     etag = stored.put(storage, KEY, THING, over=None)
-    assert stored.load_with_etag(storage, KEY, Thing) == (THING, etag)
-    found = storage.get_json(KEY)
+    found = stored.load_with_etag(storage, KEY, Thing)
     assert found is not None
-    assert found[0]["schema_version"] == 1
+    assert (found.value, found.etag) == (THING, etag)
+    data = storage.get_json(KEY)
+    assert data is not None
+    assert data.value["schema_version"] == 1
 
 
 def test_load_of_a_missing_record_returns_none(storage: Storage) -> None:

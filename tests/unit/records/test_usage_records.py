@@ -15,7 +15,8 @@ from groq_batch.domain.object_keys import WorkKeys
 from groq_batch.domain.prices import Prices, TokenPrice
 from groq_batch.records.end import End
 from groq_batch.records.shard_result import ShardResult
-from groq_batch.records.usage import UsageRecord, usage_by_model
+from groq_batch.records.stored import from_record, to_record
+from groq_batch.records.usage import UsageOfModel, UsageRecord, usage_by_model
 from groq_batch.steps import finish_job
 from tests.fakes.calls import Call
 from tests.fakes.s3 import FakeS3, client_error, refusing
@@ -83,8 +84,9 @@ def test_usage_record_that_stands_is_not_written_again(storage: Storage) -> None
     first, second = usage_record(1), usage_record(1, requests=7)
     assert first.write(storage)
     assert second.write(storage)
-    assert storage.get_json(first.object_key) is not None
-    assert from_json_data(storage.get_json(first.object_key)[0], UsageRecord) == first  # type: ignore[index]
+    found = storage.get_json(first.object_key)
+    assert found is not None
+    assert from_json_data(found.value, UsageRecord) == first
 
 
 def test_usage_record_that_s3_denies_holds_nothing_up() -> None:
@@ -133,53 +135,51 @@ def test_usage_by_model_counts_each_request_once_over_all_attempts() -> None:
     second = ShardResult(attempt=2, number=1, by_model={"a": [3, 2], "b": [2, 2]})
     first.answers = ModelUsages({"a": ModelUsage(1, 10, 20), "b": ModelUsage(2, 5, 5)})
     second.answers = ModelUsages({"a": ModelUsage(1, 30, 40)})
-    usages = ModelUsages()
-    for summary in (first, second):
-        usages.merge(summary.used)
-    assert usage_by_model([second], usages, PRICES) == [
-        {
-            "model": "a", "requests": 3, "succeeded": 2, "prompt_tokens": 40,
-            "completion_tokens": 60, "usd": pytest.approx(0.16),
-        },
-        {
-            "model": "b", "requests": 2, "succeeded": 2, "prompt_tokens": 5,
-            "completion_tokens": 5, "usd": None,
-        },
+    assert usage_by_model([first, second], PRICES) == [
+        UsageOfModel(
+            model="a", requests=3, succeeded=2, prompt_tokens=40, completion_tokens=60,
+            usd=pytest.approx(0.16),
+        ),
+        UsageOfModel(
+            model="b", requests=2, succeeded=2, prompt_tokens=5, completion_tokens=5, usd=None,
+        ),
     ]  # fmt: skip
 
 
 def test_usage_by_model_counts_ordinary_calls_at_their_own_price() -> None:
-    summary = ShardResult(attempt=2, number=1, by_model={"a": [2, 2], "b": [1, 1]})
-    batches, calls = ModelUsages({"a": ModelUsage(1, 10, 20)}), ModelUsages()
-    calls.merge({"a": ModelUsage(1, 10, 20), "b": ModelUsage(1, 1, 1)})
-    a, b = usage_by_model([summary], batches, PRICES, calls=calls)
-    assert (a["prompt_tokens"], a["completion_tokens"]) == (20, 40)
-    assert a["usd"] == pytest.approx(0.05 + 2 * 0.05)
-    assert b["usd"] is None
+    in_batch = ShardResult(attempt=1, number=1, by_model={"a": [2, 1], "b": [1, 0]})
+    in_batch.answers.merge({"a": ModelUsage(1, 10, 20)})
+    called = ShardResult(attempt=2, number=1, by_model={"a": [2, 2], "b": [1, 1]}, on_demand=True)
+    called.answers.merge({"a": ModelUsage(1, 10, 20), "b": ModelUsage(1, 1, 1)})
+    a, b = usage_by_model([in_batch, called], PRICES)
+    assert (a.requests, a.succeeded, a.prompt_tokens, a.completion_tokens) == (2, 2, 20, 40)
+    assert a.usd == pytest.approx(0.05 + 2 * 0.05)
+    assert b.usd is None
 
 
 def test_usage_by_model_of_a_model_that_has_not_answered_costs_nothing() -> None:
     summary = ShardResult(attempt=1, number=1, by_model={"a": [3, 0]})
-    (model,) = usage_by_model([summary], ModelUsages(), PRICES)
-    assert (model["requests"], model["succeeded"], model["usd"]) == (3, 0, 0.0)
+    (model,) = usage_by_model([summary], PRICES)
+    assert (model.requests, model.succeeded, model.usd) == (3, 0, 0.0)
 
 
 def test_usage_by_model_of_summaries_of_version_1_counts_the_answers() -> None:
-    old = ShardResult.from_json({"attempt": 1, "number": 1, "usage": {"a": [10, 20, 30]}})
+    old = from_record({"attempt": 1, "number": 1, "usage": {"a": [10, 20, 30]}}, ShardResult)
     answered = ShardResult(attempt=1, number=2)
     answered.answers = ModelUsages({"a": ModelUsage(4, 1, 1)})
-    (model,) = usage_by_model([old, answered], ModelUsages({"a": ModelUsage(4, 11, 21)}), PRICES)
-    assert (model["requests"], model["succeeded"]) == (4, 4)
+    (model,) = usage_by_model([old, answered], PRICES)
+    assert (model.prompt_tokens, model.completion_tokens) == (11, 21)
+    assert (model.requests, model.succeeded) == (4, 4)
 
 
 def test_shard_summary_reads_what_it_has_written_by_model() -> None:
     summary = ShardResult(attempt=1, number=1)
     summary.count_line("a", succeeded=True)
     summary.count_line("a", succeeded=False)
-    data = json.loads(json.dumps(summary.to_json()))
-    assert ShardResult.from_json(data).by_model == {"a": [2, 1]}
+    data = json.loads(json.dumps(to_record(summary)))
+    assert from_record(data, ShardResult).by_model == {"a": [2, 1]}
     del data["by_model"]
-    assert ShardResult.from_json(data).by_model == {}
+    assert from_record(data, ShardResult).by_model == {}
 
 
 def test_shard_summary_of_many_made_up_models_stays_small() -> None:
@@ -195,4 +195,4 @@ def test_end_written_by_version_1_names_no_models(storage: Storage) -> None:
     storage.put_json(keys.end, {"schema_version": 1, "stands": True, "report": {}})
     found = End.load(storage, keys)
     assert found is not None
-    assert found[0].models is None
+    assert found.value.models is None

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from groq_batch.domain import object_keys
 from groq_batch.records.usage_sums import UsageSums
 from groq_batch.reports.page.index_rendering import render_index
+from groq_batch.reports.page.index_view import index_view
 from groq_batch.reports.running_jobs import MAX_SHOWN, RunningJob
 from tests.index_samples import (
     CODES,
@@ -33,7 +34,7 @@ MAX_BYTES = 100_000
 def page_of(sums: UsageSums, running: list[RunningJob] | None = None, **options: Any) -> str:
     jobs = running or []
     given = {"running_total": len(jobs), "as_of": NOW, **options}
-    return render_index(sums, jobs, **given)
+    return render_index(index_view(sums, jobs, **given))
 
 
 def text_of(sums: UsageSums, running: list[RunningJob] | None = None, **options: Any) -> str:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from groq_batch.domain.answer_stats import AnswerStats, Histogram
 from groq_batch.domain.canary import CanaryVerdict
-from groq_batch.domain.cost import ModelUsage
+from groq_batch.domain.cost import JobUsage, ModelUsage, ModelUsages
 from groq_batch.records.shard_result import ShardResult
 from groq_batch.reports.page import wording
 from groq_batch.reports.page.data import PageData
@@ -248,7 +248,7 @@ def test_errors_are_counted_by_code_where_the_rows_were_counted() -> None:
 
 def test_summaries_of_an_older_version_leave_the_errors_to_the_report() -> None:
     old = ShardResult(attempt=1, number=1, succeeded=9, failed=2)
-    beside = PageData.of(None, [old], {})
+    beside = PageData.of(None, [old])
     assert beside.failures is None
     text = text_of(report(), beside)
     assert "rate_limit2 Too many." in text
@@ -262,22 +262,27 @@ def test_a_later_attempt_settles_what_an_earlier_one_left() -> None:
     first.stats.prompt_tokens.add_all([10])
     second = ShardResult(attempt=2, number=1, succeeded=2)
     second.stats.prompt_tokens.add_all([30])
-    beside = PageData.of(None, [first, second], {})
+    beside = PageData.of(None, [first, second])
     assert beside.failures is not None
-    assert beside.failures.groups == {}
+    assert beside.failures == {}
     assert beside.stats is not None
     assert (beside.stats.prompt_tokens.count, beside.stats.prompt_tokens.total) == (2, 40)
 
 
+def answered(**models: ModelUsage) -> JobUsage:
+    """Return the usage of batches, by model."""
+    return JobUsage(batches=ModelUsages(models))
+
+
 def test_prices_that_are_not_known_are_not_made_up() -> None:
     unknown = report(cost_usd={"estimated": None, "actual": None})
-    text = text_of(unknown, PageData(usage={"other": ModelUsage(1, 5, 6)}))
+    text = text_of(unknown, PageData(usage=answered(other=ModelUsage(1, 5, 6))))
     assert "other56not knownnot known" in text
     assert "because the price of a model or the usage of an answer is not known" in text
 
 
 def test_audio_is_told_by_its_length() -> None:
-    usage = {"whisper-large-v3": ModelUsage(answers=12, billed_seconds=3600.0)}
+    usage = answered(**{"whisper-large-v3": ModelUsage(answers=12, billed_seconds=3600.0)})
     no_tokens = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
     text = text_of(
         report(usage=no_tokens, cost_usd={"estimated": None, "actual": 0.0555}),
@@ -285,7 +290,7 @@ def test_audio_is_told_by_its_length() -> None:
     )
     assert "whisper-large-v31 h of audio0$0.056$0.11" in text
     assert "Cost$0.056" in text
-    both = text_of(report(), PageData(usage={"m": ModelUsage(2, 5, 6, 0, 60.0)}))
+    both = text_of(report(), PageData(usage=answered(m=ModelUsage(2, 5, 6, 0, 60.0))))
     assert "m5 and 1 min of audio6" in both
 
 

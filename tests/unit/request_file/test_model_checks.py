@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from groq_batch.domain.batch import CHAT_URL
 from groq_batch.domain.models import read_models
 from groq_batch.records.model_listing import ModelListing, model_checker
 from groq_batch.request_file.model_checks import ModelChecker
-from groq_batch.request_file.request_rules import ALLOWED_URLS, CHAT_URL
+from groq_batch.request_file.request_rules import ALLOWED_URLS
 from tests.samples import OPTIONS
 
 AUDIO_URLS = ALLOWED_URLS[1:]

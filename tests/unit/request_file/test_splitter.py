@@ -32,6 +32,7 @@ from groq_batch.request_file.split_events import (
     summary_of,
 )
 from groq_batch.request_file.splitter import FilePart, split_input
+from tests.samples import chat_line
 
 BOM = b"\xef\xbb\xbf"
 ROOMY = SplitLimits(max_requests=50_000, max_bytes=100_000_000, max_line_bytes=32 * 2**20)
@@ -39,13 +40,7 @@ ROOMY = SplitLimits(max_requests=50_000, max_bytes=100_000_000, max_line_bytes=3
 
 def request(custom_id: str, content: str = "", model: str = "m", **body: Any) -> bytes:
     """Return a good line without its end."""
-    fields = {
-        "custom_id": custom_id,
-        "method": "POST",
-        "url": "/v1/chat/completions",
-        "body": {"model": model, "messages": [{"role": "user", "content": content}], **body},
-    }
-    return json.dumps(fields, ensure_ascii=False).encode()
+    return chat_line(custom_id, content, model=model, **body)
 
 
 def sized(custom_id: str, size: int) -> bytes:

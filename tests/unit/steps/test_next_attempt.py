@@ -14,6 +14,7 @@ from groq_batch.records.attempt import AttemptState, ShardState
 from groq_batch.records.attempt_plan import AttemptPlan, RefusedShard
 from groq_batch.records.job import JobRecord
 from groq_batch.records.shard_result import ShardResult
+from groq_batch.records.stored import from_record, to_record
 from groq_batch.records.submission import Stage
 from groq_batch.steps.check_status.next_attempt import NextAttempt, refusal_notice
 from tests.samples import OPTIONS
@@ -43,7 +44,7 @@ def collected(storage: Storage, attempt: int, number: int, refused: dict[int, in
     """Store the summary of a region: how many parts its refused shards make."""
     summary = ShardResult(attempt=attempt, number=number)
     summary.refused = {shard: RefusedShard(parts=parts) for shard, parts in refused.items()}
-    storage.put_json(KEYS.summary(attempt, number), summary.to_json())
+    summary.write(storage, KEYS)
 
 
 def after(storage: Storage, found: AttemptState, now: float = NOW) -> NextAttempt | None:
@@ -154,11 +155,11 @@ def test_summary_is_read_as_it_was_written_and_from_older_versions() -> None:
     summary = ShardResult(attempt=2, number=1, sent=5, batch_succeeded=4)
     summary.batches = {7: (3, 3), 8: (2, 1)}
     summary.refused = {8: RefusedShard(parts=2, by_url=True)}
-    assert ShardResult.from_json(summary.to_json()) == summary
+    assert from_record(to_record(summary), ShardResult) == summary
     assert [summary.counts_of(shard) for shard in (7, 8, 9)] == [(3, 3), (2, 1), (0, 0)]
     old = {
         name: value
-        for name, value in summary.to_json().items()
+        for name, value in to_record(summary).items()
         if name not in ("batches", "refused")
     }
-    assert ShardResult.from_json(old).counts_of(1) == (5, 4)
+    assert from_record(old, ShardResult).counts_of(1) == (5, 4)

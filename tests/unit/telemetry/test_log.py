@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from groq_batch.groq.errors import RequestRefusedError, log_fields
+from groq_batch.telemetry import plain_log
 from groq_batch.telemetry.log import logger
 
 
@@ -58,3 +59,16 @@ def test_levels_and_times_are_written_as_lambda_reads_them(
     assert (written["level"], written["told"]) == (name, "x")
     pattern = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"
     assert re.fullmatch(pattern, written["timestamp"])
+
+
+def test_lines_of_the_plain_logger_have_the_form_and_subject_of_the_functions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stream = io.StringIO()
+    for handler in logging.getLogger("groq-batch").handlers:
+        monkeypatch.setattr(handler, "stream", stream)
+    with logger.append_context_keys(job_id="job-1"):
+        plain_log.logger.warning("The report is locked", extra={"kind": "permission"})
+    written = json.loads(stream.getvalue())
+    told = [written[name] for name in ("level", "service", "message", "job_id", "kind")]
+    assert told == ["WARN", "groq-batch", "The report is locked", "job-1", "permission"]

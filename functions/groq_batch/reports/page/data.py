@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from groq_batch.domain.answer_stats import AnswerStats, Failures
-from groq_batch.domain.cost import ModelUsage
+from groq_batch.domain.cost import JobUsage
 from groq_batch.records.job import JobRecord
-from groq_batch.records.shard_result import ShardResult
-from groq_batch.reports.report import latest_summaries
+from groq_batch.records.shard_result import ShardResult, job_usage, latest_summaries
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,24 +19,16 @@ class PageData:
         job: The job's record.
         stats: Statistics of the answers of all attempts.
         failures: The requests without a success at the end.
-        usage: Usage of all answers, by model.
-        called: Usage of the answers from ordinary calls, by model.
+        usage: Usage of the answers by model.
     """
 
     job: JobRecord | None = None
     stats: AnswerStats | None = None
     failures: Failures | None = None
-    usage: Mapping[str, ModelUsage] = field(default_factory=dict)
-    called: Mapping[str, ModelUsage] = field(default_factory=dict)
+    usage: JobUsage = field(default_factory=JobUsage)
 
     @classmethod
-    def of(
-        cls,
-        job: JobRecord | None,
-        summaries: Sequence[ShardResult],
-        usage: Mapping[str, ModelUsage],
-        called: Mapping[str, ModelUsage] | None = None,
-    ) -> PageData:
+    def of(cls, job: JobRecord | None, summaries: Sequence[ShardResult]) -> PageData:
         """Add up the counts of all shards and attempts."""
         stats, failures = AnswerStats(), Failures()
         for summary in summaries:
@@ -45,7 +36,7 @@ class PageData:
         last = latest_summaries(summaries)
         for summary in last:
             failures.merge(summary.stats.failures)
-        counted = sum(group.count for group in failures.groups.values())
+        counted = sum(group.count for group in failures.values())
         # Summaries of an older version count no failures; the page then uses the report's list.
         is_whole = counted == sum(summary.failed for summary in last)
-        return cls(job, stats, failures if is_whole else None, usage, called or {})
+        return cls(job, stats, failures if is_whole else None, job_usage(summaries))

@@ -20,17 +20,18 @@ from groq_batch.domain.answer_stats import (
     Failures,
     Histogram,
 )
-from groq_batch.domain.cost import ModelUsage, actual_cost_usd, sum_usd
+from groq_batch.domain.cost import JobUsage, ModelUsage, actual_cost_usd
 from groq_batch.domain.error_code import ErrorCode
 from groq_batch.domain.job_options import JobOptions
+from groq_batch.domain.job_status import RUNNING
 from groq_batch.domain.pace import mean_pace
 from groq_batch.domain.prices import FROM_GROQ, Prices, on_demand_usd
+from groq_batch.domain.reported_usage import ReportedUsage
 from groq_batch.domain.times import parse_timestamp
 from groq_batch.reports.page import charts, wording
 from groq_batch.reports.page.data import PageData
 from groq_batch.reports.page.histograms import draw_histogram
 from groq_batch.reports.page.timeline import BATCH_STYLES, Timeline, draw_timeline
-from groq_batch.reports.report import RUNNING
 
 _RELOAD_SECONDS = 60
 """Seconds after which the page of a running job reloads."""
@@ -386,8 +387,7 @@ def _quoted(word: str) -> str:
 
 
 def _figures(report: Mapping[str, Any], as_of: datetime) -> list[Figure]:
-    requests, usage, cost = report["requests"], report["usage"], report["cost_usd"]
-    progress = report["progress"]
+    requests, progress, usage = report["requests"], report["progress"], ReportedUsage.of(report)
     is_running = report["status"] == RUNNING
     done = progress["completed"] if is_running else requests["succeeded"]
     of = progress["total"] if is_running else requests["total"]
@@ -407,25 +407,27 @@ def _figures(report: Mapping[str, Any], as_of: datetime) -> list[Figure]:
     if pace is not None:
         left = wording.duration(pace[1])
         figures.append(Figure("Time left", f"~{left}", f"{_rate(pace[0])} so far"))
-    if usage["total_tokens"]:
+    if usage.total_tokens:
         figures.append(
             Figure(
                 "Tokens",
-                wording.short(usage["total_tokens"]),
-                f"{wording.short(usage['prompt_tokens'])} in, "
-                f"{wording.short(usage['completion_tokens'])} out",
+                wording.short(usage.total_tokens),
+                f"{wording.short(usage.prompt_tokens)} in, "
+                f"{wording.short(usage.completion_tokens)} out",
             )
         )
-    if cost["actual"] is not None and not is_running and requests["succeeded"]:
+    if usage.actual_usd is not None and not is_running and requests["succeeded"]:
         figures.append(
             Figure(
                 "Cost",
-                wording.money(cost["actual"]),
-                f"{wording.money(_all_on_demand_usd(report, cost['actual']))} on demand",
+                wording.money(usage.actual_usd),
+                f"{wording.money(usage.all_on_demand_usd)} on demand",
             )
         )
     else:
-        figures.append(Figure("Estimated cost", wording.money(cost["estimated"]), "before sending"))
+        figures.append(
+            Figure("Estimated cost", wording.money(usage.estimated_usd), "before sending")
+        )
     return figures
 
 
@@ -537,8 +539,8 @@ def _error_groups(report: Mapping[str, Any], page_data: PageData) -> list[ErrorG
     else:
         for error in listed:
             groups.add(error["code"], error["line"], error["message"])
-    largest = max((group.count for group in groups.groups.values()), default=0)
-    ordered = sorted(groups.groups.items(), key=lambda item: -item[1].count)
+    largest = max((group.count for group in groups.values()), default=0)
+    ordered = sorted(groups.items(), key=lambda item: -item[1].count)
     return [_error_group(code, group, largest, listed) for code, group in ordered]
 
 
@@ -594,17 +596,16 @@ def _errors_remark(report: Mapping[str, Any], page_data: PageData) -> str:
 
 # -- cost ----------------------------------------------------------------------------------------
 def _cost_bars(report: Mapping[str, Any]) -> list[Bar]:
-    cost = report["cost_usd"]
+    usage = ReportedUsage.of(report)
     is_final = report["status"] != RUNNING
     amounts: list[tuple[str, float | None, str, str]] = []
-    if is_final and cost["actual"] is not None and report["requests"]["succeeded"]:
-        amounts.append(("Cost", cost["actual"], "accent", "from the tokens of the answers"))
-    amounts.append(("Estimate", cost["estimated"], "faint", "before sending"))
-    base = amounts[0][1]
-    if base is not None:
-        is_actual = amounts[0][0] == "Cost"
-        whole = _all_on_demand_usd(report, base) if is_actual else on_demand_usd(base)
-        amounts.append(("On demand", whole, "faint", "the same requests"))
+    on_demand = None if usage.estimated_usd is None else on_demand_usd(usage.estimated_usd)
+    if is_final and usage.actual_usd is not None and report["requests"]["succeeded"]:
+        amounts.append(("Cost", usage.actual_usd, "accent", "from the tokens of the answers"))
+        on_demand = usage.all_on_demand_usd
+    amounts.append(("Estimate", usage.estimated_usd, "faint", "before sending"))
+    if on_demand is not None:
+        amounts.append(("On demand", on_demand, "faint", "the same requests"))
     largest = max((amount for _, amount, _, _ in amounts if amount is not None), default=0)
     return [
         Bar(
@@ -617,18 +618,10 @@ def _cost_bars(report: Mapping[str, Any]) -> list[Bar]:
     ]
 
 
-def _all_on_demand_usd(report: Mapping[str, Any], actual: float) -> float:
-    """Return what a job's answers had cost on demand; those of ordinary calls have that price."""
-    calls = report.get("on_demand") or {"cost_usd": 0.0}
-    called: float = calls["cost_usd"] or 0.0
-    return on_demand_usd(max(actual - called, 0.0)) + called
-
-
 def _cost_remark(report: Mapping[str, Any]) -> str:
-    actual, estimated = report["cost_usd"]["actual"], report["cost_usd"]["estimated"]
-    dated = _dated(report)
+    usage, dated = ReportedUsage.of(report), _dated(report)
     if report["status"] == RUNNING or not report["requests"]["succeeded"]:
-        if estimated is None:
+        if usage.estimated_usd is None:
             return (
                 "The price of a model, or the length of the audio, is not known, so there is no "
                 "estimate."
@@ -637,12 +630,12 @@ def _cost_remark(report: Mapping[str, Any]) -> str:
             f"The estimate counts one token for every four bytes of a request, plus the token "
             f"limits that requests set for their answers. {dated}"
         )
-    if actual is None:
+    if usage.actual_usd is None or usage.all_on_demand_usd is None:
         return (
             "The cost is not known, because the price of a model or the usage of an answer is not "
             "known."
         )
-    saved = max(_all_on_demand_usd(report, actual) - actual, 0.0)
+    saved = max(usage.all_on_demand_usd - usage.actual_usd, 0.0)
     return f"The batch price saved {wording.money(saved)} compared to on-demand calls. {dated}"
 
 
@@ -657,16 +650,14 @@ def _dated(report: Mapping[str, Any]) -> str:
 
 def _models(page_data: PageData) -> list[ModelRow]:
     prices = page_data.job.prices if page_data.job is not None else None
-    ordered = sorted(page_data.usage.items(), key=lambda item: -_amount_of_work(item[1]))
-    shown = ordered[:_MAX_MODELS]
-    rest = ordered[_MAX_MODELS:]
-    rows = [
-        _model_row(model or "not named", {model: used}, page_data, prices) for model, used in shown
-    ]
+    usage, total = page_data.usage, page_data.usage.total
+    models = sorted(total, key=lambda model: -_amount_of_work(total[model]))
+    shown, rest = models[:_MAX_MODELS], models[_MAX_MODELS:]
+    rows = [_model_row(model or "not named", usage.of([model]), prices) for model in shown]
     if rest:
-        rows.append(_model_row(f"{wording.whole(len(rest))} others", dict(rest), page_data, prices))
-    if len(page_data.usage) > 1:
-        rows.append(_model_row("All", page_data.usage, page_data, prices))
+        rows.append(_model_row(f"{wording.whole(len(rest))} others", usage.of(rest), prices))
+    if len(models) > 1:
+        rows.append(_model_row("All", usage, prices))
     return rows
 
 
@@ -674,25 +665,20 @@ def _amount_of_work(used: ModelUsage) -> float:
     return used.prompt_tokens + used.completion_tokens + used.billed_seconds
 
 
-def _model_row(
-    label: str, usage: Mapping[str, ModelUsage], page_data: PageData, prices: Prices | None
-) -> ModelRow:
-    cost = actual_cost_usd(usage, prices)
-    called = {model: used for model, used in page_data.called.items() if model in usage}
-    calls = actual_cost_usd(called, prices)
-    # Requests answered by ordinary calls cost the on-demand price.
-    extra = None if calls is None else on_demand_usd(calls) - calls
-    prompt = wording.whole(sum(used.prompt_tokens for used in usage.values()))
-    seconds = sum(used.billed_seconds for used in usage.values())
+def _model_row(label: str, usage: JobUsage, prices: Prices | None) -> ModelRow:
+    total = usage.total
+    all_in_batches = actual_cost_usd(total, prices)
+    prompt = wording.whole(sum(used.prompt_tokens for used in total.values()))
+    seconds = sum(used.billed_seconds for used in total.values())
     if seconds:
         audio = f"{wording.duration(seconds)} of audio"
         prompt = audio if prompt == "0" else f"{prompt} and {audio}"
     return ModelRow(
         model=wording.text(label, most=_NAME_CHARACTERS),
         prompt=prompt,
-        completion=wording.whole(sum(used.completion_tokens for used in usage.values())),
-        batch=wording.money(sum_usd(cost, extra)),
-        on_demand=wording.money(None if cost is None else on_demand_usd(cost)),
+        completion=wording.whole(sum(used.completion_tokens for used in total.values())),
+        batch=wording.money(usage.cost_usd(prices)),
+        on_demand=wording.money(None if all_in_batches is None else on_demand_usd(all_in_batches)),
     )
 
 

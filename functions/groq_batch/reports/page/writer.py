@@ -15,19 +15,20 @@ from typing import Any
 
 from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import JOB_METADATA, Storage
+from groq_batch.domain.job_status import RUNNING
 from groq_batch.domain.object_keys import DeliveryKeys
 from groq_batch.domain.times import parse_timestamp, timestamp
 from groq_batch.reports.page.data import PageData
-from groq_batch.reports.report import RUNNING
 from groq_batch.telemetry import metrics
-from groq_batch.telemetry.log import logger
+from groq_batch.telemetry.plain_log import logger
 
 CONTENT_TYPE = "text/html; charset=utf-8"
 SECONDS_BETWEEN_PAGES = 300
 """Minimum seconds between two pages of a running job. A page costs more than the rest of a status
 check, so a job checked every few seconds does not get a new one each time. The final page is
 written immediately."""
-_WRITTEN = "groq-batch-written"
+WRITTEN_METADATA = "groq-batch-written"
+"""User metadata with the time at which a page was made."""
 _REQUESTS = "groq-batch-requests"
 _FINAL = "groq-batch-final"
 _TRIES = 4
@@ -101,9 +102,9 @@ class ReportPages:
             # Read after that check: an invocation that writes another report from now on writes its
             # page after this one, or makes this write fail.
             found = self._storage.get_json(keys.report)
-            if found is None or found[0].get("job_id") != self._job_id:
+            if found is None or found.value.get("job_id") != self._job_id:
                 return
-            report = found[0]
+            report = found.value
             if (report["status"] == RUNNING) != (page_data is None):
                 return
             if page_data is None and self._may_stay(metadata, report["requests"]["total"], now):
@@ -117,7 +118,7 @@ class ReportPages:
                     if_match=head.etag if head is not None else None,
                     metadata={
                         JOB_METADATA: self._job_id,
-                        _WRITTEN: timestamp(now),
+                        WRITTEN_METADATA: timestamp(now),
                         _REQUESTS: str(report["requests"]["total"]),
                         _FINAL: "false" if page_data is None else "true",
                     },
@@ -132,7 +133,7 @@ class ReportPages:
             return False
         if metadata.get(_REQUESTS) != str(requests):
             return False  # It was made before the input was checked.
-        written = parse_timestamp(metadata.get(_WRITTEN, "1970-01-01T00:00:00Z"))
+        written = parse_timestamp(metadata.get(WRITTEN_METADATA, "1970-01-01T00:00:00Z"))
         return 0 <= (now - written).total_seconds() < SECONDS_BETWEEN_PAGES
 
 
@@ -169,7 +170,7 @@ def log_failure(what: str, error: Exception) -> None:
         what: The failed action, as a sentence.
         error: The error.
     """
-    logger.error(what, kind=type(error).__name__, place=_place_of(error))
+    logger.error(what, extra={"kind": type(error).__name__, "place": _place_of(error)})
     metrics.report_page_failed()
 
 

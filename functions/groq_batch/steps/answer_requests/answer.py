@@ -46,15 +46,15 @@ def answer_requests(
     if is_closed(storage, keys) or storage.exists(keys.stopped):
         return SETTLED
     found = OnDemandProgress.load(storage, keys, attempt)
-    if found is None or found[0].ended is not None or clock() >= found[0].ask_until:
+    if found is None or found.value.ended is not None or clock() >= found.value.ask_until:
         return SETTLED
     job = JobRecord.required(storage, keys)
-    record, etag = found
+    record = found.value
     if max(record.lease_until, record.pause_until) > clock():
         return DEFERRED
     claimed = record.claimed(owner, now=clock())
     try:
-        etag = claimed.swap(storage, keys, over=etag)
+        etag = claimed.swap(storage, keys, over=found.etag)
     except ConflictError:
         return DEFERRED
     caller = OnDemandCaller(

@@ -208,7 +208,7 @@ class JobCloser:
             return False
         logger.warning("The record of an open job was removed; it is written again", job_id=job_id)
         with contextlib.suppress(ConflictError):
-            self._storage.put_json(object_keys.job_key(job_id), marker[0], if_none_match=True)
+            self._storage.put_json(object_keys.job_key(job_id), marker.value, if_none_match=True)
         return True
 
     def _collect(self, machine: str, job_id: str, number: int) -> str:
@@ -230,20 +230,20 @@ class JobCloser:
         each reconciliation then finds one more execution.
         """
         found = self._storage.get_json(object_keys.WorkKeys(job_id).collector)
-        return int(found[0]["number"]) if found else 0
+        return int(found.value["number"]) if found else 0
 
     def _note_collector(self, job_id: str, number: int) -> None:
         """Record the number of the collecting execution about to start, unless a later exists."""
         key = object_keys.WorkKeys(job_id).collector
         found = self._storage.get_json(key)
-        if found is not None and int(found[0]["number"]) >= number:
+        if found is not None and int(found.value["number"]) >= number:
             return
         try:
             self._storage.put_json(
                 key,
                 {"schema_version": stored.SCHEMA_VERSION, "number": number},
                 if_none_match=found is None,
-                if_match=found[1] if found else None,
+                if_match=found.etag if found else None,
             )
         except ConflictError:
             # Written by an invocation that handles the same end of the execution, or a later one.

@@ -198,7 +198,7 @@ class Reconciler:
         """Yield jobs in order of their names, starting where the last run ran out of time."""
         in_order = sorted(jobs)
         found = self._storage.get_json(object_keys.RECONCILER_KEY) if in_order else None
-        start = bisect.bisect_left(in_order, found[0]["next"]) if found else 0
+        start = bisect.bisect_left(in_order, found.value["next"]) if found else 0
         yield from in_order[start:]
         yield from in_order[:start]
 
@@ -209,7 +209,7 @@ class Reconciler:
         marker = self._storage.get_json(object_keys.open_job_key(job_id))
         if marker is None:
             return _CLOSED
-        request = stored.from_record(marker[0], JobRequest)
+        request = stored.from_record(marker.value, JobRequest)
         if self._clock() - seconds_of(request.started_at) < FRESH_SECONDS:
             return "is fresh"
         return self._closer.close_if_ended(machine, request)

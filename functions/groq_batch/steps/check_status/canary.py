@@ -15,11 +15,10 @@ from groq_batch.domain.canary import (
     judge_canary,
     unjudged_verdict,
 )
-from groq_batch.domain.cost import ModelUsages, actual_cost_usd
 from groq_batch.domain.parallel import in_parallel
 from groq_batch.domain.shard import Shard
 from groq_batch.records.job import JobRecord, Stop
-from groq_batch.records.shard_result import ShardResult
+from groq_batch.records.shard_result import ShardResult, job_usage
 from groq_batch.telemetry.log import logger
 
 _COPYING_SECONDS = 240
@@ -86,23 +85,18 @@ def _results(
     storage: Storage, keys: object_keys.WorkKeys, job: JobRecord, attempt: int
 ) -> CanaryResults | None:
     """Return the canary's results up to an attempt; None if nothing of it is stored."""
-    summaries = []
-    for number in range(1, attempt + 1):
-        found = storage.get_json(keys.summary(number, CANARY_SHARD))
-        if found is not None:
-            summaries.append(ShardResult.from_json(found[0]))
+    numbers = range(1, attempt + 1)
+    found = (ShardResult.load(storage, keys.summary(number, CANARY_SHARD)) for number in numbers)
+    summaries = [summary for summary in found if summary is not None]
     if not summaries:
         return None
-    usage = ModelUsages()
-    for summary in summaries:
-        usage.merge(summary.used)
     last = summaries[-1]
     return CanaryResults(
         requests=job.origin(CANARY_SHARD).requests,
         answered=last.succeeded,
         open=last.to_retry,
         failed=last.failed_for_good,
-        cost_usd=actual_cost_usd(usage, job.prices),
+        cost_usd=job_usage(summaries).cost_usd(job.prices),
         milliseconds=last.stats.milliseconds.quantile(_MEDIAN),
     )
 

@@ -359,7 +359,7 @@ class _Check:
         if self.deadline_at is None:
             return None
         found = OnDemandProgress.load(self.storage, self.keys, self.attempt)
-        self.calls = found[0] if found else None
+        self.calls = found.value if found else None
         if self.calls is None or self.calls.ended is not None:
             return None
         state.last_check_error = pause_of_calls(self.calls, now=self.now)

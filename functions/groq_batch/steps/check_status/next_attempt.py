@@ -129,8 +129,8 @@ def _refused(
     origins = sorted({state.origin_of(number) for number in state.refused_numbers})
 
     def read(origin: int) -> Mapping[int, RefusedShard]:
-        found = storage.get_json(keys.summary(state.attempt, origin))
-        return ShardResult.from_json(found[0]).refused if found else {}
+        found = ShardResult.load(storage, keys.summary(state.attempt, origin))
+        return found.refused if found is not None else {}
 
     refused: dict[int, RefusedShard] = {}
     for found in in_parallel(read, origins):

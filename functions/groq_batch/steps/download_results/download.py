@@ -28,7 +28,7 @@ from groq_batch.groq.errors import (
 from groq_batch.records.attempt import AttemptState, ShardState
 from groq_batch.records.closed import is_closed, unless_closed
 from groq_batch.records.job import JobRecord, Stop
-from groq_batch.records.on_demand import OnDemandProgress
+from groq_batch.records.on_demand import OnDemandProgress, load_calls
 from groq_batch.records.stored import MissingRecordError
 from groq_batch.steps.download_results.divide import divide_shard
 from groq_batch.steps.download_results.merge import ShardMerger
@@ -185,9 +185,6 @@ class _Collection:
             SentShard(number=one, entry=state.entries.get(one, ShardState()), index=ResultIndex())
             for one in numbers
         ]
-        found = (
-            OnDemandProgress.load(storage, keys, attempt) if job.deadline_at is not None else None
-        )
         return cls(
             storage=storage,
             keys=keys,
@@ -195,7 +192,7 @@ class _Collection:
             state=state,
             origin=origin,
             shards=shards,
-            calls=found[0] if found else None,
+            calls=load_calls(storage, keys, job, attempt),
         )
 
     def is_first(self, number: int) -> bool:
@@ -273,7 +270,7 @@ class _Collection:
             past_deadline=self.state.past_deadline,
             calls=self.calls,
         ).run()
-        self.storage.put_json(self.keys.summary(attempt, self.origin), summary.to_json())
+        summary.write(self.storage, self.keys)
         logger.info(
             "Collected a shard",
             succeeded=summary.succeeded,

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from groq_batch.domain.result_row import RowOutcome, classify_row, custom_id_of
+from groq_batch.domain.result_row import classify_row, custom_id_of, is_success
 
 
 class ResultIndex:
@@ -50,7 +50,7 @@ class ResultIndex:
                 self._places[custom_id] = (number, offset, length)
             else:
                 self.repeated += 1
-                if _is_success(line) and not _is_success(self._row_at(self._places[custom_id])):
+                if is_success(line) and not is_success(self._row_at(self._places[custom_id])):
                     self._places[custom_id] = (number, offset, length)
             offset += length
 
@@ -70,11 +70,6 @@ class ResultIndex:
         """Close the files."""
         for source in self._sources:
             source.close()
-
-
-def _is_success(line: bytes) -> bool:
-    row = classify_row(line)
-    return row is not None and row.outcome is RowOutcome.SUCCESS
 
 
 def _id_of_row(line: bytes) -> str | None:

@@ -136,10 +136,10 @@ class FanOut:
         found = self._storage.get_json(key)
         if found is None:
             raise MissingRecordError(f"{key} no longer exists")
-        reason = found[0].get(UNREADABLE)
+        reason = found.value.get(UNREADABLE)
         if reason is not None:
             raise MissingObjectError(key) if reason == "gone" else UnreadableObjectError(key)
-        return found[0]
+        return found.value
 
 
 def _match_tasks(scans: list[ScanOutcome], partitions: int) -> Iterable[dict[str, Any]]:

@@ -57,7 +57,7 @@ class Plan:
     def load(cls, storage: Storage, keys: object_keys.WorkKeys) -> Self | None:
         """Read the stored plan, or None if there is none."""
         found = storage.get_json(_key(keys))
-        return cls.from_json(found[0]) if found else None
+        return cls.from_json(found.value) if found else None
 
     def propose(self, storage: Storage, keys: object_keys.WorkKeys) -> Plan:
         """Store the plan unless there is one; return the stored plan."""

@@ -77,7 +77,7 @@ def _do_task(storage: Storage, keys: object_keys.WorkKeys, task_key: str) -> Non
     if request is None or range_plan is None or task is None:
         raise MissingRecordError(f"There is no task {task_key} of a job {job_id}")
     tasks = _Tasks(storage, request, keys, range_plan)
-    {SCAN: tasks.scan, MATCH: tasks.match, CUT: tasks.cut}[phase](number, task[0])
+    {SCAN: tasks.scan, MATCH: tasks.match, CUT: tasks.cut}[phase](number, task.value)
 
 
 class _Tasks:
@@ -233,7 +233,7 @@ class _Tasks:
         found = self._storage.get_json(self._keys.first_lines)
         if found is None:
             raise MissingRecordError(f"{self._keys.first_lines} does not exist")
-        lines: list[int] = found[0]["first_lines"]
+        lines: list[int] = found.value["first_lines"]
         return lines
 
     def _repeats(

@@ -433,7 +433,7 @@ def _recorded(storage: Storage, request: JobRequest) -> JobRequest | None:
         # It may be encrypted with a former key of the bucket. Its existence is enough: everything
         # but the first caller follows from the upload.
         return replace(request, claimed_by="") if storage.exists(key) else None
-    return stored.from_record(found[0], JobRequest) if found else None
+    return stored.from_record(found.value, JobRequest) if found else None
 
 
 def start_execution(

@@ -24,7 +24,7 @@ from typing import Any, Self
 from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import ListingPosition, LostPositionError, ObjectVersion, Storage
 from groq_batch.domain import object_keys
-from groq_batch.domain.times import seconds_of, timestamp_of
+from groq_batch.domain.times import optional_timestamp, seconds_of
 from groq_batch.records import stored
 from groq_batch.telemetry.log import logger
 
@@ -69,8 +69,8 @@ class SweepState:
         position = self.position
         return {
             "schema_version": stored.SCHEMA_VERSION,
-            "complete_at": _text(self.complete_at),
-            "begun_at": _text(self.begun_at),
+            "complete_at": optional_timestamp(self.complete_at),
+            "begun_at": optional_timestamp(self.begun_at),
             "position": position and {"key": position.key, "version_id": position.version_id},
         }
 
@@ -215,7 +215,7 @@ def _load(storage: Storage) -> tuple[SweepState, str | None]:
     """Read the state and its ETag; an invalid state is replaced by an initial one."""
     try:
         found = storage.get_json(object_keys.SWEEP_KEY)
-        return (SweepState.from_json(found[0]), found[1]) if found else (SweepState(), None)
+        return (SweepState.from_json(found.value), found.etag) if found else (SweepState(), None)
     except (KeyError, TypeError, ValueError):
         logger.warning("The state of the sweep cannot be read; checking every upload's record")
         head = storage.head(object_keys.SWEEP_KEY)
@@ -233,10 +233,6 @@ def _save(storage: Storage, state: SweepState, etag: str | None) -> None:
         )
     except ConflictError:
         logger.info("Another scheduled run has swept at the same time")
-
-
-def _text(moment: float | None) -> str | None:
-    return None if moment is None else timestamp_of(moment)
 
 
 def _seconds(text: str | None) -> float | None:
