@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
@@ -67,144 +66,108 @@ def check_status(
         machine: Version of the execution's definition.
         clock: Returns seconds since 1970.
     """
-    decisions = Decisions(
-        keys=object_keys.WorkKeys(job_id),
-        attempt=attempt,
-        polls=polls + 1,
-        step=step or StepAnswer(),
-    )
-    check = _Check(
-        storage=storage,
-        client=client,
-        settings=settings,
-        decisions=decisions,
-        resume_in=resume_in,
-        makes_calls=machine >= ANSWERS_REQUESTS,
-        now=clock(),
-    )
-    decision = unless_closed(storage, check.keys, check.run, lambda: decisions.of(CLOSED))
+    keys, now = object_keys.WorkKeys(job_id), clock()
+    decisions = Decisions(keys=keys, attempt=attempt, polls=polls + 1, step=step or StepAnswer())
+
+    def check() -> Decision:
+        has_closed, job, stop, state = _read(storage, keys, attempt)
+        if has_closed:
+            return decisions.of(CLOSED)
+        if job is None or not job.accepted:
+            return decisions.of(FINISH)
+        known = Situation(
+            job=job,
+            stop=stop_of_canary(storage, keys, job, stop, now=now),
+            state=state or AttemptState.begin(storage, keys, job, attempt, started_at=now),
+            settings=settings,
+            step=decisions.step,
+            makes_calls=machine >= ANSWERS_REQUESTS,
+            now=now,
+            polls=decisions.polls,
+            resume_in=resume_in,
+        )
+        ended = _learn(storage, client, keys, known)
+        is_judging = False
+        action = next_action(known)
+        if action is not None:
+            decision = carry_out(storage, decisions, known, action)
+        else:
+            is_judging = known.job.awaits_verdict
+            decision = continue_job(storage, decisions, known)
+        if known.state.is_changed or is_judging or known.calls is not None:
+            # The report is written first: after a crash in between, the next check writes it again.
+            # Ordinary calls change only their own record, never the attempt's state.
+            _report(storage, keys, known)
+            is_saved = known.state.save(storage, keys)
+            if action is not None and action.begins is Round.COLLECTING_EARLY and not is_saved:
+                # The state in the bucket does not have this round, so leave it out.
+                decision = decisions.of(wait(known))
+        metrics.batches_checked(ended, now=now)
+        return decision
+
+    decision = unless_closed(storage, keys, check, lambda: decisions.of(CLOSED))
     logger.info("Checked the batches", **decision.to_json())
     return decision
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Check:
-    """One status check of an attempt: read, ask Groq, decide, carry out, report.
+def _read(
+    storage: Storage, keys: object_keys.WorkKeys, attempt: int
+) -> tuple[bool, JobRecord | None, Stop | None, AttemptState | None]:
+    """Read whether the job is closed, its records, and the attempt's state.
 
-    Attributes:
-        now: When it began, in seconds since 1970.
+    In parallel, because a status check mostly waits for S3.
     """
+    with ThreadPoolExecutor(max_workers=_READERS) as pool:
+        closed = pool.submit(is_closed, storage, keys)
+        job = pool.submit(JobRecord.load, storage, keys)
+        stop = pool.submit(Stop.load, storage, keys)
+        state = pool.submit(AttemptState.load, storage, keys, attempt)
+    return closed.result(), job.result(), stop.result(), state.result()
 
-    storage: Storage
-    client: GroqClient
-    settings: Settings
-    decisions: Decisions
-    resume_in: int
-    makes_calls: bool
-    now: float
 
-    @property
-    def keys(self) -> object_keys.WorkKeys:
-        return self.decisions.keys
+def _learn(
+    storage: Storage, client: GroqClient, keys: object_keys.WorkKeys, known: Situation
+) -> list[Batch]:
+    """Learn what has happened since the last check: to submissions, batches, results and calls.
 
-    def run(self) -> Decision:
-        has_closed, job, stop, state = self._read()
-        if has_closed:
-            return self.decisions.of(CLOSED)
-        if job is None or not job.accepted:
-            return self.decisions.of(FINISH)
-        known = self._situation(job, stop, state)
-        ended = self._bring_up_to_date(known)
-        is_judging = False
-        action = next_action(known)
-        if action is not None:
-            decision = carry_out(self.storage, self.decisions, known, action)
-        else:
-            is_judging = known.job.awaits_verdict
-            decision = continue_job(self.storage, self.decisions, known)
-        if known.state.is_changed or is_judging or known.calls is not None:
-            # The report is written first: after a crash in between, the next check writes it again.
-            # Ordinary calls change only their own record, never the attempt's state.
-            self._report(known)
-            is_saved = known.state.save(self.storage, self.keys)
-            if action is not None and action.begins is Round.COLLECTING_EARLY and not is_saved:
-                # The state in the bucket does not have this round, so leave it out.
-                decision = self.decisions.of(wait(known))
-        metrics.batches_checked(ended, now=self.now)
-        return decision
+    Returns:
+        The batches that this check is the first to see ended.
+    """
+    state, job = known.state, known.job
+    state.add_rest_shards(job)
+    state.refresh(storage, keys)
+    if known.is_late and not state.download_rounds:
+        state.past_deadline = True
+    ended = update_batches(client, known)
+    if state.done != state.seen_done:
+        state.seen_done, state.progress_at = state.done, known.now
+    known.stop = stop_of_account(storage, keys, state) or known.stop
+    state.refusal = None
+    if known.stop is None:
+        state.refusal = refusal_notice(job, state, is_last=state.attempt >= job.last_attempt)
+    if state.gave_up or not state.pending:
+        known.uncollected = _uncollected(storage, keys, state)
+    known.stop = stop_of_time(storage, keys, known) or known.stop
+    known.calls = update_calls(storage, keys, known)
+    return ended
 
-    def _read(self) -> tuple[bool, JobRecord | None, Stop | None, AttemptState | None]:
-        """Read the job's records, in parallel: a status check mostly waits for S3."""
-        storage, keys = self.storage, self.keys
-        with ThreadPoolExecutor(max_workers=_READERS) as pool:
-            closed = pool.submit(is_closed, storage, keys)
-            job = pool.submit(JobRecord.load, storage, keys)
-            stop = pool.submit(Stop.load, storage, keys)
-            state = pool.submit(AttemptState.load, storage, keys, self.decisions.attempt)
-        return closed.result(), job.result(), stop.result(), state.result()
 
-    def _situation(
-        self, job: JobRecord, stop: Stop | None, state: AttemptState | None
-    ) -> Situation:
-        """Return what the records say; an attempt's first check creates its state."""
-        storage, keys, attempt = self.storage, self.keys, self.decisions.attempt
-        stop = stop_of_canary(storage, keys, job, stop, now=self.now)
-        state = state or AttemptState.begin(storage, keys, job, attempt, started_at=self.now)
-        state.add_rest_shards(job)
-        state.refresh(storage, keys)
-        known = Situation(
-            job=job,
-            state=state,
-            settings=self.settings,
-            step=self.decisions.step,
-            makes_calls=self.makes_calls,
-            now=self.now,
-            polls=self.decisions.polls,
-            resume_in=self.resume_in,
-            stop=stop,
-        )
-        if known.is_late and not state.download_rounds:
-            state.past_deadline = True
-        return known
+def _uncollected(
+    storage: Storage, keys: object_keys.WorkKeys, state: AttemptState
+) -> Sequence[int]:
+    """Return the first shard of each origin shard whose rows are not stored."""
+    summaries = storage.objects(keys.summaries(state.attempt))
+    found = {object_keys.shard_number(item.key) for item in summaries}
+    by_origin = sorted(state.by_origin().items())
+    return [shards[0] for origin, shards in by_origin if origin not in found]
 
-    def _bring_up_to_date(self, known: Situation) -> list[Batch]:
-        """Find out what has changed since the last check; return the batches that have ended."""
-        storage, keys, state, job = self.storage, self.keys, known.state, known.job
-        ended = update_batches(self.client, known)
-        if state.done != state.seen_done:
-            state.seen_done, state.progress_at = state.done, self.now
-        known.stop = stop_of_account(storage, keys, state) or known.stop
-        state.refusal = None
-        if known.stop is None:
-            is_last = state.attempt >= job.last_attempt
-            state.refusal = refusal_notice(job, state, is_last=is_last)
-        known.uncollected = self._uncollected(state)
-        known.stop = stop_of_time(storage, keys, known) or known.stop
-        known.calls = update_calls(storage, keys, known)
-        return ended
 
-    def _uncollected(self, state: AttemptState) -> Sequence[int] | None:
-        """Return the first shard of each origin shard whose rows are not stored.
-
-        None while batches run: nobody needs to know then.
-        """
-        if state.pending and not state.gave_up:
-            return None
-        summaries = self.storage.objects(self.keys.summaries(state.attempt))
-        found = {object_keys.shard_number(item.key) for item in summaries}
-        by_origin = sorted(state.by_origin().items())
-        return [shards[0] for origin, shards in by_origin if origin not in found]
-
-    def _report(self, known: Situation) -> None:
-        """Write the report of the running job, with the batches of all attempts so far."""
-        request = JobRequest.load(self.storage, self.keys.job)
-        if request is None:
-            return
-        earlier = [
-            found
-            for attempt in range(1, known.state.attempt)
-            if (found := AttemptState.load(self.storage, self.keys, attempt)) is not None
-        ]
-        states = [*earlier, known.state]
-        report = running_report(request, known.job, states=states, calls=known.calls)
-        Delivery(self.storage, request).write_running(report)
+def _report(storage: Storage, keys: object_keys.WorkKeys, known: Situation) -> None:
+    """Write the report of the running job, with the batches of all attempts so far."""
+    request = JobRequest.load(storage, keys.job)
+    if request is None:
+        return
+    earlier = (AttemptState.load(storage, keys, n) for n in range(1, known.state.attempt))
+    states = [*filter(None, earlier), known.state]
+    report = running_report(request, known.job, states=states, calls=known.calls)
+    Delivery(storage, request).write_running(report)

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from typing import Literal
 
 from groq_batch.domain import object_keys
 from groq_batch.domain.only_shard import StepAnswer
 from groq_batch.steps.outcomes import Output
+
+
+NextStep = Literal["wait", "submit", "download", "answer", "finish", "closed"]
+"""What the state machine does next; its Choice of this name knows each of them."""
 
 
 class Round(Enum):
@@ -23,25 +28,34 @@ class Round(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Action:
-    """What is done next.
+class _Next:
+    """What is done next, and what the next status check is told.
 
     Attributes:
-        decision: ``wait``, ``submit``, ``download``, ``answer``, ``finish`` or ``closed``.
-        shards: The shards to send or to collect.
-        wait_seconds: Seconds to wait before the next check.
+        decision: What the state machine does.
+        wait_seconds: Seconds to wait before the next check; an integer, as Wait states require.
         resume_in: Seconds of waiting left before open shards (or results) are tried again.
         tries: How often the step for an only shard has been called in this round.
         outcome: The step's outcome, passed to the next status check; empty if there is none.
-        begins: The round that begins with it; None if it continues one, or is no work on shards.
     """
 
-    decision: str
-    shards: Sequence[int] = ()
+    decision: NextStep
     wait_seconds: int = 1
     resume_in: int = 0
     tries: int = 0
     outcome: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action(_Next):
+    """What is done next with an attempt.
+
+    Attributes:
+        shards: The shards to send or to collect.
+        begins: The round that begins with it; None if it continues one, or is no work on shards.
+    """
+
+    shards: Sequence[int] = ()
     begins: Round | None = None
 
 
@@ -52,31 +66,21 @@ LOOK_AGAIN = Action(decision="wait")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decision(Output):
-    """The state machine's next action.
+class Decision(_Next, Output):
+    """The answer of a status check to the state machine.
 
     Attributes:
-        decision: ``wait``, ``submit``, ``download``, ``answer``, ``finish`` or ``closed``.
         attempt: The attempt to continue with.
         shards_prefix: Prefix of what the Map reads: that attempt's shards, or the names of the
             shards to collect.
-        wait_seconds: Seconds to wait before the next check; an integer, as Wait states require.
         polls: Status checks made so far.
-        resume_in: Seconds of waiting left before open shards (or results) are tried again.
         shard_key: Key of the only shard to send or to collect; empty if there are several.
-        tries: How often its step has been called in this round.
-        outcome: The step's outcome, passed to the next status check; empty if there is none.
     """
 
-    decision: str
     attempt: int
     shards_prefix: str
-    wait_seconds: int
     polls: int
-    resume_in: int
     shard_key: str = ""
-    tries: int = 0
-    outcome: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
