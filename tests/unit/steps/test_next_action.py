@@ -12,14 +12,12 @@ from hypothesis import strategies as st
 from groq_batch.domain.batch import Batch
 from groq_batch.domain.canary import CanaryVerdict
 from groq_batch.domain.only_shard import AGAIN, MAX_CHECKS, MAX_TRIES, StepAnswer
-from groq_batch.domain.shard import Shard
 from groq_batch.domain.times import timestamp_of
-from groq_batch.records.attempt import AttemptState, ShardState
+from groq_batch.records.attempt import ShardState
 from groq_batch.records.attempt_plan import AttemptPlan
-from groq_batch.records.job import JobRecord, Stop
+from groq_batch.records.job import Stop
 from groq_batch.records.on_demand import CallsEnd, OnDemandProgress
 from groq_batch.records.submission import Stage
-from groq_batch.settings import Settings
 from groq_batch.steps.check_status.batches import must_be_cancelled
 from groq_batch.steps.check_status.decision import Action, Round
 from groq_batch.steps.check_status.next_action import (
@@ -34,73 +32,15 @@ from groq_batch.steps.check_status.next_action import (
 from groq_batch.steps.check_status.reasons import GRACE_SECONDS
 from groq_batch.steps.check_status.situation import Situation, pause_after
 from tests.samples import OPTIONS
+from tests.unit.steps.situations import NOW, batch, job, known, sent
 
-NOW = 1_800_000_000.0
 DAY = 86_400
-SETTINGS = Settings(
-    bucket="bucket",
-    groq_base_url="https://api.groq.com/openai/v1",
-    groq_api_key_secret_name="groq/api-key",
-    default_options=OPTIONS,
-    max_requests_per_batch=50_000,
-    max_bytes_per_batch=100_000_000,
-    max_bytes_per_range=2**30,
-    poll_min_seconds=5,
-    poll_max_seconds=900,
-    delete_groq_files=True,
-    work_retention_days=30,
-)
 STOP = Stop(status="cancelled", code="cancelled", message="", at=timestamp_of(NOW - 60))
 PASSED = CanaryVerdict(rest_attempt=3, requests=1, failed=0, passed=True)
 CALLS = OnDemandProgress(attempt=2, budget_usd=1.0, ask_until=NOW + 600, max_tries=3)
 ASKS_FOR_MORE = StepAnswer(knows_only_shards=True, outcome="wait", wait_seconds=40, tries=3)
 UNSENT = ShardState()
 DOUBTFUL = ShardState(stage=Stage.CREATING, is_under_way=True)
-
-
-def batch(status: str = "in_progress", **fields: Any) -> Batch:
-    return Batch(id="b", status=status, **{"created_at": int(NOW) - 7200, **fields})
-
-
-def sent(status: str = "in_progress", **fields: Any) -> ShardState:
-    return ShardState(stage=Stage.CREATED, batch=batch(status), **fields)
-
-
-def job(**fields: Any) -> JobRecord:
-    shards = tuple(Shard(number=number, requests=2) for number in (1, 2, 3))
-    return JobRecord(
-        **{
-            "accepted": True,
-            "options": OPTIONS,
-            "shards": shards,
-            "prepared_at": timestamp_of(NOW),
-            **fields,
-        }
-    )
-
-
-def known(*entries: ShardState, state: dict[str, Any] | None = None, **fields: Any) -> Situation:
-    """Return what is known of an attempt with these shards; its step knows only shards."""
-    return Situation(
-        **{
-            "job": job(),
-            "state": AttemptState(
-                **{
-                    "attempt": 1,
-                    "started_at": NOW - 7200,
-                    "entries": dict(enumerate(entries, 1)),
-                    **(state or {}),
-                }
-            ),
-            "settings": SETTINGS,
-            "step": StepAnswer(knows_only_shards=True),
-            "makes_calls": True,
-            "now": NOW,
-            "polls": 7,
-            "resume_in": 0,
-            **fields,
-        }
-    )
 
 
 def chosen(found: Situation) -> Action:

@@ -1,8 +1,12 @@
 """Check the status of a job's batches, with one API call per 200 of them, and decide what is next.
 
-All decisions of the state machine's loop are made here. The step never fails because of Groq:
-while the API is unreachable, or the account has a problem, the batches keep running and the job
-keeps waiting, until all windows and a grace period of one day have passed.
+All decisions of the state machine's loop are made by this step. A check learns what has happened
+since the last one (``batches``, ``stops``), decides by the rules of ``next_action``, and carries
+the decision out: by ``carry_out`` while the attempt has work left, else by ``after_attempt``.
+
+The step never fails because of Groq: while the API is unreachable, or the account has a problem,
+the batches keep running and the job keeps waiting, until all windows and a grace period of one day
+have passed.
 """
 
 from __future__ import annotations

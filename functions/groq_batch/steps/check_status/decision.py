@@ -1,4 +1,4 @@
-"""What a status check decides, and how the state machine is told."""
+"""Describe what a status check decides, and express it for the state machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Literal
 from groq_batch.domain import object_keys
 from groq_batch.domain.only_shard import StepAnswer
 from groq_batch.steps.outcomes import Output
-
 
 NextStep = Literal["wait", "submit", "download", "answer", "finish", "closed"]
 """What the state machine does next; its Choice of this name knows each of them."""

@@ -1,4 +1,7 @@
-"""What a status check knows when it decides, and how long it may wait: values without I/O."""
+"""Describe what is known of a job when it is decided what is next, and how long it may wait.
+
+Nothing here does I/O: a status check learns the values, the rules of ``next_action`` read them.
+"""
 
 from __future__ import annotations
 
