@@ -32,6 +32,7 @@ from groq_batch.records.on_demand import OnDemandProgress
 from groq_batch.records.stored import MissingRecordError
 from groq_batch.steps.download_results.divide import divide_shard
 from groq_batch.steps.download_results.merge import ShardMerger
+from groq_batch.steps.download_results.merge_rules import MergeRules
 from groq_batch.steps.download_results.result_index import ResultIndex
 from groq_batch.steps.download_results.sent_shards import SentShard
 from groq_batch.steps.download_results.work_folder import work_folder
@@ -264,14 +265,16 @@ class _Collection:
         summary = ShardMerger(
             storage=self.storage,
             keys=self.keys,
-            job=self.job,
-            stop=Stop.load(self.storage, self.keys),
-            attempt=attempt,
-            origin=self.origin,
+            rules=MergeRules(
+                job=self.job,
+                stop=Stop.load(self.storage, self.keys),
+                attempt=attempt,
+                origin=self.origin,
+                past_deadline=self.state.past_deadline,
+                calls=self.calls,
+            ),
             shards=self.shards,
             uses_kept_ids=uses_kept_ids,
-            past_deadline=self.state.past_deadline,
-            calls=self.calls,
         ).run()
         self.storage.put_json(self.keys.summary(attempt, self.origin), summary.to_json())
         logger.info(
