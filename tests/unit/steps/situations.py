@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from groq_batch.domain import object_keys
 from groq_batch.domain.batch import Batch
 from groq_batch.domain.only_shard import StepAnswer
 from groq_batch.domain.shard import Shard
@@ -15,6 +16,7 @@ from groq_batch.settings import Settings
 from groq_batch.steps.check_status.situation import Situation
 from tests.samples import OPTIONS
 
+KEYS = object_keys.WorkKeys("a-job")
 NOW = 1_800_000_000.0
 SETTINGS = Settings(
     bucket="bucket",
@@ -56,6 +58,7 @@ def known(*entries: ShardState, state: dict[str, Any] | None = None, **fields: A
     """Return what is known of an attempt with these shards; its step knows only shards."""
     return Situation(
         **{
+            "keys": KEYS,
             "job": job(),
             "state": AttemptState(
                 **{

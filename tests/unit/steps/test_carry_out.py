@@ -5,22 +5,15 @@ from __future__ import annotations
 import pytest
 
 from groq_batch.bucket.storage import Storage
-from groq_batch.domain import object_keys
 from groq_batch.domain.only_shard import StepAnswer
 from groq_batch.domain.reason import Reason
 from groq_batch.records.attempt import ShardState
 from groq_batch.steps.check_status.carry_out import carry_out
-from groq_batch.steps.check_status.decision import Action, Decision, Decisions, NextStep, Round
+from groq_batch.steps.check_status.decision import Action, Decision, NextStep, Round
 from tests.fakes.s3 import FakeS3
-from tests.unit.steps.situations import known, sent
+from tests.unit.steps.situations import KEYS, known, sent
 
-KEYS = object_keys.WorkKeys("a-job")
 PROBLEM = Reason("spend_limit", "Pay.")
-
-
-def decisions(*, knows_only_shards: bool = True) -> Decisions:
-    step = StepAnswer(knows_only_shards=knows_only_shards)
-    return Decisions(keys=KEYS, attempt=1, polls=7, step=step)
 
 
 def download(*shards: int, begins: Round) -> Action:
@@ -45,7 +38,7 @@ def test_carry_out_counts_the_round_that_begins(
 ) -> None:
     found = known(sent(), sent(), state={"account_error": PROBLEM})
     action = Action(decision=decision, shards=(1, 2), begins=begins)
-    assert carry_out(storage, decisions(), found, action) == decisions().of(action)
+    assert carry_out(storage, found, action) == Decision.of(action, found)
     state = found.state
     assert (state.submit_rounds, state.download_rounds, state.division_rounds) == counters
     assert state.account_error == problem
@@ -57,7 +50,7 @@ def test_carry_out_of_a_round_of_some_shards_names_them_for_the_map(
     # The third shard is a part of the second.
     found = known(sent(), sent(), ShardState(origin=2), sent())
     action = download(1, 2, begins=Round.COLLECTING_EARLY)
-    answer = carry_out(storage, decisions(), found, action)
+    answer = carry_out(storage, found, action)
     assert answer.shards_prefix == KEYS.round_shards(1, 7)
     assert s3.keys() == [KEYS.round_shard(1, 7, number) for number in (1, 2)]
     tried = [number for number, entry in found.state.entries.items() if entry.tried_early]
@@ -69,9 +62,10 @@ def test_carry_out_names_no_shards_of_a_whole_attempt_nor_an_only_one(
 ) -> None:
     whole = download(1, 2, begins=Round.COLLECTING)
     found = known(sent(), sent())
-    assert carry_out(storage, decisions(), found, whole).shards_prefix == KEYS.shards(1)
+    assert carry_out(storage, found, whole).shards_prefix == KEYS.shards(1)
     only = download(2, begins=Round.COLLECTING)
-    assert carry_out(storage, decisions(), found, only).shard_key == KEYS.shard(1, 2)
-    older: Decision = carry_out(storage, decisions(knows_only_shards=False), found, only)
+    assert carry_out(storage, found, only).shard_key == KEYS.shard(1, 2)
+    found.step = StepAnswer(knows_only_shards=False)
+    older = carry_out(storage, found, only)
     assert (older.shard_key, older.shards_prefix) == ("", KEYS.shards(1))
     assert not s3.keys()

@@ -23,9 +23,7 @@ from groq_batch.steps.check_status.reasons import pause_of_calls
 from groq_batch.steps.check_status.situation import Situation
 
 
-def update_calls(
-    storage: Storage, keys: object_keys.WorkKeys, known: Situation
-) -> OnDemandProgress | None:
+def update_calls(storage: Storage, known: Situation) -> OnDemandProgress | None:
     """Read the record of the attempt's ordinary calls, and end it if no call may follow.
 
     Returns:
@@ -34,7 +32,8 @@ def update_calls(
     """
     if known.job.deadline_at is None:
         return None
-    found = OnDemandProgress.load(storage, keys, known.state.attempt)
+    keys, attempt = known.keys, known.state.attempt
+    found = OnDemandProgress.load(storage, keys, attempt)
     if found is None or found[0].ended is not None:
         return found[0] if found else None
     calls = found[0]
@@ -42,19 +41,18 @@ def update_calls(
     ending = ending_of_calls(known, calls)
     if ending is None:
         return calls
-    return end_calls(storage, keys, known.state.attempt, ending) or calls
+    return end_calls(storage, keys, attempt, ending) or calls
 
 
-def begin_calls(
-    storage: Storage, keys: object_keys.WorkKeys, known: Situation
-) -> OnDemandProgress | None:
+def begin_calls(storage: Storage, known: Situation) -> OnDemandProgress | None:
     """Create the record of the ordinary calls after a collected attempt, with their budget, once.
 
     Returns:
         The stored record, which may have been written by another invocation; None if no request is
         left for such calls.
     """
-    job, state, following = known.job, known.state, known.state.attempt + 1
+    keys, job, state = known.keys, known.job, known.state
+    following = state.attempt + 1
     if not _copy_kept_requests(storage, keys, following):
         return None
     ending = None if known.makes_calls else CallsEnd.NOT_POSSIBLE

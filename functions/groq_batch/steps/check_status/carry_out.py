@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain.parallel import in_parallel
-from groq_batch.steps.check_status.decision import Action, Decision, Decisions, Round
+from groq_batch.steps.check_status.decision import Action, Decision, Round
 from groq_batch.steps.check_status.situation import Situation
 
 
-def carry_out(storage: Storage, decisions: Decisions, known: Situation, action: Action) -> Decision:
+def carry_out(storage: Storage, known: Situation, action: Action) -> Decision:
     """Record the round that an action begins, and name its shards if it collects only some."""
     state, by_origin = known.state, known.state.by_origin()
     match action.begins:
@@ -25,15 +25,14 @@ def carry_out(storage: Storage, decisions: Decisions, known: Situation, action: 
                 state.mark_tried_early(by_origin[state.origin_of(shard)])
         case Round.DIVIDING:
             state.division_rounds += 1
-    decision = decisions.of(action)
-    is_of_some = 0 < len(action.shards) < len(by_origin) and action.decision == "download"
-    if not is_of_some or decision.shard_key or not decisions.step.knows_only_shards:
+    decision = Decision.of(action, known)
+    collects_some = 0 < len(action.shards) < len(by_origin) and action.decision == "download"
+    if not collects_some or decision.shard_key or not known.step.knows_only_shards:
         return decision
 
     def name(number: int) -> None:
-        key = decisions.keys.round_shard(decisions.attempt, decisions.polls, number)
-        storage.put_bytes(key, b"")
+        storage.put_bytes(known.keys.round_shard(state.attempt, known.polls, number), b"")
 
     in_parallel(name, action.shards)
-    prefix = decisions.keys.round_shards(decisions.attempt, decisions.polls)
+    prefix = known.keys.round_shards(state.attempt, known.polls)
     return replace(decision, shards_prefix=prefix)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
@@ -31,7 +32,7 @@ from groq_batch.steps.check_status.after_attempt import continue_job
 from groq_batch.steps.check_status.after_deadline import update_calls
 from groq_batch.steps.check_status.batches import update_batches
 from groq_batch.steps.check_status.carry_out import carry_out
-from groq_batch.steps.check_status.decision import CLOSED, FINISH, Decision, Decisions, Round
+from groq_batch.steps.check_status.decision import Decision, Round
 from groq_batch.steps.check_status.next_action import next_action, wait
 from groq_batch.steps.check_status.next_attempt import refusal_notice
 from groq_batch.steps.check_status.situation import Situation
@@ -71,45 +72,48 @@ def check_status(
         clock: Returns seconds since 1970.
     """
     keys, now = object_keys.WorkKeys(job_id), clock()
-    decisions = Decisions(keys=keys, attempt=attempt, polls=polls + 1, step=step or StepAnswer())
+    closed = Decision(
+        decision="closed", attempt=attempt, shards_prefix=keys.shards(attempt), polls=polls + 1
+    )
 
     def check() -> Decision:
-        has_closed, job, stop, state = _read(storage, keys, attempt)
-        if has_closed:
-            return decisions.of(CLOSED)
+        is_over, job, stop, state = _read(storage, keys, attempt)
+        if is_over:
+            return closed
         if job is None or not job.accepted:
-            return decisions.of(FINISH)
+            return replace(closed, decision="finish")
         known = Situation(
+            keys=keys,
             job=job,
             stop=stop_of_canary(storage, keys, job, stop, now=now),
             state=state or AttemptState.begin(storage, keys, job, attempt, started_at=now),
             settings=settings,
-            step=decisions.step,
+            step=step or StepAnswer(),
             makes_calls=machine >= ANSWERS_REQUESTS,
             now=now,
-            polls=decisions.polls,
+            polls=polls + 1,
             resume_in=resume_in,
         )
-        ended = _learn(storage, client, keys, known)
+        ended = _learn(storage, client, known)
         is_judging = False
         action = next_action(known)
         if action is not None:
-            decision = carry_out(storage, decisions, known, action)
+            decision = carry_out(storage, known, action)
         else:
             is_judging = known.job.awaits_verdict
-            decision = continue_job(storage, decisions, known)
+            decision = continue_job(storage, known)
         if known.state.is_changed or is_judging or known.calls is not None:
             # The report is written first: after a crash in between, the next check writes it again.
             # Ordinary calls change only their own record, never the attempt's state.
-            _report(storage, keys, known)
+            _report(storage, known)
             is_saved = known.state.save(storage, keys)
             if action is not None and action.begins is Round.COLLECTING_EARLY and not is_saved:
                 # The state in the bucket does not have this round, so leave it out.
-                decision = decisions.of(wait(known))
+                decision = Decision.of(wait(known), known)
         metrics.batches_checked(ended, now=now)
         return decision
 
-    decision = unless_closed(storage, keys, check, lambda: decisions.of(CLOSED))
+    decision = unless_closed(storage, keys, check, lambda: closed)
     logger.info("Checked the batches", **decision.to_json())
     return decision
 
@@ -129,15 +133,13 @@ def _read(
     return closed.result(), job.result(), stop.result(), state.result()
 
 
-def _learn(
-    storage: Storage, client: GroqClient, keys: object_keys.WorkKeys, known: Situation
-) -> list[Batch]:
+def _learn(storage: Storage, client: GroqClient, known: Situation) -> list[Batch]:
     """Learn what has happened since the last check: to submissions, batches, results and calls.
 
     Returns:
         The batches that this check is the first to see ended.
     """
-    state, job = known.state, known.job
+    keys, state, job = known.keys, known.state, known.job
     state.add_rest_shards(job)
     state.refresh(storage, keys)
     if known.is_late and not state.download_rounds:
@@ -145,29 +147,28 @@ def _learn(
     ended = update_batches(client, known)
     if state.done != state.seen_done:
         state.seen_done, state.progress_at = state.done, known.now
-    known.stop = stop_of_account(storage, keys, state) or known.stop
+    known.stop = stop_of_account(storage, known) or known.stop
     state.refusal = None
     if known.stop is None:
         state.refusal = refusal_notice(job, state, is_last=state.attempt >= job.last_attempt)
     if state.gave_up or not state.pending:
-        known.uncollected = _uncollected(storage, keys, state)
-    known.stop = stop_of_time(storage, keys, known) or known.stop
-    known.calls = update_calls(storage, keys, known)
+        known.uncollected = _uncollected(storage, known)
+    known.stop = stop_of_time(storage, known) or known.stop
+    known.calls = update_calls(storage, known)
     return ended
 
 
-def _uncollected(
-    storage: Storage, keys: object_keys.WorkKeys, state: AttemptState
-) -> Sequence[int]:
+def _uncollected(storage: Storage, known: Situation) -> Sequence[int]:
     """Return the first shard of each origin shard whose rows are not stored."""
-    summaries = storage.objects(keys.summaries(state.attempt))
+    summaries = storage.objects(known.keys.summaries(known.state.attempt))
     found = {object_keys.shard_number(item.key) for item in summaries}
-    by_origin = sorted(state.by_origin().items())
+    by_origin = sorted(known.state.by_origin().items())
     return [shards[0] for origin, shards in by_origin if origin not in found]
 
 
-def _report(storage: Storage, keys: object_keys.WorkKeys, known: Situation) -> None:
+def _report(storage: Storage, known: Situation) -> None:
     """Write the report of the running job, with the batches of all attempts so far."""
+    keys = known.keys
     request = JobRequest.load(storage, keys.job)
     if request is None:
         return

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Literal
 
-from groq_batch.domain import object_keys
-from groq_batch.domain.only_shard import StepAnswer
+from groq_batch.steps.check_status.situation import Situation
 from groq_batch.steps.outcomes import Output
 
 NextStep = Literal["wait", "submit", "download", "answer", "finish", "closed"]
@@ -58,7 +57,6 @@ class Action(_Next):
     begins: Round | None = None
 
 
-CLOSED = Action(decision="closed")
 FINISH = Action(decision="finish")
 LOOK_AGAIN = Action(decision="wait")
 """The next status check, which follows at once, decides with what this one has stored."""
@@ -81,38 +79,18 @@ class Decision(_Next, Output):
     polls: int
     shard_key: str = ""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decisions:
-    """Expresses actions as decisions for the state machine.
-
-    Attributes:
-        keys: Keys of the job's working files.
-        attempt: The attempt that the actions are about.
-        polls: Status checks made so far, with this one.
-        step: Answer of the step for an only shard, if this check follows one.
-    """
-
-    keys: object_keys.WorkKeys
-    attempt: int
-    polls: int
-    step: StepAnswer
-
-    @property
-    def of_next_attempt(self) -> Decisions:
-        """The decisions about the attempt after this one."""
-        return replace(self, attempt=self.attempt + 1)
-
-    def of(self, action: Action) -> Decision:
-        """Return an action as a decision."""
-        return Decision(
+    @classmethod
+    def of(cls, action: Action, known: Situation, *, in_next_attempt: bool = False) -> Decision:
+        """Express an action on the current attempt, or on the next one."""
+        attempt = known.state.attempt + in_next_attempt
+        return cls(
             decision=action.decision,
-            attempt=self.attempt,
-            shards_prefix=self.keys.shards(self.attempt),
+            attempt=attempt,
+            shards_prefix=known.keys.shards(attempt),
             wait_seconds=action.wait_seconds,
-            polls=self.polls,
+            polls=known.polls,
             resume_in=action.resume_in,
-            shard_key=self.step.key_of(self.keys, self.attempt, action.shards),
+            shard_key=known.step.key_of(known.keys, attempt, action.shards),
             tries=action.tries,
             outcome=action.outcome,
         )

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from groq_batch.domain import polling
+from groq_batch.domain import object_keys, polling
 from groq_batch.domain.only_shard import StepAnswer
 from groq_batch.domain.times import seconds_of
 from groq_batch.records.attempt import AttemptState
@@ -29,6 +29,7 @@ class Situation:
     A status check completes it step by step; the decisions only read it.
 
     Attributes:
+        keys: Keys of the job's working files.
         job: The job's record.
         state: The state of the attempt.
         settings: The stack's settings.
@@ -44,6 +45,7 @@ class Situation:
         calls: The record of the attempt's ordinary calls; None without any.
     """
 
+    keys: object_keys.WorkKeys
     job: JobRecord
     state: AttemptState
     settings: Settings

@@ -6,20 +6,18 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.domain.reason import Reason
 from groq_batch.domain.times import timestamp_of
-from groq_batch.records.attempt import AttemptState
 from groq_batch.records.job import AccountHold, JobRecord, Stop
 from groq_batch.records.submission import Stage
 from groq_batch.steps.check_status.reasons import NOT_STORED, TIMED_OUT
 from groq_batch.steps.check_status.situation import Situation
 
 
-def stop_of_account(
-    storage: Storage, keys: object_keys.WorkKeys, state: AttemptState
-) -> Stop | None:
+def stop_of_account(storage: Storage, known: Situation) -> Stop | None:
     """Stop the job for an account error that its shards met, as long as nothing was sent.
 
     Once a batch exists or may exist, the error is an outage: it is recorded in the attempt's state.
     """
+    keys, state = known.keys, known.state
     hold = AccountHold.load(storage, keys)
     if hold is None:
         return None
@@ -46,7 +44,7 @@ def stop_of_canary(
     return failed.write(storage, keys)
 
 
-def stop_of_time(storage: Storage, keys: object_keys.WorkKeys, known: Situation) -> Stop | None:
+def stop_of_time(storage: Storage, known: Situation) -> Stop | None:
     """Stop waiting when the last window and the grace period have passed."""
     state = known.state
     if state.gave_up or known.is_collected or known.now <= known.end_of_waiting:
@@ -57,11 +55,9 @@ def stop_of_time(storage: Storage, keys: object_keys.WorkKeys, known: Situation)
     reason = NOT_STORED if state.download_rounds and not state.pending else TIMED_OUT
     state.download_rounds = 0
     reason = state.groq_error or state.account_error or reason
-    return stop_failed(storage, keys, reason, now=known.now)
+    return stop_failed(storage, known, reason)
 
 
-def stop_failed(
-    storage: Storage, keys: object_keys.WorkKeys, reason: Reason, *, now: float
-) -> Stop:
+def stop_failed(storage: Storage, known: Situation, reason: Reason) -> Stop:
     """Stop the job because something has failed for good; return the stored stop."""
-    return Stop.failed(reason, at=timestamp_of(now)).write(storage, keys)
+    return Stop.failed(reason, at=timestamp_of(known.now)).write(storage, known.keys)
