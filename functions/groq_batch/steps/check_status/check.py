@@ -95,16 +95,15 @@ def check_status(
             resume_in=resume_in,
         )
         ended = _learn(storage, client, known)
-        is_judging = False
         action = next_action(known)
-        if action is not None:
-            decision = carry_out(storage, known, action)
-        else:
-            is_judging = known.job.awaits_verdict
+        is_judging = action is None and job.awaits_verdict
+        if action is None:
             decision = continue_job(storage, known)
+        else:
+            decision = carry_out(storage, known, action)
+        # Verdicts and ordinary calls have records of their own; the report tells of them as well.
         if known.state.is_changed or is_judging or known.calls is not None:
             # The report is written first: after a crash in between, the next check writes it again.
-            # Ordinary calls change only their own record, never the attempt's state.
             _report(storage, known)
             is_saved = known.state.save(storage, keys)
             if action is not None and action.begins is Round.COLLECTING_EARLY and not is_saved:
