@@ -34,9 +34,9 @@ def update_calls(storage: Storage, known: Situation) -> OnDemandProgress | None:
         return None
     keys, attempt = known.keys, known.state.attempt
     found = OnDemandProgress.load(storage, keys, attempt)
-    if found is None or found[0].ended is not None:
-        return found[0] if found else None
-    calls = found[0]
+    calls = found[0] if found else None
+    if calls is None or calls.ended is not None:
+        return calls
     known.state.last_check_error = pause_of_calls(calls, now=known.now)
     ending = ending_of_calls(known, calls)
     if ending is None:
