@@ -35,8 +35,6 @@ from groq_batch.steps.prepare_input.plan import Plan
 from groq_batch.steps.prepare_input.read_input import InputReader
 from groq_batch.telemetry.log import logger
 
-_NO_TASKS = ""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preparation(Output):
@@ -120,12 +118,13 @@ def prepare_input(
         return replace(nothing_to_send, accepted=record.accepted, shard_key=only)
 
     def make_plan() -> Plan | str:
+        """Return the plan, or the prefix of the tasks to do first; empty if nothing may be sent."""
         listing = None
         if machine >= READS_MODELS:
             listing = _listed_models(storage, keys, at=timestamp_of(clock()))
             if listing.refusal is not None:
                 Stop.failed(listing.refusal, at=listing.at).write(storage, keys)
-                return _NO_TASKS
+                return ""
         reader = InputReader(
             storage=storage,
             settings=settings,
