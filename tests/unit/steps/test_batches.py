@@ -123,3 +123,4 @@ def test_update_batches_gives_up_an_unknown_batch_only_of_a_job_stopped_a_while_
     assert found.state.entries[1].batch.status == status
     assert found.state.absent_since == (absent_since or NOW)
     assert found.state.last_check_error.code == ErrorCode.BATCH_NOT_FOUND
+    assert ("was stopped" in found.state.last_check_error.message) is (stop is not None)

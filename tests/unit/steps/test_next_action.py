@@ -166,6 +166,7 @@ def test_ending_of_calls_waits_for_the_invocation_that_makes_some(
     assert ending_of_calls(found, busy) is None
     found.calls = busy
     assert chosen(found) == Action(decision="wait", wait_seconds=21)
+    assert ending_of_calls(found, replace(CALLS, lease_until=found.now)) == ending
 
 
 def test_next_action_of_calls_makes_them_or_waits_and_sends_no_batch() -> None:
