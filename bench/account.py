@@ -100,6 +100,8 @@ class Account:
         return {
             **aws_environment(self._emulator.endpoint_url),
             **DEFAULTS,
+            # As on Lambda, functions build their clients when they are started.
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
             "BUCKET_NAME": BUCKET,
             "USES_EXISTING_BUCKET": "false",
             "GROQ_BASE_URL": self.simulator.groq_base_url,

@@ -203,12 +203,17 @@ def byte_ranges(source: Path, most_bytes: int) -> list[tuple[int, int]]:
 
 def _cpu_seconds() -> dict[str, float]:
     """Return what emulator and simulator have taken of the cores so far, with their children."""
-    found = {"s3": 0.0, "groq": 0.0}
-    for process in tree(os.getpid()):
-        command = _read(process, "cmdline")
-        for name, program in (("s3", "local.emulator_main"), ("groq", "local.groq_simulator")):
-            if program in command:
-                found[name] += sum(map(_cpu_of, tree(process)))
+    commands = {process: _read(process, "cmdline") for process in tree(os.getpid())}
+    found = {}
+    for name, program in (("s3", "local.emulator_main"), ("groq", "local.groq_simulator")):
+        # A set, because the program is below its leash, whose arguments name it as well.
+        processes = {
+            child
+            for process, command in commands.items()
+            if program in command
+            for child in tree(process)
+        }
+        found[name] = sum(map(_cpu_of, processes))
     return found
 
 
