@@ -302,6 +302,7 @@ class _Preparing:
                     check_only=bool(problems),
                     models=model_checker(self._listing, options),
                     canary=canary,
+                    size=0 if is_gzip else head.size,
                 )
                 summary = uploads.write(events)
             if lacks_canary(summary, canary):
