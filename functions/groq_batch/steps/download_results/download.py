@@ -48,6 +48,7 @@ from groq_batch.telemetry.log import logger
 
 _MISSING_FILE_TRIES = 5
 _READ_AT_ONCE = 64
+_FILE_BUFFER_BYTES = 256 * 1024
 _ROUNDS_WITH_RESULTS = 3
 """How often a shard's results are fetched after the job has stopped waiting. If the function
 crashes each time, for example out of memory, the rows are then stored without the results."""
@@ -333,7 +334,7 @@ def _fetch(client: GroqClient, batch: Batch, index: ResultIndex, work: Path, tri
     for name, file_id in (("output", batch.output_file_id), ("errors", batch.error_file_id)):
         if file_id is None:
             continue
-        target = index.keep((work / name).open("w+b"))
+        target = index.keep((work / name).open("w+b", buffering=_FILE_BUFFER_BYTES))
         try:
             sizes[file_id] = client.download_file(file_id, target)
         except NotFoundError:
