@@ -330,6 +330,11 @@ def failing_in(
     return director
 
 
+STATUS_AFTER_FAILURES = {"check_status": "failed", "finish_job": "succeeded"}
+"""Status of a job whose executions all fail in a function: when the last one fails, every request
+has its answer, and only the delivery is late."""
+
+
 @pytest.mark.parametrize("function", ["check_status", "finish_job"])
 @pytest.mark.parametrize("collectors", [1, 2])
 def test_a_collecting_execution_that_fails_is_followed_by_another(
@@ -345,8 +350,8 @@ def test_a_collecting_execution_that_fails_is_followed_by_another(
         statuses = [one.status for one in world.executions.values()]
         assert statuses == ["FAILED"] * (len(statuses) - 1) + ["SUCCEEDED"]
         assert len(statuses) == collectors + 2
-    assert report["status"] == "failed"
-    assert report["errors"][0]["code"] == "internal_error"
+    assert report["status"] == STATUS_AFTER_FAILURES[function]
+    assert report["errors"] == [] or report["errors"][0]["code"] == "internal_error"
     assert report["requests"]["succeeded"] == 4
 
 
@@ -362,7 +367,7 @@ def test_when_all_collecting_executions_fail_the_rows_are_fetched_at_last(functi
         # They cannot go round for ever.
         assert len(world.executions) == 4
         assert {one.status for one in world.executions.values()} == {"FAILED"}
-    assert report["status"] == "failed"
+    assert report["status"] == STATUS_AFTER_FAILURES[function]
     assert report["requests"]["succeeded"] == 4
 
 

@@ -497,6 +497,8 @@ def _end_of(
         return "failed", job.failure
     latest = latest_summaries(summaries)
     lost = _lost(job, latest, was_sent)
+    if stop is not None and job is not None and lost is None and _came_too_late(stop, job, latest):
+        stop = None
     if stop is not None and (job is None or job.accepted):
         if stop.code == ErrorCode.INTERNAL_ERROR and lost is not None:
             return stop.status, lost
@@ -512,6 +514,26 @@ def _end_of(
         return "succeeded", None
     passed = sum(summary.deadline_passed for summary in latest)
     return "partial", _deadline_passed(passed, job, calls) if passed else None
+
+
+def _came_too_late(stop: Stop, job: JobRecord, latest: list[ShardResult]) -> bool:
+    """Tell whether a failure stopped a job only after all its requests had their outcome.
+
+    For example, S3 could not be written to while the results were delivered. Such a job ends as it
+    would have ended without the failure.
+
+    Args:
+        stop: Why the job was stopped.
+        job: The job's record.
+        latest: The summaries of all shards, each of its last attempt.
+    """
+    is_failure = stop.code in (ErrorCode.INTERNAL_ERROR, ErrorCode.TIMED_OUT)
+    return (
+        is_failure
+        and job.accepted
+        and not job.awaits_verdict
+        and all(summary.is_undisturbed for summary in latest)
+    )
 
 
 def _lost(job: JobRecord | None, latest: list[ShardResult], was_sent: bool) -> Reason | None:

@@ -97,7 +97,10 @@ class ShardMerger:
     def run(self) -> ShardResult:
         """Write results, failed lines and lines to retry of an origin shard; return the counts."""
         summary = ShardResult(
-            attempt=self.attempt, number=self.origin, on_demand=self.calls is not None
+            attempt=self.attempt,
+            number=self.origin,
+            on_demand=self.calls is not None,
+            was_stopped=self.stop is not None,
         )
         answers = _Answers(summary)
         path_is_gzip = self._is_gzip()
