@@ -801,15 +801,24 @@ def test_job_whose_stored_rows_are_removed_ends_and_says_so(
     assert report["requests"]["failed"] == 4 - succeeded
 
 
-def test_job_whose_working_files_are_all_removed_says_that_batches_may_be_billed() -> None:
+@pytest.mark.parametrize("seconds", [3.0, WHILE_BATCHES_RUN])
+def test_job_whose_working_files_are_all_removed_cancels_its_batches_and_names_them(
+    seconds: float,
+) -> None:
     with World(ENVIRONMENT) as world:
         job = put(world, "input/a.jsonl", good_lines(4))
-        world.run_for(WHILE_BATCHES_RUN)
+        world.run_for(seconds)
         remove_working_files(world)
         world.settle(days=3)
         report = report_of(world, job.path)
+        batches = {batch["id"]: batch["status"] for batch in world.simulator.batches()}
+        files = world.simulator.stats()["files"]
     assert report["status"] == "failed"
     assert "they may have been billed" in report["errors"][0]["message"]
+    assert set(batches.values()) == {"cancelled"}
+    assert {batch["id"] for batch in report["batches"]} == set(batches)
+    # The answers, if there are any, are nowhere else.
+    assert files
 
 
 def test_job_whose_record_is_removed_reports_the_rows_that_it_had_collected() -> None:

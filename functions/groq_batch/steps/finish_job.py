@@ -57,8 +57,9 @@ _UNREAD = (
     "log of PrepareInputFunction."
 )
 _LOST = (
-    "The job's working files were removed while it ran, so its batches could not be collected. "
-    "Look for them in the Groq console before you send the file again: they may have been billed."
+    "The job's working files were removed while it ran, so its batches could not be collected; "
+    "those that still ran were cancelled. Groq keeps their files for up to 30 days: look for the "
+    "answers in the Groq console before you send the file again, because they may have been billed."
 )
 _UNCOLLECTED = (
     "The job was ended before the rows of {missing} of its {all} shards were stored, or these were "
@@ -101,16 +102,19 @@ def finish_job(
     keys = object_keys.WorkKeys(job_id)
     request = JobRequest.required(storage, job_id)
 
-    def clean_up() -> FinishOutcome:
-        return clean_up_groq(storage, client, settings, keys, tries)
+    def clean_up(*, has_record: bool) -> FinishOutcome:
+        return clean_up_groq(storage, client, settings, keys, tries, has_record=has_record)
+
+    def clean_up_again() -> FinishOutcome:
+        return clean_up(has_record=JobRecord.load(storage, keys) is not None)
 
     def finish() -> FinishOutcome:
         if is_closed(storage, keys):
-            return clean_up()
+            return clean_up_again()
         finishing = _Finishing(storage, request, gives_up_lost_rows=gives_up_lost_rows)
         if not finishing.has_report():
             finishing.place()
-        cleaned = clean_up()
+        cleaned = clean_up(has_record=finishing.has_record)
         end = finishing.end(now=datetime.fromtimestamp(clock(), UTC))
         if end is not None:
             finishing.write_page()
@@ -126,7 +130,7 @@ def finish_job(
             _remove_bulk(storage, keys)
         return cleaned
 
-    return unless_closed(storage, keys, finish, clean_up)
+    return unless_closed(storage, keys, finish, clean_up_again)
 
 
 def _record_usage(storage: Storage, usage: UsageRecord) -> None:
@@ -224,6 +228,11 @@ class _Finishing:
             return True
         logger.warning("Stored rows were removed", attempt=summary.attempt, shard=summary.number)
         return False
+
+    @property
+    def has_record(self) -> bool:
+        """Whether the job's record exists; a job has none before its input has been checked."""
+        return self._job is not None
 
     def has_report(self) -> bool:
         """Tell whether an earlier invocation has written the final report."""
@@ -358,9 +367,10 @@ class _Finishing:
             log_failure("The report page could not be written", error)
 
     def _report(self, now: datetime) -> dict[str, Any]:
-        was_sent = bool(self._states)
+        was_sent, told = bool(self._states), []
         if self._job is None and not was_sent:
-            was_sent = self.delivery.has_told_batches()
+            told = self.delivery.told_batches()
+            was_sent = bool(told)
         status, reason = _end_of(self._job, self._stop, self._summaries, self._calls, was_sent)
         unreadable = self.delivery.unreadable_report
         if self._denied is not None:
@@ -371,7 +381,7 @@ class _Finishing:
         batches_usd = actual_cost_usd(_usage_by_model(self._summaries, on_demand=False), prices)
         calls_usd = actual_cost_usd(_usage_by_model(self._summaries, on_demand=True), prices)
         on_demand_cost = None if calls_usd is None else on_demand_usd(calls_usd)
-        return final_report(
+        report = final_report(
             self._request,
             self._job,
             status=status,
@@ -383,6 +393,9 @@ class _Finishing:
             outputs=self._outputs,
             finished_at=now,
         )
+        # Without the working files, the running report alone has the ids to look for at Groq.
+        report["batches"] = report["batches"] or told
+        return report
 
     def _place(self, path: str, *, leaves_out_what_is_denied: bool = False) -> None:
         keys, targets = self._keys, object_keys.delivery_keys(path)
