@@ -936,15 +936,40 @@ def test_results_that_were_cut_on_the_way_are_not_asked_for_and_paid_again(
 # What nobody should do
 
 
-def test_a_job_that_is_finished_by_hand_while_its_batches_run_does_not_end_well() -> None:
+def by_hand(world: World, function: str, payload: dict[str, Any]) -> Invocation:
+    """Call a function; return the invocation when it has ended."""
+    invocation = Invocation(world, function, payload, len(world.invocations) + 1)
+    world.invocations.append(invocation)
+    invocation.run()
+    return invocation
+
+
+def test_a_job_that_is_finished_by_hand_while_its_batches_run_goes_on() -> None:
     with World(ENVIRONMENT) as world:
         upload = put(world, "input/a.jsonl", good_lines(3))
         world.run_for(WHILE_BATCHES_RUN)
-        world.deliver("finish_job", {"job_id": upload.job_id("bucket")}, 0)
+        call = by_hand(world, "finish_job", {"job_id": upload.job_id("bucket")})
+        assert "0 of its 2 shards" in str(call.exception)
+        world.invocations.remove(call)
         world.settle()
-        report = report_of(world, "a.jsonl")
-    assert (report["status"], report["errors"][0]["code"]) == ("failed", "internal_error")
-    assert "the rows of 2 of its 2 shards" in report["errors"][0]["message"]
+        report = check(world, upload)
+    assert report["status"] == "succeeded"
+
+
+def test_shards_that_are_collected_by_hand_before_they_have_a_batch_are_collected_later() -> None:
+    with World(ENVIRONMENT) as world:
+        upload = put(world, "input/a.jsonl", good_lines(4))
+        keys = object_keys.WorkKeys(upload.job_id("bucket"))
+        world.simulator.add_fault("create", status=429, times=None)
+        while world.s3.read(keys.batches(1)) is None:
+            world.run_for(60.0)
+        for number in (1, 2):
+            event = {"job_id": keys.job, "shard_key": keys.shard(1, number)}
+            assert by_hand(world, "download_results", event).answer["outcome"] == "deferred"
+        world.simulator.clear_faults()
+        world.settle()
+        report = check(world, upload)
+    assert report["status"] == "succeeded"
 
 
 def test_a_job_whose_record_is_removed_does_not_ask_to_be_started_again() -> None:

@@ -72,6 +72,14 @@ class EventNotPublishedError(Exception):
     """EventBridge accepted the call but rejected the event; the call must be repeated."""
 
 
+class JobStillRunningError(Exception):
+    """The job has shards whose rows are not stored, and nothing has stopped it.
+
+    The state machine does not finish such a job, but a manual call of the function might, and would
+    lose the answers of the batches that run.
+    """
+
+
 def finish_job(
     *,
     storage: Storage,
@@ -98,6 +106,7 @@ def finish_job(
 
     Raises:
         EventNotPublishedError: The event about the end could not be published.
+        JobStillRunningError: It is too early.
     """
     keys = object_keys.WorkKeys(job_id)
     request = JobRequest.required(storage, job_id)
@@ -113,6 +122,7 @@ def finish_job(
             return clean_up_again()
         finishing = _Finishing(storage, request, gives_up_lost_rows=gives_up_lost_rows)
         if not finishing.has_report():
+            finishing.check_collected()
             finishing.place()
         cleaned = clean_up(has_record=finishing.has_record)
         end = finishing.end(now=datetime.fromtimestamp(clock(), UTC))
@@ -204,6 +214,7 @@ class _Finishing:
         self._job = JobRecord.load(storage, self._keys)
         self._stop = Stop.load(storage, self._keys)
         self._states, self._summaries = load_attempts(storage, self._keys)
+        self._gives_up_lost_rows = gives_up_lost_rows
         if gives_up_lost_rows:
             self._summaries = [one for one in self._summaries if self._has_rows(one)]
         self._calls = _load_calls(storage, self._keys, self._job, self._states)
@@ -233,6 +244,22 @@ class _Finishing:
     def has_record(self) -> bool:
         """Whether the job's record exists; a job has none before its input has been checked."""
         return self._job is not None
+
+    def check_collected(self) -> None:
+        """Check that the rows of all shards are stored, unless the job was stopped or given up.
+
+        Raises:
+            JobStillRunningError: They are not.
+        """
+        job = self._job
+        if job is None or not job.accepted or self._stop is not None or self._gives_up_lost_rows:
+            return
+        stored = len(latest_summaries(self._summaries))
+        if stored < len(job.shards):
+            raise JobStillRunningError(
+                f"The job {self._request.job_id} has stored the rows of {stored} of its "
+                f"{len(job.shards)} shards. It is finished by its execution; to stop it, stop that."
+            )
 
     def has_report(self) -> bool:
         """Tell whether an earlier invocation has written the final report."""

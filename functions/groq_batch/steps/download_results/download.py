@@ -220,7 +220,7 @@ class _Collection:
             index.is_lost = True
             return None
         if entry.batch is None:
-            return None
+            return None if self._may_lack_a_batch(entry) else DEFERRED
         try:
             entry.batch = _up_to_date(client, entry.batch, tries)
             if not entry.batch.is_terminal and not state.gave_up:
@@ -237,6 +237,16 @@ class _Collection:
                 return _after_error(self.storage, self.keys, error, tries)
             index.is_lost = True
         return None
+
+    def _may_lack_a_batch(self, entry: ShardState) -> bool:
+        """Tell whether a shard without a batch will not get one.
+
+        Otherwise this invocation comes too early: if it stored rows now, those of the batch would
+        never be fetched.
+        """
+        if entry.is_settled or self.state.gave_up or self.state.past_deadline:
+            return True
+        return self.storage.exists(self.keys.stopped)
 
     @property
     def _is_early(self) -> bool:
