@@ -55,6 +55,9 @@ IDS_PER_CALL = 200
 """Maximum number of batch ids per list call:
 https://console.groq.com/docs/api-reference#batches-list."""
 _BATCHES_OF_A_PAGE = 100
+_BATCHES_THAT_SHOW_AN_ORDER = 1000
+"""The API documents no order. Fewer batches than these are read whatever their order, which takes
+ten requests."""
 _TRIES = 3
 _LOOKUP_WORKERS = 8
 _MIN_SECONDS_TO_ACT = 5.0
@@ -441,11 +444,11 @@ class GroqClient:
             yield from page
 
     def batches_since(self, moment: float | None) -> Iterator[Batch]:
-        """Yield every batch created since a moment, and the older ones on the same pages.
+        """Yield every batch created since a moment, and some or all of the older ones.
 
-        Reading stops after a page that is entirely older than the moment, if all batches so far
-        came newest first: then no later page can have newer ones. Otherwise the whole list is read,
-        as by ``all_batches``.
+        Lists of up to a thousand batches are read to the end, as by ``all_batches``: their order
+        may be a coincidence. Of longer ones, reading stops after a page that is entirely older than
+        the moment, if all batches so far came newest first.
 
         Args:
             moment: In seconds since 1970; None for all batches.
@@ -454,13 +457,15 @@ class GroqClient:
             UnknownOutcomeError: The pages repeat, or cannot be followed to the end.
             GroqApiError: See its subclasses.
         """
-        order = NewestFirst()
+        order, count = NewestFirst(), 0
         for page in self._batch_pages(limit=_BATCHES_OF_A_PAGE):
             yield from page
+            count += len(page)
             dates = [batch.created_at for batch in page]
             order.add(dates)
             known = [date for date in dates if date is not None]
-            if moment is not None and known and order.is_shown and max(known) < moment:
+            is_enough = count >= _BATCHES_THAT_SHOW_AN_ORDER and order.is_shown
+            if moment is not None and known and is_enough and max(known) < moment:
                 return
 
     def first_page_of_batches(self) -> FirstPage:
