@@ -113,6 +113,16 @@ def test_a_batch_that_cannot_even_be_cancelled_is_given_up_a_day_later() -> None
         ({"end": "expire", "done": 0.5}, "succeeded", 4, 2),
         ({"end": "expire", "done": 0.5, "unfinished": "missing"}, "succeeded", 4, 2),
         ({"end": "expire", "done": 0.0}, "succeeded", 4, 2),
+        # What an ended batch did not come to is told by lines, instead of by rows.
+        (
+            {
+                "end": "expire",
+                "done": 0.5,
+                "unfinished": "missing",
+                "errors": [{"code": "batch_expired", "line": line} for line in (3, 4)],
+            },
+            *("succeeded", 4, 2),
+        ),
         ({"end": "cancel", "done": 0.5}, "succeeded", 4, 2),
         ({"status": "paused", "status_seconds": 5_000.0}, "succeeded", 4, 1),
         ({"status": "paused", "batch_seconds": 5_000.0}, "succeeded", 4, 1),
