@@ -943,6 +943,37 @@ def test_results_that_were_cut_on_the_way_are_not_asked_for_and_paid_again(
         assert "could not be fetched" in report["errors"][0]["message"]
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"output_file_id": None, "error_file_id": None, "request_counts": None},
+        {"output_file_id": None, "error_file_id": None},
+        # The file of the errors comes first.
+        {"output_file_id": None},
+    ],
+    ids=["no counts", "no files", "errors only"],
+)
+def test_a_batch_whose_files_appear_after_its_end_is_not_sent_again(
+    changes: dict[str, Any],
+) -> None:
+    with World() as world:
+        world.simulator.add_rule("fail", match={"custom_id": "r2"})
+        upload = put(world, "input/a.jsonl", good_lines(3))
+        while not world.simulator.stats()["creates"]:
+            world.run_for(1.0)
+        (batch,) = world.simulator.batches()
+        world.clock.advance_to(world.clock() + 150.0)
+        ended = world.groq.client().retrieve_batch(batch["id"])
+        assert ended.status == "completed"
+        told = {**world.simulator.batches()[0], **changes}
+        world.simulator.add_fault("list_by_ids", body={"data": [told]}, status=200, times=1)
+        world.simulator.add_fault("retrieve", body=told, status=200, times=2)
+        world.settle()
+        report = check(world, upload)
+        assert world.simulator.stats()["creates"] == 1
+    assert (report["status"], report["requests"]["succeeded"]) == ("partial", 2)
+
+
 # What nobody should do
 
 

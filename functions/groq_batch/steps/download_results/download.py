@@ -296,21 +296,33 @@ class _Collection:
 def _up_to_date(client: GroqClient, batch: Batch, tries: int) -> Batch:
     """Return the current batch, from Groq if the attempt's copy may be out of date.
 
-    That is a batch that was last seen running, or one that has finished requests but names no file:
+    That is a batch that was last seen running, or one that does not name the file of its answers:
     files may appear after the end of the batch.
 
     Raises:
         GroqApiError: The batch cannot be read now.
     """
-    has_files = batch.output_file_id is not None or batch.error_file_id is not None
-    if batch.is_terminal and (has_files or batch.status == "failed"):
+    names_a_file = batch.output_file_id is not None or batch.error_file_id is not None
+    is_known = names_a_file or batch.status == "failed"
+    if batch.is_terminal and is_known and not _awaits_a_file(batch):
         return batch
     batch = client.retrieve_batch(batch.id)
-    has_files = batch.output_file_id is not None or batch.error_file_id is not None
-    done = batch.counts.completed + batch.counts.failed
-    if batch.is_terminal and done and not has_files and tries < _MISSING_FILE_TRIES:
+    if batch.is_terminal and _awaits_a_file(batch) and tries < _MISSING_FILE_TRIES:
         raise NotFoundError(f"Batch {batch.id} has ended but names no file yet.")
     return batch
+
+
+def _awaits_a_file(batch: Batch) -> bool:
+    """Tell whether a batch that has ended may name another file in a moment.
+
+    The answers in a file that is not fetched would be paid for once more. Counts may be missing or
+    wrong, so a completed batch without any file is not believed at once, either.
+    """
+    if batch.output_file_id is not None or batch.status == "failed":
+        return False
+    if batch.error_file_id is not None:
+        return batch.counts.completed > 0
+    return batch.status == "completed" or batch.counts.completed + batch.counts.failed > 0
 
 
 def _is_gone(error: GroqApiError, entry: ShardState, tries: int) -> bool:
