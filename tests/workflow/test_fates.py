@@ -11,11 +11,14 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from groq_batch.domain import object_keys
+from groq_batch.domain.batch import Batch
+from groq_batch.groq.decoding import batch_of
 from groq_batch.groq.errors import AccountError
 from local import asl
 from local.groq_simulator.answers import success_row
@@ -972,6 +975,28 @@ def test_a_batch_whose_files_appear_after_its_end_is_not_sent_again(
         report = check(world, upload)
         assert world.simulator.stats()["creates"] == 1
     assert (report["status"], report["requests"]["succeeded"]) == ("partial", 2)
+
+
+@pytest.mark.parametrize("created_at", [1_700_000_000, 2_000_000_000])
+@pytest.mark.parametrize("has_end", [True, False])
+def test_batches_with_dates_of_another_year_are_neither_expired_nor_left_for_days(
+    monkeypatch: pytest.MonkeyPatch, created_at: int, has_end: bool
+) -> None:
+    dates = {"created_at": created_at, "expires_at": created_at + int(DAY) if has_end else None}
+
+    def with_other_dates(data: object) -> Batch | None:
+        found = batch_of(data)
+        return replace(found, **dates) if found is not None else None
+
+    monkeypatch.setattr("groq_batch.groq.decoding.batch_of", with_other_dates)
+    monkeypatch.setattr("groq_batch.groq.client.batch_of", with_other_dates)
+    with World(ENVIRONMENT) as world:
+        upload = put(world, "input/a.jsonl", good_lines(4))
+        world.settle()
+        report = check(world, upload)
+        assert world.simulator.calls("cancel") == []
+    assert report["status"] == "succeeded"
+    assert report["timing"]["seconds"] < 150
 
 
 # What nobody should do

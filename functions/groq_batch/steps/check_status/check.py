@@ -37,7 +37,7 @@ from groq_batch.records.attempt_plan import AttemptPlan
 from groq_batch.records.closed import is_closed, unless_closed
 from groq_batch.records.job import AccountHold, JobRecord, JobRequest, Stop
 from groq_batch.records.on_demand import CallsEnd, OnDemandProgress, end_calls
-from groq_batch.records.submission import Stage
+from groq_batch.records.submission import CLOCK_MARGIN_SECONDS, Stage
 from groq_batch.reports.delivery import Delivery
 from groq_batch.reports.report import running_report
 from groq_batch.settings import Settings
@@ -125,6 +125,7 @@ class _Check:
 
     Attributes:
         deadline_at: The job's deadline; None without one.
+        prepared_at: When the job's plan was made; 0 if unknown.
         calls: The record of the attempt's ordinary calls; None without any.
         not_before: Seconds that must pass before the next check, because Groq asks for it.
         uncollected: The first shard of each origin shard whose rows are not stored.
@@ -144,6 +145,7 @@ class _Check:
     makes_calls: bool
     now: float
     deadline_at: float | None = None
+    prepared_at: float = 0.0
     calls: OnDemandProgress | None = None
     not_before: int = 0
     uncollected: list[int] = field(default_factory=list)
@@ -165,6 +167,7 @@ class _Check:
             return self._decide("finish")
         stop = self._stop_of_canary(job, reading_stop.result())
         self.deadline_at = job.deadline_at
+        self.prepared_at = seconds_of(job.prepared_at) if job.prepared_at else 0.0
         state = reading_state.result() or AttemptState.begin(
             self.storage, self.keys, job, self.attempt, started_at=self.now
         )
@@ -288,11 +291,23 @@ class _Check:
 
     def _is_overdue(self, batch: Batch) -> bool:
         """Tell whether a batch has exceeded its window by more than a small share of it."""
+        batch = self._with_credible_dates(batch)
         if batch.expires_at is None:
             return False
         window = batch.expires_at - (batch.created_at or batch.expires_at)
         margin = min(max(window * 0.01, _SHORTEST_OVERDUE_SECONDS), _LONGEST_OVERDUE_SECONDS)
         return self.now > batch.expires_at + margin
+
+    def _with_credible_dates(self, batch: Batch) -> Batch:
+        """Return a batch without its dates if the job cannot have created it then."""
+        return batch.with_dates_between(
+            self.prepared_at - CLOCK_MARGIN_SECONDS, self.now + CLOCK_MARGIN_SECONDS
+        )
+
+    def _dated_batches(self, state: AttemptState) -> list[Batch]:
+        """Return the batches of an attempt, without dates that are not credible."""
+        batches = (entry.batch for entry in state.entries.values())
+        return [self._with_credible_dates(batch) for batch in batches if batch is not None]
 
     def _cancel(self, entries: Sequence[ShardState]) -> None:
         def cancel(entry: ShardState) -> None:
@@ -345,11 +360,8 @@ class _Check:
     def _end_of_waiting(self, state: AttemptState, job: JobRecord) -> float:
         """Return when waiting for this attempt ends, in seconds since 1970."""
         window = job.options.window_seconds
-        ends = [
-            entry.batch.expires_at or (entry.batch.created_at or state.started_at) + window
-            for entry in state.entries.values()
-            if entry.batch is not None
-        ]
+        batches = self._dated_batches(state)
+        ends = [one.expires_at or (one.created_at or state.started_at) + window for one in batches]
         return max([state.started_at, *ends]) + GRACE_SECONDS
 
     # -- deciding --------------------------------------------------------------------------------
@@ -590,12 +602,8 @@ class _Check:
                 yield number
 
     def _wait(self, state: AttemptState, job: JobRecord, stop: Stop | None) -> Decision:
-        created = [
-            entry.batch.created_at
-            for entry in state.entries.values()
-            if entry.batch is not None and entry.batch.created_at is not None
-        ]
-        begun = min(created, default=state.started_at)
+        dates = [batch.created_at for batch in self._dated_batches(state)]
+        begun = min((date for date in dates if date is not None), default=state.started_at)
         if stop is not None:
             # A batch being cancelled ends within minutes, however long it has run.
             begun = max(begun, seconds_of(stop.at))
