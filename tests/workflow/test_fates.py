@@ -925,11 +925,13 @@ def test_a_stopped_job_does_not_give_batches_up_for_a_404_of_a_moment() -> None:
 # Results that come cut
 
 
+@pytest.mark.parametrize("counts", [{}, {"override": {"request_counts": None}}])
 @pytest.mark.parametrize("times", [3, None])
 def test_results_that_were_cut_on_the_way_are_not_asked_for_and_paid_again(
-    times: int | None,
+    times: int | None, counts: dict[str, Any]
 ) -> None:
     with World({}) as world:
+        world.simulator.add_fate(**counts)
         # What cuts it makes its length fit, so that nothing is missing by the look of it.
         row = success_row("r0", {}, "Echo: r0", row_id=f"{1:024d}", now=0)
         world.simulator.add_fault("content", status=200, body=json.dumps(row) + "\n", times=times)

@@ -226,7 +226,7 @@ class _Collection:
             if not entry.batch.is_terminal and not state.gave_up:
                 return DEFERRED
             folder.mkdir()
-            _fetch(client, entry.batch, index, folder, tries)
+            _fetch(client, entry.batch, index, folder, tries, sent=entry.requests or 0)
         except GroqApiError as error:
             logger.warning("Results could not be fetched", **log_fields(error))
             metrics.groq_failed(error.category)
@@ -341,8 +341,18 @@ def _after_error(
     return StepOutcome.wait(pause_seconds(error, tries))
 
 
-def _fetch(client: GroqClient, batch: Batch, index: ResultIndex, work: Path, tries: int) -> None:
+def _fetch(
+    client: GroqClient, batch: Batch, index: ResultIndex, work: Path, tries: int, *, sent: int
+) -> None:
     """Download and index the files of a batch that has ended.
+
+    Args:
+        client: The Groq API.
+        batch: The batch.
+        index: Where its rows are added.
+        work: Where its files are kept.
+        tries: How often this has been tried before.
+        sent: Number of its requests; 0 if unknown.
 
     Raises:
         GroqApiError: Groq cannot be read now. A file that is missing or incomplete counts as lost
@@ -367,14 +377,16 @@ def _fetch(client: GroqClient, batch: Batch, index: ResultIndex, work: Path, tri
                 f"function; give DownloadResultsFunction more EphemeralStorage ({error.strerror})"
             ) from error
         index.add(target)
-    if batch.counts.completed + batch.counts.failed > index.rows:
+    # Counts may be missing, and a completed batch has a row for each request.
+    least = sent if batch.status == "completed" else 0
+    if max(batch.counts.completed + batch.counts.failed, least) > index.rows:
         _check_complete(client, sizes, index, tries)
 
 
 def _check_complete(
     client: GroqClient, sizes: Mapping[str, int], index: ResultIndex, tries: int
 ) -> None:
-    """Check that files with fewer rows than the batch counts are complete.
+    """Check that files with fewer rows than the batch should have are complete.
 
     A proxy may have truncated a file and adjusted its length. The requests of the missing rows
     would seem unanswered, and would be sent, and paid for, again.
