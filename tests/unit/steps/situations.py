@@ -48,7 +48,7 @@ def job(**fields: Any) -> JobRecord:
             "accepted": True,
             "options": OPTIONS,
             "shards": shards,
-            "prepared_at": timestamp_of(NOW),
+            "prepared_at": timestamp_of(NOW - 2 * 86_400),
             **fields,
         }
     )

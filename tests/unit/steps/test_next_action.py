@@ -259,6 +259,8 @@ def test_end_of_waiting_is_a_day_after_the_last_window() -> None:
     assert known(UNSENT, sent()).end_of_waiting == begun + DAY + GRACE_SECONDS
     late = ShardState(stage=Stage.CREATED, batch=batch(expires_at=int(NOW) + 9))
     assert known(late).end_of_waiting == NOW + 9 + GRACE_SECONDS
+    wrong = ShardState(stage=Stage.CREATED, batch=batch(created_at=1, expires_at=86_401))
+    assert known(wrong).end_of_waiting == begun + DAY + GRACE_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -275,6 +277,8 @@ def test_end_of_waiting_is_a_day_after_the_last_window() -> None:
         (known(), batch(created_at=int(NOW) - DAY - 864, expires_at=int(NOW) - 864), False),
         (known(), batch(created_at=None, expires_at=int(NOW) - 10), False),
         (known(), batch(created_at=None, expires_at=int(NOW) - 11), True),
+        # No batch can have been created before its job.
+        (known(), batch(created_at=1, expires_at=86_401), False),
     ],
 )
 def test_must_be_cancelled_by_stop_deadline_and_window(

@@ -75,7 +75,11 @@ def must_be_cancelled(batch: Batch, known: Situation) -> bool:
     if batch.is_terminal or batch.status == "cancelling":
         return False
     is_too_late = known.is_late and batch.status != _WRITES_RESULTS
-    return known.stop is not None or is_too_late or _is_overdue(batch, known.now)
+    return (
+        known.stop is not None
+        or is_too_late
+        or _is_overdue(known.with_credible_dates(batch), known.now)
+    )
 
 
 def _is_overdue(batch: Batch, now: float) -> bool:

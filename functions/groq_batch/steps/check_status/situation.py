@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from groq_batch.domain import object_keys, polling
+from groq_batch.domain.batch import Batch
 from groq_batch.domain.only_shard import StepAnswer
 from groq_batch.domain.times import seconds_of
 from groq_batch.records.attempt import AttemptState
 from groq_batch.records.job import JobRecord, Stop
 from groq_batch.records.on_demand import OnDemandProgress
+from groq_batch.records.submission import CLOCK_MARGIN_SECONDS
 from groq_batch.settings import Settings
 from groq_batch.steps.check_status.reasons import GRACE_SECONDS
 
@@ -102,11 +104,8 @@ class Situation:
     def end_of_waiting(self) -> float:
         """When waiting for this attempt ends: after the last window and the grace period."""
         begun, window = self.state.started_at, self.job.options.window_seconds
-        ends = [
-            entry.batch.expires_at or (entry.batch.created_at or begun) + window
-            for entry in self.state.entries.values()
-            if entry.batch is not None
-        ]
+        batches = self._dated_batches
+        ends = [one.expires_at or (one.created_at or begun) + window for one in batches]
         return max([begun, *ends]) + GRACE_SECONDS
 
     def seconds_to_next_check(self, resume_in: int) -> int:
@@ -139,15 +138,24 @@ class Situation:
             seconds = max(seconds, resume_in)
         return self.within_deadline(max(seconds, self.not_before))
 
+    def with_credible_dates(self, batch: Batch) -> Batch:
+        """Return a batch without its dates if the job cannot have created it then."""
+        prepared_at = seconds_of(self.job.prepared_at) if self.job.prepared_at else 0.0
+        return batch.with_dates_between(
+            prepared_at - CLOCK_MARGIN_SECONDS, self.now + CLOCK_MARGIN_SECONDS
+        )
+
+    @property
+    def _dated_batches(self) -> list[Batch]:
+        """The batches of the attempt, without dates that are not credible."""
+        batches = (entry.batch for entry in self.state.entries.values())
+        return [self.with_credible_dates(batch) for batch in batches if batch is not None]
+
     @property
     def _waiting_since(self) -> float:
         """Since when the check waits for what it waits for at present."""
-        created = [
-            entry.batch.created_at
-            for entry in self.state.entries.values()
-            if entry.batch is not None and entry.batch.created_at is not None
-        ]
-        begun = min(created, default=self.state.started_at)
+        dates = [batch.created_at for batch in self._dated_batches]
+        begun = min((date for date in dates if date is not None), default=self.state.started_at)
         if self.stop is not None:
             # A batch being cancelled ends within minutes, however long it has run.
             begun = max(begun, seconds_of(self.stop.at))

@@ -64,7 +64,10 @@ class ShardMerger:
         rules, storage, keys = self.rules, self.storage, self.keys
         place = (rules.attempt, rules.origin)
         summary = ShardResult(
-            attempt=rules.attempt, number=rules.origin, on_demand=rules.calls is not None
+            attempt=rules.attempt,
+            number=rules.origin,
+            on_demand=rules.calls is not None,
+            was_stopped=rules.stop is not None,
         )
         counter = RowCounter(summary)
         is_gzip = self._is_gzip()
