@@ -100,6 +100,10 @@ class Account:
         return {
             **aws_environment(self._emulator.endpoint_url),
             **DEFAULTS,
+            # As on Lambda, functions build their clients when they are started.
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+            # Lambda has botocore without awscrt, and so have the other tools here.
+            "BOTO_DISABLE_CRT": "true",
             "BUCKET_NAME": BUCKET,
             "USES_EXISTING_BUCKET": "false",
             "GROQ_BASE_URL": self.simulator.groq_base_url,

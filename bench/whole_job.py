@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -154,7 +155,8 @@ def _run_script(account: Account, source: Path) -> dict[str, Any]:
         "bucket": environment["BUCKET_NAME"],
         "source": _SOURCE,
         "target": "answers",
-        "ranges": byte_ranges(source, int(DEFAULTS["MAX_BYTES_PER_BATCH"])),
+        # A line more than its share, so that all that is left fits into the last range.
+        "ranges": byte_ranges(source, _bytes_of_a_shard(source.stat().st_size) + REQUEST_BYTES),
         "base_url": account.simulator.groq_base_url,
         "api_key": account.simulator.api_key,
     }
@@ -180,8 +182,13 @@ def _run_script(account: Account, source: Path) -> dict[str, Any]:
     }
 
 
+def _bytes_of_a_shard(size: int) -> int:
+    """Return the size of a job's shards, which are as few as possible, and equal."""
+    return math.ceil(size / math.ceil(size / int(DEFAULTS["MAX_BYTES_PER_BATCH"])))
+
+
 def byte_ranges(source: Path, most_bytes: int) -> list[tuple[int, int]]:
-    """Divide a file at the ends of lines, as the pipeline does.
+    """Divide a file at the ends of lines.
 
     Args:
         source: The file.
@@ -203,12 +210,17 @@ def byte_ranges(source: Path, most_bytes: int) -> list[tuple[int, int]]:
 
 def _cpu_seconds() -> dict[str, float]:
     """Return what emulator and simulator have taken of the cores so far, with their children."""
-    found = {"s3": 0.0, "groq": 0.0}
-    for process in tree(os.getpid()):
-        command = _read(process, "cmdline")
-        for name, program in (("s3", "local.emulator_main"), ("groq", "local.groq_simulator")):
-            if program in command:
-                found[name] += sum(map(_cpu_of, tree(process)))
+    commands = {process: _read(process, "cmdline") for process in tree(os.getpid())}
+    found = {}
+    for name, program in (("s3", "local.emulator_main"), ("groq", "local.groq_simulator")):
+        # A set, because the program is below its leash, whose arguments name it as well.
+        processes = {
+            child
+            for process, command in commands.items()
+            if program in command
+            for child in tree(process)
+        }
+        found[name] = sum(map(_cpu_of, processes))
     return found
 
 
@@ -283,9 +295,9 @@ def at_aws(input_bytes: int) -> dict[str, tuple[float, float | None]]:
     """Return the modelled seconds of each step at AWS, for the job and for the script.
 
     Args:
-        input_bytes: Size of the input, which has two shards; the larger one takes longest.
+        input_bytes: Size of the input, whose shards are moved side by side.
     """
-    shard = int(DEFAULTS["MAX_BYTES_PER_BATCH"])
+    shard = _bytes_of_a_shard(input_bytes)
     answers = shard * assumptions.ANSWER_SHARE
     a_map = assumptions.MAP_START_SECONDS + assumptions.MAP_END_SECONDS
     rates = assumptions.RATES

@@ -87,11 +87,11 @@ def main() -> None:
     log = Path(os.environ["BENCH_LOG"]).open("a", encoding="utf-8")  # noqa: SIM115
     os.dup2(log.fileno(), 1)
     sys.path.insert(0, str(Path(__file__).parents[1] / "functions"))
-    handler = importlib.import_module(sys.argv[1]).lambda_handler
+    # Before the handler's module builds the clients, which copy what the session knows.
     bootstrap = importlib.import_module("groq_batch.bootstrap")
     counts = _Counts()
     counts.watch(bootstrap._session())
-    bootstrap.storage()
+    handler = importlib.import_module(sys.argv[1]).lambda_handler
     answers.write('{"ready": true}\n')
     answers.flush()
     for line in sys.stdin:

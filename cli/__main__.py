@@ -20,6 +20,6 @@ if __name__ == "__main__":
             f"then {PROJECT}/.venv/bin/python {PROJECT}/cli; or install the command line: "
             f"pip install {PROJECT}"
         )
-    from groq_batch_cli.main import main
+    from groq_batch_cli.entry_point import main
 
     main()

@@ -25,7 +25,7 @@ from local.groq_simulator.state import State
 
 HOST = "127.0.0.1"
 PREFIXES = ("/openai/v1", "/v1")
-CHUNK_BYTES = 65536
+CHUNK_BYTES = 1024 * 1024
 
 
 class _Body:
@@ -216,18 +216,15 @@ class _Handler(BaseHTTPRequestHandler):
         self._copy(response, sent, response.size)
 
     def _copy(self, response: Response, start: int, end: int) -> None:
-        """Sends a range of the body; a streamed file is already positioned at `start`."""
+        """Sends a range of the body."""
         while start < end:
             size = min(CHUNK_BYTES, end - start)
+            self.server.state.accounting.count_bytes(sent=size)
             if response.stream is None:
-                data = response.body[start : start + size]
+                self.wfile.write(response.body[start : start + size])
             else:
-                data = response.stream.read(size)
-            if not data:
-                return
-            self.server.state.accounting.count_bytes(sent=len(data))
-            self.wfile.write(data)
-            start += len(data)
+                self.connection.sendfile(response.stream, start, size)
+            start += size
 
     def _serve_control(self, operation: str, body: _Body) -> None:
         data = bytearray()

@@ -9,7 +9,7 @@ from typing import Any
 from multipart import MultipartError as ParserError
 from multipart import PushMultipartParser, parse_options_header
 
-CHUNK_BYTES = 65536
+CHUNK_BYTES = 1024 * 1024
 
 
 class MultipartError(ValueError):

@@ -79,7 +79,7 @@ def test_content(wheel: Path) -> None:
         "[console_scripts]",
         "groq-batch",
         "=",
-        "groq_batch_cli.main:main",
+        "groq_batch_cli.entry_point:main",
     ]
     assert metadata["Version"] == __version__
     needed = [name for name in metadata.get_all("Requires-Dist", []) if "extra" not in name]

@@ -11,7 +11,13 @@ from typing import Any
 import pytest
 
 from groq_batch.groq.client import GroqClient, Timeouts
-from groq_batch.groq.errors import GroqApiError, NoAnswer, NotFoundError, UnknownOutcomeError
+from groq_batch.groq.errors import (
+    AccountError,
+    GroqApiError,
+    NoAnswer,
+    NotFoundError,
+    UnknownOutcomeError,
+)
 from local.groq_simulator import GroqSimulator
 from tests.integration.groq_calls import (
     HASTY,
@@ -225,3 +231,64 @@ def test_a_page_of_something_between_is_no_answer_to_a_deletion() -> None:
         error = failure(lambda: make_client(server.url).delete_file("file_1"))
     assert type(error) is UnknownOutcomeError
     assert server.connections == 3
+
+
+# Redirects
+
+
+def key_was_sent(server: RawServer) -> list[bool]:
+    return [b"authorization:" in head.lower() for head in server.heads]
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_content_that_is_elsewhere_is_fetched_there_without_the_key(status: int) -> None:
+    with RawServer(http(200, ROWS)) as storage:
+        address = storage.url + "/signed?signature=a%2Fb&expires=1"
+        with RawServer(http(status, b"moved", Location=address)) as server:
+            assert fetch(server) == ROWS
+            assert key_was_sent(server) == [True]
+    assert key_was_sent(storage) == [False]
+    assert storage.heads[0].startswith(b"GET /openai/v1/signed?signature=a%2Fb&expires=1 HTTP/1.1")
+
+
+def test_content_that_is_elsewhere_at_the_api_is_fetched_with_the_key() -> None:
+    with RawServer(http(307, Location="../x/content?y=1"), http(200, ROWS)) as server:
+        assert fetch(server) == ROWS
+        assert key_was_sent(server) == [True, True]
+    assert server.heads[1].startswith(b"GET /openai/v1/files/x/content?y=1 HTTP/1.1")
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 500])
+def test_a_refusal_of_another_server_is_none_of_the_api(status: int) -> None:
+    with RawServer(http(status, {"error": {"code": "invalid_api_key"}})) as storage:
+        moved = http(302, Location=storage.url)
+        with RawServer(moved, moved, http(200, ROWS)) as server:
+            assert fetch(server) == ROWS
+    assert storage.connections == 2
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "file:///etc/passwd",
+        "http://example.com/content",
+        "http://user:password@127.0.0.1/content",
+        "http://[127.0.0.1/content",
+        "https://",
+        "\xff",
+        None,
+    ],
+)
+def test_a_redirect_to_an_address_that_is_not_safe_is_not_followed(location: str | None) -> None:
+    fields = {} if location is None else {"Location": location}
+    with RawServer(http(302, **fields)) as server:
+        error = failure(lambda: fetch(server))
+    assert isinstance(error, AccountError)
+    assert server.connections == 1
+
+
+def test_redirects_that_go_round_end() -> None:
+    with RawServer(http(302, Location="content")) as server:
+        error = failure(lambda: fetch(server))
+    assert isinstance(error, AccountError)
+    assert server.connections == 4

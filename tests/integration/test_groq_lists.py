@@ -153,8 +153,13 @@ def pages_read(*pages: dict[str, Any], since: float | None) -> int:
     return server.connections
 
 
+def long_list(*dates: int, cursor: str = "c-1") -> dict[str, Any]:
+    """Return a page that shows the order of a list by itself: a thousand batches."""
+    return dated(*(date for date in dates for _ in range(1000 // len(dates))), cursor=cursor)
+
+
 def test_batches_since_a_moment_are_read_up_to_the_first_page_before_it() -> None:
-    pages = [dated(90, 80, cursor="c-1"), dated(70, 60, cursor="c-2"), dated(50, 40)]
+    pages = [long_list(90, 80), dated(70, 60, cursor="c-2"), dated(50, 40)]
     assert pages_read(*pages, since=65) == 3
     assert pages_read(*pages, since=75) == 2
     assert pages_read(*pages, since=95) == 1
@@ -163,13 +168,19 @@ def test_batches_since_a_moment_are_read_up_to_the_first_page_before_it() -> Non
     assert pages_read(*pages, since=None) == 3
 
 
+def test_batches_since_a_moment_are_found_behind_a_few_old_ones_in_falling_order() -> None:
+    """What comes newest first on one page need not do so in the whole list."""
+    pages = [dated(50, 40, cursor="c-1"), dated(30, 20, cursor="c-2"), dated(90)]
+    assert pages_read(*pages, since=85) == 3
+
+
 @pytest.mark.parametrize(
     "first",
     [
-        dated(40, 50, cursor="c-1"),  # Oldest first.
-        dated(50, 50, cursor="c-1"),  # Of one second, which shows no order.
+        long_list(40, 50),  # Oldest first.
+        long_list(50),  # Of one second, which shows no order.
         dated(50, cursor="c-1"),
-        dated(50, None, 40, cursor="c-1"),
+        dated(*[50] * 500, None, *[40] * 500, cursor="c-1"),
         dated(cursor="c-1"),
         page({"id": "a"}, {"id": "b"}, cursor="c-1"),
     ],
@@ -180,7 +191,7 @@ def test_batches_in_an_order_that_is_not_shown_are_read_to_the_end(first: dict[s
 
 
 def test_order_that_breaks_later_is_believed_no_more() -> None:
-    pages = [dated(90, 80, cursor="c-1"), dated(85, 40, cursor="c-2"), dated(30, cursor="c-3")]
+    pages = [long_list(90, 80), dated(85, 40, cursor="c-2"), dated(30, cursor="c-3")]
     assert pages_read(*pages, dated(95), since=88) == 4
 
 
@@ -229,7 +240,7 @@ def test_an_account_with_many_batches_is_read_as_far_as_it_matters() -> None:
         dated(*range(10_000 - 20 * number, 9_980 - 20 * number, -1), cursor=f"c-{number}")
         for number in range(400)
     ]
-    assert pages_read(dated(20_001, 20_000, cursor="c"), *old, since=19_000) == 2
+    assert pages_read(dated(20_001, 20_000, cursor="c"), *old, since=19_000) == 51
 
 
 def test_an_error_in_the_middle_of_a_list(simulator: GroqSimulator, client: GroqClient) -> None:

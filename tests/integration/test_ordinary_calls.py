@@ -166,6 +166,22 @@ def test_an_answer_over_several_lines_becomes_one() -> None:
     assert row_of(outcome)["response"] == {"status_code": 200, "request_id": None, "body": ANSWER}
 
 
+@pytest.mark.parametrize("status", [200, 400])
+def test_a_byte_order_mark_is_not_part_of_an_answer(status: int) -> None:
+    body = ANSWER if status == 200 else {"error": {"code": "odd", "message": "No."}}
+    outcome = told_by(http(status, b"\xef\xbb\xbf" + json.dumps(body).encode()))
+    assert outcome.kind is Kind.ENDED
+    assert row_of(outcome)["response"]["body"] == body
+
+
+def test_an_answer_that_is_not_utf8_makes_a_row_that_is() -> None:
+    text = json.dumps(ANSWER | {"model": "m?"}).encode().replace(b"m?", b"m\xff")
+    outcome = told_by(http(200, text))
+    assert outcome.is_success
+    assert outcome.row is not None
+    assert "m\ufffd" in outcome.row.decode()
+
+
 @pytest.mark.parametrize("text", [b"42", b"", "“é”".encode(), b'{"not": "json'])
 def test_a_text_of_audio_stays_a_text(text: bytes) -> None:
     outcome = told_by(http(200, text, Content_Type="text/plain; charset=utf-8"), AUDIO)

@@ -16,9 +16,10 @@ import pytest
 
 from groq_batch.domain import object_keys
 from groq_batch.reports.report import event_detail
+from tests.fakes.s3 import client_error
 from tests.harness.invocations import Hold, Invocation, Trouble
 from tests.harness.jobs import Upload, bad_line, check_end, good_lines, put
-from tests.harness.world import World
+from tests.harness.world import START, World
 
 # A held function closes nothing.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
@@ -65,6 +66,31 @@ ENDS: dict[str, Callable[[World], Upload]] = {
     "partial": _partial,
     "succeeded": _succeeded,
 }
+
+
+@pytest.mark.parametrize("end", ["partial", "succeeded"])
+@pytest.mark.parametrize("prefix", [object_keys.OUTPUT_PREFIX, object_keys.REPORTS_PREFIX])
+def test_outage_of_s3_while_the_results_are_delivered_changes_no_status(
+    prefix: str, end: str
+) -> None:
+    hours = 6 * 3600.0
+
+    def is_out(operation: str, key: str) -> bool:
+        is_delivering = world.invocations[-1].function in ("finish_job", "cancel_job")
+        if is_delivering and key.startswith(prefix) and world.clock() < START + hours:
+            raise client_error(operation, 503, "SlowDown", "Please reduce your request rate.")
+        return False
+
+    with World() as world:
+        world.denies = is_out
+        upload = ENDS[end](world)
+        world.settle()
+        (report,) = check_end(world, upload)
+        assert {one.status for one in world.executions.values()} == {"FAILED"}
+    assert report["status"] == end
+    assert [error["code"] for error in report["errors"]] == (
+        ["invalid_request_error"] if end == "partial" else []
+    )
 
 
 def test_usage_record_that_a_policy_denies_holds_nothing_up() -> None:

@@ -20,6 +20,12 @@ PAGES = 30
 SMALL_PAGES = {"page_size": 2}
 
 
+@pytest.fixture(autouse=True)
+def _few_batches_show_an_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let two pages show the order of a list, so that no account needs a thousand batches."""
+    monkeypatch.setattr("groq_batch.groq.client._BATCHES_THAT_SHOW_AN_ORDER", 4)
+
+
 def add_old_batches(world: World) -> int:
     """Fill the account with batches of another application that end hours before now.
 

@@ -225,7 +225,7 @@ class ObjectWriter:
             self._send_part()
 
     def _send_part(self) -> None:
-        data, self._buffer = bytes(self._buffer), bytearray()
+        data, self._buffer = self._buffer, bytearray()
         self._submit(
             lambda number: str(
                 self._storage.s3.upload_part(

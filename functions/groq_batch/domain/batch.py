@@ -7,7 +7,8 @@ responses disagree in places, and none of this may cause an error.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 TERMINAL_STATUSES = frozenset({"completed", "failed", "expired", "cancelled"})
 """Final statuses (https://console.groq.com/docs/batch). An unknown status is not one of them."""
@@ -54,6 +55,22 @@ class Batch:
     def is_terminal(self) -> bool:
         """Whether the batch has ended."""
         return self.status in TERMINAL_STATUSES
+
+    def with_dates_between(self, earliest: float, latest: float) -> Self:
+        """Return the batch without its dates if it cannot have been created then.
+
+        An API whose clock is wrong, or that answers with a fixed date, must not make a new batch
+        seem to have expired.
+
+        Args:
+            earliest: The earliest time at which it can have been created, in Unix seconds.
+            latest: The latest such time.
+        """
+        first_date = self.created_at if self.created_at is not None else self.expires_at
+        is_too_late = self.created_at is not None and self.created_at > latest
+        if first_date is None or (first_date >= earliest and not is_too_late):
+            return self
+        return replace(self, created_at=None, expires_at=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,10 +43,13 @@ class ListedModel:
 
 
 def read_models(answer: object) -> dict[str, ListedModel] | None:
-    """Read the response of ``GET /models``; None if it names no model.
+    """Read the response of ``GET /models``; None if it names no model, or not all of them.
 
-    Entries without a name are ignored.
+    Entries without a name are ignored. The API documents no pages for this list; a response that
+    announces more of them must not make the models there unknown.
     """
+    if _announces_more(answer):
+        return None
     entries = answer.get("data") if isinstance(answer, Mapping) else None
     models: dict[str, ListedModel] = {}
     for entry in entries if isinstance(entries, list) else ():
@@ -54,6 +57,18 @@ def read_models(answer: object) -> dict[str, ListedModel] | None:
         if isinstance(name, str) and name:
             models.setdefault(name, ListedModel.from_api(entry))
     return models or None
+
+
+def _announces_more(answer: object) -> bool:
+    """Tell whether a response is only a page of a list."""
+    if not isinstance(answer, Mapping):
+        return False
+    places = (answer, answer.get("paging"))
+    return any(
+        bool(place.get("next_cursor")) or place.get("has_more") is True
+        for place in places
+        if isinstance(place, Mapping)
+    )
 
 
 def _modalities(value: object) -> tuple[str, ...] | None:

@@ -48,6 +48,7 @@ _DEEPEST = 100
 """Nesting depth down to which a row is read if it is too deep for a parser."""
 _CODE = re.compile(r"[a-z0-9_.]{1,100}")
 _STATUS_NAME = re.compile(r"[1-9][0-9]{2}")
+_DECIMAL = re.compile(r"[0-9]{1,15}(?:\.[0-9]{0,20})?")
 
 
 def is_retryable_status(status: int) -> bool:
@@ -253,7 +254,7 @@ def _classify_carefully(line: bytes) -> Row | None:
         model=model if isinstance(model, str) else None,
         seconds=_total_time(body.get("usage")),
         finish_reason=_finish_reason(body.get("choices")),
-        audio_seconds=_seconds(body.get("duration")),
+        audio_seconds=_audio_seconds(body.get("duration")),
     )
 
 
@@ -375,6 +376,16 @@ def _usage(value: object) -> Usage | None:
 def _total_time(usage: object) -> float | None:
     """Return the processing time of an answer in seconds, as reported by the API."""
     return _seconds(usage.get("total_time")) if isinstance(usage, dict) else None
+
+
+def _audio_seconds(value: object) -> float | None:
+    """Return the length of audio in seconds, given as a number or as a text; otherwise None.
+
+    OpenAI's API description first had ``duration`` as a text, then as a number.
+    """
+    if isinstance(value, str) and _DECIMAL.fullmatch(value):
+        value = float(value)
+    return _seconds(value)
 
 
 def _seconds(value: object) -> float | None:

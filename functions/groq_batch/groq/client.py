@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, BinaryIO, NamedTuple, Protocol, Self, TypeVar
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from groq_batch import __version__
 from groq_batch.domain.batch import Batch, GroqFile
@@ -55,7 +55,11 @@ IDS_PER_CALL = 200
 """Maximum number of batch ids per list call:
 https://console.groq.com/docs/api-reference#batches-list."""
 _BATCHES_OF_A_PAGE = 100
+_BATCHES_THAT_SHOW_AN_ORDER = 1000
+"""The API documents no order. Fewer batches than these are read whatever their order, which takes
+ten requests."""
 _TRIES = 3
+_MAX_REDIRECTS = 3
 _LOOKUP_WORKERS = 8
 _MIN_SECONDS_TO_ACT = 5.0
 _Result = TypeVar("_Result")
@@ -441,11 +445,11 @@ class GroqClient:
             yield from page
 
     def batches_since(self, moment: float | None) -> Iterator[Batch]:
-        """Yield every batch created since a moment, and the older ones on the same pages.
+        """Yield every batch created since a moment, and some or all of the older ones.
 
-        Reading stops after a page that is entirely older than the moment, if all batches so far
-        came newest first: then no later page can have newer ones. Otherwise the whole list is read,
-        as by ``all_batches``.
+        Lists of up to a thousand batches are read to the end, as by ``all_batches``: their order
+        may be a coincidence. Of longer ones, reading stops after a page that is entirely older than
+        the moment, if all batches so far came newest first.
 
         Args:
             moment: In seconds since 1970; None for all batches.
@@ -454,13 +458,15 @@ class GroqClient:
             UnknownOutcomeError: The pages repeat, or cannot be followed to the end.
             GroqApiError: See its subclasses.
         """
-        order = NewestFirst()
+        order, count = NewestFirst(), 0
         for page in self._batch_pages(limit=_BATCHES_OF_A_PAGE):
             yield from page
+            count += len(page)
             dates = [batch.created_at for batch in page]
             order.add(dates)
             known = [date for date in dates if date is not None]
-            if moment is not None and known and order.is_shown and max(known) < moment:
+            is_enough = count >= _BATCHES_THAT_SHOW_AN_ORDER and order.is_shown
+            if moment is not None and known and is_enough and max(known) < moment:
                 return
 
     def first_page_of_batches(self) -> FirstPage:
@@ -661,19 +667,74 @@ class GroqClient:
 
     def _exchange_with(self, key: str, call: _Call, into: BinaryIO | None) -> HttpResponse:
         answer = self._send(key, call, into)
+        if into is not None:
+            answer = self._follow(key, call, into, answer)
         if answer.is_success:
             return answer
         shown = _without_key(answer.body, key)
         raise error_from_response(answer.status, answer.headers, shown)
 
-    def _send(self, key: str, call: _Call, into: BinaryIO | None) -> HttpResponse:
-        """Send a request once and return its response, whatever its status."""
+    def _follow(self, key: str, call: _Call, into: BinaryIO, answer: HttpResponse) -> HttpResponse:
+        """Return the content of a file, wherever the API redirects to for it.
+
+        The official SDK follows such redirects, too. Another server does not get the key, and what
+        it answers instead of a content is not taken for an answer of the API.
+
+        Raises:
+            UnknownOutcomeError: The other server has no content.
+        """
+        url = self._url(call)
+        for _ in range(_MAX_REDIRECTS):
+            location = answer.headers.get("location") if answer.is_redirect else None
+            if not location:
+                return answer
+            target = self._target(url, location)
+            if target is None:
+                return answer
+            url = target
+            answer = self._send(key if self._is_own(url) else None, call, into, url=url)
+            if not (answer.is_success or answer.is_redirect):
+                raise UnknownOutcomeError(
+                    f"The server to which {call} is redirected answered {answer.status}.",
+                    status=answer.status,
+                )
+        return answer
+
+    def _target(self, url: str, location: str) -> str | None:
+        """Return the address of a redirect, if it is as safe as the API's own; otherwise None."""
+        try:
+            target = urljoin(url, location)
+        except ValueError:
+            return None
+        is_safe = target.startswith("https:") or self._base_url.startswith("http:")
+        without_query = target.partition("#")[0].partition("?")[0]
+        return target if is_safe and _is_base_url(without_query) else None
+
+    def _is_own(self, url: str) -> bool:
+        """Tell whether an address is of the API's server."""
+        return urlsplit(url)[:2] == urlsplit(self._base_url)[:2]
+
+    def _url(self, call: _Call) -> str:
+        query = f"?{urlencode(call.query)}" if call.query else ""
+        return f"{self._base_url}{call.path}{query}"
+
+    def _send(
+        self, key: str | None, call: _Call, into: BinaryIO | None, *, url: str | None = None
+    ) -> HttpResponse:
+        """Send a request once and return its response, whatever its status.
+
+        Args:
+            key: The key; None for a server that must not get it.
+            call: The call.
+            into: Receives the content of a file.
+            url: Its address, if it is not the API's own.
+        """
         remaining = call.until - time.monotonic()
         if remaining <= (_MIN_SECONDS_TO_ACT if call.method == "POST" else 0):
             # Don't send a POST if there is no time left to wait for its response.
             raise NotSentError(f"No time is left for {call}.", reason=NoAnswer.TIMED_OUT)
         headers = {
-            "Authorization": f"Bearer {key}",
+            **({} if key is None else {"Authorization": f"Bearer {key}"}),
             "User-Agent": USER_AGENT,
             "Accept": "application/octet-stream" if into is not None else "application/json",
             "Accept-Encoding": "identity",
@@ -681,11 +742,10 @@ class GroqClient:
         body: bytes | MultipartBody | None = None
         if call.body is not None:
             body, headers["Content-Type"] = call.body()
-        query = f"?{urlencode(call.query)}" if call.query else ""
         return self._transport.exchange(
             HttpRequest(
                 method=call.method,
-                url=f"{self._base_url}{call.path}{query}",
+                url=url or self._url(call),
                 headers=headers,
                 body=body,
                 connect_timeout=min(call.connect_timeout, remaining),

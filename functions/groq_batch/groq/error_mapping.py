@@ -155,7 +155,7 @@ def _forbidden(code: str | None, text: str) -> AccountError:
 
 def _error_fields(body: bytes) -> tuple[str | None, str, str | None]:
     """Return code, text and parameter of an error response, whatever its format."""
-    plain = body.decode("utf-8", "replace")
+    plain = body.decode("utf-8-sig", "replace")
     try:
         data = json.loads(plain)
     except (ValueError, RecursionError):
@@ -165,10 +165,11 @@ def _error_fields(body: bytes) -> tuple[str | None, str, str | None]:
         return None, error[:MAX_MESSAGE_LENGTH], None
     if not isinstance(error, dict):
         return None, "", None
-    code, text = error.get("code") or error.get("type"), error.get("message")
-    param = error.get("param")
+    # Some servers write the HTTP status as the code.
+    names = (name for name in (error.get("code"), error.get("type")) if isinstance(name, str))
+    code, text, param = next(filter(None, names), None), error.get("message"), error.get("param")
     return (
-        code[:100] if isinstance(code, str) and code else None,
+        code[:100] if code else None,
         text[:MAX_MESSAGE_LENGTH] if isinstance(text, str) else "",
         param[:100] if isinstance(param, str) and param else None,
     )

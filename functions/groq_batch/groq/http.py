@@ -1,6 +1,6 @@
 """Send one HTTP request and read its response, with only the features that the client needs.
 
-Nothing is repeated, redirected, cached or read from the environment (no proxy, no ``.netrc``): a
+Nothing is repeated, followed, cached or read from the environment (no proxy, no ``.netrc``): a
 request is sent at most once, to the given address, and the sender learns whether it can have
 arrived.
 """
@@ -24,6 +24,7 @@ from groq_batch.groq.multipart_body import MultipartBody, StreamError
 _PIECE_BYTES = 1024 * 1024
 _MAX_IN_MEMORY = 64 * 1024 * 1024
 _MAX_OF_AN_ERROR = 64 * 1024
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +72,11 @@ class HttpResponse:
     def is_success(self) -> bool:
         """Whether the status reports success (2xx)."""
         return 200 <= self.status < 300  # noqa: PLR2004 (the number is clearer than a name)
+
+    @property
+    def is_redirect(self) -> bool:
+        """Whether the content may be at another address."""
+        return self.status in _REDIRECTS
 
     @property
     def is_of_known_length(self) -> bool:

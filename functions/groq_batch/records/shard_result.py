@@ -51,6 +51,8 @@ class ShardResult(msgspec.Struct, rename={"to_retry": "left_over", "stats": "mea
         on_demand: Whether the attempt consisted of ordinary calls, at their price.
         asked: Requests for which an ordinary call was begun.
         deadline_passed: Requests with a row ``deadline_passed``, after this attempt.
+        was_stopped: Whether the job had been stopped before this attempt was collected; None in
+            summaries of older versions.
     """
 
     attempt: int
@@ -78,6 +80,12 @@ class ShardResult(msgspec.Struct, rename={"to_retry": "left_over", "stats": "mea
     on_demand: bool = False
     asked: int = 0
     deadline_passed: int = 0
+    was_stopped: bool | None = None
+
+    @property
+    def is_undisturbed(self) -> bool:
+        """Whether every request of the shard had its outcome before a stop of the job, if any."""
+        return self.was_stopped is False and not (self.to_retry or self.kept)
 
     def count_line(self, model: str, *, succeeded: bool) -> None:
         """Count a valid line for a model (see ``counted_model_name``)."""

@@ -228,11 +228,12 @@ class Delivery:
                 self._pages.write(keys, requests=report["requests"]["total"])
             return
 
-    def has_told_batches(self) -> bool:
-        """Tell whether this job's stored report lists batches."""
+    def told_batches(self) -> list[dict[str, Any]]:
+        """Return the batches that this job's stored report lists."""
         reports = (self._readable_report(path) for path in self._request.report_paths)
         mine = (found.value for found in reports if found and self._is_mine(found.value))
-        return any(report.get("batches") for report in mine)
+        lists = (report.get("batches") for report in mine)
+        return next((told for told in lists if told and isinstance(told, list)), [])
 
     def stored_final_report(self) -> tuple[dict[str, Any], str] | None:
         """Return this job's final report and its path, if it still exists at its path."""

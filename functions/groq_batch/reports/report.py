@@ -15,7 +15,13 @@ from groq_batch.domain.job_status import RUNNING
 from groq_batch.domain.json_data import to_json_data
 from groq_batch.domain.reason import Reason
 from groq_batch.domain.reported_usage import ReportedUsage
-from groq_batch.domain.times import optional_timestamp, parse_timestamp, timestamp
+from groq_batch.domain.times import (
+    optional_timestamp,
+    parse_timestamp,
+    seconds_of,
+    timestamp,
+    timestamp_of,
+)
 from groq_batch.records.attempt import AttemptState
 from groq_batch.records.job import JobRecord, JobRequest
 from groq_batch.records.on_demand import OnDemandProgress
@@ -203,7 +209,7 @@ def _base(
         "on_demand": _on_demand(0, 0, 0.0) if job and job.deadline_at is not None else None,
         "timing": {
             "started_at": request.started_at,
-            "submitted_at": _first_created_at(states),
+            "submitted_at": _submitted_at(request, states),
             "finished_at": None,
             "seconds": None,
         },
@@ -296,14 +302,20 @@ def _sending(job: JobRecord | None, state: AttemptState, shard: int) -> int:
     return job.sending(state.origin_of(shard), state.attempt)
 
 
-def _first_created_at(states: Sequence[AttemptState]) -> str | None:
+def _submitted_at(request: JobRequest, states: Sequence[AttemptState]) -> str | None:
+    """Return when the first batch was created, but no time before the job's start.
+
+    The API dates batches in whole seconds, and by its own clock.
+    """
     times = [
         entry.batch.created_at
         for state in states
         for entry in state.entries.values()
         if entry.batch is not None and entry.batch.created_at is not None
     ]
-    return optional_timestamp(min(times, default=None))
+    if not times:
+        return None
+    return timestamp_of(max(min(times), seconds_of(request.started_at)))
 
 
 def _put_first(report: dict[str, Any], reason: Reason) -> None:

@@ -55,8 +55,9 @@ _UNREAD = (
     "log of PrepareInputFunction."
 )
 _LOST = (
-    "The job's working files were removed while it ran, so its batches could not be collected. "
-    "Look for them in the Groq console before you send the file again: they may have been billed."
+    "The job's working files were removed while it ran, so its batches could not be collected; "
+    "those that still ran were cancelled. Groq keeps their files for up to 30 days: look for the "
+    "answers in the Groq console before you send the file again, because they may have been billed."
 )
 _UNCOLLECTED = (
     "The job was ended before the rows of {missing} of its {all} shards were stored, or these were "
@@ -67,6 +68,14 @@ _UNCOLLECTED = (
 
 class EventNotPublishedError(Exception):
     """EventBridge accepted the call but rejected the event; the call must be repeated."""
+
+
+class JobStillRunningError(Exception):
+    """The job has shards whose rows are not stored, and nothing has stopped it.
+
+    The state machine does not finish such a job, but a manual call of the function might, and would
+    lose the answers of the batches that run.
+    """
 
 
 def finish_job(
@@ -95,20 +104,25 @@ def finish_job(
 
     Raises:
         EventNotPublishedError: The event about the end could not be published.
+        JobStillRunningError: It is too early.
     """
     keys = object_keys.WorkKeys(job_id)
     request = JobRequest.required(storage, job_id)
 
-    def clean_up() -> FinishOutcome:
-        return clean_up_groq(storage, client, settings, keys, tries)
+    def clean_up(*, has_record: bool) -> FinishOutcome:
+        return clean_up_groq(storage, client, settings, keys, tries, has_record=has_record)
+
+    def clean_up_again() -> FinishOutcome:
+        return clean_up(has_record=JobRecord.load(storage, keys) is not None)
 
     def finish() -> FinishOutcome:
         if is_closed(storage, keys):
-            return clean_up()
+            return clean_up_again()
         finishing = _Finishing(storage, request, gives_up_lost_rows=gives_up_lost_rows)
         if not finishing.has_report():
+            finishing.check_collected()
             finishing.place()
-        cleaned = clean_up()
+        cleaned = clean_up(has_record=finishing.has_record)
         end = finishing.end(now=datetime.fromtimestamp(clock(), UTC))
         if end is not None:
             finishing.write_page()
@@ -124,7 +138,7 @@ def finish_job(
             _remove_bulk(storage, keys)
         return cleaned
 
-    return unless_closed(storage, keys, finish, clean_up)
+    return unless_closed(storage, keys, finish, clean_up_again)
 
 
 def _record_usage(storage: Storage, usage: UsageRecord) -> None:
@@ -198,6 +212,7 @@ class _Finishing:
         self._job = JobRecord.load(storage, self._keys)
         self._stop = Stop.load(storage, self._keys)
         self._states, self._summaries = load_attempts(storage, self._keys)
+        self._gives_up_lost_rows = gives_up_lost_rows
         if gives_up_lost_rows:
             self._summaries = [one for one in self._summaries if self._has_rows(one)]
         self._calls = _load_calls(storage, self._keys, self._job, self._states)
@@ -222,6 +237,27 @@ class _Finishing:
             return True
         logger.warning("Stored rows were removed", attempt=summary.attempt, shard=summary.number)
         return False
+
+    @property
+    def has_record(self) -> bool:
+        """Whether the job's record exists; a job has none before its input has been checked."""
+        return self._job is not None
+
+    def check_collected(self) -> None:
+        """Check that the rows of all shards are stored, unless the job was stopped or given up.
+
+        Raises:
+            JobStillRunningError: They are not.
+        """
+        job = self._job
+        if job is None or not job.accepted or self._stop is not None or self._gives_up_lost_rows:
+            return
+        stored = len(latest_summaries(self._summaries))
+        if stored < len(job.shards):
+            raise JobStillRunningError(
+                f"The job {self._request.job_id} has stored the rows of {stored} of its "
+                f"{len(job.shards)} shards. It is finished by its execution; to stop it, stop that."
+            )
 
     def has_report(self) -> bool:
         """Tell whether an earlier invocation has written the final report."""
@@ -348,16 +384,17 @@ class _Finishing:
             log_failure("The report page could not be written", error)
 
     def _report(self, now: datetime) -> dict[str, Any]:
-        was_sent = bool(self._states)
+        was_sent, told = bool(self._states), []
         if self._job is None and not was_sent:
-            was_sent = self.delivery.has_told_batches()
+            told = self.delivery.told_batches()
+            was_sent = bool(told)
         status, reason = _end_of(self._job, self._stop, self._summaries, self._calls, was_sent)
         unreadable = self.delivery.unreadable_report
         if self._denied is not None:
             status, reason = "failed", self._denied
         elif unreadable is not None and status in _DELIVERED_STATUSES:
             status, reason = "failed", _denied_reading(unreadable)
-        return final_report(
+        report = final_report(
             self._request,
             self._job,
             status=status,
@@ -367,6 +404,9 @@ class _Finishing:
             outputs=self._outputs,
             finished_at=now,
         )
+        # Without the working files, the running report alone has the ids to look for at Groq.
+        report["batches"] = report["batches"] or told
+        return report
 
     def _place(self, path: str, *, leaves_out_what_is_denied: bool = False) -> None:
         keys, targets = self._keys, object_keys.delivery_keys(path)
@@ -480,6 +520,8 @@ def _end_of(
         return "failed", job.failure
     latest = latest_summaries(summaries)
     lost = _lost(job, latest, was_sent)
+    if stop is not None and job is not None and lost is None and _came_too_late(stop, job, latest):
+        stop = None
     if stop is not None and (job is None or job.accepted):
         if stop.code == ErrorCode.INTERNAL_ERROR and lost is not None:
             return stop.status, lost
@@ -495,6 +537,26 @@ def _end_of(
         return "succeeded", None
     passed = sum(summary.deadline_passed for summary in latest)
     return "partial", _deadline_passed(passed, job, calls) if passed else None
+
+
+def _came_too_late(stop: Stop, job: JobRecord, latest: list[ShardResult]) -> bool:
+    """Tell whether a failure stopped a job only after all its requests had their outcome.
+
+    For example, S3 could not be written to while the results were delivered. Such a job ends as it
+    would have ended without the failure.
+
+    Args:
+        stop: Why the job was stopped.
+        job: The job's record.
+        latest: The summaries of all shards, each of its last attempt.
+    """
+    is_failure = stop.code in (ErrorCode.INTERNAL_ERROR, ErrorCode.TIMED_OUT)
+    return (
+        is_failure
+        and job.accepted
+        and not job.awaits_verdict
+        and all(summary.is_undisturbed for summary in latest)
+    )
 
 
 def _lost(job: JobRecord | None, latest: list[ShardResult], was_sent: bool) -> Reason | None:

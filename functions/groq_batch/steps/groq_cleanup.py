@@ -26,21 +26,43 @@ _DELETERS = 8
 
 
 def clean_up_groq(
-    storage: Storage, client: GroqClient, settings: Settings, keys: object_keys.WorkKeys, tries: int
+    storage: Storage,
+    client: GroqClient,
+    settings: Settings,
+    keys: object_keys.WorkKeys,
+    tries: int,
+    *,
+    has_record: bool,
 ) -> FinishOutcome:
-    """Cancel the job's running batches and delete its unneeded files at Groq."""
+    """Cancel the job's running batches and delete its unneeded files at Groq.
+
+    A job without a record may have been prepared and sent before its working files were removed.
+    Then its batches are searched for at Groq and cancelled, but no file is deleted: the files have
+    the only copy of the answers.
+
+    Args:
+        storage: The bucket.
+        client: The Groq API.
+        settings: The stack's settings.
+        keys: Keys of the job's working files.
+        tries: How often the cleanup has been tried.
+        has_record: Whether the job's record exists.
+    """
     done = FinishOutcome(outcome="done", tries=tries)
     states, summaries = load_attempts(storage, keys)
-    if not any(entry.stage for state in states for entry in state.entries.values()):
+    was_sent = any(entry.stage for state in states for entry in state.entries.values())
+    if has_record and not was_sent:
         return done
     try:
-        with_unrecorded = any(state.may_have_orphans for state in states) or storage.exists(
-            keys.stopped
+        with_unrecorded = (
+            not has_record
+            or any(state.may_have_orphans for state in states)
+            or storage.exists(keys.stopped)
         )
         batches = _batches_at_groq(client, storage, keys, states, with_unrecorded=with_unrecorded)
         batches = [batch if batch.is_terminal else _cancelled(client, batch) for batch in batches]
         running = any(not batch.is_terminal for batch in batches)
-        if settings.delete_groq_files:
+        if settings.delete_groq_files and has_record:
             files = _files_at_groq(
                 client, states, summaries, batches, keys.job, with_unrecorded=with_unrecorded
             )
@@ -74,8 +96,9 @@ def _batches_at_groq(
         storage: The bucket.
         keys: Keys of the job's working files.
         states: The states of its attempts.
-        with_unrecorded: Whether batches without a record may exist, because an outcome was unknown
-            or the job was stopped; only then Groq is asked for the batches since the job's start.
+        with_unrecorded: Whether batches without a record may exist, because an outcome was
+            unknown, or the job was stopped or has lost its record; only then Groq is asked for the
+            batches since the job's start.
     """
     batches = {
         entry.batch.id: entry.batch

@@ -1,4 +1,4 @@
-"""Outcomes and pauses shared by several steps."""
+"""Define the outcomes and pauses that several steps share."""
 
 from __future__ import annotations
 

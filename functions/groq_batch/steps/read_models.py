@@ -135,7 +135,7 @@ def _ask(client: GroqClient, at: str, sleep: Callable[[float], None]) -> ModelLi
 def _listing(client: GroqClient, at: str) -> ModelListing:
     models: dict[str, ListedModel] | None = read_models(client.list_models())
     if models is None:
-        logger.warning("The list of models is empty; continuing without")
+        logger.warning("The list of models is empty or has more pages; continuing without")
     else:
         logger.info("Listed the models", models=len(models))
     return ModelListing(at=at, models=models)

@@ -50,6 +50,16 @@ def test_byte_ranges_cut_a_file_at_the_ends_of_lines(
     assert all(end - first <= most and data[end - 1 : end] == b"\n" for first, end in ranges)
 
 
+def test_cpu_seconds_of_a_program_on_a_leash_count_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    leash, program, worker = -1, -2, -3
+    below = {leash: [leash, program, worker], program: [program, worker]}
+    commands = {leash: "local.leash -- local.groq_simulator", program: "local.groq_simulator"}
+    monkeypatch.setattr(whole_job, "tree", lambda root: below.get(root, below[leash]))
+    monkeypatch.setattr(whole_job, "_read", lambda process, _name: commands.get(process, ""))
+    monkeypatch.setattr(whole_job, "_cpu_of", {leash: 1.0, program: 20.0, worker: 300.0}.get)
+    assert whole_job._cpu_seconds() == {"s3": 0.0, "groq": 321.0}
+
+
 def test_the_script_takes_less_at_aws_than_the_job() -> None:
     both = [times for times in at_aws(183_000_000).values() if times[1] is not None]
     assert both

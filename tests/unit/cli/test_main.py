@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -326,3 +327,27 @@ def test_errors_that_pass(error: Exception, expected: bool) -> None:
 
 def test_other_errors_are_not_explained() -> None:
     assert explain(ValueError("x")) is None
+
+
+INTERRUPTED_IMPORT = """
+import os, runpy, signal, sys
+
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "click":
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Interrupting())
+sys.argv[1:] = ["--version"]
+runpy.run_module("groq_batch_cli", run_name="__main__")
+"""
+
+
+def test_an_interrupt_while_the_command_line_is_imported_prints_nothing() -> None:
+    environment = {**os.environ, "PYTHONPATH": f"{PROJECT / 'cli'}:{PROJECT / 'functions'}"}
+    command = [sys.executable, "-c", INTERRUPTED_IMPORT]
+    ended = subprocess.run(command, env=environment, capture_output=True, check=False, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")

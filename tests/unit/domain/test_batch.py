@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -281,3 +282,27 @@ def test_deep_and_huge_values_are_read_without_an_exception() -> None:
     assert batch.metadata == {}
     assert batch.counts == BatchCounts()
     assert file_of({"id": "file_01", "bytes": huge, "created_at": nested}) == GroqFile(id="file_01")
+
+
+@pytest.mark.parametrize(
+    ("created_at", "expires_at", "are_kept"),
+    [
+        (100, 900, True),
+        (200, 900, True),
+        (150, None, True),
+        (None, None, True),
+        (None, 100, True),
+        (None, 9_000, True),
+        (99, 900, False),
+        (201, 900, False),
+        (201, None, False),
+        (None, 99, False),
+    ],
+)
+def test_dates_at_which_a_batch_cannot_have_been_created_are_left_out(
+    created_at: int | None, expires_at: int | None, are_kept: bool
+) -> None:
+    batch = Batch(id="b", status="in_progress", created_at=created_at, expires_at=expires_at)
+    found = batch.with_dates_between(100, 200)
+    without = replace(batch, created_at=None, expires_at=None)
+    assert found == (batch if are_kept else without)

@@ -35,6 +35,21 @@ AUDIO = {
 }
 
 
+@pytest.mark.parametrize(
+    "more", [{"has_more": True}, {"paging": {"next_cursor": "c-1"}}, {"next_cursor": "c-1"}]
+)
+def test_a_page_of_a_list_is_no_list(more: dict[str, Any]) -> None:
+    assert read_models({"data": [CHAT], **more}) is None
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"has_more": False}, {"paging": {"next_cursor": None}}, {"paging": None}, {"paging": []}],
+)
+def test_a_list_that_says_it_is_whole_is_read(more: dict[str, Any]) -> None:
+    assert read_models({"data": [CHAT], **more}) is not None
+
+
 def test_an_answer_is_read() -> None:
     assert read_models({"object": "list", "data": [CHAT, AUDIO]}) == {
         "openai/gpt-oss-20b": ListedModel(

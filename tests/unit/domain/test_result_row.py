@@ -171,7 +171,10 @@ def test_seconds(value: Any, expected: float | None) -> None:
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(12.5, 12.5), (0, 0.0), (3, 3.0), (-1, None), (True, None), ("7", None), (None, None)],
+    [
+        *((12.5, 12.5), (0, 0.0), (3, 3.0), ("8.470000267028809", 8.470000267028809), ("7", 7.0)),
+        *((value, None) for value in (-1, True, "-1", "7 s", "", "1e5", "9" * 16, None)),
+    ],
 )
 def test_length_of_audio(value: Any, expected: float | None) -> None:
     row = classify(make_row(body={"text": "Hello", "duration": value}))

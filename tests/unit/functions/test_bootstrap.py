@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("BUCKET_NAME", "bucket")
     yield
     bootstrap.reset()
+    gc.unfreeze()
 
 
 def test_preload_in_lambda_builds_what_the_first_event_needs(
@@ -29,6 +31,22 @@ def test_preload_in_lambda_builds_what_the_first_event_needs(
     built: list[str] = []
     bootstrap.preload(lambda: built.append("storage"), lambda: built.append("groq"))
     assert built == ["storage", "groq"]
+
+
+def test_preload_in_lambda_keeps_the_collector_from_what_it_builds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
+    collects: list[bool] = []
+
+    def build() -> None:
+        collects.append(gc.isenabled())
+        raise OSError
+
+    bootstrap.preload(build)
+    assert collects == [False]
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > 0
 
 
 def test_preload_elsewhere_builds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

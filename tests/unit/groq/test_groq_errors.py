@@ -83,6 +83,18 @@ def test_the_status_decides_whatever_the_body_is(
         assert len(str(error)) < 400
 
 
+def test_a_byte_order_mark_before_an_error_hides_nothing() -> None:
+    error = of(403, b"\xef\xbb\xbf" + error_body("not_available_for_plan"))
+    assert error.code == "plan_required"
+
+
+@pytest.mark.parametrize("code", [403, None, "", {}, []])
+def test_a_code_that_is_no_text_leaves_the_type(code: Any) -> None:
+    body = {"error": {"code": code, "type": "not_available_for_plan"}}
+    error = of(403, json.dumps(body).encode())
+    assert error.code == "plan_required"
+
+
 @given(st.integers(100, 999), st.binary(max_size=200), st.dictionaries(st.text(), st.text()))
 def test_every_answer_is_an_error(status: int, body: bytes, headers: dict[str, str]) -> None:
     error = error_from_response(status, headers, body)

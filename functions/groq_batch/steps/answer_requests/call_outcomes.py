@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from http import HTTPStatus
@@ -143,7 +144,7 @@ def _success_body(request: OrdinaryRequest, answer: HttpResponse) -> bytes | Non
     Audio endpoints return plain text if the request asks for it, which may be empty. A server may
     label an answer wrongly, so that the request decides where the body leaves it open.
     """
-    body = answer.body.translate(_LINE_ENDS).strip()
+    body = _one_line(answer)
     is_called_json = _JSON in answer.headers.get("content-type", "").lower()
     if request.is_chat or (is_called_json and not request.asks_for_text):
         is_text = False
@@ -157,8 +158,14 @@ def _success_body(request: OrdinaryRequest, answer: HttpResponse) -> bytes | Non
 
 
 def _error_body(answer: HttpResponse) -> bytes:
-    body = answer.body.translate(_LINE_ENDS).strip()
+    body = _one_line(answer)
     return body if is_json(body) else msgspec.json.encode(answer.body.decode("utf-8", "replace"))
+
+
+def _one_line(answer: HttpResponse) -> bytes:
+    """Return a body as one line of UTF-8, as a row needs it, without a byte order mark."""
+    body = answer.body.removeprefix(BOM_UTF8).translate(_LINE_ENDS).strip()
+    return body.decode("utf-8", "replace").encode()
 
 
 def _row(request: OrdinaryRequest, answer: HttpResponse, body: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Prepare the ordinary calls after a deadline: which attempt, which budget, until when.
+"""Begin the ordinary calls after a deadline, and end them: which attempt, which budget, until when.
 
 No call is made before every batch of the job has ended and its rows are stored. If an attempt was
 collected after the deadline, all its unanswered requests are in the shards of the next attempt, in
@@ -16,57 +16,46 @@ from groq_batch.domain.cost import ModelUsages
 from groq_batch.domain.on_demand import ASKING_SECONDS, MeanUsage, budget_usd, spent_usd
 from groq_batch.domain.parallel import in_parallel
 from groq_batch.domain.prices import table_prices
-from groq_batch.records.attempt import AttemptState
-from groq_batch.records.job import JobRecord
-from groq_batch.records.on_demand import CallsEnd, OnDemandProgress
+from groq_batch.records.on_demand import CallsEnd, OnDemandProgress, end_calls, load_calls
 from groq_batch.records.shard_result import load_shard_results
+from groq_batch.steps.check_status.next_action import ending_of_calls
+from groq_batch.steps.check_status.reasons import pause_of_calls
+from groq_batch.steps.check_status.situation import Situation
 
 
-def copy_kept_requests(storage: Storage, keys: object_keys.WorkKeys, attempt: int) -> bool:
-    """Copy requests that had used up their attempts before the deadline into an attempt's shards.
-
-    Args:
-        storage: The bucket.
-        keys: Keys of the job's working files.
-        attempt: The attempt whose requests are sent as ordinary calls.
+def update_calls(storage: Storage, known: Situation) -> OnDemandProgress | None:
+    """Read the record of the attempt's ordinary calls, and end it if no call may follow.
 
     Returns:
-        Whether the attempt has any requests.
+        The record; None if the attempt has none. One that should have ended but has not is being
+        changed by another invocation.
     """
-    existing = {found.key for found in storage.objects(keys.shards(attempt))}
-
-    def copy(kept: StoredObject) -> None:
-        target = keys.shard(attempt, object_keys.shard_number(kept.key))
-        if target not in existing:
-            with ObjectWriter(storage, target) as writer:
-                join(storage, [kept], writer)
-
-    kept = list(storage.objects(keys.kept_shards))
-    in_parallel(copy, kept)
-    return bool(kept or existing)
+    keys, attempt = known.keys, known.state.attempt
+    calls = load_calls(storage, keys, known.job, attempt)
+    if calls is None or calls.ended is not None:
+        return calls
+    known.state.last_check_error = pause_of_calls(calls, now=known.now)
+    ending = ending_of_calls(known, calls)
+    if ending is None:
+        return calls
+    return end_calls(storage, keys, attempt, ending) or calls
 
 
-def begin_calls(
-    storage: Storage,
-    keys: object_keys.WorkKeys,
-    job: JobRecord,
-    state: AttemptState,
-    *,
-    ending: CallsEnd | None,
-) -> OnDemandProgress:
+def begin_calls(storage: Storage, known: Situation) -> OnDemandProgress | None:
     """Create the record of the ordinary calls after a collected attempt, with their budget, once.
 
-    Args:
-        storage: The bucket.
-        keys: Keys of the job's working files.
-        job: The job's record, with a deadline.
-        state: The state of the collected attempt.
-        ending: Why no call is made at all; None if calls may be made.
-
     Returns:
-        The stored record, which may have been written by another invocation.
+        The stored record, which may have been written by another invocation; None if no request is
+        left for such calls.
     """
-    usage, left, following = ModelUsages(), 0, state.attempt + 1
+    keys, job, state = known.keys, known.job, known.state
+    following = state.attempt + 1
+    if not _copy_kept_requests(storage, keys, following):
+        return None
+    ending = None if known.makes_calls else CallsEnd.NOT_POSSIBLE
+    if job.verdict is not None and job.verdict.passed is None:
+        ending = CallsEnd.CANARY
+    usage, left = ModelUsages(), 0
     for attempt in range(1, following):
         for summary in load_shard_results(storage, keys, attempt):
             usage.merge(summary.used)
@@ -86,3 +75,22 @@ def begin_calls(
         requests=left,
         ended=ending,
     ).begin(storage, keys)
+
+
+def _copy_kept_requests(storage: Storage, keys: object_keys.WorkKeys, attempt: int) -> bool:
+    """Copy requests that had used up their attempts before the deadline into an attempt's shards.
+
+    Returns:
+        Whether the attempt has any requests.
+    """
+    existing = {found.key for found in storage.objects(keys.shards(attempt))}
+
+    def copy(kept: StoredObject) -> None:
+        target = keys.shard(attempt, object_keys.shard_number(kept.key))
+        if target not in existing:
+            with ObjectWriter(storage, target) as writer:
+                join(storage, [kept], writer)
+
+    kept = list(storage.objects(keys.kept_shards))
+    in_parallel(copy, kept)
+    return bool(kept or existing)

@@ -1,4 +1,4 @@
-"""Why a job waits, or gives up its batches, as its report says it."""
+"""Say in a job's report why it waits, or why it gives up its batches."""
 
 from __future__ import annotations
 

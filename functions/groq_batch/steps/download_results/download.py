@@ -32,6 +32,7 @@ from groq_batch.records.on_demand import OnDemandProgress, load_calls
 from groq_batch.records.stored import MissingRecordError
 from groq_batch.steps.download_results.divide import divide_shard
 from groq_batch.steps.download_results.merge import ShardMerger
+from groq_batch.steps.download_results.merge_rules import MergeRules
 from groq_batch.steps.download_results.result_index import ResultIndex
 from groq_batch.steps.download_results.sent_shards import SentShard
 from groq_batch.steps.download_results.work_folder import work_folder
@@ -47,6 +48,7 @@ from groq_batch.telemetry.log import logger
 
 _MISSING_FILE_TRIES = 5
 _READ_AT_ONCE = 64
+_FILE_BUFFER_BYTES = 256 * 1024
 _ROUNDS_WITH_RESULTS = 3
 """How often a shard's results are fetched after the job has stopped waiting. If the function
 crashes each time, for example out of memory, the rows are then stored without the results."""
@@ -217,13 +219,13 @@ class _Collection:
             index.is_lost = True
             return None
         if entry.batch is None:
-            return None
+            return None if self._may_lack_a_batch(entry) else DEFERRED
         try:
             entry.batch = _up_to_date(client, entry.batch, tries)
             if not entry.batch.is_terminal and not state.gave_up:
                 return DEFERRED
             folder.mkdir()
-            _fetch(client, entry.batch, index, folder, tries)
+            _fetch(client, entry.batch, index, folder, tries, sent=entry.requests or 0)
         except GroqApiError as error:
             logger.warning("Results could not be fetched", **log_fields(error))
             metrics.groq_failed(error.category)
@@ -234,6 +236,16 @@ class _Collection:
                 return _after_error(self.storage, self.keys, error, tries)
             index.is_lost = True
         return None
+
+    def _may_lack_a_batch(self, entry: ShardState) -> bool:
+        """Tell whether a shard without a batch will not get one.
+
+        Otherwise this invocation comes too early: if it stored rows now, those of the batch would
+        never be fetched.
+        """
+        if entry.is_settled or self.state.gave_up or self.state.past_deadline:
+            return True
+        return self.storage.exists(self.keys.stopped)
 
     @property
     def _is_early(self) -> bool:
@@ -261,14 +273,16 @@ class _Collection:
         summary = ShardMerger(
             storage=self.storage,
             keys=self.keys,
-            job=self.job,
-            stop=Stop.load(self.storage, self.keys),
-            attempt=attempt,
-            origin=self.origin,
+            rules=MergeRules(
+                job=self.job,
+                stop=Stop.load(self.storage, self.keys),
+                attempt=attempt,
+                origin=self.origin,
+                past_deadline=self.state.past_deadline,
+                calls=self.calls,
+            ),
             shards=self.shards,
             uses_kept_ids=uses_kept_ids,
-            past_deadline=self.state.past_deadline,
-            calls=self.calls,
         ).run()
         summary.write(self.storage, self.keys)
         logger.info(
@@ -283,21 +297,33 @@ class _Collection:
 def _up_to_date(client: GroqClient, batch: Batch, tries: int) -> Batch:
     """Return the current batch, from Groq if the attempt's copy may be out of date.
 
-    That is a batch that was last seen running, or one that has finished requests but names no file:
+    That is a batch that was last seen running, or one that does not name the file of its answers:
     files may appear after the end of the batch.
 
     Raises:
         GroqApiError: The batch cannot be read now.
     """
-    has_files = batch.output_file_id is not None or batch.error_file_id is not None
-    if batch.is_terminal and (has_files or batch.status == "failed"):
+    names_a_file = batch.output_file_id is not None or batch.error_file_id is not None
+    is_known = names_a_file or batch.status == "failed"
+    if batch.is_terminal and is_known and not _awaits_a_file(batch):
         return batch
     batch = client.retrieve_batch(batch.id)
-    has_files = batch.output_file_id is not None or batch.error_file_id is not None
-    done = batch.counts.completed + batch.counts.failed
-    if batch.is_terminal and done and not has_files and tries < _MISSING_FILE_TRIES:
+    if batch.is_terminal and _awaits_a_file(batch) and tries < _MISSING_FILE_TRIES:
         raise NotFoundError(f"Batch {batch.id} has ended but names no file yet.")
     return batch
+
+
+def _awaits_a_file(batch: Batch) -> bool:
+    """Tell whether a batch that has ended may name another file in a moment.
+
+    The answers in a file that is not fetched would be paid for once more. Counts may be missing or
+    wrong, so a completed batch without any file is not believed at once, either.
+    """
+    if batch.output_file_id is not None or batch.status == "failed":
+        return False
+    if batch.error_file_id is not None:
+        return batch.counts.completed > 0
+    return batch.status == "completed" or batch.counts.completed + batch.counts.failed > 0
 
 
 def _is_gone(error: GroqApiError, entry: ShardState, tries: int) -> bool:
@@ -316,8 +342,18 @@ def _after_error(
     return StepOutcome.wait(pause_seconds(error, tries))
 
 
-def _fetch(client: GroqClient, batch: Batch, index: ResultIndex, work: Path, tries: int) -> None:
+def _fetch(
+    client: GroqClient, batch: Batch, index: ResultIndex, work: Path, tries: int, *, sent: int
+) -> None:
     """Download and index the files of a batch that has ended.
+
+    Args:
+        client: The Groq API.
+        batch: The batch.
+        index: Where its rows are added.
+        work: Where its files are kept.
+        tries: How often this has been tried before.
+        sent: Number of its requests; 0 if unknown.
 
     Raises:
         GroqApiError: Groq cannot be read now. A file that is missing or incomplete counts as lost
@@ -327,7 +363,7 @@ def _fetch(client: GroqClient, batch: Batch, index: ResultIndex, work: Path, tri
     for name, file_id in (("output", batch.output_file_id), ("errors", batch.error_file_id)):
         if file_id is None:
             continue
-        target = index.keep((work / name).open("w+b"))
+        target = index.keep((work / name).open("w+b", buffering=_FILE_BUFFER_BYTES))
         try:
             sizes[file_id] = client.download_file(file_id, target)
         except NotFoundError:
@@ -342,14 +378,16 @@ def _fetch(client: GroqClient, batch: Batch, index: ResultIndex, work: Path, tri
                 f"function; give DownloadResultsFunction more EphemeralStorage ({error.strerror})"
             ) from error
         index.add(target)
-    if batch.counts.completed + batch.counts.failed > index.rows:
+    # Counts may be missing, and a completed batch has a row for each request.
+    least = sent if batch.status == "completed" else 0
+    if max(batch.counts.completed + batch.counts.failed, least) > index.rows:
         _check_complete(client, sizes, index, tries)
 
 
 def _check_complete(
     client: GroqClient, sizes: Mapping[str, int], index: ResultIndex, tries: int
 ) -> None:
-    """Check that files with fewer rows than the batch counts are complete.
+    """Check that files with fewer rows than the batch should have are complete.
 
     A proxy may have truncated a file and adjusted its length. The requests of the missing rows
     would seem unanswered, and would be sent, and paid for, again.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
 from groq_batch.domain.batch import ENDPOINT, BatchIssue
+from groq_batch.domain.result_row import RETRYABLE_CODES
 from groq_batch.records.attempt import (
     MAX_REFUSAL_CHARACTERS,
     ShardState,
@@ -34,7 +35,8 @@ class SentShard:
         index: The rows of its batch.
         lines: Number of its request lines.
         issues: The API's errors about single lines, by line number from 1; these lines fail for
-            good.
+            good. Lines that an ended batch names because it did not come to them are not among
+            them.
         refused: How its batch was refused as a whole; None if it was not, or is not sent again.
         succeeded: Number of its requests with an answer from this attempt.
     """
@@ -76,7 +78,11 @@ class SentShard:
                         for one in errors
                     ]
             self.entry.batch = replace(batch, errors=tuple(errors))
-            self.issues = {issue.line: issue for issue in errors if issue.line}
+            self.issues = {
+                issue.line: issue
+                for issue in errors
+                if issue.line and not (batch.status != "failed" and _may_pass(issue))
+            }
         if not (is_sent_again and self._is_refused_whole):
             return
         contents = contents or ShardContents.of(request_lines)
@@ -107,6 +113,14 @@ class SentShard:
                 :MAX_REFUSAL_CHARACTERS
             ]
         return refusal_text(self.entry)
+
+
+def _may_pass(issue: BatchIssue) -> bool:
+    """Tell whether a line that a batch has not run may be run by another one.
+
+    For example, the batch had expired.
+    """
+    return issue.code is not None and issue.code.lower() in RETRYABLE_CODES
 
 
 class SentLines:
