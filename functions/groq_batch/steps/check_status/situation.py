@@ -119,7 +119,8 @@ class Situation:
         window = job.options.window_seconds
         attempts = job.attempts_needed(state.attempt)
         remaining = max(self.end_of_waiting - self.now, 0)
-        is_retry_due = bool(state.open_numbers) and resume_in > 0
+        # Without running batches there is nothing to check before the next try.
+        is_retry_due = resume_in > 0 and (bool(state.open_numbers) or not state.pending)
         seconds = polling.wait_seconds(
             elapsed_seconds=max(self.now - begun, 0.0),
             idle_seconds=max(self.now - max(begun, state.progress_at), 0.0),
@@ -134,7 +135,6 @@ class Situation:
             wanted_within=resume_in if is_retry_due else math.inf,
         )
         if not state.pending:
-            # Nothing to check before the next try.
             seconds = max(seconds, resume_in)
         return self.within_deadline(max(seconds, self.not_before))
 
