@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from groq_batch import bootstrap
 from groq_batch.reports.page.writer import preload
-from groq_batch.steps.finish_job import finish_job
+from groq_batch.steps.finish_job.finish import finish_job
 from groq_batch.telemetry.log import logger
 
 preload()

@@ -15,7 +15,7 @@ from groq_batch.records.job import JobRecord, JobRequest
 from groq_batch.records.shard_result import ShardResult
 from groq_batch.records.submission import Stage
 from groq_batch.reports.report import delivery_outputs, event_detail, final_report
-from groq_batch.steps.finish_job import EVENT_DETAIL_TYPE, EVENT_SOURCE
+from groq_batch.steps.finish_job.end_event import EVENT_DETAIL_TYPE, EVENT_SOURCE
 from local.reference.markdown import json_block
 
 _BUCKET = "my-bucket"

@@ -10,7 +10,7 @@ from moto.events.models import EventPattern
 
 from groq_batch.records.job import JobRequest
 from groq_batch.reports.report import event_detail, running_report
-from groq_batch.steps.finish_job import EVENT_DETAIL_TYPE, EVENT_SOURCE
+from groq_batch.steps.finish_job.end_event import EVENT_DETAIL_TYPE, EVENT_SOURCE
 from tests.infrastructure.stack import PROJECT, Stack
 
 EVENTS = PROJECT / "events"

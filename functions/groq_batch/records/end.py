@@ -40,6 +40,12 @@ class End(msgspec.Struct, frozen=True, kw_only=True, rename={"is_report_written"
         """Read a job's end with its ETag, or None if it has not been decided yet."""
         return stored.load_with_etag(storage, keys.end, cls)
 
+    @classmethod
+    def is_reported(cls, storage: Storage, keys: object_keys.WorkKeys) -> bool:
+        """Tell whether the final report was written to its path, even if replaced since then."""
+        found = cls.load(storage, keys)
+        return found is not None and found.value.is_report_written
+
     def write(self, storage: Storage, keys: object_keys.WorkKeys, *, over: str | None) -> str:
         """Write the end and return its ETag.
 

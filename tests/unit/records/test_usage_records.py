@@ -17,7 +17,7 @@ from groq_batch.records.end import End
 from groq_batch.records.shard_result import ShardResult
 from groq_batch.records.stored import from_record, to_record
 from groq_batch.records.usage import UsageOfModel, UsageRecord, usage_by_model
-from groq_batch.steps import finish_job
+from groq_batch.steps.finish_job import finish
 from tests.fakes.calls import Call
 from tests.fakes.s3 import FakeS3, client_error, refusing
 from tests.index_samples import usage_record
@@ -95,10 +95,10 @@ def test_usage_record_that_s3_denies_holds_nothing_up() -> None:
 
 def test_usage_record_that_s3_denies_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr(finish_job.logger, "warning", lambda text, **_: said.append(text))
-    finish_job._record_usage(FakeS3().storage(), usage_record())
+    monkeypatch.setattr(finish.logger, "warning", lambda text, **_: said.append(text))
+    finish._record_usage(FakeS3().storage(), usage_record())
     assert said == []
-    finish_job._record_usage(FakeS3().storage(DENIED), usage_record())
+    finish._record_usage(FakeS3().storage(DENIED), usage_record())
     assert said == ["The usage record could not be written"]
 
 
