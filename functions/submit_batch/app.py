@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from groq_batch import bootstrap
 from groq_batch.domain import object_keys
-from groq_batch.steps.submit_batch import submit_shard
+from groq_batch.steps.submit_batch.submit import submit_shard
 from groq_batch.telemetry.log import logger
 
 bootstrap.preload(bootstrap.storage, bootstrap.groq)
