@@ -54,6 +54,11 @@ _MAX_ERRORS = 100
 _MAX_MESSAGE = 500
 _NO_CODE = "unknown"
 _NO_TEXT = "The API gave no text for this error; see its code, and the row in the results."
+_UNKNOWN_CREATE = (
+    "The creation of a batch with this request had no answer, and Groq's list of batches could not "
+    "be read since. It may have been billed, so it is not sent again automatically. Look for the "
+    "batch in the Groq console."
+)
 _WRITE_BYTES = 256 * 1024
 _COUNTED_AT_ONCE = 1000
 
@@ -401,6 +406,8 @@ class ShardMerger:
     def _without_row(self, shard: SentShard, position: int) -> tuple[str, str, bool]:
         """Return code, message and whether to retry, for a request without a row."""
         batch, index = shard.entry.batch, shard.index
+        if not shard.was_sent and shard.may_have_been_sent:
+            return ErrorCode.OUTCOME_UNKNOWN, _UNKNOWN_CREATE, False
         if not shard.was_sent:
             reason = "Its batch could not be created."
             if self.stop is not None:
