@@ -109,11 +109,12 @@ def finish_job(
     keys = object_keys.WorkKeys(job_id)
     request = JobRequest.required(storage, job_id)
 
-    def clean_up(*, has_record: bool) -> FinishOutcome:
-        return clean_up_groq(storage, client, settings, keys, tries, has_record=has_record)
+    def clean_up(*, is_lost: bool) -> FinishOutcome:
+        return clean_up_groq(storage, client, settings, keys, tries, is_lost=is_lost)
 
     def clean_up_again() -> FinishOutcome:
-        return clean_up(has_record=JobRecord.load(storage, keys) is not None)
+        job = JobRecord.load(storage, keys)
+        return clean_up(is_lost=job is None and bool(Delivery(storage, request).told_batches()))
 
     def finish() -> FinishOutcome:
         if is_closed(storage, keys):
@@ -122,7 +123,7 @@ def finish_job(
         if not finishing.has_report():
             finishing.check_collected()
             finishing.place()
-        cleaned = clean_up(has_record=finishing.has_record)
+        cleaned = clean_up(is_lost=finishing.is_lost)
         end = finishing.end(now=datetime.fromtimestamp(clock(), UTC))
         if end is not None:
             finishing.write_page()
@@ -239,9 +240,9 @@ class _Finishing:
         return False
 
     @property
-    def has_record(self) -> bool:
-        """Whether the job's record exists; a job has none before its input has been checked."""
-        return self._job is not None
+    def is_lost(self) -> bool:
+        """Whether the job has sent batches, but its record was removed."""
+        return self._job is None and bool(self._states or self.delivery.told_batches())
 
     def check_collected(self) -> None:
         """Check that the rows of all shards are stored, unless the job was stopped or given up.
