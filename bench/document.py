@@ -350,8 +350,9 @@ def _measured(results: Results) -> str:
 The shipped state machine calls them; the interpreter that the tests use runs it, and shortens its waits
 to {POLL_SECONDS} s, which is also how often the other tools poll their batches. S3 and Secrets Manager are
 emulated by MiniStack on the same machine, which reuses the memory of deleted objects for new
-ones; Groq is the simulator of this repository, which runs two batches at a time and whose batches take
-0.1 s. The other tools run in separate environments with pinned packages
+ones; Groq is the simulator of this repository, whose batches take 0.1 s and the time that a core needs for
+their answers, more than two seconds for 45,000. It runs two batches at a time, on a core each, so it answers the pipeline's two
+batches in half the time that one batch with all requests takes. The other tools run in separate environments with pinned packages
 ([bench/peers](../bench/peers)). Time is measured from the moment a program is loaded. It includes the work of
 emulator and simulator, which use the same cores, so only ratios within one
 run are meaningful; the machine also did other work, as its load shows.

@@ -18,6 +18,7 @@ PROMPT_TOKENS_PER_SECOND = 10_000
 COMPLETION_TOKENS_PER_SECOND = 500
 MAX_SCHEMA_DEPTH = 8
 AUDIO_SECONDS = 12.5
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 SEPARATORS = "first\u2028second\u2029third\u0085fourth"
 
 ROW_ERRORS: dict[str, tuple[str, str]] = {
@@ -293,8 +294,7 @@ def _row(row_id: str, custom_id: str, response: dict[str, Any]) -> dict[str, Any
 
 def _line(value: object) -> bytes:
     try:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-        return text.encode() + b"\n"
+        return _encoder.encode(value).encode() + b"\n"
     except UnicodeEncodeError:
         # A lone surrogate, which only an escape can express.
         return json.dumps(value, separators=(",", ":")).encode() + b"\n"

@@ -17,6 +17,8 @@ from local.groq_simulator.ordinary_calls import fingerprint
 from local.groq_simulator.outcomes import Outcome, Rules
 from local.groq_simulator.settings import Settings
 
+_BUFFER_BYTES = 256 * 1024
+
 
 def order_of_work(batch: Batch, offsets: array[int], settings: Settings) -> array[int]:
     """Returns the byte offsets of a batch's requests in the order of their completion."""
@@ -45,7 +47,10 @@ class ResultWriter:
         """Writes both files and sets the batch's counts and file ids."""
         output_spool, error_spool = self._files.spool_path(), self._files.spool_path()
         batch.completed = batch.failed = 0
-        with output_spool.open("wb") as output, error_spool.open("wb") as error:
+        with (
+            output_spool.open("wb", buffering=_BUFFER_BYTES) as output,
+            error_spool.open("wb") as error,
+        ):
             for rendered in self._rows(batch, status, int(now)):
                 output.write(rendered.output)
                 error.write(rendered.error)

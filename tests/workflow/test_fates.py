@@ -1003,6 +1003,19 @@ def test_batches_with_dates_of_another_year_are_neither_expired_nor_left_for_day
     assert timing["started_at"] <= timing["submitted_at"]
 
 
+def test_a_create_whose_outcome_is_never_known_is_not_told_to_be_unsent() -> None:
+    with World() as world:
+        world.simulator.add_fault("create", answer="reset", act=True, times=1)
+        world.simulator.add_fault("list", status=404, times=None)
+        put(world, "input/a.jsonl", good_lines(2))
+        world.settle()
+        report = report_of(world, "a.jsonl")
+        rows = [json.loads(line) for line in (world.s3.read("output/a.jsonl") or b"").splitlines()]
+    assert (report["status"], report["errors"][0]["code"]) == ("failed", "timed_out")
+    assert [row["error"]["code"] for row in rows] == ["outcome_unknown"] * 2
+    assert "may have been billed" in rows[0]["error"]["message"]
+
+
 # What nobody should do
 
 

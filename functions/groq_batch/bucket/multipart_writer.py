@@ -225,6 +225,7 @@ class ObjectWriter:
             self._send_part()
 
     def _send_part(self) -> None:
+        # Not as bytes, which would be a copy, and which botocore sends in pieces of 128 KB.
         data, self._buffer = self._buffer, bytearray()
         self._submit(
             lambda number: str(

@@ -305,6 +305,7 @@ class _Splitter:
             yield ShardStarted(self._shard.number)
 
     def _new_shard(self, number: int) -> Shard:
+        # Counted anew: a canary, skipped lines and the limit of requests change what is left.
         self._enough_bytes = _equal_share(self._bytes_left, self._limits.max_bytes)
         return Shard(number, ids=IdsLocation(self._part_number, self._ids_bytes))
 

@@ -32,13 +32,12 @@ def clean_up_groq(
     keys: object_keys.WorkKeys,
     tries: int,
     *,
-    has_record: bool,
+    is_lost: bool,
 ) -> FinishOutcome:
     """Cancel the job's running batches and delete its unneeded files at Groq.
 
-    A job without a record may have been prepared and sent before its working files were removed.
-    Then its batches are searched for at Groq and cancelled, but no file is deleted: the files have
-    the only copy of the answers.
+    If the job's working files were removed, its batches are searched for at Groq and cancelled, but
+    no file is deleted: the files have the only copy of the answers.
 
     Args:
         storage: The bucket.
@@ -46,23 +45,23 @@ def clean_up_groq(
         settings: The stack's settings.
         keys: Keys of the job's working files.
         tries: How often the cleanup has been tried.
-        has_record: Whether the job's record exists.
+        is_lost: Whether the job has sent batches, but its record was removed.
     """
     done = FinishOutcome(outcome="done", tries=tries)
     states, summaries = load_attempts(storage, keys)
     was_sent = any(entry.stage for state in states for entry in state.entries.values())
-    if has_record and not was_sent:
+    if not (was_sent or is_lost):
         return done
     try:
         with_unrecorded = (
-            not has_record
+            is_lost
             or any(state.may_have_orphans for state in states)
             or storage.exists(keys.stopped)
         )
         batches = _batches_at_groq(client, storage, keys, states, with_unrecorded=with_unrecorded)
         batches = [batch if batch.is_terminal else _cancelled(client, batch) for batch in batches]
         running = any(not batch.is_terminal for batch in batches)
-        if settings.delete_groq_files and has_record:
+        if settings.delete_groq_files and not is_lost:
             files = _files_at_groq(
                 client, states, summaries, batches, keys.job, with_unrecorded=with_unrecorded
             )

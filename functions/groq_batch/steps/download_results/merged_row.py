@@ -17,6 +17,11 @@ from groq_batch.steps.download_results.sent_shards import SentShard
 from groq_batch.steps.download_results.unanswered import SEND_AGAIN, UnansweredReason
 
 _MAX_MESSAGE = 500
+_UNKNOWN_CREATE = (
+    "The creation of a batch with this request had no answer, and Groq's list of batches could not "
+    "be read since. It may have been billed, so it is not sent again automatically. Look for the "
+    "batch in the Groq console."
+)
 
 
 class MergedRow(msgspec.Struct, frozen=True, gc=False):
@@ -176,6 +181,8 @@ def _row_of_call(
 def _without_row(rules: MergeRules, shard: SentShard, position: int) -> tuple[str, str, bool]:
     """Return code, message and whether to retry, for a request without a row."""
     batch, index, stop = shard.entry.batch, shard.index, rules.stop
+    if not shard.was_sent and shard.may_have_been_sent:
+        return ErrorCode.OUTCOME_UNKNOWN, _UNKNOWN_CREATE, False
     if not shard.was_sent:
         reason = "Its batch could not be created."
         if stop is not None:

@@ -54,6 +54,11 @@ class SentShard:
         """Whether the API has decided about it: by a batch, or by refusing to create one."""
         return self.entry.batch is not None or self.entry.stage is Stage.REFUSED
 
+    @property
+    def may_have_been_sent(self) -> bool:
+        """Whether a batch may exist that is not recorded: a create with an unknown outcome."""
+        return self.entry.batch is None and self.entry.stage is Stage.CREATING
+
     def read_refusal(self, request_lines: Iterable[bytes], *, is_sent_again: bool) -> None:
         """Distinguish errors about single lines from errors about the whole batch.
 

@@ -81,11 +81,12 @@ def finish_job(
     keys = object_keys.WorkKeys(job_id)
     request = JobRequest.required(storage, job_id)
 
-    def clean_up(*, has_record: bool) -> FinishOutcome:
-        return clean_up_groq(storage, client, settings, keys, tries, has_record=has_record)
+    def clean_up(*, is_lost: bool) -> FinishOutcome:
+        return clean_up_groq(storage, client, settings, keys, tries, is_lost=is_lost)
 
     def clean_up_again() -> FinishOutcome:
-        return clean_up(has_record=JobRecord.load(storage, keys) is not None)
+        job = JobRecord.load(storage, keys)
+        return clean_up(is_lost=job is None and bool(Delivery(storage, request).told_batches()))
 
     def finish() -> FinishOutcome:
         if is_closed(storage, keys):
@@ -97,7 +98,7 @@ def finish_job(
         if not End.is_reported(storage, keys) and delivery.stored_final_report() is None:
             _check_collected(known, gives_up_lost_rows=gives_up_lost_rows)
             placing.place()
-        cleaned = clean_up(has_record=known.job is not None)
+        cleaned = clean_up(is_lost=_is_lost(delivery, known))
         now = datetime.fromtimestamp(clock(), UTC)
         end = record_end(storage, delivery, placing, known, now=now)
         if end is not None:
@@ -165,6 +166,11 @@ def _check_collected(known: EndingJob, *, gives_up_lost_rows: bool) -> None:
         f"The job {known.request.job_id} has stored the rows of {total - known.uncollected} of its "
         f"{total} shards. It is finished by its execution; to stop it, stop that."
     )
+
+
+def _is_lost(delivery: Delivery, known: EndingJob) -> bool:
+    """Tell whether the job has sent batches, but its record was removed."""
+    return known.job is None and bool(known.states or delivery.told_batches())
 
 
 def _write_page(delivery: Delivery, known: EndingJob) -> None:
