@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 from msgspec import field
@@ -15,6 +15,10 @@ from groq_batch.domain.cost import JobUsage, ModelUsage, ModelUsages, counted_mo
 from groq_batch.domain.parallel import in_parallel
 from groq_batch.records import stored
 from groq_batch.records.attempt_plan import RefusedShard
+
+if TYPE_CHECKING:
+    # Readers of rows are slow to import, and most readers of these counts read no row.
+    from groq_batch.domain.result_row import Row
 
 _TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens")
 """Names of the numbers in ``ShardResult.usage``."""
@@ -92,6 +96,19 @@ class ShardResult(msgspec.Struct, rename={"to_retry": "left_over", "stats": "mea
         counts = self.by_model.setdefault(counted_model_name(model, self.by_model), [0, 0])
         counts[0] += 1
         counts[1] += succeeded
+
+    def count_answers(self, rows: Iterable[Row]) -> None:
+        """Count rows with a success of this attempt, and what they used."""
+        for row in rows:
+            self.batch_succeeded += 1
+            tokens = None
+            if row.usage is not None:
+                tokens = (row.usage.prompt_tokens, row.usage.completion_tokens)
+                used = self.usage.setdefault(row.model or "", [0, 0, 0])
+                used[0] += row.usage.prompt_tokens
+                used[1] += row.usage.completion_tokens
+                used[2] += row.usage.total_tokens
+            self.answers[row.model or ""].add(tokens, row.audio_seconds)
 
     @classmethod
     def load(cls, storage: Storage, key: str) -> Self | None:

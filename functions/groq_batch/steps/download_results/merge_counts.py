@@ -76,8 +76,8 @@ class RowCounter:
     def count_answers(self) -> None:
         """Add the collected counts to the summary."""
         rows, self._answers = self._answers, []
-        summary, stats = self._summary, self._summary.stats
-        summary.batch_succeeded += len(rows)
+        self._summary.count_answers(rows)
+        stats = self._summary.stats
         usages = [row.usage for row in rows if row.usage is not None]
         stats.prompt_tokens.add_all([usage.prompt_tokens for usage in usages])
         stats.completion_tokens.add_all([usage.completion_tokens for usage in usages])
@@ -86,12 +86,3 @@ class RowCounter:
         for reason, count in Counter(row.finish_reason or "" for row in rows).items():
             if reason:
                 count_name(stats.finish_reasons, reason, count)
-        for row in rows:
-            tokens = None
-            if row.usage is not None:
-                tokens = (row.usage.prompt_tokens, row.usage.completion_tokens)
-                used = summary.usage.setdefault(row.model or "", [0, 0, 0])
-                used[0] += row.usage.prompt_tokens
-                used[1] += row.usage.completion_tokens
-                used[2] += row.usage.total_tokens
-            summary.answers[row.model or ""].add(tokens, row.audio_seconds)
