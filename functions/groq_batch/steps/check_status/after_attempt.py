@@ -24,15 +24,7 @@ def continue_job(storage: Storage, known: Situation) -> Decision:
     """Judge the canary if that is due, then begin what follows the attempt."""
     keys, attempt = known.keys, known.state.attempt
     if known.job.awaits_verdict:
-        known.job = decide_about_canary(
-            storage,
-            keys,
-            known.job,
-            attempt,
-            stop=known.stop,
-            stack_cap_usd=known.settings.default_options.max_job_cost_usd,
-            is_late=known.is_late,
-        )
+        known.job = decide_about_canary(storage, known)
         known.stop = stop_of_canary(storage, keys, known.job, known.stop, now=known.now)
     if known.rest_comes and not copy_rest_shards(storage, keys, known.job, attempt + 1):
         return Decision.of(LOOK_AGAIN, known)

@@ -17,8 +17,9 @@ from groq_batch.domain.canary import (
 )
 from groq_batch.domain.parallel import in_parallel
 from groq_batch.domain.shard import Shard
-from groq_batch.records.job import JobRecord, Stop
+from groq_batch.records.job import JobRecord
 from groq_batch.records.shard_result import ShardResult, job_usage
+from groq_batch.steps.check_status.situation import Situation
 from groq_batch.telemetry.log import logger
 
 _COPYING_SECONDS = 240
@@ -26,38 +27,28 @@ _COPYING_SECONDS = 240
 _MEDIAN = 0.5
 
 
-def decide_about_canary(
-    storage: Storage,
-    keys: object_keys.WorkKeys,
-    job: JobRecord,
-    attempt: int,
-    *,
-    stop: Stop | None,
-    stack_cap_usd: float,
-    is_late: bool,
-) -> JobRecord:
+def decide_about_canary(storage: Storage, known: Situation) -> JobRecord:
     """Judge the canary after an attempt whose rows are all stored, or have it sent again alone.
 
     The decision is written before anything is done about it. It depends only on the stored rows and
     the job's record, so two concurrent status checks reach the same decision.
 
+    If the job was stopped, the canary is not judged. If the deadline has passed, nothing is sent
+    again, and a canary without an answer is not judged either.
+
     Args:
         storage: The bucket.
-        keys: Keys of the job's working files.
-        job: The job's record, without a verdict.
-        attempt: The attempt.
-        stop: Why the job was stopped; None if it was not.
-        stack_cap_usd: The stack's own cost cap in US dollars; 0 means none.
-        is_late: Whether the job's deadline has passed. Then nothing is sent again, and a canary
-            without an answer is not judged.
+        known: What is known of the job, whose canary has no verdict yet.
 
     Returns:
         The job's record with the verdict, or unchanged if the canary is to be sent again alone.
     """
+    keys, job, attempt = known.keys, known.job, known.state.attempt
     results = _results(storage, keys, job, attempt)
-    if stop is not None or results is None or (is_sent_again_alone(results) and is_late):
+    is_sent_again = results is not None and is_sent_again_alone(results)
+    if known.stop is not None or results is None or (is_sent_again and known.is_late):
         verdict = unjudged_verdict(results, rest_attempt=attempt + 1)
-    elif is_sent_again_alone(results):
+    elif is_sent_again:
         logger.info("The canary has no answer yet; only it is sent again", open=results.open)
         return job
     else:
@@ -68,7 +59,7 @@ def decide_about_canary(
             good=job.good,
             max_failed_percent=job.options.canary_max_failed_percent,
             cap_usd=cap,
-            cap_is_of_stack=cap == stack_cap_usd,
+            cap_is_of_stack=cap == known.settings.default_options.max_job_cost_usd,
         )
     logger.info(
         "Evaluated the canary",
