@@ -444,15 +444,15 @@ def test_storage_reads_errors_alike(storage: Storage) -> None:
         storage.open("absent")
     assert storage.head("absent") is None
     assert storage.get_json("absent") is None
-    etag = storage.put_json("a", {"n": 1}, if_none_match=True)
+    etag = storage.put_json("a", {"n": 1}, over=None)
     with pytest.raises(ConflictError):
-        storage.put_json("a", {"n": 2}, if_none_match=True)
+        storage.put_json("a", {"n": 2}, over=None)
     with pytest.raises(ConflictError):
-        storage.put_json("absent", {"n": 2}, if_match=etag)
+        storage.put_json("absent", {"n": 2}, over=etag)
     writer = ObjectWriter(storage, "a")
     writer.write(b"x" * (PART_BYTES + 1))
     with pytest.raises(ConflictError):
-        writer.commit(if_none_match=True)
+        writer.commit(over=None)
 
 
 # -- where moto is lenient ---------------------------------------------------------------------

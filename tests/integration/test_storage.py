@@ -32,14 +32,14 @@ def storage() -> Iterator[Storage]:
 
 
 def test_conditional_writes(storage: Storage) -> None:
-    etag = storage.put_json("a", {"n": 1}, if_none_match=True)
+    etag = storage.put_json("a", {"n": 1}, over=None)
     with pytest.raises(ConflictError):
-        storage.put_json("a", {"n": 2}, if_none_match=True)
-    newer = storage.put_json("a", {"n": 2}, if_match=etag)
+        storage.put_json("a", {"n": 2}, over=None)
+    newer = storage.put_json("a", {"n": 2}, over=etag)
     with pytest.raises(ConflictError):
-        storage.put_json("a", {"n": 3}, if_match=etag)
+        storage.put_json("a", {"n": 3}, over=etag)
     with pytest.raises(ConflictError):
-        storage.put_json("absent", {}, if_match=etag)
+        storage.put_json("absent", {}, over=etag)
     found = storage.get_json("a")
     assert found is not None
     assert (found.value, found.etag) == ({"n": 2}, newer)
@@ -163,7 +163,7 @@ def test_commit_only_where_nothing_stands(storage: Storage, size: int) -> None:
     writer = ObjectWriter(storage, "a")
     writer.write(b"x" * size)
     with pytest.raises(ConflictError):
-        writer.commit(if_none_match=True)
+        writer.commit(over=None)
     assert b"".join(storage.chunks("a")) == b"theirs"
 
 

@@ -19,9 +19,9 @@ from groq_batch.bucket.s3_errors import (
     UnwritableObjectError,
     error_code,
     is_denied,
-    write_condition,
 )
 from groq_batch.bucket.storage import Storage
+from groq_batch.bucket.write_condition import ANYTHING, Over, write_condition
 
 PART_BYTES = 6 * 1024 * 1024
 """Size of an uploaded part. S3's minimum is 5 MiB, and its 10,000 parts make 60 GB of it:
@@ -98,17 +98,18 @@ class ObjectWriter:
             self._take_over_finished()
         self._close_pool()
 
-    def commit(self, *, if_none_match: bool = False) -> str:
+    def commit(self, *, over: Over = ANYTHING) -> str:
         """Make the object visible and return its ETag.
 
         Args:
-            if_none_match: Whether to write only if the key has no current object.
+            over: ETag of the object that it replaces; None if there must be none. By default,
+                anything is replaced.
 
         Raises:
-            ConflictError: The condition does not hold; the parts are discarded.
+            ConflictError: Another object is there, or none; the parts are discarded.
             UnwritableObjectError: S3 responds 403.
         """
-        condition = write_condition(if_none_match=if_none_match, if_match=None)
+        condition = write_condition(over)
         if self._upload_id is None and not self._parts:
             # Everything fits into one request.
             data, self._buffer = bytes(self._buffer), bytearray()
@@ -117,7 +118,7 @@ class ObjectWriter:
                 data,
                 content_type=self._content_type,
                 metadata=self._metadata,
-                if_none_match=if_none_match,
+                over=over,
             )
         self.seal()
         self._parts.sort(key=lambda part: int(part["PartNumber"]))

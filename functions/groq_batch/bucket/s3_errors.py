@@ -41,13 +41,6 @@ class UnwritableObjectError(Exception):
     """S3 denies writing or deleting the object, because of a policy, a lock, or its KMS key."""
 
 
-def write_condition(*, if_none_match: bool, if_match: str | None) -> dict[str, str]:
-    """Return the parameters that make a write conditional."""
-    if if_match is not None:
-        return {"IfMatch": if_match}
-    return {"IfNoneMatch": "*"} if if_none_match else {}
-
-
 def is_refused(error: ClientError) -> bool:
     """Tell whether S3 denies access for good: 403, or 400 for keys that were not provided."""
     return error_status(error) in (BAD_REQUEST, 403) and error_code(error) not in _PASSING_CODES

@@ -39,8 +39,8 @@ from groq_batch.bucket.s3_errors import (
     error_status,
     is_denied,
     is_refused,
-    write_condition,
 )
+from groq_batch.bucket.write_condition import ANYTHING, Over, write_condition
 from groq_batch.request_file.lines import READ_BYTES
 
 _DELETE_AT_ONCE = 1000
@@ -187,22 +187,27 @@ class Storage:
         key: str,
         value: Mapping[str, Any],
         *,
-        if_none_match: bool = False,
-        if_match: str | None = None,
+        over: Over = ANYTHING,
         metadata: Mapping[str, str] | None = None,
     ) -> str:
         """Write a JSON object and return its ETag.
 
+        Args:
+            key: Its key.
+            value: Its content.
+            over: ETag of the object that it replaces; None if there must be none. By default,
+                anything is replaced.
+            metadata: Its metadata.
+
         Raises:
-            ConflictError: A condition was given and does not hold.
+            ConflictError: Another object is there, or none.
             UnwritableObjectError: S3 responds 403.
         """
         return self.put_bytes(
             key,
             json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace"),
             content_type="application/json",
-            if_none_match=if_none_match,
-            if_match=if_match,
+            over=over,
             metadata=metadata,
         )
 
@@ -212,17 +217,24 @@ class Storage:
         data: bytes,
         *,
         content_type: str = "application/octet-stream",
-        if_none_match: bool = False,
-        if_match: str | None = None,
+        over: Over = ANYTHING,
         metadata: Mapping[str, str] | None = None,
     ) -> str:
         """Write a small object and return its ETag.
 
+        Args:
+            key: Its key.
+            data: Its content.
+            content_type: Its media type.
+            over: ETag of the object that it replaces; None if there must be none. By default,
+                anything is replaced.
+            metadata: Its metadata.
+
         Raises:
-            ConflictError: A condition was given and does not hold, or S3 keeps responding 409.
+            ConflictError: Another object is there, or none; or S3 keeps responding 409.
             UnwritableObjectError: S3 responds 403.
         """
-        condition = write_condition(if_none_match=if_none_match, if_match=if_match)
+        condition = write_condition(over)
         try:
             answer = _settled(
                 lambda: self.s3.put_object(

@@ -21,6 +21,7 @@ from groq_batch.bucket.s3_errors import (
     error_code,
 )
 from groq_batch.bucket.storage import Storage
+from groq_batch.bucket.write_condition import ANYTHING, Over
 from groq_batch.telemetry.plain_log import logger
 
 YES = "yes"
@@ -73,11 +74,11 @@ def check_writes(storage: Storage, key: str) -> WriteChecks:
 
 
 def _writes_conditionally(storage: Storage, key: str) -> bool:
-    first = storage.put_bytes(key, _LINE, if_none_match=True)
-    if not _conflicts(lambda: storage.put_bytes(key, _END, if_none_match=True)):
+    first = storage.put_bytes(key, _LINE, over=None)
+    if not _conflicts(lambda: storage.put_bytes(key, _END, over=None)):
         return False
-    storage.put_bytes(key, _LINE * 2, if_match=first)
-    return _conflicts(lambda: storage.put_bytes(key, _END, if_match=first))
+    storage.put_bytes(key, _LINE * 2, over=first)
+    return _conflicts(lambda: storage.put_bytes(key, _END, over=first))
 
 
 def _deletes_conditionally(storage: Storage, key: str) -> bool:
@@ -93,17 +94,15 @@ def _makes_multipart_uploads(storage: Storage, key: str) -> bool:
     _removes(storage, key)
     # Sent as one part, and large enough to be the source of a copied range.
     large = _LINE * (PART_BYTES // len(_LINE) + 1)
-    _upload(storage, key, lambda writer: writer.write(large), if_none_match=True)
-    if not _conflicts(
-        lambda: _upload(storage, key, lambda writer: writer.write(_LINE), if_none_match=True)
-    ):
+    _upload(storage, key, lambda writer: writer.write(large), over=None)
+    if not _conflicts(lambda: _upload(storage, key, lambda writer: writer.write(_LINE), over=None)):
         return False
 
     def copy_and_send(writer: ObjectWriter) -> None:
         writer.copy_part(key, first=0, length=_COPIED)
         writer.write(_END)
 
-    _upload(storage, key, copy_and_send, if_none_match=False)
+    _upload(storage, key, copy_and_send, over=ANYTHING)
     expected = large[:_COPIED] + _END
     # To its end, so that boto3 compares a checksum that S3 sends.
     with closing(storage.open(key)) as body:
@@ -114,14 +113,14 @@ def _makes_multipart_uploads(storage: Storage, key: str) -> bool:
 
 
 def _upload(
-    storage: Storage, key: str, fill: Callable[[ObjectWriter], None], *, if_none_match: bool
+    storage: Storage, key: str, fill: Callable[[ObjectWriter], None], *, over: Over
 ) -> None:
     """Write an object by a multipart upload, however small it is."""
     writer = ObjectWriter(storage, key)
     try:
         fill(writer)
         writer.seal()
-        writer.commit(if_none_match=if_none_match)
+        writer.commit(over=over)
     except BaseException:
         writer.abort()
         raise

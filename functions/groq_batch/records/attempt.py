@@ -186,8 +186,7 @@ class AttemptState(
             self.etag = storage.put_json(
                 keys.batches(self.attempt),
                 data,
-                if_none_match=self.etag is None,
-                if_match=self.etag,
+                over=self.etag,
             )
             self.stored_data = data
         except ConflictError:

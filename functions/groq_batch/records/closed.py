@@ -29,7 +29,7 @@ def close(storage: Storage, job_id: str) -> bool:
     is_first = True
     mark = object_keys.WorkKeys(job_id).closed
     try:
-        storage.put_bytes(mark, b"", if_none_match=True)
+        storage.put_bytes(mark, b"", over=None)
     except ConflictError:
         if not storage.exists(mark):
             raise

@@ -87,7 +87,7 @@ def put(storage: Storage, key: str, record: object, *, over: str | None) -> str:
     Raises:
         ConflictError: Another one is there.
     """
-    return storage.put_json(key, to_record(record), if_none_match=over is None, if_match=over)
+    return storage.put_json(key, to_record(record), over=over)
 
 
 def swap(storage: Storage, key: str, record: object, *, over: str | None) -> str:
@@ -125,7 +125,7 @@ def put_json_once(storage: Storage, key: str, data: dict[str, Any]) -> dict[str,
         ConflictError: S3 refused the write, and there is none.
     """
     try:
-        storage.put_json(key, data, if_none_match=True)
+        storage.put_json(key, data, over=None)
     except ConflictError:
         # It may be this data, if the response to the first of two tries was lost.
         found = storage.get_json(key)

@@ -158,7 +158,7 @@ class UsageRecord:
         key = self.object_key
         try:
             try:
-                storage.put_json(key, to_json_data(self), if_none_match=True)
+                storage.put_json(key, to_json_data(self), over=None)
             except ConflictError:
                 if not storage.exists(key):
                     raise

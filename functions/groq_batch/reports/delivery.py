@@ -118,7 +118,7 @@ class Delivery:
         """
         key = object_keys.delivery_keys(self._request.path).report
         try:
-            self._storage.put_json(key, report, if_none_match=True, metadata=self.metadata)
+            self._storage.put_json(key, report, over=None, metadata=self.metadata)
         except ConflictError:
             return
         except UnwritableObjectError:
@@ -169,8 +169,7 @@ class Delivery:
                     self._storage.put_json(
                         keys.report,
                         report,
-                        if_none_match=found is None,
-                        if_match=found.etag if found else None,
+                        over=found.etag if found else None,
                         metadata=self.metadata,
                     )
                 except ConflictError:
@@ -215,7 +214,7 @@ class Delivery:
             if not _is_final(current) and current != report:
                 try:
                     self._storage.put_json(
-                        keys.report, report, if_match=found.etag, metadata=self.metadata
+                        keys.report, report, over=found.etag, metadata=self.metadata
                     )
                 except ConflictError:
                     # Another invocation wrote a newer one; the next check reports the same again.
@@ -298,8 +297,7 @@ class Delivery:
         self._storage.put_json(
             key,
             report,
-            if_none_match=found is None,
-            if_match=found.etag if found else None,
+            over=found.etag if found else None,
             metadata=self.metadata,
         )
 
@@ -377,7 +375,7 @@ class Delivery:
             )
             try:
                 write(writer)
-                writer.commit(if_none_match=True)
+                writer.commit(over=None)
             except ConflictError:
                 continue
             except BaseException:

@@ -83,7 +83,6 @@ def _write(
             object_keys.INDEX_KEY,
             page,
             content_type=CONTENT_TYPE,
-            if_none_match=head is None,
-            if_match=head.etag if head is not None else None,
+            over=head.etag if head is not None else None,
             metadata={WRITTEN_METADATA: timestamp(now)},
         )

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from groq_batch.bucket.multipart_writer import PART_BYTES, ObjectWriter
 from groq_batch.bucket.s3_errors import ConflictError
 from groq_batch.bucket.storage import Storage
+from groq_batch.bucket.write_condition import ANYTHING, Over, write_condition
 from tests.fakes.calls import Call
 from tests.fakes.s3 import FakeS3, client_error
 
@@ -48,7 +49,7 @@ def gone() -> ClientError:
 def test_put_bytes_while_another_write_fails_is_repeated(code: str) -> None:
     bucket = Bucket("put_object")
     bucket.before = [in_progress(code)]
-    bucket.storage.put_bytes("a", b"one", if_none_match=True)
+    bucket.storage.put_bytes("a", b"one", over=None)
     assert bucket.s3.history("a") == [b"one"]
 
 
@@ -56,7 +57,7 @@ def test_put_bytes_with_endless_409_is_a_conflict() -> None:
     bucket = Bucket("put_object")
     bucket.before = [in_progress() for _ in range(100)]
     with pytest.raises(ConflictError):
-        bucket.storage.put_bytes("a", b"one", if_none_match=True)
+        bucket.storage.put_bytes("a", b"one", over=None)
     assert bucket.s3.read("a") is None
     assert len(bucket.before) > 90
 
@@ -104,7 +105,7 @@ def test_conditional_commit_whose_response_is_lost_is_a_conflict() -> None:
     writer = large_object(bucket, b"mine")
     bucket.after = [gone()]
     with pytest.raises(ConflictError):
-        writer.commit(if_none_match=True)
+        writer.commit(over=None)
     assert bucket.s3.history("a") == [b"mine"]
 
 
@@ -113,4 +114,12 @@ def test_conditional_commit_of_a_lost_upload_is_an_error() -> None:
     writer = large_object(bucket, b"mine")
     bucket.before = [gone()]
     with pytest.raises(ClientError, match="NoSuchUpload"):
-        writer.commit(if_none_match=True)
+        writer.commit(over=None)
+
+
+@pytest.mark.parametrize(
+    ("over", "condition"),
+    [(ANYTHING, {}), (None, {"IfNoneMatch": "*"}), ('"e"', {"IfMatch": '"e"'})],
+)
+def test_write_condition_says_what_may_be_replaced(over: Over, condition: dict[str, str]) -> None:
+    assert write_condition(over) == condition

@@ -114,8 +114,7 @@ class ReportPages:
                     page_key,
                     _make(report, keys.report, page_data or PageData(), now),
                     content_type=CONTENT_TYPE,
-                    if_none_match=head is None,
-                    if_match=head.etag if head is not None else None,
+                    over=head.etag if head is not None else None,
                     metadata={
                         JOB_METADATA: self._job_id,
                         WRITTEN_METADATA: timestamp(now),

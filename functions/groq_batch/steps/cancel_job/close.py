@@ -208,7 +208,7 @@ class JobCloser:
             return False
         logger.warning("The record of an open job was removed; it is written again", job_id=job_id)
         with contextlib.suppress(ConflictError):
-            self._storage.put_json(object_keys.job_key(job_id), marker.value, if_none_match=True)
+            self._storage.put_json(object_keys.job_key(job_id), marker.value, over=None)
         return True
 
     def _collect(self, machine: str, job_id: str, number: int) -> str:
@@ -242,8 +242,7 @@ class JobCloser:
             self._storage.put_json(
                 key,
                 {"schema_version": stored.SCHEMA_VERSION, "number": number},
-                if_none_match=found is None,
-                if_match=found.etag if found else None,
+                over=found.etag if found else None,
             )
         except ConflictError:
             # Written by an invocation that handles the same end of the execution, or a later one.

@@ -70,7 +70,7 @@ def _write(
         while pending:
             _, writer = pending.popitem()
             try:
-                writer.commit(if_none_match=True)
+                writer.commit(over=None)
             except ConflictError:
                 if not storage.exists(writer.key):
                     raise

@@ -149,7 +149,7 @@ def _listed_models(storage: Storage, keys: object_keys.WorkKeys, *, at: str) -> 
 
 def _write_record(storage: Storage, keys: object_keys.WorkKeys, record: JobRecord) -> None:
     try:
-        storage.put_json(keys.job_record, record.to_json(), if_none_match=True)
+        storage.put_json(keys.job_record, record.to_json(), over=None)
     except ConflictError:
         if not storage.exists(keys.job_record):
             raise

@@ -401,7 +401,7 @@ def start_job(
         storage.put_json(open_key, stored.to_record(request))
         try:
             storage.put_json(
-                object_keys.job_key(request.job_id), stored.to_record(request), if_none_match=True
+                object_keys.job_key(request.job_id), stored.to_record(request), over=None
             )
         except ConflictError:
             known = _recorded(storage, request)

@@ -228,9 +228,7 @@ def _save(storage: Storage, state: SweepState, etag: str | None) -> None:
     The other run's state is equally valid, and sweeping twice does no harm.
     """
     try:
-        storage.put_json(
-            object_keys.SWEEP_KEY, state.to_json(), if_none_match=etag is None, if_match=etag
-        )
+        storage.put_json(object_keys.SWEEP_KEY, state.to_json(), over=etag)
     except ConflictError:
         logger.info("Another scheduled run has swept at the same time")
 
