@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
-from groq_batch.records.attempt import AttemptState
+from groq_batch.records.attempt import StoredAttempt
 from groq_batch.steps.download_results.download import download_shard
 from tests.harness.invocations import Invocation, Trouble
 from tests.harness.jobs import Line, Upload, bad_line, check_end, good_line, good_lines, put
@@ -220,10 +220,10 @@ def test_the_last_resort_asks_no_ids_that_are_damaged() -> None:
         keys = keys_of(world, upload)
         world.s3.client().put_object(Bucket=world.s3.bucket, Key=keys.custom_ids(1), Body=b'"r')
         storage = Storage(s3=world.s3.client(), bucket=world.s3.bucket)
-        state = AttemptState.load(storage, keys, 1)
-        assert state is not None
-        state.gave_up = True
-        state.save(storage, keys)
+        found = StoredAttempt.load(storage, keys, 1)
+        assert found is not None
+        found.state.gave_up = True
+        found.save(storage, keys)
 
     with World() as world:
         before_the_first_collection(collect)(world)

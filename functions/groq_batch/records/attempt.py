@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Self
 
 import msgspec
@@ -84,8 +85,6 @@ class AttemptState(
             stored. No batch follows such an attempt.
         seen_done: Number of requests with an outcome when that number last changed.
         progress_at: Time of that change, in seconds since 1970.
-        etag: ETag of the stored object; None if there is none.
-        stored_data: The stored object's content as JSON data.
     """
 
     attempt: int
@@ -104,23 +103,14 @@ class AttemptState(
     past_deadline: bool = False
     seen_done: int = 0
     progress_at: float = 0.0
-    etag: str | None = None
-    stored_data: dict[str, Any] | None = None
 
     @classmethod
-    def load(cls, storage: Storage, keys: object_keys.WorkKeys, attempt: int) -> Self | None:
+    def load(
+        cls, storage: Storage, keys: object_keys.WorkKeys, attempt: int
+    ) -> AttemptState | None:
         """Read the state of an attempt, or None before its first status check."""
-        found = storage.get_json(keys.batches(attempt))
-        if found is None:
-            return None
-        state = stored.from_record(found.value, cls)
-        state.stored_data, state.etag = state.to_json(), found.etag
-        if not all("region" in entry for entry in found.value["shards"].values()):
-            # An older version wrote it; there all shards were origin shards.
-            plan = AttemptPlan.load(storage, keys, attempt) or AttemptPlan(attempt=attempt)
-            for number, entry in state.entries.items():
-                entry.origin = plan.origins.get(number)
-        return state
+        found = StoredAttempt.load(storage, keys, attempt)
+        return found.state if found is not None else None
 
     @classmethod
     def begin(
@@ -154,11 +144,6 @@ class AttemptState(
             },
         )
 
-    @property
-    def is_changed(self) -> bool:
-        """Whether the state differs from the stored object."""
-        return self.to_json() != self.stored_data
-
     def add_rest_shards(self, job: JobRecord) -> None:
         """Add the shards after a canary if this attempt is their first one.
 
@@ -169,30 +154,6 @@ class AttemptState(
         for shard in job.shards:
             if shard.number != CANARY_SHARD:
                 self.entries.setdefault(shard.number, ShardState())
-
-    def save(self, storage: Storage, keys: object_keys.WorkKeys) -> bool:
-        """Write the state if it changed, unless another status check has written it meanwhile.
-
-        The other check's data is as recent, and an invocation that was thought dead must not
-        reset the state.
-
-        Returns:
-            Whether this state is the one in the bucket.
-        """
-        data = self.to_json()
-        if data == self.stored_data:
-            return True
-        try:
-            self.etag = storage.put_json(
-                keys.batches(self.attempt),
-                data,
-                over=self.etag,
-            )
-            self.stored_data = data
-        except ConflictError:
-            logger.info("Another invocation has also checked the batches")
-            return False
-        return True
 
     def refresh(self, storage: Storage, keys: object_keys.WorkKeys) -> None:
         """Read the submission records of the shards that were not settled when last seen."""
@@ -287,11 +248,60 @@ class AttemptState(
             if entry.batch is not None
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON data."""
-        data = stored.to_record(msgspec.structs.replace(self, etag=None, stored_data=None))
-        del data["etag"], data["stored_data"]
-        return data
+
+@dataclass(slots=True)
+class StoredAttempt:
+    """The state of an attempt, and what of it is stored.
+
+    Attributes:
+        state: The state, which its owner changes and saves.
+        data: The stored object's content as JSON data; None without one.
+        etag: ETag of the stored object; None without one.
+    """
+
+    state: AttemptState
+    data: dict[str, Any] | None = None
+    etag: str | None = None
+
+    @classmethod
+    def load(cls, storage: Storage, keys: object_keys.WorkKeys, attempt: int) -> Self | None:
+        """Read the state of an attempt to change it; None before its first status check."""
+        found = storage.get_json(keys.batches(attempt))
+        if found is None:
+            return None
+        state = stored.from_record(found.value, AttemptState)
+        data = stored.to_record(state)
+        if not all("region" in entry for entry in found.value["shards"].values()):
+            # An older version wrote it; there all shards were origin shards.
+            plan = AttemptPlan.load(storage, keys, attempt) or AttemptPlan(attempt=attempt)
+            for number, entry in state.entries.items():
+                entry.origin = plan.origins.get(number)
+        return cls(state, data, found.etag)
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the state differs from the stored object."""
+        return stored.to_record(self.state) != self.data
+
+    def save(self, storage: Storage, keys: object_keys.WorkKeys) -> bool:
+        """Write the state if it changed, unless another status check has written it meanwhile.
+
+        The other check's data is as recent, and an invocation that was thought dead must not
+        reset the state.
+
+        Returns:
+            Whether this state is the one in the bucket.
+        """
+        data = stored.to_record(self.state)
+        if data == self.data:
+            return True
+        try:
+            self.etag = storage.put_json(keys.batches(self.state.attempt), data, over=self.etag)
+        except ConflictError:
+            logger.info("Another invocation has also checked the batches")
+            return False
+        self.data = data
+        return True
 
 
 def _requests(entry: ShardState) -> int:

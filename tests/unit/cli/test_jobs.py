@@ -158,7 +158,9 @@ class Bucket:
         )
         entry = ShardState(stage=Stage.CREATED, requests=sent, batch=batch)
         state = AttemptState(attempt=attempt, started_at=0.0, entries={1: entry})
-        self.storage.put_json(object_keys.WorkKeys(job_id).batches(attempt), state.to_json())
+        self.storage.put_json(
+            object_keys.WorkKeys(job_id).batches(attempt), stored.to_record(state)
+        )
 
     def find(self, text: str) -> FoundJob:
         return find_job(self.storage, text)

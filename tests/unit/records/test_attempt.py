@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import msgspec
 import pytest
 
 from groq_batch.domain import object_keys
@@ -12,10 +11,10 @@ from groq_batch.domain.batch import Batch
 from groq_batch.domain.canary import CanaryVerdict
 from groq_batch.domain.shard import Shard
 from groq_batch.groq.decoding import batch_of
-from groq_batch.records.attempt import AttemptState, ShardState
+from groq_batch.records.attempt import AttemptState, ShardState, StoredAttempt
 from groq_batch.records.attempt_plan import AttemptPlan
 from groq_batch.records.job import JobRecord
-from groq_batch.records.stored import from_record
+from groq_batch.records.stored import from_record, to_record
 from groq_batch.records.submission import Stage
 from tests.fakes.s3 import FakeS3
 from tests.samples import OPTIONS
@@ -38,10 +37,10 @@ class Bucket:
 
         self.storage.put_json = put_json  # type: ignore[method-assign]
 
-    def load(self) -> AttemptState:
-        state = AttemptState.load(self.storage, KEYS, 1)
-        assert state is not None
-        return state
+    def load(self) -> StoredAttempt:
+        found = StoredAttempt.load(self.storage, KEYS, 1)
+        assert found is not None
+        return found
 
 
 @pytest.fixture
@@ -71,54 +70,54 @@ def state() -> AttemptState:
 
 
 def test_a_new_state_is_written_once(bucket: Bucket) -> None:
-    made = state()
+    made = StoredAttempt(state())
+    assert made.is_changed
     made.save(bucket.storage, KEYS)
     made.save(bucket.storage, KEYS)
+    assert not made.is_changed
     assert bucket.writes == 1
     assert bucket.load() == made
 
 
 def test_a_state_that_is_as_it_was_is_not_written(bucket: Bucket) -> None:
-    state().save(bucket.storage, KEYS)
+    StoredAttempt(state()).save(bucket.storage, KEYS)
     bucket.load().save(bucket.storage, KEYS)
     assert bucket.writes == 1
 
 
 def test_a_state_that_changed_is_written(bucket: Bucket) -> None:
-    state().save(bucket.storage, KEYS)
+    StoredAttempt(state()).save(bucket.storage, KEYS)
     found = bucket.load()
-    found.seen_done = 2
+    found.state.seen_done = 2
     found.save(bucket.storage, KEYS)
     assert bucket.writes == 2
-    assert bucket.load().seen_done == 2
-    found.seen_done = 3
+    assert bucket.load().state.seen_done == 2
+    found.state.seen_done = 3
     found.save(bucket.storage, KEYS)
-    assert bucket.load().seen_done == 3
+    assert bucket.load().state.seen_done == 3
 
 
 def test_a_newer_state_stays(bucket: Bucket) -> None:
-    state().save(bucket.storage, KEYS)
+    StoredAttempt(state()).save(bucket.storage, KEYS)
     early, late = bucket.load(), bucket.load()
-    late.seen_done = 2
+    late.state.seen_done = 2
     late.save(bucket.storage, KEYS)
-    early.seen_done = 1
+    early.state.seen_done = 1
     assert not early.save(bucket.storage, KEYS)
-    assert bucket.load().seen_done == 2
+    assert bucket.load().state.seen_done == 2
     assert bucket.load().save(bucket.storage, KEYS)
 
 
 def test_shards_that_were_tried_early_stay_so_and_older_states_have_none(bucket: Bucket) -> None:
-    made = state()
+    made = StoredAttempt(state())
     assert made.save(bucket.storage, KEYS)
-    data = made.to_json()
+    data = to_record(made.state)
     for shard in data["shards"].values():
         del shard["tried_early"]
-    assert from_record(data, AttemptState) == msgspec.structs.replace(
-        made, etag=None, stored_data=None
-    )
-    made.mark_tried_early([2])
+    assert from_record(data, AttemptState) == made.state
+    made.state.mark_tried_early([2])
     assert made.save(bucket.storage, KEYS)
-    assert [number for number, one in bucket.load().entries.items() if one.tried_early] == [2]
+    assert [number for number, one in bucket.load().state.entries.items() if one.tried_early] == [2]
 
 
 def test_by_origin_puts_the_shards_of_an_origin_shard_together() -> None:
@@ -172,15 +171,14 @@ def test_state_of_a_canary_that_is_alone_again_has_its_parts_only(bucket: Bucket
 def test_load_of_an_older_state_takes_the_origins_of_the_plan(bucket: Bucket) -> None:
     planned(bucket)
     begun = AttemptState.begin(bucket.storage, KEYS, JOB, 2, started_at=1.0)
-    data = begun.to_json()
+    data = to_record(begun)
     for name in ("refusal", "division_rounds"):
         del data[name]
     for entry in data["shards"].values():
         del entry["endpoint"], entry["region"]
     bucket.storage.put_json(KEYS.batches(2), data)
     found = AttemptState.load(bucket.storage, KEYS, 2)
-    assert found is not None
-    assert msgspec.structs.replace(found, etag=None, stored_data=None) == begun
+    assert found == begun
 
 
 @pytest.mark.parametrize(

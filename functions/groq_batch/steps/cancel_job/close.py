@@ -33,7 +33,7 @@ from groq_batch.domain.times import timestamp_of
 from groq_batch.groq.client import GroqClient
 from groq_batch.groq.errors import GroqApiError, log_fields
 from groq_batch.records import stored
-from groq_batch.records.attempt import AttemptState
+from groq_batch.records.attempt import AttemptState, StoredAttempt
 from groq_batch.records.closed import close, is_closed
 from groq_batch.records.job import JobRecord, JobRequest, Stop
 from groq_batch.records.on_demand import CallsEnd, end_calls
@@ -283,20 +283,18 @@ class JobCloser:
         job = JobRecord.load(self._storage, keys)
         if job is None or not plan.accepted:
             return
-        for entry in self._attempt_state(keys, job, plan.attempt).pending:
+        for entry in self._attempt(keys, job, plan.attempt).state.pending:
             if entry.batch is not None:
                 self._cancel(entry.batch)
 
-    def _attempt_state(
-        self, keys: object_keys.WorkKeys, job: JobRecord, attempt: int
-    ) -> AttemptState:
+    def _attempt(self, keys: object_keys.WorkKeys, job: JobRecord, attempt: int) -> StoredAttempt:
         """Return the current state of an attempt's batches."""
-        state = AttemptState.load(self._storage, keys, attempt) or AttemptState.begin(
-            self._storage, keys, job, attempt, started_at=self._clock()
+        found = StoredAttempt.load(self._storage, keys, attempt) or StoredAttempt(
+            AttemptState.begin(self._storage, keys, job, attempt, started_at=self._clock())
         )
-        state.add_rest_shards(job)
-        state.refresh(self._storage, keys)
-        return state
+        found.state.add_rest_shards(job)
+        found.state.refresh(self._storage, keys)
+        return found
 
     def _cancel(self, batch: Batch) -> None:
         try:
@@ -334,9 +332,10 @@ class JobCloser:
         )
 
         keys = object_keys.WorkKeys(job_id)
-        state = self._attempt_state(keys, job, attempt)
+        found = self._attempt(keys, job, attempt)
+        state = found.state
         state.gave_up, state.download_rounds = True, 0
-        state.save(self._storage, keys)
+        found.save(self._storage, keys)
         end_calls(self._storage, keys, attempt, CallsEnd.STOPPED)
         for number in state.entries:
             try:

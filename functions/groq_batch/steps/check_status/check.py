@@ -22,7 +22,7 @@ from groq_batch.domain.batch import Batch
 from groq_batch.domain.machine_version import ANSWERS_REQUESTS
 from groq_batch.domain.only_shard import StepAnswer
 from groq_batch.groq.client import GroqClient
-from groq_batch.records.attempt import AttemptState
+from groq_batch.records.attempt import AttemptState, StoredAttempt
 from groq_batch.records.closed import is_closed, unless_closed
 from groq_batch.records.job import JobRecord, JobRequest, Stop
 from groq_batch.reports.delivery import Delivery
@@ -77,16 +77,20 @@ def check_status(
     )
 
     def check() -> Decision:
-        is_over, job, stop, state = _read(storage, keys, attempt)
+        is_over, job, stop, found = _read(storage, keys, attempt)
         if is_over:
             return closed
         if job is None or not job.accepted:
             return replace(closed, decision="finish")
+        stop = stop_of_canary(storage, keys, job, stop, now=now)
+        saved = found or StoredAttempt(
+            AttemptState.begin(storage, keys, job, attempt, started_at=now)
+        )
         known = Situation(
             keys=keys,
             job=job,
-            stop=stop_of_canary(storage, keys, job, stop, now=now),
-            state=state or AttemptState.begin(storage, keys, job, attempt, started_at=now),
+            stop=stop,
+            state=saved.state,
             settings=settings,
             step=step or StepAnswer(),
             makes_calls=machine >= ANSWERS_REQUESTS,
@@ -102,10 +106,10 @@ def check_status(
         else:
             decision = carry_out(storage, known, action)
         # Verdicts and ordinary calls have records of their own; the report tells of them as well.
-        if known.state.is_changed or is_judging or known.calls is not None:
+        if saved.is_changed or is_judging or known.calls is not None:
             # The report is written first: after a crash in between, the next check writes it again.
             _report(storage, known)
-            is_saved = known.state.save(storage, keys)
+            is_saved = saved.save(storage, keys)
             if action is not None and action.begins is Round.COLLECTING_EARLY and not is_saved:
                 # The state in the bucket does not have this round, so leave it out.
                 decision = Decision.of(wait(known), known)
@@ -119,7 +123,7 @@ def check_status(
 
 def _read(
     storage: Storage, keys: object_keys.WorkKeys, attempt: int
-) -> tuple[bool, JobRecord | None, Stop | None, AttemptState | None]:
+) -> tuple[bool, JobRecord | None, Stop | None, StoredAttempt | None]:
     """Read whether the job is closed, its records, and the attempt's state.
 
     In parallel, because a status check mostly waits for S3.
@@ -128,7 +132,7 @@ def _read(
         closed = pool.submit(is_closed, storage, keys)
         job = pool.submit(JobRecord.load, storage, keys)
         stop = pool.submit(Stop.load, storage, keys)
-        state = pool.submit(AttemptState.load, storage, keys, attempt)
+        state = pool.submit(StoredAttempt.load, storage, keys, attempt)
     return closed.result(), job.result(), stop.result(), state.result()
 
 
