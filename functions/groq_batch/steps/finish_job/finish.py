@@ -80,19 +80,19 @@ def finish_job(
     """
     keys = object_keys.WorkKeys(job_id)
     request = JobRequest.required(storage, job_id)
+    delivery = Delivery(storage, request)
 
     def clean_up(*, is_lost: bool) -> FinishOutcome:
         return clean_up_groq(storage, client, settings, keys, tries, is_lost=is_lost)
 
     def clean_up_again() -> FinishOutcome:
         job = JobRecord.load(storage, keys)
-        return clean_up(is_lost=job is None and bool(Delivery(storage, request).told_batches()))
+        return clean_up(is_lost=job is None and bool(delivery.told_batches()))
 
     def finish() -> FinishOutcome:
         if is_closed(storage, keys):
             return clean_up_again()
         known = _read(storage, request, without_lost_rows=gives_up_lost_rows)
-        delivery = Delivery(storage, request)
         placing = Placing(storage, delivery, known)
         # An earlier invocation may have written the final report.
         if not End.is_reported(storage, keys) and delivery.stored_final_report() is None:
