@@ -80,6 +80,11 @@ def test_categories_and_dictionaries_have_the_texts_of_their_values() -> None:
     assert texts(polars.DataFrame([series]), "a") == ["x", ""]
 
 
+def test_period_of_pandas_has_its_name_and_not_the_number_that_stores_it() -> None:
+    months = pandas.Series(pandas.PeriodIndex(["2026-03", None, "1969-12"], freq="M"))
+    assert texts(pandas.DataFrame({"a": months}), "a") == ["2026-03", "", "1969-12"]
+
+
 @pytest.mark.parametrize(
     ("frame", "column"),
     [
