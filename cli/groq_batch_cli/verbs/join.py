@@ -52,7 +52,7 @@ from groq_batch_client.text import counted
     "--prefix", default="", metavar="TEXT", help="Prefix for the names of the new columns."
 )
 @out_file_option(
-    "File to write: .jsonl, .csv, .tsv (also with .gz or .zst) or .parquet.",
+    "File to write: .jsonl, .csv, .tsv (also with .gz or .zst), .parquet, or - (standard output).",
     show_default="JSONL on standard output",
 )
 @click.pass_obj

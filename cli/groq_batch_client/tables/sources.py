@@ -74,10 +74,13 @@ def open_bytes(argument: str, kind: FileKind) -> Iterator[io.BufferedReader]:
     """
     name = "<stdin>" if argument == STDIN else argument
     with contextlib.ExitStack() as resources:
-        raw: Any = sys.stdin.buffer if argument == STDIN and sys.stdin is not None else None
-        if argument == STDIN and raw is None:
-            raise TableError("Standard input is closed. Give the rows on it, or name a file.")
-        if argument != STDIN:
+        raw: Any
+        if argument == STDIN:
+            # Python has none where the caller has closed it.
+            if sys.stdin is None:
+                raise TableError("Standard input is closed. Name a file.")
+            raw = sys.stdin.buffer
+        else:
             try:
                 raw = resources.enter_context(Path(argument).open("rb"))
             except OSError as error:

@@ -419,6 +419,30 @@ def test_standard_input_is_unpacked(
     assert len(requests_of(capsysbinary.readouterr().out)) == 1
 
 
+@pytest.mark.parametrize(
+    "command", [["make", "-", "--model", "m", "--prompt", "{a}"], ["check", "-"]]
+)
+def test_standard_input_that_is_closed_is_said(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    assert run(command) == 1
+    assert "Error: Standard input is closed. Name a file." in capsys.readouterr().err
+
+
+def test_dash_is_standard_output_and_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = write_rows(tmp_path / "rows.csv", [{"a": "x"}])
+    assert make(rows, "--prompt", "{a}", "--out", "-") == 0
+    assert len(requests_of(capsysbinary.readouterr().out)) == 1
+    results = write_results(tmp_path, result("row-1", "y"))
+    assert run(["join", str(rows), results, "--out", "-"]) == 0
+    assert b'"answer":"y"' in capsysbinary.readouterr().out
+    assert not (tmp_path / "-").exists()
+
+
 def test_requests_are_written_compressed_as_their_name_says(tmp_path: Path) -> None:
     rows = write_rows(tmp_path / "rows.jsonl", [{"a": 1}])
     assert make(rows, "--prompt", "{a}", "--out", str(tmp_path / "o.JSONL.GZ")) == 0

@@ -213,6 +213,7 @@ def test_row_that_cannot_become_a_request_is_said(
         (["--prompt", "{a}", "--out", "o.csv"], "requests are JSON lines"),
         (["--prompt", "{a}", "--out", "o.TSV.gz"], "requests are JSON lines"),
         (["--prompt", "{a}", "--out", "o.jsonl.zst"], "End it with .jsonl or .jsonl.gz."),
+        (["--prompt", "{a}", "--out", "o.jsonl.BZ2"], "End it with .jsonl or .jsonl.gz."),
         (["--prompt", "{a"], "The prompt has a brace without a partner"),
         (["--prompt", "{}"], "The prompt has braces without a column name"),
         ([], "Give the prompt with --prompt or --prompt-file."),
