@@ -29,6 +29,7 @@ from groq_batch_client.tables.formats import Format
 from groq_batch_client.tables.json_lines import JsonWriter
 from groq_batch_client.tables.names import quoted
 from groq_batch_client.tables.table import OpenTable, TableFile, check_readable_twice
+from groq_batch_client.text import counted
 
 ANSWER = "answer"
 TOOL_CALLS = "tool_calls"
@@ -200,7 +201,7 @@ def join(
                     expected, answers.custom_ids, taken_results, strict=True
                 )
             ]
-        _check_ids(expected, answers.custom_ids, first, names, ids.option)
+        _check_ids(expected, answers.custom_ids, found, first, names, ids.option)
         if len(found) < batch.rows:
             raise TableError(
                 _other_length(counts.rows + len(found), names, rows_are_longer=True)
@@ -240,9 +241,17 @@ def _check_results(lines: list[bytes], name: str) -> None:
         )
 
 
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
 def _check_ids(
     expected: list[str],
     found: list[str | None],
+    lines: list[bytes],
     first: int,
     names: tuple[str, str],
     option: str,
@@ -256,18 +265,25 @@ def _check_ids(
     shown = "no custom_id" if other is None else quoted(other)
     # Only the command line builds shared requests.
     deduped = "; with --deduped if you ran make with --dedupe" if option.startswith("--") else ""
+    advice = (
+        f"Join the rows that the requests were built from, in the same order, with the same "
+        f"{option}{deduped}."
+    )
+    if other is None and not _is_object(lines[place]):
+        advice = (
+            "It is not a JSON object, as in a file that was cut short. Fetch the results again."
+        )
     raise TableError(
         f"Row {first + place:,} of {names[0]} has the id {quoted(expected[place])}, but row "
-        f"{first + place:,} of {names[1]} is of {shown}. Join the rows that the requests were "
-        f"built from, in the same order, with the same {option}{deduped}."
+        f"{first + place:,} of {names[1]} is of {shown}. {advice}"
     )
 
 
 def _other_length(number: int, names: tuple[str, str], *, rows_are_longer: bool) -> str:
     longer, shorter = names if rows_are_longer else names[::-1]
     return (
-        f"{shorter} ends after {number:,} rows, but {longer} has more. Join the rows that the "
-        f"requests were built from with all their results."
+        f"{shorter} ends after {counted(number, 'row')}, but {longer} has more. Join the rows that "
+        f"the requests were built from with all their results."
     )
 
 

@@ -585,6 +585,7 @@ def test_file_that_holds_no_results_is_refused(
         (["a", "b\u00a0", "c"], "has the id 'b', but row 2 of {results} is of 'b\\xa0'."),
         (["a", "b"], "{results} ends after 2 rows, but {rows} has more."),
         (["a", "b", "c", "d"], "{rows} ends after 3 rows, but {results} has more."),
+        (["a"], "{results} ends after 1 row, but {rows} has more."),
         ([], "{results} ends after 0 rows, but {rows} has more."),
     ],
 )
@@ -605,7 +606,9 @@ def test_row_without_an_owner_is_that_of_no_row(
 ) -> None:
     rows = write_rows(tmp_path / "rows.jsonl", [{"a": 1}])
     assert join(rows, write_results(tmp_path, b"nonsense")) == 1
-    assert "is of no custom_id." in capsys.readouterr().err
+    assert (
+        "is of no custom_id. It is not a JSON object, as in a file that" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("out", ["rows.csv", "schema.json", "requests.results.jsonl"])
