@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -84,11 +84,12 @@ class AnswerColumns:
         """Return the columns for answers."""
         columns: list[list[Any]] = []
         rows = answers.rows or []
-        for name, kind in self.properties.items():
+        properties = self.properties
+        for name, kind in properties.items():
             columns.append([_property(one, name, kind) for one in rows])
         wholes = answers.values
         if self.schema is not None:
-            wholes = [self._whole(one) for one in rows]
+            wholes = [_whole(one, properties.keys()) for one in rows]
             # Only this step notices a value that is too large for its column.
             answers.error_codes = [one.error_code for one in rows]
             answers.error_messages = [one.error_message for one in rows]
@@ -101,11 +102,20 @@ class AnswerColumns:
             answers.error_messages,
         ]
 
-    def _whole(self, answer: Answer) -> Any:
-        """Return the column ``answer``: all answers, or those without property columns."""
-        if answer.is_kept_as_text or (self.properties and answer.is_value and answer.error_code):
-            return answer.text
-        return None if self.properties and answer.is_value else answer.value
+
+def _whole(answer: Answer, properties: Set[str]) -> Any:
+    """Return an answer for the column ``answer``, or None if columns of its own hold all of it.
+
+    Args:
+        answer: The answer.
+        properties: The properties that have columns of their own.
+    """
+    if answer.is_kept_as_text:
+        return answer.text
+    if not (properties and answer.is_value):
+        return answer.value
+    has_others = isinstance(answer.value, dict) and not answer.value.keys() <= properties
+    return answer.text if answer.error_code or has_others else None
 
 
 def _property(answer: Answer, name: str, kind: Kind) -> Any:

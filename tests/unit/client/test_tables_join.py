@@ -298,6 +298,26 @@ def test_parquet_has_a_typed_column_for_each_property(
     assert (third["error_code"], third["answer"]) == ("missing", None)
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_property_that_the_schema_allows_and_does_not_name_is_kept_in_the_text(
+    ending: str, tmp_path: Path
+) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl", [{"a": 1}, {"a": 2}])
+    texts = ['{"label": "x", "why": "short"}', '{"label": "y"}']
+    found = [result(f"row-{n}", text) for n, text in enumerate(texts, 1)]
+    schema = write_schema(tmp_path, {"type": "object", "properties": {"label": {}}})
+    out = tmp_path / f"out.{ending}"
+    assert join(rows, write_results(tmp_path, *found), "--schema", schema, "--out", str(out)) == 0
+    if ending == "csv":
+        header, *lines = csv_rows(out)
+        joined = [dict(zip(header, line, strict=True)) for line in lines]
+    else:
+        joined = pyarrow.parquet.read_table(out).to_pylist()
+    assert [row["answer_label"] for row in joined] == ["x", "y"]
+    assert [row["answer"] or None for row in joined] == [texts[0], None]
+    assert [row["error_code"] or None for row in joined] == [None, None]
+
+
 def test_values_that_do_not_fit_the_schema_are_kept_as_text(tmp_path: Path) -> None:
     texts = [
         '{"good": "yes", "score": true, "count": 1.5, "topics": {"a": 1}}',
