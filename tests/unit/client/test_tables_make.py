@@ -205,6 +205,7 @@ def test_row_that_cannot_become_a_request_is_said(
     ("arguments", "expected"),
     [
         (["--prompt", "{a}", "--param", "stream"], "--param 'stream' is not NAME=VALUE"),
+        (["--prompt", "{a}", "--param", "n = 1"], "--param 'n = 1' is not NAME=VALUE"),
         (["--prompt", "{a}", "--param", "model=y"], "--param model is set by --model"),
         (["--prompt", "{a}", "--param", "temperature=hot"], "temperature is 'hot', but it must be"),
         (["--prompt", "{a}", "--param", "n=true"], "n is True, but it must be a number"),
