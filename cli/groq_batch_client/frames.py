@@ -13,6 +13,8 @@ import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from groq_batch_client.errors import TableError, WrongArgumentError
 from groq_batch_client.tables.batches import ROWS_OF_A_BATCH, Batch, MissingColumnError
 from groq_batch_client.tables.formats import pyarrow_for
@@ -23,6 +25,8 @@ NAME = "the frame"
 """The name of a frame in messages."""
 
 _PURPOSE = "A data frame"
+
+_encode = msgspec.json.Encoder().encode
 
 
 def is_frame(source: Any) -> bool:
@@ -113,6 +117,9 @@ class FrameTable:
                 # Export a one-column frame: Polars 1.19 exports a bare series without its type.
                 return pyarrow.table(series.to_frame()).column(0)
             series = self.frame.iloc[:, place]
+            json_texts = _json_texts(series)
+            if json_texts is not None:
+                return pyarrow.chunked_array([json_texts], pyarrow.string())
             if hasattr(series, "__arrow_c_stream__"):
                 return pyarrow.chunked_array(series)
             found = pyarrow.Array.from_pandas(series)
@@ -146,6 +153,37 @@ class FrameTable:
         for name, column in columns.items():
             table = table.append_column(name, column)
         return table
+
+
+def _json_texts(series: Any) -> list[str | None] | None:
+    """Return the JSON texts of a pandas column of dicts and lists; None for another column.
+
+    As one Arrow type, each dict would get the keys of all others, and each number their type.
+    """
+    if series.dtype != object:
+        return None
+    values = [
+        None if is_missing else value
+        for value, is_missing in zip(series, series.isna(), strict=True)
+    ]
+    first = next((one for one in values if one is not None), None)
+    if not isinstance(first, dict | list):
+        return None
+    try:
+        if not all(_is_json(one) for one in values):
+            return None
+        return [None if one is None else _encode(one).decode() for one in values]
+    except (OverflowError, RecursionError, UnicodeEncodeError):
+        return None
+
+
+def _is_json(value: Any) -> bool:
+    """Tell whether a value consists of the types of JSON alone, without those of numpy."""
+    if isinstance(value, list):
+        return all(_is_json(one) for one in value)
+    if isinstance(value, dict):
+        return all(type(name) is str and _is_json(one) for name, one in value.items())
+    return value is None or type(value) in (str, bool, int, float)
 
 
 class _Places(Batch):

@@ -80,6 +80,17 @@ def test_categories_and_dictionaries_have_the_texts_of_their_values() -> None:
     assert texts(polars.DataFrame([series]), "a") == ["x", ""]
 
 
+def test_dicts_and_lists_of_pandas_keep_their_own_keys_and_numbers() -> None:
+    rows = [{"b": 1}, {"a": [1.5, "x", None]}, None, {"b": 2**63, "c": {}}]
+    expected = ['{"b":1}', '{"a":[1.5,"x",null]}', "", '{"b":9223372036854775808,"c":{}}']
+    assert texts(pandas.DataFrame({"a": rows}), "a") == expected
+    assert texts(pandas.DataFrame({"a": [[1], [0.5, "x"]]}), "a") == ["[1]", '[0.5,"x"]']
+    # Other values than those of JSON have the texts of their Arrow type.
+    day = datetime.date(2026, 3, 1)
+    assert texts(pandas.DataFrame({"a": [{"d": day}]}), "a") == ['{"d":"2026-03-01"}']
+    assert texts(pandas.DataFrame({"a": [[Decimal("1.50")]]}), "a") == ["[1.50]"]
+
+
 def test_period_of_pandas_has_its_name_and_not_the_number_that_stores_it() -> None:
     months = pandas.Series(pandas.PeriodIndex(["2026-03", None, "1969-12"], freq="M"))
     assert texts(pandas.DataFrame({"a": months}), "a") == ["2026-03", "", "1969-12"]
