@@ -26,19 +26,23 @@ NAME = "the frame"
 
 _PURPOSE = "A data frame"
 
+_LIBRARIES = ("pandas", "polars")
+"""Libraries whose frames come back as such; any other comes back as an Arrow table."""
+
 _encode = msgspec.json.Encoder().encode
 
 
 def is_frame(source: Any) -> bool:
     """Tell whether an object is a pandas, Polars, Arrow or similar data frame."""
-    if library_of(source) in ("pandas", "polars"):
-        return type(source).__name__ in ("DataFrame", "LazyFrame")
+    if library_of(source) in _LIBRARIES:
+        return any(one.__name__ in ("DataFrame", "LazyFrame") for one in type(source).__mro__)
     return hasattr(source, "__arrow_c_stream__")
 
 
 def library_of(source: Any) -> str:
-    """Return the name of the library that an object belongs to."""
-    return type(source).__module__.partition(".")[0]
+    """Return the name of the library that an object, or a base of its class, belongs to."""
+    modules = [one.__module__.partition(".")[0] for one in type(source).__mro__]
+    return next((one for one in modules if one in _LIBRARIES), modules[0])
 
 
 class FrameTable:
@@ -57,7 +61,7 @@ class FrameTable:
 
         Raises:
             TableError: pyarrow is not installed, or two columns have one name.
-            WrongArgumentError: It has no rows yet (a LazyFrame).
+            WrongArgumentError: It has no rows yet (a LazyFrame), or no columns.
         """
         pyarrow = pyarrow_for(_PURPOSE)
         if type(frame).__name__ == "LazyFrame":
@@ -65,9 +69,16 @@ class FrameTable:
                 "A LazyFrame has no rows yet. Give the result of its .collect()."
             )
         self._library = library_of(frame)
-        if self._library not in ("pandas", "polars"):
+        if self._library not in _LIBRARIES:
             self._library = "pyarrow"
-            frame = frame if isinstance(frame, pyarrow.Table) else pyarrow.table(frame)
+            try:
+                frame = frame if isinstance(frame, pyarrow.Table) else pyarrow.table(frame)
+            except pyarrow.ArrowInvalid:
+                # As for the stream of a single array.
+                raise WrongArgumentError(
+                    f"{type(frame).__name__} has no columns with names. Give a table, such as "
+                    f"pyarrow.table({{'text': …}})."
+                ) from None
         self.frame = frame
         columns = frame.column_names if self._library == "pyarrow" else frame.columns
         self.names = [str(name) for name in columns]

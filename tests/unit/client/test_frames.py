@@ -123,6 +123,23 @@ def test_what_is_a_frame() -> None:
         FrameTable(polars.LazyFrame())
 
 
+class OwnFrame(pandas.DataFrame):
+    """A frame of a library on top of pandas, as GeoDataFrame is."""
+
+
+def test_frame_of_a_derived_class_comes_back_as_one_of_its_library() -> None:
+    frame = OwnFrame({"a": ["x"]})
+    assert is_frame(frame)
+    assert texts(frame, "a") == ["x"]
+    answer = pyarrow.chunked_array([["y"]])
+    assert isinstance(FrameTable(frame).with_columns({"answer": answer}), pandas.DataFrame)
+
+
+def test_arrow_array_without_a_name_is_no_frame() -> None:
+    with pytest.raises(WrongArgumentError, match="ChunkedArray has no columns with names"):
+        FrameTable(pyarrow.chunked_array([["x"]]))
+
+
 def test_columns_are_put_beside_those_of_a_frame_with_columns_of_two_levels() -> None:
     frame = pandas.DataFrame(
         [[1, "x"]], columns=pandas.MultiIndex.from_tuples([("a", 1), ("b", 2)])
