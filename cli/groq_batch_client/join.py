@@ -29,7 +29,6 @@ from groq_batch_client.tables.formats import Format
 from groq_batch_client.tables.json_lines import JsonWriter
 from groq_batch_client.tables.names import quoted
 from groq_batch_client.tables.table import OpenTable, TableFile, check_readable_twice
-from groq_batch_client.text import counted
 
 ANSWER = "answer"
 TOOL_CALLS = "tool_calls"
@@ -291,9 +290,10 @@ def _check_ids(
 
 def _other_length(number: int, names: tuple[str, str], *, rows_are_longer: bool) -> str:
     longer, shorter = names if rows_are_longer else names[::-1]
+    rows = "1 row" if number == 1 else f"{number:,} rows"
     return (
-        f"{shorter} ends after {counted(number, 'row')}, but {longer} has more. Join the rows that "
-        f"the requests were built from with all their results."
+        f"{shorter} ends after {rows}, but {longer} has more. Join the rows that the requests were "
+        f"built from with all their results."
     )
 
 

@@ -138,12 +138,17 @@ def syntax_cause(data: bytes, error: str) -> str | None:
     place = int(found[1]) if found else 0
     if "trailing characters" in error and (cause := _trailing_cause(data, place)):
         return cause
+    if "invalid escape" in error:
+        return (
+            "A text has a backslash that begins no escape of JSON. Write a backslash as \\\\, and "
+            "single quotes without one."
+        )
     # msgspec names the byte at which it failed or the one after it.
     places = (place, max(place - 1, 0))
     for pattern, cause in _CAUSES:
         if any(pattern.match(data, one) for one in places):
             return cause
-    if "invalid character" in error and any(_CONTROL.match(data, one) for one in places):
+    if "invalid character" in error and _CONTROL.match(data, place) is not None:
         return "A text has a control character, such as a tab. Write it as an escape, such as \\t."
     return None
 
