@@ -103,6 +103,17 @@ class ExistingPath(ExistingFile):
         return Path(super().convert(value, param, ctx))
 
 
+class _OutFile(click.Path):
+    """A file to write; ``-`` is standard output, returned as None like the default."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Convert the path."""
+        return None if value == STDIN else super().convert(value, param, ctx)
+
+
 _SKIP_INVALID_HELP = "Skip invalid lines and run the good ones."
 
 skip_invalid_option = click.option("--skip-invalid", is_flag=True, help=_SKIP_INVALID_HELP)
@@ -279,7 +290,7 @@ def out_file_option(
     """Return the option ``--out`` of a command that writes one file."""
     return click.option(
         "--out",
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=_OutFile(),
         show_default=show_default,
         metavar="FILE",
         help=help_text,

@@ -239,7 +239,8 @@ def read_parameters(texts: Iterable[str]) -> dict[str, Any]:
     parameters: dict[str, Any] = {}
     for text in texts:
         name, sign, value = text.partition("=")
-        if not sign or not name:
+        # With a space around it, a name would be sent as an unknown field.
+        if not sign or not name or name != name.strip():
             raise WrongArgumentError(
                 f"--param {text!r} is not NAME=VALUE, such as temperature=0.2 or "
                 f"max_completion_tokens=200."

@@ -13,6 +13,8 @@ import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from groq_batch_client.errors import TableError, WrongArgumentError
 from groq_batch_client.tables.batches import ROWS_OF_A_BATCH, Batch, MissingColumnError
 from groq_batch_client.tables.formats import pyarrow_for
@@ -24,17 +26,23 @@ NAME = "the frame"
 
 _PURPOSE = "A data frame"
 
+_LIBRARIES = ("pandas", "polars")
+"""Libraries whose frames come back as such; any other comes back as an Arrow table."""
+
+_encode = msgspec.json.Encoder().encode
+
 
 def is_frame(source: Any) -> bool:
     """Tell whether an object is a pandas, Polars, Arrow or similar data frame."""
-    if library_of(source) in ("pandas", "polars"):
-        return type(source).__name__ in ("DataFrame", "LazyFrame")
+    if library_of(source) in _LIBRARIES:
+        return any(one.__name__ in ("DataFrame", "LazyFrame") for one in type(source).__mro__)
     return hasattr(source, "__arrow_c_stream__")
 
 
 def library_of(source: Any) -> str:
-    """Return the name of the library that an object belongs to."""
-    return type(source).__module__.partition(".")[0]
+    """Return the name of the library that an object, or a base of its class, belongs to."""
+    modules = [one.__module__.partition(".")[0] for one in type(source).__mro__]
+    return next((one for one in modules if one in _LIBRARIES), modules[0])
 
 
 class FrameTable:
@@ -53,7 +61,7 @@ class FrameTable:
 
         Raises:
             TableError: pyarrow is not installed, or two columns have one name.
-            WrongArgumentError: It has no rows yet (a LazyFrame).
+            WrongArgumentError: It has no rows yet (a LazyFrame), or no columns.
         """
         pyarrow = pyarrow_for(_PURPOSE)
         if type(frame).__name__ == "LazyFrame":
@@ -61,9 +69,16 @@ class FrameTable:
                 "A LazyFrame has no rows yet. Give the result of its .collect()."
             )
         self._library = library_of(frame)
-        if self._library not in ("pandas", "polars"):
+        if self._library not in _LIBRARIES:
             self._library = "pyarrow"
-            frame = frame if isinstance(frame, pyarrow.Table) else pyarrow.table(frame)
+            try:
+                frame = frame if isinstance(frame, pyarrow.Table) else pyarrow.table(frame)
+            except pyarrow.ArrowInvalid:
+                # As for the stream of a single array.
+                raise WrongArgumentError(
+                    f"{type(frame).__name__} has no columns with names. Give a table, such as "
+                    f"pyarrow.table({{'text': …}})."
+                ) from None
         self.frame = frame
         columns = frame.column_names if self._library == "pyarrow" else frame.columns
         self.names = [str(name) for name in columns]
@@ -113,6 +128,9 @@ class FrameTable:
                 # Export a one-column frame: Polars 1.19 exports a bare series without its type.
                 return pyarrow.table(series.to_frame()).column(0)
             series = self.frame.iloc[:, place]
+            json_texts = _json_texts(series)
+            if json_texts is not None:
+                return pyarrow.chunked_array([json_texts], pyarrow.string())
             if hasattr(series, "__arrow_c_stream__"):
                 return pyarrow.chunked_array(series)
             found = pyarrow.Array.from_pandas(series)
@@ -146,6 +164,37 @@ class FrameTable:
         for name, column in columns.items():
             table = table.append_column(name, column)
         return table
+
+
+def _json_texts(series: Any) -> list[str | None] | None:
+    """Return the JSON texts of a pandas column of dicts and lists; None for another column.
+
+    As one Arrow type, each dict would get the keys of all others, and each number their type.
+    """
+    if series.dtype != object:
+        return None
+    values = [
+        None if is_missing else value
+        for value, is_missing in zip(series, series.isna(), strict=True)
+    ]
+    first = next((one for one in values if one is not None), None)
+    if not isinstance(first, dict | list):
+        return None
+    try:
+        if not all(_is_json(one) for one in values):
+            return None
+        return [None if one is None else _encode(one).decode() for one in values]
+    except (OverflowError, RecursionError, UnicodeEncodeError):
+        return None
+
+
+def _is_json(value: Any) -> bool:
+    """Tell whether a value consists of the types of JSON alone, without those of numpy."""
+    if isinstance(value, list):
+        return all(_is_json(one) for one in value)
+    if isinstance(value, dict):
+        return all(type(name) is str and _is_json(one) for name, one in value.items())
+    return value is None or type(value) in (str, bool, int, float)
 
 
 class _Places(Batch):

@@ -263,7 +263,7 @@ class Job:
         installed. The new columns are ``answer``, ``tool_calls``, ``finish_reason``, ``error_code``
         (None if and only if there is a valid answer) and ``error_message``. With a schema, each of
         its properties gets a column ``answer_NAME``, and ``answer`` holds the texts that do not
-        match the schema.
+        match the schema, or that have other properties besides.
 
         Without rows, the frame has ``custom_id``, ``answer`` and ``error_code``. The frame of a
         retry has all rows of the original job, with the new answers in place.

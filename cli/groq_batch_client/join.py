@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -83,11 +83,12 @@ class AnswerColumns:
         """Return the columns for answers."""
         columns: list[list[Any]] = []
         rows = answers.rows or []
-        for name, kind in self.properties.items():
+        properties = self.properties
+        for name, kind in properties.items():
             columns.append([_property(one, name, kind) for one in rows])
         wholes = answers.values
         if self.schema is not None:
-            wholes = [self._whole(one) for one in rows]
+            wholes = [_whole(one, properties.keys()) for one in rows]
             # Only this step notices a value that is too large for its column.
             answers.error_codes = [one.error_code for one in rows]
             answers.error_messages = [one.error_message for one in rows]
@@ -100,11 +101,20 @@ class AnswerColumns:
             answers.error_messages,
         ]
 
-    def _whole(self, answer: Answer) -> Any:
-        """Return the column ``answer``: all answers, or those without property columns."""
-        if answer.is_kept_as_text or (self.properties and answer.is_value and answer.error_code):
-            return answer.text
-        return None if self.properties and answer.is_value else answer.value
+
+def _whole(answer: Answer, properties: Set[str]) -> Any:
+    """Return an answer for the column ``answer``, or None if columns of its own hold all of it.
+
+    Args:
+        answer: The answer.
+        properties: The properties that have columns of their own.
+    """
+    if answer.is_kept_as_text:
+        return answer.text
+    if not (properties and answer.is_value):
+        return answer.value
+    has_others = isinstance(answer.value, dict) and not answer.value.keys() <= properties
+    return answer.text if answer.error_code or has_others else None
 
 
 def _property(answer: Answer, name: str, kind: Kind) -> Any:
@@ -200,7 +210,7 @@ def join(
                     expected, answers.custom_ids, taken_results, strict=True
                 )
             ]
-        _check_ids(expected, answers.custom_ids, first, names, ids.option)
+        _check_ids(expected, answers.custom_ids, found, first, names, ids.option)
         if len(found) < batch.rows:
             raise TableError(
                 _other_length(counts.rows + len(found), names, rows_are_longer=True)
@@ -240,9 +250,17 @@ def _check_results(lines: list[bytes], name: str) -> None:
         )
 
 
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
 def _check_ids(
     expected: list[str],
     found: list[str | None],
+    lines: list[bytes],
     first: int,
     names: tuple[str, str],
     option: str,
@@ -256,18 +274,26 @@ def _check_ids(
     shown = "no custom_id" if other is None else quoted(other)
     # Only the command line builds shared requests.
     deduped = "; with --deduped if you ran make with --dedupe" if option.startswith("--") else ""
+    advice = (
+        f"Join the rows that the requests were built from, in the same order, with the same "
+        f"{option}{deduped}."
+    )
+    if other is None and not _is_object(lines[place]):
+        advice = (
+            "It is not a JSON object, as in a file that was cut short. Fetch the results again."
+        )
     raise TableError(
         f"Row {first + place:,} of {names[0]} has the id {quoted(expected[place])}, but row "
-        f"{first + place:,} of {names[1]} is of {shown}. Join the rows that the requests were "
-        f"built from, in the same order, with the same {option}{deduped}."
+        f"{first + place:,} of {names[1]} is of {shown}. {advice}"
     )
 
 
 def _other_length(number: int, names: tuple[str, str], *, rows_are_longer: bool) -> str:
     longer, shorter = names if rows_are_longer else names[::-1]
+    rows = "1 row" if number == 1 else f"{number:,} rows"
     return (
-        f"{shorter} ends after {number:,} rows, but {longer} has more. Join the rows that the "
-        f"requests were built from with all their results."
+        f"{shorter} ends after {rows}, but {longer} has more. Join the rows that the requests were "
+        f"built from with all their results."
     )
 
 

@@ -69,6 +69,9 @@ class RequestFile:
             RequestsError: It cannot be read.
         """
         if self.is_stdin:
+            # Python has none where the caller has closed it.
+            if sys.stdin is None:
+                raise RequestsError("Standard input is closed. Name a file.")
             yield Chunks(sys.stdin.buffer, self.shown, is_gzip=None, progress=progress)
             return
         with self._open() as stream:

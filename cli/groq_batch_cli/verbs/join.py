@@ -52,7 +52,7 @@ from groq_batch_client.text import counted
     "--prefix", default="", metavar="TEXT", help="Prefix for the names of the new columns."
 )
 @out_file_option(
-    "File to write: .jsonl, .csv, .tsv (also with .gz or .zst) or .parquet.",
+    "File to write: .jsonl, .csv, .tsv (also with .gz or .zst), .parquet, or - (standard output).",
     show_default="JSONL on standard output",
 )
 @click.pass_obj
@@ -73,7 +73,8 @@ def command(
     the columns answer, tool_calls, finish_reason, error_code and error_message. error_code is empty
     if and only if the row has a valid answer. With --schema the answer is parsed as JSON: JSONL
     output gets it as an object; CSV, TSV and Parquet get a column answer_NAME for each property,
-    and the column answer holds the text of answers that do not match the schema.
+    and the column answer holds the text of answers that do not match the schema, or that have
+    other properties besides.
 
     \b
     Example:

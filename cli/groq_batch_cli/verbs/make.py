@@ -33,6 +33,9 @@ _TABLE_ENDINGS = tuple(
     ending for ending, kind in FORMAT_ENDINGS.items() if kind is not Format.JSONL
 )
 
+_OTHER_COMPRESSION = (".zst", ".bz2", ".xz", ".zip")
+"""Endings of compressed files that no stack takes as requests."""
+
 
 @click.command()
 @rows_argument
@@ -82,7 +85,7 @@ _TABLE_ENDINGS = tuple(
     is_flag=True,
     help="Send identical requests only once; join then needs FILE.rows.",
 )
-@out_file_option("File to write; compressed when it ends in .gz or .zst.")
+@out_file_option("File to write, or - for standard output; compressed when it ends in .gz.")
 @click.pass_obj
 def command(
     terminal: Terminal,
@@ -183,7 +186,7 @@ def _check_outputs(out: Path | None, inputs: Iterable[Path | None], *, dedupe: b
     given = list(inputs)
     check_output(out, given)
     name = out.name.lower() if out is not None else ""
-    if name.endswith(".zst") or name.removesuffix(".gz").endswith(_TABLE_ENDINGS):
+    if name.endswith(_OTHER_COMPRESSION) or name.removesuffix(".gz").endswith(_TABLE_ENDINGS):
         raise click.BadParameter(
             f"{out}: requests are JSON lines, which no stack takes under such a name. End it with "
             f".jsonl or .jsonl.gz.",

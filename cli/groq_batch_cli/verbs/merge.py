@@ -26,7 +26,7 @@ from groq_batch_client.text import one_line
     metavar="RETRIED...",
     type=ExistingFile(),
 )
-@out_file_option("File to write; compressed when it ends in .gz.")
+@out_file_option("File to write, or - for standard output; compressed when it ends in .gz.")
 @click.pass_obj
 def command(terminal: Terminal, results: str, retried: tuple[str, ...], out: Path | None) -> int:
     """Merge the results of retries into the original results.

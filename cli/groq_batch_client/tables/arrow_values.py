@@ -22,7 +22,7 @@ from pyarrow import compute, types
 from groq_batch_client.errors import TableError
 from groq_batch_client.tables.names import quoted
 
-_encode = msgspec.json.Encoder(decimal_format="number").encode
+_encode = msgspec.json.Encoder().encode
 _UNITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
 _HALF_DIGITS = 5
 _LARGEST_HALF = 65504.0
@@ -98,6 +98,11 @@ def _as_they_are(array: Any) -> list[Any]:
 
 def _cast(array: Any) -> list[Any]:
     return list(array.cast(pyarrow.string()).to_pylist())
+
+
+def _decimals(array: Any) -> list[Any]:
+    """Write decimal numbers with all their digits; as text, Python writes a zero as ``0E-9``."""
+    return [None if one is None else msgspec.Raw(f"{one:f}".encode()) for one in array.to_pylist()]
 
 
 def _floats(array: Any) -> list[Any]:
@@ -284,6 +289,12 @@ def _extensions(array: Any) -> list[Any]:
         return [None if one is None else str(uuid.UUID(bytes=one)) for one in stored]
     if name == "arrow.bool8":
         return [None if one is None else bool(one) for one in array.storage.to_pylist()]
+    if name == "pandas.period":
+        # Stored as the number of periods since 1970, which would pass for a value.
+        found = array.to_pandas().astype("string")
+        return [
+            None if is_missing else one for one, is_missing in zip(found, found.isna(), strict=True)
+        ]
     return _values(array.storage)
 
 
@@ -317,7 +328,7 @@ _READERS: Sequence[tuple[Callable[[Any], bool], Callable[[Any], list[Any]]]] = (
     (types.is_boolean, _as_they_are),
     (types.is_integer, _as_they_are),
     (types.is_floating, _floats),
-    (types.is_decimal, _as_they_are),
+    (types.is_decimal, _decimals),
     (types.is_date, _dates),
     (types.is_time, _cast),
     (types.is_timestamp, _timestamps),

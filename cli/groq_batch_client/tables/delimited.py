@@ -22,7 +22,7 @@ import msgspec
 from groq_batch_client.errors import TableError
 from groq_batch_client.tables.batches import ROWS_OF_A_BATCH, Batch, MissingColumnError
 from groq_batch_client.tables.formats import SEPARATORS, Format, pyarrow_for
-from groq_batch_client.tables.names import check_unique
+from groq_batch_client.tables.names import check_unique, quoted
 
 _LONGEST_CELL = min(sys.maxsize, 2**31 - 1)
 _SEPARATORS = {",": "commas", ";": "';'", "\t": "tabs", "|": "'|'"}
@@ -127,17 +127,12 @@ class DelimitedReader:
                 yield TextBatch(self.names, list(zip(*full, strict=True)))
 
     def _take(self, most: int) -> list[list[str]]:
+        begin, rows = self._rows.line_num, []
         try:
-            return list(islice(self._rows, most))
+            for row in islice(self._rows, most):
+                rows.append(row)  # noqa: PERF402 - rows before an error tell its line
         except csv.Error as error:
-            line = self._rows.line_num
-            said = str(error)
-            if said.startswith("new-line character"):
-                said = (
-                    "it has a carriage return (CR) outside of quotes. End lines with a line feed "
-                    "(LF or CRLF), and put values with line ends in double quotes"
-                )
-            raise TableError(f"Line {line} of {self._table} is not CSV: {said}.") from None
+            raise TableError(self._not_csv(str(error), begin, rows)) from None
         except UnicodeDecodeError as error:
             # The next decoded text begins in the line after the last yielded one.
             line = self._rows.line_num + 1 + error.object[: error.start].count(b"\n")
@@ -145,6 +140,31 @@ class DelimitedReader:
                 f"Line {line} of {self._table} is not UTF-8. Save the file as UTF-8 (in Excel as "
                 f"'CSV UTF-8')."
             ) from None
+        return rows
+
+    def _not_csv(self, said: str, begin: int, rows: list[list[str]]) -> str:
+        """Return the message for an error of the CSV parser.
+
+        Args:
+            said: The parser's message.
+            begin: Number of lines before ``rows``.
+            rows: The last rows before the error.
+        """
+        line, advice = self._rows.line_num, ""
+        if said.startswith("new-line character"):
+            said = "it has a carriage return (CR) outside of quotes"
+            advice = (
+                " End lines with a line feed (LF or CRLF), and put values with line ends in double "
+                "quotes."
+            )
+        elif said.startswith("unexpected end"):
+            # The parser notices it at the end of the file.
+            line = begin + 1 + sum(_lines_of(row) for row in rows)
+            said = "a double quote opens a value that is never closed"
+            advice = ' Close it. Within a quoted value, write a double quote twice ("").'
+        elif "expected after" in said:
+            advice = ' Within a quoted value, write a double quote twice ("").'
+        return f"Line {line} of {self._table} is not CSV: {said}.{advice}"
 
     def _without_blank_lines(self, rows: list[list[str]], width: int, line: int) -> list[list[str]]:
         """Yield the rows except blank lines; a row with another width is an error."""
@@ -157,17 +177,20 @@ class DelimitedReader:
             # A blank line in TSV is read as one empty cell.
             if row and not (row == [""] and width > 1):
                 if len(row) != width:
-                    raise TableError(self._wrong_width(len(row), width, line))
+                    raise TableError(self._wrong_width(row, width, line))
                 kept.append(row)
-            line += sum(cell.count("\n") for cell in row)
+            line += _lines_of(row) - 1
         return kept
 
-    def _wrong_width(self, found: int, width: int, line: int) -> str:
+    def _wrong_width(self, row: list[str], width: int, line: int) -> str:
+        found = len(row)
         values = f"{found:,} value{'' if found == 1 else 's'}"
         mark = "a comma" if self._separator == "," else repr(self._separator)
         advice = f"Put values with {mark}, a quote or a line end in double quotes."
         if self._kind is Format.TSV:
             advice = "A value in TSV cannot have tabs or line ends."
+        if found > width and not any(row[width:]):
+            advice = "The values beyond are empty: remove them, or name their columns in line 1."
         return (
             f"Line {line} of {self._table} has {values}, but there are {width:,} columns. {advice}"
         )
@@ -190,15 +213,20 @@ class _TsvRows:
             yield line.rstrip("\r\n").split("\t")
 
 
+def _lines_of(row: list[str]) -> int:
+    """Return the number of lines that a row of CSV takes."""
+    return 1 + sum(cell.count("\n") for cell in row)
+
+
 def _check_separator(header: list[str], separator: str, table: str) -> None:
     """Detect another separator: it leaves one column, or a line ``sep=;``."""
-    hint = re.fullmatch(r"sep=(.?)", separator.join(header))
+    hint = re.fullmatch(r"sep=(.?)", separator.join(header), re.IGNORECASE)
     if hint is not None:
         stated = hint[1] or ","
         advice = "" if stated == separator else f", and {_use_separator(stated)}"
         raise TableError(
-            f"{table} begins with 'sep={hint[1]}', which tells Excel that {stated!r} separates the "
-            f"columns. Remove this line{advice}."
+            f"{table} begins with {quoted(hint[0])}, which tells Excel that {stated!r} separates "
+            f"the columns. Remove this line{advice}."
         )
     if len(header) != 1:
         return
@@ -238,8 +266,8 @@ class CsvWriter:
 
     def write(self, columns: Sequence[Sequence[str]]) -> None:
         """Append rows, given as columns of texts."""
-        quoted = [self._quoted_cells(column, alone=len(columns) == 1) for column in columns]
-        lines = map(self._separator.join, zip(*quoted, strict=True))
+        cells = [self._quoted_cells(column, alone=len(columns) == 1) for column in columns]
+        lines = map(self._separator.join, zip(*cells, strict=True))
         self._stream.write(("\n".join(lines) + "\n").encode("utf-8", "replace"))
 
     def _quoted_cells(self, column: Sequence[str], *, alone: bool) -> Sequence[str]:

@@ -81,6 +81,7 @@ def kind_of(name: str) -> FileKind:
         f"{name} must end in one of {', '.join(FORMAT_ENDINGS)} (JSONL, CSV and TSV also with "
         f".gz or .zst after it), so that its format is known."
         + (" Save the table as CSV." if name.lower().endswith(_OTHER_TABLES) else "")
+        + (" If it has one object on each line, name it .jsonl." if plain.endswith(".json") else "")
     )
 
 

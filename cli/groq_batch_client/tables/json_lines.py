@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from groq_batch.request_file.syntax_messages import syntax_cause
 from groq_batch_client.errors import TableError
 from groq_batch_client.tables.batches import ROWS_OF_A_BATCH, Batch, MissingColumnError
 from groq_batch_client.tables.names import quoted
@@ -17,7 +18,10 @@ from groq_batch_client.tables.names import quoted
 _BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r\n"
 _NO_JSON_NUMBER = re.compile(rb"[:\[,]\s*(NaN|-?Infinity)\b")
-_CR_BETWEEN = re.compile(rb"\}\s*\r\s*\{")
+_A_LIST = (
+    "It begins a list. A file of rows has one object on each line, without brackets and commas "
+    "around them; jq -c '.[]' FILE writes a list so."
+)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 _LOOKED_AT = 64
@@ -143,14 +147,10 @@ def _no_object(line: bytes, number: int, table: str, error: Exception) -> str:
             f"Line {number} of {table} has half of a surrogate pair in its column "
             f"{quoted(column)}, often half of an emoji that was cut. Remove it or complete it."
         )
-    if _CR_BETWEEN.search(line) is not None:
-        return (
-            f"Line {number} of {table} has several objects with a carriage return (CR) between "
-            f"them. End lines with a line feed (LF or CRLF)."
-        )
+    cause = _A_LIST if line.startswith(b"[") else syntax_cause(line, str(error))
     return (
-        f"Line {number} of {table} is not a JSON object ({error}). A file of rows has one on each "
-        f"line."
+        f"Line {number} of {table} is not a JSON object ({error}). "
+        f"{cause or 'A file of rows has one on each line.'}"
     )
 
 

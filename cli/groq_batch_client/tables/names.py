@@ -42,10 +42,16 @@ def check_unique(names: Sequence[str], table: str) -> None:
     """Check that all columns have different names, as only one of two could be used.
 
     Raises:
-        TableError: Two columns have the same name.
+        TableError: Two columns have the same name, or none.
     """
     seen: set[str] = set()
-    for name in names:
+    for place, name in enumerate(names, 1):
+        if name in seen and not name:
+            raise TableError(
+                f"{table} has two columns without a name, columns {names.index(name) + 1} and "
+                f"{place}. Name them or, if they are empty, remove them; the first line must name "
+                f"the columns."
+            )
         if name in seen:
             raise TableError(f"{table} has two columns named {quoted(name)}. Rename one.")
         seen.add(name)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import io
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -26,8 +28,14 @@ _GZIP = b"\x1f\x8b"
 _WHAT_IT_IS = (
     (_GZIP, "is compressed with gzip. Name it with .gz at the end"),
     (b"\x28\xb5\x2f\xfd", "is compressed with zstd. Name it with .zst at the end"),
+    (b"BZh91AY&SY", "is compressed with bzip2. Decompress it, or compress it with gzip"),
+    (b"\xfd7zXZ\0", "is compressed with xz. Decompress it, or compress it with gzip"),
     (b"PK\x03\x04", "is a ZIP archive or an Excel workbook. Save the table as CSV (UTF-8)"),
+    (b"\xd0\xcf\x11\xe0", "is an old Excel workbook. Save the table as CSV (UTF-8)"),
     (b"PAR1", "is a Parquet file. Name it with .parquet at the end"),
+    (b"ARROW1", "is an Arrow (Feather) file. Save the table as Parquet"),
+    (b"SQLite format 3\0", "is an SQLite database. Export its table as CSV"),
+    (b"%PDF-", "is a PDF document, not a table"),
     (
         b"\x00\x05\x16\x07",
         "is a macOS companion file (AppleDouble). Give the file without ._ in its name",
@@ -38,6 +46,9 @@ _WHAT_IT_IS = (
     (b"\xfe\xff", "is UTF-16, not UTF-8. Save it as UTF-8"),
 )
 """First bytes of files that are not text, with what to do."""
+
+_HTML = re.compile(rb"\s*<(!doctype html|html|head|body|table)\b", re.IGNORECASE)
+_JSON = re.compile(rb"\s*(\{\s*\"|\[\s*\{)")
 
 _SAMPLE_BYTES = 256
 
@@ -63,8 +74,13 @@ def open_bytes(argument: str, kind: FileKind) -> Iterator[io.BufferedReader]:
     """
     name = "<stdin>" if argument == STDIN else argument
     with contextlib.ExitStack() as resources:
-        raw: Any = sys.stdin.buffer
-        if argument != STDIN:
+        raw: Any
+        if argument == STDIN:
+            # Python has none where the caller has closed it.
+            if sys.stdin is None:
+                raise TableError("Standard input is closed. Name a file.")
+            raw = sys.stdin.buffer
+        else:
             try:
                 raw = resources.enter_context(Path(argument).open("rb"))
             except OSError as error:
@@ -76,7 +92,7 @@ def open_bytes(argument: str, kind: FileKind) -> Iterator[io.BufferedReader]:
             compression = Compression.GZIP if first.startswith(_GZIP) else Compression.NONE
             chunks = chain([first] if first else [], chunks)
         pieces = _unpacked(chunks, compression, name)
-        checked = _without_nul(_looked_at(pieces, compression, name), name)
+        checked = _without_nul(_looked_at(pieces, kind.format, compression, name), name)
         yield resources.enter_context(io.BufferedReader(PieceReader(checked), _CHUNK_BYTES))
 
 
@@ -118,8 +134,10 @@ def _zstd_unpacked(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
         ) from None
 
 
-def _looked_at(pieces: Iterator[bytes], compression: Compression, name: str) -> Iterator[bytes]:
-    """Forward pieces; raise an error if the file begins like a known non-text format."""
+def _looked_at(
+    pieces: Iterator[bytes], kind: Format, compression: Compression, name: str
+) -> Iterator[bytes]:
+    """Forward pieces; raise an error if the file begins like one of another format."""
     first = next(pieces, b"")
     for begin, what in _WHAT_IT_IS:
         if first.startswith(begin):
@@ -128,6 +146,17 @@ def _looked_at(pieces: Iterator[bytes], compression: Compression, name: str) -> 
             raise TableError(f"{name} {said}.")
     if _is_utf16(first[:_SAMPLE_BYTES]):
         raise TableError(f"{name} is UTF-16, not UTF-8. Save it as UTF-8.")
+    text = first[:_SAMPLE_BYTES].removeprefix(codecs.BOM_UTF8)
+    if _HTML.match(text) is not None:
+        raise TableError(
+            f"{name} is a web page, such as a sign-in or error page saved in place of the table. "
+            f"Download the table again."
+        )
+    if kind is not Format.JSONL and _JSON.match(text) is not None:
+        raise TableError(
+            f"{name} is JSON, not {kind.upper()}. Write one object on each line, and name the file "
+            f"with .jsonl at the end."
+        )
     if first:
         yield first
     yield from pieces
@@ -144,11 +173,16 @@ def _without_nul(pieces: Iterable[bytes], name: str) -> Iterator[bytes]:
     for piece in pieces:
         place = piece.find(b"\0")
         if place >= 0:
-            rest = piece[place:].strip(b"\0")
-            where = "holds" if rest else "ends in"
-            raise TableError(
-                f"{name} {where} NUL bytes from byte {position + place:,} on, as happens if "
-                f"a crash interrupts the writing. Write it again."
-            )
+            if piece[place:].strip(b"\0"):
+                said = (
+                    "holds NUL bytes from byte {at:,} on, as happens in binary files, in UTF-16 "
+                    "and if a crash interrupts the writing. Write it again, as UTF-8 text."
+                )
+            else:
+                said = (
+                    "ends in NUL bytes from byte {at:,} on, as happens if a crash interrupts the "
+                    "writing. Write it again."
+                )
+            raise TableError(f"{name} {said.format(at=position + place)}")
         position += len(piece)
         yield piece

@@ -80,6 +80,22 @@ def test_categories_and_dictionaries_have_the_texts_of_their_values() -> None:
     assert texts(polars.DataFrame([series]), "a") == ["x", ""]
 
 
+def test_dicts_and_lists_of_pandas_keep_their_own_keys_and_numbers() -> None:
+    rows = [{"b": 1}, {"a": [1.5, "x", None]}, None, {"b": 2**63, "c": {}}]
+    expected = ['{"b":1}', '{"a":[1.5,"x",null]}', "", '{"b":9223372036854775808,"c":{}}']
+    assert texts(pandas.DataFrame({"a": rows}), "a") == expected
+    assert texts(pandas.DataFrame({"a": [[1], [0.5, "x"]]}), "a") == ["[1]", '[0.5,"x"]']
+    # Other values than those of JSON have the texts of their Arrow type.
+    day = datetime.date(2026, 3, 1)
+    assert texts(pandas.DataFrame({"a": [{"d": day}]}), "a") == ['{"d":"2026-03-01"}']
+    assert texts(pandas.DataFrame({"a": [[Decimal("1.50")]]}), "a") == ["[1.50]"]
+
+
+def test_period_of_pandas_has_its_name_and_not_the_number_that_stores_it() -> None:
+    months = pandas.Series(pandas.PeriodIndex(["2026-03", None, "1969-12"], freq="M"))
+    assert texts(pandas.DataFrame({"a": months}), "a") == ["2026-03", "", "1969-12"]
+
+
 @pytest.mark.parametrize(
     ("frame", "column"),
     [
@@ -105,6 +121,23 @@ def test_what_is_a_frame() -> None:
     assert not any(is_frame(one) for one in ("x", [], {}, iter(()), pandas, b"x"))
     with pytest.raises(WrongArgumentError, match=r"\.collect\(\)"):
         FrameTable(polars.LazyFrame())
+
+
+class OwnFrame(pandas.DataFrame):
+    """A frame of a library on top of pandas, as GeoDataFrame is."""
+
+
+def test_frame_of_a_derived_class_comes_back_as_one_of_its_library() -> None:
+    frame = OwnFrame({"a": ["x"]})
+    assert is_frame(frame)
+    assert texts(frame, "a") == ["x"]
+    answer = pyarrow.chunked_array([["y"]])
+    assert isinstance(FrameTable(frame).with_columns({"answer": answer}), pandas.DataFrame)
+
+
+def test_arrow_array_without_a_name_is_no_frame() -> None:
+    with pytest.raises(WrongArgumentError, match="ChunkedArray has no columns with names"):
+        FrameTable(pyarrow.chunked_array([["x"]]))
 
 
 def test_columns_are_put_beside_those_of_a_frame_with_columns_of_two_levels() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import io
+import lzma
 import os
 import sys
 import tempfile
@@ -121,16 +123,33 @@ def packed(data: bytes) -> bytes:
         ("a.csv", b"", "is empty. Its first line must name the columns."),
         ("a.csv", b"\na,b\n1,2\n", "{} begins with a blank line. The first line must name"),
         ("a.csv", b"a,a\n", "has two columns named 'a'"),
+        ("a.csv", b"a,b,,\n1,2,,\n", "two columns without a name, columns 3 and 4. Name them or"),
+        (
+            "a.csv",
+            b"a,b\n1,2,,\n",
+            "4 values, but there are 2 columns. The values beyond are empty",
+        ),
         ("a.csv", b"a,b\n1,2\n1\n", "Line 3 of {} has 1 value, but there are 2 columns."),
         ("a.csv", b'a,b\n"1\n",2\n\n1,2,3\n', "Line 5 of {} has 3 values, but there are 2 col"),
-        ("a.csv", b'a\n"x', "Line 2 of {} is not CSV: "),
+        ("a.csv", b'a\n"x', "Line 2 of {} is not CSV: a double quote opens a value that is never"),
+        (
+            "a.csv",
+            b'a,b\n"1\n",2\n\n3,"4\n5,6\n7,8\n',
+            "Line 5 of {} is not CSV: a double quote opens a value that is never closed.",
+        ),
         ("a.csv", b'a\n"x"y\n', "Line 2 of {} is not CSV: "),
+        ("a.csv", b'a\n"x \\"y\\""\n', "Within a quoted value, write a double quote twice"),
         ("a.csv", b"a,b\r1,2\r", "is not CSV: it has a carriage return (CR) outside of quotes."),
         ("a.csv", b"a\n\xff\n", "Line 2 of {} is not UTF-8. Save the file as UTF-8 (in Excel"),
         ("a.csv", b"a;b\n1;2\n", "{} are separated by ';'. Give groq-batch make and join --sep"),
         ("a.csv", b"a\tb\n1\t2\n", "are separated by tabs. Name the file with .tsv at the end."),
         ("a.csv", b"sep=;\na;b\n", "{} begins with 'sep=;', which tells Excel that ';' sep"),
         ("a.csv", b"sep=;\na;b\n", "Remove this line, and give groq-batch make and join --sep"),
+        (
+            "a.csv",
+            b"\xef\xbb\xbfSEP=;\na;b\n",
+            "{} begins with 'SEP=;', which tells Excel that ';'",
+        ),
         ("a.csv", b"sep=,\na,b\n", "that ',' separates the columns. Remove this line."),
         ("a.csv", "a,b\n1,2\n".encode("utf-16"), "{} is UTF-16, not UTF-8. Save it as UTF-8."),
         ("a.jsonl", '{"a": 1}'.encode("utf-16"), "{} is UTF-16, not UTF-8. Save it as UTF-8."),
@@ -154,6 +173,23 @@ def packed(data: bytes) -> bytes:
         ("a.csv", b"\x28\xb5\x2f\xfd", "{} is compressed with zstd. Name it with .zst at the end."),
         ("a.jsonl.zst", b"plain", "ends in .zst, but it is not zstd"),
         ("a.csv", b"PK\x03\x04", "{} is a ZIP archive or an Excel workbook. Save the table as CSV"),
+        ("a.csv", bz2.compress(b"id\n1\n"), "{} is compressed with bzip2. Decompress it"),
+        ("a.csv", lzma.compress(b"id\n1\n"), "{} is compressed with xz. Decompress it"),
+        ("a.csv", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(9), "{} is an old Excel workbook."),
+        ("a.csv", b"ARROW1\0\0", "{} is an Arrow (Feather) file. Save the table as Parquet."),
+        ("a.csv", b"%PDF-1.7\n", "{} is a PDF document, not a table."),
+        ("a.csv", b"\r\n<!DOCTYPE html>\n<html>", "{} is a web page, such as a sign-in or error"),
+        ("a.jsonl", b"<html><head>", "{} is a web page, such as a sign-in or error"),
+        ("a.csv", b'{"a": "x"}\n', "{} is JSON, not CSV. Write one object on each line, and name"),
+        (
+            "a.tsv",
+            b'\xef\xbb\xbf[\n  {"a": "x"}\n]',
+            "{} is JSON, not TSV. Write one object on each",
+        ),
+        ("a.csv", b"a,b\n1,x\0y\n", "in binary files, in UTF-16 and if a crash"),
+        ("a.jsonl", b'[{"a": 1}, {"a": 2}]', "It begins a list. A file of rows has one object on"),
+        ("a.jsonl", b'{\n  "a": 1\n}\n', "It begins JSON that spans several lines. jq -c . FILE"),
+        ("a.jsonl", b"{'a': 1}", "It has single quotes, as Python prints objects."),
         ("a.csv", b"PAR1", "{} is a Parquet file. Name it with .parquet at the end."),
         ("._a.jsonl", b"\x00\x05\x16\x07\x00\x02", "{} is a macOS companion file"),
         ("a.csv", "id,Grüße\n1,a\n".encode("utf-16-le"), "{} is UTF-16, not UTF-8."),
@@ -164,7 +200,7 @@ def packed(data: bytes) -> bytes:
         (
             "a.jsonl",
             b'{"a": 1}\r{"a": 2}\r',
-            "Line 1 of {} has several objects with a carriage return (CR) between them.",
+            "It has several objects with a carriage return (CR) between them.",
         ),
         ("a.parquet", b"plain", "cannot be read as Parquet"),
         ("a.parquet", b"", "cannot be read as Parquet"),
@@ -381,6 +417,30 @@ def test_standard_input_is_unpacked(
     monkeypatch.setattr(sys, "stdin", Stdin)
     assert make("-", "--prompt", "{a}") == 0
     assert len(requests_of(capsysbinary.readouterr().out)) == 1
+
+
+@pytest.mark.parametrize(
+    "command", [["make", "-", "--model", "m", "--prompt", "{a}"], ["check", "-"]]
+)
+def test_standard_input_that_is_closed_is_said(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    assert run(command) == 1
+    assert "Error: Standard input is closed. Name a file." in capsys.readouterr().err
+
+
+def test_dash_is_standard_output_and_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = write_rows(tmp_path / "rows.csv", [{"a": "x"}])
+    assert make(rows, "--prompt", "{a}", "--out", "-") == 0
+    assert len(requests_of(capsysbinary.readouterr().out)) == 1
+    results = write_results(tmp_path, result("row-1", "y"))
+    assert run(["join", str(rows), results, "--out", "-"]) == 0
+    assert b'"answer":"y"' in capsysbinary.readouterr().out
+    assert not (tmp_path / "-").exists()
 
 
 def test_requests_are_written_compressed_as_their_name_says(tmp_path: Path) -> None:

@@ -298,6 +298,26 @@ def test_parquet_has_a_typed_column_for_each_property(
     assert (third["error_code"], third["answer"]) == ("missing", None)
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_property_that_the_schema_allows_and_does_not_name_is_kept_in_the_text(
+    ending: str, tmp_path: Path
+) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl", [{"a": 1}, {"a": 2}])
+    texts = ['{"label": "x", "why": "short"}', '{"label": "y"}']
+    found = [result(f"row-{n}", text) for n, text in enumerate(texts, 1)]
+    schema = write_schema(tmp_path, {"type": "object", "properties": {"label": {}}})
+    out = tmp_path / f"out.{ending}"
+    assert join(rows, write_results(tmp_path, *found), "--schema", schema, "--out", str(out)) == 0
+    if ending == "csv":
+        header, *lines = csv_rows(out)
+        joined = [dict(zip(header, line, strict=True)) for line in lines]
+    else:
+        joined = pyarrow.parquet.read_table(out).to_pylist()
+    assert [row["answer_label"] for row in joined] == ["x", "y"]
+    assert [row["answer"] or None for row in joined] == [texts[0], None]
+    assert [row["error_code"] or None for row in joined] == [None, None]
+
+
 def test_values_that_do_not_fit_the_schema_are_kept_as_text(tmp_path: Path) -> None:
     texts = [
         '{"good": "yes", "score": true, "count": 1.5, "topics": {"a": 1}}',
@@ -585,6 +605,7 @@ def test_file_that_holds_no_results_is_refused(
         (["a", "b\u00a0", "c"], "has the id 'b', but row 2 of {results} is of 'b\\xa0'."),
         (["a", "b"], "{results} ends after 2 rows, but {rows} has more."),
         (["a", "b", "c", "d"], "{rows} ends after 3 rows, but {results} has more."),
+        (["a"], "{results} ends after 1 row, but {rows} has more."),
         ([], "{results} ends after 0 rows, but {rows} has more."),
     ],
 )
@@ -605,7 +626,9 @@ def test_row_without_an_owner_is_that_of_no_row(
 ) -> None:
     rows = write_rows(tmp_path / "rows.jsonl", [{"a": 1}])
     assert join(rows, write_results(tmp_path, b"nonsense")) == 1
-    assert "is of no custom_id." in capsys.readouterr().err
+    assert (
+        "is of no custom_id. It is not a JSON object, as in a file that" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("out", ["rows.csv", "schema.json", "requests.results.jsonl"])

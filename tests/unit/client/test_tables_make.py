@@ -205,6 +205,7 @@ def test_row_that_cannot_become_a_request_is_said(
     ("arguments", "expected"),
     [
         (["--prompt", "{a}", "--param", "stream"], "--param 'stream' is not NAME=VALUE"),
+        (["--prompt", "{a}", "--param", "n = 1"], "--param 'n = 1' is not NAME=VALUE"),
         (["--prompt", "{a}", "--param", "model=y"], "--param model is set by --model"),
         (["--prompt", "{a}", "--param", "temperature=hot"], "temperature is 'hot', but it must be"),
         (["--prompt", "{a}", "--param", "n=true"], "n is True, but it must be a number"),
@@ -213,6 +214,7 @@ def test_row_that_cannot_become_a_request_is_said(
         (["--prompt", "{a}", "--out", "o.csv"], "requests are JSON lines"),
         (["--prompt", "{a}", "--out", "o.TSV.gz"], "requests are JSON lines"),
         (["--prompt", "{a}", "--out", "o.jsonl.zst"], "End it with .jsonl or .jsonl.gz."),
+        (["--prompt", "{a}", "--out", "o.jsonl.BZ2"], "End it with .jsonl or .jsonl.gz."),
         (["--prompt", "{a"], "The prompt has a brace without a partner"),
         (["--prompt", "{}"], "The prompt has braces without a column name"),
         ([], "Give the prompt with --prompt or --prompt-file."),

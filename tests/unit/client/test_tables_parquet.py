@@ -93,6 +93,12 @@ CASES: list[tuple[str, Any, list[Any], list[str] | None]] = [
             pa.decimal256(50, 2),
         )
     ),
+    (
+        "decimals of many digits",
+        pa.array([Decimal("0E-9"), Decimal("0.000000001")], pa.decimal128(38, 9)),
+        [0.0, 1e-9],
+        ["0.000000000", "0.000000001"],
+    ),
     *(
         (str(kind), pa.array(["ü", None, "NA"], kind), ["ü", None, "NA"], ["ü", "", "NA"])
         for kind in (pa.string(), pa.large_string(), pa.string_view())
