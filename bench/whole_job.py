@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import statistics
 import subprocess
@@ -155,8 +154,7 @@ def _run_script(account: Account, source: Path) -> dict[str, Any]:
         "bucket": environment["BUCKET_NAME"],
         "source": _SOURCE,
         "target": "answers",
-        # A line more than its share, so that all that is left fits into the last range.
-        "ranges": byte_ranges(source, _bytes_of_a_shard(source.stat().st_size) + REQUEST_BYTES),
+        "ranges": byte_ranges(source, int(DEFAULTS["MAX_BYTES_PER_BATCH"])),
         "base_url": account.simulator.groq_base_url,
         "api_key": account.simulator.api_key,
     }
@@ -182,13 +180,8 @@ def _run_script(account: Account, source: Path) -> dict[str, Any]:
     }
 
 
-def _bytes_of_a_shard(size: int) -> int:
-    """Return the size of a job's shards, which are as few as possible, and equal."""
-    return math.ceil(size / math.ceil(size / int(DEFAULTS["MAX_BYTES_PER_BATCH"])))
-
-
 def byte_ranges(source: Path, most_bytes: int) -> list[tuple[int, int]]:
-    """Divide a file at the ends of lines.
+    """Divide a file at the ends of lines, as the pipeline does.
 
     Args:
         source: The file.
@@ -295,9 +288,9 @@ def at_aws(input_bytes: int) -> dict[str, tuple[float, float | None]]:
     """Return the modelled seconds of each step at AWS, for the job and for the script.
 
     Args:
-        input_bytes: Size of the input, whose shards are moved side by side.
+        input_bytes: Size of the input, which has two shards; the larger one takes longest.
     """
-    shard = _bytes_of_a_shard(input_bytes)
+    shard = int(DEFAULTS["MAX_BYTES_PER_BATCH"])
     answers = shard * assumptions.ANSWER_SHARE
     a_map = assumptions.MAP_START_SECONDS + assumptions.MAP_END_SECONDS
     rates = assumptions.RATES

@@ -242,23 +242,6 @@ def sent_bytes(made: Account, prefix: str) -> int:
     )
 
 
-@pytest.mark.parametrize(
-    ("key", "requests"), [("input/a.jsonl", [4, 3, 3]), ("input/a.jsonl.gz", [4, 4, 2])]
-)
-def test_prepare_divides_equally_if_the_size_is_known(
-    monkeypatch: pytest.MonkeyPatch, lambda_context: LambdaContext, key: str, requests: list[int]
-) -> None:
-    lines = file_of(*(request(str(number), "x" * 1000) for number in range(10)))
-    limit = str(len(lines) * 4 // 10)
-    data = gzip.compress(lines) if key.endswith(".gz") else lines
-    with account(monkeypatch, lambda_context, MaxBytesPerBatch=limit) as made:
-        job = Job(made, data, key, {})
-        assert job.prepare()["accepted"] is True
-        shards = list(job.shards.values())
-    assert b"".join(shards) == lines
-    assert [shard.count(b"\n") for shard in shards] == requests
-
-
 class TestCopied:
     """What stands in the input as it is to be sent is copied by S3."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -94,17 +93,14 @@ def split_input(
     models: ModelCheck | None = None,
     checks: int = CHECKS,
     canary: int = 0,
-    size: int = 0,
 ) -> Iterator[SplitEvent]:
     """Check an input, or a part of one, and split it into shards.
 
     A shard is a run of consecutive lines, blank lines left out. A shard ends before the valid line
     that exceeds a limit, so that invalid lines belong to the shard of the valid lines before them,
-    and every shard has a valid line. If the size is known, shards are of about the same size,
-    because they are sent, processed and collected side by side: the largest one takes longest.
-    Lines keep their bytes, except for a byte order mark at the start of the file and carriage
-    returns before the line end. When an invalid line rejects the file, no more lines are added to
-    shards, but all lines are checked.
+    and every shard has a valid line. Lines keep their bytes, except for a byte order mark at the
+    start of the file and carriage returns before the line end. When an invalid line rejects the
+    file, no more lines are added to shards, but all lines are checked.
 
     Args:
         chunks: The object's bytes.
@@ -119,7 +115,6 @@ def split_input(
         models: Checks the models that requests name; None accepts any.
         checks: Which checks lines must pass, see ``LineChecker``.
         canary: Most requests of the file's first shard; 0 if it has the same limit as the others.
-        size: Number of the bytes, uncompressed; 0 if it is not known.
 
     Yields:
         The events; see ``split_events``.
@@ -129,7 +124,6 @@ def split_input(
         writes_shards=not check_only,
         skip_invalid=skip_invalid and not check_only,
         canary=canary,
-        size=size,
         part=part,
         checker=LineChecker(part.duplicates if part else None, models=models, checks=checks),
     )
@@ -185,7 +179,6 @@ class _Splitter:
         writes_shards: bool,
         skip_invalid: bool,
         canary: int,
-        size: int,
         part: FilePart | None,
         checker: LineChecker,
     ) -> None:
@@ -196,7 +189,6 @@ class _Splitter:
         self._writes_shards = writes_shards
         self._skip_invalid = skip_invalid
         self._canary = canary
-        self._bytes_left = size
         self._checker = checker
         self._part_number = part.number if part else 1
         self._ids_bytes = 0
@@ -247,12 +239,11 @@ class _Splitter:
         while lines:
             shard = self._shard
             room = self._limits.max_bytes - shard.bytes
-            missing = self._enough_bytes - shard.bytes
             count = min(len(lines), self._max_requests() - shard.requests)
-            if count == len(lines) and size <= min(room, missing):
+            if count == len(lines) and size <= room:
                 yield from self._add_to_shard(lines, size, offset, custom_ids)
                 return
-            count, taken = _fitting(lines[:count], room, missing)
+            count, taken = _fitting(lines[:count], room)
             if count:
                 yield from self._add_to_shard(lines[:count], taken, offset, custom_ids[:count])
                 lines, custom_ids, size = lines[count:], custom_ids[count:], size - taken
@@ -279,7 +270,6 @@ class _Splitter:
         ids = _encode_ids(custom_ids)
         shard.requests += len(lines)
         shard.bytes += size
-        self._bytes_left -= size
         shard.ids.size += len(ids)
         self._ids_bytes += len(ids)
         yield LinesAdded(lines, size, offset, ids)
@@ -287,7 +277,6 @@ class _Splitter:
     def _add_invalid(self, data: bytes, size: int, problem: Problem) -> Iterator[SplitEvent]:
         """Count an invalid line; skip it, or end the writing of shards."""
         self.summary.add_invalid(problem)
-        self._bytes_left -= size
         if not self._skip_invalid:
             self._writes_shards = False
             yield ProblemFound(problem)
@@ -305,29 +294,14 @@ class _Splitter:
             yield ShardStarted(self._shard.number)
 
     def _new_shard(self, number: int) -> Shard:
-        # Counted anew: a canary, skipped lines and the limit of requests change what is left.
-        self._enough_bytes = _equal_share(self._bytes_left, self._limits.max_bytes)
         return Shard(number, ids=IdsLocation(self._part_number, self._ids_bytes))
 
 
-def _equal_share(size: int, most: int) -> int:
-    """Return the size of shards that divide ``size`` bytes equally, into as few as possible."""
-    number = max(1, math.ceil(size / most))
-    return most if number == 1 else math.ceil(size / number)
-
-
-def _fitting(lines: list[bytes], room: int, missing: int) -> tuple[int, int]:
-    """Return how many lines a shard takes, and their size.
-
-    Args:
-        lines: The lines.
-        room: Bytes that fit into the shard.
-        missing: Bytes with which the shard has enough. The line that reaches that is taken: if each
-            shard had a line less than its share, there would be one shard more.
-    """
+def _fitting(lines: list[bytes], room: int) -> tuple[int, int]:
+    """Return how many lines fit into ``room`` bytes, and their size."""
     size = 0
     for count, line in enumerate(lines):
-        if size >= missing or size + len(line) > room:
+        if size + len(line) > room:
             return count, size
         size += len(line)
     return len(lines), size

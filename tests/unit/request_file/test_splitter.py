@@ -191,18 +191,10 @@ def split(
     skip: bool = False,
     gzipped: bool = False,
     check_only: bool = False,
-    canary: int = 0,
-    size: int = 0,
 ) -> Split:
     chunks = [data] if isinstance(data, bytes) else list(data)
     events = split_input(
-        chunks,
-        gzipped=gzipped,
-        limits=limits,
-        skip_invalid=skip,
-        check_only=check_only,
-        canary=canary,
-        size=size,
+        chunks, gzipped=gzipped, limits=limits, skip_invalid=skip, check_only=check_only
     )
     return Split(unpacked(chunks) if gzipped else b"".join(chunks), events)
 
@@ -310,34 +302,6 @@ def test_split_fills_every_shard_up_to_a_limit(file: File, limits: SplitLimits, 
         assert shard.count(b"\n") == limits.max_requests or (
             len(shard) + next_line > limits.max_bytes
         )
-
-
-@given(files(), LIMITS, st.booleans(), st.data())
-def test_split_of_known_size_keeps_limits_and_lines_in_any_chunks(
-    file: File, limits: SplitLimits, skip: bool, data: st.DataObject
-) -> None:
-    content = b"".join(file.chunks)
-    whole = split(content, limits, skip=skip, size=len(content))
-    pieces = cut(content, data.draw(st.integers(1, len(content) + 1)))
-    assert split(pieces, limits, skip=skip, size=len(content)).requests == whole.requests
-    assert b"".join(whole.requests) == b"".join(split(content, limits, skip=skip).requests)
-    for shard in whole.summary.shards:
-        assert 0 < shard.requests <= limits.max_requests
-        assert 0 < shard.bytes <= limits.max_bytes
-
-
-@given(st.integers(1, 60), st.integers(0, 3000))
-def test_split_of_known_size_makes_as_few_shards_and_no_small_one(
-    count: int, more_bytes: int
-) -> None:
-    lines = [sized(str(number), 199) + b"\n" for number in range(count)]
-    limits = SplitLimits(max_requests=1000, max_bytes=200 + more_bytes, max_line_bytes=10_000)
-    content = b"".join(lines)
-    found = split(content, limits, size=len(content)).summary.shards
-    assert len(found) == len(split(content, limits).summary.shards)
-    requests = [shard.requests for shard in found]
-    assert sum(requests) == count
-    assert max(requests) <= 2 * min(requests)
 
 
 @given(files(), LIMITS)
@@ -522,25 +486,6 @@ class TestShards:
         one_less = SplitLimits(max_requests=9, max_bytes=399, max_line_bytes=10_000)
         assert [len(shard) for shard in split(b"".join(lines), exactly).requests] == [400, 400]
         assert [len(shard) for shard in split(b"".join(lines), one_less).requests] == [200] * 4
-
-    def test_split_of_known_size_divides_what_a_shard_does_not_hold_equally(self) -> None:
-        lines = [sized(str(number), 199) + b"\n" for number in range(10)]
-        limits = SplitLimits(max_requests=9, max_bytes=800, max_line_bytes=10_000)
-        found = split(b"".join(lines), limits, size=2000)
-        assert [shard.requests for shard in found.summary.shards] == [4, 3, 3]
-
-    def test_split_of_known_size_divides_what_a_canary_leaves_equally(self) -> None:
-        lines = [sized(str(number), 199) + b"\n" for number in range(10)]
-        limits = SplitLimits(max_requests=9, max_bytes=1200, max_line_bytes=10_000)
-        found = split(b"".join(lines), limits, size=2000, canary=2)
-        assert [shard.requests for shard in found.summary.shards] == [2, 4, 4]
-
-    def test_split_of_known_size_counts_what_is_skipped(self) -> None:
-        good = [sized(str(number), 199) + b"\n" for number in range(6)]
-        bad = [b"x" * 199 + b"\n"] * 4
-        limits = SplitLimits(max_requests=9, max_bytes=800, max_line_bytes=10_000)
-        found = split(b"".join([*bad, *good]), limits, skip=True, size=2000)
-        assert [shard.requests for shard in found.summary.shards] == [4, 2]
 
     def test_split_puts_invalid_lines_into_the_shard_before(self) -> None:
         limits = SplitLimits(max_requests=2, max_bytes=10_000, max_line_bytes=10_000)

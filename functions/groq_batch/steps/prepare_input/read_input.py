@@ -187,7 +187,6 @@ class InputReader:
                     check_only=bool(terms.option_problems),
                     models=model_checker(self.listing, options),
                     canary=canary,
-                    size=0 if is_gzip else head.size,
                 )
                 summary = uploads.write(events)
             if lacks_canary(summary, canary):
