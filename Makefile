@@ -76,15 +76,15 @@ e2e: $(STAMP) ## Run the deployed stack end to end on the emulator
 
 .PHONY: faults
 faults: $(STAMP) ## Try the faults of a bad day on the deployed stack; writes docs/faults.md [ARGS=name]
-	$(PYTHON) -m tests.faults $(ARGS)
+	PYTHONPATH=functions:. $(PYTHON) -m tests.faults $(ARGS)
 
 .PHONY: kills
 kills: $(STAMP) ## Run jobs while the functions are killed at random [ARGS="--jobs 20"]
-	$(PYTHON) -m tests.faults.kills $(ARGS)
+	PYTHONPATH=functions:. $(PYTHON) -m tests.faults.kills $(ARGS)
 
 .PHONY: burst
 burst: $(STAMP) ## Upload many files at once on the emulated stack; prints time and memory [ARGS="--uploads 150"]
-	$(PYTHON) -m tests.load.burst $(ARGS)
+	PYTHONPATH=functions:. $(PYTHON) -m tests.load.burst $(ARGS)
 
 .PHONY: bench
 bench: $(STAMP) ## Measure speed, memory, cost; writes docs/performance.md [ARGS="prepare cadence"]
@@ -102,7 +102,7 @@ soak: $(STAMP) ## Every place of every death and twin, and 20,000 random lives, 
 
 .PHONY: test-iam
 test-iam: $(STAMP) ## Take each statement from the roles, one by one, and name the test that misses it [ARGS=--actions]
-	$(PYTHON) -m tests.iam_trial $(ARGS)
+	PYTHONPATH=functions:. $(PYTHON) -m tests.iam_trial $(ARGS)
 
 .PHONY: reference
 reference: $(STAMP) ## Write the generated parts of the documentation
