@@ -631,7 +631,7 @@ def _same_lives_everywhere() -> Iterator[None]:
 
 
 @settings(
-    max_examples=LIVES or 300,
+    max_examples=LIVES or 240,
     derandomize=not LIVES,
     database=None,
     deadline=None,
