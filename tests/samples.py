@@ -1,4 +1,4 @@
-"""Values that many tests need and none is about: request lines, and a job's options and request."""
+"""Values that many tests need and none is about: request lines, and what a job is made of."""
 
 from __future__ import annotations
 
@@ -8,9 +8,24 @@ from typing import Any
 from groq_batch.domain import object_keys
 from groq_batch.domain.job_options import JobOptions
 from groq_batch.records.job import JobRequest
+from groq_batch.settings import Settings
 
 OPTIONS = JobOptions(
     completion_window="24h", skip_invalid_lines=False, max_attempts=3, max_job_cost_usd=0
+)
+
+SETTINGS = Settings(
+    bucket="bucket",
+    groq_base_url="https://api.groq.com/openai/v1",
+    groq_api_key_secret_name="groq/api-key",
+    default_options=OPTIONS,
+    max_requests_per_batch=50_000,
+    max_bytes_per_batch=100_000_000,
+    max_bytes_per_range=2**30,
+    poll_min_seconds=5,
+    poll_max_seconds=900,
+    delete_groq_files=True,
+    work_retention_days=30,
 )
 
 MODEL = "openai/gpt-oss-20b"

@@ -11,11 +11,11 @@ from groq_batch.bucket.storage import Storage
 from groq_batch.domain import object_keys
 from groq_batch.records import stored
 from groq_batch.records.job import JobRecord, JobRequest
-from groq_batch.settings import Settings
+from tests import samples
 from tests.fakes.calls import Call, Wire, plain_wire
 from tests.fakes.s3 import FakeS3
-from tests.samples import OPTIONS, job_request
 from tests.samples import chat_line as request
+from tests.samples import job_request
 
 INPUT = "input/a.jsonl"
 
@@ -31,18 +31,11 @@ def file_of(*lines: bytes) -> bytes:
 
 GOOD = [request(f"id-{number}") for number in range(5)]
 BODY_BYTES = len(json.dumps(json.loads(GOOD[0])["body"]))
-SETTINGS = Settings(
-    bucket="bucket",
-    groq_base_url="https://api.groq.com/openai/v1",
-    groq_api_key_secret_name="groq/api-key",
-    default_options=replace(OPTIONS, skip_invalid_lines=True),
+SETTINGS = replace(
+    samples.SETTINGS,
+    default_options=replace(samples.OPTIONS, skip_invalid_lines=True),
     max_requests_per_batch=1,
     max_bytes_per_batch=1_000_000,
-    max_bytes_per_range=2**30,
-    poll_min_seconds=5,
-    poll_max_seconds=900,
-    delete_groq_files=True,
-    work_retention_days=30,
 )
 
 

@@ -12,25 +12,11 @@ from groq_batch.domain.times import timestamp_of
 from groq_batch.records.attempt import AttemptState, ShardState
 from groq_batch.records.job import JobRecord
 from groq_batch.records.submission import Stage
-from groq_batch.settings import Settings
 from groq_batch.steps.check_status.situation import Situation
-from tests.samples import OPTIONS
+from tests.samples import OPTIONS, SETTINGS
 
 KEYS = object_keys.WorkKeys("a-job")
 NOW = 1_800_000_000.0
-SETTINGS = Settings(
-    bucket="bucket",
-    groq_base_url="https://api.groq.com/openai/v1",
-    groq_api_key_secret_name="groq/api-key",
-    default_options=OPTIONS,
-    max_requests_per_batch=50_000,
-    max_bytes_per_batch=100_000_000,
-    max_bytes_per_range=2**30,
-    poll_min_seconds=5,
-    poll_max_seconds=900,
-    delete_groq_files=True,
-    work_retention_days=30,
-)
 
 
 def batch(status: str = "in_progress", **fields: Any) -> Batch:
