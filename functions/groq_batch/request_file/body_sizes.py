@@ -7,7 +7,6 @@ are escaped, and how large the picture in a data URL is.
 from __future__ import annotations
 
 import re
-from itertools import repeat
 from typing import NamedTuple
 
 import msgspec
@@ -63,28 +62,38 @@ def without_long_texts(lines: list[bytes]) -> Shortened:
     Args:
         lines: Lines that may be JSON.
     """
-    firsts = [*map(bytes.find, lines, repeat(b"\\"))]
-    if max(firsts, default=-1) < 0:
-        return Shortened(lines, {}, [])
-    rest, sizes = lines.copy(), {}
-    # There is no backslash before the first escape or after the last, so that the nearest quotation
-    # marks there begin and end a text. Nearly always it is the same text; if not, decoding fails.
-    begins = map(bytes.rfind, lines, repeat(b'"'), repeat(0), firsts)
-    after_lasts = map(int.__add__, map(bytes.rfind, lines, repeat(b"\\")), repeat(2))
-    ends = map(bytes.find, lines, repeat(b'"'), after_lasts)
-    for place, (line, begin, end) in enumerate(zip(lines, begins, ends, strict=True)):
-        after = line[end + 1 : end + 2]
-        if end - begin < _LONG_TEXT_BYTES or after not in _AFTER_A_VALUE:
+    rest: list[bytes] = []
+    sizes: dict[int, int] = {}
+    escaped: list[int] = []
+    for place, line in enumerate(lines):
+        first = line.find(b"\\")
+        if first < 0:
+            rest.append(line)
             continue
-        try:
-            text = _decode_text(memoryview(line)[begin : end + 1])
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            continue
-        if not text.startswith("data:"):
-            rest[place] = b"%b%b" % (line[: begin + 1], line[end:])
+        # There is no backslash before the first escape or after the last, so that the nearest
+        # quotation marks there begin and end a text. Nearly always it is the same text; if not,
+        # decoding fails.
+        begin = line.rfind(b'"', 0, first)
+        end = line.find(b'"', line.rfind(b"\\") + 2)
+        text = _long_text(line, begin, end)
+        if text is None:
+            rest.append(line)
+            escaped.append(place)
+        else:
+            rest.append(line[: begin + 1] + line[end:])
             sizes[place] = len(text) if text.isascii() else _utf8_bytes(text)
-    escaped = [place for place, at in enumerate(firsts) if at >= 0 and place not in sizes]
     return Shortened(rest, sizes, escaped)
+
+
+def _long_text(line: bytes, begin: int, end: int) -> str | None:
+    """Return the text between two quotation marks if it is a long value and no data URL."""
+    if end - begin < _LONG_TEXT_BYTES or line[end + 1 : end + 2] not in _AFTER_A_VALUE:
+        return None
+    try:
+        text: str = _decode_text(line[begin : end + 1])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return None if text.startswith("data:") else text
 
 
 def _has_data_url(body: bytes) -> bool:

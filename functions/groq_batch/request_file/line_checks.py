@@ -90,7 +90,7 @@ class LineChecker:
         offset, start, batch_size, unusual = block.offset, 0, len(lines), 1
         while start < len(lines):
             batch = lines[start : start + batch_size]
-            requests, sizes = usual_requests(batch)
+            requests, sizes = usual_requests(batch, block.rare)
             count = self._count_allowed(requests)
             if count:
                 yield from self._find_duplicates(

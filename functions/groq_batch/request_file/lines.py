@@ -28,6 +28,20 @@ class NotGzipError(ValueError):
     """The bytes are not gzip, or they are damaged or truncated."""
 
 
+class RareBytes(msgspec.Struct, frozen=True, gc=False):
+    """Which bytes that need a closer look some lines may have; one search serves all of them.
+
+    Attributes:
+        non_ascii: Whether there may be bytes that are not ASCII.
+        backslashes: Whether there may be backslashes.
+        semicolons: Whether there may be semicolons.
+    """
+
+    non_ascii: bool = True
+    backslashes: bool = True
+    semicolons: bool = True
+
+
 class Lines(msgspec.Struct, frozen=True, gc=False):
     """Whole lines that follow each other.
 
@@ -35,11 +49,16 @@ class Lines(msgspec.Struct, frozen=True, gc=False):
         first: Number of the first line in the file, from 1; blank lines count.
         offset: Offset of the first line in the stream, in bytes.
         lines: The lines with their line ends; only the last line of a file may have none.
+        rare: Which rare bytes they may have.
     """
 
     first: int
     offset: int
     lines: list[bytes]
+    rare: RareBytes = RareBytes()
+
+
+_NO_RARE_BYTES = RareBytes(non_ascii=False, backslashes=False, semicolons=False)
 
 
 class LongLinePiece(msgspec.Struct, frozen=True, gc=False):
@@ -119,8 +138,10 @@ def split_lines(
     if begins_file:
         position, chunks = _without_bom(chunks)
     held = bytearray()
+    rare = _NO_RARE_BYTES
     is_long = False
     for chunk in chunks:
+        rare = _rare_bytes(chunk, rare if held else _NO_RARE_BYTES)
         # BytesIO ends lines at 0x0A alone, and finds them several times as fast as bytes.split.
         lines = list(BytesIO(chunk))
         rest = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
@@ -138,7 +159,7 @@ def split_lines(
             lines[0] = bytes(held)
             held.clear()
         if lines:
-            yield from _whole_lines(number, offset, lines, max_line_bytes)
+            yield from _whole_lines(number, offset, lines, max_line_bytes, rare)
             number += len(lines)
         held += rest
         if is_long or len(held) > max_line_bytes:
@@ -150,7 +171,8 @@ def split_lines(
     if is_long:
         yield LongLinePiece(number, without_line_end(held), is_last=True)
     elif held:
-        yield from _whole_lines(number, position - len(held), [bytes(held)], max_line_bytes)
+        line = [bytes(held)]
+        yield from _whole_lines(number, position - len(held), line, max_line_bytes, rare)
 
 
 def without_line_end(line: bytes | bytearray) -> bytes:
@@ -164,7 +186,7 @@ def is_blank(line: bytes | bytearray) -> bool:
 
 
 def _whole_lines(
-    first: int, offset: int, lines: list[bytes], max_line_bytes: int
+    first: int, offset: int, lines: list[bytes], max_line_bytes: int, rare: RareBytes
 ) -> Iterator[Lines | LongLinePiece]:
     """Yield lines; a line that is too long as one piece."""
     begin = 0
@@ -173,13 +195,22 @@ def _whole_lines(
             content = without_line_end(line)
             if len(content) > max_line_bytes and not is_blank(content):
                 if place > begin:
-                    yield Lines(first + begin, offset, lines[begin:place])
+                    yield Lines(first + begin, offset, lines[begin:place], rare)
                 yield LongLinePiece(first + place, content, is_last=True)
                 offset += sum(map(len, lines[begin : place + 1]))
                 begin = place + 1
         lines = lines[begin:]
     if lines:
-        yield Lines(first + begin, offset, lines)
+        yield Lines(first + begin, offset, lines, rare)
+
+
+def _rare_bytes(chunk: bytes, before: RareBytes) -> RareBytes:
+    """Return which rare bytes a chunk has, or the bytes before it."""
+    return RareBytes(
+        before.non_ascii or not chunk.isascii(),
+        before.backslashes or b"\\" in chunk,
+        before.semicolons or b";" in chunk,
+    )
 
 
 def _end_of_content(held: bytearray) -> int:

@@ -6,6 +6,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import islice
+from operator import lt
 from struct import pack
 from typing import Protocol
 
@@ -32,9 +33,12 @@ class SeenIds(DuplicateFinder):
     A hash table in arrays: an id takes 15 to 35 bytes, however long it is; in a dictionary it would
     take 120 and more. Only the 64-bit hash of an id is kept, which Python salts in every process:
     two different ids of a million have the same hash in one of 37 million files.
+
+    Most files number their requests. As long as every id is greater than the one before it, none
+    can repeat another, and there is no table: an id takes 8 bytes.
     """
 
-    __slots__ = ("_distances", "_hashes", "_mask", "_places", "_room", "_table")
+    __slots__ = ("_distances", "_hashes", "_last_id", "_mask", "_places", "_room", "_table")
 
     def __init__(self) -> None:
         self._hashes = array("q")
@@ -42,10 +46,11 @@ class SeenIds(DuplicateFinder):
         self._table = array("I")
         self._mask = 0
         self._room = 0
+        # The last id, as long as they increase; None from the first on that does not.
+        self._last_id: str | None = ""
         # The distance between line and place from each place on; it changes at lines without id.
         self._places = array("Q")
         self._distances = array("Q")
-        self._resize(1024, 0)
 
     def add(self, custom_ids: Sequence[str], line: int) -> list[tuple[int, int]]:
         """Add ids; return those that were used before."""
@@ -57,8 +62,10 @@ class SeenIds(DuplicateFinder):
         if not known or self._distances[-1] != line - known - 1:
             self._places.append(known + 1)
             self._distances.append(line - known - 1)
-        while len(hashes) > self._room:
-            self._resize(4 * len(self._table), known)
+        if self._increase(custom_ids):
+            return []
+        if len(hashes) > self._room:
+            self._grow(known)
         table, mask = self._table, self._mask
         repeats: list[tuple[int, int]] = []
         place = known
@@ -74,11 +81,28 @@ class SeenIds(DuplicateFinder):
                 table[slot] = place
         return repeats
 
+    def _increase(self, custom_ids: Sequence[str]) -> bool:
+        """Tell whether all ids so far increase: by length, and in order among equal lengths."""
+        if self._last_id is None:
+            return False
+        ids = [self._last_id, *custom_ids]
+        lengths = [*map(len, ids)]
+        if len(set(lengths)) == 1:
+            increase = all(map(lt, ids, islice(ids, 1, None)))
+        else:
+            ranks = [*zip(lengths, ids, strict=True)]
+            increase = all(map(lt, ranks, islice(ranks, 1, None)))
+        self._last_id = ids[-1] if increase else None
+        return increase
+
     def _line_of(self, place: int) -> int:
         return place + self._distances[bisect_right(self._places, place) - 1]
 
-    def _resize(self, size: int, known: int) -> None:
-        """Rebuild the table; ``size`` is a power of two, and at most 60 % of it are used."""
+    def _grow(self, known: int) -> None:
+        """Build a table with room for all hashes, and enter the first ``known``."""
+        size = len(self._table) or 1024
+        while len(self._hashes) > _room(size):
+            size *= 4
         table = array("I", [0]) * size
         mask = size - 1
         hashes = self._hashes
@@ -91,4 +115,9 @@ class SeenIds(DuplicateFinder):
                 slot = (slot + 1) & mask
             else:
                 table[slot] = place
-        self._table, self._mask, self._room = table, mask, size * 3 // 5
+        self._table, self._mask, self._room = table, mask, _room(size)
+
+
+def _room(size: int) -> int:
+    """Return how many hashes a table may have: 60 % of its slots."""
+    return size * 3 // 5

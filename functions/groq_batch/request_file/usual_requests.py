@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from itertools import repeat
+from operator import sub
 from typing import Annotated, Literal
 
 import msgspec
@@ -17,6 +18,7 @@ from groq_batch.domain.batch import CHAT_URL
 from groq_batch.domain.cost import ModelEstimate, ModelEstimates
 from groq_batch.request_file.body_sizes import Shortened, estimated_bytes, without_long_texts
 from groq_batch.request_file.line_bytes import are_flat, are_utf8, nests_too_deeply, utf8_error
+from groq_batch.request_file.lines import RareBytes
 from groq_batch.request_file.request_rules import MAX_OUTPUT_TOKENS, RequestUrl
 
 _USUAL_END = b"}}\n"
@@ -55,11 +57,12 @@ class UsualRequest(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 _decode_request = msgspec.json.Decoder(UsualRequest).decode
 
 
-def usual_requests(lines: list[bytes]) -> tuple[list[UsualRequest], list[int]]:
+def usual_requests(lines: list[bytes], rare: RareBytes) -> tuple[list[UsualRequest], list[int]]:
     """Decode lines up to the first that is not certainly a valid request of the usual form.
 
     Args:
         lines: The lines, with line ends.
+        rare: Which rare bytes they may have.
 
     Returns:
         The requests, and the size of each body for the cost estimate (see ``body_sizes``), which
@@ -72,9 +75,9 @@ def usual_requests(lines: list[bytes]) -> tuple[list[UsualRequest], list[int]]:
         lines = _until_unusual(lines)
     if not lines:
         return [], []
-    shortened = without_long_texts(lines)
+    shortened = without_long_texts(lines) if rare.backslashes else Shortened(lines, {}, [])
     lines = shortened.lines
-    if not (are_flat(lines) and are_utf8(lines)):
+    if not (are_flat(lines) and (not rare.non_ascii or are_utf8(lines))):
         lines = _until_unusual(lines)
     requests: list[UsualRequest] = []
     with suppress(msgspec.DecodeError, RecursionError):
@@ -90,7 +93,7 @@ def usual_requests(lines: list[bytes]) -> tuple[list[UsualRequest], list[int]]:
     ]
     if unusual:
         del requests[unusual[0] :]
-    return requests, _body_sizes(shortened, len(requests))
+    return requests, _body_sizes(shortened, len(requests), rare)
 
 
 def estimates(requests: list[UsualRequest], sizes: list[int]) -> dict[str, ModelEstimate]:
@@ -127,18 +130,17 @@ def _looks_usual(line: bytes) -> bool:
     )
 
 
-def _body_sizes(shortened: Shortened, count: int) -> list[int]:
+def _body_sizes(shortened: Shortened, count: int, rare: RareBytes) -> list[int]:
     """Return the estimated sizes of the first bodies, each with the two bytes after the body."""
     # Such a line has exactly four keys, and only the body has braces: it begins at the first brace
     # after that of the line, and ends with the last one before that of the line.
     lines = shortened.lines[:count]
     starts = [*map(bytes.index, lines, repeat(b"{"), repeat(1))]
-    sizes = [*map(int.__sub__, map(len, lines), starts)]
-    semicolons = [*map(bytes.find, lines, repeat(b";"))]
+    sizes = [*map(sub, map(len, lines), starts)]
     # Bodies with escapes, or perhaps with a data URL, do not count all their bytes.
     measured = {index for index in shortened.escaped if index < count}
-    if max(semicolons, default=-1) >= 0:
-        measured.update(index for index, at in enumerate(semicolons) if at >= 0)
+    if rare.semicolons:
+        measured.update(index for index, line in enumerate(lines) if b";" in line)
     for index in measured:
         body = lines[index][starts[index] : -_BYTES_AFTER_BODY]
         sizes[index] = estimated_bytes(body) + _BYTES_AFTER_BODY

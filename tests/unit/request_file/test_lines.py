@@ -14,6 +14,7 @@ from groq_batch.request_file.lines import (
     Lines,
     LongLinePiece,
     NotGzipError,
+    RareBytes,
     decompress,
     split_lines,
 )
@@ -101,6 +102,23 @@ class TestSplitLines:
                 for line in (b"one\r\n", b"\n", b"two\n", b"three\n", b"last")
             }
 
+    @given(chunked(st.lists(st.sampled_from([b"a", b"\\", b";", b"\xc3", b"\n"])).map(b"".join)))
+    def test_split_lines_in_any_chunks_names_rare_bytes_of_lines(self, chunks: list[bytes]) -> None:
+        for item in split_lines(chunks, max_line_bytes=LIMIT):
+            if isinstance(item, Lines):
+                content = b"".join(item.lines)
+                assert item.rare.non_ascii or content.isascii()
+                assert item.rare.backslashes or b"\\" not in content
+                assert item.rare.semicolons or b";" not in content
+
+    def test_split_lines_without_rare_bytes_in_block_names_none(self) -> None:
+        blocks = split_lines([b"\\;\n", b"plain\n", b"\xc3\xa9\n"], max_line_bytes=LIMIT)
+        assert [block.rare for block in blocks if isinstance(block, Lines)] == [
+            RareBytes(non_ascii=False, backslashes=True, semicolons=True),
+            RareBytes(non_ascii=False, backslashes=False, semicolons=False),
+            RareBytes(non_ascii=True, backslashes=False, semicolons=False),
+        ]
+
     def test_split_lines_of_a_part_numbers_from_its_first_line(self) -> None:
         """Its numbers go on, and a byte order mark is one at the beginning of the file alone."""
         chunks = [BOM + b"a\n", b"b"]
@@ -144,7 +162,9 @@ class TestSplitLines:
         first = next(items)
         assert first == LongLinePiece(1, b"x" * 20, is_last=False)
         assert seen == [0, 1]
-        assert list(items)[-1] == Lines(2, 51, [b"short\n"])
+        last = list(items)[-1]
+        assert isinstance(last, Lines)
+        assert (last.first, last.offset, last.lines) == (2, 51, [b"short\n"])
 
     def test_split_lines_of_long_line_drops_only_final_returns(self) -> None:
         assert read([b"123456789", b"\r\r", b"\rx\r", b"\r", b"\nb"]) == [

@@ -57,6 +57,23 @@ def test_seen_ids_while_growing_loses_none(block: int) -> None:
     ]
 
 
+@pytest.mark.parametrize("block", [1, 2, 700, 1500])
+def test_seen_ids_after_increasing_ids_finds_repeats_of_any(block: int) -> None:
+    """Ids that increase have no table; the first id out of order needs one for all before it."""
+    ids = [f"row-{number}" for number in range(1500)]
+    repeats = ["row-1499", "row-0", "row-1500", "row-777"]
+    uses = SeenIds()
+    for begin in range(0, len(ids), block):
+        assert uses.add(ids[begin : begin + block], begin + 1) == []
+    assert uses.add(repeats, 1501) == [(0, 1500), (1, 1), (3, 778)]
+
+
+def test_seen_ids_in_order_of_text_but_not_of_length_finds_repeats() -> None:
+    uses = SeenIds()
+    assert uses.add(["ccc", "aaaaa"], 1) == []
+    assert uses.add(["bbbbb", "ccc", "ddddd"], 3) == [(1, 1)]
+
+
 def test_seen_ids_full_of_repeats_still_ends() -> None:
     uses = SeenIds()
     assert uses.add(["a"], 1) == []
@@ -80,10 +97,8 @@ def test_seen_ids_with_equal_hashes_are_duplicates_neighbors_are_not(
 def test_seen_ids_takes_few_bytes_per_id() -> None:
     """Also right after the table has grown, when it has the most room."""
     count = 40_000
-    blocks = [
-        [f"{number:060d}" for number in range(begin, begin + 1000)]
-        for begin in range(0, count, 1000)
-    ]
+    ids = [f"{number:060d}" for number in reversed(range(count))]
+    blocks = [ids[begin : begin + 1000] for begin in range(0, count, 1000)]
     uses = SeenIds()
     tracemalloc.start()
     for place, ids in enumerate(blocks):
@@ -91,3 +106,13 @@ def test_seen_ids_takes_few_bytes_per_id() -> None:
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert held < 38 * count
+
+
+def test_seen_ids_that_increase_take_no_table() -> None:
+    ids = [f"row-{number}" for number in range(40_000)]
+    uses = SeenIds()
+    tracemalloc.start()
+    assert uses.add(ids, 1) == []
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 13 * len(ids)
