@@ -16,7 +16,7 @@ from groq_batch.records.attempt_plan import AttemptPlan
 from groq_batch.records.on_demand import CallsEnd, OnDemandProgress
 from groq_batch.steps.check_status.decision import Action, Round
 from groq_batch.steps.check_status.reasons import GRACE_SECONDS
-from groq_batch.steps.check_status.situation import Situation, pause_after
+from groq_batch.steps.check_status.situation import Check, Situation, pause_after
 
 _MAX_LAST_ROUNDS = 8
 
@@ -147,15 +147,15 @@ def _continue_calls(known: Situation, calls: OnDemandProgress) -> Action:
     return Action(decision="wait", wait_seconds=max(seconds, known.settings.poll_min_seconds))
 
 
-def ending_of_calls(known: Situation, calls: OnDemandProgress) -> CallsEnd | None:
+def ending_of_calls(check: Check, calls: OnDemandProgress) -> CallsEnd | None:
     """Return why no further ordinary call is made; None if some may be, or are being made."""
-    if calls.lease_until > known.now:
+    if calls.lease_until > check.now:
         return None
-    if known.stop is not None:
+    if check.stop is not None:
         return CallsEnd.STOPPED
-    if known.now >= calls.ask_until:
+    if check.now >= calls.ask_until:
         return CallsEnd.TIME
-    return None if known.makes_calls else CallsEnd.NOT_POSSIBLE
+    return None if check.makes_calls else CallsEnd.NOT_POSSIBLE
 
 
 def what_follows(known: Situation) -> Following:
