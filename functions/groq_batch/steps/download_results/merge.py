@@ -30,7 +30,9 @@ from groq_batch.request_file.lines import LineReader, decompress
 from groq_batch.steps.download_results.merge_counts import RowCounter
 from groq_batch.steps.download_results.merge_rules import MergeRules
 from groq_batch.steps.download_results.merged_row import (
+    GivenRow,
     MergedRow,
+    SentRequest,
     row_after,
     row_before,
     with_form,
@@ -137,10 +139,11 @@ class ShardMerger:
         shard, position = found
         row = shard.index.read(custom_id)
         known = classify_row(row) if row is not None else None
-        given = (row, known) if row is not None and known is not None else None
+        given = GivenRow(row, known) if row is not None and known is not None else None
         if self.rules.calls is None:
             shard.index.unreadable += row is not None and known is None
-        merged = row_after(self.rules, shard, position, custom_id, given, before, read_line)
+        request = SentRequest(shard, position, custom_id, given, before, read_line)
+        merged = row_after(self.rules, request)
         shard.succeeded += merged.answer is not None
         return merged
 
