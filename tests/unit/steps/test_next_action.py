@@ -30,7 +30,7 @@ from groq_batch.steps.check_status.next_action import (
     what_follows,
 )
 from groq_batch.steps.check_status.reasons import GRACE_SECONDS
-from groq_batch.steps.check_status.situation import Situation, pause_after
+from groq_batch.steps.check_status.situation import Situation, pause_after_rounds
 from tests.samples import OPTIONS
 from tests.unit.steps.situations import NOW, batch, job, known, sent
 
@@ -55,7 +55,7 @@ def chosen(found: Situation) -> Action:
 def test_next_action_of_unsent_shards_sends_them_in_a_new_round() -> None:
     found = known(UNSENT, sent(), DOUBTFUL, state={"submit_rounds": 2})
     assert chosen(found) == Action(
-        decision="submit", resume_in=pause_after(3), shards=[1, 3], begins=Round.SENDING
+        decision="submit", resume_in=pause_after_rounds(3), shards=[1, 3], begins=Round.SENDING
     )
 
 

@@ -188,7 +188,7 @@ class Situation(Check):
         return max(begun, self.job.deadline_at or 0.0) if self.is_late else begun
 
 
-def pause_after(rounds: int) -> int:
+def pause_after_rounds(rounds: int) -> int:
     """Return the seconds before another round for what a number of rounds has left open."""
     doublings: int = min(rounds - 1, 10)
     return min(polling.FIRST_PAUSE_SECONDS << doublings, _LONGEST_PAUSE_SECONDS)
