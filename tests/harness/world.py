@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import json
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -475,8 +475,3 @@ class World:
     def write_object(self, bucket: str, key: str, data: bytes) -> None:
         """Store the results of a Map; part of a machine's environment."""
         self._user.put_object(Bucket=bucket, Key=key, Body=data)
-
-
-def follow_all(steps: Iterator[float]) -> list[float]:
-    """Run something to its end at once; returns the moments at which it wanted to go on."""
-    return list(steps)
