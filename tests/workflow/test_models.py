@@ -112,23 +112,6 @@ def check_end_of_echoes(world: World, upload: Upload) -> list[dict[str, Any]]:
     return check_end(world, upload)
 
 
-def test_a_model_that_cannot_serve_the_url() -> None:
-    line = good_line("a", model="whisper-large-v3")
-    with World() as world:
-        upload = put(world, "input/a.jsonl", [Line(line.data, "a", "unsuitable_model")])
-        world.settle()
-        (report,) = check_end(world, upload)
-    assert report["errors"][0]["code"] == "unsuitable_model"
-
-
-def test_a_model_that_is_not_active() -> None:
-    with World(simulator={"models": {SMALL: {"active": False}}}) as world:
-        upload = put(world, "input/a.jsonl", [Line(good_line("a").data, "a", "unknown_model")])
-        world.settle()
-        (report,) = check_end(world, upload)
-    assert report["errors"][0]["code"] == "unknown_model"
-
-
 # -- without a list --------------------------------------------------------------------------------
 
 
