@@ -160,7 +160,7 @@ class Sweep:
         not_deleted = (
             WithoutDeleted()
             if after is None
-            else WithoutDeleted(after.key, self._is_deleted(after.key))
+            else WithoutDeleted(after.key, is_deleted=self._is_deleted(after.key))
         )
         for page in self._storage.version_pages(object_keys.INPUT_PREFIX, after):
             uploads = [
@@ -191,7 +191,7 @@ class Sweep:
 class WithoutDeleted:
     """Skips the versions of deleted keys, across pages of a listing."""
 
-    def __init__(self, key: str | None = None, is_deleted: bool = False) -> None:
+    def __init__(self, key: str | None = None, *, is_deleted: bool = False) -> None:
         """Begin; ``key`` is the key whose versions the listing starts with, if it starts in one."""
         self._key = key
         self._is_deleted = is_deleted

@@ -104,7 +104,7 @@ def submit_shard(
         job=job,
         attempt=attempt,
         number=number,
-        sending=job.sending(origin, attempt),
+        own_attempt=job.own_attempt(origin, attempt),
         asks_by_url=number in plan.by_url,
         tries=tries,
         held=held,
