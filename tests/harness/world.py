@@ -20,7 +20,8 @@ from groq_batch.settings import Settings
 from local.asl import MACHINE as DEFINITION
 from local.function_environment import PARAMETER_DEFAULTS
 from local.groq_simulator.control import ControlOperations
-from local.state_machine.machine import Execution, Machine, Pause, TaskError
+from local.state_machine.definition import Machine
+from local.state_machine.machine import Execution, Pause, TaskError
 from tests.fakes.event_bridge import FakeEventBridge
 from tests.fakes.groq import FakeGroq
 from tests.fakes.s3 import FakeS3

@@ -11,7 +11,8 @@ import pytest
 
 from groq_batch.groq.errors import AccountError
 from local import asl
-from local.state_machine.machine import Machine, UnknownFeatureError
+from local.state_machine.definition import Machine
+from local.state_machine.expressions import UnknownFeatureError
 from tests.harness.invocations import FUNCTIONS, Die, Hold, Invocation, LoseAnswer, Refuse, Trouble
 from tests.harness.jobs import Upload, check_end, good_lines, put, report_of
 from tests.harness.scripts import SMALL_SHARDS

@@ -15,7 +15,7 @@ from groq_batch.domain.models import read_models
 from groq_batch.domain.prices import table_prices
 from groq_batch.records.model_listing import ModelListing
 from local.groq_simulator import answers
-from local.state_machine.machine import Machine
+from local.state_machine.definition import Machine
 from tests.fakes.step_functions import MACHINE_ARN
 from tests.harness.invocations import Hold, Invocation, LoseAnswer, Refuse, Trouble
 from tests.harness.jobs import Line, Upload, check_end, good_line, good_lines, put, report_of
